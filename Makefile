@@ -1,0 +1,54 @@
+# The verbs of the house. Each one sets up what it needs: a bare machine with Python 3.11 and make is enough.
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo test check schema lock clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.venv/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Varde needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V). Try: make PYTHON=python3.11 ..."; exit 2; }
+	@$(PYTHON) -m venv .venv || { echo "'$(PYTHON) -m venv' failed; on Debian: apt-get install python3-venv"; exit 2; }
+
+.venv/.runtime: requirements/runtime.txt .venv/pyvenv.cfg
+	@echo "installing the locked requirements into .venv"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements/runtime.txt
+	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "varde-checkout.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.runtime
+	@echo "installing the locked requirements for development into .venv"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
+	@touch $@
+
+up: .venv/.runtime ## run the whole system here: Postgres, API and relay (Ctrl-C stops it)
+	@exec $(BIN)/python -m varde up
+
+demo: .venv/.runtime ## a story against real processes that prints each promise as it is kept
+	@$(BIN)/python -m varde demo
+
+test: .venv/.dev ## every test, in under ten minutes
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+check: .venv/.dev ## what CI asks before the tests: style, types, walls between rooms, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m contract.schema --check
+	$(BIN)/python -m api.openapi --check
+
+schema: .venv/.dev ## write the generated JSON Schema and OpenAPI files again
+	$(BIN)/python -m contract.schema
+	$(BIN)/python -m api.openapi
+
+lock: .venv/.dev ## resolve the requirements again (needs a package index)
+	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements/runtime.txt $(ARGS)
+	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --extra dev pyproject.toml -c requirements/runtime.txt -o requirements/dev.txt $(ARGS)
+
+clean: ## remove what the other verbs made (never the data of `make up`)
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,53 @@
+"""X25519 key pairs: the one Diffie-Hellman function of this Noise (specification, section 12.1).
+
+Refuses to show itself: neither half appears in a repr, and the private half leaves only when asked for by name.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+from contract.noise.errors import NoiseFault, NoiseMisuse
+
+KEY_BYTES: Final = 32
+PSK_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A static or ephemeral key pair. Two are equal when their public keys are."""
+
+    _private: X25519PrivateKey = field(repr=False, compare=False)
+    public: bytes = field(init=False, repr=False)
+    """32 bytes, as they travel."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "public", self._private.public_key().public_bytes_raw())
+
+    @classmethod
+    def generate(cls) -> Self:
+        """A fresh pair from the operating system's randomness."""
+        return cls(X25519PrivateKey.generate())
+
+    @classmethod
+    def from_private(cls, private: bytes) -> Self:
+        """The pair of a 32-byte private key; raises NoiseMisuse for any other length."""
+        if len(private) != KEY_BYTES:
+            raise NoiseMisuse(f"an X25519 private key is {KEY_BYTES} bytes")
+        return cls(X25519PrivateKey.from_private_bytes(private))
+
+    def private_bytes(self) -> bytes:
+        """The 32 secret bytes, for a key file or a sealed store and for nothing else."""
+        return self._private.private_bytes_raw()
+
+    def exchange(self, public: bytes) -> bytes:
+        """The 32-byte shared secret with a peer's 32-byte public key.
+
+        Raises NoiseFault when the secret is all zero, which the peer alone can cause (RFC 7748, section 6.1).
+        """
+        try:
+            # OpenSSL refuses the all-zero secret itself, in constant time; the tests hold it to every low-order point.
+            return self._private.exchange(X25519PublicKey.from_public_bytes(public))
+        except ValueError:
+            raise NoiseFault("the peer's public key leads to no shared secret") from None

@@ -1,0 +1,22 @@
+"""The account itself. Refuses addresses: the server does not have any."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from contract.ids import AccountId
+from contract.rest.fields import Key
+
+
+class RootKey(Struct, frozen=True, forbid_unknown_fields=True):
+    """The Ed25519 public key that signs the account's devices. Set once."""
+
+    root_key: Key
+
+
+class AccountView(Struct, frozen=True):
+    """The account, as its owner sees it."""
+
+    account: AccountId
+    created_at: datetime
+    root_key: Key | None

@@ -1,0 +1,61 @@
+"""Sign-in and sessions. Refuses to know how a code or a token is kept."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from contract.ids import AccountId, DeviceId, SessionId
+from contract.rest.fields import Email, OneTimeCode, Token
+
+
+class CodeRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Ask for a one-time code by e-mail."""
+
+    email: Email
+
+
+class CodeSent(Struct, frozen=True):
+    """Always the same answer, whether or not there is an account."""
+
+    expires_in_s: int
+
+
+class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """Trade a code for a session. The first sign-in of an address makes the account."""
+
+    email: Email
+    code: OneTimeCode
+
+
+class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
+    """Trade a refresh token for new tokens. Each works once: the second use ends the session."""
+
+    refresh_token: Token
+
+
+class SessionTokens(Struct, frozen=True):
+    """The tokens of a session. `new_account` is true when this sign-in made the account."""
+
+    account: AccountId
+    session: SessionId
+    access_token: Token
+    access_expires_at: datetime
+    refresh_token: Token
+    refresh_expires_at: datetime
+    new_account: bool = False
+
+
+class SessionView(Struct, frozen=True):
+    """One session, as its owner sees it."""
+
+    session: SessionId
+    device: DeviceId | None
+    created_at: datetime
+    refreshed_at: datetime
+    current: bool
+
+
+class Sessions(Struct, frozen=True):
+    """The live sessions of an account."""
+
+    sessions: tuple[SessionView, ...]

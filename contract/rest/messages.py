@@ -1,0 +1,31 @@
+"""Sending without a socket. Refuses plaintext, which it could not tell from ciphertext anyway."""
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from contract.frames import Sealed, Seq, Version
+from contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId
+from contract.limits import DEVICES_PER_SEND
+
+
+class NewMessage(Struct, frozen=True, forbid_unknown_fields=True):
+    """The same send as `msg:send`, for clients without a socket and for what does not fit a Noise message."""
+
+    client_id: ClientId
+    conversation: ConversationId
+    profile: ProfileId
+    roster_version: Version
+    group: Sealed | None = None
+    devices: Annotated[dict[DeviceId, Sealed], Meta(max_length=DEVICES_PER_SEND)] | None = None
+
+
+class MessageStored(Struct, frozen=True):
+    """The same ack as on the relay: the message is committed."""
+
+    client_id: ClientId
+    conversation: ConversationId
+    message: MessageId
+    seq: Seq
+    sent_at: datetime

@@ -1,0 +1,21 @@
+"""How to reach the relay. Refuses to say which node: the load balancer knows."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from contract.rest.fields import Key
+
+
+class RelayAddress(Struct, frozen=True):
+    """Where the relay listens, and the Noise static key it shows."""
+
+    url: str
+    static_key: Key
+
+
+class RelayTicket(Struct, frozen=True):
+    """A ticket for the session's device, bound to its Noise key."""
+
+    ticket: str
+    expires_at: datetime

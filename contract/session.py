@@ -1,0 +1,289 @@
+"""One relay connection as a sans-I/O core, both sides: WebSocket messages in, frames out, and the other way.
+
+Refuses to know a socket, a clock or whether a ticket is good: it hands over `Hello` and waits for `Welcome` to be sent.
+
+The life of a session is two tables, one for each direction of frames; a pair that is not in them is the protocol error.
+"""
+
+import enum
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from contract import codec
+from contract import frames as f
+from contract.closing import CloseCode
+from contract.errors import LocalMisuse, PeerFault
+from contract.noise import Handshake, KeyPair, Transport
+
+SUBPROTOCOL: Final = "varde.v1"
+PROTOCOL_VERSION: Final = 1
+SUITE: Final = "25519_ChaChaPoly_SHA256"
+
+
+class Pattern(enum.IntEnum):
+    """The first byte of the client's first message."""
+
+    XX = 1
+    IK = 2
+
+
+class State(enum.Enum):
+    """Where a session stands; the same words on both sides."""
+
+    HANDSHAKE = "handshake"
+    GREETING = "greeting"  # the client's Hello is known, the relay's Welcome is not sent yet
+    LIVE = "live"
+    DRAINING = "draining"  # the relay said goaway; what is under way may still end
+    CLOSED = "closed"
+
+
+CLIENT_FRAMES: Final[dict[tuple[State, type[Struct]], State]] = {
+    (state, frame): state
+    for state in (State.LIVE, State.DRAINING)
+    for frame in (f.Join, f.Send, f.Delivered, f.Read, f.Sync, f.Typing, f.Presence)
+}
+"""What a client may say, and where the session stands afterwards."""
+
+_SPOKEN: Final = (
+    *(f.Joined, f.Ack, f.New, f.Gap, f.DeliveredBy, f.ReadBy),
+    *(f.TypingBy, f.PresenceOf, f.RefusedFrame, f.Lagging, f.Changed),
+)
+SERVER_FRAMES: Final[dict[tuple[State, type[Struct]], State]] = {
+    (State.GREETING, f.Welcome): State.LIVE,
+    (State.LIVE, f.Goaway): State.DRAINING,
+    **{(state, frame): state for state in (State.LIVE, State.DRAINING) for frame in _SPOKEN},
+}
+"""What a relay may say, and where the session stands afterwards."""
+
+
+def noise_name(pattern: Pattern) -> str:
+    """Return the Noise protocol name, e.g. `Noise_XX_25519_ChaChaPoly_SHA256`."""
+    return f"Noise_{pattern.name}_{SUITE}"
+
+
+def prologue(pattern: Pattern) -> bytes:
+    """Return what both sides mix in first, so that the pattern byte cannot be changed on the way."""
+    return SUBPROTOCOL.encode() + bytes((pattern,))
+
+
+class _Session:
+    """What both sides share once the handshake is over: sealing, opening and the walk through the tables."""
+
+    __slots__ = ("_handshake", "_receives", "_sends", "_transport", "state")
+
+    def __init__(
+        self,
+        *,
+        sends: dict[tuple[State, type[Struct]], State],
+        receives: dict[tuple[State, type[Struct]], State],
+    ) -> None:
+        self.state = State.HANDSHAKE
+        self._handshake: Handshake | None = None
+        self._transport: Transport | None = None
+        self._sends = sends
+        self._receives = receives
+
+    def send(self, *frames: Struct) -> bytes:
+        """Seal frames into one WebSocket message. Raises LocalMisuse for a frame the state does not allow."""
+        for frame in frames:
+            self._step_out(type(frame))
+        return self.seal(codec.pack([codec.encode_frame(frame) for frame in frames]))
+
+    def send_encoded(self, frames: Sequence[tuple[type[Struct], bytes]]) -> bytes:
+        """Seal frames that were encoded before, once for many peers."""
+        for kind, _ in frames:
+            self._step_out(kind)
+        return self.seal(codec.pack([encoded for _, encoded in frames]))
+
+    def seal(self, packed: bytes) -> bytes:
+        """Encrypt one packed plaintext. Its place in the order of calls is its place on the wire."""
+        if self._transport is None or self.state is State.CLOSED:
+            raise LocalMisuse("nothing can be sealed before the handshake is over or after the end")
+        return self._transport.seal(packed)
+
+    def close(self) -> None:
+        """End the session; nothing goes in or out any more."""
+        self.state = State.CLOSED
+
+    def _open(self, message: bytes) -> bytes:
+        if self._transport is None:
+            raise LocalMisuse("the handshake is not over")
+        return self._transport.open(message)
+
+    def _step_out(self, kind: type[Struct]) -> None:
+        after = self._sends.get((self.state, kind))
+        if after is None:
+            raise LocalMisuse(f"{f.tag_of(kind)} may not be sent while {self.state.value}")
+        self.state = after
+
+    def _step_in(self, kind: type[Struct]) -> None:
+        after = self._receives.get((self.state, kind))
+        if after is None:
+            raise PeerFault(f"{f.tag_of(kind)} may not be received while {self.state.value}")
+        self.state = after
+
+    def _finish_handshake(self) -> None:
+        assert self._handshake is not None
+        self._transport = self._handshake.split()
+        self._handshake = None
+        self.state = State.GREETING
+
+
+class ServerSession(_Session):
+    """The relay's side. `receive` takes one WebSocket message; `take_reply` gives what must be sent at once."""
+
+    __slots__ = ("_reply", "_static", "handshake_hash", "hello", "pattern", "remote_static")
+
+    def __init__(self, static: KeyPair) -> None:
+        super().__init__(sends=SERVER_FRAMES, receives=CLIENT_FRAMES)
+        self._static = static
+        self._reply: bytes | None = None
+        self.pattern: Pattern | None = None
+        self.hello: f.Hello | None = None
+        self.remote_static = b""
+        self.handshake_hash = b""
+
+    def receive(self, message: bytes) -> list[f.ClientFrame]:
+        """Take one WebSocket message and return its frames, none while the handshake goes on.
+
+        When `state` turns to GREETING, `hello` and `remote_static` are there to be judged; answer with `Welcome`.
+        Raises PeerFault; the session is then closed.
+        """
+        try:
+            return self._receive(message)
+        except PeerFault:
+            self.close()
+            raise
+
+    def take_reply(self) -> bytes | None:
+        """Return the handshake message to send now, once."""
+        reply, self._reply = self._reply, None
+        return reply
+
+    def _receive(self, message: bytes) -> list[f.ClientFrame]:
+        if self.state is State.HANDSHAKE:
+            self._receive_handshake(message)
+            return []
+        if self.state not in (State.LIVE, State.DRAINING):
+            raise PeerFault(f"no message may be received while {self.state.value}")
+        received = codec.decode_client_frames(self._open(message))
+        for frame in received:
+            self._step_in(type(frame))
+        return received
+
+    def _receive_handshake(self, message: bytes) -> None:
+        first = self._handshake is None
+        if first:
+            message = self._choose(message)
+        assert self._handshake is not None
+        payload = self._handshake.read_message(message)
+        if first:
+            self._reply = self._handshake.write_message()
+        if self._handshake.finished:
+            self._greet(payload)
+        else:
+            _require_empty(payload)
+
+    def _choose(self, message: bytes) -> bytes:
+        try:
+            self.pattern = Pattern(message[0])
+        except (IndexError, ValueError):
+            raise PeerFault("the first byte names no known pattern", CloseCode.HANDSHAKE_FAILED) from None
+        self._handshake = Handshake(
+            noise_name(self.pattern), initiator=False, prologue=prologue(self.pattern), s=self._static
+        )
+        return message[1:]
+
+    def _greet(self, payload: bytes) -> None:
+        assert self._handshake is not None
+        hello = codec.decode_hello(payload)
+        if hello.version != PROTOCOL_VERSION:
+            raise PeerFault("Hello asks for a version this node does not speak", CloseCode.UNSUPPORTED_VERSION)
+        remote = self._handshake.remote_static
+        assert remote is not None
+        self.hello, self.remote_static, self.handshake_hash = hello, remote, self._handshake.handshake_hash
+        self._finish_handshake()
+
+
+class ClientSession(_Session):
+    """The client's side. With the relay's static key it speaks IK (one round trip), without it XX.
+
+    After XX, `remote_static` is what the relay showed: compare it with a key had from elsewhere before trusting it.
+    """
+
+    __slots__ = ("_expected", "_hello", "_reply", "handshake_hash", "pattern", "remote_static")
+
+    def __init__(self, static: KeyPair, hello: f.Hello, *, relay_key: bytes | None, pattern: Pattern) -> None:
+        super().__init__(sends=CLIENT_FRAMES, receives=SERVER_FRAMES)
+        if pattern is Pattern.IK and relay_key is None:
+            raise LocalMisuse("IK needs the relay's static key")
+        self.pattern = pattern
+        self._hello = codec.encode_hello(hello)
+        self._expected = relay_key
+        self._reply: bytes | None = None
+        self.remote_static = b""
+        self.handshake_hash = b""
+        self._handshake = Handshake(
+            noise_name(pattern),
+            initiator=True,
+            prologue=prologue(pattern),
+            s=static,
+            rs=relay_key if pattern is Pattern.IK else None,
+        )
+
+    def open(self) -> bytes:
+        """Return the first WebSocket message to send."""
+        assert self._handshake is not None
+        payload = self._hello if self.pattern is Pattern.IK else b""
+        return bytes((self.pattern,)) + self._handshake.write_message(payload)
+
+    def receive(self, message: bytes) -> list[f.ServerFrame]:
+        """Take one WebSocket message and return its frames, none while the handshake goes on.
+
+        Raises PeerFault; the session is then closed.
+        """
+        try:
+            return self._receive(message)
+        except PeerFault:
+            self.close()
+            raise
+
+    def take_reply(self) -> bytes | None:
+        """Return the handshake message to send now, once."""
+        reply, self._reply = self._reply, None
+        return reply
+
+    def _receive(self, message: bytes) -> list[f.ServerFrame]:
+        if self.state is State.HANDSHAKE:
+            self._receive_handshake(message)
+            return []
+        if self.state is State.CLOSED:
+            raise PeerFault("no message may be received while closed")
+        received = codec.decode_server_frames(self._open(message))
+        for frame in received:
+            self._step_in(type(frame))
+        return received
+
+    def _receive_handshake(self, message: bytes) -> None:
+        assert self._handshake is not None
+        _require_empty(self._handshake.read_message(message))
+        self._check_relay(self._handshake.remote_static)
+        if not self._handshake.finished:
+            self._reply = self._handshake.write_message(self._hello)
+        self.handshake_hash = self._handshake.handshake_hash
+        self._finish_handshake()
+
+    def _check_relay(self, shown: bytes | None) -> None:
+        assert shown is not None
+        # A public key: plain comparison gives nothing away.
+        if self._expected is not None and shown != self._expected:
+            raise PeerFault("the relay showed another static key than expected", CloseCode.HANDSHAKE_FAILED)
+        self.remote_static = shown
+
+
+def _require_empty(payload: bytes) -> None:
+    """Only Hello has something to say during the handshake; what else is there, nobody would have checked."""
+    if payload:
+        raise PeerFault("a handshake message carries a payload that it may not have", CloseCode.HANDSHAKE_FAILED)

@@ -1,0 +1,235 @@
+"""The things the domain speaks of, as frozen Structs. Refuses behaviour: the rules are in the files beside this one.
+
+Times are integer milliseconds since the Unix epoch, everywhere.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
+from contract.rest.conversations import ConversationKind, Role
+from contract.rest.profiles import Policies, ProfileType, Theme
+
+
+class Actor(Struct, frozen=True):
+    """Who asks: an authenticated session, and the device it is bound to."""
+
+    account: AccountId
+    session: SessionId
+    device: DeviceId | None
+
+
+class Account(Struct, frozen=True):
+    """One person's account. `root_key` is the Ed25519 public key that signs its devices."""
+
+    id: AccountId
+    created_ms: int
+    root_key: bytes | None
+
+
+class OneTimeCode(Struct, frozen=True):
+    """A code that was mailed, by its keyed digest; `attempts_left` as it was before the attempt that is being made."""
+
+    code_digest: bytes
+    expires_ms: int
+    attempts_left: int
+
+
+class Session(Struct, frozen=True):
+    """A signed-in client. Digests are SHA-256 of the token secrets."""
+
+    account: AccountId
+    id: SessionId
+    device: DeviceId | None
+    access_digest: bytes
+    access_expires_ms: int
+    refresh_digest: bytes
+    refresh_expires_ms: int
+    created_ms: int
+    refreshed_ms: int
+
+
+class Profile(Struct, frozen=True):
+    """A mode of an account."""
+
+    account: AccountId
+    id: ProfileId
+    type: ProfileType
+    theme: Theme
+    policies: Policies
+    created_ms: int
+
+
+class Device(Struct, frozen=True):
+    """A device with its public keys, the root key's signature over them, and the profiles it receives for."""
+
+    account: AccountId
+    id: DeviceId
+    noise_key: bytes
+    signing_key: bytes
+    identity_key: bytes
+    signature: bytes
+    profiles: tuple[ProfileId, ...]
+    created_ms: int
+
+
+class Revocation(Struct, frozen=True):
+    """Tickets of `device` issued before `not_before_ms` are void; with `final`, all of them for ever."""
+
+    device: DeviceId
+    not_before_ms: int
+    final: bool
+
+
+class Prekey(Struct, frozen=True):
+    """A signed Curve25519 public key of a device."""
+
+    key: bytes
+    signature: bytes
+
+
+class ClaimedPrekey(Struct, frozen=True):
+    """A prekey handed out, and how many one-time keys the device has left."""
+
+    device: DeviceId
+    prekey: Prekey
+    fallback: bool
+    left: int
+
+
+class Member(Struct, frozen=True):
+    """A profile in a conversation. It cannot have numbers below `from_seq`. The flags are its policies."""
+
+    profile: ProfileId
+    account: AccountId
+    role: Role
+    from_seq: int
+    read_receipts: bool
+    delivery_receipts: bool
+    typing: bool
+    presence: bool
+
+
+class Roster(Struct, frozen=True):
+    """The members of a conversation and the profiles each of their current devices receives for.
+
+    Lean on purpose: relays keep many. A device is here when at least one member profile is on its whitelist.
+    """
+
+    conversation: ConversationId
+    kind: ConversationKind
+    version: int
+    members: Mapping[ProfileId, Member]
+    devices: Mapping[DeviceId, frozenset[ProfileId]]
+
+
+class RosterView(Struct, frozen=True):
+    """A roster with everything a sender needs: root keys by account and devices with their certificates."""
+
+    roster: Roster
+    created_ms: int
+    head: int
+    root_keys: Mapping[AccountId, bytes]
+    devices: Mapping[DeviceId, Device]
+
+
+class RosterMove(Struct, frozen=True):
+    """A conversation whose roster version moved to `version`."""
+
+    conversation: ConversationId
+    version: int
+
+
+class Summary(Struct, frozen=True):
+    """A conversation as one device sees it in a list; `profiles` are those of its member profiles it receives for."""
+
+    conversation: ConversationId
+    kind: ConversationKind
+    profiles: tuple[ProfileId, ...]
+    head: int
+    upto: int
+    roster_version: int
+
+
+class Draft(Struct, frozen=True):
+    """A message that was allowed at `roster_version`, not stored yet. One of `group` and `devices` is set."""
+
+    message: MessageId
+    conversation: ConversationId
+    roster_version: int
+    client_id: ClientId
+    profile: ProfileId
+    device: DeviceId
+    sent_ms: int
+    group: bytes | None
+    devices: Mapping[DeviceId, bytes] | None
+
+
+class Committed(Struct, frozen=True):
+    """A stored message; with `duplicate` it had been stored before, and the first one's figures are here."""
+
+    message: MessageId
+    seq: int
+    sent_ms: int
+    duplicate: bool
+
+
+class RosterMoved(Struct, frozen=True):
+    """Nothing was stored: the roster is no longer the one decided upon. Read it again and decide again."""
+
+
+class LogRequest(Struct, frozen=True):
+    """Ask for a device's view of the numbers from `from_seq`, at most `limit` of them and about `max_bytes`."""
+
+    device: DeviceId
+    conversation: ConversationId
+    from_seq: int
+    limit: int
+    max_bytes: int
+
+
+class LogEntry(Struct, frozen=True):
+    """One number of the log as one device sees it. Without `sealed` the device cannot have it."""
+
+    seq: int
+    message: MessageId
+    client_id: ClientId
+    profile: ProfileId
+    device: DeviceId
+    sent_ms: int
+    sealed: bytes | None
+
+
+class LogPage(Struct, frozen=True):
+    """Entries in order. Numbers from `from_seq` to below `next_seq` that have no entry are no longer in the log.
+
+    `start` is the first number this device could ever have had: its position when it came into the conversation + 1.
+    `upto` is what it has confirmed.
+    """
+
+    conversation: ConversationId
+    from_seq: int
+    next_seq: int
+    head: int
+    start: int
+    upto: int
+    entries: tuple[LogEntry, ...]
+
+
+class Confirmation(Struct, frozen=True):
+    """`device` holds every number of `conversation` up to and with `upto`."""
+
+    conversation: ConversationId
+    device: DeviceId
+    upto: int
+
+
+class Swept(Struct, frozen=True):
+    """What one sweep removed."""
+
+    ciphertexts: int
+    messages: int
+    codes: int
+    sessions: int
+    revocations: int
