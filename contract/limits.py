@@ -15,10 +15,12 @@ REST_BODY_BYTES = 1024 * KIB
 TICKET_BYTES = 4 * KIB
 
 FRAMES_PER_MESSAGE = 256
-DEVICES_PER_SEND = 1_000
-MEMBERS_PER_CONVERSATION = 256
 PROFILES_PER_ACCOUNT = 8
 DEVICES_PER_ACCOUNT = 16
+MEMBERS_PER_CONVERSATION = 64
+"""Small groups: so many that one send can still name every device of every member. More people are a channel."""
+DEVICES_PER_SEND = MEMBERS_PER_CONVERSATION * DEVICES_PER_ACCOUNT
+"""A sender key for each, in the second padding bucket, fits one REST body."""
 ONE_TIME_KEYS_PER_DEVICE = 100
 HEADS_PER_WELCOME = 1_000
 SYNC_MESSAGES = 500

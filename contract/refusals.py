@@ -5,10 +5,12 @@ statuses, `relay.refusing` to wire codes), exhaustively.
 """
 
 import enum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from contract.ids import DeviceId
+from contract.limits import DEVICES_PER_SEND
 
 
 class RefusalCode(enum.StrEnum):
@@ -53,11 +55,14 @@ class RefusalCode(enum.StrEnum):
 
 
 class StaleDevices(Struct, frozen=True):
-    """What a sender must repair: the roster version now, the devices it left out, and those that are gone."""
+    """What a sender must repair: the roster version now, and of the devices it left out and those that are gone some.
+
+    The lists are cut where a refusal would no longer fit a Noise message: only the roster itself is complete.
+    """
 
     roster_version: int
-    missing: tuple[DeviceId, ...] = ()
-    gone: tuple[DeviceId, ...] = ()
+    missing: Annotated[tuple[DeviceId, ...], Meta(max_length=DEVICES_PER_SEND)] = ()
+    gone: Annotated[tuple[DeviceId, ...], Meta(max_length=DEVICES_PER_SEND)] = ()
 
 
 class Refused(Struct, frozen=True):

@@ -1,11 +1,9 @@
 """The account itself. Refuses addresses: the server does not have any."""
 
-from datetime import datetime
-
 from msgspec import Struct
 
 from contract.ids import AccountId
-from contract.rest.fields import Key
+from contract.rest.fields import Instant, Key
 
 
 class RootKey(Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,5 +16,5 @@ class AccountView(Struct, frozen=True):
     """The account, as its owner sees it."""
 
     account: AccountId
-    created_at: datetime
+    created_at: Instant
     root_key: Key | None

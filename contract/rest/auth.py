@@ -1,11 +1,9 @@
 """Sign-in and sessions. Refuses to know how a code or a token is kept."""
 
-from datetime import datetime
-
 from msgspec import Struct
 
 from contract.ids import AccountId, DeviceId, SessionId
-from contract.rest.fields import Email, OneTimeCode, Token
+from contract.rest.fields import Email, Instant, OneTimeCode, Token
 
 
 class CodeRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,9 +37,9 @@ class SessionTokens(Struct, frozen=True):
     account: AccountId
     session: SessionId
     access_token: Token
-    access_expires_at: datetime
+    access_expires_at: Instant
     refresh_token: Token
-    refresh_expires_at: datetime
+    refresh_expires_at: Instant
     new_account: bool = False
 
 
@@ -50,8 +48,8 @@ class SessionView(Struct, frozen=True):
 
     session: SessionId
     device: DeviceId | None
-    created_at: datetime
-    refreshed_at: datetime
+    created_at: Instant
+    refreshed_at: Instant
     current: bool
 
 

@@ -1,7 +1,6 @@
 """Conversations, their members and their roster. Refuses titles: those travel end-to-end encrypted."""
 
 import enum
-from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -9,7 +8,7 @@ from msgspec import Meta, Struct
 from contract.ids import AccountId, ConversationId, ProfileId
 from contract.limits import MEMBERS_PER_CONVERSATION
 from contract.rest.devices import Certificate
-from contract.rest.fields import Key
+from contract.rest.fields import Instant, Key
 
 
 class ConversationKind(enum.StrEnum):
@@ -75,7 +74,7 @@ class ConversationView(Struct, frozen=True):
 
     conversation: ConversationId
     kind: ConversationKind
-    created_at: datetime
+    created_at: Instant
     head: int
     roster_version: int
     members: tuple[MemberView, ...]

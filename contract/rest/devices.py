@@ -1,13 +1,12 @@
 """Devices and their prekeys. Refuses private keys and device names."""
 
-from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from contract.limits import DEVICES_PER_SEND, ONE_TIME_KEYS_PER_DEVICE, PROFILES_PER_ACCOUNT
-from contract.rest.fields import Key, Signature
+from contract.rest.fields import Instant, Key, Signature
 
 Whitelist = Annotated[tuple[ProfileId, ...], Meta(min_length=1, max_length=PROFILES_PER_ACCOUNT)]
 
@@ -45,7 +44,7 @@ class DeviceView(Struct, frozen=True):
 
     certificate: Certificate
     profiles: tuple[ProfileId, ...]
-    created_at: datetime
+    created_at: Instant
     current: bool
 
 

@@ -1,17 +1,30 @@
 """The field types that several bodies share. Refuses bodies."""
 
+from datetime import datetime
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
 from contract.certificates import KEY_BYTES, SIGNATURE_BYTES
 
+Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="A time (RFC 3339), in UTC.")]
 Key: TypeAlias = Annotated[
-    bytes, Meta(min_length=KEY_BYTES, max_length=KEY_BYTES, description="32 bytes of public key, base64.")
+    bytes,
+    Meta(
+        min_length=KEY_BYTES,
+        max_length=KEY_BYTES,
+        description="32 bytes of public key, base64.",
+        extra_json_schema={"pattern": "^[A-Za-z0-9+/]{43}=$"},
+    ),
 ]
 Signature: TypeAlias = Annotated[
     bytes,
-    Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES, description="64 bytes of Ed25519 signature, base64."),
+    Meta(
+        min_length=SIGNATURE_BYTES,
+        max_length=SIGNATURE_BYTES,
+        description="64 bytes of Ed25519 signature, base64.",
+        extra_json_schema={"pattern": "^[A-Za-z0-9+/]{86}==$"},
+    ),
 ]
 # `$(?!\n)`: Python's `$` also matches before a line feed at the end; ECMAScript's does not. This is the same in both.
 Token: TypeAlias = Annotated[
@@ -22,7 +35,8 @@ Email: TypeAlias = Annotated[
     Meta(
         min_length=3,
         max_length=254,
-        pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$(?!\n)",
+        # No white space, no control, and none of the characters that would need quotes on a letter (RFC 5322, 3.2.3).
+        pattern=r'^[^@\s()<>\[\]:;,\\"\x00-\x20\x7f]+@[^@\s()<>\[\]:;,\\"\x00-\x20\x7f]+$(?!\n)',
         description="An e-mail address. The server keeps only a keyed digest of it.",
     ),
 ]

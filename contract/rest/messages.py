@@ -1,6 +1,5 @@
 """Sending without a socket. Refuses plaintext, which it could not tell from ciphertext anyway."""
 
-from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -8,6 +7,7 @@ from msgspec import Meta, Struct
 from contract.frames import Sealed, Seq, Version
 from contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId
 from contract.limits import DEVICES_PER_SEND
+from contract.rest.fields import Instant
 
 
 class NewMessage(Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,4 +28,4 @@ class MessageStored(Struct, frozen=True):
     conversation: ConversationId
     message: MessageId
     seq: Seq
-    sent_at: datetime
+    sent_at: Instant

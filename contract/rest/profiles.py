@@ -1,12 +1,12 @@
 """Profiles, the modes of an account. Refuses names of people: those travel end-to-end encrypted."""
 
 import enum
-from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from contract.ids import ProfileId
+from contract.rest.fields import Instant
 
 
 class ProfileType(enum.StrEnum):
@@ -78,7 +78,7 @@ class ProfileView(Struct, frozen=True):
     type: ProfileType
     theme: Theme
     policies: Policies
-    created_at: datetime
+    created_at: Instant
 
 
 class Profiles(Struct, frozen=True):

@@ -1,10 +1,8 @@
 """How to reach the relay. Refuses to say which node: the load balancer knows."""
 
-from datetime import datetime
-
 from msgspec import Struct
 
-from contract.rest.fields import Key
+from contract.rest.fields import Instant, Key
 
 
 class RelayAddress(Struct, frozen=True):
@@ -18,4 +16,4 @@ class RelayTicket(Struct, frozen=True):
     """A ticket for the session's device, bound to its Noise key."""
 
     ticket: str
-    expires_at: datetime
+    expires_at: Instant

@@ -1,0 +1,235 @@
+"""The cast: the same five people and seven devices in every test, with ids, keys and tokens that never change.
+
+Refuses randomness, the clock and a second way to make a person: every key comes from the name of its owner.
+
+Alice has a laptop and a phone, Bob a phone and a laptop; Carol, Dave and Mallory have a phone each. Mallory is an
+honest account with no business in the conversations of the others.
+"""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from contract import certificates
+from contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId, uuid7
+from contract.noise import KeyPair
+from contract.rest.conversations import ConversationKind, Role
+from contract.rest.profiles import Policies, ProfileType, Theme
+from domain import nouns as n
+from domain.ports import DeviceAddFault, NewRoster, Stores
+
+BIRTH_MS: Final = 1_767_225_600_000
+"""2026-01-01T00:00:00Z: when everything of the cast was made."""
+FAR_MS: Final = 4_102_444_800_000
+"""2100-01-01T00:00:00Z: when its tokens expire, so that they are good by any clock a test may use."""
+ONE_TIME_KEYS: Final = 5
+MANY: Final = 1_000
+
+
+@dataclass(frozen=True, repr=False)
+class Gear:
+    """One device, with what it keeps to itself. `noun` is what the server knows of it, `session` its sign-in.
+
+    Nobody holds an Olm account for `noun.identity_key`: tests of the client make their own.
+    """
+
+    name: str
+    noun: n.Device
+    session: n.Session
+    noise: KeyPair
+    signing: Ed25519PrivateKey
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def id(self) -> DeviceId:
+        """The device id."""
+        return self.noun.id
+
+    @property
+    def actor(self) -> n.Actor:
+        """Who asks, when this device does."""
+        return n.Actor(account=self.noun.account, session=self.session.id, device=self.noun.id)
+
+    @property
+    def access_token(self) -> str:
+        """What the session's access digest is the digest of."""
+        return _token(self.session, _seed("access", self.name))
+
+    @property
+    def refresh_token(self) -> str:
+        """What the session's refresh digest is the digest of."""
+        return _token(self.session, _seed("refresh", self.name))
+
+    def one_time_keys(self, count: int = ONE_TIME_KEYS, *, start: int = 0) -> tuple[n.Prekey, ...]:
+        """Signed Curve25519 keys: number `start` and the following, the same ones each time."""
+        keys = (_curve("one-time", self.name, str(number)) for number in range(start, start + count))
+        return tuple(
+            n.Prekey(key, self.signing.sign(certificates.one_time_key_statement(self.id, key))) for key in keys
+        )
+
+    def fallback_key(self) -> n.Prekey:
+        """The signed fallback key."""
+        key = _curve("fallback", self.name)
+        return n.Prekey(key, self.signing.sign(certificates.fallback_key_statement(self.id, key)))
+
+
+@dataclass(frozen=True, repr=False)
+class Person:
+    """One account with both modes. `address` is a digest for `SignInStore`; a server with a pepper makes another."""
+
+    name: str
+    email: str
+    address: bytes
+    account: AccountId
+    root: Ed25519PrivateKey
+    privat: n.Profile
+    jobb: n.Profile
+    devices: tuple[Gear, ...]
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def profile(self) -> ProfileId:
+        """The private mode: whom others write to."""
+        return self.privat.id
+
+    @property
+    def root_key(self) -> bytes:
+        """The Ed25519 public key that signs the devices."""
+        return self.root.public_key().public_bytes_raw()
+
+    def further_device(self, name: str) -> Gear:
+        """One more device, which `enrol` can add. It receives for both modes, as all of the cast do."""
+        return _gear(f"{self.name}_{name}", self.account, self.root, (self.privat.id, self.jobb.id))
+
+
+async def settle(stores: Stores, *people: Person) -> None:
+    """Store accounts, root keys, profiles and devices of these people, of the whole cast when none is named."""
+    for person in people or PEOPLE:
+        await stores.sign_in.account_of(person.address, person.account, BIRTH_MS)
+        assert await stores.accounts.set_root_key(person.account, person.root_key)
+        for profile in (person.privat, person.jobb):
+            assert await stores.profiles.add(profile, MANY)
+        for gear in person.devices:
+            await enrol(stores, gear)
+
+
+async def enrol(stores: Stores, gear: Gear) -> None:
+    """Store a session, the device bound to it, and its prekeys."""
+    await stores.sessions.add(gear.session)
+    assert not isinstance(await stores.devices.add(gear.noun, gear.session.id, most=MANY), DeviceAddFault)
+    await stores.prekeys.upload(
+        gear.noun.account, gear.id, gear.one_time_keys(), gear.fallback_key(), most=ONE_TIME_KEYS
+    )
+
+
+async def open_conversation(
+    stores: Stores, *people: Person, kind: ConversationKind = ConversationKind.GROUP
+) -> ConversationId:
+    """Open the conversation of these people's private modes; the first of a group owns it, a dm nobody."""
+    roster = roster_of(*people, kind=kind)
+    members = [(member.profile, member.account, member.role) for member in roster.members.values()]
+    low, high = min(roster.members), max(roster.members)
+    pair = None if kind is ConversationKind.GROUP else (low, high)
+    opened, _ = await stores.conversations.open(NewRoster(roster.conversation, kind, members, pair, BIRTH_MS))
+    return opened
+
+
+def roster_of(*people: Person, kind: ConversationKind = ConversationKind.GROUP, version: int = 1) -> n.Roster:
+    """The roster of these people's private modes with all their devices, for tests that need no store."""
+    owner = None if kind is ConversationKind.DM else people[0]
+    return n.Roster(
+        conversation=ConversationId(_uuid("conversation", kind, *(person.name for person in people))),
+        kind=kind,
+        version=version,
+        members={person.profile: _member(person, owner=person is owner) for person in people},
+        devices={gear.id: frozenset({person.profile}) for person in people for gear in person.devices},
+    )
+
+
+def _member(person: Person, *, owner: bool) -> n.Member:
+    allowed = person.privat.policies
+    return n.Member(
+        profile=person.profile,
+        account=person.account,
+        role=Role.OWNER if owner else Role.MEMBER,
+        from_seq=1,
+        read_receipts=allowed.read_receipts,
+        delivery_receipts=allowed.delivery_receipts,
+        typing=allowed.typing,
+        presence=allowed.presence,
+    )
+
+
+def _person(name: str, *devices: str) -> Person:
+    account = AccountId(_uuid("account", name))
+    root = Ed25519PrivateKey.from_private_bytes(_seed("root", name))
+    privat, jobb = (_profile(name, account, mode) for mode in (ProfileType.PRIVAT, ProfileType.JOBB))
+    gear = tuple(_gear(f"{name}_{device}", account, root, (privat.id, jobb.id)) for device in devices)
+    return Person(name, f"{name}@example.org", _seed("address", name), account, root, privat, jobb, gear)
+
+
+def _profile(name: str, account: AccountId, mode: ProfileType) -> n.Profile:
+    return n.Profile(account, ProfileId(_uuid("profile", name, mode)), mode, Theme.SYSTEM, Policies(), BIRTH_MS)
+
+
+def _gear(name: str, account: AccountId, root: Ed25519PrivateKey, profiles: tuple[ProfileId, ...]) -> Gear:
+    device = DeviceId(_uuid("device", name))
+    noise = KeyPair.from_private(_seed("noise", name))
+    signing = Ed25519PrivateKey.from_private_bytes(_seed("signing", name))
+    keys = (noise.public, signing.public_key().public_bytes_raw(), _curve("identity", name))
+    statement = certificates.device_statement(
+        account, device, noise_key=keys[0], signing_key=keys[1], identity_key=keys[2]
+    )
+    noun = n.Device(account, device, *keys, root.sign(statement), profiles, BIRTH_MS)
+    return Gear(name, noun, _session(name, account), noise, signing)
+
+
+def _session(name: str, account: AccountId) -> n.Session:
+    """Signed in, and bound to no device yet: `DeviceStore.add` does that."""
+    return n.Session(
+        account=account,
+        id=SessionId(_uuid("session", name)),
+        device=None,
+        access_digest=hashlib.sha256(_seed("access", name)).digest(),
+        access_expires_ms=FAR_MS,
+        refresh_digest=hashlib.sha256(_seed("refresh", name)).digest(),
+        refresh_expires_ms=FAR_MS,
+        created_ms=BIRTH_MS,
+        refreshed_ms=BIRTH_MS,
+    )
+
+
+def _token(session: n.Session, secret: bytes) -> str:
+    return base64.urlsafe_b64encode(session.account.bytes + session.id.bytes + secret).rstrip(b"=").decode()
+
+
+def _curve(*names: str) -> bytes:
+    return KeyPair.from_private(_seed(*names)).public
+
+
+def _seed(*names: str) -> bytes:
+    return hashlib.sha256("/".join(("the cast of varde", *names)).encode()).digest()
+
+
+def _uuid(*names: str) -> UUID:
+    return uuid7(BIRTH_MS, _seed("id", *names)[:10])
+
+
+alice: Final = _person("alice", "laptop", "phone")
+bob: Final = _person("bob", "phone", "laptop")
+carol: Final = _person("carol", "phone")
+dave: Final = _person("dave", "phone")
+mallory: Final = _person("mallory", "phone")
+PEOPLE: Final = (alice, bob, carol, dave, mallory)
+
+alice_laptop, alice_phone = alice.devices
+bob_phone, bob_laptop = bob.devices
+(carol_phone,), (dave_phone,), (mallory_phone,) = carol.devices, dave.devices, mallory.devices

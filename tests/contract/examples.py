@@ -1,0 +1,98 @@
+"""One example or more of everything that can be said, small enough to read. The golden bytes are made from these.
+
+Refuses chance, and refuses to be short: the tests ask for an example of every Struct in `contract.frames`.
+"""
+
+from typing import Final, get_args
+from uuid import UUID
+
+from msgspec import Struct
+
+from contract import envelope as e
+from contract import frames as f
+from contract.closing import CloseCode
+from contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
+from contract.limits import SEALED_BYTES, SEQ_MAX, SYNC_MESSAGES
+from contract.refusals import RefusalCode, StaleDevices
+
+
+def _id(number: int) -> UUID:
+    return UUID(f"019b76da-a800-7000-8000-{number:012x}")
+
+
+SESSION: Final = SessionId(_id(0x5E))
+CONVERSATION: Final = ConversationId(_id(0xC0))
+OTHER: Final = ConversationId(_id(0xC1))
+CLIENT_ID: Final = ClientId(_id(0xC11))
+MESSAGE: Final = MessageId(_id(0x3E5))
+ALICE: Final = AccountId(_id(0xA))
+ALICE_PRIVAT: Final = ProfileId(_id(0xA1))
+BOB_PRIVAT: Final = ProfileId(_id(0xB1))
+ALICE_PHONE: Final = DeviceId(_id(0xAD1))
+BOB_PHONE: Final = DeviceId(_id(0xBD1))
+BOB_LAPTOP: Final = DeviceId(_id(0xBD2))
+NOW_MS: Final = 1_767_225_600_000
+SEALED: Final = bytes.fromhex("0102") + b"ciphertext"
+
+HELLO: Final = f.Hello(1, "header.claims.signature", ALICE_PHONE)
+
+CLIENT: Final[tuple[f.ClientFrame, ...]] = (
+    f.Join(),
+    f.Join(CONVERSATION),
+    f.Join(CONVERSATION, 8),
+    f.Send(CLIENT_ID, CONVERSATION, ALICE_PRIVAT, 3, group=SEALED),
+    f.Send(CLIENT_ID, CONVERSATION, ALICE_PRIVAT, 3, devices={BOB_PHONE: SEALED, BOB_LAPTOP: SEALED + b"2"}),
+    f.Send(CLIENT_ID, CONVERSATION, ALICE_PRIVAT, 0, devices={}),
+    f.Delivered(CONVERSATION, 0),
+    f.Delivered(CONVERSATION, SEQ_MAX),
+    f.Read(CONVERSATION, ALICE_PRIVAT, 300),
+    f.Sync(CONVERSATION, 1),
+    f.Sync(CONVERSATION, 70_000, SYNC_MESSAGES),
+    f.Typing(CONVERSATION, ALICE_PRIVAT, active=True),
+    f.Presence(ALICE_PRIVAT, f.PresenceState.AWAY),
+)
+LIMITS: Final = f.ServerLimits(sealed_bytes=SEALED_BYTES, frames_per_second=50, bytes_per_second=262_144, joined=1_000)
+_HEADS: Final = (f.Head(CONVERSATION, 12, 7, 3), f.Head(OTHER, 0, 0, 1))
+_STALE: Final = StaleDevices(4, missing=(BOB_LAPTOP,), gone=(BOB_PHONE,))
+SERVER: Final[tuple[f.ServerFrame, ...]] = (
+    f.Welcome(SESSION, NOW_MS, 30_000, LIMITS, _HEADS, more=False),
+    f.Welcome(SESSION, NOW_MS, 30_000, LIMITS, (), more=True),
+    f.Joined(CONVERSATION, 8, 12, 3),
+    f.Ack(CLIENT_ID, CONVERSATION, MESSAGE, 13, NOW_MS),
+    f.New(CONVERSATION, 13, MESSAGE, CLIENT_ID, ALICE_PRIVAT, ALICE_PHONE, NOW_MS, SEALED),
+    f.DeliveredBy(CONVERSATION, BOB_PRIVAT, 13),
+    f.ReadBy(CONVERSATION, BOB_PRIVAT, 13),
+    *(f.Gap(CONVERSATION, 1, 7, why) for why in f.GapReason),
+    f.TypingBy(CONVERSATION, BOB_PRIVAT, active=False),
+    *(f.PresenceOf(BOB_PRIVAT, state) for state in f.PresenceState),
+    f.RefusedFrame("msg:send", CLIENT_ID, RefusalCode.RATE_LIMITED, "wait a little", retry_after_ms=1_500),
+    f.RefusedFrame("msg:send", CLIENT_ID, RefusalCode.STALE_DEVICES, "encrypt for these devices", None, _STALE),
+    f.RefusedFrame("presence", None, RefusalCode.PROFILE_NOT_ALLOWED, "this device may not speak for the profile"),
+    f.Lagging(5),
+    f.Changed(f.ChangeKind.MEMBERSHIP, CONVERSATION, 4),
+    f.Changed(f.ChangeKind.DEVICES, CONVERSATION, 5),
+    f.Changed(f.ChangeKind.KEYS_LOW, None, 9),
+    f.Goaway(CloseCode.DRAINING, 2_000, 10_000),
+)
+WELCOME: Final = SERVER[0]
+GOAWAY: Final = SERVER[-1]
+
+_BODIES: Final = (e.Text("Varden er tent på Tryvann 🔥"), e.Text(""), e.Empty())
+ENVELOPES: Final = (
+    *(e.Envelope(1, CONVERSATION, ALICE, ALICE_PRIVAT, ALICE_PHONE, BOB_PHONE, CLIENT_ID, NOW_MS, b) for b in _BODIES),
+    e.Envelope(
+        1, CONVERSATION, ALICE, ALICE_PRIVAT, ALICE_PHONE, None, CLIENT_ID, NOW_MS, e.Text("to the whole group")
+    ),
+    e.Envelope(
+        *(1, CONVERSATION, ALICE, ALICE_PRIVAT, ALICE_PHONE, BOB_PHONE, CLIENT_ID, NOW_MS),
+        e.GroupKey(session=bytes(range(32)), key="a Megolm session key, exported at index 0"),
+    ),
+)
+
+CLIENT_KINDS: Final[tuple[type[Struct], ...]] = get_args(f.ClientFrame)
+SERVER_KINDS: Final[tuple[type[Struct], ...]] = get_args(f.ServerFrame)
+
+
+def example_of(kind: type[Struct]) -> Struct:
+    """Return the first example of a frame."""
+    return next(frame for frame in (*CLIENT, *SERVER) if type(frame) is kind)

@@ -1,0 +1,149 @@
+"""The envelope binds what the ratchets do not: each lie of a relay about a message is found. Refuses to encrypt."""
+
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract import envelope as e
+from contract.errors import LocalMisuse, PeerFault
+from contract.padding import BUCKETS, CONTENT_BYTES, pad
+from tests.contract import examples as x
+from tests.contract.edges import Edge, edges
+from tests.contract.strategies import structs
+
+EDGES = [edge for kind in (e.Text, e.GroupKey) for edge in edges(kind)]
+ENVELOPE = x.ENVELOPES[0]
+encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
+
+
+def said_of(envelope: e.Envelope) -> e.Said:
+    """What an honest relay says of a message."""
+    return e.Said(*(getattr(envelope, field) for field in e.Said._fields))
+
+
+def with_body(body: e.Body) -> e.Envelope:
+    """The envelope of the examples, to one device, around another body."""
+    return msgspec.structs.replace(ENVELOPE, body=body)
+
+
+known = structs(e.Envelope).map(lambda made: msgspec.structs.replace(made, version=e.ENVELOPE_VERSION))
+
+
+@given(known.filter(lambda made: made.recipient is not None))
+def test_an_honest_relay_is_believed(envelope: e.Envelope) -> None:
+    """What was written is read, padded to a bucket on the way."""
+    plaintext = e.encode_envelope(envelope)
+    assert len(plaintext) in BUCKETS
+    assert e.open_envelope(plaintext, said_of(envelope)) == envelope
+
+
+@pytest.mark.parametrize("field", e.Said._fields)
+def test_a_relay_that_lies_is_found_out(field: str) -> None:
+    """A message that is shown as another sender's, another conversation's or another id's is refused by that name."""
+    lie = said_of(msgspec.structs.replace(ENVELOPE, **{field: UUID(int=1)}))
+    with pytest.raises(PeerFault, match=f"written for another {field}"):
+        e.open_envelope(e.encode_envelope(ENVELOPE), lie)
+
+
+def test_a_group_message_cannot_pass_for_a_private_one() -> None:
+    """Whether a message was for one device or for the group is bound, in both directions."""
+    private, group = ENVELOPE, x.ENVELOPES[3]
+    for written, shown in ((private, group), (group, private)):
+        with pytest.raises(PeerFault, match="another recipient"):
+            e.open_envelope(e.encode_envelope(written), said_of(written)._replace(recipient=shown.recipient))
+
+
+def test_a_group_key_outside_of_olm_is_refused() -> None:
+    """A sender key that came through Megolm would let one stolen group key beget the next."""
+    loose = msgspec.structs.replace(with_body(e.GroupKey(bytes(32), "key")), recipient=None)
+    with pytest.raises(PeerFault, match="outside Olm"):
+        e.open_envelope(e.encode_envelope(loose), said_of(loose))
+
+
+@pytest.mark.parametrize("version", [2, 255])
+def test_another_version_is_refused(version: int) -> None:
+    """An envelope of a later version is not guessed at."""
+    later = msgspec.structs.replace(ENVELOPE, version=version)
+    with pytest.raises(PeerFault, match="unknown version"):
+        e.open_envelope(e.encode_envelope(later), said_of(later))
+
+
+@pytest.mark.parametrize("edge", EDGES, ids=lambda edge: edge.name)
+def test_limits_of_bodies(edge: Edge) -> None:
+    """The longest text that its type allows is taken, a longer one is the sender's fault; the same for keys."""
+    assert isinstance(edge.struct, e.Text | e.GroupKey)
+    envelope = with_body(edge.struct)
+    content = encoder.encode(envelope)
+    if len(content) > CONTENT_BYTES:
+        with pytest.raises(LocalMisuse):
+            e.encode_envelope(envelope)
+    elif edge.good:
+        assert e.open_envelope(pad(content), said_of(envelope)) == envelope
+    else:
+        with pytest.raises(PeerFault, match="not well-formed"):
+            e.open_envelope(pad(content), said_of(envelope))
+
+
+@pytest.mark.parametrize("letter", ["a", "ø", "🔥"])
+def test_the_longest_text_fits_its_envelope(letter: str) -> None:
+    """Any text of the promised size goes into the largest bucket, whatever its letters cost."""
+    text = letter * (e.TEXT_BYTES // len(letter.encode()))
+    envelope = with_body(e.Text(text))
+    assert e.open_envelope(e.encode_envelope(envelope), said_of(envelope)) == envelope
+
+
+def test_a_later_field_at_the_end_is_let_pass() -> None:
+    """A newer client may say more in an envelope of this version."""
+    content = encoder.encode(ENVELOPE)
+    longer = bytes((content[0] + 1,)) + content[1:] + b"\xc0"
+    assert e.open_envelope(pad(longer), said_of(ENVELOPE)) == ENVELOPE
+
+
+@pytest.mark.parametrize("nested", [b"\x91" * 40_000 + b"\xc0", b"\xdd\xff\xff\xff\xff"], ids=["deep", "endless"])
+def test_an_envelope_that_cannot_be_read_is_refused(nested: bytes) -> None:
+    """A member of the conversation cannot crash the others with what only they can decrypt."""
+    content = encoder.encode(ENVELOPE)
+    with pytest.raises(PeerFault, match="not well-formed"):
+        e.open_envelope(pad(bytes((content[0] + 1,)) + content[1:] + nested), said_of(ENVELOPE))
+
+
+@given(st.binary(max_size=255), st.booleans())
+def test_other_plaintext_is_refused(content: bytes, padded: bool) -> None:  # noqa: FBT001 - drawn by Hypothesis
+    """What is no envelope is the sender's fault and nothing else."""
+    with pytest.raises(PeerFault):
+        e.open_envelope(pad(content) if padded else content, said_of(ENVELOPE))
+
+
+sessions = st.binary(min_size=e.GROUP_SESSION_BYTES, max_size=e.GROUP_SESSION_BYTES)
+
+
+@given(st.sampled_from(e.Cipher), sessions, st.binary(min_size=1, max_size=100))
+def test_sealed_parts_come_apart_as_they_were_joined(cipher: e.Cipher, session: bytes, ciphertext: bytes) -> None:
+    """The bytes in clear say version, cipher and, for Megolm, which session."""
+    parts = e.SealedParts(cipher, session if cipher is e.Cipher.MEGOLM else b"", ciphertext)
+    sealed = e.join_sealed(parts)
+    assert sealed[:2] == bytes((e.ENVELOPE_VERSION, cipher))
+    assert e.split_sealed(sealed) == parts
+
+
+@pytest.mark.parametrize(
+    ("sealed", "why"),
+    [
+        (b"", "no known cipher"),
+        (b"\x01", "no known cipher"),
+        (b"\x01\x00x", "no known cipher"),
+        (b"\x01\x04x", "no known cipher"),
+        (b"\x02\x01x", "unknown version"),
+        (b"\x00\x03" + bytes(40), "unknown version"),
+        (b"\x01\x01", "too short"),
+        (b"\x01\x02", "too short"),
+        (b"\x01\x03" + bytes(e.GROUP_SESSION_BYTES), "too short"),
+    ],
+)
+def test_a_ciphertext_that_names_no_ratchet_is_refused(sealed: bytes, why: str) -> None:
+    """Bytes that no ratchet could open are refused before one is asked."""
+    with pytest.raises(PeerFault, match=why):
+        e.split_sealed(sealed)

@@ -1,0 +1,79 @@
+"""Every REST body, from its type alone: it survives JSON, each limit holds, and requests take no strange field.
+
+Refuses to ask a server: that is for the tests of the API.
+"""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from contract.schema import rest_modules, structs_of
+from tests.contract.edges import Edge, edges, smallest
+from tests.contract.strategies import structs
+
+BODIES = structs_of(*rest_modules())
+STRICT = [kind for kind in BODIES if kind.__struct_config__.forbid_unknown_fields]
+EDGES = [edge for kind in BODIES for edge in edges(kind)]
+# Whatever a client may send, directly or inside of another body; the API's own tests hold it to this list.
+REQUESTS = {
+    *("RootKey", "CodeRequest", "SignIn", "Refresh", "NewConversation", "NewMember", "MemberRole", "NewDevice"),
+    *("ProfileWhitelist", "SignedKey", "PrekeyUpload", "PrekeyClaim", "NewMessage", "NewProfile", "ProfileUpdate"),
+    *("Policies", "WorkingHours"),
+}
+
+
+def name_of(part: Edge | type[Struct]) -> str:
+    """The test's id."""
+    return part.name if isinstance(part, Edge) else part.__name__
+
+
+@pytest.mark.parametrize("kind", BODIES, ids=name_of)
+@settings(max_examples=30)  # of each of some forty bodies
+@given(st.data())
+def test_every_body_survives_json(kind: type[Struct], drawn: st.DataObject) -> None:
+    """What one side writes, the other reads the same, times and keys included."""
+    body = drawn.draw(structs(kind))
+    assert msgspec.json.decode(msgspec.json.encode(body), type=kind) == body
+
+
+@pytest.mark.parametrize("edge", EDGES, ids=name_of)
+def test_limits_of_bodies(edge: Edge) -> None:
+    """The last good value of each field is accepted, the first bad one is refused."""
+    written = msgspec.json.encode(edge.struct)
+    if edge.good:
+        assert msgspec.json.decode(written, type=type(edge.struct)) == edge.struct
+    else:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.json.decode(written, type=type(edge.struct))
+
+
+def test_the_edges_are_there() -> None:
+    """The test above has the limits that keep strangers out."""
+    names = {edge.name for edge in EDGES}
+    for wanted in (
+        *("SignIn-code-line-feed-beyond", "CodeRequest-email-line-feed-beyond", "CodeRequest-email-upper-beyond"),
+        *("RootKey-root_key-lower-beyond", "NewDevice-signature-upper-beyond", "NewMessage-group-upper-beyond"),
+        *("PrekeyClaim-devices-lower-beyond", "NewConversation-members-upper-beyond"),
+    ):
+        assert wanted in names
+
+
+def test_every_request_is_strict() -> None:
+    """A request refuses fields it does not know; an answer lets them pass, so that the server may grow first."""
+    assert {kind.__name__ for kind in STRICT} == REQUESTS
+
+
+@pytest.mark.parametrize("kind", STRICT, ids=name_of)
+def test_a_request_takes_no_strange_field(kind: type[Struct]) -> None:
+    """A misspelt or smuggled field is refused, not ignored."""
+    fields = msgspec.to_builtins(smallest(kind)) | {"is_admin": True}
+    with pytest.raises(msgspec.ValidationError, match="unknown field"):
+        msgspec.json.decode(msgspec.json.encode(fields), type=kind)
+
+
+@pytest.mark.parametrize("kind", BODIES, ids=name_of)
+def test_no_body_can_be_changed(kind: type[Struct]) -> None:
+    """Bodies are frozen: what was validated stays what it was."""
+    assert kind.__struct_config__.frozen

@@ -1,0 +1,288 @@
+"""The life of a session is two tables: every pair in them is allowed, every pair not in them is refused.
+
+Refuses the cryptography: contract.noise has its own tests. Chance has its own file, `test_session_walk`.
+"""
+
+from itertools import product
+
+import pytest
+from msgspec import Struct
+
+from contract import codec
+from contract import frames as f
+from contract.closing import CloseCode
+from contract.errors import LocalMisuse, PeerFault
+from contract.noise import Handshake, KeyPair
+from contract.session import (
+    CLIENT_FRAMES,
+    PROTOCOL_VERSION,
+    SERVER_FRAMES,
+    ClientSession,
+    Pattern,
+    ServerSession,
+    State,
+    noise_name,
+    prologue,
+)
+from tests.contract import examples as x
+from tests.contract.two_cores import CLIENT_KEYS, RELAY_KEYS, open_pair, took
+
+TALKING = (State.GREETING, State.LIVE, State.DRAINING)
+CLIENT_PAIRS = list(product(State, x.CLIENT_KINDS))
+SERVER_PAIRS = list(product(State, x.SERVER_KINDS))
+
+
+def name_of(part: object) -> str:
+    """A pair's part as a word in the test's id."""
+    return part.value if isinstance(part, State) else getattr(part, "__name__", "")
+
+
+def hold(session: ClientSession | ServerSession, frame: Struct) -> bytes:
+    """Seal a frame that the session itself would never send, as a peer that holds the keys can."""
+    return session.seal(codec.pack([codec.encode_frame(frame)]))
+
+
+@pytest.mark.parametrize("pattern", Pattern)
+def test_frame_hello_ends_the_handshake(pattern: Pattern) -> None:
+    """One message at a time, both patterns come to where Hello is to be judged, and each knows who the other is."""
+    pair = open_pair(pattern)
+    assert pair.states == (State.HANDSHAKE, State.HANDSHAKE)
+    assert pair.server.receive(pair.client.open()) == []
+    assert pair.server.state is (State.GREETING if pattern is Pattern.IK else State.HANDSHAKE)
+    assert pair.client.receive(took(pair.server.take_reply())) == []
+    assert pair.client.state is State.GREETING
+    reply = pair.client.take_reply()
+    assert (reply is None) is (pattern is Pattern.IK)
+    if reply is not None:
+        assert pair.server.receive(reply) == []
+    assert pair.states == (State.GREETING, State.GREETING)
+    assert (pair.server.pattern, pair.server.hello) == (pattern, x.HELLO)
+    assert pair.server.remote_static == CLIENT_KEYS.public
+    assert pair.client.remote_static == RELAY_KEYS.public
+    assert pair.client.handshake_hash == pair.server.handshake_hash != b""
+
+
+@pytest.mark.parametrize("pattern", Pattern)
+def test_a_reply_is_handed_out_once(pattern: Pattern) -> None:
+    """Nobody can send a handshake message twice by asking twice."""
+    pair = open_pair(pattern)
+    pair.server.receive(pair.client.open())
+    assert pair.client.take_reply() is None
+    assert pair.server.take_reply() is not None
+    assert pair.server.take_reply() is None
+
+
+@pytest.mark.parametrize("pattern", Pattern)
+def test_the_first_byte_names_the_pattern(pattern: Pattern) -> None:
+    """1 is XX and 2 is IK, as the protocol says, and the byte is in the prologue."""
+    assert (Pattern.XX, Pattern.IK) == (1, 2)
+    assert open_pair(pattern).client.open()[0] == pattern
+    assert prologue(pattern) == b"varde.v1" + bytes((pattern,))
+
+
+@pytest.mark.parametrize("first", [b"", b"\x00", b"\x03", b"\x00" * 96, b"GET / HTTP/1.1"])
+def test_another_first_byte_fails_the_handshake(first: bytes) -> None:
+    """A stranger's first byte closes with handshake-failed, before any key is touched."""
+    server = ServerSession(RELAY_KEYS)
+    with pytest.raises(PeerFault, match="no known pattern") as refused:
+        server.receive(first)
+    assert refused.value.close_code is CloseCode.HANDSHAKE_FAILED
+    assert (server.state, server.take_reply()) == (State.CLOSED, None)
+
+
+@pytest.mark.parametrize(("meant", "said"), [(Pattern.IK, Pattern.XX), (Pattern.XX, Pattern.IK)])
+def test_the_pattern_byte_cannot_be_changed_on_the_way(meant: Pattern, said: Pattern) -> None:
+    """A handshake that somebody on the way turns into the other pattern does not come to its end."""
+    pair = open_pair(meant)
+    first = bytes((said,)) + pair.client.open()[1:]
+    with pytest.raises(PeerFault):  # noqa: PT012 - where it fails depends on the pattern
+        pair.server.receive(first)
+        pair.client.receive(took(pair.server.take_reply()))
+    assert State.GREETING not in pair.states
+
+
+@pytest.mark.parametrize("pattern", Pattern)
+def test_a_relay_with_another_key_never_sees_the_ticket(pattern: Pattern) -> None:
+    """Against a key the client knows, an impostor is found out before Hello can be read."""
+    impostor = ServerSession(KeyPair.generate())
+    client = open_pair(pattern).client
+    with pytest.raises(PeerFault) as refused:  # noqa: PT012 - IK fails at the impostor, XX at the client
+        impostor.receive(client.open())
+        client.receive(took(impostor.take_reply()))
+    assert refused.value.close_code is CloseCode.HANDSHAKE_FAILED
+    assert impostor.hello is None
+    assert client.take_reply() is None
+
+
+def test_xx_without_a_key_shows_whom_it_met() -> None:
+    """The first connection of all learns the relay's key, for the caller to compare."""
+    pair = open_pair(Pattern.XX, relay_key=None).reach(State.LIVE)
+    assert pair.client.remote_static == RELAY_KEYS.public
+
+
+def test_ik_without_a_key_is_our_bug() -> None:
+    """IK cannot be spoken to a stranger."""
+    with pytest.raises(LocalMisuse, match="needs the relay's static key"):
+        open_pair(Pattern.IK, relay_key=None)
+
+
+@pytest.mark.parametrize("version", [PROTOCOL_VERSION + 1, 255])
+@pytest.mark.parametrize("pattern", Pattern)
+def test_another_version_is_told_so(pattern: Pattern, version: int) -> None:
+    """A client of the future learns that it is the version, not its ticket or its keys."""
+    pair = open_pair(pattern, hello=f.Hello(version, "ticket", x.ALICE_PHONE))
+    with pytest.raises(PeerFault, match="version") as refused:
+        pair.exchange()
+    assert refused.value.close_code is CloseCode.UNSUPPORTED_VERSION
+    assert (pair.server.state, pair.server.hello) == (State.CLOSED, None)
+
+
+def raw_client(pattern: Pattern) -> Handshake:
+    """A client's handshake without the session around it, to say what a session never would."""
+    rs = RELAY_KEYS.public if pattern is Pattern.IK else None
+    return Handshake(noise_name(pattern), initiator=True, prologue=prologue(pattern), s=CLIENT_KEYS, rs=rs)
+
+
+@pytest.mark.parametrize("pattern", Pattern)
+@pytest.mark.parametrize("payload", [b"", b"\xc0", b"\x93\x01", b"x" * 5_000])
+def test_a_payload_that_is_no_hello_fails_the_handshake(pattern: Pattern, payload: bytes) -> None:
+    """Keys alone are not enough: who does not say Hello is closed with handshake-failed."""
+    server, client = ServerSession(RELAY_KEYS), raw_client(pattern)
+    first = client.write_message(payload if pattern is Pattern.IK else b"")
+    with pytest.raises(PeerFault) as refused:  # noqa: PT012 - the payload travels in another message in each pattern
+        server.receive(bytes((pattern,)) + first)
+        client.read_message(took(server.take_reply()))
+        server.receive(client.write_message(payload))
+    assert refused.value.close_code is CloseCode.HANDSHAKE_FAILED
+    assert server.state is State.CLOSED
+
+
+def test_a_payload_in_the_clear_is_refused() -> None:
+    """The first message of XX is neither secret nor authentic, so it may not say anything."""
+    server = ServerSession(RELAY_KEYS)
+    with pytest.raises(PeerFault, match="may not have"):
+        server.receive(bytes((Pattern.XX,)) + raw_client(Pattern.XX).write_message(b"hello"))
+    assert server.state is State.CLOSED
+
+
+@pytest.mark.parametrize("pattern", Pattern)
+def test_a_relay_has_nothing_to_say_in_the_handshake(pattern: Pattern) -> None:
+    """What a relay puts into its handshake message is refused: nobody would have looked at it."""
+    client = open_pair(pattern).client
+    responder = Handshake(noise_name(pattern), initiator=False, prologue=prologue(pattern), s=RELAY_KEYS)
+    responder.read_message(client.open()[1:])
+    with pytest.raises(PeerFault, match="may not have"):
+        client.receive(responder.write_message(b"advertisement"))
+    assert (client.state, client.take_reply()) == (State.CLOSED, None)
+
+
+def test_nothing_is_received_between_hello_and_welcome() -> None:
+    """A client that does not wait for Welcome breaks the protocol: its ticket is not judged yet."""
+    pair = open_pair().reach(State.GREETING)
+    with pytest.raises(PeerFault, match="while greeting"):
+        pair.server.receive(hold(pair.client, x.CLIENT[0]))
+    assert pair.server.state is State.CLOSED
+
+
+@pytest.mark.parametrize(("state", "kind"), CLIENT_PAIRS, ids=name_of)
+def test_what_a_client_may_send(state: State, kind: type[Struct]) -> None:
+    """A client sends what its table allows, and nothing else: the rest is our bug and changes nothing."""
+    client = open_pair().reach(state).client
+    if (state, kind) in CLIENT_FRAMES:
+        client.send(x.example_of(kind))
+        assert client.state is CLIENT_FRAMES[state, kind]
+    else:
+        with pytest.raises(LocalMisuse):
+            client.send(x.example_of(kind))
+        assert client.state is state
+
+
+@pytest.mark.parametrize(("state", "kind"), SERVER_PAIRS, ids=name_of)
+def test_what_a_relay_may_send(state: State, kind: type[Struct]) -> None:
+    """A relay sends what its table allows, and nothing else."""
+    server = open_pair().reach(state).server
+    if (state, kind) in SERVER_FRAMES:
+        server.send(x.example_of(kind))
+        assert server.state is SERVER_FRAMES[state, kind]
+    else:
+        with pytest.raises(LocalMisuse):
+            server.send(x.example_of(kind))
+        assert server.state is state
+
+
+@pytest.mark.parametrize(("state", "kind"), [pair for pair in CLIENT_PAIRS if pair[0] in TALKING], ids=name_of)
+def test_what_a_relay_takes(state: State, kind: type[Struct]) -> None:
+    """A relay takes what the client's table allows; anything else closes with protocol-error."""
+    pair = open_pair().reach(state)
+    sealed = hold(pair.client, x.example_of(kind))
+    if (state, kind) in CLIENT_FRAMES:
+        assert pair.server.receive(sealed) == [x.example_of(kind)]
+        assert pair.server.state is CLIENT_FRAMES[state, kind]
+    else:
+        with pytest.raises(PeerFault) as refused:
+            pair.server.receive(sealed)
+        assert refused.value.close_code is CloseCode.PROTOCOL_ERROR
+        assert pair.server.state is State.CLOSED
+
+
+@pytest.mark.parametrize(("state", "kind"), [pair for pair in SERVER_PAIRS if pair[0] in TALKING], ids=name_of)
+def test_what_a_client_takes(state: State, kind: type[Struct]) -> None:
+    """A client takes what the relay's table allows; anything else is the relay's fault."""
+    pair = open_pair().reach(state)
+    sealed = hold(pair.server, x.example_of(kind))
+    if (state, kind) in SERVER_FRAMES:
+        assert pair.client.receive(sealed) == [x.example_of(kind)]
+        assert pair.client.state is SERVER_FRAMES[state, kind]
+    else:
+        with pytest.raises(PeerFault, match=f"may not be received while {state.value}"):
+            pair.client.receive(sealed)
+        assert pair.client.state is State.CLOSED
+
+
+def test_the_tables_know_every_frame() -> None:
+    """A frame that is in no row could never be said: adding one without its row turns this red."""
+    assert {kind for _, kind in CLIENT_FRAMES} == set(x.CLIENT_KINDS)
+    assert {kind for _, kind in SERVER_FRAMES} == set(x.SERVER_KINDS)
+
+
+def test_nothing_leaves_the_last_state() -> None:
+    """No table leads out of CLOSED or into HANDSHAKE, so a session ends once."""
+    for table in (CLIENT_FRAMES, SERVER_FRAMES):
+        assert not {State.CLOSED, State.HANDSHAKE} & {state for state, _ in table}
+        assert not {State.CLOSED, State.HANDSHAKE} & set(table.values())
+
+
+def test_a_frame_out_of_place_takes_its_whole_message_with_it() -> None:
+    """A message is taken as a whole: what stood before the forbidden frame is not handed over either."""
+    pair = open_pair().reach(State.LIVE)
+    packed = codec.pack([codec.encode_frame(frame) for frame in (x.SERVER[3], x.WELCOME)])
+    with pytest.raises(PeerFault, match="welcome may not be received while live"):
+        pair.client.receive(pair.server.seal(packed))
+
+
+def test_frames_encoded_beforehand_walk_the_same_table() -> None:
+    """What is encoded once for many peers is checked for each, and arrives the same."""
+    pair = open_pair().reach(State.LIVE)
+    once = [(type(frame), codec.encode_frame(frame)) for frame in x.SERVER[3:6]]
+    assert pair.client.receive(pair.server.send_encoded(once)) == list(x.SERVER[3:6])
+    with pytest.raises(LocalMisuse, match="welcome may not be sent while live"):
+        pair.server.send_encoded([(f.Welcome, codec.encode_frame(x.WELCOME))])
+
+
+@pytest.mark.parametrize("state", [State.HANDSHAKE, State.CLOSED])
+def test_nothing_is_sealed_without_keys_or_after_the_end(state: State) -> None:
+    """Sealing outside of a running session is our bug."""
+    for session in open_pair().reach(state):
+        with pytest.raises(LocalMisuse):
+            session.seal(b"\x90")
+
+
+def test_a_closed_session_takes_nothing() -> None:
+    """After the end, also an honest message is refused."""
+    pair = open_pair().reach(State.LIVE)
+    from_server, from_client = pair.server.send(x.SERVER[3]), pair.client.send(x.CLIENT[0])
+    pair.reach(State.CLOSED)
+    with pytest.raises(PeerFault, match="while closed"):
+        pair.client.receive(from_server)
+    with pytest.raises(PeerFault, match="while closed"):
+        pair.server.receive(from_client)

@@ -1,0 +1,187 @@
+"""`python -m tests.contract.vectors.write`: the golden bytes of protocol v1, for our tests and for writers of clients.
+
+Refuses to be run to make a red test green: a change of these files breaks every client that exists.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import Struct
+
+from contract import certificates, codec
+from contract.envelope import encode_envelope
+from contract.frames import tag_of
+from contract.noise import Handshake, KeyPair
+from contract.session import ClientSession, Pattern, ServerSession, noise_name, prologue
+from tests.contract import examples as x
+
+FOLDER: Final = Path(__file__).parent
+
+CLIENT_STATIC: Final = bytes(range(32))
+CLIENT_EPHEMERAL: Final = bytes(range(32, 64))
+RELAY_STATIC: Final = bytes(range(64, 96))
+RELAY_EPHEMERAL: Final = bytes(range(96, 128))
+ROOT_SEED: Final = bytes(range(128, 160))
+SIGNING_SEED: Final = bytes(range(160, 192))
+IDENTITY: Final = bytes(range(192, 224))
+
+
+TALK: Final[tuple[tuple[str, tuple[Struct, ...]], ...]] = (
+    ("relay", (x.WELCOME,)),
+    ("client", x.CLIENT[:1]),
+    ("relay", x.SERVER[2:18]),
+    ("client", x.CLIENT[3:4]),
+    ("relay", (x.GOAWAY,)),
+)
+"""What is said once the handshake is over. 16 frames in one message need the longer array header."""
+
+
+class FixedClient(ClientSession):
+    """A client whose ephemeral key is known. For vectors only: it breaks every promise of Noise."""
+
+    def __init__(self, pattern: Pattern) -> None:
+        relay = KeyPair.from_private(RELAY_STATIC).public
+        static = KeyPair.from_private(CLIENT_STATIC)
+        super().__init__(static, x.HELLO, relay_key=relay, pattern=pattern)
+        self._handshake = _fixed(pattern, static, CLIENT_EPHEMERAL, rs=relay if pattern is Pattern.IK else None)
+
+
+class FixedServer(ServerSession):
+    """A relay whose ephemeral key is known. For vectors only."""
+
+    def __init__(self) -> None:
+        super().__init__(KeyPair.from_private(RELAY_STATIC))
+
+    def _choose(self, message: bytes) -> bytes:
+        rest = super()._choose(message)
+        assert self.pattern is not None
+        self._handshake = _fixed(self.pattern, self._static, RELAY_EPHEMERAL, initiator=False)
+        return rest
+
+
+def _fixed(
+    pattern: Pattern, static: KeyPair, ephemeral: bytes, *, initiator: bool = True, rs: bytes | None = None
+) -> Handshake:
+    e = KeyPair.from_private(ephemeral)
+    return Handshake(noise_name(pattern), initiator=initiator, prologue=prologue(pattern), s=static, rs=rs, e=e)
+
+
+def frames() -> list[Any]:
+    """Every example of a frame: its bytes, and the same in JSON with ids as text and bytes as base64."""
+    return [
+        {"from": side, "tag": tag_of(frame), "json": _json(frame), "msgpack": codec.encode_frame(frame).hex()}
+        for side, spoken in (("client", x.CLIENT), ("relay", x.SERVER))
+        for frame in spoken
+    ]
+
+
+def handshakes() -> list[Any]:
+    """Both patterns from the first byte to the first frames, with every key that took part."""
+    return [_transcript(pattern) for pattern in Pattern]
+
+
+def _transcript(pattern: Pattern) -> dict[str, Any]:
+    client, server = FixedClient(pattern), FixedServer()
+    sent = [("client", client.open())]
+    while client.state.value == "handshake":
+        server.receive(sent[-1][1])
+        sent.append(("relay", _some(server.take_reply())))
+        client.receive(sent[-1][1])
+        reply = client.take_reply()
+        if reply is not None:
+            sent.append(("client", reply))
+            server.receive(reply)
+    keys = {
+        "client_static_private": CLIENT_STATIC.hex(),
+        "client_ephemeral_private": CLIENT_EPHEMERAL.hex(),
+        "relay_static_private": RELAY_STATIC.hex(),
+        "relay_static_public": server._static.public.hex(),
+        "relay_ephemeral_private": RELAY_EPHEMERAL.hex(),
+    }
+    return {
+        "noise": noise_name(pattern),
+        "prologue": prologue(pattern).hex(),
+        **keys,
+        "hello": {"json": _json(x.HELLO), "msgpack": codec.encode_hello(x.HELLO).hex()},
+        "handshake": [{"from": side, "websocket": message.hex()} for side, message in sent],
+        "handshake_hash": client.handshake_hash.hex(),
+        "transport": list(_talk(client, server)),
+    }
+
+
+def _talk(client: ClientSession, server: ServerSession) -> Iterable[dict[str, Any]]:
+    for side, spoken in TALK:
+        speaker, listener = (client, server) if side == "client" else (server, client)
+        sealed = speaker.send(*spoken)
+        listener.receive(sealed)
+        packed = codec.pack([codec.encode_frame(frame) for frame in spoken])
+        yield {
+            "from": side,
+            "json": [_json(frame) for frame in spoken],
+            "msgpack": packed.hex(),
+            "websocket": sealed.hex(),
+        }
+
+
+def envelopes() -> list[Any]:
+    """Every example of an envelope, padded: the plaintext that Olm or Megolm encrypts."""
+    return [{"json": _json(envelope), "plaintext": encode_envelope(envelope).hex()} for envelope in x.ENVELOPES]
+
+
+def signed() -> dict[str, Any]:
+    """What root and signing keys sign, and the signatures (Ed25519 is deterministic, RFC 8032)."""
+    root, signing = (Ed25519PrivateKey.from_private_bytes(seed) for seed in (ROOT_SEED, SIGNING_SEED))
+    keys = {
+        "noise_key": KeyPair.from_private(CLIENT_STATIC).public,
+        "signing_key": signing.public_key().public_bytes_raw(),
+        "identity_key": IDENTITY,
+    }
+    statements = {
+        "device_certificate": (root, certificates.device_statement(x.ALICE, x.ALICE_PHONE, **keys)),
+        "one_time_key": (signing, certificates.one_time_key_statement(x.ALICE_PHONE, IDENTITY)),
+        "fallback_key": (signing, certificates.fallback_key_statement(x.ALICE_PHONE, IDENTITY)),
+    }
+    return {
+        "root_private": ROOT_SEED.hex(),
+        "root_public": root.public_key().public_bytes_raw().hex(),
+        "signing_private": SIGNING_SEED.hex(),
+        "account": str(x.ALICE),
+        "device": str(x.ALICE_PHONE),
+        **{name: key.hex() for name, key in keys.items()},
+        "prekey": IDENTITY.hex(),
+        "statements": {
+            name: {"statement": statement.hex(), "signature": key.sign(statement).hex()}
+            for name, (key, statement) in statements.items()
+        },
+    }
+
+
+FILES: Final[dict[str, Callable[[], Any]]] = {
+    "frames.json": frames,
+    "handshake.json": handshakes,
+    "envelope.json": envelopes,
+    "certificates.json": signed,
+}
+
+
+def render(name: str) -> str:
+    """Return the text of a file."""
+    return json.dumps(FILES[name](), indent=1, ensure_ascii=False) + "\n"
+
+
+def _json(struct: Struct) -> Any:
+    return json.loads(msgspec.json.encode(struct))
+
+
+def _some(message: bytes | None) -> bytes:
+    assert message is not None
+    return message
+
+
+if __name__ == "__main__":
+    for file in FILES:
+        (FOLDER / file).write_text(render(file), encoding="utf-8")
