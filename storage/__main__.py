@@ -1,0 +1,100 @@
+"""The command line of this room: `python -m storage postgres` and `python -m storage migrate`.
+
+It reads the environment and prints; everything it does is done elsewhere in the room.
+"""
+
+import os
+from pathlib import Path
+
+import asyncpg
+import click
+import trio
+
+from storage.account import AccountError
+from storage.cluster import ClusterError, embedded_url, prepare_cluster
+from storage.config import ConfigError, Embedded, StorageConfig, Url
+from storage.database import open_database
+from storage.embedded import EmbeddedPostgresError
+from storage.island import open_island
+from storage.migrate import Migration, SchemaError, migrate, read_migrations
+
+EXPECTED = (AccountError, ClusterError, ConfigError, EmbeddedPostgresError, SchemaError, OSError, asyncpg.PostgresError)
+CONNECTING_DEADLINE = 30.0  # seconds
+
+
+class _Commands(click.Group):
+    """Turns what may go wrong into one line for a person; anything else is a surprise and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except EXPECTED as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Run and prepare the database of Varde.
+
+    VARDE_DATABASE_URL names a PostgreSQL 15 or newer. Without it, Varde uses its own, embedded one, which keeps
+    everything in the folder $VARDE_DATA/postgres (VARDE_DATA is .varde unless set).
+    """
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Use this folder instead.")
+def postgres(data: Path | None) -> None:
+    """Run the embedded PostgreSQL in the foreground.
+
+    The cluster is made on the first run. Then this process becomes Postgres itself: it logs to standard error, stops
+    on SIGINT (fast: clients are disconnected) or SIGTERM (when they have gone), and can be reached through a Unix
+    socket only, by its own user and by root.
+    """
+    prepare_cluster(data or _embedded_folder()).become()
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Use this folder instead.")
+def url(data: Path | None) -> None:
+    """Print the URL of the embedded PostgreSQL, whether it runs or not: a value for VARDE_DATABASE_URL."""
+    click.echo(embedded_url(data or _embedded_folder()))
+
+
+@main.command("migrate")
+def migrate_command() -> None:
+    """Bring the database's schema up to this version of Varde.
+
+    Plain SQL files are applied in order, each in a transaction of its own. Two of these at once wait for each other,
+    and a second run changes nothing. Stop the servers first only if a release says so.
+    """
+    trio.run(_migrate, StorageConfig.from_environ(os.environ).database)
+
+
+async def _migrate(database: Embedded | Url) -> None:
+    async with open_database(database) as url, open_island() as island:
+        applied = await island.run(_connect_and_migrate, url)
+    for migration in applied:
+        click.echo(f"applied {migration}")
+    click.echo(f"the database is at {len(read_migrations()):04}" + ("" if applied else "; there was nothing to do"))
+
+
+async def _connect_and_migrate(url: str) -> tuple[Migration, ...]:
+    try:
+        connection = await asyncpg.connect(url, timeout=CONNECTING_DEADLINE)
+    except OSError as error:  # a TimeoutError, too; neither text holds the URL
+        raise click.ClickException(f"the database cannot be reached: {str(error) or 'no answer'}") from error
+    try:
+        return await migrate(connection)
+    finally:
+        await connection.close()
+
+
+def _embedded_folder() -> Path:
+    database = StorageConfig.from_environ(os.environ).database
+    if isinstance(database, Url):
+        raise click.UsageError("VARDE_DATABASE_URL names another Postgres; say --data to run the embedded one anyway")
+    return database.folder
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m storage")

@@ -1,0 +1,35 @@
+"""The database of this program, whichever kind it is told to use: a URL that can be connected to.
+
+It starts and stops an embedded server, and names the types of asyncpg; it connects to nothing and knows no schema.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from storage.config import Embedded, Url
+from storage.embedded import open_embedded_postgres
+
+# In quotes: asyncpg's classes are generic to mypy only.
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+PoolOrConnection: TypeAlias = "Pool | Connection"
+
+
+@asynccontextmanager
+async def open_database(database: Embedded | Url) -> AsyncIterator[str]:
+    """Yield the asyncpg URL. An embedded server is joined, or else runs for as long as the block; see its own words.
+
+    Raises:
+        ClusterError: the embedded server's folder cannot be used.
+        EmbeddedPostgresError: the embedded server does not start.
+    """
+    match database:
+        case Url(url):
+            yield url
+        case Embedded(folder):
+            async with open_embedded_postgres(folder) as url:
+                yield url

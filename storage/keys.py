@@ -1,0 +1,188 @@
+"""The servers' own keys: files in one folder, made once, each program reading only those it needs.
+
+Keys of people and devices never come here. A folder that is incomplete, damaged or open to others is refused, never
+repaired: a new pepper would lock everybody out, and a key that others could read is no key.
+
+| file         | holds (32 bytes, base64 text)                 | read by    |
+|--------------|-----------------------------------------------|------------|
+| `relay.key`  | X25519 private key: the relay's Noise static  | relay      |
+| `relay.pub`  | its public key                                | relay, api |
+| `ticket.key` | Ed25519 private key that signs relay tickets  | api        |
+| `ticket.pub` | its public key                                | relay, api |
+| `pepper`     | HMAC key under which e-mail addresses are kept | api        |
+"""
+
+import base64
+import binascii
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from storage.once import make_once
+
+KEY_BYTES: Final = 32
+FILE_LIMIT: Final = 256  # bytes; a key takes 45
+NAMES: Final = ("relay.key", "relay.pub", "ticket.key", "ticket.pub", "pepper")
+
+
+class KeyFileError(Exception):
+    """A key file or its folder cannot be used; the text names it and says why, never what it holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayKeys:
+    """What the relay needs: its own key pair, and the means to check tickets. Raw bytes, 32 each."""
+
+    relay_private: bytes = field(repr=False)
+    relay_public: bytes
+    ticket_public: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKeys:
+    """What the API needs: to sign tickets, to look up addresses, and to tell clients the relay's key. 32 bytes each."""
+
+    relay_public: bytes
+    ticket_private: bytes = field(repr=False)
+    ticket_public: bytes
+    pepper: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerKeys:
+    """All of them, for a program that is relay and API at once. Raw bytes, 32 each."""
+
+    relay_private: bytes = field(repr=False)
+    relay_public: bytes
+    ticket_private: bytes = field(repr=False)
+    ticket_public: bytes
+    pepper: bytes = field(repr=False)
+
+
+def make_keys(folder: Path) -> None:
+    """Make the folder with all its keys unless it is there; of several processes at once, one makes it. Reads none.
+
+    Raises:
+        KeyFileError: the folder cannot be made.
+    """
+    try:
+        make_once(folder, _fill)
+    except OSError as error:
+        raise KeyFileError(f"the keys cannot be made: {error}") from error
+
+
+def open_keys(folder: Path) -> ServerKeys:
+    """Make the keys unless they are there, and read them all.
+
+    Raises:
+        KeyFileError: naming the file, and what is wrong with it.
+    """
+    make_keys(folder)
+    relay, api = read_relay_keys(folder), read_api_keys(folder)
+    return ServerKeys(
+        relay_private=relay.relay_private,
+        relay_public=relay.relay_public,
+        ticket_private=api.ticket_private,
+        ticket_public=api.ticket_public,
+        pepper=api.pepper,
+    )
+
+
+def read_relay_keys(folder: Path) -> RelayKeys:
+    """Read what the relay needs; the other files may be absent.
+
+    Raises:
+        KeyFileError: naming the file, and what is wrong with it.
+    """
+    _check_folder(folder)
+    private, public = _read(folder, "relay.key"), _read(folder, "relay.pub")
+    if X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw() != public:
+        raise KeyFileError(f"{folder / 'relay.pub'} does not belong to relay.key beside it")
+    return RelayKeys(relay_private=private, relay_public=public, ticket_public=_read(folder, "ticket.pub"))
+
+
+def read_api_keys(folder: Path) -> ApiKeys:
+    """Read what the API needs; the other files may be absent.
+
+    Raises:
+        KeyFileError: naming the file, and what is wrong with it.
+    """
+    _check_folder(folder)
+    private, public = _read(folder, "ticket.key"), _read(folder, "ticket.pub")
+    if Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw() != public:
+        raise KeyFileError(f"{folder / 'ticket.pub'} does not belong to ticket.key beside it")
+    return ApiKeys(
+        relay_public=_read(folder, "relay.pub"),
+        ticket_private=private,
+        ticket_public=public,
+        pepper=_read(folder, "pepper"),
+    )
+
+
+def _fill(folder: Path) -> None:
+    relay, ticket = X25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    keys = (
+        relay.private_bytes_raw(),
+        relay.public_key().public_bytes_raw(),
+        ticket.private_bytes_raw(),
+        ticket.public_key().public_bytes_raw(),
+        os.urandom(KEY_BYTES),
+    )
+    for name, key in zip(NAMES, keys, strict=True):
+        _write(folder / name, key)
+
+
+def _write(path: Path, key: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(base64.b64encode(key) + b"\n")
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        raise KeyFileError(f"{folder} is missing: the keys have not been made yet") from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise KeyFileError(f"{folder} is not a folder")
+    _refuse_open(folder, found, "0700")
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    try:
+        # O_NOFOLLOW: the permissions checked are those of the file read. O_NONBLOCK: a pipe must not hold us up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read: {error.strerror}; restore it from a backup") from None
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise KeyFileError(f"{path} is not a file")
+        _refuse_open(path, found, "0600")
+        return _decode(path, file.read(FILE_LIMIT))
+
+
+def _refuse_open(path: Path, found: os.stat_result, wanted: str) -> None:
+    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        mode = stat.S_IMODE(found.st_mode)
+        raise KeyFileError(f"{path} has mode {mode:04o}, so others may have read it: make new keys, or chmod {wanted}")
+    if found.st_uid not in {0, os.geteuid()}:
+        raise KeyFileError(f"{path} belongs to user {found.st_uid}, who is neither this program's user nor root")
+
+
+def _decode(path: Path, text: bytes) -> bytes:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise KeyFileError(f"{path} is damaged: it should hold {KEY_BYTES} bytes as base64; restore it from a backup")
+    return key

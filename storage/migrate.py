@@ -1,0 +1,168 @@
+"""The schema's history: plain SQL files, applied in order, each once, in a transaction of its own.
+
+It refuses to guess: a file changed after it was applied, or a database newer than this code, stops everything.
+No SQL but that of its own table stands here; the schema itself is in `migrations/`.
+
+The functions run on the asyncio island.
+"""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from storage.database import Connection, PoolOrConnection
+
+FOLDER: Final = Path(__file__).parent / "migrations"
+OLDEST_SERVER: Final = 15
+LOCK: Final = 0x56617264_65  # "Varde"; any number will do that nobody else takes in the same database
+DEADLINE: Final = 3600.0  # seconds for one file, or for another migrator's; rewriting a large table takes its time
+
+_FILE_NAME: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_TABLE: Final = """
+    CREATE TABLE IF NOT EXISTS schema_migration (
+        version    integer PRIMARY KEY,
+        name       text NOT NULL,
+        sha256     text NOT NULL,
+        applied_at timestamptz NOT NULL DEFAULT now()
+    )
+"""
+
+
+class SchemaError(Exception):
+    """The files and the database do not fit together; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file: `NNNN_name.sql`."""
+
+    version: int
+    name: str
+    sha256: str  # of the file's bytes, in hex
+    sql: str
+
+    def __str__(self) -> str:
+        return f"{self.version:04}_{self.name}"
+
+
+def read_migrations(folder: Path = FOLDER) -> tuple[Migration, ...]:
+    """The files of `folder` in order.
+
+    Raises:
+        SchemaError: a name is not of the form `NNNN_name.sql`, or a number is missing or there twice.
+    """
+    migrations = tuple(_read(path) for path in sorted(folder.glob("*.sql")))
+    for expected, migration in enumerate(migrations, start=1):
+        if migration.version != expected:
+            raise SchemaError(f"{folder}: {expected:04} should come next, but {migration} does; renumber the files")
+    return migrations
+
+
+def _read(path: Path) -> Migration:
+    match = _FILE_NAME.fullmatch(path.name)
+    if match is None:
+        raise SchemaError(f"{path}: name it like 0001_accounts.sql (digits, lower-case letters, underscores)")
+    content = path.read_bytes()
+    return Migration(int(match[1]), match[2], hashlib.sha256(content).hexdigest(), content.decode())
+
+
+async def migrate(database: PoolOrConnection, folder: Path = FOLDER) -> tuple[Migration, ...]:
+    """Apply what the database lacks, and return it. Migrators at work at the same time wait for each other.
+
+    Everything before a file that fails stays applied; of the file that fails, nothing.
+
+    Raises:
+        SchemaError: the files, the server's version or the database's history forbid it, or a file's SQL failed.
+    """
+    migrations = read_migrations(folder)
+    applied: list[Migration] = []
+    async with _connection(database) as connection:
+        _refuse_old_server(connection)
+        while (migration := await _step(connection, migrations)) is not None:
+            applied.append(migration)
+    return tuple(applied)
+
+
+async def require_current(database: PoolOrConnection, folder: Path = FOLDER) -> None:
+    """Return when the database has exactly the files of `folder`; a server asks this before it serves.
+
+    Raises:
+        SchemaError: it lacks some (then the text says: run varde migrate), or its history is another one.
+    """
+    migrations = read_migrations(folder)
+    async with _connection(database) as connection:
+        _refuse_old_server(connection)
+        at = await _version(connection, migrations)
+    if at < len(migrations):
+        raise SchemaError(f"the database is at {at:04}, this program needs {len(migrations):04}; run: varde migrate")
+
+
+@asynccontextmanager
+async def _connection(database: PoolOrConnection) -> AsyncIterator[Connection]:
+    if isinstance(database, asyncpg.Pool):
+        async with database.acquire() as connection:
+            yield connection
+    else:
+        yield database
+
+
+def _refuse_old_server(connection: Connection) -> None:
+    version = connection.get_server_version()
+    if version.major < OLDEST_SERVER:
+        found = f"{version.major}.{version.minor}"
+        raise SchemaError(f"this server is PostgreSQL {found}; Varde needs {OLDEST_SERVER} or newer: upgrade it")
+
+
+async def _step(connection: Connection, migrations: Sequence[Migration]) -> Migration | None:
+    """Apply the next file, if there is one, under the lock that every migrator takes.
+
+    The lock belongs to the transaction, not to the session: it is gone with it however it ends, and it holds behind a
+    pooler as well. Each file looks again at what is applied, so two migrators may even take turns.
+    """
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK, timeout=DEADLINE)
+        at = await _version(connection, migrations)
+        if at == len(migrations):
+            return None
+        await _apply(connection, migrations[at])
+        return migrations[at]
+
+
+async def _apply(connection: Connection, migration: Migration) -> None:
+    transaction = await connection.fetchval("SELECT pg_current_xact_id()::text")
+    try:
+        await connection.execute(migration.sql, timeout=DEADLINE)
+    except asyncpg.PostgresError as error:  # its first argument only: DETAIL may hold the values of rows
+        raise SchemaError(f"{migration} failed, and was undone: {error.args[0]}") from error
+    if await connection.fetchval("SELECT pg_current_xact_id()::text") != transaction:
+        raise SchemaError(f"{migration} ends its transaction (BEGIN, COMMIT or ROLLBACK); take that out of the file")
+    await connection.execute(_TABLE)
+    await connection.execute(
+        "INSERT INTO schema_migration (version, name, sha256) VALUES ($1, $2, $3)",
+        migration.version,
+        migration.name,
+        migration.sha256,
+    )
+
+
+async def _version(connection: Connection, migrations: Sequence[Migration]) -> int:
+    """The number of the last file applied, 0 for none, after checking that the history is ours."""
+    if await connection.fetchval("SELECT to_regclass('schema_migration')") is None:
+        return 0
+    rows = await connection.fetch("SELECT version, name, sha256 FROM schema_migration ORDER BY version")
+    for row, migration in zip(rows, migrations, strict=False):
+        if (row["version"], row["name"], row["sha256"]) != (migration.version, migration.name, migration.sha256):
+            raise SchemaError(
+                f"{migration} is not the file that was applied as {row['version']:04}_{row['name']}: "
+                "put the old file back, and make the change in a new one"
+            )
+    if len(rows) > len(migrations):
+        last = rows[-1]
+        raise SchemaError(f"the database is at {last['version']:04}, newer than this program: install a newer Varde")
+    return len(rows)

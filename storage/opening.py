@@ -1,0 +1,70 @@
+"""`open_storage`: everything the domain needs from this room, opened in order and closed in the reverse order."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from domain.ports import Bus, Stores, StoreUnavailable
+from storage.bus.bus import BusDown
+from storage.bus.events import EventBus
+from storage.bus.postgres import open_postgres_bus
+from storage.config import StorageConfig
+from storage.database import open_database
+from storage.island import Island, open_island
+from storage.migrate import require_current
+from storage.postgres.accounts import PostgresAccounts
+from storage.postgres.conversations import PostgresConversations
+from storage.postgres.devices import PostgresDevices
+from storage.postgres.faults import domain_words
+from storage.postgres.journal import PostgresJournal
+from storage.postgres.mailbox import PostgresMailbox
+from storage.postgres.pool import Patience, open_pool
+from storage.postgres.prekeys import PostgresPrekeys
+from storage.postgres.profiles import PostgresProfiles
+from storage.postgres.sessions import PostgresSessions
+from storage.postgres.sign_in import PostgresSignIn
+from storage.postgres.transactions import Transactions
+
+
+@asynccontextmanager
+async def open_storage(config: StorageConfig, *, patience: Patience | None = None) -> AsyncIterator[Stores]:
+    """Connect to the database (run the embedded one, if it does not run), check its schema, and listen on the bus.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached.
+        SchemaError: its schema is not the one of this program: `varde migrate`.
+        ClusterError, EmbeddedPostgresError: the embedded database cannot be run.
+    """
+    async with (
+        open_database(config.database) as url,
+        open_island() as island,
+        open_pool(island, url, least=config.pool_min, most=config.pool_max, patience=patience) as pool,
+    ):
+        with domain_words():
+            await island.run(require_current, pool)
+        async with _open_bus(island, url) as bus:
+            yield _stores(Transactions(island, pool, patience), bus)
+
+
+@asynccontextmanager
+async def _open_bus(island: Island, url: str) -> AsyncIterator[Bus]:
+    async with AsyncExitStack() as stack:
+        try:
+            wire = await stack.enter_async_context(open_postgres_bus(island, url))
+        except BusDown as error:
+            raise StoreUnavailable("the bus cannot be reached") from error
+        yield EventBus(wire)
+
+
+def _stores(transactions: Transactions, bus: Bus) -> Stores:
+    return Stores(
+        accounts=PostgresAccounts(transactions),
+        sign_in=PostgresSignIn(transactions),
+        sessions=PostgresSessions(transactions),
+        profiles=PostgresProfiles(transactions),
+        devices=PostgresDevices(transactions),
+        prekeys=PostgresPrekeys(transactions),
+        conversations=PostgresConversations(transactions),
+        journal=PostgresJournal(transactions),
+        mailbox=PostgresMailbox(transactions),
+        bus=bus,
+    )

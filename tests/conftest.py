@@ -1,0 +1,19 @@
+"""What every test may ask for by name, and how Hypothesis searches. Refuses fixtures that only one room uses."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["tests.postgres"]
+
+# Two cores are shared with a database and a browser: a slow example is no finding, and a deadline would time a test.
+_shared = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+
+# The same examples each time, so that a red build is the fault of the change that is in it.
+settings.register_profile("ci", _shared, derandomize=True, database=None, print_blob=True)
+# Somewhere new each time, remembering what was found: HYPOTHESIS_PROFILE=search make test
+settings.register_profile("search", _shared)
+# For a night.
+settings.register_profile("deep", _shared, max_examples=10_000)
+
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

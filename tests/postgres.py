@@ -1,0 +1,96 @@
+"""A real PostgreSQL for tests: one server for each pytest process, a fresh database for each test that asks.
+
+Nothing is shared between processes or tests, and no test may connect to a database it was not given here.
+"""
+
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import trio
+
+from storage.cluster import program
+from storage.embedded import open_embedded_postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of a server on which databases can be made: VARDE_TEST_DATABASE_URL, or one of our own."""
+    given = os.environ.get("VARDE_TEST_DATABASE_URL")
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as folder, _server(Path(folder)) as url:
+        # Nothing here outlives the process, so nothing has to survive a power cut either.
+        _sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_url: str) -> Iterator[str]:
+    """The name of a database with the whole schema and no rows, of which copies are cheap."""
+    with _database(postgres_url, "template0") as url:
+        environ = os.environ | {"VARDE_DATABASE_URL": url}
+        subprocess.run((sys.executable, "-m", "storage", "migrate"), env=environ, check=True, stdout=subprocess.DEVNULL)
+        yield urlsplit(url).path[1:]
+
+
+@pytest.fixture
+def database_url(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """The URL of a fresh database: migrated, without rows, dropped after the test."""
+    with _database(postgres_url, migrated_template) as url:
+        yield url
+
+
+@pytest.fixture
+def bare_database_url(postgres_url: str) -> Iterator[str]:
+    """The URL of a fresh database with nothing in it, dropped after the test."""
+    with _database(postgres_url, "template0") as url:
+        yield url
+
+
+@contextmanager
+def _database(server: str, template: str) -> Iterator[str]:
+    name = f"varde_test_{secrets.token_hex(8)}"
+    _sql(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    finally:
+        _sql(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _sql(url: str, *statements: str) -> None:
+    commands = (part for statement in statements for part in ("-c", statement))
+    psql = (program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url)
+    subprocess.run((*psql, *commands), check=True, stdout=subprocess.DEVNULL)
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[str]:
+    """The product's own embedded server, run from a thread, because it has to outlive every test's `trio.run`."""
+    with ThreadPoolExecutor(1, "postgres-for-tests") as thread:
+        opened: Future[tuple[str, Callable[[], None]]] = Future()
+        running = thread.submit(trio.run, _serve, folder, opened)
+        running.add_done_callback(lambda ended: None if opened.done() else opened.set_exception(ended.exception()))
+        url, stop = opened.result()
+        try:
+            yield url
+        finally:
+            stop()
+            running.result()
+
+
+async def _serve(folder: Path, opened: Future[tuple[str, Callable[[], None]]]) -> None:
+    stop, token = trio.Event(), trio.lowlevel.current_trio_token()
+    async with open_embedded_postgres(folder) as url:
+        opened.set_result((url, partial(token.run_sync_soon, stop.set)))
+        await stop.wait()  # as long as the tests take

@@ -1,0 +1,191 @@
+"""The bus over LISTEN/NOTIFY: the contract, and what only a bus with connections can promise.
+
+Refuses to wait for the pace of production: pauses are short here, so that failures are found soon.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+import trio
+
+from storage.bus.bus import Bus, BusDown
+from storage.bus.postgres import Patience, open_postgres_bus
+from storage.database import Connection
+from storage.island import Island, IslandClosed, open_island
+from tests.storage.bus.contract import CONTRACT, Ear, Medium
+from tests.storage.conftest import Connect
+
+SOON = Patience(first_retry=0.001, last_retry=0.01)
+BUSES = "FROM pg_stat_activity WHERE application_name = 'varde bus' AND datname = current_database()"
+
+
+class Database:
+    """Nodes with a bus on the same database, and a connection from which to watch and disturb them."""
+
+    def __init__(self, island: Island, url: str, watcher: Connection) -> None:
+        self.island = island
+        self._url = url
+        self._watcher = watcher
+
+    def open_bus(self) -> AbstractAsyncContextManager[Bus]:
+        """One more node."""
+        return open_postgres_bus(self.island, self._url, patience=SOON)
+
+    async def cut(self) -> None:
+        """End every connection of a bus, from the server's side."""
+        await self.island.run(self._watcher.execute, f"SELECT pg_terminate_backend(pid) {BUSES}")
+
+    async def count(self) -> int:
+        """How many connections the buses hold."""
+        return int(await self.island.run(self._watcher.fetchval, f"SELECT count(*) {BUSES}"))
+
+
+@pytest.fixture
+async def database(island: Island, connect: Connect, bare_database_url: str) -> Database:
+    """A database of the test's own."""
+    return Database(island, bare_database_url, await connect(bare_database_url))
+
+
+@pytest.mark.parametrize("promise", CONTRACT)
+async def test_the_contract_is_kept(database: Database, promise: Callable[[Medium], Awaitable[None]]) -> None:
+    """The promise, as its own words say, is kept over LISTEN/NOTIFY."""
+    await promise(database)
+
+
+async def test_a_bus_holds_two_connections_and_leaves_none(database: Database) -> None:
+    """One listens, one publishes, however much is done; after the block both are gone."""
+    ear = Ear()
+    async with database.open_bus() as bus:
+        assert await database.count() == 1
+        with bus.listen(ear.receive, ear.resync):
+            async with trio.open_nursery() as nursery:
+                for number in range(100):
+                    nursery.start_soon(bus.publish, [str(number)])
+        assert await database.count() == 2
+    while await database.count():
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_bus_cancelled_at_once_leaves_no_connection(database: Database) -> None:
+    """Cancelled while it opens, or right after, a bus clears up behind itself."""
+    for steps in range(20):
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_after, steps, scope)
+                async with database.open_bus():
+                    scope.cancel()
+    while await database.count():
+        await trio.lowlevel.checkpoint()
+
+
+async def _cancel_after(steps: int, scope: trio.CancelScope) -> None:
+    for _ in range(steps):
+        await trio.lowlevel.checkpoint()
+    scope.cancel()
+
+
+async def test_a_publisher_survives_the_loss_of_its_connection(database: Database) -> None:
+    """The first call after the connection was lost is heard as well: it is tried once more on a new one."""
+    ear = Ear()
+    async with database.open_bus() as bus:
+        with bus.listen(ear.receive, ear.resync):
+            await bus.publish(["before"])
+            await ear.wait_heard("before")
+            await database.cut()
+            await ear.wait_until(lambda ear: ear.resyncs == 1)
+            await bus.publish(["after"])
+            await ear.wait_heard("before", "after")
+
+
+async def test_a_cancelled_publish_harms_no_other(database: Database) -> None:
+    """Calls cancelled half-way leave the shared connection fit for the next."""
+    ear = Ear()
+    async with database.open_bus() as bus:
+        with bus.listen(ear.receive, ear.resync):
+            for number in range(50):
+                with trio.move_on_after(0.0001 * number):
+                    await bus.publish(["perhaps"])
+            await bus.publish(["surely"])
+            await ear.wait_until(lambda ear: ear.heard[-1:] == ["surely"])
+
+
+async def test_without_a_database_there_is_no_bus(island: Island, tmp_path: Path) -> None:
+    """A bus that cannot listen from the start is refused at the start."""
+    with pytest.raises(BusDown):
+        async with open_postgres_bus(island, f"postgresql://varde@/varde?host={tmp_path}"):
+            pass
+
+
+async def test_the_death_of_the_island_ends_the_bus(bare_database_url: str) -> None:
+    """A bus whose island has died does not fall silent: its block is cancelled, and says why."""
+
+    async def stop_the_loop() -> None:
+        asyncio.get_running_loop().stop()
+
+    async def use() -> None:
+        async with open_island() as island, open_postgres_bus(island, bare_database_url):
+            with contextlib.suppress(IslandClosed):
+                await island.run(stop_the_loop)
+            await trio.sleep_forever()
+
+    with trio.fail_after(30), pytest.raises(IslandClosed):
+        await use()
+
+
+class Line:
+    """A Unix socket in front of Postgres that passes everything on, until it is told to swallow it."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        parts = urlsplit(url)
+        (host,) = parse_qs(parts.query).get("host", [""])
+        if not host.startswith("/"):
+            pytest.skip("VARDE_TEST_DATABASE_URL names no Unix socket, in front of which a line could stand")
+        self.silent = False
+        self.url = parts._replace(query=f"host={quote(str(folder))}&port=5432").geturl()
+        self._folder = folder
+        self._server = f"{host}/.s.PGSQL.5432"
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Pass on, in both directions, as long as the block runs."""
+        with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM) as listening:
+            await listening.bind(f"{self._folder}/.s.PGSQL.5432")
+            listening.listen()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.serve_listeners, self._pass_on, [trio.SocketListener(listening)])
+                yield
+                nursery.cancel_scope.cancel()
+
+    async def _pass_on(self, client: trio.SocketStream) -> None:
+        async with await trio.open_unix_socket(self._server) as server, trio.open_nursery() as nursery:
+            nursery.start_soon(self._copy, client, server)
+            nursery.start_soon(self._copy, server, client)
+
+    async def _copy(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async for chunk in source:
+                if not self.silent:
+                    await sink.send_all(chunk)
+            await sink.aclose()
+
+
+async def test_a_silent_peer_is_noticed(island: Island, bare_database_url: str, tmp_path: Path) -> None:
+    """A peer that is gone without closing anything is found out by its silence, and the bus comes back when it can."""
+    line, ear = Line(tmp_path, bare_database_url), Ear()
+    impatient = Patience(answer=1.0, pulse=0.01, first_retry=0.001, last_retry=0.01)
+    async with line.connected(), open_postgres_bus(island, line.url, patience=impatient) as bus:
+        with bus.listen(ear.receive, ear.resync):
+            await bus.publish(["before"])
+            await ear.wait_heard("before")
+            line.silent = True
+            with pytest.raises(BusDown):
+                await bus.publish(["into the void"])
+            line.silent = False
+            await ear.wait_until(lambda ear: ear.resyncs > 0)
+            await bus.publish(["after"])
+            await ear.wait_until(lambda ear: "after" in ear.heard)

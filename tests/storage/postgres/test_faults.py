@@ -1,0 +1,160 @@
+"""What a store says when the database fails it: nothing but StoreUnavailable, in time, and without a value of anybody.
+
+Refuses a database that never fails.
+"""
+
+from functools import partial
+
+import pytest
+import trio
+
+from domain import nouns as n
+from domain.ports import Stores, StoreUnavailable
+from storage.config import StorageConfig, Url
+from storage.database import Connection
+from storage.island import Island
+from storage.opening import open_storage
+from storage.postgres.faults import StoreFault
+from storage.postgres.pool import Patience
+from tests.cast import BIRTH_MS, alice, alice_phone, bob, open_conversation, settle
+from tests.contracts.letters import draft, send
+
+IMPATIENT = Patience(acquire=0.2, statement=0.2)
+_CUT = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'varde'"
+_LOCK = "SELECT FROM conversation FOR UPDATE"
+
+
+async def hold(island: Island, beside: Connection, statement: str) -> None:
+    """Take locks that nobody gives back before `let_go`."""
+    await island.run(beside.execute, "BEGIN")
+    await island.run(beside.execute, statement)
+
+
+async def let_go(island: Island, beside: Connection) -> None:
+    """Give them back."""
+    await island.run(beside.execute, "ROLLBACK")
+
+
+async def test_a_database_that_is_not_there_is_unavailable(tmp_path: object) -> None:
+    """Opening the storage without a database says so, in the domain's words."""
+    nowhere = Url(f"postgresql://varde@/varde?host={tmp_path}&port=5432")
+    with pytest.raises(StoreUnavailable):
+        async with open_storage(StorageConfig(database=nowhere, pool_min=1, pool_max=1)):
+            pytest.fail("it opened")
+
+
+async def test_a_lost_connection_is_found_again(stores: Stores, island: Island, beside: Connection) -> None:
+    """Calls fail while connections are cut, at most once for each of them, and then go on."""
+    await settle(stores, alice)
+    assert await island.run(beside.fetchval, _CUT) >= 1
+    failures = 0
+    while failures < 10:
+        try:
+            assert await stores.accounts.find(alice.account) is not None
+            break
+        except StoreUnavailable:
+            failures += 1
+    assert failures <= 4
+
+
+async def test_a_call_that_is_cut_is_unavailable(stores: Stores, island: Island, beside: Connection) -> None:
+    """Who waits for the database when the connection dies is told, and nothing is stored."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await hold(island, beside, _LOCK)
+    told = []
+
+    async def commit() -> None:
+        with pytest.raises(StoreUnavailable) as raised:
+            await stores.journal.commit([draft(alice_phone, talk)])
+        told.append(raised.value)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(commit)
+        await wait_blocked(island, beside)
+        await island.run(beside.execute, _CUT)
+    await let_go(island, beside)
+    assert len(told) == 1
+    assert (await send(stores, draft(alice_phone, talk)))[0].seq == 1
+
+
+async def wait_blocked(island: Island, beside: Connection) -> None:
+    """Return when somebody waits for a lock that this connection holds."""
+    waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+    with trio.fail_after(30):
+        while not await island.run(beside.fetchval, waiting):
+            await trio.lowlevel.checkpoint()
+
+
+async def test_a_statement_has_a_deadline(config: StorageConfig, island: Island, beside: Connection) -> None:
+    """A statement that waits too long for somebody else's lock ends, and says so; nothing of it is stored."""
+    async with open_storage(config, patience=IMPATIENT) as stores:
+        await settle(stores, alice, bob)
+        talk = await open_conversation(stores, alice, bob)
+        await hold(island, beside, _LOCK)
+        with pytest.raises(StoreUnavailable):
+            await stores.journal.commit([draft(alice_phone, talk)])
+        with pytest.raises(StoreUnavailable):
+            await stores.conversations.remove_member(talk, 1, bob.profile)
+        await let_go(island, beside)
+        assert (await send(stores, draft(alice_phone, talk)))[0].seq == 1
+
+
+async def test_waiting_for_a_connection_has_a_deadline(database_url: str, island: Island, beside: Connection) -> None:
+    """When all connections of the process are busy for too long, the next call is told so."""
+    config = StorageConfig(database=Url(database_url), pool_min=1, pool_max=1)
+    async with open_storage(config, patience=Patience(acquire=0.2)) as stores:
+        await settle(stores, alice, bob)
+        talk = await open_conversation(stores, alice, bob)
+        await hold(island, beside, _LOCK)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(stores.journal.commit, [draft(alice_phone, talk)]))
+            await wait_blocked(island, beside)
+            with pytest.raises(StoreUnavailable):
+                await stores.accounts.find(alice.account)
+            await let_go(island, beside)
+
+
+async def test_a_cancelled_call_leaves_its_connection_usable(
+    database_url: str, island: Island, beside: Connection
+) -> None:
+    """Who gives up takes the statement back, and the one connection serves the next call."""
+    config = StorageConfig(database=Url(database_url), pool_min=1, pool_max=1)
+    async with open_storage(config) as stores:
+        await settle(stores, alice, bob)
+        talk = await open_conversation(stores, alice, bob)
+        await hold(island, beside, _LOCK)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(stores.conversations.remove_member, talk, 1, bob.profile))
+            await wait_blocked(island, beside)
+            nursery.cancel_scope.cancel()
+        await let_go(island, beside)
+        assert len((await stores.conversations.rosters([talk]))[talk].members) == 2
+
+
+async def test_a_bug_of_ours_shows_no_value(stores: Stores) -> None:
+    """What the database refuses is raised with the name of the rule, and no id, digest or statement."""
+    await settle(stores, alice)
+    with pytest.raises(StoreFault) as raised:
+        await stores.sessions.add(alice_phone.session)
+    assert str(raised.value) == "UniqueViolationError session_pkey"
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
+
+
+async def test_an_argument_of_the_wrong_type_shows_no_value(stores: Stores) -> None:
+    """Even a mistake that never reaches the database does not repeat what it was made with."""
+    with pytest.raises(StoreFault) as raised:
+        await stores.mailbox.confirm([n.Confirmation(alice.account, alice_phone.id, "secret")])  # type: ignore[arg-type]
+    assert str(raised.value) == "DataError"
+
+
+async def test_of_two_sweepers_the_second_does_nothing(stores: Stores, island: Island, beside: Connection) -> None:
+    """While somebody sweeps, a sweep returns at once with empty hands."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await send(stores, draft(alice_phone, talk))
+    await hold(island, beside, "SELECT FROM sweeper FOR UPDATE")
+    assert await stores.mailbox.sweep(BIRTH_MS + 9, retention_ms=1, limit=9) == n.Swept(0, 0, 0, 0, 0)
+    await let_go(island, beside)
+    assert (await stores.mailbox.sweep(BIRTH_MS + 9, retention_ms=1, limit=9)).ciphertexts == 1

@@ -1,0 +1,53 @@
+"""How the statements of the stores run: never through a whole table, and never in each other's way.
+
+Refuses timings: it reads what the server counted.
+"""
+
+from domain.ports import Stores
+from storage.config import StorageConfig
+from storage.database import Connection
+from storage.island import Island
+from storage.opening import open_storage
+from tests.cast import BIRTH_MS, FAR_MS, alice, alice_phone, bob, bob_phone, open_conversation, settle
+from tests.contracts import test_side_by_side as side_by_side
+from tests.contracts.letters import confirm, draft, held, send
+
+_READ_WHOLE = "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE seq_scan > 0 AND relname <> ALL ($1)"
+_DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+WHOLE = ["sweeper", "schema_migration"]
+"""One has one row, the other is read when a program starts."""
+
+
+async def use_everything(stores: Stores) -> None:
+    """A short life of a house: each statement of every store at least once."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await send(stores, draft(alice_phone, talk), draft(alice_phone, talk, bob_phone))
+    await confirm(stores, talk, 2, bob_phone)
+    await stores.mailbox.mark_read([(talk, bob.profile, 1)])
+    assert await held(stores, bob.devices[1], talk) == [1]
+    await stores.conversations.view(talk)
+    await stores.conversations.list_for(bob_phone.id, None, 10)
+    await stores.prekeys.claim(bob_phone.id, [(alice.account, alice_phone.id)], now_ms=1, window_ms=1, most=9)
+    await stores.sessions.list_live(alice.account, BIRTH_MS)
+    await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.profile], BIRTH_MS)
+    await stores.conversations.remove_member(talk, 2, bob.profile)
+    await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)
+    await stores.devices.revocations(BIRTH_MS)
+    await stores.mailbox.sweep(FAR_MS, retention_ms=1, limit=100)
+
+
+async def test_no_statement_reads_a_whole_table(config: StorageConfig, island: Island, beside: Connection) -> None:
+    """Every statement finds its rows by an index, the journal's among them, also while the tables are small."""
+    async with open_storage(config) as stores:
+        await use_everything(stores)
+    assert await island.run(beside.fetch, _READ_WHOLE, WHOLE) == []
+
+
+async def test_nobody_waits_for_each_other_in_a_circle(
+    config: StorageConfig, island: Island, beside: Connection
+) -> None:
+    """With everybody at work at once, on two nodes, the order of locks leaves no deadlock to be undone."""
+    async with open_storage(config) as one, open_storage(config) as two:
+        await side_by_side.test_everybody_at_once_gets_an_answer((one, two))
+    assert await island.run(beside.fetchval, _DEADLOCKS) == 0

@@ -1,0 +1,119 @@
+"""A PostgreSQL that is not ours: Debian's own 15, as an operator would have it, by URL. Refuses the embedded one.
+
+It is the oldest version that is promised, built by somebody else, so what runs here runs on what people have.
+"""
+
+import os
+import pwd
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import trio
+
+from contract.ids import ClientId, MessageId, uuid7
+from domain import nouns as n
+from storage.config import StorageConfig, Url
+from storage.opening import open_storage
+from tests import cast
+from tests.system import require
+
+pytestmark = pytest.mark.xdist_group("debian-postgres")  # one server is enough
+
+PROGRAMS: Final = Path("/usr/lib/postgresql/15/bin")
+DEADLINE: Final = "60"  # seconds, for pg_ctl: a server that is not there by then has written why
+ON: Final = "-c listen_addresses='' -c fsync=off -k "
+
+
+@pytest.fixture(scope="module")
+def debian_url() -> Iterator[str]:
+    """The URL of Debian's server on a folder of its own, behind a Unix socket, migrated by our own command."""
+    require(str(PROGRAMS / "postgres"), "postgresql-15")
+    with tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as made:
+        folder, user = Path(made), unprivileged(Path(made))
+        cluster = folder / "cluster"
+        run("initdb", "-D", cluster, "-U", "varde", "-A", "trust", "-E", "UTF8", "--no-sync", **user)
+        run("pg_ctl", "-D", cluster, "-l", folder / "log", "-o", f"{ON}{folder}", "-w", "-t", DEADLINE, "start", **user)
+        try:
+            yield migrated(f"postgresql://varde@/postgres?host={folder}")
+        finally:
+            run("pg_ctl", "-D", cluster, "-m", "immediate", "-w", "-t", DEADLINE, "stop", **user)
+
+
+def unprivileged(folder: Path) -> dict[str, Any]:
+    """Whom to run as: this user, or for root, as whom PostgreSQL refuses to run, the one of the Debian package."""
+    if os.geteuid() != 0:
+        return {}
+    entry = pwd.getpwnam("postgres")
+    os.chown(folder, entry.pw_uid, entry.pw_gid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def run(program: str, *arguments: str | Path, **user: Any) -> None:
+    """Run one of Debian's programs to its end. It may leave a server behind, so nobody waits for its pipes."""
+    command = (PROGRAMS / program, *arguments)
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd="/", **user)
+
+
+def migrated(url: str) -> str:
+    """Bring the schema up with the command that operators use."""
+    command = (sys.executable, "-m", "storage", "migrate")
+    subprocess.run(command, check=True, env=os.environ | {"VARDE_DATABASE_URL": url}, stdout=subprocess.DEVNULL)
+    return url
+
+
+def draft(roster: n.Roster, writer: cast.Gear, number: int) -> n.Draft:
+    """One device writes to everybody."""
+    return n.Draft(
+        message=MessageId(uuid7(cast.BIRTH_MS, b"message" + number.to_bytes(3, "big"))),
+        conversation=roster.conversation,
+        roster_version=roster.version,
+        client_id=ClientId(uuid7(cast.BIRTH_MS, b"_client" + number.to_bytes(3, "big"))),
+        profile=writer.noun.profiles[0],
+        device=writer.id,
+        sent_ms=cast.BIRTH_MS + number,
+        group=b"sealed" + bytes((number,)),
+        devices=None,
+    )
+
+
+async def test_a_conversation_lives_on_debians_postgres(debian_url: str) -> None:
+    """On PostgreSQL 15 by URL, messages are numbered and stored once, read in order, and gone when all have them."""
+    with trio.fail_after(60):
+        async with open_storage(StorageConfig(database=Url(debian_url))) as stores:
+            await cast.settle(stores, cast.alice, cast.bob)
+            conversation = await cast.open_conversation(stores, cast.alice, cast.bob)
+            roster = (await stores.conversations.rosters([conversation]))[conversation]
+            drafts = [draft(roster, cast.alice_phone, number) for number in range(1, 4)]
+            committed = await stores.journal.commit([*drafts, drafts[0]])
+            assert [(each.seq, each.duplicate) for each in committed if isinstance(each, n.Committed)] == [
+                *((1, False), (2, False), (3, False)),
+                (1, True),
+            ]
+            request = n.LogRequest(cast.bob_phone.id, conversation, from_seq=1, limit=10, max_bytes=10_000)
+            (page,) = await stores.mailbox.read([request])
+            assert page is not None
+            assert [entry.sealed for entry in page.entries] == [each.group for each in drafts]
+            for gear in (*cast.bob.devices, cast.alice_laptop):
+                await stores.mailbox.confirm([n.Confirmation(conversation, gear.id, 3)])
+            (emptied,) = await stores.mailbox.read([request])
+            assert emptied is not None
+            assert [entry.sealed for entry in emptied.entries] == [None] * 3
+
+
+async def test_a_stale_roster_stores_nothing_on_debians_postgres(debian_url: str) -> None:
+    """The one statement that commits checks the roster's version on PostgreSQL 15 as well."""
+    with trio.fail_after(60):
+        async with open_storage(StorageConfig(database=Url(debian_url))) as stores:
+            await cast.settle(stores, cast.carol, cast.dave)
+            conversation = await cast.open_conversation(stores, cast.carol, cast.dave)
+            roster = (await stores.conversations.rosters([conversation]))[conversation]
+            await cast.enrol(stores, cast.dave.further_device("tablet"))
+            assert await stores.journal.commit([draft(roster, cast.carol_phone, 1)]) == [n.RosterMoved()]
+            view = await stores.conversations.view(conversation)
+            assert view is not None
+            assert view.head == 0
