@@ -16,7 +16,13 @@ Seq: TypeAlias = Annotated[int, Meta(ge=1, le=SEQ_MAX, description="Number of a 
 Upto: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="A position: every number up to and with this.")]
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="Milliseconds since the Unix epoch.")]
 Sealed: TypeAlias = Annotated[
-    bytes, Meta(min_length=1, max_length=SEALED_BYTES, description="End-to-end ciphertext; see the envelope.")
+    bytes,
+    Meta(
+        min_length=1,
+        max_length=SEALED_BYTES,
+        description="End-to-end ciphertext; see the envelope.",
+        extra_json_schema={"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"},
+    ),
 ]
 Version: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="Roster version of a conversation.")]
 

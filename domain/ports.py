@@ -168,8 +168,8 @@ class PrekeyStore(Protocol):
     ) -> Sequence[n.ClaimedPrekey] | None:
         """Take one key for each device; the fallback key where none is left; devices without any are left out.
 
-        None, and nothing taken, when `claimer` claimed of one of them `most` times within the last `window_ms`. Asking for
-        a device that has no key counts as well; asking twice in one call is asking once.
+        None, and nothing taken, when `claimer` claimed of one of them `most` times within the last `window_ms`. Asking
+        for a device that has no key counts as well; asking twice in one call is asking once.
         """
 
 
@@ -243,7 +243,8 @@ class MailboxStore(Protocol):
     async def confirm(self, confirmations: Sequence[n.Confirmation]) -> Sequence[n.Confirmation]:
         """Move positions forward, delete ciphertext nobody waits for, and return those that did move, with where to.
 
-        A position never goes back, nor beyond the head. Several of one device in one conversation answer as one.
+        A position never goes back, nor beyond the head. Several of one device in one conversation answer as one,
+        in the place of the first.
         """
 
     async def mark_read(self, marks: Sequence[tuple[ConversationId, ProfileId, int]]) -> Sequence[int]:
@@ -281,7 +282,7 @@ class MailUnavailable(Exception):
 
 
 class Stores(Struct, frozen=True):
-    """Everything `storage.open_storage` hands out."""
+    """Everything `storage.opening.open_storage` hands out."""
 
     accounts: AccountStore
     sign_in: SignInStore

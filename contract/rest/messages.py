@@ -18,7 +18,13 @@ class NewMessage(Struct, frozen=True, forbid_unknown_fields=True):
     profile: ProfileId
     roster_version: Version
     group: Sealed | None = None
-    devices: Annotated[dict[DeviceId, Sealed], Meta(max_length=DEVICES_PER_SEND)] | None = None
+    devices: (
+        Annotated[
+            dict[DeviceId, Sealed],
+            Meta(max_length=DEVICES_PER_SEND, extra_json_schema={"propertyNames": {"format": "uuid"}}),
+        ]
+        | None
+    ) = None
 
 
 class MessageStored(Struct, frozen=True):

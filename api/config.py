@@ -1,0 +1,93 @@
+"""What the API is told from outside: where it listens, where the relay is, and how much it lets one address do.
+
+`from_environ` is the only reader of the environment; nothing here opens anything.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+SECONDS: Final = 1.0
+PORTS: Final = 65_535
+
+
+class ConfigError(Exception):
+    """The environment says something that cannot be followed; the text names the variable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long the server waits for its clients, in seconds."""
+
+    keep_alive: float = 60 * SECONDS  # between two requests
+    head: float = 10 * SECONDS  # from the first byte of a request to the end of its head
+    body: float = 20 * SECONDS  # for the whole of it
+    work: float = 12 * SECONDS  # for a request to be answered: the mail server may take 10
+    send: float = 20 * SECONDS  # for the client to take an answer off our hands
+    linger: float = 2 * SECONDS  # for a client that still sends to read why it was refused
+    stop: float = 10 * SECONDS  # for requests under way when the server stops; the supervisor kills after 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """A token bucket: `burst` at once, then one more every `refill` seconds."""
+
+    burst: int = 120
+    refill: float = 1 * SECONDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiConfig:
+    """Everything the API is told. TLS ends in front of it, at the load balancer."""
+
+    host: str = "127.0.0.1"
+    port: int = 8400
+    data: Path = Path(".varde")
+    relay_url: str = "ws://127.0.0.1:8401/v1/relay"
+    proxies: int = 0  # load balancers in front that each add the address they saw to X-Forwarded-For
+    connections: int = 4_000  # at once; a process here may open 20,000 files
+    backlog: int = 1_024
+    sign_in: Allowance = Allowance()
+    patience: Patience = Patience()
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "ApiConfig":
+        """Read `VARDE_API_BIND`, `VARDE_DATA`, `VARDE_RELAY_URL`, `VARDE_API_PROXIES` and `VARDE_SIGN_IN_BURST`.
+
+        Raises:
+            ConfigError: naming the variable.
+        """
+        host, port = _bind(environ.get("VARDE_API_BIND", f"{cls.host}:{cls.port}"))
+        return cls(
+            host=host,
+            port=port,
+            data=Path(environ.get("VARDE_DATA") or cls.data),
+            relay_url=_relay_url(environ.get("VARDE_RELAY_URL", cls.relay_url)),
+            proxies=_number(environ, "VARDE_API_PROXIES", cls.proxies),
+            sign_in=Allowance(burst=_number(environ, "VARDE_SIGN_IN_BURST", Allowance.burst)),
+        )
+
+
+def _bind(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not (host and port.isascii() and port.isdigit() and int(port) <= PORTS):
+        raise ConfigError("VARDE_API_BIND must be host:port, for example 127.0.0.1:8400")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _relay_url(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in {"ws", "wss"} or not url.hostname:
+        raise ConfigError("VARDE_RELAY_URL must be the ws:// or wss:// URL where clients reach the relay")
+    return text
+
+
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 6):  # noqa: PLR2004 - a million is no sane answer to any
+        raise ConfigError(f"{name} must be a number")
+    return int(text)

@@ -1,0 +1,59 @@
+"""Answers as HTTP responses: Structs as JSON, refusals as problem details. Refuses to look at the request."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, TypeAlias
+
+import msgspec
+from msgspec import Struct
+from quart_trio.wrappers import TrioResponse
+
+from api.problems import body_of, headers_of, status_of
+from contract.refusals import Refused
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer with another status than 200."""
+
+    status: int
+    body: Struct
+
+
+Answer: TypeAlias = Struct | Reply | Refused | None
+"""What an operation returns. A Struct is answered with 200, None with 204."""
+
+
+def created(body: Struct, *, fresh: bool = True) -> Reply:
+    """Answer 201 with what was made or, when it had been there already, 200 with the same."""
+    return Reply(HTTPStatus.CREATED if fresh else HTTPStatus.OK, body)
+
+
+def respond(answer: Answer, headers: dict[str, str] | None = None) -> TrioResponse:
+    """Return the response."""
+    match answer:
+        case None:
+            return _empty()
+        case Refused():
+            return _response(body_of(answer), status_of(answer.code), {**headers_of(answer), **(headers or {})})
+        case Reply(status=status, body=body):
+            return _json(body, status)
+        case _:
+            return _json(answer, HTTPStatus.OK)
+
+
+def _json(body: Struct, status: int) -> TrioResponse:
+    return _response(_encoder.encode(body), status, {"Content-Type": "application/json"})
+
+
+def _response(body: bytes, status: int, headers: dict[str, str]) -> TrioResponse:
+    return TrioResponse(body, status=status, headers=headers)
+
+
+def _empty() -> TrioResponse:
+    response = TrioResponse(b"", status=HTTPStatus.NO_CONTENT)
+    # RFC 9110 section 8.6: an answer without content says neither its type nor its length.
+    del response.headers["Content-Type"], response.headers["Content-Length"]
+    return response

@@ -1,0 +1,60 @@
+"""What a device is told of each number of a conversation: the message, or why it cannot have it.
+
+Refuses to fetch: it judges a page of the log that somebody else read.
+"""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from contract.frames import GapReason
+from contract.ids import DeviceId
+from domain.nouns import LogEntry, LogPage
+
+
+class Missing(Struct, frozen=True):
+    """The numbers `from_seq` to `to_seq`, both with, cannot be had."""
+
+    from_seq: int
+    to_seq: int
+    why: GapReason
+
+
+Told: TypeAlias = LogEntry | Missing
+
+
+def tell(page: LogPage, device: DeviceId) -> Iterator[Told]:
+    """Account for every number from `page.from_seq` to below `page.next_seq`, in order and each exactly once.
+
+    An entry that comes out has its ciphertext; neighbours missing for the same reason come out as one.
+    """
+    run: Missing | None = None
+    for seq, entry in _numbers(page):
+        why = _why_missing(page, seq, entry, device)
+        if run is not None and run.why is not why:
+            yield run
+            run = None
+        if why is not None:
+            run = Missing(run.from_seq if run else seq, seq, why)
+        elif entry is not None:
+            yield entry
+    if run is not None:
+        yield run
+
+
+def _numbers(page: LogPage) -> Iterator[tuple[int, LogEntry | None]]:
+    by_seq = {entry.seq: entry for entry in page.entries}
+    for seq in range(page.from_seq, page.next_seq):
+        yield seq, by_seq.get(seq)
+
+
+def _why_missing(page: LogPage, seq: int, entry: LogEntry | None, device: DeviceId) -> GapReason | None:
+    # In this order: whatever a store returns by mistake, nobody is given what is older than their membership.
+    if seq < page.start:
+        return GapReason.BEFORE_YOU
+    if entry is not None and entry.device == device:
+        return GapReason.OWN
+    if entry is not None and entry.sealed is not None:
+        return None
+    return GapReason.DELIVERED if seq <= page.upto else GapReason.EXPIRED

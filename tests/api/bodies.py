@@ -1,0 +1,48 @@
+"""Request bodies as a client of the cast sends them, as JSON. Refuses to be wrong: that is for a test to make them."""
+
+import json
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from contract.ids import ConversationId
+from contract.rest.devices import NewDevice, PrekeyClaim, PrekeyUpload, SignedKey
+from domain.nouns import Prekey
+from tests.cast import Gear
+
+
+def jsonable(struct: Struct) -> dict[str, Any]:
+    """Return a Struct as the JSON it is on the wire."""
+    return dict(json.loads(msgspec.json.encode(struct)))
+
+
+def new_device(gear: Gear) -> dict[str, Any]:
+    """Register this device."""
+    device = gear.noun
+    return jsonable(
+        NewDevice(
+            device=device.id,
+            noise_key=device.noise_key,
+            signing_key=device.signing_key,
+            identity_key=device.identity_key,
+            signature=device.signature,
+            profiles=device.profiles,
+        )
+    )
+
+
+def prekeys(gear: Gear, count: int = 3, *, start: int = 10) -> dict[str, Any]:
+    """Upload some one-time keys and the fallback key."""
+    one_time = tuple(_signed(key) for key in gear.one_time_keys(count, start=start))
+    return jsonable(PrekeyUpload(one_time, _signed(gear.fallback_key())))
+
+
+def claim(conversation: ConversationId | str, *gears: Gear) -> dict[str, Any]:
+    """Claim a key of each of these devices."""
+    body = jsonable(PrekeyClaim(ConversationId(gears[0].noun.account), tuple(gear.id for gear in gears)))
+    return body | {"conversation": str(conversation)}
+
+
+def _signed(key: Prekey) -> SignedKey:
+    return SignedKey(key.key, key.signature)

@@ -1,0 +1,96 @@
+"""Sign-in by network address: bursts are let through, floods are not, and memory stays bounded."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.allowance import SignInAllowance, client_address, network_of
+from api.config import Allowance
+from contract.refusals import RefusalCode
+from tests.doubles.clock import SECOND, StandingClock
+
+HERE = "192.0.2.1"
+
+
+def spend(allowance: SignInAllowance, count: int, address: str = HERE) -> int:
+    """Return how many of these were let through."""
+    return sum(allowance.spend(address) is None for _ in range(count))
+
+
+def test_a_burst_is_let_through_and_then_one_for_each_refill() -> None:
+    """An office behind one address signs in together; a machine that tries for ever gets one a second."""
+    clock = StandingClock()
+    allowance = SignInAllowance(Allowance(burst=5, refill=1.0), clock=clock)
+    assert spend(allowance, 20) == 5
+    clock.go_on(2 * SECOND)
+    assert spend(allowance, 20) == 2
+    clock.go_on(3_600 * SECOND)
+    assert spend(allowance, 20) == 5
+
+
+def test_refusal_rate_limited_says_when_to_come_back() -> None:
+    """Who waits as told is let through, and who waits a little less is not."""
+    clock = StandingClock()
+    allowance = SignInAllowance(Allowance(burst=3, refill=2.0), clock=clock)
+    spend(allowance, 3)
+    refused = allowance.spend(HERE)
+    assert refused is not None
+    assert refused.code is RefusalCode.RATE_LIMITED
+    assert refused.retry_after_ms is not None
+    clock.go_on(refused.retry_after_ms - 2)
+    assert allowance.spend(HERE) is not None
+    clock.go_on(2)
+    assert allowance.spend(HERE) is None
+
+
+def test_one_address_does_not_use_up_anothers() -> None:
+    """A flood from one place keeps nobody else out."""
+    allowance = SignInAllowance(Allowance(burst=2), clock=StandingClock())
+    spend(allowance, 10)
+    assert spend(allowance, 2, "192.0.2.2") == 2
+
+
+def test_no_number_of_addresses_fills_the_memory() -> None:
+    """The table is bounded; who is forgotten may ask again."""
+    allowance = SignInAllowance(Allowance(burst=1), clock=StandingClock(), capacity=100)
+    for number in range(1_000):
+        allowance.spend(f"10.0.{number // 256}.{number % 256}")
+    assert len(allowance) == 100
+    assert allowance.spend("10.0.0.0") is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("not an address", "", True),
+    ],
+)
+def test_what_counts_as_one_address(one: str, other: str, same: bool) -> None:  # noqa: FBT001 - a table's column
+    """One IPv6 client has a whole /64 of addresses; one IPv4 client has one."""
+    assert (network_of(one) == network_of(other)) == same
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_in_some_network(text: str) -> None:
+    """A header that makes no sense raises nothing."""
+    assert isinstance(network_of(text), str)
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "proxies", "expected"),
+    [
+        ("203.0.113.9", 0, HERE),
+        ("", 1, HERE),
+        ("203.0.113.9", 1, "203.0.113.9"),
+        ("10.9.9.9, 203.0.113.9", 1, "203.0.113.9"),
+        ("10.9.9.9, 203.0.113.9, 10.0.0.1", 2, "203.0.113.9"),
+        ("203.0.113.9", 2, HERE),
+    ],
+)
+def test_only_our_own_load_balancers_are_believed(forwarded: str, proxies: int, expected: str) -> None:
+    """What a client writes into X-Forwarded-For itself stands left of what our proxies saw, and is not looked at."""
+    assert client_address(HERE, forwarded, proxies) == expected

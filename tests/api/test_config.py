@@ -1,0 +1,48 @@
+"""Settings: what is said is followed, and what cannot be followed is named."""
+
+from pathlib import Path
+
+import pytest
+
+from api.config import ApiConfig, ConfigError
+
+
+def test_nothing_said_is_a_development_server() -> None:
+    """Without settings the API is on the loopback address."""
+    assert ApiConfig.from_environ({}) == ApiConfig()
+
+
+def test_every_variable_is_followed() -> None:
+    """Each variable changes what it names."""
+    config = ApiConfig.from_environ(
+        {
+            "VARDE_API_BIND": "[::1]:0",
+            "VARDE_DATA": "/srv/varde",
+            "VARDE_RELAY_URL": "wss://relay.example.org/v1/relay",
+            "VARDE_API_PROXIES": "2",
+            "VARDE_SIGN_IN_BURST": "7",
+        }
+    )
+    assert (config.host, config.port) == ("::1", 0)
+    assert config.data == Path("/srv/varde")
+    assert config.relay_url == "wss://relay.example.org/v1/relay"
+    assert (config.proxies, config.sign_in.burst) == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("VARDE_API_BIND", "8400"),
+        ("VARDE_API_BIND", "localhost:"),
+        ("VARDE_API_BIND", "localhost:99999"),
+        ("VARDE_API_BIND", "localhost:²"),
+        ("VARDE_RELAY_URL", "http://relay.example.org"),
+        ("VARDE_RELAY_URL", "ws://"),
+        ("VARDE_API_PROXIES", "-1"),
+        ("VARDE_SIGN_IN_BURST", "many"),
+    ],
+)
+def test_what_cannot_be_followed_is_named(name: str, text: str) -> None:
+    """A typing error stops the server with the name of the variable, and does not repeat what it holds."""
+    with pytest.raises(ConfigError, match=name):
+        ApiConfig.from_environ({name: text})

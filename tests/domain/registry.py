@@ -1,0 +1,53 @@
+"""The rules about people over memory stores, with a clock, entropy and a mailer that a test holds in its hand.
+
+Refuses HTTP and Postgres: the rules are alone here.
+"""
+
+from contract.refusals import RefusalCode, Refused
+from domain.accounts import Accounts
+from domain.auth import SignIn
+from domain.conversations import Conversations
+from domain.devices import Devices
+from domain.members import Members
+from domain.prekeys import Prekeys
+from domain.profiles import Profiles
+from domain.sessions import Sessions
+from tests.cast import Person, settle
+from tests.doubles.bus import RecordingBus
+from tests.doubles.clock import CountedEntropy, StandingClock
+from tests.doubles.interference import Interference
+from tests.doubles.mail import RecordingMail
+from tests.doubles.memory import Memory
+from tests.doubles.stores import open_memory_stores
+
+PEPPER = bytes(range(32))
+
+
+class Registry:
+    """One server's rules. `memory` is what it stores, `bus` what it announced, `mail` what it sent."""
+
+    def __init__(self) -> None:
+        self.memory, self.bus, self.mail = Memory(), RecordingBus(), RecordingMail()
+        self.clock, self.entropy, self.interference = StandingClock(), CountedEntropy(), Interference()
+        self.stores = stores = open_memory_stores(interference=self.interference, bus=self.bus, memory=self.memory)
+        clock, entropy, bus = self.clock, self.entropy, self.bus
+        self.sessions = Sessions(stores.sessions, clock=clock, entropy=entropy)
+        self.sign_in = SignIn(stores.sign_in, self.mail, self.sessions, pepper=PEPPER, clock=clock, entropy=entropy)
+        self.accounts = Accounts(stores.accounts)
+        self.profiles = Profiles(stores.profiles, bus, clock=clock, entropy=entropy)
+        self.devices = Devices(stores.devices, stores.accounts, stores.profiles, bus, clock=clock)
+        self.prekeys = Prekeys(stores.prekeys, stores.devices, stores.conversations, bus, clock=clock)
+        self.conversations = Conversations(
+            stores.conversations, stores.profiles, stores.devices, bus, clock=clock, entropy=entropy
+        )
+        self.members = Members(stores.conversations, stores.profiles, bus)
+
+    async def settle(self, *people: Person) -> None:
+        """Let these people of the cast be known here; all when none is named."""
+        await settle(self.stores, *people)
+
+
+def code_of(outcome: object) -> RefusalCode:
+    """Return the word of a refusal, which `outcome` has to be."""
+    assert isinstance(outcome, Refused), outcome
+    return outcome.code

@@ -1,0 +1,224 @@
+"""Devices: certified by the root key, bound to a session, revoked for ever.
+
+What a relay makes of a revocation is not asked here.
+"""
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+import pytest
+from msgspec.structs import replace
+
+from contract.ids import ProfileId
+from contract.limits import DEVICES_PER_ACCOUNT
+from contract.refusals import RefusalCode, Refused
+from contract.rest.devices import NewDevice
+from domain.devices import Registered
+from domain.events import DevicesChanged, TicketsRevoked
+from domain.nouns import Actor, Device
+from tests.cast import (
+    BIRTH_MS,
+    Gear,
+    alice,
+    alice_laptop,
+    alice_phone,
+    bob,
+    bob_phone,
+    mallory,
+    open_conversation,
+)
+from tests.domain.registry import Registry, code_of
+
+tablet = alice.further_device("tablet")
+
+
+def request(gear: Gear) -> NewDevice:
+    """What a client sends to register this device."""
+    device = gear.noun
+    return NewDevice(
+        device=device.id,
+        noise_key=device.noise_key,
+        signing_key=device.signing_key,
+        identity_key=device.identity_key,
+        signature=device.signature,
+        profiles=device.profiles,
+    )
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """A server that knows the cast, and Alice's new tablet in a session that has no device yet."""
+
+    registry: Registry
+    actor: Actor
+
+    async def register(self, new: NewDevice, actor: Actor | None = None) -> Registered | Refused:
+        """Ask for it."""
+        return await self.registry.devices.register(actor or self.actor, new)
+
+
+@pytest.fixture
+async def tablets() -> SignedIn:
+    """See `SignedIn`."""
+    registry = Registry()
+    await registry.settle(alice, bob, mallory)
+    await registry.stores.sessions.add(tablet.session)
+    return SignedIn(registry, Actor(alice.account, tablet.session.id, None))
+
+
+async def test_a_certified_device_is_registered_and_bound_to_its_session(tablets: SignedIn) -> None:
+    """The session acts as the device from then on."""
+    registered = await tablets.register(request(tablet))
+    assert registered == Registered(replace(tablet.noun, created_ms=tablets.registry.clock()), made=True)
+    assert await tablets.registry.sessions.authenticate(tablet.access_token) == tablet.actor
+
+
+async def test_a_new_device_is_announced_to_the_conversations(tablets: SignedIn) -> None:
+    """Others have to encrypt for it from now on, so their rosters have moved."""
+    conversation = await open_conversation(tablets.registry.stores, alice, bob)
+    await tablets.register(request(tablet))
+    (event,) = tablets.registry.bus.published
+    roster = (await tablets.registry.stores.conversations.rosters([conversation]))[conversation]
+    assert event == DevicesChanged(conversation, roster.version)
+    assert tablet.id in roster.devices
+
+
+async def test_registering_again_word_for_word_answers_the_same(tablets: SignedIn) -> None:
+    """A client that lost the answer asks again, and does not end up without a device."""
+    first = await tablets.register(request(tablet))
+    assert isinstance(first, Registered)
+    assert await tablets.register(request(tablet), tablet.actor) == Registered(first.device, made=False)
+
+
+async def test_refusal_session_has_device(tablets: SignedIn) -> None:
+    """A session is bound to one device."""
+    another = alice.further_device("watch")
+    refused = await tablets.register(request(another), alice_phone.actor)
+    assert code_of(refused) is RefusalCode.SESSION_HAS_DEVICE
+
+
+async def test_refusal_device_exists(tablets: SignedIn) -> None:
+    """An id that a device has, or had before it was revoked, is not given again."""
+    assert code_of(await tablets.register(request(alice_phone))) is RefusalCode.DEVICE_EXISTS
+    await tablets.registry.devices.revoke(tablets.actor, alice_phone.id)
+    assert code_of(await tablets.register(request(alice_phone))) is RefusalCode.DEVICE_EXISTS
+
+
+async def test_refusal_no_root_key(tablets: SignedIn) -> None:
+    """Without a root key there is nothing that could certify a device."""
+    registry = Registry()
+    await registry.stores.sign_in.account_of(alice.address, alice.account, BIRTH_MS)
+    assert code_of(await registry.devices.register(tablets.actor, request(tablet))) is RefusalCode.NO_ROOT_KEY
+
+
+@pytest.mark.parametrize("field", ["noise_key", "signing_key", "identity_key"])
+@pytest.mark.parametrize("key", [bytes(32), b"\x01" + bytes(31)])
+async def test_refusal_bad_key_for_a_device(tablets: SignedIn, field: str, key: bytes) -> None:
+    """All-zero and other small-order keys are refused in every place, whoever signed them."""
+    assert code_of(await tablets.register(replace(request(tablet), **{field: key}))) is RefusalCode.BAD_KEY
+
+
+@pytest.mark.parametrize("field", ["noise_key", "identity_key"])
+async def test_refusal_bad_signature_when_a_key_was_exchanged(tablets: SignedIn, field: str) -> None:
+    """A key the root key did not sign is refused, be it a good one: a server in the middle cannot add its own."""
+    swapped = replace(request(tablet), **{field: bob_phone.noun.noise_key})
+    assert code_of(await tablets.register(swapped)) is RefusalCode.BAD_SIGNATURE
+
+
+async def test_refusal_bad_signature_by_another_root_key(tablets: SignedIn) -> None:
+    """Bob cannot certify a device of Alice, nor can his certificate be used for hers."""
+    theirs = replace(request(bob.further_device("tablet")), profiles=tablet.noun.profiles)
+    assert code_of(await tablets.register(theirs)) is RefusalCode.BAD_SIGNATURE
+
+
+async def test_refusal_profile_not_allowed_on_a_new_whitelist(tablets: SignedIn) -> None:
+    """A device receives for its owner's profiles only; somebody else's answers as one that does not exist."""
+    theirs = await tablets.register(replace(request(tablet), profiles=(alice.profile, bob.profile)))
+    nobody = await tablets.register(replace(request(tablet), profiles=(alice.profile, ProfileId(uuid4()))))
+    assert theirs == nobody
+    assert code_of(theirs) is RefusalCode.PROFILE_NOT_ALLOWED
+
+
+async def test_refusal_too_many_devices(tablets: SignedIn) -> None:
+    """An account has sixteen devices at most."""
+    for number in range(DEVICES_PER_ACCOUNT - 2):
+        gear = alice.further_device(f"spare{number}")
+        await tablets.registry.stores.sessions.add(gear.session)
+        made = await tablets.register(request(gear), Actor(alice.account, gear.session.id, None))
+        assert isinstance(made, Registered)
+    assert code_of(await tablets.register(request(tablet))) is RefusalCode.TOO_MANY
+
+
+async def test_the_list_has_the_devices_of_the_account_only(tablets: SignedIn) -> None:
+    """An owner sees their own devices, without the revoked ones."""
+    await tablets.registry.devices.revoke(tablets.actor, alice_laptop.id)
+    assert list(await tablets.registry.devices.list_all(tablets.actor)) == [alice_phone.noun]
+
+
+async def test_a_changed_whitelist_voids_tickets_and_moves_rosters(tablets: SignedIn) -> None:
+    """The connection that still receives for the old profiles is cut, and senders look at the roster again."""
+    registry = tablets.registry
+    conversation = await open_conversation(registry.stores, alice, bob)
+    changed = await registry.devices.set_profiles(tablets.actor, alice_phone.id, [alice.jobb.id, alice.jobb.id])
+    assert isinstance(changed, Device)
+    assert changed.profiles == (alice.jobb.id,)
+    cut, moved = registry.bus.published
+    assert cut == TicketsRevoked(alice_phone.id, registry.clock(), final=False)
+    roster = (await registry.stores.conversations.rosters([conversation]))[conversation]
+    assert moved == DevicesChanged(conversation, roster.version)
+    assert alice_phone.id not in roster.devices
+
+
+async def test_refusal_profile_not_allowed_on_a_changed_whitelist(tablets: SignedIn) -> None:
+    """The list of a device cannot be widened to somebody else's profile."""
+    refused = await tablets.registry.devices.set_profiles(tablets.actor, alice_phone.id, [mallory.profile])
+    assert code_of(refused) is RefusalCode.PROFILE_NOT_ALLOWED
+    assert tablets.registry.bus.published == []
+
+
+async def test_refusal_not_found_for_the_device_of_another(tablets: SignedIn) -> None:
+    """Nobody changes or revokes somebody else's device, or learns that there is one."""
+    devices, actor = tablets.registry.devices, tablets.actor
+    for device in (bob_phone.id, tablet.id):
+        assert code_of(await devices.set_profiles(actor, device, [alice.profile])) is RefusalCode.NOT_FOUND
+        assert code_of(await devices.revoke(actor, device)) is RefusalCode.NOT_FOUND
+    assert tablets.registry.bus.published == []
+
+
+async def test_a_revoked_device_is_cut_first_and_leaves_every_roster(tablets: SignedIn) -> None:
+    """The event that cuts the connection goes out before those that only say what to read again."""
+    registry = tablets.registry
+    conversation = await open_conversation(registry.stores, alice, bob)
+    assert await registry.devices.revoke(alice_laptop.actor, alice_phone.id) is None
+    roster = (await registry.stores.conversations.rosters([conversation]))[conversation]
+    assert registry.bus.published == [
+        TicketsRevoked(alice_phone.id, registry.clock(), final=True),
+        DevicesChanged(conversation, roster.version),
+    ]
+    assert alice_phone.id not in roster.devices
+
+
+async def test_a_revoked_device_has_no_session_any_more(tablets: SignedIn) -> None:
+    """A thief with the device cannot use its tokens."""
+    await tablets.registry.devices.revoke(alice_laptop.actor, alice_phone.id)
+    assert (
+        code_of(await tablets.registry.sessions.authenticate(alice_phone.access_token)) is RefusalCode.UNAUTHENTICATED
+    )
+    refreshed = await tablets.registry.sessions.refresh(alice_phone.refresh_token)
+    assert code_of(refreshed) is RefusalCode.UNAUTHENTICATED
+
+
+async def test_revoking_twice_is_refused_and_announces_nothing(tablets: SignedIn) -> None:
+    """What is gone is gone."""
+    await tablets.registry.devices.revoke(tablets.actor, alice_phone.id)
+    told = list(tablets.registry.bus.published)
+    assert code_of(await tablets.registry.devices.revoke(tablets.actor, alice_phone.id)) is RefusalCode.NOT_FOUND
+    assert tablets.registry.bus.published == told
+
+
+async def test_refusal_no_device_for_a_session_without_one(tablets: SignedIn) -> None:
+    """What only a device may do needs one; a device that was revoked meanwhile is none."""
+    assert code_of(await tablets.registry.devices.find_own(tablets.actor)) is RefusalCode.NO_DEVICE
+    assert await tablets.registry.devices.find_own(alice_phone.actor) == alice_phone.noun
+    await tablets.registry.devices.revoke(tablets.actor, alice_phone.id)
+    assert code_of(await tablets.registry.devices.find_own(alice_phone.actor)) is RefusalCode.NO_DEVICE

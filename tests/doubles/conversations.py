@@ -1,0 +1,127 @@
+"""Conversations and memberships, in memory.
+
+Refuses to ask who may: the domain has decided.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from contract.rest.conversations import Role
+from domain import nouns as n
+from domain.ports import MemberFault, NewRoster
+from tests.doubles.interference import Interference
+from tests.doubles.memory import Memory, Seat, Talk
+
+
+class MemoryConversations:
+    """A `domain.ports.ConversationStore`."""
+
+    def __init__(self, memory: Memory, interference: Interference) -> None:
+        self._memory = memory
+        self._interference = interference
+
+    async def open(self, new: NewRoster) -> tuple[ConversationId, bool]:
+        """As promised. Like the database, insists on a fresh id."""
+        await self._interference.let_through()
+        if new.pair is not None and new.pair in self._memory.pairs:
+            return self._memory.pairs[new.pair], False
+        assert new.conversation not in self._memory.talks
+        talk = Talk(new.conversation, new.kind, new.created_ms)
+        talk.seats = {profile: Seat(account, role, from_seq=1) for profile, account, role in new.members}
+        self._memory.talks[talk.id] = talk
+        if new.pair is not None:
+            self._memory.pairs[new.pair] = talk.id
+        for device, _ in self._memory.current_devices(talk):
+            talk.seat_device(device.id)
+        return talk.id, True
+
+    async def rosters(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, n.Roster]:
+        """As promised."""
+        await self._interference.let_through()
+        talks = (self._memory.talks[each] for each in conversations if each in self._memory.talks)
+        return {talk.id: self._memory.roster(talk) for talk in talks}
+
+    async def view(self, conversation: ConversationId) -> n.RosterView | None:
+        """As promised."""
+        await self._interference.let_through()
+        talk = self._memory.talks.get(conversation)
+        if talk is None:
+            return None
+        accounts = (self._memory.accounts[seat.account] for seat in talk.seats.values())
+        return n.RosterView(
+            roster=self._memory.roster(talk),
+            created_ms=talk.created_ms,
+            head=talk.head,
+            root_keys={account.id: account.root_key for account in accounts if account.root_key is not None},
+            devices={
+                device.id: replace(device, profiles=profiles) for device, profiles in self._memory.current_devices(talk)
+            },
+        )
+
+    async def list_for(self, device: DeviceId, after: ConversationId | None, limit: int) -> Sequence[n.Summary]:
+        """As promised."""
+        await self._interference.let_through()
+        seated = (talk for _, talk in sorted(self._memory.talks.items()) if device in talk.positions)
+        later = [talk for talk in seated if after is None or talk.id > after]
+        return [self._summary(talk, self._memory.devices[device]) for talk in later[:limit]]
+
+    def _summary(self, talk: Talk, device: n.Device) -> n.Summary:
+        return n.Summary(
+            conversation=talk.id,
+            kind=talk.kind,
+            profiles=self._memory.received_profiles(talk, device),
+            head=talk.head,
+            upto=talk.positions[device.id].upto,
+            roster_version=talk.version,
+        )
+
+    async def add_member(
+        self, conversation: ConversationId, version: int, member: tuple[ProfileId, AccountId, Role], *, most: int
+    ) -> n.RosterMove | MemberFault:
+        """As promised."""
+        await self._interference.let_through()
+        profile, account, role = member
+        talk = self._at(conversation, version)
+        if talk is None:
+            return MemberFault.MOVED
+        if profile in talk.seats:
+            return MemberFault.ALREADY_MEMBER
+        if len(talk.seats) >= most:
+            return MemberFault.TOO_MANY
+        talk.seats[profile] = Seat(account, role, talk.head + 1)
+        return self._reseat(talk, account)
+
+    async def remove_member(
+        self, conversation: ConversationId, version: int, profile: ProfileId
+    ) -> n.RosterMove | MemberFault:
+        """As promised."""
+        await self._interference.let_through()
+        talk = self._at(conversation, version)
+        if talk is None:
+            return MemberFault.MOVED
+        seat = talk.seats.pop(profile, None)
+        return MemberFault.NO_MEMBER if seat is None else self._reseat(talk, seat.account)
+
+    async def set_role(
+        self, conversation: ConversationId, version: int, profile: ProfileId, role: Role
+    ) -> n.RosterMove | MemberFault:
+        """As promised."""
+        await self._interference.let_through()
+        talk = self._at(conversation, version)
+        if talk is None:
+            return MemberFault.MOVED
+        if profile not in talk.seats:
+            return MemberFault.NO_MEMBER
+        talk.seats[profile].role = role
+        return talk.move_version()
+
+    def _at(self, conversation: ConversationId, version: int) -> Talk | None:
+        talk = self._memory.talks.get(conversation)
+        return talk if talk is not None and talk.version == version else None
+
+    def _reseat(self, talk: Talk, account: AccountId) -> n.RosterMove:
+        for device in self._memory.devices_of(account):
+            self._memory.reseat(talk, device)
+        return talk.move_version()

@@ -1,0 +1,168 @@
+"""Devices and their prekeys, in memory.
+
+Refuses tickets: what a revocation means is the domain's.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from contract.ids import AccountId, DeviceId, ProfileId, SessionId
+from domain import nouns as n
+from domain.ports import DeviceAddFault
+from tests.doubles.interference import Interference
+from tests.doubles.memory import KeyChain, Memory
+
+
+class MemoryDevices:
+    """A `domain.ports.DeviceStore`."""
+
+    def __init__(self, memory: Memory, interference: Interference) -> None:
+        self._memory = memory
+        self._interference = interference
+
+    async def add(self, device: n.Device, session: SessionId, *, most: int) -> Sequence[n.RosterMove] | DeviceAddFault:
+        """As promised."""
+        await self._interference.let_through()
+        fault = self._fault(device, session, most)
+        if fault is not None:
+            return fault
+        memory, key = self._memory, (device.account, session)
+        memory.devices[device.id] = device
+        memory.device_ids.add(device.id)
+        memory.keys[device.id] = KeyChain()
+        memory.sessions[key] = replace(memory.sessions[key], device=device.id)
+        return self._move(device, device.profiles)
+
+    def _fault(self, device: n.Device, session: SessionId, most: int) -> DeviceAddFault | None:
+        if device.id in self._memory.device_ids:
+            return DeviceAddFault.EXISTS
+        found = self._memory.sessions.get((device.account, session))
+        if found is None or found.device is not None:
+            return DeviceAddFault.SESSION_BOUND
+        return DeviceAddFault.TOO_MANY if len(self._memory.devices_of(device.account)) >= most else None
+
+    async def find(self, account: AccountId, device: DeviceId) -> n.Device | None:
+        """As promised."""
+        await self._interference.let_through()
+        return self._find(account, device)
+
+    async def list_all(self, account: AccountId) -> Sequence[n.Device]:
+        """As promised."""
+        await self._interference.let_through()
+        return self._memory.devices_of(account)
+
+    async def set_profiles(
+        self, account: AccountId, device: DeviceId, profiles: Sequence[ProfileId], now_ms: int
+    ) -> Sequence[n.RosterMove] | None:
+        """As promised."""
+        await self._interference.let_through()
+        before = self._find(account, device)
+        if before is None:
+            return None
+        after = replace(before, profiles=tuple(dict.fromkeys(profiles)))
+        self._memory.devices[device] = after
+        self._void(device, now_ms, final=False)
+        return self._move(after, set(before.profiles) ^ set(after.profiles))
+
+    async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[n.RosterMove] | None:
+        """As promised."""
+        await self._interference.let_through()
+        before = self._find(account, device)
+        if before is None:
+            return None
+        memory = self._memory
+        del memory.devices[device], memory.keys[device]
+        memory.sessions = {key: session for key, session in memory.sessions.items() if session.device != device}
+        self._void(device, now_ms, final=True)
+        return self._move(before, before.profiles)
+
+    async def revocations(self, since_ms: int) -> Sequence[n.Revocation]:
+        """As promised."""
+        await self._interference.let_through()
+        return [revocation for written, revocation in self._memory.revocations.values() if written >= since_ms]
+
+    def _find(self, account: AccountId, device: DeviceId) -> n.Device | None:
+        found = self._memory.devices.get(device)
+        return found if found is not None and found.account == account else None
+
+    def _void(self, device: DeviceId, now_ms: int, *, final: bool) -> None:
+        before, _ = self._memory.revocations.get(device, (now_ms, None))
+        not_before = max(before, now_ms)
+        self._memory.revocations[device] = not_before, n.Revocation(device, not_before, final)
+
+    def _move(self, device: n.Device, profiles: Iterable[ProfileId]) -> list[n.RosterMove]:
+        talks = self._memory.talks_with(device.account, profiles)
+        for talk in talks:
+            self._memory.reseat(talk, device)
+        return [talk.move_version() for talk in talks]
+
+
+class MemoryPrekeys:
+    """A `domain.ports.PrekeyStore`."""
+
+    def __init__(self, memory: Memory, interference: Interference) -> None:
+        self._memory = memory
+        self._interference = interference
+
+    async def upload(
+        self,
+        account: AccountId,
+        device: DeviceId,
+        one_time: Sequence[n.Prekey],
+        fallback: n.Prekey | None,
+        *,
+        most: int,
+    ) -> tuple[int, bool] | None:
+        """As promised."""
+        await self._interference.let_through()
+        chain = self._chain(account, device)
+        if chain is None:
+            return 0, False
+        fresh = {prekey.key: prekey for prekey in reversed(one_time) if prekey.key not in chain.known}
+        if len(chain.one_time) + len(fresh) > most:
+            return None
+        chain.one_time += [prekey for prekey in one_time if fresh.get(prekey.key) is prekey]
+        chain.known |= fresh.keys()
+        chain.fallback = fallback or chain.fallback
+        return len(chain.one_time), chain.fallback is not None
+
+    async def count(self, account: AccountId, device: DeviceId) -> tuple[int, bool]:
+        """As promised."""
+        await self._interference.let_through()
+        chain = self._chain(account, device) or KeyChain()
+        return len(chain.one_time), chain.fallback is not None
+
+    async def claim(
+        self,
+        claimer: DeviceId,
+        devices: Sequence[tuple[AccountId, DeviceId]],
+        *,
+        now_ms: int,
+        window_ms: int,
+        most: int,
+    ) -> Sequence[n.ClaimedPrekey] | None:
+        """As promised."""
+        await self._interference.let_through()
+        chains = {device: chain for account, device in devices if (chain := self._chain(account, device)) is not None}
+        recent = {device: self._recent(claimer, device, now_ms - window_ms) for device in chains}
+        if any(len(times) >= most for times in recent.values()):
+            return None
+        for device, times in recent.items():
+            self._memory.claims[claimer, device] = [*times, now_ms]
+        claimed = (_take(device, chain) for device, chain in chains.items())
+        return [prekey for prekey in claimed if prekey is not None]
+
+    def _chain(self, account: AccountId, device: DeviceId) -> KeyChain | None:
+        found = self._memory.devices.get(device)
+        return self._memory.keys[device] if found is not None and found.account == account else None
+
+    def _recent(self, claimer: DeviceId, device: DeviceId, after_ms: int) -> list[int]:
+        return [time for time in self._memory.claims.get((claimer, device), []) if time > after_ms]
+
+
+def _take(device: DeviceId, chain: KeyChain) -> n.ClaimedPrekey | None:
+    if chain.one_time:
+        first = chain.one_time.pop(0)
+        return n.ClaimedPrekey(device, first, fallback=False, left=len(chain.one_time))
+    return None if chain.fallback is None else n.ClaimedPrekey(device, chain.fallback, fallback=True, left=0)

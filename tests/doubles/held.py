@@ -1,0 +1,54 @@
+"""A mailbox store whose answers a test holds back: the log was read, and nobody has heard of it yet.
+
+Refuses to change what the store says.
+"""
+
+from collections.abc import Sequence
+
+import trio
+
+from contract.ids import ConversationId, ProfileId
+from domain import nouns as n
+from domain.ports import MailboxStore
+
+
+class HeldMailbox:
+    """A `domain.ports.MailboxStore` around another."""
+
+    def __init__(self, store: MailboxStore) -> None:
+        self._store = store
+        self._free = trio.Event()
+        self._free.set()
+        self._held = trio.Semaphore(0)
+
+    def hold_pages(self) -> None:
+        """Let every page that is read from now on wait for `release_pages`; who asks for one number only passes."""
+        self._free = trio.Event()
+
+    def release_pages(self) -> None:
+        """Let the pages that wait go on, and later ones pass."""
+        self._free.set()
+
+    async def wait_page_held(self) -> None:
+        """Return when a page was read and waits. Each call of this counts one query."""
+        await self._held.acquire()
+
+    async def read(self, requests: Sequence[n.LogRequest]) -> Sequence[n.LogPage | None]:
+        """Read, then wait."""
+        pages = await self._store.read(requests)
+        if not self._free.is_set() and any(request.limit > 1 for request in requests):
+            self._held.release()
+            await self._free.wait()
+        return pages
+
+    async def confirm(self, confirmations: Sequence[n.Confirmation]) -> Sequence[n.Confirmation]:
+        """As it is."""
+        return await self._store.confirm(confirmations)
+
+    async def mark_read(self, marks: Sequence[tuple[ConversationId, ProfileId, int]]) -> Sequence[int]:
+        """As it is."""
+        return await self._store.mark_read(marks)
+
+    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> n.Swept:
+        """As it is."""
+        return await self._store.sweep(now_ms, retention_ms=retention_ms, limit=limit)

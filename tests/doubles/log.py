@@ -1,0 +1,185 @@
+"""The log of conversations in memory: the journal that writes it and the mailbox that reads it.
+
+Refuses plaintext and meaning: what it keeps is bytes under numbers.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from contract.ids import ConversationId, DeviceId, ProfileId
+from domain import nouns as n
+from tests.doubles.interference import Interference
+from tests.doubles.memory import Memory, Talk
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+DAY_MS = 24 * 60 * 60 * 1000
+
+
+class MemoryJournal:
+    """A `domain.ports.JournalStore`. `batches` are the drafts of every commit that was stored."""
+
+    def __init__(self, memory: Memory, interference: Interference) -> None:
+        self.batches: list[tuple[n.Draft, ...]] = []
+        self._memory = memory
+        self._interference = interference
+
+    async def commit(self, drafts: Sequence[n.Draft]) -> Sequence[n.Committed | n.RosterMoved]:
+        """As promised."""
+        await self._interference.let_commit_through()
+        self.batches.append(tuple(drafts))
+        fresh = {place for place, draft in enumerate(drafts) if self._store(draft)}
+        answers = [self._answer(draft, duplicate=place not in fresh) for place, draft in enumerate(drafts)]
+        self._interference.let_commit_answer()
+        return answers
+
+    def _store(self, draft: n.Draft) -> bool:
+        talk = self._memory.talks.get(draft.conversation)
+        key = draft.device, draft.client_id
+        if talk is None or key in talk.known or talk.version != draft.roster_version:
+            return False
+        talk.head += 1
+        talk.known[key] = talk.head
+        talk.log[talk.head] = draft
+        if draft.group is not None:
+            talk.ciphers[talk.head, None] = draft.group
+        for device, sealed in (draft.devices or {}).items():
+            talk.ciphers[talk.head, device] = sealed
+        return True
+
+    def _answer(self, draft: n.Draft, *, duplicate: bool) -> n.Committed | n.RosterMoved:
+        talk = self._memory.talks.get(draft.conversation)
+        seq = None if talk is None else talk.known.get((draft.device, draft.client_id))
+        if talk is None or seq is None:
+            return n.RosterMoved()
+        return n.Committed(talk.log[seq].message, seq, talk.log[seq].sent_ms, duplicate)
+
+
+class MemoryMailbox:
+    """A `domain.ports.MailboxStore`."""
+
+    def __init__(self, memory: Memory, interference: Interference) -> None:
+        self._memory = memory
+        self._interference = interference
+
+    async def read(self, requests: Sequence[n.LogRequest]) -> Sequence[n.LogPage | None]:
+        """As promised."""
+        await self._interference.let_through()
+        return [self._page(request) for request in requests]
+
+    def _page(self, request: n.LogRequest) -> n.LogPage | None:
+        talk = self._memory.talks.get(request.conversation)
+        position = None if talk is None else talk.positions.get(request.device)
+        if talk is None or position is None:
+            return None
+        # Lazily: a page costs as much as it holds, so that a test may write thousands of messages.
+        seqs = (seq for seq in range(max(request.from_seq, 1), talk.head + 1) if seq in talk.log)
+        entries = _cut((_entry(talk, seq, request) for seq in islice(seqs, request.limit)), request.max_bytes)
+        return n.LogPage(
+            conversation=talk.id,
+            from_seq=request.from_seq,
+            next_seq=entries[-1].seq + 1 if entries else talk.head + 1,
+            head=talk.head,
+            start=position.start,
+            upto=position.upto,
+            entries=entries,
+        )
+
+    async def confirm(self, confirmations: Sequence[n.Confirmation]) -> Sequence[n.Confirmation]:
+        """As promised."""
+        await self._interference.let_through()
+        highest: dict[tuple[ConversationId, DeviceId], int] = {}
+        for each in confirmations:
+            key = each.conversation, each.device
+            highest[key] = max(each.upto, highest.get(key, 0))
+        moved = ((key, self._confirm(*key, upto)) for key, upto in highest.items())
+        return [n.Confirmation(*key, upto) for key, upto in moved if upto is not None]
+
+    def _confirm(self, conversation: ConversationId, device: DeviceId, upto: int) -> int | None:
+        talk = self._memory.talks.get(conversation)
+        return None if talk is None else talk.confirm(device, upto)
+
+    async def mark_read(self, marks: Sequence[tuple[ConversationId, ProfileId, int]]) -> Sequence[int]:
+        """As promised."""
+        await self._interference.let_through()
+        return [index for index, mark in enumerate(marks) if self._mark(*mark)]
+
+    def _mark(self, conversation: ConversationId, profile: ProfileId, upto: int) -> bool:
+        talk = self._memory.talks.get(conversation)
+        seat = None if talk is None else talk.seats.get(profile)
+        if talk is None or seat is None or not seat.read_upto < upto <= talk.head:
+            return False
+        seat.read_upto = upto
+        return True
+
+    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> n.Swept:
+        """As promised."""
+        await self._interference.let_through()
+        memory = self._memory
+        return n.Swept(
+            ciphertexts=self._sweep_ciphers(now_ms - retention_ms, limit),
+            messages=self._sweep_messages(now_ms - 2 * retention_ms, limit),
+            codes=_drop(memory.codes, lambda code: code.expires_ms <= now_ms, limit),
+            sessions=_drop(memory.sessions, lambda session: session.refresh_expires_ms <= now_ms, limit),
+            revocations=_drop(memory.revocations, lambda row: row[0] <= now_ms - DAY_MS and not row[1].final, limit),
+        )
+
+    def _sweep_ciphers(self, before_ms: int, limit: int) -> int:
+        past = [
+            (talk, key)
+            for talk in self._memory.talks.values()
+            for key in talk.ciphers
+            if talk.log[key[0]].sent_ms <= before_ms
+        ]
+        past.sort(key=lambda each: each[0].log[each[1][0]].sent_ms)
+        for talk, key in past[:limit]:
+            del talk.ciphers[key]
+        return len(past[:limit])
+
+    def _sweep_messages(self, before_ms: int, limit: int) -> int:
+        past = [
+            (talk, seq)
+            for talk in self._memory.talks.values()
+            for seq, draft in talk.log.items()
+            if draft.sent_ms <= before_ms and all(key[0] != seq for key in talk.ciphers)
+        ]
+        past.sort(key=lambda each: each[0].log[each[1]].sent_ms)
+        for talk, seq in past[:limit]:
+            draft = talk.log.pop(seq)
+            del talk.known[draft.device, draft.client_id]
+        return len(past[:limit])
+
+
+def _entry(talk: Talk, seq: int, request: n.LogRequest) -> n.LogEntry:
+    draft = talk.log[seq]
+    sealed = talk.ciphers.get((seq, request.device), talk.ciphers.get((seq, None)))
+    may = seq >= talk.positions[request.device].start and draft.device != request.device
+    return n.LogEntry(
+        seq=seq,
+        message=draft.message,
+        client_id=draft.client_id,
+        profile=draft.profile,
+        device=draft.device,
+        sent_ms=draft.sent_ms,
+        sealed=sealed if may else None,
+    )
+
+
+def _cut(entries: Iterable[n.LogEntry], max_bytes: int) -> tuple[n.LogEntry, ...]:
+    size = 0
+    kept: list[n.LogEntry] = []
+    for entry in entries:
+        size += len(entry.sealed or b"")
+        if kept and size > max_bytes:
+            break
+        kept.append(entry)
+    return tuple(kept)
+
+
+def _drop(rows: dict[K, V], dead: Callable[[V], bool], limit: int) -> int:
+    keys = [key for key, row in rows.items() if dead(row)][:limit]
+    for key in keys:
+        del rows[key]
+    return len(keys)

@@ -1,0 +1,167 @@
+"""What the memory stores keep, and the few questions that several of them ask of it.
+
+Refuses `await`: between two checkpoints of a store, everything here is one transaction.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId, SessionId
+from contract.rest.conversations import ConversationKind, Role
+from domain import nouns as n
+
+
+@dataclass
+class Seat:
+    """A membership."""
+
+    account: AccountId
+    role: Role
+    from_seq: int
+    read_upto: int = 0
+
+
+@dataclass
+class Position:
+    """Where a device stands in a conversation."""
+
+    start: int
+    upto: int
+
+
+@dataclass
+class Talk:
+    """A conversation with its log. `ciphers` has None for the device of a group ciphertext."""
+
+    id: ConversationId
+    kind: ConversationKind
+    created_ms: int
+    version: int = 1
+    head: int = 0
+    seats: dict[ProfileId, Seat] = field(default_factory=dict)
+    positions: dict[DeviceId, Position] = field(default_factory=dict)
+    log: dict[int, n.Draft] = field(default_factory=dict)
+    ciphers: dict[tuple[int, DeviceId | None], bytes] = field(default_factory=dict)
+    known: dict[tuple[DeviceId, ClientId], int] = field(default_factory=dict)
+
+    def move_version(self) -> n.RosterMove:
+        """Move the roster version."""
+        self.version += 1
+        return n.RosterMove(self.id, self.version)
+
+    def seat_device(self, device: DeviceId) -> None:
+        """Give a device a position, unless it has one."""
+        self.positions.setdefault(device, Position(self.head + 1, self.head))
+
+    def unseat_device(self, device: DeviceId) -> None:
+        """Take a device's position and its waiting ciphertext, and what only it was waited for."""
+        position = self.positions.pop(device, None)
+        if position is not None:
+            self._forget(device, position.upto, self.head)
+
+    def confirm(self, device: DeviceId, upto: int) -> int | None:
+        """Move a position; return where to, or None when it did not move."""
+        position = self.positions.get(device)
+        upto = min(upto, self.head)
+        if position is None or upto <= position.upto:
+            return None
+        before, position.upto = position.upto, upto
+        self._forget(device, before, upto)
+        return upto
+
+    def _forget(self, device: DeviceId, after: int, upto: int) -> None:
+        for seq in range(after + 1, upto + 1):
+            self.ciphers.pop((seq, device), None)
+            message = self.log.get(seq)
+            if message is not None and not self._awaited(seq, message.device):
+                self.ciphers.pop((seq, None), None)
+
+    def _awaited(self, seq: int, sender: DeviceId) -> bool:
+        return any(position.upto < seq for device, position in self.positions.items() if device != sender)
+
+
+@dataclass
+class KeyChain:
+    """A device's prekeys. `known` remembers those that were handed out, too."""
+
+    one_time: list[n.Prekey] = field(default_factory=list)
+    fallback: n.Prekey | None = None
+    known: set[bytes] = field(default_factory=set)
+
+
+@dataclass
+class Memory:
+    """Everything the stores keep."""
+
+    accounts: dict[AccountId, n.Account] = field(default_factory=dict)
+    addresses: dict[bytes, AccountId] = field(default_factory=dict)
+    codes: dict[bytes, n.OneTimeCode] = field(default_factory=dict)
+    code_times: dict[bytes, list[int]] = field(default_factory=dict)
+    sessions: dict[tuple[AccountId, SessionId], n.Session] = field(default_factory=dict)
+    profiles: dict[ProfileId, n.Profile] = field(default_factory=dict)
+    devices: dict[DeviceId, n.Device] = field(default_factory=dict)
+    device_ids: set[DeviceId] = field(default_factory=set)
+    revocations: dict[DeviceId, tuple[int, n.Revocation]] = field(default_factory=dict)
+    keys: dict[DeviceId, KeyChain] = field(default_factory=dict)
+    claims: dict[tuple[DeviceId, DeviceId], list[int]] = field(default_factory=dict)
+    talks: dict[ConversationId, Talk] = field(default_factory=dict)
+    pairs: dict[tuple[ProfileId, ProfileId], ConversationId] = field(default_factory=dict)
+
+    def devices_of(self, account: AccountId) -> list[n.Device]:
+        """Return the account's devices, oldest first."""
+        own = (device for device in self.devices.values() if device.account == account)
+        return sorted(own, key=lambda device: (device.created_ms, device.id))
+
+    def talks_with(self, account: AccountId, profiles: Iterable[ProfileId]) -> list[Talk]:
+        """Return the conversations one of the account's profiles is a member of, in the order of their ids."""
+        wanted = set(profiles)
+        return [
+            talk
+            for _, talk in sorted(self.talks.items())
+            if any(profile in wanted and seat.account == account for profile, seat in talk.seats.items())
+        ]
+
+    def received_profiles(self, talk: Talk, device: n.Device) -> tuple[ProfileId, ...]:
+        """Return the member profiles the device receives for."""
+        return tuple(
+            profile
+            for profile in sorted(device.profiles)
+            if profile in talk.seats and talk.seats[profile].account == device.account
+        )
+
+    def current_devices(self, talk: Talk) -> Iterator[tuple[n.Device, tuple[ProfileId, ...]]]:
+        """Walk the devices of the members, each with the member profiles it receives for."""
+        for device in self.devices.values():
+            profiles = self.received_profiles(talk, device)
+            if profiles:
+                yield device, profiles
+
+    def reseat(self, talk: Talk, device: n.Device) -> None:
+        """Let a device's position begin or end, as the roster now says."""
+        if device.id in self.devices and self.received_profiles(talk, device):
+            talk.seat_device(device.id)
+        else:
+            talk.unseat_device(device.id)
+
+    def roster(self, talk: Talk) -> n.Roster:
+        """Return the roster."""
+        return n.Roster(
+            conversation=talk.id,
+            kind=talk.kind,
+            version=talk.version,
+            members={profile: self._member(profile, seat) for profile, seat in talk.seats.items()},
+            devices={device.id: frozenset(profiles) for device, profiles in self.current_devices(talk)},
+        )
+
+    def _member(self, profile: ProfileId, seat: Seat) -> n.Member:
+        policies = self.profiles[profile].policies
+        return n.Member(
+            profile=profile,
+            account=seat.account,
+            role=seat.role,
+            from_seq=seat.from_seq,
+            read_receipts=policies.read_receipts,
+            delivery_receipts=policies.delivery_receipts,
+            typing=policies.typing,
+            presence=policies.presence,
+        )

@@ -1,0 +1,171 @@
+"""Accounts, sign-in, sessions and profiles, in memory.
+
+Refuses devices: what they touch is larger, and lives beside this.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from contract.ids import AccountId, ProfileId, SessionId
+from contract.rest.profiles import Policies, Theme
+from domain import nouns as n
+from tests.doubles.interference import Interference
+from tests.doubles.memory import Memory
+
+
+class MemoryAccounts:
+    """A `domain.ports.AccountStore`."""
+
+    def __init__(self, memory: Memory, interference: Interference) -> None:
+        self._memory = memory
+        self._interference = interference
+
+    async def find(self, account: AccountId) -> n.Account | None:
+        """As promised."""
+        await self._interference.let_through()
+        return self._memory.accounts.get(account)
+
+    async def set_root_key(self, account: AccountId, root_key: bytes) -> bool:
+        """As promised."""
+        await self._interference.let_through()
+        found = self._memory.accounts[account]
+        if found.root_key is None:
+            self._memory.accounts[account] = replace(found, root_key=root_key)
+        return found.root_key in {None, root_key}
+
+
+class MemorySignIn:
+    """A `domain.ports.SignInStore`."""
+
+    def __init__(self, memory: Memory, interference: Interference) -> None:
+        self._memory = memory
+        self._interference = interference
+
+    async def put_code(self, address: bytes, code: n.OneTimeCode, *, now_ms: int, window_ms: int, most: int) -> bool:
+        """As promised."""
+        await self._interference.let_through()
+        recent = [time for time in self._memory.code_times.get(address, []) if time > now_ms - window_ms]
+        if len(recent) >= most:
+            return False
+        self._memory.code_times[address] = [*recent, now_ms]
+        self._memory.codes[address] = code
+        return True
+
+    async def take_attempt(self, address: bytes) -> n.OneTimeCode | None:
+        """As promised."""
+        await self._interference.let_through()
+        code = self._memory.codes.get(address)
+        if code is not None and code.attempts_left > 0:
+            self._memory.codes[address] = replace(code, attempts_left=code.attempts_left - 1)
+        return code
+
+    async def consume_code(self, address: bytes, code_digest: bytes) -> bool:
+        """As promised."""
+        await self._interference.let_through()
+        code = self._memory.codes.get(address)
+        if code is None or code.code_digest != code_digest:
+            return False
+        del self._memory.codes[address]
+        return True
+
+    async def account_of(self, address: bytes, fresh: AccountId, now_ms: int) -> tuple[n.Account, bool]:
+        """As promised."""
+        await self._interference.let_through()
+        known = self._memory.addresses.get(address)
+        if known is not None:
+            return self._memory.accounts[known], False
+        self._memory.addresses[address] = fresh
+        self._memory.accounts[fresh] = n.Account(fresh, now_ms, None)
+        return self._memory.accounts[fresh], True
+
+
+class MemorySessions:
+    """A `domain.ports.SessionStore`."""
+
+    def __init__(self, memory: Memory, interference: Interference) -> None:
+        self._memory = memory
+        self._interference = interference
+
+    async def add(self, session: n.Session) -> None:
+        """As promised. Like the database, insists on the account, and on a fresh id."""
+        await self._interference.let_through()
+        assert session.account in self._memory.accounts
+        assert (session.account, session.id) not in self._memory.sessions
+        self._memory.sessions[session.account, session.id] = session
+
+    async def find(self, account: AccountId, session: SessionId) -> n.Session | None:
+        """As promised."""
+        await self._interference.let_through()
+        return self._memory.sessions.get((account, session))
+
+    async def rotate(self, session: n.Session, *, old_refresh_digest: bytes) -> bool:
+        """As promised; the device stays as it is."""
+        await self._interference.let_through()
+        key = session.account, session.id
+        found = self._memory.sessions.get(key)
+        if found is None or found.refresh_digest != old_refresh_digest:
+            return False
+        self._memory.sessions[key] = replace(session, device=found.device, created_ms=found.created_ms)
+        return True
+
+    async def end(self, account: AccountId, session: SessionId) -> bool:
+        """As promised."""
+        await self._interference.let_through()
+        return self._memory.sessions.pop((account, session), None) is not None
+
+    async def list_live(self, account: AccountId, now_ms: int) -> Sequence[n.Session]:
+        """As promised."""
+        await self._interference.let_through()
+        own = (session for session in self._memory.sessions.values() if session.account == account)
+        live = [session for session in own if session.refresh_expires_ms > now_ms]
+        return sorted(live, key=lambda session: (session.created_ms, session.id))
+
+
+class MemoryProfiles:
+    """A `domain.ports.ProfileStore`."""
+
+    def __init__(self, memory: Memory, interference: Interference) -> None:
+        self._memory = memory
+        self._interference = interference
+
+    async def add(self, profile: n.Profile, most: int) -> bool:
+        """As promised. Like the database, insists on the account, and on a fresh id."""
+        await self._interference.let_through()
+        assert profile.account in self._memory.accounts
+        assert profile.id not in self._memory.profiles
+        if len(self._own(profile.account)) >= most:
+            return False
+        self._memory.profiles[profile.id] = profile
+        return True
+
+    async def find(self, account: AccountId, profile: ProfileId) -> n.Profile | None:
+        """As promised."""
+        await self._interference.let_through()
+        found = self._memory.profiles.get(profile)
+        return found if found is not None and found.account == account else None
+
+    async def list_all(self, account: AccountId) -> Sequence[n.Profile]:
+        """As promised."""
+        await self._interference.let_through()
+        return self._own(account)
+
+    async def replace(
+        self, account: AccountId, profile: ProfileId, theme: Theme, policies: Policies
+    ) -> n.Profile | None:
+        """As promised."""
+        found = await self.find(account, profile)
+        if found is None:
+            return None
+        self._memory.profiles[profile] = replace(found, theme=theme, policies=policies)
+        return self._memory.profiles[profile]
+
+    async def owners(self, profiles: Sequence[ProfileId]) -> Mapping[ProfileId, n.Account]:
+        """As promised."""
+        await self._interference.let_through()
+        known = (self._memory.profiles[profile] for profile in profiles if profile in self._memory.profiles)
+        return {profile.id: self._memory.accounts[profile.account] for profile in known}
+
+    def _own(self, account: AccountId) -> list[n.Profile]:
+        own = (profile for profile in self._memory.profiles.values() if profile.account == account)
+        return sorted(own, key=lambda profile: (profile.created_ms, profile.id))

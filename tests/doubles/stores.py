@@ -1,0 +1,36 @@
+"""Every store the domain asks for, in memory, around one `Memory`: the double that the contract suites judge as well.
+
+Refuses Postgres, and time of its own.
+"""
+
+from domain.ports import Stores
+from tests.doubles.bus import RecordingBus
+from tests.doubles.conversations import MemoryConversations
+from tests.doubles.devices import MemoryDevices, MemoryPrekeys
+from tests.doubles.interference import Interference
+from tests.doubles.log import MemoryJournal, MemoryMailbox
+from tests.doubles.memory import Memory
+from tests.doubles.people import MemoryAccounts, MemoryProfiles, MemorySessions, MemorySignIn
+
+
+def open_memory_stores(
+    *, interference: Interference | None = None, bus: RecordingBus | None = None, memory: Memory | None = None
+) -> Stores:
+    """Return empty stores; those of two nodes share a `memory` and a `bus`.
+
+    Keep the interference to make them fail, and the bus to see what was published.
+    """
+    interference = interference or Interference()
+    memory = memory or Memory()
+    return Stores(
+        accounts=MemoryAccounts(memory, interference),
+        sign_in=MemorySignIn(memory, interference),
+        sessions=MemorySessions(memory, interference),
+        profiles=MemoryProfiles(memory, interference),
+        devices=MemoryDevices(memory, interference),
+        prekeys=MemoryPrekeys(memory, interference),
+        conversations=MemoryConversations(memory, interference),
+        journal=MemoryJournal(memory, interference),
+        mailbox=MemoryMailbox(memory, interference),
+        bus=bus or RecordingBus(),
+    )

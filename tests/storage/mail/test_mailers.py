@@ -1,0 +1,196 @@
+"""The mailers: a letter arrives whole, or the caller hears that it did not, and nothing else does."""
+
+import email
+import ipaddress
+import socket
+import ssl
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email import policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from domain.ports import MailUnavailable
+from storage.mail.config import Outbox, Security, Smtp
+from storage.mail.letter import write_letter
+from storage.mail.outbox import OutboxMail
+from storage.mail.smtp import SmtpMail
+
+SENDER, ADDRESS, CODE = "codes@example.org", "alice@example.org", "00412233"
+
+
+def read(raw: bytes) -> EmailMessage:
+    """Read a letter."""
+    return email.message_from_bytes(raw, _class=EmailMessage, policy=policy.default)
+
+
+@pytest.mark.parametrize("address", [ADDRESS, "bjørn@blåbær.example", "o'neil+tag@example.org"])
+def test_a_letter_says_what_it_is_for(address: str) -> None:
+    """To one address, in any script, with the code on a line of its own and nothing to click."""
+    letter = read(write_letter(SENDER, address, CODE, expires_in_s=600).as_bytes())
+    assert letter["To"] == address
+    assert letter["From"].addresses[0].addr_spec == SENDER
+    assert letter["Auto-Submitted"] == "auto-generated"
+    text = letter.get_content()
+    assert f"    {CODE}" in text.splitlines()
+    assert "10 minutes" in text
+    assert "http" not in text
+    assert [part.get_content_type() for part in letter.walk()] == ["text/plain"]
+
+
+@pytest.mark.parametrize("address", ["alice@example.org\nBcc: mallory@example.org", "alice\r@example.org"])
+def test_an_address_cannot_write_headers(address: str) -> None:
+    """A line feed in an address adds no recipient: no letter is written, and the address is not repeated."""
+    with pytest.raises(MailUnavailable) as refused:
+        write_letter(SENDER, address, CODE, expires_in_s=600)
+    assert "alice" not in str(refused.value)
+    assert refused.value.__suppress_context__
+
+
+async def test_the_outbox_keeps_whole_letters_for_its_owner_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the order of sending, each complete when it is there, and readable by no other user."""
+    folder = tmp_path / "data" / "outbox"
+    mail = OutboxMail(Outbox(folder), SENDER)
+    for code in (CODE, "99999999"):
+        await mail.send_code(ADDRESS, code, expires_in_s=600)
+    files = sorted(folder.iterdir())
+    assert [CODE in files[0].read_text(), "99999999" in files[1].read_text()] == [True, True]
+    assert all(path.suffix == ".eml" and stat.S_IMODE(path.stat().st_mode) == 0o600 for path in files)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert CODE in said.err
+    assert ADDRESS not in said.err
+
+
+class _Inbox:
+    """Takes letters and keeps them; refuses recipients when told to."""
+
+    def __init__(self) -> None:
+        self.letters: list[tuple[list[str], bytes]] = []
+        self.answer = "250 OK"
+
+    async def handle_DATA(self, _server: SMTP, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        """Keep the letter."""
+        self.letters.append((list(envelope.rcpt_tos), bytes(envelope.content)))
+        return self.answer
+
+
+@contextmanager
+def smtp_server(inbox: _Inbox, **options: Any) -> Iterator[Smtp]:
+    """A real SMTP server in a thread."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    controller = Controller(inbox, hostname="127.0.0.1", port=port, enable_SMTPUTF8=True, **options)
+    controller.start()
+    try:
+        yield Smtp(host="127.0.0.1", port=port, security=Security.NONE)
+    finally:
+        controller.stop()
+
+
+async def test_a_letter_is_handed_to_the_server() -> None:
+    """To exactly the one address, also in another script."""
+    inbox = _Inbox()
+    with smtp_server(inbox) as route:
+        for address in (ADDRESS, "bjørn@blåbær.example"):
+            await SmtpMail(route, SENDER).send_code(address, CODE, expires_in_s=600)
+    assert [recipients for recipients, _ in inbox.letters] == [[ADDRESS], ["bjørn@blåbær.example"]]
+    assert CODE in read(inbox.letters[0][1]).get_content()
+
+
+async def unavailable(mail: SmtpMail) -> MailUnavailable:
+    """Send, in vain; the error, which names neither address nor code."""
+    with pytest.raises(MailUnavailable) as refused:
+        await mail.send_code(ADDRESS, CODE, expires_in_s=600)
+    assert ADDRESS not in str(refused.value)
+    assert CODE not in str(refused.value)
+    assert refused.value.__suppress_context__
+    return refused.value
+
+
+async def test_a_server_that_refuses_is_unavailable() -> None:
+    """What the server says may repeat the address, so it is not passed on."""
+    inbox = _Inbox()
+    inbox.answer = f"550 no such user {ADDRESS}"
+    with smtp_server(inbox) as route:
+        await unavailable(SmtpMail(route, SENDER))
+
+
+async def test_a_server_that_is_down_is_unavailable() -> None:
+    """Nobody listens there."""
+    with smtp_server(_Inbox()) as route:
+        pass
+    await unavailable(SmtpMail(route, SENDER))
+
+
+async def test_a_server_that_says_nothing_is_unavailable() -> None:
+    """The caller is free again when the deadline passes, whatever the thread still waits for."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        route = Smtp(host="127.0.0.1", port=silent.getsockname()[1], security=Security.NONE)
+        with trio.fail_after(3):
+            await unavailable(SmtpMail(route, SENDER, deadline=0.1))
+
+
+async def test_no_code_goes_to_a_server_without_starttls() -> None:
+    """A server, or somebody in between, that does not offer TLS gets nothing."""
+    inbox = _Inbox()
+    with smtp_server(inbox) as route:
+        await unavailable(SmtpMail(replace(route, security=Security.STARTTLS), SENDER))
+    assert inbox.letters == []
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Callable[[], ssl.SSLContext]:
+    """A server's TLS under a certificate that nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    dated = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    signed = dated.add_extension(here, critical=False).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "server.pem").write_bytes(private + signed.public_bytes(pem))
+
+    def context() -> ssl.SSLContext:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.load_cert_chain(tmp_path / "server.pem")
+        return made
+
+    return context
+
+
+async def test_no_code_goes_to_a_server_that_nobody_vouches_for(certificate: Callable[[], ssl.SSLContext]) -> None:
+    """A certificate made by anybody is no proof of who is there."""
+    inbox = _Inbox()
+    with smtp_server(inbox, tls_context=certificate()) as route:
+        await unavailable(SmtpMail(replace(route, security=Security.STARTTLS), SENDER))
+    assert inbox.letters == []
+
+
+async def test_a_code_goes_over_tls_to_a_server_that_is_trusted(
+    certificate: Callable[[], ssl.SSLContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same server, once its certificate is among the trusted ones of the machine."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
+    inbox = _Inbox()
+    with smtp_server(inbox, tls_context=certificate(), require_starttls=True) as route:
+        await SmtpMail(replace(route, security=Security.STARTTLS), SENDER).send_code(ADDRESS, CODE, expires_in_s=600)
+    assert [recipients for recipients, _ in inbox.letters] == [[ADDRESS]]
