@@ -1,4 +1,7 @@
-"""`open_storage`: everything the domain needs from this room, opened in order and closed in the reverse order."""
+"""`open_storage`: everything the domain needs from this room, opened in order and closed in the reverse order.
+
+Refuses to migrate: whoever runs the fleet says when the schema changes.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

@@ -16,7 +16,7 @@ from domain.events import Event, MembershipChanged
 from storage.bus.bus import PAYLOAD_LIMIT, BusDown
 from storage.bus.codec import MalformedEvent, decode_event, encode_event
 from storage.bus.events import EventBus
-from tests.contracts.test_bus import EVERY_KIND
+from tests.contracts.kinds import EVERY_KIND
 
 CHANGED = MembershipChanged(ConversationId(UUID(int=7)), 3)
 SECRET = "canary-of-content"
@@ -39,7 +39,8 @@ class Wire:
 
     @contextmanager
     def listen(self, receive: Callable[[str], object], resync: Callable[[], object]) -> Iterator[None]:
-        """One listener."""
+        """One listener, who misses nothing."""
+        assert callable(resync)
         self.receive = receive
         yield
 
@@ -70,7 +71,8 @@ def test_an_event_of_a_newer_node_is_ignored() -> None:
 
 async def test_malformed_texts_are_logged_without_content(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever else is said on the channel goes to nobody, and its content not to the log."""
-    wire, heard = Wire(), []
+    wire = Wire()
+    heard: list[Event] = []
     with caplog.at_level(logging.DEBUG), EventBus(wire).listen(heard.append, lambda: None):
         wire.receive(f'{{"type":"keys-low","device":"{SECRET}"}}')
         wire.receive(SECRET)

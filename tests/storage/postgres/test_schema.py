@@ -69,7 +69,7 @@ async def test_no_column_could_hold_an_address(island: Island, beside: Connectio
 
 
 async def test_bytes_are_keys_digests_or_ciphertext(island: Island, beside: Connection) -> None:
-    """Every column of bytes is checked to have the length of a key, a digest or a signature; ciphertext is in one place."""
+    """Every column of bytes has the length of a key, a digest or a signature, but for the one place of ciphertext."""
     columns = await fetch(island, beside, _COLUMNS)
     free = {
         (each["name"], each["column"]) for each in columns if each["type"] == "bytea" and "= 32" not in each["checks"]

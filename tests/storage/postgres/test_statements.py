@@ -8,8 +8,8 @@ from storage.config import StorageConfig
 from storage.database import Connection
 from storage.island import Island
 from storage.opening import open_storage
-from tests.cast import BIRTH_MS, FAR_MS, alice, alice_phone, bob, bob_phone, open_conversation, settle
-from tests.contracts import test_side_by_side as side_by_side
+from tests.cast import BIRTH_MS, FAR_MS, alice, alice_phone, bob, bob_phone, carol, open_conversation, settle
+from tests.contracts.crowd import everybody_at_once
 from tests.contracts.letters import confirm, draft, held, send
 
 _READ_WHOLE = "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE seq_scan > 0 AND relname <> ALL ($1)"
@@ -49,5 +49,7 @@ async def test_nobody_waits_for_each_other_in_a_circle(
 ) -> None:
     """With everybody at work at once, on two nodes, the order of locks leaves no deadlock to be undone."""
     async with open_storage(config) as one, open_storage(config) as two:
-        await side_by_side.test_everybody_at_once_gets_an_answer((one, two))
+        await settle(one, alice, bob, carol)
+        talks = [await open_conversation(one, *people) for people in ((alice, bob), (bob, carol), (carol, bob, alice))]
+        assert await everybody_at_once((one, two), talks)
     assert await island.run(beside.fetchval, _DEADLOCKS) == 0

@@ -1,0 +1,61 @@
+"""The journal in Postgres: one statement for each batch. Refuses to keep a batch: who commits it keeps it, until the
+answer is there.
+"""
+
+from collections.abc import Sequence
+from itertools import chain, repeat
+from typing import Final
+from uuid import UUID
+
+from contract.ids import DeviceId
+from domain import nouns as n
+from storage.database import Connection
+from storage.postgres.transactions import Transactions
+
+GROUP: Final = DeviceId(UUID(int=0))
+"""Stands in `cipher.device_id` for every device: a primary key has no nulls."""
+
+
+class PostgresJournal:
+    """Keeps the promises of `domain.ports.JournalStore`."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    async def commit(self, drafts: Sequence[n.Draft]) -> Sequence[n.Committed | n.RosterMoved]:
+        """Number and store the drafts."""
+        return await self._transactions.ask(_commit, drafts) if drafts else []
+
+
+# What it does, and why it is a function, is said where it is made: migrations/0003_log.sql.
+_COMMIT: Final = """
+    SELECT message_id, seq, sent_ms, duplicate
+    FROM journal_commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+
+
+async def _commit(connection: Connection, drafts: Sequence[n.Draft]) -> list[n.Committed | n.RosterMoved]:
+    places, devices, ciphertexts = _ciphers(drafts)
+    rows = await connection.fetch(
+        _COMMIT,
+        [draft.conversation for draft in drafts],
+        [draft.roster_version for draft in drafts],
+        [draft.device for draft in drafts],
+        [draft.client_id for draft in drafts],
+        [draft.message for draft in drafts],
+        [draft.profile for draft in drafts],
+        [draft.sent_ms for draft in drafts],
+        places,
+        devices,
+        ciphertexts,
+    )
+    return [n.RosterMoved() if row["seq"] is None else n.Committed(*row) for row in rows]
+
+
+def _ciphers(drafts: Sequence[n.Draft]) -> tuple[list[int], list[DeviceId], list[bytes]]:
+    """The ciphertexts of all drafts as columns, each with the place of its draft, from 1."""
+    parts = [draft.devices if draft.group is None else {GROUP: draft.group} for draft in drafts]
+    known = [part or {} for part in parts]
+    places = chain.from_iterable(repeat(place, len(part)) for place, part in enumerate(known, start=1))
+    devices = chain.from_iterable(known)
+    return list(places), list(devices), list(chain.from_iterable(part.values() for part in known))

@@ -1,0 +1,80 @@
+"""The connections of one process to the database, and how long anything may wait for them.
+
+No statement is spoken here.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+import trio
+
+from storage.database import Pool
+from storage.island import Island, IslandClosed
+from storage.postgres.faults import domain_words
+
+SECONDS: Final = 1.0
+QUERIES_PER_CONNECTION: Final = 10_000_000  # each new connection has to plan everything again
+SETTINGS: Final = {
+    "application_name": "varde",
+    "jit": "off",
+    # A plan is made once and kept. One made while the tables were empty would read them from end to end, and go on
+    # doing so under load until the first autovacuum; every statement here has an index it should use from the start.
+    "enable_seqscan": "off",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long the database is waited for, in seconds."""
+
+    acquire: float = 5 * SECONDS  # for a free connection
+    statement: float = 10 * SECONDS  # for each statement, and for a new connection
+    farewell: float = 5 * SECONDS  # for what is under way when the pool closes
+
+
+@asynccontextmanager
+async def open_pool(
+    island: Island, url: str, *, least: int, most: int, patience: Patience | None = None
+) -> AsyncIterator[Pool]:
+    """Connect `least` times now and up to `most` times when asked; disconnect at exit.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached.
+    """
+    patience = patience or Patience()
+    with domain_words():
+        pool = await island.run(_connect, url, least, most, patience)
+    try:
+        yield pool
+    finally:
+        # A dead island has taken the connections with it.
+        with trio.CancelScope(shield=True), suppress(IslandClosed):
+            await island.run(_disconnect, pool, patience)
+
+
+async def _connect(url: str, least: int, most: int, patience: Patience) -> Pool:
+    return await asyncpg.create_pool(
+        url,
+        min_size=least,
+        max_size=most,
+        max_queries=QUERIES_PER_CONNECTION,
+        timeout=patience.statement,
+        command_timeout=patience.statement,
+        server_settings=SETTINGS,
+        reset=_leave_as_it_is,
+    )
+
+
+async def _leave_as_it_is(connection: Any) -> None:
+    """Spare every call a round trip: no store changes a session; what it sets, it sets for its transaction."""
+
+
+async def _disconnect(pool: Pool, patience: Patience) -> None:
+    try:
+        await asyncio.wait_for(pool.close(), patience.farewell)
+    except TimeoutError:
+        pool.terminate()

@@ -1,0 +1,111 @@
+"""Positions of devices in conversations, and the ciphertext that goes when nobody waits for it any more.
+
+Everything here happens within somebody's transaction. Refuses to lock the conversations: the caller did.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from contract.ids import AccountId, ConversationId, DeviceId
+from domain import nouns as n
+from storage.database import Connection
+from storage.postgres.locks import take_turn_to_forget
+
+_BEGIN: Final = """
+    INSERT INTO delivery (conversation_id, device_id, start_seq, upto)
+    SELECT DISTINCT conversation_id, device_id, head + 1, head
+    FROM conversation
+    JOIN membership USING (conversation_id)
+    JOIN device USING (account_id)
+    WHERE conversation_id = ANY ($1) AND account_id = ANY ($2) AND profile_id = ANY (device.profiles)
+    ON CONFLICT (conversation_id, device_id) DO NOTHING
+"""
+
+
+async def begin_positions(
+    connection: Connection, conversations: Sequence[ConversationId], accounts: Sequence[AccountId]
+) -> None:
+    """Let the devices of these accounts that belong now, and did not, stand at the head: they have what comes after."""
+    await connection.execute(_BEGIN, conversations, accounts)
+
+
+_END: Final = """
+    WITH ended AS (
+        DELETE FROM delivery
+        WHERE conversation_id = ANY ($1) AND device_id = ANY ($2) AND NOT EXISTS (
+            SELECT FROM membership JOIN device USING (account_id)
+            WHERE membership.conversation_id = delivery.conversation_id
+              AND device.device_id = delivery.device_id AND membership.profile_id = ANY (device.profiles)
+        )
+        RETURNING conversation_id, device_id, upto
+    )
+    SELECT conversation_id, device_id, upto, head FROM ended JOIN conversation USING (conversation_id)
+"""
+
+
+async def end_positions(
+    connection: Connection, conversations: Sequence[ConversationId], devices: Sequence[DeviceId]
+) -> None:
+    """Delete the positions of those devices that belong no more, and what only they were waited for."""
+    await take_turn_to_forget(connection, conversations)
+    await forget(connection, await connection.fetch(_END, conversations, devices))
+
+
+# Whether a number may go needs no look at every device: the two lowest positions decide, because nobody waits for the
+# device that sent it. Only the numbers that a device just passed are looked at, so reading a long log costs its length.
+_FORGET: Final = """
+    WITH passed AS (
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
+                      AS passed (conversation_id, device_id, after, upto)
+    ),
+    slowest AS (
+        SELECT conversation_id,
+               (array_agg(device_id ORDER BY upto))[1] AS device_id,
+               (array_agg(upto ORDER BY upto))[1] AS upto,
+               (array_agg(upto ORDER BY upto))[2] AS next_upto
+        FROM delivery WHERE conversation_id = ANY ($1) GROUP BY conversation_id
+    )
+    DELETE FROM cipher
+    USING passed
+    CROSS JOIN LATERAL (
+        SELECT seq, device_id AS sender_id FROM message
+        WHERE message.conversation_id = passed.conversation_id
+          AND message.seq > passed.after AND message.seq <= passed.upto
+        OFFSET 0
+    ) AS message
+    LEFT JOIN slowest ON slowest.conversation_id = passed.conversation_id
+    WHERE cipher.conversation_id = passed.conversation_id
+      AND cipher.seq = message.seq
+      AND cipher.device_id IN (passed.device_id, '00000000-0000-0000-0000-000000000000')
+      AND (
+          cipher.device_id = passed.device_id
+          OR message.seq <= coalesce(
+              CASE WHEN slowest.device_id = message.sender_id THEN slowest.next_upto ELSE slowest.upto END,
+              message.seq
+          )
+      )
+"""
+
+
+async def forget(connection: Connection, passed: Sequence[Any]) -> None:
+    """Delete the ciphertext that nobody waits for now that devices passed it.
+
+    `passed` has rows of (conversation, device, after, upto): the device held numbers up to `after`, and does not wait
+    for those up to `upto` any more. Its turn must have been taken.
+    """
+    if passed:
+        await connection.execute(_FORGET, *(list(column) for column in zip(*passed, strict=True)))
+
+
+_MOVE_ROSTERS: Final = """
+    UPDATE conversation SET roster_version = roster_version + 1 WHERE conversation_id = ANY ($1)
+    RETURNING conversation_id, roster_version
+"""
+
+
+async def move_rosters(connection: Connection, conversations: Sequence[ConversationId]) -> list[n.RosterMove]:
+    """Move the roster versions, each once; return them in the order of ids."""
+    return sorted(
+        (n.RosterMove(*row) for row in await connection.fetch(_MOVE_ROSTERS, conversations)),
+        key=lambda move: move.conversation,
+    )

@@ -1,0 +1,116 @@
+"""Rosters as they are read from Postgres: rows of (conversation, member, device), folded.
+
+Refuses to change anything. A roster comes out of one statement, so all of it was true at the same moment.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+from contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from contract.rest.conversations import ConversationKind, Role
+from domain import nouns as n
+from storage.database import Connection
+from storage.postgres.profiles import read_policies
+
+# A row for each member and each device that receives for it, but also for a member without one, and for nobody at all.
+_ROSTERS: Final = """
+    SELECT conversation_id, kind, roster_version,
+           membership.profile_id, membership.account_id, role, from_seq, policies,
+           device_id
+    FROM conversation
+    LEFT JOIN membership USING (conversation_id)
+    LEFT JOIN profile USING (account_id, profile_id)
+    LEFT JOIN device ON device.account_id = membership.account_id AND membership.profile_id = ANY (device.profiles)
+    WHERE conversation_id = ANY ($1)
+    ORDER BY conversation_id
+"""
+
+
+async def read_rosters(
+    connection: Connection, conversations: Sequence[ConversationId]
+) -> dict[ConversationId, n.Roster]:
+    """Read several rosters in one query."""
+    rows = await connection.fetch(_ROSTERS, conversations)
+    return {conversation: _roster(list(some)) for conversation, some in groupby(rows, itemgetter("conversation_id"))}
+
+
+_VIEW: Final = """
+    SELECT conversation_id, kind, roster_version, conversation.created_ms AS opened_ms, head,
+           membership.profile_id, membership.account_id, role, from_seq, policies,
+           root_key,
+           device_id, noise_key, signing_key, identity_key, signature, device.created_ms
+    FROM conversation
+    LEFT JOIN membership USING (conversation_id)
+    LEFT JOIN profile USING (account_id, profile_id)
+    LEFT JOIN account USING (account_id)
+    LEFT JOIN device ON device.account_id = membership.account_id AND membership.profile_id = ANY (device.profiles)
+    WHERE conversation_id = $1
+"""
+
+
+async def read_view(connection: Connection, conversation: ConversationId) -> n.RosterView | None:
+    """Read one roster with root keys and certificates."""
+    rows = await connection.fetch(_VIEW, conversation)
+    return _view(rows) if rows else None
+
+
+def _roster(rows: Sequence[Any]) -> n.Roster:
+    first = rows[0]
+    return n.Roster(
+        conversation=first["conversation_id"],
+        kind=ConversationKind(first["kind"]),
+        version=first["roster_version"],
+        members={row["profile_id"]: _member(row) for row in rows if row["profile_id"] is not None},
+        devices={device: frozenset(profiles) for device, profiles in _received(rows).items()},
+    )
+
+
+def _member(row: Any) -> n.Member:
+    policies = read_policies(row["policies"])
+    return n.Member(
+        profile=row["profile_id"],
+        account=row["account_id"],
+        role=Role(row["role"]),
+        from_seq=row["from_seq"],
+        read_receipts=policies.read_receipts,
+        delivery_receipts=policies.delivery_receipts,
+        typing=policies.typing,
+        presence=policies.presence,
+    )
+
+
+def _received(rows: Iterable[Any]) -> dict[DeviceId, list[ProfileId]]:
+    received: dict[DeviceId, list[ProfileId]] = {}
+    for row in rows:
+        if row["device_id"] is not None:
+            received.setdefault(row["device_id"], []).append(row["profile_id"])
+    return received
+
+
+def _view(rows: Sequence[Any]) -> n.RosterView:
+    root_keys: dict[AccountId, bytes] = {
+        row["account_id"]: row["root_key"] for row in rows if row["root_key"] is not None
+    }
+    received = _received(rows)
+    return n.RosterView(
+        roster=_roster(rows),
+        created_ms=rows[0]["opened_ms"],
+        head=rows[0]["head"],
+        root_keys=root_keys,
+        devices={row["device_id"]: _device(row, received) for row in rows if row["device_id"] is not None},
+    )
+
+
+def _device(row: Any, received: dict[DeviceId, list[ProfileId]]) -> n.Device:
+    return n.Device(
+        account=row["account_id"],
+        id=row["device_id"],
+        noise_key=row["noise_key"],
+        signing_key=row["signing_key"],
+        identity_key=row["identity_key"],
+        signature=row["signature"],
+        profiles=tuple(sorted(received[row["device_id"]])),
+        created_ms=row["created_ms"],
+    )

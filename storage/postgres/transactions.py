@@ -1,0 +1,72 @@
+"""The one way from a store to the database: a transaction, tried again when others stood in its way.
+
+What the transaction does is the stores' business; no statement is spoken here.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar, TypeVarTuple
+
+from storage.database import Connection, Pool
+from storage.island import Island
+from storage.postgres.faults import IN_THE_WAY, domain_words
+from storage.postgres.pool import Patience
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+Answer = Coroutine[Any, Any, T]
+
+SECONDS: Final = 1.0
+TRIES: Final = 6
+PAUSE: Final = 0.02 * SECONDS  # at most, before the second try; doubled with every further one
+
+_DICE: Final = random.SystemRandom()
+
+
+class Undo(Exception):
+    """Raised within a transaction: undo it, and let the call answer `answer`."""
+
+    def __init__(self, answer: object) -> None:
+        super().__init__()
+        self.answer: Any = answer
+
+
+class Transactions:
+    """Runs the stores' work on the island. Every call is a checkpoint and may raise StoreUnavailable."""
+
+    def __init__(self, island: Island, pool: Pool, patience: Patience | None = None) -> None:
+        self._island = island
+        self._pool = pool
+        self._patience = patience or Patience()
+
+    async def run(self, work: Callable[[Connection, *Ts], Answer[T]], *args: *Ts) -> T:
+        """Run `work(connection, *args)` in one transaction. It may run again: of a failed try nothing remains."""
+        with domain_words():
+            return await self._island.run(self._persist, lambda connection: _in_transaction(connection, work, *args))
+
+    async def ask(self, work: Callable[[Connection, *Ts], Answer[T]], *args: *Ts) -> T:
+        """The same for work that is a single statement: it is a transaction already, and needs no BEGIN."""
+        with domain_words():
+            return await self._island.run(self._persist, lambda connection: work(connection, *args))
+
+    async def _persist(self, work: Callable[[Connection], Answer[T]]) -> T:
+        for attempt in range(TRIES - 1):
+            try:
+                return await self._try(work)
+            except IN_THE_WAY:
+                await asyncio.sleep(_DICE.uniform(0, PAUSE * 2**attempt))
+        return await self._try(work)
+
+    async def _try(self, work: Callable[[Connection], Answer[T]]) -> T:
+        async with self._pool.acquire(timeout=self._patience.acquire) as connection:
+            return await work(connection)
+
+
+async def _in_transaction(connection: Connection, work: Callable[[Connection, *Ts], Answer[T]], *args: *Ts) -> T:
+    try:
+        async with connection.transaction():
+            return await work(connection, *args)
+    except Undo as undo:
+        answer: T = undo.answer
+        return answer

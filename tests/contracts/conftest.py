@@ -1,0 +1,45 @@
+"""What the contract suites judge: the stores over Postgres and their double in memory, by the same tests.
+
+Refuses a test to know which of the two it has.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from domain.ports import Stores
+from storage.config import StorageConfig, Url
+from storage.opening import open_storage
+from tests.doubles.bus import RecordingBus
+from tests.doubles.memory import Memory
+from tests.doubles.stores import open_memory_stores
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def kept_in(request: pytest.FixtureRequest) -> str | None:
+    """The URL of an empty database, or None for memory."""
+    return str(request.getfixturevalue("database_url")) if request.param == "postgres" else None
+
+
+@pytest.fixture
+async def nodes(kept_in: str | None) -> AsyncIterator[tuple[Stores, Stores]]:
+    """Two nodes of one fleet: what one stores, the other finds."""
+    async with AsyncExitStack() as stack:
+        if kept_in is None:
+            memory, bus = Memory(), RecordingBus()
+            yield open_memory_stores(memory=memory, bus=bus), open_memory_stores(memory=memory, bus=bus)
+        else:
+            config = StorageConfig(database=Url(kept_in), pool_min=1, pool_max=5)
+            one = await stack.enter_async_context(open_storage(config))
+            yield one, await stack.enter_async_context(open_storage(config))
+
+
+@pytest.fixture
+async def stores(kept_in: str | None) -> AsyncIterator[Stores]:
+    """One node."""
+    if kept_in is None:
+        yield open_memory_stores()
+    else:
+        async with open_storage(StorageConfig(database=Url(kept_in), pool_min=1, pool_max=5)) as stores:
+            yield stores

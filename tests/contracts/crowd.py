@@ -1,0 +1,70 @@
+"""People at work in the same conversations at once: writers, readers, members, devices and a sweeper.
+
+Refuses to judge what comes of it: the suites do.
+"""
+
+from collections.abc import Sequence
+
+import trio
+
+from contract.ids import ConversationId
+from contract.rest.conversations import Role
+from domain import nouns as n
+from domain.ports import MemberFault, Stores
+from tests.cast import BIRTH_MS, MANY, Gear, Person, alice, alice_phone, bob_phone, carol, carol_phone
+from tests.contracts.letters import draft, version_of
+
+ROUNDS = 12
+
+
+async def write(stores: Stores, talks: Sequence[ConversationId], written: list[n.Committed | n.RosterMoved]) -> None:
+    """Commit to all conversations at once, again and again, in whatever state the rosters are."""
+    for _ in range(ROUNDS):
+        versions = [await version_of(stores, talk) for talk in talks]
+        drafts = [draft(bob_phone, talk, version=at) for talk, at in zip(talks, versions, strict=True)]
+        written += await stores.journal.commit(drafts)
+
+
+async def come_and_go(stores: Stores, talk: ConversationId, person: Person) -> None:
+    """Add and remove the person's other mode."""
+    for _ in range(ROUNDS):
+        member = person.jobb.id, person.account, Role.MEMBER
+        await stores.conversations.add_member(talk, await version_of(stores, talk), member, most=MANY)
+        gone = await stores.conversations.remove_member(talk, await version_of(stores, talk), person.jobb.id)
+        assert isinstance(gone, n.RosterMove) or gone in {MemberFault.MOVED, MemberFault.NO_MEMBER}
+
+
+async def change_modes(stores: Stores, gear: Gear) -> None:
+    """Take modes off the device's whitelist, and put them back."""
+    for number in range(ROUNDS):
+        profiles = (gear.noun.profiles[:1], gear.noun.profiles, gear.noun.profiles[1:])[number % 3]
+        assert await stores.devices.set_profiles(gear.noun.account, gear.id, profiles, BIRTH_MS + number) is not None
+
+
+async def confirm_all(stores: Stores, talks: Sequence[ConversationId], gear: Gear) -> None:
+    """Confirm in all conversations at once, in another order than the writers'."""
+    for upto in range(1, 2 * ROUNDS):
+        await stores.mailbox.confirm([n.Confirmation(talk, gear.id, upto) for talk in reversed(talks)])
+
+
+async def sweep_all(stores: Stores) -> None:
+    """Sweep what the others are at."""
+    for number in range(ROUNDS):
+        await stores.mailbox.sweep(BIRTH_MS + number, retention_ms=0, limit=5)
+
+
+async def everybody_at_once(
+    nodes: tuple[Stores, Stores], talks: Sequence[ConversationId]
+) -> list[n.Committed | n.RosterMoved]:
+    """Let all of them work on both nodes, in conversations of Alice, Bob and Carol; return what the journals said."""
+    written: list[n.Committed | n.RosterMoved] = []
+    async with trio.open_nursery() as nursery:
+        for stores in nodes:
+            nursery.start_soon(write, stores, talks, written)
+            nursery.start_soon(come_and_go, stores, talks[0], alice)
+            nursery.start_soon(come_and_go, stores, talks[2], carol)
+            nursery.start_soon(confirm_all, stores, talks, bob_phone)
+            nursery.start_soon(sweep_all, stores)
+        nursery.start_soon(change_modes, nodes[0], alice_phone)
+        nursery.start_soon(change_modes, nodes[1], carol_phone)
+    return written

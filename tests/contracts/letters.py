@@ -1,0 +1,81 @@
+"""Drafts, requests and short questions for the suites of the log. Refuses to judge: the tests do."""
+
+from itertools import count
+from typing import Final
+from uuid import UUID
+
+from contract.ids import ClientId, ConversationId, DeviceId, MessageId
+from domain import nouns as n
+from domain.ports import Stores
+from tests.cast import BIRTH_MS, Gear
+
+_ids: Final = count(1)
+
+
+def client_id(number: int) -> ClientId:
+    """The client id with this number, always the same."""
+    return ClientId(UUID(int=number))
+
+
+def draft(
+    gear: Gear,
+    conversation: ConversationId,
+    *to: Gear,
+    client: int | None = None,
+    version: int = 1,
+    sealed: bytes = b"sealed",
+    sent_ms: int = BIRTH_MS,
+) -> n.Draft:
+    """A message of the first profile of `gear`: a ciphertext for each device of `to`, or for the group with none."""
+    fresh = next(_ids)
+    return n.Draft(
+        message=MessageId(UUID(int=fresh << 64)),
+        conversation=conversation,
+        roster_version=version,
+        client_id=client_id(fresh << 32 if client is None else client),
+        profile=gear.noun.profiles[0],
+        device=gear.id,
+        sent_ms=sent_ms,
+        group=None if to else sealed,
+        devices={each.id: sealed for each in to} or None,
+    )
+
+
+async def send(stores: Stores, *drafts: n.Draft) -> list[n.Committed]:
+    """Commit drafts that must be stored."""
+    answers = await stores.journal.commit(drafts)
+    stored = [answer for answer in answers if isinstance(answer, n.Committed)]
+    assert len(stored) == len(drafts)
+    return stored
+
+
+async def page_of(
+    stores: Stores,
+    gear: Gear,
+    conversation: ConversationId,
+    from_seq: int = 1,
+    *,
+    limit: int = 1_000,
+    max_bytes: int = 1_000_000,
+) -> n.LogPage:
+    """The page of a device that belongs to the conversation."""
+    (page,) = await stores.mailbox.read([n.LogRequest(gear.id, conversation, from_seq, limit, max_bytes)])
+    assert page is not None
+    return page
+
+
+async def held(stores: Stores, gear: Gear, conversation: ConversationId) -> list[int]:
+    """The numbers whose ciphertext the device can have."""
+    page = await page_of(stores, gear, conversation)
+    return [entry.seq for entry in page.entries if entry.sealed is not None]
+
+
+async def confirm(stores: Stores, conversation: ConversationId, upto: int, *gear: Gear) -> list[DeviceId]:
+    """Confirm for several devices; return those that moved."""
+    asked = [n.Confirmation(conversation, each.id, upto) for each in gear]
+    return [moved.device for moved in await stores.mailbox.confirm(asked)]
+
+
+async def version_of(stores: Stores, conversation: ConversationId) -> int:
+    """The roster version."""
+    return (await stores.conversations.rosters([conversation]))[conversation].version

@@ -1,0 +1,248 @@
+"""The contract of the conversation store. Refuses permissions: the domain has decided."""
+
+from uuid import UUID
+
+import trio
+from msgspec.structs import replace
+
+from contract.ids import AccountId, ConversationId, ProfileId
+from contract.rest.conversations import ConversationKind, Role
+from contract.rest.profiles import Policies, Theme
+from domain import nouns as n
+from domain.ports import MemberFault, NewRoster, Stores
+from tests.cast import (
+    BIRTH_MS,
+    MANY,
+    Person,
+    alice,
+    alice_laptop,
+    alice_phone,
+    bob,
+    bob_phone,
+    carol,
+    carol_phone,
+    dave,
+    mallory_phone,
+    open_conversation,
+    roster_of,
+    settle,
+)
+from tests.contracts.letters import draft, held, page_of, send, version_of
+
+UNKNOWN = ConversationId(UUID(int=1))
+
+
+def seat(person: Person, role: Role = Role.MEMBER) -> tuple[ProfileId, AccountId, Role]:
+    """A member to add: the person's private mode."""
+    return person.profile, person.account, role
+
+
+async def test_a_conversation_opens_with_its_members(stores: Stores) -> None:
+    """The roster of a new conversation has its members and their current devices, at version 1, with nothing said."""
+    await settle(stores, alice, bob, carol)
+    talk = await open_conversation(stores, alice, bob, carol)
+    rosters = await stores.conversations.rosters([talk, UNKNOWN])
+    assert rosters == {talk: roster_of(alice, bob, carol)}
+    page = await page_of(stores, alice_phone, talk)
+    assert (page.head, page.start, page.upto, page.next_seq, page.entries) == (0, 1, 0, 1, ())
+
+
+async def test_a_pair_has_one_conversation(stores: Stores) -> None:
+    """Opening the dm of a pair, or a profile's conversation with itself, again returns the one that is there."""
+    await settle(stores, alice, bob)
+    dm = min(alice.profile, bob.profile), max(alice.profile, bob.profile)
+    for pair, members, start in ((dm, [seat(alice), seat(bob)], 10), ((alice.profile,) * 2, [seat(alice)], 20)):
+        first, second = (ConversationId(UUID(int=start + number)) for number in range(2))
+        news = [NewRoster(each, ConversationKind.DM, members, pair, BIRTH_MS) for each in (first, second)]
+        assert [await stores.conversations.open(new) for new in news] == [(first, True), (first, False)]
+        assert second not in await stores.conversations.rosters([first, second])
+
+
+async def test_a_pair_has_one_conversation_even_when_both_open_it(nodes: tuple[Stores, Stores]) -> None:
+    """Many who open the same dm at once get the same one, and one of them is told that it is new."""
+    await settle(nodes[0], alice, bob)
+    pair = min(alice.profile, bob.profile), max(alice.profile, bob.profile)
+    answers = []
+
+    async def open_dm(stores: Stores, number: int) -> None:
+        new = NewRoster(ConversationId(UUID(int=number)), ConversationKind.DM, [seat(alice), seat(bob)], pair, BIRTH_MS)
+        answers.append(await stores.conversations.open(new))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(8):
+            nursery.start_soon(open_dm, nodes[number % 2], number)
+    assert len({conversation for conversation, _ in answers}) == 1
+    assert [made for _, made in answers].count(True) == 1
+
+
+async def test_a_roster_shows_policies_as_they_are(stores: Stores) -> None:
+    """What a profile's policies allow is in the roster of its conversations, as soon as it is replaced."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await stores.profiles.replace(
+        alice.account, alice.profile, Theme.DARK, Policies(read_receipts=False, typing=False, presence=False)
+    )
+    roster = (await stores.conversations.rosters([talk]))[talk]
+    assert roster.members[alice.profile] == replace(
+        roster_of(alice, bob).members[alice.profile], read_receipts=False, typing=False, presence=False
+    )
+    assert roster.members[bob.profile] == roster_of(alice, bob).members[bob.profile]
+
+
+async def test_a_device_is_in_a_roster_with_the_member_profiles_it_receives_for(stores: Stores) -> None:
+    """A device that receives for two members is there once, for both; one that receives for none is not there."""
+    await settle(stores, alice, bob)
+    await stores.devices.set_profiles(alice.account, alice_laptop.id, [alice.jobb.id], BIRTH_MS)
+    talk = await open_conversation(stores, alice, bob)
+    roster = (await stores.conversations.rosters([talk]))[talk]
+    assert alice_laptop.id not in roster.devices
+    await stores.conversations.add_member(talk, 1, (alice.jobb.id, alice.account, Role.MEMBER), most=MANY)
+    roster = (await stores.conversations.rosters([talk]))[talk]
+    assert roster.devices[alice_laptop.id] == {alice.jobb.id}
+    assert roster.devices[alice_phone.id] == {alice.profile, alice.jobb.id}
+
+
+async def test_a_view_has_certificates_and_nothing_of_other_modes(stores: Stores) -> None:
+    """The view has root keys and devices; of a device's profiles only those that are members."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await send(stores, draft(alice_phone, talk))
+    view = await stores.conversations.view(talk)
+    assert view == n.RosterView(
+        roster=roster_of(alice, bob),
+        created_ms=BIRTH_MS,
+        head=1,
+        root_keys={alice.account: alice.root_key, bob.account: bob.root_key},
+        devices={
+            gear.id: replace(gear.noun, profiles=(person.profile,))
+            for person in (alice, bob)
+            for gear in person.devices
+        },
+    )
+    assert await stores.conversations.view(UNKNOWN) is None
+
+
+async def test_conversations_are_listed_in_pages(stores: Stores) -> None:
+    """A device's conversations come in the order of their ids, each once, whatever the size of the pages."""
+    await settle(stores, alice, bob, carol, dave)
+    talks = [await open_conversation(stores, alice, other) for other in (bob, carol, dave)]
+    await open_conversation(stores, bob, carol)
+    listed: list[n.Summary] = []
+    while page := await stores.conversations.list_for(alice_phone.id, listed[-1].conversation if listed else None, 2):
+        listed += page
+    assert [each.conversation for each in listed] == sorted(talks)
+    assert await stores.conversations.list_for(mallory_phone.id, None, 10) == []
+
+
+async def test_a_summary_says_where_the_device_stands(stores: Stores) -> None:
+    """A summary has the kind, the member profiles the device receives for, head, position and version."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await stores.conversations.add_member(talk, 1, (alice.jobb.id, alice.account, Role.MEMBER), most=MANY)
+    await send(stores, *(draft(bob_phone, talk, version=2) for _ in range(3)))
+    await stores.mailbox.confirm([n.Confirmation(talk, alice_phone.id, 2)])
+    low, high = sorted((alice.profile, alice.jobb.id))
+    assert await stores.conversations.list_for(alice_phone.id, None, 10) == [
+        n.Summary(talk, ConversationKind.GROUP, (low, high), head=3, upto=2, roster_version=2)
+    ]
+
+
+async def test_a_member_joins_at_the_head(stores: Stores) -> None:
+    """A new member has what comes after, with all devices; those who were there keep what they have."""
+    await settle(stores, alice, bob, carol)
+    talk = await open_conversation(stores, alice, bob)
+    await send(stores, draft(alice_phone, talk))
+    assert await stores.conversations.add_member(talk, 1, seat(carol, Role.ADMIN), most=3) == n.RosterMove(talk, 2)
+    await send(stores, draft(alice_phone, talk, version=2))
+    roster = (await stores.conversations.rosters([talk]))[talk]
+    assert (roster.members[carol.profile].from_seq, roster.members[carol.profile].role) == (2, Role.ADMIN)
+    assert await held(stores, carol_phone, talk) == [2]
+    assert await held(stores, bob_phone, talk) == [1, 2]
+
+
+async def test_members_change_only_at_the_version_decided_upon(stores: Stores) -> None:
+    """A change decided on another roster, or on a conversation that is not there, does nothing."""
+    await settle(stores, alice, bob, carol)
+    talk = await open_conversation(stores, alice, bob)
+    store = stores.conversations
+    for conversation, version in ((talk, 2), (talk, 0), (UNKNOWN, 1)):
+        assert await store.add_member(conversation, version, seat(carol), most=MANY) is MemberFault.MOVED
+        assert await store.remove_member(conversation, version, bob.profile) is MemberFault.MOVED
+        assert await store.set_role(conversation, version, bob.profile, Role.ADMIN) is MemberFault.MOVED
+    assert await store.rosters([talk]) == {talk: roster_of(alice, bob)}
+
+
+async def test_impossible_changes_are_named(stores: Stores) -> None:
+    """Who is a member cannot be added, who is not cannot be removed or promoted, and nobody joins a full house."""
+    await settle(stores, alice, bob, carol)
+    talk = await open_conversation(stores, alice, bob)
+    store = stores.conversations
+    assert await store.add_member(talk, 1, seat(bob), most=2) is MemberFault.ALREADY_MEMBER
+    assert await store.add_member(talk, 1, seat(carol), most=2) is MemberFault.TOO_MANY
+    assert await store.remove_member(talk, 1, carol.profile) is MemberFault.NO_MEMBER
+    assert await store.set_role(talk, 1, carol.profile, Role.OWNER) is MemberFault.NO_MEMBER
+    assert await store.rosters([talk]) == {talk: roster_of(alice, bob)}
+
+
+async def test_of_two_changes_at_once_one_holds(nodes: tuple[Stores, Stores]) -> None:
+    """Two changes decided on the same roster at once: one is made, the other has to be decided again."""
+    await settle(nodes[0], alice, bob, carol, dave)
+    talk = await open_conversation(nodes[0], alice, bob)
+    answers = []
+
+    async def add(stores: Stores, person: Person) -> None:
+        answers.append(await stores.conversations.add_member(talk, 1, seat(person), most=MANY))
+
+    async with trio.open_nursery() as nursery:
+        for stores, person in zip(nodes, (carol, dave), strict=True):
+            nursery.start_soon(add, stores, person)
+    assert n.RosterMove(talk, 2) in answers
+    assert MemberFault.MOVED in answers
+    assert len((await nodes[0].conversations.rosters([talk]))[talk].members) == 3
+
+
+async def test_a_removed_member_can_read_nothing_more(stores: Stores) -> None:
+    """The devices of a removed member have no place in the conversation, the others keep theirs."""
+    await settle(stores, alice, bob, carol)
+    talk = await open_conversation(stores, alice, bob, carol)
+    await send(stores, draft(alice_phone, talk))
+    assert await stores.conversations.remove_member(talk, 1, bob.profile) == n.RosterMove(talk, 2)
+    assert await stores.mailbox.read([n.LogRequest(bob_phone.id, talk, 1, 10, 1000)]) == [None]
+    assert await stores.conversations.list_for(bob_phone.id, None, 10) == []
+    assert await held(stores, carol_phone, talk) == [1]
+    roster = (await stores.conversations.rosters([talk]))[talk]
+    assert roster.members.keys() == {alice.profile, carol.profile}
+    assert not roster.devices.keys() & {gear.id for gear in bob.devices}
+
+
+async def test_a_member_who_comes_back_starts_anew(stores: Stores) -> None:
+    """Who was removed and added again has nothing of what was said before."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await send(stores, draft(alice_phone, talk))
+    await stores.conversations.remove_member(talk, 1, bob.profile)
+    await stores.conversations.add_member(talk, 2, seat(bob), most=MANY)
+    await send(stores, draft(alice_phone, talk, version=3))
+    assert await held(stores, bob_phone, talk) == [2]
+
+
+async def test_the_last_member_may_leave(stores: Stores) -> None:
+    """A conversation without members is still there, with nobody in it."""
+    await settle(stores, alice)
+    talk = await open_conversation(stores, alice)
+    await stores.conversations.remove_member(talk, 1, alice.profile)
+    rosters = await stores.conversations.rosters([talk])
+    assert rosters == {talk: n.Roster(talk, ConversationKind.GROUP, 2, {}, {})}
+    view = await stores.conversations.view(talk)
+    assert view is not None
+    assert (view.root_keys, view.devices) == ({}, {})
+
+
+async def test_a_role_changes(stores: Stores) -> None:
+    """A changed role is in the roster, at the next version."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    assert await stores.conversations.set_role(talk, 1, bob.profile, Role.ADMIN) == n.RosterMove(talk, 2)
+    roster = (await stores.conversations.rosters([talk]))[talk]
+    assert roster.members[bob.profile].role is Role.ADMIN
+    assert await version_of(stores, talk) == 2

@@ -1,0 +1,265 @@
+"""The contract of the device store. Refuses ciphertext: what a device waits for is the mailbox's suite."""
+
+from uuid import UUID
+
+import trio
+from msgspec.structs import replace
+
+from contract.ids import ConversationId, SessionId
+from contract.rest.conversations import ConversationKind, Role
+from domain import nouns as n
+from domain.ports import DeviceAddFault, NewRoster, Stores
+from tests.cast import (
+    BIRTH_MS,
+    MANY,
+    Gear,
+    alice,
+    alice_laptop,
+    alice_phone,
+    bob,
+    bob_phone,
+    carol,
+    enrol,
+    mallory,
+    mallory_phone,
+    open_conversation,
+    settle,
+)
+from tests.contracts.letters import draft, page_of, send
+
+TABLET = alice.further_device("tablet")
+
+
+def session(number: int) -> n.Session:
+    """A further session of Alice's."""
+    return replace(alice_phone.session, id=SessionId(UUID(int=number)))
+
+
+async def test_a_device_is_found_by_its_account_only(stores: Stores) -> None:
+    """A device comes back as it was given, to its own account."""
+    await settle(stores, alice, bob)
+    assert await stores.devices.find(alice.account, alice_phone.id) == alice_phone.noun
+    assert await stores.devices.find(bob.account, alice_phone.id) is None
+    assert set(await stores.devices.list_all(alice.account)) == {alice_phone.noun, alice_laptop.noun}
+
+
+async def test_adding_a_device_binds_its_session(stores: Stores) -> None:
+    """The session that registers a device is bound to it, and cannot register a second one."""
+    await settle(stores, alice)
+    await stores.sessions.add(TABLET.session)
+    assert await stores.devices.add(TABLET.noun, TABLET.session.id, most=MANY) == []
+    found = await stores.sessions.find(alice.account, TABLET.session.id)
+    assert found == replace(TABLET.session, device=TABLET.id)
+    second = alice.further_device("watch")
+    assert await stores.devices.add(second.noun, TABLET.session.id, most=MANY) is DeviceAddFault.SESSION_BOUND
+    assert await stores.devices.find(alice.account, second.id) is None
+
+
+async def test_a_device_needs_a_session_that_is_there(stores: Stores) -> None:
+    """A session that ended meanwhile cannot register a device."""
+    await settle(stores, alice)
+    added = await stores.devices.add(TABLET.noun, TABLET.session.id, most=MANY)
+    assert added is DeviceAddFault.SESSION_BOUND
+
+
+async def test_an_account_has_so_many_devices_at_most(stores: Stores) -> None:
+    """One device too many is refused, and leaves session and id free."""
+    await settle(stores, alice)
+    await stores.sessions.add(TABLET.session)
+    assert await stores.devices.add(TABLET.noun, TABLET.session.id, most=2) is DeviceAddFault.TOO_MANY
+    assert await stores.devices.find(alice.account, TABLET.id) is None
+    assert await stores.devices.add(TABLET.noun, TABLET.session.id, most=3) == []
+
+
+async def test_a_device_id_is_used_once(stores: Stores) -> None:
+    """Nobody can add a device with an id that is or was somebody's, not even its own account after revoking it."""
+    await settle(stores, alice, mallory)
+    stolen = replace(alice_phone.noun, account=mallory.account, profiles=mallory_phone.noun.profiles)
+    thief = replace(mallory_phone.session, id=SessionId(UUID(int=1)))
+    await stores.sessions.add(thief)
+    await stores.sessions.add(session(2))
+    assert await stores.devices.add(stolen, thief.id, most=MANY) is DeviceAddFault.EXISTS
+    await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)
+    assert await stores.devices.add(stolen, thief.id, most=MANY) is DeviceAddFault.EXISTS
+    assert await stores.devices.add(alice_phone.noun, session(2).id, most=MANY) is DeviceAddFault.EXISTS
+
+
+async def test_one_session_adds_one_device_however_many_it_tries_at_once(nodes: tuple[Stores, Stores]) -> None:
+    """Of several registrations with one session at once, one holds."""
+    await settle(nodes[0], alice)
+    await nodes[0].sessions.add(TABLET.session)
+    answers = []
+
+    async def add(stores: Stores, gear: Gear) -> None:
+        answers.append(await stores.devices.add(gear.noun, TABLET.session.id, most=MANY))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(6):
+            nursery.start_soon(add, nodes[number % 2], alice.further_device(f"number {number}"))
+    assert answers.count([]) == 1
+    assert answers.count(DeviceAddFault.SESSION_BOUND) == 5
+    assert len(await nodes[0].devices.list_all(alice.account)) == 3
+
+
+async def test_adding_a_device_moves_the_rosters_it_comes_into(stores: Stores) -> None:
+    """The rosters of the conversations of its profiles move, those of others do not; it is in them at once."""
+    await settle(stores, alice, bob, carol)
+    shared, other = await open_conversation(stores, alice, bob), await open_conversation(stores, bob, carol)
+    await stores.sessions.add(TABLET.session)
+    moves = await stores.devices.add(TABLET.noun, TABLET.session.id, most=MANY)
+    assert moves == [n.RosterMove(shared, 2)]
+    rosters = await stores.conversations.rosters([shared, other])
+    assert rosters[shared].version == 2
+    assert rosters[shared].devices[TABLET.id] == {alice.profile}
+    assert rosters[other].version == 1
+
+
+async def test_a_late_device_stands_at_the_head(stores: Stores) -> None:
+    """A device added to a conversation with a log starts after it, and has what comes then."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await send(stores, *(draft(bob_phone, talk) for _ in range(3)))
+    await enrol(stores, TABLET)
+    await send(stores, draft(bob_phone, talk, version=2))
+    page = await page_of(stores, TABLET, talk)
+    assert (page.start, page.upto, page.head, page.next_seq) == (4, 3, 4, 5)
+    assert [(entry.seq, entry.sealed) for entry in page.entries] == [(1, None), (2, None), (3, None), (4, b"sealed")]
+
+
+async def test_a_whitelist_change_moves_only_what_it_changes(stores: Stores) -> None:
+    """Rosters move for the profiles that come or go; the device is gone from those it no longer receives for."""
+    await settle(stores, alice, bob)
+    privat = await open_conversation(stores, alice, bob)
+    members = [(alice.jobb.id, alice.account, Role.OWNER), (bob.profile, bob.account, Role.MEMBER)]
+    jobb, _ = await stores.conversations.open(
+        NewRoster(ConversationId(UUID(int=9)), ConversationKind.GROUP, members, None, BIRTH_MS)
+    )
+    assert await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 5) == [
+        n.RosterMove(privat, 2)
+    ]
+    rosters = await stores.conversations.rosters([privat, jobb])
+    assert alice_phone.id not in rosters[privat].devices
+    assert rosters[jobb].devices[alice_phone.id] == {alice.jobb.id}
+    assert rosters[jobb].version == 1
+    (none,) = await stores.mailbox.read([n.LogRequest(alice_phone.id, privat, 1, 10, 1000)])
+    assert none is None
+    found = await stores.devices.find(alice.account, alice_phone.id)
+    assert found is not None
+    assert found.profiles == (alice.jobb.id,)
+
+
+async def test_a_device_that_comes_back_starts_anew(stores: Stores) -> None:
+    """A profile taken off the whitelist and put back gives a position at the head of then, not the old one."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 1)
+    await send(stores, draft(bob_phone, talk, version=2))
+    moves = await stores.devices.set_profiles(alice.account, alice_phone.id, alice_phone.noun.profiles, BIRTH_MS + 2)
+    assert moves == [n.RosterMove(talk, 3)]
+    page = await page_of(stores, alice_phone, talk)
+    assert (page.start, page.upto) == (2, 1)
+
+
+async def test_a_device_that_belongs_through_two_profiles_stays_for_one(stores: Stores) -> None:
+    """With both modes of Alice in a conversation, a device that loses one of them keeps its position."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await stores.conversations.add_member(talk, 1, (alice.jobb.id, alice.account, Role.MEMBER), most=MANY)
+    await send(stores, draft(bob_phone, talk, version=2))
+    assert await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 1) == [
+        n.RosterMove(talk, 3)
+    ]
+    page = await page_of(stores, alice_phone, talk)
+    assert (page.start, page.upto) == (1, 0)
+    assert page.entries[0].sealed == b"sealed"
+
+
+async def test_only_ones_own_devices_change(stores: Stores) -> None:
+    """Changing or revoking an unknown, another account's or a revoked device does nothing and says so."""
+    await settle(stores, alice, mallory)
+    assert await stores.devices.set_profiles(mallory.account, alice_phone.id, [mallory.profile], BIRTH_MS) is None
+    assert await stores.devices.revoke(mallory.account, alice_phone.id, BIRTH_MS) is None
+    assert await stores.devices.revoke(alice.account, TABLET.id, BIRTH_MS) is None
+    assert await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS) == []
+    assert await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS + 1) is None
+    assert [each.final for each in await stores.devices.revocations(0)] == [True]
+
+
+async def test_revoking_takes_everything_a_device_has(stores: Stores) -> None:
+    """Sessions, prekeys, positions and places in rosters of a revoked device are gone; its siblings keep theirs."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    assert await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS + 9) == [n.RosterMove(talk, 2)]
+    assert await stores.devices.find(alice.account, alice_phone.id) is None
+    assert await stores.sessions.find(alice.account, alice_phone.session.id) is None
+    assert await stores.sessions.find(alice.account, alice_laptop.session.id) is not None
+    assert await stores.prekeys.count(alice.account, alice_phone.id) == (0, False)
+    claimed = await stores.prekeys.claim(
+        bob_phone.id, [(alice.account, alice_phone.id)], now_ms=BIRTH_MS, window_ms=1000, most=5
+    )
+    assert claimed == []
+    assert await stores.mailbox.read([n.LogRequest(alice_phone.id, talk, 1, 10, 1000)]) == [None]
+    assert await stores.conversations.list_for(alice_phone.id, None, 10) == []
+    roster = (await stores.conversations.rosters([talk]))[talk]
+    assert roster.devices.keys() == {alice_laptop.id, *(gear.id for gear in bob.devices)}
+
+
+async def test_revocations_are_read_from_a_time_on(stores: Stores) -> None:
+    """A changed whitelist voids earlier tickets, revoking voids all; both are read by when they were written."""
+    await settle(stores, alice)
+    await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.profile], BIRTH_MS + 100)
+    await stores.devices.revoke(alice.account, alice_laptop.id, BIRTH_MS + 200)
+    voided = n.Revocation(alice_phone.id, BIRTH_MS + 100, final=False)
+    revoked = n.Revocation(alice_laptop.id, BIRTH_MS + 200, final=True)
+    assert set(await stores.devices.revocations(BIRTH_MS + 100)) == {voided, revoked}
+    assert await stores.devices.revocations(BIRTH_MS + 101) == [revoked]
+    assert await stores.devices.revocations(BIRTH_MS + 201) == []
+
+
+async def test_a_revocation_never_goes_back(stores: Stores) -> None:
+    """A change by a node whose clock is behind leaves the later time; revoking after that is final."""
+    await settle(stores, alice)
+    await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.profile], BIRTH_MS + 100)
+    await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 50)
+    assert await stores.devices.revocations(0) == [n.Revocation(alice_phone.id, BIRTH_MS + 100, final=False)]
+    await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS + 60)
+    assert await stores.devices.revocations(0) == [n.Revocation(alice_phone.id, BIRTH_MS + 100, final=True)]
+
+
+async def test_a_device_added_while_a_conversation_opens_is_in_it(nodes: tuple[Stores, Stores]) -> None:
+    """Whichever comes first, the new device ends up in the roster, and with a position."""
+    await settle(nodes[0], alice)
+
+    async def open_groups(start: int) -> None:
+        for number in range(start, start + 3):
+            seat = alice.profile, alice.account, Role.OWNER
+            group = NewRoster(ConversationId(UUID(int=number)), ConversationKind.GROUP, [seat], None, BIRTH_MS)
+            await nodes[1].conversations.open(group)
+
+    for attempt in range(8):
+        tablet = alice.further_device(f"tablet {attempt}")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(enrol, nodes[0], tablet)
+            for task in range(3):
+                nursery.start_soon(open_groups, 1 + 100 * attempt + 10 * task)
+        listed = await nodes[0].conversations.list_for(tablet.id, None, MANY)
+        assert len(listed) == 9 * (attempt + 1)
+
+
+async def test_what_was_decided_without_a_device_is_before_its_start(nodes: tuple[Stores, Stores]) -> None:
+    """A device comes in at the number where senders begin to know of it, however busy the conversation is."""
+    await settle(nodes[0], alice, bob)
+    talk = await open_conversation(nodes[0], alice, bob)
+
+    async def write(version: int) -> None:
+        while await nodes[1].journal.commit([draft(bob_phone, talk, version=version)]) != [n.RosterMoved()]:
+            pass
+
+    for version in range(1, 9):
+        tablet = alice.further_device(f"tablet {version}")
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(write, version)
+            nursery.start_soon(enrol, nodes[0], tablet)
+        page = await page_of(nodes[0], tablet, talk, limit=1)
+        assert page.start == page.head + 1

@@ -1,0 +1,46 @@
+"""The contract of all stores of a conversation at once, on two nodes.
+
+Refuses to say who comes first; whatever comes first, nothing locks up and nothing is lost.
+"""
+
+from itertools import chain
+
+import trio
+
+from domain import nouns as n
+from domain.ports import Stores
+from tests.cast import alice, bob, bob_phone, carol, open_conversation, settle
+from tests.contracts.crowd import ROUNDS, change_modes, come_and_go, everybody_at_once
+from tests.contracts.letters import page_of
+
+DEADLINE = 60
+"""Seconds. A deadlock is undone by the database and tried again; only a wait without end takes this long."""
+
+
+async def test_everybody_at_once_gets_an_answer(nodes: tuple[Stores, Stores]) -> None:
+    """Journals of two nodes beside members, devices, readers and sweepers never lock up, and number without holes."""
+    await settle(nodes[0], alice, bob, carol)
+    talks = [await open_conversation(nodes[0], *people) for people in ((alice, bob), (bob, carol), (carol, bob, alice))]
+    with trio.fail_after(DEADLINE):
+        written = await everybody_at_once(nodes, talks)
+    assert len(written) == 2 * ROUNDS * len(talks)
+    heads = [(await page_of(nodes[0], bob_phone, talk)).head for talk in talks]
+    stored = [answer.seq for answer in written if isinstance(answer, n.Committed)]
+    assert sorted(stored) == sorted(chain.from_iterable(range(1, head + 1) for head in heads))
+
+
+async def test_the_roster_and_the_positions_agree_after_all_that(nodes: tuple[Stores, Stores]) -> None:
+    """However members and devices came and went, exactly the devices of the roster may read."""
+    await settle(nodes[0], alice, bob, carol)
+    talk = await open_conversation(nodes[0], alice, bob)
+    gear = (*alice.devices, *bob.devices, *carol.devices)
+    async with trio.open_nursery() as nursery:
+        for stores in nodes:
+            nursery.start_soon(come_and_go, stores, talk, alice)
+            nursery.start_soon(come_and_go, stores, talk, carol)
+        for number, each in enumerate(gear):
+            nursery.start_soon(change_modes, nodes[number % 2], each)
+    roster = (await nodes[0].conversations.rosters([talk]))[talk]
+    pages = await nodes[0].mailbox.read([n.LogRequest(each.id, talk, 1, 1, 1) for each in gear])
+    readers = {each.id for each, page in zip(gear, pages, strict=True) if page is not None}
+    assert readers == roster.devices.keys()

@@ -1,0 +1,195 @@
+"""A random walk through all the stores of a conversation, taken by the double and by Postgres in step.
+
+Refuses to know what is right: that is what the other suites say. Here the two may only not differ, so that a test which
+passes with the double says something about the database.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import pytest
+
+from contract.ids import ConversationId
+from contract.rest.conversations import Role
+from contract.rest.profiles import Policies, Theme
+from domain import nouns as n
+from domain.ports import Stores
+from storage.config import StorageConfig, Url
+from storage.opening import open_storage
+from tests.cast import BIRTH_MS, MANY, PEOPLE, Gear, enrol, open_conversation, settle
+from tests.contracts.letters import draft
+from tests.doubles.stores import open_memory_stores
+
+STEPS = 250
+RETENTION_MS = 400
+
+Step = Callable[[Stores], Awaitable[Any]]
+
+
+@dataclass
+class Walk:
+    """What the next step is, by the dice."""
+
+    dice: Random
+    talks: list[ConversationId] = field(default_factory=list)
+    gear: list[Gear] = field(default_factory=lambda: [gear for person in PEOPLE for gear in person.devices])
+    now_ms: int = BIRTH_MS
+    made: int = 0
+
+    def step(self) -> Step:
+        """The next step, to be taken on each of the stores."""
+        self.now_ms += self.dice.randrange(20)
+        steps = (
+            *(self.commit, self.commit, self.commit, self.confirm, self.confirm, self.read, self.read),
+            *(self.mark_read, self.set_profiles, self.join, self.leave, self.promote, self.sweep, self.look),
+            *(self.revoke, self.enrol, self.claim, self.change_policies),
+        )
+        return self.dice.choice(steps)()
+
+    def commit(self) -> Step:
+        """A batch in which anything may be a duplicate or decided on another roster."""
+        drafts = [
+            draft(
+                self.dice.choice(self.gear),
+                self.dice.choice(self.talks),
+                *self.dice.sample(self.gear, self.dice.randrange(4)),
+                client=self.dice.randrange(60),
+                version=self.dice.randrange(1, 9),
+                sealed=self.dice.randbytes(self.dice.randrange(1, 50)),
+                sent_ms=self.now_ms,
+            )
+            for _ in range(self.dice.randrange(12))
+        ]
+
+        async def commit(stores: Stores) -> object:
+            # Half of them are decided on the roster as it is.
+            rosters = await stores.conversations.rosters(self.talks)
+            versions = {talk: roster.version for talk, roster in rosters.items()}
+            return await stores.journal.commit([_at(each, versions[each.conversation]) for each in drafts])
+
+        return commit
+
+    def confirm(self) -> Step:
+        """Confirmations of several devices."""
+        confirmations = [
+            n.Confirmation(self.dice.choice(self.talks), self.dice.choice(self.gear).id, self.dice.randrange(40))
+            for _ in range(self.dice.randrange(8))
+        ]
+        return lambda stores: stores.mailbox.confirm(confirmations)
+
+    def read(self) -> Step:
+        """Pages of any size."""
+        sizes = (0, 30, 1_000)
+        requests = [
+            n.LogRequest(gear.id, talk, self.dice.randrange(1, 30), self.dice.randrange(1, 20), self.dice.choice(sizes))
+            for gear in self.gear
+            for talk in self.talks
+        ]
+        return lambda stores: stores.mailbox.read(requests)
+
+    def mark_read(self) -> Step:
+        """Read marks of members and others."""
+        marks = [
+            (self.dice.choice(self.talks), self.dice.choice(self.gear).noun.profiles[0], self.dice.randrange(30))
+            for _ in range(5)
+        ]
+        return lambda stores: stores.mailbox.mark_read(marks)
+
+    def set_profiles(self) -> Step:
+        """Another whitelist for a device."""
+        gear = self.dice.choice(self.gear)
+        profiles = self.dice.sample(gear.noun.profiles, self.dice.randrange(3))
+        return lambda stores: stores.devices.set_profiles(gear.noun.account, gear.id, profiles, self.now_ms)
+
+    def join(self) -> Step:
+        """A member more, on the roster as it is."""
+        talk, person = self.dice.choice(self.talks), self.dice.choice(PEOPLE)
+        member = self.dice.choice((person.profile, person.jobb.id)), person.account, Role.MEMBER
+
+        async def join(stores: Stores) -> object:
+            at = (await stores.conversations.rosters([talk]))[talk].version
+            return await stores.conversations.add_member(talk, at, member, most=7)
+
+        return join
+
+    def leave(self) -> Step:
+        """A member less, on the roster as it is."""
+        talk, person = self.dice.choice(self.talks), self.dice.choice(PEOPLE)
+        profile = self.dice.choice((person.profile, person.jobb.id))
+
+        async def leave(stores: Stores) -> object:
+            at = (await stores.conversations.rosters([talk]))[talk].version
+            return await stores.conversations.remove_member(talk, at, profile)
+
+        return leave
+
+    def promote(self) -> Step:
+        """Another role, on some roster."""
+        talk, person, version = self.dice.choice(self.talks), self.dice.choice(PEOPLE), self.dice.randrange(9)
+        return lambda stores: stores.conversations.set_role(talk, version, person.profile, Role.ADMIN)
+
+    def sweep(self) -> Step:
+        """A sweep of everything."""
+        return lambda stores: stores.mailbox.sweep(self.now_ms, retention_ms=RETENTION_MS, limit=MANY)
+
+    def look(self) -> Step:
+        """Everything that can be seen of the rosters, and of who stands where."""
+
+        async def look(stores: Stores) -> object:
+            rosters = await stores.conversations.rosters(self.talks)
+            views = [await stores.conversations.view(talk) for talk in self.talks]
+            lists = [await stores.conversations.list_for(gear.id, None, MANY) for gear in self.gear]
+            return rosters, views, lists, set(await stores.devices.revocations(0))
+
+        return look
+
+    def revoke(self) -> Step:
+        """A device less."""
+        gear = self.dice.choice(self.gear)
+        return lambda stores: stores.devices.revoke(gear.noun.account, gear.id, self.now_ms)
+
+    def enrol(self) -> Step:
+        """A device more."""
+        self.made += 1
+        gear = self.dice.choice(PEOPLE).further_device(f"number {self.made}")
+        self.gear.append(gear)
+        return lambda stores: enrol(stores, gear)
+
+    def claim(self) -> Step:
+        """Prekeys of several devices."""
+        wanted = [(gear.noun.account, gear.id) for gear in self.dice.choices(self.gear, k=4)]
+        claimer = self.dice.choice(self.gear).id
+        return lambda stores: stores.prekeys.claim(claimer, wanted, now_ms=self.now_ms, window_ms=50, most=3)
+
+    def change_policies(self) -> Step:
+        """Other policies for a profile."""
+        person, policies = self.dice.choice(PEOPLE), Policies(typing=self.dice.random() < 1 / 2)
+        return lambda stores: stores.profiles.replace(person.account, person.profile, Theme.DARK, policies)
+
+
+def _at(each: n.Draft, version: int) -> n.Draft:
+    return each if each.roster_version % 2 else n.Draft(**{**_fields(each), "roster_version": version})
+
+
+def _fields(each: n.Draft) -> dict[str, Any]:
+    return {name: getattr(each, name) for name in each.__struct_fields__}
+
+
+async def begin(stores: Stores) -> Sequence[ConversationId]:
+    """The whole cast in three conversations."""
+    await settle(stores)
+    return [await open_conversation(stores, *people) for people in (PEOPLE[:2], PEOPLE[1:4], PEOPLE)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_double_and_the_database_never_differ(database_url: str, seed: int) -> None:
+    """At every step of the walk both answer the same."""
+    walk, double = Walk(Random(seed)), open_memory_stores()  # noqa: S311  dice, not keys
+    async with open_storage(StorageConfig(database=Url(database_url), pool_min=1, pool_max=2)) as stores:
+        walk.talks += await begin(double)
+        assert await begin(stores) == walk.talks
+        for number in range(STEPS):
+            step = walk.step()
+            assert (number, await step(double)) == (number, await step(stores)), step.__qualname__
