@@ -17,6 +17,7 @@ help: ## list the verbs
 	@echo "installing the locked requirements into .venv"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements/runtime.txt
 	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "varde-checkout.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
+	@printf '#!%s\nimport sys\n\nfrom varde.command.entry import main\n\nsys.exit(main())\n' "$(abspath $(BIN)/python)" > $(BIN)/varde && chmod +x $(BIN)/varde
 	@touch $@
 
 .venv/.dev: requirements/dev.txt .venv/.runtime

@@ -1,10 +1,10 @@
-"""The bytes that are signed: device certificates and prekeys. Both sides build them here, so that they agree.
+"""The bytes that are signed: device certificates, prekeys, sessions. Both sides build them here, so that they agree.
 
 Refuses to sign or to trust. Every statement begins with a label of its own (domain separation), so that a signature
 over one can never pass for another; every field has a fixed length, so that no two statements share their bytes.
 """
 
-from contract.ids import AccountId, DeviceId
+from contract.ids import AccountId, DeviceId, SessionId
 
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -12,6 +12,7 @@ SIGNATURE_BYTES = 64
 _DEVICE = b"varde.v1 device certificate\x00"
 _ONE_TIME = b"varde.v1 one-time key\x00"
 _FALLBACK = b"varde.v1 fallback key\x00"
+_SESSION = b"varde.v1 device session\x00"
 
 
 def device_statement(
@@ -29,6 +30,11 @@ def one_time_key_statement(device: DeviceId, key: bytes) -> bytes:
 def fallback_key_statement(device: DeviceId, key: bytes) -> bytes:
     """Return what a device's signing key signs for its fallback key."""
     return _FALLBACK + device.bytes + _exact(key)
+
+
+def session_statement(session: SessionId, device: DeviceId) -> bytes:
+    """Return what a device's signing key signs to come back in a new session. It is good for that session only."""
+    return _SESSION + session.bytes + device.bytes
 
 
 def _exact(key: bytes) -> bytes:

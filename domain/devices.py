@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from contract.certificates import device_statement
+from contract.certificates import device_statement, session_statement
 from contract.ids import DeviceId, ProfileId
 from contract.limits import DEVICES_PER_ACCOUNT
 from contract.refusals import RefusalCode, Refused
@@ -15,7 +15,7 @@ from contract.rest.devices import NewDevice
 from domain.events import DevicesChanged, Event, TicketsRevoked
 from domain.keys import is_good_exchange_key, is_good_signing_key, is_signed
 from domain.nouns import Actor, Device, RosterMove
-from domain.ports import AccountStore, Bus, Clock, DeviceAddFault, DeviceStore, ProfileStore
+from domain.ports import AccountStore, AdoptFault, Bus, Clock, DeviceAddFault, DeviceStore, ProfileStore
 
 _NO_ROOT_KEY: Final = Refused(RefusalCode.NO_ROOT_KEY, "The account has no root key yet. Set it first.")
 _BAD_KEY: Final = Refused(RefusalCode.BAD_KEY, "A key of the device is not a usable public key. Make new ones.")
@@ -31,6 +31,12 @@ _TOO_MANY: Final = Refused(
     RefusalCode.TOO_MANY, f"An account has at most {DEVICES_PER_ACCOUNT} devices. Revoke one you no longer use."
 )
 _NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. Register one first.")
+_NOT_PROVEN: Final = Refused(
+    RefusalCode.BAD_SIGNATURE, "The proof is not signed by the device's signing key for this session. Sign it anew."
+)
+_OTHER_DEVICE: Final = Refused(
+    RefusalCode.SESSION_HAS_DEVICE, "This session has another device, or has ended. Sign in again for this device."
+)
 _UNKNOWN: Final = Refused(RefusalCode.NOT_FOUND, "The account has no such device.")
 
 
@@ -74,6 +80,28 @@ class Devices:
                 return _TOO_MANY
         await self._announce(moves)
         return Registered(device, made=True)
+
+    async def adopt(self, actor: Actor, device: DeviceId, signature: bytes) -> Device | Refused:
+        """Let a device whose session ended come back in the actor's. Asked again, it answers the same.
+
+        The device's signing key signs for this very session: a mailbox alone opens sessions, but adopts nothing. One
+        device has one session, so the device's others end with it. That breaks no running client: whoever holds the
+        key has signed in anew, and so given up the session before, if it was not dead already. Tickets and rosters stay
+        as they are, because the device does.
+
+        Refuses `not-found`, `bad-signature` and `session-has-device`.
+        """
+        kept = await self._store.find(actor.account, device)
+        if kept is None:
+            return _UNKNOWN
+        if not is_signed(session_statement(actor.session, device), signature, kept.signing_key):
+            return _NOT_PROVEN
+        match await self._store.adopt(actor.account, device, actor.session):
+            case AdoptFault.NO_DEVICE:
+                return _UNKNOWN
+            case AdoptFault.SESSION_BOUND:
+                return _OTHER_DEVICE
+        return kept
 
     async def list_all(self, actor: Actor) -> Sequence[Device]:
         """Return the account's devices that are not revoked, oldest first."""

@@ -108,6 +108,17 @@ class DeviceAddFault(enum.Enum):
     TOO_MANY = "too-many"
 
 
+class AdoptFault(enum.Enum):
+    """Why a device was not given to a session; the first of these that holds.
+
+    NO_DEVICE: it is unknown, another account's, or revoked. SESSION_BOUND: the session has another device, or ended
+    meanwhile.
+    """
+
+    NO_DEVICE = "no-device"
+    SESSION_BOUND = "session-bound"
+
+
 class DeviceStore(Protocol):
     """Devices. Each change moves the roster version of every conversation that one of the profiles is a member of.
 
@@ -116,6 +127,12 @@ class DeviceStore(Protocol):
 
     async def add(self, device: n.Device, session: SessionId, *, most: int) -> Sequence[n.RosterMove] | DeviceAddFault:
         """Store a device, bind the session to it, and give it a position (the head) in each of its conversations."""
+
+    async def adopt(self, account: AccountId, device: DeviceId, session: SessionId) -> AdoptFault | None:
+        """Bind the session to a device that is there, and end the device's other sessions; no roster moves.
+
+        Done again, it changes nothing. Of several sessions at once, the last one has the device and is all it has.
+        """
 
     async def find(self, account: AccountId, device: DeviceId) -> n.Device | None:
         """Return the device, unless revoked."""

@@ -10,7 +10,7 @@ from api.replies import Answer, created
 from api.world import World
 from contract.ids import DeviceId
 from contract.refusals import RefusalCode, Refused
-from contract.rest.devices import Certificate, Devices, DeviceView, NewDevice, ProfileWhitelist
+from contract.rest.devices import Certificate, DeviceProof, Devices, DeviceView, NewDevice, ProfileWhitelist
 from domain.nouns import Actor, Device
 
 blueprint = Blueprint("devices", __name__, url_prefix="/v1/devices")
@@ -47,6 +47,23 @@ async def register_device(world: World, actor: Actor, new: NewDevice) -> Answer:
         return registered
     device = registered.device
     return created(_view(device, actor, current=True), fresh=registered.made)
+
+
+@blueprint.put("/<uuid:device>/session")
+@operation(
+    body=DeviceProof,
+    answers={200: DeviceView},
+    refuses=(RefusalCode.NOT_FOUND, RefusalCode.BAD_SIGNATURE, RefusalCode.SESSION_HAS_DEVICE),
+)
+async def adopt_device(world: World, actor: Actor, proof: DeviceProof, device: UUID) -> Answer:
+    """Come back as a device whose session ended.
+
+    The new session, which has no device yet, is bound to the device from then on; the device's other sessions end. The
+    signature is that of the device's signing key over the label `varde.v1 device session`, a zero byte, the session id
+    and the device id (16 bytes each). The same request again, in the same session, is answered the same.
+    """
+    adopted = await world.devices.adopt(actor, DeviceId(device), proof.signature)
+    return adopted if isinstance(adopted, Refused) else _view(adopted, actor, current=True)
 
 
 @blueprint.put("/<uuid:device>/profiles")

@@ -39,6 +39,12 @@ class ProfileWhitelist(Struct, frozen=True, forbid_unknown_fields=True):
     profiles: Whitelist
 
 
+class DeviceProof(Struct, frozen=True, forbid_unknown_fields=True):
+    """The device's signing key over this session and the device (`contract.certificates.session_statement`)."""
+
+    signature: Signature
+
+
 class DeviceView(Struct, frozen=True):
     """One device, as its owner sees it."""
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 from domain import nouns as n
-from domain.ports import DeviceAddFault
+from domain.ports import AdoptFault, DeviceAddFault
 from storage.database import Connection
 from storage.postgres.locks import lock_account, lock_conversations
 from storage.postgres.positions import begin_positions, end_positions, move_rosters
@@ -23,6 +23,10 @@ class PostgresDevices:
     async def add(self, device: n.Device, session: SessionId, *, most: int) -> Sequence[n.RosterMove] | DeviceAddFault:
         """Store a device, bind the session to it, and give it its positions."""
         return await self._transactions.run(_add, device, session, most)
+
+    async def adopt(self, account: AccountId, device: DeviceId, session: SessionId) -> AdoptFault | None:
+        """Bind the session to a device that is there, and end the device's other sessions."""
+        return await self._transactions.run(_adopt, account, device, session)
 
     async def find(self, account: AccountId, device: DeviceId) -> n.Device | None:
         """Return the device, unless revoked."""
@@ -91,6 +95,26 @@ async def _add(
     )
     await connection.execute(_BIND, device.account, session, device.id)
     return await _reseat(connection, device.account, device.id, device.profiles)
+
+
+_IS_THERE: Final = "SELECT EXISTS (SELECT FROM device WHERE account_id = $1 AND device_id = $2)"
+_ADOPT: Final = """
+    UPDATE session SET device_id = $2
+    WHERE account_id = $1 AND session_id = $3 AND (device_id IS NULL OR device_id = $2)
+    RETURNING true
+"""
+_END_OTHERS: Final = "DELETE FROM session WHERE account_id = $1 AND device_id = $2 AND session_id <> $3"
+
+
+async def _adopt(connection: Connection, account: AccountId, device: DeviceId, session: SessionId) -> AdoptFault | None:
+    # The account's lock keeps the device from being revoked in between, and lets one session after the other adopt it.
+    await lock_account(connection, account)
+    if not await connection.fetchval(_IS_THERE, account, device):
+        return AdoptFault.NO_DEVICE
+    if not await connection.fetchval(_ADOPT, account, device, session):
+        return AdoptFault.SESSION_BOUND
+    await connection.execute(_END_OTHERS, account, device, session)
+    return None
 
 
 _FIND: Final = """

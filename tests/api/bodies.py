@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from contract.ids import ConversationId
-from contract.rest.devices import NewDevice, PrekeyClaim, PrekeyUpload, SignedKey
+from contract.certificates import session_statement
+from contract.ids import ConversationId, SessionId
+from contract.rest.devices import DeviceProof, NewDevice, PrekeyClaim, PrekeyUpload, SignedKey
 from domain.nouns import Prekey
 from tests.cast import Gear
 
@@ -30,6 +31,11 @@ def new_device(gear: Gear) -> dict[str, Any]:
             profiles=device.profiles,
         )
     )
+
+
+def proof(gear: Gear, session: SessionId) -> dict[str, Any]:
+    """Come back as this device in a session."""
+    return jsonable(DeviceProof(gear.signing.sign(session_statement(session, gear.id))))
 
 
 def prekeys(gear: Gear, count: int = 3, *, start: int = 10) -> dict[str, Any]:

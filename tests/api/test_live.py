@@ -3,11 +3,13 @@
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from contract.ids import SessionId
 from storage.cluster import program as postgres_program
-from tests.api.bodies import claim
+from tests.api.bodies import claim, proof
 from tests.api.live import Citizen, Program, log_in, run_program, sign_up
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, mallory, mallory_phone
 
@@ -83,6 +85,22 @@ def test_a_revoked_device_is_out_at_once(live: Program) -> None:
         assert devices == {str(alice_laptop.id), str(bob_phone.id)}
         gone = other.ask("POST", "/v1/prekeys/claim", claim(conversation, alice_phone)).json()
         assert gone["stale"]["gone"] == [str(alice_phone.id)]
+
+
+def test_a_device_whose_session_ended_comes_back(live: Program) -> None:
+    """After logging out, the same device signs in again, and has the message that came meanwhile waiting for it."""
+    with live.client() as client:
+        one, other = sign_up(live, client, alice, alice_phone), sign_up(live, client, bob, bob_phone)
+        conversation = open_dm(one, other)
+        other.expect(204, "DELETE", "/v1/auth/session")
+        one.expect(201, "POST", "/v1/messages", message(one, other, conversation))
+        other.tokens = log_in(live, client, bob)
+        assert other.ask("POST", "/v1/devices", other.certified(bob_phone)).json()["code"] == "device-exists"
+        body = proof(bob_phone, SessionId(UUID(other.tokens["session"])))
+        assert other.expect(200, "PUT", f"/v1/devices/{bob_phone.id}/session", body)["current"]
+        (row,) = other.expect(200, "GET", "/v1/conversations")["conversations"]
+        assert (row["head"], row["upto"]) == (1, 0)
+        assert other.expect(201, "POST", "/v1/relay/tickets")["ticket"]
 
 
 def test_an_outsider_with_an_account_gets_nowhere(live: Program) -> None:

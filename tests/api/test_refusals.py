@@ -9,7 +9,7 @@ from contract.rest.conversations import ConversationKind
 from domain.auth import ATTEMPTS, CODE_TIME, CODES_PER_WINDOW
 from domain.prekeys import CLAIMS_PER_PAIR
 from domain.sessions import ACCESS_TIME
-from tests.api.bodies import claim, new_device, prekeys
+from tests.api.bodies import claim, new_device, prekeys, proof
 from tests.api.face import Face, open_face, refusal_of
 from tests.api.sends import new_message
 from tests.cast import (
@@ -213,6 +213,34 @@ async def test_refusal_session_has_device(face: Face) -> None:
     """A session is bound to one device."""
     response = await face.ask("POST", "/v1/devices", by=alice_phone, json=new_device(tablet))
     assert refusal_of(response, 409) is RefusalCode.SESSION_HAS_DEVICE
+
+
+async def test_refusal_session_has_device_for_one_that_comes_back(face: Face) -> None:
+    """A session that is bound does not go over to another device, whoever signed."""
+    path, body = f"/v1/devices/{alice_laptop.id}/session", proof(alice_laptop, alice_phone.session.id)
+    response = await face.ask("PUT", path, by=alice_phone, json=body)
+    assert refusal_of(response, 409) is RefusalCode.SESSION_HAS_DEVICE
+
+
+async def test_refusal_not_found_for_one_that_comes_back(face: Face) -> None:
+    """Somebody else's, a revoked and an unknown device are answered the same."""
+    token = await deviceless(face)
+    await face.ask("DELETE", f"/v1/devices/{alice_laptop.id}", by=alice_phone)
+    answers = []
+    for gear in (bob_phone, alice_laptop, tablet):
+        path, body = f"/v1/devices/{gear.id}/session", proof(gear, tablet.session.id)
+        answers.append(await face.ask("PUT", path, by=token, json=body))
+    assert [refusal_of(response, 404) for response in answers] == [RefusalCode.NOT_FOUND] * 3
+    assert len({response.content for response in answers}) == 1
+
+
+async def test_refusal_bad_signature_for_one_that_comes_back(face: Face) -> None:
+    """Neither another device's proof nor one for another session binds anything."""
+    token, path = await deviceless(face), f"/v1/devices/{alice_phone.id}/session"
+    for body in (proof(alice_laptop, tablet.session.id), proof(alice_phone, alice_phone.session.id)):
+        response = await face.ask("PUT", path, by=token, json=body)
+        assert refusal_of(response, 422) is RefusalCode.BAD_SIGNATURE
+    assert refusal_of(await face.ask("POST", "/v1/relay/tickets", by=token), 409) is RefusalCode.NO_DEVICE
 
 
 async def test_refusal_device_exists(face: Face) -> None:

@@ -17,7 +17,7 @@ from contract.rest.relay import RelayAddress, RelayTicket
 from domain.events import DevicesChanged, KeysLow, MembershipChanged, MessagesCommitted, ProfileChanged, TicketsRevoked
 from domain.revocations import Revocations
 from domain.tickets import LIFETIME, Ticket, TicketChecker
-from tests.api.bodies import claim, new_device, prekeys
+from tests.api.bodies import claim, new_device, prekeys, proof
 from tests.api.face import KEYS, TICKET_KEY, Face, refusal_of
 from tests.api.sends import new_message
 from tests.cast import (
@@ -96,6 +96,22 @@ async def test_a_device_is_registered_and_known_to_its_session(face: Face) -> No
     assert [view.certificate.device for view in listed.devices if view.current] == [tablet.id]
     assert len(listed.devices) == 3
     assert (await asking.get(PrekeyCount, "/v1/prekeys")) == PrekeyCount(0, has_fallback=False)
+
+
+async def test_a_device_comes_back_in_a_new_session(face: Face) -> None:
+    """What was stranded without a session has tickets and prekeys again; the session it may have had is over."""
+    await face.stores.sessions.add(tablet.session)
+    asking, path = Asking(face, tablet), f"/v1/devices/{alice_phone.id}/session"
+    adopted = await asking.put(DeviceView, path, proof(alice_phone, tablet.session.id))
+    assert adopted.current
+    assert adopted.certificate.signature == alice_phone.noun.signature
+    assert await asking.put(DeviceView, path, proof(alice_phone, tablet.session.id)) == adopted
+    listed = await asking.get(Devices, "/v1/devices")
+    assert [view for view in listed.devices if view.current] == [adopted]
+    await asking.post(RelayTicket, "/v1/relay/tickets")
+    assert (await asking.get(PrekeyCount, "/v1/prekeys")) == PrekeyCount(ONE_TIME_KEYS, has_fallback=True)
+    refusal_of(await face.ask("GET", "/v1/account", by=alice_phone), 401)
+    assert face.bus.published == []
 
 
 async def test_a_whitelist_is_replaced(face: Face) -> None:

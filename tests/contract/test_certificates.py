@@ -7,8 +7,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from contract.certificates import KEY_BYTES, device_statement, fallback_key_statement, one_time_key_statement
-from contract.ids import AccountId, DeviceId
+from contract.certificates import (
+    KEY_BYTES,
+    device_statement,
+    fallback_key_statement,
+    one_time_key_statement,
+    session_statement,
+)
+from contract.ids import AccountId, DeviceId, SessionId
 
 keys = st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES)
 devices = st.tuples(st.uuids(), st.uuids(), keys, keys, keys)
@@ -52,8 +58,16 @@ def test_a_signature_over_one_kind_never_passes_for_another(
         statement_of(device),
         one_time_key_statement(DeviceId(device[1]), key),
         fallback_key_statement(DeviceId(device[1]), key),
+        session_statement(SessionId(device[0]), DeviceId(device[1])),
     )
     assert not [pair for pair in combinations(kinds, 2) if pair[0].startswith(pair[1]) or pair[1].startswith(pair[0])]
+
+
+def test_a_session_and_a_device_do_not_change_places() -> None:
+    """A proof is for one device in one session: with either exchanged, or both for each other, it is another."""
+    ids = (UUID(int=1), UUID(int=2), UUID(int=3))
+    pairs = [(session, device) for session in ids for device in ids]
+    assert len({session_statement(SessionId(session), DeviceId(device)) for session, device in pairs}) == len(pairs)
 
 
 @pytest.mark.parametrize("size", [0, KEY_BYTES - 1, KEY_BYTES + 1])

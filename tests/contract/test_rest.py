@@ -20,7 +20,7 @@ EDGES = [edge for kind in BODIES for edge in edges(kind)]
 REQUESTS = {
     *("RootKey", "CodeRequest", "SignIn", "Refresh", "NewConversation", "NewMember", "MemberRole", "NewDevice"),
     *("ProfileWhitelist", "SignedKey", "PrekeyUpload", "PrekeyClaim", "NewMessage", "NewProfile", "ProfileUpdate"),
-    *("Policies", "WorkingHours"),
+    *("Policies", "WorkingHours", "DeviceProof"),
 }
 
 

@@ -145,7 +145,7 @@ def test_every_body_of_an_envelope_has_golden_bytes() -> None:
     assert {vector["json"][-1][0] for vector in vectors("envelope.json")} == {"text", "group-key", "empty"}
 
 
-@pytest.mark.parametrize("name", ["device_certificate", "one_time_key", "fallback_key"])
+@pytest.mark.parametrize("name", ["device_certificate", "one_time_key", "fallback_key", "device_session"])
 def test_golden_signatures_verify(name: str) -> None:
     """Each statement is under its key's signature, as any Ed25519 library can see."""
     golden = vectors("certificates.json")

@@ -5,13 +5,14 @@ from uuid import UUID
 import trio
 from msgspec.structs import replace
 
-from contract.ids import ConversationId, SessionId
+from contract.ids import ConversationId, DeviceId, SessionId
 from contract.rest.conversations import ConversationKind, Role
 from domain import nouns as n
-from domain.ports import DeviceAddFault, NewRoster, Stores
+from domain.ports import AdoptFault, DeviceAddFault, NewRoster, Stores
 from tests.cast import (
     BIRTH_MS,
     MANY,
+    ONE_TIME_KEYS,
     Gear,
     alice,
     alice_laptop,
@@ -124,6 +125,100 @@ async def test_a_late_device_stands_at_the_head(stores: Stores) -> None:
     page = await page_of(stores, TABLET, talk)
     assert (page.start, page.upto, page.head, page.next_seq) == (4, 3, 4, 5)
     assert [(entry.seq, entry.sealed) for entry in page.entries] == [(1, None), (2, None), (3, None), (4, b"sealed")]
+
+
+async def sessions_of(stores: Stores) -> dict[SessionId, DeviceId | None]:
+    """Alice's sessions, and what each is bound to."""
+    return {each.id: each.device for each in await stores.sessions.list_live(alice.account, BIRTH_MS)}
+
+
+async def test_a_session_adopts_a_device_and_is_all_it_has(stores: Stores) -> None:
+    """The fresh session has the device, also when it asks again; the old one is over, and the sibling's is not."""
+    await settle(stores, alice)
+    fresh = session(1)
+    await stores.sessions.add(fresh)
+    for _ in range(2):
+        assert await stores.devices.adopt(alice.account, alice_phone.id, fresh.id) is None
+        assert await sessions_of(stores) == {fresh.id: alice_phone.id, alice_laptop.session.id: alice_laptop.id}
+    assert await stores.sessions.find(alice.account, fresh.id) == replace(fresh, device=alice_phone.id)
+    assert await stores.devices.add(TABLET.noun, fresh.id, most=MANY) is DeviceAddFault.SESSION_BOUND
+
+
+async def test_an_adopted_device_is_where_it_was(stores: Stores) -> None:
+    """It has the messages that came while it had no session, and its prekeys; no roster moves, no ticket is void."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    assert await stores.sessions.end(alice.account, alice_phone.session.id)
+    await send(stores, draft(bob_phone, talk))
+    await stores.sessions.add(session(1))
+    assert await stores.devices.adopt(alice.account, alice_phone.id, session(1).id) is None
+    page = await page_of(stores, alice_phone, talk)
+    assert [entry.sealed for entry in page.entries] == [b"sealed"]
+    assert await stores.prekeys.count(alice.account, alice_phone.id) == (ONE_TIME_KEYS, True)
+    assert (await stores.conversations.rosters([talk]))[talk].version == 1
+    assert await stores.devices.revocations(0) == []
+
+
+async def test_only_a_device_that_is_there_is_adopted(stores: Stores) -> None:
+    """An unknown, another account's or a revoked device is not, whatever the session; it stays free and others live."""
+    await settle(stores, alice, bob)
+    await stores.devices.revoke(alice.account, alice_laptop.id, BIRTH_MS)
+    await stores.sessions.add(session(1))
+    for device in (TABLET.id, bob_phone.id, alice_laptop.id):
+        for asking in (session(1).id, alice_phone.session.id, TABLET.session.id):
+            assert await stores.devices.adopt(alice.account, device, asking) is AdoptFault.NO_DEVICE
+    assert await sessions_of(stores) == {session(1).id: None, alice_phone.session.id: alice_phone.id}
+    assert await stores.sessions.find(bob.account, bob_phone.session.id) == replace(
+        bob_phone.session, device=bob_phone.id
+    )
+
+
+async def test_a_session_that_is_bound_or_over_adopts_nothing(stores: Stores) -> None:
+    """A session of another device, one that ended, and one of another account change nothing."""
+    await settle(stores, alice, bob)
+    before = await sessions_of(stores)
+    stranger = replace(bob_phone.session, id=SessionId(UUID(int=1)))
+    await stores.sessions.add(stranger)
+    for asking in (alice_laptop.session.id, TABLET.session.id, stranger.id):
+        assert await stores.devices.adopt(alice.account, alice_phone.id, asking) is AdoptFault.SESSION_BOUND
+    assert await sessions_of(stores) == before
+    assert await stores.sessions.find(bob.account, stranger.id) == stranger
+
+
+async def test_of_several_sessions_at_once_one_has_the_device(nodes: tuple[Stores, Stores]) -> None:
+    """Each may have had it for a moment; in the end it is one, and the others are over."""
+    await settle(nodes[0], alice)
+    for number in range(1, 7):
+        await nodes[0].sessions.add(session(number))
+    answers = []
+
+    async def adopt(stores: Stores, number: int) -> None:
+        answers.append(await stores.devices.adopt(alice.account, alice_phone.id, session(number).id))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(1, 7):
+            nursery.start_soon(adopt, nodes[number % 2], number)
+    assert answers == [None] * 6
+    left = list((await sessions_of(nodes[0])).values())
+    assert (len(left), set(left)) == (2, {alice_phone.id, alice_laptop.id})
+
+
+async def test_a_device_that_is_revoked_while_it_is_adopted_has_no_session(nodes: tuple[Stores, Stores]) -> None:
+    """Whichever comes first, nobody acts as the device afterwards."""
+    await settle(nodes[0], alice)
+
+    async def adopt(gear: Gear, number: int) -> None:
+        done = await nodes[0].devices.adopt(alice.account, gear.id, session(number).id)
+        assert done in {None, AdoptFault.NO_DEVICE}
+
+    for number in range(1, 9):
+        gear = alice.further_device(f"number {number}")
+        await enrol(nodes[0], gear)
+        await nodes[0].sessions.add(session(number))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(adopt, gear, number)
+            nursery.start_soon(nodes[1].devices.revoke, alice.account, gear.id, BIRTH_MS)
+        assert gear.id not in (await sessions_of(nodes[0])).values()
 
 
 async def test_a_whitelist_change_moves_only_what_it_changes(stores: Stores) -> None:

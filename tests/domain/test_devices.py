@@ -9,13 +9,15 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from contract.ids import ProfileId
+from contract.certificates import session_statement
+from contract.ids import AccountId, DeviceId, ProfileId, SessionId
 from contract.limits import DEVICES_PER_ACCOUNT
 from contract.refusals import RefusalCode, Refused
 from contract.rest.devices import NewDevice
-from domain.devices import Registered
+from domain.devices import Devices, Registered
 from domain.events import DevicesChanged, TicketsRevoked
 from domain.nouns import Actor, Device
+from domain.ports import AdoptFault
 from tests.cast import (
     BIRTH_MS,
     Gear,
@@ -28,6 +30,7 @@ from tests.cast import (
     open_conversation,
 )
 from tests.domain.registry import Registry, code_of
+from tests.doubles.devices import MemoryDevices
 
 tablet = alice.further_device("tablet")
 
@@ -55,6 +58,15 @@ class SignedIn:
     async def register(self, new: NewDevice, actor: Actor | None = None) -> Registered | Refused:
         """Ask for it."""
         return await self.registry.devices.register(actor or self.actor, new)
+
+
+class RevokedMeanwhile(MemoryDevices):
+    """Devices that are revoked right before a session adopts them."""
+
+    async def adopt(self, account: AccountId, device: DeviceId, session: SessionId) -> AdoptFault | None:
+        """Too late."""
+        await self.revoke(account, device, BIRTH_MS)
+        return await super().adopt(account, device, session)
 
 
 @pytest.fixture
@@ -183,6 +195,98 @@ async def test_refusal_not_found_for_the_device_of_another(tablets: SignedIn) ->
         assert code_of(await devices.set_profiles(actor, device, [alice.profile])) is RefusalCode.NOT_FOUND
         assert code_of(await devices.revoke(actor, device)) is RefusalCode.NOT_FOUND
     assert tablets.registry.bus.published == []
+
+
+def proof(gear: Gear, session: SessionId = tablet.session.id, device: DeviceId | None = None) -> bytes:
+    """What this device signs in order to come back in a session."""
+    return gear.signing.sign(session_statement(session, device or gear.id))
+
+
+async def test_a_device_comes_back_in_a_new_session(tablets: SignedIn) -> None:
+    """The new session acts as the device, the old one is over, and nobody has to be told."""
+    registry = tablets.registry
+    assert await registry.devices.adopt(tablets.actor, alice_phone.id, proof(alice_phone)) == alice_phone.noun
+    acting = replace(tablets.actor, device=alice_phone.id)
+    assert await registry.sessions.authenticate(tablet.access_token) == acting
+    assert code_of(await registry.sessions.authenticate(alice_phone.access_token)) is RefusalCode.UNAUTHENTICATED
+    assert await registry.sessions.authenticate(alice_laptop.access_token) == alice_laptop.actor
+    assert registry.bus.published == []
+
+
+async def test_coming_back_again_answers_the_same(tablets: SignedIn) -> None:
+    """A client that lost the answer asks again, and the session it has stays the device's."""
+    for actor in (tablets.actor, replace(tablets.actor, device=alice_phone.id)):
+        adopted = await tablets.registry.devices.adopt(actor, alice_phone.id, proof(alice_phone))
+        assert adopted == alice_phone.noun
+
+
+FORGED = {
+    "of another device's key": proof(alice_laptop, device=alice_phone.id),
+    "of another device for itself": proof(alice_laptop),
+    "of the root key": alice.root.sign(session_statement(tablet.session.id, alice_phone.id)),
+    "for the session before": proof(alice_phone, session=alice_phone.session.id),
+    "for another device": proof(alice_phone, device=alice_laptop.id),
+    "with its ids exchanged": alice_phone.signing.sign(
+        session_statement(SessionId(alice_phone.id), DeviceId(tablet.session.id))
+    ),
+    "over a prekey": alice_phone.fallback_key().signature,
+    "of the certificate": alice_phone.noun.signature,
+    "cut short": proof(alice_phone)[:-1],
+    "of zeros": bytes(64),
+    "of nothing": b"",
+}
+
+
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
+async def test_refusal_bad_signature_for_a_proof(tablets: SignedIn, forged: bytes) -> None:
+    """Only the device's own key, over this session and this device, lets it come back; otherwise nothing changes."""
+    registry = tablets.registry
+    refused = await registry.devices.adopt(tablets.actor, alice_phone.id, forged)
+    assert code_of(refused) is RefusalCode.BAD_SIGNATURE
+    assert await registry.sessions.authenticate(tablet.access_token) == tablets.actor
+    assert await registry.sessions.authenticate(alice_phone.access_token) == alice_phone.actor
+
+
+async def test_refusal_bad_signature_for_a_proof_seen_before(tablets: SignedIn) -> None:
+    """A proof that brought a device back is good for that session only: whoever copied it cannot use it in theirs."""
+    seen = proof(alice_phone)
+    await tablets.registry.devices.adopt(tablets.actor, alice_phone.id, seen)
+    later = await tablets.registry.sessions.open(alice.account)
+    thief = Actor(alice.account, later.session.id, None)
+    refused = await tablets.registry.devices.adopt(thief, alice_phone.id, seen)
+    assert code_of(refused) is RefusalCode.BAD_SIGNATURE
+
+
+async def test_refusal_not_found_for_a_device_that_cannot_come_back(tablets: SignedIn) -> None:
+    """An unknown, a revoked and somebody else's device answer the same, however good the proof is."""
+    await tablets.registry.devices.revoke(tablets.actor, alice_laptop.id)
+    answers = [
+        await tablets.registry.devices.adopt(tablets.actor, gear.id, proof(gear))
+        for gear in (tablet, alice_laptop, bob_phone)
+    ]
+    assert code_of(answers[0]) is RefusalCode.NOT_FOUND
+    assert answers == [answers[0]] * 3
+
+
+async def test_refusal_session_has_device_for_another_device(tablets: SignedIn) -> None:
+    """A session does not go over from one device to another, and one that has ended has none."""
+    devices, phone = tablets.registry.devices, alice_phone.session.id
+    refused = await devices.adopt(alice_phone.actor, alice_laptop.id, proof(alice_laptop, phone))
+    assert code_of(refused) is RefusalCode.SESSION_HAS_DEVICE
+    await tablets.registry.sessions.end(tablets.actor, tablets.actor.session)
+    refused = await devices.adopt(tablets.actor, alice_phone.id, proof(alice_phone))
+    assert code_of(refused) is RefusalCode.SESSION_HAS_DEVICE
+    assert await tablets.registry.sessions.authenticate(alice_phone.access_token) == alice_phone.actor
+
+
+async def test_refusal_not_found_for_a_device_revoked_while_it_comes_back(tablets: SignedIn) -> None:
+    """The proof was judged while the device was there; the store has the last word."""
+    registry = tablets.registry
+    store = RevokedMeanwhile(registry.memory, registry.interference)
+    devices = Devices(store, registry.stores.accounts, registry.stores.profiles, registry.bus, clock=registry.clock)
+    refused = await devices.adopt(tablets.actor, alice_phone.id, proof(alice_phone))
+    assert code_of(refused) is RefusalCode.NOT_FOUND
+    assert await registry.sessions.authenticate(tablet.access_token) == tablets.actor
 
 
 async def test_a_revoked_device_is_cut_first_and_leaves_every_roster(tablets: SignedIn) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from contract.ids import AccountId, DeviceId, ProfileId, SessionId
 from domain import nouns as n
-from domain.ports import DeviceAddFault
+from domain.ports import AdoptFault, DeviceAddFault
 from tests.doubles.interference import Interference
 from tests.doubles.memory import KeyChain, Memory
 
@@ -41,6 +41,19 @@ class MemoryDevices:
         if found is None or found.device is not None:
             return DeviceAddFault.SESSION_BOUND
         return DeviceAddFault.TOO_MANY if len(self._memory.devices_of(device.account)) >= most else None
+
+    async def adopt(self, account: AccountId, device: DeviceId, session: SessionId) -> AdoptFault | None:
+        """As promised."""
+        await self._interference.let_through()
+        if self._find(account, device) is None:
+            return AdoptFault.NO_DEVICE
+        memory, key = self._memory, (account, session)
+        found = memory.sessions.get(key)
+        if found is None or found.device not in {None, device}:
+            return AdoptFault.SESSION_BOUND
+        memory.sessions = {each: session for each, session in memory.sessions.items() if session.device != device}
+        memory.sessions[key] = replace(found, device=device)
+        return None
 
     async def find(self, account: AccountId, device: DeviceId) -> n.Device | None:
         """As promised."""

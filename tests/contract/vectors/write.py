@@ -144,6 +144,7 @@ def signed() -> dict[str, Any]:
         "device_certificate": (root, certificates.device_statement(x.ALICE, x.ALICE_PHONE, **keys)),
         "one_time_key": (signing, certificates.one_time_key_statement(x.ALICE_PHONE, IDENTITY)),
         "fallback_key": (signing, certificates.fallback_key_statement(x.ALICE_PHONE, IDENTITY)),
+        "device_session": (signing, certificates.session_statement(x.SESSION, x.ALICE_PHONE)),
     }
     return {
         "root_private": ROOT_SEED.hex(),
@@ -151,6 +152,7 @@ def signed() -> dict[str, Any]:
         "signing_private": SIGNING_SEED.hex(),
         "account": str(x.ALICE),
         "device": str(x.ALICE_PHONE),
+        "session": str(x.SESSION),
         **{name: key.hex() for name, key in keys.items()},
         "prekey": IDENTITY.hex(),
         "statements": {

@@ -30,6 +30,7 @@ async def use_everything(stores: Stores) -> None:
     await stores.conversations.list_for(bob_phone.id, None, 10)
     await stores.prekeys.claim(bob_phone.id, [(alice.account, alice_phone.id)], now_ms=1, window_ms=1, most=9)
     await stores.sessions.list_live(alice.account, BIRTH_MS)
+    assert await stores.devices.adopt(alice.account, alice_phone.id, alice_phone.session.id) is None
     await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.profile], BIRTH_MS)
     await stores.conversations.remove_member(talk, 2, bob.profile)
     await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)

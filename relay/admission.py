@@ -1,0 +1,131 @@
+"""What strangers and devices may cost: handshakes at once, connects per address, frames and bytes per device.
+
+Refuses with a time to come back at, before any crypto is spent on strangers; cuts only who does not listen.
+"""
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Final
+
+import trio
+
+from contract.closing import CloseCode
+from contract.errors import PeerFault
+from contract.limits import FRAMES_PER_MESSAGE, NOISE_MESSAGE_BYTES
+from contract.refusals import RefusalCode, Refused
+from relay.config import RelayConfig
+
+ADDRESSES: Final = 20_000
+"""Addresses remembered; the one that was quiet longest goes first."""
+ADDRESS_BURST: Final = 10.0
+"""Seconds' worth of connects that may come at once."""
+
+BUSY_RETRY: Final = 2.0
+"""Seconds; those who were turned away come back between once and twice that."""
+
+
+class Bucket:
+    """A token bucket: `rate` tokens a second, never more than `size`; it starts full."""
+
+    __slots__ = ("_at", "_rate", "_size", "_tokens")
+
+    def __init__(self, rate: float, size: float) -> None:
+        self._rate = rate
+        self._size = size
+        self._tokens = size
+        self._at = trio.current_time()
+
+    def wait_for(self, tokens: float) -> float:
+        """Return the seconds until so many are there; 0 when they are. Never ends for more than `size`."""
+        now = trio.current_time()
+        self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        return max(0.0, (tokens - self._tokens) / self._rate)
+
+    def take(self, tokens: float) -> None:
+        """Take tokens that `wait_for` said are there."""
+        self._tokens -= tokens
+
+
+class Allowance:
+    """What one device may send: frames and bytes, and how often it may ignore a refusal."""
+
+    __slots__ = ("_bytes", "_frames", "_strikes")
+
+    def __init__(self, config: RelayConfig) -> None:
+        # The largest message must be possible, however low the rates are set.
+        frames = max(FRAMES_PER_MESSAGE, config.frames_per_second * config.burst)
+        size = max(NOISE_MESSAGE_BYTES, config.bytes_per_second * config.burst)
+        self._frames = Bucket(config.frames_per_second, frames)
+        self._bytes = Bucket(config.bytes_per_second, size)
+        self._strikes = Bucket(1.0, config.strikes)
+
+    def judge(self, frames: int, size: int) -> Refused | None:
+        """Whether a message may be looked at. Refuses `rate-limited`; raises PeerFault if that is ignored for long."""
+        wait = max(self._frames.wait_for(frames), self._bytes.wait_for(size))
+        if not wait:
+            self._frames.take(frames)
+            self._bytes.take(size)
+            return None
+        if self._strikes.wait_for(1):
+            raise PeerFault("limits were ignored again and again", CloseCode.ABUSE)
+        self._strikes.take(1)
+        retry_after_ms = round(wait * 1_000) + 1
+        return Refused(RefusalCode.RATE_LIMITED, "Too much at once. Send slower.", retry_after_ms=retry_after_ms)
+
+
+class Admission:
+    """Who may begin a handshake."""
+
+    def __init__(self, config: RelayConfig, dice: Random) -> None:
+        self._config = config
+        self._dice = dice
+        self._addresses: OrderedDict[str, Bucket] = OrderedDict()
+        self.handshakes = 0
+        self.lateness = 0.0
+        """How late the loop ran lately, in seconds: the pulse writes it."""
+
+    def knock(self, address: str) -> Refused | None:
+        """Judge a newcomer by its address and by how busy the node is. Refuses `overloaded` and `rate-limited`."""
+        if self.handshakes >= self._config.handshakes or self.lateness > self._config.lateness:
+            return self._refuse(RefusalCode.OVERLOADED, "The node is at its limit.", BUSY_RETRY)
+        bucket = self._bucket(_network(address))
+        wait = bucket.wait_for(1)
+        if wait:
+            return self._refuse(RefusalCode.RATE_LIMITED, "Too many connects from there.", max(wait, 1.0))
+        bucket.take(1)
+        return None
+
+    @contextmanager
+    def handshake(self) -> Iterator[None]:
+        """Count a handshake while it lasts."""
+        self.handshakes += 1
+        try:
+            yield
+        finally:
+            self.handshakes -= 1
+
+    def _refuse(self, code: RefusalCode, detail: str, seconds: float) -> Refused:
+        return Refused(code, detail, retry_after_ms=round(seconds * self._dice.uniform(1, 2) * 1_000))
+
+    def _bucket(self, network: str) -> Bucket:
+        rate = self._config.connects_per_second
+        bucket = self._addresses.pop(network, None) or Bucket(rate, rate * ADDRESS_BURST)
+        self._addresses[network] = bucket
+        if len(self._addresses) > ADDRESSES:
+            self._addresses.popitem(last=False)
+        return bucket
+
+
+def _network(address: str) -> str:
+    """Return what counts as one address: an IPv4 one, or the /64 that one IPv6 subscriber has."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    return str(parsed.ipv4_mapped or ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))

@@ -1,0 +1,62 @@
+"""Telling the other nodes: what happened here waits for its turn on the bus, one word per thing.
+
+Refuses to hold anybody up, and to let what is not a message grow without end.
+"""
+
+from collections.abc import Hashable
+from typing import Final, NoReturn
+
+import trio
+
+from domain.events import Event, MessagesCommitted
+from domain.ports import Bus
+
+MOST_WAITING: Final = 10_000
+"""Beyond, only messages are still announced: theirs grow with the conversations that are written in, no further."""
+
+
+class Announcer:
+    """The way out to the bus. Of what happened twice to the same thing, only the latest is announced."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._waiting: dict[Hashable, Event] = {}
+        self._work = trio.lowlevel.ParkingLot()
+        self._busy = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything was announced."""
+        return not (self._waiting or self._busy)
+
+    def announce(self, event: Event) -> None:
+        """Announce in its turn."""
+        if isinstance(event, MessagesCommitted):
+            earlier = self._waiting.get(_thing(event))
+            # A message sent again is announced with its old number: it must not hide a newer one.
+            if isinstance(earlier, MessagesCommitted) and earlier.head > event.head:
+                return
+        elif len(self._waiting) >= MOST_WAITING:
+            return
+        self._waiting[_thing(event)] = event
+        self._work.unpark_all()
+
+    async def run(self) -> NoReturn:
+        """Publish for as long as the node lives."""
+        while True:
+            while not self._waiting:
+                await self._work.park()  # without a deadline: nothing may ever happen
+            events, self._waiting = list(self._waiting.values()), {}
+            self._busy = True
+            await self._bus.publish(events)
+            self._busy = False
+
+
+def _thing(event: Event) -> Hashable:
+    """Name what an event speaks of, apart from how it stands now."""
+    return (
+        type(event),
+        getattr(event, "conversation", None),
+        getattr(event, "profile", None),
+        getattr(event, "device", None),
+    )

@@ -1,0 +1,111 @@
+"""What a relay node is told from outside, with its limits and times and the reasons for their defaults.
+
+`from_environ` is the only reader of the environment; no key is read here. Times are seconds, as Trio counts them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+SECONDS: Final = 1.0
+MINUTES: Final = 60.0
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+
+class ConfigError(Exception):
+    """The environment says something that cannot be followed; the text names the variable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayConfig:
+    """One node."""
+
+    host: str = "127.0.0.1"
+    port: int = 8401
+    data: Path = Path(".varde")
+
+    # Admission: what strangers may cost.
+    connections: int = 15_000
+    """Established ones. Below the 20,000 files a process may open, with room for the database and for handshakes."""
+    handshakes: int = 256
+    """In flight. At 0.3 ms of crypto each, the last one in the queue waits a tenth of a second."""
+    connects_per_second: float = 50.0
+    """For one address (IPv6: one /64), with bursts of ten seconds' worth: an office or a train behind one NAT."""
+    handshake_deadline: float = 10 * SECONDS
+    lateness: float = 1 * SECONDS
+    """When the loop is this late, no more handshakes begin."""
+
+    # What a device may do.
+    frames_per_second: int = 1_000
+    bytes_per_second: int = 4 * MIB
+    burst: float = 2 * SECONDS
+    strikes: int = 100
+    """Messages that may be refused as rate-limited before it is abuse; one is forgiven each second."""
+    joined: int = 2_000
+    syncs: int = 16
+    """Answers to `sync` under way for one connection."""
+    outbox_bytes: int = 1 * MIB
+
+    # The journal and the log.
+    shards: int = 8
+    queue_drafts: int = 4_096
+    """Waiting in one shard; at 10,000 messages a second, all of them are half a minute's wait that nobody wants."""
+    batch_drafts: int = 256
+    batch_bytes: int = 4 * MIB
+    commit_deadline: float = 10 * SECONDS
+    receipts_pause: float = 0.05 * SECONDS
+    """How long receipts gather before they are stored; a person does not see it, the database does."""
+    outage_patience: float = 15 * SECONDS
+    """How long the database may be away before joins are refused instead of waiting."""
+
+    # The heart and the end.
+    heartbeat: float = 25 * SECONDS
+    """Below the 30 s after which the most impatient of the usual load balancers cut a silent connection."""
+    close_grace: float = 5 * SECONDS
+    """For the close frame to be written and answered."""
+    drain_deadline: float = 20 * SECONDS
+    drain_jitter: float = 10 * SECONDS
+    """Clients come back spread over this long."""
+
+    strict: bool = False
+    """Let a surprise in one connection crash the node. For tests: in production it ends that connection alone."""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "RelayConfig":
+        """Read `VARDE_RELAY_BIND`, `VARDE_DATA`, `VARDE_RELAY_CONNECTIONS` and `VARDE_RELAY_DRAIN_SECONDS`.
+
+        Raises:
+            ConfigError: naming the variable.
+        """
+        default = cls()
+        host, port = _bind(environ.get("VARDE_RELAY_BIND", f"{default.host}:{default.port}"))
+        return cls(
+            host=host,
+            port=port,
+            data=Path(environ.get("VARDE_DATA") or ".varde"),
+            connections=_count(environ, "VARDE_RELAY_CONNECTIONS", default.connections),
+            drain_deadline=float(_count(environ, "VARDE_RELAY_DRAIN_SECONDS", int(default.drain_deadline))),
+        )
+
+
+def _bind(text: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if host is None or port is None or parts.path:
+        raise ConfigError("VARDE_RELAY_BIND must be an address and a port, such as 127.0.0.1:8401 or [::]:8401")
+    return host, port
+
+
+def _count(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ConfigError(f"{name} must be a whole number above 0")
+    return int(text)

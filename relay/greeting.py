@@ -1,0 +1,111 @@
+"""The beginning of a connection: HTTP upgrade, Noise handshake, ticket, and the `Welcome` that answers it.
+
+Refuses side effects: the first payload of an IK handshake may be a replay, so nothing here is to be noticed by anybody.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+from contract.closing import CloseCode
+from contract.errors import PeerFault
+from contract.frames import Head, Welcome
+from contract.ids import ENTROPY_BYTES, SessionId, uuid7
+from contract.limits import HEADS_PER_WELCOME
+from contract.refusals import Refused
+from contract.session import ServerSession, State
+from domain.nouns import Summary
+from domain.ports import StoreUnavailable
+from domain.tickets import Ticket
+from relay.refusing import close_code
+from relay.services import Services
+from relay.upgrade import answer
+from relay.wire import Wire
+
+_MS: Final = 1_000
+
+
+class Greeted(Struct, frozen=True):
+    """Who is there, over which session, and what to say first."""
+
+    session: ServerSession
+    ticket: Ticket
+    welcome: Welcome
+
+
+async def greet(services: Services, wire: Wire, address: str) -> Greeted | None:
+    """Take a connection from its first byte to a good ticket; None when it wanted something else and has its answer.
+
+    Raises PeerFault with what to close with, and BROKEN. The deadline is the caller's.
+    """
+    if not await _upgrade(services, wire, address):
+        return None
+    with services.admission.handshake():
+        session = await _shake_hands(services, wire)
+        ticket = _check_ticket(services, session)
+        return Greeted(session, ticket, await _welcome(services, ticket))
+
+
+async def _upgrade(services: Services, wire: Wire, address: str) -> bool:
+    websocket = wire.websocket
+    while websocket.request is None and not websocket.wants_eof:
+        await wire.read()
+    upgraded = False
+    if websocket.request is not None:
+        upgraded = answer(websocket, websocket.request, lambda: services.admission.knock(address), ready=services.ready)
+    await wire.flush()
+    return upgraded
+
+
+async def _shake_hands(services: Services, wire: Wire) -> ServerSession:
+    session = ServerSession(services.static)
+    while session.state is State.HANDSHAKE:
+        for message in await _read_open(wire):
+            session.receive(message)
+            reply = session.take_reply()
+            if reply is not None:
+                wire.websocket.send(reply)
+        await wire.flush()
+    return session
+
+
+async def _read_open(wire: Wire) -> list[bytes]:
+    messages = await wire.read()
+    if not wire.websocket.open:
+        await wire.flush()
+        raise PeerFault("the peer closed within the handshake", CloseCode.HANDSHAKE_FAILED)
+    return messages
+
+
+def _check_ticket(services: Services, session: ServerSession) -> Ticket:
+    hello = session.hello
+    assert hello is not None
+    ticket = services.checker.check(hello.ticket, device=hello.device, noise_key=session.remote_static)
+    if isinstance(ticket, Refused):
+        raise PeerFault("the ticket does not hold", close_code(ticket.code))
+    # Not before the device is known: one that replaces its own older connection takes no more room than it has.
+    if len(services.hub) >= services.config.connections and services.hub.find(ticket.device) is None:
+        raise PeerFault("the node is full", CloseCode.OVERLOADED)
+    return ticket
+
+
+async def _welcome(services: Services, ticket: Ticket) -> Welcome:
+    try:
+        summaries = await services.conversations.list_for(ticket.device, None, HEADS_PER_WELCOME + 1)
+    except StoreUnavailable:
+        services.outage.failed()
+        raise PeerFault("the database is away", CloseCode.DATABASE_LOST) from None
+    services.outage.answered()
+    now_ms = services.clock()
+    return Welcome(
+        session=SessionId(uuid7(now_ms, services.entropy(ENTROPY_BYTES))),
+        time=now_ms,
+        heartbeat_ms=round(services.config.heartbeat * _MS),
+        limits=services.limits,
+        heads=tuple(map(_head, summaries[:HEADS_PER_WELCOME])),
+        more=len(summaries) > HEADS_PER_WELCOME,
+    )
+
+
+def _head(summary: Summary) -> Head:
+    return Head(summary.conversation, summary.head, summary.upto, summary.roster_version)

@@ -1,0 +1,199 @@
+"""Where messages become facts: a few writers commit for everybody, one batch each at a time.
+
+Refuses to tell anybody anything before the commit, and to let a queue grow without end.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
+
+import trio
+from msgspec import Struct
+
+from contract.frames import Ack, Send
+from contract.refusals import RefusalCode, Refused
+from domain.events import MessagesCommitted
+from domain.nouns import Committed, Draft, Roster, RosterMoved
+from domain.ports import JournalStore, StoreUnavailable
+from domain.rosters import Rosters
+from domain.sending import decide, stale_devices
+from relay.hub import Hub, Published
+from relay.outage import UNAVAILABLE, Outage
+from relay.peer import Peer
+from relay.refusing import refused_frame
+
+_FULL: Final = Refused(RefusalCode.OVERLOADED, "The node writes as fast as it can. Send again.", retry_after_ms=1_000)
+
+
+class Limits(Struct, frozen=True):
+    """Drafts waiting in one shard, drafts and bytes of ciphertext in one batch, and seconds for one commit."""
+
+    queue: int
+    batch: int
+    batch_bytes: int
+    deadline: float
+
+
+class Post:
+    """A message on its way: what was asked, by whom, and what was decided upon which roster."""
+
+    __slots__ = ("draft", "frame", "moved", "peer", "roster", "size")
+
+    def __init__(self, peer: Peer, frame: Send, draft: Draft, roster: Roster) -> None:
+        self.peer = peer
+        self.frame = frame
+        self.draft = draft
+        self.roster = roster
+        self.size = len(draft.group or b"") + sum(map(len, (draft.devices or {}).values()))
+        self.moved = False
+        """Whether the roster moved under it once already."""
+
+    def refuse(self, refused: Refused) -> None:
+        """Tell the sender that nothing was stored."""
+        self.peer.tell(refused_frame(self.frame, refused))
+
+
+class _Shard:
+    """The queue of one writer. A conversation is always in the same one, so its numbers follow the queue's order."""
+
+    def __init__(self) -> None:
+        self.posts: deque[Post] = deque()
+        self.busy = False
+        self.work = trio.lowlevel.ParkingLot()
+
+    def put(self, post: Post) -> None:
+        self.posts.append(post)
+        self.work.unpark_all()
+
+    async def wait(self) -> None:
+        while not self.posts:
+            await self.work.park()  # without a deadline: there may be nothing to write for ever
+
+    def take(self, limits: Limits) -> list[Post]:
+        batch = [self.posts.popleft()]
+        size = batch[0].size
+        while self.posts and len(batch) < limits.batch and size + self.posts[0].size <= limits.batch_bytes:
+            size += self.posts[0].size
+            batch.append(self.posts.popleft())
+        return batch
+
+
+class Journal:
+    """Group commit, one writer per shard of conversations; ack and fan-out are plain calls after it."""
+
+    def __init__(
+        self,
+        store: JournalStore,
+        *,
+        rosters: Rosters,
+        hub: Hub,
+        announce: Callable[[MessagesCommitted], None],
+        outage: Outage,
+        node: str,
+        shards: int,
+        limits: Limits,
+    ) -> None:
+        """`announce` tells the other nodes, `node` is this one's name."""
+        self._store = store
+        self._rosters = rosters
+        self._hub = hub
+        self._announce = announce
+        self._outage = outage
+        self._node = node
+        self._limits = limits
+        self._shards = tuple(_Shard() for _ in range(shards))
+
+    @property
+    def shards(self) -> range:
+        """The numbers to call `run_writer` with."""
+        return range(len(self._shards))
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was submitted has its answer."""
+        return not any(shard.posts or shard.busy for shard in self._shards)
+
+    def submit_nowait(self, post: Post) -> Refused | None:
+        """Queue a message: it will be acked or refused. Refuses `overloaded`, and `unavailable` during an outage."""
+        if self._outage.just_failed:
+            return UNAVAILABLE
+        shard = self._shards[post.draft.conversation.int % len(self._shards)]
+        if len(shard.posts) >= self._limits.queue:
+            return _FULL
+        shard.put(post)
+        return None
+
+    async def run_writer(self, number: int) -> NoReturn:
+        """Write one shard for as long as the node lives."""
+        shard = self._shards[number]
+        while True:
+            await shard.wait()
+            shard.busy = True
+            await self._write(shard)
+            shard.busy = False
+
+    async def _write(self, shard: _Shard) -> None:
+        batch = shard.take(self._limits)
+        outcomes = await self._commit([post.draft for post in batch])
+        if outcomes is None:
+            # Who waits behind would only wait for the same. Nobody knows what became of the batch: the same client id
+            # again will tell.
+            batch.extend(shard.posts)
+            shard.posts.clear()
+            for post in batch:
+                post.refuse(UNAVAILABLE)
+            return
+        moved = [post for post, outcome in zip(batch, outcomes, strict=True) if not self._settle(post, outcome)]
+        if moved:
+            shard.posts.extendleft(reversed(await self._decide_again(moved)))
+
+    async def _commit(self, drafts: Sequence[Draft]) -> Sequence[Committed | RosterMoved] | None:
+        with trio.move_on_after(self._limits.deadline):
+            try:
+                outcomes = await self._store.commit(drafts)
+            except StoreUnavailable:
+                self._outage.failed()
+                return None
+            self._outage.answered()
+            return outcomes
+        self._outage.failed()
+        return None
+
+    def _settle(self, post: Post, outcome: Committed | RosterMoved) -> bool:
+        """Ack and fan out what is committed; False when it has to be decided again."""
+        if isinstance(outcome, RosterMoved):
+            return False
+        draft = post.draft
+        post.peer.tell(Ack(draft.client_id, draft.conversation, outcome.message, outcome.seq, outcome.sent_ms))
+        if outcome.duplicate:
+            # Who sends again may do so because a node died between its commit and its doorbell.
+            self._hub.ring(draft.conversation, outcome.seq)
+        else:
+            self._hub.publish(Published(draft, outcome, post.roster))
+        self._announce(MessagesCommitted(self._node, draft.conversation, outcome.seq))
+        return True
+
+    async def _decide_again(self, posts: Sequence[Post]) -> list[Post]:
+        """Judge posts against the rosters as they are now; return those that may try once more, in their order."""
+        try:
+            rosters = await self._rosters.fetch(list({post.draft.conversation: None for post in posts}))
+        except StoreUnavailable:
+            self._outage.failed()
+            for post in posts:
+                post.refuse(UNAVAILABLE)
+            return []
+        return [post for post in posts if _may_try_again(post, rosters.get(post.draft.conversation))]
+
+
+def _may_try_again(post: Post, roster: Roster | None) -> bool:
+    draft = decide(roster, post.peer.author, post.frame, message=post.draft.message, now_ms=post.draft.sent_ms)
+    if isinstance(draft, Refused):
+        post.refuse(draft)
+        return False
+    assert roster is not None
+    if post.moved:
+        # Moving faster than a commit takes: the sender has to look at it again, rather than we for ever.
+        post.refuse(stale_devices(roster.version))
+        return False
+    post.draft, post.roster, post.moved = draft, roster, True
+    return True

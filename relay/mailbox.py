@@ -1,0 +1,219 @@
+"""One peer's way through the log: its listeners that are behind, and the answers to its `sync`.
+
+Refuses to run ahead of the peer: a page is read when the outbox has room for it, and only what fits is told.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+import trio
+from msgspec import Struct
+
+from contract.codec import encode_frame
+from contract.errors import LocalMisuse
+from contract.frames import ChangeKind, Gap, New, Sync
+from contract.ids import ConversationId
+from contract.refusals import RefusalCode, Refused
+from domain.log import Missing, Told, tell
+from domain.nouns import LogPage, LogRequest
+from domain.ports import StoreUnavailable
+from domain.sending import NO_CONVERSATION
+from relay.hub import Hub, Listener
+from relay.outage import RETRY
+from relay.reading import Reading
+from relay.refusing import refused_frame
+
+if TYPE_CHECKING:
+    from relay.peer import Peer
+
+CONVERSATIONS_AT_ONCE: Final = 16
+PAGE_MESSAGES: Final = 256
+PAGE_BYTES: Final = 128 * 1024
+PAGE_BYTES_LEAST: Final = 4 * 1024
+
+_BEYOND: Final = Refused(RefusalCode.OUT_OF_RANGE, "The conversation has no such number yet.")
+
+Start: TypeAlias = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
+"""Starts a task that ends with the connection."""
+
+
+class Course(Protocol):
+    """Something that reads a conversation on from where it stands."""
+
+    cursor: int
+    conversation: ConversationId
+
+    def ask(self) -> int:
+        """Say how many numbers it wants next, at most: they are being read from now on."""
+
+    def refuse(self) -> None:
+        """The device does not belong to the conversation."""
+
+    def finish(self, page: LogPage) -> bool:
+        """Whether it is done, now that everything up to `cursor` was told."""
+
+
+class Following:
+    """A listener that is behind; done when it is live."""
+
+    def __init__(self, listener: Listener, hub: Hub) -> None:
+        self.listener = listener
+        self._hub = hub
+        self._asked_at = 0
+        self.conversation = listener.conversation
+
+    @property
+    def cursor(self) -> int:
+        """The listener's."""
+        return self.listener.cursor
+
+    @cursor.setter
+    def cursor(self, seq: int) -> None:
+        self.listener.cursor = seq
+
+    def ask(self) -> int:
+        """A page."""
+        self._asked_at = self.listener.head
+        return PAGE_MESSAGES
+
+    def refuse(self) -> None:
+        """A member that is none any more, and the bus has not said so."""
+        self.listener.peer.tell_changed(ChangeKind.MEMBERSHIP, self.conversation, 0)
+        self._hub.drop(self.listener.peer, self.conversation)
+
+    def finish(self, page: LogPage) -> bool:
+        """Whether there is nothing newer, neither in the log nor published since it was read."""
+        if self.listener.peer.listeners.get(self.conversation) is not self.listener:
+            return True
+        # What was known before the log was read is in it, or it was a false alarm: the log is the truth.
+        published = self.listener.head if self.listener.head != self._asked_at else 0
+        return self.listener.catch_up(max(page.head, published))
+
+
+class Answering:
+    """A `sync` that is being answered, apart from the live order."""
+
+    def __init__(self, peer: "Peer", frame: Sync) -> None:
+        self._peer = peer
+        self._frame = frame
+        self._last = frame.from_seq + frame.limit - 1
+        self.conversation = frame.conversation
+        self.cursor = frame.from_seq - 1
+
+    def ask(self) -> int:
+        """What is left."""
+        return min(PAGE_MESSAGES, self._last - self.cursor)
+
+    def refuse(self) -> None:
+        """The same answer as for a conversation that does not exist."""
+        self._peer.tell(refused_frame(self._frame, NO_CONVERSATION))
+
+    def finish(self, page: LogPage) -> bool:
+        """Whether the range, or the log, is at its end."""
+        if self._frame.from_seq > page.head:
+            self._peer.tell(refused_frame(self._frame, _BEYOND))
+            return True
+        return self.cursor >= min(self._last, page.head)
+
+
+class Mailbox:
+    """Walks all courses of one peer, a few at a time, each in its turn. Its task runs only while there are some."""
+
+    def __init__(self, peer: "Peer", hub: Hub, reading: Reading, start: Start) -> None:
+        self._peer = peer
+        self._hub = hub
+        self._reading = reading
+        self._start = start
+        self._courses: OrderedDict[ConversationId | int, Course] = OrderedDict()
+        self._running = False
+        self._answers = 0
+
+    @property
+    def answering(self) -> int:
+        """How many `sync` are being answered."""
+        return sum(isinstance(course, Answering) for course in self._courses.values())
+
+    def listen(self, conversation: ConversationId, cursor: int, head: int) -> None:
+        """Let the peer listen from behind `cursor`, or move it there if it listens already."""
+        listener = self._peer.listeners.get(conversation)
+        if listener is None:
+            listener = Listener(self._peer, conversation, self._fall_behind)
+            self._hub.listen(listener)
+        listener.start(cursor, head)
+
+    def answer(self, frame: Sync) -> None:
+        """Answer a `sync`, in its turn."""
+        self._answers += 1
+        self._put(self._answers, Answering(self._peer, frame))
+
+    def _fall_behind(self, listener: Listener) -> None:
+        course = self._courses.get(listener.conversation)
+        if not (isinstance(course, Following) and course.listener is listener):
+            self._put(listener.conversation, Following(listener, self._hub))
+
+    def _put(self, key: ConversationId | int, course: Course) -> None:
+        self._courses[key] = course
+        if not self._running:
+            self._running = True
+            self._start(self._run)
+
+    async def _run(self) -> None:
+        while self._courses:
+            await self._peer.outbox.wait_room()
+            try:
+                await self._step()
+            except StoreUnavailable:
+                await trio.sleep(RETRY)
+        self._running = False
+
+    async def _step(self) -> None:
+        turn = [
+            (key, course) for (key, course), _ in zip(self._courses.items(), range(CONVERSATIONS_AT_ONCE), strict=False)
+        ]
+        requests = [self._request(course, len(turn)) for _, course in turn]
+        pages = await self._reading.read(requests)
+        for (key, course), request in zip(turn, requests, strict=True):
+            if self._courses.get(key) is not course:
+                continue  # the peer left the conversation and came back: another listener is on its way
+            # A join again has moved the listener meanwhile: this page is not what it waits for any more.
+            moved = course.cursor + 1 != request.from_seq
+            if moved or self._walk(course, pages.get(request)):
+                self._courses.move_to_end(key)
+            else:
+                del self._courses[key]
+
+    def _request(self, course: Course, among: int) -> LogRequest:
+        share = min(PAGE_BYTES, max(PAGE_BYTES_LEAST, self._peer.outbox.room // among))
+        return LogRequest(self._peer.device, course.conversation, course.cursor + 1, course.ask(), share)
+
+    def _walk(self, course: Course, page: LogPage | None) -> bool:
+        """Tell what fits; whether there is more to come."""
+        if page is None:
+            course.refuse()
+            return False
+        if page.next_seq <= page.from_seq <= page.head:
+            raise LocalMisuse("a page of the log makes no progress")
+        for told in tell(page, self._peer.device):
+            if not self._peer.outbox.offer(*_encode(course.conversation, told)):
+                return True
+            course.cursor = told.to_seq if isinstance(told, Missing) else told.seq
+        return not course.finish(page)
+
+
+def _encode(conversation: ConversationId, told: Told) -> tuple[type[Struct], bytes]:
+    if isinstance(told, Missing):
+        return Gap, encode_frame(Gap(conversation, told.from_seq, told.to_seq, told.why))
+    assert told.sealed is not None
+    return New, encode_frame(
+        New(
+            conversation=conversation,
+            seq=told.seq,
+            message=told.message,
+            client_id=told.client_id,
+            sender_profile=told.profile,
+            sender_device=told.device,
+            time=told.sent_ms,
+            sealed=told.sealed,
+        )
+    )

@@ -1,0 +1,108 @@
+"""The life of a relay node, in one function.
+
+Refuses to make what it is given: storage and keys come from whoever starts it, and are theirs to close.
+"""
+
+import logging
+from functools import partial
+from typing import Final
+
+import trio
+
+from contract.closing import CloseCode
+from contract.frames import Goaway
+from domain.ports import Stores
+from domain.retention import run_retention
+from relay.config import RelayConfig
+from relay.connection import serve_connection
+from relay.listeners import address_of, open_listeners, run_listener
+from relay.pulse import run_pulse
+from relay.seating import run_seating
+from relay.services import Outside, Services, make_services
+
+FLUSH: Final = 5.0
+"""Seconds for what was accepted to be committed and announced when nobody is connected any more."""
+GLANCE: Final = 0.05
+"""Seconds between two looks at whether that is so."""
+
+_log: Final = logging.getLogger("varde.relay")
+
+
+async def run_node(
+    config: RelayConfig,
+    stores: Stores,
+    outside: Outside,
+    stop: trio.Event,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a node until `stop` is set, then drain it. Started with the address it listens on.
+
+    ::
+
+        run_node
+        └─ stores                 the caller's: they die last
+           └─ bridge              from the bus to the hub; its death makes every local listener resync
+              └─ services         pulse, journal, receipts, announcer, ...: they outlive every connection
+                 └─ connections   one task each; they get a deadline when the node drains
+                    └─ listeners  cancelled first
+
+    Raises StoreUnavailable when the store does not answer at the start, OSError when the address cannot be had.
+    """
+    services = make_services(config, stores, outside)
+    # Listen first, then read the snapshot: a revocation in between is heard twice rather than never.
+    with stores.bus.listen(services.bridge.receive, services.bridge.resync):
+        await services.revocations.load()
+        async with trio.open_nursery() as running:
+            start_services(services, stores, running)
+            async with trio.open_nursery() as connections:
+                async with trio.open_nursery() as listening:
+                    address = await _start_listeners(services, listening, connections)
+                    task_status.started(address)
+                    await stop.wait()  # without a deadline: this is the node's life
+                    listening.cancel_scope.cancel()
+                await _drain(services)
+                connections.cancel_scope.cancel()
+            await _flush(services)
+            running.cancel_scope.cancel()
+
+
+def start_services(services: Services, stores: Stores, nursery: trio.Nursery) -> None:
+    """Start what runs beside the connections."""
+    for shard in services.journal.shards:
+        nursery.start_soon(services.journal.run_writer, shard)
+    nursery.start_soon(services.receipts.run)
+    nursery.start_soon(services.announcer.run)
+    nursery.start_soon(services.telling.run)
+    nursery.start_soon(services.revocations.run)
+    nursery.start_soon(run_seating, services)
+    nursery.start_soon(run_pulse, services)
+    nursery.start_soon(partial(run_retention, stores.mailbox, clock=services.clock, dice=services.dice))
+
+
+async def _start_listeners(services: Services, listening: trio.Nursery, connections: trio.Nursery) -> str:
+    listeners = await open_listeners(services.config.host, services.config.port)
+    serve = partial(serve_connection, services)
+    for listener in listeners:
+        listening.start_soon(run_listener, listener, connections, serve)
+    return address_of(listeners[0])
+
+
+async def _drain(services: Services) -> None:
+    """Ask everybody to go, give them time, then cut them. Handshakes under way are the caller's to cancel."""
+    services.draining.set()
+    config = services.config
+    _log.info("draining %d connections", len(services.hub))
+    goaway = Goaway(CloseCode.DRAINING, 0, round(config.drain_jitter * 1_000))
+    for peer in services.hub.peers:
+        peer.tell_goaway(goaway)
+    with trio.move_on_after(config.drain_deadline):
+        await services.hub.wait_empty()
+    for peer in services.hub.peers:
+        peer.cut(CloseCode.DRAINING)
+
+
+async def _flush(services: Services) -> None:
+    with trio.move_on_after(FLUSH):
+        queues = (services.journal, services.receipts, services.announcer)
+        while not all(queue.idle for queue in queues):  # noqa: ASYNC110 - three queues, once in the life of a node
+            await trio.sleep(GLANCE)

@@ -1,0 +1,46 @@
+"""Whether the database is away, and since when: said by everything that asks it, heard by everything that admits.
+
+Refuses to ask the database itself.
+"""
+
+from typing import Final
+
+import trio
+
+from contract.refusals import RefusalCode, Refused
+
+RETRY: Final = 1.0
+"""Seconds between two attempts while the database is away: one batch finds out for everybody."""
+
+UNAVAILABLE: Final = Refused(
+    RefusalCode.UNAVAILABLE, "The database is away; nothing was stored. Send the same again.", retry_after_ms=1_000
+)
+
+
+class Outage:
+    """Begins with a failure and ends with an answer."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._since: float | None = None
+        self._failed_at = 0.0
+
+    def failed(self) -> None:
+        """The database did not answer."""
+        self._failed_at = trio.current_time()
+        if self._since is None:
+            self._since = self._failed_at
+
+    def answered(self) -> None:
+        """The database did answer."""
+        self._since = None
+
+    @property
+    def just_failed(self) -> bool:
+        """Whether it is no use to try already again."""
+        return self._since is not None and trio.current_time() < self._failed_at + RETRY
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it has been away for longer than joins should wait."""
+        return self._since is not None and trio.current_time() > self._since + self._patience

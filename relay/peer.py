@@ -1,0 +1,91 @@
+"""An authenticated device at the other end of a connection, as the rest of the node sees it.
+
+Refuses its socket and its scope: others queue frames in its outbox, and have one verb to end it.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from contract.closing import CloseCode
+from contract.frames import Changed, ChangeKind, Goaway
+from contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from domain.sending import Author
+from domain.tickets import Ticket
+from relay.hub import Hub, Listener
+from relay.mailbox import Mailbox, Start
+from relay.outbox import Outbox
+from relay.reading import Reading
+
+
+class Line(Struct, frozen=True):
+    """What a connection lends to its peer; all plain functions. `start` starts a task that ends with it."""
+
+    cut: Callable[[CloseCode], None]
+    ping: Callable[[], None]
+    start: Start
+
+
+class Peer:
+    """Who it is, what it listens to, and the ways to tell it something."""
+
+    __slots__ = (
+        "_goaway",
+        "heard_at",
+        "line",
+        "listeners",
+        "mailbox",
+        "outbox",
+        "ping_at",
+        "shown",
+        "ticket",
+        "wants_all",
+    )
+
+    def __init__(self, ticket: Ticket, outbox: Outbox, line: Line, *, hub: Hub, reading: Reading, now: float) -> None:
+        """`now` is Trio's time."""
+        self.ticket = ticket
+        self.outbox = outbox
+        self.line = line
+        self.mailbox = Mailbox(self, hub, reading, line.start)
+        self.heard_at = now
+        self.ping_at = now
+        self.listeners: dict[ConversationId, Listener] = {}
+        self.wants_all = False
+        """Whether it joined all: then also what it becomes a member of later."""
+        self.shown: set[ProfileId] = set()
+        """The profiles it showed as being there."""
+        self._goaway = False
+
+    @property
+    def device(self) -> DeviceId:
+        """The device."""
+        return self.ticket.device
+
+    @property
+    def account(self) -> AccountId:
+        """Whose device it is."""
+        return self.ticket.account
+
+    @property
+    def author(self) -> Author:
+        """Who sends when this peer does."""
+        return Author(self.ticket.account, self.ticket.device)
+
+    def cut(self, code: CloseCode) -> None:
+        """End the connection; what waits in the outbox is dropped."""
+        self.line.cut(code)
+
+    def tell(self, frame: Struct) -> None:
+        """Queue a frame."""
+        self.outbox.push_frame(frame)
+
+    def tell_changed(self, kind: ChangeKind, conversation: ConversationId | None, value: int) -> None:
+        """Queue `changed`."""
+        self.tell(Changed(kind, conversation, value))
+
+    def tell_goaway(self, goaway: Goaway) -> None:
+        """Queue `goaway`, once."""
+        if not self._goaway:
+            self._goaway = True
+            self.tell(goaway)

@@ -1,0 +1,36 @@
+"""`msg:send`: judged against the roster at hand, then handed to the journal.
+
+Refuses to answer: the ack comes from the journal, after the commit.
+"""
+
+from contract.frames import Send
+from contract.ids import ENTROPY_BYTES, MessageId, uuid7
+from contract.refusals import Refused
+from domain.nouns import Draft, Roster
+from domain.sending import decide
+from relay.journal import Post
+from relay.peer import Peer
+from relay.services import Services
+
+
+async def post(services: Services, peer: Peer, frame: Send) -> Refused | None:
+    """Submit a message. Refuses what `domain.sending.decide` and the journal refuse. Raises StoreUnavailable.
+
+    A checkpoint only when the roster has to be fetched.
+    """
+    roster = services.rosters.get_nowait(frame.conversation)
+    judged = _decide(services, peer, frame, roster)
+    if isinstance(judged, Refused):
+        # A "no" from memory is never told: the sender may have heard of a change that has not reached this node yet.
+        roster = (await services.rosters.fetch([frame.conversation])).get(frame.conversation)
+        judged = _decide(services, peer, frame, roster)
+    if isinstance(judged, Refused):
+        return judged
+    assert roster is not None
+    return services.journal.submit_nowait(Post(peer, frame, judged, roster))
+
+
+def _decide(services: Services, peer: Peer, frame: Send, roster: Roster | None) -> Draft | Refused:
+    now_ms = services.clock()
+    message = MessageId(uuid7(now_ms, services.entropy(ENTROPY_BYTES)))
+    return decide(roster, peer.author, frame, message=message, now_ms=now_ms)

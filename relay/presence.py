@@ -1,0 +1,55 @@
+"""`typing` and `presence`: told to others as policy allows, never stored.
+
+Refuses to show a profile that the device does not hold.
+"""
+
+from contract.frames import Presence, PresenceState, Typing
+from contract.ids import ProfileId
+from contract.refusals import Refused
+from domain.events import PresenceMoved, TypingMoved
+from domain.sending import NO_CONVERSATION
+from relay.confirming import NOT_AS_THAT, find_listener
+from relay.peer import Peer
+from relay.services import Services
+
+
+async def typing(services: Services, peer: Peer, frame: Typing) -> Refused | None:
+    """Tell that somebody writes. Refuses `not-found`, `not-joined` and `profile-not-allowed`."""
+    listener = await find_listener(services, peer, frame.conversation)
+    if isinstance(listener, Refused):
+        return listener
+    roster = await services.rosters.find(frame.conversation, peer.device)
+    if roster is None:
+        return NO_CONVERSATION
+    if frame.profile not in roster.devices[peer.device]:
+        return NOT_AS_THAT
+    moved = TypingMoved(services.node, frame.conversation, frame.profile, frame.active)
+    services.announcer.announce(moved)
+    await services.telling.tell(moved)
+    return None
+
+
+async def presence(services: Services, peer: Peer, frame: Presence) -> Refused | None:
+    """Tell what a profile shows, in the conversations this node has in memory. Refuses `profile-not-allowed`."""
+    if frame.profile not in peer.ticket.profiles:
+        return NOT_AS_THAT
+    if frame.state is PresenceState.OFFLINE:
+        services.hub.hide(peer, frame.profile)
+    else:
+        services.hub.show(peer, frame.profile)
+    await services.rosters.remember(peer.listeners)
+    _show(services, frame.profile, frame.state)
+    return None
+
+
+def go_offline(services: Services, peer: Peer) -> None:
+    """Tell that a peer went, for the profiles it had shown and that no other connection of this node shows."""
+    for profile in tuple(peer.shown):
+        if services.hub.hide(peer, profile):
+            _show(services, profile, PresenceState.OFFLINE)
+
+
+def _show(services: Services, profile: ProfileId, state: PresenceState) -> None:
+    moved = PresenceMoved(services.node, profile, state)
+    services.announcer.announce(moved)
+    services.telling.show(moved)

@@ -1,0 +1,37 @@
+"""Reading the log for many devices at once: whoever has to read at the same moment shares one query.
+
+Refuses to keep a page.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from domain.flights import Flights
+from domain.nouns import LogPage, LogRequest
+from domain.ports import MailboxStore, StoreUnavailable
+from relay.outage import Outage
+
+QUERIES_AT_ONCE: Final = 4
+REQUESTS_PER_QUERY: Final = 256
+
+
+class Reading:
+    """The node's way to the log."""
+
+    def __init__(self, store: MailboxStore, outage: Outage) -> None:
+        self._store = store
+        self._outage = outage
+        self._flights = Flights(self._load, lanes=QUERIES_AT_ONCE, most=REQUESTS_PER_QUERY)
+
+    async def read(self, requests: Sequence[LogRequest]) -> Mapping[LogRequest, LogPage]:
+        """Return the pages; a device that does not belong to a conversation has none. Raises StoreUnavailable."""
+        return await self._flights.ask(requests)
+
+    async def _load(self, requests: Sequence[LogRequest]) -> Mapping[LogRequest, LogPage]:
+        try:
+            pages = await self._store.read(requests)
+        except StoreUnavailable:
+            self._outage.failed()
+            raise
+        self._outage.answered()
+        return {request: page for request, page in zip(requests, pages, strict=True) if page is not None}

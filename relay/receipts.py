@@ -1,0 +1,117 @@
+"""Receipts on their way to the store: gathered for a moment, stored in batches, then told to others.
+
+Refuses to tell a receipt that moved nothing, and to lose one to a database that is away for a while.
+"""
+
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+import trio
+
+from contract.refusals import Refused
+from domain.events import DeliveredMoved, ReadMoved
+from domain.nouns import Confirmation
+from domain.ports import MailboxStore, StoreUnavailable
+from domain.receipts import Gathered, ReadMark
+from domain.rosters import Rosters
+from relay.outage import RETRY, UNAVAILABLE, Outage
+from relay.telling import Telling
+
+BATCH: Final = 500
+MOST_WAITING: Final = 100_000
+"""Positions in memory while the database is away; about 30 MB."""
+
+
+class Receipts:
+    """One task stores what all connections confirm."""
+
+    def __init__(
+        self,
+        store: MailboxStore,
+        *,
+        rosters: Rosters,
+        telling: Telling,
+        announce: Callable[[DeliveredMoved | ReadMoved], None],
+        outage: Outage,
+        node: str,
+        pause: float,
+    ) -> None:
+        """`announce` tells the other nodes, `node` is this one's name, `pause` is how long receipts gather."""
+        self._store = store
+        self._rosters = rosters
+        self._telling = telling
+        self._announce = announce
+        self._outage = outage
+        self._node = node
+        self._pause = pause
+        self._gathered = Gathered()
+        self._work = trio.lowlevel.ParkingLot()
+
+    def confirm_nowait(self, confirmation: Confirmation) -> Refused | None:
+        """Take in what a device holds. Refuses `unavailable` when too many wait for the database."""
+        return self._take(lambda: self._gathered.confirm(confirmation))
+
+    def mark_nowait(self, mark: ReadMark) -> Refused | None:
+        """Take in what a profile has read. Refuses `unavailable` when too many wait for the database."""
+        return self._take(lambda: self._gathered.mark(mark))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits."""
+        return not self._gathered
+
+    async def run(self) -> NoReturn:
+        """Store and tell, for as long as the node lives."""
+        while True:
+            while not self._gathered:
+                await self._work.park()  # without a deadline: nobody may ever read anything
+            await trio.sleep(self._pause)
+            try:
+                await self._store_delivered()
+                await self._store_read()
+            except StoreUnavailable:
+                self._outage.failed()
+                await trio.sleep(RETRY)
+
+    def _take(self, gather: Callable[[], None]) -> Refused | None:
+        if len(self._gathered) >= MOST_WAITING:
+            return UNAVAILABLE
+        gather()
+        self._work.unpark_all()
+        return None
+
+    async def _store_delivered(self) -> None:
+        confirmations = self._gathered.take_confirmations(BATCH)
+        if not confirmations:
+            return
+        try:
+            moved = await self._store.confirm(confirmations)
+        except BaseException:  # the end of the node as well: whoever shuts it down may still want to flush
+            for confirmation in confirmations:
+                self._gathered.confirm(confirmation)
+            raise
+        for confirmation in moved:
+            await self._tell_delivered(confirmation)
+
+    async def _tell_delivered(self, confirmation: Confirmation) -> None:
+        roster = await self._rosters.get(confirmation.conversation)
+        for profile in roster.devices.get(confirmation.device, ()) if roster else ():
+            await self._tell(DeliveredMoved(self._node, confirmation.conversation, profile, confirmation.upto))
+
+    async def _store_read(self) -> None:
+        marks = self._gathered.take_marks(BATCH)
+        if not marks:
+            return
+        try:
+            moved = await self._store.mark_read([(mark.conversation, mark.profile, mark.upto) for mark in marks])
+        except BaseException:  # as above
+            for mark in marks:
+                self._gathered.mark(mark)
+            raise
+        for index in moved:
+            mark = marks[index]
+            await self._tell(ReadMoved(self._node, mark.conversation, mark.profile, mark.upto))
+
+    async def _tell(self, moved: DeliveredMoved | ReadMoved) -> None:
+        self._announce(moved)
+        await self._telling.tell(moved)

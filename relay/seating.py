@@ -1,0 +1,76 @@
+"""Rosters that moved: who fell out stops listening, who came in begins, and everybody concerned is told to look.
+
+Refuses to be needed for secrecy: what is published is held against the roster it was decided upon, and the log against
+the memberships. This is only how soon people notice.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NoReturn
+
+import trio
+
+from contract.frames import ChangeKind
+from contract.ids import ConversationId
+from domain.nouns import Roster
+from domain.ports import StoreUnavailable
+from relay.joining import join_all, join_new
+from relay.outage import RETRY
+from relay.peer import Peer
+from relay.services import Services
+
+BREATH: Final = 50
+"""Connections that list their conversations again before others get a turn at the database."""
+
+
+async def run_seating(services: Services) -> NoReturn:
+    """Look at what moved, for as long as the node lives."""
+    while True:
+        await services.changes.wait()
+        moved, relist = services.changes.take()
+        try:
+            await _seat(services, moved)
+            if relist:
+                await _list_again(services)
+        except StoreUnavailable:
+            for conversation, kind in moved.items():
+                services.changes.note(conversation, kind)
+            if relist:
+                services.changes.note_unknown()
+            await trio.sleep(RETRY)
+
+
+async def _seat(services: Services, moved: Mapping[ConversationId, ChangeKind]) -> None:
+    rosters = await services.rosters.fetch(list(moved))
+    for conversation, kind in moved.items():
+        roster = rosters.get(conversation)
+        _let_go(services, conversation, roster)
+        if roster is not None:
+            await _let_in(services, roster, kind)
+
+
+def _let_go(services: Services, conversation: ConversationId, roster: Roster | None) -> None:
+    for listener in services.hub.listeners(conversation):
+        if roster is None or listener.peer.device not in roster.devices:
+            version = 0 if roster is None else roster.version
+            listener.peer.tell_changed(ChangeKind.MEMBERSHIP, conversation, version)
+            services.hub.drop(listener.peer, conversation)
+
+
+async def _let_in(services: Services, roster: Roster, kind: ChangeKind) -> None:
+    for peer in _connected(services, roster):
+        if peer.wants_all and roster.conversation not in peer.listeners:
+            await join_new(services, peer, roster.conversation)
+        peer.tell_changed(kind, roster.conversation, roster.version)
+
+
+def _connected(services: Services, roster: Roster) -> list[Peer]:
+    found = (services.hub.find(device) for device in roster.devices)
+    return [peer for peer in found if peer is not None]
+
+
+async def _list_again(services: Services) -> None:
+    for number, peer in enumerate(services.hub.peers):
+        if peer.wants_all:
+            await join_all(services, peer)
+        if number % BREATH == 0:
+            await trio.lowlevel.checkpoint()

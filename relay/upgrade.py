@@ -1,0 +1,44 @@
+"""The HTTP face of the relay: the upgrade, and whether the node is alive and ready. Everything else is a clean error.
+
+Refuses bodies and methods; the REST API is another program.
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from websockets.http11 import Request, Response
+
+from contract.refusals import Refused
+from relay.websocket import WebSocket, http_answer
+
+RELAY: Final = "/v1/relay"
+HEALTH: Final = "/v1/health"
+READY: Final = "/v1/ready"
+
+
+def answer(websocket: WebSocket, request: Request, knock: Callable[[], Refused | None], *, ready: bool) -> bool:
+    """Answer a request; True when it became a WebSocket. `knock` asks admission, for those who want one."""
+    path = request.path.partition("?")[0]
+    if request.method == "GET" and path == RELAY:
+        return _upgrade(websocket, request, knock())
+    websocket.respond(_plain(request.method, path, ready=ready))
+    return False
+
+
+def _upgrade(websocket: WebSocket, request: Request, refused: Refused | None) -> bool:
+    if refused is None:
+        return websocket.accept(request)
+    seconds = -(-(refused.retry_after_ms or 1_000) // 1_000)
+    websocket.respond(http_answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{refused.detail}\n", {"Retry-After": str(seconds)}))
+    return False
+
+
+def _plain(method: str, path: str, *, ready: bool) -> Response:
+    if path not in (RELAY, HEALTH, READY):
+        return http_answer(HTTPStatus.NOT_FOUND, "There is no such resource here.\n")
+    if method != "GET":
+        return http_answer(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here.\n", {"Allow": "GET"})
+    if path == READY and not ready:
+        return http_answer(HTTPStatus.SERVICE_UNAVAILABLE, "not ready\n")
+    return http_answer(HTTPStatus.OK, "ready\n" if path == READY else "alive\n")

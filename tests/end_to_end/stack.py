@@ -1,0 +1,187 @@
+"""The whole system as real processes: an API and a relay over a fresh database, for all tests of this folder.
+
+Refuses to reach inside a process: tests talk to it as clients do, read its mail, and kill it.
+"""
+
+import email
+import email.policy
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import varde
+from tests.postgres import _database
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 20
+
+
+class Program:
+    """One process of the house, started again with what it was started with."""
+
+    def __init__(self, module: str, environ: dict[str, str], log: Path) -> None:
+        self._module = module
+        self._environ = environ
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self.address = ""
+
+    def start(self) -> str:
+        """Start it and return the address of its ready line."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                (sys.executable, "-m", self._module), env=self._environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=log
+            )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, f"{self._module} said nothing: {self._log.read_text()}"
+        self.address = json.loads(line)["address"]
+        return self.address
+
+    def change(self, **environ: str) -> None:
+        """Start it with this from the next time on."""
+        self._environ |= environ
+
+    def kill(self) -> None:
+        """As if the machine had lost power."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """As an operator would."""
+        self._end(signal.SIGTERM)
+
+    @property
+    def log(self) -> str:
+        """What it has written to stderr."""
+        return self._log.read_text()
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        self._process.wait(PATIENCE_SECONDS)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._process = None
+
+
+class Stack:
+    """The running system."""
+
+    def __init__(self, data: Path, database_url: str) -> None:
+        environ = os.environ | {
+            "VARDE_DATA": str(data),
+            "VARDE_DATABASE_URL": database_url,
+            "VARDE_API_BIND": "127.0.0.1:0",
+            "VARDE_RELAY_BIND": "127.0.0.1:0",
+            "VARDE_RELAY_DRAIN_SECONDS": "2",
+            "VARDE_SIGN_IN_BURST": "1000",
+            "PYTHONPATH": str(ROOT),
+        }
+        self.data = data
+        self.database_url = database_url
+        self.relay = Program("relay", dict(environ), data / "relay.log")
+        self.api = Program("api", dict(environ), data / "api.log")
+
+    @property
+    def api_url(self) -> str:
+        """Where the API listens."""
+        return self.api.address
+
+    def start(self) -> None:
+        """The relay first: the API tells where it is."""
+        host = self.relay.start().removeprefix("ws://").partition("/")[0]
+        self.relay.change(VARDE_RELAY_BIND=host)
+        self.api.change(VARDE_RELAY_URL=f"ws://{host}/v1/relay")
+        self.api.change(VARDE_API_BIND=self.api.start().removeprefix("http://"))
+
+    def stop(self) -> None:
+        """Both, politely."""
+        self.relay.stop()
+        self.api.stop()
+
+    def code_for(self, address: str) -> str:
+        """The newest code mailed to an address."""
+        for path in sorted(
+            (self.data / "outbox").glob("*.eml"), key=lambda path: path.stat().st_mtime_ns, reverse=True
+        ):
+            letter = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+            if address in str(letter["To"]):
+                body = letter.get_body()
+                assert body is not None
+                (code,) = re.findall(r"^\s+(\d{6,10})\s*$", body.get_content(), re.MULTILINE)
+                return str(code)
+        raise AssertionError("no letter came")
+
+
+class Person:
+    """Somebody with an account, and a home folder for each of their devices."""
+
+    def __init__(self, stack: Stack, name: str, folder: Path) -> None:
+        self.name = name
+        self.email = f"{name}-{folder.name}@example.org"
+        self.phrase = ""
+        self._stack = stack
+        self._folder = folder
+
+    async def sign_up(self, device: str = "laptop") -> varde.Enrolled:
+        """Make the account, on its first device."""
+        await varde.request_code(self._stack.api_url, self.email)
+        done = await varde.sign_up(
+            self.home(device),
+            self.key(device),
+            api_url=self._stack.api_url,
+            email=self.email,
+            code=self._stack.code_for(self.email),
+        )
+        self.phrase = done.recovery_phrase or ""
+        return done
+
+    async def log_in(self, device: str) -> varde.Enrolled:
+        """Make a further device."""
+        await varde.request_code(self._stack.api_url, self.email)
+        return await varde.log_in(
+            self.home(device),
+            self.key(device),
+            api_url=self._stack.api_url,
+            email=self.email,
+            code=self._stack.code_for(self.email),
+            recovery_phrase=self.phrase,
+        )
+
+    def home(self, device: str) -> Path:
+        """The home folder of a device."""
+        return self._folder / f"{self.name}-{device}"
+
+    def key(self, device: str) -> varde.KeyFile:
+        """The key file of a device."""
+        return varde.KeyFile(self.home(device) / "key")
+
+
+@contextmanager
+def running_stack(data: Path, database_url: str) -> Iterator[Stack]:
+    """A system of one's own."""
+    stack = Stack(data, database_url)
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(postgres_url: str, migrated_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The system that all tests share: each test has people of its own."""
+    with (
+        _database(postgres_url, migrated_template) as database_url,
+        running_stack(tmp_path_factory.mktemp("stack"), database_url) as stack,
+    ):
+        yield stack

@@ -1,0 +1,131 @@
+"""Independent clients of the relay: other people's WebSockets over TCP, driven with the contract's ClientSession.
+
+Refuses memory streams and our own framing; what these two libraries do not accept is our fault.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final, Protocol, TypeVar
+
+import trio
+import trio_websocket
+from msgspec import Struct
+from websockets.exceptions import ConnectionClosed
+from websockets.trio.client import connect
+from websockets.typing import Subprotocol
+
+from contract import frames as f
+from contract.session import SUBPROTOCOL, ClientSession, State
+
+F = TypeVar("F", bound=Struct)
+
+
+class Hung(Exception):
+    """The relay closed, with this code and reason."""
+
+    def __init__(self, code: int | None, reason: str | None) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+class Guest:
+    """One connection, past its WebSocket handshake."""
+
+    def __init__(
+        self,
+        session: ClientSession,
+        send: Callable[[bytes], Awaitable[None]],
+        receive: Callable[[], Awaitable[bytes]],
+    ) -> None:
+        self.session = session
+        self.frames: deque[f.ServerFrame] = deque()
+        self._send = send
+        self._receive = receive
+
+    async def enter(self) -> f.Welcome:
+        """Go through the Noise handshake and return the Welcome."""
+        await self._send(self.session.open())
+        return await self.hear(f.Welcome)
+
+    async def say(self, *frames: Struct) -> None:
+        """Send frames."""
+        await self._send(self.session.send(*frames))
+
+    async def hear(self, kind: type[F]) -> F:
+        """Return the next frame of this kind, passing over others. Raises Hung."""
+        while True:
+            while not self.frames:
+                await self._read()
+            frame = self.frames.popleft()
+            if isinstance(frame, kind):
+                return frame
+
+    async def hear_end(self) -> Hung:
+        """Read until the relay hangs up."""
+        try:
+            while True:
+                await self._read()
+        except Hung as hung:
+            return hung
+
+    async def _read(self) -> None:
+        self.frames.extend(self.session.receive(await self._receive()))
+        reply = self.session.take_reply()
+        if reply is not None:
+            await self._send(reply)
+
+    @property
+    def drained(self) -> bool:
+        """Whether the relay has said goaway."""
+        return self.session.state is State.DRAINING
+
+
+class OpenGuest(Protocol):
+    """One of the two libraries."""
+
+    def __call__(self, url: str, session: ClientSession) -> AbstractAsyncContextManager[Guest]:
+        """Connect."""
+
+
+@asynccontextmanager
+async def open_with_trio_websocket(url: str, session: ClientSession) -> AsyncIterator[Guest]:
+    """A guest on trio-websocket."""
+    async with trio_websocket.open_websocket_url(url, subprotocols=[SUBPROTOCOL], disconnect_timeout=2) as socket:
+        assert socket.subprotocol == SUBPROTOCOL
+
+        async def receive() -> bytes:
+            try:
+                message = await socket.get_message()
+            except trio_websocket.ConnectionClosed as closed:
+                raise Hung(getattr(closed.reason, "code", None), getattr(closed.reason, "reason", None)) from None
+            assert isinstance(message, bytes)
+            return message
+
+        try:
+            yield Guest(session, socket.send_message, receive)
+        finally:
+            # When the relay hangs up, the library may be cancelled before it has closed its own socket.
+            await trio.aclose_forcefully(socket._stream)
+
+
+@asynccontextmanager
+async def open_with_websockets(url: str, session: ClientSession) -> AsyncIterator[Guest]:
+    """A guest on websockets, which offers compression."""
+    async with connect(url, subprotocols=[Subprotocol(SUBPROTOCOL)], proxy=None, close_timeout=2) as socket:
+        assert socket.subprotocol == SUBPROTOCOL
+        assert socket.protocol.extensions == []
+
+        async def receive() -> bytes:
+            try:
+                message = await socket.recv()
+            except ConnectionClosed as closed:
+                raise Hung(getattr(closed.rcvd, "code", None), getattr(closed.rcvd, "reason", None)) from None
+            assert isinstance(message, bytes)
+            return message
+
+        yield Guest(session, socket.send, receive)
+
+
+LIBRARIES: Final[tuple[OpenGuest, ...]] = (open_with_trio_websocket, open_with_websockets)

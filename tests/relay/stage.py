@@ -1,0 +1,159 @@
+"""A relay node over the memory stores, with the cast ready to call it. Refuses sockets: streams are in memory.
+
+Two stages over one `Memory` and one bus are two nodes of a fleet.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any, Final
+
+import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import asdict
+from trio.testing import memory_stream_pair
+
+from contract import frames as f
+from contract.ids import ClientId, ConversationId, uuid7
+from contract.noise import KeyPair
+from contract.rest.conversations import ConversationKind
+from contract.session import PROTOCOL_VERSION, ClientSession, Pattern
+from domain import nouns as n
+from domain.ports import Stores
+from domain.tickets import TicketIssuer
+from relay.config import RelayConfig
+from relay.connection import serve_connection
+from relay.node import start_services
+from relay.services import Outside, Services, make_services
+from tests.cast import Gear, Person, open_conversation, settle
+from tests.doubles.bus import RecordingBus
+from tests.doubles.clock import CountedEntropy, StandingClock
+from tests.doubles.interference import Interference
+from tests.doubles.memory import Memory
+from tests.doubles.stores import open_memory_stores
+from tests.relay.caller import Caller
+
+RELAY_KEY: Final = KeyPair.from_private(hashlib.sha256(b"the relay of the tests").digest())
+TICKET_KEY: Final = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"the tickets of the tests").digest())
+ADDRESS: Final = "192.0.2.1"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What nodes of one fleet share."""
+
+    memory: Memory
+    bus: RecordingBus
+    interference: Interference
+    stores: Stores
+    clock: StandingClock
+    entropy: CountedEntropy
+
+
+def lay_ground() -> Ground:
+    """Make empty stores."""
+    memory, bus, interference = Memory(), RecordingBus(), Interference()
+    stores = open_memory_stores(interference=interference, bus=bus, memory=memory)
+    return Ground(memory, bus, interference, stores, StandingClock(), CountedEntropy())
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One running node. `nursery` holds its connections."""
+
+    ground: Ground
+    services: Services
+    nursery: trio.Nursery
+
+    def ticket(self, gear: Gear, **changes: Any) -> str:
+        """Issue a ticket for a device, perhaps with something in it changed."""
+        issuer = TicketIssuer(TICKET_KEY.private_bytes_raw(), entropy=self.services.entropy)
+        noun = n.Device(**{**asdict(gear.noun), **changes})
+        return issuer.issue(noun, read_ms=self.services.clock()).text
+
+    def pick_up(
+        self, gear: Gear, pattern: Pattern = Pattern.XX, *, ticket: str | None = None, hello: f.Hello | None = None
+    ) -> Caller:
+        """Open a connection, nothing said yet."""
+        hello = hello or f.Hello(PROTOCOL_VERSION, ticket or self.ticket(gear), gear.id)
+        session = ClientSession(gear.noise, hello, relay_key=RELAY_KEY.public, pattern=pattern)
+        return Caller(self.open_stream(), session)
+
+    def open_stream(self, address: str = ADDRESS) -> trio.abc.HalfCloseableStream:
+        """Open a bare byte stream to the node."""
+        ours, theirs = memory_stream_pair()
+        self.nursery.start_soon(serve_connection, self.services, theirs, address)
+        return ours
+
+    async def call(self, gear: Gear, pattern: Pattern = Pattern.XX) -> Caller:
+        """Connect a device as far as its Welcome."""
+        caller = self.pick_up(gear, pattern)
+        await caller.connect()
+        return caller
+
+    async def listen(self, gear: Gear, *conversations: ConversationId) -> Caller:
+        """Connect a device that has joined these conversations and has heard their backlog, of no messages."""
+        caller = await self.call(gear)
+        for conversation in conversations:
+            await caller.say(f.Join(conversation))
+            await caller.hear(f.Joined)
+        assert await caller.hear_now() == []
+        return caller
+
+
+@asynccontextmanager
+async def open_stage(ground: Ground, **config: Any) -> AsyncIterator[Stage]:
+    """Run a node until the block ends; what is not given of its configuration is the product's."""
+    settings = replace(RelayConfig(strict=True, receipts_pause=0.0), **config)
+    outside = Outside(
+        static=RELAY_KEY,
+        ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
+        clock=ground.clock,
+        entropy=ground.entropy,
+        dice=Random(1),  # noqa: S311 - it spreads load, and is to do so the same way each time
+    )
+    services = make_services(settings, ground.stores, outside)
+    with ground.bus.listen(services.bridge.receive, services.bridge.resync):
+        await services.revocations.load()
+        async with trio.open_nursery() as running:
+            start_services(services, ground.stores, running)
+            async with trio.open_nursery() as connections:
+                yield Stage(ground, services, connections)
+                connections.cancel_scope.cancel()
+            running.cancel_scope.cancel()
+
+
+class Letters:
+    """Makes sends with client ids of their own."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def client_id(self) -> ClientId:
+        """The next one."""
+        self._count += 1
+        return ClientId(uuid7(self._count, hashlib.sha256(str(self._count).encode()).digest()[:10]))
+
+    def group(self, roster: n.Roster, person: Person, sealed: bytes = b"sealed for all") -> f.Send:
+        """One ciphertext for all."""
+        return f.Send(self.client_id(), roster.conversation, person.profile, roster.version, group=sealed)
+
+    def each(self, roster: n.Roster, person: Person, sender: Gear) -> f.Send:
+        """One ciphertext per device, which says whose it is."""
+        devices = {device: b"sealed for " + device.bytes for device in roster.devices if device != sender.id}
+        return f.Send(self.client_id(), roster.conversation, person.profile, roster.version, devices=devices)
+
+
+async def open_room(ground: Ground, *people: Person, kind: ConversationKind = ConversationKind.GROUP) -> n.Roster:
+    """Settle these people and open their conversation; return its roster."""
+    for person in people:
+        if person.account not in ground.memory.accounts:
+            await settle(ground.stores, person)
+    return await roster_now(ground, await open_conversation(ground.stores, *people, kind=kind))
+
+
+async def roster_now(ground: Ground, conversation: ConversationId) -> n.Roster:
+    """Return a roster as it is."""
+    return (await ground.stores.conversations.rosters([conversation]))[conversation]

@@ -1,0 +1,150 @@
+"""The outbox alone: its bound, its order, what it drops and what it says of it. Refuses connections."""
+
+from collections.abc import Iterator
+
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from contract.codec import decode_server_frames, encode_frame, pack
+from contract.frames import Lagging, New, PresenceOf, TypingBy
+from relay.outbox import Encoded, Outbox
+
+CAPACITY = 1_000
+
+
+class Overflows:
+    """Counts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        """One more."""
+        self.count += 1
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["push", "offer", "typing", "presence"]), st.integers(1, 400)),
+        st.just(("take", 0)),
+    ),
+    max_size=80,
+)
+
+
+@given(steps)
+def test_a_bound_an_order_and_no_silence(said: list[tuple[str, int]]) -> None:
+    """Never more than the capacity; what is taken out is what was taken in, in order; what is left out is counted."""
+    overflows = Overflows()
+    outbox = Outbox(CAPACITY, overflows)
+    expected: list[bytes] = []
+    taken: list[Encoded] = []
+    ephemeral = refused = 0
+    for number, (verb, size) in enumerate(said):
+        encoded = number.to_bytes(2) * size
+        if verb == "take":
+            taken += outbox.take()
+        elif verb == "offer":
+            expected += [encoded] if outbox.offer(New, encoded) else []
+        elif verb == "push":
+            before = overflows.count
+            outbox.push(New, encoded)
+            refused += overflows.count - before
+            expected += [encoded] if overflows.count == before else []
+        else:
+            ephemeral += 1
+            outbox.push(TypingBy if verb == "typing" else PresenceOf, encoded)
+        assert 0 <= outbox.size <= CAPACITY
+    while batch := outbox.take():
+        taken += batch
+    assert [encoded for kind, encoded in taken if kind is New] == expected
+    told = sum(kind in (TypingBy, PresenceOf) for kind, _ in taken)
+    assert told + sum(lagging(taken)) == ephemeral
+    assert outbox.size == 0
+    assert refused == overflows.count
+
+
+def lagging(taken: list[Encoded]) -> Iterator[int]:
+    """How many each `lagging` speaks of."""
+    for kind, encoded in taken:
+        if kind is Lagging:
+            (frame,) = decode_server_frames(pack([encoded]))
+            assert isinstance(frame, Lagging)
+            yield frame.dropped
+
+
+@given(st.lists(st.integers(1, 30_000), min_size=1, max_size=40))
+def test_a_batch_fits_one_noise_message(sizes: list[int]) -> None:
+    """Whatever waits, what is taken at once can be packed, and nothing is held back that would fit."""
+    outbox = Outbox(10**7, Overflows())
+    for size in sizes:
+        outbox.push(New, bytes(size))
+    batches = []
+    while batch := outbox.take():
+        assert pack([encoded for _, encoded in batch])
+        batches.append(batch)
+    assert sum(map(len, batches)) == len(sizes)
+
+
+async def test_the_writer_is_woken_for_what_comes(nursery: trio.Nursery) -> None:
+    """By a frame, by a bell, and by the end."""
+    outbox = Outbox(CAPACITY, Overflows())
+    woken = []
+
+    async def write() -> None:
+        while not outbox.ended:
+            await outbox.wait_work()
+            woken.append(len(outbox.take()))
+
+    nursery.start_soon(write)
+    await wait_all_tasks_blocked()
+    outbox.push(New, b"one")
+    await wait_all_tasks_blocked()
+    outbox.ring()
+    await wait_all_tasks_blocked()
+    outbox.end()
+    await wait_all_tasks_blocked()
+    assert woken == [1, 0, 0]
+
+
+async def test_the_backlog_waits_for_room(nursery: trio.Nursery) -> None:
+    """Until what was taken is on its way, and half of the capacity is free."""
+    outbox = Outbox(CAPACITY, Overflows())
+    outbox.push(New, bytes(CAPACITY))
+    assert not outbox.offer(New, b"1")
+    free = trio.Event()
+
+    async def wait() -> None:
+        await outbox.wait_room()
+        free.set()
+
+    nursery.start_soon(wait)
+    await wait_all_tasks_blocked()
+    outbox.take()
+    await wait_all_tasks_blocked()
+    assert not free.is_set()
+    outbox.take()
+    await free.wait()
+    assert outbox.offer(New, b"1")
+
+
+def test_an_ended_outbox_takes_nothing() -> None:
+    """What waited is dropped, what comes is ignored, and nobody is cut for it."""
+    overflows = Overflows()
+    outbox = Outbox(CAPACITY, overflows)
+    outbox.push(New, bytes(600))
+    outbox.end()
+    outbox.push(New, bytes(600))
+    outbox.push_frame(Lagging(1))
+    assert not outbox.offer(New, b"1")
+    assert outbox.take() == []
+    assert overflows.count == 0
+
+
+def test_the_kind_travels_beside_the_bytes() -> None:
+    """A frame is encoded once and keeps its kind, which the session's table asks for."""
+    outbox = Outbox(CAPACITY, Overflows())
+    outbox.push_frame(Lagging(3))
+    assert outbox.take() == [(Lagging, encode_frame(Lagging(3)))]

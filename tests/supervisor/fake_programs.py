@@ -1,0 +1,94 @@
+"""Stand-ins for the programs of the house, run as `python fake_programs.py relay` and so on: they announce and wait.
+
+Nothing of the product is imported: what is tested is how the supervisor treats any program.
+
+What each does is told by files in `$VARDE_DATA/orders/`, named after the program:
+
+    crash       write a line and end
+    mute        never say that it is ready
+    stubborn    ignore the stop signal
+    slow        stop when the order is withdrawn
+
+Each writes what it lives through to `$VARDE_DATA/diary`.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+DATA = Path(os.environ["VARDE_DATA"])
+
+
+def main() -> int:
+    """Play the program that the arguments name."""
+    match sys.argv[1:]:
+        case ["storage", "url", "--data", folder]:
+            say(f"postgresql://fake/{folder}")
+            return 0
+        case ["storage", "migrate"]:
+            return play_migrate()
+        case ["storage", "postgres", *_]:
+            return play_server("postgres", "LOG:  database system is ready to accept connections")
+        case [("relay" | "api") as name]:
+            with socket.create_server(address(name)):
+                ready = json.dumps({"ready": name, "address": os.environ[f"VARDE_{name.upper()}_BIND"]})
+                return play_server(name, ready)
+    return 2
+
+
+def play_migrate() -> int:
+    """Say which database it was given, and end."""
+    write_diary("migrate", os.environ["VARDE_DATABASE_URL"])
+    say("the database is at 0001")
+    return 3 if order("migrate") == "crash" else 0
+
+
+def play_server(name: str, ready: str) -> int:
+    """Announce, then wait for a signal."""
+    write_diary("start", name)
+    if order(name) == "crash":
+        say(f"{name}: something is very wrong")
+        return 7
+    signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    if order(name) != "mute":
+        say(ready)
+    while True:
+        number = signal.sigwait(signals)
+        write_diary(signal.Signals(number).name, name)
+        while order(name) == "slow":
+            time.sleep(0.01)  # an order is a file, and a file tells nobody that it has gone
+        if order(name) != "stubborn":
+            return 0
+
+
+def say(line: str) -> None:
+    """Write a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def address(name: str) -> tuple[str, int]:
+    """Where the program shall listen."""
+    host, _, port = os.environ[f"VARDE_{name.upper()}_BIND"].rpartition(":")
+    return host, int(port)
+
+
+def order(name: str) -> str:
+    """What this program was told to do, now."""
+    file = DATA / "orders" / name
+    return file.read_text() if file.exists() else ""
+
+
+def write_diary(what: str, of: str) -> None:
+    """Add a line, whole."""
+    with (DATA / "diary").open("a") as diary:
+        diary.write(f"{what} {of}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

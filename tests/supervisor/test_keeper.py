@@ -1,0 +1,151 @@
+"""The keeper in virtual time: when it starts a program again, how long it waits, when it gives up.
+
+No process is started: a stand-in for one does what the test tells it.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.supervisor.fake_houses import Ear
+from varde.supervisor.backoff import Backoff
+from varde.supervisor.happenings import Down, Up
+from varde.supervisor.keeper import FIRST_STARTS, StartFailed, open_kept
+from varde.supervisor.process import OnLine, Process
+from varde.supervisor.program import Program, announcement
+
+READY = '{"ready": "relay", "address": "here:1"}'
+
+
+class Life:
+    """One process of a stand-in program: ready after `ready_after` seconds, ended `lives` seconds after its start."""
+
+    def __init__(self, *, ready_after: float | None, lives: float, code: int = 1) -> None:
+        self.ready_after = ready_after
+        self.lives = lives
+        self.code = code
+        self.pid = 0
+
+    async def wait(self) -> int:
+        """Live."""
+        await trio.sleep(self.lives)
+        return self.code
+
+
+class Lives:
+    """Starts one life after the other, and notes when each began and whether it was stopped."""
+
+    def __init__(self, *lives: Life) -> None:
+        self._lives = list(lives)
+        self.begun: list[float] = []
+        self.stopped = 0
+
+    @asynccontextmanager
+    async def start(self, _program: Program, on_line: OnLine) -> AsyncIterator[Process]:
+        """See `varde.supervisor.process.Start`."""
+        life = self._lives.pop(0)
+        self.begun.append(trio.current_time())
+        life.pid = len(self.begun)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._speak, life, on_line)
+            try:
+                yield life
+            finally:
+                self.stopped += 1
+                nursery.cancel_scope.cancel()
+
+    async def _speak(self, life: Life, on_line: OnLine) -> None:
+        on_line("hello")
+        if life.ready_after is not None:
+            await trio.sleep(life.ready_after)
+            on_line(READY)
+
+
+RELAY = Program(
+    name="relay", command=("relay",), environ={}, recognise=announcement("relay"), start_patience=30, stop_patience=5
+)
+
+
+def unhurried() -> Backoff:
+    """Delays without chance: 1, 2, 4, 8, 8 ... seconds, forgiven after 100."""
+    return Backoff(lambda: 0.0, first=1, most=8, healthy=100)
+
+
+def short(times: int) -> list[Life]:
+    """Lives that are ready at once and end after a second."""
+    return [Life(ready_after=0, lives=1) for _ in range(times)]
+
+
+async def test_the_block_begins_when_the_program_is_ready(autojump_clock: MockClock, ear: Ear) -> None:
+    """Whoever enters can connect: the address is known."""
+    lives = Lives(Life(ready_after=3, lives=1000))
+    async with open_kept(RELAY, lives.start, ear.tell, unhurried()) as kept:
+        assert (kept.pid, kept.address, kept.starts) == (1, "here:1", 1)
+        assert ear.of(Up) == [Up("relay", 1, "here:1", 1, 3)]
+    assert lives.stopped == 1
+
+
+async def test_a_crash_loop_is_slowed_down_to_a_bound(autojump_clock: MockClock, ear: Ear) -> None:
+    """A program that keeps dying is started for ever, each time later, never later than the bound."""
+    lives = Lives(*short(6), Life(ready_after=0, lives=1000))
+    async with open_kept(RELAY, lives.start, ear.tell, unhurried()) as kept:
+        await kept.wait_start(7)
+    assert [down.delay for down in ear.of(Down) if isinstance(down, Down)] == [1, 2, 4, 8, 8, 8]
+    begun = [moment - lives.begun[0] for moment in lives.begun]
+    assert begun == pytest.approx([0, 2, 5, 10, 19, 28, 37])
+
+
+async def test_a_healthy_while_forgives(autojump_clock: MockClock, ear: Ear) -> None:
+    """A program that ran well for long is started again at once when it dies."""
+    lives = Lives(*short(3), Life(ready_after=0, lives=100), Life(ready_after=0, lives=1000))
+    async with open_kept(RELAY, lives.start, ear.tell, unhurried()) as kept:
+        await kept.wait_start(5)
+    assert [down.delay for down in ear.of(Down) if isinstance(down, Down)] == [1, 2, 4, 1]
+
+
+async def test_first_starts_that_fail_are_given_up(autojump_clock: MockClock, ear: Ear) -> None:
+    """A program that was never ready is not tried for ever: the failure says how it ended and what it wrote."""
+    lives = Lives(*(Life(ready_after=None, lives=1, code=-9) for _ in range(FIRST_STARTS)))
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(StartFailed, match="relay did not start: it was killed by SIGKILL")
+    ) as caught:
+        async with open_kept(RELAY, lives.start, ear.tell, unhurried()):
+            raise AssertionError("the block must not begin")
+    (failure,) = caught.value.exceptions
+    assert isinstance(failure, StartFailed)
+    assert failure.said == ("hello",)
+
+
+async def test_a_program_that_is_never_ready_is_stopped_and_counted(autojump_clock: MockClock, ear: Ear) -> None:
+    """A program that hangs while it starts is no better than one that ends."""
+    hanging = [Life(ready_after=None, lives=1000) for _ in range(FIRST_STARTS - 1)]
+    lives = Lives(*hanging, Life(ready_after=1, lives=1000))
+    async with open_kept(RELAY, lives.start, ear.tell, unhurried()):
+        assert lives.stopped == FIRST_STARTS - 1
+    assert {down.why for down in ear.of(Down) if isinstance(down, Down)} == {"was not ready after 30 s"}
+
+
+async def test_a_program_that_was_ready_may_be_slow_to_come_back(autojump_clock: MockClock, ear: Ear) -> None:
+    """What once ran is never given up, however often its restart fails."""
+    failing = [Life(ready_after=None, lives=1) for _ in range(5 * FIRST_STARTS)]
+    lives = Lives(*short(1), *failing, Life(ready_after=0, lives=1000))
+    async with open_kept(RELAY, lives.start, ear.tell, unhurried()) as kept:
+        await kept.wait_start(2)
+    assert len(lives.begun) == 5 * FIRST_STARTS + 2
+
+
+async def test_cancelling_ends_inner_blocks_first(autojump_clock: MockClock, ear: Ear) -> None:
+    """Even when everything is cancelled at once, a program lives on until the block inside it has ended."""
+    lives = Lives(Life(ready_after=0, lives=1000))
+    with trio.move_on_after(5):
+        async with open_kept(RELAY, lives.start, ear.tell, unhurried()):
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(60)  # virtual: a program that is slow to leave
+                assert lives.stopped == 0
+    assert lives.stopped == 1

@@ -1,0 +1,199 @@
+"""The small pieces of the supervisor: back-off, announcements, addresses, the lock, lines on a terminal, advice.
+
+No process is started here.
+"""
+
+import io
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.supervisor.fake_houses import Ear
+from varde.supervisor.advice import explain
+from varde.supervisor.backoff import Backoff
+from varde.supervisor.happenings import Down, Killed, Said, Stopping, Up, describe_exit
+from varde.supervisor.keeper import StartFailed
+from varde.supervisor.lock import FolderInUse, open_lock
+from varde.supervisor.ports import Address, BadAddress, reserve
+from varde.supervisor.program import Program, announcement, never
+from varde.supervisor.settings import HouseSettings
+from varde.supervisor.voice import Voice
+
+
+@given(st.lists(st.floats(0, 0.999), min_size=1, max_size=2_000))
+def test_delays_stay_between_half_and_whole_of_a_bounded_doubling(chances: list[float]) -> None:
+    """Chance spreads restarts, and no number of failures makes a delay longer than the bound or overflow."""
+    drawn = iter(chances)
+    backoff = Backoff(lambda: next(drawn), first=1, most=10)
+    for failures in range(len(chances)):
+        delay = backoff.next_delay(lived=0)
+        whole = min(10, 2 ** min(failures, 32))
+        assert whole / 2 <= delay <= whole
+
+
+@pytest.mark.parametrize(
+    ("line", "address"),
+    [
+        ('{"ready": "api", "address": "127.0.0.1:8400"}', "127.0.0.1:8400"),
+        ('{"ready": "api"}', ""),
+        ('{"ready": "relay", "address": "127.0.0.1:8400"}', None),
+        ('{"ready": ', None),
+        ("ready", None),
+        ("[1]", None),
+    ],
+)
+def test_only_its_own_announcement_makes_a_program_ready(line: str, address: str | None) -> None:
+    """Other lines, other programs' announcements and broken JSON do not."""
+    assert announcement("api")(line) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:8400", Address("127.0.0.1", 8400)),
+        ("localhost:0", Address("localhost", 0)),
+        ("[::1]:65535", Address("::1", 65535)),
+    ],
+)
+def test_addresses_are_read_and_written_alike(text: str, address: Address) -> None:
+    """What is read is what is written again."""
+    assert Address.parse(text) == address
+    assert str(address) == text
+
+
+@pytest.mark.parametrize("text", ["", "8400", ":8400", "host:", "host:x", "host:65536", "host:-1", "host:²"])
+def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
+    """The refusal shows how an address is written."""
+    with pytest.raises(BadAddress, match=r"for example 127\.0\.0\.1:8400"):
+        Address.parse(text)
+
+
+def test_a_program_that_listens_everywhere_is_reached_at_the_loopback() -> None:
+    """Nobody can connect to 0.0.0.0, so nobody is told to."""
+    assert str(Address("0.0.0.0", 80).reachable) == "127.0.0.1:80"  # noqa: S104 - nothing is bound
+    assert str(Address("::", 80).reachable) == "[::1]:80"
+    assert str(Address("10.0.0.1", 80).reachable) == "10.0.0.1:80"
+
+
+def test_a_reserved_port_can_be_listened_on_by_a_program() -> None:
+    """The reservation keeps strangers off and lets the program in."""
+    with reserve(Address("127.0.0.1", 0)) as chosen:
+        assert chosen.port > 0
+        with socket.create_server((chosen.host, chosen.port)), socket.create_connection((chosen.host, chosen.port)):
+            pass
+    with reserve(Address("127.0.0.1", 8400)) as fixed:
+        assert fixed.port == 8400
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+def test_an_address_of_another_machine_is_told_as_such(host: str) -> None:
+    """Who binds to what is not here is told what would work."""
+    with pytest.raises(BadAddress, match=f"{host} is no address of this machine"), reserve(Address(host, 0)):
+        raise AssertionError("there is nothing to reserve")
+
+
+async def test_the_lock_of_a_dead_supervisor_is_waited_for(tmp_path: Path, ear: Ear) -> None:
+    """While its watchman holds the lock, the next supervisor waits and says so."""
+    async with trio.open_nursery() as nursery:
+        entered = trio.Event()
+        async with open_lock(tmp_path, ear.tell) as held:
+            inherited = os.dup(held)
+        os.pwrite(inherited, b"4194304\n", 0)  # one more than the largest number a process can have
+
+        async def enter() -> None:
+            async with open_lock(tmp_path, ear.tell):
+                entered.set()
+
+        nursery.start_soon(enter)
+        await ear.wait_count(Said, 1)
+        assert not entered.is_set()
+        os.close(inherited)
+        await entered.wait()
+
+
+async def test_the_lock_names_its_living_holder(tmp_path: Path, ear: Ear) -> None:
+    """Who is refused learns which process to stop, and what else to do."""
+    async with open_lock(tmp_path, ear.tell):
+        with pytest.raises(FolderInUse, match=rf"kill -INT {os.getpid()}.*--data"):
+            async with open_lock(tmp_path, ear.tell):
+                raise AssertionError("two must not hold it")
+
+
+@pytest.mark.parametrize(
+    ("happening", "line"),
+    [
+        (Said("api", "hello"), "api      │ hello"),
+        (Said("postgres", "bell \x07 and \x1b[2J"), "postgres │ bell � and �[2J"),
+        (Up("relay", 7, "h:1", 1, 0.25), "varde    │ relay is ready at h:1 after 0.2 s (process 7)"),
+        (Up("relay", 7, "h:1", 3, 0.25), "varde    │ relay is back at h:1 after 0.2 s (process 7)"),
+        (
+            Down("api", 7, "ended with exit code 1", 0.5),
+            "varde    │ api (process 7) ended with exit code 1; starting it again in 0.5 s",
+        ),
+        (Stopping("api", 7), "varde    │ stopping api (process 7)"),
+        (Killed("api", 7), "varde    │ api (process 7) was killed"),
+    ],
+)
+def test_every_happening_is_one_plain_line(happening: Said, line: str) -> None:
+    """One line each, with its program in front, and nothing in it that a terminal would obey."""
+    out = io.StringIO()
+    Voice(out, colour=False).tell(happening)
+    assert out.getvalue() == f"{line}\n"
+
+
+def test_quiet_leaves_only_the_supervisors_own_lines() -> None:
+    """With --quiet the programs are silent, what happens to them is still told."""
+    out = io.StringIO()
+    voice = Voice(out, colour=False, quiet=True)
+    voice.tell(Said("api", "chatter"))
+    voice.tell(Killed("api", 7))
+    assert out.getvalue() == "varde    │ api (process 7) was killed\n"
+
+
+def test_a_terminal_that_went_away_ends_nothing() -> None:
+    """`varde up | head` keeps running when head has seen enough."""
+
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    voice = Voice(Gone(), colour=True)
+    voice.say("one")
+    voice.say("two")
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("OSError: [Errno 98] Address already in use", "takes free ports"),
+        ("ERROR: permission denied", "who owns the data folder"),
+        ("no such luck", "run it alone"),
+    ],
+)
+def test_a_failed_start_shows_its_words_and_what_to_do(said: str, advice: str) -> None:
+    """A person reads what failed, what it said itself, and the next step."""
+    program = Program(name="api", command=(), environ={}, recognise=never)
+    text = explain(StartFailed(program, "ended with exit code 1", ("", said)))
+    assert text.startswith("api did not start: it ended with exit code 1.\nIt said:\n    " + said)
+    assert advice in text
+
+
+def test_exit_codes_are_told_in_words() -> None:
+    """A signal has a name, also one that this system does not know."""
+    assert describe_exit(0) == "ended with exit code 0"
+    assert describe_exit(-15) == "was killed by SIGTERM"
+    assert describe_exit(-200) == "was killed by signal 200"
+
+
+def test_settings_come_from_the_environment_and_options_are_stronger() -> None:
+    """One reader of the environment, with the documented names and defaults; secrets are not shown."""
+    assert HouseSettings.from_environ({}).data == Path.cwd() / ".varde"
+    environ = {"VARDE_DATA": "/d", "VARDE_API_BIND": "h:1", "VARDE_DATABASE_URL": "postgresql://u:secret@h/d"}
+    settings = HouseSettings.from_environ(environ, api_bind="h:2", relay_bind="h:3")
+    assert (settings.data, settings.api_bind.port, settings.relay_bind.port) == (Path("/d"), 2, 3)
+    assert "secret" not in repr(settings)

@@ -1,0 +1,112 @@
+"""The real programs under the supervisor: kill -9 each, stop and start again, and people who talk meanwhile.
+
+How the supervisor treats any program is in `test_house.py`, with stand-ins.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import trio
+
+import varde
+from tests.supervisor.houses import PATIENCE, RealHouse, environ, open_real_house
+
+pytestmark = pytest.mark.xdist_group("real-house")
+
+
+async def talk(alice: Path, bob: Path, address: varde.ProfileId, text: str) -> None:
+    """Alice sends, Bob receives: both sides connect anew."""
+    with trio.fail_after(PATIENCE):
+        async with varde.connect(alice, varde.KeyFile(alice / "key")) as client:
+            await (await open_patiently(client, address)).send(text)
+        async with varde.connect(bob, varde.KeyFile(bob / "key")) as client:
+            async for happening in client.happenings():
+                if isinstance(happening, varde.Message):
+                    assert happening.text == text
+                    return
+
+
+async def open_patiently(client: varde.Client, address: varde.ProfileId) -> varde.Conversation:
+    """Open the conversation, again and again while the servers find back to each other."""
+    while True:
+        try:
+            return await client.open_dm(address)
+        except (varde.Unreachable, varde.Busy):
+            await trio.sleep(0.1)  # what is waited for is the answer itself
+
+
+def test_whatever_is_killed_comes_back_and_people_talk_on(tmp_path: Path) -> None:
+    """After kill -9 of Postgres, relay or API what was said is still there, and talking goes on."""
+    alice, bob = tmp_path / "alice", tmp_path / "bob"
+    with open_real_house(tmp_path / "data") as house:
+        house.sign_up(alice, "alice@example.org")
+        address = house.sign_up(bob, "bob@example.org").profiles[0].id
+        trio.run(talk, alice, bob, address, "before anything died")
+        for name in ("relay", "api", "postgres"):
+            os.kill(house.ready["pids"][name], signal.SIGKILL)
+            house.wait_line(f"{name} is back")
+            trio.run(talk, alice, bob, address, f"after the death of {name}")
+        assert min(house.ready["starts"][name] for name in ("relay", "api", "postgres")) == 2
+
+
+def test_a_second_up_finds_the_data_again(tmp_path: Path) -> None:
+    """Accounts, conversations and what waits for a device are there after a stop; while it runs, nobody else may."""
+    alice, bob = tmp_path / "alice", tmp_path / "bob"
+    with open_real_house(tmp_path / "data") as house:
+        house.sign_up(alice, "alice@example.org")
+        address = str(house.sign_up(bob, "bob@example.org").profiles[0].id)
+        house.run("send", address, "said before the stop", "--home", str(alice))
+        second = subprocess.run(
+            (sys.executable, "-m", "varde", "up", "--data", str(house.data)),
+            capture_output=True,
+            text=True,
+            env=environ(),
+            check=False,
+            timeout=PATIENCE,
+        )
+        assert second.returncode == 1
+        assert f"in use by another `varde up` (process {house.process.pid})" in second.stderr
+        binds = urlsplit(house.ready["api"]).netloc, urlsplit(house.ready["relay"]).netloc
+    # The devices have kept the addresses.
+    with open_real_house(tmp_path / "data", binds) as house:
+        heard = json.loads(house.run("listen", "--home", str(bob), "--count", "1"))
+        assert heard["text"] == "said before the stop"
+
+
+def test_a_killed_supervisor_takes_the_real_programs_along(tmp_path: Path) -> None:
+    """Nothing lingers after kill -9 of `varde up`, Postgres included, and the next one starts on the same data."""
+    house = RealHouse(tmp_path / "data")
+    house.wait_line("Varde is up")
+    pids = house.ready["pids"]
+    assert house.end(signal.SIGKILL) == -signal.SIGKILL
+    with open_real_house(tmp_path / "data") as again:
+        for name, pid in pids.items():
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+            assert again.ready["pids"][name] != pid
+
+
+def test_a_port_in_use_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """When another program has the port, the child's own words and the way out are shown, and everything stops."""
+    with open_real_house(tmp_path / "data") as house:
+        taken = house.ready["api"].removeprefix("http://")
+        words = ("--data", str(tmp_path / "other"), "--api-bind", taken, "--relay-bind", "127.0.0.1:0")
+        done = subprocess.run(
+            (sys.executable, "-m", "varde", "up", "--quiet", *words),
+            capture_output=True,
+            text=True,
+            env=environ(),
+            check=False,
+            timeout=PATIENCE,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("varde: api did not start: it ended with exit code ")
+    assert "in use" in done.stderr
+    assert "takes free ports" in done.stderr
+    assert "Traceback" not in done.stderr

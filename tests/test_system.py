@@ -1,0 +1,30 @@
+"""`require`: a program that is not there skips a test on a desk and fails it in CI. Refuses to install anything."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.system import require
+
+ABSENT = "/nonexistent/varde-beacon"
+
+
+def test_a_program_that_is_there_is_returned() -> None:
+    """A name is looked up on the PATH, and an absolute path is taken as it is."""
+    assert require("sh", "dash").name == "sh"
+    assert require(sys.executable, "python3") == Path(sys.executable)
+
+
+def test_a_missing_program_skips_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a desk, the reason of the skip says what to install."""
+    monkeypatch.delenv("REQUIRE_SYSTEM", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="apt-get install beacon"):
+        require(ABSENT, "beacon")
+
+
+def test_a_missing_program_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under REQUIRE_SYSTEM=1 nothing is skipped, so CI cannot be green without having looked."""
+    monkeypatch.setenv("REQUIRE_SYSTEM", "1")
+    with pytest.raises(pytest.fail.Exception, match="apt-get install beacon"):
+        require(ABSENT, "beacon")

@@ -1,0 +1,58 @@
+"""Processes that die at a chosen statement. Refuses mercy: after it, the connection does nothing any more."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import cast
+
+
+class Killed(BaseException):
+    """The process is no more. Not an Exception: nobody may catch it and go on."""
+
+
+class DyingConnection:
+    """A SQLite connection whose process dies at the n-th point: before each change, and right after each COMMIT.
+
+    Dying at a query is the same as dying at the change before or after it; and after a change, as before the next one.
+    """
+
+    def __init__(self, path: str, point: int) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._left = point
+        self._dead = False
+
+    def execute(self, sql: str, *args: object) -> sqlite3.Cursor:
+        """Run a statement, or die."""
+        if self._dead or not sql.startswith(("SELECT", "PRAGMA")):
+            self._pass_point()
+        cursor = self._connection.execute(sql, *args)  # type: ignore[arg-type] # as it was called
+        if sql == "COMMIT":
+            self._pass_point()
+        return cursor
+
+    @property
+    def in_transaction(self) -> bool:
+        """A dead process rolls nothing back: the next one to open the file does."""
+        return not self._dead and self._connection.in_transaction
+
+    def close(self) -> None:
+        """Whoever opened it closes it."""
+        self._connection.close()
+
+    def _pass_point(self) -> None:
+        if self._dead or self._left == 0:
+            self._dead = True
+            self._connection.close()  # rolls back what is open, as the death of the process would
+            raise Killed
+        self._left -= 1
+
+
+def dying(point: int) -> Callable[[str], sqlite3.Connection]:
+    """Return a `connect` for `open_store` whose connection dies at its n-th point."""
+    return lambda path: cast("sqlite3.Connection", DyingConnection(path, point))
+
+
+def is_killed(group: BaseException) -> bool:
+    """Whether somebody was killed, however deep in groups."""
+    if isinstance(group, BaseExceptionGroup):
+        return any(is_killed(each) for each in group.exceptions)
+    return isinstance(group, Killed)

@@ -1,0 +1,205 @@
+"""Devices that talk to each other without a server: stores in memory, and a table in the middle that numbers messages.
+
+Refuses to look into a ciphertext: the table does what an honest relay does, and tests do what a dishonest one would.
+"""
+
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from contract.envelope import Body, Empty, Envelope, Text
+from contract.frames import New
+from contract.ids import ClientId, ConversationId, DeviceId, MessageId
+from contract.noise import KeyPair
+from contract.rest.conversations import ConversationKind, ConversationView, MemberView, Role, RosterDevice
+from contract.rest.devices import Certificate, ClaimedKey, ClaimedKeys, SignedKey
+from tests import cast
+from tests.cast import Gear, Person
+from varde.clock import fresh_id
+from varde.crypto.certificates import certify
+from varde.crypto.faults import CannotOpen
+from varde.crypto.keychain import Keychain, Own
+from varde.crypto.olm import OlmAccount
+from varde.crypto.pairwise import Pairwise
+from varde.happenings import Reason
+from varde.prekeys import make_prekeys
+from varde.store import Store
+from varde.store.database import Database
+from varde.store.outbox import Draft, DraftKind, Ready
+from varde.store.sealing import KEY_BYTES, Seal
+
+NOW = 1_800_000_000_000
+
+
+def memory_store() -> Store:
+    """An empty store that lives as long as the test."""
+    return Store(Database(sqlite3.connect(":memory:", isolation_level=None)), Seal(os.urandom(KEY_BYTES)))
+
+
+@dataclass(eq=False)
+class Party:
+    """One device of the cast, with keys it really holds."""
+
+    person: Person
+    gear: Gear
+    store: Store = field(default_factory=memory_store)
+    keychain: Keychain = field(init=False)
+    certificate: Certificate = field(init=False)
+    one_time_keys: deque[SignedKey] = field(init=False)
+    fallback_key: SignedKey | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        olm = OlmAccount.generate()
+        with self.store.transaction():
+            Pairwise(self.store).keep_account(olm)
+        self.certificate = certify(
+            self.person.root,
+            self.person.account,
+            self.gear.id,
+            noise_key=KeyPair.generate().public,
+            signing_key=olm.signing_key,
+            identity_key=olm.identity_key,
+        )
+        self.keychain = Keychain(self.store, Own(self.person.account, self.gear.id))
+        upload = make_prekeys(self.store, self.gear.id, 5, fallback=True)
+        self.one_time_keys, self.fallback_key = deque(upload.one_time_keys), upload.fallback_key
+
+    @property
+    def id(self) -> DeviceId:
+        """The device."""
+        return self.gear.id
+
+    def open(self, new: New) -> Envelope:
+        """Open a message, in a transaction as the receiver does."""
+        with self.store.transaction():
+            return self.keychain.open(new)
+
+    def read(self, new: New) -> str:
+        """Open a message and return its text."""
+        body = self.open(new).body
+        assert isinstance(body, Text)
+        return body.text
+
+
+def why(reader: Party, new: New) -> Reason:
+    """Why a message stays closed."""
+    with pytest.raises(CannotOpen) as caught:
+        reader.open(new)
+    return caught.value.reason
+
+
+def party(gear: Gear) -> Party:
+    """A device of the cast."""
+    return Party(next(person for person in cast.PEOPLE if gear in person.devices), gear)
+
+
+class Table:
+    """One conversation, with an honest relay and an honest key directory in the middle."""
+
+    def __init__(self, kind: ConversationKind, *parties: Party) -> None:
+        self.kind = kind
+        self.conversation = ConversationId(fresh_id())
+        self.parties = list(parties)
+        self.version = 1
+        self.seq = 0
+
+    def join(self, party: Party) -> None:
+        """Somebody comes in."""
+        self.parties.append(party)
+        self.version += 1
+
+    def part(self, party: Party) -> None:
+        """Somebody goes."""
+        self.parties.remove(party)
+        self.version += 1
+
+    @property
+    def view(self) -> ConversationView:
+        """The roster now."""
+        people = list({party.person.profile: party.person for party in self.parties}.values())
+        return ConversationView(
+            conversation=self.conversation,
+            kind=self.kind,
+            created_at=datetime(2026, 1, 1, tzinfo=UTC),
+            head=self.seq,
+            roster_version=self.version,
+            members=tuple(MemberView(p.profile, p.account, Role.MEMBER, p.root_key) for p in people),
+            devices=tuple(RosterDevice(p.certificate, (p.person.profile,)) for p in self.parties),
+        )
+
+    def meet(self) -> None:
+        """Everybody verifies the roster."""
+        for party in self.parties:
+            with party.store.transaction():
+                party.keychain.trust.take_roster(self.view)
+
+    def claim(self, devices: Sequence[DeviceId]) -> ClaimedKeys:
+        """Hand out a prekey of each device, first in, first out, then the fallback key."""
+        keys: list[ClaimedKey] = []
+        for party in self.parties:
+            if party.id in devices and party.one_time_keys:
+                keys.append(ClaimedKey(party.id, party.one_time_keys.popleft(), fallback=False))
+            elif party.id in devices and party.fallback_key is not None:
+                keys.append(ClaimedKey(party.id, party.fallback_key, fallback=True))
+        given = {key.device for key in keys}
+        return ClaimedKeys(tuple(keys), tuple(device for device in devices if device not in given))
+
+    def draft(self, sender: Party, text: str = "", kind: DraftKind = DraftKind.TEXT) -> Draft:
+        """Something to send."""
+        return Draft(self.conversation, ClientId(fresh_id()), kind, sender.person.profile, NOW, text)
+
+    def seal_for_each(self, sender: Party, draft: Draft, body: Body) -> Ready:
+        """Claim what is missing and seal for every device."""
+        with sender.store.transaction():
+            sender.keychain.start_sessions(self.view, self.claim(sender.keychain.without_session(self.view)))
+            return sender.keychain.seal_for_each(self.view, draft, body)
+
+    def commit(self, sender: Party, draft: Draft, ready: Ready) -> dict[DeviceId, New]:
+        """Number a message, and return it as each device but the sender's gets it."""
+        self.seq += 1
+        everyone = [party.id for party in self.parties if party is not sender]
+        sealed = ready.devices if ready.devices is not None else dict.fromkeys(everyone, ready.group or b"")
+        return {device: self.new(sender, draft, sealed[device]) for device in everyone}
+
+    def new(self, sender: Party, draft: Draft, sealed: bytes) -> New:
+        """What the relay says of a message."""
+        return New(
+            conversation=self.conversation,
+            seq=self.seq,
+            message=MessageId(UUID(int=self.seq)),
+            client_id=draft.client_id,
+            sender_profile=draft.profile,
+            sender_device=sender.id,
+            time=NOW,
+            sealed=sealed,
+        )
+
+    def say(self, sender: Party, text: str) -> dict[DeviceId, New]:
+        """Send one text, pairwise."""
+        draft = self.draft(sender, text)
+        return self.commit(sender, draft, self.seal_for_each(sender, draft, Text(text)))
+
+    def mend(self, sender: Party) -> dict[DeviceId, New]:
+        """Send an empty message, on a fresh ratchet where one was lost."""
+        draft = self.draft(sender, kind=DraftKind.MEND)
+        return self.commit(sender, draft, self.seal_for_each(sender, draft, Empty()))
+
+    def share(self, sender: Party, now_ms: int = NOW) -> dict[DeviceId, New]:
+        """Send the sender key to everybody."""
+        draft = self.draft(sender, kind=DraftKind.SHARE)
+        with sender.store.transaction():
+            body = sender.keychain.share(self.view, now_ms)
+        return self.commit(sender, draft, self.seal_for_each(sender, draft, body))
+
+    def shout(self, sender: Party, text: str) -> dict[DeviceId, New]:
+        """Send one text with the sender key."""
+        draft = self.draft(sender, text)
+        with sender.store.transaction():
+            ready = sender.keychain.seal_for_group(self.view, draft, Text(text))
+        return self.commit(sender, draft, ready)

@@ -1,0 +1,141 @@
+"""A client killed at any line goes on: nothing lost, nothing twice, the same bytes again. Refuses a polite end."""
+
+from collections.abc import Awaitable, Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from contract import frames as f
+from contract.ids import ClientId
+from contract.rest.conversations import ConversationKind
+from tests.cast import alice_laptop, bob_phone
+from tests.varde.desks import MemoryRelay, open_desk
+from tests.varde.killing import dying, is_killed
+from tests.varde.parties import Party, Table, party
+from varde.client import Client
+from varde.crypto.keychain import Keychain, Own
+from varde.store import KeyFile, Store, open_store
+from varde.store.database import Connect, connect_file
+
+TEXTS = ["en", "to", "tre"]
+
+
+async def settle_in(home: Path, someone: Party) -> None:
+    """Move a party's keys into a store on disk."""
+    settings = someone.store.settings
+    async with open_store(home, KeyFile(home / "key"), make=True) as store:
+        with store.transaction():
+            for name in ("olm-account",):
+                store.settings.put(name, settings.find(name, str))
+
+
+async def live(
+    home: Path, someone: Party, relay: MemoryRelay, connect: Connect, story: Callable[[Client], Awaitable[None]]
+) -> bool:
+    """One process of a client. False when it was killed."""
+    try:
+        async with open_store(home, KeyFile(home / "key"), connect=connect) as store:
+            someone.store = store
+            someone.keychain = Keychain(store, Own(someone.person.account, someone.id))
+            async with open_desk(relay, someone) as client:
+                await story(client)
+    except BaseException as fault:
+        if not is_killed(fault):
+            raise
+        relay.cut(someone.id)
+        return False
+    return True
+
+
+async def tell(client: Client, table: Table, store: Store) -> None:
+    """Send every text that this device does not know to have been written."""
+    conversation = client.conversation(table.conversation)
+    for text in TEXTS:
+        known = {each.text for each in conversation.history()} | {each.text for each in conversation.outgoing()}
+        if text not in known:
+            await conversation.send(text)
+    while store.outbox.conversations():  # noqa: ASYNC110 - in virtual time: what an earlier life left is going out
+        await trio.sleep(0.1)
+
+
+@pytest.mark.parametrize("kind", [ConversationKind.DM, ConversationKind.GROUP])
+async def test_a_sender_killed_anywhere_goes_on(
+    tmp_path: Path, autojump_clock: MockClock, kind: ConversationKind
+) -> None:
+    """Killed before or after any statement, every text arrives once and in order, and no bytes go twice changed."""
+    for point in count():
+        alice, bob = party(alice_laptop), party(bob_phone)
+        table = Table(kind, alice, bob)
+        relay = MemoryRelay(table)
+        home = tmp_path / str(point)
+        await settle_in(home, alice)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relay.run)
+            async with open_desk(relay, bob) as reader:
+                story = lambda client: tell(client, table, alice.store)  # noqa: E731, B023 - used at once
+                unharmed = await live(home, alice, relay, dying(point), story)
+                assert await live(home, alice, relay, connect_file, story)
+                await wait_all_tasks_blocked()
+                conversation = reader.conversation(table.conversation)
+                assert [each.text for each in conversation.history()] == TEXTS, point
+                assert not conversation.losses(), point
+                assert_same_bytes(relay)
+            nursery.cancel_scope.cancel()
+        if unharmed:
+            assert point > 2 * len(TEXTS)
+            return
+
+
+def assert_same_bytes(relay: MemoryRelay) -> None:
+    """Whatever was sent under a client id was the same each time."""
+    sent: dict[ClientId, f.Send] = {}
+    for frame in relay.said(f.Send):
+        assert isinstance(frame, f.Send)
+        assert sent.setdefault(frame.client_id, frame) == frame
+
+
+@pytest.mark.parametrize("kind", [ConversationKind.DM, ConversationKind.GROUP])
+async def test_a_reader_killed_anywhere_goes_on(
+    tmp_path: Path, autojump_clock: MockClock, kind: ConversationKind
+) -> None:
+    """Killed before or after any statement, a reader has every text once and in order, and has confirmed no more."""
+    for point in count():
+        alice, bob = party(alice_laptop), party(bob_phone)
+        table = Table(kind, alice, bob)
+        relay = MemoryRelay(table)
+        home = tmp_path / str(point)
+        await settle_in(home, bob)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relay.run)
+            async with open_desk(relay, alice) as sender:
+                for text in TEXTS:
+                    await sender.conversation(table.conversation).send(text)
+                head = len(relay.log[table.conversation])
+
+                async def read(client: Client) -> None:
+                    messages = aiter(client.conversation(table.conversation))  # noqa: B023 - used at once
+                    while (await anext(messages)).text != TEXTS[-1]:
+                        pass
+                    await wait_all_tasks_blocked()
+
+                unharmed = await live(home, bob, relay, dying(point), read)
+                if not unharmed:
+                    assert relay.confirmed.get((table.conversation, bob.id), 0) <= head
+                    assert await live(home, bob, relay, connect_file, finish)
+                async with open_store(home, KeyFile(home / "key")) as store:
+                    assert [each.text for each in store.log.history(table.conversation, 9, None)] == TEXTS, point
+                    assert not store.log.losses(table.conversation), point
+                    assert store.conversations.upto(table.conversation) == head
+                assert relay.confirmed[table.conversation, bob.id] == head
+            nursery.cancel_scope.cancel()
+        if unharmed:
+            return
+
+
+async def finish(client: Client) -> None:
+    """Take in whatever there is."""
+    await client.wait_connected()
+    await trio.sleep(5)  # in virtual time: until everything that was under way is through

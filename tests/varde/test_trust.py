@@ -1,0 +1,195 @@
+"""Whom a device believes: certificates, pinned root keys and rosters that hold against both. Refuses servers."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract.ids import AccountId
+from contract.rest.conversations import ConversationKind, ConversationView, MemberView, Role, RosterDevice
+from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, carol, carol_phone, mallory, mallory_phone
+from tests.varde.parties import Party, Table, party
+from varde.crypto.certificates import check_certificate
+from varde.crypto.recovery import new_phrase, root_key_of
+from varde.crypto.safety import safety_number
+from varde.errors import RootKeyChanged, UntrustedDevice, WrongPhrase
+
+# The 24 words of zero entropy in the BIP 39 list: public, and nobody's.
+ABANDON = " ".join(["abandon"] * 23 + ["art"])
+
+
+def take(reader: Party, view: ConversationView) -> None:
+    """Let somebody judge a roster."""
+    with reader.store.transaction():
+        reader.keychain.trust.take_roster(view)
+
+
+def test_a_certificate_is_the_root_keys_word() -> None:
+    """What the root key signed is believed, and nothing that differs in a field is."""
+    certificate = party(alice_laptop).certificate
+    check_certificate(certificate, alice.root_key)
+    with pytest.raises(UntrustedDevice):
+        check_certificate(certificate, mallory.root_key)
+
+
+@given(
+    field=st.sampled_from(["account", "device", "noise_key", "signing_key", "identity_key", "signature"]),
+    at=st.integers(0, 15),
+)
+def test_no_field_of_a_certificate_can_be_changed(field: str, at: int) -> None:
+    """One changed bit in any field, and the certificate is refused."""
+    certificate = party(alice_laptop).certificate
+    value = getattr(certificate, field)
+    raw = bytearray(value.bytes if isinstance(value, UUID) else value)
+    raw[at] ^= 1
+    bent = {field: UUID(bytes=bytes(raw)) if isinstance(value, UUID) else bytes(raw)}
+    with pytest.raises(UntrustedDevice):
+        check_certificate(msgspec.structs.replace(certificate, **bent), alice.root_key)
+
+
+def test_a_root_key_is_pinned_at_first_sight() -> None:
+    """An account that shows another root key later is refused loudly, and the roster stays as it was."""
+    reader, bobs = party(alice_laptop), party(bob_phone)
+    table = Table(ConversationKind.DM, reader, bobs)
+    table.meet()
+    table.version += 1
+    members = tuple(
+        msgspec.structs.replace(member, root_key=mallory.root_key) if member.account == bob.account else member
+        for member in table.view.members
+    )
+    with pytest.raises(RootKeyChanged):
+        take(reader, msgspec.structs.replace(table.view, members=members))
+    kept = reader.store.conversations.roster(table.conversation)
+    assert kept is not None
+    assert kept.roster_version == 1
+
+
+def test_a_refused_roster_pins_nothing() -> None:
+    """What a roster that does not hold says of others is not believed either."""
+    reader, bobs, carols = party(alice_laptop), party(bob_phone), party(carol_phone)
+    table = Table(ConversationKind.GROUP, reader, bobs, carols)
+    carols.certificate = msgspec.structs.replace(carols.certificate, signature=bytes(64))
+    with pytest.raises(UntrustedDevice):
+        take(reader, table.view)
+    assert reader.store.pins.root_key(bob.account) is None
+    assert reader.store.pins.certificate(bobs.id) is None
+
+
+def with_ghost(view: ConversationView, ghost: Party) -> ConversationView:
+    """A device that the server slipped in for bob, certified by somebody else."""
+    device = RosterDevice(ghost.certificate, (bob.profile,))
+    return msgspec.structs.replace(view, devices=(*view.devices, device))
+
+
+def with_ghost_under_bobs_name(view: ConversationView, ghost: Party) -> ConversationView:
+    """The same, with bob's account in its certificate."""
+    certificate = msgspec.structs.replace(ghost.certificate, account=bob.account)
+    return msgspec.structs.replace(view, devices=(*view.devices, RosterDevice(certificate, (bob.profile,))))
+
+
+def with_device_of_nobody(view: ConversationView, _: Party) -> ConversationView:
+    """A device that receives for nobody."""
+    return msgspec.structs.replace(view, devices=tuple(RosterDevice(d.certificate, ()) for d in view.devices))
+
+
+def with_other_keys(view: ConversationView, ghost: Party) -> ConversationView:
+    """Bob's device under its own id, with the ghost's keys."""
+    bobs = next(device for device in view.devices if device.certificate.account == bob.account)
+    certificate = msgspec.structs.replace(bobs.certificate, identity_key=ghost.certificate.identity_key)
+    others = tuple(device for device in view.devices if device is not bobs)
+    return msgspec.structs.replace(view, devices=(*others, RosterDevice(certificate, bobs.profiles)))
+
+
+def with_stolen_profile(view: ConversationView, ghost: Party) -> ConversationView:
+    """Bob's profile as if it were mallory's."""
+    members = tuple(
+        MemberView(bob.profile, mallory.account, Role.MEMBER, mallory.root_key) if m.account == bob.account else m
+        for m in view.members
+    )
+    devices = (RosterDevice(ghost.certificate, (bob.profile,)),)
+    return msgspec.structs.replace(view, members=members, devices=devices)
+
+
+@pytest.mark.parametrize(
+    "bend", [with_ghost, with_ghost_under_bobs_name, with_device_of_nobody, with_other_keys, with_stolen_profile]
+)
+def test_nobody_can_be_slipped_in(bend: Callable[[ConversationView, Party], ConversationView]) -> None:
+    """A roster with a device, a key or an owner that no root key vouches for is refused as a whole."""
+    reader, bobs, ghost = party(alice_laptop), party(bob_phone), party(mallory_phone)
+    table = Table(ConversationKind.GROUP, reader, bobs)
+    table.meet()
+    table.version += 1
+    with pytest.raises((UntrustedDevice, RootKeyChanged)):
+        take(reader, bend(table.view, ghost))
+
+
+def test_a_third_never_comes_into_a_dm() -> None:
+    """A dm has two people for ever, whatever the server says."""
+    reader, bobs, carols = party(alice_laptop), party(bob_phone), party(carol_phone)
+    table = Table(ConversationKind.DM, reader, bobs)
+    table.meet()
+    table.join(carols)
+    with pytest.raises(UntrustedDevice):
+        take(reader, table.view)
+    with pytest.raises(UntrustedDevice):
+        take(party(alice_phone), table.view)
+
+
+def test_notes_to_oneself_are_for_oneself() -> None:
+    """Nobody else is in a conversation with oneself."""
+    reader, bobs = party(alice_laptop), party(bob_phone)
+    with pytest.raises(UntrustedDevice):
+        take(reader, Table(ConversationKind.SELF, bobs).view)
+    take(reader, Table(ConversationKind.SELF, reader, party(alice_phone)).view)
+
+
+def test_a_conversation_stays_of_its_kind() -> None:
+    """A dm does not turn into a group."""
+    reader = party(alice_laptop)
+    table = Table(ConversationKind.DM, reader, party(bob_phone))
+    table.meet()
+    with pytest.raises(UntrustedDevice):
+        take(reader, msgspec.structs.replace(table.view, kind=ConversationKind.GROUP))
+
+
+def test_a_member_without_devices_is_no_fault() -> None:
+    """Somebody who revoked their last device is still a member; nothing is sealed for them."""
+    reader = party(alice_laptop)
+    table = Table(ConversationKind.GROUP, reader, party(carol_phone))
+    view = msgspec.structs.replace(table.view, devices=table.view.devices[:1])
+    take(reader, view)
+    assert reader.keychain.peers(view) == {}
+    assert reader.store.pins.account_of(carol.profile) == carol.account
+
+
+def test_a_fresh_phrase_has_24_words() -> None:
+    """Two people never get the same one, and each gives its key back however it is typed."""
+    one, other = new_phrase(), new_phrase()
+    assert len(one.split()) == 24
+    assert one != other
+    typed = "  " + one.upper().replace(" ", "\n ") + " "
+    assert root_key_of(typed).private_bytes_raw() == root_key_of(one).private_bytes_raw()
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    ["", "abandon", " ".join(["abandon"] * 24), ABANDON + " art", ABANDON.replace("art", "varde"), ABANDON[:-4]],
+)
+def test_a_wrong_phrase_is_refused(phrase: str) -> None:
+    """A word too few, too many, unknown or out of place is noticed."""
+    with pytest.raises(WrongPhrase):
+        root_key_of(phrase)
+
+
+def test_both_sides_read_the_same_number() -> None:
+    """Sixty digits, the same from both sides, and others for another key or account."""
+    hers, his = (alice.account, alice.root_key), (bob.account, bob.root_key)
+    number = safety_number(hers, his)
+    assert number == safety_number(his, hers)
+    assert len(number.replace(" ", "")) == 60
+    assert number.replace(" ", "").isdigit()
+    assert number != safety_number(hers, (bob.account, mallory.root_key))
+    assert number != safety_number(hers, (AccountId(UUID(int=1)), bob.root_key))

@@ -1,0 +1,62 @@
+"""The end-to-end vectors are data: what was sealed on the first day opens today. Refuses to write them."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+import vodozemac as v
+
+from contract.envelope import Cipher, SealedParts, join_sealed, split_sealed
+from contract.ids import AccountId
+from tests.varde.vectors.write import FILE, PICKLE_KEY
+from varde.crypto.olm import OlmAccount, PeerMegolm
+from varde.crypto.recovery import root_key_of
+from varde.crypto.safety import safety_number
+
+VECTORS: Any = json.loads(FILE.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("vector", VECTORS["sealed"], ids=lambda vector: vector["cipher"])
+def test_the_header_is_frozen(vector: Any) -> None:
+    """A sealed message begins as it always did, and is taken apart as it was put together."""
+    parts = SealedParts(Cipher[vector["cipher"]], bytes.fromhex(vector["session"]), bytes.fromhex(vector["ciphertext"]))
+    assert join_sealed(parts).hex() == vector["sealed"]
+    assert split_sealed(bytes.fromhex(vector["sealed"])) == parts
+
+
+def test_a_sender_key_of_the_first_day_opens_its_messages() -> None:
+    """A shared key gives the same plaintexts, whichever message comes first."""
+    vector = VECTORS["megolm"]
+    key = PeerMegolm.accept(vector["key"])
+    assert key.id.hex() == vector["session"]
+    for message in reversed(vector["messages"]):
+        parts = split_sealed(bytes.fromhex(message["sealed"]))
+        assert (parts.cipher, parts.session) == (Cipher.MEGOLM, key.id)
+        opened = key.decrypt(parts.ciphertext)
+        assert (opened.step, opened.plaintext.hex()) == (message["step"], message["plaintext"])
+
+
+def test_a_ratchet_of_the_first_day_opens_its_messages() -> None:
+    """An account pickled then takes in the prekey message that was sent to it, and the one after it."""
+    vector = VECTORS["olm"]
+    assert bytes.fromhex(vector["pickle_key"]) == PICKLE_KEY
+    account = OlmAccount(v.Account.from_pickle(vector["account"], PICKLE_KEY))
+    first, second = (split_sealed(bytes.fromhex(message["sealed"])) for message in vector["messages"])
+    session, plaintext = account.inbound(bytes.fromhex(vector["sender_identity_key"]), first.ciphertext)
+    assert plaintext.hex() == vector["messages"][0]["plaintext"]
+    assert session.decrypt(second.cipher, second.ciphertext).hex() == vector["messages"][1]["plaintext"]
+
+
+def test_a_phrase_is_one_root_key_for_ever() -> None:
+    """The same 24 words give the same key in every version."""
+    vector = VECTORS["recovery"]
+    assert root_key_of(vector["phrase"]).public_key().public_bytes_raw().hex() == vector["root_key"]
+
+
+def test_a_safety_number_stays_what_it_is() -> None:
+    """Two versions of the client show the same digits for the same people."""
+    vector = VECTORS["safety_number"]
+    one = AccountId(UUID(vector["account"])), bytes.fromhex(vector["root_key"])
+    other = AccountId(UUID(vector["other_account"])), bytes.fromhex(vector["other_root_key"])
+    assert safety_number(one, other) == vector["number"]

@@ -1,0 +1,162 @@
+"""A relay of a few lines at the other end of a wire in memory, that does what a test tells it. Refuses to be right.
+
+The WebSocket protocol is the sans-I/O core of `websockets`, the session is the contract's: only sockets are missing.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import cast
+from uuid import UUID
+
+import trio
+from msgspec import Struct
+from trio.testing import memory_stream_pair
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+from websockets.trio.client import connect
+from websockets.typing import Subprotocol
+
+from contract import frames as f
+from contract.errors import PeerFault
+from contract.ids import SessionId
+from contract.noise import KeyPair
+from contract.rest.relay import RelayAddress, RelayTicket
+from contract.session import SUBPROTOCOL, Pattern, ServerSession
+from varde.link import dial
+
+URL = "ws://relay.example/v1/relay"
+HEARTBEAT_MS = 25_000
+
+
+class Wire:
+    """The relay's end of one connection."""
+
+    def __init__(self, stream: trio.abc.Stream, static: KeyPair) -> None:
+        self._stream = stream
+        self._protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
+        self.session = ServerSession(static)
+        self.deaf = False
+        """Whether pings are left unanswered, and everything else unread."""
+
+    async def greet(self, *first: Struct, heartbeat_ms: int = HEARTBEAT_MS) -> None:
+        """Shake hands and welcome the client."""
+        await self.shake()
+        welcome = f.Welcome(SessionId(UUID(int=1)), 0, heartbeat_ms, f.ServerLimits(1, 1, 1, 1), (), more=False)
+        await self.send(welcome, *first)
+
+    async def shake(self) -> None:
+        """Shake hands, up to Hello."""
+        while self.session.hello is None:
+            await self._take()
+            reply = self.session.take_reply()
+            if reply is not None:
+                await self._write(reply)
+
+    async def send(self, *frames: Struct) -> None:
+        """Say something."""
+        await self._write(self.session.send(*frames))
+
+    async def receive(self) -> list[f.ClientFrame]:
+        """Hear something."""
+        while True:
+            frames = await self._take()
+            if frames:
+                return frames
+
+    async def close(self, code: int) -> None:
+        """Say goodbye with a code."""
+        self._protocol.send_close(code, "")
+        await self._flush()
+        await self._stream.aclose()
+
+    async def drop(self) -> None:
+        """Be gone without a word."""
+        await self._stream.aclose()
+
+    async def _write(self, message: bytes) -> None:
+        self._protocol.send_binary(message)
+        await self._flush()
+
+    async def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            if data and not self.deaf:
+                await self._stream.send_all(data)
+
+    async def _take(self) -> list[f.ClientFrame]:
+        data = await self._stream.receive_some()
+        if not data:
+            raise trio.EndOfChannel
+        self._protocol.receive_data(data)
+        frames: list[f.ClientFrame] = []
+        for event in self._protocol.events_received():
+            if isinstance(event, Request):
+                self._protocol.send_response(self._protocol.accept(event))
+            elif cast("Frame", event).opcode is Opcode.BINARY:
+                frames += self.session.receive(bytes(cast("Frame", event).data))
+        await self._flush()
+        return frames
+
+
+Script = Callable[[Wire], Awaitable[None]]
+
+
+class TinyRelay:
+    """Plays one script for each connection, the last one again and again. It is the API's relay part as well."""
+
+    def __init__(self, nursery: trio.Nursery, *scripts: Script) -> None:
+        self.static = KeyPair.generate()
+        self.told_key = self.static.public
+        self.tickets = 0
+        self.asked_where = 0
+        self.dialled: list[float] = []
+        self.patterns: list[Pattern | None] = []
+        self._nursery = nursery
+        self._scripts = scripts
+
+    def dial(self, url: str) -> connect:
+        """Connect somebody to the next script."""
+        ours, theirs = memory_stream_pair()
+        script = self._scripts[min(len(self.dialled), len(self._scripts) - 1)]
+        self.dialled.append(trio.current_time())
+        self._nursery.start_soon(self._play, script, theirs)
+        return dial(url, ours)
+
+    async def relay(self) -> RelayAddress:
+        """Where the relay is."""
+        self.asked_where += 1
+        return RelayAddress(URL, self.told_key)
+
+    async def ticket(self) -> RelayTicket:
+        """A ticket, each one another."""
+        self.tickets += 1
+        return RelayTicket(f"ticket-{self.tickets}", datetime.now(UTC) + timedelta(days=1))
+
+    async def _play(self, script: Script, stream: trio.abc.Stream) -> None:
+        wire = Wire(stream, self.static)
+        try:
+            await script(wire)
+        except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client went: that is what some tests are about
+        except PeerFault as fault:
+            await wire.close(fault.close_code)
+        finally:
+            self.patterns.append(wire.session.pattern)
+            await stream.aclose()
+
+
+async def live(wire: Wire) -> None:
+    """A connection that lasts."""
+    await wire.greet()
+    while True:
+        await wire.receive()
+
+
+def closing(code: int) -> Script:
+    """A connection that is closed with a code right after Hello."""
+
+    async def script(wire: Wire) -> None:
+        await wire.shake()
+        await wire.close(code)
+
+    return script

@@ -1,0 +1,123 @@
+"""Varde for Python: end-to-end encrypted messaging, on Trio. Everything an application needs is named here.
+
+    await varde.request_code(api_url, email)
+    done = await varde.sign_up(home, unlock, api_url=api_url, email=email, code=code)
+    async with varde.connect(home, unlock) as client:
+        conversation = await client.open_dm(profile)
+        await conversation.send("hei")
+        async for message in conversation: ...
+
+Refuses asyncio, and refuses to put plaintext or private keys anywhere but into the sealed local store.
+"""
+
+from contract.frames import GapReason, PresenceState
+from contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
+from contract.rest.conversations import ConversationKind, Role
+from contract.rest.profiles import ProfileType
+from varde.client import Client
+from varde.connecting import connect
+from varde.conversation import Conversation
+from varde.enrolment import log_in, request_code, sign_up
+from varde.errors import (
+    AlreadyEnrolled,
+    Busy,
+    CodeRefused,
+    DeviceRevoked,
+    Ended,
+    LinkRefused,
+    NotAllowed,
+    NotEnrolled,
+    NotFound,
+    Refusal,
+    Replaced,
+    RootKeyChanged,
+    SignedOut,
+    StoreDamaged,
+    StoreInUse,
+    TooLarge,
+    Unreachable,
+    UntrustedDevice,
+    VardeError,
+    WrongKey,
+    WrongPhrase,
+)
+from varde.happenings import (
+    Gap,
+    Happening,
+    LinkDown,
+    LinkUp,
+    Message,
+    Outgoing,
+    Presence,
+    Reason,
+    Receipt,
+    RosterChange,
+    Sent,
+    Typing,
+    Undecryptable,
+    Unsent,
+)
+from varde.me import Enrolled, Me, Profile
+from varde.store import KeyFile, Passphrase, Unlock
+
+__all__ = [
+    "AccountId",
+    "AlreadyEnrolled",
+    "Busy",
+    "Client",
+    "ClientId",
+    "CodeRefused",
+    "Conversation",
+    "ConversationId",
+    "ConversationKind",
+    "DeviceId",
+    "DeviceRevoked",
+    "Ended",
+    "Enrolled",
+    "Gap",
+    "GapReason",
+    "Happening",
+    "KeyFile",
+    "LinkDown",
+    "LinkRefused",
+    "LinkUp",
+    "Me",
+    "Message",
+    "MessageId",
+    "NotAllowed",
+    "NotEnrolled",
+    "NotFound",
+    "Outgoing",
+    "Passphrase",
+    "Presence",
+    "PresenceState",
+    "Profile",
+    "ProfileId",
+    "ProfileType",
+    "Reason",
+    "Receipt",
+    "Refusal",
+    "Replaced",
+    "Role",
+    "RootKeyChanged",
+    "RosterChange",
+    "Sent",
+    "SessionId",
+    "SignedOut",
+    "StoreDamaged",
+    "StoreInUse",
+    "TooLarge",
+    "Typing",
+    "Undecryptable",
+    "Unlock",
+    "Unreachable",
+    "Unsent",
+    "UntrustedDevice",
+    "VardeError",
+    "WrongKey",
+    "WrongPhrase",
+    "connect",
+    "log_in",
+    "request_code",
+    "sign_up",
+]

@@ -1,0 +1,17 @@
+"""The wall clock and fresh ids of this device. Refuses to be trusted by others: what it says is a claim."""
+
+import os
+import time
+from uuid import UUID
+
+from contract.ids import ENTROPY_BYTES, uuid7
+
+
+def now_ms() -> int:
+    """Return milliseconds since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def fresh_id() -> UUID:
+    """Return a UUIDv7 of now."""
+    return uuid7(now_ms(), os.urandom(ENTROPY_BYTES))

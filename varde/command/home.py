@@ -1,0 +1,75 @@
+"""Which local store a command works on, and what opens it: the options that every client command shares.
+
+Nothing is opened here, and no passphrase is kept longer than the command runs.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from varde.store.unlock import KeyFile, Passphrase, Unlock
+
+FOLDER: Final = "~/.varde"
+KEY_FILE: Final = "key"
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder of one device on this machine, and what opens the store in it."""
+
+    folder: Path
+    unlock: Unlock = field(repr=False)
+
+
+def choose_home(environ: Mapping[str, str], folder: Path | None, *, ask: bool, fresh: bool) -> Home:
+    """Decide on folder and unlocking, from the options and `VARDE_HOME` and `VARDE_PASSPHRASE`.
+
+    Without a passphrase it is a key file in the folder. A store that has no such file was made with a passphrase, so
+    that is asked for on a terminal. A `fresh` store's passphrase is asked for twice.
+    """
+    folder = (folder or Path(environ.get("VARDE_HOME") or FOLDER)).expanduser()
+    given = environ.get("VARDE_PASSPHRASE")
+    if given and not ask:
+        return Home(folder, Passphrase(given))
+    key_file = folder / KEY_FILE
+    made_with_passphrase = not fresh and folder.is_dir() and not key_file.exists() and sys.stdin.isatty()
+    if ask or made_with_passphrase:
+        return Home(folder, Passphrase(_ask(fresh=fresh)))
+    return Home(folder, KeyFile(key_file))
+
+
+def _ask(*, fresh: bool) -> str:
+    return str(click.prompt("Passphrase of the local store", hide_input=True, confirmation_prompt=fresh, err=True))
+
+
+def home_options(*, fresh: bool = False) -> Callable[[C], C]:
+    """Add --home and --passphrase to a command, whose function gets a `home`."""
+
+    def decorate(command: C) -> C:
+        @click.option(
+            "--home",
+            "folder",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="FOLDER",
+            help=f"Where this device keeps its keys and messages.  [$VARDE_HOME; default: {FOLDER}]",
+        )
+        @click.option(
+            "--passphrase",
+            is_flag=True,
+            help="Ask for the passphrase of that folder, instead of the key file in it.  [$VARDE_PASSPHRASE]",
+        )
+        @functools.wraps(command)
+        def with_home(*args: Any, folder: Path | None, passphrase: bool, **options: Any) -> object:
+            home = choose_home(os.environ, folder, ask=passphrase, fresh=fresh)
+            return command(*args, home=home, **options)
+
+        return with_home  # type: ignore[return-value]
+
+    return decorate

@@ -1,0 +1,68 @@
+"""`varde sessions`: where the account is signed in, and ending a session.
+
+Devices are in `devices.py`.
+"""
+
+from uuid import UUID
+
+import click
+
+import varde
+from contract.ids import SessionId
+from varde.command.home import Home, home_options
+from varde.command.listing import ListByDefault
+from varde.command.running import run_client
+from varde.command.showing import json_option, print_json, print_table, when
+
+
+@click.group(cls=ListByDefault)
+def sessions() -> None:
+    """Where your account is signed in.
+
+    Examples:
+      varde sessions
+      varde sessions revoke 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+    """
+
+
+@sessions.command("list")
+@json_option
+@home_options()
+def list_sessions(home: Home, *, as_json: bool) -> None:
+    """List them."""
+
+    async def run() -> None:
+        async with varde.connect(home.folder, home.unlock) as client:
+            found = await client.sessions()
+            if as_json:
+                print_json(found)
+                return
+            print_table(
+                ("SESSION", "SINCE", "REFRESHED", "DEVICE", ""),
+                (
+                    (
+                        str(each.session),
+                        when(each.created_at),
+                        when(each.refreshed_at),
+                        str(each.device or "none"),
+                        "this one" if each.current else "",
+                    )
+                    for each in found
+                ),
+            )
+
+    run_client(run)
+
+
+@sessions.command()
+@click.argument("session", type=click.UUID)
+@home_options()
+def revoke(home: Home, session: UUID) -> None:
+    """End a session; its device must enrol anew to come back."""
+
+    async def run() -> None:
+        async with varde.connect(home.folder, home.unlock) as client:
+            await client.end_session(SessionId(session))
+
+    run_client(run)
+    click.echo("Ended.")

@@ -1,0 +1,148 @@
+"""A conversation as an application uses it: send, iterate, look back, and see who is there.
+
+Refuses keys and numbers of ratchets: what is said here is plain text between people.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from contract.envelope import TEXT_BYTES
+from contract.frames import Read, Typing
+from contract.ids import ClientId, ConversationId, ProfileId
+from contract.padding import CONTENT_BYTES
+from contract.rest.conversations import ConversationKind, ConversationView, MemberRole, MemberView, NewMember, Role
+from varde.clock import fresh_id, now_ms
+from varde.errors import NotEnrolled, TooLarge
+from varde.happenings import Gap, Message, Outgoing, Sent, Undecryptable, at
+from varde.services import Services
+from varde.speaking import speaker
+from varde.store.outbox import Draft, DraftKind
+from varde.stream import Happenings
+
+ENVELOPE_OVERHEAD = 256
+"""More than an envelope adds to its text: ids, times and lengths."""
+
+
+class Conversation:
+    """One conversation of a connected client. Cheap: ask `Client.conversation` for it as often as you like."""
+
+    def __init__(self, conversation: ConversationId, services: Services) -> None:
+        self.id = conversation
+        self._services = services
+
+    def __repr__(self) -> str:
+        return f"<Conversation {self.id}>"
+
+    def __aiter__(self) -> Happenings[Message]:
+        """Iterate over new messages of others and of own other devices, each exactly once, those waiting first."""
+        return self._services.stream.messages(self.id)
+
+    async def send(self, text: str, *, as_profile: ProfileId | None = None) -> Sent:
+        """Send `text` and return once it is committed: whatever dies after that, it arrives.
+
+        Waits through lost connections for as long as the client lives. Cancelled, it stops waiting; the message still
+        goes, now or by the next process. Raises TooLarge, RootKeyChanged, UntrustedDevice, Refusal, Ended.
+        """
+        if len(text) > TEXT_BYTES or len(text.encode()) > CONTENT_BYTES - ENVELOPE_OVERHEAD:
+            raise TooLarge("the text is too long for one message")
+        view = await self._services.rosters.current(self.id)
+        draft = Draft(
+            conversation=self.id,
+            client_id=ClientId(fresh_id()),
+            kind=DraftKind.TEXT,
+            profile=speaker(view, self._services.me, as_profile),
+            written_ms=now_ms(),
+            text=text,
+        )
+        return await self._services.post.send(draft)
+
+    def history(self, limit: int = 50, *, before: int | None = None) -> Sequence[Message]:
+        """Return the last messages from the local store in the order of their numbers, own ones and new ones too."""
+        return self._services.store.log.history(self.id, limit, before)
+
+    def outgoing(self) -> Sequence[Outgoing]:
+        """Return the texts that are not acked yet, oldest first; they go on by themselves, in the next process too."""
+        drafts = self._services.store.outbox.texts(self.id)
+        return [Outgoing(draft.client_id, draft.text, at(draft.written_ms)) for draft in drafts]
+
+    def losses(self) -> Sequence[Gap | Undecryptable]:
+        """Return every number that is known to be missing or could not be opened, in order."""
+        return self._services.store.log.losses(self.id)
+
+    async def read(self, upto: int) -> None:
+        """Say that the person has read up to and with number `upto`. Kept, and told when there is a connection."""
+        view = await self._services.rosters.current(self.id)
+        with self._services.store.transaction():
+            moved = self._services.store.conversations.mark_read(self.id, upto)
+        if moved:
+            self._services.post.tell(Read(self.id, speaker(view, self._services.me), upto))
+
+    @property
+    def read_upto(self) -> int:
+        """How far the person has read, on this device or another."""
+        return self._services.store.conversations.read_upto(self.id)
+
+    @property
+    def upto(self) -> int:
+        """The last number this device has taken in."""
+        return self._services.store.conversations.upto(self.id) or 0
+
+    @property
+    def receipts(self) -> Mapping[ProfileId, tuple[int, int]]:
+        """How far each profile holds and has read the conversation, as far as their policies tell."""
+        return self._services.store.receipts.positions(self.id)
+
+    def typing(self, active: bool) -> None:  # noqa: FBT001 - typing(True) reads as what it says
+        """Show that the person writes, or stopped. Said once, to who is there now."""
+        self._services.post.tell(Typing(self.id, speaker(self._roster(), self._services.me), active))
+
+    @property
+    def kind(self) -> ConversationKind:
+        """What kind of conversation it is."""
+        return self._roster().kind
+
+    @property
+    def members(self) -> tuple[MemberView, ...]:
+        """Who is in it, as of the roster this device verified last."""
+        return self._roster().members
+
+    @property
+    def roster(self) -> ConversationView:
+        """The roster this device verified last."""
+        return self._roster()
+
+    async def add(self, profile: ProfileId, role: Role | str = Role.MEMBER) -> None:
+        """Add a member. Who is added cannot read what was said before. Raises Refusal."""
+        as_profile = await self._speaker()
+        view = await self._services.rest.add_member(self.id, NewMember(profile, as_profile, Role(role)))
+        self._services.rosters.take(view)
+
+    async def set_role(self, profile: ProfileId, role: Role | str) -> None:
+        """Give a member another role. Raises Refusal."""
+        as_profile = await self._speaker()
+        view = await self._services.rest.set_role(self.id, profile, MemberRole(Role(role), as_profile))
+        self._services.rosters.take(view)
+
+    async def remove(self, profile: ProfileId) -> None:
+        """Remove a member. The next message is sealed with keys they do not have. Raises Refusal."""
+        await self._services.rest.remove_member(self.id, profile, await self._speaker())
+        await self._services.rosters.refresh(self.id)
+
+    async def leave(self) -> None:
+        """Leave the conversation. What was said stays in the local store. Raises Refusal."""
+        me = await self._speaker()
+        await self._services.rest.remove_member(self.id, me, me)
+
+    async def refresh(self) -> None:
+        """Fetch and verify the roster now. Raises RootKeyChanged, UntrustedDevice, Refusal, Unreachable."""
+        await self._services.rosters.refresh(self.id)
+
+    async def _speaker(self) -> ProfileId:
+        return speaker(await self._services.rosters.current(self.id), self._services.me)
+
+    def _roster(self) -> ConversationView:
+        view = self._services.rosters.known(self.id)
+        if view is None:
+            raise NotEnrolled(
+                "this conversation's roster is not known yet", code="unknown-roster", advice="await refresh() first"
+            )
+        return view

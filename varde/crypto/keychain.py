@@ -1,0 +1,163 @@
+"""Everything this device can do with keys: seal a body for a roster, and open what arrives, checked.
+
+Refuses the network: what must be fetched first is returned as a question. Every call runs inside the caller's
+transaction, so that an advanced ratchet and what it gave are kept together or not at all.
+"""
+
+from typing import NamedTuple
+
+from contract.envelope import (
+    ENVELOPE_VERSION,
+    Body,
+    Cipher,
+    Empty,
+    Envelope,
+    GroupKey,
+    Said,
+    SealedParts,
+    encode_envelope,
+    join_sealed,
+    open_envelope,
+    split_sealed,
+)
+from contract.errors import PeerFault
+from contract.frames import New
+from contract.ids import AccountId, ConversationId, DeviceId
+from contract.rest.conversations import ConversationView
+from contract.rest.devices import Certificate, ClaimedKeys
+from varde.crypto.certificates import Trust
+from varde.crypto.faults import CannotOpen
+from varde.crypto.pairwise import Pairwise
+from varde.crypto.sender_keys import SenderKeys
+from varde.errors import UntrustedDevice
+from varde.happenings import Reason
+from varde.store.outbox import Draft, Ready
+from varde.store.ratchets import Pair
+from varde.store.store import Store
+
+NO_SESSION = join_sealed(SealedParts(Cipher.OLM, b"", b"\x00"))
+"""For a device that has no prekey left: it opens nothing, and tells the device that it missed something."""
+
+MENDABLE = frozenset({Reason.NO_SESSION, Reason.TAMPERED})
+
+
+class Own(NamedTuple):
+    """Who this device is."""
+
+    account: AccountId
+    device: DeviceId
+
+
+class Keychain:
+    """The keys of one device."""
+
+    def __init__(self, store: Store, own: Own) -> None:
+        self._store = store
+        self._own = own
+        self._pairwise = Pairwise(store)
+        self._sender_keys = SenderKeys(store)
+        self.trust = Trust(store, own.account)
+
+    def peers(self, view: ConversationView) -> dict[DeviceId, Certificate]:
+        """Return the current devices of a verified roster without this one: whom a message goes to."""
+        certificates = {device.certificate.device: device.certificate for device in view.devices}
+        certificates.pop(self._own.device, None)
+        return certificates
+
+    def without_session(self, view: ConversationView) -> tuple[DeviceId, ...]:
+        """Return the devices a prekey must be claimed of before something can be sealed for each."""
+        mending = self._store.ratchets.mending(view.conversation)
+        return tuple(
+            device
+            for device in self.peers(view)
+            if device in mending or not self._store.ratchets.has_session(Pair(view.conversation, device))
+        )
+
+    def start_sessions(self, view: ConversationView, claimed: ClaimedKeys) -> None:
+        """Open a ratchet with each claimed prekey. Raises UntrustedDevice for a prekey its device did not sign."""
+        peers = self.peers(view)
+        for key in claimed.keys:
+            if key.device not in peers:
+                raise UntrustedDevice("a prekey was given for a device that is not in the roster")
+            self._pairwise.start(Pair(view.conversation, key.device), peers[key.device], key)
+
+    def seal_for_each(self, view: ConversationView, draft: Draft, body: Body) -> Ready:
+        """Seal for every current device of the roster on its own ratchet."""
+        sealed = {device: self._seal_for(device, draft, body) for device in self.peers(view)}
+        return Ready(view.roster_version, devices=sealed)
+
+    def must_share(self, view: ConversationView, now_ms: int) -> bool:
+        """Whether the group must be given a sender key before its next message."""
+        return self._sender_keys.must_share(view.conversation, self.peers(view).keys(), now_ms)
+
+    def share(self, view: ConversationView, now_ms: int) -> GroupKey:
+        """Return the sender key to seal for each device of the group."""
+        return self._sender_keys.share(view.conversation, self.peers(view).keys(), now_ms)
+
+    def withdraw_share(self, conversation: ConversationId) -> None:
+        """Forget this device's sender key: sharing it was refused, so nobody knows who has it."""
+        self._sender_keys.withdraw(conversation)
+
+    def seal_for_group(self, view: ConversationView, draft: Draft, body: Body) -> Ready:
+        """Seal once for everybody the sender key was shared with."""
+        parts = self._sender_keys.encrypt(view.conversation, encode_envelope(self._envelope(draft, None, body)))
+        return Ready(view.roster_version, group=join_sealed(parts))
+
+    def open(self, new: New) -> Envelope:
+        """Open a message, check it against what the relay said of it, and take in a sender key. Raises CannotOpen."""
+        pair = Pair(new.conversation, new.sender_device)
+        peer = self.trust.certificate_of(new.sender_device, new.sender_profile)
+        try:
+            parts = split_sealed(new.sealed)
+        except PeerFault:
+            raise CannotOpen(Reason.MALFORMED) from None
+        plaintext, afresh = self._decrypt(pair, peer, parts, new)
+        recipient = None if parts.cipher is Cipher.MEGOLM else self._own.device
+        envelope = _check(plaintext, _said(new, peer.account, recipient))
+        self._take_in(pair, envelope, afresh=afresh)
+        return envelope
+
+    def mend(self, new: New, reason: Reason, now_ms: int) -> bool:
+        """Note that a message could not be opened because a ratchet is lost; True when it is time to say so."""
+        return reason in MENDABLE and self._store.ratchets.mend(Pair(new.conversation, new.sender_device), now_ms)
+
+    def _seal_for(self, device: DeviceId, draft: Draft, body: Body) -> bytes:
+        plaintext = encode_envelope(self._envelope(draft, device, body))
+        parts = self._pairwise.encrypt(Pair(draft.conversation, device), plaintext)
+        return NO_SESSION if parts is None else join_sealed(parts)
+
+    def _envelope(self, draft: Draft, recipient: DeviceId | None, body: Body) -> Envelope:
+        return Envelope(
+            ENVELOPE_VERSION,
+            draft.conversation,
+            self._own.account,
+            draft.profile,
+            self._own.device,
+            recipient,
+            draft.client_id,
+            draft.written_ms,
+            body,
+        )
+
+    def _decrypt(self, pair: Pair, peer: Certificate, parts: SealedParts, new: New) -> tuple[bytes, bool]:
+        if parts.cipher is Cipher.MEGOLM:
+            return self._sender_keys.decrypt(pair, parts, (new.seq, new.client_id)), False
+        return self._pairwise.decrypt(pair, peer, parts)
+
+    def _take_in(self, pair: Pair, envelope: Envelope, *, afresh: bool) -> None:
+        if isinstance(envelope.body, GroupKey):
+            self._sender_keys.accept(pair, envelope.body)
+        elif isinstance(envelope.body, Empty) and afresh:
+            # An empty message on a ratchet of its own says: I lost something, sender keys perhaps.
+            self._sender_keys.withdraw(pair.conversation)
+
+
+def _said(new: New, account: AccountId, recipient: DeviceId | None) -> Said:
+    return Said(new.conversation, account, new.sender_profile, new.sender_device, recipient, new.client_id)
+
+
+def _check(plaintext: bytes, said: Said) -> Envelope:
+    try:
+        return open_envelope(plaintext, said)
+    except PeerFault:
+        raise CannotOpen(Reason.MISATTRIBUTED) from None

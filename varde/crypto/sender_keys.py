@@ -1,0 +1,82 @@
+"""Messages for a group: one Megolm sender key per device and conversation, shared over Olm before its first message.
+
+Refuses to seal for a device that was not given the key, and to go on with a key that a device now gone was given.
+"""
+
+from collections.abc import Set as AbstractSet
+
+from contract.envelope import Cipher, GroupKey, SealedParts
+from contract.ids import ClientId, ConversationId, DeviceId
+from varde.crypto.faults import CannotOpen
+from varde.crypto.olm import OwnMegolm, PeerMegolm
+from varde.happenings import Reason
+from varde.store.ratchets import Pair
+from varde.store.sender_keys import OwnSenderKey
+from varde.store.store import Store
+
+DAY_MS = 24 * 60 * 60 * 1_000
+ROTATE_AFTER_MS = 7 * DAY_MS
+ROTATE_AFTER_MESSAGES = 100
+
+
+class SenderKeys:
+    """Megolm over the store. Runs inside a transaction of the caller, so that ratchet and result are kept together."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def must_share(self, conversation: ConversationId, devices: AbstractSet[DeviceId], now_ms: int) -> bool:
+        """Whether a key must be made or shared before the next group message for exactly these devices."""
+        own = self._store.sender_keys.own(conversation)
+        return own is None or _worn(own, devices, now_ms) or own.shared != devices
+
+    def share(self, conversation: ConversationId, devices: AbstractSet[DeviceId], now_ms: int) -> GroupKey:
+        """Return the key to give to all of these devices, a fresh one where the old must not be used any more.
+
+        It opens messages from its current step on: who is new cannot read what was said before.
+        """
+        own = self._store.sender_keys.own(conversation)
+        if own is None or _worn(own, devices, now_ms):
+            own = OwnSenderKey(OwnMegolm.generate().pickle(), now_ms, 0, frozenset())
+        megolm = OwnMegolm.restore(own.pickle)
+        kept = OwnSenderKey(own.pickle, own.made_ms, own.sealed, frozenset(devices))
+        self._store.sender_keys.put_own(conversation, kept)
+        return GroupKey(megolm.id, megolm.key)
+
+    def withdraw(self, conversation: ConversationId) -> None:
+        """Start over with a fresh key for everybody: somebody lost this one, or it is not known who has it."""
+        self._store.sender_keys.drop_own(conversation)
+
+    def encrypt(self, conversation: ConversationId, plaintext: bytes) -> SealedParts:
+        """Seal one message for everybody the key was shared with."""
+        own = self._store.sender_keys.own(conversation)
+        assert own is not None, "share the key before the first message"
+        megolm = OwnMegolm.restore(own.pickle)
+        ciphertext = megolm.encrypt(plaintext)
+        kept = OwnSenderKey(megolm.pickle(), own.made_ms, own.sealed + 1, own.shared)
+        self._store.sender_keys.put_own(conversation, kept)
+        return SealedParts(Cipher.MEGOLM, megolm.id, ciphertext)
+
+    def accept(self, pair: Pair, body: GroupKey) -> None:
+        """Keep a key that the pair's device shared. Raises CannotOpen when it is not what it says."""
+        shared = PeerMegolm.accept(body.key)
+        if shared.id != body.session:
+            raise CannotOpen(Reason.MALFORMED)
+        known = self._store.sender_keys.find(pair, shared.id)
+        if known is None or shared.opens_more_than(PeerMegolm.restore(known)):
+            self._store.sender_keys.put(pair, shared.id, shared.pickle())
+
+    def decrypt(self, pair: Pair, parts: SealedParts, message: tuple[int, ClientId]) -> bytes:
+        """Return the plaintext of one message (seq, client id) of the pair's device. Raises CannotOpen."""
+        pickle = self._store.sender_keys.find(pair, parts.session)
+        if pickle is None:
+            raise CannotOpen(Reason.NO_SESSION)
+        opened = PeerMegolm.restore(pickle).decrypt(parts.ciphertext)
+        if not self._store.sender_keys.use(pair, parts.session, opened.step, message):
+            raise CannotOpen(Reason.REPLAYED)
+        return opened.plaintext
+
+
+def _worn(own: OwnSenderKey, devices: AbstractSet[DeviceId], now_ms: int) -> bool:
+    gone = own.shared - devices
+    return bool(gone) or own.sealed >= ROTATE_AFTER_MESSAGES or not 0 <= now_ms - own.made_ms < ROTATE_AFTER_MS

@@ -1,0 +1,96 @@
+"""This device as its store holds it: its ids, its Noise key, its certificate and the profiles it speaks as.
+
+Refuses the root key: that signs the certificate and is forgotten.
+"""
+
+from collections.abc import Sequence
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import Struct
+
+from contract.ids import AccountId, DeviceId
+from contract.noise import KeyPair
+from contract.rest.devices import Certificate, NewDevice
+from contract.rest.profiles import ProfileView
+from varde.clock import fresh_id
+from varde.crypto.certificates import certify
+from varde.crypto.keychain import Own
+from varde.crypto.olm import OlmAccount
+from varde.crypto.pairwise import Pairwise
+from varde.errors import NotEnrolled
+from varde.me import Me, Profile
+from varde.store import Store
+
+DEVICE = "device"
+"""The setting this device lies in, from before it is registered."""
+ME = "me"
+"""The setting that says who it is, once it is enrolled."""
+API_URL = "api-url"
+PHRASE = "recovery-phrase"
+"""The setting the phrase lies in until the first connect, so that no crash can lose it before it was shown."""
+
+
+class DeviceKeys(Struct, frozen=True):
+    """The keys of this device next to its Olm account. The repr shows no secret."""
+
+    certificate: Certificate
+    noise_private: bytes
+
+    def __repr__(self) -> str:
+        return "DeviceKeys()"
+
+    @property
+    def own(self) -> Own:
+        """Who this device is."""
+        return Own(self.certificate.account, self.certificate.device)
+
+    @property
+    def noise(self) -> KeyPair:
+        """The static key of the relay connection."""
+        return KeyPair.from_private(self.noise_private)
+
+    def registration(self, profiles: Sequence[ProfileView]) -> NewDevice:
+        """Return what the server is told, receiving for all of these profiles."""
+        known = self.certificate
+        return NewDevice(
+            known.device,
+            known.noise_key,
+            known.signing_key,
+            known.identity_key,
+            known.signature,
+            tuple(profile.profile for profile in profiles),
+        )
+
+
+def open_device(store: Store, account: AccountId, root: Ed25519PrivateKey) -> DeviceKeys:
+    """Return this store's device, made and certified now when there is none."""
+    found = store.settings.find(DEVICE, DeviceKeys)
+    if found is not None:
+        return found
+    olm, noise = OlmAccount.generate(), KeyPair.generate()
+    certificate = certify(
+        root,
+        account,
+        DeviceId(fresh_id()),
+        noise_key=noise.public,
+        signing_key=olm.signing_key,
+        identity_key=olm.identity_key,
+    )
+    made = DeviceKeys(certificate, noise.private_bytes())
+    with store.transaction():
+        Pairwise(store).keep_account(olm)
+        store.settings.put(DEVICE, made)
+    return made
+
+
+def load_device(store: Store) -> tuple[DeviceKeys, Me]:
+    """Return the enrolled device of a store. Raises NotEnrolled."""
+    keys, me = store.settings.find(DEVICE, DeviceKeys), store.settings.find(ME, Me)
+    if keys is None or me is None:
+        raise NotEnrolled("the enrolment of this device was not finished", advice="run it again")
+    return keys, me
+
+
+def profile_of(view: ProfileView) -> Profile:
+    """Return the part of a profile that a client lives with."""
+    return Profile(view.profile, view.type)

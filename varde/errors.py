@@ -1,0 +1,187 @@
+"""What can go wrong for somebody who uses the SDK: one base, each kind with a word (`code`) and what to do (`advice`).
+
+Refuses to carry keys, tokens, addresses or anything that was said: an error text may end up in a log.
+"""
+
+from typing import ClassVar
+
+from contract.closing import CLOSINGS, CloseCode
+from contract.refusals import RefusalCode, StaleDevices
+
+
+class VardeError(Exception):
+    """Everything this SDK raises on purpose. `code` is a word for programs, `advice` a sentence for people."""
+
+    code: str = "error"
+    advice: str = ""
+
+    def __init__(self, text: str, *, code: str | None = None, advice: str | None = None) -> None:
+        super().__init__(text)
+        self.code = code or self.code
+        self.advice = advice or self.advice
+
+
+class WrongKey(VardeError):
+    """The passphrase or key file does not open this store."""
+
+    code = "wrong-key"
+    advice = "check the passphrase, or name the key file this store was made with"
+
+
+class StoreInUse(VardeError):
+    """Another process holds this store: two would tear its ratchets apart."""
+
+    code = "store-in-use"
+    advice = "close the other program that uses this home folder, or give this one a folder of its own"
+
+
+class StoreDamaged(VardeError):
+    """Something in the store was changed by somebody without its key, or comes from a newer version."""
+
+    code = "store-damaged"
+    advice = "restore the folder from a backup, or enrol a new device in a new folder"
+
+
+class NotEnrolled(VardeError):
+    """There is no device in this home folder yet."""
+
+    code = "not-enrolled"
+    advice = "sign up, or log in with the recovery phrase"
+
+
+class AlreadyEnrolled(VardeError):
+    """This home folder already holds a device."""
+
+    code = "already-enrolled"
+    advice = "use it as it is, or choose an empty folder for a further device"
+
+
+class WrongPhrase(VardeError):
+    """The recovery phrase is misspelt, or belongs to another account."""
+
+    code = "wrong-phrase"
+    advice = "check the 24 words and their order"
+
+
+class RootKeyChanged(VardeError):
+    """An account shows another root key than the one seen first: nothing is sent to it and nothing from it believed."""
+
+    code = "root-key-changed"
+    advice = "ask the person over another way; until you know why, treat the server as hostile"
+
+
+class UntrustedDevice(VardeError):
+    """The server names a device, a key or a member that the accounts' root keys do not vouch for."""
+
+    code = "untrusted-device"
+    advice = "nothing was sent; if it goes on, treat the server as hostile"
+
+
+class TooLarge(VardeError):
+    """The text does not fit one message."""
+
+    code = RefusalCode.TOO_LARGE.value
+    advice = "split it, or send it as media"
+
+
+class Unreachable(VardeError):
+    """The server did not answer in time, or not in a way that can be understood."""
+
+    code = "unreachable"
+    advice = "check the connection and try again"
+
+
+class Ended(VardeError):
+    """This client came to its end, or was closed while somebody still waited on it."""
+
+    code = "ended"
+    advice = "connect again"
+
+
+class DeviceRevoked(Ended):
+    """This device was revoked by its account."""
+
+    code = "revoked"
+    advice = "enrol again as a new device, in a new folder"
+
+
+class Replaced(Ended):
+    """The same device connected from somewhere else."""
+
+    code = "replaced"
+    advice = "use one program per home folder, and never a copy of one"
+
+
+class LinkRefused(Ended):
+    """The relay closed the connection with a code that says not to come back unchanged."""
+
+    def __init__(self, closing: CloseCode) -> None:
+        super().__init__(f"the relay closed: {closing.label}", code=closing.label)
+        self.advice = CLOSINGS[closing].reader_should
+        self.closing = closing
+
+
+class Refusal(VardeError):
+    """The server said no. `retry_after_ms` says when it may say yes, `stale` which devices were wrong."""
+
+    def __init__(
+        self,
+        code: RefusalCode,
+        detail: str,
+        *,
+        retry_after_ms: int | None = None,
+        stale: StaleDevices | None = None,
+    ) -> None:
+        super().__init__(f"{code.value}: {detail}", code=code.value, advice=detail)
+        self.refusal = code
+        self.retry_after_ms = retry_after_ms
+        self.stale = stale
+
+    _KINDS: ClassVar[dict[RefusalCode, "type[Refusal]"]] = {}
+
+    @classmethod
+    def of(
+        cls, code: RefusalCode, detail: str, *, retry_after_ms: int | None = None, stale: StaleDevices | None = None
+    ) -> "Refusal":
+        """Return the refusal as the subclass its code belongs to."""
+        kind = cls._KINDS.get(code, Refusal)
+        return kind(code, detail, retry_after_ms=retry_after_ms, stale=stale)
+
+
+class SignedOut(Refusal):
+    """The session of this device is over. `code` is `unauthenticated` or `token-expired`."""
+
+
+class CodeRefused(Refusal):
+    """The one-time code is wrong, too old or used up."""
+
+
+class NotAllowed(Refusal):
+    """This account, profile or device may not do that."""
+
+
+class NotFound(Refusal):
+    """There is no such thing, or none that this account may know of."""
+
+
+class Busy(Refusal):
+    """Too much at once, or the server cannot now: try again after `retry_after_ms`."""
+
+
+Refusal._KINDS.update(  # noqa: SLF001 - the table needs the classes, which need the class
+    {
+        RefusalCode.UNAUTHENTICATED: SignedOut,
+        RefusalCode.TOKEN_EXPIRED: SignedOut,
+        RefusalCode.CODE_WRONG: CodeRefused,
+        RefusalCode.CODE_EXPIRED: CodeRefused,
+        RefusalCode.CODE_EXHAUSTED: CodeRefused,
+        RefusalCode.NOT_ALLOWED: NotAllowed,
+        RefusalCode.PROFILE_NOT_ALLOWED: NotAllowed,
+        RefusalCode.NO_DEVICE: NotAllowed,
+        RefusalCode.NOT_FOUND: NotFound,
+        RefusalCode.CLAIM_LIMIT: Busy,
+        RefusalCode.RATE_LIMITED: Busy,
+        RefusalCode.UNAVAILABLE: Busy,
+        RefusalCode.OVERLOADED: Busy,
+    }
+)

@@ -1,0 +1,154 @@
+"""What happens to a client, as frozen Structs: everything `Client.happenings()` hands out, and what `send` returns.
+
+Refuses behaviour and keys. `msgspec.json.encode` turns each into one line with its word under `type`.
+"""
+
+import enum
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from contract.frames import GapReason, PresenceState
+from contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId
+
+
+class Message(Struct, frozen=True, tag="message"):
+    """Somebody wrote `text`. `written` is the sender's clock, `received` the relay's when it committed.
+
+    `mine` is true when one of this account's own devices sent it.
+    """
+
+    conversation: ConversationId
+    seq: int
+    client_id: ClientId
+    profile: ProfileId
+    device: DeviceId
+    account: AccountId
+    text: str
+    written: datetime
+    received: datetime
+    mine: bool
+
+
+class Gap(Struct, frozen=True, tag="gap"):
+    """The numbers `from_seq` to `to_seq`, both with, cannot be had by this device any more."""
+
+    conversation: ConversationId
+    from_seq: int
+    to_seq: int
+    why: GapReason
+
+
+class Reason(enum.StrEnum):
+    """Why a message could not be opened."""
+
+    MALFORMED = "malformed"  # not a sealed message of a version this client speaks
+    UNKNOWN_SENDER = "unknown-sender"  # no certificate says whose device or profile it is
+    ROOT_KEY_CHANGED = "root-key-changed"  # the sender's account shows another root key than before
+    NO_SESSION = "no-session"  # no ratchet or sender key here opens it
+    TAMPERED = "tampered"  # the cipher refused it
+    REPLAYED = "replayed"  # it was here before, under another number or client id
+    MISATTRIBUTED = "misattributed"  # what is inside is not what the relay said of it
+
+
+class Undecryptable(Struct, frozen=True, tag="undecryptable"):
+    """A message that this device has and cannot open. It counts as received, and is never hidden."""
+
+    conversation: ConversationId
+    seq: int
+    reason: Reason
+
+
+class Unsent(Struct, frozen=True, tag="unsent"):
+    """A message was refused for good, and nobody waited for its ack any more. `code` is the refusal."""
+
+    conversation: ConversationId
+    client_id: ClientId
+    text: str
+    code: str
+
+
+class Receipt(Struct, frozen=True, tag="receipt"):
+    """`profile` holds (`read` is false) or has read every message up to and with `upto`."""
+
+    conversation: ConversationId
+    profile: ProfileId
+    upto: int
+    read: bool
+
+
+class Typing(Struct, frozen=True, tag="typing"):
+    """Somebody writes, or stopped."""
+
+    conversation: ConversationId
+    profile: ProfileId
+    active: bool
+
+
+class Presence(Struct, frozen=True, tag="presence"):
+    """What somebody shows of themselves."""
+
+    profile: ProfileId
+    state: PresenceState
+
+
+class LinkUp(Struct, frozen=True, tag="link-up"):
+    """The relay is connected; what was missed follows by itself."""
+
+    reconnected: bool
+
+
+class LinkDown(Struct, frozen=True, tag="link-down"):
+    """The relay is not connected: `why` in a word. `retry_in_s` is None when the client will not try again."""
+
+    why: str
+    retry_in_s: float | None
+
+
+class RosterChange(Struct, frozen=True, tag="roster-change"):
+    """Members or devices of a conversation are different now: who is new, who is gone."""
+
+    conversation: ConversationId
+    version: int
+    joined: tuple[ProfileId, ...]
+    left: tuple[ProfileId, ...]
+    devices_added: tuple[DeviceId, ...]
+    devices_gone: tuple[DeviceId, ...]
+
+
+Kept: TypeAlias = Message | Gap | Undecryptable | Unsent
+"""Kept in the store, and handed out until an iterator has taken it."""
+
+Passing: TypeAlias = Receipt | Typing | Presence | LinkUp | LinkDown | RosterChange
+"""Told to who listens now, and to nobody else."""
+
+Happening: TypeAlias = Kept | Passing
+
+
+class Sent(Struct, frozen=True, tag="sent"):
+    """The relay has committed the message as number `seq`: it survives the death of any process."""
+
+    client_id: ClientId
+    message: MessageId
+    seq: int
+    time: datetime
+
+
+class Outgoing(Struct, frozen=True, tag="outgoing"):
+    """A text that is on its way: kept, and not acked yet."""
+
+    client_id: ClientId
+    text: str
+    written: datetime
+
+
+def at(milliseconds: int) -> datetime:
+    """Return the UTC datetime of milliseconds since the Unix epoch, clamped to what a datetime can say.
+
+    A sender's clock is whatever the sender claims: an absurd one must not stop the stream.
+    """
+    return datetime.fromtimestamp(min(milliseconds, _LATEST_MS) / 1_000, UTC)
+
+
+_LATEST_MS = 253_402_300_799_000  # 9999-12-31T23:59:59Z

@@ -1,0 +1,162 @@
+"""One HTTP exchange with the API: a body out, a body or a refusal back, bounded in size and time.
+
+Refuses to know what the bodies mean, to follow redirects, and to repeat what may not be repeated.
+"""
+
+import ipaddress
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Self, TypeVar
+
+import httpx
+import msgspec
+import trio
+from msgspec import Struct
+
+from contract.limits import KIB
+from contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
+from varde.errors import Busy, Refusal, Unreachable, VardeError
+
+T = TypeVar("T")
+
+CALL_SECONDS = 30
+"""One try, from the first byte to the last."""
+ANSWER_BYTES = 8 * 1024 * KIB
+"""A roster of a thousand devices is half a megabyte."""
+TRIES = 3
+PAUSE_SECONDS = 0.5
+PAUSE_MOST_SECONDS = 5.0
+
+_encoder = msgspec.json.Encoder()
+for _name in ("httpx", "httpcore"):
+    # They log every URL at INFO, and URLs hold ids.
+    logging.getLogger(_name).setLevel(logging.WARNING)
+_TIMEOUT = httpx.Timeout(10.0)
+
+
+class Http:
+    """The API behind one base URL. Close it with `async with`."""
+
+    def __init__(self, base_url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._client = httpx.AsyncClient(
+            base_url=base_url, timeout=_TIMEOUT, transport=transport, headers={"User-Agent": "varde-sdk"}
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+            await self._client.aclose()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        answer: type[T],
+        *,
+        body: Struct | None = None,
+        query: Mapping[str, str] | None = None,
+        token: str | None = None,
+        repeat: bool | None = None,
+    ) -> T:
+        """Return the answer. Raises Refusal, or Unreachable when nothing that can be understood came back in time.
+
+        `repeat` says whether a second try can do no harm; by default it can for GET, PUT and DELETE.
+        """
+        tries = TRIES if (method != "POST" if repeat is None else repeat) else 1
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        request = self._client.build_request(
+            method,
+            path,
+            content=None if body is None else _encoder.encode(body),
+            params=query,
+            headers=headers if body is None else {**headers, "Content-Type": "application/json"},
+        )
+        return await _repeat(lambda: self._exchange(request, answer), tries)
+
+    async def _exchange(self, request: httpx.Request, answer: type[T]) -> T:
+        try:
+            with trio.fail_after(CALL_SECONDS):
+                response = await self._client.send(request, stream=True)
+                try:
+                    content = await _read(response)
+                finally:
+                    await response.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL, trio.TooSlowError, OSError):
+            # The cause is cut off: its text may name addresses.
+            raise Unreachable("the server did not answer") from None
+        if not response.is_success:
+            raise _refusal(response, content)
+        return _decode(content, answer)
+
+
+def check_url(base_url: str, *, allow_plaintext: bool = False) -> None:
+    """Refuse an API URL that would send tokens in the clear over a network. Raises VardeError."""
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL:
+        raise VardeError("this is not a URL", code="bad-url", advice="it looks like https://api.example.org") from None
+    if url.scheme != "https" and not (url.scheme == "http" and (allow_plaintext or _is_this_machine(url.host))):
+        raise VardeError("this URL sends secrets in the clear", code="bad-url", advice="use https")
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _repeat(exchange: Callable[[], Awaitable[T]], tries: int) -> T:
+    for left in range(tries - 1, -1, -1):
+        try:
+            return await exchange()
+        except (Unreachable, Busy) as fault:
+            if not left:
+                raise
+            await trio.sleep(_pause(fault, tries - left))
+    raise AssertionError("there is at least one try")
+
+
+def _pause(fault: VardeError, tried: int) -> float:
+    told = fault.retry_after_ms if isinstance(fault, Busy) else None
+    most = PAUSE_SECONDS * 2**tried
+    # A server that names a long time means a person should wait, not this call.
+    if told is not None and told > PAUSE_MOST_SECONDS * 1_000:
+        raise fault
+    return random.uniform(0, most) if told is None else told / 1_000 + random.uniform(0, PAUSE_SECONDS)  # noqa: S311 - jitter is no secret
+
+
+async def _read(response: httpx.Response) -> bytes:
+    content = bytearray()
+    with trio.CancelScope() as scope:
+        async for chunk in response.aiter_bytes():
+            content += chunk
+            if len(content) > ANSWER_BYTES:
+                # Leaving the loop would leave httpx's generators to the garbage collector; this ends them inside out.
+                scope.cancel()
+    if scope.cancelled_caught:
+        raise Unreachable("the server's answer is larger than any should be")
+    return bytes(content)
+
+
+def _refusal(response: httpx.Response, content: bytes) -> VardeError:
+    if response.headers.get("content-type", "").partition(";")[0].strip() == PROBLEM_MEDIA_TYPE:
+        try:
+            problem = msgspec.json.decode(content, type=Problem)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            pass
+        else:
+            return Refusal.of(problem.code, problem.detail, retry_after_ms=problem.retry_after_ms, stale=problem.stale)
+    return Unreachable(f"the server answered {response.status_code} without saying why")
+
+
+def _decode(content: bytes, answer: type[T]) -> T:
+    if answer is type(None):
+        return None  # the caller asked for nothing
+    try:
+        return msgspec.json.decode(content, type=answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise Unreachable("the server's answer is not what the contract says") from None

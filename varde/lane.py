@@ -1,0 +1,207 @@
+"""One conversation's way out: its drafts in order, one at a time, sealed for the roster as it is, until each is acked.
+
+Refuses to send anything that was not kept first: what is sent again after a crash are the very same bytes.
+"""
+
+import trio
+
+from contract import codec
+from contract.envelope import Empty, Text
+from contract.frames import Ack, RefusedFrame, Send
+from contract.ids import ClientId, ConversationId, DeviceId
+from contract.refusals import RefusalCode, StaleDevices
+from contract.rest.conversations import ConversationKind, ConversationView
+from contract.rest.devices import ClaimedKeys, PrekeyClaim
+from contract.rest.messages import NewMessage
+from varde.backoff import Backoff
+from varde.clock import fresh_id, now_ms
+from varde.errors import Busy, Refusal, Unreachable, VardeError
+from varde.services import Services
+from varde.speaking import speaker
+from varde.store.outbox import Draft, DraftKind, Ready
+
+FIRST_PAUSE_SECONDS = 0.1
+GRACE_SECONDS = 1.0
+"""A device that was just registered has its prekeys there a moment later."""
+WITHOUT_SECONDS = 30.0
+"""How long a device that has none after that is not asked again."""
+
+_NOTHING_CLAIMED = ClaimedKeys((), ())
+
+
+class Lane:
+    """The drafts of one conversation. Only one is on its way: so the order of writing is the order of numbers."""
+
+    def __init__(self, conversation: ConversationId, services: Services) -> None:
+        self._conversation = conversation
+        self._me = services.me
+        self._store = services.store
+        self._keychain = services.keychain
+        self._rest = services.rest
+        self._rosters = services.rosters
+        self._post = services.post
+        self._backoff = Backoff(first=FIRST_PAUSE_SECONDS)
+        self._without: dict[DeviceId, float] = {}
+
+    async def run(self) -> None:
+        """Send what there is, and wait for more, for as long as the client has a way to the relay."""
+        while not self._post.ended:
+            self._post.seen_work(self._conversation)
+            while await self._step():
+                pass
+            await self._post.wait_work(self._conversation)
+
+    async def _step(self) -> bool:
+        """Bring the first draft one step further; False when there is nothing to do."""
+        draft = self._store.outbox.first(self._conversation)
+        if draft is None and not self._store.ratchets.mending(self._conversation):
+            return False
+        try:
+            draft, ready = await self._prepare(draft)
+            if draft is not None and ready is not None and await self._deliver(draft, ready):
+                self._backoff.reset()
+        except (Unreachable, Busy) as fault:
+            told = fault.retry_after_ms if isinstance(fault, Busy) else None
+            await trio.sleep((told or 0) / 1_000 + self._backoff.next())
+        except VardeError as fault:
+            if self._post.ended:
+                return False  # not the draft's fault: it stays in the store
+            self._give_up(draft, fault)
+        return True
+
+    async def _prepare(self, draft: Draft | None) -> tuple[Draft | None, Ready | None]:
+        """Return what goes next with its ciphertext: the draft, or the keys that must go before it."""
+        if draft is not None and (ready := self._store.outbox.ready(draft.client_id)) is not None:
+            return draft, ready
+        view = await self._rosters.current(self._conversation)
+        now = now_ms()
+        due = self._due(view, draft, now)
+        if due is None:
+            self._forget_mending()
+            return None, None
+        for_each = due is not DraftKind.TEXT or view.kind is not ConversationKind.GROUP
+        claimed = await self._claim(view) if for_each else _NOTHING_CLAIMED
+        if claimed is None:
+            return draft, None
+        with self._store.transaction():
+            self._keychain.start_sessions(view, claimed)
+            if draft is None or draft.kind is not due:
+                draft = self._draft(view, due)
+                self._store.outbox.add(draft)
+            ready = self._seal(view, draft, now)
+            self._store.outbox.make_ready(draft.client_id, ready)
+        return draft, ready
+
+    def _due(self, view: ConversationView, draft: Draft | None, now: int) -> DraftKind | None:
+        """What must go next: mending before sharing before the text."""
+        peers = self._keychain.peers(view)
+        if self._store.ratchets.mending(self._conversation) & peers.keys():
+            return DraftKind.MEND
+        if draft is None or draft.kind is not DraftKind.TEXT:
+            return None if draft is None else draft.kind
+        group = view.kind is ConversationKind.GROUP
+        return DraftKind.SHARE if group and peers and self._keychain.must_share(view, now) else DraftKind.TEXT
+
+    def _seal(self, view: ConversationView, draft: Draft, now: int) -> Ready:
+        if draft.kind is DraftKind.MEND:
+            self._forget_mending()
+            return self._keychain.seal_for_each(view, draft, Empty())
+        if draft.kind is DraftKind.SHARE:
+            return self._keychain.seal_for_each(view, draft, self._keychain.share(view, now))
+        if view.kind is not ConversationKind.GROUP:
+            return self._keychain.seal_for_each(view, draft, Text(draft.text))
+        if not self._keychain.peers(view) and self._keychain.must_share(view, now):
+            self._keychain.share(view, now)  # alone in the group: a key that nobody has to be given
+        return self._keychain.seal_for_group(view, draft, Text(draft.text))
+
+    async def _claim(self, view: ConversationView) -> ClaimedKeys | None:
+        """Claim prekeys where a ratchet is missing; None when the roster turned out to be old."""
+        try:
+            first = await self._claim_once(view)
+            again = ClaimedKeys((), first.without)
+            if any(device not in self._without for device in first.without):
+                await trio.sleep(GRACE_SECONDS)
+                again = await self._claim_once(view, first.without)
+        except Refusal as refusal:
+            if refusal.refusal is not RefusalCode.STALE_DEVICES:
+                raise
+            await self._rosters.refresh(self._conversation)
+            await trio.sleep(self._backoff.next())
+            return None
+        self._without.update(dict.fromkeys(again.without, trio.current_time() + WITHOUT_SECONDS))
+        return ClaimedKeys(first.keys + again.keys, again.without)
+
+    async def _claim_once(self, view: ConversationView, only: tuple[DeviceId, ...] | None = None) -> ClaimedKeys:
+        now = trio.current_time()
+        missing = self._keychain.without_session(view) if only is None else only
+        wanted = tuple(device for device in missing if self._without.get(device, now) <= now)
+        if not wanted:
+            return _NOTHING_CLAIMED
+        return await self._rest.claim_prekeys(PrekeyClaim(self._conversation, wanted))
+
+    async def _deliver(self, draft: Draft, ready: Ready) -> bool:
+        """Send it; True when it is acked. Raises Refusal and Unreachable."""
+        frame = Send(
+            draft.client_id, draft.conversation, draft.profile, ready.roster_version, ready.group, ready.devices
+        )
+        try:
+            if codec.fits(len(codec.encode_frame(frame)), 1):
+                return await self._deliver_by_relay(frame)
+            return await self._deliver_by_rest(frame)
+        except Refusal as refusal:
+            if refusal.stale is None:
+                raise
+            await self._repair(draft, ready, refusal.stale)
+            return False
+
+    async def _deliver_by_relay(self, frame: Send) -> bool:
+        outcome = await self._post.ask(frame)
+        if isinstance(outcome, RefusedFrame):
+            raise Refusal.of(outcome.code, outcome.detail, retry_after_ms=outcome.retry_after_ms, stale=outcome.stale)
+        return outcome is not None
+
+    async def _deliver_by_rest(self, frame: Send) -> bool:
+        """Send what does not fit one Noise message."""
+        stored = await self._rest.send(
+            NewMessage(
+                frame.client_id, frame.conversation, frame.profile, frame.roster_version, frame.group, frame.devices
+            )
+        )
+        sent_ms = round(stored.sent_at.timestamp() * 1_000)
+        with self._store.transaction():
+            tell = self._post.acked(Ack(frame.client_id, frame.conversation, stored.message, stored.seq, sent_ms))
+        tell()
+        return True
+
+    async def _repair(self, draft: Draft, ready: Ready, stale: StaleDevices) -> None:
+        """Nothing was stored: seal it again for the roster as it is now, under the same client id."""
+        if stale.roster_version >= ready.roster_version:
+            await self._rosters.refresh(self._conversation, newer_than=stale.roster_version - 1)
+            with self._store.transaction():
+                if draft.kind is DraftKind.SHARE:
+                    self._drop_share(draft)
+                else:
+                    self._store.outbox.unmake(draft.client_id)
+        # Otherwise the relay has not yet heard of the roster that the API gave: the same again, a little later.
+        await trio.sleep(self._backoff.next())
+
+    def _give_up(self, draft: Draft | None, fault: VardeError) -> None:
+        """It is refused for good. With a share, so is the text that needed it: it would only ask for another."""
+        with self._store.transaction():
+            self._forget_mending()
+            if draft is not None and draft.kind is not DraftKind.TEXT:
+                self._drop_share(draft)
+                draft = self._store.outbox.first(self._conversation) if draft.kind is DraftKind.SHARE else None
+        if draft is not None:
+            self._post.give_up(draft, fault)
+
+    def _drop_share(self, draft: Draft) -> None:
+        self._keychain.withdraw_share(self._conversation)
+        self._store.outbox.remove(draft.client_id)
+
+    def _forget_mending(self) -> None:
+        with self._store.transaction():
+            self._store.ratchets.mended(self._conversation)
+
+    def _draft(self, view: ConversationView, kind: DraftKind) -> Draft:
+        return Draft(self._conversation, ClientId(fresh_id()), kind, speaker(view, self._me), now_ms(), "")

@@ -1,0 +1,155 @@
+"""The calls of the API, typed with the contract's bodies: one function each. Refuses policy, state and retries."""
+
+from typing import TypeVar
+
+from msgspec import Struct
+
+from contract.ids import ConversationId, DeviceId, ProfileId, SessionId
+from contract.rest.accounts import AccountView, RootKey
+from contract.rest.auth import CodeRequest, CodeSent, Sessions, SessionTokens, SignIn
+from contract.rest.conversations import (
+    Conversations,
+    ConversationView,
+    MemberRole,
+    NewConversation,
+    NewMember,
+)
+from contract.rest.devices import (
+    ClaimedKeys,
+    Devices,
+    DeviceView,
+    NewDevice,
+    PrekeyClaim,
+    PrekeyCount,
+    PrekeyUpload,
+)
+from contract.rest.messages import MessageStored, NewMessage
+from contract.rest.profiles import NewProfile, Profiles, ProfileView
+from contract.rest.relay import RelayAddress, RelayTicket
+from varde.access import Access
+from varde.http import Http
+
+T = TypeVar("T")
+
+
+async def request_code(http: Http, email: str) -> CodeSent:
+    """Ask for a one-time code by e-mail."""
+    return await http.call("POST", "/v1/auth/codes", CodeSent, body=CodeRequest(email))
+
+
+async def sign_in(http: Http, email: str, code: str) -> SessionTokens:
+    """Trade the code for a session."""
+    return await http.call("POST", "/v1/auth/session", SessionTokens, body=SignIn(email, code))
+
+
+class Rest:
+    """The API as a signed-in device uses it. Every call raises Refusal or Unreachable."""
+
+    def __init__(self, http: Http, access: Access) -> None:
+        self._http = http
+        self._access = access
+
+    async def account(self) -> AccountView:
+        """Return this account."""
+        return await self._call("GET", "/v1/account", AccountView)
+
+    async def set_root_key(self, root_key: bytes) -> None:
+        """Set the account's root key, once."""
+        await self._call("PUT", "/v1/account/root-key", AccountView, body=RootKey(root_key))
+
+    async def profiles(self) -> Profiles:
+        """Return the account's profiles."""
+        return await self._call("GET", "/v1/profiles", Profiles)
+
+    async def make_profile(self, profile: NewProfile) -> ProfileView:
+        """Make a profile."""
+        return await self._call("POST", "/v1/profiles", ProfileView, body=profile)
+
+    async def devices(self) -> Devices:
+        """Return the account's devices."""
+        return await self._call("GET", "/v1/devices", Devices)
+
+    async def register_device(self, device: NewDevice) -> DeviceView:
+        """Register the device this session runs on."""
+        return await self._call("POST", "/v1/devices", DeviceView, body=device)
+
+    async def revoke_device(self, device: DeviceId) -> None:
+        """Revoke a device for ever."""
+        await self._call("DELETE", f"/v1/devices/{device}", type(None))
+
+    async def sessions(self) -> Sessions:
+        """Return the account's live sessions."""
+        return await self._call("GET", "/v1/auth/sessions", Sessions)
+
+    async def end_session(self, session: SessionId) -> None:
+        """End a session."""
+        await self._call("DELETE", f"/v1/auth/sessions/{session}", type(None))
+
+    async def log_out(self) -> None:
+        """End this session."""
+        await self._call("DELETE", "/v1/auth/session", type(None))
+
+    async def prekeys(self) -> PrekeyCount:
+        """Return how many one-time keys this device has left at the server."""
+        return await self._call("GET", "/v1/prekeys", PrekeyCount)
+
+    async def upload_prekeys(self, upload: PrekeyUpload) -> PrekeyCount:
+        """Add one-time keys, and replace the fallback key when there is one. The same again changes nothing."""
+        return await self._call("POST", "/v1/prekeys", PrekeyCount, body=upload, repeat=True)
+
+    async def claim_prekeys(self, claim: PrekeyClaim) -> ClaimedKeys:
+        """Claim one key for each of some devices of a conversation."""
+        return await self._call("POST", "/v1/prekeys/claim", ClaimedKeys, body=claim)
+
+    async def conversations(self, after: ConversationId | None) -> Conversations:
+        """Return one page of this device's conversations."""
+        query = {} if after is None else {"after": str(after)}
+        return await self._call("GET", "/v1/conversations", Conversations, query=query)
+
+    async def open_conversation(self, new: NewConversation) -> ConversationView:
+        """Open a conversation, or return the dm or self that is there."""
+        return await self._call("POST", "/v1/conversations", ConversationView, body=new)
+
+    async def conversation(self, conversation: ConversationId) -> ConversationView:
+        """Return a conversation with its roster."""
+        return await self._call("GET", f"/v1/conversations/{conversation}", ConversationView)
+
+    async def add_member(self, conversation: ConversationId, member: NewMember) -> ConversationView:
+        """Add a member."""
+        return await self._call("POST", f"/v1/conversations/{conversation}/members", ConversationView, body=member)
+
+    async def set_role(self, conversation: ConversationId, profile: ProfileId, role: MemberRole) -> ConversationView:
+        """Change a member's role."""
+        path = f"/v1/conversations/{conversation}/members/{profile}"
+        return await self._call("PUT", path, ConversationView, body=role)
+
+    async def remove_member(self, conversation: ConversationId, profile: ProfileId, as_profile: ProfileId) -> None:
+        """Remove a member, oneself included."""
+        path = f"/v1/conversations/{conversation}/members/{profile}"
+        await self._call("DELETE", path, type(None), query={"as_profile": str(as_profile)})
+
+    async def send(self, message: NewMessage) -> MessageStored:
+        """Send without a socket. The same client id again stores nothing."""
+        return await self._call("POST", "/v1/messages", MessageStored, body=message, repeat=True)
+
+    async def relay(self) -> RelayAddress:
+        """Return where the relay is, and its static key."""
+        return await self._call("GET", "/v1/relay", RelayAddress)
+
+    async def ticket(self) -> RelayTicket:
+        """Return a ticket for this device. Asking again makes another one and harms nobody."""
+        return await self._call("POST", "/v1/relay/tickets", RelayTicket, repeat=True)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        answer: type[T],
+        *,
+        body: Struct | None = None,
+        query: dict[str, str] | None = None,
+        repeat: bool | None = None,
+    ) -> T:
+        return await self._access.use(
+            lambda token: self._http.call(method, path, answer, body=body, query=query, token=token, repeat=repeat)
+        )

@@ -1,0 +1,110 @@
+"""Who is in a conversation now: verified rosters from the store, fetched again when the relay says they moved.
+
+Refuses a roster that does not hold against what is pinned, and one older than the one it has.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import trio
+
+from contract.ids import ConversationId
+from contract.rest.conversations import ConversationView
+from varde.backoff import Backoff
+from varde.crypto.certificates import Trust
+from varde.errors import Busy, Refusal, Unreachable, VardeError
+from varde.happenings import RosterChange
+from varde.rest import Rest
+from varde.store import Store
+
+
+class Rosters:
+    """The rosters of this device's conversations."""
+
+    def __init__(self, store: Store, rest: Rest, trust: Trust, tell: Callable[[RosterChange], None]) -> None:
+        self._store = store
+        self._rest = rest
+        self._trust = trust
+        self._tell = tell
+        self._fetching: defaultdict[ConversationId, trio.Lock] = defaultdict(trio.Lock)
+        self._wanted: dict[ConversationId, int] = {}
+        self._send_stale, self._receive_stale = trio.open_memory_channel[ConversationId](float("inf"))
+
+    def known(self, conversation: ConversationId) -> ConversationView | None:
+        """Return the roster in the store, as old as it may be."""
+        return self._store.conversations.roster(conversation)
+
+    async def current(self, conversation: ConversationId) -> ConversationView:
+        """Return the roster, fetched when none is known or a newer one is heard of."""
+        known = self.known(conversation)
+        if known is not None and not self._is_stale(known):
+            return known
+        return await self.refresh(conversation)
+
+    async def refresh(self, conversation: ConversationId, *, newer_than: int | None = None) -> ConversationView:
+        """Fetch the roster, unless somebody else just fetched one newer than `newer_than`.
+
+        Raises RootKeyChanged, UntrustedDevice, Refusal, Unreachable; the roster in the store then stays as it is.
+        """
+        before = self.known(conversation)
+        async with self._fetching[conversation]:
+            known = self.known(conversation)
+            newer = known is not None and before is not None and known.roster_version > before.roster_version
+            if known is not None and (newer or (newer_than is not None and known.roster_version > newer_than)):
+                return known
+            return self.take(await self._rest.conversation(conversation))
+
+    def take(self, view: ConversationView) -> ConversationView:
+        """Verify and keep a roster that the API gave, and tell what is different."""
+        before = self.known(view.conversation)
+        if before is not None and before.roster_version > view.roster_version:
+            return before
+        with self._store.transaction():
+            self._trust.take_roster(view)
+        self._wanted.pop(view.conversation, None)
+        change = _difference(before, view)
+        if change is not None:
+            self._tell(change)
+        return view
+
+    def note(self, conversation: ConversationId, version: int) -> None:
+        """Hear that the roster is at `version`: it will be fetched, at the latest before the next send."""
+        known = self.known(conversation)
+        if known is None or known.roster_version < version:
+            self._wanted[conversation] = max(version, self._wanted.get(conversation, 0))
+            self._send_stale.send_nowait(conversation)
+
+    async def run(self) -> None:
+        """Fetch what is heard to be stale, so that devices are known before their first message comes."""
+        backoff = Backoff()
+        async for conversation in self._receive_stale:
+            if conversation not in self._wanted:
+                continue
+            try:
+                await self.current(conversation)
+                backoff.reset()
+            except (Unreachable, Busy):
+                await trio.sleep(backoff.next())
+                self._send_stale.send_nowait(conversation)
+            except Refusal:
+                self._wanted.pop(conversation, None)  # no longer a member: a send will be told so
+            except VardeError:
+                pass  # it stays stale: the next send tries again, and raises to the one who can judge
+
+    def _is_stale(self, known: ConversationView) -> bool:
+        return self._wanted.get(known.conversation, 0) > known.roster_version
+
+
+def _difference(before: ConversationView | None, after: ConversationView) -> RosterChange | None:
+    if before is None or before.roster_version == after.roster_version:
+        return None
+    members = {member.profile for member in before.members}, {member.profile for member in after.members}
+    devices = {each.certificate.device for each in before.devices}, {each.certificate.device for each in after.devices}
+    return RosterChange(
+        after.conversation,
+        after.roster_version,
+        joined=tuple(sorted(members[1] - members[0])),
+        left=tuple(sorted(members[0] - members[1])),
+        devices_added=tuple(sorted(devices[1] - devices[0])),
+        devices_gone=tuple(sorted(devices[0] - devices[1])),
+    )

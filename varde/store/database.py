@@ -1,0 +1,132 @@
+"""The SQLite file: opened durable, brought to the current schema, written to in transactions only.
+
+Refuses threads and awaits: a transaction has no checkpoint inside, so that no cancellation can tear it.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from varde.errors import StoreDamaged
+from varde.store.schema import APPLICATION_ID, VERSIONS
+
+Value: TypeAlias = bytes | str | int | None
+Row: TypeAlias = tuple[Any, ...]
+Connect: TypeAlias = Callable[[str], sqlite3.Connection]
+
+_ALWAYS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA busy_timeout = 5000",
+)
+
+
+def connect_file(path: str) -> sqlite3.Connection:
+    """Open a SQLite file in autocommit: `Database.transaction` says BEGIN and COMMIT itself."""
+    return sqlite3.connect(path, isolation_level=None)
+
+
+class Database:
+    """One open store file. Not for several threads."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._depth = 0
+        self._durable = True
+        for pragma in _ALWAYS:
+            connection.execute(pragma).fetchall()
+        self._bring_up()
+
+    def run(self, sql: str, *values: Value) -> int:
+        """Change something, inside a transaction; return how many rows it touched."""
+        assert self._depth, "changes happen inside a transaction"
+        return self._connection.execute(sql, values).rowcount
+
+    def rows(self, sql: str, *values: Value) -> list[Row]:
+        """Return all rows of a query."""
+        return self._connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values: Value) -> Row | None:
+        """Return the first row of a query."""
+        found: Row | None = self._connection.execute(sql, values).fetchone()
+        return found
+
+    @contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """Commit what the block did when it ends, all of it or nothing. A block inside a block joins it.
+
+        Every commit survives the death of the process, and commits are lost in no other order than from the end. A
+        durable one survives the loss of power as well, and costs a wait for the disk.
+        """
+        if self._depth:
+            assert self._durable or not durable, "a block that must be durable joined one that is not"
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+            return
+        self._be_durable(durable)
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._depth = 1
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        finally:
+            self._depth = 0
+
+    def aclose_nowait(self) -> None:
+        """Close the file; the last one out folds the write-ahead log in."""
+        self._connection.close()
+
+    def _be_durable(self, durable: bool) -> None:  # noqa: FBT001 - the name of the method says it
+        if durable is not self._durable:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _bring_up(self) -> None:
+        (application,) = self.row("PRAGMA application_id") or (0,)
+        (version,) = self.row("PRAGMA user_version") or (0,)
+        if version > len(VERSIONS) or application not in (0, APPLICATION_ID) or (version and not application):
+            raise StoreDamaged("the store was written by a newer version, or is not a store of Varde")
+        for number, script in enumerate(VERSIONS[version:], start=version + 1):
+            with self.transaction():
+                for statement in _statements(script):
+                    self.run(statement)
+                self.run(f"PRAGMA application_id = {APPLICATION_ID}")
+                self.run(f"PRAGMA user_version = {number}")
+
+
+def open_file(path: Path, connect: Connect = connect_file) -> Database:
+    """Open or make the store file, readable by its owner alone. Raises StoreDamaged when it is no store."""
+    path.touch(mode=0o600)
+    connection = connect(str(path))
+    try:
+        return Database(connection)
+    except sqlite3.DatabaseError:
+        connection.close()
+        raise StoreDamaged("the store file is not a database, or is damaged") from None
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _statements(script: str) -> Iterable[str]:
+    # sqlite3's own executescript commits first, which would tear a migration in two.
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

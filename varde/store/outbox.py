@@ -1,0 +1,113 @@
+"""What was written and is not acked yet, in order. Refuses to forget anything that may have been sent."""
+
+import enum
+from collections.abc import Sequence
+from uuid import UUID
+
+from msgspec import Struct
+
+from contract.ids import ClientId, ConversationId, DeviceId, ProfileId
+from varde.store.sealing import Place
+from varde.store.shelf import Shelf
+
+
+class DraftKind(enum.StrEnum):
+    """What a draft is for."""
+
+    TEXT = "text"
+    SHARE = "share"  # a sender key for a group: goes before the texts, and is no message to show
+    MEND = "mend"  # an empty message on a fresh ratchet, because something was lost: the same
+
+
+class Draft(Struct, frozen=True):
+    """Something to send. Its client id stays the same however often it is sealed or sent again."""
+
+    conversation: ConversationId
+    client_id: ClientId
+    kind: DraftKind
+    profile: ProfileId
+    written_ms: int
+    text: str
+
+
+class Ready(Struct, frozen=True):
+    """The very bytes to send, at first and at every repetition. One of `group` and `devices` is set."""
+
+    roster_version: int
+    group: bytes | None = None
+    devices: dict[DeviceId, bytes] | None = None
+
+
+class Outbox(Shelf):
+    """Drafts with, once a ratchet was advanced for them, their ciphertext."""
+
+    def add(self, draft: Draft) -> None:
+        """Put a draft behind the others of its rank."""
+        self._database.run(
+            "INSERT INTO outbox (conversation, client_id, rank, draft) VALUES (?, ?, ?, ?)",
+            draft.conversation.bytes,
+            draft.client_id.bytes,
+            int(draft.kind is DraftKind.TEXT),
+            self._close(_draft(draft.client_id), draft),
+        )
+
+    def find(self, client_id: ClientId) -> Draft | None:
+        """Return a draft."""
+        row = self._database.row("SELECT draft FROM outbox WHERE client_id = ?", client_id.bytes)
+        return None if row is None else self._open(_draft(client_id), row[0], Draft)
+
+    def texts(self, conversation: ConversationId) -> Sequence[Draft]:
+        """Return the texts that wait in a conversation, oldest first."""
+        rows = self._database.rows(
+            "SELECT client_id, draft FROM outbox WHERE conversation = ? AND rank = 1 ORDER BY position",
+            conversation.bytes,
+        )
+        return [self._open(_draft(ClientId(UUID(bytes=client_id))), draft, Draft) for client_id, draft in rows]
+
+    def first(self, conversation: ConversationId) -> Draft | None:
+        """Return what goes next in a conversation."""
+        row = self._database.row(
+            "SELECT client_id, draft FROM outbox WHERE conversation = ? ORDER BY rank, position LIMIT 1",
+            conversation.bytes,
+        )
+        return None if row is None else self._open(_draft(ClientId(UUID(bytes=row[0]))), row[1], Draft)
+
+    def conversations(self) -> Sequence[ConversationId]:
+        """Return the conversations in which something waits."""
+        return [
+            ConversationId(UUID(bytes=row[0]))
+            for row in self._database.rows(
+                "SELECT conversation FROM outbox GROUP BY conversation ORDER BY min(position)"
+            )
+        ]
+
+    def ready(self, client_id: ClientId) -> Ready | None:
+        """Return the ciphertext of a draft, None while there is none."""
+        row = self._database.row("SELECT ciphertext FROM outbox WHERE client_id = ?", client_id.bytes)
+        if row is None or row[0] is None:
+            return None
+        return self._open(_ciphertext(client_id), row[0], Ready)
+
+    def make_ready(self, client_id: ClientId, ready: Ready) -> None:
+        """Keep the ciphertext, in the transaction that advanced the ratchets for it."""
+        self._database.run(
+            "UPDATE outbox SET ciphertext = ? WHERE client_id = ?",
+            self._close(_ciphertext(client_id), ready),
+            client_id.bytes,
+        )
+
+    def unmake(self, client_id: ClientId) -> None:
+        """Forget the ciphertext of a draft whose sending was refused: it must be sealed for another roster."""
+        self._database.run("UPDATE outbox SET ciphertext = NULL WHERE client_id = ?", client_id.bytes)
+
+    def remove(self, client_id: ClientId) -> None:
+        """The draft is acked, or refused for good."""
+        self._database.run("DELETE FROM outbox WHERE client_id = ?", client_id.bytes)
+
+
+def _draft(client_id: ClientId) -> Place:
+    return Place("outbox", "draft", client_id.bytes)
+
+
+def _ciphertext(client_id: ClientId) -> Place:
+    return Place("outbox", "ciphertext", client_id.bytes)

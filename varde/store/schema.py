@@ -1,0 +1,77 @@
+"""The tables of the local store, by version. Refuses plaintext: what is secret or was said lies in `sealed` columns.
+
+In the clear lie ids, numbers and states: what SQL needs to find a row.
+"""
+
+APPLICATION_ID = 0x56617264  # "Vard"
+
+_FIRST = """
+-- What opens the store: the key everything is sealed with, wrapped.
+CREATE TABLE slot (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    kind TEXT NOT NULL, salt BLOB NOT NULL, passes INTEGER NOT NULL, memory INTEGER NOT NULL, wrapped BLOB NOT NULL
+) STRICT;
+
+-- What there is one of: this device, its keys, its session, the relay.
+CREATE TABLE setting (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+-- What was seen first and must not change.
+CREATE TABLE pinned_root (account BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE pinned_profile (profile BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE certificate (device BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+-- upto: the last number this device has taken in; NULL before the relay named the first. read_upto: how far the person
+-- has read; read_told: how far the relay is known to know it.
+CREATE TABLE conversation (
+    conversation BLOB PRIMARY KEY, upto INTEGER, roster BLOB,
+    read_upto INTEGER NOT NULL DEFAULT 0, read_told INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+-- Ratchets. `turn` orders the sessions of a pair: the highest is the one to send on.
+CREATE TABLE olm_session (
+    conversation BLOB NOT NULL, device BLOB NOT NULL, session TEXT NOT NULL, turn INTEGER NOT NULL,
+    sealed BLOB NOT NULL, PRIMARY KEY (conversation, device, session)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE own_sender_key (conversation BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+-- The device that shared a key is part of its name: nobody can share, or spoil, the key of another.
+CREATE TABLE sender_key (
+    conversation BLOB NOT NULL, device BLOB NOT NULL, session BLOB NOT NULL, sealed BLOB NOT NULL,
+    PRIMARY KEY (conversation, device, session)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE sender_key_use (
+    conversation BLOB NOT NULL, device BLOB NOT NULL, session BLOB NOT NULL, step INTEGER NOT NULL,
+    seq INTEGER NOT NULL, client_id BLOB NOT NULL, PRIMARY KEY (conversation, device, session, step)
+) STRICT, WITHOUT ROWID;
+-- Pairs that lost something at `at`: pending until a fresh ratchet was sent, then remembered so as to pause.
+CREATE TABLE mending (
+    conversation BLOB NOT NULL, device BLOB NOT NULL, at INTEGER NOT NULL, pending INTEGER NOT NULL,
+    PRIMARY KEY (conversation, device)
+) STRICT, WITHOUT ROWID;
+
+-- What is not acked yet. `rank` 0 goes before 1: keys before what they open; then the order it was written in.
+-- `ciphertext` is there once a ratchet was advanced for it.
+CREATE TABLE outbox (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, conversation BLOB NOT NULL, client_id BLOB NOT NULL UNIQUE,
+    rank INTEGER NOT NULL, draft BLOB NOT NULL, ciphertext BLOB
+) STRICT;
+CREATE INDEX outbox_by_conversation ON outbox (conversation, rank, position);
+
+-- What was said, and what is missing, in the order it came in.
+-- taken: 0 not handed out yet, 1 handed out, 2 never to be.
+CREATE TABLE log (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, conversation BLOB NOT NULL, seq INTEGER, device BLOB, client_id BLOB,
+    kind TEXT NOT NULL, taken INTEGER NOT NULL, sealed BLOB NOT NULL,
+    UNIQUE (conversation, seq), UNIQUE (conversation, device, client_id)
+) STRICT;
+CREATE INDEX log_not_taken ON log (position) WHERE taken = 0;
+
+CREATE TABLE receipt (
+    conversation BLOB NOT NULL, profile BLOB NOT NULL, delivered INTEGER NOT NULL, read INTEGER NOT NULL,
+    PRIMARY KEY (conversation, profile)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE contact (contact INTEGER PRIMARY KEY AUTOINCREMENT, sealed BLOB NOT NULL) STRICT;
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST,)
+"""Each script takes the store from the version of its index to the next."""

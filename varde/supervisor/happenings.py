@@ -1,0 +1,68 @@
+"""What the supervisor tells of its programs while it works, as values.
+
+How that is shown to a person is `voice.py`; nothing is decided here.
+"""
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A program wrote a line."""
+
+    name: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """A program is ready, for the `starts`-th time."""
+
+    name: str
+    pid: int
+    address: str
+    starts: int
+    took: float
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """A program ended although nobody asked it to, and is started again in `delay` seconds."""
+
+    name: str
+    pid: int
+    why: str
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """A program is asked to stop."""
+
+    name: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """A program did not stop in time, or there was no time, and was killed."""
+
+    name: str
+    pid: int
+
+
+Happening: TypeAlias = Said | Up | Down | Stopping | Killed
+Tell: TypeAlias = Callable[[Happening], None]
+
+
+def describe_exit(code: int) -> str:
+    """Say in words how a process ended; a negative code is the signal that killed it, as in `subprocess`."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

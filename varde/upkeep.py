@@ -1,0 +1,75 @@
+"""The errands of a connected client: rosters of unknown senders, questions asked again, prekeys filled up.
+
+Refuses to give up on a server that is away; what it refuses for good is left to who asked.
+"""
+
+import trio
+
+from contract.ids import ConversationId
+from varde.backoff import Backoff
+from varde.errors import Busy, Refusal, RootKeyChanged, Unreachable, VardeError
+from varde.happenings import Reason
+from varde.prekeys import fill_prekeys
+from varde.receiver import Receiver
+from varde.services import Services
+
+KEYS_SECONDS = 24 * 60 * 60.0
+"""How often prekeys are looked at without being asked: the fallback key grows old."""
+
+
+class Upkeep:
+    """Starts a task for each errand. Implements `varde.receiver.Errands`."""
+
+    def __init__(self, services: Services, nursery: trio.Nursery) -> None:
+        self._services = services
+        self._nursery = nursery
+        self._keys = trio.Event()
+        self.receiver = Receiver(services, self)
+
+    def look_up(self, conversation: ConversationId) -> None:
+        """Fetch the roster in the background, then let the receiver judge again."""
+        self._nursery.start_soon(self._look_up, conversation)
+
+    def ask_later(self, conversation: ConversationId, after_ms: int) -> None:
+        """Ask for a hole again in a while."""
+        self._nursery.start_soon(self._ask_later, conversation, after_ms)
+
+    def fill_keys(self) -> None:
+        """Look at the prekeys now."""
+        self._keys.set()
+
+    async def run_keys(self) -> None:
+        """Look at the prekeys at the start, when few are left, and once a day."""
+        backoff = Backoff()
+        while True:
+            self._keys = trio.Event()
+            try:
+                await fill_prekeys(self._services.store, self._services.rest, self._services.me.device)
+                backoff.reset()
+            except (Unreachable, Busy):
+                await trio.sleep(backoff.next())
+                continue
+            except Refusal:
+                pass  # a session that is over ends the client by way of the link
+            with trio.move_on_after(KEYS_SECONDS):
+                await self._keys.wait()
+
+    async def _look_up(self, conversation: ConversationId) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                await self._services.rosters.refresh(conversation)
+            except (Unreachable, Busy):
+                await trio.sleep(backoff.next())
+                continue
+            except RootKeyChanged:
+                self.receiver.release(conversation, Reason.ROOT_KEY_CHANGED)
+            except VardeError:
+                self.receiver.release(conversation)
+            else:
+                self.receiver.release(conversation)
+            return
+
+    async def _ask_later(self, conversation: ConversationId, after_ms: int) -> None:
+        await trio.sleep(after_ms / 1_000)
+        self.receiver.ask(conversation)
