@@ -18,6 +18,9 @@ from websockets.typing import Subprotocol
 from contract import frames as f
 from contract.session import SUBPROTOCOL, ClientSession, State
 
+CLOSING: Final = 2.0
+"""Seconds for a library to close in good order."""
+
 F = TypeVar("F", bound=Struct)
 
 
@@ -92,7 +95,7 @@ class OpenGuest(Protocol):
 @asynccontextmanager
 async def open_with_trio_websocket(url: str, session: ClientSession) -> AsyncIterator[Guest]:
     """A guest on trio-websocket."""
-    async with trio_websocket.open_websocket_url(url, subprotocols=[SUBPROTOCOL], disconnect_timeout=2) as socket:
+    async with trio_websocket.open_websocket_url(url, subprotocols=[SUBPROTOCOL], disconnect_timeout=CLOSING) as socket:
         assert socket.subprotocol == SUBPROTOCOL
 
         async def receive() -> bytes:
@@ -107,13 +110,15 @@ async def open_with_trio_websocket(url: str, session: ClientSession) -> AsyncIte
             yield Guest(session, socket.send_message, receive)
         finally:
             # When the relay hangs up, the library may be cancelled before it has closed its own socket.
+            with trio.move_on_after(CLOSING):
+                await socket.aclose()
             await trio.aclose_forcefully(socket._stream)
 
 
 @asynccontextmanager
 async def open_with_websockets(url: str, session: ClientSession) -> AsyncIterator[Guest]:
     """A guest on websockets, which offers compression."""
-    async with connect(url, subprotocols=[Subprotocol(SUBPROTOCOL)], proxy=None, close_timeout=2) as socket:
+    async with connect(url, subprotocols=[Subprotocol(SUBPROTOCOL)], proxy=None, close_timeout=CLOSING) as socket:
         assert socket.subprotocol == SUBPROTOCOL
         assert socket.protocol.extensions == []
 

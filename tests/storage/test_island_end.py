@@ -75,7 +75,7 @@ async def test_the_death_of_the_island_reaches_everybody() -> None:
 
     async def stop_the_loop() -> None:
         asyncio.get_running_loop().stop()
-        await asyncio.sleep(3600)
+        await asyncio.sleep(3600)  # longer than the test may take: only cancelling ends it
 
     async with open_island() as island, trio.open_nursery() as nursery:
         visit = Visit(island)
@@ -134,9 +134,9 @@ async def test_closing_leaves_no_task_behind() -> None:
     async def stay_and_leave_a_task(island: Island) -> None:
         island.push(begun.set)
         try:
-            await asyncio.sleep(3600)
+            await asyncio.sleep(3600)  # longer than the test may take: only cancelling ends it
         finally:
-            tasks.append(asyncio.create_task(asyncio.sleep(3600)))
+            tasks.append(asyncio.create_task(asyncio.sleep(3600)))  # longer than the test may take
 
     async def call(island: Island) -> None:
         with pytest.raises(IslandClosed):
