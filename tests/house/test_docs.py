@@ -10,6 +10,7 @@ from typing import Final, get_args
 
 import pytest
 
+from api.problems import status_of
 from contract import frames
 from contract.closing import CloseCode
 from contract.refusals import RefusalCode
@@ -125,6 +126,14 @@ def test_the_protocol_explains_every_refusal() -> None:
     """The page has each refusal."""
     explained, there = {row[0].strip("`") for row in rows("Refusals")}, set(map(str, RefusalCode))
     tree.expect_none(explained ^ there, "refusals that are only in docs/protocol.md or only in contract/refusals.py")
+
+
+def test_the_protocol_gives_the_statuses_that_are_answered() -> None:
+    """The numbers in the table of refusals are those that the API answers with."""
+    rows = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \|", (tree.ROOT / "docs/protocol.md").read_text(), re.MULTILINE)
+    assert rows
+    wrong = [word for word, status in rows if status_of(RefusalCode(word)) != int(status)]
+    tree.expect_none(wrong, "refusals with another status in docs/protocol.md than in api/problems.py")
 
 
 def test_the_protocol_has_the_session_table() -> None:
