@@ -16,9 +16,6 @@ class Holes:
         self._asked: dict[ConversationId, int] = {}
         self._held: set[ConversationId] = set()
 
-    def __contains__(self, conversation: ConversationId) -> bool:
-        return conversation in self._heard
-
     def notice(self, conversation: ConversationId, seq: int) -> None:
         """Number `seq` was said, but an earlier one is missing."""
         self._heard[conversation] = max(seq, self._heard.get(conversation, 0))
@@ -34,8 +31,7 @@ class Holes:
     def next_sync(self, conversation: ConversationId, upto: int) -> Sync | None:
         """Return what to ask for, now that everything up to `upto` is taken in; None when nothing is to be asked."""
         if upto >= self._heard.get(conversation, 0):
-            self._heard.pop(conversation, None)
-            self._asked.pop(conversation, None)
+            self.drop(conversation)
             return None
         if conversation in self._held or upto < self._asked.get(conversation, 0):
             return None
@@ -44,6 +40,11 @@ class Holes:
 
     def forget(self, conversation: ConversationId) -> None:
         """The question was refused: it may be asked again."""
+        self._asked.pop(conversation, None)
+
+    def drop(self, conversation: ConversationId) -> None:
+        """There is nothing to be had: ask for nothing until another number is heard of."""
+        self._heard.pop(conversation, None)
         self._asked.pop(conversation, None)
 
     def clear(self) -> None:

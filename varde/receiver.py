@@ -17,8 +17,8 @@ from varde.holes import Holes
 from varde.line import Line
 from varde.services import Services
 
-SYNC = f.tag_of(f.Sync)
-SEND = f.tag_of(f.Send)
+SYNC, SEND, JOIN = (f.tag_of(kind) for kind in (f.Sync, f.Send, f.Join))
+NOT_NOW = frozenset({RefusalCode.RATE_LIMITED, RefusalCode.UNAVAILABLE, RefusalCode.OVERLOADED})
 RETRY_MS = 1_000
 
 
@@ -28,8 +28,8 @@ class Errands(Protocol):
     def look_up(self, conversation: ConversationId) -> None:
         """Fetch the roster, then call `Receiver.release`."""
 
-    def ask_later(self, conversation: ConversationId, after_ms: int) -> None:
-        """Wait, then call `Receiver.ask`."""
+    def later(self, after_ms: int, action: Callable[[], None]) -> None:
+        """Wait, then do it."""
 
     def fill_keys(self) -> None:
         """Upload prekeys."""
@@ -58,7 +58,7 @@ class Receiver:
         """A new connection: listen to everything."""
         self._line = line
         self._holes.clear()
-        line.send(f.Join())
+        self._join()
 
     def end(self) -> None:
         """The connection is gone."""
@@ -214,10 +214,36 @@ class Receiver:
     def _refused(self, refused: f.RefusedFrame) -> None:
         if refused.about == SEND:
             self._after.append(lambda: self._post.refused(refused))
-        elif refused.about == SYNC and refused.subject is not None and refused.code is not RefusalCode.OUT_OF_RANGE:
-            conversation = ConversationId(refused.subject)
-            self._holes.forget(conversation)
-            self._after.append(lambda: self._errands.ask_later(conversation, refused.retry_after_ms or RETRY_MS))
+        elif refused.code in NOT_NOW or refused.retry_after_ms is not None:
+            again = self._again(refused)
+            self._after.append(lambda: self._errands.later(refused.retry_after_ms or RETRY_MS, again))
+        elif refused.about == SYNC and refused.subject is not None:
+            self._holes.drop(ConversationId(refused.subject))  # there is nothing to be had here any more
+
+    def _again(self, refused: f.RefusedFrame) -> Callable[[], None]:
+        """What to do when the relay could not do something just now."""
+        if refused.subject is None:
+            return self._join if refused.about == JOIN else lambda: None
+        conversation = ConversationId(refused.subject)
+        match refused.about:
+            case "sync":
+                self._holes.forget(conversation)
+                return lambda: self.ask(conversation)
+            case "receipt:delivered":
+                return lambda: self._confirm(conversation)
+            case "receipt:read":
+                return lambda: self._tell_read(conversation)
+            case _:
+                return lambda: None
+
+    def _join(self) -> None:
+        if self._line is not None:
+            self._line.send(f.Join())
+
+    def _confirm(self, conversation: ConversationId) -> None:
+        upto = self._store.conversations.upto(conversation)
+        if self._line is not None and upto:
+            self._line.confirm(conversation, upto)
 
     def _changed(self, changed: f.Changed) -> None:
         if changed.kind is f.ChangeKind.KEYS_LOW:
@@ -228,9 +254,7 @@ class Receiver:
     def _settle(self) -> None:
         """The transaction is committed: confirm what is held, ask for what is missing, tell who waits."""
         for conversation in self._moved:
-            upto = self._store.conversations.upto(conversation)
-            if self._line is not None and upto:
-                self._line.confirm(conversation, upto)
+            self._confirm(conversation)
             self.ask(conversation)
         for action in self._after:
             action()

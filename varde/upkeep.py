@@ -3,6 +3,8 @@
 Refuses to give up on a server that is away; what it refuses for good is left to who asked.
 """
 
+from collections.abc import Callable
+
 import trio
 
 from contract.ids import ConversationId
@@ -30,9 +32,9 @@ class Upkeep:
         """Fetch the roster in the background, then let the receiver judge again."""
         self._nursery.start_soon(self._look_up, conversation)
 
-    def ask_later(self, conversation: ConversationId, after_ms: int) -> None:
-        """Ask for a hole again in a while."""
-        self._nursery.start_soon(self._ask_later, conversation, after_ms)
+    def later(self, after_ms: int, action: Callable[[], None]) -> None:
+        """Do something in a while."""
+        self._nursery.start_soon(self._later, after_ms, action)
 
     def fill_keys(self) -> None:
         """Look at the prekeys now."""
@@ -70,6 +72,6 @@ class Upkeep:
                 self.receiver.release(conversation)
             return
 
-    async def _ask_later(self, conversation: ConversationId, after_ms: int) -> None:
+    async def _later(self, after_ms: int, action: Callable[[], None]) -> None:
         await trio.sleep(after_ms / 1_000)
-        self.receiver.ask(conversation)
+        action()

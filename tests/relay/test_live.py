@@ -1,6 +1,7 @@
 """A node on TCP and guests with other people's WebSockets: the whole of `run_node`. Refuses Postgres: see below it."""
 
 import errno
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -70,7 +71,7 @@ async def open_live(stores: Stores, **changes: Any) -> AsyncIterator[LiveNode]:
         static=RELAY_KEY,
         ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
         clock=clock,
-        entropy=CountedEntropy(),
+        entropy=os.urandom,  # two nodes must not have one name
         dice=Random(1),  # noqa: S311 - it spreads load
     )
 

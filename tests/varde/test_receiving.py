@@ -238,3 +238,35 @@ async def test_a_conversation_of_before_is_asked_about(autojump_clock: MockClock
         room.relay.tell(bob.id, f.Joined(room.table.conversation, 5, 4, 1))
         await wait_all_tasks_blocked()
         assert [each.from_seq for each in room.relay.said(f.Sync) if isinstance(each, f.Sync)] == [2]
+
+
+@pytest.mark.parametrize("code", [RefusalCode.UNAVAILABLE, RefusalCode.OVERLOADED, RefusalCode.RATE_LIMITED])
+@pytest.mark.parametrize("kind", [f.Join, f.Delivered, f.Read])
+async def test_what_the_relay_cannot_do_now_is_said_again(
+    autojump_clock: MockClock, kind: type[f.Join | f.Delivered | f.Read], code: RefusalCode
+) -> None:
+    """A join or a receipt that is refused for a while is not forgotten."""
+    alice, bob = party(alice_laptop), party(bob_phone)
+    async with seated(ConversationKind.DM, alice, bob) as room:
+        await room[alice].send("hei")
+        await wait_all_tasks_blocked()
+        room.relay.lose = lambda frame: isinstance(frame, f.ReadBy)
+        await room[bob].read(1)
+        await wait_all_tasks_blocked()
+        before = len(room.relay.said(kind))
+        subject = None if kind is f.Join else room.table.conversation
+        room.relay.tell(bob.id, f.RefusedFrame(f.tag_of(kind), subject, code, "no", retry_after_ms=3_000))
+        await trio.sleep(4)  # in virtual time: longer than the relay asked for
+        assert len(room.relay.said(kind)) == before + 1
+
+
+async def test_a_hole_that_cannot_be_filled_is_left(autojump_clock: MockClock) -> None:
+    """Who is no member any more does not ask for ever."""
+    alice, bob = party(alice_laptop), party(bob_phone)
+    async with seated(ConversationKind.DM, alice, bob) as room:
+        room.relay.tell(bob.id, f.Gap(room.table.conversation, 7, 7, GapReason.OWN))
+        await wait_all_tasks_blocked()
+        about = f.RefusedFrame("sync", room.table.conversation, RefusalCode.NOT_FOUND, "no")
+        room.relay.tell(bob.id, about)
+        await trio.sleep(100)  # in virtual time: many chances to ask again
+        assert len(room.relay.said(f.Sync)) == 1
