@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Final
 
+import click
 import trio
 
 from api.app import create_app
@@ -34,9 +35,27 @@ EXPECTED: Final = (
     *(SchemaError, StoreUnavailable, OSError),
 )
 """What a person can mend; anything else is a surprise and keeps its traceback."""
+HELP: Final = """Run the REST API until SIGTERM or SIGINT, then finish what is under way.
+
+It is told everything by the environment, and says in one line what is wrong with it:
+
+\b
+  VARDE_API_BIND       where it listens             [127.0.0.1:8400; port 0: a free one]
+  VARDE_DATA           its folder                   [.varde]
+  VARDE_DATABASE_URL   PostgreSQL 15 or newer       [the embedded one, in the folder]
+  VARDE_RELAY_URL      where clients find the relay [ws://127.0.0.1:8401/v1/relay]
+  VARDE_SMTP_URL       the mail server for codes    [none: console and outbox folder]
+  VARDE_MAIL_FROM      the sender of those mails    [needed with VARDE_SMTP_URL]
+  VARDE_API_PROXIES    load balancers in front      [0]
+  VARDE_SIGN_IN_BURST  sign-ins one address may try [120, then one a second]
+  VARDE_POOL_MIN, VARDE_POOL_MAX                    database connections
+
+When it is ready it prints one line of JSON with its address. docs/configuration.md says more.
+"""
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
+@click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way. Exits with 1 and one line when it cannot run."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from random import SystemRandom
 from typing import Final
 
+import click
 import trio
 
 from contract.noise import KeyPair
@@ -33,9 +34,24 @@ EXPECTED: Final = (
     *(SchemaError, StoreUnavailable, OSError),
 )
 """What a person can mend; anything else is a surprise and keeps its traceback."""
+HELP: Final = """Run one relay node until SIGTERM or SIGINT, then drain it: clients are told, and have time to go.
+
+It is told everything by the environment, and says in one line what is wrong with it:
+
+\b
+  VARDE_RELAY_BIND           where it listens        [127.0.0.1:8401; port 0: a free one]
+  VARDE_DATA                 its folder              [.varde]
+  VARDE_DATABASE_URL         PostgreSQL 15 or newer  [the embedded one, in the folder]
+  VARDE_RELAY_CONNECTIONS    at the most             [15000]
+  VARDE_RELAY_DRAIN_SECONDS  for clients to go       [20]
+  VARDE_POOL_MIN, VARDE_POOL_MAX                     database connections
+
+When it is ready it prints one line of JSON with its address. docs/configuration.md says more.
+"""
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
+@click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Run a relay node until SIGTERM or SIGINT, then drain it. Exits with 1 and one line when it cannot run."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)

@@ -136,6 +136,14 @@ def test_the_protocol_gives_the_statuses_that_are_answered() -> None:
     tree.expect_none(wrong, "refusals with another status in docs/protocol.md than in api/problems.py")
 
 
+def test_every_variable_of_the_environment_is_explained() -> None:
+    """Whoever looks for a variable that a program reads finds it in docs/configuration.md, and no other."""
+    sources = tree.sources("storage", "relay", "api", "varde")
+    read = {name for source in sources for name in re.findall(r"\bVARDE_[A-Z_]*[A-Z]\b", "\n".join(source.lines))}
+    told = set(re.findall(r"`(VARDE_[A-Z_]+)`", (tree.ROOT / "docs/configuration.md").read_text(encoding="utf-8")))
+    tree.expect_none(read ^ told, "variables that are read or explained, but not both")
+
+
 def test_the_protocol_has_the_session_table() -> None:
     """The states of the page are those of the session, and `greeting` and `draining` say what the table says."""
     said = {row[0].strip("`"): row[1:] for row in rows("Session states")}

@@ -1,0 +1,40 @@
+"""The programs tell how they are used: each answers `--help` without touching a folder or a database.
+
+Refuses the client's commands: tests/varde/command has those.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house import tree
+
+
+def read_by(room: str) -> set[str]:
+    """The variables that the config of a room reads."""
+    text = (tree.ROOT / room / "config.py").read_text(encoding="utf-8")
+    return set(re.findall(r"\bVARDE_[A-Z_]*[A-Z]\b", text))
+
+
+@pytest.mark.parametrize("room", ["api", "relay"])
+def test_a_server_explains_its_environment(room: str, tmp_path: Path) -> None:
+    """`--help` names every variable that the server and its storage read, and leaves nothing behind."""
+    program = (sys.executable, "-m", room, "--help")
+    environment = {**os.environ, "PYTHONPATH": str(tree.ROOT)}
+    said = subprocess.run(program, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
+    tree.expect_none(
+        (name for name in read_by(room) | read_by("storage") if name not in said), f"not explained by {room}"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [("storage",), ("storage", "postgres"), ("storage", "migrate"), ("varde",)])
+def test_the_other_programs_help(command: tuple[str, ...]) -> None:
+    """`--help` ends well and says how the program is called."""
+    program = (sys.executable, "-m", *command, "--help")
+    said = subprocess.run(program, cwd=tree.ROOT, check=True, capture_output=True, text=True).stdout
+    assert said.startswith("Usage:")
