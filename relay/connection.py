@@ -24,8 +24,9 @@ from relay.refusing import refused_frame
 from relay.services import Services
 from relay.wire import BROKEN, Wire
 
-INTERNAL_ERROR: Final = 1011
-"""RFC 6455 section 7.4.1."""
+SURPRISED: Final = (1011, "")
+"""RFC 6455 section 7.4.1: the code and no reason, for an end that nobody chose."""
+DRAINED: Final = (CloseCode.DRAINING.value, CloseCode.DRAINING.label)
 
 _log: Final = logging.getLogger("varde.relay")
 
@@ -107,7 +108,7 @@ class Connection:
         self._proven = False
         self._proof = trio.CancelScope()
         self._last_words = trio.CancelScope(shield=True)
-        self._closing: tuple[int, str] = (INTERNAL_ERROR, "")
+        self._closing = SURPRISED
         self._ended = False
         self._outbox.push_frame(greeted.welcome)
 
@@ -132,7 +133,8 @@ class Connection:
         finally:
             self._services.hub.leave(self._peer)
             go_offline(self._services, self._peer)
-            self._end(INTERNAL_ERROR, "")
+            draining = self._services.draining.is_set()
+            self._end(*(DRAINED if draining else SURPRISED))
 
     async def write(self) -> None:
         """Seal and write, in the order of the wire; then say the last word and wait for the answer, a while."""

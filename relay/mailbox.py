@@ -14,6 +14,7 @@ from contract.codec import encode_frame
 from contract.errors import LocalMisuse
 from contract.frames import ChangeKind, Gap, New, Sync
 from contract.ids import ConversationId
+from contract.limits import SEQ_MAX
 from contract.refusals import RefusalCode, Refused
 from domain.log import Missing, Told, tell
 from domain.nouns import LogPage, LogRequest
@@ -43,6 +44,8 @@ class Course(Protocol):
 
     cursor: int
     conversation: ConversationId
+    last: int
+    """The highest number it wants."""
 
     def ask(self) -> int:
         """Say how many numbers it wants next, at most: they are being read from now on."""
@@ -61,6 +64,7 @@ class Following:
         self.listener = listener
         self._hub = hub
         self._asked_at = 0
+        self.last = SEQ_MAX
         self.conversation = listener.conversation
 
     @property
@@ -97,13 +101,13 @@ class Answering:
     def __init__(self, peer: "Peer", frame: Sync) -> None:
         self._peer = peer
         self._frame = frame
-        self._last = frame.from_seq + frame.limit - 1
+        self.last = frame.from_seq + frame.limit - 1
         self.conversation = frame.conversation
         self.cursor = frame.from_seq - 1
 
     def ask(self) -> int:
         """What is left."""
-        return min(PAGE_MESSAGES, self._last - self.cursor)
+        return min(PAGE_MESSAGES, self.last - self.cursor)
 
     def refuse(self) -> None:
         """The same answer as for a conversation that does not exist."""
@@ -114,7 +118,7 @@ class Answering:
         if self._frame.from_seq > page.head:
             self._peer.tell(refused_frame(self._frame, _BEYOND))
             return True
-        return self.cursor >= min(self._last, page.head)
+        return self.cursor >= min(self.last, page.head)
 
 
 class Mailbox:
@@ -194,7 +198,7 @@ class Mailbox:
             return False
         if page.next_seq <= page.from_seq <= page.head:
             raise LocalMisuse("a page of the log makes no progress")
-        for told in tell(page, self._peer.device):
+        for told in tell(page, self._peer.device, course.last):
             if not self._peer.outbox.offer(*_encode(course.conversation, told)):
                 return True
             course.cursor = told.to_seq if isinstance(told, Missing) else told.seq

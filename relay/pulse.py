@@ -35,6 +35,8 @@ async def run_pulse(services: Services) -> NoReturn:
         _measure(services, now - planned)
         for peer in services.hub.peers:
             _check(services, peer, now)
+        if services.outage.lasting:
+            services.revocations.ask()  # a node that is not ready gets no work that would show it that it is again
 
 
 def _measure(services: Services, lateness: float) -> None:

@@ -4,6 +4,7 @@ Refuses to tell a receipt that moved nothing, and to lose one to a database that
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NoReturn
 
 import trio
@@ -91,7 +92,8 @@ class Receipts:
                 self._gathered.confirm(confirmation)
             raise
         for confirmation in moved:
-            await self._tell_delivered(confirmation)
+            with suppress(StoreUnavailable):  # stored it is; who is not told now sees it with the next one
+                await self._tell_delivered(confirmation)
 
     async def _tell_delivered(self, confirmation: Confirmation) -> None:
         roster = await self._rosters.get(confirmation.conversation)
@@ -110,7 +112,8 @@ class Receipts:
             raise
         for index in moved:
             mark = marks[index]
-            await self._tell(ReadMoved(self._node, mark.conversation, mark.profile, mark.upto))
+            with suppress(StoreUnavailable):  # as above
+                await self._tell(ReadMoved(self._node, mark.conversation, mark.profile, mark.upto))
 
     async def _tell(self, moved: DeliveredMoved | ReadMoved) -> None:
         self._announce(moved)

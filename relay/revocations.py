@@ -14,7 +14,7 @@ from domain.ports import Clock, DeviceStore, StoreUnavailable
 from domain.revocations import Revocations
 from domain.tickets import LIFETIME, SKEW, TicketChecker
 from relay.hub import Hub
-from relay.outage import RETRY
+from relay.outage import RETRY, Outage
 from relay.peer import Peer
 from relay.refusing import close_code
 
@@ -28,12 +28,20 @@ class RevocationFeed:
     """Feeds the table that tickets are checked against."""
 
     def __init__(
-        self, store: DeviceStore, table: Revocations, *, checker: TicketChecker, hub: Hub, clock: Clock
+        self,
+        store: DeviceStore,
+        table: Revocations,
+        *,
+        checker: TicketChecker,
+        hub: Hub,
+        outage: Outage,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._table = table
         self._checker = checker
         self._hub = hub
+        self._outage = outage
         self._clock = clock
         self._asked = trio.Event()
 
@@ -54,7 +62,7 @@ class RevocationFeed:
         self.judge_all()
 
     def ask(self) -> None:
-        """Have the snapshot read again soon: the bus may have lost something."""
+        """Have the snapshot read again soon: the bus may have lost something, or the database may be back."""
         self._asked.set()
 
     async def run(self) -> NoReturn:
@@ -65,7 +73,9 @@ class RevocationFeed:
             self._asked = trio.Event()
             try:
                 await self.load()
+                self._outage.answered()
             except StoreUnavailable:
+                self._outage.failed()
                 _log.warning("revocations were not refreshed: the database is away")
                 self._asked.set()
                 await trio.sleep(RETRY)

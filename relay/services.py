@@ -88,7 +88,7 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
     telling = Telling(hub, rosters)
     table = Revocations()
     checker = TicketChecker(outside.ticket_public, table, clock=outside.clock)
-    revocations = RevocationFeed(stores.devices, table, checker=checker, hub=hub, clock=outside.clock)
+    revocations = RevocationFeed(stores.devices, table, checker=checker, hub=hub, outage=outage, clock=outside.clock)
     return Services(
         node=node,
         config=config,

@@ -40,7 +40,10 @@ class Wire:
         return self.websocket.take_messages()
 
     async def flush(self) -> None:
-        """Write what is to be written. Raises BROKEN."""
+        """Write what is to be written. Raises BROKEN.
+
+        Without a deadline: the heartbeat cuts a peer that does not read, and the end of a connection has its own.
+        """
         waiting = self.websocket.take_bytes()
         if waiting:
             await self._stream.send_all(waiting)
@@ -52,3 +55,4 @@ class Wire:
         """Read on until the peer is done, so that what was written last is not lost to a reset (RFC 9293 3.10.7.4)."""
         while not self.websocket.finished:
             self.websocket.feed(await self._stream.receive_some(READ_BYTES))
+            self.websocket.take_bytes()  # answers to pings: nobody writes any more

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from contract.ids import ConversationId, ProfileId
 from contract.limits import MEMBERS_PER_CONVERSATION
@@ -14,7 +15,7 @@ from contract.refusals import RefusalCode, Refused
 from contract.rest.conversations import ConversationKind, Role
 from domain.conversations import Opened, Page
 from domain.events import MembershipChanged
-from domain.nouns import Actor
+from domain.nouns import Actor, Sender
 from tests.cast import (
     BIRTH_MS,
     alice,
@@ -26,6 +27,7 @@ from tests.cast import (
     dave,
     mallory_phone,
 )
+from tests.contracts.letters import draft, send
 from tests.domain.registry import Registry, code_of
 
 DM, GROUP, SELF = ConversationKind.DM, ConversationKind.GROUP, ConversationKind.SELF
@@ -170,6 +172,7 @@ async def test_refusal_no_device_for_conversations(registry: Registry) -> None:
     assert code_of(await registry.conversations.open(NO_DEVICE, SELF, alice.profile, [])) is RefusalCode.NO_DEVICE
     assert code_of(await registry.conversations.view(NO_DEVICE, NOWHERE)) is RefusalCode.NO_DEVICE
     assert code_of(await registry.conversations.list_for(NO_DEVICE, None, 10)) is RefusalCode.NO_DEVICE
+    assert code_of(await registry.conversations.sender(NO_DEVICE, NOWHERE, alice_phone.id)) is RefusalCode.NO_DEVICE
 
 
 async def test_refusal_not_found_for_the_conversation_of_others(registry: Registry) -> None:
@@ -178,6 +181,22 @@ async def test_refusal_not_found_for_the_conversation_of_others(registry: Regist
     hidden = await registry.conversations.view(mallory_phone.actor, conversation)
     assert hidden == await registry.conversations.view(mallory_phone.actor, NOWHERE)
     assert code_of(hidden) is RefusalCode.NOT_FOUND
+
+
+async def test_who_wrote_is_shown_to_those_who_can_have_it(registry: Registry) -> None:
+    """Also when the device is revoked; an outsider and the unknown are answered alike."""
+    conversation = (await opened(registry, GROUP, bob.profile)).view.roster.conversation
+    await send(registry.stores, draft(alice_phone, conversation))
+    await registry.devices.revoke(alice_laptop.actor, alice_phone.id)
+    shown = await registry.conversations.sender(bob_phone.actor, conversation, alice_phone.id)
+    assert shown == Sender(replace(alice_phone.noun, profiles=()), alice.root_key)
+    hidden = [
+        await registry.conversations.sender(mallory_phone.actor, conversation, alice_phone.id),
+        await registry.conversations.sender(bob_phone.actor, conversation, alice_laptop.id),
+        await registry.conversations.sender(bob_phone.actor, NOWHERE, alice_phone.id),
+    ]
+    assert {code_of(each) for each in hidden} == {RefusalCode.NOT_FOUND}
+    assert len(set(hidden)) == 1
 
 
 async def test_a_device_without_the_profile_is_an_outsider(registry: Registry) -> None:

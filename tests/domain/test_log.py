@@ -56,6 +56,15 @@ def test_every_number_is_accounted_for_exactly_once(page: LogPage) -> None:
     assert numbers == list(range(page.from_seq, page.next_seq))
 
 
+@given(pages(), st.integers(0, 90))
+def test_nothing_above_the_last_number_is_told(page: LogPage, last: int) -> None:
+    """Who asked for a range hears of the range, although a page may cover more."""
+    numbers: list[int] = []
+    for told in tell(page, ME, last):
+        numbers += range(told.from_seq, told.to_seq + 1) if isinstance(told, Missing) else [told.seq]
+    assert numbers == list(range(page.from_seq, min(page.next_seq, last + 1)))
+
+
 @given(pages())
 def test_a_message_is_told_exactly_where_the_device_may_have_it(page: LogPage) -> None:
     """Not its own, not from before its time, and not without ciphertext; all others are."""

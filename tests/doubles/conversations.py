@@ -60,6 +60,20 @@ class MemoryConversations:
             },
         )
 
+    async def sender(self, conversation: ConversationId, device: DeviceId, reader: DeviceId) -> n.Sender | None:
+        """As promised. Past devices stay for ever: without a message in the log nobody hears of them."""
+        await self._interference.let_through()
+        memory, talk = self._memory, self._memory.talks.get(conversation)
+        position = None if talk is None else talk.positions.get(reader)
+        if talk is None or position is None:
+            return None
+        if not any(seq >= position.start and draft.device == device for seq, draft in talk.log.items()):
+            return None
+        found = memory.devices.get(device) or memory.past_devices[device]
+        root_key = memory.accounts[found.account].root_key
+        assert root_key is not None, "it is certified by one"
+        return n.Sender(replace(found, profiles=()), root_key)
+
     async def list_for(self, device: DeviceId, after: ConversationId | None, limit: int) -> Sequence[n.Summary]:
         """As promised."""
         await self._interference.let_through()

@@ -86,6 +86,7 @@ class MemoryDevices:
             return None
         memory = self._memory
         del memory.devices[device], memory.keys[device]
+        memory.past_devices[device] = before
         memory.sessions = {key: session for key, session in memory.sessions.items() if session.device != device}
         self._void(device, now_ms, final=True)
         return self._move(before, before.profiles)

@@ -100,6 +100,7 @@ class Memory:
     sessions: dict[tuple[AccountId, SessionId], n.Session] = field(default_factory=dict)
     profiles: dict[ProfileId, n.Profile] = field(default_factory=dict)
     devices: dict[DeviceId, n.Device] = field(default_factory=dict)
+    past_devices: dict[DeviceId, n.Device] = field(default_factory=dict)
     device_ids: set[DeviceId] = field(default_factory=set)
     revocations: dict[DeviceId, tuple[int, n.Revocation]] = field(default_factory=dict)
     keys: dict[DeviceId, KeyChain] = field(default_factory=dict)

@@ -119,7 +119,7 @@ async def test_close_heartbeat_missed(stage: Stage, ground: Ground) -> None:
     silent = await stage.call(alice_laptop)
     alive = await stage.call(bob_phone)
     stage.nursery.start_soon(alive.hear_end)
-    await trio.sleep(10 * stage.services.config.heartbeat)
+    await trio.sleep(10 * stage.services.config.heartbeat)  # in time that jumps
     assert stage.services.hub.find(alice_laptop.id) is None
     assert stage.services.hub.find(bob_phone.id) is not None
     assert (await silent.hear_end()).code == 4005
@@ -312,7 +312,7 @@ async def test_refusal_rate_limited(ground: Ground) -> None:
         assert (refused.about, refused.subject, refused.code) == ("typing", roster.conversation, "rate-limited")
         assert refused.retry_after_ms is not None
         await laptop.hear_some(99)
-        await trio.sleep(refused.retry_after_ms / 1_000)
+        await trio.sleep(refused.retry_after_ms / 1_000)  # which is what the refusal asked for
         await laptop.say(*([frame] * 100))
         assert await laptop.hear_now() == []
 

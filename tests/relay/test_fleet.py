@@ -231,7 +231,7 @@ async def test_refusal_unavailable(stage: Stage, ground: Ground, letters: Letter
             refused = await laptop.hear(f.RefusedFrame)
             assert (refused.subject, refused.code) == (frame.client_id, "unavailable")
             assert refused.retry_after_ms is not None
-            await trio.sleep(refused.retry_after_ms / 1_000)
+            await trio.sleep(refused.retry_after_ms / 1_000)  # which is what the refusal asked for
     await laptop.say(frame)
     assert (await laptop.hear(f.Ack)).seq == 1
     await wait_all_tasks_blocked()

@@ -286,6 +286,21 @@ async def test_frame_sync(stage: Stage, ground: Ground, letters: Letters) -> Non
     assert seqs(await caller.hear_now()) == [5, 6]
 
 
+async def test_a_sync_over_deleted_rows_stays_in_its_range(stage: Stage, ground: Ground, letters: Letters) -> None:
+    """Where the log has forgotten even who wrote, the range is one gap and nothing behind it is told."""
+    roster = await open_room(ground, alice, bob)
+    await fill(ground, letters, roster, 4)
+    ground.clock.go_on(61 * DAY_MS)
+    for _ in range(2):
+        await ground.stores.mailbox.sweep(ground.clock.now_ms, retention_ms=30 * DAY_MS, limit=100)
+    await fill(ground, letters, roster, 3)
+    caller = await stage.call(alice_laptop)
+    await caller.say(f.Sync(roster.conversation, 2, 2))
+    heard = await caller.hear_now()
+    assert gaps(heard) == [(2, 3, "expired")]
+    assert seqs(heard) == []
+
+
 async def test_syncs_are_answered_few_at_a_time(ground: Ground, letters: Letters) -> None:
     """Who asks faster than it can be told is asked to wait."""
     roster = await open_room(ground, alice, bob)

@@ -128,8 +128,17 @@ class Program:
 
     def end(self, how: signal.Signals) -> int:
         """Send a signal and return how it ended."""
+        self.tell(how)
+        return self.wait()
+
+    def tell(self, how: signal.Signals) -> None:
+        """Send a signal."""
         assert self.process is not None
         self.process.send_signal(how)
+
+    def wait(self) -> int:
+        """Return how it ended."""
+        assert self.process is not None
         code = self.process.wait(PATIENCE_SECONDS)
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -163,11 +172,10 @@ async def test_the_program_drains_when_it_is_told_to(program: Program, how: sign
             await laptop.enter()
             await laptop.say(f.Join())
             await laptop.hear(f.Joined)
-            assert program.process is not None
-            program.process.send_signal(how)
+            program.tell(how)
             assert (await laptop.hear_end()).code == 4000
             assert laptop.drained
-    assert program.end(how) == 0
+    assert program.wait() == 0
 
 
 async def test_what_was_acked_survives_the_death_of_the_program(program: Program, letters: Letters) -> None:

@@ -8,6 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 from contract import frames as f
 from contract.refusals import StaleDevices
 from contract.rest.conversations import ConversationKind, Role
+from domain import nouns as n
 from domain.events import MembershipChanged, MessagesCommitted
 from tests.cast import (
     alice,
@@ -131,7 +132,7 @@ async def test_a_lost_answer_is_found_by_sending_again(stage: Stage, ground: Gro
     assert (refused.about, refused.subject, refused.code) == ("msg:send", frame.client_id, "unavailable")
     assert await phone.hear_now() == []
     assert refused.retry_after_ms is not None
-    await trio.sleep(refused.retry_after_ms / 1_000)
+    await trio.sleep(refused.retry_after_ms / 1_000)  # which is what the refusal asked for
     await laptop.say(frame)
     assert (await laptop.hear(f.Ack)).seq == 1
     assert (await phone.hear(f.New)).client_id == frame.client_id
@@ -212,6 +213,43 @@ async def test_a_roster_that_only_changed_its_version_delays_nothing(
     await ground.stores.conversations.set_role(roster.conversation, roster.version, bob.profile, Role.ADMIN)
     ground.interference.release_commits()
     assert (await laptop.hear(f.Ack)).seq == 1
+
+
+async def test_a_roster_that_never_rests_is_the_senders_to_look_at(
+    stage: Stage, ground: Ground, letters: Letters
+) -> None:
+    """When the roster moves under the second try as well, the sender is told its version instead of kept waiting."""
+    roster = await open_room(ground, alice, bob)
+    laptop = await stage.call(alice_laptop)
+    ground.interference.hold_commits()
+    await laptop.say(letters.each(roster, alice, alice_laptop))
+    version = roster.version
+    for _ in range(2):
+        await ground.interference.wait_commit_held()
+        move = await ground.stores.conversations.set_role(roster.conversation, version, bob.profile, Role.ADMIN)
+        assert isinstance(move, n.RosterMove)
+        version = move.version
+        ground.interference.release_commits()
+        ground.interference.hold_commits()
+    refused = await laptop.hear(f.RefusedFrame)
+    assert (refused.code, refused.stale) == ("stale-devices", StaleDevices(version))
+    assert ground.memory.talks[roster.conversation].head == 0
+
+
+async def test_an_outage_between_two_tries_is_said(stage: Stage, ground: Ground, letters: Letters) -> None:
+    """A send that has to be decided again while the database is away is refused as unavailable."""
+    roster = await open_room(ground, alice, bob)
+    laptop = await stage.call(alice_laptop)
+    ground.interference.hold_commits()
+    await laptop.say(letters.each(roster, alice, alice_laptop))
+    await ground.interference.wait_commit_held()
+    await ground.stores.conversations.set_role(roster.conversation, roster.version, bob.profile, Role.ADMIN)
+    ground.interference.release_commits()
+    batches = ground.stores.journal.batches  # type: ignore[attr-defined]
+    while not batches:
+        await trio.lowlevel.checkpoint()
+    with ground.interference.outage():
+        assert (await laptop.hear(f.RefusedFrame)).code == "unavailable"
 
 
 async def test_refusal_profile_not_allowed(stage: Stage, ground: Ground, letters: Letters) -> None:

@@ -79,7 +79,7 @@ class Story:
     async def outage(self, seconds: int) -> None:
         """Let the database be away."""
         with self.ground.interference.outage():
-            await trio.sleep(seconds)
+            await trio.sleep(seconds)  # of an outage, in time that jumps
 
     async def lose_answers(self, count: int) -> None:
         """Let commits happen whose answers get lost."""
@@ -88,7 +88,7 @@ class Story:
     async def lose_the_bus(self, seconds: int) -> None:
         """Let nobody hear of anything for a while, and then hear that."""
         self.ground.bus.losing = True
-        await trio.sleep(seconds)
+        await trio.sleep(seconds)  # of silence, in time that jumps
         self.ground.bus.losing = False
         self.ground.bus.lose_track()
 
@@ -96,7 +96,7 @@ class Story:
         """Let the sun come out: everything unacked is sent until it is acked, and everything is read."""
         self.ground.interference.lose_commit_answers(0)
         for _ in range(3):
-            await trio.sleep(3)
+            await trio.sleep(3)  # longer than the node waits to ask again, in time that jumps
             if self.reader is None:
                 await self.reconnect()
             for who in (0, 1):

@@ -1,0 +1,63 @@
+"""What a node is told from outside. Refuses to start one."""
+
+from pathlib import Path
+
+import pytest
+
+from contract.closing import CloseCode
+from contract.refusals import RefusalCode
+from relay.config import ConfigError, RelayConfig
+from relay.refusing import close_code
+
+
+def test_the_defaults_need_no_environment() -> None:
+    """A node on this machine, beside the API's defaults."""
+    assert RelayConfig.from_environ({}) == RelayConfig()
+    assert (RelayConfig().host, RelayConfig().port) == ("127.0.0.1", 8401)
+
+
+@pytest.mark.parametrize(
+    ("bind", "expected"),
+    [("0.0.0.0:0", ("0.0.0.0", 0)), ("[::1]:9000", ("::1", 9000)), ("relay.test:8401", ("relay.test", 8401))],  # noqa: S104 - a test of what is allowed
+)
+def test_an_address_is_a_host_and_a_port(bind: str, expected: tuple[str, int]) -> None:
+    """IPv6 in brackets, names, and port 0 for any."""
+    config = RelayConfig.from_environ({"VARDE_RELAY_BIND": bind})
+    assert (config.host, config.port) == expected
+
+
+@pytest.mark.parametrize("bind", ["", "8401", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:99999", "a:1/path", "::1:8401"])
+def test_what_is_no_address_is_named(bind: str) -> None:
+    """The error names the variable."""
+    with pytest.raises(ConfigError, match="VARDE_RELAY_BIND"):
+        RelayConfig.from_environ({"VARDE_RELAY_BIND": bind})
+
+
+@pytest.mark.parametrize("variable", ["VARDE_RELAY_CONNECTIONS", "VARDE_RELAY_DRAIN_SECONDS"])
+def test_numbers_are_whole_and_positive(variable: str) -> None:
+    """Everything else is refused by name."""
+    for text in ("", "0", "-1", "1.5", "many", "\N{SUPERSCRIPT TWO}"):
+        with pytest.raises(ConfigError, match=variable):
+            RelayConfig.from_environ({variable: text})
+
+
+def test_the_rest_is_read() -> None:
+    """Folder, ceiling and drain."""
+    config = RelayConfig.from_environ(
+        {"VARDE_DATA": "/srv/varde", "VARDE_RELAY_CONNECTIONS": "7", "VARDE_RELAY_DRAIN_SECONDS": "3"}
+    )
+    assert (config.data, config.connections, config.drain_deadline) == (Path("/srv/varde"), 7, 3.0)
+
+
+@pytest.mark.parametrize("code", RefusalCode)
+def test_every_refusal_has_a_close_code(code: RefusalCode) -> None:
+    """Whatever a Hello may be refused with, the client is told whether to come back."""
+    assert isinstance(close_code(code), CloseCode)
+
+
+def test_what_passes_by_itself_says_come_back() -> None:
+    """A full or broken node is no fault of the client's; a ticket is."""
+    passing = {RefusalCode.UNAVAILABLE, RefusalCode.OVERLOADED, RefusalCode.RATE_LIMITED, RefusalCode.TOO_SLOW}
+    assert all(close_code(code).comes_back for code in passing)
+    tickets = {RefusalCode.TICKET_INVALID, RefusalCode.TICKET_EXPIRED, RefusalCode.TICKET_REVOKED}
+    assert not any(close_code(code).comes_back for code in tickets)
