@@ -1,6 +1,6 @@
-"""How often one network address may try to sign in: a token bucket for each, in memory, bounded.
+"""How often a network may try to sign in, and an account invite: a token bucket for each, in memory, bounded.
 
-Refuses to know people: it sees where a request comes from and nothing else. Each API process counts for itself.
+Refuses to know people: it sees who or where a request comes from and nothing else. Each API process counts for itself.
 """
 
 import ipaddress
@@ -8,45 +8,71 @@ from collections import OrderedDict
 from typing import Final
 
 from api.config import Allowance
+from contract.ids import AccountId
 from contract.refusals import RefusalCode, Refused
 from domain.ports import Clock
 
 SECOND: Final = 1_000
 CAPACITY: Final = 50_000
-"""Addresses; past that the one that asked longest ago is forgotten, which only ever lets it ask again."""
+"""Keys; past that the one that asked longest ago is forgotten, which only ever lets it ask again."""
 IPV6_HOST_BITS: Final = 64
+TOO_MANY_SIGN_INS: Final = "Too many sign-ins from this network address. Wait a moment."
+TOO_MANY_INVITATIONS: Final = "This account opens too many conversations. Wait a moment."
 
 
-class SignInAllowance:
-    """The buckets. `spend` is a plain function: nothing happens between looking and taking."""
+class Buckets:
+    """A token bucket for each of many keys. `spend` is a plain function: nothing happens between looking and taking."""
 
-    def __init__(self, allowance: Allowance, *, clock: Clock, capacity: int = CAPACITY) -> None:
+    def __init__(self, allowance: Allowance, too_many: str, *, clock: Clock, capacity: int = CAPACITY) -> None:
+        """`too_many` is what a person is told when the bucket is empty."""
         self._burst = allowance.burst
         self._refill_ms = allowance.refill * SECOND
+        self._too_many = too_many
         self._clock = clock
         self._capacity = capacity
         # Not how many tokens are left, but when the bucket is full again: one number says both, and needs no ticking.
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
-    def spend(self, address: str) -> Refused | None:
-        """Take one token of an address. Refuses `rate-limited`, and says when there is a token again."""
-        network, now = network_of(address), float(self._clock())
-        full_at = max(self._full_at.get(network, now), now) + self._refill_ms
+    def spend(self, key: str) -> Refused | None:
+        """Take one token of a key. Refuses `rate-limited`, and says when there is a token again."""
+        now = float(self._clock())
+        full_at = max(self._full_at.get(key, now), now) + self._refill_ms
         short_ms = full_at - now - self._burst * self._refill_ms
         if short_ms > 0:
-            return Refused(
-                RefusalCode.RATE_LIMITED,
-                "Too many sign-ins from this network address. Wait a moment.",
-                retry_after_ms=int(short_ms) + 1,
-            )
-        self._full_at[network] = full_at
-        self._full_at.move_to_end(network)
+            return Refused(RefusalCode.RATE_LIMITED, self._too_many, retry_after_ms=int(short_ms) + 1)
+        self._full_at[key] = full_at
+        self._full_at.move_to_end(key)
         if len(self._full_at) > self._capacity:
             self._full_at.popitem(last=False)
         return None
 
     def __len__(self) -> int:
         return len(self._full_at)
+
+
+class SignInAllowance:
+    """How often one network may try to sign in."""
+
+    def __init__(self, allowance: Allowance, *, clock: Clock, capacity: int = CAPACITY) -> None:
+        self._networks = Buckets(allowance, TOO_MANY_SIGN_INS, clock=clock, capacity=capacity)
+
+    def spend(self, address: str) -> Refused | None:
+        """Take one token of the network an address is in. Refuses `rate-limited`."""
+        return self._networks.spend(network_of(address))
+
+    def __len__(self) -> int:
+        return len(self._networks)
+
+
+class InvitationAllowance:
+    """How often one account may bring people into conversations: it costs them memory, and they are not asked."""
+
+    def __init__(self, allowance: Allowance, *, clock: Clock) -> None:
+        self._accounts = Buckets(allowance, TOO_MANY_INVITATIONS, clock=clock)
+
+    def spend(self, account: AccountId) -> Refused | None:
+        """Take one token of an account. Refuses `rate-limited`."""
+        return self._accounts.spend(account.hex)
 
 
 def network_of(address: str) -> str:

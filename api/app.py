@@ -14,6 +14,7 @@ from api.operation import WORLD
 from api.page import render_documents
 from api.problems import INTERNAL, UNAVAILABLE, refusal_of_exception
 from api.replies import respond
+from api.requests import BoundedRequest
 from api.resources import (
     account,
     auth,
@@ -69,6 +70,7 @@ def create_app(world: World) -> QuartTrio:
 def create_routes() -> QuartTrio:
     """Return the application without a world: enough to describe it."""
     app = QuartTrio("api", static_folder=None)
+    app.request_class = BoundedRequest
     app.config.update(MAX_CONTENT_LENGTH=REST_BODY_BYTES, PROPAGATE_EXCEPTIONS=False)
     app.url_map.merge_slashes = False  # a path with two slashes is another path, not a redirect
     open_schema().init_app(app)

@@ -48,8 +48,10 @@ class ApiConfig:
     relay_url: str = "ws://127.0.0.1:8401/v1/relay"
     proxies: int = 0  # load balancers in front that each add the address they saw to X-Forwarded-For
     connections: int = 4_000  # at once; a process here may open 20,000 files
+    connections_per_address: int = 1_000  # of those; not with proxies, whose address all clients share
     backlog: int = 1_024
     sign_in: Allowance = Allowance()
+    invitations: Allowance = Allowance(burst=200, refill=5 * SECONDS)  # a class of pupils at once, a spammer never
     patience: Patience = Patience()
 
     @classmethod

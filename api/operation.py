@@ -22,6 +22,7 @@ from api.problems import UNAVAILABLE
 from api.replies import Answer, respond
 from api.world import World
 from contract.refusals import RefusalCode, Refused
+from domain.nouns import Actor
 
 BEARER: Final = "bearer"
 WORLD: Final = "varde"
@@ -43,7 +44,7 @@ _BODY: Final = frozenset(
 class Operation:
     """What a request is held to, and what the OpenAPI document says. `refuses` are the domain's own refusals.
 
-    `open_to_all` asks for no token; `rationed` counts against the network address.
+    `open_to_all` asks for no token; `rationed` counts against the network address; `invites` against the account.
     """
 
     answers: dict[int, type[Struct] | None]
@@ -52,6 +53,7 @@ class Operation:
     query: QueryReader[Any] | None = None
     open_to_all: bool = False
     rationed: bool = False
+    invites: bool = False
 
     def all_refusals(self) -> tuple[RefusalCode, ...]:
         """Every refusal this operation can answer with, in the order of the list."""
@@ -59,7 +61,7 @@ class Operation:
         mine.update(() if self.open_to_all else _SIGNED_IN)
         mine.update(_BODY if self.body else ())
         mine.update([RefusalCode.MALFORMED] if self.query else ())
-        mine.update([RefusalCode.RATE_LIMITED] if self.rationed else ())
+        mine.update([RefusalCode.RATE_LIMITED] if self.rationed or self.invites else ())
         return tuple(code for code in RefusalCode if code in mine)
 
 
@@ -71,6 +73,7 @@ def operation(
     query: type[Struct] | None = None,
     open_to_all: bool = False,
     rationed: bool = False,
+    invites: bool = False,
 ) -> Callable[[View], Handler]:
     """Make a handler of a view, which is called with `(world, actor, query, body, **path)` as far as declared."""
     declared = Operation(
@@ -80,6 +83,7 @@ def operation(
         query=QueryReader(query) if query else None,
         open_to_all=open_to_all,
         rationed=rationed,
+        invites=invites,
     )
 
     def decorate(view: View) -> Handler:
@@ -121,12 +125,19 @@ async def _gather(declared: Operation, world: World) -> list[Any] | Refused:
 def _steps(declared: Operation, world: World) -> list[Callable[[], Awaitable[Any]]]:
     steps: list[Callable[[], Awaitable[Any]]] = []
     if not declared.open_to_all:
-        steps.append(lambda: authenticate(world.sessions, request.headers.getlist("Authorization")))
+        steps.append(lambda: _authenticate(declared, world))
     if (query := declared.query) is not None:
         steps.append(lambda: _read_query(query))
     if (body := declared.body) is not None:
         steps.append(lambda: _read_body(body))
     return steps
+
+
+async def _authenticate(declared: Operation, world: World) -> Actor | Refused:
+    actor = await authenticate(world.sessions, request.headers.getlist("Authorization"))
+    if declared.invites and not isinstance(actor, Refused):
+        return world.invitations.spend(actor.account) or actor
+    return actor
 
 
 async def _read_query(reader: QueryReader[B]) -> B | Refused:

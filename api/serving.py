@@ -4,6 +4,9 @@ It takes Hypercorn's HTTP/1.1 protocol and not its worker, whose shutdown and ex
 (`api.connection`). Refuses TLS, which ends at the load balancer, and HTTP/2, which needs TLS.
 """
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import trio
@@ -12,6 +15,7 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
+from api.allowance import network_of
 from api.config import ApiConfig
 from api.connection import Connection
 from api.problems import CROWDED, body_of, headers_of
@@ -55,29 +59,52 @@ class _Server:
 
     def __init__(self, config: ApiConfig, app: ASGIFramework) -> None:
         self._most = config.connections
+        # Behind proxies every client has their address, and how many one client may open is theirs to say.
+        self._most_of_one = config.connections if config.proxies else config.connections_per_address
         self._patience = config.patience
         self._app = ASGIWrapper(app)
         self._hypercorn = _hypercorn_config()
         self._context = WorkerContext(None)
         self._connections: set[Connection] = set()
+        self._networks: Counter[str] = Counter()
 
     async def serve_connection(self, stream: trio.SocketStream) -> None:
         """Serve one client, or turn it away."""
-        if len(self._connections) >= self._most or self._context.terminated.is_set():
+        network = _network_of(stream)
+        if self._is_full(network) or self._context.terminated.is_set():
             await _turn_away(stream)
             return
         connection = Connection(stream, self._app, self._hypercorn, self._context, self._patience)
-        self._connections.add(connection)
-        try:
+        with self._counted(connection, network):
             await connection.serve()
+
+    def _is_full(self, network: str) -> bool:
+        return len(self._connections) >= self._most or self._networks[network] >= self._most_of_one
+
+    @contextmanager
+    def _counted(self, connection: Connection, network: str) -> Iterator[None]:
+        self._connections.add(connection)
+        self._networks[network] += 1
+        try:
+            yield
         finally:
             self._connections.discard(connection)
+            self._networks[network] -= 1
+            if not self._networks[network]:
+                del self._networks[network]
 
     async def stop(self) -> None:
         """Close the idle connections now, and the others after their answers."""
         await self._context.terminated.set()
         for connection in self._connections:
             connection.stop_nowait()
+
+
+def _network_of(stream: trio.SocketStream) -> str:
+    try:
+        return network_of(stream.socket.getpeername()[0])
+    except OSError:
+        return network_of("")  # gone already: it will show when it is read
 
 
 async def _turn_away(stream: trio.SocketStream) -> None:

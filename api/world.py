@@ -10,7 +10,7 @@ from uuid import UUID
 
 import trio
 
-from api.allowance import SignInAllowance
+from api.allowance import InvitationAllowance, SignInAllowance
 from api.config import ApiConfig
 from contract.ids import AccountId
 from contract.rest.relay import RelayAddress
@@ -48,6 +48,7 @@ class World:
     config: ApiConfig
     clock: Clock
     allowance: SignInAllowance
+    invitations: InvitationAllowance
     sign_in: SignIn
     sessions: Sessions
     accounts: Accounts
@@ -70,6 +71,7 @@ def make_world(config: ApiConfig, stores: Stores, mail: Mail, keys: Keys, *, clo
         config=config,
         clock=clock,
         allowance=SignInAllowance(config.sign_in, clock=clock),
+        invitations=InvitationAllowance(config.invitations, clock=clock),
         sign_in=SignIn(s.sign_in, mail, sessions, pepper=keys.pepper, clock=clock, entropy=entropy),
         sessions=sessions,
         accounts=Accounts(s.accounts),

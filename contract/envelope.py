@@ -17,7 +17,7 @@ from contract.limits import SEQ_MAX
 
 ENVELOPE_VERSION = 1
 GROUP_SESSION_BYTES = 32
-TEXT_BYTES = 40_000
+TEXT_CHARACTERS = 40_000
 
 
 class Cipher(enum.IntEnum):
@@ -31,7 +31,7 @@ class Cipher(enum.IntEnum):
 class Text(Struct, frozen=True, array_like=True, tag="text"):
     """What somebody wrote."""
 
-    text: Annotated[str, Meta(max_length=TEXT_BYTES)]
+    text: Annotated[str, Meta(max_length=TEXT_CHARACTERS)]
 
 
 class GroupKey(Struct, frozen=True, array_like=True, tag="group-key"):

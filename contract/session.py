@@ -6,8 +6,9 @@ The life of a session is two tables, one for each direction of frames; a pair th
 """
 
 import enum
-from collections.abc import Sequence
-from typing import Final
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
@@ -16,6 +17,9 @@ from contract import frames as f
 from contract.closing import CloseCode
 from contract.errors import LocalMisuse, PeerFault
 from contract.noise import Handshake, KeyPair, Transport
+
+Frame = TypeVar("Frame", bound=Struct)
+"""What this side receives."""
 
 SUBPROTOCOL: Final = "varde.v1"
 PROTOCOL_VERSION: Final = 1
@@ -68,22 +72,44 @@ def prologue(pattern: Pattern) -> bytes:
     return SUBPROTOCOL.encode() + bytes((pattern,))
 
 
-class _Session:
-    """What both sides share once the handshake is over: sealing, opening and the walk through the tables."""
+class _Session(ABC, Generic[Frame]):
+    """What both sides share: the fence around what comes in, sealing, opening and the walk through the tables."""
 
-    __slots__ = ("_handshake", "_receives", "_sends", "_transport", "state")
+    __slots__ = ("_decode", "_handshake", "_receives", "_reply", "_sends", "_transport", "state")
 
     def __init__(
         self,
         *,
         sends: dict[tuple[State, type[Struct]], State],
         receives: dict[tuple[State, type[Struct]], State],
+        decode: Callable[[bytes], list[Frame]],
     ) -> None:
         self.state = State.HANDSHAKE
+        self._decode = decode
+        self._reply: bytes | None = None
         self._handshake: Handshake | None = None
         self._transport: Transport | None = None
         self._sends = sends
         self._receives = receives
+
+    def receive(self, message: bytes) -> list[Frame]:
+        """Take one WebSocket message and return its frames, none while the handshake goes on.
+
+        Raises PeerFault; the session is then closed.
+        """
+        try:
+            if self.state is State.HANDSHAKE:
+                self._receive_handshake(message)
+                return []
+            return self._receive_frames(message)
+        except PeerFault:
+            self.close()
+            raise
+
+    def take_reply(self) -> bytes | None:
+        """Return the handshake message to send now, once."""
+        reply, self._reply = self._reply, None
+        return reply
 
     def send(self, *frames: Struct) -> bytes:
         """Seal frames into one WebSocket message. Raises LocalMisuse for a frame the state does not allow."""
@@ -107,10 +133,17 @@ class _Session:
         """End the session; nothing goes in or out any more."""
         self.state = State.CLOSED
 
-    def _open(self, message: bytes) -> bytes:
-        if self._transport is None:
-            raise LocalMisuse("the handshake is not over")
-        return self._transport.open(message)
+    @abstractmethod
+    def _receive_handshake(self, message: bytes) -> None:
+        """Take a handshake message; leave what must be answered in `_reply`."""
+
+    def _receive_frames(self, message: bytes) -> list[Frame]:
+        if self._transport is None or self.state is State.CLOSED:
+            raise PeerFault("no message may be received while closed")
+        received = self._decode(self._transport.open(message))
+        for frame in received:
+            self._step_in(type(frame))
+        return received
 
     def _step_out(self, kind: type[Struct]) -> None:
         after = self._sends.get((self.state, kind))
@@ -131,47 +164,21 @@ class _Session:
         self.state = State.GREETING
 
 
-class ServerSession(_Session):
-    """The relay's side. `receive` takes one WebSocket message; `take_reply` gives what must be sent at once."""
+class ServerSession(_Session[f.ClientFrame]):
+    """The relay's side. `receive` takes one WebSocket message; `take_reply` gives what must be sent at once.
 
-    __slots__ = ("_reply", "_static", "handshake_hash", "hello", "pattern", "remote_static")
+    When `state` turns to GREETING, `hello` and `remote_static` are there to be judged; answer with `Welcome`.
+    """
+
+    __slots__ = ("_static", "handshake_hash", "hello", "pattern", "remote_static")
 
     def __init__(self, static: KeyPair) -> None:
-        super().__init__(sends=SERVER_FRAMES, receives=CLIENT_FRAMES)
+        super().__init__(sends=SERVER_FRAMES, receives=CLIENT_FRAMES, decode=codec.decode_client_frames)
         self._static = static
-        self._reply: bytes | None = None
         self.pattern: Pattern | None = None
         self.hello: f.Hello | None = None
         self.remote_static = b""
         self.handshake_hash = b""
-
-    def receive(self, message: bytes) -> list[f.ClientFrame]:
-        """Take one WebSocket message and return its frames, none while the handshake goes on.
-
-        When `state` turns to GREETING, `hello` and `remote_static` are there to be judged; answer with `Welcome`.
-        Raises PeerFault; the session is then closed.
-        """
-        try:
-            return self._receive(message)
-        except PeerFault:
-            self.close()
-            raise
-
-    def take_reply(self) -> bytes | None:
-        """Return the handshake message to send now, once."""
-        reply, self._reply = self._reply, None
-        return reply
-
-    def _receive(self, message: bytes) -> list[f.ClientFrame]:
-        if self.state is State.HANDSHAKE:
-            self._receive_handshake(message)
-            return []
-        if self.state not in (State.LIVE, State.DRAINING):
-            raise PeerFault(f"no message may be received while {self.state.value}")
-        received = codec.decode_client_frames(self._open(message))
-        for frame in received:
-            self._step_in(type(frame))
-        return received
 
     def _receive_handshake(self, message: bytes) -> None:
         first = self._handshake is None
@@ -207,22 +214,21 @@ class ServerSession(_Session):
         self._finish_handshake()
 
 
-class ClientSession(_Session):
+class ClientSession(_Session[f.ServerFrame]):
     """The client's side. With the relay's static key it speaks IK (one round trip), without it XX.
 
     After XX, `remote_static` is what the relay showed: compare it with a key had from elsewhere before trusting it.
     """
 
-    __slots__ = ("_expected", "_hello", "_reply", "handshake_hash", "pattern", "remote_static")
+    __slots__ = ("_expected", "_hello", "handshake_hash", "pattern", "remote_static")
 
     def __init__(self, static: KeyPair, hello: f.Hello, *, relay_key: bytes | None, pattern: Pattern) -> None:
-        super().__init__(sends=CLIENT_FRAMES, receives=SERVER_FRAMES)
+        super().__init__(sends=CLIENT_FRAMES, receives=SERVER_FRAMES, decode=codec.decode_server_frames)
         if pattern is Pattern.IK and relay_key is None:
             raise LocalMisuse("IK needs the relay's static key")
         self.pattern = pattern
         self._hello = codec.encode_hello(hello)
         self._expected = relay_key
-        self._reply: bytes | None = None
         self.remote_static = b""
         self.handshake_hash = b""
         self._handshake = Handshake(
@@ -238,33 +244,6 @@ class ClientSession(_Session):
         assert self._handshake is not None
         payload = self._hello if self.pattern is Pattern.IK else b""
         return bytes((self.pattern,)) + self._handshake.write_message(payload)
-
-    def receive(self, message: bytes) -> list[f.ServerFrame]:
-        """Take one WebSocket message and return its frames, none while the handshake goes on.
-
-        Raises PeerFault; the session is then closed.
-        """
-        try:
-            return self._receive(message)
-        except PeerFault:
-            self.close()
-            raise
-
-    def take_reply(self) -> bytes | None:
-        """Return the handshake message to send now, once."""
-        reply, self._reply = self._reply, None
-        return reply
-
-    def _receive(self, message: bytes) -> list[f.ServerFrame]:
-        if self.state is State.HANDSHAKE:
-            self._receive_handshake(message)
-            return []
-        if self.state is State.CLOSED:
-            raise PeerFault("no message may be received while closed")
-        received = codec.decode_server_frames(self._open(message))
-        for frame in received:
-            self._step_in(type(frame))
-        return received
 
     def _receive_handshake(self, message: bytes) -> None:
         assert self._handshake is not None

@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from contract.ids import ENTROPY_BYTES, AccountId, ConversationId, ProfileId, uuid7
+from contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, uuid7
 from contract.limits import MEMBERS_PER_CONVERSATION
 from contract.refusals import RefusalCode, Refused
 from contract.rest.conversations import ConversationKind, Role
 from domain.events import MembershipChanged
-from domain.nouns import Account, Actor, RosterView, Summary
+from domain.nouns import Account, Actor, RosterView, Sender, Summary
 from domain.ports import Bus, Clock, ConversationStore, DeviceStore, Entropy, NewRoster, ProfileStore
 
 _NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. Register one first.")
 _NOT_HELD: Final = Refused(RefusalCode.PROFILE_NOT_ALLOWED, "The session's device does not receive for that profile.")
 _UNKNOWN: Final = Refused(RefusalCode.NOT_FOUND, "This device belongs to no such conversation.")
+_NO_SENDER: Final = Refused(RefusalCode.NOT_FOUND, "That device wrote nothing there that this device can have.")
 _NO_PROFILE: Final = Refused(RefusalCode.NOT_FOUND, "One of the profiles does not exist or cannot be written to yet.")
 _DM_OF_TWO: Final = Refused(RefusalCode.MALFORMED, "A dm names exactly one other member.")
 _SELF_OF_ONE: Final = Refused(RefusalCode.MALFORMED, "A conversation with oneself names no member.")
@@ -84,6 +85,16 @@ class Conversations:
             return _NO_DEVICE
         view = await self._store.view(conversation)
         return view if view is not None and actor.device in view.roster.devices else _UNKNOWN
+
+    async def sender(self, actor: Actor, conversation: ConversationId, device: DeviceId) -> Sender | Refused:
+        """Return the certificate of a device that wrote something the actor's device can have, even if it is gone.
+
+        Whoever may have a message may check who sealed it, and nobody else: an outsider, and a device that came later,
+        hear the same as of a device that does not exist. Refuses `no-device` and `not-found`.
+        """
+        if actor.device is None:
+            return _NO_DEVICE
+        return await self._store.sender(conversation, device, actor.device) or _NO_SENDER
 
     async def list_for(self, actor: Actor, after: ConversationId | None, limit: int) -> Page | Refused:
         """Return the conversations that the actor's device receives for. Refuses `no-device`."""

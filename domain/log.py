@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from contract.frames import GapReason
 from contract.ids import DeviceId
+from contract.limits import SEQ_MAX
 from domain.nouns import LogEntry, LogPage
 
 
@@ -24,13 +25,14 @@ class Missing(Struct, frozen=True):
 Told: TypeAlias = LogEntry | Missing
 
 
-def tell(page: LogPage, device: DeviceId) -> Iterator[Told]:
+def tell(page: LogPage, device: DeviceId, last: int = SEQ_MAX) -> Iterator[Told]:
     """Account for every number from `page.from_seq` to below `page.next_seq`, in order and each exactly once.
 
-    An entry that comes out has its ciphertext; neighbours missing for the same reason come out as one.
+    None above `last` is told. An entry that comes out has its ciphertext; neighbours missing for the same reason come
+    out as one.
     """
     run: Missing | None = None
-    for seq, entry in _numbers(page):
+    for seq, entry in _numbers(page, last):
         why = _why_missing(page, seq, entry, device)
         if run is not None and run.why is not why:
             yield run
@@ -43,9 +45,9 @@ def tell(page: LogPage, device: DeviceId) -> Iterator[Told]:
         yield run
 
 
-def _numbers(page: LogPage) -> Iterator[tuple[int, LogEntry | None]]:
+def _numbers(page: LogPage, last: int) -> Iterator[tuple[int, LogEntry | None]]:
     by_seq = {entry.seq: entry for entry in page.entries}
-    for seq in range(page.from_seq, page.next_seq):
+    for seq in range(page.from_seq, min(page.next_seq, last + 1)):
         yield seq, by_seq.get(seq)
 
 

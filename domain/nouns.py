@@ -134,6 +134,13 @@ class RosterView(Struct, frozen=True):
     devices: Mapping[DeviceId, Device]
 
 
+class Sender(Struct, frozen=True):
+    """A device that wrote something, current or gone, with its account's root key. It has no profiles here."""
+
+    device: Device
+    root_key: bytes
+
+
 class RosterMove(Struct, frozen=True):
     """A conversation whose roster version moved to `version`."""
 

@@ -221,6 +221,12 @@ class ConversationStore(Protocol):
     async def view(self, conversation: ConversationId) -> n.RosterView | None:
         """Return the roster with certificates. The devices' profiles are narrowed to those that are members."""
 
+    async def sender(self, conversation: ConversationId, device: DeviceId, reader: DeviceId) -> n.Sender | None:
+        """Return the device, revoked or not, that wrote a message still in the log which `reader` can have.
+
+        None where there is no such message, and where `reader` does not belong to the conversation.
+        """
+
     async def list_for(self, device: DeviceId, after: ConversationId | None, limit: int) -> Sequence[n.Summary]:
         """Return the conversations the device receives for, in the order of their ids, after a cursor."""
 

@@ -38,6 +38,7 @@ from varde.errors import (
     Unreachable,
     UntrustedDevice,
     VardeError,
+    WrongAccount,
     WrongKey,
     WrongPhrase,
 )
@@ -58,6 +59,7 @@ from varde.happenings import (
     Unsent,
 )
 from varde.me import Enrolled, Me, Profile
+from varde.returning import StoredDevice, find_device, sign_in_again
 from varde.store import KeyFile, Passphrase, Unlock
 
 __all__ = [
@@ -106,6 +108,7 @@ __all__ = [
     "SignedOut",
     "StoreDamaged",
     "StoreInUse",
+    "StoredDevice",
     "TooLarge",
     "Typing",
     "Undecryptable",
@@ -114,10 +117,13 @@ __all__ = [
     "Unsent",
     "UntrustedDevice",
     "VardeError",
+    "WrongAccount",
     "WrongKey",
     "WrongPhrase",
     "connect",
+    "find_device",
     "log_in",
     "request_code",
+    "sign_in_again",
     "sign_up",
 ]

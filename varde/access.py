@@ -35,7 +35,8 @@ class Access:
         """Return the tokens as stored. Raises SignedOut when there are none."""
         tokens = self._store.settings.find(SESSION, SessionTokens)
         if tokens is None:
-            raise SignedOut(RefusalCode.UNAUTHENTICATED, "This device has signed out. Enrol again in a new folder.")
+            advice = "enrol again as a new device, in a new folder"
+            raise SignedOut(RefusalCode.UNAUTHENTICATED, "This device has logged out for ever.", advice=advice)
         return tokens
 
     async def use(self, call: Callable[[str], Awaitable[T]]) -> T:

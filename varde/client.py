@@ -99,7 +99,7 @@ class Client:
         return (await self._services.rest.sessions()).sessions
 
     async def end_session(self, session: SessionId) -> None:
-        """End a session. Its device stays, and cannot come back without one: revoke it instead when it is lost."""
+        """End a session. Its device stays and may come back with `sign_in_again`: revoke it instead when it is lost."""
         await self._services.rest.end_session(session)
 
     async def log_out(self) -> None:

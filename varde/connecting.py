@@ -25,8 +25,8 @@ from contract.ids import ConversationId
 from varde.access import Access
 from varde.client import Client
 from varde.crypto.keychain import Keychain, Own
-from varde.device import API_URL, PHRASE, load_device
-from varde.errors import Ended, NotEnrolled, VardeError
+from varde.device import PHRASE, load_api_url, load_device
+from varde.errors import Ended, VardeError
 from varde.happenings import LinkDown, LinkUp
 from varde.http import Http
 from varde.lane import Lane
@@ -57,7 +57,7 @@ async def connect(
         keys, me = load_device(store)
         with store.transaction():
             store.settings.remove(PHRASE)  # it was shown; from here on it lives on paper
-        async with Http(_api_url(store), transport=transport) as http:
+        async with Http(load_api_url(store), transport=transport) as http:
             services = make_services(store, http, me)
             with _plain_faults():
                 async with trio.open_nursery() as nursery:
@@ -137,13 +137,6 @@ class Running:
 
     def _open_lane(self, conversation: ConversationId) -> None:
         self._nursery.start_soon(Lane(conversation, self._services).run)
-
-
-def _api_url(store: Store) -> str:
-    found = store.settings.find(API_URL, str)
-    if found is None:
-        raise NotEnrolled("this store does not know its server")
-    return found
 
 
 @contextmanager

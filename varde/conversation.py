@@ -5,7 +5,7 @@ Refuses keys and numbers of ratchets: what is said here is plain text between pe
 
 from collections.abc import Mapping, Sequence
 
-from contract.envelope import TEXT_BYTES
+from contract.envelope import TEXT_CHARACTERS
 from contract.frames import Read, Typing
 from contract.ids import ClientId, ConversationId, ProfileId
 from contract.padding import CONTENT_BYTES
@@ -42,7 +42,7 @@ class Conversation:
         Waits through lost connections for as long as the client lives. Cancelled, it stops waiting; the message still
         goes, now or by the next process. Raises TooLarge, RootKeyChanged, UntrustedDevice, Refusal, Ended.
         """
-        if len(text) > TEXT_BYTES or len(text.encode()) > CONTENT_BYTES - ENVELOPE_OVERHEAD:
+        if len(text) > TEXT_CHARACTERS or len(text.encode()) > CONTENT_BYTES - ENVELOPE_OVERHEAD:
             raise TooLarge("the text is too long for one message")
         view = await self._services.rosters.current(self.id)
         draft = Draft(

@@ -91,6 +91,14 @@ def load_device(store: Store) -> tuple[DeviceKeys, Me]:
     return keys, me
 
 
+def load_api_url(store: Store) -> str:
+    """Return where the API of a store's device is. Raises NotEnrolled."""
+    found = store.settings.find(API_URL, str)
+    if found is None:
+        raise NotEnrolled("this store does not know its server")
+    return found
+
+
 def profile_of(view: ProfileView) -> Profile:
     """Return the part of a profile that a client lives with."""
     return Profile(view.profile, view.type)

@@ -53,7 +53,7 @@ class AlreadyEnrolled(VardeError):
     """This home folder already holds a device."""
 
     code = "already-enrolled"
-    advice = "use it as it is, or choose an empty folder for a further device"
+    advice = "use it as it is, sign in again if its session ended, or choose an empty folder for a further device"
 
 
 class WrongPhrase(VardeError):
@@ -61,6 +61,13 @@ class WrongPhrase(VardeError):
 
     code = "wrong-phrase"
     advice = "check the 24 words and their order"
+
+
+class WrongAccount(VardeError):
+    """Somebody signed in, but not to the account that the device of this home folder belongs to."""
+
+    code = "wrong-account"
+    advice = "use the e-mail address of this device's account, or an empty folder for another account"
 
 
 class RootKeyChanged(VardeError):
@@ -149,7 +156,19 @@ class Refusal(VardeError):
 
 
 class SignedOut(Refusal):
-    """The session of this device is over. `code` is `unauthenticated` or `token-expired`."""
+    """The session of this device is over; the device is not. `code` is `unauthenticated` or `token-expired`."""
+
+    def __init__(
+        self,
+        code: RefusalCode,
+        detail: str,
+        *,
+        retry_after_ms: int | None = None,
+        stale: StaleDevices | None = None,
+        advice: str = "come back as this device with `varde.sign_in_again`, on the command line with `varde login`",
+    ) -> None:
+        super().__init__(code, detail, retry_after_ms=retry_after_ms, stale=stale)
+        self.advice = advice
 
 
 class CodeRefused(Refusal):

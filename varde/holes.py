@@ -25,8 +25,9 @@ class Holes:
         self._held.add(conversation)
 
     def release(self, conversation: ConversationId) -> None:
-        """The next number can be taken in now."""
+        """The next number can be taken in now. What came meanwhile was not kept: whatever was asked for, ask again."""
         self._held.discard(conversation)
+        self._asked.pop(conversation, None)
 
     def next_sync(self, conversation: ConversationId, upto: int) -> Sync | None:
         """Return what to ask for, now that everything up to `upto` is taken in; None when nothing is to be asked."""

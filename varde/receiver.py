@@ -25,8 +25,8 @@ RETRY_MS = 1_000
 class Errands(Protocol):
     """What takes time, and is therefore done by tasks of the client. None of these waits."""
 
-    def look_up(self, conversation: ConversationId) -> None:
-        """Fetch the roster, then call `Receiver.release`."""
+    def look_up(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
+        """Find out whose device this is, then call `Receiver.release`."""
 
     def later(self, after_ms: int, action: Callable[[], None]) -> None:
         """Wait, then do it."""
@@ -79,7 +79,7 @@ class Receiver:
             self._after.clear()
 
     def release(self, conversation: ConversationId, reason: Reason = Reason.UNKNOWN_SENDER) -> None:
-        """The roster was looked up: what was held back can be judged now, with `reason` where it is still unknown."""
+        """The sender was looked up: what was held back can be judged now, with `reason` where it is still unknown."""
         self._why_unknown[conversation] = reason
         self._holes.release(conversation)
         self.ask(conversation)
@@ -155,7 +155,7 @@ class Receiver:
             return False
         self._looked_up.add(who)
         self._holes.hold(new.conversation)
-        self._after.append(lambda: self._errands.look_up(new.conversation))
+        self._after.append(lambda: self._errands.look_up(*who))
         return True
 
     def _keep_closed(self, new: f.New, reason: Reason) -> None:

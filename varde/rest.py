@@ -13,9 +13,11 @@ from contract.rest.conversations import (
     MemberRole,
     NewConversation,
     NewMember,
+    SenderView,
 )
 from contract.rest.devices import (
     ClaimedKeys,
+    DeviceProof,
     Devices,
     DeviceView,
     NewDevice,
@@ -40,6 +42,17 @@ async def request_code(http: Http, email: str) -> CodeSent:
 async def sign_in(http: Http, email: str, code: str) -> SessionTokens:
     """Trade the code for a session."""
     return await http.call("POST", "/v1/auth/session", SessionTokens, body=SignIn(email, code))
+
+
+async def adopt_device(http: Http, access_token: str, device: DeviceId, signature: bytes) -> DeviceView:
+    """Bind a session that has no device to a device that has come back. The same again changes nothing."""
+    path = f"/v1/devices/{device}/session"
+    return await http.call("PUT", path, DeviceView, body=DeviceProof(signature), token=access_token)
+
+
+async def end_session(http: Http, access_token: str) -> None:
+    """End the session of an access token."""
+    await http.call("DELETE", "/v1/auth/session", type(None), token=access_token)
 
 
 class Rest:
@@ -113,6 +126,10 @@ class Rest:
     async def conversation(self, conversation: ConversationId) -> ConversationView:
         """Return a conversation with its roster."""
         return await self._call("GET", f"/v1/conversations/{conversation}", ConversationView)
+
+    async def sender(self, conversation: ConversationId, device: DeviceId) -> SenderView:
+        """Return the certificate of a device that wrote in a conversation, also when it is gone."""
+        return await self._call("GET", f"/v1/conversations/{conversation}/senders/{device}", SenderView)
 
     async def add_member(self, conversation: ConversationId, member: NewMember) -> ConversationView:
         """Add a member."""

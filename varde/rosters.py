@@ -1,4 +1,5 @@
-"""Who is in a conversation now: verified rosters from the store, fetched again when the relay says they moved.
+"""Who is in a conversation now: verified rosters from the store, fetched again when the relay says they moved. And who
+wrote in it and is gone: that device alone, to read what it wrote.
 
 Refuses a roster that does not hold against what is pinned, and one older than the one it has.
 """
@@ -8,7 +9,7 @@ from collections.abc import Callable
 
 import trio
 
-from contract.ids import ConversationId
+from contract.ids import ConversationId, DeviceId, ProfileId
 from contract.rest.conversations import ConversationView
 from varde.backoff import Backoff
 from varde.crypto.certificates import Trust
@@ -53,6 +54,17 @@ class Rosters:
             if known is not None and (newer or (newer_than is not None and known.roster_version > newer_than)):
                 return known
             return self.take(await self._rest.conversation(conversation))
+
+    async def meet(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
+        """Find out whose device wrote as `profile`: from the roster, or by asking for the one device when it is gone.
+
+        What is verified is kept, so it is asked for once. Raises what `refresh` raises.
+        """
+        await self.refresh(conversation)
+        if not self._trust.knows(device, profile):
+            view = await self._rest.sender(conversation, device)
+            with self._store.transaction():
+                self._trust.take_sender(conversation, device, profile, view)
 
     def take(self, view: ConversationView) -> ConversationView:
         """Verify and keep a roster that the API gave, and tell what is different."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import trio
 
-from contract.ids import ConversationId
+from contract.ids import ConversationId, DeviceId, ProfileId
 from varde.backoff import Backoff
 from varde.errors import Busy, Refusal, RootKeyChanged, Unreachable, VardeError
 from varde.happenings import Reason
@@ -28,9 +28,9 @@ class Upkeep:
         self._keys = trio.Event()
         self.receiver = Receiver(services, self)
 
-    def look_up(self, conversation: ConversationId) -> None:
-        """Fetch the roster in the background, then let the receiver judge again."""
-        self._nursery.start_soon(self._look_up, conversation)
+    def look_up(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
+        """Find out about a sender in the background, then let the receiver judge again."""
+        self._nursery.start_soon(self._look_up, conversation, device, profile)
 
     def later(self, after_ms: int, action: Callable[[], None]) -> None:
         """Do something in a while."""
@@ -56,11 +56,11 @@ class Upkeep:
             with trio.move_on_after(KEYS_SECONDS):
                 await self._keys.wait()
 
-    async def _look_up(self, conversation: ConversationId) -> None:
+    async def _look_up(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
         backoff = Backoff()
         while True:
             try:
-                await self._services.rosters.refresh(conversation)
+                await self._services.rosters.meet(conversation, device, profile)
             except (Unreachable, Busy):
                 await trio.sleep(backoff.next())
                 continue

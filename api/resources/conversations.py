@@ -11,7 +11,7 @@ from api.operation import operation
 from api.replies import Answer, created
 from api.resources.devices import certificate
 from api.world import World
-from contract.ids import ConversationId
+from contract.ids import ConversationId, DeviceId
 from contract.refusals import RefusalCode, Refused
 from contract.rest.conversations import (
     Conversations,
@@ -20,6 +20,7 @@ from contract.rest.conversations import (
     MemberView,
     NewConversation,
     RosterDevice,
+    SenderView,
 )
 from domain.nouns import Actor, RosterView, Summary
 
@@ -45,6 +46,7 @@ async def list_conversations(world: World, actor: Actor, page: PageQuery) -> Ans
 
 @blueprint.post("")
 @operation(
+    invites=True,
     body=NewConversation,
     answers={201: ConversationView, 200: ConversationView},
     refuses=(
@@ -71,6 +73,19 @@ async def show_conversation(world: World, actor: Actor, conversation: UUID) -> A
     Check every device's certificate against its account's root key.
     """
     return await show(world, actor, ConversationId(conversation))
+
+
+@blueprint.get("/<uuid:conversation>/senders/<uuid:device>")
+@operation(answers={200: SenderView}, refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND))
+async def show_sender(world: World, actor: Actor, conversation: UUID, device: UUID) -> Answer:
+    """Show a device that wrote in a conversation, also when it was revoked or its account left.
+
+    It is shown to devices that can have a message it wrote, for as long as that is in the log. Check its certificate
+    against the root key, and that against the one seen before. Never encrypt for a device that the roster does not
+    name.
+    """
+    sender = await world.conversations.sender(actor, ConversationId(conversation), DeviceId(device))
+    return sender if isinstance(sender, Refused) else SenderView(certificate(sender.device), sender.root_key)
 
 
 async def show(world: World, actor: Actor, conversation: ConversationId) -> Answer:

@@ -38,6 +38,7 @@ class ActingAs(Struct, frozen=True, forbid_unknown_fields=True):
 
 @blueprint.post("")
 @operation(
+    invites=True,
     body=NewMember,
     answers={201: ConversationView},
     refuses=(*_REFUSES, RefusalCode.ALREADY_MEMBER, RefusalCode.TOO_MANY),

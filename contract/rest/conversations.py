@@ -81,6 +81,16 @@ class ConversationView(Struct, frozen=True):
     devices: tuple[RosterDevice, ...]
 
 
+class SenderView(Struct, frozen=True):
+    """A device that wrote in a conversation, current or gone, and its account's root key to check it with.
+
+    It is for reading what the device wrote. It says nothing about who is a member now: never encrypt for it.
+    """
+
+    certificate: Certificate
+    root_key: Key
+
+
 class ConversationSummary(Struct, frozen=True):
     """One row of the list: what the session's device needs to join."""
 

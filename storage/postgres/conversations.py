@@ -11,7 +11,7 @@ from domain.ports import MemberFault, NewRoster
 from storage.database import Connection
 from storage.postgres.locks import hold_accounts
 from storage.postgres.positions import begin_positions, end_positions, move_rosters
-from storage.postgres.rosters import read_rosters, read_view
+from storage.postgres.rosters import read_rosters, read_sender, read_view
 from storage.postgres.transactions import Transactions
 
 _FIRST: Final = UUID(int=0)  # before every id, so that one statement, with one plan, serves the first page as well
@@ -34,6 +34,10 @@ class PostgresConversations:
     async def view(self, conversation: ConversationId) -> n.RosterView | None:
         """Return the roster with certificates."""
         return await self._transactions.ask(read_view, conversation)
+
+    async def sender(self, conversation: ConversationId, device: DeviceId, reader: DeviceId) -> n.Sender | None:
+        """Return the device that wrote something `reader` can have."""
+        return await self._transactions.ask(read_sender, conversation, device, reader)
 
     async def list_for(self, device: DeviceId, after: ConversationId | None, limit: int) -> Sequence[n.Summary]:
         """Return a page of the conversations the device receives for."""

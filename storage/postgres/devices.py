@@ -159,14 +159,25 @@ async def _set_profiles(
     return await _reseat(connection, account, device, set(before) ^ set(profiles))
 
 
-_REVOKE: Final = "DELETE FROM device WHERE account_id = $1 AND device_id = $2 RETURNING profiles"
+_REVOKE: Final = """
+    WITH revoked AS (
+        DELETE FROM device WHERE account_id = $1 AND device_id = $2 RETURNING *
+    ),
+    past AS (
+        INSERT INTO past_device (
+            account_id, device_id, noise_key, signing_key, identity_key, signature, created_ms, revoked_ms
+        )
+        SELECT account_id, device_id, noise_key, signing_key, identity_key, signature, created_ms, $3 FROM revoked
+    )
+    SELECT profiles FROM revoked
+"""
 
 
 async def _revoke(
     connection: Connection, account: AccountId, device: DeviceId, now_ms: int
 ) -> list[n.RosterMove] | None:
     await lock_account(connection, account)
-    profiles = await connection.fetchval(_REVOKE, account, device)
+    profiles = await connection.fetchval(_REVOKE, account, device, now_ms)
     if profiles is None:
         return None
     await _void_tickets(connection, account, device, now_ms, final=True)

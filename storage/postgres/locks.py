@@ -46,11 +46,20 @@ _TAKE_TURN: Final = """
 """
 
 
+MOST_TURNS: Final = 500
+"""Each takes a place in the server's one table of locks, which has room for about 13,000 of everybody's."""
+
+
 async def take_turn_to_forget(connection: Connection, conversations: Iterable[ConversationId]) -> None:
     """Let nobody else move or end positions in these conversations.
 
     A group's ciphertext goes when the last device has confirmed it. Were the last two to confirm at the same time, each
     would see the other's old position, and nobody would delete it. It is not the conversation's row that is locked,
     because the journal must not wait for those who read.
+
+    Beyond `MOST_TURNS` nobody waits: a device that strangers have put into conversations without end must still be
+    revoked. What two who meet there leave behind goes when its time has passed.
     """
-    await connection.execute(_TAKE_TURN, list(set(conversations)))
+    wanted = list(set(conversations))
+    if len(wanted) <= MOST_TURNS:
+        await connection.execute(_TAKE_TURN, wanted)

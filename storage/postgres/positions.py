@@ -11,13 +11,15 @@ from domain import nouns as n
 from storage.database import Connection
 from storage.postgres.locks import take_turn_to_forget
 
+# Joined to the list, not compared with it: with tens of thousands of conversations, each row would be held against all.
 _BEGIN: Final = """
     INSERT INTO delivery (conversation_id, device_id, start_seq, upto)
     SELECT DISTINCT conversation_id, device_id, head + 1, head
-    FROM conversation
+    FROM unnest($1::uuid[]) AS asked (conversation_id)
+    JOIN conversation USING (conversation_id)
     JOIN membership USING (conversation_id)
     JOIN device USING (account_id)
-    WHERE conversation_id = ANY ($1) AND account_id = ANY ($2) AND profile_id = ANY (device.profiles)
+    WHERE account_id = ANY ($2) AND profile_id = ANY (device.profiles)
     ON CONFLICT (conversation_id, device_id) DO NOTHING
 """
 

@@ -56,6 +56,39 @@ async def read_view(connection: Connection, conversation: ConversationId) -> n.R
     return _view(rows) if rows else None
 
 
+# Newest first, by the client's own numbering: if the reader can have anything of it, then most likely the last one.
+_SENDER: Final = """
+    SELECT account_id, device_id, noise_key, signing_key, identity_key, signature, certified.created_ms, root_key
+    FROM device_account
+    JOIN account USING (account_id)
+    JOIN (
+        SELECT account_id, device_id, noise_key, signing_key, identity_key, signature, created_ms FROM device
+        UNION ALL
+        SELECT account_id, device_id, noise_key, signing_key, identity_key, signature, created_ms FROM past_device
+    ) AS certified USING (account_id, device_id)
+    WHERE device_id = $2 AND EXISTS (
+        SELECT FROM delivery
+        CROSS JOIN LATERAL (
+            SELECT FROM message
+            WHERE message.conversation_id = $1 AND message.device_id = $2 AND message.seq >= delivery.start_seq
+            ORDER BY client_id DESC
+            LIMIT 1
+        ) AS written
+        WHERE delivery.conversation_id = $1 AND delivery.device_id = $3
+    )
+"""
+
+
+async def read_sender(
+    connection: Connection, conversation: ConversationId, device: DeviceId, reader: DeviceId
+) -> n.Sender | None:
+    """Read the certificate of a device that wrote something the reader can have, current or gone."""
+    row = await connection.fetchrow(_SENDER, conversation, device, reader)
+    if row is None:
+        return None
+    return n.Sender(_device(row, profiles=()), row["root_key"])
+
+
 def _roster(rows: Sequence[Any]) -> n.Roster:
     first = rows[0]
     return n.Roster(
@@ -93,17 +126,19 @@ def _view(rows: Sequence[Any]) -> n.RosterView:
     root_keys: dict[AccountId, bytes] = {
         row["account_id"]: row["root_key"] for row in rows if row["root_key"] is not None
     }
-    received = _received(rows)
+    profiles = {device: tuple(sorted(received)) for device, received in _received(rows).items()}
     return n.RosterView(
         roster=_roster(rows),
         created_ms=rows[0]["opened_ms"],
         head=rows[0]["head"],
         root_keys=root_keys,
-        devices={row["device_id"]: _device(row, received) for row in rows if row["device_id"] is not None},
+        devices={
+            row["device_id"]: _device(row, profiles[row["device_id"]]) for row in rows if row["device_id"] is not None
+        },
     )
 
 
-def _device(row: Any, received: dict[DeviceId, list[ProfileId]]) -> n.Device:
+def _device(row: Any, profiles: tuple[ProfileId, ...]) -> n.Device:
     return n.Device(
         account=row["account_id"],
         id=row["device_id"],
@@ -111,6 +146,6 @@ def _device(row: Any, received: dict[DeviceId, list[ProfileId]]) -> n.Device:
         signing_key=row["signing_key"],
         identity_key=row["identity_key"],
         signature=row["signature"],
-        profiles=tuple(sorted(received[row["device_id"]])),
+        profiles=profiles,
         created_ms=row["created_ms"],
     )

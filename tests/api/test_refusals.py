@@ -161,6 +161,18 @@ async def test_refusal_rate_limited_for_one_network_address() -> None:
         assert (await face.ask("GET", "/v1/account", by=alice_phone)).status_code == 200
 
 
+async def test_refusal_rate_limited_for_one_account() -> None:
+    """Who brings people into conversations again and again is slowed down, and nobody else is."""
+    async with open_face(ApiConfig(port=0, invitations=Allowance(burst=2))) as face:
+        body = {"kind": "dm", "profile": str(alice.profile), "members": [str(bob.profile)]}
+        for _ in range(2):
+            await face.ask("POST", "/v1/conversations", by=alice_phone, json=body)
+        response = await face.ask("POST", "/v1/conversations", by=alice_phone, json=body)
+        assert refusal_of(response, 429) is RefusalCode.RATE_LIMITED
+        body = {"kind": "self", "profile": str(bob.profile)}
+        assert (await face.ask("POST", "/v1/conversations", by=bob_phone, json=body)).status_code == 201
+
+
 async def test_refusal_not_allowed(face: Face) -> None:
     """A member cannot do what takes an admin."""
     body = {"profile": str(carol.profile), "as_profile": str(bob.profile)}
@@ -182,6 +194,7 @@ async def test_refusal_profile_not_allowed(face: Face) -> None:
         ("POST", "/v1/prekeys"),
         ("GET", "/v1/conversations"),
         ("GET", f"/v1/conversations/{NOWHERE}"),
+        ("GET", f"/v1/conversations/{NOWHERE}/senders/{NOWHERE}"),
         ("DELETE", f"/v1/conversations/{NOWHERE}/members/{NOWHERE}"),
         ("POST", "/v1/relay/tickets"),
         ("POST", "/v1/messages"),
@@ -241,6 +254,25 @@ async def test_refusal_bad_signature_for_one_that_comes_back(face: Face) -> None
         response = await face.ask("PUT", path, by=token, json=body)
         assert refusal_of(response, 422) is RefusalCode.BAD_SIGNATURE
     assert refusal_of(await face.ask("POST", "/v1/relay/tickets", by=token), 409) is RefusalCode.NO_DEVICE
+
+
+async def test_refusal_not_found_for_a_sender(face: Face) -> None:
+    """An outsider, a newcomer, and who asks for a device that wrote nothing are answered as if nobody had it."""
+    conversation = await group_of(face)
+    await face.ask("POST", "/v1/messages", by=alice_phone, json=new_message(conversation))
+    asked = [(carol.devices[0], alice_phone), (bob_phone, alice_laptop), (bob_phone, dave.devices[0])]
+    answers = [await face.ask("GET", sender_path(conversation, gear), by=by) for by, gear in asked]
+    body = {"profile": str(carol.profile), "as_profile": str(alice.profile)}
+    await face.ask("POST", f"/v1/conversations/{conversation}/members", by=alice_phone, json=body)
+    answers.append(await face.ask("GET", sender_path(conversation, alice_phone), by=carol.devices[0]))
+    answers.append(await face.ask("GET", sender_path(NOWHERE, alice_phone), by=bob_phone))
+    assert [refusal_of(response, 404) for response in answers] == [RefusalCode.NOT_FOUND] * 5
+    assert len({response.content for response in answers}) == 1
+
+
+def sender_path(conversation: ConversationId | str, gear: Gear) -> str:
+    """Where a device that wrote is shown."""
+    return f"/v1/conversations/{conversation}/senders/{gear.id}"
 
 
 async def test_refusal_device_exists(face: Face) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from contract.ids import ConversationId, ProfileId
-from contract.rest.conversations import ConversationKind, Conversations, ConversationView, Role
+from contract.rest.conversations import ConversationKind, Conversations, ConversationView, Role, SenderView
 from contract.rest.devices import ClaimedKeys, Devices, DeviceView, PrekeyCount
 from contract.rest.messages import MessageStored
 from contract.rest.profiles import Profiles, ProfileView, Theme
@@ -169,6 +169,22 @@ async def test_a_roster_says_all_that_a_sender_needs(face: Face) -> None:
     devices = [device.certificate.device for device in view.devices]
     assert devices == sorted(gear.id for gear in (*alice.devices, *bob.devices))
     assert (view.head, view.roster_version) == (0, 1)
+
+
+async def test_who_wrote_is_shown_when_gone(face: Face) -> None:
+    """A member gets the certificate and root key of a device that wrote: current, revoked, and of who left."""
+    conversation = await open_conversation(face.stores, alice, bob)
+    await Asking(face, alice_phone).post(MessageStored, "/v1/messages", new_message(conversation))
+    path, asking = f"{PATH}/{conversation}/senders/{alice_phone.id}", Asking(face, bob_phone)
+    shown = await asking.get(SenderView, path)
+    assert (shown.certificate.account, shown.certificate.device) == (alice.account, alice_phone.id)
+    assert shown.certificate.signature == alice_phone.noun.signature
+    assert shown.root_key == alice.root_key
+    await Asking(face, alice_laptop).delete(f"/v1/devices/{alice_phone.id}")
+    assert await asking.get(SenderView, path) == shown
+    assert (await asking.get(ConversationView, f"{PATH}/{conversation}")).roster_version == 2
+    await face.stores.conversations.remove_member(conversation, 2, alice.profile)
+    assert await asking.get(SenderView, path) == shown
 
 
 async def test_the_list_is_paged_by_cursor(face: Face) -> None:

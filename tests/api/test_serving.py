@@ -6,11 +6,15 @@ import pytest
 import trio
 import trio.testing
 
-from api.config import Patience
+from api.app import create_routes
+from api.config import ApiConfig, Patience
+from api.operation import DECLARED
+from api.requests import STRANGER_BODY_BYTES, STRANGERS
 from contract.limits import REST_BODY_BYTES
 from contract.refusals import RefusalCode
 from tests.api.face import CONFIG, Face, open_face
 from tests.api.wire import get, open_wire
+from tests.cast import alice_phone
 
 SOON = 0.2
 UNREAD = get("/v1/openapi.json") * 200
@@ -106,10 +110,24 @@ async def test_refusal_too_large_body(face: Face, framing: str) -> None:
 
 async def test_a_body_of_exactly_the_limit_is_read(face: Face) -> None:
     """The limit is what it says: one MiB is refused only for what it says, not for its size."""
-    body = b'{"email": "' + b"a" * (REST_BODY_BYTES - 13) + b'"}'
+    body = b'{"group": "' + b"a" * (REST_BODY_BYTES - 13) + b'"}'
     assert len(body) == REST_BODY_BYTES
-    response = await face.ask("POST", "/v1/auth/codes", content=body, headers={"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    response = await face.ask("POST", "/v1/messages", by=alice_phone, content=body, headers=headers)
     assert response.json()["code"] == RefusalCode.MALFORMED
+
+
+@pytest.mark.parametrize("path", ["/v1/auth/codes", "/v1/auth/session", "/v1/auth/session/refresh"])
+@pytest.mark.parametrize("framing", [f"Content-Length: {STRANGER_BODY_BYTES + 1}", "Transfer-Encoding: chunked"])
+async def test_refusal_too_large_body_of_a_stranger(face: Face, path: str, framing: str) -> None:
+    """Who has shown no token cannot have the server keep more than a few kilobytes, announced or not."""
+    piece = b"a" * (STRANGER_BODY_BYTES + 1)
+    async with open_wire(face) as wire:
+        await wire.send(f"POST {path} HTTP/1.1\r\nHost: x\r\n{JSON}\r\n{framing}\r\n\r\n".encode())
+        if "chunked" in framing:
+            await wire.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+        answer = await wire.answer()
+    assert answer.problem.code is RefusalCode.TOO_LARGE
 
 
 @pytest.mark.parametrize("beginning", [b"G", b"GET /v1/health HTTP/1.1\r\nHost: x\r\nX-Slow: "])
@@ -162,9 +180,10 @@ async def test_requests_one_after_the_other_without_waiting_are_answered_in_orde
         assert [(await wire.answer()).status for _ in range(4)] == [200, 404, 200, 200]
 
 
-async def test_refusal_overloaded_when_there_are_too_many_connections() -> None:
-    """One client too many is told to come back, and those who are in are served."""
-    async with open_face(replace(CONFIG, connections=2)) as face:
+@pytest.mark.parametrize("config", [replace(CONFIG, connections=2), replace(CONFIG, connections_per_address=2)])
+async def test_refusal_overloaded_when_there_are_too_many_connections(config: ApiConfig) -> None:
+    """One client too many, of all or of one address, is told to come back, and those who are in are served."""
+    async with open_face(config) as face:
         async with open_wire(face) as first, open_wire(face) as second:
             for wire in (first, second):
                 await wire.send(get("/v1/health"))
@@ -178,6 +197,29 @@ async def test_refusal_overloaded_when_there_are_too_many_connections() -> None:
         with trio.fail_after(5):
             while not await serves(face):
                 await trio.lowlevel.checkpoint()
+
+
+async def test_behind_proxies_one_address_is_many_clients() -> None:
+    """What one address may open does not bind a load balancer, whose address all clients have."""
+    async with (
+        open_face(replace(CONFIG, connections_per_address=1, proxies=1)) as face,
+        open_wire(face) as first,
+        open_wire(face) as second,
+    ):
+        for wire in (first, second):
+            await wire.send(get("/v1/health"))
+            assert (await wire.answer()).status == 200
+
+
+def test_every_body_that_needs_no_token_is_a_small_one() -> None:
+    """What anybody may send a body to lies where bodies are bounded for strangers."""
+    app = create_routes()
+    declared = [
+        (rule.rule, getattr(app.view_functions[rule.endpoint], DECLARED, None)) for rule in app.url_map.iter_rules()
+    ]
+    to_all = [path for path, each in declared if each is not None and each.open_to_all and each.body]
+    assert len(to_all) == 3
+    assert all(path.startswith(STRANGERS) for path in to_all)
 
 
 async def serves(face: Face) -> bool:

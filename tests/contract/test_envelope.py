@@ -90,7 +90,7 @@ def test_limits_of_bodies(edge: Edge) -> None:
 @pytest.mark.parametrize("letter", ["a", "ø", "🔥"])
 def test_the_longest_text_fits_its_envelope(letter: str) -> None:
     """Any text of the promised size goes into the largest bucket, whatever its letters cost."""
-    text = letter * (e.TEXT_BYTES // len(letter.encode()))
+    text = letter * (e.TEXT_CHARACTERS // len(letter.encode()))
     envelope = with_body(e.Text(text))
     assert e.open_envelope(e.encode_envelope(envelope), said_of(envelope)) == envelope
 

@@ -13,14 +13,24 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+from contract.certificates import session_statement
 from contract.ids import AccountId, DeviceId, ProfileId, SessionId
 from contract.refusals import RefusalCode
 from contract.rest.accounts import AccountView, RootKey
 from contract.rest.auth import CodeRequest, CodeSent, Refresh, SessionTokens, SignIn
-from contract.rest.devices import Certificate, Devices, DeviceView, NewDevice, PrekeyCount, PrekeyUpload
+from contract.rest.devices import (
+    Certificate,
+    DeviceProof,
+    Devices,
+    DeviceView,
+    NewDevice,
+    PrekeyCount,
+    PrekeyUpload,
+)
 from contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
 from contract.rest.profiles import NewProfile, Profiles, ProfileView
 from varde.clock import fresh_id
+from varde.crypto.certificates import check_signature
 
 URL = "http://127.0.0.1:8400"
 CODE = "123456"
@@ -98,12 +108,21 @@ class FakeApi:
                 new = msgspec.json.decode(body, type=NewProfile)
                 self.profiles.append(ProfileView(ProfileId(fresh_id()), new.type, new.theme, new.policies, LONG_AGO))
                 return self.profiles[-1]
+            case "DELETE", "/v1/auth/session":
+                self.end(session.session)
+                return None
+        return self._answer_device(call, body, session)
+
+    def _answer_device(self, call: Call, body: bytes, session: SessionTokens) -> Struct | None:
+        match call.method, call.path:
             case "GET", "/v1/devices":
                 return Devices(
                     tuple(msgspec.structs.replace(view, current=at == session.session) for at, view in self.devices)
                 )
             case "POST", "/v1/devices":
                 return self._register(msgspec.json.decode(body, type=NewDevice), session)
+            case "PUT", path if path.endswith("/session"):
+                return self._adopt(path.split("/")[3], msgspec.json.decode(body, type=DeviceProof), session)
             case "GET", "/v1/prekeys":
                 return self.count(session.session)
             case "POST", "/v1/prekeys":
@@ -155,6 +174,24 @@ class FakeApi:
             raise No(409, RefusalCode.DEVICE_EXISTS)
         self.devices.append((session.session, DeviceView(certificate, new.profiles, LONG_AGO, current=True)))
         return self.devices[-1][1]
+
+    def _adopt(self, wanted: str, proof: DeviceProof, session: SessionTokens) -> DeviceView:
+        for place, (bound, view) in enumerate(self.devices):
+            device = view.certificate.device
+            if str(device) == wanted:
+                check_signature(
+                    view.certificate.signing_key, session_statement(session.session, device), proof.signature
+                )
+                self.devices[place] = session.session, view
+                if bound != session.session:
+                    self.uploads[session.session] = self.uploads.pop(bound, [])
+                    self.end(bound)
+                return view
+        raise No(404, RefusalCode.NOT_FOUND)
+
+    def end(self, session: SessionId) -> None:
+        """End a session. Its device stays."""
+        self.sessions = {key: tokens for key, tokens in self.sessions.items() if tokens.session != session}
 
     def count(self, session: SessionId) -> PrekeyCount:
         """The prekeys of a session's device."""

@@ -16,14 +16,14 @@ from msgspec import Struct
 from contract import frames as f
 from contract.ids import ConversationId, DeviceId, MessageId, SessionId
 from contract.refusals import RefusalCode, StaleDevices
-from contract.rest.conversations import ConversationView
+from contract.rest.conversations import ConversationView, SenderView
 from contract.rest.devices import ClaimedKeys, PrekeyClaim, PrekeyCount, PrekeyUpload
 from contract.rest.messages import MessageStored, NewMessage
 from contract.rest.profiles import ProfileType
 from tests.varde.parties import NOW, Party, Table
 from varde.client import Client
 from varde.connecting import Running
-from varde.errors import Ended, VardeError
+from varde.errors import Ended, Refusal, VardeError
 from varde.line import Line
 from varde.link import Listening
 from varde.me import Me, Profile
@@ -52,6 +52,9 @@ class MemoryRelay:
         self.lines: dict[DeviceId, MemoryLine] = {}
         self.heard: list[tuple[DeviceId, Struct]] = []
         self.claims: list[PrekeyClaim] = []
+        self.asked_for: list[DeviceId] = []
+        self.sender_view: Callable[[Table, DeviceId], SenderView] = Table.sender
+        """What the API says of a device that wrote."""
         self.by_rest: list[NewMessage] = []
         self.confirmed: dict[tuple[ConversationId, DeviceId], int] = {}
         self.judge: Callable[[f.Send], f.RefusedFrame | None] = lambda _: None
@@ -188,6 +191,14 @@ class Directory:
         """The roster now."""
         await self._answer()
         return self._relay.tables[conversation].view
+
+    async def sender(self, conversation: ConversationId, device: DeviceId) -> SenderView:
+        """A device that wrote in the conversation."""
+        await self._answer()
+        self._relay.asked_for.append(device)
+        if device not in {each.sender for each in self._relay.log[conversation]}:
+            raise Refusal.of(RefusalCode.NOT_FOUND, "no")
+        return self._relay.sender_view(self._relay.tables[conversation], device)
 
     async def claim_prekeys(self, claim: PrekeyClaim) -> ClaimedKeys:
         """Prekeys of the table's parties."""

@@ -17,7 +17,7 @@ from contract.envelope import Body, Empty, Envelope, Text
 from contract.frames import New
 from contract.ids import ClientId, ConversationId, DeviceId, MessageId
 from contract.noise import KeyPair
-from contract.rest.conversations import ConversationKind, ConversationView, MemberView, Role, RosterDevice
+from contract.rest.conversations import ConversationKind, ConversationView, MemberView, Role, RosterDevice, SenderView
 from contract.rest.devices import Certificate, ClaimedKey, ClaimedKeys, SignedKey
 from tests import cast
 from tests.cast import Gear, Person
@@ -106,6 +106,7 @@ class Table:
         self.kind = kind
         self.conversation = ConversationId(fresh_id())
         self.parties = list(parties)
+        self.past: list[Party] = []
         self.version = 1
         self.seq = 0
 
@@ -117,6 +118,7 @@ class Table:
     def part(self, party: Party) -> None:
         """Somebody goes."""
         self.parties.remove(party)
+        self.past.append(party)
         self.version += 1
 
     @property
@@ -132,6 +134,11 @@ class Table:
             members=tuple(MemberView(p.profile, p.account, Role.MEMBER, p.root_key) for p in people),
             devices=tuple(RosterDevice(p.certificate, (p.person.profile,)) for p in self.parties),
         )
+
+    def sender(self, device: DeviceId) -> SenderView:
+        """A device that is here, or was."""
+        (party,) = (each for each in (*self.parties, *self.past) if each.id == device)
+        return SenderView(party.certificate, party.person.root_key)
 
     def meet(self) -> None:
         """Everybody verifies the roster."""

@@ -172,7 +172,8 @@ async def test_a_refusal_has_its_kind(code: RefusalCode, kind: type[Refusal]) ->
         with pytest.raises(Refusal) as caught:
             await http.call("POST", "/", Health)
     assert type(caught.value) is kind
-    assert (caught.value.code, caught.value.advice) == (code.value, "Do this.")
+    assert (caught.value.code, str(caught.value)) == (code.value, f"{code.value}: Do this.")
+    assert ("varde.sign_in_again" if kind is SignedOut else "Do this.") in caught.value.advice
     assert (caught.value.retry_after_ms, caught.value.stale) == (700, stale)
 
 

@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from contract import frames as f
-from contract.envelope import TEXT_BYTES
+from contract.envelope import TEXT_CHARACTERS
 from contract.refusals import RefusalCode
 from contract.rest.conversations import ConversationKind
 from tests.cast import alice_laptop, alice_phone, bob_laptop, bob_phone, carol_phone, mallory
@@ -218,7 +218,7 @@ async def test_a_bundle_too_large_for_the_relay_goes_to_the_api(autojump_clock: 
         assert [each.text for each in room[alice].history()] == [text]
 
 
-@pytest.mark.parametrize("text", ["x" * (TEXT_BYTES + 1), "\N{GRINNING FACE}" * 20_000])
+@pytest.mark.parametrize("text", ["x" * (TEXT_CHARACTERS + 1), "\N{GRINNING FACE}" * 20_000])
 async def test_a_text_too_long_is_refused_at_once(autojump_clock: MockClock, text: str) -> None:
     """More than one message holds, in characters or in bytes, is told before anything is kept."""
     alice, bob = party(alice_laptop), party(bob_phone)
@@ -232,7 +232,7 @@ async def test_the_longest_text_goes(autojump_clock: MockClock) -> None:
     """A text of the full length, and one of the most bytes, arrive whole."""
     alice, bob = party(alice_laptop), party(bob_phone)
     async with seated(ConversationKind.DM, alice, bob) as room:
-        long = ["x" * TEXT_BYTES, "\N{GRINNING FACE}" * 12_000]
+        long = ["x" * TEXT_CHARACTERS, "\N{GRINNING FACE}" * 12_000]
         for text in long:
             await room[alice].send(text)
         assert await texts(room.messages(bob), 2) == long

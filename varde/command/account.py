@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import click
 import trio
@@ -18,8 +18,10 @@ from varde.command.home import Home, home_options
 from varde.command.running import run_client
 from varde.command.showing import json_option, print_json, print_table
 from varde.command.system import CLIENT_API_URL
-from varde.me import Enrolled, Profile
+from varde.me import Enrolled, Me, Profile
 from varde.supervisor.settings import DATA
+
+T = TypeVar("T")
 
 _TRIES: Final = 3
 _WORDS_PER_LINE: Final = 6
@@ -108,15 +110,25 @@ def login(
     phrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Make this machine a further device of an account you have.
+    """Make this machine a further device of an account you have, or sign its device in again.
 
-    You need the e-mail address and the 24 words. The new device sees what is written from now on.
+    For a further device you need the e-mail address and the 24 words. It sees what is written from now on.
 
-    Example:
+    A folder that holds a device already (its session was ended, or ran out) stays that device: you need the e-mail
+    address only. It keeps what it has, and gets what still waits for it.
+
+    Examples:
       varde login --email you@example.org --home ~/.varde-laptop
+      varde login --email you@example.org
     """
+    # Who gives the phrase means a further device, or goes on making one.
+    stored = None if phrase_file else run_client(lambda: varde.find_device(home.folder, home.unlock))
+    if stored is not None:
+        if api_url is not None and _api_url(api_url) != stored.api_url:
+            raise click.UsageError(f"The device in {home.folder} belongs to another API: leave out --api.")
+        _sign_in_again(home, stored, email, code, request_only=request_only, as_json=as_json)
+        return
     url = _api_url(api_url)
-
     phrase = "" if request_only else " ".join(_read_phrase(phrase_file).split())
 
     async def enrol(given: str) -> Enrolled:
@@ -134,6 +146,23 @@ def login(
     _show_addresses(enrolled.profiles)
 
 
+def _sign_in_again(
+    home: Home, stored: varde.StoredDevice, email: str, code: str | None, *, request_only: bool, as_json: bool
+) -> None:
+    click.echo("This folder holds a device already: it signs in again, and needs no recovery phrase.", err=True)
+
+    async def come_back(given: str) -> Me:
+        return await varde.sign_in_again(home.folder, home.unlock, email=email, code=given)
+
+    me = run_client(lambda: _with_code(stored.api_url, email, code, come_back, request_only=request_only))
+    if me is None:
+        return
+    if as_json:
+        print_json(me)
+        return
+    click.secho("Welcome back. This machine is the same device as before, and signed in again.", bold=True)
+
+
 def _read_phrase(file: Path | None) -> str:
     if file is None:
         return str(click.prompt("The 24 words", hide_input=True, err=True))
@@ -141,11 +170,11 @@ def _read_phrase(file: Path | None) -> str:
 
 
 async def _with_code(
-    url: str, email: str, code: str | None, enrol: Callable[[str], Awaitable[Enrolled]], *, request_only: bool
-) -> Enrolled | None:
-    """Have a code sent unless it is there, and enrol with it; a mistyped one may be typed again."""
+    url: str, email: str, code: str | None, use: Callable[[str], Awaitable[T]], *, request_only: bool
+) -> T | None:
+    """Have a code sent unless it is there, and use it; a mistyped one may be typed again."""
     if code is not None and not request_only:
-        return await enrol(code)
+        return await use(code)
     await varde.request_code(url, email)
     click.echo(f"A one-time code is on its way to {email}.{_development_hint()}", err=True)
     if request_only:
@@ -153,7 +182,7 @@ async def _with_code(
     for last in (*[False] * (_TRIES - 1), True):
         given = await trio.to_thread.run_sync(_ask_code, abandon_on_cancel=True)
         try:
-            return await enrol(given)
+            return await use(given)
         except varde.CodeRefused as refused:
             if last or refused.code != "code-wrong":
                 raise

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from varde.store.store import STORE_NAME
 from varde.store.unlock import KeyFile, Passphrase, Unlock
 
 FOLDER: Final = "~/.varde"
@@ -32,9 +33,10 @@ def choose_home(environ: Mapping[str, str], folder: Path | None, *, ask: bool, f
     """Decide on folder and unlocking, from the options and `VARDE_HOME` and `VARDE_PASSPHRASE`.
 
     Without a passphrase it is a key file in the folder. A store that has no such file was made with a passphrase, so
-    that is asked for on a terminal. A `fresh` store's passphrase is asked for twice.
+    that is asked for on a terminal. Where a store may be made (`fresh`) and is, its passphrase is asked for twice.
     """
     folder = (folder or Path(environ.get("VARDE_HOME") or FOLDER)).expanduser()
+    fresh = fresh and not (folder / STORE_NAME).exists()
     given = environ.get("VARDE_PASSPHRASE")
     if given and not ask:
         return Home(folder, Passphrase(given))

@@ -58,7 +58,7 @@ def list_sessions(home: Home, *, as_json: bool) -> None:
 @click.argument("session", type=click.UUID)
 @home_options()
 def revoke(home: Home, session: UUID) -> None:
-    """End a session; its device must enrol anew to come back."""
+    """End a session; its device stays, and comes back with `varde login` there."""
 
     async def run() -> None:
         async with varde.connect(home.folder, home.unlock) as client:

@@ -7,8 +7,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from contract.certificates import device_statement
-from contract.ids import AccountId, DeviceId, ProfileId
-from contract.rest.conversations import ConversationKind, ConversationView, MemberView, RosterDevice
+from contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from contract.rest.conversations import ConversationKind, ConversationView, RosterDevice, SenderView
 from contract.rest.devices import Certificate
 from varde.crypto.faults import CannotOpen
 from varde.errors import RootKeyChanged, UntrustedDevice
@@ -75,11 +75,36 @@ class Trust:
         self._check_shape(view)
         for member in view.members:
             self.pin_root_key(member.account, member.root_key)
-            self._pin_profile(member)
+            self._pin_profile(member.profile, member.account)
         accounts = {member.profile: member.account for member in view.members}
         for device in view.devices:
             self._take_device(device, accounts)
         self._store.conversations.put_roster(view)
+
+    def take_sender(self, conversation: ConversationId, device: DeviceId, profile: ProfileId, view: SenderView) -> None:
+        """Check a device that wrote as `profile`, and is in no roster any more, by the rules of a roster; keep it.
+
+        Nothing is ever sealed for it: that takes a roster that names it. That the profile was a member when it wrote is
+        the server's word, as in a group it always is; where members never change, it is one of them or nobody.
+
+        Raises RootKeyChanged or UntrustedDevice; the caller's transaction then takes back what was pinned.
+        """
+        certificate = view.certificate
+        if certificate.device != device:
+            raise UntrustedDevice("another device was shown than the one asked for")
+        roster = self._store.conversations.roster(conversation)
+        owners = {} if roster is None else {member.profile: member.account for member in roster.members}
+        is_group = roster is not None and roster.kind is ConversationKind.GROUP
+        if not is_group and owners.get(profile) != certificate.account:
+            raise UntrustedDevice("somebody wrote who is no member of a conversation whose members never change")
+        self.pin_root_key(certificate.account, view.root_key)
+        self._pin_profile(profile, certificate.account)
+        self._keep(certificate)
+
+    def knows(self, device: DeviceId, profile: ProfileId) -> bool:
+        """Whether a device is known to speak for a profile, so that what it wrote can be opened."""
+        certificate = self._store.pins.certificate(device)
+        return certificate is not None and self._store.pins.account_of(profile) == certificate.account
 
     def certificate_of(self, device: DeviceId, profile: ProfileId) -> Certificate:
         """Return the certificate of a sending device that speaks for a profile of its account. Raises CannotOpen."""
@@ -102,21 +127,24 @@ class Trust:
         if len(members) > (2 if view.kind is ConversationKind.DM else 1):
             raise UntrustedDevice("there are more members than this kind of conversation has")
 
-    def _pin_profile(self, member: MemberView) -> None:
-        pinned = self._store.pins.account_of(member.profile)
+    def _pin_profile(self, profile: ProfileId, account: AccountId) -> None:
+        pinned = self._store.pins.account_of(profile)
         if pinned is None:
-            self._store.pins.pin_profile(member.profile, member.account)
-        elif pinned != member.account:
+            self._store.pins.pin_profile(profile, account)
+        elif pinned != account:
             raise UntrustedDevice("a profile belongs to another account than before")
 
     def _take_device(self, device: RosterDevice, accounts: dict[ProfileId, AccountId]) -> None:
         certificate = device.certificate
         if not device.profiles or any(accounts.get(p) != certificate.account for p in device.profiles):
             raise UntrustedDevice("a device receives for a profile that is not its account's")
+        self._keep(certificate)
+
+    def _keep(self, certificate: Certificate) -> None:
         known = self._store.pins.certificate(certificate.device)
         if known is None:
             root_key = self._store.pins.root_key(certificate.account)
-            assert root_key is not None, "members are pinned before their devices"
+            assert root_key is not None, "accounts are pinned before their devices"
             check_certificate(certificate, root_key)
             self._store.pins.keep_certificate(certificate)
         elif known != certificate:

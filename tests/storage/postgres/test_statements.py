@@ -28,6 +28,7 @@ async def use_everything(stores: Stores) -> None:
     assert await held(stores, bob.devices[1], talk) == [1]
     await stores.conversations.view(talk)
     await stores.conversations.list_for(bob_phone.id, None, 10)
+    assert await stores.conversations.sender(talk, alice_phone.id, bob_phone.id) is not None
     await stores.prekeys.claim(bob_phone.id, [(alice.account, alice_phone.id)], now_ms=1, window_ms=1, most=9)
     await stores.sessions.list_live(alice.account, BIRTH_MS)
     assert await stores.devices.adopt(alice.account, alice_phone.id, alice_phone.session.id) is None

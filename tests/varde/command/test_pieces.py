@@ -23,6 +23,7 @@ from varde.command.home import choose_home
 from varde.command.naming import as_uuid
 from varde.command.showing import plain, print_table, when
 from varde.happenings import Receipt
+from varde.store.store import STORE_NAME
 
 BOB, CAROL = ProfileId(UUID(int=1)), ProfileId(UUID(int=2))
 ROOM = ConversationId(UUID(int=9))
@@ -67,7 +68,7 @@ def test_a_key_file_opens_the_home_unless_there_is_a_passphrase(tmp_path: Path) 
 
 
 def test_a_passphrase_is_asked_for_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With --passphrase it is asked for, twice for a new store, and the environment is left aside."""
+    """With --passphrase it is asked for, twice for a store that is to be made, and the environment is left aside."""
     asked: list[bool] = []
 
     def ask(_text: str, *, confirmation_prompt: bool, **_options: object) -> str:
@@ -78,7 +79,9 @@ def test_a_passphrase_is_asked_for_when_told_to(tmp_path: Path, monkeypatch: pyt
     for fresh in (True, False):
         home = choose_home({"VARDE_PASSPHRASE": "other"}, tmp_path, ask=True, fresh=fresh)
         assert home.unlock == Passphrase("typed")
-    assert asked == [True, False]
+    (tmp_path / STORE_NAME).touch()
+    choose_home({}, tmp_path, ask=True, fresh=True)
+    assert asked == [True, False, False]
 
 
 def test_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:

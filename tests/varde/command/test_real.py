@@ -225,6 +225,35 @@ def test_a_further_device_and_its_end(house: RealHouse, tmp_path: Path) -> None:
     assert "Enrol again" in house.run("devices", *home, code=1)
 
 
+def test_a_device_that_was_signed_out_logs_in_again(house: RealHouse, tmp_path: Path) -> None:
+    """In a folder with a device, `login` asks for the address and a code only, and the device is the one it was."""
+    email = f"erin@{tmp_path.name}.org"
+    house.sign_up(tmp_path / "erin", email)
+    home = ("--home", str(tmp_path / "erin"))
+    before = house.run("whoami", *home)
+    (session,) = json.loads(house.run("sessions", "--json", *home))
+    house.run("sessions", "revoke", session["session"], *home)
+    assert "`varde login`" in house.run("devices", *home, code=1)
+    assert "leave out --api" in house.run("login", *home, "--email", email, "--api", "http://127.0.0.1:1", code=2)
+    with open_terminal(house.environ(), "login", *home) as terminal:
+        terminal.read_until("E-mail address: ")
+        terminal.type(f"{email}\n")
+        told = terminal.read_until("Code: ")
+        assert "holds a device already" in told
+        assert "The 24 words" not in told
+        terminal.type(f"{house.code_for(email)}\n")
+        terminal.read_until("the same device as before")
+        assert terminal.wait_end() == 0
+    assert house.run("whoami", *home) == before
+    (device,) = json.loads(house.run("devices", "--json", *home))
+    assert device["current"]
+    house.run("login", *home, "--email", email, "--request-only")
+    shown = json.loads(house.run("login", *home, "--email", email, "--code", house.code_for(email), "--json"))
+    assert shown["device"] == device["certificate"]["device"]
+    house.run("logout", "--yes", *home)
+    assert "Enrol again" in house.run("login", *home, "--email", email, code=1)
+
+
 def test_names_stay_on_the_device(house: RealHouse, pair: Pair) -> None:
     """Contacts are added, listed, used and removed; what means something else cannot be a name."""
     assert json.loads(house.run("contacts", "--json", "--home", pair.alice)) == {"bob": pair.bob_address}
