@@ -34,7 +34,6 @@ def test_nurseries_open_where_the_picture_says() -> None:
     found = {
         f"{source.name}: {name}"
         for source in tree.sources("relay")
-        if source.name != "relay/__main__.py"  # the program around the node: it waits for signals beside it
         for name in found_in(source, source.tree, "open_nursery")
         if name not in {"run_node", "serve_connection"}
     }

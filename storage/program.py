@@ -1,0 +1,87 @@
+"""How a server runs as a program over its storage: logging, signals, the ready line, and what a person can mend.
+
+Refuses to know what is served: api and relay hand over one function each.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Final, Protocol
+
+import trio
+
+from domain.ports import Stores, StoreUnavailable
+from storage.cluster import ClusterError
+from storage.config import ConfigError, StorageConfig
+from storage.embedded import EmbeddedPostgresError
+from storage.keys import KeyFileError
+from storage.migrate import SchemaError
+from storage.opening import open_storage
+
+EXPECTED: Final[tuple[type[Exception], ...]] = (
+    *(ConfigError, KeyFileError, ClusterError, EmbeddedPostgresError),
+    *(SchemaError, StoreUnavailable, OSError),
+)
+"""What a person can mend; anything else is a surprise and keeps its traceback."""
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+class Serve(Protocol):
+    """A server: `task_status` is started with the address it listens on, and it ends soon after `stop` is set."""
+
+    async def __call__(
+        self, stores: Stores, stop: trio.Event, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve."""
+
+
+def run_program(name: str, url: str, prepare: Callable[[], Serve], *expected: type[Exception]) -> None:
+    """Run a server until SIGTERM or SIGINT has stopped it, and say when it is ready and where: `url` with the address.
+
+    `prepare` reads what the server is told. Exits with 1 and one line for what a person can mend, `expected` included.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
+    failed: list[str] = []
+    try:
+        serve, storage = prepare(), StorageConfig.from_environ(os.environ)
+        trio.run(_run, serve, storage, lambda address: _say_ready(name, url.format(address)))
+    except* EXPECTED + expected as failures:
+        failed.append(_first_words(failures))
+    if failed:
+        sys.exit(f"{name}: {failed[0]}")
+
+
+async def _run(serve: Serve, storage: StorageConfig, say_ready: Callable[[str], None]) -> None:
+    stop = trio.Event()
+    # The signals first: who starts a server and stops it at once shall not find it deaf.
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery, open_storage(storage) as stores:
+            nursery.start_soon(_stop_on_signal, signals, stop)
+            async with trio.open_nursery() as server:
+                say_ready(await server.start(serve, stores, stop))
+            nursery.cancel_scope.cancel()
+
+
+def read_clock() -> int:
+    """Milliseconds since the Unix epoch: what a running program hands to the domain as its clock."""
+    return time.time_ns() // 1_000_000
+
+
+def _say_ready(name: str, address: str) -> None:
+    sys.stdout.write(json.dumps({"ready": name, "address": address}) + "\n")
+    sys.stdout.flush()
+
+
+async def _stop_on_signal(signals: AsyncIterator[int], stop: trio.Event) -> None:
+    async for _ in signals:  # the second one finds the stop under way, which has a deadline of its own
+        stop.set()
+
+
+def _first_words(failure: BaseException) -> str:
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return str(failure) or type(failure).__name__
