@@ -21,6 +21,7 @@ from varde.supervisor.keeper import StartFailed
 from varde.supervisor.lock import FolderInUse, open_lock
 from varde.supervisor.ports import Address, BadAddress, reserve
 from varde.supervisor.program import Program, announcement, never
+from varde.supervisor.programs import Programs
 from varde.supervisor.settings import HouseSettings
 from varde.supervisor.voice import Voice
 
@@ -197,3 +198,25 @@ def test_settings_come_from_the_environment_and_options_are_stronger() -> None:
     settings = HouseSettings.from_environ(environ, api_bind="h:2", relay_bind="h:3")
     assert (settings.data, settings.api_bind.port, settings.relay_bind.port) == (Path("/d"), 2, 3)
     assert "secret" not in repr(settings)
+
+
+def test_a_program_is_told_only_the_secrets_it_needs() -> None:
+    """Only the API sees the mail server's password, Postgres sees none, and a client's passphrase stays."""
+    secrets = {
+        "VARDE_PASSPHRASE": "mine",
+        "VARDE_SMTP_URL": "smtps://u:p@mail.example",
+        "VARDE_DATABASE_URL": "postgresql://u:p@db.example/varde",
+    }
+    settings = HouseSettings.from_environ({**secrets, "PATH": "/bin"})
+    programs = Programs(settings, settings.api_bind, settings.relay_bind)
+    told = {
+        program.name: secrets.keys() & program.environ.keys()
+        for program in (programs.postgres(), programs.migrate(), programs.relay(), programs.api())
+    }
+    assert told == {
+        "postgres": set(),
+        "migrate": {"VARDE_DATABASE_URL"},
+        "relay": {"VARDE_DATABASE_URL"},
+        "api": {"VARDE_DATABASE_URL", "VARDE_SMTP_URL"},
+    }
+    assert programs.postgres().environ["PATH"] == "/bin"

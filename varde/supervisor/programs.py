@@ -12,6 +12,12 @@ from varde.supervisor.program import SECONDS, Program, Recognise, announcement, 
 from varde.supervisor.settings import RELAY_PATH, HouseSettings
 
 _ACCEPTS: Final = "database system is ready to accept connections"
+_SECRETS: Final[Mapping[str, frozenset[str]]] = {
+    "VARDE_PASSPHRASE": frozenset(),  # a client's
+    "VARDE_SMTP_URL": frozenset({"api"}),
+    "VARDE_DATABASE_URL": frozenset({"migrate", "relay", "api"}),
+}
+"""Which programs are told these; everything else in the environment is passed on to all."""
 
 
 class Programs:
@@ -80,7 +86,7 @@ class Programs:
         start_patience: float = 30 * SECONDS,
         stop_patience: float = 15 * SECONDS,
     ) -> Program:
-        environ: Mapping[str, str] = dict(self._environ)
+        environ = {key: value for key, value in self._environ.items() if name in _SECRETS.get(key, {name})}
         return Program(
             name=name,
             command=(*self._settings.python, *arguments),
