@@ -4,6 +4,7 @@ Refuses to fetch: it judges a page of the log that somebody else read.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -32,23 +33,29 @@ def tell(page: LogPage, device: DeviceId, last: int = SEQ_MAX) -> Iterator[Told]
     out as one.
     """
     run: Missing | None = None
-    for seq, entry in _numbers(page, last):
-        why = _why_missing(page, seq, entry, device)
+    for first, final, entry in _runs(page, last):
+        why = _why_missing(page, first, entry, device)
         if run is not None and run.why is not why:
             yield run
             run = None
         if why is not None:
-            run = Missing(run.from_seq if run else seq, seq, why)
+            run = Missing(run.from_seq if run else first, final, why)
         elif entry is not None:
             yield entry
     if run is not None:
         yield run
 
 
-def _numbers(page: LogPage, last: int) -> Iterator[tuple[int, LogEntry | None]]:
+def _runs(page: LogPage, last: int) -> Iterator[tuple[int, int, LogEntry | None]]:
+    """Runs of numbers, first and last, that have the same answer: an entry each, or what lies between two.
+
+    As many as there are entries, however many numbers a sweep has left without one.
+    """
     by_seq = {entry.seq: entry for entry in page.entries}
-    for seq in range(page.from_seq, min(page.next_seq, last + 1)):
-        yield seq, by_seq.get(seq)
+    end = min(page.next_seq, last + 1)
+    cuts = {page.from_seq, end, page.start, page.upto + 1, *by_seq, *(seq + 1 for seq in by_seq)}
+    for first, after in pairwise(sorted(cut for cut in cuts if page.from_seq <= cut <= end)):
+        yield first, after - 1, by_seq.get(first)
 
 
 def _why_missing(page: LogPage, seq: int, entry: LogEntry | None, device: DeviceId) -> GapReason | None:

@@ -94,3 +94,12 @@ def test_each_reason_has_its_place() -> None:
         known[3],
         Missing(8, 8, GapReason.EXPIRED),
     ]
+
+
+def test_a_hole_of_any_width_is_one_gap() -> None:
+    """What sweeps left behind in years is one record, and making it does not count the numbers one by one."""
+    page = LogPage(HERE, 1, 2**60, 2**60 - 1, start=1, upto=0, entries=(entry(2**59, OTHER, b"the one that is left"),))
+    first, message, rest = tell(page, ME)
+    assert first == Missing(1, 2**59 - 1, GapReason.EXPIRED)
+    assert message == page.entries[0]
+    assert rest == Missing(2**59 + 1, 2**60 - 1, GapReason.EXPIRED)
