@@ -4,9 +4,9 @@ Refuses with a time to come back at, before any crypto is spent on strangers; cu
 """
 
 import ipaddress
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from random import Random
 from typing import Final
 
@@ -14,6 +14,7 @@ import trio
 
 from contract.closing import CloseCode
 from contract.errors import PeerFault
+from contract.frames import ClientFrame, Presence, Typing
 from contract.limits import FRAMES_PER_MESSAGE, NOISE_MESSAGE_BYTES
 from contract.refusals import RefusalCode, Refused
 from relay.config import RelayConfig
@@ -53,7 +54,7 @@ class Bucket:
 class Allowance:
     """What one device may send: frames and bytes, and how often it may ignore a refusal."""
 
-    __slots__ = ("_bytes", "_frames", "_strikes")
+    __slots__ = ("_bytes", "_ephemeral", "_frames", "_strikes")
 
     def __init__(self, config: RelayConfig) -> None:
         # The largest message must be possible, however low the rates are set.
@@ -61,6 +62,7 @@ class Allowance:
         size = max(NOISE_MESSAGE_BYTES, config.bytes_per_second * config.burst)
         self._frames = Bucket(config.frames_per_second, frames)
         self._bytes = Bucket(config.bytes_per_second, size)
+        self._ephemeral = Bucket(config.ephemeral_per_second, max(1.0, config.ephemeral_per_second * config.burst))
         self._strikes = Bucket(1.0, config.strikes)
 
     def judge(self, frames: int, size: int) -> Refused | None:
@@ -73,40 +75,93 @@ class Allowance:
         if self._strikes.wait_for(1):
             raise PeerFault("limits were ignored again and again", CloseCode.ABUSE)
         self._strikes.take(1)
-        retry_after_ms = round(wait * 1_000) + 1
-        return Refused(RefusalCode.RATE_LIMITED, "Too much at once. Send slower.", retry_after_ms=retry_after_ms)
+        return _slower(wait)
+
+    def judge_frame(self, frame: ClientFrame) -> Refused | None:
+        """Whether a frame of such a message may be done. Refuses `rate-limited` to ephemeral ones, without a strike."""
+        if not isinstance(frame, Typing | Presence):
+            return None
+        wait = self._ephemeral.wait_for(1)
+        if wait:
+            return _slower(wait)
+        self._ephemeral.take(1)
+        return None
+
+
+def _slower(wait: float) -> Refused:
+    retry_after_ms = round(wait * 1_000) + 1
+    return Refused(RefusalCode.RATE_LIMITED, "Too much at once. Send slower.", retry_after_ms=retry_after_ms)
+
+
+class Crowd:
+    """Who is there at the moment, all in all and by network, and whether one more may come."""
+
+    def __init__(self, most: int, most_of_one: int) -> None:
+        self._most = most
+        self._most_of_one = most_of_one
+        self._by_network: Counter[str] = Counter()
+        self._total = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody more may come from anywhere."""
+        return self._total >= self._most
+
+    def full_of(self, network: str) -> bool:
+        """Whether nobody more may come from there."""
+        return self._by_network[network] >= self._most_of_one
+
+    @contextmanager
+    def count(self, network: str) -> Iterator[None]:
+        """Count one while it lasts."""
+        self._total += 1
+        self._by_network[network] += 1
+        try:
+            yield
+        finally:
+            self._total -= 1
+            self._by_network[network] -= 1
+            if not self._by_network[network]:
+                del self._by_network[network]
 
 
 class Admission:
-    """Who may begin a handshake."""
+    """Who may stay without having said who it is, and who may begin a handshake."""
 
     def __init__(self, config: RelayConfig, dice: Random) -> None:
         self._config = config
         self._dice = dice
         self._addresses: OrderedDict[str, Bucket] = OrderedDict()
-        self.handshakes = 0
+        self._strangers = Crowd(config.strangers, config.strangers_per_address)
+        self._handshakes = Crowd(config.handshakes, config.handshakes_per_address)
         self.lateness = 0.0
         """How late the loop ran lately, in seconds: the pulse writes it."""
 
-    def knock(self, address: str) -> Refused | None:
-        """Judge a newcomer by its address and by how busy the node is. Refuses `overloaded` and `rate-limited`."""
-        if self.handshakes >= self._config.handshakes or self.lateness > self._config.lateness:
+    def let_in(self, address: str, stay: ExitStack) -> bool:
+        """Count a connection until the end of its `stay`, in which it has to say who it is; False beyond the bounds."""
+        network = _network(address)
+        if self._strangers.full or self._strangers.full_of(network):
+            return False
+        stay.enter_context(self._strangers.count(network))
+        return True
+
+    def knock(self, address: str, stay: ExitStack) -> Refused | None:
+        """Judge a newcomer by its address and by how busy the node is; give it a place until the end of its `stay`.
+
+        Refuses `overloaded` and `rate-limited`.
+        """
+        network = _network(address)
+        if self._handshakes.full or self.lateness > self._config.lateness:
             return self._refuse(RefusalCode.OVERLOADED, "The node is at its limit.", BUSY_RETRY)
-        bucket = self._bucket(_network(address))
+        if self._handshakes.full_of(network):
+            return self._refuse(RefusalCode.RATE_LIMITED, "Too many handshakes from there.", BUSY_RETRY)
+        bucket = self._bucket(network)
         wait = bucket.wait_for(1)
         if wait:
             return self._refuse(RefusalCode.RATE_LIMITED, "Too many connects from there.", max(wait, 1.0))
         bucket.take(1)
+        stay.enter_context(self._handshakes.count(network))
         return None
-
-    @contextmanager
-    def handshake(self) -> Iterator[None]:
-        """Count a handshake while it lasts."""
-        self.handshakes += 1
-        try:
-            yield
-        finally:
-            self.handshakes -= 1
 
     def _refuse(self, code: RefusalCode, detail: str, seconds: float) -> Refused:
         return Refused(code, detail, retry_after_ms=round(seconds * self._dice.uniform(1, 2) * 1_000))

@@ -14,6 +14,7 @@ from domain.rosters import Rosters
 from relay.changes import Changes
 from relay.hub import Hub
 from relay.revocations import RevocationFeed
+from relay.showing import Showing
 from relay.telling import Telling
 
 
@@ -28,6 +29,7 @@ class Bridge:
         rosters: Rosters,
         changes: Changes,
         telling: Telling,
+        showing: Showing,
         revocations: RevocationFeed,
     ) -> None:
         """`node` is this one's name: its own happenings are told already."""
@@ -36,6 +38,7 @@ class Bridge:
         self._rosters = rosters
         self._changes = changes
         self._telling = telling
+        self._showing = showing
         self._revocations = revocations
         self._ways: Final[dict[type[Struct], Callable[[Any], None]]] = {
             e.MessagesCommitted: self._messages_committed,
@@ -87,4 +90,4 @@ class Bridge:
 
     def _presence_moved(self, event: e.PresenceMoved) -> None:
         if event.node != self._node:
-            self._telling.show(event)
+            self._showing.show_soon(event)

@@ -32,6 +32,12 @@ class RelayConfig:
     """Established ones. Below the 20,000 files a process may open, with room for the database and for handshakes."""
     handshakes: int = 256
     """In flight. At 0.3 ms of crypto each, the last one in the queue waits a tenth of a second."""
+    handshakes_per_address: int = 32
+    """Of those, for one address: a silent peer holds its place until the deadline, so one address must not have all."""
+    strangers: int = 2_048
+    """Accepted and not authenticated yet. With the established ones below the files a process may open."""
+    strangers_per_address: int = 256
+    """Of those, for one address; beyond, a connection is closed as it comes."""
     connects_per_second: float = 50.0
     """For one address (IPv6: one /64), with bursts of ten seconds' worth: an office or a train behind one NAT."""
     handshake_deadline: float = 10 * SECONDS
@@ -42,6 +48,8 @@ class RelayConfig:
     frames_per_second: int = 1_000
     bytes_per_second: int = 4 * MIB
     burst: float = 2 * SECONDS
+    ephemeral_per_second: float = 20.0
+    """`typing` and `presence` together: nobody types faster, and each is told to many."""
     strikes: int = 100
     """Messages that may be refused as rate-limited before it is abuse; one is forgiven each second."""
     joined: int = 2_000
@@ -53,11 +61,15 @@ class RelayConfig:
     shards: int = 8
     queue_drafts: int = 4_096
     """Waiting in one shard; at 10,000 messages a second, all of them are half a minute's wait that nobody wants."""
+    queue_bytes: int = 8 * MIB
+    """Of ciphertext, waiting in one shard: 64 MiB for a node, however large the messages are."""
     batch_drafts: int = 256
     batch_bytes: int = 4 * MIB
     commit_deadline: float = 10 * SECONDS
     receipts_pause: float = 0.05 * SECONDS
     """How long receipts gather before they are stored; a person does not see it, the database does."""
+    presence_pause: float = 1 * SECONDS
+    """How long what a profile shows gathers before others are told: it may be told to thousands."""
     outage_patience: float = 15 * SECONDS
     """How long the database may be away before joins are refused instead of waiting."""
 

@@ -6,6 +6,7 @@ Refuses to let anything a peer does, or anything that goes wrong with it, reach 
 import logging
 import traceback
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,7 +47,7 @@ async def serve_connection(services: Services, stream: trio.abc.HalfCloseableStr
     wire = Wire(stream)
     async with stream:
         try:
-            greeted = await _greet(services, wire, address)
+            greeted = await _let_in(services, wire, address)
             if greeted is not None:
                 async with trio.open_nursery() as nursery:
                     connection = Connection(services, wire, greeted, nursery)
@@ -67,6 +68,11 @@ def _name(surprise: BaseException) -> str:
         surprise = surprise.exceptions[0]
     where = traceback.extract_tb(surprise.__traceback__)[-1]
     return f"{type(surprise).__name__} in {where.name}, {Path(where.filename).name}:{where.lineno}"
+
+
+async def _let_in(services: Services, wire: Wire, address: str) -> Greeted | None:
+    with ExitStack() as stay:
+        return await _greet(services, wire, address) if services.admission.let_in(address, stay) else None
 
 
 async def _greet(services: Services, wire: Wire, address: str) -> Greeted | None:
@@ -189,10 +195,11 @@ class Connection:
         for frame in frames:
             if self._ended:
                 return  # cut by what came before it
-            if refused is None:
+            refusal = refused or self._allowance.judge_frame(frame)
+            if refusal is None:
                 await dispatch(self._services, self._peer, frame)
             else:
-                self._peer.tell(refused_frame(frame, refused))
+                self._peer.tell(refused_frame(frame, refusal))
 
     def _ping(self) -> None:
         self._wire.websocket.ping()

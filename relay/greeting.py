@@ -3,6 +3,8 @@
 Refuses side effects: the first payload of an IK handshake may be a replay, so nothing here is to be noticed by anybody.
 """
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Final
 
 from msgspec import Struct
@@ -38,21 +40,21 @@ async def greet(services: Services, wire: Wire, address: str) -> Greeted | None:
 
     Raises PeerFault with what to close with, and BROKEN. The deadline is the caller's.
     """
-    if not await _upgrade(services, wire, address):
-        return None
-    with services.admission.handshake():
+    with ExitStack() as stay:
+        if not await _upgrade(services, wire, lambda: services.admission.knock(address, stay)):
+            return None
         session = await _shake_hands(services, wire)
         ticket = _check_ticket(services, session)
         return Greeted(session, ticket, await _welcome(services, ticket))
 
 
-async def _upgrade(services: Services, wire: Wire, address: str) -> bool:
+async def _upgrade(services: Services, wire: Wire, knock: Callable[[], Refused | None]) -> bool:
     websocket = wire.websocket
     while websocket.request is None and not websocket.wants_eof:
         await wire.read()
     upgraded = False
     if websocket.request is not None:
-        upgraded = answer(websocket, websocket.request, lambda: services.admission.knock(address), ready=services.ready)
+        upgraded = answer(websocket, websocket.request, knock, ready=services.ready)
     await wire.flush()
     return upgraded
 

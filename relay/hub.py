@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from contract.closing import CloseCode
 from contract.codec import encode_frame
-from contract.frames import Gap, GapReason, New
+from contract.frames import Gap, GapReason, New, PresenceState
 from contract.ids import ConversationId, DeviceId, ProfileId
 from domain.nouns import Committed, Draft, Roster
 
@@ -139,15 +139,15 @@ class Hub:
         """Everybody who listens to a conversation, as of now."""
         return tuple(self._rooms.get(conversation, _NO_ROOM).values())
 
-    def show(self, peer: "Peer", profile: ProfileId) -> None:
+    def show(self, peer: "Peer", profile: ProfileId, state: PresenceState) -> None:
         """Note that a peer shows a profile as being there."""
         self._shown[profile] += profile not in peer.shown
-        peer.shown.add(profile)
+        peer.shown[profile] = state
 
     def hide(self, peer: "Peer", profile: ProfileId) -> bool:
         """Note that it does so no more. True when nobody else here shows it."""
         if profile in peer.shown:
-            peer.shown.remove(profile)
+            del peer.shown[profile]
             self._shown[profile] -= 1
         if self._shown[profile] > 0:
             return False

@@ -26,9 +26,10 @@ _FULL: Final = Refused(RefusalCode.OVERLOADED, "The node writes as fast as it ca
 
 
 class Limits(Struct, frozen=True):
-    """Drafts waiting in one shard, drafts and bytes of ciphertext in one batch, and seconds for one commit."""
+    """Drafts and bytes of ciphertext waiting in one shard, the same in one batch, and seconds for one commit."""
 
     queue: int
+    queue_bytes: int
     batch: int
     batch_bytes: int
     deadline: float
@@ -58,12 +59,22 @@ class _Shard:
 
     def __init__(self) -> None:
         self.posts: deque[Post] = deque()
+        self.size = 0
+        """Bytes of ciphertext in all posts that wait."""
         self.busy = False
         self.work = trio.lowlevel.ParkingLot()
 
+    def has_room(self, post: Post, limits: Limits) -> bool:
+        return len(self.posts) < limits.queue and self.size + post.size <= limits.queue_bytes
+
     def put(self, post: Post) -> None:
         self.posts.append(post)
+        self.size += post.size
         self.work.unpark_all()
+
+    def put_back(self, posts: Sequence[Post]) -> None:
+        self.posts.extendleft(reversed(posts))
+        self.size += sum(post.size for post in posts)
 
     async def wait(self) -> None:
         while not self.posts:
@@ -75,7 +86,12 @@ class _Shard:
         while self.posts and len(batch) < limits.batch and size + self.posts[0].size <= limits.batch_bytes:
             size += self.posts[0].size
             batch.append(self.posts.popleft())
+        self.size -= size
         return batch
+
+    def take_all(self) -> list[Post]:
+        posts, self.posts, self.size = list(self.posts), deque(), 0
+        return posts
 
 
 class Journal:
@@ -118,7 +134,7 @@ class Journal:
         if self._outage.just_failed:
             return UNAVAILABLE
         shard = self._shards[post.draft.conversation.int % len(self._shards)]
-        if len(shard.posts) >= self._limits.queue:
+        if not shard.has_room(post, self._limits):
             return _FULL
         shard.put(post)
         return None
@@ -138,14 +154,12 @@ class Journal:
         if outcomes is None:
             # Who waits behind would only wait for the same. Nobody knows what became of the batch: the same client id
             # again will tell.
-            batch.extend(shard.posts)
-            shard.posts.clear()
-            for post in batch:
+            for post in batch + shard.take_all():
                 post.refuse(UNAVAILABLE)
             return
         moved = [post for post, outcome in zip(batch, outcomes, strict=True) if not self._settle(post, outcome)]
         if moved:
-            shard.posts.extendleft(reversed(await self._decide_again(moved)))
+            shard.put_back(await self._decide_again(moved))
 
     async def _commit(self, drafts: Sequence[Draft]) -> Sequence[Committed | RosterMoved] | None:
         with trio.move_on_after(self._limits.deadline):

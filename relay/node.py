@@ -73,6 +73,7 @@ def start_services(services: Services, stores: Stores, nursery: trio.Nursery) ->
     nursery.start_soon(services.receipts.run)
     nursery.start_soon(services.announcer.run)
     nursery.start_soon(services.telling.run)
+    nursery.start_soon(services.showing.run)
     nursery.start_soon(services.revocations.run)
     nursery.start_soon(run_seating, services)
     nursery.start_soon(run_pulse, services)
@@ -103,6 +104,6 @@ async def _drain(services: Services) -> None:
 
 async def _flush(services: Services) -> None:
     with trio.move_on_after(FLUSH):
-        queues = (services.journal, services.receipts, services.announcer)
-        while not all(queue.idle for queue in queues):  # noqa: ASYNC110 - three queues, once in the life of a node
+        queues = (services.journal, services.receipts, services.showing, services.announcer)
+        while not all(queue.idle for queue in queues):  # noqa: ASYNC110 - four queues, once in the life of a node
             await trio.sleep(GLANCE)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from contract.closing import CloseCode
-from contract.frames import Changed, ChangeKind, Goaway
+from contract.frames import Changed, ChangeKind, Goaway, PresenceState
 from contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from domain.sending import Author
 from domain.tickets import Ticket
@@ -53,8 +53,8 @@ class Peer:
         self.listeners: dict[ConversationId, Listener] = {}
         self.wants_all = False
         """Whether it joined all: then also what it becomes a member of later."""
-        self.shown: set[ProfileId] = set()
-        """The profiles it showed as being there."""
+        self.shown: dict[ProfileId, PresenceState] = {}
+        """The profiles it shows as being there, and how."""
         self._goaway = False
 
     @property

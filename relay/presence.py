@@ -30,14 +30,19 @@ async def typing(services: Services, peer: Peer, frame: Typing) -> Refused | Non
 
 
 async def presence(services: Services, peer: Peer, frame: Presence) -> Refused | None:
-    """Tell what a profile shows, in the conversations this node has in memory. Refuses `profile-not-allowed`."""
+    """Tell what a profile shows, in the conversations this node has in memory. Refuses `profile-not-allowed`.
+
+    What the peer shows already is not told again.
+    """
     if frame.profile not in peer.ticket.profiles:
         return NOT_AS_THAT
+    if frame.state is peer.shown.get(frame.profile, PresenceState.OFFLINE):
+        return None
+    await services.rosters.remember(peer.listeners)
     if frame.state is PresenceState.OFFLINE:
         services.hub.hide(peer, frame.profile)
     else:
-        services.hub.show(peer, frame.profile)
-    await services.rosters.remember(peer.listeners)
+        services.hub.show(peer, frame.profile, frame.state)
     _show(services, frame.profile, frame.state)
     return None
 
@@ -50,6 +55,4 @@ def go_offline(services: Services, peer: Peer) -> None:
 
 
 def _show(services: Services, profile: ProfileId, state: PresenceState) -> None:
-    moved = PresenceMoved(services.node, profile, state)
-    services.announcer.announce(moved)
-    services.telling.show(moved)
+    services.showing.show_soon(PresenceMoved(services.node, profile, state))

@@ -26,6 +26,7 @@ from relay.outage import Outage
 from relay.reading import Reading
 from relay.receipts import Receipts
 from relay.revocations import RevocationFeed
+from relay.showing import Showing
 from relay.telling import Telling
 
 
@@ -57,6 +58,7 @@ class Services:
     rosters: Rosters
     reading: Reading
     telling: Telling
+    showing: Showing
     announcer: Announcer
     journal: Journal
     receipts: Receipts
@@ -86,6 +88,7 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
     outage, hub, changes = Outage(config.outage_patience), Hub(), Changes()
     rosters, announcer = Rosters(stores.conversations), Announcer(stores.bus)
     telling = Telling(hub, rosters)
+    showing = Showing(hub, rosters, announce=announcer.announce, node=node, pause=config.presence_pause)
     table = Revocations()
     checker = TicketChecker(outside.ticket_public, table, clock=outside.clock)
     revocations = RevocationFeed(stores.devices, table, checker=checker, hub=hub, outage=outage, clock=outside.clock)
@@ -103,6 +106,7 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
         rosters=rosters,
         reading=Reading(stores.mailbox, outage),
         telling=telling,
+        showing=showing,
         announcer=announcer,
         journal=Journal(
             stores.journal,
@@ -112,7 +116,13 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
             outage=outage,
             node=node,
             shards=config.shards,
-            limits=Limits(config.queue_drafts, config.batch_drafts, config.batch_bytes, config.commit_deadline),
+            limits=Limits(
+                queue=config.queue_drafts,
+                queue_bytes=config.queue_bytes,
+                batch=config.batch_drafts,
+                batch_bytes=config.batch_bytes,
+                deadline=config.commit_deadline,
+            ),
         ),
         receipts=Receipts(
             stores.mailbox,
@@ -127,6 +137,14 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
         checker=checker,
         revocations=revocations,
         admission=Admission(config, outside.dice),
-        bridge=Bridge(node=node, hub=hub, rosters=rosters, changes=changes, telling=telling, revocations=revocations),
+        bridge=Bridge(
+            node=node,
+            hub=hub,
+            rosters=rosters,
+            changes=changes,
+            telling=telling,
+            showing=showing,
+            revocations=revocations,
+        ),
         draining=trio.Event(),
     )

@@ -1,4 +1,4 @@
-"""Telling listeners what moved: receipts, typing and presence, from this node and from the others, one way for all.
+"""Telling listeners what moved: receipts and typing, from this node and from the others, one way for all.
 
 Refuses to tell more than the policy of whom it is about allows.
 """
@@ -9,12 +9,11 @@ from typing import Final, NoReturn, TypeAlias, assert_never
 import trio
 from msgspec import Struct
 
-from contract.frames import DeliveredBy, PresenceOf, ReadBy, TypingBy
-from contract.ids import DeviceId
-from domain.events import DeliveredMoved, PresenceMoved, ReadMoved, TypingMoved
+from contract.frames import DeliveredBy, ReadBy, TypingBy
+from domain.events import DeliveredMoved, ReadMoved, TypingMoved
 from domain.nouns import Roster
 from domain.ports import StoreUnavailable
-from domain.receipts import Audience, hears_delivered, hears_presence, hears_read, hears_typing
+from domain.receipts import Audience, hears_delivered, hears_read, hears_typing
 from domain.rosters import Rosters
 from relay.hub import Hub
 
@@ -40,16 +39,6 @@ class Telling:
         roster = await self._rosters.get(moved.conversation)
         if roster is not None:
             self._hub.tell(moved.conversation, _audience(roster, moved), _frame(moved))
-
-    def show(self, moved: PresenceMoved) -> None:
-        """Tell presence now, once to everybody who shares a conversation with the profile."""
-        # From memory alone: joining fetches the rosters, and what is missed here is not worth a query.
-        audience: set[DeviceId] = set()
-        for conversation in self._rosters.containing(moved.profile):
-            roster = self._rosters.get_nowait(conversation)
-            if roster is not None:
-                audience |= self._hub.listening(conversation, hears_presence(roster, moved.profile))
-        self._hub.tell_devices(audience, PresenceOf(moved.profile, moved.state))
 
     def tell_soon(self, moved: InConversation) -> None:
         """Tell it in its turn: for happenings that come from other nodes."""

@@ -261,7 +261,7 @@ async def test_close_slow_consumer(ground: Ground, letters: Letters) -> None:
 async def test_frame_lagging(ground: Ground, letters: Letters) -> None:
     """What is not a message is dropped first, which the peer is told; no message is lost and nobody is cut."""
     roster = await open_room(ground, alice, bob)
-    async with open_stage(ground, outbox_bytes=20_000) as stage:
+    async with open_stage(ground, outbox_bytes=20_000, ephemeral_per_second=1_000) as stage:
         slow = await open_slow(stage)
         await slow.say(f.Join(roster.conversation))
         await slow.hear(f.Joined)
@@ -303,7 +303,7 @@ async def test_close_abuse(ground: Ground) -> None:
 async def test_refusal_rate_limited(ground: Ground) -> None:
     """Who says too much at once is told when to go on, and nothing of that message was done."""
     roster = await open_room(ground, alice, bob)
-    async with open_stage(ground, frames_per_second=10, burst=1) as stage:
+    async with open_stage(ground, frames_per_second=10, burst=1, ephemeral_per_second=1_000) as stage:
         laptop = await stage.listen(alice_laptop, roster.conversation)
         frame = f.Typing(roster.conversation, alice.profile, active=True)
         await laptop.say(*([frame] * 200))

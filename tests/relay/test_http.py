@@ -124,6 +124,53 @@ async def test_handshakes_in_flight_are_bounded(ground: Ground) -> None:
         await stage.call(bob_phone)
 
 
+async def test_handshakes_of_one_address_are_bounded(ground: Ground) -> None:
+    """Silent peers of one network hold its own places and nobody else's, and only until the deadline."""
+    async with open_stage(ground, handshakes=3, handshakes_per_address=2) as stage:
+        held = [stage.open_stream(address) for address in ("2001:db8::1", "2001:db8::2")]
+        for stream in held:
+            await stream.send_all("\r\n".join([*UPGRADE, "", ""]).encode())
+            assert status(await answer_of(stream)) == 101
+        answer = await ask(stage, *UPGRADE, address="2001:db8::3")
+        assert status(answer) == 503
+        assert "Retry-After: " in answer
+        assert status(await ask(stage, *UPGRADE, address="192.0.2.2")) == 101
+        await trio.sleep(stage.services.config.handshake_deadline + 1)  # in time that jumps
+        assert status(await ask(stage, *UPGRADE, address="2001:db8::3")) == 101
+
+
+async def test_a_place_is_taken_before_the_upgrade_is_written(ground: Ground) -> None:
+    """Who asks at the same moment is not let in together: no answer has gone out when the second one knocks."""
+    async with open_stage(ground, handshakes_per_address=1) as stage:
+        both = [stage.open_stream() for _ in range(2)]
+        for stream in both:
+            await stream.send_all("\r\n".join([*UPGRADE, "", ""]).encode())
+        assert sorted([status(await answer_of(stream)) for stream in both]) == [101, 503]
+
+
+async def test_strangers_are_bounded(ground: Ground) -> None:
+    """Who connects and asks for nothing is counted too: beyond the bounds a connection is closed as it comes."""
+    async with open_stage(ground, strangers=3, strangers_per_address=2) as stage:
+        silent = [stage.open_stream(address) for address in ("192.0.2.1", "192.0.2.1")]
+        await wait_all_tasks_blocked()
+        assert await answer_of(stage.open_stream("192.0.2.1")) == ""
+        assert status(await ask(stage, *UPGRADE, address="192.0.2.2")) == 101
+        assert await answer_of(stage.open_stream("192.0.2.3")) == ""
+        for stream in silent:
+            await stream.aclose()
+        await wait_all_tasks_blocked()
+        assert status(await ask(stage, *UPGRADE, address="192.0.2.1")) == 101
+
+
+async def test_who_said_who_it_is_is_no_stranger(ground: Ground) -> None:
+    """An established connection, and one that hung up, leave their room to the next."""
+    await open_room(ground, alice, bob)
+    async with open_stage(ground, strangers=1, handshakes=1) as stage:
+        await stage.call(alice_laptop)
+        await stage.call(bob_phone)
+        assert len(stage.services.hub) == 2
+
+
 async def test_a_late_loop_turns_newcomers_away(stage: Stage) -> None:
     """A node that cannot keep up takes on nothing more."""
     stage.services.admission.lateness = 5.0

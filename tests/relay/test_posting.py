@@ -24,6 +24,11 @@ from tests.cast import (
 from tests.relay.stage import Ground, Letters, Stage, open_room, open_stage, roster_now
 
 
+def waiting_bytes(stage: Stage) -> int:
+    """What the journal believes to be waiting."""
+    return sum(shard.size for shard in stage.services.journal._shards)
+
+
 async def test_frame_msg_send(stage: Stage, ground: Ground, letters: Letters) -> None:
     """One ciphertext per device reaches each of them, and nobody another's."""
     roster = await open_room(ground, alice, bob)
@@ -213,6 +218,7 @@ async def test_a_roster_that_only_changed_its_version_delays_nothing(
     await ground.stores.conversations.set_role(roster.conversation, roster.version, bob.profile, Role.ADMIN)
     ground.interference.release_commits()
     assert (await laptop.hear(f.Ack)).seq == 1
+    assert waiting_bytes(stage) == 0  # what went back into the queue was counted in again, and out
 
 
 async def test_a_roster_that_never_rests_is_the_senders_to_look_at(
@@ -315,6 +321,41 @@ async def test_refusal_overloaded(ground: Ground, letters: Letters) -> None:
         assert refused.retry_after_ms is not None
         ground.interference.release_commits()
         assert [(await laptop.hear(f.Ack)).seq for _ in range(3)] == [1, 2, 3]
+
+
+async def test_what_waits_is_bounded_in_bytes(ground: Ground, letters: Letters) -> None:
+    """A few large messages fill the queue as many small ones do, and what is written makes room again."""
+    roster = await open_room(ground, alice, bob)
+    async with open_stage(ground, queue_bytes=1_000) as stage:
+        laptop = await stage.call(alice_laptop)
+        for seqs in ([1, 2, 3], [4, 5, 6]):
+            ground.interference.hold_commits()
+            await laptop.say(letters.group(roster, alice))
+            await ground.interference.wait_commit_held()
+            await laptop.say(*(letters.group(roster, alice, bytes(500)) for _ in range(3)))
+            assert (await laptop.hear(f.RefusedFrame)).code == "overloaded"
+            ground.interference.release_commits()
+            assert [(await laptop.hear(f.Ack)).seq for _ in range(3)] == seqs
+
+
+async def test_bytes_that_were_refused_make_room(ground: Ground, letters: Letters) -> None:
+    """After an outage that emptied the queue, all the room is there again."""
+    roster = await open_room(ground, alice, bob)
+    async with open_stage(ground, queue_bytes=1_000) as stage:
+        laptop = await stage.call(alice_laptop)
+        ground.interference.hold_commits()
+        await laptop.say(letters.group(roster, alice))
+        await ground.interference.wait_commit_held()
+        await laptop.say(*(letters.group(roster, alice, bytes(500)) for _ in range(2)))
+        await wait_all_tasks_blocked()
+        ground.interference.unavailable = True
+        ground.interference.release_commits()
+        assert [(await laptop.hear(f.RefusedFrame)).code for _ in range(3)] == ["unavailable"] * 3
+        ground.interference.unavailable = False
+        await trio.sleep(stage.services.config.outage_patience)  # in time that jumps
+        await laptop.say(*(letters.group(roster, alice, bytes(500)) for _ in range(2)))
+        assert [(await laptop.hear(f.Ack)).seq for _ in range(2)] == [1, 2]
+        assert waiting_bytes(stage) == 0
 
 
 async def test_frame_refused_names_the_send_by_its_client_id(stage: Stage, ground: Ground, letters: Letters) -> None:

@@ -1,6 +1,14 @@
 """Typing and presence: told at once, as policy allows, and kept nowhere. Refuses receipts."""
 
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import trio
+
 from contract import frames as f
+from contract.ids import ConversationId
 from domain.events import PresenceMoved, ProfileChanged, TypingMoved
 from tests.cast import (
     alice,
@@ -14,10 +22,10 @@ from tests.cast import (
     mallory,
     mallory_phone,
 )
-from tests.relay.stage import Ground, Stage, open_room
+from tests.relay.stage import Ground, Stage, open_room, open_stage
 from tests.relay.test_receipts import allow
 
-ACTIVE, OFFLINE = f.PresenceState.ACTIVE, f.PresenceState.OFFLINE
+ACTIVE, AWAY, OFFLINE = f.PresenceState.ACTIVE, f.PresenceState.AWAY, f.PresenceState.OFFLINE
 
 
 async def test_frame_typing(stage: Stage, ground: Ground) -> None:
@@ -105,3 +113,97 @@ async def test_presence_from_another_node_reaches_who_listens_here(stage: Stage,
     ground.bus.publish_nowait([PresenceMoved("elsewhere", alice.profile, ACTIVE)])
     assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, ACTIVE)
     assert roster.conversation in stage.services.hub.conversations
+
+
+async def test_a_state_that_is_shown_already_is_not_told_again(stage: Stage, ground: Ground) -> None:
+    """A client that repeats itself costs nobody anything, and one that was never there does not go."""
+    roster = await open_room(ground, alice, bob)
+    laptop = await stage.listen(alice_laptop, roster.conversation)
+    phone = await stage.listen(bob_phone, roster.conversation)
+    for state, heard in ((OFFLINE, []), (ACTIVE, [ACTIVE]), (ACTIVE, []), (AWAY, [AWAY]), (OFFLINE, [OFFLINE])):
+        await laptop.say(f.Presence(alice.profile, state))
+        assert await phone.hear_now() == [f.PresenceOf(alice.profile, each) for each in heard]
+    assert len(ground.bus.published) == 3
+
+
+async def test_of_what_a_profile_shows_within_a_second_the_latest_is_told(ground: Ground) -> None:
+    """The first change is told at once, then one a second: here, to other nodes, and from them."""
+    roster = await open_room(ground, alice, bob)
+    async with open_stage(ground, presence_pause=1.0) as stage:
+        laptop = await stage.listen(alice_laptop, roster.conversation)
+        phone = await stage.listen(bob_phone, roster.conversation)
+        await laptop.say(f.Presence(alice.profile, ACTIVE))
+        assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, ACTIVE)
+        await laptop.say(
+            *(f.Presence(alice.profile, state) for state in [AWAY, ACTIVE] * 8), f.Presence(alice.profile, AWAY)
+        )
+        await laptop.close()
+        assert await phone.hear_now() == []
+        assert len(ground.bus.published) == 1
+        told = trio.current_time()
+        assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, OFFLINE)
+        assert trio.current_time() - told <= 1.0  # in time that jumps
+        assert [event.state for event in ground.bus.published if isinstance(event, PresenceMoved)] == [ACTIVE, OFFLINE]
+        ground.bus.publish_nowait([PresenceMoved("elsewhere", alice.profile, state) for state in (ACTIVE, AWAY)])
+        assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, AWAY)
+
+
+class Turns(trio.abc.Instrument):
+    """Records how many rosters were looked at in each turn of a task."""
+
+    def __init__(self) -> None:
+        self.looks = [0]
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - Trio calls it
+        """Begin a turn."""
+        self.looks.append(0)
+
+    def look(self, way: Any, conversation: Any) -> Any:
+        """Look at a roster the given way."""
+        self.looks[-1] += 1
+        return way(conversation)
+
+
+async def test_who_shares_very_many_conversations_does_not_hold_the_loop(stage: Stage, ground: Ground) -> None:
+    """Others have their turn while the rosters of one profile are walked."""
+    roster = await open_room(ground, alice, bob)
+    talks = ground.memory.talks
+    talks |= {
+        each: replace(talks[roster.conversation], id=each)
+        for each in (ConversationId(UUID(int=i)) for i in range(1, 201))
+    }
+    laptop = await stage.call(alice_laptop)
+    await laptop.say(f.Join())
+    await laptop.hear_now()
+    phone = await stage.listen(bob_phone, roster.conversation)
+    turns = Turns()
+    kept = stage.services.rosters
+    kept.get_nowait = partial(turns.look, kept.get_nowait)  # type: ignore[method-assign] # it records, and changes nothing
+    trio.lowlevel.add_instrument(turns)
+    await laptop.say(f.Presence(alice.profile, ACTIVE))
+    assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, ACTIVE)
+    trio.lowlevel.remove_instrument(turns)
+    assert sum(turns.looks) >= 200
+    assert max(turns.looks) <= 32
+
+
+async def test_ephemeral_frames_have_a_rate_of_their_own(stage: Stage, ground: Ground) -> None:
+    """Beyond it they are refused with a time, one by one, and nothing else that the client says is."""
+    roster = await open_room(ground, alice, bob)
+    laptop = await stage.listen(alice_laptop, roster.conversation)
+    phone = await stage.listen(bob_phone, roster.conversation)
+    typing = f.Typing(roster.conversation, alice.profile, active=True)
+    await laptop.say(*[typing] * 41, f.Presence(alice.profile, ACTIVE), f.Join(roster.conversation))
+    refused, also, joined = await laptop.hear_some(3)
+    assert isinstance(refused, f.RefusedFrame)
+    assert isinstance(also, f.RefusedFrame)
+    assert isinstance(joined, f.Joined)
+    assert [(each.about, each.code) for each in (refused, also)] == [
+        ("typing", "rate-limited"),
+        ("presence", "rate-limited"),
+    ]
+    assert len(await phone.hear_now()) == 40
+    assert refused.retry_after_ms is not None
+    await trio.sleep(refused.retry_after_ms / 1_000)  # which is what the refusal asked for
+    await laptop.say(typing)
+    assert await phone.hear_now() == [f.TypingBy(roster.conversation, alice.profile, active=True)]
