@@ -3,19 +3,18 @@
 Refuses to know people: it sees who or where a request comes from and nothing else. Each API process counts for itself.
 """
 
-import ipaddress
 from collections import OrderedDict
 from typing import Final
 
 from api.config import Allowance
 from contract.ids import AccountId
+from contract.networks import network_of
 from contract.refusals import RefusalCode, Refused
 from domain.ports import Clock
 
 SECOND: Final = 1_000
 CAPACITY: Final = 50_000
 """Keys; past that the one that asked longest ago is forgotten, which only ever lets it ask again."""
-IPV6_HOST_BITS: Final = 64
 TOO_MANY_SIGN_INS: Final = "Too many sign-ins from this network address. Wait a moment."
 TOO_MANY_INVITATIONS: Final = "This account opens too many conversations. Wait a moment."
 
@@ -73,25 +72,3 @@ class InvitationAllowance:
     def spend(self, account: AccountId) -> Refused | None:
         """Take one token of an account. Refuses `rate-limited`."""
         return self._accounts.spend(account.hex)
-
-
-def network_of(address: str) -> str:
-    """Return what counts as one: an IPv4 address, or the /64 that a single IPv6 client has to itself."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return ""  # what cannot be read shares one bucket
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Address(int(parsed) >> IPV6_HOST_BITS << IPV6_HOST_BITS))
-
-
-def client_address(peer: str, forwarded: str, proxies: int) -> str:
-    """Return the address of the client behind `proxies` load balancers that each appended one to X-Forwarded-For.
-
-    With none, the header is anybody's claim and is not looked at.
-    """
-    hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
-    return hops[-proxies] if 0 < proxies <= len(hops) else peer

@@ -15,12 +15,12 @@ from quart import current_app, request
 from quart_schema import document_querystring, document_request, document_response, security_scheme
 from quart_trio.wrappers import TrioResponse
 
-from api.allowance import client_address
 from api.authentication import authenticate
 from api.bodies import JSON, BodyReader, QueryReader
 from api.problems import UNAVAILABLE
 from api.replies import Answer, respond
 from api.world import World
+from contract.networks import client_address
 from contract.refusals import RefusalCode, Refused
 from domain.nouns import Actor
 

@@ -15,10 +15,10 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
-from api.allowance import network_of
 from api.config import ApiConfig
 from api.connection import Connection
 from api.problems import CROWDED, body_of, headers_of
+from contract.networks import network_of
 
 KIB: Final = 1_024
 HEAD_BYTES: Final = 32 * KIB

@@ -28,6 +28,7 @@ It is told everything by the environment, and says in one line what is wrong wit
   VARDE_DATA                 its folder              [.varde]
   VARDE_DATABASE_URL         PostgreSQL 15 or newer  [the embedded one, in the folder]
   VARDE_RELAY_CONNECTIONS    at the most             [15000]
+  VARDE_RELAY_PROXIES        load balancers in front [0]
   VARDE_RELAY_DRAIN_SECONDS  for clients to go       [20]
   VARDE_POOL_MIN, VARDE_POOL_MAX                     database connections
 

@@ -3,7 +3,6 @@
 Refuses with a time to come back at, before any crypto is spent on strangers; cuts only who does not listen.
 """
 
-import ipaddress
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from contract.closing import CloseCode
 from contract.errors import PeerFault
 from contract.frames import ClientFrame, Presence, Typing
 from contract.limits import FRAMES_PER_MESSAGE, NOISE_MESSAGE_BYTES
+from contract.networks import client_address, network_of
 from contract.refusals import RefusalCode, Refused
 from relay.config import RelayConfig
 
@@ -139,18 +139,20 @@ class Admission:
 
     def let_in(self, address: str, stay: ExitStack) -> bool:
         """Count a connection until the end of its `stay`, in which it has to say who it is; False beyond the bounds."""
-        network = _network(address)
-        if self._strangers.full or self._strangers.full_of(network):
+        network = network_of(address)
+        # Behind a load balancer all come from one address, and who they are is not known before the request is read.
+        if self._strangers.full or (not self._config.proxies and self._strangers.full_of(network)):
             return False
         stay.enter_context(self._strangers.count(network))
         return True
 
-    def knock(self, address: str, stay: ExitStack) -> Refused | None:
+    def knock(self, address: str, forwarded: str, stay: ExitStack) -> Refused | None:
         """Judge a newcomer by its address and by how busy the node is; give it a place until the end of its `stay`.
 
+        `forwarded` is what its request says in X-Forwarded-For: looked at only when there are load balancers.
         Refuses `overloaded` and `rate-limited`.
         """
-        network = _network(address)
+        network = network_of(client_address(address, forwarded, self._config.proxies))
         if self._handshakes.full or self.lateness > self._config.lateness:
             return self._refuse(RefusalCode.OVERLOADED, "The node is at its limit.", BUSY_RETRY)
         if self._handshakes.full_of(network):
@@ -173,14 +175,3 @@ class Admission:
         if len(self._addresses) > ADDRESSES:
             self._addresses.popitem(last=False)
         return bucket
-
-
-def _network(address: str) -> str:
-    """Return what counts as one address: an IPv4 one, or the /64 that one IPv6 subscriber has."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return address
-    return str(parsed.ipv4_mapped or ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))

@@ -26,6 +26,8 @@ class RelayConfig:
     host: str = "127.0.0.1"
     port: int = 8401
     data: Path = Path(".varde")
+    proxies: int = 0
+    """Load balancers in front that each add the address they saw to X-Forwarded-For."""
 
     # Admission: what strangers may cost.
     connections: int = 15_000
@@ -87,7 +89,7 @@ class RelayConfig:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "RelayConfig":
-        """Read `VARDE_RELAY_BIND`, `VARDE_DATA`, `VARDE_RELAY_CONNECTIONS` and `VARDE_RELAY_DRAIN_SECONDS`.
+        """Read `VARDE_RELAY_BIND`, `VARDE_DATA`, and what else `--help` names.
 
         Raises:
             ConfigError: naming the variable.
@@ -98,6 +100,7 @@ class RelayConfig:
             host=host,
             port=port,
             data=Path(environ.get("VARDE_DATA") or ".varde"),
+            proxies=_count(environ, "VARDE_RELAY_PROXIES", default.proxies, least=0),
             connections=_count(environ, "VARDE_RELAY_CONNECTIONS", default.connections),
             drain_deadline=float(_count(environ, "VARDE_RELAY_DRAIN_SECONDS", int(default.drain_deadline))),
         )
@@ -114,10 +117,10 @@ def _bind(text: str) -> tuple[str, int]:
     return host, port
 
 
-def _count(environ: Mapping[str, str], name: str, default: int) -> int:
+def _count(environ: Mapping[str, str], name: str, default: int, least: int = 1) -> int:
     text = environ.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise ConfigError(f"{name} must be a whole number above 0")
+    if not (text.isascii() and text.isdigit() and int(text) >= least):
+        raise ConfigError(f"{name} must be a whole number, at least {least}")
     return int(text)

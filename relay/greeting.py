@@ -41,14 +41,14 @@ async def greet(services: Services, wire: Wire, address: str) -> Greeted | None:
     Raises PeerFault with what to close with, and BROKEN. The deadline is the caller's.
     """
     with ExitStack() as stay:
-        if not await _upgrade(services, wire, lambda: services.admission.knock(address, stay)):
+        if not await _upgrade(services, wire, lambda forwarded: services.admission.knock(address, forwarded, stay)):
             return None
         session = await _shake_hands(services, wire)
         ticket = _check_ticket(services, session)
         return Greeted(session, ticket, await _welcome(services, ticket))
 
 
-async def _upgrade(services: Services, wire: Wire, knock: Callable[[], Refused | None]) -> bool:
+async def _upgrade(services: Services, wire: Wire, knock: Callable[[str], Refused | None]) -> bool:
     websocket = wire.websocket
     while websocket.request is None and not websocket.wants_eof:
         await wire.read()

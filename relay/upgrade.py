@@ -17,11 +17,11 @@ HEALTH: Final = "/v1/health"
 READY: Final = "/v1/ready"
 
 
-def answer(websocket: WebSocket, request: Request, knock: Callable[[], Refused | None], *, ready: bool) -> bool:
-    """Answer a request; True when it became a WebSocket. `knock` asks admission, for those who want one."""
+def answer(websocket: WebSocket, request: Request, knock: Callable[[str], Refused | None], *, ready: bool) -> bool:
+    """Answer a request; True when it became a WebSocket. `knock` asks admission, with what load balancers say."""
     path = request.path.partition("?")[0]
     if request.method == "GET" and path == RELAY:
-        return _upgrade(websocket, request, knock())
+        return _upgrade(websocket, request, knock(",".join(request.headers.get_all("X-Forwarded-For"))))
     websocket.respond(_plain(request.method, path, ready=ready))
     return False
 

@@ -139,6 +139,16 @@ async def test_handshakes_of_one_address_are_bounded(ground: Ground) -> None:
         assert status(await ask(stage, *UPGRADE, address="2001:db8::3")) == 101
 
 
+async def test_clients_behind_a_load_balancer_are_counted_apart(ground: Ground) -> None:
+    """What the balancer saw counts, not the balancer; and what a client claims by itself does not."""
+    async with open_stage(ground, proxies=1, handshakes_per_address=1, strangers_per_address=1) as stage:
+        for client, expected in (("192.0.2.1", 101), ("192.0.2.2", 101), ("192.0.2.2", 503)):
+            stream = stage.open_stream("10.0.0.1")
+            forwarded = f"X-Forwarded-For: 203.0.113.{expected}, {client}"
+            await stream.send_all("\r\n".join([*UPGRADE, forwarded, "", ""]).encode())
+            assert status(await answer_of(stream)) == expected
+
+
 async def test_a_place_is_taken_before_the_upgrade_is_written(ground: Ground) -> None:
     """Who asks at the same moment is not let in together: no answer has gone out when the second one knocks."""
     async with open_stage(ground, handshakes_per_address=1) as stage:
