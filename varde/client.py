@@ -69,18 +69,19 @@ class Client:
         """
         mine = default_profile(self.me, as_profile)
         view = await self._open(ConversationKind.DM, mine, (profile,))
-        return self._taken(view, {mine, profile})
+        return self._taken(view, ConversationKind.DM, {mine, profile})
 
     async def open_group(self, profiles: Sequence[ProfileId], *, as_profile: ProfileId | None = None) -> Conversation:
         """Open a new group with these profiles; this account's is its owner. Raises what `open_dm` raises."""
         mine = default_profile(self.me, as_profile)
         view = await self._open(ConversationKind.GROUP, mine, tuple(profiles))
-        return self._taken(view, {mine, *profiles})
+        return self._taken(view, ConversationKind.GROUP, {mine, *profiles})
 
     async def open_self(self, *, as_profile: ProfileId | None = None) -> Conversation:
         """Open the conversation with oneself: notes, on all own devices. Raises what `open_dm` raises."""
         mine = default_profile(self.me, as_profile)
-        return self._taken(await self._open(ConversationKind.SELF, mine, ()), {mine})
+        view = await self._open(ConversationKind.SELF, mine, ())
+        return self._taken(view, ConversationKind.SELF, {mine})
 
     def presence(self, state: PresenceState | str, *, as_profile: ProfileId | None = None) -> None:
         """Show a state of one's own. Said once, to who is there now."""
@@ -120,7 +121,10 @@ class Client:
     async def _open(self, kind: ConversationKind, mine: ProfileId, members: tuple[ProfileId, ...]) -> ConversationView:
         return await self._services.rest.open_conversation(NewConversation(kind, mine, members))
 
-    def _taken(self, view: ConversationView, members: set[ProfileId]) -> Conversation:
+    def _taken(self, view: ConversationView, kind: ConversationKind, members: set[ProfileId]) -> Conversation:
+        if view.kind is not kind:
+            # A dm that is called a group could be given further members later.
+            raise UntrustedDevice("the server opened a conversation of another kind than asked for")
         if {member.profile for member in view.members} != members:
             raise UntrustedDevice("the server opened a conversation with other members than those asked for")
         self._services.rosters.take(view)

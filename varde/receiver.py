@@ -4,7 +4,7 @@ Refuses to await: between opening a message and keeping it nothing can come in b
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from contract import frames as f
 from contract.envelope import Envelope, Text
@@ -20,6 +20,14 @@ from varde.services import Services
 SYNC, SEND, JOIN = (f.tag_of(kind) for kind in (f.Sync, f.Send, f.Join))
 NOT_NOW = frozenset({RefusalCode.RATE_LIMITED, RefusalCode.UNAVAILABLE, RefusalCode.OVERLOADED})
 RETRY_MS = 1_000
+
+
+class _Who(NamedTuple):
+    """A sender as a message names it."""
+
+    conversation: ConversationId
+    device: DeviceId
+    profile: ProfileId
 
 
 class Errands(Protocol):
@@ -49,8 +57,8 @@ class Receiver:
         self._errands = errands
         self._line: Line | None = None
         self._holes = Holes()
-        self._looked_up: set[tuple[ConversationId, DeviceId, ProfileId]] = set()
-        self._why_unknown: dict[ConversationId, Reason] = {}
+        self._looking: set[_Who] = set()
+        self._looked_up: dict[_Who, Reason] = {}
         self._moved: set[ConversationId] = set()
         self._after: list[Callable[[], None]] = []
 
@@ -78,9 +86,16 @@ class Receiver:
             self._moved.clear()
             self._after.clear()
 
-    def release(self, conversation: ConversationId, reason: Reason = Reason.UNKNOWN_SENDER) -> None:
+    def release(
+        self,
+        conversation: ConversationId,
+        device: DeviceId,
+        profile: ProfileId,
+        reason: Reason = Reason.UNKNOWN_SENDER,
+    ) -> None:
         """The sender was looked up: what was held back can be judged now, with `reason` where it is still unknown."""
-        self._why_unknown[conversation] = reason
+        self._looking.discard(_Who(conversation, device, profile))
+        self._looked_up[_Who(conversation, device, profile)] = reason
         self._holes.release(conversation)
         self.ask(conversation)
 
@@ -142,7 +157,7 @@ class Receiver:
             if reason is Reason.UNKNOWN_SENDER:
                 if self._may_look_up(new):
                     return False
-                reason = self._why_unknown.get(new.conversation, reason)
+                reason = self._looked_up[_who(new)]
             self._keep_closed(new, reason)
             return True
         if isinstance(envelope.body, Text) and not self._store.log.add(self._message(new, envelope, envelope.body)):
@@ -150,12 +165,14 @@ class Receiver:
         return True
 
     def _may_look_up(self, new: f.New) -> bool:
-        who = (new.conversation, new.sender_device, new.sender_profile)
+        who = _who(new)
         if who in self._looked_up:
             return False
-        self._looked_up.add(who)
+        # Also when it comes again meanwhile, perhaps on another connection: only the answer decides.
         self._holes.hold(new.conversation)
-        self._after.append(lambda: self._errands.look_up(*who))
+        if who not in self._looking:
+            self._looking.add(who)
+            self._after.append(lambda: self._errands.look_up(*who))
         return True
 
     def _keep_closed(self, new: f.New, reason: Reason) -> None:
@@ -260,3 +277,7 @@ class Receiver:
             action()
         if self._moved:
             self._stream.stir()
+
+
+def _who(new: f.New) -> _Who:
+    return _Who(new.conversation, new.sender_device, new.sender_profile)

@@ -13,7 +13,7 @@ from contract.ids import ConversationId, DeviceId, ProfileId
 from contract.rest.conversations import ConversationView
 from varde.backoff import Backoff
 from varde.crypto.certificates import Trust
-from varde.errors import Busy, Refusal, Unreachable, VardeError
+from varde.errors import Busy, Refusal, Unreachable, UntrustedDevice, VardeError
 from varde.happenings import RosterChange
 from varde.rest import Rest
 from varde.store import Store
@@ -53,7 +53,11 @@ class Rosters:
             newer = known is not None and before is not None and known.roster_version > before.roster_version
             if known is not None and (newer or (newer_than is not None and known.roster_version > newer_than)):
                 return known
-            return self.take(await self._rest.conversation(conversation))
+            view = await self._rest.conversation(conversation)
+            if view.conversation != conversation:
+                # A true roster of another conversation would have this one's drafts sealed for the people of that one.
+                raise UntrustedDevice("another conversation was shown than the one asked for")
+            return self.take(view)
 
     async def meet(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
         """Find out whose device wrote as `profile`: from the roster, or by asking for the one device when it is gone.
@@ -61,7 +65,7 @@ class Rosters:
         What is verified is kept, so it is asked for once. Raises what `refresh` raises.
         """
         await self.refresh(conversation)
-        if not self._trust.knows(device, profile):
+        if not self._trust.knows(conversation, device, profile):
             view = await self._rest.sender(conversation, device)
             with self._store.transaction():
                 self._trust.take_sender(conversation, device, profile, view)

@@ -65,11 +65,11 @@ class Upkeep:
                 await trio.sleep(backoff.next())
                 continue
             except RootKeyChanged:
-                self.receiver.release(conversation, Reason.ROOT_KEY_CHANGED)
+                self.receiver.release(conversation, device, profile, Reason.ROOT_KEY_CHANGED)
             except VardeError:
-                self.receiver.release(conversation)
+                self.receiver.release(conversation, device, profile)
             else:
-                self.receiver.release(conversation)
+                self.receiver.release(conversation, device, profile)
             return
 
     async def _later(self, after_ms: int, action: Callable[[], None]) -> None:

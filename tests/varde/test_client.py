@@ -224,3 +224,33 @@ async def test_an_older_roster_changes_nothing(autojump_clock: MockClock) -> Non
         kept = room.clients[hers]._services.rosters.take(msgspec.structs.replace(old))
         assert kept.roster_version == 2
         assert len(room[hers].members) == 3
+
+
+async def test_the_roster_of_another_conversation_is_no_answer(autojump_clock: MockClock) -> None:
+    """A server that shows a group's true roster for a dm gets nothing that the group's members could open."""
+    hers, his, carols = party(alice_laptop), party(bob_phone), party(carol_phone)
+    dm, group = Table(ConversationKind.DM, hers, his), Table(ConversationKind.GROUP, hers, his, carols)
+    relay = MemoryRelay(dm, group)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(relay.run)
+        async with open_desk(relay, hers) as client:
+            await client.conversation(group.conversation).send("til alle")
+            before = len(relay.said(f.Send))
+            dm.version += 1
+            answering(client, conversation=group.view)
+            relay.change(dm)
+            await wait_all_tasks_blocked()
+            with pytest.raises(UntrustedDevice):
+                await client.conversation(dm.conversation).send("bare til bob")
+            assert len(relay.said(f.Send)) == before
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_dm_that_is_called_a_group_is_refused(autojump_clock: MockClock) -> None:
+    """A server cannot open something with room for more members than the two of a dm."""
+    hers, his = party(alice_laptop), party(bob_phone)
+    async with seated(ConversationKind.DM, hers, absent=()) as room:
+        client = room.clients[hers]
+        answering(client, open_conversation=Table(ConversationKind.GROUP, hers, his).view)
+        with pytest.raises(UntrustedDevice):
+            await client.open_dm(bob.profile)

@@ -17,7 +17,7 @@ from contract.ids import DeviceId
 from contract.rest.conversations import ConversationKind, SenderView
 from tests.cast import Person, alice, alice_laptop, alice_phone, bob_phone, carol_phone, mallory, mallory_phone
 from tests.varde.desks import open_desk
-from tests.varde.parties import Party, Table, party
+from tests.varde.parties import Party, Table, party, why
 from tests.varde.rooms import Room, first, seated, texts
 from varde.client import Client
 from varde.errors import Unreachable, UntrustedDevice
@@ -186,6 +186,18 @@ def test_nobody_else_ever_wrote_where_members_never_change(kind: ConversationKin
             judge(bob, table, stranger, profile)
     assert bob.store.pins.root_key(mallory.account) is None
     assert bob.store.pins.certificate(stranger.id) is None
+
+
+def test_who_is_known_from_a_group_is_nobody_in_a_dm() -> None:
+    """A message that a relay puts into a dm, sealed for it by somebody both met in a group, is not believed."""
+    bob, alices, stranger = party(bob_phone), party(alice_laptop), party(mallory_phone)
+    group, dm, forged = Table(GROUP, bob, alices, stranger), Table(DM, bob, alices), Table(GROUP, bob, stranger)
+    group.meet()
+    dm.meet()
+    forged.conversation = dm.conversation
+    news = [table.say(stranger, "jeg er med")[bob.id] for table in (forged, group)]
+    assert why(bob, news[0]) is Reason.UNKNOWN_SENDER
+    assert bob.read(news[1]) == "jeg er med"
 
 
 def test_a_sender_is_judged_by_what_is_pinned() -> None:

@@ -115,6 +115,21 @@ async def test_an_unknown_sender_is_looked_up_first(autojump_clock: MockClock) -
             assert await texts(messages, 2) == ["hvem er jeg?", "alice"]
 
 
+async def test_a_look_up_outlives_its_connection(autojump_clock: MockClock) -> None:
+    """A message that comes again over a new connection, while its sender is still looked up, is not judged yet."""
+    alice, bob = party(alice_laptop), party(bob_phone)
+    async with seated(ConversationKind.DM, alice, bob, absent=(bob,)) as room:
+        await room[alice].send("hvem er jeg?")
+        room.relay.away = Unreachable("away")
+        async with open_desk(room.relay, bob) as client:
+            await trio.sleep(100)  # in virtual time: many tries at an API that is away
+            room.relay.cut(bob.id)
+            await trio.sleep(100)
+            assert client.conversation(room.table.conversation).upto == 0
+            room.relay.away = None
+            assert await texts(aiter(client.conversation(room.table.conversation)), 1) == ["hvem er jeg?"]
+
+
 async def test_who_cannot_be_looked_up_is_not_read(autojump_clock: MockClock) -> None:
     """A message of a device that the roster does not name is shown as such, and the next ones are read."""
     alice, bob, ghost = party(alice_laptop), party(bob_phone), party(carol_phone)

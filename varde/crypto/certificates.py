@@ -101,17 +101,27 @@ class Trust:
         self._pin_profile(profile, certificate.account)
         self._keep(certificate)
 
-    def knows(self, device: DeviceId, profile: ProfileId) -> bool:
-        """Whether a device is known to speak for a profile, so that what it wrote can be opened."""
-        certificate = self._store.pins.certificate(device)
-        return certificate is not None and self._store.pins.account_of(profile) == certificate.account
+    def knows(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> bool:
+        """Whether a device is known to speak for a profile in a conversation, so that what it wrote can be opened."""
+        return self._sender(conversation, device, profile) is not None
 
-    def certificate_of(self, device: DeviceId, profile: ProfileId) -> Certificate:
+    def certificate_of(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> Certificate:
         """Return the certificate of a sending device that speaks for a profile of its account. Raises CannotOpen."""
-        certificate = self._store.pins.certificate(device)
-        if certificate is None or self._store.pins.account_of(profile) != certificate.account:
+        certificate = self._sender(conversation, device, profile)
+        if certificate is None:
             raise CannotOpen(Reason.UNKNOWN_SENDER)
         return certificate
+
+    def _sender(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> Certificate | None:
+        certificate = self._store.pins.certificate(device)
+        if certificate is None or self._store.pins.account_of(profile) != certificate.account:
+            return None
+        # Somebody known from a group is still nobody in a conversation whose members never change.
+        roster = self._store.conversations.roster(conversation)
+        may_write = roster is not None and (
+            roster.kind is ConversationKind.GROUP or any(member.profile == profile for member in roster.members)
+        )
+        return certificate if may_write else None
 
     def _check_shape(self, view: ConversationView) -> None:
         before = self._store.conversations.roster(view.conversation)

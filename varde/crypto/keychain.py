@@ -106,7 +106,7 @@ class Keychain:
     def open(self, new: New) -> Envelope:
         """Open a message, check it against what the relay said of it, and take in a sender key. Raises CannotOpen."""
         pair = Pair(new.conversation, new.sender_device)
-        peer = self.trust.certificate_of(new.sender_device, new.sender_profile)
+        peer = self.trust.certificate_of(new.conversation, new.sender_device, new.sender_profile)
         try:
             parts = split_sealed(new.sealed)
         except PeerFault:
