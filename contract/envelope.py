@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from contract import codec, padding
 from contract.errors import PeerFault
+from contract.hidden import Hidden
 from contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId
 from contract.limits import SEQ_MAX
 
@@ -28,13 +29,13 @@ class Cipher(enum.IntEnum):
     MEGOLM = 3
 
 
-class Text(Struct, frozen=True, array_like=True, tag="text"):
+class Text(Hidden, frozen=True, array_like=True, tag="text"):
     """What somebody wrote."""
 
     text: Annotated[str, Meta(max_length=TEXT_CHARACTERS)]
 
 
-class GroupKey(Struct, frozen=True, array_like=True, tag="group-key"):
+class GroupKey(Hidden, frozen=True, array_like=True, tag="group-key"):
     """The sender key of a group: opens this sender's messages from now on. Only ever inside Olm."""
 
     session: Annotated[bytes, Meta(min_length=GROUP_SESSION_BYTES, max_length=GROUP_SESSION_BYTES)]
@@ -48,7 +49,7 @@ class Empty(Struct, frozen=True, array_like=True, tag="empty"):
 Body: TypeAlias = Text | GroupKey | Empty
 
 
-class Envelope(Struct, frozen=True, array_like=True):
+class Envelope(Hidden, frozen=True, array_like=True):
     """The plaintext of one message. `recipient` is None in a group ciphertext; `written_ms` is the sender's clock."""
 
     version: Annotated[int, Meta(ge=1, le=255)]

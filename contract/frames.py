@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
+from contract.hidden import Hidden
 from contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
 from contract.limits import DEVICES_PER_SEND, SEALED_BYTES, SEQ_MAX, SYNC_MESSAGES, TICKET_BYTES
 from contract.refusals import RefusalCode, StaleDevices
@@ -55,7 +56,7 @@ class ChangeKind(enum.StrEnum):
 # In the handshake
 
 
-class Hello(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Hello(Hidden, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The payload of the client's last handshake message."""
 
     version: Annotated[int, Meta(ge=1, le=255)]

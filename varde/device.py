@@ -6,8 +6,8 @@ Refuses the root key: that signs the certificate and is forgotten.
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from msgspec import Struct
 
+from contract.hidden import Hidden
 from contract.ids import AccountId, DeviceId
 from contract.noise import KeyPair
 from contract.rest.devices import Certificate, NewDevice
@@ -30,14 +30,11 @@ PHRASE = "recovery-phrase"
 """The setting the phrase lies in until the first connect, so that no crash can lose it before it was shown."""
 
 
-class DeviceKeys(Struct, frozen=True):
-    """The keys of this device next to its Olm account. The repr shows no secret."""
+class DeviceKeys(Hidden, frozen=True):
+    """The keys of this device next to its Olm account."""
 
     certificate: Certificate
     noise_private: bytes
-
-    def __repr__(self) -> str:
-        return "DeviceKeys()"
 
     @property
     def own(self) -> Own:

@@ -2,11 +2,12 @@
 
 from msgspec import Struct
 
+from contract.hidden import Hidden
 from contract.ids import AccountId, DeviceId, SessionId
 from contract.rest.fields import Email, Instant, OneTimeCode, Token
 
 
-class CodeRequest(Struct, frozen=True, forbid_unknown_fields=True):
+class CodeRequest(Hidden, frozen=True, forbid_unknown_fields=True):
     """Ask for a one-time code by e-mail."""
 
     email: Email
@@ -18,20 +19,20 @@ class CodeSent(Struct, frozen=True):
     expires_in_s: int
 
 
-class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
+class SignIn(Hidden, frozen=True, forbid_unknown_fields=True):
     """Trade a code for a session. The first sign-in of an address makes the account."""
 
     email: Email
     code: OneTimeCode
 
 
-class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
+class Refresh(Hidden, frozen=True, forbid_unknown_fields=True):
     """Trade a refresh token for new tokens. Each works once: the second use ends the session."""
 
     refresh_token: Token
 
 
-class SessionTokens(Struct, frozen=True):
+class SessionTokens(Hidden, frozen=True):
     """The tokens of a session. `new_account` is true when this sign-in made the account."""
 
     account: AccountId

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from contract.hidden import Hidden
 from contract.rest.fields import Instant, Key
 
 
@@ -12,7 +13,7 @@ class RelayAddress(Struct, frozen=True):
     static_key: Key
 
 
-class RelayTicket(Struct, frozen=True):
+class RelayTicket(Hidden, frozen=True):
     """A ticket for the session's device, bound to its Noise key."""
 
     ticket: str

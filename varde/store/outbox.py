@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from contract.hidden import Hidden
 from contract.ids import ClientId, ConversationId, DeviceId, ProfileId
 from varde.store.sealing import Place
 from varde.store.shelf import Shelf
@@ -19,7 +20,7 @@ class DraftKind(enum.StrEnum):
     MEND = "mend"  # an empty message on a fresh ratchet, because something was lost: the same
 
 
-class Draft(Struct, frozen=True):
+class Draft(Hidden, frozen=True):
     """Something to send. Its client id stays the same however often it is sealed or sent again."""
 
     conversation: ConversationId

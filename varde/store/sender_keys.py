@@ -2,15 +2,16 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
+from contract.hidden import Hidden
 from contract.ids import ClientId, ConversationId, DeviceId
 from varde.store.ratchets import Pair
 from varde.store.sealing import Place
 from varde.store.shelf import Shelf
 
 
-class OwnSenderKey(Struct, frozen=True):
+class OwnSenderKey(Hidden, frozen=True):
     """This device's sender key of a group: when it was made, how many it sealed, and which devices were given it."""
 
     pickle: str
