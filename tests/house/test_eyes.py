@@ -127,7 +127,7 @@ def test_a_path_of_a_machine_is_seen(path: str) -> None:
     assert test_clone.MACHINE.search(path)
 
 
-@pytest.mark.parametrize("path", ["docs/work/x", "homework/x", "/v1/work", "~/work/x", "/tmp/varde", "/usr/lib"])
+@pytest.mark.parametrize("path", ["docs/users/x", "homeland/x", "/v1/root", "~/x", "/tmp/varde", "/usr/lib"])
 def test_a_path_of_every_machine_is_none(path: str) -> None:
     """Relative paths, routes and folders of the system may be named."""
     assert not test_clone.MACHINE.search(path)
