@@ -157,3 +157,8 @@ async def open_room(ground: Ground, *people: Person, kind: ConversationKind = Co
 async def roster_now(ground: Ground, conversation: ConversationId) -> n.Roster:
     """Return a roster as it is."""
     return (await ground.stores.conversations.rosters([conversation]))[conversation]
+
+
+def waiting_bytes(stage: Stage) -> int:
+    """What the journal believes to be waiting."""
+    return sum(shard.size for shard in stage.services.journal._shards)

@@ -14,12 +14,7 @@ from tests.cast import (
     bob,
     bob_phone,
 )
-from tests.relay.stage import Ground, Letters, Stage, open_room, open_stage
-
-
-def waiting_bytes(stage: Stage) -> int:
-    """What the journal believes to be waiting."""
-    return sum(shard.size for shard in stage.services.journal._shards)
+from tests.relay.stage import Ground, Letters, Stage, open_room, open_stage, waiting_bytes
 
 
 async def test_nothing_is_acked_or_told_before_the_commit(stage: Stage, ground: Ground, letters: Letters) -> None:

@@ -20,12 +20,7 @@ from tests.cast import (
     carol_phone,
     enrol,
 )
-from tests.relay.stage import Ground, Letters, Stage, open_room, roster_now
-
-
-def waiting_bytes(stage: Stage) -> int:
-    """What the journal believes to be waiting."""
-    return sum(shard.size for shard in stage.services.journal._shards)
+from tests.relay.stage import Ground, Letters, Stage, open_room, roster_now, waiting_bytes
 
 
 async def test_frame_msg_send(stage: Stage, ground: Ground, letters: Letters) -> None:
