@@ -13,9 +13,10 @@ from contract.ids import ClientId, ConversationId, ProfileId
 from tests.cast import alice, alice_laptop, bob, bob_phone
 from tests.varde.parties import memory_store, party
 from varde.clock import fresh_id
+from varde.command.home import KEY_FILE
 from varde.errors import StoreDamaged
 from varde.happenings import Message, at
-from varde.store import Passphrase, open_store
+from varde.store import KeyFile, Passphrase, open_store
 from varde.store.database import Database
 from varde.store.outbox import Draft, DraftKind, Ready
 from varde.store.schema import VERSIONS
@@ -171,3 +172,12 @@ def test_an_old_store_is_brought_up(tmp_path: Path) -> None:
         assert database.row("PRAGMA journal_mode") == ("wal",)
         assert database.row("PRAGMA synchronous") == (2,)
         database.aclose_nowait()
+
+
+async def test_a_tilde_is_the_persons_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the README shows works: paths are read as a shell would, in the folder and in the key file."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    async with open_store(Path("~/.varde-alice"), KeyFile("~/.varde-alice/key"), make=True):
+        assert (tmp_path / ".varde-alice" / "key").exists()
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f'KeyFile("~/.varde-alice/{KEY_FILE}")' in readme

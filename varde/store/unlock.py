@@ -60,7 +60,7 @@ class KeyFile:
     cost = Cost(0, 0)
 
     def __init__(self, path: Path | str) -> None:
-        object.__setattr__(self, "path", Path(path))
+        object.__setattr__(self, "path", Path(path).expanduser())
 
     def wrapping_key(self, salt: bytes, cost: Cost) -> bytes:  # noqa: ARG002 - a random key needs neither
         """Return the key in the file. Raises WrongKey when there is none, or others may read it."""
