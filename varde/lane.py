@@ -198,6 +198,7 @@ class Lane:
     def _drop_share(self, draft: Draft) -> None:
         self._keychain.withdraw_share(self._conversation)
         self._store.outbox.remove(draft.client_id)
+        self._post.explain(self._conversation)
 
     def _forget_mending(self) -> None:
         with self._store.transaction():

@@ -122,12 +122,27 @@ class Post:
         return await answer.wait()
 
     def acked(self, ack: Ack) -> Callable[[], None]:
-        """Take in an ack, within a transaction; return what to do after its commit."""
+        """Take in an ack, within a transaction; return what to do after its commit.
+
+        An ack of what is not in the outbox is nobody's: it was acked before, or the relay made it up.
+        """
         draft = self._store.outbox.find(ack.client_id)
-        if draft is not None and draft.kind is DraftKind.TEXT:
+        if draft is None or draft.conversation != ack.conversation:
+            return lambda: None
+        if draft.kind is DraftKind.TEXT:
             self._store.log.add(self._own_message(draft, ack), Taken.NEVER)
         self._store.outbox.remove(ack.client_id)
+        self._store.own_numbers.acked(ack.conversation, ack.seq)
+        self.explain(ack.conversation)
         return lambda: self._tell_acked(ack)
+
+    def explain(self, conversation: ConversationId) -> None:
+        """Keep as gaps what the relay called own and no ack did, within a transaction, once no ack is due."""
+        if self._store.outbox.waits(conversation):
+            return
+        for gap in self._store.own_numbers.unexplained(conversation):
+            self._store.log.add(gap)
+            self._stream.stir()
 
     def refused(self, refused: RefusedFrame) -> None:
         """Give a refusal to the lane that waits for it."""
@@ -141,6 +156,7 @@ class Post:
         sender = self._senders.get(draft.client_id)
         with self._store.transaction():
             self._store.outbox.remove(draft.client_id)
+            self.explain(draft.conversation)
             if sender is None and draft.kind is DraftKind.TEXT:
                 self._store.log.add(Unsent(draft.conversation, draft.client_id, draft.text, error.code))
         if sender is not None:

@@ -143,8 +143,13 @@ class Receiver:
         self._moved.add(conversation)
 
     def _pass_own(self, ack: f.Ack) -> None:
-        """Count an own number that is the next one. Otherwise its turn comes as a `gap`, behind what is on its way."""
-        if self._store.conversations.upto(ack.conversation) == ack.seq - 1:
+        """Count an own number that is the next one. Otherwise its turn comes as a `gap`, behind what is on its way.
+
+        A number that no draft was given is a hole: the ack was made up, perhaps to hide a message.
+        """
+        if self._store.conversations.upto(ack.conversation) != ack.seq - 1:
+            return
+        if self._store.own_numbers.has(ack.conversation, ack.seq):
             self._store.conversations.move(ack.conversation, ack.seq)
             self._moved.add(ack.conversation)
 
@@ -195,9 +200,12 @@ class Receiver:
         )
 
     def _keep_gap(self, gap: f.Gap) -> bool:
-        if gap.why is not f.GapReason.OWN:
-            upto = self._store.conversations.upto(gap.conversation) or 0
-            self._store.log.add(Gap(gap.conversation, max(gap.from_seq, upto + 1), gap.to_seq, gap.why))
+        start = max(gap.from_seq, (self._store.conversations.upto(gap.conversation) or 0) + 1)
+        if gap.why is f.GapReason.OWN:
+            self._store.own_numbers.claim(gap.conversation, start, gap.to_seq)
+            self._post.explain(gap.conversation)
+        else:
+            self._store.log.add(Gap(gap.conversation, start, gap.to_seq, gap.why))
         return True
 
     def _joined(self, joined: f.Joined) -> None:

@@ -82,6 +82,8 @@ async def test_a_sender_killed_anywhere_goes_on(
                 conversation = reader.conversation(table.conversation)
                 assert [each.text for each in conversation.history()] == TEXTS, point
                 assert not conversation.losses(), point
+                async with open_store(home, KeyFile(home / "key")) as store:
+                    assert not store.log.losses(table.conversation), point
                 assert_same_bytes(relay)
             nursery.cancel_scope.cancel()
         if unharmed:

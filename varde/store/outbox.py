@@ -89,6 +89,10 @@ class Outbox(Shelf):
             return None
         return self._open(_ciphertext(client_id), row[0], Ready)
 
+    def waits(self, conversation: ConversationId) -> bool:
+        """Whether an ack is due, sealed or not: `stale-devices` may answer what was stored, when its ack was lost."""
+        return self._database.row("SELECT 1 FROM outbox WHERE conversation = ?", conversation.bytes) is not None
+
     def make_ready(self, client_id: ClientId, ready: Ready) -> None:
         """Keep the ciphertext, in the transaction that advanced the ratchets for it."""
         self._database.run(

@@ -73,5 +73,18 @@ CREATE TABLE receipt (
 CREATE TABLE contact (contact INTEGER PRIMARY KEY AUTOINCREMENT, sealed BLOB NOT NULL) STRICT;
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST,)
+_OWN_NUMBERS = """
+-- The numbers that acks gave to what this device sent; and what the relay called own while an ack was still due.
+CREATE TABLE own_number (
+    conversation BLOB NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (conversation, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE own_claim (
+    conversation BLOB NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+    PRIMARY KEY (conversation, first_seq)
+) STRICT, WITHOUT ROWID;
+INSERT INTO own_number
+    SELECT conversation, seq FROM log WHERE kind = 'message' AND taken = 2 AND seq IS NOT NULL;
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST, _OWN_NUMBERS)
 """Each script takes the store from the version of its index to the next."""

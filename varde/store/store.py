@@ -17,6 +17,7 @@ from varde.store.database import Connect, Database, connect_file, open_file
 from varde.store.lock import hold_lock
 from varde.store.log import Log
 from varde.store.outbox import Outbox
+from varde.store.own_numbers import OwnNumbers
 from varde.store.pins import Pins
 from varde.store.ratchets import Ratchets
 from varde.store.receipts import Receipts
@@ -43,6 +44,7 @@ class Store:
         self.ratchets = Ratchets(database, seal)
         self.sender_keys = SenderKeyShelf(database, seal)
         self.outbox = Outbox(database, seal)
+        self.own_numbers = OwnNumbers(database, seal)
         self.log = Log(database, seal)
         self.contacts = Contacts(database, seal)
 
@@ -62,6 +64,7 @@ async def open_store(
 
     Raises NotEnrolled without a store, StoreInUse, WrongKey, StoreDamaged. `connect` lets a test interfere.
     """
+    home = _expand(home)
     path = _find_file(home, make=make)
     with hold_lock(home):
         database = open_file(path, connect)
@@ -69,6 +72,10 @@ async def open_store(
             yield Store(database, await _open_seal(database, unlock, make=make))
         finally:
             database.aclose_nowait()
+
+
+def _expand(home: Path) -> Path:
+    return home.expanduser()  # reads the environment, or at most the list of users
 
 
 def _find_file(home: Path, *, make: bool) -> Path:

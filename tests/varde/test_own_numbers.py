@@ -1,0 +1,110 @@
+"""Whose a number is: own where an ack said so to a draft, and else a gap that is shown. Refuses sockets."""
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from contract import frames as f
+from contract.frames import GapReason
+from contract.ids import ClientId, ConversationId, MessageId
+from contract.rest.conversations import ConversationKind
+from tests.cast import alice_laptop, bob_phone
+from tests.varde.desks import open_desk
+from tests.varde.parties import NOW, party
+from tests.varde.rooms import first, seated, texts
+from varde.clock import fresh_id
+from varde.happenings import Gap
+from varde.store.database import Database, connect_file
+from varde.store.own_numbers import OwnNumbers
+from varde.store.schema import VERSIONS
+from varde.store.sealing import KEY_BYTES, Seal
+
+
+async def test_a_made_up_ack_hides_nothing(autojump_clock: MockClock) -> None:
+    """An ack of what this device never wrote moves no position: the message of that number is read."""
+    alice, bob = party(alice_laptop), party(bob_phone)
+    async with seated(ConversationKind.DM, alice, bob) as room:
+        conversation = room.table.conversation
+        room.relay.tell(bob.id, f.Ack(ClientId(fresh_id()), conversation, MessageId(fresh_id()), 1, NOW))
+        await wait_all_tasks_blocked()
+        assert room[bob].upto == 0
+        await room[alice].send("ikke skjult")
+        assert await texts(room.messages(bob), 1) == ["ikke skjult"]
+
+
+async def test_an_ack_again_hides_nothing(autojump_clock: MockClock) -> None:
+    """A draft is given one number: its ack again under the next number moves nothing."""
+    alice, bob = party(alice_laptop), party(bob_phone)
+    async with seated(ConversationKind.DM, alice, bob) as room:
+        sent = await room[bob].send("min")
+        room.relay.tell(bob.id, f.Ack(sent.client_id, room.table.conversation, sent.message, sent.seq + 1, NOW))
+        await wait_all_tasks_blocked()
+        assert room[bob].upto == sent.seq
+        await room[alice].send("ikke skjult")
+        assert await texts(room.messages(bob), 1) == ["ikke skjult"]
+
+
+async def test_a_number_of_others_called_own_is_shown(autojump_clock: MockClock) -> None:
+    """What the relay calls own and no ack explains is a gap; what this device did send, key shares too, is none."""
+    alice, bob = party(alice_laptop), party(bob_phone)
+    async with seated(ConversationKind.GROUP, alice, bob) as room:
+        happenings = room.clients[bob].happenings()
+        room.relay.lose = lambda frame: isinstance(frame, f.New)
+        await room[alice].send("skjult")  # 1 and 2
+        sent = await room[bob].send("min")  # 3 and 4
+        assert sent.seq == 4
+        room.relay.tell(bob.id, f.Gap(room.table.conversation, 1, 5, GapReason.OWN))
+        await wait_all_tasks_blocked()
+        lost = [Gap(room.table.conversation, first, last, GapReason.OWN) for first, last in ((1, 2), (5, 5))]
+        assert list(room[bob].losses()) == lost
+        assert [await first(happenings, Gap) for _ in lost] == lost
+        assert room[bob].upto == 5
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+async def test_an_own_gap_before_its_ack(autojump_clock: MockClock, *, hidden: bool) -> None:
+    """An ack that was lost comes after its own gap, in the next life of the client: only what it leaves is shown."""
+    alice, bob = party(alice_laptop), party(bob_phone)
+    async with seated(ConversationKind.DM, alice, bob, absent=(bob,)) as room:
+        conversation = room.table.conversation
+        room.relay.lose = lambda frame: isinstance(frame, f.Ack | f.Gap)
+        async with open_desk(room.relay, bob) as client, trio.open_nursery() as nursery:
+            nursery.start_soon(client.conversation(conversation).send, "en gang")
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        room.relay.cut(bob.id)
+        room.relay.lose = lambda frame: isinstance(frame, f.Ack)
+        async with open_desk(room.relay, bob) as client:
+            await wait_all_tasks_blocked()
+            room.relay.tell(bob.id, *[f.Gap(conversation, 2, 2, GapReason.OWN)] * hidden)
+            await wait_all_tasks_blocked()
+            assert client.conversation(conversation).upto == 1 + hidden
+            assert not client.conversation(conversation).losses()
+        room.relay.cut(bob.id)
+        room.relay.lose = lambda _: False
+        async with open_desk(room.relay, bob) as client:
+            await wait_all_tasks_blocked()
+            assert [each.text for each in client.conversation(conversation).history()] == ["en gang"]
+            assert not client.conversation(conversation).outgoing()
+            lost = [Gap(conversation, 2, 2, GapReason.OWN)] * hidden
+            assert list(client.conversation(conversation).losses()) == lost
+
+
+def test_an_old_store_knows_its_own_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store from before acks were kept knows the numbers of the texts it sent, and of nothing else."""
+    path, conversation = str(tmp_path / "store"), ConversationId(UUID(int=7))
+    with monkeypatch.context() as before:
+        before.setattr("varde.store.database.VERSIONS", VERSIONS[:1])
+        old = Database(connect_file(path))
+    with old.transaction():
+        for seq, taken in ((1, 2), (2, 1)):
+            sql = "INSERT INTO log (conversation, seq, kind, taken, sealed) VALUES (?, ?, 'message', ?, x'00')"
+            old.run(sql, conversation.bytes, seq, taken)
+    old.aclose_nowait()
+    database = Database(connect_file(path))
+    own = OwnNumbers(database, Seal(bytes(KEY_BYTES)))
+    assert [own.has(conversation, seq) for seq in (1, 2)] == [True, False]
+    database.aclose_nowait()
