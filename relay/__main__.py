@@ -15,6 +15,7 @@ from domain.ports import Stores
 from relay.config import ConfigError, RelayConfig
 from relay.node import run_node
 from relay.services import Outside
+from relay.tls_certificate import TlsCertificate
 from relay.upgrade import RELAY
 from storage.keys import RelayKeys, make_keys, read_relay_keys
 from storage.program import Serve, read_clock, run_program
@@ -25,11 +26,14 @@ It is told everything by the environment, and says in one line what is wrong wit
 
 \b
   VARDE_RELAY_BIND           where it listens        [127.0.0.1:8401; port 0: a free one]
+  VARDE_RELAY_REUSE_PORT     1: others may listen there too [0]
   VARDE_DATA                 its folder              [.varde]
   VARDE_DATABASE_URL         PostgreSQL 15 or newer  [the embedded one, in the folder]
   VARDE_RELAY_CONNECTIONS    at the most             [15000]
   VARDE_RELAY_PROXIES        load balancers in front [0]
   VARDE_RELAY_DRAIN_SECONDS  for clients to go       [20]
+  VARDE_RELAY_TLS_CERTIFICATE, VARDE_RELAY_TLS_KEY   [none: TLS ends in front of it]
+                             PEM files, read again when they change and at SIGHUP
   VARDE_POOL_MIN, VARDE_POOL_MAX                     database connections
 
 When it is ready it prints one line of JSON with its address. docs/configuration.md says more.
@@ -39,30 +43,32 @@ When it is ready it prints one line of JSON with its address. docs/configuration
 @click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Run a relay node until SIGTERM or SIGINT, then drain it. Exits with 1 and one line when it cannot run."""
-    run_program("relay", f"ws://{{}}{RELAY}", _prepare, ConfigError)
+    run_program("relay", _prepare, ConfigError)
 
 
-def _prepare() -> Serve:
+def _prepare() -> tuple[str, Serve]:
     config = RelayConfig.from_environ(os.environ)
     folder = config.data / "keys"
     make_keys(folder)
-    outside = _outside(read_relay_keys(folder))
+    certificate = None if config.tls is None else TlsCertificate(config.tls, read_clock)
+    outside = _outside(read_relay_keys(folder), certificate)
 
     async def serve(
         stores: Stores, stop: trio.Event, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
     ) -> None:
         await run_node(config, stores, outside, stop, task_status)
 
-    return serve
+    return f"{'ws' if certificate is None else 'wss'}://{{}}{RELAY}", serve
 
 
-def _outside(keys: RelayKeys) -> Outside:
+def _outside(keys: RelayKeys, certificate: TlsCertificate | None) -> Outside:
     return Outside(
         static=KeyPair.from_private(keys.relay_private),
         ticket_public=keys.ticket_public,
         clock=read_clock,
         entropy=os.urandom,
         dice=SystemRandom(),
+        certificate=certificate,
     )
 
 

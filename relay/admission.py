@@ -18,6 +18,8 @@ from contract.limits import FRAMES_PER_MESSAGE, NOISE_MESSAGE_BYTES
 from contract.networks import client_address, network_of
 from contract.refusals import RefusalCode, Refused
 from relay.config import RelayConfig
+from relay.metrics.counters import Metrics
+from relay.metrics.words import Handshake, Hostility
 
 ADDRESSES: Final = 20_000
 """Addresses remembered; the one that was quiet longest goes first."""
@@ -102,6 +104,9 @@ class Crowd:
         self._by_network: Counter[str] = Counter()
         self._total = 0
 
+    def __len__(self) -> int:
+        return self._total
+
     @property
     def full(self) -> bool:
         """Whether nobody more may come from anywhere."""
@@ -128,20 +133,33 @@ class Crowd:
 class Admission:
     """Who may stay without having said who it is, and who may begin a handshake."""
 
-    def __init__(self, config: RelayConfig, dice: Random) -> None:
+    def __init__(self, config: RelayConfig, dice: Random, metrics: Metrics) -> None:
         self._config = config
         self._dice = dice
+        self._metrics = metrics
         self._addresses: OrderedDict[str, Bucket] = OrderedDict()
         self._strangers = Crowd(config.strangers, config.strangers_per_address)
         self._handshakes = Crowd(config.handshakes, config.handshakes_per_address)
         self.lateness = 0.0
-        """How late the loop ran lately, in seconds: the pulse writes it."""
+        """How late the loop ran lately, in seconds: the canary writes it."""
+
+    @property
+    def strangers(self) -> int:
+        """Those who have not said who they are, with those who are about to."""
+        return len(self._strangers)
+
+    @property
+    def handshakes(self) -> int:
+        """Of those, the ones in the middle of a handshake."""
+        return len(self._handshakes)
 
     def let_in(self, address: str, stay: ExitStack) -> bool:
         """Count a connection until the end of its `stay`, in which it has to say who it is; False beyond the bounds."""
         network = network_of(address)
         # Behind a load balancer all come from one address, and who they are is not known before the request is read.
         if self._strangers.full or (not self._config.proxies and self._strangers.full_of(network)):
+            self._metrics.handshakes[Handshake.CROWDED_OUT] += 1
+            self._metrics.hostile[Hostility.CROWD] += 1
             return False
         stay.enter_context(self._strangers.count(network))
         return True
@@ -154,12 +172,15 @@ class Admission:
         """
         network = network_of(client_address(address, forwarded, self._config.proxies))
         if self._handshakes.full or self.lateness > self._config.lateness:
+            self._metrics.handshakes[Handshake.OVERLOADED] += 1
             return self._refuse(RefusalCode.OVERLOADED, "The node is at its limit.", BUSY_RETRY)
         if self._handshakes.full_of(network):
+            self._metrics.handshakes[Handshake.RATE_LIMITED] += 1
             return self._refuse(RefusalCode.RATE_LIMITED, "Too many handshakes from there.", BUSY_RETRY)
         bucket = self._bucket(network)
         wait = bucket.wait_for(1)
         if wait:
+            self._metrics.handshakes[Handshake.RATE_LIMITED] += 1
             return self._refuse(RefusalCode.RATE_LIMITED, "Too many connects from there.", max(wait, 1.0))
         bucket.take(1)
         stay.enter_context(self._handshakes.count(network))

@@ -10,6 +10,7 @@ import trio
 
 from domain.events import Event, MessagesCommitted
 from domain.ports import Bus
+from relay.metrics.counters import Metrics
 
 MOST_WAITING: Final = 10_000
 """Beyond, only messages are still announced: theirs grow with the conversations that are written in, no further."""
@@ -18,8 +19,9 @@ MOST_WAITING: Final = 10_000
 class Announcer:
     """The way out to the bus. Of what happened twice to the same thing, only the latest is announced."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, metrics: Metrics) -> None:
         self._bus = bus
+        self._metrics = metrics
         self._waiting: dict[Hashable, Event] = {}
         self._work = trio.lowlevel.ParkingLot()
         self._busy = False
@@ -29,6 +31,11 @@ class Announcer:
         """Whether everything was announced."""
         return not (self._waiting or self._busy)
 
+    @property
+    def waiting(self) -> int:
+        """Words that wait for their turn."""
+        return len(self._waiting)
+
     def announce(self, event: Event) -> None:
         """Announce in its turn."""
         if isinstance(event, MessagesCommitted):
@@ -37,6 +44,7 @@ class Announcer:
             if isinstance(earlier, MessagesCommitted) and earlier.head > event.head:
                 return
         elif len(self._waiting) >= MOST_WAITING:
+            self._metrics.unannounced += 1
             return
         self._waiting[_thing(event)] = event
         self._work.unpark_all()
@@ -49,6 +57,8 @@ class Announcer:
             events, self._waiting = list(self._waiting.values()), {}
             self._busy = True
             await self._bus.publish(events)
+            for event in events:
+                self._metrics.announced[type(event)] += 1
             self._busy = False
 
 

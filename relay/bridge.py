@@ -13,6 +13,7 @@ from domain import events as e
 from domain.rosters import Rosters
 from relay.changes import Changes
 from relay.hub import Hub
+from relay.metrics.counters import Metrics
 from relay.revocations import RevocationFeed
 from relay.showing import Showing
 from relay.telling import Telling
@@ -31,6 +32,7 @@ class Bridge:
         telling: Telling,
         showing: Showing,
         revocations: RevocationFeed,
+        metrics: Metrics,
     ) -> None:
         """`node` is this one's name: its own happenings are told already."""
         self._node = node
@@ -40,6 +42,7 @@ class Bridge:
         self._telling = telling
         self._showing = showing
         self._revocations = revocations
+        self._metrics = metrics
         self._ways: Final[dict[type[Struct], Callable[[Any], None]]] = {
             e.MessagesCommitted: self._messages_committed,
             e.MembershipChanged: self._membership_changed,
@@ -55,10 +58,12 @@ class Bridge:
 
     def receive(self, event: e.Event) -> None:
         """Take an event from the bus."""
+        self._metrics.heard[type(event)] += 1
         self._ways[type(event)](event)
 
     def resync(self) -> None:
         """Events may have been lost: look everything up again."""
+        self._metrics.resyncs += 1
         self._rosters.forget_all()
         self._hub.ring_all()
         self._changes.note_unknown()

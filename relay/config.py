@@ -13,10 +13,20 @@ SECONDS: Final = 1.0
 MINUTES: Final = 60.0
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
+TLS_CERTIFICATE: Final = "VARDE_RELAY_TLS_CERTIFICATE"
+TLS_KEY: Final = "VARDE_RELAY_TLS_KEY"
 
 
 class ConfigError(Exception):
     """The environment says something that cannot be followed; the text names the variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Where a certificate with its chain, and its private key, lie as PEM."""
+
+    certificate: Path
+    key: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +35,10 @@ class RelayConfig:
 
     host: str = "127.0.0.1"
     port: int = 8401
+    reuse_port: bool = False
+    """Listen with SO_REUSEPORT, so that other nodes may listen there as well; `varde relay --workers` asks for it."""
+    tls: TlsFiles | None = None
+    """None: TLS ends in front of the node, or nowhere."""
     data: Path = Path(".varde")
     proxies: int = 0
     """Load balancers in front that each add the address they saw to X-Forwarded-For."""
@@ -99,6 +113,8 @@ class RelayConfig:
         return cls(
             host=host,
             port=port,
+            reuse_port=_flag(environ, "VARDE_RELAY_REUSE_PORT"),
+            tls=_tls(environ),
             data=Path(environ.get("VARDE_DATA") or ".varde"),
             proxies=_count(environ, "VARDE_RELAY_PROXIES", default.proxies, least=0),
             connections=_count(environ, "VARDE_RELAY_CONNECTIONS", default.connections),
@@ -117,6 +133,16 @@ def _bind(text: str) -> tuple[str, int]:
     return host, port
 
 
+def _tls(environ: Mapping[str, str]) -> TlsFiles | None:
+    certificate, key = environ.get(TLS_CERTIFICATE), environ.get(TLS_KEY)
+    if certificate and key:
+        return TlsFiles(Path(certificate), Path(key))
+    if certificate or key:
+        here, missing = (TLS_CERTIFICATE, TLS_KEY) if certificate else (TLS_KEY, TLS_CERTIFICATE)
+        raise ConfigError(f"{here} needs {missing} beside it")
+    return None
+
+
 def _count(environ: Mapping[str, str], name: str, default: int, least: int = 1) -> int:
     text = environ.get(name)
     if text is None:
@@ -124,3 +150,10 @@ def _count(environ: Mapping[str, str], name: str, default: int, least: int = 1) 
     if not (text.isascii() and text.isdigit() and int(text) >= least):
         raise ConfigError(f"{name} must be a whole number, at least {least}")
     return int(text)
+
+
+def _flag(environ: Mapping[str, str], name: str) -> bool:
+    text = environ.get(name, "0")
+    if text not in {"0", "1"}:
+        raise ConfigError(f"{name} must be 0 or 1")
+    return text == "1"

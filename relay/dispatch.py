@@ -3,7 +3,7 @@
 Refuses branches: a frame without a row cannot be received, the session's own table sees to that.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 from msgspec import Struct
@@ -13,14 +13,14 @@ from contract.refusals import Refused
 from domain.ports import StoreUnavailable
 from relay.confirming import delivered, read
 from relay.joining import join, sync
+from relay.later import Later, Outcome
 from relay.outage import UNAVAILABLE
 from relay.peer import Peer
 from relay.posting import post
 from relay.presence import presence, typing
-from relay.refusing import refused_frame
 from relay.services import Services
 
-_WAYS: Final[dict[type[Struct], Callable[[Services, Peer, Any], Awaitable[Refused | None]]]] = {
+_WAYS: Final[dict[type[Struct], Callable[[Services, Peer, Any], Outcome]]] = {
     f.Join: join,
     f.Send: post,
     f.Delivered: delivered,
@@ -31,12 +31,15 @@ _WAYS: Final[dict[type[Struct], Callable[[Services, Peer, Any], Awaitable[Refuse
 }
 
 
-async def dispatch(services: Services, peer: Peer, frame: f.ClientFrame) -> None:
-    """Do what a frame asks for, or say why not. A checkpoint only when a store has to be asked."""
+def dispatch(services: Services, peer: Peer, frame: f.ClientFrame) -> Outcome:
+    """Do what a frame asks for, or say why not; or what is left to do, where a store has to be waited for."""
+    return _WAYS[type(frame)](services, peer, frame)
+
+
+async def do_later(services: Services, later: Later) -> Refused | None:
+    """Do what had to wait."""
     try:
-        refused = await _WAYS[type(frame)](services, peer, frame)
+        return await later()
     except StoreUnavailable:
         services.outage.failed()
-        refused = UNAVAILABLE
-    if refused is not None:
-        peer.tell(refused_frame(frame, refused))
+        return UNAVAILABLE

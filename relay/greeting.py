@@ -66,7 +66,7 @@ async def _shake_hands(services: Services, wire: Wire) -> ServerSession:
             session.receive(message)
             reply = session.take_reply()
             if reply is not None:
-                wire.websocket.send(reply)
+                wire.send(reply)
         await wire.flush()
     return session
 

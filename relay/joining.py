@@ -16,6 +16,7 @@ from contract.refusals import RefusalCode, Refused
 from domain.nouns import LogPage, LogRequest, Summary
 from domain.ports import StoreUnavailable
 from domain.sending import NO_CONVERSATION
+from relay.later import Outcome
 from relay.outage import RETRY
 from relay.peer import Peer
 from relay.services import Services
@@ -33,17 +34,17 @@ _TOO_MANY: Final = Refused(RefusalCode.TOO_MANY, "This connection listens to as 
 _BUSY: Final = Refused(RefusalCode.TOO_MANY, "Wait for the answers to the earlier `sync`.", retry_after_ms=1_000)
 
 
-async def join(services: Services, peer: Peer, frame: Join) -> Refused | None:
-    """Let a peer listen. Refuses `not-found`, `out-of-range`, `malformed` and `too-many`. Raises StoreUnavailable.
+def join(services: Services, peer: Peer, frame: Join) -> Outcome:
+    """Let a peer listen. Refuses `not-found`, `out-of-range`, `malformed` and `too-many`.
 
     While the database is away for a short time, this waits for it.
     """
     if frame.conversation is not None:
-        return await join_one(services, peer, frame.conversation, frame.from_seq)
+        return partial(join_one, services, peer, frame.conversation, frame.from_seq)
     if frame.from_seq is not None:
         return _ALL_OR_ONE
     peer.wants_all = True
-    return await join_all(services, peer)
+    return partial(join_all, services, peer)
 
 
 async def join_one(
@@ -82,7 +83,7 @@ async def join_all(services: Services, peer: Peer) -> Refused | None:
         after = summaries[-1].conversation
 
 
-async def sync(services: Services, peer: Peer, frame: Sync) -> Refused | None:
+def sync(services: Services, peer: Peer, frame: Sync) -> Outcome:
     """Begin to answer a `sync`. Refuses `too-many`; the answer itself may be `not-found` or `out-of-range`."""
     if peer.mailbox.answering >= services.config.syncs:
         return _BUSY

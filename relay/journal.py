@@ -5,6 +5,7 @@ Refuses to tell anybody anything before the commit, and to let a queue grow with
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from typing import Final, NoReturn
 
 import trio
@@ -15,9 +16,13 @@ from contract.refusals import RefusalCode, Refused
 from domain.events import MessagesCommitted
 from domain.nouns import Committed, Draft, Roster, RosterMoved
 from domain.ports import JournalStore, StoreUnavailable
+from domain.repeats import Repeats
 from domain.rosters import Rosters
-from domain.sending import decide, stale_devices
+from domain.sending import decide, key_of, stale_devices
+from relay.flushing import Flushing
 from relay.hub import Hub, Published
+from relay.metrics.counters import Metrics
+from relay.metrics.words import Turned
 from relay.outage import UNAVAILABLE, Outage
 from relay.peer import Peer
 from relay.refusing import refused_frame
@@ -97,26 +102,31 @@ class _Shard:
 class Journal:
     """Group commit, one writer per shard of conversations; ack and fan-out are plain calls after it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything meets here, and each part is named where it is handed in
         self,
         store: JournalStore,
         *,
         rosters: Rosters,
         hub: Hub,
         announce: Callable[[MessagesCommitted], None],
+        flushing: Flushing,
         outage: Outage,
         node: str,
         shards: int,
         limits: Limits,
+        metrics: Metrics,
     ) -> None:
         """`announce` tells the other nodes, `node` is this one's name."""
         self._store = store
+        self._repeats = Repeats(store)
         self._rosters = rosters
         self._hub = hub
         self._announce = announce
+        self._flushing = flushing
         self._outage = outage
         self._node = node
         self._limits = limits
+        self._metrics = metrics
         self._shards = tuple(_Shard() for _ in range(shards))
 
     @property
@@ -129,12 +139,24 @@ class Journal:
         """Whether everything that was submitted has its answer."""
         return not any(shard.posts or shard.busy for shard in self._shards)
 
+    @property
+    def waiting_drafts(self) -> int:
+        """Messages that wait for their batch."""
+        return sum(len(shard.posts) for shard in self._shards)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Their ciphertext."""
+        return sum(shard.size for shard in self._shards)
+
     def submit_nowait(self, post: Post) -> Refused | None:
         """Queue a message: it will be acked or refused. Refuses `overloaded`, and `unavailable` during an outage."""
         if self._outage.just_failed:
+            self._metrics.turned[Turned.OUTAGE] += 1
             return UNAVAILABLE
         shard = self._shards[post.draft.conversation.int % len(self._shards)]
         if not shard.has_room(post, self._limits):
+            self._metrics.turned[Turned.QUEUE_FULL] += 1
             return _FULL
         shard.put(post)
         return None
@@ -150,64 +172,101 @@ class Journal:
 
     async def _write(self, shard: _Shard) -> None:
         batch = shard.take(self._limits)
+        self._metrics.batch_drafts.observe(len(batch))
+        self._metrics.batch_bytes.observe(sum(post.size for post in batch))
         outcomes = await self._commit([post.draft for post in batch])
         if outcomes is None:
             # Who waits behind would only wait for the same. Nobody knows what became of the batch: the same client id
             # again will tell.
-            for post in batch + shard.take_all():
-                post.refuse(UNAVAILABLE)
+            self._turn_away(batch, UNAVAILABLE, Turned.COMMIT_FAILED)
+            self._turn_away(shard.take_all(), UNAVAILABLE, Turned.STRANDED)
             return
-        moved = [post for post, outcome in zip(batch, outcomes, strict=True) if not self._settle(post, outcome)]
+        began = trio.current_time()
+        with self._flushing.gather() if len(batch) > 1 else nullcontext():
+            moved = [post for post, outcome in zip(batch, outcomes, strict=True) if not self._settle(post, outcome)]
+        self._metrics.fan_out.observe(trio.current_time() - began)
         if moved:
             shard.put_back(await self._decide_again(moved))
 
     async def _commit(self, drafts: Sequence[Draft]) -> Sequence[Committed | RosterMoved] | None:
-        with trio.move_on_after(self._limits.deadline):
-            try:
-                outcomes = await self._store.commit(drafts)
-            except StoreUnavailable:
-                self._outage.failed()
-                return None
+        outcomes = None
+        began = trio.current_time()
+        with trio.move_on_after(self._limits.deadline), suppress(StoreUnavailable):
+            outcomes = await self._store.commit(drafts)
+        self._metrics.commits.observe(trio.current_time() - began)
+        if outcomes is None:
+            self._outage.failed()
+        else:
             self._outage.answered()
-            return outcomes
-        self._outage.failed()
-        return None
+        return outcomes
 
     def _settle(self, post: Post, outcome: Committed | RosterMoved) -> bool:
         """Ack and fan out what is committed; False when it has to be decided again."""
         if isinstance(outcome, RosterMoved):
             return False
-        draft = post.draft
-        post.peer.tell(Ack(draft.client_id, draft.conversation, outcome.message, outcome.seq, outcome.sent_ms))
-        if outcome.duplicate:
-            # Who sends again may do so because a node died between its commit and its doorbell.
-            self._hub.ring(draft.conversation, outcome.seq)
-        else:
-            self._hub.publish(Published(draft, outcome, post.roster))
-        self._announce(MessagesCommitted(self._node, draft.conversation, outcome.seq))
+        self._acknowledge(post.peer, post.frame, outcome)
+        if not outcome.duplicate:
+            self._metrics.committed += 1
+            self._hub.publish(Published(post.draft, outcome, post.roster))
         return True
+
+    def _acknowledge(self, peer: Peer, frame: Send, outcome: Committed) -> None:
+        peer.tell(Ack(frame.client_id, frame.conversation, outcome.message, outcome.seq, outcome.sent_ms))
+        if outcome.duplicate:
+            self._metrics.duplicates += 1
+            # Who sends again may do so because a node died between its commit and its doorbell.
+            self._hub.ring(frame.conversation, outcome.seq)
+        self._announce(MessagesCommitted(self._node, frame.conversation, outcome.seq))
+
+    async def ack_again(self, peer: Peer, frame: Send) -> bool:
+        """Ack a message that was stored before, whatever is refused now; False when it was not. A checkpoint.
+
+        Raises StoreUnavailable.
+        """
+        key = key_of(peer.device, frame)
+        stored = (await self._repeats.find([key])).get(key)
+        if stored is not None:
+            self._acknowledge(peer, frame, stored)
+        return stored is not None
 
     async def _decide_again(self, posts: Sequence[Post]) -> list[Post]:
         """Judge posts against the rosters as they are now; return those that may try once more, in their order."""
+        self._metrics.decided_again += len(posts)
         try:
             rosters = await self._rosters.fetch(list({post.draft.conversation: None for post in posts}))
+            refusals = {post: _judge_again(post, rosters.get(post.draft.conversation)) for post in posts}
+            refused = [post for post, refusal in refusals.items() if refusal is not None]
+            stored = await self._repeats.find([key_of(post.peer.device, post.frame) for post in refused])
         except StoreUnavailable:
             self._outage.failed()
-            for post in posts:
-                post.refuse(UNAVAILABLE)
+            self._turn_away(posts, UNAVAILABLE, Turned.STRANDED)
             return []
-        return [post for post in posts if _may_try_again(post, rosters.get(post.draft.conversation))]
+        for post in refused:
+            self._answer_refused(post, refusals[post], stored.get(key_of(post.peer.device, post.frame)))
+        return [post for post, refusal in refusals.items() if refusal is None]
+
+    def _answer_refused(self, post: Post, refusal: Refused | None, stored: Committed | None) -> None:
+        assert refusal is not None
+        if stored is None:
+            self._turn_away([post], refusal, Turned.ROSTER_MOVED)
+        else:  # by another node, since the commit: the sender had asked there first
+            self._acknowledge(post.peer, post.frame, stored)
+
+    def _turn_away(self, posts: Sequence[Post], refused: Refused, why: Turned) -> None:
+        self._metrics.turned[why] += len(posts)
+        self._metrics.refusals[refused.code] += len(posts)
+        for post in posts:
+            post.refuse(refused)
 
 
-def _may_try_again(post: Post, roster: Roster | None) -> bool:
+def _judge_again(post: Post, roster: Roster | None) -> Refused | None:
+    """Judge against the roster as it is now; what may be tried once more is a draft for it from here on."""
     draft = decide(roster, post.peer.author, post.frame, message=post.draft.message, now_ms=post.draft.sent_ms)
     if isinstance(draft, Refused):
-        post.refuse(draft)
-        return False
+        return draft
     assert roster is not None
     if post.moved:
         # Moving faster than a commit takes: the sender has to look at it again, rather than we for ever.
-        post.refuse(stale_devices(roster.version))
-        return False
+        return stale_devices(roster.version)
     post.draft, post.roster, post.moved = draft, roster, True
-    return True
+    return None

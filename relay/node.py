@@ -42,7 +42,7 @@ async def run_node(
         run_node
         └─ stores                 the caller's: they die last
            └─ bridge              from the bus to the hub; its death makes every local listener resync
-              └─ services         pulse, journal, receipts, announcer, ...: they outlive every connection
+              └─ services         pulse, journal, reactor, receipts, ...: they outlive every connection
                  └─ connections   one task each; they get a deadline when the node drains
                     └─ listeners  cancelled first
 
@@ -68,6 +68,9 @@ async def run_node(
 
 def start_services(services: Services, stores: Stores, nursery: trio.Nursery) -> None:
     """Start what runs beside the connections."""
+    nursery.start_soon(services.reactor.run)
+    if services.certificate is not None:
+        nursery.start_soon(services.certificate.run)
     for shard in services.journal.shards:
         nursery.start_soon(services.journal.run_writer, shard)
     nursery.start_soon(services.receipts.run)

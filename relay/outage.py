@@ -24,16 +24,27 @@ class Outage:
         self._patience = patience
         self._since: float | None = None
         self._failed_at = 0.0
+        self.begun = 0
+        """How often it went away."""
+        self.failures = 0
+        """Questions it did not answer."""
 
     def failed(self) -> None:
         """The database did not answer."""
         self._failed_at = trio.current_time()
+        self.failures += 1
         if self._since is None:
+            self.begun += 1
             self._since = self._failed_at
 
     def answered(self) -> None:
         """The database did answer."""
         self._since = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been away; 0 while it is there."""
+        return 0.0 if self._since is None else trio.current_time() - self._since
 
     @property
     def just_failed(self) -> bool:

@@ -20,10 +20,10 @@ _EPHEMERAL: Final = frozenset(EPHEMERAL)
 
 
 class Outbox:
-    """A queue with one reader, the connection's writer. Everything but the waiting is a plain function.
+    """A queue with one reader, the connection. Everything but the waiting for room is a plain function.
 
-    `size` counts the bytes that wait and those the writer has under way. A frame that is dropped was never sealed, so
-    the nonces on the wire have no hole.
+    `size` counts the bytes that wait and those that were taken and are still on their way to the kernel. A frame that
+    is dropped was never sealed, so the nonces on the wire have no hole.
     """
 
     __slots__ = (
@@ -32,24 +32,22 @@ class Outbox:
         "_ephemeral",
         "_frames",
         "_overflow",
+        "_ring",
         "_room",
-        "_rung",
         "_under_way",
-        "_work",
         "ended",
         "size",
     )
 
-    def __init__(self, capacity: int, overflow: Callable[[], None]) -> None:
-        """`overflow` is called when a message finds no room: the peer has to be cut."""
+    def __init__(self, capacity: int, overflow: Callable[[], None], ring: Callable[[], None]) -> None:
+        """`ring` is called when there is something to take; `overflow` when a message finds no room: cut the peer."""
         self._capacity = capacity
         self._overflow = overflow
+        self._ring = ring
         self._frames: deque[Encoded] = deque()
         self._ephemeral = 0
         self._dropped = 0
         self._under_way = 0
-        self._rung = False
-        self._work = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
         self.size = 0
         self.ended = False
@@ -75,24 +73,11 @@ class Outbox:
         self._append(kind, encoded)
         return True
 
-    def ring(self) -> None:
-        """Wake the writer for something that does not wait in here."""
-        self._rung = True
-        self._work.unpark_all()
-
     def end(self) -> None:
-        """Drop everything and take nothing any more; the writer is woken to find out."""
+        """Drop everything and take nothing any more."""
         self.ended = True
         self._frames.clear()
         self._ephemeral = 0
-        self._work.unpark_all()
-
-    async def wait_work(self) -> None:
-        """Return when there is something to write, or the end. To be called when what was taken is on its way."""
-        self._settle()
-        while not (self._frames or self._dropped or self._rung or self.ended):
-            await self._work.park()  # without a deadline: the heartbeat rings, and the end does
-        self._rung = False
 
     async def wait_room(self) -> None:
         """Return when at most half of the capacity is used. A checkpoint only if that is not so already."""
@@ -100,7 +85,10 @@ class Outbox:
             await self._room.park()  # without a deadline: a peer that does not read is cut by the heartbeat
 
     def take(self) -> list[Encoded]:
-        """Take out what fits into one Noise message, with `lagging` first when something was dropped. May be empty."""
+        """Take out what fits into one Noise message, with `lagging` first when something was dropped. May be empty.
+
+        To be called when what was taken before is with the kernel.
+        """
         self._settle()
         batch: list[Encoded] = []
         size = 0
@@ -118,7 +106,7 @@ class Outbox:
         self._frames.append((kind, encoded))
         self.size += len(encoded)
         self._ephemeral += kind in _EPHEMERAL
-        self._work.unpark_all()
+        self._ring()
 
     def _make_room(self, kind: type[Struct], size: int) -> bool:
         if kind in _EPHEMERAL:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from contract.closing import CloseCode
 from contract.frames import Changed, ChangeKind, Goaway, PresenceState
-from contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from contract.ids import AccountId, ConversationId, ProfileId
 from domain.sending import Author
 from domain.tickets import Ticket
 from relay.hub import Hub, Listener
@@ -31,6 +31,8 @@ class Peer:
 
     __slots__ = (
         "_goaway",
+        "author",
+        "device",
         "heard_at",
         "line",
         "listeners",
@@ -45,6 +47,9 @@ class Peer:
     def __init__(self, ticket: Ticket, outbox: Outbox, line: Line, *, hub: Hub, reading: Reading, now: float) -> None:
         """`now` is Trio's time."""
         self.ticket = ticket
+        self.device = ticket.device
+        self.author = Author(ticket.account, ticket.device)
+        """Who sends when this peer does."""
         self.outbox = outbox
         self.line = line
         self.mailbox = Mailbox(self, hub, reading, line.start)
@@ -58,19 +63,9 @@ class Peer:
         self._goaway = False
 
     @property
-    def device(self) -> DeviceId:
-        """The device."""
-        return self.ticket.device
-
-    @property
     def account(self) -> AccountId:
         """Whose device it is."""
         return self.ticket.account
-
-    @property
-    def author(self) -> Author:
-        """Who sends when this peer does."""
-        return Author(self.ticket.account, self.ticket.device)
 
     def cut(self, code: CloseCode) -> None:
         """End the connection; what waits in the outbox is dropped."""

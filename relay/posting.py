@@ -3,27 +3,32 @@
 Refuses to answer: the ack comes from the journal, after the commit.
 """
 
+from functools import partial
+
 from contract.frames import Send
 from contract.ids import ENTROPY_BYTES, MessageId, uuid7
 from contract.refusals import Refused
 from domain.nouns import Draft, Roster
 from domain.sending import decide
 from relay.journal import Post
+from relay.later import Outcome
 from relay.peer import Peer
 from relay.services import Services
 
 
-async def post(services: Services, peer: Peer, frame: Send) -> Refused | None:
-    """Submit a message. Refuses what `domain.sending.decide` and the journal refuse. Raises StoreUnavailable.
-
-    A checkpoint only when the roster has to be fetched.
-    """
+def post(services: Services, peer: Peer, frame: Send) -> Outcome:
+    """Submit a message. Refuses what `domain.sending.decide` and the journal refuse."""
     roster = services.rosters.get_nowait(frame.conversation)
     judged = _decide(services, peer, frame, roster)
-    if isinstance(judged, Refused):
+    if roster is None or isinstance(judged, Refused):
         # A "no" from memory is never told: the sender may have heard of a change that has not reached this node yet.
-        roster = (await services.rosters.fetch([frame.conversation])).get(frame.conversation)
-        judged = _decide(services, peer, frame, roster)
+        return partial(_post_later, services, peer, frame)
+    return services.journal.submit_nowait(Post(peer, frame, judged, roster))
+
+
+async def _post_later(services: Services, peer: Peer, frame: Send) -> Refused | None:
+    roster = (await services.rosters.fetch([frame.conversation])).get(frame.conversation)
+    judged = _decide(services, peer, frame, roster)
     if isinstance(judged, Refused):
         return judged
     assert roster is not None

@@ -3,33 +3,36 @@
 Refuses to show a profile that the device does not hold.
 """
 
+from functools import partial
+
 from contract.frames import Presence, PresenceState, Typing
 from contract.ids import ProfileId
 from contract.refusals import Refused
 from domain.events import PresenceMoved, TypingMoved
-from domain.sending import NO_CONVERSATION
-from relay.confirming import NOT_AS_THAT, find_listener
+from domain.nouns import Roster
+from relay.confirming import NOT_AS_THAT, refuse_outsider, with_roster
+from relay.later import Outcome
 from relay.peer import Peer
 from relay.services import Services
 
 
-async def typing(services: Services, peer: Peer, frame: Typing) -> Refused | None:
+def typing(services: Services, peer: Peer, frame: Typing) -> Outcome:
     """Tell that somebody writes. Refuses `not-found`, `not-joined` and `profile-not-allowed`."""
-    listener = await find_listener(services, peer, frame.conversation)
-    if isinstance(listener, Refused):
-        return listener
-    roster = await services.rosters.find(frame.conversation, peer.device)
-    if roster is None:
-        return NO_CONVERSATION
+    if frame.conversation not in peer.listeners:
+        return partial(refuse_outsider, services, peer, frame.conversation)
+    return with_roster(services, peer, frame.conversation, partial(_type, services, peer, frame))
+
+
+def _type(services: Services, peer: Peer, frame: Typing, roster: Roster) -> Refused | None:
     if frame.profile not in roster.devices[peer.device]:
         return NOT_AS_THAT
     moved = TypingMoved(services.node, frame.conversation, frame.profile, frame.active)
     services.announcer.announce(moved)
-    await services.telling.tell(moved)
+    services.telling.tell_from(roster, moved)
     return None
 
 
-async def presence(services: Services, peer: Peer, frame: Presence) -> Refused | None:
+def presence(services: Services, peer: Peer, frame: Presence) -> Outcome:
     """Tell what a profile shows, in the conversations this node has in memory. Refuses `profile-not-allowed`.
 
     What the peer shows already is not told again.
@@ -38,13 +41,16 @@ async def presence(services: Services, peer: Peer, frame: Presence) -> Refused |
         return NOT_AS_THAT
     if frame.state is peer.shown.get(frame.profile, PresenceState.OFFLINE):
         return None
+    return partial(_show_peer, services, peer, frame)
+
+
+async def _show_peer(services: Services, peer: Peer, frame: Presence) -> None:
     await services.rosters.remember(peer.listeners)
     if frame.state is PresenceState.OFFLINE:
         services.hub.hide(peer, frame.profile)
     else:
         services.hub.show(peer, frame.profile, frame.state)
     _show(services, frame.profile, frame.state)
-    return None
 
 
 def go_offline(services: Services, peer: Peer) -> None:

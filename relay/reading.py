@@ -6,9 +6,12 @@ Refuses to keep a page.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import trio
+
 from domain.flights import Flights
 from domain.nouns import LogPage, LogRequest
 from domain.ports import MailboxStore, StoreUnavailable
+from relay.metrics.counters import Metrics
 from relay.outage import Outage
 
 QUERIES_AT_ONCE: Final = 4
@@ -18,9 +21,10 @@ REQUESTS_PER_QUERY: Final = 256
 class Reading:
     """The node's way to the log."""
 
-    def __init__(self, store: MailboxStore, outage: Outage) -> None:
+    def __init__(self, store: MailboxStore, outage: Outage, metrics: Metrics) -> None:
         self._store = store
         self._outage = outage
+        self._metrics = metrics
         self._flights = Flights(self._load, lanes=QUERIES_AT_ONCE, most=REQUESTS_PER_QUERY)
 
     async def read(self, requests: Sequence[LogRequest]) -> Mapping[LogRequest, LogPage]:
@@ -28,10 +32,14 @@ class Reading:
         return await self._flights.ask(requests)
 
     async def _load(self, requests: Sequence[LogRequest]) -> Mapping[LogRequest, LogPage]:
+        self._metrics.read_requests.observe(len(requests))
+        began = trio.current_time()
         try:
             pages = await self._store.read(requests)
         except StoreUnavailable:
+            self._metrics.failed_reads += 1
             self._outage.failed()
             raise
+        self._metrics.reads.observe(trio.current_time() - began)
         self._outage.answered()
         return {request: page for request, page in zip(requests, pages, strict=True) if page is not None}

@@ -15,6 +15,7 @@ from domain.nouns import Confirmation
 from domain.ports import MailboxStore, StoreUnavailable
 from domain.receipts import Gathered, ReadMark
 from domain.rosters import Rosters
+from relay.metrics.counters import Metrics
 from relay.outage import RETRY, UNAVAILABLE, Outage
 from relay.telling import Telling
 
@@ -36,6 +37,7 @@ class Receipts:
         outage: Outage,
         node: str,
         pause: float,
+        metrics: Metrics,
     ) -> None:
         """`announce` tells the other nodes, `node` is this one's name, `pause` is how long receipts gather."""
         self._store = store
@@ -45,6 +47,7 @@ class Receipts:
         self._outage = outage
         self._node = node
         self._pause = pause
+        self._metrics = metrics
         self._gathered = Gathered()
         self._work = trio.lowlevel.ParkingLot()
 
@@ -61,6 +64,11 @@ class Receipts:
         """Whether nothing waits."""
         return not self._gathered
 
+    @property
+    def waiting(self) -> int:
+        """Positions on their way to the store."""
+        return len(self._gathered)
+
     async def run(self) -> NoReturn:
         """Store and tell, for as long as the node lives."""
         while True:
@@ -71,6 +79,7 @@ class Receipts:
                 await self._store_delivered()
                 await self._store_read()
             except StoreUnavailable:
+                self._metrics.failed_receipts += 1
                 self._outage.failed()
                 await trio.sleep(RETRY)
 
@@ -91,6 +100,7 @@ class Receipts:
             for confirmation in confirmations:
                 self._gathered.confirm(confirmation)
             raise
+        self._note_stored(len(confirmations))
         for confirmation in moved:
             with suppress(StoreUnavailable):  # stored it is; who is not told now sees it with the next one
                 await self._tell_delivered(confirmation)
@@ -110,10 +120,15 @@ class Receipts:
             for mark in marks:
                 self._gathered.mark(mark)
             raise
+        self._note_stored(len(marks))
         for index in moved:
             mark = marks[index]
             with suppress(StoreUnavailable):  # as above
                 await self._tell(ReadMoved(self._node, mark.conversation, mark.profile, mark.upto))
+
+    def _note_stored(self, positions: int) -> None:
+        self._metrics.receipt_batches.observe(positions)
+        self._metrics.stored_receipts += positions
 
     async def _tell(self, moved: DeliveredMoved | ReadMoved) -> None:
         self._announce(moved)

@@ -14,6 +14,7 @@ from domain.ports import Clock, DeviceStore, StoreUnavailable
 from domain.revocations import Revocations
 from domain.tickets import LIFETIME, SKEW, TicketChecker
 from relay.hub import Hub
+from relay.metrics.counters import Metrics
 from relay.outage import RETRY, Outage
 from relay.peer import Peer
 from relay.refusing import close_code
@@ -36,6 +37,7 @@ class RevocationFeed:
         hub: Hub,
         outage: Outage,
         clock: Clock,
+        metrics: Metrics,
     ) -> None:
         self._store = store
         self._table = table
@@ -43,6 +45,8 @@ class RevocationFeed:
         self._hub = hub
         self._outage = outage
         self._clock = clock
+        self._metrics = metrics
+        self._loaded_at = trio.current_time()
         self._asked = trio.Event()
 
     def hear(self, event: TicketsRevoked) -> None:
@@ -59,7 +63,14 @@ class RevocationFeed:
         for revocation in await self._store.revocations(since_ms):
             self._table.note(revocation)
         self._table.forget_before(since_ms)
+        self._metrics.revocations_loaded += 1
+        self._loaded_at = trio.current_time()
         self.judge_all()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last snapshot."""
+        return trio.current_time() - self._loaded_at
 
     def ask(self) -> None:
         """Have the snapshot read again soon: the bus may have lost something, or the database may be back."""
@@ -75,6 +86,7 @@ class RevocationFeed:
                 await self.load()
                 self._outage.answered()
             except StoreUnavailable:
+                self._metrics.revocations_failed += 1
                 self._outage.failed()
                 _log.warning("revocations were not refreshed: the database is away")
                 self._asked.set()

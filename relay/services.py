@@ -20,25 +20,34 @@ from relay.announcing import Announcer
 from relay.bridge import Bridge
 from relay.changes import Changes
 from relay.config import RelayConfig
+from relay.flushing import Flushing
 from relay.hub import Hub
 from relay.journal import Journal, Limits
+from relay.metrics.counters import Metrics
 from relay.outage import Outage
+from relay.reactor import Reactor
 from relay.reading import Reading
 from relay.receipts import Receipts
 from relay.revocations import RevocationFeed
 from relay.showing import Showing
 from relay.telling import Telling
+from relay.tls import Tls
+from relay.tls_certificate import TlsCertificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """What the node does not make itself: its keys, time and chance. `static` is its Noise key pair."""
+    """What the node does not make itself: its keys, time and chance. `static` is its Noise key pair.
+
+    Without a `certificate`, TLS ends in front of the node, or nowhere.
+    """
 
     static: KeyPair
     ticket_public: bytes
     clock: Clock
     entropy: Entropy
     dice: Random
+    certificate: TlsCertificate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +56,17 @@ class Services:
 
     node: str
     config: RelayConfig
+    metrics: Metrics
     static: KeyPair
+    certificate: TlsCertificate | None
     clock: Clock
     entropy: Entropy
     dice: Random
     conversations: ConversationStore
     mailbox: MailboxStore
     outage: Outage
+    flushing: Flushing
+    reactor: Reactor
     hub: Hub
     rosters: Rosters
     reading: Reading
@@ -75,6 +88,10 @@ class Services:
         """Whether newcomers are welcome."""
         return not (self.draining.is_set() or self.outage.lasting)
 
+    def open_tls(self) -> Tls | None:
+        """Make the TLS of one more connection; None where there is no certificate."""
+        return None if self.certificate is None else self.certificate.make_tls()
+
     @property
     def limits(self) -> ServerLimits:
         """What `Welcome` promises."""
@@ -84,27 +101,34 @@ class Services:
 
 def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Services:
     """Put a node together. To be called within Trio."""
-    node = outside.entropy(8).hex()
+    node, metrics = outside.entropy(8).hex(), Metrics()
     outage, hub, changes = Outage(config.outage_patience), Hub(), Changes()
-    rosters, announcer = Rosters(stores.conversations), Announcer(stores.bus)
+    flushing = Flushing()
+    rosters, announcer = Rosters(stores.conversations), Announcer(stores.bus, metrics)
     telling = Telling(hub, rosters)
     showing = Showing(hub, rosters, announce=announcer.announce, node=node, pause=config.presence_pause)
     table = Revocations()
     checker = TicketChecker(outside.ticket_public, table, clock=outside.clock)
-    revocations = RevocationFeed(stores.devices, table, checker=checker, hub=hub, outage=outage, clock=outside.clock)
+    revocations = RevocationFeed(
+        stores.devices, table, checker=checker, hub=hub, outage=outage, clock=outside.clock, metrics=metrics
+    )
     return Services(
         node=node,
         config=config,
+        metrics=metrics,
         static=outside.static,
+        certificate=outside.certificate,
         clock=outside.clock,
         entropy=outside.entropy,
         dice=outside.dice,
         conversations=stores.conversations,
         mailbox=stores.mailbox,
         outage=outage,
+        flushing=flushing,
+        reactor=Reactor(flushing),
         hub=hub,
         rosters=rosters,
-        reading=Reading(stores.mailbox, outage),
+        reading=Reading(stores.mailbox, outage, metrics),
         telling=telling,
         showing=showing,
         announcer=announcer,
@@ -113,6 +137,7 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
             rosters=rosters,
             hub=hub,
             announce=announcer.announce,
+            flushing=flushing,
             outage=outage,
             node=node,
             shards=config.shards,
@@ -123,6 +148,7 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
                 batch_bytes=config.batch_bytes,
                 deadline=config.commit_deadline,
             ),
+            metrics=metrics,
         ),
         receipts=Receipts(
             stores.mailbox,
@@ -132,11 +158,12 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
             outage=outage,
             node=node,
             pause=config.receipts_pause,
+            metrics=metrics,
         ),
         changes=changes,
         checker=checker,
         revocations=revocations,
-        admission=Admission(config, outside.dice),
+        admission=Admission(config, outside.dice, metrics),
         bridge=Bridge(
             node=node,
             hub=hub,
@@ -145,6 +172,7 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
             telling=telling,
             showing=showing,
             revocations=revocations,
+            metrics=metrics,
         ),
         draining=trio.Event(),
     )

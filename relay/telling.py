@@ -38,7 +38,11 @@ class Telling:
             return
         roster = await self._rosters.get(moved.conversation)
         if roster is not None:
-            self._hub.tell(moved.conversation, _audience(roster, moved), _frame(moved))
+            self.tell_from(roster, moved)
+
+    def tell_from(self, roster: Roster, moved: InConversation) -> None:
+        """Tell it now, with the roster at hand."""
+        self._hub.tell(moved.conversation, _audience(roster, moved), _frame(moved))
 
     def tell_soon(self, moved: InConversation) -> None:
         """Tell it in its turn: for happenings that come from other nodes."""

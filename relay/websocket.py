@@ -18,6 +18,7 @@ from websockets.typing import Subprotocol
 
 from contract.limits import NOISE_MESSAGE_BYTES
 from contract.session import SUBPROTOCOL
+from relay.framing import frame_size, split
 
 FRAGMENTS: Final = 1_024
 """Of one message: they may be empty, and then no limit of size ends them."""
@@ -30,29 +31,53 @@ class WebSocket:
     """The server's side of one connection, from the HTTP request on.
 
     Three verbs: `feed` bytes (an empty one is the end), take what came, take the bytes to write.
+
+    Once upgraded, whole binary frames are split here. Whatever else comes goes, frame by frame, to the library's
+    ServerProtocol, which lives until it has nothing unfinished any more: an idle connection has none.
     """
 
-    __slots__ = ("_fragments", "_messages", "_pending", "_protocol", "request", "wants_eof")
+    __slots__ = (
+        "_eof",
+        "_fragments",
+        "_messages",
+        "_pending",
+        "_protocol",
+        "_rest",
+        "request",
+        "slow_frames",
+        "wants_eof",
+    )
 
     def __init__(self) -> None:
-        self._protocol = ServerProtocol(
-            subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=NOISE_MESSAGE_BYTES, logger=_SILENT
-        )
+        self._protocol: ServerProtocol | None = _protocol(State.CONNECTING)
+        self._rest: bytearray | None = None
         self._fragments: list[bytes] | None = None
         self._messages: list[bytes] = []
         self._pending: list[bytes] = []
+        self._eof = False
         self.request: Request | None = None
         self.wants_eof = False
+        self.slow_frames = 0
+        """Control frames and fragments that came: each costs more than a message does."""
 
     @property
     def open(self) -> bool:
         """Whether messages may still come and go."""
-        return self._protocol.state is State.OPEN
+        return self._is_open() if self._protocol is None else self._protocol.state is State.OPEN
 
     @property
     def finished(self) -> bool:
         """Whether the peer has nothing more to say: it closed, or its end of the stream did."""
-        return self._protocol.close_rcvd is not None or self._protocol.state is State.CLOSED
+        protocol = self._protocol
+        return self._eof or (
+            protocol is not None and (protocol.close_rcvd is not None or protocol.state is State.CLOSED)
+        )
+
+    @property
+    def closed_with(self) -> int | None:
+        """The close code that the peer sent; None when it sent none."""
+        close = None if self._protocol is None else self._protocol.close_rcvd
+        return None if close is None else int(close.code)
 
     @property
     def pending(self) -> int:
@@ -62,35 +87,36 @@ class WebSocket:
     @property
     def unreadable(self) -> bool:
         """Whether what came instead of a request was none; the answer to give is in the bytes to write."""
-        return self._protocol.handshake_exc is not None
+        return self._protocol is not None and self._protocol.handshake_exc is not None
 
     def feed(self, received: bytes | bytearray) -> None:
         """Take in what came from the network."""
-        if received:
-            self._protocol.receive_data(received)
+        if not received:
+            self._end()
+        elif self._protocol is not None and self._protocol.state is not State.OPEN:
+            self._feed_protocol(self._protocol, received)
         else:
-            self._protocol.receive_eof()
-        for event in self._protocol.events_received():
-            if isinstance(event, Frame):
-                self._take_frame(event)
-            elif isinstance(event, Request):
-                self.request = event
-        self._collect()
+            self._feed_frames(received)
 
     def accept(self, request: Request) -> bool:
         """Answer the request with an upgrade, or with what is wrong with it. True when it is an upgrade."""
+        assert self._protocol is not None
         response = self._protocol.accept(request)
         self.respond(response)
         return response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
 
     def respond(self, response: Response) -> None:
         """Answer the request; anything but an upgrade ends the connection."""
-        self._protocol.send_response(response)
-        self._collect()
+        assert self._protocol is not None
+        protocol = self._protocol
+        protocol.send_response(response)
+        self._collect(protocol)
+        if protocol.state is State.OPEN:
+            self._go_fast(protocol)
 
     def give_up(self) -> None:
         """Answer a request that never came to its end."""
-        if self.request is None and not self.wants_eof:
+        if self.request is None and not self.wants_eof and not self._eof:
             self.respond(http_answer(HTTPStatus.REQUEST_TIMEOUT, "The request took too long.\n"))
 
     def take_messages(self) -> list[bytes]:
@@ -98,62 +124,123 @@ class WebSocket:
         messages, self._messages = self._messages, []
         return messages
 
-    def send(self, message: bytes) -> None:
-        """Write one binary message, unless the connection is ending."""
-        if self.open:
-            self._protocol.send_binary(message)
-            self._collect()
-
-    def ping(self) -> None:
-        """Write a ping, unless the connection is ending."""
-        if self.open:
-            self._protocol.send_ping(b"")
-            self._collect()
-
     def close(self, code: int, reason: str = "") -> None:
         """Write a close frame, unless there is one already."""
         if self.open:
-            self._protocol.send_close(code, reason)
-            self._collect()
+            protocol = self._slow()
+            protocol.send_close(code, reason)
+            self._collect(protocol)
 
     def take_bytes(self) -> bytes:
-        """Return what is to be written now."""
+        """Return what is to be written now, messages apart: those are the caller's to write."""
         pending, self._pending = self._pending, []
         return b"".join(pending)
 
-    def _take_frame(self, frame: Frame) -> None:
-        if not self.open:
+    def _is_open(self) -> bool:
+        return self.request is not None and not self._eof
+
+    def _end(self) -> None:
+        self._eof = True
+        if self._protocol is not None:
+            self._protocol.receive_eof()
+            self._collect(self._protocol)
+        else:
+            self.wants_eof = True
+
+    def _feed_frames(self, received: bytes | bytearray) -> None:
+        if self._rest is not None:
+            self._rest += received
+            received, self._rest = self._rest, None
+        while received:
+            if self._protocol is None:
+                found = split(received)
+                self._messages += found.messages
+                received = received[found.end :]
+                if found.unfinished:
+                    break
+            size = frame_size(received)
+            if size is None or size > len(received):
+                break
+            received = self._feed_slowly(received, size or len(received))
+        if received:
+            self._rest = bytearray(received)
+
+    def _feed_slowly(self, received: bytes | bytearray, size: int) -> bytes | bytearray:
+        """Give one frame to the library; return what is left for the fast path."""
+        protocol = self._slow()
+        self.slow_frames += 1
+        self._feed_protocol(protocol, received[:size])
+        if protocol.state is not State.OPEN:
+            self._feed_protocol(protocol, received[size:])
+            return b""
+        if self._fragments is None:
+            self._protocol = None
+        return received[size:]
+
+    def _slow(self) -> ServerProtocol:
+        if self._protocol is None:
+            self._protocol = _protocol(State.OPEN)
+        return self._protocol
+
+    def _go_fast(self, protocol: ServerProtocol) -> None:
+        """Leave the library, which has only seen the request; what came behind it is for the fast path."""
+        behind = bytes(protocol.reader.buffer)
+        self._protocol = None
+        if behind:
+            self._feed_frames(behind)
+
+    def _feed_protocol(self, protocol: ServerProtocol, received: bytes | bytearray) -> None:
+        if received:
+            protocol.receive_data(received)
+            self._take_events(protocol)
+
+    def _take_events(self, protocol: ServerProtocol) -> None:
+        for event in protocol.events_received():
+            if isinstance(event, Frame):
+                self._take_frame(protocol, event)
+            elif isinstance(event, Request):
+                self.request = event
+        self._collect(protocol)
+
+    def _take_frame(self, protocol: ServerProtocol, frame: Frame) -> None:
+        if protocol.state is not State.OPEN:
             return
         if frame.opcode is Opcode.TEXT:
-            self._fail(CloseCode.UNSUPPORTED_DATA, "binary messages only")
+            self._fail(protocol, CloseCode.UNSUPPORTED_DATA, "binary messages only")
         elif frame.opcode is Opcode.BINARY:
             self._fragments = []
-            self._take_fragment(frame)
+            self._take_fragment(protocol, frame)
         elif frame.opcode is Opcode.CONT and self._fragments is not None:
-            self._take_fragment(frame)
+            self._take_fragment(protocol, frame)
 
-    def _take_fragment(self, frame: Frame) -> None:
+    def _take_fragment(self, protocol: ServerProtocol, frame: Frame) -> None:
         assert self._fragments is not None
         self._fragments.append(bytes(frame.data))
         if frame.fin:
             self._messages.append(b"".join(self._fragments))
             self._fragments = None
         elif len(self._fragments) == FRAGMENTS:
-            self._fail(CloseCode.POLICY_VIOLATION, "too many fragments")
+            self._fail(protocol, CloseCode.POLICY_VIOLATION, "too many fragments")
 
-    def _fail(self, code: CloseCode, reason: str) -> None:
+    def _fail(self, protocol: ServerProtocol, code: CloseCode, reason: str) -> None:
         self._fragments = None
-        self._protocol.fail(code, reason)
+        protocol.fail(code, reason)
 
-    def _collect(self) -> None:
-        for written in self._protocol.data_to_send():
+    def _collect(self, protocol: ServerProtocol) -> None:
+        for written in protocol.data_to_send():
             if written is SEND_EOF or not written:
                 self.wants_eof = True
             else:
                 self._pending.append(written)
-        if self.unreadable and self.request is None and self.wants_eof and not self._pending:
+        if protocol.handshake_exc is not None and self.request is None and self.wants_eof and not self._pending:
             # The library only hangs up on what is no request; a person with a terminal deserves an answer.
             self._pending.append(http_answer(HTTPStatus.BAD_REQUEST, "This is not an HTTP request.\n").serialize())
+
+
+def _protocol(state: State) -> ServerProtocol:
+    return ServerProtocol(
+        subprotocols=[Subprotocol(SUBPROTOCOL)], state=state, max_size=NOISE_MESSAGE_BYTES, logger=_SILENT
+    )
 
 
 def http_answer(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:

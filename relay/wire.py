@@ -1,58 +1,146 @@
-"""A byte stream with a WebSocket on it: the two verbs that wait, and nothing else.
+"""A socket with a WebSocket on it, TLS between the two where there is a certificate: bytes become messages here.
 
-Refuses to know frames, sessions or who is there.
+Refuses to know frames of the protocol, sessions or who is there. What waits is for a connection's beginning and end;
+in between the reactor calls the plain functions.
 """
 
+import socket
 from typing import Final
 
 import trio
 
 from contract.closing import CloseCode
 from contract.errors import PeerFault
+from relay.framing import PING, binary_frame
+from relay.tls import Tls
 from relay.websocket import WebSocket
 
 READ_BYTES: Final = 65_536
 UNREAD_BYTES: Final = 65_536
 """Answers to pings that the peer does not read. More, and it is no longer a peer but a pump."""
 
-BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+BROKEN: Final = (OSError, trio.ClosedResourceError)
 """The peer went without a word."""
 
 
 class Wire:
-    """One connection's stream. One task may read while one other writes."""
+    """One connection's socket, which is not blocking, and what is on its way through it."""
 
-    __slots__ = ("_eof_sent", "_stream", "websocket")
+    __slots__ = ("_eof_sent", "_socket", "_tls", "_unsent", "websocket")
 
-    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
-        self._stream = stream
+    def __init__(self, sock: socket.socket, tls: Tls | None = None) -> None:
+        self._socket = sock
+        self._tls = tls
+        self._unsent = b""
         self._eof_sent = False
         self.websocket = WebSocket()
+
+    @property
+    def socket(self) -> socket.socket:
+        """For who waits until it is ready."""
+        return self._socket
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the kernel has refused something that has to go first."""
+        return bool(self._unsent)
+
+    def read_nowait(self) -> bool:
+        """Read once, and answer what the WebSocket answers by itself; False when there was nothing to read.
+
+        Raises BROKEN, and PeerFault when the peer does not read what it made us say.
+        """
+        try:
+            received = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return False
+        if self._tls is None:
+            self.websocket.feed(received)
+        else:
+            self._read_tls(self._tls, received)
+        self.answer()
+        if len(self._unsent) > UNREAD_BYTES and self.websocket.slow_frames:
+            raise PeerFault("the peer does not read", CloseCode.SLOW_CONSUMER)
+        return True
+
+    def send(self, message: bytes) -> None:
+        """Write a message, or as much of it as the kernel takes. Raises BROKEN."""
+        self._write(binary_frame(message))
+
+    def ping(self) -> None:
+        """Write a ping. Raises BROKEN."""
+        self._write(PING)
+
+    def answer(self) -> None:
+        """Write what the WebSocket says by itself: pongs, its close frame, and HTTP. Raises BROKEN."""
+        if self.websocket.pending:
+            said = self.websocket.take_bytes()
+            if not self._eof_sent:
+                self._write(said)
+
+    def push(self) -> None:
+        """Write on what the kernel had refused. Raises BROKEN."""
+        if self._unsent:
+            waiting, self._unsent = self._unsent, b""
+            self._put(waiting)
 
     async def read(self) -> list[bytes]:
         """Read once, and return the whole messages there are now; the end shows in `websocket.open`.
 
-        Raises BROKEN, and PeerFault when the peer does not read what it made us say.
+        Raises what `read_nowait` does.
         """
-        self.websocket.feed(await self._stream.receive_some(READ_BYTES))
-        if self.websocket.pending > UNREAD_BYTES:
-            raise PeerFault("the peer does not read", CloseCode.SLOW_CONSUMER)
+        await trio.lowlevel.checkpoint()  # a peer that always has something to say must not have the loop for itself
+        while not self.read_nowait():
+            await trio.lowlevel.wait_readable(self._socket)  # the deadline is the caller's
         return self.websocket.take_messages()
 
     async def flush(self) -> None:
-        """Write what is to be written. Raises BROKEN.
-
-        Without a deadline: the heartbeat cuts a peer that does not read, and the end of a connection has its own.
-        """
-        waiting = self.websocket.take_bytes()
-        if waiting:
-            await self._stream.send_all(waiting)
+        """Write what waits to its end, and the end of the stream where it has come. Raises BROKEN."""
+        self.answer()
+        while self._unsent:
+            await trio.lowlevel.wait_writable(self._socket)  # the deadline is the caller's
+            self.push()
         if self.websocket.wants_eof and not self._eof_sent:
             self._eof_sent = True
-            await self._stream.send_eof()
+            if self._tls is not None:
+                self._put(self._tls.close())
+            self._socket.shutdown(socket.SHUT_WR)
 
     async def linger(self) -> None:
         """Read on until the peer is done, so that what was written last is not lost to a reset (RFC 9293 3.10.7.4)."""
         while not self.websocket.finished:
-            self.websocket.feed(await self._stream.receive_some(READ_BYTES))
-            self.websocket.take_bytes()  # answers to pings: nobody writes any more
+            await self.read()
+
+    def close(self) -> None:
+        """Close the socket."""
+        trio.lowlevel.notify_closing(self._socket)
+        self._socket.close()
+
+    def _read_tls(self, tls: Tls, received: bytes) -> None:
+        try:
+            plaintext = tls.receive(received)
+        finally:
+            self._put(tls.take_bytes())  # of a fault, too: the alert says what was wrong
+        if plaintext:
+            self.websocket.feed(plaintext)
+        if tls.ended:
+            self.websocket.feed(b"")
+
+    def _write(self, written: bytes) -> None:
+        if self._tls is None:
+            self._put(written)
+        elif self._tls.established:
+            self._put(self._tls.seal(written))
+
+    def _put(self, written: bytes) -> None:
+        if self._unsent:
+            self._unsent += written
+            return
+        if not written:
+            return
+        try:
+            sent = self._socket.send(written)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(written):
+            self._unsent = written[sent:]

@@ -1,11 +1,13 @@
 """Independent clients of the relay: other people's WebSockets over TCP, driven with the contract's ClientSession.
 
-Refuses memory streams and our own framing; what these two libraries do not accept is our fault.
+Refuses memory streams and our own framing; what these two libraries do not accept is our fault. The third one, which
+also has a Noise of its own, is in tests/clients.
 """
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 import trio
@@ -16,7 +18,8 @@ from websockets.trio.client import connect
 from websockets.typing import Subprotocol
 
 from contract import frames as f
-from contract.session import SUBPROTOCOL, ClientSession, State
+from contract.noise import KeyPair
+from contract.session import SUBPROTOCOL, ClientSession, Pattern, State
 
 CLOSING: Final = 2.0
 """Seconds for a library to close in good order."""
@@ -33,8 +36,42 @@ class Hung(Exception):
         self.reason = reason
 
 
-class Guest:
+@dataclass(frozen=True, repr=False)
+class Credentials:
+    """What a device comes in with."""
+
+    static: KeyPair
+    hello: f.Hello
+    relay_key: bytes
+    pattern: Pattern
+
+    def session(self) -> ClientSession:
+        """Our own client's side of the session."""
+        return ClientSession(self.static, self.hello, relay_key=self.relay_key, pattern=self.pattern)
+
+
+class Guest(Protocol):
     """One connection, past its WebSocket handshake."""
+
+    @property
+    def drained(self) -> bool:
+        """Whether the relay has said goaway."""
+
+    async def enter(self) -> f.Welcome:
+        """Go through the Noise handshake and return the Welcome."""
+
+    async def say(self, *frames: Struct) -> None:
+        """Send frames in one message."""
+
+    async def hear(self, kind: type[F]) -> F:
+        """Return the next frame of this kind, passing over others. Raises Hung."""
+
+    async def hear_end(self) -> Hung:
+        """Read until the relay hangs up."""
+
+
+class LibraryGuest:
+    """A guest on a library of Python."""
 
     def __init__(
         self,
@@ -86,14 +123,14 @@ class Guest:
 
 
 class OpenGuest(Protocol):
-    """One of the two libraries."""
+    """One of the clients."""
 
-    def __call__(self, url: str, session: ClientSession) -> AbstractAsyncContextManager[Guest]:
+    def __call__(self, url: str, credentials: Credentials) -> AbstractAsyncContextManager[Guest]:
         """Connect."""
 
 
 @asynccontextmanager
-async def open_with_trio_websocket(url: str, session: ClientSession) -> AsyncIterator[Guest]:
+async def open_with_trio_websocket(url: str, credentials: Credentials) -> AsyncIterator[Guest]:
     """A guest on trio-websocket."""
     async with trio_websocket.open_websocket_url(url, subprotocols=[SUBPROTOCOL], disconnect_timeout=CLOSING) as socket:
         assert socket.subprotocol == SUBPROTOCOL
@@ -107,7 +144,7 @@ async def open_with_trio_websocket(url: str, session: ClientSession) -> AsyncIte
             return message
 
         try:
-            yield Guest(session, socket.send_message, receive)
+            yield LibraryGuest(credentials.session(), socket.send_message, receive)
         finally:
             # When the relay hangs up, the library may be cancelled before it has closed its own socket.
             with trio.move_on_after(CLOSING):
@@ -116,7 +153,7 @@ async def open_with_trio_websocket(url: str, session: ClientSession) -> AsyncIte
 
 
 @asynccontextmanager
-async def open_with_websockets(url: str, session: ClientSession) -> AsyncIterator[Guest]:
+async def open_with_websockets(url: str, credentials: Credentials) -> AsyncIterator[Guest]:
     """A guest on websockets, which offers compression."""
     async with connect(url, subprotocols=[Subprotocol(SUBPROTOCOL)], proxy=None, close_timeout=CLOSING) as socket:
         assert socket.subprotocol == SUBPROTOCOL
@@ -130,7 +167,7 @@ async def open_with_websockets(url: str, session: ClientSession) -> AsyncIterato
             assert isinstance(message, bytes)
             return message
 
-        yield Guest(session, socket.send, receive)
+        yield LibraryGuest(credentials.session(), socket.send, receive)
 
 
 LIBRARIES: Final[tuple[OpenGuest, ...]] = (open_with_trio_websocket, open_with_websockets)

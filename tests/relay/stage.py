@@ -1,11 +1,12 @@
-"""A relay node over the memory stores, with the cast ready to call it. Refuses sockets: streams are in memory.
+"""A relay node over the memory stores, with the cast ready to call it. Refuses TCP: sockets come in pairs.
 
 Two stages over one `Memory` and one bus are two nodes of a fleet.
 """
 
 import hashlib
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final
@@ -13,7 +14,6 @@ from typing import Any, Final
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import asdict
-from trio.testing import memory_stream_pair
 
 from contract import frames as f
 from contract.ids import ClientId, ConversationId, uuid7
@@ -61,11 +61,12 @@ def lay_ground() -> Ground:
 
 @dataclass(frozen=True)
 class Stage:
-    """One running node. `nursery` holds its connections."""
+    """One running node. `nursery` holds its connections, `sockets` closes their other ends."""
 
     ground: Ground
     services: Services
     nursery: trio.Nursery
+    sockets: ExitStack
 
     def ticket(self, gear: Gear, **changes: Any) -> str:
         """Issue a ticket for a device, perhaps with something in it changed."""
@@ -81,11 +82,15 @@ class Stage:
         session = ClientSession(gear.noise, hello, relay_key=RELAY_KEY.public, pattern=pattern)
         return Caller(self.open_stream(), session)
 
-    def open_stream(self, address: str = ADDRESS) -> trio.abc.HalfCloseableStream:
-        """Open a bare byte stream to the node."""
-        ours, theirs = memory_stream_pair()
+    def open_stream(self, address: str = ADDRESS, *, narrow: bool = False) -> trio.SocketStream:
+        """Open a bare byte stream to the node; `narrow` holds next to nothing of what was not read yet."""
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        if narrow:
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         self.nursery.start_soon(serve_connection, self.services, theirs, address)
-        return ours
+        self.sockets.enter_context(ours)
+        return trio.SocketStream(trio.socket.from_stdlib_socket(ours))
 
     async def call(self, gear: Gear, pattern: Pattern = Pattern.XX) -> Caller:
         """Connect a device as far as its Welcome."""
@@ -115,12 +120,12 @@ async def open_stage(ground: Ground, **config: Any) -> AsyncIterator[Stage]:
         dice=Random(1),  # noqa: S311 - it spreads load, and is to do so the same way each time
     )
     services = make_services(settings, ground.stores, outside)
-    with ground.bus.listen(services.bridge.receive, services.bridge.resync):
+    with ExitStack() as sockets, ground.bus.listen(services.bridge.receive, services.bridge.resync):
         await services.revocations.load()
         async with trio.open_nursery() as running:
             start_services(services, ground.stores, running)
             async with trio.open_nursery() as connections:
-                yield Stage(ground, services, connections)
+                yield Stage(ground, services, connections, sockets)
                 connections.cancel_scope.cancel()
             running.cancel_scope.cancel()
 

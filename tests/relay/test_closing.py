@@ -4,16 +4,15 @@ import logging
 
 import pytest
 import trio
-from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from contract import frames as f
 from contract.limits import NOISE_MESSAGE_BYTES
 from contract.session import Pattern
 from domain.events import TicketsRevoked
-from relay.connection import serve_connection
 from tests.cast import Gear, alice, alice_laptop, alice_phone, bob, bob_phone
 from tests.relay.caller import Caller
-from tests.relay.stage import ADDRESS, Ground, Letters, Stage, open_room, open_stage
+from tests.relay.stage import Ground, Letters, Stage, open_room, open_stage
 
 DAY_MS = 24 * 60 * 60 * 1000
 
@@ -230,11 +229,9 @@ async def test_a_peer_that_vanishes_leaves_nothing(stage: Stage, ground: Ground,
 
 
 async def open_slow(stage: Stage) -> Caller:
-    """Connect Alice's phone over a stream in which every byte waits until it is read."""
-    ours, theirs = lockstep_stream_pair()
+    """Connect Alice's phone over a socket that holds next to nothing of what was not read yet."""
     caller = stage.pick_up(alice_phone)
-    caller.stream = ours
-    stage.nursery.start_soon(serve_connection, stage.services, theirs, ADDRESS)
+    caller.stream = stage.open_stream(narrow=True)
     await caller.connect()
     return caller
 

@@ -1,12 +1,9 @@
 """A node on TCP and guests with other people's WebSockets: the whole of `run_node`. Refuses Postgres: see below it."""
 
 import errno
-import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 import httpx
@@ -14,75 +11,21 @@ import pytest
 import trio
 
 from contract import frames as f
-from contract.session import PROTOCOL_VERSION, ClientSession, Pattern
+from contract.session import Pattern
 from domain import nouns as n
 from domain.events import TicketsRevoked
-from domain.ports import Stores
-from domain.tickets import TicketIssuer
-from relay.config import RelayConfig
 from relay.listeners import open_listeners, run_listener
-from relay.node import run_node
-from relay.services import Outside
-from tests.cast import Gear, alice, alice_laptop, alice_phone, bob, bob_phone, open_conversation, settle
+from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, open_conversation, settle
 from tests.doubles.bus import RecordingBus
-from tests.doubles.clock import CountedEntropy, StandingClock
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
 from tests.relay.guest import LIBRARIES, OpenGuest, open_with_trio_websocket, open_with_websockets
-from tests.relay.stage import RELAY_KEY, TICKET_KEY, Letters
+from tests.relay.live import LiveNode, open_live
+from tests.relay.stage import Letters
 
 both_libraries = pytest.mark.parametrize("open_guest", LIBRARIES)
 both_patterns = pytest.mark.parametrize("pattern", list(Pattern))
-
-
-@dataclass
-class LiveNode:
-    """A node that runs, where it listens, and how to stop it."""
-
-    address: str
-    clock: StandingClock
-    stop: trio.Event
-    ended: trio.Event
-
-    async def open_stream(self) -> trio.SocketStream:
-        """Open a bare TCP stream."""
-        host, _, port = self.address.rpartition(":")
-        return await trio.open_tcp_stream(host, int(port))
-
-    @property
-    def url(self) -> str:
-        """Where guests come in."""
-        return f"ws://{self.address}/v1/relay"
-
-    def session(self, gear: Gear, pattern: Pattern = Pattern.IK) -> ClientSession:
-        """A session for a device with a good ticket."""
-        issuer = TicketIssuer(TICKET_KEY.private_bytes_raw(), entropy=CountedEntropy())
-        hello = f.Hello(PROTOCOL_VERSION, issuer.issue(gear.noun, read_ms=self.clock()).text, gear.id)
-        return ClientSession(gear.noise, hello, relay_key=RELAY_KEY.public, pattern=pattern)
-
-
-@asynccontextmanager
-async def open_live(stores: Stores, **changes: Any) -> AsyncIterator[LiveNode]:
-    """Run a node on a port of its own until the block ends."""
-    config = RelayConfig(port=0, strict=True, close_grace=2.0, drain_deadline=1.0, **changes)
-    clock, stop, ended = StandingClock(), trio.Event(), trio.Event()
-    outside = Outside(
-        static=RELAY_KEY,
-        ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
-        clock=clock,
-        entropy=os.urandom,  # two nodes must not have one name
-        dice=Random(1),  # noqa: S311 - it spreads load
-    )
-
-    async def run(task_status: trio.TaskStatus[str]) -> None:
-        await run_node(config, stores, outside, stop, task_status)
-        ended.set()
-
-    async with trio.open_nursery() as nursery:
-        address = await nursery.start(run)
-        yield LiveNode(address, clock, stop, ended)
-        nursery.cancel_scope.cancel()
 
 
 @dataclass
@@ -115,8 +58,8 @@ async def test_a_message_travels_between_strangers_libraries(
     """Handshake, join, send, ack, delivery and receipt work with two libraries that are not ours."""
     node, roster = scene.node, scene.roster
     async with (
-        open_guest(node.url, node.session(alice_laptop, pattern)) as laptop,
-        open_with_websockets(node.url, node.session(bob_phone, pattern)) as phone,
+        open_guest(node.url, node.credentials(alice_laptop, pattern)) as laptop,
+        open_with_websockets(node.url, node.credentials(bob_phone, pattern)) as phone,
     ):
         for guest in (laptop, phone):
             assert (await guest.enter()).heads[0].conversation == roster.conversation
@@ -134,8 +77,8 @@ async def test_a_flood_arrives_whole_and_in_order(scene: Scene, letters: Letters
     """Two thousand messages at once, and a guest that comes late, lose and reorder nothing."""
     node, roster = scene.node, scene.roster
     async with (
-        open_with_trio_websocket(node.url, node.session(alice_laptop)) as laptop,
-        open_with_websockets(node.url, node.session(bob_phone)) as phone,
+        open_with_trio_websocket(node.url, node.credentials(alice_laptop)) as laptop,
+        open_with_websockets(node.url, node.credentials(bob_phone)) as phone,
     ):
         for guest in (laptop, phone):
             await guest.enter()
@@ -149,7 +92,7 @@ async def test_a_flood_arrives_whole_and_in_order(scene: Scene, letters: Letters
 
             nursery.start_soon(flood)
             assert [(await phone.hear(f.New)).seq for _ in range(2_000)] == list(range(1, 2_001))
-        async with open_with_trio_websocket(node.url, node.session(alice_phone)) as late:
+        async with open_with_trio_websocket(node.url, node.credentials(alice_phone)) as late:
             await late.enter()
             await late.say(f.Join())
             assert [(await late.hear(f.New)).seq for _ in range(2_000)] == list(range(1, 2_001))
@@ -159,7 +102,7 @@ async def test_a_flood_arrives_whole_and_in_order(scene: Scene, letters: Letters
 async def test_close_codes_reach_strangers_libraries(scene: Scene, open_guest: OpenGuest) -> None:
     """The last word is not lost to a reset, whatever the guest has not read yet."""
     node = scene.node
-    async with open_guest(node.url, node.session(alice_laptop)) as laptop:
+    async with open_guest(node.url, node.credentials(alice_laptop)) as laptop:
         await laptop.enter()
         await laptop.say(f.Join())
         await laptop.hear(f.Joined)
@@ -172,7 +115,7 @@ async def test_close_codes_reach_strangers_libraries(scene: Scene, open_guest: O
 async def test_close_draining(scene: Scene, open_guest: OpenGuest) -> None:
     """Who does not go by itself is cut with the code that means: come back."""
     node = scene.node
-    async with open_guest(node.url, node.session(alice_laptop)) as laptop:
+    async with open_guest(node.url, node.credentials(alice_laptop)) as laptop:
         await laptop.enter()
         await laptop.say(f.Join())
         await laptop.hear(f.Joined)
@@ -185,7 +128,7 @@ async def test_close_draining(scene: Scene, open_guest: OpenGuest) -> None:
 async def test_frame_goaway(scene: Scene, letters: Letters) -> None:
     """A node that goes down says so, with a time and a jitter, still answers, and ends when everybody has gone."""
     node, roster = scene.node, scene.roster
-    async with open_with_websockets(node.url, node.session(alice_laptop, Pattern.XX)) as laptop:
+    async with open_with_websockets(node.url, node.credentials(alice_laptop, Pattern.XX)) as laptop:
         await laptop.enter()
         node.stop.set()
         goaway = await laptop.hear(f.Goaway)
@@ -216,42 +159,38 @@ async def test_a_browser_is_answered_over_tcp(scene: Scene) -> None:
         assert (await client.post("/v1/relay", content=b"body")).status_code == 400
 
 
-class BrokenListener(trio.abc.Listener[trio.SocketStream]):
+class BrokenListener(socket.socket):
     """A listener whose `accept` fails with what the test says, then works."""
 
-    def __init__(self, listener: trio.SocketListener, *codes: int) -> None:
-        self.socket = listener.socket
-        self._listener = listener
-        self._failures = [OSError(code, "a failure") for code in codes]
+    codes: list[int]
 
-    async def accept(self) -> trio.SocketStream:
+    def accept(self) -> Any:
         """Fail, or accept."""
-        if self._failures:
-            raise self._failures.pop()
-        return await self._listener.accept()
-
-    async def aclose(self) -> None:
-        """Close."""
-        await self._listener.aclose()
+        if self.codes:
+            raise OSError(self.codes.pop(0), "a failure")
+        return super().accept()
 
 
 async def open_broken(*codes: int) -> BrokenListener:
-    """Listen on a port of its own."""
+    """A listener on a port of its own that fails so many times first."""
     (listener,) = await open_listeners("127.0.0.1", 0)
-    return BrokenListener(listener, *codes)
+    broken = BrokenListener(fileno=listener.detach())
+    broken.setblocking(False)
+    broken.codes = list(codes)
+    return broken
 
 
 async def test_running_out_of_files_does_not_end_accepting(nursery: trio.Nursery) -> None:
     """EMFILE and its kin pass; the connection that waited is accepted when there is room."""
     served = trio.Event()
 
-    async def serve(stream: trio.SocketStream, _address: str) -> None:
+    async def serve(sock: socket.socket, _address: str) -> None:
         served.set()
-        await stream.aclose()
+        sock.close()
 
-    listener = await open_broken(errno.EMFILE, errno.ENFILE)
+    listener = await open_broken(errno.EMFILE, errno.ECONNABORTED, errno.ENFILE)
     nursery.start_soon(run_listener, listener, nursery, serve)
-    with socket.create_connection(listener.socket.getsockname()):
+    with socket.create_connection(listener.getsockname()):
         await served.wait()
     nursery.cancel_scope.cancel()
 
@@ -259,7 +198,7 @@ async def test_running_out_of_files_does_not_end_accepting(nursery: trio.Nursery
 async def test_a_listener_that_is_broken_is_a_surprise() -> None:
     """What is not about room ends the node, which the supervisor starts again."""
 
-    async def serve(_stream: trio.SocketStream, _address: str) -> None:
+    async def serve(_sock: socket.socket, _address: str) -> None:
         raise AssertionError
 
     listener = await open_broken(errno.EBADF)

@@ -14,7 +14,7 @@ from relay.outbox import Encoded, Outbox
 CAPACITY = 1_000
 
 
-class Overflows:
+class Count:
     """Counts."""
 
     def __init__(self) -> None:
@@ -37,8 +37,8 @@ steps = st.lists(
 @given(steps)
 def test_a_bound_an_order_and_no_silence(said: list[tuple[str, int]]) -> None:
     """Never more than the capacity; what is taken out is what was taken in, in order; what is left out is counted."""
-    overflows = Overflows()
-    outbox = Outbox(CAPACITY, overflows)
+    overflows = Count()
+    outbox = Outbox(CAPACITY, overflows, Count())
     expected: list[bytes] = []
     taken: list[Encoded] = []
     ephemeral = refused = 0
@@ -78,7 +78,7 @@ def lagging(taken: list[Encoded]) -> Iterator[int]:
 @given(st.lists(st.integers(1, 30_000), min_size=1, max_size=40))
 def test_a_batch_fits_one_noise_message(sizes: list[int]) -> None:
     """Whatever waits, what is taken at once can be packed, and nothing is held back that would fit."""
-    outbox = Outbox(10**7, Overflows())
+    outbox = Outbox(10**7, Count(), Count())
     for size in sizes:
         outbox.push(New, bytes(size))
     batches = []
@@ -88,30 +88,23 @@ def test_a_batch_fits_one_noise_message(sizes: list[int]) -> None:
     assert sum(map(len, batches)) == len(sizes)
 
 
-async def test_the_writer_is_woken_for_what_comes(nursery: trio.Nursery) -> None:
-    """By a frame, by a bell, and by the end."""
-    outbox = Outbox(CAPACITY, Overflows())
-    woken = []
-
-    async def write() -> None:
-        while not outbox.ended:
-            await outbox.wait_work()
-            woken.append(len(outbox.take()))
-
-    nursery.start_soon(write)
-    await wait_all_tasks_blocked()
+def test_it_rings_for_what_comes() -> None:
+    """Whoever sends is told of each frame, and of nothing that found no room."""
+    rung = Count()
+    outbox = Outbox(CAPACITY, Count(), rung)
     outbox.push(New, b"one")
-    await wait_all_tasks_blocked()
-    outbox.ring()
-    await wait_all_tasks_blocked()
+    assert outbox.offer(New, b"two")
+    assert rung.count == 2
+    outbox.push(New, bytes(CAPACITY))
+    assert not outbox.offer(New, bytes(CAPACITY))
     outbox.end()
-    await wait_all_tasks_blocked()
-    assert woken == [1, 0, 0]
+    outbox.push(New, b"three")
+    assert rung.count == 2
 
 
 async def test_the_backlog_waits_for_room(nursery: trio.Nursery) -> None:
     """Until what was taken is on its way, and half of the capacity is free."""
-    outbox = Outbox(CAPACITY, Overflows())
+    outbox = Outbox(CAPACITY, Count(), Count())
     outbox.push(New, bytes(CAPACITY))
     assert not outbox.offer(New, b"1")
     free = trio.Event()
@@ -132,8 +125,8 @@ async def test_the_backlog_waits_for_room(nursery: trio.Nursery) -> None:
 
 def test_an_ended_outbox_takes_nothing() -> None:
     """What waited is dropped, what comes is ignored, and nobody is cut for it."""
-    overflows = Overflows()
-    outbox = Outbox(CAPACITY, overflows)
+    overflows = Count()
+    outbox = Outbox(CAPACITY, overflows, Count())
     outbox.push(New, bytes(600))
     outbox.end()
     outbox.push(New, bytes(600))
@@ -145,6 +138,6 @@ def test_an_ended_outbox_takes_nothing() -> None:
 
 def test_the_kind_travels_beside_the_bytes() -> None:
     """A frame is encoded once and keeps its kind, which the session's table asks for."""
-    outbox = Outbox(CAPACITY, Overflows())
+    outbox = Outbox(CAPACITY, Count(), Count())
     outbox.push_frame(Lagging(3))
     assert outbox.take() == [(Lagging, encode_frame(Lagging(3)))]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from contract import frames as f
-from contract.session import PROTOCOL_VERSION, ClientSession, Pattern
+from contract.session import PROTOCOL_VERSION, Pattern
 from domain import nouns as n
 from domain.events import MembershipChanged
 from domain.ports import Stores
@@ -22,9 +22,9 @@ from storage.config import StorageConfig, Url
 from storage.keys import open_keys
 from storage.opening import open_storage
 from tests.cast import Gear, alice, alice_laptop, bob, bob_laptop, bob_phone, open_conversation, settle
-from tests.relay.guest import open_with_websockets
+from tests.relay.guest import Credentials, open_with_websockets
+from tests.relay.live import open_live
 from tests.relay.stage import Letters
-from tests.relay.test_live import open_live
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 30
@@ -54,8 +54,8 @@ async def test_a_fleet_over_postgres(database_url: str, letters: Letters) -> Non
     ):
         roster = await open_roster(here)
         async with (
-            open_with_websockets(one.url, one.session(alice_laptop)) as laptop,
-            open_with_websockets(other.url, other.session(bob_phone)) as phone,
+            open_with_websockets(one.url, one.credentials(alice_laptop)) as laptop,
+            open_with_websockets(other.url, other.credentials(bob_phone)) as phone,
         ):
             for guest in (laptop, phone):
                 await guest.enter()
@@ -68,7 +68,7 @@ async def test_a_fleet_over_postgres(database_url: str, letters: Letters) -> Non
             await phone.say(f.Delivered(roster.conversation, 50), f.Read(roster.conversation, bob.profile, 50))
             assert (await laptop.hear(f.DeliveredBy)).upto == 50
             assert (await laptop.hear(f.ReadBy)).upto == 50
-            async with open_with_websockets(one.url, one.session(bob_laptop)) as late:
+            async with open_with_websockets(one.url, one.credentials(bob_laptop)) as late:
                 await late.enter()
                 await late.say(f.Join())
                 assert [(await late.hear(f.New)).seq for _ in range(50)] == list(range(1, 51))
@@ -87,7 +87,7 @@ async def test_the_same_client_id_over_two_nodes_is_one_message(database_url: st
         frame = letters.group(roster, alice)
         acks = []
         for node in (one, other):
-            async with open_with_websockets(node.url, node.session(alice_laptop, Pattern.XX)) as laptop:
+            async with open_with_websockets(node.url, node.credentials(alice_laptop, Pattern.XX)) as laptop:
                 await laptop.enter()
                 await laptop.say(frame)
                 acks.append(await laptop.hear(f.Ack))
@@ -145,12 +145,12 @@ class Program:
         self.process = None
         return code
 
-    def session(self, gear: Gear) -> ClientSession:
-        """A session with a ticket of now."""
+    def credentials(self, gear: Gear) -> Credentials:
+        """What a device comes in with: a ticket of now."""
         issuer = TicketIssuer(self.keys.ticket_private, entropy=os.urandom)
         ticket = issuer.issue(gear.noun, read_ms=time.time_ns() // 1_000_000).text
         hello = f.Hello(PROTOCOL_VERSION, ticket, gear.id)
-        return ClientSession(gear.noise, hello, relay_key=self.keys.relay_public, pattern=Pattern.IK)
+        return Credentials(gear.noise, hello, self.keys.relay_public, Pattern.IK)
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ async def test_the_program_drains_when_it_is_told_to(program: Program, how: sign
     program.start()
     async with open_stores(program._environ["VARDE_DATABASE_URL"]) as stores:
         await open_roster(stores)
-        async with open_with_websockets(program.url, program.session(alice_laptop)) as laptop:
+        async with open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop:
             await laptop.enter()
             await laptop.say(f.Join())
             await laptop.hear(f.Joined)
@@ -184,7 +184,7 @@ async def test_what_was_acked_survives_the_death_of_the_program(program: Program
     async with open_stores(program._environ["VARDE_DATABASE_URL"]) as stores:
         roster = await open_roster(stores)
         acked: dict[f.Seq, object] = {}
-        async with open_with_websockets(program.url, program.session(alice_laptop)) as laptop:
+        async with open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop:
             await laptop.enter()
             await laptop.say(*(letters.group(roster, alice) for _ in range(200)))
             while len(acked) < 20:
@@ -192,7 +192,7 @@ async def test_what_was_acked_survives_the_death_of_the_program(program: Program
                 acked[ack.seq] = ack.message
             program.end(signal.SIGKILL)
         program.start()
-        async with open_with_websockets(program.url, program.session(bob_phone)) as phone:
+        async with open_with_websockets(program.url, program.credentials(bob_phone)) as phone:
             await phone.enter()
             await phone.say(f.Join())
             head = (await phone.hear(f.Joined)).head
@@ -234,7 +234,7 @@ async def test_the_log_names_nobody(program: Program, letters: Letters) -> None:
     program.start()
     async with open_stores(program._environ["VARDE_DATABASE_URL"]) as stores:
         roster = await open_roster(stores)
-        async with open_with_websockets(program.url, program.session(alice_laptop)) as laptop:
+        async with open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop:
             await laptop.enter()
             await laptop.say(letters.group(roster, alice))
             await laptop.hear(f.Ack)

@@ -1,0 +1,284 @@
+"""An established connection: what comes is done, what waits in its outbox is sealed and sent.
+
+Refuses a task for either: the reactor and whoever publishes call plain functions. Its own task is parked, and is there
+to own what ends with the connection, to be cancelled, and to wait for stores when a frame asks for something that is
+not in memory.
+"""
+
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import trio
+
+from contract.closing import CloseCode
+from contract.errors import PeerFault
+from contract.frames import ClientFrame
+from contract.refusals import Refused
+from contract.session import Pattern
+from relay.admission import Allowance
+from relay.dispatch import Later, dispatch, do_later
+from relay.greeting import Greeted
+from relay.outbox import Outbox
+from relay.peer import Line, Peer
+from relay.presence import go_offline
+from relay.refusing import refused_frame
+from relay.services import Services
+from relay.wire import BROKEN, Wire
+
+SURPRISED: Final = (1011, "")
+"""RFC 6455 section 7.4.1: the code and no reason, for an end that nobody chose."""
+DRAINED: Final = (CloseCode.DRAINING.value, CloseCode.DRAINING.label)
+
+
+class _Waiting(NamedTuple):
+    """A frame that has to wait for a store, and what is to be done after it."""
+
+    frame: ClientFrame
+    later: Later
+    rest: Iterator[tuple[ClientFrame, Refused | None]]
+
+
+class Live:
+    """An authenticated connection: it alone owns its scope, others get `cut`."""
+
+    __slots__ = (
+        "_allowance",
+        "_closing",
+        "_descriptor",
+        "_ended",
+        "_lost",
+        "_nursery",
+        "_outbox",
+        "_peer",
+        "_proof",
+        "_proven",
+        "_reading",
+        "_services",
+        "_session",
+        "_surprise",
+        "_task",
+        "_waiting",
+        "_wire",
+        "_writing",
+    )
+
+    def __init__(self, services: Services, wire: Wire, greeted: Greeted) -> None:
+        self._services = services
+        self._wire = wire
+        self._descriptor = wire.socket.fileno()
+        self._session = greeted.session
+        self._allowance = Allowance(services.config)
+        self._outbox = Outbox(
+            services.config.outbox_bytes,
+            overflow=lambda: self.cut(CloseCode.SLOW_CONSUMER),
+            ring=lambda: services.flushing.ring(self),
+        )
+        self._peer = Peer(
+            greeted.ticket,
+            self._outbox,
+            Line(cut=self.cut, ping=self.ping, start=self._start),
+            hub=services.hub,
+            reading=services.reading,
+            now=trio.current_time(),
+        )
+        self._nursery: trio.Nursery | None = None
+        self._task: trio.lowlevel.Task | None = None
+        self._waiting: _Waiting | None = None
+        self._proven = False
+        self._proof: trio.CancelScope | None = None
+        self._closing = SURPRISED
+        self._ended = False
+        self._lost = False
+        self._surprise: Exception | None = None
+        self._reading = True
+        self._writing = False
+        self._outbox.push_frame(greeted.welcome)
+
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Be there until `cut`, the peer, or a surprise ends it; `nursery` is then cancelled, or to be."""
+        self._nursery = nursery
+        self._services.reactor.add(self._descriptor, self)
+        # Who finished XX is there: its last message answered our ephemeral key. The first message of IK may be a
+        # replay, so nobody may notice it before a message has come that only the living can seal.
+        if self._session.pattern is Pattern.XX:
+            self._enter()
+        else:
+            await self._wait_proof()
+        while not self._ended:
+            await self._work()
+
+    async def end(self) -> None:
+        """Leave, say the last word, and wait for its answer within the close grace. Raises what was a surprise."""
+        self._leave()
+        if not self._lost:
+            await self._say_last_word()
+        if self._surprise is not None:
+            raise self._surprise
+
+    async def _say_last_word(self) -> None:
+        grace = self._services.config.close_grace
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + grace):
+            try:
+                self._wire.websocket.close(*self._closing)
+                await self._wire.flush()
+                await self._wire.linger()
+            except (*BROKEN, PeerFault):
+                return
+
+    def cut(self, code: CloseCode) -> None:
+        """End the connection with a code; the first one counts. Nothing is read any more, and only the end written."""
+        self._end(code, code.label)
+
+    def ping(self) -> None:
+        """Send a ping, unless the peer does not even read what was sent before."""
+        if not (self._ended or self._wire.blocked):
+            self._guard(self._wire.ping)
+
+    def flush(self) -> None:
+        """Seal and send what waits in the outbox, until the kernel takes no more. Raises nothing."""
+        if not self._ended:
+            self._guard(self._flush)
+
+    def on_readable(self) -> None:
+        """Read once, and do what came. Raises nothing."""
+        if self._waiting is not None:
+            self._lose()  # reading is paused: only the end of the connection comes through
+        elif not self._ended:
+            self._guard(self._read)
+
+    def on_writable(self) -> None:
+        """Send on. Raises nothing."""
+        if not self._ended:
+            self._guard(self._push)
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        """Take a step that somebody else's task takes: nothing of it may reach them."""
+        try:
+            step()
+        except PeerFault as fault:
+            self.cut(fault.close_code)
+        except BROKEN:
+            self._lose()
+        except Exception as surprise:  # noqa: BLE001 - `end` raises it again, in the task that it belongs to
+            self._surprise = surprise
+            self._end(*SURPRISED)
+
+    def _read(self) -> None:
+        if not self._wire.read_nowait():
+            return
+        websocket = self._wire.websocket
+        self._peer.heard_at = self._services.reactor.now
+        if websocket.slow_frames:
+            self._allowance.judge(websocket.slow_frames, 0)
+            websocket.slow_frames = 0
+        self._take(self._open(websocket.take_messages()))
+        if not websocket.open:
+            self._end(*SURPRISED)  # the peer has closed, and has its answer already: this code is not sent
+        self._watch()
+
+    def _open(self, messages: Sequence[bytes]) -> Iterator[tuple[ClientFrame, Refused | None]]:
+        """Yield the frames of messages, each with why it may not be done."""
+        for message in messages:
+            frames = self._session.receive(message)
+            if not self._proven:
+                self._enter()
+            refused = self._allowance.judge(len(frames), len(message))
+            for frame in frames:
+                yield frame, refused or self._allowance.judge_frame(frame)
+
+    def _take(self, frames: Iterator[tuple[ClientFrame, Refused | None]]) -> None:
+        """Do what frames ask for, as far as nothing has to wait."""
+        for frame, refusal in frames:
+            if self._ended:
+                return  # cut by what came before it
+            outcome = refusal or dispatch(self._services, self._peer, frame)
+            if isinstance(outcome, Refused):
+                self._peer.tell(refused_frame(frame, outcome))
+            elif outcome is not None:
+                self._waiting = _Waiting(frame, outcome, frames)
+                self._wake()
+                return
+
+    async def _work(self) -> None:
+        """Wait for a frame that has to wait; see it through, and then what came with it."""
+        await self._park()
+        while self._waiting is not None and not self._ended:
+            frame, later, rest = self._waiting
+            refused = await do_later(self._services, later)
+            if refused is not None:
+                self._peer.tell(refused_frame(frame, refused))
+            self._waiting = None
+            self._guard(partial(self._take, rest))
+        self._watch()
+
+    async def _wait_proof(self) -> None:
+        with trio.move_on_after(self._services.config.handshake_deadline) as self._proof:
+            while not (self._proven or self._ended):
+                await self._work()
+        if self._proof.cancelled_caught:
+            self.cut(CloseCode.HANDSHAKE_TIMEOUT)
+        self._proof = None
+
+    def _enter(self) -> None:
+        self._proven = True
+        if self._proof is not None:
+            self._proof.deadline = float("inf")
+            self._wake()
+        self._services.hub.enter(self._peer)
+        # A revocation may have come between the ticket's check and now, when nobody could have cut this peer.
+        self._services.revocations.judge(self._peer)
+
+    def _leave(self) -> None:
+        self._services.reactor.remove(self._descriptor)
+        self._services.hub.leave(self._peer)
+        go_offline(self._services, self._peer)
+        self._end(*(DRAINED if self._services.draining.is_set() else SURPRISED))
+
+    def _flush(self) -> None:
+        # The one place where frames become ciphertext: its order is the order of the nonces.
+        while not self._wire.blocked and (batch := self._outbox.take()):
+            self._wire.send(self._session.send_encoded(batch))
+        if self._wire.blocked or self._writing:
+            self._watch()
+
+    def _push(self) -> None:
+        self._wire.push()
+        self._flush()
+
+    def _watch(self) -> None:
+        """Be told what there is to be told of: reading pauses while a frame waits, writing while nothing does."""
+        reading, writing = self._waiting is None, self._wire.blocked
+        if (reading, writing) != (self._reading, self._writing):
+            self._reading, self._writing = reading, writing
+            self._services.reactor.watch(self._descriptor, reading=reading, writing=writing)
+
+    async def _park(self) -> None:
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)  # without a deadline: this is the connection's life
+
+    def _abort(self, _: Any) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _wake(self) -> None:
+        if self._task is not None:
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task)
+
+    def _start(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(task)
+
+    def _lose(self) -> None:
+        """The peer went without a word: there is nobody to say the last one to."""
+        self._lost = True
+        self._end(*SURPRISED)
+
+    def _end(self, code: int, reason: str) -> None:
+        if not self._ended:
+            self._ended = True
+            self._closing = code, reason
+            self._outbox.end()
+            if self._nursery is not None:
+                self._nursery.cancel_scope.cancel()

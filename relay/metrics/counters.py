@@ -1,0 +1,120 @@
+"""What one node has counted since it started: plain ints, so that counting costs nothing worth mentioning.
+
+Refuses locks, names on the wire of Prometheus, and reading itself out: `relay.metrics.table` does.
+"""
+
+from collections.abc import Iterable
+from typing import Final, TypeVar, get_args
+
+from msgspec import Struct
+
+from contract.frames import EPHEMERAL, ClientFrame, GapReason, ServerFrame
+from contract.refusals import RefusalCode
+from domain.events import Event
+from relay.metrics.histogram import BYTES, COUNTS, SECONDS, Histogram
+from relay.metrics.words import CLOSINGS, Handshake, Hostility, Resume, Turned
+
+K = TypeVar("K")
+
+UNKNOWN_CODE: Final = -1
+"""The key for a close code that is neither ours nor the RFC's."""
+GENERATIONS: Final = 3
+
+
+class Several(Struct, tag="several"):
+    """The key for the bytes of a message with more than one frame: they cannot be told apart."""
+
+
+class Endings(dict[int | None, int]):
+    """Counts by close code, None for an end without one. A peer may send any code, and must not choose a label."""
+
+    def __init__(self) -> None:
+        super().__init__(dict.fromkeys((*CLOSINGS, None, UNKNOWN_CODE), 0))
+
+    def __missing__(self, code: int | None) -> int:
+        return self[UNKNOWN_CODE]
+
+    def __setitem__(self, code: int | None, count: int) -> None:
+        super().__setitem__(code if code in self else UNKNOWN_CODE, count)
+
+
+class Metrics:
+    """Counted by whoever sees it happen: `metrics.frames_in[type(frame)] += 1`. Every key is there from the start."""
+
+    __slots__ = (
+        *("frames_in", "bytes_in", "frames_out", "bytes_out", "dropped", "refusals", "gaps"),
+        *("handshakes", "closed", "resumes", "hostile"),
+        *("flushes", "flushed_frames", "partial_writes", "reactor_passes", "reactor_events", "fan_out"),
+        *("commits", "batch_drafts", "batch_bytes", "committed", "duplicates", "decided_again", "turned"),
+        *("reads", "read_requests", "failed_reads"),
+        *("stored_receipts", "receipt_batches", "failed_receipts"),
+        *("announced", "unannounced", "heard", "resyncs"),
+        *("revocations_loaded", "revocations_failed"),
+        *("pings", "lateness", "pauses", "frozen"),
+        *("scrapes",),
+    )
+
+    def __init__(self) -> None:
+        # On the wire.
+        self.frames_in = _zeros(_kinds(ClientFrame))
+        self.bytes_in = _zeros((*_kinds(ClientFrame), Several))
+        """Of Noise messages, by the kind of their only frame."""
+        self.frames_out = _zeros(_kinds(ServerFrame))
+        self.bytes_out = _zeros(_kinds(ServerFrame))
+        """Encoded, before they are sealed."""
+        self.dropped = _zeros(EPHEMERAL)
+        self.refusals = _zeros(RefusalCode)
+        """Frames that were answered with `refused`."""
+        self.gaps = _zeros(GapReason)
+        """Numbers that a device was told it cannot have, other than its own message as it is published."""
+        # Connections.
+        self.handshakes = _zeros(Handshake)
+        self.closed = Endings()
+        self.resumes = _zeros(Resume)
+        self.hostile = _zeros(Hostility)
+        # The reactor and the outboxes.
+        self.flushes = 0
+        self.flushed_frames = 0
+        self.partial_writes = 0
+        self.reactor_passes = 0
+        self.reactor_events = 0
+        self.fan_out = Histogram(SECONDS)
+        """Seconds from a commit until every local listener was told."""
+        # The journal.
+        self.commits = Histogram(SECONDS)
+        """Seconds that each commit took, those that failed too."""
+        self.batch_drafts = Histogram(COUNTS)
+        self.batch_bytes = Histogram(BYTES)
+        self.committed = 0
+        self.duplicates = 0
+        self.decided_again = 0
+        self.turned = _zeros(Turned)
+        # Reading the log, storing receipts.
+        self.reads = Histogram(SECONDS)
+        self.read_requests = Histogram(COUNTS)
+        self.failed_reads = 0
+        self.stored_receipts = 0
+        self.receipt_batches = Histogram(COUNTS)
+        self.failed_receipts = 0
+        # The bus.
+        self.announced = _zeros(_kinds(Event))
+        self.unannounced = 0
+        self.heard = _zeros(_kinds(Event))
+        self.resyncs = 0
+        self.revocations_loaded = 0
+        self.revocations_failed = 0
+        # The process.
+        self.pings = 0
+        self.lateness = Histogram(SECONDS)
+        self.pauses = tuple(Histogram(SECONDS) for _ in range(GENERATIONS))
+        """Seconds of each garbage collection, by generation."""
+        self.frozen = 0
+        self.scrapes = 0
+
+
+def _zeros(keys: Iterable[K]) -> dict[K, int]:
+    return dict.fromkeys(keys, 0)
+
+
+def _kinds(union: object) -> tuple[type[Struct], ...]:
+    return get_args(union)

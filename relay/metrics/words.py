@@ -1,0 +1,148 @@
+"""The words that metrics have as labels: what can become of things, each with what it means.
+
+Refuses anything that comes from outside: every set is closed here.
+"""
+
+import enum
+from typing import Final
+
+from contract.closing import CloseCode
+
+
+class Handshake(enum.StrEnum):
+    """What became of a connection that somebody opened, up to its Welcome."""
+
+    ACCEPTED = "accepted"
+    PLAIN_HTTP = "plain-http"
+    CROWDED_OUT = "crowded-out"
+    OVERLOADED = "overloaded"
+    RATE_LIMITED = "rate-limited"
+    NO_REQUEST = "no-request"
+    TIMED_OUT = "timed-out"
+    MALFORMED = "malformed"
+    FAILED = "failed"
+    BAD_TICKET = "bad-ticket"
+    TICKET_EXPIRED = "ticket-expired"
+    REVOKED = "revoked"
+    UNSUPPORTED_VERSION = "unsupported-version"
+    FULL = "full"
+    DATABASE_LOST = "database-lost"
+    VANISHED = "vanished"
+
+
+class Resume(enum.StrEnum):
+    """What became of a `join:conversation`, for each conversation that it was about."""
+
+    LIVE = "live"
+    CAUGHT_UP = "caught-up"
+    EXPIRED = "expired"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+    ABANDONED = "abandoned"
+
+
+class Hostility(enum.StrEnum):
+    """What broken or hostile clients do. A connection may do several of these."""
+
+    CROWD = "crowd"
+    IDLE = "idle"
+    SLOW_HEADER = "slow-header"
+    NO_HTTP = "no-http"
+    SLOW_HANDSHAKE = "slow-handshake"
+    REPLAY = "replay"
+    HALF_OPEN = "half-open"
+    GIANT_FRAME = "giant-frame"
+    FRAGMENTS = "fragments"
+    RESERVED_BITS = "reserved-bits"
+    BAD_FRAME = "bad-frame"
+    GARBAGE = "garbage"
+    UNREAD_ANSWERS = "unread-answers"
+    SLOW_READER = "slow-reader"
+    FLOOD = "flood"
+    SLOW_CLOSE = "slow-close"
+
+
+class Turned(enum.StrEnum):
+    """Why the journal turned a message away."""
+
+    QUEUE_FULL = "queue-full"
+    OUTAGE = "outage"
+    COMMIT_FAILED = "commit-failed"
+    STRANDED = "stranded"
+    ROSTER_MOVED = "roster-moved"
+
+
+HANDSHAKES: Final[dict[Handshake, str]] = {
+    Handshake.ACCEPTED: "the ticket was good and `welcome` is on its way",
+    Handshake.PLAIN_HTTP: "it asked for something else (health, readiness, a wrong path or method) and has its answer",
+    Handshake.CROWDED_OUT: "closed as it came: too many who had not said who they are",
+    Handshake.OVERLOADED: "503 with Retry-After: too many handshakes under way, or the loop is late",
+    Handshake.RATE_LIMITED: "503 with Retry-After: too many handshakes or connects from its address",
+    Handshake.NO_REQUEST: "what came is no HTTP request, or larger than one may be: 400, 414 or 431",
+    Handshake.TIMED_OUT: "not done within the deadline: 408, or close code 4004",
+    Handshake.MALFORMED: "a message of the handshake broke the protocol",
+    Handshake.FAILED: "the Noise handshake did not authenticate",
+    Handshake.BAD_TICKET: "the ticket was forged, or for another device or key, or withdrawn",
+    Handshake.TICKET_EXPIRED: "the ticket had passed its time",
+    Handshake.REVOKED: "the device was revoked",
+    Handshake.UNSUPPORTED_VERSION: "Hello asked for a version this node does not speak",
+    Handshake.FULL: "the ticket was good, and the node has as many connections as it may have",
+    Handshake.DATABASE_LOST: "the database did not say which conversations the device has",
+    Handshake.VANISHED: "it hung up in the middle",
+}
+RESUMES: Final[dict[Resume, str]] = {
+    Resume.LIVE: "nothing had been missed",
+    Resume.CAUGHT_UP: "what had been missed was read from the log, all of it",
+    Resume.EXPIRED: "the same, but some numbers had expired: the retention time passed before the device came",
+    Resume.REFUSED: "not a member, no such number, or too many conversations",
+    Resume.UNAVAILABLE: "the database was away for longer than a join waits",
+    Resume.ABANDONED: "the connection ended before everything was read",
+}
+HOSTILITIES: Final[dict[Hostility, str]] = {
+    Hostility.CROWD: "came when its address, or the node, had as many unknown connections as it may have",
+    Hostility.IDLE: "connected and sent nothing until the deadline",
+    Hostility.SLOW_HEADER: "began a request and did not end it in time",
+    Hostility.NO_HTTP: "sent what is no HTTP request, or a larger one than any client does",
+    Hostility.SLOW_HANDSHAKE: "upgraded, and did not finish Noise and Hello in time",
+    Hostility.REPLAY: "opened with a good IK message and never sent another: perhaps a recording",
+    Hostility.HALF_OPEN: "was not heard for two and a half heartbeats and did not hang up",
+    Hostility.GIANT_FRAME: "sent a frame or a message larger than a Noise message (1009)",
+    Hostility.FRAGMENTS: "sent one message in more fragments than there is a reason for (1008)",
+    Hostility.RESERVED_BITS: "set reserved bits, as for compression that nobody had agreed to (1002)",
+    Hostility.BAD_FRAME: "broke RFC 6455 otherwise: unmasked, text, unknown opcodes, long control frames",
+    Hostility.GARBAGE: "sent what does not authenticate after the handshake, or is sealed and no frames (4103)",
+    Hostility.UNREAD_ANSWERS: "made the node answer pings and did not read the answers",
+    Hostility.SLOW_READER: "let its outbox fill with messages (4001)",
+    Hostility.FLOOD: "ignored limits again and again (4107)",
+    Hostility.SLOW_CLOSE: "did not answer the close frame, or did not hang up after it",
+}
+TURNED: Final[dict[Turned, str]] = {
+    Turned.QUEUE_FULL: "as many messages or bytes wait as may: refused `overloaded`",
+    Turned.OUTAGE: "the database had just failed, so nothing was tried: refused `unavailable`",
+    Turned.COMMIT_FAILED: "in a batch whose commit failed or took too long: refused `unavailable`",
+    Turned.STRANDED: "waiting behind such a batch, or its roster could not be read again: refused `unavailable`",
+    Turned.ROSTER_MOVED: "the roster moved while it waited and the answer is no by now, or it moved twice",
+}
+
+NONE: Final = "none"
+OTHER: Final = "other"
+STANDARD_CODES: Final = (*range(1000, 1004), *range(1007, 1012))
+"""Of RFC 6455 section 7.4.1: those that may stand in a close frame and that a relay's connections end with."""
+CLOSINGS: Final[dict[int, str]] = {
+    **{code: str(code) for code in STANDARD_CODES},
+    **{code.value: code.label for code in CloseCode},
+}
+"""The labels of close codes: ours by their words, the RFC's by number."""
+
+HANDSHAKE_ENDS: Final[dict[CloseCode, Handshake]] = {
+    CloseCode.OVERLOADED: Handshake.FULL,
+    CloseCode.DATABASE_LOST: Handshake.DATABASE_LOST,
+    CloseCode.HANDSHAKE_TIMEOUT: Handshake.TIMED_OUT,
+    CloseCode.BAD_TICKET: Handshake.BAD_TICKET,
+    CloseCode.REVOKED: Handshake.REVOKED,
+    CloseCode.PROTOCOL_ERROR: Handshake.MALFORMED,
+    CloseCode.TICKET_EXPIRED: Handshake.TICKET_EXPIRED,
+    CloseCode.HANDSHAKE_FAILED: Handshake.FAILED,
+    CloseCode.UNSUPPORTED_VERSION: Handshake.UNSUPPORTED_VERSION,
+}
+"""What a handshake came to that was closed with a code of ours."""

@@ -1,0 +1,71 @@
+"""A relay node on TCP, the whole of `run_node`. Refuses to know what it stores in: whoever opens it says that."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import trio
+
+from contract import frames as f
+from contract.session import PROTOCOL_VERSION, Pattern
+from domain.ports import Stores
+from domain.tickets import TicketIssuer
+from relay.config import RelayConfig
+from relay.node import run_node
+from relay.services import Outside
+from tests.cast import Gear
+from tests.doubles.clock import CountedEntropy, StandingClock
+from tests.relay.guest import Credentials
+from tests.relay.stage import RELAY_KEY, TICKET_KEY
+
+
+@dataclass
+class LiveNode:
+    """A node that runs, where it listens, and how to stop it."""
+
+    address: str
+    clock: StandingClock
+    stop: trio.Event
+    ended: trio.Event
+
+    async def open_stream(self) -> trio.SocketStream:
+        """Open a bare TCP stream."""
+        host, _, port = self.address.rpartition(":")
+        return await trio.open_tcp_stream(host, int(port))
+
+    @property
+    def url(self) -> str:
+        """Where guests come in."""
+        return f"ws://{self.address}/v1/relay"
+
+    def credentials(self, gear: Gear, pattern: Pattern = Pattern.IK) -> Credentials:
+        """What a device comes in with: a good ticket."""
+        issuer = TicketIssuer(TICKET_KEY.private_bytes_raw(), entropy=CountedEntropy())
+        hello = f.Hello(PROTOCOL_VERSION, issuer.issue(gear.noun, read_ms=self.clock()).text, gear.id)
+        return Credentials(gear.noise, hello, RELAY_KEY.public, pattern)
+
+
+@asynccontextmanager
+async def open_live(stores: Stores, **changes: Any) -> AsyncIterator[LiveNode]:
+    """Run a node on a port of its own until the block ends."""
+    config = RelayConfig(port=0, strict=True, close_grace=2.0, drain_deadline=1.0, **changes)
+    clock, stop, ended = StandingClock(), trio.Event(), trio.Event()
+    outside = Outside(
+        static=RELAY_KEY,
+        ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
+        clock=clock,
+        entropy=os.urandom,  # two nodes must not have one name
+        dice=Random(1),  # noqa: S311 - it spreads load
+    )
+
+    async def run(task_status: trio.TaskStatus[str]) -> None:
+        await run_node(config, stores, outside, stop, task_status)
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        address = await nursery.start(run)
+        yield LiveNode(address, clock, stop, ended)
+        nursery.cancel_scope.cancel()
