@@ -119,10 +119,13 @@ class Devices:
         """
         if not await self._owns(actor, profiles):
             return _NOT_YOURS
-        now = self._clock()
-        moves = await self._store.set_profiles(actor.account, device, _distinct(profiles), now)
+        moves = await self._store.set_profiles(actor.account, device, _distinct(profiles), self._clock())
         if moves is None:
             return _UNKNOWN
+        # The change may have waited for others, and tickets were issued meanwhile from the whitelist as it was. A time
+        # after the change is later than any of them; the store's own time is for the case that this is not reached.
+        now = self._clock()
+        await self._store.void_tickets(actor.account, device, now)
         await self._announce(moves, TicketsRevoked(device, now, final=False))
         return await self._store.find(actor.account, device) or _UNKNOWN
 

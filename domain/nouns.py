@@ -159,6 +159,23 @@ class Summary(Struct, frozen=True):
     roster_version: int
 
 
+class ListRequest(Struct, frozen=True):
+    """Ask for a page of the conversations a device receives for: at most `limit`, those after `after`."""
+
+    device: DeviceId
+    after: ConversationId | None
+    limit: int
+
+
+class Standing(Struct, frozen=True):
+    """Where a device stands in a conversation: what a relay needs of a list, and no more."""
+
+    conversation: ConversationId
+    head: int
+    upto: int
+    roster_version: int
+
+
 class Draft(Struct, frozen=True):
     """A message that was allowed at `roster_version`, not stored yet. One of `group` and `devices` is set."""
 
@@ -180,6 +197,21 @@ class Committed(Struct, frozen=True):
     seq: int
     sent_ms: int
     duplicate: bool
+
+
+class SendKey(Struct, frozen=True):
+    """What a message is known by to its sender: the same one again is the same message."""
+
+    conversation: ConversationId
+    device: DeviceId
+    client_id: ClientId
+
+
+class Tip(Struct, frozen=True):
+    """How far a conversation has come: its last number, and the version of its roster."""
+
+    head: int
+    roster_version: int
 
 
 class RosterMoved(Struct, frozen=True):

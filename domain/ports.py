@@ -145,6 +145,9 @@ class DeviceStore(Protocol):
     ) -> Sequence[n.RosterMove] | None:
         """Replace the whitelist and void the tickets issued before now. Positions follow. None: no such device."""
 
+    async def void_tickets(self, account: AccountId, device: DeviceId, now_ms: int) -> None:
+        """Void the tickets issued before now. A revocation stays final, and nothing is voided less than before."""
+
     async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[n.RosterMove] | None:
         """Revoke for ever: sessions, prekeys, positions and waiting ciphertext of it go. None: no such device."""
 
@@ -230,6 +233,12 @@ class ConversationStore(Protocol):
     async def list_for(self, device: DeviceId, after: ConversationId | None, limit: int) -> Sequence[n.Summary]:
         """Return the conversations the device receives for, in the order of their ids, after a cursor."""
 
+    async def list_many(self, requests: Sequence[n.ListRequest]) -> Sequence[Sequence[n.Standing]]:
+        """Return such a page for each request, without kinds and profiles, in one query for all of them."""
+
+    async def tips(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, n.Tip]:
+        """Return how far these conversations have come; unknown ones are left out."""
+
     async def add_member(
         self, conversation: ConversationId, version: int, member: tuple[ProfileId, AccountId, Role], *, most: int
     ) -> n.RosterMove | MemberFault:
@@ -255,6 +264,9 @@ class JournalStore(Protocol):
         A draft whose (conversation, device, client id) was in the log, or is stored by another draft of the batch,
         answers as that one, a duplicate, whatever roster version it was decided on.
         """
+
+    async def find_committed(self, keys: Sequence[n.SendKey]) -> Sequence[n.Committed | None]:
+        """Return, for each key, the message that is in the log, as a duplicate of it would be answered."""
 
 
 class MailboxStore(Protocol):

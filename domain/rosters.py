@@ -36,6 +36,11 @@ class Rosters:
             self._kept.move_to_end(conversation)
         return roster
 
+    def version_nowait(self, conversation: ConversationId) -> int | None:
+        """Return the version of the roster if it is at hand; looking is not using, so it may be dropped as before."""
+        roster = self._kept.get(conversation)
+        return None if roster is None else roster.version
+
     async def get(self, conversation: ConversationId) -> Roster | None:
         """Return the roster, at hand or from the store; None when there is no such conversation.
 

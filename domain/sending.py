@@ -13,7 +13,7 @@ from contract.ids import ENTROPY_BYTES, AccountId, ClientId, ConversationId, Dev
 from contract.limits import DEVICES_PER_SEND, SECOND_MS
 from contract.refusals import RefusalCode, Refused, StaleDevices
 from domain.events import MessagesCommitted
-from domain.nouns import Committed, Draft, Roster, RosterMoved
+from domain.nouns import Committed, Draft, Roster, RosterMoved, SendKey
 from domain.ports import Bus, Clock, ConversationStore, Entropy, JournalStore
 
 TRIES: Final = 4
@@ -67,6 +67,11 @@ class SendRequest(Protocol):
     @property
     def devices(self) -> Mapping[DeviceId, bytes] | None:
         """One ciphertext for each device."""
+
+
+def key_of(device: DeviceId, request: SendRequest) -> SendKey:
+    """Name the message that a device asks to be stored."""
+    return SendKey(request.conversation, device, request.client_id)
 
 
 def decide(
@@ -151,15 +156,27 @@ class Sender:
         self._entropy = entropy
 
     async def send(self, author: Author, request: SendRequest) -> Committed | Refused:
-        """Store a message; durable when this returns. Refuses what `decide` does, and `overloaded`."""
+        """Store a message; durable when this returns. Refuses what `decide` does, and `overloaded`.
+
+        What was stored before is acknowledged again, whatever became of the roster and of the sender's place since.
+        """
+        outcome = await self._store(author, request)
+        if isinstance(outcome, Refused):
+            (stored,) = await self._journal.find_committed([key_of(author.device, request)])
+            if stored is None:
+                return outcome
+            outcome = stored
+        # Told for a duplicate too: who sends again may do so because the first doorbell was never rung.
+        await self._bus.publish([MessagesCommitted(self._node, request.conversation, outcome.seq)])
+        return outcome
+
+    async def _store(self, author: Author, request: SendRequest) -> Committed | Refused:
         for _ in range(TRIES):
             draft = await self._decide(author, request)
             if isinstance(draft, Refused):
                 return draft
             (outcome,) = await self._journal.commit([draft])
             if not isinstance(outcome, RosterMoved):
-                # Told for a duplicate too: who sends again may do so because the first doorbell was never rung.
-                await self._bus.publish([MessagesCommitted(self._node, draft.conversation, outcome.seq)])
                 return outcome
         return _MOVING
 

@@ -27,6 +27,7 @@ It is told everything by the environment, and says in one line what is wrong wit
 \b
   VARDE_RELAY_BIND           where it listens        [127.0.0.1:8401; port 0: a free one]
   VARDE_RELAY_REUSE_PORT     1: others may listen there too [0]
+  VARDE_RELAY_METRICS_BIND   where Prometheus asks   [nowhere; such as 127.0.0.1:9401]
   VARDE_DATA                 its folder              [.varde]
   VARDE_DATABASE_URL         PostgreSQL 15 or newer  [the embedded one, in the folder]
   VARDE_RELAY_CONNECTIONS    at the most             [15000]

@@ -37,6 +37,8 @@ class RelayConfig:
     port: int = 8401
     reuse_port: bool = False
     """Listen with SO_REUSEPORT, so that other nodes may listen there as well; `varde relay --workers` asks for it."""
+    metrics_bind: tuple[str, int] | None = None
+    """Where Prometheus may ask; None for nowhere. Whoever can connect there can read it."""
     tls: TlsFiles | None = None
     """None: TLS ends in front of the node, or nowhere."""
     data: Path = Path(".varde")
@@ -109,11 +111,13 @@ class RelayConfig:
             ConfigError: naming the variable.
         """
         default = cls()
-        host, port = _bind(environ.get("VARDE_RELAY_BIND", f"{default.host}:{default.port}"))
+        host, port = _bind("VARDE_RELAY_BIND", environ.get("VARDE_RELAY_BIND", f"{default.host}:{default.port}"))
+        metrics = environ.get("VARDE_RELAY_METRICS_BIND")
         return cls(
             host=host,
             port=port,
             reuse_port=_flag(environ, "VARDE_RELAY_REUSE_PORT"),
+            metrics_bind=_bind("VARDE_RELAY_METRICS_BIND", metrics) if metrics else None,
             tls=_tls(environ),
             data=Path(environ.get("VARDE_DATA") or ".varde"),
             proxies=_count(environ, "VARDE_RELAY_PROXIES", default.proxies, least=0),
@@ -122,14 +126,14 @@ class RelayConfig:
         )
 
 
-def _bind(text: str) -> tuple[str, int]:
+def _bind(name: str, text: str) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{text}")
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
     if host is None or port is None or parts.path:
-        raise ConfigError("VARDE_RELAY_BIND must be an address and a port, such as 127.0.0.1:8401 or [::]:8401")
+        raise ConfigError(f"{name} must be an address and a port, such as 127.0.0.1:8401 or [::]:8401")
     return host, port
 
 

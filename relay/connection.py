@@ -34,7 +34,7 @@ async def serve_connection(services: Services, sock: socket.socket, address: str
         │  └─ this task             parked; the reactor reads and writes. Woken for what has to wait for a store
         └─ last words               the close frame and its answer, within the close grace
     """
-    wire = Wire(sock, services.open_tls())
+    wire = Wire(sock, services.reactor, services.open_tls())
     try:
         greeted = await _let_in(services, wire, address)
         if greeted is not None:

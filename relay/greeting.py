@@ -83,6 +83,7 @@ def _check_ticket(services: Services, session: ServerSession) -> Ticket:
     hello = session.hello
     assert hello is not None
     ticket = services.checker.check(hello.ticket, device=hello.device, noise_key=session.remote_static)
+    session.hello = None  # read for good: ten thousand of them would only lie there
     if isinstance(ticket, Refused):
         raise PeerFault("the ticket does not hold", close_code(ticket.code))
     # Not before the device is known: one that replaces its own older connection takes no more room than it has.

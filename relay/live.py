@@ -17,8 +17,10 @@ from contract.frames import ClientFrame
 from contract.refusals import Refused
 from contract.session import Pattern
 from relay.admission import Allowance
-from relay.dispatch import Later, dispatch, do_later
+from relay.dispatch import dispatch, do_later
 from relay.greeting import Greeted
+from relay.later import Later
+from relay.metrics.counters import Several
 from relay.outbox import Outbox
 from relay.peer import Line, Peer
 from relay.presence import go_offline
@@ -45,7 +47,6 @@ class Live:
     __slots__ = (
         "_allowance",
         "_closing",
-        "_descriptor",
         "_ended",
         "_lost",
         "_nursery",
@@ -53,26 +54,24 @@ class Live:
         "_peer",
         "_proof",
         "_proven",
-        "_reading",
         "_services",
         "_session",
         "_surprise",
         "_task",
         "_waiting",
         "_wire",
-        "_writing",
     )
 
     def __init__(self, services: Services, wire: Wire, greeted: Greeted) -> None:
         self._services = services
         self._wire = wire
-        self._descriptor = wire.socket.fileno()
         self._session = greeted.session
         self._allowance = Allowance(services.config)
         self._outbox = Outbox(
             services.config.outbox_bytes,
-            overflow=lambda: self.cut(CloseCode.SLOW_CONSUMER),
-            ring=lambda: services.flushing.ring(self),
+            overflow=partial(self.cut, CloseCode.SLOW_CONSUMER),
+            ring=partial(services.flushing.ring, self),
+            drops=services.metrics.dropped,
         )
         self._peer = Peer(
             greeted.ticket,
@@ -91,14 +90,12 @@ class Live:
         self._ended = False
         self._lost = False
         self._surprise: Exception | None = None
-        self._reading = True
-        self._writing = False
         self._outbox.push_frame(greeted.welcome)
 
     async def run(self, nursery: trio.Nursery) -> None:
         """Be there until `cut`, the peer, or a surprise ends it; `nursery` is then cancelled, or to be."""
         self._nursery = nursery
-        self._services.reactor.add(self._descriptor, self)
+        self._wire.hand_over(self)
         # Who finished XX is there: its last message answered our ephemeral key. The first message of IK may be a
         # replay, so nobody may notice it before a message has come that only the living can seal.
         if self._session.pattern is Pattern.XX:
@@ -132,37 +129,52 @@ class Live:
 
     def ping(self) -> None:
         """Send a ping, unless the peer does not even read what was sent before."""
-        if not (self._ended or self._wire.blocked):
-            self._guard(self._wire.ping)
+        if self._ended or self._wire.unsent:
+            return
+        try:
+            self._wire.ping()
+        except Exception as fault:  # noqa: BLE001 - `_fault` sorts them
+            self._fault(fault)
 
     def flush(self) -> None:
         """Seal and send what waits in the outbox, until the kernel takes no more. Raises nothing."""
-        if not self._ended:
-            self._guard(self._flush)
+        if self._ended:
+            return
+        try:
+            self._flush()
+        except Exception as fault:  # noqa: BLE001 - the same
+            self._fault(fault)
 
     def on_readable(self) -> None:
         """Read once, and do what came. Raises nothing."""
-        if self._waiting is not None:
-            self._lose()  # reading is paused: only the end of the connection comes through
-        elif not self._ended:
-            self._guard(self._read)
+        if self._ended:
+            return
+        try:
+            self._read()
+        except Exception as fault:  # noqa: BLE001 - the same
+            self._fault(fault)
 
     def on_writable(self) -> None:
         """Send on. Raises nothing."""
-        if not self._ended:
-            self._guard(self._push)
-
-    def _guard(self, step: Callable[[], None]) -> None:
-        """Take a step that somebody else's task takes: nothing of it may reach them."""
+        if self._ended:
+            return
         try:
-            step()
-        except PeerFault as fault:
-            self.cut(fault.close_code)
-        except BROKEN:
-            self._lose()
-        except Exception as surprise:  # noqa: BLE001 - `end` raises it again, in the task that it belongs to
-            self._surprise = surprise
-            self._end(*SURPRISED)
+            self._wire.push()
+            self._flush()
+            self._watch()
+        except Exception as fault:  # noqa: BLE001 - the same
+            self._fault(fault)
+
+    def _fault(self, fault: Exception) -> None:
+        """End because of a fault that came up in somebody else's task: nothing of it may reach them."""
+        match fault:
+            case PeerFault():
+                self.cut(fault.close_code)
+            case OSError():
+                self._lose()
+            case _:
+                self._surprise = fault  # `end` raises it again, in the task that it belongs to
+                self._end(*SURPRISED)
 
     def _read(self) -> None:
         if not self._wire.read_nowait():
@@ -175,7 +187,8 @@ class Live:
         self._take(self._open(websocket.take_messages()))
         if not websocket.open:
             self._end(*SURPRISED)  # the peer has closed, and has its answer already: this code is not sent
-        self._watch()
+        if self._waiting is not None or self._wire.unsent:
+            self._watch()
 
     def _open(self, messages: Sequence[bytes]) -> Iterator[tuple[ClientFrame, Refused | None]]:
         """Yield the frames of messages, each with why it may not be done."""
@@ -183,9 +196,16 @@ class Live:
             frames = self._session.receive(message)
             if not self._proven:
                 self._enter()
+            self._count(frames, message)
             refused = self._allowance.judge(len(frames), len(message))
             for frame in frames:
                 yield frame, refused or self._allowance.judge_frame(frame)
+
+    def _count(self, frames: Sequence[ClientFrame], message: bytes) -> None:
+        metrics = self._services.metrics
+        for frame in frames:
+            metrics.frames_in[type(frame)] += 1
+        metrics.bytes_in[Several if len(frames) > 1 else type(frames[0])] += len(message)
 
     def _take(self, frames: Iterator[tuple[ClientFrame, Refused | None]]) -> None:
         """Do what frames ask for, as far as nothing has to wait."""
@@ -209,7 +229,10 @@ class Live:
             if refused is not None:
                 self._peer.tell(refused_frame(frame, refused))
             self._waiting = None
-            self._guard(partial(self._take, rest))
+            try:
+                self._take(rest)
+            except PeerFault as fault:
+                self.cut(fault.close_code)
         self._watch()
 
     async def _wait_proof(self) -> None:
@@ -230,28 +253,29 @@ class Live:
         self._services.revocations.judge(self._peer)
 
     def _leave(self) -> None:
-        self._services.reactor.remove(self._descriptor)
+        self._wire.take_back()
         self._services.hub.leave(self._peer)
         go_offline(self._services, self._peer)
         self._end(*(DRAINED if self._services.draining.is_set() else SURPRISED))
 
     def _flush(self) -> None:
         # The one place where frames become ciphertext: its order is the order of the nonces.
-        while not self._wire.blocked and (batch := self._outbox.take()):
-            self._wire.send(self._session.send_encoded(batch))
-        if self._wire.blocked or self._writing:
-            self._watch()
-
-    def _push(self) -> None:
-        self._wire.push()
-        self._flush()
+        wire, metrics = self._wire, self._services.metrics
+        while not wire.unsent:
+            batch = self._outbox.take()
+            if not batch:
+                return
+            wire.send(self._session.send_encoded(batch))
+            metrics.flushes += 1
+            for kind, encoded in batch:
+                metrics.frames_out[kind] += 1
+                metrics.bytes_out[kind] += len(encoded)
+        metrics.partial_writes += 1
+        self._watch()
 
     def _watch(self) -> None:
         """Be told what there is to be told of: reading pauses while a frame waits, writing while nothing does."""
-        reading, writing = self._waiting is None, self._wire.blocked
-        if (reading, writing) != (self._reading, self._writing):
-            self._reading, self._writing = reading, writing
-            self._services.reactor.watch(self._descriptor, reading=reading, writing=writing)
+        self._wire.watch(reading=self._waiting is None)
 
     async def _park(self) -> None:
         self._task = trio.lowlevel.current_task()

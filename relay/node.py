@@ -13,9 +13,12 @@ from contract.closing import CloseCode
 from contract.frames import Goaway
 from domain.ports import Stores
 from domain.retention import run_retention
+from relay.canary import run_canary
+from relay.collection import run_collection
 from relay.config import RelayConfig
 from relay.connection import serve_connection
 from relay.listeners import address_of, open_listeners, run_listener
+from relay.metrics.exposition import start_metrics
 from relay.pulse import run_pulse
 from relay.seating import run_seating
 from relay.services import Outside, Services, make_services
@@ -54,6 +57,8 @@ async def run_node(
         await services.revocations.load()
         async with trio.open_nursery() as running:
             start_services(services, stores, running)
+            running.start_soon(run_collection, services)
+            await start_metrics(services, running)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as listening:
                     address = await _start_listeners(services, listening, connections)
@@ -78,13 +83,17 @@ def start_services(services: Services, stores: Stores, nursery: trio.Nursery) ->
     nursery.start_soon(services.telling.run)
     nursery.start_soon(services.showing.run)
     nursery.start_soon(services.revocations.run)
+    if services.certificate is not None:
+        nursery.start_soon(services.certificate.run)
     nursery.start_soon(run_seating, services)
     nursery.start_soon(run_pulse, services)
+    nursery.start_soon(run_canary, services)
     nursery.start_soon(partial(run_retention, stores.mailbox, clock=services.clock, dice=services.dice))
 
 
 async def _start_listeners(services: Services, listening: trio.Nursery, connections: trio.Nursery) -> str:
-    listeners = await open_listeners(services.config.host, services.config.port)
+    config = services.config
+    listeners = await open_listeners(config.host, config.port, reuse_port=config.reuse_port)
     serve = partial(serve_connection, services)
     for listener in listeners:
         listening.start_soon(run_listener, listener, connections, serve)

@@ -42,6 +42,11 @@ class Outage:
         self._since = None
 
     @property
+    def away(self) -> bool:
+        """Whether its last answer was none."""
+        return self._since is not None
+
+    @property
     def seconds(self) -> float:
         """How long it has been away; 0 while it is there."""
         return 0.0 if self._since is None else trio.current_time() - self._since

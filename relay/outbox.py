@@ -3,7 +3,6 @@
 Refuses to wait for a slow peer, and to leave out a message in silence.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -17,6 +16,7 @@ Encoded: TypeAlias = tuple[type[Struct], bytes]
 """A frame's kind and its bytes: encoded once, however many peers it goes to."""
 
 _EPHEMERAL: Final = frozenset(EPHEMERAL)
+_NOTHING: Final[list[Encoded]] = []
 
 
 class Outbox:
@@ -29,38 +29,59 @@ class Outbox:
     __slots__ = (
         "_capacity",
         "_dropped",
+        "_drops",
         "_ephemeral",
         "_frames",
         "_overflow",
         "_ring",
         "_room",
         "_under_way",
+        "_waiting",
         "ended",
-        "size",
     )
 
-    def __init__(self, capacity: int, overflow: Callable[[], None], ring: Callable[[], None]) -> None:
-        """`ring` is called when there is something to take; `overflow` when a message finds no room: cut the peer."""
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        overflow: Callable[[], None],
+        ring: Callable[[], None],
+        drops: dict[type[Struct], int],
+    ) -> None:
+        """`ring` is called when there is something to take; `overflow` when a message finds no room: cut the peer.
+
+        `drops` counts what was dropped, for all outboxes together.
+        """
         self._capacity = capacity
         self._overflow = overflow
         self._ring = ring
-        self._frames: deque[Encoded] = deque()
+        self._drops = drops
+        self._frames: list[Encoded] = []
         self._ephemeral = 0
         self._dropped = 0
         self._under_way = 0
-        self._room = trio.lowlevel.ParkingLot()
-        self.size = 0
+        self._waiting = 0
+        self._room: trio.lowlevel.ParkingLot | None = None
         self.ended = False
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._waiting + self._under_way
 
     @property
     def room(self) -> int:
         """Bytes that still fit."""
-        return self._capacity - self.size
+        return self._capacity - self._waiting - self._under_way
 
     def push(self, kind: type[Struct], encoded: bytes) -> None:
         """Queue a live frame. Full: ephemeral frames go first; if that is not enough, the peer is cut."""
-        if not self.ended and (len(encoded) <= self.room or self._make_room(kind, len(encoded))):
-            self._append(kind, encoded)
+        size = len(encoded)
+        if not self.ended and (size <= self.room or self._make_room(kind, size)):
+            self._frames.append((kind, encoded))
+            self._waiting += size
+            self._ephemeral += kind in _EPHEMERAL
+            self._ring()
 
     def push_frame(self, frame: Struct) -> None:
         """Encode and queue a frame that only this peer gets."""
@@ -70,18 +91,20 @@ class Outbox:
         """Queue a frame of the backlog, which can wait: False when there is no room."""
         if self.ended or len(encoded) > self.room:
             return False
-        self._append(kind, encoded)
+        self.push(kind, encoded)
         return True
 
     def end(self) -> None:
         """Drop everything and take nothing any more."""
         self.ended = True
-        self._frames.clear()
-        self._ephemeral = 0
+        self._frames = []
+        self._waiting = self._ephemeral = self._dropped = 0
 
     async def wait_room(self) -> None:
         """Return when at most half of the capacity is used. A checkpoint only if that is not so already."""
         while self.size > self._capacity // 2:
+            if self._room is None:
+                self._room = trio.lowlevel.ParkingLot()
             await self._room.park()  # without a deadline: a peer that does not read is cut by the heartbeat
 
     def take(self) -> list[Encoded]:
@@ -89,28 +112,34 @@ class Outbox:
 
         To be called when what was taken before is with the kernel.
         """
-        self._settle()
-        batch: list[Encoded] = []
-        size = 0
+        self._under_way = 0
+        if self._room is not None:
+            self._let_in(self._room)
         if self._dropped:
-            size = self._say_lagging(batch)
-        while self._frames and fits(size + len(self._frames[0][1]), len(batch) + 1):
-            frame = self._frames.popleft()
-            self._ephemeral -= frame[0] in _EPHEMERAL
-            size += len(frame[1])
-            self._under_way += len(frame[1])
-            batch.append(frame)
-        return batch
+            self._say_lagging()
+        if not self._frames:
+            return _NOTHING
+        if fits(self._waiting, len(self._frames)):
+            batch, self._frames = self._frames, []
+            self._under_way, self._waiting, self._ephemeral = self._waiting, 0, 0
+            return batch
+        return self._take_some()
 
-    def _append(self, kind: type[Struct], encoded: bytes) -> None:
-        self._frames.append((kind, encoded))
-        self.size += len(encoded)
-        self._ephemeral += kind in _EPHEMERAL
-        self._ring()
+    def _take_some(self) -> list[Encoded]:
+        count = size = 0
+        while fits(size + len(self._frames[count][1]), count + 1):
+            size += len(self._frames[count][1])
+            count += 1
+        batch, self._frames = self._frames[:count], self._frames[count:]
+        self._under_way = size
+        self._waiting -= size
+        self._ephemeral -= sum(kind in _EPHEMERAL for kind, _ in batch)
+        return batch
 
     def _make_room(self, kind: type[Struct], size: int) -> bool:
         if kind in _EPHEMERAL:
             self._dropped += 1
+            self._drops[kind] += 1
             return False
         if self._ephemeral:
             self._drop_ephemeral()
@@ -120,19 +149,21 @@ class Outbox:
         return True
 
     def _drop_ephemeral(self) -> None:
-        kept = deque(frame for frame in self._frames if frame[0] not in _EPHEMERAL)
-        self.size -= sum(len(frame[1]) for frame in self._frames) - sum(len(frame[1]) for frame in kept)
-        self._dropped += len(self._frames) - len(kept)
-        self._frames, self._ephemeral = kept, 0
+        dropped = [frame for frame in self._frames if frame[0] in _EPHEMERAL]
+        self._frames = [frame for frame in self._frames if frame[0] not in _EPHEMERAL]
+        self._waiting -= sum(len(encoded) for _, encoded in dropped)
+        self._dropped += len(dropped)
+        self._ephemeral = 0
+        for kind, _ in dropped:
+            self._drops[kind] += 1
 
-    def _say_lagging(self, batch: list[Encoded]) -> int:
+    def _say_lagging(self) -> None:
         encoded = encode_frame(Lagging(self._dropped))
         self._dropped = 0
-        batch.append((Lagging, encoded))
-        return len(encoded)
+        self._frames.insert(0, (Lagging, encoded))
+        self._waiting += len(encoded)
 
-    def _settle(self) -> None:
-        self.size -= self._under_way
-        self._under_way = 0
-        if self._room and self.size <= self._capacity // 2:
-            self._room.unpark_all()
+    def _let_in(self, room: trio.lowlevel.ParkingLot) -> None:
+        if self.size <= self._capacity // 2:
+            room.unpark_all()
+            self._room = None

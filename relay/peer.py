@@ -54,7 +54,8 @@ class Peer:
         self.line = line
         self.mailbox = Mailbox(self, hub, reading, line.start)
         self.heard_at = now
-        self.ping_at = now
+        self.ping_at = 0.0
+        """When the pulse pings it next; 0 as long as it has not planned that."""
         self.listeners: dict[ConversationId, Listener] = {}
         self.wants_all = False
         """Whether it joined all: then also what it becomes a member of later."""

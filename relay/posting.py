@@ -30,7 +30,8 @@ async def _post_later(services: Services, peer: Peer, frame: Send) -> Refused | 
     roster = (await services.rosters.fetch([frame.conversation])).get(frame.conversation)
     judged = _decide(services, peer, frame, roster)
     if isinstance(judged, Refused):
-        return judged
+        # The roster may have moved since the message was stored, and only the ack been lost: that is still owed.
+        return None if await services.journal.ack_again(peer, frame) else judged
     assert roster is not None
     return services.journal.submit_nowait(Post(peer, frame, judged, roster))
 

@@ -53,11 +53,9 @@ def _check(services: Services, peer: Peer, now: float) -> None:
     if now > peer.heard_at + SILENCES * heartbeat:
         services.metrics.hostile[Hostility.HALF_OPEN] += 1
         peer.cut(CloseCode.HEARTBEAT_MISSED)
+    elif not peer.ping_at:
+        peer.ping_at = now + heartbeat * services.dice.random()  # a newcomer: ten thousand of them are spread evenly
     elif services.revocations.judge(peer):
-        _ping(services, peer, now)
-
-
-def _ping(services: Services, peer: Peer, now: float) -> None:
-    peer.ping_at = now + services.config.heartbeat * services.dice.uniform(1 - JITTER, 1 + JITTER)
-    services.metrics.pings += 1
-    peer.line.ping()
+        peer.ping_at = now + heartbeat * services.dice.uniform(1 - JITTER, 1 + JITTER)
+        services.metrics.pings += 1
+        peer.line.ping()

@@ -8,14 +8,15 @@ for one descriptor, the epoll itself.
 """
 
 import select
-from typing import Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import trio
 
 from relay.flushing import Flushing
+from relay.metrics.counters import Metrics
 
 EVENTS_PER_PASS: Final = 256
-"""Sockets served between two checkpoints. Each may bring 64 KiB, so a pass of small messages takes some 10 ms at most."""
+"""Sockets served between two checkpoints, 64 KiB of each at the most: some 10 ms when all have small messages."""
 BUSY: Final = 4
 """Ready sockets from which on a pass gathers what it has to send."""
 
@@ -33,35 +34,79 @@ class Source(Protocol):
         """The kernel takes more. Called only while it is asked for."""
 
 
+class Waiter:
+    """A task that reads for itself: at the beginning and at the end of a connection."""
+
+    __slots__ = ("_descriptor", "_reactor", "_task")
+
+    def __init__(self, reactor: "Reactor", descriptor: int) -> None:
+        self._reactor = reactor
+        self._descriptor = descriptor
+        self._task: trio.lowlevel.Task | None = None
+        reactor.add(descriptor, self)
+
+    async def wait(self) -> None:
+        """Return when there is something to read, or the end. Always a checkpoint; the deadline is the caller's."""
+        self._reactor.watch(self._descriptor, reading=True, writing=False)
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def on_readable(self) -> None:
+        """Wake the task; while it does something else, hear no more of this."""
+        if self._task is None:
+            self._reactor.watch(self._descriptor, reading=False, writing=False)
+        else:
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task)
+
+    def on_writable(self) -> None:
+        """Never asked for."""
+
+    def _abort(self, _: Any) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
 class Reactor:
     """The sockets of one node, by descriptor."""
 
-    def __init__(self, flushing: Flushing) -> None:
+    def __init__(self, flushing: Flushing, metrics: Metrics) -> None:
         self._flushing = flushing
+        self._metrics = metrics
         self._epoll = select.epoll()
         self._sources: dict[int, Source] = {}
+        self._watched: dict[int, int] = {}
         self.now = trio.current_time()
         """Trio's time at the beginning of the pass: one reading of the clock for all that is in it."""
-        self.passes = 0
-        self.events = 0
 
     def __len__(self) -> int:
         return len(self._sources)
 
     def add(self, descriptor: int, source: Source) -> None:
-        """Tell a source from now on when its socket is readable."""
-        self._epoll.register(descriptor, _READ)
+        """Tell a source from now on when its socket is readable; it takes over from who was told before."""
         self._sources[descriptor] = source
+        self.watch(descriptor, reading=True, writing=False)
 
     def watch(self, descriptor: int, *, reading: bool, writing: bool) -> None:
-        """Change what a source is told of: both, one, or nothing but the end of the connection."""
-        if descriptor in self._sources:
-            self._epoll.modify(descriptor, _READ * reading | _WRITE * writing)
+        """Change what its source is told of: one of both, both, or nothing at all."""
+        wanted = _READ * reading | _WRITE * writing
+        if wanted == self._watched.get(descriptor, 0):
+            return
+        if not wanted:
+            # Not merely an empty mask: the end of a connection is reported whatever was asked for, again and again.
+            self._epoll.unregister(descriptor)
+            del self._watched[descriptor]
+            return
+        if descriptor in self._watched:
+            self._epoll.modify(descriptor, wanted)
+        else:
+            self._epoll.register(descriptor, wanted)
+        self._watched[descriptor] = wanted
 
     def remove(self, descriptor: int) -> None:
-        """Tell it no more. To be called before the socket is closed; nothing happens the second time."""
-        if self._sources.pop(descriptor, None) is not None:
-            self._epoll.unregister(descriptor)
+        """Tell nobody any more. To be called before the socket is closed."""
+        self.watch(descriptor, reading=False, writing=False)
+        self._sources.pop(descriptor, None)
 
     async def run(self) -> NoReturn:
         """Serve the sockets for as long as the node lives."""
@@ -79,8 +124,8 @@ class Reactor:
 
     def _begin_pass(self, events: int) -> None:
         self.now = trio.current_time()
-        self.passes += 1
-        self.events += events
+        self._metrics.reactor_passes += 1
+        self._metrics.reactor_events += events
 
     def _serve(self, ready: list[tuple[int, int]]) -> None:
         for descriptor, events in ready:

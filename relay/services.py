@@ -33,6 +33,7 @@ from relay.showing import Showing
 from relay.telling import Telling
 from relay.tls import Tls
 from relay.tls_certificate import TlsCertificate
+from relay.tls_certificate import TlsCertificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ class Services:
 
 
 def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Services:
-    """Put a node together. To be called within Trio."""
+    """Put a node together. To be called within Trio. Raises CertificateError."""
     node, metrics = outside.entropy(8).hex(), Metrics()
     outage, hub, changes = Outage(config.outage_patience), Hub(), Changes()
     flushing = Flushing()
@@ -125,7 +126,7 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
         mailbox=stores.mailbox,
         outage=outage,
         flushing=flushing,
-        reactor=Reactor(flushing),
+        reactor=Reactor(flushing, metrics),
         hub=hub,
         rosters=rosters,
         reading=Reading(stores.mailbox, outage, metrics),

@@ -12,9 +12,16 @@ from contract.errors import PeerFault
 
 RECORD_BYTES: Final = 16_384
 """The most plaintext that one record carries (RFC 8446 section 5.1)."""
-SILENT_BYTES: Final = 2 * RECORD_BYTES
-"""Ciphertext that may come without any plaintext in it: handshakes take 2 KiB, and the largest record is whole by half
-of this. More is a peer that only makes us work, with handshake messages without end or with new keys over and over."""
+HEAD_BYTES: Final = 5
+WHOLE_BYTES: Final = HEAD_BYTES + RECORD_BYTES + 256
+"""The largest record (section 5.2)."""
+KINDS: Final = range(20, 24)
+"""The first byte of a record (section 5.1). Whoever speaks something else begins with another."""
+SILENT_BYTES: Final = 32_768
+SILENT_RECORD: Final = 256
+"""A record without plaintext counts as its bytes and these, and this many bytes of them are the most that a connection
+may send in its life. A handshake takes 3,000. The rest is for new keys: rare, where a peer means well; to us each is
+20 us of work for 27 bytes, and a megabyte of them would be a second in which nobody else is served."""
 GROUP: Final = "X25519"
 """The one key exchange. OpenSSL's own list has finite fields too, where a stranger's first 2 KiB cost us 120 ms; every
 client of ours has this one, since Noise needs it."""
@@ -71,7 +78,7 @@ class Tls:
     """
 
     __slots__ = (
-        *("_closed", "_incoming", "_object", "_outgoing", "_read", "_silent", "_waiting", "_write"),
+        *("_closed", "_incoming", "_object", "_outgoing", "_partial", "_read", "_silent", "_waiting", "_write"),
         *("ended", "established"),
     )
 
@@ -79,7 +86,7 @@ class Tls:
         self._incoming, self._outgoing = buffers
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._read, self._write = self._object.read, self._object.write
-        self._waiting = b""
+        self._partial = self._waiting = b""
         self._silent = 0
         self._closed = False
         self.established = False
@@ -95,20 +102,17 @@ class Tls:
         if self.ended or not received:
             self.ended = True
             return b""
-        self._incoming.write(received)
+        if self._partial:
+            received = self._partial + received
         try:
-            plaintext = self._take_records() if self.established or self._shake() else b""
+            return self._take_records(received)
         except OSError as fault:  # mostly ssl.SSLError
             raise self._fail(getattr(fault, "reason", None) or type(fault).__name__) from None
         finally:
             self._settle()
-        self._silent = 0 if plaintext else self._silent + len(received)
-        if self._silent > SILENT_BYTES:
-            raise self._fail("TOO_MUCH_SILENCE")
-        return plaintext
 
     def seal(self, plaintext: bytes) -> bytes:
-        """Return the records to write for a plaintext of any size; b"" before the handshake is over, and after `close`."""
+        """Return the records to write for a plaintext of any size; b"" before the handshake is over, and at the end."""
         if self._closed or not self.established:
             return b""
         written = self._write(plaintext)
@@ -134,28 +138,46 @@ class Tls:
         self._closed = True
         return self.take_bytes()
 
-    def _shake(self) -> bool:
-        try:
-            self._object.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        self.established = True
-        return True
-
-    def _take_records(self) -> bytes:
-        pieces = []
-        try:
-            while piece := self._read(RECORD_BYTES):
+    def _take_records(self, received: bytes) -> bytes:
+        # One by one, so that those that only make work can be counted. What is not whole waits here, in its own size.
+        begin, end, pieces = 0, len(received), []
+        while begin + HEAD_BYTES <= end and not self.ended:
+            after = begin + HEAD_BYTES + (received[begin + 3] << 8 | received[begin + 4])
+            if after > end:
+                break
+            piece = self._take_record(received if after - begin == end else received[begin:after])
+            if piece:
                 pieces.append(piece)
-                if not self._incoming.pending:
-                    break  # asking for more would cost an exception
-            else:
-                self.ended = True
+            begin = after
+        self._partial = b"" if self.ended else received[begin:]
+        if self._partial:
+            self._judge_partial()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _take_record(self, record: bytes) -> bytes:
+        self._incoming.write(record)
+        try:
+            if self.established:
+                piece = self._read(RECORD_BYTES)
+                self.ended = not piece  # close_notify
+                return piece
+            self._object.do_handshake()
+            self.established = True
         except ssl.SSLWantReadError:
-            pass  # a part of a record, which OpenSSL keeps
+            pass  # nothing for us in it
         except ssl.SSLZeroReturnError:
             self.ended = True  # close_notify after ours
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._silent += SILENT_RECORD + len(record)
+        if self._silent > SILENT_BYTES:
+            raise self._fail("TOO_MUCH_SILENCE")
+        return b""
+
+    def _judge_partial(self) -> None:
+        # OpenSSL has the words for what is no record at all, and nobody shall have to wait for more of it.
+        head = self._partial[:HEAD_BYTES]
+        if head[0] not in KINDS or (len(head) == HEAD_BYTES and int.from_bytes(head[3:]) > WHOLE_BYTES - HEAD_BYTES):
+            self._take_record(self._partial)
+            raise self._fail("NO_RECORD")
 
     def _seal_rest(self, plaintext: memoryview) -> bytes:
         pieces = []

@@ -19,6 +19,8 @@ from relay.tls import Tls, make_context, open_buffers
 LOOK_SECONDS: Final = 60.0
 """How often the files are looked at. Renewed certificates have weeks left; who is in a hurry sends SIGHUP."""
 SECONDS_PER_DAY: Final = 86_400
+TAKEN: Final = "taken"
+REFUSED: Final = "refused"
 MISMATCH: Final = "KEY_VALUES_MISMATCH"
 
 _log: Final = logging.getLogger("varde.relay.tls")
@@ -38,10 +40,8 @@ class TlsCertificate:
         self._buffers = open_buffers()
         self._stamp = _stamp(files)
         self._shown = _load(files, clock())
-        self.renewals = 0
-        """How often another certificate was taken, or the same one again."""
-        self.failures = 0
-        """How often the files could not be used, and the old certificate stayed."""
+        self.reads = {TAKEN: 0, REFUSED: 0}
+        """How often the files were read since, by what became of it."""
         self.failure: str | None = None
         """Why the newest files are not used."""
 
@@ -66,7 +66,7 @@ class TlsCertificate:
             self._refuse(str(error))
         else:
             self.failure = None
-            self.renewals += 1
+            self.reads[TAKEN] += 1
             _log.info("new connections get the certificate read now, good for %d days", self._days())
 
     async def run(self, every: float = LOOK_SECONDS) -> NoReturn:
@@ -79,7 +79,7 @@ class TlsCertificate:
                 await trio.to_thread.run_sync(lambda asked: self.look(asked=asked), not pause.cancelled_caught)
 
     def _refuse(self, why: str) -> None:
-        self.failures += 1
+        self.reads[REFUSED] += 1
         if why != self.failure:
             _log.warning("the old certificate stays, good for %d days: %s", self._days(), why)
         self.failure = why
@@ -140,7 +140,7 @@ def _words(error: OSError | ValueError) -> str:
 
 def _stamp(files: TlsFiles) -> tuple[tuple[int, ...], ...]:
     """Return what shows that a file was written or, as certificates are renewed, another one put in its place."""
-    found = []
+    found: list[tuple[int, ...]] = []
     for path in (files.certificate, files.key):
         try:
             there = path.stat()

@@ -45,6 +45,7 @@ class WebSocket:
         "_rest",
         "request",
         "slow_frames",
+        "upgraded",
         "wants_eof",
     )
 
@@ -56,6 +57,8 @@ class WebSocket:
         self._pending: list[bytes] = []
         self._eof = False
         self.request: Request | None = None
+        """The request, from when it has come until it is answered."""
+        self.upgraded = False
         self.wants_eof = False
         self.slow_frames = 0
         """Control frames and fragments that came: each costs more than a message does."""
@@ -63,7 +66,7 @@ class WebSocket:
     @property
     def open(self) -> bool:
         """Whether messages may still come and go."""
-        return self._is_open() if self._protocol is None else self._protocol.state is State.OPEN
+        return not self._eof if self._protocol is None else self._protocol.state is State.OPEN
 
     @property
     def finished(self) -> bool:
@@ -112,11 +115,13 @@ class WebSocket:
         protocol.send_response(response)
         self._collect(protocol)
         if protocol.state is State.OPEN:
+            self.upgraded = True
+            self.request = None
             self._go_fast(protocol)
 
     def give_up(self) -> None:
         """Answer a request that never came to its end."""
-        if self.request is None and not self.wants_eof and not self._eof:
+        if not (self.upgraded or self.request or self.wants_eof or self._eof):
             self.respond(http_answer(HTTPStatus.REQUEST_TIMEOUT, "The request took too long.\n"))
 
     def take_messages(self) -> list[bytes]:
@@ -135,9 +140,6 @@ class WebSocket:
         """Return what is to be written now, messages apart: those are the caller's to write."""
         pending, self._pending = self._pending, []
         return b"".join(pending)
-
-    def _is_open(self) -> bool:
-        return self.request is not None and not self._eof
 
     def _end(self) -> None:
         self._eof = True

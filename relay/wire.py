@@ -12,6 +12,7 @@ import trio
 from contract.closing import CloseCode
 from contract.errors import PeerFault
 from relay.framing import PING, binary_frame
+from relay.reactor import Reactor, Source, Waiter
 from relay.tls import Tls
 from relay.websocket import WebSocket
 
@@ -26,24 +27,31 @@ BROKEN: Final = (OSError, trio.ClosedResourceError)
 class Wire:
     """One connection's socket, which is not blocking, and what is on its way through it."""
 
-    __slots__ = ("_eof_sent", "_socket", "_tls", "_unsent", "websocket")
+    __slots__ = ("_descriptor", "_eof_sent", "_reactor", "_socket", "_tls", "_waiter", "unsent", "websocket")
 
-    def __init__(self, sock: socket.socket, tls: Tls | None = None) -> None:
+    def __init__(self, sock: socket.socket, reactor: Reactor, tls: Tls | None = None) -> None:
         self._socket = sock
+        self._descriptor = sock.fileno()
+        self._reactor = reactor
+        self._waiter: Waiter | None = Waiter(reactor, self._descriptor)
         self._tls = tls
-        self._unsent = b""
+        self.unsent = b""
+        """What the kernel has refused and has to go first: as long as there is any, nothing more is sealed."""
         self._eof_sent = False
         self.websocket = WebSocket()
 
-    @property
-    def socket(self) -> socket.socket:
-        """For who waits until it is ready."""
-        return self._socket
+    def hand_over(self, source: Source) -> None:
+        """Let somebody else be told from now on when there is something to read."""
+        self._waiter = None
+        self._reactor.add(self._descriptor, source)
 
-    @property
-    def blocked(self) -> bool:
-        """Whether the kernel has refused something that has to go first."""
-        return bool(self._unsent)
+    def watch(self, *, reading: bool) -> None:
+        """Let them be told of what there is to read, and of room for what the kernel has refused."""
+        self._reactor.watch(self._descriptor, reading=reading, writing=bool(self.unsent))
+
+    def take_back(self) -> None:
+        """Read again here."""
+        self._waiter = Waiter(self._reactor, self._descriptor)
 
     def read_nowait(self) -> bool:
         """Read once, and answer what the WebSocket answers by itself; False when there was nothing to read.
@@ -59,7 +67,7 @@ class Wire:
         else:
             self._read_tls(self._tls, received)
         self.answer()
-        if len(self._unsent) > UNREAD_BYTES and self.websocket.slow_frames:
+        if len(self.unsent) > UNREAD_BYTES and self.websocket.slow_frames:
             raise PeerFault("the peer does not read", CloseCode.SLOW_CONSUMER)
         return True
 
@@ -80,8 +88,8 @@ class Wire:
 
     def push(self) -> None:
         """Write on what the kernel had refused. Raises BROKEN."""
-        if self._unsent:
-            waiting, self._unsent = self._unsent, b""
+        if self.unsent:
+            waiting, self.unsent = self.unsent, b""
             self._put(waiting)
 
     async def read(self) -> list[bytes]:
@@ -89,15 +97,15 @@ class Wire:
 
         Raises what `read_nowait` does.
         """
-        await trio.lowlevel.checkpoint()  # a peer that always has something to say must not have the loop for itself
-        while not self.read_nowait():
-            await trio.lowlevel.wait_readable(self._socket)  # the deadline is the caller's
+        assert self._waiter is not None
+        await self._waiter.wait()  # the deadline is the caller's
+        self.read_nowait()
         return self.websocket.take_messages()
 
     async def flush(self) -> None:
         """Write what waits to its end, and the end of the stream where it has come. Raises BROKEN."""
         self.answer()
-        while self._unsent:
+        while self.unsent:
             await trio.lowlevel.wait_writable(self._socket)  # the deadline is the caller's
             self.push()
         if self.websocket.wants_eof and not self._eof_sent:
@@ -113,6 +121,7 @@ class Wire:
 
     def close(self) -> None:
         """Close the socket."""
+        self._reactor.remove(self._descriptor)
         trio.lowlevel.notify_closing(self._socket)
         self._socket.close()
 
@@ -123,7 +132,8 @@ class Wire:
             self._put(tls.take_bytes())  # of a fault, too: the alert says what was wrong
         if plaintext:
             self.websocket.feed(plaintext)
-        if tls.ended:
+        # A request that came in one read with the goodbye is answered first; the next read finds the end.
+        if tls.ended and not (plaintext and self.websocket.request):
             self.websocket.feed(b"")
 
     def _write(self, written: bytes) -> None:
@@ -133,8 +143,8 @@ class Wire:
             self._put(self._tls.seal(written))
 
     def _put(self, written: bytes) -> None:
-        if self._unsent:
-            self._unsent += written
+        if self.unsent:
+            self.unsent += written
             return
         if not written:
             return
@@ -143,4 +153,4 @@ class Wire:
         except BlockingIOError:
             sent = 0
         if sent < len(written):
-            self._unsent = written[sent:]
+            self.unsent = written[sent:]

@@ -39,15 +39,16 @@ class Serve(Protocol):
         """Serve."""
 
 
-def run_program(name: str, url: str, prepare: Callable[[], Serve], *expected: type[Exception]) -> None:
-    """Run a server until SIGTERM or SIGINT has stopped it, and say when it is ready and where: `url` with the address.
+def run_program(name: str, prepare: Callable[[], tuple[str, Serve]], *expected: type[Exception]) -> None:
+    """Run a server until SIGTERM or SIGINT has stopped it, and say when it is ready and where.
 
-    `prepare` reads what the server is told. Exits with 1 and one line for what a person can mend, `expected` included.
+    `prepare` reads what the server is told, and returns its URL, with {} for the address, and what serves there. Exits
+    with 1 and one line for what a person can mend, `expected` included.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
     failed: list[str] = []
     try:
-        serve, storage = prepare(), StorageConfig.from_environ(os.environ)
+        (url, serve), storage = prepare(), StorageConfig.from_environ(os.environ)
         trio.run(_run, serve, storage, lambda address: _say_ready(name, url.format(address)))
     except* EXPECTED + expected as failures:
         failed.append(_first_words(failures))

@@ -12,12 +12,10 @@ from contract.frames import EPHEMERAL, ClientFrame, GapReason, ServerFrame
 from contract.refusals import RefusalCode
 from domain.events import Event
 from relay.metrics.histogram import BYTES, COUNTS, SECONDS, Histogram
-from relay.metrics.words import CLOSINGS, Handshake, Hostility, Resume, Turned
+from relay.metrics.words import CLOSINGS, UNKNOWN_CODE, Handshake, Hostility, Resume, Turned
 
 K = TypeVar("K")
 
-UNKNOWN_CODE: Final = -1
-"""The key for a close code that is neither ours nor the RFC's."""
 GENERATIONS: Final = 3
 
 
@@ -29,7 +27,7 @@ class Endings(dict[int | None, int]):
     """Counts by close code, None for an end without one. A peer may send any code, and must not choose a label."""
 
     def __init__(self) -> None:
-        super().__init__(dict.fromkeys((*CLOSINGS, None, UNKNOWN_CODE), 0))
+        super().__init__(dict.fromkeys(CLOSINGS, 0))
 
     def __missing__(self, code: int | None) -> int:
         return self[UNKNOWN_CODE]
@@ -44,25 +42,25 @@ class Metrics:
     __slots__ = (
         *("frames_in", "bytes_in", "frames_out", "bytes_out", "dropped", "refusals", "gaps"),
         *("handshakes", "closed", "resumes", "hostile"),
-        *("flushes", "flushed_frames", "partial_writes", "reactor_passes", "reactor_events", "fan_out"),
+        *("flushes", "partial_writes", "reactor_passes", "reactor_events", "fan_out"),
         *("commits", "batch_drafts", "batch_bytes", "committed", "duplicates", "decided_again", "turned"),
         *("reads", "read_requests", "failed_reads"),
         *("stored_receipts", "receipt_batches", "failed_receipts"),
         *("announced", "unannounced", "heard", "resyncs"),
         *("revocations_loaded", "revocations_failed"),
-        *("pings", "lateness", "pauses", "frozen"),
+        *("pings", "lateness", "pauses", "freezes", "thaws"),
         *("scrapes",),
     )
 
     def __init__(self) -> None:
         # On the wire.
         self.frames_in = _zeros(_kinds(ClientFrame))
-        self.bytes_in = _zeros((*_kinds(ClientFrame), Several))
+        self.bytes_in: dict[type[Struct], int] = _zeros((*_kinds(ClientFrame), Several))
         """Of Noise messages, by the kind of their only frame."""
         self.frames_out = _zeros(_kinds(ServerFrame))
         self.bytes_out = _zeros(_kinds(ServerFrame))
         """Encoded, before they are sealed."""
-        self.dropped = _zeros(EPHEMERAL)
+        self.dropped: dict[type[Struct], int] = _zeros(EPHEMERAL)
         self.refusals = _zeros(RefusalCode)
         """Frames that were answered with `refused`."""
         self.gaps = _zeros(GapReason)
@@ -74,7 +72,6 @@ class Metrics:
         self.hostile = _zeros(Hostility)
         # The reactor and the outboxes.
         self.flushes = 0
-        self.flushed_frames = 0
         self.partial_writes = 0
         self.reactor_passes = 0
         self.reactor_events = 0
@@ -108,7 +105,8 @@ class Metrics:
         self.lateness = Histogram(SECONDS)
         self.pauses = tuple(Histogram(SECONDS) for _ in range(GENERATIONS))
         """Seconds of each garbage collection, by generation."""
-        self.frozen = 0
+        self.freezes = 0
+        self.thaws = 0
         self.scrapes = 0
 
 

@@ -48,6 +48,7 @@ class Hostility(enum.StrEnum):
     IDLE = "idle"
     SLOW_HEADER = "slow-header"
     NO_HTTP = "no-http"
+    BAD_TLS = "bad-tls"
     SLOW_HANDSHAKE = "slow-handshake"
     REPLAY = "replay"
     HALF_OPEN = "half-open"
@@ -103,6 +104,7 @@ HOSTILITIES: Final[dict[Hostility, str]] = {
     Hostility.IDLE: "connected and sent nothing until the deadline",
     Hostility.SLOW_HEADER: "began a request and did not end it in time",
     Hostility.NO_HTTP: "sent what is no HTTP request, or a larger one than any client does",
+    Hostility.BAD_TLS: "broke TLS, or sent something else where TLS is spoken: plain HTTP, most of the time",
     Hostility.SLOW_HANDSHAKE: "upgraded, and did not finish Noise and Hello in time",
     Hostility.REPLAY: "opened with a good IK message and never sent another: perhaps a recording",
     Hostility.HALF_OPEN: "was not heard for two and a half heartbeats and did not hang up",
@@ -124,15 +126,17 @@ TURNED: Final[dict[Turned, str]] = {
     Turned.ROSTER_MOVED: "the roster moved while it waited and the answer is no by now, or it moved twice",
 }
 
-NONE: Final = "none"
-OTHER: Final = "other"
+UNKNOWN_CODE: Final = -1
+"""Stands for a close code that is neither ours nor the RFC's."""
 STANDARD_CODES: Final = (*range(1000, 1004), *range(1007, 1012))
 """Of RFC 6455 section 7.4.1: those that may stand in a close frame and that a relay's connections end with."""
-CLOSINGS: Final[dict[int, str]] = {
-    **{code: str(code) for code in STANDARD_CODES},
+CLOSINGS: Final[dict[int | None, str]] = {
+    None: "none",
+    UNKNOWN_CODE: "other",
+    **dict(zip(STANDARD_CODES, map(str, STANDARD_CODES), strict=True)),
     **{code.value: code.label for code in CloseCode},
 }
-"""The labels of close codes: ours by their words, the RFC's by number."""
+"""The labels of close codes: ours by their words, the RFC's by number, and `none` for an end without one."""
 
 HANDSHAKE_ENDS: Final[dict[CloseCode, Handshake]] = {
     CloseCode.OVERLOADED: Handshake.FULL,
@@ -146,3 +150,15 @@ HANDSHAKE_ENDS: Final[dict[CloseCode, Handshake]] = {
     CloseCode.UNSUPPORTED_VERSION: Handshake.UNSUPPORTED_VERSION,
 }
 """What a handshake came to that was closed with a code of ours."""
+
+HOSTILE_ENDS: Final[dict[int, Hostility]] = {
+    1002: Hostility.BAD_FRAME,
+    1003: Hostility.BAD_FRAME,
+    1007: Hostility.BAD_FRAME,
+    1008: Hostility.FRAGMENTS,
+    1009: Hostility.GIANT_FRAME,
+    CloseCode.SLOW_CONSUMER.value: Hostility.SLOW_READER,
+    CloseCode.PROTOCOL_ERROR.value: Hostility.GARBAGE,
+    CloseCode.ABUSE.value: Hostility.FLOOD,
+}
+"""What an established connection had done that the node closed with this code."""

@@ -22,7 +22,12 @@ from storage.island import Island, IslandClosed
 SECONDS: Final = 1.0
 CHANNEL: Final = "varde"
 NOTIFY: Final = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload"
-LOST: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)  # a TimeoutError is an OSError
+LOST: Final = (
+    OSError,  # a TimeoutError is one
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg says when the server dies between two steps of a statement
+)
 
 _DICE: Final = random.SystemRandom()
 

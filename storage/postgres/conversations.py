@@ -43,6 +43,14 @@ class PostgresConversations:
         """Return a page of the conversations the device receives for."""
         return await self._transactions.ask(_list_for, device, after or _FIRST, limit)
 
+    async def list_many(self, requests: Sequence[n.ListRequest]) -> Sequence[Sequence[n.Standing]]:
+        """Return a page of standings for each request."""
+        return await self._transactions.ask(_list_many, requests) if requests else []
+
+    async def tips(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, n.Tip]:
+        """Return heads and roster versions."""
+        return await self._transactions.ask(_tips, conversations) if conversations else {}
+
     async def add_member(
         self, conversation: ConversationId, version: int, member: tuple[ProfileId, AccountId, Role], *, most: int
     ) -> n.RosterMove | MemberFault:
@@ -114,6 +122,42 @@ async def _list_for(connection: Connection, device: DeviceId, after: UUID, limit
         n.Summary(conversation, ConversationKind(kind), tuple(profiles), head, upto, version)
         for conversation, kind, profiles, head, upto, version in rows
     ]
+
+
+# A walk along the index of the device's positions for each request, which ends with the page. Exactly the devices that
+# receive for a member have a position, so neither the device nor its memberships are looked at.
+_LIST_MANY: Final = """
+    SELECT place, conversation_id, head, upto, roster_version
+    FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) WITH ORDINALITY AS request (device_id, after, most, place)
+    CROSS JOIN LATERAL (
+        SELECT conversation_id, upto FROM delivery
+        WHERE delivery.device_id = request.device_id AND conversation_id > after
+        ORDER BY conversation_id
+        LIMIT most
+    ) AS position
+    JOIN conversation USING (conversation_id)
+    ORDER BY place, conversation_id
+"""
+
+
+async def _list_many(connection: Connection, requests: Sequence[n.ListRequest]) -> list[list[n.Standing]]:
+    rows = await connection.fetch(
+        _LIST_MANY,
+        [request.device for request in requests],
+        [request.after or _FIRST for request in requests],
+        [request.limit for request in requests],
+    )
+    pages: list[list[n.Standing]] = [[] for _ in requests]
+    for place, *standing in rows:
+        pages[place - 1].append(n.Standing(*standing))
+    return pages
+
+
+_TIPS: Final = "SELECT conversation_id, head, roster_version FROM conversation WHERE conversation_id = ANY ($1)"
+
+
+async def _tips(connection: Connection, conversations: Sequence[ConversationId]) -> dict[ConversationId, n.Tip]:
+    return {conversation: n.Tip(*tip) for conversation, *tip in await connection.fetch(_TIPS, conversations)}
 
 
 _LOCK_AT: Final = """

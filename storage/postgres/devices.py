@@ -42,6 +42,10 @@ class PostgresDevices:
         """Replace the whitelist and void the tickets issued before now."""
         return await self._transactions.run(_set_profiles, account, device, profiles, now_ms)
 
+    async def void_tickets(self, account: AccountId, device: DeviceId, now_ms: int) -> None:
+        """Void the tickets issued before now."""
+        await self._transactions.ask(_void_tickets_now, account, device, now_ms)
+
     async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[n.RosterMove] | None:
         """Revoke for ever."""
         return await self._transactions.run(_revoke, account, device, now_ms)
@@ -198,6 +202,10 @@ async def _void_tickets(
     connection: Connection, account: AccountId, device: DeviceId, now_ms: int, *, final: bool
 ) -> None:
     await connection.execute(_VOID_TICKETS, account, device, now_ms, final)
+
+
+async def _void_tickets_now(connection: Connection, account: AccountId, device: DeviceId, now_ms: int) -> None:
+    await _void_tickets(connection, account, device, now_ms, final=False)
 
 
 _CONVERSATIONS: Final = (

@@ -26,6 +26,10 @@ class PostgresJournal:
         """Number and store the drafts."""
         return await self._transactions.ask(_commit, drafts) if drafts else []
 
+    async def find_committed(self, keys: Sequence[n.SendKey]) -> Sequence[n.Committed | None]:
+        """Return what is in the log under these keys."""
+        return await self._transactions.ask(_find_committed, keys) if keys else []
+
 
 # What it does, and why it is a function, is said where it is made: migrations/0003_log.sql.
 _COMMIT: Final = """
@@ -59,3 +63,25 @@ def _ciphers(drafts: Sequence[n.Draft]) -> tuple[list[int], list[DeviceId], list
     places = chain.from_iterable(repeat(place, len(part)) for place, part in enumerate(known, start=1))
     devices = chain.from_iterable(known)
     return list(places), list(devices), list(chain.from_iterable(part.values() for part in known))
+
+
+# Without the locks of a commit: what is being stored in this moment may be missed, and its sender will ask again.
+_FIND_COMMITTED: Final = """
+    SELECT place, message_id, seq, sent_ms
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) WITH ORDINALITY
+         AS key (conversation_id, device_id, client_id, place)
+    JOIN message USING (conversation_id, device_id, client_id)
+"""
+
+
+async def _find_committed(connection: Connection, keys: Sequence[n.SendKey]) -> list[n.Committed | None]:
+    rows = await connection.fetch(
+        _FIND_COMMITTED,
+        [key.conversation for key in keys],
+        [key.device for key in keys],
+        [key.client_id for key in keys],
+    )
+    found: list[n.Committed | None] = [None] * len(keys)
+    for place, message, seq, sent_ms in rows:
+        found[place - 1] = n.Committed(message, seq, sent_ms, duplicate=True)
+    return found

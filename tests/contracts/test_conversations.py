@@ -147,6 +147,40 @@ async def test_a_summary_says_where_the_device_stands(stores: Stores) -> None:
     ]
 
 
+async def test_many_are_listed_at_once(stores: Stores) -> None:
+    """Each request has the page it would have had alone: its own device, cursor and size, in the order asked."""
+    await settle(stores, alice, bob, carol, dave)
+    for other in (bob, carol, dave):
+        await send(stores, draft(alice_phone, await open_conversation(stores, alice, other)))
+    first = (await stores.conversations.list_for(alice_phone.id, None, 1))[0].conversation
+    requests = [
+        n.ListRequest(device, after, limit)
+        for device in (bob_phone.id, alice_phone.id, mallory_phone.id, carol_phone.id, alice_phone.id)
+        for after, limit in ((None, 10), (None, 2), (first, 10), (first, 1))
+    ]
+    pages = await stores.conversations.list_many(requests)
+    alone = [await stores.conversations.list_for(each.device, each.after, each.limit) for each in requests]
+    assert [list(page) for page in pages] == [[standing(summary) for summary in page] for page in alone]
+    assert sum(map(len, pages)) > 10
+    assert await stores.conversations.list_many([]) == []
+
+
+def standing(summary: n.Summary) -> n.Standing:
+    """What a relay needs of a summary."""
+    return n.Standing(summary.conversation, summary.head, summary.upto, summary.roster_version)
+
+
+async def test_a_tip_says_how_far_a_conversation_has_come(stores: Stores) -> None:
+    """Head and roster version, as they are; what is unknown is left out."""
+    await settle(stores, alice, bob, carol)
+    quiet, busy = await open_conversation(stores, alice, bob), await open_conversation(stores, alice, carol)
+    await send(stores, draft(alice_phone, busy), draft(alice_phone, busy))
+    await stores.conversations.set_role(busy, 1, carol.profile, Role.ADMIN)
+    tips = await stores.conversations.tips([busy, UNKNOWN, quiet])
+    assert tips == {quiet: n.Tip(head=0, roster_version=1), busy: n.Tip(head=2, roster_version=2)}
+    assert await stores.conversations.tips([]) == {}
+
+
 async def test_a_member_joins_at_the_head(stores: Stores) -> None:
     """A new member has what comes after, with all devices; those who were there keep what they have."""
     await settle(stores, alice, bob, carol)

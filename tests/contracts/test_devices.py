@@ -321,6 +321,20 @@ async def test_a_revocation_never_goes_back(stores: Stores) -> None:
     assert await stores.devices.revocations(0) == [n.Revocation(alice_phone.id, BIRTH_MS + 100, final=True)]
 
 
+async def test_tickets_are_voided_up_to_a_time(stores: Stores) -> None:
+    """Tickets can be voided with nothing else changed; earlier times and revocations stay as they were."""
+    await settle(stores, alice)
+    for device, now_ms in ((alice_phone, 100), (alice_phone, 50), (alice_laptop, 70)):
+        await stores.devices.void_tickets(alice.account, device.id, BIRTH_MS + now_ms)
+    await stores.devices.revoke(alice.account, alice_laptop.id, BIRTH_MS + 80)
+    await stores.devices.void_tickets(alice.account, alice_laptop.id, BIRTH_MS + 90)
+    assert set(await stores.devices.revocations(0)) == {
+        n.Revocation(alice_phone.id, BIRTH_MS + 100, final=False),
+        n.Revocation(alice_laptop.id, BIRTH_MS + 90, final=True),
+    }
+    assert await stores.devices.find(alice.account, alice_phone.id) == alice_phone.noun
+
+
 async def test_a_device_added_while_a_conversation_opens_is_in_it(nodes: tuple[Stores, Stores]) -> None:
     """Whichever comes first, the new device ends up in the roster, and with a position."""
     await settle(nodes[0], alice)

@@ -137,6 +137,26 @@ async def test_what_is_stored_already_stays_acknowledged_when_the_roster_moves(s
     assert await stores.journal.commit(again) == [stored(first, 1, duplicate=True)] * 2
 
 
+async def test_what_is_stored_is_found_by_its_client_id(stores: Stores) -> None:
+    """By conversation, device and client id together, whatever became of the roster; each key has its own answer."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    first, second = draft(alice_phone, talk, client=7), draft(alice_phone, talk, bob_phone, client=8)
+    await send(stores, first, second)
+    await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)
+    keys = [
+        n.SendKey(talk, alice_phone.id, client_id(8)),
+        n.SendKey(talk, bob_phone.id, client_id(7)),
+        n.SendKey(talk, alice_phone.id, client_id(9)),
+        n.SendKey(ConversationId(UUID(int=1)), alice_phone.id, client_id(7)),
+        n.SendKey(talk, alice_phone.id, client_id(7)),
+        n.SendKey(talk, alice_phone.id, client_id(8)),
+    ]
+    one, two = stored(first, 1, duplicate=True), stored(second, 2, duplicate=True)
+    assert await stores.journal.find_committed(keys) == [two, None, None, None, one, two]
+    assert await stores.journal.find_committed([]) == []
+
+
 async def test_an_old_and_a_new_decision_on_one_message_store_the_new(stores: Stores) -> None:
     """Of the same client id twice in a batch only the one at the roster's version can be stored; both answer as it."""
     await settle(stores, alice, bob)

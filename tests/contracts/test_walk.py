@@ -19,7 +19,7 @@ from domain.ports import Stores
 from storage.config import StorageConfig, Url
 from storage.opening import open_storage
 from tests.cast import BIRTH_MS, MANY, PEOPLE, Gear, enrol, open_conversation, settle
-from tests.contracts.letters import draft
+from tests.contracts.letters import client_id, draft
 from tests.doubles.stores import open_memory_stores
 
 STEPS = 250
@@ -44,7 +44,7 @@ class Walk:
         steps = (
             *(self.commit, self.commit, self.commit, self.confirm, self.confirm, self.read, self.read),
             *(self.mark_read, self.set_profiles, self.join, self.leave, self.promote, self.sweep, self.look),
-            *(self.revoke, self.enrol, self.claim, self.change_policies),
+            *(self.revoke, self.enrol, self.claim, self.change_policies, self.find_committed, self.void_tickets),
         )
         return self.dice.choice(steps)()
 
@@ -70,6 +70,13 @@ class Walk:
             return await stores.journal.commit([_at(each, versions[each.conversation]) for each in drafts])
 
         return commit
+
+    def find_committed(self) -> Step:
+        """Messages that may have been stored, and may have been swept."""
+        keys = [
+            n.SendKey(talk, gear.id, client_id(self.dice.randrange(60))) for talk in self.talks for gear in self.gear
+        ]
+        return lambda stores: stores.journal.find_committed(keys)
 
     def confirm(self) -> Step:
         """Confirmations of several devices."""
@@ -141,7 +148,9 @@ class Walk:
             rosters = await stores.conversations.rosters(self.talks)
             views = [await stores.conversations.view(talk) for talk in self.talks]
             lists = [await stores.conversations.list_for(gear.id, None, MANY) for gear in self.gear]
-            return rosters, views, lists, set(await stores.devices.revocations(0))
+            pages = await stores.conversations.list_many([n.ListRequest(gear.id, None, 2) for gear in self.gear])
+            tips = await stores.conversations.tips(self.talks)
+            return rosters, views, lists, pages, tips, set(await stores.devices.revocations(0))
 
         return look
 
@@ -149,6 +158,11 @@ class Walk:
         """A device less."""
         gear = self.dice.choice(self.gear)
         return lambda stores: stores.devices.revoke(gear.noun.account, gear.id, self.now_ms)
+
+    def void_tickets(self) -> Step:
+        """Tickets of a device that is there, or was."""
+        gear, now_ms = self.dice.choice(self.gear), self.now_ms - self.dice.randrange(50)
+        return lambda stores: stores.devices.void_tickets(gear.noun.account, gear.id, now_ms)
 
     def enrol(self) -> Step:
         """A device more."""

@@ -3,6 +3,7 @@
 What a relay makes of a revocation is not asked here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -16,8 +17,9 @@ from contract.refusals import RefusalCode, Refused
 from contract.rest.devices import NewDevice
 from domain.devices import Devices, Registered
 from domain.events import DevicesChanged, TicketsRevoked
-from domain.nouns import Actor, Device
+from domain.nouns import Actor, Device, RosterMove
 from domain.ports import AdoptFault
+from domain.revocations import Revocations
 from tests.cast import (
     BIRTH_MS,
     Gear,
@@ -33,6 +35,7 @@ from tests.domain.registry import Registry, code_of
 from tests.doubles.devices import MemoryDevices
 
 tablet = alice.further_device("tablet")
+WAITED_MS = 5_000
 
 
 def request(gear: Gear) -> NewDevice:
@@ -179,6 +182,36 @@ async def test_a_changed_whitelist_voids_tickets_and_moves_rosters(tablets: Sign
     roster = (await registry.stores.conversations.rosters([conversation]))[conversation]
     assert moved == DevicesChanged(conversation, roster.version)
     assert alice_phone.id not in roster.devices
+
+
+class HeldUp(MemoryDevices):
+    """Devices whose changes wait for somebody else's, while time passes."""
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__(registry.memory, registry.interference)
+        self._clock = registry.clock
+
+    async def set_profiles(
+        self, account: AccountId, device: DeviceId, profiles: Sequence[ProfileId], now_ms: int
+    ) -> Sequence[RosterMove] | None:
+        """Wait, then change."""
+        self._clock.go_on(WAITED_MS)
+        return await super().set_profiles(account, device, profiles, now_ms)
+
+
+async def test_a_ticket_issued_while_the_whitelist_waited_is_void(tablets: SignedIn) -> None:
+    """However long the change took, tickets made from the whitelist before it are void, here and on every relay."""
+    registry, store = tablets.registry, HeldUp(tablets.registry)
+    devices = Devices(store, registry.stores.accounts, registry.stores.profiles, registry.bus, clock=registry.clock)
+    issued_ms = registry.clock() + WAITED_MS
+    await devices.set_profiles(tablets.actor, alice_phone.id, [alice.jobb.id])
+    table = Revocations()
+    for revocation in await store.revocations(0):
+        table.note(revocation)
+    assert table.find(alice_phone.id, issued_ms) is not None
+    (told,) = registry.bus.published
+    assert isinstance(told, TicketsRevoked)
+    assert told.not_before_ms >= issued_ms
 
 
 async def test_refusal_profile_not_allowed_on_a_changed_whitelist(tablets: SignedIn) -> None:

@@ -202,6 +202,34 @@ async def test_a_sender_rings_again_for_a_duplicate() -> None:
     assert post.memory.talks[roster.conversation].head == 1
 
 
+async def test_what_was_stored_is_acked_again_after_the_roster_moved() -> None:
+    """A sender that lost its ack gets it, also when the devices it encrypted for are not the current ones any more."""
+    post = Post()
+    roster = await post.open()
+    first = await post.sender.send(AUTHOR, letter(roster))
+    assert isinstance(first, n.Committed)
+    await enrol(post.stores, bob.further_device("tablet"))
+    assert await post.sender.send(AUTHOR, letter(roster)) == replace(first, duplicate=True)
+    stale = await post.sender.send(AUTHOR, letter(roster, 2))
+    assert isinstance(stale, Refused)
+    assert stale.code is RefusalCode.STALE_DEVICES
+    assert post.bus.published == [MessagesCommitted("api", roster.conversation, 1)] * 2
+
+
+async def test_what_was_stored_is_acked_again_to_who_has_left() -> None:
+    """It is theirs and it was sent; and another device learns nothing by naming the same client id."""
+    post = Post()
+    roster = await post.open()
+    first = await post.sender.send(AUTHOR, letter(roster))
+    assert isinstance(first, n.Committed)
+    await post.stores.conversations.remove_member(roster.conversation, roster.version, alice.profile)
+    assert await post.sender.send(AUTHOR, letter(roster)) == replace(first, duplicate=True)
+    for stranger in (Author(mallory.account, mallory_phone.id), Author(alice.account, alice_phone.id)):
+        refused = await post.sender.send(stranger, letter(roster))
+        assert isinstance(refused, Refused)
+        assert refused.code is RefusalCode.NOT_FOUND
+
+
 async def test_a_refused_send_stores_and_rings_nothing() -> None:
     """A "no" leaves no trace."""
     post = Post()

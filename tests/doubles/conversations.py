@@ -77,9 +77,25 @@ class MemoryConversations:
     async def list_for(self, device: DeviceId, after: ConversationId | None, limit: int) -> Sequence[n.Summary]:
         """As promised."""
         await self._interference.let_through()
+        return [self._summary(talk, self._memory.devices[device]) for talk in self._listed(device, after)[:limit]]
+
+    async def list_many(self, requests: Sequence[n.ListRequest]) -> Sequence[Sequence[n.Standing]]:
+        """As promised."""
+        await self._interference.let_through()
+        return [
+            [_standing(talk, each.device) for talk in self._listed(each.device, each.after)[: each.limit]]
+            for each in requests
+        ]
+
+    async def tips(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, n.Tip]:
+        """As promised."""
+        await self._interference.let_through()
+        talks = (self._memory.talks[each] for each in conversations if each in self._memory.talks)
+        return {talk.id: n.Tip(talk.head, talk.version) for talk in talks}
+
+    def _listed(self, device: DeviceId, after: ConversationId | None) -> list[Talk]:
         seated = (talk for _, talk in sorted(self._memory.talks.items()) if device in talk.positions)
-        later = [talk for talk in seated if after is None or talk.id > after]
-        return [self._summary(talk, self._memory.devices[device]) for talk in later[:limit]]
+        return [talk for talk in seated if after is None or talk.id > after]
 
     def _summary(self, talk: Talk, device: n.Device) -> n.Summary:
         return n.Summary(
@@ -139,3 +155,7 @@ class MemoryConversations:
         for device in self._memory.devices_of(account):
             self._memory.reseat(talk, device)
         return talk.move_version()
+
+
+def _standing(talk: Talk, device: DeviceId) -> n.Standing:
+    return n.Standing(talk.id, talk.head, talk.positions[device].upto, talk.version)

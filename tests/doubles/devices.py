@@ -78,6 +78,12 @@ class MemoryDevices:
         self._void(device, now_ms, final=False)
         return self._move(after, set(before.profiles) ^ set(after.profiles))
 
+    async def void_tickets(self, account: AccountId, device: DeviceId, now_ms: int) -> None:
+        """As promised."""
+        await self._interference.let_through()
+        assert account in self._memory.accounts
+        self._void(device, now_ms, final=False)
+
     async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[n.RosterMove] | None:
         """As promised."""
         await self._interference.let_through()
@@ -101,8 +107,9 @@ class MemoryDevices:
         return found if found is not None and found.account == account else None
 
     def _void(self, device: DeviceId, now_ms: int, *, final: bool) -> None:
-        before, _ = self._memory.revocations.get(device, (now_ms, None))
+        before, known = self._memory.revocations.get(device, (now_ms, None))
         not_before = max(before, now_ms)
+        final = final or (known is not None and known.final)
         self._memory.revocations[device] = not_before, n.Revocation(device, not_before, final)
 
     def _move(self, device: n.Device, profiles: Iterable[ProfileId]) -> list[n.RosterMove]:

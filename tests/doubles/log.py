@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from contract.ids import ConversationId, DeviceId, ProfileId
+from msgspec.structs import astuple, replace
+
+from contract.ids import ClientId, ConversationId, DeviceId, ProfileId
 from domain import nouns as n
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory, Talk
@@ -35,6 +37,11 @@ class MemoryJournal:
         self._interference.let_commit_answer()
         return answers
 
+    async def find_committed(self, keys: Sequence[n.SendKey]) -> Sequence[n.Committed | None]:
+        """As promised."""
+        await self._interference.let_through()
+        return [self._find(*astuple(key)) for key in keys]
+
     def _store(self, draft: n.Draft) -> bool:
         talk = self._memory.talks.get(draft.conversation)
         key = draft.device, draft.client_id
@@ -50,11 +57,15 @@ class MemoryJournal:
         return True
 
     def _answer(self, draft: n.Draft, *, duplicate: bool) -> n.Committed | n.RosterMoved:
-        talk = self._memory.talks.get(draft.conversation)
-        seq = None if talk is None else talk.known.get((draft.device, draft.client_id))
+        found = self._find(draft.conversation, draft.device, draft.client_id)
+        return n.RosterMoved() if found is None else replace(found, duplicate=duplicate)
+
+    def _find(self, conversation: ConversationId, device: DeviceId, client_id: ClientId) -> n.Committed | None:
+        talk = self._memory.talks.get(conversation)
+        seq = None if talk is None else talk.known.get((device, client_id))
         if talk is None or seq is None:
-            return n.RosterMoved()
-        return n.Committed(talk.log[seq].message, seq, talk.log[seq].sent_ms, duplicate)
+            return None
+        return n.Committed(talk.log[seq].message, seq, talk.log[seq].sent_ms, duplicate=True)
 
 
 class MemoryMailbox:

@@ -3,6 +3,7 @@
 Refuses a task of its own: it reads only when the test asks, so a test sees every frame and its order.
 """
 
+import os
 from collections import deque
 from contextlib import suppress
 from typing import TypeVar
@@ -86,7 +87,7 @@ class Caller:
         """Return what there is when nobody has anything more to do."""
         await wait_all_tasks_blocked()
         with suppress(BlockingIOError):
-            while received := self.stream.socket._sock.recv(65_536):
+            while received := os.read(self.stream.socket.fileno(), 65_536):
                 await self._take(received)
         heard, self.frames = list(self.frames), deque()
         return heard

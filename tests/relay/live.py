@@ -16,6 +16,7 @@ from domain.tickets import TicketIssuer
 from relay.config import RelayConfig
 from relay.node import run_node
 from relay.services import Outside
+from relay.tls_certificate import TlsCertificate
 from tests.cast import Gear
 from tests.doubles.clock import CountedEntropy, StandingClock
 from tests.relay.guest import Credentials
@@ -30,6 +31,7 @@ class LiveNode:
     clock: StandingClock
     stop: trio.Event
     ended: trio.Event
+    scheme: str = "ws"
 
     async def open_stream(self) -> trio.SocketStream:
         """Open a bare TCP stream."""
@@ -39,7 +41,7 @@ class LiveNode:
     @property
     def url(self) -> str:
         """Where guests come in."""
-        return f"ws://{self.address}/v1/relay"
+        return f"{self.scheme}://{self.address}/v1/relay"
 
     def credentials(self, gear: Gear, pattern: Pattern = Pattern.IK) -> Credentials:
         """What a device comes in with: a good ticket."""
@@ -49,9 +51,11 @@ class LiveNode:
 
 
 @asynccontextmanager
-async def open_live(stores: Stores, **changes: Any) -> AsyncIterator[LiveNode]:
-    """Run a node on a port of its own until the block ends."""
-    config = RelayConfig(port=0, strict=True, close_grace=2.0, drain_deadline=1.0, **changes)
+async def open_live(
+    stores: Stores, *, certificate: TlsCertificate | None = None, **changes: Any
+) -> AsyncIterator[LiveNode]:
+    """Run a node on a port of its own until the block ends. With a certificate, TLS ends in it."""
+    config = RelayConfig(**{"port": 0, "strict": True, "close_grace": 2.0, "drain_deadline": 1.0, **changes})
     clock, stop, ended = StandingClock(), trio.Event(), trio.Event()
     outside = Outside(
         static=RELAY_KEY,
@@ -59,6 +63,7 @@ async def open_live(stores: Stores, **changes: Any) -> AsyncIterator[LiveNode]:
         clock=clock,
         entropy=os.urandom,  # two nodes must not have one name
         dice=Random(1),  # noqa: S311 - it spreads load
+        certificate=certificate,
     )
 
     async def run(task_status: trio.TaskStatus[str]) -> None:
@@ -67,5 +72,5 @@ async def open_live(stores: Stores, **changes: Any) -> AsyncIterator[LiveNode]:
 
     async with trio.open_nursery() as nursery:
         address = await nursery.start(run)
-        yield LiveNode(address, clock, stop, ended)
+        yield LiveNode(address, clock, stop, ended, "ws" if certificate is None else "wss")
         nursery.cancel_scope.cancel()

@@ -33,10 +33,29 @@ def test_what_is_no_address_is_named(bind: str) -> None:
         RelayConfig.from_environ({"VARDE_RELAY_BIND": bind})
 
 
+def test_metrics_are_shown_where_one_says() -> None:
+    """Nowhere by default, and also where the variable is empty."""
+    for environ in ({}, {"VARDE_RELAY_METRICS_BIND": ""}):
+        assert RelayConfig.from_environ(environ).metrics_bind is None
+    there = RelayConfig.from_environ({"VARDE_RELAY_METRICS_BIND": "[::1]:9401"})
+    assert there.metrics_bind == ("::1", 9401)
+    with pytest.raises(ConfigError, match="VARDE_RELAY_METRICS_BIND"):
+        RelayConfig.from_environ({"VARDE_RELAY_METRICS_BIND": "9401"})
+
+
 @pytest.mark.parametrize("variable", ["VARDE_RELAY_CONNECTIONS", "VARDE_RELAY_DRAIN_SECONDS"])
 def test_numbers_are_whole_and_positive(variable: str) -> None:
     """Everything else is refused by name."""
     for text in ("", "0", "-1", "1.5", "many", "\N{SUPERSCRIPT TWO}"):
+        with pytest.raises(ConfigError, match=variable):
+            RelayConfig.from_environ({variable: text})
+
+
+def test_an_address_is_shared_only_when_it_is_said() -> None:
+    """Two nodes on one port by mistake would share its clients."""
+    variable = "VARDE_RELAY_REUSE_PORT"
+    assert [RelayConfig.from_environ({variable: text}).reuse_port for text in ("0", "1")] == [False, True]
+    for text in ("", "yes", "2"):
         with pytest.raises(ConfigError, match=variable):
             RelayConfig.from_environ({variable: text})
 

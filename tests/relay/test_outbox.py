@@ -1,14 +1,15 @@
 """The outbox alone: its bound, its order, what it drops and what it says of it. Refuses connections."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 from trio.testing import wait_all_tasks_blocked
 
 from contract.codec import decode_server_frames, encode_frame, pack
-from contract.frames import Lagging, New, PresenceOf, TypingBy
+from contract.frames import EPHEMERAL, Lagging, New, PresenceOf, TypingBy
 from relay.outbox import Encoded, Outbox
 
 CAPACITY = 1_000
@@ -25,6 +26,14 @@ class Count:
         self.count += 1
 
 
+def make_outbox(
+    capacity: int = CAPACITY, *, overflow: Callable[[], None] | None = None, ring: Callable[[], None] | None = None
+) -> Outbox:
+    """An outbox with nobody behind it, unless the test wants to hear of something."""
+    drops: dict[type[Struct], int] = dict.fromkeys(EPHEMERAL, 0)
+    return Outbox(capacity, overflow=overflow or Count(), ring=ring or Count(), drops=drops)
+
+
 steps = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(["push", "offer", "typing", "presence"]), st.integers(1, 400)),
@@ -38,7 +47,7 @@ steps = st.lists(
 def test_a_bound_an_order_and_no_silence(said: list[tuple[str, int]]) -> None:
     """Never more than the capacity; what is taken out is what was taken in, in order; what is left out is counted."""
     overflows = Count()
-    outbox = Outbox(CAPACITY, overflows, Count())
+    outbox = make_outbox(overflow=overflows)
     expected: list[bytes] = []
     taken: list[Encoded] = []
     ephemeral = refused = 0
@@ -78,7 +87,7 @@ def lagging(taken: list[Encoded]) -> Iterator[int]:
 @given(st.lists(st.integers(1, 30_000), min_size=1, max_size=40))
 def test_a_batch_fits_one_noise_message(sizes: list[int]) -> None:
     """Whatever waits, what is taken at once can be packed, and nothing is held back that would fit."""
-    outbox = Outbox(10**7, Count(), Count())
+    outbox = make_outbox(10**7)
     for size in sizes:
         outbox.push(New, bytes(size))
     batches = []
@@ -91,7 +100,7 @@ def test_a_batch_fits_one_noise_message(sizes: list[int]) -> None:
 def test_it_rings_for_what_comes() -> None:
     """Whoever sends is told of each frame, and of nothing that found no room."""
     rung = Count()
-    outbox = Outbox(CAPACITY, Count(), rung)
+    outbox = make_outbox(ring=rung)
     outbox.push(New, b"one")
     assert outbox.offer(New, b"two")
     assert rung.count == 2
@@ -104,7 +113,7 @@ def test_it_rings_for_what_comes() -> None:
 
 async def test_the_backlog_waits_for_room(nursery: trio.Nursery) -> None:
     """Until what was taken is on its way, and half of the capacity is free."""
-    outbox = Outbox(CAPACITY, Count(), Count())
+    outbox = make_outbox()
     outbox.push(New, bytes(CAPACITY))
     assert not outbox.offer(New, b"1")
     free = trio.Event()
@@ -126,7 +135,7 @@ async def test_the_backlog_waits_for_room(nursery: trio.Nursery) -> None:
 def test_an_ended_outbox_takes_nothing() -> None:
     """What waited is dropped, what comes is ignored, and nobody is cut for it."""
     overflows = Count()
-    outbox = Outbox(CAPACITY, overflows, Count())
+    outbox = make_outbox(overflow=overflows)
     outbox.push(New, bytes(600))
     outbox.end()
     outbox.push(New, bytes(600))
@@ -138,6 +147,6 @@ def test_an_ended_outbox_takes_nothing() -> None:
 
 def test_the_kind_travels_beside_the_bytes() -> None:
     """A frame is encoded once and keeps its kind, which the session's table asks for."""
-    outbox = Outbox(CAPACITY, Count(), Count())
+    outbox = make_outbox()
     outbox.push_frame(Lagging(3))
     assert outbox.take() == [(Lagging, encode_frame(Lagging(3)))]

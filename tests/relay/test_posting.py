@@ -115,6 +115,39 @@ async def test_a_group_message_for_an_older_roster_is_stale(stage: Stage, ground
     assert (await laptop.hear(f.Ack)).seq == 2
 
 
+async def test_what_was_stored_is_acked_again_after_the_roster_moved(
+    stage: Stage, ground: Ground, letters: Letters
+) -> None:
+    """A device that lost its ack and sends again is not told that its message is stale: it is stored."""
+    roster = await open_room(ground, alice, bob)
+    laptop = await stage.listen(alice_laptop, roster.conversation)
+    frames = letters.each(roster, alice, alice_laptop), letters.group(roster, alice)
+    await laptop.say(*frames)
+    acks = [await laptop.hear(f.Ack) for _ in frames]
+    await enrol(ground.stores, bob.further_device("tablet"))
+    await laptop.say(*frames)
+    assert [await laptop.hear(f.Ack) for _ in frames] == acks
+    await laptop.say(letters.group(roster, alice))
+    assert (await laptop.hear(f.RefusedFrame)).code == "stale-devices"
+    assert ground.memory.talks[roster.conversation].head == 2
+
+
+async def test_what_was_stored_is_acked_again_to_who_was_removed(
+    stage: Stage, ground: Ground, letters: Letters
+) -> None:
+    """Whoever sent a message may know that it was sent; nobody else learns anything by its client id."""
+    roster = await open_room(ground, alice, bob)
+    laptop, phone = await stage.call(alice_laptop), await stage.call(alice_phone)
+    frame = letters.group(roster, alice)
+    await laptop.say(frame)
+    ack = await laptop.hear(f.Ack)
+    await ground.stores.conversations.remove_member(roster.conversation, roster.version, alice.profile)
+    await laptop.say(frame)
+    assert await laptop.hear(f.Ack) == ack
+    await phone.say(frame)
+    assert (await phone.hear(f.RefusedFrame)).code == "not-found"
+
+
 async def test_a_send_for_a_roster_the_node_has_not_heard_of_is_judged_by_it(
     stage: Stage, ground: Ground, letters: Letters
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from contract import frames as f
 from contract.ids import ConversationId
@@ -143,6 +144,7 @@ async def test_of_what_a_profile_shows_within_a_second_the_latest_is_told(ground
         told = trio.current_time()
         assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, OFFLINE)
         assert trio.current_time() - told <= 1.0  # in time that jumps
+        await wait_all_tasks_blocked()
         assert [event.state for event in ground.bus.published if isinstance(event, PresenceMoved)] == [ACTIVE, OFFLINE]
         ground.bus.publish_nowait([PresenceMoved("elsewhere", alice.profile, state) for state in (ACTIVE, AWAY)])
         assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, AWAY)

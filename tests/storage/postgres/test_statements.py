@@ -3,17 +3,26 @@
 Refuses timings: it reads what the server counted.
 """
 
+from typing import Any
+from uuid import UUID
+
+from contract.ids import ConversationId
+from domain import nouns as n
 from domain.ports import Stores
-from storage.config import StorageConfig
+from storage.config import StorageConfig, Url
 from storage.database import Connection
 from storage.island import Island
 from storage.opening import open_storage
+from storage.postgres.journal import PostgresJournal
+from storage.postgres.pool import open_pool
+from storage.postgres.transactions import Transactions
 from tests.cast import BIRTH_MS, FAR_MS, alice, alice_phone, bob, bob_phone, carol, open_conversation, settle
 from tests.contracts.crowd import everybody_at_once
-from tests.contracts.letters import confirm, draft, held, send
+from tests.contracts.letters import client_id, confirm, draft, held, send
 
 _READ_WHOLE = "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE seq_scan > 0 AND relname <> ALL ($1)"
 _DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+_PLANS = "SELECT sum(custom_plans) AS custom, sum(generic_plans) AS generic FROM pg_prepared_statements"
 WHOLE = ["sweeper", "schema_migration"]
 """One has one row, the other is read when a program starts."""
 
@@ -28,11 +37,17 @@ async def use_everything(stores: Stores) -> None:
     assert await held(stores, bob.devices[1], talk) == [1]
     await stores.conversations.view(talk)
     await stores.conversations.list_for(bob_phone.id, None, 10)
+    await stores.conversations.list_many(
+        [n.ListRequest(bob_phone.id, None, 10), n.ListRequest(alice_phone.id, talk, 1)]
+    )
+    await stores.conversations.tips([talk])
+    await stores.journal.find_committed([n.SendKey(talk, alice_phone.id, client_id(1))])
     assert await stores.conversations.sender(talk, alice_phone.id, bob_phone.id) is not None
     await stores.prekeys.claim(bob_phone.id, [(alice.account, alice_phone.id)], now_ms=1, window_ms=1, most=9)
     await stores.sessions.list_live(alice.account, BIRTH_MS)
     assert await stores.devices.adopt(alice.account, alice_phone.id, alice_phone.session.id) is None
     await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.profile], BIRTH_MS)
+    await stores.devices.void_tickets(alice.account, alice_phone.id, BIRTH_MS)
     await stores.conversations.remove_member(talk, 2, bob.profile)
     await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)
     await stores.devices.revocations(BIRTH_MS)
@@ -44,6 +59,23 @@ async def test_no_statement_reads_a_whole_table(config: StorageConfig, island: I
     async with open_storage(config) as stores:
         await use_everything(stores)
     assert await island.run(beside.fetch, _READ_WHOLE, WHOLE) == []
+
+
+async def test_no_statement_is_planned_anew(island: Island, config: StorageConfig) -> None:
+    """Each is planned once for a connection, however small a batch is: planning the journal's takes as long as it."""
+    assert isinstance(config.database, Url)
+    async with open_pool(island, config.database.url, least=1, most=1) as pool:
+        transactions = Transactions(island, pool)
+        journal = PostgresJournal(transactions)
+        for number in range(10):  # Postgres makes up its mind after five
+            await journal.commit([draft(alice_phone, ConversationId(UUID(int=number)))])
+        (row,) = await transactions.ask(_read_plans)
+    assert row["custom"] == 0
+    assert row["generic"] >= 10
+
+
+async def _read_plans(connection: Connection) -> list[Any]:
+    return await connection.fetch(_PLANS)
 
 
 async def test_nobody_waits_for_each_other_in_a_circle(
