@@ -74,8 +74,6 @@ async def run_node(
 def start_services(services: Services, stores: Stores, nursery: trio.Nursery) -> None:
     """Start what runs beside the connections."""
     nursery.start_soon(services.reactor.run)
-    if services.certificate is not None:
-        nursery.start_soon(services.certificate.run)
     for shard in services.journal.shards:
         nursery.start_soon(services.journal.run_writer, shard)
     nursery.start_soon(services.receipts.run)

@@ -33,7 +33,6 @@ from relay.showing import Showing
 from relay.telling import Telling
 from relay.tls import Tls
 from relay.tls_certificate import TlsCertificate
-from relay.tls_certificate import TlsCertificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

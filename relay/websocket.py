@@ -23,6 +23,8 @@ from relay.framing import frame_size, split
 FRAGMENTS: Final = 1_024
 """Of one message: they may be empty, and then no limit of size ends them."""
 
+_BLANK_LINE: Final = b"\r\n\r\n"
+
 _SILENT: Final = logging.getLogger("varde.relay.websocket")
 _SILENT.setLevel(logging.ERROR)  # below, the library would log what peers sent
 
@@ -96,6 +98,8 @@ class WebSocket:
         """Take in what came from the network."""
         if not received:
             self._end()
+        elif not self.upgraded:
+            self._feed_request(received)
         elif self._protocol is not None and self._protocol.state is not State.OPEN:
             self._feed_protocol(self._protocol, received)
         else:
@@ -116,8 +120,9 @@ class WebSocket:
         self._collect(protocol)
         if protocol.state is State.OPEN:
             self.upgraded = True
-            self.request = None
-            self._go_fast(protocol)
+            self.request = self._protocol = None
+            if self._rest is not None:
+                self._feed_frames(b"")
 
     def give_up(self) -> None:
         """Answer a request that never came to its end."""
@@ -184,12 +189,16 @@ class WebSocket:
             self._protocol = _protocol(State.OPEN)
         return self._protocol
 
-    def _go_fast(self, protocol: ServerProtocol) -> None:
-        """Leave the library, which has only seen the request; what came behind it is for the fast path."""
-        behind = bytes(protocol.reader.buffer)
-        self._protocol = None
-        if behind:
-            self._feed_frames(behind)
+    def _feed_request(self, received: bytes | bytearray) -> None:
+        # Line by line, unless it is the whole request and nothing else: what comes behind is not for this parser.
+        whole = received.find(_BLANK_LINE) == len(received) - len(_BLANK_LINE)
+        for line in (received,) if whole else received.splitlines(keepends=True):
+            if self._protocol is not None and (self.request is None or self.wants_eof):
+                self._feed_protocol(self._protocol, line)
+            elif self._rest is None:
+                self._rest = bytearray(line)
+            else:
+                self._rest += line
 
     def _feed_protocol(self, protocol: ServerProtocol, received: bytes | bytearray) -> None:
         if received:

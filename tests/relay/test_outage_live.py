@@ -31,7 +31,7 @@ from tests.server import Server, open_server
 
 F = TypeVar("F", bound=Struct)
 
-IMPATIENCE = Patience(acquire=1.0, statement=1.0, farewell=1.0)
+IMPATIENCE = Patience(acquire=1.0, statement=1.0, recall=0.2, farewell=1.0)
 DEADLINE = 60.0
 """Seconds. The tests take a few; only what never comes takes this long."""
 
