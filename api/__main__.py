@@ -41,10 +41,10 @@ When it is ready it prints one line of JSON with its address. docs/configuration
 @click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way. Exits with 1 and one line when it cannot run."""
-    run_program("api", "http://{}", _prepare, ConfigError)
+    run_program("api", _prepare, ConfigError)
 
 
-def _prepare() -> Serve:
+def _prepare() -> tuple[str, Serve]:
     config = ApiConfig.from_environ(os.environ)
     mail = open_mail(MailConfig.from_environ(os.environ))
     folder = config.data / "keys"
@@ -57,7 +57,7 @@ def _prepare() -> Serve:
         world = make_world(config, stores, mail, keys, clock=read_clock, entropy=os.urandom)
         await serve_api(config, create_app(world), stopping=stop, task_status=task_status)
 
-    return serve
+    return "http://{}", serve
 
 
 def _own(keys: ApiKeys) -> Keys:

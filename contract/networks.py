@@ -4,11 +4,13 @@ Refuses to look anything up, and to believe a claim that nobody vouches for.
 """
 
 import ipaddress
+from functools import lru_cache
 from typing import Final
 
 IPV6_HOST_BITS: Final = 64
 
 
+@lru_cache(maxsize=4_096)
 def network_of(address: str) -> str:
     """Return what counts as one: an IPv4 address, or the /64 that a single IPv6 client has to itself."""
     try:

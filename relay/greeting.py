@@ -16,7 +16,7 @@ from contract.ids import ENTROPY_BYTES, SessionId, uuid7
 from contract.limits import HEADS_PER_WELCOME
 from contract.refusals import Refused
 from contract.session import ServerSession, State
-from domain.nouns import Summary
+from domain.nouns import Standing
 from domain.ports import StoreUnavailable
 from domain.tickets import Ticket
 from relay.refusing import close_code
@@ -94,7 +94,7 @@ def _check_ticket(services: Services, session: ServerSession) -> Ticket:
 
 async def _welcome(services: Services, ticket: Ticket) -> Welcome:
     try:
-        summaries = await services.conversations.list_for(ticket.device, None, HEADS_PER_WELCOME + 1)
+        standings = await services.standings.list_for(ticket.device, None, HEADS_PER_WELCOME + 1)
     except StoreUnavailable:
         services.outage.failed()
         raise PeerFault("the database is away", CloseCode.DATABASE_LOST) from None
@@ -105,10 +105,10 @@ async def _welcome(services: Services, ticket: Ticket) -> Welcome:
         time=now_ms,
         heartbeat_ms=round(services.config.heartbeat * _MS),
         limits=services.limits,
-        heads=tuple(map(_head, summaries[:HEADS_PER_WELCOME])),
-        more=len(summaries) > HEADS_PER_WELCOME,
+        heads=tuple(map(_head, standings[:HEADS_PER_WELCOME])),
+        more=len(standings) > HEADS_PER_WELCOME,
     )
 
 
-def _head(summary: Summary) -> Head:
-    return Head(summary.conversation, summary.head, summary.upto, summary.roster_version)
+def _head(standing: Standing) -> Head:
+    return Head(standing.conversation, standing.head, standing.upto, standing.roster_version)

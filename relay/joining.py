@@ -13,7 +13,7 @@ from contract.frames import Join, Joined, Sync
 from contract.ids import ConversationId
 from contract.limits import SEQ_MAX
 from contract.refusals import RefusalCode, Refused
-from domain.nouns import LogPage, LogRequest, Summary
+from domain.nouns import LogPage, LogRequest, Standing
 from domain.ports import StoreUnavailable
 from domain.sending import NO_CONVERSATION
 from relay.later import Outcome
@@ -23,7 +23,7 @@ from relay.services import Services
 
 T = TypeVar("T")
 
-SUMMARIES: Final = 256
+PAGE: Final = 256
 """Conversations in one page of the list."""
 _NOWHERE: Final = SEQ_MAX // 2
 """Far behind any head: a request from there brings the positions and no message."""
@@ -70,17 +70,17 @@ async def join_all(services: Services, peer: Peer) -> Refused | None:
     """Let a peer listen to everything its device receives for and that it does not listen to yet."""
     after: ConversationId | None = None
     while True:
-        summaries = await _patiently(services, partial(_summaries, services, peer, after))
-        for summary in summaries:
-            if summary.conversation in peer.listeners:
+        standings = await _patiently(services, partial(_standings, services, peer, after))
+        for standing in standings:
+            if standing.conversation in peer.listeners:
                 continue
             if len(peer.listeners) >= services.config.joined:
                 return _TOO_MANY
-            joined = Joined(summary.conversation, summary.upto + 1, summary.head, summary.roster_version)
+            joined = Joined(standing.conversation, standing.upto + 1, standing.head, standing.roster_version)
             _listen(services, peer, joined)
-        if len(summaries) < SUMMARIES:
+        if len(standings) < PAGE:
             return None
-        after = summaries[-1].conversation
+        after = standings[-1].conversation
 
 
 def sync(services: Services, peer: Peer, frame: Sync) -> Outcome:
@@ -118,10 +118,10 @@ async def _positions(services: Services, peer: Peer, conversation: ConversationI
     return (await services.reading.read([request])).get(request)
 
 
-async def _summaries(services: Services, peer: Peer, after: ConversationId | None) -> Sequence[Summary]:
-    summaries = await services.conversations.list_for(peer.device, after, SUMMARIES)
-    await services.rosters.remember(summary.conversation for summary in summaries)  # for presence
-    return summaries
+async def _standings(services: Services, peer: Peer, after: ConversationId | None) -> Sequence[Standing]:
+    standings = await services.standings.list_for(peer.device, after, PAGE)
+    await services.rosters.remember(standing.conversation for standing in standings)  # for presence
+    return standings
 
 
 async def _patiently(services: Services, ask: Callable[[], Awaitable[T]]) -> T:

@@ -20,6 +20,7 @@ from relay.connection import serve_connection
 from relay.listeners import address_of, open_listeners, run_listener
 from relay.metrics.exposition import start_metrics
 from relay.pulse import run_pulse
+from relay.resync import run_resync
 from relay.seating import run_seating
 from relay.services import Outside, Services, make_services
 
@@ -84,6 +85,7 @@ def start_services(services: Services, stores: Stores, nursery: trio.Nursery) ->
     if services.certificate is not None:
         nursery.start_soon(services.certificate.run)
     nursery.start_soon(run_seating, services)
+    nursery.start_soon(run_resync, services)
     nursery.start_soon(run_pulse, services)
     nursery.start_soon(run_canary, services)
     nursery.start_soon(partial(run_retention, stores.mailbox, clock=services.clock, dice=services.dice))

@@ -14,6 +14,7 @@ from contract.noise import KeyPair
 from domain.ports import Clock, ConversationStore, Entropy, MailboxStore, Stores
 from domain.revocations import Revocations
 from domain.rosters import Rosters
+from domain.standings import Standings
 from domain.tickets import TicketChecker
 from relay.admission import Admission
 from relay.announcing import Announcer
@@ -69,6 +70,7 @@ class Services:
     reactor: Reactor
     hub: Hub
     rosters: Rosters
+    standings: Standings
     reading: Reading
     telling: Telling
     showing: Showing
@@ -128,6 +130,7 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
         reactor=Reactor(flushing, metrics),
         hub=hub,
         rosters=rosters,
+        standings=Standings(stores.conversations),
         reading=Reading(stores.mailbox, outage, metrics),
         telling=telling,
         showing=showing,

@@ -105,13 +105,12 @@ class Wire:
     async def flush(self) -> None:
         """Write what waits to its end, and the end of the stream where it has come. Raises BROKEN."""
         self.answer()
-        while self.unsent:
-            await trio.lowlevel.wait_writable(self._socket)  # the deadline is the caller's
-            self.push()
+        await self._drain()
         if self.websocket.wants_eof and not self._eof_sent:
             self._eof_sent = True
             if self._tls is not None:
                 self._put(self._tls.close())
+                await self._drain()
             self._socket.shutdown(socket.SHUT_WR)
 
     async def linger(self) -> None:
@@ -124,6 +123,11 @@ class Wire:
         self._reactor.remove(self._descriptor)
         trio.lowlevel.notify_closing(self._socket)
         self._socket.close()
+
+    async def _drain(self) -> None:
+        while self.unsent:
+            await trio.lowlevel.wait_writable(self._socket)  # the deadline is the caller's
+            self.push()
 
     def _read_tls(self, tls: Tls, received: bytes) -> None:
         try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system import require
+from tests.system import require, require_modules
 
 ABSENT = "/nonexistent/varde-beacon"
 
@@ -28,3 +28,15 @@ def test_a_missing_program_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUIRE_SYSTEM", "1")
     with pytest.raises(pytest.fail.Exception, match="apt-get install beacon"):
         require(ABSENT, "beacon")
+
+
+def test_modules_that_cannot_be_had_are_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What npm cannot install skips like a program that is not there, and is not taken for installed the next time."""
+    monkeypatch.delenv("REQUIRE_SYSTEM", raising=False)
+    monkeypatch.setattr("tests.system.MODULES", tmp_path / "modules")
+    require("npm", "nodejs")
+    for name in ("package.json", "package-lock.json"):
+        (tmp_path / name).write_text("this is no package")
+    for _ in range(2):
+        with pytest.raises(pytest.skip.Exception, match="npm ci"):
+            require_modules(tmp_path)

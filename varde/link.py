@@ -136,7 +136,7 @@ class Link:
             return parted_from(closed)
         except PeerFault as fault:
             return Parted(fault.close_code.label, fault.close_code)
-        except (OSError, WebSocketException, trio.TooSlowError):
+        except (OSError, WebSocketException, trio.BrokenResourceError, trio.TooSlowError):
             return Parted("the relay does not answer")
 
     async def _find_way(self) -> _Way:

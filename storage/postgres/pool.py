@@ -47,6 +47,7 @@ class Patience:
 
     acquire: float = 5 * SECONDS  # for a free connection
     statement: float = 10 * SECONDS  # for each statement, and for a new connection
+    recall: float = 1 * SECONDS  # for a statement that was given up to end over there; its connection is dropped then
     farewell: float = 5 * SECONDS  # for what is under way when the pool closes
 
 

@@ -57,8 +57,8 @@ async def read_view(connection: Connection, conversation: ConversationId) -> n.R
 
 
 # Newest first, by the client's own numbering: if the reader can have anything of it, then most likely the last one. All
-# of the device's messages in the conversation are looked at only for a reader that came after the last of them. An index
-# by number would spare that rare reader some milliseconds, and cost every message that is stored a fourth index.
+# of the device's messages in the conversation are looked at only for a reader that came after the last of them. An
+# index by number would spare that rare reader some milliseconds, and cost every message that is stored a fourth index.
 _SENDER: Final = """
     SELECT account_id, device_id, noise_key, signing_key, identity_key, signature, certified.created_ms, root_key
     FROM device_account

@@ -59,8 +59,11 @@ class Transactions:
         return await self._try(work)
 
     async def _try(self, work: Callable[[Connection], Answer[T]]) -> T:
-        async with self._pool.acquire(timeout=self._patience.acquire) as connection:
+        connection = await self._pool.acquire(timeout=self._patience.acquire)
+        try:
             return await work(connection)
+        finally:
+            await self._pool.release(connection, timeout=self._patience.recall)
 
 
 async def _in_transaction(connection: Connection, work: Callable[[Connection, *Ts], Answer[T]], *args: *Ts) -> T:

@@ -16,6 +16,7 @@ from domain import nouns as n
 from domain.events import TicketsRevoked
 from relay.listeners import open_listeners, run_listener
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, open_conversation, settle
+from tests.clients.node.guest import open_with_node
 from tests.doubles.bus import RecordingBus
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
@@ -24,7 +25,7 @@ from tests.relay.guest import LIBRARIES, OpenGuest, open_with_trio_websocket, op
 from tests.relay.live import LiveNode, open_live
 from tests.relay.stage import Letters
 
-both_libraries = pytest.mark.parametrize("open_guest", LIBRARIES)
+every_client = pytest.mark.parametrize("open_guest", [*LIBRARIES, open_with_node])
 both_patterns = pytest.mark.parametrize("pattern", list(Pattern))
 
 
@@ -50,12 +51,12 @@ async def scene() -> AsyncIterator[Scene]:
         yield Scene(node, roster, bus, memory)
 
 
-@both_libraries
+@every_client
 @both_patterns
-async def test_a_message_travels_between_strangers_libraries(
+async def test_a_message_travels_between_strangers_clients(
     scene: Scene, letters: Letters, open_guest: OpenGuest, pattern: Pattern
 ) -> None:
-    """Handshake, join, send, ack, delivery and receipt work with two libraries that are not ours."""
+    """Handshake, join, send, ack, delivery and receipt work with three clients that are not ours."""
     node, roster = scene.node, scene.roster
     async with (
         open_guest(node.url, node.credentials(alice_laptop, pattern)) as laptop,
@@ -98,8 +99,8 @@ async def test_a_flood_arrives_whole_and_in_order(scene: Scene, letters: Letters
             assert [(await late.hear(f.New)).seq for _ in range(2_000)] == list(range(1, 2_001))
 
 
-@both_libraries
-async def test_close_codes_reach_strangers_libraries(scene: Scene, open_guest: OpenGuest) -> None:
+@every_client
+async def test_close_codes_reach_strangers_clients(scene: Scene, open_guest: OpenGuest) -> None:
     """The last word is not lost to a reset, whatever the guest has not read yet."""
     node = scene.node
     async with open_guest(node.url, node.credentials(alice_laptop)) as laptop:
@@ -111,7 +112,7 @@ async def test_close_codes_reach_strangers_libraries(scene: Scene, open_guest: O
         assert (hung.code, hung.reason) == (4101, "revoked")
 
 
-@both_libraries
+@every_client
 async def test_close_draining(scene: Scene, open_guest: OpenGuest) -> None:
     """Who does not go by itself is cut with the code that means: come back."""
     node = scene.node

@@ -120,7 +120,7 @@ async def test_what_was_stored_is_acked_again_after_the_roster_moved(
 ) -> None:
     """A device that lost its ack and sends again is not told that its message is stale: it is stored."""
     roster = await open_room(ground, alice, bob)
-    laptop = await stage.listen(alice_laptop, roster.conversation)
+    laptop = await stage.call(alice_laptop)
     frames = letters.each(roster, alice, alice_laptop), letters.group(roster, alice)
     await laptop.say(*frames)
     acks = [await laptop.hear(f.Ack) for _ in frames]

@@ -1,8 +1,9 @@
 """The slow cure: what nobody rang for is found by looking. Refuses what the bus says itself."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
 from contract import frames as f
 from domain import nouns as n
@@ -10,17 +11,19 @@ from domain.events import MessagesCommitted
 from relay.resync import CONVERSATIONS_PER_QUERY, ROUND, resync, run_resync
 from tests.cast import alice, alice_laptop, bob, bob_phone, carol, carol_phone, open_conversation
 from tests.contracts.letters import draft, send
-from tests.relay.stage import Ground, Letters, Stage, open_room
+from tests.relay.stage import Ground, Letters, Stage, lay_ground, open_room, open_stage
 
 TWO_ROUNDS = 2 * 2 * ROUND
 """Virtual seconds: however the jitter falls, every conversation was looked up since."""
 
 
 @pytest.fixture
-async def looking(stage: Stage, nursery: trio.Nursery) -> Stage:
-    """A node that looks everything up now and then."""
-    nursery.start_soon(run_resync, stage.services)
-    return stage
+async def looking(ground: Ground) -> AsyncIterator[Stage]:
+    """A node that looks everything up now and then, and asks nobody whether they are still there."""
+    async with open_stage(ground, heartbeat=10 * TWO_ROUNDS) as stage, trio.open_nursery() as nursery:
+        nursery.start_soon(run_resync, stage.services)
+        yield stage
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_message_nobody_rang_for_is_delivered(looking: Stage, ground: Ground) -> None:
@@ -76,13 +79,14 @@ async def test_an_outage_is_waited_out(looking: Stage, ground: Ground) -> None:
     assert (await phone.hear(f.New)).seq == 1
 
 
-async def test_a_node_without_listeners_asks_nothing(looking: Stage, ground: Ground) -> None:
-    """An idle node is quiet, and goes on."""
-    await open_room(ground, alice, bob)
+async def test_where_nobody_listens_nothing_is_asked(stage: Stage, ground: Ground) -> None:
+    """A round of nothing is no query: an outage would not even be noticed by it."""
     with ground.interference.outage():
-        await trio.sleep(TWO_ROUNDS)  # in time that jumps
-        await wait_all_tasks_blocked()
-        assert not looking.services.outage.just_failed
+        await resync(stage.services, [])
+    assert not stage.services.outage.just_failed
+    with ground.interference.outage():
+        await resync(stage.services, [(await open_room(lay_ground(), alice, bob)).conversation])
+    assert stage.services.outage.just_failed
 
 
 async def test_a_round_asks_for_everything(stage: Stage, ground: Ground) -> None:

@@ -65,7 +65,7 @@ class Orders:
 
 
 class Running(NamedTuple):
-    """`varde up` with stand-ins, as a process of its own that has said welcome."""
+    """`varde up`, or a fleet of relays, with stand-ins, as a process of its own that has said welcome."""
 
     process: trio.Process
     lines: list[str]
@@ -73,11 +73,14 @@ class Running(NamedTuple):
 
 
 @asynccontextmanager
-async def open_fake_up(data: Path) -> AsyncIterator[Running]:
-    """Run it while the block runs; its lines are collected, and complete once the process has ended."""
+async def open_fake_up(data: Path, *, workers: int = 1) -> AsyncIterator[Running]:
+    """Run it while the block runs, a fleet of relays alone where there are more `workers` than one.
+
+    Its lines are collected, and complete once the process has ended.
+    """
     ready_file = data / "ready.json"
     process = await trio.lowlevel.open_process(
-        (sys.executable, str(FAKES.with_name("run_fake_house.py")), str(data), str(ready_file)),
+        (sys.executable, str(FAKES.with_name("run_fake_house.py")), str(data), str(ready_file), str(workers)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},

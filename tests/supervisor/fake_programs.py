@@ -9,7 +9,8 @@ What each does is told by files in `$VARDE_DATA/orders/`, named after the progra
     stubborn    ignore the stop signal
     slow        stop when the order is withdrawn
 
-Each writes what it lives through to `$VARDE_DATA/diary`.
+Each writes what it lives through to `$VARDE_DATA/diary`. A relay of a fleet listens where others may, and goes on at
+SIGHUP.
 """
 
 import json
@@ -34,7 +35,7 @@ def main() -> int:
         case ["storage", "postgres", *_]:
             return play_server("postgres", "LOG:  database system is ready to accept connections")
         case [("relay" | "api") as name]:
-            with socket.create_server(address(name)):
+            with socket.create_server(address(name), reuse_port="VARDE_RELAY_REUSE_PORT" in os.environ):
                 ready = json.dumps({"ready": name, "address": os.environ[f"VARDE_{name.upper()}_BIND"]})
                 return play_server(name, ready)
     return 2
@@ -53,13 +54,15 @@ def play_server(name: str, ready: str) -> int:
     if order(name) == "crash":
         say(f"{name}: something is very wrong")
         return 7
-    signals = {signal.SIGINT, signal.SIGTERM}
+    signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     if order(name) != "mute":
         say(ready)
     while True:
         number = signal.sigwait(signals)
         write_diary(signal.Signals(number).name, name)
+        if number == signal.SIGHUP:
+            continue
         while order(name) == "slow":
             time.sleep(0.01)  # an order is a file, and a file tells nobody that it has gone
         if order(name) != "stubborn":

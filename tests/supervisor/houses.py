@@ -27,7 +27,7 @@ PATIENCE = 60
 class RealHouse:
     """`varde up` as a process. The ready file is kept current by the supervisor."""
 
-    def __init__(self, data: Path, binds: tuple[str, str] = ANY_PORTS) -> None:
+    def __init__(self, data: Path, binds: tuple[str, str] = ANY_PORTS, *more: str) -> None:
         self.data = data
         self._ready_file = data.with_name(f"{data.name}.json")
         self.lines: list[str] = []
@@ -35,7 +35,7 @@ class RealHouse:
         api, relay = binds
         words = ("--data", str(data), "--ready-file", str(self._ready_file), "--api-bind", api, "--relay-bind", relay)
         self.process = subprocess.Popen(
-            (sys.executable, "-m", "varde", "up", *words),
+            (sys.executable, "-m", "varde", "up", *words, *more),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -114,9 +114,9 @@ def environ(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def open_real_house(data: Path, binds: tuple[str, str] = ANY_PORTS) -> Iterator[RealHouse]:
-    """Run `varde up` while the block runs; then Ctrl-C, which must end it cleanly."""
-    house = RealHouse(data, binds)
+def open_real_house(data: Path, binds: tuple[str, str] = ANY_PORTS, *more: str) -> Iterator[RealHouse]:
+    """Run `varde up`, with `more` options, while the block runs; then Ctrl-C, which must end it cleanly."""
+    house = RealHouse(data, binds, *more)
     try:
         house.wait_line("Varde is up")
         yield house

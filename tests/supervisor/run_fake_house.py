@@ -1,4 +1,4 @@
-"""Runs `varde up` with stand-in programs: `python run_fake_house.py DATA READY_FILE`.
+"""Runs `varde up` with stand-in programs, or a fleet of relays: `python run_fake_house.py DATA READY_FILE WORKERS`.
 
 No test lives here: it is a program that tests start and kill.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 import trio
 
 from varde.supervisor.ports import Address
+from varde.supervisor.relaying import run_fleet
 from varde.supervisor.settings import HouseSettings
 from varde.supervisor.up import run_up
 from varde.supervisor.voice import Voice
@@ -16,15 +17,20 @@ from varde.supervisor.voice import Voice
 
 def main() -> None:
     """Run until a signal comes."""
-    data, ready_file = map(Path, sys.argv[1:])
+    data, ready_file, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     settings = HouseSettings(
         data=data,
         api_bind=Address("127.0.0.1", 0),
         relay_bind=Address("127.0.0.1", 0),
+        relay_workers=workers,
+        reloads=True,
         python=(sys.executable, "-I", "-S", str(Path(__file__).with_name("fake_programs.py"))),
     )
     voice = Voice(sys.stdout, colour=False)
-    trio.run(lambda: run_up(settings, voice, welcome=lambda _house: "welcome", ready_file=ready_file))
+    if workers > 1:
+        trio.run(run_fleet, settings, voice, lambda _fleet: voice.say("welcome"))
+    else:
+        trio.run(lambda: run_up(settings, voice, welcome=lambda _house: "welcome", ready_file=ready_file))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 No process is started: a stand-in for one does what the test tells it.
 """
 
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -28,11 +29,16 @@ class Life:
         self.lives = lives
         self.code = code
         self.pid = 0
+        self.signals: list[signal.Signals] = []
 
     async def wait(self) -> int:
         """Live."""
         await trio.sleep(self.lives)
         return self.code
+
+    def send_signal(self, sig: signal.Signals, /) -> None:
+        """Note it."""
+        self.signals.append(sig)
 
 
 class Lives:
@@ -149,3 +155,17 @@ async def test_cancelling_ends_inner_blocks_first(autojump_clock: MockClock, ear
                     await trio.sleep(60)  # virtual: a program that is slow to leave
                 assert lives.stopped == 0
     assert lives.stopped == 1
+
+
+async def test_a_signal_reaches_the_process_that_is_ready_for_it(autojump_clock: MockClock, ear: Ear) -> None:
+    """A process that is starting would die of a signal that it does not know yet, so it gets it when it is ready."""
+    first, second = Life(ready_after=0, lives=10), Life(ready_after=5, lives=1000)
+    lives = Lives(first, second)
+    async with open_kept(RELAY, lives.start, ear.tell, unhurried()) as kept:
+        kept.send_signal(signal.SIGHUP)
+        await ear.wait_count(Down, 1)
+        kept.send_signal(signal.SIGHUP)
+        kept.send_signal(signal.SIGHUP)
+        assert (first.signals, second.signals) == ([signal.SIGHUP], [])
+        await kept.wait_start(2)
+        assert (first.signals, second.signals) == ([signal.SIGHUP], [signal.SIGHUP])

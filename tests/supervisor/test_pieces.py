@@ -19,7 +19,7 @@ from varde.supervisor.backoff import Backoff
 from varde.supervisor.happenings import Down, Killed, Said, Stopping, Up, describe_exit
 from varde.supervisor.keeper import StartFailed
 from varde.supervisor.lock import FolderInUse, open_lock
-from varde.supervisor.ports import Address, BadAddress, reserve
+from varde.supervisor.ports import Address, BadAddress, later_port, reserve, reserve_shared
 from varde.supervisor.program import Program, announcement, never
 from varde.supervisor.programs import Programs
 from varde.supervisor.settings import HouseSettings
@@ -89,6 +89,30 @@ def test_a_reserved_port_can_be_listened_on_by_a_program() -> None:
             pass
     with reserve(Address("127.0.0.1", 8400)) as fixed:
         assert fixed.port == 8400
+
+
+def test_a_shared_port_is_for_several_programs_that_ask_for_it() -> None:
+    """Those that say SO_REUSEPORT listen there together; one that does not is in nobody's way before they do."""
+    with reserve_shared(Address("127.0.0.1", 0)) as chosen:
+        place = (chosen.host, chosen.port)
+        with (
+            socket.create_server(place, reuse_port=True),
+            socket.create_server(place, reuse_port=True),
+            pytest.raises(BadAddress, match="another program listens"),
+            reserve_shared(chosen),
+        ):
+            raise AssertionError("somebody listens there")
+        with reserve_shared(chosen) as again:
+            assert again == chosen
+
+
+def test_each_worker_has_its_own_port_for_metrics() -> None:
+    """From a fixed port one counts up, any port stays any, and none is invented beyond the last."""
+    metrics = Address("127.0.0.1", 9400)
+    assert [later_port(metrics, steps).port for steps in range(3)] == [9400, 9401, 9402]
+    assert later_port(Address("127.0.0.1", 0), 2).port == 0
+    with pytest.raises(BadAddress, match="no port for each worker"):
+        later_port(Address("127.0.0.1", 65535), 1)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
@@ -220,3 +244,18 @@ def test_a_program_is_told_only_the_secrets_it_needs() -> None:
         "api": {"VARDE_DATABASE_URL", "VARDE_SMTP_URL"},
     }
     assert programs.postgres().environ["PATH"] == "/bin"
+
+
+def test_a_worker_is_told_what_makes_it_one() -> None:
+    """It may listen where others do, has metrics of its own, and more time to stop than its clients have to go."""
+    environ = {"VARDE_RELAY_METRICS_BIND": "127.0.0.1:9400", "VARDE_RELAY_DRAIN_SECONDS": "60"}
+    settings = HouseSettings.from_environ(environ, relay_workers=2)
+    programs = Programs(settings, settings.api_bind, settings.relay_bind)
+    workers = [programs.worker(index) for index in range(2)]
+    assert [each.name for each in workers] == ["relay-1", "relay-2"]
+    assert {each.environ["VARDE_RELAY_REUSE_PORT"] for each in workers} == {"1"}
+    metrics = [each.environ["VARDE_RELAY_METRICS_BIND"] for each in workers]
+    assert metrics == ["127.0.0.1:9400", "127.0.0.1:9401"]
+    assert workers[0].stop_patience > 60
+    assert programs.relay().stop_patience > workers[0].stop_patience
+    assert programs.relay().command[-3:] == ("relay", "--workers", "2")

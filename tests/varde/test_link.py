@@ -87,6 +87,20 @@ async def test_it_comes_back_when_it_may(autojump_clock: MockClock, code: CloseC
         assert bench.relay.tickets == 1
 
 
+async def test_a_tls_handshake_that_fails_is_tried_again(autojump_clock: MockClock) -> None:
+    """A load balancer that hangs up, or a certificate that nobody vouches for, is a relay that does not answer."""
+
+    async def hang_up(wire: Wire) -> None:
+        await wire.drop()
+
+    async with linked(hang_up) as bench:
+        bench.relay.told_url = "wss://relay.example/v1/relay"
+        await trio.sleep(60)  # in time that jumps
+        assert len(bench.relay.dialled) > 1
+        assert {why for why, _ in bench.ear.downs} == {"the relay does not answer"}
+        assert not bench.ended.is_set()
+
+
 ENDS = {
     CloseCode.REVOKED: DeviceRevoked,
     CloseCode.REPLACED: Replaced,

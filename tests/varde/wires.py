@@ -107,6 +107,7 @@ class TinyRelay:
     def __init__(self, nursery: trio.Nursery, *scripts: Script) -> None:
         self.static = KeyPair.generate()
         self.told_key = self.static.public
+        self.told_url = URL
         self.tickets = 0
         self.asked_where = 0
         self.dialled: list[float] = []
@@ -125,7 +126,7 @@ class TinyRelay:
     async def relay(self) -> RelayAddress:
         """Where the relay is."""
         self.asked_where += 1
-        return RelayAddress(URL, self.told_key)
+        return RelayAddress(self.told_url, self.told_key)
 
     async def ticket(self) -> RelayTicket:
         """A ticket, each one another."""

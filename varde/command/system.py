@@ -3,6 +3,7 @@
 The servers' code is not imported: they are programs of their own.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,12 +13,37 @@ import click
 import trio
 
 from varde.command.called import program_name
+from varde.supervisor.fleet import Fleet
 from varde.supervisor.house import House
+from varde.supervisor.relaying import run_fleet
 from varde.supervisor.settings import API_BIND, DATA, RELAY_BIND, HouseSettings
 from varde.supervisor.up import run_up
 from varde.supervisor.voice import Voice
 
 CLIENT_API_URL: Final = f"http://{API_BIND}"
+WORKERS_MAX: Final = 256
+SPREADS: Final = sys.platform == "linux"
+"""Whether the kernel spreads connections over the programs that listen on one address."""
+
+
+class _Workers(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs only
+    """How many processes: a number, or `auto` for one on each core that this process may use."""
+
+    name = "N|auto"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        text = str(value)
+        if text == "auto":
+            return len(os.sched_getaffinity(0)) if SPREADS else 1
+        if not (text.isascii() and text.isdigit() and 0 < int(text) <= WORKERS_MAX):
+            self.fail(f"'{text}' is neither a number from 1 to {WORKERS_MAX} nor auto", param, ctx)
+        if int(text) > 1 and not SPREADS:
+            self.fail("several workers need Linux: other kernels do not spread connections over them", param, ctx)
+        return int(text)
+
+
+_workers = _Workers()
 
 
 @click.command()
@@ -29,6 +55,7 @@ CLIENT_API_URL: Final = f"http://{API_BIND}"
 )
 @click.option("--api-bind", metavar="HOST:PORT", help=f"[$VARDE_API_BIND; default: {API_BIND}; port 0: a free one]")
 @click.option("--relay-bind", metavar="HOST:PORT", help=f"[$VARDE_RELAY_BIND; default: {RELAY_BIND}]")
+@click.option("--relay-workers", type=_workers, default=1, metavar="N|auto", help="Relay processes.  [default: 1]")
 @click.option("--quiet", "-q", is_flag=True, help="Only what happens to the programs, not what they say.")
 @click.option(
     "--ready-file",
@@ -37,7 +64,13 @@ CLIENT_API_URL: Final = f"http://{API_BIND}"
     help="Write addresses and process numbers there, as JSON, when all is ready and after each restart.",
 )
 def up(
-    data: Path | None, api_bind: str | None, relay_bind: str | None, *, quiet: bool, ready_file: Path | None
+    data: Path | None,
+    api_bind: str | None,
+    relay_bind: str | None,
+    *,
+    relay_workers: int,
+    quiet: bool,
+    ready_file: Path | None,
 ) -> None:
     """Run Postgres, API and relay here, until Ctrl-C.
 
@@ -51,7 +84,9 @@ def up(
       varde up --data /srv/varde --api-bind 0.0.0.0:8400 --relay-bind 0.0.0.0:8401
       varde up --api-bind 127.0.0.1:0 --relay-bind 127.0.0.1:0 --ready-file up.json
     """
-    settings = HouseSettings.from_environ(os.environ, data=data, api_bind=api_bind, relay_bind=relay_bind)
+    settings = HouseSettings.from_environ(
+        os.environ, data=data, api_bind=api_bind, relay_bind=relay_bind, relay_workers=relay_workers
+    )
     voice = Voice(sys.stdout, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ, quiet=quiet)
     trio.run(lambda: run_up(settings, voice, welcome=_welcome, ready_file=ready_file))
 
@@ -88,11 +123,33 @@ def migrate(arguments: tuple[str, ...]) -> None:
     _become("storage", ("migrate", *arguments))
 
 
-@click.command(context_settings=_PASS_ON)
-@_arguments
-def relay(arguments: tuple[str, ...]) -> None:
-    """Run the relay alone, in the foreground."""
-    _become("relay", arguments)
+@click.command()
+@click.option("--workers", type=_workers, default=1, metavar="N|auto", help="Relay processes.  [default: 1]")
+@click.option("--quiet", "-q", is_flag=True, help="Of several: only what happens to them, not what they say.")
+def relay(*, workers: int, quiet: bool) -> None:
+    """Run the relay alone, in the foreground.
+
+    With several workers, each is a node of its own, and all listen on the same address: the kernel spreads new
+    connections over them. One that dies is started again, with growing delays. SIGTERM (or Ctrl-C) drains all of
+    them, a second one kills. SIGHUP has them read their certificates again.
+
+    Everything else is told by the environment: `python -m relay --help` says how.
+
+    Examples:
+      varde relay
+      varde relay --workers 4
+      varde relay --workers auto --quiet
+    """
+    if workers == 1:
+        _become("relay", ())
+    settings = HouseSettings.from_environ(os.environ, relay_workers=workers)
+    voice = Voice(sys.stderr, colour=sys.stderr.isatty() and "NO_COLOR" not in os.environ, quiet=quiet)
+    trio.run(run_fleet, settings, voice, _announce)
+
+
+def _announce(fleet: Fleet) -> None:
+    """Say that all are ready, as one relay says it of itself."""
+    click.echo(json.dumps({"ready": "relay", "address": fleet.address, "workers": len(fleet.workers)}))
 
 
 @click.command(context_settings=_PASS_ON)

@@ -3,6 +3,7 @@
 No process is touched here, that is `process.py`; in which order programs live is in `house.py`.
 """
 
+import signal
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ import trio
 
 from varde.supervisor.backoff import Backoff
 from varde.supervisor.happenings import Down, Said, Tell, Up, describe_exit
-from varde.supervisor.process import Start
+from varde.supervisor.process import Process, Start
 from varde.supervisor.program import Program
 
 FIRST_STARTS: Final = 3
@@ -39,17 +40,34 @@ class Kept:
         self.address = ""
         self.starts = 0
         self._changed = trio.Event()
+        self._ready: Process | None = None
+        self._owed: set[signal.Signals] = set()
 
     async def wait_start(self, number: int) -> None:
         """Wait until it has been ready for the `number`-th time. Ends with the caller's scope; it may never happen."""
         while self.starts < number:
             await self._changed.wait()
 
-    def set_up(self, pid: int, address: str) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
+        """Signal the process: now, or as soon as one is ready, for it may know what to do only then."""
+        self._owed.add(number)
+        self._pay()
+
+    def set_up(self, process: Process, address: str) -> None:
         """It is ready; those who wait go on."""
-        self.pid, self.address, self.starts = pid, address, self.starts + 1
+        self.pid, self.address, self.starts = process.pid, address, self.starts + 1
+        self._ready = process
+        self._pay()
         self._changed.set()
         self._changed = trio.Event()
+
+    def set_down(self) -> None:
+        """It has ended."""
+        self._ready = None
+
+    def _pay(self) -> None:
+        while self._ready is not None and self._owed:
+            self._ready.send_signal(self._owed.pop())
 
 
 @asynccontextmanager
@@ -109,11 +127,14 @@ class _Keeper:
                 self._tell(Said(self._program.name, line))
                 return
             ready, patience.deadline = True, inf
-            self.kept.set_up(pid, address)
-            self._tell(Up(self._program.name, pid, address, self.kept.starts, trio.current_time() - begun))
+            self.kept.set_up(process, address)
+            self._tell(Up(self._program.name, process.pid, address, self.kept.starts, trio.current_time() - begun))
 
         with patience:
             async with self._start(self._program, on_line) as process:
                 pid = process.pid
-                return pid, describe_exit(await process.wait())
+                try:
+                    return pid, describe_exit(await process.wait())
+                finally:
+                    self.kept.set_down()
         return pid, f"was not ready after {self._program.start_patience:g} s"

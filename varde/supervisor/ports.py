@@ -3,6 +3,7 @@
 Nobody listens here.
 """
 
+import errno
 import socket
 import sys
 from collections.abc import Iterator
@@ -55,23 +56,58 @@ def reserve(address: Address) -> Iterator[Address]:
     if address.port:
         yield address
         return
-    with _bind(address.host) as held:
+    with _bind(Address(address.host, 0), socket.SO_REUSEADDR) as held:
         chosen = Address(address.host, held.getsockname()[1])
         if sys.platform != "linux":
             held.close()
         yield chosen
 
 
-def _bind(host: str) -> socket.socket:
+@contextmanager
+def reserve_shared(address: Address) -> Iterator[Address]:
+    """Yield the address, with a free port for port 0, where several programs may listen at once with SO_REUSEPORT.
+
+    The kernel lets any program of the same user join in that sets SO_REUSEPORT, and would spread clients over all of
+    them: so it is made sure that nobody listens there yet. Our own socket never listens, and is never given a client.
+
+    Raises BadAddress when the host is no address of this machine, or somebody listens there.
+    """
+    if address.port:
+        _bind(address, socket.SO_REUSEADDR).close()  # in the way of whoever listens, but not of what is long closed
+    with _bind(address, socket.SO_REUSEADDR, socket.SO_REUSEPORT) as held:
+        yield Address(address.host, held.getsockname()[1])
+
+
+def later_port(address: Address, steps: int) -> Address:
+    """Return the address so many ports on; 0, any port, stays. Raises BadAddress when there are no more."""
+    if not address.port or not steps:
+        return address
+    if address.port + steps > PORT_MAX:
+        raise BadAddress(f"{address} leaves no port for each worker: choose a lower one")
+    return Address(address.host, address.port + steps)
+
+
+def _bind(address: Address, *options: int) -> socket.socket:
     try:
-        family, _, _, _, _ = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        family, _, _, _, _ = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
         held = socket.socket(family, socket.SOCK_STREAM)
         try:
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            held.bind((host, 0))
+            for option in options:
+                held.setsockopt(socket.SOL_SOCKET, option, 1)
+            held.bind((address.host, address.port))
         except BaseException:
             held.close()
             raise
-    except OSError:
-        raise BadAddress(f"{host} is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all of them") from None
+    except OSError as error:
+        raise BadAddress(_why_not(address, error)) from None
     return held
+
+
+def _why_not(address: Address, error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"address in use: another program listens at {address}; stop it, or choose another address"
+        case errno.EACCES:
+            return f"this user may not listen at {address}: choose a port above 1023"
+        case _:
+            return f"{address.host} is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all of them"

@@ -34,6 +34,9 @@ class Process(Protocol):
     async def wait(self) -> int:
         """Wait for its end and return its exit code, negative for a signal."""
 
+    def send_signal(self, sig: signal.Signals, /) -> None:
+        """Send it a signal; nothing happens when it has ended."""
+
 
 OnLine: TypeAlias = Callable[[str], None]
 Start: TypeAlias = Callable[[Program, OnLine], AbstractAsyncContextManager[Process]]
@@ -55,9 +58,10 @@ class Launcher:
         self._watch.keep(process.pid, program)
         async with trio.open_nursery() as nursery:
             reading = trio.CancelScope(shield=True)
-            nursery.start_soon(_read_lines, process.stdout, on_line, reading)
             try:
                 await _open_gate(process)
+                # Not before: the caller shall have the process in hands when its first line comes.
+                nursery.start_soon(_read_lines, process.stdout, on_line, reading)
                 yield process
             finally:
                 await self._stop(program, process)

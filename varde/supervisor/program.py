@@ -26,6 +26,8 @@ class Program:
     stop_signal: signal.Signals = signal.SIGTERM
     start_patience: float = 30 * SECONDS
     stop_patience: float = 15 * SECONDS
+    tier: int = 0
+    """Should we be killed, it is stopped before those of lower tiers, and at once with those of its own."""
 
 
 def announcement(name: str) -> Recognise:

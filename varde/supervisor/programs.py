@@ -5,9 +5,10 @@ In which order they live is `house.py`; the programs themselves are in other roo
 
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
-from varde.supervisor.ports import Address
+from varde.supervisor.ports import Address, later_port
 from varde.supervisor.program import SECONDS, Program, Recognise, announcement, log_line, never
 from varde.supervisor.settings import RELAY_PATH, HouseSettings
 
@@ -18,6 +19,10 @@ _SECRETS: Final[Mapping[str, frozenset[str]]] = {
     "VARDE_DATABASE_URL": frozenset({"migrate", "relay", "api"}),
 }
 """Which programs are told these; everything else in the environment is passed on to all."""
+_AFTER_DRAIN: Final = 10 * SECONDS
+"""For what was accepted to be committed, and for the database to be left, once the clients have gone."""
+_FAREWELL: Final = 5 * SECONDS
+"""For a fleet's parent to see its workers' ends."""
 
 
 class Programs:
@@ -26,7 +31,7 @@ class Programs:
     def __init__(self, settings: HouseSettings, api: Address, relay: Address) -> None:
         self._settings = settings
         self.api_url = f"http://{api.reachable}"
-        self.relay_url = settings.relay_url or f"ws://{relay.reachable}{RELAY_PATH}"
+        self.relay_url = settings.relay_url or f"{'wss' if settings.reloads else 'ws'}://{relay.reachable}{RELAY_PATH}"
         self._environ = {
             **settings.environ,
             "PYTHONUNBUFFERED": "1",
@@ -62,15 +67,33 @@ class Programs:
 
     def migrate(self) -> Program:
         """Brings the schema up to date and ends."""
-        return self._program("migrate", ("storage", "migrate"), never, start_patience=3600 * SECONDS)
+        return self._program("migrate", ("storage", "migrate"), never, start_patience=3600 * SECONDS, tier=1)
 
     def relay(self) -> Program:
-        """The WebSocket node. It drains its connections when it is stopped."""
-        return self._program("relay", ("relay",), announcement("relay"), stop_patience=30 * SECONDS)
+        """The WebSocket node, or the parent of several. It drains its connections when it is stopped."""
+        node, workers = self._node(), self._settings.relay_workers
+        if workers == 1:
+            return node
+        return replace(
+            node,
+            command=(*self._settings.python, "varde", "relay", "--workers", str(workers)),
+            start_patience=4 * node.start_patience,  # its workers have some each, and are tried again
+            stop_patience=node.stop_patience + _FAREWELL,
+        )
+
+    def worker(self, index: int) -> Program:
+        """One WebSocket node of several on one address, counted from 0; its metrics have a port of its own."""
+        node, metrics = self._node(), self._settings.metrics_bind
+        own = {} if metrics is None else {"VARDE_RELAY_METRICS_BIND": str(later_port(metrics, index))}
+        return replace(node, name=f"relay-{index + 1}", environ={**node.environ, "VARDE_RELAY_REUSE_PORT": "1", **own})
+
+    def _node(self) -> Program:
+        patience = self._settings.drain + _AFTER_DRAIN
+        return self._program("relay", ("relay",), announcement("relay"), stop_patience=patience, tier=1)
 
     def api(self) -> Program:
         """The REST face."""
-        return self._program("api", ("api",), announcement("api"))
+        return self._program("api", ("api",), announcement("api"), tier=2)
 
     @property
     def _postgres_folder(self) -> str:
@@ -85,6 +108,7 @@ class Programs:
         stop_signal: signal.Signals = signal.SIGTERM,
         start_patience: float = 30 * SECONDS,
         stop_patience: float = 15 * SECONDS,
+        tier: int = 0,
     ) -> Program:
         environ = {key: value for key, value in self._environ.items() if name in _SECRETS.get(key, {name})}
         return Program(
@@ -95,4 +119,5 @@ class Programs:
             stop_signal=stop_signal,
             start_patience=start_patience,
             stop_patience=stop_patience,
+            tier=tier,
         )

@@ -49,7 +49,7 @@ class Voice:
         """Write one line under a name."""
         prefix, text = f"{name:<{_WIDTH}} │", _printable(text)
         if self._colour:
-            prefix = click.style(prefix, fg=_COLOURS.get(name))
+            prefix = click.style(prefix, fg=_COLOURS.get(name.partition("-")[0]))
             text = click.style(text, fg=colour) if colour else text
         self._write(f"{prefix} {text}".rstrip() + "\n")
 

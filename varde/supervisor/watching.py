@@ -30,7 +30,7 @@ class Watch:
 
     def keep(self, pid: int, program: Program) -> None:
         """Have this process stopped when we are gone. The promise holds as soon as this returns."""
-        self._kept[pid] = f"keep {pid} {int(program.stop_signal)} {program.stop_patience}\n"
+        self._kept[pid] = f"keep {pid} {int(program.stop_signal)} {program.stop_patience} {program.tier}\n"
         self._write(self._kept[pid])
 
     def drop(self, pid: int) -> None:
@@ -53,13 +53,13 @@ class Watch:
 
 
 @asynccontextmanager
-async def open_watch(lock: int) -> AsyncIterator[Watch]:
-    """Run a watchman while the block runs; it inherits the file descriptor `lock`."""
+async def open_watch(*inherited: int) -> AsyncIterator[Watch]:
+    """Run a watchman while the block runs; it inherits these file descriptors: a lock, for as long as it works."""
     watch = Watch()
     async with trio.open_nursery() as nursery:
         scope = trio.CancelScope(shield=True)
-        watchman = await _start(watch, lock)
-        nursery.start_soon(_run_watchmen, watch, watchman, lock, scope)
+        watchman = await _start(watch, inherited)
+        nursery.start_soon(_run_watchmen, watch, watchman, inherited, scope)
         try:
             yield watch
         finally:
@@ -84,22 +84,22 @@ class _Watchman:
                 await self._process.wait()
 
 
-async def _run_watchmen(watch: Watch, watchman: _Watchman, lock: int, scope: trio.CancelScope) -> None:
+async def _run_watchmen(watch: Watch, watchman: _Watchman, inherited: tuple[int, ...], scope: trio.CancelScope) -> None:
     with scope:
         while True:
             await watchman.wait()
             await trio.sleep(_PAUSE)
-            watchman = await _start(watch, lock)
+            watchman = await _start(watch, inherited)
 
 
-async def _start(watch: Watch, lock: int) -> _Watchman:
+async def _start(watch: Watch, inherited: tuple[int, ...]) -> _Watchman:
     reading, writing = os.pipe()
     try:
         process = await trio.lowlevel.open_process(
             (sys.executable, "-I", "-S", str(_FILE)),
             stdin=reading,
             stdout=subprocess.DEVNULL,
-            pass_fds=(lock,),
+            pass_fds=inherited,
             start_new_session=True,  # Ctrl-C in the terminal is not meant for it
         )
     except BaseException:

@@ -6,12 +6,12 @@ The supervisor can be killed in a way that leaves it no time to stop its program
 the kernel clears it when Postgres changes its user, and it speaks of the thread that forked, not of the process. So the
 watchman holds the other end of a pipe. Lines on standard input name the processes to watch:
 
-    keep <pid> <stop signal> <patience in seconds>
+    keep <pid> <stop signal> <patience in seconds> <tier>
     drop <pid>
 
-The end of the input means that the supervisor is gone. What is still kept then gets its stop signal, the latest first,
-and after its patience SIGKILL, with all of its process group. The lock on the data folder is inherited, and so it is
-held until that is done.
+The end of the input means that the supervisor is gone. What is still kept then gets its stop signal, the highest tier
+first and all of one tier at once, and after its patience SIGKILL, with all of its process group. The lock on the data
+folder, where there is one, is inherited, and so it is held until that is done.
 """
 
 import os
@@ -19,6 +19,8 @@ import select
 import signal
 import sys
 import time
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 POLL = 0.05  # seconds; only where the kernel has no pidfd
@@ -30,6 +32,7 @@ class Kept(NamedTuple):
     pid: int
     stop_signal: int
     patience: float
+    tier: int
     pidfd: int
 
 
@@ -40,8 +43,8 @@ def main() -> None:
     kept = follow()
     if kept:
         say(f"the supervisor is gone; stopping {len(kept)} of its programs")
-    for each in reversed(kept.values()):
-        stop(each)
+    for _tier, members in groupby(sorted(kept.values(), key=attrgetter("tier"), reverse=True), attrgetter("tier")):
+        stop(tuple(members))
 
 
 def follow() -> dict[int, Kept]:
@@ -49,8 +52,8 @@ def follow() -> dict[int, Kept]:
     kept: dict[int, Kept] = {}
     for line in sys.stdin:
         match line.split():
-            case ["keep", pid, number, patience]:
-                kept[int(pid)] = Kept(int(pid), int(number), float(patience), open_pidfd(int(pid)))
+            case ["keep", pid, number, patience, tier]:
+                kept[int(pid)] = Kept(int(pid), int(number), float(patience), int(tier), open_pidfd(int(pid)))
             case ["drop", pid] if (gone := kept.pop(int(pid), None)) and gone.pidfd >= 0:
                 os.close(gone.pidfd)
     return kept
@@ -64,15 +67,17 @@ def open_pidfd(pid: int) -> int:
         return -1
 
 
-def stop(each: Kept) -> None:
-    """Ask, wait, kill."""
-    if is_gone(each, 0):
-        return
-    send(each, each.stop_signal)
-    if not is_gone(each, each.patience):
-        say(f"process {each.pid} did not stop in {each.patience:g} s and is killed")
-    # Also when it has gone: what it started may still be there.
-    send(each, signal.SIGKILL)
+def stop(members: tuple[Kept, ...]) -> None:
+    """Ask all of them, wait for each, kill."""
+    living = [each for each in members if not is_gone(each, 0)]
+    for each in living:
+        send(each, each.stop_signal)
+    asked = time.monotonic()
+    for each in living:
+        if not is_gone(each, max(0.0, asked + each.patience - time.monotonic())):
+            say(f"process {each.pid} did not stop in {each.patience:g} s and is killed")
+        # Also when it has gone: what it started may still be there.
+        send(each, signal.SIGKILL)
 
 
 def is_gone(each: Kept, patience: float) -> bool:

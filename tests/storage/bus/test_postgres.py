@@ -10,11 +10,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
+import asyncpg
 import pytest
 import trio
 
 from storage.bus.bus import Bus, BusDown
-from storage.bus.postgres import Patience, open_postgres_bus
+from storage.bus.postgres import LOST, Patience, open_postgres_bus
 from storage.database import Connection
 from storage.island import Island, IslandClosed, open_island
 from tests.storage.bus.contract import CONTRACT, Ear, Medium
@@ -189,3 +190,11 @@ async def test_a_silent_peer_is_noticed(island: Island, bare_database_url: str, 
             await ear.wait_until(lambda ear: ear.resyncs > 0)
             await bus.publish(["after"])
             await ear.wait_until(lambda ear: "after" in ear.heard)
+
+
+def test_whatever_asyncpg_raises_is_a_lost_connection() -> None:
+    """A server that dies at the wrong moment shows in many kinds of errors, and none of them may end a node."""
+    kinds = (getattr(asyncpg.exceptions, name) for name in asyncpg.exceptions.__all__)
+    errors = [kind for kind in kinds if issubclass(kind, Exception) and not issubclass(kind, Warning)]
+    assert len(errors) > 100
+    assert [error for error in errors if not issubclass(error, LOST)] == []
