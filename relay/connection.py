@@ -6,7 +6,7 @@ Refuses to let anything a peer does, or anything that goes wrong with it, reach 
 import logging
 import socket
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -78,7 +78,7 @@ async def _greet(services: Services, wire: Wire, address: str) -> Greeted | None
         else:
             if greeted is not None:
                 return greeted
-    with trio.move_on_after(services.config.close_grace):
+    with trio.move_on_after(services.config.close_grace), suppress(PeerFault):  # it has its code, or does not read it
         wire.websocket.give_up()
         wire.websocket.close(code, code.label)
         await wire.flush()

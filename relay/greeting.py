@@ -62,7 +62,7 @@ async def _upgrade(services: Services, wire: Wire, knock: Callable[[str], Refuse
 async def _shake_hands(services: Services, wire: Wire) -> ServerSession:
     session = ServerSession(services.static)
     while session.state is State.HANDSHAKE:
-        for message in await _read_open(wire):
+        for message in wire.websocket.take_messages() or await _read_open(wire):
             session.receive(message)
             reply = session.take_reply()
             if reply is not None:

@@ -186,7 +186,8 @@ class Live:
             websocket.slow_frames = 0
         self._take(self._open(websocket.take_messages()))
         if not websocket.open:
-            self._end(*SURPRISED)  # the peer has closed, and has its answer already: this code is not sent
+            self._end(*SURPRISED)  # what the WebSocket answers is the last word (RFC 6455 section 5.5.1): not this code
+        self._wire.answer()
         if self._waiting is not None or self._wire.unsent:
             self._watch()
 

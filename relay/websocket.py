@@ -45,6 +45,7 @@ class WebSocket:
         "_pending",
         "_protocol",
         "_rest",
+        "_size",
         "request",
         "slow_frames",
         "upgraded",
@@ -55,6 +56,7 @@ class WebSocket:
         self._protocol: ServerProtocol | None = _protocol(State.CONNECTING)
         self._rest: bytearray | None = None
         self._fragments: list[bytes] | None = None
+        self._size = 0
         self._messages: list[bytes] = []
         self._pending: list[bytes] = []
         self._eof = False
@@ -139,6 +141,8 @@ class WebSocket:
         if self.open:
             protocol = self._slow()
             protocol.send_close(code, reason)
+            rest, self._rest = self._rest, None
+            self._feed_protocol(protocol, rest or b"")  # the peer's answer stands behind what is not whole yet
             self._collect(protocol)
 
     def take_bytes(self) -> bytes:
@@ -219,7 +223,7 @@ class WebSocket:
         if frame.opcode is Opcode.TEXT:
             self._fail(protocol, CloseCode.UNSUPPORTED_DATA, "binary messages only")
         elif frame.opcode is Opcode.BINARY:
-            self._fragments = []
+            self._fragments, self._size = [], 0
             self._take_fragment(protocol, frame)
         elif frame.opcode is Opcode.CONT and self._fragments is not None:
             self._take_fragment(protocol, frame)
@@ -227,7 +231,10 @@ class WebSocket:
     def _take_fragment(self, protocol: ServerProtocol, frame: Frame) -> None:
         assert self._fragments is not None
         self._fragments.append(bytes(frame.data))
-        if frame.fin:
+        self._size += len(frame.data)
+        if self._size > NOISE_MESSAGE_BYTES:
+            self._fail(protocol, CloseCode.MESSAGE_TOO_BIG, "larger than a Noise message")
+        elif frame.fin:
             self._messages.append(b"".join(self._fragments))
             self._fragments = None
         elif len(self._fragments) == FRAGMENTS:
@@ -249,9 +256,9 @@ class WebSocket:
 
 
 def _protocol(state: State) -> ServerProtocol:
-    return ServerProtocol(
-        subprotocols=[Subprotocol(SUBPROTOCOL)], state=state, max_size=NOISE_MESSAGE_BYTES, logger=_SILENT
-    )
+    # For each frame: the library would count a ping within a message against what is left for the message.
+    limits = (None, NOISE_MESSAGE_BYTES)
+    return ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], state=state, max_size=limits, logger=_SILENT)
 
 
 def http_answer(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -54,10 +54,7 @@ class Wire:
         self._waiter = Waiter(self._reactor, self._descriptor)
 
     def read_nowait(self) -> bool:
-        """Read once, and answer what the WebSocket answers by itself; False when there was nothing to read.
-
-        Raises BROKEN, and PeerFault when the peer does not read what it made us say.
-        """
+        """Read once; False when there was nothing to read. To be followed by `answer`. Raises BROKEN."""
         try:
             received = self._socket.recv(READ_BYTES)
         except BlockingIOError:
@@ -66,9 +63,6 @@ class Wire:
             self.websocket.feed(received)
         else:
             self._read_tls(self._tls, received)
-        self.answer()
-        if len(self.unsent) > UNREAD_BYTES and self.websocket.slow_frames:
-            raise PeerFault("the peer does not read", CloseCode.SLOW_CONSUMER)
         return True
 
     def send(self, message: bytes) -> None:
@@ -80,11 +74,16 @@ class Wire:
         self._write(PING)
 
     def answer(self) -> None:
-        """Write what the WebSocket says by itself: pongs, its close frame, and HTTP. Raises BROKEN."""
+        """Write what the WebSocket says by itself: pongs, its close frame, and HTTP.
+
+        Raises BROKEN, and PeerFault when the peer does not read what it made us say.
+        """
         if self.websocket.pending:
             said = self.websocket.take_bytes()
             if not self._eof_sent:
                 self._write(said)
+            if len(self.unsent) > UNREAD_BYTES:
+                raise PeerFault("the peer does not read", CloseCode.SLOW_CONSUMER)
 
     def push(self) -> None:
         """Write on what the kernel had refused. Raises BROKEN."""
@@ -100,6 +99,7 @@ class Wire:
         assert self._waiter is not None
         await self._waiter.wait()  # the deadline is the caller's
         self.read_nowait()
+        self.answer()
         return self.websocket.take_messages()
 
     async def flush(self) -> None:

@@ -120,6 +120,9 @@ def open_real_house(data: Path, binds: tuple[str, str] = ANY_PORTS, *more: str) 
     try:
         house.wait_line("Varde is up")
         yield house
+    except BaseException as failure:
+        failure.add_note("".join(house.lines))
+        raise
     finally:
         code = house.end()
     assert code == 0, "\n".join(house.lines)

@@ -23,7 +23,7 @@ def main() -> None:
         api_bind=Address("127.0.0.1", 0),
         relay_bind=Address("127.0.0.1", 0),
         relay_workers=workers,
-        reloads=True,
+        tls=workers > 1,
         python=(sys.executable, "-I", "-S", str(Path(__file__).with_name("fake_programs.py"))),
     )
     voice = Voice(sys.stdout, colour=False)

@@ -145,6 +145,9 @@ def open_real_fleet(data: Path, log: Path) -> Iterator[RealFleet]:
     fleet = RealFleet(data, log)
     try:
         yield fleet
+    except BaseException as failure:
+        failure.add_note("\n".join(fleet.lines))
+        raise
     finally:
         code = fleet.end(signal.SIGTERM)
     assert code == 0, fleet.lines

@@ -31,7 +31,7 @@ class Programs:
     def __init__(self, settings: HouseSettings, api: Address, relay: Address) -> None:
         self._settings = settings
         self.api_url = f"http://{api.reachable}"
-        self.relay_url = settings.relay_url or f"{'wss' if settings.reloads else 'ws'}://{relay.reachable}{RELAY_PATH}"
+        self.relay_url = settings.relay_url or f"{'wss' if settings.tls else 'ws'}://{relay.reachable}{RELAY_PATH}"
         self._environ = {
             **settings.environ,
             "PYTHONUNBUFFERED": "1",

@@ -35,5 +35,5 @@ async def run_fleet(settings: HouseSettings, voice: Voice, announce: Callable[[F
             announce(fleet)
             await trio.sleep_forever()  # a signal cancels it
 
-    await run_until_signal(work, voice, reload=reload if settings.reloads else None)
+    await run_until_signal(work, voice, reload=reload if settings.tls else None)
     voice.say("all workers have stopped")

@@ -29,8 +29,8 @@ class HouseSettings:
     relay_workers: int = 1
     metrics_bind: Address | None = None
     drain: float = DRAIN
-    reloads: bool = False
-    """Whether the relay knows SIGHUP: it does where it has certificates to read again, and dies of it elsewhere."""
+    tls: bool = False
+    """Whether the relay has certificates. Then it reads them again at SIGHUP; without them it would die of that."""
     relay_url: str | None = None
     database_url: str | None = field(default=None, repr=False)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -60,7 +60,7 @@ class HouseSettings:
             relay_workers=relay_workers,
             metrics_bind=_address(environ.get("VARDE_RELAY_METRICS_BIND")),
             drain=_seconds(environ.get("VARDE_RELAY_DRAIN_SECONDS", "")),
-            reloads=bool(environ.get("VARDE_RELAY_TLS_CERTIFICATE")),
+            tls=bool(environ.get("VARDE_RELAY_TLS_CERTIFICATE")),
             relay_url=environ.get("VARDE_RELAY_URL") or None,
             database_url=environ.get("VARDE_DATABASE_URL"),
             environ=dict(environ),

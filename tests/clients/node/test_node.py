@@ -70,6 +70,7 @@ async def test_node_reads_what_our_own_client_writes(scene: tuple[LiveNode, n.Ro
             await guest.hear(f.Joined)
         for _ in range(50):
             await laptop.say(letters.group(roster, alice), letters.each(roster, alice, alice_laptop))
+        assert [(await laptop.hear(f.Ack)).seq for _ in range(100)] == list(range(1, 101))
         heard = [await phone.hear(f.New) for _ in range(100)]
         assert [new.seq for new in heard] == list(range(1, 101))
         assert {new.sealed for new in heard[1::2]} == {b"sealed for " + bob_phone.id.bytes}
