@@ -140,6 +140,8 @@ class Admission:
         self._addresses: OrderedDict[str, Bucket] = OrderedDict()
         self._strangers = Crowd(config.strangers, config.strangers_per_address)
         self._handshakes = Crowd(config.handshakes, config.handshakes_per_address)
+        self.closed = False
+        """Whether the node is going down: nobody new is let in."""
         self.lateness = 0.0
         """How late the loop ran lately, in seconds: the canary writes it."""
 
@@ -171,7 +173,7 @@ class Admission:
         Refuses `overloaded` and `rate-limited`.
         """
         network = network_of(client_address(address, forwarded, self._config.proxies))
-        if self._handshakes.full or self.lateness > self._config.lateness:
+        if self.closed or self._handshakes.full or self.lateness > self._config.lateness:
             self._metrics.handshakes[Handshake.OVERLOADED] += 1
             return self._refuse(RefusalCode.OVERLOADED, "The node is at its limit.", BUSY_RETRY)
         if self._handshakes.full_of(network):

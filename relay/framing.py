@@ -13,6 +13,9 @@ from contract.limits import NOISE_MESSAGE_BYTES
 PING: Final = b"\x89\x00"
 """A ping without content, as a server writes it (section 5.5.2)."""
 
+RESERVED_BITS: Final = 0x70
+"""Of a frame's first byte: for extensions, of which none is ever agreed to (section 5.2)."""
+
 _FINAL_BINARY: Final = 0x82
 _OPCODE: Final = 0x0F
 _OPCODES: Final = frozenset({0x0, 0x1, 0x2, 0x8, 0x9, 0xA})

@@ -71,16 +71,22 @@ async def join_all(services: Services, peer: Peer) -> Refused | None:
     after: ConversationId | None = None
     while True:
         standings = await _patiently(services, partial(_standings, services, peer, after))
-        for standing in standings:
-            if standing.conversation in peer.listeners:
-                continue
-            if len(peer.listeners) >= services.config.joined:
-                return _TOO_MANY
-            joined = Joined(standing.conversation, standing.upto + 1, standing.head, standing.roster_version)
-            _listen(services, peer, joined)
-        if len(standings) < PAGE:
-            return None
+        refused = join_these(services, peer, standings)
+        if refused is not None or len(standings) < PAGE:
+            return refused
         after = standings[-1].conversation
+
+
+def join_these(services: Services, peer: Peer, standings: Sequence[Standing]) -> Refused | None:
+    """Let a peer listen to those of these that it does not listen to yet. Refuses `too-many`."""
+    for standing in standings:
+        if standing.conversation in peer.listeners:
+            continue
+        if len(peer.listeners) >= services.config.joined:
+            return _TOO_MANY
+        joined = Joined(standing.conversation, standing.upto + 1, standing.head, standing.roster_version)
+        _listen(services, peer, joined)
+    return None
 
 
 def sync(services: Services, peer: Peer, frame: Sync) -> Outcome:

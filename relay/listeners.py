@@ -7,6 +7,7 @@ import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 import trio
@@ -64,6 +65,12 @@ async def run_listener(listener: socket.socket, nursery: trio.Nursery, serve: Se
             else:
                 await trio.lowlevel.checkpoint()
     finally:
+        # The kernel resets whom nobody has accepted when a listener closes; with SO_REUSEPORT it sends newcomers to other
+        # nodes only from then on. They are let in, to be told that the node is going down.
+        with suppress(OSError):
+            for _ in range(BACKLOG):
+                sock, name = listener.accept()
+                nursery.start_soon(serve, _prepare(sock), str(name[0]))
         trio.lowlevel.notify_closing(listener)
         listener.close()
 

@@ -250,8 +250,10 @@ class Live:
             self._proof.deadline = float("inf")
             self._wake()
         self._services.hub.enter(self._peer)
-        # A revocation may have come between the ticket's check and now, when nobody could have cut this peer.
+        # A revocation, or the node's end, may have come since the ticket's check, when nobody could have cut this peer.
         self._services.revocations.judge(self._peer)
+        if self._services.draining.is_set():
+            self.cut(CloseCode.DRAINING)
 
     def _leave(self) -> None:
         self._wire.take_back()

@@ -65,6 +65,7 @@ async def run_node(
                     address = await _start_listeners(services, listening, connections)
                     task_status.started(address)
                     await stop.wait()  # without a deadline: this is the node's life
+                    services.close_doors()
                     listening.cancel_scope.cancel()
                 await _drain(services)
                 connections.cancel_scope.cancel()
@@ -102,7 +103,6 @@ async def _start_listeners(services: Services, listening: trio.Nursery, connecti
 
 async def _drain(services: Services) -> None:
     """Ask everybody to go, give them time, then cut them. Handshakes under way are the caller's to cancel."""
-    services.draining.set()
     config = services.config
     _log.info("draining %d connections", len(services.hub))
     goaway = Goaway(CloseCode.DRAINING, 0, round(config.drain_jitter * 1_000))

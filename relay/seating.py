@@ -11,15 +11,15 @@ import trio
 
 from contract.frames import ChangeKind
 from contract.ids import ConversationId
-from domain.nouns import Roster
+from domain.nouns import ListRequest, Roster
 from domain.ports import StoreUnavailable
-from relay.joining import join_all, join_new
+from relay.joining import PAGE, join_all, join_new, join_these
 from relay.outage import RETRY
 from relay.peer import Peer
 from relay.services import Services
 
-BREATH: Final = 50
-"""Connections that list their conversations again before others get a turn at the database."""
+PEERS_PER_QUERY: Final = 64
+"""Connections whose conversations are listed again together."""
 
 
 async def run_seating(services: Services) -> NoReturn:
@@ -69,8 +69,14 @@ def _connected(services: Services, roster: Roster) -> list[Peer]:
 
 
 async def _list_again(services: Services) -> None:
-    for number, peer in enumerate(services.hub.peers):
-        if peer.wants_all:
-            await join_all(services, peer)
-        if number % BREATH == 0:
-            await trio.lowlevel.checkpoint()
+    """Let everybody who joined all join what they are in by now: a page each, for many peers with one query."""
+    eager = [peer for peer in services.hub.peers if peer.wants_all]
+    for start in range(0, len(eager), PEERS_PER_QUERY):
+        peers = eager[start : start + PEERS_PER_QUERY]
+        pages = await services.conversations.list_many([ListRequest(peer.device, None, PAGE) for peer in peers])
+        await services.rosters.remember(standing.conversation for page in pages for standing in page)
+        for peer, page in zip(peers, pages, strict=True):
+            if len(page) < PAGE:
+                join_these(services, peer, page)
+            else:
+                await join_all(services, peer)

@@ -90,6 +90,11 @@ class Services:
         """Whether newcomers are welcome."""
         return not (self.draining.is_set() or self.outage.lasting)
 
+    def close_doors(self) -> None:
+        """Let nobody new in: the node goes down in good order."""
+        self.draining.set()
+        self.admission.closed = True
+
     def open_tls(self) -> Tls | None:
         """Make the TLS of one more connection; None where there is no certificate."""
         return None if self.certificate is None else self.certificate.make_tls()

@@ -10,7 +10,8 @@ from typing import Final
 from websockets.http11 import Request, Response
 
 from contract.refusals import Refused
-from relay.websocket import WebSocket, http_answer
+from relay.plain_http import http_answer
+from relay.websocket import WebSocket
 
 RELAY: Final = "/v1/relay"
 HEALTH: Final = "/v1/health"

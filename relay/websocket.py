@@ -5,11 +5,9 @@ close codes of the RFC.
 """
 
 import logging
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-from websockets.datastructures import Headers
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import SEND_EOF, State
@@ -18,12 +16,16 @@ from websockets.typing import Subprotocol
 
 from contract.limits import NOISE_MESSAGE_BYTES
 from contract.session import SUBPROTOCOL
-from relay.framing import frame_size, split
+from relay.framing import RESERVED_BITS, frame_size, split
+from relay.metrics.words import HOSTILE_ENDS, Hostility
+from relay.plain_http import REQUEST_BYTES, http_answer, lines_of
 
 FRAGMENTS: Final = 1_024
 """Of one message: they may be empty, and then no limit of size ends them."""
+SLOW_FRAMES: Final = 2_048
+"""Control frames and fragments in one read, in a whole handshake, or after a close: some 20 ms of work at the most."""
 
-_BLANK_LINE: Final = b"\r\n\r\n"
+_PIECE: Final = 4_096
 
 _SILENT: Final = logging.getLogger("varde.relay.websocket")
 _SILENT.setLevel(logging.ERROR)  # below, the library would log what peers sent
@@ -46,6 +48,7 @@ class WebSocket:
         "_protocol",
         "_rest",
         "_size",
+        "broken",
         "request",
         "slow_frames",
         "upgraded",
@@ -56,16 +59,18 @@ class WebSocket:
         self._protocol: ServerProtocol | None = _protocol(State.CONNECTING)
         self._rest: bytearray | None = None
         self._fragments: list[bytes] | None = None
-        self._size = 0
+        self._size = 0  # of the request so far, and later of the fragments
         self._messages: list[bytes] = []
         self._pending: list[bytes] = []
         self._eof = False
         self.request: Request | None = None
         """The request, from when it has come until it is answered."""
         self.upgraded = False
+        self.broken: Hostility | None = None
+        """How the peer broke RFC 6455: it is answered with a close frame."""
         self.wants_eof = False
         self.slow_frames = 0
-        """Control frames and fragments that came: each costs more than a message does."""
+        """Control frames and fragments that came: each costs more than a message does. The caller sets it back."""
 
     @property
     def open(self) -> bool:
@@ -87,23 +92,34 @@ class WebSocket:
         return None if close is None else int(close.code)
 
     @property
+    def broken_with(self) -> int | None:
+        """The close code that a peer which broke something is answered with; None when nothing is broken."""
+        close = None if self._protocol is None or self.broken is None else self._protocol.close_sent
+        return None if close is None else int(close.code)
+
+    @property
+    def asking(self) -> bool:
+        """Whether a request has begun, and has not come to its end."""
+        return not self.upgraded and self.request is None and self._size > 0
+
+    @property
     def pending(self) -> int:
         """Bytes that `take_bytes` would return."""
         return sum(map(len, self._pending))
 
     @property
     def unreadable(self) -> bool:
-        """Whether what came instead of a request was none; the answer to give is in the bytes to write."""
-        return self._protocol is not None and self._protocol.handshake_exc is not None
+        """Whether what came instead of a request is none; the answer to give is in the bytes to write."""
+        return self.request is None and self.wants_eof and not self._eof
 
-    def feed(self, received: bytes | bytearray) -> None:
+    def feed(self, received: bytes) -> None:
         """Take in what came from the network."""
         if not received:
             self._end()
         elif not self.upgraded:
             self._feed_request(received)
         elif self._protocol is not None and self._protocol.state is not State.OPEN:
-            self._feed_protocol(self._protocol, received)
+            self._feed_last(self._protocol, received)
         else:
             self._feed_frames(received)
 
@@ -139,7 +155,7 @@ class WebSocket:
     def close(self, code: int, reason: str = "") -> None:
         """Write a close frame, unless there is one already."""
         if self.open:
-            protocol = self._slow()
+            protocol, self.slow_frames = self._slow(), 0
             protocol.send_close(code, reason)
             rest, self._rest = self._rest, None
             self._feed_protocol(protocol, rest or b"")  # the peer's answer stands behind what is not whole yet
@@ -158,15 +174,16 @@ class WebSocket:
         else:
             self.wants_eof = True
 
-    def _feed_frames(self, received: bytes | bytearray) -> None:
+    def _feed_frames(self, came: bytes) -> None:
+        received: bytes | bytearray = came
         if self._rest is not None:
-            self._rest += received
+            self._rest += came
             received, self._rest = self._rest, None
         while received:
-            if self._protocol is None:
+            if self._fragments is None:
                 found = split(received)
                 self._messages += found.messages
-                received = received[found.end :]
+                received = received[found.end :] if found.end else received
                 if found.unfinished:
                     break
             size = frame_size(received)
@@ -174,35 +191,57 @@ class WebSocket:
                 break
             received = self._feed_slowly(received, size or len(received))
         if received:
-            self._rest = bytearray(received)
-
-    def _feed_slowly(self, received: bytes | bytearray, size: int) -> bytes | bytearray:
-        """Give one frame to the library; return what is left for the fast path."""
-        protocol = self._slow()
-        self.slow_frames += 1
-        self._feed_protocol(protocol, received[:size])
-        if protocol.state is not State.OPEN:
-            self._feed_protocol(protocol, received[size:])
-            return b""
-        if self._fragments is None:
+            # Not copied when it only became longer: a peer may send a large frame a byte at a time.
+            self._rest = received if isinstance(received, bytearray) else bytearray(received)
+        if self._fragments is None and self._protocol is not None and self._protocol.state is State.OPEN:
             self._protocol = None
-        return received[size:]
+
+    def _feed_slowly(self, received: bytes | bytearray, size: int) -> bytearray:
+        """Give one frame to the library; return what is left."""
+        protocol, first = self._slow(), received[0]
+        rest = received if isinstance(received, bytearray) else bytearray(received)
+        frame = rest[:size]
+        del rest[:size]
+        self.slow_frames += 1
+        self._feed_protocol(protocol, frame)
+        if protocol.state is State.OPEN:
+            if self.slow_frames <= SLOW_FRAMES:
+                return rest
+            self._fail(protocol, CloseCode.POLICY_VIOLATION, "too many control frames and fragments", Hostility.FLOOD)
+        elif self.broken is None and protocol.close_sent is not protocol.close_rcvd:
+            self.broken = _what_is_broken(protocol, first)
+        self._feed_last(protocol, rest)
+        return bytearray()
+
+    def _feed_last(self, protocol: ServerProtocol, received: bytes | bytearray) -> None:
+        """Look for the peer's close frame; who says much else instead is not waited for."""
+        for begin in range(0, len(received), _PIECE):
+            if not self._eof:
+                self._feed_protocol(protocol, received[begin : begin + _PIECE])
 
     def _slow(self) -> ServerProtocol:
         if self._protocol is None:
             self._protocol = _protocol(State.OPEN)
         return self._protocol
 
-    def _feed_request(self, received: bytes | bytearray) -> None:
-        # Line by line, unless it is the whole request and nothing else: what comes behind is not for this parser.
-        whole = received.find(_BLANK_LINE) == len(received) - len(_BLANK_LINE)
-        for line in (received,) if whole else received.splitlines(keepends=True):
-            if self._protocol is not None and (self.request is None or self.wants_eof):
-                self._feed_protocol(self._protocol, line)
+    def _feed_request(self, received: bytes) -> None:
+        for line in lines_of(received):  # what comes behind the request is not for this parser
+            if self.wants_eof:
+                return  # it has its answer, and what it says after that is for nobody
+            if self.request is None:
+                self._feed_line(line)
             elif self._rest is None:
                 self._rest = bytearray(line)
             else:
                 self._rest += line
+
+    def _feed_line(self, line: bytes) -> None:
+        assert self._protocol is not None
+        self._size += len(line)
+        if self._size > REQUEST_BYTES:
+            self.respond(http_answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request is too large.\n"))
+        else:
+            self._feed_protocol(self._protocol, line)
 
     def _feed_protocol(self, protocol: ServerProtocol, received: bytes | bytearray) -> None:
         if received:
@@ -219,9 +258,10 @@ class WebSocket:
 
     def _take_frame(self, protocol: ServerProtocol, frame: Frame) -> None:
         if protocol.state is not State.OPEN:
-            return
-        if frame.opcode is Opcode.TEXT:
-            self._fail(protocol, CloseCode.UNSUPPORTED_DATA, "binary messages only")
+            self.slow_frames += 1
+            self._eof = self._eof or self.slow_frames > SLOW_FRAMES
+        elif frame.opcode is Opcode.TEXT:
+            self._fail(protocol, CloseCode.UNSUPPORTED_DATA, "binary messages only", Hostility.BAD_FRAME)
         elif frame.opcode is Opcode.BINARY:
             self._fragments, self._size = [], 0
             self._take_fragment(protocol, frame)
@@ -233,16 +273,18 @@ class WebSocket:
         self._fragments.append(bytes(frame.data))
         self._size += len(frame.data)
         if self._size > NOISE_MESSAGE_BYTES:
-            self._fail(protocol, CloseCode.MESSAGE_TOO_BIG, "larger than a Noise message")
+            self._fail(protocol, CloseCode.MESSAGE_TOO_BIG, "larger than a Noise message", Hostility.GIANT_FRAME)
         elif frame.fin:
             self._messages.append(b"".join(self._fragments))
             self._fragments = None
         elif len(self._fragments) == FRAGMENTS:
-            self._fail(protocol, CloseCode.POLICY_VIOLATION, "too many fragments")
+            self._fail(protocol, CloseCode.POLICY_VIOLATION, "too many fragments", Hostility.FRAGMENTS)
 
-    def _fail(self, protocol: ServerProtocol, code: CloseCode, reason: str) -> None:
+    def _fail(self, protocol: ServerProtocol, code: CloseCode, reason: str, broken: Hostility) -> None:
         self._fragments = None
+        self.broken = broken
         protocol.fail(code, reason)
+        self._collect(protocol)
 
     def _collect(self, protocol: ServerProtocol) -> None:
         for written in protocol.data_to_send():
@@ -255,15 +297,14 @@ class WebSocket:
             self._pending.append(http_answer(HTTPStatus.BAD_REQUEST, "This is not an HTTP request.\n").serialize())
 
 
+def _what_is_broken(protocol: ServerProtocol, first_byte: int) -> Hostility | None:
+    code = None if protocol.close_sent is None else int(protocol.close_sent.code)
+    if code == CloseCode.PROTOCOL_ERROR and first_byte & RESERVED_BITS:
+        return Hostility.RESERVED_BITS
+    return None if code is None else HOSTILE_ENDS.get(code)
+
+
 def _protocol(state: State) -> ServerProtocol:
     # For each frame: the library would count a ping within a message against what is left for the message.
     limits = (None, NOISE_MESSAGE_BYTES)
     return ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], state=state, max_size=limits, logger=_SILENT)
-
-
-def http_answer(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Make a plain answer that ends the connection."""
-    body = text.encode()
-    fields = Headers({"Connection": "close", "Content-Length": str(len(body)), "Content-Type": "text/plain"})
-    fields.update(headers or {})
-    return Response(status.value, status.phrase, fields, body)

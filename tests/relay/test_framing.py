@@ -12,7 +12,8 @@ from websockets.server import ServerProtocol
 
 from contract.limits import NOISE_MESSAGE_BYTES
 from relay.framing import PING, binary_frame, frame_size, split
-from relay.websocket import WebSocket, http_answer
+from relay.plain_http import http_answer
+from relay.websocket import WebSocket
 
 REQUEST = (
     b"GET /v1/relay HTTP/1.1\r\nHost: relay.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -9,9 +9,11 @@ from typing import Any
 import httpx
 import pytest
 import trio
+from websockets.client import ClientProtocol
+from websockets.typing import Subprotocol
 
 from contract import frames as f
-from contract.session import Pattern
+from contract.session import SUBPROTOCOL, Pattern
 from domain import nouns as n
 from domain.events import TicketsRevoked
 from relay.listeners import open_listeners, run_listener
@@ -21,6 +23,7 @@ from tests.doubles.bus import RecordingBus
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
+from tests.relay.caller import URI
 from tests.relay.guest import LIBRARIES, OpenGuest, open_with_trio_websocket, open_with_websockets
 from tests.relay.live import LiveNode, open_live
 from tests.relay.stage import Letters
@@ -149,6 +152,30 @@ async def test_a_node_ends_though_a_guest_is_silent(scene: Scene) -> None:
     await scene.node.ended.wait()
     assert await stream.receive_some() == b""
     await stream.aclose()
+
+
+async def test_who_stands_at_the_door_is_told(scene: Scene) -> None:
+    """Whom the kernel has taken in as the node goes down is answered, not reset: there is another node to go to."""
+    node = scene.node
+    host, _, port = node.address.rpartition(":")
+    async with open_with_websockets(node.url, node.credentials(alice_laptop)) as laptop:
+        await laptop.enter()  # and holds the node up
+        node.stop.set()
+        waiting = [socket.create_connection((host, int(port))) for _ in range(5)]
+        for sock in waiting:
+            sock.setblocking(False)
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+            await stream.send_all(ask())
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 503 ")
+            await stream.aclose()
+    await node.ended.wait()
+
+
+def ask() -> bytes:
+    """A good request."""
+    protocol = ClientProtocol(URI, subprotocols=[Subprotocol(SUBPROTOCOL)])
+    protocol.send_request(protocol.connect())
+    return b"".join(protocol.data_to_send())
 
 
 async def test_a_browser_is_answered_over_tcp(scene: Scene) -> None:
