@@ -65,8 +65,8 @@ async def run_listener(listener: socket.socket, nursery: trio.Nursery, serve: Se
             else:
                 await trio.lowlevel.checkpoint()
     finally:
-        # The kernel resets whom nobody has accepted when a listener closes; with SO_REUSEPORT it sends newcomers to other
-        # nodes only from then on. They are let in, to be told that the node is going down.
+        # Whom nobody has accepted when a listener closes, the kernel resets. They are let in, to be told that the node is
+        # going down: with SO_REUSEPORT, newcomers go to the other nodes from then on.
         with suppress(OSError):
             for _ in range(BACKLOG):
                 sock, name = listener.accept()

@@ -26,8 +26,10 @@ from relay.services import Outside, Services, make_services
 
 FLUSH: Final = 5.0
 """Seconds for what was accepted to be committed and announced when nobody is connected any more."""
+ANSWERING: Final = 1.0
+"""Seconds for those who came last to be told that the node is going down."""
 GLANCE: Final = 0.05
-"""Seconds between two looks at whether that is so."""
+"""Seconds between two looks at whether that is done."""
 
 _log: Final = logging.getLogger("varde.relay")
 
@@ -102,7 +104,7 @@ async def _start_listeners(services: Services, listening: trio.Nursery, connecti
 
 
 async def _drain(services: Services) -> None:
-    """Ask everybody to go, give them time, then cut them. Handshakes under way are the caller's to cancel."""
+    """Ask everybody to go, give them time, then cut them. Handshakes that take longer are the caller's to cancel."""
     config = services.config
     _log.info("draining %d connections", len(services.hub))
     goaway = Goaway(CloseCode.DRAINING, 0, round(config.drain_jitter * 1_000))
@@ -110,6 +112,10 @@ async def _drain(services: Services) -> None:
         peer.tell_goaway(goaway)
     with trio.move_on_after(config.drain_deadline):
         await services.hub.wait_empty()
+    with trio.move_on_after(ANSWERING):
+        await trio.sleep(GLANCE)  # for those who were only just let in
+        while services.admission.strangers:  # noqa: ASYNC110 - once in the life of a node
+            await trio.sleep(GLANCE)
     for peer in services.hub.peers:
         peer.cut(CloseCode.DRAINING)
 

@@ -16,8 +16,9 @@ from websockets.typing import Subprotocol
 
 from contract.limits import NOISE_MESSAGE_BYTES
 from contract.session import SUBPROTOCOL
-from relay.framing import RESERVED_BITS, frame_size, split
-from relay.metrics.words import HOSTILE_ENDS, Hostility
+from relay.framing import frame_size, split
+from relay.metrics.hostility import hostility_in
+from relay.metrics.words import Hostility
 from relay.plain_http import REQUEST_BYTES, http_answer, lines_of
 
 FRAGMENTS: Final = 1_024
@@ -86,15 +87,10 @@ class WebSocket:
         )
 
     @property
-    def closed_with(self) -> int | None:
-        """The close code that the peer sent; None when it sent none."""
-        close = None if self._protocol is None else self._protocol.close_rcvd
-        return None if close is None else int(close.code)
-
-    @property
-    def broken_with(self) -> int | None:
-        """The close code that a peer which broke something is answered with; None when nothing is broken."""
-        close = None if self._protocol is None or self.broken is None else self._protocol.close_sent
+    def ended_with(self) -> int | None:
+        """The close code that ended it, `close` apart: ours where the peer broke something, else its own; or None."""
+        protocol = self._protocol
+        close = None if protocol is None else protocol.close_sent if self.broken else protocol.close_rcvd
         return None if close is None else int(close.code)
 
     @property
@@ -208,8 +204,8 @@ class WebSocket:
             if self.slow_frames <= SLOW_FRAMES:
                 return rest
             self._fail(protocol, CloseCode.POLICY_VIOLATION, "too many control frames and fragments", Hostility.FLOOD)
-        elif self.broken is None and protocol.close_sent is not protocol.close_rcvd:
-            self.broken = _what_is_broken(protocol, first)
+        elif protocol.close_sent is not None and protocol.close_sent is not protocol.close_rcvd:
+            self.broken = self.broken or hostility_in(protocol.close_sent.code, first)
         self._feed_last(protocol, rest)
         return bytearray()
 
@@ -295,13 +291,6 @@ class WebSocket:
         if protocol.handshake_exc is not None and self.request is None and self.wants_eof and not self._pending:
             # The library only hangs up on what is no request; a person with a terminal deserves an answer.
             self._pending.append(http_answer(HTTPStatus.BAD_REQUEST, "This is not an HTTP request.\n").serialize())
-
-
-def _what_is_broken(protocol: ServerProtocol, first_byte: int) -> Hostility | None:
-    code = None if protocol.close_sent is None else int(protocol.close_sent.code)
-    if code == CloseCode.PROTOCOL_ERROR and first_byte & RESERVED_BITS:
-        return Hostility.RESERVED_BITS
-    return None if code is None else HOSTILE_ENDS.get(code)
 
 
 def _protocol(state: State) -> ServerProtocol:
