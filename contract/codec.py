@@ -21,6 +21,9 @@ _client_frames = msgspec.msgpack.Decoder(list[ClientFrame])
 _server_frames = msgspec.msgpack.Decoder(list[ServerFrame])
 _hello = msgspec.msgpack.Decoder(Hello)
 
+ONE_FRAME = b"\x91"
+"""What stands before a single frame: the header of a msgpack array of one."""
+
 _FIXARRAY_MAX = 15
 
 # Deeply nested arrays in a field that is not known are skipped by recursion, which the interpreter bounds.

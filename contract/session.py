@@ -8,7 +8,7 @@ The life of a session is two tables, one for each direction of frames; a pair th
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -62,6 +62,21 @@ SERVER_FRAMES: Final[dict[tuple[State, type[Struct]], State]] = {
 """What a relay may say, and where the session stands afterwards."""
 
 
+ByState: TypeAlias = dict[State, dict[type[Struct], State]]
+
+
+def _by_state(table: dict[tuple[State, type[Struct]], State]) -> ByState:
+    """Return the same table state by state: a frame then costs one look at a small dict."""
+    rows: ByState = {state: {} for state in State}
+    for (state, frame), after in table.items():
+        rows[state][frame] = after
+    return rows
+
+
+_CLIENT_FRAMES: Final = _by_state(CLIENT_FRAMES)
+_SERVER_FRAMES: Final = _by_state(SERVER_FRAMES)
+
+
 def noise_name(pattern: Pattern) -> str:
     """Return the Noise protocol name, e.g. `Noise_XX_25519_ChaChaPoly_SHA256`."""
     return f"Noise_{pattern.name}_{SUITE}"
@@ -75,22 +90,22 @@ def prologue(pattern: Pattern) -> bytes:
 class _Session(ABC, Generic[Frame]):
     """What both sides share: the fence around what comes in, sealing, opening and the walk through the tables."""
 
-    __slots__ = ("_decode", "_handshake", "_receives", "_reply", "_sends", "_transport", "state")
+    __slots__ = ("_decode", "_handshake", "_in", "_out", "_receives", "_reply", "_sends", "_transport", "state")
 
     def __init__(
         self,
         *,
-        sends: dict[tuple[State, type[Struct]], State],
-        receives: dict[tuple[State, type[Struct]], State],
+        sends: ByState,
+        receives: ByState,
         decode: Callable[[bytes], list[Frame]],
     ) -> None:
-        self.state = State.HANDSHAKE
         self._decode = decode
         self._reply: bytes | None = None
         self._handshake: Handshake | None = None
         self._transport: Transport | None = None
         self._sends = sends
         self._receives = receives
+        self._turn(State.HANDSHAKE)
 
     def receive(self, message: bytes) -> list[Frame]:
         """Take one WebSocket message and return its frames, none while the handshake goes on.
@@ -123,6 +138,12 @@ class _Session(ABC, Generic[Frame]):
             self._step_out(kind)
         return self.seal(codec.pack([encoded for _, encoded in frames]))
 
+    def send_one(self, kind: type[Struct], encoded: bytes) -> bytes:
+        """Seal one frame that was encoded before: what a relay does for each delivery."""
+        if self._out.get(kind) is not self.state:
+            self._step_out(kind)
+        return self.seal(codec.ONE_FRAME + encoded)
+
     def seal(self, packed: bytes) -> bytes:
         """Encrypt one packed plaintext. Its place in the order of calls is its place on the wire."""
         if self._transport is None or self.state is State.CLOSED:
@@ -131,7 +152,7 @@ class _Session(ABC, Generic[Frame]):
 
     def close(self) -> None:
         """End the session; nothing goes in or out any more."""
-        self.state = State.CLOSED
+        self._turn(State.CLOSED)
 
     @abstractmethod
     def _receive_handshake(self, message: bytes) -> None:
@@ -146,22 +167,28 @@ class _Session(ABC, Generic[Frame]):
         return received
 
     def _step_out(self, kind: type[Struct]) -> None:
-        after = self._sends.get((self.state, kind))
+        after = self._out.get(kind)
         if after is None:
             raise LocalMisuse(f"{f.tag_of(kind)} may not be sent while {self.state.value}")
-        self.state = after
+        if after is not self.state:
+            self._turn(after)
 
     def _step_in(self, kind: type[Struct]) -> None:
-        after = self._receives.get((self.state, kind))
+        after = self._in.get(kind)
         if after is None:
             raise PeerFault(f"{f.tag_of(kind)} may not be received while {self.state.value}")
-        self.state = after
+        if after is not self.state:
+            self._turn(after)
+
+    def _turn(self, state: State) -> None:
+        self.state = state
+        self._out, self._in = self._sends[state], self._receives[state]
 
     def _finish_handshake(self) -> None:
         assert self._handshake is not None
         self._transport = self._handshake.split()
         self._handshake = None
-        self.state = State.GREETING
+        self._turn(State.GREETING)
 
 
 class ServerSession(_Session[f.ClientFrame]):
@@ -173,7 +200,7 @@ class ServerSession(_Session[f.ClientFrame]):
     __slots__ = ("_static", "handshake_hash", "hello", "pattern", "remote_static")
 
     def __init__(self, static: KeyPair) -> None:
-        super().__init__(sends=SERVER_FRAMES, receives=CLIENT_FRAMES, decode=codec.decode_client_frames)
+        super().__init__(sends=_SERVER_FRAMES, receives=_CLIENT_FRAMES, decode=codec.decode_client_frames)
         self._static = static
         self.pattern: Pattern | None = None
         self.hello: f.Hello | None = None
@@ -223,7 +250,7 @@ class ClientSession(_Session[f.ServerFrame]):
     __slots__ = ("_expected", "_hello", "handshake_hash", "pattern", "remote_static")
 
     def __init__(self, static: KeyPair, hello: f.Hello, *, relay_key: bytes | None, pattern: Pattern) -> None:
-        super().__init__(sends=CLIENT_FRAMES, receives=SERVER_FRAMES, decode=codec.decode_server_frames)
+        super().__init__(sends=_CLIENT_FRAMES, receives=_SERVER_FRAMES, decode=codec.decode_server_frames)
         if pattern is Pattern.IK and relay_key is None:
             raise LocalMisuse("IK needs the relay's static key")
         self.pattern = pattern

@@ -174,15 +174,12 @@ class Admission:
         """
         network = network_of(client_address(address, forwarded, self._config.proxies))
         if self.closed or self._handshakes.full or self.lateness > self._config.lateness:
-            self._metrics.handshakes[Handshake.OVERLOADED] += 1
             return self._refuse(RefusalCode.OVERLOADED, "The node is at its limit.", BUSY_RETRY)
         if self._handshakes.full_of(network):
-            self._metrics.handshakes[Handshake.RATE_LIMITED] += 1
             return self._refuse(RefusalCode.RATE_LIMITED, "Too many handshakes from there.", BUSY_RETRY)
         bucket = self._bucket(network)
         wait = bucket.wait_for(1)
         if wait:
-            self._metrics.handshakes[Handshake.RATE_LIMITED] += 1
             return self._refuse(RefusalCode.RATE_LIMITED, "Too many connects from there.", max(wait, 1.0))
         bucket.take(1)
         stay.enter_context(self._handshakes.count(network))

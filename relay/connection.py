@@ -16,6 +16,8 @@ from contract.closing import CloseCode
 from contract.errors import PeerFault
 from relay.greeting import Greeted, greet
 from relay.live import Live
+from relay.metrics.hostility import hostility_of
+from relay.metrics.words import HANDSHAKE_ENDS, Handshake, Hostility
 from relay.services import Services
 from relay.wire import BROKEN, Wire
 
@@ -65,22 +67,49 @@ def _name(surprise: BaseException) -> str:
 
 async def _let_in(services: Services, wire: Wire, address: str) -> Greeted | None:
     with ExitStack() as stay:
-        return await _greet(services, wire, address) if services.admission.let_in(address, stay) else None
-
-
-async def _greet(services: Services, wire: Wire, address: str) -> Greeted | None:
-    code = CloseCode.HANDSHAKE_TIMEOUT
-    with trio.move_on_after(services.config.handshake_deadline):
+        if not services.admission.let_in(address, stay):
+            return None  # and counted there
+        code = CloseCode.HANDSHAKE_FAILED
         try:
-            greeted = await greet(services, wire, address)
+            greeted = await _greet(services, wire, address)
         except PeerFault as fault:
             code = fault.close_code
         else:
             if greeted is not None:
                 return greeted
-    with trio.move_on_after(services.config.close_grace), suppress(PeerFault):  # it has its code, or does not read it
+        await _part(services, wire, code)
+    return None
+
+
+async def _greet(services: Services, wire: Wire, address: str) -> Greeted | None:
+    """Greet, and count what becomes of it: once, unless the node ends in the middle."""
+    handshakes = services.metrics.handshakes
+    try:
+        greeted = await greet(services, wire, address)
+    except PeerFault as fault:
+        handshakes[HANDSHAKE_ENDS[fault.close_code]] += 1
+        hostility = wire.websocket.broken or hostility_of(fault)
+        if hostility is not None:
+            services.metrics.hostile[hostility] += 1
+        raise
+    except BROKEN:
+        handshakes[Handshake.VANISHED] += 1
+        raise
+    except Exception:
+        handshakes[Handshake.SURPRISE] += 1
+        raise
+    if isinstance(greeted, Greeted):
+        handshakes[Handshake.ACCEPTED] += 1
+        return greeted
+    handshakes[greeted] += 1
+    return None
+
+
+async def _part(services: Services, wire: Wire, code: CloseCode) -> None:
+    """Give a newcomer its answer, or say what was wrong, and wait for it to hang up within the close grace."""
+    with trio.move_on_after(services.config.close_grace) as grace, suppress(PeerFault):  # it does not read its answer
         wire.websocket.give_up()
         wire.websocket.close(code, code.label)
         await wire.flush()
         await wire.linger()
-    return None
+    services.metrics.hostile[Hostility.SLOW_CLOSE] += grace.cancelled_caught

@@ -22,15 +22,16 @@ class Flushing:
     one there is nothing to gather, and remembering who has to be flushed would only cost time.
     """
 
-    __slots__ = ("_gathered", "_gathering")
+    __slots__ = ("_gathered", "gathering")
 
     def __init__(self) -> None:
-        self._gathering = False
+        self.gathering = False
+        """Whether something is under way at whose end all is sent."""
         self._gathered: dict[Sender, None] = {}
 
     def ring(self, sender: Sender) -> None:
         """Flush now, or at the end of what is under way."""
-        if self._gathering:
+        if self.gathering:
             self._gathered[sender] = None
         else:
             sender.flush()
@@ -38,12 +39,12 @@ class Flushing:
     @contextmanager
     def gather(self) -> Iterator[None]:
         """Let everything wait until the end of the block. Nothing in the block may `await`."""
-        assert not self._gathering, "two blocks at a time: one of them has a checkpoint"
-        self._gathering = True
+        assert not self.gathering, "two blocks at a time: one of them has a checkpoint"
+        self.gathering = True
         try:
             yield
         finally:
-            self._gathering = False
+            self.gathering = False
             gathered, self._gathered = self._gathered, {}
             for sender in gathered:
                 sender.flush()

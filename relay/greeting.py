@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Final
 
+import trio
 from msgspec import Struct
 
 from contract.closing import CloseCode
@@ -19,6 +20,7 @@ from contract.session import ServerSession, State
 from domain.nouns import Standing
 from domain.ports import StoreUnavailable
 from domain.tickets import Ticket
+from relay.metrics.words import Handshake, Hostility
 from relay.refusing import close_code
 from relay.services import Services
 from relay.upgrade import answer
@@ -35,28 +37,46 @@ class Greeted(Struct, frozen=True):
     welcome: Welcome
 
 
-async def greet(services: Services, wire: Wire, address: str) -> Greeted | None:
-    """Take a connection from its first byte to a good ticket; None when it wanted something else and has its answer.
+async def greet(services: Services, wire: Wire, address: str) -> Greeted | Handshake:
+    """Take a connection from its first byte to a good ticket; or say what became of it, the answer being on its way.
 
-    Raises PeerFault with what to close with, and BROKEN. The deadline is the caller's.
+    Raises PeerFault with what to close with, and BROKEN. The peer has the handshake's deadline, and the database as
+    long again.
     """
     with ExitStack() as stay:
-        if not await _upgrade(services, wire, lambda forwarded: services.admission.knock(address, forwarded, stay)):
-            return None
-        session = await _shake_hands(services, wire)
+        try:
+            with trio.fail_after(services.config.handshake_deadline):
+                ended = await _upgrade(services, wire, lambda claim: services.admission.knock(address, claim, stay))
+                if ended is not None:
+                    return ended
+                session = await _shake_hands(services, wire)
+        except trio.TooSlowError:
+            services.metrics.hostile[_what_took_long(wire)] += 1
+            raise PeerFault("the handshake took too long", CloseCode.HANDSHAKE_TIMEOUT) from None
         ticket = _check_ticket(services, session)
         return Greeted(session, ticket, await _welcome(services, ticket))
 
 
-async def _upgrade(services: Services, wire: Wire, knock: Callable[[str], Refused | None]) -> bool:
+def _what_took_long(wire: Wire) -> Hostility:
+    if wire.websocket.upgraded or wire.shaking:
+        return Hostility.SLOW_HANDSHAKE
+    return Hostility.SLOW_HEADER if wire.websocket.asking else Hostility.IDLE
+
+
+async def _upgrade(services: Services, wire: Wire, knock: Callable[[str], Refused | None]) -> Handshake | None:
+    """None when it is a WebSocket now."""
     websocket = wire.websocket
     while websocket.request is None and not websocket.wants_eof:
         await wire.read()
-    upgraded = False
     if websocket.request is not None:
-        upgraded = answer(websocket, websocket.request, knock, ready=services.ready)
-    await wire.flush()
-    return upgraded
+        ended = answer(websocket, websocket.request, knock, ready=services.ready)
+        if ended is None:
+            await wire.flush()
+        return ended
+    if not websocket.unreadable:
+        return Handshake.VANISHED
+    services.metrics.hostile[Hostility.NO_HTTP] += 1
+    return Handshake.NO_REQUEST
 
 
 async def _shake_hands(services: Services, wire: Wire) -> ServerSession:
@@ -72,11 +92,14 @@ async def _shake_hands(services: Services, wire: Wire) -> ServerSession:
 
 
 async def _read_open(wire: Wire) -> list[bytes]:
-    messages = await wire.read()
-    if not wire.websocket.open:
-        await wire.flush()
-        raise PeerFault("the peer closed within the handshake", CloseCode.HANDSHAKE_FAILED)
-    return messages
+    websocket = wire.websocket
+    messages = await wire.read() if websocket.open else []
+    if websocket.open:
+        return messages
+    await wire.flush()
+    if websocket.broken is None:
+        raise ConnectionAbortedError("the peer closed in the middle of the handshake")
+    raise PeerFault("the peer broke the WebSocket in the middle of the handshake")
 
 
 def _check_ticket(services: Services, session: ServerSession) -> Ticket:
@@ -94,8 +117,9 @@ def _check_ticket(services: Services, session: ServerSession) -> Ticket:
 
 async def _welcome(services: Services, ticket: Ticket) -> Welcome:
     try:
-        standings = await services.standings.list_for(ticket.device, None, HEADS_PER_WELCOME + 1)
-    except StoreUnavailable:
+        with trio.fail_after(services.config.handshake_deadline):
+            standings = await services.standings.list_for(ticket.device, None, HEADS_PER_WELCOME + 1)
+    except (StoreUnavailable, trio.TooSlowError):
         services.outage.failed()
         raise PeerFault("the database is away", CloseCode.DATABASE_LOST) from None
     services.outage.answered()

@@ -28,7 +28,7 @@ class Listener:
     is published goes straight to the outbox; behind, the mailbox reads the log until they are the same again.
     """
 
-    __slots__ = ("_fall_behind", "conversation", "cursor", "head", "live", "peer")
+    __slots__ = ("_fall_behind", "conversation", "cursor", "head", "live", "peer", "roster")
 
     def __init__(self, peer: "Peer", conversation: ConversationId, fall_behind: Callable[["Listener"], None]) -> None:
         self.peer = peer
@@ -36,6 +36,8 @@ class Listener:
         self.cursor = 0
         self.head = 0
         self.live = False
+        self.roster: Roster | None = None
+        """The last one that was seen to have the device in it."""
         self._fall_behind = fall_behind
 
     def start(self, cursor: int, head: int) -> None:
@@ -50,6 +52,13 @@ class Listener:
             self.peer.outbox.push(kind, encoded)
         elif seq > self.cursor:
             self.lag(seq)
+
+    def check(self, roster: Roster) -> bool:
+        """Whether the device is in a roster; remembered, since the same one is asked about for every message."""
+        if self.peer.device not in roster.devices:
+            return False
+        self.roster = roster
+        return True
 
     def lag(self, head: int) -> None:
         """Be behind: the log has to be read, up to `head` at least."""
@@ -156,21 +165,21 @@ class Hub:
 
     def publish(self, published: Published) -> None:
         """Give a committed message to everybody who listens and may have it. Encoded once where one is for all."""
-        draft, seq = published.draft, published.committed.seq
+        draft, roster, seq = published.draft, published.roster, published.committed.seq
+        room = self._rooms.get(draft.conversation, _NO_ROOM)
         everyone = None if draft.group is None else encode_frame(_new(published, draft.group))
-        for listener in self.listeners(draft.conversation):
-            device = listener.peer.device
-            if device == draft.device:
-                own = Gap(draft.conversation, seq, seq, GapReason.OWN)
-                listener.hear(seq, Gap, encode_frame(own))
-            elif device not in published.roster.devices:
+        own = room.get(draft.device)
+        for listener in tuple(room.values()):
+            if listener.roster is not roster and not listener.check(roster):
                 # It came or went since: the log knows what it may have.
                 listener.lag(seq)
+            elif listener is own:
+                listener.hear(seq, Gap, encode_frame(Gap(draft.conversation, seq, seq, GapReason.OWN)))
             elif everyone is not None:
                 listener.hear(seq, New, everyone)
             else:
                 assert draft.devices is not None
-                listener.hear(seq, New, encode_frame(_new(published, draft.devices[device])))
+                listener.hear(seq, New, encode_frame(_new(published, draft.devices[listener.peer.device])))
 
     def ring(self, conversation: ConversationId, head: int) -> None:
         """Numbers up to `head` are in the log, committed elsewhere: who has not been told reads them."""

@@ -204,14 +204,16 @@ class Journal:
         """Ack and fan out what is committed; False when it has to be decided again."""
         if isinstance(outcome, RosterMoved):
             return False
+        # What the sender itself is told of its message, as a listener, leaves together with the ack.
         self._acknowledge(post.peer, post.frame, outcome)
         if not outcome.duplicate:
             self._metrics.committed += 1
             self._hub.publish(Published(post.draft, outcome, post.roster))
+        post.peer.outbox.ring()
         return True
 
     def _acknowledge(self, peer: Peer, frame: Send, outcome: Committed) -> None:
-        peer.tell(Ack(frame.client_id, frame.conversation, outcome.message, outcome.seq, outcome.sent_ms))
+        peer.outbox.put_frame(Ack(frame.client_id, frame.conversation, outcome.message, outcome.seq, outcome.sent_ms))
         if outcome.duplicate:
             self._metrics.duplicates += 1
             # Who sends again may do so because a node died between its commit and its doorbell.
@@ -227,6 +229,7 @@ class Journal:
         stored = (await self._repeats.find([key])).get(key)
         if stored is not None:
             self._acknowledge(peer, frame, stored)
+            peer.outbox.ring()
         return stored is not None
 
     async def _decide_again(self, posts: Sequence[Post]) -> list[Post]:

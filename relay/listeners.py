@@ -65,8 +65,8 @@ async def run_listener(listener: socket.socket, nursery: trio.Nursery, serve: Se
             else:
                 await trio.lowlevel.checkpoint()
     finally:
-        # Whom nobody has accepted when a listener closes, the kernel resets. They are let in, to be told that the node is
-        # going down: with SO_REUSEPORT, newcomers go to the other nodes from then on.
+        # Whom nobody has accepted when a listener closes, the kernel resets. They are let in to be told that the node
+        # goes down; with SO_REUSEPORT, newcomers go to the other nodes from then on.
         with suppress(OSError):
             for _ in range(BACKLOG):
                 sock, name = listener.accept()

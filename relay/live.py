@@ -6,10 +6,12 @@ not in memory.
 """
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 import trio
+from msgspec import Struct
 
 from contract.closing import CloseCode
 from contract.errors import PeerFault
@@ -21,6 +23,9 @@ from relay.dispatch import dispatch, do_later
 from relay.greeting import Greeted
 from relay.later import Later
 from relay.metrics.counters import Several
+from relay.metrics.ending import count_end
+from relay.metrics.hostility import hostility_of
+from relay.metrics.words import Hostility
 from relay.outbox import Outbox
 from relay.peer import Line, Peer
 from relay.presence import go_offline
@@ -48,7 +53,9 @@ class Live:
         "_allowance",
         "_closing",
         "_ended",
+        "_flushing",
         "_lost",
+        "_metrics",
         "_nursery",
         "_outbox",
         "_peer",
@@ -64,12 +71,15 @@ class Live:
 
     def __init__(self, services: Services, wire: Wire, greeted: Greeted) -> None:
         self._services = services
+        self._flushing = services.flushing
+        self._metrics = services.metrics
         self._wire = wire
         self._session = greeted.session
         self._allowance = Allowance(services.config)
         self._outbox = Outbox(
             services.config.outbox_bytes,
-            overflow=partial(self.cut, CloseCode.SLOW_CONSUMER),
+            overflow=self._overflow,
+            direct=self.send_now,
             ring=partial(services.flushing.ring, self),
             drops=services.metrics.dropped,
         )
@@ -96,6 +106,7 @@ class Live:
         """Be there until `cut`, the peer, or a surprise ends it; `nursery` is then cancelled, or to be."""
         self._nursery = nursery
         self._wire.hand_over(self)
+        self._watch()  # Welcome may be on its way still
         # Who finished XX is there: its last message answered our ephemeral key. The first message of IK may be a
         # replay, so nobody may notice it before a message has come that only the living can seal.
         if self._session.pattern is Pattern.XX:
@@ -108,6 +119,7 @@ class Live:
     async def end(self) -> None:
         """Leave, say the last word, and wait for its answer within the close grace. Raises what was a surprise."""
         self._leave()
+        count_end(self._metrics, self._wire.websocket, None if self._lost else self._closing[0])
         if not self._lost:
             await self._say_last_word()
         if self._surprise is not None:
@@ -115,13 +127,12 @@ class Live:
 
     async def _say_last_word(self) -> None:
         grace = self._services.config.close_grace
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + grace):
-            try:
-                self._wire.websocket.close(*self._closing)
-                await self._wire.flush()
-                await self._wire.linger()
-            except (*BROKEN, PeerFault):
-                return
+        patience = trio.CancelScope(shield=True, deadline=trio.current_time() + grace)
+        with patience, suppress(*BROKEN, PeerFault):
+            self._wire.websocket.close(*self._closing)
+            await self._wire.flush()
+            await self._wire.linger()
+        self._metrics.hostile[Hostility.SLOW_CLOSE] += patience.cancelled_caught
 
     def cut(self, code: CloseCode) -> None:
         """End the connection with a code; the first one counts. Nothing is read any more, and only the end written."""
@@ -132,9 +143,29 @@ class Live:
         if self._ended or self._wire.unsent:
             return
         try:
-            self._wire.ping()
+            if not self._wire.ping():
+                self._watch()
         except Exception as fault:  # noqa: BLE001 - `_fault` sorts them
             self._fault(fault)
+
+    def send_now(self, kind: type[Struct], encoded: bytes) -> bool:
+        """Seal a frame before which nothing waits, and send it; False when it has to wait. Raises nothing."""
+        wire = self._wire
+        if self._flushing.gathering or wire.unsent or self._ended:
+            return False
+        try:
+            whole = wire.send(self._session.send_one(kind, encoded))
+        except Exception as fault:  # noqa: BLE001 - `_fault` sorts them
+            self._fault(fault)
+            return True
+        metrics = self._metrics
+        metrics.flushes += 1
+        metrics.frames_out[kind] += 1
+        metrics.bytes_out[kind] += len(encoded)
+        if not whole:
+            metrics.partial_writes += 1
+            self._watch()
+        return True
 
     def flush(self) -> None:
         """Seal and send what waits in the outbox, until the kernel takes no more. Raises nothing."""
@@ -169,6 +200,9 @@ class Live:
         """End because of a fault that came up in somebody else's task: nothing of it may reach them."""
         match fault:
             case PeerFault():
+                hostility = hostility_of(fault)
+                if hostility is not None:
+                    self._metrics.hostile[hostility] += 1
                 self.cut(fault.close_code)
             case OSError():
                 self._lose()
@@ -215,7 +249,7 @@ class Live:
                 return  # cut by what came before it
             outcome = refusal or dispatch(self._services, self._peer, frame)
             if isinstance(outcome, Refused):
-                self._peer.tell(refused_frame(frame, outcome))
+                self._refuse(frame, outcome)
             elif outcome is not None:
                 self._waiting = _Waiting(frame, outcome, frames)
                 self._wake()
@@ -228,19 +262,29 @@ class Live:
             frame, later, rest = self._waiting
             refused = await do_later(self._services, later)
             if refused is not None:
-                self._peer.tell(refused_frame(frame, refused))
+                self._refuse(frame, refused)
             self._waiting = None
             try:
                 self._take(rest)
             except PeerFault as fault:
-                self.cut(fault.close_code)
+                self._fault(fault)
         self._watch()
+
+    def _refuse(self, frame: ClientFrame, refused: Refused) -> None:
+        self._metrics.refusals[refused.code] += 1
+        self._peer.tell(refused_frame(frame, refused))
+
+    def _overflow(self) -> None:
+        """The outbox is full, and nothing in it can be left out."""
+        self._metrics.hostile[Hostility.SLOW_READER] += 1
+        self.cut(CloseCode.SLOW_CONSUMER)
 
     async def _wait_proof(self) -> None:
         with trio.move_on_after(self._services.config.handshake_deadline) as self._proof:
             while not (self._proven or self._ended):
                 await self._work()
         if self._proof.cancelled_caught:
+            self._metrics.hostile[Hostility.REPLAY] += 1
             self.cut(CloseCode.HANDSHAKE_TIMEOUT)
         self._proof = None
 
@@ -262,19 +306,20 @@ class Live:
         self._end(*(DRAINED if self._services.draining.is_set() else SURPRISED))
 
     def _flush(self) -> None:
-        # The one place where frames become ciphertext: its order is the order of the nonces.
-        wire, metrics = self._wire, self._services.metrics
-        while not wire.unsent:
-            batch = self._outbox.take()
-            if not batch:
-                return
-            wire.send(self._session.send_encoded(batch))
+        # With `send_now`, the one place where frames become ciphertext: its order is the order of the nonces.
+        wire, metrics = self._wire, self._metrics
+        if wire.unsent:
+            return  # it goes on when the kernel takes more, which is watched for
+        while batch := self._outbox.take():
+            whole = wire.send(self._session.send_encoded(batch))
             metrics.flushes += 1
             for kind, encoded in batch:
                 metrics.frames_out[kind] += 1
                 metrics.bytes_out[kind] += len(encoded)
-        metrics.partial_writes += 1
-        self._watch()
+            if not whole:
+                metrics.partial_writes += 1
+                self._watch()
+                return
 
     def _watch(self) -> None:
         """Be told what there is to be told of: reading pauses while a frame waits, writing while nothing does."""

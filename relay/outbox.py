@@ -23,11 +23,13 @@ class Outbox:
     """A queue with one reader, the connection. Everything but the waiting for room is a plain function.
 
     `size` counts the bytes that wait and those that were taken and are still on their way to the kernel. A frame that
-    is dropped was never sealed, so the nonces on the wire have no hole.
+    is dropped was never sealed, so the nonces on the wire have no hole. A live frame before which nothing waits goes
+    straight to the connection, if that can send it now.
     """
 
     __slots__ = (
         "_capacity",
+        "_direct",
         "_dropped",
         "_drops",
         "_ephemeral",
@@ -45,15 +47,18 @@ class Outbox:
         capacity: int,
         *,
         overflow: Callable[[], None],
+        direct: Callable[[type[Struct], bytes], bool],
         ring: Callable[[], None],
         drops: dict[type[Struct], int],
     ) -> None:
-        """`ring` is called when there is something to take; `overflow` when a message finds no room: cut the peer.
+        """`direct` is asked to send a frame at once, and may say no; `ring` is called when there is something to take.
 
-        `drops` counts what was dropped, for all outboxes together.
+        `overflow` is called when a message finds no room: the peer has to be cut. `drops` counts what was dropped, for
+        all outboxes together.
         """
         self._capacity = capacity
         self._overflow = overflow
+        self._direct = direct
         self._ring = ring
         self._drops = drops
         self._frames: list[Encoded] = []
@@ -75,17 +80,33 @@ class Outbox:
         return self._capacity - self._waiting - self._under_way
 
     def push(self, kind: type[Struct], encoded: bytes) -> None:
-        """Queue a live frame. Full: ephemeral frames go first; if that is not enough, the peer is cut."""
+        """Send or queue a live frame. Full: ephemeral frames go first; if that is not enough, the peer is cut."""
+        straight = not (self._frames or self._dropped) and self._direct(kind, encoded)
+        if not straight and self.put(kind, encoded):
+            self._ring()
+
+    def put(self, kind: type[Struct], encoded: bytes) -> bool:
+        """Queue a live frame that `ring` will send along with others; False when it was dropped."""
         size = len(encoded)
-        if not self.ended and (size <= self.room or self._make_room(kind, size)):
-            self._frames.append((kind, encoded))
-            self._waiting += size
-            self._ephemeral += kind in _EPHEMERAL
+        if self.ended or (size > self.room and not self._make_room(kind, size)):
+            return False
+        self._frames.append((kind, encoded))
+        self._waiting += size
+        self._ephemeral += kind in _EPHEMERAL
+        return True
+
+    def ring(self) -> None:
+        """Have sent what waits."""
+        if self._frames:
             self._ring()
 
     def push_frame(self, frame: Struct) -> None:
         """Encode and queue a frame that only this peer gets."""
         self.push(type(frame), encode_frame(frame))
+
+    def put_frame(self, frame: Struct) -> None:
+        """Encode a frame that only this peer gets, and queue it for `ring`."""
+        self.put(type(frame), encode_frame(frame))
 
     def offer(self, kind: type[Struct], encoded: bytes) -> bool:
         """Queue a frame of the backlog, which can wait: False when there is no room."""

@@ -94,6 +94,11 @@ class Tls:
         self.ended = False
         """Whether the peer has said all it will: with close_notify, the end of its stream, or a fault."""
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything has come."""
+        return bool(self._partial) or self._silent > 0
+
     def receive(self, received: bytes) -> bytes:
         """Take in what came from the socket, b"" at the end of its stream, and return the plaintext in it.
 

@@ -9,7 +9,8 @@ from typing import Final
 
 from websockets.http11 import Request, Response
 
-from contract.refusals import Refused
+from contract.refusals import RefusalCode, Refused
+from relay.metrics.words import Handshake
 from relay.plain_http import http_answer
 from relay.websocket import WebSocket
 
@@ -18,21 +19,26 @@ HEALTH: Final = "/v1/health"
 READY: Final = "/v1/ready"
 
 
-def answer(websocket: WebSocket, request: Request, knock: Callable[[str], Refused | None], *, ready: bool) -> bool:
-    """Answer a request; True when it became a WebSocket. `knock` asks admission, with what load balancers say."""
+def answer(
+    websocket: WebSocket, request: Request, knock: Callable[[str], Refused | None], *, ready: bool
+) -> Handshake | None:
+    """Answer a request. None when it became a WebSocket, otherwise what became of it.
+
+    `knock` asks admission, with what load balancers say.
+    """
     path = request.path.partition("?")[0]
     if request.method == "GET" and path == RELAY:
         return _upgrade(websocket, request, knock(",".join(request.headers.get_all("X-Forwarded-For"))))
     websocket.respond(_plain(request.method, path, ready=ready))
-    return False
+    return Handshake.PLAIN_HTTP
 
 
-def _upgrade(websocket: WebSocket, request: Request, refused: Refused | None) -> bool:
+def _upgrade(websocket: WebSocket, request: Request, refused: Refused | None) -> Handshake | None:
     if refused is None:
-        return websocket.accept(request)
+        return None if websocket.accept(request) else Handshake.PLAIN_HTTP
     seconds = -(-(refused.retry_after_ms or 1_000) // 1_000)
     websocket.respond(http_answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{refused.detail}\n", {"Retry-After": str(seconds)}))
-    return False
+    return Handshake.OVERLOADED if refused.code is RefusalCode.OVERLOADED else Handshake.RATE_LIMITED
 
 
 def _plain(method: str, path: str, *, ready: bool) -> Response:

@@ -17,8 +17,9 @@ from relay.tls import Tls
 from relay.websocket import WebSocket
 
 READ_BYTES: Final = 65_536
-UNREAD_BYTES: Final = 65_536
-"""Answers to pings that the peer does not read. More, and it is no longer a peer but a pump."""
+UNREAD_BYTES: Final = 131_072
+"""What may wait when the WebSocket answers something: the largest message, and as much again of answers to pings. More,
+and it is no longer a peer but a pump."""
 
 BROKEN: Final = (OSError, trio.ClosedResourceError)
 """The peer went without a word."""
@@ -39,6 +40,11 @@ class Wire:
         """What the kernel has refused and has to go first: as long as there is any, nothing more is sealed."""
         self._eof_sent = False
         self.websocket = WebSocket()
+
+    @property
+    def shaking(self) -> bool:
+        """Whether TLS has begun, and is not established yet."""
+        return self._tls is not None and self._tls.begun and not self._tls.established
 
     def hand_over(self, source: Source) -> None:
         """Let somebody else be told from now on when there is something to read."""
@@ -65,13 +71,13 @@ class Wire:
             self._read_tls(self._tls, received)
         return True
 
-    def send(self, message: bytes) -> None:
-        """Write a message, or as much of it as the kernel takes. Raises BROKEN."""
-        self._write(binary_frame(message))
+    def send(self, message: bytes) -> bool:
+        """Write a message; False when the kernel does not take all of it. Raises BROKEN."""
+        return self._write(binary_frame(message))
 
-    def ping(self) -> None:
-        """Write a ping. Raises BROKEN."""
-        self._write(PING)
+    def ping(self) -> bool:
+        """Write a ping; False when the kernel does not take all of it. Raises BROKEN."""
+        return self._write(PING)
 
     def answer(self) -> None:
         """Write what the WebSocket says by itself: pongs, its close frame, and HTTP.
@@ -140,21 +146,23 @@ class Wire:
         if tls.ended and not (plaintext and self.websocket.request):
             self.websocket.feed(b"")
 
-    def _write(self, written: bytes) -> None:
-        if self._tls is None:
-            self._put(written)
-        elif self._tls.established:
-            self._put(self._tls.seal(written))
+    def _write(self, written: bytes) -> bool:
+        if self._tls is not None:
+            written = self._tls.seal(written)
+        return self._put(written)
 
-    def _put(self, written: bytes) -> None:
+    def _put(self, written: bytes) -> bool:
+        """Write, behind what waits; whether the kernel has all of it."""
         if self.unsent:
             self.unsent += written
-            return
+            return False
         if not written:
-            return
+            return True
         try:
             sent = self._socket.send(written)
         except BlockingIOError:
             sent = 0
-        if sent < len(written):
-            self.unsent = written[sent:]
+        if sent == len(written):
+            return True
+        self.unsent = written[sent:]
+        return False

@@ -28,6 +28,7 @@ class Handshake(enum.StrEnum):
     FULL = "full"
     DATABASE_LOST = "database-lost"
     VANISHED = "vanished"
+    SURPRISE = "surprise"
 
 
 class Resume(enum.StrEnum):
@@ -75,13 +76,14 @@ class Turned(enum.StrEnum):
 
 HANDSHAKES: Final[dict[Handshake, str]] = {
     Handshake.ACCEPTED: "the ticket was good and `welcome` is on its way",
-    Handshake.PLAIN_HTTP: "it asked for something else (health, readiness, a wrong path or method) and has its answer",
+    Handshake.PLAIN_HTTP: "it asked for something else (health, a wrong path, an upgrade without our subprotocol) and "
+    "has its answer",
     Handshake.CROWDED_OUT: "closed as it came: too many who had not said who they are",
     Handshake.OVERLOADED: "503 with Retry-After: too many handshakes under way, or the loop is late",
     Handshake.RATE_LIMITED: "503 with Retry-After: too many handshakes or connects from its address",
     Handshake.NO_REQUEST: "what came is no HTTP request, or larger than one may be: 400, 414 or 431",
     Handshake.TIMED_OUT: "not done within the deadline: 408, or close code 4004",
-    Handshake.MALFORMED: "a message of the handshake broke the protocol",
+    Handshake.MALFORMED: "it broke TLS, the WebSocket or the protocol, or did not read what it was told",
     Handshake.FAILED: "the Noise handshake did not authenticate",
     Handshake.BAD_TICKET: "the ticket was forged, or for another device or key, or withdrawn",
     Handshake.TICKET_EXPIRED: "the ticket had passed its time",
@@ -90,6 +92,7 @@ HANDSHAKES: Final[dict[Handshake, str]] = {
     Handshake.FULL: "the ticket was good, and the node has as many connections as it may have",
     Handshake.DATABASE_LOST: "the database did not say which conversations the device has",
     Handshake.VANISHED: "it hung up in the middle",
+    Handshake.SURPRISE: "a fault of ours ended it; the log says where",
 }
 RESUMES: Final[dict[Resume, str]] = {
     Resume.LIVE: "nothing had been missed",
@@ -97,7 +100,7 @@ RESUMES: Final[dict[Resume, str]] = {
     Resume.EXPIRED: "the same, but some numbers had expired: the retention time passed before the device came",
     Resume.REFUSED: "not a member, no such number, or too many conversations",
     Resume.UNAVAILABLE: "the database was away for longer than a join waits",
-    Resume.ABANDONED: "the connection ended before everything was read",
+    Resume.ABANDONED: "the connection, or the membership, ended before everything was read",
 }
 HOSTILITIES: Final[dict[Hostility, str]] = {
     Hostility.CROWD: "came when its address, or the node, had as many unknown connections as it may have",
@@ -105,7 +108,7 @@ HOSTILITIES: Final[dict[Hostility, str]] = {
     Hostility.SLOW_HEADER: "began a request and did not end it in time",
     Hostility.NO_HTTP: "sent what is no HTTP request, or a larger one than any client does",
     Hostility.BAD_TLS: "broke TLS, or sent something else where TLS is spoken: plain HTTP, most of the time",
-    Hostility.SLOW_HANDSHAKE: "upgraded, and did not finish Noise and Hello in time",
+    Hostility.SLOW_HANDSHAKE: "began TLS and did not finish it in time, or upgraded and did not finish Noise and Hello",
     Hostility.REPLAY: "opened with a good IK message and never sent another: perhaps a recording",
     Hostility.HALF_OPEN: "was not heard for two and a half heartbeats and did not hang up",
     Hostility.GIANT_FRAME: "sent a frame or a message larger than a Noise message (1009)",
@@ -115,7 +118,7 @@ HOSTILITIES: Final[dict[Hostility, str]] = {
     Hostility.GARBAGE: "sent what does not authenticate after the handshake, or is sealed and no frames (4103)",
     Hostility.UNREAD_ANSWERS: "made the node answer pings and did not read the answers",
     Hostility.SLOW_READER: "let its outbox fill with messages (4001)",
-    Hostility.FLOOD: "ignored limits again and again (4107)",
+    Hostility.FLOOD: "ignored limits again and again (4107), or sent thousands of pings or fragments at once (1008)",
     Hostility.SLOW_CLOSE: "did not answer the close frame, or did not hang up after it",
 }
 TURNED: Final[dict[Turned, str]] = {
@@ -130,6 +133,8 @@ UNKNOWN_CODE: Final = -1
 """Stands for a close code that is neither ours nor the RFC's."""
 STANDARD_CODES: Final = (*range(1000, 1004), *range(1007, 1012))
 """Of RFC 6455 section 7.4.1: those that may stand in a close frame and that a relay's connections end with."""
+GOODBYES: Final = frozenset({1000, 1001})
+"""What an honest client closes with. Any other code of a peer is `other`: it must not pass for one of ours."""
 CLOSINGS: Final[dict[int | None, str]] = {
     None: "none",
     UNKNOWN_CODE: "other",
@@ -139,6 +144,7 @@ CLOSINGS: Final[dict[int | None, str]] = {
 """The labels of close codes: ours by their words, the RFC's by number, and `none` for an end without one."""
 
 HANDSHAKE_ENDS: Final[dict[CloseCode, Handshake]] = {
+    CloseCode.SLOW_CONSUMER: Handshake.MALFORMED,
     CloseCode.OVERLOADED: Handshake.FULL,
     CloseCode.DATABASE_LOST: Handshake.DATABASE_LOST,
     CloseCode.HANDSHAKE_TIMEOUT: Handshake.TIMED_OUT,

@@ -26,12 +26,21 @@ class Count:
         self.count += 1
 
 
+def never(_kind: type[Struct], _encoded: bytes) -> bool:
+    """A connection that cannot send at the moment."""
+    return False
+
+
 def make_outbox(
-    capacity: int = CAPACITY, *, overflow: Callable[[], None] | None = None, ring: Callable[[], None] | None = None
+    capacity: int = CAPACITY,
+    *,
+    overflow: Callable[[], None] | None = None,
+    direct: Callable[[type[Struct], bytes], bool] | None = None,
+    ring: Callable[[], None] | None = None,
 ) -> Outbox:
     """An outbox with nobody behind it, unless the test wants to hear of something."""
     drops: dict[type[Struct], int] = dict.fromkeys(EPHEMERAL, 0)
-    return Outbox(capacity, overflow=overflow or Count(), ring=ring or Count(), drops=drops)
+    return Outbox(capacity, overflow=overflow or Count(), direct=direct or never, ring=ring or Count(), drops=drops)
 
 
 steps = st.lists(
@@ -108,6 +117,50 @@ def test_it_rings_for_what_comes() -> None:
     assert not outbox.offer(New, bytes(CAPACITY))
     outbox.end()
     outbox.push(New, b"three")
+    assert rung.count == 2
+
+
+def test_a_live_frame_goes_straight_out_when_nothing_waits() -> None:
+    """If the connection can send it; behind something that waits, it waits, whatever the connection can."""
+    sent: list[bytes] = []
+    able = [True]
+
+    def direct(_kind: type[Struct], encoded: bytes) -> bool:
+        sent.append(encoded)
+        return able[0]
+
+    rung = Count()
+    outbox = make_outbox(direct=direct, ring=rung)
+    outbox.push(New, b"1")
+    assert (sent, outbox.size, rung.count) == ([b"1"], 0, 0)
+    able[0] = False
+    outbox.push(New, b"2")
+    able[0] = True
+    outbox.push(New, b"3")
+    assert sent == [b"1", b"2"]
+    assert [encoded for _, encoded in outbox.take()] == [b"2", b"3"]
+    assert rung.count == 2
+
+
+def test_what_is_put_leaves_with_what_comes_next() -> None:
+    """Or when the bell is rung for it."""
+    sent: list[bytes] = []
+    rung = Count()
+
+    def direct(_kind: type[Struct], encoded: bytes) -> bool:
+        sent.append(encoded)
+        return True
+
+    outbox = make_outbox(direct=direct, ring=rung)
+    outbox.put(New, b"1")
+    assert rung.count == 0
+    outbox.push(New, b"2")
+    assert (sent, rung.count) == ([], 1)
+    assert [encoded for _, encoded in outbox.take()] == [b"1", b"2"]
+    outbox.ring()
+    assert rung.count == 1
+    outbox.put(New, b"3")
+    outbox.ring()
     assert rung.count == 2
 
 

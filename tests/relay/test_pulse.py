@@ -35,7 +35,7 @@ class Patient:
         )
         self._peer = Peer(
             ticket,
-            Outbox(1_024, overflow=self._ignore, ring=self._ignore, drops={}),
+            Outbox(1_024, overflow=self._ignore, direct=lambda *_: False, ring=self._ignore, drops={}),
             Line(cut=self._end, ping=self._note, start=lambda _: None),
             hub=self._hub,
             reading=stage.services.reading,
