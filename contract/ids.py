@@ -16,15 +16,20 @@ SessionId = NewType("SessionId", UUID)
 
 ENTROPY_BYTES = 10
 
+_TIME_END = 1 << 48
+_VERSION = 0x7 << 76 | 0b10 << 62
+_RANDOM = (1 << 80) - 1 & ~(0xF << 76 | 0b11 << 62)
+"""The bits below the time that are neither version nor variant."""
+
 
 def uuid7(now_ms: int, entropy: bytes) -> UUID:
     """Make a UUIDv7 from milliseconds since the Unix epoch and 10 random bytes.
 
-    Raises ValueError when the entropy has another length or the time does not fit 48 bits.
+    Raises ValueError when the entropy has another length, OverflowError when the time does not fit 48 bits.
     """
     if len(entropy) != ENTROPY_BYTES:
         raise ValueError(f"uuid7 takes {ENTROPY_BYTES} random bytes")
-    raw = bytearray(now_ms.to_bytes(6, "big") + entropy)
-    raw[6] = 0x70 | raw[6] & 0x0F
-    raw[8] = 0x80 | raw[8] & 0x3F
-    return UUID(bytes=bytes(raw))
+    if not 0 <= now_ms < _TIME_END:
+        raise OverflowError("uuid7 takes a time of 48 bits")
+    random = int.from_bytes(entropy)
+    return UUID(int=now_ms << 80 | _VERSION | random & _RANDOM)

@@ -30,23 +30,29 @@ BUSY_RETRY: Final = 2.0
 """Seconds; those who were turned away come back between once and twice that."""
 
 
+_EPHEMERAL: Final = frozenset({Typing, Presence})
+
+
 class Bucket:
     """A token bucket: `rate` tokens a second, never more than `size`; it starts full."""
 
     __slots__ = ("_at", "_rate", "_size", "_tokens")
 
-    def __init__(self, rate: float, size: float) -> None:
+    def __init__(self, rate: float, size: float, now: float) -> None:
         self._rate = rate
         self._size = size
         self._tokens = size
-        self._at = trio.current_time()
-
-    def wait_for(self, tokens: float) -> float:
-        """Return the seconds until so many are there; 0 when they are. Never ends for more than `size`."""
-        now = trio.current_time()
-        self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
         self._at = now
-        return max(0.0, (tokens - self._tokens) / self._rate)
+
+    def wait_for(self, tokens: float, now: float) -> float:
+        """Return the seconds until so many are there; 0 when they are. Never ends for more than `size`.
+
+        `now` is Trio's time.
+        """
+        tokens_now = self._tokens + (now - self._at) * self._rate
+        self._tokens = min(self._size, tokens_now)
+        self._at = now
+        return 0.0 if self._tokens >= tokens else (tokens - self._tokens) / self._rate
 
     def take(self, tokens: float) -> None:
         """Take tokens that `wait_for` said are there."""
@@ -58,32 +64,33 @@ class Allowance:
 
     __slots__ = ("_bytes", "_ephemeral", "_frames", "_strikes")
 
-    def __init__(self, config: RelayConfig) -> None:
+    def __init__(self, config: RelayConfig, now: float) -> None:
         # The largest message must be possible, however low the rates are set.
         frames = max(FRAMES_PER_MESSAGE, config.frames_per_second * config.burst)
         size = max(NOISE_MESSAGE_BYTES, config.bytes_per_second * config.burst)
-        self._frames = Bucket(config.frames_per_second, frames)
-        self._bytes = Bucket(config.bytes_per_second, size)
-        self._ephemeral = Bucket(config.ephemeral_per_second, max(1.0, config.ephemeral_per_second * config.burst))
-        self._strikes = Bucket(1.0, config.strikes)
+        ephemeral = max(1.0, config.ephemeral_per_second * config.burst)
+        self._frames = Bucket(config.frames_per_second, frames, now)
+        self._bytes = Bucket(config.bytes_per_second, size, now)
+        self._ephemeral = Bucket(config.ephemeral_per_second, ephemeral, now)
+        self._strikes = Bucket(1.0, config.strikes, now)
 
-    def judge(self, frames: int, size: int) -> Refused | None:
+    def judge(self, frames: int, size: int, now: float) -> Refused | None:
         """Whether a message may be looked at. Refuses `rate-limited`; raises PeerFault if that is ignored for long."""
-        wait = max(self._frames.wait_for(frames), self._bytes.wait_for(size))
+        wait = max(self._frames.wait_for(frames, now), self._bytes.wait_for(size, now))
         if not wait:
             self._frames.take(frames)
             self._bytes.take(size)
             return None
-        if self._strikes.wait_for(1):
+        if self._strikes.wait_for(1, now):
             raise PeerFault("limits were ignored again and again", CloseCode.ABUSE)
         self._strikes.take(1)
         return _slower(wait)
 
-    def judge_frame(self, frame: ClientFrame) -> Refused | None:
+    def judge_frame(self, frame: ClientFrame, now: float) -> Refused | None:
         """Whether a frame of such a message may be done. Refuses `rate-limited` to ephemeral ones, without a strike."""
-        if not isinstance(frame, Typing | Presence):
+        if type(frame) not in _EPHEMERAL:
             return None
-        wait = self._ephemeral.wait_for(1)
+        wait = self._ephemeral.wait_for(1, now)
         if wait:
             return _slower(wait)
         self._ephemeral.take(1)
@@ -177,8 +184,9 @@ class Admission:
             return self._refuse(RefusalCode.OVERLOADED, "The node is at its limit.", BUSY_RETRY)
         if self._handshakes.full_of(network):
             return self._refuse(RefusalCode.RATE_LIMITED, "Too many handshakes from there.", BUSY_RETRY)
-        bucket = self._bucket(network)
-        wait = bucket.wait_for(1)
+        now = trio.current_time()
+        bucket = self._bucket(network, now)
+        wait = bucket.wait_for(1, now)
         if wait:
             return self._refuse(RefusalCode.RATE_LIMITED, "Too many connects from there.", max(wait, 1.0))
         bucket.take(1)
@@ -188,9 +196,9 @@ class Admission:
     def _refuse(self, code: RefusalCode, detail: str, seconds: float) -> Refused:
         return Refused(code, detail, retry_after_ms=round(seconds * self._dice.uniform(1, 2) * 1_000))
 
-    def _bucket(self, network: str) -> Bucket:
+    def _bucket(self, network: str, now: float) -> Bucket:
         rate = self._config.connects_per_second
-        bucket = self._addresses.pop(network, None) or Bucket(rate, rate * ADDRESS_BURST)
+        bucket = self._addresses.pop(network, None) or Bucket(rate, rate * ADDRESS_BURST, now)
         self._addresses[network] = bucket
         if len(self._addresses) > ADDRESSES:
             self._addresses.popitem(last=False)

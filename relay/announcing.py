@@ -38,16 +38,18 @@ class Announcer:
 
     def announce(self, event: Event) -> None:
         """Announce in its turn."""
+        thing = _thing(event)
         if isinstance(event, MessagesCommitted):
-            earlier = self._waiting.get(_thing(event))
+            earlier = self._waiting.get(thing)
             # A message sent again is announced with its old number: it must not hide a newer one.
             if isinstance(earlier, MessagesCommitted) and earlier.head > event.head:
                 return
         elif len(self._waiting) >= MOST_WAITING:
             self._metrics.unannounced += 1
             return
-        self._waiting[_thing(event)] = event
-        self._work.unpark_all()
+        self._waiting[thing] = event
+        if self._work:
+            self._work.unpark_all()
 
     async def run(self) -> NoReturn:
         """Publish for as long as the node lives."""
@@ -64,6 +66,8 @@ class Announcer:
 
 def _thing(event: Event) -> Hashable:
     """Name what an event speaks of, apart from how it stands now."""
+    if isinstance(event, MessagesCommitted):
+        return event.conversation  # nearly all of them
     return (
         type(event),
         getattr(event, "conversation", None),

@@ -16,7 +16,8 @@ from contract.refusals import RefusalCode, Refused
 from domain.nouns import LogPage, LogRequest, Standing
 from domain.ports import StoreUnavailable
 from domain.sending import NO_CONVERSATION
-from relay.later import Outcome
+from relay.later import Later, Outcome
+from relay.metrics.words import Resume
 from relay.outage import RETRY
 from relay.peer import Peer
 from relay.services import Services
@@ -40,11 +41,23 @@ def join(services: Services, peer: Peer, frame: Join) -> Outcome:
     While the database is away for a short time, this waits for it.
     """
     if frame.conversation is not None:
-        return partial(join_one, services, peer, frame.conversation, frame.from_seq)
+        return partial(_see_through, services, partial(join_one, services, peer, frame.conversation, frame.from_seq))
     if frame.from_seq is not None:
         return _ALL_OR_ONE
     peer.wants_all = True
-    return partial(join_all, services, peer)
+    return partial(_see_through, services, partial(join_all, services, peer))
+
+
+async def _see_through(services: Services, join: Later) -> Refused | None:
+    """Do it, and count it if nothing comes of it: what is listened to, the mailbox counts when it is read."""
+    resumes = services.metrics.resumes
+    try:
+        refused = await join()
+    except StoreUnavailable:
+        resumes[Resume.UNAVAILABLE] += 1
+        raise
+    resumes[Resume.REFUSED] += refused is not None
+    return refused
 
 
 async def join_one(
@@ -112,6 +125,7 @@ async def _look(services: Services, peer: Peer, conversation: ConversationId, fr
 
 def _listen(services: Services, peer: Peer, joined: Joined) -> None:
     if services.hub.find(peer.device) is not peer:
+        services.metrics.resumes[Resume.ABANDONED] += 1
         return  # it went while the store was asked
     # What was read before listening is not relied upon: the mailbox reads the log from the cursor on, and whatever is
     # published from now on finds a listener that is behind.

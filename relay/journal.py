@@ -50,7 +50,7 @@ class Post:
         self.frame = frame
         self.draft = draft
         self.roster = roster
-        self.size = len(draft.group or b"") + sum(map(len, (draft.devices or {}).values()))
+        self.size = len(draft.group) if draft.group is not None else sum(map(len, (draft.devices or {}).values()))
         self.moved = False
         """Whether the roster moved under it once already."""
 
@@ -75,7 +75,8 @@ class _Shard:
     def put(self, post: Post) -> None:
         self.posts.append(post)
         self.size += post.size
-        self.work.unpark_all()
+        if self.work:
+            self.work.unpark_all()
 
     def put_back(self, posts: Sequence[Post]) -> None:
         self.posts.extendleft(reversed(posts))

@@ -61,6 +61,7 @@ class Live:
         "_peer",
         "_proof",
         "_proven",
+        "_reactor",
         "_services",
         "_session",
         "_surprise",
@@ -73,9 +74,10 @@ class Live:
         self._services = services
         self._flushing = services.flushing
         self._metrics = services.metrics
+        self._reactor = services.reactor
         self._wire = wire
         self._session = greeted.session
-        self._allowance = Allowance(services.config)
+        self._allowance = Allowance(services.config, services.reactor.now)
         self._outbox = Outbox(
             services.config.outbox_bytes,
             overflow=self._overflow,
@@ -214,9 +216,9 @@ class Live:
         if not self._wire.read_nowait():
             return
         websocket = self._wire.websocket
-        self._peer.heard_at = self._services.reactor.now
+        self._peer.heard_at = self._reactor.now
         if websocket.slow_frames:
-            self._allowance.judge(websocket.slow_frames, 0)
+            self._allowance.judge(websocket.slow_frames, 0, self._reactor.now)
             websocket.slow_frames = 0
         self._take(self._open(websocket.take_messages()))
         if not websocket.open:
@@ -232,12 +234,13 @@ class Live:
             if not self._proven:
                 self._enter()
             self._count(frames, message)
-            refused = self._allowance.judge(len(frames), len(message))
+            now = self._reactor.now
+            refused = self._allowance.judge(len(frames), len(message), now)
             for frame in frames:
-                yield frame, refused or self._allowance.judge_frame(frame)
+                yield frame, refused or self._allowance.judge_frame(frame, now)
 
     def _count(self, frames: Sequence[ClientFrame], message: bytes) -> None:
-        metrics = self._services.metrics
+        metrics = self._metrics
         for frame in frames:
             metrics.frames_in[type(frame)] += 1
         metrics.bytes_in[Several if len(frames) > 1 else type(frames[0])] += len(message)
@@ -301,6 +304,7 @@ class Live:
 
     def _leave(self) -> None:
         self._wire.take_back()
+        self._peer.mailbox.abandon()
         self._services.hub.leave(self._peer)
         go_offline(self._services, self._peer)
         self._end(*(DRAINED if self._services.draining.is_set() else SURPRISED))

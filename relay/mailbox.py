@@ -12,15 +12,17 @@ from msgspec import Struct
 
 from contract.codec import encode_frame
 from contract.errors import LocalMisuse
-from contract.frames import ChangeKind, Gap, New, Sync
+from contract.frames import ChangeKind, Gap, GapReason, New, Sync
 from contract.ids import ConversationId
 from contract.limits import SEQ_MAX
 from contract.refusals import RefusalCode, Refused
 from domain.log import Missing, Told, tell
-from domain.nouns import LogPage, LogRequest
+from domain.nouns import LogEntry, LogPage, LogRequest
 from domain.ports import StoreUnavailable
 from domain.sending import NO_CONVERSATION
 from relay.hub import Hub, Listener
+from relay.metrics.counters import Metrics
+from relay.metrics.words import Resume
 from relay.outage import RETRY
 from relay.reading import Reading
 from relay.refusing import refused_frame
@@ -50,6 +52,9 @@ class Course(Protocol):
     def ask(self) -> int:
         """Say how many numbers it wants next, at most: they are being read from now on."""
 
+    def note(self, told: Told) -> None:
+        """This was told, and is behind `cursor` now."""
+
     def refuse(self) -> None:
         """The device does not belong to the conversation."""
 
@@ -64,6 +69,10 @@ class Following:
         self.listener = listener
         self._hub = hub
         self._asked_at = 0
+        self.joins = 0
+        """How often it was joined since it began. Others only fell behind."""
+        self.resume = Resume.LIVE
+        """What became of these joins, so far."""
         self.last = SEQ_MAX
         self.conversation = listener.conversation
 
@@ -81,14 +90,23 @@ class Following:
         self._asked_at = self.listener.head
         return PAGE_MESSAGES
 
+    def note(self, told: Told) -> None:
+        """Messages had been missed, and perhaps for good."""
+        if isinstance(told, LogEntry):
+            self.resume = Resume.CAUGHT_UP if self.resume is Resume.LIVE else self.resume
+        elif told.why is GapReason.EXPIRED:
+            self.resume = Resume.EXPIRED
+
     def refuse(self) -> None:
         """A member that is none any more, and the bus has not said so."""
+        self.resume = Resume.REFUSED
         self.listener.peer.tell_changed(ChangeKind.MEMBERSHIP, self.conversation, 0)
         self._hub.drop(self.listener.peer, self.conversation)
 
     def finish(self, page: LogPage) -> bool:
         """Whether there is nothing newer, neither in the log nor published since it was read."""
         if self.listener.peer.listeners.get(self.conversation) is not self.listener:
+            self.resume = Resume.ABANDONED
             return True
         # What was known before the log was read is in it, or it was a false alarm: the log is the truth.
         published = self.listener.head if self.listener.head != self._asked_at else 0
@@ -98,9 +116,10 @@ class Following:
 class Answering:
     """A `sync` that is being answered, apart from the live order."""
 
-    def __init__(self, peer: "Peer", frame: Sync) -> None:
+    def __init__(self, peer: "Peer", frame: Sync, metrics: Metrics) -> None:
         self._peer = peer
         self._frame = frame
+        self._metrics = metrics
         self.last = frame.from_seq + frame.limit - 1
         self.conversation = frame.conversation
         self.cursor = frame.from_seq - 1
@@ -109,16 +128,23 @@ class Answering:
         """What is left."""
         return min(PAGE_MESSAGES, self.last - self.cursor)
 
+    def note(self, told: Told) -> None:
+        """Nobody asks."""
+
     def refuse(self) -> None:
         """The same answer as for a conversation that does not exist."""
-        self._peer.tell(refused_frame(self._frame, NO_CONVERSATION))
+        self._refuse(NO_CONVERSATION)
 
     def finish(self, page: LogPage) -> bool:
         """Whether the range, or the log, is at its end."""
         if self._frame.from_seq > page.head:
-            self._peer.tell(refused_frame(self._frame, _BEYOND))
+            self._refuse(_BEYOND)
             return True
         return self.cursor >= min(self.last, page.head)
+
+    def _refuse(self, refused: Refused) -> None:
+        self._metrics.refusals[refused.code] += 1
+        self._peer.tell(refused_frame(self._frame, refused))
 
 
 class Mailbox:
@@ -128,6 +154,7 @@ class Mailbox:
         self._peer = peer
         self._hub = hub
         self._reading = reading
+        self._metrics = reading.metrics
         self._start = start
         self._courses: OrderedDict[ConversationId | int, Course] = OrderedDict()
         self._running = False
@@ -145,11 +172,20 @@ class Mailbox:
             listener = Listener(self._peer, conversation, self._fall_behind)
             self._hub.listen(listener)
         listener.start(cursor, head)
+        course = self._courses[conversation]
+        assert isinstance(course, Following)
+        course.joins += 1
 
     def answer(self, frame: Sync) -> None:
         """Answer a `sync`, in its turn."""
         self._answers += 1
-        self._put(self._answers, Answering(self._peer, frame))
+        self._put(self._answers, Answering(self._peer, frame, self._metrics))
+
+    def abandon(self) -> None:
+        """The connection ends: what was not read to its end never will be."""
+        for course in self._courses.values():
+            self._count(course, Resume.ABANDONED)
+        self._courses.clear()
 
     def _fall_behind(self, listener: Listener) -> None:
         course = self._courses.get(listener.conversation)
@@ -157,6 +193,8 @@ class Mailbox:
             self._put(listener.conversation, Following(listener, self._hub))
 
     def _put(self, key: ConversationId | int, course: Course) -> None:
+        if key in self._courses:
+            self._count(self._courses[key], Resume.ABANDONED)
         self._courses[key] = course
         if not self._running:
             self._running = True
@@ -186,6 +224,7 @@ class Mailbox:
                 self._courses.move_to_end(key)
             else:
                 del self._courses[key]
+                self._count(course)
 
     def _request(self, course: Course, among: int) -> LogRequest:
         share = min(PAGE_BYTES, max(PAGE_BYTES_LEAST, self._peer.outbox.room // among))
@@ -201,8 +240,17 @@ class Mailbox:
         for told in tell(page, self._peer.device, course.last):
             if not self._peer.outbox.offer(*_encode(course.conversation, told)):
                 return True
-            course.cursor = told.to_seq if isinstance(told, Missing) else told.seq
+            if isinstance(told, Missing):
+                course.cursor = told.to_seq
+                self._metrics.gaps[told.why] += told.to_seq - told.from_seq + 1
+            else:
+                course.cursor = told.seq
+            course.note(told)
         return not course.finish(page)
+
+    def _count(self, course: Course, resume: Resume | None = None) -> None:
+        if isinstance(course, Following):
+            self._metrics.resumes[resume or course.resume] += course.joins
 
 
 def _encode(conversation: ConversationId, told: Told) -> tuple[type[Struct], bytes]:

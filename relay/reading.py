@@ -24,7 +24,7 @@ class Reading:
     def __init__(self, store: MailboxStore, outage: Outage, metrics: Metrics) -> None:
         self._store = store
         self._outage = outage
-        self._metrics = metrics
+        self.metrics = metrics
         self._flights = Flights(self._load, lanes=QUERIES_AT_ONCE, most=REQUESTS_PER_QUERY)
 
     async def read(self, requests: Sequence[LogRequest]) -> Mapping[LogRequest, LogPage]:
@@ -32,14 +32,14 @@ class Reading:
         return await self._flights.ask(requests)
 
     async def _load(self, requests: Sequence[LogRequest]) -> Mapping[LogRequest, LogPage]:
-        self._metrics.read_requests.observe(len(requests))
+        self.metrics.read_requests.observe(len(requests))
         began = trio.current_time()
         try:
             pages = await self._store.read(requests)
         except StoreUnavailable:
-            self._metrics.failed_reads += 1
+            self.metrics.failed_reads += 1
             self._outage.failed()
             raise
-        self._metrics.reads.observe(trio.current_time() - began)
+        self.metrics.reads.observe(trio.current_time() - began)
         self._outage.answered()
         return {request: page for request, page in zip(requests, pages, strict=True) if page is not None}

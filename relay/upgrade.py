@@ -28,6 +28,9 @@ def answer(
     """
     path = request.path.partition("?")[0]
     if request.method == "GET" and path == RELAY:
+        if len(request.headers.get_all("Host")) != 1:  # RFC 6455 section 4.2.1: the library does not look
+            websocket.respond(http_answer(HTTPStatus.BAD_REQUEST, "A request names its host, and once.\n"))
+            return Handshake.PLAIN_HTTP
         return _upgrade(websocket, request, knock(",".join(request.headers.get_all("X-Forwarded-For"))))
     websocket.respond(_plain(request.method, path, ready=ready))
     return Handshake.PLAIN_HTTP

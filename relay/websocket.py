@@ -123,6 +123,8 @@ class WebSocket:
         """Answer the request with an upgrade, or with what is wrong with it. True when it is an upgrade."""
         assert self._protocol is not None
         response = self._protocol.accept(request)
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            response.headers["Sec-WebSocket-Version"] = "13"  # RFC 6455 section 4.4: the library does not say it
         self.respond(response)
         return response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
 

@@ -123,6 +123,7 @@ class Wire:
         """Read on until the peer is done, so that what was written last is not lost to a reset (RFC 9293 3.10.7.4)."""
         while not self.websocket.finished:
             await self.read()
+        await self.flush()  # our end of the stream, when the peer's close frame was what it waited for
 
     def close(self) -> None:
         """Close the socket."""

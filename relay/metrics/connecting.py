@@ -33,8 +33,8 @@ ROWS: Final = (
         "varde_relay_disconnects_total",
         Kind.COUNTER,
         "code",
-        "Established connections that ended, by close code: ours by its word, those of RFC 6455 by number, `none` for "
-        "a peer that vanished, `other` for codes that are neither.",
+        "Established connections that ended, by close code: ours by its word, those of RFC 6455 by number (1000 and "
+        "1001 are the peer's, the rest ours), `none` for a peer that vanished, `other` for any other code of a peer.",
         "The protocol page says what each of our codes means. Watch `slow-consumer` and `database-lost`; `1011` is a "
         "surprise in our code, and the log says where.",
         lambda services, _: by_code(services.metrics.closed),

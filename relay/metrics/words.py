@@ -121,6 +121,35 @@ HOSTILITIES: Final[dict[Hostility, str]] = {
     Hostility.FLOOD: "ignored limits again and again (4107), or sent thousands of pings or fragments at once (1008)",
     Hostility.SLOW_CLOSE: "did not answer the close frame, or did not hang up after it",
 }
+HOSTILITY_ADVICE: Final[dict[Hostility, str]] = {
+    Hostility.CROWD: "Block the address in front of the relay. If it is your load balancer's, tell the relay of it with "
+    "VARDE_RELAY_PROXIES.",
+    Hostility.IDLE: "Scanners, and load balancers that only connect to see whether a node lives: let those ask "
+    "`GET /v1/health`.",
+    Hostility.SLOW_HEADER: "Somebody who wants to hold all places, or a very bad network. Each holds one for the "
+    "handshake's deadline; block the address when `crowd` follows.",
+    Hostility.NO_HTTP: "Scanners. If it is every connection, whatever stands in front speaks TLS or HTTP/2 to a node "
+    "that does not.",
+    Hostility.BAD_TLS: "Clients with `ws://` instead of `wss://`, without TLS 1.3, or that do not trust the certificate: "
+    "look when it expires.",
+    Hostility.SLOW_HANDSHAKE: "Single ones are bad networks. Many from one release are a client that stops after the "
+    "upgrade; many from one address are held to 32 places.",
+    Hostility.REPLAY: "Single ones are connections that broke at that moment. Many: somebody has recorded first messages "
+    "and tries them. It opens nothing, but somebody reads your network.",
+    Hostility.HALF_OPEN: "Phones out of reach. A wave is a network, or a load balancer that forgets connections which "
+    "are silent for less than 25 seconds.",
+    Hostility.GIANT_FRAME: "A client that does not know the limit, see its version. Nothing of the frame was kept.",
+    Hostility.FRAGMENTS: "No library of the usual ones does that: an attack, and it costs nothing.",
+    Hostility.RESERVED_BITS: "A client, or a proxy on the way, that compresses though it was not agreed to.",
+    Hostility.BAD_FRAME: "A client with a WebSocket of its own, or somebody's browser console.",
+    Hostility.GARBAGE: "A client whose count of messages went wrong, or somebody who changes bytes on the way: look "
+    "whether it is one release or one network.",
+    Hostility.UNREAD_ANSWERS: "An attack, and it has ended with the connection.",
+    Hostility.SLOW_READER: "It comes back and resumes. When it is many, see the outboxes and the size of rooms.",
+    Hostility.FLOOD: "A client in a loop: find its version. Revoke the device if it goes on.",
+    Hostility.SLOW_CLOSE: "Follows `half-open` and `slow-reader`: who does not read cannot answer.",
+}
+"""What the person who sees it should do."""
 TURNED: Final[dict[Turned, str]] = {
     Turned.QUEUE_FULL: "as many messages or bytes wait as may: refused `overloaded`",
     Turned.OUTAGE: "the database had just failed, so nothing was tried: refused `unavailable`",

@@ -285,7 +285,7 @@ async def test_pings_that_nobody_reads_the_answers_of(ground: Ground) -> None:
     await open_room(ground, alice)
     async with open_stage(ground) as stage:
         slow = await open_slow(stage)
-        for _ in range(3_000):
+        for _ in range(6_000):
             slow.protocol.send_ping(bytes(125))
         with pytest.raises(trio.BrokenResourceError):
             await slow.stream.send_all(b"".join(slow.protocol.data_to_send()))

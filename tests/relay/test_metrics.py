@@ -21,6 +21,7 @@ from relay.metrics.words import (
     HANDSHAKE_ENDS,
     HANDSHAKES,
     HOSTILITIES,
+    HOSTILITY_ADVICE,
     RESUMES,
     TURNED,
     Handshake,
@@ -61,7 +62,6 @@ def test_every_metric_is_explained() -> None:
     [
         ("Outcomes of a handshake", HANDSHAKES),
         ("Outcomes of a join", RESUMES),
-        ("What hostile peers do", HOSTILITIES),
         ("Why the journal turns a message away", TURNED),
     ],
 )
@@ -70,9 +70,22 @@ def test_every_word_is_explained(heading: str, words: dict[str, str]) -> None:
     assert cells(heading) == [[f"`{word}`", meaning] for word, meaning in words.items()]
 
 
+def test_what_to_do_about_hostile_peers_is_explained() -> None:
+    """For each word the page says what it means and what to do about it."""
+    assert cells("What hostile peers do") == [
+        [f"`{word}`", HOSTILITIES[word], HOSTILITY_ADVICE[word]] for word in Hostility
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "explained"),
-    [(Handshake, HANDSHAKES), (Resume, RESUMES), (Hostility, HOSTILITIES), (Turned, TURNED)],
+    [
+        (Handshake, HANDSHAKES),
+        (Resume, RESUMES),
+        (Hostility, HOSTILITIES),
+        (Hostility, HOSTILITY_ADVICE),
+        (Turned, TURNED),
+    ],
 )
 def test_every_word_has_a_meaning(words: Iterable[str], explained: dict[str, str]) -> None:
     """A word that can be counted can be looked up."""
