@@ -304,7 +304,6 @@ class Live:
 
     def _leave(self) -> None:
         self._wire.take_back()
-        self._peer.mailbox.abandon()
         self._services.hub.leave(self._peer)
         go_offline(self._services, self._peer)
         self._end(*(DRAINED if self._services.draining.is_set() else SURPRISED))

@@ -181,12 +181,6 @@ class Mailbox:
         self._answers += 1
         self._put(self._answers, Answering(self._peer, frame, self._metrics))
 
-    def abandon(self) -> None:
-        """The connection ends: what was not read to its end never will be."""
-        for course in self._courses.values():
-            self._count(course, Resume.ABANDONED)
-        self._courses.clear()
-
     def _fall_behind(self, listener: Listener) -> None:
         course = self._courses.get(listener.conversation)
         if not (isinstance(course, Following) and course.listener is listener):
@@ -201,13 +195,18 @@ class Mailbox:
             self._start(self._run)
 
     async def _run(self) -> None:
-        while self._courses:
-            await self._peer.outbox.wait_room()
-            try:
-                await self._step()
-            except StoreUnavailable:
-                await trio.sleep(RETRY)
-        self._running = False
+        try:
+            while self._courses:
+                await self._peer.outbox.wait_room()
+                try:
+                    await self._step()
+                except StoreUnavailable:
+                    await trio.sleep(RETRY)
+        finally:
+            self._running = False
+            for course in self._courses.values():  # there are some only when the connection ends
+                self._count(course, Resume.ABANDONED)
+            self._courses.clear()
 
     async def _step(self) -> None:
         turn = [

@@ -1,0 +1,132 @@
+"""The client's end of a WebSocket (RFC 6455) without a socket: the upgrade, frames out, frames in.
+
+Refuses extensions, fragmented messages and masked frames of a server: they have no place in a benchmark, and end it.
+"""
+
+import base64
+import hashlib
+import re
+from typing import Final, NamedTuple
+
+from websockets.speedups import apply_mask
+
+TEXT: Final = 1
+BINARY: Final = 2
+CLOSE: Final = 8
+PING: Final = 9
+PONG: Final = 10
+
+MASK: Final = b"\x37\xfa\x21\x3d"
+"""One key for all frames, so that they can be built before. Not zero: some servers do not unmask then."""
+RESPONSE_BYTES: Final = 16 * 1024
+MESSAGE_BYTES: Final = 16 * 1024 * 1024
+
+_KEY: Final = base64.b64encode(b"varde benchmark!")
+_ACCEPT: Final = base64.b64encode(
+    hashlib.sha1(_KEY + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11", usedforsecurity=False).digest()
+)
+_SHORT: Final = 125
+_FIN: Final = 0x80
+_MASKED: Final = 0x80
+_OPCODE: Final = 0x0F
+_RESERVED: Final = 0x70
+
+
+class ServerFault(Exception):
+    """The server answered with something a benchmark cannot go on with."""
+
+
+class Message(NamedTuple):
+    """One whole frame of the server. `payload` of a close frame begins with its code, two bytes."""
+
+    opcode: int
+    payload: bytes
+
+
+def upgrade_request(authority: str, path: str = "/", subprotocol: str | None = None) -> bytes:
+    """Return the request that opens a WebSocket. `authority` is host:port."""
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: {authority}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {_KEY.decode()}",
+        "Sec-WebSocket-Version: 13",
+    ]
+    if subprotocol is not None:
+        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def split_response(received: bytes) -> bytes | None:
+    """Return what came behind the 101 response, None while it is not complete.
+
+    Raises:
+        ServerFault: any other answer, with its status line.
+    """
+    head, end, rest = received.partition(b"\r\n\r\n")
+    if not end:
+        if len(received) > RESPONSE_BYTES:
+            raise ServerFault("the response to the upgrade does not end")
+        return None
+    status = head.split(b"\r\n", 1)[0]
+    if not re.match(rb"HTTP/1\.1 101 ", status + b" "):
+        raise ServerFault(f"the upgrade was answered with {status[:80].decode('ascii', 'replace')!r}")
+    if not re.search(rb"(?im)^sec-websocket-accept:[ \t]*" + re.escape(_ACCEPT) + rb"[ \t]*\r?$", head):
+        raise ServerFault("the upgrade was accepted without the right Sec-WebSocket-Accept")
+    return rest
+
+
+def masked(payload: bytes, opcode: int = BINARY) -> bytes:
+    """Return one final, masked frame of a client."""
+    size = len(payload)
+    if size <= _SHORT:
+        head = bytes((_FIN | opcode, _MASKED | size))
+    elif size < 1 << 16:
+        head = bytes((_FIN | opcode, _MASKED | 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((_FIN | opcode, _MASKED | 127)) + size.to_bytes(8, "big")
+    return head + MASK + apply_mask(payload, MASK)
+
+
+def measure_frame(received: bytes | bytearray | memoryview, start: int) -> tuple[int, int] | None:
+    """Return where the payload of the frame at `start` begins and ends; None when its head is not all there.
+
+    Raises:
+        ServerFault: a frame that is masked, fragmented, too long or has a reserved bit.
+    """
+    if len(received) - start < 2:  # noqa: PLR2004 - the two bytes every frame begins with
+        return None
+    first, size = received[start], received[start + 1]
+    if size & _MASKED or first & _RESERVED or not first & _FIN:
+        raise ServerFault("a frame of the server is masked, fragmented or has a reserved bit")
+    if size <= _SHORT:
+        return start + 2, start + 2 + size
+    width = 2 if size == 126 else 8  # noqa: PLR2004 - RFC 6455 section 5.2
+    begin = start + 2 + width
+    if len(received) < begin:
+        return None
+    size = int.from_bytes(received[start + 2 : begin], "big")
+    if size > MESSAGE_BYTES:
+        raise ServerFault("a frame of the server is longer than any should be")
+    return begin, begin + size
+
+
+class Splitter:
+    """Bytes of a server in, whole frames out, however the stream was cut."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self, received: bytes = b"") -> None:
+        """Start with what came behind the response to the upgrade."""
+        self._rest = received
+
+    def feed(self, received: bytes) -> list[Message]:
+        """Take what was received and return the frames that are complete now. Raises ServerFault."""
+        stream = self._rest + received if self._rest else received
+        messages, start = [], 0
+        while (span := measure_frame(stream, start)) is not None and span[1] <= len(stream):
+            messages.append(Message(stream[start] & _OPCODE, stream[span[0] : span[1]]))
+            start = span[1]
+        self._rest = stream[start:]
+        return messages

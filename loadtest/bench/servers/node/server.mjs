@@ -1,0 +1,85 @@
+// Peer: `ws`, the WebSocket library that Node programs use, with ChaCha20-Poly1305 of node:crypto.
+//
+// Compression is off (the default), payloads stay Buffers without a copy, a send is not waited for. Over TLS the server is
+// node:https. Refuses to do less than the others: the same opening, the same sealing for each recipient, the same ack.
+
+import { createCipheriv, createDecipheriv } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import { parseArgs } from "node:util";
+import { WebSocketServer } from "ws";
+
+const CIPHER = "chacha20-poly1305";
+const TAG = { authTagLength: 16 };
+const HELLO_BYTES = 72;
+const NUMBER_BYTES = 8;
+const BINARY = { binary: true };
+
+const rooms = new Map();
+
+function nonce(count) {
+  const bytes = Buffer.alloc(12);
+  bytes.writeUInt32LE(count % 2 ** 32, 4);
+  bytes.writeUInt32LE(Math.floor(count / 2 ** 32), 8);
+  return bytes;
+}
+
+class Seat {
+  constructor(connection, hello) {
+    this.connection = connection;
+    this.member = Buffer.from(hello.subarray(4, 8));
+    this.sending = Buffer.from(hello.subarray(8, 40));
+    this.receiving = Buffer.from(hello.subarray(40, 72));
+    this.opened = 0;
+    this.sealed = 0;
+    const number = hello.readUInt32BE(0);
+    this.room = rooms.get(number) ?? new Set();
+    rooms.set(number, this.room.add(this));
+  }
+
+  open(message) {
+    const decipher = createDecipheriv(CIPHER, this.sending, nonce(this.opened++), TAG);
+    const end = message.length - TAG.authTagLength;
+    decipher.setAuthTag(message.subarray(end));
+    const plain = decipher.update(message.subarray(0, end));
+    decipher.final();
+    return plain;
+  }
+
+  tell(plain) {
+    const cipher = createCipheriv(CIPHER, this.receiving, nonce(this.sealed++), TAG);
+    const body = cipher.update(plain);
+    cipher.final();
+    this.connection.send(Buffer.concat([body, cipher.getAuthTag()]), BINARY);
+  }
+
+  deliver(message) {
+    const plain = this.open(message);
+    const delivery = Buffer.concat([Buffer.from("D"), this.member, plain]);
+    for (const other of this.room) if (other !== this) other.tell(delivery);
+    this.tell(Buffer.concat([Buffer.from("A"), plain.subarray(0, NUMBER_BYTES)]));
+  }
+}
+
+function serve(connection) {
+  let seat = null;
+  connection.on("message", (message) => {
+    if (seat !== null) return seat.deliver(message);
+    if (message.length !== HELLO_BYTES) return connection.close(1002);
+    seat = new Seat(connection, message);
+    connection.send(Buffer.from("ready"), BINARY);
+  });
+  connection.on("close", () => seat?.room.delete(seat));
+  connection.on("error", () => connection.terminate());
+}
+
+const { values } = parseArgs({ options: { certificate: { type: "string" }, key: { type: "string" } } });
+const http = values.certificate
+  ? createTlsServer({ cert: readFileSync(values.certificate), key: readFileSync(values.key), minVersion: "TLSv1.3" })
+  : createServer();
+new WebSocketServer({ server: http, perMessageDeflate: false }).on("connection", serve);
+http.listen({ host: "127.0.0.1", port: 0, backlog: 1024 }, () => {
+  console.log(JSON.stringify({ port: http.address().port }));
+});
+process.on("SIGTERM", () => process.exit(0));

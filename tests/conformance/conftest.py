@@ -1,0 +1,98 @@
+"""What the conformance tests ask for by name: a live relay, and ways into it. Refuses Postgres: memory stores do."""
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import trio
+
+from contract.ids import ConversationId
+from relay.config import TlsFiles
+from relay.tls_certificate import TlsCertificate
+from storage.program import read_clock
+from tests.cast import Gear, alice, enrol, open_conversation, settle
+from tests.certificates import Authority, issue
+from tests.conformance.peer import Peer
+from tests.conformance.playing import PATIENCE, Enter
+from tests.doubles.bus import RecordingBus
+from tests.doubles.interference import Interference
+from tests.doubles.memory import Memory
+from tests.doubles.stores import open_memory_stores
+from tests.relay.live import LiveNode, open_live
+
+DEVICES: Final = tuple(alice.further_device(f"tablet-{number}") for number in range(6))
+"""So many connections play at a time: a device has one."""
+MANY: Final = 1_000_000
+UNLIMITED: Final[dict[str, Any]] = {
+    "frames_per_second": MANY,
+    "bytes_per_second": 1 << 40,
+    "connects_per_second": float(MANY),
+    "close_grace": 2 * PATIENCE,  # an end that is only reached by it is a hang
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A relay on TCP that has no limits in the way, and a conversation that all devices are in."""
+
+    node: LiveNode
+    conversation: ConversationId
+    tls: ssl.SSLContext | None = None
+
+    async def open_stream(self) -> trio.abc.Stream:
+        """Open a byte stream: behind TLS, where it ends in the relay."""
+        stream = await self.node.open_stream()
+        if self.tls is None:
+            return stream
+        return trio.SSLStream(stream, self.tls, server_hostname="127.0.0.1", https_compatible=False)
+
+    async def pick_up(self, device: int) -> Peer:
+        """Open a connection for a device, nothing said yet."""
+        return Peer(await self.open_stream(), self.node.credentials(DEVICES[device]).session(), self.conversation)
+
+    async def enter(self, device: int) -> Peer:
+        """Open an authenticated connection."""
+        peer = await self.pick_up(device)
+        await peer.enter()
+        return peer
+
+
+@asynccontextmanager
+async def open_scene(
+    devices: Sequence[Gear] = DEVICES, certificate: TlsCertificate | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Scene]:
+    """A scene over memory stores."""
+    memory, bus = Memory(), RecordingBus()
+    stores = open_memory_stores(interference=Interference(), bus=bus, memory=memory)
+    await settle(stores, alice)
+    for gear in devices:
+        await enrol(stores, gear)
+    conversation = await open_conversation(stores, alice)
+    async with open_live(stores, certificate=certificate, **UNLIMITED) as node:
+        yield Scene(node, conversation, tls)
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    """A scene of the test's own."""
+    async with open_scene() as scene:
+        yield scene
+
+
+@pytest.fixture
+def enter(scene: Scene) -> Enter:
+    """Opens authenticated connections."""
+    return scene.enter
+
+
+@pytest.fixture
+async def tls_scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    """The same, with TLS that ends in the relay."""
+    authority = Authority()
+    certificate = TlsCertificate(TlsFiles(*issue(authority, tmp_path)), read_clock)
+    async with open_scene(certificate=certificate, tls=authority.trusting()) as scene:
+        yield scene
