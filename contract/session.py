@@ -142,7 +142,9 @@ class _Session(ABC, Generic[Frame]):
         """Seal one frame that was encoded before: what a relay does for each delivery."""
         if self._out.get(kind) is not self.state:
             self._step_out(kind)
-        return self.seal(codec.ONE_FRAME + encoded)
+        # Where any frame may be sent, the handshake is over and the end has not come.
+        assert self._transport is not None
+        return self._transport.seal(codec.ONE_FRAME + encoded)
 
     def seal(self, packed: bytes) -> bytes:
         """Encrypt one packed plaintext. Its place in the order of calls is its place on the wire."""

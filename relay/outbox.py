@@ -81,14 +81,16 @@ class Outbox:
 
     def push(self, kind: type[Struct], encoded: bytes) -> None:
         """Send or queue a live frame. Full: ephemeral frames go first; if that is not enough, the peer is cut."""
-        straight = not (self._frames or self._dropped) and self._direct(kind, encoded)
-        if not straight and self.put(kind, encoded):
+        if self._frames or self._dropped:
+            self.put(kind, encoded)  # for the others, the bell was rung, or the kernel will tell when it takes more
+        elif not self._direct(kind, encoded) and self.put(kind, encoded):
             self._ring()
 
     def put(self, kind: type[Struct], encoded: bytes) -> bool:
         """Queue a live frame that `ring` will send along with others; False when it was dropped."""
         size = len(encoded)
-        if self.ended or (size > self.room and not self._make_room(kind, size)):
+        room = self._capacity - self._waiting - self._under_way
+        if self.ended or (size > room and not self._make_room(kind, size)):
             return False
         self._frames.append((kind, encoded))
         self._waiting += size

@@ -122,20 +122,20 @@ HOSTILITIES: Final[dict[Hostility, str]] = {
     Hostility.SLOW_CLOSE: "did not answer the close frame, or did not hang up after it",
 }
 HOSTILITY_ADVICE: Final[dict[Hostility, str]] = {
-    Hostility.CROWD: "Block the address in front of the relay. If it is your load balancer's, tell the relay of it with "
-    "VARDE_RELAY_PROXIES.",
+    Hostility.CROWD: "Block the address in front of the relay. If it is your load balancer's, tell the relay of it "
+    "with VARDE_RELAY_PROXIES.",
     Hostility.IDLE: "Scanners, and load balancers that only connect to see whether a node lives: let those ask "
     "`GET /v1/health`.",
     Hostility.SLOW_HEADER: "Somebody who wants to hold all places, or a very bad network. Each holds one for the "
     "handshake's deadline; block the address when `crowd` follows.",
     Hostility.NO_HTTP: "Scanners. If it is every connection, whatever stands in front speaks TLS or HTTP/2 to a node "
     "that does not.",
-    Hostility.BAD_TLS: "Clients with `ws://` instead of `wss://`, without TLS 1.3, or that do not trust the certificate: "
-    "look when it expires.",
+    Hostility.BAD_TLS: "Clients with `ws://` instead of `wss://`, without TLS 1.3, or that do not trust the "
+    "certificate: see when it ends.",
     Hostility.SLOW_HANDSHAKE: "Single ones are bad networks. Many from one release are a client that stops after the "
     "upgrade; many from one address are held to 32 places.",
-    Hostility.REPLAY: "Single ones are connections that broke at that moment. Many: somebody has recorded first messages "
-    "and tries them. It opens nothing, but somebody reads your network.",
+    Hostility.REPLAY: "Single ones are connections that broke at that moment. Many: somebody has recorded first "
+    "messages and tries them. It opens nothing, but somebody reads your network.",
     Hostility.HALF_OPEN: "Phones out of reach. A wave is a network, or a load balancer that forgets connections which "
     "are silent for less than 25 seconds.",
     Hostility.GIANT_FRAME: "A client that does not know the limit, see its version. Nothing of the frame was kept.",

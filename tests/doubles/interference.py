@@ -15,10 +15,12 @@ class Interference:
     """What a test does to the stores. Nothing, until told.
 
     `unavailable`: every call of every store raises StoreUnavailable, and has no effect.
+    `silent`: every call that begins now waits until it is cancelled.
     """
 
     def __init__(self) -> None:
         self.unavailable = False
+        self.silent = False
         self._free = trio.Event()
         self._free.set()
         self._held = trio.Semaphore(0)
@@ -53,6 +55,8 @@ class Interference:
     async def let_through(self) -> None:
         """Every store's first step. A checkpoint. Raises StoreUnavailable."""
         await trio.lowlevel.checkpoint()
+        if self.silent:
+            await trio.sleep_forever()
         self._refuse()
 
     async def let_commit_through(self) -> None:

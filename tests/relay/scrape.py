@@ -1,13 +1,15 @@
 """Reading a node's metrics as Prometheus does. Refuses to look into the node: only the page counts."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from trio.testing import wait_all_tasks_blocked
 
 from relay.metrics.page import make_page
 from relay.services import Services
+from tests.relay.stage import Stage
 
 Series: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
 Samples: TypeAlias = Mapping[Series, float]
@@ -44,3 +46,18 @@ class Difference:
         ]
         assert len(found) == 1, (name, word, found)
         return self._after[found[0]] - self._before[found[0]]
+
+    def words(self, name: str) -> dict[str, float]:
+        """Return what moved of a metric with a label, by its words."""
+        series = [key for key in self._after if key[0] == name]
+        assert series, name
+        moved = {key[1][0][1]: self._after[key] - self._before[key] for key in series}
+        return {word: count for word, count in moved.items() if count}
+
+
+async def watch(stage: Stage, story: Callable[[], Awaitable[object]]) -> Difference:
+    """Return what moved while a story was told, when everybody is done with it."""
+    before = await scrape(stage.services)
+    await story()
+    await wait_all_tasks_blocked()
+    return Difference(before, await scrape(stage.services))

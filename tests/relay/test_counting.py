@@ -1,6 +1,5 @@
 """Every count moves when its thing happens: with clients on a stage, and read from the page. Refuses its formats."""
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 from uuid import UUID
 
@@ -14,22 +13,9 @@ from contract.refusals import RefusalCode
 from domain.events import KeysLow, TypingMoved
 from relay.announcing import MOST_WAITING
 from tests.cast import alice, alice_laptop, bob, bob_phone
-from tests.relay.scrape import Difference, scrape
+from tests.relay.request import UPGRADE
+from tests.relay.scrape import watch
 from tests.relay.stage import Ground, Letters, Stage, open_room, open_stage
-
-UPGRADE = (
-    b"GET /v1/relay HTTP/1.1\r\nHost: relay.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Protocol: varde.v1\r\n\r\n"
-)
-
-
-async def watch(stage: Stage, story: Callable[[], Awaitable[object]]) -> Difference:
-    """Return what moved while a story was told, when everybody is done with it."""
-    before = await scrape(stage.services)
-    await story()
-    await wait_all_tasks_blocked()
-    return Difference(before, await scrape(stage.services))
 
 
 async def test_a_message_is_counted_on_its_way(stage: Stage, ground: Ground, letters: Letters) -> None:

@@ -1,0 +1,168 @@
+"""A node on a real port, two honest people who talk all the while, and a look at what it holds for everybody.
+
+Refuses `run_node`: a hostile peer is judged by what the node's own objects grow to, and those have to be at hand.
+"""
+
+import gc
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Any, Final
+
+import trio
+
+from contract import frames as f
+from contract.noise import KeyPair
+from contract.session import PROTOCOL_VERSION, ClientSession, Pattern
+from domain import nouns as n
+from domain.tickets import TicketIssuer
+from relay.config import RelayConfig
+from relay.connection import serve_connection
+from relay.listeners import open_listeners, run_listener
+from relay.node import start_services
+from relay.services import Outside, Services, make_services
+from relay.wire import Wire
+from tests.cast import Gear, alice, alice_laptop, bob, bob_phone, open_conversation, settle
+from tests.doubles.clock import StandingClock
+from tests.relay.caller import Caller
+from tests.relay.scrape import Difference, Samples, scrape
+from tests.relay.stage import RELAY_KEY, TICKET_KEY, Ground, Letters, lay_ground
+
+HONEST: Final = "127.0.0.1"
+HOSTILE: Final = "127.0.0.2"
+"""Another address of this machine, and another network to the node."""
+PATIENCE: Final = 30.0
+"""Seconds after which a test is given up: nothing here takes a tenth of it."""
+SMALL: Final = 4_096
+
+
+class CountingKeys(KeyPair):
+    """The relay's key pair, which remembers how often a handshake made use of it."""
+
+    used = 0
+
+    def exchange(self, public: bytes) -> bytes:
+        """Count, and do it."""
+        type(self).used += 1
+        return super().exchange(public)
+
+
+@dataclass
+class Field:
+    """Alice's laptop and Bob's phone are connected and listen. `before` is what was counted until then."""
+
+    services: Services
+    ground: Ground
+    port: int
+    roster: n.Roster
+    letters: Letters
+    sockets: ExitStack
+    laptop: Caller
+    phone: Caller
+    before: Samples
+
+    async def open_stream(self, address: str = HOSTILE, *, narrow: bool = False) -> trio.SocketStream:
+        """Connect from an address of this machine; `narrow` takes in next to nothing of what it does not read."""
+        return await _open_stream(self.port, self.sockets, address, narrow=narrow)
+
+    async def pick_up(
+        self, gear: Gear, pattern: Pattern = Pattern.XX, *, address: str = HOSTILE, narrow: bool = False
+    ) -> Caller:
+        """Connect a device, nothing said yet."""
+        return Caller(await self.open_stream(address, narrow=narrow), _session(gear, pattern, self.services))
+
+    async def call(self, gear: Gear, pattern: Pattern = Pattern.XX, *, narrow: bool = False) -> Caller:
+        """Connect a device as far as its Welcome."""
+        caller = await self.pick_up(gear, pattern, narrow=narrow)
+        await caller.connect()
+        return caller
+
+    async def talk(self, sealed: bytes = b"sealed") -> None:
+        """Let a message travel from one honest client to the other, and its ack back."""
+        await self.laptop.say(self.letters.group(self.roster, alice, sealed))
+        assert isinstance(await self.phone.hear(f.New), f.New)
+        assert {type(frame) for frame in await self.laptop.hear_some(2)} == {f.Ack, f.Gap}
+
+    async def moved(self) -> Difference:
+        """Return what was counted since everybody honest was there."""
+        return Difference(self.before, await scrape(self.services))
+
+    def largest(self) -> int:
+        """Return the bytes that the node holds for the connection for which it holds most."""
+        wires = [thing for thing in gc.get_objects() if type(thing) is Wire]
+        return max((_held(wire) for wire in wires if wire._socket.fileno() >= 0), default=0)
+
+
+def _held(wire: Wire) -> int:
+    websocket = wire.websocket
+    reader = 0 if websocket._protocol is None else len(websocket._protocol.reader.buffer)
+    parts = [wire.unsent, websocket._rest or b"", *(websocket._fragments or ()), *websocket._messages]
+    return sum(map(len, parts)) + reader + websocket.pending
+
+
+def _session(gear: Gear, pattern: Pattern, services: Services) -> ClientSession:
+    issuer = TicketIssuer(TICKET_KEY.private_bytes_raw(), entropy=services.entropy)
+    hello = f.Hello(PROTOCOL_VERSION, issuer.issue(gear.noun, read_ms=services.clock()).text, gear.id)
+    return ClientSession(gear.noise, hello, relay_key=RELAY_KEY.public, pattern=pattern)
+
+
+async def _open_stream(port: int, sockets: ExitStack, address: str, *, narrow: bool = False) -> trio.SocketStream:
+    sock = sockets.enter_context(trio.socket.socket())
+    if narrow:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+    await sock.bind((address, 0))
+    await sock.connect((HONEST, port))
+    return trio.SocketStream(sock)
+
+
+def _make_services(ground: Ground, config: dict[str, Any]) -> Services:
+    settings = {"port": 0, "strict": True, "handshake_deadline": 1.0, "close_grace": 0.5, **config}
+    CountingKeys.used = 0
+    outside = Outside(
+        static=CountingKeys.from_private(RELAY_KEY.private_bytes()),
+        ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
+        clock=StandingClock(),
+        entropy=os.urandom,
+        dice=Random(1),  # noqa: S311 - it spreads load
+    )
+    return make_services(RelayConfig(**settings), ground.stores, outside)
+
+
+async def _listen(services: Services, sockets: ExitStack, port: int, gear: Gear, roster: n.Roster) -> Caller:
+    caller = Caller(await _open_stream(port, sockets, HONEST), _session(gear, Pattern.XX, services))
+    await caller.connect()
+    await caller.say(f.Join(roster.conversation))
+    await caller.hear(f.Joined)
+    return caller
+
+
+@asynccontextmanager
+async def open_field(**config: Any) -> AsyncIterator[Field]:
+    """Run a node until the block ends, and let nothing in it take for ever."""
+    ground = lay_ground()
+    await settle(ground.stores, alice, bob)
+    conversation = await open_conversation(ground.stores, alice, bob)
+    roster = (await ground.stores.conversations.rosters([conversation]))[conversation]
+    services = _make_services(ground, config)
+    with (
+        trio.fail_after(PATIENCE),
+        ExitStack() as sockets,
+        ground.bus.listen(services.bridge.receive, services.bridge.resync),
+    ):
+        await services.revocations.load()
+        (listener,) = await open_listeners(HONEST, 0)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)  # as if every network were slow
+        port = listener.getsockname()[1]
+        async with trio.open_nursery() as running, trio.open_nursery() as connections:
+            start_services(services, ground.stores, running)
+            running.start_soon(run_listener, listener, connections, partial(serve_connection, services))
+            laptop = await _listen(services, sockets, port, alice_laptop, roster)
+            phone = await _listen(services, sockets, port, bob_phone, roster)
+            before = await scrape(services)
+            yield Field(services, ground, port, roster, Letters(), sockets, laptop, phone, before)
+            connections.cancel_scope.cancel()
+            running.cancel_scope.cancel()

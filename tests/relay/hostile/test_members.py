@@ -1,0 +1,207 @@
+"""Hostile members, with a good ticket: what they may cost is bounded, they end with a code, and the others talk on.
+
+Refuses strangers: see test_newcomers.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import pytest
+import trio
+
+from contract import frames as f
+from contract.closing import CloseCode
+from contract.limits import NOISE_MESSAGE_BYTES
+from relay.wire import READ_BYTES, UNREAD_BYTES
+from tests.cast import alice_phone, bob
+from tests.relay.caller import Caller, Ended
+from tests.relay.hostile.field import Field, open_field
+
+MASK: Final = b"\0\0\0\0"
+WHOLE_FRAME: Final = NOISE_MESSAGE_BYTES + 14
+PINGS: Final = b"\x89\xfd" + MASK + bytes(125)
+
+Story = Callable[[Caller], Awaitable[None]]
+
+
+def saying(said: bytes, *, times: int = 1) -> Story:
+    """Somebody who sends these bytes, so many times."""
+
+    async def story(caller: Caller) -> None:
+        for _ in range(times):
+            await caller.stream.send_all(said)
+
+    return story
+
+
+def announcing(size: int) -> Story:
+    """Somebody who announces a message of this size, and sends none of it."""
+    return saying(b"\x82\xff" + size.to_bytes(8))
+
+
+async def send_a_body_slowly(caller: Caller) -> None:
+    """The largest message there is, in pieces of a few bytes, of which none is the last."""
+    await caller.stream.send_all(b"\x82\xfe\xff\xff" + MASK)
+    for _ in range(1_310):
+        await caller.stream.send_all(bytes(50))
+        await trio.lowlevel.checkpoint()
+    await caller.stream.send_all(bytes(35))
+
+
+async def send_without_end(caller: Caller) -> None:
+    """More messages than anybody may send, whatever the answers say."""
+    while True:
+        await caller.say(*[f.Presence(bob.profile, f.PresenceState.AWAY)] * 100)
+
+
+@dataclass(frozen=True)
+class Member:
+    """What it does, how it ends, and what it was counted as."""
+
+    name: str
+    story: Story
+    codes: set[int | None]
+    label: set[str]
+    hostile: set[str]
+    largest: int = field(default=READ_BYTES)
+    """Bytes that the node may hold for it, its outbox apart."""
+    config: dict[str, int] = field(default_factory=lambda: {"frames_per_second": 500})
+
+
+FLOODED: Final = ({1008, 4107, None}, {"1008", "abuse"}, {"flood"})
+"""By so much at once, or again and again. Who does not stop to write may not hear the code."""
+
+MEMBERS: Final = [
+    Member("announced-64-KiB", announcing(1 << 16), {1009}, {"1009"}, {"giant-frame"}),
+    Member("announced-1-GiB", announcing(1 << 30), {1009}, {"1009"}, {"giant-frame"}),
+    Member("announced-2^63", announcing(1 << 63), {1009}, {"1009"}, {"giant-frame"}),
+    Member("compression", saying(b"\xc2\x85" + MASK + b"\xca\x48\xcd\xc9\xc9"), {1002}, {"1002"}, {"reserved-bits"}),
+    Member(
+        "empty-fragments", saying(b"\x02\x80" + MASK + (b"\x00\x80" + MASK) * 1_500), {1008}, {"1008"}, {"fragments"}
+    ),
+    Member("body-a-few-bytes-at-a-time", send_a_body_slowly, {4103}, {"protocol-error"}, {"garbage"}, WHOLE_FRAME),
+    Member("pings", saying((b"\x89\x80" + MASK) * 1_000, times=500), *FLOODED),
+    Member("pongs", saying((b"\x8a\x80" + MASK) * 1_000, times=500), *FLOODED),
+    Member(
+        "pings-and-reads-nothing",
+        saying(PINGS * 100, times=500),
+        *({4001, None}, {"slow-consumer"}, {"unread-answers"}),
+        largest=2 * READ_BYTES + UNREAD_BYTES,
+        config={"frames_per_second": 1_000_000},
+    ),
+    Member("messages-without-end", send_without_end, {4107, None}, {"abuse"}, {"flood"}),
+]
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=[member.name for member in MEMBERS])
+async def test_a_hostile_member(member: Member) -> None:
+    """It ends with its code; two others talk before, meanwhile and afterwards."""
+    async with open_field(burst=1, strikes=10, **member.config) as node:
+        caller = await node.call(alice_phone, narrow=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_go_on, member.story, caller)
+            await node.talk()
+            assert node.largest() <= member.largest
+            await _wait_gone(node)
+            assert node.largest() <= member.largest
+            nursery.cancel_scope.cancel()
+        assert (await _hear_end(caller)).code in member.codes
+        await node.talk()
+        moved = await node.moved()
+        assert moved.words("varde_relay_disconnects_total").keys() <= member.label
+        assert sum(moved.words("varde_relay_disconnects_total").values()) == 1
+        assert set(moved.words("varde_relay_hostile_total")) - {"slow-close"} == member.hostile
+        assert moved.words("varde_relay_handshakes_total") == {"accepted": 1}
+
+
+async def _go_on(story: Story, caller: Caller) -> None:
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, Ended):
+        await story(caller)
+
+
+async def _hear_end(caller: Caller) -> Ended:
+    try:
+        return await caller.hear_end()
+    except trio.BrokenResourceError:  # a reset: it wrote on after the node had gone
+        return Ended(None, "")
+
+
+async def _wait_gone(node: Field) -> None:
+    while node.services.hub.find(alice_phone.id) is not None:
+        await node.talk()
+
+
+async def test_a_member_that_is_only_half_there() -> None:
+    """No FIN and no answer: it neither reads nor answers pings, and is cut when it was not heard for long enough."""
+    async with open_field(heartbeat=0.2) as node:
+        await node.call(alice_phone)
+        await _wait_gone(node)
+        await node.talk()
+        moved = await node.moved()
+        assert moved.words("varde_relay_disconnects_total") == {"heartbeat-missed": 1}
+        assert moved.moved("varde_relay_hostile_total", "half-open") == 1
+
+
+async def test_a_member_that_answers_pings_and_is_silent_stays() -> None:
+    """To be idle is no offence: it is what most connections are, most of the time."""
+    async with open_field(heartbeat=0.2) as node:
+        idle = await node.call(alice_phone)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(idle.hear_end)
+            while (await node.moved()).moved("varde_relay_pings_total") < 12:
+                await node.talk()
+            assert node.services.hub.find(alice_phone.id) is not None
+            nursery.cancel_scope.cancel()
+        assert (await node.moved()).words("varde_relay_hostile_total") == {}
+
+
+async def test_a_member_that_does_not_read() -> None:
+    """Its outbox is bounded, ephemeral frames are left out first, it is cut with 4001, and misses nothing later."""
+    capacity = 20_000
+    async with open_field(outbox_bytes=capacity, ephemeral_per_second=10_000) as node:
+        slow = await node.call(alice_phone, narrow=True)
+        await slow.say(f.Join(node.roster.conversation))
+        await slow.hear(f.Joined)
+        peer = node.services.hub.find(alice_phone.id)
+        assert peer is not None
+        typing = [f.Typing(node.roster.conversation, bob.profile, active=True)] * 20
+        while node.services.hub.find(alice_phone.id) is peer:
+            await node.phone.say(*typing)
+            await node.laptop.hear_some(len(typing))
+            await node.talk(bytes(4_000))
+            assert peer.outbox.size <= capacity
+            assert node.largest() <= WHOLE_FRAME
+        head = node.ground.memory.talks[node.roster.conversation].head
+        heard = [new.seq for new in await _hear_messages(slow)]
+        moved = await node.moved()
+        assert moved.words("varde_relay_disconnects_total") == {"slow-consumer": 1}
+        assert moved.moved("varde_relay_hostile_total", "slow-reader") == 1
+        assert moved.moved("varde_relay_dropped_frames_total", "typing") > 0
+        assert moved.moved("varde_relay_partial_writes_total") >= 1
+        again = await node.call(alice_phone)
+        await again.say(f.Join(node.roster.conversation, len(heard) + 1))
+        await again.hear(f.Joined)
+        heard += [new.seq for new in await again.hear_some(head - len(heard)) if isinstance(new, f.New)]
+        assert heard == list(range(1, head + 1))
+
+
+async def _hear_messages(caller: Caller) -> list[f.New]:
+    ended = await _hear_end(caller)
+    assert ended.code in {CloseCode.SLOW_CONSUMER, None}
+    return [frame for frame in caller.frames if isinstance(frame, f.New)]
+
+
+async def test_a_member_that_never_answers_a_close() -> None:
+    """Another connection takes its place at once; the old one is gone when the grace is over."""
+    async with open_field() as node:
+        older = await node.call(alice_phone)
+        newer = await node.call(alice_phone)
+        await node.talk()
+        while await older.stream.receive_some():
+            pass
+        moved = await node.moved()
+        assert moved.words("varde_relay_disconnects_total") == {"replaced": 1}
+        assert moved.words("varde_relay_hostile_total") == {"slow-close": 1}
+        await newer.close()
