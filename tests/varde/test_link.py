@@ -230,7 +230,7 @@ async def test_a_relay_that_breaks_the_protocol_is_left(autojump_clock: MockCloc
 
     async def twice(wire: Wire) -> None:
         await wire.greet()
-        wire.session._sends = {**wire.session._sends, (wire.session.state, f.Welcome): wire.session.state}
+        wire.session._out = {**wire.session._out, f.Welcome: wire.session.state}
         await wire.send(bench.ear.lines[-1].welcome)
         await wire.receive()
 
