@@ -187,6 +187,9 @@ class Live:
         except Exception as fault:  # noqa: BLE001 - the same
             self._fault(fault)
 
+    def on_stopped(self) -> None:
+        """Nothing: the node's end cancels every connection."""
+
     def on_writable(self) -> None:
         """Send on. Raises nothing."""
         if self._ended:

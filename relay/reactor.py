@@ -21,8 +21,6 @@ HURRY: Final = 0.0025
 """Seconds between two passes. Closer, and each serves a socket or two for what it costs to wake up a loop."""
 HURRIED: Final = 8
 """Such passes in a row until there is a rest after each, for as long as more than one socket is ready after it."""
-REST: Final = 0.002
-"""Seconds for sockets to become ready, as a network card waits before it interrupts. On a quiet node there is none."""
 BUSY: Final = 4
 """Ready sockets from which on a pass gathers what it has to send."""
 
@@ -39,6 +37,9 @@ class Source(Protocol):
     def on_writable(self) -> None:
         """The kernel takes more. Called only while it is asked for."""
 
+    def on_stopped(self) -> None:
+        """Nothing will be told any more."""
+
 
 class Waiter:
     """A task that reads for itself: at the beginning and at the end of a connection."""
@@ -52,7 +53,11 @@ class Waiter:
         reactor.add(descriptor, self)
 
     async def wait(self) -> None:
-        """Return when there is something to read, or the end. Always a checkpoint; the deadline is the caller's."""
+        """Return when there may be something to read, or the end. A checkpoint; the deadline is the caller's."""
+        if self._reactor.stopped:
+            # When a node is cancelled as a whole, last words are said after the reactor has gone.
+            await trio.lowlevel.wait_readable(self._descriptor)
+            return
         self._reactor.watch(self._descriptor, reading=True, writing=False)
         self._task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)
@@ -68,6 +73,11 @@ class Waiter:
     def on_writable(self) -> None:
         """Never asked for."""
 
+    def on_stopped(self) -> None:
+        """Wake the task, to wait in another way."""
+        if self._task is not None:
+            self.on_readable()
+
     def _abort(self, _: Any) -> trio.lowlevel.Abort:
         self._task = None
         return trio.lowlevel.Abort.SUCCEEDED
@@ -76,13 +86,17 @@ class Waiter:
 class Reactor:
     """The sockets of one node, by descriptor."""
 
-    def __init__(self, flushing: Flushing, metrics: Metrics) -> None:
+    def __init__(self, flushing: Flushing, metrics: Metrics, *, rest: float) -> None:
+        """`rest` is the seconds between two passes of a busy node."""
         self._flushing = flushing
         self._metrics = metrics
+        self._rest = rest
         self._epoll = select.epoll()
         self._sources: dict[int, Source] = {}
         self._watched: dict[int, int] = {}
         self._hurried = 0
+        self._latest = -1
+        self.stopped = False
         self.now = trio.current_time()
         """Trio's time at the beginning of the pass: one reading of the clock for all that is in it."""
 
@@ -117,26 +131,37 @@ class Reactor:
 
     async def run(self) -> NoReturn:
         """Serve the sockets for as long as the node lives."""
-        # The epoll is never closed by hand: connections take themselves out of it until the last one is gone.
+        try:
+            await self._run()
+        finally:
+            # The epoll is not closed: connections take themselves out of it until the last one is gone.
+            self.stopped = True
+            for source in tuple(self._sources.values()):
+                source.on_stopped()
+
+    async def _run(self) -> NoReturn:
         while True:
             # Without a deadline: all may be silent. What a pass has left over makes it readable at once.
             await trio.lowlevel.wait_readable(self._epoll.fileno())
             ready = self._epoll.poll(0, EVENTS_PER_PASS)
-            self._begin_pass(len(ready))
+            self._begin_pass(ready)
             if len(ready) < BUSY:
                 self._serve(ready)
             else:
                 with self._flushing.gather():
                     self._serve(ready)
             if self._hurried == HURRIED:
-                await trio.sleep(REST)
+                await trio.sleep(self._rest)
 
-    def _begin_pass(self, events: int) -> None:
-        now = trio.current_time()
+    def _begin_pass(self, ready: list[tuple[int, int]]) -> None:
+        now, events = trio.current_time(), len(ready)
         if self._hurried == HURRIED:
             self._hurried = HURRIED if events > 1 else 0  # the rest was worth it, or it was not
-        else:
-            self._hurried = self._hurried + 1 if now - self.now < HURRY else 0
+        elif events:
+            # One socket alone, however busy, is not worth waiting for: there is nobody to wait for.
+            hurry = now - self.now < HURRY and ready[0][0] != self._latest
+            self._hurried = self._hurried + 1 if hurry else 0
+            self._latest = ready[0][0]
         self.now = now
         self._metrics.reactor_passes += 1
         self._metrics.reactor_events += events

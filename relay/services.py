@@ -132,7 +132,7 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
         mailbox=stores.mailbox,
         outage=outage,
         flushing=flushing,
-        reactor=Reactor(flushing, metrics),
+        reactor=Reactor(flushing, metrics, rest=config.rest),
         hub=hub,
         rosters=rosters,
         standings=Standings(stores.conversations),

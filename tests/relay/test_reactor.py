@@ -6,11 +6,11 @@ from contextlib import ExitStack
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.flushing import Flushing
 from relay.metrics.counters import Metrics
-from relay.reactor import BUSY, EVENTS_PER_PASS, Reactor, Waiter
+from relay.reactor import BUSY, EVENTS_PER_PASS, HURRIED, Reactor, Waiter
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -32,6 +32,10 @@ class Listening:
         """Note it."""
         self.told.append("writable")
 
+    def on_stopped(self) -> None:
+        """Note it."""
+        self.told.append("stopped")
+
 
 @pytest.fixture
 def sockets() -> Iterator[ExitStack]:
@@ -51,7 +55,7 @@ def pair(sockets: ExitStack) -> Pair:
 
 async def test_what_is_left_unread_is_told_again(nursery: trio.Nursery, sockets: ExitStack) -> None:
     """Level-triggered: nobody has to read everything at once, so nobody can keep the loop for himself."""
-    reactor = Reactor(Flushing(), Metrics())
+    reactor = Reactor(Flushing(), Metrics(), rest=0.0)
     nursery.start_soon(reactor.run)
     ours, theirs = pair(sockets)
     listening = Listening(ours)
@@ -65,7 +69,7 @@ async def test_what_is_left_unread_is_told_again(nursery: trio.Nursery, sockets:
 async def test_nobody_is_told_what_was_not_asked_for(nursery: trio.Nursery, sockets: ExitStack) -> None:
     """Reading and writing are asked for apart, nothing is asked for at times, and the end is silent then, too."""
     metrics = Metrics()
-    reactor = Reactor(Flushing(), metrics)
+    reactor = Reactor(Flushing(), metrics, rest=0.0)
     nursery.start_soon(reactor.run)
     ours, theirs = pair(sockets)
     listening = Listening(ours)
@@ -88,7 +92,7 @@ async def test_nobody_is_told_what_was_not_asked_for(nursery: trio.Nursery, sock
 
 async def test_writing_is_told_while_it_is_asked_for(nursery: trio.Nursery, sockets: ExitStack) -> None:
     """And no longer."""
-    reactor = Reactor(Flushing(), Metrics())
+    reactor = Reactor(Flushing(), Metrics(), rest=0.0)
     nursery.start_soon(reactor.run)
     ours, _theirs = pair(sockets)
     listening = Listening(ours)
@@ -119,7 +123,7 @@ class Cutting(Listening):
 
 async def test_who_was_taken_out_within_a_pass_is_not_told(nursery: trio.Nursery, sockets: ExitStack) -> None:
     """Two that take each other out: whoever comes first is the only one."""
-    reactor = Reactor(Flushing(), Metrics())
+    reactor = Reactor(Flushing(), Metrics(), rest=0.0)
     ours, theirs = pair(sockets)
     mine, yours = pair(sockets)
     both = Cutting(ours, reactor, mine), Cutting(mine, reactor, ours)
@@ -155,7 +159,7 @@ class Ringing(Listening):
 async def test_a_busy_pass_flushes_once(nursery: trio.Nursery, sockets: ExitStack, ready: int, flushes: int) -> None:
     """A quiet one does so for each frame, since there is nothing to gather."""
     flushing, metrics = Flushing(), Metrics()
-    reactor = Reactor(flushing, metrics)
+    reactor = Reactor(flushing, metrics, rest=0.0)
     pairs = [pair(sockets) for _ in range(ready)]
     ringing = [Ringing(ours, flushing) for ours, _ in pairs]
     for each, (ours, theirs) in zip(ringing, pairs, strict=True):
@@ -171,7 +175,7 @@ async def test_a_busy_pass_flushes_once(nursery: trio.Nursery, sockets: ExitStac
 async def test_a_pass_is_bounded(nursery: trio.Nursery, sockets: ExitStack) -> None:
     """However many are ready, others get their turn in between, and nobody is left out."""
     metrics = Metrics()
-    reactor = Reactor(Flushing(), metrics)
+    reactor = Reactor(Flushing(), metrics, rest=0.0)
     pairs = [pair(sockets) for _ in range(EVENTS_PER_PASS + 1)]
     listening = [Listening(ours) for ours, _ in pairs]
     for each, (ours, theirs) in zip(listening, pairs, strict=True):
@@ -186,7 +190,7 @@ async def test_a_pass_is_bounded(nursery: trio.Nursery, sockets: ExitStack) -> N
 
 async def test_a_task_that_waits_is_cancelled_without_a_trace(nursery: trio.Nursery, sockets: ExitStack) -> None:
     """Its scope's end wakes it, and what comes later finds nobody and is heard when somebody waits again."""
-    reactor = Reactor(Flushing(), Metrics())
+    reactor = Reactor(Flushing(), Metrics(), rest=0.0)
     nursery.start_soon(reactor.run)
     ours, theirs = pair(sockets)
     waiter = Waiter(reactor, ours.fileno())
@@ -201,7 +205,69 @@ async def test_a_task_that_waits_is_cancelled_without_a_trace(nursery: trio.Nurs
     nursery.cancel_scope.cancel()
 
 
+async def test_who_waits_longer_than_the_reactor_lives_is_still_told(nursery: trio.Nursery, sockets: ExitStack) -> None:
+    """A node that is cancelled as a whole says its last words all the same, and hears the answer."""
+    reactor = Reactor(Flushing(), Metrics(), rest=0.0)
+    ours, theirs = pair(sockets)
+    waiter = Waiter(reactor, ours.fileno())
+    heard = trio.Event()
+
+    async def wait() -> None:
+        await waiter.wait()  # until the reactor stops
+        await waiter.wait()  # until there is something
+        heard.set()
+
+    nursery.start_soon(wait)
+    with trio.CancelScope() as scope:
+        nursery.start_soon(cancel_when_blocked, scope)
+        await reactor.run()
+    await wait_all_tasks_blocked()
+    assert not heard.is_set()
+    theirs.send(b"x")
+    await heard.wait()
+    assert ours.recv(4) == b"x"
+
+
 async def cancel_when_blocked(scope: trio.CancelScope) -> None:
     """Cancel a scope when nobody has anything to do."""
     await wait_all_tasks_blocked()
     scope.cancel()
+
+
+async def test_a_busy_node_rests_between_passes(
+    nursery: trio.Nursery, sockets: ExitStack, autojump_clock: MockClock
+) -> None:
+    """Sockets that become ready one by one, close together, are served together after a while."""
+    metrics = Metrics()
+    reactor = Reactor(Flushing(), metrics, rest=1.0)
+    nursery.start_soon(reactor.run)
+    pairs = [pair(sockets) for _ in range(2)]
+    for ours, _ in pairs:
+        reactor.add(ours.fileno(), Listening(ours))
+    for turn in range(HURRIED + 1):
+        pairs[turn % 2][1].send(b"x")
+        await wait_all_tasks_blocked()
+    passes, events = metrics.reactor_passes, metrics.reactor_events
+    for _, theirs in pairs:
+        theirs.send(b"x")
+        await wait_all_tasks_blocked()
+    assert metrics.reactor_passes == passes
+    await trio.sleep(2.0)  # longer than the rest, in time that jumps
+    assert (metrics.reactor_passes, metrics.reactor_events) == (passes + 1, events + 2)
+    nursery.cancel_scope.cancel()
+
+
+async def test_one_busy_socket_is_never_waited_for(
+    nursery: trio.Nursery, sockets: ExitStack, autojump_clock: MockClock
+) -> None:
+    """Who writes without a pause is served without one: nobody else's frames could be gathered with his."""
+    metrics = Metrics()
+    reactor = Reactor(Flushing(), metrics, rest=1.0)
+    nursery.start_soon(reactor.run)
+    ours, theirs = pair(sockets)
+    reactor.add(ours.fileno(), Listening(ours))
+    for _ in range(3 * HURRIED):
+        theirs.send(b"x")
+        await wait_all_tasks_blocked()
+    assert metrics.reactor_passes == 3 * HURRIED
+    nursery.cancel_scope.cancel()
