@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
@@ -14,8 +15,12 @@ from contract.ids import ConversationId
 from contract.limits import HEADS_PER_WELCOME
 from contract.session import PROTOCOL_VERSION, Pattern
 from domain.events import TicketsRevoked
+from relay.config import TlsFiles
+from relay.tls_certificate import TlsCertificate
 from relay.websocket import SLOW_FRAMES
+from storage.program import read_clock
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
+from tests.certificates import Authority, issue
 from tests.relay.caller import Caller
 from tests.relay.request import UPGRADE
 from tests.relay.scrape import watch
@@ -172,6 +177,25 @@ async def test_a_full_node_counts_whom_it_turns_away(ground: Ground) -> None:
         await stage.call(alice_laptop)
         difference = await watch(stage, lambda: fail(stage.pick_up(bob_phone)))
         assert difference.words("varde_relay_handshakes_total") == {"full": 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "hostile"),
+    [
+        pytest.param(UPGRADE, "malformed", "bad-tls", id="plain-http"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "timed-out", "slow-handshake", id="half-a-hello"),
+        pytest.param(b"", "timed-out", "idle", id="silent"),
+    ],
+)
+async def test_a_newcomer_to_tls_is_counted_once(
+    stage: Stage, tmp_path: Path, said: bytes, outcome: str, hostile: str
+) -> None:
+    """The same, where TLS ends in the node and does not even begin."""
+    certificate = TlsCertificate(TlsFiles(*issue(Authority(), tmp_path)), read_clock)
+    behind_tls = replace(stage, services=replace(stage.services, certificate=certificate))
+    difference = await watch(stage, lambda: saying(said)(behind_tls))
+    assert difference.words("varde_relay_handshakes_total") == {outcome: 1}
+    assert difference.words("varde_relay_hostile_total").keys() - {"slow-close"} == {hostile}
 
 
 async def test_who_does_not_hang_up_is_counted(stage: Stage) -> None:
