@@ -109,18 +109,21 @@ class Live:
         self._nursery = nursery
         self._wire.hand_over(self)
         self._watch()  # Welcome may be on its way still
-        # Who finished XX is there: its last message answered our ephemeral key. The first message of IK may be a
-        # replay, so nobody may notice it before a message has come that only the living can seal.
-        if self._session.pattern is Pattern.XX:
-            self._enter()
-        else:
-            await self._wait_proof()
-        while not self._ended:
-            await self._work()
+        try:
+            # Who finished XX is there: its last message answered our ephemeral key. The first message of IK may be a
+            # replay, so nobody may notice it before a message has come that only the living can seal.
+            if self._session.pattern is Pattern.XX:
+                self._enter()
+            else:
+                await self._wait_proof()
+            while not self._ended:
+                await self._work()
+        finally:
+            # Before the nursery closes: whoever finds this peer in the hub may start something in it.
+            self._leave()
 
     async def end(self) -> None:
-        """Leave, say the last word, and wait for its answer within the close grace. Raises what was a surprise."""
-        self._leave()
+        """Say the last word, and wait for its answer within the close grace. Raises what was a surprise."""
         count_end(self._metrics, self._wire.websocket, None if self._lost else self._closing[0])
         if not self._lost:
             await self._say_last_word()
@@ -345,8 +348,9 @@ class Live:
             trio.lowlevel.reschedule(task)
 
     def _start(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        assert self._nursery is not None
-        self._nursery.start_soon(task)
+        # Who ends may still be in the hands of somebody who found it in the hub.
+        if self._nursery is not None and not self._ended:
+            self._nursery.start_soon(task)
 
     def _lose(self) -> None:
         """The peer went without a word: there is nobody to say the last one to."""

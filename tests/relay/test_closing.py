@@ -360,3 +360,21 @@ async def test_a_surprise_crashes_a_strict_node(ground: Ground) -> None:
     except* AttributeError as group:
         crashes.append(group)
     assert crashes
+
+
+async def test_a_connection_that_ends_starts_nothing_more(stage: Stage, ground: Ground) -> None:
+    """Who still has its peer in hand, as a task that waited for a store may, harms nobody: it once ended the node."""
+    roster = await open_room(ground, alice, bob)
+    laptop = await stage.listen(alice_laptop, roster.conversation)
+    peer = stage.services.hub.find(alice_laptop.id)
+    assert peer is not None
+    await laptop.vanish()
+    while stage.services.hub.find(alice_laptop.id) is not None:
+        await trio.lowlevel.checkpoint()
+    peer.mailbox.listen(roster.conversation, 0, 1)
+    await wait_all_tasks_blocked()
+    peer.mailbox.listen(roster.conversation, 0, 2)
+    await wait_all_tasks_blocked()
+    phone = await stage.call(bob_phone)
+    assert stage.services.hub.find(bob_phone.id) is not None
+    await phone.close()
