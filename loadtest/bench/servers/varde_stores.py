@@ -42,6 +42,11 @@ class PlannedConversations:
         await trio.lowlevel.checkpoint()
         return [() if request.after is not None else (self._standing(request),) for request in requests]
 
+    async def tips(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, n.Tip]:  # noqa: ARG002 - nothing is looked up
+        """Know of nothing that this node has not heard of: there is no other."""
+        await trio.lowlevel.checkpoint()
+        return {}
+
     def _summary(self, member: int) -> n.Summary:
         conversation = conversation_of(self._plan.room_of(member))
         head = self._heads[conversation]
