@@ -12,8 +12,8 @@ from domain.events import Event, MessagesCommitted
 from domain.ports import Bus
 from relay.metrics.counters import Metrics
 
-PAUSE: Final = 0.001
-"""Seconds until the next time on the bus, when there was more than one word to say: they gather meanwhile."""
+PAUSE: Final = 0.005
+"""Seconds until the next time on the bus: a query each, and what happens meanwhile shares the next one."""
 MOST_WAITING: Final = 10_000
 """Beyond, only messages are still announced: theirs grow with the conversations that are written in, no further."""
 
@@ -64,8 +64,7 @@ class Announcer:
             for event in events:
                 self._metrics.announced[type(event)] += 1
             self._busy = False
-            if len(events) > 1:
-                await trio.sleep(PAUSE)
+            await trio.sleep(PAUSE)
 
 
 def _thing(event: Event) -> Hashable:

@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from loadtest.bench.driving import Window, measure_window, settle
+from loadtest.bench.framing import ServerFault
 from loadtest.bench.lines import Line
 from loadtest.bench.plan import Plan
 from loadtest.bench.rounds import Point, point_of_windows
@@ -78,6 +79,8 @@ def _measure(stage: Stage, lines: Sequence[Line], spot: Spot, warm_up: float, se
         stage.server, stage.exchange, lines, rate=spot.messages, warm_up=warm_up, seconds=seconds, turn=cycle
     )
     settle(stage.exchange, lines)
+    if not window.deliveries:
+        raise ServerFault("delivered nothing while it was measured")
     return window
 
 

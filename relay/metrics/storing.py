@@ -44,7 +44,7 @@ ROWS: Final = (
         Kind.GAUGE,
         None,
         "Their bytes of ciphertext.",
-        "At 8 MiB in one shard, senders are refused `overloaded`.",
+        "At 32 MiB in one shard, senders are refused `overloaded`.",
         lambda services, _: services.journal.waiting_bytes,
     ),
     Row(
