@@ -12,8 +12,6 @@ from domain.events import Event, MessagesCommitted
 from domain.ports import Bus
 from relay.metrics.counters import Metrics
 
-PAUSE: Final = 0.005
-"""Seconds until the next time on the bus: a query each, and what happens meanwhile shares the next one."""
 MOST_WAITING: Final = 10_000
 """Beyond, only messages are still announced: theirs grow with the conversations that are written in, no further."""
 
@@ -21,9 +19,11 @@ MOST_WAITING: Final = 10_000
 class Announcer:
     """The way out to the bus. Of what happened twice to the same thing, only the latest is announced."""
 
-    def __init__(self, bus: Bus, metrics: Metrics) -> None:
+    def __init__(self, bus: Bus, metrics: Metrics, *, pause: float) -> None:
+        """`pause` is the seconds until the next time on the bus."""
         self._bus = bus
         self._metrics = metrics
+        self._pause = pause
         self._waiting: dict[Hashable, Event] = {}
         self._work = trio.lowlevel.ParkingLot()
         self._busy = False
@@ -64,7 +64,7 @@ class Announcer:
             for event in events:
                 self._metrics.announced[type(event)] += 1
             self._busy = False
-            await trio.sleep(PAUSE)
+            await trio.sleep(self._pause)
 
 
 def _thing(event: Event) -> Hashable:

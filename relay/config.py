@@ -92,6 +92,8 @@ class RelayConfig:
     commit_deadline: float = 10 * SECONDS
     receipts_pause: float = 0.05 * SECONDS
     """How long receipts gather before they are stored; a person does not see it, the database does."""
+    announce_pause: float = 0.005 * SECONDS
+    """Until the next time on the bus: a query each, and what happens meanwhile shares the next one."""
     presence_pause: float = 1 * SECONDS
     """How long what a profile shows gathers before others are told: it may be told to thousands."""
     outage_patience: float = 15 * SECONDS

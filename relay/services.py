@@ -111,7 +111,7 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
     node, metrics = outside.entropy(8).hex(), Metrics()
     outage, hub, changes = Outage(config.outage_patience), Hub(), Changes()
     flushing = Flushing()
-    rosters, announcer = Rosters(stores.conversations), Announcer(stores.bus, metrics)
+    rosters, announcer = Rosters(stores.conversations), Announcer(stores.bus, metrics, pause=config.announce_pause)
     telling = Telling(hub, rosters)
     showing = Showing(hub, rosters, announce=announcer.announce, node=node, pause=config.presence_pause)
     table = Revocations()

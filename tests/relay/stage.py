@@ -111,7 +111,7 @@ class Stage:
 @asynccontextmanager
 async def open_stage(ground: Ground, **config: Any) -> AsyncIterator[Stage]:
     """Run a node until the block ends; what is not given of its configuration is the product's."""
-    settings = replace(RelayConfig(strict=True, receipts_pause=0.0, presence_pause=0.0), **config)
+    settings = replace(RelayConfig(strict=True, receipts_pause=0.0, presence_pause=0.0, announce_pause=0.0), **config)
     outside = Outside(
         static=RELAY_KEY,
         ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
