@@ -75,10 +75,6 @@ class RelayConfig:
     """Answers to `sync` under way for one connection."""
     outbox_bytes: int = 1 * MIB
 
-    rest: float = 0.002 * SECONDS
-    """Between two passes of a busy node, for sockets to become ready, as a network card waits before it interrupts. On
-    a quiet node there is none. Ten thousand messages a second then come twenty at a time."""
-
     # The journal and the log.
     shards: int = 1
     """Writers at a time. On two cores, eight made 1,000 messages a second cost twice the database's time, and p99 30 ms
@@ -100,6 +96,9 @@ class RelayConfig:
     """How long the database may be away before joins are refused instead of waiting."""
 
     # The heart and the end.
+    rest: float = 0.002 * SECONDS
+    """Between two passes of a busy node, for sockets to become ready, as a network card waits before it interrupts. On
+    a quiet node there is none. Ten thousand messages a second then come twenty at a time."""
     heartbeat: float = 25 * SECONDS
     """Below the 30 s after which the most impatient of the usual load balancers cut a silent connection."""
     close_grace: float = 5 * SECONDS

@@ -224,6 +224,7 @@ class Mailbox:
             else:
                 del self._courses[key]
                 self._count(course)
+        self._peer.outbox.ring()  # once for all pages: what was offered leaves in as few messages as it fits
 
     def _request(self, course: Course, among: int) -> LogRequest:
         share = min(PAGE_BYTES, max(PAGE_BYTES_LEAST, self._peer.outbox.room // among))

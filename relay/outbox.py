@@ -111,11 +111,8 @@ class Outbox:
         self.put(type(frame), encode_frame(frame))
 
     def offer(self, kind: type[Struct], encoded: bytes) -> bool:
-        """Queue a frame of the backlog, which can wait: False when there is no room."""
-        if self.ended or len(encoded) > self.room:
-            return False
-        self.push(kind, encoded)
-        return True
+        """Queue a frame of the backlog for `ring`: False when there is no room, for it can wait."""
+        return len(encoded) <= self.room and self.put(kind, encoded)
 
     def end(self) -> None:
         """Drop everything and take nothing any more."""

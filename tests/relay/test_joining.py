@@ -366,3 +366,18 @@ async def test_a_gap_says_what_was_its_own(stage: Stage, ground: Ground, letters
     await caller.say(f.Join(roster.conversation))
     await caller.hear(f.Joined)
     assert gaps(await caller.hear_now()) == [(1, 1, "own")]
+
+
+async def test_a_backlog_comes_in_few_messages(stage: Stage, ground: Ground, letters: Letters) -> None:
+    """What was missed is gathered: a Noise message and a write for each entry would cost the node most of a resume."""
+    roster = await open_room(ground, alice, bob)
+    phone = await stage.call(bob_phone)
+    for _ in range(40):
+        await phone.say(letters.group(roster, bob))
+        await phone.hear(f.Ack)
+    laptop = await stage.call(alice_laptop)
+    before = laptop.messages
+    await laptop.say(f.Join(roster.conversation))
+    await laptop.hear(f.Joined)
+    assert [(await laptop.hear(f.New)).seq for _ in range(40)] == list(range(1, 41))
+    assert laptop.messages - before <= 3

@@ -167,6 +167,23 @@ def test_what_is_put_leaves_with_what_comes_next() -> None:
     assert rung.count == 1
 
 
+def test_the_backlog_waits_for_the_bell() -> None:
+    """A page of it leaves in one message, not in as many as it has entries, and whatever the connection could send."""
+    sent: list[bytes] = []
+
+    def direct(_kind: type[Struct], encoded: bytes) -> bool:
+        sent.append(encoded)
+        return True
+
+    rung = Count()
+    outbox = make_outbox(direct=direct, ring=rung)
+    assert all(outbox.offer(New, bytes((number,))) for number in range(3))
+    assert (sent, rung.count) == ([], 0)
+    outbox.ring()
+    assert rung.count == 1
+    assert len(outbox.take()) == 3
+
+
 async def test_the_backlog_waits_for_room(nursery: trio.Nursery) -> None:
     """Until what was taken is on its way, and half of the capacity is free."""
     outbox = make_outbox()
