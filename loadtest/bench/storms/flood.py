@@ -21,7 +21,7 @@ from loadtest.bench.framing import ServerFault
 from loadtest.bench.hosting import ROOT, NoServer, Server, open_server
 from loadtest.bench.lines import Exchange
 from loadtest.bench.storms.members import make_clients, pair_of, plan_of
-from loadtest.bench.storms.pair import Talk, talk
+from loadtest.bench.storms.pair import Talk, meet, talk
 
 SERVERS: Final = (VARDE, "picows", "websockets")
 _STOP: Final = 10.0
@@ -58,6 +58,7 @@ def _measure(server: str, storm: Storm, folder: Path) -> dict[str, Any]:
         exchange = stack.enter_context(Exchange(at.port))
         clients = make_clients(server, at.authority, plan, pair_of(plan), folder)
         speaker, hearer = exchange.connect(clients, at_once=2, deadline=_STOP)
+        meet(exchange, speaker, hearer.client)
         calm = talk(exchange, speaker, hearer.client, storm.measured)
         crowd.begin()
         talk(exchange, speaker, hearer.client, storm.warm_up)

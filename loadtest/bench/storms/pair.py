@@ -10,10 +10,12 @@ from typing import Final
 from msgspec import Struct
 
 from loadtest.bench.clients import Client
+from loadtest.bench.framing import ServerFault
 from loadtest.bench.lines import Exchange, Line
 
 GAP_NS: Final = 10_000_000
 SETTLING: Final = 10.0
+_MEETING: Final = 0.25
 _SPIN_NS: Final = 1_000_000
 """epoll waits in whole milliseconds: the last one before a message is due is spent looking."""
 _SECOND_NS: Final = 1_000_000_000
@@ -24,6 +26,27 @@ class Talk(Struct, frozen=True):
 
     latencies_ns: list[int]
     missing: int
+
+
+def meet(exchange: Exchange, speaker: Line, hearer: Client) -> None:
+    """Let one speak until the other hears it, and then nothing more. Raises ServerFault when nothing is ever heard.
+
+    A room is joined a little before its listener is live. What is said in between is read from the log, and the node
+    of this benchmark keeps none.
+    """
+    heard, patience = hearer.deliveries, time.monotonic() + SETTLING
+    while hearer.deliveries == heard:
+        if time.monotonic() > patience:
+            raise ServerFault("nothing that one of the pair says reaches the other")
+        speaker.push(speaker.client.message())
+        _pull(exchange, _MEETING)
+    _pull(exchange, _MEETING)
+
+
+def _pull(exchange: Exchange, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while (wait := end - time.monotonic()) > 0:
+        exchange.pull(wait)
 
 
 def talk(exchange: Exchange, speaker: Line, hearer: Client, seconds: float) -> Talk:

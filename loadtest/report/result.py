@@ -1,0 +1,208 @@
+"""The result of one run: what `result.json` holds, key for key. Its JSON Schema is made from these classes.
+
+Refuses to be judged here, and to hold an id, an address or a key: a result may be shown to anybody.
+"""
+
+import enum
+from typing import Any, Final
+
+from msgspec import Struct, field
+
+SCHEMA: Final = 1
+
+
+class Verdict(enum.StrEnum):
+    """What a run says. Each has its exit code."""
+
+    MET = "met"
+    MISSED = "missed"
+    INVALID = "invalid"  # the generator, not the system, set the limit: nothing was learned
+    FAILED = "failed"  # it could not run
+
+
+EXIT_CODES: Final = {Verdict.MET: 0, Verdict.MISSED: 1, Verdict.INVALID: 2, Verdict.FAILED: 3}
+
+
+class Latency(Struct, frozen=True, kw_only=True):
+    """Milliseconds, from an HDR histogram of three digits; None where nothing was measured."""
+
+    count: int = 0
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    p999: float | None = None
+    max: float | None = None
+    curve: list[tuple[float, float]] = field(default_factory=list)
+    """`(percentile, milliseconds)`."""
+    hdr: str = ""
+    """The histogram itself, in microseconds: HdrHistogram V2, compressed, base64."""
+
+
+class Latencies(Struct, frozen=True, kw_only=True):
+    """Corrected: from when a message should have been sent. Raw: from when it was."""
+
+    send_to_ack: Latency = Latency()
+    send_to_receive: Latency = Latency()
+    raw_send_to_ack: Latency = Latency()
+    raw_send_to_receive: Latency = Latency()
+    connect: Latency = Latency()
+    """From the first SYN to Welcome."""
+    request: Latency = Latency()
+    """Of the API, corrected."""
+    raw_request: Latency = Latency()
+
+
+class Users(Struct, frozen=True, kw_only=True):
+    """`connected` at the end of the last judged stage; `failed` are attempts to connect that did not succeed."""
+
+    asked: int
+    connected: int
+    peak: int
+    connects: int = 0
+    reconnects: int = 0
+    failed: int = 0
+
+
+class Rate(Struct, frozen=True, kw_only=True):
+    """Of the judged stages: messages (requests, for REST) that were offered and were done, per second."""
+
+    target_per_second: float
+    achieved_per_second: float
+    deliveries_per_second: float = 0.0
+
+
+class Messages(Struct, frozen=True, kw_only=True):
+    """Every message accounted for. `due` counts deliveries: one for each device that should get a message."""
+
+    sent: int = 0
+    acked: int = 0
+    refused: int = 0
+    unacked: int = 0
+    due: int = 0
+    received: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    disordered: int = 0
+    undecryptable: int = 0
+    after_gap: int = 0
+    """Deliveries that a gap record announced as not to be had; they are not lost."""
+    resent: int = 0
+    """Sends said again, with the same client id, after a connection was lost."""
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """One operation of the API. `failures` by status or fault."""
+
+    name: str
+    requests: int
+    latency_ms: Latency
+    failures: dict[str, int] = field(default_factory=dict)
+
+
+class WorkerFigures(Struct, frozen=True, kw_only=True):
+    """One process of the generator."""
+
+    name: str
+    cpu_max_percent: float
+    cpu_mean_percent: float
+    rss_mib: float
+    late_max_ms: float
+    """How far behind the schedule it ever was with a send."""
+
+
+class Generator(Struct, frozen=True, kw_only=True):
+    """What made the load, and whether it was the bottleneck. Percent of one core, over windows of five seconds."""
+
+    cpu_max_percent: float
+    workers: list[WorkerFigures] = field(default_factory=list)
+    expected_workers: int = 1
+    missing_workers: int = 0
+    clock_uncertainty_ms: float = 0.0
+    bottlenecks: list[str] = field(default_factory=list)
+    """Why the run is invalid, in words."""
+
+
+class StageFigures(Struct, frozen=True, kw_only=True):
+    """One stage of the plan, as it went."""
+
+    name: str
+    began_s: float
+    """Since the run began."""
+    seconds: float
+    judged: bool
+    users: int
+    messages_per_second: float
+    requests_per_second: float
+    target_per_second: float
+    latency_ms: Latencies
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """One row of the time series; a row each second. None is what could not be asked."""
+
+    at_s: float
+    stage: str
+    users: int
+    connected: int
+    sent_per_second: float
+    received_per_second: float
+    p50_ms: float | None
+    p99_ms: float | None
+    """Of send to receive (of a request, for REST) within this second, corrected."""
+    generator_cpu_percent: float
+    server: dict[str, float] = field(default_factory=dict)
+    """`<process>.cpu_percent`, `<process>.rss_mib`, `relay.lateness_ms`, `relay.connections`, ..."""
+
+
+class Objective(Struct, frozen=True, kw_only=True):
+    """One line of the SLO beside what was measured; `measured` is None where there was nothing."""
+
+    key: str
+    limit: float
+    floor: float | None
+    """The hard floor, where the limit is a goal of ours."""
+    measured: float | None
+    met: bool
+    words: str
+    at_least: bool = False
+    """Whether more is better; otherwise `limit` and `floor` are the most that is let pass."""
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """What a scenario was made to find, such as the breaking point or the slope of memory."""
+
+    name: str
+    value: float | None
+    unit: str
+    words: str
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """One run. `verdict` and `objectives` are the gate's; all other keys are measured."""
+
+    schema: int = SCHEMA
+    verdict: Verdict
+    reasons: list[str] = field(default_factory=list)
+    """In words: what was missed, or what made the run invalid or impossible."""
+    scenario: str
+    title: str = ""
+    started: str
+    """RFC 3339, UTC."""
+    seconds: float
+    interrupted: bool = False
+    plan: dict[str, Any] = field(default_factory=dict)
+    users: Users
+    rate: Rate
+    latency_ms: Latencies
+    messages: Messages
+    generator: Generator
+    endpoints: list[Endpoint] = field(default_factory=list)
+    stages: list[StageFigures] = field(default_factory=list)
+    series: list[Sample] = field(default_factory=list)
+    close_codes: dict[str, int] = field(default_factory=dict)
+    """How connections ended: RFC 6455 and Varde's codes, `reset`, `refused`, `timeout`."""
+    refusals: dict[str, int] = field(default_factory=dict)
+    objectives: list[Objective] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+    """The fingerprint of the machine and the software."""
