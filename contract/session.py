@@ -135,7 +135,8 @@ class _Session(ABC, Generic[Frame]):
     def send_encoded(self, frames: Sequence[tuple[type[Struct], bytes]]) -> bytes:
         """Seal frames that were encoded before, once for many peers."""
         for kind, _ in frames:
-            self._step_out(kind)
+            if self._out.get(kind) is not self.state:
+                self._step_out(kind)
         return self.seal(codec.pack([encoded for _, encoded in frames]))
 
     def send_one(self, kind: type[Struct], encoded: bytes) -> bytes:
@@ -165,7 +166,8 @@ class _Session(ABC, Generic[Frame]):
             raise PeerFault("no message may be received while closed")
         received = self._decode(self._transport.open(message))
         for frame in received:
-            self._step_in(type(frame))
+            if self._in.get(type(frame)) is not self.state:
+                self._step_in(type(frame))
         return received
 
     def _step_out(self, kind: type[Struct]) -> None:

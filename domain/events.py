@@ -89,6 +89,16 @@ class PresenceMoved(Struct, frozen=True, tag="presence-moved"):
     state: PresenceState
 
 
+class NodeHere(Struct, frozen=True, tag="node-here"):
+    """A relay node is there, and tells the others what it commits.
+
+    `quiet`: until now it did not, because it believed to be alone. Whoever hears that looks for what was committed.
+    """
+
+    node: str
+    quiet: bool
+
+
 Event: TypeAlias = (
     MessagesCommitted
     | MembershipChanged
@@ -100,4 +110,5 @@ Event: TypeAlias = (
     | ReadMoved
     | TypingMoved
     | PresenceMoved
+    | NodeHere
 )

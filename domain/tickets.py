@@ -10,13 +10,16 @@ from uuid import UUID
 
 import jwt
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
+from nacl.bindings import crypto_sign_open
+from nacl.exceptions import BadSignatureError
 
+from contract.certificates import SIGNATURE_BYTES
 from contract.ids import ENTROPY_BYTES, AccountId, DeviceId, ProfileId, uuid7
 from contract.limits import SECOND_MS
 from contract.refusals import RefusalCode, Refused
+from domain.keys import is_good_signing_key
 from domain.nouns import Device
 from domain.ports import Clock, Entropy
 from domain.revocations import Revocations
@@ -105,8 +108,10 @@ class TicketChecker:
     """Judges tickets: in every relay node."""
 
     def __init__(self, public_key: bytes, revocations: Revocations, *, clock: Clock) -> None:
-        """`public_key` is 32 bytes of Ed25519."""
-        self._key = Ed25519PublicKey.from_public_bytes(public_key)
+        """`public_key` is 32 bytes of Ed25519. Raises ValueError for a key that anybody could forge signatures for."""
+        if not is_good_signing_key(public_key):
+            raise ValueError("the tickets' public key is no Ed25519 key")
+        self._key = public_key
         self._revocations = revocations
         self._clock = clock
 
@@ -140,13 +145,20 @@ class TicketChecker:
         if header != HEADER:
             return None
         try:
-            self._key.verify(_from_base64url(signature), signed.encode("ascii"))
+            _require_signed(signed.encode("ascii"), _from_base64url(signature), self._key)
             ticket = _ticket_of(_claims.decode(_from_base64url(payload)))
         # Which of these it was is nobody's business but the forger's.
-        except (InvalidSignature, msgspec.MsgspecError, ValueError, OverflowError):
+        except (BadSignatureError, msgspec.MsgspecError, ValueError, OverflowError):
             return None
         # A longer life would outlive the memory of revocations.
         return ticket if ticket.expires_ms - ticket.issued_ms <= LIFETIME else None
+
+
+def _require_signed(signed: bytes, signature: bytes, key: bytes) -> None:
+    """Raise ValueError or BadSignatureError unless it is. The key is known to be good: that is not asked each time."""
+    if len(signature) != SIGNATURE_BYTES:
+        raise ValueError("an Ed25519 signature has another length")  # the split of what follows would be the forger's
+    crypto_sign_open(signature + signed, key)
 
 
 def _from_base64url(text: str) -> bytes:

@@ -12,11 +12,11 @@ import trio
 
 from contract.noise import KeyPair
 from domain.ports import Stores
+from relay.asking import RELAY
 from relay.config import ConfigError, RelayConfig
 from relay.node import run_node
 from relay.services import Outside
 from relay.tls_certificate import TlsCertificate
-from relay.upgrade import RELAY
 from storage.keys import RelayKeys, make_keys, read_relay_keys
 from storage.program import Serve, read_clock, run_program
 

@@ -4,8 +4,7 @@ Refuses with a time to come back at, before any crypto is spent on strangers; cu
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from random import Random
 from typing import Final
 
@@ -49,10 +48,11 @@ class Bucket:
 
         `now` is Trio's time.
         """
-        tokens_now = self._tokens + (now - self._at) * self._rate
-        self._tokens = min(self._size, tokens_now)
-        self._at = now
-        return 0.0 if self._tokens >= tokens else (tokens - self._tokens) / self._rate
+        there = self._tokens + (now - self._at) * self._rate
+        if there > self._size:  # noqa: PLR1730 - twice for each message: a call of `min` takes as long as the rest
+            there = self._size
+        self._tokens, self._at = there, now
+        return 0.0 if there >= tokens else (tokens - there) / self._rate
 
     def take(self, tokens: float) -> None:
         """Take tokens that `wait_for` said are there."""
@@ -76,15 +76,15 @@ class Allowance:
 
     def judge(self, frames: int, size: int, now: float) -> Refused | None:
         """Whether a message may be looked at. Refuses `rate-limited`; raises PeerFault if that is ignored for long."""
-        wait = max(self._frames.wait_for(frames, now), self._bytes.wait_for(size, now))
-        if not wait:
+        for_frames, for_bytes = self._frames.wait_for(frames, now), self._bytes.wait_for(size, now)
+        if not (for_frames or for_bytes):
             self._frames.take(frames)
             self._bytes.take(size)
             return None
         if self._strikes.wait_for(1, now):
             raise PeerFault("limits were ignored again and again", CloseCode.ABUSE)
         self._strikes.take(1)
-        return _slower(wait)
+        return _slower(max(for_frames, for_bytes))
 
     def judge_frame(self, frame: ClientFrame, now: float) -> Refused | None:
         """Whether a frame of such a message may be done. Refuses `rate-limited` to ephemeral ones, without a strike."""
@@ -123,18 +123,17 @@ class Crowd:
         """Whether nobody more may come from there."""
         return self._by_network[network] >= self._most_of_one
 
-    @contextmanager
-    def count(self, network: str) -> Iterator[None]:
-        """Count one while it lasts."""
+    def count(self, network: str, stay: ExitStack) -> None:
+        """Count one until the end of its stay."""
         self._total += 1
         self._by_network[network] += 1
-        try:
-            yield
-        finally:
-            self._total -= 1
-            self._by_network[network] -= 1
-            if not self._by_network[network]:
-                del self._by_network[network]
+        stay.callback(self._discount, network)
+
+    def _discount(self, network: str) -> None:
+        self._total -= 1
+        self._by_network[network] -= 1
+        if not self._by_network[network]:
+            del self._by_network[network]
 
 
 class Admission:
@@ -170,7 +169,7 @@ class Admission:
             self._metrics.handshakes[Handshake.CROWDED_OUT] += 1
             self._metrics.hostile[Hostility.CROWD] += 1
             return False
-        stay.enter_context(self._strangers.count(network))
+        self._strangers.count(network, stay)
         return True
 
     def knock(self, address: str, forwarded: str, stay: ExitStack) -> Refused | None:
@@ -190,7 +189,7 @@ class Admission:
         if wait:
             return self._refuse(RefusalCode.RATE_LIMITED, "Too many connects from there.", max(wait, 1.0))
         bucket.take(1)
-        stay.enter_context(self._handshakes.count(network))
+        self._handshakes.count(network, stay)
         return None
 
     def _refuse(self, code: RefusalCode, detail: str, seconds: float) -> Refused:

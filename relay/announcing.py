@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 import trio
 
-from domain.events import Event, MessagesCommitted
+from domain.events import Event, MessagesCommitted, NodeHere
 from domain.ports import Bus
 from relay.metrics.counters import Metrics
 
@@ -27,6 +27,8 @@ class Announcer:
         self._waiting: dict[Hashable, Event] = {}
         self._work = trio.lowlevel.ParkingLot()
         self._busy = False
+        self.alone = False
+        """Whether there is nobody to tell: then the only word that leaves is that this node is there."""
 
     @property
     def idle(self) -> bool:
@@ -39,7 +41,9 @@ class Announcer:
         return len(self._waiting)
 
     def announce(self, event: Event) -> None:
-        """Announce in its turn."""
+        """Announce in its turn, unless nobody is there to hear it."""
+        if self.alone and not isinstance(event, NodeHere):
+            return
         thing = _thing(event)
         if isinstance(event, MessagesCommitted):
             earlier = self._waiting.get(thing)
@@ -76,4 +80,5 @@ def _thing(event: Event) -> Hashable:
         getattr(event, "conversation", None),
         getattr(event, "profile", None),
         getattr(event, "device", None),
+        getattr(event, "quiet", None),
     )

@@ -12,6 +12,7 @@ from contract.frames import ChangeKind
 from domain import events as e
 from domain.rosters import Rosters
 from relay.changes import Changes
+from relay.company import Company
 from relay.hub import Hub
 from relay.metrics.counters import Metrics
 from relay.revocations import RevocationFeed
@@ -22,7 +23,7 @@ from relay.telling import Telling
 class Bridge:
     """`receive` and `resync` are what the bus calls: plain functions, one row of a table per event."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every part that hears of something is named where it is handed in
         self,
         *,
         node: str,
@@ -32,6 +33,7 @@ class Bridge:
         telling: Telling,
         showing: Showing,
         revocations: RevocationFeed,
+        company: Company,
         metrics: Metrics,
     ) -> None:
         """`node` is this one's name: its own happenings are told already."""
@@ -42,6 +44,7 @@ class Bridge:
         self._telling = telling
         self._showing = showing
         self._revocations = revocations
+        self._company = company
         self._metrics = metrics
         self._ways: Final[dict[type[Struct], Callable[[Any], None]]] = {
             e.MessagesCommitted: self._messages_committed,
@@ -54,6 +57,7 @@ class Bridge:
             e.ReadMoved: self._moved,
             e.TypingMoved: self._moved,
             e.PresenceMoved: self._presence_moved,
+            e.NodeHere: company.hear,
         }
 
     def receive(self, event: e.Event) -> None:
@@ -66,6 +70,7 @@ class Bridge:
         self._metrics.resyncs += 1
         self._rosters.forget_all()
         self._hub.ring_all()
+        self._company.doubt()
         self._changes.note_unknown()
         self._revocations.ask()
 

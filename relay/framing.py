@@ -3,6 +3,7 @@
 Refuses to judge what it does not know: it says where that begins and how long it is, for the library to judge.
 """
 
+import struct
 from typing import Final
 
 from msgspec import Struct
@@ -24,6 +25,7 @@ _SHORT: Final = 125
 _SIXTEEN_BITS: Final = 126
 _HEADER: Final = 2
 _MASK: Final = 4
+_pack_header: Final = struct.Struct(">BBH").pack
 _LENGTHS: Final = {126: 2, 127: 8}
 """How many bytes of length follow the two of the header, by what the second one says."""
 
@@ -65,6 +67,19 @@ def split(received: bytes | bytearray) -> Split:
     return Split(messages, at, unfinished=True)
 
 
+def only_message(received: bytes) -> bytes | None:
+    """Return the message if what was received is one whole frame for the fast path, as nearly all reads are."""
+    size = len(received)
+    if size < _HEADER + _MASK or received[0] != _FINAL_BINARY:
+        return None
+    length, body = received[1] - _MASKED, _HEADER + _MASK
+    if length == _SIXTEEN_BITS and size > body:
+        length, body = received[2] << 8 | received[3], body + 2
+    elif not 0 <= length <= _SHORT:
+        return None
+    return apply_mask(received[body:], received[body - _MASK : body]) if size == body + length else None
+
+
 def frame_size(received: bytes | bytearray) -> int | None:
     """Return the bytes of the frame that begins here, of any kind; None while its header is not there.
 
@@ -88,4 +103,4 @@ def binary_frame(message: bytes) -> bytes:
     size = len(message)
     if size <= _SHORT:
         return bytes((_FINAL_BINARY, size)) + message
-    return b"\x82\x7e" + size.to_bytes(2, "big") + message
+    return _pack_header(_FINAL_BINARY, _SIXTEEN_BITS, size) + message

@@ -43,18 +43,28 @@ async def greet(services: Services, wire: Wire, address: str) -> Greeted | Hands
     Raises PeerFault with what to close with, and BROKEN. The peer has the handshake's deadline, and the database as
     long again.
     """
-    with ExitStack() as stay:
-        try:
-            with trio.fail_after(services.config.handshake_deadline):
-                ended = await _upgrade(services, wire, lambda claim: services.admission.knock(address, claim, stay))
-                if ended is not None:
-                    return ended
-                session = await _shake_hands(services, wire)
-        except trio.TooSlowError:
-            services.metrics.hostile[_what_took_long(wire)] += 1
-            raise PeerFault("the handshake took too long", CloseCode.HANDSHAKE_TIMEOUT) from None
-        ticket = _check_ticket(services, session)
-        return Greeted(session, ticket, await _welcome(services, ticket))
+    patience, session = services.config.handshake_deadline, None
+    # One scope for both deadlines: another one costs as much as all of HTTP here.
+    with ExitStack() as stay, trio.CancelScope(deadline=trio.current_time() + patience) as scope:
+        ended = await _upgrade(services, wire, lambda claim: services.admission.knock(address, claim, stay))
+        if ended is not None:
+            return ended
+        shaken = await _shake_hands(services, wire)
+        if not scope.cancel_called:  # that it is too late may be known, and nobody told yet
+            ticket = _check_ticket(services, shaken)
+            session, scope.deadline = shaken, trio.current_time() + patience
+            return Greeted(session, ticket, await _welcome(services, ticket))
+    raise _too_slow(services, wire) if session is None else _database_away(services)
+
+
+def _too_slow(services: Services, wire: Wire) -> PeerFault:
+    services.metrics.hostile[_what_took_long(wire)] += 1
+    return PeerFault("the handshake took too long", CloseCode.HANDSHAKE_TIMEOUT)
+
+
+def _database_away(services: Services) -> PeerFault:
+    services.outage.failed()
+    return PeerFault("the database is away", CloseCode.DATABASE_LOST)
 
 
 def _what_took_long(wire: Wire) -> Hostility:
@@ -86,7 +96,8 @@ async def _shake_hands(services: Services, wire: Wire) -> ServerSession:
             session.receive(message)
             reply = session.take_reply()
             if reply is not None:
-                wire.send(reply)
+                # Who has said all leaves it at that until `Welcome`: one packet holds both.
+                wire.send(reply, more=session.state is not State.HANDSHAKE)
         await wire.flush()
     return session
 
@@ -117,11 +128,9 @@ def _check_ticket(services: Services, session: ServerSession) -> Ticket:
 
 async def _welcome(services: Services, ticket: Ticket) -> Welcome:
     try:
-        with trio.fail_after(services.config.handshake_deadline):
-            standings = await services.standings.list_for(ticket.device, None, HEADS_PER_WELCOME + 1)
-    except (StoreUnavailable, trio.TooSlowError):
-        services.outage.failed()
-        raise PeerFault("the database is away", CloseCode.DATABASE_LOST) from None
+        standings = await services.standings.list_for(ticket.device, None, HEADS_PER_WELCOME + 1)
+    except StoreUnavailable:
+        raise _database_away(services) from None
     services.outage.answered()
     now_ms = services.clock()
     return Welcome(

@@ -28,10 +28,11 @@ class Listener:
     is published goes straight to the outbox; behind, the mailbox reads the log until they are the same again.
     """
 
-    __slots__ = ("_fall_behind", "conversation", "cursor", "head", "live", "peer", "roster")
+    __slots__ = ("_fall_behind", "conversation", "cursor", "head", "live", "outbox", "peer", "roster")
 
     def __init__(self, peer: "Peer", conversation: ConversationId, fall_behind: Callable[["Listener"], None]) -> None:
         self.peer = peer
+        self.outbox = peer.outbox
         self.conversation = conversation
         self.cursor = 0
         self.head = 0
@@ -49,7 +50,7 @@ class Listener:
         """Take a published number: told at once if it is the next, otherwise read from the log in its turn."""
         if self.live and seq == self.cursor + 1:
             self.cursor = self.head = seq
-            self.peer.outbox.push(kind, encoded)
+            self.outbox.push(kind, encoded)
         elif seq > self.cursor:
             self.lag(seq)
 
@@ -176,7 +177,12 @@ class Hub:
             elif listener is own:
                 listener.hear(seq, Gap, encode_frame(Gap(draft.conversation, seq, seq, GapReason.OWN)))
             elif everyone is not None:
-                listener.hear(seq, New, everyone)
+                # `hear` for nearly everybody: calls are what costs here.
+                if listener.live and seq == listener.cursor + 1:
+                    listener.cursor = listener.head = seq
+                    listener.outbox.push(New, everyone)
+                elif seq > listener.cursor:
+                    listener.lag(seq)
             else:
                 assert draft.devices is not None
                 listener.hear(seq, New, encode_frame(_new(published, draft.devices[listener.peer.device])))

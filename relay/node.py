@@ -82,6 +82,7 @@ def start_services(services: Services, stores: Stores, nursery: trio.Nursery) ->
         nursery.start_soon(services.journal.run_writer, shard)
     nursery.start_soon(services.receipts.run)
     nursery.start_soon(services.announcer.run)
+    nursery.start_soon(services.company.run)
     nursery.start_soon(services.telling.run)
     nursery.start_soon(services.showing.run)
     nursery.start_soon(services.revocations.run)

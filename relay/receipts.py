@@ -3,7 +3,7 @@
 Refuses to tell a receipt that moved nothing, and to lose one to a database that is away for a while.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
@@ -11,10 +11,11 @@ import trio
 
 from contract.refusals import Refused
 from domain.events import DeliveredMoved, ReadMoved
-from domain.nouns import Confirmation
+from domain.nouns import Confirmation, Roster
 from domain.ports import MailboxStore, StoreUnavailable
 from domain.receipts import Gathered, ReadMark
 from domain.rosters import Rosters
+from relay.flushing import Flushing
 from relay.metrics.counters import Metrics
 from relay.outage import RETRY, UNAVAILABLE, Outage
 from relay.telling import Telling
@@ -22,18 +23,21 @@ from relay.telling import Telling
 BATCH: Final = 500
 MOST_WAITING: Final = 100_000
 """Positions in memory while the database is away; about 30 MB."""
+TOLD_AT_ONCE: Final = 16
+"""Receipts told between two checkpoints, half a millisecond: messages that wait behind them are worth more."""
 
 
 class Receipts:
     """One task stores what all connections confirm."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each part is named where it is handed in
         self,
         store: MailboxStore,
         *,
         rosters: Rosters,
         telling: Telling,
         announce: Callable[[DeliveredMoved | ReadMoved], None],
+        flushing: Flushing,
         outage: Outage,
         node: str,
         pause: float,
@@ -44,6 +48,7 @@ class Receipts:
         self._rosters = rosters
         self._telling = telling
         self._announce = announce
+        self._flushing = flushing
         self._outage = outage
         self._node = node
         self._pause = pause
@@ -101,14 +106,33 @@ class Receipts:
                 self._gathered.confirm(confirmation)
             raise
         self._note_stored(len(confirmations))
-        for confirmation in moved:
+        unknown: list[Confirmation] = []
+        for start in range(0, len(moved), TOLD_AT_ONCE):
+            unknown += self._tell_some_delivered(moved[start : start + TOLD_AT_ONCE])
+            await trio.lowlevel.checkpoint()
+        for confirmation in unknown:
             with suppress(StoreUnavailable):  # stored it is; who is not told now sees it with the next one
-                await self._tell_delivered(confirmation)
+                roster = await self._rosters.get(confirmation.conversation)
+                if roster is not None:
+                    self._tell_delivered(roster, confirmation)
 
-    async def _tell_delivered(self, confirmation: Confirmation) -> None:
-        roster = await self._rosters.get(confirmation.conversation)
-        for profile in roster.devices.get(confirmation.device, ()) if roster else ():
-            await self._tell(DeliveredMoved(self._node, confirmation.conversation, profile, confirmation.upto))
+    def _tell_some_delivered(self, moved: Sequence[Confirmation]) -> list[Confirmation]:
+        """Tell those whose rosters are at hand; return the others."""
+        unknown = []
+        with self._flushing.gather():
+            for confirmation in moved:
+                roster = self._rosters.get_nowait(confirmation.conversation)
+                if roster is None:
+                    unknown.append(confirmation)
+                else:
+                    self._tell_delivered(roster, confirmation)
+        return unknown
+
+    def _tell_delivered(self, roster: Roster, confirmation: Confirmation) -> None:
+        for profile in roster.devices.get(confirmation.device, ()):
+            moved = DeliveredMoved(self._node, confirmation.conversation, profile, confirmation.upto)
+            self._announce(moved)
+            self._telling.tell_from(roster, moved)
 
     async def _store_read(self) -> None:
         marks = self._gathered.take_marks(BATCH)

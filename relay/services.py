@@ -20,6 +20,7 @@ from relay.admission import Admission
 from relay.announcing import Announcer
 from relay.bridge import Bridge
 from relay.changes import Changes
+from relay.company import Company
 from relay.config import RelayConfig
 from relay.flushing import Flushing
 from relay.hub import Hub
@@ -75,6 +76,7 @@ class Services:
     telling: Telling
     showing: Showing
     announcer: Announcer
+    company: Company
     journal: Journal
     receipts: Receipts
     changes: Changes
@@ -112,6 +114,7 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
     outage, hub, changes = Outage(config.outage_patience), Hub(), Changes()
     flushing = Flushing()
     rosters, announcer = Rosters(stores.conversations), Announcer(stores.bus, metrics, pause=config.announce_pause)
+    company = Company(announcer, hub, node=node)
     telling = Telling(hub, rosters)
     showing = Showing(hub, rosters, announce=announcer.announce, node=node, pause=config.presence_pause)
     table = Revocations()
@@ -140,6 +143,7 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
         telling=telling,
         showing=showing,
         announcer=announcer,
+        company=company,
         journal=Journal(
             stores.journal,
             rosters=rosters,
@@ -163,6 +167,7 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
             rosters=rosters,
             telling=telling,
             announce=announcer.announce,
+            flushing=flushing,
             outage=outage,
             node=node,
             pause=config.receipts_pause,
@@ -180,6 +185,7 @@ def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Serv
             telling=telling,
             showing=showing,
             revocations=revocations,
+            company=company,
             metrics=metrics,
         ),
         draining=trio.Event(),

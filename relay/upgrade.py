@@ -10,22 +10,24 @@ from typing import Final
 from websockets.http11 import Request, Response
 
 from contract.refusals import RefusalCode, Refused
+from relay.asking import RELAY, Upgrade
 from relay.metrics.words import Handshake
 from relay.plain_http import http_answer
 from relay.websocket import WebSocket
 
-RELAY: Final = "/v1/relay"
 HEALTH: Final = "/v1/health"
 READY: Final = "/v1/ready"
 
 
 def answer(
-    websocket: WebSocket, request: Request, knock: Callable[[str], Refused | None], *, ready: bool
+    websocket: WebSocket, request: Request | Upgrade, knock: Callable[[str], Refused | None], *, ready: bool
 ) -> Handshake | None:
     """Answer a request. None when it became a WebSocket, otherwise what became of it.
 
     `knock` asks admission, with what load balancers say.
     """
+    if isinstance(request, Upgrade):
+        return _upgrade(websocket, request, knock(request.forwarded))
     path = request.path.partition("?")[0]
     if request.method == "GET" and path == RELAY:
         if len(request.headers.get_all("Host")) != 1:  # RFC 6455 section 4.2.1: the library does not look
@@ -36,7 +38,7 @@ def answer(
     return Handshake.PLAIN_HTTP
 
 
-def _upgrade(websocket: WebSocket, request: Request, refused: Refused | None) -> Handshake | None:
+def _upgrade(websocket: WebSocket, request: Request | Upgrade, refused: Refused | None) -> Handshake | None:
     if refused is None:
         return None if websocket.accept(request) else Handshake.PLAIN_HTTP
     seconds = -(-(refused.retry_after_ms or 1_000) // 1_000)

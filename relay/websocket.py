@@ -16,7 +16,8 @@ from websockets.typing import Subprotocol
 
 from contract.limits import NOISE_MESSAGE_BYTES
 from contract.session import SUBPROTOCOL
-from relay.framing import frame_size, split
+from relay.asking import Upgrade, accepted, read_upgrade
+from relay.framing import frame_size, only_message, split
 from relay.metrics.hostility import hostility_in
 from relay.metrics.words import Hostility
 from relay.plain_http import REQUEST_BYTES, http_answer, lines_of
@@ -37,8 +38,8 @@ class WebSocket:
 
     Three verbs: `feed` bytes (an empty one is the end), take what came, take the bytes to write.
 
-    Once upgraded, whole binary frames are split here. Whatever else comes goes, frame by frame, to the library's
-    ServerProtocol, which lives until it has nothing unfinished any more: an idle connection has none.
+    A request as our clients send it is read here, and once upgraded, whole binary frames are split. Whatever else comes
+    goes to the library's ServerProtocol: an upgraded one lives until it has nothing unfinished any more.
     """
 
     __slots__ = (
@@ -57,14 +58,14 @@ class WebSocket:
     )
 
     def __init__(self) -> None:
-        self._protocol: ServerProtocol | None = _protocol(State.CONNECTING)
+        self._protocol: ServerProtocol | None = None
         self._rest: bytearray | None = None
         self._fragments: list[bytes] | None = None
         self._size = 0  # of the request so far, and later of the fragments
         self._messages: list[bytes] = []
         self._pending: list[bytes] = []
         self._eof = False
-        self.request: Request | None = None
+        self.request: Request | Upgrade | None = None
         """The request, from when it has come until it is answered."""
         self.upgraded = False
         self.broken: Hostility | None = None
@@ -76,7 +77,7 @@ class WebSocket:
     @property
     def open(self) -> bool:
         """Whether messages may still come and go."""
-        return not self._eof if self._protocol is None else self._protocol.state is State.OPEN
+        return self.upgraded and not self._eof if self._protocol is None else self._protocol.state is State.OPEN
 
     @property
     def finished(self) -> bool:
@@ -119,10 +120,13 @@ class WebSocket:
         else:
             self._feed_frames(received)
 
-    def accept(self, request: Request) -> bool:
+    def accept(self, request: Request | Upgrade) -> bool:
         """Answer the request with an upgrade, or with what is wrong with it. True when it is an upgrade."""
-        assert self._protocol is not None
-        response = self._protocol.accept(request)
+        if isinstance(request, Upgrade):
+            self._pending.append(accepted(request))
+            self._turn_open()
+            return True
+        response = self._slow().accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             response.headers["Sec-WebSocket-Version"] = "13"  # RFC 6455 section 4.4: the library does not say it
         self.respond(response)
@@ -130,15 +134,11 @@ class WebSocket:
 
     def respond(self, response: Response) -> None:
         """Answer the request; anything but an upgrade ends the connection."""
-        assert self._protocol is not None
-        protocol = self._protocol
+        protocol = self._slow()
         protocol.send_response(response)
         self._collect(protocol)
         if protocol.state is State.OPEN:
-            self.upgraded = True
-            self.request = self._protocol = None
-            if self._rest is not None:
-                self._feed_frames(b"")
+            self._turn_open()
 
     def give_up(self) -> None:
         """Answer a request that never came to its end."""
@@ -164,16 +164,27 @@ class WebSocket:
         pending, self._pending = self._pending, []
         return b"".join(pending)
 
+    def _turn_open(self) -> None:
+        self.upgraded = True
+        self.request = self._protocol = None
+        if self._rest is not None:
+            self._feed_frames(b"")
+
     def _end(self) -> None:
         self._eof = True
-        if self._protocol is not None:
-            self._protocol.receive_eof()
-            self._collect(self._protocol)
-        else:
+        if self.upgraded and self._protocol is None:
             self.wants_eof = True
+        else:
+            self._slow().receive_eof()
+            self._collect(self._slow())
 
     def _feed_frames(self, came: bytes) -> None:
         received: bytes | bytearray = came
+        if self._rest is None and self._fragments is None and self._protocol is None:
+            message = only_message(came)
+            if message is not None:
+                self._messages.append(message)
+                return
         if self._rest is not None:
             self._rest += came
             received, self._rest = self._rest, None
@@ -219,10 +230,14 @@ class WebSocket:
 
     def _slow(self) -> ServerProtocol:
         if self._protocol is None:
-            self._protocol = _protocol(State.OPEN)
+            self._protocol = _protocol(State.OPEN if self.upgraded else State.CONNECTING)
         return self._protocol
 
     def _feed_request(self, received: bytes) -> None:
+        if self._protocol is None and self.request is None:
+            self.request = read_upgrade(received)
+            if self.request is not None:
+                return
         for line in lines_of(received):  # what comes behind the request is not for this parser
             if self.wants_eof:
                 return  # it has its answer, and what it says after that is for nobody
@@ -234,12 +249,11 @@ class WebSocket:
                 self._rest += line
 
     def _feed_line(self, line: bytes) -> None:
-        assert self._protocol is not None
         self._size += len(line)
         if self._size > REQUEST_BYTES:
             self.respond(http_answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request is too large.\n"))
         else:
-            self._feed_protocol(self._protocol, line)
+            self._feed_protocol(self._slow(), line)
 
     def _feed_protocol(self, protocol: ServerProtocol, received: bytes | bytearray) -> None:
         if received:

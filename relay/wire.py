@@ -71,14 +71,17 @@ class Wire:
             self._read_tls(self._tls, received)
         return True
 
-    def send(self, message: bytes) -> bool:
-        """Write a message; False when the kernel does not take all of it. Raises BROKEN."""
+    def send(self, message: bytes, *, more: bool = False) -> bool:
+        """Write a message; False when the kernel does not take all of it. Raises BROKEN.
+
+        With `more`, the kernel may wait with it for what is written next, but no longer than 0.2 s (send(2), MSG_MORE).
+        """
         written = binary_frame(message)
         if self._tls is not None or self.unsent:
             return self._write(written)
         # The same as `_write` for nearly all there is to write: calls are what costs here.
         try:
-            sent = self._socket.send(written)
+            sent = self._socket.send(written, socket.MSG_MORE) if more else self._socket.send(written)
         except BlockingIOError:
             sent = 0
         if sent != len(written):

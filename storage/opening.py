@@ -18,7 +18,8 @@ from storage.postgres.accounts import PostgresAccounts
 from storage.postgres.conversations import PostgresConversations
 from storage.postgres.devices import PostgresDevices
 from storage.postgres.faults import domain_words
-from storage.postgres.journal import PostgresJournal
+from storage.postgres.journal import PostgresJournal, make_lines
+from storage.postgres.line import Lines
 from storage.postgres.mailbox import PostgresMailbox
 from storage.postgres.pool import Patience, open_pool
 from storage.postgres.prekeys import PostgresPrekeys
@@ -45,7 +46,11 @@ async def open_storage(config: StorageConfig, *, patience: Patience | None = Non
         with domain_words():
             await island.run(require_current, pool)
         async with _open_bus(island, url) as bus:
-            yield _stores(Transactions(island, pool, patience), bus)
+            lines = make_lines(island, url, patience or Patience())
+            try:
+                yield _stores(Transactions(island, pool, patience), lines, bus)
+            finally:
+                lines.close()
 
 
 @asynccontextmanager
@@ -58,7 +63,7 @@ async def _open_bus(island: Island, url: str) -> AsyncIterator[Bus]:
         yield EventBus(wire)
 
 
-def _stores(transactions: Transactions, bus: Bus) -> Stores:
+def _stores(transactions: Transactions, lines: Lines, bus: Bus) -> Stores:
     return Stores(
         accounts=PostgresAccounts(transactions),
         sign_in=PostgresSignIn(transactions),
@@ -67,7 +72,7 @@ def _stores(transactions: Transactions, bus: Bus) -> Stores:
         devices=PostgresDevices(transactions),
         prekeys=PostgresPrekeys(transactions),
         conversations=PostgresConversations(transactions),
-        journal=PostgresJournal(transactions),
+        journal=PostgresJournal(transactions, lines),
         mailbox=PostgresMailbox(transactions),
         bus=bus,
     )

@@ -3,7 +3,7 @@
 Refuses names of ciphers and hashes, keys and state: a pattern says what is sent when, and what must be known before.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Self, TypeAlias, cast
 
 Token: TypeAlias = Literal["e", "s", "ee", "es", "se", "ss", "psk"]
@@ -17,16 +17,16 @@ class Pattern:
     initiator_known: bool
     responder_known: bool
     messages: tuple[tuple[Token, ...], ...]
+    psks: int = field(init=False, compare=False)
+    """How many pre-shared keys the pattern mixes in."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "psks", sum(message.count("psk") for message in self.messages))
 
     @property
     def one_way(self) -> bool:
         """Whether only the initiator ever sends, transport messages included."""
         return len(self.messages) == 1
-
-    @property
-    def psks(self) -> int:
-        """How many pre-shared keys the pattern mixes in."""
-        return sum(message.count("psk") for message in self.messages)
 
     def known(self, *, initiator: bool) -> bool:
         """Whether the peer must have that side's static key before the first message."""

@@ -1,10 +1,9 @@
-"""The ciphers and hashes of Noise as two tables, over `cryptography`, `hashlib` and `hmac` (section 12).
+"""The ciphers and hashes of Noise as two tables, over `cryptography` and `hashlib` (section 12).
 
 Refuses to hold keys, nonces or state: those belong to the states that use these functions.
 """
 
 import hashlib
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
@@ -51,10 +50,10 @@ class Running(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hash:
-    """A hash function, with the HMAC and HKDF made from it (section 4.3)."""
+    """A hash function, with the HKDF made from it (section 4.3)."""
 
-    algorithm: str
     size: int
+    block: int
     new: Callable[[bytes], Running]
 
     def digest(self, content: bytes) -> bytes:
@@ -63,12 +62,29 @@ class Hash:
 
     def hkdf(self, chaining_key: bytes, material: bytes, outputs: int) -> list[bytes]:
         """Two or three keys of `size` bytes each, from a chaining key and new key material."""
-        extracted = hmac.digest(chaining_key, material, self.algorithm)
-        keys = [b""]
-        for number in range(1, outputs + 1):
-            keys.append(hmac.digest(extracted, keys[-1] + bytes((number,)), self.algorithm))
-        return keys[1:]
+        # HMAC (RFC 2104) in place: `hmac` looks its algorithm up by name each time, which takes as long as hashing, and
+        # there would be nobody to remember that all outputs have the same key. The tests hold it against `hmac`.
+        new = self.new
+        inner, outer = self._pads(chaining_key)
+        inner, outer = self._pads(new(outer + new(inner + material).digest()).digest())
+        keys, latest = [], b""
+        for number in _NUMBERS[:outputs]:
+            latest = new(outer + new(inner + latest + number).digest()).digest()
+            keys.append(latest)
+        return keys
 
+    def _pads(self, key: bytes) -> tuple[bytes, bytes]:
+        """The key, which is no longer than a block, as both hashes of HMAC begin with it."""
+        inner, outer = _PADS[self.block]
+        # Not by a table: where it is looked at would depend on the key.
+        number = int.from_bytes(key, "little")
+        return (number ^ inner).to_bytes(self.block, "little"), (number ^ outer).to_bytes(self.block, "little")
+
+
+_NUMBERS: Final = (b"\1", b"\2", b"\3")
+_PADS: Final = {
+    block: (int.from_bytes(b"\x36" * block, "little"), int.from_bytes(b"\x5c" * block, "little")) for block in (64, 128)
+}
 
 CIPHERS: Final = {
     "ChaChaPoly": Cipher(ChaCha20Poly1305, Struct("<4xQ").pack),
@@ -76,8 +92,8 @@ CIPHERS: Final = {
 }
 
 HASHES: Final = {
-    "SHA256": Hash("sha256", 32, hashlib.sha256),
-    "SHA512": Hash("sha512", 64, hashlib.sha512),
-    "BLAKE2s": Hash("blake2s", 32, hashlib.blake2s),
-    "BLAKE2b": Hash("blake2b", 64, hashlib.blake2b),
+    "SHA256": Hash(32, 64, hashlib.sha256),
+    "SHA512": Hash(64, 128, hashlib.sha512),
+    "BLAKE2s": Hash(32, 64, hashlib.blake2s),
+    "BLAKE2b": Hash(64, 128, hashlib.blake2b),
 }

@@ -1,11 +1,13 @@
 """Events as the text that travels on a bus, and back. Refuses to carry anything that is no `domain.events.Event`."""
 
+from collections.abc import Iterator, Sequence
 from typing import Final, get_args
 
 import msgspec
 from msgspec import Struct
 
 from domain.events import Event
+from storage.bus.bus import PAYLOAD_LIMIT
 
 
 class MalformedEvent(Exception):
@@ -17,6 +19,8 @@ class _Tag(Struct):
 
 
 _events: Final = msgspec.json.Decoder(Event)
+_many: Final = msgspec.json.Decoder(list[Event])
+_parts: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _tag: Final = msgspec.json.Decoder(_Tag)
 _KNOWN: Final = frozenset(kind.__struct_config__.tag for kind in get_args(Event))
 
@@ -26,7 +30,28 @@ def encode_event(event: Event) -> str:
     return msgspec.json.encode(event).decode()
 
 
-def decode_event(text: str) -> Event | None:
+def encode_events(events: Sequence[Event]) -> list[str]:
+    """Write events into as few texts as they fit, in their order: one as itself, several as a JSON array.
+
+    A text costs a bus and each of its listeners about the same, however much it says.
+    """
+    texts: list[str] = []
+    parts: list[bytes] = []
+    size = 1
+    for part in map(msgspec.json.encode, events):
+        if parts and size + len(part) + 1 > PAYLOAD_LIMIT:
+            texts.append(_join(parts))
+            parts, size = [], 1
+        parts.append(part)
+        size += len(part) + 1  # with the comma or bracket behind it
+    return [*texts, _join(parts)] if parts else texts
+
+
+def _join(parts: Sequence[bytes]) -> str:
+    return (parts[0] if len(parts) == 1 else b"[%b]" % b",".join(parts)).decode()
+
+
+def decode_event(text: str | msgspec.Raw) -> Event | None:
     """Read an event; None when its tag is not known here, as a newer node may send one. Unknown fields are left out.
 
     Raises:
@@ -36,3 +61,31 @@ def decode_event(text: str) -> Event | None:
         return _events.decode(text) if _tag.decode(text).type in _KNOWN else None
     except (msgspec.MsgspecError, UnicodeError):
         raise MalformedEvent("a text on the bus is no event") from None
+
+
+def decode_events(text: str) -> list[Event]:
+    """Read what `encode_events` wrote, but for events of kinds that are not known here.
+
+    Raises:
+        MalformedEvent: it is something else, as a whole or in part.
+    """
+    if not text.startswith("["):
+        return list(_known([text]))
+    try:
+        return _many.decode(text)
+    except (msgspec.MsgspecError, UnicodeError):
+        return list(_known(_split(text)))  # a newer node may have said something in between
+
+
+def _split(text: str) -> list[msgspec.Raw]:
+    try:
+        return _parts.decode(text)
+    except (msgspec.MsgspecError, UnicodeError):
+        raise MalformedEvent("a text on the bus is no event") from None
+
+
+def _known(texts: Sequence[str | msgspec.Raw]) -> Iterator[Event]:
+    for text in texts:
+        event = decode_event(text)
+        if event is not None:
+            yield event

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from domain.events import Event
 from storage.bus.bus import Bus, BusDown
-from storage.bus.codec import MalformedEvent, decode_event, encode_event
+from storage.bus.codec import MalformedEvent, decode_events, encode_events
 from storage.island import IslandClosed
 
 _log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ class EventBus:
     async def publish(self, events: Sequence[Event]) -> None:
         """Ring for every event, within the wire's deadline. What cannot be published is lost, which the log says."""
         try:
-            await self._wire.publish([encode_event(event) for event in events])
+            await self._wire.publish(encode_events(events))
         except (BusDown, IslandClosed) as error:
             _log.warning("%d events were not published: %s", len(events), error)
 
@@ -32,9 +32,9 @@ class EventBus:
 
 def _pass_on(text: str, receive: Callable[[Event], None]) -> None:
     try:
-        event = decode_event(text)
+        events = decode_events(text)
     except MalformedEvent as error:
         _log.warning("%s: it has %d characters", error, len(text))
         return
-    if event is not None:
+    for event in events:
         receive(event)

@@ -15,7 +15,7 @@ from storage.bus.bus import Receive, Resync
 from storage.island import Island
 
 WAITING_LIMIT: Final = 65_536  # payloads, 500 MB at the very most; who is that far behind reads the truth faster
-BATCH: Final = 256  # payloads in one go; then every Trio task that is ready has its turn
+BATCH: Final = 32  # payloads in one go, of dozens of events each; then every Trio task that is ready has its turn
 
 
 @dataclass(eq=False, slots=True)

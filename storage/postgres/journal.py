@@ -7,9 +7,14 @@ from itertools import chain, repeat
 from typing import Final
 from uuid import UUID
 
-from contract.ids import DeviceId
+from contract.ids import DeviceId, MessageId
 from domain import nouns as n
 from storage.database import Connection
+from storage.island import Island
+from storage.postgres import wire
+from storage.postgres.faults import IN_THE_WAY, domain_words
+from storage.postgres.line import STATEMENT, Line, Lines
+from storage.postgres.pool import Patience
 from storage.postgres.transactions import Transactions
 
 GROUP: Final = DeviceId(UUID(int=0))
@@ -19,12 +24,29 @@ GROUP: Final = DeviceId(UUID(int=0))
 class PostgresJournal:
     """Keeps the promises of `domain.ports.JournalStore`."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, lines: Lines | None = None) -> None:
+        """With `lines`, made by `make_lines`, commits go there as long as there are some."""
         self._transactions = transactions
+        self._lines = lines
 
     async def commit(self, drafts: Sequence[n.Draft]) -> Sequence[n.Committed | n.RosterMoved]:
         """Number and store the drafts."""
-        return await self._transactions.ask(_commit, drafts) if drafts else []
+        if not drafts:
+            return []
+        with domain_words():
+            line = None if self._lines is None else await self._lines.take()
+            outcomes = None if line is None else await self._commit_straight(line, drafts)
+        return await self._transactions.ask(_commit, drafts) if outcomes is None else outcomes
+
+    async def _commit_straight(self, line: Line, drafts: Sequence[n.Draft]) -> list[n.Committed | n.RosterMoved] | None:
+        """Commit on a line; None when others stood in the way: nothing was stored then."""
+        assert self._lines is not None
+        try:
+            return _outcomes(drafts, await line.ask(_question(drafts)))
+        except IN_THE_WAY:
+            return None
+        finally:
+            self._lines.give(line)
 
     async def find_committed(self, keys: Sequence[n.SendKey]) -> Sequence[n.Committed | None]:
         """Return what is in the log under these keys."""
@@ -54,6 +76,51 @@ async def _commit(connection: Connection, drafts: Sequence[n.Draft]) -> list[n.C
         ciphertexts,
     )
     return [n.RosterMoved() if row["seq"] is None else n.Committed(*row) for row in rows]
+
+
+_TYPES: Final = (
+    *(wire.UUIDS, wire.BIGINTS, wire.UUIDS, wire.UUIDS, wire.UUIDS, wire.UUIDS, wire.BIGINTS),
+    *(wire.BIGINTS, wire.UUIDS, wire.BYTEAS),
+)
+
+
+def make_lines(island: Island, url: str, patience: Patience) -> Lines:
+    """Make the straight lines for a journal; none is open yet."""
+    return Lines(island, url, patience, wire.prepare(STATEMENT, _COMMIT, _TYPES))
+
+
+def _question(drafts: Sequence[n.Draft]) -> bytes:
+    places, devices, ciphertexts = _ciphers(drafts)
+    arguments = (
+        wire.uuids([draft.conversation for draft in drafts]),
+        wire.bigints([draft.roster_version for draft in drafts]),
+        wire.uuids([draft.device for draft in drafts]),
+        wire.uuids([draft.client_id for draft in drafts]),
+        wire.uuids([draft.message for draft in drafts]),
+        wire.uuids([draft.profile for draft in drafts]),
+        wire.bigints([draft.sent_ms for draft in drafts]),
+        wire.bigints(places),
+        wire.uuids(devices),
+        wire.byteas(ciphertexts),
+    )
+    return wire.ask(STATEMENT, arguments)
+
+
+def _outcomes(drafts: Sequence[n.Draft], rows: Sequence[wire.Row]) -> list[n.Committed | n.RosterMoved]:
+    return [_outcome(draft, *row) for draft, row in zip(drafts, rows, strict=True)]
+
+
+def _outcome(
+    draft: n.Draft, message: bytes | None, seq: bytes | None, sent_ms: bytes | None, duplicate: bytes | None
+) -> n.Committed | n.RosterMoved:
+    if seq is None:
+        return n.RosterMoved()
+    assert message is not None
+    assert sent_ms is not None
+    number = int.from_bytes(seq)
+    if duplicate == b"\0":
+        return n.Committed(draft.message, number, draft.sent_ms, duplicate=False)
+    return n.Committed(MessageId(UUID(bytes=message)), number, int.from_bytes(sent_ms), duplicate=True)
 
 
 def _ciphers(drafts: Sequence[n.Draft]) -> tuple[list[int], list[DeviceId], list[bytes]]:

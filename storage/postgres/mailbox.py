@@ -8,8 +8,6 @@ from typing import Any, Final
 from contract.ids import ConversationId, DeviceId, ProfileId
 from domain import nouns as n
 from storage.database import Connection
-from storage.postgres.locks import take_turn_to_forget
-from storage.postgres.positions import forget
 from storage.postgres.sweep import sweep
 from storage.postgres.transactions import Transactions
 
@@ -32,7 +30,7 @@ class PostgresMailbox:
         highest = _highest(confirmations)
         moved: list[n.Confirmation] = []
         for start in range(0, len(highest), CONFIRMATIONS):
-            moved += await self._transactions.run(_confirm, highest[start : start + CONFIRMATIONS])
+            moved += await self._transactions.ask(_confirm, highest[start : start + CONFIRMATIONS])
         return moved
 
     async def mark_read(self, marks: Sequence[tuple[ConversationId, ProfileId, int]]) -> Sequence[int]:
@@ -114,29 +112,19 @@ def _highest(confirmations: Sequence[n.Confirmation]) -> list[n.Confirmation]:
     return list(highest.values())
 
 
-_CONFIRM: Final = """
-    UPDATE delivery SET upto = moved.upto
-    FROM (
-        SELECT conversation_id, device_id, delivery.upto AS after, least(asked.upto, head) AS upto
-        FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS asked (conversation_id, device_id, upto)
-        JOIN delivery USING (conversation_id, device_id)
-        JOIN conversation USING (conversation_id)
-    ) AS moved
-    WHERE delivery.conversation_id = moved.conversation_id AND delivery.device_id = moved.device_id
-      AND delivery.upto < moved.upto
-    RETURNING delivery.conversation_id, delivery.device_id, after, delivery.upto
-"""
+# Turns, positions and what they let go of, in one round trip: migrations/0005_confirm.sql.
+_CONFIRM: Final = "SELECT place, upto FROM positions_confirm($1, $2, $3)"
 
 
 async def _confirm(connection: Connection, confirmations: Sequence[n.Confirmation]) -> list[n.Confirmation]:
-    conversations = [each.conversation for each in confirmations]
-    devices, uptos = [each.device for each in confirmations], [each.upto for each in confirmations]
-    await take_turn_to_forget(connection, conversations)
-    moved = await connection.fetch(_CONFIRM, conversations, devices, uptos)
-    await forget(connection, moved)
-    upto_of = {(conversation, device): upto for conversation, device, _, upto in moved}
-    keys = ((each.conversation, each.device) for each in confirmations)
-    return [n.Confirmation(*key, upto_of[key]) for key in keys if key in upto_of]
+    rows = await connection.fetch(
+        _CONFIRM,
+        [each.conversation for each in confirmations],
+        [each.device for each in confirmations],
+        [each.upto for each in confirmations],
+    )
+    asked = ((confirmations[place - 1], upto) for place, upto in sorted(map(tuple, rows)))
+    return [n.Confirmation(each.conversation, each.device, upto) for each, upto in asked]
 
 
 # Locked in one order, because two nodes may mark for the same profiles.

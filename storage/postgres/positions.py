@@ -53,40 +53,8 @@ async def end_positions(
     await forget(connection, await connection.fetch(_END, conversations, devices))
 
 
-# Whether a number may go needs no look at every device: the two lowest positions decide, because nobody waits for the
-# device that sent it. Only the numbers that a device just passed are looked at, so reading a long log costs its length.
-_FORGET: Final = """
-    WITH passed AS (
-        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
-                      AS passed (conversation_id, device_id, after, upto)
-    ),
-    slowest AS (
-        SELECT conversation_id,
-               (array_agg(device_id ORDER BY upto))[1] AS device_id,
-               (array_agg(upto ORDER BY upto))[1] AS upto,
-               (array_agg(upto ORDER BY upto))[2] AS next_upto
-        FROM delivery WHERE conversation_id = ANY ($1) GROUP BY conversation_id
-    )
-    DELETE FROM cipher
-    USING passed
-    CROSS JOIN LATERAL (
-        SELECT seq, device_id AS sender_id FROM message
-        WHERE message.conversation_id = passed.conversation_id
-          AND message.seq > passed.after AND message.seq <= passed.upto
-        OFFSET 0
-    ) AS message
-    LEFT JOIN slowest ON slowest.conversation_id = passed.conversation_id
-    WHERE cipher.conversation_id = passed.conversation_id
-      AND cipher.seq = message.seq
-      AND cipher.device_id IN (passed.device_id, '00000000-0000-0000-0000-000000000000')
-      AND (
-          cipher.device_id = passed.device_id
-          OR message.seq <= coalesce(
-              CASE WHEN slowest.device_id = message.sender_id THEN slowest.next_upto ELSE slowest.upto END,
-              message.seq
-          )
-      )
-"""
+# Its steps, and why it is a function, are said where it is made: migrations/0005_confirm.sql.
+_FORGET: Final = "SELECT positions_forget($1, $2, $3, $4)"
 
 
 async def forget(connection: Connection, passed: Sequence[Any]) -> None:

@@ -19,4 +19,5 @@ EVERY_KIND: tuple[Event, ...] = (
     e.ReadMoved("node", CONVERSATION, PROFILE, 6),
     e.TypingMoved("node", CONVERSATION, PROFILE, active=True),
     e.PresenceMoved("node", PROFILE, PresenceState.AWAY),
+    e.NodeHere("node", quiet=True),
 )

@@ -21,6 +21,7 @@ from contract.noise import KeyPair
 from contract.rest.conversations import ConversationKind
 from contract.session import PROTOCOL_VERSION, ClientSession, Pattern
 from domain import nouns as n
+from domain.events import Event, NodeHere
 from domain.ports import Stores
 from domain.tickets import TicketIssuer
 from relay.config import RelayConfig
@@ -50,6 +51,11 @@ class Ground:
     stores: Stores
     clock: StandingClock
     entropy: CountedEntropy
+
+    @property
+    def told(self) -> list[Event]:
+        """What was said on the bus, apart from nodes that said they are there."""
+        return [event for event in self.bus.published if not isinstance(event, NodeHere)]
 
 
 def lay_ground() -> Ground:

@@ -11,7 +11,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from contract.limits import NOISE_MESSAGE_BYTES
-from relay.framing import PING, binary_frame, frame_size, split
+from relay.framing import PING, binary_frame, frame_size, only_message, split
 from relay.plain_http import http_answer
 from relay.websocket import WebSocket
 
@@ -161,3 +161,12 @@ def test_what_need_not_be_waited_for() -> None:
     assert frame_size(b"\x82\xff" + (65_536).to_bytes(8, "big")) == 0
     assert frame_size(b"\x82\xff\x00") is None
     assert frame_size(b"\x89\x85") == 11
+
+
+@given(pieces)
+def test_one_message_is_taken_in_one_go_or_left(received: bytes) -> None:
+    """Whole or cut anywhere in its header: what is found in one look is what is found in many."""
+    for end in (*range(min(10, len(received))), len(received) - 1, len(received)):
+        found = split(received[:end])
+        whole = found.messages[0] if len(found.messages) == 1 and found.end == end else None
+        assert only_message(received[:end]) == whole

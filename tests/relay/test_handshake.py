@@ -73,7 +73,7 @@ async def test_a_replayed_ik_message_has_no_side_effect(stage: Stage, ground: Gr
     await replay.send(first)
     await wait_all_tasks_blocked()
     assert stage.services.hub.find(alice_laptop.id) is before
-    assert ground.bus.published == []
+    assert ground.told == []
     await original.say(f.Sync(roster.conversation, 1))
     assert (await original.hear(f.RefusedFrame)).code == "out-of-range"
 

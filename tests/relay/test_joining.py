@@ -262,7 +262,7 @@ async def test_refusal_not_found(stage: Stage, ground: Ground, letters: Letters,
     assert await caller.hear_now() == []
     assert await listening.hear_now() == []
     assert ground.memory.talks[roster.conversation].head == 2
-    assert ground.bus.published == []
+    assert ground.told == []
 
 
 async def test_an_outsider_that_joins_all_joins_nothing_of_others(stage: Stage, ground: Ground) -> None:

@@ -282,7 +282,7 @@ async def test_what_is_committed_is_announced(stage: Stage, ground: Ground, lett
     await laptop.say(letters.group(roster, alice))
     await laptop.hear(f.Ack)
     await wait_all_tasks_blocked()
-    assert ground.bus.published == [MessagesCommitted(stage.services.node, roster.conversation, 1)]
+    assert ground.told == [MessagesCommitted(stage.services.node, roster.conversation, 1)]
 
 
 async def test_frame_changed_tells_members_to_look(stage: Stage, ground: Ground) -> None:

@@ -38,7 +38,7 @@ async def test_frame_typing(stage: Stage, ground: Ground) -> None:
     assert await phone.hear(f.TypingBy) == f.TypingBy(roster.conversation, alice.profile, active=True)
     assert await own.hear_now() == []
     assert await laptop.hear_now() == []
-    assert ground.bus.published == [TypingMoved(stage.services.node, roster.conversation, alice.profile, active=True)]
+    assert ground.told == [TypingMoved(stage.services.node, roster.conversation, alice.profile, active=True)]
 
 
 async def test_a_profile_that_hides_that_it_writes(stage: Stage, ground: Ground) -> None:
@@ -102,7 +102,7 @@ async def test_who_never_showed_anything_goes_unseen(stage: Stage, ground: Groun
     phone = await stage.listen(bob_phone, roster.conversation)
     await laptop.close()
     assert await phone.hear_now() == []
-    assert ground.bus.published == []
+    assert ground.told == []
 
 
 async def test_presence_from_another_node_reaches_who_listens_here(stage: Stage, ground: Ground) -> None:
@@ -124,7 +124,7 @@ async def test_a_state_that_is_shown_already_is_not_told_again(stage: Stage, gro
     for state, heard in ((OFFLINE, []), (ACTIVE, [ACTIVE]), (ACTIVE, []), (AWAY, [AWAY]), (OFFLINE, [OFFLINE])):
         await laptop.say(f.Presence(alice.profile, state))
         assert await phone.hear_now() == [f.PresenceOf(alice.profile, each) for each in heard]
-    assert len(ground.bus.published) == 3
+    assert len(ground.told) == 3
 
 
 async def test_of_what_a_profile_shows_within_a_second_the_latest_is_told(ground: Ground) -> None:
@@ -140,12 +140,12 @@ async def test_of_what_a_profile_shows_within_a_second_the_latest_is_told(ground
         )
         await laptop.close()
         assert await phone.hear_now() == []
-        assert len(ground.bus.published) == 1
+        assert len(ground.told) == 1
         told = trio.current_time()
         assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, OFFLINE)
         assert trio.current_time() - told <= 1.0  # in time that jumps
         await wait_all_tasks_blocked()
-        assert [event.state for event in ground.bus.published if isinstance(event, PresenceMoved)] == [ACTIVE, OFFLINE]
+        assert [event.state for event in ground.told if isinstance(event, PresenceMoved)] == [ACTIVE, OFFLINE]
         ground.bus.publish_nowait([PresenceMoved("elsewhere", alice.profile, state) for state in (ACTIVE, AWAY)])
         assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, AWAY)
 

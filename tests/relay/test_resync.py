@@ -34,7 +34,7 @@ async def test_a_message_nobody_rang_for_is_delivered(looking: Stage, ground: Gr
     assert await phone.hear_now() == []
     await trio.sleep(TWO_ROUNDS)  # in time that jumps
     assert [new.seq for new in await phone.hear_some(2) if isinstance(new, f.New)] == [1, 2]
-    assert not any(isinstance(event, MessagesCommitted) for event in ground.bus.published)
+    assert not any(isinstance(event, MessagesCommitted) for event in ground.told)
 
 
 async def test_a_roster_that_moved_unheard_is_noticed(looking: Stage, ground: Ground, letters: Letters) -> None:

@@ -1,0 +1,59 @@
+"""Whether other relay nodes are there: each says so now and then, and one that hears nobody tells nobody.
+
+Refuses to believe that it is alone too soon, or to stay silent about what it did not tell once somebody comes.
+"""
+
+from typing import Final, NoReturn
+
+import trio
+
+from domain.events import NodeHere
+from relay.announcing import Announcer
+from relay.hub import Hub
+
+BEAT: Final = 2.0
+"""Seconds between two words of a node."""
+SILENCE: Final = 3 * BEAT
+"""Seconds without a word of anybody after which a node believes to be alone."""
+
+
+class Company:
+    """Who is alone saves the bus: a round through the database for each turn of the announcer, and its echo.
+
+    Nobody misses a message by it. A newcomer says that it is there before it serves anybody; who was alone answers
+    that it was, and from then on rings for all it commits. What it committed before is in the log by then, where the
+    newcomer looks because of the answer. Should one of these words get lost, the slow round of `relay.resync` looks.
+    """
+
+    def __init__(self, announcer: Announcer, hub: Hub, *, node: str) -> None:
+        """`node` is this one's name. Nobody is alone at first."""
+        self._announcer = announcer
+        self._hub = hub
+        self._node = node
+        self._heard_at = trio.current_time()
+
+    def hear(self, event: NodeHere) -> None:
+        """Another node is there, or this one hears itself."""
+        if event.node == self._node:
+            return
+        self._expect()
+        if event.quiet:
+            self._hub.ring_all()
+
+    def doubt(self) -> None:
+        """Words may have been lost: somebody may be there."""
+        self._expect()
+
+    async def run(self) -> NoReturn:
+        """Say that this node is there, for as long as it lives."""
+        while True:
+            self._announcer.announce(NodeHere(self._node, quiet=False))
+            await trio.sleep(BEAT)
+            if trio.current_time() >= self._heard_at + SILENCE:
+                self._announcer.alone = True
+
+    def _expect(self) -> None:
+        self._heard_at = trio.current_time()
+        if self._announcer.alone:
+            self._announcer.alone = False
+            self._announcer.announce(NodeHere(self._node, quiet=True))

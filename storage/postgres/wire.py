@@ -1,0 +1,132 @@
+"""Postgres' own protocol, as far as one prepared statement with arrays needs it. Sans-I/O.
+
+Refuses to connect, to authenticate and to know any statement. Integers are big-endian; everything travels as binary.
+"""
+
+import struct
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain, repeat
+from typing import Final, TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+Row: TypeAlias = Sequence[bytes | None]
+
+UUIDS: Final = 2951
+BIGINTS: Final = 1016
+BYTEAS: Final = 1001
+"""The types of the arrays, by their OIDs, which are the same in every Postgres."""
+ANSWER_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes of one message: more is no answer to anything that is asked here."""
+
+_UUID, _BIGINT, _BYTEA = 2950, 20, 17
+_SIXTEEN: Final = b"\0\0\0\x10"
+_SYNC: Final = b"S\0\0\0\x04"
+_BINARY: Final = struct.pack(">HH", 1, 1)
+"""One format for all of them, and it is binary."""
+_HEAD: Final = struct.Struct(">ci")
+_LENGTH: Final = struct.Struct(">i")
+_ARRAY: Final = struct.Struct(">iiiii")
+_EMPTY: Final = struct.Struct(">iii")
+_LAST: Final = b"Z"
+
+
+def uuids(values: Collection[UUID]) -> bytes:
+    """Encode a `uuid[]`."""
+    return _array(_UUID, len(values), b"".join([_SIXTEEN + value.bytes for value in values]))
+
+
+def bigints(values: Collection[int]) -> bytes:
+    """Encode a `bigint[]`."""
+    count = len(values)
+    packed = struct.pack(f">{'iq' * count}", *chain.from_iterable(zip(repeat(8), values, strict=False)))
+    return _array(_BIGINT, count, packed)
+
+
+def byteas(values: Collection[bytes]) -> bytes:
+    """Encode a `bytea[]`."""
+    pack = _LENGTH.pack
+    parts = chain.from_iterable((pack(len(value)), value) for value in values)
+    return _array(_BYTEA, len(values), b"".join(parts))
+
+
+def _array(kind: int, count: int, elements: bytes) -> bytes:
+    if not count:
+        return _EMPTY.pack(0, 0, kind)
+    return _ARRAY.pack(1, 0, kind, count, 1) + elements  # one dimension, no nulls, counted from 1
+
+
+def prepare(name: bytes, statement: str, types: Sequence[int]) -> bytes:
+    """Write Parse and Sync: the statement can be asked by its name from then on."""
+    body = name + b"\0" + statement.encode() + b"\0" + struct.pack(f">H{len(types)}i", len(types), *types)
+    return _message(b"P", body) + _SYNC
+
+
+def ask(name: bytes, arguments: Iterable[bytes]) -> bytes:
+    """Write Bind, Execute and Sync, for all rows at once."""
+    parts = list(arguments)
+    values = chain.from_iterable((_LENGTH.pack(len(part)), part) for part in parts)
+    body = b"".join((b"\0", name, b"\0", _BINARY, struct.pack(">H", len(parts)), *values, _BINARY))
+    return _message(b"B", body) + _message(b"E", b"\0\0\0\0\0") + _SYNC
+
+
+def _message(kind: bytes, body: bytes) -> bytes:
+    return _HEAD.pack(kind, len(body) + 4) + body
+
+
+class Answer:
+    """What comes back until Postgres is ready again."""
+
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+        self._error: bytes | None = None
+        self._rest = b""
+        self.complete = False
+
+    def feed(self, received: bytes) -> None:
+        """Take in what was received. Raises ConnectionError when that cannot be an answer."""
+        octets = self._rest + received if self._rest else received
+        place, end = 0, len(octets)
+        while end - place >= _HEAD.size:
+            kind, length = _HEAD.unpack_from(octets, place)
+            if not _LENGTH.size <= length <= ANSWER_LIMIT:
+                raise ConnectionError("the database said something that is no answer")
+            if end - place <= length:
+                break
+            self._hear(kind, octets[place + _HEAD.size : place + 1 + length])
+            place += 1 + length
+        self._rest = octets[place:]
+
+    def rows(self) -> list[Row]:
+        """Return the rows. Raises what asyncpg would raise for the database's error."""
+        if self._error is not None:
+            raise _fault(self._error)
+        return self._rows
+
+    def _hear(self, kind: bytes, body: bytes) -> None:
+        if kind == b"D":
+            self._rows.append(_row(body))
+        elif kind == b"E":
+            self._error = body
+        elif kind == _LAST:
+            self.complete = True
+
+
+def _row(body: bytes) -> Row:
+    (count,) = struct.unpack_from(">H", body)
+    place, row = 2, []
+    for _ in range(count):
+        (length,) = _LENGTH.unpack_from(body, place)
+        place += 4
+        row.append(None if length < 0 else body[place : place + length])
+        place += max(0, length)
+    return row
+
+
+def _fault(body: bytes) -> asyncpg.PostgresError:
+    """Make asyncpg's error of an ErrorResponse, of its code only: everything else may hold values of rows."""
+    fields = {part[:1].decode(): part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
+    told = {"S": "ERROR", "C": fields.get("C", "XX000"), "M": "the database refused"}
+    error: asyncpg.PostgresError = asyncpg.PostgresError.new(told)
+    return error
