@@ -41,6 +41,7 @@ check: .venv/.dev ## what CI asks before the tests: style, types, walls between 
 	$(BIN)/lint-imports
 	$(BIN)/python -m contract.schema --check
 	$(BIN)/python -m api.openapi --check
+	$(BIN)/python -m loadtest.report.schema --check
 
 bench: .venv/.dev ## measure the relay beside its peers, into build/ (QUICK=1: a smoke test in under a minute)
 	@$(BIN)/python -m loadtest.bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
@@ -48,6 +49,7 @@ bench: .venv/.dev ## measure the relay beside its peers, into build/ (QUICK=1: a
 schema: .venv/.dev ## write the generated JSON Schema and OpenAPI files again
 	$(BIN)/python -m contract.schema
 	$(BIN)/python -m api.openapi
+	$(BIN)/python -m loadtest.report.schema
 
 lock: .venv/.dev ## resolve the requirements again (needs a package index)
 	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements/runtime.txt $(ARGS)

@@ -6,8 +6,7 @@ Refuses to keep what it hears: deliveries are counted by their frames, and the f
 import os
 from typing import Final, Protocol
 
-from loadtest.bench import framing
-from loadtest.bench.framing import PING, PONG, ServerFault, masked, measure_frame, split_response
+from loadtest import framing
 from loadtest.bench.peer_wire import (
     ACK_BYTES,
     CONTENT_BYTES,
@@ -19,6 +18,7 @@ from loadtest.bench.peer_wire import (
     pack_hello,
 )
 from loadtest.bench.sealing import Opening, Sealing, Unsealed
+from loadtest.framing import PING, PONG, ServerFault, masked, measure_frame, split_response
 
 CONTENT: Final = bytes(range(CONTENT_BYTES))
 """What is sent: every byte once, so that nothing else is taken for it."""

@@ -19,7 +19,6 @@ from loadtest.bench import handshakes, idle, live
 from loadtest.bench.catalogue import CATALOGUE, Entry, missing
 from loadtest.bench.certificate import make_certificate
 from loadtest.bench.driving import Window
-from loadtest.bench.framing import ServerFault
 from loadtest.bench.handshakes import Handshakes
 from loadtest.bench.hosting import NoServer
 from loadtest.bench.live import DIRECT_SPOT, HEADLINE, Spot
@@ -43,6 +42,7 @@ from loadtest.bench.schedule import (
     steps_of,
 )
 from loadtest.bench.stage import Stage, Workshop, open_stage
+from loadtest.framing import ServerFault
 
 TLS: Final = "tls"
 FILES: Final = 12_000

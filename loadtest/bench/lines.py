@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final, Self
 
 from loadtest.bench.clients import Client
-from loadtest.bench.framing import ServerFault
+from loadtest.framing import ServerFault
 
 RECEIVE: Final = 256 * 1024
 EVENTS: Final = 1_024

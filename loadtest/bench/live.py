@@ -10,11 +10,11 @@ from typing import Final
 from msgspec import Struct
 
 from loadtest.bench.driving import Window, measure_window, settle
-from loadtest.bench.framing import ServerFault
 from loadtest.bench.lines import Line
 from loadtest.bench.plan import Plan
 from loadtest.bench.rounds import Point, point_of_windows
 from loadtest.bench.stage import Stage
+from loadtest.framing import ServerFault
 
 HEADLINE: Final = 100
 """The room whose figures stand for fan-out."""

@@ -14,7 +14,9 @@ from contract.noise import Handshake, KeyPair, Transport
 from contract.refusals import RefusalCode
 from contract.session import PROTOCOL_VERSION, SUBPROTOCOL, Pattern, noise_name, prologue
 from loadtest.bench.clients import CHECKED, CONTENT
-from loadtest.bench.framing import (
+from loadtest.bench.keyring import MemberSecrets
+from loadtest.bench.plan import conversation_of, device_of, profile_of
+from loadtest.framing import (
     BINARY,
     PING,
     PONG,
@@ -25,8 +27,6 @@ from loadtest.bench.framing import (
     split_response,
     upgrade_request,
 )
-from loadtest.bench.keyring import MemberSecrets
-from loadtest.bench.plan import conversation_of, device_of, profile_of
 
 PATH: Final = "/v1/relay"
 VERSION: Final = 1

@@ -36,7 +36,7 @@ class Seat(Hidden, frozen=True, array_like=True):
 
 
 class Room(Struct, frozen=True, array_like=True):
-    """One conversation. `members` are seats; a pair's messages carry one ciphertext per device, a group's one for all."""
+    """One conversation. `members` are seats. A pair's messages carry a ciphertext per device, a group's one for all."""
 
     conversation: ConversationId
     members: tuple[int, ...]
@@ -57,6 +57,8 @@ class Crowd(Hidden, frozen=True, array_like=True):
     tickets_expire_ms: int
     seats: tuple[Seat, ...]
     rooms: tuple[Room, ...]
+    authority: str = ""
+    """PEM: whom to trust for `wss`, and nobody else; empty for those whom the system trusts."""
 
 
 def write_crowd(path: Path, crowd: Crowd) -> None:

@@ -50,6 +50,8 @@ class Latencies(Struct, frozen=True, kw_only=True):
     request: Latency = Latency()
     """Of the API, corrected."""
     raw_request: Latency = Latency()
+    backlog: Latency = Latency()
+    """Of what gathered while a user was away: from when it began to come back until it was received."""
 
 
 class Users(Struct, frozen=True, kw_only=True):
@@ -88,6 +90,10 @@ class Messages(Struct, frozen=True, kw_only=True):
     """Deliveries that a gap record announced as not to be had; they are not lost."""
     resent: int = 0
     """Sends said again, with the same client id, after a connection was lost."""
+    unfetched: int = 0
+    """Deliveries to users that left of their own will and did not come back; they are due, but not lost."""
+    astray: int = 0
+    """What came to somebody it was not for, or was never sent, or had been refused."""
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):

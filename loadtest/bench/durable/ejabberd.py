@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from loadtest.bench import framing
+from loadtest import framing
 from loadtest.bench.durable.dialect import Tally
 from loadtest.bench.durable.pipe import WebSocketPipe
 from loadtest.bench.durable.served import (

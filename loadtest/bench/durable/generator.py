@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from loadtest.bench.durable.dialect import Dialect
 from loadtest.bench.durable.ledger import Ledger
 from loadtest.bench.durable.schedule import Due
-from loadtest.bench.framing import ServerFault
+from loadtest.framing import ServerFault
 
 CONNECTING_AT_ONCE: Final = 100
 """Below every server's backlog."""

@@ -17,8 +17,8 @@ from loadtest.bench.durable.ledger import Ledger
 from loadtest.bench.durable.ramp import COMMON_RATE, LOWER_RATES, RATES, Pace, climb, highest_sustained, measure_rate
 from loadtest.bench.durable.served import Missing, Open, Served
 from loadtest.bench.durable.survival import measure_survival
-from loadtest.bench.framing import ServerFault
 from loadtest.bench.options import Options
+from loadtest.framing import ServerFault
 
 SERVERS: Final[dict[str, Callable[[], Open]]] = {
     varde_server.NAME: lambda: varde_server.Varde().open,

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from loadtest.bench import framing
+from loadtest import framing
 from loadtest.bench.durable.dialect import Tally
 from loadtest.bench.durable.mqtt import MqttDialect
 from loadtest.bench.durable.pipe import TcpPipe, WebSocketPipe

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from loadtest.bench.durable.dialect import Tally
 from loadtest.bench.durable.ledger import partner_of
 from loadtest.bench.durable.pipe import Pipe
-from loadtest.bench.framing import ServerFault
+from loadtest.framing import ServerFault
 
 CONNECT: Final = 0x10
 CONNACK: Final = 0x20

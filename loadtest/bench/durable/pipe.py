@@ -5,8 +5,8 @@ Refuses to know what the bytes mean; a server that closes or answers in another 
 
 from typing import Final, Protocol
 
-from loadtest.bench import framing
-from loadtest.bench.framing import ServerFault, Splitter
+from loadtest import framing
+from loadtest.framing import ServerFault, Splitter
 
 _CLOSE_WORDS: Final = 120
 

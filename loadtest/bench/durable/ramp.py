@@ -14,8 +14,8 @@ from loadtest.bench.durable.generator import Effort, Generator, quiet_collector
 from loadtest.bench.durable.latency import summarise
 from loadtest.bench.durable.schedule import draw_schedule
 from loadtest.bench.durable.served import Served
-from loadtest.bench.framing import ServerFault
 from loadtest.bench.measuring import cpu_seconds
+from loadtest.framing import ServerFault
 
 COMMON_RATE: Final = 1_000
 """At which latencies of servers are compared."""

@@ -6,7 +6,6 @@ Refuses services of the system: each is started by the benchmark, in a folder of
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,20 +16,21 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from loadtest.bench.durable.dialect import Dialect, Tally
-from loadtest.bench.framing import ServerFault
 from loadtest.bench.measuring import processes_of
+from loadtest.framing import ServerFault
+from loadtest.stack.process import GLANCE, ROOT, tail_of, wait_for
+from loadtest.stack.process import HOST as HOST
+from loadtest.stack.process import free_port as free_port
+from loadtest.stack.process import listens as listens
+from loadtest.stack.process import runs as runs
 
 Dial: TypeAlias = Callable[[int, Tally], Dialect]
 """Make the dialect of a connection, by its number."""
 
-ROOT: Final = Path(__file__).parents[3]
-HOST: Final = "127.0.0.1"
 START_DEADLINE: Final = 60.0
 STOP_DEADLINE: Final = 20.0
 CHILDREN_DEADLINE: Final = 5.0
 """For what a server started, from when it has ended itself."""
-_GLANCE: Final = 0.02
-_TAIL: Final = 10
 
 
 class Missing(Exception):
@@ -67,13 +67,6 @@ def find_program(name: str, package: str) -> str:
     return found
 
 
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on at the moment."""
-    with socket.create_server((HOST, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @contextmanager
 def run_process(
     command: Sequence[str],
@@ -104,20 +97,9 @@ def end_process(process: subprocess.Popen[bytes], stop: signal.Signals = signal.
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    end = time.monotonic() + CHILDREN_DEADLINE
-    while any(map(runs, started)) and time.monotonic() < end:
-        time.sleep(_GLANCE)
+    wait_for(lambda: not any(map(runs, started)), CHILDREN_DEADLINE)
     for pid in filter(runs, started):
         os.kill(pid, signal.SIGKILL)
-
-
-def runs(pid: int) -> bool:
-    """Whether there is such a process, other than one that only waits for somebody to read how it ended."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
 def wait_until(
@@ -130,19 +112,4 @@ def wait_until(
             raise ServerFault(f"the server ended with {process.returncode}:\n{tail_of(log)}")
         if time.monotonic() > end:
             raise ServerFault(f"the server was not ready after {deadline:g} s:\n{tail_of(log)}")
-        time.sleep(_GLANCE)
-
-
-def listens(address: tuple[str, int]) -> bool:
-    """Whether somebody accepts connections there."""
-    try:
-        with socket.create_connection(address, timeout=1) as sock:
-            # A free port may also be the one that the kernel gives the caller: then it would have called itself.
-            return bool(sock.getsockname() != sock.getpeername())
-    except OSError:
-        return False
-
-
-def tail_of(log: Path) -> str:
-    """Return the last lines of a log."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL:]) if log.exists() else ""
+        time.sleep(GLANCE)

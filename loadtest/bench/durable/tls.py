@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from loadtest.bench.durable.dialect import Dialect
-from loadtest.bench.framing import ServerFault
+from loadtest.framing import ServerFault
 
 _CHUNK: Final = 65_536
 _NAME: Final = "localhost"

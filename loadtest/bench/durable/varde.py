@@ -13,10 +13,10 @@ from contract.errors import PeerFault
 from contract.ids import ClientId, ConversationId, DeviceId, ProfileId, uuid7
 from contract.noise import KeyPair
 from contract.session import PROTOCOL_VERSION, SUBPROTOCOL, ClientSession, Pattern, State
-from loadtest.bench import framing
+from loadtest import framing
 from loadtest.bench.durable.dialect import Tally
 from loadtest.bench.durable.pipe import WebSocketPipe
-from loadtest.bench.framing import ServerFault
+from loadtest.framing import ServerFault
 
 PATH: Final = "/v1/relay"
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from loadtest.bench.durable.dialect import Tally
 from loadtest.bench.durable.ledger import partner_of
 from loadtest.bench.durable.pipe import Pipe
-from loadtest.bench.framing import ServerFault
+from loadtest.framing import ServerFault
 
 HOST: Final = "localhost"
 PASSWORD: Final = "of-the-benchmark"  # noqa: S105 - accounts of a server that lives for a minute, on loopback

@@ -17,11 +17,11 @@ from msgspec import Struct
 from loadtest.bench.catalogue import VARDE, command_of, entry_of, missing
 from loadtest.bench.durable.latency import summarise
 from loadtest.bench.durable.measure import EXPECTED
-from loadtest.bench.framing import ServerFault
 from loadtest.bench.hosting import ROOT, NoServer, Server, open_server
 from loadtest.bench.lines import Exchange
 from loadtest.bench.storms.members import make_clients, pair_of, plan_of
 from loadtest.bench.storms.pair import Talk, meet, talk
+from loadtest.framing import ServerFault
 
 SERVERS: Final = (VARDE, "picows", "websockets")
 _STOP: Final = 10.0

@@ -10,8 +10,8 @@ from typing import Final
 from msgspec import Struct
 
 from loadtest.bench.clients import Client
-from loadtest.bench.framing import ServerFault
 from loadtest.bench.lines import Exchange, Line
+from loadtest.framing import ServerFault
 
 GAP_NS: Final = 10_000_000
 SETTLING: Final = 10.0

@@ -11,7 +11,7 @@ from loadtest.bench.durable.ledger import Account, Ledger
 from loadtest.bench.durable.ramp import Pace, climb
 from loadtest.bench.durable.schedule import Due
 from loadtest.bench.durable.served import Served
-from loadtest.bench.framing import ServerFault
+from loadtest.framing import ServerFault
 from tests.loadtest.durable.unfaithful import Fault, PlainDialect, open_unfaithful
 
 DEADLINE = 20.0

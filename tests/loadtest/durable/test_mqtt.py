@@ -8,7 +8,7 @@ from loadtest.bench.durable import mqtt
 from loadtest.bench.durable.ledger import Ledger
 from loadtest.bench.durable.mqtt import MqttDialect, Packet, PacketSplitter
 from loadtest.bench.durable.pipe import TcpPipe
-from loadtest.bench.framing import ServerFault
+from loadtest.framing import ServerFault
 from tests.loadtest.durable.cutting import cut
 
 packets = st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=300)), max_size=8)

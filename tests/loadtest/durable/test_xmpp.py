@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.bench import framing
+from loadtest import framing
 from loadtest.bench.durable.ledger import Ledger
 from loadtest.bench.durable.pipe import WebSocketPipe
 from loadtest.bench.durable.xmpp import OPEN, PRESENCE, Stanza, XmppDialect, read_stanza
-from loadtest.bench.framing import ServerFault, masked
+from loadtest.framing import ServerFault, masked
 from tests.loadtest.durable.cutting import cut
 
 ACCEPTED = (

@@ -1,6 +1,7 @@
 """The client's end of a WebSocket (RFC 6455) without a socket: the upgrade, frames out, frames in.
 
-Refuses extensions, fragmented messages and masked frames of a server: they have no place in a benchmark, and end it.
+Refuses extensions, fragmented messages and masked frames of a server: no server under load here sends them, so they are
+its fault.
 """
 
 import base64
@@ -33,7 +34,16 @@ _RESERVED: Final = 0x70
 
 
 class ServerFault(Exception):
-    """The server answered with something a benchmark cannot go on with."""
+    """The server answered with something a generator cannot go on with."""
+
+
+class UpgradeRefused(ServerFault):
+    """The server does not open a WebSocket now. `retry_after_s` is what it said of when it might, in seconds."""
+
+    def __init__(self, status: int, retry_after_s: int | None, said: str) -> None:
+        super().__init__(f"the upgrade was answered with {said!r}")
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class Message(NamedTuple):
@@ -62,19 +72,28 @@ def split_response(received: bytes) -> bytes | None:
     """Return what came behind the 101 response, None while it is not complete.
 
     Raises:
-        ServerFault: any other answer, with its status line.
+        UpgradeRefused: another status.
+        ServerFault: no answer of HTTP, or one without the right proof.
     """
     head, end, rest = received.partition(b"\r\n\r\n")
     if not end:
         if len(received) > RESPONSE_BYTES:
             raise ServerFault("the response to the upgrade does not end")
         return None
-    status = head.split(b"\r\n", 1)[0]
-    if not re.match(rb"HTTP/1\.1 101 ", status + b" "):
-        raise ServerFault(f"the upgrade was answered with {status[:80].decode('ascii', 'replace')!r}")
+    _require_switch(head)
     if not re.search(rb"(?im)^sec-websocket-accept:[ \t]*" + re.escape(_ACCEPT) + rb"[ \t]*\r?$", head):
         raise ServerFault("the upgrade was accepted without the right Sec-WebSocket-Accept")
     return rest
+
+
+def _require_switch(head: bytes) -> None:
+    said = head.split(b"\r\n", 1)[0][:80].decode("ascii", "replace")
+    status = re.match(r"HTTP/1\.1 (\d{3})(?: |$)", said, re.ASCII)
+    if status is None:
+        raise ServerFault(f"the upgrade was answered with {said!r}")
+    if status[1] != "101":
+        after = re.search(rb"(?im)^retry-after:[ \t]*(\d{1,6})[ \t]*\r?$", head)
+        raise UpgradeRefused(int(status[1]), int(after[1]) if after else None, said)
 
 
 def masked(payload: bytes, opcode: int = BINARY) -> bytes:
@@ -89,11 +108,13 @@ def masked(payload: bytes, opcode: int = BINARY) -> bytes:
     return head + MASK + apply_mask(payload, MASK)
 
 
-def measure_frame(received: bytes | bytearray | memoryview, start: int) -> tuple[int, int] | None:
+def measure_frame(
+    received: bytes | bytearray | memoryview, start: int, most: int = MESSAGE_BYTES
+) -> tuple[int, int] | None:
     """Return where the payload of the frame at `start` begins and ends; None when its head is not all there.
 
     Raises:
-        ServerFault: a frame that is masked, fragmented, too long or has a reserved bit.
+        ServerFault: a frame that is masked, fragmented, longer than `most` or has a reserved bit.
     """
     if len(received) - start < 2:  # noqa: PLR2004 - the two bytes every frame begins with
         return None
@@ -107,7 +128,7 @@ def measure_frame(received: bytes | bytearray | memoryview, start: int) -> tuple
     if len(received) < begin:
         return None
     size = int.from_bytes(received[start + 2 : begin], "big")
-    if size > MESSAGE_BYTES:
+    if size > most:
         raise ServerFault("a frame of the server is longer than any should be")
     return begin, begin + size
 

@@ -10,14 +10,16 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from loadtest.bench.framing import (
+from loadtest.framing import (
     BINARY,
     PING,
     PONG,
     Message,
     ServerFault,
     Splitter,
+    UpgradeRefused,
     masked,
+    measure_frame,
     split_response,
     upgrade_request,
 )
@@ -91,3 +93,21 @@ def test_frames_that_have_no_place_here_end_it(stream: bytes) -> None:
     """A masked, fragmented, compressed or giant frame of a server is its fault."""
     with pytest.raises(ServerFault):
         Splitter().feed(stream)
+
+
+@pytest.mark.parametrize(
+    ("after", "seconds"), [(b"Retry-After: 7\r\n", 7), (b"retry-after: soon\r\n", None), (b"", None)]
+)
+def test_a_refusal_says_when_to_come_back(after: bytes, seconds: int | None) -> None:
+    """The status of a refused upgrade and its Retry-After are there for whoever decides about the next try."""
+    with pytest.raises(UpgradeRefused) as refused:
+        split_response(b"HTTP/1.1 429 Too Many Requests\r\n" + after + b"\r\n")
+    assert (refused.value.status, refused.value.retry_after_s) == (429, seconds)
+
+
+def test_a_frame_may_be_held_to_a_smaller_bound() -> None:
+    """Whoever knows how long messages may be says so, and a longer one is a fault as soon as its head is there."""
+    head = Frame(Opcode.BINARY, bytes(200)).serialize(mask=False)[:4]
+    assert measure_frame(head, 0, 200) == (4, 204)
+    with pytest.raises(ServerFault):
+        measure_frame(head, 0, 199)

@@ -1,0 +1,86 @@
+"""`python -m loadtest seed`: accounts, devices, conversations and tickets in a database, and the file of their keys.
+
+Refuses to make them itself: the order goes to a program of its own, the only one that knows the database.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from loadtest.command.exits import CouldNotRun
+from loadtest.crowd.crowd import CrowdError
+from loadtest.crowd.order import PREKEYS, Order, run_seeding
+from loadtest.scenarios.plan import GROUPS, PAIRS, Sizes
+
+HELP: Final = """Settle accounts, devices, conversations and tickets in a database, fast, and write the file of a crowd.
+
+It writes what sign-up would have written, by COPY and in one transaction: 10,000 people take some ten seconds. Tickets
+and access tokens are good for a day; then seed again. Never point it at people's own data.
+
+\b
+Beside a `varde up` that runs in this folder:
+  python -m loadtest seed --users 1000 --database-url "$(python -m storage url)" \\
+    --keys .varde/keys --relay-url ws://127.0.0.1:8401/v1/relay \\
+    --api-url http://127.0.0.1:8400 --into-existing --out build/crowd
+  python -m loadtest run steady --users 1000 --rate 100 --crowd build/crowd
+"""
+_MOST: Final = 1_000_000
+_FOLDER: Final = click.Path(path_type=Path, file_okay=False, exists=True)
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+
+
+class _SizesType(click.ParamType[Sizes]):
+    """`3:50,8:40,64:10`: sizes of rooms and their shares."""
+
+    name = "SIZE:SHARE,..."
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Sizes:
+        if isinstance(value, Sizes):
+            return value
+        try:
+            pairs = [part.split(":") for part in str(value).split(",")]
+            weighted = tuple((int(size), float(share)) for size, share in pairs)
+        except ValueError:
+            self.fail(f"{value!r} is not sizes with shares, such as 3:50,8:40,64:10", param, ctx)
+        if not all(size > 1 and share > 0 for size, share in weighted):
+            self.fail("a room has two members or more, and a share above 0", param, ctx)
+        return Sizes(weighted)
+
+
+@click.command(help=HELP)
+@click.option("--users", type=click.IntRange(2, _MOST), required=True, help="How many people, with a device each.")
+@click.option(
+    "--rooms",
+    type=click.Choice(("pairs", "groups", "one")),
+    default="pairs",
+    show_default=True,
+    help="Conversations of two, groups of many sizes, or one room of everybody.",
+)
+@click.option("--sizes", type=_SizesType(), help="Of groups, with their shares. Default: families and teams, 3 to 64.")
+@click.option(
+    "--database-url",
+    envvar="VARDE_DATABASE_URL",
+    required=True,
+    help="A migrated PostgreSQL. Or VARDE_DATABASE_URL, where nobody reads its password in the list of processes.",
+)
+@click.option("--keys", type=_FOLDER, required=True, help="The servers' folder of keys: $VARDE_DATA/keys.")
+@click.option("--relay-url", required=True, help="Where users connect, such as wss://relay.example.org/v1/relay.")
+@click.option("--api-url", default="", help="Where they call the API, for the scenario rest.")
+@click.option("--authority", type=_FILE, help="PEM of whom users trust for wss. Default: the system's.")
+@click.option("--out", type=_FILE, required=True, help="The file to write, 0600: it holds keys and tickets.")
+@click.option("--seed", type=int, default=1, show_default=True, help="For the sizes of rooms.")
+@click.option("--prekeys", type=click.IntRange(0, 100), default=PREKEYS, show_default=True, help="For each device.")
+@click.option("--into-existing", is_flag=True, help="Add to a database in which people live already.")
+def command(*, users: int, rooms: str, sizes: Sizes | None, **order: str | int | Path | None) -> None:
+    """Order a crowd, and say how far it is. Raises CouldNotRun."""
+    if sizes is not None and rooms != "groups":
+        raise click.UsageError("--sizes is for --rooms groups")
+    drawn = {"pairs": PAIRS, "groups": sizes or GROUPS, "one": Sizes(((users, 1.0),))}[rooms]
+    given = {name: value for name, value in order.items() if value is not None}
+    texts = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+    try:
+        crowd = run_seeding(Order(seats=users, rooms=drawn, **texts), click.echo)  # type: ignore[arg-type]  # click checked
+    except CrowdError as error:
+        raise CouldNotRun(str(error)) from error
+    click.echo(f"{order['out']} has the keys of {len(crowd.seats):,} devices")

@@ -1,0 +1,105 @@
+"""What a run found out beside its figures: how soon people were back, whether memory grew, where a ramp broke.
+
+Refuses to look anywhere but into the result, so that an old run can be looked at again.
+"""
+
+import statistics
+from typing import Any, Final
+
+from loadtest.gate.breaking import BREAKING_POINT, breaking_point
+from loadtest.gate.slo import Slo
+from loadtest.report.result import Finding, Result, Sample, StageFigures
+from loadtest.scenarios.plan import Action
+
+WHOLE: Final = 0.999
+"""Of the people, those who must be there for everybody to be back; churn takes a few away at any time."""
+FLUSHED: Final = 0.01
+"""Of the most that was outstanding, what may be under way when a backlog counts as fetched."""
+_CUTS: Final = {Action.KILL_NODE, Action.DRAIN_NODES, Action.COME_BACK}
+_SLOPE_SAMPLES: Final = 10
+_HOUR: Final = 3600
+
+
+def find(result: Result, slo: Slo) -> list[Finding]:
+    """Return what the run had found already, and what its series shows."""
+    found = {finding.name: finding for finding in result.findings}
+    if result.plan.get("ramp") and BREAKING_POINT not in found:
+        found[BREAKING_POINT] = breaking_point(result.stages, slo)
+    for finding in (*_after_actions(result), *_memory(result)):
+        found.setdefault(finding.name, finding)
+    return list(found.values())
+
+
+def _after_actions(result: Result) -> list[Finding]:
+    found = []
+    for stage, action in _acted(result):
+        if action in _CUTS:
+            found.append(_recovery(result, stage))
+        if action is Action.COME_BACK:
+            found.append(_flush(result, stage))
+    return found
+
+
+def _acted(result: Result) -> list[tuple[StageFigures, Action]]:
+    """Return the stages that began with an action and were reached."""
+    planned: list[dict[str, Any]] = result.plan.get("stages", [])
+    actions = {stage["name"]: Action(stage["action"]) for stage in planned if stage.get("action")}
+    return [(stage, actions[stage.name]) for stage in result.stages if stage.name in actions]
+
+
+def _recovery(result: Result, stage: StageFigures) -> Finding:
+    """From the action until everybody is connected and stays so."""
+    after = [sample for sample in result.series if sample.at_s >= stage.began_s]
+    least = result.users.asked * WHOLE
+    gone = [sample.at_s for sample in after if sample.connected < least]
+    if not after or (gone and gone[-1] == after[-1].at_s):
+        return _finding("recovery", None, "s", "not everybody was back at the end")
+    seconds = next(each.at_s for each in after if each.at_s > gone[-1]) - stage.began_s if gone else 0.0
+    lowest = min(sample.connected for sample in after)
+    return _finding("recovery", seconds, "s", f"everybody was back after {seconds:.0f} s; {lowest} were left at worst")
+
+
+def _flush(result: Result, stage: StageFigures) -> Finding:
+    """From the coming back until what had gathered was fetched, by the sums of what was sent and received."""
+    each = result.messages.due / result.messages.sent if result.messages.sent else 0.0
+    outstanding, most = 0.0, 0.0
+    for sample, seconds in _rows(result.series):
+        outstanding += (sample.sent_per_second * each - sample.received_per_second) * seconds
+        if sample.at_s < stage.began_s:
+            most = max(most, outstanding)
+        elif outstanding <= most * FLUSHED + sample.sent_per_second * each:
+            took = sample.at_s - stage.began_s
+            return _finding("flush", took, "s", f"{most:.0f} messages that had gathered were fetched in {took:.0f} s")
+    return _finding("flush", None, "s", f"of {most:.0f} messages that had gathered, {outstanding:.0f} were left")
+
+
+def _rows(series: list[Sample]) -> list[tuple[Sample, float]]:
+    """Return each sample with the seconds it stands for."""
+    before = [0.0, *(sample.at_s for sample in series)]
+    return [(sample, sample.at_s - since) for sample, since in zip(series, before, strict=False)]
+
+
+def _memory(result: Result) -> list[Finding]:
+    """The straight line through the relay's resident memory over the judged stages."""
+    judged = {stage.name for stage in result.stages if stage.judged}
+    points = [
+        (sample.at_s, size) for sample in result.series if sample.stage in judged and (size := _relay_mib(sample))
+    ]
+    if len(points) < _SLOPE_SAMPLES:
+        return []
+    times, sizes = zip(*points, strict=True)
+    slope = statistics.linear_regression(times, sizes).slope
+    growth, hourly = slope * (times[-1] - times[0]), slope * _HOUR
+    return [
+        _finding("memory-growth", growth, "MiB", f"the relay's memory grew by {growth:.1f} MiB while it was judged"),
+        _finding("memory-slope", hourly, "MiB/h", f"that is {hourly:.1f} MiB an hour, by the line through all of it"),
+    ]
+
+
+def _relay_mib(sample: Sample) -> float:
+    """Return the memory of all relay nodes, 0 where nobody could ask."""
+    return sum(value for key, value in sample.server.items() if key.startswith("relay") and key.endswith(".rss_mib"))
+
+
+def _finding(name: str, value: float | None, unit: str, words: str) -> Finding:
+    return Finding(name=name, value=value, unit=unit, words=words)

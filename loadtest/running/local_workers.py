@@ -1,0 +1,82 @@
+"""Workers of the generator on this machine, as child processes. Refuses to know what they do.
+
+They live in sessions of their own, so that Ctrl-C in a terminal reaches the leader alone, and end when it is gone: each
+holds the other end of a pipe.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path(__file__).parents[2]
+_COMMAND: Final = (sys.executable, "-m", "loadtest", "worker", "--tethered")
+_FAREWELL: Final = 5.0
+_LOG_LINES: Final = 5
+
+
+class LocalWorkers:
+    """Child processes, in the order in which they were started."""
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._logs: list[Path] = []
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Each worker's process."""
+        return {f"worker-{number}": process.pid for number, process in enumerate(self._processes, 1)}
+
+    def lost(self) -> int:
+        """Count those that have ended."""
+        return sum(process.poll() is not None for process in self._processes)
+
+    def last_words(self) -> str:
+        """What those that have ended said last."""
+        ended = [log for log, process in zip(self._logs, self._processes, strict=True) if process.poll() is not None]
+        return "\n".join(line for log in ended for line in _tail(log))
+
+    def start(self, master: tuple[str, int], crowd: Path, folder: Path) -> None:
+        """Start one more; what it says goes into `folder`."""
+        log = folder / f"worker-{len(self._processes) + 1}.log"
+        with log.open("wb") as said:
+            process = subprocess.Popen(  # noqa: S603 - our own program
+                (*_COMMAND, f"--master={master[0]}:{master[1]}", f"--crowd={crowd}"),
+                cwd=_ROOT,
+                stdin=subprocess.PIPE,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        self._logs.append(log)
+
+    def stop(self) -> None:
+        """End those that have not ended."""
+        for process in self._processes:
+            if process.stdin is not None:
+                process.stdin.close()
+        for process in self._processes:
+            try:
+                process.wait(_FAREWELL)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()  # without a deadline: nothing survives SIGKILL
+
+
+@contextmanager
+def open_workers(count: int, master: tuple[str, int], crowd: Path, folder: Path) -> Iterator[LocalWorkers]:
+    """Run so many workers for as long as a block lasts."""
+    workers = LocalWorkers()
+    try:
+        for _ in range(count):
+            workers.start(master, crowd, folder)
+        yield workers
+    finally:
+        workers.stop()
+
+
+def _tail(log: Path) -> Sequence[str]:
+    return log.read_text(errors="replace").splitlines()[-_LOG_LINES:]

@@ -1,0 +1,50 @@
+"""What the leader notes down while a run lasts: stages as they went, the series, and what went wrong.
+
+Refuses the account of messages: the workers' books have that.
+"""
+
+from datetime import UTC, datetime
+
+from msgspec import Struct, field
+
+from loadtest.report.result import Sample, WorkerFigures
+
+
+class Passage(Struct, kw_only=True):
+    """One stage as it went. Times are nanoseconds of run time."""
+
+    index: int
+    began_ns: int
+    ended_ns: int = 0
+    offered: int = 0
+    """By the generator, by the end."""
+    connected: int = 0
+    """At the end."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasted."""
+        return (self.ended_ns - self.began_ns) / 1e9
+
+
+class Record(Struct, kw_only=True):
+    """One run, from its first stage on."""
+
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    began_ns: int = 0
+    ended_ns: int = 0
+    passages: list[Passage] = field(default_factory=list)
+    series: list[Sample] = field(default_factory=list)
+    peak: int = 0
+    interrupted: bool = False
+    expected_workers: int = 0
+    missing_workers: int = 0
+    workers: list[WorkerFigures] = field(default_factory=list)
+    uncertainty_ns: int = 0
+    books: list[bytes] = field(default_factory=list)
+    invalid: list[str] = field(default_factory=list)
+    """Why nothing was learned, in words."""
+    broken: list[str] = field(default_factory=list)
+    """What of the system broke that must not, in words."""
+    failure: str = ""
+    """Why there was no run at all."""

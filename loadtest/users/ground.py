@@ -1,0 +1,174 @@
+"""What the users of one worker process share: seats, conversations, the readiness of sockets, the time.
+
+Refuses to know how a user behaves: it deals seats, and calls those who asked to be called later.
+"""
+
+import heapq
+import ssl
+import time
+from bisect import bisect_right
+from collections import deque
+from itertools import accumulate
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from gevent import get_hub
+
+from contract.ids import ENTROPY_BYTES, ClientId, ConversationId, uuid7
+from loadtest.crowd.crowd import Crowd, Seat
+from loadtest.ledger.book import Book
+from loadtest.ledger.clock import RunClock
+from loadtest.scenarios.plan import Behaviour, Plan
+from loadtest.users.dealing import behaviour_of, deal_seats
+from loadtest.users.reactor import Reactor
+from loadtest.users.ready import ReadyCrowd
+from loadtest.users.rooms import LiveRoom
+from loadtest.users.target import find_target
+
+if TYPE_CHECKING:
+    from loadtest.users.device import Device
+    from loadtest.users.messenger import Messenger
+
+CONFIRM_SECONDS: Final = 1.0
+"""That confirmations gather, as the protocol advises clients."""
+SLOW_SECONDS: Final = 2.0
+"""Between two looks of a slow reader."""
+_TICK: Final = 0.05
+_SLICES: Final = 20
+"""Ticks in which everybody is looked at once: a look at ten thousand in one go would be counted as latency."""
+_MS_NS: Final = 1_000_000
+
+
+class NoSeat(LookupError):
+    """All seats of this worker are taken."""
+
+
+class Ground:
+    """Made once a run. Close it when everybody has gone."""
+
+    def __init__(
+        self,
+        crowd: Crowd,
+        plan: Plan,
+        book: Book,
+        clock: RunClock,
+        *,
+        worker: int,
+        workers: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`worker` counts from 0. `tls` is for `wss`; without it the system's authorities are trusted.
+
+        Raises CrowdError for a relay that cannot be looked up.
+        """
+        self.plan, self.book, self.clock, self.relay_key = plan, book, clock, crowd.relay_key
+        self.target = find_target(crowd.relay_url)
+        self.tls = tls or (ssl.create_default_context(cadata=crowd.authority or None) if self.target.tls else None)
+        self.dice = Random(worker)  # noqa: S311 - it spreads load, and is to do so the same way each time
+        self.ready: ReadyCrowd[Messenger] = ReadyCrowd(self.dice)
+        """Who may be asked to send."""
+        self.present: set[Messenger] = set()
+        """Who has a line, or tries to get one."""
+        self.connected = 0
+        """Between Welcome and the end of their line."""
+        self.heartbeat_seconds = 0.0
+        """The relay's; 0 until it was told."""
+        self._used = min(plan.seats, len(crowd.seats))
+        seats = deal_seats(crowd.rooms, crowd.seats, self._used, worker=worker, workers=workers)
+        self._seats: dict[int, Seat] = {seat: crowd.seats[seat] for seat in seats}
+        # Seats are taken in the order in which they were dealt, so that rooms are filled one after the other.
+        self._turns: dict[int, int] = {seat: turn for turn, seat in enumerate(seats)}
+        self._free: list[tuple[int, int]] = [(turn, seat) for seat, turn in self._turns.items()]
+        self._rooms = _open_rooms(crowd, plan, self._used, self._seats)
+        self._sizes = [size for size, _ in plan.payloads.weighted]
+        self._upto = list(accumulate(weight for _, weight in plan.payloads.weighted))
+        self._owing: deque[tuple[float, Device]] = deque()
+        self._slow: deque[tuple[float, Messenger]] = deque()
+        self._round: list[Messenger] = []
+        self._slice = 0
+        self.reactor = Reactor()
+        self._timer = get_hub().loop.timer(_TICK, _TICK)
+        self._timer.start(self._tick)
+
+    def take_seat(self) -> int:
+        """Return a free seat. Raises NoSeat."""
+        if not self._free:
+            raise NoSeat("every seat of this worker is taken: the crowd is smaller than the plan")
+        return heapq.heappop(self._free)[1]
+
+    def give_back(self, seat: int) -> None:
+        """Let the seat be taken again."""
+        heapq.heappush(self._free, (self._turns[seat], seat))
+
+    def seat(self, number: int) -> Seat:
+        """Return one of this worker's."""
+        return self._seats[number]
+
+    def source_of(self, seat: int) -> str | None:
+        """Return the address a seat comes from; None for whichever the kernel chooses."""
+        return self.target.source_of(seat, self._used)
+
+    def behaviour_of(self, seat: int) -> Behaviour:
+        """Return how the user in a seat behaves."""
+        return behaviour_of(seat, self.plan.behaviours)
+
+    def room_of(self, conversation: ConversationId) -> LiveRoom | None:
+        """Return a conversation of the run; None for one that it does not know of."""
+        return self._rooms.get(conversation.int)
+
+    def draw_size(self) -> int:
+        """Return the bytes of the next ciphertext."""
+        return self._sizes[bisect_right(self._upto, self.dice.random() * self._upto[-1], 0, len(self._upto) - 1)]
+
+    def draw_client_id(self) -> ClientId:
+        """Return one that no device has used before, in this run or another."""
+        return ClientId(uuid7(time.time_ns() // _MS_NS, self.dice.randbytes(ENTROPY_BYTES)))
+
+    def confirm_later(self, device: "Device") -> None:
+        """Have what a device owes confirmed together with what comes meanwhile."""
+        self._owing.append((self.reactor.now + CONFIRM_SECONDS, device))
+
+    def read_later(self, messenger: "Messenger") -> None:
+        """Have a slow reader read."""
+        self._slow.append((self.reactor.now + SLOW_SECONDS, messenger))
+
+    def aclose(self) -> None:
+        """Cut who is still there."""
+        for messenger in tuple(self.present):
+            messenger.cut("left")
+        self._timer.stop()
+        self._timer.close()
+        self.reactor.aclose()
+
+    def _tick(self) -> None:
+        self.reactor.now = now = time.monotonic()
+        while self._owing and self._owing[0][0] <= now:
+            self._owing.popleft()[1].confirm()
+        while self._slow and self._slow[0][0] <= now:
+            self._slow.popleft()[1].read_a_little()
+        self._look_round(now)
+
+    def _look_round(self, now: float) -> None:
+        if not self._round:
+            self._round = list(self.present)
+            self._slice = -(-len(self._round) // _SLICES)
+        for messenger in self._round[-self._slice :] if self._round else ():
+            messenger.look(now)
+        del self._round[-self._slice :]
+
+
+def _open_rooms(crowd: Crowd, plan: Plan, used: int, here: dict[int, Seat]) -> dict[int, LiveRoom]:
+    """Return the conversations that this worker's seats are in."""
+    rooms = {}
+    for number in sorted({number for seat in here.values() for number in seat.rooms}):
+        room = crowd.rooms[number]
+        members = [seat for seat in room.members if seat < used]
+        readers = [seat for seat in members if behaviour_of(seat, plan.behaviours) is not Behaviour.DEAF]
+        rooms[room.conversation.int] = LiveRoom(
+            number,
+            room,
+            [] if room.group else [(seat, crowd.seats[seat].device) for seat in room.members],
+            due=len(readers) - 1,
+            here=[seat for seat in members if seat in here],
+        )
+    return rooms

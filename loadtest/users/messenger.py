@@ -1,0 +1,302 @@
+"""One user: a device, its connection, and how it treats that. `live` is a user's life, on a greenlet that sleeps.
+
+Refuses to do anything on that greenlet but to begin and to wait: what comes is heard in the hub, as it comes.
+"""
+
+import time
+from typing import Final
+
+import gevent
+from gevent.hub import Waiter
+
+from contract import frames as f
+from loadtest.scenarios.plan import Behaviour
+from loadtest.users.device import Device
+from loadtest.users.ground import Ground
+from loadtest.users.line import Ending, Line
+from loadtest.users.reactor import HANGUP, READ
+from loadtest.users.returning import STEADY_SECONDS, comes_back, pause_after
+
+CONNECT_SECONDS: Final = 15.0
+"""From the first SYN until everything is joined; the relay itself gives a handshake ten."""
+LEAVE_SECONDS: Final = 5.0
+"""To have everything answered and the line closed in good order."""
+SILENT_HEARTBEATS: Final = 2.0
+"""Without a sign of life of the relay, until a client should come again."""
+SLOW_BYTES: Final = 4_096
+"""What a slow reader reads at a time."""
+_AWAY_SHARE: Final = 1 / 6
+"""Of the time that a fleeting user stays, on average, that it is away."""
+_MOST_MEANS: Final = 5.0
+_MS: Final = 1_000
+_SECOND_NS: Final = 1_000_000_000
+_MOST_PAUSE_MS: Final = 600_000
+"""However long a relay asks for."""
+_NEVER: Final = float("inf")
+_SENDERS: Final = frozenset({Behaviour.STEADY, Behaviour.FLEETING})
+"""Whose acks are read as they come."""
+
+
+class Messenger:
+    """Somebody in a seat. All but `live` may be called from anywhere, and never waits."""
+
+    __slots__ = (
+        *("_again", "_attempt", "_away", "_behaviour", "_began", "_deadline", "_drained", "_ended", "_ground"),
+        *("_leave_at", "_leaving", "_line", "_listens", "_reads_later", "_resume_at", "_waiter", "_wanted"),
+        *("_welcomed", "device", "place"),
+    )
+
+    def __init__(self, ground: Ground, seat: int) -> None:
+        self._ground = ground
+        self._behaviour = ground.behaviour_of(seat)
+        self.device = Device(ground, seat, self)
+        self.place = -1
+        """Among those who are ready; theirs to write."""
+        self._line: Line | None = None
+        self._waiter: Waiter[None] | None = None
+        self._attempt = 0
+        self._began = self._resume_at = 0.0
+        self._deadline = self._leave_at = _NEVER
+        self._ended = self._away = self._wanted = self._again = self._drained = False
+        self._welcomed = self._listens = self._leaving = self._reads_later = False
+
+    @property
+    def seat(self) -> int:
+        """Its number in the crowd."""
+        return self.device.number
+
+    def live(self) -> None:
+        """Be there, and come back as often as it takes, until `stop`, or until the relay says not to come back."""
+        try:
+            while not self._ended:
+                self._wait_for_turn()
+                if not self._ended:
+                    self._dial()
+                self._wait_for_end()
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """Leave in good order and do not come back. The line may last a moment longer than `live`."""
+        self._ended = True
+        self._go()
+
+    def go_offline(self) -> None:
+        """Leave, and wait for `come_back`."""
+        self._away = True
+        self._go()
+
+    def come_back(self) -> None:
+        """Connect again, and fetch what gathered."""
+        self._away = False
+        self._wake()
+
+    def send(self, intended_ns: int) -> bool:
+        """Say a message that was due at that time of the run. False: not now, and nothing was booked."""
+        return self.place >= 0 and self.device.send(intended_ns)
+
+    def cut(self, word: str) -> None:
+        """End the line without a word to the relay."""
+        if self._line is not None:
+            self._line.cut(word)
+
+    # What the ground calls
+
+    def look(self, now: float) -> None:
+        """See to what has taken too long. Called about once a second while there is a line."""
+        if self._line is None:
+            return
+        if now > self._deadline:
+            self._line.cut("left" if self._leaving else "timeout")
+        elif self._listens and self._behaviour is not Behaviour.DEAF:
+            silent = now - self._line.heard_at
+            if silent > SILENT_HEARTBEATS * self._ground.heartbeat_seconds:
+                self._line.cut("silence")
+
+    def read_a_little(self) -> None:
+        """What a slow reader does from time to time."""
+        self._reads_later = False
+        if self._line is not None and self._listens:
+            self._line.read(SLOW_BYTES)
+            self._read_later()
+
+    # What its line calls
+
+    def opened(self) -> None:
+        """The WebSocket is there."""
+        assert self._line is not None
+        self.device.greet(self._line)
+
+    def hear(self, message: bytes) -> None:
+        """A message came. Raises PeerFault."""
+        if not (self._listens and self._behaviour is Behaviour.DEAF):
+            self.device.hear(message)
+
+    def lost(self, ending: Ending) -> None:
+        """The line has ended: say so, and decide when there is to be another."""
+        ground = self._ground
+        ground.present.discard(self)
+        ground.ready.remove(self)
+        self.device.part()
+        self._line = None
+        if self._welcomed:
+            ground.connected -= 1
+            ground.book.closed(ending.code)
+        elif not self._leaving:
+            ground.book.connect_failed(ending.code)
+        if not self._leaving:
+            self._plan_return(ending)
+        self._welcomed = self._listens = self._leaving = self._drained = False
+        self._wake()
+
+    def _plan_return(self, ending: Ending) -> None:
+        now = time.monotonic()
+        if self._listens and now - self._began >= STEADY_SECONDS:
+            self._attempt = 0
+        if not comes_back(ending):
+            self._ended, self._wanted = True, False  # what it does not get from now on, it does not get by the relay
+        elif self._drained:
+            self._resume_at = self._leave_at
+        else:
+            self._resume_at = now + pause_after(ending, self._attempt, self._ground.dice)
+            self._attempt += 1
+
+    # What its device calls
+
+    def welcomed(self, welcome: f.Welcome) -> None:
+        """The relay knows the device."""
+        ground = self._ground
+        self._welcomed = True
+        ground.connected += 1
+        ground.heartbeat_seconds = max(1.0, welcome.heartbeat_ms / _MS)
+        ground.book.connected(round((time.monotonic() - self._began) * _SECOND_NS), self._again)
+        self._again = True
+
+    def listening(self) -> None:
+        """Everything is joined: from now on this user behaves as it does."""
+        assert self._line is not None
+        self._listens = True
+        if self._leaving:
+            return
+        self._deadline = _NEVER
+        if self._behaviour is Behaviour.SLOW:
+            self._line.watch(0)
+            self._read_later()
+        elif self._behaviour is Behaviour.DEAF:
+            self._line.watch(HANGUP)
+        elif self._behaviour is Behaviour.FLEETING:
+            self._leave_at = time.monotonic() + self._draw(self._ground.plan.stay_seconds)
+            self._wake()
+
+    def try_ready(self) -> None:
+        """Be asked to send from now on, if there is a conversation to write to."""
+        if self._listens and not self._leaving and self._behaviour in _SENDERS and self.device.can_send:
+            self._ground.ready.add(self)
+
+    def asked_to_go(self, goaway: f.Goaway) -> None:
+        """Leave within the time that the node spreads its peers over, and connect again then."""
+        pause_ms = goaway.after_ms + self._ground.dice.uniform(0, goaway.jitter_ms)
+        self._leave_at = time.monotonic() + max(0.0, min(pause_ms, _MOST_PAUSE_MS)) / _MS
+        self._drained = True
+        self._wake()
+
+    def turned_away(self) -> None:
+        """The relay does not let the device listen: try again on another connection."""
+        self.cut("join-refused")
+
+    def answered(self) -> None:
+        """Nothing is without an answer any more."""
+        if self._leaving and self._line is not None:
+            self._say_goodbye()
+
+    # Leaving
+
+    def _go(self) -> None:
+        """Leave of this user's own will."""
+        if self._wanted:
+            self._wanted = False
+            self._ground.book.leave(self.seat)
+        self._leave()
+        self._wake()
+
+    def _leave(self) -> None:
+        if self._line is None or self._leaving:
+            return
+        self._leaving = True
+        self._deadline = time.monotonic() + LEAVE_SECONDS
+        self._ground.ready.remove(self)
+        if not (self._listens and self.device.unanswered):
+            self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        assert self._line is not None
+        self.device.confirm()
+        if self._listens:
+            self._line.watch(READ)
+        self._line.leave()
+
+    def _depart(self) -> None:
+        """It is time to go: where the node asked for it, to come back at once; otherwise for a while."""
+        if self._drained:
+            self._resume_at = 0.0
+            self._leave()
+        else:
+            self._resume_at = time.monotonic() + self._draw(self._ground.plan.stay_seconds * _AWAY_SHARE)
+            self._go()
+
+    def _draw(self, mean: float) -> float:
+        return min(self._ground.dice.expovariate(1 / mean), _MOST_MEANS * mean)
+
+    def _read_later(self) -> None:
+        if not self._reads_later and self._line is not None:
+            self._reads_later = True
+            self._ground.read_later(self)
+
+    # The greenlet
+
+    def _wait_for_turn(self) -> None:
+        while not self._ended:
+            pause = self._resume_at - time.monotonic()
+            if self._away:
+                self._park(_NEVER)
+            elif pause > 0:
+                self._park(pause)
+            else:
+                return
+
+    def _dial(self) -> None:
+        ground = self._ground
+        if not self._wanted and self._behaviour is not Behaviour.DEAF:
+            ground.book.attend(self.seat)
+        self._wanted = True
+        self._began = now = time.monotonic()
+        self._deadline, self._leave_at = now + CONNECT_SECONDS, _NEVER
+        self._line = line = Line(self, ground.reactor, ground.target)
+        ground.present.add(self)
+        line.connect(ground.source_of(self.seat), ground.tls, slow=self._behaviour is Behaviour.SLOW)
+
+    def _wait_for_end(self) -> None:
+        while self._line is not None:
+            left = _NEVER if self._leaving else self._leave_at - time.monotonic()
+            if left > 0:
+                self._park(left)
+            else:
+                self._depart()
+
+    def _park(self, seconds: float) -> None:
+        """Sleep until woken, or so many seconds."""
+        loop = gevent.get_hub().loop
+        self._waiter = waiter = Waiter()
+        timer = loop.timer(seconds) if seconds < _NEVER else None
+        if timer is not None:
+            timer.start(waiter.switch, None)
+        try:
+            waiter.get()
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.close()
+
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            gevent.get_hub().loop.run_callback(self._waiter.switch, None)

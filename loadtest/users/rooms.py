@@ -1,0 +1,96 @@
+"""What a worker knows of one conversation, and where one device stands in it. Refuses to hold messages."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from contract import frames as f
+from contract.ids import ClientId, ConversationId, DeviceId, ProfileId
+from contract.limits import MEMBERS_PER_CONVERSATION, PLAINTEXT_BYTES, SEALED_BYTES
+from loadtest.crowd.crowd import Room
+
+_FRAME_BYTES: Final = 256
+"""More than a `msg:send` needs beside its ciphertexts."""
+_DEVICE_BYTES: Final = 24
+"""Of the map from devices to ciphertexts, for each: an id and two heads."""
+
+
+class LiveRoom:
+    """A conversation. Nobody writes there before all who are to read it here have come once.
+
+    Only then is each message due to all of them; in a room larger than any group, where the last one comes late,
+    that is not waited for.
+    """
+
+    __slots__ = ("_absent", "_devices", "_waiting", "conversation", "due", "group", "most", "number", "version")
+
+    def __init__(
+        self, number: int, room: Room, devices: Sequence[tuple[int, DeviceId]], *, due: int, here: Sequence[int]
+    ) -> None:
+        """`devices` are those of its seats that are used; `here` those of this worker; `due` is for each message."""
+        self.number = number
+        self.conversation: ConversationId = room.conversation
+        self.group = room.group
+        self.version = room.roster_version
+        self.due = due
+        self._devices = () if room.group else tuple(devices)
+        self._absent = set(here) if len(room.members) <= MEMBERS_PER_CONVERSATION else set()
+        self._waiting: set[Callable[[], None]] = set()
+        copies = 1 if room.group else max(1, len(self._devices) - 1)
+        self.most = min(SEALED_BYTES, (PLAINTEXT_BYTES - _FRAME_BYTES) // copies - _DEVICE_BYTES)
+        """Bytes of one ciphertext, so that all of them fit a message of Noise."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether everybody has come."""
+        return not self._absent
+
+    def enter(self, seat: int, ready: Callable[[], None]) -> None:
+        """Somebody listens. `ready` is called as soon as everybody has, if that is not the case yet."""
+        self._absent.discard(seat)
+        self._waiting.add(ready)
+        if not self._absent:
+            waiting, self._waiting = self._waiting, set()
+            for each in waiting:
+                each()
+
+    def frame(self, client: ClientId, profile: ProfileId, sender: int, payload: bytes) -> f.Send:
+        """Return the `msg:send` of a seat."""
+        if self.group:
+            return f.Send(client, self.conversation, profile, self.version, group=payload)
+        devices = {device: payload for seat, device in self._devices if seat != sender}
+        return f.Send(client, self.conversation, profile, self.version, devices=devices)
+
+
+class Cursor:
+    """One device in one conversation. `told` begins anew with each connection, `seen` does not.
+
+    `owing` is whether the relay is to be told, `unconfirmed` of how many messages.
+    """
+
+    __slots__ = ("owing", "room", "seen", "told", "unconfirmed")
+
+    def __init__(self, room: LiveRoom) -> None:
+        self.room = room
+        self.told = self.seen = 0
+        self.owing = False
+        self.unconfirmed = 0
+
+    def join(self, joined: f.Joined) -> None:
+        """The server tells what follows from there on."""
+        self.told = joined.from_seq - 1
+        self.seen = max(self.seen, self.told)
+        self.room.version = max(self.room.version, joined.roster_version)
+
+    def take(self, seq: int) -> bool:
+        """Move to a number. False: this device had it already, and is told again because its connection is new."""
+        again = self.told < seq <= self.seen
+        self.told = max(self.told, seq)
+        self.seen = max(self.seen, seq)
+        return not again
+
+    def skip(self, first: int, last: int) -> int:
+        """Move past numbers that cannot be had. How many of them are new."""
+        new = max(0, last - max(first - 1, self.seen))
+        self.told = max(self.told, last)
+        self.seen = max(self.seen, last)
+        return new

@@ -1,0 +1,58 @@
+"""Where the relay is, and from which address each user comes. Refuses to connect.
+
+A relay limits what one network address may do. On the loopback users therefore come from many, as people do, so that
+the program under load is the one of production; from elsewhere they come from the addresses that a machine has.
+"""
+
+import ipaddress
+from typing import Final
+from urllib.parse import urlsplit
+
+from gevent import socket
+from msgspec import Struct
+
+from loadtest.crowd.crowd import CrowdError
+
+_PORTS: Final = {"ws": 80, "wss": 443}
+SEATS_PER_ADDRESS: Final = 10
+"""A node that is killed brings everybody back at once: so few from one address stay within its limits even then."""
+_NETWORK: Final = int(ipaddress.IPv4Address("127.1.0.0"))
+_HOSTS: Final = 250
+"""Used of each 256, none of which ends in 0 or 255."""
+
+
+class Target(Struct, frozen=True):
+    """The relay's address, resolved once. `authority` and `path` go into the request."""
+
+    family: int
+    address: tuple[str | int, ...]
+    host: str
+    authority: str
+    path: str
+    tls: bool
+
+    def source_of(self, seat: int, seats: int) -> str | None:
+        """Return the address that a seat binds to; None leaves the choice to the kernel.
+
+        Neighbours come from different ones: seats are filled in order, and the first hundred come together.
+        """
+        if self.family != socket.AF_INET or not ipaddress.IPv4Address(str(self.address[0])).is_loopback:
+            return None
+        place = seat % max(1, -(-seats // SEATS_PER_ADDRESS))
+        return str(ipaddress.IPv4Address(_NETWORK + place // _HOSTS * 256 + place % _HOSTS + 1))
+
+
+def find_target(url: str) -> Target:
+    """Read a `ws://` or `wss://` URL and look its host up. Raises CrowdError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS[parts.scheme]
+        host = parts.hostname or ""
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0] if host else None
+    except (ValueError, KeyError):
+        found = None
+    except OSError as failure:
+        raise CrowdError(f"the relay's host cannot be found ({failure.strerror})") from None
+    if found is None:
+        raise CrowdError("the relay's URL in the crowd's file is not like ws://host:port/path")
+    return Target(found[0], found[4], host, parts.netloc, parts.path or "/", parts.scheme == "wss")

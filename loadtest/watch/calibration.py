@@ -1,0 +1,206 @@
+"""What one worker of the generator can do by itself, against a server that does nothing. Refuses to measure a relay.
+
+It runs in the calling process, on gevent and without Locust; half of the machine stays free for the null server.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import gevent
+from msgspec import Struct
+
+from loadtest.crowd.crowd import Crowd, read_crowd
+from loadtest.ledger.book import Book
+from loadtest.ledger.clock import RunClock
+from loadtest.ledger.pacer import Pacer
+from loadtest.ledger.seal import PayloadSeal
+from loadtest.ledger.tick import merge_ticks
+from loadtest.scenarios.plan import Kind, Plan, Stage
+from loadtest.users.ground import Ground
+from loadtest.users.messenger import Messenger
+from loadtest.watch.fingerprint import fingerprint
+from loadtest.watch.null.running import NullServer, open_null_server
+from loadtest.watch.processes import usage_of
+
+LIMIT_PERCENT: Final = 90.0
+"""Of a core: above it a run is invalid."""
+_FIRST_RATE: Final = 500
+_TOP_RATE: Final = 64_000
+_DONE_SHARE: Final = 0.97
+_UNDER_WAY: Final = 100
+"""Users that connect at the same time."""
+_CONNECT_DEADLINE: Final = 60.0
+_GLANCE: Final = 0.005
+_LIFE_SECONDS: Final = 5.0
+_MICRO: Final = 1e6
+_NS_MS: Final = 1e6
+
+
+class CalibrationFault(Exception):
+    """The generator could not be calibrated; the text says what did not happen."""
+
+
+class Step(Struct, frozen=True):
+    """Some seconds at one rate. Percent of one core."""
+
+    offered_per_second: float
+    done_per_second: float
+    cpu_percent: float
+    server_cpu_percent: float
+    late_max_ms: float
+
+
+class Calibration(Struct, frozen=True, kw_only=True):
+    """Of one worker process. A message is sent, acked, received by its one reader, and confirmed."""
+
+    users: int
+    connects_per_second: float
+    """As they went, with the null server's own part in the handshake."""
+    connect_cpu_us: float
+    idle_cpu_percent: float
+    kib_per_user: float
+    message_cpu_us: float | None
+    messages_per_second: float | None
+    """At 90 % of a core, by what a message costs at the highest rate that went well."""
+    steps: list[Step]
+    environment: dict[str, Any]
+
+
+class _Window(Struct):
+    """From its making until `close`: what this process and the server used, and what was done."""
+
+    began: float
+    cpu: float
+    server_cpu: float
+
+    def close(self, server: NullServer) -> tuple[float, float, float]:
+        """Return seconds, and the two shares of a core in percent."""
+        took = time.monotonic() - self.began
+        used, served = time.process_time() - self.cpu, server.cpu_seconds() - self.server_cpu
+        return took, 100 * used / took, 100 * served / took
+
+
+class _Bench:
+    """One worker's users before a null server."""
+
+    def __init__(self, crowd: Crowd, users: int, server: NullServer) -> None:
+        stage = Stage(name="calibrate", seconds=1, users=users, spawn_per_second=users)
+        plan = Plan(scenario="calibrate", kind=Kind.MESSAGING, stages=(stage,), seats=users)
+        self._server = server
+        self._book = Book(clock := RunClock(), PayloadSeal(crowd.payload_key))
+        self._book.open_stage(0, clock.now_ns())
+        self.ground = Ground(crowd, plan, self._book, clock, worker=0, workers=1)
+        self.pacer = Pacer(clock, self._fire, even=True)
+        self._lives: list[gevent.Greenlet] = []
+        self._messengers: list[Messenger] = []
+        self._pacing = gevent.spawn(self.pacer.run)
+
+    def connect(self, users: int) -> None:
+        """Bring everybody, so many at a time. Raises CalibrationFault."""
+        for _ in range(users):
+            messenger = Messenger(self.ground, self.ground.take_seat())
+            self._messengers.append(messenger)
+            self._lives.append(gevent.spawn(messenger.live))
+            if len(self._lives) - self.ground.connected >= _UNDER_WAY:
+                self._wait_until(lambda: len(self._lives) - self.ground.connected < _UNDER_WAY)
+        self._wait_until(lambda: len(self.ground.ready) == users)
+
+    def watch(self, seconds: float, rate: float = 0.0) -> Step:
+        """Offer a rate for a while."""
+        merge_ticks([self._book.tick()])
+        self.pacer.late_max_ns = 0
+        window = self.open_window()
+        self.pacer.set_rate(rate)
+        gevent.sleep(seconds)
+        took, cpu, served = window.close(self._server)
+        self.pacer.set_rate(0)
+        tick = merge_ticks([self._book.tick()])
+        return Step(rate, tick.received / took, cpu, served, self.pacer.late_max_ns / _NS_MS)
+
+    def open_window(self) -> _Window:
+        """Begin to count."""
+        return _Window(time.monotonic(), time.process_time(), self._server.cpu_seconds())
+
+    def aclose(self) -> None:
+        """Send everybody home."""
+        self._pacing.kill()
+        for messenger in self._messengers:
+            messenger.stop()
+        gevent.joinall(self._lives, timeout=_LIFE_SECONDS)
+        gevent.killall(self._lives, timeout=_LIFE_SECONDS)
+        self.ground.aclose()
+
+    def _fire(self, intended_ns: int) -> None:
+        messenger = self.ground.ready.pick()
+        if messenger is not None:
+            messenger.send(intended_ns)
+
+    def _wait_until(self, happened: Callable[[], bool]) -> None:
+        end = time.monotonic() + _CONNECT_DEADLINE
+        while not happened():
+            if time.monotonic() > end:
+                raise CalibrationFault("not everybody got in at the null server: see `python -m loadtest preflight`")
+            gevent.sleep(_GLANCE)
+
+
+def calibrate(users: int, seconds: float, folder: Path, say: Callable[[str], None]) -> Calibration:
+    """Measure one worker with so many users, a few seconds for each rate. Raises CalibrationFault, NullServerFault."""
+    users += users % 2
+    with open_null_server(users, folder) as server:
+        bench = _Bench(read_crowd(server.crowd), users, server)
+        try:
+            return _measure(bench, users, seconds, say, server)
+        finally:
+            bench.aclose()
+            server.crowd.unlink(missing_ok=True)
+
+
+def _measure(bench: _Bench, users: int, seconds: float, say: Callable[[str], None], server: NullServer) -> Calibration:
+    say(f"{users:,} users connect")
+    memory, window = _own_mib(), bench.open_window()
+    bench.connect(users)
+    took, connect_cpu, _ = window.close(server)
+    grown = _own_mib() - memory
+    say("they are idle")
+    idle = bench.watch(seconds)
+    steps = _climb(bench, seconds, say)
+    good = [step for step in steps if _went_well(step)]
+    cost = (good[-1].cpu_percent - idle.cpu_percent) / 100 / good[-1].offered_per_second if good else None
+    return Calibration(
+        users=users,
+        connects_per_second=round(users / took, 1),
+        connect_cpu_us=round(connect_cpu / 100 * took / users * _MICRO, 1),
+        idle_cpu_percent=round(idle.cpu_percent, 2),
+        kib_per_user=round(grown * 1024 / users, 1),
+        message_cpu_us=None if cost is None else round(cost * _MICRO, 1),
+        messages_per_second=None if not cost else round((LIMIT_PERCENT - idle.cpu_percent) / 100 / cost),
+        steps=steps,
+        environment=fingerprint(),
+    )
+
+
+def _climb(bench: _Bench, seconds: float, say: Callable[[str], None]) -> list[Step]:
+    """Double the rate until something is full."""
+    steps: list[Step] = []
+    rate = _FIRST_RATE
+    while rate <= _TOP_RATE and (not steps or _went_well(steps[-1])):
+        step = bench.watch(seconds, rate)
+        say(
+            f"{rate:,} messages/s: {step.done_per_second:,.0f} done, CPU {step.cpu_percent:.0f} % "
+            f"(null server {step.server_cpu_percent:.0f} %), {step.late_max_ms:.1f} ms late at worst"
+        )
+        steps.append(step)
+        rate *= 2
+    return steps
+
+
+def _went_well(step: Step) -> bool:
+    return step.cpu_percent < LIMIT_PERCENT and step.done_per_second >= _DONE_SHARE * step.offered_per_second
+
+
+def _own_mib() -> float:
+    usage = usage_of(os.getpid())
+    return 0.0 if usage is None else usage.rss_mib

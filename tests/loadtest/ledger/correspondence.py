@@ -1,0 +1,49 @@
+"""Two workers' books and one room of the crowd, between which a test carries the messages. Refuses to be a server."""
+
+from typing import Final
+from uuid import UUID
+
+from contract.ids import ConversationId
+from loadtest.crowd.crowd import Room
+from loadtest.ledger.book import Book, Draft
+from loadtest.ledger.seal import PayloadSeal
+from loadtest.ledger.settled import Settled, settle
+from tests.loadtest.ledger.stopwatch import Stopwatch
+
+KEY: Final = bytes(range(32))
+RUN: Final = 7
+SENDER: Final = 0
+RECEIVER: Final = 1
+ROOM: Final = 0
+
+
+def a_room(*members: int) -> Room:
+    """Return a conversation of these seats."""
+    return Room(ConversationId(UUID(int=1)), members, 1, group=len(members) > 2)
+
+
+class Correspondence:
+    """The sender's book on one worker, the receiver's on another; the same clock for both."""
+
+    def __init__(self) -> None:
+        self.clock = Stopwatch()
+        self.there, self.here = (Book(self.clock, PayloadSeal(KEY, RUN)) for _ in range(2))
+        for book in (self.there, self.here):
+            book.open_stage(0, 0)
+        self.here.attend(RECEIVER)
+        self.there.attend(SENDER)
+
+    def write(self, count: int = 1) -> list[Draft]:
+        """Return messages of the sender, each of which is acked."""
+        drafts = [self.there.draw(SENDER, ROOM, self.clock.now_ns(), 64, 1) for _ in range(count)]
+        for draft in drafts:
+            self.there.ack(SENDER, ROOM, draft.seq)
+        return drafts
+
+    def deliver(self, draft: Draft) -> None:
+        """Let one come."""
+        self.here.receive(RECEIVER, ROOM, draft.payload)
+
+    def settle(self) -> Settled:
+        """Return the account of both workers."""
+        return settle([self.there.report(), self.here.report()], [a_room(SENDER, RECEIVER)])

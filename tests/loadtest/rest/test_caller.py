@@ -1,0 +1,213 @@
+"""Callers and servers that stall, break off, and talk nonsense. No clock runs where a time is looked at."""
+
+import resource
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from loadtest.crowd.crowd import CrowdError
+from loadtest.ledger.book import Book
+from loadtest.ledger.seal import PayloadSeal
+from loadtest.ledger.settled import Settled, settle
+from loadtest.rest.callers import Callers
+from loadtest.rest.client import ApiClient
+from loadtest.rest.origin import find_origin
+from loadtest.rest.request import REPLY_BYTES, Request, Unanswered
+from tests.loadtest.ledger.stopwatch import Stopwatch
+from tests.loadtest.rest.people import a_crowd
+from tests.loadtest.rest.strange import open_strange, response
+
+PATIENCE = 30
+SECOND = 1_000_000_000
+
+
+class Bench:
+    """Some callers of one server."""
+
+    def __init__(self, url: str, callers: int = 1) -> None:
+        self.clock = Stopwatch()
+        self.book = Book(self.clock, PayloadSeal(bytes(32)))
+        self.callers = Callers(a_crowd(url, 2), self.book, self.clock)
+        self.everybody = [self.callers.open(seat) for seat in range(callers)]
+        self.living = [gevent.spawn(caller.live) for caller in self.everybody]
+
+    def stop(self) -> Settled:
+        """End everybody, and account for what was."""
+        for caller in self.everybody:
+            caller.stop()
+        assert len(gevent.joinall(self.living, timeout=PATIENCE)) == len(self.living)
+        return settle([self.book.report()], ())
+
+    def settle(self) -> Settled:
+        """Wait until everything was answered, and stop."""
+        with gevent.Timeout(PATIENCE):
+            while not self.book.settled_locally:
+                gevent.sleep(0.001)  # the book says when it is settled, not that it will be
+        return self.stop()
+
+
+def failures(settled: Settled) -> dict[str, int]:
+    """All failures by word."""
+    found: dict[str, int] = {}
+    for endpoint in settled.endpoints_of([0]):
+        for word, count in endpoint.failures.items():
+            found[word] = found.get(word, 0) + count
+    return found
+
+
+def test_a_server_that_stalls_is_seen_by_those_who_had_to_wait() -> None:
+    """While one request takes a second, others fall due and wait: corrected figures have their second, raw ones not."""
+    benches: list[Bench] = []
+
+    def stall_once() -> bytes:
+        if strange.requests == 1:
+            benches[0].clock.shows_ns += SECOND
+        return response(b"{}")
+
+    with open_strange(stall_once) as strange:
+        bench = Bench(strange.url)
+        benches.append(bench)
+        for _ in range(10):
+            bench.callers.fire(0)
+        figures = bench.settle().latencies_of([0])
+    assert (figures.request.count, figures.raw_request.count) == (10, 10)
+    assert figures.request.p50 is not None
+    assert figures.request.p50 >= 1_000
+    assert figures.raw_request.p50 == 0.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (lambda: response(b"{}", "503 Service Unavailable"), "503"),
+        (
+            lambda: response(b'{"type":"x","title":"x","status":429,"code":"rate-limited","detail":"x"}', "429 No"),
+            "429 rate-limited",
+        ),
+        (lambda: response(b"not JSON"), "malformed"),
+        (lambda: response(b" " * (REPLY_BYTES + 1)), "too large"),
+        (lambda: b"SMTP, hello\r\n", "broken off"),
+        (lambda: b"", "broken off"),
+    ],
+)
+def test_nonsense_is_a_failure_in_a_word(answer: Callable[[], bytes], word: str) -> None:
+    """Whatever a server says, it is counted, the caller lives on, and the next request has a connection."""
+    with open_strange(answer) as strange:
+        bench = Bench(strange.url)
+        for _ in range(3):
+            bench.callers.fire(0)
+        assert failures(bench.settle()) == {word: 3}
+
+
+def test_a_request_that_is_stopped_is_not_forgotten() -> None:
+    """Who is stopped while it waits counts as unfinished, and what nobody has taken yet as unanswered."""
+    asked, never = Event(), Event()
+
+    def hang() -> bytes:
+        asked.set()
+        never.wait(PATIENCE)
+        return b""
+
+    with open_strange(hang) as strange:
+        bench = Bench(strange.url)
+        for _ in range(3):
+            bench.callers.fire(0)
+        assert asked.wait(PATIENCE)
+        settled = bench.stop()
+        never.set()
+    assert failures(settled) == {"unfinished": 1}
+    assert settled.unanswered == 2
+
+
+def test_an_answer_that_never_comes_is_a_failure_in_a_word() -> None:
+    """After its patience a caller gives up, and the next request has a connection of its own."""
+    answered, hold = [False, True], Event()
+
+    def hang_once() -> bytes:
+        return response(b"") if answered.pop(0) or not hold.wait(PATIENCE) else b""
+
+    request = Request(name="GET /v1/profiles", path="/v1/profiles")
+    with open_strange(hang_once) as strange:
+        client = ApiClient(find_origin(strange.url), patience=0.05)
+        with pytest.raises(Unanswered, match="timeout"):
+            client.ask(request)
+        hold.set()
+        assert client.ask(request).status == 200
+        client.close()
+
+
+def test_nobody_listening_is_a_failure_in_a_word() -> None:
+    """A port that is closed is counted for each request that was due."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        bench = Bench(f"http://127.0.0.1:{bound.getsockname()[1]}")
+        for _ in range(3):
+            bench.callers.fire(0)
+        assert failures(bench.settle()) == {"refused": 3}
+
+
+def test_an_idle_caller_does_not_wait_for_a_busy_one() -> None:
+    """With two callers, what is due goes to the one that is idle; what nobody can take waits, and none is dropped."""
+    hold = Event()
+
+    def answer() -> bytes:
+        hold.wait(PATIENCE)
+        return response(b"{}")
+
+    with open_strange(answer) as strange:
+        bench = Bench(strange.url, callers=2)
+        gevent.sleep(0)  # both are idle now
+        for _ in range(5):
+            bench.callers.fire(0)
+        with gevent.Timeout(PATIENCE):
+            while strange.requests < 2:
+                gevent.sleep(0.001)  # the server's greenlet tells nobody that it was asked
+        waiting = bench.callers.waiting
+        hold.set()
+        settled = bench.settle()
+    assert (waiting, settled.requests) == (3, 5)
+    assert len(set(strange.peers)) == 1, "one address for so few people"
+
+
+def test_a_caller_that_stops_leaves_its_turn_to_others() -> None:
+    """A request that woke a caller who stops before it takes it goes to somebody else."""
+    with open_strange(lambda: response(b"{}")) as strange:
+        bench = Bench(strange.url, callers=2)
+        gevent.sleep(0)  # both are idle now
+        bench.callers.fire(0)
+        bench.everybody[0].stop()
+        settled = bench.settle()
+    assert (settled.requests, settled.unanswered) == (1, 0)
+
+
+def test_connections_come_from_the_callers_own_address_and_are_kept() -> None:
+    """Two requests go over one connection from the address asked for, also with a thousand other files open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 2_000), hard), hard))
+    request = Request(name="GET /v1/profiles", path="/v1/profiles")
+    with ExitStack() as others, open_strange(lambda: response(b"")) as strange:
+        for _ in range(1_100):
+            others.enter_context(open("/dev/null", "rb"))  # noqa: PTH123 - only the descriptor counts
+        client = ApiClient(find_origin(strange.url), "127.1.2.3")
+        assert [client.ask(request).status for _ in range(2)] == [200, 200]
+        client.close()
+    assert strange.peers == ["127.1.2.3"]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("url", ["", "ftp://127.0.0.1", "http://", "127.0.0.1:80", "http://127.0.0.1:port"])
+def test_an_address_that_is_none_is_told(url: str) -> None:
+    """A crowd without a usable address of an API is refused in words."""
+    with pytest.raises(CrowdError, match="not like http://host:port"):
+        find_origin(url)
+
+
+def test_a_host_that_is_not_there_is_told() -> None:
+    """A host without an address is refused in words, without its name."""
+    with pytest.raises(CrowdError, match="cannot be found") as refused:
+        find_origin("http://varde.invalid:1")
+    assert "varde.invalid" not in str(refused.value)

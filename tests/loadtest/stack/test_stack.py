@@ -1,0 +1,141 @@
+"""The stack that runs are made against: real processes, which serve, die, come back, and are all gone in the end."""
+
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from msgspec.structs import replace
+
+from loadtest.bench.certificate import make_certificate
+from loadtest.bench.measuring import processes_of
+from loadtest.crowd.order import Order, run_seeding
+from loadtest.stack.process import ROOT, runs, wait_for
+from loadtest.stack.program import StackError
+from loadtest.stack.stack import Stack, open_stack
+from tests.loadtest.crowd.member import open_member
+
+PATIENCE = 60.0
+"""Seconds. Only what never happens takes so long."""
+
+CONDUCTOR = """
+import gevent.monkey
+
+gevent.monkey.patch_all()  # as Locust does
+
+import sys, time
+from pathlib import Path
+from loadtest.stack.stack import open_stack
+
+with open_stack(Path(sys.argv[1]), api=False) as stack:
+    stack.kill_node()
+    print(*stack.pids.values(), flush=True)
+    time.sleep(3600)
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that Postgres may pass through, as another user: pytest's own are closed."""
+    with tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as name:
+        yield Path(name)
+
+
+def everybody(stack: Stack) -> list[int]:
+    """All processes of the stack."""
+    return [pid for root in stack.pids.values() for pid in processes_of(root)]
+
+
+def order(stack: Stack, folder: Path, seats: int) -> Order:
+    """An order for people of this stack, with their file in the folder."""
+    return Order(
+        seats=seats,
+        relay_url=stack.relay_url,
+        api_url=stack.api_url,
+        database_url=stack.database_url,
+        keys=str(stack.keys),
+        authority=str(stack.authority or ""),
+        out=str(folder / "crowd"),
+    )
+
+
+def stranger(folder: Path) -> str:
+    """An authority that vouches for somebody else."""
+    return make_certificate(folder / "stranger").certificate.read_text()
+
+
+def test_nodes_that_were_killed_or_drained_come_back_on_their_port(folder: Path) -> None:
+    """Killed one by one, then drained, over TLS: there are other processes, and people connect as before."""
+    with open_stack(folder, nodes=2, tls=True, api=False) as stack:
+        crowd = run_seeding(order(stack, folder, 2))
+        before = stack.pids
+        assert (stack.kill_node(), stack.kill_node()) == ("relay-1", "relay-2")
+        after = stack.pids
+        assert stack.drain_nodes() == ["relay-1", "relay-2"]
+        for old, new in ((before, after), (after, stack.pids)):
+            assert [name for name, pid in old.items() if new[name] != pid] == ["relay-1", "relay-2"]
+        assert stack.dead() == []
+        assert list(stack.metrics_urls) == ["relay-1", "relay-2"]
+        assert all(httpx.get(url).is_success for url in stack.metrics_urls.values())
+        with open_member(crowd, 0):
+            pass
+        with pytest.raises(ssl.SSLCertVerificationError), open_member(replace(crowd, authority=stranger(folder)), 0):
+            pass
+
+
+def test_nothing_is_left_of_a_stack_that_broke(folder: Path) -> None:
+    """With an API and a postmaster that were killed, the dead are named; when the block fails, no process is left."""
+    pids: list[int] = []
+
+    def break_it(stack: Stack) -> None:
+        assert httpx.get(f"{stack.api_url}/v1/relay").json()["url"] == stack.relay_url
+        pids.extend(everybody(stack))
+        for name in ("api", "postgres"):
+            os.kill(stack.pids[name], signal.SIGKILL)
+        assert wait_for(lambda: {"api", "postgres"} <= set(stack.dead()), PATIENCE)
+        raise InterruptedError("something in the run")
+
+    with pytest.raises(InterruptedError), open_stack(folder) as stack:
+        break_it(stack)
+    assert len(pids) > len(stack.pids)
+    assert not list(filter(runs, pids))
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill -9"])
+def test_nothing_is_left_when_whoever_runs_it_is_stopped(folder: Path, how: signal.Signals) -> None:
+    """A conductor under gevent takes its whole stack with it, also when it has no time to clean up."""
+    conductor = subprocess.Popen(
+        (sys.executable, "-c", CONDUCTOR, str(folder)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert conductor.stdout is not None
+    with conductor, conductor.stdout:
+        try:
+            roots = list(map(int, conductor.stdout.readline().split()))
+            pids = [pid for root in roots for pid in processes_of(root)]
+            conductor.send_signal(how)
+            conductor.wait(PATIENCE)
+        finally:
+            conductor.kill()
+    assert len(roots) == 2
+    # After a kill it is the watchman who ends them, and it takes a moment.
+    assert wait_for(lambda: not any(map(runs, pids)), PATIENCE if how is signal.SIGKILL else 0)
+
+
+def test_a_stack_that_cannot_start_says_why(folder: Path) -> None:
+    """The words are those of the program that failed."""
+    (folder / "postgres" / "cluster").mkdir(parents=True)
+    with pytest.raises(StackError, match="is not a Postgres cluster"), open_stack(folder, api=False):
+        pass
+
+
+def test_who_opens_a_stack_and_orders_people_imports_no_server() -> None:
+    """It may be a Locust process: nothing of a server comes with it, and neither does Trio."""
+    said = "import sys, loadtest.stack.stack, loadtest.crowd.order; print(*sys.modules)"
+    loaded = subprocess.run((sys.executable, "-c", said), cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert {"trio", "storage", "domain", "relay", "api", "varde"}.isdisjoint(loaded.split())

@@ -1,0 +1,154 @@
+"""People of the cast at a real relay, as the generator sees them. Refuses Postgres: the stores are in memory.
+
+The relay runs on Trio in a thread, the people on gevent in this one, as they do in two processes.
+"""
+
+import ssl
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import gevent
+import trio
+from gevent.greenlet import Greenlet
+
+from contract.ids import ConversationId
+from contract.rest.conversations import ConversationKind
+from loadtest.crowd.crowd import Crowd, Room, Seat
+from loadtest.ledger.clock import RunClock
+from loadtest.ledger.seal import PayloadSeal
+from loadtest.scenarios.plan import Kind, Plan, Sizes
+from loadtest.users.ground import Ground
+from loadtest.users.messenger import Messenger
+from relay.tls_certificate import TlsCertificate
+from tests.cast import Gear, Person, open_conversation, settle
+from tests.doubles.memory import Memory
+from tests.doubles.stores import open_memory_stores
+from tests.loadtest.users.recording import PATIENCE, RecordingBook, wait_until
+from tests.relay.live import LiveNode, open_live
+from tests.relay.stage import RELAY_KEY
+
+SMALL = Sizes(((128, 1.0),))
+
+
+@dataclass
+class Relay:
+    """A node that runs in a thread."""
+
+    memory: Memory
+    conversation: ConversationId
+    node: LiveNode
+    token: trio.lowlevel.TrioToken
+
+    def crowd(self, *gears: Gear, group: bool) -> Crowd:
+        """Return these devices in the conversation."""
+        return crowd_of(self.node.url, [seat_of(self.node, gear) for gear in gears], self.conversation, group=group)
+
+    def drain(self) -> None:
+        """Have the node ask everybody to go."""
+        self.token.run_sync_soon(self.node.stop.set)
+
+    def confirmed(self, gear: Gear) -> int:
+        """Return how far a device has confirmed."""
+        return self.memory.talks[self.conversation].positions[gear.id].upto
+
+
+@contextmanager
+def open_relay(
+    *people: Person, kind: ConversationKind, certificate: TlsCertificate | None = None, **config: Any
+) -> Iterator[Relay]:
+    """Run a node on which these people have a conversation."""
+    with ThreadPoolExecutor(1, "relay-for-tests") as thread:
+        opened: Future[tuple[Relay, trio.Event]] = Future()
+        running = thread.submit(trio.run, partial(_serve, people, kind, opened, certificate, config))
+        running.add_done_callback(lambda ended: None if opened.done() else opened.set_exception(_fault_of(ended)))
+        relay, over = opened.result()
+        try:
+            yield relay
+        finally:
+            with suppress(trio.RunFinishedError):  # why it ended by itself, its result says
+                relay.token.run_sync_soon(over.set)
+            running.result()
+
+
+def _fault_of(ended: "Future[None]") -> BaseException:
+    return ended.exception() or AssertionError("the relay ended")
+
+
+async def _serve(
+    people: Sequence[Person],
+    kind: ConversationKind,
+    opened: "Future[tuple[Relay, trio.Event]]",
+    certificate: TlsCertificate | None,
+    config: dict[str, Any],
+) -> None:
+    memory, over = Memory(), trio.Event()
+    stores = open_memory_stores(memory=memory)
+    await settle(stores, *people)
+    conversation = await open_conversation(stores, *people, kind=kind)
+    async with open_live(stores, certificate=certificate, **config) as node:
+        opened.set_result((Relay(memory, conversation, node, trio.lowlevel.current_trio_token()), over))
+        await over.wait()  # as long as the test takes
+
+
+def seat_of(node: LiveNode, gear: Gear) -> Seat:
+    """Return a device with a good ticket, in room 0."""
+    credentials = node.credentials(gear)
+    (profile, *_) = gear.noun.profiles
+    return Seat(
+        gear.noun.account, profile, gear.id, gear.noise.private_bytes(), credentials.hello.ticket, "", (0,)
+    )
+
+
+def crowd_of(url: str, seats: Sequence[Seat], conversation: ConversationId, *, group: bool) -> Crowd:
+    """Return seats that share one room."""
+    room = Room(conversation, tuple(range(len(seats))), 1, group)
+    return Crowd(url, "", RELAY_KEY.public, bytes(range(32)), 0, tuple(seats), (room,))
+
+
+@dataclass
+class Company:
+    """Messengers on a ground, each on its greenlet."""
+
+    ground: Ground
+    book: RecordingBook
+    messengers: list[Messenger] = field(default_factory=list)
+    lives: list[Greenlet] = field(default_factory=list)
+
+    def enter(self, count: int = 1) -> None:
+        """Let as many take their seats."""
+        for _ in range(count):
+            messenger = Messenger(self.ground, self.ground.take_seat())
+            self.messengers.append(messenger)
+            self.lives.append(gevent.spawn(messenger.live))
+
+    def enter_all(self) -> None:
+        """Let everybody take a seat, and wait until they may send."""
+        self.enter(self.ground.plan.seats)
+        wait_until(lambda: len(self.ground.ready) == self.ground.plan.seats)
+
+    def settle(self) -> None:
+        """Wait until every message was answered for and has come to whom it was due to."""
+        due = sum(int(str(call[3])) for call in self.book.told("draw"))
+        wait_until(lambda: self.book.settled_locally and len(self.book.told("receive")) >= due)
+
+
+@contextmanager
+def open_company(crowd: Crowd, *, tls: ssl.SSLContext | None = None, **plan: Any) -> Iterator[Company]:
+    """Lay a ground, and see to it that nobody is left on it."""
+    whole = Plan(**{"scenario": "test", "kind": Kind.MESSAGING, "stages": (), "payloads": SMALL, "seats": len(crowd.seats), **plan})
+    book = RecordingBook(PayloadSeal(crowd.payload_key))
+    book.open_stage(0, 0)
+    ground = Ground(crowd, whole, book, RunClock(), worker=0, workers=1, tls=tls)
+    company = Company(ground, book)
+    try:
+        yield company
+        for messenger in company.messengers:
+            messenger.stop()
+        gevent.joinall(company.lives, timeout=PATIENCE, raise_error=True)
+    finally:
+        gevent.killall(company.lives, block=True, timeout=PATIENCE)
+        ground.aclose()
