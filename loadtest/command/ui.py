@@ -14,7 +14,7 @@ _PORT: Final = 8089
 @load_options(
     WORKERS_OPTION,
     click.option("--host", default="127.0.0.1", show_default=True, help="The address of the page."),
-    click.option("--port", default=_PORT, show_default=True, type=click.IntRange(0, 65_535), help="Its port."),
+    click.option("--port", default=_PORT, show_default=True, type=click.IntRange(1, 65_535), help="Its port."),
 )
 def command(scenario: str, host: str, port: int, **given: Any) -> int:
     """Open a web page where SCENARIO can be started, watched and stopped, as often as one likes.

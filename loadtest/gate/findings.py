@@ -16,8 +16,10 @@ WHOLE: Final = 0.999
 FLUSHED: Final = 0.01
 """Of the most that was outstanding, what may be under way when a backlog counts as fetched."""
 _CUTS: Final = {Action.KILL_NODE, Action.DRAIN_NODES, Action.COME_BACK}
-_SLOPE_SAMPLES: Final = 10
+_SLOPE_SAMPLES: Final = 5
 _HOUR: Final = 3600
+_SLOPE_SECONDS: Final = 600
+"""Shorter, and an hour's slope would be made of noise."""
 
 
 def find(result: Result, slo: Slo) -> list[Finding]:
@@ -80,7 +82,9 @@ def _rows(series: list[Sample]) -> list[tuple[Sample, float]]:
 
 
 def _memory(result: Result) -> list[Finding]:
-    """The straight line through the relay's resident memory over the judged stages."""
+    """The straight line through the relay's resident memory over the judged stages, where no node was started anew."""
+    if any(action in {Action.KILL_NODE, Action.DRAIN_NODES} for _, action in _acted(result)):
+        return []
     judged = {stage.name for stage in result.stages if stage.judged}
     points = [
         (sample.at_s, size) for sample in result.series if sample.stage in judged and (size := _relay_mib(sample))
@@ -89,11 +93,13 @@ def _memory(result: Result) -> list[Finding]:
         return []
     times, sizes = zip(*points, strict=True)
     slope = statistics.linear_regression(times, sizes).slope
-    growth, hourly = slope * (times[-1] - times[0]), slope * _HOUR
-    return [
-        _finding("memory-growth", growth, "MiB", f"the relay's memory grew by {growth:.1f} MiB while it was judged"),
-        _finding("memory-slope", hourly, "MiB/h", f"that is {hourly:.1f} MiB an hour, by the line through all of it"),
-    ]
+    span, hourly = times[-1] - times[0], slope * _HOUR
+    growth = slope * span
+    found = [_finding("memory-growth", growth, "MiB", f"the relay's memory grew by {growth:.1f} MiB while judged")]
+    if span >= _SLOPE_SECONDS:
+        words = f"that is {hourly:.1f} MiB an hour, by the straight line through {span / 60:.0f} minutes"
+        found.append(_finding("memory-slope", hourly, "MiB/h", words))
+    return found
 
 
 def _relay_mib(sample: Sample) -> float:

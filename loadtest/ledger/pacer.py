@@ -9,10 +9,10 @@ from typing import Final
 import gevent
 from gevent.event import Event
 
+from loadtest.ledger.alarm import Alarm
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.schedule import Schedule
 
-_SECOND_NS: Final = 1_000_000_000
 _BURST: Final = 32
 """Overdue picks fired in one go; then the sockets get their turn, or answers would wait behind questions."""
 
@@ -24,27 +24,32 @@ class Pacer:
         self._clock = clock
         self._fire = fire
         self._schedule = Schedule(clock.now_ns(), seed=seed, even=even)
-        self._changed = Event()
+        self._stirred = Event()
         self.offered = 0
         self.late_max_ns = 0
 
     def set_rate(self, per_second: float, at_ns: int | None = None) -> None:
         """From now, or from `at_ns` of run time, on: so many a second in the mean. 0 pauses."""
         self._schedule.change(self._clock.now_ns() if at_ns is None else at_ns, per_second)
-        self._changed.set()
+        self._stirred.set()
 
     def run(self) -> None:
         """Fire until the greenlet is killed."""
-        while True:
-            self._changed.clear()
-            due_ns = self._schedule.next_ns()
-            wait_ns = None if due_ns is None else due_ns - self._clock.now_ns()
-            if wait_ns is None or wait_ns > 0:
-                # Without a rate there is nothing to wait for but a new one.
-                self._changed.wait(None if wait_ns is None else wait_ns / _SECOND_NS)
-            else:
-                self.fire_due()
-                gevent.sleep(0)
+        alarm = Alarm(self._stirred.set)
+        try:
+            while True:
+                self._stirred.clear()
+                due_ns = self._schedule.next_ns()
+                wait_ns = None if due_ns is None else due_ns - self._clock.now_ns()
+                if wait_ns is None or wait_ns > 0:
+                    if wait_ns is not None:
+                        alarm.set(wait_ns)
+                    self._stirred.wait()  # for the alarm or a new rate; without a rate there is only that
+                else:
+                    self.fire_due()
+                    gevent.sleep(0)
+        finally:
+            alarm.close()
 
     def fire_due(self) -> None:
         """Fire what is due by now, up to a burst."""

@@ -16,8 +16,8 @@ from loadtest.report.noise import DEVIATIONS, mean_of, poisson, unsteadiness_of
 from loadtest.report.result import Latency, Result, Verdict
 
 PERCENTILES: Final = (("p50", 50.0), ("p95", 95.0), ("p99", 99.0), ("p999", 99.9))
-KINDS: Final = ("send_to_receive", "send_to_ack", "request", "connect")
-FAULTS: Final = ("lost", "duplicated", "disordered", "undecryptable")
+KINDS: Final = ("send_to_receive", "send_to_ack", "request", "connect", "backlog")
+FAULTS: Final = ("lost", "duplicated", "disordered", "undecryptable", "astray")
 COUNTS: Final = ("messages.refused", "messages.unacked", "messages.after_gap", "messages.resent", "users.failed")
 RATE_TOLERANCE: Final = 0.02
 """An open model offers the same rate each time, so that a few percent less done is a change."""

@@ -31,7 +31,7 @@ def _run(result: Result) -> ET.Element:
 
 
 def _objective(result: Result, objective: Objective) -> ET.Element:
-    case = _case(result, f"{objective.key}: {objective.words}", 0.0)
+    case = _case(result, objective.key, 0.0)
     bound = f"{'at least' if objective.at_least else 'at most'} {objective.limit:g}"
     measured = "nothing" if objective.measured is None else f"{objective.measured:g}"
     if result.verdict in {Verdict.INVALID, Verdict.FAILED}:

@@ -15,7 +15,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from loadtest.report.distribution import curve_of
 from loadtest.report.page.figures import clock, duration, figure, milliseconds
-from loadtest.report.page.latency import KINDS, PLACES, main_kind, objectives_of
+from loadtest.report.page.keys import KINDS, PLACES
+from loadtest.report.page.latency import main_kind, objectives_of
 from loadtest.report.page.seconds import Reading, Seconds
 from loadtest.report.result import Latency, Result, Sample, Verdict
 

@@ -5,7 +5,7 @@
     ["Connected", [["connected", "#54a24b"], ["users", "#b5b5b5"]]],
     ["Per second", [["sent_per_second", "#4c78a8"], ["received_per_second", "#f58518"]]],
   ];
-  const width = 560, height = 180, left = 52, bottom = 22;
+  const width = 420, height = 150, left = 48, bottom = 22;
 
   const make = (name, attributes, parent) => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -36,16 +36,20 @@
     }
   };
 
-  const panel = document.createElement("section");
+  // Locust's program fills the window, so ours sticks to its lower edge, and folds away.
+  const panel = document.createElement("details");
   panel.id = "varde";
-  panel.style.cssText = "max-width:1280px;margin:24px auto;padding:0 24px 24px;font:14px system-ui,sans-serif;color:#888";
-  const line = document.createElement("p");
+  panel.open = true;
+  panel.style.cssText =
+    "position:sticky;bottom:0;z-index:1;padding:8px 24px;font:13px system-ui,sans-serif;" +
+    "color:light-dark(#444,#ccc);background:light-dark(#fff,#222);border-top:1px solid #8886;color-scheme:light dark";
+  const line = document.createElement("summary");
   const charts = document.createElement("div");
-  charts.style.cssText = "display:flex;flex-wrap:wrap;gap:16px";
+  charts.style.cssText = "display:flex;flex-wrap:wrap;gap:12px 24px;padding-top:8px";
   panel.append(line, charts);
   const drawn = places.map(([title, lines]) => {
     const figure = document.createElement("figure");
-    figure.style.margin = "0";
+    figure.style.cssText = "margin:0;flex:1 1 280px";
     const caption = document.createElement("figcaption");
     caption.append(title, ...lines.map(([key, colour]) => {
       const name = document.createElement("span");
@@ -55,8 +59,7 @@
     }));
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    svg.setAttribute("width", width);
-    svg.style.maxWidth = "100%";
+    svg.style.width = "100%";
     figure.append(caption, svg);
     charts.append(figure);
     return [svg, lines];

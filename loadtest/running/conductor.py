@@ -19,7 +19,7 @@ from loadtest.report.result import EXIT_CODES
 from loadtest.running.duty import lift_limits
 from loadtest.running.interruption import heed_interruption
 from loadtest.running.lead import Lead
-from loadtest.running.local_workers import LocalWorkers, open_workers
+from loadtest.running.local_workers import LocalWorkers, open_workers, wait_for_workers
 from loadtest.running.options import Options
 from loadtest.running.outcome import conclude, folder_of, publish
 from loadtest.running.progress import Progress
@@ -31,7 +31,6 @@ from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Plan
 from loadtest.scenarios.scenario import AskError
 
-_WORKERS_DEADLINE: Final = 60.0
 _GLANCE: Final = 0.1
 
 
@@ -90,29 +89,15 @@ class Conductor:
     def _conduct(self, system: System) -> None:
         with open_leader(self, system) as (lead, workers):
             self._lead = lead
-            self._wait_for_workers(lead, workers)
+            if self.options.remote:
+                self.progress.say(f"waiting for {self.options.workers} workers at {lead.address[0]}:{lead.address[1]}")
+            wait_for_workers(lead.runner, workers, self.options)
             lead.runner.start_shape()
             self._wait_for_course(lead)
             lead.runner.quit()
             self._lead = None
         if self.record.failure:
             raise CouldNotRun(self.record.failure)
-
-    def _wait_for_workers(self, lead: Lead, workers: LocalWorkers) -> None:
-        wanted = self.options.workers
-        if self.options.remote:
-            self.progress.say(f"waiting for {wanted} workers at {lead.address[0]}:{lead.address[1]}")
-        deadline = gevent.Timeout(None if self.options.remote else _WORKERS_DEADLINE)
-        with deadline:
-            try:
-                while len(lead.runner.clients.ready) < wanted:
-                    if workers.lost():
-                        raise CouldNotRun(f"a worker ended before the run began:\n{workers.last_words()}")
-                    gevent.sleep(_GLANCE)
-            except gevent.Timeout as late:
-                if late is not deadline:
-                    raise
-                raise CouldNotRun(f"{wanted} workers did not come within {_WORKERS_DEADLINE:g} s") from None
 
     def _wait_for_course(self, lead: Lead) -> None:
         """Wait for as long as the plan takes; what is in it has deadlines."""

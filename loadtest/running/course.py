@@ -227,7 +227,7 @@ class Course:
     def _is_settled(self) -> bool:
         whole = self._whole
         waiting = sum(beat.waiting for beat in self._roll.beats())
-        return not (waiting or whole.pending) and whole.received >= whole.due and self.plan.kind is Kind.MESSAGING
+        return not (waiting or whole.pending) and whole.received >= whole.due
 
     def _collect(self) -> None:
         """Ask everybody for the whole book; who is gone took it along."""

@@ -5,8 +5,8 @@ from typing import Final
 
 WINDOW_NS: Final = 5_000_000_000
 _HUNDRED: Final = 100.0
-_LEAST: Final = 0.18
-"""Of a window: a judged stage shorter than a second says nothing about effort."""
+_WHOLE_NS: Final = 4_500_000_000
+"""Readings come once a second, and not to the millisecond: from here on a window counts as whole."""
 
 
 class Effort:
@@ -17,10 +17,16 @@ class Effort:
         self._first: tuple[int, int] | None = None
         self._last: tuple[int, int] | None = None
         self._judging = False
-        self.max_percent = 0.0
-        """Over the judged stages."""
+        self._most: float | None = None
         self.now_percent = 0.0
         """Between the last two readings."""
+
+    @property
+    def max_percent(self) -> float:
+        """Over the judged stages: of whole windows, or of all there is when they were shorter than one."""
+        if self._most is not None or not self._readings:
+            return self._most or 0.0
+        return _percent(self._readings[0], self._readings[-1])
 
     @property
     def mean_percent(self) -> float:
@@ -49,8 +55,8 @@ class Effort:
         self._readings.append(reading)
         while len(self._readings) > 1 and reading[0] - self._readings[1][0] >= WINDOW_NS:
             self._readings.popleft()
-        if reading[0] - self._readings[0][0] >= _LEAST * WINDOW_NS:
-            self.max_percent = max(self.max_percent, _percent(self._readings[0], reading))
+        if reading[0] - self._readings[0][0] >= _WHOLE_NS:
+            self._most = max(self._most or 0.0, _percent(self._readings[0], reading))
 
 
 def _percent(since: tuple[int, int], until: tuple[int, int]) -> float:

@@ -26,7 +26,7 @@ from loadtest.scenarios.plan import Kind, Plan, Stage
 
 CPU_PERCENT: Final = 90.0
 OFFERED_SHARE: Final = 0.98
-_SIGMAS: Final = 3
+_SIGMAS: Final = 4
 """Arrivals are random: so many square roots of their number may be missing without anybody's fault."""
 _NS_MS: Final = 1e6
 _SECOND_NS: Final = 1e9

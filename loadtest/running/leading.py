@@ -4,7 +4,7 @@ Importing this file imports locust, which patches the process.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from loadtest.running.progress import Progress
 from loadtest.running.system import System, open_system
 from loadtest.running.web import add_charts
 
-StartWorkers = Callable[[System], AbstractContextManager[LocalWorkers]]
+StartWorkers = Callable[[System, ExitStack], LocalWorkers]
+"""Its processes end with the stack."""
 
 
 class Leading:
@@ -50,7 +51,7 @@ class Leading:
         self._system = self._open.enter_context(open_system(self._options, self._plan, self.progress.say))
         lost: Callable[[], int] = lambda: 0  # noqa: E731 - nobody of ours
         if self._start_workers is not None:
-            lost = self._open.enter_context(self._start_workers(self._system)).lost
+            lost = self._start_workers(self._system, self._open).lost
         lead = Lead(self._environment, self._plan, self._system, self._options, self._slo, self.progress, lost)
         lead.on_end = self._finish
         lead.on_second = lambda second, _: count_second(self._environment.stats, second)

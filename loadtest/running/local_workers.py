@@ -6,14 +6,22 @@ holds the other end of a pipe.
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import gevent
+
+from loadtest.command.exits import CouldNotRun
+from loadtest.running.options import Options
 
 _ROOT: Final = Path(__file__).parents[2]
 _COMMAND: Final = (sys.executable, "-m", "loadtest", "worker", "--tethered")
 _FAREWELL: Final = 5.0
+WORKERS_DEADLINE: Final = 60.0
+_GLANCE: Final = 0.1
 _LOG_LINES: Final = 5
 
 
@@ -76,6 +84,20 @@ def open_workers(count: int, master: tuple[str, int], crowd: Path, folder: Path)
         yield workers
     finally:
         workers.stop()
+
+
+def wait_for_workers(runner: Any, workers: LocalWorkers, options: Options) -> None:
+    """Wait until as many as were asked for have come to a Locust master; remote ones come when they come.
+
+    Raises CouldNotRun.
+    """
+    end = None if options.remote else time.monotonic() + WORKERS_DEADLINE
+    while len(runner.clients.ready) < options.workers:
+        if workers.lost():
+            raise CouldNotRun(f"a worker ended before the run began:\n{workers.last_words()}")
+        if end is not None and time.monotonic() > end:
+            raise CouldNotRun(f"{options.workers} workers did not come within {WORKERS_DEADLINE:g} s")
+        gevent.sleep(_GLANCE)
 
 
 def _tail(log: Path) -> Sequence[str]:

@@ -26,8 +26,11 @@ _Socket: Final = monkey.get_original("socket", "SocketType")
 _BIND_LATER: Final = 24
 """IP_BIND_ADDRESS_NO_PORT: the port is chosen with the peer in mind, so that many connections may share one."""
 _READ_BYTES: Final = 65_536
+_WRITE_BYTES: Final = 262_144
 _SLOW_BUFFER: Final = 4_096
 _CONTROL_BYTES: Final = 125
+_NOTHING: Final = bytearray()
+"""Stands for nothing unsent in all lines; nobody adds to it."""
 _UNHEARD_BYTES: Final = 65_536
 _NORMAL: Final = 1_000
 _NO_CODE: Final = "1005"
@@ -95,7 +98,8 @@ class Line:
     def __init__(self, owner: Owner, reactor: Reactor, target: Target) -> None:
         self._owner, self._reactor, self._target = owner, reactor, target
         self._secured: Secured | None = None
-        self._rest = self._unsent = b""
+        self._rest: bytes = b""
+        self._unsent = _NOTHING
         self._file, self._mask = -1, READ | WRITE
         self.heard_at = reactor.now
         self.phase = Phase.CONNECTING
@@ -144,9 +148,10 @@ class Line:
         self._end(word)
 
     def watch(self, mask: int) -> None:
-        """Look out for nothing but this: READ, or HANGUP for the end alone, or 0."""
-        self._mask = mask | self._mask & WRITE
-        self._reactor.change(self._file, self._mask)
+        """Look out for this: READ, or HANGUP for the end alone, or 0; and for when what is unsent can be sent."""
+        self._mask = mask | WRITE if self._unsent else mask
+        if self.phase is not Phase.CLOSED:
+            self._reactor.change(self._file, self._mask)
 
     def on_event(self, mask: int) -> None:
         """The kernel has something for us, or takes something."""
@@ -183,39 +188,53 @@ class Line:
                 self._end(_word(failed))
                 return
             self._begin()
-        unsent, self._unsent = self._unsent, b""
-        self._mask &= ~WRITE
-        if unsent:
-            self._push(unsent)
-        if not self._mask & WRITE and self.phase is not Phase.CLOSED:
-            self._reactor.change(self._file, self._mask)
+        self._flush()
 
     def _begin(self) -> None:
         if self._secured is None:
             self._ask()
         else:
             self.phase = Phase.SECURING
-            self._unsent = self._secured.take()
+            self._keep(self._secured.take())
 
     def _ask(self) -> None:
         self.phase = Phase.UPGRADING
         request = framing.upgrade_request(self._target.authority, self._target.path, SUBPROTOCOL)
-        self._unsent += request if self._secured is None else self._secured.seal(request)
+        self._keep(request if self._secured is None else self._secured.seal(request))
 
-    def _push(self, octets: bytes) -> None:
+    def _keep(self, octets: bytes) -> None:
+        """Have these sent as soon as the kernel takes something."""
         if self._unsent:
             self._unsent += octets
-            return
+        else:
+            self._unsent = bytearray(octets)
+            self.watch(self._mask & ~WRITE)
+
+    def _flush(self) -> None:
+        unsent = self._unsent
         try:
-            sent = self._sock.send(octets)
+            while unsent:
+                with memoryview(unsent) as view:
+                    sent = self._sock.send(view[:_WRITE_BYTES])
+                del unsent[:sent]
         except BlockingIOError:
-            sent = 0
+            return
         except OSError:
-            return  # how it ended, the next read says; before that there may be a close frame
+            pass  # how it ended, the next read says; before that there may be a close frame
+        self._unsent = _NOTHING
+        self.watch(self._mask & ~WRITE)
+
+    def _push(self, octets: bytes) -> None:
+        sent = 0
+        if not self._unsent:
+            try:
+                sent = self._sock.send(octets)
+            except BlockingIOError:
+                pass
+            except OSError:
+                return  # how it ended, the next read says; before that there may be a close frame
         if sent < len(octets):
-            self._unsent = octets[sent:]
-            self._mask |= WRITE
-            self._reactor.change(self._file, self._mask)
+            self._keep(octets[sent:])
 
     def _take(self, received: bytes) -> None:
         if self._secured is not None:
@@ -236,8 +255,6 @@ class Line:
         if self.phase is Phase.SECURING and secured.shaken:
             self._push(secured.take())
             self._ask()
-            unsent, self._unsent = self._unsent, b""
-            self._push(unsent)
         elif reply := secured.take():
             self._push(reply)
         return plain
@@ -279,7 +296,8 @@ class Line:
             self._reactor.remove(self._file)
             with suppress(OSError):
                 self._sock.close()
-        self._rest = self._unsent = b""
+        self._rest = b""
+        self._unsent = _NOTHING
         self._secured = None
         self._owner.lost(Ending(code, retry_after_s))
 

@@ -53,9 +53,10 @@ def seed(order: Order, say: Say) -> None:
     rooms = _rooms(deal, [gathering.conversation for gathering in gatherings])
     # The file first: people whose keys are nowhere would be of no use, and in the way of the next crowd.
     write_crowd(Path(order.out), _crowd(order, keys, people, rooms, authority))
+    say(f"{len(people):,} people go into {len(COLUMNS)} tables")
     try:
         rows = partial(rows_of, people=people, gatherings=gatherings, pepper=keys.pepper)
-        count = trio.run(_on_island, copy_tables, order.database_url, COLUMNS, rows, say)
+        count = trio.run(_on_island, copy_tables, order.database_url, COLUMNS, rows)
     except BaseException:
         Path(order.out).unlink()
         raise

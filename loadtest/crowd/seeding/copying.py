@@ -30,15 +30,12 @@ async def refuse_unfit(url: str, into_existing: bool) -> None:  # noqa: FBT001 -
         await connection.close()
 
 
-async def copy_tables(
-    url: str, columns: Mapping[str, Sequence[str]], rows_of: RowsOf, say: Callable[[str], None]
-) -> int:
+async def copy_tables(url: str, columns: Mapping[str, Sequence[str]], rows_of: RowsOf) -> int:
     """Fill the tables in order, and return the number of rows. Raises CrowdError."""
     connection, count = await _connect(url), 0
     try:
         async with connection.transaction():
             for table, names in columns.items():
-                say(f"writing {table}")
                 count += await _copy(connection, table, names, rows_of(table))
         await connection.execute("ANALYZE", timeout=DEADLINE)
     finally:

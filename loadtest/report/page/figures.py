@@ -12,6 +12,7 @@ _UNITS: Final = (
     ("_percent", "%"),
     ("_per_second", "/s"),
     ("_mib", "MiB"),
+    ("_kib", "KiB"),
     ("_ms", "ms"),
     ("_us", "µs"),
     ("_bytes", "B"),

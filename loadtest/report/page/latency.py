@@ -9,6 +9,7 @@ from typing import Final
 from loadtest.report.distribution import curve_of
 from loadtest.report.page.axis import latency_axis, percentile_axis
 from loadtest.report.page.figures import clock, figure, milliseconds, percentile
+from loadtest.report.page.keys import KINDS, PLACES
 from loadtest.report.page.markup import Content, Markup, join, note, section, table, tag
 from loadtest.report.page.plot import Chart, Level, Line, draw
 from loadtest.report.page.seconds import Seconds, values_of
@@ -17,13 +18,6 @@ from loadtest.report.result import Latency, Objective, Result, Sample
 CORRECTED: Final = 1
 RAW: Final = 6
 MIDDLE: Final = 2
-KINDS: Final = (
-    ("send_to_receive", "Send to receive"),
-    ("send_to_ack", "Send to ack"),
-    ("request", "Request to answer"),
-    ("connect", "Connect: SYN to Welcome"),
-)
-PLACES: Final = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p999": 99.9, "max": 100.0}
 SLOWEST: Final = 5
 _FAR: Final = 4.0
 """A floor this many times higher than anything measured is told in words, and not drawn."""
@@ -72,9 +66,12 @@ def _main_title(result: Result) -> str:
     return dict(KINDS)[main_kind(result)]
 
 
-def objectives_of(result: Result, kind: str) -> Iterator[tuple[float, Objective]]:
-    """Return the lines of the SLO about one kind of latency, with their percentiles, rising."""
-    found = {f"latency_ms.{kind}.{name}": place for name, place in PLACES.items()}
+def objectives_of(result: Result, kind: str, prefix: str = "") -> Iterator[tuple[float, Objective]]:
+    """Return the lines of the SLO about one kind of latency, with their percentiles, rising.
+
+    With a prefix, those about what stands there, such as a stage.
+    """
+    found = {f"{prefix}latency_ms.{kind}.{name}": place for name, place in PLACES.items()}
     yield from sorted(
         ((found[each.key], each) for each in result.objectives if each.key in found), key=lambda pair: pair[0]
     )
@@ -130,13 +127,15 @@ def _limit(word: str, place: float, limit: float) -> str:
 
 
 def _levels_of_time(result: Result, most: float, seconds: Seconds) -> list[Level]:
+    """The SLO of p99 over the whole run, and that of a single stage over that stage."""
     until = max([result.seconds, *(band.until for band in seconds.bands)])
     found: list[Level] = []
-    for place, objective in objectives_of(result, main_kind(result)):
-        if place == PLACES["p99"]:
-            ends = [(0.0, objective.limit), (until, objective.limit)]
-            found.append(Level(ends, [(0.0, objective.limit, _limit("SLO", place, objective.limit))]))
-            found += _floor(place, objective, 0.0, until, most)
+    for began, ended, prefix in ((0.0, until, ""), *((b.began, b.until, f"stages.{b.name}.") for b in seconds.bands)):
+        for place, objective in objectives_of(result, main_kind(result), prefix):
+            if place == PLACES["p99"]:
+                name = (began, objective.limit, _limit("SLO", place, objective.limit))
+                found.append(Level([(began, objective.limit), (ended, objective.limit)], [name]))
+                found += _floor(place, objective, began, ended, most)
     return found
 
 
@@ -159,7 +158,7 @@ def _honesty(result: Result, kind: str) -> Markup | None:
         return None
     said = (
         "Corrected latency counts from when a message was due, raw from when it was sent: "
-        "what lies between them is time that messages waited in the generator for a system that was busy. "
+        "what lies between is how long messages waited to be sent, for the system or for a late generator. "
     )
     ratio = corrected.p999 / raw.p999
     if ratio < _STANDS_OUT:

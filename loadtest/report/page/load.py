@@ -19,6 +19,7 @@ _RFC6455: Final = {
     "1001": ("going-away", "one side was going away"),
     "1002": ("protocol-error", "a frame broke RFC 6455"),
     "1003": ("unsupported", "a kind of frame that is not taken"),
+    "1005": ("no-code", "a close frame without a code"),
     "1006": ("abnormal", "the connection ended without a close frame"),
     "1008": ("policy", "a policy was broken"),
     "1009": ("too-big", "a message was larger than is taken"),
@@ -28,17 +29,27 @@ _RFC6455: Final = {
     "reset": ("reset", "the peer's kernel reset the connection: its process was gone"),
     "refused": ("refused", "nobody listened"),
     "timeout": ("timeout", "no answer in time"),
+    "left": ("left", "the user went, as it was told to"),
+    "eof": ("eof", "the server hung up without a close frame"),
+    "silence": ("silence", "nothing was heard for longer than the heartbeat allows"),
+    "fault": ("fault", "the server broke a protocol"),
+    "join-refused": ("join-refused", "a join was refused, so that the user gave up"),
+    "generator-fault": ("generator-fault", "a fault of the generator's own"),
 }
-_ORDERLY: Final = {"1000", "1001", str(int(CloseCode.DRAINING))}
+_ORDERLY: Final = {"1000", "1001", "left", str(int(CloseCode.DRAINING))}
 _FAULTS: Final = (
     ("lost", "acked or due, and never came"),
     ("duplicated", "came twice to one device"),
     ("disordered", "came after a later one of the same sender"),
     ("undecryptable", "came with other bytes than were sent"),
+    ("astray", "came to somebody it was not for, or was never sent"),
 )
 _KNOWN: Final = (
     ("unacked", "sent, and never answered"),
     ("refused", "answered with a refusal"),
+)
+_PLANNED: Final = (
+    ("unfetched", "due to somebody who left and did not come back"),
     ("after_gap", "announced by a gap record as not to be had"),
     ("resent", "said again after a connection was lost"),
 )
@@ -48,7 +59,9 @@ def load_of(result: Result, seconds: Seconds) -> Markup | None:
     """Return connections and throughput over time; None without a series."""
     if not seconds.samples:
         return None
-    charts = [_connections(seconds), _throughput(result, seconds)]
+    charts = [_connections(seconds)]
+    if any(sample.sent_per_second or sample.received_per_second for sample in seconds.samples):
+        charts.append(_throughput(result, seconds))
     return section("load", "Connections and throughput", tag("div", *map(draw, charts), class_="charts"))
 
 
@@ -99,7 +112,8 @@ def messages_of(result: Result) -> Markup | None:
     )
     faults = [_fault(messages, name, words, "bad") for name, words in _FAULTS]
     known = [_fault(messages, name, words, "warn") for name, words in _KNOWN]
-    account = [tag("div", *cells, class_="cells") for cells in (faults, known)]
+    planned = [_fault(messages, name, words, "") for name, words in _PLANNED]
+    account = [tag("div", *cells, class_="cells") for cells in (faults, [*known, *planned])]
     return section("messages", "Every message accounted for", flow, *account)
 
 

@@ -135,7 +135,7 @@ def _grid(x1: float, y1: float, x2: float, y2: float) -> Markup:
 
 def _band(chart: Chart, band: Band, *, even: bool) -> Markup:
     left, right = (_along(chart.x.place(at)) for at in (band.began, band.until))
-    kind = "judged" if band.judged else "even" if even else "odd"
+    kind = f"{'judged ' if band.judged else ''}{'even' if even else 'odd'}"
     return tag("rect", x=left, y=0, width=round(max(0.0, right - left), 1), height=_SIDE, class_=f"band {kind}")
 
 

@@ -14,10 +14,14 @@ from loadtest.report.page.seconds import Seconds, values_of
 _TITLES: Final = {
     "cpu_percent": "Processor, percent of one core",
     "rss_mib": "Memory held (RSS)",
-    "lateness_ms": "Lateness of the loop",
-    "commit_ms": "Commits",
+    "lateness_ms": "Lateness of the loop, p99 of each second",
+    "commit_ms": "Commits, p99 of each second",
+    "fan_out_ms": "Fan-out, p99 of each second",
     "connections": "Connections, as the server counts them",
-    "outbox_bytes": "Waiting in outboxes",
+    "commits_per_second": "Messages committed",
+    "closes_per_second": "Connections closed",
+    "outbox_deepest_kib": "Deepest outbox",
+    "journal_waiting": "Messages waiting for the journal",
     "fds": "Open files",
 }
 _COLOURS: Final = 8

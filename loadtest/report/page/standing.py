@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from loadtest.report.page.figures import NOTHING, clock, duration, figure, milliseconds, unit_of
-from loadtest.report.page.latency import KINDS, main_kind
-from loadtest.report.page.markup import Content, Markup, join, section, table, tag
+from loadtest.report.page.figures import NOTHING, clock, duration, figure, milliseconds
+from loadtest.report.page.keys import KINDS, title_of, unit_in
+from loadtest.report.page.latency import main_kind
+from loadtest.report.page.markup import Content, Markup, section, table, tag
 from loadtest.report.result import Latency, Objective, Result, Verdict
 
 _WORDS: Final = {
@@ -70,24 +71,28 @@ def objectives_of(result: Result) -> Markup | None:
     met = sum(each.met for each in result.objectives)
     ordered = sorted(result.objectives, key=lambda each: each.met)
     headings = ("", "objective", "measured", "goal", "floor", "used")
-    rows = [_row(each) for each in ordered]
+    rows = [_row(result, each) for each in ordered]
     title = f"Objectives: {met} of {len(rows)} met"
     return section("objectives", title, table(headings, rows, words=2))
 
 
-def _row(objective: Objective) -> tuple[Content, ...]:
+def _row(result: Result, objective: Objective) -> tuple[Content, ...]:
     kind, word = _standing(objective)
-    unit, sign = unit_of(objective.key), "≥" if objective.at_least else "≤"
-    goal = f"{sign} {figure(objective.limit, unit)}"
-    floor = NOTHING if objective.floor is None else f"{sign} {figure(objective.floor, unit)}"
+    unit, sign = unit_in(result, objective.key), "≥" if objective.at_least else "≤"
+    goal = f"{sign} {_figure(objective.limit, unit)}"
+    floor = NOTHING if objective.floor is None else f"{sign} {_figure(objective.floor, unit)}"
     return (
         tag("span", word, class_=f"pill {kind}"),
-        join(tag("b", objective.words or objective.key), tag("code", objective.key)),
-        tag("b", figure(objective.measured, unit), class_=kind),
+        tag("span", tag("b", title_of(objective.key)), tag("code", objective.key), title=objective.words or None),
+        tag("b", _figure(objective.measured, unit), class_=kind),
         goal,
         floor,
         _used(objective),
     )
+
+
+def _figure(value: float | None, unit: str) -> str:
+    return milliseconds(value) if unit == "ms" else figure(value, unit)
 
 
 def _standing(objective: Objective) -> tuple[str, str]:
@@ -119,7 +124,7 @@ def findings_of(result: Result) -> Markup | None:
         tag(
             "div",
             tag("b", figure(each.value, each.unit) if each.value is not None else NOTHING),
-            tag("span", each.name),
+            tag("span", each.name.replace("-", " ")),
             tag("small", each.words),
             class_="cell",
         )

@@ -1,4 +1,7 @@
-"""People who were copied into a database: the relay and the API take them for people who signed up."""
+"""People who were copied into a database: the relay and the API take them for people who signed up.
+
+Refuses doubles of either: both are the real programs.
+"""
 
 import base64
 import os

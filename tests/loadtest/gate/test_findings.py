@@ -82,11 +82,23 @@ def test_memory_is_a_line_through_all_nodes() -> None:
             float(second),
             server={"relay-1.rss_mib": 100 + second, "relay-2.rss_mib": 50 + second, "api.rss_mib": 9.0 * second},
         )
-        for second in range(1, 22)
+        for second in range(1, 702)
     ]
     result = good(stages=[stage("hold", began_s=0)], series=series)
-    assert found(result)["memory-growth"] == pytest.approx(40)
+    assert found(result)["memory-growth"] == pytest.approx(1_400)
     assert found(result)["memory-slope"] == pytest.approx(7_200)
+
+
+def test_a_short_run_has_no_slope() -> None:
+    """What some seconds would make of an hour is noise, and is not told; what grew is."""
+    series = [sample(float(second), server={"relay-1.rss_mib": 100.0 + second}) for second in range(1, 30)]
+    assert set(found(good(stages=[stage("hold", began_s=0)], series=series))) == {"memory-growth"}
+
+
+def test_a_node_that_was_started_anew_has_no_line() -> None:
+    """Memory of two processes, one after the other, says nothing about either."""
+    series = [sample(float(second), "storm", server={"relay-1.rss_mib": 100.0}) for second in range(1, 30)]
+    assert "memory-growth" not in found(run_of("reconnect-storm", series, "storm"))
 
 
 def test_too_few_points_make_no_line() -> None:

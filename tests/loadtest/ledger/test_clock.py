@@ -51,8 +51,10 @@ def test_one_host_has_one_clock() -> None:
 def test_another_clock_is_followed(boot: str) -> None:
     """On another host, or in another time namespace of the same, the measured offset is added and is uncertain."""
     clock = open_clock(boot, ahead(AHEAD_NS))
-    assert abs(clock.now_ns() - time.monotonic_ns() - AHEAD_NS) < AHEAD_NS / 2
-    assert clock.uncertainty_ns > 0
+    wrong_ns = clock.uncertainty_ns
+    before_ns, now_ns, after_ns = time.monotonic_ns(), clock.now_ns(), time.monotonic_ns()
+    assert before_ns - wrong_ns <= now_ns - AHEAD_NS <= after_ns + wrong_ns
+    assert wrong_ns > 0
 
 
 def test_drift_makes_a_clock_uncertain() -> None:

@@ -57,10 +57,10 @@ def test_a_result_holds_the_histogram_itself(latencies_us: list[int]) -> None:
 
 def test_three_digits_are_kept() -> None:
     """A percentile is at most a thousandth above what was recorded."""
-    for latency in (1, 999, 2_047, 2_048, 123_456, 60_000_000):
-        (most,) = recorded([latency]).percentiles_ms([100.0])
+    for value in (1, 999, 2_047, 2_048, 123_456, 60_000_000):
+        (most,) = recorded([value]).percentiles_ms([100.0])
         assert most is not None
-        assert latency <= most * 1_000 <= latency * 1.001
+        assert value <= most * 1_000 <= value * 1.001
 
 
 def test_what_cannot_be_is_kept_within_bounds() -> None:

@@ -64,7 +64,7 @@ def test_the_tolerance_is_kept() -> None:
     assert not compare_results(BEFORE, slower, tolerance=0.6).regressed
 
 
-@pytest.mark.parametrize("name", ["lost", "duplicated", "disordered", "undecryptable"])
+@pytest.mark.parametrize("name", ["lost", "duplicated", "disordered", "undecryptable", "astray"])
 def test_one_fault_more_is_worse(name: str) -> None:
     """There is no noise in what must not be, and no tolerance for it."""
     comparison = compare_results(BEFORE, with_messages(BEFORE, **{name: 1}), tolerance=9.0)

@@ -14,6 +14,7 @@ from jsonschema_rs import Draft202012Validator
 
 from loadtest.report import schema, writing
 from loadtest.report.distribution import read_distribution
+from loadtest.report.junit import junit_of
 from loadtest.report.reading import ReadError, read_result
 from loadtest.report.result import Latency, Result, Verdict
 from loadtest.report.writing import OUTPUTS, write_reports
@@ -131,26 +132,24 @@ def test_the_log_is_read_by_hdr_histogram(folder: Path) -> None:
     assert began == sorted(began)
 
 
-def _suite(folder: Path) -> ET.Element:
-    suite = ET.fromstring((folder / "junit.xml").read_text(encoding="utf-8")).find("testsuite")  # noqa: S314 - our own
+def _suite(result: Result) -> ET.Element:
+    suite = ET.fromstring(junit_of(result)).find("testsuite")  # noqa: S314 - our own
     assert suite is not None
     return suite
 
 
-def test_objectives_are_tests_of_a_build(tmp_path: Path) -> None:
+def test_objectives_are_tests_of_a_build() -> None:
     """Each objective is a test, and one that was missed fails with what was measured and what should have been."""
-    write_reports(imagine(slower=1.6, lost=3), tmp_path)
-    suite = _suite(tmp_path)
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("7", "2", "0")
+    suite = _suite(imagine(slower=1.6, lost=3))
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("8", "2", "0")
     failures = [failure.get("message") for failure in suite.iter("failure")]
     assert "measured 3, should be at most 0" in failures
 
 
-def test_an_invalid_run_is_an_error_and_no_objective_passes(tmp_path: Path) -> None:
+def test_an_invalid_run_is_an_error_and_no_objective_passes() -> None:
     """Nothing was learned: whoever shows tests shows one error and everything else as skipped."""
-    write_reports(msgspec.structs.replace(imagine(), verdict=Verdict.INVALID, reasons=["too busy\x00"]), tmp_path)
-    suite = _suite(tmp_path)
-    assert (suite.get("errors"), suite.get("failures"), suite.get("skipped")) == ("1", "0", "6")
+    suite = _suite(msgspec.structs.replace(imagine(), verdict=Verdict.INVALID, reasons=["too busy\x00"]))
+    assert (suite.get("errors"), suite.get("failures"), suite.get("skipped")) == ("1", "0", "7")
 
 
 def test_one_output_that_fails_takes_no_other_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

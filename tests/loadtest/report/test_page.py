@@ -8,8 +8,10 @@ import pytest
 
 import loadtest.report.page
 from loadtest.report.page.document import document_of
+from loadtest.report.page.figures import milliseconds
+from loadtest.report.page.keys import title_of, unit_in
 from loadtest.report.page.seconds import MOST_POINTS, Seconds
-from loadtest.report.result import Messages, Result, Verdict
+from loadtest.report.result import Messages, Objective, Result, Verdict
 from tests.loadtest.report.imagined import imagine, imagine_nothing, imagine_rest
 from tests.loadtest.report.reader import Page
 from tests.system import require
@@ -55,7 +57,7 @@ def test_the_parts_come_in_the_order_a_reader_asks_for() -> None:
     """The verdict and the objectives come first, the environment last, and no part is missing from a whole run."""
     page = Page(document_of(RESULTS["met"]))
     assert page.sections == EVERYTHING
-    assert page.text.index("Met Every objective holds.") < page.text.index("Objectives: 6 of 6 met")
+    assert page.text.index("Met Every objective holds.") < page.text.index("Objectives: 7 of 7 met")
 
 
 def test_a_part_without_figures_is_left_out() -> None:
@@ -76,10 +78,12 @@ def test_missed_objectives_come_first_with_what_is_left_of_them() -> None:
     """A goal that was missed above its floor is told apart from a floor that was missed."""
     whole = RESULTS["missed"]
     text = Page(document_of(whole)).text
-    assert "goal missed p99 from when a message was due" in text
-    assert text.index("goal missed") < text.index("met half of all messages")
+    assert "goal missed Send to receive, p99 latency_ms.send_to_receive.p99" in text
+    assert text.index("goal missed") < text.index("met Send to receive, p50")
     worst = [msgspec.structs.replace(each, measured=900.0, met=False) for each in whole.objectives]
-    assert "under floor p99 from" in Page(document_of(msgspec.structs.replace(whole, objectives=worst))).text
+    assert (
+        "under floor Send to receive, p99" in Page(document_of(msgspec.structs.replace(whole, objectives=worst))).text
+    )
 
 
 def test_faults_stand_out_and_their_absence_is_good() -> None:
@@ -89,7 +93,7 @@ def test_faults_stand_out_and_their_absence_is_good() -> None:
     assert len([cell for cell in page.of_class("cell") if "bad" in cell["class"].split()]) == 1
     clean = msgspec.structs.replace(RESULTS["met"], messages=Messages(sent=1, acked=1, due=1, received=1))
     cells = [cell["class"].split() for cell in Page(document_of(clean)).of_class("cell")]
-    assert sum("good" in cell for cell in cells) == 8 + 2  # of the generator: processor and workers
+    assert sum("good" in cell for cell in cells) == 10 + 2  # of the generator: processor and workers
 
 
 def test_a_run_whose_generator_was_the_limit_begins_with_that() -> None:
@@ -174,3 +178,51 @@ def test_the_cursor_is_a_script_that_parses() -> None:
     """Node finds no fault in the page's one script."""
     script = Path(loadtest.report.page.__path__[0], "cursor.js")
     subprocess.run((require("node", "nodejs"), "--check", script), check=True, timeout=60)
+
+
+def test_an_objective_of_one_stage_is_drawn_over_that_stage() -> None:
+    """A limit that holds for what came after a fault is a line from there on, and no line before."""
+    whole = RESULTS["met"]
+    last = whole.stages[-1]
+    objective = Objective(
+        key=f"stages.{last.name}.latency_ms.send_to_receive.p99",
+        limit=50.0,
+        floor=None,
+        measured=12.0,
+        met=True,
+        words="",
+    )
+    page = Page(document_of(msgspec.structs.replace(whole, objectives=[objective])))
+    assert "Send to receive, p99, in stage lose a node" in page.text
+    names = [known["style"] for known in page.of_class("limit")]
+    assert len(names) == 1
+    assert names[0].startswith(f"left:{100 * last.began_s / whole.seconds:.2f}%")
+
+
+@pytest.mark.parametrize(
+    ("key", "title", "unit"),
+    [
+        ("latency_ms.send_to_ack.p999", "Send to ack, p99.9", "ms"),
+        ("latency_ms.raw_send_to_ack.max", "Send to ack, raw max", "ms"),
+        ("stages.after.latency_ms.connect.p99", "Connect, p99, in stage after", "ms"),
+        ("messages.after_gap", "Messages after gap", ""),
+        ("findings.memory-slope.value", "Memory slope", "MiB/h"),
+        ("rate.achieved_per_second", "Rate achieved", "/s"),
+        ("generator.cpu_max_percent", "CPU of the generator", "%"),
+        ("close_codes.4001", "Close codes 4001", ""),
+        ("latency_ms.connect.count", "Latency ms connect count", ""),
+    ],
+)
+def test_keys_are_said_in_words(key: str, title: str, unit: str) -> None:
+    """Whatever an SLO asks has a title and its unit."""
+    assert (title_of(key), unit_in(RESULTS["met"], key)) == (title, unit)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(None, "\N{EN DASH}"), (0.0, "0 ms"), (0.1234, "0.123 ms"), (29.103, "29.1 ms"), (1234.0, "1,230 ms")],
+)
+def test_latencies_have_three_digits(value: float | None, words: str) -> None:
+    """As many digits are shown as were measured; from ten seconds on they are seconds."""
+    assert milliseconds(value) == words
+    assert milliseconds(12_345.0) == "12.3 s"

@@ -1,4 +1,7 @@
-"""The stack that runs are made against: real processes, which serve, die, come back, and are all gone in the end."""
+"""The stack that runs are made against: real processes, which serve, die, come back, and are all gone in the end.
+
+Refuses to load it.
+"""
 
 import os
 import signal

@@ -3,7 +3,6 @@
 The relay runs on Trio in a thread, the people on gevent in this one, as they do in two processes.
 """
 
-import ssl
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -23,7 +22,6 @@ from loadtest.ledger.seal import PayloadSeal
 from loadtest.scenarios.plan import Kind, Plan, Sizes
 from loadtest.users.ground import Ground
 from loadtest.users.messenger import Messenger
-from relay.tls_certificate import TlsCertificate
 from tests.cast import Gear, Person, open_conversation, settle
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
@@ -57,13 +55,11 @@ class Relay:
 
 
 @contextmanager
-def open_relay(
-    *people: Person, kind: ConversationKind, certificate: TlsCertificate | None = None, **config: Any
-) -> Iterator[Relay]:
+def open_relay(*people: Person, kind: ConversationKind, **config: Any) -> Iterator[Relay]:
     """Run a node on which these people have a conversation."""
     with ThreadPoolExecutor(1, "relay-for-tests") as thread:
         opened: Future[tuple[Relay, trio.Event]] = Future()
-        running = thread.submit(trio.run, partial(_serve, people, kind, opened, certificate, config))
+        running = thread.submit(trio.run, partial(_serve, people, kind, opened, config))
         running.add_done_callback(lambda ended: None if opened.done() else opened.set_exception(_fault_of(ended)))
         relay, over = opened.result()
         try:
@@ -82,14 +78,13 @@ async def _serve(
     people: Sequence[Person],
     kind: ConversationKind,
     opened: "Future[tuple[Relay, trio.Event]]",
-    certificate: TlsCertificate | None,
     config: dict[str, Any],
 ) -> None:
     memory, over = Memory(), trio.Event()
     stores = open_memory_stores(memory=memory)
     await settle(stores, *people)
     conversation = await open_conversation(stores, *people, kind=kind)
-    async with open_live(stores, certificate=certificate, **config) as node:
+    async with open_live(stores, **config) as node:
         opened.set_result((Relay(memory, conversation, node, trio.lowlevel.current_trio_token()), over))
         await over.wait()  # as long as the test takes
 
@@ -98,9 +93,7 @@ def seat_of(node: LiveNode, gear: Gear) -> Seat:
     """Return a device with a good ticket, in room 0."""
     credentials = node.credentials(gear)
     (profile, *_) = gear.noun.profiles
-    return Seat(
-        gear.noun.account, profile, gear.id, gear.noise.private_bytes(), credentials.hello.ticket, "", (0,)
-    )
+    return Seat(gear.noun.account, profile, gear.id, gear.noise.private_bytes(), credentials.hello.ticket, "", (0,))
 
 
 def crowd_of(url: str, seats: Sequence[Seat], conversation: ConversationId, *, group: bool) -> Crowd:
@@ -137,12 +130,21 @@ class Company:
 
 
 @contextmanager
-def open_company(crowd: Crowd, *, tls: ssl.SSLContext | None = None, **plan: Any) -> Iterator[Company]:
+def open_company(crowd: Crowd, **plan: Any) -> Iterator[Company]:
     """Lay a ground, and see to it that nobody is left on it."""
-    whole = Plan(**{"scenario": "test", "kind": Kind.MESSAGING, "stages": (), "payloads": SMALL, "seats": len(crowd.seats), **plan})
+    whole = Plan(
+        **{
+            "scenario": "test",
+            "kind": Kind.MESSAGING,
+            "stages": (),
+            "payloads": SMALL,
+            "seats": len(crowd.seats),
+            **plan,
+        }
+    )
     book = RecordingBook(PayloadSeal(crowd.payload_key))
     book.open_stage(0, 0)
-    ground = Ground(crowd, whole, book, RunClock(), worker=0, workers=1, tls=tls)
+    ground = Ground(crowd, whole, book, RunClock(), worker=0, workers=1)
     company = Company(ground, book)
     try:
         yield company

@@ -1,19 +1,12 @@
 """A user of the generator at a real relay: it talks, leaves, comes back and loses nothing. Refuses doubles of a server."""
 
-import sys
-from pathlib import Path
-
 import gevent
 import pytest
 
 from contract.rest.conversations import ConversationKind
 from loadtest.scenarios.plan import Behaviour
-from relay.config import TlsFiles
-from relay.tls_certificate import TlsCertificate
-from storage.program import read_clock
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_laptop, bob_phone, carol, carol_phone
-from tests.certificates import Authority, issue
-from tests.loadtest.users.living import Company, Relay, open_company, open_relay
+from tests.loadtest.users.living import Company, open_company, open_relay
 from tests.loadtest.users.recording import wait_until
 
 PAIR = (alice_laptop, alice_phone, bob_phone, bob_laptop)
@@ -42,7 +35,10 @@ def expect_all_in_order(company: Company) -> None:
 
 def test_devices_talk_and_everything_arrives_once_and_in_order() -> None:
     """Each message of a pair is acked, comes to every other device, and is confirmed to the relay."""
-    with open_relay(alice, bob, kind=ConversationKind.DM) as relay, open_company(relay.crowd(*PAIR, group=False)) as company:
+    with (
+        open_relay(alice, bob, kind=ConversationKind.DM) as relay,
+        open_company(relay.crowd(*PAIR, group=False)) as company,
+    ):
         company.enter_all()
         assert company.ground.connected == len(PAIR)
         talk(company)
@@ -66,7 +62,10 @@ def test_a_group_is_written_to_once_for_all() -> None:
 
 def test_nobody_writes_before_everybody_has_come() -> None:
     """A message is due to all of a room, so nobody is ready before all have joined it once."""
-    with open_relay(alice, bob, kind=ConversationKind.DM) as relay, open_company(relay.crowd(*PAIR, group=False)) as company:
+    with (
+        open_relay(alice, bob, kind=ConversationKind.DM) as relay,
+        open_company(relay.crowd(*PAIR, group=False)) as company,
+    ):
         company.enter(3)
         wait_until(lambda: company.ground.connected == 3)
         wait_until(lambda: all(messenger.device.joined for messenger in company.messengers))
@@ -79,7 +78,10 @@ def test_nobody_writes_before_everybody_has_come() -> None:
 
 def test_what_gathers_while_a_user_is_away_comes_when_it_is_back() -> None:
     """Who goes offline of its own will is said to, and has everything, once and in order, after it has come back."""
-    with open_relay(alice, bob, kind=ConversationKind.DM) as relay, open_company(relay.crowd(*PAIR, group=False)) as company:
+    with (
+        open_relay(alice, bob, kind=ConversationKind.DM) as relay,
+        open_company(relay.crowd(*PAIR, group=False)) as company,
+    ):
         company.enter_all()
         away = company.messengers[0]
         away.go_offline()
@@ -99,7 +101,10 @@ def test_what_gathers_while_a_user_is_away_comes_when_it_is_back() -> None:
 
 def test_a_lost_connection_loses_no_message() -> None:
     """Who was cut comes back by itself, has what came meanwhile once, and has not left of its own will."""
-    with open_relay(alice, bob, kind=ConversationKind.DM) as relay, open_company(relay.crowd(*PAIR, group=False)) as company:
+    with (
+        open_relay(alice, bob, kind=ConversationKind.DM) as relay,
+        open_company(relay.crowd(*PAIR, group=False)) as company,
+    ):
         company.enter_all()
         for messenger in company.messengers:
             assert messenger.send(company.ground.clock.now_ns())
@@ -149,46 +154,29 @@ def test_a_fleeting_user_comes_and_goes() -> None:
 @pytest.mark.parametrize("behaviour", [Behaviour.SLOW, Behaviour.DEAF])
 def test_who_reads_badly_is_not_asked_to_send(behaviour: Behaviour) -> None:
     """Slow and deaf users only listen; the slow one has everything in the end, to the deaf one nothing is due."""
-    with open_relay(alice, bob, kind=ConversationKind.DM) as relay:
-        with open_company(relay.crowd(*PAIR, group=False), behaviours=((behaviour, 0.4), (Behaviour.STEADY, 0.6))) as company:
-            bad = [seat for seat in range(len(PAIR)) if company.ground.behaviour_of(seat) is behaviour]
-            assert 0 < len(bad) < len(PAIR) - 1
-            company.enter(len(PAIR))
-            wait_until(lambda: len(company.ground.ready) == len(PAIR) - len(bad))
-            talk(company)
-            heard = {call[0] for call in company.book.told("receive")}
-            assert heard >= set(bad) if behaviour is Behaviour.SLOW else not heard & set(bad)
-            assert {due for *_, due in company.book.told("draw")} == {3 if behaviour is Behaviour.SLOW else 3 - len(bad)}
-
-
-def test_the_same_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a `wss` URL everything travels in TLS, and a relay of an unknown authority is not spoken to."""
-    authority = Authority()
-    (tmp_path / "authority.pem").write_bytes(authority.pem())
-    certificate = TlsCertificate(TlsFiles(*issue(authority, tmp_path)), read_clock)
-    with open_relay(alice, bob, kind=ConversationKind.DM, certificate=certificate) as relay:
-        crowd = relay.crowd(*PAIR, group=False)
-        with open_company(crowd) as company:
-            company.enter()
-            wait_until(lambda: company.book.told("connect_failed"))
-            assert set(company.book.told("connect_failed")) == {("fault",)}
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-        with open_company(crowd) as company:
-            company.enter_all()
-            talk(company)
-            expect_all_in_order(company)
+    with (
+        open_relay(alice, bob, kind=ConversationKind.DM) as relay,
+        open_company(
+            relay.crowd(*PAIR, group=False), behaviours=((behaviour, 0.4), (Behaviour.STEADY, 0.6))
+        ) as company,
+    ):
+        bad = [seat for seat in range(len(PAIR)) if company.ground.behaviour_of(seat) is behaviour]
+        assert 0 < len(bad) < len(PAIR) - 1
+        company.enter(len(PAIR))
+        wait_until(lambda: len(company.ground.ready) == len(PAIR) - len(bad))
+        talk(company)
+        heard = {call[0] for call in company.book.told("receive")}
+        assert heard >= set(bad) if behaviour is Behaviour.SLOW else not heard & set(bad)
+        assert {due for *_, due in company.book.told("draw")} == {3 if behaviour is Behaviour.SLOW else 3 - len(bad)}
 
 
 def test_whoever_is_killed_leaves_no_line_behind() -> None:
     """A greenlet that Locust kills has said goodbye to the relay all the same."""
-    with open_relay(alice, bob, kind=ConversationKind.DM) as relay, open_company(relay.crowd(*PAIR, group=False)) as company:
+    with (
+        open_relay(alice, bob, kind=ConversationKind.DM) as relay,
+        open_company(relay.crowd(*PAIR, group=False)) as company,
+    ):
         company.enter_all()
         gevent.killall(company.lives)
         wait_until(lambda: not company.ground.present)
         assert company.book.told("closed") == [("1000",)] * len(PAIR)
-
-
-def test_relay_is_in_this_process() -> None:
-    """Trio is here because the relay of these tests is: what a worker imports, another test looks at."""
-    assert "trio" in sys.modules
-    assert Relay.__doc__

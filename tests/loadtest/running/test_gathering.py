@@ -1,0 +1,87 @@
+"""A result is put together from what was noted, and says where the generator was the limit. Refuses to run anything."""
+
+import pytest
+
+from loadtest.gate.judge import judge
+from loadtest.gate.slo import read_slo
+from loadtest.ledger.book import Book
+from loadtest.ledger.clock import RunClock
+from loadtest.ledger.seal import PayloadSeal
+from loadtest.report.result import Result, Verdict, WorkerFigures
+from loadtest.running.gathering import gather
+from loadtest.running.record import Passage, Record
+from loadtest.scenarios.catalogue import SCENARIOS
+from loadtest.scenarios.plan import Ask
+
+SECOND = 1_000_000_000
+PLAN = SCENARIOS["smoke"].plan(Ask(users=10, rate=100, seconds=10))
+JUDGED = len(PLAN.stages) - 1
+
+
+def worker(cpu_max_percent: float = 20) -> WorkerFigures:
+    """How a worker fared."""
+    return WorkerFigures(
+        name="worker-1", cpu_max_percent=cpu_max_percent, cpu_mean_percent=10, rss_mib=60, late_max_ms=1
+    )
+
+
+def record(offered: int = 1_000, **fields: object) -> Record:
+    """A run in which nothing was measured, and everything offered unless said otherwise."""
+    passages = [
+        Passage(index=index, began_ns=index * 10 * SECOND, ended_ns=(index + 1) * 10 * SECOND, connected=10)
+        for index in range(len(PLAN.stages))
+    ]
+    passages[JUDGED].offered = offered
+    book = Book(RunClock(), PayloadSeal(bytes(32)))
+    made = Record(began_ns=0, ended_ns=30 * SECOND, passages=passages, books=[book.report()], workers=[worker()])
+    made.expected_workers = 1
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made
+
+
+def judged(made: Record) -> Result:
+    """What the gate says of it."""
+    return judge(gather(PLAN, made, ()), read_slo())
+
+
+def test_a_run_within_its_limits_is_not_invalid() -> None:
+    """Otherwise every other test here would prove nothing: this one has only missed, as nothing was measured."""
+    assert judged(record()).verdict is Verdict.MISSED
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (record(workers=[worker(91.0)]), "worker-1 used 91 %"),
+        (record(offered=800), "only 800 of 1,000 sends were offered"),
+        (record(uncertainty_ns=1_500_000), "1.50 ms uncertain"),
+        (record(missing_workers=1, invalid=["1 of 2 workers went missing"]), "went missing"),
+        (record(interrupted=True), "interrupted"),
+        (record(books=[b"nonsense"]), "the books do not fit"),
+    ],
+)
+def test_where_the_generator_was_the_limit_nothing_was_learned(made: Record, words: str) -> None:
+    """A saturated, late, missing or uncertain generator makes a run INVALID, in words."""
+    result = judged(made)
+    assert result.verdict is Verdict.INVALID
+    assert words in "; ".join(result.reasons)
+
+
+def test_random_arrivals_may_be_a_few_fewer() -> None:
+    """A hundred a second at random are not a thousand in ten seconds, and nobody is to blame."""
+    assert judged(record(offered=930)).verdict is not Verdict.INVALID
+
+
+def test_a_run_that_could_not_begin_says_why() -> None:
+    """Its result has nothing in it but the reason."""
+    result = judged(Record(failure="nobody answers"))
+    assert result.verdict is Verdict.FAILED
+    assert result.reasons == ["nobody answers"]
+
+
+def test_the_target_is_what_fell_due() -> None:
+    """With random arrivals the rate that was achieved is held against what was asked for in fact."""
+    result = gather(PLAN, record(offered=930), ())
+    assert result.rate.target_per_second == pytest.approx(93)
+    assert result.users.connected == 10

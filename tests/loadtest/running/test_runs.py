@@ -1,0 +1,133 @@
+"""Short runs against real processes: Postgres, API, relay, master, workers. Refuses to care how quick anything is."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loadtest.bench.measuring import processes_of
+from loadtest.crowd.order import Order, run_seeding
+from loadtest.report.reading import read_result
+from loadtest.report.result import Result, Verdict
+from loadtest.stack.process import runs
+from loadtest.stack.stack import open_stack
+
+pytestmark = pytest.mark.xdist_group("load-runs")  # they share one stack
+USERS = 12
+RUN = (sys.executable, "-m", "loadtest", "run", "smoke", "--users", str(USERS), "--rate", "20", "--seconds", "3")
+OUTPUTS = {"result.json", "report.html", "report.png", "series.csv", "latency.hdr", "junit.xml"}
+
+
+@pytest.fixture(scope="module")
+def crowd() -> Iterator[Path]:
+    """People of a system that runs as long as the tests of this file."""
+    with tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        with open_stack(folder) as stack:
+            order = Order(
+                seats=USERS,
+                relay_url=stack.relay_url,
+                api_url=stack.api_url,
+                database_url=stack.database_url,
+                keys=str(stack.keys),
+                out=str(folder / "crowd"),
+            )
+            run_seeding(order)
+            yield folder / "crowd"
+
+
+def is_whole(result: Result) -> bool:
+    """Whether every message is accounted for, and there were some."""
+    messages = result.messages
+    wrong = messages.lost + messages.duplicated + messages.disordered + messages.undecryptable + messages.unacked
+    return wrong == 0 < messages.sent == messages.acked == messages.received == messages.due
+
+
+def test_a_run_against_a_running_system(crowd: Path, tmp_path: Path) -> None:
+    """Users connect, write and read through two workers; every message is accounted for; each output is there."""
+    ended = subprocess.run(
+        (*RUN, "--crowd", str(crowd), "--out", str(tmp_path)), check=False, capture_output=True, text=True, timeout=100
+    )
+    result = read_result(tmp_path)
+    assert ended.returncode in {0, 1}, ended.stderr  # on a busy machine a latency may be missed
+    assert result.verdict in {Verdict.MET, Verdict.MISSED}
+    assert result.users.connected == USERS
+    assert is_whole(result), result.messages
+    assert result.latency_ms.send_to_receive.count > 0
+    assert [worker.name for worker in result.generator.workers] == ["worker-1", "worker-2"]
+    assert {path.name for path in tmp_path.iterdir()} >= OUTPUTS
+    assert f"users {USERS}/{USERS}" in ended.stderr
+    assert str(tmp_path / "report.html") in ended.stderr
+
+
+def start(crowd: Path, folder: Path) -> "subprocess.Popen[str]":
+    """Start a run, and wait until its users have come and it is under way."""
+    command = (*RUN, "--crowd", str(crowd), "--out", str(folder))
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while f"users {USERS}/{USERS}" not in (line := process.stderr.readline()):
+        assert line, "it ended before anybody came"
+    return process
+
+
+def test_an_interrupted_run_leaves_what_it_has(crowd: Path, tmp_path: Path) -> None:
+    """After Ctrl-C halfway all outputs are there, the verdict is INVALID, and no process is left."""
+    with start(crowd, tmp_path) as process:
+        family = processes_of(process.pid)[1:]
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=100)
+    assert process.returncode == 2, said
+    result = read_result(tmp_path)
+    assert result.interrupted
+    assert "interrupted" in result.reasons
+    assert result.users.connects == USERS
+    assert {path.name for path in tmp_path.iterdir()} >= OUTPUTS
+    assert family
+    assert not any(map(runs, family))
+
+
+def is_worker(pid: int) -> bool:
+    """Whether a process makes load."""
+    return b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+
+
+def test_a_killed_worker_makes_a_run_invalid(crowd: Path, tmp_path: Path) -> None:
+    """With a worker gone by SIGKILL nothing was learned, whatever the other one saw."""
+    with start(crowd, tmp_path) as process:
+        workers = [pid for pid in processes_of(process.pid)[1:] if is_worker(pid)]
+        os.kill(workers[0], signal.SIGKILL)
+        _, said = process.communicate(timeout=100)
+    assert process.returncode == 2, said
+    result = read_result(tmp_path)
+    assert result.verdict is Verdict.INVALID
+    assert "1 of 2 workers went missing" in result.reasons
+    assert result.generator.missing_workers == 1
+
+
+def test_locusts_own_command_runs_it(crowd: Path, tmp_path: Path) -> None:
+    """`locust -f loadtest/locustfile.py --headless` knows `-u` and `-t`, and its table has our figures."""
+    command = (
+        "-m",
+        "locust",
+        "-f",
+        "loadtest/locustfile.py",
+        "--headless",
+        "-u",
+        str(USERS),
+        "-t",
+        "2s",
+        "--rate",
+        "20",
+    )
+    more = ("--scenario", "smoke", "--crowd", str(crowd), "--out", str(tmp_path))
+    ended = subprocess.run((sys.executable, *command, *more), check=False, capture_output=True, text=True, timeout=100)
+    assert ended.returncode in {0, 1}, ended.stderr
+    result = read_result(tmp_path)
+    assert is_whole(result), result.messages
+    assert "SEND     message, to ack" in ended.stdout + ended.stderr

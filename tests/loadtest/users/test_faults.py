@@ -1,0 +1,340 @@
+"""What a server may do to a user: refuse, fall silent, break off, break the protocol. Refuses relays, which do not.
+
+Each connection follows a script; what the user makes of it is read from the book and from the server.
+"""
+
+import socket
+import ssl
+import struct
+import threading
+from pathlib import Path
+
+import pytest
+from websockets.frames import Opcode
+
+from contract import frames as f
+from contract.refusals import RefusalCode
+from loadtest.scenarios.plan import Behaviour, Sizes
+from tests.cast import alice_phone, bob_phone
+from tests.certificates import Authority, issue
+from tests.loadtest.users.living import Company, open_company
+from tests.loadtest.users.recording import wait_until
+from tests.loadtest.users.scripted import CONVERSATION, Peer, Script, open_scripted
+
+RST = struct.pack("ii", 1, 0)
+
+
+def reset(peer: Peer) -> None:
+    """Break the connection off as the kernel of a dead machine does."""
+    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
+
+
+def send(company: Company, count: int = 1) -> None:
+    """Have the only user say so many messages."""
+    wait_until(lambda: len(company.ground.ready) == 1)
+    for _ in range(count):
+        assert company.messengers[0].send(company.ground.clock.now_ns())
+
+
+def answers(octets: bytes) -> Script:
+    """Answer the request with these bytes."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.sock.sendall(octets)
+        peer.hear_end()
+
+    return script
+
+
+def upgraded(octets: bytes) -> Script:
+    """Open the WebSocket, take the handshake, and say this in it."""
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        peer.sock.sendall(octets)
+        peer.hear_end()
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("script", "word"),
+    [
+        (reset, "reset"),
+        (Peer.read_request, "eof"),
+        (answers(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\n\r\n"), "503"),
+        (answers(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "fault"),
+        (answers(b"x" * 20_000), "fault"),
+    ],
+    ids=["reset", "eof", "refused", "not HTTP", "endless"],
+)
+def test_a_connection_that_does_not_come_about_is_booked(script: Script, word: str) -> None:
+    """Each way not to reach Welcome has its word, and the user is not connected."""
+    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
+        company.enter()
+        wait_until(lambda: company.book.told("connect_failed"))
+        assert set(company.book.told("connect_failed")) == {(word,)}
+        assert company.ground.connected == 0
+        assert company.book.told("connected") == []
+
+
+def test_nobody_listens() -> None:
+    """A refused connection is booked as that."""
+    with open_scripted(reset) as server:
+        crowd = server.crowd(alice_phone)
+    with open_company(crowd) as company:
+        company.enter()
+        wait_until(lambda: company.book.told("connect_failed"))
+        assert company.book.told("connect_failed")[0] == ("refused",)
+
+
+@pytest.mark.parametrize(
+    ("octets", "word"),
+    [
+        (b"\x82\x82mask12", "fault"),
+        (b"\x02\x01f", "fault"),
+        (b"\x81\x02hi", "fault"),
+        (b"\x82\x7f" + (1 << 40).to_bytes(8, "big"), "fault"),
+        (b"\x82\x7e" + (0xFFFF).to_bytes(2, "big") + bytes(0xFFFF), "fault"),
+        (b"\x82\x20" + bytes(32), "fault"),
+        (b"\x88\x01\x03", "fault"),
+        (b"\x88\x02\xff\xff", "fault"),
+        (b"\x88\x00", "1005"),
+        (b"\x88\x02\x03\xf3", "1011"),
+        (b"\x88\x0a\x0f\xa2overload", "4002"),
+    ],
+    ids=["masked", "fragment", "text", "endless", "long", "forged", "half code", "no code", "empty", "1011", "4002"],
+)
+def test_how_a_connection_ended_is_booked(octets: bytes, word: str) -> None:
+    """A server that breaks a protocol is booked as at fault, one that closes by its code, and the user goes on."""
+    with open_scripted(upgraded(octets)) as server, open_company(server.crowd(alice_phone)) as company:
+        company.enter()
+        wait_until(lambda: company.book.told("closed"))
+        assert company.book.told("closed")[0] == (word,)
+        wait_until(lambda: len(server.peers) > 1)
+
+
+def test_a_frame_out_of_place_is_a_fault() -> None:
+    """The relay's second Welcome is answered with 4103."""
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        peer.send_message(peer.session.seal(b"\x91" + b"\x91\xa6nobody"))
+        peer.hear_end()
+
+    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
+        company.enter()
+        wait_until(lambda: company.book.told("closed") and server.peers[0].closed_with)
+        assert company.book.told("closed")[0] == ("fault",)
+        assert server.peers[0].closed_with == 4103
+
+
+def test_a_ping_is_answered() -> None:
+    """Every ping is answered with its own content."""
+
+    def script(peer: Peer) -> None:
+        peer.join()
+        peer.send_message(b"one", Opcode.PING)
+        peer.send_message(b"", Opcode.PING)
+        peer.hear(f.Send)
+        peer.hear_end()
+
+    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
+        company.enter()
+        send(company)
+        wait_until(lambda: len(server.peers[0].pongs) == 2)
+        assert server.peers[0].pongs == [b"one", b""]
+
+
+def test_a_send_without_an_answer_is_said_again() -> None:
+    """After a connection was lost, each unanswered send is said again in order, with the client id it had."""
+    said: list[list[f.Send]] = []
+
+    def script(peer: Peer) -> None:
+        peer.join()
+        said.append([peer.hear(f.Send) for _ in range(2)])
+        if peer.number == 0:
+            reset(peer)
+            return
+        for seq, each in enumerate(said[-1], 1):
+            peer.ack(each, seq)
+        peer.hear_end()
+
+    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
+        company.enter()
+        send(company, 2)
+        wait_until(lambda: len(company.book.told("ack")) == 2)
+        assert said[0] == said[1]
+        assert company.book.told("resend") == [(0, 0, 1), (0, 0, 2)]
+        assert company.book.told("ack") == [(0, 0, 1), (0, 0, 2)]
+        assert company.book.told("closed")[0] == ("reset",)
+
+
+def test_a_refused_send_is_booked_and_not_said_again() -> None:
+    """`refused` is an answer: the code is booked, and a stale roster's version is used from then on."""
+    versions = []
+
+    def script(peer: Peer) -> None:
+        peer.join()
+        first = peer.hear(f.Send)
+        peer.say(f.RefusedFrame("msg:send", first.client_id, RefusalCode.RATE_LIMITED, "slower", 5))
+        peer.say(f.Changed(f.ChangeKind.MEMBERSHIP, CONVERSATION, 9))
+        versions.extend([first.roster_version, peer.hear(f.Send).roster_version])
+        reset(peer)
+
+    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
+        company.enter()
+        send(company)
+        wait_until(lambda: company.book.told("refuse"))
+        assert company.book.told("refuse") == [(0, 0, 1, "rate-limited")]
+        room = company.ground.room_of(CONVERSATION)
+        assert room is not None
+        wait_until(lambda: room.version == 9)
+        send(company)
+        wait_until(lambda: len(versions) == 2)
+        assert versions == [1, 9]
+
+
+def test_what_is_told_again_is_dropped_and_what_is_repeated_is_not() -> None:
+    """A new connection may tell numbers again; within one, a repeat or a step back is the server's and is booked."""
+    sends: list[f.Send] = []
+
+    def script(peer: Peer) -> None:
+        peer.join()
+        if peer.number == 0:
+            sends.append(peer.hear(f.Send))
+            peer.deliver(sends[0], 1)
+            peer.deliver(sends[0], 1)
+            peer.say(f.Gap(CONVERSATION, 2, 4, f.GapReason.EXPIRED))
+            peer.ack(sends[0], 5)
+            return
+        peer.deliver(sends[0], 1)
+        peer.say(f.Gap(CONVERSATION, 2, 5, f.GapReason.EXPIRED))
+        peer.deliver(sends[0], 6)
+        peer.hear_end()
+
+    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
+        company.enter()
+        send(company)
+        wait_until(lambda: len(company.book.told("receive")) == 3)
+        assert company.book.told("receive") == [(0, 0, 0, 1)] * 3
+        assert company.book.told("gap") == [(0, 0, 3, "expired"), (0, 0, 1, "expired")]
+
+
+def test_confirmations_gather() -> None:
+    """One `receipt:delivered` is for all that came, but never for more than 32."""
+    uptos = []
+
+    def script(peer: Peer) -> None:
+        peer.join()
+        first = peer.hear(f.Send)
+        for seq in range(1, 41):
+            peer.deliver(first, seq)
+        uptos.extend(peer.hear(f.Delivered).upto for _ in range(2))
+        peer.hear_end()
+
+    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
+        company.enter()
+        send(company)
+        wait_until(lambda: len(uptos) == 2)
+        assert uptos == [32, 40]
+
+
+def test_goaway_is_followed() -> None:
+    """The user leaves within the time that was named, with 1000, and connects again."""
+
+    def script(peer: Peer) -> None:
+        peer.join()
+        if peer.number == 0:
+            peer.say(f.Goaway(4000, 50, 50))
+        peer.hear_end()
+
+    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
+        company.enter()
+        wait_until(lambda: company.book.told("connected") == [(False,), (True,)])
+        assert server.peers[0].closed_with == 1000
+        assert company.book.told("leave") == []
+
+
+def test_silence_ends_a_connection() -> None:
+    """Who hears nothing for two heartbeats comes again; who is deaf does not notice."""
+    silent = ((Behaviour.STEADY, 1.0),), ((Behaviour.DEAF, 1.0),)
+    for behaviours in silent:
+        with (
+            open_scripted(lambda peer: (peer.join(), peer.hear_end())[0]) as server,
+            open_company(server.crowd(alice_phone), behaviours=behaviours) as company,
+        ):
+            company.enter()
+            wait_until(lambda: company.ground.connected and company.messengers[0].device.joined)
+            company.messengers[0].look(company.ground.reactor.now + 49)
+            assert company.book.told("closed") == []
+            company.messengers[0].look(company.ground.reactor.now + 51)
+            assert company.book.told("closed") == ([("silence",)] if behaviours is silent[0] else [])
+
+
+def test_a_handshake_that_never_ends_is_given_up() -> None:
+    """Whoever takes a connection and says nothing is booked as a timeout."""
+    with open_scripted(Peer.hear_end) as server, open_company(server.crowd(alice_phone)) as company:
+        company.enter()
+        wait_until(lambda: server.peers)
+        company.messengers[0].look(company.ground.reactor.now + 16)
+        assert company.book.told("connect_failed") == [("timeout",)]
+
+
+def test_what_the_kernel_does_not_take_is_kept() -> None:
+    """Sending never waits: what a server does not read is sent when it does, whole and in order."""
+    go_on, heard = threading.Event(), []
+
+    def script(peer: Peer) -> None:
+        peer.join()
+        go_on.wait(20)
+        heard.extend(peer.hear(f.Send) for _ in range(300))
+        peer.ack(heard[-1], 1)
+        peer.hear_end()
+
+    large = Sizes(((40_000, 1.0),))
+    with open_scripted(script) as server, open_company(server.crowd(alice_phone), payloads=large) as company:
+        company.enter()
+        send(company, 300)
+        go_on.set()
+        wait_until(lambda: company.book.told("ack"))
+        assert company.book.told("ack") == [(0, 0, 300)]
+
+
+def test_a_user_takes_only_so_much_that_nobody_answers() -> None:
+    """Beyond a bound of unanswered sends a user says no, and nothing is booked."""
+    with (
+        open_scripted(lambda peer: (peer.join(), peer.hear_end())[0]) as server,
+        open_company(server.crowd(alice_phone)) as company,
+    ):
+        company.enter()
+        send(company, 1_024)
+        assert not company.messengers[0].send(0)
+        assert len(company.book.told("draw")) == 1_024
+        company.messengers[0].cut("reset")
+
+
+def test_tls_is_spoken_to_whom_the_context_trusts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a `wss` URL everything travels in TLS, and a server of an unknown authority is at fault."""
+    authority = Authority()
+    (tmp_path / "authority.pem").write_bytes(authority.pem())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*issue(authority, tmp_path))
+
+    def script(peer: Peer) -> None:
+        peer.join()
+        peer.ack(peer.hear(f.Send), 1)
+        peer.hear_end()
+
+    with open_scripted(script, context) as server:
+        with open_company(server.crowd(alice_phone)) as company:
+            company.enter()
+            wait_until(lambda: company.book.told("connect_failed"))
+            assert company.book.told("connect_failed")[0] == ("fault",)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+        with open_company(server.crowd(bob_phone)) as company:
+            company.enter()
+            send(company)
+            wait_until(lambda: company.book.told("ack"))
+        assert company.book.told("closed") == [("1000",)]
