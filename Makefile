@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check bench schema lock clean
+.PHONY: help up demo test check bench load schema lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ check: .venv/.dev ## what CI asks before the tests: style, types, walls between 
 
 bench: .venv/.dev ## measure the relay beside its peers, into build/ (QUICK=1: a smoke test in under a minute)
 	@$(BIN)/python -m loadtest.bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+
+load: .venv/.dev ## load on a fresh stack, judged, in under a minute; the report is in build/load/
+	@$(BIN)/python -m loadtest run smoke $(ARGS)
 
 schema: .venv/.dev ## write the generated JSON Schema and OpenAPI files again
 	$(BIN)/python -m contract.schema

@@ -77,14 +77,18 @@ _CLIENT_FRAMES: Final = _by_state(CLIENT_FRAMES)
 _SERVER_FRAMES: Final = _by_state(SERVER_FRAMES)
 
 
+_NAMES: Final = {pattern: f"Noise_{pattern.name}_{SUITE}" for pattern in Pattern}
+_PROLOGUES: Final = {pattern: SUBPROTOCOL.encode() + bytes((pattern,)) for pattern in Pattern}
+
+
 def noise_name(pattern: Pattern) -> str:
     """Return the Noise protocol name, e.g. `Noise_XX_25519_ChaChaPoly_SHA256`."""
-    return f"Noise_{pattern.name}_{SUITE}"
+    return _NAMES[pattern]
 
 
 def prologue(pattern: Pattern) -> bytes:
     """Return what both sides mix in first, so that the pattern byte cannot be changed on the way."""
-    return SUBPROTOCOL.encode() + bytes((pattern,))
+    return _PROLOGUES[pattern]
 
 
 class _Session(ABC, Generic[Frame]):

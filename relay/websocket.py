@@ -102,7 +102,7 @@ class WebSocket:
     @property
     def pending(self) -> int:
         """Bytes that `take_bytes` would return."""
-        return sum(map(len, self._pending))
+        return sum(map(len, self._pending)) if self._pending else 0
 
     @property
     def unreadable(self) -> bool:

@@ -84,9 +84,10 @@ class Wire:
             sent = self._socket.send(written, socket.MSG_MORE) if more else self._socket.send(written)
         except BlockingIOError:
             sent = 0
-        if sent != len(written):
-            self.unsent = written[sent:]
-        return sent == len(written)
+        if sent == len(written):
+            return True
+        self.unsent = written[sent:]
+        return False
 
     def ping(self) -> bool:
         """Write a ping; False when the kernel does not take all of it. Raises BROKEN."""

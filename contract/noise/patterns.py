@@ -19,9 +19,12 @@ class Pattern:
     messages: tuple[tuple[Token, ...], ...]
     psks: int = field(init=False, compare=False)
     """How many pre-shared keys the pattern mixes in."""
+    _static: tuple[bool, bool] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        # Counted once, not for each handshake.
         object.__setattr__(self, "psks", sum(message.count("psk") for message in self.messages))
+        object.__setattr__(self, "_static", (self._has_static(initiator=False), self._has_static(initiator=True)))
 
     @property
     def one_way(self) -> bool:
@@ -34,6 +37,9 @@ class Pattern:
 
     def static(self, *, initiator: bool) -> bool:
         """Whether that side has a static key at all."""
+        return self._static[initiator]
+
+    def _has_static(self, *, initiator: bool) -> bool:
         sent = self.messages[0 if initiator else 1 :: 2]
         return self.known(initiator=initiator) or any("s" in message for message in sent)
 

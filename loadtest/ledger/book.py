@@ -127,6 +127,7 @@ class Book:
         stage.receive.record(took_ns)
         stage.raw_receive.record(now_ns - sent_ns)
         self._second.receive.record(took_ns)
+        self._second.raw.record(now_ns - sent_ns)
 
     def gap(self, receiver: int, room: int, count: int, why: str) -> None:
         """The server said that so many numbers, not told before, cannot be had by this receiver."""
@@ -161,6 +162,7 @@ class Book:
         self._second.page.requests += 1
         self._second.page.failures += failure is not None
         self._second.request.record(took_ns)
+        self._second.raw.record(now_ns - sent_ns)
 
     @property
     def settled_locally(self) -> bool:

@@ -38,6 +38,8 @@ class TickPage(Struct, array_like=True):
     ack: Buckets = field(default_factory=dict)
     receive: Buckets = field(default_factory=dict)
     request: Buckets = field(default_factory=dict)
+    raw: Buckets = field(default_factory=dict)
+    """Of what was received, and of requests: from when it was sent."""
 
 
 class StreamPage(Struct, array_like=True, gc=False):

@@ -23,7 +23,7 @@ COUNTERS: Final = (
 
 
 class Second:
-    """What happened since the last tick: `page` to count on, three histograms to record in."""
+    """What happened since the last tick: `page` to count on, four histograms to record in."""
 
     def __init__(self) -> None:
         self._before = dict.fromkeys(COUNTERS, 0)
@@ -32,6 +32,7 @@ class Second:
     def _open(self, connected: int) -> None:
         self.page = page = TickPage(connected=connected)
         self.ack, self.receive, self.request = Histogram(page.ack), Histogram(page.receive), Histogram(page.request)
+        self.raw = Histogram(page.raw)
 
     def close(self, now_ns: int, pending: int) -> bytes:
         """Return the tick, and begin the next one."""

@@ -13,7 +13,7 @@ from loadtest.ledger.second import COUNTERS
 class Tick:
     """Counters of one or several ticks; `connected` and `pending` are sums over workers at their last tick.
 
-    `ack`, `receive`, `request`: corrected latencies of what happened meanwhile.
+    `ack`, `receive`, `request`: corrected latencies of what happened meanwhile; `raw`: the last two, from when sent.
     """
 
     def __init__(self) -> None:
@@ -23,6 +23,7 @@ class Tick:
         self.connects = self.reconnects = self.failed = self.closed = 0
         self.requests = self.failures = 0
         self.ack, self.receive, self.request = Histogram(), Histogram(), Histogram()
+        self.raw = Histogram()
 
     def beside(self, other: "Tick | TickPage") -> None:
         """Add another worker's tick of the same second."""
@@ -43,6 +44,7 @@ class Tick:
             (self.ack, other.ack),
             (self.receive, other.receive),
             (self.request, other.request),
+            (self.raw, other.raw),
         ):
             mine.add(theirs if isinstance(theirs, Histogram) else Histogram(theirs))
 

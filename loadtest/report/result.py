@@ -96,6 +96,13 @@ class Messages(Struct, frozen=True, kw_only=True):
     """What came to somebody it was not for, or was never sent, or had been refused."""
 
 
+class Requests(Struct, frozen=True, kw_only=True):
+    """Of the API, in the whole run: all that ended, and those that were refused or broke."""
+
+    done: int = 0
+    failed: int = 0
+
+
 class Endpoint(Struct, frozen=True, kw_only=True):
     """One operation of the API. `failures` by status or fault."""
 
@@ -156,6 +163,8 @@ class Sample(Struct, frozen=True, kw_only=True):
     p99_ms: float | None
     """Of send to receive (of a request, for REST) within this second, corrected."""
     generator_cpu_percent: float
+    raw_p99_ms: float | None = None
+    """The same, from when it was sent."""
     server: dict[str, float] = field(default_factory=dict)
     """`<process>.cpu_percent`, `<process>.rss_mib`, `relay.lateness_ms`, `relay.connections`, ..."""
 
@@ -201,6 +210,7 @@ class Result(Struct, frozen=True, kw_only=True):
     rate: Rate
     latency_ms: Latencies
     messages: Messages
+    requests: Requests = Requests()
     generator: Generator
     endpoints: list[Endpoint] = field(default_factory=list)
     stages: list[StageFigures] = field(default_factory=list)

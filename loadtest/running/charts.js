@@ -1,7 +1,7 @@
 // Our charts under Locust's own page: latency, connections and rates, one point a second. No library, no network.
 (() => {
   const places = [
-    ["Send to receive, ms (corrected)", [["p50_ms", "#4c78a8"], ["p99_ms", "#e45756"]]],
+    ["Latency, ms", [["p50_ms", "#4c78a8"], ["p99_ms", "#e45756"], ["raw_p99_ms", "#f2a49a"]]],
     ["Connected", [["connected", "#54a24b"], ["users", "#b5b5b5"]]],
     ["Per second", [["sent_per_second", "#4c78a8"], ["received_per_second", "#f58518"]]],
   ];

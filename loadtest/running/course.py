@@ -265,6 +265,7 @@ class Course:
             received_per_second=second.requests - second.failures if rest else second.received,
             p50_ms=p50,
             p99_ms=p99,
+            raw_p99_ms=second.raw.percentile_ms(99.0),
             generator_cpu_percent=round(self._cpu_now, 1),
             server=self._around.look(),
         )

@@ -94,6 +94,7 @@ class Crew:
     def rest(self) -> None:
         """Offer nothing more."""
         self.pacer.set_rate(0)
+        self.ground.settling = True
 
     def aclose(self) -> None:
         """Stop everybody."""

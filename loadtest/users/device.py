@@ -141,7 +141,8 @@ class Device:
     def _confirm(self, cursor: Cursor) -> None:
         cursor.owing, cursor.unconfirmed = False, 0
         if self._session is not None and self._line is not None:
-            self._line.write(self._session.send(f.Delivered(cursor.room.conversation, cursor.seen)))
+            confirmed = codec.encode_frame(f.Delivered(cursor.room.conversation, cursor.seen))
+            self._line.write(self._session.send_one(f.Delivered, confirmed))
 
     def _choose_room(self) -> LiveRoom | None:
         cursors = self._cursors

@@ -84,6 +84,8 @@ class Ground:
         self._upto = list(accumulate(weight for _, weight in plan.payloads.weighted))
         self._owing: deque[tuple[float, Device]] = deque()
         self._slow: deque[tuple[float, Messenger]] = deque()
+        self.settling = False
+        """Whether slow readers read on: nothing more is offered, and what waits for them is to be accounted for."""
         self._round: list[Messenger] = []
         self._slice = 0
         self.reactor = Reactor()
@@ -130,7 +132,7 @@ class Ground:
 
     def read_later(self, messenger: "Messenger") -> None:
         """Have a slow reader read."""
-        self._slow.append((self.reactor.now + SLOW_SECONDS, messenger))
+        self._slow.append((self.reactor.now + (_TICK if self.settling else SLOW_SECONDS), messenger))
 
     def aclose(self) -> None:
         """Cut who is still there."""

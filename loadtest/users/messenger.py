@@ -23,6 +23,7 @@ LEAVE_SECONDS: Final = 5.0
 """To have everything answered and the line closed in good order."""
 SILENT_HEARTBEATS: Final = 2.0
 """Without a sign of life of the relay, until a client should come again."""
+_ALL_BYTES: Final = 1 << 20
 SLOW_BYTES: Final = 4_096
 """What a slow reader reads at a time."""
 _AWAY_SHARE: Final = 1 / 6
@@ -117,7 +118,7 @@ class Messenger:
         """What a slow reader does from time to time."""
         self._reads_later = False
         if self._line is not None and self._listens:
-            self._line.read(SLOW_BYTES)
+            self._line.read(_ALL_BYTES if self._ground.settling else SLOW_BYTES)
             self._read_later()
 
     # What its line calls

@@ -174,7 +174,8 @@ ROWS: Final = (
         Kind.COUNTER,
         "event",
         "What was told to the other nodes over the bus, by kind of event.",
-        "Less than there are messages: of several in one conversation, only the newest is announced.",
+        "Less than there are messages: of several in one conversation, only the newest is announced. "
+        "Only `node-here` while no other node is there.",
         lambda services, _: by_tag(services.metrics.announced),
     ),
     Row(

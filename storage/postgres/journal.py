@@ -2,6 +2,7 @@
 answer is there.
 """
 
+import struct
 from collections.abc import Sequence
 from itertools import chain, repeat
 from typing import Final
@@ -106,21 +107,22 @@ def _question(drafts: Sequence[n.Draft]) -> bytes:
     return wire.ask(STATEMENT, arguments)
 
 
+_STORED: Final = struct.Struct(">Hi16siqiqi?")
+"""A row of the answer without nulls: its message, number, time, and whether it is a duplicate."""
+
+
 def _outcomes(drafts: Sequence[n.Draft], rows: Sequence[wire.Row]) -> list[n.Committed | n.RosterMoved]:
-    return [_outcome(draft, *row) for draft, row in zip(drafts, rows, strict=True)]
+    return [_outcome(draft, row) for draft, row in zip(drafts, rows, strict=True)]
 
 
-def _outcome(
-    draft: n.Draft, message: bytes | None, seq: bytes | None, sent_ms: bytes | None, duplicate: bytes | None
-) -> n.Committed | n.RosterMoved:
-    if seq is None:
+def _outcome(draft: n.Draft, row: wire.Row) -> n.Committed | n.RosterMoved:
+    if len(row) != _STORED.size:
+        assert wire.columns(row)[1] is None, "a number without the rest"
         return n.RosterMoved()
-    assert message is not None
-    assert sent_ms is not None
-    number = int.from_bytes(seq)
-    if duplicate == b"\0":
-        return n.Committed(draft.message, number, draft.sent_ms, duplicate=False)
-    return n.Committed(MessageId(UUID(bytes=message)), number, int.from_bytes(sent_ms), duplicate=True)
+    _, _, message, _, seq, _, sent_ms, _, duplicate = _STORED.unpack(row)
+    if not duplicate:
+        return n.Committed(draft.message, seq, sent_ms, duplicate=False)
+    return n.Committed(MessageId(UUID(bytes=message)), seq, sent_ms, duplicate=True)
 
 
 def _ciphers(drafts: Sequence[n.Draft]) -> tuple[list[int], list[DeviceId], list[bytes]]:

@@ -5,13 +5,14 @@ Refuses to connect, to authenticate and to know any statement. Integers are big-
 
 import struct
 from collections.abc import Collection, Iterable, Sequence
-from itertools import chain, repeat
+from itertools import chain
 from typing import Final, TypeAlias
 from uuid import UUID
 
 import asyncpg
 
-Row: TypeAlias = Sequence[bytes | None]
+Row: TypeAlias = bytes
+"""As it came: the number of its columns, then the length and the octets of each."""
 
 UUIDS: Final = 2951
 BIGINTS: Final = 1016
@@ -27,6 +28,7 @@ _BINARY: Final = struct.pack(">HH", 1, 1)
 """One format for all of them, and it is binary."""
 _HEAD: Final = struct.Struct(">ci")
 _LENGTH: Final = struct.Struct(">i")
+_EIGHT: Final = struct.Struct(">iq")
 _ARRAY: Final = struct.Struct(">iiiii")
 _EMPTY: Final = struct.Struct(">iii")
 _LAST: Final = b"Z"
@@ -39,16 +41,14 @@ def uuids(values: Collection[UUID]) -> bytes:
 
 def bigints(values: Collection[int]) -> bytes:
     """Encode a `bigint[]`."""
-    count = len(values)
-    packed = struct.pack(f">{'iq' * count}", *chain.from_iterable(zip(repeat(8), values, strict=False)))
-    return _array(_BIGINT, count, packed)
+    pack = _EIGHT.pack
+    return _array(_BIGINT, len(values), b"".join([pack(8, value) for value in values]))
 
 
 def byteas(values: Collection[bytes]) -> bytes:
     """Encode a `bytea[]`."""
     pack = _LENGTH.pack
-    parts = chain.from_iterable((pack(len(value)), value) for value in values)
-    return _array(_BYTEA, len(values), b"".join(parts))
+    return _array(_BYTEA, len(values), b"".join([part for value in values for part in (pack(len(value)), value)]))
 
 
 def _array(kind: int, count: int, elements: bytes) -> bytes:
@@ -92,10 +92,16 @@ class Answer:
             kind, length = _HEAD.unpack_from(octets, place)
             if not _LENGTH.size <= length <= ANSWER_LIMIT:
                 raise ConnectionError("the database said something that is no answer")
-            if end - place <= length:
+            after = place + 1 + length
+            if after > end:
                 break
-            self._hear(kind, octets[place + _HEAD.size : place + 1 + length])
-            place += 1 + length
+            if kind == b"D":
+                self._rows.append(octets[place + _HEAD.size : after])
+            elif kind == b"E":
+                self._error = octets[place + _HEAD.size : after]
+            elif kind == _LAST:
+                self.complete = True
+            place = after
         self._rest = octets[place:]
 
     def rows(self) -> list[Row]:
@@ -104,24 +110,17 @@ class Answer:
             raise _fault(self._error)
         return self._rows
 
-    def _hear(self, kind: bytes, body: bytes) -> None:
-        if kind == b"D":
-            self._rows.append(_row(body))
-        elif kind == b"E":
-            self._error = body
-        elif kind == _LAST:
-            self.complete = True
 
-
-def _row(body: bytes) -> Row:
-    (count,) = struct.unpack_from(">H", body)
-    place, row = 2, []
+def columns(row: Row) -> list[bytes | None]:
+    """Take a row apart; None for a null."""
+    (count,) = struct.unpack_from(">H", row)
+    place, found = 2, list[bytes | None]()
     for _ in range(count):
-        (length,) = _LENGTH.unpack_from(body, place)
-        place += 4
-        row.append(None if length < 0 else body[place : place + length])
+        (length,) = _LENGTH.unpack_from(row, place)
+        place += _LENGTH.size
+        found.append(None if length < 0 else row[place : place + length])
         place += max(0, length)
-    return row
+    return found
 
 
 def _fault(body: bytes) -> asyncpg.PostgresError:

@@ -221,3 +221,21 @@ def test_revocations_are_forgotten_when_no_ticket_can_need_them() -> None:
     revocations.forget_before(7)
     assert len(revocations) == 3
     assert revocations.find(DeviceId(UUID(int=7)), 0) is not None
+
+
+@pytest.mark.parametrize("key", [bytes(32), PUBLIC[:31], PUBLIC + b"\0", b"\1" + bytes(31)])
+def test_a_checker_takes_no_key_that_anybody_could_sign_for(key: bytes) -> None:
+    """A point of small order, or what is no key at all: the node does not start, rather than let everybody in."""
+    with pytest.raises(ValueError, match="no Ed25519 key"):
+        TicketChecker(key, Revocations(), clock=StandingClock())
+
+
+@pytest.mark.parametrize("cut", [0, 1, 63])
+def test_a_signature_has_one_length(cut: int) -> None:
+    """What a shorter or longer one lacks is not taken from the claims behind it."""
+    door = Door()
+    signed, _, signature = door.issue().text.rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    for changed in (raw[:cut], raw + raw[:1]):
+        text = f"{signed}.{base64.urlsafe_b64encode(changed).rstrip(b'=').decode()}"
+        assert door.knock(text) is RefusalCode.TICKET_INVALID

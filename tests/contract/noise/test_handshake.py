@@ -7,6 +7,7 @@ import copy
 import pickle
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from contract.closing import CloseCode
 from contract.noise import Handshake, KeyPair, NoiseFault, NoiseMisuse
@@ -281,3 +282,21 @@ def test_a_private_key_has_one_length(size: int) -> None:
     """Anything but 32 bytes is our bug."""
     with pytest.raises(NoiseMisuse, match="32 bytes"):
         KeyPair.from_private(bytes(size))
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_public_key_has_one_length(size: int) -> None:
+    """Fewer bytes than a key are never read as if what lies behind them in memory belonged to it."""
+    with pytest.raises(NoiseFault, match="no shared secret"):
+        ALICE.exchange(BOB.public.ljust(size, b"\0")[:size])
+
+
+def test_an_exchange_is_that_of_another_library() -> None:
+    """X25519 as OpenSSL has it, whatever the highest bit of the public key says (RFC 7748, section 5)."""
+    theirs = X25519PrivateKey.from_private_bytes(BOB.private_bytes())
+    assert theirs.public_key().public_bytes_raw() == BOB.public
+    for _ in range(20):
+        ours = KeyPair.generate()
+        wanted = theirs.exchange(X25519PublicKey.from_public_bytes(ours.public))
+        flipped = ours.public[:31] + bytes((ours.public[31] ^ 0x80,))
+        assert ours.exchange(BOB.public) == BOB.exchange(ours.public) == BOB.exchange(flipped) == wanted

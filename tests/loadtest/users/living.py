@@ -132,16 +132,8 @@ class Company:
 @contextmanager
 def open_company(crowd: Crowd, **plan: Any) -> Iterator[Company]:
     """Lay a ground, and see to it that nobody is left on it."""
-    whole = Plan(
-        **{
-            "scenario": "test",
-            "kind": Kind.MESSAGING,
-            "stages": (),
-            "payloads": SMALL,
-            "seats": len(crowd.seats),
-            **plan,
-        }
-    )
+    simple = {"scenario": "test", "kind": Kind.MESSAGING, "stages": (), "payloads": SMALL, "seats": len(crowd.seats)}
+    whole = Plan(**{**simple, **plan})
     book = RecordingBook(PayloadSeal(crowd.payload_key))
     book.open_stage(0, 0)
     ground = Ground(crowd, whole, book, RunClock(), worker=0, workers=1)

@@ -59,9 +59,8 @@ class RecordingBook(Book):
     def receive(self, receiver: int, room: int, ciphertext: bytes) -> None:
         """Remember it, with what the ciphertext says of itself."""
         stamp = self._seal.read(ciphertext)
-        self.calls.append(
-            ("receive", receiver, room, stamp.sender, stamp.seq) if stamp else ("receive", receiver, room)
-        )
+        said = () if stamp is None else (stamp.sender, stamp.seq)
+        self.calls.append(("receive", receiver, room, *said))
         super().receive(receiver, room, ciphertext)
 
     def gap(self, receiver: int, room: int, count: int, why: str) -> None:

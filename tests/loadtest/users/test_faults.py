@@ -36,6 +36,12 @@ def send(company: Company, count: int = 1) -> None:
         assert company.messengers[0].send(company.ground.clock.now_ns())
 
 
+def listens(peer: Peer) -> None:
+    """Let the user in, and hear it without a word."""
+    peer.join()
+    peer.hear_end()
+
+
 def answers(octets: bytes) -> Script:
     """Answer the request with these bytes."""
 
@@ -137,7 +143,7 @@ def test_a_ping_is_answered() -> None:
         peer.join()
         peer.send_message(b"one", Opcode.PING)
         peer.send_message(b"", Opcode.PING)
-        peer.hear(f.Send)
+        peer.ack(peer.hear(f.Send), 1)
         peer.hear_end()
 
     with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
@@ -173,7 +179,7 @@ def test_a_send_without_an_answer_is_said_again() -> None:
 
 def test_a_refused_send_is_booked_and_not_said_again() -> None:
     """`refused` is an answer: the code is booked, and a stale roster's version is used from then on."""
-    versions = []
+    versions: list[int] = []
 
     def script(peer: Peer) -> None:
         peer.join()
@@ -224,11 +230,12 @@ def test_what_is_told_again_is_dropped_and_what_is_repeated_is_not() -> None:
 
 def test_confirmations_gather() -> None:
     """One `receipt:delivered` is for all that came, but never for more than 32."""
-    uptos = []
+    uptos: list[int] = []
 
     def script(peer: Peer) -> None:
         peer.join()
         first = peer.hear(f.Send)
+        peer.ack(first, 41)
         for seq in range(1, 41):
             peer.deliver(first, seq)
         uptos.extend(peer.hear(f.Delivered).upto for _ in range(2))
@@ -262,7 +269,7 @@ def test_silence_ends_a_connection() -> None:
     silent = ((Behaviour.STEADY, 1.0),), ((Behaviour.DEAF, 1.0),)
     for behaviours in silent:
         with (
-            open_scripted(lambda peer: (peer.join(), peer.hear_end())[0]) as server,
+            open_scripted(listens) as server,
             open_company(server.crowd(alice_phone), behaviours=behaviours) as company,
         ):
             company.enter()
@@ -284,7 +291,7 @@ def test_a_handshake_that_never_ends_is_given_up() -> None:
 
 def test_what_the_kernel_does_not_take_is_kept() -> None:
     """Sending never waits: what a server does not read is sent when it does, whole and in order."""
-    go_on, heard = threading.Event(), []
+    go_on, heard = threading.Event(), list[f.Send]()
 
     def script(peer: Peer) -> None:
         peer.join()
@@ -300,12 +307,13 @@ def test_what_the_kernel_does_not_take_is_kept() -> None:
         go_on.set()
         wait_until(lambda: company.book.told("ack"))
         assert company.book.told("ack") == [(0, 0, 300)]
+        company.messengers[0].cut("reset")
 
 
 def test_a_user_takes_only_so_much_that_nobody_answers() -> None:
     """Beyond a bound of unanswered sends a user says no, and nothing is booked."""
     with (
-        open_scripted(lambda peer: (peer.join(), peer.hear_end())[0]) as server,
+        open_scripted(listens) as server,
         open_company(server.crowd(alice_phone)) as company,
     ):
         company.enter()

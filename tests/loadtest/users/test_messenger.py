@@ -1,4 +1,8 @@
-"""A user of the generator at a real relay: it talks, leaves, comes back and loses nothing. Refuses doubles of a server."""
+"""A user of the generator at a real relay: it talks, leaves, comes back and loses nothing. Refuses scripted servers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import gevent
 import pytest
@@ -6,12 +10,22 @@ import pytest
 from contract.rest.conversations import ConversationKind
 from loadtest.scenarios.plan import Behaviour
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_laptop, bob_phone, carol, carol_phone
-from tests.loadtest.users.living import Company, open_company, open_relay
+from tests.loadtest.users.living import Company, Relay, open_company, open_relay
 from tests.loadtest.users.recording import wait_until
 
 PAIR = (alice_laptop, alice_phone, bob_phone, bob_laptop)
 """Four devices of two people: a message has a ciphertext for each of the other three."""
 MESSAGES = 20
+
+
+@contextmanager
+def open_pair(**plan: Any) -> Iterator[tuple[Relay, Company]]:
+    """A relay, and a ground for the four devices."""
+    with (
+        open_relay(alice, bob, kind=ConversationKind.DM, drain_jitter=0.05, drain_deadline=20.0) as relay,
+        open_company(relay.crowd(*PAIR, group=False), **plan) as company,
+    ):
+        yield relay, company
 
 
 def talk(company: Company, messages: int = MESSAGES) -> None:
@@ -35,10 +49,7 @@ def expect_all_in_order(company: Company) -> None:
 
 def test_devices_talk_and_everything_arrives_once_and_in_order() -> None:
     """Each message of a pair is acked, comes to every other device, and is confirmed to the relay."""
-    with (
-        open_relay(alice, bob, kind=ConversationKind.DM) as relay,
-        open_company(relay.crowd(*PAIR, group=False)) as company,
-    ):
+    with open_pair() as (relay, company):
         company.enter_all()
         assert company.ground.connected == len(PAIR)
         talk(company)
@@ -62,10 +73,7 @@ def test_a_group_is_written_to_once_for_all() -> None:
 
 def test_nobody_writes_before_everybody_has_come() -> None:
     """A message is due to all of a room, so nobody is ready before all have joined it once."""
-    with (
-        open_relay(alice, bob, kind=ConversationKind.DM) as relay,
-        open_company(relay.crowd(*PAIR, group=False)) as company,
-    ):
+    with open_pair() as (_, company):
         company.enter(3)
         wait_until(lambda: company.ground.connected == 3)
         wait_until(lambda: all(messenger.device.joined for messenger in company.messengers))
@@ -78,10 +86,7 @@ def test_nobody_writes_before_everybody_has_come() -> None:
 
 def test_what_gathers_while_a_user_is_away_comes_when_it_is_back() -> None:
     """Who goes offline of its own will is said to, and has everything, once and in order, after it has come back."""
-    with (
-        open_relay(alice, bob, kind=ConversationKind.DM) as relay,
-        open_company(relay.crowd(*PAIR, group=False)) as company,
-    ):
+    with open_pair() as (_, company):
         company.enter_all()
         away = company.messengers[0]
         away.go_offline()
@@ -101,10 +106,7 @@ def test_what_gathers_while_a_user_is_away_comes_when_it_is_back() -> None:
 
 def test_a_lost_connection_loses_no_message() -> None:
     """Who was cut comes back by itself, has what came meanwhile once, and has not left of its own will."""
-    with (
-        open_relay(alice, bob, kind=ConversationKind.DM) as relay,
-        open_company(relay.crowd(*PAIR, group=False)) as company,
-    ):
+    with open_pair() as (_, company):
         company.enter_all()
         for messenger in company.messengers:
             assert messenger.send(company.ground.clock.now_ns())
@@ -118,13 +120,12 @@ def test_a_lost_connection_loses_no_message() -> None:
 
 def test_a_drained_node_is_left_in_good_order() -> None:
     """After `goaway` a user leaves within the time it names, and tries to come back."""
-    with open_relay(alice, bob, kind=ConversationKind.DM, drain_jitter=0.05, drain_deadline=20.0) as relay:
-        with open_company(relay.crowd(*PAIR, group=False)) as company:
-            company.enter_all()
-            relay.drain()
-            wait_until(lambda: {why for (why,) in company.book.told("connect_failed")} & {"refused", "reset", "503"})
-            assert set(company.book.told("closed")) == {("1000",)}
-            assert company.book.told("leave") == []
+    with open_pair() as (relay, company):
+        company.enter_all()
+        relay.drain()
+        wait_until(lambda: {why for (why,) in company.book.told("connect_failed")} & {"refused", "reset", "503"})
+        assert set(company.book.told("closed")) == {("1000",)}
+        assert company.book.told("leave") == []
 
 
 def test_who_was_replaced_does_not_come_back() -> None:
@@ -142,40 +143,31 @@ def test_who_was_replaced_does_not_come_back() -> None:
 
 def test_a_fleeting_user_comes_and_goes() -> None:
     """It leaves in good order after a while, without anything unanswered, and comes back by itself."""
-    fleeting = ((Behaviour.FLEETING, 1.0),)
-    with open_relay(alice, bob, kind=ConversationKind.DM) as relay:
-        with open_company(relay.crowd(*PAIR, group=False), behaviours=fleeting, stay_seconds=0.2) as company:
-            company.enter(len(PAIR))
-            wait_until(lambda: company.book.told("connected").count((True,)) > 3)
-            assert set(company.book.told("closed")) == {("1000",)}
-            assert company.book.told("connect_failed") == []
+    with open_pair(behaviours=((Behaviour.FLEETING, 1.0),), stay_seconds=0.2) as (_, company):
+        company.enter(len(PAIR))
+        wait_until(lambda: company.book.told("connected").count((True,)) > 3)
+        assert set(company.book.told("closed")) == {("1000",)}
+        assert company.book.told("connect_failed") == []
 
 
 @pytest.mark.parametrize("behaviour", [Behaviour.SLOW, Behaviour.DEAF])
 def test_who_reads_badly_is_not_asked_to_send(behaviour: Behaviour) -> None:
     """Slow and deaf users only listen; the slow one has everything in the end, to the deaf one nothing is due."""
-    with (
-        open_relay(alice, bob, kind=ConversationKind.DM) as relay,
-        open_company(
-            relay.crowd(*PAIR, group=False), behaviours=((behaviour, 0.4), (Behaviour.STEADY, 0.6))
-        ) as company,
-    ):
-        bad = [seat for seat in range(len(PAIR)) if company.ground.behaviour_of(seat) is behaviour]
+    with open_pair(behaviours=((behaviour, 0.4), (Behaviour.STEADY, 0.6))) as (_, company):
+        bad = {seat for seat in range(len(PAIR)) if company.ground.behaviour_of(seat) is behaviour}
         assert 0 < len(bad) < len(PAIR) - 1
         company.enter(len(PAIR))
         wait_until(lambda: len(company.ground.ready) == len(PAIR) - len(bad))
         talk(company)
-        heard = {call[0] for call in company.book.told("receive")}
-        assert heard >= set(bad) if behaviour is Behaviour.SLOW else not heard & set(bad)
-        assert {due for *_, due in company.book.told("draw")} == {3 if behaviour is Behaviour.SLOW else 3 - len(bad)}
+        heard = bad & {call[0] for call in company.book.told("receive")}
+        assert heard == (bad if behaviour is Behaviour.SLOW else set())
+        due = len(PAIR) - 1 - (len(bad) if behaviour is Behaviour.DEAF else 0)
+        assert {call[3] for call in company.book.told("draw")} == {due}
 
 
 def test_whoever_is_killed_leaves_no_line_behind() -> None:
     """A greenlet that Locust kills has said goodbye to the relay all the same."""
-    with (
-        open_relay(alice, bob, kind=ConversationKind.DM) as relay,
-        open_company(relay.crowd(*PAIR, group=False)) as company,
-    ):
+    with open_pair() as (_, company):
         company.enter_all()
         gevent.killall(company.lives)
         wait_until(lambda: not company.ground.present)
