@@ -51,6 +51,7 @@ class Lead:
         self.plan = plan
         self.options = options
         self.course: Course | None = None
+        self._following: gevent.Greenlet | None = None
         self.on_end: Callable[[Course], None] = lambda _: None
         self.on_second: Callable[[Tick, Tick], None] = lambda _, __: None
         self.ends_test = True
@@ -69,10 +70,10 @@ class Lead:
         environment.events.test_stopping.add_listener(lambda **_: self.end())
 
     def end(self) -> None:
-        """End the course if there is one that has not ended, and wait until it has collected what there is."""
-        if self.course is not None:
+        """End the course if there is one that has not ended, and wait until `on_end` has had what there is of it."""
+        if self.course is not None and self._following is not None:
             self.course.stop()
-            self.course.done.wait(_END_DEADLINE)
+            self._following.join(_END_DEADLINE)
 
     def _begin(self) -> None:
         run = draw_run()
@@ -80,7 +81,7 @@ class Lead:
             self.plan, lambda *place: self._task(run, *place), self._roll, self._post, self._surroundings()
         )
         self.lookout.start()
-        gevent.spawn(self._follow, course)
+        self._following = gevent.spawn(self._follow, course)
 
     def _follow(self, course: Course) -> None:
         try:
