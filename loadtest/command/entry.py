@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "worker": "Make load on this machine, for a master elsewhere.",
     "seed": "Settle accounts, devices, conversations and tickets in a database, fast.",
     "compare": "Say what changed between two runs, and whether it is more than noise.",
+    "publish": "Put runs into the documentation.",
     "preflight": "Look at this machine's limits and say what to change.",
     "calibrate": "What the generator can do by itself, against a null server.",
 }

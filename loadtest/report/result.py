@@ -131,6 +131,9 @@ class Generator(Struct, frozen=True, kw_only=True):
     expected_workers: int = 1
     missing_workers: int = 0
     clock_uncertainty_ms: float = 0.0
+    """At worst, over the whole run."""
+    late_percent: float = 0.0
+    """Of the sends of the judged stages, those that a worker took up more than 100 ms after they were due."""
     bottlenecks: list[str] = field(default_factory=list)
     """Why the run is invalid, in words."""
 

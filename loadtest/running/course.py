@@ -196,14 +196,14 @@ class Course:
         if not (self.plan.ramp and stage.judged):
             return False
         self._take()
-        words = self._around.breaks(passage, self._stage)
-        for each in words:
+        passage.broke = self._around.breaks(passage, self._stage)
+        for each in passage.broke:
             self._around.say(f"{stage.name} breaks: {each}")
-        return bool(words)
+        return bool(passage.broke)
 
     def _settle(self) -> None:
         """Wait until what is under way has come, or nothing comes any more."""
-        self._post.say(Rest())
+        self._post.say(Rest(ended_ns=self.record.passages[-1].ended_ns))
         quiet = 0
         self._wait_for_beat()  # only what is said from now on knows of everything that was sent
         for passed in range(SETTLE_SECONDS):
@@ -239,6 +239,7 @@ class Course:
         workers = self._roll.workers.values()
         for passage in self.record.passages:
             passage.offered = sum(beat.offered.get(passage.index, 0) for beat in self._roll.beats())
+            passage.late = sum(beat.late.get(passage.index, 0) for beat in self._roll.beats())
         self.record.books = [worker.book for worker in workers if worker.book is not None]
         self.record.workers = [worker.figures() for worker in workers]
 

@@ -24,6 +24,8 @@ from loadtest.users.messenger import Messenger
 _GRAIN: Final = 1_000_000
 """Places of seats by which those who go away are chosen: the same ones in every run."""
 _STRIDE: Final = 618_034
+LATE_NS: Final = 100_000_000
+"""A send that is taken up so long after it was due is a late one: the process did not get to run."""
 
 
 class Member(Protocol):
@@ -58,6 +60,9 @@ class Crew:
         self._began_ns = 0
         self.offered: dict[int, int] = {}
         """Sends that fell due, by stage."""
+        self.late: dict[int, int] = {}
+        """Of those, the ones that were taken up late, whatever the system did."""
+        self._clock = clock
         self._callers = _open_callers(crowd, self.book, clock, task) if task.plan.kind is Kind.REST else None
         self._pacing = gevent.spawn(self.pacer.run)
 
@@ -84,15 +89,16 @@ class Crew:
         """From `began_ns` on, do what this stage asks of a worker."""
         stage = self.plan.stages[index]
         self.stage, self._began_ns = index, began_ns
-        self.offered[index] = 0
+        self.offered[index] = self.late[index] = 0
         self.book.open_stage(index, began_ns)
         self._arrivals.set_pace(stage.spawn_per_second / self._share)
         self.pacer.set_rate(_rate_of(stage) / self._share, began_ns)
         if stage.action in {Action.GO_OFFLINE, Action.COME_BACK}:
             self._move_those_away(stage.action)
 
-    def rest(self) -> None:
-        """Offer nothing more."""
+    def rest(self, ended_ns: int) -> None:
+        """Offer nothing more. What comes after `ended_ns` was not achieved within the last stage."""
+        self.book.open_stage(len(self.plan.stages), ended_ns)
         self.pacer.set_rate(0)
         self.ground.settling = True
 
@@ -110,7 +116,10 @@ class Crew:
 
     def _fire(self, intended_ns: int) -> None:
         # What fell due before the stage began, and is taken up only now, belongs to the one before.
-        self.offered[self.stage if intended_ns >= self._began_ns else self.stage - 1] += 1
+        stage = self.stage if intended_ns >= self._began_ns else self.stage - 1
+        self.offered[stage] += 1
+        if self._clock.now_ns() - intended_ns > LATE_NS:
+            self.late[stage] += 1
         if self._callers is not None:
             self._callers.fire(intended_ns)
             return

@@ -75,9 +75,9 @@ class Duty:
             self._crew.open_stage(word.index, word.began_ns)
             gc.freeze()
 
-    def _on_rest(self, _: str, __: Rest) -> None:
+    def _on_rest(self, _: str, word: Rest) -> None:
         if self._crew is not None:
-            self._crew.rest()
+            self._crew.rest(word.ended_ns)
 
     def _finish(self, _: Finish) -> None:
         crew = self._crew
@@ -105,6 +105,8 @@ class Duty:
                 rss_mib=rss_mib(),
                 users=crew.users,
                 offered=crew.offered,
+                late=crew.late,
+                uncertainty_ns=self._clock.uncertainty_ns,
                 late_max_ms=crew.pacer.late_max_ns / _NS_MS,
                 waiting=len(crew.waiting),
             )

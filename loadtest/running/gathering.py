@@ -27,9 +27,14 @@ from loadtest.scenarios.plan import Kind, Plan, Stage
 
 CPU_PERCENT: Final = 90.0
 OFFERED_SHARE: Final = 0.98
+LATE_SHARE: Final = 0.01
+"""Of the sends of the judged stages, those that may be late: beyond, a 99th percentile is the generator's own."""
+_LATE_LEAST: Final = 20
+"""Late sends that one hiccup of a small run may make."""
 _SIGMAS: Final = 4
 """Arrivals are random: so many square roots of their number may be missing without anybody's fault."""
 _NS_MS: Final = 1e6
+_HUNDRED: Final = 100
 _SECOND_NS: Final = 1e9
 
 
@@ -64,7 +69,7 @@ def gather(
         latency_ms=Latencies() if settled is None else settled.latencies_of(indices),
         messages=Messages() if settled is None else settled.messages,
         requests=Requests() if settled is None else Requests(done=settled.requests, failed=settled.request_failures),
-        generator=_generator(record, bottlenecks),
+        generator=_generator(record, judged, bottlenecks),
         endpoints=[] if settled is None else settled.endpoints_of(indices),
         stages=stages,
         series=record.series,
@@ -150,13 +155,14 @@ def _rate(plan: Plan, judged: Sequence[tuple[Stage, Passage]], settled: Settled 
     )
 
 
-def _generator(record: Record, bottlenecks: list[str]) -> Generator:
+def _generator(record: Record, judged: Sequence[tuple[Stage, Passage]], bottlenecks: list[str]) -> Generator:
     return Generator(
         cpu_max_percent=max((worker.cpu_max_percent for worker in record.workers), default=0.0),
         workers=record.workers,
         expected_workers=record.expected_workers,
         missing_workers=record.missing_workers,
         clock_uncertainty_ms=round(record.uncertainty_ns / _NS_MS, 4),
+        late_percent=round(_HUNDRED * _late_share(judged), 3),
         bottlenecks=bottlenecks,
     )
 
@@ -175,11 +181,22 @@ def _bottlenecks(
         slack = 0.0 if even else _SIGMAS * math.sqrt(planned)
         if passage.offered < planned * OFFERED_SHARE - slack - 1:
             found.append(f"in {stage.name} only {passage.offered:,} of {planned:,.0f} sends were offered")
+    share = _late_share(judged)
+    if share > LATE_SHARE and sum(passage.late for _, passage in judged) > _LATE_LEAST:
+        found.append(
+            f"{_HUNDRED * share:.1f} % of the sends were more than 100 ms late before they left: "
+            "more workers, more cores, or a smaller load"
+        )
     if record.uncertainty_ns / _NS_MS > clock_budget_ms:
         found.append(
             f"the clocks are {record.uncertainty_ns / _NS_MS:.2f} ms uncertain; the budget is {clock_budget_ms:g} ms"
         )
     return found
+
+
+def _late_share(judged: Sequence[tuple[Stage, Passage]]) -> float:
+    offered = sum(passage.offered for _, passage in judged)
+    return sum(passage.late for _, passage in judged) / offered if offered else 0.0
 
 
 def _closes(settled: Settled) -> dict[str, int]:

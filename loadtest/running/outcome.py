@@ -47,7 +47,9 @@ def conclude(plan: Plan, record: Record, rooms: Sequence[Room], options: Options
         environment=fingerprint(),
     )
     if plan.ramp:
-        point = breaking_point(result.stages, slo, result.users.asked)
+        ended_by = record.passages[-1].broke if record.passages else []
+        whole = result.stages[:-1] if record.interrupted else result.stages  # the last one was cut short
+        point = breaking_point(whole, slo, result.users.asked, ended_by=ended_by)
         result = msgspec.structs.replace(result, findings=[point])
     result = judge(result, slo)
     if record.broken:

@@ -57,6 +57,9 @@ class Began(Word, frozen=True, kw_only=True):
 class Rest(Word, frozen=True, kw_only=True):
     """To all: send nothing more of your own; what is under way may come."""
 
+    ended_ns: int
+    """When the last stage ended, in the time of the run."""
+
 
 class Finish(Word, frozen=True, kw_only=True):
     """To all: hand in your report."""
@@ -74,8 +77,12 @@ class Beat(Word, frozen=True, kw_only=True):
     users: int
     offered: dict[int, int]
     """Sends that fell due and were taken up, by stage."""
+    late: dict[int, int] = {}
+    """Of those, the ones that were taken up too late."""
     late_max_ms: float
     """How far behind its schedule it ever was."""
+    uncertainty_ns: int = 0
+    """Of its clock, at worst so far."""
     waiting: int = 0
     """Sends for which no user was ready; they go out as soon as one is, and count from when they fell due."""
 

@@ -18,8 +18,12 @@ class Passage(Struct, kw_only=True):
     ended_ns: int = 0
     offered: int = 0
     """By the generator, by the end."""
+    late: int = 0
+    """Of those, sends that the generator took up too late."""
     connected: int = 0
     """At the end."""
+    broke: list[str] = field(default_factory=list)
+    """Of a ramp: what gave way in it, in words, as it was seen when it ended."""
 
     @property
     def seconds(self) -> float:

@@ -18,7 +18,7 @@ def _plan(ask: Ask) -> Plan:
     return Plan(
         scenario="smoke",
         kind=Kind.MESSAGING,
-        stages=held(much.users, much.rate, much.seconds, _WARM_SECONDS),
+        stages=held(much.users, much.rate, much.seconds, min(_WARM_SECONDS, much.seconds)),
         seats=much.users,
     )
 

@@ -1,6 +1,11 @@
 -- Confirmations in one round trip, as the journal's commits are. It is a function because each of its steps has to see
 -- what the one before it did or waited for: the turns are taken first, so that of the last two devices of a group the
 -- second sees the first; then positions move; then what they passed is looked at with the positions as they are now.
+--
+-- The plans are made once, at whatever moment, and kept. So nothing is left to what the tables held then: each look-up
+-- is a subquery of its own (LATERAL, with LIMIT or OFFSET 0, which nothing is moved across), in the order written, along
+-- a key. What is to change is then named by its place in the table (ctid), not joined once more. A place stays what it
+-- was, because whoever moves a position has the turn, and a ciphertext never changes.
 
 CREATE FUNCTION positions_forget(
     conversations uuid[],
@@ -13,38 +18,52 @@ AS $$
 #variable_conflict use_column
 BEGIN
     -- Whether a number may go needs no look at every device: the two lowest positions decide, because nobody waits for
-    -- the device that sent it. Only the numbers that a device just passed are looked at, so reading a long log costs its
-    -- length.
-    WITH passed AS (
-        SELECT * FROM unnest(conversations, devices, afters, uptos)
-                      AS passed (conversation_id, device_id, after, upto)
-    ),
-    slowest AS (
-        SELECT conversation_id,
-               (array_agg(device_id ORDER BY upto))[1] AS device_id,
-               (array_agg(upto ORDER BY upto))[1] AS upto,
-               (array_agg(upto ORDER BY upto))[2] AS next_upto
-        FROM delivery WHERE conversation_id = ANY (conversations) GROUP BY conversation_id
-    )
-    DELETE FROM cipher
-    USING passed
-    CROSS JOIN LATERAL (
-        SELECT seq, device_id AS sender_id FROM message
-        WHERE message.conversation_id = passed.conversation_id
-          AND message.seq > passed.after AND message.seq <= passed.upto
-        OFFSET 0
-    ) AS message
-    LEFT JOIN slowest ON slowest.conversation_id = passed.conversation_id
-    WHERE cipher.conversation_id = passed.conversation_id
-      AND cipher.seq = message.seq
-      AND cipher.device_id IN (passed.device_id, '00000000-0000-0000-0000-000000000000')
-      AND (
-          cipher.device_id = passed.device_id
-          OR message.seq <= coalesce(
-              CASE WHEN slowest.device_id = message.sender_id THEN slowest.next_upto ELSE slowest.upto END,
-              message.seq
-          )
-      );
+    -- the device that sent it. They are found once for a conversation, however many of its devices passed something.
+    -- Only the numbers that a device just passed are looked at, so reading a long log costs its length.
+    DELETE FROM cipher WHERE ctid = ANY (ARRAY(
+        SELECT going.place
+        FROM (
+            SELECT conversation_id,
+                   array_agg(device_id) AS devices, array_agg(after) AS afters, array_agg(upto) AS uptos
+            FROM unnest(conversations, devices, afters, uptos) AS passed (conversation_id, device_id, after, upto)
+            GROUP BY conversation_id
+        ) AS log
+        CROSS JOIN LATERAL (
+            SELECT array_agg(device_id ORDER BY upto) AS devices, array_agg(upto ORDER BY upto) AS uptos
+            FROM (
+                SELECT device_id, upto
+                FROM (
+                    -- Said like this, it is a walk along the primary key whatever is in the table. With one large
+                    -- conversation in it, the index that has the device first looks as good, and is read whole.
+                    SELECT device_id, upto FROM delivery
+                    WHERE conversation_id BETWEEN log.conversation_id AND log.conversation_id
+                    ORDER BY conversation_id, device_id
+                    OFFSET 0
+                ) AS position
+                ORDER BY upto
+                LIMIT 2
+            ) AS lowest
+            OFFSET 0
+        ) AS slowest
+        CROSS JOIN LATERAL unnest(log.devices, log.afters, log.uptos) AS passed (device_id, after, upto)
+        CROSS JOIN LATERAL (
+            SELECT seq, device_id AS sender_id FROM message
+            WHERE conversation_id = log.conversation_id AND seq > passed.after AND seq <= passed.upto
+            ORDER BY seq  -- along the primary key, for the same reason
+            OFFSET 0
+        ) AS message
+        CROSS JOIN LATERAL (
+            SELECT ctid AS place FROM cipher
+            WHERE conversation_id = log.conversation_id AND seq = message.seq AND device_id = passed.device_id
+            UNION ALL
+            SELECT ctid FROM cipher
+            WHERE conversation_id = log.conversation_id AND seq = message.seq
+              AND device_id = '00000000-0000-0000-0000-000000000000'
+              AND message.seq <= coalesce(
+                  slowest.uptos[CASE WHEN slowest.devices[1] = message.sender_id THEN 2 ELSE 1 END], message.seq
+              )
+        ) AS going
+    ));
 END
 $$;
 
@@ -70,14 +89,20 @@ BEGIN
     WITH moved AS (
         UPDATE delivery SET upto = moved.upto
         FROM (
-            SELECT place, conversation_id, device_id, delivery.upto AS after, least(asked.upto, head) AS upto
+            SELECT place, stands_at, after, least(asked.upto, head) AS upto
             FROM unnest(conversations, devices, asked_uptos) WITH ORDINALITY
                  AS asked (conversation_id, device_id, upto, place)
-            JOIN delivery USING (conversation_id, device_id)
-            JOIN conversation USING (conversation_id)
+            CROSS JOIN LATERAL (
+                SELECT ctid AS stands_at, upto AS after FROM delivery
+                WHERE conversation_id = asked.conversation_id AND device_id = asked.device_id
+                LIMIT 1
+            ) AS position
+            CROSS JOIN LATERAL (
+                SELECT head FROM conversation WHERE conversation_id = asked.conversation_id LIMIT 1
+            ) AS log
+            OFFSET 0
         ) AS moved
-        WHERE delivery.conversation_id = moved.conversation_id AND delivery.device_id = moved.device_id
-          AND delivery.upto < moved.upto
+        WHERE delivery.ctid = moved.stands_at AND delivery.upto < moved.upto
         RETURNING moved.place, delivery.conversation_id, delivery.device_id, moved.after, delivery.upto
     )
     SELECT array_agg(place), array_agg(conversation_id), array_agg(device_id), array_agg(after), array_agg(upto)

@@ -32,7 +32,7 @@ def test_chance_breaks_nothing() -> None:
 
 def test_lost_connections_break_a_stage() -> None:
     """Whoever should be there and is not breaks the stage."""
-    assert breaks(stage("at-100", 0, users=99), SLO, asked=100) == ["only 99 of 100 connections are left"]
+    assert breaks(stage("at-100", 0, users=99), SLO, asked=100) == ["connections give way (only 99 of 100 are left)"]
 
 
 def test_a_stage_without_figures_is_broken() -> None:
@@ -51,7 +51,28 @@ def test_the_breaking_point_is_the_last_rate_that_held() -> None:
     ]
     found = breaking_point(stages, SLO)
     assert found.value == 200
-    assert found.words.startswith("200 messages a second hold; at 300: messages_per_second is 200")
+    assert found.words.startswith("200 messages a second hold; at 300 throughput gives way (messages_per_second is 200")
+
+
+def test_what_ended_the_run_is_what_is_found() -> None:
+    """What was seen to break is named in the words in which it was seen, though the books look better in the end."""
+    found = breaking_point([stage("at-100", 0), stage("at-200", 10)], SLO, ended_by=["latency gives way (so late)"])
+    assert (found.value, found.words) == (100, "100 messages a second hold; at 100 latency gives way (so late)")
+
+
+def test_what_only_the_books_showed_is_said_to_be_so() -> None:
+    """Where an earlier stage was too much after all, that one is named, and where the run ended too."""
+    stages = [
+        stage("at-100", 0),
+        stage("at-200", 10, target_per_second=200, messages_per_second=150),
+        stage("at-300", 20, target_per_second=300, messages_per_second=300),
+    ]
+    found = breaking_point(stages, SLO, ended_by=["latency gives way (so late)"])
+    assert found.value == 100
+    assert "at 200 throughput gives way" in found.words
+    assert found.words.endswith(
+        "as the books showed afterwards; the run went on, and ended at 300 latency gives way (so late)"
+    )
 
 
 def test_a_ramp_that_never_breaks_says_so() -> None:

@@ -25,13 +25,14 @@ def worker(cpu_max_percent: float = 20) -> WorkerFigures:
     )
 
 
-def record(offered: int = 1_000, **fields: object) -> Record:
+def record(offered: int = 1_000, late: int = 0, **fields: object) -> Record:
     """A run in which nothing was measured, and everything offered unless said otherwise."""
     passages = [
         Passage(index=index, began_ns=index * 10 * SECOND, ended_ns=(index + 1) * 10 * SECOND, connected=10)
         for index in range(len(PLAN.stages))
     ]
     passages[JUDGED].offered = offered
+    passages[JUDGED].late = late
     book = Book(RunClock(), PayloadSeal(bytes(32)))
     made = Record(began_ns=0, ended_ns=30 * SECOND, passages=passages, books=[book.report()], workers=[worker()])
     made.expected_workers = 1
@@ -55,6 +56,7 @@ def test_a_run_within_its_limits_is_not_invalid() -> None:
     [
         (record(workers=[worker(91.0)]), "worker-1 used 91 %"),
         (record(offered=800), "only 800 of 1,000 sends were offered"),
+        (record(late=21), "2.1 % of the sends were more than 100 ms late"),
         (record(uncertainty_ns=1_500_000), "1.50 ms uncertain"),
         (record(missing_workers=1, invalid=["1 of 2 workers went missing"]), "went missing"),
         (record(interrupted=True), "interrupted"),
@@ -71,6 +73,13 @@ def test_where_the_generator_was_the_limit_nothing_was_learned(made: Record, wor
 def test_random_arrivals_may_be_a_few_fewer() -> None:
     """A hundred a second at random are not a thousand in ten seconds, and nobody is to blame."""
     assert judged(record(offered=930)).verdict is not Verdict.INVALID
+
+
+def test_a_hiccup_is_no_reason() -> None:
+    """One sluggish moment of a small run, or one in a hundred of a large one, is in the figures and no more."""
+    assert judged(record(late=20)).verdict is not Verdict.INVALID
+    assert judged(record(offered=10_000, late=100)).verdict is not Verdict.INVALID
+    assert judged(record(late=20)).generator.late_percent == 2
 
 
 def test_a_run_that_could_not_begin_says_why() -> None:

@@ -1,0 +1,30 @@
+"""A generator that is asked for more than it can make says so itself. Refuses a relay: a null server sets no limit."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from loadtest.report.reading import read_result
+from loadtest.report.result import Verdict
+from loadtest.watch.null.running import open_null_server
+
+USERS = 50
+RATE = 40_000
+"""Far more than one process makes: each message is sealed, sent, answered, received and opened in it."""
+
+
+def test_a_saturated_generator_yields_invalid(tmp_path: Path) -> None:
+    """Whatever the latencies were: a worker that cannot keep its schedule makes the run INVALID, exit code 2.
+
+    It may not even have used its core, since others use it too; its lateness tells.
+    """
+    with open_null_server(USERS, tmp_path) as server:
+        command = (sys.executable, "-m", "loadtest", "run", "smoke", "--workers", "1", "--crowd", str(server.crowd))
+        amounts = ("--users", str(USERS), "--rate", str(RATE), "--seconds", "0.5", "--out", str(tmp_path / "out"))
+        ended = subprocess.run((*command, *amounts), check=False, capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 2, ended.stderr
+    result = read_result(tmp_path / "out")
+    assert result.verdict is Verdict.INVALID
+    assert result.generator.late_percent > 1
+    assert "% of the sends were more than 100 ms late" in "; ".join(result.reasons)
+    assert "more than 100 ms late" in ended.stderr
