@@ -25,28 +25,35 @@ class RunClock:
     """Run time as this process knows it. On the conductor's own host there is nothing to add."""
 
     def __init__(self, offset_ns: int = 0, uncertainty_ns: int = 0) -> None:
-        self._offset_ns = offset_ns
+        self.offset_ns = offset_ns
+        """What is added to this host's monotonic clock at present."""
         self.uncertainty_ns = uncertainty_ns
         """The most that any reading so far may have been wrong by."""
 
     def now_ns(self) -> int:
         """Return the time of the run."""
-        return time.monotonic_ns() + self._offset_ns
+        return time.monotonic_ns() + self.offset_ns
 
     def follow(self, measured: Offset) -> None:
         """Go by a newer measurement. What the clocks drifted since the last one was an error in between."""
-        drifted = abs(measured.offset_ns - self._offset_ns)
-        self._offset_ns = measured.offset_ns
+        drifted = abs(measured.offset_ns - self.offset_ns)
+        self.offset_ns = measured.offset_ns
         self.uncertainty_ns = max(self.uncertainty_ns, measured.uncertainty_ns + drifted)
 
 
-def measure_offset(ping: Callable[[], int], *, rounds: int = _ROUNDS) -> Offset:
+def measure_offset(
+    ping: Callable[[], int], *, rounds: int = _ROUNDS, pause: Callable[[], object] = lambda: None
+) -> Offset:
     """Ask the conductor for its run time several times and go by the quickest answer, like NTP (RFC 5905, section 8).
 
     `ping` returns the other clock's nanoseconds. The other clock was read somewhere within the round trip, so half of
-    it bounds the error.
+    it bounds the error. Between two questions it pauses.
     """
-    return min((_ask(ping) for _ in range(rounds)), key=lambda answer: answer.uncertainty_ns)
+    best = _ask(ping)
+    for _ in range(rounds - 1):
+        pause()
+        best = min(best, _ask(ping), key=lambda answer: answer.uncertainty_ns)
+    return best
 
 
 def _ask(ping: Callable[[], int]) -> Offset:

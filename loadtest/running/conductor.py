@@ -16,7 +16,9 @@ from locust.runners import MasterRunner
 from loadtest.command.exits import CouldNotRun
 from loadtest.gate.slo import Slo, SloError, read_slo
 from loadtest.report.result import EXIT_CODES
+from loadtest.running.broom import sweep_later
 from loadtest.running.duty import lift_limits
+from loadtest.running.forewarning import warn_beforehand
 from loadtest.running.interruption import heed_interruption
 from loadtest.running.lead import Lead
 from loadtest.running.local_workers import LocalWorkers, open_workers, wait_for_workers
@@ -67,13 +69,16 @@ class Conductor:
         self.progress = Progress()
         self.record = Record()
         self._lead: Lead | None = None
+        self._system: System | None = None
 
     def run(self) -> int:
         """Run, write what there is, and return the exit code. Raises CouldNotRun when the run cannot begin."""
         lift_limits()
-        with heed_interruption(self._end_course):
+        warn_beforehand(self.options, self.plan, self.progress.say)
+        with heed_interruption(self._end_course, self._leave):
             try:
                 with open_system(self.options, self.plan, self.progress.say) as system:
+                    self._system = system
                     self._conduct(system)
                     code = self._finish(system)
                     self._keep(system)
@@ -113,6 +118,13 @@ class Conductor:
         self.progress.say("interrupted: settling, then the reports (once more: end at once)")
         course.stop()
         return True
+
+    def _leave(self) -> None:
+        """Leave everything as it is, at once."""
+        self.progress.say("ending at once: nothing more is written")
+        system = self._system
+        if system is not None and system.stack is not None:
+            sweep_later(system.crowd_file.parent, system.stack.pids.values())
 
     def _finish(self, system: System | None) -> int:
         lines, code = self._write(system)

@@ -108,7 +108,6 @@ class Course:
             return False
         prepared = [worker.prepared for worker in self._roll.workers.values() if worker.prepared is not None]
         self.record.failure = next((each.trouble for each in prepared if each.trouble), "")
-        self.record.uncertainty_ns = max(each.uncertainty_ns for each in prepared)
         return not self.record.failure
 
     def _go(self) -> None:
@@ -236,6 +235,7 @@ class Course:
             self._post.say(Finish())
             if not self._roll.wait_until_all("book", _REPORT_DEADLINE):
                 self.record.missing_workers = max(self._roll.missing(), 1)
+        self.record.uncertainty_ns = self._roll.uncertainty_ns()
         workers = self._roll.workers.values()
         for passage in self.record.passages:
             passage.offered = sum(beat.offered.get(passage.index, 0) for beat in self._roll.beats())

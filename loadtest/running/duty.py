@@ -16,12 +16,12 @@ from loadtest.crowd.crowd import CrowdError, read_crowd
 from loadtest.ledger.clock import RunClock, open_clock
 from loadtest.running.crew import Crew
 from loadtest.running.posting import Beat, Began, Finish, Ping, Pong, Post, Prepare, Prepared, Report, Rest
+from loadtest.running.timekeeping import PONG_DEADLINE, Timekeeper
 from loadtest.running.user import VardeUser
 
 _SECOND_NS: Final = 1_000_000_000
 _MIB: Final = 1 << 20
 _NS_MS: Final = 1e6
-_PONG_DEADLINE: Final = 5.0
 _YOUNG: Final = 50_000
 """Allocations between two looks of the garbage collector: users are objects that live, and looking at them all costs
 milliseconds that would be counted as latency."""
@@ -37,6 +37,7 @@ class Duty:
         self._clock = RunClock()
         self._crew: Crew | None = None
         self._ticking: gevent.Greenlet | None = None
+        self._following: gevent.Greenlet | None = None
         self._pongs: dict[int, AsyncResult] = {}
         self._post.hear(Prepare, lambda _, word: self._spawn(self._prepare, word))
         self._post.hear(Began, self._on_began)
@@ -60,12 +61,14 @@ class Duty:
         gc.freeze()
         gc.set_threshold(_YOUNG, 20, 20)
         self._ticking = gevent.spawn(self._tick, self._crew)
+        self._following = gevent.spawn(Timekeeper(self._clock, self._ping).run)
         self._post.say(Prepared(uncertainty_ns=self._clock.uncertainty_ns))
 
     def _lay_down(self) -> None:
         """End what is left of an earlier run."""
-        if self._ticking is not None:
-            self._ticking.kill()
+        for each in (self._ticking, self._following):
+            if each is not None:
+                each.kill()
         if self._crew is not None:
             self._crew.aclose()
         self._crew = VardeUser.crew = None
@@ -118,7 +121,7 @@ class Duty:
         answer = self._pongs[number] = AsyncResult()
         self._post.say(Ping(number=number))
         try:
-            return int(answer.get(timeout=_PONG_DEADLINE))
+            return int(answer.get(timeout=PONG_DEADLINE))
         finally:
             del self._pongs[number]
 

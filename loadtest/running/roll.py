@@ -110,6 +110,11 @@ class Roll:
         """Return the last word of everybody who has said one."""
         return [worker.beat for worker in self.workers.values() if worker.beat is not None]
 
+    def uncertainty_ns(self) -> int:
+        """Return how uncertain anybody's clock was at worst, in the whole run."""
+        prepared = (worker.prepared.uncertainty_ns for worker in self.workers.values() if worker.prepared is not None)
+        return max((*prepared, *(beat.uncertainty_ns for beat in self.beats())), default=0)
+
     def _on_prepared(self, who: str, word: Prepared) -> None:
         if who in self.workers:
             self.workers[who].prepared = word

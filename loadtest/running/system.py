@@ -17,10 +17,11 @@ from loadtest.command.exits import CouldNotRun
 from loadtest.crowd.crowd import Crowd, CrowdError, read_crowd
 from loadtest.crowd.order import Order, run_seeding
 from loadtest.running.options import Options
-from loadtest.scenarios.plan import Plan
+from loadtest.scenarios.plan import Kind, Plan
 from loadtest.stack.program import StackError
 from loadtest.stack.stack import Stack, open_stack
 from loadtest.users.target import find_target
+from loadtest.users.tickets import TICKET_SECONDS, may_renew
 
 _REACH_SECONDS: Final = 5.0
 _AFTERWARDS_SECONDS: Final = 120.0
@@ -57,7 +58,9 @@ def open_system(options: Options, plan: Plan, say: Say) -> Iterator[System]:
         say(f"a fresh stack: Postgres, API and {nodes} relay node{'s' * (nodes != 1)}")
         try:
             with open_stack(folder, nodes=nodes, tls=options.tls) as stack:
-                yield System(crowd=_seed(stack, plan, options, folder, say), crowd_file=_file(folder), stack=stack)
+                crowd = _seed(stack, plan, options, folder, say)
+                check_crowd(crowd, plan, _file(folder))
+                yield System(crowd=crowd, crowd_file=_file(folder), stack=stack)
         except StackError as error:
             raise CouldNotRun(str(error), "The logs are gone with the stack; its first lines are above.") from error
 
@@ -110,6 +113,8 @@ def check_crowd(crowd: Crowd, plan: Plan, path: Path) -> None:
     left_s = crowd.tickets_expire_ms / 1000 - time.time()
     if left_s <= 0:
         raise CouldNotRun(f"the tickets in {path} expired {_span(-left_s)} ago", again)
+    if plan.kind is Kind.MESSAGING and may_renew(crowd):
+        left_s += TICKET_SECONDS  # its users fetch new ones in time, once: then the access tokens have ended as well
     if left_s < plan.seconds + _AFTERWARDS_SECONDS:
         raise CouldNotRun(f"the tickets in {path} expire in {_span(left_s)}, before the run would be over", again)
 

@@ -91,7 +91,7 @@ class Device:
 
     def greet(self, line: Line) -> None:
         """Begin the handshake: the WebSocket is there."""
-        hello = f.Hello(PROTOCOL_VERSION, self._seat.ticket, self._seat.device)
+        hello = f.Hello(PROTOCOL_VERSION, self._ground.tickets.of(self.number), self._seat.device)
         static = KeyPair.from_private(self._seat.noise_private)
         self._session = ClientSession(static, hello, relay_key=self._ground.relay_key, pattern=Pattern.IK)
         self._line = line

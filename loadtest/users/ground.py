@@ -24,6 +24,7 @@ from loadtest.users.reactor import Reactor
 from loadtest.users.ready import ReadyCrowd
 from loadtest.users.rooms import LiveRoom
 from loadtest.users.target import find_target
+from loadtest.users.tickets import Tickets
 
 if TYPE_CHECKING:
     from loadtest.users.device import Device
@@ -74,6 +75,7 @@ class Ground:
         self.heartbeat_seconds = 0.0
         """The relay's; 0 until it was told."""
         self._used = min(plan.seats, len(crowd.seats))
+        self.tickets = Tickets(crowd, plan.seconds, self.source_of)
         seats = deal_seats(crowd.rooms, crowd.seats, self._used, worker=worker, workers=workers)
         self._seats: dict[int, Seat] = {seat: crowd.seats[seat] for seat in seats}
         # Seats are taken in the order in which they were dealt, so that rooms are filled one after the other.

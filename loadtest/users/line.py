@@ -28,6 +28,7 @@ _BIND_LATER: Final = 24
 _READ_BYTES: Final = 65_536
 _WRITE_BYTES: Final = 262_144
 _SLOW_BUFFER: Final = 4_096
+_WIDE_BUFFER: Final = 1 << 20
 _CONTROL_BYTES: Final = 125
 _NOTHING: Final = bytearray()
 """Stands for nothing unsent in all lines; nobody adds to it."""
@@ -124,6 +125,12 @@ class Line:
                 self._end(_word(failed))
         except OSError as failure:  # of TLS as well
             self._end(_word(failure.errno))
+
+    def widen(self) -> None:
+        """Let the kernel keep as much as for anybody: from now on the line is read as it comes."""
+        if self.phase is not Phase.CLOSED:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WIDE_BUFFER)
+            self.watch(READ)
 
     def write(self, payload: bytes, opcode: int = framing.BINARY) -> None:
         """Send a message. What the kernel does not take now is kept until it does."""

@@ -15,7 +15,7 @@ from loadtest.users.device import Device
 from loadtest.users.ground import Ground
 from loadtest.users.line import Ending, Line
 from loadtest.users.reactor import HANGUP, READ
-from loadtest.users.returning import STEADY_SECONDS, comes_back, pause_after
+from loadtest.users.returning import STEADY_SECONDS, comes_back, pause_after, wants_ticket
 
 CONNECT_SECONDS: Final = 15.0
 """From the first SYN until everything is joined; the relay itself gives a handshake ten."""
@@ -23,7 +23,6 @@ LEAVE_SECONDS: Final = 5.0
 """To have everything answered and the line closed in good order."""
 SILENT_HEARTBEATS: Final = 2.0
 """Without a sign of life of the relay, until a client should come again."""
-_ALL_BYTES: Final = 1 << 20
 SLOW_BYTES: Final = 4_096
 """What a slow reader reads at a time."""
 _AWAY_SHARE: Final = 1 / 6
@@ -71,7 +70,8 @@ class Messenger:
         try:
             while not self._ended:
                 self._wait_for_turn()
-                if not self._ended:
+                self._renew_if_due()
+                if self._may_dial:
                     self._dial()
                 self._wait_for_end()
         finally:
@@ -117,8 +117,12 @@ class Messenger:
     def read_a_little(self) -> None:
         """What a slow reader does from time to time."""
         self._reads_later = False
-        if self._line is not None and self._listens:
-            self._line.read(_ALL_BYTES if self._ground.settling else SLOW_BYTES)
+        if self._line is None or not self._listens:
+            return
+        if self._ground.settling:
+            self._line.widen()  # with a small window, what has gathered would take longer than anybody waits
+        else:
+            self._line.read(SLOW_BYTES)
             self._read_later()
 
     # What its line calls
@@ -154,7 +158,8 @@ class Messenger:
         now = time.monotonic()
         if self._listens and now - self._began >= STEADY_SECONDS:
             self._attempt = 0
-        if not comes_back(ending):
+        renews = wants_ticket(ending) and self._ground.tickets.expire(self.seat)
+        if not (renews or comes_back(ending)):
             self._ended, self._wanted = True, False  # what it does not get from now on, it does not get by the relay
         elif self._drained:
             self._resume_at = self._leave_at
@@ -255,6 +260,11 @@ class Messenger:
 
     # The greenlet
 
+    @property
+    def _may_dial(self) -> bool:
+        """Whether nobody has stopped this user, or sent it away, while it waited."""
+        return not (self._ended or self._away)
+
     def _wait_for_turn(self) -> None:
         while not self._ended:
             pause = self._resume_at - time.monotonic()
@@ -264,6 +274,14 @@ class Messenger:
                 self._park(pause)
             else:
                 return
+
+    def _renew_if_due(self) -> bool:
+        """Fetch another ticket when it is time. The line, if there is one, goes on meanwhile."""
+        tickets = self._ground.tickets
+        due = tickets.due_at(self.seat) <= time.monotonic()
+        if due and not self._ended:
+            tickets.renew(self.seat)
+        return due and not self._ended
 
     def _dial(self) -> None:
         ground = self._ground
@@ -278,11 +296,13 @@ class Messenger:
 
     def _wait_for_end(self) -> None:
         while self._line is not None:
-            left = _NEVER if self._leaving else self._leave_at - time.monotonic()
-            if left > 0:
-                self._park(left)
-            else:
+            now = time.monotonic()
+            if self._leaving:
+                self._park(_NEVER)
+            elif self._leave_at <= now:
                 self._depart()
+            elif not self._renew_if_due():
+                self._park(min(self._leave_at, self._ground.tickets.due_at(self.seat)) - now)
 
     def _park(self, seconds: float) -> None:
         """Sleep until woken, or so many seconds."""

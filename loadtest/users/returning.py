@@ -3,6 +3,7 @@
 from random import Random
 from typing import Final
 
+from contract.closing import CloseCode
 from loadtest.users.line import Ending
 
 FIRST_SECONDS: Final = 0.5
@@ -11,6 +12,11 @@ STEADY_SECONDS: Final = 5.0
 """A connection that lived this long was a good one: the next try starts from a short pause again."""
 _DOUBLINGS: Final = 16
 _FOR_GOOD: Final = range(4_100, 4_200)
+
+
+def wants_ticket(ending: Ending) -> bool:
+    """Whether a new ticket is all that the client lacks."""
+    return ending.code == str(int(CloseCode.TICKET_EXPIRED))
 
 
 def comes_back(ending: Ending) -> bool:

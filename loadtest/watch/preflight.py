@@ -117,7 +117,7 @@ def _open_files(need: _Need) -> Check:
 
 def _ports(need: _Need) -> Check:
     if need.machine.source_addresses:
-        words = "each hundred users come from an address of their own in 127.0.0.0/8: ports are plenty"
+        words = "each ten users come from an address of their own in 127.1.0.0/16: ports are plenty"
         return Check("ports", Grade.GOOD, words)
     words = f"one source address, with {need.machine.ports or 0:,} ports and at most 50 connects a second"
     fits = need.machine.ports is None or need.users < need.machine.ports

@@ -14,6 +14,8 @@ from loadtest.report.result import Generator, Result, WorkerFigures
 
 CPU_BUDGET: Final = 90.0
 """Percent of a core: above it a worker may have been late by itself, and the run is invalid."""
+LATE_BUDGET: Final = 1.0
+"""Percent of the sends: beyond, a 99th percentile is the generator's own."""
 _FULL: Final = 100.0
 
 
@@ -28,7 +30,10 @@ def generator_of(result: Result) -> Markup:
         _answer(generator),
         tag("div", *_cells(result), class_="cells"),
         tag("div", table(headings, rows), class_="bars") if rows else None,
-        note("Percent of one core, over windows of five seconds. Beyond 90 % a worker is late by itself."),
+        note(
+            "Percent of one core, over windows of five seconds. Beyond 90 % a worker is late by itself; so it is, "
+            "whatever it used, where more than 1 % of its sends were more than 100 ms late."
+        ),
     )
 
 
@@ -56,6 +61,8 @@ def _cells(result: Result) -> Iterator[Markup]:
     )
     late = max((worker.late_max_ms for worker in generator.workers), default=None)
     yield _cell(milliseconds(late), "latest send", "behind the schedule; counted into the latency", ok=None)
+    share = generator.late_percent
+    yield _cell(f"{share:.2g}%", "late sends", "more than 100 ms behind the schedule", ok=share <= LATE_BUDGET)
     yield _cell(milliseconds(generator.clock_uncertainty_ms), "clock", "uncertainty between machines", ok=None)
     if rate.target_per_second:
         share = 100 * rate.achieved_per_second / rate.target_per_second

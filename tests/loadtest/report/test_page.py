@@ -93,7 +93,7 @@ def test_faults_stand_out_and_their_absence_is_good() -> None:
     assert len([cell for cell in page.of_class("cell") if "bad" in cell["class"].split()]) == 1
     clean = msgspec.structs.replace(RESULTS["met"], messages=Messages(sent=1, acked=1, due=1, received=1))
     cells = [cell["class"].split() for cell in Page(document_of(clean)).of_class("cell")]
-    assert sum("good" in cell for cell in cells) == 10 + 2  # of the generator: processor and workers
+    assert sum("good" in cell for cell in cells) == 10 + 3  # of the generator: processor, workers, sends in time
 
 
 def test_a_run_whose_generator_was_the_limit_begins_with_that() -> None:

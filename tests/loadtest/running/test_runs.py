@@ -1,5 +1,6 @@
 """Short runs against real processes: Postgres, API, relay, master, workers. Refuses to care how quick anything is."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,12 +16,12 @@ from loadtest.bench.measuring import processes_of
 from loadtest.crowd.order import Order, run_seeding
 from loadtest.report.reading import read_result
 from loadtest.report.result import Result, Verdict
-from loadtest.stack.process import runs
+from loadtest.stack.process import runs, wait_for
 from loadtest.stack.stack import open_stack
 
 pytestmark = pytest.mark.xdist_group("load-runs")  # they share one stack
 USERS = 12
-RUN = (sys.executable, "-m", "loadtest", "run", "smoke", "--users", str(USERS), "--rate", "20", "--seconds", "3")
+RUN = (sys.executable, "-m", "loadtest", "run", "smoke", "--users", str(USERS), "--rate", "20", "--seconds", "2")
 OUTPUTS = {"result.json", "report.html", "report.png", "series.csv", "latency.hdr", "junit.xml"}
 
 
@@ -42,6 +44,21 @@ def crowd() -> Iterator[Path]:
             yield folder / "crowd"
 
 
+KEYS = (
+    *("verdict", "scenario", "users.connected", "rate.achieved_per_second", "generator.cpu_max_percent"),
+    *(f"latency_ms.send_to_receive.{figure}" for figure in ("p50", "p95", "p99", "p999", "max")),
+    *(f"messages.{fate}" for fate in ("sent", "acked", "received", "lost", "duplicated", "disordered")),
+)
+"""Of `result.json`, those that other programs rely on."""
+
+
+def has(written: Any, key: str) -> bool:
+    """Whether there is a word or a number at a dotted key."""
+    for part in key.split("."):
+        written = written[part]
+    return isinstance(written, str | int | float)
+
+
 def is_whole(result: Result) -> bool:
     """Whether every message is accounted for, and there were some."""
     messages = result.messages
@@ -62,6 +79,8 @@ def test_a_run_against_a_running_system(crowd: Path, tmp_path: Path) -> None:
     assert result.latency_ms.send_to_receive.count > 0
     assert [worker.name for worker in result.generator.workers] == ["worker-1", "worker-2"]
     assert {path.name for path in tmp_path.iterdir()} >= OUTPUTS
+    written = json.loads((tmp_path / "result.json").read_bytes())
+    assert [key for key in KEYS if not has(written, key)] == []
     assert f"users {USERS}/{USERS}" in ended.stderr
     assert str(tmp_path / "report.html") in ended.stderr
 
@@ -90,6 +109,23 @@ def test_an_interrupted_run_leaves_what_it_has(crowd: Path, tmp_path: Path) -> N
     assert {path.name for path in tmp_path.iterdir()} >= OUTPUTS
     assert family
     assert not any(map(runs, family))
+
+
+def test_a_second_interruption_ends_at_once(crowd: Path, tmp_path: Path) -> None:
+    """Whoever presses Ctrl-C again does not wait: no report, exit code 130, and no process is left."""
+    with start(crowd, tmp_path) as process:
+        family = processes_of(process.pid)[1:]
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        while "once more: end at once" not in (line := process.stderr.readline()):
+            assert line, "it ended before it settled"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=100)
+    assert process.returncode == 130, said
+    assert "ending at once" in said
+    assert not (tmp_path / "result.json").exists()
+    assert family
+    assert wait_for(lambda: not any(map(runs, family)), 60)
 
 
 def is_worker(pid: int) -> bool:

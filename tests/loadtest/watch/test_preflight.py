@@ -7,21 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest.watch.preflight import Check, Grade, Machine, preflight
-
-FINE = Machine(
-    open_files=(20_000, 20_000),
-    ports=28_232,
-    source_addresses=True,
-    clock="tsc",
-    governor=None,
-    cores=2,
-    busy_percent=3.0,
-    steal_percent=0.0,
-    available_kib=8 << 20,
-    somaxconn=4096,
-    tracked=None,
-)
+from loadtest.watch.preflight import Check, Grade, preflight
+from tests.loadtest.watch.machines import FINE
 
 
 def looked(**changes: Any) -> dict[str, Check]:

@@ -1,0 +1,94 @@
+"""The tickets of a worker's users, and new ones from the API when a run outlasts them.
+
+Refuses to refresh sessions: an access token that has ended stays ended, and the crowd's file stays what it is.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from contract.rest.relay import RelayTicket
+from loadtest.crowd.crowd import Crowd
+
+TICKET_SECONDS: Final = 84_600.0
+"""How long a new one lasts beyond the old one at the least: a day, but for half an hour by which it is early."""
+_OPERATION: Final = "POST /v1/relay/tickets"
+_NEVER: Final = float("inf")
+_EARLY_SECONDS: Final = 600.0
+"""A new ticket is fetched so long before the old one ends, or up to three times as long: not by all at once."""
+_SPREAD_SECONDS: Final = 1_200
+_STRIDE: Final = 769
+_AGAIN_SECONDS: Final = 30.0
+"""After a try that failed."""
+_AFTERWARDS_SECONDS: Final = 300.0
+"""That a run may take beyond its plan."""
+_MS: Final = 1_000
+
+
+def may_renew(crowd: Crowd) -> bool:
+    """Whether its users can fetch tickets: they have access tokens, and know where the API is."""
+    return bool(crowd.api_url) and all(seat.access_token for seat in crowd.seats)
+
+
+class Tickets:
+    """Which ticket a seat has, and when it is time for another."""
+
+    def __init__(self, crowd: Crowd, seconds: float, source_of: Callable[[int], str | None]) -> None:
+        """`seconds` is how long the run will take: nobody fetches a ticket that is not needed."""
+        self._crowd, self._source_of = crowd, source_of
+        self._renewable = may_renew(crowd)
+        self._renewed: dict[int, str] = {}
+        self._tried: dict[int, float] = {}
+        self._refused: set[int] = set()
+        self._hopeless: set[int] = set()
+        left = crowd.tickets_expire_ms / _MS - time.time()
+        needed = left < seconds + _AFTERWARDS_SECONDS + _EARLY_SECONDS + _SPREAD_SECONDS
+        self._ends_at = time.monotonic() + left if needed and self._renewable else _NEVER
+
+    def of(self, seat: int) -> str:
+        """Return the ticket that the seat has now."""
+        return self._renewed.get(seat) or self._crowd.seats[seat].ticket
+
+    def due_at(self, seat: int) -> float:
+        """Return when its user should fetch another one, in monotonic seconds: never, for most."""
+        if seat in self._hopeless:
+            return _NEVER
+        if seat in self._refused:
+            return 0.0
+        if seat in self._renewed or self._ends_at == _NEVER:
+            return _NEVER
+        due = self._ends_at - _EARLY_SECONDS - seat * _STRIDE % _SPREAD_SECONDS
+        return max(due, self._tried[seat] + _AGAIN_SECONDS) if seat in self._tried else due
+
+    def expire(self, seat: int) -> bool:
+        """The relay says that the ticket has ended. Returns whether it makes sense to fetch another."""
+        if not self._renewable or seat in self._hopeless:
+            return False
+        self._refused.add(seat)
+        return True
+
+    def renew(self, seat: int) -> None:
+        """Ask the API, and wait for its answer. Without a good one, the seat keeps what it has."""
+        self._tried[seat] = time.monotonic()
+        ticket = self._fetch(seat)
+        if ticket is not None:
+            self._renewed[seat] = ticket
+            self._refused.discard(seat)
+        elif seat in self._refused:
+            self._hopeless.add(seat)
+
+    def _fetch(self, seat: int) -> str | None:
+        from loadtest.rest.client import ApiClient  # noqa: PLC0415 - hardly any run has need of it
+        from loadtest.rest.origin import find_origin  # noqa: PLC0415 - the same
+        from loadtest.rest.request import Request, Unanswered, judge, read  # noqa: PLC0415 - the same
+
+        token = self._crowd.seats[seat].access_token
+        request = Request(name=_OPERATION, path=_OPERATION.partition(" ")[2], token=token, answer=RelayTicket)
+        client = ApiClient(find_origin(self._crowd.api_url, self._crowd.authority), self._source_of(seat))
+        try:
+            reply = client.ask(request)
+            return None if judge(request, reply) else str(read(request, reply).ticket)
+        except Unanswered:
+            return None
+        finally:
+            client.close()
