@@ -194,6 +194,8 @@ class Course:
         stage = self.plan.stages[passage.index]
         if not (self.plan.ramp and stage.judged):
             return False
+        self._wait_for_beat()  # until workers have told of all of it, they go on as they were
+        passage.ended_ns, passage.connected = self._clock.now_ns(), self._connected
         self._take()
         passage.broke = self._around.breaks(passage, self._stage)
         for each in passage.broke:

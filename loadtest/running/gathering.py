@@ -80,8 +80,11 @@ def gather(
 
 
 def figures_so_far(stage: Stage, passage: Passage, ticks: Tick, began_ns: int) -> StageFigures:
-    """Return a stage that has just ended, from what the workers said each second; `gather` is more exact."""
-    seconds = max(passage.seconds, 1e-9)
+    """Return a stage that has just ended, from what the workers said each second; `gather` is more exact.
+
+    Rates are those of the seconds that they have told of: one that is missing must not look like lost throughput.
+    """
+    seconds = max(passage.beats, 1)
     latencies = Latencies(
         send_to_ack=ticks.ack.latency(), send_to_receive=ticks.receive.latency(), request=ticks.request.latency()
     )
@@ -182,7 +185,7 @@ def _bottlenecks(
         if passage.offered < planned * OFFERED_SHARE - slack - 1:
             found.append(f"in {stage.name} only {passage.offered:,} of {planned:,.0f} sends were offered")
     share = _late_share(judged)
-    if share > LATE_SHARE and sum(passage.late for _, passage in judged) > _LATE_LEAST:
+    if share > LATE_SHARE and sum(passage.late for passage in _calm(judged)) > _LATE_LEAST:
         found.append(
             f"{_HUNDRED * share:.1f} % of the sends were more than 100 ms late before they left: "
             "more workers, more cores, or a smaller load"
@@ -195,8 +198,14 @@ def _bottlenecks(
 
 
 def _late_share(judged: Sequence[tuple[Stage, Passage]]) -> float:
-    offered = sum(passage.offered for _, passage in judged)
-    return sum(passage.late for _, passage in judged) / offered if offered else 0.0
+    calm = _calm(judged)
+    offered = sum(passage.offered for passage in calm)
+    return sum(passage.late for passage in calm) / offered if offered else 0.0
+
+
+def _calm(judged: Sequence[tuple[Stage, Passage]]) -> list[Passage]:
+    """Those in which nothing befalls the system: where everybody connects again, sends wait for handshakes."""
+    return [passage for stage, passage in judged if stage.action is None]
 
 
 def _closes(settled: Settled) -> dict[str, int]:

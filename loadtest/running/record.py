@@ -4,10 +4,13 @@ Refuses the account of messages: the workers' books have that.
 """
 
 from datetime import UTC, datetime
+from typing import Final
 
 from msgspec import Struct, field
 
 from loadtest.report.result import Sample, WorkerFigures
+
+_SECOND_NS: Final = 1_000_000_000
 
 
 class Passage(Struct, kw_only=True):
@@ -28,7 +31,12 @@ class Passage(Struct, kw_only=True):
     @property
     def seconds(self) -> float:
         """How long it lasted."""
-        return (self.ended_ns - self.began_ns) / 1e9
+        return (self.ended_ns - self.began_ns) / _SECOND_NS
+
+    @property
+    def beats(self) -> int:
+        """How many whole seconds of run time passed in it: so often each worker has told what it did."""
+        return self.ended_ns // _SECOND_NS - self.began_ns // _SECOND_NS
 
 
 class Record(Struct, kw_only=True):

@@ -7,8 +7,9 @@ from loadtest.gate.slo import read_slo
 from loadtest.ledger.book import Book
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.seal import PayloadSeal
+from loadtest.ledger.tick import Tick
 from loadtest.report.result import Result, Verdict, WorkerFigures
-from loadtest.running.gathering import gather
+from loadtest.running.gathering import figures_so_far, gather
 from loadtest.running.record import Passage, Record
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask
@@ -82,11 +83,34 @@ def test_a_hiccup_is_no_reason() -> None:
     assert judged(record(late=20)).generator.late_percent == 2
 
 
+def test_where_everybody_connects_again_sends_may_be_late() -> None:
+    """A worker that is full of handshakes because a node was killed has not been asked for too much."""
+    plan = SCENARIOS["reconnect-storm"].plan(Ask(users=10, rate=100, seconds=10))
+    storm = next(index for index, stage in enumerate(plan.stages) if stage.action is not None)
+    assert plan.stages[storm].judged
+    passage = Passage(index=storm, began_ns=0, ended_ns=10 * SECOND, connected=10)
+    passage.offered, passage.late = 1_000, 500
+    made = record(passages=[passage])
+    assert gather(plan, made, ()).generator.late_percent == 0
+    assert judge(gather(plan, made, ()), read_slo()).verdict is not Verdict.INVALID
+
+
 def test_a_run_that_could_not_begin_says_why() -> None:
     """Its result has nothing in it but the reason."""
     result = judged(Record(failure="nobody answers"))
     assert result.verdict is Verdict.FAILED
     assert result.reasons == ["nobody answers"]
+
+
+def test_a_rate_so_far_is_that_of_the_seconds_that_were_told_of() -> None:
+    """Workers speak at whole seconds: what was told in two of them was done in two seconds."""
+    passage = Passage(index=JUDGED, began_ns=10 * SECOND + SECOND // 4, ended_ns=13 * SECOND + SECOND // 8)
+    assert passage.beats == 3
+    passage.ended_ns = 13 * SECOND - 1
+    told = Tick()
+    told.acked = 200
+    figures = figures_so_far(PLAN.stages[JUDGED], passage, told, 0)
+    assert (passage.beats, figures.messages_per_second, figures.target_per_second) == (2, 100, 100)
 
 
 def test_the_target_is_what_fell_due() -> None:
