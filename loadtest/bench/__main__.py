@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 import msgspec
 
-from loadtest.bench.catalogue import NAMES
+from loadtest.bench.catalogue import KEEPERS, NAMES
 from loadtest.bench.conductor import Conductor
 from loadtest.bench.options import Options
 from loadtest.bench.publishing import publish, write_report
@@ -28,7 +28,8 @@ Every server runs in its own process on one core; the load comes from this proce
 
 \b
   {", ".join(NAMES[:4])},
-  {", ".join(NAMES[4:])}
+  {", ".join(NAMES[4:])};
+  where messages are kept: {", ".join(KEEPERS)}
 
 What is measured: fanout and direct (CPU for each delivery), handshake, idle (memory and CPU of connections that do
 nothing), durable (messages that are kept, beside Mosquitto and ejabberd), storms (latency in a flood, recovery after
@@ -56,7 +57,7 @@ def _names(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, st
     "--quick", is_flag=True, help="Fewer points, shorter windows, no storms, in less than a minute: a smoke test."
 )
 @click.option("--only", callback=_names(DIMENSIONS), default="", metavar="A,B", help="Only these dimensions.")
-@click.option("--servers", callback=_names(NAMES), default="", metavar="A,B", help="Only these servers.")
+@click.option("--servers", callback=_names((*NAMES, *KEEPERS)), default="", metavar="A,B", help="Only these servers.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 20), help="How often all is measured.")
 @click.option("--tls/--no-tls", default=True, show_default=True, help="Over TLS as well; never with --quick.")
 @click.option("--output", default="build", show_default=True, type=click.Path(path_type=Path), help="Where to write.")

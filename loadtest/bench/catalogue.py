@@ -48,6 +48,8 @@ CATALOGUE: Final = (
     Entry("epoll-floor", "epoll floor (no crypto)", "epoll_floor", sealed=False, tls=False),
 )
 NAMES: Final = tuple(entry.name for entry in CATALOGUE)
+KEEPERS: Final = ("mosquitto", "mosquitto_each_second", "ejabberd")
+"""Servers that are measured only where messages are kept: the durable dimension."""
 
 
 def entry_of(name: str) -> Entry:

@@ -32,7 +32,9 @@ def _sections(results: Results) -> Iterator[str]:
 def _machine(results: Results) -> str:
     machine, run = results.find("machine") or {}, results.find("run") or {}
     packages = ", ".join(f"{name} {version}" for name, version in (machine.get("packages") or {}).items())
-    kind = "A quick run: a smoke test, not a comparison." if run.get("quick") else f"{run.get('rounds', 1)} rounds."
+    rounds = run.get("rounds", 1)
+    whole = f"{rounds} {'round' if rounds == 1 else 'rounds'}."
+    kind = "A quick run: a smoke test, not a comparison." if run.get("quick") else whole
     whole = "" if run.get("complete") else " The run was stopped before its end."
     pinned = "" if run.get("pinned", True) else " One core for server and generator: the figures are poor."
     cores = f"{machine.get('cores')} cores of {machine.get('cpu')}"

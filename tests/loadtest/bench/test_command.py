@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.bench.catalogue import CATALOGUE, NAMES, entry_of, missing
+from loadtest.bench.catalogue import CATALOGUE, KEEPERS, NAMES, VARDE, entry_of, missing
+from loadtest.bench.durable.measure import SERVERS
 from loadtest.bench.live import DIRECT_SPOT, SATURATED
 from loadtest.bench.measuring import processes_of
 from loadtest.bench.options import Options
@@ -28,8 +29,13 @@ def test_help_explains_itself() -> None:
     """Every server, every dimension, every option and the page that says more are in the help."""
     said = bench("--help")
     assert said.returncode == 0
-    for word in (*NAMES, *DIMENSIONS, "--quick", "--only", "--servers", "--publish", "docs/benchmarks.md"):
+    for word in (*NAMES, *KEEPERS, *DIMENSIONS, "--quick", "--only", "--servers", "--publish", "docs/benchmarks.md"):
         assert word in said.stdout
+
+
+def test_each_server_that_keeps_messages_can_be_asked_for() -> None:
+    """The names of the command line are those of the durable dimension."""
+    assert (VARDE, *KEEPERS) == tuple(SERVERS)
 
 
 @pytest.mark.parametrize(("option", "name"), [("--only", "fan-in"), ("--servers", "apache")])
