@@ -17,7 +17,7 @@ help: ## list the verbs
 	@echo "installing the locked requirements into .venv"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements/runtime.txt
 	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "varde-checkout.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
-	@printf '#!%s\nimport sys\n\nfrom varde.command.entry import main\n\nsys.exit(main())\n' "$(abspath $(BIN)/python)" > $(BIN)/varde && chmod +x $(BIN)/varde
+	@printf '#!%s\nimport sys\n\nfrom varde_cli.entry import main\n\nsys.exit(main())\n' "$(abspath $(BIN)/python)" > $(BIN)/varde && chmod +x $(BIN)/varde
 	@touch $@
 
 .venv/.dev: requirements/dev.txt .venv/.runtime
@@ -26,10 +26,10 @@ help: ## list the verbs
 	@touch $@
 
 up: .venv/.runtime ## run the whole system here: Postgres, API and relay (Ctrl-C stops it)
-	@exec $(BIN)/python -m varde up
+	@exec $(BIN)/python -m varde_cli up
 
 demo: .venv/.runtime ## a story against real processes that prints each promise as it is kept
-	@$(BIN)/python -m varde demo
+	@$(BIN)/python -m varde_cli demo
 
 test: .venv/.dev ## every test, in under ten minutes
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
@@ -39,18 +39,18 @@ check: .venv/.dev ## what CI asks before the tests: style, types, walls between 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m contract.schema --check
+	$(BIN)/python -m varde_contract.schema --check
 	$(BIN)/python -m api.openapi --check
 	$(BIN)/python -m loadtest.report.schema --check
 
 bench: .venv/.dev ## measure the relay beside its peers, into build/ (QUICK=1: a smoke test in under a minute)
-	@$(BIN)/python -m loadtest.bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+	@$(BIN)/python -m bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 
 load: .venv/.dev ## load on a fresh stack, judged, in under a minute; the report is in build/load/
 	@$(BIN)/python -m loadtest run smoke $(ARGS)
 
 schema: .venv/.dev ## write the generated JSON Schema and OpenAPI files again
-	$(BIN)/python -m contract.schema
+	$(BIN)/python -m varde_contract.schema
 	$(BIN)/python -m api.openapi
 	$(BIN)/python -m loadtest.report.schema
 

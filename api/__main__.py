@@ -11,7 +11,7 @@ import trio
 
 from api.app import create_app
 from api.config import ApiConfig, ConfigError
-from api.serving import serve_api
+from api.http.serving import serve_api
 from api.world import Keys, make_world
 from domain.ports import Stores
 from storage.keys import ApiKeys, make_keys, read_api_keys

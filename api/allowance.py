@@ -1,16 +1,16 @@
 """How often a network may try to sign in, and an account invite: a token bucket for each, in memory, bounded.
 
-Refuses to know people: it sees who or where a request comes from and nothing else. Each API process counts for itself.
+Each API process counts for itself.
 """
 
 from collections import OrderedDict
 from typing import Final
 
 from api.config import Allowance
-from contract.ids import AccountId
-from contract.networks import network_of
-from contract.refusals import RefusalCode, Refused
 from domain.ports import Clock
+from varde_contract.ids import AccountId
+from varde_contract.networks import network_of
+from varde_contract.refusals import RefusalCode, Refused
 
 SECOND: Final = 1_000
 CAPACITY: Final = 50_000

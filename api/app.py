@@ -1,4 +1,4 @@
-"""The application: routes, error handlers and headers around one world. Refuses to open anything itself."""
+"""The application: routes, error handlers and headers around one world."""
 
 import logging
 from typing import Any, Final
@@ -15,23 +15,13 @@ from api.page import render_documents
 from api.problems import INTERNAL, UNAVAILABLE, refusal_of_exception
 from api.replies import respond
 from api.requests import BoundedRequest
-from api.resources import (
-    account,
-    auth,
-    conversations,
-    devices,
-    documentation,
-    health,
-    members,
-    messages,
-    prekeys,
-    profiles,
-    relay,
-)
+from api.resources.people import account, auth, devices, prekeys, profiles, relay
+from api.resources.service import documentation, health
+from api.resources.talk import conversations, members, messages
 from api.schema import document_of, open_schema
 from api.world import World
-from contract.limits import REST_BODY_BYTES
 from domain.ports import StoreUnavailable
+from varde_contract.limits import REST_BODY_BYTES
 
 BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     auth.blueprint,

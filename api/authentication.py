@@ -1,10 +1,10 @@
-"""Who asks: the access token in the Authorization header (RFC 6750). Refuses tokens in cookies, queries and bodies."""
+"""Who asks: the access token in the Authorization header (RFC 6750)."""
 
 from typing import Final
 
-from contract.refusals import RefusalCode, Refused
-from domain.nouns import Actor
-from domain.sessions import Sessions
+from domain.people.model import Actor
+from domain.people.sessions import Sessions
+from varde_contract.refusals import RefusalCode, Refused
 
 _MISSING: Final = Refused(RefusalCode.UNAUTHENTICATED, "Send the access token as Authorization: Bearer.")
 

@@ -1,4 +1,4 @@
-"""Requests in and answers out: JSON to Structs and back, strictly. Refuses to say what was wrong in its own words.
+"""Requests in and answers out: JSON to Structs and back, strictly.
 
 What msgspec says of a fault may repeat the fault, so of that only the path of the field is passed on.
 """
@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
-from contract.refusals import RefusalCode, Refused
+from varde_contract.refusals import RefusalCode, Refused
 
 JSON: Final = "application/json"
 T = TypeVar("T", bound=Struct)

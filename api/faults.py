@@ -1,4 +1,4 @@
-"""What may be said in a log of an exception: its type and its place. Refuses its text, which may hold anything."""
+"""What may be said in a log of an exception: its type and its place."""
 
 import traceback
 from pathlib import Path

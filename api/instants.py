@@ -1,4 +1,4 @@
-"""Times, from the integer milliseconds of the domain to the datetimes of REST. Refuses other time zones than UTC."""
+"""Times, from the integer milliseconds of the domain to the datetimes of REST."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final

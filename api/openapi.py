@@ -1,7 +1,4 @@
-"""`python -m api.openapi [--check]`: writes `docs/openapi.json` from the routes, or says whether it is up to date.
-
-Refuses a database, keys and settings: a description needs none.
-"""
+"""`python -m api.openapi [--check]`: writes `docs/openapi.json` from the routes, or says whether it is up to date."""
 
 import argparse
 import sys
@@ -10,7 +7,7 @@ from typing import Final
 
 from api.app import create_routes
 from api.page import Documents
-from api.resources.documentation import DOCUMENTS
+from api.resources.service.documentation import DOCUMENTS
 
 FILE: Final = Path(__file__).parent.parent / "docs" / "openapi.json"
 COMMAND: Final = "python -m api.openapi"

@@ -1,7 +1,7 @@
 """One operation of the API: what it takes, what it answers, which refusals it knows; and a request's way through it.
 
-Refuses rules: those are in the domain. Work that has begun is finished whether or not the client waits for it, so that
-nothing is stored without being announced.
+Work that has begun is finished whether or not the client waits for it, so that nothing is stored without being
+announced.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,9 +20,9 @@ from api.bodies import JSON, BodyReader, QueryReader
 from api.problems import UNAVAILABLE
 from api.replies import Answer, respond
 from api.world import World
-from contract.networks import client_address
-from contract.refusals import RefusalCode, Refused
-from domain.nouns import Actor
+from domain.people.model import Actor
+from varde_contract.networks import client_address
+from varde_contract.refusals import RefusalCode, Refused
 
 BEARER: Final = "bearer"
 WORLD: Final = "varde"

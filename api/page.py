@@ -1,8 +1,4 @@
-"""The OpenAPI document as a page to read: rendered here, once, from a template of ours.
-
-Refuses scripts and everything that would be fetched: the page works on a machine without a network, and its policy
-allows nothing but its own style sheet.
-"""
+"""The OpenAPI document as a page to read: rendered here, once, from a template of ours."""
 
 import base64
 import hashlib
@@ -18,7 +14,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from api.problems import status_of
-from contract.refusals import RefusalCode
+from varde_contract.refusals import RefusalCode
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _CODE: Final = re.compile(r"`([^`]+)`")

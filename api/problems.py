@@ -1,7 +1,4 @@
-"""Refusals as problem details (RFC 9457): the one map from the list of refusals to HTTP.
-
-Refuses to repeat anything of the request, and to say more of a fault of ours than that it happened.
-"""
+"""Refusals as problem details (RFC 9457): the one map from the list of refusals to HTTP."""
 
 from http import HTTPStatus
 from typing import Final, assert_never
@@ -9,8 +6,8 @@ from typing import Final, assert_never
 import msgspec
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from contract.refusals import RefusalCode, Refused
-from contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
+from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
 
 SECOND: Final = 1_000
 RETRY: Final = 1 * SECOND

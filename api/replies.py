@@ -1,4 +1,4 @@
-"""Answers as HTTP responses: Structs as JSON, refusals as problem details. Refuses to look at the request."""
+"""Answers as HTTP responses: Structs as JSON, refusals as problem details."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -9,7 +9,7 @@ from msgspec import Struct
 from quart_trio.wrappers import TrioResponse
 
 from api.problems import body_of, headers_of, status_of
-from contract.refusals import Refused
+from varde_contract.refusals import Refused
 
 _encoder: Final = msgspec.json.Encoder()
 

@@ -1,4 +1,4 @@
-"""Requests, and how large a body of each may be. Refuses to read one: `api.operation` does.
+"""Requests, and how large a body of each may be.
 
 A body is kept in memory from its first byte on, before anybody has looked at who sends it. Where nobody has to show a
 token, it is as small as what is asked for there; everywhere else the token is looked at before the body is waited for.

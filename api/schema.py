@@ -1,7 +1,5 @@
-"""The OpenAPI 3.1 document, from the routes, their declarations and the Structs of the contract.
-
-Refuses to be incomplete: every Struct that is mentioned is in it, and every refusal an operation can answer with.
-It builds on quart-schema's provider, which by itself leaves out nested Structs and knows nothing of refusals.
+"""The OpenAPI 3.1 document, from the routes, their declarations and the Structs of the contract. It builds on
+quart-schema's provider, which by itself leaves out nested Structs and knows nothing of refusals.
 """
 
 import inspect
@@ -19,8 +17,8 @@ from werkzeug.routing import BaseConverter, Rule, UUIDConverter
 
 from api.operation import BEARER, DECLARED, Operation
 from api.problems import status_of
-from contract.refusals import RefusalCode
-from contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
+from varde_contract.refusals import RefusalCode
+from varde_contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
 
 Json: TypeAlias = dict[str, Any]
 

@@ -1,7 +1,4 @@
-"""Everything a request may reach, as one frozen bag, and how it is put together from stores, keys and a clock.
-
-Refuses storage: the stores come in through the domain's ports.
-"""
+"""Everything a request may reach, as one frozen bag, and how it is put together from stores, keys and a clock."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,19 +9,20 @@ import trio
 
 from api.allowance import InvitationAllowance, SignInAllowance
 from api.config import ApiConfig
-from contract.ids import AccountId
-from contract.rest.relay import RelayAddress
-from domain.accounts import Accounts
-from domain.auth import SignIn
-from domain.conversations import Conversations
-from domain.devices import Devices
-from domain.members import Members
-from domain.ports import AccountStore, Clock, Entropy, Mail, Stores, StoreUnavailable
-from domain.prekeys import Prekeys
-from domain.profiles import Profiles
-from domain.sending import Sender
-from domain.sessions import Sessions
-from domain.tickets import TicketIssuer
+from domain.people.accounts import Accounts
+from domain.people.auth import SignIn
+from domain.people.devices import Devices
+from domain.people.ports import AccountStore, Mail
+from domain.people.prekeys import Prekeys
+from domain.people.profiles import Profiles
+from domain.people.sessions import Sessions
+from domain.people.tickets import TicketIssuer
+from domain.ports import Clock, Entropy, Stores, StoreUnavailable
+from domain.talk.conversations import Conversations
+from domain.talk.members import Members
+from domain.talk.sending import Sender
+from varde_contract.ids import AccountId
+from varde_contract.rest.relay import RelayAddress
 
 SECONDS: Final = 1.0
 PROBE: Final = 3 * SECONDS

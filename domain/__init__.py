@@ -1,1 +1,1 @@
-"""What may happen and why not. Refuses sockets, HTTP, SQL and Noise."""
+"""What may happen and why not."""

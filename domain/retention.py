@@ -1,16 +1,14 @@
-"""Nothing is kept longer than promised: the sweep that deletes what has passed its time, again and again.
-
-Refuses to know what is deleted how: the store does, and lets one sweeper in the whole fleet work at a time.
-"""
+"""Nothing is kept longer than promised: the sweep that deletes what has passed its time, again and again."""
 
 from random import Random
 from typing import Final, NoReturn
 
 import trio
 
-from contract.limits import SECOND_MS
-from domain.nouns import Swept
-from domain.ports import Clock, MailboxStore, StoreUnavailable
+from domain.ports import Clock, StoreUnavailable
+from domain.talk.model import Swept
+from domain.talk.ports import MailboxStore
+from varde_contract.limits import SECOND_MS
 
 RETENTION: Final = 30 * 24 * 60 * 60 * SECOND_MS
 SWEEP_EVERY: Final = 60.0  # seconds between two sweeps of one node, on average

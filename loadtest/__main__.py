@@ -1,4 +1,4 @@
-"""The program behind `make load`: `python -m loadtest`. Refuses everything but to call its entry point."""
+"""The program behind `make load`: `python -m loadtest`."""
 
 import sys
 

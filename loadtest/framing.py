@@ -1,8 +1,4 @@
-"""The client's end of a WebSocket (RFC 6455) without a socket: the upgrade, frames out, frames in.
-
-Refuses extensions, fragmented messages and masked frames of a server: no server under load here sends them, so they are
-its fault.
-"""
+"""The client's end of a WebSocket (RFC 6455) without a socket: the upgrade, frames out, frames in."""
 
 import base64
 import hashlib

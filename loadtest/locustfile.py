@@ -1,7 +1,4 @@
-"""For those who know Locust: `locust -f loadtest/locustfile.py --scenario steady`, with a web page or `--headless`.
-
-Refuses logic: what a user does is in loadtest/users, and what a run is in loadtest/running.
-"""
+"""For those who know Locust: `locust -f loadtest/locustfile.py --scenario steady`, with a web page or `--headless`."""
 
 from typing import Any
 

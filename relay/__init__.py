@@ -1,1 +1,1 @@
-"""The WebSocket node: it carries ciphertext between devices. Refuses SQL, REST and plaintext."""
+"""The WebSocket node: it carries ciphertext between devices."""

@@ -10,15 +10,15 @@ from typing import Final
 import click
 import trio
 
-from contract.noise import KeyPair
 from domain.ports import Stores
-from relay.asking import RELAY
 from relay.config import ConfigError, RelayConfig
 from relay.node import run_node
 from relay.services import Outside
-from relay.tls_certificate import TlsCertificate
+from relay.socket.tls_certificate import TlsCertificate
+from relay.socket.upgrade_request import RELAY
 from storage.keys import RelayKeys, make_keys, read_relay_keys
 from storage.program import Serve, read_clock, run_program
+from varde_contract.noise import KeyPair
 
 HELP: Final = """Run one relay node until SIGTERM or SIGINT, then drain it: clients are told, and have time to go.
 

@@ -1,7 +1,4 @@
-"""How late the loop is: one task that knows when it should wake, and looks at when it does.
-
-Refuses to mend anything: admission turns newcomers away while the loop is late, and the metrics show it.
-"""
+"""How late the loop is: one task that knows when it should wake, and looks at when it does."""
 
 import logging
 from typing import Final, NoReturn

@@ -1,7 +1,5 @@
 """When Python looks for garbage, and in what: connections that stay are frozen, so that nobody looks at them again.
 
-Refuses to keep garbage for ever: when as many connections have gone as are there, everything is looked through once.
-
 A connection is about ninety objects, and a full collection visits all objects there are: over 5,000 connections it was
 measured at 120 ms on a quiet machine and at 500 ms on a busy one, and nobody is served meanwhile. After `gc.freeze` it
 takes 2 us. Freezing is free; what it costs is that a cycle among frozen objects is not found until they are thawed.

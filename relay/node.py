@@ -1,7 +1,4 @@
-"""The life of a relay node, in one function.
-
-Refuses to make what it is given: storage and keys come from whoever starts it, and are theirs to close.
-"""
+"""The life of a relay node, in one function."""
 
 import logging
 from functools import partial
@@ -9,20 +6,20 @@ from typing import Final
 
 import trio
 
-from contract.closing import CloseCode
-from contract.frames import Goaway
 from domain.ports import Stores
 from domain.retention import run_retention
 from relay.canary import run_canary
 from relay.collection import run_collection
 from relay.config import RelayConfig
-from relay.connection import serve_connection
-from relay.listeners import address_of, open_listeners, run_listener
+from relay.connection.serve import serve_connection
+from relay.fleet.membership_sync import run_seating
+from relay.fleet.resync import run_resync
 from relay.metrics.exposition import start_metrics
 from relay.pulse import run_pulse
-from relay.resync import run_resync
-from relay.seating import run_seating
 from relay.services import Outside, Services, make_services
+from relay.socket.listeners import address_of, open_listeners, run_listener
+from varde_contract.closing import CloseCode
+from varde_contract.frames import Goaway
 
 FLUSH: Final = 5.0
 """Seconds for what was accepted to be committed and announced when nobody is connected any more."""

@@ -1,17 +1,14 @@
-"""The node's heartbeat: one task that pings everybody, and cuts who went silent or out of time.
-
-Refuses a task per peer, and to ping many at once: a round over everybody is taken in slices, and pings are spread.
-"""
+"""The node's heartbeat: one task that pings everybody, and cuts who went silent or out of time."""
 
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
 import trio
 
-from contract.closing import CloseCode
+from relay.connection.peer import Peer
 from relay.metrics.words import Hostility
-from relay.peer import Peer
 from relay.services import Services
+from varde_contract.closing import CloseCode
 
 ROUND: Final = 1.0
 """Seconds for one look at everybody: how late a ping or a cut may be."""

@@ -1,40 +1,38 @@
-"""What a node is made of, for everything that runs in it: one frozen bag, put together in one place.
-
-Refuses to start anything: `run_node` does.
-"""
+"""What a node is made of, for everything that runs in it: one frozen bag, put together in one place."""
 
 from dataclasses import dataclass
 from random import Random
 
 import trio
 
-from contract.frames import ServerLimits
-from contract.limits import SEALED_BYTES
-from contract.noise import KeyPair
-from domain.ports import Clock, ConversationStore, Entropy, MailboxStore, Stores
-from domain.revocations import Revocations
-from domain.rosters import Rosters
-from domain.standings import Standings
-from domain.tickets import TicketChecker
-from relay.admission import Admission
-from relay.announcing import Announcer
-from relay.bridge import Bridge
-from relay.changes import Changes
-from relay.company import Company
+from domain.people.revocations import Revocations
+from domain.people.tickets import TicketChecker
+from domain.ports import Clock, Entropy, Stores
+from domain.talk.ports import ConversationStore, MailboxStore
+from relay.cache.log import Reading
+from relay.cache.outage import Outage
+from relay.cache.revocations import RevocationFeed
+from relay.cache.rosters import Rosters
+from relay.cache.standings import Standings
 from relay.config import RelayConfig
-from relay.flushing import Flushing
-from relay.hub import Hub
-from relay.journal import Journal, Limits
+from relay.connection.admission import Admission
+from relay.delivery.hub import Hub
+from relay.delivery.journal import Journal, Limits
+from relay.delivery.notifier import Telling
+from relay.delivery.presence import Showing
+from relay.delivery.receipts import Receipts
+from relay.fleet.bridge import Bridge
+from relay.fleet.changes import Changes
+from relay.fleet.peer_nodes import Company
+from relay.fleet.publisher import Announcer
 from relay.metrics.counters import Metrics
-from relay.outage import Outage
-from relay.reactor import Reactor
-from relay.reading import Reading
-from relay.receipts import Receipts
-from relay.revocations import RevocationFeed
-from relay.showing import Showing
-from relay.telling import Telling
-from relay.tls import Tls
-from relay.tls_certificate import TlsCertificate
+from relay.socket.flushing import Flushing
+from relay.socket.reactor import Reactor
+from relay.socket.tls import Tls
+from relay.socket.tls_certificate import TlsCertificate
+from varde_contract.frames import ServerLimits
+from varde_contract.limits import SEALED_BYTES
+from varde_contract.noise import KeyPair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

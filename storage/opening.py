@@ -1,7 +1,4 @@
-"""`open_storage`: everything the domain needs from this room, opened in order and closed in the reverse order.
-
-Refuses to migrate: whoever runs the fleet says when the schema changes.
-"""
+"""`open_storage`: everything the domain needs from this room, opened in order and closed in the reverse order."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,18 +11,18 @@ from storage.config import StorageConfig
 from storage.database import open_database
 from storage.island import Island, open_island
 from storage.migrate import require_current
-from storage.postgres.accounts import PostgresAccounts
-from storage.postgres.conversations import PostgresConversations
-from storage.postgres.devices import PostgresDevices
 from storage.postgres.faults import domain_words
-from storage.postgres.journal import PostgresJournal, make_lines
 from storage.postgres.line import Lines
-from storage.postgres.mailbox import PostgresMailbox
+from storage.postgres.people.accounts import PostgresAccounts
+from storage.postgres.people.devices import PostgresDevices
+from storage.postgres.people.prekeys import PostgresPrekeys
+from storage.postgres.people.profiles import PostgresProfiles
+from storage.postgres.people.sessions import PostgresSessions
+from storage.postgres.people.sign_in import PostgresSignIn
 from storage.postgres.pool import Patience, open_pool
-from storage.postgres.prekeys import PostgresPrekeys
-from storage.postgres.profiles import PostgresProfiles
-from storage.postgres.sessions import PostgresSessions
-from storage.postgres.sign_in import PostgresSignIn
+from storage.postgres.talk.conversations import PostgresConversations
+from storage.postgres.talk.journal import PostgresJournal, make_lines
+from storage.postgres.talk.mailbox import PostgresMailbox
 from storage.postgres.transactions import Transactions
 
 

@@ -1,7 +1,4 @@
-"""How a server runs as a program over its storage: logging, signals, the ready line, and what a person can mend.
-
-Refuses to know what is served: api and relay hand over one function each.
-"""
+"""How a server runs as a program over its storage: logging, signals, the ready line, and what a person can mend."""
 
 import json
 import logging

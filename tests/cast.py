@@ -1,7 +1,5 @@
 """The cast: the same five people and seven devices in every test, with ids, keys and tokens that never change.
 
-Refuses randomness, the clock and a second way to make a person: every key comes from the name of its owner.
-
 Alice has a laptop and a phone, Bob a phone and a laptop; Carol, Dave and Mallory have a phone each. Mallory is an
 honest account with no business in the conversations of the others.
 """
@@ -14,13 +12,16 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contract import certificates
-from contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId, uuid7
-from contract.noise import KeyPair
-from contract.rest.conversations import ConversationKind, Role
-from contract.rest.profiles import Policies, ProfileType, Theme
-from domain import nouns as n
-from domain.ports import DeviceAddFault, NewRoster, Stores
+from domain.people import model as people_model
+from domain.people.ports import DeviceAddFault
+from domain.ports import Stores
+from domain.talk import model as talk
+from domain.talk.ports import NewRoster
+from varde_contract import certificates
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId, uuid7
+from varde_contract.noise import KeyPair
+from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.rest.profiles import Policies, ProfileType, Theme
 
 BIRTH_MS: Final = 1_767_225_600_000
 """2026-01-01T00:00:00Z: when everything of the cast was made."""
@@ -38,8 +39,8 @@ class Gear:
     """
 
     name: str
-    noun: n.Device
-    session: n.Session
+    noun: people_model.Device
+    session: people_model.Session
     noise: KeyPair
     signing: Ed25519PrivateKey
 
@@ -52,9 +53,9 @@ class Gear:
         return self.noun.id
 
     @property
-    def actor(self) -> n.Actor:
+    def actor(self) -> people_model.Actor:
         """Who asks, when this device does."""
-        return n.Actor(account=self.noun.account, session=self.session.id, device=self.noun.id)
+        return people_model.Actor(account=self.noun.account, session=self.session.id, device=self.noun.id)
 
     @property
     def access_token(self) -> str:
@@ -66,17 +67,18 @@ class Gear:
         """What the session's refresh digest is the digest of."""
         return _token(self.session, _seed("refresh", self.name))
 
-    def one_time_keys(self, count: int = ONE_TIME_KEYS, *, start: int = 0) -> tuple[n.Prekey, ...]:
+    def one_time_keys(self, count: int = ONE_TIME_KEYS, *, start: int = 0) -> tuple[people_model.Prekey, ...]:
         """Signed Curve25519 keys: number `start` and the following, the same ones each time."""
         keys = (_curve("one-time", self.name, str(number)) for number in range(start, start + count))
         return tuple(
-            n.Prekey(key, self.signing.sign(certificates.one_time_key_statement(self.id, key))) for key in keys
+            people_model.Prekey(key, self.signing.sign(certificates.one_time_key_statement(self.id, key)))
+            for key in keys
         )
 
-    def fallback_key(self) -> n.Prekey:
+    def fallback_key(self) -> people_model.Prekey:
         """The signed fallback key."""
         key = _curve("fallback", self.name)
-        return n.Prekey(key, self.signing.sign(certificates.fallback_key_statement(self.id, key)))
+        return people_model.Prekey(key, self.signing.sign(certificates.fallback_key_statement(self.id, key)))
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,8 +90,8 @@ class Person:
     address: bytes
     account: AccountId
     root: Ed25519PrivateKey
-    privat: n.Profile
-    jobb: n.Profile
+    privat: people_model.Profile
+    jobb: people_model.Profile
     devices: tuple[Gear, ...]
 
     def __repr__(self) -> str:
@@ -142,10 +144,10 @@ async def open_conversation(
     return opened
 
 
-def roster_of(*people: Person, kind: ConversationKind = ConversationKind.GROUP, version: int = 1) -> n.Roster:
+def roster_of(*people: Person, kind: ConversationKind = ConversationKind.GROUP, version: int = 1) -> talk.Roster:
     """The roster of these people's private modes with all their devices, for tests that need no store."""
     owner = None if kind is ConversationKind.DM else people[0]
-    return n.Roster(
+    return talk.Roster(
         conversation=ConversationId(_uuid("conversation", kind, *(person.name for person in people))),
         kind=kind,
         version=version,
@@ -154,9 +156,9 @@ def roster_of(*people: Person, kind: ConversationKind = ConversationKind.GROUP, 
     )
 
 
-def _member(person: Person, *, owner: bool) -> n.Member:
+def _member(person: Person, *, owner: bool) -> talk.Member:
     allowed = person.privat.policies
-    return n.Member(
+    return talk.Member(
         profile=person.profile,
         account=person.account,
         role=Role.OWNER if owner else Role.MEMBER,
@@ -176,8 +178,10 @@ def _person(name: str, *devices: str) -> Person:
     return Person(name, f"{name}@example.org", _seed("address", name), account, root, privat, jobb, gear)
 
 
-def _profile(name: str, account: AccountId, mode: ProfileType) -> n.Profile:
-    return n.Profile(account, ProfileId(_uuid("profile", name, mode)), mode, Theme.SYSTEM, Policies(), BIRTH_MS)
+def _profile(name: str, account: AccountId, mode: ProfileType) -> people_model.Profile:
+    return people_model.Profile(
+        account, ProfileId(_uuid("profile", name, mode)), mode, Theme.SYSTEM, Policies(), BIRTH_MS
+    )
 
 
 def _gear(name: str, account: AccountId, root: Ed25519PrivateKey, profiles: tuple[ProfileId, ...]) -> Gear:
@@ -188,13 +192,13 @@ def _gear(name: str, account: AccountId, root: Ed25519PrivateKey, profiles: tupl
     statement = certificates.device_statement(
         account, device, noise_key=keys[0], signing_key=keys[1], identity_key=keys[2]
     )
-    noun = n.Device(account, device, *keys, root.sign(statement), profiles, BIRTH_MS)
+    noun = people_model.Device(account, device, *keys, root.sign(statement), profiles, BIRTH_MS)
     return Gear(name, noun, _session(name, account), noise, signing)
 
 
-def _session(name: str, account: AccountId) -> n.Session:
+def _session(name: str, account: AccountId) -> people_model.Session:
     """Signed in, and bound to no device yet: `DeviceStore.add` does that."""
-    return n.Session(
+    return people_model.Session(
         account=account,
         id=SessionId(_uuid("session", name)),
         device=None,
@@ -207,7 +211,7 @@ def _session(name: str, account: AccountId) -> n.Session:
     )
 
 
-def _token(session: n.Session, secret: bytes) -> str:
+def _token(session: people_model.Session, secret: bytes) -> str:
     return base64.urlsafe_b64encode(session.account.bytes + session.id.bytes + secret).rstrip(b"=").decode()
 
 

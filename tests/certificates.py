@@ -1,6 +1,6 @@
 """Certificates for tests: an authority that nobody else trusts, and what it vouches for.
 
-Refuses to be read from anywhere: every key is made anew. No test of ours needs a certificate that lasts.
+No test of ours needs a certificate that lasts.
 """
 
 import ipaddress

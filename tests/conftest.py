@@ -1,4 +1,4 @@
-"""What every test may ask for by name, and how Hypothesis searches. Refuses fixtures that only one room uses."""
+"""What every test may ask for by name, and how Hypothesis searches."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL of some tests' own, which can be made to hang, to die and to come back. Refuses to be shared by others.
+"""A PostgreSQL of some tests' own, which can be made to hang, to die and to come back.
 
 The server that most tests share is in `tests.postgres`.
 """

@@ -1,4 +1,4 @@
-"""Programs and packages from outside that a test may need. Refuses to skip in silence, and to skip at all in CI."""
+"""Programs and packages from outside that a test may need."""
 
 import fcntl
 import hashlib

@@ -1,7 +1,4 @@
-"""The cast keeps its promises: the same persons each time, honestly signed, and welcome in every store.
-
-Refuses to test the stores: their contract suites do.
-"""
+"""The cast keeps its promises: the same persons each time, honestly signed, and welcome in every store."""
 
 import base64
 import hashlib
@@ -9,10 +6,10 @@ import hashlib
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from contract import certificates
-from contract.rest.conversations import ConversationKind, Role
 from tests import cast
 from tests.doubles.stores import open_memory_stores
+from varde_contract import certificates
+from varde_contract.rest.conversations import ConversationKind, Role
 
 GEAR = [gear for person in cast.PEOPLE for gear in person.devices]
 

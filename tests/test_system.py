@@ -1,4 +1,4 @@
-"""`require`: a program that is not there skips a test on a desk and fails it in CI. Refuses to install anything."""
+"""`require`: a program that is not there skips a test on a desk and fails it in CI."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""Where the public test vectors lie: beside the repository, or where VARDE_VECTORS says.
-
-Refuses to hold any itself: vectors are read where they are and never copied into the project.
-"""
+"""Where the public test vectors lie: beside the repository, or where VARDE_VECTORS says."""
 
 import os
 from pathlib import Path

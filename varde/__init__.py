@@ -1,19 +1,13 @@
 """Varde for Python: end-to-end encrypted messaging, on Trio. Everything an application needs is named here.
 
-    await varde.request_code(api_url, email)
-    done = await varde.sign_up(home, unlock, api_url=api_url, email=email, code=code)
-    async with varde.connect(home, unlock) as client:
-        conversation = await client.open_dm(profile)
-        await conversation.send("hei")
-        async for message in conversation: ...
-
-Refuses asyncio, and refuses to put plaintext or private keys anywhere but into the sealed local store.
+await varde.request_code(api_url, email)
+done = await varde.sign_up(home, unlock, api_url=api_url, email=email, code=code)
+async with varde.connect(home, unlock) as client:
+conversation = await client.open_dm(profile)
+await conversation.send("hei")
+async for message in conversation: ...
 """
 
-from contract.frames import GapReason, PresenceState
-from contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
-from contract.rest.conversations import ConversationKind, Role
-from contract.rest.profiles import ProfileType
 from varde.client import Client
 from varde.connecting import connect
 from varde.conversation import Conversation
@@ -61,6 +55,10 @@ from varde.happenings import (
 from varde.me import Enrolled, Me, Profile
 from varde.returning import StoredDevice, find_device, sign_in_again
 from varde.store import KeyFile, Passphrase, Unlock
+from varde_contract.frames import GapReason, PresenceState
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
+from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.rest.profiles import ProfileType
 
 __all__ = [
     "AccountId",

@@ -1,7 +1,4 @@
-"""This device's session with the API: the access token, refreshed in time and by one caller at a time.
-
-Refuses to use a refresh token twice: the second use would end the session.
-"""
+"""This device's session with the API: the access token, refreshed in time and by one caller at a time."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -9,11 +6,11 @@ from typing import TypeVar
 
 import trio
 
-from contract.refusals import RefusalCode
-from contract.rest.auth import Refresh, SessionTokens
 from varde.errors import SignedOut
 from varde.http import Http
 from varde.store import Store
+from varde_contract.refusals import RefusalCode
+from varde_contract.rest.auth import Refresh, SessionTokens
 
 T = TypeVar("T")
 

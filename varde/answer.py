@@ -1,4 +1,4 @@
-"""One value that somebody waits for and somebody else sets, once. Refuses a second value."""
+"""One value that somebody waits for and somebody else sets, once."""
 
 from typing import Generic, TypeVar
 

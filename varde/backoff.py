@@ -1,4 +1,4 @@
-"""How long to wait before the next try: full jitter, doubling up to a cap. Refuses to wait the same for everybody."""
+"""How long to wait before the next try: full jitter, doubling up to a cap."""
 
 import random
 

@@ -1,17 +1,8 @@
-"""The face of a connected client: who it is, its conversations, its account. Made by `varde.connect`.
-
-Refuses keys and sockets: whatever is sealed or sent is somebody else's.
-"""
+"""The face of a connected client: who it is, its conversations, its account. Made by `varde.connect`."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 
-from contract.frames import Presence, PresenceState
-from contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
-from contract.refusals import RefusalCode
-from contract.rest.auth import SessionView
-from contract.rest.conversations import ConversationKind, ConversationView, NewConversation
-from contract.rest.devices import DeviceView
 from varde.access import SESSION
 from varde.conversation import Conversation
 from varde.crypto.safety import safety_number
@@ -23,6 +14,12 @@ from varde.services import Services
 from varde.speaking import default_profile
 from varde.store.contacts import Contacts
 from varde.stream import Happenings
+from varde_contract.frames import Presence, PresenceState
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
+from varde_contract.refusals import RefusalCode
+from varde_contract.rest.auth import SessionView
+from varde_contract.rest.conversations import ConversationKind, ConversationView, NewConversation
+from varde_contract.rest.devices import DeviceView
 
 
 class Client:

@@ -1,10 +1,10 @@
-"""The wall clock and fresh ids of this device. Refuses to be trusted by others: what it says is a claim."""
+"""The wall clock and fresh ids of this device."""
 
 import os
 import time
 from uuid import UUID
 
-from contract.ids import ENTROPY_BYTES, uuid7
+from varde_contract.ids import ENTROPY_BYTES, uuid7
 
 
 def now_ms() -> int:

@@ -1,15 +1,9 @@
 """The tree of tasks of a connected client, and the one way to open it.
 
-connect
-└─ store                    locked by this process, closed last
-   └─ nursery
-      ├─ link               connects, reconnects, hands frames to the receiver
-      ├─ rosters            fetches what the relay says has moved
-      ├─ keys               uploads prekeys at the start and when few are left
-      ├─ errands            looks up unknown senders, asks again
-      └─ lane x N           one for each conversation something is sent in
-
-Refuses to outlive its block: what is not acked then stays in the store, and goes with the next client.
+connect └─ store                    locked by this process, closed last └─ nursery ├─ link               connects,
+reconnects, hands frames to the receiver ├─ rosters            fetches what the relay says has moved ├─ keys
+uploads prekeys at the start and when few are left ├─ errands            looks up unknown senders, asks again └─ lane x
+N           one for each conversation something is sent in
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -20,8 +14,6 @@ from typing import Protocol
 import httpx
 import trio
 
-from contract.frames import ServerFrame
-from contract.ids import ConversationId
 from varde.access import Access
 from varde.client import Client
 from varde.crypto.keychain import Keychain, Own
@@ -40,6 +32,8 @@ from varde.services import Services
 from varde.store import Store, Unlock, open_store
 from varde.stream import Stream
 from varde.upkeep import Upkeep
+from varde_contract.frames import ServerFrame
+from varde_contract.ids import ConversationId
 
 GOODBYE_SECONDS = 2.0
 """How long the end of the block waits for what is queued, receipts above all."""

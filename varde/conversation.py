@@ -1,15 +1,7 @@
-"""A conversation as an application uses it: send, iterate, look back, and see who is there.
-
-Refuses keys and numbers of ratchets: what is said here is plain text between people.
-"""
+"""A conversation as an application uses it: send, iterate, look back, and see who is there."""
 
 from collections.abc import Mapping, Sequence
 
-from contract.envelope import TEXT_CHARACTERS
-from contract.frames import Read, Typing
-from contract.ids import ClientId, ConversationId, ProfileId
-from contract.padding import CONTENT_BYTES
-from contract.rest.conversations import ConversationKind, ConversationView, MemberRole, MemberView, NewMember, Role
 from varde.clock import fresh_id, now_ms
 from varde.errors import NotEnrolled, TooLarge
 from varde.happenings import Gap, Message, Outgoing, Sent, Undecryptable, at
@@ -17,6 +9,18 @@ from varde.services import Services
 from varde.speaking import speaker
 from varde.store.outbox import Draft, DraftKind
 from varde.stream import Happenings
+from varde_contract.envelope import TEXT_CHARACTERS
+from varde_contract.frames import Read, Typing
+from varde_contract.ids import ClientId, ConversationId, ProfileId
+from varde_contract.padding import CONTENT_BYTES
+from varde_contract.rest.conversations import (
+    ConversationKind,
+    ConversationView,
+    MemberRole,
+    MemberView,
+    NewMember,
+    Role,
+)
 
 ENVELOPE_OVERHEAD = 256
 """More than an envelope adds to its text: ids, times and lengths."""

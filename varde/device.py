@@ -1,17 +1,9 @@
-"""This device as its store holds it: its ids, its Noise key, its certificate and the profiles it speaks as.
-
-Refuses the root key: that signs the certificate and is forgotten.
-"""
+"""This device as its store holds it: its ids, its Noise key, its certificate and the profiles it speaks as."""
 
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contract.hidden import Hidden
-from contract.ids import AccountId, DeviceId
-from contract.noise import KeyPair
-from contract.rest.devices import Certificate, NewDevice
-from contract.rest.profiles import ProfileView
 from varde.clock import fresh_id
 from varde.crypto.certificates import certify
 from varde.crypto.keychain import Own
@@ -20,6 +12,11 @@ from varde.crypto.pairwise import Pairwise
 from varde.errors import NotEnrolled
 from varde.me import Me, Profile
 from varde.store import Store
+from varde_contract.hidden import Hidden
+from varde_contract.ids import AccountId, DeviceId
+from varde_contract.noise import KeyPair
+from varde_contract.rest.devices import Certificate, NewDevice
+from varde_contract.rest.profiles import ProfileView
 
 DEVICE = "device"
 """The setting this device lies in, from before it is registered."""

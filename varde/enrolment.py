@@ -1,7 +1,4 @@
-"""Enrolment: how a home folder becomes a device, of a new account or of one with a recovery phrase.
-
-Refuses to lose anything half-way: every step is kept before the next, can be repeated, and goes on where it stopped.
-"""
+"""Enrolment: how a home folder becomes a device, of a new account or of one with a recovery phrase."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +6,6 @@ from pathlib import Path
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contract.refusals import RefusalCode
-from contract.rest.auth import CodeSent, SessionTokens
-from contract.rest.profiles import NewProfile, ProfileType, ProfileView
 from varde import rest as calls
 from varde.access import SESSION, Access
 from varde.crypto.certificates import Trust
@@ -23,6 +17,9 @@ from varde.me import Enrolled, Me
 from varde.prekeys import fill_prekeys
 from varde.rest import Rest
 from varde.store import Store, Unlock, open_store
+from varde_contract.refusals import RefusalCode
+from varde_contract.rest.auth import CodeSent, SessionTokens
+from varde_contract.rest.profiles import NewProfile, ProfileType, ProfileView
 
 ENROLLING = "enrolling"
 """The setting that says, until it is done, of which address at which API this enrolment is."""

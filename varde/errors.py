@@ -1,12 +1,10 @@
 """What can go wrong for somebody who uses the SDK: one base, each kind with a word (`code`) and what to do (`advice`).
-
-Refuses to carry keys, tokens, addresses or anything that was said: an error text may end up in a log.
 """
 
 from typing import ClassVar
 
-from contract.closing import CLOSINGS, CloseCode
-from contract.refusals import RefusalCode, StaleDevices
+from varde_contract.closing import CLOSINGS, CloseCode
+from varde_contract.refusals import RefusalCode, StaleDevices
 
 
 class VardeError(Exception):

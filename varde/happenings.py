@@ -1,6 +1,6 @@
 """What happens to a client, as frozen Structs: everything `Client.happenings()` hands out, and what `send` returns.
 
-Refuses behaviour and keys. `msgspec.json.encode` turns each into one line with its word under `type`.
+`msgspec.json.encode` turns each into one line with its word under `type`.
 """
 
 import enum
@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from contract.frames import GapReason, PresenceState
-from contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId
+from varde_contract.frames import GapReason, PresenceState
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId
 
 
 class Message(Struct, frozen=True, tag="message"):

@@ -1,11 +1,11 @@
-"""Which conversations have a hole: numbers heard of, but not in order. Refuses to keep messages: they are asked again.
+"""Which conversations have a hole: numbers heard of, but not in order.
 
 One `sync` at a time for each conversation, so that a hole is never asked for twice.
 """
 
-from contract.frames import Sync
-from contract.ids import ConversationId
-from contract.limits import SYNC_MESSAGES
+from varde_contract.frames import Sync
+from varde_contract.ids import ConversationId
+from varde_contract.limits import SYNC_MESSAGES
 
 
 class Holes:

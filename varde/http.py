@@ -1,7 +1,4 @@
-"""One HTTP exchange with the API: a body out, a body or a refusal back, bounded in size and time.
-
-Refuses to know what the bodies mean, to follow redirects, and to repeat what may not be repeated.
-"""
+"""One HTTP exchange with the API: a body out, a body or a refusal back, bounded in size and time."""
 
 import ipaddress
 import logging
@@ -14,9 +11,9 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from contract.limits import KIB
-from contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
 from varde.errors import Busy, Refusal, Unreachable, VardeError
+from varde_contract.limits import KIB
+from varde_contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
 
 T = TypeVar("T")
 

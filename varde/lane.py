@@ -1,24 +1,22 @@
 """One conversation's way out: its drafts in order, one at a time, sealed for the roster as it is, until each is acked.
-
-Refuses to send anything that was not kept first: what is sent again after a crash are the very same bytes.
 """
 
 import trio
 
-from contract import codec
-from contract.envelope import Empty, Text
-from contract.frames import Ack, RefusedFrame, Send
-from contract.ids import ClientId, ConversationId, DeviceId
-from contract.refusals import RefusalCode, StaleDevices
-from contract.rest.conversations import ConversationKind, ConversationView
-from contract.rest.devices import ClaimedKeys, PrekeyClaim
-from contract.rest.messages import NewMessage
 from varde.backoff import Backoff
 from varde.clock import fresh_id, now_ms
 from varde.errors import Busy, Refusal, Unreachable, VardeError
 from varde.services import Services
 from varde.speaking import speaker
 from varde.store.outbox import Draft, DraftKind, Ready
+from varde_contract import codec
+from varde_contract.envelope import Empty, Text
+from varde_contract.frames import Ack, RefusedFrame, Send
+from varde_contract.ids import ClientId, ConversationId, DeviceId
+from varde_contract.refusals import RefusalCode, StaleDevices
+from varde_contract.rest.conversations import ConversationKind, ConversationView
+from varde_contract.rest.devices import ClaimedKeys, PrekeyClaim
+from varde_contract.rest.messages import NewMessage
 
 FIRST_PAUSE_SECONDS = 0.1
 GRACE_SECONDS = 1.0

@@ -1,7 +1,4 @@
-"""One open connection to a relay: frames out in order, frames in as they come, until somebody closes.
-
-Refuses to reconnect and to know what a frame means.
-"""
+"""One open connection to a relay: frames out in order, frames in as they come, until somebody closes."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,12 +9,12 @@ from msgspec import Struct
 from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import ClientConnection
 
-from contract import codec
-from contract.closing import CloseCode
-from contract.errors import PeerFault
-from contract.frames import Delivered, Goaway, ServerFrame, Welcome
-from contract.ids import ConversationId
-from contract.session import ClientSession
+from varde_contract import codec
+from varde_contract.closing import CloseCode
+from varde_contract.errors import PeerFault
+from varde_contract.frames import Delivered, Goaway, ServerFrame, Welcome
+from varde_contract.ids import ConversationId
+from varde_contract.session import ClientSession
 
 SECONDS_PER_MS = 1 / 1_000
 

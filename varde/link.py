@@ -1,7 +1,4 @@
-"""The link to the relay: connects, authenticates, and comes back by itself for as long as the client lives.
-
-Refuses to come back where a close code says not to; the client then ends with an error that says why.
-"""
+"""The link to the relay: connects, authenticates, and comes back by itself for as long as the client lives."""
 
 import logging
 import random
@@ -15,18 +12,18 @@ from websockets.trio.client import ClientConnection
 from websockets.trio.client import connect as connect_websocket
 from websockets.typing import Subprotocol
 
-from contract.closing import CloseCode
-from contract.errors import PeerFault
-from contract.frames import Goaway, Hello, ServerFrame, Welcome
-from contract.limits import HANDSHAKE_DEADLINE_MS, NOISE_MESSAGE_BYTES
-from contract.rest.relay import RelayAddress, RelayTicket
-from contract.session import PROTOCOL_VERSION, SUBPROTOCOL, ClientSession, Pattern
 from varde.backoff import Backoff
 from varde.device import DeviceKeys
 from varde.errors import Busy, DeviceRevoked, Ended, LinkRefused, Refusal, Replaced, Unreachable, VardeError
 from varde.line import SECONDS_PER_MS, Line, Parted, close_for, parted_from
 from varde.rest import Rest
 from varde.store import Store
+from varde_contract.closing import CloseCode
+from varde_contract.errors import PeerFault
+from varde_contract.frames import Goaway, Hello, ServerFrame, Welcome
+from varde_contract.limits import HANDSHAKE_DEADLINE_MS, NOISE_MESSAGE_BYTES
+from varde_contract.rest.relay import RelayAddress, RelayTicket
+from varde_contract.session import PROTOCOL_VERSION, SUBPROTOCOL, ClientSession, Pattern
 
 TICKET = "ticket"
 RELAY = "relay"

@@ -1,11 +1,11 @@
-"""Who this client is: the account, the device, and the profiles it speaks as. Refuses secrets, but for one phrase."""
+"""Who this client is: the account, the device, and the profiles it speaks as."""
 
 from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from contract.ids import AccountId, DeviceId, ProfileId
-from contract.rest.profiles import ProfileType
+from varde_contract.ids import AccountId, DeviceId, ProfileId
+from varde_contract.rest.profiles import ProfileType
 
 
 class Profile(Struct, frozen=True):

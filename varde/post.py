@@ -1,15 +1,10 @@
-"""Everything on its way out: one lane for each conversation, the relay's answers, and who waits for them.
-
-Refuses to decide what to do with a refusal: the lane does.
-"""
+"""Everything on its way out: one lane for each conversation, the relay's answers, and who waits for them."""
 
 from collections.abc import Callable
 
 import trio
 from msgspec import Struct
 
-from contract.frames import Ack, RefusedFrame, Send
-from contract.ids import ClientId, ConversationId
 from varde.answer import Answer
 from varde.errors import VardeError
 from varde.happenings import Message, Sent, Unsent, at
@@ -19,6 +14,8 @@ from varde.store import Store
 from varde.store.log import Taken
 from varde.store.outbox import Draft, DraftKind
 from varde.stream import Stream
+from varde_contract.frames import Ack, RefusedFrame, Send
+from varde_contract.ids import ClientId, ConversationId
 
 
 class Post:

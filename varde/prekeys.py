@@ -1,15 +1,12 @@
-"""This device's prekeys at the server: filled up while they last, the fallback key renewed every week.
+"""This device's prekeys at the server: filled up while they last, the fallback key renewed every week."""
 
-Refuses to upload a key twice: whoever used it in between would be answered by nobody.
-"""
-
-from contract.certificates import fallback_key_statement, one_time_key_statement
-from contract.ids import DeviceId
-from contract.rest.devices import PrekeyUpload, SignedKey
 from varde.clock import now_ms
 from varde.crypto.pairwise import Pairwise
 from varde.rest import Rest
 from varde.store import Store
+from varde_contract.certificates import fallback_key_statement, one_time_key_statement
+from varde_contract.ids import DeviceId
+from varde_contract.rest.devices import PrekeyUpload, SignedKey
 
 ONE_TIME_KEYS = 50
 REFILL_BELOW = 25

@@ -1,21 +1,18 @@
-"""What the relay says, taken in: the frames of one message in one transaction, in order, each number exactly once.
-
-Refuses to await: between opening a message and keeping it nothing can come in between, not even a cancellation.
-"""
+"""What the relay says, taken in: the frames of one message in one transaction, in order, each number exactly once."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from contract import frames as f
-from contract.envelope import Envelope, Text
-from contract.ids import ConversationId, DeviceId, ProfileId
-from contract.refusals import RefusalCode
 from varde.clock import now_ms
 from varde.crypto.faults import CannotOpen
 from varde.happenings import Gap, Message, Presence, Reason, Receipt, Typing, Undecryptable, at
 from varde.holes import Holes
 from varde.line import Line
 from varde.services import Services
+from varde_contract import frames as f
+from varde_contract.envelope import Envelope, Text
+from varde_contract.ids import ConversationId, DeviceId, ProfileId
+from varde_contract.refusals import RefusalCode
 
 SYNC, SEND, JOIN = (f.tag_of(kind) for kind in (f.Sync, f.Send, f.Join))
 NOT_NOW = frozenset({RefusalCode.RATE_LIMITED, RefusalCode.UNAVAILABLE, RefusalCode.OVERLOADED})

@@ -1,13 +1,15 @@
-"""The calls of the API, typed with the contract's bodies: one function each. Refuses policy, state and retries."""
+"""The calls of the API, typed with the contract's bodies: one function each."""
 
 from typing import TypeVar
 
 from msgspec import Struct
 
-from contract.ids import ConversationId, DeviceId, ProfileId, SessionId
-from contract.rest.accounts import AccountView, RootKey
-from contract.rest.auth import CodeRequest, CodeSent, Sessions, SessionTokens, SignIn
-from contract.rest.conversations import (
+from varde.access import Access
+from varde.http import Http
+from varde_contract.ids import ConversationId, DeviceId, ProfileId, SessionId
+from varde_contract.rest.accounts import AccountView, RootKey
+from varde_contract.rest.auth import CodeRequest, CodeSent, Sessions, SessionTokens, SignIn
+from varde_contract.rest.conversations import (
     Conversations,
     ConversationView,
     MemberRole,
@@ -15,7 +17,7 @@ from contract.rest.conversations import (
     NewMember,
     SenderView,
 )
-from contract.rest.devices import (
+from varde_contract.rest.devices import (
     ClaimedKeys,
     DeviceProof,
     Devices,
@@ -25,11 +27,9 @@ from contract.rest.devices import (
     PrekeyCount,
     PrekeyUpload,
 )
-from contract.rest.messages import MessageStored, NewMessage
-from contract.rest.profiles import NewProfile, Profiles, ProfileView
-from contract.rest.relay import RelayAddress, RelayTicket
-from varde.access import Access
-from varde.http import Http
+from varde_contract.rest.messages import MessageStored, NewMessage
+from varde_contract.rest.profiles import NewProfile, Profiles, ProfileView
+from varde_contract.rest.relay import RelayAddress, RelayTicket
 
 T = TypeVar("T")
 

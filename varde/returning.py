@@ -1,7 +1,4 @@
-"""Coming back: a device whose session ended gets another one and stays who it was, down to its ratchets.
-
-Refuses to make anything anew: the keys are those of the store, and a device that was revoked stays so.
-"""
+"""Coming back: a device whose session ended gets another one and stays who it was, down to its ratchets."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,9 +6,6 @@ from pathlib import Path
 
 import httpx
 
-from contract.certificates import session_statement
-from contract.ids import AccountId
-from contract.rest.auth import SessionTokens
 from varde import rest as calls
 from varde.access import SESSION
 from varde.crypto.pairwise import Pairwise
@@ -20,6 +14,9 @@ from varde.errors import Busy, DeviceRevoked, NotEnrolled, NotFound, Refusal, Un
 from varde.http import Http
 from varde.me import Me
 from varde.store import Store, Unlock, open_store
+from varde_contract.certificates import session_statement
+from varde_contract.ids import AccountId
+from varde_contract.rest.auth import SessionTokens
 
 RETURNING = "returning"
 """The setting a new session lies in until it is known to be this device's."""

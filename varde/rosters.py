@@ -1,7 +1,5 @@
 """Who is in a conversation now: verified rosters from the store, fetched again when the relay says they moved. And who
 wrote in it and is gone: that device alone, to read what it wrote.
-
-Refuses a roster that does not hold against what is pinned, and one older than the one it has.
 """
 
 from collections import defaultdict
@@ -9,14 +7,14 @@ from collections.abc import Callable
 
 import trio
 
-from contract.ids import ConversationId, DeviceId, ProfileId
-from contract.rest.conversations import ConversationView
 from varde.backoff import Backoff
 from varde.crypto.certificates import Trust
 from varde.errors import Busy, Refusal, Unreachable, UntrustedDevice, VardeError
 from varde.happenings import RosterChange
 from varde.rest import Rest
 from varde.store import Store
+from varde_contract.ids import ConversationId, DeviceId, ProfileId
+from varde_contract.rest.conversations import ConversationView
 
 
 class Rosters:

@@ -1,4 +1,4 @@
-"""What a connected client is made of: one frozen bag, handed to everything that lives in it. Refuses behaviour."""
+"""What a connected client is made of: one frozen bag, handed to everything that lives in it."""
 
 from dataclasses import dataclass
 

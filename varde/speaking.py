@@ -1,10 +1,10 @@
-"""As whom this account speaks in a conversation. Refuses a profile that is not one of its members."""
+"""As whom this account speaks in a conversation."""
 
-from contract.ids import ProfileId
-from contract.refusals import RefusalCode
-from contract.rest.conversations import ConversationView
 from varde.errors import NotAllowed
 from varde.me import Me
+from varde_contract.ids import ProfileId
+from varde_contract.refusals import RefusalCode
+from varde_contract.rest.conversations import ConversationView
 
 
 def speaker(view: ConversationView, me: Me, as_profile: ProfileId | None = None) -> ProfileId:

@@ -1,7 +1,6 @@
 """What an application iterates over: what the store keeps, each exactly once, and what passes by.
 
-Refuses to buffer what is kept: that is read from the store when it is asked for. What passes by is bounded, and the
-oldest goes first.
+What passes by is bounded, and the oldest goes first.
 """
 
 from collections import deque
@@ -10,11 +9,11 @@ from weakref import WeakSet
 
 import trio
 
-from contract.ids import ConversationId
 from varde.errors import VardeError
 from varde.happenings import Happening, Message, Passing
 from varde.store import Store
 from varde.store.log import Entry
+from varde_contract.ids import ConversationId
 
 PASSING_MOST = 1_000
 

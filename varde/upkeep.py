@@ -1,19 +1,16 @@
-"""The errands of a connected client: rosters of unknown senders, questions asked again, prekeys filled up.
-
-Refuses to give up on a server that is away; what it refuses for good is left to who asked.
-"""
+"""The errands of a connected client: rosters of unknown senders, questions asked again, prekeys filled up."""
 
 from collections.abc import Callable
 
 import trio
 
-from contract.ids import ConversationId, DeviceId, ProfileId
 from varde.backoff import Backoff
 from varde.errors import Busy, Refusal, RootKeyChanged, Unreachable, VardeError
 from varde.happenings import Reason
 from varde.prekeys import fill_prekeys
 from varde.receiver import Receiver
 from varde.services import Services
+from varde_contract.ids import ConversationId, DeviceId, ProfileId
 
 KEYS_SECONDS = 24 * 60 * 60.0
 """How often prekeys are looked at without being asked: the fallback key grows old."""

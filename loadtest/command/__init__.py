@@ -1,4 +1,4 @@
-"""The subcommands of `python -m loadtest`, one file each. Refuses the work itself: a command reads options and calls.
+"""The subcommands of `python -m loadtest`, one file each.
 
 The seam: `loadtest/command/<name>.py` has one `click.Command` at its top level, `command`, and imports nothing at its
 top that is slow or that imports locust (such imports stand in the function). Its name and one line about it are in

@@ -1,4 +1,4 @@
-"""`python -m loadtest calibrate`: what the generator can do by itself. Refuses to be a verdict on anything."""
+"""`python -m loadtest calibrate`: what the generator can do by itself."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final

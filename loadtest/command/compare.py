@@ -1,4 +1,4 @@
-"""`python -m loadtest compare A B`: what changed between two runs. Refuses to call noise a change."""
+"""`python -m loadtest compare A B`: what changed between two runs."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""The entry point of `python -m loadtest`: which commands there are. Refuses to import one that is not asked for.
+"""The entry point of `python -m loadtest`: which commands there are.
 
 Whoever imports Locust has a patched process; `seed` and `compare` must stay what they are.
 """

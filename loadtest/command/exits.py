@@ -1,7 +1,4 @@
-"""How a command of the suite ends: exit codes, and what its caller did wrong as a sentence and what to do about it.
-
-Refuses surprises: those keep their traceback, and end with 3 as well, for a gate must never take them for a pass.
-"""
+"""How a command of the suite ends: exit codes, and what its caller did wrong as a sentence and what to do about it."""
 
 import sys
 import traceback

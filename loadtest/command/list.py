@@ -1,4 +1,4 @@
-"""`python -m loadtest list`: the catalogue. Refuses to run anything: `run` does."""
+"""`python -m loadtest list`: the catalogue."""
 
 import textwrap
 from typing import Final

@@ -1,4 +1,4 @@
-"""The options that all commands share that run a scenario, read once into `Options`. Refuses to know the scenarios.
+"""The options that all commands share that run a scenario, read once into `Options`.
 
 Nothing here imports locust: `--help` is quick.
 """

@@ -1,4 +1,4 @@
-"""`master`: leads a run whose workers are started by hand, on other machines. Refuses to start any."""
+"""`master`: leads a run whose workers are started by hand, on other machines."""
 
 from typing import Any
 

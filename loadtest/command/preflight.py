@@ -1,4 +1,4 @@
-"""`python -m loadtest preflight`: what of this machine stands in the way. Refuses to change anything."""
+"""`python -m loadtest preflight`: what of this machine stands in the way."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""`python -m loadtest publish RUN...`: put runs into the documentation. Refuses runs of which nothing was learned."""
+"""`python -m loadtest publish RUN...`: put runs into the documentation."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`run`: one scenario, headless, from a fresh stack to an exit code. Refuses everything but its options."""
+"""`run`: one scenario, headless, from a fresh stack to an exit code."""
 
 from typing import Any
 

@@ -1,7 +1,4 @@
-"""`python -m loadtest seed`: accounts, devices, conversations and tickets in a database, and the file of their keys.
-
-Refuses to make them itself: the order goes to a program of its own, the only one that knows the database.
-"""
+"""`python -m loadtest seed`: accounts, devices, conversations and tickets in a database, and the file of their keys."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""`ui`: Locust's own web page, with our charts added, over a fresh stack. Refuses everything but its options."""
+"""`ui`: Locust's own web page, with our charts added, over a fresh stack."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""`worker`: makes load in this process, as a master says. Refuses to choose what it does."""
+"""`worker`: makes load in this process, as a master says."""
 
 from pathlib import Path
 

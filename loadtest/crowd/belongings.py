@@ -1,7 +1,4 @@
-"""What a device keeps to itself besides its Noise key, derived from that: no file of a crowd has to hold it as well.
-
-Refuses to be of use outside of load: whoever has a device's Noise key has all of this, as no real client would allow.
-"""
+"""What a device keeps to itself besides its Noise key, derived from that: no file of a crowd has to hold it as well."""
 
 import base64
 import hashlib
@@ -10,8 +7,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contract.ids import DeviceId
 from loadtest.crowd.crowd import Seat
+from varde_contract.ids import DeviceId
 
 HOST: Final = "load.example"
 """Reserved (RFC 2606): no mail can ever arrive there."""

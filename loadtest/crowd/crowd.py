@@ -1,6 +1,6 @@
 """The people of a run: their devices with keys and tickets, their conversations, and the file that holds them all.
 
-Refuses to make them (that is seeding) and to show them: keys and tickets are in no `repr`. The file is written 0600.
+The file is written 0600.
 """
 
 import os
@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from contract.hidden import Hidden
-from contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from varde_contract.hidden import Hidden
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 
 _MODE: Final = 0o600
 

@@ -1,7 +1,4 @@
-"""Rooms dealt to seats: sizes drawn from a distribution until everybody has a place, neighbours in one room.
-
-Refuses rooms of one, and a source of chance of its own: the same number deals the same rooms.
-"""
+"""Rooms dealt to seats: sizes drawn from a distribution until everybody has a place, neighbours in one room."""
 
 from random import Random
 

@@ -1,7 +1,6 @@
 """An order for people: how many, in rooms of which sizes, into which database; carried out by a child process.
 
-Refuses to carry it out here: who orders may run under gevent, and whoever seeds imports the storage. The order goes
-over a pipe, as it may hold the password of a database.
+The order goes over a pipe, as it may hold the password of a database.
 """
 
 import subprocess
@@ -13,9 +12,9 @@ from typing import IO, Final
 import msgspec
 from msgspec import Struct
 
-from contract.hidden import Hidden
 from loadtest.crowd.crowd import Crowd, CrowdError, read_crowd
 from loadtest.scenarios.plan import PAIRS, Sizes
+from varde_contract.hidden import Hidden
 
 ROOT: Final = Path(__file__).parents[2]
 PREKEYS: Final = 5

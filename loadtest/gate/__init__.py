@@ -1,1 +1,1 @@
-"""The gate: objectives, findings and the verdict on a result. Refuses to measure, and to pass what nobody measured."""
+"""The gate: objectives, findings and the verdict on a result."""

@@ -1,7 +1,4 @@
-"""One line of the SLO: a key of the result, and the most or the least that may stand there.
-
-Refuses to know a scenario, and to take what was not measured for good.
-"""
+"""One line of the SLO: a key of the result, and the most or the least that may stand there."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""When a stage of a ramp is broken, and where the breaking point lies. Refuses to run the ramp."""
+"""When a stage of a ramp is broken, and where the breaking point lies."""
 
 import math
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""What a run found out beside its figures: how soon people were back, whether memory grew, where a ramp broke.
-
-Refuses to look anywhere but into the result, so that an old run can be looked at again.
-"""
+"""What a run found out beside its figures: how soon people were back, whether memory grew, where a ramp broke."""
 
 import statistics
 from typing import Any, Final

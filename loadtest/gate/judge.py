@@ -1,7 +1,4 @@
-"""The verdict on a run: INVALID before MISSED before MET.
-
-Refuses to measure, and to pass what the generator limited.
-"""
+"""The verdict on a run: INVALID before MISSED before MET."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Dotted keys into `result.json`: whether there is such a key, and what a result holds there. Refuses to judge it.
+"""Dotted keys into `result.json`: whether there is such a key, and what a result holds there.
 
 `latency_ms.send_to_receive.p99`; in a list, a name says which: `stages.after.latency_ms.connect.p99`.
 """

@@ -1,7 +1,7 @@
 """The service level objectives, read from `loadtest/slo.toml` or another file of its form.
 
-Refuses what it does not know. A word that is misspelt must never be an objective that always holds: each key is looked
-up in the classes of the result.
+A word that is misspelt must never be an objective that always holds: each key is looked up in the classes of the
+result.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""A timer of the kernel that a greenlet can wait for to the microsecond (timerfd_create(2)). Refuses to repeat.
+"""A timer of the kernel that a greenlet can wait for to the microsecond (timerfd_create(2)).
 
 The event loop counts in milliseconds and rounds up: every send would be a millisecond late, and every latency longer.
 """

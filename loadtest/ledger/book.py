@@ -1,7 +1,4 @@
-"""The book of one worker process: every message, latency, connection and request that its users report.
-
-Refuses to estimate and to wait: it counts what it is told, at the time of the call, in a few microseconds a call.
-"""
+"""The book of one worker process: every message, latency, connection and request that its users report."""
 
 from collections.abc import Callable
 from typing import NamedTuple

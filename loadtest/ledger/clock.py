@@ -1,7 +1,4 @@
-"""The time of a run: the same instant on every worker, within a stated uncertainty. Nanoseconds.
-
-Refuses the time of day, which may jump: it is the monotonic clock of the conductor's host, followed from elsewhere.
-"""
+"""The time of a run: the same instant on every worker, within a stated uncertainty. Nanoseconds."""
 
 import time
 from collections.abc import Callable

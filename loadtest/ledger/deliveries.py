@@ -1,8 +1,4 @@
-"""What became of every delivery that was due, from the pages of all workers: the sender's beside the receivers'.
-
-Refuses to excuse: a delivery is received, or announced as not to be had, or not fetched by a receiver that had left;
-everything else is lost.
-"""
+"""What became of every delivery that was due, from the pages of all workers: the sender's beside the receivers'."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain

@@ -1,7 +1,4 @@
-"""How often which latency was seen: the buckets of an HDR histogram of three digits, of which only used ones exist.
-
-Refuses averages, and anything that would make a merged histogram differ from one that saw every value itself.
-"""
+"""How often which latency was seen: the buckets of an HDR histogram of three digits, of which only used ones exist."""
 
 from collections.abc import Iterable
 from typing import Any, Final

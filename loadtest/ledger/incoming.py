@@ -1,7 +1,6 @@
 """What came, by receiver and stream, so that every hole, repeat and disorder is known exactly.
 
-Refuses to forgive: what came after a later one is in disorder even where it filled the hole, and a repeat is counted
-each time. Whether a hole is a loss is decided when all workers' books lie side by side.
+Whether a hole is a loss is decided when all workers' books lie side by side.
 """
 
 from msgspec import Struct

@@ -1,6 +1,4 @@
-"""What was sent, by stream: one sender's messages to one room, numbered from 1. Refuses to know what became of them
-with their receivers: that is booked where those are, perhaps in another process.
-"""
+"""What was sent, by stream: one sender's messages to one room, numbered from 1."""
 
 from msgspec import Struct
 

@@ -1,4 +1,4 @@
-"""Fires at the times of a schedule, on a greenlet. Refuses to skip: after a standstill it fires all that was due.
+"""Fires at the times of a schedule, on a greenlet.
 
 Each pick is charged from when it should have been, however late it is; how late it ever was is kept.
 """

@@ -1,7 +1,4 @@
-"""What a worker's book says to the conductor: a tick each second and a report at the end, as msgpack.
-
-Refuses ids, keys and addresses: seats and rooms go by their numbers in the crowd.
-"""
+"""What a worker's book says to the conductor: a tick each second and a report at the end, as msgpack."""
 
 import zlib
 from typing import Final, TypeVar

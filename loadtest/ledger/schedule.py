@@ -1,9 +1,7 @@
 """When something should be sent: an open model, which never asks how the server is doing. Nanoseconds of run time.
 
-Refuses to send, and to skip: what is asked for late comes out late, with the time at which it should have been.
-
-Arrivals are drawn for a rate of one a second and stretched to the rate of the moment, so that a rate may change at
-any time without a gap or a burst. Poisson by default, as of many people who know nothing of each other.
+Arrivals are drawn for a rate of one a second and stretched to the rate of the moment, so that a rate may change at any
+time without a gap or a burst. Poisson by default, as of many people who know nothing of each other.
 """
 
 import random

@@ -1,7 +1,4 @@
-"""The payload of one message: ciphertext of the size that was asked for, with a stamp inside that says what it is.
-
-Refuses to stand for end-to-end encryption: all generators of a run share one key, because servers must not tell.
-"""
+"""The payload of one message: ciphertext of the size that was asked for, with a stamp inside that says what it is."""
 
 import os
 import struct

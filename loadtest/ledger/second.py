@@ -1,4 +1,4 @@
-"""The running second of a worker's book. Refuses to keep more of those before it than their counters."""
+"""The running second of a worker's book."""
 
 from typing import Final
 

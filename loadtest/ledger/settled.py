@@ -1,4 +1,4 @@
-"""The account of a run: the reports of all workers as one. Refuses to judge it, and to leave a message out."""
+"""The account of a run: the reports of all workers as one."""
 
 from collections.abc import Callable, Iterable, Sequence
 

@@ -1,7 +1,4 @@
-"""What was measured, stage by stage. A latency belongs to the stage in which its message was due.
-
-Refuses to be told the stage: it is found from the time, so that what comes late does not spoil a later stage.
-"""
+"""What was measured, stage by stage. A latency belongs to the stage in which its message was due."""
 
 from bisect import bisect_right
 from typing import Final

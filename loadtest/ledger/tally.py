@@ -1,4 +1,4 @@
-"""Counting by words that may come from outside. Refuses to grow without bound, whatever a server answers."""
+"""Counting by words that may come from outside."""
 
 from typing import Final
 

@@ -1,7 +1,4 @@
-"""One second of a run, of all workers together: for the progress line and the time series.
-
-Refuses to be the account of the run: that is settled at its end, from reports.
-"""
+"""One second of a run, of all workers together: for the progress line and the time series."""
 
 from collections.abc import Iterable
 

@@ -1,1 +1,1 @@
-"""What is left of a run: its result, and every form in which people and programs read it. Refuses to judge it."""
+"""What is left of a run: its result, and every form in which people and programs read it."""

@@ -1,4 +1,4 @@
-"""Two runs beside each other: what changed, and whether by more than noise. Refuses to compare what is not alike.
+"""Two runs beside each other: what changed, and whether by more than noise.
 
 A change is told as worse or better only when it is larger than the tolerance and the two intervals of noise do not
 touch. Faults such as lost messages have no noise: one more is worse.

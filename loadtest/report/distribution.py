@@ -1,7 +1,4 @@
-"""A histogram read back from a result: what stands at which rank, and how sure that is.
-
-Refuses to record: the ledger does that, and what was measured is not changed here.
-"""
+"""A histogram read back from a result: what stands at which rank, and how sure that is."""
 
 import math
 from bisect import bisect_left

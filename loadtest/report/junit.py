@@ -1,4 +1,4 @@
-"""The objectives of a run as tests, for what shows those of a build. Refuses a pass where nothing was learned."""
+"""The objectives of a run as tests, for what shows those of a build."""
 
 from typing import Final
 from xml.etree import ElementTree as ET

@@ -1,7 +1,4 @@
-"""The histograms of a run as a log for the tools of HdrHistogram: format 1.3, an interval for each stage and kind.
-
-Refuses to merge: tags keep the kinds apart, `stage.<name>.<kind>` and, of all judged stages together, `judged.<kind>`.
-"""
+"""The histograms of a run as a log for the tools of HdrHistogram: format 1.3, an interval for each stage and kind."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How much a figure of one run says by itself. Refuses averages without their error."""
+"""How much a figure of one run says by itself."""
 
 import math
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""The main charts of a run on one page, as PNG, for a page of documentation or a message.
-
-Refuses what needs a reader's hand: the HTML report has the rest.
-"""
+"""The main charts of a run on one page, as PNG, for a page of documentation or a message."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence

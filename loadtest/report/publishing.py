@@ -1,7 +1,4 @@
-"""Runs put into the documentation: their reports beside each other, and one table of all that are there.
-
-Refuses to touch a word of the page outside its two marks, and a run of which nothing was learned.
-"""
+"""Runs put into the documentation: their reports beside each other, and one table of all that are there."""
 
 import shutil
 from collections.abc import Iterable, Sequence

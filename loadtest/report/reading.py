@@ -1,4 +1,4 @@
-"""A result from its folder. Refuses to repair: a file that is not a result of this version is said to be none."""
+"""A result from its folder."""
 
 from pathlib import Path
 from typing import Final

@@ -1,7 +1,4 @@
-"""The result of one run: what `result.json` holds, key for key. Its JSON Schema is made from these classes.
-
-Refuses to be judged here, and to hold an id, an address or a key: a result may be shown to anybody.
-"""
+"""The result of one run: what `result.json` holds, key for key. Its JSON Schema is made from these classes."""
 
 import enum
 from typing import Any, Final

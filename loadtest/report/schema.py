@@ -1,7 +1,4 @@
-"""`python -m loadtest.report.schema [--check]`: the JSON Schema of `result.json`, from the classes of a result.
-
-Refuses to be edited by hand.
-"""
+"""`python -m loadtest.report.schema [--check]`: the JSON Schema of `result.json`, from the classes of a result."""
 
 import argparse
 import inspect

@@ -1,4 +1,4 @@
-"""The series of a run as CSV, a row each second. Refuses a zero for what could not be asked: its cell is empty."""
+"""The series of a run as CSV, a row each second."""
 
 import csv
 import io

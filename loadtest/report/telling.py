@@ -1,4 +1,4 @@
-"""A comparison as text for a terminal: what is worse first, then what is better, then the rest. Refuses to judge."""
+"""A comparison as text for a terminal: what is worse first, then what is better, then the rest."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final

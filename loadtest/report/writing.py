@@ -1,4 +1,4 @@
-"""All outputs of a run, into one folder. Refuses to lose figures: `result.json` comes first, whole or not at all."""
+"""All outputs of a run, into one folder."""
 
 import contextlib
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""How often callers of one source address sign in: as often as the API lets one network, and a little less.
-
-Refuses to find the limit out by running into it: people do not, and a refusal would be measured as an answer.
-"""
+"""How often callers of one source address sign in: as often as the API lets one network, and a little less."""
 
 from collections.abc import Callable
 from typing import Final

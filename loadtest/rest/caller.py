@@ -1,4 +1,4 @@
-"""One user of the API: it makes one request at a time, whenever one is due. Refuses to decide when that is."""
+"""One user of the API: it makes one request at a time, whenever one is due."""
 
 from collections.abc import Callable
 from typing import Protocol

@@ -1,7 +1,4 @@
-"""The users of the API in one worker process: what is due goes to whoever has been idle longest.
-
-Refuses to drop a request: with nobody idle it waits, and is charged from when it was due.
-"""
+"""The users of the API in one worker process: what is due goes to whoever has been idle longest."""
 
 import random
 from collections import deque

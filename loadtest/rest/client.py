@@ -1,4 +1,4 @@
-"""A person's HTTP connection to the API: one, kept open, from an address of its own. Refuses to judge what is said."""
+"""A person's HTTP connection to the API: one, kept open, from an address of its own."""
 
 import errno
 from typing import Any, Final

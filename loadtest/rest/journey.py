@@ -1,7 +1,6 @@
 """Ways through several requests: signing in, and signing up. Each is a generator of requests that is sent the replies.
 
-Refuses to wait and to ask: whoever walks it makes one request at a time, when it is due. Needs a folder of letters,
-because a code comes by mail.
+Needs a folder of letters, because a code comes by mail.
 """
 
 import os
@@ -12,17 +11,17 @@ from typing import Any, Final, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contract.certificates import device_statement
-from contract.ids import ENTROPY_BYTES, DeviceId, uuid7
-from contract.rest.accounts import AccountView, RootKey
-from contract.rest.auth import CodeRequest, CodeSent, Refresh, SessionTokens, SignIn
-from contract.rest.devices import DeviceView, NewDevice, PrekeyCount, PrekeyUpload
-from contract.rest.profiles import NewProfile, ProfileType, ProfileView
-from contract.rest.relay import RelayTicket
 from loadtest.crowd.belongings import HOST
 from loadtest.rest.keys import draw_exchange_key, signed_fallback_key, signed_one_time_key
 from loadtest.rest.outbox import LetterBox
 from loadtest.rest.request import Request
+from varde_contract.certificates import device_statement
+from varde_contract.ids import ENTROPY_BYTES, DeviceId, uuid7
+from varde_contract.rest.accounts import AccountView, RootKey
+from varde_contract.rest.auth import CodeRequest, CodeSent, Refresh, SessionTokens, SignIn
+from varde_contract.rest.devices import DeviceView, NewDevice, PrekeyCount, PrekeyUpload
+from varde_contract.rest.profiles import NewProfile, ProfileType, ProfileView
+from varde_contract.rest.relay import RelayTicket
 
 Journey: TypeAlias = Generator[Request, Any, None]
 """Yields requests and is sent what `read` makes of each reply; it is closed at the first that fails."""

@@ -1,4 +1,4 @@
-"""Keys that callers upload: real ones under real signatures, as the API checks. Refuses to keep private halves."""
+"""Keys that callers upload: real ones under real signatures, as the API checks."""
 
 import hashlib
 import os
@@ -6,10 +6,10 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contract.certificates import fallback_key_statement, one_time_key_statement
-from contract.ids import DeviceId
-from contract.noise import KeyPair
-from contract.rest.devices import SignedKey
+from varde_contract.certificates import fallback_key_statement, one_time_key_statement
+from varde_contract.ids import DeviceId
+from varde_contract.noise import KeyPair
+from varde_contract.rest.devices import SignedKey
 
 KEY_BYTES: Final = 32
 

@@ -1,4 +1,4 @@
-"""The mix: what people ask the API for in a day, and how often, as one table. Refuses sign-in: that is a journey.
+"""The mix: what people ask the API for in a day, and how often, as one table.
 
 Weights are shares of requests. A client asks for its conversations and a ticket each time it starts, which is most of
 it; profiles and devices are looked at now and then; keys are claimed once for each new device that one writes to.
@@ -8,14 +8,14 @@ import random
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from contract.rest.accounts import AccountView
-from contract.rest.auth import Sessions
-from contract.rest.conversations import Conversations, ConversationView
-from contract.rest.devices import ClaimedKeys, Devices, PrekeyClaim, PrekeyCount, PrekeyUpload
-from contract.rest.profiles import Policies, Profiles, ProfileUpdate, ProfileView, Theme
-from contract.rest.relay import RelayAddress, RelayTicket
 from loadtest.rest.person import Person
 from loadtest.rest.request import Request
+from varde_contract.rest.accounts import AccountView
+from varde_contract.rest.auth import Sessions
+from varde_contract.rest.conversations import Conversations, ConversationView
+from varde_contract.rest.devices import ClaimedKeys, Devices, PrekeyClaim, PrekeyCount, PrekeyUpload
+from varde_contract.rest.profiles import Policies, Profiles, ProfileUpdate, ProfileView, Theme
+from varde_contract.rest.relay import RelayAddress, RelayTicket
 
 CLAIMS: Final = 8
 """Of one device's keys by one caller. The API allows ten an hour, and refuses more."""

@@ -1,4 +1,4 @@
-"""Where the API is, and connections to it from an address of the caller's own. Refuses HTTP: that is the client's.
+"""Where the API is, and connections to it from an address of the caller's own.
 
 What one network address may do is limited. On the loopback callers therefore come from many, as people do.
 """

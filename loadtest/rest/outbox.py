@@ -1,4 +1,4 @@
-"""The letters that a fresh stack writes to a folder instead of mailing them. Refuses to be anybody's real mail."""
+"""The letters that a fresh stack writes to a folder instead of mailing them."""
 
 import os
 import re

@@ -1,12 +1,12 @@
-"""Who a caller is: a seat of the crowd, with what its own device would know. Refuses connections."""
+"""Who a caller is: a seat of the crowd, with what its own device would know."""
 
 from collections.abc import Sequence
 
-from contract.ids import DeviceId
-from contract.rest.devices import SignedKey
 from loadtest.crowd.belongings import address_of, signing_key
 from loadtest.crowd.crowd import Crowd, Room
 from loadtest.rest.keys import signed_fallback_key, signed_one_time_key
+from varde_contract.ids import DeviceId
+from varde_contract.rest.devices import SignedKey
 
 
 class Person:

@@ -1,11 +1,11 @@
-"""One request to the API and its reply, as values. Refuses to be shown: both hold tokens, codes and addresses."""
+"""One request to the API and its reply, as values."""
 
 from typing import Any, Final
 
 import msgspec
 
-from contract.hidden import Hidden
-from contract.rest.problems import Problem
+from varde_contract.hidden import Hidden
+from varde_contract.rest.problems import Problem
 
 REPLY_BYTES: Final = 1 << 20
 """The largest reply that is read. A roster of the largest conversation has a tenth of it."""

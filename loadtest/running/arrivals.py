@@ -1,4 +1,4 @@
-"""When each new user comes: one after the other, at the stage's pace. Refuses to know what a user is.
+"""When each new user comes: one after the other, at the stage's pace.
 
 Locust starts users in bursts, once a second. A crowd does not come in bursts, and the relay would be measured with a
 queue that no crowd makes.

@@ -1,4 +1,4 @@
-"""Sweeps up the folder of a fresh stack when no time is left to do it. Refuses to end the stack: its watchman does.
+"""Sweeps up the folder of a fresh stack when no time is left to do it.
 
 The folder holds a database and the keys of people who exist for one run only.
 """

@@ -1,4 +1,4 @@
-"""One run from its beginning to its exit code: system, workers, course, result. Refuses to measure and to judge itself.
+"""One run from its beginning to its exit code: system, workers, course, result.
 
 Importing this file imports locust, which patches the process.
 """

@@ -1,4 +1,4 @@
-"""The way of one run through its plan, from the leader's side. Refuses to start processes and to judge.
+"""The way of one run through its plan, from the leader's side.
 
 A course is a greenlet. Whoever wants it to end early calls `stop`: it settles, collects what there is, and is done.
 """

@@ -1,4 +1,4 @@
-"""The users of one worker process, and who of them does something when. Refuses the plan's clock: the leader tells it.
+"""The users of one worker process, and who of them does something when.
 
 Everything that belongs to a single run is in its `Shift`; a worker may live through several runs.
 """

@@ -1,4 +1,4 @@
-"""What befalls the system in the middle of a run: nodes are killed or drained. Refuses a scenario's timing.
+"""What befalls the system in the middle of a run: nodes are killed or drained.
 
 A fresh stack is ours to hurt. Of a system that runs elsewhere, its owner gives us a program to call: `--hook`.
 """

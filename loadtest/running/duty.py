@@ -1,4 +1,4 @@
-"""A worker's side of a run: it prepares when told to, follows the stages, and reports. Refuses to decide anything.
+"""A worker's side of a run: it prepares when told to, follows the stages, and reports.
 
 What it hears while it waits for something must be heard, so whatever takes time has a greenlet of its own.
 """

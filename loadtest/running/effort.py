@@ -1,4 +1,4 @@
-"""How hard a process of the generator works: percent of one core over windows of five seconds. Refuses to judge it."""
+"""How hard a process of the generator works: percent of one core over windows of five seconds."""
 
 from collections import deque
 from typing import Final

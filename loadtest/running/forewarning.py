@@ -1,4 +1,4 @@
-"""What of this machine stands in a run's way, said before it begins. Refuses to stop the run: its figures will tell."""
+"""What of this machine stands in a run's way, said before it begins."""
 
 from collections.abc import Callable
 from typing import Final

@@ -1,4 +1,4 @@
-"""The result of a run, put together from its record and the settled books. Refuses to judge it: the gate does."""
+"""The result of a run, put together from its record and the settled books."""
 
 import math
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""Ctrl-C, step by step: the first one ends the run in good order, the second one ends the process at once.
-
-Refuses to lose what was measured to the first one, and to wait for anybody after the second.
-"""
+"""Ctrl-C, step by step: the first one ends the run in good order, the second one ends the process at once."""
 
 import os
 import signal

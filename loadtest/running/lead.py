@@ -1,7 +1,4 @@
-"""The leading side of a run in a Locust process: a course begins whenever Locust begins a test, and ends with it.
-
-Refuses to know how the process was started: by us, headless or with the web page, or by `locust -f`.
-"""
+"""The leading side of a run in a Locust process: a course begins whenever Locust begins a test, and ends with it."""
 
 import os
 from collections.abc import Callable

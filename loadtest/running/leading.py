@@ -1,4 +1,4 @@
-"""A Locust process that leads as many runs as somebody starts, over one system. Refuses to know who starts them.
+"""A Locust process that leads as many runs as somebody starts, over one system.
 
 Importing this file imports locust, which patches the process.
 """

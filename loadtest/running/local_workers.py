@@ -1,4 +1,4 @@
-"""Workers of the generator on this machine, as child processes. Refuses to know what they do.
+"""Workers of the generator on this machine, as child processes.
 
 They live in sessions of their own, so that Ctrl-C in a terminal reaches the leader alone, and end when it is gone: each
 holds the other end of a pipe.

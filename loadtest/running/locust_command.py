@@ -1,6 +1,4 @@
 """Our suite under Locust's own command: `locust -f loadtest/locustfile.py`, as leader, worker, or both in one process.
-
-Refuses to run without people: it opens a fresh stack, unless `--crowd` names those of a system that runs.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Locust's own statistics, fed once a second from the workers' books, so that its page and its tables show our load.
 
-Refuses to be exact: Locust rounds latencies, and what is judged is in the books. A message counts from when it was due.
+A message counts from when it was due.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Looks at the servers once a second, beside the run. Refuses to hold the run up: who asks gets what was seen last."""
+"""Looks at the servers once a second, beside the run."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What a run was asked for, however it is started. Refuses results, and what only a scenario decides."""
+"""What a run was asked for, however it is started."""
 
 from pathlib import Path
 

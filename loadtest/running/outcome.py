@@ -1,4 +1,4 @@
-"""What is left of a run: it is judged, written into its folder, and told in a few last lines. Refuses to measure.
+"""What is left of a run: it is judged, written into its folder, and told in a few last lines.
 
 Whatever happened, there is a result: also of a run that was interrupted, and of one that could not begin.
 """

@@ -1,7 +1,4 @@
-"""What the leading process and its workers tell each other, as values, over Locust's own messages.
-
-Refuses keys and tickets: a worker reads the file of the crowd itself, so that no secret crosses the network.
-"""
+"""What the leading process and its workers tell each other, as values, over Locust's own messages."""
 
 from collections.abc import Callable
 from typing import Any, Final, TypeVar

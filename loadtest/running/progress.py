@@ -1,4 +1,4 @@
-"""The line that a run shows each second. Refuses to be the report: it is for whoever waits."""
+"""The line that a run shows each second."""
 
 import sys
 from typing import Final, TextIO

@@ -1,7 +1,4 @@
-"""What the leader notes down while a run lasts: stages as they went, the series, and what went wrong.
-
-Refuses the account of messages: the workers' books have that.
-"""
+"""What the leader notes down while a run lasts: stages as they went, the series, and what went wrong."""
 
 from datetime import UTC, datetime
 from typing import Final

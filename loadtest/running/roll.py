@@ -1,4 +1,4 @@
-"""The workers as their leader knows them: who is there, what each said last, how hard it works. Refuses to lead."""
+"""The workers as their leader knows them: who is there, what each said last, how hard it works."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable

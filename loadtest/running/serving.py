@@ -1,4 +1,4 @@
-"""Locust's web page over a system and workers of this machine, until Ctrl-C. Refuses to start a run itself.
+"""Locust's web page over a system and workers of this machine, until Ctrl-C.
 
 Importing this file imports locust, which patches the process.
 """

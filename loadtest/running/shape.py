@@ -1,4 +1,4 @@
-"""A plan as Locust understands it: how many users there are to be now. Refuses to keep the time: the course does."""
+"""A plan as Locust understands it: how many users there are to be now."""
 
 from collections.abc import Callable
 from typing import Any, Final

@@ -1,7 +1,4 @@
-"""The system that a run is made against: a fresh one of ours with people in it, or one that runs already.
-
-Refuses to begin where it must fail: tickets that have ended, a crowd that is too small, a relay that nobody answers at.
-"""
+"""The system that a run is made against: a fresh one of ours with people in it, or one that runs already."""
 
 import tempfile
 import time

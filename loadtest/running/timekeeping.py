@@ -1,4 +1,4 @@
-"""A worker's clock is held against the leader's again and again while a run lasts. Refuses to judge how wrong it is.
+"""A worker's clock is held against the leader's again and again while a run lasts.
 
 On the leader's own host there is one clock, and nothing to do.
 """

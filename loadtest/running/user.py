@@ -1,4 +1,4 @@
-"""A Locust user, who is a device of the crowd. Refuses the protocol, and Locust's own idea of pace.
+"""A Locust user, who is a device of the crowd.
 
 Everybody shares one task, which lasts for the user's whole life; what is sent and when is decided by the crew's pacer.
 """

@@ -1,4 +1,4 @@
-"""Our charts on Locust's own web page, and the last run's report beside them. Refuses to change what Locust shows."""
+"""Our charts on Locust's own web page, and the last run's report beside them."""
 
 from collections.abc import Callable
 from pathlib import Path

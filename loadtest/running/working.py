@@ -1,4 +1,4 @@
-"""A worker process from its start to its end. Refuses to outlive its leader.
+"""A worker process from its start to its end.
 
 Importing this file imports locust, which patches the process.
 """

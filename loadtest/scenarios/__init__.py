@@ -1,1 +1,1 @@
-"""What a run does, as values: the catalogue of scenarios and their plans. Refuses to run one."""
+"""What a run does, as values: the catalogue of scenarios and their plans."""

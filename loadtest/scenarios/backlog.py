@@ -1,7 +1,4 @@
-"""The scenario `backlog`: half of the people are away while the others write to them, then all come back at once.
-
-Refuses to spread their coming: fetching everything that gathered, together, is the load.
-"""
+"""The scenario `backlog`: half of the people are away while the others write to them, then all come back at once."""
 
 from typing import Final
 

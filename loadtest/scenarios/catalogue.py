@@ -1,4 +1,4 @@
-"""Every scenario there is, by its name and in the order they are told. Refuses to run one."""
+"""Every scenario there is, by its name and in the order they are told."""
 
 from typing import Final
 

@@ -1,7 +1,4 @@
-"""The scenario `churn`: people come, stay for half a minute and leave, all the time.
-
-Refuses a storm: they do not come together.
-"""
+"""The scenario `churn`: people come, stay for half a minute and leave, all the time."""
 
 from typing import Final
 

@@ -1,7 +1,4 @@
-"""The scenario `connect-storm`: everybody comes within half a minute.
-
-Refuses messages: the handshake is what is looked at.
-"""
+"""The scenario `connect-storm`: everybody comes within half a minute."""
 
 from typing import Final
 

@@ -1,7 +1,4 @@
-"""The scenario `drain`: two nodes are replaced one after the other, in good order, while people write.
-
-Refuses to kill: that is `reconnect-storm`.
-"""
+"""The scenario `drain`: two nodes are replaced one after the other, in good order, while people write."""
 
 from typing import Final
 

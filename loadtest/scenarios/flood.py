@@ -1,4 +1,4 @@
-"""The scenario `flood`: everybody is in one room, as in a channel. Refuses to be a group: those end at 64 members.
+"""The scenario `flood`: everybody is in one room, as in a channel.
 
 The room is seeded past the API, which would refuse it; the relay is shown what a channel will be.
 """

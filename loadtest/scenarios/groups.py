@@ -1,7 +1,4 @@
-"""The scenario `groups`: people write in groups, most of them small, some of 64.
-
-Refuses rooms beyond what a group may be.
-"""
+"""The scenario `groups`: people write in groups, most of them small, some of 64."""
 
 from typing import Final
 

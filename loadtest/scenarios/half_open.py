@@ -1,7 +1,4 @@
-"""The scenario `half-open`: some peers fall silent without closing, as phones in tunnels do.
-
-Refuses to let them answer a ping: the node has to find out by itself.
-"""
+"""The scenario `half-open`: some peers fall silent without closing, as phones in tunnels do."""
 
 from typing import Final
 

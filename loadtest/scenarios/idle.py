@@ -1,4 +1,4 @@
-"""The scenario `idle`: people are there and say nothing. Refuses messages: what remains is the price of being there."""
+"""The scenario `idle`: people are there and say nothing."""
 
 from typing import Final
 

@@ -1,7 +1,4 @@
-"""What a run is to do, as values: who comes, in which stages, at which rates, and what befalls the system meanwhile.
-
-Refuses to do any of it: the running room follows a plan, the gate judges it, the report draws it.
-"""
+"""What a run is to do, as values: who comes, in which stages, at which rates, and what befalls the system meanwhile."""
 
 import enum
 from typing import Final

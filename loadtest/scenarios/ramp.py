@@ -1,7 +1,4 @@
-"""The scenario `ramp`: the rate grows by a quarter from stage to stage until something breaks.
-
-Refuses to go on after that.
-"""
+"""The scenario `ramp`: the rate grows by a quarter from stage to stage until something breaks."""
 
 import itertools
 from collections.abc import Iterator

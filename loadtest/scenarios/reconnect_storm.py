@@ -1,6 +1,4 @@
 """The scenario `reconnect-storm`: the only node is killed, and everybody comes back at once while people still write.
-
-Refuses a second node by default: with more of them (`--nodes`), only a part of the people is cut off.
 """
 
 from typing import Final

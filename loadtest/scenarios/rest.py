@@ -1,4 +1,4 @@
-"""The scenario `rest`: the API's mix of sign-in, profiles, devices, prekeys and tickets. Refuses WebSockets."""
+"""The scenario `rest`: the API's mix of sign-in, profiles, devices, prekeys and tickets."""
 
 from typing import Final
 

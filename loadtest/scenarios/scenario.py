@@ -1,7 +1,4 @@
-"""One entry of the catalogue: its name, what it shows, and how its plan is made from what somebody asks for.
-
-Refuses numbers: each scenario's own file has them.
-"""
+"""One entry of the catalogue: its name, what it shows, and how its plan is made from what somebody asks for."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,4 @@
-"""The scenario `slow-readers`: in groups, one in twenty-five reads far too slowly.
-
-Refuses to judge the slow: it is about the others.
-"""
+"""The scenario `slow-readers`: in groups, one in twenty-five reads far too slowly."""
 
 from typing import Final
 

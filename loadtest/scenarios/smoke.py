@@ -1,7 +1,4 @@
-"""The scenario `smoke`: a little of what `steady` is, in under a minute with everything.
-
-Refuses to prove a capacity.
-"""
+"""The scenario `smoke`: a little of what `steady` is, in under a minute with everything."""
 
 from typing import Final
 

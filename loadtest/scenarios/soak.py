@@ -1,4 +1,4 @@
-"""The scenario `soak`: an ordinary load for hours. Refuses haste: what it looks for (memory that grows) shows late."""
+"""The scenario `soak`: an ordinary load for hours."""
 
 from typing import Final
 

@@ -1,7 +1,4 @@
-"""Stages that several scenarios share: people arrive, the system warms up, things are held as they are.
-
-Refuses what is peculiar to one scenario: that stands in its own file.
-"""
+"""Stages that several scenarios share: people arrive, the system warms up, things are held as they are."""
 
 from typing import Final
 

@@ -1,6 +1,6 @@
 """The scenario `steady`: people write to each other in pairs, at one rate.
 
-The goal of the house and the floor of the papers are about this one. Refuses bursts beyond those of a Poisson process.
+The goal of the house and the floor of the papers are about this one.
 """
 
 from typing import Final

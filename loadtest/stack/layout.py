@@ -1,7 +1,4 @@
-"""What the programs of a stack are told: where everything lies in its folder, and how each program is run.
-
-Refuses to start anything, and to raise a limit: what is measured is what would run in production.
-"""
+"""What the programs of a stack are told: where everything lies in its folder, and how each program is run."""
 
 import os
 import signal
@@ -12,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from loadtest.bench.certificate import Certificate
+from bench.certificate import Certificate
 from loadtest.stack.process import HOST
 from loadtest.stack.program import Program, announcement
 

@@ -1,7 +1,6 @@
 """Processes and ports of this machine: whether one runs, who listens, the end of a log, and a polite end.
 
-Refuses to know what a process is for, and any wait without a deadline. It works in a process that gevent has patched:
-every wait is a short `time.sleep` in a loop.
+It works in a process that gevent has patched: every wait is a short `time.sleep` in a loop.
 """
 
 import os

@@ -1,7 +1,4 @@
-"""One program of the stack: started in a session of its own, ready when it says so, ended, and started again.
-
-Refuses to outlive whoever started it: the watchman knows of every process. Refuses to say what is served.
-"""
+"""One program of the stack: started in a session of its own, ready when it says so, ended, and started again."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 """A whole system of real processes for a run: Postgres, the API and relay nodes, each as it runs in production.
 
-Refuses to leave a process behind, however the run ends, and to raise a limit. Nothing of a server is imported.
+Nothing of a server is imported.
 """
 
 import socket
@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from loadtest.bench.certificate import Certificate, make_certificate
+from bench.certificate import Certificate, make_certificate
 from loadtest.stack.layout import DRAIN_DEADLINE, Layout
 from loadtest.stack.process import end_leftovers, processes_in, reserve_port
 from loadtest.stack.program import Child, StackError, address_in

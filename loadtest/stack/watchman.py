@@ -1,7 +1,6 @@
 """Our side of the watchman, the program of `varde up` that ends what is left when whoever started it was killed.
 
-Refuses to end anything itself. What the watchman does, and the lines that it reads, are in
-`varde/supervisor/watchman.py`.
+What the watchman does, and the lines that it reads, are in `supervisor/watchman.py`.
 """
 
 import signal
@@ -14,7 +13,7 @@ from typing import IO, Final
 
 from loadtest.stack.process import ROOT
 
-_FILE: Final = ROOT / "varde" / "supervisor" / "watchman.py"
+_FILE: Final = ROOT / "supervisor" / "watchman.py"
 _FAREWELL: Final = 10.0
 
 

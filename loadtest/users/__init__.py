@@ -1,1 +1,1 @@
-"""The users of a worker process: devices that connect, talk, and come back. Refuses Trio, Locust, and servers' code."""
+"""The users of a worker process: devices that connect, talk, and come back."""

@@ -1,7 +1,4 @@
-"""Who plays which seat, and in which manner: the same answer in every worker, without a word between them.
-
-Refuses chance: a run can be repeated, and all workers must agree.
-"""
+"""Who plays which seat, and in which manner: the same answer in every worker, without a word between them."""
 
 from collections.abc import Sequence
 from typing import Final

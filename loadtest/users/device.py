@@ -1,21 +1,18 @@
-"""One device as it speaks `varde.v1`: what it has joined, had, confirmed, and sent without an answer so far.
-
-Refuses to connect and to wait: a messenger gives it a line, and takes it away when that has ended.
-"""
+"""One device as it speaks `varde.v1`: what it has joined, had, confirmed, and sent without an answer so far."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from contract import codec
-from contract import frames as f
-from contract.noise import KeyPair
-from contract.refusals import RefusalCode
-from contract.session import PROTOCOL_VERSION, ClientSession, Pattern
 from loadtest.crowd.crowd import Seat
 from loadtest.users.line import Line
 from loadtest.users.rooms import Cursor, LiveRoom
+from varde_contract import codec
+from varde_contract import frames as f
+from varde_contract.noise import KeyPair
+from varde_contract.refusals import RefusalCode
+from varde_contract.session import PROTOCOL_VERSION, ClientSession, Pattern
 
 if TYPE_CHECKING:
     from loadtest.users.ground import Ground

@@ -1,7 +1,4 @@
-"""What the users of one worker process share: seats, conversations, the readiness of sockets, the time.
-
-Refuses to know how a user behaves: it deals seats, and calls those who asked to be called later.
-"""
+"""What the users of one worker process share: seats, conversations, the readiness of sockets, the time."""
 
 import heapq
 import ssl
@@ -14,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from gevent import get_hub
 
-from contract.ids import ENTROPY_BYTES, ClientId, ConversationId, uuid7
 from loadtest.crowd.crowd import Crowd, Seat
 from loadtest.ledger.book import Book
 from loadtest.ledger.clock import RunClock
@@ -25,6 +21,7 @@ from loadtest.users.ready import ReadyCrowd
 from loadtest.users.rooms import LiveRoom
 from loadtest.users.target import find_target
 from loadtest.users.tickets import Tickets
+from varde_contract.ids import ENTROPY_BYTES, ClientId, ConversationId, uuid7
 
 if TYPE_CHECKING:
     from loadtest.users.device import Device

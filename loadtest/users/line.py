@@ -1,7 +1,4 @@
-"""One connection of a user: TCP, perhaps TLS, and the WebSocket on it, on a socket that never blocks.
-
-Refuses to know what the messages mean, and to come back: whoever owns the line is told how it ended, once.
-"""
+"""One connection of a user: TCP, perhaps TLS, and the WebSocket on it, on a socket that never blocks."""
 
 import enum
 import errno
@@ -12,14 +9,14 @@ from typing import Final, NamedTuple, Protocol
 
 from gevent import monkey, socket
 
-from contract.errors import PeerFault
-from contract.limits import NOISE_MESSAGE_BYTES
-from contract.session import SUBPROTOCOL
 from loadtest import framing
 from loadtest.framing import ServerFault, UpgradeRefused
 from loadtest.users.reactor import READ, WRITE, Reactor
 from loadtest.users.secured import Secured
 from loadtest.users.target import Target
+from varde_contract.errors import PeerFault
+from varde_contract.limits import NOISE_MESSAGE_BYTES
+from varde_contract.session import SUBPROTOCOL
 
 _Socket: Final = monkey.get_original("socket", "SocketType")
 """The kernel's socket and nothing around it: gevent's would wait where this one says that it would have to."""

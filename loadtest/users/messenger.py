@@ -1,7 +1,4 @@
-"""One user: a device, its connection, and how it treats that. `live` is a user's life, on a greenlet that sleeps.
-
-Refuses to do anything on that greenlet but to begin and to wait: what comes is heard in the hub, as it comes.
-"""
+"""One user: a device, its connection, and how it treats that. `live` is a user's life, on a greenlet that sleeps."""
 
 import time
 from typing import Final
@@ -9,13 +6,13 @@ from typing import Final
 import gevent
 from gevent.hub import Waiter
 
-from contract import frames as f
 from loadtest.scenarios.plan import Behaviour
 from loadtest.users.device import Device
 from loadtest.users.ground import Ground
 from loadtest.users.line import Ending, Line
 from loadtest.users.reactor import HANGUP, READ
 from loadtest.users.returning import STEADY_SECONDS, comes_back, pause_after, wants_ticket
+from varde_contract import frames as f
 
 CONNECT_SECONDS: Final = 15.0
 """From the first SYN until everything is joined; the relay itself gives a handshake ten."""

@@ -1,7 +1,4 @@
-"""Readiness of all sockets of a worker: one epoll, which gevent's loop waits for as one descriptor.
-
-Refuses a greenlet, or a watcher of libev's, for each socket: ten thousand would cost memory, and a switch each event.
-"""
+"""Readiness of all sockets of a worker: one epoll, which gevent's loop waits for as one descriptor."""
 
 import select
 import sys

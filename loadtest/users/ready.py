@@ -1,6 +1,5 @@
-"""Messengers that may be asked to send: a random one is picked, one is added or removed, in the same time however many.
-
-Refuses to keep an order.
+"""Messengers that may be asked to send: a random one is picked, one is added or removed, in the same time however
+many.
 """
 
 from random import Random

@@ -1,10 +1,10 @@
-"""When a user comes back after a connection has ended, as docs/protocol.md, section 9, says. Refuses to wait itself."""
+"""When a user comes back after a connection has ended, as docs/protocol.md, section 9, says."""
 
 from random import Random
 from typing import Final
 
-from contract.closing import CloseCode
 from loadtest.users.line import Ending
+from varde_contract.closing import CloseCode
 
 FIRST_SECONDS: Final = 0.5
 MOST_SECONDS: Final = 30.0

@@ -1,12 +1,12 @@
-"""What a worker knows of one conversation, and where one device stands in it. Refuses to hold messages."""
+"""What a worker knows of one conversation, and where one device stands in it."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from contract import frames as f
-from contract.ids import ClientId, ConversationId, DeviceId, ProfileId
-from contract.limits import MEMBERS_PER_CONVERSATION, PLAINTEXT_BYTES, SEALED_BYTES
 from loadtest.crowd.crowd import Room
+from varde_contract import frames as f
+from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId
+from varde_contract.limits import MEMBERS_PER_CONVERSATION, PLAINTEXT_BYTES, SEALED_BYTES
 
 _FRAME_BYTES: Final = 256
 """More than a `msg:send` needs beside its ciphertexts."""

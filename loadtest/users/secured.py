@@ -1,4 +1,4 @@
-"""TLS of one line, without a socket. Refuses servers that the context does not trust."""
+"""TLS of one line, without a socket."""
 
 import ssl
 from contextlib import suppress

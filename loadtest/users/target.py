@@ -1,4 +1,4 @@
-"""Where the relay is, and from which address each user comes. Refuses to connect.
+"""Where the relay is, and from which address each user comes.
 
 A relay limits what one network address may do. On the loopback users therefore come from many, as people do, so that
 the program under load is the one of production; from elsewhere they come from the addresses that a machine has.

@@ -1,14 +1,11 @@
-"""The tickets of a worker's users, and new ones from the API when a run outlasts them.
-
-Refuses to refresh sessions: an access token that has ended stays ended, and the crowd's file stays what it is.
-"""
+"""The tickets of a worker's users, and new ones from the API when a run outlasts them."""
 
 import time
 from collections.abc import Callable
 from typing import Final
 
-from contract.rest.relay import RelayTicket
 from loadtest.crowd.crowd import Crowd
+from varde_contract.rest.relay import RelayTicket
 
 TICKET_SECONDS: Final = 84_600.0
 """How long a new one lasts beyond the old one at the least: a day, but for half an hour by which it is early."""

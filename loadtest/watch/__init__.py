@@ -1,1 +1,1 @@
-"""The machine and the servers, looked at from outside; what the generator can do. Refuses to change either."""
+"""The machine and the servers, looked at from outside; what the generator can do."""

@@ -1,4 +1,4 @@
-"""What one worker of the generator can do by itself, against a server that does nothing. Refuses to measure a relay.
+"""What one worker of the generator can do by itself, against a server that does nothing.
 
 It runs in the calling process, on gevent and without Locust; half of the machine stays free for the null server.
 """

@@ -1,4 +1,4 @@
-"""On what a run was made: machine, limits and versions. Refuses names: neither the host nor an address is among it."""
+"""On what a run was made: machine, limits and versions."""
 
 import os
 import platform

@@ -1,6 +1,6 @@
 """A relay node's metrics, as far as a report shows them, read once a second.
 
-Refuses the rest of the page: most of its lines are thrown away unread. A node that does not answer in time is left out.
+A node that does not answer in time is left out.
 """
 
 import http.client

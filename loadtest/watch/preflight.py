@@ -1,4 +1,4 @@
-"""What of this machine stands in the way of a run, and what to change. Refuses to change anything itself."""
+"""What of this machine stands in the way of a run, and what to change."""
 
 import enum
 import os

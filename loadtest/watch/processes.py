@@ -1,7 +1,4 @@
-"""CPU and memory of processes and their children, from /proc.
-
-Refuses to ask a process anything: it is only looked at.
-"""
+"""CPU and memory of processes and their children, from /proc."""
 
 import os
 import time

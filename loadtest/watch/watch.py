@@ -1,4 +1,4 @@
-"""What the server does while a run goes on, once a second. Refuses to disturb it beyond one scrape of each node."""
+"""What the server does while a run goes on, once a second."""
 
 import time
 from collections.abc import Iterable, Mapping

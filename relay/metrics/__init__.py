@@ -1,1 +1,1 @@
-"""What the node counts, and the page that shows it to Prometheus. Refuses ids, addresses and whatever has no bound."""
+"""What the node counts, and the page that shows it to Prometheus."""

@@ -1,12 +1,12 @@
-"""From what things are counted by to the words of labels. Refuses to count."""
+"""From what things are counted by to the words of labels."""
 
 from collections.abc import Mapping
 from typing import TypeVar
 
 from msgspec import Struct
 
-from contract.frames import tag_of
 from relay.metrics.words import CLOSINGS
+from varde_contract.frames import tag_of
 
 W = TypeVar("W", bound=str)
 

@@ -1,4 +1,4 @@
-"""The rows about connections: who comes, who is there, how they end. Refuses what they say once they are there."""
+"""The rows about connections: who comes, who is there, how they end."""
 
 from typing import Final
 

@@ -1,18 +1,15 @@
-"""What one node has counted since it started: plain ints, so that counting costs nothing worth mentioning.
-
-Refuses locks, names on the wire of Prometheus, and reading itself out: `relay.metrics.table` does.
-"""
+"""What one node has counted since it started: plain ints, so that counting costs nothing worth mentioning."""
 
 from collections.abc import Iterable
 from typing import Final, TypeVar, get_args
 
 from msgspec import Struct
 
-from contract.frames import EPHEMERAL, ClientFrame, GapReason, ServerFrame
-from contract.refusals import RefusalCode
 from domain.events import Event
 from relay.metrics.histogram import BYTES, COUNTS, SECONDS, Histogram
 from relay.metrics.words import CLOSINGS, UNKNOWN_CODE, Handshake, Hostility, Resume, Turned
+from varde_contract.frames import EPHEMERAL, ClientFrame, GapReason, ServerFrame
+from varde_contract.refusals import RefusalCode
 
 K = TypeVar("K")
 

@@ -1,8 +1,8 @@
-"""How an established connection ended, as it is counted. Refuses to end one."""
+"""How an established connection ended, as it is counted."""
 
 from relay.metrics.counters import Metrics
 from relay.metrics.words import GOODBYES, UNKNOWN_CODE
-from relay.websocket import WebSocket
+from relay.socket.websocket import WebSocket
 
 
 def count_end(metrics: Metrics, websocket: WebSocket, chosen: int | None) -> None:

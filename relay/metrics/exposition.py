@@ -1,7 +1,4 @@
-"""The page that Prometheus reads, on a port of its own: a few scrapers at once, one small request each.
-
-Refuses everything else with a clean error, and to let anybody hold a place for longer than the deadline.
-"""
+"""The page that Prometheus reads, on a port of its own: a few scrapers at once, one small request each."""
 
 import logging
 from contextlib import suppress
@@ -10,9 +7,9 @@ from typing import Final, NamedTuple, NoReturn
 
 import trio
 
-from relay.listeners import BREATHER, EXHAUSTED
 from relay.metrics.page import make_page
 from relay.services import Services
+from relay.socket.listeners import BREATHER, EXHAUSTED
 
 PATH: Final = b"/metrics"
 SCRAPERS: Final = 4

@@ -1,7 +1,4 @@
-"""A histogram with fixed buckets, in plain ints: what the hot path can afford to observe with.
-
-Refuses labels, locks and buckets that are chosen while it runs.
-"""
+"""A histogram with fixed buckets, in plain ints: what the hot path can afford to observe with."""
 
 from bisect import bisect_left
 from collections.abc import Sequence

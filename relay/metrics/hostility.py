@@ -1,10 +1,10 @@
-"""From what went wrong with a connection to the word it is counted by. Refuses to count."""
+"""From what went wrong with a connection to the word it is counted by."""
 
-from contract.closing import CloseCode
-from contract.errors import PeerFault
-from relay.framing import RESERVED_BITS
 from relay.metrics.words import HOSTILE_ENDS, Hostility
-from relay.tls import TlsFault
+from relay.socket.framing import RESERVED_BITS
+from relay.socket.tls import TlsFault
+from varde_contract.closing import CloseCode
+from varde_contract.errors import PeerFault
 
 _PROTOCOL_ERROR = 1002
 

@@ -1,7 +1,4 @@
-"""The rows about the process: is it on time, what does Python's collector cost, what does the system say of it.
-
-Refuses what only makes sense across processes: Prometheus adds those up.
-"""
+"""The rows about the process: is it on time, what does Python's collector cost, what does the system say of it."""
 
 from math import inf
 from typing import Final

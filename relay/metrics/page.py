@@ -1,7 +1,4 @@
-"""The page itself: every row of the table, read and written down in the text formats of Prometheus and OpenMetrics.
-
-Refuses to hold the loop: between two metrics, others get a turn.
-"""
+"""The page itself: every row of the table, read and written down in the text formats of Prometheus and OpenMetrics."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final

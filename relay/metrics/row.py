@@ -1,7 +1,4 @@
-"""One metric as it is documented: its name, its one label, what it means, and what to do about it.
-
-Refuses metrics with two labels: their series multiply.
-"""
+"""One metric as it is documented: its name, its one label, what it means, and what to do about it."""
 
 import enum
 from collections.abc import Callable, Mapping

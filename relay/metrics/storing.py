@@ -1,4 +1,4 @@
-"""The rows about the database and the bus: journal, log, receipts, announcements. Refuses what Postgres knows."""
+"""The rows about the database and the bus: journal, log, receipts, announcements."""
 
 from typing import Final
 

@@ -1,7 +1,4 @@
-"""What is only counted when somebody asks: a walk over everybody connected, and a look at the process.
-
-Refuses to hold the loop: the walk is taken in slices.
-"""
+"""What is only counted when somebody asks: a walk over everybody connected, and a look at the process."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,7 +6,7 @@ from typing import Final
 import trio
 from msgspec import Struct
 
-from relay.hub import Hub
+from relay.delivery.hub import Hub
 from relay.metrics.histogram import BYTES, Histogram
 from relay.metrics.process import read_process
 

@@ -1,4 +1,4 @@
-"""Every metric there is, in the order of the page and of docs/metrics.md. Refuses metrics that are not in it."""
+"""Every metric there is, in the order of the page and of docs/metrics.md."""
 
 from typing import Final
 

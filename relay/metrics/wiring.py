@@ -1,4 +1,4 @@
-"""The rows about what goes over the wire: frames, bytes, outboxes, the reactor. Refuses what is stored."""
+"""The rows about what goes over the wire: frames, bytes, outboxes, the reactor."""
 
 from typing import Final
 

@@ -1,12 +1,9 @@
-"""The words that metrics have as labels: what can become of things, each with what it means.
-
-Refuses anything that comes from outside: every set is closed here.
-"""
+"""The words that metrics have as labels: what can become of things, each with what it means."""
 
 import enum
 from typing import Final
 
-from contract.closing import CloseCode
+from varde_contract.closing import CloseCode
 
 
 class Handshake(enum.StrEnum):

@@ -1,4 +1,4 @@
-"""Events as the text that travels on a bus, and back. Refuses to carry anything that is no `domain.events.Event`."""
+"""Events as the text that travels on a bus, and back."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final, get_args

@@ -1,4 +1,4 @@
-"""The bus of the domain: typed events over a bus that carries text. Refuses to know which kind of bus that is."""
+"""The bus of the domain: typed events over a bus that carries text."""
 
 import logging
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Outgoing e-mail: where letters are handed over. Refuses to decide who gets one, and to keep any in production."""
+"""Outgoing e-mail: where letters are handed over."""
 
 from storage.mail.config import MailConfig, Outbox, Smtp
 from storage.mail.outbox import OutboxMail

@@ -1,7 +1,4 @@
-"""The letter that carries a one-time code.
-
-Refuses HTML, links and pictures: nothing in it can be tracked or clicked.
-"""
+"""The letter that carries a one-time code."""
 
 from email.errors import HeaderParseError
 from email.headerregistry import Address
@@ -9,7 +6,7 @@ from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from email.utils import formatdate
 
-from domain.ports import MailUnavailable
+from domain.people.ports import MailUnavailable
 
 _TEXT = """\
 Your code to sign in to Varde:

@@ -1,6 +1,6 @@
 """The development mailer: a folder that anybody on this machine's account can look into, and a line on the console.
 
-Refuses the network. Not for production: whoever reads the folder can sign in as anybody.
+Not for production: whoever reads the folder can sign in as anybody.
 """
 
 import secrets

@@ -1,7 +1,4 @@
-"""Mail by SMTP, with the standard library's blocking client in a thread.
-
-Refuses servers it cannot authenticate, and to name the address or the code in any error.
-"""
+"""Mail by SMTP, with the standard library's blocking client in a thread."""
 
 import smtplib
 import ssl
@@ -11,7 +8,7 @@ from typing import Final
 
 import trio
 
-from domain.ports import MailUnavailable
+from domain.people.ports import MailUnavailable
 from storage.mail.config import Security, Smtp
 from storage.mail.letter import write_letter
 

@@ -1,7 +1,4 @@
-"""What goes wrong with the database, in the domain's words: asyncpg's errors end here, and nowhere else.
-
-Refuses to repeat what the database said: its DETAIL holds values of rows, and no id may reach a log.
-"""
+"""What goes wrong with the database, in the domain's words: asyncpg's errors end here, and nowhere else."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,6 @@
 """Straight lines to Postgres: sockets that Trio itself reads and writes, for the one statement everybody waits for.
 
-Refuses to connect or authenticate: asyncpg does that on the island and hands over its socket. Where it cannot, as
-with TLS, there are no lines, and who wants one goes over the island like everybody else.
+Where it cannot, as with TLS, there are no lines, and who wants one goes over the island like everybody else.
 
 Why: the way over the island wakes two threads for each answer, which then wait for each other's interpreter lock. At a
 thousand commits a second that cost the relay as much as everything else it did.

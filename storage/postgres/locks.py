@@ -8,8 +8,8 @@ comes before one it holds.
 from collections.abc import Iterable
 from typing import Final
 
-from contract.ids import AccountId, ConversationId
 from storage.database import Connection
+from varde_contract.ids import AccountId, ConversationId
 
 _LOCK_ACCOUNT: Final = "SELECT FROM account WHERE account_id = $1 FOR NO KEY UPDATE"
 

@@ -1,10 +1,8 @@
-"""What passes with time, in Postgres: one transaction of the one sweeper. Refuses to decide how long anything is kept,
-but for revocations, whose end is that of the tickets they void.
-"""
+"""What passes with time, in Postgres: one transaction of the one sweeper."""
 
 from typing import Final
 
-from domain import nouns as n
+from domain.talk import model as talk
 from storage.database import Connection
 
 TICKET_LIFE_MS: Final = 24 * 60 * 60 * 1000
@@ -14,13 +12,13 @@ STEPS: Final = 100
 """Statements in one sweep: what is left then is for the next."""
 
 
-async def sweep(connection: Connection, now_ms: int, retention_ms: int, limit: int) -> n.Swept:
+async def sweep(connection: Connection, now_ms: int, retention_ms: int, limit: int) -> talk.Swept:
     """Sweep, or return zeros while somebody else does."""
     swept_ms = await connection.fetchval(_TAKE_BROOM)
     if swept_ms is None:
-        return n.Swept(0, 0, 0, 0, 0)
+        return talk.Swept(0, 0, 0, 0, 0)
     ciphertexts, swept_ms = await _sweep_ciphertexts(connection, swept_ms, now_ms - retention_ms, limit)
-    swept = n.Swept(
+    swept = talk.Swept(
         ciphertexts=ciphertexts,
         messages=await _count(connection, _MESSAGES, min(swept_ms, now_ms - 2 * retention_ms), limit),
         codes=await _count(connection, _CODES, now_ms, limit),

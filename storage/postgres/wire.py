@@ -1,6 +1,6 @@
 """Postgres' own protocol, as far as one prepared statement with arrays needs it. Sans-I/O.
 
-Refuses to connect, to authenticate and to know any statement. Integers are big-endian; everything travels as binary.
+Integers are big-endian; everything travels as binary.
 """
 
 import struct

@@ -1,4 +1,4 @@
-"""Request bodies as a client of the cast sends them, as JSON. Refuses to be wrong: that is for a test to make them."""
+"""Request bodies as a client of the cast sends them, as JSON."""
 
 import json
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from contract.certificates import session_statement
-from contract.ids import ConversationId, SessionId
-from contract.rest.devices import DeviceProof, NewDevice, PrekeyClaim, PrekeyUpload, SignedKey
-from domain.nouns import Prekey
+from domain.people.model import Prekey
 from tests.cast import Gear
+from varde_contract.certificates import session_statement
+from varde_contract.ids import ConversationId, SessionId
+from varde_contract.rest.devices import DeviceProof, NewDevice, PrekeyClaim, PrekeyUpload, SignedKey
 
 
 def jsonable(struct: Struct) -> dict[str, Any]:

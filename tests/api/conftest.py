@@ -1,4 +1,4 @@
-"""What the tests of the API ask for by name. Refuses to know what they test."""
+"""What the tests of the API ask for by name."""
 
 from collections.abc import AsyncIterator
 

@@ -1,7 +1,4 @@
-"""A live API over memory stores, on a real socket, and a client of it: for everything that is not about Postgres.
-
-Refuses mocks: requests go through HTTP, the routes and the domain.
-"""
+"""A live API over memory stores, on a real socket, and a client of it: for everything that is not about Postgres."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,9 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.app import create_app
 from api.config import Allowance, ApiConfig, Patience
-from api.serving import serve_api
+from api.http.serving import serve_api
 from api.world import Keys, World, make_world
-from contract.refusals import RefusalCode
 from domain.ports import Stores
 from tests.cast import Gear, settle
 from tests.doubles.bus import RecordingBus
@@ -25,6 +21,7 @@ from tests.doubles.interference import Interference
 from tests.doubles.mail import RecordingMail
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
+from varde_contract.refusals import RefusalCode
 
 TICKET_KEY = Ed25519PrivateKey.from_private_bytes(b"t" * 32)
 KEYS = Keys(relay_public=b"r" * 32, ticket_private=TICKET_KEY.private_bytes_raw(), pepper=b"p" * 32)

@@ -1,6 +1,6 @@
 """The API as it is run: the program itself, over a real Postgres, and people who sign up with it.
 
-Refuses the cast's ids: accounts and profiles are made by the server here. Keys are the cast's.
+Keys are the cast's.
 """
 
 import email
@@ -21,10 +21,10 @@ from uuid import UUID
 
 import httpx
 
-from contract.certificates import device_statement
-from contract.ids import AccountId
 from tests.api.bodies import new_device, prekeys
 from tests.cast import Gear, Person
+from varde_contract.certificates import device_statement
+from varde_contract.ids import AccountId
 
 CODE = re.compile(r"^ +(\d{8})$", re.MULTILINE)
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from contract.ids import ConversationId
 from tests.cast import Gear, alice, alice_phone, bob
+from varde_contract.ids import ConversationId
 
 
 def new_message(

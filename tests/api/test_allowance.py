@@ -2,8 +2,8 @@
 
 from api.allowance import SignInAllowance
 from api.config import Allowance
-from contract.refusals import RefusalCode
 from tests.doubles.clock import SECOND, StandingClock
+from varde_contract.refusals import RefusalCode
 
 HERE = "192.0.2.1"
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.bodies import BodyReader, QueryReader
-from api.resources.conversations import PageQuery
-from contract.refusals import RefusalCode, Refused
-from contract.rest.conversations import NewConversation
-from contract.rest.profiles import NewProfile, ProfileType
+from api.resources.talk.conversations import PageQuery
+from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.rest.conversations import NewConversation
+from varde_contract.rest.profiles import NewProfile, ProfileType
 
 profiles = BodyReader(NewProfile)
 pages = QueryReader(PageQuery)

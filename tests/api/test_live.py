@@ -7,11 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from contract.ids import SessionId
 from storage.cluster import program as postgres_program
 from tests.api.bodies import claim, proof
 from tests.api.live import Citizen, Program, log_in, run_program, sign_up
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, mallory, mallory_phone
+from varde_contract.ids import SessionId
 
 
 @pytest.fixture

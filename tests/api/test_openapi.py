@@ -14,9 +14,9 @@ import pytest
 from api.app import create_routes
 from api.openapi import FILE, openapi_document
 from api.problems import status_of
-from api.resources.documentation import DOCUMENTS
-from contract.refusals import RefusalCode
+from api.resources.service.documentation import DOCUMENTS
 from tests.api.face import Face
+from varde_contract.refusals import RefusalCode
 
 document: dict[str, Any] = json.loads(openapi_document())
 operations = {

@@ -4,7 +4,7 @@ import pytest
 from werkzeug.exceptions import MethodNotAllowed, default_exceptions
 
 from api.problems import headers_of, problem_of, refusal_of_exception, status_of
-from contract.refusals import RefusalCode, Refused
+from varde_contract.refusals import RefusalCode, Refused
 
 
 @pytest.mark.parametrize("code", RefusalCode)

@@ -3,12 +3,9 @@
 import pytest
 
 from api.config import Allowance, ApiConfig
-from contract.ids import ConversationId
-from contract.refusals import RefusalCode
-from contract.rest.conversations import ConversationKind
-from domain.auth import ATTEMPTS, CODE_TIME, CODES_PER_WINDOW
-from domain.prekeys import CLAIMS_PER_PAIR
-from domain.sessions import ACCESS_TIME
+from domain.people.auth import ATTEMPTS, CODE_TIME, CODES_PER_WINDOW
+from domain.people.prekeys import CLAIMS_PER_PAIR
+from domain.people.sessions import ACCESS_TIME
 from tests.api.bodies import claim, new_device, prekeys, proof
 from tests.api.face import Face, open_face, refusal_of
 from tests.api.sends import new_message
@@ -23,6 +20,9 @@ from tests.cast import (
     dave,
     open_conversation,
 )
+from varde_contract.ids import ConversationId
+from varde_contract.refusals import RefusalCode
+from varde_contract.rest.conversations import ConversationKind
 
 EMAIL = "someone@example.org"
 NOWHERE = "019b76da-a800-7000-8000-000000000007"

@@ -8,15 +8,10 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from contract.ids import ConversationId, ProfileId
-from contract.rest.conversations import ConversationKind, Conversations, ConversationView, Role, SenderView
-from contract.rest.devices import ClaimedKeys, Devices, DeviceView, PrekeyCount
-from contract.rest.messages import MessageStored
-from contract.rest.profiles import Profiles, ProfileView, Theme
-from contract.rest.relay import RelayAddress, RelayTicket
-from domain.events import DevicesChanged, KeysLow, MembershipChanged, MessagesCommitted, ProfileChanged, TicketsRevoked
-from domain.revocations import Revocations
-from domain.tickets import LIFETIME, Ticket, TicketChecker
+from domain.people.events import DevicesChanged, KeysLow, ProfileChanged, TicketsRevoked
+from domain.people.revocations import Revocations
+from domain.people.tickets import LIFETIME, Ticket, TicketChecker
+from domain.talk.events import MembershipChanged, MessagesCommitted
 from tests.api.bodies import claim, new_device, prekeys, proof
 from tests.api.face import KEYS, TICKET_KEY, Face, refusal_of
 from tests.api.sends import new_message
@@ -32,6 +27,12 @@ from tests.cast import (
     carol_phone,
     open_conversation,
 )
+from varde_contract.ids import ConversationId, ProfileId
+from varde_contract.rest.conversations import ConversationKind, Conversations, ConversationView, Role, SenderView
+from varde_contract.rest.devices import ClaimedKeys, Devices, DeviceView, PrekeyCount
+from varde_contract.rest.messages import MessageStored
+from varde_contract.rest.profiles import Profiles, ProfileView, Theme
+from varde_contract.rest.relay import RelayAddress, RelayTicket
 
 T = TypeVar("T", bound=Struct)
 tablet = alice.further_device("tablet")

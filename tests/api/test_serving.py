@@ -10,11 +10,11 @@ from api.app import create_routes
 from api.config import ApiConfig, Patience
 from api.operation import DECLARED
 from api.requests import STRANGER_BODY_BYTES, STRANGERS
-from contract.limits import REST_BODY_BYTES
-from contract.refusals import RefusalCode
 from tests.api.face import CONFIG, Face, open_face
 from tests.api.wire import get, open_wire
 from tests.cast import alice_phone
+from varde_contract.limits import REST_BODY_BYTES
+from varde_contract.refusals import RefusalCode
 
 SOON = 0.2
 UNREAD = get("/v1/openapi.json") * 200

@@ -5,11 +5,11 @@ Refused codes are in `test_refusals.py`.
 
 from typing import Any
 
-from contract.refusals import RefusalCode
 from tests.api.bodies import new_device
 from tests.api.face import Face, refusal_of
 from tests.cast import alice, alice_laptop, alice_phone, bob_phone
 from tests.doubles.clock import HOUR
+from varde_contract.refusals import RefusalCode
 
 EMAIL = "someone@example.org"
 

@@ -5,11 +5,11 @@ Refusals as such are in `test_refusals.py`.
 
 import trio
 
-from contract.ids import ConversationId
 from tests.api.bodies import claim
 from tests.api.face import Face
 from tests.api.sends import new_message
 from tests.cast import Gear, alice, alice_phone, bob, bob_phone, mallory, mallory_phone, open_conversation
+from varde_contract.ids import ConversationId
 
 EMAIL = "someone@example.org"
 NOWHERE = "019b76da-a800-7000-8000-000000000007"

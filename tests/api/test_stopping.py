@@ -18,9 +18,9 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from api.app import create_routes
 from api.config import Patience
-from api.connection import Connection
-from api.resources.documentation import DOCUMENTS
-from domain.events import MessagesCommitted
+from api.http.connection import Connection
+from api.resources.service.documentation import DOCUMENTS
+from domain.talk.events import MessagesCommitted
 from tests.api.face import Face, open_client, open_face
 from tests.api.sends import new_message
 from tests.api.wire import get, open_wire

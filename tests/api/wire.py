@@ -1,4 +1,4 @@
-"""HTTP byte by byte, for clients that do not behave. Refuses to behave."""
+"""HTTP byte by byte, for clients that do not behave."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,8 +8,8 @@ import h11
 import msgspec
 import trio
 
-from contract.rest.problems import Problem
 from tests.api.face import Face
+from varde_contract.rest.problems import Problem
 
 
 @dataclass(frozen=True)

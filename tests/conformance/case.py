@@ -1,7 +1,4 @@
-"""One row of the table: what is sent, and what has to come of it.
-
-Refuses bytes: those are made when a case is played, since a question is sealed for its place on the wire.
-"""
+"""One row of the table: what is sent, and what has to come of it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the conformance tests ask for by name: a live relay, and ways into it. Refuses Postgres: memory stores do."""
+"""What the conformance tests ask for by name: a live relay, and ways into it."""
 
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -10,9 +10,8 @@ from typing import Any, Final
 import pytest
 import trio
 
-from contract.ids import ConversationId
 from relay.config import TlsFiles
-from relay.tls_certificate import TlsCertificate
+from relay.socket.tls_certificate import TlsCertificate
 from storage.program import read_clock
 from tests.cast import Gear, alice, enrol, open_conversation, settle
 from tests.certificates import Authority, issue
@@ -23,6 +22,7 @@ from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
 from tests.relay.live import LiveNode, open_live
+from varde_contract.ids import ConversationId
 
 DEVICES: Final = tuple(alice.further_device(f"tablet-{number}") for number in range(6))
 """So many connections play at a time: a device has one."""

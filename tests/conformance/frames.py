@@ -1,7 +1,4 @@
-"""WebSocket frames as bytes, also those that nobody may send (RFC 6455 section 5.2).
-
-Refuses to judge: a frame here has whatever bits, lengths and masks a case asks for.
-"""
+"""WebSocket frames as bytes, also those that nobody may send (RFC 6455 section 5.2)."""
 
 from dataclasses import dataclass, replace
 from typing import Final

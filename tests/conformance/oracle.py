@@ -1,7 +1,7 @@
 """What has to come of any bytes, by an independent judge: the `websockets` library as a server, fed with all at once.
 
-Refuses the relay's own code. What the library does not know, it is told from the protocol's page: binary messages of
-65,535 bytes at most, each of them a Noise message.
+What the library does not know, it is told from the protocol's page: binary messages of 65,535 bytes at most, each of
+them a Noise message.
 """
 
 import logging
@@ -14,9 +14,9 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from contract.closing import CloseCode
 from tests.conformance.peer import Sealed
 from tests.conformance.reading import NO_CLOSE
+from varde_contract.closing import CloseCode
 
 MOST: Final = 65_535
 _SILENT: Final = logging.getLogger("tests.conformance.oracle")

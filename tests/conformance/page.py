@@ -1,7 +1,4 @@
-"""`python -m tests.conformance.page [--check]`: the page that shows the table of cases, from the table.
-
-Refuses to be edited by hand: what it says is what is played against the relay.
-"""
+"""`python -m tests.conformance.page [--check]`: the page that shows the table of cases, from the table."""
 
 import sys
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,4 @@
-"""A client that writes any bytes on a byte stream, and keeps what comes back.
-
-Refuses a WebSocket library: the frames are ours, with the contract's Noise session inside.
-"""
+"""A client that writes any bytes on a byte stream, and keeps what comes back."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,13 +8,13 @@ from uuid import UUID
 import trio
 from msgspec import Struct
 
-from contract import frames as f
-from contract.ids import ClientId, ConversationId, ProfileId, uuid7
-from contract.session import ClientSession
 from tests.conformance.case import HALF_CLOSE, Part, questions_of
 from tests.conformance.frames import LEAST, Frame, Piece, Question, binary, close
 from tests.conformance.reading import NO_CLOSE, Reader
 from tests.conformance.variants import Segments
+from varde_contract import frames as f
+from varde_contract.ids import ClientId, ConversationId, ProfileId, uuid7
+from varde_contract.session import ClientSession
 
 RECEIVE_BYTES: Final = 65_536
 FIRST_SENT: Final = 16_384

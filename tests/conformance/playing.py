@@ -1,7 +1,4 @@
-"""Plays cases against a relay: every variant, a few connections at a time, each with a device of its own.
-
-Refuses to stop at the first fault: all variants that go wrong are named.
-"""
+"""Plays cases against a relay: every variant, a few connections at a time, each with a device of its own."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress

@@ -1,7 +1,4 @@
-"""What a relay may write, read strictly: every frame a server must not send is a fault here (RFC 6455 section 5).
-
-Refuses to be a client: it answers nothing, and keeps what it read.
-"""
+"""What a relay may write, read strictly: every frame a server must not send is a fault here (RFC 6455 section 5)."""
 
 from typing import Final
 

@@ -1,7 +1,4 @@
-"""HTTP requests as bytes, also those that nobody may send, and what is expected of each (RFC 6455 section 4.2.1).
-
-Refuses to be parsed by a library on the way out.
-"""
+"""HTTP requests as bytes, also those that nobody may send, and what is expected of each (RFC 6455 section 4.2.1)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

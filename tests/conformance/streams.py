@@ -1,4 +1,4 @@
-"""Streams of bytes for a property test: valid frames, then mutations of them, then chunks. Refuses to send anything."""
+"""Streams of bytes for a property test: valid frames, then mutations of them, then chunks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The page of the table is the table. Refuses a case that a reader would not find."""
+"""The page of the table is the table."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 """Any stream of frames, whatever went wrong with it, and however it is cut: the relay says what an independent judge
-says. Refuses a stream that crashes the node: it is strict here, and its surprises are the test's.
+says.
 """
 
 from contextlib import suppress

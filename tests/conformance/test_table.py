@@ -1,7 +1,4 @@
-"""RFC 6455 against the live relay: every case of the table, in every way its bytes can arrive.
-
-Refuses doubt: the expectation stands in the table, and docs/conformance.md shows it.
-"""
+"""RFC 6455 against the live relay: every case of the table, in every way its bytes can arrive."""
 
 import pytest
 

@@ -1,7 +1,4 @@
-"""The opening handshake against the live relay, from the bytes of a request on.
-
-Refuses to trust the status alone: what was upgraded must be a WebSocket, and what was not must end.
-"""
+"""The opening handshake against the live relay, from the bytes of a request on."""
 
 import pytest
 import trio

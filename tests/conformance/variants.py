@@ -1,7 +1,4 @@
-"""The ways in which the bytes of one case reach the relay: both its paths, and each step from one to the other.
-
-Refuses to know what a case is about.
-"""
+"""The ways in which the bytes of one case reach the relay: both its paths, and each step from one to the other."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""For every limit of every field of a Struct: the value exactly at the limit, and the first one beyond.
-
-Refuses a Struct by name, like the strategies: a limit is tested the moment it is written.
-"""
+"""For every limit of every field of a Struct: the value exactly at the limit, and the first one beyond."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,19 +1,16 @@
-"""One example or more of everything that can be said, small enough to read. The golden bytes are made from these.
-
-Refuses chance, and refuses to be short: the tests ask for an example of every Struct in `contract.frames`.
-"""
+"""One example or more of everything that can be said, small enough to read. The golden bytes are made from these."""
 
 from typing import Final, get_args
 from uuid import UUID
 
 from msgspec import Struct
 
-from contract import envelope as e
-from contract import frames as f
-from contract.closing import CloseCode
-from contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
-from contract.limits import SEALED_BYTES, SEQ_MAX, SYNC_MESSAGES
-from contract.refusals import RefusalCode, StaleDevices
+from varde_contract import envelope as e
+from varde_contract import frames as f
+from varde_contract.closing import CloseCode
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
+from varde_contract.limits import SEALED_BYTES, SEQ_MAX, SYNC_MESSAGES
+from varde_contract.refusals import RefusalCode, StaleDevices
 
 
 def _id(number: int) -> UUID:

@@ -1,7 +1,4 @@
-"""Hypothesis strategies for Structs, derived from their types alone, every `Meta` honoured.
-
-Refuses a Struct by name: a new frame or body is covered the moment it is written.
-"""
+"""Hypothesis strategies for Structs, derived from their types alone, every `Meta` honoured."""
 
 from collections.abc import Iterable
 from datetime import UTC

@@ -1,4 +1,4 @@
-"""What is signed names everything it vouches for, and nothing else could have been meant. Refuses to sign."""
+"""What is signed names everything it vouches for, and nothing else could have been meant."""
 
 from itertools import combinations
 from uuid import UUID
@@ -7,14 +7,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from contract.certificates import (
+from varde_contract.certificates import (
     KEY_BYTES,
     device_statement,
     fallback_key_statement,
     one_time_key_statement,
     session_statement,
 )
-from contract.ids import AccountId, DeviceId, SessionId
+from varde_contract.ids import AccountId, DeviceId, SessionId
 
 keys = st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES)
 devices = st.tuples(st.uuids(), st.uuids(), keys, keys, keys)

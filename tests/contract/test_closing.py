@@ -1,11 +1,11 @@
-"""Close codes are documentation: each has a row that says when, and what to do. Refuses to test who closes."""
+"""Close codes are documentation: each has a row that says when, and what to do."""
 
 import re
 
 import pytest
 
-from contract.closing import CLOSINGS, CloseCode
-from contract.errors import PeerFault
+from varde_contract.closing import CLOSINGS, CloseCode
+from varde_contract.errors import PeerFault
 
 
 @pytest.mark.parametrize("code", CloseCode, ids=lambda code: code.label)

@@ -1,17 +1,17 @@
-"""One message of frames, packed and taken apart. Refuses single fields: those are tested with the frames."""
+"""One message of frames, packed and taken apart."""
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract import codec
-from contract import frames as f
-from contract.closing import CloseCode
-from contract.errors import LocalMisuse, PeerFault
-from contract.limits import FRAMES_PER_MESSAGE, PLAINTEXT_BYTES, SEALED_BYTES
 from tests.contract import examples as x
 from tests.contract.strategies import one_of
+from varde_contract import codec
+from varde_contract import frames as f
+from varde_contract.closing import CloseCode
+from varde_contract.errors import LocalMisuse, PeerFault
+from varde_contract.limits import FRAMES_PER_MESSAGE, PLAINTEXT_BYTES, SEALED_BYTES
 
 TYPING = codec.encode_frame(f.Typing(x.CONVERSATION, x.ALICE_PRIVAT, active=True))
 DEEP = b"\x91" * 50_000 + b"\xc0"

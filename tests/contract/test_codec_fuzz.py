@@ -1,4 +1,4 @@
-"""Bytes that nearly are frames: accepted, or refused by name, else a bug. Refuses to know which of the two."""
+"""Bytes that nearly are frames: accepted, or refused by name, else a bug."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias, TypeVar
@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from contract import codec
-from contract.closing import CloseCode
-from contract.errors import PeerFault
-from contract.limits import PLAINTEXT_BYTES
-from contract.session import State
 from tests.contract import examples as x
 from tests.contract.strategies import one_of
 from tests.contract.two_cores import open_pair
+from varde_contract import codec
+from varde_contract.closing import CloseCode
+from varde_contract.errors import PeerFault
+from varde_contract.limits import PLAINTEXT_BYTES
+from varde_contract.session import State
 
 Mutation: TypeAlias = Callable[[bytes], bytes]
 

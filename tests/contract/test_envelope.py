@@ -1,4 +1,4 @@
-"""The envelope binds what the ratchets do not: each lie of a relay about a message is found. Refuses to encrypt."""
+"""The envelope binds what the ratchets do not: each lie of a relay about a message is found."""
 
 from uuid import UUID
 
@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract import envelope as e
-from contract.errors import LocalMisuse, PeerFault
-from contract.padding import BUCKETS, CONTENT_BYTES, pad
 from tests.contract import examples as x
 from tests.contract.edges import Edge, edges
 from tests.contract.strategies import structs
+from varde_contract import envelope as e
+from varde_contract.errors import LocalMisuse, PeerFault
+from varde_contract.padding import BUCKETS, CONTENT_BYTES, pad
 
 EDGES = [edge for kind in (e.Text, e.GroupKey) for edge in edges(kind)]
 ENVELOPE = x.ENVELOPES[0]

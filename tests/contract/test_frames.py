@@ -1,16 +1,16 @@
-"""Every frame, from its type alone: it survives the wire, and each limit of each field holds. Refuses meaning."""
+"""Every frame, from its type alone: it survives the wire, and each limit of each field holds."""
 
 import pytest
 from hypothesis import given
 from msgspec import Struct
 
-from contract import codec
-from contract import frames as f
-from contract.errors import PeerFault
-from contract.refusals import RefusalCode, StaleDevices
 from tests.contract import examples as x
 from tests.contract.edges import Edge, edges
 from tests.contract.strategies import one_of, structs
+from varde_contract import codec
+from varde_contract import frames as f
+from varde_contract.errors import PeerFault
+from varde_contract.refusals import RefusalCode, StaleDevices
 
 CLIENT_EDGES = [edge for kind in x.CLIENT_KINDS for edge in edges(kind)]
 PARTS: tuple[type[Struct], ...] = (f.Head, StaleDevices)

@@ -1,14 +1,14 @@
-"""Secrets stay out of what is printed. Refuses to name them one by one: the fields' names tell."""
+"""Secrets stay out of what is printed."""
 
 from typing import Final
 
 import pytest
 from msgspec import Struct, structs
 
-from contract import envelope, frames
-from contract.hidden import Hidden
-from contract.rest import auth, relay
-from contract.schema import rest_modules, structs_of
+from varde_contract import envelope, frames
+from varde_contract.hidden import Hidden
+from varde_contract.rest import auth, relay
+from varde_contract.schema import rest_modules, structs_of
 
 BODIES: Final = structs_of(*rest_modules())
 SECRETS: Final = {"email", "code", "access_token", "refresh_token", "ticket", "text", "recovery_phrase"}

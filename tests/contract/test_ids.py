@@ -1,10 +1,10 @@
-"""Ids are UUIDv7 as RFC 9562 has them. Refuses clocks: time and chance come from the test."""
+"""Ids are UUIDv7 as RFC 9562 has them."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.ids import ENTROPY_BYTES, uuid7
+from varde_contract.ids import ENTROPY_BYTES, uuid7
 
 LAST_MS = 2**48 - 1
 times = st.integers(0, LAST_MS)

@@ -1,13 +1,13 @@
-"""The limits fit into one another. Refuses limits of one side: those are configuration."""
+"""The limits fit into one another."""
 
 from uuid import UUID
 
-from contract import codec, limits, padding
-from contract import frames as f
-from contract.envelope import GROUP_SESSION_BYTES
-from contract.ids import DeviceId
-from contract.refusals import RefusalCode, StaleDevices
 from tests.contract import examples as x
+from varde_contract import codec, limits, padding
+from varde_contract import frames as f
+from varde_contract.envelope import GROUP_SESSION_BYTES
+from varde_contract.ids import DeviceId
+from varde_contract.refusals import RefusalCode, StaleDevices
 
 LONGEST_DETAIL = 500
 

@@ -1,10 +1,10 @@
-"""Which addresses count as one peer, and whose word is taken for them. Refuses look-ups: the tests are of text."""
+"""Which addresses count as one peer, and whose word is taken for them."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.networks import client_address, network_of
+from varde_contract.networks import client_address, network_of
 
 HERE = "192.0.2.1"
 

@@ -1,12 +1,12 @@
-"""Padding hides a length among those of its bucket, and has one form. Refuses to test secrecy: that is the cipher's."""
+"""Padding hides a length among those of its bucket, and has one form."""
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from contract import padding
-from contract.errors import LocalMisuse, PeerFault
-from contract.padding import BUCKETS, CONTENT_BYTES, pad, unpad
+from varde_contract import padding
+from varde_contract.errors import LocalMisuse, PeerFault
+from varde_contract.padding import BUCKETS, CONTENT_BYTES, pad, unpad
 
 contents = st.binary(max_size=600) | st.sampled_from(
     [b"\x00", b"\x80", b"\x80\x00", b"\xff" * 255, bytes(256), b"\x80" * CONTENT_BYTES]

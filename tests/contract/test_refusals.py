@@ -1,10 +1,10 @@
-"""The one list of refusals. Refuses the mappings: each face tests its own."""
+"""The one list of refusals."""
 
 import re
 
 import pytest
 
-from contract.refusals import RefusalCode, Refused
+from varde_contract.refusals import RefusalCode, Refused
 
 
 @pytest.mark.parametrize("code", RefusalCode)

@@ -1,7 +1,4 @@
-"""Every REST body, from its type alone: it survives JSON, each limit holds, and requests take no strange field.
-
-Refuses to ask a server: that is for the tests of the API.
-"""
+"""Every REST body, from its type alone: it survives JSON, each limit holds, and requests take no strange field."""
 
 import msgspec
 import pytest
@@ -9,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from contract.schema import rest_modules, structs_of
 from tests.contract.edges import Edge, edges, smallest
 from tests.contract.strategies import structs
+from varde_contract.schema import rest_modules, structs_of
 
 BODIES = structs_of(*rest_modules())
 STRICT = [kind for kind in BODIES if kind.__struct_config__.forbid_unknown_fields]

@@ -1,4 +1,4 @@
-"""The schema files are the Structs, in the words of JSON Schema 2020-12, and nothing is forgotten. Refuses OpenAPI."""
+"""The schema files are the Structs, in the words of JSON Schema 2020-12, and nothing is forgotten."""
 
 import json
 from pathlib import Path
@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from contract import codec, envelope, frames
-from contract import schema as generated
 from tests.contract import examples as x
 from tests.contract.strategies import structs
+from varde_contract import codec, envelope, frames
+from varde_contract import schema as generated
 
 RENDERED: dict[str, Any] = {each.name: json.loads(generated.render(each)) for each in generated.documents()}
 CASES = [

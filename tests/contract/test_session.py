@@ -1,6 +1,6 @@
 """The life of a session is two tables: every pair in them is allowed, every pair not in them is refused.
 
-Refuses the cryptography: contract.noise has its own tests. Chance has its own file, `test_session_walk`.
+Chance has its own file, `test_session_walk`.
 """
 
 from itertools import product
@@ -8,12 +8,14 @@ from itertools import product
 import pytest
 from msgspec import Struct
 
-from contract import codec
-from contract import frames as f
-from contract.closing import CloseCode
-from contract.errors import LocalMisuse, PeerFault
-from contract.noise import Handshake, KeyPair
-from contract.session import (
+from tests.contract import examples as x
+from tests.contract.two_cores import CLIENT_KEYS, RELAY_KEYS, open_pair, took
+from varde_contract import codec
+from varde_contract import frames as f
+from varde_contract.closing import CloseCode
+from varde_contract.errors import LocalMisuse, PeerFault
+from varde_contract.noise import Handshake, KeyPair
+from varde_contract.session import (
     CLIENT_FRAMES,
     PROTOCOL_VERSION,
     SERVER_FRAMES,
@@ -24,8 +26,6 @@ from contract.session import (
     noise_name,
     prologue,
 )
-from tests.contract import examples as x
-from tests.contract.two_cores import CLIENT_KEYS, RELAY_KEYS, open_pair, took
 
 TALKING = (State.GREETING, State.LIVE, State.DRAINING)
 CLIENT_PAIRS = list(product(State, x.CLIENT_KINDS))

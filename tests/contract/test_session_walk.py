@@ -1,7 +1,4 @@
-"""Two cores are driven at random, with messages under way in both directions and Mallory between them.
-
-Refuses the tables of the session: what is legal is written down here once more, in another shape, to hold them to it.
-"""
+"""Two cores are driven at random, with messages under way in both directions and Mallory between them."""
 
 from collections import deque
 from typing import Any
@@ -11,12 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec import Struct
 
-from contract import frames as f
-from contract.errors import LocalMisuse, PeerFault
-from contract.session import ClientSession, Pattern, ServerSession, State
 from tests.contract import examples as x
 from tests.contract.strategies import one_of
 from tests.contract.two_cores import open_pair, took
+from varde_contract import frames as f
+from varde_contract.errors import LocalMisuse, PeerFault
+from varde_contract.session import ClientSession, Pattern, ServerSession, State
 
 SPOKEN = tuple(kind for kind in x.SERVER_KINDS if kind not in {f.Welcome, f.Goaway})
 CAN_TALK = (State.LIVE, State.DRAINING)

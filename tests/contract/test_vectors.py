@@ -1,7 +1,4 @@
-"""Golden bytes freeze the wire: what was written down once is what is said today, and can be read today.
-
-Refuses to write them: `python -m tests.contract.vectors.write` does, and breaks every client that exists.
-"""
+"""Golden bytes freeze the wire: what was written down once is what is said today, and can be read today."""
 
 import json
 from itertools import pairwise
@@ -12,13 +9,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from noise.connection import Keypair, NoiseConnection
 
-from contract import codec, padding
-from contract import envelope as e
-from contract import frames as f
-from contract.session import Pattern, noise_name
 from tests.contract import examples as x
 from tests.contract.vectors import write
 from tests.contract.vectors.write import FixedClient, FixedServer
+from varde_contract import codec, padding
+from varde_contract import envelope as e
+from varde_contract import frames as f
+from varde_contract.session import Pattern, noise_name
 
 WRITE = "python -m tests.contract.vectors.write"
 

@@ -1,14 +1,14 @@
 """A client and a relay as sans-I/O cores, in memory: each message is carried by hand, one at a time.
 
-Refuses sockets and time. What goes wrong is for the tests to arrange.
+What goes wrong is for the tests to arrange.
 """
 
 from typing import Final, NamedTuple
 
-from contract.frames import Hello
-from contract.noise import KeyPair
-from contract.session import ClientSession, Pattern, ServerSession, State
 from tests.contract import examples as x
+from varde_contract.frames import Hello
+from varde_contract.noise import KeyPair
+from varde_contract.session import ClientSession, Pattern, ServerSession, State
 
 CLIENT_KEYS: Final = KeyPair.from_private(bytes(range(32)))
 RELAY_KEYS: Final = KeyPair.from_private(bytes(range(64, 96)))

@@ -1,7 +1,4 @@
-"""What the contract suites judge: the stores over Postgres and their double in memory, by the same tests.
-
-Refuses a test to know which of the two it has.
-"""
+"""What the contract suites judge: the stores over Postgres and their double in memory, by the same tests."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack

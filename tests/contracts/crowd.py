@@ -1,23 +1,24 @@
-"""People at work in the same conversations at once: writers, readers, members, devices and a sweeper.
-
-Refuses to judge what comes of it: the suites do.
-"""
+"""People at work in the same conversations at once: writers, readers, members, devices and a sweeper."""
 
 from collections.abc import Sequence
 
 import trio
 
-from contract.ids import ConversationId
-from contract.rest.conversations import Role
-from domain import nouns as n
-from domain.ports import MemberFault, Stores
+from domain.people import model as people
+from domain.ports import Stores
+from domain.talk import model as talk_model
+from domain.talk.ports import MemberFault
 from tests.cast import BIRTH_MS, MANY, Gear, Person, alice, alice_phone, bob_phone, carol, carol_phone
 from tests.contracts.letters import draft, version_of
+from varde_contract.ids import ConversationId
+from varde_contract.rest.conversations import Role
 
 ROUNDS = 12
 
 
-async def write(stores: Stores, talks: Sequence[ConversationId], written: list[n.Committed | n.RosterMoved]) -> None:
+async def write(
+    stores: Stores, talks: Sequence[ConversationId], written: list[talk_model.Committed | talk_model.RosterMoved]
+) -> None:
     """Commit to all conversations at once, again and again, in whatever state the rosters are."""
     for _ in range(ROUNDS):
         versions = [await version_of(stores, talk) for talk in talks]
@@ -31,7 +32,7 @@ async def come_and_go(stores: Stores, talk: ConversationId, person: Person) -> N
         member = person.jobb.id, person.account, Role.MEMBER
         await stores.conversations.add_member(talk, await version_of(stores, talk), member, most=MANY)
         gone = await stores.conversations.remove_member(talk, await version_of(stores, talk), person.jobb.id)
-        assert isinstance(gone, n.RosterMove) or gone in {MemberFault.MOVED, MemberFault.NO_MEMBER}
+        assert isinstance(gone, people.RosterMove) or gone in {MemberFault.MOVED, MemberFault.NO_MEMBER}
 
 
 async def change_modes(stores: Stores, gear: Gear) -> None:
@@ -44,7 +45,7 @@ async def change_modes(stores: Stores, gear: Gear) -> None:
 async def confirm_all(stores: Stores, talks: Sequence[ConversationId], gear: Gear) -> None:
     """Confirm in all conversations at once, in another order than the writers'."""
     for upto in range(1, 2 * ROUNDS):
-        await stores.mailbox.confirm([n.Confirmation(talk, gear.id, upto) for talk in reversed(talks)])
+        await stores.mailbox.confirm([talk_model.Confirmation(talk, gear.id, upto) for talk in reversed(talks)])
 
 
 async def sweep_all(stores: Stores) -> None:
@@ -55,9 +56,9 @@ async def sweep_all(stores: Stores) -> None:
 
 async def everybody_at_once(
     nodes: tuple[Stores, Stores], talks: Sequence[ConversationId]
-) -> list[n.Committed | n.RosterMoved]:
+) -> list[talk_model.Committed | talk_model.RosterMoved]:
     """Let all of them work on both nodes, in conversations of Alice, Bob and Carol; return what the journals said."""
-    written: list[n.Committed | n.RosterMoved] = []
+    written: list[talk_model.Committed | talk_model.RosterMoved] = []
     async with trio.open_nursery() as nursery:
         for stores in nodes:
             nursery.start_soon(write, stores, talks, written)

@@ -1,13 +1,13 @@
-"""Drafts, requests and short questions for the suites of the log. Refuses to judge: the tests do."""
+"""Drafts, requests and short questions for the suites of the log."""
 
 from itertools import count
 from typing import Final
 from uuid import UUID
 
-from contract.ids import ClientId, ConversationId, DeviceId, MessageId
-from domain import nouns as n
 from domain.ports import Stores
+from domain.talk import model as talk
 from tests.cast import BIRTH_MS, Gear
+from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId
 
 _ids: Final = count(1)
 
@@ -25,10 +25,10 @@ def draft(
     version: int = 1,
     sealed: bytes = b"sealed",
     sent_ms: int = BIRTH_MS,
-) -> n.Draft:
+) -> talk.Draft:
     """A message of the first profile of `gear`: a ciphertext for each device of `to`, or for the group with none."""
     fresh = next(_ids)
-    return n.Draft(
+    return talk.Draft(
         message=MessageId(UUID(int=fresh << 64)),
         conversation=conversation,
         roster_version=version,
@@ -41,10 +41,10 @@ def draft(
     )
 
 
-async def send(stores: Stores, *drafts: n.Draft) -> list[n.Committed]:
+async def send(stores: Stores, *drafts: talk.Draft) -> list[talk.Committed]:
     """Commit drafts that must be stored."""
     answers = await stores.journal.commit(drafts)
-    stored = [answer for answer in answers if isinstance(answer, n.Committed)]
+    stored = [answer for answer in answers if isinstance(answer, talk.Committed)]
     assert len(stored) == len(drafts)
     return stored
 
@@ -57,9 +57,9 @@ async def page_of(
     *,
     limit: int = 1_000,
     max_bytes: int = 1_000_000,
-) -> n.LogPage:
+) -> talk.LogPage:
     """The page of a device that belongs to the conversation."""
-    (page,) = await stores.mailbox.read([n.LogRequest(gear.id, conversation, from_seq, limit, max_bytes)])
+    (page,) = await stores.mailbox.read([talk.LogRequest(gear.id, conversation, from_seq, limit, max_bytes)])
     assert page is not None
     return page
 
@@ -72,7 +72,7 @@ async def held(stores: Stores, gear: Gear, conversation: ConversationId) -> list
 
 async def confirm(stores: Stores, conversation: ConversationId, upto: int, *gear: Gear) -> list[DeviceId]:
     """Confirm for several devices; return those that moved."""
-    asked = [n.Confirmation(conversation, each.id, upto) for each in gear]
+    asked = [talk.Confirmation(conversation, each.id, upto) for each in gear]
     return [moved.device for moved in await stores.mailbox.confirm(asked)]
 
 

@@ -1,4 +1,4 @@
-"""The contract of the domain's bus. Refuses losses: how a kind of bus finds its way back is that kind's suite."""
+"""The contract of the domain's bus."""
 
 from typing import get_args
 

@@ -1,15 +1,14 @@
-"""The contract of the conversation store. Refuses permissions: the domain has decided."""
+"""The contract of the conversation store."""
 
 from uuid import UUID
 
 import trio
 from msgspec.structs import replace
 
-from contract.ids import AccountId, ConversationId, ProfileId
-from contract.rest.conversations import ConversationKind, Role
-from contract.rest.profiles import Policies, Theme
-from domain import nouns as n
-from domain.ports import MemberFault, NewRoster, Stores
+from domain.people import model as people
+from domain.ports import Stores
+from domain.talk import model as talk_model
+from domain.talk.ports import MemberFault, NewRoster
 from tests.cast import (
     BIRTH_MS,
     MANY,
@@ -28,6 +27,9 @@ from tests.cast import (
     settle,
 )
 from tests.contracts.letters import draft, held, page_of, send, version_of
+from varde_contract.ids import AccountId, ConversationId, ProfileId
+from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.rest.profiles import Policies, Theme
 
 UNKNOWN = ConversationId(UUID(int=1))
 
@@ -108,7 +110,7 @@ async def test_a_view_has_certificates_and_nothing_of_other_modes(stores: Stores
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk))
     view = await stores.conversations.view(talk)
-    assert view == n.RosterView(
+    assert view == talk_model.RosterView(
         roster=roster_of(alice, bob),
         created_ms=BIRTH_MS,
         head=1,
@@ -127,7 +129,7 @@ async def test_conversations_are_listed_in_pages(stores: Stores) -> None:
     await settle(stores, alice, bob, carol, dave)
     talks = [await open_conversation(stores, alice, other) for other in (bob, carol, dave)]
     await open_conversation(stores, bob, carol)
-    listed: list[n.Summary] = []
+    listed: list[talk_model.Summary] = []
     while page := await stores.conversations.list_for(alice_phone.id, listed[-1].conversation if listed else None, 2):
         listed += page
     assert [each.conversation for each in listed] == sorted(talks)
@@ -140,10 +142,10 @@ async def test_a_summary_says_where_the_device_stands(stores: Stores) -> None:
     talk = await open_conversation(stores, alice, bob)
     await stores.conversations.add_member(talk, 1, (alice.jobb.id, alice.account, Role.MEMBER), most=MANY)
     await send(stores, *(draft(bob_phone, talk, version=2) for _ in range(3)))
-    await stores.mailbox.confirm([n.Confirmation(talk, alice_phone.id, 2)])
+    await stores.mailbox.confirm([talk_model.Confirmation(talk, alice_phone.id, 2)])
     low, high = sorted((alice.profile, alice.jobb.id))
     assert await stores.conversations.list_for(alice_phone.id, None, 10) == [
-        n.Summary(talk, ConversationKind.GROUP, (low, high), head=3, upto=2, roster_version=2)
+        talk_model.Summary(talk, ConversationKind.GROUP, (low, high), head=3, upto=2, roster_version=2)
     ]
 
 
@@ -154,7 +156,7 @@ async def test_many_are_listed_at_once(stores: Stores) -> None:
         await send(stores, draft(alice_phone, await open_conversation(stores, alice, other)))
     first = (await stores.conversations.list_for(alice_phone.id, None, 1))[0].conversation
     requests = [
-        n.ListRequest(device, after, limit)
+        talk_model.ListRequest(device, after, limit)
         for device in (bob_phone.id, alice_phone.id, mallory_phone.id, carol_phone.id, alice_phone.id)
         for after, limit in ((None, 10), (None, 2), (first, 10), (first, 1))
     ]
@@ -165,9 +167,9 @@ async def test_many_are_listed_at_once(stores: Stores) -> None:
     assert await stores.conversations.list_many([]) == []
 
 
-def standing(summary: n.Summary) -> n.Standing:
+def standing(summary: talk_model.Summary) -> talk_model.Standing:
     """What a relay needs of a summary."""
-    return n.Standing(summary.conversation, summary.head, summary.upto, summary.roster_version)
+    return talk_model.Standing(summary.conversation, summary.head, summary.upto, summary.roster_version)
 
 
 async def test_a_tip_says_how_far_a_conversation_has_come(stores: Stores) -> None:
@@ -177,7 +179,7 @@ async def test_a_tip_says_how_far_a_conversation_has_come(stores: Stores) -> Non
     await send(stores, draft(alice_phone, busy), draft(alice_phone, busy))
     await stores.conversations.set_role(busy, 1, carol.profile, Role.ADMIN)
     tips = await stores.conversations.tips([busy, UNKNOWN, quiet])
-    assert tips == {quiet: n.Tip(head=0, roster_version=1), busy: n.Tip(head=2, roster_version=2)}
+    assert tips == {quiet: talk_model.Tip(head=0, roster_version=1), busy: talk_model.Tip(head=2, roster_version=2)}
     assert await stores.conversations.tips([]) == {}
 
 
@@ -186,7 +188,7 @@ async def test_a_member_joins_at_the_head(stores: Stores) -> None:
     await settle(stores, alice, bob, carol)
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk))
-    assert await stores.conversations.add_member(talk, 1, seat(carol, Role.ADMIN), most=3) == n.RosterMove(talk, 2)
+    assert await stores.conversations.add_member(talk, 1, seat(carol, Role.ADMIN), most=3) == people.RosterMove(talk, 2)
     await send(stores, draft(alice_phone, talk, version=2))
     roster = (await stores.conversations.rosters([talk]))[talk]
     assert (roster.members[carol.profile].from_seq, roster.members[carol.profile].role) == (2, Role.ADMIN)
@@ -230,7 +232,7 @@ async def test_of_two_changes_at_once_one_holds(nodes: tuple[Stores, Stores]) ->
     async with trio.open_nursery() as nursery:
         for stores, person in zip(nodes, (carol, dave), strict=True):
             nursery.start_soon(add, stores, person)
-    assert n.RosterMove(talk, 2) in answers
+    assert people.RosterMove(talk, 2) in answers
     assert MemberFault.MOVED in answers
     assert len((await nodes[0].conversations.rosters([talk]))[talk].members) == 3
 
@@ -240,8 +242,8 @@ async def test_a_removed_member_can_read_nothing_more(stores: Stores) -> None:
     await settle(stores, alice, bob, carol)
     talk = await open_conversation(stores, alice, bob, carol)
     await send(stores, draft(alice_phone, talk))
-    assert await stores.conversations.remove_member(talk, 1, bob.profile) == n.RosterMove(talk, 2)
-    assert await stores.mailbox.read([n.LogRequest(bob_phone.id, talk, 1, 10, 1000)]) == [None]
+    assert await stores.conversations.remove_member(talk, 1, bob.profile) == people.RosterMove(talk, 2)
+    assert await stores.mailbox.read([talk_model.LogRequest(bob_phone.id, talk, 1, 10, 1000)]) == [None]
     assert await stores.conversations.list_for(bob_phone.id, None, 10) == []
     assert await held(stores, carol_phone, talk) == [1]
     roster = (await stores.conversations.rosters([talk]))[talk]
@@ -266,7 +268,7 @@ async def test_the_last_member_may_leave(stores: Stores) -> None:
     talk = await open_conversation(stores, alice)
     await stores.conversations.remove_member(talk, 1, alice.profile)
     rosters = await stores.conversations.rosters([talk])
-    assert rosters == {talk: n.Roster(talk, ConversationKind.GROUP, 2, {}, {})}
+    assert rosters == {talk: talk_model.Roster(talk, ConversationKind.GROUP, 2, {}, {})}
     view = await stores.conversations.view(talk)
     assert view is not None
     assert (view.root_keys, view.devices) == ({}, {})
@@ -276,7 +278,7 @@ async def test_a_role_changes(stores: Stores) -> None:
     """A changed role is in the roster, at the next version."""
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
-    assert await stores.conversations.set_role(talk, 1, bob.profile, Role.ADMIN) == n.RosterMove(talk, 2)
+    assert await stores.conversations.set_role(talk, 1, bob.profile, Role.ADMIN) == people.RosterMove(talk, 2)
     roster = (await stores.conversations.rosters([talk]))[talk]
     assert roster.members[bob.profile].role is Role.ADMIN
     assert await version_of(stores, talk) == 2

@@ -1,14 +1,15 @@
-"""The contract of the device store. Refuses ciphertext: what a device waits for is the mailbox's suite."""
+"""The contract of the device store."""
 
 from uuid import UUID
 
 import trio
 from msgspec.structs import replace
 
-from contract.ids import ConversationId, DeviceId, SessionId
-from contract.rest.conversations import ConversationKind, Role
-from domain import nouns as n
-from domain.ports import AdoptFault, DeviceAddFault, NewRoster, Stores
+from domain.people import model as people
+from domain.people.ports import AdoptFault, DeviceAddFault
+from domain.ports import Stores
+from domain.talk import model as talk_model
+from domain.talk.ports import NewRoster
 from tests.cast import (
     BIRTH_MS,
     MANY,
@@ -27,11 +28,13 @@ from tests.cast import (
     settle,
 )
 from tests.contracts.letters import draft, page_of, send
+from varde_contract.ids import ConversationId, DeviceId, SessionId
+from varde_contract.rest.conversations import ConversationKind, Role
 
 TABLET = alice.further_device("tablet")
 
 
-def session(number: int) -> n.Session:
+def session(number: int) -> people.Session:
     """A further session of Alice's."""
     return replace(alice_phone.session, id=SessionId(UUID(int=number)))
 
@@ -108,7 +111,7 @@ async def test_adding_a_device_moves_the_rosters_it_comes_into(stores: Stores) -
     shared, other = await open_conversation(stores, alice, bob), await open_conversation(stores, bob, carol)
     await stores.sessions.add(TABLET.session)
     moves = await stores.devices.add(TABLET.noun, TABLET.session.id, most=MANY)
-    assert moves == [n.RosterMove(shared, 2)]
+    assert moves == [people.RosterMove(shared, 2)]
     rosters = await stores.conversations.rosters([shared, other])
     assert rosters[shared].version == 2
     assert rosters[shared].devices[TABLET.id] == {alice.profile}
@@ -230,13 +233,13 @@ async def test_a_whitelist_change_moves_only_what_it_changes(stores: Stores) -> 
         NewRoster(ConversationId(UUID(int=9)), ConversationKind.GROUP, members, None, BIRTH_MS)
     )
     assert await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 5) == [
-        n.RosterMove(privat, 2)
+        people.RosterMove(privat, 2)
     ]
     rosters = await stores.conversations.rosters([privat, jobb])
     assert alice_phone.id not in rosters[privat].devices
     assert rosters[jobb].devices[alice_phone.id] == {alice.jobb.id}
     assert rosters[jobb].version == 1
-    (none,) = await stores.mailbox.read([n.LogRequest(alice_phone.id, privat, 1, 10, 1000)])
+    (none,) = await stores.mailbox.read([talk_model.LogRequest(alice_phone.id, privat, 1, 10, 1000)])
     assert none is None
     found = await stores.devices.find(alice.account, alice_phone.id)
     assert found is not None
@@ -250,7 +253,7 @@ async def test_a_device_that_comes_back_starts_anew(stores: Stores) -> None:
     await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 1)
     await send(stores, draft(bob_phone, talk, version=2))
     moves = await stores.devices.set_profiles(alice.account, alice_phone.id, alice_phone.noun.profiles, BIRTH_MS + 2)
-    assert moves == [n.RosterMove(talk, 3)]
+    assert moves == [people.RosterMove(talk, 3)]
     page = await page_of(stores, alice_phone, talk)
     assert (page.start, page.upto) == (2, 1)
 
@@ -262,7 +265,7 @@ async def test_a_device_that_belongs_through_two_profiles_stays_for_one(stores: 
     await stores.conversations.add_member(talk, 1, (alice.jobb.id, alice.account, Role.MEMBER), most=MANY)
     await send(stores, draft(bob_phone, talk, version=2))
     assert await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 1) == [
-        n.RosterMove(talk, 3)
+        people.RosterMove(talk, 3)
     ]
     page = await page_of(stores, alice_phone, talk)
     assert (page.start, page.upto) == (1, 0)
@@ -284,7 +287,7 @@ async def test_revoking_takes_everything_a_device_has(stores: Stores) -> None:
     """Sessions, prekeys, positions and places in rosters of a revoked device are gone; its siblings keep theirs."""
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
-    assert await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS + 9) == [n.RosterMove(talk, 2)]
+    assert await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS + 9) == [people.RosterMove(talk, 2)]
     assert await stores.devices.find(alice.account, alice_phone.id) is None
     assert await stores.sessions.find(alice.account, alice_phone.session.id) is None
     assert await stores.sessions.find(alice.account, alice_laptop.session.id) is not None
@@ -293,7 +296,7 @@ async def test_revoking_takes_everything_a_device_has(stores: Stores) -> None:
         bob_phone.id, [(alice.account, alice_phone.id)], now_ms=BIRTH_MS, window_ms=1000, most=5
     )
     assert claimed == []
-    assert await stores.mailbox.read([n.LogRequest(alice_phone.id, talk, 1, 10, 1000)]) == [None]
+    assert await stores.mailbox.read([talk_model.LogRequest(alice_phone.id, talk, 1, 10, 1000)]) == [None]
     assert await stores.conversations.list_for(alice_phone.id, None, 10) == []
     roster = (await stores.conversations.rosters([talk]))[talk]
     assert roster.devices.keys() == {alice_laptop.id, *(gear.id for gear in bob.devices)}
@@ -304,8 +307,8 @@ async def test_revocations_are_read_from_a_time_on(stores: Stores) -> None:
     await settle(stores, alice)
     await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.profile], BIRTH_MS + 100)
     await stores.devices.revoke(alice.account, alice_laptop.id, BIRTH_MS + 200)
-    voided = n.Revocation(alice_phone.id, BIRTH_MS + 100, final=False)
-    revoked = n.Revocation(alice_laptop.id, BIRTH_MS + 200, final=True)
+    voided = people.Revocation(alice_phone.id, BIRTH_MS + 100, final=False)
+    revoked = people.Revocation(alice_laptop.id, BIRTH_MS + 200, final=True)
     assert set(await stores.devices.revocations(BIRTH_MS + 100)) == {voided, revoked}
     assert await stores.devices.revocations(BIRTH_MS + 101) == [revoked]
     assert await stores.devices.revocations(BIRTH_MS + 201) == []
@@ -316,9 +319,9 @@ async def test_a_revocation_never_goes_back(stores: Stores) -> None:
     await settle(stores, alice)
     await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.profile], BIRTH_MS + 100)
     await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 50)
-    assert await stores.devices.revocations(0) == [n.Revocation(alice_phone.id, BIRTH_MS + 100, final=False)]
+    assert await stores.devices.revocations(0) == [people.Revocation(alice_phone.id, BIRTH_MS + 100, final=False)]
     await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS + 60)
-    assert await stores.devices.revocations(0) == [n.Revocation(alice_phone.id, BIRTH_MS + 100, final=True)]
+    assert await stores.devices.revocations(0) == [people.Revocation(alice_phone.id, BIRTH_MS + 100, final=True)]
 
 
 async def test_tickets_are_voided_up_to_a_time(stores: Stores) -> None:
@@ -329,8 +332,8 @@ async def test_tickets_are_voided_up_to_a_time(stores: Stores) -> None:
     await stores.devices.revoke(alice.account, alice_laptop.id, BIRTH_MS + 80)
     await stores.devices.void_tickets(alice.account, alice_laptop.id, BIRTH_MS + 90)
     assert set(await stores.devices.revocations(0)) == {
-        n.Revocation(alice_phone.id, BIRTH_MS + 100, final=False),
-        n.Revocation(alice_laptop.id, BIRTH_MS + 90, final=True),
+        people.Revocation(alice_phone.id, BIRTH_MS + 100, final=False),
+        people.Revocation(alice_laptop.id, BIRTH_MS + 90, final=True),
     }
     assert await stores.devices.find(alice.account, alice_phone.id) == alice_phone.noun
 
@@ -361,7 +364,7 @@ async def test_what_was_decided_without_a_device_is_before_its_start(nodes: tupl
     talk = await open_conversation(nodes[0], alice, bob)
 
     async def write(version: int) -> None:
-        while await nodes[1].journal.commit([draft(bob_phone, talk, version=version)]) != [n.RosterMoved()]:
+        while await nodes[1].journal.commit([draft(bob_phone, talk, version=version)]) != [talk_model.RosterMoved()]:
             pass
 
     for version in range(1, 9):

@@ -1,11 +1,11 @@
-"""The double's own promises: what a test can do to the stores in memory. Refuses Postgres: it has its own troubles."""
+"""The double's own promises: what a test can do to the stores in memory."""
 
 import pytest
 import trio
 import trio.testing
 
-from domain import nouns as n
 from domain.ports import Stores, StoreUnavailable
+from domain.talk import model as talk_model
 from tests.cast import alice, alice_phone, bob, open_conversation, settle
 from tests.contracts.kinds import EVERY_KIND
 from tests.contracts.letters import draft, page_of
@@ -72,7 +72,7 @@ async def test_a_lost_answer_was_stored() -> None:
     sent = draft(alice_phone, talk)
     with pytest.raises(StoreUnavailable):
         await stores.journal.commit([sent])
-    assert await stores.journal.commit([sent]) == [n.Committed(sent.message, 1, sent.sent_ms, duplicate=True)]
+    assert await stores.journal.commit([sent]) == [talk_model.Committed(sent.message, 1, sent.sent_ms, duplicate=True)]
 
 
 async def test_a_bus_that_loses_is_deaf_and_says_so_when_told() -> None:

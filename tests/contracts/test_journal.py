@@ -1,16 +1,12 @@
-"""The contract of the journal: numbers without holes, each message once, only at the roster decided upon.
-
-Refuses to read what was stored but through the mailbox.
-"""
+"""The contract of the journal: numbers without holes, each message once, only at the roster decided upon."""
 
 from uuid import UUID
 
 import trio
 from msgspec.structs import replace
 
-from contract.ids import ConversationId, MessageId
-from domain import nouns as n
 from domain.ports import Stores
+from domain.talk import model as talk_model
 from tests.cast import (
     BIRTH_MS,
     alice,
@@ -26,13 +22,14 @@ from tests.cast import (
     settle,
 )
 from tests.contracts.letters import client_id, draft, page_of, send
+from varde_contract.ids import ConversationId, MessageId
 
-MOVED = n.RosterMoved()
+MOVED = talk_model.RosterMoved()
 
 
-def stored(draft: n.Draft, seq: int, *, duplicate: bool = False) -> n.Committed:
+def stored(draft: talk_model.Draft, seq: int, *, duplicate: bool = False) -> talk_model.Committed:
     """The answer to this draft under this number."""
-    return n.Committed(draft.message, seq, draft.sent_ms, duplicate)
+    return talk_model.Committed(draft.message, seq, draft.sent_ms, duplicate)
 
 
 async def test_an_empty_batch_is_answered(stores: Stores) -> None:
@@ -61,7 +58,7 @@ async def test_what_is_stored_is_what_was_drafted(stores: Stores) -> None:
     await send(stores, sent)
     for gear in (alice_laptop, bob_phone, bob_laptop):
         (entry,) = (await page_of(stores, gear, talk)).entries
-        assert entry == n.LogEntry(
+        assert entry == talk_model.LogEntry(
             1, sent.message, sent.client_id, alice.profile, alice_phone.id, BIRTH_MS + 5, parts[gear.id]
         )
 
@@ -145,12 +142,12 @@ async def test_what_is_stored_is_found_by_its_client_id(stores: Stores) -> None:
     await send(stores, first, second)
     await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)
     keys = [
-        n.SendKey(talk, alice_phone.id, client_id(8)),
-        n.SendKey(talk, bob_phone.id, client_id(7)),
-        n.SendKey(talk, alice_phone.id, client_id(9)),
-        n.SendKey(ConversationId(UUID(int=1)), alice_phone.id, client_id(7)),
-        n.SendKey(talk, alice_phone.id, client_id(7)),
-        n.SendKey(talk, alice_phone.id, client_id(8)),
+        talk_model.SendKey(talk, alice_phone.id, client_id(8)),
+        talk_model.SendKey(talk, bob_phone.id, client_id(7)),
+        talk_model.SendKey(talk, alice_phone.id, client_id(9)),
+        talk_model.SendKey(ConversationId(UUID(int=1)), alice_phone.id, client_id(7)),
+        talk_model.SendKey(talk, alice_phone.id, client_id(7)),
+        talk_model.SendKey(talk, alice_phone.id, client_id(8)),
     ]
     one, two = stored(first, 1, duplicate=True), stored(second, 2, duplicate=True)
     assert await stores.journal.find_committed(keys) == [two, None, None, None, one, two]

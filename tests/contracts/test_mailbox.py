@@ -1,16 +1,11 @@
-"""The contract of the mailbox: what a device may read, and the positions that say what it has.
-
-Refuses time: what passes with it is the sweeper's suite.
-"""
+"""The contract of the mailbox: what a device may read, and the positions that say what it has."""
 
 from uuid import UUID
 
 import trio
 
-from contract.ids import ConversationId
-from contract.rest.conversations import Role
-from domain import nouns as n
 from domain.ports import Stores
+from domain.talk import model as talk_model
 from tests.cast import (
     BIRTH_MS,
     MANY,
@@ -28,6 +23,8 @@ from tests.cast import (
     settle,
 )
 from tests.contracts.letters import confirm, draft, held, page_of, send
+from varde_contract.ids import ConversationId
+from varde_contract.rest.conversations import Role
 
 UNKNOWN = ConversationId(UUID(int=1))
 
@@ -38,7 +35,7 @@ async def test_each_request_has_its_page(stores: Stores) -> None:
     talk, own = await open_conversation(stores, alice, bob), await open_conversation(stores, mallory)
     await send(stores, draft(alice_phone, talk), draft(mallory_phone, own))
     asked = [(bob_phone, talk), (mallory_phone, talk), (mallory_phone, own), (bob_phone, UNKNOWN), (bob_phone, talk)]
-    pages = await stores.mailbox.read([n.LogRequest(gear.id, where, 1, 10, 1000) for gear, where in asked])
+    pages = await stores.mailbox.read([talk_model.LogRequest(gear.id, where, 1, 10, 1000) for gear, where in asked])
     assert [page and page.conversation for page in pages] == [talk, None, own, None, talk]
     assert pages[0] == pages[4]
     assert await stores.mailbox.read([]) == []
@@ -106,7 +103,7 @@ async def test_confirming_moves_a_position_forward_only(stores: Stores) -> None:
     await send(stores, *(draft(alice_phone, talk) for _ in range(5)))
 
     async def to(upto: int) -> list[int]:
-        return [each.upto for each in await stores.mailbox.confirm([n.Confirmation(talk, bob_phone.id, upto)])]
+        return [each.upto for each in await stores.mailbox.confirm([talk_model.Confirmation(talk, bob_phone.id, upto)])]
 
     assert [await to(upto) for upto in (2, 2, 1, 0, 4, 99, 99)] == [[2], [], [], [], [4], [5], []]
     assert (await page_of(stores, bob_phone, talk)).upto == 5
@@ -119,13 +116,13 @@ async def test_confirmations_of_one_device_in_a_batch_are_one(stores: Stores) ->
     await send(stores, *(draft(alice_phone, talk) for _ in range(5)))
     moved = await stores.mailbox.confirm(
         [
-            *(n.Confirmation(talk, bob_phone.id, upto) for upto in (1, 3, 2)),
-            n.Confirmation(talk, alice_laptop.id, 1),
-            n.Confirmation(talk, mallory_phone.id, 3),
-            n.Confirmation(UNKNOWN, bob_phone.id, 3),
+            *(talk_model.Confirmation(talk, bob_phone.id, upto) for upto in (1, 3, 2)),
+            talk_model.Confirmation(talk, alice_laptop.id, 1),
+            talk_model.Confirmation(talk, mallory_phone.id, 3),
+            talk_model.Confirmation(UNKNOWN, bob_phone.id, 3),
         ]
     )
-    assert moved == [n.Confirmation(talk, bob_phone.id, 3), n.Confirmation(talk, alice_laptop.id, 1)]
+    assert moved == [talk_model.Confirmation(talk, bob_phone.id, 3), talk_model.Confirmation(talk, alice_laptop.id, 1)]
     assert await stores.mailbox.confirm([]) == []
 
 
@@ -134,8 +131,8 @@ async def test_many_confirmations_at_once_are_all_made(stores: Stores) -> None:
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk))
-    strangers = [n.Confirmation(ConversationId(UUID(int=number)), bob_phone.id, 1) for number in range(1200)]
-    mine = n.Confirmation(talk, bob_phone.id, 1)
+    strangers = [talk_model.Confirmation(ConversationId(UUID(int=number)), bob_phone.id, 1) for number in range(1200)]
+    mine = talk_model.Confirmation(talk, bob_phone.id, 1)
     assert await stores.mailbox.confirm([*strangers[:600], mine, *strangers[600:]]) == [mine]
 
 

@@ -1,4 +1,4 @@
-"""The contract of the accounts, sign-in, session and profile stores. Refuses devices, which have their own suite."""
+"""The contract of the accounts, sign-in, session and profile stores."""
 
 import secrets
 from uuid import UUID
@@ -6,19 +6,19 @@ from uuid import UUID
 import trio
 from msgspec.structs import replace
 
-from contract.ids import AccountId, ProfileId, SessionId
-from contract.rest.profiles import Notifications, Policies, ProfileType, Theme, WorkingHours
-from domain import nouns as n
+from domain.people import model as people
 from domain.ports import Stores
 from tests.cast import BIRTH_MS, FAR_MS, MANY, alice, alice_phone, bob, settle
+from varde_contract.ids import AccountId, ProfileId, SessionId
+from varde_contract.rest.profiles import Notifications, Policies, ProfileType, Theme, WorkingHours
 
-CODE = n.OneTimeCode(code_digest=b"c" * 32, expires_ms=BIRTH_MS + 1000, attempts_left=2)
+CODE = people.OneTimeCode(code_digest=b"c" * 32, expires_ms=BIRTH_MS + 1000, attempts_left=2)
 ADDRESS = b"a" * 32
 WINDOW_MS = 1000
 """In which tests of limits count."""
 
 
-async def put(stores: Stores, now_ms: int, code: n.OneTimeCode = CODE) -> bool:
+async def put(stores: Stores, now_ms: int, code: people.OneTimeCode = CODE) -> bool:
     """Put a code of which three are allowed in a window."""
     return await stores.sign_in.put_code(ADDRESS, code, now_ms=now_ms, window_ms=WINDOW_MS, most=3)
 
@@ -27,7 +27,7 @@ async def test_an_address_has_one_account(stores: Stores) -> None:
     """The first sign-in of an address makes its account, every later one finds it."""
     made, was_made = await stores.sign_in.account_of(ADDRESS, alice.account, BIRTH_MS)
     found, was_made_again = await stores.sign_in.account_of(ADDRESS, bob.account, BIRTH_MS + 1)
-    assert made == found == n.Account(alice.account, BIRTH_MS, None)
+    assert made == found == people.Account(alice.account, BIRTH_MS, None)
     assert (was_made, was_made_again) == (True, False)
     assert await stores.accounts.find(alice.account) == made
     assert await stores.accounts.find(bob.account) is None
@@ -86,7 +86,7 @@ async def test_a_new_code_replaces_the_old(stores: Stores) -> None:
     """Of two codes only the second one is known, with all its attempts."""
     await put(stores, BIRTH_MS)
     await stores.sign_in.take_attempt(ADDRESS)
-    fresh = n.OneTimeCode(b"d" * 32, BIRTH_MS + 5000, 5)
+    fresh = people.OneTimeCode(b"d" * 32, BIRTH_MS + 5000, 5)
     assert await put(stores, BIRTH_MS + 1, fresh)
     assert not await stores.sign_in.consume_code(ADDRESS, CODE.code_digest)
     assert await stores.sign_in.take_attempt(ADDRESS) == fresh
@@ -213,8 +213,8 @@ async def test_owners_are_found_by_profile(stores: Stores) -> None:
     unknown = ProfileId(UUID(int=1))
     owners = await stores.profiles.owners([alice.jobb.id, bob.privat.id, unknown])
     assert owners == {
-        alice.jobb.id: n.Account(alice.account, BIRTH_MS, alice.root_key),
-        bob.privat.id: n.Account(bob.account, BIRTH_MS, bob.root_key),
+        alice.jobb.id: people.Account(alice.account, BIRTH_MS, alice.root_key),
+        bob.privat.id: people.Account(bob.account, BIRTH_MS, bob.root_key),
     }
 
 
@@ -222,7 +222,7 @@ async def test_profiles_are_listed_oldest_first(stores: Stores) -> None:
     """The list is in the order of making."""
     await stores.sign_in.account_of(ADDRESS, alice.account, BIRTH_MS)
     made = [
-        n.Profile(alice.account, ProfileId(UUID(int=9 - age)), ProfileType.JOBB, Theme.LIGHT, Policies(), age)
+        people.Profile(alice.account, ProfileId(UUID(int=9 - age)), ProfileType.JOBB, Theme.LIGHT, Policies(), age)
         for age in (2, 1, 3)
     ]
     for profile in made:

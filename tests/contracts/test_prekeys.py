@@ -1,10 +1,10 @@
-"""The contract of the prekey store. Refuses signatures: the domain checked them."""
+"""The contract of the prekey store."""
 
 from collections.abc import Sequence
 
 import trio
 
-from domain import nouns as n
+from domain.people import model as people
 from domain.ports import Stores
 from tests.cast import (
     BIRTH_MS,
@@ -29,14 +29,14 @@ WINDOW_MS = 1000
 
 async def claim(
     stores: Stores, claimer: Gear, *devices: Gear, now_ms: int = BIRTH_MS, most: int = MANY
-) -> Sequence[n.ClaimedPrekey] | None:
+) -> Sequence[people.ClaimedPrekey] | None:
     """Claim one key for each device."""
     wanted = [(gear.noun.account, gear.id) for gear in devices]
     return await stores.prekeys.claim(claimer.id, wanted, now_ms=now_ms, window_ms=WINDOW_MS, most=most)
 
 
 async def upload(
-    stores: Stores, gear: Gear, *one_time: n.Prekey, fallback: n.Prekey | None = None, most: int = MANY
+    stores: Stores, gear: Gear, *one_time: people.Prekey, fallback: people.Prekey | None = None, most: int = MANY
 ) -> tuple[int, bool] | None:
     """Upload keys of a device."""
     return await stores.prekeys.upload(gear.noun.account, gear.id, one_time, fallback, most=most)
@@ -48,7 +48,7 @@ async def test_keys_are_handed_out_first_in_first_out(stores: Stores) -> None:
     await upload(stores, alice_phone, *alice_phone.one_time_keys(2, start=ONE_TIME_KEYS))
     claimed = [await claim(stores, bob_phone, alice_phone) for _ in range(ONE_TIME_KEYS + 2)]
     expected = [
-        [n.ClaimedPrekey(alice_phone.id, key, fallback=False, left=ONE_TIME_KEYS + 1 - number)]
+        [people.ClaimedPrekey(alice_phone.id, key, fallback=False, left=ONE_TIME_KEYS + 1 - number)]
         for number, key in enumerate(alice_phone.one_time_keys(ONE_TIME_KEYS + 2))
     ]
     assert claimed == expected
@@ -59,7 +59,7 @@ async def test_the_fallback_key_stands_in_again_and_again(stores: Stores) -> Non
     await settle(stores, alice, bob)
     for _ in range(ONE_TIME_KEYS):
         await claim(stores, bob_phone, alice_phone)
-    fallback = n.ClaimedPrekey(alice_phone.id, alice_phone.fallback_key(), fallback=True, left=0)
+    fallback = people.ClaimedPrekey(alice_phone.id, alice_phone.fallback_key(), fallback=True, left=0)
     for _ in range(2):
         assert await claim(stores, bob_phone, alice_phone, carol_phone) == [fallback]
 
@@ -72,7 +72,7 @@ async def test_a_new_fallback_key_replaces_the_old(stores: Stores) -> None:
         await claim(stores, bob_phone, alice_phone)
     assert await upload(stores, alice_phone, fallback=fresh) == (0, True)
     assert await claim(stores, bob_phone, alice_phone) == [
-        n.ClaimedPrekey(alice_phone.id, fresh, fallback=True, left=0)
+        people.ClaimedPrekey(alice_phone.id, fresh, fallback=True, left=0)
     ]
 
 
@@ -149,7 +149,7 @@ async def test_no_key_is_handed_out_twice_however_many_claim_at_once(nodes: tupl
     keys = {gear: set(gear.one_time_keys(40)) for gear in alice.devices}
     for gear in alice.devices:
         await upload(nodes[0], gear, *gear.one_time_keys(40))
-    claimed: list[n.ClaimedPrekey] = []
+    claimed: list[people.ClaimedPrekey] = []
 
     async def take(stores: Stores, claimer: Gear, devices: Sequence[Gear]) -> None:
         for _ in range(10):

@@ -1,16 +1,11 @@
-"""The contract of looking up who wrote: a device, current or gone, for those who can have what it wrote.
-
-Refuses rosters: what a current member sees of the others is judged with the conversation store.
-"""
+"""The contract of looking up who wrote: a device, current or gone, for those who can have what it wrote."""
 
 from uuid import UUID
 
 from msgspec.structs import replace
 
-from contract.ids import ConversationId
-from contract.rest.conversations import Role
-from domain import nouns as n
 from domain.ports import Stores
+from domain.talk import model as talk_model
 from tests.cast import (
     BIRTH_MS,
     MANY,
@@ -29,14 +24,16 @@ from tests.cast import (
     settle,
 )
 from tests.contracts.letters import confirm, draft, send
+from varde_contract.ids import ConversationId
+from varde_contract.rest.conversations import Role
 
 RETENTION_MS = 1_000
 UNKNOWN = ConversationId(UUID(int=1))
 
 
-def sender(person: Person, gear: Gear) -> n.Sender:
+def sender(person: Person, gear: Gear) -> talk_model.Sender:
     """What is to be said of a device that wrote."""
-    return n.Sender(replace(gear.noun, profiles=()), person.root_key)
+    return talk_model.Sender(replace(gear.noun, profiles=()), person.root_key)
 
 
 async def talk_of_two(stores: Stores) -> ConversationId:

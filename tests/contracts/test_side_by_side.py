@@ -1,14 +1,11 @@
-"""The contract of all stores of a conversation at once, on two nodes.
-
-Refuses to say who comes first; whatever comes first, nothing locks up and nothing is lost.
-"""
+"""The contract of all stores of a conversation at once, on two nodes."""
 
 from itertools import chain
 
 import trio
 
-from domain import nouns as n
 from domain.ports import Stores
+from domain.talk import model as talk_model
 from tests.cast import alice, bob, bob_phone, carol, open_conversation, settle
 from tests.contracts.crowd import ROUNDS, change_modes, come_and_go, everybody_at_once
 from tests.contracts.letters import page_of
@@ -25,7 +22,7 @@ async def test_everybody_at_once_gets_an_answer(nodes: tuple[Stores, Stores]) ->
         written = await everybody_at_once(nodes, talks)
     assert len(written) == 2 * ROUNDS * len(talks)
     heads = [(await page_of(nodes[0], bob_phone, talk)).head for talk in talks]
-    stored = [answer.seq for answer in written if isinstance(answer, n.Committed)]
+    stored = [answer.seq for answer in written if isinstance(answer, talk_model.Committed)]
     assert sorted(stored) == sorted(chain.from_iterable(range(1, head + 1) for head in heads))
 
 
@@ -41,6 +38,6 @@ async def test_the_roster_and_the_positions_agree_after_all_that(nodes: tuple[St
         for number, each in enumerate(gear):
             nursery.start_soon(change_modes, nodes[number % 2], each)
     roster = (await nodes[0].conversations.rosters([talk]))[talk]
-    pages = await nodes[0].mailbox.read([n.LogRequest(each.id, talk, 1, 1, 1) for each in gear])
+    pages = await nodes[0].mailbox.read([talk_model.LogRequest(each.id, talk, 1, 1, 1) for each in gear])
     readers = {each.id for each, page in zip(gear, pages, strict=True) if page is not None}
     assert readers == roster.devices.keys()

@@ -1,25 +1,23 @@
-"""The contract of the sweeper: what passes with time goes, and nothing else does.
-
-Refuses real time: now is what the test says.
-"""
+"""The contract of the sweeper: what passes with time goes, and nothing else does."""
 
 from uuid import UUID
 
 import trio
 from msgspec.structs import replace
 
-from contract.ids import SessionId
-from domain import nouns as n
+from domain.people import model as people
 from domain.ports import Stores
+from domain.talk import model as talk_model
 from tests.cast import BIRTH_MS, alice, alice_laptop, alice_phone, bob, bob_laptop, bob_phone, open_conversation, settle
 from tests.contracts.letters import confirm, draft, held, page_of, send
+from varde_contract.ids import SessionId
 
 DAY_MS = 24 * 60 * 60 * 1000
 RETENTION_MS = 30 * DAY_MS
-NOTHING = n.Swept(ciphertexts=0, messages=0, codes=0, sessions=0, revocations=0)
+NOTHING = talk_model.Swept(ciphertexts=0, messages=0, codes=0, sessions=0, revocations=0)
 
 
-async def sweep(stores: Stores, now_ms: int, limit: int = 1_000) -> n.Swept:
+async def sweep(stores: Stores, now_ms: int, limit: int = 1_000) -> talk_model.Swept:
     """Sweep with the usual retention."""
     return await stores.mailbox.sweep(now_ms, retention_ms=RETENTION_MS, limit=limit)
 
@@ -111,7 +109,7 @@ async def test_what_is_sent_after_a_sweep_is_swept_in_its_time(stores: Stores) -
 async def test_expired_codes_go(stores: Stores) -> None:
     """A code goes when it has expired, others stay."""
     for number in range(3):
-        code = n.OneTimeCode(b"c" * 32, BIRTH_MS + number, 5)
+        code = people.OneTimeCode(b"c" * 32, BIRTH_MS + number, 5)
         await stores.sign_in.put_code(bytes([number]) * 32, code, now_ms=BIRTH_MS, window_ms=1, most=9)
     assert await sweep(stores, BIRTH_MS + 1) == replace(NOTHING, codes=2)
     assert await stores.sign_in.take_attempt(bytes([1]) * 32) is None
@@ -136,7 +134,7 @@ async def test_revocations_go_when_the_tickets_have_expired(stores: Stores) -> N
     await stores.devices.revoke(alice.account, alice_laptop.id, BIRTH_MS)
     assert await sweep(stores, BIRTH_MS + DAY_MS - 1) == NOTHING
     assert await sweep(stores, BIRTH_MS + DAY_MS) == replace(NOTHING, revocations=1)
-    assert await stores.devices.revocations(0) == [n.Revocation(alice_laptop.id, BIRTH_MS, final=True)]
+    assert await stores.devices.revocations(0) == [people.Revocation(alice_laptop.id, BIRTH_MS, final=True)]
 
 
 async def test_many_sweepers_sweep_once(nodes: tuple[Stores, Stores]) -> None:

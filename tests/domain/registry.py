@@ -1,17 +1,13 @@
-"""The rules about people over memory stores, with a clock, entropy and a mailer that a test holds in its hand.
+"""The rules about people over memory stores, with a clock, entropy and a mailer that a test holds in its hand."""
 
-Refuses HTTP and Postgres: the rules are alone here.
-"""
-
-from contract.refusals import RefusalCode, Refused
-from domain.accounts import Accounts
-from domain.auth import SignIn
-from domain.conversations import Conversations
-from domain.devices import Devices
-from domain.members import Members
-from domain.prekeys import Prekeys
-from domain.profiles import Profiles
-from domain.sessions import Sessions
+from domain.people.accounts import Accounts
+from domain.people.auth import SignIn
+from domain.people.devices import Devices
+from domain.people.prekeys import Prekeys
+from domain.people.profiles import Profiles
+from domain.people.sessions import Sessions
+from domain.talk.conversations import Conversations
+from domain.talk.members import Members
 from tests.cast import Person, settle
 from tests.doubles.bus import RecordingBus
 from tests.doubles.clock import CountedEntropy, StandingClock
@@ -19,6 +15,7 @@ from tests.doubles.interference import Interference
 from tests.doubles.mail import RecordingMail
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
+from varde_contract.refusals import RefusalCode, Refused
 
 PEPPER = bytes(range(32))
 

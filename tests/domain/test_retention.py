@@ -1,4 +1,4 @@
-"""The sweep that comes again and again. Refuses to know what is deleted: the stores' contract suite does."""
+"""The sweep that comes again and again."""
 
 from collections.abc import Sequence
 from random import Random
@@ -6,24 +6,24 @@ from random import Random
 import trio
 from trio.testing import MockClock
 
-from contract.ids import ConversationId, ProfileId
-from domain import nouns as n
 from domain.ports import StoreUnavailable
 from domain.retention import RETENTION, SWEEP_ROWS, run_retention, sweep
+from domain.talk import model as talk
 from tests.doubles.clock import StandingClock
+from varde_contract.ids import ConversationId, ProfileId
 
 DICE = Random(1)  # noqa: S311 - it spreads load, and is to do so the same way each time
-NOTHING = n.Swept(0, 0, 0, 0, 0)
+NOTHING = talk.Swept(0, 0, 0, 0, 0)
 
 
 class CountingMailbox:
     """A mailbox store that counts sweeps. `answers` are given one by one, then nothing is left to sweep."""
 
-    def __init__(self, *answers: n.Swept | StoreUnavailable) -> None:
+    def __init__(self, *answers: talk.Swept | StoreUnavailable) -> None:
         self.answers = list(answers)
         self.sweeps: list[tuple[int, int, int]] = []
 
-    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> n.Swept:
+    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> talk.Swept:
         """Count."""
         await trio.lowlevel.checkpoint()
         self.sweeps.append((now_ms, retention_ms, limit))
@@ -32,11 +32,11 @@ class CountingMailbox:
             raise answer
         return answer
 
-    async def read(self, requests: Sequence[n.LogRequest]) -> Sequence[n.LogPage | None]:
+    async def read(self, requests: Sequence[talk.LogRequest]) -> Sequence[talk.LogPage | None]:
         """Never asked."""
         raise AssertionError(requests)
 
-    async def confirm(self, confirmations: Sequence[n.Confirmation]) -> Sequence[n.Confirmation]:
+    async def confirm(self, confirmations: Sequence[talk.Confirmation]) -> Sequence[talk.Confirmation]:
         """Never asked."""
         raise AssertionError(confirmations)
 
@@ -47,7 +47,7 @@ class CountingMailbox:
 
 async def test_a_sweep_says_whether_there_is_more() -> None:
     """A full batch of any kind is followed by another."""
-    full = n.Swept(0, 0, 0, 0, SWEEP_ROWS)
+    full = talk.Swept(0, 0, 0, 0, SWEEP_ROWS)
     store = CountingMailbox(full)
     assert await sweep(store, now_ms=5)
     assert not await sweep(store, now_ms=6)
@@ -56,7 +56,7 @@ async def test_a_sweep_says_whether_there_is_more() -> None:
 
 async def test_sweeps_go_on_for_ever(autojump_clock: MockClock) -> None:
     """About once a minute, never at once after the start, and also after an outage of the database."""
-    store = CountingMailbox(n.Swept(SWEEP_ROWS, 0, 0, 0, 0), NOTHING, StoreUnavailable())
+    store = CountingMailbox(talk.Swept(SWEEP_ROWS, 0, 0, 0, 0), NOTHING, StoreUnavailable())
     with trio.move_on_after(30):
         await run_retention(store, clock=StandingClock(), dice=DICE, retention_ms=7)
     assert store.sweeps == []

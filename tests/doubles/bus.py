@@ -1,7 +1,4 @@
-"""A bus within one process that remembers what was published.
-
-Refuses threads and delays: listeners have heard an event when `publish` returns.
-"""
+"""A bus within one process that remembers what was published."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

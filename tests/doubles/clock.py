@@ -1,7 +1,4 @@
-"""A clock that stands until it is told, and entropy that comes again: what the domain takes for time and chance.
-
-Refuses the real ones.
-"""
+"""A clock that stands until it is told, and entropy that comes again: what the domain takes for time and chance."""
 
 import hashlib
 from typing import Final

@@ -1,18 +1,16 @@
-"""Conversations and memberships, in memory.
-
-Refuses to ask who may: the domain has decided.
-"""
+"""Conversations and memberships, in memory."""
 
 from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from contract.ids import AccountId, ConversationId, DeviceId, ProfileId
-from contract.rest.conversations import Role
-from domain import nouns as n
-from domain.ports import MemberFault, NewRoster
+from domain.people import model as people
+from domain.talk import model as talk_model
+from domain.talk.ports import MemberFault, NewRoster
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory, Seat, Talk
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from varde_contract.rest.conversations import Role
 
 
 class MemoryConversations:
@@ -37,20 +35,20 @@ class MemoryConversations:
             talk.seat_device(device.id)
         return talk.id, True
 
-    async def rosters(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, n.Roster]:
+    async def rosters(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, talk_model.Roster]:
         """As promised."""
         await self._interference.let_through()
         talks = (self._memory.talks[each] for each in conversations if each in self._memory.talks)
         return {talk.id: self._memory.roster(talk) for talk in talks}
 
-    async def view(self, conversation: ConversationId) -> n.RosterView | None:
+    async def view(self, conversation: ConversationId) -> talk_model.RosterView | None:
         """As promised."""
         await self._interference.let_through()
         talk = self._memory.talks.get(conversation)
         if talk is None:
             return None
         accounts = (self._memory.accounts[seat.account] for seat in talk.seats.values())
-        return n.RosterView(
+        return talk_model.RosterView(
             roster=self._memory.roster(talk),
             created_ms=talk.created_ms,
             head=talk.head,
@@ -60,7 +58,9 @@ class MemoryConversations:
             },
         )
 
-    async def sender(self, conversation: ConversationId, device: DeviceId, reader: DeviceId) -> n.Sender | None:
+    async def sender(
+        self, conversation: ConversationId, device: DeviceId, reader: DeviceId
+    ) -> talk_model.Sender | None:
         """As promised. Past devices stay for ever: without a message in the log nobody hears of them."""
         await self._interference.let_through()
         memory, talk = self._memory, self._memory.talks.get(conversation)
@@ -72,14 +72,16 @@ class MemoryConversations:
         found = memory.devices.get(device) or memory.past_devices[device]
         root_key = memory.accounts[found.account].root_key
         assert root_key is not None, "it is certified by one"
-        return n.Sender(replace(found, profiles=()), root_key)
+        return talk_model.Sender(replace(found, profiles=()), root_key)
 
-    async def list_for(self, device: DeviceId, after: ConversationId | None, limit: int) -> Sequence[n.Summary]:
+    async def list_for(
+        self, device: DeviceId, after: ConversationId | None, limit: int
+    ) -> Sequence[talk_model.Summary]:
         """As promised."""
         await self._interference.let_through()
         return [self._summary(talk, self._memory.devices[device]) for talk in self._listed(device, after)[:limit]]
 
-    async def list_many(self, requests: Sequence[n.ListRequest]) -> Sequence[Sequence[n.Standing]]:
+    async def list_many(self, requests: Sequence[talk_model.ListRequest]) -> Sequence[Sequence[talk_model.Standing]]:
         """As promised."""
         await self._interference.let_through()
         return [
@@ -87,18 +89,18 @@ class MemoryConversations:
             for each in requests
         ]
 
-    async def tips(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, n.Tip]:
+    async def tips(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, talk_model.Tip]:
         """As promised."""
         await self._interference.let_through()
         talks = (self._memory.talks[each] for each in conversations if each in self._memory.talks)
-        return {talk.id: n.Tip(talk.head, talk.version) for talk in talks}
+        return {talk.id: talk_model.Tip(talk.head, talk.version) for talk in talks}
 
     def _listed(self, device: DeviceId, after: ConversationId | None) -> list[Talk]:
         seated = (talk for _, talk in sorted(self._memory.talks.items()) if device in talk.positions)
         return [talk for talk in seated if after is None or talk.id > after]
 
-    def _summary(self, talk: Talk, device: n.Device) -> n.Summary:
-        return n.Summary(
+    def _summary(self, talk: Talk, device: people.Device) -> talk_model.Summary:
+        return talk_model.Summary(
             conversation=talk.id,
             kind=talk.kind,
             profiles=self._memory.received_profiles(talk, device),
@@ -109,7 +111,7 @@ class MemoryConversations:
 
     async def add_member(
         self, conversation: ConversationId, version: int, member: tuple[ProfileId, AccountId, Role], *, most: int
-    ) -> n.RosterMove | MemberFault:
+    ) -> people.RosterMove | MemberFault:
         """As promised."""
         await self._interference.let_through()
         profile, account, role = member
@@ -125,7 +127,7 @@ class MemoryConversations:
 
     async def remove_member(
         self, conversation: ConversationId, version: int, profile: ProfileId
-    ) -> n.RosterMove | MemberFault:
+    ) -> people.RosterMove | MemberFault:
         """As promised."""
         await self._interference.let_through()
         talk = self._at(conversation, version)
@@ -136,7 +138,7 @@ class MemoryConversations:
 
     async def set_role(
         self, conversation: ConversationId, version: int, profile: ProfileId, role: Role
-    ) -> n.RosterMove | MemberFault:
+    ) -> people.RosterMove | MemberFault:
         """As promised."""
         await self._interference.let_through()
         talk = self._at(conversation, version)
@@ -151,11 +153,11 @@ class MemoryConversations:
         talk = self._memory.talks.get(conversation)
         return talk if talk is not None and talk.version == version else None
 
-    def _reseat(self, talk: Talk, account: AccountId) -> n.RosterMove:
+    def _reseat(self, talk: Talk, account: AccountId) -> people.RosterMove:
         for device in self._memory.devices_of(account):
             self._memory.reseat(talk, device)
         return talk.move_version()
 
 
-def _standing(talk: Talk, device: DeviceId) -> n.Standing:
-    return n.Standing(talk.id, talk.head, talk.positions[device].upto, talk.version)
+def _standing(talk: Talk, device: DeviceId) -> talk_model.Standing:
+    return talk_model.Standing(talk.id, talk.head, talk.positions[device].upto, talk.version)

@@ -1,17 +1,14 @@
-"""Devices and their prekeys, in memory.
-
-Refuses tickets: what a revocation means is the domain's.
-"""
+"""Devices and their prekeys, in memory."""
 
 from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from contract.ids import AccountId, DeviceId, ProfileId, SessionId
-from domain import nouns as n
-from domain.ports import AdoptFault, DeviceAddFault
+from domain.people import model as people
+from domain.people.ports import AdoptFault, DeviceAddFault
 from tests.doubles.interference import Interference
 from tests.doubles.memory import KeyChain, Memory
+from varde_contract.ids import AccountId, DeviceId, ProfileId, SessionId
 
 
 class MemoryDevices:
@@ -21,7 +18,9 @@ class MemoryDevices:
         self._memory = memory
         self._interference = interference
 
-    async def add(self, device: n.Device, session: SessionId, *, most: int) -> Sequence[n.RosterMove] | DeviceAddFault:
+    async def add(
+        self, device: people.Device, session: SessionId, *, most: int
+    ) -> Sequence[people.RosterMove] | DeviceAddFault:
         """As promised."""
         await self._interference.let_through()
         fault = self._fault(device, session, most)
@@ -34,7 +33,7 @@ class MemoryDevices:
         memory.sessions[key] = replace(memory.sessions[key], device=device.id)
         return self._move(device, device.profiles)
 
-    def _fault(self, device: n.Device, session: SessionId, most: int) -> DeviceAddFault | None:
+    def _fault(self, device: people.Device, session: SessionId, most: int) -> DeviceAddFault | None:
         if device.id in self._memory.device_ids:
             return DeviceAddFault.EXISTS
         found = self._memory.sessions.get((device.account, session))
@@ -55,19 +54,19 @@ class MemoryDevices:
         memory.sessions[key] = replace(found, device=device)
         return None
 
-    async def find(self, account: AccountId, device: DeviceId) -> n.Device | None:
+    async def find(self, account: AccountId, device: DeviceId) -> people.Device | None:
         """As promised."""
         await self._interference.let_through()
         return self._find(account, device)
 
-    async def list_all(self, account: AccountId) -> Sequence[n.Device]:
+    async def list_all(self, account: AccountId) -> Sequence[people.Device]:
         """As promised."""
         await self._interference.let_through()
         return self._memory.devices_of(account)
 
     async def set_profiles(
         self, account: AccountId, device: DeviceId, profiles: Sequence[ProfileId], now_ms: int
-    ) -> Sequence[n.RosterMove] | None:
+    ) -> Sequence[people.RosterMove] | None:
         """As promised."""
         await self._interference.let_through()
         before = self._find(account, device)
@@ -84,7 +83,7 @@ class MemoryDevices:
         assert account in self._memory.accounts
         self._void(device, now_ms, final=False)
 
-    async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[n.RosterMove] | None:
+    async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[people.RosterMove] | None:
         """As promised."""
         await self._interference.let_through()
         before = self._find(account, device)
@@ -97,12 +96,12 @@ class MemoryDevices:
         self._void(device, now_ms, final=True)
         return self._move(before, before.profiles)
 
-    async def revocations(self, since_ms: int) -> Sequence[n.Revocation]:
+    async def revocations(self, since_ms: int) -> Sequence[people.Revocation]:
         """As promised."""
         await self._interference.let_through()
         return [revocation for written, revocation in self._memory.revocations.values() if written >= since_ms]
 
-    def _find(self, account: AccountId, device: DeviceId) -> n.Device | None:
+    def _find(self, account: AccountId, device: DeviceId) -> people.Device | None:
         found = self._memory.devices.get(device)
         return found if found is not None and found.account == account else None
 
@@ -110,9 +109,9 @@ class MemoryDevices:
         before, known = self._memory.revocations.get(device, (now_ms, None))
         not_before = max(before, now_ms)
         final = final or (known is not None and known.final)
-        self._memory.revocations[device] = not_before, n.Revocation(device, not_before, final)
+        self._memory.revocations[device] = not_before, people.Revocation(device, not_before, final)
 
-    def _move(self, device: n.Device, profiles: Iterable[ProfileId]) -> list[n.RosterMove]:
+    def _move(self, device: people.Device, profiles: Iterable[ProfileId]) -> list[people.RosterMove]:
         talks = self._memory.talks_with(device.account, profiles)
         for talk in talks:
             self._memory.reseat(talk, device)
@@ -130,8 +129,8 @@ class MemoryPrekeys:
         self,
         account: AccountId,
         device: DeviceId,
-        one_time: Sequence[n.Prekey],
-        fallback: n.Prekey | None,
+        one_time: Sequence[people.Prekey],
+        fallback: people.Prekey | None,
         *,
         most: int,
     ) -> tuple[int, bool] | None:
@@ -162,7 +161,7 @@ class MemoryPrekeys:
         now_ms: int,
         window_ms: int,
         most: int,
-    ) -> Sequence[n.ClaimedPrekey] | None:
+    ) -> Sequence[people.ClaimedPrekey] | None:
         """As promised."""
         await self._interference.let_through()
         chains = {device: chain for account, device in devices if (chain := self._chain(account, device)) is not None}
@@ -182,8 +181,8 @@ class MemoryPrekeys:
         return [time for time in self._memory.claims.get((claimer, device), []) if time > after_ms]
 
 
-def _take(device: DeviceId, chain: KeyChain) -> n.ClaimedPrekey | None:
+def _take(device: DeviceId, chain: KeyChain) -> people.ClaimedPrekey | None:
     if chain.one_time:
         first = chain.one_time.pop(0)
-        return n.ClaimedPrekey(device, first, fallback=False, left=len(chain.one_time))
-    return None if chain.fallback is None else n.ClaimedPrekey(device, chain.fallback, fallback=True, left=0)
+        return people.ClaimedPrekey(device, first, fallback=False, left=len(chain.one_time))
+    return None if chain.fallback is None else people.ClaimedPrekey(device, chain.fallback, fallback=True, left=0)

@@ -1,15 +1,12 @@
-"""A mailbox store whose answers a test holds back: the log was read, and nobody has heard of it yet.
-
-Refuses to change what the store says.
-"""
+"""A mailbox store whose answers a test holds back: the log was read, and nobody has heard of it yet."""
 
 from collections.abc import Sequence
 
 import trio
 
-from contract.ids import ConversationId, ProfileId
-from domain import nouns as n
-from domain.ports import MailboxStore
+from domain.talk import model as talk
+from domain.talk.ports import MailboxStore
+from varde_contract.ids import ConversationId, ProfileId
 
 
 class HeldMailbox:
@@ -33,7 +30,7 @@ class HeldMailbox:
         """Return when a page was read and waits. Each call of this counts one query."""
         await self._held.acquire()
 
-    async def read(self, requests: Sequence[n.LogRequest]) -> Sequence[n.LogPage | None]:
+    async def read(self, requests: Sequence[talk.LogRequest]) -> Sequence[talk.LogPage | None]:
         """Read, then wait."""
         pages = await self._store.read(requests)
         if not self._free.is_set() and any(request.limit > 1 for request in requests):
@@ -41,7 +38,7 @@ class HeldMailbox:
             await self._free.wait()
         return pages
 
-    async def confirm(self, confirmations: Sequence[n.Confirmation]) -> Sequence[n.Confirmation]:
+    async def confirm(self, confirmations: Sequence[talk.Confirmation]) -> Sequence[talk.Confirmation]:
         """As it is."""
         return await self._store.confirm(confirmations)
 
@@ -49,6 +46,6 @@ class HeldMailbox:
         """As it is."""
         return await self._store.mark_read(marks)
 
-    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> n.Swept:
+    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> talk.Swept:
         """As it is."""
         return await self._store.sweep(now_ms, retention_ms=retention_ms, limit=limit)

@@ -1,7 +1,4 @@
-"""The weather between a test and the memory stores: outages, held commits, lost answers.
-
-Refuses to know what is stored; it only decides when a call gets through.
-"""
+"""The weather between a test and the memory stores: outages, held commits, lost answers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,4 @@
-"""The log of conversations in memory: the journal that writes it and the mailbox that reads it.
-
-Refuses plaintext and meaning: what it keeps is bytes under numbers.
-"""
+"""The log of conversations in memory: the journal that writes it and the mailbox that reads it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -9,10 +6,10 @@ from typing import TypeVar
 
 from msgspec.structs import astuple, replace
 
-from contract.ids import ClientId, ConversationId, DeviceId, ProfileId
-from domain import nouns as n
+from domain.talk import model as talk_model
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory, Talk
+from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -24,11 +21,13 @@ class MemoryJournal:
     """A `domain.ports.JournalStore`. `batches` are the drafts of every commit that was stored."""
 
     def __init__(self, memory: Memory, interference: Interference) -> None:
-        self.batches: list[tuple[n.Draft, ...]] = []
+        self.batches: list[tuple[talk_model.Draft, ...]] = []
         self._memory = memory
         self._interference = interference
 
-    async def commit(self, drafts: Sequence[n.Draft]) -> Sequence[n.Committed | n.RosterMoved]:
+    async def commit(
+        self, drafts: Sequence[talk_model.Draft]
+    ) -> Sequence[talk_model.Committed | talk_model.RosterMoved]:
         """As promised."""
         await self._interference.let_commit_through()
         self.batches.append(tuple(drafts))
@@ -37,12 +36,12 @@ class MemoryJournal:
         self._interference.let_commit_answer()
         return answers
 
-    async def find_committed(self, keys: Sequence[n.SendKey]) -> Sequence[n.Committed | None]:
+    async def find_committed(self, keys: Sequence[talk_model.SendKey]) -> Sequence[talk_model.Committed | None]:
         """As promised."""
         await self._interference.let_through()
         return [self._find(*astuple(key)) for key in keys]
 
-    def _store(self, draft: n.Draft) -> bool:
+    def _store(self, draft: talk_model.Draft) -> bool:
         talk = self._memory.talks.get(draft.conversation)
         key = draft.device, draft.client_id
         if talk is None or key in talk.known or talk.version != draft.roster_version:
@@ -56,16 +55,16 @@ class MemoryJournal:
             talk.ciphers[talk.head, device] = sealed
         return True
 
-    def _answer(self, draft: n.Draft, *, duplicate: bool) -> n.Committed | n.RosterMoved:
+    def _answer(self, draft: talk_model.Draft, *, duplicate: bool) -> talk_model.Committed | talk_model.RosterMoved:
         found = self._find(draft.conversation, draft.device, draft.client_id)
-        return n.RosterMoved() if found is None else replace(found, duplicate=duplicate)
+        return talk_model.RosterMoved() if found is None else replace(found, duplicate=duplicate)
 
-    def _find(self, conversation: ConversationId, device: DeviceId, client_id: ClientId) -> n.Committed | None:
+    def _find(self, conversation: ConversationId, device: DeviceId, client_id: ClientId) -> talk_model.Committed | None:
         talk = self._memory.talks.get(conversation)
         seq = None if talk is None else talk.known.get((device, client_id))
         if talk is None or seq is None:
             return None
-        return n.Committed(talk.log[seq].message, seq, talk.log[seq].sent_ms, duplicate=True)
+        return talk_model.Committed(talk.log[seq].message, seq, talk.log[seq].sent_ms, duplicate=True)
 
 
 class MemoryMailbox:
@@ -75,12 +74,12 @@ class MemoryMailbox:
         self._memory = memory
         self._interference = interference
 
-    async def read(self, requests: Sequence[n.LogRequest]) -> Sequence[n.LogPage | None]:
+    async def read(self, requests: Sequence[talk_model.LogRequest]) -> Sequence[talk_model.LogPage | None]:
         """As promised."""
         await self._interference.let_through()
         return [self._page(request) for request in requests]
 
-    def _page(self, request: n.LogRequest) -> n.LogPage | None:
+    def _page(self, request: talk_model.LogRequest) -> talk_model.LogPage | None:
         talk = self._memory.talks.get(request.conversation)
         position = None if talk is None else talk.positions.get(request.device)
         if talk is None or position is None:
@@ -88,7 +87,7 @@ class MemoryMailbox:
         # Lazily: a page costs as much as it holds, so that a test may write thousands of messages.
         seqs = (seq for seq in range(max(request.from_seq, 1), talk.head + 1) if seq in talk.log)
         entries = _cut((_entry(talk, seq, request) for seq in islice(seqs, request.limit)), request.max_bytes)
-        return n.LogPage(
+        return talk_model.LogPage(
             conversation=talk.id,
             from_seq=request.from_seq,
             next_seq=entries[-1].seq + 1 if entries else talk.head + 1,
@@ -98,7 +97,7 @@ class MemoryMailbox:
             entries=entries,
         )
 
-    async def confirm(self, confirmations: Sequence[n.Confirmation]) -> Sequence[n.Confirmation]:
+    async def confirm(self, confirmations: Sequence[talk_model.Confirmation]) -> Sequence[talk_model.Confirmation]:
         """As promised."""
         await self._interference.let_through()
         highest: dict[tuple[ConversationId, DeviceId], int] = {}
@@ -106,7 +105,7 @@ class MemoryMailbox:
             key = each.conversation, each.device
             highest[key] = max(each.upto, highest.get(key, 0))
         moved = ((key, self._confirm(*key, upto)) for key, upto in highest.items())
-        return [n.Confirmation(*key, upto) for key, upto in moved if upto is not None]
+        return [talk_model.Confirmation(*key, upto) for key, upto in moved if upto is not None]
 
     def _confirm(self, conversation: ConversationId, device: DeviceId, upto: int) -> int | None:
         talk = self._memory.talks.get(conversation)
@@ -125,11 +124,11 @@ class MemoryMailbox:
         seat.read_upto = upto
         return True
 
-    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> n.Swept:
+    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> talk_model.Swept:
         """As promised."""
         await self._interference.let_through()
         memory = self._memory
-        return n.Swept(
+        return talk_model.Swept(
             ciphertexts=self._sweep_ciphers(now_ms - retention_ms, limit),
             messages=self._sweep_messages(now_ms - 2 * retention_ms, limit),
             codes=_drop(memory.codes, lambda code: code.expires_ms <= now_ms, limit),
@@ -163,11 +162,11 @@ class MemoryMailbox:
         return len(past[:limit])
 
 
-def _entry(talk: Talk, seq: int, request: n.LogRequest) -> n.LogEntry:
+def _entry(talk: Talk, seq: int, request: talk_model.LogRequest) -> talk_model.LogEntry:
     draft = talk.log[seq]
     sealed = talk.ciphers.get((seq, request.device), talk.ciphers.get((seq, None)))
     may = seq >= talk.positions[request.device].start and draft.device != request.device
-    return n.LogEntry(
+    return talk_model.LogEntry(
         seq=seq,
         message=draft.message,
         client_id=draft.client_id,
@@ -178,9 +177,9 @@ def _entry(talk: Talk, seq: int, request: n.LogRequest) -> n.LogEntry:
     )
 
 
-def _cut(entries: Iterable[n.LogEntry], max_bytes: int) -> tuple[n.LogEntry, ...]:
+def _cut(entries: Iterable[talk_model.LogEntry], max_bytes: int) -> tuple[talk_model.LogEntry, ...]:
     size = 0
-    kept: list[n.LogEntry] = []
+    kept: list[talk_model.LogEntry] = []
     for entry in entries:
         size += len(entry.sealed or b"")
         if kept and size > max_bytes:

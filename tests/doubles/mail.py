@@ -1,10 +1,10 @@
-"""A mailer that keeps what it is given, or refuses it. Refuses the network."""
+"""A mailer that keeps what it is given, or refuses it."""
 
 from dataclasses import dataclass
 
 import trio
 
-from domain.ports import MailUnavailable
+from domain.people.ports import MailUnavailable
 
 
 @dataclass(frozen=True)

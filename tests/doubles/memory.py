@@ -1,14 +1,12 @@
-"""What the memory stores keep, and the few questions that several of them ask of it.
-
-Refuses `await`: between two checkpoints of a store, everything here is one transaction.
-"""
+"""What the memory stores keep, and the few questions that several of them ask of it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId, SessionId
-from contract.rest.conversations import ConversationKind, Role
-from domain import nouns as n
+from domain.people import model as people
+from domain.talk import model as talk_model
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId, SessionId
+from varde_contract.rest.conversations import ConversationKind, Role
 
 
 @dataclass
@@ -40,14 +38,14 @@ class Talk:
     head: int = 0
     seats: dict[ProfileId, Seat] = field(default_factory=dict)
     positions: dict[DeviceId, Position] = field(default_factory=dict)
-    log: dict[int, n.Draft] = field(default_factory=dict)
+    log: dict[int, talk_model.Draft] = field(default_factory=dict)
     ciphers: dict[tuple[int, DeviceId | None], bytes] = field(default_factory=dict)
     known: dict[tuple[DeviceId, ClientId], int] = field(default_factory=dict)
 
-    def move_version(self) -> n.RosterMove:
+    def move_version(self) -> people.RosterMove:
         """Move the roster version."""
         self.version += 1
-        return n.RosterMove(self.id, self.version)
+        return people.RosterMove(self.id, self.version)
 
     def seat_device(self, device: DeviceId) -> None:
         """Give a device a position, unless it has one."""
@@ -84,8 +82,8 @@ class Talk:
 class KeyChain:
     """A device's prekeys. `known` remembers those that were handed out, too."""
 
-    one_time: list[n.Prekey] = field(default_factory=list)
-    fallback: n.Prekey | None = None
+    one_time: list[people.Prekey] = field(default_factory=list)
+    fallback: people.Prekey | None = None
     known: set[bytes] = field(default_factory=set)
 
 
@@ -93,22 +91,22 @@ class KeyChain:
 class Memory:
     """Everything the stores keep."""
 
-    accounts: dict[AccountId, n.Account] = field(default_factory=dict)
+    accounts: dict[AccountId, people.Account] = field(default_factory=dict)
     addresses: dict[bytes, AccountId] = field(default_factory=dict)
-    codes: dict[bytes, n.OneTimeCode] = field(default_factory=dict)
+    codes: dict[bytes, people.OneTimeCode] = field(default_factory=dict)
     code_times: dict[bytes, list[int]] = field(default_factory=dict)
-    sessions: dict[tuple[AccountId, SessionId], n.Session] = field(default_factory=dict)
-    profiles: dict[ProfileId, n.Profile] = field(default_factory=dict)
-    devices: dict[DeviceId, n.Device] = field(default_factory=dict)
-    past_devices: dict[DeviceId, n.Device] = field(default_factory=dict)
+    sessions: dict[tuple[AccountId, SessionId], people.Session] = field(default_factory=dict)
+    profiles: dict[ProfileId, people.Profile] = field(default_factory=dict)
+    devices: dict[DeviceId, people.Device] = field(default_factory=dict)
+    past_devices: dict[DeviceId, people.Device] = field(default_factory=dict)
     device_ids: set[DeviceId] = field(default_factory=set)
-    revocations: dict[DeviceId, tuple[int, n.Revocation]] = field(default_factory=dict)
+    revocations: dict[DeviceId, tuple[int, people.Revocation]] = field(default_factory=dict)
     keys: dict[DeviceId, KeyChain] = field(default_factory=dict)
     claims: dict[tuple[DeviceId, DeviceId], list[int]] = field(default_factory=dict)
     talks: dict[ConversationId, Talk] = field(default_factory=dict)
     pairs: dict[tuple[ProfileId, ProfileId], ConversationId] = field(default_factory=dict)
 
-    def devices_of(self, account: AccountId) -> list[n.Device]:
+    def devices_of(self, account: AccountId) -> list[people.Device]:
         """Return the account's devices, oldest first."""
         own = (device for device in self.devices.values() if device.account == account)
         return sorted(own, key=lambda device: (device.created_ms, device.id))
@@ -122,7 +120,7 @@ class Memory:
             if any(profile in wanted and seat.account == account for profile, seat in talk.seats.items())
         ]
 
-    def received_profiles(self, talk: Talk, device: n.Device) -> tuple[ProfileId, ...]:
+    def received_profiles(self, talk: Talk, device: people.Device) -> tuple[ProfileId, ...]:
         """Return the member profiles the device receives for."""
         return tuple(
             profile
@@ -130,23 +128,23 @@ class Memory:
             if profile in talk.seats and talk.seats[profile].account == device.account
         )
 
-    def current_devices(self, talk: Talk) -> Iterator[tuple[n.Device, tuple[ProfileId, ...]]]:
+    def current_devices(self, talk: Talk) -> Iterator[tuple[people.Device, tuple[ProfileId, ...]]]:
         """Walk the devices of the members, each with the member profiles it receives for."""
         for device in self.devices.values():
             profiles = self.received_profiles(talk, device)
             if profiles:
                 yield device, profiles
 
-    def reseat(self, talk: Talk, device: n.Device) -> None:
+    def reseat(self, talk: Talk, device: people.Device) -> None:
         """Let a device's position begin or end, as the roster now says."""
         if device.id in self.devices and self.received_profiles(talk, device):
             talk.seat_device(device.id)
         else:
             talk.unseat_device(device.id)
 
-    def roster(self, talk: Talk) -> n.Roster:
+    def roster(self, talk: Talk) -> talk_model.Roster:
         """Return the roster."""
-        return n.Roster(
+        return talk_model.Roster(
             conversation=talk.id,
             kind=talk.kind,
             version=talk.version,
@@ -154,9 +152,9 @@ class Memory:
             devices={device.id: frozenset(profiles) for device, profiles in self.current_devices(talk)},
         )
 
-    def _member(self, profile: ProfileId, seat: Seat) -> n.Member:
+    def _member(self, profile: ProfileId, seat: Seat) -> talk_model.Member:
         policies = self.profiles[profile].policies
-        return n.Member(
+        return talk_model.Member(
             profile=profile,
             account=seat.account,
             role=seat.role,

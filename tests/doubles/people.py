@@ -1,17 +1,14 @@
-"""Accounts, sign-in, sessions and profiles, in memory.
-
-Refuses devices: what they touch is larger, and lives beside this.
-"""
+"""Accounts, sign-in, sessions and profiles, in memory."""
 
 from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from contract.ids import AccountId, ProfileId, SessionId
-from contract.rest.profiles import Policies, Theme
-from domain import nouns as n
+from domain.people import model as people
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
+from varde_contract.ids import AccountId, ProfileId, SessionId
+from varde_contract.rest.profiles import Policies, Theme
 
 
 class MemoryAccounts:
@@ -21,7 +18,7 @@ class MemoryAccounts:
         self._memory = memory
         self._interference = interference
 
-    async def find(self, account: AccountId) -> n.Account | None:
+    async def find(self, account: AccountId) -> people.Account | None:
         """As promised."""
         await self._interference.let_through()
         return self._memory.accounts.get(account)
@@ -42,7 +39,9 @@ class MemorySignIn:
         self._memory = memory
         self._interference = interference
 
-    async def put_code(self, address: bytes, code: n.OneTimeCode, *, now_ms: int, window_ms: int, most: int) -> bool:
+    async def put_code(
+        self, address: bytes, code: people.OneTimeCode, *, now_ms: int, window_ms: int, most: int
+    ) -> bool:
         """As promised."""
         await self._interference.let_through()
         recent = [time for time in self._memory.code_times.get(address, []) if time > now_ms - window_ms]
@@ -52,7 +51,7 @@ class MemorySignIn:
         self._memory.codes[address] = code
         return True
 
-    async def take_attempt(self, address: bytes) -> n.OneTimeCode | None:
+    async def take_attempt(self, address: bytes) -> people.OneTimeCode | None:
         """As promised."""
         await self._interference.let_through()
         code = self._memory.codes.get(address)
@@ -69,14 +68,14 @@ class MemorySignIn:
         del self._memory.codes[address]
         return True
 
-    async def account_of(self, address: bytes, fresh: AccountId, now_ms: int) -> tuple[n.Account, bool]:
+    async def account_of(self, address: bytes, fresh: AccountId, now_ms: int) -> tuple[people.Account, bool]:
         """As promised."""
         await self._interference.let_through()
         known = self._memory.addresses.get(address)
         if known is not None:
             return self._memory.accounts[known], False
         self._memory.addresses[address] = fresh
-        self._memory.accounts[fresh] = n.Account(fresh, now_ms, None)
+        self._memory.accounts[fresh] = people.Account(fresh, now_ms, None)
         return self._memory.accounts[fresh], True
 
 
@@ -87,19 +86,19 @@ class MemorySessions:
         self._memory = memory
         self._interference = interference
 
-    async def add(self, session: n.Session) -> None:
+    async def add(self, session: people.Session) -> None:
         """As promised. Like the database, insists on the account, and on a fresh id."""
         await self._interference.let_through()
         assert session.account in self._memory.accounts
         assert (session.account, session.id) not in self._memory.sessions
         self._memory.sessions[session.account, session.id] = session
 
-    async def find(self, account: AccountId, session: SessionId) -> n.Session | None:
+    async def find(self, account: AccountId, session: SessionId) -> people.Session | None:
         """As promised."""
         await self._interference.let_through()
         return self._memory.sessions.get((account, session))
 
-    async def rotate(self, session: n.Session, *, old_refresh_digest: bytes) -> bool:
+    async def rotate(self, session: people.Session, *, old_refresh_digest: bytes) -> bool:
         """As promised; the device stays as it is."""
         await self._interference.let_through()
         key = session.account, session.id
@@ -114,7 +113,7 @@ class MemorySessions:
         await self._interference.let_through()
         return self._memory.sessions.pop((account, session), None) is not None
 
-    async def list_live(self, account: AccountId, now_ms: int) -> Sequence[n.Session]:
+    async def list_live(self, account: AccountId, now_ms: int) -> Sequence[people.Session]:
         """As promised."""
         await self._interference.let_through()
         own = (session for session in self._memory.sessions.values() if session.account == account)
@@ -129,7 +128,7 @@ class MemoryProfiles:
         self._memory = memory
         self._interference = interference
 
-    async def add(self, profile: n.Profile, most: int) -> bool:
+    async def add(self, profile: people.Profile, most: int) -> bool:
         """As promised. Like the database, insists on the account, and on a fresh id."""
         await self._interference.let_through()
         assert profile.account in self._memory.accounts
@@ -139,20 +138,20 @@ class MemoryProfiles:
         self._memory.profiles[profile.id] = profile
         return True
 
-    async def find(self, account: AccountId, profile: ProfileId) -> n.Profile | None:
+    async def find(self, account: AccountId, profile: ProfileId) -> people.Profile | None:
         """As promised."""
         await self._interference.let_through()
         found = self._memory.profiles.get(profile)
         return found if found is not None and found.account == account else None
 
-    async def list_all(self, account: AccountId) -> Sequence[n.Profile]:
+    async def list_all(self, account: AccountId) -> Sequence[people.Profile]:
         """As promised."""
         await self._interference.let_through()
         return self._own(account)
 
     async def replace(
         self, account: AccountId, profile: ProfileId, theme: Theme, policies: Policies
-    ) -> n.Profile | None:
+    ) -> people.Profile | None:
         """As promised."""
         found = await self.find(account, profile)
         if found is None:
@@ -160,12 +159,12 @@ class MemoryProfiles:
         self._memory.profiles[profile] = replace(found, theme=theme, policies=policies)
         return self._memory.profiles[profile]
 
-    async def owners(self, profiles: Sequence[ProfileId]) -> Mapping[ProfileId, n.Account]:
+    async def owners(self, profiles: Sequence[ProfileId]) -> Mapping[ProfileId, people.Account]:
         """As promised."""
         await self._interference.let_through()
         known = (self._memory.profiles[profile] for profile in profiles if profile in self._memory.profiles)
         return {profile.id: self._memory.accounts[profile.account] for profile in known}
 
-    def _own(self, account: AccountId) -> list[n.Profile]:
+    def _own(self, account: AccountId) -> list[people.Profile]:
         own = (profile for profile in self._memory.profiles.values() if profile.account == account)
         return sorted(own, key=lambda profile: (profile.created_ms, profile.id))

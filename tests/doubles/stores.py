@@ -1,6 +1,4 @@
 """Every store the domain asks for, in memory, around one `Memory`: the double that the contract suites judge as well.
-
-Refuses Postgres, and time of its own.
 """
 
 from domain.ports import Stores

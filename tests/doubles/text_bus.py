@@ -1,7 +1,4 @@
-"""A `storage.bus.bus.Bus` within one process: several nodes on one wire, which a test may cut.
-
-Refuses threads and delays, and is as mean as the real ones: equal payloads of one call are heard once.
-"""
+"""A `storage.bus.bus.Bus` within one process: several nodes on one wire, which a test may cut."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager

@@ -1,4 +1,4 @@
-"""The system for every test of this folder. Refuses anything else."""
+"""The system for every test of this folder."""
 
 from tests.end_to_end.stack import stack
 

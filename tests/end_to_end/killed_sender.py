@@ -1,7 +1,4 @@
-"""A program that sends numbered texts and is killed. Its arguments: home folder, conversation, how many texts.
-
-Refuses to remember anything itself: what it has sent, its store knows.
-"""
+"""A program that sends numbered texts and is killed. Its arguments: home folder, conversation, how many texts."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""The whole system as real processes: an API and a relay over a fresh database, for all tests of this folder.
-
-Refuses to reach inside a process: tests talk to it as clients do, read its mail, and kill it.
-"""
+"""The whole system as real processes: an API and a relay over a fresh database, for all tests of this folder."""
 
 import email
 import email.policy

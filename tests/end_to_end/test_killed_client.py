@@ -1,4 +1,4 @@
-"""A client killed with -9 again and again while it sends. Refuses doubles."""
+"""A client killed with -9 again and again while it sends."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A sender that is gone by the time it is read, over the real system. Refuses doubles."""
+"""A sender that is gone by the time it is read, over the real system."""
 
 from pathlib import Path
 

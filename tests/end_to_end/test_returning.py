@@ -1,4 +1,4 @@
-"""A device whose session ended comes back over the real system, as the device it was. Refuses doubles."""
+"""A device whose session ended comes back over the real system, as the device it was."""
 
 from pathlib import Path
 

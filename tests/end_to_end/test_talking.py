@@ -1,4 +1,4 @@
-"""People talk over the real system: sign-up, dm, group, several devices, and being away. Refuses doubles."""
+"""People talk over the real system: sign-up, dm, group, several devices, and being away."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

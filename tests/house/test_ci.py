@@ -1,4 +1,4 @@
-"""What CI runs is what a person runs, and it brings every program the tests ask for. Refuses to run CI itself."""
+"""What CI runs is what a person runs, and it brings every program the tests ask for."""
 
 import ast
 import re

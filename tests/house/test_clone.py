@@ -1,7 +1,4 @@
-"""What a fresh clone holds: nothing of the machine it was made on, and requirements that cannot be swapped.
-
-Refuses to run a build: the CI script does.
-"""
+"""What a fresh clone holds: nothing of the machine it was made on, and requirements that cannot be swapped."""
 
 import re
 from collections.abc import Iterator

@@ -1,7 +1,4 @@
-"""The docs are true where a program can tell: links lead somewhere, and every word of the contract is explained.
-
-Refuses style.
-"""
+"""The docs are true where a program can tell: links lead somewhere, and every word of the contract is explained."""
 
 import re
 from collections.abc import Iterator
@@ -11,20 +8,14 @@ from typing import Final, get_args
 import pytest
 
 from api.problems import status_of
-from contract import frames
-from contract.closing import CloseCode
-from contract.refusals import RefusalCode
-from contract.session import CLIENT_FRAMES, SERVER_FRAMES, State
 from tests.house import tree
+from varde_contract import frames
+from varde_contract.closing import CloseCode
+from varde_contract.refusals import RefusalCode
+from varde_contract.session import CLIENT_FRAMES, SERVER_FRAMES, State
 
 PAGES: Final = tuple(path for path in tree.tracked() if path.suffix == ".md")
 LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-NOUNS: Final = (
-    *("account", "ack", "backlog", "bus", "certificate", "confirm", "conversation", "device", "drain", "envelope"),
-    *("fan-out", "gap", "head", "hub", "identity key", "island", "journal", "mailbox", "member", "node", "outbox"),
-    *("prekey", "profile", "receipt", "refusal", "root key", "roster", "sealed", "seq", "session", "signing key"),
-    *("ticket", "upto", "whitelist"),
-)
 
 
 def name_of(path: Path) -> str:
@@ -84,15 +75,6 @@ def test_every_page_can_be_reached() -> None:
     tree.expect_none(lost, "pages that no link leads to, from the README on")
 
 
-def test_the_glossary_has_the_nouns_of_the_house() -> None:
-    """Whoever meets one of our words finds it in the glossary."""
-    rows = re.findall(
-        r"^\|\s*([^|]+?)\s*\|", (tree.ROOT / "docs/glossary.md").read_text(encoding="utf-8"), re.MULTILINE
-    )
-    words = {word.strip().lower() for row in rows for word in row.split(",")}
-    tree.expect_none([noun for noun in NOUNS if noun not in words], "words without a row in docs/glossary.md")
-
-
 def rows(heading: str) -> list[list[str]]:
     """The cells of every table row under one heading of the protocol's page, without ticks."""
     text = (tree.ROOT / "docs/protocol.md").read_text(encoding="utf-8")
@@ -125,7 +107,9 @@ def test_the_protocol_explains_every_close_code() -> None:
 def test_the_protocol_explains_every_refusal() -> None:
     """The page has each refusal."""
     explained, there = {row[0].strip("`") for row in rows("Refusals")}, set(map(str, RefusalCode))
-    tree.expect_none(explained ^ there, "refusals that are only in docs/protocol.md or only in contract/refusals.py")
+    tree.expect_none(
+        explained ^ there, "refusals that are only in docs/protocol.md or only in varde_contract/refusals.py"
+    )
 
 
 def test_the_protocol_gives_the_statuses_that_are_answered() -> None:
@@ -138,7 +122,7 @@ def test_the_protocol_gives_the_statuses_that_are_answered() -> None:
 
 def test_every_variable_of_the_environment_is_explained() -> None:
     """Whoever looks for a variable that a program reads finds it in docs/configuration.md, and no other."""
-    sources = tree.sources("storage", "relay", "api", "varde")
+    sources = tree.sources("storage", "relay", "api", "varde", "varde_cli", "supervisor")
     read = {name for source in sources for name in re.findall(r"\bVARDE_[A-Z_]*[A-Z]\b", "\n".join(source.lines))}
     told = set(re.findall(r"`(VARDE_[A-Z_]+)`", (tree.ROOT / "docs/configuration.md").read_text(encoding="utf-8")))
     tree.expect_none(read ^ told, "variables that are read or explained, but not both")

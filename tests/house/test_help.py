@@ -1,7 +1,4 @@
-"""The programs tell how they are used: each answers `--help` without touching a folder or a database.
-
-Refuses the client's commands: tests/varde/command has those.
-"""
+"""The programs tell how they are used: each answers `--help` without touching a folder or a database."""
 
 import os
 import re
@@ -32,7 +29,7 @@ def test_a_server_explains_its_environment(room: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", [("storage",), ("storage", "postgres"), ("storage", "migrate"), ("varde",)])
+@pytest.mark.parametrize("command", [("storage",), ("storage", "postgres"), ("storage", "migrate"), ("varde_cli",)])
 def test_the_other_programs_help(command: tuple[str, ...]) -> None:
     """`--help` ends well and says how the program is called."""
     program = (sys.executable, "-m", *command, "--help")

@@ -1,4 +1,4 @@
-"""Logs say what happened, never to whom. Refuses to be clever: it goes by the names of what is logged."""
+"""Logs say what happened, never to whom."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Tests wait for events, never for time, and time nothing. Refuses to know which test is slow: pytest says that."""
+"""Tests wait for events, never for time, and time nothing."""
 
 import ast
 import re

@@ -1,7 +1,4 @@
-"""The repository as the house tests see it: its files, and the syntax trees of those in Python.
-
-Refuses opinions: what may stand in a file, the tests beside this one say.
-"""
+"""The repository as the house tests see it: its files, and the syntax trees of those in Python."""
 
 import ast
 import subprocess
@@ -12,8 +9,11 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 ROOT: Final = Path(__file__).parents[2]
-ROOMS: Final = ("contract", "domain", "storage", "relay", "api", "varde", "loadtest")
-SERVER_ROOMS: Final = ("contract", "domain", "storage", "relay", "api")
+ROOMS: Final = (
+    *("varde_contract", "domain", "storage", "relay", "api"),
+    *("varde", "varde_cli", "supervisor", "demo", "loadtest", "bench"),
+)
+SERVER_ROOMS: Final = ("varde_contract", "domain", "storage", "relay", "api")
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -1,4 +1,4 @@
-"""The client's end of a WebSocket reads what servers send, however it was cut. Refuses sockets.
+"""The client's end of a WebSocket reads what servers send, however it was cut.
 
 The other side is the sans-I/O server of websockets, which knows nothing of ours.
 """

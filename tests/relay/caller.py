@@ -1,6 +1,4 @@
 """A client of the relay for tests: a byte stream, the client's side of a WebSocket, and the contract's ClientSession.
-
-Refuses a task of its own: it reads only when the test asks, so a test sees every frame and its order.
 """
 
 import os
@@ -18,8 +16,8 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from contract import frames as f
-from contract.session import SUBPROTOCOL, ClientSession
+from varde_contract import frames as f
+from varde_contract.session import SUBPROTOCOL, ClientSession
 
 F = TypeVar("F", bound=Struct)
 

@@ -1,4 +1,4 @@
-"""What the tests of the relay ask for by name. Refuses sockets and Postgres: those are `live`."""
+"""What the tests of the relay ask for by name."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar

@@ -1,7 +1,6 @@
 """Independent clients of the relay: other people's WebSockets over TCP, driven with the contract's ClientSession.
 
-Refuses memory streams and our own framing; what these two libraries do not accept is our fault. The third one, which
-also has a Noise of its own, is in tests/clients.
+The third one, which also has a Noise of its own, is in tests/clients.
 """
 
 from collections import deque
@@ -17,9 +16,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import connect
 from websockets.typing import Subprotocol
 
-from contract import frames as f
-from contract.noise import KeyPair
-from contract.session import SUBPROTOCOL, ClientSession, Pattern, State
+from varde_contract import frames as f
+from varde_contract.noise import KeyPair
+from varde_contract.session import SUBPROTOCOL, ClientSession, Pattern, State
 
 CLOSING: Final = 2.0
 """Seconds for a library to close in good order."""

@@ -1,4 +1,4 @@
-"""A relay node on TCP, the whole of `run_node`. Refuses to know what it stores in: whoever opens it says that."""
+"""A relay node on TCP, the whole of `run_node`."""
 
 import os
 from collections.abc import AsyncIterator
@@ -9,18 +9,18 @@ from typing import Any
 
 import trio
 
-from contract import frames as f
-from contract.session import PROTOCOL_VERSION, Pattern
+from domain.people.tickets import TicketIssuer
 from domain.ports import Stores
-from domain.tickets import TicketIssuer
 from relay.config import RelayConfig
 from relay.node import run_node
 from relay.services import Outside
-from relay.tls_certificate import TlsCertificate
+from relay.socket.tls_certificate import TlsCertificate
 from tests.cast import Gear
 from tests.doubles.clock import CountedEntropy, StandingClock
 from tests.relay.guest import Credentials
 from tests.relay.stage import RELAY_KEY, TICKET_KEY
+from varde_contract import frames as f
+from varde_contract.session import PROTOCOL_VERSION, Pattern
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The request that every client of the relay begins with, as bytes. Refuses everything after it."""
+"""The request that every client of the relay begins with, as bytes."""
 
 from typing import Final
 

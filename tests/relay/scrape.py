@@ -1,4 +1,4 @@
-"""Reading a node's metrics as Prometheus does. Refuses to look into the node: only the page counts."""
+"""Reading a node's metrics as Prometheus does."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias

@@ -1,4 +1,4 @@
-"""A relay node over the memory stores, with the cast ready to call it. Refuses TCP: sockets come in pairs.
+"""A relay node over the memory stores, with the cast ready to call it.
 
 Two stages over one `Memory` and one bus are two nodes of a fleet.
 """
@@ -15,17 +15,13 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import asdict
 
-from contract import frames as f
-from contract.ids import ClientId, ConversationId, uuid7
-from contract.noise import KeyPair
-from contract.rest.conversations import ConversationKind
-from contract.session import PROTOCOL_VERSION, ClientSession, Pattern
-from domain import nouns as n
 from domain.events import Event, NodeHere
+from domain.people import model as people_model
+from domain.people.tickets import TicketIssuer
 from domain.ports import Stores
-from domain.tickets import TicketIssuer
+from domain.talk import model as talk
 from relay.config import RelayConfig
-from relay.connection import serve_connection
+from relay.connection.serve import serve_connection
 from relay.node import start_services
 from relay.services import Outside, Services, make_services
 from tests.cast import Gear, Person, open_conversation, settle
@@ -35,6 +31,11 @@ from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
 from tests.relay.caller import Caller
+from varde_contract import frames as f
+from varde_contract.ids import ClientId, ConversationId, uuid7
+from varde_contract.noise import KeyPair
+from varde_contract.rest.conversations import ConversationKind
+from varde_contract.session import PROTOCOL_VERSION, ClientSession, Pattern
 
 RELAY_KEY: Final = KeyPair.from_private(hashlib.sha256(b"the relay of the tests").digest())
 TICKET_KEY: Final = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"the tickets of the tests").digest())
@@ -77,7 +78,7 @@ class Stage:
     def ticket(self, gear: Gear, **changes: Any) -> str:
         """Issue a ticket for a device, perhaps with something in it changed."""
         issuer = TicketIssuer(TICKET_KEY.private_bytes_raw(), entropy=self.services.entropy)
-        noun = n.Device(**{**asdict(gear.noun), **changes})
+        noun = people_model.Device(**{**asdict(gear.noun), **changes})
         return issuer.issue(noun, read_ms=self.services.clock()).text
 
     def pick_up(
@@ -147,17 +148,17 @@ class Letters:
         self._count += 1
         return ClientId(uuid7(self._count, hashlib.sha256(str(self._count).encode()).digest()[:10]))
 
-    def group(self, roster: n.Roster, person: Person, sealed: bytes = b"sealed for all") -> f.Send:
+    def group(self, roster: talk.Roster, person: Person, sealed: bytes = b"sealed for all") -> f.Send:
         """One ciphertext for all."""
         return f.Send(self.client_id(), roster.conversation, person.profile, roster.version, group=sealed)
 
-    def each(self, roster: n.Roster, person: Person, sender: Gear) -> f.Send:
+    def each(self, roster: talk.Roster, person: Person, sender: Gear) -> f.Send:
         """One ciphertext per device, which says whose it is."""
         devices = {device: b"sealed for " + device.bytes for device in roster.devices if device != sender.id}
         return f.Send(self.client_id(), roster.conversation, person.profile, roster.version, devices=devices)
 
 
-async def open_room(ground: Ground, *people: Person, kind: ConversationKind = ConversationKind.GROUP) -> n.Roster:
+async def open_room(ground: Ground, *people: Person, kind: ConversationKind = ConversationKind.GROUP) -> talk.Roster:
     """Settle these people and open their conversation; return its roster."""
     for person in people:
         if person.account not in ground.memory.accounts:
@@ -165,7 +166,7 @@ async def open_room(ground: Ground, *people: Person, kind: ConversationKind = Co
     return await roster_now(ground, await open_conversation(ground.stores, *people, kind=kind))
 
 
-async def roster_now(ground: Ground, conversation: ConversationId) -> n.Roster:
+async def roster_now(ground: Ground, conversation: ConversationId) -> talk.Roster:
     """Return a roster as it is."""
     return (await ground.stores.conversations.rosters([conversation]))[conversation]
 

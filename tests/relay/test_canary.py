@@ -1,4 +1,4 @@
-"""The loop's lateness: measured, shown, and held against newcomers for a while. Refuses to be late in earnest."""
+"""The loop's lateness: measured, shown, and held against newcomers for a while."""
 
 import logging
 

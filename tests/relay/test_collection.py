@@ -1,4 +1,4 @@
-"""When garbage is looked for: what is set up and put back, what is frozen and what is still found. Refuses sockets."""
+"""When garbage is looked for: what is set up and put back, what is frozen and what is still found."""
 
 import gc
 from collections.abc import Iterator

@@ -1,13 +1,13 @@
-"""What a node is told from outside. Refuses to start one."""
+"""What a node is told from outside."""
 
 from pathlib import Path
 
 import pytest
 
-from contract.closing import CloseCode
-from contract.refusals import RefusalCode
 from relay.config import ConfigError, RelayConfig
-from relay.refusing import close_code
+from relay.frames.refusals import close_code
+from varde_contract.closing import CloseCode
+from varde_contract.refusals import RefusalCode
 
 
 def test_the_defaults_need_no_environment() -> None:

@@ -1,4 +1,4 @@
-"""The heartbeat of many: pings are spread, nobody is left out, and only the silent are cut. Refuses connections."""
+"""The heartbeat of many: pings are spread, nobody is left out, and only the silent are cut."""
 
 from collections import Counter
 from typing import Final
@@ -7,14 +7,14 @@ from uuid import UUID
 import pytest
 import trio
 
-from contract.closing import CloseCode
-from contract.ids import DeviceId
-from domain.tickets import LIFETIME, Ticket
-from relay.outbox import Outbox
-from relay.peer import Line, Peer
+from domain.people.tickets import LIFETIME, Ticket
+from relay.connection.outbox import Outbox
+from relay.connection.peer import Line, Peer
 from relay.pulse import PINGS, SILENCES, SLICE
 from tests.cast import alice
 from tests.relay.stage import Stage
+from varde_contract.closing import CloseCode
+from varde_contract.ids import DeviceId
 
 MANY: Final = 4 * SLICE
 HEARTBEAT: Final = 25.0

@@ -1,6 +1,5 @@
-"""Clients of `relay.tls` in memory: OpenSSL's own, and one that seals records by hand to say what OpenSSL never would.
-
-Refuses sockets: bytes go from one core to the other as fast or as slow as a test likes.
+"""Clients of `relay.socket.tls` in memory: OpenSSL's own, and one that seals records by hand to say what OpenSSL never
+would.
 """
 
 import ssl
@@ -13,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from relay.tls import Tls
+from relay.socket.tls import Tls
 from tests.certificates import NAME
 
 ALERT: Final = 21

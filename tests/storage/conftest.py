@@ -1,4 +1,4 @@
-"""What the tests of storage share: an island, and connections on it. Refuses anything that another room could use."""
+"""What the tests of storage share: an island, and connections on it."""
 
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator

@@ -1,4 +1,4 @@
-"""What the embedded cluster promises about its folder, its owner and its socket. Refuses to start a server."""
+"""What the embedded cluster promises about its folder, its owner and its socket."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What `python -m storage` says to a person. Refuses to try what the commands do: their own tests do that."""
+"""What `python -m storage` says to a person."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the environment may say about storage, and what is refused. Refuses the real environment."""
+"""What the environment may say about storage, and what is refused."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL that is not ours: Debian's own 15, as an operator would have it, by URL. Refuses the embedded one.
+"""A PostgreSQL that is not ours: Debian's own 15, as an operator would have it, by URL.
 
 It is the oldest version that is promised, built by somebody else, so what runs here runs on what people have.
 """
@@ -15,12 +15,12 @@ from typing import Any, Final
 import pytest
 import trio
 
-from contract.ids import ClientId, MessageId, uuid7
-from domain import nouns as n
+from domain.talk import model as talk
 from storage.config import StorageConfig, Url
 from storage.opening import open_storage
 from tests import cast
 from tests.system import require
+from varde_contract.ids import ClientId, MessageId, uuid7
 
 pytestmark = pytest.mark.xdist_group("debian-postgres")  # one server is enough
 
@@ -66,9 +66,9 @@ def migrated(url: str) -> str:
     return url
 
 
-def draft(roster: n.Roster, writer: cast.Gear, number: int) -> n.Draft:
+def draft(roster: talk.Roster, writer: cast.Gear, number: int) -> talk.Draft:
     """One device writes to everybody."""
-    return n.Draft(
+    return talk.Draft(
         message=MessageId(uuid7(cast.BIRTH_MS, b"message" + number.to_bytes(3, "big"))),
         conversation=roster.conversation,
         roster_version=roster.version,
@@ -90,16 +90,16 @@ async def test_a_conversation_lives_on_debians_postgres(debian_url: str) -> None
             roster = (await stores.conversations.rosters([conversation]))[conversation]
             drafts = [draft(roster, cast.alice_phone, number) for number in range(1, 4)]
             committed = await stores.journal.commit([*drafts, drafts[0]])
-            assert [(each.seq, each.duplicate) for each in committed if isinstance(each, n.Committed)] == [
+            assert [(each.seq, each.duplicate) for each in committed if isinstance(each, talk.Committed)] == [
                 *((1, False), (2, False), (3, False)),
                 (1, True),
             ]
-            request = n.LogRequest(cast.bob_phone.id, conversation, from_seq=1, limit=10, max_bytes=10_000)
+            request = talk.LogRequest(cast.bob_phone.id, conversation, from_seq=1, limit=10, max_bytes=10_000)
             (page,) = await stores.mailbox.read([request])
             assert page is not None
             assert [entry.sealed for entry in page.entries] == [each.group for each in drafts]
             for gear in (*cast.bob.devices, cast.alice_laptop):
-                await stores.mailbox.confirm([n.Confirmation(conversation, gear.id, 3)])
+                await stores.mailbox.confirm([talk.Confirmation(conversation, gear.id, 3)])
             (emptied,) = await stores.mailbox.read([request])
             assert emptied is not None
             assert [entry.sealed for entry in emptied.entries] == [None] * 3
@@ -113,7 +113,7 @@ async def test_a_stale_roster_stores_nothing_on_debians_postgres(debian_url: str
             conversation = await cast.open_conversation(stores, cast.carol, cast.dave)
             roster = (await stores.conversations.rosters([conversation]))[conversation]
             await cast.enrol(stores, cast.dave.further_device("tablet"))
-            assert await stores.journal.commit([draft(roster, cast.carol_phone, 1)]) == [n.RosterMoved()]
+            assert await stores.journal.commit([draft(roster, cast.carol_phone, 1)]) == [talk.RosterMoved()]
             view = await stores.conversations.view(conversation)
             assert view is not None
             assert view.head == 0

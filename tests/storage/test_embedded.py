@@ -1,7 +1,4 @@
-"""What the embedded Postgres promises as a process: joined, started, stopped, killed and recovered.
-
-Refuses the shared server of the other tests: this one is killed.
-"""
+"""What the embedded Postgres promises as a process: joined, started, stopped, killed and recovered."""
 
 import os
 import signal

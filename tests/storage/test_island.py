@@ -1,4 +1,4 @@
-"""What the asyncio island promises to those who call it from Trio. Refuses a database where none is needed."""
+"""What the asyncio island promises to those who call it from Trio."""
 
 import asyncio
 import contextlib

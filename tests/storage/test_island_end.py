@@ -1,4 +1,4 @@
-"""How an asyncio island ends, by closing or by dying, and what becomes of those who are there. Refuses a database."""
+"""How an asyncio island ends, by closing or by dying, and what becomes of those who are there."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""What the servers' key files promise: made once, refused when anything about them is wrong. Refuses golden keys."""
+"""What the servers' key files promise: made once, refused when anything about them is wrong."""
 
 import base64
 import os

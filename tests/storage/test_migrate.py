@@ -1,7 +1,4 @@
-"""What the migrations promise: in order, once, whole, and never over a history that is not ours.
-
-Refuses the product's own files: their contents are tested by the stores that need them.
-"""
+"""What the migrations promise: in order, once, whole, and never over a history that is not ours."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What making a folder once promises, whoever makes it. Refuses to know what is in the folder."""
+"""What making a folder once promises, whoever makes it."""
 
 from pathlib import Path
 

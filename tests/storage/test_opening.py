@@ -1,7 +1,4 @@
-"""Opening the storage: what it checks before anybody is served, and how errors leave it.
-
-Refuses what the stores do once it is open.
-"""
+"""Opening the storage: what it checks before anybody is served, and how errors leave it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A call that stays on the asyncio island until something happens to it. Refuses to end by itself."""
+"""A call that stays on the asyncio island until something happens to it."""
 
 import asyncio
 

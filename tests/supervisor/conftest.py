@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.ports import Address
+from supervisor.settings import HouseSettings
 from tests.supervisor.fake_houses import FAKES, Ear, Orders
-from varde.supervisor.ports import Address
-from varde.supervisor.settings import HouseSettings
 
 
 @pytest.fixture

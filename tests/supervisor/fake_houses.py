@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import trio
 
-from varde.supervisor.happenings import Happening
+from supervisor.happenings import Happening
 
 FAKES = Path(__file__).with_name("fake_programs.py")
 

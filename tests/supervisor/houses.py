@@ -35,7 +35,7 @@ class RealHouse:
         api, relay = binds
         words = ("--data", str(data), "--ready-file", str(self._ready_file), "--api-bind", api, "--relay-bind", relay)
         self.process = subprocess.Popen(
-            (sys.executable, "-m", "varde", "up", *words, *more),
+            (sys.executable, "-m", "varde_cli", "up", *words, *more),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -73,7 +73,7 @@ class RealHouse:
     def run(self, *words: str, text: str | None = None, code: int = 0) -> str:
         """Run a command to its end and return what it printed: its errors, where it is to fail."""
         done = subprocess.run(
-            (sys.executable, "-m", "varde", *words),
+            (sys.executable, "-m", "varde_cli", *words),
             input=text or "",
             capture_output=True,
             text=True,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import trio
 
-from varde.supervisor.ports import Address
-from varde.supervisor.relaying import run_fleet
-from varde.supervisor.settings import HouseSettings
-from varde.supervisor.up import run_up
-from varde.supervisor.voice import Voice
+from supervisor.ports import Address
+from supervisor.relaying import run_fleet
+from supervisor.settings import HouseSettings
+from supervisor.up import run_up
+from supervisor.voice import Voice
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from varde.supervisor.doorstep import Answer, knock
+from supervisor.doorstep import Answer, knock
 
 URL = "postgresql://varde@/varde?host=.&port=5432"
 HELLO = b"\0\0\0\x23\0\x03\0\0user\0varde\0database\0varde\0\0"

@@ -11,13 +11,13 @@ from dataclasses import replace
 import pytest
 import trio
 
+from supervisor.fleet import open_fleet
+from supervisor.happenings import Down, Happening, Killed, Said
+from supervisor.keeper import FIRST_STARTS, StartFailed
+from supervisor.lock import open_lock
+from supervisor.ports import Address, BadAddress
+from supervisor.settings import HouseSettings
 from tests.supervisor.fake_houses import Ear, Orders, open_fake_up
-from varde.supervisor.fleet import open_fleet
-from varde.supervisor.happenings import Down, Happening, Killed, Said
-from varde.supervisor.keeper import FIRST_STARTS, StartFailed
-from varde.supervisor.lock import open_lock
-from varde.supervisor.ports import Address, BadAddress
-from varde.supervisor.settings import HouseSettings
 
 PATIENCE = 30
 """Seconds until a test that hangs is told so."""

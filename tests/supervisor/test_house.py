@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 import trio
 
+from supervisor.happenings import Down, Happening, Killed, Said, Up
+from supervisor.house import open_house
+from supervisor.keeper import FIRST_STARTS, StartFailed
+from supervisor.lock import FILE, FolderInUse
+from supervisor.ports import Address
+from supervisor.settings import HouseSettings
 from tests.supervisor.fake_houses import Ear, Orders, open_fake_up
-from varde.supervisor.happenings import Down, Happening, Killed, Said, Up
-from varde.supervisor.house import open_house
-from varde.supervisor.keeper import FIRST_STARTS, StartFailed
-from varde.supervisor.lock import FILE, FolderInUse
-from varde.supervisor.ports import Address
-from varde.supervisor.settings import HouseSettings
 
 
 async def test_programs_start_in_order_and_stop_in_the_opposite_order(

@@ -11,12 +11,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from supervisor.backoff import Backoff
+from supervisor.happenings import Down, Up
+from supervisor.keeper import FIRST_STARTS, StartFailed, open_kept
+from supervisor.process import OnLine, Process
+from supervisor.program import Program, announcement
 from tests.supervisor.fake_houses import Ear
-from varde.supervisor.backoff import Backoff
-from varde.supervisor.happenings import Down, Up
-from varde.supervisor.keeper import FIRST_STARTS, StartFailed, open_kept
-from varde.supervisor.process import OnLine, Process
-from varde.supervisor.program import Program, announcement
 
 READY = '{"ready": "relay", "address": "here:1"}'
 
@@ -51,7 +51,7 @@ class Lives:
 
     @asynccontextmanager
     async def start(self, _program: Program, on_line: OnLine) -> AsyncIterator[Process]:
-        """See `varde.supervisor.process.Start`."""
+        """See `supervisor.process.Start`."""
         life = self._lives.pop(0)
         self.begun.append(trio.current_time())
         life.pid = len(self.begun)

@@ -13,17 +13,17 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.advice import explain
+from supervisor.backoff import Backoff
+from supervisor.happenings import Down, Killed, Said, Stopping, Up, describe_exit
+from supervisor.keeper import StartFailed
+from supervisor.lock import FolderInUse, open_lock
+from supervisor.ports import Address, BadAddress, later_port, reserve, reserve_shared
+from supervisor.program import Program, announcement, never
+from supervisor.programs import Programs
+from supervisor.settings import HouseSettings
+from supervisor.voice import Voice
 from tests.supervisor.fake_houses import Ear
-from varde.supervisor.advice import explain
-from varde.supervisor.backoff import Backoff
-from varde.supervisor.happenings import Down, Killed, Said, Stopping, Up, describe_exit
-from varde.supervisor.keeper import StartFailed
-from varde.supervisor.lock import FolderInUse, open_lock
-from varde.supervisor.ports import Address, BadAddress, later_port, reserve, reserve_shared
-from varde.supervisor.program import Program, announcement, never
-from varde.supervisor.programs import Programs
-from varde.supervisor.settings import HouseSettings
-from varde.supervisor.voice import Voice
 
 
 @given(st.lists(st.floats(0, 0.999), min_size=1, max_size=2_000))

@@ -108,7 +108,7 @@ class RealFleet:
         self._log = log
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                (sys.executable, "-m", "varde", "relay", "--workers", "2"),
+                (sys.executable, "-m", "varde_cli", "relay", "--workers", "2"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=file,
@@ -155,7 +155,7 @@ def open_real_fleet(data: Path, log: Path) -> Iterator[RealFleet]:
 
 def migrate(data: Path) -> None:
     """Make the database in a folder."""
-    words = (sys.executable, "-m", "varde", "migrate")
+    words = (sys.executable, "-m", "varde_cli", "migrate")
     subprocess.run(words, env=environ(VARDE_DATA=str(data)), check=True, capture_output=True, timeout=PATIENCE)
 
 
@@ -182,7 +182,7 @@ def test_fleets_on_one_folder_share_its_postgres_and_leave_nothing(tmp_path: Pat
 def test_what_cannot_be_followed_is_told_in_the_relays_own_words(tmp_path: Path) -> None:
     """A bad setting ends the parent with the worker's sentence and exit code, as it ends one relay."""
     done = subprocess.run(
-        (sys.executable, "-m", "varde", "relay", "--workers", "2"),
+        (sys.executable, "-m", "varde_cli", "relay", "--workers", "2"),
         capture_output=True,
         text=True,
         env=environ(VARDE_DATA=str(tmp_path), VARDE_DATABASE_URL="postgresql://x/y", VARDE_RELAY_CONNECTIONS="few"),

@@ -63,7 +63,7 @@ def test_a_second_up_finds_the_data_again(tmp_path: Path) -> None:
         address = str(house.sign_up(bob, "bob@example.org").profiles[0].id)
         house.run("send", address, "said before the stop", "--home", str(alice))
         second = subprocess.run(
-            (sys.executable, "-m", "varde", "up", "--data", str(house.data)),
+            (sys.executable, "-m", "varde_cli", "up", "--data", str(house.data)),
             capture_output=True,
             text=True,
             env=environ(),
@@ -98,7 +98,7 @@ def test_a_port_in_use_is_told_with_what_to_do(tmp_path: Path) -> None:
         taken = house.ready["api"].removeprefix("http://")
         words = ("--data", str(tmp_path / "other"), "--api-bind", taken, "--relay-bind", "127.0.0.1:0")
         done = subprocess.run(
-            (sys.executable, "-m", "varde", "up", "--quiet", *words),
+            (sys.executable, "-m", "varde_cli", "up", "--quiet", *words),
             capture_output=True,
             text=True,
             env=environ(),

@@ -1,4 +1,4 @@
-"""An API in memory, as far as enrolment needs one: it records every call, and can lose answers. Refuses to be right.
+"""An API in memory, as far as enrolment needs one: it records every call, and can lose answers.
 
 What a server must refuse is tested with the server; this one refuses what a client must be able to live with.
 """
@@ -13,12 +13,14 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from contract.certificates import session_statement
-from contract.ids import AccountId, DeviceId, ProfileId, SessionId
-from contract.refusals import RefusalCode
-from contract.rest.accounts import AccountView, RootKey
-from contract.rest.auth import CodeRequest, CodeSent, Refresh, SessionTokens, SignIn
-from contract.rest.devices import (
+from varde.clock import fresh_id
+from varde.crypto.certificates import check_signature
+from varde_contract.certificates import session_statement
+from varde_contract.ids import AccountId, DeviceId, ProfileId, SessionId
+from varde_contract.refusals import RefusalCode
+from varde_contract.rest.accounts import AccountView, RootKey
+from varde_contract.rest.auth import CodeRequest, CodeSent, Refresh, SessionTokens, SignIn
+from varde_contract.rest.devices import (
     Certificate,
     DeviceProof,
     Devices,
@@ -27,10 +29,8 @@ from contract.rest.devices import (
     PrekeyCount,
     PrekeyUpload,
 )
-from contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
-from contract.rest.profiles import NewProfile, Profiles, ProfileView
-from varde.clock import fresh_id
-from varde.crypto.certificates import check_signature
+from varde_contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
+from varde_contract.rest.profiles import NewProfile, Profiles, ProfileView
 
 URL = "http://127.0.0.1:8400"
 CODE = "123456"

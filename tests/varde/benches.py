@@ -1,4 +1,4 @@
-"""A link with a tiny relay at its other end, and an ear for what it tells. Refuses sockets."""
+"""A link with a tiny relay at its other end, and an ear for what it tells."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -6,8 +6,6 @@ from typing import cast
 
 import trio
 
-from contract import frames as f
-from contract.noise import KeyPair
 from tests.cast import alice_laptop
 from tests.varde.parties import memory_store, party
 from tests.varde.wires import Script, TinyRelay
@@ -16,6 +14,8 @@ from varde.errors import VardeError
 from varde.line import Line
 from varde.link import Link
 from varde.rest import Rest
+from varde_contract import frames as f
+from varde_contract.noise import KeyPair
 
 
 class Ear:

@@ -1,6 +1,4 @@
 """Whole clients at one table: real lanes, receivers and stores, and a relay in memory that a test can make misbehave.
-
-Refuses sockets and sleep: the relay's answers are put through one by one by a task of its own.
 """
 
 from collections import defaultdict
@@ -13,13 +11,6 @@ from uuid import UUID
 import trio
 from msgspec import Struct
 
-from contract import frames as f
-from contract.ids import ConversationId, DeviceId, MessageId, SessionId
-from contract.refusals import RefusalCode, StaleDevices
-from contract.rest.conversations import ConversationView, SenderView
-from contract.rest.devices import ClaimedKeys, PrekeyClaim, PrekeyCount, PrekeyUpload
-from contract.rest.messages import MessageStored, NewMessage
-from contract.rest.profiles import ProfileType
 from tests.varde.parties import NOW, Party, Table
 from varde.client import Client
 from varde.connecting import Running
@@ -33,6 +24,13 @@ from varde.rosters import Rosters
 from varde.services import Services
 from varde.store import Store
 from varde.stream import Stream
+from varde_contract import frames as f
+from varde_contract.ids import ConversationId, DeviceId, MessageId, SessionId
+from varde_contract.refusals import RefusalCode, StaleDevices
+from varde_contract.rest.conversations import ConversationView, SenderView
+from varde_contract.rest.devices import ClaimedKeys, PrekeyClaim, PrekeyCount, PrekeyUpload
+from varde_contract.rest.messages import MessageStored, NewMessage
+from varde_contract.rest.profiles import ProfileType
 
 
 class Stored(NamedTuple):

@@ -1,4 +1,4 @@
-"""Processes that die at a chosen statement. Refuses mercy: after it, the connection does nothing any more."""
+"""Processes that die at a chosen statement."""
 
 import sqlite3
 from collections.abc import Callable

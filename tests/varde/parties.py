@@ -1,6 +1,4 @@
 """Devices that talk to each other without a server: stores in memory, and a table in the middle that numbers messages.
-
-Refuses to look into a ciphertext: the table does what an honest relay does, and tests do what a dishonest one would.
 """
 
 import os
@@ -13,12 +11,6 @@ from uuid import UUID
 
 import pytest
 
-from contract.envelope import Body, Empty, Envelope, Text
-from contract.frames import New
-from contract.ids import ClientId, ConversationId, DeviceId, MessageId
-from contract.noise import KeyPair
-from contract.rest.conversations import ConversationKind, ConversationView, MemberView, Role, RosterDevice, SenderView
-from contract.rest.devices import Certificate, ClaimedKey, ClaimedKeys, SignedKey
 from tests import cast
 from tests.cast import Gear, Person
 from varde.clock import fresh_id
@@ -33,6 +25,19 @@ from varde.store import Store
 from varde.store.database import Database
 from varde.store.outbox import Draft, DraftKind, Ready
 from varde.store.sealing import KEY_BYTES, Seal
+from varde_contract.envelope import Body, Empty, Envelope, Text
+from varde_contract.frames import New
+from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId
+from varde_contract.noise import KeyPair
+from varde_contract.rest.conversations import (
+    ConversationKind,
+    ConversationView,
+    MemberView,
+    Role,
+    RosterDevice,
+    SenderView,
+)
+from varde_contract.rest.devices import Certificate, ClaimedKey, ClaimedKeys, SignedKey
 
 NOW = 1_800_000_000_000
 

@@ -1,4 +1,4 @@
-"""A conversation with its clients around it, for tests that talk. Refuses sockets."""
+"""A conversation with its clients around it, for tests that talk."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -7,13 +7,13 @@ from typing import TypeVar
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from contract.rest.conversations import ConversationKind
 from tests.varde.desks import MemoryRelay, open_desk
 from tests.varde.parties import Party, Table
 from varde.client import Client
 from varde.conversation import Conversation
 from varde.happenings import Happening, Message
 from varde.stream import Happenings
+from varde_contract.rest.conversations import ConversationKind
 
 H = TypeVar("H", bound=Happening)
 

@@ -1,7 +1,4 @@
-"""Whom the SDK believes that a server is who it says: the usual authorities, or those of SSL_CERT_FILE.
-
-Refuses the servers themselves: one that answers 404 to everything is enough.
-"""
+"""Whom the SDK believes that a server is who it says: the usual authorities, or those of SSL_CERT_FILE."""
 
 import ssl
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The face of a client: conversations, members, contacts, and a server that says the wrong thing. Refuses sockets."""
+"""The face of a client: conversations, members, contacts, and a server that says the wrong thing."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +8,15 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from contract import frames as f
-from contract.refusals import RefusalCode
-from contract.rest.conversations import (
+from tests.cast import alice, alice_laptop, bob, bob_phone, carol, carol_phone, mallory
+from tests.varde.desks import MemoryRelay, open_desk
+from tests.varde.parties import Table, party
+from tests.varde.rooms import Room, seated, texts
+from varde.client import Client
+from varde.errors import NotAllowed, NotFound, Refusal, Unreachable, UntrustedDevice, VardeError
+from varde_contract import frames as f
+from varde_contract.refusals import RefusalCode
+from varde_contract.rest.conversations import (
     ConversationKind,
     Conversations,
     ConversationSummary,
@@ -19,13 +25,7 @@ from contract.rest.conversations import (
     NewMember,
     Role,
 )
-from contract.rest.devices import ClaimedKeys, PrekeyClaim
-from tests.cast import alice, alice_laptop, bob, bob_phone, carol, carol_phone, mallory
-from tests.varde.desks import MemoryRelay, open_desk
-from tests.varde.parties import Table, party
-from tests.varde.rooms import Room, seated, texts
-from varde.client import Client
-from varde.errors import NotAllowed, NotFound, Refusal, Unreachable, UntrustedDevice, VardeError
+from varde_contract.rest.devices import ClaimedKeys, PrekeyClaim
 
 
 def answering(client: Client, **calls: object) -> Any:

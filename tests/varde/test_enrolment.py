@@ -1,4 +1,4 @@
-"""Enrolment: a home folder becomes a device, whatever happens in between. Refuses servers."""
+"""Enrolment: a home folder becomes a device, whatever happens in between."""
 
 from itertools import count
 from pathlib import Path
@@ -7,7 +7,6 @@ import pytest
 from trio.testing import MockClock
 
 import varde
-from contract.certificates import fallback_key_statement, one_time_key_statement
 from tests.varde.apis import CODE, URL, Call, FakeApi, device_of
 from tests.varde.killing import dying, is_killed
 from varde import enrolment
@@ -15,6 +14,7 @@ from varde.crypto.certificates import check_certificate, check_signature
 from varde.crypto.recovery import new_phrase, root_key_of
 from varde.device import PHRASE
 from varde.store.store import open_store
+from varde_contract.certificates import fallback_key_statement, one_time_key_statement
 
 EMAIL = "alice@example.org"
 

@@ -1,4 +1,4 @@
-"""Calls to the API: repeated where that is harmless, bounded, refused with a name, and signed in. Refuses servers."""
+"""Calls to the API: repeated where that is harmless, bounded, refused with a name, and signed in."""
 
 import logging
 from collections.abc import Callable
@@ -14,11 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from contract.ids import DeviceId
-from contract.limits import ONE_TIME_KEYS_PER_DEVICE
-from contract.refusals import RefusalCode, StaleDevices
-from contract.rest.devices import PrekeyCount, PrekeyUpload
-from contract.rest.problems import PROBLEM_MEDIA_TYPE, Health, Problem
 from tests.cast import alice_laptop
 from tests.varde.apis import CODE, URL, FakeApi, No
 from tests.varde.parties import memory_store, party
@@ -29,6 +24,11 @@ from varde.http import ANSWER_BYTES, Http
 from varde.prekeys import FALLBACK_AGE_MS, fill_prekeys
 from varde.rest import Rest
 from varde.store import Store
+from varde_contract.ids import DeviceId
+from varde_contract.limits import ONE_TIME_KEYS_PER_DEVICE
+from varde_contract.refusals import RefusalCode, StaleDevices
+from varde_contract.rest.devices import PrekeyCount, PrekeyUpload
+from varde_contract.rest.problems import PROBLEM_MEDIA_TYPE, Health, Problem
 
 Answer = httpx.Response | Exception
 

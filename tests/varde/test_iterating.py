@@ -1,18 +1,18 @@
-"""Iterating: each message handed out once, in this process and the next, and what passes by. Refuses sockets."""
+"""Iterating: each message handed out once, in this process and the next, and what passes by."""
 
 import gc
 
 import pytest
 from trio.testing import MockClock
 
-from contract import frames as f
-from contract.rest.conversations import ConversationKind
 from tests.cast import alice_laptop, bob_phone, carol_phone
 from tests.varde.desks import MemoryRelay, open_desk
 from tests.varde.parties import Table, party
 from tests.varde.rooms import first, seated, texts
 from varde.errors import Ended
 from varde.happenings import LinkDown, LinkUp, Message, Presence, RosterChange, Typing
+from varde_contract import frames as f
+from varde_contract.rest.conversations import ConversationKind
 
 
 async def test_each_message_is_handed_out_once(autojump_clock: MockClock) -> None:

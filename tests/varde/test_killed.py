@@ -1,4 +1,4 @@
-"""A client killed at any line goes on: nothing lost, nothing twice, the same bytes again. Refuses a polite end."""
+"""A client killed at any line goes on: nothing lost, nothing twice, the same bytes again."""
 
 from collections.abc import Awaitable, Callable
 from itertools import count
@@ -8,9 +8,6 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from contract import frames as f
-from contract.ids import ClientId
-from contract.rest.conversations import ConversationKind
 from tests.cast import alice_laptop, bob_phone
 from tests.varde.desks import MemoryRelay, open_desk
 from tests.varde.killing import dying, is_killed
@@ -19,6 +16,9 @@ from varde.client import Client
 from varde.crypto.keychain import Keychain, Own
 from varde.store import KeyFile, Store, open_store
 from varde.store.database import Connect, connect_file
+from varde_contract import frames as f
+from varde_contract.ids import ClientId
+from varde_contract.rest.conversations import ConversationKind
 
 TEXTS = ["en", "to", "tre"]
 

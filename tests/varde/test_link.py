@@ -1,14 +1,9 @@
-"""The link: connects, comes back when it may, stops when it must, and knows whom it talks to. Refuses sockets."""
+"""The link: connects, comes back when it may, stops when it must, and knows whom it talks to."""
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from contract import frames as f
-from contract.closing import CLOSINGS, CloseCode
-from contract.noise import KeyPair
-from contract.refusals import RefusalCode
-from contract.session import Pattern
 from tests.cast import alice_laptop
 from tests.varde.benches import linked
 from tests.varde.parties import party
@@ -24,6 +19,11 @@ from varde.errors import (
     VardeError,
 )
 from varde.link import TICKET
+from varde_contract import frames as f
+from varde_contract.closing import CLOSINGS, CloseCode
+from varde_contract.noise import KeyPair
+from varde_contract.refusals import RefusalCode
+from varde_contract.session import Pattern
 
 
 async def test_a_link_knows_its_relay(autojump_clock: MockClock) -> None:

@@ -1,4 +1,4 @@
-"""Whose a number is: own where an ack said so to a draft, and else a gap that is shown. Refuses sockets."""
+"""Whose a number is: own where an ack said so to a draft, and else a gap that is shown."""
 
 from pathlib import Path
 from uuid import UUID
@@ -7,10 +7,6 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from contract import frames as f
-from contract.frames import GapReason
-from contract.ids import ClientId, ConversationId, MessageId
-from contract.rest.conversations import ConversationKind
 from tests.cast import alice_laptop, bob_phone
 from tests.varde.desks import open_desk
 from tests.varde.parties import NOW, party
@@ -21,6 +17,10 @@ from varde.store.database import Database, connect_file
 from varde.store.own_numbers import OwnNumbers
 from varde.store.schema import VERSIONS
 from varde.store.sealing import KEY_BYTES, Seal
+from varde_contract import frames as f
+from varde_contract.frames import GapReason
+from varde_contract.ids import ClientId, ConversationId, MessageId
+from varde_contract.rest.conversations import ConversationKind
 
 
 async def test_a_made_up_ack_hides_nothing(autojump_clock: MockClock) -> None:

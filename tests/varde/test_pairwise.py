@@ -1,4 +1,4 @@
-"""Messages for one device: ratchets that begin, cross, lose messages and are lost. Refuses servers."""
+"""Messages for one device: ratchets that begin, cross, lose messages and are lost."""
 
 from uuid import UUID
 
@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.envelope import Text
-from contract.frames import New
-from contract.ids import ClientId
-from contract.rest.conversations import ConversationKind
 from tests.cast import alice_laptop, alice_phone, bob_phone, carol_phone
 from tests.varde.parties import NOW, Party, Table, party, why
 from varde.crypto.faults import CannotOpen
 from varde.errors import UntrustedDevice
 from varde.happenings import Reason
 from varde.store.ratchets import MEND_EVERY_MS, SESSIONS_PER_PAIR, Pair
+from varde_contract.envelope import Text
+from varde_contract.frames import New
+from varde_contract.ids import ClientId
+from varde_contract.rest.conversations import ConversationKind
 
 
 def dm(*parties: Party) -> Table:

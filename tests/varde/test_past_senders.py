@@ -1,7 +1,4 @@
-"""Senders that are gone: what they wrote while they belonged is read, and nothing is ever sealed for them.
-
-Refuses sockets.
-"""
+"""Senders that are gone: what they wrote while they belonged is read, and nothing is ever sealed for them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,8 +10,6 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from contract.ids import DeviceId
-from contract.rest.conversations import ConversationKind, SenderView
 from tests.cast import Person, alice, alice_laptop, alice_phone, bob_phone, carol_phone, mallory, mallory_phone
 from tests.varde.desks import open_desk
 from tests.varde.parties import Party, Table, party, why
@@ -22,6 +17,8 @@ from tests.varde.rooms import Room, first, seated, texts
 from varde.client import Client
 from varde.errors import Unreachable, UntrustedDevice
 from varde.happenings import Reason, Undecryptable
+from varde_contract.ids import DeviceId
+from varde_contract.rest.conversations import ConversationKind, SenderView
 
 DM, GROUP = ConversationKind.DM, ConversationKind.GROUP
 

@@ -1,15 +1,10 @@
-"""Receiving: in order, each exactly once, nothing lost in silence, whatever the relay does. Refuses sockets."""
+"""Receiving: in order, each exactly once, nothing lost in silence, whatever the relay does."""
 
 import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from contract import frames as f
-from contract.frames import GapReason
-from contract.ids import ClientId
-from contract.refusals import RefusalCode
-from contract.rest.conversations import ConversationKind
 from tests.cast import alice_laptop, bob_phone, carol_phone, mallory
 from tests.varde.desks import open_desk
 from tests.varde.parties import Party, party
@@ -17,6 +12,11 @@ from tests.varde.rooms import Room, first, seated, texts
 from varde.clock import fresh_id
 from varde.errors import Unreachable
 from varde.happenings import Gap, Reason, Receipt, Undecryptable
+from varde_contract import frames as f
+from varde_contract.frames import GapReason
+from varde_contract.ids import ClientId
+from varde_contract.refusals import RefusalCode
+from varde_contract.rest.conversations import ConversationKind
 
 
 async def test_the_backlog_comes_in_order(autojump_clock: MockClock) -> None:

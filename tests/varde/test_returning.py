@@ -1,4 +1,4 @@
-"""Coming back: a device whose session ended is the same device again, whatever happens in between. Refuses servers."""
+"""Coming back: a device whose session ended is the same device again, whatever happens in between."""
 
 from itertools import count
 from pathlib import Path
@@ -7,13 +7,13 @@ import pytest
 from trio.testing import MockClock
 
 import varde
-from contract.ids import AccountId, DeviceId
 from tests.varde.apis import CODE, URL, Call, FakeApi, device_of
 from tests.varde.killing import dying, is_killed
 from varde import returning
 from varde.access import SESSION
 from varde.clock import fresh_id
 from varde.store.store import open_store
+from varde_contract.ids import AccountId, DeviceId
 
 EMAIL = "alice@example.org"
 

@@ -1,4 +1,4 @@
-"""Messages for a group: who is given the sender key, when it is replaced, what it does not open. Refuses servers."""
+"""Messages for a group: who is given the sender key, when it is replaced, what it does not open."""
 
 from uuid import UUID
 
@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.envelope import Empty, GroupKey, SealedParts, Text, join_sealed, split_sealed
-from contract.frames import New
-from contract.ids import ClientId
-from contract.rest.conversations import ConversationKind
 from tests.cast import alice_laptop, bob_phone, carol_phone, dave_phone, mallory_phone
 from tests.varde.parties import NOW, Party, Table, party, why
 from varde.crypto.faults import CannotOpen
 from varde.crypto.sender_keys import ROTATE_AFTER_MESSAGES, ROTATE_AFTER_MS
 from varde.happenings import Reason
+from varde_contract.envelope import Empty, GroupKey, SealedParts, Text, join_sealed, split_sealed
+from varde_contract.frames import New
+from varde_contract.ids import ClientId
+from varde_contract.rest.conversations import ConversationKind
 
 
 def group(*parties: Party) -> Table:

@@ -1,4 +1,4 @@
-"""Sending: committed or raised, in order, sealed for who is there, the same bytes again. Refuses sockets."""
+"""Sending: committed or raised, in order, sealed for who is there, the same bytes again."""
 
 import dataclasses
 
@@ -7,16 +7,16 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from contract import frames as f
-from contract.envelope import TEXT_CHARACTERS
-from contract.refusals import RefusalCode
-from contract.rest.conversations import ConversationKind
 from tests.cast import alice_laptop, alice_phone, bob_laptop, bob_phone, carol_phone, mallory
 from tests.varde.desks import open_desk, refused
 from tests.varde.parties import party
 from tests.varde.rooms import first, seated, texts
 from varde.errors import NotFound, RootKeyChanged, TooLarge
 from varde.happenings import Unsent
+from varde_contract import frames as f
+from varde_contract.envelope import TEXT_CHARACTERS
+from varde_contract.refusals import RefusalCode
+from varde_contract.rest.conversations import ConversationKind
 
 
 async def test_a_dm_goes_both_ways(autojump_clock: MockClock) -> None:

@@ -1,4 +1,4 @@
-"""The local store: what it hides, and what it keeps whole. Refuses the network."""
+"""The local store: what it hides, and what it keeps whole."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.ids import ClientId, ConversationId, ProfileId
 from tests.cast import alice, alice_laptop, bob, bob_phone
 from tests.varde.parties import memory_store, party
 from varde.clock import fresh_id
-from varde.command.home import KEY_FILE
 from varde.errors import StoreDamaged
 from varde.happenings import Message, at
 from varde.store import KeyFile, Passphrase, open_store
@@ -23,6 +21,8 @@ from varde.store.schema import VERSIONS
 from varde.store.sealing import KEY_BYTES, Place, Seal
 from varde.store.store import STORE_NAME
 from varde.store.unlock import Cost
+from varde_cli.home import KEY_FILE
+from varde_contract.ids import ClientId, ConversationId, ProfileId
 
 CHEAP = Cost(passes=1, memory=8192)
 CANARY = "en hemmelighet som ingen fil kjenner"

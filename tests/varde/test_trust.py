@@ -1,4 +1,4 @@
-"""Whom a device believes: certificates, pinned root keys and rosters that hold against both. Refuses servers."""
+"""Whom a device believes: certificates, pinned root keys and rosters that hold against both."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.ids import AccountId
-from contract.rest.conversations import ConversationKind, ConversationView, MemberView, Role, RosterDevice
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, carol, carol_phone, mallory, mallory_phone
 from tests.varde.parties import Party, Table, party
 from varde.crypto.certificates import check_certificate
 from varde.crypto.recovery import new_phrase, root_key_of
 from varde.crypto.safety import safety_number
 from varde.errors import RootKeyChanged, UntrustedDevice, WrongPhrase
+from varde_contract.ids import AccountId
+from varde_contract.rest.conversations import ConversationKind, ConversationView, MemberView, Role, RosterDevice
 
 # The 24 words of zero entropy in the BIP 39 list: public, and nobody's.
 ABANDON = " ".join(["abandon"] * 23 + ["art"])

@@ -1,4 +1,4 @@
-"""Who may open a store: passphrases, key files, one process at a time. Refuses the network."""
+"""Who may open a store: passphrases, key files, one process at a time."""
 
 import os
 import sqlite3

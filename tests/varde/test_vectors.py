@@ -1,4 +1,4 @@
-"""The end-to-end vectors are data: what was sealed on the first day opens today. Refuses to write them."""
+"""The end-to-end vectors are data: what was sealed on the first day opens today."""
 
 import json
 from typing import Any
@@ -7,12 +7,12 @@ from uuid import UUID
 import pytest
 import vodozemac as v
 
-from contract.envelope import Cipher, SealedParts, join_sealed, split_sealed
-from contract.ids import AccountId
 from tests.varde.vectors.write import FILE, PICKLE_KEY
 from varde.crypto.olm import OlmAccount, PeerMegolm
 from varde.crypto.recovery import root_key_of
 from varde.crypto.safety import safety_number
+from varde_contract.envelope import Cipher, SealedParts, join_sealed, split_sealed
+from varde_contract.ids import AccountId
 
 VECTORS: Any = json.loads(FILE.read_text(encoding="utf-8"))
 

@@ -1,4 +1,4 @@
-"""A relay of a few lines at the other end of a wire in memory, that does what a test tells it. Refuses to be right.
+"""A relay of a few lines at the other end of a wire in memory, that does what a test tells it.
 
 The WebSocket protocol is the sans-I/O core of `websockets`, the session is the contract's: only sockets are missing.
 """
@@ -17,13 +17,13 @@ from websockets.server import ServerProtocol
 from websockets.trio.client import connect
 from websockets.typing import Subprotocol
 
-from contract import frames as f
-from contract.errors import PeerFault
-from contract.ids import SessionId
-from contract.noise import KeyPair
-from contract.rest.relay import RelayAddress, RelayTicket
-from contract.session import SUBPROTOCOL, Pattern, ServerSession
 from varde.link import dial
+from varde_contract import frames as f
+from varde_contract.errors import PeerFault
+from varde_contract.ids import SessionId
+from varde_contract.noise import KeyPair
+from varde_contract.rest.relay import RelayAddress, RelayTicket
+from varde_contract.session import SUBPROTOCOL, Pattern, ServerSession
 
 URL = "ws://relay.example/v1/relay"
 HEARTBEAT_MS = 25_000

@@ -1,19 +1,16 @@
-"""Whom to believe: device certificates under root keys, root keys as they were seen first, rosters against both.
-
-Refuses to replace what is pinned: a root key, a device's keys, whose a profile is, and the two people of a dm.
-"""
+"""Whom to believe: device certificates under root keys, root keys as they were seen first, rosters against both."""
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from contract.certificates import device_statement
-from contract.ids import AccountId, ConversationId, DeviceId, ProfileId
-from contract.rest.conversations import ConversationKind, ConversationView, RosterDevice, SenderView
-from contract.rest.devices import Certificate
 from varde.crypto.faults import CannotOpen
 from varde.errors import RootKeyChanged, UntrustedDevice
 from varde.happenings import Reason
 from varde.store.store import Store
+from varde_contract.certificates import device_statement
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from varde_contract.rest.conversations import ConversationKind, ConversationView, RosterDevice, SenderView
+from varde_contract.rest.devices import Certificate
 
 
 def check_signature(public_key: bytes, statement: bytes, signature: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Why a message cannot be opened, as the one exception of the crypto. Refuses to carry bytes of anybody."""
+"""Why a message cannot be opened, as the one exception of the crypto."""
 
 from varde.happenings import Reason
 

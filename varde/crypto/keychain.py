@@ -1,12 +1,21 @@
 """Everything this device can do with keys: seal a body for a roster, and open what arrives, checked.
 
-Refuses the network: what must be fetched first is returned as a question. Every call runs inside the caller's
-transaction, so that an advanced ratchet and what it gave are kept together or not at all.
+Every call runs inside the caller's transaction, so that an advanced ratchet and what it gave are kept together or not
+at all.
 """
 
 from typing import NamedTuple
 
-from contract.envelope import (
+from varde.crypto.certificates import Trust
+from varde.crypto.faults import CannotOpen
+from varde.crypto.pairwise import Pairwise
+from varde.crypto.sender_keys import SenderKeys
+from varde.errors import UntrustedDevice
+from varde.happenings import Reason
+from varde.store.outbox import Draft, Ready
+from varde.store.ratchets import Pair
+from varde.store.store import Store
+from varde_contract.envelope import (
     ENVELOPE_VERSION,
     Body,
     Cipher,
@@ -20,20 +29,11 @@ from contract.envelope import (
     open_envelope,
     split_sealed,
 )
-from contract.errors import PeerFault
-from contract.frames import New
-from contract.ids import AccountId, ConversationId, DeviceId
-from contract.rest.conversations import ConversationView
-from contract.rest.devices import Certificate, ClaimedKeys
-from varde.crypto.certificates import Trust
-from varde.crypto.faults import CannotOpen
-from varde.crypto.pairwise import Pairwise
-from varde.crypto.sender_keys import SenderKeys
-from varde.errors import UntrustedDevice
-from varde.happenings import Reason
-from varde.store.outbox import Draft, Ready
-from varde.store.ratchets import Pair
-from varde.store.store import Store
+from varde_contract.errors import PeerFault
+from varde_contract.frames import New
+from varde_contract.ids import AccountId, ConversationId, DeviceId
+from varde_contract.rest.conversations import ConversationView
+from varde_contract.rest.devices import Certificate, ClaimedKeys
 
 NO_SESSION = join_sealed(SealedParts(Cipher.OLM, b"", b"\x00"))
 """For a device that has no prekey left: it opens nothing, and tells the device that it missed something."""

@@ -1,17 +1,14 @@
-"""The one place that touches vodozemac: accounts, Olm sessions, Megolm sender keys, with bytes in and bytes out.
-
-Refuses policy: which session to use, what is inside a plaintext and whom to believe is decided elsewhere.
-"""
+"""The one place that touches vodozemac: accounts, Olm sessions, Megolm sender keys, with bytes in and bytes out."""
 
 import base64
 from typing import NamedTuple, Protocol, Self, cast
 
 import vodozemac as v
 
-from contract.envelope import Cipher
 from varde.crypto.faults import CannotOpen
 from varde.errors import UntrustedDevice
 from varde.happenings import Reason
+from varde_contract.envelope import Cipher
 
 _PICKLE_KEY = b"varde.v1 pickle".ljust(32, b"\x00")
 """No secret: pickles under one key are deterministic, so they lie in the store's own seal and nowhere else."""

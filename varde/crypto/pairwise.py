@@ -1,17 +1,14 @@
-"""Messages for one device: a bundle of Olm ratchets for each conversation and peer device.
+"""Messages for one device: a bundle of Olm ratchets for each conversation and peer device."""
 
-Refuses one ratchet for two conversations: Olm keeps 40 skipped keys, and only within a conversation is there one order.
-"""
-
-from contract.certificates import fallback_key_statement, one_time_key_statement
-from contract.envelope import Cipher, SealedParts
-from contract.rest.devices import Certificate, ClaimedKey
 from varde.crypto.certificates import check_signature
 from varde.crypto.faults import CannotOpen
 from varde.crypto.olm import OlmAccount, OlmSession, session_of
 from varde.happenings import Reason
 from varde.store.ratchets import Pair
 from varde.store.store import Store
+from varde_contract.certificates import fallback_key_statement, one_time_key_statement
+from varde_contract.envelope import Cipher, SealedParts
+from varde_contract.rest.devices import Certificate, ClaimedKey
 
 OLM_ACCOUNT = "olm-account"
 """The setting the account lies in."""

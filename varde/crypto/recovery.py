@@ -1,7 +1,4 @@
-"""The account's root key: an Ed25519 key made from 24 words that only the person has.
-
-Refuses to keep the words: they are shown once, and written down on paper.
-"""
+"""The account's root key: an Ed25519 key made from 24 words that only the person has."""
 
 import unicodedata
 

@@ -1,11 +1,8 @@
-"""The safety number of two accounts: what two people read to each other to know that nobody stands between them.
-
-Refuses to be short: 60 digits, 30 for each account.
-"""
+"""The safety number of two accounts: what two people read to each other to know that nobody stands between them."""
 
 import hashlib
 
-from contract.ids import AccountId
+from varde_contract.ids import AccountId
 
 ROUNDS = 5_200
 """What makes a search for a root key with similar digits cost that many hashes a try."""

@@ -1,18 +1,15 @@
-"""Messages for a group: one Megolm sender key per device and conversation, shared over Olm before its first message.
-
-Refuses to seal for a device that was not given the key, and to go on with a key that a device now gone was given.
-"""
+"""Messages for a group: one Megolm sender key per device and conversation, shared over Olm before its first message."""
 
 from collections.abc import Set as AbstractSet
 
-from contract.envelope import Cipher, GroupKey, SealedParts
-from contract.ids import ClientId, ConversationId, DeviceId
 from varde.crypto.faults import CannotOpen
 from varde.crypto.olm import OwnMegolm, PeerMegolm
 from varde.happenings import Reason
 from varde.store.ratchets import Pair
 from varde.store.sender_keys import OwnSenderKey
 from varde.store.store import Store
+from varde_contract.envelope import Cipher, GroupKey, SealedParts
+from varde_contract.ids import ClientId, ConversationId, DeviceId
 
 DAY_MS = 24 * 60 * 60 * 1_000
 ROTATE_AFTER_MS = 7 * DAY_MS

@@ -1,4 +1,4 @@
-"""The local store: everything a device must not forget, sealed. Refuses the network."""
+"""The local store: everything a device must not forget, sealed."""
 
 from varde.store.store import Store, open_store
 from varde.store.unlock import KeyFile, Passphrase, Unlock

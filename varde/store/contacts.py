@@ -1,12 +1,12 @@
-"""Local nicknames: the names a person gives to profiles. Refuses to leave the device: the server never sees a name."""
+"""Local nicknames: the names a person gives to profiles."""
 
 from collections.abc import Mapping
 
 from msgspec import Struct
 
-from contract.ids import ProfileId
 from varde.store.sealing import Place
 from varde.store.shelf import Shelf
+from varde_contract.ids import ProfileId
 
 
 class Contact(Struct, frozen=True):

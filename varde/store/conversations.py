@@ -1,15 +1,12 @@
-"""Conversations as this device knows them: the verified roster, how far it has taken in, how far a person has read.
-
-Refuses to go back: positions only grow.
-"""
+"""Conversations as this device knows them: the verified roster, how far it has taken in, how far a person has read."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
-from contract.ids import ConversationId
-from contract.rest.conversations import ConversationView
 from varde.store.sealing import Place
 from varde.store.shelf import Shelf
+from varde_contract.ids import ConversationId
+from varde_contract.rest.conversations import ConversationView
 
 
 class Conversations(Shelf):

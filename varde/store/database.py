@@ -1,7 +1,4 @@
-"""The SQLite file: opened durable, brought to the current schema, written to in transactions only.
-
-Refuses threads and awaits: a transaction has no checkpoint inside, so that no cancellation can tear it.
-"""
+"""The SQLite file: opened durable, brought to the current schema, written to in transactions only."""
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator

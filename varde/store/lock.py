@@ -1,6 +1,6 @@
 """The lock file of a home folder: one process at a time, or two would use the same ratchet step twice.
 
-Refuses to wait: whoever comes second is told at once. The lock dies with the process that holds it.
+The lock dies with the process that holds it.
 """
 
 import fcntl

@@ -1,14 +1,14 @@
-"""What was said and what is missing, in the order it came in. Refuses a number twice, and a client id twice."""
+"""What was said and what is missing, in the order it came in."""
 
 import enum
 from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from contract.ids import ClientId, ConversationId, DeviceId
 from varde.happenings import Gap, Kept, Message, Undecryptable, Unsent
 from varde.store.sealing import Place
 from varde.store.shelf import Shelf
+from varde_contract.ids import ClientId, ConversationId, DeviceId
 
 
 class Taken(enum.IntEnum):

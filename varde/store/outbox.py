@@ -1,4 +1,4 @@
-"""What was written and is not acked yet, in order. Refuses to forget anything that may have been sent."""
+"""What was written and is not acked yet, in order."""
 
 import enum
 from collections.abc import Sequence
@@ -6,10 +6,10 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from contract.hidden import Hidden
-from contract.ids import ClientId, ConversationId, DeviceId, ProfileId
 from varde.store.sealing import Place
 from varde.store.shelf import Shelf
+from varde_contract.hidden import Hidden
+from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId
 
 
 class DraftKind(enum.StrEnum):

@@ -1,14 +1,11 @@
-"""Which numbers are this device's own: those it was given in an ack, and those that the relay calls so without one.
-
-Refuses to take the relay's word: a number called own that no ack explains is a gap.
-"""
+"""Which numbers are this device's own: those it was given in an ack, and those that the relay calls so without one."""
 
 from collections.abc import Iterator, Sequence
 
-from contract.frames import GapReason
-from contract.ids import ConversationId
 from varde.happenings import Gap
 from varde.store.shelf import Shelf
+from varde_contract.frames import GapReason
+from varde_contract.ids import ConversationId
 
 
 class OwnNumbers(Shelf):

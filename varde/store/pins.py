@@ -1,12 +1,9 @@
-"""What was seen first and is believed from then on: root keys, whose a profile is, and the certificates of devices.
+"""What was seen first and is believed from then on: root keys, whose a profile is, and the certificates of devices."""
 
-Refuses to replace a pin: a second, different value is for the caller to refuse loudly.
-"""
-
-from contract.ids import AccountId, DeviceId, ProfileId
-from contract.rest.devices import Certificate
 from varde.store.sealing import Place
 from varde.store.shelf import Shelf
+from varde_contract.ids import AccountId, DeviceId, ProfileId
+from varde_contract.rest.devices import Certificate
 
 
 class Pins(Shelf):

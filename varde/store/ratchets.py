@@ -1,12 +1,12 @@
-"""The Olm ratchets of this device, one bundle for each conversation and peer device. Refuses to turn them."""
+"""The Olm ratchets of this device, one bundle for each conversation and peer device."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from contract.ids import ConversationId, DeviceId
 from varde.store.sealing import Place
 from varde.store.shelf import Shelf
+from varde_contract.ids import ConversationId, DeviceId
 
 SESSIONS_PER_PAIR = 5
 MEND_EVERY_MS = 60 * 60 * 1_000

@@ -1,9 +1,9 @@
-"""How far others hold and have read a conversation. Refuses to go back: positions only grow."""
+"""How far others hold and have read a conversation."""
 
 from uuid import UUID
 
-from contract.ids import ConversationId, ProfileId
 from varde.store.shelf import Shelf
+from varde_contract.ids import ConversationId, ProfileId
 
 
 class Receipts(Shelf):

@@ -1,4 +1,4 @@
-"""The tables of the local store, by version. Refuses plaintext: what is secret or was said lies in `sealed` columns.
+"""The tables of the local store, by version.
 
 In the clear lie ids, numbers and states: what SQL needs to find a row.
 """

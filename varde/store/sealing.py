@@ -1,7 +1,4 @@
-"""The seal on every secret in the store: XChaCha20-Poly1305 with a random nonce, bound to the place it lies in.
-
-Refuses to keep anything, and to say what was inside when it cannot be opened.
-"""
+"""The seal on every secret in the store: XChaCha20-Poly1305 with a random nonce, bound to the place it lies in."""
 
 import os
 from dataclasses import dataclass, field

@@ -1,14 +1,14 @@
-"""The Megolm sender keys: this device's own for each group, and those that others shared. Refuses to turn them."""
+"""The Megolm sender keys: this device's own for each group, and those that others shared."""
 
 from typing import Annotated
 
 from msgspec import Meta
 
-from contract.hidden import Hidden
-from contract.ids import ClientId, ConversationId, DeviceId
 from varde.store.ratchets import Pair
 from varde.store.sealing import Place
 from varde.store.shelf import Shelf
+from varde_contract.hidden import Hidden
+from varde_contract.ids import ClientId, ConversationId, DeviceId
 
 
 class OwnSenderKey(Hidden, frozen=True):

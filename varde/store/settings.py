@@ -1,4 +1,4 @@
-"""What there is one of in a store: this device, its keys and session, the relay. Refuses rows of anybody else."""
+"""What there is one of in a store: this device, its keys and session, the relay."""
 
 from typing import TypeVar
 

@@ -1,7 +1,4 @@
-"""What every shelf of the store stands on: the database, the seal, and one way to write a Struct down.
-
-Refuses to know what is kept.
-"""
+"""What every shelf of the store stands on: the database, the seal, and one way to write a Struct down."""
 
 from typing import TypeVar
 

@@ -1,7 +1,4 @@
-"""The local store: one home folder, opened for one process, handing out its shelves.
-
-Refuses a second process, a wrong key, and anything written outside a transaction.
-"""
+"""The local store: one home folder, opened for one process, handing out its shelves."""
 
 import os
 from collections.abc import AsyncIterator

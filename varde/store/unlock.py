@@ -1,6 +1,4 @@
 """How the store is unlocked: a passphrase (Argon2id) or a key file wraps the one random key everything is sealed with.
-
-Refuses to keep the passphrase, and to make a new key file for a store that has one already.
 """
 
 import enum

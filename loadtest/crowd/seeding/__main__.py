@@ -1,7 +1,4 @@
-"""The program `python -m loadtest.crowd.seeding`: an order comes in on standard input, lines of progress go out.
-
-Refuses options: `python -m loadtest seed` has them, and what it is told there may hold a password.
-"""
+"""The program `python -m loadtest.crowd.seeding`: an order comes in on standard input, lines of progress go out."""
 
 import os
 import sys
@@ -15,9 +12,7 @@ import asyncpg
 import msgspec
 import trio
 
-from contract.ids import ConversationId
-from contract.limits import MEMBERS_PER_CONVERSATION
-from domain.tickets import TicketIssuer
+from domain.people.tickets import TicketIssuer
 from loadtest.crowd.crowd import Crowd, CrowdError, Room, Seat, write_crowd
 from loadtest.crowd.dealing import deal_rooms
 from loadtest.crowd.order import FAILED, Order, Said
@@ -27,6 +22,8 @@ from loadtest.crowd.seeding.tables import COLUMNS, Gathering, rows_of
 from storage.island import open_island
 from storage.keys import ApiKeys, KeyFileError, read_api_keys
 from storage.migrate import SchemaError
+from varde_contract.ids import ConversationId
+from varde_contract.limits import MEMBERS_PER_CONVERSATION
 
 EXPECTED: Final = (CrowdError, SchemaError, KeyFileError, OSError, ValueError, asyncpg.PostgresError)
 """What a person can mend."""

@@ -1,7 +1,4 @@
-"""Rows into Postgres by COPY, in one transaction: all of the people, or none.
-
-Refuses a database that is not migrated, and one with people in it unless that is meant.
-"""
+"""Rows into Postgres by COPY, in one transaction: all of the people, or none."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias

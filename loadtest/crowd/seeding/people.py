@@ -1,21 +1,18 @@
-"""People drawn from the system's entropy: accounts with a profile, and a device whose certificate holds.
-
-Refuses short cuts: every key is one, and every signature verifies, as clients and the API would check.
-"""
+"""People drawn from the system's entropy: accounts with a profile, and a device whose certificate holds."""
 
 import os
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contract.certificates import device_statement, fallback_key_statement, one_time_key_statement
-from contract.hidden import Hidden
-from contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, SessionId, uuid7
-from contract.noise import KeyPair
-from domain.nouns import Device, Prekey
-from domain.tickets import TicketIssuer
-from domain.tokens import SECRET_BYTES, Token
+from domain.people.model import Device, Prekey
+from domain.people.tickets import TicketIssuer
+from domain.people.tokens import SECRET_BYTES, Token
 from loadtest.crowd.belongings import refresh_secret, signing_key
+from varde_contract.certificates import device_statement, fallback_key_statement, one_time_key_statement
+from varde_contract.hidden import Hidden
+from varde_contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, SessionId, uuid7
+from varde_contract.noise import KeyPair
 
 KEY_BYTES: Final = 32
 

@@ -1,6 +1,5 @@
-"""People and their conversations as rows: what sign-up and `POST /v1/conversations` would have written, table by table.
-
-Refuses to write them, and to differ from what the servers write, but for the life of access tokens: a day, as tickets.
+"""People and their conversations as rows: what sign-up and `POST /v1/conversations` would have written, table by
+table.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,13 +8,13 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from contract.ids import ConversationId
-from contract.rest.conversations import ConversationKind, Role
-from contract.rest.profiles import Policies, ProfileType, Theme
-from domain.addresses import address_digest, normal_address
-from domain.sessions import REFRESH_TIME
+from domain.people.addresses import address_digest, normal_address
+from domain.people.sessions import REFRESH_TIME
 from loadtest.crowd.belongings import address_of
 from loadtest.crowd.seeding.people import Person
+from varde_contract.ids import ConversationId
+from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.rest.profiles import Policies, ProfileType, Theme
 
 Row: TypeAlias = tuple[Any, ...]
 PAIR: Final = 2

@@ -1,7 +1,4 @@
-"""The axes of a chart: where a value lies between 0 and 1, and which values are written beside it.
-
-Refuses to draw.
-"""
+"""The axes of a chart: where a value lies between 0 and 1, and which values are written beside it."""
 
 import math
 from collections.abc import Callable, Iterable

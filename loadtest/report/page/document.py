@@ -1,4 +1,4 @@
-"""The report as one file of HTML. Refuses the network: styles, pictures and the cursor are in it."""
+"""The report as one file of HTML."""
 
 import base64
 import hashlib

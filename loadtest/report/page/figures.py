@@ -1,4 +1,4 @@
-"""Numbers as a person reads them, each with the unit that its key implies. Refuses more digits than were measured."""
+"""Numbers as a person reads them, each with the unit that its key implies."""
 
 import math
 from typing import Final

@@ -1,4 +1,4 @@
-"""Dotted keys into a result as a reader says them: what stands there, and in which unit. Refuses to look it up."""
+"""Dotted keys into a result as a reader says them: what stands there, and in which unit."""
 
 from typing import Final
 

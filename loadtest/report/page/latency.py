@@ -1,7 +1,4 @@
-"""Latency in the page: the curve of percentiles against the SLO, what it was each second, and the slowest seconds.
-
-Refuses averages: they hide who waited.
-"""
+"""Latency in the page: the curve of percentiles against the SLO, what it was each second, and the slowest seconds."""
 
 from collections.abc import Iterator
 from typing import Final

@@ -1,18 +1,15 @@
-"""What was asked of the system and what became of it: connections, throughput, every message, every ending.
-
-Refuses to judge: a count of what should not have been stands out, whatever the SLO says of it.
-"""
+"""What was asked of the system and what became of it: connections, throughput, every message, every ending."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from contract.closing import CLOSINGS, CloseCode
 from loadtest.report.page.axis import value_axis
 from loadtest.report.page.figures import figure, milliseconds
 from loadtest.report.page.markup import Content, Markup, join, note, section, table, tag
 from loadtest.report.page.plot import Chart, Level, Line, draw
 from loadtest.report.page.seconds import Seconds, values_of
 from loadtest.report.result import Endpoint, Messages, Result
+from varde_contract.closing import CLOSINGS, CloseCode
 
 _RFC6455: Final = {
     "1000": ("normal", "the client went, or was done"),

@@ -1,4 +1,4 @@
-"""HTML, put together so that no text of a run can become markup. Refuses templates, and text that is not escaped."""
+"""HTML, put together so that no text of a run can become markup."""
 
 from html import escape
 

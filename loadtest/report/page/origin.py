@@ -1,7 +1,4 @@
-"""Where the figures come from: the generator and its health, the machine, the plan, the files beside the page.
-
-Refuses the server's side.
-"""
+"""Where the figures come from: the generator and its health, the machine, the plan, the files beside the page."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final

@@ -1,7 +1,4 @@
-"""A chart in the page: an SVG that stretches to any width, and words beside it that do not.
-
-Refuses to know what it shows: it is given lines, bands and levels, and draws them in that order.
-"""
+"""A chart in the page: an SVG that stretches to any width, and words beside it that do not."""
 
 import json
 from collections.abc import Iterator, Sequence

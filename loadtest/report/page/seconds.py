@@ -1,7 +1,4 @@
-"""The series of a run as lines to be drawn: stages as bands, and as many points as an eye can tell apart.
-
-Refuses to smooth: where points are joined, the worst of them stands for all when it is a latency, else their mean.
-"""
+"""The series of a run as lines to be drawn: stages as bands, and as many points as an eye can tell apart."""
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean

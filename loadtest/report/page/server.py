@@ -1,7 +1,4 @@
-"""What the servers needed: processor, memory, how late their loops were, and whatever else the watch sampled.
-
-Refuses to know the series beforehand: `<process>.<measure>`, and each measure is a chart with a line per process.
-"""
+"""What the servers needed: processor, memory, how late their loops were, and whatever else the watch sampled."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Where a run stands: its verdict, why, the objectives, what it was made to find. Refuses to judge: the gate did."""
+"""Where a run stands: its verdict, why, the objectives, what it was made to find."""
 
 from typing import Final
 

@@ -1,15 +1,12 @@
-"""What a null server knows: who is in which pair, who is there, and the last number of each conversation.
-
-Refuses to keep a message: it is acked and handed on in the same moment, which is all that a generator has to see.
-"""
+"""What a null server knows: who is in which pair, who is there, and the last number of each conversation."""
 
 import os
 import time
 from uuid import UUID
 
-from contract import frames as f
-from contract.ids import ENTROPY_BYTES, ConversationId, DeviceId, MessageId, ProfileId, SessionId, uuid7
 from loadtest.crowd.crowd import Crowd
+from varde_contract import frames as f
+from varde_contract.ids import ENTROPY_BYTES, ConversationId, DeviceId, MessageId, ProfileId, SessionId, uuid7
 
 _HEARTBEAT_MS = 600_000
 """Never within a calibration: pings are not what is looked at."""

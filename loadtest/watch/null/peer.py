@@ -1,4 +1,4 @@
-"""One connection of a null server: the upgrade, frames of WebSocket, the session. Refuses to know who else is there.
+"""One connection of a null server: the upgrade, frames of WebSocket, the session.
 
 It talks to our own generator on the loopback: of the protocol it does what that needs, and hangs up on anything else.
 """
@@ -12,11 +12,11 @@ from typing import Final
 
 from websockets.speedups import apply_mask
 
-from contract import frames as f
-from contract.errors import LocalMisuse, PeerFault
-from contract.limits import NOISE_MESSAGE_BYTES
-from contract.noise import KeyPair
-from contract.session import SUBPROTOCOL, ServerSession, State
+from varde_contract import frames as f
+from varde_contract.errors import LocalMisuse, PeerFault
+from varde_contract.limits import NOISE_MESSAGE_BYTES
+from varde_contract.noise import KeyPair
+from varde_contract.session import SUBPROTOCOL, ServerSession, State
 
 _RECEIVE: Final = 128 * 1024
 _REST_BYTES: Final = 256 * 1024

@@ -1,4 +1,4 @@
-"""People who exist only for a null server: their keys, tickets and pairs, made in memory. Refuses a database.
+"""People who exist only for a null server: their keys, tickets and pairs, made in memory.
 
 Nobody checks their tickets. They are as long as real ones, since that is what the generator has to send.
 """
@@ -8,9 +8,9 @@ import time
 from typing import Final
 from uuid import UUID
 
-from contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, uuid7
-from contract.noise import KeyPair
 from loadtest.crowd.crowd import Crowd, Room, Seat
+from varde_contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, uuid7
+from varde_contract.noise import KeyPair
 
 _TICKET: Final = "null." + "t" * 400
 _KEY_BYTES: Final = 32

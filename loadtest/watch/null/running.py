@@ -1,4 +1,4 @@
-"""A null server as a child process: started, asked what it uses, ended. Refuses to be one itself."""
+"""A null server as a child process: started, asked what it uses, ended."""
 
 import json
 import select

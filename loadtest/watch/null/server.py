@@ -1,4 +1,4 @@
-"""A server that does nothing but speak the protocol: acks and deliveries at once, from memory. Refuses to be a relay.
+"""A server that does nothing but speak the protocol: acks and deliveries at once, from memory.
 
 `python -m loadtest.watch.null.server --users N --crowd FILE` makes its people, writes the file of their crowd, says in
 one line of JSON where it listens, and serves until its standard input ends: it does not outlive who started it.
@@ -13,13 +13,13 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from contract.frames import ServerFrame
-from contract.ids import DeviceId
-from contract.noise import KeyPair
 from loadtest.crowd.crowd import write_crowd
 from loadtest.watch.null.exchange import Exchange
 from loadtest.watch.null.peer import HungUp, Peer
 from loadtest.watch.null.people import make_crowd
+from varde_contract.frames import ServerFrame
+from varde_contract.ids import DeviceId
+from varde_contract.noise import KeyPair
 
 HOST: Final = "127.0.0.1"
 PATH: Final = "/v1/relay"

@@ -1,7 +1,4 @@
-"""The guest in Node: WebSocket, msgpack and Noise are all somebody else's than ours; spoken to in lines of JSON.
-
-Refuses to know the protocol: frames go through as they are, and the script has its own idea of everything around them.
-"""
+"""The guest in Node: WebSocket, msgpack and Noise are all somebody else's than ours; spoken to in lines of JSON."""
 
 import json
 import os
@@ -18,9 +15,9 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from contract import frames as f
 from tests.relay.guest import Credentials, Guest, Hung
 from tests.system import require, require_modules
+from varde_contract import frames as f
 
 FOLDER: Final = Path(__file__).parent
 KINDS: Final = {f.tag_of(kind): kind for kind in get_args(f.ServerFrame)}

@@ -1,15 +1,10 @@
-"""The relay and a client that shares no code with it: Noise, msgpack and WebSocket of Node.
-
-Refuses what test_live asks of every client: this is what only a second implementation of the protocol shows.
-"""
+"""The relay and a client that shares no code with it: Noise, msgpack and WebSocket of Node."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
-from contract import frames as f
-from contract.session import Pattern
-from domain import nouns as n
+from domain.talk import model as talk
 from tests.cast import alice, alice_laptop, bob, bob_phone, carol, open_conversation, settle
 from tests.clients.node.guest import open_node, open_with_node
 from tests.doubles.bus import RecordingBus
@@ -19,13 +14,15 @@ from tests.doubles.stores import open_memory_stores
 from tests.relay.guest import open_with_websockets
 from tests.relay.live import LiveNode, open_live
 from tests.relay.stage import Letters
+from varde_contract import frames as f
+from varde_contract.session import Pattern
 
 SEALED = bytes(range(256)) * 192
 """As large as a ciphertext may be, with every byte there is."""
 
 
 @pytest.fixture
-async def scene() -> AsyncIterator[tuple[LiveNode, n.Roster]]:
+async def scene() -> AsyncIterator[tuple[LiveNode, talk.Roster]]:
     """A node, and a conversation of Alice and Bob."""
     stores = open_memory_stores(interference=Interference(), bus=RecordingBus(), memory=Memory())
     await settle(stores, alice, bob, carol)
@@ -35,7 +32,7 @@ async def scene() -> AsyncIterator[tuple[LiveNode, n.Roster]]:
 
 
 @pytest.mark.parametrize("pattern", list(Pattern))
-async def test_two_nodes_of_node_talk(scene: tuple[LiveNode, n.Roster], pattern: Pattern) -> None:
+async def test_two_nodes_of_node_talk(scene: tuple[LiveNode, talk.Roster], pattern: Pattern) -> None:
     """Two strangers, and none of our client code between them: what one sends the other gets, and says so."""
     (node, roster), letters = scene, Letters()
     async with (
@@ -57,7 +54,7 @@ async def test_two_nodes_of_node_talk(scene: tuple[LiveNode, n.Roster], pattern:
         assert (await laptop.hear(f.New)).seq == 2
 
 
-async def test_node_reads_what_our_own_client_writes(scene: tuple[LiveNode, n.Roster]) -> None:
+async def test_node_reads_what_our_own_client_writes(scene: tuple[LiveNode, talk.Roster]) -> None:
     """A hundred messages from our session, some with a ciphertext for each device, arrive in Node in order."""
     (node, roster), letters = scene, Letters()
     async with (
@@ -76,7 +73,7 @@ async def test_node_reads_what_our_own_client_writes(scene: tuple[LiveNode, n.Ro
         assert {new.sealed for new in heard[1::2]} == {b"sealed for " + bob_phone.id.bytes}
 
 
-async def test_node_is_refused_in_words_it_understands(scene: tuple[LiveNode, n.Roster]) -> None:
+async def test_node_is_refused_in_words_it_understands(scene: tuple[LiveNode, talk.Roster]) -> None:
     """A refusal with its map of devices reaches a client that has no Structs."""
     (node, roster), letters = scene, Letters()
     async with open_node(node.url, node.credentials(alice_laptop)) as laptop:
@@ -90,7 +87,7 @@ async def test_node_is_refused_in_words_it_understands(scene: tuple[LiveNode, n.
         assert set(refused.stale.missing) == set(letter.devices) - {bob_phone.id}
 
 
-async def test_node_pings_and_closes(scene: tuple[LiveNode, n.Roster]) -> None:
+async def test_node_pings_and_closes(scene: tuple[LiveNode, talk.Roster]) -> None:
     """A ping brings back what it carried, no extension is agreed on, and a close is answered with its own code."""
     node, _ = scene
     async with open_node(node.url, node.credentials(alice_laptop, Pattern.XX)) as laptop:

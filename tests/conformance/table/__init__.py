@@ -1,4 +1,4 @@
-"""The table of cases on an authenticated connection, by section. Refuses the upgrade, which is HTTP: see `upgrade`."""
+"""The table of cases on an authenticated connection, by section."""
 
 from typing import Final
 

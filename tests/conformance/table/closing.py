@@ -1,7 +1,4 @@
-"""The end of a connection (RFC 6455 sections 5.5.1, 7.1 and 7.4).
-
-Refuses the ends that the relay begins: they are in its own tests.
-"""
+"""The end of a connection (RFC 6455 sections 5.5.1, 7.1 and 7.4)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Pings and pongs (RFC 6455 sections 5.5, 5.5.2 and 5.5.3). Refuses the third control frame: see `closing`."""
+"""Pings and pongs (RFC 6455 sections 5.5, 5.5.2 and 5.5.3)."""
 
 from typing import Final
 

@@ -1,10 +1,10 @@
-"""Messages in several frames (RFC 6455 section 5.4). Refuses sizes at the limit: see `limits`."""
+"""Messages in several frames (RFC 6455 section 5.4)."""
 
 from typing import Final
 
-from contract.closing import CloseCode
 from tests.conformance.case import Case, Part, ends, lives
 from tests.conformance.frames import Frame, Question, binary, cont, fragments, ping, pong, text
+from varde_contract.closing import CloseCode
 
 NOT_NOISE: Final = CloseCode.PROTOCOL_ERROR.value
 

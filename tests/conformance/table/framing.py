@@ -1,10 +1,10 @@
-"""Sizes, masks and the encodings of lengths (RFC 6455 sections 5.1 to 5.3). Refuses control frames: see `control`."""
+"""Sizes, masks and the encodings of lengths (RFC 6455 sections 5.1 to 5.3)."""
 
 from typing import Final
 
-from contract.closing import CloseCode
 from tests.conformance.case import Case, ends, lives
 from tests.conformance.frames import LONG, SHORT, Question, binary, ping, text
+from varde_contract.closing import CloseCode
 
 NOT_NOISE: Final = CloseCode.PROTOCOL_ERROR.value
 """A whole message reached the session, which found that it is none of Noise."""

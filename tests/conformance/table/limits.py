@@ -1,7 +1,4 @@
-"""Messages at the limit of 65,535 bytes and beyond (RFC 6455 sections 7.4.1 and 10.4).
-
-Refuses to send what was announced: the relay has to hang up on the announcement.
-"""
+"""Messages at the limit of 65,535 bytes and beyond (RFC 6455 sections 7.4.1 and 10.4)."""
 
 from typing import Final
 

@@ -1,6 +1,4 @@
-"""Bits and opcodes that mean nothing yet (RFC 6455 section 5.2). Refuses extensions: `upgrade` shows that none is
-ever agreed on, so the bits stay without a meaning.
-"""
+"""Bits and opcodes that mean nothing yet (RFC 6455 section 5.2)."""
 
 from typing import Final
 

@@ -1,7 +1,4 @@
-"""Texts, and texts in the reasons of close frames (RFC 6455 sections 5.6, 8.1 and 7.4.1: 1003 and 1007).
-
-Refuses to ask whether a text is one: the relay takes binary messages only.
-"""
+"""Texts, and texts in the reasons of close frames (RFC 6455 sections 5.6, 8.1 and 7.4.1: 1003 and 1007)."""
 
 from typing import Final
 

@@ -1,6 +1,4 @@
-"""The opening handshake (RFC 6455 section 4.2, RFC 9112). Refuses what is no request for a WebSocket: see the tests of
-the relay's HTTP face.
-"""
+"""The opening handshake (RFC 6455 section 4.2, RFC 9112)."""
 
 from typing import Final
 

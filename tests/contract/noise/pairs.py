@@ -1,15 +1,12 @@
-"""Two sides of one handshake in memory, and the loop that carries messages between them.
-
-Refuses sockets, time and judgement: what must come of a pair, each test says itself.
-"""
+"""Two sides of one handshake in memory, and the loop that carries messages between them."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
 
-from contract.noise import Handshake, KeyPair, NoiseFault, NoiseMisuse, Transport
-from contract.noise.names import read_name
+from varde_contract.noise import Handshake, KeyPair, NoiseFault, NoiseMisuse, Transport
+from varde_contract.noise.names import read_name
 
 ALICE = KeyPair.from_private(bytes(range(32)))
 BOB = KeyPair.from_private(bytes(range(32, 64)))

@@ -1,7 +1,4 @@
-"""One side at a time: turns, keys, agreement, and what is left after a failure.
-
-Refuses tampering with single messages, which has its own file.
-"""
+"""One side at a time: turns, keys, agreement, and what is left after a failure."""
 
 import copy
 import pickle
@@ -9,8 +6,6 @@ import pickle
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from contract.closing import CloseCode
-from contract.noise import Handshake, KeyPair, NoiseFault, NoiseMisuse
 from tests.contract.noise.pairs import (
     ALICE,
     BOB,
@@ -25,6 +20,8 @@ from tests.contract.noise.pairs import (
     open_side,
     steps,
 )
+from varde_contract.closing import CloseCode
+from varde_contract.noise import Handshake, KeyPair, NoiseFault, NoiseMisuse
 
 
 def test_both_sides_agree_and_know_each_other() -> None:

@@ -1,4 +1,4 @@
-"""HKDF beside the standard library's HMAC: two ways to write section 4.3. Refuses handshakes: their vectors use it."""
+"""HKDF beside the standard library's HMAC: two ways to write section 4.3."""
 
 import hmac
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.noise.primitives import HASHES
+from varde_contract.noise.primitives import HASHES
 
 
 @pytest.mark.parametrize(("name", "algorithm"), [(name, name.lower()) for name in HASHES])

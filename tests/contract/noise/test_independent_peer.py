@@ -1,14 +1,11 @@
-"""Our Noise and the package `noiseprotocol`, which shares no line with it, talk to each other in both roles.
-
-Refuses negative cases: that package lets a tampered handshake finish, so it is a peer here and never a judge.
-"""
+"""Our Noise and the package `noiseprotocol`, which shares no line with it, talk to each other in both roles."""
 
 import pytest
 from noise.connection import Keypair, NoiseConnection
 
-from contract.noise import Handshake
-from contract.noise.names import read_name
 from tests.contract.noise.pairs import ALICE, BOB, open_side, psks_of
+from varde_contract.noise import Handshake
+from varde_contract.noise.names import read_name
 
 NAMES = [
     f"Noise_{pattern}_25519_{cipher}_{digest}"

@@ -1,17 +1,10 @@
-"""Where Noise ends: 65,535 bytes for a message and 2**64 - 1 messages for a key.
-
-Refuses to seal or open up to there one by one: the counters are set close to the end.
-"""
+"""Where Noise ends: 65,535 bytes for a message and 2**64 - 1 messages for a key."""
 
 import copy
 import pickle
 
 import pytest
 
-from contract.limits import NOISE_MESSAGE_BYTES, PLAINTEXT_BYTES
-from contract.noise import KeyPair, NoiseFault, NoiseMisuse
-from contract.noise.cipher import CipherState
-from contract.noise.primitives import CIPHERS, RESERVED_NONCE
 from tests.contract.noise.pairs import (
     IK,
     NN,
@@ -22,6 +15,10 @@ from tests.contract.noise.pairs import (
     open_pair,
     open_side,
 )
+from varde_contract.limits import NOISE_MESSAGE_BYTES, PLAINTEXT_BYTES
+from varde_contract.noise import KeyPair, NoiseFault, NoiseMisuse
+from varde_contract.noise.cipher import CipherState
+from varde_contract.noise.primitives import CIPHERS, RESERVED_NONCE
 
 OVERHEADS = [(NN, 32), (XX, 32), (IK, 32 + 48 + 16), ("Noise_Npsk0_25519_AESGCM_SHA512", 32 + 16)]
 

@@ -1,12 +1,9 @@
-"""Public keys that lead to no secret: every low-order point of Curve25519, as ephemeral and as static key.
-
-Refuses to rely on authentication: mallory here holds no secret and needs none, only the missing check.
-"""
+"""Public keys that lead to no secret: every low-order point of Curve25519, as ephemeral and as static key."""
 
 import pytest
 
-from contract.noise import Handshake, KeyPair, NoiseFault
 from tests.contract.noise.pairs import ALICE, BOB, IK, NN, XX, assert_poisoned, open_side
+from varde_contract.noise import Handshake, KeyPair, NoiseFault
 
 P = 2**255 - 19
 ORDER_8 = (

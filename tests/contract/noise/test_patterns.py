@@ -1,16 +1,13 @@
-"""The table of patterns and the reading of names: every pattern is sound, and what is not there is refused by name.
-
-Refuses to trust the vectors alone: they may be absent, and they do not hold every psk variant.
-"""
+"""The table of patterns and the reading of names: every pattern is sound, and what is not there is refused by name."""
 
 import itertools
 
 import pytest
 
-from contract.noise import NoiseMisuse
-from contract.noise.names import read_name
-from contract.noise.patterns import PATTERNS, Pattern
 from tests.contract.noise.pairs import assert_transport_ended, connect, finish, open_pair
+from varde_contract.noise import NoiseMisuse
+from varde_contract.noise.names import read_name
+from varde_contract.noise.patterns import PATTERNS, Pattern
 
 FUNDAMENTAL = {first + second for first in "NKXI" for second in "NKX"}
 ONE_WAY = {"N", "K", "X"}

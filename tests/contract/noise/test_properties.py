@@ -1,7 +1,4 @@
-"""What holds for all bytes: payloads come back whole, and nothing but a NoiseFault comes of nonsense.
-
-Refuses examples chosen by hand; those live in the other files.
-"""
+"""What holds for all bytes: payloads come back whole, and nothing but a NoiseFault comes of nonsense."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,9 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from contract.noise import NoiseFault
-from contract.noise.patterns import PATTERNS
 from tests.contract.noise.pairs import FAULTS, IK, NN, XX, assert_poisoned, connect, finish, open_pair, open_side
+from varde_contract.noise import NoiseFault
+from varde_contract.noise.patterns import PATTERNS
 
 names = st.builds(
     "Noise_{}_25519_{}_{}".format,

@@ -1,14 +1,9 @@
-"""Mallory on the wire: flipped bits, cut and grown messages, replays and reorderings.
-
-Refuses to accept any agreement between both sides once a single bit was changed.
-"""
+"""Mallory on the wire: flipped bits, cut and grown messages, replays and reorderings."""
 
 from functools import partial
 
 import pytest
 
-from contract.closing import CloseCode
-from contract.noise import NoiseFault, NoiseMisuse
 from tests.contract.noise.pairs import (
     FAULTS,
     IK,
@@ -22,6 +17,8 @@ from tests.contract.noise.pairs import (
     open_side,
     refuse,
 )
+from varde_contract.closing import CloseCode
+from varde_contract.noise import NoiseFault, NoiseMisuse
 
 XXPSK = "Noise_XXpsk3_25519_AESGCM_BLAKE2s"
 MESSAGES = [

@@ -1,7 +1,4 @@
-"""The state machine against the public Noise vectors (cacophony), byte for byte, in both roles.
-
-Refuses to pass by skipping: how many vectors ran is a number written down here.
-"""
+"""The state machine against the public Noise vectors (cacophony), byte for byte, in both roles."""
 
 import json
 from collections import Counter
@@ -10,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from contract.noise import Handshake, KeyPair
-from contract.noise.names import read_name
 from tests.vectors import find_vectors
+from varde_contract.noise import Handshake, KeyPair
+from varde_contract.noise.names import read_name
 
 SUITES = [
     f"25519_{cipher}_{digest}"

@@ -1,4 +1,4 @@
-"""`calibrate` measures the real generator against the null server. Refuses to expect figures of a busy machine."""
+"""`calibrate` measures the real generator against the null server."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`list` tells the whole catalogue. Refuses to run anything."""
+"""`list` tells the whole catalogue."""
 
 import click
 from click.testing import CliRunner

@@ -1,4 +1,4 @@
-"""`preflight` says what is in the way, and its exit code says whether. Refuses to expect a certain machine."""
+"""`preflight` says what is in the way, and its exit code says whether."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A person of a crowd as a plain client of the relay, over a blocking socket. Refuses to be fast, and to come back."""
+"""A person of a crowd as a plain client of the relay, over a blocking socket."""
 
 import os
 import ssl
@@ -10,11 +10,11 @@ from msgspec import Struct
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from contract import frames as f
-from contract.ids import ENTROPY_BYTES, ClientId, DeviceId, uuid7
-from contract.noise import KeyPair
-from contract.session import PROTOCOL_VERSION, SUBPROTOCOL, ClientSession, Pattern
 from loadtest.crowd.crowd import Crowd, Room, Seat
+from varde_contract import frames as f
+from varde_contract.ids import ENTROPY_BYTES, ClientId, DeviceId, uuid7
+from varde_contract.noise import KeyPair
+from varde_contract.session import PROTOCOL_VERSION, SUBPROTOCOL, ClientSession, Pattern
 
 Frame = TypeVar("Frame", bound=Struct)
 

@@ -1,4 +1,4 @@
-"""How rooms are dealt to seats. Refuses databases: it is arithmetic."""
+"""How rooms are dealt to seats."""
 
 import pytest
 from hypothesis import given

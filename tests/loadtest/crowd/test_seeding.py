@@ -1,7 +1,4 @@
-"""People who were copied into a database: the relay and the API take them for people who signed up.
-
-Refuses doubles of either: both are the real programs.
-"""
+"""People who were copied into a database: the relay and the API take them for people who signed up."""
 
 import base64
 import os
@@ -19,9 +16,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec.structs import asdict, replace
 
-from contract import frames as f
-from contract.certificates import device_statement, one_time_key_statement
-from contract.ids import AccountId, DeviceId
 from loadtest.command.entry import main
 from loadtest.crowd.belongings import address_of, refresh_token, signing_key
 from loadtest.crowd.crowd import Crowd, CrowdError, Seat, read_crowd
@@ -29,6 +23,9 @@ from loadtest.crowd.order import Order, run_seeding
 from loadtest.scenarios.plan import PAIRS, Sizes
 from loadtest.stack.stack import Stack, open_stack
 from tests.loadtest.crowd.member import open_member
+from varde_contract import frames as f
+from varde_contract.certificates import device_statement, one_time_key_statement
+from varde_contract.ids import AccountId, DeviceId
 
 TRIPLES = Sizes(((3, 1.0),))
 MANY = 70

@@ -1,4 +1,4 @@
-"""Results of runs that nobody made, to be judged. Refuses to be realistic in more than the test needs."""
+"""Results of runs that nobody made, to be judged."""
 
 from typing import Any
 

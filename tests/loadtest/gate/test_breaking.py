@@ -1,4 +1,4 @@
-"""Where a ramp breaks, and what is said of it. Refuses to climb."""
+"""Where a ramp breaks, and what is said of it."""
 
 from loadtest.gate.breaking import breaking_point, breaks
 from loadtest.gate.slo import read_slo

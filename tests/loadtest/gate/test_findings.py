@@ -1,4 +1,4 @@
-"""What a run found out: recovery, the flush of a backlog, memory. Refuses to be told: all is read from the series."""
+"""What a run found out: recovery, the flush of a backlog, memory."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""The verdict: what was missed, what was never learned, and in which order. Refuses to measure."""
+"""The verdict: what was missed, what was never learned, and in which order."""
 
 import msgspec
 import pytest

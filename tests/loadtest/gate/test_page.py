@@ -1,4 +1,4 @@
-"""docs/load-testing.md says what the catalogue, the objectives and the result are. Refuses to judge its prose."""
+"""docs/load-testing.md says what the catalogue, the objectives and the result are."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""The file of objectives: ours is whole, and one with a mistake is refused in words. Refuses to judge a run."""
+"""The file of objectives: ours is whole, and one with a mistake is refused in words."""
 
 from pathlib import Path
 

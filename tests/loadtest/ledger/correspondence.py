@@ -1,14 +1,14 @@
-"""Two workers' books and one room of the crowd, between which a test carries the messages. Refuses to be a server."""
+"""Two workers' books and one room of the crowd, between which a test carries the messages."""
 
 from typing import Final
 from uuid import UUID
 
-from contract.ids import ConversationId
 from loadtest.crowd.crowd import Room
 from loadtest.ledger.book import Book, Draft
 from loadtest.ledger.seal import PayloadSeal
 from loadtest.ledger.settled import Settled, settle
 from tests.loadtest.ledger.stopwatch import Stopwatch
+from varde_contract.ids import ConversationId
 
 KEY: Final = bytes(range(32))
 RUN: Final = 7

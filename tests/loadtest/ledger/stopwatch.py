@@ -1,4 +1,4 @@
-"""A run clock that a test turns by hand. Refuses to move by itself."""
+"""A run clock that a test turns by hand."""
 
 from loadtest.ledger.clock import RunClock
 

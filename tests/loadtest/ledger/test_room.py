@@ -1,4 +1,4 @@
-"""What the ledger may bring into a Locust process. Refuses to import it here, where everything is loaded already."""
+"""What the ledger may bring into a Locust process."""
 
 import subprocess
 import sys

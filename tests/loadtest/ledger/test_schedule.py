@@ -1,4 +1,4 @@
-"""When sends are due: how many, in which order, whatever the asking. Refuses clocks: times are numbers here."""
+"""When sends are due: how many, in which order, whatever the asking."""
 
 from itertools import pairwise
 

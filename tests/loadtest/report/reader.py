@@ -1,4 +1,4 @@
-"""A page as a program can read it: its tags, its text, and whatever it would fetch. Refuses to render."""
+"""A page as a program can read it: its tags, its text, and whatever it would fetch."""
 
 from html.parser import HTMLParser
 from typing import Final

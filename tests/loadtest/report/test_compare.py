@@ -1,4 +1,4 @@
-"""A comparison finds what got worse, and cries over nothing else. Refuses to time anything."""
+"""A comparison finds what got worse, and cries over nothing else."""
 
 import random
 from pathlib import Path

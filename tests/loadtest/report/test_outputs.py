@@ -1,4 +1,4 @@
-"""Every output of a run can be read by the tools it is for. Refuses to look into the page: its own tests do."""
+"""Every output of a run can be read by the tools it is for."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The page says what the result says, whatever is in it, and needs nothing but itself. Refuses to look at beauty."""
+"""The page says what the result says, whatever is in it, and needs nothing but itself."""
 
 import subprocess
 from pathlib import Path

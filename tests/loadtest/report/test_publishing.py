@@ -1,4 +1,4 @@
-"""Runs in the documentation. Refuses to touch the real page."""
+"""Runs in the documentation."""
 
 from pathlib import Path
 

@@ -1,9 +1,9 @@
-"""A crowd without a database behind it, for tests that need no real API. Refuses to be known to any server."""
+"""A crowd without a database behind it, for tests that need no real API."""
 
 from uuid import UUID
 
-from contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from loadtest.crowd.crowd import Crowd, Room, Seat
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 
 
 def a_seat(number: int) -> Seat:

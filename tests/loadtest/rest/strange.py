@@ -1,4 +1,4 @@
-"""An HTTP server that does to its callers what a test wants. Refuses to be a good one."""
+"""An HTTP server that does to its callers what a test wants."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

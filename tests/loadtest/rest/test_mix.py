@@ -1,4 +1,4 @@
-"""What callers ask for, and how often. Refuses a server: these are the requests themselves, letters and allowances."""
+"""What callers ask for, and how often."""
 
 import random
 from collections import Counter

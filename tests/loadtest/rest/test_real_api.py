@@ -1,4 +1,4 @@
-"""Callers against the API itself, a process over a real Postgres, with people who were seeded. Refuses doubles."""
+"""Callers against the API itself, a process over a real Postgres, with people who were seeded."""
 
 import random
 from collections.abc import Iterator

@@ -1,11 +1,11 @@
-"""Files of crowds for runs that never begin. Refuses real keys and tickets."""
+"""Files of crowds for runs that never begin."""
 
 import time
 from pathlib import Path
 from uuid import UUID
 
-from contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from loadtest.crowd.crowd import Crowd, Room, Seat, write_crowd
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 
 
 def crowd_file(path: Path, *, port: int, expires_in_s: float = 3_600, seats: int = 10) -> Path:

@@ -1,4 +1,4 @@
-"""How hard a process of the generator works, from readings of its CPU time. Refuses a real process: time is given."""
+"""How hard a process of the generator works, from readings of its CPU time."""
 
 from collections.abc import Sequence
 

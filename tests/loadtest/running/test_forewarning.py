@@ -1,4 +1,4 @@
-"""What is said of a machine before a run begins on it. Refuses to look at a real one."""
+"""What is said of a machine before a run begins on it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A result is put together from what was noted, and says where the generator was the limit. Refuses to run anything."""
+"""A result is put together from what was noted, and says where the generator was the limit."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a run comes to, from what was noted of it. Refuses to run anything."""
+"""What a run comes to, from what was noted of it."""
 
 from loadtest.gate.slo import read_slo
 from loadtest.report.result import Finding

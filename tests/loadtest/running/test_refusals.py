@@ -1,4 +1,4 @@
-"""What cannot be run is said at once, in words, with exit code 3. Refuses to start a stack."""
+"""What cannot be run is said at once, in words, with exit code 3."""
 
 import socket
 import subprocess

@@ -1,4 +1,4 @@
-"""Short runs against real processes: Postgres, API, relay, master, workers. Refuses to care how quick anything is."""
+"""Short runs against real processes: Postgres, API, relay, master, workers."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.bench.measuring import processes_of
+from bench.measuring import processes_of
 from loadtest.crowd.order import Order, run_seeding
 from loadtest.report.reading import read_result
 from loadtest.report.result import Result, Verdict

@@ -1,4 +1,4 @@
-"""A generator that is asked for more than it can make says so itself. Refuses a relay: a null server sets no limit."""
+"""A generator that is asked for more than it can make says so itself."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Clocks of other hosts are followed while a run lasts, and the worst of it decides. Refuses to wait: pauses are noted.
+"""Clocks of other hosts are followed while a run lasts, and the worst of it decides.
 
 The other host is a clock that is ahead, and by more each time it is looked at.
 """

@@ -1,4 +1,4 @@
-"""Every scenario makes a plan that can be followed, from whatever somebody may ask. Refuses to run one."""
+"""Every scenario makes a plan that can be followed, from whatever somebody may ask."""
 
 import itertools
 import math

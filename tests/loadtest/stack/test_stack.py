@@ -1,7 +1,4 @@
-"""The stack that runs are made against: real processes, which serve, die, come back, and are all gone in the end.
-
-Refuses to load it.
-"""
+"""The stack that runs are made against: real processes, which serve, die, come back, and are all gone in the end."""
 
 import os
 import signal
@@ -16,8 +13,8 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from loadtest.bench.certificate import make_certificate
-from loadtest.bench.measuring import processes_of
+from bench.certificate import make_certificate
+from bench.measuring import processes_of
 from loadtest.crowd.order import Order, run_seeding
 from loadtest.stack.process import ROOT, runs, wait_for
 from loadtest.stack.program import StackError

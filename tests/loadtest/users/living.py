@@ -1,4 +1,4 @@
-"""People of the cast at a real relay, as the generator sees them. Refuses Postgres: the stores are in memory.
+"""People of the cast at a real relay, as the generator sees them.
 
 The relay runs on Trio in a thread, the people on gevent in this one, as they do in two processes.
 """
@@ -14,8 +14,6 @@ import gevent
 import trio
 from gevent.greenlet import Greenlet
 
-from contract.ids import ConversationId
-from contract.rest.conversations import ConversationKind
 from loadtest.crowd.crowd import Crowd, Room, Seat
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.seal import PayloadSeal
@@ -28,6 +26,8 @@ from tests.doubles.stores import open_memory_stores
 from tests.loadtest.users.recording import PATIENCE, RecordingBook, wait_until
 from tests.relay.live import LiveNode, open_live
 from tests.relay.stage import RELAY_KEY
+from varde_contract.ids import ConversationId
+from varde_contract.rest.conversations import ConversationKind
 
 SMALL = Sizes(((128, 1.0),))
 

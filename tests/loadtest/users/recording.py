@@ -1,4 +1,4 @@
-"""A book that also remembers each call, and waiting for what greenlets bring about. Refuses to count differently."""
+"""A book that also remembers each call, and waiting for what greenlets bring about."""
 
 from collections.abc import Callable
 from typing import Final

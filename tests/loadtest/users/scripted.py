@@ -1,4 +1,4 @@
-"""A server that does what a test says, on blocking sockets in threads. Refuses to be a relay: it knows no rule.
+"""A server that does what a test says, on blocking sockets in threads.
 
 What it speaks is the contract's own server side, as far as the script lets it.
 """
@@ -18,13 +18,13 @@ from msgspec import Struct
 from websockets.frames import Frame, Opcode
 from websockets.speedups import apply_mask
 
-from contract import frames as f
-from contract.ids import ConversationId, MessageId, SessionId, uuid7
-from contract.session import ServerSession
 from loadtest.crowd.crowd import Crowd, Seat
 from tests.cast import Gear, alice, bob, carol, roster_of
 from tests.loadtest.users.living import crowd_of
 from tests.relay.stage import RELAY_KEY
+from varde_contract import frames as f
+from varde_contract.ids import ConversationId, MessageId, SessionId, uuid7
+from varde_contract.session import ServerSession
 
 PATIENCE = 20.0
 CONVERSATION = roster_of(alice, bob).conversation

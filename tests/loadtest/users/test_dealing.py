@@ -1,4 +1,4 @@
-"""Seats, rooms and addresses are dealt alike in every worker, and evenly. Refuses connections."""
+"""Seats, rooms and addresses are dealt alike in every worker, and evenly."""
 
 from collections import Counter
 from random import Random
@@ -8,9 +8,6 @@ from gevent import socket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract import frames as f
-from contract.codec import encode_frame, pack
-from contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId, uuid7
 from loadtest.crowd.crowd import CrowdError, Room, Seat
 from loadtest.scenarios.plan import Behaviour
 from loadtest.users.dealing import behaviour_of, deal_seats
@@ -19,6 +16,9 @@ from loadtest.users.ready import ReadyCrowd
 from loadtest.users.returning import comes_back, pause_after
 from loadtest.users.rooms import Cursor, LiveRoom
 from loadtest.users.target import Target, find_target
+from varde_contract import frames as f
+from varde_contract.codec import encode_frame, pack
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId, uuid7
 
 CONVERSATION = ConversationId(uuid7(1, bytes(10)))
 SHARES = ((Behaviour.STEADY, 0.7), (Behaviour.SLOW, 0.2), (Behaviour.DEAF, 0.1))

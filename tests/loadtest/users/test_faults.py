@@ -1,4 +1,4 @@
-"""What a server may do to a user: refuse, fall silent, break off, break the protocol. Refuses relays, which do not.
+"""What a server may do to a user: refuse, fall silent, break off, break the protocol.
 
 Each connection follows a script; what the user makes of it is read from the book and from the server.
 """
@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from websockets.frames import Opcode
 
-from contract import frames as f
-from contract.refusals import RefusalCode
 from loadtest.scenarios.plan import Behaviour, Sizes
 from tests.cast import alice_phone, bob_phone
 from tests.certificates import Authority, issue
 from tests.loadtest.users.living import Company, open_company
 from tests.loadtest.users.recording import wait_until
 from tests.loadtest.users.scripted import CONVERSATION, Peer, Script, open_scripted
+from varde_contract import frames as f
+from varde_contract.refusals import RefusalCode
 
 RST = struct.pack("ii", 1, 0)
 

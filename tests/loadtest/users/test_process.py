@@ -1,4 +1,4 @@
-"""What a worker process holds when the users are in it. Refuses to import them here: other tests have done that."""
+"""What a worker process holds when the users are in it."""
 
 import subprocess
 import sys

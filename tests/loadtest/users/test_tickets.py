@@ -1,4 +1,4 @@
-"""What users do when their tickets end in the midst of a run. Refuses to wait for a day: tickets end as a test says."""
+"""What users do when their tickets end in the midst of a run."""
 
 import time
 from collections.abc import Callable
@@ -6,13 +6,13 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from contract.closing import CloseCode
 from loadtest.crowd.crowd import Crowd
 from tests.cast import alice_phone
 from tests.loadtest.rest.strange import Strange, open_strange, response
 from tests.loadtest.users.living import open_company
 from tests.loadtest.users.recording import wait_until
 from tests.loadtest.users.scripted import Peer, Script, Server, open_scripted
+from varde_contract.closing import CloseCode
 
 TICKET = b'{"ticket": "another ticket", "expires_at": "2030-01-01T00:00:00Z"}'
 TOKEN = "a token"

@@ -1,4 +1,4 @@
-"""A machine on which nothing stands in the way of a run of 10,000 users. Refuses to be the one that tests run on."""
+"""A machine on which nothing stands in the way of a run of 10,000 users."""
 
 from loadtest.watch.preflight import Machine
 

@@ -1,4 +1,4 @@
-"""On what a run was made: enough to compare, nothing that names anybody. Refuses to expect a certain machine."""
+"""On what a run was made: enough to compare, nothing that names anybody."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""A node's metrics as a report shows them, from pages as nodes write them. Refuses a relay: only its page is needed."""
+"""A node's metrics as a report shows them, from pages as nodes write them."""
 
 import threading
 from collections.abc import Iterator

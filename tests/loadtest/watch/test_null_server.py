@@ -1,4 +1,4 @@
-"""The server that does nothing speaks the protocol all the same. Refuses the generator: a plain client asks here."""
+"""The server that does nothing speaks the protocol all the same."""
 
 import os
 import socket
@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec import Struct
 
-from contract import frames as f
-from contract.ids import ENTROPY_BYTES, ClientId, uuid7
-from contract.noise import KeyPair
-from contract.session import PROTOCOL_VERSION, SUBPROTOCOL, ClientSession, Pattern
 from loadtest.crowd.crowd import Crowd, read_crowd
 from loadtest.framing import Splitter, masked, split_response, upgrade_request
 from loadtest.watch.null.running import open_null_server
+from varde_contract import frames as f
+from varde_contract.ids import ENTROPY_BYTES, ClientId, uuid7
+from varde_contract.noise import KeyPair
+from varde_contract.session import PROTOCOL_VERSION, SUBPROTOCOL, ClientSession, Pattern
 
 Frame = TypeVar("Frame", bound=Struct)
 SECONDS = 10.0

@@ -1,6 +1,4 @@
-"""What stands in the way of a run, on machines that lack one thing each. Refuses to look at the machine it runs on,
-but once.
-"""
+"""What stands in the way of a run, on machines that lack one thing each."""
 
 from typing import Any
 

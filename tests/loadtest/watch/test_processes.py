@@ -1,4 +1,4 @@
-"""CPU and memory of processes, as /proc shows them. Refuses to say how much is much."""
+"""CPU and memory of processes, as /proc shows them."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""How a connection ended, as a hostile peer sees it. Refuses a library: it reads what the node wrote, to its end."""
+"""How a connection ended, as a hostile peer sees it."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress

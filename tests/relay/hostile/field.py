@@ -1,7 +1,4 @@
-"""A node on a real port, two honest people who talk all the while, and a look at what it holds for everybody.
-
-Refuses `run_node`: a hostile peer is judged by what the node's own objects grow to, and those have to be at hand.
-"""
+"""A node on a real port, two honest people who talk all the while, and a look at what it holds for everybody."""
 
 import gc
 import os
@@ -15,22 +12,22 @@ from typing import Any, Final
 
 import trio
 
-from contract import frames as f
-from contract.noise import KeyPair
-from contract.session import PROTOCOL_VERSION, ClientSession, Pattern
-from domain import nouns as n
-from domain.tickets import TicketIssuer
+from domain.people.tickets import TicketIssuer
+from domain.talk import model as talk
 from relay.config import RelayConfig
-from relay.connection import serve_connection
-from relay.listeners import open_listeners, run_listener
+from relay.connection.serve import serve_connection
 from relay.node import start_services
 from relay.services import Outside, Services, make_services
-from relay.wire import Wire
+from relay.socket.listeners import open_listeners, run_listener
+from relay.socket.wire import Wire
 from tests.cast import Gear, alice, alice_laptop, bob, bob_phone, open_conversation, settle
 from tests.doubles.clock import StandingClock
 from tests.relay.caller import Caller
 from tests.relay.scrape import Difference, Samples, scrape
 from tests.relay.stage import RELAY_KEY, TICKET_KEY, Ground, Letters, lay_ground
+from varde_contract import frames as f
+from varde_contract.noise import KeyPair
+from varde_contract.session import PROTOCOL_VERSION, ClientSession, Pattern
 
 HONEST: Final = "127.0.0.1"
 HOSTILE: Final = "127.0.0.2"
@@ -58,7 +55,7 @@ class Field:
     services: Services
     ground: Ground
     port: int
-    roster: n.Roster
+    roster: talk.Roster
     letters: Letters
     sockets: ExitStack
     laptop: Caller
@@ -132,7 +129,7 @@ def _make_services(ground: Ground, config: dict[str, Any]) -> Services:
     return make_services(RelayConfig(**settings), ground.stores, outside)
 
 
-async def _listen(services: Services, sockets: ExitStack, port: int, gear: Gear, roster: n.Roster) -> Caller:
+async def _listen(services: Services, sockets: ExitStack, port: int, gear: Gear, roster: talk.Roster) -> Caller:
     caller = Caller(await _open_stream(port, sockets, HONEST), _session(gear, Pattern.XX, services))
     await caller.connect()
     await caller.say(f.Join(roster.conversation))

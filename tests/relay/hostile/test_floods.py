@@ -1,14 +1,11 @@
-"""Crowds: at every ceiling a newcomer is turned away before a key is touched, and the rest of the world is let in.
-
-Refuses single peers: see test_newcomers.
-"""
+"""Crowds: at every ceiling a newcomer is turned away before a key is touched, and the rest of the world is let in."""
 
 import re
 from typing import Final
 
 import trio
 
-from relay.admission import ADDRESS_BURST
+from relay.connection.admission import ADDRESS_BURST
 from tests.cast import alice_phone
 from tests.relay.hostile.field import HOSTILE, CountingKeys, Field, open_field
 from tests.relay.request import UPGRADE

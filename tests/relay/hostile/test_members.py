@@ -1,7 +1,4 @@
-"""Hostile members, with a good ticket: what they may cost is bounded, they end with a code, and the others talk on.
-
-Refuses strangers: see test_newcomers.
-"""
+"""Hostile members, with a good ticket: what they may cost is bounded, they end with a code, and the others talk on."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -11,13 +8,13 @@ from typing import Final
 import pytest
 import trio
 
-from contract import frames as f
-from contract.closing import CloseCode
-from contract.limits import NOISE_MESSAGE_BYTES
-from relay.wire import READ_BYTES, UNREAD_BYTES
+from relay.socket.wire import READ_BYTES, UNREAD_BYTES
 from tests.cast import alice_phone, bob
 from tests.relay.caller import Caller, Ended
 from tests.relay.hostile.field import Field, open_field
+from varde_contract import frames as f
+from varde_contract.closing import CloseCode
+from varde_contract.limits import NOISE_MESSAGE_BYTES
 
 MASK: Final = b"\0\0\0\0"
 BREATH: Final = 0.01

@@ -1,7 +1,4 @@
-"""Hostile newcomers, from raw sockets: each ends in time, is counted, takes little room, and disturbs nobody.
-
-Refuses TLS: what is different there is in test_tls_live and test_tls_hostile.
-"""
+"""Hostile newcomers, from raw sockets: each ends in time, is counted, takes little room, and disturbs nobody."""
 
 import zlib
 from collections.abc import Awaitable, Callable
@@ -12,16 +9,16 @@ from typing import Final
 import pytest
 import trio
 
-from contract import frames as f
-from contract.limits import NOISE_MESSAGE_BYTES
-from contract.session import Pattern
-from relay.plain_http import REQUEST_BYTES
-from relay.websocket import SLOW_FRAMES
-from relay.wire import READ_BYTES
+from relay.socket.plain_http import REQUEST_BYTES
+from relay.socket.websocket import SLOW_FRAMES
+from relay.socket.wire import READ_BYTES
 from tests.cast import alice_phone
 from tests.relay.hostile.ending import read_to_the_end, send
 from tests.relay.hostile.field import CountingKeys, open_field
 from tests.relay.request import UPGRADE
+from varde_contract import frames as f
+from varde_contract.limits import NOISE_MESSAGE_BYTES
+from varde_contract.session import Pattern
 
 Story = Callable[[trio.SocketStream], Awaitable[None]]
 

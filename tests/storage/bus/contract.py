@@ -1,7 +1,4 @@
-"""The promises of `storage.bus.bus.Bus`, as tests that judge every kind of it.
-
-Refuses to know what kind it judges: a `Medium` opens nodes that hear each other, and loses their connections.
-"""
+"""The promises of `storage.bus.bus.Bus`, as tests that judge every kind of it."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager

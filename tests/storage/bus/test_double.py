@@ -1,4 +1,4 @@
-"""The bus double keeps the same promises as the real ones. Refuses promises of its own: it has none."""
+"""The bus double keeps the same promises as the real ones."""
 
 from collections.abc import Awaitable, Callable
 

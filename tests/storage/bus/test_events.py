@@ -1,7 +1,4 @@
-"""The domain's events on a bus that carries text: what it makes of texts it cannot use, and of a bus that is down.
-
-Refuses a real bus: the contract suite has that.
-"""
+"""The domain's events on a bus that carries text: what it makes of texts it cannot use, and of a bus that is down."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -11,12 +8,13 @@ from uuid import UUID
 import pytest
 import trio
 
-from contract.ids import ConversationId
-from domain.events import Event, MembershipChanged
+from domain.events import Event
+from domain.talk.events import MembershipChanged
 from storage.bus.bus import PAYLOAD_LIMIT, BusDown
 from storage.bus.codec import MalformedEvent, decode_event, encode_event
 from storage.bus.events import EventBus
 from tests.contracts.kinds import EVERY_KIND
+from varde_contract.ids import ConversationId
 
 CHANGED = MembershipChanged(ConversationId(UUID(int=7)), 3)
 SECRET = "canary-of-content"

@@ -1,4 +1,4 @@
-"""What the way from a bus to its listeners promises when they are slow or wrong. Refuses a bus: it plays one."""
+"""What the way from a bus to its listeners promises when they are slow or wrong."""
 
 from itertools import pairwise
 

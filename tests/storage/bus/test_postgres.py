@@ -1,7 +1,4 @@
-"""The bus over LISTEN/NOTIFY: the contract, and what only a bus with connections can promise.
-
-Refuses to wait for the pace of production: pauses are short here, so that failures are found soon.
-"""
+"""The bus over LISTEN/NOTIFY: the contract, and what only a bus with connections can promise."""
 
 import asyncio
 import contextlib

@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from domain.ports import MailUnavailable
+from domain.people.ports import MailUnavailable
 from storage.mail.config import Outbox, Security, Smtp
 from storage.mail.letter import write_letter
 from storage.mail.outbox import OutboxMail

@@ -1,4 +1,4 @@
-"""Stores over a fresh database, and a connection beside them that sees what they did. Refuses the double."""
+"""Stores over a fresh database, and a connection beside them that sees what they did."""
 
 from collections.abc import AsyncIterator
 

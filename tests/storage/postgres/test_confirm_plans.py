@@ -1,7 +1,4 @@
-"""What a batch of confirmations takes of the database, whatever the tables held when its plans were made.
-
-Refuses timings: it counts the rows and pages that went through the plans of the two statements in the functions.
-"""
+"""What a batch of confirmations takes of the database, whatever the tables held when its plans were made."""
 
 import json
 from collections import Counter

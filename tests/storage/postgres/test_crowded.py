@@ -1,7 +1,4 @@
-"""A device that strangers have put into more conversations than the server's table of locks has places.
-
-Refuses timings.
-"""
+"""A device that strangers have put into more conversations than the server's table of locks has places."""
 
 from domain.ports import Stores
 from storage.database import Connection

@@ -1,6 +1,4 @@
 """What a store says when the database fails it: nothing but StoreUnavailable, in time, and without a value of anybody.
-
-Refuses a database that never fails.
 """
 
 from functools import partial
@@ -8,8 +6,8 @@ from functools import partial
 import pytest
 import trio
 
-from domain import nouns as n
 from domain.ports import Stores, StoreUnavailable
+from domain.talk import model as talk_model
 from storage.config import StorageConfig, Url
 from storage.database import Connection
 from storage.island import Island
@@ -146,7 +144,7 @@ async def test_a_bug_of_ours_shows_no_value(stores: Stores) -> None:
 async def test_an_argument_of_the_wrong_type_shows_no_value(stores: Stores) -> None:
     """Even a mistake that never reaches the database does not repeat what it was made with."""
     with pytest.raises(StoreFault) as raised:
-        await stores.mailbox.confirm([n.Confirmation(alice.account, alice_phone.id, "secret")])  # type: ignore[arg-type]
+        await stores.mailbox.confirm([talk_model.Confirmation(alice.account, alice_phone.id, "secret")])  # type: ignore[arg-type]
     assert str(raised.value) == "DataError"
 
 
@@ -156,6 +154,6 @@ async def test_of_two_sweepers_the_second_does_nothing(stores: Stores, island: I
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk))
     await hold(island, beside, "SELECT FROM sweeper FOR UPDATE")
-    assert await stores.mailbox.sweep(BIRTH_MS + 9, retention_ms=1, limit=9) == n.Swept(0, 0, 0, 0, 0)
+    assert await stores.mailbox.sweep(BIRTH_MS + 9, retention_ms=1, limit=9) == talk_model.Swept(0, 0, 0, 0, 0)
     await let_go(island, beside)
     assert (await stores.mailbox.sweep(BIRTH_MS + 9, retention_ms=1, limit=9)).ciphertexts == 1

@@ -1,16 +1,12 @@
-"""The journal's straight lines to Postgres: that they are used, replaced when dead, and never needed.
-
-Refuses to repeat the journal's contract, which runs over them.
-"""
+"""The journal's straight lines to Postgres: that they are used, replaced when dead, and never needed."""
 
 from functools import partial
 
 import pytest
 import trio
 
-from contract.ids import ConversationId
-from domain import nouns as n
 from domain.ports import Stores, StoreUnavailable
+from domain.talk import model as talk_model
 from storage.config import StorageConfig
 from storage.database import Connection
 from storage.island import Island
@@ -20,6 +16,7 @@ from storage.postgres.pool import Patience
 from tests.cast import alice, alice_phone, bob, open_conversation, settle
 from tests.contracts.letters import draft
 from tests.storage.postgres.test_faults import hold, let_go, wait_blocked
+from varde_contract.ids import ConversationId
 
 LINES = """
     SELECT pid FROM pg_stat_activity
@@ -35,9 +32,9 @@ async def talk(stores: Stores) -> ConversationId:
     return await open_conversation(stores, alice, bob)
 
 
-async def seqs(stores: Stores, *drafts: n.Draft) -> list[int]:
+async def seqs(stores: Stores, *drafts: talk_model.Draft) -> list[int]:
     """Commit, and return the numbers."""
-    return [each.seq for each in await stores.journal.commit(drafts) if isinstance(each, n.Committed)]
+    return [each.seq for each in await stores.journal.commit(drafts) if isinstance(each, talk_model.Committed)]
 
 
 async def test_one_line_serves_commits_one_after_the_other(
@@ -75,8 +72,8 @@ async def test_a_cancelled_commit_leaves_no_line_in_use(
     mine = draft(alice_phone, talk)
     (first,) = await stores.journal.commit([mine])
     (again,) = await stores.journal.commit([mine])
-    assert isinstance(first, n.Committed)
-    assert isinstance(again, n.Committed)
+    assert isinstance(first, talk_model.Committed)
+    assert isinstance(again, talk_model.Committed)
     assert (again.message, again.seq, again.duplicate) == (first.message, first.seq, True)
 
 
@@ -87,7 +84,7 @@ async def test_more_commits_than_lines_go_over_the_island(
     drafts = [draft(alice_phone, talk) for _ in range(3 * line.MOST)]
     found: list[int] = []
 
-    async def commit(mine: n.Draft) -> None:
+    async def commit(mine: talk_model.Draft) -> None:
         found.extend(await seqs(stores, mine))
 
     async with trio.open_nursery() as nursery:

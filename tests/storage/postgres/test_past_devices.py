@@ -1,4 +1,4 @@
-"""What the database keeps of a revoked device, and for how long. Refuses what the contract suites can see."""
+"""What the database keeps of a revoked device, and for how long."""
 
 from domain.ports import Stores
 from storage.database import Connection

@@ -1,7 +1,4 @@
-"""The schema itself: what it must never be able to hold, and the keys it can be distributed by.
-
-Refuses rows; every promise here is read from the catalogue, so that a new table cannot forget it.
-"""
+"""The schema itself: what it must never be able to hold, and the keys it can be distributed by."""
 
 from typing import Any
 

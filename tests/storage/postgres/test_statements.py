@@ -1,24 +1,21 @@
-"""How the statements of the stores run: never through a whole table, and never in each other's way.
-
-Refuses timings: it reads what the server counted.
-"""
+"""How the statements of the stores run: never through a whole table, and never in each other's way."""
 
 from typing import Any
 from uuid import UUID
 
-from contract.ids import ConversationId
-from domain import nouns as n
 from domain.ports import Stores
+from domain.talk import model as talk_model
 from storage.config import StorageConfig, Url
 from storage.database import Connection
 from storage.island import Island
 from storage.opening import open_storage
-from storage.postgres.journal import PostgresJournal
 from storage.postgres.pool import open_pool
+from storage.postgres.talk.journal import PostgresJournal
 from storage.postgres.transactions import Transactions
 from tests.cast import BIRTH_MS, FAR_MS, alice, alice_phone, bob, bob_phone, carol, open_conversation, settle
 from tests.contracts.crowd import everybody_at_once
 from tests.contracts.letters import client_id, confirm, draft, held, send
+from varde_contract.ids import ConversationId
 
 _READ_WHOLE = "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE seq_scan > 0 AND relname <> ALL ($1)"
 _DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
@@ -38,10 +35,10 @@ async def use_everything(stores: Stores) -> None:
     await stores.conversations.view(talk)
     await stores.conversations.list_for(bob_phone.id, None, 10)
     await stores.conversations.list_many(
-        [n.ListRequest(bob_phone.id, None, 10), n.ListRequest(alice_phone.id, talk, 1)]
+        [talk_model.ListRequest(bob_phone.id, None, 10), talk_model.ListRequest(alice_phone.id, talk, 1)]
     )
     await stores.conversations.tips([talk])
-    await stores.journal.find_committed([n.SendKey(talk, alice_phone.id, client_id(1))])
+    await stores.journal.find_committed([talk_model.SendKey(talk, alice_phone.id, client_id(1))])
     assert await stores.conversations.sender(talk, alice_phone.id, bob_phone.id) is not None
     await stores.prekeys.claim(bob_phone.id, [(alice.account, alice_phone.id)], now_ms=1, window_ms=1, most=9)
     await stores.sessions.list_live(alice.account, BIRTH_MS)

@@ -1,6 +1,5 @@
-"""Writes the end-to-end vectors: `python -m tests.varde.vectors.write`. Ratchets are random, so each run writes others.
-
-Refuses to be run without need: what is written here are the bytes that clients in other languages are held to.
+"""Writes the end-to-end vectors: `python -m tests.varde.vectors.write`. Ratchets are random, so each run writes
+others.
 """
 
 import json
@@ -10,7 +9,10 @@ from uuid import UUID
 
 import vodozemac as v
 
-from contract.envelope import (
+from varde.crypto.olm import OlmAccount, OwnMegolm
+from varde.crypto.recovery import root_key_of
+from varde.crypto.safety import safety_number
+from varde_contract.envelope import (
     Cipher,
     Envelope,
     GroupKey,
@@ -19,10 +21,7 @@ from contract.envelope import (
     encode_envelope,
     join_sealed,
 )
-from contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId
-from varde.crypto.olm import OlmAccount, OwnMegolm
-from varde.crypto.recovery import root_key_of
-from varde.crypto.safety import safety_number
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId
 
 FILE: Final = Path(__file__).with_name("e2ee.json")
 PICKLE_KEY: Final = bytes(range(32))

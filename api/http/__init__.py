@@ -1,0 +1,1 @@
+"""HTTP serving and what every request passes. No rules."""

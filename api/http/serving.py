@@ -1,0 +1,136 @@
+"""The server: listens, serves every client in a task of its own, and stops in good order.
+
+It takes Hypercorn's HTTP/1.1 protocol and not its worker, whose shutdown and exceptions one client can decide over
+(`api.http.connection`).
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework
+
+from api.config import ApiConfig
+from api.http.connection import Connection
+from api.problems import CROWDED, body_of, headers_of
+from varde_contract.networks import network_of
+
+KIB: Final = 1_024
+HEAD_BYTES: Final = 32 * KIB
+REQUESTS_PER_CONNECTION: Final = 10_000
+FAREWELL: Final = 1.0  # seconds for a client that is one too many to take its refusal
+
+
+async def serve_api(
+    config: ApiConfig,
+    app: ASGIFramework,
+    *,
+    stopping: trio.Event | None = None,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until `stopping` is set or the task is cancelled; started with the address, as `host:port`.
+
+    After `stopping`, nobody new is let in, idle connections close, and requests under way get `patience.stop` seconds.
+    """
+    server = _Server(config, app)
+    listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=config.backlog)
+    async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(_accept, server, listeners, connections)
+            task_status.started(_address_of(listeners[0]))
+            # No deadline: a server serves until it is told to stop.
+            await (trio.Event() if stopping is None else stopping).wait()
+            accepting.cancel_scope.cancel()
+        await server.stop()
+        connections.cancel_scope.deadline = trio.current_time() + config.patience.stop
+
+
+async def _accept(server: "_Server", listeners: list[trio.SocketListener], connections: trio.Nursery) -> None:
+    await trio.serve_listeners(server.serve_connection, listeners, handler_nursery=connections)
+
+
+class _Server:
+    """The connections there are."""
+
+    def __init__(self, config: ApiConfig, app: ASGIFramework) -> None:
+        self._most = config.connections
+        # Behind proxies every client has their address, and how many one client may open is theirs to say.
+        self._most_of_one = config.connections if config.proxies else config.connections_per_address
+        self._patience = config.patience
+        self._app = ASGIWrapper(app)
+        self._hypercorn = _hypercorn_config()
+        self._context = WorkerContext(None)
+        self._connections: set[Connection] = set()
+        self._networks: Counter[str] = Counter()
+
+    async def serve_connection(self, stream: trio.SocketStream) -> None:
+        """Serve one client, or turn it away."""
+        network = _network_of(stream)
+        if self._is_full(network) or self._context.terminated.is_set():
+            await _turn_away(stream)
+            return
+        connection = Connection(stream, self._app, self._hypercorn, self._context, self._patience)
+        with self._counted(connection, network):
+            await connection.serve()
+
+    def _is_full(self, network: str) -> bool:
+        return len(self._connections) >= self._most or self._networks[network] >= self._most_of_one
+
+    @contextmanager
+    def _counted(self, connection: Connection, network: str) -> Iterator[None]:
+        self._connections.add(connection)
+        self._networks[network] += 1
+        try:
+            yield
+        finally:
+            self._connections.discard(connection)
+            self._networks[network] -= 1
+            if not self._networks[network]:
+                del self._networks[network]
+
+    async def stop(self) -> None:
+        """Close the idle connections now, and the others after their answers."""
+        await self._context.terminated.set()
+        for connection in self._connections:
+            connection.stop_nowait()
+
+
+def _network_of(stream: trio.SocketStream) -> str:
+    try:
+        return network_of(stream.socket.getpeername()[0])
+    except OSError:
+        return network_of("")  # gone already: it will show when it is read
+
+
+async def _turn_away(stream: trio.SocketStream) -> None:
+    body = body_of(CROWDED)
+    headers = {**headers_of(CROWDED), "Content-Length": str(len(body)), "Connection": "close"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with trio.move_on_after(FAREWELL):
+        try:
+            await stream.send_all(f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n".encode() + body)
+            await stream.send_eof()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # it went by itself
+    await trio.aclose_forcefully(stream)
+
+
+def _hypercorn_config() -> Config:
+    config = Config()
+    config.include_server_header = False
+    config.h11_max_incomplete_size = HEAD_BYTES
+    config.keep_alive_max_requests = REQUESTS_PER_CONNECTION
+    # Its loggers would write requests and tracebacks; what may be said of a fault is said by `api.faults`.
+    config.accesslog = None
+    config.errorlog = None
+    return config
+
+
+def _address_of(listener: trio.SocketListener) -> str:
+    host, port = listener.socket.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

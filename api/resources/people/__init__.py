@@ -1,0 +1,1 @@
+"""REST resources of people: account, sign-in, devices, prekeys, profiles, relay tickets."""

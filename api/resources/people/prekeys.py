@@ -1,0 +1,75 @@
+"""The prekeys of the session's device, and claims of others'."""
+
+from collections.abc import Sequence
+
+from quart import Blueprint
+
+from api.operation import operation
+from api.replies import Answer
+from api.world import World
+from domain.people.model import Actor, ClaimedPrekey, Prekey
+from domain.people.prekeys import KeyCount
+from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.rest.devices import ClaimedKey, ClaimedKeys, PrekeyClaim, PrekeyCount, PrekeyUpload, SignedKey
+
+blueprint = Blueprint("prekeys", __name__, url_prefix="/v1/prekeys")
+
+
+@blueprint.get("")
+@operation(answers={200: PrekeyCount}, refuses=(RefusalCode.NO_DEVICE,))
+async def count_prekeys(world: World, actor: Actor) -> Answer:
+    """Count the prekeys that the server still has of this session's device."""
+    return _count(await world.prekeys.count(actor))
+
+
+@blueprint.post("")
+@operation(
+    body=PrekeyUpload,
+    answers={200: PrekeyCount},
+    refuses=(RefusalCode.NO_DEVICE, RefusalCode.BAD_KEY, RefusalCode.BAD_SIGNATURE, RefusalCode.TOO_MANY),
+)
+async def upload_prekeys(world: World, actor: Actor, upload: PrekeyUpload) -> Answer:
+    """Add one-time keys of this session's device and, when given, replace its fallback key.
+
+    All or nothing. A key that is there already is left as it is, so the same request may be sent again.
+    """
+    fallback = _prekey(upload.fallback_key) if upload.fallback_key else None
+    return _count(await world.prekeys.upload(actor, [_prekey(key) for key in upload.one_time_keys], fallback))
+
+
+@blueprint.post("/claim")
+@operation(
+    body=PrekeyClaim,
+    answers={200: ClaimedKeys},
+    refuses=(
+        RefusalCode.NO_DEVICE,
+        RefusalCode.NOT_FOUND,
+        RefusalCode.NOT_ALLOWED,
+        RefusalCode.STALE_DEVICES,
+        RefusalCode.CLAIM_LIMIT,
+    ),
+)
+async def claim_prekeys(world: World, actor: Actor, claim: PrekeyClaim) -> Answer:
+    """Claim one key of each of these devices of a conversation's roster.
+
+    One-time keys go first in, first out; where none is left, the fallback key is handed out again and again.
+    """
+    claimed = await world.prekeys.claim(actor, claim.conversation, claim.devices)
+    if isinstance(claimed, Refused):
+        return claimed
+    return ClaimedKeys(keys=_keys(claimed.keys), without=tuple(claimed.without))
+
+
+def _prekey(key: SignedKey) -> Prekey:
+    return Prekey(key.key, key.signature)
+
+
+def _count(count: KeyCount | Refused) -> Answer:
+    return count if isinstance(count, Refused) else PrekeyCount(count.one_time, count.has_fallback)
+
+
+def _keys(keys: Sequence[ClaimedPrekey]) -> tuple[ClaimedKey, ...]:
+    return tuple(
+        ClaimedKey(claimed.device, SignedKey(claimed.prekey.key, claimed.prekey.signature), claimed.fallback)
+        for claimed in keys
+    )

@@ -1,0 +1,1 @@
+"""REST resources of the service itself: health and documentation."""

@@ -1,0 +1,1 @@
+"""REST resources of conversations: membership and messages."""

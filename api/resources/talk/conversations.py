@@ -1,0 +1,127 @@
+"""Conversations as the session's device sees them."""
+
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import Meta, Struct
+from quart import Blueprint
+
+from api.instants import instant
+from api.operation import operation
+from api.replies import Answer, created
+from api.resources.people.devices import certificate
+from api.world import World
+from domain.people.model import Actor
+from domain.talk.model import RosterView, Summary
+from varde_contract.ids import ConversationId, DeviceId
+from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.rest.conversations import (
+    Conversations,
+    ConversationSummary,
+    ConversationView,
+    MemberView,
+    NewConversation,
+    RosterDevice,
+    SenderView,
+)
+
+blueprint = Blueprint("conversations", __name__, url_prefix="/v1/conversations")
+
+
+class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which page of conversations."""
+
+    after: Annotated[ConversationId | None, Meta(description="The `next` of the page before.")] = None
+    limit: Annotated[int, Meta(ge=1, le=500, description="How many at most.")] = 100
+
+
+@blueprint.get("")
+@operation(query=PageQuery, answers={200: Conversations}, refuses=(RefusalCode.NO_DEVICE,))
+async def list_conversations(world: World, actor: Actor, page: PageQuery) -> Answer:
+    """List the conversations that this session's device receives for, in the order of their ids."""
+    found = await world.conversations.list_for(actor, page.after, page.limit)
+    if isinstance(found, Refused):
+        return found
+    return Conversations(tuple(map(_summary, found.summaries)), next=found.following)
+
+
+@blueprint.post("")
+@operation(
+    invites=True,
+    body=NewConversation,
+    answers={201: ConversationView, 200: ConversationView},
+    refuses=(
+        RefusalCode.NO_DEVICE,
+        RefusalCode.PROFILE_NOT_ALLOWED,
+        RefusalCode.NOT_FOUND,
+        RefusalCode.TOO_MANY,
+    ),
+)
+async def open_conversation(world: World, actor: Actor, new: NewConversation) -> Answer:
+    """Open a dm, a group, or a conversation with oneself.
+
+    The same dm or self again is answered with 200 and the one that is there.
+    """
+    opened = await world.conversations.open(actor, new.kind, new.profile, new.members)
+    return opened if isinstance(opened, Refused) else created(roster_view(opened.view), fresh=opened.made)
+
+
+@blueprint.get("/<uuid:conversation>")
+@operation(answers={200: ConversationView}, refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND))
+async def show_conversation(world: World, actor: Actor, conversation: UUID) -> Answer:
+    """Show a conversation with its roster: what a sender encrypts for.
+
+    Check every device's certificate against its account's root key.
+    """
+    return await show(world, actor, ConversationId(conversation))
+
+
+@blueprint.get("/<uuid:conversation>/senders/<uuid:device>")
+@operation(answers={200: SenderView}, refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND))
+async def show_sender(world: World, actor: Actor, conversation: UUID, device: UUID) -> Answer:
+    """Show a device that wrote in a conversation, also when it was revoked or its account left.
+
+    It is shown to devices that can have a message it wrote, for as long as that is in the log. Check its certificate
+    against the root key, and that against the one seen before. Never encrypt for a device that the roster does not
+    name.
+    """
+    sender = await world.conversations.sender(actor, ConversationId(conversation), DeviceId(device))
+    return sender if isinstance(sender, Refused) else SenderView(certificate(sender.device), sender.root_key)
+
+
+async def show(world: World, actor: Actor, conversation: ConversationId) -> Answer:
+    """Answer with the roster as it is now."""
+    view = await world.conversations.view(actor, conversation)
+    return view if isinstance(view, Refused) else roster_view(view)
+
+
+def roster_view(view: RosterView) -> ConversationView:
+    """Return the roster as REST says it, members and devices in the order of their ids."""
+    roster = view.roster
+    members = sorted(roster.members.values(), key=lambda member: member.profile)
+    return ConversationView(
+        conversation=roster.conversation,
+        kind=roster.kind,
+        created_at=instant(view.created_ms),
+        head=view.head,
+        roster_version=roster.version,
+        members=tuple(
+            MemberView(member.profile, member.account, member.role, view.root_keys[member.account])
+            for member in members
+        ),
+        devices=tuple(
+            RosterDevice(certificate(view.devices[device]), tuple(sorted(roster.devices[device])))
+            for device in sorted(roster.devices)
+        ),
+    )
+
+
+def _summary(summary: Summary) -> ConversationSummary:
+    return ConversationSummary(
+        conversation=summary.conversation,
+        kind=summary.kind,
+        profiles=summary.profiles,
+        head=summary.head,
+        upto=summary.upto,
+        roster_version=summary.roster_version,
+    )

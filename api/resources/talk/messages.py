@@ -1,0 +1,51 @@
+"""Sending without a socket."""
+
+from typing import Final
+
+from quart import Blueprint
+
+from api.instants import instant
+from api.operation import operation
+from api.replies import Answer, created
+from api.world import World
+from domain.people.model import Actor
+from domain.talk.sending import Author
+from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.rest.messages import MessageStored, NewMessage
+
+blueprint = Blueprint("messages", __name__, url_prefix="/v1/messages")
+
+_NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. Register one first.")
+
+
+@blueprint.post("")
+@operation(
+    body=NewMessage,
+    answers={201: MessageStored, 200: MessageStored},
+    refuses=(
+        RefusalCode.NO_DEVICE,
+        RefusalCode.NOT_FOUND,
+        RefusalCode.PROFILE_NOT_ALLOWED,
+        RefusalCode.STALE_DEVICES,
+        RefusalCode.OVERLOADED,
+    ),
+)
+async def send_message(world: World, actor: Actor, new: NewMessage) -> Answer:
+    """Store and deliver one message: the same as `msg:send` on the relay.
+
+    Answered when it is committed. The same client id again stores nothing, and is answered with 200 and the figures of
+    the first time.
+    """
+    if actor.device is None:
+        return _NO_DEVICE
+    stored = await world.sender.send(Author(actor.account, actor.device), new)
+    if isinstance(stored, Refused):
+        return stored
+    body = MessageStored(
+        client_id=new.client_id,
+        conversation=new.conversation,
+        message=stored.message,
+        seq=stored.seq,
+        sent_at=instant(stored.sent_ms),
+    )
+    return created(body, fresh=not stored.duplicate)

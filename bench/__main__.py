@@ -1,0 +1,110 @@
+"""The program behind `make bench`."""
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from bench.catalogue import KEEPERS, NAMES
+from bench.conductor import Conductor
+from bench.options import Options
+from bench.publishing import publish, write_report
+from bench.results import FILE, Results
+from bench.schedule import DIMENSIONS, QUICK_DIMENSIONS
+from bench.targets import judge, ratios_of
+
+STOPPED: Final = 130
+"""The exit status of a run that was stopped, as shells give it for SIGINT."""
+FAILED: Final = 1
+HELP: Final = f"""Measure Varde's relay beside what one would use instead, on this machine.
+
+Writes bench.json, a table and charts.
+
+Every server runs in its own process on one core; the load comes from this process, on another. The servers:
+
+\b
+  {", ".join(NAMES[:4])},
+  {", ".join(NAMES[4:])};
+  where messages are kept: {", ".join(KEEPERS)}
+
+What is measured: fanout and direct (CPU for each delivery), handshake, idle (memory and CPU of connections that do
+nothing), durable (messages that are kept, beside Mosquitto and ejabberd), storms (latency in a flood, recovery after
+10,000 connections dropped at once). What cannot be run here is left out, and the results say so.
+
+Ctrl-C ends the run; what was measured until then is kept. docs/benchmarks.md explains every figure.
+"""
+
+
+def _names(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], tuple[str, ...]]:
+    """Read a list of names, each of them known."""
+
+    def read(_: click.Context, parameter: click.Parameter, given: str) -> tuple[str, ...]:
+        names = tuple(name.strip() for name in given.split(",") if name.strip())
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise click.BadParameter(f"{', '.join(unknown)} is not one of {', '.join(known)}", param=parameter)
+        return names
+
+    return read
+
+
+@click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--quick", is_flag=True, help="Fewer points, shorter windows, no storms, in less than a minute: a smoke test."
+)
+@click.option("--only", callback=_names(DIMENSIONS), default="", metavar="A,B", help="Only these dimensions.")
+@click.option("--servers", callback=_names((*NAMES, *KEEPERS)), default="", metavar="A,B", help="Only these servers.")
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 20), help="How often all is measured.")
+@click.option("--tls/--no-tls", default=True, show_default=True, help="Over TLS as well; never with --quick.")
+@click.option("--output", default="build", show_default=True, type=click.Path(path_type=Path), help="Where to write.")
+@click.option("--keep", is_flag=True, help="Add to the bench.json that is there, instead of beginning anew.")
+@click.option(
+    "--report", "measure", flag_value=False, default=True, help="Only table and charts, of the bench.json there."
+)
+@click.option("--publish", "published", is_flag=True, help="Put table and charts into docs/benchmarks.md as well.")
+def main(*, only: tuple[str, ...], keep: bool, measure: bool, published: bool, **asked: Any) -> None:
+    """Run the benchmark."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # who ends the benchmark ends its servers with it
+    options = Options(**asked, say=_say)
+    results = _results(options.output, anew=measure and not keep)
+    whole = not measure or _measure(options, results, only or (QUICK_DIMENSIONS if options.quick else DIMENSIONS))
+    click.echo(write_report(results, options.output).read_text(encoding="utf-8"))
+    if published:
+        publish(results, options.output)
+    sys.exit(STOPPED if not whole else FAILED if results.find("failed") else 0)
+
+
+def _measure(options: Options, results: Results, wanted: Sequence[str]) -> bool:
+    """Whether the run came to its end."""
+    try:
+        Conductor(options, results).run(wanted)
+    except KeyboardInterrupt:
+        _say(f"stopped; what was measured until now is in {results.path}")
+        return False
+    finally:
+        results.put("ratios", value=ratios_of(results))
+        results.put("targets", value=judge(results))
+    return True
+
+
+def _results(folder: Path, *, anew: bool) -> Results:
+    if anew:
+        return Results(folder)
+    try:
+        return Results.read(folder)
+    except FileNotFoundError:
+        raise click.ClickException(f"there is no {folder / FILE}: run `make bench` first") from None
+    except msgspec.DecodeError as fault:
+        raise click.ClickException(f"{folder / FILE} is not what `make bench` wrote: {fault}") from None
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+if __name__ == "__main__":
+    main()

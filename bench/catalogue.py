@@ -1,0 +1,107 @@
+"""Every server there is to measure: its name, its program, and what is missing when it cannot be run here."""
+
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from bench.hosting import ROOT
+
+_SERVERS: Final = "bench.servers"
+_NODE: Final = ROOT / "bench/servers/node"
+_INSTALL_SECONDS: Final = 120
+
+VARDE: Final = "varde"
+
+
+class Entry(Struct, frozen=True):
+    """A server. `modules` must be importable; `sealed` and `tls` are what it can do."""
+
+    name: str
+    title: str
+    program: str
+    modules: tuple[str, ...] = ()
+    sealed: bool = True
+    tls: bool = True
+
+    @property
+    def is_node(self) -> bool:
+        """Whether it runs on Node.js."""
+        return self.program.endswith(".mjs")
+
+
+CATALOGUE: Final = (
+    Entry(VARDE, "Varde", "varde_node"),
+    Entry("picows", "picows on uvloop", "picows_uvloop", ("picows", "uvloop")),
+    Entry("websockets", "websockets on asyncio + uvloop", "websockets_uvloop", ("websockets", "uvloop")),
+    Entry("starlette", "Starlette on uvicorn", "starlette_uvicorn", ("starlette", "uvicorn", "uvloop")),
+    Entry("websockets-trio", "websockets' Trio server", "websockets_trio", ("websockets",)),
+    Entry("trio-websocket", "trio-websocket", "trio_websocket_server", ("trio_websocket",)),
+    Entry("node-ws", "Node, ws", "server.mjs"),
+    Entry("epoll-floor", "epoll floor (no crypto)", "epoll_floor", sealed=False, tls=False),
+)
+NAMES: Final = tuple(entry.name for entry in CATALOGUE)
+KEEPERS: Final = ("mosquitto", "mosquitto_each_second", "ejabberd")
+"""Servers that are measured only where messages are kept: the durable dimension."""
+
+
+def entry_of(name: str) -> Entry:
+    """Return the server of that name. Raises KeyError."""
+    for entry in CATALOGUE:
+        if entry.name == name:
+            return entry
+    raise KeyError(name)
+
+
+def command_of(entry: Entry, folder: Path) -> list[str]:
+    """Return how to start a server. `folder` is where `missing` installed what it needs."""
+    if entry.is_node:
+        return ["node", str(folder / "node" / entry.program)]
+    return [sys.executable, "-m", f"{_SERVERS}.{entry.program}"]
+
+
+def missing(entry: Entry, folder: Path) -> str | None:
+    """Return what is not there to run a server, and how to get it; None when all is there.
+
+    The packages of a Node server are installed into `folder` the first time.
+    """
+    if entry.is_node:
+        return _missing_node(entry, folder / "node")
+    lacking = [module for module in entry.modules if find_spec(module) is None]
+    if lacking:
+        return f"{', '.join(lacking)} is not installed: `make bench` installs it with the locked requirements"
+    return None
+
+
+def _missing_node(entry: Entry, folder: Path) -> str | None:
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            return f"there is no `{program}`: install Node.js 18 or newer (on Debian: apt-get install nodejs npm)"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (_NODE / "package-lock.json").read_bytes()
+    installed = folder / "installed-lock.json"
+    shutil.copy(_NODE / entry.program, folder)
+    if installed.exists() and installed.read_bytes() == lock:
+        return None
+    fault = _install(folder)
+    if fault is None:
+        installed.write_bytes(lock)
+    return fault
+
+
+def _install(folder: Path) -> str | None:
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(_NODE / name, folder)
+    command = ("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=_INSTALL_SECONDS, check=False)  # noqa: S603 - constant
+    except (OSError, subprocess.TimeoutExpired):
+        return "`npm ci` did not end: is a package registry within reach?"
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        return f"`npm ci` failed: {said[-1] if said else 'it did not say why'}"
+    return None

@@ -1,0 +1,64 @@
+"""Peer: Starlette on uvicorn with uvloop.
+
+The WebSocket side is uvicorn's `websockets-sansio`: what `auto` picks, and what uvicorn asks to use instead of its
+older one. Compression and access log are off, keepalive is as by default. Never imported by the generator.
+"""
+
+import asyncio
+import socket
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from bench.peer_wire import READY
+from bench.servers.program import BACKLOG, HOST, Arguments, announce, read_arguments
+from bench.servers.seats import Seat, Seats
+
+SEATS: Seats[WebSocket] = Seats()
+
+
+async def serve_member(connection: WebSocket) -> None:
+    """Serve one connection."""
+    await connection.accept()
+    seat = SEATS.take(await connection.receive_bytes(), connection)
+    try:
+        await connection.send_bytes(READY)
+        while True:
+            await deliver(seat, await connection.receive_bytes())
+    except WebSocketDisconnect:
+        pass
+    finally:
+        seat.leave()
+
+
+async def deliver(seat: Seat[WebSocket], message: bytes) -> None:
+    """Send a message to all others, and the ack to its sender."""
+    delivery, ack = seat.read(message)
+    for other in seat.others():
+        await other.connection.send_bytes(other.seal(delivery))
+    await seat.connection.send_bytes(seat.seal(ack))
+
+
+async def run(arguments: Arguments) -> None:
+    """Serve until the process is told to stop."""
+    listener = socket.create_server((HOST, 0), backlog=BACKLOG)
+    config = uvicorn.Config(
+        Starlette(routes=[WebSocketRoute("/", serve_member)]),
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ssl_certfile=arguments.certificate,
+        ssl_keyfile=arguments.key,
+        backlog=BACKLOG,
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+    )
+    announce(listener.getsockname()[1])
+    await uvicorn.Server(config).serve([listener])
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
+        runner.run(run(read_arguments(__doc__)))

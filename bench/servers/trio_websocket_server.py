@@ -1,0 +1,61 @@
+"""Peer: trio-websocket.
+
+Nothing to switch: it has no compression unless asked, and no keepalive of its own. A send waits its turn on the
+recipient's own lock, which is strictly first come, first served. Never imported by the generator.
+"""
+
+from functools import partial
+
+import trio
+from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, WebSocketServer, serve_websocket
+
+from bench.peer_wire import READY
+from bench.servers.program import HOST, Arguments, announce, read_arguments
+from bench.servers.seats import Seat, Seats
+
+SEATS: Seats[WebSocketConnection] = Seats()
+
+
+async def serve_member(request: WebSocketRequest) -> None:
+    """Serve one connection."""
+    connection = await request.accept()
+    seat = SEATS.take(await receive(connection), connection)
+    try:
+        await connection.send_message(READY)
+        while True:
+            await deliver(seat, await receive(connection))
+    except ConnectionClosed:
+        pass
+    finally:
+        seat.leave()
+
+
+async def receive(connection: WebSocketConnection) -> bytes:
+    """Return the next message."""
+    message = await connection.get_message()
+    assert isinstance(message, bytes)
+    return message
+
+
+async def deliver(seat: Seat[WebSocketConnection], message: bytes) -> None:
+    """Send a message to all others, and the ack to its sender."""
+    delivery, ack = seat.read(message)
+    for other in seat.others():
+        try:
+            await other.connection.send_message(other.seal(delivery))
+        except ConnectionClosed:
+            continue
+    await seat.connection.send_message(seat.seal(ack))
+
+
+async def run(arguments: Arguments) -> None:
+    """Serve until the process is told to stop."""
+    async with trio.open_nursery() as nursery:
+        server: WebSocketServer = await nursery.start(
+            partial(serve_websocket, serve_member, HOST, 0, ssl_context=arguments.tls())
+        )
+        announce(server.port)
+
+
+if __name__ == "__main__":
+    trio.run(run, read_arguments(__doc__))

@@ -1,0 +1,53 @@
+"""Peer: websockets on asyncio with uvloop.
+
+Compression is off, the C speedups are on, keepalive is as by default. `broadcast` is the library's own fast way to
+write without waiting; every recipient has another ciphertext here, so it is called once for each of them.
+Never imported by the generator.
+"""
+
+import asyncio
+
+import uvloop
+from websockets.asyncio.server import ServerConnection, broadcast, serve
+from websockets.exceptions import ConnectionClosed
+
+from bench.peer_wire import READY
+from bench.servers.program import BACKLOG, HOST, Arguments, announce, read_arguments
+from bench.servers.seats import Seat, Seats
+
+SEATS: Seats[ServerConnection] = Seats()
+
+
+async def serve_member(connection: ServerConnection) -> None:
+    """Serve one connection."""
+    hello = await connection.recv(decode=False)
+    seat = SEATS.take(hello, connection)
+    try:
+        await connection.send(READY)
+        async for message in connection:
+            assert isinstance(message, bytes)
+            deliver(seat, message)
+    except ConnectionClosed:
+        pass
+    finally:
+        seat.leave()
+
+
+def deliver(seat: Seat[ServerConnection], message: bytes) -> None:
+    """Send a message to all others, and the ack to its sender."""
+    delivery, ack = seat.read(message)
+    for other in seat.others():
+        broadcast((other.connection,), other.seal(delivery))
+    broadcast((seat.connection,), seat.seal(ack))
+
+
+async def run(arguments: Arguments) -> None:
+    """Serve until the process is told to stop."""
+    async with serve(serve_member, HOST, 0, compression=None, ssl=arguments.tls(), backlog=BACKLOG) as server:
+        announce(next(iter(server.sockets)).getsockname()[1])
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    asyncio.run(run(read_arguments(__doc__)))

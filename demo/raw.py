@@ -1,0 +1,170 @@
+"""A device without the SDK's client: its keys, the API and the relay by hand, to do what the client never would.
+
+It works on the same folder as the SDK, so the device must not be online meanwhile.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import trio
+from msgspec import Struct
+from websockets.exceptions import ConnectionClosed
+from websockets.trio.client import ClientConnection
+from websockets.trio.client import connect as connect_websocket
+from websockets.typing import Subprotocol
+
+from demo.cast import Device
+from varde.access import Access
+from varde.clock import fresh_id, now_ms
+from varde.crypto.keychain import Keychain
+from varde.device import API_URL, load_device
+from varde.http import Http
+from varde.link import RELAY, TICKET
+from varde.rest import Rest
+from varde.speaking import speaker
+from varde.store import Store, open_store
+from varde.store.outbox import Draft, DraftKind
+from varde_contract.envelope import Text
+from varde_contract.frames import Ack, ClientFrame, Hello, RefusedFrame, Send, ServerFrame, subject_of
+from varde_contract.ids import ClientId, ConversationId, DeviceId
+from varde_contract.limits import NOISE_MESSAGE_BYTES
+from varde_contract.rest.conversations import ConversationView
+from varde_contract.rest.devices import PrekeyClaim
+from varde_contract.rest.messages import NewMessage
+from varde_contract.rest.relay import RelayAddress, RelayTicket
+from varde_contract.session import PROTOCOL_VERSION, SUBPROTOCOL, ClientSession, Pattern
+
+
+class Closed(Exception):
+    """The relay closed the connection; `code` is its close code, None when it said none."""
+
+    def __init__(self, code: int | None) -> None:
+        super().__init__(f"the relay closed with {code}")
+        self.code = code
+
+
+class Wire:
+    """One relay connection past its handshake."""
+
+    def __init__(self, websocket: ClientConnection, session: ClientSession) -> None:
+        self._websocket = websocket
+        self._session = session
+        self._waiting: list[ServerFrame] = []
+        self.heard: list[ServerFrame] = []
+
+    async def send(self, frame: Struct) -> None:
+        """Send a frame. Raises Closed."""
+        try:
+            await self._websocket.send(self._session.send(frame))
+        except ConnectionClosed as closed:
+            raise Closed(closed.rcvd.code if closed.rcvd else None) from None
+
+    async def receive(self) -> ServerFrame:
+        """Return the next frame. Raises Closed."""
+        while not self._waiting:
+            await self._read()
+        return self._waiting.pop(0)
+
+    async def wait(self, fits: Callable[[ServerFrame], bool]) -> ServerFrame:
+        """Return the next frame that fits; others before it are dropped. The caller sets a deadline."""
+        while True:
+            frame = await self.receive()
+            if fits(frame):
+                return frame
+
+    async def ask(self, frame: ClientFrame) -> ServerFrame:
+        """Send a frame and return what answers it: its ack or its refusal."""
+        await self.send(frame)
+        subject = subject_of(frame)
+        return await self.wait(
+            lambda answer: (
+                (isinstance(answer, Ack) and answer.client_id == subject)
+                or (isinstance(answer, RefusedFrame) and answer.subject == subject)
+            )
+        )
+
+    async def greet(self) -> None:
+        """Walk through the handshake, up to and with Welcome. Raises Closed."""
+        await self._websocket.send(self._session.open())
+        while not self._waiting:
+            await self._read()
+            reply = self._session.take_reply()
+            if reply is not None:
+                await self._websocket.send(reply)
+        self._waiting.pop(0)
+
+    async def _read(self) -> None:
+        try:
+            message = await self._websocket.recv(decode=False)
+        except ConnectionClosed as closed:
+            raise Closed(closed.rcvd.code if closed.rcvd else None) from None
+        frames = self._session.receive(message)
+        self._waiting += frames
+        self.heard += frames
+
+
+class Raw:
+    """One device's keys and sessions, opened by hand."""
+
+    def __init__(self, store: Store, http: Http) -> None:
+        self.keys, self.me = load_device(store)
+        self.http = http
+        self.rest = Rest(http, Access(store, http))
+        self._store = store
+        self._keychain = Keychain(store, self.keys.own)
+
+    async def seal(self, view: ConversationView, text: str) -> Send:
+        """Seal a text for every device of a roster, as the SDK does."""
+        draft = Draft(view.conversation, ClientId(fresh_id()), DraftKind.TEXT, speaker(view, self.me), now_ms(), text)
+        missing = self._keychain.without_session(view)
+        claimed = await self.rest.claim_prekeys(PrekeyClaim(view.conversation, missing)) if missing else None
+        with self._store.transaction():
+            self._keychain.trust.take_roster(view)
+            if claimed is not None:
+                self._keychain.start_sessions(view, claimed)
+            ready = self._keychain.seal_for_each(view, draft, Text(text))
+        return Send(draft.client_id, view.conversation, draft.profile, ready.roster_version, devices=ready.devices)
+
+    def kept_ticket(self) -> str:
+        """The ticket that the SDK's client got and kept."""
+        kept = self._store.settings.find(TICKET, RelayTicket)
+        assert kept is not None, "this device was online before"
+        return kept.ticket
+
+    def nonsense(self, conversation: ConversationId, devices: dict[DeviceId, bytes]) -> Send:
+        """A message that no key made, as this device's first profile."""
+        return Send(ClientId(fresh_id()), conversation, self.me.profiles[0].id, 1, devices=devices)
+
+    @asynccontextmanager
+    async def dial(self, ticket: str | None = None) -> AsyncIterator[Wire]:
+        """Connect to the relay with this ticket, or with a new one. Raises Closed, and what the API raises."""
+        address = self._store.settings.find(RELAY, RelayAddress) or await self.rest.relay()
+        hello = Hello(PROTOCOL_VERSION, ticket or (await self.rest.ticket()).ticket, self.keys.own.device)
+        session = ClientSession(self.keys.noise, hello, relay_key=address.static_key, pattern=Pattern.XX)
+        opening = connect_websocket(
+            address.url,
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            compression=None,
+            max_size=NOISE_MESSAGE_BYTES,
+            user_agent_header=None,
+        )
+        async with opening as websocket:
+            wire = Wire(websocket, session)
+            await wire.greet()
+            yield wire
+
+
+@asynccontextmanager
+async def open_raw(device: Device) -> AsyncIterator[Raw]:
+    """Open a device's folder for the block."""
+    async with open_store(device.home, device.unlock) as store:
+        api_url = store.settings.find(API_URL, str)
+        assert api_url is not None
+        async with Http(api_url) as http:
+            yield Raw(store, http)
+            await trio.lowlevel.checkpoint()
+
+
+def as_body(send: Send) -> NewMessage:
+    """The same message for the API instead of the relay."""
+    return NewMessage(send.client_id, send.conversation, send.profile, send.roster_version, send.group, send.devices)

@@ -1,0 +1,63 @@
+"""What every chapter works with: the running house, the people, the conversations so far, and everything that was said.
+
+No promise is made here.
+"""
+
+from dataclasses import dataclass, field
+
+import varde
+from demo.cast import Device, Person, Registry
+from demo.story import Story
+from supervisor.happenings import Happening, Said
+from supervisor.house import House
+from supervisor.voice import Voice
+from varde.happenings import Sent
+from varde_contract.ids import ConversationId
+
+
+@dataclass(slots=True)
+class Chorus:
+    """What happened in the house and what its programs said; shown, too, where there is a voice."""
+
+    voice: Voice | None
+    happenings: list[Happening] = field(default_factory=list)
+
+    def tell(self, happening: Happening) -> None:
+        """Hear what the supervisor tells."""
+        self.happenings.append(happening)
+        if self.voice is not None:
+            self.voice.tell(happening)
+
+    @property
+    def lines(self) -> list[str]:
+        """Every line of every program."""
+        return [each.line for each in self.happenings if isinstance(each, Said)]
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """The state of the story."""
+
+    story: Story
+    house: House
+    registry: Registry
+    people: dict[str, Person]
+    storm: int
+    chorus: Chorus
+    said: list[str] = field(default_factory=list)
+    dm: ConversationId | None = None
+    group: ConversationId | None = None
+
+    def device(self, person: str, device: str) -> Device:
+        """One of the devices, by names."""
+        return self.people[person].devices[device]
+
+    @property
+    def devices(self) -> list[Device]:
+        """All of them that have enrolled."""
+        return [each for person in self.people.values() for each in person.devices.values() if each.enrolled]
+
+    async def say(self, conversation: varde.Conversation, text: str) -> Sent:
+        """Send a text, and remember it: in the end the database is searched for all of them."""
+        self.said.append(text)
+        return await conversation.send(text)

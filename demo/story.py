@@ -1,0 +1,123 @@
+"""The telling of the demo: promises, each kept in its time or broken with what was expected and what was seen.
+
+It knows nothing of messaging.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, TextIO
+
+import click
+import trio
+from msgspec import Struct
+
+from supervisor.cause import single_cause
+
+PATIENCE: Final = 30.0  # seconds for one promise; each takes far less
+
+
+class Broken(Exception):
+    """A promise was not kept."""
+
+    def __init__(self, expected: object, seen: object) -> None:
+        super().__init__("a promise was broken")
+        self.expected = expected
+        self.seen = seen
+
+
+class Promise(Struct, frozen=True):
+    """One promise, and how long it took to keep it. `broken` holds what was expected and seen."""
+
+    chapter: str
+    text: str
+    seconds: float
+    broken: tuple[str, str] | None = None
+
+
+def expect(seen: object, expected: object) -> None:
+    """Break the promise unless both are equal."""
+    if seen != expected:
+        raise Broken(expected, seen)
+
+
+class Story:
+    """Writes the story down while it is told. On a terminal with colour and a moving bar of progress."""
+
+    def __init__(self, out: TextIO, *, colour: bool, moving: bool) -> None:
+        self._out = out
+        self._colour = colour
+        self._moving = moving
+        self._shown = -1
+        self._chapter = ""
+        self.promises: list[Promise] = []
+
+    def begin_chapter(self, title: str) -> None:
+        """Print a heading."""
+        self._chapter = title
+        self._line(self._style(f"\n{title}", bold=True))
+
+    def note(self, text: str) -> None:
+        """Say something that is no promise."""
+        self._line(self._style(f"    {text}", dim=True))
+
+    @asynccontextmanager
+    async def promise(self, text: str, within: float = PATIENCE) -> AsyncIterator[None]:
+        """Keep a promise in the block: by its end, in so many seconds. Raises Broken otherwise, told already."""
+        begun = time.monotonic()
+        try:
+            with trio.fail_after(within):
+                yield
+        except trio.TooSlowError:
+            raise self.broke(text, Broken(f"to be done within {within:g} s", "still waiting then"), begun) from None
+        except Exception as error:
+            raise self.broke(text, single_cause(error), begun) from error
+        self.kept(text, begun)
+
+    def kept(self, text: str, begun: float) -> None:
+        """Tell of a promise that was kept; `begun` is a moment of `time.monotonic`."""
+        self._close(text, begun, None)
+
+    def broke(self, text: str, cause: BaseException, begun: float | None = None) -> Broken:
+        """Tell of a promise that was broken, and return what to raise."""
+        broken = cause if isinstance(cause, Broken) else Broken("no surprise", f"{type(cause).__name__}: {cause}")
+        shown = (_short(broken.expected), _short(broken.seen))
+        self._close(text, time.monotonic() if begun is None else begun, shown)
+        return broken
+
+    def end(self, text: str, seconds: float) -> None:
+        """Say the last line."""
+        self._line(f"\n{self._style(text, bold=True)} {self._style(f'({seconds:.0f} s)', dim=True)}")
+
+    def progress(self, done: int, of: int, what: str) -> None:
+        """Show how far a long promise has come: a bar on a terminal, otherwise a line for every quarter."""
+        if self._moving:
+            filled = 30 * done // of
+            self._out.write(f"\r\x1b[K    {'█' * filled}{'░' * (30 - filled)} {done} of {of} {what}")
+            self._out.flush()
+        elif (quarter := 4 * done // of) > self._shown:
+            self._shown = quarter
+            self.note(f"{done} of {of} {what}")
+
+    def _close(self, text: str, begun: float, broken: tuple[str, str] | None) -> None:
+        self._shown = -1
+        seconds = time.monotonic() - begun
+        self.promises.append(Promise(self._chapter, text, round(seconds, 3), broken))
+        if self._moving:
+            self._out.write("\r\x1b[K")
+        mark = self._style("✗", fg="bright_red") if broken else self._style("✓", fg="bright_green")
+        self._line(f"  {mark} {text} {self._style(f'({seconds:.1f} s)', dim=True)}")
+        for word, what in zip(("expected", "seen"), broken or (), strict=False):
+            self._line(f"      {word + ':':<10}{what}")
+
+    def _style(self, text: str, *, fg: str | None = None, bold: bool = False, dim: bool = False) -> str:
+        return click.style(text, fg=fg, bold=bold or None, dim=dim or None) if self._colour else text
+
+    def _line(self, text: str) -> None:
+        self._out.write(text + "\n")
+        self._out.flush()
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 400 else f"{text[:400]} … ({len(text)} characters)"  # noqa: PLR2004 - four lines or so

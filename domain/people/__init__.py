@@ -1,0 +1,1 @@
+"""Accounts, profiles, devices, sign-in, sessions and prekeys."""

@@ -1,0 +1,33 @@
+"""E-mail addresses, which the server uses and does not keep: how they are spelled, and their keyed digest.
+
+Two addresses with one digest are one person here, so a code always goes to the normal spelling: were it mailed as
+typed, somebody whose address folds to the same letters could take the account over.
+"""
+
+import hashlib
+import hmac
+import unicodedata
+
+_ADDRESS = b"varde.v1 address\x00"
+_CODE = b"varde.v1 one-time code\x00"
+
+
+def normal_address(typed: str) -> str:
+    """Return the one spelling of an address: stripped, case folded, Unicode NFC. Applied twice, it changes nothing."""
+    folded = unicodedata.normalize("NFC", typed.strip()).casefold()
+    # Folding may take composed letters apart, and putting them together may leave some to fold.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", folded).casefold())
+
+
+def address_digest(pepper: bytes, normal: str) -> bytes:
+    """Return what stands for the address in the database: HMAC-SHA256 under the server's pepper, 32 bytes."""
+    return _keyed(pepper, _ADDRESS + normal.encode())
+
+
+def code_digest(pepper: bytes, normal: str, code: str) -> bytes:
+    """Return what stands for a code mailed to the address. No address can hold the zero byte between the two."""
+    return _keyed(pepper, _CODE + normal.encode() + b"\x00" + code.encode())
+
+
+def _keyed(pepper: bytes, message: bytes) -> bytes:
+    return hmac.digest(pepper, message, hashlib.sha256)

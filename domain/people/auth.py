@@ -1,0 +1,104 @@
+"""Sign-in: a one-time code goes to an e-mail address, and whoever has it gets a session of the address's account."""
+
+import hmac
+from dataclasses import dataclass
+from typing import Final
+
+from domain.people.addresses import address_digest, code_digest, normal_address
+from domain.people.model import OneTimeCode
+from domain.people.ports import Mail, MailUnavailable, SignInStore
+from domain.people.sessions import Granted, Sessions
+from domain.ports import Clock, Entropy
+from varde_contract.ids import ENTROPY_BYTES, AccountId, uuid7
+from varde_contract.refusals import RefusalCode, Refused
+
+SECOND: Final = 1_000
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+CODE_DIGITS: Final = 8
+CODE_TIME: Final = 10 * MINUTE
+ATTEMPTS: Final = 5
+CODES_PER_WINDOW: Final = 5
+CODE_WINDOW: Final = 1 * HOUR
+MAIL_RETRY: Final = 30 * SECOND
+
+_TOO_MANY_CODES: Final = Refused(
+    RefusalCode.RATE_LIMITED,
+    "Too many codes were asked for this address. Use the last one, or wait.",
+    retry_after_ms=CODE_WINDOW,
+)
+_NO_MAIL: Final = Refused(
+    RefusalCode.UNAVAILABLE, "The code could not be mailed. Try again in a moment.", retry_after_ms=MAIL_RETRY
+)
+_EXPIRED: Final = Refused(RefusalCode.CODE_EXPIRED, "No code is valid for this address any more. Ask for a new one.")
+_EXHAUSTED: Final = Refused(RefusalCode.CODE_EXHAUSTED, "This code was tried too often. Ask for a new one.")
+_WRONG: Final = Refused(RefusalCode.CODE_WRONG, "That is not the code. Look at the newest e-mail.")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """The new session; `new_account` when this was the first sign-in of the address."""
+
+    granted: Granted
+    new_account: bool
+
+
+class SignIn:
+    """Codes out, sessions back. One code guessed blindly succeeds with a chance of 5 in 10^8."""
+
+    def __init__(
+        self, store: SignInStore, mail: Mail, sessions: Sessions, *, pepper: bytes, clock: Clock, entropy: Entropy
+    ) -> None:
+        self._store = store
+        self._mail = mail
+        self._sessions = sessions
+        self._pepper = pepper
+        self._clock = clock
+        self._entropy = entropy
+
+    async def send_code(self, typed_address: str) -> Refused | None:
+        """Mail a code that replaces the one before. Refuses `rate-limited` and `unavailable`."""
+        address = normal_address(typed_address)
+        now, code = self._clock(), self._make_code()
+        stored = await self._store.put_code(
+            address_digest(self._pepper, address),
+            OneTimeCode(code_digest(self._pepper, address, code), now + CODE_TIME, ATTEMPTS),
+            now_ms=now,
+            window_ms=CODE_WINDOW,
+            most=CODES_PER_WINDOW,
+        )
+        if not stored:
+            return _TOO_MANY_CODES
+        try:
+            await self._mail.send_code(address, code, expires_in_s=CODE_TIME // SECOND)
+        except MailUnavailable:
+            return _NO_MAIL
+        return None
+
+    async def redeem(self, typed_address: str, code: str) -> SignedIn | Refused:
+        """Trade a code for a session. Refuses `code-expired`, `code-exhausted` and `code-wrong`."""
+        address = normal_address(typed_address)
+        digest = address_digest(self._pepper, address)
+        # The attempt is used up before the code is looked at, so that no number of attempts at once can exceed five.
+        refused = self._judge(
+            await self._store.take_attempt(digest), offered := code_digest(self._pepper, address, code)
+        )
+        if refused is not None:
+            return refused
+        if not await self._store.consume_code(digest, offered):
+            return _EXPIRED
+        now = self._clock()
+        fresh = AccountId(uuid7(now, self._entropy(ENTROPY_BYTES)))
+        account, new_account = await self._store.account_of(digest, fresh, now)
+        return SignedIn(await self._sessions.open(account.id), new_account)
+
+    def _judge(self, mailed: OneTimeCode | None, offered: bytes) -> Refused | None:
+        if mailed is None or mailed.expires_ms <= self._clock():
+            return _EXPIRED
+        if mailed.attempts_left <= 0:
+            return _EXHAUSTED
+        return None if hmac.compare_digest(mailed.code_digest, offered) else _WRONG
+
+    def _make_code(self) -> str:
+        # 64 bits modulo 10^8: the first codes are likelier than the last by one in 10^11.
+        return f"{int.from_bytes(self._entropy(8)) % 10**CODE_DIGITS:0{CODE_DIGITS}}"

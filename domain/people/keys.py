@@ -1,0 +1,35 @@
+"""Whether a public key may be used at all, and whether a signature holds."""
+
+from nacl import bindings, exceptions
+
+from varde_contract.certificates import KEY_BYTES, SIGNATURE_BYTES
+
+# Any scalar finds the points of small order: X25519 clears the cofactor, so they all come out as zero (RFC 7748, 6.1).
+_PROBE = bytes(range(1, KEY_BYTES + 1))
+
+
+def is_good_signing_key(key: bytes) -> bool:
+    """Whether an Ed25519 key is a canonical point of the main subgroup: with any other, signatures can be forged."""
+    return len(key) == KEY_BYTES and bindings.crypto_core_ed25519_is_valid_point(key)
+
+
+def is_good_exchange_key(key: bytes) -> bool:
+    """Whether a Curve25519 key yields a secret that depends on the other side, which the small-order points do not."""
+    if len(key) != KEY_BYTES:
+        return False
+    try:
+        bindings.crypto_scalarmult(_PROBE, key)
+    except exceptions.RuntimeError:
+        return False
+    return True
+
+
+def is_signed(statement: bytes, signature: bytes, signing_key: bytes) -> bool:
+    """Whether `signature` is the Ed25519 signature of `signing_key` over `statement`."""
+    if len(signature) != SIGNATURE_BYTES or not is_good_signing_key(signing_key):
+        return False
+    try:
+        bindings.crypto_sign_open(signature + statement, signing_key)
+    except exceptions.BadSignatureError:
+        return False
+    return True

@@ -1,0 +1,99 @@
+"""What the rules about people speak of, as frozen Structs. Times are integer milliseconds since the Unix epoch."""
+
+from msgspec import Struct
+
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
+from varde_contract.rest.profiles import Policies, ProfileType, Theme
+
+
+class Actor(Struct, frozen=True):
+    """Who asks: an authenticated session, and the device it is bound to."""
+
+    account: AccountId
+    session: SessionId
+    device: DeviceId | None
+
+
+class Account(Struct, frozen=True):
+    """One person's account. `root_key` is the Ed25519 public key that signs its devices."""
+
+    id: AccountId
+    created_ms: int
+    root_key: bytes | None
+
+
+class OneTimeCode(Struct, frozen=True):
+    """A code that was mailed, by its keyed digest; `attempts_left` as it was before the attempt that is being made."""
+
+    code_digest: bytes
+    expires_ms: int
+    attempts_left: int
+
+
+class Session(Struct, frozen=True):
+    """A signed-in client. Digests are SHA-256 of the token secrets."""
+
+    account: AccountId
+    id: SessionId
+    device: DeviceId | None
+    access_digest: bytes
+    access_expires_ms: int
+    refresh_digest: bytes
+    refresh_expires_ms: int
+    created_ms: int
+    refreshed_ms: int
+
+
+class Profile(Struct, frozen=True):
+    """A mode of an account."""
+
+    account: AccountId
+    id: ProfileId
+    type: ProfileType
+    theme: Theme
+    policies: Policies
+    created_ms: int
+
+
+class Device(Struct, frozen=True):
+    """A device with its public keys, the root key's signature over them, and the profiles it receives for."""
+
+    account: AccountId
+    id: DeviceId
+    noise_key: bytes
+    signing_key: bytes
+    identity_key: bytes
+    signature: bytes
+    profiles: tuple[ProfileId, ...]
+    created_ms: int
+
+
+class Revocation(Struct, frozen=True):
+    """Tickets of `device` issued before `not_before_ms` are void; with `final`, all of them for ever."""
+
+    device: DeviceId
+    not_before_ms: int
+    final: bool
+
+
+class Prekey(Struct, frozen=True):
+    """A signed Curve25519 public key of a device."""
+
+    key: bytes
+    signature: bytes
+
+
+class ClaimedPrekey(Struct, frozen=True):
+    """A prekey handed out, and how many one-time keys the device has left."""
+
+    device: DeviceId
+    prekey: Prekey
+    fallback: bool
+    left: int
+
+
+class RosterMove(Struct, frozen=True):
+    """A conversation whose roster version moved to `version`."""
+
+    conversation: ConversationId
+    version: int

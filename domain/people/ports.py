@@ -1,0 +1,197 @@
+"""The stores and the mail that the rules about people need, as Protocols.
+
+Every method may raise `StoreUnavailable`, and is a checkpoint. A call that changes something is one transaction.
+"""
+
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from domain.people.model import (
+    Account,
+    ClaimedPrekey,
+    Device,
+    OneTimeCode,
+    Prekey,
+    Profile,
+    Revocation,
+    RosterMove,
+    Session,
+)
+from varde_contract.ids import AccountId, DeviceId, ProfileId, SessionId
+from varde_contract.rest.profiles import Policies, Theme
+
+
+class AccountStore(Protocol):
+    """Accounts."""
+
+    async def find(self, account: AccountId) -> Account | None:
+        """Return the account."""
+
+    async def set_root_key(self, account: AccountId, root_key: bytes) -> bool:
+        """Set the root key once. True when it is this key now, also when it was before."""
+
+
+class SignInStore(Protocol):
+    """One-time codes and whose address is whose, by keyed digest of the address."""
+
+    async def put_code(self, address: bytes, code: OneTimeCode, *, now_ms: int, window_ms: int, most: int) -> bool:
+        """Replace the address's code. False when `most` codes were put within the last `window_ms`."""
+
+    async def take_attempt(self, address: bytes) -> OneTimeCode | None:
+        """Use up one attempt, atomically, and return the code as it was before; with no attempts left it was used up.
+
+        None when there is none. An expired code is returned as long as no sweep has deleted it.
+        """
+
+    async def consume_code(self, address: bytes, code_digest: bytes) -> bool:
+        """Delete this code. True for exactly one of several callers."""
+
+    async def account_of(self, address: bytes, fresh: AccountId, now_ms: int) -> tuple[Account, bool]:
+        """Return the address's account, made as `fresh` when there is none; True when it was made now."""
+
+
+class SessionStore(Protocol):
+    """Sessions."""
+
+    async def add(self, session: Session) -> None:
+        """Store a new session."""
+
+    async def find(self, account: AccountId, session: SessionId) -> Session | None:
+        """Return the session."""
+
+    async def rotate(self, session: Session, *, old_refresh_digest: bytes) -> bool:
+        """Replace digests and times, only where the refresh digest still is the old one. The device stays bound."""
+
+    async def end(self, account: AccountId, session: SessionId) -> bool:
+        """Delete the session. False when there was none."""
+
+    async def list_live(self, account: AccountId, now_ms: int) -> Sequence[Session]:
+        """Return the sessions whose refresh token is still good, oldest first."""
+
+
+class ProfileStore(Protocol):
+    """Profiles."""
+
+    async def add(self, profile: Profile, most: int) -> bool:
+        """Store a new profile. False when the account already has `most`."""
+
+    async def find(self, account: AccountId, profile: ProfileId) -> Profile | None:
+        """Return the profile, only of this account."""
+
+    async def list_all(self, account: AccountId) -> Sequence[Profile]:
+        """Return the account's profiles, oldest first."""
+
+    async def replace(self, account: AccountId, profile: ProfileId, theme: Theme, policies: Policies) -> Profile | None:
+        """Replace what can change. None when the account has no such profile."""
+
+    async def owners(self, profiles: Sequence[ProfileId]) -> Mapping[ProfileId, Account]:
+        """Return whose these profiles are; unknown ones are left out."""
+
+
+class DeviceAddFault(enum.Enum):
+    """Why a device was not added; the first of these that holds.
+
+    EXISTS: the id was used before, by anybody, also by a device that is revoked. SESSION_BOUND: the session has a
+    device, or ended meanwhile.
+    """
+
+    EXISTS = "exists"
+    SESSION_BOUND = "session-bound"
+    TOO_MANY = "too-many"
+
+
+class AdoptFault(enum.Enum):
+    """Why a device was not given to a session; the first of these that holds.
+
+    NO_DEVICE: it is unknown, another account's, or revoked. SESSION_BOUND: the session has another device, or ended
+    meanwhile.
+    """
+
+    NO_DEVICE = "no-device"
+    SESSION_BOUND = "session-bound"
+
+
+class DeviceStore(Protocol):
+    """Devices. Each change moves the roster version of every conversation that one of the profiles is a member of.
+
+    The profiles of a change are those that the device begins or ceases to receive for. Moves come in the order of ids.
+    """
+
+    async def add(self, device: Device, session: SessionId, *, most: int) -> Sequence[RosterMove] | DeviceAddFault:
+        """Store a device, bind the session to it, and give it a position (the head) in each of its conversations."""
+
+    async def adopt(self, account: AccountId, device: DeviceId, session: SessionId) -> AdoptFault | None:
+        """Bind the session to a device that is there, and end the device's other sessions; no roster moves.
+
+        Done again, it changes nothing. Of several sessions at once, the last one has the device and is all it has.
+        """
+
+    async def find(self, account: AccountId, device: DeviceId) -> Device | None:
+        """Return the device, unless revoked."""
+
+    async def list_all(self, account: AccountId) -> Sequence[Device]:
+        """Return the account's devices that are not revoked, oldest first."""
+
+    async def set_profiles(
+        self, account: AccountId, device: DeviceId, profiles: Sequence[ProfileId], now_ms: int
+    ) -> Sequence[RosterMove] | None:
+        """Replace the whitelist and void the tickets issued before now. Positions follow. None: no such device."""
+
+    async def void_tickets(self, account: AccountId, device: DeviceId, now_ms: int) -> None:
+        """Void the tickets issued before now. A revocation stays final, and nothing is voided less than before."""
+
+    async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[RosterMove] | None:
+        """Revoke for ever: sessions, prekeys, positions and waiting ciphertext of it go. None: no such device."""
+
+    async def revocations(self, since_ms: int) -> Sequence[Revocation]:
+        """Return the revocations written at or after `since_ms`."""
+
+
+class PrekeyStore(Protocol):
+    """One-time keys (first in, first out) and fallback keys."""
+
+    async def upload(
+        self,
+        account: AccountId,
+        device: DeviceId,
+        one_time: Sequence[Prekey],
+        fallback: Prekey | None,
+        *,
+        most: int,
+    ) -> tuple[int, bool] | None:
+        """Add keys and replace the fallback. Return how many one-time keys there are, and whether a fallback is.
+
+        A key that is there already is left as it is, and one that was handed out does not come back: the client may say
+        the same again when it lost the answer. None, and nothing stored, when there would be more than `most`.
+        (0, False), and nothing stored, for a device that is unknown or revoked.
+        """
+
+    async def count(self, account: AccountId, device: DeviceId) -> tuple[int, bool]:
+        """Return how many one-time keys there are, and whether there is a fallback key."""
+
+    async def claim(
+        self,
+        claimer: DeviceId,
+        devices: Sequence[tuple[AccountId, DeviceId]],
+        *,
+        now_ms: int,
+        window_ms: int,
+        most: int,
+    ) -> Sequence[ClaimedPrekey] | None:
+        """Take one key for each device; the fallback key where none is left; devices without any are left out.
+
+        None, and nothing taken, when `claimer` claimed of one of them `most` times within the last `window_ms`. Asking
+        for a device that has no key counts as well; asking twice in one call is asking once.
+        """
+
+
+class Mail(Protocol):
+    """Outgoing e-mail."""
+
+    async def send_code(self, address: str, code: str, *, expires_in_s: int) -> None:
+        """Send a one-time code. Raises MailUnavailable."""
+
+
+class MailUnavailable(Exception):
+    """The mail server cannot be reached or refused the message."""

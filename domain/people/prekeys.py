@@ -1,0 +1,141 @@
+"""Prekeys: what somebody needs to write to a device that is away."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from domain.people.events import KeysLow
+from domain.people.keys import is_good_exchange_key, is_signed
+from domain.people.model import Actor, ClaimedPrekey, Device, Prekey
+from domain.people.ports import DeviceStore, PrekeyStore
+from domain.ports import Bus, Clock
+from domain.talk.model import Roster
+from domain.talk.ports import ConversationStore
+from varde_contract.certificates import fallback_key_statement, one_time_key_statement
+from varde_contract.ids import AccountId, ConversationId, DeviceId
+from varde_contract.limits import ONE_TIME_KEYS_PER_DEVICE
+from varde_contract.refusals import RefusalCode, Refused, StaleDevices
+
+HOUR: Final = 3_600_000
+CLAIMS_PER_PAIR: Final = 10
+CLAIM_WINDOW: Final = 1 * HOUR
+KEYS_LOW: Final = 20
+
+_NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. Register one first.")
+_BAD_KEY: Final = Refused(RefusalCode.BAD_KEY, "A prekey is not a usable Curve25519 public key. Make a new one.")
+_BAD_SIGNATURE: Final = Refused(RefusalCode.BAD_SIGNATURE, "A prekey is not signed by the device's signing key.")
+_TOO_MANY: Final = Refused(RefusalCode.TOO_MANY, f"A device has at most {ONE_TIME_KEYS_PER_DEVICE} one-time keys.")
+_NO_CONVERSATION: Final = Refused(RefusalCode.NOT_FOUND, "This device belongs to no such conversation.")
+_OWN_KEYS: Final = Refused(RefusalCode.NOT_ALLOWED, "A device does not claim its own keys. Leave it out.")
+_CLAIM_LIMIT: Final = Refused(
+    RefusalCode.CLAIM_LIMIT,
+    "Keys of one of these devices were claimed too often. Use the sessions you have.",
+    retry_after_ms=CLAIM_WINDOW,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCount:
+    """How many one-time keys a device has on the server, and whether a fallback key."""
+
+    one_time: int
+    has_fallback: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The keys taken, and the devices that had none, not even a fallback key."""
+
+    keys: Sequence[ClaimedPrekey]
+    without: Sequence[DeviceId]
+
+
+class Prekeys:
+    """The prekeys of all devices: uploaded by the device itself, claimed by those it shares a conversation with."""
+
+    def __init__(
+        self, store: PrekeyStore, devices: DeviceStore, conversations: ConversationStore, bus: Bus, *, clock: Clock
+    ) -> None:
+        self._store = store
+        self._devices = devices
+        self._conversations = conversations
+        self._bus = bus
+        self._clock = clock
+
+    async def upload(self, actor: Actor, one_time: Sequence[Prekey], fallback: Prekey | None) -> KeyCount | Refused:
+        """Add one-time keys of the actor's device and, when given, replace its fallback key. All or nothing.
+
+        Refuses `no-device`, `bad-key`, `bad-signature` and `too-many`.
+        """
+        device = await self._device_of(actor)
+        if device is None:
+            return _NO_DEVICE
+        refused = _judge(device, one_time, fallback)
+        if refused is not None:
+            return refused
+        stored = await self._store.upload(device.account, device.id, one_time, fallback, most=ONE_TIME_KEYS_PER_DEVICE)
+        return _TOO_MANY if stored is None else KeyCount(*stored)
+
+    async def count(self, actor: Actor) -> KeyCount | Refused:
+        """Count what the actor's device has on the server. Refuses `no-device`."""
+        if actor.device is None:
+            return _NO_DEVICE
+        return KeyCount(*await self._store.count(actor.account, actor.device))
+
+    async def claim(self, actor: Actor, conversation: ConversationId, devices: Sequence[DeviceId]) -> Claimed | Refused:
+        """Take one key of each of these devices of the roster, first in first out; the fallback key when none is left.
+
+        Refuses `no-device`, `not-found`, `not-allowed`, `stale-devices` (saying which are gone) and `claim-limit`.
+        """
+        if actor.device is None:
+            return _NO_DEVICE
+        wanted = tuple(dict.fromkeys(devices))
+        roster = (await self._conversations.rosters([conversation])).get(conversation)
+        if roster is None or actor.device not in roster.devices:
+            return _NO_CONVERSATION
+        if actor.device in wanted:
+            return _OWN_KEYS
+        gone = tuple(device for device in wanted if device not in roster.devices)
+        return _stale(roster, gone) if gone else await self._take(actor.device, roster, wanted)
+
+    async def _take(self, claimer: DeviceId, roster: Roster, wanted: Sequence[DeviceId]) -> Claimed | Refused:
+        keys = await self._store.claim(
+            claimer,
+            [(_account_of(roster, device), device) for device in wanted],
+            now_ms=self._clock(),
+            window_ms=CLAIM_WINDOW,
+            most=CLAIMS_PER_PAIR,
+        )
+        if keys is None:
+            return _CLAIM_LIMIT
+        low = [KeysLow(claimed.device, claimed.left) for claimed in keys if claimed.left <= KEYS_LOW]
+        if low:
+            await self._bus.publish(low)
+        had = {claimed.device for claimed in keys}
+        return Claimed(keys, tuple(device for device in wanted if device not in had))
+
+    async def _device_of(self, actor: Actor) -> Device | None:
+        return None if actor.device is None else await self._devices.find(actor.account, actor.device)
+
+
+def _judge(device: Device, one_time: Sequence[Prekey], fallback: Prekey | None) -> Refused | None:
+    signed = [(prekey, one_time_key_statement(device.id, prekey.key)) for prekey in one_time]
+    if fallback is not None:
+        signed.append((fallback, fallback_key_statement(device.id, fallback.key)))
+    if not all(is_good_exchange_key(prekey.key) for prekey, _ in signed):
+        return _BAD_KEY
+    good = all(is_signed(statement, prekey.signature, device.signing_key) for prekey, statement in signed)
+    return None if good else _BAD_SIGNATURE
+
+
+def _stale(roster: Roster, gone: tuple[DeviceId, ...]) -> Refused:
+    return Refused(
+        RefusalCode.STALE_DEVICES,
+        "Some of these devices are not in the roster any more. Read the conversation again.",
+        stale=StaleDevices(roster.version, gone=gone),
+    )
+
+
+def _account_of(roster: Roster, device: DeviceId) -> AccountId:
+    # Every device of a roster receives for at least one member, and a device's profiles are of one account.
+    return roster.members[next(iter(roster.devices[device]))].account

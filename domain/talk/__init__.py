@@ -1,0 +1,1 @@
+"""Conversations, membership, sending, the log and receipts."""

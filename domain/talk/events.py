@@ -1,0 +1,56 @@
+"""What happened in conversations, told to every node over the bus: ids only, nothing secret."""
+
+from msgspec import Struct
+
+from varde_contract.frames import PresenceState
+from varde_contract.ids import ConversationId, ProfileId
+
+
+class MessagesCommitted(Struct, frozen=True, tag="messages-committed"):
+    """Numbers up to and with `head` are in the log. `node` is who committed and has served its own listeners."""
+
+    node: str
+    conversation: ConversationId
+    head: int
+
+
+class MembershipChanged(Struct, frozen=True, tag="membership-changed"):
+    """Somebody joined or left; the roster is at `version`."""
+
+    conversation: ConversationId
+    version: int
+
+
+class DeliveredMoved(Struct, frozen=True, tag="delivered-moved"):
+    """A device of `profile` confirmed up to `upto`."""
+
+    node: str
+    conversation: ConversationId
+    profile: ProfileId
+    upto: int
+
+
+class ReadMoved(Struct, frozen=True, tag="read-moved"):
+    """`profile` has read up to `upto`."""
+
+    node: str
+    conversation: ConversationId
+    profile: ProfileId
+    upto: int
+
+
+class TypingMoved(Struct, frozen=True, tag="typing-moved"):
+    """Somebody writes, or stopped."""
+
+    node: str
+    conversation: ConversationId
+    profile: ProfileId
+    active: bool
+
+
+class PresenceMoved(Struct, frozen=True, tag="presence-moved"):
+    """A profile shows another state."""
+
+    node: str
+    profile: ProfileId
+    state: PresenceState

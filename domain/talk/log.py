@@ -1,0 +1,66 @@
+"""What a device is told of each number of a conversation: the message, or why it cannot have it."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from domain.talk.model import LogEntry, LogPage
+from varde_contract.frames import GapReason
+from varde_contract.ids import DeviceId
+from varde_contract.limits import SEQ_MAX
+
+
+class Missing(Struct, frozen=True):
+    """The numbers `from_seq` to `to_seq`, both with, cannot be had."""
+
+    from_seq: int
+    to_seq: int
+    why: GapReason
+
+
+Told: TypeAlias = LogEntry | Missing
+
+
+def tell(page: LogPage, device: DeviceId, last: int = SEQ_MAX) -> Iterator[Told]:
+    """Account for every number from `page.from_seq` to below `page.next_seq`, in order and each exactly once.
+
+    None above `last` is told. An entry that comes out has its ciphertext; neighbours missing for the same reason come
+    out as one.
+    """
+    run: Missing | None = None
+    for first, final, entry in _runs(page, last):
+        why = _why_missing(page, first, entry, device)
+        if run is not None and run.why is not why:
+            yield run
+            run = None
+        if why is not None:
+            run = Missing(run.from_seq if run else first, final, why)
+        elif entry is not None:
+            yield entry
+    if run is not None:
+        yield run
+
+
+def _runs(page: LogPage, last: int) -> Iterator[tuple[int, int, LogEntry | None]]:
+    """Runs of numbers, first and last, that have the same answer: an entry each, or what lies between two.
+
+    As many as there are entries, however many numbers a sweep has left without one.
+    """
+    by_seq = {entry.seq: entry for entry in page.entries}
+    end = min(page.next_seq, last + 1)
+    cuts = {page.from_seq, end, page.start, page.upto + 1, *by_seq, *(seq + 1 for seq in by_seq)}
+    for first, after in pairwise(sorted(cut for cut in cuts if page.from_seq <= cut <= end)):
+        yield first, after - 1, by_seq.get(first)
+
+
+def _why_missing(page: LogPage, seq: int, entry: LogEntry | None, device: DeviceId) -> GapReason | None:
+    # In this order: whatever a store returns by mistake, nobody is given what is older than their membership.
+    if seq < page.start:
+        return GapReason.BEFORE_YOU
+    if entry is not None and entry.device == device:
+        return GapReason.OWN
+    if entry is not None and entry.sealed is not None:
+        return None
+    return GapReason.DELIVERED if seq <= page.upto else GapReason.EXPIRED

@@ -1,0 +1,179 @@
+"""What the rules about conversations speak of, as frozen Structs. Times are integer milliseconds since the Unix epoch.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from domain.people.model import Device
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId
+from varde_contract.rest.conversations import ConversationKind, Role
+
+
+class Member(Struct, frozen=True):
+    """A profile in a conversation. It cannot have numbers below `from_seq`. The flags are its policies."""
+
+    profile: ProfileId
+    account: AccountId
+    role: Role
+    from_seq: int
+    read_receipts: bool
+    delivery_receipts: bool
+    typing: bool
+    presence: bool
+
+
+class Roster(Struct, frozen=True):
+    """The members of a conversation and the profiles each of their current devices receives for.
+
+    Lean on purpose: relays keep many. A device is here when at least one member profile is on its whitelist.
+    """
+
+    conversation: ConversationId
+    kind: ConversationKind
+    version: int
+    members: Mapping[ProfileId, Member]
+    devices: Mapping[DeviceId, frozenset[ProfileId]]
+
+
+class RosterView(Struct, frozen=True):
+    """A roster with everything a sender needs: root keys by account and devices with their certificates."""
+
+    roster: Roster
+    created_ms: int
+    head: int
+    root_keys: Mapping[AccountId, bytes]
+    devices: Mapping[DeviceId, Device]
+
+
+class Sender(Struct, frozen=True):
+    """A device that wrote something, current or gone, with its account's root key. It has no profiles here."""
+
+    device: Device
+    root_key: bytes
+
+
+class Summary(Struct, frozen=True):
+    """A conversation as one device sees it in a list; `profiles` are those of its member profiles it receives for."""
+
+    conversation: ConversationId
+    kind: ConversationKind
+    profiles: tuple[ProfileId, ...]
+    head: int
+    upto: int
+    roster_version: int
+
+
+class ListRequest(Struct, frozen=True):
+    """Ask for a page of the conversations a device receives for: at most `limit`, those after `after`."""
+
+    device: DeviceId
+    after: ConversationId | None
+    limit: int
+
+
+class Standing(Struct, frozen=True):
+    """Where a device stands in a conversation: what a relay needs of a list, and no more."""
+
+    conversation: ConversationId
+    head: int
+    upto: int
+    roster_version: int
+
+
+class Draft(Struct, frozen=True):
+    """A message that was allowed at `roster_version`, not stored yet. One of `group` and `devices` is set."""
+
+    message: MessageId
+    conversation: ConversationId
+    roster_version: int
+    client_id: ClientId
+    profile: ProfileId
+    device: DeviceId
+    sent_ms: int
+    group: bytes | None
+    devices: Mapping[DeviceId, bytes] | None
+
+
+class Committed(Struct, frozen=True):
+    """A stored message; with `duplicate` it had been stored before, and the first one's figures are here."""
+
+    message: MessageId
+    seq: int
+    sent_ms: int
+    duplicate: bool
+
+
+class SendKey(Struct, frozen=True):
+    """What a message is known by to its sender: the same one again is the same message."""
+
+    conversation: ConversationId
+    device: DeviceId
+    client_id: ClientId
+
+
+class Tip(Struct, frozen=True):
+    """How far a conversation has come: its last number, and the version of its roster."""
+
+    head: int
+    roster_version: int
+
+
+class RosterMoved(Struct, frozen=True):
+    """Nothing was stored: the roster is no longer the one decided upon. Read it again and decide again."""
+
+
+class LogRequest(Struct, frozen=True):
+    """Ask for a device's view of the numbers from `from_seq`, at most `limit` of them and about `max_bytes`."""
+
+    device: DeviceId
+    conversation: ConversationId
+    from_seq: int
+    limit: int
+    max_bytes: int
+
+
+class LogEntry(Struct, frozen=True):
+    """One number of the log as one device sees it. Without `sealed` the device cannot have it."""
+
+    seq: int
+    message: MessageId
+    client_id: ClientId
+    profile: ProfileId
+    device: DeviceId
+    sent_ms: int
+    sealed: bytes | None
+
+
+class LogPage(Struct, frozen=True):
+    """Entries in order. Numbers from `from_seq` to below `next_seq` that have no entry are no longer in the log.
+
+    `start` is the first number this device could ever have had: its position when it came into the conversation + 1.
+    `upto` is what it has confirmed.
+    """
+
+    conversation: ConversationId
+    from_seq: int
+    next_seq: int
+    head: int
+    start: int
+    upto: int
+    entries: tuple[LogEntry, ...]
+
+
+class Confirmation(Struct, frozen=True):
+    """`device` holds every number of `conversation` up to and with `upto`."""
+
+    conversation: ConversationId
+    device: DeviceId
+    upto: int
+
+
+class Swept(Struct, frozen=True):
+    """What one sweep removed."""
+
+    ciphertexts: int
+    messages: int
+    codes: int
+    sessions: int
+    revocations: int

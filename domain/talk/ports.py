@@ -1,0 +1,133 @@
+"""The stores that the rules about conversations need, as Protocols.
+
+Every method may raise `StoreUnavailable`, and is a checkpoint. A call that changes something is one transaction.
+"""
+
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from domain.people.model import RosterMove
+from domain.talk.model import (
+    Committed,
+    Confirmation,
+    Draft,
+    ListRequest,
+    LogPage,
+    LogRequest,
+    Roster,
+    RosterMoved,
+    RosterView,
+    Sender,
+    SendKey,
+    Standing,
+    Summary,
+    Swept,
+    Tip,
+)
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from varde_contract.rest.conversations import ConversationKind, Role
+
+
+class MemberFault(enum.Enum):
+    """Why a membership was not changed."""
+
+    MOVED = "moved"
+    ALREADY_MEMBER = "already-member"
+    TOO_MANY = "too-many"
+    NO_MEMBER = "no-member"
+
+
+class NewRoster(Struct, frozen=True):
+    """A conversation to be opened. `pair` is the sorted two (dm) or the one (self) profile it is unique by."""
+
+    conversation: ConversationId
+    kind: ConversationKind
+    members: Sequence[tuple[ProfileId, AccountId, Role]]
+    pair: tuple[ProfileId, ProfileId] | None
+    created_ms: int
+
+
+class ConversationStore(Protocol):
+    """Conversations and memberships. A change of members moves the roster version."""
+
+    async def open(self, new: NewRoster) -> tuple[ConversationId, bool]:
+        """Store the conversation, or return the one its pair already has; True when it was made now."""
+
+    async def rosters(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, Roster]:
+        """Return the rosters; unknown conversations are left out."""
+
+    async def view(self, conversation: ConversationId) -> RosterView | None:
+        """Return the roster with certificates. The devices' profiles are narrowed to those that are members."""
+
+    async def sender(self, conversation: ConversationId, device: DeviceId, reader: DeviceId) -> Sender | None:
+        """Return the device, revoked or not, that wrote a message still in the log which `reader` can have.
+
+        None where there is no such message, and where `reader` does not belong to the conversation.
+        """
+
+    async def list_for(self, device: DeviceId, after: ConversationId | None, limit: int) -> Sequence[Summary]:
+        """Return the conversations the device receives for, in the order of their ids, after a cursor."""
+
+    async def list_many(self, requests: Sequence[ListRequest]) -> Sequence[Sequence[Standing]]:
+        """Return such a page for each request, without kinds and profiles, in one query for all of them."""
+
+    async def tips(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, Tip]:
+        """Return how far these conversations have come; unknown ones are left out."""
+
+    async def add_member(
+        self, conversation: ConversationId, version: int, member: tuple[ProfileId, AccountId, Role], *, most: int
+    ) -> RosterMove | MemberFault:
+        """Add a member from the head on, only where the roster is still at `version`; its devices get positions."""
+
+    async def remove_member(
+        self, conversation: ConversationId, version: int, profile: ProfileId
+    ) -> RosterMove | MemberFault:
+        """Remove a member with the positions and waiting ciphertext of the devices that no longer belong."""
+
+    async def set_role(
+        self, conversation: ConversationId, version: int, profile: ProfileId, role: Role
+    ) -> RosterMove | MemberFault:
+        """Change a member's role."""
+
+
+class JournalStore(Protocol):
+    """The log of conversations, written in batches: one statement for each."""
+
+    async def commit(self, drafts: Sequence[Draft]) -> Sequence[Committed | RosterMoved]:
+        """Number and store the drafts in the order given, all durable when this returns; one answer for each.
+
+        A draft whose (conversation, device, client id) was in the log, or is stored by another draft of the batch,
+        answers as that one, a duplicate, whatever roster version it was decided on.
+        """
+
+    async def find_committed(self, keys: Sequence[SendKey]) -> Sequence[Committed | None]:
+        """Return, for each key, the message that is in the log, as a duplicate of it would be answered."""
+
+
+class MailboxStore(Protocol):
+    """The log of conversations, as devices read it, and their positions in it."""
+
+    async def read(self, requests: Sequence[LogRequest]) -> Sequence[LogPage | None]:
+        """Return one page for each request, in one query; None where the device does not belong to the conversation."""
+
+    async def confirm(self, confirmations: Sequence[Confirmation]) -> Sequence[Confirmation]:
+        """Move positions forward, delete ciphertext nobody waits for, and return those that did move, with where to.
+
+        A position never goes back, nor beyond the head. Several of one device in one conversation answer as one,
+        in the place of the first.
+        """
+
+    async def mark_read(self, marks: Sequence[tuple[ConversationId, ProfileId, int]]) -> Sequence[int]:
+        """Move read positions forward, one mark after the other; return the indexes of those that did move.
+
+        A mark beyond the head, or of a profile that is no member, does nothing.
+        """
+
+    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> Swept:
+        """Delete what has passed its time, at most `limit` rows of each; one sweeper at a time in the whole fleet.
+
+        Ciphertext goes after `retention_ms`, a message without any after twice that: until then its client id is known.
+        """

@@ -1,0 +1,87 @@
+"""Who is told that somebody holds, has read, is writing or is there; and receipts gathered until it is time to store.
+
+What a profile shows of itself is that profile's policy, never the reader's.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from domain.talk.model import Confirmation, Member, Roster
+from varde_contract.ids import ConversationId, DeviceId, ProfileId
+
+Audience: TypeAlias = frozenset[DeviceId]
+NOBODY: Final[Audience] = frozenset()
+
+
+def hears_delivered(roster: Roster, profile: ProfileId) -> Audience:
+    """The devices of other people, if the profile shows what it holds."""
+    return _others(roster, profile, shows=lambda member: member.delivery_receipts)
+
+
+def hears_read(roster: Roster, profile: ProfileId) -> Audience:
+    """The devices of other people, if the profile shows what it has read; and its own devices always."""
+    own = frozenset(device for device, profiles in roster.devices.items() if profile in profiles)
+    return _others(roster, profile, shows=lambda member: member.read_receipts) | own
+
+
+def hears_typing(roster: Roster, profile: ProfileId) -> Audience:
+    """The devices of other people, if the profile shows that it writes."""
+    return _others(roster, profile, shows=lambda member: member.typing)
+
+
+def hears_presence(roster: Roster, profile: ProfileId) -> Audience:
+    """The devices of other people, if the profile shows that it is there."""
+    return _others(roster, profile, shows=lambda member: member.presence)
+
+
+def _others(roster: Roster, profile: ProfileId, *, shows: Callable[[Member], bool]) -> Audience:
+    member = roster.members.get(profile)
+    if member is None or not shows(member):
+        return NOBODY
+    own = {other.profile for other in roster.members.values() if other.account == member.account}
+    return frozenset(device for device, profiles in roster.devices.items() if profiles.isdisjoint(own))
+
+
+class ReadMark(Struct, frozen=True):
+    """`profile` has read every number of `conversation` up to and with `upto`."""
+
+    conversation: ConversationId
+    profile: ProfileId
+    upto: int
+
+
+class Gathered:
+    """Receipts on their way to the store: one per position, however often it moved meanwhile."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[ConversationId, DeviceId], int] = {}
+        self._read: dict[tuple[ConversationId, ProfileId], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._held) + len(self._read)
+
+    def confirm(self, confirmation: Confirmation) -> None:
+        """Take in what a device holds."""
+        key = (confirmation.conversation, confirmation.device)
+        self._held[key] = max(confirmation.upto, self._held.get(key, 0))
+
+    def mark(self, mark: ReadMark) -> None:
+        """Take in what a profile has read."""
+        key = (mark.conversation, mark.profile)
+        self._read[key] = max(mark.upto, self._read.get(key, 0))
+
+    def take_confirmations(self, most: int) -> Sequence[Confirmation]:
+        """Take out up to `most`, those first that came first."""
+        keys = [key for key, _ in zip(self._held, range(most), strict=False)]
+        return [
+            Confirmation(conversation, device, self._held.pop((conversation, device))) for conversation, device in keys
+        ]
+
+    def take_marks(self, most: int) -> Sequence[ReadMark]:
+        """Take out up to `most`, those first that came first."""
+        keys = [key for key, _ in zip(self._read, range(most), strict=False)]
+        return [
+            ReadMark(conversation, profile, self._read.pop((conversation, profile))) for conversation, profile in keys
+        ]

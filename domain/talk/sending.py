@@ -1,0 +1,184 @@
+"""Whether a message may be stored, and the sender for callers that have no relay at hand."""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from domain.ports import Bus, Clock, Entropy
+from domain.talk.events import MessagesCommitted
+from domain.talk.model import Committed, Draft, Roster, RosterMoved, SendKey
+from domain.talk.ports import ConversationStore, JournalStore
+from varde_contract.ids import ENTROPY_BYTES, AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, uuid7
+from varde_contract.limits import DEVICES_PER_SEND, SECOND_MS
+from varde_contract.refusals import RefusalCode, Refused, StaleDevices
+
+TRIES: Final = 4
+"""How often a roster may move under one send before the sender is asked to come back."""
+MOVING_RETRY: Final = 1 * SECOND_MS
+
+NO_CONVERSATION: Final = Refused(
+    RefusalCode.NOT_FOUND, "There is no such conversation for this device. List the conversations again."
+)
+"""One text for what is not there and for what is not theirs: the difference would tell an outsider something."""
+_ONE_OF_TWO: Final = Refused(RefusalCode.MALFORMED, "Send either one group ciphertext or one ciphertext per device.")
+_NOT_AS_THAT: Final = Refused(
+    RefusalCode.PROFILE_NOT_ALLOWED, "This device does not hold that profile. Send as one it holds."
+)
+_STALE: Final = "The members' devices have changed. Fetch the roster, encrypt again, and send the same client id."
+_MOVING: Final = Refused(
+    RefusalCode.OVERLOADED, "The conversation is changing too fast. Send again.", retry_after_ms=MOVING_RETRY
+)
+
+
+class Author(Struct, frozen=True):
+    """Who sends."""
+
+    account: AccountId
+    device: DeviceId
+
+
+class SendRequest(Protocol):
+    """What a sender asks for: `varde_contract.frames.Send` or `varde_contract.rest.messages.NewMessage`."""
+
+    @property
+    def client_id(self) -> ClientId:
+        """The sender's own id of the message; the same one again stores nothing."""
+
+    @property
+    def conversation(self) -> ConversationId:
+        """Where to."""
+
+    @property
+    def profile(self) -> ProfileId:
+        """As whom."""
+
+    @property
+    def roster_version(self) -> int:
+        """The roster that was encrypted for."""
+
+    @property
+    def group(self) -> bytes | None:
+        """One ciphertext for all."""
+
+    @property
+    def devices(self) -> Mapping[DeviceId, bytes] | None:
+        """One ciphertext for each device."""
+
+
+def key_of(device: DeviceId, request: SendRequest) -> SendKey:
+    """Name the message that a device asks to be stored."""
+    return SendKey(request.conversation, device, request.client_id)
+
+
+def decide(
+    roster: Roster | None, author: Author, request: SendRequest, *, message: MessageId, now_ms: int
+) -> Draft | Refused:
+    """Judge a send against a roster. A draft holds only while the roster is at its version.
+
+    Refuses `not-found`, `profile-not-allowed`, `malformed` and `stale-devices`.
+    """
+    if roster is None:
+        return NO_CONVERSATION
+    refused = _judge_author(roster, author, request.profile) or _judge_ciphertexts(roster, author, request)
+    if refused is not None:
+        return refused
+    return Draft(
+        message=message,
+        conversation=roster.conversation,
+        roster_version=roster.version,
+        client_id=request.client_id,
+        profile=request.profile,
+        device=author.device,
+        sent_ms=now_ms,
+        group=request.group,
+        devices=request.devices,
+    )
+
+
+def _judge_author(roster: Roster, author: Author, profile: ProfileId) -> Refused | None:
+    held = roster.devices.get(author.device)
+    if held is None:
+        return NO_CONVERSATION
+    member = roster.members.get(profile)
+    if member is None or member.account != author.account or profile not in held:
+        return _NOT_AS_THAT
+    return None
+
+
+def _judge_ciphertexts(roster: Roster, author: Author, request: SendRequest) -> Refused | None:
+    if (request.group is None) == (request.devices is None):
+        return _ONE_OF_TWO
+    if request.devices is not None:
+        return _judge_devices(roster, author, request.devices)
+    return None if request.roster_version == roster.version else stale_devices(roster.version)
+
+
+def _judge_devices(roster: Roster, author: Author, named: Mapping[DeviceId, bytes]) -> Refused | None:
+    # A device is asked to encrypt for every current device but itself, the other ones of its own account included.
+    current, given = roster.devices.keys() - {author.device}, named.keys()
+    if current == given:
+        return None
+    return stale_devices(roster.version, missing=current - given, gone=given - current)
+
+
+def stale_devices(
+    roster_version: int, missing: frozenset[DeviceId] | set[DeviceId] = frozenset(), gone: set[DeviceId] | None = None
+) -> Refused:
+    """Say what the sender must repair; the ids in order, so that the same fault reads the same twice."""
+    lists = (tuple(sorted(ids)[:DEVICES_PER_SEND]) for ids in (missing, gone or ()))
+    stale = StaleDevices(roster_version, *lists)
+    return Refused(RefusalCode.STALE_DEVICES, _STALE, stale=stale)
+
+
+class Sender:
+    """Sends one message at a time: for the API. A relay has its journal, which sends for many at once."""
+
+    def __init__(
+        self,
+        conversations: ConversationStore,
+        journal: JournalStore,
+        bus: Bus,
+        *,
+        node: str,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        """`node` is a name no relay has: every relay must take the messages to its listeners."""
+        self._conversations = conversations
+        self._journal = journal
+        self._bus = bus
+        self._node = node
+        self._clock = clock
+        self._entropy = entropy
+
+    async def send(self, author: Author, request: SendRequest) -> Committed | Refused:
+        """Store a message; durable when this returns. Refuses what `decide` does, and `overloaded`.
+
+        What was stored before is acknowledged again, whatever became of the roster and of the sender's place since.
+        """
+        outcome = await self._store(author, request)
+        if isinstance(outcome, Refused):
+            (stored,) = await self._journal.find_committed([key_of(author.device, request)])
+            if stored is None:
+                return outcome
+            outcome = stored
+        # Told for a duplicate too: who sends again may do so because the first doorbell was never rung.
+        await self._bus.publish([MessagesCommitted(self._node, request.conversation, outcome.seq)])
+        return outcome
+
+    async def _store(self, author: Author, request: SendRequest) -> Committed | Refused:
+        for _ in range(TRIES):
+            draft = await self._decide(author, request)
+            if isinstance(draft, Refused):
+                return draft
+            (outcome,) = await self._journal.commit([draft])
+            if not isinstance(outcome, RosterMoved):
+                return outcome
+        return _MOVING
+
+    async def _decide(self, author: Author, request: SendRequest) -> Draft | Refused:
+        rosters = await self._conversations.rosters([request.conversation])
+        now_ms = self._clock()
+        message = MessageId(uuid7(now_ms, self._entropy(ENTROPY_BYTES)))
+        return decide(rosters.get(request.conversation), author, request, message=message, now_ms=now_ms)

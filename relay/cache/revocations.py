@@ -1,0 +1,103 @@
+"""Revocations as they become known to this node: kept for the tickets to come, and live connections cut at once."""
+
+import logging
+from typing import Final, NoReturn
+
+import trio
+
+from domain.people.events import TicketsRevoked
+from domain.people.model import Revocation
+from domain.people.ports import DeviceStore
+from domain.people.revocations import Revocations
+from domain.people.tickets import LIFETIME, SKEW, TicketChecker
+from domain.ports import Clock, StoreUnavailable
+from relay.cache.outage import RETRY, Outage
+from relay.connection.peer import Peer
+from relay.delivery.hub import Hub
+from relay.frames.refusals import close_code
+from relay.metrics.counters import Metrics
+
+REFRESH: Final = 60.0
+"""Seconds between two snapshots, should the bus have lost one without noticing."""
+
+_log: Final = logging.getLogger("varde.relay")
+
+
+class RevocationFeed:
+    """Feeds the table that tickets are checked against."""
+
+    def __init__(
+        self,
+        store: DeviceStore,
+        table: Revocations,
+        *,
+        checker: TicketChecker,
+        hub: Hub,
+        outage: Outage,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._table = table
+        self._checker = checker
+        self._hub = hub
+        self._outage = outage
+        self._clock = clock
+        self._metrics = metrics
+        self._loaded_at = trio.current_time()
+        self._asked = trio.Event()
+
+    def hear(self, event: TicketsRevoked) -> None:
+        """Take one in from the bus, and cut whom it concerns."""
+        self._table.note(Revocation(event.device, event.not_before_ms, event.final))
+        peer = self._hub.find(event.device)
+        if peer is not None:
+            self.judge(peer)
+
+    async def load(self) -> None:
+        """Read the snapshot and cut whom it concerns. Raises StoreUnavailable."""
+        # Older ones void only tickets whose time has passed anyway.
+        since_ms = self._clock() - LIFETIME - SKEW
+        for revocation in await self._store.revocations(since_ms):
+            self._table.note(revocation)
+        self._table.forget_before(since_ms)
+        self._metrics.revocations_loaded += 1
+        self._loaded_at = trio.current_time()
+        self.judge_all()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last snapshot."""
+        return trio.current_time() - self._loaded_at
+
+    def ask(self) -> None:
+        """Have the snapshot read again soon: the bus may have lost something, or the database may be back."""
+        self._asked.set()
+
+    async def run(self) -> NoReturn:
+        """Read the snapshot whenever it is asked for and every now and then, for as long as the node lives."""
+        while True:
+            with trio.move_on_after(REFRESH):
+                await self._asked.wait()
+            self._asked = trio.Event()
+            try:
+                await self.load()
+                self._outage.answered()
+            except StoreUnavailable:
+                self._metrics.revocations_failed += 1
+                self._outage.failed()
+                _log.warning("revocations were not refreshed: the database is away")
+                self._asked.set()
+                await trio.sleep(RETRY)
+
+    def judge(self, peer: Peer) -> bool:
+        """Cut a peer whose ticket has come to its end, by time or by revocation. Whether it may stay."""
+        refused = self._checker.judge_again(peer.ticket)
+        if refused is not None:
+            peer.cut(close_code(refused.code))
+        return refused is None
+
+    def judge_all(self) -> None:
+        """Judge everybody connected."""
+        for peer in self._hub.peers:
+            self.judge(peer)

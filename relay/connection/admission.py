@@ -1,0 +1,201 @@
+"""What strangers and devices may cost: handshakes at once, connects per address, frames and bytes per device."""
+
+from collections import Counter, OrderedDict
+from contextlib import ExitStack
+from random import Random
+from typing import Final
+
+import trio
+
+from relay.config import RelayConfig
+from relay.metrics.counters import Metrics
+from relay.metrics.words import Handshake, Hostility
+from varde_contract.closing import CloseCode
+from varde_contract.errors import PeerFault
+from varde_contract.frames import ClientFrame, Presence, Typing
+from varde_contract.limits import FRAMES_PER_MESSAGE, NOISE_MESSAGE_BYTES
+from varde_contract.networks import client_address, network_of
+from varde_contract.refusals import RefusalCode, Refused
+
+ADDRESSES: Final = 20_000
+"""Addresses remembered; the one that was quiet longest goes first."""
+ADDRESS_BURST: Final = 10.0
+"""Seconds' worth of connects that may come at once."""
+
+BUSY_RETRY: Final = 2.0
+"""Seconds; those who were turned away come back between once and twice that."""
+
+
+_EPHEMERAL: Final = frozenset({Typing, Presence})
+
+
+class Bucket:
+    """A token bucket: `rate` tokens a second, never more than `size`; it starts full."""
+
+    __slots__ = ("_at", "_rate", "_size", "_tokens")
+
+    def __init__(self, rate: float, size: float, now: float) -> None:
+        self._rate = rate
+        self._size = size
+        self._tokens = size
+        self._at = now
+
+    def wait_for(self, tokens: float, now: float) -> float:
+        """Return the seconds until so many are there; 0 when they are. Never ends for more than `size`.
+
+        `now` is Trio's time.
+        """
+        there = self._tokens + (now - self._at) * self._rate
+        if there > self._size:  # noqa: PLR1730 - twice for each message: a call of `min` takes as long as the rest
+            there = self._size
+        self._tokens, self._at = there, now
+        return 0.0 if there >= tokens else (tokens - there) / self._rate
+
+    def take(self, tokens: float) -> None:
+        """Take tokens that `wait_for` said are there."""
+        self._tokens -= tokens
+
+
+class Allowance:
+    """What one device may send: frames and bytes, and how often it may ignore a refusal."""
+
+    __slots__ = ("_bytes", "_ephemeral", "_frames", "_strikes")
+
+    def __init__(self, config: RelayConfig, now: float) -> None:
+        # The largest message must be possible, however low the rates are set.
+        frames = max(FRAMES_PER_MESSAGE, config.frames_per_second * config.burst)
+        size = max(NOISE_MESSAGE_BYTES, config.bytes_per_second * config.burst)
+        ephemeral = max(1.0, config.ephemeral_per_second * config.burst)
+        self._frames = Bucket(config.frames_per_second, frames, now)
+        self._bytes = Bucket(config.bytes_per_second, size, now)
+        self._ephemeral = Bucket(config.ephemeral_per_second, ephemeral, now)
+        self._strikes = Bucket(1.0, config.strikes, now)
+
+    def judge(self, frames: int, size: int, now: float) -> Refused | None:
+        """Whether a message may be looked at. Refuses `rate-limited`; raises PeerFault if that is ignored for long."""
+        for_frames, for_bytes = self._frames.wait_for(frames, now), self._bytes.wait_for(size, now)
+        if not (for_frames or for_bytes):
+            self._frames.take(frames)
+            self._bytes.take(size)
+            return None
+        if self._strikes.wait_for(1, now):
+            raise PeerFault("limits were ignored again and again", CloseCode.ABUSE)
+        self._strikes.take(1)
+        return _slower(max(for_frames, for_bytes))
+
+    def judge_frame(self, frame: ClientFrame, now: float) -> Refused | None:
+        """Whether a frame of such a message may be done. Refuses `rate-limited` to ephemeral ones, without a strike."""
+        if type(frame) not in _EPHEMERAL:
+            return None
+        wait = self._ephemeral.wait_for(1, now)
+        if wait:
+            return _slower(wait)
+        self._ephemeral.take(1)
+        return None
+
+
+def _slower(wait: float) -> Refused:
+    retry_after_ms = round(wait * 1_000) + 1
+    return Refused(RefusalCode.RATE_LIMITED, "Too much at once. Send slower.", retry_after_ms=retry_after_ms)
+
+
+class Crowd:
+    """Who is there at the moment, all in all and by network, and whether one more may come."""
+
+    def __init__(self, most: int, most_of_one: int) -> None:
+        self._most = most
+        self._most_of_one = most_of_one
+        self._by_network: Counter[str] = Counter()
+        self._total = 0
+
+    def __len__(self) -> int:
+        return self._total
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody more may come from anywhere."""
+        return self._total >= self._most
+
+    def full_of(self, network: str) -> bool:
+        """Whether nobody more may come from there."""
+        return self._by_network[network] >= self._most_of_one
+
+    def count(self, network: str, stay: ExitStack) -> None:
+        """Count one until the end of its stay."""
+        self._total += 1
+        self._by_network[network] += 1
+        stay.callback(self._discount, network)
+
+    def _discount(self, network: str) -> None:
+        self._total -= 1
+        self._by_network[network] -= 1
+        if not self._by_network[network]:
+            del self._by_network[network]
+
+
+class Admission:
+    """Who may stay without having said who it is, and who may begin a handshake."""
+
+    def __init__(self, config: RelayConfig, dice: Random, metrics: Metrics) -> None:
+        self._config = config
+        self._dice = dice
+        self._metrics = metrics
+        self._addresses: OrderedDict[str, Bucket] = OrderedDict()
+        self._strangers = Crowd(config.strangers, config.strangers_per_address)
+        self._handshakes = Crowd(config.handshakes, config.handshakes_per_address)
+        self.closed = False
+        """Whether the node is going down: nobody new is let in."""
+        self.lateness = 0.0
+        """How late the loop ran lately, in seconds: the canary writes it."""
+
+    @property
+    def strangers(self) -> int:
+        """Those who have not said who they are, with those who are about to."""
+        return len(self._strangers)
+
+    @property
+    def handshakes(self) -> int:
+        """Of those, the ones in the middle of a handshake."""
+        return len(self._handshakes)
+
+    def let_in(self, address: str, stay: ExitStack) -> bool:
+        """Count a connection until the end of its `stay`, in which it has to say who it is; False beyond the bounds."""
+        network = network_of(address)
+        # Behind a load balancer all come from one address, and who they are is not known before the request is read.
+        if self._strangers.full or (not self._config.proxies and self._strangers.full_of(network)):
+            self._metrics.handshakes[Handshake.CROWDED_OUT] += 1
+            self._metrics.hostile[Hostility.CROWD] += 1
+            return False
+        self._strangers.count(network, stay)
+        return True
+
+    def knock(self, address: str, forwarded: str, stay: ExitStack) -> Refused | None:
+        """Judge a newcomer by its address and by how busy the node is; give it a place until the end of its `stay`.
+
+        `forwarded` is what its request says in X-Forwarded-For: looked at only when there are load balancers.
+        Refuses `overloaded` and `rate-limited`.
+        """
+        network = network_of(client_address(address, forwarded, self._config.proxies))
+        if self.closed or self._handshakes.full or self.lateness > self._config.lateness:
+            return self._refuse(RefusalCode.OVERLOADED, "The node is at its limit.", BUSY_RETRY)
+        if self._handshakes.full_of(network):
+            return self._refuse(RefusalCode.RATE_LIMITED, "Too many handshakes from there.", BUSY_RETRY)
+        now = trio.current_time()
+        bucket = self._bucket(network, now)
+        wait = bucket.wait_for(1, now)
+        if wait:
+            return self._refuse(RefusalCode.RATE_LIMITED, "Too many connects from there.", max(wait, 1.0))
+        bucket.take(1)
+        self._handshakes.count(network, stay)
+        return None
+
+    def _refuse(self, code: RefusalCode, detail: str, seconds: float) -> Refused:
+        return Refused(code, detail, retry_after_ms=round(seconds * self._dice.uniform(1, 2) * 1_000))
+
+    def _bucket(self, network: str, now: float) -> Bucket:
+        rate = self._config.connects_per_second
+        bucket = self._addresses.pop(network, None) or Bucket(rate, rate * ADDRESS_BURST, now)
+        self._addresses[network] = bucket
+        if len(self._addresses) > ADDRESSES:
+            self._addresses.popitem(last=False)
+        return bucket

@@ -1,0 +1,1 @@
+"""From a stored message to its listeners: hub, journal, mailbox, receipts, presence. No sockets."""

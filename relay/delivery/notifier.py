@@ -1,0 +1,81 @@
+"""Telling listeners what moved: receipts and typing, from this node and from the others, one way for all."""
+
+from collections import deque
+from typing import Final, NoReturn, TypeAlias, assert_never
+
+import trio
+from msgspec import Struct
+
+from domain.ports import StoreUnavailable
+from domain.talk.events import DeliveredMoved, ReadMoved, TypingMoved
+from domain.talk.model import Roster
+from domain.talk.receipts import Audience, hears_delivered, hears_read, hears_typing
+from relay.cache.rosters import Rosters
+from relay.delivery.hub import Hub
+from varde_contract.frames import DeliveredBy, ReadBy, TypingBy
+
+InConversation: TypeAlias = DeliveredMoved | ReadMoved | TypingMoved
+
+QUEUE: Final = 10_000
+"""Happenings from other nodes that wait to be told. Beyond, the oldest are dropped: none of them is a message."""
+
+
+class Telling:
+    """From a happening to the frames it becomes."""
+
+    def __init__(self, hub: Hub, rosters: Rosters) -> None:
+        self._hub = hub
+        self._rosters = rosters
+        self._queue: deque[InConversation] = deque(maxlen=QUEUE)
+        self._work = trio.lowlevel.ParkingLot()
+
+    async def tell(self, moved: InConversation) -> None:
+        """Tell it now. Raises StoreUnavailable; a checkpoint only when the roster has to be fetched."""
+        if not self._hub.listeners(moved.conversation):
+            return
+        roster = await self._rosters.get(moved.conversation)
+        if roster is not None:
+            self.tell_from(roster, moved)
+
+    def tell_from(self, roster: Roster, moved: InConversation) -> None:
+        """Tell it now, with the roster at hand."""
+        self._hub.tell(moved.conversation, _audience(roster, moved), _frame(moved))
+
+    def tell_soon(self, moved: InConversation) -> None:
+        """Tell it in its turn: for happenings that come from other nodes."""
+        self._queue.append(moved)
+        self._work.unpark_all()
+
+    async def run(self) -> NoReturn:
+        """Tell what is queued, for as long as the node lives."""
+        while True:
+            while not self._queue:
+                await self._work.park()  # without a deadline: nothing may ever move
+            try:
+                await self.tell(self._queue.popleft())
+            except StoreUnavailable:
+                self._queue.clear()  # none of it is a message, and by the time of the next answer it is old
+
+
+def _audience(roster: Roster, moved: InConversation) -> Audience:
+    match moved:
+        case DeliveredMoved():
+            return hears_delivered(roster, moved.profile)
+        case ReadMoved():
+            return hears_read(roster, moved.profile)
+        case TypingMoved():
+            return hears_typing(roster, moved.profile)
+        case _:
+            assert_never(moved)
+
+
+def _frame(moved: InConversation) -> Struct:
+    match moved:
+        case DeliveredMoved():
+            return DeliveredBy(moved.conversation, moved.profile, moved.upto)
+        case ReadMoved():
+            return ReadBy(moved.conversation, moved.profile, moved.upto)
+        case TypingMoved():
+            return TypingBy(moved.conversation, moved.profile, moved.active)
+        case _:
+            assert_never(moved)

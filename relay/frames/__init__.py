@@ -1,0 +1,1 @@
+"""One handler for each client frame. No sockets, no SQL."""

@@ -1,0 +1,155 @@
+"""`join:conversation` and `sync`: how a peer comes to listen, and to what."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+import trio
+
+from domain.ports import StoreUnavailable
+from domain.talk.model import LogPage, LogRequest, Standing
+from domain.talk.sending import NO_CONVERSATION
+from relay.cache.outage import RETRY
+from relay.connection.peer import Peer
+from relay.frames.later import Later, Outcome
+from relay.metrics.words import Resume
+from relay.services import Services
+from varde_contract.frames import Join, Joined, Sync
+from varde_contract.ids import ConversationId
+from varde_contract.limits import SEQ_MAX
+from varde_contract.refusals import RefusalCode, Refused
+
+T = TypeVar("T")
+
+PAGE: Final = 256
+"""Conversations in one page of the list."""
+_NOWHERE: Final = SEQ_MAX // 2
+"""Far behind any head: a request from there brings the positions and no message."""
+
+_BEYOND: Final = Refused(RefusalCode.OUT_OF_RANGE, "The conversation has no such number yet. Join from its head on.")
+_ALL_OR_ONE: Final = Refused(RefusalCode.MALFORMED, "Joining all starts where the device had confirmed.")
+_TOO_MANY: Final = Refused(RefusalCode.TOO_MANY, "This connection listens to as many conversations as it may.")
+_BUSY: Final = Refused(RefusalCode.TOO_MANY, "Wait for the answers to the earlier `sync`.", retry_after_ms=1_000)
+
+
+def join(services: Services, peer: Peer, frame: Join) -> Outcome:
+    """Let a peer listen. Refuses `not-found`, `out-of-range`, `malformed` and `too-many`.
+
+    While the database is away for a short time, this waits for it.
+    """
+    if frame.conversation is not None:
+        return partial(_see_through, services, partial(join_one, services, peer, frame.conversation, frame.from_seq))
+    if frame.from_seq is not None:
+        return _ALL_OR_ONE
+    peer.wants_all = True
+    return partial(_see_through, services, partial(join_all, services, peer))
+
+
+async def _see_through(services: Services, join: Later) -> Refused | None:
+    """Do it, and count it if nothing comes of it: what is listened to, the mailbox counts when it is read."""
+    resumes = services.metrics.resumes
+    try:
+        refused = await join()
+    except StoreUnavailable:
+        resumes[Resume.UNAVAILABLE] += 1
+        raise
+    resumes[Resume.REFUSED] += refused is not None
+    return refused
+
+
+async def join_one(
+    services: Services, peer: Peer, conversation: ConversationId, from_seq: int | None = None
+) -> Refused | None:
+    """Let a peer listen from a number, or from where it had confirmed. Joining again moves it there."""
+    joined = await _look(services, peer, conversation, from_seq)
+    if isinstance(joined, Refused):
+        return joined
+    _listen(services, peer, joined)
+    return None
+
+
+async def join_new(services: Services, peer: Peer, conversation: ConversationId) -> None:
+    """Let a peer that joined all listen to a conversation it was added to, unless it does already."""
+    joined = await _look(services, peer, conversation, None)
+    # It may be in the middle of joining all, and have come across this one itself meanwhile.
+    if isinstance(joined, Joined) and conversation not in peer.listeners:
+        _listen(services, peer, joined)
+
+
+async def join_all(services: Services, peer: Peer) -> Refused | None:
+    """Let a peer listen to everything its device receives for and that it does not listen to yet."""
+    after: ConversationId | None = None
+    while True:
+        standings = await _patiently(services, partial(_standings, services, peer, after))
+        refused = join_these(services, peer, standings)
+        if refused is not None or len(standings) < PAGE:
+            return refused
+        after = standings[-1].conversation
+
+
+def join_these(services: Services, peer: Peer, standings: Sequence[Standing]) -> Refused | None:
+    """Let a peer listen to those of these that it does not listen to yet. Refuses `too-many`."""
+    for standing in standings:
+        if standing.conversation in peer.listeners:
+            continue
+        if len(peer.listeners) >= services.config.joined:
+            return _TOO_MANY
+        joined = Joined(standing.conversation, standing.upto + 1, standing.head, standing.roster_version)
+        _listen(services, peer, joined)
+    return None
+
+
+def sync(services: Services, peer: Peer, frame: Sync) -> Outcome:
+    """Begin to answer a `sync`. Refuses `too-many`; the answer itself may be `not-found` or `out-of-range`."""
+    if peer.mailbox.answering >= services.config.syncs:
+        return _BUSY
+    peer.mailbox.answer(frame)
+    return None
+
+
+async def _look(services: Services, peer: Peer, conversation: ConversationId, from_seq: int | None) -> Joined | Refused:
+    if conversation not in peer.listeners and len(peer.listeners) >= services.config.joined:
+        return _TOO_MANY
+    page = await _patiently(services, partial(_positions, services, peer, conversation))
+    roster = await _patiently(services, partial(services.rosters.find, conversation, peer.device))
+    if page is None or roster is None:
+        return NO_CONVERSATION
+    start = from_seq if from_seq is not None else page.upto + 1
+    if start > page.head + 1:
+        return _BEYOND
+    return Joined(conversation, start, page.head, roster.version)
+
+
+def _listen(services: Services, peer: Peer, joined: Joined) -> None:
+    if services.hub.find(peer.device) is not peer:
+        services.metrics.resumes[Resume.ABANDONED] += 1
+        return  # it went while the store was asked
+    # What was read before listening is not relied upon: the mailbox reads the log from the cursor on, and whatever is
+    # published from now on finds a listener that is behind.
+    peer.tell(joined)
+    peer.mailbox.listen(joined.conversation, joined.from_seq - 1, joined.head)
+
+
+async def _positions(services: Services, peer: Peer, conversation: ConversationId) -> LogPage | None:
+    request = LogRequest(peer.device, conversation, _NOWHERE, 1, 1)
+    return (await services.reading.read([request])).get(request)
+
+
+async def _standings(services: Services, peer: Peer, after: ConversationId | None) -> Sequence[Standing]:
+    standings = await services.standings.list_for(peer.device, after, PAGE)
+    await services.rosters.remember(standing.conversation for standing in standings)  # for presence
+    return standings
+
+
+async def _patiently(services: Services, ask: Callable[[], Awaitable[T]]) -> T:
+    while True:
+        try:
+            answer = await ask()
+        except StoreUnavailable:
+            services.outage.failed()
+            if services.outage.lasting:
+                raise
+            await trio.sleep(RETRY)
+        else:
+            services.outage.answered()
+            return answer

@@ -1,0 +1,61 @@
+"""`typing` and `presence`: told to others as policy allows, never stored."""
+
+from functools import partial
+
+from domain.talk.events import PresenceMoved, TypingMoved
+from domain.talk.model import Roster
+from relay.connection.peer import Peer
+from relay.frames.later import Outcome
+from relay.frames.receipts import NOT_AS_THAT, refuse_outsider, with_roster
+from relay.services import Services
+from varde_contract.frames import Presence, PresenceState, Typing
+from varde_contract.ids import ProfileId
+from varde_contract.refusals import Refused
+
+
+def typing(services: Services, peer: Peer, frame: Typing) -> Outcome:
+    """Tell that somebody writes. Refuses `not-found`, `not-joined` and `profile-not-allowed`."""
+    if frame.conversation not in peer.listeners:
+        return partial(refuse_outsider, services, peer, frame.conversation)
+    return with_roster(services, peer, frame.conversation, partial(_type, services, peer, frame))
+
+
+def _type(services: Services, peer: Peer, frame: Typing, roster: Roster) -> Refused | None:
+    if frame.profile not in roster.devices[peer.device]:
+        return NOT_AS_THAT
+    moved = TypingMoved(services.node, frame.conversation, frame.profile, frame.active)
+    services.announcer.announce(moved)
+    services.telling.tell_from(roster, moved)
+    return None
+
+
+def presence(services: Services, peer: Peer, frame: Presence) -> Outcome:
+    """Tell what a profile shows, in the conversations this node has in memory. Refuses `profile-not-allowed`.
+
+    What the peer shows already is not told again.
+    """
+    if frame.profile not in peer.ticket.profiles:
+        return NOT_AS_THAT
+    if frame.state is peer.shown.get(frame.profile, PresenceState.OFFLINE):
+        return None
+    return partial(_show_peer, services, peer, frame)
+
+
+async def _show_peer(services: Services, peer: Peer, frame: Presence) -> None:
+    await services.rosters.remember(peer.listeners)
+    if frame.state is PresenceState.OFFLINE:
+        services.hub.hide(peer, frame.profile)
+    else:
+        services.hub.show(peer, frame.profile, frame.state)
+    _show(services, frame.profile, frame.state)
+
+
+def go_offline(services: Services, peer: Peer) -> None:
+    """Tell that a peer went, for the profiles it had shown and that no other connection of this node shows."""
+    for profile in tuple(peer.shown):
+        if services.hub.hide(peer, profile):
+            _show(services, profile, PresenceState.OFFLINE)
+
+
+def _show(services: Services, profile: ProfileId, state: PresenceState) -> None:
+    services.showing.show_soon(PresenceMoved(services.node, profile, state))

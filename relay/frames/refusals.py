@@ -1,0 +1,69 @@
+"""How each refusal of the one list is said on this wire: with a `refused` frame, or by closing with a code."""
+
+from typing import assert_never
+
+from varde_contract.closing import CloseCode
+from varde_contract.frames import ClientFrame, RefusedFrame, subject_of, tag_of
+from varde_contract.refusals import RefusalCode as Code
+from varde_contract.refusals import Refused
+
+
+def refused_frame(frame: ClientFrame, refused: Refused) -> RefusedFrame:
+    """Answer a frame that is refused."""
+    return RefusedFrame(
+        about=tag_of(frame),
+        subject=subject_of(frame),
+        code=refused.code,
+        detail=refused.detail,
+        retry_after_ms=refused.retry_after_ms,
+        stale=refused.stale,
+    )
+
+
+def close_code(code: Code) -> CloseCode:
+    """Return what a connection is closed with when its Hello is refused. Every code of the list has its answer here."""
+    match code:
+        case Code.TICKET_EXPIRED:
+            return CloseCode.TICKET_EXPIRED
+        case Code.TICKET_REVOKED:
+            return CloseCode.REVOKED
+        case Code.VERSION_UNSUPPORTED:
+            return CloseCode.UNSUPPORTED_VERSION
+        case Code.UNAVAILABLE:
+            return CloseCode.DATABASE_LOST
+        case Code.TOO_SLOW:
+            return CloseCode.HANDSHAKE_TIMEOUT
+        case Code.OVERLOADED | Code.RATE_LIMITED | Code.TOO_MANY | Code.INTERNAL:
+            return CloseCode.OVERLOADED
+        case Code.MALFORMED | Code.TOO_LARGE | Code.UNSUPPORTED_MEDIA_TYPE | Code.METHOD_NOT_ALLOWED:
+            return CloseCode.PROTOCOL_ERROR
+        case (
+            # What a ticket can be wrong in, and what only the API or a `refused` frame ever says: whoever hears it of
+            # a Hello needs another ticket.
+            Code.TICKET_INVALID
+            | Code.UNAUTHENTICATED
+            | Code.TOKEN_EXPIRED
+            | Code.NOT_FOUND
+            | Code.NOT_ALLOWED
+            | Code.PROFILE_NOT_ALLOWED
+            | Code.NO_DEVICE
+            | Code.NO_ROOT_KEY
+            | Code.ROOT_KEY_SET
+            | Code.CODE_WRONG
+            | Code.CODE_EXPIRED
+            | Code.CODE_EXHAUSTED
+            | Code.SESSION_HAS_DEVICE
+            | Code.DEVICE_EXISTS
+            | Code.BAD_KEY
+            | Code.BAD_SIGNATURE
+            | Code.WRONG_KIND
+            | Code.ALREADY_MEMBER
+            | Code.LAST_OWNER
+            | Code.CLAIM_LIMIT
+            | Code.STALE_DEVICES
+            | Code.NOT_JOINED
+            | Code.OUT_OF_RANGE
+        ):
+            return CloseCode.BAD_TICKET
+        case _:
+            assert_never(code)

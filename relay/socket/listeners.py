@@ -1,0 +1,111 @@
+"""Accepting connections."""
+
+import errno
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, NoReturn
+
+import trio
+
+Serve = Callable[[socket.socket, str], Awaitable[None]]
+
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+THEIRS: Final = frozenset(
+    {
+        *(errno.ECONNABORTED, errno.EPROTO, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPERM),
+        *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENONET),
+    }
+)
+"""Errors of the newcomer that `accept` reports for it (accept(2), error handling)."""
+BREATHER: Final = 0.1
+"""Seconds without accepting when there is nothing to accept with; meanwhile the kernel queues, then turns away."""
+BACKLOG: Final = 4_096
+AT_ONCE: Final = 32
+"""Newcomers accepted between two checkpoints: each begins a handshake that costs a third of a millisecond."""
+
+_log: Final = logging.getLogger("varde.relay")
+
+
+async def open_listeners(host: str, port: int, *, reuse_port: bool = False) -> list[socket.socket]:
+    """Listen on every address of a host, and a port; 0 chooses one. Raises OSError.
+
+    With `reuse_port`, several nodes may listen on the same address: the kernel spreads the newcomers (SO_REUSEPORT).
+    """
+    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    listeners: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in found:
+            # One port for all addresses, also when the first one was to choose it.
+            name = (address[0], listeners[0].getsockname()[1], *address[2:]) if listeners and port == 0 else address
+            listeners.append(_listen(socket.socket(family, kind, protocol), name, reuse_port=reuse_port))
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+async def run_listener(listener: socket.socket, nursery: trio.Nursery, serve: Serve) -> NoReturn:
+    """Accept for as long as it is not cancelled; each connection is a task of `nursery`."""
+    try:
+        while True:
+            try:
+                for _ in range(AT_ONCE):
+                    sock, name = listener.accept()
+                    nursery.start_soon(serve, _prepare(sock), str(name[0]))
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(listener)  # without a deadline: nobody may ever come
+            except OSError as failure:
+                await _get_over(failure)
+            else:
+                await trio.lowlevel.checkpoint()
+    finally:
+        # Whom nobody has accepted when a listener closes, the kernel resets. They are let in to be told that the node
+        # goes down; with SO_REUSEPORT, newcomers go to the other nodes from then on.
+        with suppress(OSError):
+            for _ in range(BACKLOG):
+                sock, name = listener.accept()
+                nursery.start_soon(serve, _prepare(sock), str(name[0]))
+        trio.lowlevel.notify_closing(listener)
+        listener.close()
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return where a listener listens, as one writes it in a URL."""
+    name = listener.getsockname()
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+
+
+def _listen(listener: socket.socket, address: Any, *, reuse_port: bool) -> socket.socket:
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if listener.family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setblocking(False)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _prepare(sock: socket.socket) -> socket.socket:
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is sent is whole: nothing is worth waiting for
+    return sock
+
+
+async def _get_over(failure: OSError) -> None:
+    """Wait until `accept` may work again; raise what it does not get over."""
+    if failure.errno in THEIRS:
+        await trio.lowlevel.checkpoint()
+    elif failure.errno in EXHAUSTED:
+        _log.warning("no more connections can be accepted: %s", errno.errorcode[failure.errno])
+        await trio.sleep(BREATHER)
+    else:
+        raise failure

@@ -1,0 +1,200 @@
+"""TLS 1.3 on the server's side as a sans-I/O core: ciphertext in, plaintext out, and the other way (RFC 8446)."""
+
+import ssl
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from varde_contract.errors import PeerFault
+
+RECORD_BYTES: Final = 16_384
+"""The most plaintext that one record carries (RFC 8446 section 5.1)."""
+HEAD_BYTES: Final = 5
+WHOLE_BYTES: Final = HEAD_BYTES + RECORD_BYTES + 256
+"""The largest record (section 5.2)."""
+KINDS: Final = range(20, 24)
+"""The first byte of a record (section 5.1). Whoever speaks something else begins with another."""
+SILENT_BYTES: Final = 32_768
+SILENT_RECORD: Final = 256
+"""A record without plaintext counts as its bytes and these, and this many bytes of them are the most that a connection
+may send in its life. A handshake takes 3,000. The rest is for new keys: rare, where a peer means well; to us each is
+20 us of work for 27 bytes, and a megabyte of them would be a second in which nobody else is served."""
+GROUP: Final = "X25519"
+"""The one key exchange. OpenSSL's own list has finite fields too, where a stranger's first 2 KiB cost us 120 ms; every
+client of ours has this one, since Noise needs it."""
+ALPN: Final = "http/1.1"
+
+
+class TlsFault(PeerFault):
+    """The peer broke TLS, or speaks something else. Nothing more can be said to it, except what `take_bytes` has."""
+
+
+class Buffers(NamedTuple):
+    """What all connections of one thread share: OpenSSL reads from the one and writes to the other.
+
+    Both are empty between two calls, so one pair is enough. A pair for each connection would keep the size of the
+    largest message that ever passed through it: 16 KiB in the middle, 100 KiB at the worst.
+    """
+
+    incoming: ssl.MemoryBIO
+    outgoing: ssl.MemoryBIO
+
+
+def open_buffers() -> Buffers:
+    """Return a fresh pair."""
+    return Buffers(ssl.MemoryBIO(), ssl.MemoryBIO())
+
+
+def make_context(chain: Path, key: Path) -> ssl.SSLContext:
+    """Return what connections are made from, with a certificate chain and its private key (PEM).
+
+    Raises OSError when a file cannot be read, ssl.SSLError (one, too) when they do not hold what they should, and
+    ValueError when the key is encrypted: nobody sits at a server's terminal to open it.
+    """
+    # Not create_default_context: that one would write session keys to a file that the environment names.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_ecdh_curve(GROUP)
+    context.set_alpn_protocols([ALPN])
+    # No resumption: with an ECDSA key it costs as much as it saves, and a ticket would have to be kept, and be rotated.
+    context.num_tickets = 0
+    context.load_cert_chain(chain, key, password=_no_password)
+    return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted")
+
+
+class Tls:
+    """One connection's TLS. Plain functions: none is a checkpoint, all are to be called from one thread.
+
+    About 14 KiB of memory, nearly all of it OpenSSL's. What `receive`, `seal` and `close` make is to be written in the
+    order in which they were called.
+    """
+
+    __slots__ = (
+        *("_closed", "_incoming", "_object", "_outgoing", "_partial", "_read", "_silent", "_waiting", "_write"),
+        *("ended", "established"),
+    )
+
+    def __init__(self, context: ssl.SSLContext, buffers: Buffers) -> None:
+        self._incoming, self._outgoing = buffers
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._read, self._write = self._object.read, self._object.write
+        self._partial = self._waiting = b""
+        self._silent = 0
+        self._closed = False
+        self.established = False
+        """Whether the handshake is over, and `seal` may be called."""
+        self.ended = False
+        """Whether the peer has said all it will: with close_notify, the end of its stream, or a fault."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything has come."""
+        return bool(self._partial) or self._silent > 0
+
+    def receive(self, received: bytes) -> bytes:
+        """Take in what came from the socket, b"" at the end of its stream, and return the plaintext in it.
+
+        What comes after the end is dropped. Raises TlsFault; `take_bytes` then has the alert.
+        """
+        if self.ended or not received:
+            self.ended = True
+            return b""
+        if self._partial:
+            received = self._partial + received
+        try:
+            return self._take_records(received)
+        except OSError as fault:  # mostly ssl.SSLError
+            raise self._fail(getattr(fault, "reason", None) or type(fault).__name__) from None
+        finally:
+            self._settle()
+
+    def seal(self, plaintext: bytes) -> bytes:
+        """Return the records to write for a plaintext of any size; b"" before the handshake is over, and at the end."""
+        if self._closed or not self.established:
+            return b""
+        written = self._write(plaintext)
+        sealed = self._outgoing.read()
+        if written == len(plaintext) and not self._waiting:
+            return sealed
+        return self.take_bytes() + sealed + self._seal_rest(memoryview(plaintext)[written:])
+
+    def take_bytes(self) -> bytes:
+        """Return what TLS itself has to write: parts of the handshake, alerts."""
+        waiting, self._waiting = self._waiting, b""
+        return waiting
+
+    def close(self) -> bytes:
+        """Return what to write before the end of the stream: close_notify (RFC 8446 section 6.1), once.
+
+        The peer may go on, and `receive` take it in.
+        """
+        if not self._closed and self.established:
+            with suppress(ssl.SSLError):  # it wants the peer's close_notify, for which nobody has to wait
+                self._object.unwrap()
+            self._settle()
+        self._closed = True
+        return self.take_bytes()
+
+    def _take_records(self, received: bytes) -> bytes:
+        # One by one, so that those that only make work can be counted. What is not whole waits here, in its own size.
+        begin, end, pieces = 0, len(received), []
+        while begin + HEAD_BYTES <= end and not self.ended:
+            after = begin + HEAD_BYTES + (received[begin + 3] << 8 | received[begin + 4])
+            if after > end:
+                break
+            piece = self._take_record(received if after - begin == end else received[begin:after])
+            if piece:
+                pieces.append(piece)
+            begin = after
+        self._partial = b"" if self.ended else received[begin:]
+        if self._partial:
+            self._judge_partial()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _take_record(self, record: bytes) -> bytes:
+        self._incoming.write(record)
+        try:
+            if self.established:
+                piece = self._read(RECORD_BYTES)
+                self.ended = not piece  # close_notify
+                return piece
+            self._object.do_handshake()
+            self.established = True
+        except ssl.SSLWantReadError:
+            pass  # nothing for us in it
+        except ssl.SSLZeroReturnError:
+            self.ended = True  # close_notify after ours
+        self._silent += SILENT_RECORD + len(record)
+        if self._silent > SILENT_BYTES:
+            raise self._fail("TOO_MUCH_SILENCE")
+        return b""
+
+    def _judge_partial(self) -> None:
+        # OpenSSL has the words for what is no record at all, and nobody shall have to wait for more of it.
+        head = self._partial[:HEAD_BYTES]
+        if head[0] not in KINDS or (len(head) == HEAD_BYTES and int.from_bytes(head[3:]) > WHOLE_BYTES - HEAD_BYTES):
+            self._take_record(self._partial)
+            raise self._fail("NO_RECORD")
+
+    def _seal_rest(self, plaintext: memoryview) -> bytes:
+        pieces = []
+        while plaintext:
+            plaintext = plaintext[self._write(plaintext) :]
+            pieces.append(self._outgoing.read())
+        return b"".join(pieces)
+
+    def _settle(self) -> None:
+        # Not a byte of one connection may be left for the next one.
+        if self._incoming.pending:
+            self._incoming.read()
+        if self._outgoing.pending:
+            self._waiting += self._outgoing.read()
+
+    def _fail(self, reason: str) -> TlsFault:
+        self.ended = self._closed = True
+        return TlsFault(f"the peer broke TLS: {reason}")

@@ -1,0 +1,148 @@
+"""The certificate a node shows when TLS ends in it, and the new one that takes its place while connections go on."""
+
+import logging
+import signal
+import ssl
+import stat
+from collections.abc import Callable
+from typing import Final, NamedTuple, NoReturn
+
+import trio
+from cryptography import x509
+
+from relay.config import TLS_CERTIFICATE, TLS_KEY, ConfigError, TlsFiles
+from relay.socket.tls import Tls, make_context, open_buffers
+
+LOOK_SECONDS: Final = 60.0
+"""How often the files are looked at. Renewed certificates have weeks left; who is in a hurry sends SIGHUP."""
+SECONDS_PER_DAY: Final = 86_400
+TAKEN: Final = "taken"
+REFUSED: Final = "refused"
+MISMATCH: Final = "KEY_VALUES_MISMATCH"
+
+_log: Final = logging.getLogger("varde.relay.tls")
+
+
+class CertificateError(ConfigError):
+    """The files cannot be used; the text names the variable of the wrong one and why, never what it holds."""
+
+
+class TlsCertificate:
+    """The current certificate. `make_tls` is for new connections; established ones keep what they began with."""
+
+    def __init__(self, files: TlsFiles, clock: Callable[[], int]) -> None:
+        """Read the files. `clock` counts milliseconds since the Unix epoch. Raises CertificateError."""
+        self._files = files
+        self._clock = clock
+        self._buffers = open_buffers()
+        self._stamp = _stamp(files)
+        self._shown = _load(files, clock())
+        self.reads = {TAKEN: 0, REFUSED: 0}
+        """How often the files were read since, by what became of it."""
+        self.failure: str | None = None
+        """Why the newest files are not used."""
+
+    @property
+    def expires_in_s(self) -> float:
+        """Seconds until clients refuse the current certificate; negative when they do."""
+        return (self._shown.until_ms - self._clock()) / 1_000
+
+    def make_tls(self) -> Tls:
+        """Return the TLS of a new connection."""
+        return Tls(self._shown.context, self._buffers)
+
+    def look(self, *, asked: bool = False) -> None:
+        """Take what is in the files when they have changed, or were no good last time; `asked`: in any case."""
+        stamp = _stamp(self._files)
+        if stamp == self._stamp and self.failure is None and not asked:
+            return
+        self._stamp = stamp  # taken before the files are read: what changes in between is seen the next time
+        try:
+            self._shown = _load(self._files, self._clock())
+        except CertificateError as error:
+            self._refuse(str(error))
+        else:
+            self.failure = None
+            self.reads[TAKEN] += 1
+            _log.info("new connections get the certificate read now, good for %d days", self._days())
+
+    async def run(self, every: float = LOOK_SECONDS) -> NoReturn:
+        """Look at the files every so many seconds, and read them at SIGHUP. For the main thread, where signals come."""
+        with trio.open_signal_receiver(signal.SIGHUP) as signals:
+            while True:
+                with trio.move_on_after(every) as pause:
+                    await anext(signals)
+                # In a thread: the files may lie on a disk of the network.
+                await trio.to_thread.run_sync(lambda asked: self.look(asked=asked), not pause.cancelled_caught)
+
+    def _refuse(self, why: str) -> None:
+        self.reads[REFUSED] += 1
+        if why != self.failure:
+            _log.warning("the old certificate stays, good for %d days: %s", self._days(), why)
+        self.failure = why
+
+    def _days(self) -> int:
+        return int(self.expires_in_s // SECONDS_PER_DAY)
+
+
+class _Shown(NamedTuple):
+    context: ssl.SSLContext
+    until_ms: int
+
+
+def _load(files: TlsFiles, now_ms: int) -> _Shown:
+    first = _read_certificate(files)
+    since_ms, until_ms = (
+        int(time.timestamp() * 1_000) for time in (first.not_valid_before_utc, first.not_valid_after_utc)
+    )
+    if until_ms <= now_ms:
+        raise CertificateError(f"{TLS_CERTIFICATE}: the certificate has expired")
+    if since_ms > now_ms:
+        raise CertificateError(f"{TLS_CERTIFICATE}: the certificate is not valid yet")
+    _check_key(files)
+    try:
+        return _Shown(make_context(files.certificate, files.key), until_ms)
+    except ssl.SSLError as error:
+        if error.reason == MISMATCH:
+            raise CertificateError(f"{TLS_KEY}: the key is not the certificate's") from None
+        raise CertificateError(f"{TLS_KEY}: OpenSSL does not take these files: {error.reason}") from None
+    except (OSError, ValueError) as error:
+        raise CertificateError(f"{TLS_KEY}: {_words(error)}") from None
+
+
+def _read_certificate(files: TlsFiles) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificates(files.certificate.read_bytes())[0]
+    except OSError as error:
+        raise CertificateError(f"{TLS_CERTIFICATE}: {_words(error)}") from None
+    except ValueError:
+        raise CertificateError(f"{TLS_CERTIFICATE}: there is no certificate (PEM) in the file") from None
+
+
+def _check_key(files: TlsFiles) -> None:
+    try:
+        with files.key.open("rb") as key:
+            text, mode = key.read(), stat.S_IMODE(files.key.stat().st_mode)
+    except OSError as error:
+        raise CertificateError(f"{TLS_KEY}: {_words(error)}") from None
+    if b"PRIVATE KEY-----" not in text:
+        raise CertificateError(f"{TLS_KEY}: there is no private key (PEM) in the file")
+    if mode & stat.S_IROTH:
+        raise CertificateError(f"{TLS_KEY}: everybody on this machine can read the file")
+
+
+def _words(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _stamp(files: TlsFiles) -> tuple[tuple[int, ...], ...]:
+    """Return what shows that a file was written or, as certificates are renewed, another one put in its place."""
+    found: list[tuple[int, ...]] = []
+    for path in (files.certificate, files.key):
+        try:
+            there = path.stat()
+        except OSError:
+            found.append(())
+        else:
+            found.append((there.st_dev, there.st_ino, there.st_mtime_ns, there.st_size))
+    return tuple(found)

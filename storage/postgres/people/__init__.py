@@ -1,0 +1,1 @@
+"""The stores of `domain.people`, in Postgres. One transaction per call."""

@@ -1,0 +1,1 @@
+"""The stores of `domain.talk`, in Postgres. One transaction per call."""

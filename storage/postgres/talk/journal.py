@@ -1,0 +1,156 @@
+"""The journal in Postgres: one statement for each batch."""
+
+import struct
+from collections.abc import Sequence
+from itertools import chain, repeat
+from typing import Final
+from uuid import UUID
+
+from domain.talk import model as talk
+from storage.database import Connection
+from storage.island import Island
+from storage.postgres import wire
+from storage.postgres.faults import IN_THE_WAY, domain_words
+from storage.postgres.line import STATEMENT, Line, Lines
+from storage.postgres.pool import Patience
+from storage.postgres.transactions import Transactions
+from varde_contract.ids import DeviceId, MessageId
+
+GROUP: Final = DeviceId(UUID(int=0))
+"""Stands in `cipher.device_id` for every device: a primary key has no nulls."""
+
+
+class PostgresJournal:
+    """Keeps the promises of `domain.ports.JournalStore`."""
+
+    def __init__(self, transactions: Transactions, lines: Lines | None = None) -> None:
+        """With `lines`, made by `make_lines`, commits go there as long as there are some."""
+        self._transactions = transactions
+        self._lines = lines
+
+    async def commit(self, drafts: Sequence[talk.Draft]) -> Sequence[talk.Committed | talk.RosterMoved]:
+        """Number and store the drafts."""
+        if not drafts:
+            return []
+        with domain_words():
+            line = None if self._lines is None else await self._lines.take()
+            outcomes = None if line is None else await self._commit_straight(line, drafts)
+        return await self._transactions.ask(_commit, drafts) if outcomes is None else outcomes
+
+    async def _commit_straight(
+        self, line: Line, drafts: Sequence[talk.Draft]
+    ) -> list[talk.Committed | talk.RosterMoved] | None:
+        """Commit on a line; None when others stood in the way: nothing was stored then."""
+        assert self._lines is not None
+        try:
+            return _outcomes(drafts, await line.ask(_question(drafts)))
+        except IN_THE_WAY:
+            return None
+        finally:
+            self._lines.give(line)
+
+    async def find_committed(self, keys: Sequence[talk.SendKey]) -> Sequence[talk.Committed | None]:
+        """Return what is in the log under these keys."""
+        return await self._transactions.ask(_find_committed, keys) if keys else []
+
+
+# What it does, and why it is a function, is said where it is made: migrations/0003_log.sql.
+_COMMIT: Final = """
+    SELECT message_id, seq, sent_ms, duplicate
+    FROM journal_commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+
+
+async def _commit(connection: Connection, drafts: Sequence[talk.Draft]) -> list[talk.Committed | talk.RosterMoved]:
+    places, devices, ciphertexts = _ciphers(drafts)
+    rows = await connection.fetch(
+        _COMMIT,
+        [draft.conversation for draft in drafts],
+        [draft.roster_version for draft in drafts],
+        [draft.device for draft in drafts],
+        [draft.client_id for draft in drafts],
+        [draft.message for draft in drafts],
+        [draft.profile for draft in drafts],
+        [draft.sent_ms for draft in drafts],
+        places,
+        devices,
+        ciphertexts,
+    )
+    return [talk.RosterMoved() if row["seq"] is None else talk.Committed(*row) for row in rows]
+
+
+_TYPES: Final = (
+    *(wire.UUIDS, wire.BIGINTS, wire.UUIDS, wire.UUIDS, wire.UUIDS, wire.UUIDS, wire.BIGINTS),
+    *(wire.BIGINTS, wire.UUIDS, wire.BYTEAS),
+)
+
+
+def make_lines(island: Island, url: str, patience: Patience) -> Lines:
+    """Make the straight lines for a journal; none is open yet."""
+    return Lines(island, url, patience, wire.prepare(STATEMENT, _COMMIT, _TYPES))
+
+
+def _question(drafts: Sequence[talk.Draft]) -> bytes:
+    places, devices, ciphertexts = _ciphers(drafts)
+    arguments = (
+        wire.uuids([draft.conversation for draft in drafts]),
+        wire.bigints([draft.roster_version for draft in drafts]),
+        wire.uuids([draft.device for draft in drafts]),
+        wire.uuids([draft.client_id for draft in drafts]),
+        wire.uuids([draft.message for draft in drafts]),
+        wire.uuids([draft.profile for draft in drafts]),
+        wire.bigints([draft.sent_ms for draft in drafts]),
+        wire.bigints(places),
+        wire.uuids(devices),
+        wire.byteas(ciphertexts),
+    )
+    return wire.ask(STATEMENT, arguments)
+
+
+_STORED: Final = struct.Struct(">Hi16siqiqi?")
+"""A row of the answer without nulls: its message, number, time, and whether it is a duplicate."""
+
+
+def _outcomes(drafts: Sequence[talk.Draft], rows: Sequence[wire.Row]) -> list[talk.Committed | talk.RosterMoved]:
+    return [_outcome(draft, row) for draft, row in zip(drafts, rows, strict=True)]
+
+
+def _outcome(draft: talk.Draft, row: wire.Row) -> talk.Committed | talk.RosterMoved:
+    if len(row) != _STORED.size:
+        assert wire.columns(row)[1] is None, "a number without the rest"
+        return talk.RosterMoved()
+    _, _, message, _, seq, _, sent_ms, _, duplicate = _STORED.unpack(row)
+    if not duplicate:
+        return talk.Committed(draft.message, seq, sent_ms, duplicate=False)
+    return talk.Committed(MessageId(UUID(bytes=message)), seq, sent_ms, duplicate=True)
+
+
+def _ciphers(drafts: Sequence[talk.Draft]) -> tuple[list[int], list[DeviceId], list[bytes]]:
+    """The ciphertexts of all drafts as columns, each with the place of its draft, from 1."""
+    parts = [draft.devices if draft.group is None else {GROUP: draft.group} for draft in drafts]
+    known = [part or {} for part in parts]
+    places = chain.from_iterable(repeat(place, len(part)) for place, part in enumerate(known, start=1))
+    devices = chain.from_iterable(known)
+    return list(places), list(devices), list(chain.from_iterable(part.values() for part in known))
+
+
+# Without the locks of a commit: what is being stored in this moment may be missed, and its sender will ask again.
+_FIND_COMMITTED: Final = """
+    SELECT place, message_id, seq, sent_ms
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) WITH ORDINALITY
+         AS key (conversation_id, device_id, client_id, place)
+    JOIN message USING (conversation_id, device_id, client_id)
+"""
+
+
+async def _find_committed(connection: Connection, keys: Sequence[talk.SendKey]) -> list[talk.Committed | None]:
+    rows = await connection.fetch(
+        _FIND_COMMITTED,
+        [key.conversation for key in keys],
+        [key.device for key in keys],
+        [key.client_id for key in keys],
+    )
+    found: list[talk.Committed | None] = [None] * len(keys)
+    for place, message, seq, sent_ms in rows:
+        found[place - 1] = talk.Committed(message, seq, sent_ms, duplicate=True)
+    return found

@@ -1,0 +1,124 @@
+"""A fleet: several relay nodes on one machine that listen on one address, each a process of its own.
+
+How one of them is kept running is in `keeper.py`; nothing is printed here, and no signal is awaited.
+"""
+
+import random
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from supervisor.backoff import Backoff
+from supervisor.cause import single_cause
+from supervisor.embedded import open_embedded
+from supervisor.happenings import Tell
+from supervisor.keeper import Kept, StartFailed, open_kept
+from supervisor.lock import FolderInUse, open_lock
+from supervisor.ports import reserve_shared
+from supervisor.process import Launcher, Start
+from supervisor.program import Program
+from supervisor.programs import Programs
+from supervisor.settings import HouseSettings
+from supervisor.watching import open_watch
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A running fleet. `postgres` is None where the database is somebody else's."""
+
+    address: str
+    workers: tuple[Kept, ...]
+    postgres: Kept | None
+
+    def reload(self) -> None:
+        """Have every worker read its certificates again, one that is just starting as soon as it is ready."""
+        for worker in self.workers:
+            worker.send_signal(signal.SIGHUP)
+
+
+@asynccontextmanager
+async def open_fleet(settings: HouseSettings, tell: Tell, *, hurry: trio.Event | None = None) -> AsyncIterator[Fleet]:
+    """Run `settings.relay_workers` nodes while the block runs; the block begins when all are ready.
+
+    Nesting is shutdown order::
+
+        open_fleet
+        └─ reserved port
+           └─ lock on the data folder   where the embedded Postgres is ours to run
+              └─ watchman               stops the rest should we be killed
+                 └─ postgres            where neither a URL says another, nor anybody runs it
+                    └─ worker x N       stopped all at once: each drains for itself
+
+    Programs that are being stopped are killed once `hurry` is set.
+
+    Raises:
+        BadAddress: the host is no address of this machine, or another program listens there.
+        FolderInUse: another supervisor works on the data folder, and its Postgres does not run.
+        StartFailed: a program never became ready.
+        OSError: the folder cannot be made.
+    """
+    with _first_failure(), reserve_shared(settings.relay_bind) as address:
+        programs = Programs(settings, settings.api_bind, address)
+        async with (
+            _open_launcher(settings, tell, trio.Event() if hurry is None else hurry) as (start, ours),
+            open_embedded(programs, start, tell, another=settings.database_url, ours=ours) as postgres,
+            trio.open_nursery() as nursery,
+        ):
+            workers = await _start_workers(programs, settings.relay_workers, start, tell, nursery)
+            yield Fleet(workers[0].address, workers, postgres)
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _open_launcher(settings: HouseSettings, tell: Tell, hurry: trio.Event) -> AsyncIterator[tuple[Start, bool]]:
+    """Yield a way to start programs, and whether the Postgres of the data folder is ours to run."""
+    async with AsyncExitStack() as stack:
+        lock: tuple[int, ...] = ()
+        if settings.database_url is None:
+            with suppress(FolderInUse):
+                lock = (await stack.enter_async_context(open_lock(settings.data, tell)),)
+        watch = await stack.enter_async_context(open_watch(*lock))
+        yield Launcher(watch, tell, hurry).open_process, bool(lock)
+
+
+async def _start_workers(
+    programs: Programs, count: int, start: Start, tell: Tell, nursery: trio.Nursery
+) -> tuple[Kept, ...]:
+    kept: dict[int, Kept] = {}
+
+    async def start_worker(index: int) -> None:
+        kept[index] = await nursery.start(partial(_run_worker, programs.worker(index), start, tell))
+
+    # What is wrong for all of them is said once, and the first makes what they share.
+    await start_worker(0)
+    async with trio.open_nursery() as starting:
+        for index in range(1, count):
+            starting.start_soon(start_worker, index)
+    return tuple(kept[index] for index in range(count))
+
+
+async def _run_worker(program: Program, start: Start, tell: Tell, task_status: trio.TaskStatus[Kept]) -> None:
+    async with open_kept(program, start, tell, Backoff(random.random)) as kept:
+        task_status.started(kept)
+        await trio.sleep_forever()  # the fleet's end is this task's
+
+
+@contextmanager
+def _first_failure() -> Iterator[None]:
+    """Let one failure leave the block: workers that fail at once say the same."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        alike, other = group.split(StartFailed)
+        cause = single_cause(group) if alike is None or other else _first(alike)
+        raise cause from None
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

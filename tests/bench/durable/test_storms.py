@@ -1,0 +1,26 @@
+"""The storms of the benchmark, small."""
+
+import pytest
+
+from bench.storms.flood import SERVERS, Storm, measure_flood
+from bench.storms.recovery import measure_recovery
+
+SMALL = Storm(listeners=12, rate=50.0, warm_up=0.1, measured=0.3)
+PEOPLE = 10
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_pair_talks_beside_a_flooded_room(server: str) -> None:
+    """Every message of the pair comes, before and during the flood, and the flood itself is delivered."""
+    found = measure_flood(server, SMALL)
+    for weather in ("calm", "flooded"):
+        assert found[weather]["missing"] == 0
+        assert found[weather]["count"] > 0
+    assert found["flood"]["deliveries_per_second"] > 0
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_everybody_comes_back_to_a_killed_node(tls: bool) -> None:  # noqa: FBT001 - pytest gives it
+    """All devices are live again on a new process over the same database."""
+    found = measure_recovery(PEOPLE, tls=tls)
+    assert found["connections"] == PEOPLE

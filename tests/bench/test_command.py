@@ -1,0 +1,105 @@
+"""`python -m bench` as a person uses it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.catalogue import CATALOGUE, KEEPERS, NAMES, VARDE, entry_of, missing
+from bench.durable.measure import SERVERS
+from bench.live import DIRECT_SPOT, SATURATED
+from bench.measuring import processes_of
+from bench.options import Options
+from bench.schedule import DIMENSIONS, FANOUT, QUICK, pace_of, steps_of
+
+BENCH = (sys.executable, "-m", "bench")
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it to its end."""
+    return subprocess.run((*BENCH, *arguments), capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_help_explains_itself() -> None:
+    """Every server, every dimension, every option and the page that says more are in the help."""
+    said = bench("--help")
+    assert said.returncode == 0
+    for word in (*NAMES, *KEEPERS, *DIMENSIONS, "--quick", "--only", "--servers", "--publish", "docs/benchmarks.md"):
+        assert word in said.stdout
+
+
+def test_each_server_that_keeps_messages_can_be_asked_for() -> None:
+    """The names of the command line are those of the durable dimension."""
+    assert (VARDE, *KEEPERS) == tuple(SERVERS)
+
+
+@pytest.mark.parametrize(("option", "name"), [("--only", "fan-in"), ("--servers", "apache")])
+def test_an_unknown_name_is_refused_with_those_there_are(option: str, name: str) -> None:
+    """A word that is no dimension or server ends it before anything is started."""
+    said = bench(option, name)
+    assert said.returncode == 2
+    assert f"{name} is not one of" in said.stderr
+
+
+def test_a_report_of_nothing_says_what_to_do(tmp_path: Path) -> None:
+    """Without results there is one line that tells how to get some."""
+    said = bench("--report", "--output", str(tmp_path))
+    assert said.returncode == 1
+    assert "run `make bench` first" in said.stderr
+
+
+def test_stopping_keeps_what_was_measured(tmp_path: Path) -> None:
+    """After Ctrl-C in the second step, the first one's figures are on disk and in the table, and no server is left."""
+    command = (*BENCH, "--quick", "--only", "fanout", "--servers", "epoll-floor", "--output", str(tmp_path))
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "saturated" not in process.stderr.readline():
+            assert process.poll() is None
+        family = processes_of(process.pid)[1:]
+        process.send_signal(signal.SIGINT)
+        table, said = process.communicate(timeout=60)
+    results = json.loads((tmp_path / "bench.json").read_bytes())
+    assert process.returncode == 130
+    assert "stopped" in said
+    assert "epoll floor" in table
+    assert results["fanout"]["epoll-floor"]["light"]["us_per_delivery"] > 0
+    assert (results["run"]["complete"], results["machine"]["cores"]) == (False, len(os.sched_getaffinity(0)))
+    assert not [pid for pid in family if Path("/proc", str(pid)).exists()]
+
+
+def test_a_program_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Node.js its server is left out, with the words how to get it."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert shutil.which("node") is None
+    said = missing(entry_of("node-ws"), tmp_path)
+    assert said is not None
+    assert "apt-get install nodejs" in said
+
+
+def test_rounds_are_outermost() -> None:
+    """Each server is measured once before any is measured again, so that drift meets all alike."""
+    entries = CATALOGUE[:3]
+    pace = pace_of(Options(rounds=2))
+    order = [step.entry.name for step in steps_of(pace, entries, (FANOUT,), tls=False)]
+    turns = [name for place, name in enumerate(order) if place == 0 or order[place - 1] != name]
+    assert turns == [entry.name for entry in entries] * 2
+
+
+def test_a_saturated_server_is_measured_alone() -> None:
+    """What a saturated server still has to do burdens no other point: it is the only one of its process."""
+    steps = steps_of(pace_of(Options()), CATALOGUE, DIMENSIONS, tls=True)
+    loaded = [step for step in steps if any(spot.load == SATURATED for spot in step.spots)]
+    assert loaded
+    assert {len(step.spots) for step in loaded} == {1}
+    assert any(DIRECT_SPOT in step.spots for step in steps)
+
+
+def test_a_quick_run_is_planned_for_less_than_a_minute() -> None:
+    """The plan of `make bench QUICK=1`, without what has a generator of its own, leaves room for that."""
+    entries = [entry_of("varde"), entry_of("picows")]
+    assert sum(step.planned for step in steps_of(QUICK, entries, DIMENSIONS, tls=False)) < 40

@@ -1,0 +1,63 @@
+"""Medians, ratios, and the mark on what a busy generator measured."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.driving import Window
+from bench.results import Results
+from bench.rounds import point_of, point_of_windows, rounded
+from bench.tables import NOTHING, figure
+from bench.targets import judge, ratios_of
+from tests.bench.sample import sample_tree
+
+
+def window(server_cpu: float, generator_cpu: float = 0.5, deliveries: int = 10_000) -> Window:
+    """One second."""
+    return Window(1.0, server_cpu, generator_cpu, sent=100, held_back=1, deliveries=deliveries, acks=100, refused=2)
+
+
+def test_the_median_stands_and_the_spread_is_kept() -> None:
+    """Of several rounds the middle one is the figure; smallest, largest and all of them are beside it."""
+    assert point_of("us", [3.0, 100.0, 2.0]) == {"us": 3.0, "spread": [2.0, 100.0], "rounds": [3.0, 100.0, 2.0]}
+
+
+def test_cpu_is_shared_by_the_deliveries_that_arrived() -> None:
+    """Server CPU of a window, by what was received in it, in microseconds; what was achieved is there as well."""
+    point = point_of_windows("us_per_delivery", [window(0.1), window(0.3), window(0.2)], offered=20_000)
+    assert (point["us_per_delivery"], point["spread"]) == (20.0, [10.0, 30.0])
+    assert (point["offered_per_second"], point["achieved_per_second"], point["held_back"]) == (20_000, 10_000, 3)
+    assert point["refused"] == 6
+
+
+@pytest.mark.parametrize(("cpu", "bound"), [(0.9, False), (0.91, True)])
+def test_a_busy_generator_marks_the_figure(cpu: float, bound: bool) -> None:  # noqa: FBT001 - a table of cases
+    """One round with the generator above 90 % of a core is enough for the mark."""
+    point = point_of_windows("us", [window(0.1), window(0.1, generator_cpu=cpu)], offered=1)
+    assert (point["generator_bound"], point["generator_load"]) == (bound, cpu)
+
+
+def test_figures_have_the_digits_that_were_measured() -> None:
+    """Four in the results, three in a table, thousands apart, and a dash for what is not there."""
+    assert rounded(1234.567) == 1235.0
+    shown = [figure(value) for value in (12_345.6, 123.4, 12.34, 0.05, 0.0, 9_000, None, True)]
+    assert shown == ["12,300", "123", "12.3", "0.0500", "0", "9,000", NOTHING, NOTHING]
+
+
+def test_ratios_are_ours_over_theirs() -> None:
+    """Each peer's ratio says how many times its figure ours is, and a peer without a figure has none."""
+    results = Results(Path(), sample_tree())
+    del results.tree["direct"]["websockets"]
+    ratios = ratios_of(results)
+    assert ratios["fanout.light"]["picows"] == round(11 / 12, 3)
+    assert "varde" not in ratios["idle"]
+    assert "websockets" not in ratios["direct"]
+
+
+def test_targets_are_met_missed_or_not_measured() -> None:
+    """A verdict follows from the figures alone, and where there is none it is neither met nor missed."""
+    verdicts = {verdict.what: verdict.met for verdict in judge(Results(Path(), sample_tree()))}
+    assert verdicts["fan-out CPU, light load, of picows"] is True
+    assert verdicts["fan-out CPU, saturated, of picows"] is False
+    assert verdicts["durable, 10,000 connections, 10,000 messages/s: p99"] is None
+    assert {verdict.met for verdict in judge(Results(Path()))} == {None}

@@ -1,0 +1,245 @@
+"""The command line as such: help for everything, exit codes, errors in words.
+
+Nothing here needs a server.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import varde
+from supervisor.lock import FolderInUse
+from varde_cli.called import program_name
+from varde_cli.entry import FAMILIES, main
+from varde_cli.entry import varde as program
+from varde_cli.exits import Exit, Failure, describe, run_fenced
+from varde_contract.refusals import RefusalCode
+
+
+def tree(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command with the words that lead to it."""
+    yield words, command
+    for name, part in command.commands.items() if isinstance(command, click.Group) else ():
+        yield from tree(part, (*words, name))
+
+
+COMMANDS = dict(tree(program))
+PASSED_ON = {("migrate",), ("api",)}
+"""Their --help is the program's own."""
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words not in PASSED_ON], ids=" ".join)
+def test_every_command_has_help(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever asks is told what it does, in words of its own and with options explained."""
+    assert main([*words, "--help"]) == Exit.OK
+    shown = capsys.readouterr().out
+    assert "Usage:" in shown
+    assert "\x08" not in shown
+    command = COMMANDS[words]
+    assert command.help
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.help, f"{option.name} is not explained"
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if len(words) == 1 and words not in PASSED_ON])
+def test_every_family_of_commands_shows_an_example_that_works(words: tuple[str, ...]) -> None:
+    """Help has examples to copy, one on each line, and each of them names commands and options that exist."""
+    command = COMMANDS[words]
+    if words in {("whoami",), ("logout",)}:
+        return  # there is nothing to choose
+    examples = [line.strip() for line in str(command.help).splitlines() if line.startswith("  ")]
+    assert examples
+    for example in examples:
+        mine = example.split("varde ", 1)[1].split(" | ")[0].split(" > ")[0].split()
+        found = max((known for known in COMMANDS if tuple(mine[: len(known)]) == known), key=len)
+        assert found, example
+        options = {name for option in COMMANDS[found].params for name in option.opts}
+        assert {word for word in mine if word.startswith("--")} <= options, example
+
+
+def test_the_help_lists_every_command_in_its_family(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first page shows what there is, in the order one meets it, and the exit codes."""
+    assert main(["--help"]) == Exit.OK
+    shown = capsys.readouterr().out
+    for title, family in FAMILIES.items():
+        assert title in shown
+        for command in family:
+            assert f"\n  {command.name} " in shown
+    assert "Exit codes: 0 done; 1 refused or failed; 2 used wrongly; 130" in shown
+
+
+def test_the_version_is_that_of_the_project(capsys: pytest.CaptureFixture[str]) -> None:
+    """`varde --version` says a number, in a checkout too."""
+    assert main(["--version"]) == Exit.OK
+    name, number = capsys.readouterr().out.split()
+    assert name == "varde"
+    assert number[0].isdigit()
+
+
+def test_commands_to_copy_start_this_very_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is printed to be copied works from the folder one stands in, whether or not `varde` is installed."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    assert program_name() == "bin/python -m varde_cli"
+    script = tmp_path / "bin" / "varde"
+    script.touch(mode=0o700)
+    assert program_name() == "bin/varde"
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert program_name() == "varde"
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.chdir("/")
+    assert program_name() == str(script.relative_to("/"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nonsense"],
+        ["up", "--nonsense"],
+        ["up", "--relay-workers", "0"],
+        ["relay", "--workers", "257"],
+        ["relay", "--workers", "two"],
+        ["send"],
+        ["devices", "revoke", "not-an-id"],
+        ["group", "create"],
+        ["listen", "--count", "0"],
+        ["contacts", "add", "bob", "not-an-address"],
+        ["signup", "--email", "a@b", "--profile", "WEEKEND"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_use_ends_with_2_and_says_how_to_ask(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 is for the one who typed, and the answer names the help."""
+    assert main(words) == Exit.USAGE
+    shown = capsys.readouterr().err
+    assert "Usage:" in shown
+    assert "--help" in shown
+
+
+def test_a_home_without_a_device_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A refusal is two lines: what is the matter, and what to do."""
+    assert main(["whoami", "--home", str(tmp_path / "none")]) == Exit.FAILED
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "varde: there is no store in this home folder"
+    assert second.strip() == "Sign up, or log in with the recovery phrase."
+
+
+def test_a_bad_address_for_up_is_told_without_starting_anything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`varde up` checks what it is told before it makes a folder."""
+    data = tmp_path / "data"
+    assert main(["up", "--data", str(data), "--api-bind", "8400"]) == Exit.FAILED
+    assert "write host:port" in capsys.readouterr().err
+    assert not data.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (varde.StoreInUse("another process holds it"), "another process holds it\nClose the other program"),
+        (varde.Refusal.of(RefusalCode.NOT_FOUND, "There is no such thing."), "not-found: There is no such thing."),
+        (Failure("no", "ask differently"), "no\nAsk differently."),
+        (Failure("no"), "no"),
+        (FolderInUse("in use"), "in use"),
+        (FileNotFoundError(2, "No such file or directory", "/nowhere"), "/nowhere: No such file or directory"),
+        (
+            ZeroDivisionError("x"),
+            "something unexpected happened (ZeroDivisionError)\nRun the same again with VARDE_DEB",
+        ),
+    ],
+)
+def test_every_failure_is_told_in_words(error: BaseException, text: str) -> None:
+    """What went wrong and what to do; of a surprise, only its name."""
+    assert describe(error).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KeyboardInterrupt(), Exit.INTERRUPTED),
+        (BaseExceptionGroup("", [KeyboardInterrupt()]), Exit.INTERRUPTED),
+        (ExceptionGroup("", [Failure("no")]), Exit.FAILED),
+        (BrokenPipeError(), Exit.FAILED),
+        (SystemExit(7), 7),
+        (click.Abort(), Exit.INTERRUPTED),
+    ],
+)
+def test_every_end_has_its_exit_code(error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """0, 1, 2 or 130, and nothing leaves as a traceback."""
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # a broken pipe takes it away
+
+    def fail() -> None:
+        raise error
+
+    assert run_fenced(fail, {}) == code
+
+
+def test_a_traceback_is_shown_only_to_who_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    """VARDE_DEBUG is for bug reports; without it nobody sees a traceback."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    run_fenced(fail, {})
+    assert "Traceback" not in capsys.readouterr().err
+    run_fenced(fail, {"VARDE_DEBUG": "1"})
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_waiting_ends_with_130(tmp_path: Path) -> None:
+    """A client command that waits is ended by one Ctrl-C, at once and without words."""
+    program = (
+        "import os, signal, sys, trio\n"
+        "from varde_cli.exits import run_fenced\n"
+        "from varde_cli.running import run_client\n"
+        "async def wait():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    await trio.sleep_forever()\n"
+        "sys.exit(run_fenced(lambda: run_client(wait), {}))\n"
+    )
+    done = subprocess.run((sys.executable, "-c", program), capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (Exit.INTERRUPTED, "", "")
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    """Whatever the closing takes: the second Ctrl-C ends the process itself."""
+    program = (
+        "import os, signal, sys, trio\n"
+        "from varde_cli.exits import run_fenced\n"
+        "from varde_cli.running import run_client\n"
+        "async def wait():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    try:\n"
+        "        await trio.sleep_forever()\n"
+        "    finally:\n"
+        "        with trio.CancelScope(shield=True):\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "            await trio.sleep_forever()\n"
+        "sys.exit(run_fenced(lambda: run_client(wait), {}))\n"
+    )
+    done = subprocess.run((sys.executable, "-c", program), capture_output=True, check=False, timeout=60)
+    assert done.returncode == -signal.SIGINT
+
+
+def test_the_servers_become_this_very_process(tmp_path: Path) -> None:
+    """`varde migrate` and its siblings pass everything on to the program they stand for, and end as it ends."""
+    done = subprocess.run(
+        (sys.executable, "-m", "varde_cli", "migrate", "--help"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"VARDE_DATA": str(tmp_path)},
+    )
+    assert done.returncode == 0
+    assert "python -m storage migrate" in done.stdout

@@ -1,0 +1,60 @@
+"""Profiles: the modes of one's own account, and of nobody else's."""
+
+from uuid import UUID
+
+import pytest
+
+from domain.people.events import ProfileChanged
+from tests.cast import alice, alice_phone, bob
+from tests.domain.registry import Registry, code_of
+from varde_contract.ids import ProfileId
+from varde_contract.limits import PROFILES_PER_ACCOUNT
+from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.rest.profiles import Notifications, Policies, ProfileType, Theme
+
+QUIET = Policies(notifications=Notifications.NONE, read_receipts=False)
+NOBODY = ProfileId(UUID(int=7))
+
+
+@pytest.fixture
+async def registry() -> Registry:
+    """A server where Alice and Bob have two profiles each."""
+    made = Registry()
+    await made.settle(alice, bob)
+    return made
+
+
+async def test_a_profile_is_made_listed_and_shown(registry: Registry) -> None:
+    """What was asked for is there, and found by its id."""
+    made = await registry.profiles.create(alice_phone.actor, ProfileType.JOBB, Theme.DARK, QUIET)
+    assert not isinstance(made, Refused)
+    assert (made.type, made.theme, made.policies) == (ProfileType.JOBB, Theme.DARK, QUIET)
+    assert await registry.profiles.find(alice_phone.actor, made.id) == made
+    assert list(await registry.profiles.list_all(alice_phone.actor)) == [alice.privat, alice.jobb, made]
+
+
+async def test_refusal_too_many_profiles(registry: Registry) -> None:
+    """An account has eight profiles at most."""
+    for _ in range(PROFILES_PER_ACCOUNT - 2):
+        await registry.profiles.create(alice_phone.actor, ProfileType.PRIVAT, Theme.LIGHT, Policies())
+    refused = await registry.profiles.create(alice_phone.actor, ProfileType.PRIVAT, Theme.LIGHT, Policies())
+    assert code_of(refused) is RefusalCode.TOO_MANY
+    assert len(await registry.profiles.list_all(alice_phone.actor)) == PROFILES_PER_ACCOUNT
+
+
+async def test_replacing_is_announced_to_every_relay(registry: Registry) -> None:
+    """A relay that keeps the old policies would go on sending read receipts."""
+    replaced = await registry.profiles.replace(alice_phone.actor, alice.profile, Theme.DARK, QUIET)
+    assert not isinstance(replaced, Refused)
+    assert (replaced.theme, replaced.policies) == (Theme.DARK, QUIET)
+    assert registry.bus.published == [ProfileChanged(alice.profile)]
+
+
+async def test_refusal_not_found_for_the_profile_of_another(registry: Registry) -> None:
+    """Somebody else's profile answers as one that does not exist, and stays as it is."""
+    actor = alice_phone.actor
+    for profile in (bob.profile, NOBODY):
+        assert code_of(await registry.profiles.find(actor, profile)) is RefusalCode.NOT_FOUND
+        assert code_of(await registry.profiles.replace(actor, profile, Theme.DARK, QUIET)) is RefusalCode.NOT_FOUND
+    assert registry.memory.profiles[bob.profile] == bob.privat
+    assert registry.bus.published == []

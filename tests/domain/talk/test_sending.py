@@ -1,0 +1,308 @@
+"""Whether a message may be stored, and the sender without a relay."""
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from trio.testing import wait_all_tasks_blocked
+
+from domain.people import model as people
+from domain.talk import model as talk
+from domain.talk.events import MessagesCommitted
+from domain.talk.sending import TRIES, Author, Sender, decide
+from tests.cast import (
+    alice,
+    alice_laptop,
+    alice_phone,
+    bob,
+    bob_laptop,
+    bob_phone,
+    carol_phone,
+    enrol,
+    mallory,
+    mallory_phone,
+    open_conversation,
+    roster_of,
+    settle,
+)
+from tests.doubles.bus import RecordingBus
+from tests.doubles.clock import CountedEntropy, StandingClock
+from tests.doubles.interference import Interference
+from tests.doubles.memory import Memory
+from tests.doubles.stores import open_memory_stores
+from varde_contract.frames import Send
+from varde_contract.ids import ClientId, DeviceId, MessageId, ProfileId, uuid7
+from varde_contract.refusals import RefusalCode, Refused, StaleDevices
+from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.rest.messages import NewMessage
+
+ROSTER = roster_of(alice, bob, version=7)
+CLIENT_ID = ClientId(uuid7(1, bytes(10)))
+MESSAGE = MessageId(uuid7(2, bytes(10)))
+NOW_MS = 1_000
+AUTHOR = Author(alice.account, alice_laptop.id)
+OTHERS = (alice_phone.id, bob_phone.id, bob_laptop.id)
+
+
+def group(**changes: object) -> Send:
+    """A good group message of Alice's laptop."""
+    return replace(Send(CLIENT_ID, ROSTER.conversation, alice.profile, 7, group=b"sealed"), **changes)
+
+
+def judge(
+    request: Send | NewMessage, author: Author = AUTHOR, roster: talk.Roster | None = ROSTER
+) -> talk.Draft | Refused:
+    """Decide."""
+    return decide(roster, author, request, message=MESSAGE, now_ms=NOW_MS)
+
+
+def code(judged: talk.Draft | Refused) -> RefusalCode | None:
+    """Why not."""
+    return judged.code if isinstance(judged, Refused) else None
+
+
+def test_a_good_group_message_is_a_draft() -> None:
+    """A draft holds everything the journal needs, at the version that was decided upon."""
+    assert judge(group()) == talk.Draft(
+        message=MESSAGE,
+        conversation=ROSTER.conversation,
+        roster_version=7,
+        client_id=CLIENT_ID,
+        profile=alice.profile,
+        device=alice_laptop.id,
+        sent_ms=NOW_MS,
+        group=b"sealed",
+        devices=None,
+    )
+
+
+def test_the_same_request_over_rest_is_the_same_draft() -> None:
+    """There is one rule for both faces."""
+    body = NewMessage(CLIENT_ID, ROSTER.conversation, alice.profile, 7, group=b"sealed")
+    assert judge(body) == judge(group())
+
+
+def test_one_ciphertext_per_device_needs_no_version() -> None:
+    """The names of the devices say what was encrypted for; an old version with the right devices is no fault."""
+    assert isinstance(judge(group(group=None, devices=dict.fromkeys(OTHERS, b"sealed"), roster_version=1)), talk.Draft)
+
+
+@given(st.sets(st.sampled_from((*OTHERS, alice_laptop.id, carol_phone.id))))
+def test_the_devices_must_be_exactly_the_others(named: set[DeviceId]) -> None:
+    """Every other current device and nobody else: whatever differs is said, as missing or as gone."""
+    judged = judge(group(group=None, devices=dict.fromkeys(named, b"sealed")))
+    if named == set(OTHERS):
+        assert isinstance(judged, talk.Draft)
+    else:
+        assert isinstance(judged, Refused)
+        assert judged.code is RefusalCode.STALE_DEVICES
+        assert judged.stale is not None
+        assert set(judged.stale.missing) == set(OTHERS) - named
+        assert set(judged.stale.gone) == named - set(OTHERS)
+
+
+@pytest.mark.parametrize("version", [6, 8])
+def test_a_group_message_for_another_version_is_stale(version: int) -> None:
+    """Older or newer: the sender has to look, and learns the version there is."""
+    judged = judge(group(roster_version=version))
+    assert isinstance(judged, Refused)
+    assert (judged.code, judged.stale) == (RefusalCode.STALE_DEVICES, StaleDevices(7))
+
+
+def test_an_outsider_learns_nothing() -> None:
+    """The answer to who does not belong is the very answer for what does not exist."""
+    outsider = Author(mallory.account, mallory_phone.id)
+    assert judge(group(profile=mallory.profile), outsider) == judge(group(), AUTHOR, roster=None)
+    assert judge(group(), outsider) == judge(group(), AUTHOR, roster=None)
+    assert code(judge(group(), outsider)) is RefusalCode.NOT_FOUND
+
+
+def test_a_stranger_device_of_a_member_learns_nothing() -> None:
+    """A device that holds none of the member profiles is an outsider, whosever it is."""
+    work_phone = Author(alice.account, carol_phone.id)
+    assert code(judge(group(), work_phone)) is RefusalCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("profile", [bob.profile, alice.jobb.id, mallory.profile])
+def test_a_device_writes_as_its_own_members_only(profile: ProfileId) -> None:
+    """Neither as somebody else nor as a mode that is no member."""
+    assert code(judge(group(profile=profile))) is RefusalCode.PROFILE_NOT_ALLOWED
+
+
+def test_a_member_profile_that_the_device_does_not_hold_is_not_its_own() -> None:
+    """Two modes of one account may both be members; each device writes as those on its whitelist."""
+    both = roster_of(alice, bob)
+    member = replace(both.members[alice.profile], profile=alice.jobb.id)
+    roster = replace(both, members={**both.members, alice.jobb.id: member})
+    assert code(judge(group(profile=alice.jobb.id, roster_version=1), roster=roster)) is RefusalCode.PROFILE_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("changes", [{"group": None}, {"devices": {}}])
+def test_both_or_neither_is_malformed(changes: dict[str, object]) -> None:
+    """Exactly one of the two kinds of ciphertext."""
+    assert code(judge(group(**changes))) is RefusalCode.MALFORMED
+
+
+def test_a_note_to_self_on_one_device_names_nobody() -> None:
+    """There is nobody else to encrypt for."""
+    roster = replace(
+        ROSTER,
+        members={alice.profile: ROSTER.members[alice.profile]},
+        devices={alice_laptop.id: frozenset({alice.profile})},
+    )
+    assert isinstance(judge(group(group=None, devices={}), roster=roster), talk.Draft)
+
+
+class Post:
+    """A sender over the memory stores, and what the test does to them."""
+
+    def __init__(self) -> None:
+        self.memory, self.bus, self.interference = Memory(), RecordingBus(), Interference()
+        self.stores = open_memory_stores(memory=self.memory, bus=self.bus, interference=self.interference)
+        self.sender = Sender(
+            self.stores.conversations,
+            self.stores.journal,
+            self.bus,
+            node="api",
+            clock=StandingClock(),
+            entropy=CountedEntropy(),
+        )
+
+    async def open(self) -> talk.Roster:
+        """Settle Alice and Bob and open their conversation."""
+        await settle(self.stores, alice, bob)
+        conversation = await open_conversation(self.stores, alice, bob)
+        return (await self.stores.conversations.rosters([conversation]))[conversation]
+
+
+def letter(roster: talk.Roster, number: int = 1) -> Send:
+    """One ciphertext for each of the others."""
+    devices = {device: b"sealed" for device in roster.devices if device != alice_laptop.id}
+    client_id = ClientId(uuid7(number, bytes(10)))
+    return Send(client_id, roster.conversation, alice.profile, roster.version, devices=devices)
+
+
+async def test_a_sender_commits_and_rings() -> None:
+    """When `send` returns, the message is stored and every node was told."""
+    post = Post()
+    roster = await post.open()
+    sent = await post.sender.send(AUTHOR, letter(roster))
+    assert isinstance(sent, talk.Committed)
+    assert (sent.seq, sent.duplicate) == (1, False)
+    assert post.bus.published == [MessagesCommitted("api", roster.conversation, 1)]
+
+
+async def test_a_sender_rings_again_for_a_duplicate() -> None:
+    """Who sends again may do so because the first doorbell was never rung."""
+    post = Post()
+    roster = await post.open()
+    first = await post.sender.send(AUTHOR, letter(roster))
+    again = await post.sender.send(AUTHOR, letter(roster))
+    assert isinstance(first, talk.Committed)
+    assert again == replace(first, duplicate=True)
+    assert len(post.bus.published) == 2
+    assert post.memory.talks[roster.conversation].head == 1
+
+
+async def test_what_was_stored_is_acked_again_after_the_roster_moved() -> None:
+    """A sender that lost its ack gets it, also when the devices it encrypted for are not the current ones any more."""
+    post = Post()
+    roster = await post.open()
+    first = await post.sender.send(AUTHOR, letter(roster))
+    assert isinstance(first, talk.Committed)
+    await enrol(post.stores, bob.further_device("tablet"))
+    assert await post.sender.send(AUTHOR, letter(roster)) == replace(first, duplicate=True)
+    stale = await post.sender.send(AUTHOR, letter(roster, 2))
+    assert isinstance(stale, Refused)
+    assert stale.code is RefusalCode.STALE_DEVICES
+    assert post.bus.published == [MessagesCommitted("api", roster.conversation, 1)] * 2
+
+
+async def test_what_was_stored_is_acked_again_to_who_has_left() -> None:
+    """It is theirs and it was sent; and another device learns nothing by naming the same client id."""
+    post = Post()
+    roster = await post.open()
+    first = await post.sender.send(AUTHOR, letter(roster))
+    assert isinstance(first, talk.Committed)
+    await post.stores.conversations.remove_member(roster.conversation, roster.version, alice.profile)
+    assert await post.sender.send(AUTHOR, letter(roster)) == replace(first, duplicate=True)
+    for stranger in (Author(mallory.account, mallory_phone.id), Author(alice.account, alice_phone.id)):
+        refused = await post.sender.send(stranger, letter(roster))
+        assert isinstance(refused, Refused)
+        assert refused.code is RefusalCode.NOT_FOUND
+
+
+async def test_a_refused_send_stores_and_rings_nothing() -> None:
+    """A "no" leaves no trace."""
+    post = Post()
+    roster = await post.open()
+    refused = await post.sender.send(Author(mallory.account, mallory_phone.id), letter(roster))
+    assert code(refused if isinstance(refused, Refused) else group_draft()) is RefusalCode.NOT_FOUND
+    assert post.bus.published == []
+    assert post.memory.talks[roster.conversation].head == 0
+
+
+def group_draft() -> talk.Draft:
+    """Something that is no refusal."""
+    judged = judge(group())
+    assert isinstance(judged, talk.Draft)
+    return judged
+
+
+async def test_a_sender_decides_again_when_the_roster_moves(nursery: trio.Nursery) -> None:
+    """A roster that moved under the commit is read again: what still holds is stored, what does not is refused."""
+    post = Post()
+    roster = await post.open()
+    outcomes: list[talk.Committed | Refused] = []
+
+    async def send(request: Send) -> None:
+        outcomes.append(await post.sender.send(AUTHOR, request))
+
+    post.interference.hold_commits()
+    nursery.start_soon(send, letter(roster, 1))
+    await post.interference.wait_commit_held()
+    await post.stores.conversations.set_role(roster.conversation, roster.version, bob.profile, Role.ADMIN)
+    post.interference.release_commits()
+    await wait_all_tasks_blocked()
+    post.interference.hold_commits()
+    nursery.start_soon(send, letter(roster, 2))
+    await post.interference.wait_commit_held()
+    await enrol(post.stores, bob.further_device("tablet"))
+    post.interference.release_commits()
+    await wait_all_tasks_blocked()
+    stored, refused = outcomes
+    assert isinstance(stored, talk.Committed)
+    assert isinstance(refused, Refused)
+    assert refused.code is RefusalCode.STALE_DEVICES
+
+
+async def test_a_sender_gives_up_on_a_roster_that_never_rests(nursery: trio.Nursery) -> None:
+    """After a few tries the sender is asked to come back, with a time."""
+    post = Post()
+    roster = await post.open()
+    outcomes: list[talk.Committed | Refused] = []
+
+    async def send() -> None:
+        outcomes.append(await post.sender.send(AUTHOR, letter(roster)))
+
+    post.interference.hold_commits()
+    nursery.start_soon(send)
+    version = roster.version
+    for _ in range(TRIES):
+        await post.interference.wait_commit_held()
+        move = await post.stores.conversations.set_role(roster.conversation, version, bob.profile, Role.ADMIN)
+        assert isinstance(move, people.RosterMove)
+        version = move.version
+        post.interference.release_commits()
+        post.interference.hold_commits()
+    await wait_all_tasks_blocked()
+    (refused,) = outcomes
+    assert isinstance(refused, Refused)
+    assert refused.code is RefusalCode.OVERLOADED
+    assert refused.retry_after_ms is not None
+
+
+def test_the_cast_knows_its_kinds() -> None:
+    """The rosters these tests judge by are groups, where every rule applies."""
+    assert ROSTER.kind is ConversationKind.GROUP

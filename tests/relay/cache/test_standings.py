@@ -1,0 +1,98 @@
+"""Standings and repeats: what many ask for at the same moment is one query."""
+
+from collections.abc import Sequence
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from domain.talk import model as talk_model
+from domain.talk.ports import JournalStore
+from relay.cache.repeats import Repeats
+from relay.cache.standings import REQUESTS_PER_QUERY, Standings
+from tests.cast import alice, alice_phone, bob, carol, mallory_phone, open_conversation, settle
+from tests.contracts.letters import client_id, draft, send
+from tests.doubles.conversations import MemoryConversations
+from tests.doubles.interference import Interference
+from tests.doubles.memory import Memory
+from tests.doubles.stores import open_memory_stores
+
+
+class CountedConversations(MemoryConversations):
+    """A store that remembers its queries."""
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__(memory, Interference())
+        self.queries: list[int] = []
+
+    async def list_many(self, requests: Sequence[talk_model.ListRequest]) -> Sequence[Sequence[talk_model.Standing]]:
+        """Count, and answer."""
+        self.queries.append(len(requests))
+        return await super().list_many(requests)
+
+
+class CountedJournal:
+    """The questions to a journal, remembered."""
+
+    def __init__(self, journal: JournalStore) -> None:
+        self._journal = journal
+        self.queries: list[int] = []
+
+    async def commit(
+        self, drafts: Sequence[talk_model.Draft]
+    ) -> Sequence[talk_model.Committed | talk_model.RosterMoved]:
+        """As it is."""
+        return await self._journal.commit(drafts)
+
+    async def find_committed(self, keys: Sequence[talk_model.SendKey]) -> Sequence[talk_model.Committed | None]:
+        """Count, and answer."""
+        self.queries.append(len(keys))
+        return await self._journal.find_committed(keys)
+
+
+async def test_a_storm_of_lists_is_a_few_queries(nursery: trio.Nursery) -> None:
+    """Everybody gets their own page; who comes while the lanes are taken shares the next query, bounded in size."""
+    memory = Memory()
+    stores = open_memory_stores(memory=memory)
+    await settle(stores, alice, bob, carol)
+    talks = [await open_conversation(stores, *people) for people in ((alice, bob), (alice, carol))]
+    store = CountedConversations(memory)
+    standings = Standings(store)
+    pages: list[tuple[talk_model.ListRequest, list[talk_model.Standing]]] = []
+
+    async def ask(number: int) -> None:
+        device = (alice_phone, mallory_phone)[number % 2].id
+        request = talk_model.ListRequest(device, None, 1 + number)
+        pages.append((request, list(await standings.list_for(device, None, request.limit))))
+
+    for number in range(4 * REQUESTS_PER_QUERY):
+        nursery.start_soon(ask, number)
+    await wait_all_tasks_blocked()
+    assert len(pages) == 4 * REQUESTS_PER_QUERY
+    for request, page in pages:
+        listed = sorted(talks)[: request.limit] if request.device == alice_phone.id else []
+        assert [standing.conversation for standing in page] == listed
+    assert sum(store.queries) == 4 * REQUESTS_PER_QUERY
+    assert max(store.queries) == REQUESTS_PER_QUERY
+    assert len(store.queries) <= 6
+
+
+async def test_repeats_are_looked_for_together(nursery: trio.Nursery) -> None:
+    """Of many who are about to be refused, those whose message was stored have its figures, after a query or two."""
+    stores = open_memory_stores()
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    (first,) = await send(stores, draft(alice_phone, talk, client=3))
+    journal = CountedJournal(stores.journal)
+    repeats = Repeats(journal)
+    found: dict[talk_model.SendKey, talk_model.Committed] = {}
+
+    async def ask(number: int) -> None:
+        found.update(await repeats.find([talk_model.SendKey(talk, alice_phone.id, client_id(number))]))
+
+    for number in range(50):
+        nursery.start_soon(ask, number)
+    await wait_all_tasks_blocked()
+    key = talk_model.SendKey(talk, alice_phone.id, client_id(3))
+    assert found == {key: talk_model.Committed(first.message, 1, first.sent_ms, duplicate=True)}
+    assert sum(journal.queries) == 50
+    assert len(journal.queries) <= 2

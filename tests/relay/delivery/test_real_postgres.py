@@ -1,0 +1,252 @@
+"""A fleet over a real PostgreSQL, and the program itself."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from domain.people import model as people
+from domain.people.tickets import TicketIssuer
+from domain.ports import Stores
+from domain.talk import model as talk
+from domain.talk.events import MembershipChanged
+from storage.config import StorageConfig, Url
+from storage.keys import open_keys
+from storage.opening import open_storage
+from tests.cast import Gear, alice, alice_laptop, bob, bob_laptop, bob_phone, open_conversation, settle
+from tests.relay.guest import Credentials, open_with_websockets
+from tests.relay.live import open_live
+from tests.relay.stage import Letters
+from varde_contract import frames as f
+from varde_contract.session import PROTOCOL_VERSION, Pattern
+
+ROOT = Path(__file__).parents[3]
+PATIENCE_SECONDS = 30
+
+
+@asynccontextmanager
+async def open_stores(url: str) -> AsyncIterator[Stores]:
+    """Connect to the test's database."""
+    async with open_storage(StorageConfig(database=Url(url), pool_min=1, pool_max=4)) as stores:
+        yield stores
+
+
+async def open_roster(stores: Stores) -> talk.Roster:
+    """Settle Alice and Bob and open their conversation."""
+    await settle(stores, alice, bob)
+    conversation = await open_conversation(stores, alice, bob)
+    return (await stores.conversations.rosters([conversation]))[conversation]
+
+
+async def test_a_fleet_over_postgres(database_url: str, letters: Letters) -> None:
+    """Messages, backlog, receipts and a removal cross two nodes that share nothing but the database."""
+    async with (
+        open_stores(database_url) as here,
+        open_stores(database_url) as there,
+        open_live(here) as one,
+        open_live(there) as other,
+    ):
+        roster = await open_roster(here)
+        async with (
+            open_with_websockets(one.url, one.credentials(alice_laptop)) as laptop,
+            open_with_websockets(other.url, other.credentials(bob_phone)) as phone,
+        ):
+            for guest in (laptop, phone):
+                await guest.enter()
+                await guest.say(f.Join())
+                await guest.hear(f.Joined)
+            await laptop.say(*(letters.each(roster, alice, alice_laptop) for _ in range(50)))
+            heard = [await phone.hear(f.New) for _ in range(50)]
+            assert [new.seq for new in heard] == list(range(1, 51))
+            assert {new.sealed for new in heard} == {b"sealed for " + bob_phone.id.bytes}
+            await phone.say(f.Delivered(roster.conversation, 50), f.Read(roster.conversation, bob.profile, 50))
+            assert (await laptop.hear(f.DeliveredBy)).upto == 50
+            assert (await laptop.hear(f.ReadBy)).upto == 50
+            async with open_with_websockets(one.url, one.credentials(bob_laptop)) as late:
+                await late.enter()
+                await late.say(f.Join())
+                assert [(await late.hear(f.New)).seq for _ in range(50)] == list(range(1, 51))
+            move = await here.conversations.remove_member(roster.conversation, roster.version, bob.profile)
+            assert isinstance(move, people.RosterMove)
+            await here.bus.publish([MembershipChanged(move.conversation, move.version)])
+            assert (await phone.hear(f.Changed)).value == move.version
+            await phone.say(letters.group(roster, bob))
+            assert (await phone.hear(f.RefusedFrame)).code == "not-found"
+
+
+async def test_the_same_client_id_over_two_nodes_is_one_message(database_url: str, letters: Letters) -> None:
+    """A device that was acked by a node that died asks another one, and gets the same ack."""
+    async with open_stores(database_url) as stores, open_live(stores) as one, open_live(stores) as other:
+        roster = await open_roster(stores)
+        frame = letters.group(roster, alice)
+        acks = []
+        for node in (one, other):
+            async with open_with_websockets(node.url, node.credentials(alice_laptop, Pattern.XX)) as laptop:
+                await laptop.enter()
+                await laptop.say(frame)
+                acks.append(await laptop.hear(f.Ack))
+        assert acks[0] == acks[1]
+
+
+class Program:
+    """`python -m relay`, and what it takes to call it."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.keys = open_keys(folder / "keys")
+        self.log = folder / "relay.log"
+        self._environ = os.environ | {
+            "VARDE_DATA": str(folder),
+            "VARDE_DATABASE_URL": url,
+            "VARDE_RELAY_BIND": "127.0.0.1:0",
+            "VARDE_RELAY_DRAIN_SECONDS": "1",
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    def start(self, **environ: str) -> None:
+        """Start it, and wait for its word."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                (sys.executable, "-m", "relay"),
+                env=self._environ | environ,
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.log.read_text()
+        said = json.loads(line)
+        assert said["ready"] == "relay"
+        self.url = said["address"]
+
+    def end(self, how: signal.Signals) -> int:
+        """Send a signal and return how it ended."""
+        self.tell(how)
+        return self.wait()
+
+    def tell(self, how: signal.Signals) -> None:
+        """Send a signal."""
+        assert self.process is not None
+        self.process.send_signal(how)
+
+    def wait(self) -> int:
+        """Return how it ended."""
+        assert self.process is not None
+        code = self.process.wait(PATIENCE_SECONDS)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.process = None
+        return code
+
+    def credentials(self, gear: Gear) -> Credentials:
+        """What a device comes in with: a ticket of now."""
+        issuer = TicketIssuer(self.keys.ticket_private, entropy=os.urandom)
+        ticket = issuer.issue(gear.noun, read_ms=time.time_ns() // 1_000_000).text
+        hello = f.Hello(PROTOCOL_VERSION, ticket, gear.id)
+        return Credentials(gear.noise, hello, self.keys.relay_public, Pattern.IK)
+
+
+@pytest.fixture
+def program(tmp_path: Path, database_url: str) -> Iterator[Program]:
+    """The program over a database of its own, not started yet."""
+    program = Program(tmp_path, database_url)
+    yield program
+    if program.process is not None:
+        program.end(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+async def test_the_program_drains_when_it_is_told_to(program: Program, how: signal.Signals) -> None:
+    """A polite signal is a goaway to everybody, the documented close code, and a clean exit."""
+    program.start()
+    async with open_stores(program._environ["VARDE_DATABASE_URL"]) as stores:
+        await open_roster(stores)
+        async with open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop:
+            await laptop.enter()
+            await laptop.say(f.Join())
+            await laptop.hear(f.Joined)
+            program.tell(how)
+            assert (await laptop.hear_end()).code == 4000
+            assert laptop.drained
+    assert program.wait() == 0
+
+
+async def test_what_was_acked_survives_the_death_of_the_program(program: Program, letters: Letters) -> None:
+    """Killed in the middle of a flood, the program comes back and has every message that it acked."""
+    program.start()
+    async with open_stores(program._environ["VARDE_DATABASE_URL"]) as stores:
+        roster = await open_roster(stores)
+        acked: dict[f.Seq, object] = {}
+        async with open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop:
+            await laptop.enter()
+            await laptop.say(*(letters.group(roster, alice) for _ in range(200)))
+            while len(acked) < 20:
+                ack = await laptop.hear(f.Ack)
+                acked[ack.seq] = ack.message
+            program.end(signal.SIGKILL)
+        program.start()
+        async with open_with_websockets(program.url, program.credentials(bob_phone)) as phone:
+            await phone.enter()
+            await phone.say(f.Join())
+            head = (await phone.hear(f.Joined)).head
+            told = {new.seq: new.message for new in [await phone.hear(f.New) for _ in range(head)]}
+        assert acked.items() <= told.items()
+
+
+WRONG: list[tuple[dict[str, str], str]] = [
+    ({"VARDE_RELAY_BIND": "nowhere"}, "VARDE_RELAY_BIND"),
+    ({"VARDE_RELAY_BIND": "127.0.0.1:99999"}, "VARDE_RELAY_BIND"),
+    ({"VARDE_RELAY_CONNECTIONS": "0"}, "VARDE_RELAY_CONNECTIONS"),
+    ({"VARDE_RELAY_DRAIN_SECONDS": "soon"}, "VARDE_RELAY_DRAIN_SECONDS"),
+    ({"VARDE_DATABASE_URL": "mysql://localhost"}, "VARDE_DATABASE_URL"),
+    ({"VARDE_DATABASE_URL": "postgresql://127.0.0.1:1/none"}, "relay: "),
+]
+
+
+@pytest.mark.parametrize(("environ", "expected"), WRONG)
+def test_what_a_person_can_mend_is_one_line(program: Program, environ: dict[str, str], expected: str) -> None:
+    """A wrong setting or an absent database ends the program with a word about it and no traceback."""
+    run: Callable[..., subprocess.CompletedProcess[str]] = subprocess.run
+    ended = run(
+        (sys.executable, "-m", "relay"),
+        env=program._environ | environ,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert expected in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+async def test_the_log_names_nobody(program: Program, letters: Letters) -> None:
+    """After a connection, a message and a surprise-free end, no id and no address is in the program's log."""
+    program.start()
+    async with open_stores(program._environ["VARDE_DATABASE_URL"]) as stores:
+        roster = await open_roster(stores)
+        async with open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop:
+            await laptop.enter()
+            await laptop.say(letters.group(roster, alice))
+            await laptop.hear(f.Ack)
+    assert program.end(signal.SIGTERM) == 0
+    log = program.log.read_text()
+    assert "draining" in log
+    for secret in (
+        str(alice_laptop.id),
+        str(roster.conversation),
+        str(alice.account),
+        alice_laptop.id.hex,
+        "Traceback",
+    ):
+        assert secret not in log

@@ -1,0 +1,212 @@
+"""Typing and presence: told at once, as policy allows, and kept nowhere."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from domain.people.events import ProfileChanged
+from domain.talk.events import PresenceMoved, TypingMoved
+from tests.cast import (
+    alice,
+    alice_laptop,
+    alice_phone,
+    bob,
+    bob_laptop,
+    bob_phone,
+    carol,
+    carol_phone,
+    mallory,
+    mallory_phone,
+)
+from tests.relay.frames.test_receipts import allow
+from tests.relay.stage import Ground, Stage, open_room, open_stage
+from varde_contract import frames as f
+from varde_contract.ids import ConversationId
+
+ACTIVE, AWAY, OFFLINE = f.PresenceState.ACTIVE, f.PresenceState.AWAY, f.PresenceState.OFFLINE
+
+
+async def test_frame_typing(stage: Stage, ground: Ground) -> None:
+    """Other people see that somebody writes; the own devices do not."""
+    roster = await open_room(ground, alice, bob)
+    laptop, own = [await stage.listen(gear, roster.conversation) for gear in (alice_laptop, alice_phone)]
+    phone = await stage.listen(bob_phone, roster.conversation)
+    await laptop.say(f.Typing(roster.conversation, alice.profile, active=True))
+    assert await phone.hear(f.TypingBy) == f.TypingBy(roster.conversation, alice.profile, active=True)
+    assert await own.hear_now() == []
+    assert await laptop.hear_now() == []
+    assert ground.told == [TypingMoved(stage.services.node, roster.conversation, alice.profile, active=True)]
+
+
+async def test_a_profile_that_hides_that_it_writes(stage: Stage, ground: Ground) -> None:
+    """Policy decides, and a change of it counts as soon as the node hears of it."""
+    roster = await open_room(ground, alice, bob)
+    laptop = await stage.listen(alice_laptop, roster.conversation)
+    phone = await stage.listen(bob_phone, roster.conversation)
+    await laptop.say(f.Typing(roster.conversation, alice.profile, active=True))
+    await phone.hear(f.TypingBy)
+    await allow(ground, alice, typing=False, presence=False)
+    ground.bus.publish_nowait([ProfileChanged(alice.profile)])
+    await laptop.say(f.Typing(roster.conversation, alice.profile, active=False), f.Presence(alice.profile, ACTIVE))
+    assert await phone.hear_now() == []
+
+
+async def test_nobody_types_as_another(stage: Stage, ground: Ground) -> None:
+    """A device shows its own profiles, and in a conversation those that are members."""
+    roster = await open_room(ground, alice, bob)
+    laptop = await stage.listen(alice_laptop, roster.conversation)
+    phone = await stage.listen(bob_phone, roster.conversation)
+    await laptop.say(f.Typing(roster.conversation, bob.profile, active=True))
+    assert (await laptop.hear(f.RefusedFrame)).code == "profile-not-allowed"
+    await laptop.say(f.Typing(roster.conversation, alice.jobb.id, active=True))
+    assert (await laptop.hear(f.RefusedFrame)).code == "profile-not-allowed"
+    assert await phone.hear_now() == []
+
+
+async def test_frame_presence(stage: Stage, ground: Ground) -> None:
+    """Everybody who shares a conversation sees it, once, and nobody else."""
+    first, second = await open_room(ground, alice, bob), await open_room(ground, alice, bob, carol)
+    await open_room(ground, mallory)
+    laptop = await stage.listen(alice_laptop, first.conversation, second.conversation)
+    phone = await stage.listen(bob_phone, first.conversation, second.conversation)
+    friend = await stage.listen(carol_phone, second.conversation)
+    outsider = await stage.listen(mallory_phone)
+    await laptop.say(f.Presence(alice.profile, ACTIVE))
+    assert await phone.hear_now() == [f.PresenceOf(alice.profile, ACTIVE)]
+    assert await friend.hear_now() == [f.PresenceOf(alice.profile, ACTIVE)]
+    assert await outsider.hear_now() == []
+    assert await laptop.hear_now() == []
+
+
+async def test_who_goes_is_shown_as_gone(stage: Stage, ground: Ground) -> None:
+    """The end of the last connection that showed a profile is told for it, however it ended."""
+    roster = await open_room(ground, alice, bob)
+    laptop, own = [await stage.listen(gear, roster.conversation) for gear in (alice_laptop, alice_phone)]
+    phone = await stage.listen(bob_phone, roster.conversation)
+    for caller in (laptop, own):
+        await caller.say(f.Presence(alice.profile, ACTIVE))
+        await phone.hear(f.PresenceOf)
+    await laptop.vanish()
+    assert await phone.hear_now() == []
+    await own.close()
+    assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, OFFLINE)
+
+
+async def test_who_never_showed_anything_goes_unseen(stage: Stage, ground: Ground) -> None:
+    """A client that keeps its presence to itself is not given away by its end."""
+    roster = await open_room(ground, alice, bob)
+    laptop = await stage.listen(alice_laptop, roster.conversation)
+    phone = await stage.listen(bob_phone, roster.conversation)
+    await laptop.close()
+    assert await phone.hear_now() == []
+    assert ground.told == []
+
+
+async def test_presence_from_another_node_reaches_who_listens_here(stage: Stage, ground: Ground) -> None:
+    """What the bus says of a profile is told to those who share a conversation with it."""
+    roster = await open_room(ground, alice, bob)
+    phone = await stage.call(bob_laptop)
+    await phone.say(f.Join())
+    await phone.hear_now()
+    ground.bus.publish_nowait([PresenceMoved("elsewhere", alice.profile, ACTIVE)])
+    assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, ACTIVE)
+    assert roster.conversation in stage.services.hub.conversations
+
+
+async def test_a_state_that_is_shown_already_is_not_told_again(stage: Stage, ground: Ground) -> None:
+    """A client that repeats itself costs nobody anything, and one that was never there does not go."""
+    roster = await open_room(ground, alice, bob)
+    laptop = await stage.listen(alice_laptop, roster.conversation)
+    phone = await stage.listen(bob_phone, roster.conversation)
+    for state, heard in ((OFFLINE, []), (ACTIVE, [ACTIVE]), (ACTIVE, []), (AWAY, [AWAY]), (OFFLINE, [OFFLINE])):
+        await laptop.say(f.Presence(alice.profile, state))
+        assert await phone.hear_now() == [f.PresenceOf(alice.profile, each) for each in heard]
+    assert len(ground.told) == 3
+
+
+async def test_of_what_a_profile_shows_within_a_second_the_latest_is_told(ground: Ground) -> None:
+    """The first change is told at once, then one a second: here, to other nodes, and from them."""
+    roster = await open_room(ground, alice, bob)
+    async with open_stage(ground, presence_pause=1.0) as stage:
+        laptop = await stage.listen(alice_laptop, roster.conversation)
+        phone = await stage.listen(bob_phone, roster.conversation)
+        await laptop.say(f.Presence(alice.profile, ACTIVE))
+        assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, ACTIVE)
+        await laptop.say(
+            *(f.Presence(alice.profile, state) for state in [AWAY, ACTIVE] * 8), f.Presence(alice.profile, AWAY)
+        )
+        await laptop.close()
+        assert await phone.hear_now() == []
+        assert len(ground.told) == 1
+        told = trio.current_time()
+        assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, OFFLINE)
+        assert trio.current_time() - told <= 1.0  # in time that jumps
+        await wait_all_tasks_blocked()
+        assert [event.state for event in ground.told if isinstance(event, PresenceMoved)] == [ACTIVE, OFFLINE]
+        ground.bus.publish_nowait([PresenceMoved("elsewhere", alice.profile, state) for state in (ACTIVE, AWAY)])
+        assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, AWAY)
+
+
+class Turns(trio.abc.Instrument):
+    """Records how many rosters were looked at in each turn of a task."""
+
+    def __init__(self) -> None:
+        self.looks = [0]
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - Trio calls it
+        """Begin a turn."""
+        self.looks.append(0)
+
+    def look(self, way: Any, conversation: Any) -> Any:
+        """Look at a roster the given way."""
+        self.looks[-1] += 1
+        return way(conversation)
+
+
+async def test_who_shares_very_many_conversations_does_not_hold_the_loop(stage: Stage, ground: Ground) -> None:
+    """Others have their turn while the rosters of one profile are walked."""
+    roster = await open_room(ground, alice, bob)
+    talks = ground.memory.talks
+    talks |= {
+        each: replace(talks[roster.conversation], id=each)
+        for each in (ConversationId(UUID(int=i)) for i in range(1, 201))
+    }
+    laptop = await stage.call(alice_laptop)
+    await laptop.say(f.Join())
+    await laptop.hear_now()
+    phone = await stage.listen(bob_phone, roster.conversation)
+    turns = Turns()
+    kept = stage.services.rosters
+    kept.get_nowait = partial(turns.look, kept.get_nowait)  # type: ignore[method-assign] # it records, and changes nothing
+    trio.lowlevel.add_instrument(turns)
+    await laptop.say(f.Presence(alice.profile, ACTIVE))
+    assert await phone.hear(f.PresenceOf) == f.PresenceOf(alice.profile, ACTIVE)
+    trio.lowlevel.remove_instrument(turns)
+    assert sum(turns.looks) >= 200
+    assert max(turns.looks) <= 32
+
+
+async def test_ephemeral_frames_have_a_rate_of_their_own(stage: Stage, ground: Ground) -> None:
+    """Beyond it they are refused with a time, one by one, and nothing else that the client says is."""
+    roster = await open_room(ground, alice, bob)
+    laptop = await stage.listen(alice_laptop, roster.conversation)
+    phone = await stage.listen(bob_phone, roster.conversation)
+    typing = f.Typing(roster.conversation, alice.profile, active=True)
+    await laptop.say(*[typing] * 41, f.Presence(alice.profile, ACTIVE), f.Join(roster.conversation))
+    refused, also, joined = await laptop.hear_some(3)
+    assert isinstance(refused, f.RefusedFrame)
+    assert isinstance(also, f.RefusedFrame)
+    assert isinstance(joined, f.Joined)
+    assert [(each.about, each.code) for each in (refused, also)] == [
+        ("typing", "rate-limited"),
+        ("presence", "rate-limited"),
+    ]
+    assert len(await phone.hear_now()) == 40
+    assert refused.retry_after_ms is not None
+    await trio.sleep(refused.retry_after_ms / 1_000)  # which is what the refusal asked for
+    await laptop.say(typing)
+    assert await phone.hear_now() == [f.TypingBy(roster.conversation, alice.profile, active=True)]

@@ -1,0 +1,201 @@
+"""The metrics as a page: every one is documented, none names anybody, and no set of series grows."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import trio
+
+from relay.frames.refusals import close_code
+from relay.metrics.counters import Metrics
+from relay.metrics.histogram import Histogram
+from relay.metrics.row import Kind, Row
+from relay.metrics.table import TABLE
+from relay.metrics.words import (
+    CLOSINGS,
+    HANDSHAKE_ENDS,
+    HANDSHAKES,
+    HOSTILITIES,
+    HOSTILITY_ADVICE,
+    RESUMES,
+    TURNED,
+    Handshake,
+    Hostility,
+    Resume,
+    Turned,
+)
+from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
+from tests.relay.scrape import parse, scrape
+from tests.relay.stage import ADDRESS, Ground, Letters, Stage, open_room
+from varde_contract import frames as f
+from varde_contract.closing import CloseCode
+from varde_contract.ids import ConversationId
+from varde_contract.refusals import RefusalCode
+from varde_contract.session import Pattern
+
+PAGE = Path(__file__).parents[3] / "docs/metrics.md"
+by_name = pytest.mark.parametrize("row", TABLE, ids=[row.name for row in TABLE])
+
+
+def cells(heading: str) -> list[list[str]]:
+    """The rows of the table under a heading of docs/metrics.md."""
+    section = re.search(rf"^#+ {heading}$(.*?)(?=^#|\Z)", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert section is not None, heading
+    lines = [line for line in section[1].splitlines() if line.startswith("|") and not set(line) <= set("|- ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+
+
+def test_every_metric_is_explained() -> None:
+    """The page has a row for each metric of the table, word for word and in its order, and no other."""
+    explained = [
+        cell for heading in ("Connections", "On the wire", "Database and bus", "The process") for cell in cells(heading)
+    ]
+    assert explained == [
+        [f"`{row.name}`", str(row.kind), f"`{row.label}`" if row.label else "", row.meaning, row.advice]
+        for row in TABLE
+    ]
+
+
+@pytest.mark.parametrize(
+    ("heading", "words"),
+    [
+        ("Outcomes of a handshake", HANDSHAKES),
+        ("Outcomes of a join", RESUMES),
+        ("Why the journal turns a message away", TURNED),
+    ],
+)
+def test_every_word_is_explained(heading: str, words: dict[str, str]) -> None:
+    """The page says what each word of a label means, and knows no other."""
+    assert cells(heading) == [[f"`{word}`", meaning] for word, meaning in words.items()]
+
+
+def test_what_to_do_about_hostile_peers_is_explained() -> None:
+    """For each word the page says what it means and what to do about it."""
+    assert cells("What hostile peers do") == [
+        [f"`{word}`", HOSTILITIES[word], HOSTILITY_ADVICE[word]] for word in Hostility
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "explained"),
+    [
+        (Handshake, HANDSHAKES),
+        (Resume, RESUMES),
+        (Hostility, HOSTILITIES),
+        (Hostility, HOSTILITY_ADVICE),
+        (Turned, TURNED),
+    ],
+)
+def test_every_word_has_a_meaning(words: Iterable[str], explained: dict[str, str]) -> None:
+    """A word that can be counted can be looked up."""
+    assert list(words) == list(explained)
+
+
+def test_expressions_of_the_page_name_metrics_that_exist() -> None:
+    """What one copies from the page into Prometheus finds something."""
+    named = set(re.findall(r"\b((?:varde_relay|process)_\w+)", PAGE.read_text(encoding="utf-8")))
+    known = {row.name for row in TABLE} | {f"{row.name}_bucket" for row in TABLE if row.kind is Kind.HISTOGRAM}
+    assert named <= known, named - known
+
+
+@by_name
+def test_names_follow_the_conventions(row: Row) -> None:
+    """Counters and nothing else end with `_total`, and whoever measures says in which unit."""
+    assert row.name.startswith(("varde_relay_", "process_"))
+    assert row.name.endswith("_total") == (row.kind is Kind.COUNTER)
+    assert not re.search(r"_(ms|milliseconds|kb|kib|count|sum|bucket)(_|$)", row.name)
+    for unit in ("seconds", "bytes"):
+        assert unit not in row.name or row.name.removesuffix("_total").endswith(f"_{unit}")
+
+
+def test_no_metric_is_there_twice() -> None:
+    """One name, one row."""
+    assert len({row.name for row in TABLE}) == len(TABLE)
+
+
+def test_a_histogram_counts_what_is_not_larger() -> None:
+    """Buckets hold their bound, and each holds those before it; what is larger than all is only in the last."""
+    histogram = Histogram((0.5, 1.0, 4096.0))
+    for value in (0.1, 0.5, 0.6, 1.0, 5_000.0):
+        histogram.observe(value)
+    assert histogram.buckets == [("0.5", 2), ("1", 4), ("4096", 4), ("+Inf", 5)]
+    assert len(histogram) == 5
+    assert histogram.total == pytest.approx(5_002.2)
+
+
+def test_a_peer_cannot_choose_a_label() -> None:
+    """Of close codes, ours and those of the RFC have their own count, and whatever else is sent shares one."""
+    closed = Metrics().closed
+    for code in (1000, CloseCode.REVOKED, None, 1005, 3000, 4999, 4998, -7):
+        closed[code] += 1
+    assert (closed[1000], closed[4101], closed[None], closed[4999], closed[12345]) == (1, 1, 1, 5, 5)
+    assert set(closed) == set(CLOSINGS)
+
+
+def test_every_end_of_a_handshake_has_an_outcome() -> None:
+    """Whatever a Hello is refused with, and whatever else ends a handshake, is counted as something."""
+    ends = {close_code(code) for code in RefusalCode} | {CloseCode.HANDSHAKE_TIMEOUT, CloseCode.HANDSHAKE_FAILED}
+    assert ends <= set(HANDSHAKE_ENDS)
+
+
+async def live_through_a_day(stage: Stage, ground: Ground, letters: Letters) -> None:
+    """Let some of everything happen."""
+    roster = await open_room(ground, alice, bob)
+    laptop = await stage.listen(alice_laptop, roster.conversation)
+    phone = await stage.call(bob_phone, Pattern.IK)
+    await phone.say(f.Join())
+    await phone.hear(f.Joined)
+    await laptop.say(letters.group(roster, alice))
+    await laptop.hear(f.Ack)
+    await phone.hear(f.New)
+    await laptop.say(f.Typing(roster.conversation, alice.profile, active=True))
+    await phone.say(f.Delivered(roster.conversation, 1), f.Presence(bob.profile, f.PresenceState.ACTIVE))
+    no_such = ConversationId(alice_phone.id)
+    await phone.say(f.Sync(roster.conversation, 1), f.Join(no_such))
+    await phone.hear_now()
+    laptop.protocol.send_close(4_242, "because I can")
+    await laptop.flush()
+    await trio.sleep(60)  # for heartbeats, in time that jumps
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
+async def test_a_page_can_be_read(stage: Stage, openmetrics: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """Both formats are understood by the library's own readers, and hold every metric of the table from the start."""
+    samples = await scrape(stage.services, openmetrics=openmetrics)
+    names = {name for name, _ in samples}
+    for row in TABLE:
+        suffixes = ("_bucket", "_count", "_sum") if row.kind is Kind.HISTOGRAM else ("",)
+        assert {row.name + suffix for suffix in suffixes} <= names
+
+
+async def test_no_set_of_series_grows(stage: Stage, ground: Ground, letters: Letters) -> None:
+    """After a day's life there are the series that were there in the morning, each with one label at the most."""
+    before = await scrape(stage.services)
+    await live_through_a_day(stage, ground, letters)
+    after = await scrape(stage.services)
+    assert set(after) == set(before)
+    assert max(len([word for word in labels if word[0] != "le"]) for _, labels in after) == 1
+
+
+async def test_nobody_is_named(stage: Stage, ground: Ground, letters: Letters) -> None:
+    """No id, address, ticket or name of the node is in what a node shows."""
+    await live_through_a_day(stage, ground, letters)
+    page = "\n".join(f"{name}{labels}" for name, labels in await scrape(stage.services))
+    ids = [
+        *(person.profile for person in (alice, bob)),
+        *(person.account for person in (alice, bob)),
+        *(gear.id for gear in (alice_laptop, bob_phone)),
+        *ground.memory.talks,
+    ]
+    for each in ids:
+        assert str(each) not in page
+        assert each.hex not in page
+    for text in (ADDRESS, stage.services.node, stage.ticket(alice_laptop)):
+        assert text not in page
+
+
+def test_a_series_that_is_there_twice_is_found() -> None:
+    """The reader of these tests would notice."""
+    with pytest.raises(AssertionError):
+        parse('# TYPE a counter\na_total{x="1"} 1\na_total{x="1"} 2\n')

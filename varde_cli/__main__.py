@@ -1,0 +1,8 @@
+"""`python -m varde`. Everything else is in `varde_cli.entry`."""
+
+import sys
+
+from varde_cli.entry import main
+
+if __name__ == "__main__":
+    sys.exit(main())

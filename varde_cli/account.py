@@ -1,0 +1,258 @@
+"""Becoming somebody: `signup`, `login`, `whoami`, `logout`.
+
+Nothing about further devices and sessions of the same account: `devices.py`, `sessions.py`.
+"""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+import click
+import trio
+
+import varde
+from supervisor.settings import DATA
+from varde.me import Enrolled, Me, Profile
+from varde_cli.called import program_name
+from varde_cli.home import Home, home_options
+from varde_cli.running import run_client
+from varde_cli.showing import json_option, print_json, print_table
+from varde_cli.system import CLIENT_API_URL
+
+T = TypeVar("T")
+
+_TRIES: Final = 3
+_WORDS_PER_LINE: Final = 6
+
+_email = click.option("--email", prompt="E-mail address", prompt_required=True, help="Where the one-time code goes.")
+_api = click.option(
+    "--api", "api_url", metavar="URL", help=f"The API to sign in at.  [$VARDE_API_URL; default: {CLIENT_API_URL}]"
+)
+_code = click.option("--code", help="The one-time code, when it was asked for before; otherwise it is asked for now.")
+_request_only = click.option("--request-only", is_flag=True, help="Only have a code sent, for a later run with --code.")
+
+
+@click.command()
+@_email
+@_api
+@_code
+@_request_only
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    default=("PRIVAT",),
+    show_default=True,
+    type=click.Choice(["PRIVAT", "JOBB"], case_sensitive=False),
+    help="A mode to begin with; give it twice for both.",
+)
+@json_option
+@home_options(fresh=True)
+def signup(
+    home: Home,
+    *,
+    email: str,
+    api_url: str | None,
+    code: str | None,
+    request_only: bool,
+    profiles: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Make an account, with this machine as its first device.
+
+    A one-time code comes by e-mail. Then you get 24 words: write them down. They are the only way to add another
+    device later, and nobody else has them, not even the server.
+
+    Examples:
+      varde signup --email you@example.org
+      varde signup --email you@example.org --home ~/.varde-work --profile JOBB --passphrase
+    """
+    url = _api_url(api_url)
+
+    async def enrol(given: str) -> Enrolled:
+        types = tuple(name.upper() for name in profiles)
+        return await varde.sign_up(home.folder, home.unlock, api_url=url, email=email, code=given, profile_types=types)
+
+    enrolled = run_client(lambda: _with_code(url, email, code, enrol, request_only=request_only))
+    if enrolled is None:
+        return
+    if as_json:
+        print_json(enrolled)
+        return
+    click.secho("Welcome. This machine is the first device of your account.", bold=True)
+    _show_addresses(enrolled.profiles)
+    _show_phrase(enrolled.recovery_phrase or "")
+    click.echo(f"\nNext: {program_name()} chat, or {program_name()} chat <somebody's address>")
+
+
+@click.command()
+@_email
+@_api
+@_code
+@_request_only
+@click.option(
+    "--phrase-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True),
+    metavar="FILE",
+    help="Read the 24 words from there ('-': standard input) instead of asking for them.",
+)
+@json_option
+@home_options(fresh=True)
+def login(
+    home: Home,
+    *,
+    email: str,
+    api_url: str | None,
+    code: str | None,
+    request_only: bool,
+    phrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Make this machine a further device of an account you have, or sign its device in again.
+
+    For a further device you need the e-mail address and the 24 words. It sees what is written from now on.
+
+    A folder that holds a device already (its session was ended, or ran out) stays that device: you need the e-mail
+    address only. It keeps what it has, and gets what still waits for it.
+
+    Examples:
+      varde login --email you@example.org --home ~/.varde-laptop
+      varde login --email you@example.org
+    """
+    # Who gives the phrase means a further device, or goes on making one.
+    stored = None if phrase_file else run_client(lambda: varde.find_device(home.folder, home.unlock))
+    if stored is not None:
+        if api_url is not None and _api_url(api_url) != stored.api_url:
+            raise click.UsageError(f"The device in {home.folder} belongs to another API: leave out --api.")
+        _sign_in_again(home, stored, email, code, request_only=request_only, as_json=as_json)
+        return
+    url = _api_url(api_url)
+    phrase = "" if request_only else " ".join(_read_phrase(phrase_file).split())
+
+    async def enrol(given: str) -> Enrolled:
+        return await varde.log_in(
+            home.folder, home.unlock, api_url=url, email=email, code=given, recovery_phrase=phrase
+        )
+
+    enrolled = run_client(lambda: _with_code(url, email, code, enrol, request_only=request_only))
+    if enrolled is None:
+        return
+    if as_json:
+        print_json(enrolled)
+        return
+    click.secho("Welcome back. This machine is now a device of your account.", bold=True)
+    _show_addresses(enrolled.profiles)
+
+
+def _sign_in_again(
+    home: Home, stored: varde.StoredDevice, email: str, code: str | None, *, request_only: bool, as_json: bool
+) -> None:
+    click.echo("This folder holds a device already: it signs in again, and needs no recovery phrase.", err=True)
+
+    async def come_back(given: str) -> Me:
+        return await varde.sign_in_again(home.folder, home.unlock, email=email, code=given)
+
+    me = run_client(lambda: _with_code(stored.api_url, email, code, come_back, request_only=request_only))
+    if me is None:
+        return
+    if as_json:
+        print_json(me)
+        return
+    click.secho("Welcome back. This machine is the same device as before, and signed in again.", bold=True)
+
+
+def _read_phrase(file: Path | None) -> str:
+    if file is None:
+        return str(click.prompt("The 24 words", hide_input=True, err=True))
+    return sys.stdin.read() if str(file) == "-" else file.read_text()
+
+
+async def _with_code(
+    url: str, email: str, code: str | None, use: Callable[[str], Awaitable[T]], *, request_only: bool
+) -> T | None:
+    """Have a code sent unless it is there, and use it; a mistyped one may be typed again."""
+    if code is not None and not request_only:
+        return await use(code)
+    await varde.request_code(url, email)
+    click.echo(f"A one-time code is on its way to {email}.{_development_hint()}", err=True)
+    if request_only:
+        return None
+    for last in (*[False] * (_TRIES - 1), True):
+        given = await trio.to_thread.run_sync(_ask_code, abandon_on_cancel=True)
+        try:
+            return await use(given)
+        except varde.CodeRefused as refused:
+            if last or refused.code != "code-wrong":
+                raise
+            click.echo("That is not the code. Try again.", err=True)
+    return None
+
+
+def _ask_code() -> str:
+    return str(click.prompt("Code", err=True)).strip()
+
+
+def _development_hint() -> str:
+    """Where the code is found when the system runs on this machine without a mail server."""
+    outbox = Path(os.environ.get("VARDE_DATA") or DATA) / "outbox"
+    if not outbox.is_dir():
+        return ""
+    return f"\n(No mail server here: it is in what `varde up` prints, and in the folder {outbox}.)"
+
+
+def _api_url(given: str | None) -> str:
+    return (given or os.environ.get("VARDE_API_URL") or CLIENT_API_URL).rstrip("/")
+
+
+def _show_addresses(profiles: tuple[Profile, ...]) -> None:
+    click.echo("\nYour addresses, to give to people who shall write to you:")
+    for profile in profiles:
+        click.echo(f"    {profile.type:<6}  {profile.id}")
+
+
+def _show_phrase(phrase: str) -> None:
+    words = phrase.split()
+    click.echo("\nYour recovery phrase. Write it down now: it is shown once, and nobody can give it to you again.")
+    for start in range(0, len(words), _WORDS_PER_LINE):
+        click.secho(
+            "    " + " ".join(f"{word:<9}" for word in words[start : start + _WORDS_PER_LINE]).rstrip(), bold=True
+        )
+
+
+@click.command()
+@json_option
+@home_options()
+def whoami(home: Home, *, as_json: bool) -> None:
+    """Show who you are here: account, device and addresses."""
+
+    async def show() -> None:
+        async with varde.connect(home.folder, home.unlock) as client:
+            if as_json:
+                print_json(client.me)
+                return
+            click.echo(f"account  {client.me.account}\ndevice   {client.me.device}\n")
+            rows = [(profile.type, str(profile.id)) for profile in client.me.profiles]
+            print_table(("MODE", "ADDRESS"), rows)
+
+    run_client(show)
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@home_options()
+def logout(home: Home, *, yes: bool) -> None:
+    """Take this device out of your account, for ever.
+
+    What was said stays in its folder. To come back, `varde login` makes a new device in another folder.
+    """
+    if not yes:
+        click.confirm("Take this device out of your account for ever?", abort=True)
+
+    async def end() -> None:
+        async with varde.connect(home.folder, home.unlock) as client:
+            await client.log_out()
+
+    run_client(end)
+    click.echo("Logged out.")

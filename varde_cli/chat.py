@@ -1,0 +1,76 @@
+"""`varde chat`: an interactive conversation on a terminal, or a simple one over pipes.
+
+What is shown and how is in `chatting/`.
+"""
+
+import os
+import sys
+
+import click
+
+import varde
+from varde.happenings import Message
+from varde_cli.chatting.keyboard import Keyboard, open_keyboard
+from varde_cli.chatting.room import Room
+from varde_cli.chatting.screen import Screen
+from varde_cli.chatting.slash import obey
+from varde_cli.exits import Failure
+from varde_cli.home import Home, home_options
+from varde_cli.naming import Names, open_conversation
+from varde_cli.running import run_client
+from varde_contract.ids import ConversationId
+
+
+@click.command()
+@click.argument("who", required=False)
+@click.option("--as", "as_profile", metavar="MODE", help="Write as this profile of yours: PRIVAT, JOBB or its address.")
+@home_options()
+def chat(home: Home, who: str | None, *, as_profile: str | None) -> None:
+    """Chat: history first, then live, until Ctrl-D or /quit.
+
+    WHO is a contact's name, somebody's address, the id of a conversation, or `self` for notes to yourself. Without it,
+    your only conversation is opened; when there is none yet, the first that somebody begins with you.
+
+    What you write while offline is kept and sent later. With piped input every line is sent, and the end of the input
+    ends the chat.
+
+    Examples:
+      varde chat bob
+      varde chat 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+      echo "on my way" | varde chat bob
+    """
+    live = sys.stdin.isatty() and sys.stdout.isatty()
+
+    async def run(keyboard: Keyboard) -> None:
+        screen = Screen(sys.stdout, keyboard, live=live, colour=live and "NO_COLOR" not in os.environ)
+        async with varde.connect(home.folder, home.unlock) as client:
+            names = Names(client)
+            conversation = await _choose(client, names, screen, who, as_profile)
+            await Room(client, conversation, names, screen, obey).run(keyboard)
+
+    with open_keyboard() as keyboard:
+        run_client(lambda: run(keyboard))
+
+
+async def _choose(
+    client: varde.Client, names: Names, screen: Screen, who: str | None, as_profile: str | None
+) -> varde.Conversation:
+    if who is not None:
+        return await open_conversation(client, names, who, as_profile)
+    known = await client.conversations()
+    if len(known) > 1:
+        raise Failure("there are several conversations", "name one; `varde conversations` lists them")
+    if known:
+        return known[0]
+    screen.line("Nobody has written to you yet. Give people your address, and wait here:", bold=True)
+    for profile in client.me.profiles:
+        screen.line(f"    {profile.id}  ({profile.type})")
+    return client.conversation(await _wait_first(client))
+
+
+async def _wait_first(client: varde.Client) -> ConversationId:
+    # Without a deadline: a person waits for a person, and Ctrl-C ends it.
+    async for happening in client.happenings():
+        if isinstance(happening, Message):
+            return happening.conversation
+    raise AssertionError("happenings end with an error only")

@@ -1,0 +1,1 @@
+"""The interactive chat: keyboard, screen, and the room between them."""

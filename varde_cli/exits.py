@@ -1,0 +1,105 @@
+"""How a command ends: the exit codes, and every expected failure as one sentence and what to do.
+
+A surprise is not dressed up here: it is named, and VARDE_DEBUG shows all of it.
+"""
+
+import enum
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+
+import click
+
+from supervisor.advice import explain
+from supervisor.cause import single_cause
+from supervisor.keeper import StartFailed
+from supervisor.lock import FolderInUse
+from supervisor.ports import BadAddress
+from varde.errors import VardeError
+
+
+class Exit(enum.IntEnum):
+    """The exit codes of `varde`."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    INTERRUPTED = 130
+
+
+EXIT_CODES = """
+Exit codes: 0 done; 1 refused or failed; 2 used wrongly; 130 ended with Ctrl-C.
+"""
+
+
+class Failure(Exception):
+    """Something a person can understand: what is wrong, and what to do about it."""
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(what)
+        self.advice = advice
+
+
+def run_fenced(command: Callable[[], object], environ: Mapping[str, str]) -> int:
+    """Run a command and return its exit code; whatever it raises is told on standard error."""
+    debug = bool(environ.get("VARDE_DEBUG"))
+    try:
+        returned = command()
+    except BaseException as error:  # noqa: BLE001 - the fence: nothing but an exit code leaves the program
+        return _end(single_cause(error), debug=debug)
+    return returned if isinstance(returned, int) else Exit.OK
+
+
+def _end(error: BaseException, *, debug: bool) -> int:
+    match error:
+        case SystemExit(code=int(code)):
+            return code
+        case click.exceptions.Exit():
+            return error.exit_code
+        case KeyboardInterrupt() | click.Abort():
+            _say("")
+            return Exit.INTERRUPTED
+        case BaseExceptionGroup() if error.split(KeyboardInterrupt)[1] is None:
+            return Exit.INTERRUPTED
+        case BrokenPipeError():
+            # Whoever read us has seen enough. Python would complain once more when it closes standard output.
+            sys.stdout = None
+            return Exit.FAILED
+        case click.UsageError():
+            error.show()
+            return Exit.USAGE
+    if debug:
+        traceback.print_exception(error)
+    _say(describe(error))
+    return Exit.FAILED
+
+
+def describe(error: BaseException) -> str:
+    """Say in words what went wrong, and on a further line what to do."""
+    match error:
+        case VardeError() | Failure():
+            return _two_lines(str(error), error.advice)
+        case StartFailed():
+            return explain(error)
+        case click.ClickException():
+            return error.format_message()
+        case FolderInUse() | BadAddress():
+            return str(error)
+        case OSError(strerror=str(reason)):
+            return f"{error.filename}: {reason}" if error.filename else reason
+        case _:
+            what = f"something unexpected happened ({type(error).__name__})"
+            return _two_lines(what, "run the same again with VARDE_DEBUG=1 and report what it shows as a bug")
+
+
+def _two_lines(what: str, advice: str) -> str:
+    # A refusal's text already ends with its advice.
+    return what if not advice or what.endswith(advice) else f"{what}\n{advice[:1].upper()}{advice[1:]}."
+
+
+def _say(text: str) -> None:
+    first, *rest = text.splitlines() or [""]
+    if first:
+        click.echo(click.style("varde: ", fg="bright_red", bold=True) + first, err=True)
+    for line in rest:
+        click.echo(f"       {line}", err=True)

@@ -1,0 +1,83 @@
+"""`varde send` and `varde listen`: one message out, and everything that comes in as JSON lines, for scripts.
+
+Nothing here is for the eye: people have `chat.py`.
+"""
+
+import sys
+from uuid import UUID
+
+import click
+
+import varde
+from varde.happenings import Gap, Message, Undecryptable, Unsent
+from varde_cli.exits import Failure
+from varde_cli.home import Home, home_options
+from varde_cli.naming import Names, open_conversation
+from varde_cli.running import run_client
+from varde_cli.showing import json_option, print_json
+from varde_contract.ids import ConversationId
+
+_KEPT = (Message, Gap, Undecryptable, Unsent)
+
+
+@click.command()
+@click.argument("to")
+@click.argument("words", nargs=-1)
+@click.option("--as", "as_profile", metavar="MODE", help="Write as this profile of yours: PRIVAT, JOBB or its address.")
+@json_option
+@home_options()
+def send(home: Home, to: str, words: tuple[str, ...], *, as_profile: str | None, as_json: bool) -> None:
+    """Send one message and wait until it is stored.
+
+    TO is as in `varde chat`. Without WORDS the message is read from standard input.
+
+    Examples:
+      varde send bob "see you at eight"
+      uptime | varde send self
+    """
+    text = " ".join(words) if words else sys.stdin.read().rstrip("\n")
+    if not text.strip():
+        raise Failure("there is nothing to send", "give the message as words, or on standard input")
+
+    async def run() -> None:
+        async with varde.connect(home.folder, home.unlock) as client:
+            conversation = await open_conversation(client, Names(client), to, as_profile)
+            sent = await conversation.send(text)
+            if as_json:
+                print_json({"conversation": conversation.id, "sent": sent})
+            else:
+                click.echo(f"sent as number {sent.seq}")
+
+    run_client(run)
+
+
+@click.command()
+@click.option("--conversation", type=click.UUID, metavar="ID", help="Only the messages of this one.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after so many lines.")
+@click.option("--all", "everything", is_flag=True, help="Also what passes: receipts, typing, presence, the connection.")
+@home_options()
+def listen(home: Home, *, conversation: UUID | None, count: int | None, everything: bool) -> None:
+    """Print what comes in, one line of JSON each, as it comes.
+
+    First what came while nobody listened, then live. Each message is printed once: one whose line was printed is not
+    printed by the next `varde listen`. The field `type` says what a line is: message, gap, undecryptable, unsent, and
+    with --all also receipt, typing, presence, link-up, link-down, roster-change.
+
+    Examples:
+      varde listen --count 1
+      varde listen | jq -r 'select(.type == "message") | .text'
+    """
+
+    async def run() -> None:
+        async with varde.connect(home.folder, home.unlock) as client:
+            left = count
+            stream = client.happenings() if conversation is None else client.conversation(ConversationId(conversation))
+            async for happening in stream:
+                if not everything and not isinstance(happening, _KEPT):
+                    continue
+                print_json(happening)
+                left = None if left is None else left - 1
+                if left == 0:
+                    return
+
+    run_client(run)

@@ -1,0 +1,159 @@
+"""`varde up`, and the programs of the house one by one: migrate, relay, api.
+
+The servers' code is not imported: they are programs of their own.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+import trio
+
+from supervisor.fleet import Fleet
+from supervisor.house import House
+from supervisor.relaying import run_fleet
+from supervisor.settings import API_BIND, DATA, RELAY_BIND, HouseSettings
+from supervisor.up import run_up
+from supervisor.voice import Voice
+from varde_cli.called import program_name
+
+CLIENT_API_URL: Final = f"http://{API_BIND}"
+WORKERS_MAX: Final = 256
+SPREADS: Final = sys.platform == "linux"
+"""Whether the kernel spreads connections over the programs that listen on one address."""
+
+
+class _Workers(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs only
+    """How many processes: a number, or `auto` for one on each core that this process may use."""
+
+    name = "N|auto"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        text = str(value)
+        if text == "auto":
+            return len(os.sched_getaffinity(0)) if SPREADS else 1
+        if not (text.isascii() and text.isdigit() and 0 < int(text) <= WORKERS_MAX):
+            self.fail(f"'{text}' is neither a number from 1 to {WORKERS_MAX} nor auto", param, ctx)
+        if int(text) > 1 and not SPREADS:
+            self.fail("several workers need Linux: other kernels do not spread connections over them", param, ctx)
+        return int(text)
+
+
+_workers = _Workers()
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help=f"Everything the system keeps lies here.  [$VARDE_DATA; default: {DATA}]",
+)
+@click.option("--api-bind", metavar="HOST:PORT", help=f"[$VARDE_API_BIND; default: {API_BIND}; port 0: a free one]")
+@click.option("--relay-bind", metavar="HOST:PORT", help=f"[$VARDE_RELAY_BIND; default: {RELAY_BIND}]")
+@click.option("--relay-workers", type=_workers, default=1, metavar="N|auto", help="Relay processes.  [default: 1]")
+@click.option("--quiet", "-q", is_flag=True, help="Only what happens to the programs, not what they say.")
+@click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write addresses and process numbers there, as JSON, when all is ready and after each restart.",
+)
+def up(
+    data: Path | None,
+    api_bind: str | None,
+    relay_bind: str | None,
+    *,
+    relay_workers: int,
+    quiet: bool,
+    ready_file: Path | None,
+) -> None:
+    """Run Postgres, API and relay here, until Ctrl-C.
+
+    Each is a process of its own. One that dies is started again, with growing delays. Ctrl-C (or SIGTERM) stops them
+    in order, a second one at once. The data stays, and the next `varde up` finds it again.
+
+    With VARDE_DATABASE_URL no Postgres is started and that one is used.
+
+    Examples:
+      varde up
+      varde up --data /srv/varde --api-bind 0.0.0.0:8400 --relay-bind 0.0.0.0:8401
+      varde up --api-bind 127.0.0.1:0 --relay-bind 127.0.0.1:0 --ready-file up.json
+    """
+    settings = HouseSettings.from_environ(
+        os.environ, data=data, api_bind=api_bind, relay_bind=relay_bind, relay_workers=relay_workers
+    )
+    voice = Voice(sys.stdout, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ, quiet=quiet)
+    trio.run(lambda: run_up(settings, voice, welcome=_welcome, ready_file=ready_file))
+
+
+def _welcome(house: House) -> str:
+    api = "" if house.api_url == CLIENT_API_URL else f" --api {house.api_url}"
+    program = program_name()
+    return f"""
+Varde is up.
+    API     {house.api_url}
+    relay   {house.relay_url}
+    data    {house.data}
+
+Try in another terminal:
+    {program} signup{api} --email you@example.org
+    {program} chat
+
+Ctrl-C stops everything; the data stays."""
+
+
+def _become(module: str, arguments: tuple[str, ...]) -> NoReturn:
+    """Turn this process into that program: same process number, same signals."""
+    os.execv(sys.executable, (sys.executable, "-m", module, *arguments))  # noqa: S606 - our own program, and no shell
+
+
+_PASS_ON: Final = {"ignore_unknown_options": True, "help_option_names": []}
+_arguments = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+
+
+@click.command(context_settings=_PASS_ON)
+@_arguments
+def migrate(arguments: tuple[str, ...]) -> None:
+    """Bring the database's schema up to this version."""
+    _become("storage", ("migrate", *arguments))
+
+
+@click.command()
+@click.option("--workers", type=_workers, default=1, metavar="N|auto", help="Relay processes.  [default: 1]")
+@click.option("--quiet", "-q", is_flag=True, help="Of several: only what happens to them, not what they say.")
+def relay(*, workers: int, quiet: bool) -> None:
+    """Run the relay alone, in the foreground.
+
+    With several workers, each is a node of its own, and all listen on the same address: the kernel spreads new
+    connections over them. One that dies is started again, with growing delays. SIGTERM (or Ctrl-C) drains all of
+    them, a second one kills. SIGHUP has them read their certificates again.
+
+    Everything else is told by the environment: `python -m relay --help` says how.
+
+    Examples:
+      varde relay
+      varde relay --workers 4
+      varde relay --workers auto --quiet
+    """
+    if workers == 1:
+        _become("relay", ())
+    settings = HouseSettings.from_environ(os.environ, relay_workers=workers)
+    voice = Voice(sys.stderr, colour=sys.stderr.isatty() and "NO_COLOR" not in os.environ, quiet=quiet)
+    trio.run(run_fleet, settings, voice, _announce)
+
+
+def _announce(fleet: Fleet) -> None:
+    """Say that all are ready, as one relay says it of itself."""
+    click.echo(json.dumps({"ready": "relay", "address": fleet.address, "workers": len(fleet.workers)}))
+
+
+@click.command(context_settings=_PASS_ON)
+@_arguments
+def api(arguments: tuple[str, ...]) -> None:
+    """Run the API alone, in the foreground."""
+    _become("api", arguments)

@@ -1,0 +1,1 @@
+"""The language on the wire, sans-I/O."""

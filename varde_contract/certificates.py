@@ -1,0 +1,43 @@
+"""The bytes that are signed: device certificates, prekeys, sessions. Both sides build them here, so that they agree.
+
+Every statement begins with a label of its own (domain separation), so that a signature over one can never pass for
+another; every field has a fixed length, so that no two statements share their bytes.
+"""
+
+from varde_contract.ids import AccountId, DeviceId, SessionId
+
+KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+
+_DEVICE = b"varde.v1 device certificate\x00"
+_ONE_TIME = b"varde.v1 one-time key\x00"
+_FALLBACK = b"varde.v1 fallback key\x00"
+_SESSION = b"varde.v1 device session\x00"
+
+
+def device_statement(
+    account: AccountId, device: DeviceId, *, noise_key: bytes, signing_key: bytes, identity_key: bytes
+) -> bytes:
+    """Return what the account's root key signs for a device. Keys are 32 bytes each: X25519, Ed25519, Curve25519."""
+    return _DEVICE + account.bytes + device.bytes + _exact(noise_key) + _exact(signing_key) + _exact(identity_key)
+
+
+def one_time_key_statement(device: DeviceId, key: bytes) -> bytes:
+    """Return what a device's signing key signs for a one-time key."""
+    return _ONE_TIME + device.bytes + _exact(key)
+
+
+def fallback_key_statement(device: DeviceId, key: bytes) -> bytes:
+    """Return what a device's signing key signs for its fallback key."""
+    return _FALLBACK + device.bytes + _exact(key)
+
+
+def session_statement(session: SessionId, device: DeviceId) -> bytes:
+    """Return what a device's signing key signs to come back in a new session. It is good for that session only."""
+    return _SESSION + session.bytes + device.bytes
+
+
+def _exact(key: bytes) -> bytes:
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"a key has {KEY_BYTES} bytes")
+    return key

@@ -1,0 +1,134 @@
+"""The end-to-end envelope: what is inside a ciphertext, and the few bytes in clear in front of it.
+
+Everything that Olm and Megolm do not bind is a field here, and is compared with what the relay said of the message (see
+`Envelope.check`).
+"""
+
+import enum
+from typing import Annotated, NamedTuple, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from varde_contract import codec, padding
+from varde_contract.errors import PeerFault
+from varde_contract.hidden import Hidden
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId
+from varde_contract.limits import SEQ_MAX
+
+ENVELOPE_VERSION = 1
+GROUP_SESSION_BYTES = 32
+TEXT_CHARACTERS = 40_000
+
+
+class Cipher(enum.IntEnum):
+    """The second byte of a sealed message: which ratchet it belongs to."""
+
+    OLM_PREKEY = 1
+    OLM = 2
+    MEGOLM = 3
+
+
+class Text(Hidden, frozen=True, array_like=True, tag="text"):
+    """What somebody wrote."""
+
+    text: Annotated[str, Meta(max_length=TEXT_CHARACTERS)]
+
+
+class GroupKey(Hidden, frozen=True, array_like=True, tag="group-key"):
+    """The sender key of a group: opens this sender's messages from now on. Only ever inside Olm."""
+
+    session: Annotated[bytes, Meta(min_length=GROUP_SESSION_BYTES, max_length=GROUP_SESSION_BYTES)]
+    key: Annotated[str, Meta(min_length=1, max_length=1_024)]
+
+
+class Empty(Struct, frozen=True, array_like=True, tag="empty"):
+    """Nothing to show: keeps a ratchet turning."""
+
+
+Body: TypeAlias = Text | GroupKey | Empty
+
+
+class Envelope(Hidden, frozen=True, array_like=True):
+    """The plaintext of one message. `recipient` is None in a group ciphertext; `written_ms` is the sender's clock."""
+
+    version: Annotated[int, Meta(ge=1, le=255)]
+    conversation: ConversationId
+    account: AccountId
+    profile: ProfileId
+    device: DeviceId
+    recipient: DeviceId | None
+    client_id: ClientId
+    written_ms: Annotated[int, Meta(ge=0, le=SEQ_MAX)]
+    body: Body
+
+
+class Said(NamedTuple):
+    """What the relay and the roster say of a message, to be compared with its envelope."""
+
+    conversation: ConversationId
+    account: AccountId
+    profile: ProfileId
+    device: DeviceId
+    recipient: DeviceId | None
+    client_id: ClientId
+
+
+_encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
+_decoder = msgspec.msgpack.Decoder(Envelope)
+
+
+def encode_envelope(envelope: Envelope) -> bytes:
+    """Encode and pad: the plaintext for Olm or Megolm. Raises LocalMisuse when it is too large."""
+    return padding.pad(_encoder.encode(envelope))
+
+
+def open_envelope(plaintext: bytes, said: Said) -> Envelope:
+    """Unpad, decode and compare. Raises PeerFault where the envelope is not what the relay said it was."""
+    try:
+        envelope = _decoder.decode(padding.unpad(plaintext))
+    except codec.NOT_WELL_FORMED:
+        raise PeerFault("the envelope is not well-formed") from None
+    if envelope.version != ENVELOPE_VERSION:
+        raise PeerFault("the envelope has an unknown version")
+    bound = Said(
+        envelope.conversation,
+        envelope.account,
+        envelope.profile,
+        envelope.device,
+        envelope.recipient,
+        envelope.client_id,
+    )
+    for name, inside, outside in zip(Said._fields, bound, said, strict=True):
+        if inside != outside:
+            raise PeerFault(f"the envelope was written for another {name}")
+    if isinstance(envelope.body, GroupKey) and envelope.recipient is None:
+        raise PeerFault("a group key came outside Olm")
+    return envelope
+
+
+class SealedParts(NamedTuple):
+    """A sealed message, taken apart. `session` is the Megolm session id, or empty for Olm."""
+
+    cipher: Cipher
+    session: bytes
+    ciphertext: bytes
+
+
+def join_sealed(parts: SealedParts) -> bytes:
+    """Return version byte, cipher byte, for Megolm 32 bytes of session id, and the ciphertext."""
+    return bytes((ENVELOPE_VERSION, parts.cipher)) + parts.session + parts.ciphertext
+
+
+def split_sealed(sealed: bytes) -> SealedParts:
+    """Take a sealed message apart. Raises PeerFault."""
+    try:
+        version, cipher = sealed[0], Cipher(sealed[1])
+    except (IndexError, ValueError):
+        raise PeerFault("the ciphertext names no known cipher") from None
+    if version != ENVELOPE_VERSION:
+        raise PeerFault("the ciphertext has an unknown version")
+    start = 2 + (GROUP_SESSION_BYTES if cipher is Cipher.MEGOLM else 0)
+    if len(sealed) <= start:
+        raise PeerFault("the ciphertext is too short")
+    return SealedParts(cipher, sealed[2:start], sealed[start:])

@@ -1,0 +1,18 @@
+"""The two colours of protocol error, and no third."""
+
+from varde_contract.closing import CloseCode
+
+
+class LocalMisuse(Exception):
+    """Our own code broke a rule of the protocol. It is a bug: let it crash the test."""
+
+
+class PeerFault(Exception):
+    """The peer sent what the protocol does not allow.
+
+    `close_code` is what the connection is closed with; the text names the rule, never the content.
+    """
+
+    def __init__(self, rule: str, close_code: CloseCode = CloseCode.PROTOCOL_ERROR) -> None:
+        super().__init__(rule)
+        self.close_code = close_code

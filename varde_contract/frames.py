@@ -1,0 +1,298 @@
+"""The frames of the relay protocol, both directions, as msgspec Structs (array-like, tagged with the papers' words)."""
+
+import enum
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta, Struct
+
+from varde_contract.hidden import Hidden
+from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
+from varde_contract.limits import DEVICES_PER_SEND, SEALED_BYTES, SEQ_MAX, SYNC_MESSAGES, TICKET_BYTES
+from varde_contract.refusals import RefusalCode, StaleDevices
+
+Seq: TypeAlias = Annotated[int, Meta(ge=1, le=SEQ_MAX, description="Number of a message in its conversation, from 1.")]
+Upto: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="A position: every number up to and with this.")]
+Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="Milliseconds since the Unix epoch.")]
+Sealed: TypeAlias = Annotated[
+    bytes,
+    Meta(
+        min_length=1,
+        max_length=SEALED_BYTES,
+        description="End-to-end ciphertext; see the envelope.",
+        extra_json_schema={"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"},
+    ),
+]
+Version: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="Roster version of a conversation.")]
+
+
+class PresenceState(enum.StrEnum):
+    """What a profile shows of itself. Never stored."""
+
+    ACTIVE = "active"
+    AWAY = "away"
+    OFFLINE = "offline"
+
+
+class GapReason(enum.StrEnum):
+    """Why numbers of a conversation cannot be had by this device."""
+
+    OWN = "own"  # this device sent them itself
+    BEFORE_YOU = "before-you"  # they are older than the membership or the device
+    DELIVERED = "delivered"  # this device confirmed them, so the ciphertext was deleted
+    EXPIRED = "expired"  # the retention time passed before this device fetched them
+
+
+class ChangeKind(enum.StrEnum):
+    """What `changed` speaks of."""
+
+    MEMBERSHIP = "membership"
+    DEVICES = "devices"
+    KEYS_LOW = "keys-low"
+
+
+# In the handshake
+
+
+class Hello(Hidden, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The payload of the client's last handshake message."""
+
+    version: Annotated[int, Meta(ge=1, le=255)]
+    ticket: Annotated[str, Meta(min_length=1, max_length=TICKET_BYTES)]
+    device: DeviceId
+
+
+# Client to relay
+
+
+class Join(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="join:conversation"):
+    """Listen to one conversation, or with None to all of this device.
+
+    The backlog starts at `from_seq`, or with None where this device had confirmed; all takes only None.
+    """
+
+    conversation: ConversationId | None = None
+    from_seq: Seq | None = None
+
+
+class Send(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="msg:send"):
+    """Store and deliver one message: either one `group` ciphertext or one ciphertext per device.
+
+    `devices` names exactly the current devices of the members without the sending one. `roster_version` is the version
+    the sender encrypted for.
+    """
+
+    client_id: ClientId
+    conversation: ConversationId
+    profile: ProfileId
+    roster_version: Version
+    group: Sealed | None = None
+    devices: Annotated[dict[DeviceId, Sealed], Meta(max_length=DEVICES_PER_SEND)] | None = None
+
+
+class Delivered(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="receipt:delivered"):
+    """This device holds every number up to and with `upto`: their ciphertext may be deleted."""
+
+    conversation: ConversationId
+    upto: Upto
+
+
+class Read(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="receipt:read"):
+    """The person behind `profile` has read up to and with `upto`."""
+
+    conversation: ConversationId
+    profile: ProfileId
+    upto: Upto
+
+
+class Sync(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="sync"):
+    """Ask for numbers again, apart from the live order. Answered by `msg:new` and `gap` that account for each."""
+
+    conversation: ConversationId
+    from_seq: Seq
+    limit: Annotated[int, Meta(ge=1, le=SYNC_MESSAGES)] = SYNC_MESSAGES
+
+
+class Typing(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="typing"):
+    """Somebody writes, or stopped. Never stored, first to be dropped."""
+
+    conversation: ConversationId
+    profile: ProfileId
+    active: bool
+
+
+class Presence(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="presence"):
+    """What a profile shows of itself. Never stored, first to be dropped."""
+
+    profile: ProfileId
+    state: PresenceState
+
+
+# Relay to client
+
+
+class ServerLimits(Struct, frozen=True, array_like=True):
+    """What the node allows this connection."""
+
+    sealed_bytes: int
+    frames_per_second: int
+    bytes_per_second: int
+    joined: int
+
+
+class Head(Struct, frozen=True, array_like=True):
+    """One conversation as the node knows it: its last number and what this device had confirmed."""
+
+    conversation: ConversationId
+    head: Upto
+    upto: Upto
+    roster_version: Version
+
+
+class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
+    """The first frame of the relay. With `more`, there are further conversations than `heads` names."""
+
+    session: SessionId
+    time: Milliseconds
+    heartbeat_ms: int
+    limits: ServerLimits
+    heads: tuple[Head, ...]
+    more: bool
+
+
+class Joined(Struct, frozen=True, array_like=True, tag="joined"):
+    """The conversation is listened to; numbers from `from_seq` to `head` follow as backlog, then live."""
+
+    conversation: ConversationId
+    from_seq: Seq
+    head: Upto
+    roster_version: Version
+
+
+class Ack(Struct, frozen=True, array_like=True, tag="ack"):
+    """The message is committed: it survives the death of any process."""
+
+    client_id: ClientId
+    conversation: ConversationId
+    message: MessageId
+    seq: Seq
+    time: Milliseconds
+
+
+class New(Struct, frozen=True, array_like=True, tag="msg:new"):
+    """One message, for this device."""
+
+    conversation: ConversationId
+    seq: Seq
+    message: MessageId
+    client_id: ClientId
+    sender_profile: ProfileId
+    sender_device: DeviceId
+    time: Milliseconds
+    sealed: Sealed
+
+
+class DeliveredBy(Struct, frozen=True, array_like=True, tag="receipt:delivered"):
+    """A device of `profile` holds every number up to and with `upto`."""
+
+    conversation: ConversationId
+    profile: ProfileId
+    upto: Upto
+
+
+class ReadBy(Struct, frozen=True, array_like=True, tag="receipt:read"):
+    """`profile` has read up to and with `upto`: sent to others as its policy allows, to its own devices always."""
+
+    conversation: ConversationId
+    profile: ProfileId
+    upto: Upto
+
+
+class Gap(Struct, frozen=True, array_like=True, tag="gap"):
+    """The numbers `from_seq` to `to_seq`, both with, cannot be had by this device."""
+
+    conversation: ConversationId
+    from_seq: Seq
+    to_seq: Seq
+    why: GapReason
+
+
+class TypingBy(Struct, frozen=True, array_like=True, tag="typing"):
+    """Somebody else writes, or stopped."""
+
+    conversation: ConversationId
+    profile: ProfileId
+    active: bool
+
+
+class PresenceOf(Struct, frozen=True, array_like=True, tag="presence"):
+    """What somebody else shows."""
+
+    profile: ProfileId
+    state: PresenceState
+
+
+class RefusedFrame(Struct, frozen=True, array_like=True, tag="refused"):
+    """The frame with tag `about` was refused, and nothing of it was done.
+
+    `subject` is its client id (`msg:send`), its conversation (all others that have one), or None.
+    """
+
+    about: str
+    subject: ClientId | ConversationId | None
+    code: RefusalCode
+    detail: str
+    retry_after_ms: int | None = None
+    stale: StaleDevices | None = None
+
+
+class Lagging(Struct, frozen=True, array_like=True, tag="lagging"):
+    """The connection reads too slowly: `dropped` ephemeral frames were left out. No message was."""
+
+    dropped: int
+
+
+class Changed(Struct, frozen=True, array_like=True, tag="changed"):
+    """Something to look up again: a roster at `value` = its version, or with `keys-low` `value` one-time keys left."""
+
+    kind: ChangeKind
+    conversation: ConversationId | None
+    value: int
+
+
+class Goaway(Struct, frozen=True, array_like=True, tag="goaway"):
+    """The node will close with `why`: reconnect after `after_ms` plus a random part of `jitter_ms`."""
+
+    why: int
+    after_ms: int
+    jitter_ms: int
+
+
+ClientFrame: TypeAlias = Join | Send | Delivered | Read | Sync | Typing | Presence
+ServerFrame: TypeAlias = (
+    Welcome
+    | Joined
+    | Ack
+    | New
+    | DeliveredBy
+    | ReadBy
+    | Gap
+    | TypingBy
+    | PresenceOf
+    | RefusedFrame
+    | Lagging
+    | Changed
+    | Goaway
+)
+EPHEMERAL: tuple[type[Struct], ...] = (TypingBy, PresenceOf)
+
+
+def tag_of(frame: Struct | type[Struct]) -> str:
+    """Return the word a frame carries on the wire."""
+    return str(frame.__struct_config__.tag)
+
+
+def subject_of(frame: ClientFrame) -> ClientId | ConversationId | None:
+    """Return what `refused` names for this frame."""
+    if isinstance(frame, Send):
+        return frame.client_id
+    return None if isinstance(frame, Presence) else frame.conversation

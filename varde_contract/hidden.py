@@ -1,0 +1,10 @@
+"""The base of Structs whose content must not be seen where somebody prints them."""
+
+from msgspec import Struct
+
+
+class Hidden(Struct, frozen=True):
+    """A Struct that shows its name only: tokens, codes, addresses, keys and plaintext are fields of such ones."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"

@@ -1,0 +1,32 @@
+"""Sizes and counts that both sides must know."""
+
+KIB = 1024
+
+NOISE_MESSAGE_BYTES = 65_535
+"""Noise revision 34, section 3: no Noise message is longer."""
+NOISE_TAG_BYTES = 16
+PLAINTEXT_BYTES = NOISE_MESSAGE_BYTES - NOISE_TAG_BYTES
+"""What one transport message can hold: the frames of one WebSocket message, encoded."""
+
+SEALED_BYTES = 48 * KIB
+"""One end-to-end ciphertext; anything larger is media."""
+REST_BODY_BYTES = 1024 * KIB
+"""One request body at the API, JSON with base64 inside."""
+TICKET_BYTES = 4 * KIB
+
+FRAMES_PER_MESSAGE = 256
+PROFILES_PER_ACCOUNT = 8
+DEVICES_PER_ACCOUNT = 16
+MEMBERS_PER_CONVERSATION = 64
+"""Small groups: so many that one send can still name every device of every member. More people are a channel."""
+DEVICES_PER_SEND = MEMBERS_PER_CONVERSATION * DEVICES_PER_ACCOUNT
+"""A sender key for each, in the second padding bucket, fits one REST body."""
+ONE_TIME_KEYS_PER_DEVICE = 100
+HEADS_PER_WELCOME = 1_000
+SYNC_MESSAGES = 500
+
+SEQ_MAX = 2**63 - 1
+
+MS = 1
+SECOND_MS = 1_000
+HANDSHAKE_DEADLINE_MS = 10 * SECOND_MS

@@ -1,0 +1,28 @@
+"""Padding of end-to-end plaintext to size buckets, so that a ciphertext's length says little (ISO/IEC 7816-4 marker).
+"""
+
+from varde_contract.errors import LocalMisuse, PeerFault
+
+BUCKETS = (256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768, 48_640)
+"""Padded sizes in bytes. The last leaves 512 bytes of a ciphertext for what Olm and Megolm add."""
+CONTENT_BYTES = BUCKETS[-1] - 1
+
+_MARKER = b"\x80"
+
+
+def pad(content: bytes) -> bytes:
+    """Return `content` with a marker byte and zeros up to the next bucket. Raises LocalMisuse when it fits none."""
+    for bucket in BUCKETS:
+        if len(content) < bucket:
+            return (content + _MARKER).ljust(bucket, b"\x00")
+    raise LocalMisuse(f"an envelope holds at most {CONTENT_BYTES} bytes")
+
+
+def unpad(padded: bytes) -> bytes:
+    """Return the content. Raises PeerFault when the size is no bucket or the padding is not as `pad` makes it."""
+    content, marker, zeros = padded.rpartition(_MARKER)
+    if len(padded) not in BUCKETS or not marker or any(zeros):
+        raise PeerFault("the padding is not well-formed")
+    if len(pad(content)) != len(padded):
+        raise PeerFault("the padding is longer than its bucket asks for")
+    return content

@@ -1,0 +1,109 @@
+"""Conversations, their members and their roster."""
+
+import enum
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from varde_contract.ids import AccountId, ConversationId, ProfileId
+from varde_contract.limits import MEMBERS_PER_CONVERSATION
+from varde_contract.rest.devices import Certificate
+from varde_contract.rest.fields import Instant, Key
+
+
+class ConversationKind(enum.StrEnum):
+    """What a conversation is."""
+
+    DM = "dm"
+    GROUP = "group"
+    SELF = "self"
+
+
+class Role(enum.StrEnum):
+    """What a member may do: an owner everything, an admin add and remove members, a member write."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+
+
+class NewConversation(Struct, frozen=True, forbid_unknown_fields=True):
+    """Open a conversation as `profile`. A dm names one other member, a group any number, a self none.
+
+    Opening the same dm or self again returns the one that is there.
+    """
+
+    kind: ConversationKind
+    profile: ProfileId
+    members: Annotated[tuple[ProfileId, ...], Meta(max_length=MEMBERS_PER_CONVERSATION - 1)] = ()
+
+
+class NewMember(Struct, frozen=True, forbid_unknown_fields=True):
+    """Add a member. `profile` is the one who joins; the session's device must hold `as_profile`, who adds."""
+
+    profile: ProfileId
+    as_profile: ProfileId
+    role: Role = Role.MEMBER
+
+
+class MemberRole(Struct, frozen=True, forbid_unknown_fields=True):
+    """Change a member's role."""
+
+    role: Role
+    as_profile: ProfileId
+
+
+class MemberView(Struct, frozen=True):
+    """One member: whose profile it is, and that account's root key to check device certificates with."""
+
+    profile: ProfileId
+    account: AccountId
+    role: Role
+    root_key: Key
+
+
+class RosterDevice(Struct, frozen=True):
+    """One current device of the members: its certificate and the member profiles it receives for."""
+
+    certificate: Certificate
+    profiles: tuple[ProfileId, ...]
+
+
+class ConversationView(Struct, frozen=True):
+    """A conversation with its roster: members and current devices, at `roster_version`."""
+
+    conversation: ConversationId
+    kind: ConversationKind
+    created_at: Instant
+    head: int
+    roster_version: int
+    members: tuple[MemberView, ...]
+    devices: tuple[RosterDevice, ...]
+
+
+class SenderView(Struct, frozen=True):
+    """A device that wrote in a conversation, current or gone, and its account's root key to check it with.
+
+    It is for reading what the device wrote. It says nothing about who is a member now: never encrypt for it.
+    """
+
+    certificate: Certificate
+    root_key: Key
+
+
+class ConversationSummary(Struct, frozen=True):
+    """One row of the list: what the session's device needs to join."""
+
+    conversation: ConversationId
+    kind: ConversationKind
+    profiles: tuple[ProfileId, ...]
+    head: int
+    upto: int
+    roster_version: int
+
+
+class Conversations(Struct, frozen=True):
+    """A page of conversations in the order of their ids; `next` is the cursor of the following page."""
+
+    conversations: tuple[ConversationSummary, ...]
+    next: ConversationId | None

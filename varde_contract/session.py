@@ -1,0 +1,301 @@
+"""One relay connection as a sans-I/O core, both sides: WebSocket messages in, frames out, and the other way.
+
+The life of a session is two tables, one for each direction of frames; a pair that is not in them is the protocol error.
+"""
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeAlias, TypeVar
+
+from msgspec import Struct
+
+from varde_contract import codec
+from varde_contract import frames as f
+from varde_contract.closing import CloseCode
+from varde_contract.errors import LocalMisuse, PeerFault
+from varde_contract.noise import Handshake, KeyPair, Transport
+
+Frame = TypeVar("Frame", bound=Struct)
+"""What this side receives."""
+
+SUBPROTOCOL: Final = "varde.v1"
+PROTOCOL_VERSION: Final = 1
+SUITE: Final = "25519_ChaChaPoly_SHA256"
+
+
+class Pattern(enum.IntEnum):
+    """The first byte of the client's first message."""
+
+    XX = 1
+    IK = 2
+
+
+class State(enum.Enum):
+    """Where a session stands; the same words on both sides."""
+
+    HANDSHAKE = "handshake"
+    GREETING = "greeting"  # the client's Hello is known, the relay's Welcome is not sent yet
+    LIVE = "live"
+    DRAINING = "draining"  # the relay said goaway; what is under way may still end
+    CLOSED = "closed"
+
+
+CLIENT_FRAMES: Final[dict[tuple[State, type[Struct]], State]] = {
+    (state, frame): state
+    for state in (State.LIVE, State.DRAINING)
+    for frame in (f.Join, f.Send, f.Delivered, f.Read, f.Sync, f.Typing, f.Presence)
+}
+"""What a client may say, and where the session stands afterwards."""
+
+_SPOKEN: Final = (
+    *(f.Joined, f.Ack, f.New, f.Gap, f.DeliveredBy, f.ReadBy),
+    *(f.TypingBy, f.PresenceOf, f.RefusedFrame, f.Lagging, f.Changed),
+)
+SERVER_FRAMES: Final[dict[tuple[State, type[Struct]], State]] = {
+    (State.GREETING, f.Welcome): State.LIVE,
+    (State.LIVE, f.Goaway): State.DRAINING,
+    **{(state, frame): state for state in (State.LIVE, State.DRAINING) for frame in _SPOKEN},
+}
+"""What a relay may say, and where the session stands afterwards."""
+
+
+ByState: TypeAlias = dict[State, dict[type[Struct], State]]
+
+
+def _by_state(table: dict[tuple[State, type[Struct]], State]) -> ByState:
+    """Return the same table state by state: a frame then costs one look at a small dict."""
+    rows: ByState = {state: {} for state in State}
+    for (state, frame), after in table.items():
+        rows[state][frame] = after
+    return rows
+
+
+_CLIENT_FRAMES: Final = _by_state(CLIENT_FRAMES)
+_SERVER_FRAMES: Final = _by_state(SERVER_FRAMES)
+
+
+_NAMES: Final = {pattern: f"Noise_{pattern.name}_{SUITE}" for pattern in Pattern}
+_PROLOGUES: Final = {pattern: SUBPROTOCOL.encode() + bytes((pattern,)) for pattern in Pattern}
+
+
+def noise_name(pattern: Pattern) -> str:
+    """Return the Noise protocol name, e.g. `Noise_XX_25519_ChaChaPoly_SHA256`."""
+    return _NAMES[pattern]
+
+
+def prologue(pattern: Pattern) -> bytes:
+    """Return what both sides mix in first, so that the pattern byte cannot be changed on the way."""
+    return _PROLOGUES[pattern]
+
+
+class _Session(ABC, Generic[Frame]):
+    """What both sides share: the fence around what comes in, sealing, opening and the walk through the tables."""
+
+    __slots__ = ("_decode", "_handshake", "_in", "_out", "_receives", "_reply", "_sends", "_transport", "state")
+
+    def __init__(
+        self,
+        *,
+        sends: ByState,
+        receives: ByState,
+        decode: Callable[[bytes], list[Frame]],
+    ) -> None:
+        self._decode = decode
+        self._reply: bytes | None = None
+        self._handshake: Handshake | None = None
+        self._transport: Transport | None = None
+        self._sends = sends
+        self._receives = receives
+        self._turn(State.HANDSHAKE)
+
+    def receive(self, message: bytes) -> list[Frame]:
+        """Take one WebSocket message and return its frames, none while the handshake goes on.
+
+        Raises PeerFault; the session is then closed.
+        """
+        try:
+            if self.state is State.HANDSHAKE:
+                self._receive_handshake(message)
+                return []
+            return self._receive_frames(message)
+        except PeerFault:
+            self.close()
+            raise
+
+    def take_reply(self) -> bytes | None:
+        """Return the handshake message to send now, once."""
+        reply, self._reply = self._reply, None
+        return reply
+
+    def send(self, *frames: Struct) -> bytes:
+        """Seal frames into one WebSocket message. Raises LocalMisuse for a frame the state does not allow."""
+        for frame in frames:
+            self._step_out(type(frame))
+        return self.seal(codec.pack([codec.encode_frame(frame) for frame in frames]))
+
+    def send_encoded(self, frames: Sequence[tuple[type[Struct], bytes]]) -> bytes:
+        """Seal frames that were encoded before, once for many peers."""
+        for kind, _ in frames:
+            if self._out.get(kind) is not self.state:
+                self._step_out(kind)
+        return self.seal(codec.pack([encoded for _, encoded in frames]))
+
+    def send_one(self, kind: type[Struct], encoded: bytes) -> bytes:
+        """Seal one frame that was encoded before: what a relay does for each delivery."""
+        if self._out.get(kind) is not self.state:
+            self._step_out(kind)
+        # Where any frame may be sent, the handshake is over and the end has not come.
+        assert self._transport is not None
+        return self._transport.seal(codec.ONE_FRAME + encoded)
+
+    def seal(self, packed: bytes) -> bytes:
+        """Encrypt one packed plaintext. Its place in the order of calls is its place on the wire."""
+        if self._transport is None or self.state is State.CLOSED:
+            raise LocalMisuse("nothing can be sealed before the handshake is over or after the end")
+        return self._transport.seal(packed)
+
+    def close(self) -> None:
+        """End the session; nothing goes in or out any more."""
+        self._turn(State.CLOSED)
+
+    @abstractmethod
+    def _receive_handshake(self, message: bytes) -> None:
+        """Take a handshake message; leave what must be answered in `_reply`."""
+
+    def _receive_frames(self, message: bytes) -> list[Frame]:
+        if self._transport is None or self.state is State.CLOSED:
+            raise PeerFault("no message may be received while closed")
+        received = self._decode(self._transport.open(message))
+        for frame in received:
+            if self._in.get(type(frame)) is not self.state:
+                self._step_in(type(frame))
+        return received
+
+    def _step_out(self, kind: type[Struct]) -> None:
+        after = self._out.get(kind)
+        if after is None:
+            raise LocalMisuse(f"{f.tag_of(kind)} may not be sent while {self.state.value}")
+        if after is not self.state:
+            self._turn(after)
+
+    def _step_in(self, kind: type[Struct]) -> None:
+        after = self._in.get(kind)
+        if after is None:
+            raise PeerFault(f"{f.tag_of(kind)} may not be received while {self.state.value}")
+        if after is not self.state:
+            self._turn(after)
+
+    def _turn(self, state: State) -> None:
+        self.state = state
+        self._out, self._in = self._sends[state], self._receives[state]
+
+    def _finish_handshake(self) -> None:
+        assert self._handshake is not None
+        self._transport = self._handshake.split()
+        self._handshake = None
+        self._turn(State.GREETING)
+
+
+class ServerSession(_Session[f.ClientFrame]):
+    """The relay's side. `receive` takes one WebSocket message; `take_reply` gives what must be sent at once.
+
+    When `state` turns to GREETING, `hello` and `remote_static` are there to be judged; answer with `Welcome`.
+    """
+
+    __slots__ = ("_static", "handshake_hash", "hello", "pattern", "remote_static")
+
+    def __init__(self, static: KeyPair) -> None:
+        super().__init__(sends=_SERVER_FRAMES, receives=_CLIENT_FRAMES, decode=codec.decode_client_frames)
+        self._static = static
+        self.pattern: Pattern | None = None
+        self.hello: f.Hello | None = None
+        self.remote_static = b""
+        self.handshake_hash = b""
+
+    def _receive_handshake(self, message: bytes) -> None:
+        first = self._handshake is None
+        if first:
+            message = self._choose(message)
+        assert self._handshake is not None
+        payload = self._handshake.read_message(message)
+        if first:
+            self._reply = self._handshake.write_message()
+        if self._handshake.finished:
+            self._greet(payload)
+        else:
+            _require_empty(payload)
+
+    def _choose(self, message: bytes) -> bytes:
+        try:
+            self.pattern = Pattern(message[0])
+        except (IndexError, ValueError):
+            raise PeerFault("the first byte names no known pattern", CloseCode.HANDSHAKE_FAILED) from None
+        self._handshake = Handshake(
+            noise_name(self.pattern), initiator=False, prologue=prologue(self.pattern), s=self._static
+        )
+        return message[1:]
+
+    def _greet(self, payload: bytes) -> None:
+        assert self._handshake is not None
+        hello = codec.decode_hello(payload)
+        if hello.version != PROTOCOL_VERSION:
+            raise PeerFault("Hello asks for a version this node does not speak", CloseCode.UNSUPPORTED_VERSION)
+        remote = self._handshake.remote_static
+        assert remote is not None
+        self.hello, self.remote_static, self.handshake_hash = hello, remote, self._handshake.handshake_hash
+        self._finish_handshake()
+
+
+class ClientSession(_Session[f.ServerFrame]):
+    """The client's side. With the relay's static key it speaks IK (one round trip), without it XX.
+
+    After XX, `remote_static` is what the relay showed: compare it with a key had from elsewhere before trusting it.
+    """
+
+    __slots__ = ("_expected", "_hello", "handshake_hash", "pattern", "remote_static")
+
+    def __init__(self, static: KeyPair, hello: f.Hello, *, relay_key: bytes | None, pattern: Pattern) -> None:
+        super().__init__(sends=_CLIENT_FRAMES, receives=_SERVER_FRAMES, decode=codec.decode_server_frames)
+        if pattern is Pattern.IK and relay_key is None:
+            raise LocalMisuse("IK needs the relay's static key")
+        self.pattern = pattern
+        self._hello = codec.encode_hello(hello)
+        self._expected = relay_key
+        self.remote_static = b""
+        self.handshake_hash = b""
+        self._handshake = Handshake(
+            noise_name(pattern),
+            initiator=True,
+            prologue=prologue(pattern),
+            s=static,
+            rs=relay_key if pattern is Pattern.IK else None,
+        )
+
+    def open(self) -> bytes:
+        """Return the first WebSocket message to send."""
+        assert self._handshake is not None
+        payload = self._hello if self.pattern is Pattern.IK else b""
+        return bytes((self.pattern,)) + self._handshake.write_message(payload)
+
+    def _receive_handshake(self, message: bytes) -> None:
+        assert self._handshake is not None
+        _require_empty(self._handshake.read_message(message))
+        self._check_relay(self._handshake.remote_static)
+        if not self._handshake.finished:
+            self._reply = self._handshake.write_message(self._hello)
+        self.handshake_hash = self._handshake.handshake_hash
+        self._finish_handshake()
+
+    def _check_relay(self, shown: bytes | None) -> None:
+        assert shown is not None
+        # A public key: plain comparison gives nothing away.
+        if self._expected is not None and shown != self._expected:
+            raise PeerFault("the relay showed another static key than expected", CloseCode.HANDSHAKE_FAILED)
+        self.remote_static = shown
+
+
+def _require_empty(payload: bytes) -> None:
+    """Only Hello has something to say during the handshake; what else is there, nobody would have checked."""
+    if payload:
+        raise PeerFault("a handshake message carries a payload that it may not have", CloseCode.HANDSHAKE_FAILED)
