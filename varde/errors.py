@@ -1,4 +1,5 @@
-"""What can go wrong for somebody who uses the SDK: one base, each kind with a word (`code`) and what to do (`advice`).
+"""What can go wrong for somebody who uses the SDK: one base, each kind with a word (`code`) and what to do
+(`advice`).
 """
 
 from typing import ClassVar

@@ -1,4 +1,5 @@
-"""One conversation's way out: its drafts in order, one at a time, sealed for the roster as it is, until each is acked.
+"""One conversation's way out: its drafts in order, one at a time, sealed for the roster as it is, until each
+is acked.
 """
 
 import trio

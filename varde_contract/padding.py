@@ -1,4 +1,5 @@
-"""Padding of end-to-end plaintext to size buckets, so that a ciphertext's length says little (ISO/IEC 7816-4 marker).
+"""Padding of end-to-end plaintext to size buckets, so that a ciphertext's length says little (ISO/IEC 7816-4
+marker).
 """
 
 from varde_contract.errors import LocalMisuse, PeerFault

@@ -1,4 +1,5 @@
-"""The durable part of the benchmark: every server that is installed, at the same rates, and Varde with 10,000 people.
+"""The durable part of the benchmark: every server that is installed, at the same rates, and Varde with
+10,000 people.
 """
 
 import subprocess

@@ -1,4 +1,5 @@
-"""Who sits in which room, and the work that every peer server does for a message: open it, seal it for each other one.
+"""Who sits in which room, and the work that every peer server does for a message: open it, seal it for each
+other one.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,5 @@
-"""What the rules about conversations speak of, as frozen Structs. Times are integer milliseconds since the Unix epoch.
+"""What the rules about conversations speak of, as frozen Structs. Times are integer milliseconds since the
+Unix epoch.
 """
 
 from collections.abc import Mapping

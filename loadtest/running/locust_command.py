@@ -1,4 +1,5 @@
-"""Our suite under Locust's own command: `locust -f loadtest/locustfile.py`, as leader, worker, or both in one process.
+"""Our suite under Locust's own command: `locust -f loadtest/locustfile.py`, as leader, worker, or both in
+one process.
 """
 
 import sys

@@ -1,4 +1,5 @@
-"""The scenario `reconnect-storm`: the only node is killed, and everybody comes back at once while people still write.
+"""The scenario `reconnect-storm`: the only node is killed, and everybody comes back at once while people
+still write.
 """
 
 from typing import Final

@@ -1,4 +1,5 @@
-"""The HTTP face of the relay: the upgrade, and whether the node is alive and ready. Everything else is a clean error.
+"""The HTTP face of the relay: the upgrade, and whether the node is alive and ready. Everything else is a
+clean error.
 """
 
 from collections.abc import Callable

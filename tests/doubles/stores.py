@@ -1,4 +1,5 @@
-"""Every store the domain asks for, in memory, around one `Memory`: the double that the contract suites judge as well.
+"""Every store the domain asks for, in memory, around one `Memory`: the double that the contract suites judge
+as well.
 """
 
 from domain.ports import Stores

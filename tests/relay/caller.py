@@ -1,4 +1,5 @@
-"""A client of the relay for tests: a byte stream, the client's side of a WebSocket, and the contract's ClientSession.
+"""A client of the relay for tests: a byte stream, the client's side of a WebSocket, and the contract's
+ClientSession.
 """
 
 import os

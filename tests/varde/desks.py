@@ -1,4 +1,5 @@
-"""Whole clients at one table: real lanes, receivers and stores, and a relay in memory that a test can make misbehave.
+"""Whole clients at one table: real lanes, receivers and stores, and a relay in memory that a test can make
+misbehave.
 """
 
 from collections import defaultdict

@@ -1,4 +1,5 @@
-"""Devices that talk to each other without a server: stores in memory, and a table in the middle that numbers messages.
+"""Devices that talk to each other without a server: stores in memory, and a table in the middle that numbers
+messages.
 """
 
 import os

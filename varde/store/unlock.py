@@ -1,4 +1,5 @@
-"""How the store is unlocked: a passphrase (Argon2id) or a key file wraps the one random key everything is sealed with.
+"""How the store is unlocked: a passphrase (Argon2id) or a key file wraps the one random key everything is
+sealed with.
 """
 
 import enum

@@ -1,4 +1,5 @@
-"""`python -m tests.contract.vectors.write`: the golden bytes of protocol v1, for our tests and for writers of clients.
+"""`python -m tests.contract.vectors.write`: the golden bytes of protocol v1, for our tests and for writers
+of clients.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""What a store says when the database fails it: nothing but StoreUnavailable, in time, and without a value of anybody.
+"""What a store says when the database fails it: nothing but StoreUnavailable, in time, and without a value
+of anybody.
 """
 
 from functools import partial
