@@ -10,13 +10,13 @@ import click
 import trio
 
 from api.app import create_app
-from api.config import ApiConfig, ConfigError
 from api.http.serving import serve_api
 from api.world import Keys, make_world
 from domain.ports import Stores
+from settings.api import ApiSettings
+from settings.mail import MailSettings
 from storage.keys import ApiKeys, make_keys, read_api_keys
 from storage.mail import open_mail
-from storage.mail.config import MailConfig
 from storage.program import Serve, read_clock, run_program
 
 HELP: Final = """Run the REST API until SIGTERM or SIGINT, then finish what is under way.
@@ -41,12 +41,12 @@ When it is ready it prints one line of JSON with its address. docs/configuration
 @click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way. Exits with 1 and one line when it cannot run."""
-    run_program("api", _prepare, ConfigError)
+    run_program("api", _prepare)
 
 
 def _prepare() -> tuple[str, Serve]:
-    config = ApiConfig.from_environ(os.environ)
-    mail = open_mail(MailConfig.from_environ(os.environ))
+    config = ApiSettings.from_environ(os.environ)
+    mail = open_mail(MailSettings.from_environ(os.environ))
     folder = config.data / "keys"
     make_keys(folder)
     keys = _own(read_api_keys(folder))

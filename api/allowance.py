@@ -6,8 +6,8 @@ Each API process counts for itself.
 from collections import OrderedDict
 from typing import Final
 
-from api.config import Allowance
 from domain.ports import Clock
+from settings.api import Allowance
 from varde_contract.ids import AccountId
 from varde_contract.networks import network_of
 from varde_contract.refusals import RefusalCode, Refused

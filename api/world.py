@@ -8,7 +8,6 @@ from uuid import UUID
 import trio
 
 from api.allowance import InvitationAllowance, SignInAllowance
-from api.config import ApiConfig
 from domain.people.accounts import Accounts
 from domain.people.auth import SignIn
 from domain.people.devices import Devices
@@ -21,6 +20,7 @@ from domain.ports import Clock, Entropy, Stores, StoreUnavailable
 from domain.talk.conversations import Conversations
 from domain.talk.members import Members
 from domain.talk.sending import Sender
+from settings.api import ApiSettings
 from varde_contract.ids import AccountId
 from varde_contract.rest.relay import RelayAddress
 
@@ -43,7 +43,7 @@ class Keys:
 class World:
     """What requests reach."""
 
-    config: ApiConfig
+    config: ApiSettings
     clock: Clock
     allowance: SignInAllowance
     invitations: InvitationAllowance
@@ -61,7 +61,7 @@ class World:
     probe: Callable[[], Awaitable[bool]]
 
 
-def make_world(config: ApiConfig, stores: Stores, mail: Mail, keys: Keys, *, clock: Clock, entropy: Entropy) -> World:
+def make_world(config: ApiSettings, stores: Stores, mail: Mail, keys: Keys, *, clock: Clock, entropy: Entropy) -> World:
     """Put the domain together."""
     sessions = Sessions(stores.sessions, clock=clock, entropy=entropy)
     s, bus = stores, stores.bus

@@ -11,11 +11,11 @@ import click
 import trio
 
 from domain.ports import Stores
-from relay.config import ConfigError, RelayConfig
 from relay.node import run_node
 from relay.services import Outside
 from relay.socket.tls_certificate import TlsCertificate
 from relay.socket.upgrade_request import RELAY
+from settings.relay import RelaySettings
 from storage.keys import RelayKeys, make_keys, read_relay_keys
 from storage.program import Serve, read_clock, run_program
 from varde_contract.noise import KeyPair
@@ -44,11 +44,11 @@ When it is ready it prints one line of JSON with its address. docs/configuration
 @click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Run a relay node until SIGTERM or SIGINT, then drain it. Exits with 1 and one line when it cannot run."""
-    run_program("relay", _prepare, ConfigError)
+    run_program("relay", _prepare)
 
 
 def _prepare() -> tuple[str, Serve]:
-    config = RelayConfig.from_environ(os.environ)
+    config = RelaySettings.from_environ(os.environ)
     folder = config.data / "keys"
     make_keys(folder)
     certificate = None if config.tls is None else TlsCertificate(config.tls, read_clock)

@@ -10,7 +10,6 @@ from domain.ports import Stores
 from domain.retention import run_retention
 from relay.canary import run_canary
 from relay.collection import run_collection
-from relay.config import RelayConfig
 from relay.connection.serve import serve_connection
 from relay.fleet.membership_sync import run_seating
 from relay.fleet.resync import run_resync
@@ -18,6 +17,7 @@ from relay.metrics.exposition import start_metrics
 from relay.pulse import run_pulse
 from relay.services import Outside, Services, make_services
 from relay.socket.listeners import address_of, open_listeners, run_listener
+from settings.relay import RelaySettings
 from varde_contract.closing import CloseCode
 from varde_contract.frames import Goaway
 
@@ -32,7 +32,7 @@ _log: Final = logging.getLogger("varde.relay")
 
 
 async def run_node(
-    config: RelayConfig,
+    config: RelaySettings,
     stores: Stores,
     outside: Outside,
     stop: trio.Event,

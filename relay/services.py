@@ -14,7 +14,6 @@ from relay.cache.outage import Outage
 from relay.cache.revocations import RevocationFeed
 from relay.cache.rosters import Rosters
 from relay.cache.standings import Standings
-from relay.config import RelayConfig
 from relay.connection.admission import Admission
 from relay.delivery.hub import Hub
 from relay.delivery.journal import Journal, Limits
@@ -30,6 +29,7 @@ from relay.socket.flushing import Flushing
 from relay.socket.reactor import Reactor
 from relay.socket.tls import Tls
 from relay.socket.tls_certificate import TlsCertificate
+from settings.relay import RelaySettings
 from varde_contract.frames import ServerLimits
 from varde_contract.limits import SEALED_BYTES
 from varde_contract.noise import KeyPair
@@ -55,7 +55,7 @@ class Services:
     """The parts of one node. `node` is its name, made anew with each start."""
 
     node: str
-    config: RelayConfig
+    config: RelaySettings
     metrics: Metrics
     static: KeyPair
     certificate: TlsCertificate | None
@@ -106,7 +106,7 @@ class Services:
         return ServerLimits(SEALED_BYTES, config.frames_per_second, config.bytes_per_second, config.joined)
 
 
-def make_services(config: RelayConfig, stores: Stores, outside: Outside) -> Services:
+def make_services(config: RelaySettings, stores: Stores, outside: Outside) -> Services:
     """Put a node together. To be called within Trio. Raises CertificateError."""
     node, metrics = outside.entropy(8).hex(), Metrics()
     outage, hub, changes = Outage(config.outage_patience), Hub(), Changes()

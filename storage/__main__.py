@@ -10,9 +10,10 @@ import asyncpg
 import click
 import trio
 
+from settings.environment import ConfigError
+from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings
 from storage.account import AccountError
 from storage.cluster import ClusterError, embedded_url, prepare_cluster
-from storage.config import ConfigError, Embedded, StorageConfig, Url
 from storage.database import open_database
 from storage.embedded import EmbeddedPostgresError
 from storage.island import open_island
@@ -67,10 +68,10 @@ def migrate_command() -> None:
     Plain SQL files are applied in order, each in a transaction of its own. Two of these at once wait for each other,
     and a second run changes nothing. Stop the servers first only if a release says so.
     """
-    trio.run(_migrate, StorageConfig.from_environ(os.environ).database)
+    trio.run(_migrate, StorageSettings.from_environ(os.environ).database)
 
 
-async def _migrate(database: Embedded | Url) -> None:
+async def _migrate(database: EmbeddedDatabase | DatabaseUrl) -> None:
     async with open_database(database) as url, open_island() as island:
         applied = await island.run(_connect_and_migrate, url)
     for migration in applied:
@@ -90,8 +91,8 @@ async def _connect_and_migrate(url: str) -> tuple[Migration, ...]:
 
 
 def _embedded_folder() -> Path:
-    database = StorageConfig.from_environ(os.environ).database
-    if isinstance(database, Url):
+    database = StorageSettings.from_environ(os.environ).database
+    if isinstance(database, DatabaseUrl):
         raise click.UsageError("VARDE_DATABASE_URL names another Postgres; say --data to run the embedded one anyway")
     return database.folder
 

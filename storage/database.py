@@ -10,7 +10,7 @@ from typing import TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from storage.config import Embedded, Url
+from settings.storage import DatabaseUrl, EmbeddedDatabase
 from storage.embedded import open_embedded_postgres
 
 # In quotes: asyncpg's classes are generic to mypy only.
@@ -20,7 +20,7 @@ PoolOrConnection: TypeAlias = "Pool | Connection"
 
 
 @asynccontextmanager
-async def open_database(database: Embedded | Url) -> AsyncIterator[str]:
+async def open_database(database: EmbeddedDatabase | DatabaseUrl) -> AsyncIterator[str]:
     """Yield the asyncpg URL. An embedded server is joined, or else runs for as long as the block; see its own words.
 
     Raises:
@@ -28,8 +28,8 @@ async def open_database(database: Embedded | Url) -> AsyncIterator[str]:
         EmbeddedPostgresError: the embedded server does not start.
     """
     match database:
-        case Url(url):
+        case DatabaseUrl(url):
             yield url
-        case Embedded(folder):
+        case EmbeddedDatabase(folder):
             async with open_embedded_postgres(folder) as url:
                 yield url

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from domain.ports import Bus, Stores, StoreUnavailable
+from settings.storage import StorageSettings
 from storage.bus.bus import BusDown
 from storage.bus.events import EventBus
 from storage.bus.postgres import open_postgres_bus
-from storage.config import StorageConfig
 from storage.database import open_database
 from storage.island import Island, open_island
 from storage.migrate import require_current
@@ -27,7 +27,7 @@ from storage.postgres.transactions import Transactions
 
 
 @asynccontextmanager
-async def open_storage(config: StorageConfig, *, patience: Patience | None = None) -> AsyncIterator[Stores]:
+async def open_storage(config: StorageSettings, *, patience: Patience | None = None) -> AsyncIterator[Stores]:
     """Connect to the database (run the embedded one, if it does not run), check its schema, and listen on the bus.
 
     Raises:

@@ -12,8 +12,9 @@ from typing import Final, Protocol
 import trio
 
 from domain.ports import Stores, StoreUnavailable
+from settings.environment import ConfigError
+from settings.storage import StorageSettings
 from storage.cluster import ClusterError
-from storage.config import ConfigError, StorageConfig
 from storage.embedded import EmbeddedPostgresError
 from storage.keys import KeyFileError
 from storage.migrate import SchemaError
@@ -39,25 +40,25 @@ class Serve(Protocol):
         """Serve."""
 
 
-def run_program(name: str, prepare: Callable[[], tuple[str, Serve]], *expected: type[Exception]) -> None:
+def run_program(name: str, prepare: Callable[[], tuple[str, Serve]]) -> None:
     """Run a server until SIGTERM or SIGINT has stopped it, and say when it is ready and where.
 
     `prepare` reads what the server is told, and returns its URL, with {} for the address, and what serves there. Exits
-    with 1 and one line for what a person can mend, `expected` included.
+    with 1 and one line for what a person can mend.
     """
     sys.setswitchinterval(SWITCH)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
     failed: list[str] = []
     try:
-        (url, serve), storage = prepare(), StorageConfig.from_environ(os.environ)
+        (url, serve), storage = prepare(), StorageSettings.from_environ(os.environ)
         trio.run(_run, serve, storage, lambda address: _say_ready(name, url.format(address)))
-    except* EXPECTED + expected as failures:
+    except* EXPECTED as failures:
         failed.append(_first_words(failures))
     if failed:
         sys.exit(f"{name}: {failed[0]}")
 
 
-async def _run(serve: Serve, storage: StorageConfig, say_ready: Callable[[str], None]) -> None:
+async def _run(serve: Serve, storage: StorageSettings, say_ready: Callable[[str], None]) -> None:
     stop = trio.Event()
     # The signals first: who starts a server and stops it at once shall not find it deaf.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

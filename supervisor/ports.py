@@ -1,4 +1,4 @@
-"""Addresses to bind to: parsed, and for port 0 chosen once, so that a program comes back where its clients look for it.
+"""Free ports: chosen once for port 0, so that a program comes back where its clients look for it.
 
 Nobody listens here.
 """
@@ -8,39 +8,8 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-PORT_MAX = 65_535
-
-
-class BadAddress(Exception):
-    """Not an address of the form host:port, or none of this machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A host (name, IPv4, or IPv6 without brackets) and a port."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Address":
-        """Read `host:port` or `[ipv6]:port`. Raises BadAddress."""
-        host, colon, port = text.rpartition(":")
-        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        if not (colon and host and port.isascii() and port.isdigit() and int(port) <= PORT_MAX):
-            raise BadAddress(f"'{text}' is not an address: write host:port, for example 127.0.0.1:8400")
-        return cls(host, int(port))
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def reachable(self) -> "Address":
-        """The same as seen from this machine: a program that listens everywhere is also at the loopback address."""
-        loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared with, never bound to
-        return Address(loopback.get(self.host, self.host), self.port)
+from settings.environment import PORT_MAX, Address, BadAddress
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from supervisor.ports import Address, later_port
+from settings.environment import Address
+from supervisor.ports import later_port
 from supervisor.program import SECONDS, Program, Recognise, announcement, log_line, never
 from supervisor.settings import RELAY_PATH, HouseSettings
 

@@ -1,7 +1,4 @@
-"""What the supervisor is told from outside: where the data lies, which database, which addresses.
-
-`from_environ` is the only reader of the environment; nothing here opens or starts anything.
-"""
+"""What the supervisor is told from outside: where the data lies, which database, which addresses."""
 
 import sys
 from collections.abc import Mapping
@@ -9,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from supervisor.ports import Address
+from settings.api import ApiSettings
+from settings.environment import Address
+from settings.relay import RelaySettings
 
 DATA: Final = ".varde"
 API_BIND: Final = "127.0.0.1:8400"
 RELAY_BIND: Final = "127.0.0.1:8401"
 RELAY_PATH: Final = "/v1/relay"
-DRAIN: Final = 20.0
-"""Seconds for the relay's clients to go, unless the relay is told otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +25,7 @@ class HouseSettings:
     relay_bind: Address
     relay_workers: int = 1
     metrics_bind: Address | None = None
-    drain: float = DRAIN
+    drain: float = RelaySettings().drain_deadline
     tls: bool = False
     """Whether the relay has certificates. Then it reads them again at SIGHUP; without them it would die of that."""
     relay_url: str | None = None
@@ -46,31 +43,26 @@ class HouseSettings:
         relay_bind: str | None = None,
         relay_workers: int = 1,
     ) -> "HouseSettings":
-        """Read `VARDE_DATA`, `VARDE_API_BIND`, `VARDE_RELAY_BIND`, `VARDE_RELAY_URL` and `VARDE_DATABASE_URL`.
+        """Read what relay and API are told, in their words; a variable that is empty here counts as not set.
 
-        Of what the relay alone is told, `VARDE_RELAY_METRICS_BIND`, `VARDE_RELAY_DRAIN_SECONDS` and
-        `VARDE_RELAY_TLS_CERTIFICATE` matter here, too. What is given beside the environment is stronger.
+        What is given beside the environment is stronger, and its variable is not read.
 
-        Raises BadAddress.
+        Raises:
+            ConfigError: naming the variable; BadAddress for an address that was given beside it.
         """
+        given = {"VARDE_API_BIND": api_bind, "VARDE_RELAY_BIND": relay_bind}
+        told = {name: text for name, text in environ.items() if text and not given.get(name)}
+        api, relay = ApiSettings.from_environ(told), RelaySettings.from_environ(told)
+        metrics = relay.metrics_bind
         return cls(
-            data=(data or Path(environ.get("VARDE_DATA") or DATA)).absolute(),
-            api_bind=Address.parse(api_bind or environ.get("VARDE_API_BIND") or API_BIND),
-            relay_bind=Address.parse(relay_bind or environ.get("VARDE_RELAY_BIND") or RELAY_BIND),
+            data=(data or api.data).absolute(),
+            api_bind=Address.parse(api_bind) if api_bind else Address(api.host, api.port),
+            relay_bind=Address.parse(relay_bind) if relay_bind else Address(relay.host, relay.port),
             relay_workers=relay_workers,
-            metrics_bind=_address(environ.get("VARDE_RELAY_METRICS_BIND")),
-            drain=_seconds(environ.get("VARDE_RELAY_DRAIN_SECONDS", "")),
-            tls=bool(environ.get("VARDE_RELAY_TLS_CERTIFICATE")),
-            relay_url=environ.get("VARDE_RELAY_URL") or None,
+            metrics_bind=None if metrics is None else Address(*metrics),
+            drain=relay.drain_deadline,
+            tls=relay.tls is not None,
+            relay_url=told.get("VARDE_RELAY_URL"),
             database_url=environ.get("VARDE_DATABASE_URL"),
             environ=dict(environ),
         )
-
-
-def _address(text: str | None) -> Address | None:
-    return Address.parse(text) if text else None
-
-
-def _seconds(text: str) -> float:
-    """What is no number is the relay's to refuse, in its own words."""
-    return float(text) if text.isascii() and text.isdigit() else DRAIN

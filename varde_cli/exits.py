@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 
 import click
 
+from settings.environment import ConfigError
 from supervisor.advice import explain
 from supervisor.cause import single_cause
 from supervisor.keeper import StartFailed
 from supervisor.lock import FolderInUse
-from supervisor.ports import BadAddress
 from varde.errors import VardeError
 
 
@@ -83,7 +83,7 @@ def describe(error: BaseException) -> str:
             return explain(error)
         case click.ClickException():
             return error.format_message()
-        case FolderInUse() | BadAddress():
+        case FolderInUse() | ConfigError():
             return str(error)
         case OSError(strerror=str(reason)):
             return f"{error.filename}: {reason}" if error.filename else reason

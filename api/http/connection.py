@@ -19,9 +19,9 @@ from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 
-from api.config import Patience
 from api.faults import describe
 from api.problems import body_of, headers_of, refusal_of_status
+from settings.api import Patience
 from varde_contract.refusals import RefusalCode
 
 CHUNK: Final = 64 * 1024

@@ -15,9 +15,9 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
-from api.config import ApiConfig
 from api.http.connection import Connection
 from api.problems import CROWDED, body_of, headers_of
+from settings.api import ApiSettings
 from varde_contract.networks import network_of
 
 KIB: Final = 1_024
@@ -27,7 +27,7 @@ FAREWELL: Final = 1.0  # seconds for a client that is one too many to take its r
 
 
 async def serve_api(
-    config: ApiConfig,
+    config: ApiSettings,
     app: ASGIFramework,
     *,
     stopping: trio.Event | None = None,
@@ -57,7 +57,7 @@ async def _accept(server: "_Server", listeners: list[trio.SocketListener], conne
 class _Server:
     """The connections there are."""
 
-    def __init__(self, config: ApiConfig, app: ASGIFramework) -> None:
+    def __init__(self, config: ApiSettings, app: ASGIFramework) -> None:
         self._most = config.connections
         # Behind proxies every client has their address, and how many one client may open is theirs to say.
         self._most_of_one = config.connections if config.proxies else config.connections_per_address

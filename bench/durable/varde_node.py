@@ -7,19 +7,19 @@ from dataclasses import replace
 from typing import Final
 
 from relay import __main__ as program
-from relay.config import RelayConfig
+from settings.relay import RelaySettings
 
 CROWD: Final = 20_000
 """Connections that may come from one address, at once and in a second."""
 
 
-class RaisedConfig(RelayConfig):
+class RaisedConfig(RelaySettings):
     """A relay that lets a whole benchmark come from one address."""
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> RelayConfig:
+    def from_environ(cls, environ: Mapping[str, str]) -> RelaySettings:
         """Read what every relay reads, and raise the limits. Handshakes in flight stay bounded: that is work."""
-        config = RelayConfig.from_environ(environ)
+        config = RelaySettings.from_environ(environ)
         return replace(
             config,
             strangers=CROWD,
@@ -30,5 +30,5 @@ class RaisedConfig(RelayConfig):
 
 
 if __name__ == "__main__":
-    vars(program)["RelayConfig"] = RaisedConfig  # the one thing in it that is to be another
+    vars(program)["RelaySettings"] = RaisedConfig  # the one thing in it that is to be another
     program.main()

@@ -18,19 +18,19 @@ from bench.keyring import read_node
 from bench.plan import Plan
 from bench.servers.program import announce, argument_parser
 from bench.servers.varde_stores import open_counting_stores
-from relay.config import RelayConfig, TlsFiles
 from relay.node import run_node
 from relay.services import Outside
 from relay.socket.tls_certificate import TlsCertificate
+from settings.relay import RelaySettings, TlsFiles
 from varde_contract.noise import KeyPair
 
 LIFTED: Final = 1_000_000_000
 
 
-def config_of() -> RelayConfig:
+def config_of() -> RelaySettings:
     """Return the node's defaults, but for what would protect it from this benchmark."""
-    default = RelayConfig()
-    return RelayConfig(
+    default = RelaySettings()
+    return RelaySettings(
         port=0,
         connections=LIFTED,
         handshakes_per_address=default.handshakes,
@@ -54,7 +54,7 @@ def outside_of(folder: Path, files: TlsFiles | None) -> Outside:
     )
 
 
-async def run(config: RelayConfig, plan: Plan, outside: Outside) -> None:
+async def run(config: RelaySettings, plan: Plan, outside: Outside) -> None:
     """Serve until the process is killed."""
     async with trio.open_nursery() as nursery:
         address = await nursery.start(run_node, config, open_counting_stores(plan), outside, trio.Event())

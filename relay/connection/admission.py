@@ -7,9 +7,9 @@ from typing import Final
 
 import trio
 
-from relay.config import RelayConfig
 from relay.metrics.counters import Metrics
 from relay.metrics.words import Handshake, Hostility
+from settings.relay import RelaySettings
 from varde_contract.closing import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.frames import ClientFrame, Presence, Typing
@@ -61,7 +61,7 @@ class Allowance:
 
     __slots__ = ("_bytes", "_ephemeral", "_frames", "_strikes")
 
-    def __init__(self, config: RelayConfig, now: float) -> None:
+    def __init__(self, config: RelaySettings, now: float) -> None:
         # The largest message must be possible, however low the rates are set.
         frames = max(FRAMES_PER_MESSAGE, config.frames_per_second * config.burst)
         size = max(NOISE_MESSAGE_BYTES, config.bytes_per_second * config.burst)
@@ -136,7 +136,7 @@ class Crowd:
 class Admission:
     """Who may stay without having said who it is, and who may begin a handshake."""
 
-    def __init__(self, config: RelayConfig, dice: Random, metrics: Metrics) -> None:
+    def __init__(self, config: RelaySettings, dice: Random, metrics: Metrics) -> None:
         self._config = config
         self._dice = dice
         self._metrics = metrics

@@ -10,8 +10,9 @@ from typing import Final, NamedTuple, NoReturn
 import trio
 from cryptography import x509
 
-from relay.config import TLS_CERTIFICATE, TLS_KEY, ConfigError, TlsFiles
 from relay.socket.tls import Tls, make_context, open_buffers
+from settings.environment import ConfigError
+from settings.relay import TLS_CERTIFICATE, TLS_KEY, TlsFiles
 
 LOOK_SECONDS: Final = 60.0
 """How often the files are looked at. Renewed certificates have weeks left; who is in a hurry sends SIGHUP."""

@@ -9,14 +9,14 @@ import time
 
 import trio
 
-from storage.mail.config import Outbox
+from settings.mail import MailFolder
 from storage.mail.letter import write_letter
 
 
 class OutboxMail:
     """See `domain.ports.Mail`."""
 
-    def __init__(self, route: Outbox, sender: str) -> None:
+    def __init__(self, route: MailFolder, sender: str) -> None:
         self._folder = trio.Path(route.folder)
         self._sender = sender
 

@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from domain.people.ports import MailUnavailable
-from storage.mail.config import Security, Smtp
+from settings.mail import Security, Smtp
 from storage.mail.letter import write_letter
 
 SECONDS: Final = 1.0

@@ -10,10 +10,10 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.app import create_app
-from api.config import Allowance, ApiConfig, Patience
 from api.http.serving import serve_api
 from api.world import Keys, World, make_world
 from domain.ports import Stores
+from settings.api import Allowance, ApiSettings, Patience
 from tests.cast import Gear, settle
 from tests.doubles.bus import RecordingBus
 from tests.doubles.clock import CountedEntropy, StandingClock
@@ -25,7 +25,7 @@ from varde_contract.refusals import RefusalCode
 
 TICKET_KEY = Ed25519PrivateKey.from_private_bytes(b"t" * 32)
 KEYS = Keys(relay_public=b"r" * 32, ticket_private=TICKET_KEY.private_bytes_raw(), pepper=b"p" * 32)
-CONFIG = ApiConfig(port=0, sign_in=Allowance(burst=1_000))
+CONFIG = ApiSettings(port=0, sign_in=Allowance(burst=1_000))
 PROBLEM = "application/problem+json"
 
 
@@ -60,7 +60,7 @@ class Face:
 
 @asynccontextmanager
 async def open_face(
-    config: ApiConfig = CONFIG, *, patience: Patience | None = None, known: bool = True
+    config: ApiSettings = CONFIG, *, patience: Patience | None = None, known: bool = True
 ) -> AsyncIterator[Face]:
     """Serve the API; with `known`, the whole cast is registered."""
     memory, bus, mail, clock, weather = Memory(), RecordingBus(), RecordingMail(), StandingClock(), Interference()
@@ -68,7 +68,7 @@ async def open_face(
     if known:
         await settle(stores)
     if patience is not None:
-        config = ApiConfig(**{**vars(config), "patience": patience})
+        config = ApiSettings(**{**vars(config), "patience": patience})
     world = make_world(config, stores, mail, KEYS, clock=clock, entropy=CountedEntropy())
     async with serve_world(world) as (address, stopping, stopped), open_client(address) as client:
         yield Face(client, address, stores, world, stopping, stopped, memory, bus, mail, clock, weather)

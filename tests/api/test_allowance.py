@@ -1,7 +1,7 @@
 """Sign-in by network address: bursts are let through, floods are not, and memory stays bounded."""
 
 from api.allowance import SignInAllowance
-from api.config import Allowance
+from settings.api import Allowance
 from tests.doubles.clock import SECOND, StandingClock
 from varde_contract.refusals import RefusalCode
 

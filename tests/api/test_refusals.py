@@ -2,10 +2,10 @@
 
 import pytest
 
-from api.config import Allowance, ApiConfig
 from domain.people.auth import ATTEMPTS, CODE_TIME, CODES_PER_WINDOW
 from domain.people.prekeys import CLAIMS_PER_PAIR
 from domain.people.sessions import ACCESS_TIME
+from settings.api import Allowance, ApiSettings
 from tests.api.bodies import claim, new_device, prekeys, proof
 from tests.api.face import Face, open_face, refusal_of
 from tests.api.sends import new_message
@@ -153,7 +153,7 @@ async def test_refusal_rate_limited_for_one_address(face: Face) -> None:
 
 async def test_refusal_rate_limited_for_one_network_address() -> None:
     """A machine that tries many mailboxes is slowed down as well, before anything is looked up."""
-    async with open_face(ApiConfig(port=0, sign_in=Allowance(burst=2))) as face:
+    async with open_face(ApiSettings(port=0, sign_in=Allowance(burst=2))) as face:
         for number in range(2):
             await face.ask("POST", "/v1/auth/codes", json={"email": f"{number}@example.org"})
         response = await face.ask("POST", "/v1/auth/session", json={"email": EMAIL, "code": "12345678"})
@@ -163,7 +163,7 @@ async def test_refusal_rate_limited_for_one_network_address() -> None:
 
 async def test_refusal_rate_limited_for_one_account() -> None:
     """Who brings people into conversations again and again is slowed down, and nobody else is."""
-    async with open_face(ApiConfig(port=0, invitations=Allowance(burst=2))) as face:
+    async with open_face(ApiSettings(port=0, invitations=Allowance(burst=2))) as face:
         body = {"kind": "dm", "profile": str(alice.profile), "members": [str(bob.profile)]}
         for _ in range(2):
             await face.ask("POST", "/v1/conversations", by=alice_phone, json=body)

@@ -7,9 +7,9 @@ import trio
 import trio.testing
 
 from api.app import create_routes
-from api.config import ApiConfig, Patience
 from api.operation import DECLARED
 from api.requests import STRANGER_BODY_BYTES, STRANGERS
+from settings.api import ApiSettings, Patience
 from tests.api.face import CONFIG, Face, open_face
 from tests.api.wire import get, open_wire
 from tests.cast import alice_phone
@@ -181,7 +181,7 @@ async def test_requests_one_after_the_other_without_waiting_are_answered_in_orde
 
 
 @pytest.mark.parametrize("config", [replace(CONFIG, connections=2), replace(CONFIG, connections_per_address=2)])
-async def test_refusal_overloaded_when_there_are_too_many_connections(config: ApiConfig) -> None:
+async def test_refusal_overloaded_when_there_are_too_many_connections(config: ApiSettings) -> None:
     """One client too many, of all or of one address, is told to come back, and those who are in are served."""
     async with open_face(config) as face:
         async with open_wire(face) as first, open_wire(face) as second:

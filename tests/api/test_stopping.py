@@ -17,10 +17,10 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 
 from api.app import create_routes
-from api.config import Patience
 from api.http.connection import Connection
 from api.resources.service.documentation import DOCUMENTS
 from domain.talk.events import MessagesCommitted
+from settings.api import Patience
 from tests.api.face import Face, open_client, open_face
 from tests.api.sends import new_message
 from tests.api.wire import get, open_wire

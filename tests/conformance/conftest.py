@@ -10,8 +10,8 @@ from typing import Any, Final
 import pytest
 import trio
 
-from relay.config import TlsFiles
 from relay.socket.tls_certificate import TlsCertificate
+from settings.relay import TlsFiles
 from storage.program import read_clock
 from tests.cast import Gear, alice, enrol, open_conversation, settle
 from tests.certificates import Authority, issue

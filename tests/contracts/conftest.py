@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from domain.ports import Stores
-from storage.config import StorageConfig, Url
+from settings.storage import DatabaseUrl, StorageSettings
 from storage.opening import open_storage
 from tests.doubles.bus import RecordingBus
 from tests.doubles.memory import Memory
@@ -27,7 +27,7 @@ async def nodes(kept_in: str | None) -> AsyncIterator[tuple[Stores, Stores]]:
             memory, bus = Memory(), RecordingBus()
             yield open_memory_stores(memory=memory, bus=bus), open_memory_stores(memory=memory, bus=bus)
         else:
-            config = StorageConfig(database=Url(kept_in), pool_min=1, pool_max=5)
+            config = StorageSettings(database=DatabaseUrl(kept_in), pool_min=1, pool_max=5)
             one = await stack.enter_async_context(open_storage(config))
             yield one, await stack.enter_async_context(open_storage(config))
 
@@ -38,5 +38,5 @@ async def stores(kept_in: str | None) -> AsyncIterator[Stores]:
     if kept_in is None:
         yield open_memory_stores()
     else:
-        async with open_storage(StorageConfig(database=Url(kept_in), pool_min=1, pool_max=5)) as stores:
+        async with open_storage(StorageSettings(database=DatabaseUrl(kept_in), pool_min=1, pool_max=5)) as stores:
             yield stores

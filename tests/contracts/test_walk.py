@@ -12,7 +12,7 @@ import pytest
 
 from domain.ports import Stores
 from domain.talk import model as talk_model
-from storage.config import StorageConfig, Url
+from settings.storage import DatabaseUrl, StorageSettings
 from storage.opening import open_storage
 from tests.cast import BIRTH_MS, MANY, PEOPLE, Gear, enrol, open_conversation, settle
 from tests.contracts.letters import client_id, draft
@@ -208,7 +208,7 @@ async def begin(stores: Stores) -> Sequence[ConversationId]:
 async def test_the_double_and_the_database_never_differ(database_url: str, seed: int) -> None:
     """At every step of the walk both answer the same."""
     walk, double = Walk(Random(seed)), open_memory_stores()  # noqa: S311  dice, not keys
-    async with open_storage(StorageConfig(database=Url(database_url), pool_min=1, pool_max=2)) as stores:
+    async with open_storage(StorageSettings(database=DatabaseUrl(database_url), pool_min=1, pool_max=2)) as stores:
         walk.talks += await begin(double)
         assert await begin(stores) == walk.talks
         for number in range(STEPS):

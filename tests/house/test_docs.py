@@ -122,7 +122,7 @@ def test_the_protocol_gives_the_statuses_that_are_answered() -> None:
 
 def test_every_variable_of_the_environment_is_explained() -> None:
     """Whoever looks for a variable that a program reads finds it in docs/configuration.md, and no other."""
-    sources = tree.sources("storage", "relay", "api", "varde", "varde_cli", "supervisor")
+    sources = tree.sources("settings", "storage", "relay", "api", "varde", "varde_cli", "supervisor")
     read = {name for source in sources for name in re.findall(r"\bVARDE_[A-Z_]*[A-Z]\b", "\n".join(source.lines))}
     told = set(re.findall(r"`(VARDE_[A-Z_]+)`", (tree.ROOT / "docs/configuration.md").read_text(encoding="utf-8")))
     tree.expect_none(read ^ told, "variables that are read or explained, but not both")

@@ -11,9 +11,9 @@ import pytest
 from tests.house import tree
 
 
-def read_by(room: str) -> set[str]:
-    """The variables that the config of a room reads."""
-    text = (tree.ROOT / room / "config.py").read_text(encoding="utf-8")
+def read_by(program: str) -> set[str]:
+    """The variables that the settings of a program read."""
+    text = (tree.ROOT / "settings" / f"{program}.py").read_text(encoding="utf-8")
     return set(re.findall(r"\bVARDE_[A-Z_]*[A-Z]\b", text))
 
 

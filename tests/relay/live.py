@@ -11,10 +11,10 @@ import trio
 
 from domain.people.tickets import TicketIssuer
 from domain.ports import Stores
-from relay.config import RelayConfig
 from relay.node import run_node
 from relay.services import Outside
 from relay.socket.tls_certificate import TlsCertificate
+from settings.relay import RelaySettings
 from tests.cast import Gear
 from tests.doubles.clock import CountedEntropy, StandingClock
 from tests.relay.guest import Credentials
@@ -55,7 +55,7 @@ async def open_live(
     stores: Stores, *, certificate: TlsCertificate | None = None, **changes: Any
 ) -> AsyncIterator[LiveNode]:
     """Run a node on a port of its own until the block ends. With a certificate, TLS ends in it."""
-    config = RelayConfig(**{"port": 0, "strict": True, "close_grace": 2.0, "drain_deadline": 1.0, **changes})
+    config = RelaySettings(**{"port": 0, "strict": True, "close_grace": 2.0, "drain_deadline": 1.0, **changes})
     clock, stop, ended = StandingClock(), trio.Event(), trio.Event()
     outside = Outside(
         static=RELAY_KEY,

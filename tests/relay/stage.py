@@ -20,10 +20,10 @@ from domain.people import model as people_model
 from domain.people.tickets import TicketIssuer
 from domain.ports import Stores
 from domain.talk import model as talk
-from relay.config import RelayConfig
 from relay.connection.serve import serve_connection
 from relay.node import start_services
 from relay.services import Outside, Services, make_services
+from settings.relay import RelaySettings
 from tests.cast import Gear, Person, open_conversation, settle
 from tests.doubles.bus import RecordingBus
 from tests.doubles.clock import CountedEntropy, StandingClock
@@ -118,7 +118,7 @@ class Stage:
 @asynccontextmanager
 async def open_stage(ground: Ground, **config: Any) -> AsyncIterator[Stage]:
     """Run a node until the block ends; what is not given of its configuration is the product's."""
-    settings = replace(RelayConfig(strict=True, receipts_pause=0.0, presence_pause=0.0, announce_pause=0.0), **config)
+    settings = replace(RelaySettings(strict=True, receipts_pause=0.0, presence_pause=0.0, announce_pause=0.0), **config)
     outside = Outside(
         static=RELAY_KEY,
         ticket_public=TICKET_KEY.public_key().public_bytes_raw(),

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from domain.talk import model as talk
-from storage.config import StorageConfig, Url
+from settings.storage import DatabaseUrl, StorageSettings
 from storage.opening import open_storage
 from tests import cast
 from tests.system import require
@@ -84,7 +84,7 @@ def draft(roster: talk.Roster, writer: cast.Gear, number: int) -> talk.Draft:
 async def test_a_conversation_lives_on_debians_postgres(debian_url: str) -> None:
     """On PostgreSQL 15 by URL, messages are numbered and stored once, read in order, and gone when all have them."""
     with trio.fail_after(60):
-        async with open_storage(StorageConfig(database=Url(debian_url))) as stores:
+        async with open_storage(StorageSettings(database=DatabaseUrl(debian_url))) as stores:
             await cast.settle(stores, cast.alice, cast.bob)
             conversation = await cast.open_conversation(stores, cast.alice, cast.bob)
             roster = (await stores.conversations.rosters([conversation]))[conversation]
@@ -108,7 +108,7 @@ async def test_a_conversation_lives_on_debians_postgres(debian_url: str) -> None
 async def test_a_stale_roster_stores_nothing_on_debians_postgres(debian_url: str) -> None:
     """The one statement that commits checks the roster's version on PostgreSQL 15 as well."""
     with trio.fail_after(60):
-        async with open_storage(StorageConfig(database=Url(debian_url))) as stores:
+        async with open_storage(StorageSettings(database=DatabaseUrl(debian_url))) as stores:
             await cast.settle(stores, cast.carol, cast.dave)
             conversation = await cast.open_conversation(stores, cast.carol, cast.dave)
             roster = (await stores.conversations.rosters([conversation]))[conversation]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.config import StorageConfig, Url
+from settings.storage import DatabaseUrl, StorageSettings
 from storage.migrate import SchemaError
 from storage.opening import open_storage
 from tests.cast import alice, settle
@@ -11,7 +11,7 @@ from tests.cast import alice, settle
 async def test_a_database_without_the_schema_is_refused(bare_database_url: str) -> None:
     """A database that was never migrated is not opened, and the error names the command."""
     with pytest.raises(SchemaError, match="varde migrate"):
-        async with open_storage(StorageConfig(database=Url(bare_database_url), pool_min=1, pool_max=1)):
+        async with open_storage(StorageSettings(database=DatabaseUrl(bare_database_url), pool_min=1, pool_max=1)):
             pytest.fail("it opened")
 
 
@@ -22,13 +22,13 @@ async def test_what_the_block_raises_comes_out_as_it_is(database_url: str) -> No
         """An error that the stores would rename, were it theirs."""
 
     with pytest.raises(Mine):
-        async with open_storage(StorageConfig(database=Url(database_url), pool_min=1, pool_max=1)):
+        async with open_storage(StorageSettings(database=DatabaseUrl(database_url), pool_min=1, pool_max=1)):
             raise Mine
 
 
 async def test_what_was_stored_is_found_by_the_next_to_open(database_url: str) -> None:
     """Closing the storage loses nothing."""
-    config = StorageConfig(database=Url(database_url), pool_min=1, pool_max=1)
+    config = StorageSettings(database=DatabaseUrl(database_url), pool_min=1, pool_max=1)
     async with open_storage(config) as stores:
         await settle(stores, alice)
     async with open_storage(config) as stores:

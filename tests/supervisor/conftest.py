@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.ports import Address
+from settings.environment import Address
 from supervisor.settings import HouseSettings
 from tests.supervisor.fake_houses import FAKES, Ear, Orders
 

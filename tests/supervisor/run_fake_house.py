@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from supervisor.ports import Address
+from settings.environment import Address
 from supervisor.relaying import run_fleet
 from supervisor.settings import HouseSettings
 from supervisor.up import run_up

@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 import trio
 
+from settings.environment import Address, BadAddress
 from supervisor.fleet import open_fleet
 from supervisor.happenings import Down, Happening, Killed, Said
 from supervisor.keeper import FIRST_STARTS, StartFailed
 from supervisor.lock import open_lock
-from supervisor.ports import Address, BadAddress
 from supervisor.settings import HouseSettings
 from tests.supervisor.fake_houses import Ear, Orders, open_fake_up
 

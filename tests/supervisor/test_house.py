@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 import trio
 
+from settings.environment import Address
 from supervisor.happenings import Down, Happening, Killed, Said, Up
 from supervisor.house import open_house
 from supervisor.keeper import FIRST_STARTS, StartFailed
 from supervisor.lock import FILE, FolderInUse
-from supervisor.ports import Address
 from supervisor.settings import HouseSettings
 from tests.supervisor.fake_houses import Ear, Orders, open_fake_up
 

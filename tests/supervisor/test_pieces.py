@@ -13,12 +13,13 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from settings.environment import Address, BadAddress
 from supervisor.advice import explain
 from supervisor.backoff import Backoff
 from supervisor.happenings import Down, Killed, Said, Stopping, Up, describe_exit
 from supervisor.keeper import StartFailed
 from supervisor.lock import FolderInUse, open_lock
-from supervisor.ports import Address, BadAddress, later_port, reserve, reserve_shared
+from supervisor.ports import later_port, reserve, reserve_shared
 from supervisor.program import Program, announcement, never
 from supervisor.programs import Programs
 from supervisor.settings import HouseSettings

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from domain.ports import Stores
 from domain.talk import model as talk
-from storage.config import StorageConfig, Url
+from settings.storage import DatabaseUrl, StorageSettings
 from storage.opening import open_storage
 from storage.postgres.pool import Patience
 from tests.cast import alice, alice_laptop, bob, bob_laptop, bob_phone, open_conversation, settle
@@ -104,7 +104,7 @@ async def hear_answer(guest: Guest) -> f.Ack | f.RefusedFrame:
 @asynccontextmanager
 async def open_scene(server: Server, letters: Letters, **config: Any) -> AsyncIterator[Scene]:
     """A node over the server, with deadlines of a second."""
-    storage = StorageConfig(database=Url(server.url), pool_min=1, pool_max=4)
+    storage = StorageSettings(database=DatabaseUrl(server.url), pool_min=1, pool_max=4)
     with trio.fail_after(DEADLINE):
         async with (
             open_storage(storage, patience=IMPATIENCE) as stores,

@@ -17,7 +17,7 @@ from domain.people.tickets import TicketIssuer
 from domain.ports import Stores
 from domain.talk import model as talk
 from domain.talk.events import MembershipChanged
-from storage.config import StorageConfig, Url
+from settings.storage import DatabaseUrl, StorageSettings
 from storage.keys import open_keys
 from storage.opening import open_storage
 from tests.cast import Gear, alice, alice_laptop, bob, bob_laptop, bob_phone, open_conversation, settle
@@ -34,7 +34,7 @@ PATIENCE_SECONDS = 30
 @asynccontextmanager
 async def open_stores(url: str) -> AsyncIterator[Stores]:
     """Connect to the test's database."""
-    async with open_storage(StorageConfig(database=Url(url), pool_min=1, pool_max=4)) as stores:
+    async with open_storage(StorageSettings(database=DatabaseUrl(url), pool_min=1, pool_max=4)) as stores:
         yield stores
 
 

@@ -14,12 +14,12 @@ import trio
 
 from domain.people.tickets import TicketIssuer
 from domain.talk import model as talk
-from relay.config import RelayConfig
 from relay.connection.serve import serve_connection
 from relay.node import start_services
 from relay.services import Outside, Services, make_services
 from relay.socket.listeners import open_listeners, run_listener
 from relay.socket.wire import Wire
+from settings.relay import RelaySettings
 from tests.cast import Gear, alice, alice_laptop, bob, bob_phone, open_conversation, settle
 from tests.doubles.clock import StandingClock
 from tests.relay.caller import Caller
@@ -126,7 +126,7 @@ def _make_services(ground: Ground, config: dict[str, Any]) -> Services:
         entropy=os.urandom,
         dice=Random(1),  # noqa: S311 - it spreads load
     )
-    return make_services(RelayConfig(**settings), ground.stores, outside)
+    return make_services(RelaySettings(**settings), ground.stores, outside)
 
 
 async def _listen(services: Services, sockets: ExitStack, port: int, gear: Gear, roster: talk.Roster) -> Caller:

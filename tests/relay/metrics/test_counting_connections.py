@@ -11,9 +11,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from domain.people.events import TicketsRevoked
-from relay.config import TlsFiles
 from relay.socket.tls_certificate import TlsCertificate
 from relay.socket.websocket import SLOW_FRAMES
+from settings.relay import TlsFiles
 from storage.program import read_clock
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
 from tests.certificates import Authority, issue

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
-from relay.config import ConfigError, RelayConfig, TlsFiles
 from relay.socket.tls_certificate import CertificateError, TlsCertificate
+from settings.environment import ConfigError
+from settings.relay import RelaySettings, TlsFiles
 from storage.program import read_clock
 from tests.certificates import Authority, ecdsa_key, issue, pem_of, write_pair
 from tests.relay.tls_peer import TlsPeer, shake
@@ -43,11 +44,11 @@ def shown(certificate: TlsCertificate, authority: Authority) -> bytes | None:
 def test_the_files_are_named_by_two_variables() -> None:
     """Both or neither, and the one that is there names the one that is missing."""
     both = {"VARDE_RELAY_TLS_CERTIFICATE": "/etc/chain.pem", "VARDE_RELAY_TLS_KEY": "/etc/key.pem"}
-    assert RelayConfig.from_environ(both).tls == TlsFiles(Path("/etc/chain.pem"), Path("/etc/key.pem"))
-    assert RelayConfig.from_environ(dict.fromkeys(both, "")).tls is None
+    assert RelaySettings.from_environ(both).tls == TlsFiles(Path("/etc/chain.pem"), Path("/etc/key.pem"))
+    assert RelaySettings.from_environ(dict.fromkeys(both, "")).tls is None
     for name, other in zip(both, reversed(both), strict=True):
         with pytest.raises(ConfigError, match=f"{name} needs {other}"):
-            RelayConfig.from_environ({name: both[name]})
+            RelaySettings.from_environ({name: both[name]})
 
 
 @pytest.mark.parametrize("make_key", [ecdsa_key, lambda: rsa.generate_private_key(65_537, 2_048)])

@@ -11,8 +11,8 @@ import trio
 
 from domain.ports import Stores
 from domain.talk import model as talk
-from relay.config import TlsFiles
 from relay.socket.tls_certificate import TlsCertificate
+from settings.relay import TlsFiles
 from storage.program import read_clock
 from tests.cast import alice, alice_laptop, bob, bob_phone, open_conversation, settle
 from tests.certificates import Authority, issue

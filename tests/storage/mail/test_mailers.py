@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from domain.people.ports import MailUnavailable
-from storage.mail.config import Outbox, Security, Smtp
+from settings.mail import MailFolder, Security, Smtp
 from storage.mail.letter import write_letter
 from storage.mail.outbox import OutboxMail
 from storage.mail.smtp import SmtpMail
@@ -64,7 +64,7 @@ async def test_the_outbox_keeps_whole_letters_for_its_owner_only(
 ) -> None:
     """In the order of sending, each complete when it is there, and readable by no other user."""
     folder = tmp_path / "data" / "outbox"
-    mail = OutboxMail(Outbox(folder), SENDER)
+    mail = OutboxMail(MailFolder(folder), SENDER)
     for code in (CODE, "99999999"):
         await mail.send_code(ADDRESS, code, expires_in_s=600)
     files = sorted(folder.iterdir())

@@ -5,20 +5,20 @@ from collections.abc import AsyncIterator
 import pytest
 
 from domain.ports import Stores
-from storage.config import StorageConfig, Url
+from settings.storage import DatabaseUrl, StorageSettings
 from storage.database import Connection
 from storage.opening import open_storage
 from tests.storage.conftest import Connect
 
 
 @pytest.fixture
-def config(database_url: str) -> StorageConfig:
+def config(database_url: str) -> StorageSettings:
     """Where the stores are told to keep everything."""
-    return StorageConfig(database=Url(database_url), pool_min=1, pool_max=4)
+    return StorageSettings(database=DatabaseUrl(database_url), pool_min=1, pool_max=4)
 
 
 @pytest.fixture
-async def stores(config: StorageConfig) -> AsyncIterator[Stores]:
+async def stores(config: StorageSettings) -> AsyncIterator[Stores]:
     """The stores."""
     async with open_storage(config) as stores:
         yield stores

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from storage.config import StorageConfig, Url
+from settings.storage import DatabaseUrl, StorageSettings
 from storage.database import Connection
 from storage.island import Island
 from storage.postgres.pool import open_pool
@@ -109,8 +109,8 @@ async def live(connection: Connection, early: Seats) -> None:
 
 
 @pytest.mark.parametrize("early", [[], room(1, CROWD), pairs(1, CROWD)], ids=["nothing", "crowd", "pairs"])
-async def test_a_confirmation_is_no_look_at_everybody(island: Island, config: StorageConfig, early: Seats) -> None:
+async def test_a_confirmation_is_no_look_at_everybody(island: Island, config: StorageSettings, early: Seats) -> None:
     """A batch takes what its length and one look at each conversation's positions take, with plans of any age."""
-    assert isinstance(config.database, Url)
+    assert isinstance(config.database, DatabaseUrl)
     async with open_pool(island, config.database.url, least=1, most=1) as pool:
         await Transactions(island, pool).ask(live, early)

@@ -9,7 +9,7 @@ import trio
 
 from domain.ports import Stores, StoreUnavailable
 from domain.talk import model as talk_model
-from storage.config import StorageConfig, Url
+from settings.storage import DatabaseUrl, StorageSettings
 from storage.database import Connection
 from storage.island import Island
 from storage.opening import open_storage
@@ -36,9 +36,9 @@ async def let_go(island: Island, beside: Connection) -> None:
 
 async def test_a_database_that_is_not_there_is_unavailable(tmp_path: object) -> None:
     """Opening the storage without a database says so, in the domain's words."""
-    nowhere = Url(f"postgresql://varde@/varde?host={tmp_path}&port=5432")
+    nowhere = DatabaseUrl(f"postgresql://varde@/varde?host={tmp_path}&port=5432")
     with pytest.raises(StoreUnavailable):
-        async with open_storage(StorageConfig(database=nowhere, pool_min=1, pool_max=1)):
+        async with open_storage(StorageSettings(database=nowhere, pool_min=1, pool_max=1)):
             pytest.fail("it opened")
 
 
@@ -86,7 +86,7 @@ async def wait_blocked(island: Island, beside: Connection) -> None:
             await island.run(beside.execute, "SELECT pg_stat_clear_snapshot()")
 
 
-async def test_a_statement_has_a_deadline(config: StorageConfig, island: Island, beside: Connection) -> None:
+async def test_a_statement_has_a_deadline(config: StorageSettings, island: Island, beside: Connection) -> None:
     """A statement that waits too long for somebody else's lock ends, and says so; nothing of it is stored."""
     async with open_storage(config, patience=IMPATIENT) as stores:
         await settle(stores, alice, bob)
@@ -102,7 +102,7 @@ async def test_a_statement_has_a_deadline(config: StorageConfig, island: Island,
 
 async def test_waiting_for_a_connection_has_a_deadline(database_url: str, island: Island, beside: Connection) -> None:
     """When all connections of the process are busy for too long, the next call is told so."""
-    config = StorageConfig(database=Url(database_url), pool_min=1, pool_max=1)
+    config = StorageSettings(database=DatabaseUrl(database_url), pool_min=1, pool_max=1)
     async with open_storage(config, patience=Patience(acquire=0.2)) as stores:
         await settle(stores, alice, bob)
         talk = await open_conversation(stores, alice, bob)
@@ -119,7 +119,7 @@ async def test_a_cancelled_call_leaves_its_connection_usable(
     database_url: str, island: Island, beside: Connection
 ) -> None:
     """Who gives up takes the statement back, and the one connection serves the next call."""
-    config = StorageConfig(database=Url(database_url), pool_min=1, pool_max=1)
+    config = StorageSettings(database=DatabaseUrl(database_url), pool_min=1, pool_max=1)
     async with open_storage(config) as stores:
         await settle(stores, alice, bob)
         talk = await open_conversation(stores, alice, bob)

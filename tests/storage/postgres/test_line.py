@@ -7,7 +7,7 @@ import trio
 
 from domain.ports import Stores, StoreUnavailable
 from domain.talk import model as talk_model
-from storage.config import StorageConfig
+from settings.storage import StorageSettings
 from storage.database import Connection
 from storage.island import Island
 from storage.opening import open_storage
@@ -94,7 +94,9 @@ async def test_more_commits_than_lines_go_over_the_island(
     assert len(await island.run(beside.fetch, "SELECT FROM message")) == len(drafts)
 
 
-async def test_a_line_without_an_answer_is_given_up(config: StorageConfig, island: Island, beside: Connection) -> None:
+async def test_a_line_without_an_answer_is_given_up(
+    config: StorageSettings, island: Island, beside: Connection
+) -> None:
     """A commit has a deadline, and what comes after is not held up by it."""
     async with open_storage(config, patience=Patience(acquire=5, statement=0.5)) as stores:
         await settle(stores, alice, bob)

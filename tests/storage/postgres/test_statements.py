@@ -5,7 +5,7 @@ from uuid import UUID
 
 from domain.ports import Stores
 from domain.talk import model as talk_model
-from storage.config import StorageConfig, Url
+from settings.storage import DatabaseUrl, StorageSettings
 from storage.database import Connection
 from storage.island import Island
 from storage.opening import open_storage
@@ -51,16 +51,16 @@ async def use_everything(stores: Stores) -> None:
     await stores.mailbox.sweep(FAR_MS, retention_ms=1, limit=100)
 
 
-async def test_no_statement_reads_a_whole_table(config: StorageConfig, island: Island, beside: Connection) -> None:
+async def test_no_statement_reads_a_whole_table(config: StorageSettings, island: Island, beside: Connection) -> None:
     """Every statement finds its rows by an index, the journal's among them, also while the tables are small."""
     async with open_storage(config) as stores:
         await use_everything(stores)
     assert await island.run(beside.fetch, _READ_WHOLE, WHOLE) == []
 
 
-async def test_no_statement_is_planned_anew(island: Island, config: StorageConfig) -> None:
+async def test_no_statement_is_planned_anew(island: Island, config: StorageSettings) -> None:
     """Each is planned once for a connection, however small a batch is: planning the journal's takes as long as it."""
-    assert isinstance(config.database, Url)
+    assert isinstance(config.database, DatabaseUrl)
     async with open_pool(island, config.database.url, least=1, most=1) as pool:
         transactions = Transactions(island, pool)
         journal = PostgresJournal(transactions)
@@ -76,7 +76,7 @@ async def _read_plans(connection: Connection) -> list[Any]:
 
 
 async def test_nobody_waits_for_each_other_in_a_circle(
-    config: StorageConfig, island: Island, beside: Connection
+    config: StorageSettings, island: Island, beside: Connection
 ) -> None:
     """With everybody at work at once, on two nodes, the order of locks leaves no deadlock to be undone."""
     async with open_storage(config) as one, open_storage(config) as two:

@@ -4,50 +4,53 @@ from pathlib import Path
 
 import pytest
 
-from storage.config import ConfigError, Embedded, StorageConfig, Url
+from settings.environment import ConfigError
+from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings
 
 SECRET_URL = "postgresql://varde:tops3cret@db.example/varde"
 
 
 def test_without_a_word_the_embedded_postgres_is_used() -> None:
     """An empty environment means the embedded Postgres in `.varde/postgres`."""
-    config = StorageConfig.from_environ({})
-    assert config == StorageConfig(database=Embedded(Path(".varde/postgres")), pool_min=2, pool_max=10)
+    config = StorageSettings.from_environ({})
+    assert config == StorageSettings(database=EmbeddedDatabase(Path(".varde/postgres")), pool_min=2, pool_max=10)
 
 
 def test_the_data_folder_moves_the_embedded_postgres() -> None:
     """VARDE_DATA says where the cluster lies."""
-    assert StorageConfig.from_environ({"VARDE_DATA": "/srv/varde"}).database == Embedded(Path("/srv/varde/postgres"))
+    assert StorageSettings.from_environ({"VARDE_DATA": "/srv/varde"}).database == EmbeddedDatabase(
+        Path("/srv/varde/postgres")
+    )
 
 
 def test_a_url_replaces_the_embedded_postgres() -> None:
     """VARDE_DATABASE_URL wins over VARDE_DATA."""
-    config = StorageConfig.from_environ({"VARDE_DATABASE_URL": SECRET_URL, "VARDE_DATA": "/srv/varde"})
-    assert config.database == Url(SECRET_URL)
+    config = StorageSettings.from_environ({"VARDE_DATABASE_URL": SECRET_URL, "VARDE_DATA": "/srv/varde"})
+    assert config.database == DatabaseUrl(SECRET_URL)
 
 
 def test_the_url_is_not_shown() -> None:
     """The password in the URL does not reach a log through repr."""
-    assert "tops3cret" not in repr(StorageConfig.from_environ({"VARDE_DATABASE_URL": SECRET_URL}))
+    assert "tops3cret" not in repr(StorageSettings.from_environ({"VARDE_DATABASE_URL": SECRET_URL}))
 
 
 @pytest.mark.parametrize("url", ["", "mysql://varde:tops3cret@db/varde", "db.example", "/tops3cret"])
 def test_a_url_that_is_none_of_postgres_is_refused(url: str) -> None:
     """A wrong VARDE_DATABASE_URL is refused by name and not shown; an empty one does not mean the embedded one."""
     with pytest.raises(ConfigError, match="VARDE_DATABASE_URL") as caught:
-        StorageConfig.from_environ({"VARDE_DATABASE_URL": url})
+        StorageSettings.from_environ({"VARDE_DATABASE_URL": url})
     assert "tops3cret" not in str(caught.value)
 
 
 def test_pool_sizes_are_read() -> None:
     """VARDE_POOL_MIN and VARDE_POOL_MAX set the number of connections."""
-    config = StorageConfig.from_environ({"VARDE_POOL_MIN": "5", "VARDE_POOL_MAX": "100"})
+    config = StorageSettings.from_environ({"VARDE_POOL_MIN": "5", "VARDE_POOL_MAX": "100"})
     assert (config.pool_min, config.pool_max) == (5, 100)
 
 
 def test_a_small_pool_needs_no_minimum() -> None:
     """VARDE_POOL_MAX=1 alone is enough: the default minimum follows it down."""
-    config = StorageConfig.from_environ({"VARDE_POOL_MAX": "1"})
+    config = StorageSettings.from_environ({"VARDE_POOL_MAX": "1"})
     assert (config.pool_min, config.pool_max) == (1, 1)
 
 
@@ -56,10 +59,10 @@ def test_a_small_pool_needs_no_minimum() -> None:
 def test_a_pool_size_that_is_none_is_refused(name: str, text: str) -> None:
     """Anything but a number from 1 to 100 is refused, and the error names the variable."""
     with pytest.raises(ConfigError, match=name):
-        StorageConfig.from_environ({name: text})
+        StorageSettings.from_environ({name: text})
 
 
 def test_a_minimum_above_the_maximum_is_refused() -> None:
     """A pool cannot be larger than itself."""
     with pytest.raises(ConfigError, match=r"VARDE_POOL_MIN is 7.*VARDE_POOL_MAX"):
-        StorageConfig.from_environ({"VARDE_POOL_MIN": "7", "VARDE_POOL_MAX": "6"})
+        StorageSettings.from_environ({"VARDE_POOL_MIN": "7", "VARDE_POOL_MAX": "6"})

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.config import ConfigError
+from settings.environment import ConfigError
+from settings.mail import MailFolder, MailSettings, Security, Smtp
 from storage.mail import open_mail
-from storage.mail.config import MailConfig, Outbox, Security, Smtp
 from storage.mail.outbox import OutboxMail
 from storage.mail.smtp import SmtpMail
 
@@ -15,15 +15,15 @@ FROM = {"VARDE_MAIL_FROM": "codes@example.org"}
 
 def smtp(url: str) -> Smtp:
     """What a URL is read as."""
-    route = MailConfig.from_environ(FROM | {"VARDE_SMTP_URL": url}).route
+    route = MailSettings.from_environ(FROM | {"VARDE_SMTP_URL": url}).route
     assert isinstance(route, Smtp)
     return route
 
 
 def test_without_a_server_letters_go_to_a_folder() -> None:
     """Development needs no mail server."""
-    config = MailConfig.from_environ({"VARDE_DATA": "/srv/varde"})
-    assert config.route == Outbox(Path("/srv/varde/outbox"))
+    config = MailSettings.from_environ({"VARDE_DATA": "/srv/varde"})
+    assert config.route == MailFolder(Path("/srv/varde/outbox"))
     assert isinstance(open_mail(config), OutboxMail)
 
 
@@ -41,14 +41,14 @@ def test_a_url_says_where_and_how(url: str, expected: tuple[str, int, Security])
     """TLS is the rule, and the ports are the usual ones."""
     route = smtp(url)
     assert (route.host, route.port, route.security) == expected
-    assert isinstance(open_mail(MailConfig(route=route, sender="a@b.no")), SmtpMail)
+    assert isinstance(open_mail(MailSettings(route=route, sender="a@b.no")), SmtpMail)
 
 
 def test_a_login_is_read_and_not_shown() -> None:
     """Characters that a URL escapes are unescaped; the password is in no repr."""
     route = smtp("smtps://us%40er:s%2Fecret@mail.example.org")
     assert (route.user, route.password) == ("us@er", "s/ecret")
-    assert "ecret" not in repr(MailConfig(route=route, sender="a@b.no"))
+    assert "ecret" not in repr(MailSettings(route=route, sender="a@b.no"))
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ def test_a_url_that_cannot_or_must_not_be_followed_is_named(url: str) -> None:
 def test_a_server_needs_a_sender(sender: str) -> None:
     """Letters from nowhere would be thrown away unseen."""
     with pytest.raises(ConfigError, match="VARDE_MAIL_FROM"):
-        MailConfig.from_environ({"VARDE_SMTP_URL": "smtps://mail.example.org", "VARDE_MAIL_FROM": sender})
+        MailSettings.from_environ({"VARDE_SMTP_URL": "smtps://mail.example.org", "VARDE_MAIL_FROM": sender})

@@ -4,16 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import ConfigError, RelayConfig
-from relay.frames.refusals import close_code
-from varde_contract.closing import CloseCode
-from varde_contract.refusals import RefusalCode
+from settings.environment import ConfigError
+from settings.relay import RelaySettings
 
 
 def test_the_defaults_need_no_environment() -> None:
     """A node on this machine, beside the API's defaults."""
-    assert RelayConfig.from_environ({}) == RelayConfig()
-    assert (RelayConfig().host, RelayConfig().port) == ("127.0.0.1", 8401)
+    assert RelaySettings.from_environ({}) == RelaySettings()
+    assert (RelaySettings().host, RelaySettings().port) == ("127.0.0.1", 8401)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +20,7 @@ def test_the_defaults_need_no_environment() -> None:
 )
 def test_an_address_is_a_host_and_a_port(bind: str, expected: tuple[str, int]) -> None:
     """IPv6 in brackets, names, and port 0 for any."""
-    config = RelayConfig.from_environ({"VARDE_RELAY_BIND": bind})
+    config = RelaySettings.from_environ({"VARDE_RELAY_BIND": bind})
     assert (config.host, config.port) == expected
 
 
@@ -30,17 +28,17 @@ def test_an_address_is_a_host_and_a_port(bind: str, expected: tuple[str, int]) -
 def test_what_is_no_address_is_named(bind: str) -> None:
     """The error names the variable."""
     with pytest.raises(ConfigError, match="VARDE_RELAY_BIND"):
-        RelayConfig.from_environ({"VARDE_RELAY_BIND": bind})
+        RelaySettings.from_environ({"VARDE_RELAY_BIND": bind})
 
 
 def test_metrics_are_shown_where_one_says() -> None:
     """Nowhere by default, and also where the variable is empty."""
     for environ in ({}, {"VARDE_RELAY_METRICS_BIND": ""}):
-        assert RelayConfig.from_environ(environ).metrics_bind is None
-    there = RelayConfig.from_environ({"VARDE_RELAY_METRICS_BIND": "[::1]:9401"})
+        assert RelaySettings.from_environ(environ).metrics_bind is None
+    there = RelaySettings.from_environ({"VARDE_RELAY_METRICS_BIND": "[::1]:9401"})
     assert there.metrics_bind == ("::1", 9401)
     with pytest.raises(ConfigError, match="VARDE_RELAY_METRICS_BIND"):
-        RelayConfig.from_environ({"VARDE_RELAY_METRICS_BIND": "9401"})
+        RelaySettings.from_environ({"VARDE_RELAY_METRICS_BIND": "9401"})
 
 
 @pytest.mark.parametrize("variable", ["VARDE_RELAY_CONNECTIONS", "VARDE_RELAY_DRAIN_SECONDS"])
@@ -48,35 +46,21 @@ def test_numbers_are_whole_and_positive(variable: str) -> None:
     """Everything else is refused by name."""
     for text in ("", "0", "-1", "1.5", "many", "\N{SUPERSCRIPT TWO}"):
         with pytest.raises(ConfigError, match=variable):
-            RelayConfig.from_environ({variable: text})
+            RelaySettings.from_environ({variable: text})
 
 
 def test_an_address_is_shared_only_when_it_is_said() -> None:
     """Two nodes on one port by mistake would share its clients."""
     variable = "VARDE_RELAY_REUSE_PORT"
-    assert [RelayConfig.from_environ({variable: text}).reuse_port for text in ("0", "1")] == [False, True]
+    assert [RelaySettings.from_environ({variable: text}).reuse_port for text in ("0", "1")] == [False, True]
     for text in ("", "yes", "2"):
         with pytest.raises(ConfigError, match=variable):
-            RelayConfig.from_environ({variable: text})
+            RelaySettings.from_environ({variable: text})
 
 
 def test_the_rest_is_read() -> None:
     """Folder, ceiling and drain."""
-    config = RelayConfig.from_environ(
+    config = RelaySettings.from_environ(
         {"VARDE_DATA": "/srv/varde", "VARDE_RELAY_CONNECTIONS": "7", "VARDE_RELAY_DRAIN_SECONDS": "3"}
     )
     assert (config.data, config.connections, config.drain_deadline) == (Path("/srv/varde"), 7, 3.0)
-
-
-@pytest.mark.parametrize("code", RefusalCode)
-def test_every_refusal_has_a_close_code(code: RefusalCode) -> None:
-    """Whatever a Hello may be refused with, the client is told whether to come back."""
-    assert isinstance(close_code(code), CloseCode)
-
-
-def test_what_passes_by_itself_says_come_back() -> None:
-    """A full or broken node is no fault of the client's; a ticket is."""
-    passing = {RefusalCode.UNAVAILABLE, RefusalCode.OVERLOADED, RefusalCode.RATE_LIMITED, RefusalCode.TOO_SLOW}
-    assert all(close_code(code).comes_back for code in passing)
-    tickets = {RefusalCode.TICKET_INVALID, RefusalCode.TICKET_EXPIRED, RefusalCode.TICKET_REVOKED}
-    assert not any(close_code(code).comes_back for code in tickets)

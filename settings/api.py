@@ -1,20 +1,11 @@
-"""What the API is told from outside: where it listens, where the relay is, and how much it lets one address do.
-
-`from_environ` is the only reader of the environment; nothing here opens anything.
-"""
+"""Settings of the API: where it listens, where the relay is, and how much it lets one address do."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 from urllib.parse import urlsplit
 
-SECONDS: Final = 1.0
-PORTS: Final = 65_535
-
-
-class ConfigError(Exception):
-    """The environment says something that cannot be followed; the text names the variable."""
+from settings.environment import DATA, SECONDS, Address, ConfigError, read_address, read_data, read_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +30,12 @@ class Allowance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApiConfig:
+class ApiSettings:
     """Everything the API is told. TLS ends in front of it, at the load balancer."""
 
     host: str = "127.0.0.1"
     port: int = 8400
-    data: Path = Path(".varde")
+    data: Path = Path(DATA)
     relay_url: str = "ws://127.0.0.1:8401/v1/relay"
     proxies: int = 0  # load balancers in front that each add the address they saw to X-Forwarded-For
     connections: int = 4_000  # at once; a process here may open 20,000 files
@@ -55,28 +46,21 @@ class ApiConfig:
     patience: Patience = Patience()
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> "ApiConfig":
+    def from_environ(cls, environ: Mapping[str, str]) -> "ApiSettings":
         """Read `VARDE_API_BIND`, `VARDE_DATA`, `VARDE_RELAY_URL`, `VARDE_API_PROXIES` and `VARDE_SIGN_IN_BURST`.
 
         Raises:
             ConfigError: naming the variable.
         """
-        host, port = _bind(environ.get("VARDE_API_BIND", f"{cls.host}:{cls.port}"))
+        host, port = read_address(environ, "VARDE_API_BIND", Address(cls.host, cls.port))
         return cls(
             host=host,
             port=port,
-            data=Path(environ.get("VARDE_DATA") or cls.data),
+            data=read_data(environ),
             relay_url=_relay_url(environ.get("VARDE_RELAY_URL", cls.relay_url)),
-            proxies=_number(environ, "VARDE_API_PROXIES", cls.proxies),
-            sign_in=Allowance(burst=_number(environ, "VARDE_SIGN_IN_BURST", Allowance.burst)),
+            proxies=read_number(environ, "VARDE_API_PROXIES", cls.proxies),
+            sign_in=Allowance(burst=read_number(environ, "VARDE_SIGN_IN_BURST", Allowance.burst)),
         )
-
-
-def _bind(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not (host and port.isascii() and port.isdigit() and int(port) <= PORTS):
-        raise ConfigError("VARDE_API_BIND must be host:port, for example 127.0.0.1:8400")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _relay_url(text: str) -> str:
@@ -84,12 +68,3 @@ def _relay_url(text: str) -> str:
     if url.scheme not in {"ws", "wss"} or not url.hostname:
         raise ConfigError("VARDE_RELAY_URL must be the ws:// or wss:// URL where clients reach the relay")
     return text
-
-
-def _number(environ: Mapping[str, str], name: str, default: int) -> int:
-    text = environ.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 6):  # noqa: PLR2004 - a million is no sane answer to any
-        raise ConfigError(f"{name} must be a number")
-    return int(text)

@@ -1,7 +1,4 @@
-"""What the mailer is told from outside: which mail server, and who writes.
-
-`from_environ` is the only reader. It refuses to send codes over a network in the clear.
-"""
+"""Settings of mail: which mail server, and who writes. Codes never travel over a network in the clear."""
 
 import enum
 from collections.abc import Mapping
@@ -12,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from storage.config import ConfigError
+from settings.environment import ConfigError, read_data
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 DEVELOPMENT_SENDER: Final = "varde@localhost"
@@ -27,7 +24,7 @@ class Security(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outbox:
+class MailFolder:
     """No mail server: letters go to files in `folder`, and their codes to the console. For development."""
 
     folder: Path
@@ -45,14 +42,14 @@ class Smtp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MailConfig:
+class MailSettings:
     """Where letters go and whose address they come from."""
 
-    route: Outbox | Smtp
+    route: MailFolder | Smtp
     sender: str
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> "MailConfig":
+    def from_environ(cls, environ: Mapping[str, str]) -> "MailSettings":
         """Read `VARDE_SMTP_URL` and `VARDE_MAIL_FROM`; without a URL, letters go to `$VARDE_DATA/outbox`.
 
         The URL is `smtp://user:password@host` (STARTTLS, which the server must offer) or `smtps://...` (TLS from the
@@ -63,8 +60,8 @@ class MailConfig:
         """
         url = environ.get("VARDE_SMTP_URL")
         if url is None:
-            folder = Path(environ.get("VARDE_DATA") or ".varde") / "outbox"
-            return cls(route=Outbox(folder), sender=_sender(environ.get("VARDE_MAIL_FROM", DEVELOPMENT_SENDER)))
+            folder = read_data(environ) / "outbox"
+            return cls(route=MailFolder(folder), sender=_sender(environ.get("VARDE_MAIL_FROM", DEVELOPMENT_SENDER)))
         return cls(route=_smtp(urlsplit(url)), sender=_sender(environ.get("VARDE_MAIL_FROM", "")))
 
 

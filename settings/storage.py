@@ -1,7 +1,4 @@
-"""What storage is told from outside: which database, and how many connections to it.
-
-`from_environ` is the only reader; nothing here opens, creates or connects to anything.
-"""
+"""Settings of the storage of one program: which database, and how many connections to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,39 +6,37 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from settings.environment import ConfigError, read_data, read_number
+
 POOL_MIN: Final = 2
 POOL_MAX: Final = 10
 POOL_LIMIT: Final = 100  # connections; beyond that Postgres wants a pooler in front, not a larger number here
 
 
-class ConfigError(Exception):
-    """The environment says something that cannot be followed; the text names the variable, never its secret."""
-
-
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class EmbeddedDatabase:
     """Our own PostgreSQL, from the wheel, with everything it owns in `folder`."""
 
     folder: Path
 
 
 @dataclass(frozen=True, slots=True)
-class Url:
+class DatabaseUrl:
     """Somebody else's PostgreSQL, 15 or newer. The URL holds a password, so it is not shown."""
 
     url: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StorageConfig:
+class StorageSettings:
     """Where the truth is kept. Pool sizes count connections of one process."""
 
-    database: Embedded | Url
+    database: EmbeddedDatabase | DatabaseUrl
     pool_min: int = POOL_MIN
     pool_max: int = POOL_MAX
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> "StorageConfig":
+    def from_environ(cls, environ: Mapping[str, str]) -> "StorageSettings":
         """Read `VARDE_DATABASE_URL` or, without it, `VARDE_DATA`; `VARDE_POOL_MIN` and `VARDE_POOL_MAX`.
 
         Raises:
@@ -54,20 +49,15 @@ class StorageConfig:
         return cls(database=_database(environ), pool_min=pool_min, pool_max=pool_max)
 
 
-def _database(environ: Mapping[str, str]) -> Embedded | Url:
+def _database(environ: Mapping[str, str]) -> EmbeddedDatabase | DatabaseUrl:
     url = environ.get("VARDE_DATABASE_URL")
     if url is None:
-        return Embedded(Path(environ.get("VARDE_DATA") or ".varde") / "postgres")
+        return EmbeddedDatabase(read_data(environ) / "postgres")
     # An empty one is a mistake in a deployment; falling back would start a fresh, empty database beside the real one.
     if urlsplit(url).scheme not in {"postgresql", "postgres"}:
         raise ConfigError("VARDE_DATABASE_URL must begin with postgresql:// (unset it to use the embedded Postgres)")
-    return Url(url)
+    return DatabaseUrl(url)
 
 
 def _connections(environ: Mapping[str, str], name: str, default: int) -> int:
-    text = environ.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= POOL_LIMIT):
-        raise ConfigError(f"{name} must be a number of connections from 1 to {POOL_LIMIT}")
-    return int(text)
+    return read_number(environ, name, default, least=1, most=POOL_LIMIT, unit="connections")

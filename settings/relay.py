@@ -1,24 +1,24 @@
-"""What a relay node is told from outside, with its limits and times and the reasons for their defaults.
-
-`from_environ` is the only reader of the environment; no key is read here. Times are seconds, as Trio counts them.
-"""
+"""Settings of a relay node: its limits and times, and the reasons for their defaults."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
-SECONDS: Final = 1.0
-MINUTES: Final = 60.0
-KIB: Final = 1024
-MIB: Final = 1024 * KIB
+from settings.environment import (
+    DATA,
+    MIB,
+    SECONDS,
+    Address,
+    ConfigError,
+    read_address,
+    read_data,
+    read_flag,
+    read_number,
+)
+
 TLS_CERTIFICATE: Final = "VARDE_RELAY_TLS_CERTIFICATE"
 TLS_KEY: Final = "VARDE_RELAY_TLS_KEY"
-
-
-class ConfigError(Exception):
-    """The environment says something that cannot be followed; the text names the variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class TlsFiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RelayConfig:
-    """One node."""
+class RelaySettings:
+    """One node. Times are seconds."""
 
     host: str = "127.0.0.1"
     port: int = 8401
@@ -41,7 +41,7 @@ class RelayConfig:
     """Where Prometheus may ask; None for nowhere. Whoever can connect there can read it."""
     tls: TlsFiles | None = None
     """None: TLS ends in front of the node, or nowhere."""
-    data: Path = Path(".varde")
+    data: Path = Path(DATA)
     proxies: int = 0
     """Load balancers in front that each add the address they saw to X-Forwarded-For."""
 
@@ -111,37 +111,31 @@ class RelayConfig:
     """Let a surprise in one connection crash the node. For tests: in production it ends that connection alone."""
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> "RelayConfig":
+    def from_environ(cls, environ: Mapping[str, str]) -> "RelaySettings":
         """Read `VARDE_RELAY_BIND`, `VARDE_DATA`, and what else `--help` names.
 
         Raises:
             ConfigError: naming the variable.
         """
         default = cls()
-        host, port = _bind("VARDE_RELAY_BIND", environ.get("VARDE_RELAY_BIND", f"{default.host}:{default.port}"))
-        metrics = environ.get("VARDE_RELAY_METRICS_BIND")
+        host, port = read_address(environ, "VARDE_RELAY_BIND", Address(default.host, default.port))
+        drain = read_number(environ, "VARDE_RELAY_DRAIN_SECONDS", int(default.drain_deadline), least=1)
         return cls(
             host=host,
             port=port,
-            reuse_port=_flag(environ, "VARDE_RELAY_REUSE_PORT"),
-            metrics_bind=_bind("VARDE_RELAY_METRICS_BIND", metrics) if metrics else None,
+            reuse_port=read_flag(environ, "VARDE_RELAY_REUSE_PORT"),
+            metrics_bind=_metrics_bind(environ),
             tls=_tls(environ),
-            data=Path(environ.get("VARDE_DATA") or ".varde"),
-            proxies=_count(environ, "VARDE_RELAY_PROXIES", default.proxies, least=0),
-            connections=_count(environ, "VARDE_RELAY_CONNECTIONS", default.connections),
-            drain_deadline=float(_count(environ, "VARDE_RELAY_DRAIN_SECONDS", int(default.drain_deadline))),
+            data=read_data(environ),
+            proxies=read_number(environ, "VARDE_RELAY_PROXIES", default.proxies),
+            connections=read_number(environ, "VARDE_RELAY_CONNECTIONS", default.connections, least=1),
+            drain_deadline=float(drain),
         )
 
 
-def _bind(name: str, text: str) -> tuple[str, int]:
-    try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if host is None or port is None or parts.path:
-        raise ConfigError(f"{name} must be an address and a port, such as 127.0.0.1:8401 or [::]:8401")
-    return host, port
+def _metrics_bind(environ: Mapping[str, str]) -> Address | None:
+    name = "VARDE_RELAY_METRICS_BIND"
+    return read_address(environ, name, Address("", 0)) if environ.get(name) else None
 
 
 def _tls(environ: Mapping[str, str]) -> TlsFiles | None:
@@ -152,19 +146,3 @@ def _tls(environ: Mapping[str, str]) -> TlsFiles | None:
         here, missing = (TLS_CERTIFICATE, TLS_KEY) if certificate else (TLS_KEY, TLS_CERTIFICATE)
         raise ConfigError(f"{here} needs {missing} beside it")
     return None
-
-
-def _count(environ: Mapping[str, str], name: str, default: int, least: int = 1) -> int:
-    text = environ.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and int(text) >= least):
-        raise ConfigError(f"{name} must be a whole number, at least {least}")
-    return int(text)
-
-
-def _flag(environ: Mapping[str, str], name: str) -> bool:
-    text = environ.get(name, "0")
-    if text not in {"0", "1"}:
-        raise ConfigError(f"{name} must be 0 or 1")
-    return text == "1"

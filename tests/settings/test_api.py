@@ -4,17 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from api.config import ApiConfig, ConfigError
+from settings.api import ApiSettings
+from settings.environment import ConfigError
 
 
 def test_nothing_said_is_a_development_server() -> None:
     """Without settings the API is on the loopback address."""
-    assert ApiConfig.from_environ({}) == ApiConfig()
+    assert ApiSettings.from_environ({}) == ApiSettings()
 
 
 def test_every_variable_is_followed() -> None:
     """Each variable changes what it names."""
-    config = ApiConfig.from_environ(
+    config = ApiSettings.from_environ(
         {
             "VARDE_API_BIND": "[::1]:0",
             "VARDE_DATA": "/srv/varde",
@@ -45,4 +46,4 @@ def test_every_variable_is_followed() -> None:
 def test_what_cannot_be_followed_is_named(name: str, text: str) -> None:
     """A typing error stops the server with the name of the variable, and does not repeat what it holds."""
     with pytest.raises(ConfigError, match=name):
-        ApiConfig.from_environ({name: text})
+        ApiSettings.from_environ({name: text})
