@@ -13,7 +13,6 @@ from cryptography.exceptions import InvalidTag
 
 from bench import handshakes, idle, live
 from bench.catalogue import CATALOGUE, Entry, missing
-from bench.certificate import make_certificate
 from bench.driving import Window
 from bench.handshakes import Handshakes
 from bench.hosting import NoServer
@@ -39,6 +38,7 @@ from bench.schedule import (
 )
 from bench.stage import Stage, Workshop, open_stage
 from loadtest.framing import ServerFault
+from loadtest.stack.certificate import make_certificate
 from varde_contract.errors import PeerFault
 
 TLS: Final = "tls"

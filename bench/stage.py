@@ -9,7 +9,6 @@ from pathlib import Path
 from msgspec import Struct
 
 from bench.catalogue import VARDE, Entry, command_of
-from bench.certificate import Certificate
 from bench.clients import Client, PeerClient
 from bench.hosting import ROOT, Server, open_server
 from bench.keyring import Members, read_members
@@ -17,6 +16,7 @@ from bench.lines import Exchange
 from bench.measuring import Cores
 from bench.plan import Plan, Rooms
 from bench.varde_client import VardeClient
+from loadtest.stack.certificate import Certificate
 from varde_contract.session import Pattern
 
 

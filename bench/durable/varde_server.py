@@ -12,12 +12,12 @@ from typing import Final
 
 from msgspec import Struct
 
-from bench.certificate import Certificate
 from bench.durable.dialect import Dialect, Tally
 from bench.durable.seeding import seed_pairs
 from bench.durable.served import HOST, Served, free_port, run_process, wait_until
 from bench.durable.tls import TlsDialect
 from bench.durable.varde import Seat, VardeDialect
+from loadtest.stack.certificate import Certificate
 from storage.cluster import embedded_url, postgres_command, ready_command
 from storage.keys import ServerKeys, open_keys
 

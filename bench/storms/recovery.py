@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from bench.certificate import Certificate, make_certificate
 from bench.durable.generator import Generator, Line, quiet_collector
 from bench.durable.latency import summarise
 from bench.durable.ledger import Ledger
 from bench.durable.served import Served, free_port
 from bench.durable.varde_server import POSTGRES, House, open_house, open_node
 from bench.measuring import cpu_seconds
+from loadtest.stack.certificate import Certificate, make_certificate
 
 AT_ONCE: Final = 200
 """Handshakes in flight: below what the node takes at once (256), so that nobody is sent away to wait."""

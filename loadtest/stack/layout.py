@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from bench.certificate import Certificate
+from loadtest.stack.certificate import Certificate
 from loadtest.stack.process import HOST
 from loadtest.stack.program import Program, announcement
 

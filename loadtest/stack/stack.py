@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from bench.certificate import Certificate, make_certificate
+from loadtest.stack.certificate import Certificate, make_certificate
 from loadtest.stack.layout import DRAIN_DEADLINE, Layout
 from loadtest.stack.process import end_leftovers, processes_in, reserve_port
 from loadtest.stack.program import Child, StackError, address_in

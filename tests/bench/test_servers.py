@@ -7,13 +7,13 @@ from time import monotonic
 import pytest
 
 from bench.catalogue import CATALOGUE, VARDE, Entry, entry_of, missing
-from bench.certificate import make_certificate
 from bench.clients import CONTENT
 from bench.hosting import NoServer, open_server
 from bench.lines import Exchange, Line
 from bench.measuring import Cores
 from bench.plan import Plan
 from bench.stage import Stage, Workshop, open_stage
+from loadtest.stack.certificate import make_certificate
 from tests.system import require
 from varde_contract.session import Pattern
 

@@ -13,9 +13,9 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from bench.certificate import make_certificate
 from bench.measuring import processes_of
 from loadtest.crowd.order import Order, run_seeding
+from loadtest.stack.certificate import make_certificate
 from loadtest.stack.process import ROOT, runs, wait_for
 from loadtest.stack.program import StackError
 from loadtest.stack.stack import Stack, open_stack

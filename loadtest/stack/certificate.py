@@ -1,4 +1,4 @@
-"""A certificate for one run, for this machine: the server shows it, and the generator trusts it and nothing else."""
+"""A certificate for one run on this machine: the server shows it, and the load trusts it and nothing else."""
 
 import ipaddress
 import ssl
