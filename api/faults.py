@@ -3,11 +3,12 @@
 import traceback
 from pathlib import Path
 
+from varde_contract.exception_groups import first_cause
+
 
 def describe(error: BaseException) -> str:
     """Return the innermost type and the line that raised it, for example `KeyError at devices.py:40 in register`."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = first_cause(error)
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return type(error).__qualname__

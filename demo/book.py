@@ -28,10 +28,10 @@ from demo.chapters import (
 from demo.report import write_report
 from demo.stage import Chorus, Stage
 from demo.story import Broken, Story
-from supervisor.cause import ungrouped
 from supervisor.house import open_house
 from supervisor.settings import HouseSettings
 from supervisor.voice import Voice
+from varde_contract.exception_groups import ungrouped
 
 Chapter: TypeAlias = Callable[[Stage], Awaitable[None]]
 

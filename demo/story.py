@@ -12,7 +12,7 @@ import click
 import trio
 from msgspec import Struct
 
-from supervisor.cause import single_cause
+from varde_contract.exception_groups import single_cause
 
 PATIENCE: Final = 30.0  # seconds for one promise; each takes far less
 

@@ -19,6 +19,7 @@ from storage.embedded import EmbeddedPostgresError
 from storage.keys import KeyFileError
 from storage.migrate import SchemaError
 from storage.opening import open_storage
+from varde_contract.exception_groups import first_cause
 
 EXPECTED: Final[tuple[type[Exception], ...]] = (
     *(ConfigError, KeyFileError, ClusterError, EmbeddedPostgresError),
@@ -85,6 +86,5 @@ async def _stop_on_signal(signals: AsyncIterator[int], stop: trio.Event) -> None
 
 
 def _first_words(failure: BaseException) -> str:
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
+    failure = first_cause(failure)
     return str(failure) or type(failure).__name__

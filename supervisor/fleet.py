@@ -13,7 +13,6 @@ from functools import partial
 import trio
 
 from supervisor.backoff import Backoff
-from supervisor.cause import single_cause
 from supervisor.embedded import open_embedded
 from supervisor.happenings import Tell
 from supervisor.keeper import Kept, StartFailed, open_kept
@@ -24,6 +23,7 @@ from supervisor.program import Program
 from supervisor.programs import Programs
 from supervisor.settings import HouseSettings
 from supervisor.watching import open_watch
+from varde_contract.exception_groups import first_cause, single_cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +114,5 @@ def _first_failure() -> Iterator[None]:
         yield
     except BaseExceptionGroup as group:
         alike, other = group.split(StartFailed)
-        cause = single_cause(group) if alike is None or other else _first(alike)
+        cause = single_cause(group) if alike is None or other else first_cause(alike)
         raise cause from None
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

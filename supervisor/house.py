@@ -12,7 +12,6 @@ from pathlib import Path
 import trio
 
 from supervisor.backoff import Backoff
-from supervisor.cause import ungrouped
 from supervisor.happenings import Tell
 from supervisor.keeper import Kept, open_kept
 from supervisor.lock import open_lock
@@ -23,6 +22,7 @@ from supervisor.program import Program
 from supervisor.programs import Programs
 from supervisor.settings import HouseSettings
 from supervisor.watching import open_watch
+from varde_contract.exception_groups import ungrouped
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import trio
 
-from supervisor.cause import ungrouped
 from supervisor.voice import Voice
+from varde_contract.exception_groups import ungrouped
 
 
 async def run_until_signal(

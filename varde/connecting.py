@@ -6,8 +6,8 @@ uploads prekeys at the start and when few are left ├─ errands            loo
 N           one for each conversation something is sent in
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +32,7 @@ from varde.services import Services
 from varde.store import Store, Unlock, open_store
 from varde.stream import Stream
 from varde.upkeep import Upkeep
+from varde_contract.exception_groups import ungrouped
 from varde_contract.frames import ServerFrame
 from varde_contract.ids import ConversationId
 
@@ -53,7 +54,7 @@ async def connect(
             store.settings.remove(PHRASE)  # it was shown; from here on it lives on paper
         async with Http(load_api_url(store), transport=transport) as http:
             services = make_services(store, http, me)
-            with _plain_faults():
+            with ungrouped():
                 async with trio.open_nursery() as nursery:
                     running = Running(services, nursery, lambda listening: Link(store, services.rest, keys, listening))
                     try:
@@ -131,15 +132,3 @@ class Running:
 
     def _open_lane(self, conversation: ConversationId) -> None:
         self._nursery.start_soon(Lane(conversation, self._services).run)
-
-
-@contextmanager
-def _plain_faults() -> Iterator[None]:
-    """Let one exception out of the nursery as itself: that there is a nursery is nobody's business."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) != 1:
-            raise
-        (fault,) = group.exceptions
-        raise fault from fault.__cause__

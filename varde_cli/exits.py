@@ -12,10 +12,10 @@ import click
 
 from settings.environment import ConfigError
 from supervisor.advice import explain
-from supervisor.cause import single_cause
 from supervisor.keeper import StartFailed
 from supervisor.lock import FolderInUse
 from varde.errors import VardeError
+from varde_contract.exception_groups import single_cause
 
 
 class Exit(enum.IntEnum):

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import trio
 
-from supervisor.cause import ungrouped
+from varde_contract.exception_groups import ungrouped
 
 T = TypeVar("T")
 

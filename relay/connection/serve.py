@@ -17,6 +17,7 @@ from relay.services import Services
 from relay.socket.wire import BROKEN, Wire
 from varde_contract.closing import CloseCode
 from varde_contract.errors import PeerFault
+from varde_contract.exception_groups import first_cause
 
 _log: Final = logging.getLogger("varde.relay")
 
@@ -56,8 +57,7 @@ async def serve_connection(services: Services, sock: socket.socket, address: str
 
 def _name(surprise: BaseException) -> str:
     """Say what happened and where, but no text: that may hold what a peer sent."""
-    while isinstance(surprise, BaseExceptionGroup):
-        surprise = surprise.exceptions[0]
+    surprise = first_cause(surprise)
     where = traceback.extract_tb(surprise.__traceback__)[-1]
     return f"{type(surprise).__name__} in {where.name}, {Path(where.filename).name}:{where.lineno}"
 
