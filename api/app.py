@@ -9,7 +9,6 @@ from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioResponse
 from werkzeug.exceptions import HTTPException
 
-from api.faults import describe
 from api.operation import WORLD
 from api.page import render_documents
 from api.problems import INTERNAL, UNAVAILABLE, refusal_of_exception
@@ -21,6 +20,7 @@ from api.resources.talk import conversations, members, messages
 from api.schema import document_of, open_schema
 from api.world import World
 from domain.ports import StoreUnavailable
+from varde_contract.exception_groups import locate
 from varde_contract.limits import REST_BODY_BYTES
 
 BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
@@ -81,12 +81,12 @@ async def _refuse_http(error: HTTPException) -> TrioResponse:
 
 
 async def _refuse_unavailable(error: StoreUnavailable) -> TrioResponse:
-    _log.warning("the store is unavailable: %s", describe(error))
+    _log.warning("the store is unavailable: %s", locate(error))
     return respond(UNAVAILABLE)
 
 
 async def _refuse_fault(error: Exception) -> TrioResponse:
-    _log.error("a request failed: %s", describe(error))
+    _log.error("a request failed: %s", locate(error))
     return respond(INTERNAL)
 
 

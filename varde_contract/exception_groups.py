@@ -1,7 +1,9 @@
-"""One exception out of the groups that nurseries put around it (PEP 654)."""
+"""One exception out of the groups that nurseries put around it (PEP 654), and what a log may say of it."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 def single_cause(error: BaseException) -> BaseException:
@@ -27,3 +29,16 @@ def ungrouped() -> Iterator[None]:
         cause = single_cause(group)
         # `from None` would cut off a cause that the exception itself was raised from.
         raise cause from cause.__cause__
+
+
+def locate(error: BaseException) -> str:
+    """Return the type of the first cause and the line that raised it: `KeyError at devices.py:40 in register`.
+
+    A server logs no more of an exception: its text may hold what a peer sent.
+    """
+    error = first_cause(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return type(error).__qualname__
+    last = frames[-1]
+    return f"{type(error).__qualname__} at {Path(last.filename).name}:{last.lineno} in {last.name}"

@@ -19,9 +19,9 @@ from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 
-from api.faults import describe
 from api.problems import body_of, headers_of, refusal_of_status
 from settings.api import Patience
+from varde_contract.exception_groups import locate
 from varde_contract.refusals import RefusalCode
 
 CHUNK: Final = 64 * 1024
@@ -108,7 +108,7 @@ class Connection:
                 await self._linger()
         except Exception as error:  # noqa: BLE001 - the fence: one client's fault must not end the server
             if not _is_departure(error):
-                _log.error("a connection failed: %s", describe(error))
+                _log.error("a connection failed: %s", locate(error))
         finally:
             await trio.aclose_forcefully(self._stream)
 

@@ -125,7 +125,7 @@ def _hypercorn_config() -> Config:
     config.include_server_header = False
     config.h11_max_incomplete_size = HEAD_BYTES
     config.keep_alive_max_requests = REQUESTS_PER_CONNECTION
-    # Its loggers would write requests and tracebacks; what may be said of a fault is said by `api.faults`.
+    # Its loggers would write requests and tracebacks; what may be said of a fault is said by `locate`.
     config.accesslog = None
     config.errorlog = None
     return config

@@ -2,9 +2,7 @@
 
 import logging
 import socket
-import traceback
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Final
 
 import trio
@@ -17,7 +15,7 @@ from relay.services import Services
 from relay.socket.wire import BROKEN, Wire
 from varde_contract.closing import CloseCode
 from varde_contract.errors import PeerFault
-from varde_contract.exception_groups import first_cause
+from varde_contract.exception_groups import locate
 
 _log: Final = logging.getLogger("varde.relay")
 
@@ -48,18 +46,11 @@ async def serve_connection(services: Services, sock: socket.socket, address: str
     except BROKEN:
         return
     except Exception as surprise:
-        _log.error("a connection ended with a surprise: %s", _name(surprise))
+        _log.error("a connection ended with a surprise: %s", locate(surprise))
         if services.config.strict:
             raise
     finally:
         wire.close()
-
-
-def _name(surprise: BaseException) -> str:
-    """Say what happened and where, but no text: that may hold what a peer sent."""
-    surprise = first_cause(surprise)
-    where = traceback.extract_tb(surprise.__traceback__)[-1]
-    return f"{type(surprise).__name__} in {where.name}, {Path(where.filename).name}:{where.lineno}"
 
 
 async def _let_in(services: Services, wire: Wire, address: str) -> Greeted | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from varde_contract.exception_groups import first_cause, single_cause, ungrouped
+from varde_contract.exception_groups import first_cause, locate, single_cause, ungrouped
 
 ONE, OTHER = KeyError("one"), ValueError("other")
 NESTED = ExceptionGroup("outer", [ExceptionGroup("inner", [ONE])])
@@ -27,3 +27,17 @@ def test_a_block_raises_what_happened_in_it() -> None:
     with pytest.raises(ExceptionGroup) as several, ungrouped():
         raise BOTH
     assert several.value is BOTH
+
+
+def test_a_place_is_named_without_the_text() -> None:
+    """Type, file, line and function; an exception that was never raised has no place."""
+    with pytest.raises(ValueError, match="secret") as caught:
+        _fail()
+    said = locate(ExceptionGroup("", [caught.value]))
+    assert said.startswith("ValueError at test_exception_groups.py:")
+    assert said.endswith(" in _fail")
+    assert locate(OTHER) == "ValueError"
+
+
+def _fail() -> None:
+    raise ValueError("secret")

@@ -342,7 +342,7 @@ async def test_a_surprise_ends_its_own_connection_only(
         await phone.say(letters.group(roster, bob))
         await phone.hear(f.Ack)
     (record,) = caplog.records
-    assert record.getMessage().startswith("a connection ended with a surprise: AttributeError in sync, join.py:")
+    assert record.getMessage().startswith("a connection ended with a surprise: AttributeError at join.py:")
     assert record.exc_info is None
 
 
