@@ -13,16 +13,19 @@ help: ## list the verbs
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Varde needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V). Try: make PYTHON=python3.11 ..."; exit 2; }
 	@$(PYTHON) -m venv .venv || { echo "'$(PYTHON) -m venv' failed; on Debian: apt-get install python3-venv"; exit 2; }
 
-.venv/.runtime: requirements/runtime.txt .venv/pyvenv.cfg
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+PROJECTS := pyproject.toml packages/server/pyproject.toml packages/load/pyproject.toml
+
+.venv/.runtime: requirements/runtime.txt pyproject.toml packages/server/pyproject.toml .venv/pyvenv.cfg
 	@echo "installing the locked requirements into .venv"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements/runtime.txt
-	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "varde-checkout.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
-	@printf '#!%s\nimport sys\n\nfrom varde_cli.entry import main\n\nsys.exit(main())\n' "$(abspath $(BIN)/python)" > $(BIN)/varde && chmod +x $(BIN)/varde
+	@$(PIP) --require-hashes --no-deps -r requirements/runtime.txt
+	@$(PIP) --no-index --no-build-isolation --no-deps -e . -e packages/server
 	@touch $@
 
-.venv/.dev: requirements/dev.txt .venv/.runtime
+.venv/.dev: requirements/dev.txt packages/load/pyproject.toml .venv/.runtime
 	@echo "installing the locked requirements for development into .venv"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
+	@$(PIP) --require-hashes --no-deps -r requirements/dev.txt
+	@$(PIP) --no-index --no-build-isolation --no-deps -e packages/load
 	@touch $@
 
 up: .venv/.runtime ## run the whole system here: Postgres, API and relay (Ctrl-C stops it)
@@ -54,9 +57,12 @@ schema: .venv/.dev ## write the generated JSON Schema and OpenAPI files again
 	$(BIN)/python -m api.openapi
 	$(BIN)/python -m loadtest.report.schema
 
+LOCK := $(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-build-isolation --no-emit-index-url \
+  --no-emit-package varde --no-emit-package varde-server --custom-compile-command "make lock"
 lock: .venv/.dev ## resolve the requirements again (needs a package index)
-	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements/runtime.txt $(ARGS)
-	$(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --extra dev pyproject.toml -c requirements/runtime.txt -o requirements/dev.txt $(ARGS)
+	$(LOCK) pyproject.toml packages/server/pyproject.toml --group build -o requirements/runtime.txt $(ARGS)
+	$(LOCK) pyproject.toml -c requirements/runtime.txt -o requirements/client.txt $(ARGS)
+	$(LOCK) $(PROJECTS) --group build --group dev -c requirements/runtime.txt -o requirements/dev.txt $(ARGS)
 
 clean: ## remove what the other verbs made (never the data of `make up`)
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

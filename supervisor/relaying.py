@@ -1,6 +1,6 @@
 """`varde relay --workers N`: the fleet on a terminal or under a service manager, until a signal ends it.
 
-What lives in the fleet is in `fleet.py`; the options are in `varde_cli/system.py`.
+What lives in the fleet is in `fleet.py`; the options are in `commands.py`.
 """
 
 from collections.abc import Callable

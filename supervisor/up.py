@@ -1,6 +1,6 @@
 """`varde up`: the house on a terminal, until a signal ends it.
 
-What lives in the house is `house.py`; the options are in `varde_cli/up.py`.
+What lives in the house is `house.py`; the options are in `commands.py`.
 """
 
 from collections.abc import Callable

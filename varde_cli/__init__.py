@@ -1,4 +1,5 @@
-"""The `varde` command line: one file per family of commands, all of them thin over the SDK and the supervisor.
+"""The `varde` command line: one file per family of commands, all of them thin over the SDK.
 
-No server code is imported; the servers are started as programs of their own.
+No server code is imported. The commands that run the server come from the distribution `varde-server`, through
+the entry points `varde.commands`.
 """

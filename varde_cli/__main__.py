@@ -1,4 +1,4 @@
-"""`python -m varde`. Everything else is in `varde_cli.entry`."""
+"""`python -m varde_cli`, which is `varde`. Everything else is in `varde_cli.entry`."""
 
 import sys
 

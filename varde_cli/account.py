@@ -13,22 +13,24 @@ import click
 import trio
 
 import varde
-from supervisor.settings import DATA
 from varde.me import Enrolled, Me, Profile
 from varde_cli.called import program_name
 from varde_cli.home import Home, home_options
 from varde_cli.running import run_client
 from varde_cli.showing import json_option, print_json, print_table
-from varde_cli.system import CLIENT_API_URL
 
 T = TypeVar("T")
 
+DEFAULT_API_URL: Final = "http://127.0.0.1:8400"
+"""Of `varde up` on this machine."""
+SERVER_DATA: Final = ".varde"
+"""Where `varde up` keeps its data by default; the mail that it does not send is there."""
 _TRIES: Final = 3
 _WORDS_PER_LINE: Final = 6
 
 _email = click.option("--email", prompt="E-mail address", prompt_required=True, help="Where the one-time code goes.")
 _api = click.option(
-    "--api", "api_url", metavar="URL", help=f"The API to sign in at.  [$VARDE_API_URL; default: {CLIENT_API_URL}]"
+    "--api", "api_url", metavar="URL", help=f"The API to sign in at.  [$VARDE_API_URL; default: {DEFAULT_API_URL}]"
 )
 _code = click.option("--code", help="The one-time code, when it was asked for before; otherwise it is asked for now.")
 _request_only = click.option("--request-only", is_flag=True, help="Only have a code sent, for a later run with --code.")
@@ -196,14 +198,14 @@ def _ask_code() -> str:
 
 def _development_hint() -> str:
     """Where the code is found when the system runs on this machine without a mail server."""
-    outbox = Path(os.environ.get("VARDE_DATA") or DATA) / "outbox"
+    outbox = Path(os.environ.get("VARDE_DATA") or SERVER_DATA) / "outbox"
     if not outbox.is_dir():
         return ""
     return f"\n(No mail server here: it is in what `varde up` prints, and in the folder {outbox}.)"
 
 
 def _api_url(given: str | None) -> str:
-    return (given or os.environ.get("VARDE_API_URL") or CLIENT_API_URL).rstrip("/")
+    return (given or os.environ.get("VARDE_API_URL") or DEFAULT_API_URL).rstrip("/")
 
 
 def _show_addresses(profiles: tuple[Profile, ...]) -> None:

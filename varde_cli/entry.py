@@ -1,25 +1,29 @@
 """The entry point of `varde`: every command in its family, and one fence around all of them.
 
-What a command does is in the file of its family.
+The client's commands are in this package. Other distributions add theirs through the entry points `varde.commands`:
+the name is the command's, the object a `click.Command`. `varde-server` does so.
 """
 
 import inspect
 import os
 import sys
-import tomllib
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Final
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points, version
+from typing import Final, NoReturn
 
 import click
 
-from varde_cli import account, chat, contacts, conversations, demo, devices, groups, messages, sessions, system
+from varde_cli import account, chat, contacts, conversations, devices, groups, messages, sessions
 from varde_cli.called import program_name
-from varde_cli.exits import EXIT_CODES, run_fenced
+from varde_cli.exits import EXIT_CODES, Failure, run_fenced
+
+GROUP: Final = "varde.commands"
+SERVER: Final = "Run the system on this machine"
+SERVER_COMMANDS: Final = ("up", "demo", "migrate", "relay", "api", "worker")
+"""What `varde-server` adds, in the order of the help. A client alone knows the names, to say where they come from."""
 
 FAMILIES: Final[dict[str, tuple[click.Command, ...]]] = {
-    "Run the system on this machine": (system.up, demo.demo, system.migrate, system.relay, system.api),
     "You and your devices": (
         *(account.signup, account.login, account.whoami, devices.devices, sessions.sessions, account.logout),
     ),
@@ -28,34 +32,76 @@ FAMILIES: Final[dict[str, tuple[click.Command, ...]]] = {
 }
 
 
-class _Families(click.Group):
-    """Lists the commands family by family, in the order in which one meets them."""
+class CommandLine(click.Group):
+    """The commands of this package and those of plug-ins.
+
+    A plug-in is imported when its command runs or is listed, so the client starts no slower beside a server, and one
+    that is broken breaks nothing else.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return [str(command.name) for family in FAMILIES.values() for command in family]
+        """Name all, in the order in which one meets them."""
+        return [*_plug_ins(), *self.commands]
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
-        room = formatter.width - 6 - max(len(name) for name in self.commands)
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return one; for one of a server that is not installed, a command that says so."""
+        if (own := super().get_command(ctx, cmd_name)) is not None:
+            return own
+        if (plug_in := _plug_ins().get(cmd_name)) is not None:
+            return _load(plug_in)
+        return _failing(cmd_name, *_NO_SERVER) if cmd_name in SERVER_COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them family by family."""
+        names = self.list_commands(ctx)
+        room = formatter.width - 6 - max(map(len, names))
+        added = [(name, command) for name in _plug_ins() if (command := self.get_command(ctx, name)) is not None]
+        with formatter.section(SERVER):
+            if added:
+                formatter.write_dl([(name, each.get_short_help_str(room)) for name, each in added])
+            else:
+                formatter.write_text("These commands come with the server: `pip install varde-server` adds them.")
         for title, family in FAMILIES.items():
             with formatter.section(title):
                 formatter.write_dl([(str(each.name), each.get_short_help_str(room)) for each in family])
 
 
-def _version() -> str:
+_NO_SERVER: Final = ("this comes with the server, which is not installed here", "`pip install varde-server` adds it")
+
+
+def _plug_ins() -> dict[str, EntryPoint]:
+    """Return the commands of other distributions by name, the known ones first."""
+    found = {each.name: each for each in entry_points(group=GROUP)}
+    return {name: found[name] for name in (*SERVER_COMMANDS, *sorted(found)) if name in found}
+
+
+@cache
+def _load(plug_in: EntryPoint) -> click.Command:
     try:
-        return version("varde")
-    except PackageNotFoundError:
-        # A checkout that is run as it is: the project's own file says it.
-        project = Path(__file__).parents[1] / "pyproject.toml"
-        return str(tomllib.loads(project.read_text())["project"]["version"])
+        command: click.Command = plug_in.load()
+        _keep_lines(command)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other commands shall work
+        return _failing(plug_in.name, f"'{plug_in.name}' cannot be loaded ({type(error).__name__}: {error})")
+    return command
+
+
+def _failing(name: str, what: str, advice: str = "") -> click.Command:
+    """Make a command that takes any arguments and ends with a failure."""
+
+    def fail(**_: object) -> NoReturn:
+        raise Failure(what, advice)
+
+    anything = click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)
+    settings = {"ignore_unknown_options": True, "help_option_names": []}
+    return click.Command(name, callback=fail, params=[anything], short_help=what, context_settings=settings)
 
 
 @click.group(
-    cls=_Families,
+    cls=CommandLine,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EXIT_CODES,
 )
-@click.version_option(_version(), prog_name="varde", message="%(prog)s %(version)s")
+@click.version_option(version("varde"), prog_name="varde", message="%(prog)s %(version)s")
 def varde() -> None:
     """Talk end-to-end encrypted, or run the system that lets others.
 

@@ -10,10 +10,6 @@ from collections.abc import Callable, Mapping
 
 import click
 
-from settings.environment import ConfigError
-from supervisor.advice import explain
-from supervisor.keeper import StartFailed
-from supervisor.lock import FolderInUse
 from varde.errors import VardeError
 from varde_contract.exception_groups import single_cause
 
@@ -79,12 +75,8 @@ def describe(error: BaseException) -> str:
     match error:
         case VardeError() | Failure():
             return _two_lines(str(error), error.advice)
-        case StartFailed():
-            return explain(error)
         case click.ClickException():
             return error.format_message()
-        case FolderInUse() | ConfigError():
-            return str(error)
         case OSError(strerror=str(reason)):
             return f"{error.filename}: {reason}" if error.filename else reason
         case _:

@@ -2,9 +2,8 @@
 
 import os
 import resource
-import tomllib
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -32,15 +31,6 @@ def read_process() -> Mapping[str, float]:
     return {**found, "process_open_fds": float(open_files)} if open_files else found
 
 
-def _read_version() -> str:
-    try:
-        return version("varde")
-    except PackageNotFoundError:
-        # A checkout that is run as it is: the project's own file says it.
-        project = Path(__file__).parents[2] / "pyproject.toml"
-        return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
-
-
 def _read_start() -> float:
     try:
         after_name = (_PROC / "self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -51,5 +41,5 @@ def _read_start() -> float:
 
 
 _STARTED: Final = _read_start()
-VERSION: Final = _read_version()
+VERSION: Final = version("varde-server")
 """Of the program that runs."""

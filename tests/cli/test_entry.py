@@ -7,16 +7,22 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 
 import click
 import pytest
 
 import varde
+from settings.environment import ConfigError
+from supervisor import commands
 from supervisor.lock import FolderInUse
+from supervisor.settings import API_BIND, DATA
+from varde_cli import account
 from varde_cli.called import program_name
-from varde_cli.entry import FAMILIES, main
+from varde_cli.entry import FAMILIES, GROUP, SERVER, SERVER_COMMANDS, main
 from varde_cli.entry import varde as program
 from varde_cli.exits import Exit, Failure, describe, run_fenced
 from varde_contract.refusals import RefusalCode
@@ -25,8 +31,12 @@ from varde_contract.refusals import RefusalCode
 def tree(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Every command with the words that lead to it."""
     yield words, command
-    for name, part in command.commands.items() if isinstance(command, click.Group) else ():
-        yield from tree(part, (*words, name))
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            part = command.get_command(context, name)
+            assert part is not None
+            yield from tree(part, (*words, name))
 
 
 COMMANDS = dict(tree(program))
@@ -68,19 +78,90 @@ def test_the_help_lists_every_command_in_its_family(capsys: pytest.CaptureFixtur
     """The first page shows what there is, in the order one meets it, and the exit codes."""
     assert main(["--help"]) == Exit.OK
     shown = capsys.readouterr().out
-    for title, family in FAMILIES.items():
-        assert title in shown
-        for command in family:
-            assert f"\n  {command.name} " in shown
+    for title in (SERVER, *FAMILIES):
+        assert f"\n{title}:\n" in shown
+    for name in program.list_commands(click.Context(program)):
+        assert f"\n  {name} " in shown
     assert "Exit codes: 0 done; 1 refused or failed; 2 used wrongly; 130" in shown
 
 
 def test_the_version_is_that_of_the_project(capsys: pytest.CaptureFixture[str]) -> None:
-    """`varde --version` says a number, in a checkout too."""
+    """`varde --version` says what pyproject.toml says, and client and server are of one version."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert main(["--version"]) == Exit.OK
-    name, number = capsys.readouterr().out.split()
-    assert name == "varde"
-    assert number[0].isdigit()
+    assert capsys.readouterr().out.split() == ["varde", project["version"]]
+    assert version("varde-server") == project["version"]
+
+
+@pytest.fixture
+def plug_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Installs these commands, each given as name and object reference, in place of those that are."""
+
+    def install(**commands: str) -> None:
+        found = [EntryPoint(name, value, GROUP) for name, value in commands.items()]
+        monkeypatch.setattr("varde_cli.entry.entry_points", lambda **_: found)
+
+    return install
+
+
+@pytest.mark.parametrize("words", [["up"], ["up", "--quiet"], ["relay", "--help"], ["worker"]], ids=" ".join)
+def test_without_the_server_its_commands_say_how_to_install_it(
+    words: list[str], plug_in: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever has only the client is told where a command comes from, however it was called, and in the help."""
+    plug_in()
+    assert main(words) == Exit.FAILED
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "varde: this comes with the server, which is not installed here"
+    assert second.strip() == "`pip install varde-server` adds it."
+    assert main(["--help"]) == Exit.OK
+    assert "pip install varde-server" in capsys.readouterr().out
+
+
+def test_a_plug_in_adds_a_command(plug_in: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    """Any distribution can add commands; those of the server come first in the help."""
+    plug_in(zebra="supervisor.commands:relay", up="supervisor.commands:up")
+    assert main(["zebra", "--help"]) == Exit.OK
+    assert "Relay processes" in capsys.readouterr().out
+    assert program.list_commands(click.Context(program))[:2] == ["up", "zebra"]
+
+
+@pytest.mark.parametrize("reference", ["no_such_module:up", "supervisor.commands:no_such_command", "json:dumps"])
+def test_a_broken_plug_in_breaks_nothing_else(
+    reference: str, plug_in: Callable[..., None], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Its own command says what is wrong with it; help and the client's commands work."""
+    plug_in(up=reference)
+    assert main(["up", "--quiet"]) == Exit.FAILED
+    assert "'up' cannot be loaded" in capsys.readouterr().err
+    assert main(["--help"]) == Exit.OK
+    assert "'up' cannot be loaded" in capsys.readouterr().out
+    assert main(["whoami", "--home", str(tmp_path / "none")]) == Exit.FAILED
+    assert "there is no store" in capsys.readouterr().err
+
+
+def test_the_client_knows_the_commands_of_the_server() -> None:
+    """All that `varde-server` adds can be told from a word that was mistyped."""
+    assert {each.name for each in entry_points(group=GROUP)} <= set(SERVER_COMMANDS)
+
+
+def test_the_client_knows_the_defaults_of_up() -> None:
+    """The SDK's command line has its own copy: it cannot import the server."""
+    assert f"http://{API_BIND}" == account.DEFAULT_API_URL
+    assert account.SERVER_DATA == DATA
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (FolderInUse("in use"), "in use"),
+        (ConfigError("VARDE_POOL_MAX is too small"), "VARDE_POOL_MAX is too small"),
+    ],
+)
+def test_failures_of_the_supervisor_are_told_in_words(error: Exception, text: str) -> None:
+    """What the supervisor raises is what a person reads, without a traceback."""
+    with pytest.raises(Failure, match=f"^{text}$"), commands.failures_in_words():
+        raise error
 
 
 def test_commands_to_copy_start_this_very_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +231,6 @@ def test_a_bad_address_for_up_is_told_without_starting_anything(
         (varde.Refusal.of(RefusalCode.NOT_FOUND, "There is no such thing."), "not-found: There is no such thing."),
         (Failure("no", "ask differently"), "no\nAsk differently."),
         (Failure("no"), "no"),
-        (FolderInUse("in use"), "in use"),
         (FileNotFoundError(2, "No such file or directory", "/nowhere"), "/nowhere: No such file or directory"),
         (
             ZeroDivisionError("x"),

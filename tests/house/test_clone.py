@@ -15,7 +15,7 @@ MACHINE: Final = re.compile(
 INDEX: Final = re.compile(
     "|".join((r"pypi\.or" + "g", "pythonhoste" + "d", r"--(extra-)?index-ur" + "l", "--find-link" + "s"))
 )
-LOCKS: Final = ("requirements/runtime.txt", "requirements/dev.txt")
+LOCKS: Final = ("requirements/client.txt", "requirements/runtime.txt", "requirements/dev.txt")
 
 
 def texts() -> Iterator[tuple[str, int, str]]:
@@ -56,13 +56,14 @@ def test_every_requirement_is_locked_with_hashes(name: str) -> None:
     tree.expect_none(loose, "requirements without a version and a hash; run `make lock`")
 
 
-def test_development_builds_on_what_runs() -> None:
-    """What is tested is what runs: both lists have the same version of everything that runs."""
+def test_what_is_tested_is_what_runs() -> None:
+    """Client and server have the same version of what both need, and development has that version of everything."""
     versions = []
     for name in LOCKS:
         text = (tree.ROOT / name).read_text(encoding="utf-8")
         versions.append(dict(re.findall(r"^([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==(\S+)", text, re.MULTILINE)))
-    runtime, development = versions
+    client, runtime, development = versions
+    assert {package: runtime.get(package) for package in client} == client
     assert {package: development.get(package) for package in runtime} == runtime
 
 

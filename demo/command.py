@@ -1,7 +1,4 @@
-"""`varde demo`: the options of the demo.
-
-The story is in `demo/`.
-"""
+"""The command `varde demo`, which `varde-server` adds to `varde`."""
 
 import os
 import sys
@@ -11,6 +8,7 @@ import click
 
 from demo.book import run_demo
 from demo.story import Story
+from supervisor.commands import failures_in_words
 from supervisor.voice import Voice
 from varde_cli.running import run_client
 
@@ -41,4 +39,5 @@ def demo(report: Path, messages: int, keep: Path | None, *, verbose: bool) -> in
     voice = Voice(sys.stdout, colour=colour) if verbose else None
     # A bar that moves and lines that come in between would write over each other.
     story = Story(sys.stdout, colour=colour, moving=sys.stdout.isatty() and not verbose)
-    return run_client(lambda: run_demo(story, report, storm=messages, keep=keep, voice=voice))
+    with failures_in_words():
+        return run_client(lambda: run_demo(story, report, storm=messages, keep=keep, voice=voice))

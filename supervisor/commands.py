@@ -1,4 +1,4 @@
-"""`varde up`, and the programs of the house one by one: migrate, relay, api.
+"""The commands that `varde-server` adds to `varde`: `up`, which runs everything, and each program by itself.
 
 The servers' code is not imported: they are programs of their own.
 """
@@ -6,21 +6,28 @@ The servers' code is not imported: they are programs of their own.
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
 
 import click
 import trio
 
+from settings.environment import ConfigError
+from supervisor.advice import explain
 from supervisor.fleet import Fleet
 from supervisor.house import House
+from supervisor.keeper import StartFailed
+from supervisor.lock import FolderInUse
 from supervisor.relaying import run_fleet
 from supervisor.settings import API_BIND, DATA, RELAY_BIND, HouseSettings
 from supervisor.up import run_up
 from supervisor.voice import Voice
+from varde_cli.account import DEFAULT_API_URL
 from varde_cli.called import program_name
+from varde_cli.exits import Failure
 
-CLIENT_API_URL: Final = f"http://{API_BIND}"
 WORKERS_MAX: Final = 256
 SPREADS: Final = sys.platform == "linux"
 """Whether the kernel spreads connections over the programs that listen on one address."""
@@ -44,6 +51,17 @@ class _Workers(click.ParamType):  # type: ignore[type-arg]  # generic in its stu
 
 
 _workers = _Workers()
+
+
+@contextmanager
+def failures_in_words() -> Iterator[None]:
+    """Turn what the supervisor raises into what `varde` shows to a person."""
+    try:
+        yield
+    except StartFailed as error:
+        raise Failure(explain(error)) from error
+    except (FolderInUse, ConfigError) as error:
+        raise Failure(str(error)) from error
 
 
 @click.command()
@@ -84,15 +102,16 @@ def up(
       varde up --data /srv/varde --api-bind 0.0.0.0:8400 --relay-bind 0.0.0.0:8401
       varde up --api-bind 127.0.0.1:0 --relay-bind 127.0.0.1:0 --ready-file up.json
     """
-    settings = HouseSettings.from_environ(
-        os.environ, data=data, api_bind=api_bind, relay_bind=relay_bind, relay_workers=relay_workers
-    )
     voice = Voice(sys.stdout, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ, quiet=quiet)
-    trio.run(lambda: run_up(settings, voice, welcome=_welcome, ready_file=ready_file))
+    with failures_in_words():
+        settings = HouseSettings.from_environ(
+            os.environ, data=data, api_bind=api_bind, relay_bind=relay_bind, relay_workers=relay_workers
+        )
+        trio.run(lambda: run_up(settings, voice, welcome=_welcome, ready_file=ready_file))
 
 
 def _welcome(house: House) -> str:
-    api = "" if house.api_url == CLIENT_API_URL else f" --api {house.api_url}"
+    api = "" if house.api_url == DEFAULT_API_URL else f" --api {house.api_url}"
     program = program_name()
     return f"""
 Varde is up.
@@ -142,9 +161,10 @@ def relay(*, workers: int, quiet: bool) -> None:
     """
     if workers == 1:
         _become("relay", ())
-    settings = HouseSettings.from_environ(os.environ, relay_workers=workers)
     voice = Voice(sys.stderr, colour=sys.stderr.isatty() and "NO_COLOR" not in os.environ, quiet=quiet)
-    trio.run(run_fleet, settings, voice, _announce)
+    with failures_in_words():
+        settings = HouseSettings.from_environ(os.environ, relay_workers=workers)
+        trio.run(run_fleet, settings, voice, _announce)
 
 
 def _announce(fleet: Fleet) -> None:
