@@ -14,8 +14,8 @@ from bench.peer_wire import (
     pack_hello,
 )
 from bench.sealing import Opening, Sealing, Unsealed
-from loadtest import framing
-from loadtest.framing import PING, PONG, ServerFault, masked, measure_frame, split_response
+from loadtest.client import websocket
+from loadtest.client.websocket import PING, PONG, ServerFault, masked, measure_frame, split_response
 
 CONTENT: Final = bytes(range(CONTENT_BYTES))
 """What is sent: every byte once, so that nothing else is taken for it."""
@@ -71,7 +71,7 @@ class PeerClient:
 
     def open(self) -> bytes:
         """Return the upgrade."""
-        return framing.upgrade_request(self._authority)
+        return websocket.upgrade_request(self._authority)
 
     def message(self) -> bytes:
         """Return a message with the next number."""

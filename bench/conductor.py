@@ -37,7 +37,7 @@ from bench.schedule import (
     steps_of,
 )
 from bench.stage import Stage, Workshop, open_stage
-from loadtest.framing import ServerFault
+from loadtest.client.websocket import ServerFault
 from loadtest.stack.certificate import make_certificate
 from varde_contract.errors import PeerFault
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final, Self
 
 from bench.clients import Client
-from loadtest.framing import ServerFault
+from loadtest.client.websocket import ServerFault
 
 RECEIVE: Final = 256 * 1024
 EVENTS: Final = 1_024

@@ -11,7 +11,7 @@ from bench.lines import Line
 from bench.plan import Plan
 from bench.rounds import Point, point_of_windows
 from bench.stage import Stage
-from loadtest.framing import ServerFault
+from loadtest.client.websocket import ServerFault
 
 HEADLINE: Final = 100
 """The room whose figures stand for fan-out."""

@@ -8,7 +8,7 @@ from typing import Final
 from bench.clients import CHECKED, CONTENT
 from bench.keyring import MemberSecrets
 from bench.plan import conversation_of, device_of, profile_of
-from loadtest.framing import (
+from loadtest.client.websocket import (
     BINARY,
     PING,
     PONG,

@@ -155,6 +155,15 @@ class _Session(ABC, Generic[Frame]):
             raise LocalMisuse("nothing can be sealed before the handshake is over or after the end")
         return self._transport.seal(packed)
 
+    def unseal(self, message: bytes) -> bytes:
+        """Decrypt one WebSocket message into its packed plaintext, which is not decoded: for who only counts frames.
+
+        Raises PeerFault for one that was tampered with.
+        """
+        if self._transport is None or self.state is State.CLOSED:
+            raise LocalMisuse("nothing can be decrypted before the handshake is over or after the end")
+        return self._transport.open(message)
+
     def close(self) -> None:
         """End the session; nothing goes in or out any more."""
         self._turn(State.CLOSED)

@@ -24,7 +24,7 @@ from bench.durable.served import (
 )
 from bench.durable.xmpp import HOST as DOMAIN
 from bench.durable.xmpp import PASSWORD, XmppDialect
-from loadtest import framing
+from loadtest.client import websocket
 
 NAME: Final = "ejabberd"
 _PATH: Final = "/ws"
@@ -105,7 +105,7 @@ def _served(port: int, pid: int, connections: int) -> Served:
     authority = f"{HOST}:{port}"
 
     def dial(number: int, tally: Tally) -> XmppDialect:
-        return XmppDialect(number, WebSocketPipe(authority, _PATH, _SUBPROTOCOL, opcode=framing.TEXT), tally)
+        return XmppDialect(number, WebSocketPipe(authority, _PATH, _SUBPROTOCOL, opcode=websocket.TEXT), tally)
 
     settings = {
         "transport": "WebSocket",

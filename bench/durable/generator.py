@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from bench.durable.dialect import Dialect
 from bench.durable.ledger import Ledger
 from bench.durable.schedule import Due
-from loadtest.framing import ServerFault
+from loadtest.client.websocket import ServerFault
 
 CONNECTING_AT_ONCE: Final = 100
 """Below every server's backlog."""

@@ -17,7 +17,7 @@ from bench.durable.ramp import COMMON_RATE, LOWER_RATES, RATES, Pace, climb, hig
 from bench.durable.served import Missing, Open, Served
 from bench.durable.survival import measure_survival
 from bench.options import Options
-from loadtest.framing import ServerFault
+from loadtest.client.websocket import ServerFault
 
 SERVERS: Final[dict[str, Callable[[], Open]]] = {
     varde_server.NAME: lambda: varde_server.Varde().open,

@@ -24,7 +24,7 @@ from bench.durable.served import (
     run_process,
     wait_until,
 )
-from loadtest import framing
+from loadtest.client import websocket
 
 NAME: Final = "mosquitto"
 _SUBPROTOCOL: Final = "mqtt"
@@ -81,7 +81,7 @@ def _speaks_websockets(program: str, folder: Path) -> bool:
 
 def _upgrades(address: tuple[str, int]) -> bool:
     """Whether a WebSocket is opened there."""
-    request = framing.upgrade_request(f"{address[0]}:{address[1]}", _PATH, _SUBPROTOCOL)
+    request = websocket.upgrade_request(f"{address[0]}:{address[1]}", _PATH, _SUBPROTOCOL)
     try:
         with socket.create_connection(address, timeout=1) as sock:
             sock.sendall(request)
@@ -102,7 +102,7 @@ def _served(port: int, pid: int, connections: int, saving: str, *, websockets: b
     authority = f"{HOST}:{port}"
 
     def dial(number: int, tally: Tally) -> MqttDialect:
-        pipe = WebSocketPipe(authority, _PATH, _SUBPROTOCOL, opcode=framing.BINARY) if websockets else TcpPipe()
+        pipe = WebSocketPipe(authority, _PATH, _SUBPROTOCOL, opcode=websocket.BINARY) if websockets else TcpPipe()
         return MqttDialect(number, pipe, tally)
 
     settings = {

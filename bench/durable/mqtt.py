@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from bench.durable.dialect import Tally
 from bench.durable.ledger import partner_of
 from bench.durable.pipe import Pipe
-from loadtest.framing import ServerFault
+from loadtest.client.websocket import ServerFault
 
 CONNECT: Final = 0x10
 CONNACK: Final = 0x20

@@ -2,8 +2,8 @@
 
 from typing import Final, Protocol
 
-from loadtest import framing
-from loadtest.framing import ServerFault, Splitter
+from loadtest.client import websocket
+from loadtest.client.websocket import ServerFault, Splitter
 
 _CLOSE_WORDS: Final = 120
 
@@ -49,8 +49,8 @@ class WebSocketPipe:
 
     __slots__ = ("_head", "_opcode", "_request", "_splitter")
 
-    def __init__(self, authority: str, path: str, subprotocol: str, *, opcode: int = framing.BINARY) -> None:
-        self._request = framing.upgrade_request(authority, path, subprotocol)
+    def __init__(self, authority: str, path: str, subprotocol: str, *, opcode: int = websocket.BINARY) -> None:
+        self._request = websocket.upgrade_request(authority, path, subprotocol)
         self._opcode = opcode
         self._head = b""
         self._splitter: Splitter | None = None
@@ -68,7 +68,7 @@ class WebSocketPipe:
         """Return whole messages, and pongs. Raises ServerFault when the server closes."""
         if self._splitter is None:
             self._head += received
-            rest = framing.split_response(self._head)
+            rest = websocket.split_response(self._head)
             if rest is None:
                 return [], b""
             self._head, self._splitter, received = b"", Splitter(), rest
@@ -79,16 +79,16 @@ class WebSocketPipe:
 
     def wrap(self, payload: bytes) -> bytes:
         """Return one masked frame."""
-        return framing.masked(payload, self._opcode)
+        return websocket.masked(payload, self._opcode)
 
-    def _apart(self, messages: list[framing.Message]) -> tuple[list[bytes], bytes]:
+    def _apart(self, messages: list[websocket.Message]) -> tuple[list[bytes], bytes]:
         payloads, reply = [], b""
         for opcode, payload in messages:
             if opcode == self._opcode:
                 payloads.append(payload)
-            elif opcode == framing.PING:
-                reply += framing.masked(payload, framing.PONG)
-            elif opcode == framing.CLOSE:
+            elif opcode == websocket.PING:
+                reply += websocket.masked(payload, websocket.PONG)
+            elif opcode == websocket.CLOSE:
                 raise ServerFault(f"the server closed: {_close_words(payload)}")
         return payloads, reply
 

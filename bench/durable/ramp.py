@@ -12,7 +12,7 @@ from bench.durable.latency import summarise
 from bench.durable.schedule import draw_schedule
 from bench.durable.served import Served
 from bench.measuring import cpu_seconds
-from loadtest.framing import ServerFault
+from loadtest.client.websocket import ServerFault
 
 COMMON_RATE: Final = 1_000
 """At which latencies of servers are compared."""

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from bench.durable.dialect import Dialect, Tally
 from bench.measuring import processes_of
-from loadtest.framing import ServerFault
+from loadtest.client.websocket import ServerFault
 from loadtest.stack.process import GLANCE, ROOT, tail_of, wait_for
 from loadtest.stack.process import HOST as HOST
 from loadtest.stack.process import free_port as free_port

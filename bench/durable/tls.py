@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from bench.durable.dialect import Dialect
-from loadtest.framing import ServerFault
+from loadtest.client.websocket import ServerFault
 
 _CHUNK: Final = 65_536
 _NAME: Final = "localhost"

@@ -7,8 +7,8 @@ from msgspec import Struct
 
 from bench.durable.dialect import Tally
 from bench.durable.pipe import WebSocketPipe
-from loadtest import framing
-from loadtest.framing import ServerFault
+from loadtest.client import websocket
+from loadtest.client.websocket import ServerFault
 from varde_contract import frames as f
 from varde_contract.errors import PeerFault
 from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId, uuid7
@@ -101,7 +101,7 @@ class VardeDialect:
 
     def leave(self) -> bytes:
         """Return a close frame with code 1000."""
-        return framing.masked(b"\x03\xe8", framing.CLOSE)
+        return websocket.masked(b"\x03\xe8", websocket.CLOSE)
 
     def _hear(self, frame: Struct) -> None:
         match frame:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from bench.durable.dialect import Tally
 from bench.durable.ledger import partner_of
 from bench.durable.pipe import Pipe
-from loadtest.framing import ServerFault
+from loadtest.client.websocket import ServerFault
 
 HOST: Final = "localhost"
 PASSWORD: Final = "of-the-benchmark"  # noqa: S105 - accounts of a server that lives for a minute, on loopback

@@ -18,7 +18,7 @@ from bench.hosting import ROOT, NoServer, Server, open_server
 from bench.lines import Exchange
 from bench.storms.members import make_clients, pair_of, plan_of
 from bench.storms.pair import Talk, meet, talk
-from loadtest.framing import ServerFault
+from loadtest.client.websocket import ServerFault
 
 SERVERS: Final = (VARDE, "picows", "websockets")
 _STOP: Final = 10.0

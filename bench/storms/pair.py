@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from bench.clients import Client
 from bench.lines import Exchange, Line
-from loadtest.framing import ServerFault
+from loadtest.client.websocket import ServerFault
 
 GAP_NS: Final = 10_000_000
 SETTLING: Final = 10.0

@@ -18,8 +18,8 @@ from loadtest.ledger.seal import PayloadSeal
 from loadtest.running.arrivals import Arrivals
 from loadtest.running.posting import Prepare
 from loadtest.scenarios.plan import Action, Kind, Stage
-from loadtest.users.ground import Ground
-from loadtest.users.messenger import Messenger
+from loadtest.users.population import Population
+from loadtest.users.relay_user import RelayUser
 
 _GRAIN: Final = 1_000_000
 """Places of seats by which those who go away are chosen: the same ones in every run."""
@@ -29,7 +29,7 @@ LATE_NS: Final = 100_000_000
 
 
 class Member(Protocol):
-    """What a seat is taken by: a messenger, or a caller of the API."""
+    """What a seat is taken by: a user, or a caller of the API."""
 
     @property
     def seat(self) -> int:
@@ -49,7 +49,9 @@ class Crew:
         self.plan = task.plan
         self.book = Book(clock, PayloadSeal(crowd.payload_key, task.run))
         tls = ssl.create_default_context(cadata=crowd.authority) if crowd.authority else None
-        self.ground = Ground(crowd, task.plan, self.book, clock, worker=task.worker, workers=task.workers, tls=tls)
+        self.population = Population(
+            crowd, task.plan, self.book, clock, worker=task.worker, workers=task.workers, tls=tls
+        )
         seed = task.seed * task.workers + task.worker
         self.pacer = Pacer(clock, self._fire, seed=seed, even=task.even)
         self.stage = -1
@@ -74,8 +76,8 @@ class Crew:
     def enter(self) -> Member:
         """Wait for a turn and take a seat. Raises NoSeat."""
         self._arrivals.wait_turn()
-        seat = self.ground.take_seat()
-        member: Member = self._callers.open(seat) if self._callers is not None else Messenger(self.ground, seat)
+        seat = self.population.take_seat()
+        member: Member = self._callers.open(seat) if self._callers is not None else RelayUser(self.population, seat)
         self._members[seat] = member
         return member
 
@@ -83,7 +85,7 @@ class Crew:
         """Stop it, and give its seat back."""
         member.stop()
         if self._members.pop(member.seat, None) is not None:
-            self.ground.give_back(member.seat)
+            self.population.give_back(member.seat)
 
     def open_stage(self, index: int, began_ns: int) -> None:
         """From `began_ns` on, do what this stage asks of a worker."""
@@ -100,14 +102,14 @@ class Crew:
         """Offer nothing more. What comes after `ended_ns` was not achieved within the last stage."""
         self.book.open_stage(len(self.plan.stages), ended_ns)
         self.pacer.set_rate(0)
-        self.ground.settling = True
+        self.population.settling = True
 
     def aclose(self) -> None:
         """Stop everybody."""
         self._pacing.kill()
         for member in list(self._members.values()):
             self.leave(member)
-        self.ground.aclose()
+        self.population.aclose()
 
     def catch_up(self) -> None:
         """Send what no user was ready for, as far as there is one now."""
@@ -127,17 +129,17 @@ class Crew:
         self.catch_up()
 
     def _send(self, intended_ns: int) -> bool:
-        messenger = self.ground.ready.pick()
-        return messenger is not None and messenger.send(intended_ns)
+        user = self.population.ready.pick()
+        return user is not None and user.send(intended_ns)
 
     def _move_those_away(self, action: Action) -> None:
         for seat, member in self._members.items():
-            if isinstance(member, Messenger) and seat * _STRIDE % _GRAIN < self.plan.away_share * _GRAIN:
+            if isinstance(member, RelayUser) and seat * _STRIDE % _GRAIN < self.plan.away_share * _GRAIN:
                 member.go_offline() if action is Action.GO_OFFLINE else member.come_back()
 
 
 def _open_callers(crowd: Crowd, book: Book, clock: RunClock, task: Prepare) -> Any:
-    from loadtest.rest.callers import Callers  # noqa: PLC0415 - messengers have no need of it
+    from loadtest.rest.callers import Callers  # noqa: PLC0415 - users have no need of it
 
     return Callers(crowd, book, clock, Path(task.outbox) if task.outbox else None, seed=task.seed)
 

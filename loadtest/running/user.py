@@ -9,7 +9,7 @@ from locust import User, task
 from locust.exception import StopUser
 
 from loadtest.running.crew import Crew, Member
-from loadtest.users.ground import NoSeat
+from loadtest.users.population import NoSeat
 
 
 class VardeUser(User):

@@ -1,4 +1,4 @@
-"""Messengers that may be asked to send: a random one is picked, one is added or removed, in the same time however
+"""Users that may be asked to send: a random one is picked, one is added or removed, in the same time however
 many.
 """
 

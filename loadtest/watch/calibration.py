@@ -19,8 +19,8 @@ from loadtest.ledger.pacer import Pacer
 from loadtest.ledger.seal import PayloadSeal
 from loadtest.ledger.tick import merge_ticks
 from loadtest.scenarios.plan import Kind, Plan, Stage
-from loadtest.users.ground import Ground
-from loadtest.users.messenger import Messenger
+from loadtest.users.population import Population
+from loadtest.users.relay_user import RelayUser
 from loadtest.watch.fingerprint import fingerprint
 from loadtest.watch.null.running import NullServer, open_null_server
 from loadtest.watch.processes import usage_of
@@ -92,21 +92,21 @@ class _Bench:
         self._server = server
         self._book = Book(clock := RunClock(), PayloadSeal(crowd.payload_key))
         self._book.open_stage(0, clock.now_ns())
-        self.ground = Ground(crowd, plan, self._book, clock, worker=0, workers=1)
+        self.population = Population(crowd, plan, self._book, clock, worker=0, workers=1)
         self.pacer = Pacer(clock, self._fire, even=True)
         self._lives: list[gevent.Greenlet] = []
-        self._messengers: list[Messenger] = []
+        self._users: list[RelayUser] = []
         self._pacing = gevent.spawn(self.pacer.run)
 
     def connect(self, users: int) -> None:
         """Bring everybody, so many at a time. Raises CalibrationFault."""
         for _ in range(users):
-            messenger = Messenger(self.ground, self.ground.take_seat())
-            self._messengers.append(messenger)
-            self._lives.append(gevent.spawn(messenger.live))
-            if len(self._lives) - self.ground.connected >= _UNDER_WAY:
-                self._wait_until(lambda: len(self._lives) - self.ground.connected < _UNDER_WAY)
-        self._wait_until(lambda: len(self.ground.ready) == users)
+            user = RelayUser(self.population, self.population.take_seat())
+            self._users.append(user)
+            self._lives.append(gevent.spawn(user.live))
+            if len(self._lives) - self.population.connected >= _UNDER_WAY:
+                self._wait_until(lambda: len(self._lives) - self.population.connected < _UNDER_WAY)
+        self._wait_until(lambda: len(self.population.ready) == users)
 
     def watch(self, seconds: float, rate: float = 0.0) -> Step:
         """Offer a rate for a while."""
@@ -127,16 +127,16 @@ class _Bench:
     def aclose(self) -> None:
         """Send everybody home."""
         self._pacing.kill()
-        for messenger in self._messengers:
-            messenger.stop()
+        for user in self._users:
+            user.stop()
         gevent.joinall(self._lives, timeout=_LIFE_SECONDS)
         gevent.killall(self._lives, timeout=_LIFE_SECONDS)
-        self.ground.aclose()
+        self.population.aclose()
 
     def _fire(self, intended_ns: int) -> None:
-        messenger = self.ground.ready.pick()
-        if messenger is not None:
-            messenger.send(intended_ns)
+        user = self.population.ready.pick()
+        if user is not None:
+            user.send(intended_ns)
 
     def _wait_until(self, happened: Callable[[], bool]) -> None:
         end = time.monotonic() + _CONNECT_DEADLINE

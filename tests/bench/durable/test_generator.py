@@ -11,7 +11,7 @@ from bench.durable.ledger import Account, Ledger
 from bench.durable.ramp import Pace, climb
 from bench.durable.schedule import Due
 from bench.durable.served import Served
-from loadtest.framing import ServerFault
+from loadtest.client.websocket import ServerFault
 from tests.bench.durable.unfaithful import Fault, PlainDialect, open_unfaithful
 
 DEADLINE = 20.0

@@ -8,7 +8,7 @@ from bench.durable import mqtt
 from bench.durable.ledger import Ledger
 from bench.durable.mqtt import MqttDialect, Packet, PacketSplitter
 from bench.durable.pipe import TcpPipe
-from loadtest.framing import ServerFault
+from loadtest.client.websocket import ServerFault
 from tests.bench.durable.cutting import cut
 
 packets = st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=300)), max_size=8)

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from bench.durable.ledger import Ledger
 from bench.durable.pipe import WebSocketPipe
 from bench.durable.xmpp import OPEN, PRESENCE, Stanza, XmppDialect, read_stanza
-from loadtest import framing
-from loadtest.framing import ServerFault, masked
+from loadtest.client import websocket
+from loadtest.client.websocket import ServerFault, masked
 from tests.bench.durable.cutting import cut
 
 ACCEPTED = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: %b\r\n\r\n" % framing._ACCEPT
+    b"Sec-WebSocket-Accept: %b\r\n\r\n" % websocket._ACCEPT
 )
 MESSAGE = b"<message xml:lang='en' from='u1@localhost/bench' xmlns='jabber:client'><body>%b</body></message>"
 
@@ -27,9 +27,9 @@ def frame(element: bytes) -> bytes:
 
 def open_client(ledger: Ledger) -> XmppDialect:
     """A client that has signed in."""
-    client = XmppDialect(0, WebSocketPipe("localhost:1", "/ws", "xmpp", opcode=framing.TEXT), ledger)
+    client = XmppDialect(0, WebSocketPipe("localhost:1", "/ws", "xmpp", opcode=websocket.TEXT), ledger)
     assert b"Sec-WebSocket-Protocol: xmpp\r\n" in client.open()
-    assert client.feed(ACCEPTED) == masked(OPEN, framing.TEXT)
+    assert client.feed(ACCEPTED) == masked(OPEN, websocket.TEXT)
     for element, answer in (
         (b"<open xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>", b""),
         (b"<stream:features xmlns:stream='http://etherx.jabber.org/streams'/>", b"<auth "),
@@ -110,7 +110,7 @@ def test_an_impossible_ack_ends_the_benchmark(count: int) -> None:
 
 def test_a_refused_sign_in_ends_the_benchmark() -> None:
     """A wrong password is told in words."""
-    client = XmppDialect(0, WebSocketPipe("localhost:1", "/ws", "xmpp", opcode=framing.TEXT), Ledger(2))
+    client = XmppDialect(0, WebSocketPipe("localhost:1", "/ws", "xmpp", opcode=websocket.TEXT), Ledger(2))
     client.feed(ACCEPTED)
     with pytest.raises(ServerFault, match="not-authorized"):
         client.feed(frame(b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>"))

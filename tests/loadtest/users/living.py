@@ -18,8 +18,8 @@ from loadtest.crowd.crowd import Crowd, Room, Seat
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.seal import PayloadSeal
 from loadtest.scenarios.plan import Kind, Plan, Sizes
-from loadtest.users.ground import Ground
-from loadtest.users.messenger import Messenger
+from loadtest.users.population import Population
+from loadtest.users.relay_user import RelayUser
 from tests.cast import Gear, Person, open_conversation, settle
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
@@ -104,24 +104,24 @@ def crowd_of(url: str, seats: Sequence[Seat], conversation: ConversationId, *, g
 
 @dataclass
 class Company:
-    """Messengers on a ground, each on its greenlet."""
+    """Users on a population, each on its greenlet."""
 
-    ground: Ground
+    population: Population
     book: RecordingBook
-    messengers: list[Messenger] = field(default_factory=list)
+    users: list[RelayUser] = field(default_factory=list)
     lives: list[Greenlet] = field(default_factory=list)
 
     def enter(self, count: int = 1) -> None:
         """Let as many take their seats."""
         for _ in range(count):
-            messenger = Messenger(self.ground, self.ground.take_seat())
-            self.messengers.append(messenger)
-            self.lives.append(gevent.spawn(messenger.live))
+            user = RelayUser(self.population, self.population.take_seat())
+            self.users.append(user)
+            self.lives.append(gevent.spawn(user.live))
 
     def enter_all(self) -> None:
         """Let everybody take a seat, and wait until they may send."""
-        self.enter(self.ground.plan.seats)
-        wait_until(lambda: len(self.ground.ready) == self.ground.plan.seats)
+        self.enter(self.population.plan.seats)
+        wait_until(lambda: len(self.population.ready) == self.population.plan.seats)
 
     def settle(self) -> None:
         """Wait until every message was answered for and has come to whom it was due to."""
@@ -131,18 +131,18 @@ class Company:
 
 @contextmanager
 def open_company(crowd: Crowd, **plan: Any) -> Iterator[Company]:
-    """Lay a ground, and see to it that nobody is left on it."""
+    """Lay a population, and see to it that nobody is left on it."""
     simple = {"scenario": "test", "kind": Kind.MESSAGING, "stages": (), "payloads": SMALL, "seats": len(crowd.seats)}
     whole = Plan(**{**simple, **plan})
     book = RecordingBook(PayloadSeal(crowd.payload_key))
     book.open_stage(0, 0)
-    ground = Ground(crowd, whole, book, RunClock(), worker=0, workers=1)
-    company = Company(ground, book)
+    population = Population(crowd, whole, book, RunClock(), worker=0, workers=1)
+    company = Company(population, book)
     try:
         yield company
-        for messenger in company.messengers:
-            messenger.stop()
+        for user in company.users:
+            user.stop()
         gevent.joinall(company.lives, timeout=PATIENCE, raise_error=True)
     finally:
         gevent.killall(company.lives, block=True, timeout=PATIENCE)
-        ground.aclose()
+        population.aclose()

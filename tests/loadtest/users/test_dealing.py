@@ -8,13 +8,13 @@ from gevent import socket
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.client.protocol import Ending
 from loadtest.crowd.crowd import CrowdError, Room, Seat
 from loadtest.scenarios.plan import Behaviour
+from loadtest.users.conversation import Conversation, Position
 from loadtest.users.dealing import behaviour_of, deal_seats
-from loadtest.users.line import Ending
 from loadtest.users.ready import ReadyCrowd
-from loadtest.users.returning import comes_back, pause_after
-from loadtest.users.rooms import Cursor, LiveRoom
+from loadtest.users.reconnect import comes_back, pause_after
 from loadtest.users.target import Target, find_target
 from varde_contract import frames as f
 from varde_contract.codec import encode_frame, pack
@@ -88,19 +88,19 @@ def test_the_ready_are_a_set_one_can_draw_from(steps: list[tuple[bool, int]]) ->
 def test_a_room_is_complete_when_all_who_are_here_have_come() -> None:
     """Those who came before the last one are told when it comes; a room larger than any group does not wait."""
     told: list[int] = []
-    room = LiveRoom(0, Room(CONVERSATION, (0, 1, 2), 1, group=True), [], due=2, here=[0, 1])
+    room = Conversation(0, Room(CONVERSATION, (0, 1, 2), 1, group=True), [], due=2, here=[0, 1])
     room.enter(0, lambda: told.append(0))
     assert not room.complete
     room.enter(1, lambda: told.append(1))
     assert sorted(told) == [0, 1]
-    assert LiveRoom(0, Room(CONVERSATION, tuple(range(65)), 1, group=True), [], due=64, here=range(65)).complete
+    assert Conversation(0, Room(CONVERSATION, tuple(range(65)), 1, group=True), [], due=64, here=range(65)).complete
 
 
 def test_the_largest_message_of_a_pair_fits() -> None:
     """However many devices there are, the ciphertexts for all of them fit one message of Noise."""
     for count in (2, 3, 17, 64):
         devices = [(seat, DeviceId(uuid7(seat + 1, bytes(10)))) for seat in range(count)]
-        room = LiveRoom(0, Room(CONVERSATION, tuple(range(count)), 1, group=False), devices, due=1, here=[0])
+        room = Conversation(0, Room(CONVERSATION, tuple(range(count)), 1, group=False), devices, due=1, here=[0])
         client, profile = ClientId(uuid7(1, bytes(10))), ProfileId(uuid7(1, bytes(10)))
         frame = room.frame(client, profile, 0, bytes(room.most))
         assert frame.devices is not None
@@ -110,13 +110,13 @@ def test_the_largest_message_of_a_pair_fits() -> None:
 
 def test_a_cursor_knows_what_it_had() -> None:
     """Told again on a new connection is not new; on the same one it is, for the book to judge."""
-    cursor = Cursor(LiveRoom(0, Room(CONVERSATION, (0, 1), 1, group=True), [], due=1, here=[]))
-    cursor.join(f.Joined(CONVERSATION, 1, 3, 7))
-    assert [cursor.take(1), cursor.take(2), cursor.take(2)] == [True, True, True]
-    assert cursor.skip(2, 5) == 3
-    cursor.join(f.Joined(CONVERSATION, 2, 5, 6))
-    assert [cursor.take(2), cursor.skip(3, 5), cursor.take(6)] == [False, 0, True]
-    assert cursor.room.version == 7
+    position = Position(Conversation(0, Room(CONVERSATION, (0, 1), 1, group=True), [], due=1, here=[]))
+    position.join(f.Joined(CONVERSATION, 1, 3, 7))
+    assert [position.take(1), position.take(2), position.take(2)] == [True, True, True]
+    assert position.skip(2, 5) == 3
+    position.join(f.Joined(CONVERSATION, 2, 5, 6))
+    assert [position.take(2), position.skip(3, 5), position.take(6)] == [False, 0, True]
+    assert position.conversation.version == 7
 
 
 def test_neighbours_come_from_different_addresses() -> None:

@@ -31,9 +31,9 @@ def reset(peer: Peer) -> None:
 
 def send(company: Company, count: int = 1) -> None:
     """Have the only user say so many messages."""
-    wait_until(lambda: len(company.ground.ready) == 1)
+    wait_until(lambda: len(company.population.ready) == 1)
     for _ in range(count):
-        assert company.messengers[0].send(company.ground.clock.now_ns())
+        assert company.users[0].send(company.population.clock.now_ns())
 
 
 def listens(peer: Peer) -> None:
@@ -81,7 +81,7 @@ def test_a_connection_that_does_not_come_about_is_booked(script: Script, word: s
         company.enter()
         wait_until(lambda: company.book.told("connect_failed"))
         assert set(company.book.told("connect_failed")) == {(word,)}
-        assert company.ground.connected == 0
+        assert company.population.connected == 0
         assert company.book.told("connected") == []
 
 
@@ -194,7 +194,7 @@ def test_a_refused_send_is_booked_and_not_said_again() -> None:
         send(company)
         wait_until(lambda: company.book.told("refuse"))
         assert company.book.told("refuse") == [(0, 0, 1, "rate-limited")]
-        room = company.ground.room_of(CONVERSATION)
+        room = company.population.conversation_of(CONVERSATION)
         assert room is not None
         wait_until(lambda: room.version == 9)
         send(company)
@@ -273,10 +273,10 @@ def test_silence_ends_a_connection() -> None:
             open_company(server.crowd(alice_phone), behaviours=behaviours) as company,
         ):
             company.enter()
-            wait_until(lambda: company.ground.connected and company.messengers[0].device.joined)
-            company.messengers[0].look(company.ground.reactor.now + 49)
+            wait_until(lambda: company.population.connected and company.users[0].device.joined)
+            company.users[0].look(company.population.engine.now + 49)
             assert company.book.told("closed") == []
-            company.messengers[0].look(company.ground.reactor.now + 51)
+            company.users[0].look(company.population.engine.now + 51)
             assert company.book.told("closed") == ([("silence",)] if behaviours is silent[0] else [])
 
 
@@ -285,7 +285,7 @@ def test_a_handshake_that_never_ends_is_given_up() -> None:
     with open_scripted(Peer.hear_end) as server, open_company(server.crowd(alice_phone)) as company:
         company.enter()
         wait_until(lambda: server.peers)
-        company.messengers[0].look(company.ground.reactor.now + 16)
+        company.users[0].look(company.population.engine.now + 16)
         assert company.book.told("connect_failed") == [("timeout",)]
 
 
@@ -307,7 +307,7 @@ def test_what_the_kernel_does_not_take_is_kept() -> None:
         go_on.set()
         wait_until(lambda: company.book.told("ack"))
         assert company.book.told("ack") == [(0, 0, 300)]
-        company.messengers[0].cut("reset")
+        company.users[0].cut("reset")
 
 
 def test_a_user_takes_only_so_much_that_nobody_answers() -> None:
@@ -318,9 +318,9 @@ def test_a_user_takes_only_so_much_that_nobody_answers() -> None:
     ):
         company.enter()
         send(company, 1_024)
-        assert not company.messengers[0].send(0)
+        assert not company.users[0].send(0)
         assert len(company.book.told("draw")) == 1_024
-        company.messengers[0].cut("reset")
+        company.users[0].cut("reset")
 
 
 def test_tls_is_spoken_to_whom_the_context_trusts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ MESSAGES = 20
 
 @contextmanager
 def open_pair(**plan: Any) -> Iterator[tuple[Relay, Company]]:
-    """A relay, and a ground for the four devices."""
+    """A relay, and a population for the four devices."""
     with (
         open_relay(alice, bob, kind=ConversationKind.DM, drain_jitter=0.05, drain_deadline=20.0) as relay,
         open_company(relay.crowd(*PAIR, group=False), **plan) as company,
@@ -31,9 +31,9 @@ def open_pair(**plan: Any) -> Iterator[tuple[Relay, Company]]:
 def talk(company: Company, messages: int = MESSAGES) -> None:
     """Have anybody send, and wait until everything has come."""
     for _ in range(messages):
-        messenger = company.ground.ready.pick()
-        assert messenger is not None
-        assert messenger.send(company.ground.clock.now_ns())
+        user = company.population.ready.pick()
+        assert user is not None
+        assert user.send(company.population.clock.now_ns())
     company.settle()
 
 
@@ -41,9 +41,9 @@ def expect_all_in_order(company: Company) -> None:
     """Everything that was drawn was acked, and came to each other device once and in the order of its sender."""
     drawn = [(sender, room, seq) for sender, room, seq, _ in company.book.told("draw")]
     assert sorted(company.book.told("ack")) == sorted(drawn)
-    for messenger in company.messengers:
-        for sender in {each[0] for each in drawn} - {messenger.seat}:
-            came = [call[3] for call in company.book.told("receive") if call[0] == messenger.seat and call[2] == sender]
+    for user in company.users:
+        for sender in {each[0] for each in drawn} - {user.seat}:
+            came = [call[3] for call in company.book.told("receive") if call[0] == user.seat and call[2] == sender]
             assert came == [seq for each, _, seq in drawn if each == sender]
 
 
@@ -51,14 +51,14 @@ def test_devices_talk_and_everything_arrives_once_and_in_order() -> None:
     """Each message of a pair is acked, comes to every other device, and is confirmed to the relay."""
     with open_pair() as (relay, company):
         company.enter_all()
-        assert company.ground.connected == len(PAIR)
+        assert company.population.connected == len(PAIR)
         talk(company)
         expect_all_in_order(company)
         assert {due for *_, due in company.book.told("draw")} == {3}
         last = [gear for seat, gear in enumerate(PAIR) if company.book.told("draw")[-1][0] != seat]
         wait_until(lambda: all(relay.confirmed(gear) == MESSAGES for gear in last))
     assert company.book.told("closed") == [("1000",)] * len(PAIR)
-    assert company.ground.connected == 0
+    assert company.population.connected == 0
 
 
 def test_a_group_is_written_to_once_for_all() -> None:
@@ -75,26 +75,26 @@ def test_nobody_writes_before_everybody_has_come() -> None:
     """A message is due to all of a room, so nobody is ready before all have joined it once."""
     with open_pair() as (_, company):
         company.enter(3)
-        wait_until(lambda: company.ground.connected == 3)
-        wait_until(lambda: all(messenger.device.joined for messenger in company.messengers))
-        assert company.ground.ready.pick() is None
-        assert not company.messengers[0].send(0)
+        wait_until(lambda: company.population.connected == 3)
+        wait_until(lambda: all(user.device.joined for user in company.users))
+        assert company.population.ready.pick() is None
+        assert not company.users[0].send(0)
         assert company.book.told("draw") == []
         company.enter()
-        wait_until(lambda: len(company.ground.ready) == len(PAIR))
+        wait_until(lambda: len(company.population.ready) == len(PAIR))
 
 
 def test_what_gathers_while_a_user_is_away_comes_when_it_is_back() -> None:
     """Who goes offline of its own will is said to, and has everything, once and in order, after it has come back."""
     with open_pair() as (_, company):
         company.enter_all()
-        away = company.messengers[0]
+        away = company.users[0]
         away.go_offline()
-        wait_until(lambda: company.ground.connected == len(PAIR) - 1)
+        wait_until(lambda: company.population.connected == len(PAIR) - 1)
         assert company.book.told("closed") == [("1000",)]
         assert company.book.told("leave") == [(away.seat,)]
         for _ in range(MESSAGES):
-            assert company.messengers[1].send(company.ground.clock.now_ns())
+            assert company.users[1].send(company.population.clock.now_ns())
         wait_until(lambda: company.book.settled_locally)
         assert not any(call[0] == away.seat for call in company.book.told("receive"))
         away.come_back()
@@ -108,11 +108,11 @@ def test_a_lost_connection_loses_no_message() -> None:
     """Who was cut comes back by itself, has what came meanwhile once, and has not left of its own will."""
     with open_pair() as (_, company):
         company.enter_all()
-        for messenger in company.messengers:
-            assert messenger.send(company.ground.clock.now_ns())
-            messenger.cut("reset")
-        assert company.ground.connected == 0
-        wait_until(lambda: company.ground.connected == len(PAIR))
+        for user in company.users:
+            assert user.send(company.population.clock.now_ns())
+            user.cut("reset")
+        assert company.population.connected == 0
+        wait_until(lambda: company.population.connected == len(PAIR))
         company.settle()
         expect_all_in_order(company)
         assert company.book.told("leave") == []
@@ -134,7 +134,7 @@ def test_who_was_replaced_does_not_come_back() -> None:
         crowd = relay.crowd(*PAIR, group=False)
         with open_company(crowd) as company, open_company(crowd) as other:
             company.enter()
-            wait_until(lambda: company.ground.connected)
+            wait_until(lambda: company.population.connected)
             other.enter()
             gevent.joinall(company.lives, raise_error=True)
             assert company.book.told("closed") == [("4102",)]
@@ -154,10 +154,10 @@ def test_a_fleeting_user_comes_and_goes() -> None:
 def test_who_reads_badly_is_not_asked_to_send(behaviour: Behaviour) -> None:
     """Slow and deaf users only listen; the slow one has everything in the end, to the deaf one nothing is due."""
     with open_pair(behaviours=((behaviour, 0.4), (Behaviour.STEADY, 0.6))) as (_, company):
-        bad = {seat for seat in range(len(PAIR)) if company.ground.behaviour_of(seat) is behaviour}
+        bad = {seat for seat in range(len(PAIR)) if company.population.behaviour_of(seat) is behaviour}
         assert 0 < len(bad) < len(PAIR) - 1
         company.enter(len(PAIR))
-        wait_until(lambda: len(company.ground.ready) == len(PAIR) - len(bad))
+        wait_until(lambda: len(company.population.ready) == len(PAIR) - len(bad))
         talk(company)
         heard = bad & {call[0] for call in company.book.told("receive")}
         assert heard == (bad if behaviour is Behaviour.SLOW else set())
@@ -170,5 +170,5 @@ def test_whoever_is_killed_leaves_no_line_behind() -> None:
     with open_pair() as (_, company):
         company.enter_all()
         gevent.killall(company.lives)
-        wait_until(lambda: not company.ground.present)
+        wait_until(lambda: not company.population.present)
         assert company.book.told("closed") == [("1000",)] * len(PAIR)

@@ -10,9 +10,9 @@ import sys
 if sys.argv[1] == "patched":
     from gevent import monkey
     monkey.patch_all()
-import loadtest.users.messenger
-from loadtest.users.reactor import Reactor
-Reactor().aclose()
+import loadtest.users.relay_user
+from loadtest.client.epoll import Engine
+Engine().close()
 print(*{name.partition(".")[0] for name in sys.modules})
 """
 

@@ -79,7 +79,7 @@ def test_a_ticket_is_replaced_before_it_ends() -> None:
         open_company(one(server, api, left_ms=60_000)) as company,
     ):
         company.enter()
-        wait_until(lambda: company.ground.tickets.of(0) == "another ticket")
+        wait_until(lambda: company.population.tickets.of(0) == "another ticket")
         assert not company.book.told("closed")
     assert api.requests == 1
 
@@ -94,5 +94,5 @@ def test_nobody_fetches_what_is_not_needed() -> None:
     ):
         company.enter()
         wait_until(lambda: told)
-        assert company.ground.tickets.due_at(0) == float("inf")
+        assert company.population.tickets.due_at(0) == float("inf")
     assert api.requests == 0

@@ -14,21 +14,21 @@ _DEVICE_BYTES: Final = 24
 """Of the map from devices to ciphertexts, for each: an id and two heads."""
 
 
-class LiveRoom:
+class Conversation:
     """A conversation. Nobody writes there before all who are to read it here have come once.
 
     Only then is each message due to all of them; in a room larger than any group, where the last one comes late,
     that is not waited for.
     """
 
-    __slots__ = ("_absent", "_devices", "_waiting", "conversation", "due", "group", "most", "number", "version")
+    __slots__ = ("_absent", "_devices", "_waiting", "due", "group", "id", "most", "number", "version")
 
     def __init__(
         self, number: int, room: Room, devices: Sequence[tuple[int, DeviceId]], *, due: int, here: Sequence[int]
     ) -> None:
         """`devices` are those of its seats that are used; `here` those of this worker; `due` is for each message."""
         self.number = number
-        self.conversation: ConversationId = room.conversation
+        self.id: ConversationId = room.conversation
         self.group = room.group
         self.version = room.roster_version
         self.due = due
@@ -56,21 +56,21 @@ class LiveRoom:
     def frame(self, client: ClientId, profile: ProfileId, sender: int, payload: bytes) -> f.Send:
         """Return the `msg:send` of a seat."""
         if self.group:
-            return f.Send(client, self.conversation, profile, self.version, group=payload)
+            return f.Send(client, self.id, profile, self.version, group=payload)
         devices = {device: payload for seat, device in self._devices if seat != sender}
-        return f.Send(client, self.conversation, profile, self.version, devices=devices)
+        return f.Send(client, self.id, profile, self.version, devices=devices)
 
 
-class Cursor:
+class Position:
     """One device in one conversation. `told` begins anew with each connection, `seen` does not.
 
     `owing` is whether the relay is to be told, `unconfirmed` of how many messages.
     """
 
-    __slots__ = ("owing", "room", "seen", "told", "unconfirmed")
+    __slots__ = ("conversation", "owing", "seen", "told", "unconfirmed")
 
-    def __init__(self, room: LiveRoom) -> None:
-        self.room = room
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
         self.told = self.seen = 0
         self.owing = False
         self.unconfirmed = 0
@@ -79,7 +79,7 @@ class Cursor:
         """The server tells what follows from there on."""
         self.told = joined.from_seq - 1
         self.seen = max(self.seen, self.told)
-        self.room.version = max(self.room.version, joined.roster_version)
+        self.conversation.version = max(self.conversation.version, joined.roster_version)
 
     def take(self, seq: int) -> bool:
         """Move to a number. False: this device had it already, and is told again because its connection is new."""

@@ -25,7 +25,7 @@ _ACCEPT: Final = base64.b64encode(
 _SHORT: Final = 125
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
-_OPCODE: Final = 0x0F
+OPCODE: Final = 0x0F
 _RESERVED: Final = 0x70
 
 
@@ -143,7 +143,7 @@ class Splitter:
         stream = self._rest + received if self._rest else received
         messages, start = [], 0
         while (span := measure_frame(stream, start)) is not None and span[1] <= len(stream):
-            messages.append(Message(stream[start] & _OPCODE, stream[span[0] : span[1]]))
+            messages.append(Message(stream[start] & OPCODE, stream[span[0] : span[1]]))
             start = span[1]
         self._rest = stream[start:]
         return messages

@@ -10,7 +10,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from loadtest.framing import (
+from loadtest.client.websocket import (
     BINARY,
     PING,
     PONG,

@@ -3,7 +3,7 @@
 from random import Random
 from typing import Final
 
-from loadtest.users.line import Ending
+from loadtest.client.protocol import Ending
 from varde_contract.closing import CloseCode
 
 FIRST_SECONDS: Final = 0.5

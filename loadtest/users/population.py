@@ -1,31 +1,28 @@
-"""What the users of one worker process share: seats, conversations, the readiness of sockets, the time."""
+"""The users of one worker process and what they share: seats, conversations, the epoll engine, timers."""
 
 import heapq
 import ssl
+import sys
 import time
 from bisect import bisect_right
 from collections import deque
 from itertools import accumulate
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from gevent import get_hub
 
+from loadtest.client.epoll import Connection, Engine
 from loadtest.crowd.crowd import Crowd, Seat
 from loadtest.ledger.book import Book
 from loadtest.ledger.clock import RunClock
 from loadtest.scenarios.plan import Behaviour, Plan
+from loadtest.users.conversation import Conversation
 from loadtest.users.dealing import behaviour_of, deal_seats
-from loadtest.users.reactor import Reactor
 from loadtest.users.ready import ReadyCrowd
-from loadtest.users.rooms import LiveRoom
 from loadtest.users.target import find_target
 from loadtest.users.tickets import Tickets
 from varde_contract.ids import ENTROPY_BYTES, ClientId, ConversationId, uuid7
-
-if TYPE_CHECKING:
-    from loadtest.users.device import Device
-    from loadtest.users.messenger import Messenger
 
 CONFIRM_SECONDS: Final = 1.0
 """That confirmations gather, as the protocol advises clients."""
@@ -34,6 +31,7 @@ SLOW_SECONDS: Final = 2.0
 _TICK: Final = 0.05
 _SLICES: Final = 20
 """Ticks in which everybody is looked at once: a look at ten thousand in one go would be counted as latency."""
+_LOOP_READ: Final = 1
 _MS_NS: Final = 1_000_000
 
 
@@ -41,7 +39,32 @@ class NoSeat(LookupError):
     """All seats of this worker are taken."""
 
 
-class Ground:
+class Member(Protocol):
+    """A user as the population sees it. None of this may wait."""
+
+    place: int
+
+    def send(self, intended_ns: int) -> bool:
+        """Send a message that was due at that time of the run. False: not now, and nothing was booked."""
+
+    def look(self, now: float) -> None:
+        """See to what has taken too long. Called about once a second while there is a connection."""
+
+    def read_a_little(self) -> None:
+        """What a slow reader does from time to time."""
+
+    def cut(self, word: str) -> None:
+        """End the connection without a word to the relay."""
+
+
+class Confirming(Protocol):
+    """Who has something to confirm."""
+
+    def confirm(self) -> None:
+        """Tell the relay what is held, as far as it does not know."""
+
+
+class Population:
     """Made once a run. Close it when everybody has gone."""
 
     def __init__(
@@ -63,12 +86,12 @@ class Ground:
         self.target = find_target(crowd.relay_url)
         self.tls = tls or (ssl.create_default_context(cadata=crowd.authority or None) if self.target.tls else None)
         self.dice = Random(worker)  # noqa: S311 - it spreads load, and is to do so the same way each time
-        self.ready: ReadyCrowd[Messenger] = ReadyCrowd(self.dice)
+        self.ready: ReadyCrowd[Member] = ReadyCrowd(self.dice)
         """Who may be asked to send."""
-        self.present: set[Messenger] = set()
-        """Who has a line, or tries to get one."""
+        self.present: set[Member] = set()
+        """Who has a connection, or tries to get one."""
         self.connected = 0
-        """Between Welcome and the end of their line."""
+        """Between Welcome and the end of their connection."""
         self.heartbeat_seconds = 0.0
         """The relay's; 0 until it was told."""
         self._used = min(plan.seats, len(crowd.seats))
@@ -81,13 +104,15 @@ class Ground:
         self._rooms = _open_rooms(crowd, plan, self._used, self._seats)
         self._sizes = [size for size, _ in plan.payloads.weighted]
         self._upto = list(accumulate(weight for _, weight in plan.payloads.weighted))
-        self._owing: deque[tuple[float, Device]] = deque()
-        self._slow: deque[tuple[float, Messenger]] = deque()
+        self._owing: deque[tuple[float, Confirming]] = deque()
+        self._slow: deque[tuple[float, Member]] = deque()
         self.settling = False
         """Whether slow readers read on: nothing more is offered, and what waits for them is to be accounted for."""
-        self._round: list[Messenger] = []
+        self._round: list[Member] = []
         self._slice = 0
-        self.reactor = Reactor()
+        self.engine = Engine(_report_error)
+        self._watcher = get_hub().loop.io(self.engine.file, _LOOP_READ)
+        self._watcher.start(self.engine.poll)
         self._timer = get_hub().loop.timer(_TICK, _TICK)
         self._timer.start(self._tick)
 
@@ -113,7 +138,7 @@ class Ground:
         """Return how the user in a seat behaves."""
         return behaviour_of(seat, self.plan.behaviours)
 
-    def room_of(self, conversation: ConversationId) -> LiveRoom | None:
+    def conversation_of(self, conversation: ConversationId) -> Conversation | None:
         """Return a conversation of the run; None for one that it does not know of."""
         return self._rooms.get(conversation.int)
 
@@ -125,24 +150,26 @@ class Ground:
         """Return one that no device has used before, in this run or another."""
         return ClientId(uuid7(time.time_ns() // _MS_NS, self.dice.randbytes(ENTROPY_BYTES)))
 
-    def confirm_later(self, device: "Device") -> None:
+    def confirm_later(self, device: Confirming) -> None:
         """Have what a device owes confirmed together with what comes meanwhile."""
-        self._owing.append((self.reactor.now + CONFIRM_SECONDS, device))
+        self._owing.append((self.engine.now + CONFIRM_SECONDS, device))
 
-    def read_later(self, messenger: "Messenger") -> None:
+    def read_later(self, user: Member) -> None:
         """Have a slow reader read."""
-        self._slow.append((self.reactor.now + (_TICK if self.settling else SLOW_SECONDS), messenger))
+        self._slow.append((self.engine.now + (_TICK if self.settling else SLOW_SECONDS), user))
 
     def aclose(self) -> None:
         """Cut who is still there."""
-        for messenger in tuple(self.present):
-            messenger.cut("left")
+        for user in tuple(self.present):
+            user.cut("left")
         self._timer.stop()
         self._timer.close()
-        self.reactor.aclose()
+        self._watcher.stop()
+        self._watcher.close()
+        self.engine.close()
 
     def _tick(self) -> None:
-        self.reactor.now = now = time.monotonic()
+        self.engine.now = now = time.monotonic()
         while self._owing and self._owing[0][0] <= now:
             self._owing.popleft()[1].confirm()
         while self._slow and self._slow[0][0] <= now:
@@ -153,19 +180,26 @@ class Ground:
         if not self._round:
             self._round = list(self.present)
             self._slice = -(-len(self._round) // _SLICES)
-        for messenger in self._round[-self._slice :] if self._round else ():
-            messenger.look(now)
+        for user in self._round[-self._slice :] if self._round else ():
+            user.look(now)
         del self._round[-self._slice :]
 
 
-def _open_rooms(crowd: Crowd, plan: Plan, used: int, here: dict[int, Seat]) -> dict[int, LiveRoom]:
+def _report_error(connection: Connection) -> None:
+    """A bug of ours must not spin for ever on a socket that stays ready."""
+    get_hub().handle_error(connection, *sys.exc_info())
+    connection.close()
+    connection.protocol.lost("generator-fault")
+
+
+def _open_rooms(crowd: Crowd, plan: Plan, used: int, here: dict[int, Seat]) -> dict[int, Conversation]:
     """Return the conversations that this worker's seats are in."""
     rooms = {}
     for number in sorted({number for seat in here.values() for number in seat.rooms}):
         room = crowd.rooms[number]
         members = [seat for seat in room.members if seat < used]
         readers = [seat for seat in members if behaviour_of(seat, plan.behaviours) is not Behaviour.DEAF]
-        rooms[room.conversation.int] = LiveRoom(
+        rooms[room.conversation.int] = Conversation(
             number,
             room,
             [] if room.group else [(seat, crowd.seats[seat].device) for seat in room.members],

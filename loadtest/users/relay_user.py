@@ -6,12 +6,12 @@ from typing import Final
 import gevent
 from gevent.hub import Waiter
 
+from loadtest.client.epoll import HANGUP, READ, Connection
+from loadtest.client.protocol import Ending
 from loadtest.scenarios.plan import Behaviour
 from loadtest.users.device import Device
-from loadtest.users.ground import Ground
-from loadtest.users.line import Ending, Line
-from loadtest.users.reactor import HANGUP, READ
-from loadtest.users.returning import STEADY_SECONDS, comes_back, pause_after, wants_ticket
+from loadtest.users.population import Population
+from loadtest.users.reconnect import STEADY_SECONDS, comes_back, pause_after, wants_ticket
 from varde_contract import frames as f
 
 CONNECT_SECONDS: Final = 15.0
@@ -34,22 +34,22 @@ _SENDERS: Final = frozenset({Behaviour.STEADY, Behaviour.FLEETING})
 """Whose acks are read as they come."""
 
 
-class Messenger:
+class RelayUser:
     """Somebody in a seat. All but `live` may be called from anywhere, and never waits."""
 
     __slots__ = (
-        *("_again", "_attempt", "_away", "_behaviour", "_began", "_deadline", "_drained", "_ended", "_ground"),
-        *("_leave_at", "_leaving", "_line", "_listens", "_reads_later", "_resume_at", "_waiter", "_wanted"),
+        *("_again", "_attempt", "_away", "_behaviour", "_began", "_deadline", "_drained", "_ended", "_population"),
+        *("_leave_at", "_leaving", "_connection", "_listens", "_reads_later", "_resume_at", "_waiter", "_wanted"),
         *("_welcomed", "device", "place"),
     )
 
-    def __init__(self, ground: Ground, seat: int) -> None:
-        self._ground = ground
-        self._behaviour = ground.behaviour_of(seat)
-        self.device = Device(ground, seat, self)
+    def __init__(self, population: Population, seat: int) -> None:
+        self._population = population
+        self._behaviour = population.behaviour_of(seat)
+        self.device = Device(population, seat, self)
         self.place = -1
         """Among those who are ready; theirs to write."""
-        self._line: Line | None = None
+        self._connection: Connection | None = None
         self._waiter: Waiter[None] | None = None
         self._attempt = 0
         self._began = self._resume_at = 0.0
@@ -94,58 +94,48 @@ class Messenger:
         return self.place >= 0 and self.device.send(intended_ns)
 
     def cut(self, word: str) -> None:
-        """End the line without a word to the relay."""
-        if self._line is not None:
-            self._line.cut(word)
+        """End the connection without a word to the relay."""
+        if self._connection is not None:
+            self.ended(Ending(word))
 
-    # What the ground calls
+    # What the population calls
 
     def look(self, now: float) -> None:
         """See to what has taken too long. Called about once a second while there is a line."""
-        if self._line is None:
+        if self._connection is None:
             return
         if now > self._deadline:
-            self._line.cut("left" if self._leaving else "timeout")
+            self.cut("left" if self._leaving else "timeout")
         elif self._listens and self._behaviour is not Behaviour.DEAF:
-            silent = now - self._line.heard_at
-            if silent > SILENT_HEARTBEATS * self._ground.heartbeat_seconds:
-                self._line.cut("silence")
+            silent = now - self._connection.heard_at
+            if silent > SILENT_HEARTBEATS * self._population.heartbeat_seconds:
+                self.cut("silence")
 
     def read_a_little(self) -> None:
         """What a slow reader does from time to time."""
         self._reads_later = False
-        if self._line is None or not self._listens:
+        if self._connection is None or not self._listens:
             return
-        if self._ground.settling:
-            self._line.widen()  # with a small window, what has gathered would take longer than anybody waits
+        if self._population.settling:
+            self._connection.widen()  # with a small window, what has gathered would take longer than anybody waits
         else:
-            self._line.read(SLOW_BYTES)
+            self._connection.read(SLOW_BYTES)
             self._read_later()
 
-    # What its line calls
+    # What its device calls
 
-    def opened(self) -> None:
-        """The WebSocket is there."""
-        assert self._line is not None
-        self.device.greet(self._line)
-
-    def hear(self, message: bytes) -> None:
-        """A message came. Raises PeerFault."""
-        if not (self._listens and self._behaviour is Behaviour.DEAF):
-            self.device.hear(message)
-
-    def lost(self, ending: Ending) -> None:
-        """The line has ended: say so, and decide when there is to be another."""
-        ground = self._ground
-        ground.present.discard(self)
-        ground.ready.remove(self)
-        self.device.part()
-        self._line = None
+    def ended(self, ending: Ending) -> None:
+        """The connection has ended: count it, and decide when there is to be another."""
+        population = self._population
+        population.present.discard(self)
+        population.ready.remove(self)
+        self.device.disconnect()
+        self._connection = None
         if self._welcomed:
-            ground.connected -= 1
-            ground.book.closed(ending.code)
+            population.connected -= 1
+            population.book.closed(ending.code)
         elif not self._leaving:
-            ground.book.connect_failed(ending.code)
+            population.book.connect_failed(ending.code)
         if not self._leaving:
             self._plan_return(ending)
         self._welcomed = self._listens = self._leaving = self._drained = False
@@ -155,50 +145,49 @@ class Messenger:
         now = time.monotonic()
         if self._listens and now - self._began >= STEADY_SECONDS:
             self._attempt = 0
-        renews = wants_ticket(ending) and self._ground.tickets.expire(self.seat)
+        renews = wants_ticket(ending) and self._population.tickets.expire(self.seat)
         if not (renews or comes_back(ending)):
             self._ended, self._wanted = True, False  # what it does not get from now on, it does not get by the relay
         elif self._drained:
             self._resume_at = self._leave_at
         else:
-            self._resume_at = now + pause_after(ending, self._attempt, self._ground.dice)
+            self._resume_at = now + pause_after(ending, self._attempt, self._population.dice)
             self._attempt += 1
-
-    # What its device calls
 
     def welcomed(self, welcome: f.Welcome) -> None:
         """The relay knows the device."""
-        ground = self._ground
+        population = self._population
         self._welcomed = True
-        ground.connected += 1
-        ground.heartbeat_seconds = max(1.0, welcome.heartbeat_ms / _MS)
-        ground.book.connected(round((time.monotonic() - self._began) * _SECOND_NS), self._again)
+        population.connected += 1
+        population.heartbeat_seconds = max(1.0, welcome.heartbeat_ms / _MS)
+        population.book.connected(round((time.monotonic() - self._began) * _SECOND_NS), self._again)
         self._again = True
 
     def listening(self) -> None:
         """Everything is joined: from now on this user behaves as it does."""
-        assert self._line is not None
+        assert self._connection is not None
         self._listens = True
         if self._leaving:
             return
         self._deadline = _NEVER
         if self._behaviour is Behaviour.SLOW:
-            self._line.watch(0)
+            self._connection.watch(0)
             self._read_later()
         elif self._behaviour is Behaviour.DEAF:
-            self._line.watch(HANGUP)
+            self.device.deaf = True
+            self._connection.watch(HANGUP)
         elif self._behaviour is Behaviour.FLEETING:
-            self._leave_at = time.monotonic() + self._draw(self._ground.plan.stay_seconds)
+            self._leave_at = time.monotonic() + self._draw(self._population.plan.stay_seconds)
             self._wake()
 
     def try_ready(self) -> None:
         """Be asked to send from now on, if there is a conversation to write to."""
         if self._listens and not self._leaving and self._behaviour in _SENDERS and self.device.can_send:
-            self._ground.ready.add(self)
+            self._population.ready.add(self)
 
     def asked_to_go(self, goaway: f.Goaway) -> None:
         """Leave within the time that the node spreads its peers over, and connect again then."""
-        pause_ms = goaway.after_ms + self._ground.dice.uniform(0, goaway.jitter_ms)
+        pause_ms = goaway.after_ms + self._population.dice.uniform(0, goaway.jitter_ms)
         self._leave_at = time.monotonic() + max(0.0, min(pause_ms, _MOST_PAUSE_MS)) / _MS
         self._drained = True
         self._wake()
@@ -209,7 +198,7 @@ class Messenger:
 
     def answered(self) -> None:
         """Nothing is without an answer any more."""
-        if self._leaving and self._line is not None:
+        if self._leaving and self._connection is not None:
             self._say_goodbye()
 
     # Leaving
@@ -218,25 +207,26 @@ class Messenger:
         """Leave of this user's own will."""
         if self._wanted:
             self._wanted = False
-            self._ground.book.leave(self.seat)
+            self._population.book.leave(self.seat)
         self._leave()
         self._wake()
 
     def _leave(self) -> None:
-        if self._line is None or self._leaving:
+        if self._connection is None or self._leaving:
             return
         self._leaving = True
         self._deadline = time.monotonic() + LEAVE_SECONDS
-        self._ground.ready.remove(self)
+        self._population.ready.remove(self)
         if not (self._listens and self.device.unanswered):
             self._say_goodbye()
 
     def _say_goodbye(self) -> None:
-        assert self._line is not None
+        assert self._connection is not None
         self.device.confirm()
         if self._listens:
-            self._line.watch(READ)
-        self._line.leave()
+            self._connection.watch(READ)
+        if not self.device.close():
+            self.cut("left")
 
     def _depart(self) -> None:
         """It is time to go: where the node asked for it, to come back at once; otherwise for a while."""
@@ -244,16 +234,16 @@ class Messenger:
             self._resume_at = 0.0
             self._leave()
         else:
-            self._resume_at = time.monotonic() + self._draw(self._ground.plan.stay_seconds * _AWAY_SHARE)
+            self._resume_at = time.monotonic() + self._draw(self._population.plan.stay_seconds * _AWAY_SHARE)
             self._go()
 
     def _draw(self, mean: float) -> float:
-        return min(self._ground.dice.expovariate(1 / mean), _MOST_MEANS * mean)
+        return min(self._population.dice.expovariate(1 / mean), _MOST_MEANS * mean)
 
     def _read_later(self) -> None:
-        if not self._reads_later and self._line is not None:
+        if not self._reads_later and self._connection is not None:
             self._reads_later = True
-            self._ground.read_later(self)
+            self._population.read_later(self)
 
     # The greenlet
 
@@ -274,32 +264,32 @@ class Messenger:
 
     def _renew_if_due(self) -> bool:
         """Fetch another ticket when it is time. The line, if there is one, goes on meanwhile."""
-        tickets = self._ground.tickets
+        tickets = self._population.tickets
         due = tickets.due_at(self.seat) <= time.monotonic()
         if due and not self._ended:
             tickets.renew(self.seat)
         return due and not self._ended
 
     def _dial(self) -> None:
-        ground = self._ground
+        population = self._population
         if not self._wanted and self._behaviour is not Behaviour.DEAF:
-            ground.book.attend(self.seat)
+            population.book.attend(self.seat)
         self._wanted = True
         self._began = now = time.monotonic()
         self._deadline, self._leave_at = now + CONNECT_SECONDS, _NEVER
-        self._line = line = Line(self, ground.reactor, ground.target)
-        ground.present.add(self)
-        line.connect(ground.source_of(self.seat), ground.tls, slow=self._behaviour is Behaviour.SLOW)
+        population.present.add(self)
+        connection = self.device.connect(slow=self._behaviour is Behaviour.SLOW)
+        self._connection = None if connection.closed else connection
 
     def _wait_for_end(self) -> None:
-        while self._line is not None:
+        while self._connection is not None:
             now = time.monotonic()
             if self._leaving:
                 self._park(_NEVER)
             elif self._leave_at <= now:
                 self._depart()
             elif not self._renew_if_due():
-                self._park(min(self._leave_at, self._ground.tickets.due_at(self.seat)) - now)
+                self._park(min(self._leave_at, self._population.tickets.due_at(self.seat)) - now)
 
     def _park(self, seconds: float) -> None:
         """Sleep until woken, or so many seconds."""
