@@ -12,7 +12,7 @@ import trio
 
 from domain.ports import Stores
 from relay.node import run_node
-from relay.services import Outside
+from relay.services import Dependencies
 from relay.socket.tls_certificate import TlsCertificate
 from relay.socket.upgrade_request import RELAY
 from settings.relay import RelaySettings
@@ -52,23 +52,23 @@ def _prepare() -> tuple[str, Serve]:
     folder = config.data / "keys"
     make_keys(folder)
     certificate = None if config.tls is None else TlsCertificate(config.tls, read_clock)
-    outside = _outside(read_relay_keys(folder), certificate)
+    dependencies = _dependencies(read_relay_keys(folder), certificate)
 
     async def serve(
         stores: Stores, stop: trio.Event, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        await run_node(config, stores, outside, stop, task_status)
+        await run_node(config, stores, dependencies, stop, task_status)
 
     return f"{'ws' if certificate is None else 'wss'}://{{}}{RELAY}", serve
 
 
-def _outside(keys: RelayKeys, certificate: TlsCertificate | None) -> Outside:
-    return Outside(
+def _dependencies(keys: RelayKeys, certificate: TlsCertificate | None) -> Dependencies:
+    return Dependencies(
         static=KeyPair.from_private(keys.relay_private),
         ticket_public=keys.ticket_public,
         clock=read_clock,
         entropy=os.urandom,
-        dice=SystemRandom(),
+        random=SystemRandom(),
         certificate=certificate,
     )
 

@@ -8,14 +8,14 @@ import trio
 
 from domain.ports import Stores
 from domain.retention import run_retention
-from relay.canary import run_canary
-from relay.collection import run_collection
 from relay.connection.serve import serve_connection
-from relay.fleet.membership_sync import run_seating
+from relay.fleet.membership_sync import run_membership_sync
 from relay.fleet.resync import run_resync
+from relay.garbage_collection import run_garbage_collection
+from relay.heartbeat import run_heartbeat
+from relay.loop_lateness import run_loop_lateness
 from relay.metrics.exposition import start_metrics
-from relay.pulse import run_pulse
-from relay.services import Outside, Services, make_services
+from relay.services import Dependencies, Services, make_services
 from relay.socket.listeners import address_of, open_listeners, run_listener
 from settings.relay import RelaySettings
 from varde_contract.closing import CloseCode
@@ -34,7 +34,7 @@ _log: Final = logging.getLogger("varde.relay")
 async def run_node(
     config: RelaySettings,
     stores: Stores,
-    outside: Outside,
+    dependencies: Dependencies,
     stop: trio.Event,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -51,13 +51,13 @@ async def run_node(
 
     Raises StoreUnavailable when the store does not answer at the start, OSError when the address cannot be had.
     """
-    services = make_services(config, stores, outside)
+    services = make_services(config, stores, dependencies)
     # Listen first, then read the snapshot: a revocation in between is heard twice rather than never.
     with stores.bus.listen(services.bridge.receive, services.bridge.resync):
         await services.revocations.load()
         async with trio.open_nursery() as running:
             start_services(services, stores, running)
-            running.start_soon(run_collection, services)
+            running.start_soon(run_garbage_collection, services)
             await start_metrics(services, running)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as listening:
@@ -78,18 +78,18 @@ def start_services(services: Services, stores: Stores, nursery: trio.Nursery) ->
     for shard in services.journal.shards:
         nursery.start_soon(services.journal.run_writer, shard)
     nursery.start_soon(services.receipts.run)
-    nursery.start_soon(services.announcer.run)
-    nursery.start_soon(services.company.run)
-    nursery.start_soon(services.telling.run)
-    nursery.start_soon(services.showing.run)
+    nursery.start_soon(services.publisher.run)
+    nursery.start_soon(services.peer_nodes.run)
+    nursery.start_soon(services.notifier.run)
+    nursery.start_soon(services.presence_notifier.run)
     nursery.start_soon(services.revocations.run)
     if services.certificate is not None:
         nursery.start_soon(services.certificate.run)
-    nursery.start_soon(run_seating, services)
+    nursery.start_soon(run_membership_sync, services)
     nursery.start_soon(run_resync, services)
-    nursery.start_soon(run_pulse, services)
-    nursery.start_soon(run_canary, services)
-    nursery.start_soon(partial(run_retention, stores.mailbox, clock=services.clock, dice=services.dice))
+    nursery.start_soon(run_heartbeat, services)
+    nursery.start_soon(run_loop_lateness, services)
+    nursery.start_soon(partial(run_retention, stores.mailbox, clock=services.clock, dice=services.random))
 
 
 async def _start_listeners(services: Services, listening: trio.Nursery, connections: trio.Nursery) -> str:
@@ -120,6 +120,6 @@ async def _drain(services: Services) -> None:
 
 async def _flush(services: Services) -> None:
     with trio.move_on_after(FLUSH):
-        queues = (services.journal, services.receipts, services.showing, services.announcer)
+        queues = (services.journal, services.receipts, services.presence_notifier, services.publisher)
         while not all(queue.idle for queue in queues):  # noqa: ASYNC110 - four queues, once in the life of a node
             await trio.sleep(GLANCE)

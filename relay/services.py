@@ -9,23 +9,23 @@ from domain.people.revocations import Revocations
 from domain.people.tickets import TicketChecker
 from domain.ports import Clock, Entropy, Stores
 from domain.talk.ports import ConversationStore, MailboxStore
-from relay.cache.log import Reading
+from relay.cache.conversation_lists import ConversationLists
+from relay.cache.log_reader import LogReader
 from relay.cache.outage import Outage
 from relay.cache.revocations import RevocationFeed
 from relay.cache.rosters import Rosters
-from relay.cache.standings import Standings
 from relay.connection.admission import Admission
 from relay.delivery.hub import Hub
 from relay.delivery.journal import Journal, Limits
-from relay.delivery.notifier import Telling
-from relay.delivery.presence import Showing
+from relay.delivery.notifier import Notifier
+from relay.delivery.presence import PresenceNotifier
 from relay.delivery.receipts import Receipts
 from relay.fleet.bridge import Bridge
-from relay.fleet.changes import Changes
-from relay.fleet.peer_nodes import Company
-from relay.fleet.publisher import Announcer
+from relay.fleet.changes import RosterChanges
+from relay.fleet.peer_nodes import PeerNodes
+from relay.fleet.publisher import Publisher
 from relay.metrics.counters import Metrics
-from relay.socket.flushing import Flushing
+from relay.socket.flush_scheduler import FlushScheduler
 from relay.socket.reactor import Reactor
 from relay.socket.tls import Tls
 from relay.socket.tls_certificate import TlsCertificate
@@ -36,7 +36,7 @@ from varde_contract.noise import KeyPair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
+class Dependencies:
     """What the node does not make itself: its keys, time and chance. `static` is its Noise key pair.
 
     Without a `certificate`, TLS ends in front of the node, or nowhere.
@@ -46,7 +46,7 @@ class Outside:
     ticket_public: bytes
     clock: Clock
     entropy: Entropy
-    dice: Random
+    random: Random
     certificate: TlsCertificate | None = None
 
 
@@ -61,23 +61,23 @@ class Services:
     certificate: TlsCertificate | None
     clock: Clock
     entropy: Entropy
-    dice: Random
+    random: Random
     conversations: ConversationStore
     mailbox: MailboxStore
     outage: Outage
-    flushing: Flushing
+    flush_scheduler: FlushScheduler
     reactor: Reactor
     hub: Hub
     rosters: Rosters
-    standings: Standings
-    reading: Reading
-    telling: Telling
-    showing: Showing
-    announcer: Announcer
-    company: Company
+    standings: ConversationLists
+    reading: LogReader
+    notifier: Notifier
+    presence_notifier: PresenceNotifier
+    publisher: Publisher
+    peer_nodes: PeerNodes
     journal: Journal
     receipts: Receipts
-    changes: Changes
+    changes: RosterChanges
     checker: TicketChecker
     revocations: RevocationFeed
     admission: Admission
@@ -106,48 +106,50 @@ class Services:
         return ServerLimits(SEALED_BYTES, config.frames_per_second, config.bytes_per_second, config.joined)
 
 
-def make_services(config: RelaySettings, stores: Stores, outside: Outside) -> Services:
+def make_services(config: RelaySettings, stores: Stores, dependencies: Dependencies) -> Services:
     """Put a node together. To be called within Trio. Raises CertificateError."""
-    node, metrics = outside.entropy(8).hex(), Metrics()
-    outage, hub, changes = Outage(config.outage_patience), Hub(), Changes()
-    flushing = Flushing()
-    rosters, announcer = Rosters(stores.conversations), Announcer(stores.bus, metrics, pause=config.announce_pause)
-    company = Company(announcer, hub, node=node)
-    telling = Telling(hub, rosters)
-    showing = Showing(hub, rosters, announce=announcer.announce, node=node, pause=config.presence_pause)
+    node, metrics = dependencies.entropy(8).hex(), Metrics()
+    outage, hub, changes = Outage(config.outage_patience), Hub(), RosterChanges()
+    flush_scheduler = FlushScheduler()
+    rosters, publisher = Rosters(stores.conversations), Publisher(stores.bus, metrics, pause=config.announce_pause)
+    peer_nodes = PeerNodes(publisher, hub, node=node)
+    notifier = Notifier(hub, rosters)
+    presence_notifier = PresenceNotifier(
+        hub, rosters, announce=publisher.announce, node=node, pause=config.presence_pause
+    )
     table = Revocations()
-    checker = TicketChecker(outside.ticket_public, table, clock=outside.clock)
+    checker = TicketChecker(dependencies.ticket_public, table, clock=dependencies.clock)
     revocations = RevocationFeed(
-        stores.devices, table, checker=checker, hub=hub, outage=outage, clock=outside.clock, metrics=metrics
+        stores.devices, table, checker=checker, hub=hub, outage=outage, clock=dependencies.clock, metrics=metrics
     )
     return Services(
         node=node,
         config=config,
         metrics=metrics,
-        static=outside.static,
-        certificate=outside.certificate,
-        clock=outside.clock,
-        entropy=outside.entropy,
-        dice=outside.dice,
+        static=dependencies.static,
+        certificate=dependencies.certificate,
+        clock=dependencies.clock,
+        entropy=dependencies.entropy,
+        random=dependencies.random,
         conversations=stores.conversations,
         mailbox=stores.mailbox,
         outage=outage,
-        flushing=flushing,
-        reactor=Reactor(flushing, metrics, rest=config.rest),
+        flush_scheduler=flush_scheduler,
+        reactor=Reactor(flush_scheduler, metrics, rest=config.rest),
         hub=hub,
         rosters=rosters,
-        standings=Standings(stores.conversations),
-        reading=Reading(stores.mailbox, outage, metrics),
-        telling=telling,
-        showing=showing,
-        announcer=announcer,
-        company=company,
+        standings=ConversationLists(stores.conversations),
+        reading=LogReader(stores.mailbox, outage, metrics),
+        notifier=notifier,
+        presence_notifier=presence_notifier,
+        publisher=publisher,
+        peer_nodes=peer_nodes,
         journal=Journal(
             stores.journal,
             rosters=rosters,
             hub=hub,
-            announce=announcer.announce,
-            flushing=flushing,
+            announce=publisher.announce,
+            flush_scheduler=flush_scheduler,
             outage=outage,
             node=node,
             shards=config.shards,
@@ -163,9 +165,9 @@ def make_services(config: RelaySettings, stores: Stores, outside: Outside) -> Se
         receipts=Receipts(
             stores.mailbox,
             rosters=rosters,
-            telling=telling,
-            announce=announcer.announce,
-            flushing=flushing,
+            notifier=notifier,
+            announce=publisher.announce,
+            flush_scheduler=flush_scheduler,
             outage=outage,
             node=node,
             pause=config.receipts_pause,
@@ -174,16 +176,16 @@ def make_services(config: RelaySettings, stores: Stores, outside: Outside) -> Se
         changes=changes,
         checker=checker,
         revocations=revocations,
-        admission=Admission(config, outside.dice, metrics),
+        admission=Admission(config, dependencies.random, metrics),
         bridge=Bridge(
             node=node,
             hub=hub,
             rosters=rosters,
             changes=changes,
-            telling=telling,
-            showing=showing,
+            notifier=notifier,
+            presence_notifier=presence_notifier,
             revocations=revocations,
-            company=company,
+            peer_nodes=peer_nodes,
             metrics=metrics,
         ),
         draining=trio.Event(),

@@ -19,7 +19,7 @@ from bench.plan import Plan
 from bench.servers.program import announce, argument_parser
 from bench.servers.varde_stores import open_counting_stores
 from relay.node import run_node
-from relay.services import Outside
+from relay.services import Dependencies
 from relay.socket.tls_certificate import TlsCertificate
 from settings.relay import RelaySettings, TlsFiles
 from varde_contract.noise import KeyPair
@@ -41,23 +41,23 @@ def config_of() -> RelaySettings:
     )
 
 
-def outside_of(folder: Path, files: TlsFiles | None) -> Outside:
+def dependencies_of(folder: Path, files: TlsFiles | None) -> Dependencies:
     """Return the node's keys, certificate, time and chance."""
     secrets = read_node(folder)
-    return Outside(
+    return Dependencies(
         static=KeyPair.from_private(secrets.private),
         ticket_public=secrets.ticket_public,
         clock=_read_clock,
         entropy=os.urandom,
-        dice=SystemRandom(),
+        random=SystemRandom(),
         certificate=None if files is None else TlsCertificate(files, _read_clock),
     )
 
 
-async def run(config: RelaySettings, plan: Plan, outside: Outside) -> None:
+async def run(config: RelaySettings, plan: Plan, dependencies: Dependencies) -> None:
     """Serve until the process is killed."""
     async with trio.open_nursery() as nursery:
-        address = await nursery.start(run_node, config, open_counting_stores(plan), outside, trio.Event())
+        address = await nursery.start(run_node, config, open_counting_stores(plan), dependencies, trio.Event())
         announce(int(address.rpartition(":")[2]))
 
 
@@ -72,4 +72,4 @@ if __name__ == "__main__":
     GIVEN = PARSER.parse_args()
     logging.basicConfig(level=logging.WARNING)
     FILES = TlsFiles(Path(GIVEN.certificate), Path(GIVEN.key)) if GIVEN.certificate else None
-    trio.run(run, config_of(), GIVEN.plan, outside_of(GIVEN.folder, FILES))
+    trio.run(run, config_of(), GIVEN.plan, dependencies_of(GIVEN.folder, FILES))

@@ -23,7 +23,7 @@ class _Flight(Generic[K, V]):
         self.failure: StoreUnavailable | None = None
 
 
-class Flights(Generic[K, V]):
+class BatchedLoader(Generic[K, V]):
     """Answers by key, through `load`: at most `lanes` queries at a time, of about `most` keys each.
 
     While the lanes are taken, what is asked gathers in the next query: the busier the store, the larger the batches.

@@ -5,7 +5,7 @@ from typing import Final
 
 from domain.talk.model import Committed, SendKey
 from domain.talk.ports import JournalStore
-from relay.cache.batching import Flights
+from relay.cache.batching import BatchedLoader
 
 QUERIES_AT_ONCE: Final = 1
 """Only what would be refused is looked for: nobody shall keep the database busy with that."""
@@ -17,7 +17,7 @@ class Repeats:
 
     def __init__(self, store: JournalStore) -> None:
         self._store = store
-        self._flights = Flights(self._load, lanes=QUERIES_AT_ONCE, most=KEYS_PER_QUERY)
+        self._loader = BatchedLoader(self._load, lanes=QUERIES_AT_ONCE, most=KEYS_PER_QUERY)
 
     async def find(self, keys: Sequence[SendKey]) -> Mapping[SendKey, Committed]:
         """Return what the ack of each first copy said, of those that were stored. Raises StoreUnavailable.
@@ -25,7 +25,7 @@ class Repeats:
         To be asked when `decide` refuses: rosters move, and devices leave, after a message was stored. Its sender is
         still owed the ack, and nobody else can ask, because the device is part of the key.
         """
-        return await self._flights.ask(keys)
+        return await self._loader.ask(keys)
 
     async def _load(self, keys: Sequence[SendKey]) -> Mapping[SendKey, Committed]:
         found = await self._store.find_committed(keys)

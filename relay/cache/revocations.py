@@ -47,7 +47,7 @@ class RevocationFeed:
         self._loaded_at = trio.current_time()
         self._asked = trio.Event()
 
-    def hear(self, event: TicketsRevoked) -> None:
+    def note_event(self, event: TicketsRevoked) -> None:
         """Take one in from the bus, and cut whom it concerns."""
         self._table.note(Revocation(event.device, event.not_before_ms, event.final))
         peer = self._hub.find(event.device)

@@ -29,7 +29,7 @@ BUSY_RETRY: Final = 2.0
 _EPHEMERAL: Final = frozenset({Typing, Presence})
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket: `rate` tokens a second, never more than `size`; it starts full."""
 
     __slots__ = ("_at", "_rate", "_size", "_tokens")
@@ -56,7 +56,7 @@ class Bucket:
         self._tokens -= tokens
 
 
-class Allowance:
+class RateLimiter:
     """What one device may send: frames and bytes, and how often it may ignore a refusal."""
 
     __slots__ = ("_bytes", "_ephemeral", "_frames", "_strikes")
@@ -66,10 +66,10 @@ class Allowance:
         frames = max(FRAMES_PER_MESSAGE, config.frames_per_second * config.burst)
         size = max(NOISE_MESSAGE_BYTES, config.bytes_per_second * config.burst)
         ephemeral = max(1.0, config.ephemeral_per_second * config.burst)
-        self._frames = Bucket(config.frames_per_second, frames, now)
-        self._bytes = Bucket(config.bytes_per_second, size, now)
-        self._ephemeral = Bucket(config.ephemeral_per_second, ephemeral, now)
-        self._strikes = Bucket(1.0, config.strikes, now)
+        self._frames = TokenBucket(config.frames_per_second, frames, now)
+        self._bytes = TokenBucket(config.bytes_per_second, size, now)
+        self._ephemeral = TokenBucket(config.ephemeral_per_second, ephemeral, now)
+        self._strikes = TokenBucket(1.0, config.strikes, now)
 
     def judge(self, frames: int, size: int, now: float) -> Refused | None:
         """Whether a message may be looked at. Refuses `rate-limited`; raises PeerFault if that is ignored for long."""
@@ -99,7 +99,7 @@ def _slower(wait: float) -> Refused:
     return Refused(RefusalCode.RATE_LIMITED, "Too much at once. Send slower.", retry_after_ms=retry_after_ms)
 
 
-class Crowd:
+class ConnectionCount:
     """Who is there at the moment, all in all and by network, and whether one more may come."""
 
     def __init__(self, most: int, most_of_one: int) -> None:
@@ -136,13 +136,13 @@ class Crowd:
 class Admission:
     """Who may stay without having said who it is, and who may begin a handshake."""
 
-    def __init__(self, config: RelaySettings, dice: Random, metrics: Metrics) -> None:
+    def __init__(self, config: RelaySettings, random: Random, metrics: Metrics) -> None:
         self._config = config
-        self._dice = dice
+        self._random = random
         self._metrics = metrics
-        self._addresses: OrderedDict[str, Bucket] = OrderedDict()
-        self._strangers = Crowd(config.strangers, config.strangers_per_address)
-        self._handshakes = Crowd(config.handshakes, config.handshakes_per_address)
+        self._addresses: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._strangers = ConnectionCount(config.strangers, config.strangers_per_address)
+        self._handshakes = ConnectionCount(config.handshakes, config.handshakes_per_address)
         self.closed = False
         """Whether the node is going down: nobody new is let in."""
         self.lateness = 0.0
@@ -190,11 +190,11 @@ class Admission:
         return None
 
     def _refuse(self, code: RefusalCode, detail: str, seconds: float) -> Refused:
-        return Refused(code, detail, retry_after_ms=round(seconds * self._dice.uniform(1, 2) * 1_000))
+        return Refused(code, detail, retry_after_ms=round(seconds * self._random.uniform(1, 2) * 1_000))
 
-    def _bucket(self, network: str, now: float) -> Bucket:
+    def _bucket(self, network: str, now: float) -> TokenBucket:
         rate = self._config.connects_per_second
-        bucket = self._addresses.pop(network, None) or Bucket(rate, rate * ADDRESS_BURST, now)
+        bucket = self._addresses.pop(network, None) or TokenBucket(rate, rate * ADDRESS_BURST, now)
         self._addresses[network] = bucket
         if len(self._addresses) > ADDRESSES:
             self._addresses.popitem(last=False)

@@ -12,20 +12,19 @@ from typing import Any, Final, NamedTuple
 import trio
 from msgspec import Struct
 
-from relay.connection.admission import Allowance
-from relay.connection.handshake import Greeted
+from relay.connection.admission import RateLimiter
+from relay.connection.handshake import AuthenticatedSession
 from relay.connection.outbox import Outbox
 from relay.connection.peer import Line, Peer
-from relay.frames.dispatch import dispatch, do_later
-from relay.frames.later import Later
+from relay.frames.dispatch import dispatch, run_deferred
 from relay.frames.presence import go_offline
-from relay.frames.refusals import refused_frame
-from relay.metrics.counters import Several
+from relay.frames.refusals import Deferred, refused_frame
+from relay.metrics.counters import SeveralFrames
 from relay.metrics.ending import count_end
 from relay.metrics.hostility import hostility_of
 from relay.metrics.words import Hostility
 from relay.services import Services
-from relay.socket.wire import BROKEN, Wire
+from relay.socket.transport import CONNECTION_LOST, Transport
 from varde_contract.closing import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.frames import ClientFrame
@@ -41,18 +40,18 @@ class _Waiting(NamedTuple):
     """A frame that has to wait for a store, and what is to be done after it."""
 
     frame: ClientFrame
-    later: Later
+    deferred: Deferred
     rest: Iterator[tuple[ClientFrame, Refused | None]]
 
 
-class Live:
+class EstablishedConnection:
     """An authenticated connection: it alone owns its scope, others get `cut`."""
 
     __slots__ = (
         "_allowance",
         "_closing",
         "_ended",
-        "_flushing",
+        "_flush_scheduler",
         "_lost",
         "_metrics",
         "_nursery",
@@ -65,23 +64,23 @@ class Live:
         "_session",
         "_surprise",
         "_task",
+        "_transport",
         "_waiting",
-        "_wire",
     )
 
-    def __init__(self, services: Services, wire: Wire, greeted: Greeted) -> None:
+    def __init__(self, services: Services, transport: Transport, greeted: AuthenticatedSession) -> None:
         self._services = services
-        self._flushing = services.flushing
+        self._flush_scheduler = services.flush_scheduler
         self._metrics = services.metrics
         self._reactor = services.reactor
-        self._wire = wire
+        self._transport = transport
         self._session = greeted.session
-        self._allowance = Allowance(services.config, services.reactor.now)
+        self._allowance = RateLimiter(services.config, services.reactor.now)
         self._outbox = Outbox(
             services.config.outbox_bytes,
             overflow=self._overflow,
             direct=self.send_now,
-            ring=partial(services.flushing.ring, self),
+            ring=partial(services.flush_scheduler.ring, self),
             drops=services.metrics.dropped,
         )
         self._peer = Peer(
@@ -106,7 +105,7 @@ class Live:
     async def run(self, nursery: trio.Nursery) -> None:
         """Be there until `cut`, the peer, or a surprise ends it; `nursery` is then cancelled, or to be."""
         self._nursery = nursery
-        self._wire.hand_over(self)
+        self._transport.hand_over(self)
         self._watch()  # Welcome may be on its way still
         try:
             # Who finished XX is there: its last message answered our ephemeral key. The first message of IK may be a
@@ -123,7 +122,7 @@ class Live:
 
     async def end(self) -> None:
         """Say the last word, and wait for its answer within the close grace. Raises what was a surprise."""
-        count_end(self._metrics, self._wire.websocket, None if self._lost else self._closing[0])
+        count_end(self._metrics, self._transport.websocket, None if self._lost else self._closing[0])
         if not self._lost:
             await self._say_last_word()
         if self._surprise is not None:
@@ -132,10 +131,10 @@ class Live:
     async def _say_last_word(self) -> None:
         grace = self._services.config.close_grace
         patience = trio.CancelScope(shield=True, deadline=trio.current_time() + grace)
-        with patience, suppress(*BROKEN, PeerFault):
-            self._wire.websocket.close(*self._closing)
-            await self._wire.flush()
-            await self._wire.linger()
+        with patience, suppress(*CONNECTION_LOST, PeerFault):
+            self._transport.websocket.close(*self._closing)
+            await self._transport.flush()
+            await self._transport.linger()
         self._metrics.hostile[Hostility.SLOW_CLOSE] += patience.cancelled_caught
 
     def cut(self, code: CloseCode) -> None:
@@ -144,21 +143,21 @@ class Live:
 
     def ping(self) -> None:
         """Send a ping, unless the peer does not even read what was sent before."""
-        if self._ended or self._wire.unsent:
+        if self._ended or self._transport.unsent:
             return
         try:
-            if not self._wire.ping():
+            if not self._transport.ping():
                 self._watch()
         except Exception as fault:  # noqa: BLE001 - `_fault` sorts them
             self._fault(fault)
 
     def send_now(self, kind: type[Struct], encoded: bytes) -> bool:
         """Seal a frame before which nothing waits, and send it; False when it has to wait. Raises nothing."""
-        wire = self._wire
-        if self._flushing.gathering or wire.unsent or self._ended:
+        transport = self._transport
+        if self._flush_scheduler.gathering or transport.unsent or self._ended:
             return False
         try:
-            whole = wire.send(self._session.send_one(kind, encoded))
+            whole = transport.send(self._session.send_one(kind, encoded))
         except Exception as fault:  # noqa: BLE001 - `_fault` sorts them
             self._fault(fault)
             return True
@@ -197,7 +196,7 @@ class Live:
         if self._ended:
             return
         try:
-            self._wire.push()
+            self._transport.push()
             self._flush()
             self._watch()
         except Exception as fault:  # noqa: BLE001 - the same
@@ -218,9 +217,9 @@ class Live:
                 self._end(*SURPRISED)
 
     def _read(self) -> None:
-        if not self._wire.read_nowait():
+        if not self._transport.read_nowait():
             return
-        websocket = self._wire.websocket
+        websocket = self._transport.websocket
         self._peer.heard_at = self._reactor.now
         if websocket.slow_frames:
             self._allowance.judge(websocket.slow_frames, 0, self._reactor.now)
@@ -228,8 +227,8 @@ class Live:
         self._take(self._open(websocket.take_messages()))
         if not websocket.open:
             self._end(*SURPRISED)  # what the WebSocket answers is the last word (RFC 6455 section 5.5.1): not this code
-        self._wire.answer()
-        if self._waiting is not None or self._wire.unsent:
+        self._transport.answer()
+        if self._waiting is not None or self._transport.unsent:
             self._watch()
 
     def _open(self, messages: Sequence[bytes]) -> Iterator[tuple[ClientFrame, Refused | None]]:
@@ -248,7 +247,7 @@ class Live:
         metrics = self._metrics
         for frame in frames:
             metrics.frames_in[type(frame)] += 1
-        metrics.bytes_in[Several if len(frames) > 1 else type(frames[0])] += len(message)
+        metrics.bytes_in[SeveralFrames if len(frames) > 1 else type(frames[0])] += len(message)
 
     def _take(self, frames: Iterator[tuple[ClientFrame, Refused | None]]) -> None:
         """Do what frames ask for, as far as nothing has to wait."""
@@ -267,8 +266,8 @@ class Live:
         """Wait for a frame that has to wait; see it through, and then what came with it."""
         await self._park()
         while self._waiting is not None and not self._ended:
-            frame, later, rest = self._waiting
-            refused = await do_later(self._services, later)
+            frame, deferred, rest = self._waiting
+            refused = await run_deferred(self._services, deferred)
             if refused is not None:
                 self._refuse(frame, refused)
             self._waiting = None
@@ -308,18 +307,18 @@ class Live:
             self.cut(CloseCode.DRAINING)
 
     def _leave(self) -> None:
-        self._wire.take_back()
+        self._transport.take_back()
         self._services.hub.leave(self._peer)
         go_offline(self._services, self._peer)
         self._end(*(DRAINED if self._services.draining.is_set() else SURPRISED))
 
     def _flush(self) -> None:
         # With `send_now`, the one place where frames become ciphertext: its order is the order of the nonces.
-        wire, metrics = self._wire, self._metrics
-        if wire.unsent:
+        transport, metrics = self._transport, self._metrics
+        if transport.unsent:
             return  # it goes on when the kernel takes more, which is watched for
         while batch := self._outbox.take():
-            whole = wire.send(self._session.send_encoded(batch))
+            whole = transport.send(self._session.send_encoded(batch))
             metrics.flushes += 1
             for kind, encoded in batch:
                 metrics.frames_out[kind] += 1
@@ -331,7 +330,7 @@ class Live:
 
     def _watch(self) -> None:
         """Be told what there is to be told of: reading pauses while a frame waits, writing while nothing does."""
-        self._wire.watch(reading=self._waiting is None)
+        self._transport.watch(reading=self._waiting is None)
 
     async def _park(self) -> None:
         self._task = trio.lowlevel.current_task()

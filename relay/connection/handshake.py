@@ -13,8 +13,8 @@ from domain.talk.model import Standing
 from relay.frames.refusals import close_code
 from relay.metrics.words import Handshake, Hostility
 from relay.services import Services
+from relay.socket.transport import Transport
 from relay.socket.upgrade_response import answer
-from relay.socket.wire import Wire
 from varde_contract.closing import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.frames import Head, Welcome
@@ -26,7 +26,7 @@ from varde_contract.session import ServerSession, State
 _MS: Final = 1_000
 
 
-class Greeted(Struct, frozen=True):
+class AuthenticatedSession(Struct, frozen=True):
     """Who is there, over which session, and what to say first."""
 
     session: ServerSession
@@ -34,7 +34,7 @@ class Greeted(Struct, frozen=True):
     welcome: Welcome
 
 
-async def greet(services: Services, wire: Wire, address: str) -> Greeted | Handshake:
+async def authenticate(services: Services, transport: Transport, address: str) -> AuthenticatedSession | Handshake:
     """Take a connection from its first byte to a good ticket; or say what became of it, the answer being on its way.
 
     Raises PeerFault with what to close with, and BROKEN. The peer has the handshake's deadline, and the database as
@@ -43,19 +43,19 @@ async def greet(services: Services, wire: Wire, address: str) -> Greeted | Hands
     patience, session = services.config.handshake_deadline, None
     # One scope for both deadlines: another one costs as much as all of HTTP here.
     with ExitStack() as stay, trio.CancelScope(deadline=trio.current_time() + patience) as scope:
-        ended = await _upgrade(services, wire, lambda claim: services.admission.knock(address, claim, stay))
+        ended = await _upgrade(services, transport, lambda claim: services.admission.knock(address, claim, stay))
         if ended is not None:
             return ended
-        shaken = await _shake_hands(services, wire)
+        shaken = await _shake_hands(services, transport)
         if not scope.cancel_called:  # that it is too late may be known, and nobody told yet
             ticket = _check_ticket(services, shaken)
             session, scope.deadline = shaken, trio.current_time() + patience
-            return Greeted(session, ticket, await _welcome(services, ticket))
-    raise _too_slow(services, wire) if session is None else _database_away(services)
+            return AuthenticatedSession(session, ticket, await _welcome(services, ticket))
+    raise _too_slow(services, transport) if session is None else _database_away(services)
 
 
-def _too_slow(services: Services, wire: Wire) -> PeerFault:
-    services.metrics.hostile[_what_took_long(wire)] += 1
+def _too_slow(services: Services, transport: Transport) -> PeerFault:
+    services.metrics.hostile[_what_took_long(transport)] += 1
     return PeerFault("the handshake took too long", CloseCode.HANDSHAKE_TIMEOUT)
 
 
@@ -64,21 +64,23 @@ def _database_away(services: Services) -> PeerFault:
     return PeerFault("the database is away", CloseCode.DATABASE_LOST)
 
 
-def _what_took_long(wire: Wire) -> Hostility:
-    if wire.websocket.upgraded or wire.shaking:
+def _what_took_long(transport: Transport) -> Hostility:
+    if transport.websocket.upgraded or transport.shaking:
         return Hostility.SLOW_HANDSHAKE
-    return Hostility.SLOW_HEADER if wire.websocket.asking else Hostility.IDLE
+    return Hostility.SLOW_HEADER if transport.websocket.asking else Hostility.IDLE
 
 
-async def _upgrade(services: Services, wire: Wire, knock: Callable[[str], Refused | None]) -> Handshake | None:
+async def _upgrade(
+    services: Services, transport: Transport, knock: Callable[[str], Refused | None]
+) -> Handshake | None:
     """None when it is a WebSocket now."""
-    websocket = wire.websocket
+    websocket = transport.websocket
     while websocket.request is None and not websocket.wants_eof:
-        await wire.read()
+        await transport.read()
     if websocket.request is not None:
         ended = answer(websocket, websocket.request, knock, ready=services.ready)
         if ended is None:
-            await wire.flush()
+            await transport.flush()
         return ended
     if not websocket.unreadable:
         return Handshake.VANISHED
@@ -86,25 +88,25 @@ async def _upgrade(services: Services, wire: Wire, knock: Callable[[str], Refuse
     return Handshake.NO_REQUEST
 
 
-async def _shake_hands(services: Services, wire: Wire) -> ServerSession:
+async def _shake_hands(services: Services, transport: Transport) -> ServerSession:
     session = ServerSession(services.static)
     while session.state is State.HANDSHAKE:
-        for message in wire.websocket.take_messages() or await _read_open(wire):
+        for message in transport.websocket.take_messages() or await _read_open(transport):
             session.receive(message)
             reply = session.take_reply()
             if reply is not None:
                 # Who has said all leaves it at that until `Welcome`: one packet holds both.
-                wire.send(reply, more=session.state is not State.HANDSHAKE)
-        await wire.flush()
+                transport.send(reply, more=session.state is not State.HANDSHAKE)
+        await transport.flush()
     return session
 
 
-async def _read_open(wire: Wire) -> list[bytes]:
-    websocket = wire.websocket
-    messages = await wire.read() if websocket.open else []
+async def _read_open(transport: Transport) -> list[bytes]:
+    websocket = transport.websocket
+    messages = await transport.read() if websocket.open else []
     if websocket.open:
         return messages
-    await wire.flush()
+    await transport.flush()
     if websocket.broken is None:
         raise ConnectionAbortedError("the peer closed in the middle of the handshake")
     raise PeerFault("the peer broke the WebSocket in the middle of the handshake")

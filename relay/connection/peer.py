@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from domain.people.tickets import Ticket
 from domain.talk.sending import Author
-from relay.cache.log import Reading
+from relay.cache.log_reader import LogReader
 from relay.connection.outbox import Outbox
 from relay.delivery.hub import Hub, Listener
 from relay.delivery.mailbox import Mailbox, Start
@@ -41,7 +41,7 @@ class Peer:
         "wants_all",
     )
 
-    def __init__(self, ticket: Ticket, outbox: Outbox, line: Line, *, hub: Hub, reading: Reading, now: float) -> None:
+    def __init__(self, ticket: Ticket, outbox: Outbox, line: Line, *, hub: Hub, reading: LogReader, now: float) -> None:
         """`now` is Trio's time."""
         self.ticket = ticket
         self.device = ticket.device

@@ -20,8 +20,8 @@ from relay.connection.peer import Peer
 from relay.delivery.hub import Hub, Published
 from relay.frames.refusals import refused_frame
 from relay.metrics.counters import Metrics
-from relay.metrics.words import Turned
-from relay.socket.flushing import Flushing
+from relay.metrics.words import JournalRefusal
+from relay.socket.flush_scheduler import FlushScheduler
 from varde_contract.frames import Ack, Send
 from varde_contract.refusals import RefusalCode, Refused
 
@@ -38,7 +38,7 @@ class Limits(Struct, frozen=True):
     deadline: float
 
 
-class Post:
+class Submission:
     """A message on its way: what was asked, by whom, and what was decided upon which roster."""
 
     __slots__ = ("draft", "frame", "moved", "peer", "roster", "size")
@@ -61,22 +61,22 @@ class _Shard:
     """The queue of one writer. A conversation is always in the same one, so its numbers follow the queue's order."""
 
     def __init__(self) -> None:
-        self.posts: deque[Post] = deque()
+        self.posts: deque[Submission] = deque()
         self.size = 0
         """Bytes of ciphertext in all posts that wait."""
         self.busy = False
         self.work = trio.lowlevel.ParkingLot()
 
-    def has_room(self, post: Post, limits: Limits) -> bool:
+    def has_room(self, post: Submission, limits: Limits) -> bool:
         return len(self.posts) < limits.queue and self.size + post.size <= limits.queue_bytes
 
-    def put(self, post: Post) -> None:
+    def put(self, post: Submission) -> None:
         self.posts.append(post)
         self.size += post.size
         if self.work:
             self.work.unpark_all()
 
-    def put_back(self, posts: Sequence[Post]) -> None:
+    def put_back(self, posts: Sequence[Submission]) -> None:
         self.posts.extendleft(reversed(posts))
         self.size += sum(post.size for post in posts)
 
@@ -84,7 +84,7 @@ class _Shard:
         while not self.posts:
             await self.work.park()  # without a deadline: there may be nothing to write for ever
 
-    def take(self, limits: Limits) -> list[Post]:
+    def take(self, limits: Limits) -> list[Submission]:
         batch = [self.posts.popleft()]
         size = batch[0].size
         while self.posts and len(batch) < limits.batch and size + self.posts[0].size <= limits.batch_bytes:
@@ -93,7 +93,7 @@ class _Shard:
         self.size -= size
         return batch
 
-    def take_all(self) -> list[Post]:
+    def take_all(self) -> list[Submission]:
         posts, self.posts, self.size = list(self.posts), deque(), 0
         return posts
 
@@ -108,7 +108,7 @@ class Journal:
         rosters: Rosters,
         hub: Hub,
         announce: Callable[[MessagesCommitted], None],
-        flushing: Flushing,
+        flush_scheduler: FlushScheduler,
         outage: Outage,
         node: str,
         shards: int,
@@ -121,7 +121,7 @@ class Journal:
         self._rosters = rosters
         self._hub = hub
         self._announce = announce
-        self._flushing = flushing
+        self._flush_scheduler = flush_scheduler
         self._outage = outage
         self._node = node
         self._limits = limits
@@ -148,14 +148,14 @@ class Journal:
         """Their ciphertext."""
         return sum(shard.size for shard in self._shards)
 
-    def submit_nowait(self, post: Post) -> Refused | None:
+    def submit_nowait(self, post: Submission) -> Refused | None:
         """Queue a message: it will be acked or refused. Refuses `overloaded`, and `unavailable` during an outage."""
         if self._outage.just_failed:
-            self._metrics.turned[Turned.OUTAGE] += 1
+            self._metrics.journal_refusals[JournalRefusal.OUTAGE] += 1
             return UNAVAILABLE
         shard = self._shards[post.draft.conversation.int % len(self._shards)]
         if not shard.has_room(post, self._limits):
-            self._metrics.turned[Turned.QUEUE_FULL] += 1
+            self._metrics.journal_refusals[JournalRefusal.QUEUE_FULL] += 1
             return _FULL
         shard.put(post)
         return None
@@ -177,11 +177,11 @@ class Journal:
         if outcomes is None:
             # Who waits behind would only wait for the same. Nobody knows what became of the batch: the same client id
             # again will tell.
-            self._turn_away(batch, UNAVAILABLE, Turned.COMMIT_FAILED)
-            self._turn_away(shard.take_all(), UNAVAILABLE, Turned.STRANDED)
+            self._turn_away(batch, UNAVAILABLE, JournalRefusal.COMMIT_FAILED)
+            self._turn_away(shard.take_all(), UNAVAILABLE, JournalRefusal.STRANDED)
             return
         began = trio.current_time()
-        with self._flushing.gather() if len(batch) > 1 else nullcontext():
+        with self._flush_scheduler.gather() if len(batch) > 1 else nullcontext():
             moved = [post for post, outcome in zip(batch, outcomes, strict=True) if not self._settle(post, outcome)]
         self._metrics.fan_out.observe(trio.current_time() - began)
         if moved:
@@ -199,7 +199,7 @@ class Journal:
             self._outage.answered()
         return outcomes
 
-    def _settle(self, post: Post, outcome: Committed | RosterMoved) -> bool:
+    def _settle(self, post: Submission, outcome: Committed | RosterMoved) -> bool:
         """Ack and fan out what is committed; False when it has to be decided again."""
         if isinstance(outcome, RosterMoved):
             return False
@@ -231,7 +231,7 @@ class Journal:
             peer.outbox.ring()
         return stored is not None
 
-    async def _decide_again(self, posts: Sequence[Post]) -> list[Post]:
+    async def _decide_again(self, posts: Sequence[Submission]) -> list[Submission]:
         """Judge posts against the rosters as they are now; return those that may try once more, in their order."""
         self._metrics.decided_again += len(posts)
         try:
@@ -241,27 +241,27 @@ class Journal:
             stored = await self._repeats.find([key_of(post.peer.device, post.frame) for post in refused])
         except StoreUnavailable:
             self._outage.failed()
-            self._turn_away(posts, UNAVAILABLE, Turned.STRANDED)
+            self._turn_away(posts, UNAVAILABLE, JournalRefusal.STRANDED)
             return []
         for post in refused:
             self._answer_refused(post, refusals[post], stored.get(key_of(post.peer.device, post.frame)))
         return [post for post, refusal in refusals.items() if refusal is None]
 
-    def _answer_refused(self, post: Post, refusal: Refused | None, stored: Committed | None) -> None:
+    def _answer_refused(self, post: Submission, refusal: Refused | None, stored: Committed | None) -> None:
         assert refusal is not None
         if stored is None:
-            self._turn_away([post], refusal, Turned.ROSTER_MOVED)
+            self._turn_away([post], refusal, JournalRefusal.ROSTER_MOVED)
         else:  # by another node, since the commit: the sender had asked there first
             self._acknowledge(post.peer, post.frame, stored)
 
-    def _turn_away(self, posts: Sequence[Post], refused: Refused, why: Turned) -> None:
-        self._metrics.turned[why] += len(posts)
+    def _turn_away(self, posts: Sequence[Submission], refused: Refused, why: JournalRefusal) -> None:
+        self._metrics.journal_refusals[why] += len(posts)
         self._metrics.refusals[refused.code] += len(posts)
         for post in posts:
             post.refuse(refused)
 
 
-def _judge_again(post: Post, roster: Roster | None) -> Refused | None:
+def _judge_again(post: Submission, roster: Roster | None) -> Refused | None:
     """Judge against the roster as it is now; what may be tried once more is a draft for it from here on."""
     draft = decide(roster, post.peer.author, post.frame, message=post.draft.message, now_ms=post.draft.sent_ms)
     if isinstance(draft, Refused):

@@ -11,7 +11,7 @@ from domain.ports import StoreUnavailable
 from domain.talk.log import Missing, Told, tell
 from domain.talk.model import LogEntry, LogPage, LogRequest
 from domain.talk.sending import NO_CONVERSATION
-from relay.cache.log import Reading
+from relay.cache.log_reader import LogReader
 from relay.cache.outage import RETRY
 from relay.delivery.hub import Hub, Listener
 from relay.frames.refusals import refused_frame
@@ -38,7 +38,7 @@ Start: TypeAlias = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 """Starts a task that ends with the connection."""
 
 
-class Course(Protocol):
+class Replay(Protocol):
     """Something that reads a conversation on from where it stands."""
 
     cursor: int
@@ -59,7 +59,7 @@ class Course(Protocol):
         """Whether it is done, now that everything up to `cursor` was told."""
 
 
-class Following:
+class CatchUp:
     """A listener that is behind; done when it is live."""
 
     def __init__(self, listener: Listener, hub: Hub) -> None:
@@ -110,7 +110,7 @@ class Following:
         return self.listener.catch_up(max(page.head, published))
 
 
-class Answering:
+class SyncReplay:
     """A `sync` that is being answered, apart from the live order."""
 
     def __init__(self, peer: "Peer", frame: Sync, metrics: Metrics) -> None:
@@ -147,20 +147,20 @@ class Answering:
 class Mailbox:
     """Walks all courses of one peer, a few at a time, each in its turn. Its task runs only while there are some."""
 
-    def __init__(self, peer: "Peer", hub: Hub, reading: Reading, start: Start) -> None:
+    def __init__(self, peer: "Peer", hub: Hub, reading: LogReader, start: Start) -> None:
         self._peer = peer
         self._hub = hub
         self._reading = reading
         self._metrics = reading.metrics
         self._start = start
-        self._courses: OrderedDict[ConversationId | int, Course] = OrderedDict()
+        self._replays: OrderedDict[ConversationId | int, Replay] = OrderedDict()
         self._running = False
         self._answers = 0
 
     @property
     def answering(self) -> int:
         """How many `sync` are being answered."""
-        return sum(isinstance(course, Answering) for course in self._courses.values())
+        return sum(isinstance(replay, SyncReplay) for replay in self._replays.values())
 
     def listen(self, conversation: ConversationId, cursor: int, head: int) -> None:
         """Let the peer listen from behind `cursor`, or move it there if it listens already."""
@@ -169,31 +169,31 @@ class Mailbox:
             listener = Listener(self._peer, conversation, self._fall_behind)
             self._hub.listen(listener)
         listener.start(cursor, head)
-        course = self._courses[conversation]
-        assert isinstance(course, Following)
-        course.joins += 1
+        replay = self._replays[conversation]
+        assert isinstance(replay, CatchUp)
+        replay.joins += 1
 
     def answer(self, frame: Sync) -> None:
         """Answer a `sync`, in its turn."""
         self._answers += 1
-        self._put(self._answers, Answering(self._peer, frame, self._metrics))
+        self._put(self._answers, SyncReplay(self._peer, frame, self._metrics))
 
     def _fall_behind(self, listener: Listener) -> None:
-        course = self._courses.get(listener.conversation)
-        if not (isinstance(course, Following) and course.listener is listener):
-            self._put(listener.conversation, Following(listener, self._hub))
+        replay = self._replays.get(listener.conversation)
+        if not (isinstance(replay, CatchUp) and replay.listener is listener):
+            self._put(listener.conversation, CatchUp(listener, self._hub))
 
-    def _put(self, key: ConversationId | int, course: Course) -> None:
-        if key in self._courses:
-            self._count(self._courses[key], Resume.ABANDONED)
-        self._courses[key] = course
+    def _put(self, key: ConversationId | int, replay: Replay) -> None:
+        if key in self._replays:
+            self._count(self._replays[key], Resume.ABANDONED)
+        self._replays[key] = replay
         if not self._running:
             self._running = True
             self._start(self._run)
 
     async def _run(self) -> None:
         try:
-            while self._courses:
+            while self._replays:
                 await self._peer.outbox.wait_room()
                 try:
                     await self._step()
@@ -201,53 +201,53 @@ class Mailbox:
                     await trio.sleep(RETRY)
         finally:
             self._running = False
-            for course in self._courses.values():  # there are some only when the connection ends
-                self._count(course, Resume.ABANDONED)
-            self._courses.clear()
+            for replay in self._replays.values():  # there are some only when the connection ends
+                self._count(replay, Resume.ABANDONED)
+            self._replays.clear()
 
     async def _step(self) -> None:
         turn = [
-            (key, course) for (key, course), _ in zip(self._courses.items(), range(CONVERSATIONS_AT_ONCE), strict=False)
+            (key, replay) for (key, replay), _ in zip(self._replays.items(), range(CONVERSATIONS_AT_ONCE), strict=False)
         ]
-        requests = [self._request(course, len(turn)) for _, course in turn]
+        requests = [self._request(replay, len(turn)) for _, replay in turn]
         pages = await self._reading.read(requests)
-        for (key, course), request in zip(turn, requests, strict=True):
-            if self._courses.get(key) is not course:
+        for (key, replay), request in zip(turn, requests, strict=True):
+            if self._replays.get(key) is not replay:
                 continue  # the peer left the conversation and came back: another listener is on its way
             # A join again has moved the listener meanwhile: this page is not what it waits for any more.
-            moved = course.cursor + 1 != request.from_seq
-            if moved or self._walk(course, pages.get(request)):
-                self._courses.move_to_end(key)
+            moved = replay.cursor + 1 != request.from_seq
+            if moved or self._walk(replay, pages.get(request)):
+                self._replays.move_to_end(key)
             else:
-                del self._courses[key]
-                self._count(course)
+                del self._replays[key]
+                self._count(replay)
         self._peer.outbox.ring()  # once for all pages: what was offered leaves in as few messages as it fits
 
-    def _request(self, course: Course, among: int) -> LogRequest:
+    def _request(self, replay: Replay, among: int) -> LogRequest:
         share = min(PAGE_BYTES, max(PAGE_BYTES_LEAST, self._peer.outbox.room // among))
-        return LogRequest(self._peer.device, course.conversation, course.cursor + 1, course.ask(), share)
+        return LogRequest(self._peer.device, replay.conversation, replay.cursor + 1, replay.ask(), share)
 
-    def _walk(self, course: Course, page: LogPage | None) -> bool:
+    def _walk(self, replay: Replay, page: LogPage | None) -> bool:
         """Tell what fits; whether there is more to come."""
         if page is None:
-            course.refuse()
+            replay.refuse()
             return False
         if page.next_seq <= page.from_seq <= page.head:
             raise LocalMisuse("a page of the log makes no progress")
-        for told in tell(page, self._peer.device, course.last):
-            if not self._peer.outbox.offer(*_encode(course.conversation, told)):
+        for told in tell(page, self._peer.device, replay.last):
+            if not self._peer.outbox.offer(*_encode(replay.conversation, told)):
                 return True
             if isinstance(told, Missing):
-                course.cursor = told.to_seq
+                replay.cursor = told.to_seq
                 self._metrics.gaps[told.why] += told.to_seq - told.from_seq + 1
             else:
-                course.cursor = told.seq
-            course.note(told)
-        return not course.finish(page)
+                replay.cursor = told.seq
+            replay.note(told)
+        return not replay.finish(page)
 
-    def _count(self, course: Course, resume: Resume | None = None) -> None:
-        if isinstance(course, Following):
-            self._metrics.resumes[resume or course.resume] += course.joins
+    def _count(self, replay: Replay, resume: Resume | None = None) -> None:
+        if isinstance(replay, CatchUp):
+            self._metrics.resumes[resume or replay.resume] += replay.joins
 
 
 def _encode(conversation: ConversationId, told: Told) -> tuple[type[Struct], bytes]:

@@ -20,7 +20,7 @@ QUEUE: Final = 10_000
 """Happenings from other nodes that wait to be told. Beyond, the oldest are dropped: none of them is a message."""
 
 
-class Telling:
+class Notifier:
     """From a happening to the frames it becomes."""
 
     def __init__(self, hub: Hub, rosters: Rosters) -> None:
@@ -35,13 +35,13 @@ class Telling:
             return
         roster = await self._rosters.get(moved.conversation)
         if roster is not None:
-            self.tell_from(roster, moved)
+            self.notify_from(roster, moved)
 
-    def tell_from(self, roster: Roster, moved: InConversation) -> None:
+    def notify_from(self, roster: Roster, moved: InConversation) -> None:
         """Tell it now, with the roster at hand."""
         self._hub.tell(moved.conversation, _audience(roster, moved), _frame(moved))
 
-    def tell_soon(self, moved: InConversation) -> None:
+    def notify_soon(self, moved: InConversation) -> None:
         """Tell it in its turn: for happenings that come from other nodes."""
         self._queue.append(moved)
         self._work.unpark_all()

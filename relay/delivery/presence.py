@@ -18,7 +18,7 @@ SLICE: Final = 32
 """Conversations looked at between two checkpoints: about a millisecond for groups of 16 devices."""
 
 
-class Showing:
+class PresenceNotifier:
     """Of what a profile showed within one pause, only the latest is told: here, and to the other nodes."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Showing:
         """Whether everything was told."""
         return not (self._waiting or self._busy)
 
-    def show_soon(self, moved: PresenceMoved) -> None:
+    def notify_soon(self, moved: PresenceMoved) -> None:
         """Tell it in its turn, wherever it comes from."""
         if moved.profile in self._waiting or len(self._waiting) < MOST_WAITING:
             self._waiting[moved.profile] = moved

@@ -13,9 +13,9 @@ from domain.talk.ports import MailboxStore
 from domain.talk.receipts import Gathered, ReadMark
 from relay.cache.outage import RETRY, UNAVAILABLE, Outage
 from relay.cache.rosters import Rosters
-from relay.delivery.notifier import Telling
+from relay.delivery.notifier import Notifier
 from relay.metrics.counters import Metrics
-from relay.socket.flushing import Flushing
+from relay.socket.flush_scheduler import FlushScheduler
 from varde_contract.refusals import Refused
 
 BATCH: Final = 500
@@ -33,9 +33,9 @@ class Receipts:
         store: MailboxStore,
         *,
         rosters: Rosters,
-        telling: Telling,
+        notifier: Notifier,
         announce: Callable[[DeliveredMoved | ReadMoved], None],
-        flushing: Flushing,
+        flush_scheduler: FlushScheduler,
         outage: Outage,
         node: str,
         pause: float,
@@ -44,9 +44,9 @@ class Receipts:
         """`announce` tells the other nodes, `node` is this one's name, `pause` is how long receipts gather."""
         self._store = store
         self._rosters = rosters
-        self._telling = telling
+        self._notifier = notifier
         self._announce = announce
-        self._flushing = flushing
+        self._flush_scheduler = flush_scheduler
         self._outage = outage
         self._node = node
         self._pause = pause
@@ -117,7 +117,7 @@ class Receipts:
     def _tell_some_delivered(self, moved: Sequence[Confirmation]) -> list[Confirmation]:
         """Tell those whose rosters are at hand; return the others."""
         unknown = []
-        with self._flushing.gather():
+        with self._flush_scheduler.gather():
             for confirmation in moved:
                 roster = self._rosters.get_nowait(confirmation.conversation)
                 if roster is None:
@@ -130,7 +130,7 @@ class Receipts:
         for profile in roster.devices.get(confirmation.device, ()):
             moved = DeliveredMoved(self._node, confirmation.conversation, profile, confirmation.upto)
             self._announce(moved)
-            self._telling.tell_from(roster, moved)
+            self._notifier.notify_from(roster, moved)
 
     async def _store_read(self) -> None:
         marks = self._gathered.take_marks(BATCH)
@@ -154,4 +154,4 @@ class Receipts:
 
     async def _tell(self, moved: DeliveredMoved | ReadMoved) -> None:
         self._announce(moved)
-        await self._telling.tell(moved)
+        await self._notifier.tell(moved)

@@ -11,10 +11,10 @@ from domain.talk import events as talk_events
 from relay.cache.revocations import RevocationFeed
 from relay.cache.rosters import Rosters
 from relay.delivery.hub import Hub
-from relay.delivery.notifier import Telling
-from relay.delivery.presence import Showing
-from relay.fleet.changes import Changes
-from relay.fleet.peer_nodes import Company
+from relay.delivery.notifier import Notifier
+from relay.delivery.presence import PresenceNotifier
+from relay.fleet.changes import RosterChanges
+from relay.fleet.peer_nodes import PeerNodes
 from relay.metrics.counters import Metrics
 from varde_contract.frames import ChangeKind
 
@@ -28,11 +28,11 @@ class Bridge:
         node: str,
         hub: Hub,
         rosters: Rosters,
-        changes: Changes,
-        telling: Telling,
-        showing: Showing,
+        changes: RosterChanges,
+        notifier: Notifier,
+        presence_notifier: PresenceNotifier,
         revocations: RevocationFeed,
-        company: Company,
+        peer_nodes: PeerNodes,
         metrics: Metrics,
     ) -> None:
         """`node` is this one's name: its own happenings are told already."""
@@ -40,23 +40,23 @@ class Bridge:
         self._hub = hub
         self._rosters = rosters
         self._changes = changes
-        self._telling = telling
-        self._showing = showing
+        self._notifier = notifier
+        self._presence_notifier = presence_notifier
         self._revocations = revocations
-        self._company = company
+        self._peer_nodes = peer_nodes
         self._metrics = metrics
         self._ways: Final[dict[type[Struct], Callable[[Any], None]]] = {
             talk_events.MessagesCommitted: self._messages_committed,
             talk_events.MembershipChanged: self._membership_changed,
             people_events.DevicesChanged: self._devices_changed,
             people_events.ProfileChanged: self._profile_changed,
-            people_events.TicketsRevoked: revocations.hear,
+            people_events.TicketsRevoked: revocations.note_event,
             people_events.KeysLow: self._keys_low,
             talk_events.DeliveredMoved: self._moved,
             talk_events.ReadMoved: self._moved,
             talk_events.TypingMoved: self._moved,
             talk_events.PresenceMoved: self._presence_moved,
-            events.NodeHere: company.hear,
+            events.NodeHere: peer_nodes.note_event,
         }
 
     def receive(self, event: events.Event) -> None:
@@ -69,7 +69,7 @@ class Bridge:
         self._metrics.resyncs += 1
         self._rosters.forget_all()
         self._hub.ring_all()
-        self._company.doubt()
+        self._peer_nodes.doubt()
         self._changes.note_unknown()
         self._revocations.ask()
 
@@ -95,8 +95,8 @@ class Bridge:
 
     def _moved(self, event: talk_events.DeliveredMoved | talk_events.ReadMoved | talk_events.TypingMoved) -> None:
         if event.node != self._node:
-            self._telling.tell_soon(event)
+            self._notifier.notify_soon(event)
 
     def _presence_moved(self, event: talk_events.PresenceMoved) -> None:
         if event.node != self._node:
-            self._showing.show_soon(event)
+            self._presence_notifier.notify_soon(event)

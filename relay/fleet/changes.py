@@ -8,7 +8,7 @@ from varde_contract.frames import ChangeKind
 from varde_contract.ids import ConversationId
 
 
-class Changes:
+class RosterChanges:
     """Filled from the bus, emptied by one task."""
 
     def __init__(self) -> None:

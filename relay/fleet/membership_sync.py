@@ -21,7 +21,7 @@ PEERS_PER_QUERY: Final = 64
 """Connections whose conversations are listed again together."""
 
 
-async def run_seating(services: Services) -> NoReturn:
+async def run_membership_sync(services: Services) -> NoReturn:
     """Look at what moved, for as long as the node lives."""
     while True:
         await services.changes.wait()

@@ -6,7 +6,7 @@ import trio
 
 from domain.events import NodeHere
 from relay.delivery.hub import Hub
-from relay.fleet.publisher import Announcer
+from relay.fleet.publisher import Publisher
 
 BEAT: Final = 2.0
 """Seconds between two words of a node."""
@@ -15,7 +15,7 @@ SILENCE: Final = 3 * BEAT
 there answers a newcomer at once."""
 
 
-class Company:
+class PeerNodes:
     """Who is alone saves the bus: a round through the database for each turn of the announcer, and its echo.
 
     Nobody misses a message by it. A newcomer says at its start that it is there; who was alone answers that it was,
@@ -23,25 +23,25 @@ class Company:
     because of the answer. Should one of these words get lost, the slow round of `relay.fleet.resync` looks.
     """
 
-    def __init__(self, announcer: Announcer, hub: Hub, *, node: str) -> None:
+    def __init__(self, publisher: Publisher, hub: Hub, *, node: str) -> None:
         """`node` is this one's name. Nobody is alone at first."""
-        self._announcer = announcer
+        self._publisher = publisher
         self._hub = hub
         self._node = node
         self._others: dict[str, float] = {}
         """When each was heard last."""
         self._expected_until = trio.current_time() + BEAT
 
-    def hear(self, event: NodeHere) -> None:
+    def note_event(self, event: NodeHere) -> None:
         """Another node is there, or this one hears itself."""
         if event.node == self._node:
             return
         newcomer = event.node not in self._others
         self._others[event.node] = trio.current_time()
-        was_alone = self._announcer.alone
+        was_alone = self._publisher.alone
         self._expect()
         if newcomer and not was_alone:
-            self._announcer.announce(NodeHere(self._node, quiet=False))
+            self._publisher.announce(NodeHere(self._node, quiet=False))
         if event.quiet:
             self._hub.ring_all()
 
@@ -52,14 +52,14 @@ class Company:
     async def run(self) -> NoReturn:
         """Say that this node is there, for as long as it lives."""
         while True:
-            self._announcer.announce(NodeHere(self._node, quiet=False))
+            self._publisher.announce(NodeHere(self._node, quiet=False))
             await trio.sleep(BEAT)
             now = trio.current_time()
             self._others = {node: heard_at for node, heard_at in self._others.items() if heard_at + SILENCE > now}
-            self._announcer.alone = now >= self._expected_until
+            self._publisher.alone = now >= self._expected_until
 
     def _expect(self) -> None:
         self._expected_until = trio.current_time() + SILENCE
-        if self._announcer.alone:
-            self._announcer.alone = False
-            self._announcer.announce(NodeHere(self._node, quiet=True))
+        if self._publisher.alone:
+            self._publisher.alone = False
+            self._publisher.announce(NodeHere(self._node, quiet=True))

@@ -14,7 +14,7 @@ MOST_WAITING: Final = 10_000
 """Beyond, only messages are still announced: theirs grow with the conversations that are written in, no further."""
 
 
-class Announcer:
+class Publisher:
     """The way out to the bus. Of what happened twice to the same thing, only the latest is announced."""
 
     def __init__(self, bus: Bus, metrics: Metrics, *, pause: float) -> None:

@@ -27,7 +27,7 @@ async def run_resync(services: Services) -> NoReturn:
     """Look everything up, round after round, for as long as the node lives; the queries are spread over the round."""
     while True:
         batches = _batches(sorted(services.hub.conversations))
-        pause = ROUND * services.dice.uniform(1 - JITTER, 1 + JITTER) / len(batches)
+        pause = ROUND * services.random.uniform(1 - JITTER, 1 + JITTER) / len(batches)
         for conversations in batches:
             await trio.sleep(pause)
             await resync(services, conversations)

@@ -9,9 +9,9 @@ from domain.ports import StoreUnavailable
 from relay.cache.outage import UNAVAILABLE
 from relay.connection.peer import Peer
 from relay.frames.join import join, sync
-from relay.frames.later import Later, Outcome
 from relay.frames.presence import presence, typing
 from relay.frames.receipts import delivered, read
+from relay.frames.refusals import Deferred, Outcome
 from relay.frames.send import post
 from relay.services import Services
 from varde_contract import frames as f
@@ -33,10 +33,10 @@ def dispatch(services: Services, peer: Peer, frame: f.ClientFrame) -> Outcome:
     return _WAYS[type(frame)](services, peer, frame)
 
 
-async def do_later(services: Services, later: Later) -> Refused | None:
+async def run_deferred(services: Services, deferred: Deferred) -> Refused | None:
     """Do what had to wait."""
     try:
-        return await later()
+        return await deferred()
     except StoreUnavailable:
         services.outage.failed()
         return UNAVAILABLE

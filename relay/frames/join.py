@@ -11,7 +11,7 @@ from domain.talk.model import LogPage, LogRequest, Standing
 from domain.talk.sending import NO_CONVERSATION
 from relay.cache.outage import RETRY
 from relay.connection.peer import Peer
-from relay.frames.later import Later, Outcome
+from relay.frames.refusals import Deferred, Outcome
 from relay.metrics.words import Resume
 from relay.services import Services
 from varde_contract.frames import Join, Joined, Sync
@@ -45,7 +45,7 @@ def join(services: Services, peer: Peer, frame: Join) -> Outcome:
     return partial(_see_through, services, partial(join_all, services, peer))
 
 
-async def _see_through(services: Services, join: Later) -> Refused | None:
+async def _see_through(services: Services, join: Deferred) -> Refused | None:
     """Do it, and count it if nothing comes of it: what is listened to, the mailbox counts when it is read."""
     resumes = services.metrics.resumes
     try:

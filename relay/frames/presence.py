@@ -5,8 +5,8 @@ from functools import partial
 from domain.talk.events import PresenceMoved, TypingMoved
 from domain.talk.model import Roster
 from relay.connection.peer import Peer
-from relay.frames.later import Outcome
 from relay.frames.receipts import NOT_AS_THAT, refuse_outsider, with_roster
+from relay.frames.refusals import Outcome
 from relay.services import Services
 from varde_contract.frames import Presence, PresenceState, Typing
 from varde_contract.ids import ProfileId
@@ -24,8 +24,8 @@ def _type(services: Services, peer: Peer, frame: Typing, roster: Roster) -> Refu
     if frame.profile not in roster.devices[peer.device]:
         return NOT_AS_THAT
     moved = TypingMoved(services.node, frame.conversation, frame.profile, frame.active)
-    services.announcer.announce(moved)
-    services.telling.tell_from(roster, moved)
+    services.publisher.announce(moved)
+    services.notifier.notify_from(roster, moved)
     return None
 
 
@@ -58,4 +58,4 @@ def go_offline(services: Services, peer: Peer) -> None:
 
 
 def _show(services: Services, profile: ProfileId, state: PresenceState) -> None:
-    services.showing.show_soon(PresenceMoved(services.node, profile, state))
+    services.presence_notifier.notify_soon(PresenceMoved(services.node, profile, state))

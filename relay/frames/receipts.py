@@ -8,7 +8,7 @@ from domain.talk.model import Confirmation, Roster
 from domain.talk.receipts import ReadMark
 from domain.talk.sending import NO_CONVERSATION
 from relay.connection.peer import Peer
-from relay.frames.later import Outcome
+from relay.frames.refusals import Outcome
 from relay.services import Services
 from varde_contract.frames import Delivered, Read
 from varde_contract.ids import ConversationId

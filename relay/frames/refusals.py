@@ -1,15 +1,23 @@
-"""How each refusal of the one list is said on this wire: with a `refused` frame, or by closing with a code."""
+"""What handling a frame may come to, and how a refusal is sent: as a `refused` frame, or as a close code."""
 
-from typing import assert_never
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias, assert_never
 
 from varde_contract.closing import CloseCode
 from varde_contract.frames import ClientFrame, RefusedFrame, subject_of, tag_of
 from varde_contract.refusals import RefusalCode as Code
 from varde_contract.refusals import Refused
 
+Deferred: TypeAlias = Callable[[], Awaitable[Refused | None]]
+"""The rest of a handler that has to wait for a store. May raise StoreUnavailable."""
+
+Outcome: TypeAlias = Refused | Deferred | None
+"""What a handler returns. Most frames need only what is in memory: plain functions handle them within the reactor's
+pass, and return None or a refusal. Only what has to ask a store is deferred to the connection's own task."""
+
 
 def refused_frame(frame: ClientFrame, refused: Refused) -> RefusedFrame:
-    """Answer a frame that is refused."""
+    """Return the frame that tells a client what was refused and why."""
     return RefusedFrame(
         about=tag_of(frame),
         subject=subject_of(frame),
@@ -21,7 +29,7 @@ def refused_frame(frame: ClientFrame, refused: Refused) -> RefusedFrame:
 
 
 def close_code(code: Code) -> CloseCode:
-    """Return what a connection is closed with when its Hello is refused. Every code of the list has its answer here."""
+    """Return the code that a connection is closed with when its Hello is refused. Covers every refusal code."""
     match code:
         case Code.TICKET_EXPIRED:
             return CloseCode.TICKET_EXPIRED
@@ -38,8 +46,8 @@ def close_code(code: Code) -> CloseCode:
         case Code.MALFORMED | Code.TOO_LARGE | Code.UNSUPPORTED_MEDIA_TYPE | Code.METHOD_NOT_ALLOWED:
             return CloseCode.PROTOCOL_ERROR
         case (
-            # What a ticket can be wrong in, and what only the API or a `refused` frame ever says: whoever hears it of
-            # a Hello needs another ticket.
+            # Faults of a ticket, and codes that only the API or a `refused` frame uses: a client that gets one of
+            # them for its Hello needs another ticket.
             Code.TICKET_INVALID
             | Code.UNAUTHENTICATED
             | Code.TOKEN_EXPIRED

@@ -5,8 +5,8 @@ from functools import partial
 from domain.talk.model import Draft, Roster
 from domain.talk.sending import decide
 from relay.connection.peer import Peer
-from relay.delivery.journal import Post
-from relay.frames.later import Outcome
+from relay.delivery.journal import Submission
+from relay.frames.refusals import Outcome
 from relay.services import Services
 from varde_contract.frames import Send
 from varde_contract.ids import ENTROPY_BYTES, MessageId, uuid7
@@ -20,7 +20,7 @@ def post(services: Services, peer: Peer, frame: Send) -> Outcome:
     if roster is None or isinstance(judged, Refused):
         # A "no" from memory is never told: the sender may have heard of a change that has not reached this node yet.
         return partial(_post_later, services, peer, frame)
-    return services.journal.submit_nowait(Post(peer, frame, judged, roster))
+    return services.journal.submit_nowait(Submission(peer, frame, judged, roster))
 
 
 async def _post_later(services: Services, peer: Peer, frame: Send) -> Refused | None:
@@ -30,7 +30,7 @@ async def _post_later(services: Services, peer: Peer, frame: Send) -> Refused | 
         # The roster may have moved since the message was stored, and only the ack been lost: that is still owed.
         return None if await services.journal.ack_again(peer, frame) else judged
     assert roster is not None
-    return services.journal.submit_nowait(Post(peer, frame, judged, roster))
+    return services.journal.submit_nowait(Submission(peer, frame, judged, roster))
 
 
 def _decide(services: Services, peer: Peer, frame: Send, roster: Roster | None) -> Draft | Refused:

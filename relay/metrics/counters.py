@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from domain.events import Event
 from relay.metrics.histogram import BYTES, COUNTS, SECONDS, Histogram
-from relay.metrics.words import CLOSINGS, UNKNOWN_CODE, Handshake, Hostility, Resume, Turned
+from relay.metrics.words import CLOSINGS, UNKNOWN_CODE, Handshake, Hostility, JournalRefusal, Resume
 from varde_contract.frames import EPHEMERAL, ClientFrame, GapReason, ServerFrame
 from varde_contract.refusals import RefusalCode
 
@@ -16,11 +16,11 @@ K = TypeVar("K")
 GENERATIONS: Final = 3
 
 
-class Several(Struct, tag="several"):
+class SeveralFrames(Struct, tag="several"):
     """The key for the bytes of a message with more than one frame: they cannot be told apart."""
 
 
-class Endings(dict[int | None, int]):
+class CloseCodeCounts(dict[int | None, int]):
     """Counts by close code, None for an end without one. A peer may send any code, and must not choose a label."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Metrics:
         *("frames_in", "bytes_in", "frames_out", "bytes_out", "dropped", "refusals", "gaps"),
         *("handshakes", "closed", "resumes", "hostile"),
         *("flushes", "partial_writes", "reactor_passes", "reactor_events", "fan_out"),
-        *("commits", "batch_drafts", "batch_bytes", "committed", "duplicates", "decided_again", "turned"),
+        *("commits", "batch_drafts", "batch_bytes", "committed", "duplicates", "decided_again", "journal_refusals"),
         *("reads", "read_requests", "failed_reads"),
         *("stored_receipts", "receipt_batches", "failed_receipts"),
         *("announced", "unannounced", "heard", "resyncs"),
@@ -52,7 +52,7 @@ class Metrics:
     def __init__(self) -> None:
         # On the wire.
         self.frames_in = _zeros(_kinds(ClientFrame))
-        self.bytes_in: dict[type[Struct], int] = _zeros((*_kinds(ClientFrame), Several))
+        self.bytes_in: dict[type[Struct], int] = _zeros((*_kinds(ClientFrame), SeveralFrames))
         """Of Noise messages, by the kind of their only frame."""
         self.frames_out = _zeros(_kinds(ServerFrame))
         self.bytes_out = _zeros(_kinds(ServerFrame))
@@ -64,7 +64,7 @@ class Metrics:
         """Numbers that a device was told it cannot have, other than its own message as it is published."""
         # Connections.
         self.handshakes = _zeros(Handshake)
-        self.closed = Endings()
+        self.closed = CloseCodeCounts()
         self.resumes = _zeros(Resume)
         self.hostile = _zeros(Hostility)
         # The reactor and the outboxes.
@@ -82,7 +82,7 @@ class Metrics:
         self.committed = 0
         self.duplicates = 0
         self.decided_again = 0
-        self.turned = _zeros(Turned)
+        self.journal_refusals = _zeros(JournalRefusal)
         # Reading the log, storing receipts.
         self.reads = Histogram(SECONDS)
         self.read_requests = Histogram(COUNTS)

@@ -54,7 +54,7 @@ ROWS: Final = (
         "Messages that the journal turned away.",
         "Clients send them again by themselves. `queue-full`: more nodes or a faster database. `outage`, "
         "`commit-failed` and `stranded`: the database was away. `roster-moved` is normal while rosters move.",
-        lambda services, _: by_word(services.metrics.turned),
+        lambda services, _: by_word(services.metrics.journal_refusals),
     ),
     Row(
         "varde_relay_messages_committed_total",
@@ -184,7 +184,7 @@ ROWS: Final = (
         None,
         "What waits to be announced.",
         "Near 0 is normal. When it stays high, the bus does not keep up, and devices on other nodes wait.",
-        lambda services, _: services.announcer.waiting,
+        lambda services, _: services.publisher.waiting,
     ),
     Row(
         "varde_relay_unannounced_total",

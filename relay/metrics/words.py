@@ -61,7 +61,7 @@ class Hostility(enum.StrEnum):
     SLOW_CLOSE = "slow-close"
 
 
-class Turned(enum.StrEnum):
+class JournalRefusal(enum.StrEnum):
     """Why the journal turned a message away."""
 
     QUEUE_FULL = "queue-full"
@@ -147,12 +147,13 @@ HOSTILITY_ADVICE: Final[dict[Hostility, str]] = {
     Hostility.SLOW_CLOSE: "Follows `half-open` and `slow-reader`: who does not read cannot answer.",
 }
 """What the person who sees it should do."""
-TURNED: Final[dict[Turned, str]] = {
-    Turned.QUEUE_FULL: "as many messages or bytes wait as may: refused `overloaded`",
-    Turned.OUTAGE: "the database had just failed, so nothing was tried: refused `unavailable`",
-    Turned.COMMIT_FAILED: "in a batch whose commit failed or took too long: refused `unavailable`",
-    Turned.STRANDED: "waiting behind such a batch, or its roster could not be read again: refused `unavailable`",
-    Turned.ROSTER_MOVED: "the roster moved while it waited and the answer is no by now, or it moved twice",
+JOURNAL_REFUSALS: Final[dict[JournalRefusal, str]] = {
+    JournalRefusal.QUEUE_FULL: "as many messages or bytes wait as may: refused `overloaded`",
+    JournalRefusal.OUTAGE: "the database had just failed, so nothing was tried: refused `unavailable`",
+    JournalRefusal.COMMIT_FAILED: "in a batch whose commit failed or took too long: refused `unavailable`",
+    JournalRefusal.STRANDED: "waiting behind such a batch, or its roster could not be read again: refused "
+    "`unavailable`",
+    JournalRefusal.ROSTER_MOVED: "the roster moved while it waited and the answer is no by now, or it moved twice",
 }
 
 UNKNOWN_CODE: Final = -1

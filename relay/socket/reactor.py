@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn, Protocol
 import trio
 
 from relay.metrics.counters import Metrics
-from relay.socket.flushing import Flushing
+from relay.socket.flush_scheduler import FlushScheduler
 
 EVENTS_PER_PASS: Final = 256
 """Sockets served between two checkpoints, 64 KiB of each at the most: some 10 ms when all have small messages."""
@@ -84,9 +84,9 @@ class Waiter:
 class Reactor:
     """The sockets of one node, by descriptor."""
 
-    def __init__(self, flushing: Flushing, metrics: Metrics, *, rest: float) -> None:
+    def __init__(self, flush_scheduler: FlushScheduler, metrics: Metrics, *, rest: float) -> None:
         """`rest` is the seconds between two passes of a busy node."""
-        self._flushing = flushing
+        self._flush_scheduler = flush_scheduler
         self._metrics = metrics
         self._rest = rest
         self._epoll = select.epoll()
@@ -146,7 +146,7 @@ class Reactor:
             if len(ready) < BUSY:
                 self._serve(ready)
             else:
-                with self._flushing.gather():
+                with self._flush_scheduler.gather():
                     self._serve(ready)
             if self._hurried == HURRIED:
                 await trio.sleep(self._rest)

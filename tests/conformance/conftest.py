@@ -21,7 +21,7 @@ from tests.doubles.bus import RecordingBus
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
-from tests.relay.live import LiveNode, open_live
+from tests.relay.tcp_node import TcpNode, open_tcp_node
 from varde_contract.ids import ConversationId
 
 DEVICES: Final = tuple(alice.further_device(f"tablet-{number}") for number in range(6))
@@ -39,7 +39,7 @@ UNLIMITED: Final[dict[str, Any]] = {
 class Scene:
     """A relay on TCP that has no limits in the way, and a conversation that all devices are in."""
 
-    node: LiveNode
+    node: TcpNode
     conversation: ConversationId
     tls: ssl.SSLContext | None = None
 
@@ -50,13 +50,13 @@ class Scene:
             return stream
         return trio.SSLStream(stream, self.tls, server_hostname="127.0.0.1", https_compatible=False)
 
-    async def pick_up(self, device: int) -> Peer:
+    async def open_client(self, device: int) -> Peer:
         """Open a connection for a device, nothing said yet."""
         return Peer(await self.open_stream(), self.node.credentials(DEVICES[device]).session(), self.conversation)
 
     async def enter(self, device: int) -> Peer:
         """Open an authenticated connection."""
-        peer = await self.pick_up(device)
+        peer = await self.open_client(device)
         await peer.enter()
         return peer
 
@@ -72,7 +72,7 @@ async def open_scene(
     for gear in devices:
         await enrol(stores, gear)
     conversation = await open_conversation(stores, alice)
-    async with open_live(stores, certificate=certificate, **UNLIMITED) as node:
+    async with open_tcp_node(stores, certificate=certificate, **UNLIMITED) as node:
         yield Scene(node, conversation, tls)
 
 

@@ -59,7 +59,7 @@ async def test_the_relay_opens_as_the_rfc_says(asking: Asking, scene: Scene) -> 
 )
 async def test_what_was_upgraded_is_a_websocket(further: bytes, scene: Scene) -> None:
     """After 101 the Noise handshake goes through, whatever else was asked for."""
-    peer = await scene.pick_up(0)
+    peer = await scene.open_client(0)
     async with peer.stream:
         await peer.enter(REQUEST.removesuffix(b"\r\n") + further + b"\r\n")
         await peer.prove()
@@ -68,7 +68,7 @@ async def test_what_was_upgraded_is_a_websocket(further: bytes, scene: Scene) ->
 async def test_frames_may_come_with_the_request(scene: Scene) -> None:
     """What a hasty client sends before it has read the 101 is not lost, wherever the stream is cut."""
     for place in range(len(REQUEST) - 5, len(REQUEST) + 20):
-        peer = await scene.pick_up(0)
+        peer = await scene.open_client(0)
         async with peer.stream:
             first = peer.session.open()
             sent = REQUEST + binary(first).encode(first)

@@ -7,28 +7,28 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.relay.stage import Ground, Letters, Stage, lay_ground, open_stage
+from tests.relay.memory_node import Backend, MemoryNode, Sends, make_backend, open_node
 
 T = TypeVar("T")
 
 
 @pytest.fixture
-async def ground() -> Ground:
+async def backend() -> Backend:
     """Empty stores, a bus and a clock; and Trio's own time jumps whenever everybody only waits for it."""
-    return lay_ground()
+    return make_backend()
 
 
 @pytest.fixture
-async def stage(ground: Ground) -> AsyncIterator[Stage]:
+async def node(backend: Backend) -> AsyncIterator[MemoryNode]:
     """A running node over them."""
-    async with open_stage(ground) as stage:
-        yield stage
+    async with open_node(backend) as node:
+        yield node
 
 
 @pytest.fixture
-def letters() -> Letters:
+def sends() -> Sends:
     """Sends with client ids of their own."""
-    return Letters()
+    return Sends()
 
 
 def run_in_virtual_time(test: Callable[[], Awaitable[T]], **options: object) -> T:
@@ -39,7 +39,7 @@ def run_in_virtual_time(test: Callable[[], Awaitable[T]], **options: object) -> 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let every test that stands on `ground` run in virtual time: a clock cannot come from a fixture of a fixture."""
+    """Let every test that stands on `backend` run in virtual time: a clock cannot come from a fixture of a fixture."""
     for item in items:
-        if isinstance(item, pytest.Function) and "ground" in item.fixturenames:
+        if isinstance(item, pytest.Function) and "backend" in item.fixturenames:
             item.add_marker(pytest.mark.trio(run=run_in_virtual_time), append=False)

@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from relay.metrics.page import make_page
 from relay.services import Services
-from tests.relay.stage import Stage
+from tests.relay.memory_node import MemoryNode
 
 Series: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
 Samples: TypeAlias = Mapping[Series, float]
@@ -55,9 +55,9 @@ class Difference:
         return {word: count for word, count in moved.items() if count}
 
 
-async def watch(stage: Stage, story: Callable[[], Awaitable[object]]) -> Difference:
+async def watch(node: MemoryNode, story: Callable[[], Awaitable[object]]) -> Difference:
     """Return what moved while a story was told, when everybody is done with it."""
-    before = await scrape(stage.services)
+    before = await scrape(node.services)
     await story()
     await wait_all_tasks_blocked()
-    return Difference(before, await scrape(stage.services))
+    return Difference(before, await scrape(node.services))

@@ -24,8 +24,8 @@ from tests.cast import Gear, Person, open_conversation, settle
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
 from tests.loadtest.users.recording import PATIENCE, RecordingBook, wait_until
-from tests.relay.live import LiveNode, open_live
-from tests.relay.stage import RELAY_KEY
+from tests.relay.memory_node import RELAY_KEY
+from tests.relay.tcp_node import TcpNode, open_tcp_node
 from varde_contract.ids import ConversationId
 from varde_contract.rest.conversations import ConversationKind
 
@@ -38,7 +38,7 @@ class Relay:
 
     memory: Memory
     conversation: ConversationId
-    node: LiveNode
+    node: TcpNode
     token: trio.lowlevel.TrioToken
 
     def crowd(self, *gears: Gear, group: bool) -> Crowd:
@@ -84,12 +84,12 @@ async def _serve(
     stores = open_memory_stores(memory=memory)
     await settle(stores, *people)
     conversation = await open_conversation(stores, *people, kind=kind)
-    async with open_live(stores, **config) as node:
+    async with open_tcp_node(stores, **config) as node:
         opened.set_result((Relay(memory, conversation, node, trio.lowlevel.current_trio_token()), over))
         await over.wait()  # as long as the test takes
 
 
-def seat_of(node: LiveNode, gear: Gear) -> Seat:
+def seat_of(node: TcpNode, gear: Gear) -> Seat:
     """Return a device with a good ticket, in room 0."""
     credentials = node.credentials(gear)
     (profile, *_) = gear.noun.profiles

@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from domain.ports import StoreUnavailable
-from relay.cache.batching import Flights
+from relay.cache.batching import BatchedLoader
 from relay.cache.rosters import Rosters
 from tests.cast import alice, alice_laptop, bob, carol, carol_phone, dave, open_conversation, settle
 from tests.doubles.interference import Interference
@@ -38,7 +38,7 @@ class HeldStore:
 async def test_who_asks_while_a_query_is_under_way_shares_the_next(nursery: trio.Nursery) -> None:
     """However many ask, there are two queries: the one under way and one for all who came since."""
     store = HeldStore()
-    flights = Flights(store.load, lanes=1, most=100)
+    flights = BatchedLoader(store.load, lanes=1, most=100)
     answers: list[dict[int, str]] = []
 
     async def ask(*keys: int) -> None:
@@ -62,7 +62,7 @@ async def test_a_query_takes_no_more_than_it_may(nursery: trio.Nursery) -> None:
     """Many keys become several queries."""
     store = HeldStore()
     store.gate.set()
-    flights = Flights(store.load, lanes=2, most=3)
+    flights = BatchedLoader(store.load, lanes=2, most=3)
     found = await flights.ask(range(8))
     assert sorted(found) == [0, 2, 4, 6]
     assert [len(keys) for keys in store.asked] == [3, 3, 2]
@@ -72,7 +72,7 @@ async def test_a_failure_is_told_to_all_who_shared_the_query(nursery: trio.Nurse
     """Everybody aboard hears it, and who asks afterwards gets an answer."""
     store = HeldStore()
     store.fails = True
-    flights = Flights(store.load, lanes=1, most=100)
+    flights = BatchedLoader(store.load, lanes=1, most=100)
     failed = []
 
     async def ask() -> None:
@@ -93,7 +93,7 @@ async def test_a_failure_is_told_to_all_who_shared_the_query(nursery: trio.Nurse
 async def test_who_shared_a_query_with_somebody_cancelled_still_gets_an_answer(nursery: trio.Nursery) -> None:
     """The one who happened to lead may be cancelled; the others ask again."""
     store = HeldStore()
-    flights = Flights(store.load, lanes=1, most=100)
+    flights = BatchedLoader(store.load, lanes=1, most=100)
     answers: list[dict[int, str]] = []
     leader = trio.CancelScope()
 

@@ -1,4 +1,4 @@
-"""A node on TCP and guests with other people's WebSockets: the whole of `run_node`."""
+"""A node on TCP and clients with other people's WebSockets: the whole of `run_node`."""
 
 import errno
 import socket
@@ -16,19 +16,19 @@ from domain.people.events import TicketsRevoked
 from domain.talk import model as talk
 from relay.socket.listeners import open_listeners, run_listener
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, open_conversation, settle
-from tests.clients.node.guest import open_with_node
+from tests.clients.node.client import open_with_node
 from tests.doubles.bus import RecordingBus
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
-from tests.relay.caller import URI
-from tests.relay.guest import LIBRARIES, OpenGuest, open_with_trio_websocket, open_with_websockets
-from tests.relay.live import LiveNode, open_live
-from tests.relay.stage import Letters
+from tests.relay.client import URI
+from tests.relay.library_clients import LIBRARIES, OpenClient, open_with_trio_websocket, open_with_websockets
+from tests.relay.memory_node import Sends
+from tests.relay.tcp_node import TcpNode, open_tcp_node
 from varde_contract import frames as f
 from varde_contract.session import SUBPROTOCOL, Pattern
 
-every_client = pytest.mark.parametrize("open_guest", [*LIBRARIES, open_with_node])
+every_client = pytest.mark.parametrize("open_client_with", [*LIBRARIES, open_with_node])
 both_patterns = pytest.mark.parametrize("pattern", list(Pattern))
 
 
@@ -36,7 +36,7 @@ both_patterns = pytest.mark.parametrize("pattern", list(Pattern))
 class Scene:
     """Alice and Bob have a conversation, and a node runs."""
 
-    node: LiveNode
+    node: TcpNode
     roster: talk.Roster
     bus: RecordingBus
     memory: Memory
@@ -50,95 +50,95 @@ async def scene() -> AsyncIterator[Scene]:
     await settle(stores, alice, bob)
     conversation = await open_conversation(stores, alice, bob)
     roster = (await stores.conversations.rosters([conversation]))[conversation]
-    async with open_live(stores, frames_per_second=100_000) as node:
+    async with open_tcp_node(stores, frames_per_second=100_000) as node:
         yield Scene(node, roster, bus, memory)
 
 
 @every_client
 @both_patterns
 async def test_a_message_travels_between_strangers_clients(
-    scene: Scene, letters: Letters, open_guest: OpenGuest, pattern: Pattern
+    scene: Scene, sends: Sends, open_client_with: OpenClient, pattern: Pattern
 ) -> None:
     """Handshake, join, send, ack, delivery and receipt work with three clients that are not ours."""
     node, roster = scene.node, scene.roster
     async with (
-        open_guest(node.url, node.credentials(alice_laptop, pattern)) as laptop,
+        open_client_with(node.url, node.credentials(alice_laptop, pattern)) as laptop,
         open_with_websockets(node.url, node.credentials(bob_phone, pattern)) as phone,
     ):
-        for guest in (laptop, phone):
-            assert (await guest.enter()).heads[0].conversation == roster.conversation
-            await guest.say(f.Join())
-            await guest.hear(f.Joined)
-        await laptop.say(letters.each(roster, alice, alice_laptop))
-        assert (await laptop.hear(f.Ack)).seq == 1
-        new = await phone.hear(f.New)
+        for client in (laptop, phone):
+            assert (await client.connect()).heads[0].conversation == roster.conversation
+            await client.send(f.Join())
+            await client.wait_for(f.Joined)
+        await laptop.send(sends.each(roster, alice, alice_laptop))
+        assert (await laptop.wait_for(f.Ack)).seq == 1
+        new = await phone.wait_for(f.New)
         assert new.sealed == b"sealed for " + bob_phone.id.bytes
-        await phone.say(f.Delivered(roster.conversation, 1))
-        assert (await laptop.hear(f.DeliveredBy)).upto == 1
+        await phone.send(f.Delivered(roster.conversation, 1))
+        assert (await laptop.wait_for(f.DeliveredBy)).upto == 1
 
 
-async def test_a_flood_arrives_whole_and_in_order(scene: Scene, letters: Letters) -> None:
-    """Two thousand messages at once, and a guest that comes late, lose and reorder nothing."""
+async def test_a_flood_arrives_whole_and_in_order(scene: Scene, sends: Sends) -> None:
+    """Two thousand messages at once, and a client that comes late, lose and reorder nothing."""
     node, roster = scene.node, scene.roster
     async with (
         open_with_trio_websocket(node.url, node.credentials(alice_laptop)) as laptop,
         open_with_websockets(node.url, node.credentials(bob_phone)) as phone,
     ):
-        for guest in (laptop, phone):
-            await guest.enter()
-            await guest.say(f.Join())
-            await guest.hear(f.Joined)
+        for client in (laptop, phone):
+            await client.connect()
+            await client.send(f.Join())
+            await client.wait_for(f.Joined)
         async with trio.open_nursery() as nursery:
 
             async def flood() -> None:
                 for _ in range(20):
-                    await laptop.say(*(letters.group(roster, alice) for _ in range(100)))
+                    await laptop.send(*(sends.group(roster, alice) for _ in range(100)))
 
             nursery.start_soon(flood)
-            assert [(await phone.hear(f.New)).seq for _ in range(2_000)] == list(range(1, 2_001))
+            assert [(await phone.wait_for(f.New)).seq for _ in range(2_000)] == list(range(1, 2_001))
         async with open_with_trio_websocket(node.url, node.credentials(alice_phone)) as late:
-            await late.enter()
-            await late.say(f.Join())
-            assert [(await late.hear(f.New)).seq for _ in range(2_000)] == list(range(1, 2_001))
+            await late.connect()
+            await late.send(f.Join())
+            assert [(await late.wait_for(f.New)).seq for _ in range(2_000)] == list(range(1, 2_001))
 
 
 @every_client
-async def test_close_codes_reach_strangers_clients(scene: Scene, open_guest: OpenGuest) -> None:
-    """The last word is not lost to a reset, whatever the guest has not read yet."""
+async def test_close_codes_reach_strangers_clients(scene: Scene, open_client_with: OpenClient) -> None:
+    """The last word is not lost to a reset, whatever the client has not read yet."""
     node = scene.node
-    async with open_guest(node.url, node.credentials(alice_laptop)) as laptop:
-        await laptop.enter()
-        await laptop.say(f.Join())
-        await laptop.hear(f.Joined)
+    async with open_client_with(node.url, node.credentials(alice_laptop)) as laptop:
+        await laptop.connect()
+        await laptop.send(f.Join())
+        await laptop.wait_for(f.Joined)
         scene.bus.publish_nowait([TicketsRevoked(alice_laptop.id, node.clock(), final=True)])
-        hung = await laptop.hear_end()
-        assert (hung.code, hung.reason) == (4101, "revoked")
+        closed = await laptop.wait_closed()
+        assert (closed.code, closed.reason) == (4101, "revoked")
 
 
 @every_client
-async def test_close_draining(scene: Scene, open_guest: OpenGuest) -> None:
+async def test_close_draining(scene: Scene, open_client_with: OpenClient) -> None:
     """Who does not go by itself is cut with the code that means: come back."""
     node = scene.node
-    async with open_guest(node.url, node.credentials(alice_laptop)) as laptop:
-        await laptop.enter()
-        await laptop.say(f.Join())
-        await laptop.hear(f.Joined)
+    async with open_client_with(node.url, node.credentials(alice_laptop)) as laptop:
+        await laptop.connect()
+        await laptop.send(f.Join())
+        await laptop.wait_for(f.Joined)
         node.stop.set()
-        assert (await laptop.hear_end()).code == 4000
+        assert (await laptop.wait_closed()).code == 4000
         assert laptop.drained
     await node.ended.wait()
 
 
-async def test_frame_goaway(scene: Scene, letters: Letters) -> None:
+async def test_frame_goaway(scene: Scene, sends: Sends) -> None:
     """A node that goes down says so, with a time and a jitter, still answers, and ends when everybody has gone."""
     node, roster = scene.node, scene.roster
     async with open_with_websockets(node.url, node.credentials(alice_laptop, Pattern.XX)) as laptop:
-        await laptop.enter()
+        await laptop.connect()
         node.stop.set()
-        goaway = await laptop.hear(f.Goaway)
+        goaway = await laptop.wait_for(f.Goaway)
         assert (goaway.why, goaway.jitter_ms) == (4000, 10_000)
-        await laptop.say(letters.group(roster, alice))
-        assert (await laptop.hear(f.Ack)).seq == 1
+        await laptop.send(sends.group(roster, alice))
+        assert (await laptop.wait_for(f.Ack)).seq == 1
     await node.ended.wait()
     with pytest.raises(OSError, match=r"."):
         await node.open_stream()
@@ -159,7 +159,7 @@ async def test_who_stands_at_the_door_is_told(scene: Scene) -> None:
     node = scene.node
     host, _, port = node.address.rpartition(":")
     async with open_with_websockets(node.url, node.credentials(alice_laptop)) as laptop:
-        await laptop.enter()  # and holds the node up
+        await laptop.connect()  # and holds the node up
         node.stop.set()
         waiting = [socket.create_connection((host, int(port))) for _ in range(5)]
         for sock in waiting:

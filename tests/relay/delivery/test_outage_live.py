@@ -1,4 +1,4 @@
-"""A real database that hangs, dies and comes back, under a node and guests over TCP.
+"""A real database that hangs, dies and comes back, under a node and clients over TCP.
 
 What is refused is `unavailable` or `overloaded` and was not stored, or not twice; what is acked is there for ever.
 """
@@ -21,9 +21,10 @@ from settings.storage import DatabaseUrl, StorageSettings
 from storage.opening import open_storage
 from storage.postgres.pool import Patience
 from tests.cast import alice, alice_laptop, bob, bob_laptop, bob_phone, open_conversation, settle
-from tests.relay.guest import Guest, Hung, open_with_websockets
-from tests.relay.live import LiveNode, open_live
-from tests.relay.stage import Letters
+from tests.relay.client import ConnectionClosed
+from tests.relay.library_clients import Client, open_with_websockets
+from tests.relay.memory_node import Sends
+from tests.relay.tcp_node import TcpNode, open_tcp_node
 from tests.server import Server, open_server
 from varde_contract import frames as f
 from varde_contract.closing import CloseCode
@@ -56,35 +57,35 @@ class Scene:
     """Alice's laptop and Bob's phone are connected and joined, before anything breaks."""
 
     stores: Stores
-    node: LiveNode
+    node: TcpNode
     roster: talk.Roster
-    laptop: Guest
-    phone: Guest
-    letters: Letters
+    laptop: Client
+    phone: Client
+    sends: Sends
     told: list[f.New] = field(default_factory=list)
     """The messages the phone was told, in their order."""
 
     async def hear_on_phone(self, kind: type[F]) -> F:
         """The next frame of this kind that the phone is told; the messages before it are kept."""
-        while not isinstance(frame := await self.phone.hear(Struct), kind):
+        while not isinstance(frame := await self.phone.wait_for(Struct), kind):
             if isinstance(frame, f.New):
                 self.told.append(frame)
         return frame
 
     def write(self, count: int) -> list[f.Send]:
         """Make some messages of Alice's."""
-        return [self.letters.group(self.roster, alice) for _ in range(count)]
+        return [self.sends.group(self.roster, alice) for _ in range(count)]
 
-    async def send(self, letters: list[f.Send]) -> list[f.Ack | f.RefusedFrame]:
+    async def send(self, sends: list[f.Send]) -> list[f.Ack | f.RefusedFrame]:
         """Send them and return the answer to each, in the order in which they come."""
-        await self.laptop.say(*letters)
-        return [await hear_answer(self.laptop) for _ in letters]
+        await self.laptop.send(*sends)
+        return [await hear_answer(self.laptop) for _ in sends]
 
-    async def send_until_acked(self, letters: list[f.Send]) -> dict[ClientId, f.Ack]:
+    async def send_until_acked(self, sends: list[f.Send]) -> dict[ClientId, f.Ack]:
         """Send them, and again what is refused, as every client does; return their acks."""
         acks: dict[ClientId, f.Ack] = {}
-        while len(acks) < len(letters):
-            for answer in await self.send([each for each in letters if each.client_id not in acks]):
+        while len(acks) < len(sends):
+            for answer in await self.send([each for each in sends if each.client_id not in acks]):
                 if isinstance(answer, f.Ack):
                     acks[answer.client_id] = answer
                 else:
@@ -93,22 +94,22 @@ class Scene:
         return acks
 
 
-async def hear_answer(guest: Guest) -> f.Ack | f.RefusedFrame:
+async def hear_answer(client: Client) -> f.Ack | f.RefusedFrame:
     """The next ack or refusal."""
     while True:
-        frame = await guest.hear(Struct)
+        frame = await client.wait_for(Struct)
         if isinstance(frame, f.Ack | f.RefusedFrame):
             return frame
 
 
 @asynccontextmanager
-async def open_scene(server: Server, letters: Letters, **config: Any) -> AsyncIterator[Scene]:
+async def open_scene(server: Server, sends: Sends, **config: Any) -> AsyncIterator[Scene]:
     """A node over the server, with deadlines of a second."""
     storage = StorageSettings(database=DatabaseUrl(server.url), pool_min=1, pool_max=4)
     with trio.fail_after(DEADLINE):
         async with (
             open_storage(storage, patience=IMPATIENCE) as stores,
-            open_live(stores, commit_deadline=1.0, **config) as node,
+            open_tcp_node(stores, commit_deadline=1.0, **config) as node,
         ):
             await settle(stores, alice, bob)
             conversation = await open_conversation(stores, alice, bob)
@@ -117,20 +118,20 @@ async def open_scene(server: Server, letters: Letters, **config: Any) -> AsyncIt
                 open_with_websockets(node.url, node.credentials(alice_laptop)) as laptop,
                 open_with_websockets(node.url, node.credentials(bob_phone)) as phone,
             ):
-                for guest in (laptop, phone):
-                    await guest.enter()
-                    await guest.say(f.Join())
-                    await guest.hear(f.Joined)
-                yield Scene(stores, node, roster, laptop, phone, letters)
+                for client in (laptop, phone):
+                    await client.connect()
+                    await client.send(f.Join())
+                    await client.wait_for(f.Joined)
+                yield Scene(stores, node, roster, laptop, phone, sends)
 
 
 async def read_log(scene: Scene) -> list[ClientId]:
     """What a device that was away finds from the first number on; every number must be there, once."""
     async with open_with_websockets(scene.node.url, scene.node.credentials(bob_laptop)) as late:
-        await late.enter()
-        await late.say(f.Join(scene.roster.conversation, 1))
-        head = (await late.hear(f.Joined)).head
-        told = [await late.hear(f.New) for _ in range(head)]
+        await late.connect()
+        await late.send(f.Join(scene.roster.conversation, 1))
+        head = (await late.wait_for(f.Joined)).head
+        told = [await late.wait_for(f.New) for _ in range(head)]
     assert [new.seq for new in told] == list(range(1, head + 1))
     return [new.client_id for new in told]
 
@@ -146,13 +147,13 @@ async def check_once_each(scene: Scene, acks: dict[ClientId, f.Ack]) -> None:
 
 async def check_alive(scene: Scene) -> None:
     """Both connections stand, and what needs no database goes from one to the other."""
-    await scene.laptop.say(f.Typing(scene.roster.conversation, alice.profile, active=True))
+    await scene.laptop.send(f.Typing(scene.roster.conversation, alice.profile, active=True))
     await scene.hear_on_phone(f.TypingBy)
 
 
-async def test_a_database_that_hangs(server: Server, letters: Letters) -> None:
+async def test_a_database_that_hangs(server: Server, sends: Sends) -> None:
     """Sends are refused with a time, connections stay, a join waits; when it goes on, so does everything else."""
-    async with open_scene(server, letters) as scene:
+    async with open_scene(server, sends) as scene:
         acks = await scene.send_until_acked(scene.write(3))
         server.freeze()
         unlucky = scene.write(5)
@@ -161,7 +162,7 @@ async def test_a_database_that_hangs(server: Server, letters: Letters) -> None:
             assert answer.code == "unavailable"
             assert answer.retry_after_ms is not None
         await check_alive(scene)
-        await scene.phone.say(f.Join(scene.roster.conversation, 4))
+        await scene.phone.send(f.Join(scene.roster.conversation, 4))
         await check_alive(scene)
         server.thaw()
         await scene.hear_on_phone(f.Joined)
@@ -172,17 +173,17 @@ async def test_a_database_that_hangs(server: Server, letters: Letters) -> None:
         assert [acks[client_id].seq for client_id in log] == list(range(1, 12))
 
 
-async def test_a_database_that_dies_and_comes_back(server: Server, letters: Letters) -> None:
+async def test_a_database_that_dies_and_comes_back(server: Server, sends: Sends) -> None:
     """Killed in the middle of a flood and started again on its data: what was acked is there, the rest once it is."""
-    async with open_scene(server, letters, outage_patience=1.0, frames_per_second=10_000) as scene:
+    async with open_scene(server, sends, outage_patience=1.0, frames_per_second=10_000) as scene:
         flood = scene.write(400)
-        await scene.laptop.say(*flood[:200])
+        await scene.laptop.send(*flood[:200])
         acks: dict[ClientId, f.Ack] = {}
         while len(acks) < 20:
-            ack = await scene.laptop.hear(f.Ack)
+            ack = await scene.laptop.wait_for(f.Ack)
             acks[ack.client_id] = ack
         await trio.to_thread.run_sync(server.kill)
-        await scene.laptop.say(*flood[200:])
+        await scene.laptop.send(*flood[200:])
         for _ in range(len(flood) - len(acks)):
             answer = await hear_answer(scene.laptop)
             if isinstance(answer, f.Ack):
@@ -191,7 +192,7 @@ async def test_a_database_that_dies_and_comes_back(server: Server, letters: Lett
                 assert answer.code == "unavailable"
         assert len(acks) <= 200
         await check_alive(scene)
-        await scene.phone.say(f.Join(scene.roster.conversation, 1))
+        await scene.phone.send(f.Join(scene.roster.conversation, 1))
         assert (await scene.hear_on_phone(f.RefusedFrame)).code == "unavailable"
         await trio.to_thread.run_sync(server.start)
         acks |= await scene.send_until_acked([each for each in flood if each.client_id not in acks])
@@ -199,22 +200,22 @@ async def test_a_database_that_dies_and_comes_back(server: Server, letters: Lett
         await check_once_each(scene, acks)
 
 
-async def test_newcomers_in_an_outage_are_told_to_come_back(server: Server, letters: Letters) -> None:
+async def test_newcomers_in_an_outage_are_told_to_come_back(server: Server, sends: Sends) -> None:
     """A handshake that needs a database that is away ends with the code for it; after the outage it does not."""
-    async with open_scene(server, letters) as scene:
+    async with open_scene(server, sends) as scene:
         await trio.to_thread.run_sync(server.kill)
         async with open_with_websockets(scene.node.url, scene.node.credentials(bob_laptop)) as late:
-            with pytest.raises(Hung) as hung:
-                await late.enter()
-            assert hung.value.code == CloseCode.DATABASE_LOST
+            with pytest.raises(ConnectionClosed) as closed:
+                await late.connect()
+            assert closed.value.code == CloseCode.DATABASE_LOST
         await trio.to_thread.run_sync(server.start)
         acks = await scene.send_until_acked(scene.write(2))
         await check_once_each(scene, acks)
 
 
-async def test_too_many_that_wait_are_refused(server: Server, letters: Letters) -> None:
+async def test_too_many_that_wait_are_refused(server: Server, sends: Sends) -> None:
     """While the database hangs, no more waits than may: the others are refused at once, and nothing is stored twice."""
-    async with open_scene(server, letters, shards=1, queue_drafts=8, batch_drafts=1) as scene:
+    async with open_scene(server, sends, shards=1, queue_drafts=8, batch_drafts=1) as scene:
         server.freeze()
         crowd = scene.write(50)
         codes = Counter(

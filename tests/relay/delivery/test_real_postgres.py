@@ -21,9 +21,9 @@ from settings.storage import DatabaseUrl, StorageSettings
 from storage.keys import open_keys
 from storage.opening import open_storage
 from tests.cast import Gear, alice, alice_laptop, bob, bob_laptop, bob_phone, open_conversation, settle
-from tests.relay.guest import Credentials, open_with_websockets
-from tests.relay.live import open_live
-from tests.relay.stage import Letters
+from tests.relay.library_clients import Credentials, open_with_websockets
+from tests.relay.memory_node import Sends
+from tests.relay.tcp_node import open_tcp_node
 from varde_contract import frames as f
 from varde_contract.session import PROTOCOL_VERSION, Pattern
 
@@ -45,53 +45,53 @@ async def open_roster(stores: Stores) -> talk.Roster:
     return (await stores.conversations.rosters([conversation]))[conversation]
 
 
-async def test_a_fleet_over_postgres(database_url: str, letters: Letters) -> None:
+async def test_a_fleet_over_postgres(database_url: str, sends: Sends) -> None:
     """Messages, backlog, receipts and a removal cross two nodes that share nothing but the database."""
     async with (
         open_stores(database_url) as here,
         open_stores(database_url) as there,
-        open_live(here) as one,
-        open_live(there) as other,
+        open_tcp_node(here) as one,
+        open_tcp_node(there) as other,
     ):
         roster = await open_roster(here)
         async with (
             open_with_websockets(one.url, one.credentials(alice_laptop)) as laptop,
             open_with_websockets(other.url, other.credentials(bob_phone)) as phone,
         ):
-            for guest in (laptop, phone):
-                await guest.enter()
-                await guest.say(f.Join())
-                await guest.hear(f.Joined)
-            await laptop.say(*(letters.each(roster, alice, alice_laptop) for _ in range(50)))
-            heard = [await phone.hear(f.New) for _ in range(50)]
+            for client in (laptop, phone):
+                await client.connect()
+                await client.send(f.Join())
+                await client.wait_for(f.Joined)
+            await laptop.send(*(sends.each(roster, alice, alice_laptop) for _ in range(50)))
+            heard = [await phone.wait_for(f.New) for _ in range(50)]
             assert [new.seq for new in heard] == list(range(1, 51))
             assert {new.sealed for new in heard} == {b"sealed for " + bob_phone.id.bytes}
-            await phone.say(f.Delivered(roster.conversation, 50), f.Read(roster.conversation, bob.profile, 50))
-            assert (await laptop.hear(f.DeliveredBy)).upto == 50
-            assert (await laptop.hear(f.ReadBy)).upto == 50
+            await phone.send(f.Delivered(roster.conversation, 50), f.Read(roster.conversation, bob.profile, 50))
+            assert (await laptop.wait_for(f.DeliveredBy)).upto == 50
+            assert (await laptop.wait_for(f.ReadBy)).upto == 50
             async with open_with_websockets(one.url, one.credentials(bob_laptop)) as late:
-                await late.enter()
-                await late.say(f.Join())
-                assert [(await late.hear(f.New)).seq for _ in range(50)] == list(range(1, 51))
+                await late.connect()
+                await late.send(f.Join())
+                assert [(await late.wait_for(f.New)).seq for _ in range(50)] == list(range(1, 51))
             move = await here.conversations.remove_member(roster.conversation, roster.version, bob.profile)
             assert isinstance(move, people.RosterMove)
             await here.bus.publish([MembershipChanged(move.conversation, move.version)])
-            assert (await phone.hear(f.Changed)).value == move.version
-            await phone.say(letters.group(roster, bob))
-            assert (await phone.hear(f.RefusedFrame)).code == "not-found"
+            assert (await phone.wait_for(f.Changed)).value == move.version
+            await phone.send(sends.group(roster, bob))
+            assert (await phone.wait_for(f.RefusedFrame)).code == "not-found"
 
 
-async def test_the_same_client_id_over_two_nodes_is_one_message(database_url: str, letters: Letters) -> None:
+async def test_the_same_client_id_over_two_nodes_is_one_message(database_url: str, sends: Sends) -> None:
     """A device that was acked by a node that died asks another one, and gets the same ack."""
-    async with open_stores(database_url) as stores, open_live(stores) as one, open_live(stores) as other:
+    async with open_stores(database_url) as stores, open_tcp_node(stores) as one, open_tcp_node(stores) as other:
         roster = await open_roster(stores)
-        frame = letters.group(roster, alice)
+        frame = sends.group(roster, alice)
         acks = []
         for node in (one, other):
             async with open_with_websockets(node.url, node.credentials(alice_laptop, Pattern.XX)) as laptop:
-                await laptop.enter()
-                await laptop.say(frame)
-                acks.append(await laptop.hear(f.Ack))
+                await laptop.connect()
+                await laptop.send(frame)
+                acks.append(await laptop.wait_for(f.Ack))
         assert acks[0] == acks[1]
 
 
@@ -170,34 +170,34 @@ async def test_the_program_drains_when_it_is_told_to(program: Program, how: sign
     async with open_stores(program._environ["VARDE_DATABASE_URL"]) as stores:
         await open_roster(stores)
         async with open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop:
-            await laptop.enter()
-            await laptop.say(f.Join())
-            await laptop.hear(f.Joined)
+            await laptop.connect()
+            await laptop.send(f.Join())
+            await laptop.wait_for(f.Joined)
             program.tell(how)
-            assert (await laptop.hear_end()).code == 4000
+            assert (await laptop.wait_closed()).code == 4000
             assert laptop.drained
     assert program.wait() == 0
 
 
-async def test_what_was_acked_survives_the_death_of_the_program(program: Program, letters: Letters) -> None:
+async def test_what_was_acked_survives_the_death_of_the_program(program: Program, sends: Sends) -> None:
     """Killed in the middle of a flood, the program comes back and has every message that it acked."""
     program.start()
     async with open_stores(program._environ["VARDE_DATABASE_URL"]) as stores:
         roster = await open_roster(stores)
         acked: dict[f.Seq, object] = {}
         async with open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop:
-            await laptop.enter()
-            await laptop.say(*(letters.group(roster, alice) for _ in range(200)))
+            await laptop.connect()
+            await laptop.send(*(sends.group(roster, alice) for _ in range(200)))
             while len(acked) < 20:
-                ack = await laptop.hear(f.Ack)
+                ack = await laptop.wait_for(f.Ack)
                 acked[ack.seq] = ack.message
             program.end(signal.SIGKILL)
         program.start()
         async with open_with_websockets(program.url, program.credentials(bob_phone)) as phone:
-            await phone.enter()
-            await phone.say(f.Join())
-            head = (await phone.hear(f.Joined)).head
-            told = {new.seq: new.message for new in [await phone.hear(f.New) for _ in range(head)]}
+            await phone.connect()
+            await phone.send(f.Join())
+            head = (await phone.wait_for(f.Joined)).head
+            told = {new.seq: new.message for new in [await phone.wait_for(f.New) for _ in range(head)]}
         assert acked.items() <= told.items()
 
 
@@ -230,15 +230,15 @@ def test_what_a_person_can_mend_is_one_line(program: Program, environ: dict[str,
     assert ended.stdout == ""
 
 
-async def test_the_log_names_nobody(program: Program, letters: Letters) -> None:
+async def test_the_log_names_nobody(program: Program, sends: Sends) -> None:
     """After a connection, a message and a surprise-free end, no id and no address is in the program's log."""
     program.start()
     async with open_stores(program._environ["VARDE_DATABASE_URL"]) as stores:
         roster = await open_roster(stores)
         async with open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop:
-            await laptop.enter()
-            await laptop.say(letters.group(roster, alice))
-            await laptop.hear(f.Ack)
+            await laptop.connect()
+            await laptop.send(sends.group(roster, alice))
+            await laptop.wait_for(f.Ack)
     assert program.end(signal.SIGTERM) == 0
     log = program.log.read_text()
     assert "draining" in log

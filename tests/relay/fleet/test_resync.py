@@ -10,7 +10,7 @@ from domain.talk.events import MessagesCommitted
 from relay.fleet.resync import CONVERSATIONS_PER_QUERY, ROUND, resync, run_resync
 from tests.cast import alice, alice_laptop, bob, bob_phone, carol, carol_phone, open_conversation
 from tests.contracts.letters import draft, send
-from tests.relay.stage import Ground, Letters, Stage, lay_ground, open_room, open_stage
+from tests.relay.memory_node import Backend, MemoryNode, Sends, make_backend, open_node, open_room
 from varde_contract import frames as f
 
 TWO_ROUNDS = 2 * 2 * ROUND
@@ -18,83 +18,83 @@ TWO_ROUNDS = 2 * 2 * ROUND
 
 
 @pytest.fixture
-async def looking(ground: Ground) -> AsyncIterator[Stage]:
+async def looking(backend: Backend) -> AsyncIterator[MemoryNode]:
     """A node that looks everything up now and then, and asks nobody whether they are still there."""
-    async with open_stage(ground, heartbeat=10 * TWO_ROUNDS) as stage, trio.open_nursery() as nursery:
-        nursery.start_soon(run_resync, stage.services)
-        yield stage
+    async with open_node(backend, heartbeat=10 * TWO_ROUNDS) as node, trio.open_nursery() as nursery:
+        nursery.start_soon(run_resync, node.services)
+        yield node
         nursery.cancel_scope.cancel()
 
 
-async def test_a_message_nobody_rang_for_is_delivered(looking: Stage, ground: Ground) -> None:
+async def test_a_message_nobody_rang_for_is_delivered(looking: MemoryNode, backend: Backend) -> None:
     """Another node committed and died before its doorbell: the listeners here have the message within a round or so."""
-    roster = await open_room(ground, alice, bob)
+    roster = await open_room(backend, alice, bob)
     phone = await looking.listen(bob_phone, roster.conversation)
-    await send(ground.stores, draft(alice_laptop, roster.conversation), draft(alice_laptop, roster.conversation))
-    assert await phone.hear_now() == []
+    await send(backend.stores, draft(alice_laptop, roster.conversation), draft(alice_laptop, roster.conversation))
+    assert await phone.receive_pending() == []
     await trio.sleep(TWO_ROUNDS)  # in time that jumps
-    assert [new.seq for new in await phone.hear_some(2) if isinstance(new, f.New)] == [1, 2]
-    assert not any(isinstance(event, MessagesCommitted) for event in ground.told)
+    assert [new.seq for new in await phone.receive_many(2) if isinstance(new, f.New)] == [1, 2]
+    assert not any(isinstance(event, MessagesCommitted) for event in backend.told)
 
 
-async def test_a_roster_that_moved_unheard_is_noticed(looking: Stage, ground: Ground, letters: Letters) -> None:
+async def test_a_roster_that_moved_unheard_is_noticed(looking: MemoryNode, backend: Backend, sends: Sends) -> None:
     """Who was removed by a process that died before it said so is told, and hears no more; the others hear of it."""
-    roster = await open_room(ground, alice, bob, carol)
+    roster = await open_room(backend, alice, bob, carol)
     laptop = await looking.listen(alice_laptop, roster.conversation)
     phone = await looking.listen(carol_phone, roster.conversation)
-    await laptop.say(letters.group(roster, alice))  # which has the node keep the roster at hand
-    await phone.hear(f.New)
-    await laptop.hear_some(2)
-    move = await ground.stores.conversations.remove_member(roster.conversation, roster.version, carol.profile)
+    await laptop.send(sends.group(roster, alice))  # which has the node keep the roster at hand
+    await phone.receive(f.New)
+    await laptop.receive_many(2)
+    move = await backend.stores.conversations.remove_member(roster.conversation, roster.version, carol.profile)
     assert isinstance(move, people.RosterMove)
     await trio.sleep(TWO_ROUNDS)  # in time that jumps
-    for caller in (laptop, phone):
-        changed = await caller.hear(f.Changed)
+    for client in (laptop, phone):
+        changed = await client.receive(f.Changed)
         assert (changed.kind, changed.value) == (f.ChangeKind.MEMBERSHIP, move.version)
     assert not any(
         listener.peer.device == carol_phone.id for listener in looking.services.hub.listeners(roster.conversation)
     )
 
 
-async def test_nothing_new_is_nothing_told(looking: Stage, ground: Ground, letters: Letters) -> None:
+async def test_nothing_new_is_nothing_told(looking: MemoryNode, backend: Backend, sends: Sends) -> None:
     """Round after round, a listener that has heard everything is left alone, and the log is not read."""
-    roster = await open_room(ground, alice, bob)
+    roster = await open_room(backend, alice, bob)
     laptop = await looking.listen(alice_laptop, roster.conversation)
-    await laptop.say(letters.group(roster, alice))
-    await laptop.hear_some(2)
+    await laptop.send(sends.group(roster, alice))
+    await laptop.receive_many(2)
     await trio.sleep(TWO_ROUNDS)  # in time that jumps
-    assert await laptop.hear_now() == []
+    assert await laptop.receive_pending() == []
     (listener,) = looking.services.hub.listeners(roster.conversation)
     assert listener.live
 
 
-async def test_an_outage_is_waited_out(looking: Stage, ground: Ground) -> None:
+async def test_an_outage_is_waited_out(looking: MemoryNode, backend: Backend) -> None:
     """Looking in vain ends nothing: the next round finds what there is."""
-    roster = await open_room(ground, alice, bob)
+    roster = await open_room(backend, alice, bob)
     phone = await looking.listen(bob_phone, roster.conversation)
-    await send(ground.stores, draft(alice_laptop, roster.conversation))
-    with ground.interference.outage():
+    await send(backend.stores, draft(alice_laptop, roster.conversation))
+    with backend.interference.outage():
         await trio.sleep(TWO_ROUNDS)  # in time that jumps
     await trio.sleep(TWO_ROUNDS)  # in time that jumps
-    assert (await phone.hear(f.New)).seq == 1
+    assert (await phone.receive(f.New)).seq == 1
 
 
-async def test_where_nobody_listens_nothing_is_asked(stage: Stage, ground: Ground) -> None:
+async def test_where_nobody_listens_nothing_is_asked(node: MemoryNode, backend: Backend) -> None:
     """A round of nothing is no query: an outage would not even be noticed by it."""
-    with ground.interference.outage():
-        await resync(stage.services, [])
-    assert not stage.services.outage.just_failed
-    with ground.interference.outage():
-        await resync(stage.services, [(await open_room(lay_ground(), alice, bob)).conversation])
-    assert stage.services.outage.just_failed
+    with backend.interference.outage():
+        await resync(node.services, [])
+    assert not node.services.outage.just_failed
+    with backend.interference.outage():
+        await resync(node.services, [(await open_room(make_backend(), alice, bob)).conversation])
+    assert node.services.outage.just_failed
 
 
-async def test_a_round_asks_for_everything(stage: Stage, ground: Ground) -> None:
+async def test_a_round_asks_for_everything(node: MemoryNode, backend: Backend) -> None:
     """One query may hold what is unknown or no longer listened to, and tells those who are there."""
-    roster = await open_room(ground, alice, bob)
-    other = await open_conversation(ground.stores, alice)
-    phone = await stage.listen(bob_phone, roster.conversation)
-    await send(ground.stores, draft(alice_laptop, roster.conversation), draft(alice_laptop, other))
+    roster = await open_room(backend, alice, bob)
+    other = await open_conversation(backend.stores, alice)
+    phone = await node.listen(bob_phone, roster.conversation)
+    await send(backend.stores, draft(alice_laptop, roster.conversation), draft(alice_laptop, other))
     assert CONVERSATIONS_PER_QUERY > 2
-    await resync(stage.services, [other, roster.conversation])
-    assert (await phone.hear(f.New)).seq == 1
+    await resync(node.services, [other, roster.conversation])
+    assert (await phone.receive(f.New)).seq == 1

@@ -7,20 +7,20 @@ import trio
 
 from relay.connection.admission import ADDRESS_BURST
 from tests.cast import alice_phone
-from tests.relay.hostile.field import HOSTILE, CountingKeys, Field, open_field
+from tests.relay.hostile.attacked_node import HOSTILE, AttackedNode, CountingKeys, open_attacked_node
 from tests.relay.request import UPGRADE
 
 ATTEMPTS: Final = 30
 
 
-async def ask(node: Field, address: str) -> tuple[bytes, trio.SocketStream]:
+async def ask(node: AttackedNode, address: str) -> tuple[bytes, trio.SocketStream]:
     """Ask for an upgrade; return the beginning of the answer, and the stream, which stays open."""
     stream = await node.open_stream(address)
     await stream.send_all(UPGRADE)
     return bytes(await stream.receive_some()), stream
 
 
-async def flood(node: Field, *addresses: str) -> list[int]:
+async def flood(node: AttackedNode, *addresses: str) -> list[int]:
     """Try again and again, each time to be told when to come back; return these times."""
     used, times = CountingKeys.used, []
     for number in range(ATTEMPTS):
@@ -38,13 +38,13 @@ async def flood(node: Field, *addresses: str) -> list[int]:
 
 async def test_a_flood_of_handshakes_from_one_address() -> None:
     """Silent peers hold the places of their address, and nobody else's."""
-    async with open_field(handshakes_per_address=4, handshake_deadline=PATIENT) as node:
+    async with open_attacked_node(handshakes_per_address=4, handshake_deadline=PATIENT) as node:
         held = [await ask(node, HOSTILE) for _ in range(4)]
         assert all(answer.startswith(b"HTTP/1.1 101 ") for answer, _ in held)
         times = await flood(node, HOSTILE)
         assert len(set(times)) > 1, "they are not to come back all at once"
         assert min(times) >= 2
-        await (await node.pick_up(alice_phone, address="127.0.0.3")).connect()
+        await (await node.open_client(alice_phone, address="127.0.0.3")).connect()
         await node.talk()
         assert (await node.moved()).words("varde_relay_handshakes_total") == {"rate-limited": ATTEMPTS, "accepted": 1}
 
@@ -54,7 +54,7 @@ PATIENT: Final = 20.0
 
 async def test_a_flood_of_handshakes_from_everywhere() -> None:
     """At the node's own ceiling everybody new is turned away; those who are there notice nothing."""
-    async with open_field(handshakes=4, handshake_deadline=PATIENT) as node:
+    async with open_attacked_node(handshakes=4, handshake_deadline=PATIENT) as node:
         held = [await ask(node, f"127.0.1.{number}") for number in range(1, 5)]
         assert all(answer.startswith(b"HTTP/1.1 101 ") for answer, _ in held)
         times = await flood(node, "127.0.2.1", "127.0.2.2", "127.0.2.3")
@@ -65,7 +65,7 @@ async def test_a_flood_of_handshakes_from_everywhere() -> None:
 
 async def test_connecting_again_and_again() -> None:
     """One address may connect so often and no more: a burst, and then it waits for its turn."""
-    async with open_field(connects_per_second=0.2, handshake_deadline=PATIENT) as node:
+    async with open_attacked_node(connects_per_second=0.2, handshake_deadline=PATIENT) as node:
         for _ in range(round(0.2 * ADDRESS_BURST)):
             answer, stream = await ask(node, HOSTILE)
             assert answer.startswith(b"HTTP/1.1 101 ")
@@ -78,13 +78,13 @@ async def test_connecting_again_and_again() -> None:
 
 async def test_a_crowd_that_says_nothing() -> None:
     """Beyond what one address may hold open, a connection is closed as it comes: not a byte is spent on it."""
-    async with open_field(strangers_per_address=8, handshake_deadline=PATIENT) as node:
+    async with open_attacked_node(strangers_per_address=8, handshake_deadline=PATIENT) as node:
         silent = [await node.open_stream() for _ in range(8)]
         for _ in range(ATTEMPTS):
             async with await node.open_stream() as stream:
                 assert await _read(stream) == b""
         await node.talk()
-        await (await node.pick_up(alice_phone, address="127.0.0.3")).connect()
+        await (await node.open_client(alice_phone, address="127.0.0.3")).connect()
         moved = await node.moved()
         assert moved.words("varde_relay_handshakes_total") == {"crowded-out": ATTEMPTS, "accepted": 1}
         assert moved.words("varde_relay_hostile_total") == {"crowd": ATTEMPTS}
@@ -101,7 +101,7 @@ async def _read(stream: trio.SocketStream) -> bytes:
 
 async def test_a_crowd_of_slow_headers() -> None:
     """What each may make the node hold is bounded, so it is for all of them together; and their deadline frees it."""
-    async with open_field(strangers_per_address=64) as node:
+    async with open_attacked_node(strangers_per_address=64) as node:
         crowd = [await node.open_stream() for _ in range(64)]
         for stream in crowd:
             await stream.send_all(UPGRADE[:-2] + b"X-Padding: " + b"a" * 8_000)

@@ -8,10 +8,10 @@ from typing import Final
 import pytest
 import trio
 
-from relay.socket.wire import READ_BYTES, UNREAD_BYTES
+from relay.socket.transport import READ_BYTES, UNREAD_BYTES
 from tests.cast import alice_phone, bob
-from tests.relay.caller import Caller, Ended
-from tests.relay.hostile.field import Field, open_field
+from tests.relay.client import ConnectionClosed, RelayClient
+from tests.relay.hostile.attacked_node import AttackedNode, open_attacked_node
 from varde_contract import frames as f
 from varde_contract.closing import CloseCode
 from varde_contract.limits import NOISE_MESSAGE_BYTES
@@ -22,15 +22,15 @@ BREATH: Final = 0.01
 WHOLE_FRAME: Final = NOISE_MESSAGE_BYTES + 14
 PINGS: Final = b"\x89\xfd" + MASK + bytes(125)
 
-Story = Callable[[Caller], Awaitable[None]]
+Story = Callable[[RelayClient], Awaitable[None]]
 
 
 def saying(said: bytes, *, times: int = 1) -> Story:
     """Somebody who sends these bytes, so many times."""
 
-    async def story(caller: Caller) -> None:
+    async def story(client: RelayClient) -> None:
         for _ in range(times):
-            await caller.stream.send_all(said)
+            await client.stream.send_all(said)
 
     return story
 
@@ -40,19 +40,19 @@ def announcing(size: int) -> Story:
     return saying(b"\x82\xff" + size.to_bytes(8))
 
 
-async def send_a_body_slowly(caller: Caller) -> None:
+async def send_a_body_slowly(client: RelayClient) -> None:
     """The largest message there is, in pieces of a few bytes, of which none is the last."""
-    await caller.stream.send_all(b"\x82\xfe\xff\xff" + MASK)
+    await client.stream.send_all(b"\x82\xfe\xff\xff" + MASK)
     for _ in range(1_310):
-        await caller.stream.send_all(bytes(50))
+        await client.stream.send_all(bytes(50))
         await trio.lowlevel.checkpoint()
-    await caller.stream.send_all(bytes(35))
+    await client.stream.send_all(bytes(35))
 
 
-async def send_without_end(caller: Caller) -> None:
+async def send_without_end(client: RelayClient) -> None:
     """More messages than anybody may send, whatever the answers say."""
     while True:
-        await caller.say(*[f.Presence(bob.profile, f.PresenceState.AWAY)] * 100)
+        await client.send(*[f.Presence(bob.profile, f.PresenceState.AWAY)] * 100)
 
 
 @dataclass(frozen=True)
@@ -97,16 +97,16 @@ MEMBERS: Final = [
 @pytest.mark.parametrize("member", MEMBERS, ids=[member.name for member in MEMBERS])
 async def test_a_hostile_member(member: Member) -> None:
     """It ends with its code; two others talk before, meanwhile and afterwards."""
-    async with open_field(burst=1, strikes=10, **member.config) as node:
-        caller = await node.call(alice_phone, narrow=True)
+    async with open_attacked_node(burst=1, strikes=10, **member.config) as node:
+        client = await node.connect_client(alice_phone, narrow=True)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_go_on, member.story, caller)
+            nursery.start_soon(_go_on, member.story, client)
             await node.talk()
             assert node.largest() <= member.largest
             await _wait_gone(node)
             assert node.largest() <= member.largest
             nursery.cancel_scope.cancel()
-        assert (await _hear_end(caller)).code in member.codes
+        assert (await _hear_end(client)).code in member.codes
         await node.talk()
         moved = await node.moved()
         assert moved.words("varde_relay_disconnects_total").keys() <= member.label
@@ -115,19 +115,19 @@ async def test_a_hostile_member(member: Member) -> None:
         assert moved.words("varde_relay_handshakes_total") == {"accepted": 1}
 
 
-async def _go_on(story: Story, caller: Caller) -> None:
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, Ended):
-        await story(caller)
+async def _go_on(story: Story, client: RelayClient) -> None:
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, ConnectionClosed):
+        await story(client)
 
 
-async def _hear_end(caller: Caller) -> Ended:
+async def _hear_end(client: RelayClient) -> ConnectionClosed:
     try:
-        return await caller.hear_end()
+        return await client.wait_closed()
     except trio.BrokenResourceError:  # a reset: it wrote on after the node had gone
-        return Ended(None, "")
+        return ConnectionClosed(None, "")
 
 
-async def _wait_gone(node: Field) -> None:
+async def _wait_gone(node: AttackedNode) -> None:
     while node.services.hub.find(alice_phone.id) is not None:
         await node.talk()
         await trio.sleep(BREATH)  # the honest are not to flood the node themselves
@@ -135,8 +135,8 @@ async def _wait_gone(node: Field) -> None:
 
 async def test_a_member_that_is_only_half_there() -> None:
     """No FIN and no answer: it neither reads nor answers pings, and is cut when it was not heard for long enough."""
-    async with open_field(heartbeat=1.0) as node:
-        await node.call(alice_phone)
+    async with open_attacked_node(heartbeat=1.0) as node:
+        await node.connect_client(alice_phone)
         await _wait_gone(node)
         await node.talk()
         moved = await node.moved()
@@ -147,44 +147,44 @@ async def test_a_member_that_is_only_half_there() -> None:
 async def test_a_member_that_does_not_read() -> None:
     """Its outbox is bounded, ephemeral frames are left out first, it is cut with 4001, and misses nothing later."""
     capacity = 20_000
-    async with open_field(outbox_bytes=capacity, ephemeral_per_second=10_000) as node:
-        slow = await node.call(alice_phone, narrow=True)
-        await slow.say(f.Join(node.roster.conversation))
-        await slow.hear(f.Joined)
+    async with open_attacked_node(outbox_bytes=capacity, ephemeral_per_second=10_000) as node:
+        slow = await node.connect_client(alice_phone, narrow=True)
+        await slow.send(f.Join(node.roster.conversation))
+        await slow.receive(f.Joined)
         peer = node.services.hub.find(alice_phone.id)
         assert peer is not None
         typing = [f.Typing(node.roster.conversation, bob.profile, active=True)] * 20
         while node.services.hub.find(alice_phone.id) is peer:
-            await node.phone.say(*typing)
-            await node.laptop.hear_some(len(typing))
+            await node.phone.send(*typing)
+            await node.laptop.receive_many(len(typing))
             await node.talk(bytes(4_000))
             assert peer.outbox.size <= capacity
             assert node.largest() <= WHOLE_FRAME
-        head = node.ground.memory.talks[node.roster.conversation].head
+        head = node.backend.memory.talks[node.roster.conversation].head
         heard = [new.seq for new in await _hear_messages(slow)]
         moved = await node.moved()
         assert moved.words("varde_relay_disconnects_total") == {"slow-consumer": 1}
         assert moved.moved("varde_relay_hostile_total", "slow-reader") == 1
         assert moved.moved("varde_relay_dropped_frames_total", "typing") > 0
         assert moved.moved("varde_relay_partial_writes_total") >= 1
-        again = await node.call(alice_phone)
-        await again.say(f.Join(node.roster.conversation, len(heard) + 1))
-        await again.hear(f.Joined)
-        heard += [new.seq for new in await again.hear_some(head - len(heard)) if isinstance(new, f.New)]
+        again = await node.connect_client(alice_phone)
+        await again.send(f.Join(node.roster.conversation, len(heard) + 1))
+        await again.receive(f.Joined)
+        heard += [new.seq for new in await again.receive_many(head - len(heard)) if isinstance(new, f.New)]
         assert heard == list(range(1, head + 1))
 
 
-async def _hear_messages(caller: Caller) -> list[f.New]:
-    ended = await _hear_end(caller)
+async def _hear_messages(client: RelayClient) -> list[f.New]:
+    ended = await _hear_end(client)
     assert ended.code in {CloseCode.SLOW_CONSUMER, None}
-    return [frame for frame in caller.frames if isinstance(frame, f.New)]
+    return [frame for frame in client.frames if isinstance(frame, f.New)]
 
 
 async def test_a_member_that_never_answers_a_close() -> None:
     """Another connection takes its place at once; the old one is gone when the grace is over."""
-    async with open_field() as node:
-        older = await node.call(alice_phone)
-        newer = await node.call(alice_phone)
+    async with open_attacked_node() as node:
+        older = await node.connect_client(alice_phone)
+        newer = await node.connect_client(alice_phone)
         await node.talk()
         while await older.stream.receive_some():
             pass

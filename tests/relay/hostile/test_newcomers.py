@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from relay.socket.plain_http import REQUEST_BYTES
+from relay.socket.transport import READ_BYTES
 from relay.socket.websocket import SLOW_FRAMES
-from relay.socket.wire import READ_BYTES
 from tests.cast import alice_phone
-from tests.relay.hostile.ending import read_to_the_end, send
-from tests.relay.hostile.field import CountingKeys, open_field
+from tests.relay.hostile.attacked_node import CountingKeys, open_attacked_node
+from tests.relay.hostile.raw_stream import read_to_the_end, send
 from tests.relay.request import UPGRADE
 from varde_contract import frames as f
 from varde_contract.limits import NOISE_MESSAGE_BYTES
@@ -155,7 +155,7 @@ NEWCOMERS: Final = [
 @pytest.mark.parametrize("newcomer", NEWCOMERS, ids=[newcomer.name for newcomer in NEWCOMERS])
 async def test_a_hostile_newcomer(newcomer: Newcomer) -> None:
     """It ends as the table says, by itself; two others talk before, meanwhile and afterwards."""
-    async with open_field() as node:
+    async with open_attacked_node() as node:
         await node.talk()
         stream = await node.open_stream()
         async with trio.open_nursery() as nursery:
@@ -174,12 +174,12 @@ async def test_a_hostile_newcomer(newcomer: Newcomer) -> None:
 
 async def test_a_replay_of_a_first_message() -> None:
     """It replaces nobody, is told nothing that it could read, and ends with the deadline of the handshake."""
-    async with open_field() as node:
-        original = await node.pick_up(alice_phone, Pattern.IK)
+    async with open_attacked_node() as node:
+        original = await node.open_client(alice_phone, Pattern.IK)
         first = original.session.open()
         await original.upgrade()
-        await original.send(first)
-        await original.hear(f.Welcome)
+        await original.send_message(first)
+        await original.receive(f.Welcome)
         await original.close()
         replay = await node.open_stream()
         await replay.send_all(UPGRADE + frame(0x82, first))
@@ -193,7 +193,7 @@ async def test_a_replay_of_a_first_message() -> None:
 
 async def test_a_close_that_is_never_answered() -> None:
     """Who stays though it was told to go is cut off when the grace is over, and counted."""
-    async with open_field() as node:
+    async with open_attacked_node() as node:
         stream = await node.open_stream()
         await stream.send_all(UPGRADE + frame(0x82, b"\x07 no pattern"))
         await node.talk()

@@ -17,10 +17,10 @@ from settings.relay import TlsFiles
 from storage.program import read_clock
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
 from tests.certificates import Authority, issue
-from tests.relay.caller import Caller
+from tests.relay.client import RelayClient
+from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
 from tests.relay.request import UPGRADE
 from tests.relay.scrape import watch
-from tests.relay.stage import Ground, Letters, Stage, open_room, open_stage
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId
 from varde_contract.limits import HEADS_PER_WELCOME
@@ -28,14 +28,14 @@ from varde_contract.session import PROTOCOL_VERSION, Pattern
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
 
-Story = Callable[[Stage], Awaitable[None]]
+Story = Callable[[MemoryNode], Awaitable[None]]
 
 
 def saying(said: bytes, *, leaving: bool = False) -> Story:
     """Somebody who connects, says this, and listens to the end, or hangs up."""
 
-    async def story(stage: Stage) -> None:
-        stream = stage.open_stream()
+    async def story(node: MemoryNode) -> None:
+        stream = node.open_stream()
         await stream.send_all(said)
         if leaving:
             await wait_all_tasks_blocked()
@@ -56,83 +56,83 @@ async def read_all(stream: trio.SocketStream) -> None:
 def beginning(first: bytes) -> Story:
     """Somebody who upgrades, and says this instead of a handshake."""
 
-    async def story(stage: Stage) -> None:
-        caller = stage.pick_up(alice_laptop)
-        await caller.upgrade()
-        await caller.stream.send_all(first)
-        await caller.hear_end()
-        await caller.vanish()
+    async def story(node: MemoryNode) -> None:
+        client = node.open_client(alice_laptop)
+        await client.upgrade()
+        await client.stream.send_all(first)
+        await client.wait_closed()
+        await client.abort()
 
     return story
 
 
-async def call(stage: Stage) -> None:
+async def connect_client(node: MemoryNode) -> None:
     """An honest one."""
-    await stage.call(alice_laptop)
+    await node.connect_client(alice_laptop)
 
 
-async def leave_in_the_middle(stage: Stage) -> None:
+async def leave_in_the_middle(node: MemoryNode) -> None:
     """Upgrade, and close in good order."""
-    caller = stage.pick_up(alice_laptop)
-    await caller.upgrade()
-    await caller.close()
+    client = node.open_client(alice_laptop)
+    await client.upgrade()
+    await client.close()
 
 
-async def fail(caller: Caller) -> None:
+async def fail(client: RelayClient) -> None:
     """Go through the handshake as far as it goes."""
-    await caller.upgrade()
-    await caller.send(caller.session.open())
-    await caller.hear_end()
-    await caller.vanish()
+    await client.upgrade()
+    await client.send_message(client.session.open())
+    await client.wait_closed()
+    await client.abort()
 
 
-async def forge(stage: Stage) -> None:
+async def forge(node: MemoryNode) -> None:
     """Show a ticket of somebody else."""
-    await fail(stage.pick_up(alice_laptop, ticket=stage.ticket(bob_phone)))
+    await fail(node.open_client(alice_laptop, ticket=node.ticket(bob_phone)))
 
 
-async def come_late(stage: Stage) -> None:
+async def come_late(node: MemoryNode) -> None:
     """Show an old ticket."""
-    ticket = stage.ticket(alice_laptop)
-    stage.ground.clock.go_on(DAY_MS)
-    await fail(stage.pick_up(alice_laptop, ticket=ticket))
+    ticket = node.ticket(alice_laptop)
+    node.backend.clock.go_on(DAY_MS)
+    await fail(node.open_client(alice_laptop, ticket=ticket))
 
 
-async def be_revoked(stage: Stage) -> None:
+async def be_revoked(node: MemoryNode) -> None:
     """Be a revoked device."""
-    stage.ground.bus.publish_nowait([TicketsRevoked(alice_laptop.id, stage.ground.clock.now_ms, final=True)])
-    stage.ground.clock.go_on(1)
-    await fail(stage.pick_up(alice_laptop))
+    node.backend.bus.publish_nowait([TicketsRevoked(alice_laptop.id, node.backend.clock.now_ms, final=True)])
+    node.backend.clock.go_on(1)
+    await fail(node.open_client(alice_laptop))
 
 
-async def speak_another_version(stage: Stage) -> None:
+async def speak_another_version(node: MemoryNode) -> None:
     """Be of tomorrow."""
     await fail(
-        stage.pick_up(alice_laptop, hello=f.Hello(PROTOCOL_VERSION + 1, stage.ticket(alice_laptop), alice_laptop.id))
+        node.open_client(alice_laptop, hello=f.Hello(PROTOCOL_VERSION + 1, node.ticket(alice_laptop), alice_laptop.id))
     )
 
 
-async def come_during_an_outage(stage: Stage) -> None:
+async def come_during_an_outage(node: MemoryNode) -> None:
     """The database says that it cannot."""
-    with stage.ground.interference.outage():
-        await fail(stage.pick_up(alice_laptop))
+    with node.backend.interference.outage():
+        await fail(node.open_client(alice_laptop))
 
 
-async def come_during_a_silence(stage: Stage) -> None:
+async def come_during_a_silence(node: MemoryNode) -> None:
     """The database says nothing at all: that is not the newcomer's fault."""
-    stage.ground.interference.silent = True
-    await fail(stage.pick_up(alice_laptop))
-    stage.ground.interference.silent = False
+    node.backend.interference.silent = True
+    await fail(node.open_client(alice_laptop))
+    node.backend.interference.silent = False
 
 
-async def meet_a_fault(stage: Stage) -> None:
+async def meet_a_fault(node: MemoryNode) -> None:
     """Something of ours is broken."""
-    del stage.services.admission._addresses
-    await saying(UPGRADE)(stage)
+    del node.services.admission._addresses
+    await saying(UPGRADE)(node)
 
 
 HANDSHAKES: Final[list[tuple[str, Story, str, set[str]]]] = [
-    ("honest", call, "accepted", set()),
+    ("honest", connect_client, "accepted", set()),
     ("health", saying(b"GET /v1/health HTTP/1.1\r\n\r\n"), "plain-http", set()),
     ("no-subprotocol", saying(UPGRADE.replace(b"varde.v1", b"other")), "plain-http", set()),
     ("mail", saying(b"HELO relay.test\r\n"), "no-request", {"no-http"}),
@@ -160,22 +160,22 @@ HANDSHAKES: Final[list[tuple[str, Story, str, set[str]]]] = [
 
 
 @pytest.mark.parametrize(("story", "outcome", "hostile"), [pytest.param(*case[1:], id=case[0]) for case in HANDSHAKES])
-async def test_a_newcomer_is_counted_once(ground: Ground, story: Story, outcome: str, hostile: set[str]) -> None:
+async def test_a_newcomer_is_counted_once(backend: Backend, story: Story, outcome: str, hostile: set[str]) -> None:
     """Whatever becomes of it: one outcome, and what it did on the way."""
-    await open_room(ground, alice)
-    async with open_stage(ground, strict=False) as stage:
-        difference = await watch(stage, lambda: story(stage))
+    await open_room(backend, alice)
+    async with open_node(backend, strict=False) as node:
+        difference = await watch(node, lambda: story(node))
         assert difference.words("varde_relay_handshakes_total") == {outcome: 1}
         assert set(difference.words("varde_relay_hostile_total")) == hostile
         assert difference.words("varde_relay_disconnects_total") == {}
 
 
-async def test_a_full_node_counts_whom_it_turns_away(ground: Ground) -> None:
+async def test_a_full_node_counts_whom_it_turns_away(backend: Backend) -> None:
     """After a good ticket."""
-    await open_room(ground, alice, bob)
-    async with open_stage(ground, connections=1) as stage:
-        await stage.call(alice_laptop)
-        difference = await watch(stage, lambda: fail(stage.pick_up(bob_phone)))
+    await open_room(backend, alice, bob)
+    async with open_node(backend, connections=1) as node:
+        await node.connect_client(alice_laptop)
+        difference = await watch(node, lambda: fail(node.open_client(bob_phone)))
         assert difference.words("varde_relay_handshakes_total") == {"full": 1}
 
 
@@ -188,71 +188,71 @@ async def test_a_full_node_counts_whom_it_turns_away(ground: Ground) -> None:
     ],
 )
 async def test_a_newcomer_to_tls_is_counted_once(
-    stage: Stage, tmp_path: Path, said: bytes, outcome: str, hostile: str
+    node: MemoryNode, tmp_path: Path, said: bytes, outcome: str, hostile: str
 ) -> None:
     """The same, where TLS ends in the node and does not even begin."""
     certificate = TlsCertificate(TlsFiles(*issue(Authority(), tmp_path)), read_clock)
-    behind_tls = replace(stage, services=replace(stage.services, certificate=certificate))
-    difference = await watch(stage, lambda: saying(said)(behind_tls))
+    behind_tls = replace(node, services=replace(node.services, certificate=certificate))
+    difference = await watch(node, lambda: saying(said)(behind_tls))
     assert difference.words("varde_relay_handshakes_total") == {outcome: 1}
     assert difference.words("varde_relay_hostile_total").keys() - {"slow-close"} == {hostile}
 
 
-async def test_who_does_not_hang_up_is_counted(stage: Stage) -> None:
+async def test_who_does_not_hang_up_is_counted(node: MemoryNode) -> None:
     """The answer was given, and a connection is held all the same, for as long as the node has grace."""
 
     async def story() -> None:
-        stream = stage.open_stream()
+        stream = node.open_stream()
         await stream.send_all(b"GET /v1/health HTTP/1.1\r\n\r\n")
-        await trio.sleep(stage.services.config.close_grace + 1)  # in time that jumps
+        await trio.sleep(node.services.config.close_grace + 1)  # in time that jumps
 
-    difference = await watch(stage, story)
+    difference = await watch(node, story)
     assert difference.words("varde_relay_hostile_total") == {"slow-close": 1}
 
 
-def closing(code: int | None) -> Callable[[Caller], Awaitable[object]]:
+def closing(code: int | None) -> Callable[[RelayClient], Awaitable[object]]:
     """A peer that closes with this code."""
 
-    async def story(caller: Caller) -> None:
-        caller.protocol.send_close(code)
-        await caller.flush()
-        await caller.hear_end()
+    async def story(client: RelayClient) -> None:
+        client.protocol.send_close(code)
+        await client.flush()
+        await client.wait_closed()
 
     return story
 
 
-def sending(said: bytes) -> Callable[[Caller], Awaitable[object]]:
+def sending(said: bytes) -> Callable[[RelayClient], Awaitable[object]]:
     """A peer that sends these bytes, and listens to what comes of it."""
 
-    async def story(caller: Caller) -> None:
-        await caller.stream.send_all(said)
-        await caller.hear_end()
+    async def story(client: RelayClient) -> None:
+        await client.stream.send_all(said)
+        await client.wait_closed()
 
     return story
 
 
-async def stay_silent(caller: Caller) -> None:
+async def stay_silent(client: RelayClient) -> None:
     """Hear the pings, and answer none."""
-    while await caller.stream.receive_some():
+    while await client.stream.receive_some():
         pass
 
 
-async def talk_without_end(caller: Caller) -> None:
+async def talk_without_end(client: RelayClient) -> None:
     """Ignore limits."""
     for _ in range(400):
-        caller.protocol.send_binary(caller.session.send(f.Presence(alice.profile, f.PresenceState.AWAY)))
-    await caller.flush()
-    await caller.hear_end()
+        client.protocol.send_binary(client.session.send(f.Presence(alice.profile, f.PresenceState.AWAY)))
+    await client.flush()
+    await client.wait_closed()
 
 
-ENDS: Final[list[tuple[str, Callable[[Caller], Awaitable[object]], str, set[str]]]] = [
+ENDS: Final[list[tuple[str, Callable[[RelayClient], Awaitable[object]], str, set[str]]]] = [
     ("goodbye", closing(1000), "1000", set()),
     ("going-away", closing(1001), "1001", set()),
     ("without-a-code", closing(None), "other", set()),
     ("a-code-of-ours", closing(4101), "other", set()),
     ("a-code-of-its-own", closing(4242), "other", set()),
     ("our-surprise", closing(1011), "other", set()),
-    ("vanished", Caller.vanish, "none", set()),
+    ("vanished", RelayClient.abort, "none", set()),
     ("text", sending(b"\x81\x81\0\0\0\0x"), "1003", {"bad-frame"}),
     ("unmasked", sending(b"\x82\x01x"), "1002", {"bad-frame"}),
     ("compressed", sending(b"\xc2\x81\0\0\0\0x"), "1002", {"reserved-bits"}),
@@ -267,90 +267,90 @@ ENDS: Final[list[tuple[str, Callable[[Caller], Awaitable[object]], str, set[str]
 
 @pytest.mark.parametrize(("story", "code", "hostile"), [pytest.param(*case[1:], id=case[0]) for case in ENDS])
 async def test_an_end_is_counted_once(
-    ground: Ground, story: Callable[[Caller], Awaitable[object]], code: str, hostile: set[str]
+    backend: Backend, story: Callable[[RelayClient], Awaitable[object]], code: str, hostile: set[str]
 ) -> None:
     """By the code that was said first; and no peer can make its own code look like ours."""
-    await open_room(ground, alice)
-    async with open_stage(ground, frames_per_second=1, burst=1, strikes=3) as stage:
-        caller = await stage.call(alice_laptop)
-        difference = await watch(stage, lambda: story(caller))
+    await open_room(backend, alice)
+    async with open_node(backend, frames_per_second=1, burst=1, strikes=3) as node:
+        client = await node.connect_client(alice_laptop)
+        difference = await watch(node, lambda: story(client))
         assert difference.words("varde_relay_disconnects_total") == {code: 1}
         assert set(difference.words("varde_relay_hostile_total")) == hostile
         assert difference.words("varde_relay_handshakes_total") == {}
 
 
-async def test_a_replay_is_counted(stage: Stage, ground: Ground) -> None:
+async def test_a_replay_is_counted(node: MemoryNode, backend: Backend) -> None:
     """Who only repeats a first message: let in by it, and cut by the deadline."""
-    await open_room(ground, alice)
+    await open_room(backend, alice)
 
     async def story() -> None:
-        caller = stage.pick_up(alice_laptop, Pattern.IK)
-        await caller.upgrade()
-        await caller.send(caller.session.open())
-        await caller.hear_end()
+        client = node.open_client(alice_laptop, Pattern.IK)
+        await client.upgrade()
+        await client.send_message(client.session.open())
+        await client.wait_closed()
 
-    difference = await watch(stage, story)
+    difference = await watch(node, story)
     assert difference.words("varde_relay_handshakes_total") == {"accepted": 1}
     assert difference.words("varde_relay_disconnects_total") == {"handshake-timeout": 1}
     assert difference.words("varde_relay_hostile_total") == {"replay": 1}
 
 
-async def test_our_own_reasons_are_counted(ground: Ground) -> None:
+async def test_our_own_reasons_are_counted(backend: Backend) -> None:
     """A revocation, a newer connection, a fault of ours, and the end of the node."""
-    await open_room(ground, alice, bob)
-    async with open_stage(ground, strict=False) as stage:
+    await open_room(backend, alice, bob)
+    async with open_node(backend, strict=False) as node:
 
         async def story() -> None:
-            older = await stage.call(alice_laptop)
-            await stage.call(alice_laptop)
-            await older.hear_end()
-            phone = await stage.call(bob_phone)
-            ground.bus.publish_nowait([TicketsRevoked(bob_phone.id, ground.clock.now_ms, final=True)])
-            await phone.hear_end()
-            other = await stage.call(alice_phone)
-            peer = stage.services.hub.find(alice_phone.id)
+            older = await node.connect_client(alice_laptop)
+            await node.connect_client(alice_laptop)
+            await older.wait_closed()
+            phone = await node.connect_client(bob_phone)
+            backend.bus.publish_nowait([TicketsRevoked(bob_phone.id, backend.clock.now_ms, final=True)])
+            await phone.wait_closed()
+            other = await node.connect_client(alice_phone)
+            peer = node.services.hub.find(alice_phone.id)
             assert peer is not None
             del peer.mailbox
-            await other.say(f.Sync(ConversationId(UUID(int=1)), 1))
-            await other.hear_end()
+            await other.send(f.Sync(ConversationId(UUID(int=1)), 1))
+            await other.wait_closed()
 
-        difference = await watch(stage, story)
+        difference = await watch(node, story)
         assert difference.words("varde_relay_disconnects_total") == {"replaced": 1, "revoked": 1, "1011": 1}
         assert difference.words("varde_relay_hostile_total") == {}
 
 
-async def open_slow(stage: Stage) -> Caller:
+async def open_slow(node: MemoryNode) -> RelayClient:
     """Connect Alice's phone over a socket that holds next to nothing of what was not read yet."""
-    caller = stage.pick_up(alice_phone)
-    caller.stream = stage.open_stream(narrow=True)
-    await caller.connect()
-    return caller
+    client = node.open_client(alice_phone)
+    client.stream = node.open_stream(narrow=True)
+    await client.connect()
+    return client
 
 
-async def test_a_slow_reader_is_counted(ground: Ground, letters: Letters) -> None:
+async def test_a_slow_reader_is_counted(backend: Backend, sends: Sends) -> None:
     """What is left out for it first, writes that the kernel took a part of, and its end."""
-    roster = await open_room(ground, alice, bob)
-    async with open_stage(ground, outbox_bytes=20_000, ephemeral_per_second=1_000) as stage:
-        slow = await open_slow(stage)
-        await slow.say(f.Join(roster.conversation))
-        await slow.hear(f.Joined)
-        writer = await stage.listen(bob_phone, roster.conversation)
+    roster = await open_room(backend, alice, bob)
+    async with open_node(backend, outbox_bytes=20_000, ephemeral_per_second=1_000) as node:
+        slow = await open_slow(node)
+        await slow.send(f.Join(roster.conversation))
+        await slow.receive(f.Joined)
+        writer = await node.listen(bob_phone, roster.conversation)
 
         async def write(size: int) -> None:
-            await writer.say(letters.group(roster, bob, sealed=bytes(size)))
-            await writer.hear_some(2)
+            await writer.send(sends.group(roster, bob, sealed=bytes(size)))
+            await writer.receive_many(2)
 
-        peer = stage.services.hub.find(alice_phone.id)
+        peer = node.services.hub.find(alice_phone.id)
         assert peer is not None
 
         async def lag() -> None:
             while not peer.outbox.size:  # the kernel takes some first
                 await write(5_000)
-            await writer.say(*(f.Typing(roster.conversation, bob.profile, active=True) for _ in range(50)))
+            await writer.send(*(f.Typing(roster.conversation, bob.profile, active=True) for _ in range(50)))
             for _ in range(2):
                 await write(7_000)
 
-        difference = await watch(stage, lag)
+        difference = await watch(node, lag)
         assert difference.words("varde_relay_dropped_frames_total") == {"typing": 50}
         assert difference.moved("varde_relay_partial_writes_total") == 1
         assert difference.words("varde_relay_disconnects_total") == {}
@@ -358,19 +358,19 @@ async def test_a_slow_reader_is_counted(ground: Ground, letters: Letters) -> Non
         async def overflow() -> None:
             for _ in range(3):
                 await write(6_500)
-            await slow.hear_end()
+            await slow.wait_closed()
 
-        difference = await watch(stage, overflow)
+        difference = await watch(node, overflow)
         assert difference.words("varde_relay_disconnects_total") == {"slow-consumer": 1}
         assert set(difference.words("varde_relay_hostile_total")) <= {"slow-reader", "slow-close"}
         assert difference.moved("varde_relay_hostile_total", "slow-reader") == 1
 
 
-async def test_answers_that_nobody_reads_are_counted(ground: Ground) -> None:
+async def test_answers_that_nobody_reads_are_counted(backend: Backend) -> None:
     """The same code, and another word: nobody had told it anything."""
-    await open_room(ground, alice)
-    async with open_stage(ground) as stage:
-        slow = await open_slow(stage)
+    await open_room(backend, alice)
+    async with open_node(backend) as node:
+        slow = await open_slow(node)
 
         async def pump() -> None:
             for _ in range(6_000):
@@ -378,22 +378,22 @@ async def test_answers_that_nobody_reads_are_counted(ground: Ground) -> None:
             with pytest.raises(trio.BrokenResourceError):
                 await slow.stream.send_all(b"".join(slow.protocol.data_to_send()))
 
-        difference = await watch(stage, pump)
+        difference = await watch(node, pump)
         assert difference.words("varde_relay_disconnects_total") == {"slow-consumer": 1}
         assert difference.moved("varde_relay_hostile_total", "unread-answers") == 1
         assert difference.moved("varde_relay_hostile_total", "slow-reader") == 0
 
 
-async def test_a_ping_that_the_kernel_refuses_is_written_later(ground: Ground) -> None:
+async def test_a_ping_that_the_kernel_refuses_is_written_later(backend: Backend) -> None:
     """A peer that reads again hears every ping that was begun: it would be cut for not answering them."""
-    await open_room(ground, alice)
-    async with open_stage(ground) as stage:
-        slow = await open_slow(stage)
-        peer = stage.services.hub.find(alice_phone.id)
+    await open_room(backend, alice)
+    async with open_node(backend) as node:
+        slow = await open_slow(node)
+        peer = node.services.hub.find(alice_phone.id)
         assert peer is not None
-        wire = peer.line.ping.__self__._wire  # type: ignore[attr-defined]
+        transport = peer.line.ping.__self__._transport  # type: ignore[attr-defined]
         pings = 0
-        while not wire.unsent:
+        while not transport.unsent:
             peer.line.ping()
             pings += 1
         heard = b""
@@ -402,14 +402,14 @@ async def test_a_ping_that_the_kernel_refuses_is_written_later(ground: Ground) -
         assert heard == b"\x89\x00" * pings
 
 
-async def test_a_large_welcome_reaches_a_slow_reader(ground: Ground) -> None:
+async def test_a_large_welcome_reaches_a_slow_reader(backend: Backend) -> None:
     """What the kernel refuses of it goes out when there is room, though nobody says anything more."""
-    roster = await open_room(ground, alice)
-    talk = ground.memory.talks[roster.conversation]
+    roster = await open_room(backend, alice)
+    talk = backend.memory.talks[roster.conversation]
     for number in range(1, HEADS_PER_WELCOME):
         other = ConversationId(UUID(int=number))
-        ground.memory.talks[other] = replace(talk, id=other)
-    async with open_stage(ground) as stage:
-        caller = stage.pick_up(alice_phone)
-        caller.stream = stage.open_stream(narrow=True)
-        assert len((await caller.connect()).heads) == HEADS_PER_WELCOME
+        backend.memory.talks[other] = replace(talk, id=other)
+    async with open_node(backend) as node:
+        client = node.open_client(alice_phone)
+        client.stream = node.open_stream(narrow=True)
+        assert len((await client.connect()).heads) == HEADS_PER_WELCOME

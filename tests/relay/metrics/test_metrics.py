@@ -18,16 +18,16 @@ from relay.metrics.words import (
     HANDSHAKES,
     HOSTILITIES,
     HOSTILITY_ADVICE,
+    JOURNAL_REFUSALS,
     RESUMES,
-    TURNED,
     Handshake,
     Hostility,
+    JournalRefusal,
     Resume,
-    Turned,
 )
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
+from tests.relay.memory_node import ADDRESS, Backend, MemoryNode, Sends, open_room
 from tests.relay.scrape import parse, scrape
-from tests.relay.stage import ADDRESS, Ground, Letters, Stage, open_room
 from varde_contract import frames as f
 from varde_contract.closing import CloseCode
 from varde_contract.ids import ConversationId
@@ -62,7 +62,7 @@ def test_every_metric_is_explained() -> None:
     [
         ("Outcomes of a handshake", HANDSHAKES),
         ("Outcomes of a join", RESUMES),
-        ("Why the journal turns a message away", TURNED),
+        ("Why the journal turns a message away", JOURNAL_REFUSALS),
     ],
 )
 def test_every_word_is_explained(heading: str, words: dict[str, str]) -> None:
@@ -84,7 +84,7 @@ def test_what_to_do_about_hostile_peers_is_explained() -> None:
         (Resume, RESUMES),
         (Hostility, HOSTILITIES),
         (Hostility, HOSTILITY_ADVICE),
-        (Turned, TURNED),
+        (JournalRefusal, JOURNAL_REFUSALS),
     ],
 )
 def test_every_word_has_a_meaning(words: Iterable[str], explained: dict[str, str]) -> None:
@@ -139,59 +139,59 @@ def test_every_end_of_a_handshake_has_an_outcome() -> None:
     assert ends <= set(HANDSHAKE_ENDS)
 
 
-async def live_through_a_day(stage: Stage, ground: Ground, letters: Letters) -> None:
+async def live_through_a_day(node: MemoryNode, backend: Backend, sends: Sends) -> None:
     """Let some of everything happen."""
-    roster = await open_room(ground, alice, bob)
-    laptop = await stage.listen(alice_laptop, roster.conversation)
-    phone = await stage.call(bob_phone, Pattern.IK)
-    await phone.say(f.Join())
-    await phone.hear(f.Joined)
-    await laptop.say(letters.group(roster, alice))
-    await laptop.hear(f.Ack)
-    await phone.hear(f.New)
-    await laptop.say(f.Typing(roster.conversation, alice.profile, active=True))
-    await phone.say(f.Delivered(roster.conversation, 1), f.Presence(bob.profile, f.PresenceState.ACTIVE))
+    roster = await open_room(backend, alice, bob)
+    laptop = await node.listen(alice_laptop, roster.conversation)
+    phone = await node.connect_client(bob_phone, Pattern.IK)
+    await phone.send(f.Join())
+    await phone.receive(f.Joined)
+    await laptop.send(sends.group(roster, alice))
+    await laptop.receive(f.Ack)
+    await phone.receive(f.New)
+    await laptop.send(f.Typing(roster.conversation, alice.profile, active=True))
+    await phone.send(f.Delivered(roster.conversation, 1), f.Presence(bob.profile, f.PresenceState.ACTIVE))
     no_such = ConversationId(alice_phone.id)
-    await phone.say(f.Sync(roster.conversation, 1), f.Join(no_such))
-    await phone.hear_now()
+    await phone.send(f.Sync(roster.conversation, 1), f.Join(no_such))
+    await phone.receive_pending()
     laptop.protocol.send_close(4_242, "because I can")
     await laptop.flush()
     await trio.sleep(60)  # for heartbeats, in time that jumps
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])
-async def test_a_page_can_be_read(stage: Stage, openmetrics: bool) -> None:  # noqa: FBT001 - a parameter of the test
+async def test_a_page_can_be_read(node: MemoryNode, openmetrics: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Both formats are understood by the library's own readers, and hold every metric of the table from the start."""
-    samples = await scrape(stage.services, openmetrics=openmetrics)
+    samples = await scrape(node.services, openmetrics=openmetrics)
     names = {name for name, _ in samples}
     for row in TABLE:
         suffixes = ("_bucket", "_count", "_sum") if row.kind is Kind.HISTOGRAM else ("",)
         assert {row.name + suffix for suffix in suffixes} <= names
 
 
-async def test_no_set_of_series_grows(stage: Stage, ground: Ground, letters: Letters) -> None:
+async def test_no_set_of_series_grows(node: MemoryNode, backend: Backend, sends: Sends) -> None:
     """After a day's life there are the series that were there in the morning, each with one label at the most."""
-    before = await scrape(stage.services)
-    await live_through_a_day(stage, ground, letters)
-    after = await scrape(stage.services)
+    before = await scrape(node.services)
+    await live_through_a_day(node, backend, sends)
+    after = await scrape(node.services)
     assert set(after) == set(before)
     assert max(len([word for word in labels if word[0] != "le"]) for _, labels in after) == 1
 
 
-async def test_nobody_is_named(stage: Stage, ground: Ground, letters: Letters) -> None:
+async def test_nobody_is_named(node: MemoryNode, backend: Backend, sends: Sends) -> None:
     """No id, address, ticket or name of the node is in what a node shows."""
-    await live_through_a_day(stage, ground, letters)
-    page = "\n".join(f"{name}{labels}" for name, labels in await scrape(stage.services))
+    await live_through_a_day(node, backend, sends)
+    page = "\n".join(f"{name}{labels}" for name, labels in await scrape(node.services))
     ids = [
         *(person.profile for person in (alice, bob)),
         *(person.account for person in (alice, bob)),
         *(gear.id for gear in (alice_laptop, bob_phone)),
-        *ground.memory.talks,
+        *backend.memory.talks,
     ]
     for each in ids:
         assert str(each) not in page
         assert each.hex not in page
-    for text in (ADDRESS, stage.services.node, stage.ticket(alice_laptop)):
+    for text in (ADDRESS, node.services.node, node.ticket(alice_laptop)):
         assert text not in page
 
 

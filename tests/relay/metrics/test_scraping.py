@@ -8,24 +8,24 @@ import pytest
 import trio
 
 from relay.metrics.exposition import DEADLINE, REQUEST_BYTES, SCRAPERS, start_metrics
+from tests.relay.memory_node import Backend, MemoryNode, open_node
 from tests.relay.scrape import parse
-from tests.relay.stage import Ground, Stage, open_stage
 
 
 @asynccontextmanager
-async def open_port(stage: Stage) -> AsyncIterator[str]:
+async def open_port(node: MemoryNode) -> AsyncIterator[str]:
     """Serve the metrics of a stage; yield where."""
     async with trio.open_nursery() as nursery:
-        address = await start_metrics(stage.services, nursery)
+        address = await start_metrics(node.services, nursery)
         assert address is not None
         yield address
         nursery.cancel_scope.cancel()
 
 
 @pytest.fixture
-async def port(ground: Ground) -> AsyncIterator[str]:
+async def port(backend: Backend) -> AsyncIterator[str]:
     """The metrics of a node, on a port of their own."""
-    async with open_stage(ground, metrics_bind=("127.0.0.1", 0)) as stage, open_port(stage) as address:
+    async with open_node(backend, metrics_bind=("127.0.0.1", 0)) as node, open_port(node) as address:
         yield address
 
 
@@ -152,27 +152,27 @@ async def test_many_ask_at_once(port: str) -> None:
     assert [status(answer) for answer in answers] == [200] * (4 * SCRAPERS)
 
 
-async def test_a_surprise_ends_the_scrape_alone(ground: Ground, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_surprise_ends_the_scrape_alone(backend: Backend, caplog: pytest.LogCaptureFixture) -> None:
     """A fault in what is shown is said in the log, by its name, and the node lives on."""
-    async with open_stage(ground, strict=False, metrics_bind=("127.0.0.1", 0)) as stage, open_port(stage) as address:
-        del stage.services.metrics.pings
+    async with open_node(backend, strict=False, metrics_bind=("127.0.0.1", 0)) as node, open_port(node) as address:
+        del node.services.metrics.pings
         for _ in range(SCRAPERS + 1):
             assert await ask(address, b"GET /metrics HTTP/1.1\r\n\r\n") == b""
         assert "a scrape ended with a surprise: AttributeError" in caplog.text
-        stage.services.metrics.pings = 0
+        node.services.metrics.pings = 0
         assert status(await ask(address, b"GET /metrics HTTP/1.1\r\n\r\n")) == 200
 
 
-async def test_a_node_that_is_told_nothing_listens_nowhere(stage: Stage) -> None:
+async def test_a_node_that_is_told_nothing_listens_nowhere(node: MemoryNode) -> None:
     """Metrics are for who asks for them."""
     async with trio.open_nursery() as nursery:
-        assert await start_metrics(stage.services, nursery) is None
+        assert await start_metrics(node.services, nursery) is None
         assert not nursery.child_tasks
 
 
-async def test_a_taken_port_is_said(ground: Ground, port: str) -> None:
+async def test_a_taken_port_is_said(backend: Backend, port: str) -> None:
     """A node that was told to show its metrics and cannot does not start, and says where it could not."""
     bind = ("127.0.0.1", int(port.rpartition(":")[2]))
-    async with open_stage(ground, metrics_bind=bind) as stage, trio.open_nursery() as nursery:
+    async with open_node(backend, metrics_bind=bind) as node, trio.open_nursery() as nursery:
         with pytest.raises(OSError, match=f"no metrics can be served at 127.0.0.1, port {bind[1]}"):
-            await start_metrics(stage.services, nursery)
+            await start_metrics(node.services, nursery)

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.metrics.counters import Metrics
-from relay.socket.flushing import Flushing
+from relay.socket.flush_scheduler import FlushScheduler
 from relay.socket.reactor import BUSY, EVENTS_PER_PASS, HURRIED, Reactor, Waiter
 
 Pair = tuple[socket.socket, socket.socket]
@@ -55,7 +55,7 @@ def pair(sockets: ExitStack) -> Pair:
 
 async def test_what_is_left_unread_is_told_again(nursery: trio.Nursery, sockets: ExitStack) -> None:
     """Level-triggered: nobody has to read everything at once, so nobody can keep the loop for himself."""
-    reactor = Reactor(Flushing(), Metrics(), rest=0.0)
+    reactor = Reactor(FlushScheduler(), Metrics(), rest=0.0)
     nursery.start_soon(reactor.run)
     ours, theirs = pair(sockets)
     listening = Listening(ours)
@@ -69,7 +69,7 @@ async def test_what_is_left_unread_is_told_again(nursery: trio.Nursery, sockets:
 async def test_nobody_is_told_what_was_not_asked_for(nursery: trio.Nursery, sockets: ExitStack) -> None:
     """Reading and writing are asked for apart, nothing is asked for at times, and the end is silent then, too."""
     metrics = Metrics()
-    reactor = Reactor(Flushing(), metrics, rest=0.0)
+    reactor = Reactor(FlushScheduler(), metrics, rest=0.0)
     nursery.start_soon(reactor.run)
     ours, theirs = pair(sockets)
     listening = Listening(ours)
@@ -92,7 +92,7 @@ async def test_nobody_is_told_what_was_not_asked_for(nursery: trio.Nursery, sock
 
 async def test_writing_is_told_while_it_is_asked_for(nursery: trio.Nursery, sockets: ExitStack) -> None:
     """And no longer."""
-    reactor = Reactor(Flushing(), Metrics(), rest=0.0)
+    reactor = Reactor(FlushScheduler(), Metrics(), rest=0.0)
     nursery.start_soon(reactor.run)
     ours, _theirs = pair(sockets)
     listening = Listening(ours)
@@ -123,7 +123,7 @@ class Cutting(Listening):
 
 async def test_who_was_taken_out_within_a_pass_is_not_told(nursery: trio.Nursery, sockets: ExitStack) -> None:
     """Two that take each other out: whoever comes first is the only one."""
-    reactor = Reactor(Flushing(), Metrics(), rest=0.0)
+    reactor = Reactor(FlushScheduler(), Metrics(), rest=0.0)
     ours, theirs = pair(sockets)
     mine, yours = pair(sockets)
     both = Cutting(ours, reactor, mine), Cutting(mine, reactor, ours)
@@ -140,15 +140,15 @@ async def test_who_was_taken_out_within_a_pass_is_not_told(nursery: trio.Nursery
 class Ringing(Listening):
     """Asks to be flushed for what it hears."""
 
-    def __init__(self, sock: socket.socket, flushing: Flushing) -> None:
+    def __init__(self, sock: socket.socket, flush_scheduler: FlushScheduler) -> None:
         super().__init__(sock)
-        self.flushing = flushing
+        self.flush_scheduler = flush_scheduler
 
     def on_readable(self) -> None:
         """Read, and ring twice."""
         super().on_readable()
-        self.flushing.ring(self)
-        self.flushing.ring(self)
+        self.flush_scheduler.ring(self)
+        self.flush_scheduler.ring(self)
 
     def flush(self) -> None:
         """Note it."""
@@ -158,10 +158,10 @@ class Ringing(Listening):
 @pytest.mark.parametrize(("ready", "flushes"), [(BUSY - 1, 2), (BUSY, 1)])
 async def test_a_busy_pass_flushes_once(nursery: trio.Nursery, sockets: ExitStack, ready: int, flushes: int) -> None:
     """A quiet one does so for each frame, since there is nothing to gather."""
-    flushing, metrics = Flushing(), Metrics()
-    reactor = Reactor(flushing, metrics, rest=0.0)
+    flush_scheduler, metrics = FlushScheduler(), Metrics()
+    reactor = Reactor(flush_scheduler, metrics, rest=0.0)
     pairs = [pair(sockets) for _ in range(ready)]
-    ringing = [Ringing(ours, flushing) for ours, _ in pairs]
+    ringing = [Ringing(ours, flush_scheduler) for ours, _ in pairs]
     for each, (ours, theirs) in zip(ringing, pairs, strict=True):
         reactor.add(ours.fileno(), each)
         theirs.send(b"x")
@@ -175,7 +175,7 @@ async def test_a_busy_pass_flushes_once(nursery: trio.Nursery, sockets: ExitStac
 async def test_a_pass_is_bounded(nursery: trio.Nursery, sockets: ExitStack) -> None:
     """However many are ready, others get their turn in between, and nobody is left out."""
     metrics = Metrics()
-    reactor = Reactor(Flushing(), metrics, rest=0.0)
+    reactor = Reactor(FlushScheduler(), metrics, rest=0.0)
     pairs = [pair(sockets) for _ in range(EVENTS_PER_PASS + 1)]
     listening = [Listening(ours) for ours, _ in pairs]
     for each, (ours, theirs) in zip(listening, pairs, strict=True):
@@ -190,7 +190,7 @@ async def test_a_pass_is_bounded(nursery: trio.Nursery, sockets: ExitStack) -> N
 
 async def test_a_task_that_waits_is_cancelled_without_a_trace(nursery: trio.Nursery, sockets: ExitStack) -> None:
     """Its scope's end wakes it, and what comes later finds nobody and is heard when somebody waits again."""
-    reactor = Reactor(Flushing(), Metrics(), rest=0.0)
+    reactor = Reactor(FlushScheduler(), Metrics(), rest=0.0)
     nursery.start_soon(reactor.run)
     ours, theirs = pair(sockets)
     waiter = Waiter(reactor, ours.fileno())
@@ -207,7 +207,7 @@ async def test_a_task_that_waits_is_cancelled_without_a_trace(nursery: trio.Nurs
 
 async def test_who_waits_longer_than_the_reactor_lives_is_still_told(nursery: trio.Nursery, sockets: ExitStack) -> None:
     """A node that is cancelled as a whole says its last words all the same, and hears the answer."""
-    reactor = Reactor(Flushing(), Metrics(), rest=0.0)
+    reactor = Reactor(FlushScheduler(), Metrics(), rest=0.0)
     ours, theirs = pair(sockets)
     waiter = Waiter(reactor, ours.fileno())
     heard = trio.Event()
@@ -239,7 +239,7 @@ async def test_a_busy_node_rests_between_passes(
 ) -> None:
     """Sockets that become ready one by one, close together, are served together after a while."""
     metrics = Metrics()
-    reactor = Reactor(Flushing(), metrics, rest=1.0)
+    reactor = Reactor(FlushScheduler(), metrics, rest=1.0)
     nursery.start_soon(reactor.run)
     pairs = [pair(sockets) for _ in range(2)]
     for ours, _ in pairs:
@@ -262,7 +262,7 @@ async def test_one_busy_socket_is_never_waited_for(
 ) -> None:
     """Who writes without a pause is served without one: nobody else's frames could be gathered with his."""
     metrics = Metrics()
-    reactor = Reactor(Flushing(), metrics, rest=1.0)
+    reactor = Reactor(FlushScheduler(), metrics, rest=1.0)
     nursery.start_soon(reactor.run)
     ours, theirs = pair(sockets)
     reactor.add(ours.fileno(), Listening(ours))

@@ -19,7 +19,7 @@ from settings.environment import ConfigError
 from settings.relay import RelaySettings, TlsFiles
 from storage.program import read_clock
 from tests.certificates import Authority, ecdsa_key, issue, pem_of, write_pair
-from tests.relay.tls_peer import TlsPeer, shake
+from tests.relay.socket.tls_client import TlsClient, handshake
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def certificate(authority: Authority, tmp_path: Path) -> TlsCertificate:
 
 def shown(certificate: TlsCertificate, authority: Authority) -> bytes | None:
     """What a new connection is shown."""
-    tls, peer = certificate.make_tls(), TlsPeer(authority.trusting())
-    shake(tls, peer)
+    tls, peer = certificate.make_tls(), TlsClient(authority.trusting())
+    handshake(tls, peer)
     return peer.object.getpeercert(binary_form=True)
 
 
@@ -110,7 +110,7 @@ SPOILT: list[tuple[Spoil, str]] = [
 def test_what_cannot_be_used_is_refused_by_name(
     authority: Authority, tmp_path: Path, spoil: Spoil, expected: str
 ) -> None:
-    """At the start it is one line with the variable and why; later, the old certificate stays and the same is said."""
+    """At the start it is one line with the variable and why; later, the old certificate stays and the same is sent."""
     files = TlsFiles(*issue(authority, tmp_path))
     certificate = TlsCertificate(files, read_clock)
     before = shown(certificate, authority)
@@ -126,15 +126,15 @@ def test_what_cannot_be_used_is_refused_by_name(
 
 def test_new_files_are_for_new_connections(certificate: TlsCertificate, authority: Authority, tmp_path: Path) -> None:
     """Whoever is connected goes on, both ways, with what they began with."""
-    tls, peer = certificate.make_tls(), TlsPeer(authority.trusting())
-    shake(tls, peer)
+    tls, peer = certificate.make_tls(), TlsClient(authority.trusting())
+    handshake(tls, peer)
     before = peer.object.getpeercert(binary_form=True)
     issue(authority, tmp_path)
     certificate.look()
     after = shown(certificate, authority)
     assert after != before
-    assert tls.receive(peer.say(b"still here")) == b"still here"
-    assert peer.hear(tls.seal(b"so are we")) == b"so are we"
+    assert tls.receive(peer.send(b"still here")) == b"still here"
+    assert peer.receive(tls.seal(b"so are we")) == b"so are we"
     assert (certificate.reads, certificate.failure) == ({"taken": 1, "refused": 0}, None)
 
 
@@ -176,7 +176,7 @@ def test_a_bad_file_is_tried_again_and_told_once(
 async def test_a_signal_has_the_files_read(
     certificate: TlsCertificate, authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """SIGHUP is for who is in a hurry; what is said of it holds neither names of people nor keys."""
+    """SIGHUP is for who is in a hurry; what is sent of it holds neither names of people nor keys."""
     caplog.set_level(logging.INFO)
     before, key = shown(certificate, authority), ecdsa_key()
     async with trio.open_nursery() as nursery:

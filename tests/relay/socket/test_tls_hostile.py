@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from relay.socket.tls import SILENT_BYTES, WHOLE_BYTES, Tls, TlsFault, make_context, open_buffers
 from tests.certificates import Authority, issue
-from tests.relay.tls_peer import ALERT, APPLICATION, HANDSHAKE, KEY_UPDATE_FOR_BOTH, Forger, TlsPeer, shake
+from tests.relay.socket.tls_client import (
+    ALERT,
+    APPLICATION,
+    HANDSHAKE,
+    KEY_UPDATE_FOR_BOTH,
+    RecordForger,
+    TlsClient,
+    handshake,
+)
 from varde_contract.errors import PeerFault
 
 
@@ -34,16 +42,16 @@ def tls(context: ssl.SSLContext) -> Tls:
 
 
 @pytest.fixture
-def peer(authority: Authority, tmp_path: Path) -> TlsPeer:
+def peer(authority: Authority, tmp_path: Path) -> TlsClient:
     """Its client, which writes its secrets to a file."""
-    return TlsPeer(authority.trusting(keylog_filename=str(tmp_path / "secrets")))
+    return TlsClient(authority.trusting(keylog_filename=str(tmp_path / "secrets")))
 
 
 @pytest.fixture
-def forger(tls: Tls, peer: TlsPeer, tmp_path: Path) -> Forger:
+def forger(tls: Tls, peer: TlsClient, tmp_path: Path) -> RecordForger:
     """The same client after its handshake, with other means."""
-    shake(tls, peer)
-    return Forger(tmp_path / "secrets", (peer.object.cipher() or ("",))[0])
+    handshake(tls, peer)
+    return RecordForger(tmp_path / "secrets", (peer.object.cipher() or ("",))[0])
 
 
 def record(kind: int, content: bytes) -> bytes:
@@ -100,59 +108,59 @@ def test_a_handshake_is_bounded(tls: Tls, piece: int) -> None:
     assert taken(tls, fragments) <= SILENT_BYTES + piece
 
 
-def test_a_tampered_record_is_a_fault(tls: Tls, peer: TlsPeer) -> None:
+def test_a_tampered_record_is_a_fault(tls: Tls, peer: TlsClient) -> None:
     """One changed bit is the end, and the peer has the alert that says why."""
-    shake(tls, peer)
-    said = bytearray(peer.say(b"secret"))
-    said[-1] ^= 1
+    handshake(tls, peer)
+    sent = bytearray(peer.send(b"secret"))
+    sent[-1] ^= 1
     with pytest.raises(TlsFault, match="BAD_RECORD_MAC"):
-        tls.receive(bytes(said))
+        tls.receive(bytes(sent))
     with pytest.raises(ssl.SSLError, match=r"(?i)bad.record.mac"):
-        peer.hear(tls.take_bytes())
+        peer.receive(tls.take_bytes())
     assert tls.seal(b"hei") == b""
 
 
-def test_a_repeated_record_is_a_fault(tls: Tls, peer: TlsPeer) -> None:
+def test_a_repeated_record_is_a_fault(tls: Tls, peer: TlsClient) -> None:
     """Who records and replays gets nothing in twice."""
-    shake(tls, peer)
-    said = peer.say(b"once")
-    assert tls.receive(said) == b"once"
+    handshake(tls, peer)
+    sent = peer.send(b"once")
+    assert tls.receive(sent) == b"once"
     with pytest.raises(TlsFault, match="BAD_RECORD_MAC"):
-        tls.receive(said)
+        tls.receive(sent)
 
 
-def test_plaintext_before_a_fault_is_lost_with_it(tls: Tls, peer: TlsPeer) -> None:
+def test_plaintext_before_a_fault_is_lost_with_it(tls: Tls, peer: TlsClient) -> None:
     """What came in the same breath is not acted on: the connection is over."""
-    shake(tls, peer)
+    handshake(tls, peer)
     with pytest.raises(TlsFault):
-        tls.receive(peer.say(b"good") + b"\x17\x03\x03\x00\x20" + bytes(32))
-    assert tls.receive(peer.say(b"more")) == b""
+        tls.receive(peer.send(b"good") + b"\x17\x03\x03\x00\x20" + bytes(32))
+    assert tls.receive(peer.send(b"more")) == b""
 
 
-def test_padding_is_not_seen(tls: Tls, forger: Forger) -> None:
+def test_padding_is_not_seen(tls: Tls, forger: RecordForger) -> None:
     """A client that hides how long its messages are is understood (RFC 8446 section 5.4)."""
     assert tls.receive(forger.record(b"hei", APPLICATION, padding=1_000)) == b"hei"
 
 
-def test_new_keys_are_followed(tls: Tls, peer: TlsPeer, forger: Forger) -> None:
-    """Before, in between and after, what is said is heard, and our own new keys go out in their order."""
+def test_new_keys_are_followed(tls: Tls, peer: TlsClient, forger: RecordForger) -> None:
+    """Before, in between and after, what is sent is heard, and our own new keys go out in their order."""
     for number in range(3):
-        said = [forger.record(b"a", APPLICATION)]
-        said += [forger.update(KEY_UPDATE_FOR_BOTH) for _ in range(number)]
-        said += [forger.record(b"b", APPLICATION)]
-        assert tls.receive(b"".join(said)) == b"ab"
-        assert peer.hear(tls.seal(b"answer")) == b"answer"
+        sent = [forger.record(b"a", APPLICATION)]
+        sent += [forger.update(KEY_UPDATE_FOR_BOTH) for _ in range(number)]
+        sent += [forger.record(b"b", APPLICATION)]
+        assert tls.receive(b"".join(sent)) == b"ab"
+        assert peer.receive(tls.seal(b"answer")) == b"answer"
         assert tls.take_bytes() == b""
 
 
 @pytest.mark.parametrize("between", [b"", b"x"])
-def test_new_keys_without_end_are_a_fault(tls: Tls, forger: Forger, between: bytes) -> None:
+def test_new_keys_without_end_are_a_fault(tls: Tls, forger: RecordForger, between: bytes) -> None:
     """A connection may change its keys a hundred times in its life, whatever else it says."""
     pieces = (forger.update() + (forger.record(between, APPLICATION) if between else b"") for _ in range(10_000))
     assert 100 * 27 <= taken(tls, pieces) <= SILENT_BYTES
 
 
-def test_empty_records_without_end_are_a_fault(tls: Tls, forger: Forger) -> None:
+def test_empty_records_without_end_are_a_fault(tls: Tls, forger: RecordForger) -> None:
     """They are allowed, and say nothing."""
     assert tls.receive(forger.record(b"", APPLICATION) + forger.record(b"x", APPLICATION)) == b"x"
     assert taken(tls, (forger.record(b"", APPLICATION) for _ in range(10_000))) <= SILENT_BYTES
@@ -171,7 +179,9 @@ STRANGE = [
 
 
 @pytest.mark.parametrize(("content", "kind"), STRANGE)
-def test_what_has_no_place_after_the_handshake_is_a_fault(tls: Tls, forger: Forger, content: bytes, kind: int) -> None:
+def test_what_has_no_place_after_the_handshake_is_a_fault(
+    tls: Tls, forger: RecordForger, content: bytes, kind: int
+) -> None:
     """Well sealed and still wrong: it ends with a name."""
     with pytest.raises(TlsFault, match=r"^the peer broke TLS: [A-Z0-9_]+$"):
         tls.receive(forger.record(content, kind))
@@ -193,13 +203,13 @@ def test_a_changed_byte_in_the_handshake_never_establishes(
     context: ssl.SSLContext, authority: Authority, place: int, change: int
 ) -> None:
     """Both ends have seen the same bytes, or there is no connection."""
-    tls, peer = Tls(context, open_buffers()), TlsPeer(authority.trusting())
-    hello = bytearray(peer.shake())
+    tls, peer = Tls(context, open_buffers()), TlsClient(authority.trusting())
+    hello = bytearray(peer.handshake())
     hello[place % len(hello)] ^= change
     try:
         tls.receive(bytes(hello))
         peer.take(tls.take_bytes())
-        tls.receive(peer.shake())
+        tls.receive(peer.handshake())
     except (TlsFault, ssl.SSLError):
         return
     assert not tls.established or place % len(hello) < 3

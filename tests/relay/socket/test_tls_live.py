@@ -21,9 +21,9 @@ from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
 from tests.relay.delivery.test_real_postgres import Program, open_roster, open_stores
-from tests.relay.guest import LIBRARIES, OpenGuest, open_with_trio_websocket, open_with_websockets
-from tests.relay.live import LiveNode, open_live
-from tests.relay.stage import Letters
+from tests.relay.library_clients import LIBRARIES, OpenClient, open_with_trio_websocket, open_with_websockets
+from tests.relay.memory_node import Sends
+from tests.relay.tcp_node import TcpNode, open_tcp_node
 from varde_contract import frames as f
 
 HEALTH = b"GET /v1/health HTTP/1.1\r\nHost: relay.test\r\n\r\n"
@@ -66,13 +66,13 @@ async def roster(stores: Stores) -> talk.Roster:
 
 
 @pytest.fixture
-async def node(stores: Stores, roster: talk.Roster, certificate: TlsCertificate) -> AsyncIterator[LiveNode]:
+async def node(stores: Stores, roster: talk.Roster, certificate: TlsCertificate) -> AsyncIterator[TcpNode]:
     """A node in which TLS ends. It has little patience with handshakes."""
-    async with open_live(stores, certificate=certificate, frames_per_second=100_000) as node:
+    async with open_tcp_node(stores, certificate=certificate, frames_per_second=100_000) as node:
         yield node
 
 
-async def open_tls(node: LiveNode, authority: Authority) -> trio.SSLStream[trio.SocketStream]:
+async def open_tls(node: TcpNode, authority: Authority) -> trio.SSLStream[trio.SocketStream]:
     """A bare TLS stream that is strict about goodbyes."""
     stream = await node.open_stream()
     return trio.SSLStream(stream, authority.trusting(), server_hostname="127.0.0.1", https_compatible=False)
@@ -83,48 +83,46 @@ async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
     return b"".join([piece async for piece in stream])
 
 
-@pytest.mark.parametrize("open_guest", LIBRARIES)
+@pytest.mark.parametrize("open_client_with", LIBRARIES)
 async def test_a_message_travels_over_tls(
-    node: LiveNode, roster: talk.Roster, letters: Letters, open_guest: OpenGuest
+    node: TcpNode, roster: talk.Roster, sends: Sends, open_client_with: OpenClient
 ) -> None:
     """Handshake, join, send, ack, delivery and receipt, with libraries that are not ours."""
     assert node.url.startswith("wss://")
     async with (
-        open_guest(node.url, node.credentials(alice_laptop)) as laptop,
+        open_client_with(node.url, node.credentials(alice_laptop)) as laptop,
         open_with_websockets(node.url, node.credentials(bob_phone)) as phone,
     ):
-        for guest in (laptop, phone):
-            await guest.enter()
-            await guest.say(f.Join())
-            await guest.hear(f.Joined)
-        await laptop.say(letters.each(roster, alice, alice_laptop))
-        assert (await laptop.hear(f.Ack)).seq == 1
-        assert (await phone.hear(f.New)).sealed == b"sealed for " + bob_phone.id.bytes
-        await phone.say(f.Delivered(roster.conversation, 1))
-        assert (await laptop.hear(f.DeliveredBy)).upto == 1
+        for client in (laptop, phone):
+            await client.connect()
+            await client.send(f.Join())
+            await client.wait_for(f.Joined)
+        await laptop.send(sends.each(roster, alice, alice_laptop))
+        assert (await laptop.wait_for(f.Ack)).seq == 1
+        assert (await phone.wait_for(f.New)).sealed == b"sealed for " + bob_phone.id.bytes
+        await phone.send(f.Delivered(roster.conversation, 1))
+        assert (await laptop.wait_for(f.DeliveredBy)).upto == 1
 
 
-async def test_a_flood_over_tls_arrives_whole_and_in_order(
-    node: LiveNode, roster: talk.Roster, letters: Letters
-) -> None:
+async def test_a_flood_over_tls_arrives_whole_and_in_order(node: TcpNode, roster: talk.Roster, sends: Sends) -> None:
     """Large and small, many records at a time: nothing is lost or reordered between the record and the message."""
     async with (
         open_with_trio_websocket(node.url, node.credentials(alice_laptop)) as laptop,
         open_with_websockets(node.url, node.credentials(bob_phone)) as phone,
     ):
-        for guest in (laptop, phone):
-            await guest.enter()
-            await guest.say(f.Join())
-            await guest.hear(f.Joined)
-        sent = [letters.group(roster, alice) for _ in range(500)]
+        for client in (laptop, phone):
+            await client.connect()
+            await client.send(f.Join())
+            await client.wait_for(f.Joined)
+        sent = [sends.group(roster, alice) for _ in range(500)]
         async with trio.open_nursery() as nursery:
             for begin in range(0, 500, 50):
-                nursery.start_soon(laptop.say, *sent[begin : begin + 50])
-            heard = [await phone.hear(f.New) for _ in range(500)]
+                nursery.start_soon(laptop.send, *sent[begin : begin + 50])
+            heard = [await phone.wait_for(f.New) for _ in range(500)]
         assert [new.seq for new in heard] == list(range(1, 501))
 
 
-async def test_http_over_tls_ends_with_goodbye(node: LiveNode, authority: Authority) -> None:
+async def test_http_over_tls_ends_with_goodbye(node: TcpNode, authority: Authority) -> None:
     """A load balancer's question is answered, and the end is close_notify before the end of the stream."""
     async with await open_tls(node, authority) as stream:
         await stream.send_all(HEALTH)
@@ -133,7 +131,7 @@ async def test_http_over_tls_ends_with_goodbye(node: LiveNode, authority: Author
     assert answer.endswith(b"alive\n")
 
 
-async def test_who_has_said_goodbye_still_gets_an_answer(node: LiveNode, authority: Authority) -> None:
+async def test_who_has_said_goodbye_still_gets_an_answer(node: TcpNode, authority: Authority) -> None:
     """A client may ask, close its side, of TLS and of TCP, and read on."""
     raw = await node.open_stream()
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -158,14 +156,14 @@ async def test_who_has_said_goodbye_still_gets_an_answer(node: LiveNode, authori
     await raw.aclose()
 
 
-async def test_plain_http_on_the_tls_port_is_a_clean_end(node: LiveNode) -> None:
+async def test_plain_http_on_the_tls_port_is_a_clean_end(node: TcpNode) -> None:
     """Whoever forgot the s is not kept waiting, and not a byte is said in the clear."""
     async with await node.open_stream() as stream:
         await stream.send_all(HEALTH)
         assert await read_all(stream) == b""
 
 
-async def test_tls_1_2_gets_its_alert(node: LiveNode, authority: Authority) -> None:
+async def test_tls_1_2_gets_its_alert(node: TcpNode, authority: Authority) -> None:
     """The reason reaches the client."""
     raw = await node.open_stream()
     old = authority.trusting(maximum_version=ssl.TLSVersion.TLSv1_2)
@@ -180,7 +178,7 @@ async def test_tls_1_2_gets_its_alert(node: LiveNode, authority: Authority) -> N
 async def test_a_handshake_that_never_ends_is_cut(stores: Stores, certificate: TlsCertificate, said: bytes) -> None:
     """Silence, one byte or half a first message: the deadline of the handshake is that of TLS, too."""
     async with (
-        open_live(stores, certificate=certificate, handshake_deadline=0.1) as node,
+        open_tcp_node(stores, certificate=certificate, handshake_deadline=0.1) as node,
         await node.open_stream() as stream,
     ):
         if said:
@@ -193,7 +191,7 @@ async def test_who_has_tls_and_asks_for_nothing_is_timed_out(
 ) -> None:
     """The same deadline, and now there is a way to say so."""
     async with (
-        open_live(stores, certificate=certificate, handshake_deadline=0.5) as node,
+        open_tcp_node(stores, certificate=certificate, handshake_deadline=0.5) as node,
         await open_tls(node, authority) as stream,
     ):
         await stream.do_handshake()
@@ -201,11 +199,11 @@ async def test_who_has_tls_and_asks_for_nothing_is_timed_out(
 
 
 async def test_who_vanishes_in_the_middle_disturbs_nobody(
-    node: LiveNode, authority: Authority, roster: talk.Roster, letters: Letters
+    node: TcpNode, authority: Authority, roster: talk.Roster, sends: Sends
 ) -> None:
     """Resets in the handshake and in the middle of a record are the end of one connection."""
     async with open_with_websockets(node.url, node.credentials(alice_laptop)) as laptop:
-        await laptop.enter()
+        await laptop.connect()
         for stream in (await node.open_stream(), await open_tls(node, authority)):
             raw = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
             if isinstance(stream, trio.SSLStream):
@@ -213,8 +211,8 @@ async def test_who_vanishes_in_the_middle_disturbs_nobody(
             await raw.send_all(b"\x17\x03\x03\x01\x00half of it")
             raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
             await trio.aclose_forcefully(stream)
-        await laptop.say(letters.group(roster, alice))
-        assert (await laptop.hear(f.Ack)).seq == 1
+        await laptop.send(sends.group(roster, alice))
+        assert (await laptop.wait_for(f.Ack)).seq == 1
 
 
 async def shown(url: str, authority: Authority) -> bytes | None:
@@ -238,7 +236,7 @@ def program(tmp_path: Path, database_url: str, files: TlsFiles) -> Iterator[Prog
 
 
 async def test_a_certificate_is_renewed_under_a_running_program(
-    program: Program, database_url: str, authority: Authority, files: TlsFiles, letters: Letters
+    program: Program, database_url: str, authority: Authority, files: TlsFiles, sends: Sends
 ) -> None:
     """SIGHUP: newcomers see the new one, who is connected goes on, and a broken file changes nothing."""
     assert program.url.startswith("wss://")
@@ -246,7 +244,7 @@ async def test_a_certificate_is_renewed_under_a_running_program(
     async with open_stores(database_url) as stores:
         roster = await open_roster(stores)
         async with open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop:
-            await laptop.enter()
+            await laptop.connect()
             issue(authority, files.key.parent)
             program.tell(signal.SIGHUP)
             while (after := await shown(program.url, authority)) == before:
@@ -256,8 +254,8 @@ async def test_a_certificate_is_renewed_under_a_running_program(
             while "the old certificate stays" not in program.log.read_text():
                 assert await shown(program.url, authority) == after
             assert await shown(program.url, authority) == after
-            await laptop.say(letters.group(roster, alice))
-            assert (await laptop.hear(f.Ack)).seq == 1
+            await laptop.send(sends.group(roster, alice))
+            assert (await laptop.wait_for(f.Ack)).seq == 1
     assert program.end(signal.SIGTERM) == 0
     assert "PRIVATE" not in program.log.read_text()
 

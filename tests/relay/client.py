@@ -25,16 +25,16 @@ F = TypeVar("F", bound=Struct)
 URI = parse_uri("ws://relay.test/v1/relay")
 
 
-class Ended(Exception):
+class ConnectionClosed(Exception):
     """The relay closed; `code` is its close code, or None without a close frame."""
 
-    def __init__(self, code: int | None, reason: str) -> None:
+    def __init__(self, code: int | None, reason: str | None) -> None:
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
 
 
-class Caller:
+class RelayClient:
     """One connection. `frames` have come and were not asked for yet; `messages` counts the Noise messages that came."""
 
     def __init__(self, stream: trio.SocketStream, session: ClientSession) -> None:
@@ -56,19 +56,19 @@ class Caller:
     async def connect(self) -> f.Welcome:
         """Go through the whole handshake, and return what the relay says first."""
         assert (await self.upgrade()).status_code == 101
-        await self.send(self.session.open())
-        return await self.hear(f.Welcome)
+        await self.send_message(self.session.open())
+        return await self.receive(f.Welcome)
 
-    async def say(self, *frames: Struct) -> None:
+    async def send(self, *frames: Struct) -> None:
         """Send frames in one message."""
-        await self.send(self.session.send(*frames))
+        await self.send_message(self.session.send(*frames))
 
-    async def send(self, message: bytes) -> None:
+    async def send_message(self, message: bytes) -> None:
         """Send one binary WebSocket message, whatever is in it."""
         self.protocol.send_binary(message)
         await self.flush()
 
-    async def hear(self, kind: type[F]) -> F:
+    async def receive(self, kind: type[F]) -> F:
         """Return the next frame, which has to be of this kind. Raises Ended."""
         while not self.frames:
             await self._read()
@@ -76,13 +76,13 @@ class Caller:
         assert isinstance(frame, kind), frame
         return frame
 
-    async def hear_some(self, count: int) -> list[f.ServerFrame]:
+    async def receive_many(self, count: int) -> list[f.ServerFrame]:
         """Return the next frames, of any kind. Raises Ended."""
         while len(self.frames) < count:
             await self._read()
         return [self.frames.popleft() for _ in range(count)]
 
-    async def hear_now(self) -> list[f.ServerFrame]:
+    async def receive_pending(self) -> list[f.ServerFrame]:
         """Return what there is when nobody has anything more to do."""
         await wait_all_tasks_blocked()
         with suppress(BlockingIOError):
@@ -91,22 +91,22 @@ class Caller:
         heard, self.frames = list(self.frames), deque()
         return heard
 
-    async def hear_end(self) -> Ended:
+    async def wait_closed(self) -> ConnectionClosed:
         """Read on until the relay closes, and return how; frames that come before are kept."""
         try:
             while True:
                 await self._read()
-        except Ended as ended:
+        except ConnectionClosed as ended:
             return ended
 
     async def close(self) -> None:
         """Close in good order."""
         self.protocol.send_close(1000)
         await self.flush()
-        await self.hear_end()
+        await self.wait_closed()
         await self.stream.aclose()
 
-    async def vanish(self) -> None:
+    async def abort(self) -> None:
         """Go without a word."""
         await self.stream.aclose()
 
@@ -146,6 +146,6 @@ class Caller:
             if written:
                 await self.stream.send_all(written)
 
-    def _ended(self) -> Ended:
+    def _ended(self) -> ConnectionClosed:
         close = self.protocol.close_rcvd
-        return Ended(None, "") if close is None else Ended(close.code, close.reason)
+        return ConnectionClosed(None, "") if close is None else ConnectionClosed(close.code, close.reason)

@@ -23,20 +23,20 @@ KEY_UPDATE: Final = b"\x18\x00\x00\x01\x00"
 KEY_UPDATE_FOR_BOTH: Final = b"\x18\x00\x00\x01\x01"
 
 
-class TlsPeer:
+class TlsClient:
     """A client's end, not connected to anything."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=NAME)
 
-    def shake(self) -> bytes:
+    def handshake(self) -> bytes:
         """Go on with the handshake as far as possible; return what to send."""
         with suppress(ssl.SSLWantReadError):
             self.object.do_handshake()
         return self._outgoing.read()
 
-    def hear(self, sent: bytes) -> bytes:
+    def receive(self, sent: bytes) -> bytes:
         """Take in what the server wrote; return the plaintext."""
         self._incoming.write(sent)
         heard = []
@@ -51,7 +51,7 @@ class TlsPeer:
         """Take in what the server wrote in the middle of a handshake."""
         self._incoming.write(sent)
 
-    def say(self, plaintext: bytes) -> bytes:
+    def send(self, plaintext: bytes) -> bytes:
         """Return the records for a plaintext."""
         view, records = memoryview(plaintext), []
         while view:
@@ -63,23 +63,23 @@ class TlsPeer:
         """Return what is still to be sent, such as an alert."""
         return self._outgoing.read()
 
-    def bye(self) -> bytes:
+    def close_notify(self) -> bytes:
         """Return close_notify."""
         with suppress(ssl.SSLWantReadError):
             self.object.unwrap()
         return self._outgoing.read()
 
 
-def shake(tls: Tls, peer: TlsPeer) -> None:
+def handshake(tls: Tls, peer: TlsClient) -> None:
     """Let both go through the whole handshake."""
     for _ in range(2):
-        sent = peer.shake()
+        sent = peer.handshake()
         assert tls.receive(sent) == b""
         peer.take(tls.take_bytes())
     assert tls.established
 
 
-class Forger:
+class RecordForger:
     """Seals whatever it is given as the client of a connection that just began, with the secret it logged."""
 
     def __init__(self, key_log: Path, cipher: str) -> None:

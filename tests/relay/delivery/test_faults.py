@@ -14,8 +14,8 @@ from trio.testing import MockClock
 
 from domain.talk import model as talk
 from tests.cast import alice, alice_laptop, bob, bob_phone, carol, carol_phone
-from tests.relay.caller import Caller, Ended
-from tests.relay.stage import Ground, Letters, Stage, lay_ground, open_room, open_stage
+from tests.relay.client import ConnectionClosed, RelayClient
+from tests.relay.memory_node import Backend, MemoryNode, Sends, make_backend, open_node, open_room
 from varde_contract import frames as f
 from varde_contract.ids import ClientId
 
@@ -25,52 +25,52 @@ WRITERS = ((alice, alice_laptop), (bob, bob_phone))
 class Story:
     """Two nodes, two who write and one who reads. Each step is one thing that happens."""
 
-    def __init__(self, ground: Ground, stages: tuple[Stage, Stage], roster: talk.Roster) -> None:
-        self.ground = ground
+    def __init__(self, backend: Backend, stages: tuple[MemoryNode, MemoryNode], roster: talk.Roster) -> None:
+        self.backend = backend
         self.stages = stages
         self.roster = roster
-        self.letters = Letters()
+        self.sends = Sends()
         self.unacked: list[dict[ClientId, f.Send]] = [{}, {}]
         self.acked: dict[ClientId, int] = {}
         self.told: list[int] = []
-        self.writers: list[Caller] = []
-        self.reader: Caller | None = None
+        self.writers: list[RelayClient] = []
+        self.reader: RelayClient | None = None
         self.at = 0
 
     async def begin(self) -> None:
         """Connect everybody."""
-        self.writers = [await stage.call(gear) for stage, (_, gear) in zip(self.stages, WRITERS, strict=True)]
+        self.writers = [await node.connect_client(gear) for node, (_, gear) in zip(self.stages, WRITERS, strict=True)]
         await self.reconnect()
 
     async def send(self, who: int, count: int) -> None:
         """Let one of the two send some messages, and send again what was not acked before."""
         person, _ = WRITERS[who]
         for _ in range(count):
-            letter = self.letters.group(self.roster, person)
-            self.unacked[who][letter.client_id] = letter
-        await self.writers[who].say(*self.unacked[who].values())
+            frame = self.sends.group(self.roster, person)
+            self.unacked[who][frame.client_id] = frame
+        await self.writers[who].send(*self.unacked[who].values())
 
     async def reconnect(self) -> None:
         """Let the reader come back, at the other node, and go on where it was."""
         if self.reader is not None:
             await self.listen()
-            await self.reader.vanish()
+            await self.reader.abort()
         self.at = 1 - self.at
         try:
-            self.reader = await self.stages[self.at].call(carol_phone)
-        except Ended:
+            self.reader = await self.stages[self.at].connect_client(carol_phone)
+        except ConnectionClosed:
             self.reader = None
             return
-        await self.reader.say(f.Join(self.roster.conversation, max(self.told, default=0) + 1))
+        await self.reader.send(f.Join(self.roster.conversation, max(self.told, default=0) + 1))
 
     async def listen(self) -> None:
         """Take in what everybody was told."""
         for who, writer in enumerate(self.writers):
-            for frame in await writer.hear_now():
+            for frame in await writer.receive_pending():
                 if isinstance(frame, f.Ack):
                     assert self.acked.setdefault(frame.client_id, frame.seq) == frame.seq
                     self.unacked[who].pop(frame.client_id, None)
-        for frame in await self.reader.hear_now() if self.reader else []:
+        for frame in await self.reader.receive_pending() if self.reader else []:
             if isinstance(frame, f.New):
                 assert frame.seq == max(self.told, default=0) + 1
                 self.told.append(frame.seq)
@@ -78,23 +78,23 @@ class Story:
 
     async def outage(self, seconds: int) -> None:
         """Let the database be away."""
-        with self.ground.interference.outage():
+        with self.backend.interference.outage():
             await trio.sleep(seconds)  # of an outage, in time that jumps
 
     async def lose_answers(self, count: int) -> None:
         """Let commits happen whose answers get lost."""
-        self.ground.interference.lose_commit_answers(count)
+        self.backend.interference.lose_commit_answers(count)
 
     async def lose_the_bus(self, seconds: int) -> None:
         """Let nobody hear of anything for a while, and then hear that."""
-        self.ground.bus.losing = True
+        self.backend.bus.losing = True
         await trio.sleep(seconds)  # of silence, in time that jumps
-        self.ground.bus.losing = False
-        self.ground.bus.lose_track()
+        self.backend.bus.losing = False
+        self.backend.bus.lose_track()
 
     async def settle(self) -> None:
         """Let the sun come out: everything unacked is sent until it is acked, and everything is read."""
-        self.ground.interference.lose_commit_answers(0)
+        self.backend.interference.lose_commit_answers(0)
         for _ in range(3):
             await trio.sleep(3)  # longer than the node waits to ask again, in time that jumps
             if self.reader is None:
@@ -118,16 +118,16 @@ step_strategy: st.SearchStrategy[Step] = st.one_of(
 
 async def play(steps: list[Step]) -> None:
     """Play a story and check its end."""
-    ground = lay_ground()
-    roster = await open_room(ground, alice, bob, carol)
-    async with open_stage(ground) as one, open_stage(ground) as other:
-        story = Story(ground, (one, other), roster)
+    backend = make_backend()
+    roster = await open_room(backend, alice, bob, carol)
+    async with open_node(backend) as one, open_node(backend) as other:
+        story = Story(backend, (one, other), roster)
         await story.begin()
         for name, arguments in steps:
             verb: Callable[..., Any] = getattr(story, name)
             await verb(*arguments)
         await story.settle()
-        log = ground.memory.talks[roster.conversation].log
+        log = backend.memory.talks[roster.conversation].log
         assert story.told == sorted(log) == list(range(1, len(log) + 1))
         assert {draft.client_id: seq for seq, draft in log.items()} == story.acked
         assert not any(story.unacked)

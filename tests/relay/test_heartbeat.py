@@ -10,9 +10,9 @@ import trio
 from domain.people.tickets import LIFETIME, Ticket
 from relay.connection.outbox import Outbox
 from relay.connection.peer import Line, Peer
-from relay.pulse import PINGS, SILENCES, SLICE
+from relay.heartbeat import PINGS, SILENCES, SLICE
 from tests.cast import alice
-from tests.relay.stage import Stage
+from tests.relay.memory_node import MemoryNode
 from varde_contract.closing import CloseCode
 from varde_contract.ids import DeviceId
 
@@ -23,12 +23,12 @@ HEARTBEAT: Final = 25.0
 class Patient:
     """Records when it is pinged and what it is cut with, and leaves then; answers each ping if it is alive."""
 
-    def __init__(self, stage: Stage, number: int, *, alive: bool = True) -> None:
+    def __init__(self, node: MemoryNode, number: int, *, alive: bool = True) -> None:
         self.pinged: list[float] = []
         self.cut: list[CloseCode] = []
         self._alive = alive
-        self._hub = stage.services.hub
-        now_ms = stage.services.clock()
+        self._hub = node.services.hub
+        now_ms = node.services.clock()
         ticket = Ticket(
             *(UUID(int=number), DeviceId(UUID(int=number)), alice.account, bytes(32)),
             *(frozenset({alice.profile}), now_ms, now_ms + LIFETIME),
@@ -38,7 +38,7 @@ class Patient:
             Outbox(1_024, overflow=self._ignore, direct=lambda *_: False, ring=self._ignore, drops={}),
             Line(cut=self._end, ping=self._note, start=lambda _: None),
             hub=self._hub,
-            reading=stage.services.reading,
+            reading=node.services.reading,
             now=trio.current_time(),
         )
         self._hub.enter(self._peer)
@@ -56,10 +56,10 @@ class Patient:
         self._hub.leave(self._peer)
 
 
-async def test_everybody_is_pinged_once_a_heartbeat(stage: Stage) -> None:
+async def test_everybody_is_pinged_once_a_heartbeat(node: MemoryNode) -> None:
     """With a little jitter, and so that whoever answers is never cut."""
-    assert stage.services.config.heartbeat == HEARTBEAT
-    patients = [Patient(stage, number) for number in range(MANY)]
+    assert node.services.config.heartbeat == HEARTBEAT
+    patients = [Patient(node, number) for number in range(MANY)]
     await trio.sleep(6 * HEARTBEAT)  # in time that jumps
     for patient in patients:
         assert 4 <= len(patient.pinged) <= 7
@@ -69,9 +69,9 @@ async def test_everybody_is_pinged_once_a_heartbeat(stage: Stage) -> None:
         assert max(pauses) <= 1.1 * HEARTBEAT + 2
 
 
-async def test_pings_are_spread(stage: Stage) -> None:
+async def test_pings_are_spread(node: MemoryNode) -> None:
     """Those who came in the same moment are not pinged in the same moment, neither the first time nor later."""
-    patients = [Patient(stage, number) for number in range(MANY)]
+    patients = [Patient(node, number) for number in range(MANY)]
     await trio.sleep(4 * HEARTBEAT)  # in time that jumps
     at_once = Counter(moment for patient in patients for moment in patient.pinged)
     assert sum(at_once.values()) >= 3 * MANY
@@ -79,9 +79,9 @@ async def test_pings_are_spread(stage: Stage) -> None:
     assert len({round(patient.pinged[0]) for patient in patients}) >= 0.9 * HEARTBEAT
 
 
-async def test_the_silent_are_cut_once(stage: Stage) -> None:
+async def test_the_silent_are_cut_once(node: MemoryNode) -> None:
     """After two and a half heartbeats, not earlier, and the others do not notice."""
-    alive, dead = Patient(stage, 1), Patient(stage, 2, alive=False)
+    alive, dead = Patient(node, 1), Patient(node, 2, alive=False)
     await trio.sleep(SILENCES * HEARTBEAT - 1)  # in time that jumps
     assert dead.cut == []
     await trio.sleep(3)  # in time that jumps
@@ -91,12 +91,12 @@ async def test_the_silent_are_cut_once(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("many", [0, 1, SLICE, SLICE + 1])
-async def test_a_round_takes_a_second(stage: Stage, many: int) -> None:
+async def test_a_round_takes_a_second(node: MemoryNode, many: int) -> None:
     """However many there are, each is looked at once a second: a ping that is due is not late by more."""
-    patients = [Patient(stage, number) for number in range(1, many + 1)]
+    patients = [Patient(node, number) for number in range(1, many + 1)]
     await trio.sleep(2)  # in time that jumps
     due = trio.current_time()
-    for peer in stage.services.hub.peers:
+    for peer in node.services.hub.peers:
         peer.ping_at = due
     await trio.sleep(2)  # in time that jumps
     assert all(patient.pinged for patient in patients)

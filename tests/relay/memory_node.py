@@ -22,7 +22,7 @@ from domain.ports import Stores
 from domain.talk import model as talk
 from relay.connection.serve import serve_connection
 from relay.node import start_services
-from relay.services import Outside, Services, make_services
+from relay.services import Dependencies, Services, make_services
 from settings.relay import RelaySettings
 from tests.cast import Gear, Person, open_conversation, settle
 from tests.doubles.bus import RecordingBus
@@ -30,7 +30,7 @@ from tests.doubles.clock import CountedEntropy, StandingClock
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
-from tests.relay.caller import Caller
+from tests.relay.client import RelayClient
 from varde_contract import frames as f
 from varde_contract.ids import ClientId, ConversationId, uuid7
 from varde_contract.noise import KeyPair
@@ -43,7 +43,7 @@ ADDRESS: Final = "192.0.2.1"
 
 
 @dataclass(frozen=True)
-class Ground:
+class Backend:
     """What nodes of one fleet share."""
 
     memory: Memory
@@ -59,18 +59,18 @@ class Ground:
         return [event for event in self.bus.published if not isinstance(event, NodeHere)]
 
 
-def lay_ground() -> Ground:
+def make_backend() -> Backend:
     """Make empty stores."""
     memory, bus, interference = Memory(), RecordingBus(), Interference()
     stores = open_memory_stores(interference=interference, bus=bus, memory=memory)
-    return Ground(memory, bus, interference, stores, StandingClock(), CountedEntropy())
+    return Backend(memory, bus, interference, stores, StandingClock(), CountedEntropy())
 
 
 @dataclass(frozen=True)
-class Stage:
+class MemoryNode:
     """One running node. `nursery` holds its connections, `sockets` closes their other ends."""
 
-    ground: Ground
+    backend: Backend
     services: Services
     nursery: trio.Nursery
     sockets: ExitStack
@@ -81,13 +81,13 @@ class Stage:
         noun = people_model.Device(**{**asdict(gear.noun), **changes})
         return issuer.issue(noun, read_ms=self.services.clock()).text
 
-    def pick_up(
+    def open_client(
         self, gear: Gear, pattern: Pattern = Pattern.XX, *, ticket: str | None = None, hello: f.Hello | None = None
-    ) -> Caller:
+    ) -> RelayClient:
         """Open a connection, nothing said yet."""
         hello = hello or f.Hello(PROTOCOL_VERSION, ticket or self.ticket(gear), gear.id)
         session = ClientSession(gear.noise, hello, relay_key=RELAY_KEY.public, pattern=pattern)
-        return Caller(self.open_stream(), session)
+        return RelayClient(self.open_stream(), session)
 
     def open_stream(self, address: str = ADDRESS, *, narrow: bool = False) -> trio.SocketStream:
         """Open a bare byte stream to the node; `narrow` holds next to nothing of what was not read yet."""
@@ -99,45 +99,45 @@ class Stage:
         self.sockets.enter_context(ours)
         return trio.SocketStream(trio.socket.from_stdlib_socket(ours))
 
-    async def call(self, gear: Gear, pattern: Pattern = Pattern.XX) -> Caller:
+    async def connect_client(self, gear: Gear, pattern: Pattern = Pattern.XX) -> RelayClient:
         """Connect a device as far as its Welcome."""
-        caller = self.pick_up(gear, pattern)
-        await caller.connect()
-        return caller
+        client = self.open_client(gear, pattern)
+        await client.connect()
+        return client
 
-    async def listen(self, gear: Gear, *conversations: ConversationId) -> Caller:
+    async def listen(self, gear: Gear, *conversations: ConversationId) -> RelayClient:
         """Connect a device that has joined these conversations and has heard their backlog, of no messages."""
-        caller = await self.call(gear)
+        client = await self.connect_client(gear)
         for conversation in conversations:
-            await caller.say(f.Join(conversation))
-            await caller.hear(f.Joined)
-        assert await caller.hear_now() == []
-        return caller
+            await client.send(f.Join(conversation))
+            await client.receive(f.Joined)
+        assert await client.receive_pending() == []
+        return client
 
 
 @asynccontextmanager
-async def open_stage(ground: Ground, **config: Any) -> AsyncIterator[Stage]:
+async def open_node(backend: Backend, **config: Any) -> AsyncIterator[MemoryNode]:
     """Run a node until the block ends; what is not given of its configuration is the product's."""
     settings = replace(RelaySettings(strict=True, receipts_pause=0.0, presence_pause=0.0, announce_pause=0.0), **config)
-    outside = Outside(
+    dependencies = Dependencies(
         static=RELAY_KEY,
         ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
-        clock=ground.clock,
-        entropy=ground.entropy,
-        dice=Random(1),  # noqa: S311 - it spreads load, and is to do so the same way each time
+        clock=backend.clock,
+        entropy=backend.entropy,
+        random=Random(1),  # noqa: S311 - it spreads load, and is to do so the same way each time
     )
-    services = make_services(settings, ground.stores, outside)
-    with ExitStack() as sockets, ground.bus.listen(services.bridge.receive, services.bridge.resync):
+    services = make_services(settings, backend.stores, dependencies)
+    with ExitStack() as sockets, backend.bus.listen(services.bridge.receive, services.bridge.resync):
         await services.revocations.load()
         async with trio.open_nursery() as running:
-            start_services(services, ground.stores, running)
+            start_services(services, backend.stores, running)
             async with trio.open_nursery() as connections:
-                yield Stage(ground, services, connections, sockets)
+                yield MemoryNode(backend, services, connections, sockets)
                 connections.cancel_scope.cancel()
             running.cancel_scope.cancel()
 
 
-class Letters:
+class Sends:
     """Makes sends with client ids of their own."""
 
     def __init__(self) -> None:
@@ -158,19 +158,19 @@ class Letters:
         return f.Send(self.client_id(), roster.conversation, person.profile, roster.version, devices=devices)
 
 
-async def open_room(ground: Ground, *people: Person, kind: ConversationKind = ConversationKind.GROUP) -> talk.Roster:
+async def open_room(backend: Backend, *people: Person, kind: ConversationKind = ConversationKind.GROUP) -> talk.Roster:
     """Settle these people and open their conversation; return its roster."""
     for person in people:
-        if person.account not in ground.memory.accounts:
-            await settle(ground.stores, person)
-    return await roster_now(ground, await open_conversation(ground.stores, *people, kind=kind))
+        if person.account not in backend.memory.accounts:
+            await settle(backend.stores, person)
+    return await roster_now(backend, await open_conversation(backend.stores, *people, kind=kind))
 
 
-async def roster_now(ground: Ground, conversation: ConversationId) -> talk.Roster:
+async def roster_now(backend: Backend, conversation: ConversationId) -> talk.Roster:
     """Return a roster as it is."""
-    return (await ground.stores.conversations.rosters([conversation]))[conversation]
+    return (await backend.stores.conversations.rosters([conversation]))[conversation]
 
 
-def waiting_bytes(stage: Stage) -> int:
+def waiting_bytes(node: MemoryNode) -> int:
     """What the journal believes to be waiting."""
-    return sum(shard.size for shard in stage.services.journal._shards)
+    return sum(shard.size for shard in node.services.journal._shards)

@@ -92,7 +92,7 @@ class Policy:
         self._slow = self._slow or pause > SLOW
 
 
-async def run_collection(services: Services) -> NoReturn:
+async def run_garbage_collection(services: Services) -> NoReturn:
     """Rule for as long as the node lives."""
     policy = Policy(services.metrics)
     with policy.rule():

@@ -12,19 +12,19 @@ import trio
 from domain.people.tickets import TicketIssuer
 from domain.ports import Stores
 from relay.node import run_node
-from relay.services import Outside
+from relay.services import Dependencies
 from relay.socket.tls_certificate import TlsCertificate
 from settings.relay import RelaySettings
 from tests.cast import Gear
 from tests.doubles.clock import CountedEntropy, StandingClock
-from tests.relay.guest import Credentials
-from tests.relay.stage import RELAY_KEY, TICKET_KEY
+from tests.relay.library_clients import Credentials
+from tests.relay.memory_node import RELAY_KEY, TICKET_KEY
 from varde_contract import frames as f
 from varde_contract.session import PROTOCOL_VERSION, Pattern
 
 
 @dataclass
-class LiveNode:
+class TcpNode:
     """A node that runs, where it listens, and how to stop it."""
 
     address: str
@@ -51,26 +51,26 @@ class LiveNode:
 
 
 @asynccontextmanager
-async def open_live(
+async def open_tcp_node(
     stores: Stores, *, certificate: TlsCertificate | None = None, **changes: Any
-) -> AsyncIterator[LiveNode]:
+) -> AsyncIterator[TcpNode]:
     """Run a node on a port of its own until the block ends. With a certificate, TLS ends in it."""
     config = RelaySettings(**{"port": 0, "strict": True, "close_grace": 2.0, "drain_deadline": 1.0, **changes})
     clock, stop, ended = StandingClock(), trio.Event(), trio.Event()
-    outside = Outside(
+    dependencies = Dependencies(
         static=RELAY_KEY,
         ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
         clock=clock,
         entropy=os.urandom,  # two nodes must not have one name
-        dice=Random(1),  # noqa: S311 - it spreads load
+        random=Random(1),  # noqa: S311 - it spreads load
         certificate=certificate,
     )
 
     async def run(task_status: trio.TaskStatus[str]) -> None:
-        await run_node(config, stores, outside, stop, task_status)
+        await run_node(config, stores, dependencies, stop, task_status)
         ended.set()
 
     async with trio.open_nursery() as nursery:
         address = await nursery.start(run)
-        yield LiveNode(address, clock, stop, ended, "ws" if certificate is None else "wss")
+        yield TcpNode(address, clock, stop, ended, "ws" if certificate is None else "wss")
         nursery.cancel_scope.cancel()

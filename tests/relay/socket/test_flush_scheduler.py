@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.socket.flushing import Flushing
+from relay.socket.flush_scheduler import FlushScheduler
 
 
 class Noted:
@@ -18,34 +18,34 @@ class Noted:
 
 def test_on_a_quiet_loop_it_is_sent_at_once() -> None:
     """Each ring is a flush."""
-    flushing, sender = Flushing(), Noted()
-    flushing.ring(sender)
-    flushing.ring(sender)
+    flush_scheduler, sender = FlushScheduler(), Noted()
+    flush_scheduler.ring(sender)
+    flush_scheduler.ring(sender)
     assert sender.flushed == 2
 
 
 def test_what_piles_up_leaves_together() -> None:
     """Within a block nothing is sent, and at its end everybody once."""
-    flushing, alice, bob = Flushing(), Noted(), Noted()
-    with flushing.gather():
+    flush_scheduler, alice, bob = FlushScheduler(), Noted(), Noted()
+    with flush_scheduler.gather():
         for sender in (alice, bob, alice, alice):
-            flushing.ring(sender)
+            flush_scheduler.ring(sender)
         assert alice.flushed == bob.flushed == 0
     assert alice.flushed == bob.flushed == 1
-    flushing.ring(alice)
+    flush_scheduler.ring(alice)
     assert alice.flushed == 2
 
 
 def test_a_surprise_in_the_block_holds_nobody_up() -> None:
     """What was gathered is sent all the same, and what comes later at once."""
-    flushing, sender = Flushing(), Noted()
+    flush_scheduler, sender = FlushScheduler(), Noted()
 
     def fail() -> None:
-        with flushing.gather():
-            flushing.ring(sender)
+        with flush_scheduler.gather():
+            flush_scheduler.ring(sender)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    flushing.ring(sender)
+    flush_scheduler.ring(sender)
     assert sender.flushed == 2

@@ -8,7 +8,7 @@ import trio
 from domain.ports import StoreUnavailable
 from domain.talk.model import LogPage, LogRequest
 from domain.talk.ports import MailboxStore
-from relay.cache.batching import Flights
+from relay.cache.batching import BatchedLoader
 from relay.cache.outage import Outage
 from relay.metrics.counters import Metrics
 
@@ -16,18 +16,18 @@ QUERIES_AT_ONCE: Final = 4
 REQUESTS_PER_QUERY: Final = 256
 
 
-class Reading:
+class LogReader:
     """The node's way to the log."""
 
     def __init__(self, store: MailboxStore, outage: Outage, metrics: Metrics) -> None:
         self._store = store
         self._outage = outage
         self.metrics = metrics
-        self._flights = Flights(self._load, lanes=QUERIES_AT_ONCE, most=REQUESTS_PER_QUERY)
+        self._loader = BatchedLoader(self._load, lanes=QUERIES_AT_ONCE, most=REQUESTS_PER_QUERY)
 
     async def read(self, requests: Sequence[LogRequest]) -> Mapping[LogRequest, LogPage]:
         """Return the pages; a device that does not belong to a conversation has none. Raises StoreUnavailable."""
-        return await self._flights.ask(requests)
+        return await self._loader.ask(requests)
 
     async def _load(self, requests: Sequence[LogRequest]) -> Mapping[LogRequest, LogPage]:
         self.metrics.read_requests.observe(len(requests))

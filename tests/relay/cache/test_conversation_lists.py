@@ -7,8 +7,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from domain.talk import model as talk_model
 from domain.talk.ports import JournalStore
+from relay.cache.conversation_lists import REQUESTS_PER_QUERY, ConversationLists
 from relay.cache.repeats import Repeats
-from relay.cache.standings import REQUESTS_PER_QUERY, Standings
 from tests.cast import alice, alice_phone, bob, carol, mallory_phone, open_conversation, settle
 from tests.contracts.letters import client_id, draft, send
 from tests.doubles.conversations import MemoryConversations
@@ -56,7 +56,7 @@ async def test_a_storm_of_lists_is_a_few_queries(nursery: trio.Nursery) -> None:
     await settle(stores, alice, bob, carol)
     talks = [await open_conversation(stores, *people) for people in ((alice, bob), (alice, carol))]
     store = CountedConversations(memory)
-    standings = Standings(store)
+    standings = ConversationLists(store)
     pages: list[tuple[talk_model.ListRequest, list[talk_model.Standing]]] = []
 
     async def ask(number: int) -> None:

@@ -18,7 +18,7 @@ _FADING_PER_TICK: Final = FADING**TICK
 _log: Final = logging.getLogger("varde.relay")
 
 
-async def run_canary(services: Services) -> NoReturn:
+async def run_loop_lateness(services: Services) -> NoReturn:
     """Measure for as long as the node lives."""
     while True:
         planned = trio.current_time() + TICK

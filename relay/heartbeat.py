@@ -22,7 +22,7 @@ JITTER: Final = 0.1
 """Of the heartbeat, either way: those who came together shall not be pinged together for ever."""
 
 
-async def run_pulse(services: Services) -> NoReturn:
+async def run_heartbeat(services: Services) -> NoReturn:
     """Go round for as long as the node lives."""
     while True:
         everybody = tuple(services.hub.peers)
@@ -51,8 +51,8 @@ def _check(services: Services, peer: Peer, now: float) -> None:
         services.metrics.hostile[Hostility.HALF_OPEN] += 1
         peer.cut(CloseCode.HEARTBEAT_MISSED)
     elif not peer.ping_at:
-        peer.ping_at = now + heartbeat * services.dice.random()  # a newcomer: ten thousand of them are spread evenly
+        peer.ping_at = now + heartbeat * services.random.random()  # a newcomer: ten thousand of them are spread evenly
     elif services.revocations.judge(peer):
-        peer.ping_at = now + heartbeat * services.dice.uniform(1 - JITTER, 1 + JITTER)
+        peer.ping_at = now + heartbeat * services.random.uniform(1 - JITTER, 1 + JITTER)
         services.metrics.pings += 1
         peer.line.ping()

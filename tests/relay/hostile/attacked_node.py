@@ -16,15 +16,15 @@ from domain.people.tickets import TicketIssuer
 from domain.talk import model as talk
 from relay.connection.serve import serve_connection
 from relay.node import start_services
-from relay.services import Outside, Services, make_services
+from relay.services import Dependencies, Services, make_services
 from relay.socket.listeners import open_listeners, run_listener
-from relay.socket.wire import Wire
+from relay.socket.transport import Transport
 from settings.relay import RelaySettings
 from tests.cast import Gear, alice, alice_laptop, bob, bob_phone, open_conversation, settle
 from tests.doubles.clock import StandingClock
-from tests.relay.caller import Caller
+from tests.relay.client import RelayClient
+from tests.relay.memory_node import RELAY_KEY, TICKET_KEY, Backend, Sends, make_backend
 from tests.relay.scrape import Difference, Samples, scrape
-from tests.relay.stage import RELAY_KEY, TICKET_KEY, Ground, Letters, lay_ground
 from varde_contract import frames as f
 from varde_contract.noise import KeyPair
 from varde_contract.session import PROTOCOL_VERSION, ClientSession, Pattern
@@ -49,40 +49,40 @@ class CountingKeys(KeyPair):
 
 
 @dataclass
-class Field:
+class AttackedNode:
     """Alice's laptop and Bob's phone are connected and listen. `before` is what was counted until then."""
 
     services: Services
-    ground: Ground
+    backend: Backend
     port: int
     roster: talk.Roster
-    letters: Letters
+    sends: Sends
     sockets: ExitStack
-    laptop: Caller
-    phone: Caller
+    laptop: RelayClient
+    phone: RelayClient
     before: Samples
 
     async def open_stream(self, address: str = HOSTILE, *, narrow: bool = False) -> trio.SocketStream:
         """Connect from an address of this machine; `narrow` takes in next to nothing of what it does not read."""
         return await _open_stream(self.port, self.sockets, address, narrow=narrow)
 
-    async def pick_up(
+    async def open_client(
         self, gear: Gear, pattern: Pattern = Pattern.XX, *, address: str = HOSTILE, narrow: bool = False
-    ) -> Caller:
+    ) -> RelayClient:
         """Connect a device, nothing said yet."""
-        return Caller(await self.open_stream(address, narrow=narrow), _session(gear, pattern, self.services))
+        return RelayClient(await self.open_stream(address, narrow=narrow), _session(gear, pattern, self.services))
 
-    async def call(self, gear: Gear, pattern: Pattern = Pattern.XX, *, narrow: bool = False) -> Caller:
+    async def connect_client(self, gear: Gear, pattern: Pattern = Pattern.XX, *, narrow: bool = False) -> RelayClient:
         """Connect a device as far as its Welcome."""
-        caller = await self.pick_up(gear, pattern, narrow=narrow)
-        await caller.connect()
-        return caller
+        client = await self.open_client(gear, pattern, narrow=narrow)
+        await client.connect()
+        return client
 
     async def talk(self, sealed: bytes = b"sealed") -> None:
         """Let a message travel from one honest client to the other, and its ack back."""
-        await self.laptop.say(self.letters.group(self.roster, alice, sealed))
-        assert isinstance(await self.phone.hear(f.New), f.New)
-        assert {type(frame) for frame in await self.laptop.hear_some(2)} == {f.Ack, f.Gap}
+        await self.laptop.send(self.sends.group(self.roster, alice, sealed))
+        assert isinstance(await self.phone.receive(f.New), f.New)
+        assert {type(frame) for frame in await self.laptop.receive_many(2)} == {f.Ack, f.Gap}
 
     async def moved(self) -> Difference:
         """Return what was counted since everybody honest was there."""
@@ -90,14 +90,14 @@ class Field:
 
     def largest(self) -> int:
         """Return the bytes that the node holds for the connection for which it holds most."""
-        wires = [thing for thing in gc.get_objects() if type(thing) is Wire]
-        return max((_held(wire) for wire in wires if wire._socket.fileno() >= 0), default=0)
+        wires = [thing for thing in gc.get_objects() if type(thing) is Transport]
+        return max((_held(transport) for transport in wires if transport._socket.fileno() >= 0), default=0)
 
 
-def _held(wire: Wire) -> int:
-    websocket = wire.websocket
+def _held(transport: Transport) -> int:
+    websocket = transport.websocket
     reader = 0 if websocket._protocol is None else len(websocket._protocol.reader.buffer)
-    parts = [wire.unsent, websocket._rest or b"", *(websocket._fragments or ()), *websocket._messages]
+    parts = [transport.unsent, websocket._rest or b"", *(websocket._fragments or ()), *websocket._messages]
     return sum(map(len, parts)) + reader + websocket.pending
 
 
@@ -116,50 +116,50 @@ async def _open_stream(port: int, sockets: ExitStack, address: str, *, narrow: b
     return trio.SocketStream(sock)
 
 
-def _make_services(ground: Ground, config: dict[str, Any]) -> Services:
+def _make_services(backend: Backend, config: dict[str, Any]) -> Services:
     settings = {"port": 0, "strict": True, "handshake_deadline": 1.0, "close_grace": 0.5, **config}
     CountingKeys.used = 0
-    outside = Outside(
+    dependencies = Dependencies(
         static=CountingKeys.from_private(RELAY_KEY.private_bytes()),
         ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
         clock=StandingClock(),
         entropy=os.urandom,
-        dice=Random(1),  # noqa: S311 - it spreads load
+        random=Random(1),  # noqa: S311 - it spreads load
     )
-    return make_services(RelaySettings(**settings), ground.stores, outside)
+    return make_services(RelaySettings(**settings), backend.stores, dependencies)
 
 
-async def _listen(services: Services, sockets: ExitStack, port: int, gear: Gear, roster: talk.Roster) -> Caller:
-    caller = Caller(await _open_stream(port, sockets, HONEST), _session(gear, Pattern.XX, services))
-    await caller.connect()
-    await caller.say(f.Join(roster.conversation))
-    await caller.hear(f.Joined)
-    return caller
+async def _listen(services: Services, sockets: ExitStack, port: int, gear: Gear, roster: talk.Roster) -> RelayClient:
+    client = RelayClient(await _open_stream(port, sockets, HONEST), _session(gear, Pattern.XX, services))
+    await client.connect()
+    await client.send(f.Join(roster.conversation))
+    await client.receive(f.Joined)
+    return client
 
 
 @asynccontextmanager
-async def open_field(**config: Any) -> AsyncIterator[Field]:
+async def open_attacked_node(**config: Any) -> AsyncIterator[AttackedNode]:
     """Run a node until the block ends, and let nothing in it take for ever."""
-    ground = lay_ground()
-    await settle(ground.stores, alice, bob)
-    conversation = await open_conversation(ground.stores, alice, bob)
-    roster = (await ground.stores.conversations.rosters([conversation]))[conversation]
-    services = _make_services(ground, config)
+    backend = make_backend()
+    await settle(backend.stores, alice, bob)
+    conversation = await open_conversation(backend.stores, alice, bob)
+    roster = (await backend.stores.conversations.rosters([conversation]))[conversation]
+    services = _make_services(backend, config)
     with (
         trio.fail_after(PATIENCE),
         ExitStack() as sockets,
-        ground.bus.listen(services.bridge.receive, services.bridge.resync),
+        backend.bus.listen(services.bridge.receive, services.bridge.resync),
     ):
         await services.revocations.load()
         (listener,) = await open_listeners(HONEST, 0)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)  # as if every network were slow
         port = listener.getsockname()[1]
         async with trio.open_nursery() as running, trio.open_nursery() as connections:
-            start_services(services, ground.stores, running)
+            start_services(services, backend.stores, running)
             running.start_soon(run_listener, listener, connections, partial(serve_connection, services))
             laptop = await _listen(services, sockets, port, alice_laptop, roster)
             phone = await _listen(services, sockets, port, bob_phone, roster)
             before = await scrape(services)
-            yield Field(services, ground, port, roster, Letters(), sockets, laptop, phone, before)
+            yield AttackedNode(services, backend, port, roster, Sends(), sockets, laptop, phone, before)
             connections.cancel_scope.cancel()
             running.cancel_scope.cancel()

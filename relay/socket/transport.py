@@ -20,11 +20,11 @@ UNREAD_BYTES: Final = 131_072
 """What may wait when the WebSocket answers something: the largest message, and as much again of answers to pings. More,
 and it is no longer a peer but a pump."""
 
-BROKEN: Final = (OSError, trio.ClosedResourceError)
+CONNECTION_LOST: Final = (OSError, trio.ClosedResourceError)
 """The peer went without a word."""
 
 
-class Wire:
+class Transport:
     """One connection's socket, which is not blocking, and what is on its way through it."""
 
     __slots__ = ("_descriptor", "_eof_sent", "_reactor", "_socket", "_tls", "_waiter", "unsent", "websocket")

@@ -11,11 +11,12 @@ from typing import Final, Protocol, TypeVar
 
 import trio
 import trio_websocket
+import websockets.exceptions
 from msgspec import Struct
-from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import connect
 from websockets.typing import Subprotocol
 
+from tests.relay.client import ConnectionClosed
 from varde_contract import frames as f
 from varde_contract.noise import KeyPair
 from varde_contract.session import SUBPROTOCOL, ClientSession, Pattern, State
@@ -24,15 +25,6 @@ CLOSING: Final = 2.0
 """Seconds for a library to close in good order."""
 
 F = TypeVar("F", bound=Struct)
-
-
-class Hung(Exception):
-    """The relay closed, with this code and reason."""
-
-    def __init__(self, code: int | None, reason: str | None) -> None:
-        super().__init__(code, reason)
-        self.code = code
-        self.reason = reason
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,28 +41,28 @@ class Credentials:
         return ClientSession(self.static, self.hello, relay_key=self.relay_key, pattern=self.pattern)
 
 
-class Guest(Protocol):
+class Client(Protocol):
     """One connection, past its WebSocket handshake."""
 
     @property
     def drained(self) -> bool:
         """Whether the relay has said goaway."""
 
-    async def enter(self) -> f.Welcome:
+    async def connect(self) -> f.Welcome:
         """Go through the Noise handshake and return the Welcome."""
 
-    async def say(self, *frames: Struct) -> None:
+    async def send(self, *frames: Struct) -> None:
         """Send frames in one message."""
 
-    async def hear(self, kind: type[F]) -> F:
-        """Return the next frame of this kind, passing over others. Raises Hung."""
+    async def wait_for(self, kind: type[F]) -> F:
+        """Return the next frame of this kind, passing over others. Raises ConnectionClosed."""
 
-    async def hear_end(self) -> Hung:
+    async def wait_closed(self) -> ConnectionClosed:
         """Read until the relay hangs up."""
 
 
-class LibraryGuest:
-    """A guest on a library of Python."""
+class LibraryClient:
+    """A client on a library of Python."""
 
     def __init__(
         self,
@@ -83,17 +75,17 @@ class LibraryGuest:
         self._send = send
         self._receive = receive
 
-    async def enter(self) -> f.Welcome:
+    async def connect(self) -> f.Welcome:
         """Go through the Noise handshake and return the Welcome."""
         await self._send(self.session.open())
-        return await self.hear(f.Welcome)
+        return await self.wait_for(f.Welcome)
 
-    async def say(self, *frames: Struct) -> None:
+    async def send(self, *frames: Struct) -> None:
         """Send frames."""
         await self._send(self.session.send(*frames))
 
-    async def hear(self, kind: type[F]) -> F:
-        """Return the next frame of this kind, passing over others. Raises Hung."""
+    async def wait_for(self, kind: type[F]) -> F:
+        """Return the next frame of this kind, passing over others. Raises ConnectionClosed."""
         while True:
             while not self.frames:
                 await self._read()
@@ -101,13 +93,13 @@ class LibraryGuest:
             if isinstance(frame, kind):
                 return frame
 
-    async def hear_end(self) -> Hung:
+    async def wait_closed(self) -> ConnectionClosed:
         """Read until the relay hangs up."""
         try:
             while True:
                 await self._read()
-        except Hung as hung:
-            return hung
+        except ConnectionClosed as closed:
+            return closed
 
     async def _read(self) -> None:
         self.frames.extend(self.session.receive(await self._receive()))
@@ -121,16 +113,16 @@ class LibraryGuest:
         return self.session.state is State.DRAINING
 
 
-class OpenGuest(Protocol):
+class OpenClient(Protocol):
     """One of the clients."""
 
-    def __call__(self, url: str, credentials: Credentials) -> AbstractAsyncContextManager[Guest]:
+    def __call__(self, url: str, credentials: Credentials) -> AbstractAsyncContextManager[Client]:
         """Connect."""
 
 
 @asynccontextmanager
-async def open_with_trio_websocket(url: str, credentials: Credentials) -> AsyncIterator[Guest]:
-    """A guest on trio-websocket."""
+async def open_with_trio_websocket(url: str, credentials: Credentials) -> AsyncIterator[Client]:
+    """A client on trio-websocket."""
     async with trio_websocket.open_websocket_url(url, subprotocols=[SUBPROTOCOL], disconnect_timeout=CLOSING) as socket:
         assert socket.subprotocol == SUBPROTOCOL
 
@@ -138,12 +130,14 @@ async def open_with_trio_websocket(url: str, credentials: Credentials) -> AsyncI
             try:
                 message = await socket.get_message()
             except trio_websocket.ConnectionClosed as closed:
-                raise Hung(getattr(closed.reason, "code", None), getattr(closed.reason, "reason", None)) from None
+                raise ConnectionClosed(
+                    getattr(closed.reason, "code", None), getattr(closed.reason, "reason", None)
+                ) from None
             assert isinstance(message, bytes)
             return message
 
         try:
-            yield LibraryGuest(credentials.session(), socket.send_message, receive)
+            yield LibraryClient(credentials.session(), socket.send_message, receive)
         finally:
             # When the relay hangs up, the library may be cancelled before it has closed its own socket.
             with trio.move_on_after(CLOSING):
@@ -152,8 +146,8 @@ async def open_with_trio_websocket(url: str, credentials: Credentials) -> AsyncI
 
 
 @asynccontextmanager
-async def open_with_websockets(url: str, credentials: Credentials) -> AsyncIterator[Guest]:
-    """A guest on websockets, which offers compression."""
+async def open_with_websockets(url: str, credentials: Credentials) -> AsyncIterator[Client]:
+    """A client on websockets, which offers compression."""
     async with connect(url, subprotocols=[Subprotocol(SUBPROTOCOL)], proxy=None, close_timeout=CLOSING) as socket:
         assert socket.subprotocol == SUBPROTOCOL
         assert socket.protocol.extensions == []
@@ -161,12 +155,14 @@ async def open_with_websockets(url: str, credentials: Credentials) -> AsyncItera
         async def receive() -> bytes:
             try:
                 message = await socket.recv()
-            except ConnectionClosed as closed:
-                raise Hung(getattr(closed.rcvd, "code", None), getattr(closed.rcvd, "reason", None)) from None
+            except websockets.exceptions.ConnectionClosed as closed:
+                raise ConnectionClosed(
+                    getattr(closed.rcvd, "code", None), getattr(closed.rcvd, "reason", None)
+                ) from None
             assert isinstance(message, bytes)
             return message
 
-        yield LibraryGuest(credentials.session(), socket.send, receive)
+        yield LibraryClient(credentials.session(), socket.send, receive)
 
 
-LIBRARIES: Final[tuple[OpenGuest, ...]] = (open_with_trio_websocket, open_with_websockets)
+LIBRARIES: Final[tuple[OpenClient, ...]] = (open_with_trio_websocket, open_with_websockets)

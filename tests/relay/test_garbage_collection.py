@@ -6,7 +6,7 @@ from weakref import ref
 
 import pytest
 
-from relay.collection import CALM, FEW, GONE_LEAST, PATIENCE, RAMP, THRESHOLDS, Policy
+from relay.garbage_collection import CALM, FEW, GONE_LEAST, PATIENCE, RAMP, THRESHOLDS, Policy
 from relay.metrics.counters import Metrics
 
 
@@ -125,13 +125,13 @@ def test_a_long_pause_is_followed_by_a_freeze(
     policy: Policy, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says that there is much to look through besides connections."""
-    monkeypatch.setattr("relay.collection.SLOW", 3_600.0)
+    monkeypatch.setattr("relay.garbage_collection.SLOW", 3_600.0)
     gc.collect()
     policy.look(0, 0)
     assert metrics.freezes == 0
-    monkeypatch.setattr("relay.collection.SLOW", 0.0)
+    monkeypatch.setattr("relay.garbage_collection.SLOW", 0.0)
     gc.collect()
-    monkeypatch.setattr("relay.collection.SLOW", 3_600.0)
+    monkeypatch.setattr("relay.garbage_collection.SLOW", 3_600.0)
     for _ in range(3):
         policy.look(0, 0)
     assert metrics.freezes == 1

@@ -12,7 +12,7 @@ class Sender(Protocol):
         """Send what waits, as far as the kernel takes it. Raises nothing."""
 
 
-class Flushing:
+class FlushScheduler:
     """One flush for each connection, however much was put into its outbox meanwhile.
 
     Gathered frames leave as one Noise message in one write: on a busy node, that is most of the work saved. On a quiet

@@ -1,4 +1,4 @@
-"""The guest in Node: WebSocket, msgpack and Noise are all somebody else's than ours; spoken to in lines of JSON."""
+"""The client in Node: WebSocket, msgpack and Noise are all somebody else's than ours; spoken to in lines of JSON."""
 
 import json
 import os
@@ -15,7 +15,8 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from tests.relay.guest import Credentials, Guest, Hung
+from tests.relay.client import ConnectionClosed
+from tests.relay.library_clients import Client, Credentials
 from tests.system import require, require_modules
 from varde_contract import frames as f
 
@@ -30,7 +31,7 @@ class Failed(Exception):
     """The script found something wrong, and says what."""
 
 
-class NodeGuest:
+class NodeClient:
     """One connection of the script. `upgraded` is what it saw of the upgrade, `pongs` and `pings` are what came."""
 
     def __init__(self, process: trio.Process, credentials: Credentials, url: str) -> None:
@@ -45,7 +46,7 @@ class NodeGuest:
         self.pongs: deque[bytes] = deque()
         self.pings = 0
 
-    async def enter(self) -> f.Welcome:
+    async def connect(self) -> f.Welcome:
         """Go through the Noise handshake and return the Welcome."""
         who = self._credentials
         await self._command(
@@ -57,9 +58,9 @@ class NodeGuest:
             ticket=who.hello.ticket,
             device=who.hello.device.bytes,
         )
-        return await self.hear(f.Welcome)
+        return await self.wait_for(f.Welcome)
 
-    async def say(self, *frames: Struct) -> None:
+    async def send(self, *frames: Struct) -> None:
         """Send frames in one message."""
         await self._command("say", frames=[[f.tag_of(type(frame)), *map(_plain, _fields(frame))] for frame in frames])
 
@@ -74,8 +75,8 @@ class NodeGuest:
         """Begin to close."""
         await self._command("close", code=code, reason=reason)
 
-    async def hear(self, kind: type[F]) -> F:
-        """Return the next frame of this kind, passing over others. Raises Hung and Failed."""
+    async def wait_for(self, kind: type[F]) -> F:
+        """Return the next frame of this kind, passing over others. Raises ConnectionClosed and Failed."""
         while True:
             while not self.frames:
                 await self._read()
@@ -83,13 +84,13 @@ class NodeGuest:
             if isinstance(frame, kind):
                 return frame
 
-    async def hear_end(self) -> Hung:
+    async def wait_closed(self) -> ConnectionClosed:
         """Read until the relay hangs up."""
         try:
             while True:
                 await self._read()
-        except Hung as hung:
-            return hung
+        except ConnectionClosed as closed:
+            return closed
 
     async def _command(self, verb: str, **arguments: Any) -> None:
         assert self._process.stdin is not None
@@ -108,7 +109,7 @@ class NodeGuest:
             case {"upgraded": True}:
                 self.upgraded = happening
             case {"closed": code, "reason": reason}:
-                raise Hung(code, reason)
+                raise ConnectionClosed(code, reason)
             case _:
                 raise Failed(happening)
 
@@ -163,14 +164,14 @@ def _decode(kind: type, value: Any) -> Any:
 
 
 @asynccontextmanager
-async def open_with_node(url: str, credentials: Credentials) -> AsyncIterator[Guest]:
-    """A guest in Node."""
-    async with open_node(url, credentials) as guest:
-        yield guest
+async def open_with_node(url: str, credentials: Credentials) -> AsyncIterator[Client]:
+    """A client in Node."""
+    async with open_node(url, credentials) as client:
+        yield client
 
 
 @asynccontextmanager
-async def open_node(url: str, credentials: Credentials) -> AsyncIterator[NodeGuest]:
+async def open_node(url: str, credentials: Credentials) -> AsyncIterator[NodeClient]:
     """The same, with what only this one can do."""
     node = require("node", "nodejs")
     modules = await trio.to_thread.run_sync(require_modules, FOLDER)
@@ -179,5 +180,5 @@ async def open_node(url: str, credentials: Credentials) -> AsyncIterator[NodeGue
     run = partial(trio.run_process, command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(run)
-        yield NodeGuest(process, credentials, url)
+        yield NodeClient(process, credentials, url)
         nursery.cancel_scope.cancel()
