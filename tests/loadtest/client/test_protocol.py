@@ -8,7 +8,7 @@ from websockets.server import ServerProtocol
 from loadtest.client.protocol import Ending, Phase, RelayClient
 from loadtest.client.websocket import MASK
 from tests.cast import alice_phone
-from tests.relay.stage import RELAY_KEY
+from tests.relay.memory_node import RELAY_KEY
 from varde_contract import frames as f
 from varde_contract.codec import encode_frame, pack
 from varde_contract.errors import LocalMisuse
