@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 import trio
 
 from relay.metrics.counters import Metrics
-from relay.metrics.words import Handshake
+from relay.metrics.labels import HandshakeOutcome
 from relay.services import Services
 
 THRESHOLDS: Final = (10_000, 5, 10)
@@ -98,4 +98,4 @@ async def run_garbage_collection(services: Services) -> NoReturn:
     with policy.rule():
         while True:
             await trio.sleep(TICK)
-            policy.look(services.metrics.handshakes[Handshake.ACCEPTED], len(services.hub))
+            policy.look(services.metrics.handshakes[HandshakeOutcome.ACCEPTED], len(services.hub))

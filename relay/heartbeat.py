@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 import trio
 
 from relay.connection.peer import Peer
-from relay.metrics.words import Hostility
+from relay.metrics.labels import Hostility
 from relay.services import Services
 from varde_contract.closing import CloseCode
 

@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from relay.metrics.counters import Metrics
-from relay.metrics.words import Handshake, Hostility
+from relay.metrics.labels import HandshakeOutcome, Hostility
 from settings.relay import RelaySettings
 from varde_contract.closing import CloseCode
 from varde_contract.errors import PeerFault
@@ -163,7 +163,7 @@ class Admission:
         network = network_of(address)
         # Behind a load balancer all come from one address, and who they are is not known before the request is read.
         if self._strangers.full or (not self._config.proxies and self._strangers.full_of(network)):
-            self._metrics.handshakes[Handshake.CROWDED_OUT] += 1
+            self._metrics.handshakes[HandshakeOutcome.CROWDED_OUT] += 1
             self._metrics.hostile[Hostility.CROWD] += 1
             return False
         self._strangers.count(network, stay)

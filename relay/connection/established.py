@@ -20,9 +20,7 @@ from relay.frames.dispatch import dispatch, run_deferred
 from relay.frames.presence import go_offline
 from relay.frames.refusals import Deferred, refused_frame
 from relay.metrics.counters import SeveralFrames
-from relay.metrics.ending import count_end
-from relay.metrics.hostility import hostility_of
-from relay.metrics.words import Hostility
+from relay.metrics.labels import CLIENT_CLOSE_CODES, UNKNOWN_CODE, Hostility, hostility_of_fault
 from relay.services import Services
 from relay.socket.transport import CONNECTION_LOST, Transport
 from varde_contract.closing import CloseCode
@@ -122,11 +120,23 @@ class EstablishedConnection:
 
     async def end(self) -> None:
         """Say the last word, and wait for its answer within the close grace. Raises what was a surprise."""
-        count_end(self._metrics, self._transport.websocket, None if self._lost else self._closing[0])
+        self._count_end()
         if not self._lost:
             await self._say_last_word()
         if self._surprise is not None:
             raise self._surprise
+
+    def _count_end(self) -> None:
+        """Count by the close code that was sent first, by whichever side. To be called before `websocket.close`."""
+        websocket = self._transport.websocket
+        code = None if self._lost else self._closing[0]
+        if code is not None and not websocket.open:
+            code = websocket.ended_with
+            if code is not None and not websocket.broken and code not in CLIENT_CLOSE_CODES:
+                code = UNKNOWN_CODE
+        self._metrics.closed[code] += 1
+        if websocket.broken is not None:
+            self._metrics.hostile[websocket.broken] += 1
 
     async def _say_last_word(self) -> None:
         grace = self._services.config.close_grace
@@ -206,7 +216,7 @@ class EstablishedConnection:
         """End because of a fault that came up in somebody else's task: nothing of it may reach them."""
         match fault:
             case PeerFault():
-                hostility = hostility_of(fault)
+                hostility = hostility_of_fault(fault)
                 if hostility is not None:
                     self._metrics.hostile[hostility] += 1
                 self.cut(fault.close_code)

@@ -11,7 +11,7 @@ from domain.people.tickets import Ticket
 from domain.ports import StoreUnavailable
 from domain.talk.model import Standing
 from relay.frames.refusals import close_code
-from relay.metrics.words import Handshake, Hostility
+from relay.metrics.labels import HandshakeOutcome, Hostility
 from relay.services import Services
 from relay.socket.transport import Transport
 from relay.socket.upgrade_response import answer
@@ -34,7 +34,9 @@ class AuthenticatedSession(Struct, frozen=True):
     welcome: Welcome
 
 
-async def authenticate(services: Services, transport: Transport, address: str) -> AuthenticatedSession | Handshake:
+async def authenticate(
+    services: Services, transport: Transport, address: str
+) -> AuthenticatedSession | HandshakeOutcome:
     """Take a connection from its first byte to a good ticket; or say what became of it, the answer being on its way.
 
     Raises PeerFault with what to close with, and BROKEN. The peer has the handshake's deadline, and the database as
@@ -72,7 +74,7 @@ def _what_took_long(transport: Transport) -> Hostility:
 
 async def _upgrade(
     services: Services, transport: Transport, knock: Callable[[str], Refused | None]
-) -> Handshake | None:
+) -> HandshakeOutcome | None:
     """None when it is a WebSocket now."""
     websocket = transport.websocket
     while websocket.request is None and not websocket.wants_eof:
@@ -83,9 +85,9 @@ async def _upgrade(
             await transport.flush()
         return ended
     if not websocket.unreadable:
-        return Handshake.VANISHED
+        return HandshakeOutcome.VANISHED
     services.metrics.hostile[Hostility.NO_HTTP] += 1
-    return Handshake.NO_REQUEST
+    return HandshakeOutcome.NO_REQUEST
 
 
 async def _shake_hands(services: Services, transport: Transport) -> ServerSession:

@@ -9,8 +9,7 @@ import trio
 
 from relay.connection.established import EstablishedConnection
 from relay.connection.handshake import AuthenticatedSession, authenticate
-from relay.metrics.hostility import hostility_of
-from relay.metrics.words import HANDSHAKE_ENDS, Handshake, Hostility
+from relay.metrics.labels import HANDSHAKE_CLOSE_CODES, HandshakeOutcome, Hostility, hostility_of_fault
 from relay.services import Services
 from relay.socket.transport import CONNECTION_LOST, Transport
 from varde_contract.closing import CloseCode
@@ -75,19 +74,19 @@ async def _greet(services: Services, transport: Transport, address: str) -> Auth
     try:
         greeted = await authenticate(services, transport, address)
     except PeerFault as fault:
-        handshakes[HANDSHAKE_ENDS[fault.close_code]] += 1
-        hostility = transport.websocket.broken or hostility_of(fault)
+        handshakes[HANDSHAKE_CLOSE_CODES[fault.close_code]] += 1
+        hostility = transport.websocket.broken or hostility_of_fault(fault)
         if hostility is not None:
             services.metrics.hostile[hostility] += 1
         raise
     except CONNECTION_LOST:
-        handshakes[Handshake.VANISHED] += 1
+        handshakes[HandshakeOutcome.VANISHED] += 1
         raise
     except Exception:
-        handshakes[Handshake.SURPRISE] += 1
+        handshakes[HandshakeOutcome.SURPRISE] += 1
         raise
     if isinstance(greeted, AuthenticatedSession):
-        handshakes[Handshake.ACCEPTED] += 1
+        handshakes[HandshakeOutcome.ACCEPTED] += 1
         return greeted
     handshakes[greeted] += 1
     return None

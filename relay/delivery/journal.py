@@ -20,7 +20,7 @@ from relay.connection.peer import Peer
 from relay.delivery.hub import Hub, Published
 from relay.frames.refusals import refused_frame
 from relay.metrics.counters import Metrics
-from relay.metrics.words import JournalRefusal
+from relay.metrics.labels import JournalRefusal
 from relay.socket.flush_scheduler import FlushScheduler
 from varde_contract.frames import Ack, Send
 from varde_contract.refusals import RefusalCode, Refused

@@ -16,7 +16,7 @@ from relay.cache.outage import RETRY
 from relay.delivery.hub import Hub, Listener
 from relay.frames.refusals import refused_frame
 from relay.metrics.counters import Metrics
-from relay.metrics.words import Resume
+from relay.metrics.labels import JoinOutcome
 from varde_contract.codec import encode_frame
 from varde_contract.errors import LocalMisuse
 from varde_contract.frames import ChangeKind, Gap, GapReason, New, Sync
@@ -68,7 +68,7 @@ class CatchUp:
         self._asked_at = 0
         self.joins = 0
         """How often it was joined since it began. Others only fell behind."""
-        self.resume = Resume.LIVE
+        self.resume = JoinOutcome.LIVE
         """What became of these joins, so far."""
         self.last = SEQ_MAX
         self.conversation = listener.conversation
@@ -90,20 +90,20 @@ class CatchUp:
     def note(self, told: Told) -> None:
         """Messages had been missed, and perhaps for good."""
         if isinstance(told, LogEntry):
-            self.resume = Resume.CAUGHT_UP if self.resume is Resume.LIVE else self.resume
+            self.resume = JoinOutcome.CAUGHT_UP if self.resume is JoinOutcome.LIVE else self.resume
         elif told.why is GapReason.EXPIRED:
-            self.resume = Resume.EXPIRED
+            self.resume = JoinOutcome.EXPIRED
 
     def refuse(self) -> None:
         """A member that is none any more, and the bus has not said so."""
-        self.resume = Resume.REFUSED
+        self.resume = JoinOutcome.REFUSED
         self.listener.peer.tell_changed(ChangeKind.MEMBERSHIP, self.conversation, 0)
         self._hub.drop(self.listener.peer, self.conversation)
 
     def finish(self, page: LogPage) -> bool:
         """Whether there is nothing newer, neither in the log nor published since it was read."""
         if self.listener.peer.listeners.get(self.conversation) is not self.listener:
-            self.resume = Resume.ABANDONED
+            self.resume = JoinOutcome.ABANDONED
             return True
         # What was known before the log was read is in it, or it was a false alarm: the log is the truth.
         published = self.listener.head if self.listener.head != self._asked_at else 0
@@ -185,7 +185,7 @@ class Mailbox:
 
     def _put(self, key: ConversationId | int, replay: Replay) -> None:
         if key in self._replays:
-            self._count(self._replays[key], Resume.ABANDONED)
+            self._count(self._replays[key], JoinOutcome.ABANDONED)
         self._replays[key] = replay
         if not self._running:
             self._running = True
@@ -202,7 +202,7 @@ class Mailbox:
         finally:
             self._running = False
             for replay in self._replays.values():  # there are some only when the connection ends
-                self._count(replay, Resume.ABANDONED)
+                self._count(replay, JoinOutcome.ABANDONED)
             self._replays.clear()
 
     async def _step(self) -> None:
@@ -245,7 +245,7 @@ class Mailbox:
             replay.note(told)
         return not replay.finish(page)
 
-    def _count(self, replay: Replay, resume: Resume | None = None) -> None:
+    def _count(self, replay: Replay, resume: JoinOutcome | None = None) -> None:
         if isinstance(replay, CatchUp):
             self._metrics.resumes[resume or replay.resume] += replay.joins
 

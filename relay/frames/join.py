@@ -12,7 +12,7 @@ from domain.talk.sending import NO_CONVERSATION
 from relay.cache.outage import RETRY
 from relay.connection.peer import Peer
 from relay.frames.refusals import Deferred, Outcome
-from relay.metrics.words import Resume
+from relay.metrics.labels import JoinOutcome
 from relay.services import Services
 from varde_contract.frames import Join, Joined, Sync
 from varde_contract.ids import ConversationId
@@ -51,9 +51,9 @@ async def _see_through(services: Services, join: Deferred) -> Refused | None:
     try:
         refused = await join()
     except StoreUnavailable:
-        resumes[Resume.UNAVAILABLE] += 1
+        resumes[JoinOutcome.UNAVAILABLE] += 1
         raise
-    resumes[Resume.REFUSED] += refused is not None
+    resumes[JoinOutcome.REFUSED] += refused is not None
     return refused
 
 
@@ -122,7 +122,7 @@ async def _look(services: Services, peer: Peer, conversation: ConversationId, fr
 
 def _listen(services: Services, peer: Peer, joined: Joined) -> None:
     if services.hub.find(peer.device) is not peer:
-        services.metrics.resumes[Resume.ABANDONED] += 1
+        services.metrics.resumes[JoinOutcome.ABANDONED] += 1
         return  # it went while the store was asked
     # What was read before listening is not relied upon: the mailbox reads the log from the cursor on, and whatever is
     # published from now on finds a listener that is behind.

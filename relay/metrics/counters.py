@@ -7,7 +7,14 @@ from msgspec import Struct
 
 from domain.events import Event
 from relay.metrics.histogram import BYTES, COUNTS, SECONDS, Histogram
-from relay.metrics.words import CLOSINGS, UNKNOWN_CODE, Handshake, Hostility, JournalRefusal, Resume
+from relay.metrics.labels import (
+    CLOSE_CODES,
+    UNKNOWN_CODE,
+    HandshakeOutcome,
+    Hostility,
+    JoinOutcome,
+    JournalRefusal,
+)
 from varde_contract.frames import EPHEMERAL, ClientFrame, GapReason, ServerFrame
 from varde_contract.refusals import RefusalCode
 
@@ -24,7 +31,7 @@ class CloseCodeCounts(dict[int | None, int]):
     """Counts by close code, None for an end without one. A peer may send any code, and must not choose a label."""
 
     def __init__(self) -> None:
-        super().__init__(dict.fromkeys(CLOSINGS, 0))
+        super().__init__(dict.fromkeys(CLOSE_CODES, 0))
 
     def __missing__(self, code: int | None) -> int:
         return self[UNKNOWN_CODE]
@@ -63,9 +70,9 @@ class Metrics:
         self.gaps = _zeros(GapReason)
         """Numbers that a device was told it cannot have, other than its own message as it is published."""
         # Connections.
-        self.handshakes = _zeros(Handshake)
+        self.handshakes = _zeros(HandshakeOutcome)
         self.closed = CloseCodeCounts()
-        self.resumes = _zeros(Resume)
+        self.resumes = _zeros(JoinOutcome)
         self.hostile = _zeros(Hostility)
         # The reactor and the outboxes.
         self.flushes = 0

@@ -1,13 +1,23 @@
 """The page that Prometheus reads, on a port of its own: a few scrapers at once, one small request each."""
 
 import logging
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Final, NamedTuple, NoReturn
 
 import trio
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.openmetrics import exposition as openmetrics_text
+from prometheus_client.registry import Collector
 
-from relay.metrics.page import make_page
+from relay.metrics.connection_metrics import CONNECTIONS, TRAFFIC
+from relay.metrics.definition import Definition, Kind, Value
+from relay.metrics.histogram import Histogram
+from relay.metrics.process_metrics import PROCESS
+from relay.metrics.snapshot import take_snapshot
+from relay.metrics.storage_metrics import STORAGE
 from relay.services import Services
 from relay.socket.listeners import BREATHER, EXHAUSTED
 
@@ -21,7 +31,11 @@ DEADLINE: Final = 5.0
 LINGER_BYTES: Final = 65_536
 """Read after the answer, so that it is not lost to a reset (RFC 9293 3.10.7.4)."""
 
+DEFINITIONS: Final[tuple[Definition, ...]] = (*CONNECTIONS, *TRAFFIC, *STORAGE, *PROCESS)
+"""Every metric there is, in the order of the page and of docs/metrics.md."""
+
 _END: Final = b"\r\n\r\n"
+_OPENMETRICS_END: Final = b"# EOF\n"
 _TEXT: Final = "text/plain; charset=utf-8"
 _log: Final = logging.getLogger("varde.relay")
 
@@ -84,7 +98,7 @@ async def _serve(services: Services, stream: trio.SocketStream) -> None:
     refusal = _judge(head)
     if refusal is None:
         services.metrics.scrapes += 1
-        page, media_type = await make_page(services, openmetrics=b"application/openmetrics-text" in head)
+        page, media_type = await render_page(services, openmetrics=b"application/openmetrics-text" in head)
         await stream.send_all(_head(HTTPStatus.OK, media_type, len(page)) + page)
     elif head:
         text = f"{refusal.text}\n".encode()
@@ -128,3 +142,49 @@ async def _linger(stream: trio.SocketStream) -> None:
     left = LINGER_BYTES
     while left > 0 and (received := await stream.receive_some(left)):
         left -= len(received)
+
+
+class _One(Collector):
+    """A single metric, for the library's writers."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        return (self._metric,)
+
+
+async def render_page(services: Services, *, openmetrics: bool) -> tuple[bytes, str]:
+    """Return all metrics as they are now, and the media type of the text."""
+    snapshot = await take_snapshot(services.hub)
+    parts = []
+    for definition in DEFINITIONS:
+        value = definition.read(services, snapshot)
+        if value is not None:
+            one = _One(_family(definition, value))
+            text: bytes = (openmetrics_text.generate_latest if openmetrics else generate_latest)(one)
+            parts.append(text.removesuffix(_OPENMETRICS_END))
+            await trio.lowlevel.checkpoint()
+    if openmetrics:
+        return b"".join([*parts, _OPENMETRICS_END]), openmetrics_text.CONTENT_TYPE_LATEST
+    return b"".join(parts), CONTENT_TYPE_PLAIN_0_0_4
+
+
+def _family(definition: Definition, value: Value) -> Metric:
+    by_label = value if isinstance(value, Mapping) else {None: value}
+    labels = [definition.label] if definition.label else []
+    match definition.kind:
+        case Kind.HISTOGRAM:
+            histogram = HistogramMetricFamily(definition.name, definition.meaning, labels=labels)
+            for word, each in by_label.items():
+                assert isinstance(each, Histogram)
+                histogram.add_metric([word] if word else [], each.buckets, each.total)
+            return histogram
+        case Kind.COUNTER | Kind.GAUGE:
+            family = (CounterMetricFamily if definition.kind is Kind.COUNTER else GaugeMetricFamily)(
+                definition.name, definition.meaning, labels=labels
+            )
+            for word, each in by_label.items():
+                assert not isinstance(each, Histogram)
+                family.add_metric([word] if word else [], each)
+            return family

@@ -8,7 +8,7 @@ from typing import Final
 
 from websockets.http11 import Request, Response
 
-from relay.metrics.words import Handshake
+from relay.metrics.labels import HandshakeOutcome
 from relay.socket.plain_http import http_answer
 from relay.socket.upgrade_request import RELAY, Upgrade
 from relay.socket.websocket import WebSocket
@@ -20,7 +20,7 @@ READY: Final = "/v1/ready"
 
 def answer(
     websocket: WebSocket, request: Request | Upgrade, knock: Callable[[str], Refused | None], *, ready: bool
-) -> Handshake | None:
+) -> HandshakeOutcome | None:
     """Answer a request. None when it became a WebSocket, otherwise what became of it.
 
     `knock` asks admission, with what load balancers say.
@@ -31,18 +31,18 @@ def answer(
     if request.method == "GET" and path == RELAY:
         if len(request.headers.get_all("Host")) != 1:  # RFC 6455 section 4.2.1: the library does not look
             websocket.respond(http_answer(HTTPStatus.BAD_REQUEST, "A request names its host, and once.\n"))
-            return Handshake.PLAIN_HTTP
+            return HandshakeOutcome.PLAIN_HTTP
         return _upgrade(websocket, request, knock(",".join(request.headers.get_all("X-Forwarded-For"))))
     websocket.respond(_plain(request.method, path, ready=ready))
-    return Handshake.PLAIN_HTTP
+    return HandshakeOutcome.PLAIN_HTTP
 
 
-def _upgrade(websocket: WebSocket, request: Request | Upgrade, refused: Refused | None) -> Handshake | None:
+def _upgrade(websocket: WebSocket, request: Request | Upgrade, refused: Refused | None) -> HandshakeOutcome | None:
     if refused is None:
-        return None if websocket.accept(request) else Handshake.PLAIN_HTTP
+        return None if websocket.accept(request) else HandshakeOutcome.PLAIN_HTTP
     seconds = -(-(refused.retry_after_ms or 1_000) // 1_000)
     websocket.respond(http_answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{refused.detail}\n", {"Retry-After": str(seconds)}))
-    return Handshake.OVERLOADED if refused.code is RefusalCode.OVERLOADED else Handshake.RATE_LIMITED
+    return HandshakeOutcome.OVERLOADED if refused.code is RefusalCode.OVERLOADED else HandshakeOutcome.RATE_LIMITED
 
 
 def _plain(method: str, path: str, *, ready: bool) -> Response:

@@ -10,8 +10,7 @@ from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from relay.metrics.hostility import hostility_in
-from relay.metrics.words import Hostility
+from relay.metrics.labels import Hostility, hostility_of_frame
 from relay.socket.framing import frame_size, only_message, split
 from relay.socket.plain_http import REQUEST_BYTES, http_answer, lines_of
 from relay.socket.upgrade_request import Upgrade, accepted, read_upgrade
@@ -214,7 +213,7 @@ class WebSocket:
                 return rest
             self._fail(protocol, CloseCode.POLICY_VIOLATION, "too many control frames and fragments", Hostility.FLOOD)
         elif protocol.close_sent is not None and protocol.close_sent is not protocol.close_rcvd:
-            self.broken = self.broken or hostility_in(protocol.close_sent.code, first)
+            self.broken = self.broken or hostility_of_frame(protocol.close_sent.code, first)
         self._feed_last(protocol, rest)
         return bytearray()
 

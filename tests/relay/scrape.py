@@ -7,7 +7,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from trio.testing import wait_all_tasks_blocked
 
-from relay.metrics.page import make_page
+from relay.metrics.exposition import render_page
 from relay.services import Services
 from tests.relay.memory_node import MemoryNode
 
@@ -28,7 +28,7 @@ def parse(page: str, *, openmetrics: bool = False) -> Samples:
 
 async def scrape(services: Services, *, openmetrics: bool = False) -> Samples:
     """Return every sample of a node."""
-    page, _ = await make_page(services, openmetrics=openmetrics)
+    page, _ = await render_page(services, openmetrics=openmetrics)
     return parse(page.decode(), openmetrics=openmetrics)
 
 

@@ -13,7 +13,7 @@ from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_
 from tests.relay.scrape import watch
 from varde_contract import frames as f
 
-RESUMES: Final = "varde_relay_resumes_total"
+JOIN_OUTCOME: Final = "varde_relay_resumes_total"
 GAPS: Final = "varde_relay_gap_numbers_total"
 REFUSALS: Final = "varde_relay_refusals_total"
 
@@ -28,10 +28,10 @@ async def test_a_resume_without_a_loss_is_counted(node: MemoryNode, backend: Bac
         await client.receive(f.Joined)
         await client.receive_pending()
 
-    assert (await watch(node, join)).words(RESUMES) == {"live": 1}
+    assert (await watch(node, join)).words(JOIN_OUTCOME) == {"live": 1}
     await fill(backend, sends, roster, 3)
-    assert (await watch(node, join)).words(RESUMES) == {"caught-up": 1}
-    assert (await watch(node, lambda: client.send(f.Join()))).words(RESUMES) == {}, "all of it is joined already"
+    assert (await watch(node, join)).words(JOIN_OUTCOME) == {"caught-up": 1}
+    assert (await watch(node, lambda: client.send(f.Join()))).words(JOIN_OUTCOME) == {}, "all of it is joined already"
 
 
 async def test_falling_behind_is_no_resume(node: MemoryNode, backend: Backend, sends: Sends) -> None:
@@ -44,7 +44,7 @@ async def test_falling_behind_is_no_resume(node: MemoryNode, backend: Backend, s
         node.services.hub.ring(roster.conversation, 2)
         assert len(await client.receive_many(2)) == 2
 
-    assert (await watch(node, commit_elsewhere)).words(RESUMES) == {}
+    assert (await watch(node, commit_elsewhere)).words(JOIN_OUTCOME) == {}
 
 
 async def test_what_expired_is_counted(node: MemoryNode, backend: Backend, sends: Sends) -> None:
@@ -63,7 +63,7 @@ async def test_what_expired_is_counted(node: MemoryNode, backend: Backend, sends
             await who.receive_pending()
 
     difference = await watch(node, join)
-    assert difference.words(RESUMES) == {"expired": 1, "live": 1}
+    assert difference.words(JOIN_OUTCOME) == {"expired": 1, "live": 1}
     assert difference.words(GAPS) == {"expired": 2, "own": 3}
 
 
@@ -81,7 +81,7 @@ async def test_gaps_of_a_sync_are_counted(node: MemoryNode, backend: Backend, se
 
     difference = await watch(node, sync)
     assert difference.words(GAPS) == {"delivered": 2}
-    assert difference.words(RESUMES) == {}
+    assert difference.words(JOIN_OUTCOME) == {}
 
 
 async def test_an_own_message_is_no_gap_as_it_is_published(node: MemoryNode, backend: Backend, sends: Sends) -> None:
@@ -114,7 +114,7 @@ async def test_a_resume_that_breaks_off_is_counted(backend: Backend, sends: Send
             node.services.hub.drop(peer, roster.conversation)
             mailbox.release_pages()
 
-        assert (await watch(node, break_off)).words(RESUMES) == {"abandoned": 2}
+        assert (await watch(node, break_off)).words(JOIN_OUTCOME) == {"abandoned": 2}
 
 
 async def test_a_join_that_is_refused_is_counted(node: MemoryNode, backend: Backend) -> None:
@@ -127,7 +127,7 @@ async def test_a_join_that_is_refused_is_counted(node: MemoryNode, backend: Back
         await client.receive(f.RefusedFrame)
 
     difference = await watch(node, join)
-    assert difference.words(RESUMES) == {"refused": 1}
+    assert difference.words(JOIN_OUTCOME) == {"refused": 1}
     assert difference.words(REFUSALS) == {"not-found": 1}
 
 
@@ -142,7 +142,7 @@ async def test_a_join_in_a_lasting_outage_is_counted(node: MemoryNode, backend: 
             await client.receive(f.RefusedFrame)
 
     difference = await watch(node, join)
-    assert difference.words(RESUMES) == {"unavailable": 1}
+    assert difference.words(JOIN_OUTCOME) == {"unavailable": 1}
     assert difference.words(REFUSALS) == {"unavailable": 1}
 
 

@@ -2,28 +2,28 @@
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 import trio
 
 from relay.frames.refusals import close_code
 from relay.metrics.counters import Metrics
+from relay.metrics.definition import Definition, Kind
+from relay.metrics.documentation import PAGE, render_page
+from relay.metrics.exposition import DEFINITIONS
 from relay.metrics.histogram import Histogram
-from relay.metrics.row import Kind, Row
-from relay.metrics.table import TABLE
-from relay.metrics.words import (
-    CLOSINGS,
-    HANDSHAKE_ENDS,
-    HANDSHAKES,
-    HOSTILITIES,
+from relay.metrics.labels import (
+    CLOSE_CODES,
+    HANDSHAKE_CLOSE_CODES,
+    HANDSHAKE_OUTCOME,
+    HOSTILITY,
     HOSTILITY_ADVICE,
-    JOURNAL_REFUSALS,
-    RESUMES,
-    Handshake,
+    JOIN_OUTCOME,
+    JOURNAL_REFUSAL,
+    HandshakeOutcome,
     Hostility,
+    JoinOutcome,
     JournalRefusal,
-    Resume,
 )
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
 from tests.relay.memory_node import ADDRESS, Backend, MemoryNode, Sends, open_room
@@ -34,57 +34,31 @@ from varde_contract.ids import ConversationId
 from varde_contract.refusals import RefusalCode
 from varde_contract.session import Pattern
 
-PAGE = Path(__file__).parents[3] / "docs/metrics.md"
-by_name = pytest.mark.parametrize("row", TABLE, ids=[row.name for row in TABLE])
+by_name = pytest.mark.parametrize("row", DEFINITIONS, ids=[row.name for row in DEFINITIONS])
 
 
-def cells(heading: str) -> list[list[str]]:
-    """The rows of the table under a heading of docs/metrics.md."""
-    section = re.search(rf"^#+ {heading}$(.*?)(?=^#|\Z)", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert section is not None, heading
-    lines = [line for line in section[1].splitlines() if line.startswith("|") and not set(line) <= set("|- ")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+def test_the_page_is_generated_from_the_definitions() -> None:
+    """Every metric and every word of a label is in docs/metrics.md, and nothing else below its marker."""
+    page = PAGE.read_text(encoding="utf-8")
+    assert render_page(page) == page
+    assert all(f"| `{each.name}` |" in page for each in DEFINITIONS)
+    assert all(f"| `{word}` |" in page for word in (*HandshakeOutcome, *JoinOutcome, *Hostility, *JournalRefusal))
 
 
-def test_every_metric_is_explained() -> None:
-    """The page has a row for each metric of the table, word for word and in its order, and no other."""
-    explained = [
-        cell for heading in ("Connections", "On the wire", "Database and bus", "The process") for cell in cells(heading)
-    ]
-    assert explained == [
-        [f"`{row.name}`", str(row.kind), f"`{row.label}`" if row.label else "", row.meaning, row.advice]
-        for row in TABLE
-    ]
-
-
-@pytest.mark.parametrize(
-    ("heading", "words"),
-    [
-        ("Outcomes of a handshake", HANDSHAKES),
-        ("Outcomes of a join", RESUMES),
-        ("Why the journal turns a message away", JOURNAL_REFUSALS),
-    ],
-)
-def test_every_word_is_explained(heading: str, words: dict[str, str]) -> None:
-    """The page says what each word of a label means, and knows no other."""
-    assert cells(heading) == [[f"`{word}`", meaning] for word, meaning in words.items()]
-
-
-def test_what_to_do_about_hostile_peers_is_explained() -> None:
-    """For each word the page says what it means and what to do about it."""
-    assert cells("What hostile peers do") == [
-        [f"`{word}`", HOSTILITIES[word], HOSTILITY_ADVICE[word]] for word in Hostility
-    ]
+def test_a_page_without_its_marker_is_not_written() -> None:
+    """Text by hand is never overwritten by mistake."""
+    with pytest.raises(ValueError, match="no line"):
+        render_page("# Metrics\n")
 
 
 @pytest.mark.parametrize(
     ("words", "explained"),
     [
-        (Handshake, HANDSHAKES),
-        (Resume, RESUMES),
-        (Hostility, HOSTILITIES),
+        (HandshakeOutcome, HANDSHAKE_OUTCOME),
+        (JoinOutcome, JOIN_OUTCOME),
+        (Hostility, HOSTILITY),
         (Hostility, HOSTILITY_ADVICE),
-        (JournalRefusal, JOURNAL_REFUSALS),
+        (JournalRefusal, JOURNAL_REFUSAL),
     ],
 )
 def test_every_word_has_a_meaning(words: Iterable[str], explained: dict[str, str]) -> None:
@@ -95,12 +69,14 @@ def test_every_word_has_a_meaning(words: Iterable[str], explained: dict[str, str
 def test_expressions_of_the_page_name_metrics_that_exist() -> None:
     """What one copies from the page into Prometheus finds something."""
     named = set(re.findall(r"\b((?:varde_relay|process)_\w+)", PAGE.read_text(encoding="utf-8")))
-    known = {row.name for row in TABLE} | {f"{row.name}_bucket" for row in TABLE if row.kind is Kind.HISTOGRAM}
+    known = {row.name for row in DEFINITIONS} | {
+        f"{row.name}_bucket" for row in DEFINITIONS if row.kind is Kind.HISTOGRAM
+    }
     assert named <= known, named - known
 
 
 @by_name
-def test_names_follow_the_conventions(row: Row) -> None:
+def test_names_follow_the_conventions(row: Definition) -> None:
     """Counters and nothing else end with `_total`, and whoever measures says in which unit."""
     assert row.name.startswith(("varde_relay_", "process_"))
     assert row.name.endswith("_total") == (row.kind is Kind.COUNTER)
@@ -111,7 +87,7 @@ def test_names_follow_the_conventions(row: Row) -> None:
 
 def test_no_metric_is_there_twice() -> None:
     """One name, one row."""
-    assert len({row.name for row in TABLE}) == len(TABLE)
+    assert len({row.name for row in DEFINITIONS}) == len(DEFINITIONS)
 
 
 def test_a_histogram_counts_what_is_not_larger() -> None:
@@ -130,13 +106,13 @@ def test_a_peer_cannot_choose_a_label() -> None:
     for code in (1000, CloseCode.REVOKED, None, 1005, 3000, 4999, 4998, -7):
         closed[code] += 1
     assert (closed[1000], closed[4101], closed[None], closed[4999], closed[12345]) == (1, 1, 1, 5, 5)
-    assert set(closed) == set(CLOSINGS)
+    assert set(closed) == set(CLOSE_CODES)
 
 
 def test_every_end_of_a_handshake_has_an_outcome() -> None:
     """Whatever a Hello is refused with, and whatever else ends a handshake, is counted as something."""
     ends = {close_code(code) for code in RefusalCode} | {CloseCode.HANDSHAKE_TIMEOUT, CloseCode.HANDSHAKE_FAILED}
-    assert ends <= set(HANDSHAKE_ENDS)
+    assert ends <= set(HANDSHAKE_CLOSE_CODES)
 
 
 async def live_through_a_day(node: MemoryNode, backend: Backend, sends: Sends) -> None:
@@ -164,7 +140,7 @@ async def test_a_page_can_be_read(node: MemoryNode, openmetrics: bool) -> None: 
     """Both formats are understood by the library's own readers, and hold every metric of the table from the start."""
     samples = await scrape(node.services, openmetrics=openmetrics)
     names = {name for name, _ in samples}
-    for row in TABLE:
+    for row in DEFINITIONS:
         suffixes = ("_bucket", "_count", "_sum") if row.kind is Kind.HISTOGRAM else ("",)
         assert {row.name + suffix for suffix in suffixes} <= names
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.metrics.words import Handshake
+from relay.metrics.labels import HandshakeOutcome
 from relay.socket.upgrade_request import SMALL, read_upgrade
 from relay.socket.upgrade_response import answer
 from relay.socket.websocket import WebSocket
@@ -41,7 +41,7 @@ class Outcome:
         websocket, self.claims = WebSocket(), list[str]()
         for piece in pieces:
             websocket.feed(piece)
-        self.became: Handshake | str | None = "nothing yet"
+        self.became: HandshakeOutcome | str | None = "nothing yet"
         if websocket.request is not None:
             self.became = answer(websocket, websocket.request, lambda claim: self._knock(claim, refused), ready=True)
         self.upgraded, self.open, self.ended = websocket.upgraded, websocket.open, websocket.wants_eof

@@ -3,7 +3,7 @@
 import pytest
 from websockets.frames import Close, Frame, Opcode
 
-from relay.metrics.words import Hostility
+from relay.metrics.labels import Hostility
 from relay.socket.plain_http import REQUEST_BYTES
 from relay.socket.websocket import FRAGMENTS, SLOW_FRAMES, WebSocket
 from tests.relay.request import UPGRADE

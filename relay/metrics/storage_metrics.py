@@ -1,126 +1,125 @@
-"""The rows about the database and the bus: journal, log, receipts, announcements."""
+"""Metrics of the database and the bus: journal, log, receipts, and events from and to other nodes."""
 
 from typing import Final
 
-from relay.metrics.by_word import by_tag, by_word
-from relay.metrics.row import Kind, Row
+from relay.metrics.definition import Definition, Kind, by_label, by_tag
 
-ROWS: Final = (
-    Row(
+STORAGE: Final = (
+    Definition(
         "varde_relay_commit_seconds",
         Kind.HISTOGRAM,
         None,
-        "How long each commit of a batch took, those that failed too.",
-        "p99 above 50 ms is a database that does not keep up: its disk, its checkpoints, or somebody else's queries. "
-        "At 10 s a commit is given up.",
+        "Seconds that each commit of a batch took, failed ones included.",
+        "p99 above 50 ms: the database does not keep up. Look at its disk, its checkpoints and other queries. After "
+        "10 s a commit is given up.",
         lambda services, _: services.metrics.commits,
     ),
-    Row(
+    Definition(
         "varde_relay_batch_messages",
         Kind.HISTOGRAM,
         None,
         "Messages in each batch.",
-        "1 or 2 on a quiet node, more when commits are slower than messages come. Batches of 256 are full.",
+        "1 or 2 on a quiet node. More when commits are slower than messages arrive. Batches of 256 are full.",
         lambda services, _: services.metrics.batch_drafts,
     ),
-    Row(
+    Definition(
         "varde_relay_batch_bytes",
         Kind.HISTOGRAM,
         None,
         "Bytes of ciphertext in each batch.",
-        "Batches of 4 MiB are full: large messages, each sealed for many devices.",
+        "Batches of 4 MiB are full: large messages, each encrypted for many devices.",
         lambda services, _: services.metrics.batch_bytes,
     ),
-    Row(
+    Definition(
         "varde_relay_journal_waiting_messages",
         Kind.GAUGE,
         None,
         "Messages that wait for their batch, in all shards.",
-        "Near 0 is normal. When it stays above some hundreds, look at the commits.",
+        "Near 0 is normal. If it stays above some hundreds, look at the commits.",
         lambda services, _: services.journal.waiting_drafts,
     ),
-    Row(
+    Definition(
         "varde_relay_journal_waiting_bytes",
         Kind.GAUGE,
         None,
-        "Their bytes of ciphertext.",
+        "Bytes of ciphertext in these messages.",
         "At 32 MiB in one shard, senders are refused `overloaded`.",
         lambda services, _: services.journal.waiting_bytes,
     ),
-    Row(
+    Definition(
         "varde_relay_journal_refusals_total",
         Kind.COUNTER,
         "why",
-        "Messages that the journal turned away.",
-        "Clients send them again by themselves. `queue-full`: more nodes or a faster database. `outage`, "
-        "`commit-failed` and `stranded`: the database was away. `roster-moved` is normal while rosters move.",
-        lambda services, _: by_word(services.metrics.journal_refusals),
+        "Messages that the journal refused, by reason.",
+        "Clients send them again by themselves. `queue-full`: add nodes or a faster database. `outage`, "
+        "`commit-failed` and `stranded`: the database was away. `roster-moved` is normal while rosters change.",
+        lambda services, _: by_label(services.metrics.journal_refusals),
     ),
-    Row(
+    Definition(
         "varde_relay_messages_committed_total",
         Kind.COUNTER,
         None,
-        "Messages that were stored and acknowledged.",
-        "The rate at which people talk.",
+        "Messages stored and acknowledged.",
+        "The rate at which people send.",
         lambda services, _: services.metrics.committed,
     ),
-    Row(
+    Definition(
         "varde_relay_messages_repeated_total",
         Kind.COUNTER,
         None,
         "Messages that were sent again and had been stored before.",
-        "Follows restarts and bad networks. A steady rate is a client that does not believe its acks.",
+        "Follows restarts and bad networks. A steady rate is a client that ignores its acks.",
         lambda services, _: services.metrics.duplicates,
     ),
-    Row(
+    Definition(
         "varde_relay_messages_decided_again_total",
         Kind.COUNTER,
         None,
-        "Messages that were judged twice because their roster moved before the commit.",
-        "Rare. Much of it means a group whose members or devices change all the time.",
+        "Messages checked twice because their roster changed before the commit.",
+        "Rare. Many of them: a group whose members or devices change all the time.",
         lambda services, _: services.metrics.decided_again,
     ),
-    Row(
+    Definition(
         "varde_relay_read_seconds",
         Kind.HISTOGRAM,
         None,
-        "How long each query of the log took.",
-        "p99 above 250 ms while many devices resume is a database that reads from disk.",
+        "Seconds that each query of the log took.",
+        "p99 above 250 ms while many devices resume: the database reads from disk.",
         lambda services, _: services.metrics.reads,
     ),
-    Row(
+    Definition(
         "varde_relay_read_requests",
         Kind.HISTOGRAM,
         None,
         "Requests that shared each query of the log.",
-        "1 on a quiet node, up to 256 when many devices come back at once: that is meant so.",
+        "1 on a quiet node. Up to 256 when many devices come back at once: that is intended.",
         lambda services, _: services.metrics.read_requests,
     ),
-    Row(
+    Definition(
         "varde_relay_read_failures_total",
         Kind.COUNTER,
         None,
         "Queries of the log that the database did not answer.",
-        "Listeners ask again by themselves. See the outages.",
+        "The node asks again by itself. See the outages.",
         lambda services, _: services.metrics.failed_reads,
     ),
-    Row(
+    Definition(
         "varde_relay_receipts_waiting",
         Kind.GAUGE,
         None,
         "Positions that wait to be stored.",
-        "Hundreds at the most. It grows while the database is away; at 100,000 receipts are refused.",
+        "Some hundreds at most. It grows while the database is away. At 100,000, receipts are refused.",
         lambda services, _: services.receipts.waiting,
     ),
-    Row(
+    Definition(
         "varde_relay_receipts_stored_total",
         Kind.COUNTER,
         None,
-        "Positions that were stored.",
-        "Follows the deliveries; several receipts for one position count once.",
+        "Positions stored.",
+        "Follows the deliveries. Several receipts for one position count once.",
         lambda services, _: services.metrics.stored_receipts,
     ),
-    Row(
+    Definition(
         "varde_relay_receipt_batch_positions",
         Kind.HISTOGRAM,
         None,
@@ -128,118 +127,118 @@ ROWS: Final = (
         "Grows with load, up to 500.",
         lambda services, _: services.metrics.receipt_batches,
     ),
-    Row(
+    Definition(
         "varde_relay_receipt_failures_total",
         Kind.COUNTER,
         None,
-        "Batches of receipts that the database did not take; they are tried again.",
+        "Batches of receipts that the database did not store. They are tried again.",
         "See the outages.",
         lambda services, _: services.metrics.failed_receipts,
     ),
-    Row(
+    Definition(
         "varde_relay_database_up",
         Kind.GAUGE,
         None,
         "1 while the database answers, 0 from its first failure until its next answer.",
-        "Alert when 0 for a minute. Connections stay, sends are refused with a time to try again, nothing that was "
-        "acknowledged is lost.",
+        "Alert when it is 0 for a minute. Connections stay, sends are refused with a time to try again, and nothing "
+        "that was acknowledged is lost.",
         lambda services, _: float(not services.outage.away),
     ),
-    Row(
+    Definition(
         "varde_relay_database_outage_seconds",
         Kind.GAUGE,
         None,
-        "How long the outage under way has lasted.",
-        "After 15 seconds the node calls itself not ready.",
+        "Seconds since the current outage began, or 0.",
+        "After 15 seconds the node reports that it is not ready.",
         lambda services, _: services.outage.seconds,
     ),
-    Row(
+    Definition(
         "varde_relay_database_outages_total",
         Kind.COUNTER,
         None,
-        "How often the database went away.",
-        "Every one of them is in the database's own log.",
+        "Outages of the database.",
+        "The database's own log has the reason.",
         lambda services, _: services.outage.begun,
     ),
-    Row(
+    Definition(
         "varde_relay_database_failures_total",
         Kind.COUNTER,
         None,
-        "Questions that the database did not answer.",
+        "Queries that the database did not answer.",
         "Many for one outage is normal.",
         lambda services, _: services.outage.failures,
     ),
-    Row(
+    Definition(
         "varde_relay_announced_total",
         Kind.COUNTER,
         "event",
-        "What was told to the other nodes over the bus, by kind of event.",
-        "Less than there are messages: of several in one conversation, only the newest is announced. "
-        "Only `node-here` while no other node is there.",
+        "Events published to other nodes over the bus, by kind.",
+        "Fewer than there are messages: of several in one conversation, only the newest is published. Only "
+        "`node-here` while there is no other node.",
         lambda services, _: by_tag(services.metrics.announced),
     ),
-    Row(
+    Definition(
         "varde_relay_announcer_waiting",
         Kind.GAUGE,
         None,
-        "What waits to be announced.",
-        "Near 0 is normal. When it stays high, the bus does not keep up, and devices on other nodes wait.",
+        "Events that wait to be published.",
+        "Near 0 is normal. If it stays high, the bus does not keep up, and devices on other nodes wait.",
         lambda services, _: services.publisher.waiting,
     ),
-    Row(
+    Definition(
         "varde_relay_unannounced_total",
         Kind.COUNTER,
         None,
-        "Receipts, typing and presence that were not announced because too much waited. Never messages.",
-        "People on other nodes miss a tick or a dot. See the announcer's queue.",
+        "Receipts, typing and presence that were not published because too many events waited. Never messages.",
+        "People on other nodes miss a tick or a typing sign. See the waiting events.",
         lambda services, _: services.metrics.unannounced,
     ),
-    Row(
+    Definition(
         "varde_relay_bus_events_total",
         Kind.COUNTER,
         "event",
-        "What was heard on the bus, by kind of event, this node's own included.",
-        "0 on a busy installation with several nodes: the bus is broken, and devices wait for their next join.",
+        "Events received from the bus, by kind, those of this node included.",
+        "0 on a busy system with several nodes: the bus is broken, and devices wait for their next join.",
         lambda services, _: by_tag(services.metrics.heard),
     ),
-    Row(
+    Definition(
         "varde_relay_bus_resyncs_total",
         Kind.COUNTER,
         None,
-        "How often the bus may have lost something, and everybody here read on in the log.",
-        "Each costs a query for everybody connected. More than a few a day: look at the database's connections.",
+        "Times that the bus may have lost events, so that every connection read the log again.",
+        "Each costs a query for every connection. More than a few a day: look at the database's connections.",
         lambda services, _: services.metrics.resyncs,
     ),
-    Row(
+    Definition(
         "varde_relay_revocation_snapshots_total",
         Kind.COUNTER,
         None,
-        "How often the list of revoked devices was read.",
+        "Times that the list of revoked devices was read.",
         "About one a minute.",
         lambda services, _: services.metrics.revocations_loaded,
     ),
-    Row(
+    Definition(
         "varde_relay_revocation_failures_total",
         Kind.COUNTER,
         None,
-        "How often it could not be read.",
+        "Times that the list could not be read.",
         "See the outages.",
         lambda services, _: services.metrics.revocations_failed,
     ),
-    Row(
+    Definition(
         "varde_relay_revocation_age_seconds",
         Kind.GAUGE,
         None,
-        "How old the last list is. Between two lists, revocations come over the bus.",
-        "Alert above 300: if the bus loses one as well, a revoked device may stay connected.",
+        "Age of the last list. Between two lists, revocations come over the bus.",
+        "Alert above 300: if the bus loses a revocation as well, the device may stay connected.",
         lambda services, _: services.revocations.age,
     ),
-    Row(
+    Definition(
         "varde_relay_rosters_cached",
         Kind.GAUGE,
         None,
         "Rosters in memory.",
-        "At 50,000 the ones not used longest are dropped, and sends to those conversations ask the database again.",
+        "At 50,000 the least recently used are dropped, and sends to those conversations query the database again.",
         lambda services, _: len(services.rosters),
     ),
 )

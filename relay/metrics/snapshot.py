@@ -1,11 +1,45 @@
-"""What the operating system says about this process, under the names that every dashboard knows."""
+"""Values that are only read at a scrape: a walk over all connections, and what the operating system reports."""
 
 import os
 import resource
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
+
+import trio
+from msgspec import Struct
+
+from relay.delivery.hub import Hub
+from relay.metrics.histogram import BYTES, Histogram
+
+SLICE: Final = 500
+"""Peers between two checkpoints: a fifth of a millisecond."""
+
+
+class Snapshot(Struct, frozen=True):
+    """How things stood. `depths` holds the bytes waiting in each outbox, `deepest` the most of them."""
+
+    depths: Histogram
+    deepest: int
+    listeners: int
+    process: Mapping[str, float]
+
+
+async def take_snapshot(hub: Hub) -> Snapshot:
+    """Look at every peer, a slice at a time."""
+    depths, deepest, listeners = Histogram((0.0, *BYTES)), 0, 0
+    everybody = tuple(hub.peers)
+    for start in range(0, len(everybody), SLICE):
+        peers = everybody[start : start + SLICE]
+        listeners += sum([len(peer.listeners) for peer in peers])
+        waiting = [size for peer in peers if (size := peer.outbox.size)]  # nearly nobody, nearly always
+        depths.counts[0] += len(peers) - len(waiting)
+        for size in waiting:
+            depths.observe(size)
+        deepest = max(deepest, *waiting, 0)
+        await trio.lowlevel.checkpoint()
+    return Snapshot(depths, deepest, listeners, read_process())
+
 
 _PROC: Final = Path("/proc")
 _STAT_START: Final = 19
@@ -41,5 +75,3 @@ def _read_start() -> float:
 
 
 _STARTED: Final = _read_start()
-VERSION: Final = version("varde-server")
-"""Of the program that runs."""
