@@ -29,9 +29,8 @@ from loadtest.running.record import Record
 from loadtest.running.shape import RunShape
 from loadtest.running.system import System, open_system
 from loadtest.running.user import VardeUser
-from loadtest.scenarios.catalogue import SCENARIOS
+from loadtest.scenarios.catalogue import SCENARIOS, AskError
 from loadtest.scenarios.plan import Plan
-from loadtest.scenarios.scenario import AskError
 
 _GLANCE: Final = 0.1
 

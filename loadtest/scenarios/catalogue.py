@@ -1,30 +1,277 @@
-"""Every scenario there is, by its name and in the order they are told."""
+"""Every scenario there is, as one table."""
 
-from typing import Final
+import itertools
+from collections.abc import Callable
+from typing import Any, Final
 
-from loadtest.scenarios.backlog import BACKLOG
-from loadtest.scenarios.churn import CHURN
-from loadtest.scenarios.connect_storm import CONNECT_STORM
-from loadtest.scenarios.drain import DRAIN
-from loadtest.scenarios.flood import FLOOD
-from loadtest.scenarios.groups import GROUPS
-from loadtest.scenarios.half_open import HALF_OPEN
-from loadtest.scenarios.idle import IDLE
-from loadtest.scenarios.ramp import RAMP
-from loadtest.scenarios.reconnect_storm import RECONNECT_STORM
-from loadtest.scenarios.rest import REST
-from loadtest.scenarios.scenario import Scenario
-from loadtest.scenarios.slow_readers import SLOW_READERS
-from loadtest.scenarios.smoke import SMOKE
-from loadtest.scenarios.soak import SOAK
-from loadtest.scenarios.steady import STEADY
+from msgspec import Struct
 
-SCENARIOS: Final[dict[str, Scenario]] = {
-    scenario.name: scenario
-    for scenario in (
-        *(SMOKE, IDLE, STEADY, GROUPS, FLOOD),
-        *(CONNECT_STORM, RECONNECT_STORM, DRAIN),
-        *(SLOW_READERS, HALF_OPEN, BACKLOG, CHURN),
-        *(REST, SOAK, RAMP),
-    )
-}
+from loadtest.scenarios.plan import GROUPS, PAIRS, TEXTS, Action, Ask, Behaviour, Kind, Plan, Sizes, Stage
+
+SPAWN_PER_SECOND: Final = 250.0
+"""How fast users connect where connecting is not what is measured."""
+_CALM_SECONDS: Final = 3.0
+
+
+class AskError(ValueError):
+    """The scenario cannot be run with these choices; the text says which and why."""
+
+
+class Amounts(Struct, frozen=True):
+    """How much of everything. A `rate` of 0 means that the scenario offers nothing."""
+
+    users: int
+    rate: float
+    """Messages (or requests) per second."""
+    seconds: float
+    """Of the longest judged stage."""
+    warm: float = 0
+    """Seconds of load that is not judged: caches fill, the collector finds its pace."""
+    after: float = 0
+    """Seconds judged after what was done to the system; 0 for no such stage."""
+    begin: float = 1
+    """Of a ramp: where it begins, as a share of `rate`."""
+
+
+def _stage(name: str, seconds: float, much: Amounts, *, judged: bool = True, **other: Any) -> Stage:
+    usual = {"spawn_per_second": SPAWN_PER_SECOND, "messages_per_second": much.rate}
+    return Stage(**{"name": name, "seconds": seconds, "users": much.users, "judged": judged, **usual, **other})
+
+
+def _arrive(much: Amounts) -> Stage:
+    return _stage("arrive", much.users / SPAWN_PER_SECOND + _CALM_SECONDS, much, judged=False, messages_per_second=0.0)
+
+
+def _held(much: Amounts, scenario: "Scenario") -> tuple[Stage, ...]:
+    """Everybody connects, the load warms up and is judged; an action comes at the beginning of the judged stage."""
+    judged = _stage(scenario.judged, much.seconds, much, action=scenario.action)
+    after = (_stage("after", much.after, much),) if much.after else ()
+    return (_arrive(much), _stage("warm", much.warm, much, judged=False), judged, *after)
+
+
+def _connecting(much: Amounts, _: "Scenario") -> tuple[Stage, ...]:
+    """Everybody connects while it is judged."""
+    storm = _stage("storm", much.seconds, much, spawn_per_second=much.users / much.seconds)
+    return storm, _stage("after", much.after, much)
+
+
+def _away_and_back(much: Amounts, _: "Scenario") -> tuple[Stage, ...]:
+    """A share of the users goes offline, and comes back."""
+    away = _stage("away", much.seconds, much, judged=False, action=Action.GO_OFFLINE)
+    back = _stage("back", much.seconds, much, action=Action.COME_BACK)
+    return _arrive(much), away, back, _stage("after", much.after, much)
+
+
+def _requests(much: Amounts, _: "Scenario") -> tuple[Stage, ...]:
+    """Requests to the API: there is nothing to connect beforehand."""
+    rates: dict[str, Any] = {
+        "spawn_per_second": much.users,
+        "messages_per_second": 0.0,
+        "requests_per_second": much.rate,
+    }
+    return _stage("warm", much.warm, much, judged=False, **rates), _stage("hold", much.seconds, much, **rates)
+
+
+def _ramp(much: Amounts, _: "Scenario") -> tuple[Stage, ...]:
+    """The rate grows by a quarter from stage to stage, up to the one that was asked for."""
+    begin = much.rate * much.begin
+    climb = itertools.takewhile(lambda rate: rate < much.rate, (begin * 1.25**step for step in itertools.count()))
+    steps = [round(rate) if rate >= 1 else rate for rate in (*climb, much.rate)]
+    warm = _stage("warm", much.seconds / 2, much, judged=False, messages_per_second=begin)
+    held = (_stage(f"at-{rate:g}", much.seconds, much, messages_per_second=rate) for rate in steps)
+    return (_arrive(much), warm, *held)
+
+
+class Scenario(Struct, frozen=True):
+    """A load shape with a name, in its own size and in a small one."""
+
+    name: str
+    title: str
+    shows: str
+    """In a sentence or two: what one knows after the run."""
+    full: Amounts
+    small: Amounts
+    stages: Callable[[Amounts, "Scenario"], tuple[Stage, ...]] = _held
+    judged: str = "hold"
+    """The name of the judged stage."""
+    action: Action | None = None
+    warm_within: bool = False
+    """Whether the warm stage is never longer than the judged one."""
+    kind: Kind = Kind.MESSAGING
+    one_room: bool = False
+    rooms: Sizes = PAIRS
+    payloads: Sizes = TEXTS
+    unlike: tuple[Behaviour, float] | None = None
+    """How some users behave instead of STEADY, and which share of them."""
+    away_share: float = 0.0
+    stay_seconds: tuple[float, float] = (30.0, 30.0)
+    """Of a fleeting user on average: in full, in small."""
+    nodes: int = 1
+
+    def plan(self, ask: Ask) -> Plan:
+        """Return the plan with what was asked for filled in. Raises AskError."""
+        much = self._amounts(ask)
+        steady = ((Behaviour.STEADY, 1.0),)
+        return Plan(
+            scenario=self.name,
+            kind=self.kind,
+            stages=self.stages(much, self),
+            seats=much.users,
+            rooms=Sizes(((much.users, 1.0),)) if self.one_room else self.rooms,
+            payloads=self.payloads,
+            behaviours=steady if self.unlike is None else ((Behaviour.STEADY, 1 - self.unlike[1]), self.unlike),
+            away_share=self.away_share,
+            stay_seconds=self.stay_seconds[ask.smoke],
+            nodes=self.nodes,
+            ramp=self.stages is _ramp,
+        )
+
+    def _amounts(self, ask: Ask) -> Amounts:
+        default = self.small if ask.smoke else self.full
+        if ask.rate is not None and not default.rate:
+            raise AskError("this scenario offers no messages of its own, so a rate has no meaning here")
+        users = default.users if ask.users is None else ask.users
+        if users < 2:  # noqa: PLR2004 - one talks to another
+            raise AskError("users must be 2 or more")
+        rate = default.rate if ask.rate is None else _positive("rate", ask.rate)
+        seconds = default.seconds if ask.seconds is None else _positive("seconds", ask.seconds)
+        warm = min(default.warm, seconds) if self.warm_within else default.warm
+        return Amounts(users, rate, seconds, warm, default.after, default.begin)
+
+
+def _positive(name: str, asked: float) -> float:
+    if not 0 < asked < float("inf"):
+        raise AskError(f"{name} must be more than 0")
+    return asked
+
+
+_TABLE: Final = (
+    Scenario(
+        "smoke",
+        "Smoke run",
+        "Everything stands together: people connect, talk in pairs, and each message arrives once and in order.",
+        Amounts(500, 100, 20, warm=3),
+        Amounts(500, 100, 20, warm=3),
+        warm_within=True,
+    ),
+    Scenario(
+        "idle",
+        "Idle hold",
+        "10,000 authenticated connections stay up with nothing but heartbeats, and what that costs.",
+        Amounts(10_000, 0, 120, warm=5),
+        Amounts(500, 0, 15, warm=5),
+    ),
+    Scenario(
+        "steady",
+        "Steady 1:1",
+        "How late a durable message between two people is at 1,000 a second over 10,000 connections, for minutes.",
+        Amounts(10_000, 1_000, 300, warm=20),
+        Amounts(500, 100, 15, warm=3),
+    ),
+    Scenario(
+        "groups",
+        "Group fan-out",
+        "What fan-out costs: one ciphertext for a whole group, of sizes as they occur, about 20 deliveries each.",
+        Amounts(5_000, 200, 120, warm=10),
+        Amounts(500, 20, 15, warm=3),
+        rooms=GROUPS,
+    ),
+    Scenario(
+        "flood",
+        "Flood of one room",
+        "How long it takes until the last of 2,000 listeners has a message, when every message is for all of them.",
+        Amounts(2_000, 5, 120, warm=5),
+        Amounts(300, 5, 15, warm=5),
+        one_room=True,  # seeded past the API, which would refuse it: what a channel will be
+    ),
+    Scenario(
+        "connect-storm",
+        "Connect storm",
+        "10,000 devices come within 30 seconds: each gets in, and how long it takes from SYN to Welcome.",
+        Amounts(10_000, 0, 30, after=10),
+        Amounts(500, 0, 5, after=10),
+        stages=_connecting,
+    ),
+    Scenario(
+        "reconnect-storm",
+        "Reconnect storm",
+        "A node dies by SIGKILL under load: how soon everybody is back, with no message lost, doubled or mixed up.",
+        Amounts(10_000, 200, 60, warm=5, after=20),
+        Amounts(300, 30, 15, warm=5, after=5),
+        judged="storm",
+        action=Action.KILL_NODE,
+    ),
+    Scenario(
+        "drain",
+        "Rolling drain",
+        "Nodes are replaced one by one under load, as at each release, and nobody loses a message.",
+        Amounts(10_000, 200, 90, warm=3, after=20),
+        Amounts(200, 20, 25, warm=3, after=4),
+        judged="drain",
+        action=Action.DRAIN_NODES,
+        nodes=2,
+    ),
+    Scenario(
+        "slow-readers",
+        "Slow readers",
+        "People who read too slowly cost the others no time and the node no memory without bound, and lose nothing.",
+        Amounts(1_000, 150, 180, warm=5),
+        Amounts(300, 20, 15, warm=5),
+        rooms=GROUPS,
+        payloads=Sizes(((16_352, 1.0),)),  # so that the outbox of whoever is slow fills within the run
+        unlike=(Behaviour.SLOW, 0.04),  # the 95th percentile of all is then still one of those who read well
+    ),
+    Scenario(
+        "half-open",
+        "Half-open peers",
+        "A fifth of the peers falls silent: the node notices, lets them go, and the others feel nothing of it.",
+        Amounts(2_000, 200, 180, warm=5),
+        Amounts(300, 30, 15, warm=5),
+        unlike=(Behaviour.DEAF, 0.2),
+    ),
+    Scenario(
+        "backlog",
+        "Offline backlog",
+        "Half of the people come back together: how soon they have all that was written to them, whole and in order.",
+        Amounts(4_000, 400, 60, after=15),
+        Amounts(300, 40, 12, after=4),
+        stages=_away_and_back,
+        away_share=0.5,
+    ),
+    Scenario(
+        "churn",
+        "Churn",
+        "Phones come and go, some 80 a second: what that costs those who stay, and that resuming loses nothing.",
+        Amounts(3_000, 200, 120, warm=5),
+        Amounts(300, 30, 15, warm=5),
+        unlike=(Behaviour.FLEETING, 0.8),
+        stay_seconds=(30.0, 5.0),
+    ),
+    Scenario(
+        "rest",
+        "Mixed REST",
+        "How long each operation of the API takes in a mix as people make it, at 150 requests a second.",
+        Amounts(500, 150, 120, warm=10),
+        Amounts(100, 30, 15, warm=3),
+        stages=_requests,
+        kind=Kind.REST,
+    ),
+    Scenario(
+        "soak",
+        "Soak",
+        "Two hours later it is as it was: the same latency, and memory that does not grow.",
+        # Caches, pools and the interpreter's heap reach their size first; their growth is no slope.
+        Amounts(2_000, 200, 7_200, warm=300),
+        Amounts(300, 50, 20, warm=5),
+        warm_within=True,
+    ),
+    Scenario(
+        "ramp",
+        "Ramp to the breaking point",
+        "The highest rate that still holds, and what gives way first beyond it: latency, throughput or connections.",
+        Amounts(2_000, 12_000, 20, begin=1 / 24),
+        Amounts(300, 1_000, 5, begin=1 / 3),
+        stages=_ramp,
+    ),
+)
+SCENARIOS: Final = {scenario.name: scenario for scenario in _TABLE}

@@ -5,9 +5,8 @@ import math
 
 import pytest
 
-from loadtest.scenarios.catalogue import SCENARIOS
+from loadtest.scenarios.catalogue import SCENARIOS, AskError, Scenario
 from loadtest.scenarios.plan import Action, Ask, Behaviour, Kind
-from loadtest.scenarios.scenario import AskError, Scenario
 
 WANTED = {
     *("smoke", "idle", "steady", "groups", "flood", "connect-storm", "reconnect-storm", "drain", "slow-readers"),
