@@ -10,8 +10,7 @@ from typing import Final
 
 from loadtest.command.exits import CouldNotRun
 from loadtest.scenarios.plan import Action, Plan
-from loadtest.stack.program import StackError
-from loadtest.stack.stack import Stack
+from loadtest.stack.stack import Stack, StackError
 
 SYSTEM_ACTIONS: Final = frozenset({Action.KILL_NODE, Action.DRAIN_NODES})
 """The other actions are the users' own."""

@@ -15,8 +15,7 @@ from loadtest.crowd.crowd import Crowd, CrowdError, read_crowd
 from loadtest.crowd.order import Order, run_seeding
 from loadtest.running.options import Options
 from loadtest.scenarios.plan import Kind, Plan
-from loadtest.stack.program import StackError
-from loadtest.stack.stack import Stack, open_stack
+from loadtest.stack.stack import Stack, StackError, open_stack
 from loadtest.users.target import find_target
 from loadtest.users.tickets import TICKET_SECONDS, may_renew
 

@@ -1,26 +1,18 @@
-"""Processes and ports of this machine: whether one runs, who listens, the end of a log, and a polite end.
+"""Processes and ports of this machine. Every wait is a `time.sleep` in a loop, which gevent may have patched."""
 
-It works in a process that gevent has patched: every wait is a short `time.sleep` in a loop.
-"""
-
-import os
-import signal
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 ROOT: Final = Path(__file__).parents[2]
 HOST: Final = "127.0.0.1"
 GLANCE: Final = 0.02
 """Seconds between two looks at something that tells nobody when it changes."""
-STOP_DEADLINE: Final = 20.0
-CHILDREN_DEADLINE: Final = 5.0
-"""For what a server started, from when it has ended itself."""
-_PROC: Final = Path("/proc")
 _TAIL: Final = 10
 
 
@@ -37,44 +29,9 @@ def wait_for(happened: Callable[[], bool], deadline: float) -> bool:
 def runs(pid: int) -> bool:
     """Whether there is such a process, other than one that only waits for somebody to read how it ended."""
     try:
-        stat = (_PROC / str(pid) / "stat").read_text()
-    except OSError:
+        return bool(psutil.Process(pid).status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
+    except psutil.NoSuchProcess:
         return False
-    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
-
-
-def processes_in(folder: Path) -> list[int]:
-    """Return the processes that work in this very folder, as all of one Postgres do."""
-    place = str(folder.resolve())
-    return [pid for pid in map(int, filter(str.isdigit, os.listdir(_PROC))) if _folder_of(pid) == place]  # noqa: PTH208 - names only
-
-
-def _folder_of(pid: int) -> str:
-    with suppress(OSError):  # it ended meanwhile, or is somebody else's
-        return str((_PROC / str(pid) / "cwd").readlink())
-    return ""
-
-
-def end_process(
-    process: subprocess.Popen[bytes], stop: signal.Signals = signal.SIGTERM, deadline: float = STOP_DEADLINE
-) -> None:
-    """End a process, politely first, and wait for its end."""
-    if process.poll() is None:
-        process.send_signal(stop)
-    try:
-        process.wait(deadline)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()  # without a deadline: nothing survives SIGKILL
-
-
-def end_leftovers(pids: Iterable[int], deadline: float = CHILDREN_DEADLINE) -> None:
-    """Give processes time to notice that who started them is gone, then kill them."""
-    left = list(pids)
-    wait_for(lambda: not any(map(runs, left)), deadline)
-    for pid in filter(runs, left):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 def free_port() -> int:
@@ -84,20 +41,24 @@ def free_port() -> int:
         return port
 
 
-def reserve_port(*options: int) -> socket.socket:
-    """Bind a free port of the loopback without listening there: the kernel gives it to nobody else.
+def hold_ports(stack: ExitStack, count: int) -> int:
+    """Hold so many ports in a row for as long as the stack lasts, and return the first.
 
-    A program that sets the same `options` (SO_REUSEADDR, SO_REUSEPORT) may listen on it for as long as this is open.
+    They are bound and not listened on: the kernel gives them to nobody else, and a program that sets SO_REUSEADDR may
+    listen on them again and again.
     """
-    held = socket.socket()
-    try:
-        for option in options:
-            held.setsockopt(socket.SOL_SOCKET, option, 1)
-        held.bind((HOST, 0))
-    except BaseException:
-        held.close()
-        raise
-    return held
+    while True:
+        first = free_port()
+        with ExitStack() as held:
+            try:
+                for port in range(first, first + count):
+                    sock = held.enter_context(socket.socket())
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    sock.bind((HOST, port))
+            except (OSError, OverflowError):
+                continue  # somebody has one of them
+            stack.push(held.pop_all())
+            return first
 
 
 def listens(address: tuple[str, int]) -> bool:
@@ -110,8 +71,6 @@ def listens(address: tuple[str, int]) -> bool:
         return False
 
 
-def tail_of(log: Path, start: int = 0) -> str:
-    """Return the last lines of a log, none from before the byte `start`."""
-    if not log.exists():
-        return ""
-    return "\n".join(log.read_bytes()[start:].decode(errors="replace").splitlines()[-_TAIL:])
+def tail_of(log: Path) -> str:
+    """Return the last lines of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL:]) if log.exists() else ""

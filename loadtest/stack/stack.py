@@ -1,172 +1,192 @@
-"""A whole system of real processes for a run: Postgres, the API and relay nodes, each as it runs in production.
+"""A whole system for a run: `varde up` with a folder of its own, read from its ready file.
 
-Nothing of a server is imported.
+Nothing of a server is imported. A node that dies, by a crash or because a scenario kills it, is started again by the
+supervisor.
 """
 
-import socket
+import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from msgspec.structs import replace
+import psutil
 
-from loadtest.stack.certificate import Certificate, make_certificate
-from loadtest.stack.layout import DRAIN_DEADLINE, Layout
-from loadtest.stack.process import end_leftovers, processes_in, reserve_port
-from loadtest.stack.program import Child, StackError, address_in
-from loadtest.stack.watchman import Watchman, open_watchman
+from loadtest.stack.certificate import make_certificate
+from loadtest.stack.process import HOST, ROOT, hold_ports, runs, tail_of, wait_for
 
-COMMAND_DEADLINE: Final = 120.0
-"""Seconds for a command that ends by itself."""
+START_SECONDS: Final = 180.0
+"""A first start takes three; on a machine under load, with its database replaying a log, far more."""
+RESTART_SECONDS: Final = 90.0
+DRAIN_SECONDS: Final = 40.0
+"""Twenty for clients to go (VARDE_RELAY_DRAIN_SECONDS), then what was accepted is still committed."""
+STOP_SECONDS: Final = 20.0
+_RUNNER: Final = """
+import os, shutil, signal, subprocess, sys, threading
+folder, patience, command = sys.argv[1], float(sys.argv[2]), sys.argv[3:]
+system, ending = subprocess.Popen(command, stdin=subprocess.DEVNULL), threading.Event()
+threading.Thread(target=lambda: (system.wait(), ending.is_set() or os._exit(1)), daemon=True).start()
+orderly = sys.stdin.read()
+ending.set()
+for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):  # the second one kills what does not drain
+    system.send_signal(number)
+    try:
+        system.wait(patience)
+        break
+    except subprocess.TimeoutExpired:
+        pass
+if not orderly:
+    shutil.rmtree(folder, ignore_errors=True)
+"""
+"""Ends the system when its input ends, however whoever started it has ended: by itself, or by SIGKILL. In the second
+case it removes the folder too, which holds a database and the keys of people who exist for one run only."""
+
+
+class StackError(Exception):
+    """The system, or a part of it, did not start; the text ends with the last lines of the log."""
 
 
 class Stack:
     """A system that runs. Processes may be killed and come back while it does, so ask anew for `pids`."""
 
-    def __init__(self, layout: Layout, postgres: Child, api: Child | None, nodes: tuple[Child, ...]) -> None:
-        self._layout = layout
-        self._postgres = postgres
-        self._api = api
-        self._nodes = nodes
-        self._next = 0
-        self.relay_url = layout.relay_url
-        self.database_url = layout.database_url
-        self.keys: Path = layout.folder / "keys"
-        self.outbox: Path = layout.folder / "outbox"
-        """Where mail in development goes: one `.eml` for each one-time code."""
-        self.authority: Path | None = None if layout.certificate is None else layout.certificate.certificate
+    def __init__(self, folder: Path, metrics_port: int, nodes: int, authority: Path | None) -> None:
+        self._folder = folder
+        self.log = folder / "logs" / "up.log"
+        self.authority = authority
         """PEM; whom a client of `wss` has to trust."""
+        self.keys = folder / "keys"
+        self.outbox = folder / "outbox"
+        """Where mail in development goes: one `.eml` for each one-time code."""
         self.metrics_urls = {
-            node.program.name: f"http://127.0.0.1:{port}/metrics"
-            for node, port in zip(nodes, layout.metrics_ports, strict=True)
+            f"relay-{node + 1}": f"http://{HOST}:{metrics_port + node}/metrics" for node in range(nodes)
         }
-        self.api_url = ""
-        """Empty where there is no API."""
+        self.relay_url = self.api_url = self.database_url = ""
+        self._known: dict[str, psutil.Process] = {}
+        self._next = 0
 
     @property
     def pids(self) -> dict[str, int]:
         """The processes by name: `postgres` (the postmaster), `api`, `relay-1` and so on."""
-        return {child.program.name: child.pid for child in self._children}
+        ready: dict[str, int] = dict(self._read()["pids"])
+        del ready["varde"]
+        relay = ready.pop("relay")
+        if len(self.metrics_urls) == 1:
+            return ready | {"relay-1": relay}
+        return ready | {name: pid for name, pid in self._workers(relay).items() if pid}
+
+    def _workers(self, parent: int) -> dict[str, int]:
+        """Return the nodes of a fleet. Which is which, the port of its metrics says."""
+        found = dict.fromkeys(self.metrics_urls, 0)
+        for child in psutil.Process(parent).children():
+            with suppress(psutil.Error):  # it ended meanwhile
+                if child.cmdline()[-1:] == ["relay"]:
+                    port = child.environ().get("VARDE_RELAY_METRICS_BIND", "").rpartition(":")[2]
+                    found |= {name: child.pid for name, url in self.metrics_urls.items() if f":{port}/" in url}
+        return found
 
     def dead(self) -> list[str]:
-        """Return the names of programs that have ended without being asked to."""
-        return [child.program.name for child in self._children if child.died]
+        """Return the names of programs that have ended without being asked to, even if they are back."""
+        return [name for name, process in self._known.items() if not (process.is_running() and runs(process.pid))]
 
     def kill_node(self) -> str:
-        """Kill a node with SIGKILL, start it again, and return its name when it is ready: each call takes the next one.
+        """Kill a node with SIGKILL and return its name when it is back: each call takes the next one.
 
         Raises StackError when it does not come back.
         """
-        node = self._nodes[self._next % len(self._nodes)]
+        name = list(self.metrics_urls)[self._next % len(self.metrics_urls)]
         self._next += 1
-        node.kill()
-        node.start()
-        node.wait_ready()
-        return node.program.name
+        self._restart(name, psutil.Process.kill)
+        return name
 
     def drain_nodes(self) -> list[str]:
-        """Drain one node after the other (SIGTERM), start each again when it has ended, and return their names.
+        """Drain one node after the other (SIGTERM), and return their names when all are back.
 
         Raises StackError when one does not come back.
         """
-        for node in self._nodes:
-            node.stop_nowait()
-            node.wait_ended(DRAIN_DEADLINE)
-            node.start()
-            node.wait_ready()
-        return [node.program.name for node in self._nodes]
+        for name in self.metrics_urls:
+            self._restart(name, psutil.Process.terminate)
+        return list(self.metrics_urls)
 
-    def start(self) -> None:
-        """Start API and nodes, and wait until all are ready. Raises StackError."""
-        for child in self._servers:
-            child.start()
-        for child in self._servers:
-            said = child.wait_ready()
-            if child is self._api:
-                self.api_url = address_in(said)
+    def _restart(self, name: str, end: Callable[[psutil.Process], None]) -> None:
+        old = self._known.pop(name)
+        end(old)
+        if not wait_for(lambda: not runs(old.pid), DRAIN_SECONDS):
+            old.kill()
+        if not wait_for(lambda: self.pids.get(name, old.pid) != old.pid and self._answers(name), RESTART_SECONDS):
+            raise StackError(f"{name} did not come back:\n{tail_of(self.log)}")
+        self._known[name] = psutil.Process(self.pids[name])
 
-    def stop(self) -> None:
-        """End API and nodes, all at once."""
-        for child in self._servers:
-            child.stop_nowait()
-        for child in self._servers:
-            child.wait_ended()
+    def _answers(self, name: str) -> bool:
+        try:
+            with urllib.request.urlopen(self.metrics_urls[name], timeout=1):  # noqa: S310 - our own URL
+                return True
+        except OSError:
+            return False
 
-    @property
-    def _servers(self) -> tuple[Child, ...]:
-        return self._nodes if self._api is None else (self._api, *self._nodes)
+    def wait_ready(self, process: "subprocess.Popen[bytes]") -> None:
+        """Wait until all of it is ready. Raises StackError."""
+        ready = self._folder / "ready.json"
+        wait_for(lambda: ready.exists() or process.poll() is not None, START_SECONDS)
+        if not ready.exists():
+            raise StackError(f"the system did not start:\n{tail_of(self.log)}")
+        self.relay_url, self.api_url = self._read()["relay"], self._read()["api"]
+        url = (sys.executable, "-m", "storage", "url", "--data", str(self._folder / "postgres"))
+        self.database_url = subprocess.run(url, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603 - our own words
+        self._known = {name: psutil.Process(pid) for name, pid in self.pids.items()}
 
-    @property
-    def _children(self) -> tuple[Child, ...]:
-        return (self._postgres, *self._servers)
+    def _read(self) -> Any:
+        return json.loads((self._folder / "ready.json").read_text())
 
 
 @contextmanager
-def open_stack(folder: Path, *, nodes: int = 1, tls: bool = False, api: bool = True) -> Iterator[Stack]:
+def open_stack(folder: Path, *, nodes: int = 1, tls: bool = False) -> Iterator[Stack]:
     """Run a system in `folder`, ready when the block begins and gone when it ends. It may be opened there again.
 
     The folder must be one that another user may pass through, as Postgres refuses to run as root. Raises StackError.
     """
     folder = folder.resolve()
     (folder / "logs").mkdir(parents=True, exist_ok=True)
+    (folder / "ready.json").unlink(missing_ok=True)
     certificate = make_certificate(folder / "tls") if tls else None
-    with ExitStack() as stack:
-        layout = _reserve(stack, folder, nodes, certificate)
-        watchman = stack.enter_context(open_watchman(layout.log("watchman")))
-        postgres = stack.enter_context(_open_postgres(layout, watchman))
-        layout = replace(layout, database_url=_run_command(layout, "url", "--data", str(layout.postgres_folder)))
-        postgres.wait_ready()
-        _run_command(layout, "migrate")
-        opened = _describe(layout, postgres, watchman, api=api)
-        stack.callback(opened.stop)
-        opened.start()
-        yield opened
-
-
-def _reserve(stack: ExitStack, folder: Path, nodes: int, certificate: Certificate | None) -> Layout:
-    """Hold ports for as long as the stack lasts, so that a node which was killed comes back where it was."""
-    shared = stack.enter_context(reserve_port(socket.SO_REUSEADDR, socket.SO_REUSEPORT))
-    metrics = [stack.enter_context(reserve_port(socket.SO_REUSEADDR)) for _ in range(nodes)]
-    return Layout(folder, shared.getsockname()[1], tuple(held.getsockname()[1] for held in metrics), certificate)
-
-
-def _describe(layout: Layout, postgres: Child, watchman: Watchman, *, api: bool) -> Stack:
-    front = Child(layout.api(), layout.log("api"), watchman) if api else None
-    programs = map(layout.node, range(len(layout.metrics_ports)))
-    return Stack(layout, postgres, front, tuple(Child(each, layout.log(each.name), watchman) for each in programs))
+    # Whoever runs the load may have a Varde of their own: none of its settings count here.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("VARDE_")}
+    with ExitStack() as held:
+        metrics = hold_ports(held, nodes)
+        environ |= {"VARDE_RELAY_METRICS_BIND": f"{HOST}:{metrics}"}
+        if certificate is not None:
+            environ["VARDE_RELAY_TLS_CERTIFICATE"] = str(certificate.certificate)
+            environ["VARDE_RELAY_TLS_KEY"] = str(certificate.key)
+        stack = Stack(folder, metrics, nodes, None if certificate is None else certificate.certificate)
+        with _run(folder, nodes, environ, stack.log) as process:
+            stack.wait_ready(process)
+            yield stack
 
 
 @contextmanager
-def _open_postgres(layout: Layout, watchman: Watchman) -> Iterator[Child]:
-    child = Child(layout.postgres(), layout.log("postgres"), watchman)
-    try:
-        child.start()
-        yield child
-    finally:
-        child.wait_ended()
-        # Of a postmaster that was killed, the others end when they notice: each leads a session of its own.
-        end_leftovers(processes_in(layout.cluster))
-
-
-def _run_command(layout: Layout, *arguments: str) -> str:
-    """Run a command of the storage to its end, and return what it printed. Raises StackError."""
-    command = (sys.executable, "-m", "storage", *arguments)
-    environ = layout.environ if layout.database_url else layout.postgres().environ
-    try:
-        done = subprocess.run(  # noqa: S603 - our own words
-            command,
-            env=dict(environ),
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_DEADLINE,
-            stdin=subprocess.DEVNULL,
+def _run(folder: Path, nodes: int, environ: dict[str, str], log: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    up = (sys.executable, "-m", "varde_cli", "up", "--data", str(folder), "--ready-file", str(folder / "ready.json"))
+    where = ("--api-bind", f"{HOST}:0", "--relay-bind", f"{HOST}:0", "--relay-workers", str(nodes))
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own programs, with our own words
+            (sys.executable, "-I", "-S", "-c", _RUNNER, str(folder), str(STOP_SECONDS / 4), *up, *where),
+            env=environ,
+            cwd=ROOT,
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C in the terminal is for whoever runs the stack
         )
-    except subprocess.TimeoutExpired:
-        raise StackError(f"storage {arguments[0]} was not done after {COMMAND_DEADLINE:g} s") from None
-    if done.returncode:
-        raise StackError(f"storage {arguments[0]} failed:\n{done.stderr.strip()}")
-    return done.stdout.strip()
+    # Not a pipe of ours: gevent's `os.close` closes at some later time, and the runner waits for the end.
+    assert process.stdin is not None
+    try:
+        yield process
+    finally:
+        with suppress(BrokenPipeError):
+            process.stdin.write(b"orderly")
+        process.stdin.close()
+        process.wait()  # without a deadline: it has its own, and nothing survives SIGKILL

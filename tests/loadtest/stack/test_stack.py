@@ -17,8 +17,7 @@ from bench.measuring import processes_of
 from loadtest.crowd.order import Order, run_seeding
 from loadtest.stack.certificate import make_certificate
 from loadtest.stack.process import ROOT, runs, wait_for
-from loadtest.stack.program import StackError
-from loadtest.stack.stack import Stack, open_stack
+from loadtest.stack.stack import Stack, StackError, open_stack
 from tests.loadtest.crowd.member import open_member
 
 PATIENCE = 60.0
@@ -33,7 +32,7 @@ import sys, time
 from pathlib import Path
 from loadtest.stack.stack import open_stack
 
-with open_stack(Path(sys.argv[1]), api=False) as stack:
+with open_stack(Path(sys.argv[1])) as stack:
     stack.kill_node()
     print(*stack.pids.values(), flush=True)
     time.sleep(3600)
@@ -72,7 +71,7 @@ def stranger(folder: Path) -> str:
 
 def test_nodes_that_were_killed_or_drained_come_back_on_their_port(folder: Path) -> None:
     """Killed one by one, then drained, over TLS: there are other processes, and people connect as before."""
-    with open_stack(folder, nodes=2, tls=True, api=False) as stack:
+    with open_stack(folder, nodes=2, tls=True) as stack:
         crowd = run_seeding(order(stack, folder, 2))
         before = stack.pids
         assert (stack.kill_node(), stack.kill_node()) == ("relay-1", "relay-2")
@@ -122,15 +121,18 @@ def test_nothing_is_left_when_whoever_runs_it_is_stopped(folder: Path, how: sign
             conductor.wait(PATIENCE)
         finally:
             conductor.kill()
-    assert len(roots) == 2
-    # After a kill it is the watchman who ends them, and it takes a moment.
+    assert len(roots) == 3
+    # After a kill it is the runner that ends them, and it takes a moment.
     assert wait_for(lambda: not any(map(runs, pids)), PATIENCE if how is signal.SIGKILL else 0)
+    if how is signal.SIGKILL:
+        assert wait_for(lambda: not folder.exists(), PATIENCE), "nobody else is left to remove it"
+        folder.mkdir()
 
 
 def test_a_stack_that_cannot_start_says_why(folder: Path) -> None:
     """The words are those of the program that failed."""
     (folder / "postgres" / "cluster").mkdir(parents=True)
-    with pytest.raises(StackError, match="is not a Postgres cluster"), open_stack(folder, api=False):
+    with pytest.raises(StackError, match="is not a Postgres cluster"), open_stack(folder):
         pass
 
 
