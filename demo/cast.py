@@ -136,7 +136,7 @@ def make_person(homes: Path, name: str, devices: tuple[str, ...]) -> Person:
 
 async def _take_in(client: varde.Client, inbox: Inbox) -> None:
     try:
-        async for happening in client.happenings():
-            inbox.put(happening)
+        async for event in client.events():
+            inbox.put(event)
     except varde.Ended as end:
         inbox.end(end)

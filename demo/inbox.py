@@ -9,23 +9,23 @@ from typing import TypeVar
 import trio
 
 from varde.errors import VardeError
-from varde.happenings import Happening, Message
+from varde.events import Event, Message
 from varde_contract.ids import ConversationId
 
 T = TypeVar("T")
 
 
 class Inbox:
-    """Everything that `Client.happenings` handed out since the device came online."""
+    """Everything that `Client.events` handed out since the device came online."""
 
     def __init__(self) -> None:
-        self.happenings: list[Happening] = []
+        self.events: list[Event] = []
         self.ended: VardeError | None = None
         self._changed = trio.Event()
 
-    def put(self, happening: Happening) -> None:
+    def put(self, event: Event) -> None:
         """Take in what happened."""
-        self.happenings.append(happening)
+        self.events.append(event)
         self._stir()
 
     def end(self, why: VardeError) -> None:
@@ -35,7 +35,7 @@ class Inbox:
 
     def of(self, kind: type[T]) -> list[T]:
         """What came of one kind."""
-        return [each for each in self.happenings if isinstance(each, kind)]
+        return [each for each in self.events if isinstance(each, kind)]
 
     def texts(self, conversation: ConversationId) -> list[str]:
         """The texts that came in a conversation, as they came."""

@@ -14,14 +14,13 @@ from websockets.trio.client import connect as connect_websocket
 from websockets.typing import Subprotocol
 
 from demo.cast import Device
-from varde.access import Access
 from varde.clock import fresh_id, now_ms
 from varde.crypto.keychain import Keychain
 from varde.device import API_URL, load_device
 from varde.http import Http
-from varde.link import RELAY, TICKET
-from varde.rest import Rest
-from varde.speaking import speaker
+from varde.identity import own_profile
+from varde.reconnector import RELAY, TICKET
+from varde.rest import AccessTokens, Rest
 from varde.store import Store, open_store
 from varde.store.outbox import Draft, DraftKind
 from varde_contract.envelope import Text
@@ -107,19 +106,21 @@ class Raw:
     """One device's keys and sessions, opened by hand."""
 
     def __init__(self, store: Store, http: Http) -> None:
-        self.keys, self.me = load_device(store)
+        self.keys, self.identity = load_device(store)
         self.http = http
-        self.rest = Rest(http, Access(store, http))
+        self.rest = Rest(http, AccessTokens(store, http))
         self._store = store
         self._keychain = Keychain(store, self.keys.own)
 
     async def seal(self, view: ConversationView, text: str) -> Send:
         """Seal a text for every device of a roster, as the SDK does."""
-        draft = Draft(view.conversation, ClientId(fresh_id()), DraftKind.TEXT, speaker(view, self.me), now_ms(), text)
+        draft = Draft(
+            view.conversation, ClientId(fresh_id()), DraftKind.TEXT, own_profile(view, self.identity), now_ms(), text
+        )
         missing = self._keychain.without_session(view)
         claimed = await self.rest.claim_prekeys(PrekeyClaim(view.conversation, missing)) if missing else None
         with self._store.transaction():
-            self._keychain.trust.take_roster(view)
+            self._keychain.trust.accept_roster(view)
             if claimed is not None:
                 self._keychain.start_sessions(view, claimed)
             ready = self._keychain.seal_for_each(view, draft, Text(text))
@@ -133,7 +134,7 @@ class Raw:
 
     def nonsense(self, conversation: ConversationId, devices: dict[DeviceId, bytes]) -> Send:
         """A message that no key made, as this device's first profile."""
-        return Send(ClientId(fresh_id()), conversation, self.me.profiles[0].id, 1, devices=devices)
+        return Send(ClientId(fresh_id()), conversation, self.identity.profiles[0].id, 1, devices=devices)
 
     @asynccontextmanager
     async def dial(self, ticket: str | None = None) -> AsyncIterator[Wire]:

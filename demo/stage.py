@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import varde
 from demo.cast import Device, Person, Registry
 from demo.story import Story
-from supervisor.happenings import Happening, Said
+from supervisor.happenings import Happening as ProcessEvent
+from supervisor.happenings import Said
 from supervisor.house import House
 from supervisor.voice import Voice
-from varde.happenings import Sent
+from varde.events import Sent
 from varde_contract.ids import ConversationId
 
 
@@ -20,18 +21,18 @@ class Chorus:
     """What happened in the house and what its programs said; shown, too, where there is a voice."""
 
     voice: Voice | None
-    happenings: list[Happening] = field(default_factory=list)
+    events: list[ProcessEvent] = field(default_factory=list)
 
-    def tell(self, happening: Happening) -> None:
+    def tell(self, event: ProcessEvent) -> None:
         """Hear what the supervisor tells."""
-        self.happenings.append(happening)
+        self.events.append(event)
         if self.voice is not None:
-            self.voice.tell(happening)
+            self.voice.tell(event)
 
     @property
     def lines(self) -> list[str]:
         """Every line of every program."""
-        return [each.line for each in self.happenings if isinstance(each, Said)]
+        return [each.line for each in self.events if isinstance(each, Said)]
 
 
 @dataclass(slots=True, kw_only=True)

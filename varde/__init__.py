@@ -9,16 +9,15 @@ async for message in conversation: ...
 """
 
 from varde.client import Client
-from varde.connecting import connect
 from varde.conversation import Conversation
 from varde.enrolment import log_in, request_code, sign_up
 from varde.errors import (
     AlreadyEnrolled,
     Busy,
     CodeRefused,
+    ConnectionRefused,
     DeviceRevoked,
     Ended,
-    LinkRefused,
     NotAllowed,
     NotEnrolled,
     NotFound,
@@ -36,11 +35,11 @@ from varde.errors import (
     WrongKey,
     WrongPhrase,
 )
-from varde.happenings import (
+from varde.events import (
+    Connected,
+    Disconnected,
+    Event,
     Gap,
-    Happening,
-    LinkDown,
-    LinkUp,
     Message,
     Outgoing,
     Presence,
@@ -52,9 +51,10 @@ from varde.happenings import (
     Undecryptable,
     Unsent,
 )
-from varde.me import Enrolled, Me, Profile
-from varde.returning import StoredDevice, find_device, sign_in_again
+from varde.identity import Enrolled, Identity, Profile
+from varde.reauthentication import StoredDevice, find_device, sign_in_again
 from varde.store import KeyFile, Passphrase, Unlock
+from varde.tasks import connect
 from varde_contract.frames import GapReason, PresenceState
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
 from varde_contract.rest.conversations import ConversationKind, Role
@@ -67,21 +67,21 @@ __all__ = [
     "Client",
     "ClientId",
     "CodeRefused",
+    "Connected",
+    "ConnectionRefused",
     "Conversation",
     "ConversationId",
     "ConversationKind",
     "DeviceId",
     "DeviceRevoked",
+    "Disconnected",
     "Ended",
     "Enrolled",
+    "Event",
     "Gap",
     "GapReason",
-    "Happening",
+    "Identity",
     "KeyFile",
-    "LinkDown",
-    "LinkRefused",
-    "LinkUp",
-    "Me",
     "Message",
     "MessageId",
     "NotAllowed",

@@ -1,19 +1,18 @@
-"""The face of a connected client: who it is, its conversations, its account. Made by `varde.connect`."""
+"""A connected client: who it is, its conversations, its account."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 
-from varde.access import SESSION
 from varde.conversation import Conversation
-from varde.crypto.safety import safety_number
+from varde.crypto.root_key import safety_number
 from varde.errors import Busy, NotFound, RootKeyChanged, Unreachable, UntrustedDevice
-from varde.happenings import Happening
-from varde.link import TICKET
-from varde.me import Me
+from varde.event_stream import EventIterator
+from varde.events import Event
+from varde.identity import Identity, default_profile
+from varde.reconnector import TICKET
+from varde.rest import SESSION
 from varde.services import Services
-from varde.speaking import default_profile
-from varde.store.contacts import Contacts
-from varde.stream import Happenings
+from varde.store.people import Contacts
 from varde_contract.frames import Presence, PresenceState
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.refusals import RefusalCode
@@ -26,35 +25,35 @@ class Client:
     """One enrolled device, connected. Made by `connect`."""
 
     def __init__(self, services: Services) -> None:
-        self.me: Me = services.me
+        self.identity: Identity = services.identity
         self.contacts: Contacts = services.store.contacts
         self._services = services
 
     def __repr__(self) -> str:
         return "<Client>"
 
-    def happenings(self) -> Happenings[Happening]:
-        """Iterate over everything that happens from now on, and over kept things that nobody was handed yet.
+    def events(self) -> EventIterator[Event]:
+        """Iterate over stored events that no iterator was handed yet, then over everything that happens from now on.
 
-        Raises, at the end, why this client came to it: DeviceRevoked, Replaced, SignedOut, LinkRefused.
+        Raises, at the end, why the client ended: DeviceRevoked, Replaced, SignedOut, ConnectionRefused.
         """
-        return self._services.stream.everything()
+        return self._services.events.everything()
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection to a relay now."""
-        return self._services.post.connected
+        return self._services.outbox.connected
 
     async def wait_connected(self) -> None:
         """Return when there is a connection. Raises why there will be none. The caller sets a deadline."""
-        await self._services.post.wait_connected()
+        await self._services.outbox.wait_connected()
 
     def conversation(self, conversation: ConversationId) -> Conversation:
         """Return a conversation by its id, known or not yet."""
         return Conversation(conversation, self._services)
 
     async def conversations(self) -> tuple[Conversation, ...]:
-        """Return this device's conversations, with their rosters; only those in the store when the API is away."""
+        """Return this device's conversations, with their rosters; when the API is unreachable, those in the store."""
         with suppress(Unreachable, Busy):
             await self._fetch_conversations()
         return tuple(self.conversation(each) for each in self._services.store.conversations.all_ids())
@@ -64,32 +63,32 @@ class Client:
 
         Raises NotFound, RootKeyChanged, UntrustedDevice, Refusal, Unreachable.
         """
-        mine = default_profile(self.me, as_profile)
+        mine = default_profile(self.identity, as_profile)
         view = await self._open(ConversationKind.DM, mine, (profile,))
-        return self._taken(view, ConversationKind.DM, {mine, profile})
+        return self._accept(view, ConversationKind.DM, {mine, profile})
 
     async def open_group(self, profiles: Sequence[ProfileId], *, as_profile: ProfileId | None = None) -> Conversation:
         """Open a new group with these profiles; this account's is its owner. Raises what `open_dm` raises."""
-        mine = default_profile(self.me, as_profile)
+        mine = default_profile(self.identity, as_profile)
         view = await self._open(ConversationKind.GROUP, mine, tuple(profiles))
-        return self._taken(view, ConversationKind.GROUP, {mine, *profiles})
+        return self._accept(view, ConversationKind.GROUP, {mine, *profiles})
 
     async def open_self(self, *, as_profile: ProfileId | None = None) -> Conversation:
         """Open the conversation with oneself: notes, on all own devices. Raises what `open_dm` raises."""
-        mine = default_profile(self.me, as_profile)
+        mine = default_profile(self.identity, as_profile)
         view = await self._open(ConversationKind.SELF, mine, ())
-        return self._taken(view, ConversationKind.SELF, {mine})
+        return self._accept(view, ConversationKind.SELF, {mine})
 
     def presence(self, state: PresenceState | str, *, as_profile: ProfileId | None = None) -> None:
-        """Show a state of one's own. Said once, to who is there now."""
-        self._services.post.tell(Presence(default_profile(self.me, as_profile), PresenceState(state)))
+        """Set a profile's presence. Sent once, to who is connected now; not stored."""
+        self._services.outbox.send_nowait(Presence(default_profile(self.identity, as_profile), PresenceState(state)))
 
     async def devices(self) -> tuple[DeviceView, ...]:
         """Return this account's devices. Raises Refusal, Unreachable."""
         return (await self._services.rest.devices()).devices
 
     async def revoke_device(self, device: DeviceId) -> None:
-        """Revoke a device for ever: it is cut at once, and nothing is sealed for it any more."""
+        """Revoke a device for ever: it is disconnected at once, and nothing is encrypted for it any more."""
         await self._services.rest.revoke_device(device)
 
     async def sessions(self) -> tuple[SessionView, ...]:
@@ -101,8 +100,8 @@ class Client:
         await self._services.rest.end_session(session)
 
     async def log_out(self) -> None:
-        """Revoke this very device and forget its session. What was said stays in the store, for its key alone."""
-        await self._services.rest.revoke_device(self.me.device)
+        """Revoke this very device and forget its session. Messages stay in the store, readable with its key."""
+        await self._services.rest.revoke_device(self.identity.device)
         with self._services.store.transaction():
             self._services.store.settings.remove(SESSION)
             self._services.store.settings.remove(TICKET)
@@ -110,21 +109,21 @@ class Client:
     def safety_number(self, account: AccountId) -> str:
         """Return 60 digits for two people to compare over another way. Raises NotFound for an account never met."""
         pins = self._services.store.pins
-        mine, theirs = pins.root_key(self.me.account), pins.root_key(account)
+        mine, theirs = pins.root_key(self.identity.account), pins.root_key(account)
         if mine is None or theirs is None:
             raise NotFound(RefusalCode.NOT_FOUND, "This device has not met that account yet.")
-        return safety_number((self.me.account, mine), (account, theirs))
+        return safety_number((self.identity.account, mine), (account, theirs))
 
     async def _open(self, kind: ConversationKind, mine: ProfileId, members: tuple[ProfileId, ...]) -> ConversationView:
         return await self._services.rest.open_conversation(NewConversation(kind, mine, members))
 
-    def _taken(self, view: ConversationView, kind: ConversationKind, members: set[ProfileId]) -> Conversation:
+    def _accept(self, view: ConversationView, kind: ConversationKind, members: set[ProfileId]) -> Conversation:
         if view.kind is not kind:
             # A dm that is called a group could be given further members later.
             raise UntrustedDevice("the server opened a conversation of another kind than asked for")
         if {member.profile for member in view.members} != members:
             raise UntrustedDevice("the server opened a conversation with other members than those asked for")
-        self._services.rosters.take(view)
+        self._services.rosters.accept(view)
         return self.conversation(view.conversation)
 
     async def _fetch_conversations(self) -> None:
@@ -132,11 +131,11 @@ class Client:
         while True:
             page = await self._services.rest.conversations(after)
             for summary in page.conversations:
-                self._services.rosters.note(summary.conversation, summary.roster_version)
+                self._services.rosters.note_version(summary.conversation, summary.roster_version)
                 try:
                     await self._services.rosters.current(summary.conversation)
                 except (NotFound, RootKeyChanged, UntrustedDevice):
-                    continue  # left meanwhile, or not to be believed: a send will say which
+                    continue  # left meanwhile, or not verified: a send says which
             if page.next is None:
                 return
             after = page.next

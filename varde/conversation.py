@@ -1,14 +1,14 @@
-"""A conversation as an application uses it: send, iterate, look back, and see who is there."""
+"""A conversation as an application uses it: send, iterate, read the history, change the members."""
 
 from collections.abc import Mapping, Sequence
 
 from varde.clock import fresh_id, now_ms
 from varde.errors import NotEnrolled, TooLarge
-from varde.happenings import Gap, Message, Outgoing, Sent, Undecryptable, at
+from varde.event_stream import EventIterator
+from varde.events import Gap, Message, Outgoing, Sent, Undecryptable, at
+from varde.identity import own_profile
 from varde.services import Services
-from varde.speaking import speaker
 from varde.store.outbox import Draft, DraftKind
-from varde.stream import Happenings
 from varde_contract.envelope import TEXT_CHARACTERS
 from varde_contract.frames import Read, Typing
 from varde_contract.ids import ClientId, ConversationId, ProfileId
@@ -36,15 +36,15 @@ class Conversation:
     def __repr__(self) -> str:
         return f"<Conversation {self.id}>"
 
-    def __aiter__(self) -> Happenings[Message]:
-        """Iterate over new messages of others and of own other devices, each exactly once, those waiting first."""
-        return self._services.stream.messages(self.id)
+    def __aiter__(self) -> EventIterator[Message]:
+        """Iterate over messages of others and of own other devices, each exactly once, stored ones first."""
+        return self._services.events.messages(self.id)
 
     async def send(self, text: str, *, as_profile: ProfileId | None = None) -> Sent:
         """Send `text` and return once it is committed: whatever dies after that, it arrives.
 
-        Waits through lost connections for as long as the client lives. Cancelled, it stops waiting; the message still
-        goes, now or by the next process. Raises TooLarge, RootKeyChanged, UntrustedDevice, Refusal, Ended.
+        Waits through lost connections for as long as the client lives. Cancelled, it stops waiting; the message is
+        still sent, by this process or the next. Raises TooLarge, RootKeyChanged, UntrustedDevice, Refusal, Ended.
         """
         if len(text) > TEXT_CHARACTERS or len(text.encode()) > CONTENT_BYTES - ENVELOPE_OVERHEAD:
             raise TooLarge("the text is too long for one message")
@@ -53,18 +53,18 @@ class Conversation:
             conversation=self.id,
             client_id=ClientId(fresh_id()),
             kind=DraftKind.TEXT,
-            profile=speaker(view, self._services.me, as_profile),
+            profile=own_profile(view, self._services.identity, as_profile),
             written_ms=now_ms(),
             text=text,
         )
-        return await self._services.post.send(draft)
+        return await self._services.outbox.send(draft)
 
     def history(self, limit: int = 50, *, before: int | None = None) -> Sequence[Message]:
-        """Return the last messages from the local store in the order of their numbers, own ones and new ones too."""
+        """Return the last messages in the local store, own ones included, in the order of their numbers."""
         return self._services.store.log.history(self.id, limit, before)
 
     def outgoing(self) -> Sequence[Outgoing]:
-        """Return the texts that are not acked yet, oldest first; they go on by themselves, in the next process too."""
+        """Return the texts that are not acked yet, oldest first. They are sent without further calls."""
         drafts = self._services.store.outbox.texts(self.id)
         return [Outgoing(draft.client_id, draft.text, at(draft.written_ms)) for draft in drafts]
 
@@ -73,12 +73,12 @@ class Conversation:
         return self._services.store.log.losses(self.id)
 
     async def read(self, upto: int) -> None:
-        """Say that the person has read up to and with number `upto`. Kept, and told when there is a connection."""
+        """Mark messages as read up to and with number `upto`. Stored, and sent when there is a connection."""
         view = await self._services.rosters.current(self.id)
         with self._services.store.transaction():
             moved = self._services.store.conversations.mark_read(self.id, upto)
         if moved:
-            self._services.post.tell(Read(self.id, speaker(view, self._services.me), upto))
+            self._services.outbox.send_nowait(Read(self.id, own_profile(view, self._services.identity), upto))
 
     @property
     def read_upto(self) -> int:
@@ -87,17 +87,17 @@ class Conversation:
 
     @property
     def upto(self) -> int:
-        """The last number this device has taken in."""
+        """The last number this device has received."""
         return self._services.store.conversations.upto(self.id) or 0
 
     @property
     def receipts(self) -> Mapping[ProfileId, tuple[int, int]]:
-        """How far each profile holds and has read the conversation, as far as their policies tell."""
+        """How far each profile has received and read the conversation, as far as its policies disclose."""
         return self._services.store.receipts.positions(self.id)
 
     def typing(self, active: bool) -> None:  # noqa: FBT001 - typing(True) reads as what it says
-        """Show that the person writes, or stopped. Said once, to who is there now."""
-        self._services.post.tell(Typing(self.id, speaker(self._roster(), self._services.me), active))
+        """Show that the person is typing, or stopped. Sent once, to who is connected now; not stored."""
+        self._services.outbox.send_nowait(Typing(self.id, own_profile(self._roster(), self._services.identity), active))
 
     @property
     def kind(self) -> ConversationKind:
@@ -115,33 +115,33 @@ class Conversation:
         return self._roster()
 
     async def add(self, profile: ProfileId, role: Role | str = Role.MEMBER) -> None:
-        """Add a member. Who is added cannot read what was said before. Raises Refusal."""
-        as_profile = await self._speaker()
+        """Add a member, who cannot read earlier messages. Raises Refusal."""
+        as_profile = await self._own_profile()
         view = await self._services.rest.add_member(self.id, NewMember(profile, as_profile, Role(role)))
-        self._services.rosters.take(view)
+        self._services.rosters.accept(view)
 
     async def set_role(self, profile: ProfileId, role: Role | str) -> None:
         """Give a member another role. Raises Refusal."""
-        as_profile = await self._speaker()
+        as_profile = await self._own_profile()
         view = await self._services.rest.set_role(self.id, profile, MemberRole(Role(role), as_profile))
-        self._services.rosters.take(view)
+        self._services.rosters.accept(view)
 
     async def remove(self, profile: ProfileId) -> None:
-        """Remove a member. The next message is sealed with keys they do not have. Raises Refusal."""
-        await self._services.rest.remove_member(self.id, profile, await self._speaker())
+        """Remove a member. The next message is encrypted with keys they do not have. Raises Refusal."""
+        await self._services.rest.remove_member(self.id, profile, await self._own_profile())
         await self._services.rosters.refresh(self.id)
 
     async def leave(self) -> None:
-        """Leave the conversation. What was said stays in the local store. Raises Refusal."""
-        me = await self._speaker()
-        await self._services.rest.remove_member(self.id, me, me)
+        """Leave the conversation. Its messages stay in the local store. Raises Refusal."""
+        mine = await self._own_profile()
+        await self._services.rest.remove_member(self.id, mine, mine)
 
     async def refresh(self) -> None:
         """Fetch and verify the roster now. Raises RootKeyChanged, UntrustedDevice, Refusal, Unreachable."""
         await self._services.rosters.refresh(self.id)
 
-    async def _speaker(self) -> ProfileId:
-        return speaker(await self._services.rosters.current(self.id), self._services.me)
+    async def _own_profile(self) -> ProfileId:
+        return own_profile(await self._services.rosters.current(self.id), self._services.identity)
 
     def _roster(self) -> ConversationView:
         view = self._services.rosters.known(self.id)

@@ -1,4 +1,4 @@
-"""This device as its store holds it: its ids, its Noise key, its certificate and the profiles it speaks as."""
+"""This device as its store holds it: ids, Noise key, certificate and profiles."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from varde.clock import fresh_id
 from varde.crypto.certificates import certify
-from varde.crypto.keychain import Own
+from varde.crypto.keychain import OwnDevice
 from varde.crypto.olm import OlmAccount
 from varde.crypto.pairwise import Pairwise
 from varde.errors import NotEnrolled
-from varde.me import Me, Profile
+from varde.identity import Identity, Profile
 from varde.store import Store
 from varde_contract.hidden import Hidden
 from varde_contract.ids import AccountId, DeviceId
@@ -19,12 +19,12 @@ from varde_contract.rest.devices import Certificate, NewDevice
 from varde_contract.rest.profiles import ProfileView
 
 DEVICE = "device"
-"""The setting this device lies in, from before it is registered."""
-ME = "me"
-"""The setting that says who it is, once it is enrolled."""
+"""The setting that holds this device's keys, from before it is registered."""
+IDENTITY = "me"
+"""The setting that says who this device is, once it is enrolled."""
 API_URL = "api-url"
 PHRASE = "recovery-phrase"
-"""The setting the phrase lies in until the first connect, so that no crash can lose it before it was shown."""
+"""The setting that holds the phrase until the first connect, so that no crash can lose it before it was shown."""
 
 
 class DeviceKeys(Hidden, frozen=True):
@@ -34,9 +34,9 @@ class DeviceKeys(Hidden, frozen=True):
     noise_private: bytes
 
     @property
-    def own(self) -> Own:
+    def own(self) -> OwnDevice:
         """Who this device is."""
-        return Own(self.certificate.account, self.certificate.device)
+        return OwnDevice(self.certificate.account, self.certificate.device)
 
     @property
     def noise(self) -> KeyPair:
@@ -77,12 +77,12 @@ def open_device(store: Store, account: AccountId, root: Ed25519PrivateKey) -> De
     return made
 
 
-def load_device(store: Store) -> tuple[DeviceKeys, Me]:
+def load_device(store: Store) -> tuple[DeviceKeys, Identity]:
     """Return the enrolled device of a store. Raises NotEnrolled."""
-    keys, me = store.settings.find(DEVICE, DeviceKeys), store.settings.find(ME, Me)
-    if keys is None or me is None:
+    keys, identity = store.settings.find(DEVICE, DeviceKeys), store.settings.find(IDENTITY, Identity)
+    if keys is None or identity is None:
         raise NotEnrolled("the enrolment of this device was not finished", advice="run it again")
-    return keys, me
+    return keys, identity
 
 
 def load_api_url(store: Store) -> str:

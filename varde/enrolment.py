@@ -7,15 +7,14 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from varde import rest as calls
-from varde.access import SESSION, Access
 from varde.crypto.certificates import Trust
-from varde.crypto.recovery import new_phrase, root_key_of
-from varde.device import API_URL, DEVICE, ME, PHRASE, DeviceKeys, open_device, profile_of
+from varde.crypto.root_key import new_phrase, root_key_of
+from varde.device import API_URL, DEVICE, IDENTITY, PHRASE, DeviceKeys, open_device, profile_of
 from varde.errors import AlreadyEnrolled, Refusal, SignedOut, VardeError, WrongPhrase
 from varde.http import Http, check_url
-from varde.me import Enrolled, Me
+from varde.identity import Enrolled, Identity
 from varde.prekeys import fill_prekeys
-from varde.rest import Rest
+from varde.rest import SESSION, AccessTokens, Rest
 from varde.store import Store, Unlock, open_store
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.auth import CodeSent, SessionTokens
@@ -90,10 +89,10 @@ async def log_in(
 
 
 def _finished(store: Store) -> Enrolled | None:
-    me, phrase = store.settings.find(ME, Me), store.settings.find(PHRASE, str)
-    if me is not None and phrase is None:
+    identity, phrase = store.settings.find(IDENTITY, Identity), store.settings.find(PHRASE, str)
+    if identity is not None and phrase is None:
         raise AlreadyEnrolled("this home folder already holds a device")
-    return None if me is None else Enrolled(me.account, me.device, me.profiles, phrase)
+    return None if identity is None else Enrolled(identity.account, identity.device, identity.profiles, phrase)
 
 
 class _Enrolment:
@@ -102,7 +101,7 @@ class _Enrolment:
     def __init__(self, store: Store, http: Http) -> None:
         self._store = store
         self._http = http
-        self._access = Access(store, http)
+        self._access = AccessTokens(store, http)
         self._rest = Rest(http, self._access)
 
     async def sign_in(self, api_url: str, email: str, code: str) -> None:
@@ -169,12 +168,12 @@ class _Enrolment:
         keys = open_device(self._store, self._access.tokens().account, root)
         await self._register(keys, profiles)
         await fill_prekeys(self._store, self._rest, keys.own.device)
-        me = Me(keys.own.account, keys.own.device, tuple(profile_of(profile) for profile in profiles))
+        identity = Identity(keys.own.account, keys.own.device, tuple(profile_of(profile) for profile in profiles))
         with self._store.transaction():
-            Trust(self._store, me.account).pin_root_key(me.account, root.public_key().public_bytes_raw())
-            self._store.settings.put(ME, me)
+            Trust(self._store, identity.account).pin_root_key(identity.account, root.public_key().public_bytes_raw())
+            self._store.settings.put(IDENTITY, identity)
             self._store.settings.remove(ENROLLING)
-        return Enrolled(me.account, me.device, me.profiles, self._store.settings.find(PHRASE, str))
+        return Enrolled(identity.account, identity.device, identity.profiles, self._store.settings.find(PHRASE, str))
 
     async def _register(self, keys: DeviceKeys, profiles: Sequence[ProfileView]) -> None:
         try:

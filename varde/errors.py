@@ -1,6 +1,4 @@
-"""What can go wrong for somebody who uses the SDK: one base, each kind with a word (`code`) and what to do
-(`advice`).
-"""
+"""The errors of the SDK: one base class, each kind with a word for programs and advice for people."""
 
 from typing import ClassVar
 
@@ -35,7 +33,7 @@ class StoreInUse(VardeError):
 
 
 class StoreDamaged(VardeError):
-    """Something in the store was changed by somebody without its key, or comes from a newer version."""
+    """Something in the store was changed without its key, or was written by a newer version."""
 
     code = "store-damaged"
     advice = "restore the folder from a backup, or enrol a new device in a new folder"
@@ -118,7 +116,7 @@ class Replaced(Ended):
     advice = "use one program per home folder, and never a copy of one"
 
 
-class LinkRefused(Ended):
+class ConnectionRefused(Ended):
     """The relay closed the connection with a code that says not to come back unchanged."""
 
     def __init__(self, closing: CloseCode) -> None:

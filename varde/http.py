@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 CALL_SECONDS = 30
 """One try, from the first byte to the last."""
-ANSWER_BYTES = 8 * 1024 * KIB
+RESPONSE_BYTES = 8 * 1024 * KIB
 """A roster of a thousand devices is half a megabyte."""
 TRIES = 3
 PAUSE_SECONDS = 0.5
@@ -51,7 +51,7 @@ class Http:
         self,
         method: str,
         path: str,
-        answer: type[T],
+        response_type: type[T],
         *,
         body: Struct | None = None,
         query: Mapping[str, str] | None = None,
@@ -71,9 +71,9 @@ class Http:
             params=query,
             headers=headers if body is None else {**headers, "Content-Type": "application/json"},
         )
-        return await _repeat(lambda: self._exchange(request, answer), tries)
+        return await _repeat(lambda: self._exchange(request, response_type), tries)
 
-    async def _exchange(self, request: httpx.Request, answer: type[T]) -> T:
+    async def _exchange(self, request: httpx.Request, response_type: type[T]) -> T:
         try:
             with trio.fail_after(CALL_SECONDS):
                 response = await self._client.send(request, stream=True)
@@ -86,7 +86,7 @@ class Http:
             raise Unreachable("the server did not answer") from None
         if not response.is_success:
             raise _refusal(response, content)
-        return _decode(content, answer)
+        return _decode(content, response_type)
 
 
 def check_url(base_url: str, *, allow_plaintext: bool = False) -> None:
@@ -131,7 +131,7 @@ async def _read(response: httpx.Response) -> bytes:
     with trio.CancelScope() as scope:
         async for chunk in response.aiter_bytes():
             content += chunk
-            if len(content) > ANSWER_BYTES:
+            if len(content) > RESPONSE_BYTES:
                 # Leaving the loop would leave httpx's generators to the garbage collector; this ends them inside out.
                 scope.cancel()
     if scope.cancelled_caught:
@@ -150,10 +150,10 @@ def _refusal(response: httpx.Response, content: bytes) -> VardeError:
     return Unreachable(f"the server answered {response.status_code} without saying why")
 
 
-def _decode(content: bytes, answer: type[T]) -> T:
-    if answer is type(None):
+def _decode(content: bytes, response_type: type[T]) -> T:
+    if response_type is type(None):
         return None  # the caller asked for nothing
     try:
-        return msgspec.json.decode(content, type=answer)
+        return msgspec.json.decode(content, type=response_type)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise Unreachable("the server's answer is not what the contract says") from None

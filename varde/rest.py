@@ -1,14 +1,19 @@
-"""The calls of the API, typed with the contract's bodies: one function each."""
+"""The API as this device uses it: its access token, refreshed in time, and one function for each call."""
 
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+import trio
 from msgspec import Struct
 
-from varde.access import Access
+from varde.errors import SignedOut
 from varde.http import Http
+from varde.store import Store
 from varde_contract.ids import ConversationId, DeviceId, ProfileId, SessionId
+from varde_contract.refusals import RefusalCode
 from varde_contract.rest.accounts import AccountView, RootKey
-from varde_contract.rest.auth import CodeRequest, CodeSent, Sessions, SessionTokens, SignIn
+from varde_contract.rest.auth import CodeRequest, CodeSent, Refresh, Sessions, SessionTokens, SignIn
 from varde_contract.rest.conversations import (
     Conversations,
     ConversationView,
@@ -32,6 +37,58 @@ from varde_contract.rest.profiles import NewProfile, Profiles, ProfileView
 from varde_contract.rest.relay import RelayAddress, RelayTicket
 
 T = TypeVar("T")
+
+SESSION = "session"
+"""The setting that holds the tokens."""
+EARLY = timedelta(minutes=2)
+"""A token this close to its end is not used for a new call."""
+
+
+class AccessTokens:
+    """The tokens of the store's session."""
+
+    def __init__(self, store: Store, http: Http) -> None:
+        self._store = store
+        self._http = http
+        self._refreshing = trio.Lock()
+
+    def tokens(self) -> SessionTokens:
+        """Return the tokens as stored. Raises SignedOut when there are none."""
+        tokens = self._store.settings.find(SESSION, SessionTokens)
+        if tokens is None:
+            advice = "enrol again as a new device, in a new folder"
+            raise SignedOut(RefusalCode.UNAUTHENTICATED, "This device has logged out for ever.", advice=advice)
+        return tokens
+
+    async def use(self, call: Callable[[str], Awaitable[T]]) -> T:
+        """Run a call with an access token, and once more with a fresh one when it turns out to be too old."""
+        token = await self._token()
+        try:
+            return await call(token)
+        except SignedOut as refusal:
+            if refusal.refusal is not RefusalCode.TOKEN_EXPIRED:
+                raise
+        return await call(await self._refreshed(token))
+
+    async def _token(self) -> str:
+        tokens = self.tokens()
+        if datetime.now(UTC) < tokens.access_expires_at - EARLY:
+            return tokens.access_token
+        return await self._refreshed(tokens.access_token)
+
+    async def _refreshed(self, old: str) -> str:
+        async with self._refreshing:
+            tokens = self.tokens()
+            if tokens.access_token != old:
+                return tokens.access_token  # somebody else was faster
+            # Shielded: a refresh token whose answer was not waited for is spent without its successor.
+            with trio.CancelScope(shield=True):
+                fresh = await self._http.call(
+                    "POST", "/v1/auth/session/refresh", SessionTokens, body=Refresh(tokens.refresh_token)
+                )
+                with self._store.transaction():
+                    self._store.settings.put(SESSION, fresh)
+            return fresh.access_token
 
 
 async def request_code(http: Http, email: str) -> CodeSent:
@@ -58,7 +115,7 @@ async def end_session(http: Http, access_token: str) -> None:
 class Rest:
     """The API as a signed-in device uses it. Every call raises Refusal or Unreachable."""
 
-    def __init__(self, http: Http, access: Access) -> None:
+    def __init__(self, http: Http, access: AccessTokens) -> None:
         self._http = http
         self._access = access
 
@@ -161,12 +218,14 @@ class Rest:
         self,
         method: str,
         path: str,
-        answer: type[T],
+        response_type: type[T],
         *,
         body: Struct | None = None,
         query: dict[str, str] | None = None,
         repeat: bool | None = None,
     ) -> T:
         return await self._access.use(
-            lambda token: self._http.call(method, path, answer, body=body, query=query, token=token, repeat=repeat)
+            lambda token: self._http.call(
+                method, path, response_type, body=body, query=query, token=token, repeat=repeat
+            )
         )

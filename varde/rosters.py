@@ -1,5 +1,6 @@
-"""Who is in a conversation now: verified rosters from the store, fetched again when the relay says they moved. And who
-wrote in it and is gone: that device alone, to read what it wrote.
+"""Verified rosters: from the store, fetched again when the relay says that they changed.
+
+A device that wrote and is in no roster any more is fetched alone, so that what it wrote can be read.
 """
 
 from collections import defaultdict
@@ -10,7 +11,7 @@ import trio
 from varde.backoff import Backoff
 from varde.crypto.certificates import Trust
 from varde.errors import Busy, Refusal, Unreachable, UntrustedDevice, VardeError
-from varde.happenings import RosterChange
+from varde.events import RosterChange
 from varde.rest import Rest
 from varde.store import Store
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
@@ -20,21 +21,21 @@ from varde_contract.rest.conversations import ConversationView
 class Rosters:
     """The rosters of this device's conversations."""
 
-    def __init__(self, store: Store, rest: Rest, trust: Trust, tell: Callable[[RosterChange], None]) -> None:
+    def __init__(self, store: Store, rest: Rest, trust: Trust, publish: Callable[[RosterChange], None]) -> None:
         self._store = store
         self._rest = rest
         self._trust = trust
-        self._tell = tell
+        self._publish = publish
         self._fetching: defaultdict[ConversationId, trio.Lock] = defaultdict(trio.Lock)
         self._wanted: dict[ConversationId, int] = {}
         self._send_stale, self._receive_stale = trio.open_memory_channel[ConversationId](float("inf"))
 
     def known(self, conversation: ConversationId) -> ConversationView | None:
-        """Return the roster in the store, as old as it may be."""
+        """Return the roster in the store, however old."""
         return self._store.conversations.roster(conversation)
 
     async def current(self, conversation: ConversationId) -> ConversationView:
-        """Return the roster, fetched when none is known or a newer one is heard of."""
+        """Return the roster, fetched when none is known or the relay named a newer version."""
         known = self.known(conversation)
         if known is not None and not self._is_stale(known):
             return known
@@ -53,43 +54,43 @@ class Rosters:
                 return known
             view = await self._rest.conversation(conversation)
             if view.conversation != conversation:
-                # A true roster of another conversation would have this one's drafts sealed for the people of that one.
+                # A valid roster of another conversation would have drafts encrypted for the members of that one.
                 raise UntrustedDevice("another conversation was shown than the one asked for")
-            return self.take(view)
+            return self.accept(view)
 
-    async def meet(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
-        """Find out whose device wrote as `profile`: from the roster, or by asking for the one device when it is gone.
+    async def verify_sender(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
+        """Verify whose device wrote as `profile`: from the roster, or by fetching the one device when it is gone.
 
-        What is verified is kept, so it is asked for once. Raises what `refresh` raises.
+        What is verified is stored, so it is fetched once. Raises what `refresh` raises.
         """
         await self.refresh(conversation)
         if not self._trust.knows(conversation, device, profile):
             view = await self._rest.sender(conversation, device)
             with self._store.transaction():
-                self._trust.take_sender(conversation, device, profile, view)
+                self._trust.accept_sender(conversation, device, profile, view)
 
-    def take(self, view: ConversationView) -> ConversationView:
-        """Verify and keep a roster that the API gave, and tell what is different."""
+    def accept(self, view: ConversationView) -> ConversationView:
+        """Verify and store a roster that the API gave, and publish what is different."""
         before = self.known(view.conversation)
         if before is not None and before.roster_version > view.roster_version:
             return before
         with self._store.transaction():
-            self._trust.take_roster(view)
+            self._trust.accept_roster(view)
         self._wanted.pop(view.conversation, None)
         change = _difference(before, view)
         if change is not None:
-            self._tell(change)
+            self._publish(change)
         return view
 
-    def note(self, conversation: ConversationId, version: int) -> None:
-        """Hear that the roster is at `version`: it will be fetched, at the latest before the next send."""
+    def note_version(self, conversation: ConversationId, version: int) -> None:
+        """The relay says that the roster is at `version`: it is fetched in the background, or before the next send."""
         known = self.known(conversation)
         if known is None or known.roster_version < version:
             self._wanted[conversation] = max(version, self._wanted.get(conversation, 0))
             self._send_stale.send_nowait(conversation)
 
     async def run(self) -> None:
-        """Fetch what is heard to be stale, so that devices are known before their first message comes."""
+        """Fetch stale rosters, so that devices are known before their first message comes."""
         backoff = Backoff()
         async for conversation in self._receive_stale:
             if conversation not in self._wanted:
@@ -101,9 +102,9 @@ class Rosters:
                 await trio.sleep(backoff.next())
                 self._send_stale.send_nowait(conversation)
             except Refusal:
-                self._wanted.pop(conversation, None)  # no longer a member: a send will be told so
+                self._wanted.pop(conversation, None)  # no longer a member: the next send raises that
             except VardeError:
-                pass  # it stays stale: the next send tries again, and raises to the one who can judge
+                pass  # it stays stale: the next send tries again, and raises to a caller who can judge it
 
     def _is_stale(self, known: ConversationView) -> bool:
         return self._wanted.get(known.conversation, 0) > known.roster_version

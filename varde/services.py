@@ -3,22 +3,22 @@
 from dataclasses import dataclass
 
 from varde.crypto.keychain import Keychain
-from varde.me import Me
-from varde.post import Post
+from varde.event_stream import EventStream
+from varde.identity import Identity
+from varde.outbox import Outbox
 from varde.rest import Rest
 from varde.rosters import Rosters
 from varde.store import Store
-from varde.stream import Stream
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """The parts of one client."""
 
-    me: Me
+    identity: Identity
     store: Store
     keychain: Keychain
     rest: Rest
     rosters: Rosters
-    stream: Stream
-    post: Post
+    events: EventStream
+    outbox: Outbox

@@ -13,7 +13,7 @@ import click
 import trio
 
 import varde
-from varde.me import Enrolled, Me, Profile
+from varde.identity import Enrolled, Identity, Profile
 from varde_cli.called import program_name
 from varde_cli.home import Home, home_options
 from varde_cli.running import run_client
@@ -153,7 +153,7 @@ def _sign_in_again(
 ) -> None:
     click.echo("This folder holds a device already: it signs in again, and needs no recovery phrase.", err=True)
 
-    async def come_back(given: str) -> Me:
+    async def come_back(given: str) -> Identity:
         return await varde.sign_in_again(home.folder, home.unlock, email=email, code=given)
 
     me = run_client(lambda: _with_code(stored.api_url, email, code, come_back, request_only=request_only))
@@ -232,10 +232,10 @@ def whoami(home: Home, *, as_json: bool) -> None:
     async def show() -> None:
         async with varde.connect(home.folder, home.unlock) as client:
             if as_json:
-                print_json(client.me)
+                print_json(client.identity)
                 return
-            click.echo(f"account  {client.me.account}\ndevice   {client.me.device}\n")
-            rows = [(profile.type, str(profile.id)) for profile in client.me.profiles]
+            click.echo(f"account  {client.identity.account}\ndevice   {client.identity.device}\n")
+            rows = [(profile.type, str(profile.id)) for profile in client.identity.profiles]
             print_table(("MODE", "ADDRESS"), rows)
 
     run_client(show)

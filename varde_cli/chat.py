@@ -9,7 +9,7 @@ import sys
 import click
 
 import varde
-from varde.happenings import Message
+from varde.events import Message
 from varde_cli.chatting.keyboard import Keyboard, open_keyboard
 from varde_cli.chatting.room import Room
 from varde_cli.chatting.screen import Screen
@@ -63,14 +63,14 @@ async def _choose(
     if known:
         return known[0]
     screen.line("Nobody has written to you yet. Give people your address, and wait here:", bold=True)
-    for profile in client.me.profiles:
+    for profile in client.identity.profiles:
         screen.line(f"    {profile.id}  ({profile.type})")
     return client.conversation(await _wait_first(client))
 
 
 async def _wait_first(client: varde.Client) -> ConversationId:
     # Without a deadline: a person waits for a person, and Ctrl-C ends it.
-    async for happening in client.happenings():
-        if isinstance(happening, Message):
-            return happening.conversation
+    async for event in client.events():
+        if isinstance(event, Message):
+            return event.conversation
     raise AssertionError("happenings end with an error only")

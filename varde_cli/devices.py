@@ -37,7 +37,7 @@ def list_devices(home: Home, *, as_json: bool) -> None:
             if as_json:
                 print_json(found)
                 return
-            names = {profile.id: profile.type.value for profile in client.me.profiles}
+            names = {profile.id: profile.type.value for profile in client.identity.profiles}
             print_table(
                 ("DEVICE", "SINCE", "FOR", ""),
                 (

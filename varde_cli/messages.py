@@ -9,7 +9,7 @@ from uuid import UUID
 import click
 
 import varde
-from varde.happenings import Gap, Message, Undecryptable, Unsent
+from varde.events import Gap, Message, Undecryptable, Unsent
 from varde_cli.exits import Failure
 from varde_cli.home import Home, home_options
 from varde_cli.naming import Names, open_conversation
@@ -61,7 +61,7 @@ def listen(home: Home, *, conversation: UUID | None, count: int | None, everythi
 
     First what came while nobody listened, then live. Each message is printed once: one whose line was printed is not
     printed by the next `varde listen`. The field `type` says what a line is: message, gap, undecryptable, unsent, and
-    with --all also receipt, typing, presence, link-up, link-down, roster-change.
+    with --all also receipt, typing, presence, connected, disconnected, roster-change.
 
     Examples:
       varde listen --count 1
@@ -71,11 +71,11 @@ def listen(home: Home, *, conversation: UUID | None, count: int | None, everythi
     async def run() -> None:
         async with varde.connect(home.folder, home.unlock) as client:
             left = count
-            stream = client.happenings() if conversation is None else client.conversation(ConversationId(conversation))
-            async for happening in stream:
-                if not everything and not isinstance(happening, _KEPT):
+            stream = client.events() if conversation is None else client.conversation(ConversationId(conversation))
+            async for event in stream:
+                if not everything and not isinstance(event, _KEPT):
                     continue
-                print_json(happening)
+                print_json(event)
                 left = None if left is None else left - 1
                 if left == 0:
                     return

@@ -19,7 +19,7 @@ class Names:
 
     def __init__(self, client: varde.Client) -> None:
         self._client = client
-        self._mine = {profile.id: profile.type for profile in client.me.profiles}
+        self._mine = {profile.id: profile.type for profile in client.identity.profiles}
 
     def of(self, profile: ProfileId) -> str:
         """`you`, the contact's name, or the end of the address."""

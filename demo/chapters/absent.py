@@ -7,7 +7,7 @@ from typing import Final
 
 from demo.stage import Stage
 from demo.story import expect
-from varde.happenings import Gap
+from varde.events import Gap
 
 MISSED: Final = 40
 

@@ -12,7 +12,7 @@ import trio
 from demo.cast import Online
 from demo.stage import Stage
 from demo.story import expect
-from varde.happenings import LinkUp, Message, Sent
+from varde.events import Connected, Message, Sent
 from varde_contract.ids import ConversationId
 
 _PATIENCE = 120.0  # seconds for all of it
@@ -38,7 +38,7 @@ async def tell(stage: Stage) -> None:
         stage.story.note(f"the relay was away for {storm.seconds_away:.1f} s")
         async with stage.story.promise("the clients came back by themselves"):
             for device in devices.values():
-                await device.inbox.wait(lambda inbox: any(up.reconnected for up in inbox.of(LinkUp)))
+                await device.inbox.wait(lambda inbox: any(up.reconnected for up in inbox.of(Connected)))
         async with stage.story.promise(
             "every acknowledged message arrived exactly once, in order, on every device", _PATIENCE
         ):

@@ -11,7 +11,7 @@ import varde
 from demo.raw import Closed, Raw, as_body, open_raw
 from demo.stage import Stage
 from demo.story import Broken, expect
-from varde.happenings import Message
+from varde.events import Message
 from varde_contract.closing import CloseCode
 from varde_contract.frames import Join
 

@@ -6,7 +6,7 @@ It is sent by hand, because the SDK's client would have to be killed at the righ
 from demo.raw import as_body, open_raw
 from demo.stage import Stage
 from demo.story import expect
-from varde.happenings import Message
+from varde.events import Message
 from varde_contract.frames import Ack
 
 

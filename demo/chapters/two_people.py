@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 from demo.stage import Stage
 from demo.story import expect
-from varde.happenings import Receipt
+from varde.events import Receipt
 
 
 async def tell(stage: Stage) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from varde import KeyFile, Passphrase
-from varde.happenings import Receipt
+from varde.events import Receipt
 from varde.store.store import STORE_NAME
 from varde_cli.chatting.keyboard import PROMPT, Pipe, open_lines
 from varde_cli.chatting.marks import Marks

@@ -111,7 +111,7 @@ def test_listen_prints_at_once_and_ends_on_ctrl_c(house: RealHouse, pair: Pair) 
     ) as listening:
         assert listening.stdout is not None
         assert listening.stderr is not None
-        assert json.loads(listening.stdout.readline()) == {"type": "link-up", "reconnected": False}
+        assert json.loads(listening.stdout.readline()) == {"type": "connected", "reconnected": False}
         house.run("send", "bob", "now", "--home", pair.alice)
         while (heard := json.loads(listening.stdout.readline()))["type"] != "message":
             pass

@@ -41,7 +41,7 @@ async def test_a_killed_sender_loses_and_doubles_nothing(stack: Stack, tmp_path:
     """However often the sender is killed with -9, every text arrives once and in order."""
     alice, bob = await people(stack, tmp_path, "alice", "bob")
     async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
-        profile = his.me.profiles[0].id
+        profile = his.identity.profiles[0].id
         opened = await (hers.open_dm(profile) if kind == "dm" else hers.open_group([profile]))
     for life in range(1, KILLS + 1):
         await run_sender(alice.home("laptop"), opened, life * COUNT // (KILLS + 1))

@@ -16,7 +16,7 @@ async def test_what_a_revoked_device_wrote_is_read(stack: Stack, tmp_path: Path,
     """Bob is off while a phone he never met writes, and is revoked: he reads everything, and the talk goes on."""
     alice, bob = await people(stack, tmp_path, "alice", "bob")
     async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
-        profile = his.me.profiles[0].id
+        profile = his.identity.profiles[0].id
         talk = await (hers.open_dm(profile) if kind == "dm" else hers.open_group([profile]))
         await talk.send("fra laptopen")
         assert await read(his, talk, 1) == ["fra laptopen"]
@@ -35,7 +35,7 @@ async def write_and_revoke(person: Person, talk: varde.Conversation, *said: str)
         for text in said:
             await phone.conversation(talk.id).send(text)
     async with connected((person, "laptop")) as (laptop,):
-        await laptop.revoke_device(phone.me.device)
+        await laptop.revoke_device(phone.identity.device)
         await laptop.conversation(talk.id).send("den er borte")
 
 
@@ -43,17 +43,17 @@ async def test_what_somebody_wrote_before_leaving_is_read(stack: Stack, tmp_path
     """Carol joins, writes and leaves while Bob is off; nothing he has ever seen names her, and he reads her."""
     alice, bob, carol = await people(stack, tmp_path, "alice", "bob", "carol")
     async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
-        group = await hers.open_group([his.me.profiles[0].id])
+        group = await hers.open_group([his.identity.profiles[0].id])
         await group.send("vi to")
         assert await read(his, group, 1) == ["vi to"]
     async with connected((alice, "laptop"), (carol, "laptop")) as (hers, carols):
-        theirs = carols.me.profiles[0].id
+        theirs = carols.identity.profiles[0].id
         await hers.conversation(group.id).add(theirs)
         await carols.conversation(group.id).send("innom")
         await carols.conversation(group.id).leave()
     async with connected((bob, "laptop")) as (his,):
         message = await anext(aiter(his.conversation(group.id)))
-        assert (message.text, message.account, message.profile) == ("innom", carols.me.account, theirs)
+        assert (message.text, message.account, message.profile) == ("innom", carols.identity.account, theirs)
         assert theirs not in {member.profile for member in his.conversation(group.id).members}
         assert not his.conversation(group.id).losses()
 

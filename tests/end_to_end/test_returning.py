@@ -8,7 +8,7 @@ import trio
 import varde
 from tests.end_to_end.stack import Person, Stack
 from tests.end_to_end.test_talking import SECONDS, connected, people, texts
-from varde.link import TICKET
+from varde.reconnector import TICKET
 from varde.store.store import open_store
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
@@ -20,7 +20,7 @@ async def end_session_of(client: varde.Client, device: varde.DeviceId) -> None:
     await client.end_session(session)
 
 
-async def come_back(stack: Stack, person: Person, device: str) -> varde.Me:
+async def come_back(stack: Stack, person: Person, device: str) -> varde.Identity:
     """Sign a device in again."""
     await varde.request_code(stack.api_url, person.email)
     code = stack.code_for(person.email)
@@ -40,7 +40,7 @@ async def test_a_device_whose_session_was_ended_comes_back(stack: Stack, tmp_pat
     await bob.log_in("phone")
     async with connected((alice, "laptop"), (bob, "phone")) as (hers, phone):
         async with connected((bob, "laptop")) as (his,):
-            me = his.me
+            me = his.identity
             dm, group = await hers.open_dm(me.profiles[0].id), await hers.open_group([me.profiles[0].id])
             for conversation in (dm, group):
                 await conversation.send("før")
@@ -67,7 +67,7 @@ async def test_a_device_whose_session_was_ended_comes_back(stack: Stack, tmp_pat
                 assert await texts(hers, conversation, 1) == ["tilbake"]
                 assert not his.conversation(conversation.id).losses()
                 assert not conversation.losses()
-            devices = {me.device, phone.me.device}
+            devices = {me.device, phone.identity.device}
             assert {each.certificate.device for each in await his.devices()} == devices
             assert {each.device for each in await his.sessions()} == devices
             assert len(await his.sessions()) == len(devices)
@@ -82,7 +82,7 @@ async def test_a_revoked_device_does_not_come_back(stack: Stack, tmp_path: Path)
             await laptop.revoke_device(revoked.device)
             with pytest.raises(varde.DeviceRevoked):
                 await come_back(stack, alice, "phone")
-            assert [each.device for each in await laptop.sessions()] == [laptop.me.device]
+            assert [each.device for each in await laptop.sessions()] == [laptop.identity.device]
 
 
 async def test_another_account_does_not_take_a_device(stack: Stack, tmp_path: Path) -> None:
@@ -94,4 +94,4 @@ async def test_another_account_does_not_take_a_device(stack: Stack, tmp_path: Pa
         with pytest.raises(varde.WrongAccount):
             await varde.sign_in_again(alice.home("laptop"), alice.key("laptop"), email=bob.email, code=code)
         async with connected((bob, "laptop")) as (his,):
-            assert [each.device for each in await his.sessions()] == [his.me.device]
+            assert [each.device for each in await his.sessions()] == [his.identity.device]

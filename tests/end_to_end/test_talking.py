@@ -41,13 +41,13 @@ async def test_two_people_talk(stack: Stack, tmp_path: Path) -> None:
     """Both ways, each message once, with the number it was acked with."""
     alice, bob = await people(stack, tmp_path, "alice", "bob")
     async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
-        conversation = await hers.open_dm(his.me.profiles[0].id)
+        conversation = await hers.open_dm(his.identity.profiles[0].id)
         sent = await conversation.send("hei bob")
         message = await anext(aiter(his.conversation(conversation.id)))
-        assert (message.text, message.seq, message.account) == ("hei bob", sent.seq, hers.me.account)
+        assert (message.text, message.seq, message.account) == ("hei bob", sent.seq, hers.identity.account)
         await his.conversation(conversation.id).send("hei alice")
         assert (await anext(aiter(conversation))).text == "hei alice"
-        assert hers.safety_number(his.me.account) == his.safety_number(hers.me.account)
+        assert hers.safety_number(his.identity.account) == his.safety_number(hers.identity.account)
 
 
 async def test_a_group_with_several_devices(stack: Stack, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ async def test_a_group_with_several_devices(stack: Stack, tmp_path: Path) -> Non
     alice, bob, carol = await people(stack, tmp_path, "alice", "bob", "carol")
     await bob.log_in("phone")
     async with connected((alice, "laptop"), (bob, "laptop"), (carol, "laptop")) as (hers, his, carols):
-        group = await hers.open_group([his.me.profiles[0].id, carols.me.profiles[0].id])
+        group = await hers.open_group([his.identity.profiles[0].id, carols.identity.profiles[0].id])
         for client, text in ((hers, "en"), (his, "to"), (carols, "tre"), (hers, "fire")):
             await client.conversation(group.id).send(text)
         assert await texts(his, group, 3) == ["en", "tre", "fire"]
@@ -78,7 +78,7 @@ async def test_a_new_device_reads_on_from_its_beginning(stack: Stack, tmp_path: 
     """A device that is added while others talk gets the next message, and nothing from before."""
     alice, bob = await people(stack, tmp_path, "alice", "bob")
     async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
-        conversation = await hers.open_dm(his.me.profiles[0].id)
+        conversation = await hers.open_dm(his.identity.profiles[0].id)
         await conversation.send("før")
         await bob.log_in("phone")
         async with connected((bob, "phone")) as (phone,):
@@ -94,12 +94,12 @@ async def test_a_killed_relay_loses_nothing(stack: Stack, tmp_path: Path) -> Non
     """The relay is killed twice while two people write: every acked message arrives once and in order, both ways."""
     alice, bob = await people(stack, tmp_path, "alice", "bob")
     async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
-        conversation = await hers.open_dm(his.me.profiles[0].id)
+        conversation = await hers.open_dm(his.identity.profiles[0].id)
         acked: dict[varde.Client, list[str]] = {hers: [], his: []}
 
         async def write(client: varde.Client) -> None:
             for number in range(60):
-                text = f"{client.me.device} {number}"
+                text = f"{client.identity.device} {number}"
                 await client.conversation(conversation.id).send(text)
                 acked[client].append(text)
 
@@ -121,12 +121,12 @@ async def test_a_revoked_device_is_cut(stack: Stack, tmp_path: Path) -> None:
     alice, bob = await people(stack, tmp_path, "alice", "bob")
     await bob.log_in("phone")
     async with connected((alice, "laptop"), (bob, "laptop"), (bob, "phone")) as (hers, his, phone):
-        group = await hers.open_group([his.me.profiles[0].id])
+        group = await hers.open_group([his.identity.profiles[0].id])
         await group.send("alle tre")
         assert await texts(phone, group, 1) == ["alle tre"]
-        await his.revoke_device(phone.me.device)
+        await his.revoke_device(phone.identity.device)
         with pytest.raises(varde.DeviceRevoked):
-            async for _ in phone.happenings():
+            async for _ in phone.events():
                 pass
         with pytest.raises(varde.VardeError):
             await phone.conversation(group.id).send("jeg er her ennå")
@@ -142,18 +142,21 @@ async def test_who_is_removed_hears_nothing_more(stack: Stack, tmp_path: Path) -
     """After a removal the group goes on with keys that the removed one never had; who is added hears from then on."""
     alice, bob, carol = await people(stack, tmp_path, "alice", "bob", "carol")
     async with connected((alice, "laptop"), (bob, "laptop"), (carol, "laptop")) as (hers, his, carols):
-        group = await hers.open_group([his.me.profiles[0].id])
+        group = await hers.open_group([his.identity.profiles[0].id])
         await group.send("bare vi to")
-        await group.add(carols.me.profiles[0].id)
+        await group.add(carols.identity.profiles[0].id)
         await group.send("hei carol")
         assert await texts(carols, group, 1) == ["hei carol"]
-        await group.remove(his.me.profiles[0].id)
+        await group.remove(his.identity.profiles[0].id)
         await group.send("uten bob")
         assert await texts(carols, group, 1) == ["uten bob"]
         assert await texts(his, group, 2) == ["bare vi to", "hei carol"]
         with pytest.raises(varde.VardeError):
             await his.conversation(group.id).send("hva med meg?")
-        assert {member.profile for member in group.members} == {hers.me.profiles[0].id, carols.me.profiles[0].id}
+        assert {member.profile for member in group.members} == {
+            hers.identity.profiles[0].id,
+            carols.identity.profiles[0].id,
+        }
 
 
 async def test_a_large_message_goes_around_the_relay(stack: Stack, tmp_path: Path) -> None:
@@ -161,7 +164,7 @@ async def test_a_large_message_goes_around_the_relay(stack: Stack, tmp_path: Pat
     alice, bob = await people(stack, tmp_path, "alice", "bob")
     await bob.log_in("phone")
     async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
-        conversation = await hers.open_dm(his.me.profiles[0].id)
+        conversation = await hers.open_dm(his.identity.profiles[0].id)
         await conversation.send("x" * 40_000)
         await conversation.send("kort")
         assert await texts(his, conversation, 2) == ["x" * 40_000, "kort"]
@@ -171,7 +174,7 @@ async def test_talking_goes_on_without_the_api(stack: Stack, tmp_path: Path) -> 
     """Who has met talks over the relay alone, also after a reconnect: tickets live for a day."""
     alice, bob = await people(stack, tmp_path, "alice", "bob")
     async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
-        conversation = await hers.open_dm(his.me.profiles[0].id)
+        conversation = await hers.open_dm(his.identity.profiles[0].id)
         await conversation.send("før")
         await his.conversation(conversation.id).send("ja")
         stack.api.stop()
@@ -189,12 +192,12 @@ async def test_reading_is_seen(stack: Stack, tmp_path: Path) -> None:
     alice, bob = await people(stack, tmp_path, "alice", "bob")
     await bob.log_in("phone")
     async with connected((alice, "laptop"), (bob, "laptop"), (bob, "phone")) as (hers, his, phone):
-        conversation = await hers.open_dm(his.me.profiles[0].id)
-        heard, phones = hers.happenings(), phone.happenings()
+        conversation = await hers.open_dm(his.identity.profiles[0].id)
+        heard, phones = hers.events(), phone.events()
         sent = await conversation.send("lest?")
         await texts(his, conversation, 1)
         await his.conversation(conversation.id).read(sent.seq)
-        profile = his.me.profiles[0].id
+        profile = his.identity.profiles[0].id
         async for each in heard:
             if each == varde.Receipt(conversation.id, profile, sent.seq, read=True):
                 break
@@ -222,7 +225,7 @@ async def test_logging_out_leaves_the_account(stack: Stack, tmp_path: Path) -> N
     async with connected((alice, "laptop"), (alice, "phone")) as (laptop, phone):
         assert len(await laptop.devices()) == 2
         await phone.log_out()
-        assert [each.certificate.device for each in await laptop.devices()] == [laptop.me.device]
+        assert [each.certificate.device for each in await laptop.devices()] == [laptop.identity.device]
         assert len(await laptop.sessions()) == 1
     with trio.fail_after(SECONDS):
         async with varde.connect(alice.home("phone"), alice.key("phone")) as phone:
@@ -234,9 +237,9 @@ async def test_strangers_stay_strangers(stack: Stack, tmp_path: Path) -> None:
     """An account that is no member can neither write to a conversation, nor look at it, nor add itself."""
     alice, bob, mallory = await people(stack, tmp_path, "alice", "bob", "mallory")
     async with connected((alice, "laptop"), (bob, "laptop"), (mallory, "laptop")) as (hers, his, mallorys):
-        group = await hers.open_group([his.me.profiles[0].id])
+        group = await hers.open_group([his.identity.profiles[0].id])
         outside = mallorys.conversation(group.id)
-        for attempt in (outside.send("hei"), outside.refresh(), outside.add(mallorys.me.profiles[0].id)):
+        for attempt in (outside.send("hei"), outside.refresh(), outside.add(mallorys.identity.profiles[0].id)):
             with pytest.raises(varde.NotFound):
                 await attempt
         await group.send("oss to")

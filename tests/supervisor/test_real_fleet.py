@@ -67,8 +67,8 @@ async def open_apart(workers: Workers, home: Path, other: str) -> AsyncIterator[
 
 async def hear(client: varde.Client, text: str) -> None:
     """Wait for a message."""
-    async for happening in client.happenings():
-        if isinstance(happening, varde.Message) and happening.text == text:
+    async for event in client.events():
+        if isinstance(event, varde.Message) and event.text == text:
             return
 
 

@@ -26,9 +26,9 @@ async def talk(alice: Path, bob: Path, address: varde.ProfileId, text: str) -> N
         async with varde.connect(alice, varde.KeyFile(alice / "key")) as client:
             await (await open_patiently(client, address)).send(text)
         async with varde.connect(bob, varde.KeyFile(bob / "key")) as client:
-            async for happening in client.happenings():
-                if isinstance(happening, varde.Message):
-                    assert happening.text == text
+            async for event in client.events():
+                if isinstance(event, varde.Message):
+                    assert event.text == text
                     return
 
 

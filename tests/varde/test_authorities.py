@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from tests.certificates import Authority, issue
 from varde.errors import Unreachable
 from varde.http import Http
-from varde.link import dial
+from varde.reconnector import dial
 
 
 async def answer(stream: trio.abc.Stream) -> None:

@@ -9,9 +9,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.cast import alice, alice_laptop, bob, bob_phone, carol, carol_phone, mallory
-from tests.varde.desks import MemoryRelay, open_desk
-from tests.varde.parties import Table, party
-from tests.varde.rooms import Room, seated, texts
+from tests.varde.endpoints import SimulatedConversation, endpoint
+from tests.varde.memory_relay import ConversationClients, MemoryRelay, open_client, open_clients, texts
 from varde.client import Client
 from varde.errors import NotAllowed, NotFound, Refusal, Unreachable, UntrustedDevice, VardeError
 from varde_contract import frames as f
@@ -47,10 +46,13 @@ def answering(client: Client, **calls: object) -> Any:
 
 async def test_a_conversation_is_opened_as_asked(autojump_clock: MockClock) -> None:
     """Dm, group and notes are opened with the profiles that were named, and known from then on."""
-    hers, his, carols = party(alice_laptop), party(bob_phone), party(carol_phone)
-    dm, group = Table(ConversationKind.DM, hers, his), Table(ConversationKind.GROUP, hers, his, carols)
-    notes = Table(ConversationKind.SELF, hers)
-    async with open_desk(MemoryRelay(), hers) as client:
+    hers, his, carols = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    dm, group = (
+        SimulatedConversation(ConversationKind.DM, hers, his),
+        SimulatedConversation(ConversationKind.GROUP, hers, his, carols),
+    )
+    notes = SimulatedConversation(ConversationKind.SELF, hers)
+    async with open_client(MemoryRelay(), hers) as client:
         rest = answering(client, open_conversation=dm.view)
         opened = await client.open_dm(bob.profile)
         assert rest.asked == [(NewConversation(ConversationKind.DM, alice.profile, (bob.profile,)),)]
@@ -64,9 +66,9 @@ async def test_a_conversation_is_opened_as_asked(autojump_clock: MockClock) -> N
 
 async def test_a_conversation_with_somebody_else_is_refused(autojump_clock: MockClock) -> None:
     """A server that opens a dm with another person than the one asked for is not believed."""
-    hers, his = party(alice_laptop), party(bob_phone)
-    async with open_desk(MemoryRelay(), hers) as client:
-        answering(client, open_conversation=Table(ConversationKind.DM, hers, his).view)
+    hers, his = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_client(MemoryRelay(), hers) as client:
+        answering(client, open_conversation=SimulatedConversation(ConversationKind.DM, hers, his).view)
         with pytest.raises(UntrustedDevice):
             await client.open_dm(mallory.profile)
         with pytest.raises(UntrustedDevice):
@@ -77,8 +79,8 @@ async def test_a_conversation_with_somebody_else_is_refused(autojump_clock: Mock
 
 async def test_one_speaks_as_oneself(autojump_clock: MockClock) -> None:
     """A profile of somebody else, or one that is no member, is refused before anything is sent."""
-    hers, his = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, hers, his) as room:
+    hers, his = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, hers, his) as room:
         with pytest.raises(NotAllowed):
             await room[hers].send("hei", as_profile=bob.profile)
         with pytest.raises(NotAllowed):
@@ -88,14 +90,14 @@ async def test_one_speaks_as_oneself(autojump_clock: MockClock) -> None:
 
 async def test_members_come_and_go(autojump_clock: MockClock) -> None:
     """Adding, promoting, removing and leaving are calls in the name of this device's profile."""
-    hers, his = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.GROUP, hers, his) as room:
-        rest = answering(room.clients[hers], add_member=room.table.view, set_role=room.table.view, remove_member=None)
+    hers, his = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.GROUP, hers, his) as room:
+        rest = answering(room.clients[hers], add_member=room.talk.view, set_role=room.talk.view, remove_member=None)
         await room[hers].add(carol.profile, "admin")
         await room[hers].set_role(bob.profile, Role.OWNER)
         await room[hers].remove(bob.profile)
         await room[hers].leave()
-        group = room.table.conversation
+        group = room.talk.conversation
         assert rest.asked == [
             (group, NewMember(carol.profile, alice.profile, Role.ADMIN)),
             (group, bob.profile, MemberRole(Role.OWNER, alice.profile)),
@@ -106,12 +108,15 @@ async def test_members_come_and_go(autojump_clock: MockClock) -> None:
 
 async def test_the_list_is_what_the_api_has_or_what_is_known(autojump_clock: MockClock) -> None:
     """Conversations are fetched page by page; with the API away, those in the store are listed."""
-    hers, his, carols = party(alice_laptop), party(bob_phone), party(carol_phone)
-    tables = [Table(ConversationKind.DM, hers, his), Table(ConversationKind.GROUP, hers, carols)]
+    hers, his, carols = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    talks = [
+        SimulatedConversation(ConversationKind.DM, hers, his),
+        SimulatedConversation(ConversationKind.GROUP, hers, carols),
+    ]
     relay = MemoryRelay()
-    async with open_desk(relay, hers) as client:
-        relay.tables = {table.conversation: table for table in tables}
-        one, other = (_row(table) for table in tables)
+    async with open_client(relay, hers) as client:
+        relay.talks = {talk.conversation: talk for talk in talks}
+        one, other = (_row(talk) for talk in talks)
         pages = iter([Conversations((one,), one.conversation), Conversations((other,), None)])
         rest = answering(client)
 
@@ -122,31 +127,31 @@ async def test_the_list_is_what_the_api_has_or_what_is_known(autojump_clock: Moc
 
         rest.conversations = conversations
         listed = await client.conversations()
-        assert [each.id for each in listed] == sorted(table.conversation for table in tables)
-        assert rest.asked == [None, tables[0].conversation]
+        assert [each.id for each in listed] == sorted(talk.conversation for talk in talks)
+        assert rest.asked == [None, talks[0].conversation]
         answering(client, conversations=Unreachable("away"))
         assert [each.id for each in await client.conversations()] == [each.id for each in listed]
 
 
-def _row(table: Table) -> ConversationSummary:
-    return ConversationSummary(table.conversation, table.kind, (alice.profile,), 0, 0, table.version)
+def _row(talk: SimulatedConversation) -> ConversationSummary:
+    return ConversationSummary(talk.conversation, talk.kind, (alice.profile,), 0, 0, talk.version)
 
 
 async def test_what_is_shown_goes_out_at_once_or_not(autojump_clock: MockClock) -> None:
     """Typing and presence are said to the relay as they are."""
-    hers, his = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, hers, his) as room:
+    hers, his = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, hers, his) as room:
         room[hers].typing(True)
         room.clients[hers].presence("away")
         await wait_all_tasks_blocked()
-        assert room.relay.said(f.Typing) == [f.Typing(room.table.conversation, alice.profile, active=True)]
+        assert room.relay.said(f.Typing) == [f.Typing(room.talk.conversation, alice.profile, active=True)]
         assert room.relay.said(f.Presence) == [f.Presence(alice.profile, f.PresenceState.AWAY)]
 
 
 async def test_numbers_to_compare(autojump_clock: MockClock) -> None:
     """Both sides show the same safety number; for somebody never met there is none."""
-    hers, his = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, hers, his) as room:
+    hers, his = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, hers, his) as room:
         one, other = room.clients[hers], room.clients[his]
         assert one.safety_number(bob.account) == other.safety_number(alice.account)
         with pytest.raises(NotFound):
@@ -155,42 +160,42 @@ async def test_numbers_to_compare(autojump_clock: MockClock) -> None:
 
 async def test_a_contact_stays_here(autojump_clock: MockClock) -> None:
     """Nicknames are kept in the store and said to nobody."""
-    hers = party(alice_laptop)
-    relay = MemoryRelay(Table(ConversationKind.SELF, hers))
-    async with open_desk(relay, hers) as client:
+    hers = endpoint(alice_laptop)
+    relay = MemoryRelay(SimulatedConversation(ConversationKind.SELF, hers))
+    async with open_client(relay, hers) as client:
         client.contacts.add("bestemor", bob.profile)
         assert client.contacts.profile_of("bestemor") == bob.profile
-    async with open_desk(relay, hers) as client:
+    async with open_client(relay, hers) as client:
         assert client.contacts.name_of(bob.profile) == "bestemor"
 
 
 async def test_an_unknown_conversation_says_so(autojump_clock: MockClock) -> None:
     """Before its roster was fetched a conversation has neither members nor kind, and says what to do."""
-    hers = party(alice_laptop)
-    async with open_desk(MemoryRelay(), hers) as client:
-        unknown = client.conversation(Table(ConversationKind.DM, hers).conversation)
+    hers = endpoint(alice_laptop)
+    async with open_client(MemoryRelay(), hers) as client:
+        unknown = client.conversation(SimulatedConversation(ConversationKind.DM, hers).conversation)
         with pytest.raises(VardeError, match="roster"):
             _ = unknown.members
         assert (unknown.upto, unknown.read_upto, list(unknown.history()), list(unknown.losses())) == (0, 0, [], [])
 
 
-def stale(room: Room, claim: PrekeyClaim) -> ClaimedKeys:
+def stale(room: ConversationClients, claim: PrekeyClaim) -> ClaimedKeys:
     """The roster moved between the roster and the claim."""
     raise Refusal(RefusalCode.STALE_DEVICES, "moved")
 
 
-def away(room: Room, claim: PrekeyClaim) -> ClaimedKeys:
+def away(room: ConversationClients, claim: PrekeyClaim) -> ClaimedKeys:
     """The API is away for a moment."""
     raise Unreachable("away")
 
 
 @pytest.mark.parametrize("fault", [stale, away])
 async def test_a_claim_that_fails_is_made_again(
-    autojump_clock: MockClock, fault: Callable[[Room, PrekeyClaim], ClaimedKeys]
+    autojump_clock: MockClock, fault: Callable[[ConversationClients, PrekeyClaim], ClaimedKeys]
 ) -> None:
     """A first message waits for prekeys, however the first tries to get them end."""
-    hers, his = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, hers, his) as room:
+    hers, his = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, hers, his) as room:
         rest: Any = room.clients[hers]._services.rest
         honest, tries = rest.claim_prekeys, iter(range(9))
 
@@ -204,9 +209,9 @@ async def test_a_claim_that_fails_is_made_again(
 
 async def test_a_prekey_of_a_stranger_is_refused(autojump_clock: MockClock) -> None:
     """A directory that hands out a key of a device that is not in the roster is not believed, and nothing is sent."""
-    hers, his, carols = party(alice_laptop), party(bob_phone), party(carol_phone)
-    async with seated(ConversationKind.DM, hers, his) as room:
-        stranger = Table(ConversationKind.DM, carols).claim([carols.id])
+    hers, his, carols = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    async with open_clients(ConversationKind.DM, hers, his) as room:
+        stranger = SimulatedConversation(ConversationKind.DM, carols).claim([carols.id])
         answering(room.clients[hers], claim_prekeys=stranger)
         with pytest.raises(UntrustedDevice):
             await room[hers].send("til hvem?")
@@ -215,25 +220,28 @@ async def test_a_prekey_of_a_stranger_is_refused(autojump_clock: MockClock) -> N
 
 async def test_an_older_roster_changes_nothing(autojump_clock: MockClock) -> None:
     """A server that says again what was once is not followed back."""
-    hers, his, carols = party(alice_laptop), party(bob_phone), party(carol_phone)
-    async with seated(ConversationKind.GROUP, hers, his) as room:
-        old = room.table.view
-        room.table.join(carols)
-        room.relay.change(room.table)
+    hers, his, carols = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    async with open_clients(ConversationKind.GROUP, hers, his) as room:
+        old = room.talk.view
+        room.talk.join(carols)
+        room.relay.change(room.talk)
         await wait_all_tasks_blocked()
-        kept = room.clients[hers]._services.rosters.take(msgspec.structs.replace(old))
+        kept = room.clients[hers]._services.rosters.accept(msgspec.structs.replace(old))
         assert kept.roster_version == 2
         assert len(room[hers].members) == 3
 
 
 async def test_the_roster_of_another_conversation_is_no_answer(autojump_clock: MockClock) -> None:
     """A server that shows a group's true roster for a dm gets nothing that the group's members could open."""
-    hers, his, carols = party(alice_laptop), party(bob_phone), party(carol_phone)
-    dm, group = Table(ConversationKind.DM, hers, his), Table(ConversationKind.GROUP, hers, his, carols)
+    hers, his, carols = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    dm, group = (
+        SimulatedConversation(ConversationKind.DM, hers, his),
+        SimulatedConversation(ConversationKind.GROUP, hers, his, carols),
+    )
     relay = MemoryRelay(dm, group)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(relay.run)
-        async with open_desk(relay, hers) as client:
+        async with open_client(relay, hers) as client:
             await client.conversation(group.conversation).send("til alle")
             before = len(relay.said(f.Send))
             dm.version += 1
@@ -248,9 +256,9 @@ async def test_the_roster_of_another_conversation_is_no_answer(autojump_clock: M
 
 async def test_a_dm_that_is_called_a_group_is_refused(autojump_clock: MockClock) -> None:
     """A server cannot open something with room for more members than the two of a dm."""
-    hers, his = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, hers, absent=()) as room:
+    hers, his = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, hers, offline=()) as room:
         client = room.clients[hers]
-        answering(client, open_conversation=Table(ConversationKind.GROUP, hers, his).view)
+        answering(client, open_conversation=SimulatedConversation(ConversationKind.GROUP, hers, his).view)
         with pytest.raises(UntrustedDevice):
             await client.open_dm(bob.profile)

@@ -7,11 +7,11 @@ import pytest
 from trio.testing import MockClock
 
 import varde
-from tests.varde.apis import CODE, URL, Call, FakeApi, device_of
-from tests.varde.killing import dying, is_killed
+from tests.varde.crash_points import crash_at, is_crash
+from tests.varde.fake_api import CODE, URL, Call, FakeApi, device_of
 from varde import enrolment
 from varde.crypto.certificates import check_certificate, check_signature
-from varde.crypto.recovery import new_phrase, root_key_of
+from varde.crypto.root_key import new_phrase, root_key_of
 from varde.device import PHRASE
 from varde.store.store import open_store
 from varde_contract.certificates import fallback_key_statement, one_time_key_statement
@@ -81,7 +81,11 @@ async def test_the_phrase_is_shown_until_the_first_connect(tmp_path: Path) -> No
     done = await sign_up(api, tmp_path)
     assert await sign_up(api, tmp_path) == done
     async with varde.connect(tmp_path, varde.KeyFile(tmp_path / "key"), transport=api.transport) as client:
-        assert (client.me.account, client.me.device, client.me.profiles) == (done.account, done.device, done.profiles)
+        assert (client.identity.account, client.identity.device, client.identity.profiles) == (
+            done.account,
+            done.device,
+            done.profiles,
+        )
     with pytest.raises(varde.AlreadyEnrolled):
         await sign_up(api, tmp_path)
     async with open_store(tmp_path, varde.KeyFile(tmp_path / "key")) as store:
@@ -171,11 +175,11 @@ async def test_enrolment_killed_anywhere_goes_on(tmp_path: Path, monkeypatch: py
     """Killed at any change of the store, signing up again ends with one device, and the phrase that was made first."""
     for point in count():
         api, home = FakeApi(), tmp_path / str(point)
-        monkeypatch.setattr(enrolment, "open_store", _dying_store(point))
+        monkeypatch.setattr(enrolment, "open_store", _crashing_store(point))
         try:
             await sign_up(api, home)
         except BaseException as fault:
-            if not is_killed(fault):
+            if not is_crash(fault):
                 raise
         else:
             assert point > 10
@@ -186,5 +190,5 @@ async def test_enrolment_killed_anywhere_goes_on(tmp_path: Path, monkeypatch: py
         device_of(api)
 
 
-def _dying_store(point: int) -> object:
-    return lambda home, unlock, make: open_store(home, unlock, make=make, connect=dying(point))
+def _crashing_store(point: int) -> object:
+    return lambda home, unlock, make: open_store(home, unlock, make=make, connect=crash_at(point))

@@ -15,14 +15,13 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from tests.cast import alice_laptop
-from tests.varde.apis import CODE, URL, FakeApi, No
-from tests.varde.parties import memory_store, party
+from tests.varde.endpoints import endpoint, memory_store
+from tests.varde.fake_api import CODE, URL, FakeApi, No
 from varde import rest as calls
-from varde.access import SESSION, Access
 from varde.errors import Busy, CodeRefused, NotAllowed, NotFound, Refusal, SignedOut, Unreachable, VardeError
-from varde.http import ANSWER_BYTES, Http
+from varde.http import RESPONSE_BYTES, Http
 from varde.prekeys import FALLBACK_AGE_MS, fill_prekeys
-from varde.rest import Rest
+from varde.rest import SESSION, AccessTokens, Rest
 from varde.store import Store
 from varde_contract.ids import DeviceId
 from varde_contract.limits import ONE_TIME_KEYS_PER_DEVICE
@@ -30,13 +29,13 @@ from varde_contract.refusals import RefusalCode, StaleDevices
 from varde_contract.rest.devices import PrekeyCount, PrekeyUpload
 from varde_contract.rest.problems import PROBLEM_MEDIA_TYPE, Health, Problem
 
-Answer = httpx.Response | Exception
+Future = httpx.Response | Exception
 
 
 class Script:
     """Answers in order, the last one for ever; every request is kept."""
 
-    def __init__(self, *answers: Callable[[], Answer]) -> None:
+    def __init__(self, *answers: Callable[[], Future]) -> None:
         self.requests: list[httpx.Request] = []
         self._answers = answers
 
@@ -52,24 +51,24 @@ class Script:
         return answer
 
 
-def fine() -> Answer:
+def fine() -> Future:
     """An answer."""
     return httpx.Response(200, json={"status": "fine"})
 
 
-def away() -> Answer:
+def away() -> Future:
     """No answer."""
     return httpx.ConnectError("no route to host 10.1.2.3")
 
 
-def busy(retry_after_ms: int | None = None) -> Callable[[], Answer]:
+def busy(retry_after_ms: int | None = None) -> Callable[[], Future]:
     """Not now."""
     return lambda: No(503, RefusalCode.UNAVAILABLE, retry_after_ms).response
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 @pytest.mark.parametrize("bad", [away, busy(), busy(50)])
-async def test_a_harmless_call_is_repeated(autojump_clock: MockClock, method: str, bad: Callable[[], Answer]) -> None:
+async def test_a_harmless_call_is_repeated(autojump_clock: MockClock, method: str, bad: Callable[[], Future]) -> None:
     """A call that may be made twice is, until it is answered."""
     script = Script(bad, bad, fine)
     async with script.http() as http:
@@ -128,7 +127,7 @@ async def test_an_answer_without_end_is_cut() -> None:
             while True:
                 next(read)
                 await trio.lowlevel.checkpoint()
-                yield bytes(ANSWER_BYTES // 4)
+                yield bytes(RESPONSE_BYTES // 4)
 
     script = Script(lambda: httpx.Response(200, stream=Endless()))
     async with script.http() as http:
@@ -192,15 +191,15 @@ async def test_errors_and_logs_name_no_addresses(caplog: pytest.LogCaptureFixtur
 @pytest.fixture
 def store() -> Store:
     """A store with the keys of a device, and nobody signed in."""
-    return party(alice_laptop).store
+    return endpoint(alice_laptop).store
 
 
-async def signed_in(api: FakeApi, store: Store, http: Http) -> Access:
+async def signed_in(api: FakeApi, store: Store, http: Http) -> AccessTokens:
     """A session."""
     tokens = await calls.sign_in(http, "alice@example.org", CODE)
     with store.transaction():
         store.settings.put(SESSION, tokens)
-    return Access(store, http)
+    return AccessTokens(store, http)
 
 
 async def test_an_old_token_is_refreshed_once_for_all(store: Store) -> None:
@@ -234,7 +233,7 @@ async def test_a_session_that_is_over_is_said_to_be() -> None:
     api = FakeApi()
     async with Http(URL, transport=api.transport) as http:
         with pytest.raises(SignedOut):
-            await Rest(http, Access(memory_store(), http)).account()
+            await Rest(http, AccessTokens(memory_store(), http)).account()
     assert not api.calls
 
 

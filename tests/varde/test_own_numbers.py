@@ -8,15 +8,14 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.cast import alice_laptop, bob_phone
-from tests.varde.desks import open_desk
-from tests.varde.parties import NOW, party
-from tests.varde.rooms import first, seated, texts
+from tests.varde.endpoints import NOW, endpoint
+from tests.varde.memory_relay import first, open_client, open_clients, texts
 from varde.clock import fresh_id
-from varde.happenings import Gap
+from varde.events import Gap
+from varde.store.conversations import OwnNumbers
 from varde.store.database import Database, connect_file
-from varde.store.own_numbers import OwnNumbers
 from varde.store.schema import VERSIONS
-from varde.store.sealing import KEY_BYTES, Seal
+from varde.store.table import KEY_BYTES, StoreCipher
 from varde_contract import frames as f
 from varde_contract.frames import GapReason
 from varde_contract.ids import ClientId, ConversationId, MessageId
@@ -25,9 +24,9 @@ from varde_contract.rest.conversations import ConversationKind
 
 async def test_a_made_up_ack_hides_nothing(autojump_clock: MockClock) -> None:
     """An ack of what this device never wrote moves no position: the message of that number is read."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
-        conversation = room.table.conversation
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
+        conversation = room.talk.conversation
         room.relay.tell(bob.id, f.Ack(ClientId(fresh_id()), conversation, MessageId(fresh_id()), 1, NOW))
         await wait_all_tasks_blocked()
         assert room[bob].upto == 0
@@ -37,10 +36,10 @@ async def test_a_made_up_ack_hides_nothing(autojump_clock: MockClock) -> None:
 
 async def test_an_ack_again_hides_nothing(autojump_clock: MockClock) -> None:
     """A draft is given one number: its ack again under the next number moves nothing."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         sent = await room[bob].send("min")
-        room.relay.tell(bob.id, f.Ack(sent.client_id, room.table.conversation, sent.message, sent.seq + 1, NOW))
+        room.relay.tell(bob.id, f.Ack(sent.client_id, room.talk.conversation, sent.message, sent.seq + 1, NOW))
         await wait_all_tasks_blocked()
         assert room[bob].upto == sent.seq
         await room[alice].send("ikke skjult")
@@ -49,35 +48,35 @@ async def test_an_ack_again_hides_nothing(autojump_clock: MockClock) -> None:
 
 async def test_a_number_of_others_called_own_is_shown(autojump_clock: MockClock) -> None:
     """What the relay calls own and no ack explains is a gap; what this device did send, key shares too, is none."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.GROUP, alice, bob) as room:
-        happenings = room.clients[bob].happenings()
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.GROUP, alice, bob) as room:
+        events = room.clients[bob].events()
         room.relay.lose = lambda frame: isinstance(frame, f.New)
         await room[alice].send("skjult")  # 1 and 2
         sent = await room[bob].send("min")  # 3 and 4
         assert sent.seq == 4
-        room.relay.tell(bob.id, f.Gap(room.table.conversation, 1, 5, GapReason.OWN))
+        room.relay.tell(bob.id, f.Gap(room.talk.conversation, 1, 5, GapReason.OWN))
         await wait_all_tasks_blocked()
-        lost = [Gap(room.table.conversation, first, last, GapReason.OWN) for first, last in ((1, 2), (5, 5))]
+        lost = [Gap(room.talk.conversation, first, last, GapReason.OWN) for first, last in ((1, 2), (5, 5))]
         assert list(room[bob].losses()) == lost
-        assert [await first(happenings, Gap) for _ in lost] == lost
+        assert [await first(events, Gap) for _ in lost] == lost
         assert room[bob].upto == 5
 
 
 @pytest.mark.parametrize("hidden", [False, True])
 async def test_an_own_gap_before_its_ack(autojump_clock: MockClock, *, hidden: bool) -> None:
     """An ack that was lost comes after its own gap, in the next life of the client: only what it leaves is shown."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob, absent=(bob,)) as room:
-        conversation = room.table.conversation
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob, offline=(bob,)) as room:
+        conversation = room.talk.conversation
         room.relay.lose = lambda frame: isinstance(frame, f.Ack | f.Gap)
-        async with open_desk(room.relay, bob) as client, trio.open_nursery() as nursery:
+        async with open_client(room.relay, bob) as client, trio.open_nursery() as nursery:
             nursery.start_soon(client.conversation(conversation).send, "en gang")
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         room.relay.cut(bob.id)
         room.relay.lose = lambda frame: isinstance(frame, f.Ack)
-        async with open_desk(room.relay, bob) as client:
+        async with open_client(room.relay, bob) as client:
             await wait_all_tasks_blocked()
             room.relay.tell(bob.id, *[f.Gap(conversation, 2, 2, GapReason.OWN)] * hidden)
             await wait_all_tasks_blocked()
@@ -85,7 +84,7 @@ async def test_an_own_gap_before_its_ack(autojump_clock: MockClock, *, hidden: b
             assert not client.conversation(conversation).losses()
         room.relay.cut(bob.id)
         room.relay.lose = lambda _: False
-        async with open_desk(room.relay, bob) as client:
+        async with open_client(room.relay, bob) as client:
             await wait_all_tasks_blocked()
             assert [each.text for each in client.conversation(conversation).history()] == ["en gang"]
             assert not client.conversation(conversation).outgoing()
@@ -105,6 +104,6 @@ def test_an_old_store_knows_its_own_texts(tmp_path: Path, monkeypatch: pytest.Mo
             old.run(sql, conversation.bytes, seq, taken)
     old.aclose_nowait()
     database = Database(connect_file(path))
-    own = OwnNumbers(database, Seal(bytes(KEY_BYTES)))
+    own = OwnNumbers(database, StoreCipher(bytes(KEY_BYTES)))
     assert [own.has(conversation, seq) for seq in (1, 2)] == [True, False]
     database.aclose_nowait()

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cast import alice_laptop, alice_phone, bob_phone, carol_phone
-from tests.varde.parties import NOW, Party, Table, party, why
-from varde.crypto.faults import CannotOpen
+from tests.varde.endpoints import NOW, Endpoint, SimulatedConversation, endpoint, why
+from varde.crypto import CannotDecrypt
 from varde.errors import UntrustedDevice
-from varde.happenings import Reason
+from varde.events import Reason
 from varde.store.ratchets import MEND_EVERY_MS, SESSIONS_PER_PAIR, Pair
 from varde_contract.envelope import Text
 from varde_contract.frames import New
@@ -19,65 +19,65 @@ from varde_contract.ids import ClientId
 from varde_contract.rest.conversations import ConversationKind
 
 
-def dm(*parties: Party) -> Table:
+def dm(*endpoints: Endpoint) -> SimulatedConversation:
     """A dm whose devices have met."""
-    table = Table(ConversationKind.DM, *parties)
-    table.meet()
-    return table
+    talk = SimulatedConversation(ConversationKind.DM, *endpoints)
+    talk.verify_sender()
+    return talk
 
 
 def test_two_people_write_both_ways() -> None:
     """What one says, the other reads, in both directions and again and again."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = dm(alice, bob)
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = dm(alice, bob)
     for number in range(3):
-        assert bob.read(table.say(alice, f"hei {number}")[bob.id]) == f"hei {number}"
-        assert alice.read(table.say(bob, f"hallo {number}")[alice.id]) == f"hallo {number}"
+        assert bob.read(talk.say(alice, f"hei {number}")[bob.id]) == f"hei {number}"
+        assert alice.read(talk.say(bob, f"hallo {number}")[alice.id]) == f"hallo {number}"
 
 
 def test_own_other_devices_are_kept_in_step() -> None:
     """What a laptop says, the phone of the same account reads as well."""
-    laptop, phone, bob = party(alice_laptop), party(alice_phone), party(bob_phone)
-    table = dm(laptop, phone, bob)
-    said = table.say(laptop, "from the laptop")
+    laptop, phone, bob = endpoint(alice_laptop), endpoint(alice_phone), endpoint(bob_phone)
+    talk = dm(laptop, phone, bob)
+    said = talk.say(laptop, "from the laptop")
     assert phone.read(said[phone.id]) == bob.read(said[bob.id]) == "from the laptop"
 
 
 def test_both_may_begin_at_once() -> None:
     """Two first messages that cross are both read, and so is everything after them."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = dm(alice, bob)
-    hers, his = table.say(alice, "first"), table.say(bob, "no, first")
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = dm(alice, bob)
+    hers, his = talk.say(alice, "first"), talk.say(bob, "no, first")
     assert bob.read(hers[bob.id]) == "first"
     assert alice.read(his[alice.id]) == "no, first"
     for number in range(4):
-        assert bob.read(table.say(alice, str(number))[bob.id]) == str(number)
-        assert alice.read(table.say(bob, str(number))[alice.id]) == str(number)
+        assert bob.read(talk.say(alice, str(number))[bob.id]) == str(number)
+        assert alice.read(talk.say(bob, str(number))[alice.id]) == str(number)
 
 
 @given(order=st.permutations(range(12)))
 def test_messages_of_one_chain_open_in_any_order(order: list[int]) -> None:
     """A message that is late is still read."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = dm(alice, bob)
-    said = [table.say(alice, str(number))[bob.id] for number in range(12)]
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = dm(alice, bob)
+    said = [talk.say(alice, str(number))[bob.id] for number in range(12)]
     assert [bob.read(said[number]) for number in order] == [str(number) for number in order]
 
 
 def test_thirty_nine_messages_may_come_late() -> None:
     """The ratchet keeps 40 skipped keys: the last of 40 may come first, and all the others after it."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = dm(alice, bob)
-    said = [table.say(alice, str(number))[bob.id] for number in range(40)]
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = dm(alice, bob)
+    said = [talk.say(alice, str(number))[bob.id] for number in range(40)]
     assert bob.read(said[-1]) == "39"
     assert [bob.read(new) for new in said[:-1]] == [str(number) for number in range(39)]
 
 
 def test_a_conversation_has_ratchets_of_its_own() -> None:
     """Forty unread messages in one conversation cost nothing in another one between the same devices."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    busy, quiet = dm(alice, bob), Table(ConversationKind.GROUP, alice, bob)
-    quiet.meet()
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    busy, quiet = dm(alice, bob), SimulatedConversation(ConversationKind.GROUP, alice, bob)
+    quiet.verify_sender()
     assert bob.read(quiet.say(alice, "one")[bob.id]) == "one"
     for number in range(60):
         busy.say(alice, str(number))
@@ -86,26 +86,29 @@ def test_a_conversation_has_ratchets_of_its_own() -> None:
 
 def test_a_message_opens_once() -> None:
     """The same ciphertext a second time is refused, as the first of a session and as a later one."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = dm(alice, bob)
-    first = table.say(alice, "once")[bob.id]
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = dm(alice, bob)
+    first = talk.say(alice, "once")[bob.id]
     bob.read(first)
     assert why(bob, first) is Reason.TAMPERED
-    alice.read(table.say(bob, "ok")[alice.id])
-    later = table.say(alice, "once more")[bob.id]
+    alice.read(talk.say(bob, "ok")[alice.id])
+    later = talk.say(alice, "once more")[bob.id]
     bob.read(later)
     assert why(bob, later) is Reason.NO_SESSION
 
 
 def test_what_the_relay_says_must_be_what_is_inside() -> None:
     """A message given out under another conversation, client id or sender is refused."""
-    alice, bob, carol = party(alice_laptop), party(bob_phone), party(carol_phone)
-    table, other = Table(ConversationKind.GROUP, alice, bob, carol), Table(ConversationKind.GROUP, alice, bob, carol)
-    table.meet()
-    other.meet()
+    alice, bob, carol = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    talk, other = (
+        SimulatedConversation(ConversationKind.GROUP, alice, bob, carol),
+        SimulatedConversation(ConversationKind.GROUP, alice, bob, carol),
+    )
+    talk.verify_sender()
+    other.verify_sender()
 
     def said() -> New:
-        return table.say(alice, "to be bent")[bob.id]
+        return talk.say(alice, "to be bent")[bob.id]
 
     bent = msgspec.structs.replace(said(), client_id=ClientId(UUID(int=7)))
     assert why(bob, bent) is Reason.MISATTRIBUTED
@@ -119,36 +122,36 @@ def test_what_the_relay_says_must_be_what_is_inside() -> None:
 
 def test_a_message_is_for_one_device() -> None:
     """What was sealed for the laptop is of no use to the phone of the same person."""
-    laptop, phone, bob = party(alice_laptop), party(alice_phone), party(bob_phone)
-    table = dm(laptop, phone, bob)
-    for_laptop = table.say(bob, "for each")[laptop.id]
+    laptop, phone, bob = endpoint(alice_laptop), endpoint(alice_phone), endpoint(bob_phone)
+    talk = dm(laptop, phone, bob)
+    for_laptop = talk.say(bob, "for each")[laptop.id]
     assert why(phone, for_laptop) is Reason.NO_SESSION
 
 
 def test_an_unknown_device_is_not_read() -> None:
     """Without a certificate a message says nothing."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = Table(ConversationKind.DM, alice, bob)
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = SimulatedConversation(ConversationKind.DM, alice, bob)
     with alice.store.transaction():
-        alice.keychain.trust.take_roster(table.view)
-    assert why(bob, table.say(alice, "who am I?")[bob.id]) is Reason.UNKNOWN_SENDER
+        alice.keychain.trust.accept_roster(talk.view)
+    assert why(bob, talk.say(alice, "who am I?")[bob.id]) is Reason.UNKNOWN_SENDER
 
 
 @given(data=st.data())
 def test_no_changed_byte_is_read(data: st.DataObject) -> None:
     """A ciphertext with any bit changed, cut off or added to stays closed or says what it said, and breaks nothing."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = dm(alice, bob)
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = dm(alice, bob)
     if data.draw(st.booleans(), label="answered"):
-        alice.read(table.say(bob, "hello")[alice.id])
-    new = table.say(alice, "intact")[bob.id]
+        alice.read(talk.say(bob, "hello")[alice.id])
+    new = talk.say(alice, "intact")[bob.id]
     at = data.draw(st.integers(0, len(new.sealed) - 1), label="at")
     bit = 1 << data.draw(st.integers(0, 7), label="bit")
     changed = new.sealed[:at] + bytes((new.sealed[at] ^ bit,)) + new.sealed[at + 1 :]
     sealed = data.draw(st.sampled_from([changed, new.sealed[: at + 1], new.sealed + b"\x00"]), label="sealed")
     try:
         text = bob.read(msgspec.structs.replace(new, sealed=sealed))
-    except CannotOpen:
+    except CannotDecrypt:
         assert bob.read(new) == "intact"
     else:
         assert text == "intact"
@@ -156,56 +159,56 @@ def test_no_changed_byte_is_read(data: st.DataObject) -> None:
 
 def test_a_prekey_must_be_signed_by_its_device() -> None:
     """A prekey that the directory made up is refused, and nothing is sealed with it."""
-    alice, bob, carol = party(alice_laptop), party(bob_phone), party(carol_phone)
-    table = dm(alice, bob)
+    alice, bob, carol = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    talk = dm(alice, bob)
     bob.one_time_keys = carol.one_time_keys
     with pytest.raises(UntrustedDevice):
-        table.say(alice, "to whom?")
+        talk.say(alice, "to whom?")
 
 
 def test_a_fallback_key_opens_several_sessions() -> None:
     """When the one-time keys are gone, more than one device can still begin with the fallback key."""
-    laptop, phone, bob = party(alice_laptop), party(alice_phone), party(bob_phone)
-    table = dm(laptop, phone, bob)
+    laptop, phone, bob = endpoint(alice_laptop), endpoint(alice_phone), endpoint(bob_phone)
+    talk = dm(laptop, phone, bob)
     bob.one_time_keys.clear()
-    assert bob.read(table.say(laptop, "one")[bob.id]) == "one"
-    assert bob.read(table.say(phone, "two")[bob.id]) == "two"
+    assert bob.read(talk.say(laptop, "one")[bob.id]) == "one"
+    assert bob.read(talk.say(phone, "two")[bob.id]) == "two"
 
 
 def test_a_device_without_prekeys_learns_that_it_missed_something() -> None:
     """A device nothing can be sealed for gets a message that does not open, and then mends."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = dm(alice, bob)
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = dm(alice, bob)
     bob.one_time_keys.clear()
     bob.fallback_key = None
-    assert why(bob, table.say(alice, "lost")[bob.id]) is Reason.NO_SESSION
+    assert why(bob, talk.say(alice, "lost")[bob.id]) is Reason.NO_SESSION
 
 
 def test_a_lost_ratchet_is_mended() -> None:
     """A device that lost its sessions starts a fresh one, and both go on."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = dm(alice, bob)
-    bob.read(table.say(alice, "hei")[bob.id])
-    alice.read(table.say(bob, "hei")[alice.id])
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = dm(alice, bob)
+    bob.read(talk.say(alice, "hei")[bob.id])
+    alice.read(talk.say(bob, "hei")[alice.id])
     with bob.store.transaction():
         bob.store._database.run("DELETE FROM olm_session")
-    lost = table.say(alice, "lost")[bob.id]
+    lost = talk.say(alice, "lost")[bob.id]
     reason = why(bob, lost)
     with bob.store.transaction():
         assert bob.keychain.mend(lost, reason, NOW)
-    alice.open(table.mend(bob)[alice.id])
-    assert bob.read(table.say(alice, "found")[bob.id]) == "found"
+    alice.open(talk.mend(bob)[alice.id])
+    assert bob.read(talk.say(alice, "found")[bob.id]) == "found"
 
 
 def test_mending_pauses() -> None:
     """Two devices that cannot read each other do not mend for ever."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = dm(alice, bob)
-    new = table.say(alice, "x")[bob.id]
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = dm(alice, bob)
+    new = talk.say(alice, "x")[bob.id]
     with bob.store.transaction():
         assert bob.keychain.mend(new, Reason.NO_SESSION, NOW)
         assert not bob.keychain.mend(new, Reason.NO_SESSION, NOW)
-        bob.store.ratchets.mended(table.conversation)
+        bob.store.ratchets.mended(talk.conversation)
         assert not bob.keychain.mend(new, Reason.NO_SESSION, NOW + MEND_EVERY_MS - 1)
         assert bob.keychain.mend(new, Reason.NO_SESSION, NOW + MEND_EVERY_MS)
 
@@ -213,7 +216,7 @@ def test_mending_pauses() -> None:
 @pytest.mark.parametrize("reason", [Reason.UNKNOWN_SENDER, Reason.MISATTRIBUTED, Reason.REPLAYED, Reason.MALFORMED])
 def test_only_a_lost_ratchet_is_mended(reason: Reason) -> None:
     """Nobody can make a device start ratchets by sending it nonsense."""
-    alice, bob = party(alice_laptop), party(bob_phone)
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     new = dm(alice, bob).say(alice, "x")[bob.id]
     with bob.store.transaction():
         assert not bob.keychain.mend(new, reason, NOW)
@@ -221,30 +224,30 @@ def test_only_a_lost_ratchet_is_mended(reason: Reason) -> None:
 
 def test_a_pair_keeps_its_five_best_sessions() -> None:
     """However often a peer starts afresh, the sessions of a pair do not pile up, and the newest is sent on."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = dm(alice, bob)
-    pair = Pair(table.conversation, bob.id)
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = dm(alice, bob)
+    pair = Pair(talk.conversation, bob.id)
     for number in range(SESSIONS_PER_PAIR + 3):
         with alice.store.transaction():
-            alice.keychain.start_sessions(table.view, table.claim([bob.id]))
-        assert bob.read(table.say(alice, str(number))[bob.id]) == str(number)
+            alice.keychain.start_sessions(talk.view, talk.claim([bob.id]))
+        assert bob.read(talk.say(alice, str(number))[bob.id]) == str(number)
     assert len(alice.store.ratchets.sessions(pair)) == SESSIONS_PER_PAIR
 
 
 def test_every_ciphertext_of_a_bucket_has_one_length() -> None:
     """A short and a longer text in the same bucket cannot be told apart by size."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = dm(alice, bob)
-    table.say(alice, "warm up")
-    lengths = {len(table.say(alice, text)[bob.id].sealed) for text in ("a", "b" * 50)}
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = dm(alice, bob)
+    talk.say(alice, "warm up")
+    lengths = {len(talk.say(alice, text)[bob.id].sealed) for text in ("a", "b" * 50)}
     assert len(lengths) == 1
 
 
 def test_a_bundle_is_for_the_roster_exactly() -> None:
     """One ciphertext for every current device but the sending one: no more and no fewer."""
-    laptop, phone, bob = party(alice_laptop), party(alice_phone), party(bob_phone)
-    table = dm(laptop, phone, bob)
-    ready = table.seal_for_each(laptop, table.draft(laptop), Text("x"))
+    laptop, phone, bob = endpoint(alice_laptop), endpoint(alice_phone), endpoint(bob_phone)
+    talk = dm(laptop, phone, bob)
+    ready = talk.seal_for_each(laptop, talk.draft(laptop), Text("x"))
     assert ready.devices is not None
     assert ready.devices.keys() == {phone.id, bob.id}
-    assert ready.roster_version == table.version
+    assert ready.roster_version == talk.version

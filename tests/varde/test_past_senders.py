@@ -11,12 +11,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.cast import Person, alice, alice_laptop, alice_phone, bob_phone, carol_phone, mallory, mallory_phone
-from tests.varde.desks import open_desk
-from tests.varde.parties import Party, Table, party, why
-from tests.varde.rooms import Room, first, seated, texts
+from tests.varde.endpoints import Endpoint, SimulatedConversation, endpoint, why
+from tests.varde.memory_relay import ConversationClients, first, open_client, open_clients, texts
 from varde.client import Client
 from varde.errors import Unreachable, UntrustedDevice
-from varde.happenings import Reason, Undecryptable
+from varde.events import Reason, Undecryptable
 from varde_contract.ids import DeviceId
 from varde_contract.rest.conversations import ConversationKind, SenderView
 
@@ -24,29 +23,31 @@ DM, GROUP = ConversationKind.DM, ConversationKind.GROUP
 
 
 @asynccontextmanager
-async def written_and_gone(kind: ConversationKind, *said: str) -> AsyncIterator[tuple[Room, Party, Party]]:
+async def written_and_gone(
+    kind: ConversationKind, *said: str
+) -> AsyncIterator[tuple[ConversationClients, Endpoint, Endpoint]]:
     """Alice's phone writes while Bob is off, and is revoked: the room, Alice's laptop, and Bob."""
-    phone, laptop, bob = party(alice_phone), party(alice_laptop), party(bob_phone)
-    async with seated(kind, phone, laptop, bob, absent=(bob,)) as room:
+    phone, laptop, bob = endpoint(alice_phone), endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(kind, phone, laptop, bob, offline=(bob,)) as room:
         for text in said:
             await room[phone].send(text)
         await part(room, phone)
         yield room, laptop, bob
 
 
-async def part(room: Room, gone: Party) -> None:
+async def part(room: ConversationClients, gone: Endpoint) -> None:
     """Somebody's device is revoked, and everybody is told."""
     await wait_all_tasks_blocked()
-    room.table.part(gone)
+    room.talk.part(gone)
     room.relay.cut(gone.id)
-    room.relay.change(room.table)
+    room.relay.change(room.talk)
     await wait_all_tasks_blocked()
 
 
-async def why_closed(room: Room, reader: Party) -> Reason:
+async def why_closed(room: ConversationClients, reader: Endpoint) -> Reason:
     """Why the first message of somebody who comes back stays closed."""
-    async with open_desk(room.relay, reader) as client:
-        return (await first(client.happenings(), Undecryptable)).reason
+    async with open_client(room.relay, reader) as client:
+        return (await first(client.events(), Undecryptable)).reason
 
 
 @pytest.mark.parametrize("kind", [DM, GROUP])
@@ -54,56 +55,56 @@ async def test_what_a_revoked_device_wrote_is_read(autojump_clock: MockClock, ki
     """Bob, who never met the phone, reads all of it in order; the phone is asked about once, also after a restart."""
     async with written_and_gone(kind, "en", "to", "tre") as (room, laptop, bob):
         await room[laptop].send("fire")
-        async with open_desk(room.relay, bob) as client:
-            messages = aiter(client.conversation(room.table.conversation))
+        async with open_client(room.relay, bob) as client:
+            messages = aiter(client.conversation(room.talk.conversation))
             assert await texts(messages, 4) == ["en", "to", "tre", "fire"]
-            assert not client.conversation(room.table.conversation).losses()
-        room.relay.confirmed[room.table.conversation, bob.id] = 0
-        async with open_desk(room.relay, bob):
+            assert not client.conversation(room.talk.conversation).losses()
+        room.relay.confirmed[room.talk.conversation, bob.id] = 0
+        async with open_client(room.relay, bob):
             await wait_all_tasks_blocked()
-        assert room.relay.asked_for == [room.table.past[0].id]
+        assert room.relay.asked_for == [room.talk.past[0].id]
 
 
 @pytest.mark.parametrize("kind", [DM, GROUP])
 async def test_nothing_is_sealed_for_who_is_gone(autojump_clock: MockClock, kind: ConversationKind) -> None:
     """Bob answers what the phone wrote: no key of it is claimed, and nobody but the roster gets a ciphertext."""
-    async with written_and_gone(kind, "en") as (room, laptop, bob), open_desk(room.relay, bob) as client:
-        conversation = client.conversation(room.table.conversation)
+    async with written_and_gone(kind, "en") as (room, laptop, bob), open_client(room.relay, bob) as client:
+        conversation = client.conversation(room.talk.conversation)
         assert await texts(aiter(conversation), 1) == ["en"]
         before = len(room.relay.claims)
         await conversation.send("svar")
         assert await texts(room.messages(laptop), 2) == ["en", "svar"]
-        (gone,) = room.table.past
+        (gone,) = room.talk.past
         assert gone.id not in {device for claim in room.relay.claims[before:] for device in claim.devices}
-        sent = [entry.frame for entry in room.relay.log[room.table.conversation] if entry.sender == bob.id]
+        sent = [entry.frame for entry in room.relay.log[room.talk.conversation] if entry.sender == bob.id]
         assert {device for frame in sent for device in frame.devices or {}} == {laptop.id}
 
 
 async def test_what_somebody_wrote_before_leaving_is_read(autojump_clock: MockClock) -> None:
     """Bob reads Carol, whom no roster he ever saw has named, as herself; she is not a member of his for that."""
-    laptop, carol, bob = party(alice_laptop), party(carol_phone), party(bob_phone)
-    async with seated(GROUP, laptop, carol, bob, absent=(bob,)) as room:
+    laptop, carol, bob = endpoint(alice_laptop), endpoint(carol_phone), endpoint(bob_phone)
+    async with open_clients(GROUP, laptop, carol, bob, offline=(bob,)) as room:
         await room[carol].send("jeg går nå")
         await part(room, carol)
-        async with open_desk(room.relay, bob) as client:
-            message = await anext(aiter(client.conversation(room.table.conversation)))
+        async with open_client(room.relay, bob) as client:
+            message = await anext(aiter(client.conversation(room.talk.conversation)))
             assert (message.text, message.profile) == ("jeg går nå", carol.person.profile)
             assert (message.account, message.device) == (carol.person.account, carol.id)
-            members = {member.profile for member in client.conversation(room.table.conversation).members}
+            members = {member.profile for member in client.conversation(room.talk.conversation).members}
             assert members == {alice.profile, bob.person.profile}
             assert bob.store.pins.root_key(carol.person.account) == carol.person.root_key
 
 
 async def test_several_who_are_gone_are_read(autojump_clock: MockClock) -> None:
     """Each of them is met on the way through one backlog, in which their messages alternate."""
-    phone, laptop, carol, bob = (party(gear) for gear in (alice_phone, alice_laptop, carol_phone, bob_phone))
-    async with seated(GROUP, phone, laptop, carol, bob, absent=(bob,)) as room:
+    phone, laptop, carol, bob = (endpoint(gear) for gear in (alice_phone, alice_laptop, carol_phone, bob_phone))
+    async with open_clients(GROUP, phone, laptop, carol, bob, offline=(bob,)) as room:
         for number in range(4):
             await room[(phone, carol)[number % 2]].send(str(number))
         await part(room, phone)
         await part(room, carol)
-        async with open_desk(room.relay, bob) as client:
-            assert await texts(aiter(client.conversation(room.table.conversation)), 4) == ["0", "1", "2", "3"]
+        async with open_client(room.relay, bob) as client:
+            assert await texts(aiter(client.conversation(room.talk.conversation)), 4) == ["0", "1", "2", "3"]
         assert room.relay.asked_for == [phone.id, carol.id]
 
 
@@ -111,16 +112,16 @@ async def test_the_api_may_be_away(autojump_clock: MockClock) -> None:
     """Until it is known who wrote nothing is judged, and nothing is lost."""
     async with written_and_gone(DM, "en") as (room, _, bob):
         room.relay.away = Unreachable("away")
-        async with open_desk(room.relay, bob) as client:
+        async with open_client(room.relay, bob) as client:
             await trio.sleep(100)  # in virtual time: many tries at an API that is away
-            assert client.conversation(room.table.conversation).upto == 0
+            assert client.conversation(room.talk.conversation).upto == 0
             room.relay.away = None
             assert await read(client, room) == ["en"]
 
 
-async def read(client: Client, room: Room) -> list[str]:
+async def read(client: Client, room: ConversationClients) -> list[str]:
     """The next text."""
-    return await texts(aiter(client.conversation(room.table.conversation)), 1)
+    return await texts(aiter(client.conversation(room.talk.conversation)), 1)
 
 
 async def test_a_sender_nobody_vouches_for_is_not_read(autojump_clock: MockClock) -> None:
@@ -129,26 +130,26 @@ async def test_a_sender_nobody_vouches_for_is_not_read(autojump_clock: MockClock
         async with written_and_gone(GROUP, "en") as (room, _, bob):
             room.relay.sender_view = partial(shown_bent, bend)
             assert await why_closed(room, bob) is Reason.UNKNOWN_SENDER
-            assert bob.store.pins.certificate(room.table.past[0].id) is None
+            assert bob.store.pins.certificate(room.talk.past[0].id) is None
 
 
-def shown_bent(changes: dict[str, Any], table: Table, device: DeviceId) -> SenderView:
+def shown_bent(changes: dict[str, Any], talk: SimulatedConversation, device: DeviceId) -> SenderView:
     """What the API says of a device, with another certificate."""
-    view = table.sender(device)
+    view = talk.sender(device)
     return msgspec.structs.replace(view, certificate=msgspec.structs.replace(view.certificate, **changes))
 
 
 async def test_another_root_key_is_a_reason(autojump_clock: MockClock) -> None:
     """A gone device under another root key than the account's pinned one is loud, and is not believed."""
     async with written_and_gone(GROUP, "en") as (room, _, bob):
-        room.relay.sender_view = lambda table, device: forged(alice, table, device)
+        room.relay.sender_view = lambda talk, device: forged(alice, talk, device)
         assert await why_closed(room, bob) is Reason.ROOT_KEY_CHANGED
         assert bob.store.pins.root_key(alice.account) == alice.root_key
 
 
-def forged(person: Person, table: Table, device: DeviceId) -> SenderView:
+def forged(person: Person, talk: SimulatedConversation, device: DeviceId) -> SenderView:
     """The person's device, under a root key of the server's making."""
-    view = table.sender(device)
+    view = talk.sender(device)
     assert view.certificate.account == person.account
     return msgspec.structs.replace(view, root_key=mallory.root_key)
 
@@ -156,7 +157,7 @@ def forged(person: Person, table: Table, device: DeviceId) -> SenderView:
 async def test_a_gone_device_cannot_speak_for_another(autojump_clock: MockClock) -> None:
     """What is inside must be of the account whose certificate was shown: the relay cannot put it in Bob's mouth."""
     async with written_and_gone(GROUP, "en") as (room, _, bob):
-        conversation = room.table.conversation
+        conversation = room.talk.conversation
         share, text = room.relay.log[conversation]
         room.relay.log[conversation] = [
             share,
@@ -165,47 +166,51 @@ async def test_a_gone_device_cannot_speak_for_another(autojump_clock: MockClock)
         assert await why_closed(room, bob) is Reason.UNKNOWN_SENDER
 
 
-def judge(reader: Party, table: Table, writer: Party, speaker: Party) -> None:
+def judge(reader: Endpoint, talk: SimulatedConversation, writer: Endpoint, own_profile: Endpoint) -> None:
     """Let a reader judge a device that wrote, as the profile of somebody."""
-    profile, view = speaker.person.profile, SenderView(writer.certificate, writer.person.root_key)
+    profile, view = own_profile.person.profile, SenderView(writer.certificate, writer.person.root_key)
     with reader.store.transaction():
-        reader.keychain.trust.take_sender(table.conversation, writer.id, profile, view)
+        reader.keychain.trust.accept_sender(talk.conversation, writer.id, profile, view)
 
 
 @pytest.mark.parametrize("kind", [DM, ConversationKind.SELF])
 def test_nobody_else_ever_wrote_where_members_never_change(kind: ConversationKind) -> None:
     """A stranger said to have been in a dm, or in notes to oneself, is refused, and nothing of them is pinned."""
-    bob, alices, stranger = party(bob_phone), party(alice_laptop), party(mallory_phone)
-    table = Table(kind, bob, alices) if kind is DM else Table(kind, bob)
-    table.meet()
+    bob, alices, stranger = endpoint(bob_phone), endpoint(alice_laptop), endpoint(mallory_phone)
+    talk = SimulatedConversation(kind, bob, alices) if kind is DM else SimulatedConversation(kind, bob)
+    talk.verify_sender()
     for profile in (stranger, alices, bob):
         with pytest.raises(UntrustedDevice):
-            judge(bob, table, stranger, profile)
+            judge(bob, talk, stranger, profile)
     assert bob.store.pins.root_key(mallory.account) is None
     assert bob.store.pins.certificate(stranger.id) is None
 
 
 def test_who_is_known_from_a_group_is_nobody_in_a_dm() -> None:
     """A message that a relay puts into a dm, sealed for it by somebody both met in a group, is not believed."""
-    bob, alices, stranger = party(bob_phone), party(alice_laptop), party(mallory_phone)
-    group, dm, forged = Table(GROUP, bob, alices, stranger), Table(DM, bob, alices), Table(GROUP, bob, stranger)
-    group.meet()
-    dm.meet()
+    bob, alices, stranger = endpoint(bob_phone), endpoint(alice_laptop), endpoint(mallory_phone)
+    group, dm, forged = (
+        SimulatedConversation(GROUP, bob, alices, stranger),
+        SimulatedConversation(DM, bob, alices),
+        SimulatedConversation(GROUP, bob, stranger),
+    )
+    group.verify_sender()
+    dm.verify_sender()
     forged.conversation = dm.conversation
-    news = [table.say(stranger, "jeg er med")[bob.id] for table in (forged, group)]
+    news = [talk.say(stranger, "jeg er med")[bob.id] for talk in (forged, group)]
     assert why(bob, news[0]) is Reason.UNKNOWN_SENDER
     assert bob.read(news[1]) == "jeg er med"
 
 
 def test_a_sender_is_judged_by_what_is_pinned() -> None:
     """Neither a profile of somebody else nor other keys of a known device are believed; without a roster nothing is."""
-    bob, alices, stranger = party(bob_phone), party(alice_laptop), party(mallory_phone)
-    table = Table(GROUP, bob, alices)
+    bob, alices, stranger = endpoint(bob_phone), endpoint(alice_laptop), endpoint(mallory_phone)
+    talk = SimulatedConversation(GROUP, bob, alices)
     with pytest.raises(UntrustedDevice):
-        judge(bob, table, alices, alices)
-    table.meet()
+        judge(bob, talk, alices, alices)
+    talk.verify_sender()
     with pytest.raises(UntrustedDevice):
-        judge(bob, table, stranger, alices)
-    again = party(alice_laptop)
+        judge(bob, talk, stranger, alices)
+    again = endpoint(alice_laptop)
     with pytest.raises(UntrustedDevice):
-        judge(bob, table, again, alices)
+        judge(bob, talk, again, alices)

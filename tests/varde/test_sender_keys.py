@@ -8,65 +8,65 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cast import alice_laptop, bob_phone, carol_phone, dave_phone, mallory_phone
-from tests.varde.parties import NOW, Party, Table, party, why
-from varde.crypto.faults import CannotOpen
+from tests.varde.endpoints import NOW, Endpoint, SimulatedConversation, endpoint, why
+from varde.crypto import CannotDecrypt
 from varde.crypto.sender_keys import ROTATE_AFTER_MESSAGES, ROTATE_AFTER_MS
-from varde.happenings import Reason
+from varde.events import Reason
 from varde_contract.envelope import Empty, GroupKey, SealedParts, Text, join_sealed, split_sealed
 from varde_contract.frames import New
 from varde_contract.ids import ClientId
 from varde_contract.rest.conversations import ConversationKind
 
 
-def group(*parties: Party) -> Table:
+def group(*endpoints: Endpoint) -> SimulatedConversation:
     """A group whose devices have met."""
-    table = Table(ConversationKind.GROUP, *parties)
-    table.meet()
-    return table
+    talk = SimulatedConversation(ConversationKind.GROUP, *endpoints)
+    talk.verify_sender()
+    return talk
 
 
-def give(table: Table, news: dict[UUID, New]) -> None:
+def give(talk: SimulatedConversation, news: dict[UUID, New]) -> None:
     """Let everybody take in what was sent."""
-    for reader in table.parties:
+    for reader in talk.endpoints:
         if reader.id in news:
             reader.open(news[reader.id])
 
 
-def shared(sender: Party, table: Table) -> Table:
+def shared(sender: Endpoint, talk: SimulatedConversation) -> SimulatedConversation:
     """The same table, with the sender's key given to everybody."""
-    give(table, table.share(sender))  # type: ignore[arg-type] # a DeviceId is a UUID, a dict is invariant
-    return table
+    give(talk, talk.share(sender))  # type: ignore[arg-type] # a DeviceId is a UUID, a dict is invariant
+    return talk
 
 
 def test_a_group_reads_what_was_sealed_once() -> None:
     """After the key was shared, one ciphertext is read by all."""
-    alice, bob, carol = party(alice_laptop), party(bob_phone), party(carol_phone)
-    table = shared(alice, group(alice, bob, carol))
-    news = table.shout(alice, "hei alle")
+    alice, bob, carol = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    talk = shared(alice, group(alice, bob, carol))
+    news = talk.shout(alice, "hei alle")
     assert news[bob.id].sealed == news[carol.id].sealed
     assert bob.read(news[bob.id]) == carol.read(news[carol.id]) == "hei alle"
 
 
 def test_the_key_comes_before_the_first_message() -> None:
     """A message whose key was not shared with this device stays closed."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = group(alice, bob)
-    assert alice.keychain.must_share(table.view, NOW)
-    table.share(alice)
-    assert not alice.keychain.must_share(table.view, NOW)
-    assert why(bob, table.shout(alice, "too early")[bob.id]) is Reason.NO_SESSION
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = group(alice, bob)
+    assert alice.keychain.must_share(talk.view, NOW)
+    talk.share(alice)
+    assert not alice.keychain.must_share(talk.view, NOW)
+    assert why(bob, talk.shout(alice, "too early")[bob.id]) is Reason.NO_SESSION
 
 
 def test_who_is_added_gets_the_key_from_here_on() -> None:
     """A new device reads what comes after it, with the same key, and nothing from before."""
-    alice, bob, dave = party(alice_laptop), party(bob_phone), party(dave_phone)
-    table = shared(alice, group(alice, bob))
-    before = table.shout(alice, "before")[bob.id]
-    table.join(dave)
-    table.meet()
-    assert alice.keychain.must_share(table.view, NOW)
-    shared(alice, table)
-    after = table.shout(alice, "after")
+    alice, bob, dave = endpoint(alice_laptop), endpoint(bob_phone), endpoint(dave_phone)
+    talk = shared(alice, group(alice, bob))
+    before = talk.shout(alice, "before")[bob.id]
+    talk.join(dave)
+    talk.verify_sender()
+    assert alice.keychain.must_share(talk.view, NOW)
+    shared(alice, talk)
+    after = talk.shout(alice, "after")
     assert split_sealed(after[bob.id].sealed).session == split_sealed(before.sealed).session
     assert bob.read(before) == "before"
     assert bob.read(after[bob.id]) == dave.read(after[dave.id]) == "after"
@@ -75,13 +75,13 @@ def test_who_is_added_gets_the_key_from_here_on() -> None:
 
 def test_who_is_gone_reads_nothing_more() -> None:
     """After a device went, the next message has a key that it was never given."""
-    alice, bob, carol = party(alice_laptop), party(bob_phone), party(carol_phone)
-    table = shared(alice, group(alice, bob, carol))
-    old = split_sealed(table.shout(alice, "with carol")[bob.id].sealed).session
-    table.part(carol)
-    assert alice.keychain.must_share(table.view, NOW)
-    shared(alice, table)
-    news = table.shout(alice, "without carol")
+    alice, bob, carol = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    talk = shared(alice, group(alice, bob, carol))
+    old = split_sealed(talk.shout(alice, "with carol")[bob.id].sealed).session
+    talk.part(carol)
+    assert alice.keychain.must_share(talk.view, NOW)
+    shared(alice, talk)
+    news = talk.shout(alice, "without carol")
     assert split_sealed(news[bob.id].sealed).session != old
     assert bob.read(news[bob.id]) == "without carol"
     assert why(carol, news[bob.id]) is Reason.NO_SESSION
@@ -89,28 +89,28 @@ def test_who_is_gone_reads_nothing_more() -> None:
 
 def test_who_is_gone_and_back_meets_a_fresh_key() -> None:
     """Coming back does not bring back the old key once something was said in between."""
-    alice, bob, carol = party(alice_laptop), party(bob_phone), party(carol_phone)
-    table = shared(alice, group(alice, bob, carol))
-    table.part(carol)
-    shared(alice, table)
-    secret = table.shout(alice, "about carol")[bob.id]
-    table.join(carol)
-    shared(alice, table)
-    assert carol.read(table.shout(alice, "hei igjen")[carol.id]) == "hei igjen"
+    alice, bob, carol = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    talk = shared(alice, group(alice, bob, carol))
+    talk.part(carol)
+    shared(alice, talk)
+    secret = talk.shout(alice, "about carol")[bob.id]
+    talk.join(carol)
+    shared(alice, talk)
+    assert carol.read(talk.shout(alice, "hei igjen")[carol.id]) == "hei igjen"
     assert why(carol, secret) in {Reason.NO_SESSION, Reason.TAMPERED}
 
 
 def test_the_key_is_replaced_after_a_hundred_messages() -> None:
     """Message 101 asks for a fresh key."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = shared(alice, group(alice, bob))
-    first = split_sealed(table.shout(alice, "1")[bob.id].sealed).session
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = shared(alice, group(alice, bob))
+    first = split_sealed(talk.shout(alice, "1")[bob.id].sealed).session
     for _ in range(ROTATE_AFTER_MESSAGES - 1):
-        assert not alice.keychain.must_share(table.view, NOW)
-        table.shout(alice, "more")
-    assert alice.keychain.must_share(table.view, NOW)
-    shared(alice, table)
-    assert split_sealed(table.shout(alice, "101")[bob.id].sealed).session != first
+        assert not alice.keychain.must_share(talk.view, NOW)
+        talk.shout(alice, "more")
+    assert alice.keychain.must_share(talk.view, NOW)
+    shared(alice, talk)
+    assert split_sealed(talk.shout(alice, "101")[bob.id].sealed).session != first
 
 
 @pytest.mark.parametrize(
@@ -118,16 +118,16 @@ def test_the_key_is_replaced_after_a_hundred_messages() -> None:
 )
 def test_the_key_is_replaced_after_a_week(age_ms: int, worn: bool) -> None:  # noqa: FBT001 - a row of the table
     """A key a week old, or from the future of a clock that was set back, is not used."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = shared(alice, group(alice, bob))
-    assert alice.keychain.must_share(table.view, NOW + age_ms) is worn
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = shared(alice, group(alice, bob))
+    assert alice.keychain.must_share(talk.view, NOW + age_ms) is worn
 
 
 def test_a_replayed_group_message_is_refused() -> None:
     """Megolm opens a step as often as asked: the same ciphertext under another number or client id is refused."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = shared(alice, group(alice, bob))
-    new = table.shout(alice, "once")[bob.id]
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = shared(alice, group(alice, bob))
+    new = talk.shout(alice, "once")[bob.id]
     assert bob.read(new) == "once"
     assert why(bob, msgspec.structs.replace(new, seq=new.seq + 1)) is Reason.REPLAYED
     assert why(bob, msgspec.structs.replace(new, client_id=ClientId(UUID(int=1)))) is Reason.REPLAYED
@@ -136,16 +136,16 @@ def test_a_replayed_group_message_is_refused() -> None:
 
 def test_a_sender_key_speaks_for_its_device_alone() -> None:
     """A member who was given alice's key can pass neither it nor her messages off as their own, nor spoil it."""
-    alice, bob, mallory = party(alice_laptop), party(bob_phone), party(mallory_phone)
-    table = group(alice, bob, mallory)
-    news = table.share(alice)
+    alice, bob, mallory = endpoint(alice_laptop), endpoint(bob_phone), endpoint(mallory_phone)
+    talk = group(alice, bob, mallory)
+    news = talk.share(alice)
     body = mallory.open(news[mallory.id]).body
     assert isinstance(body, GroupKey)
-    draft = table.draft(mallory)
-    stolen = table.commit(mallory, draft, table.seal_for_each(mallory, draft, body))
+    draft = talk.draft(mallory)
+    stolen = talk.commit(mallory, draft, talk.seal_for_each(mallory, draft, body))
     bob.open(stolen[bob.id])
     bob.open(news[bob.id])
-    said = table.shout(alice, "mine")[bob.id]
+    said = talk.shout(alice, "mine")[bob.id]
     as_mallory = msgspec.structs.replace(
         said, sender_device=mallory.id, sender_profile=mallory.person.profile, seq=said.seq + 1
     )
@@ -155,32 +155,32 @@ def test_a_sender_key_speaks_for_its_device_alone() -> None:
 
 def test_a_key_must_be_what_it_says() -> None:
     """A shared key whose session id is another one's is refused."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = group(alice, bob)
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = group(alice, bob)
     with alice.store.transaction():
-        key = alice.keychain.share(table.view, NOW)
+        key = alice.keychain.share(talk.view, NOW)
     for body in (GroupKey(bytes(32), key.key), GroupKey(key.session, "AAAA")):
-        draft = table.draft(alice)
-        news = table.commit(alice, draft, table.seal_for_each(alice, draft, body))
+        draft = talk.draft(alice)
+        news = talk.commit(alice, draft, talk.seal_for_each(alice, draft, body))
         assert why(bob, news[bob.id]) is Reason.MALFORMED
 
 
 def test_sharing_again_never_takes_away() -> None:
     """Who has a key from its beginning keeps that, also when it is shared again from a later step."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = shared(alice, group(alice, bob))
-    early = table.shout(alice, "early")[bob.id]
-    shared(alice, table)
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = shared(alice, group(alice, bob))
+    early = talk.shout(alice, "early")[bob.id]
+    shared(alice, talk)
     assert bob.read(early) == "early"
 
 
 def test_an_earlier_step_of_a_key_is_taken() -> None:
     """A share that comes late, from an earlier step, opens what the later one did not."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = group(alice, bob)
-    first = table.share(alice)[bob.id]
-    early = table.shout(alice, "early")[bob.id]
-    second = table.share(alice)[bob.id]
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = group(alice, bob)
+    first = talk.share(alice)[bob.id]
+    early = talk.shout(alice, "early")[bob.id]
+    second = talk.share(alice)[bob.id]
     bob.open(second)
     assert why(bob, early) is Reason.TAMPERED
     bob.open(first)
@@ -189,68 +189,68 @@ def test_an_earlier_step_of_a_key_is_taken() -> None:
 
 def test_a_group_key_never_comes_outside_olm() -> None:
     """A key sealed for the whole group, where it has no recipient, is refused."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = shared(alice, group(alice, bob))
-    draft = table.draft(alice)
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = shared(alice, group(alice, bob))
+    draft = talk.draft(alice)
     with alice.store.transaction():
-        ready = alice.keychain.seal_for_group(table.view, draft, GroupKey(bytes(32), "AAAA"))
-    assert why(bob, table.commit(alice, draft, ready)[bob.id]) is Reason.MISATTRIBUTED
+        ready = alice.keychain.seal_for_group(talk.view, draft, GroupKey(bytes(32), "AAAA"))
+    assert why(bob, talk.commit(alice, draft, ready)[bob.id]) is Reason.MISATTRIBUTED
 
 
 def test_an_empty_message_on_a_fresh_ratchet_asks_for_the_key() -> None:
     """A device that lost its keys mends, and is given a fresh sender key before the next message."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = shared(alice, group(alice, bob))
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = shared(alice, group(alice, bob))
     with bob.store.transaction():
         bob.store._database.run("DELETE FROM olm_session")
         bob.store._database.run("DELETE FROM sender_key")
-    assert why(bob, table.shout(alice, "lost")[bob.id]) is Reason.NO_SESSION
-    alice.open(table.mend(bob)[alice.id])
-    assert alice.keychain.must_share(table.view, NOW)
-    shared(alice, table)
-    assert bob.read(table.shout(alice, "found")[bob.id]) == "found"
+    assert why(bob, talk.shout(alice, "lost")[bob.id]) is Reason.NO_SESSION
+    alice.open(talk.mend(bob)[alice.id])
+    assert alice.keychain.must_share(talk.view, NOW)
+    shared(alice, talk)
+    assert bob.read(talk.shout(alice, "found")[bob.id]) == "found"
 
 
 def test_an_empty_message_on_a_known_ratchet_asks_for_nothing() -> None:
     """Mending one pair does not make every other member share its key again."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = shared(alice, group(alice, bob))
-    alice.open(table.say(bob, "known by now")[alice.id])
-    draft = table.draft(bob)
-    alice.open(table.commit(bob, draft, table.seal_for_each(bob, draft, Empty()))[alice.id])
-    assert not alice.keychain.must_share(table.view, NOW)
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = shared(alice, group(alice, bob))
+    alice.open(talk.say(bob, "known by now")[alice.id])
+    draft = talk.draft(bob)
+    alice.open(talk.commit(bob, draft, talk.seal_for_each(bob, draft, Empty()))[alice.id])
+    assert not alice.keychain.must_share(talk.view, NOW)
 
 
 def test_a_withdrawn_share_starts_over() -> None:
     """When sharing was refused, the key is forgotten: the next share is of a fresh one."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = group(alice, bob)
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = group(alice, bob)
     with alice.store.transaction():
-        first = alice.keychain.share(table.view, NOW)
-        alice.keychain.withdraw_share(table.conversation)
-        second = alice.keychain.share(table.view, NOW)
+        first = alice.keychain.share(talk.view, NOW)
+        alice.keychain.withdraw_share(talk.conversation)
+        second = alice.keychain.share(talk.view, NOW)
     assert first.session != second.session
 
 
 @given(data=st.data())
 def test_no_changed_byte_of_a_group_message_is_read(data: st.DataObject) -> None:
     """A group ciphertext with any bit changed or its end cut off stays closed, and the intact one opens after it."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = shared(alice, group(alice, bob))
-    new = table.shout(alice, "intact")[bob.id]
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = shared(alice, group(alice, bob))
+    new = talk.shout(alice, "intact")[bob.id]
     at = data.draw(st.integers(0, len(new.sealed) - 1), label="at")
     bit = 1 << data.draw(st.integers(0, 7), label="bit")
     changed = new.sealed[:at] + bytes((new.sealed[at] ^ bit,)) + new.sealed[at + 1 :]
-    with pytest.raises(CannotOpen):
+    with pytest.raises(CannotDecrypt):
         bob.open(msgspec.structs.replace(new, sealed=data.draw(st.sampled_from([changed, new.sealed[:at]]))))
     assert bob.read(new) == "intact"
 
 
 def test_an_olm_message_is_no_group_message() -> None:
     """Exchanging the cipher byte opens nothing."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = shared(alice, group(alice, bob))
-    new = table.shout(alice, "x")[bob.id]
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = shared(alice, group(alice, bob))
+    new = talk.shout(alice, "x")[bob.id]
     parts = split_sealed(new.sealed)
     for cipher in (type(parts.cipher).OLM, type(parts.cipher).OLM_PREKEY):
         bent = join_sealed(SealedParts(cipher, b"", parts.ciphertext))
@@ -259,8 +259,8 @@ def test_an_olm_message_is_no_group_message() -> None:
 
 def test_a_text_in_a_group_may_still_go_pairwise() -> None:
     """A reader does not care which ratchet a text came on."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    table = shared(alice, group(alice, bob))
-    draft = table.draft(alice)
-    news = table.commit(alice, draft, table.seal_for_each(alice, draft, Text("pairwise")))
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = shared(alice, group(alice, bob))
+    draft = talk.draft(alice)
+    news = talk.commit(alice, draft, talk.seal_for_each(alice, draft, Text("pairwise")))
     assert bob.read(news[bob.id]) == "pairwise"

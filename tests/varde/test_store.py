@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cast import alice, alice_laptop, bob, bob_phone
-from tests.varde.parties import memory_store, party
+from tests.varde.endpoints import endpoint, memory_store
 from varde.clock import fresh_id
 from varde.errors import StoreDamaged
-from varde.happenings import Message, at
+from varde.events import Message, at
 from varde.store import KeyFile, Passphrase, open_store
 from varde.store.database import Database
-from varde.store.outbox import Draft, DraftKind, Ready
+from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde.store.schema import VERSIONS
-from varde.store.sealing import KEY_BYTES, Place, Seal
 from varde.store.store import STORE_NAME
+from varde.store.table import KEY_BYTES, Cell, StoreCipher
 from varde.store.unlock import Cost
 from varde_cli.home import KEY_FILE
 from varde_contract.ids import ClientId, ConversationId, ProfileId
@@ -36,7 +36,7 @@ async def test_no_plaintext_lies_in_any_file(tmp_path: Path) -> None:
             store.settings.put("session", CANARY)
             store.contacts.add(CANARY, bob.profile)
             store.outbox.add(Draft(conversation, client_id, DraftKind.TEXT, alice.profile, 0, CANARY))
-            store.outbox.make_ready(client_id, Ready(1, group=CANARY.encode()))
+            store.outbox.put_encrypted(client_id, EncryptedDraft(1, group=CANARY.encode()))
             store.log.add(message(conversation, 1, CANARY))
         searched = list(searched_bytes(tmp_path))
     searched.extend(searched_bytes(tmp_path))
@@ -67,27 +67,27 @@ def message(conversation: ConversationId, seq: int, text: str, *, client_id: Cli
 
 @given(plaintext=st.binary(max_size=200), at_byte=st.integers(0, 1_000))
 def test_a_sealed_value_opens_whole_and_in_its_place(plaintext: bytes, at_byte: int) -> None:
-    """A seal opens what it closed, differs each time, and refuses changed bytes, other places and other keys."""
-    seal, place = Seal(bytes(KEY_BYTES)), Place("table", "column", b"row")
-    sealed = seal.close(place, plaintext)
-    assert seal.open(place, sealed) == plaintext
-    assert seal.close(place, plaintext) != sealed
+    """A cipher decrypts what it encrypted, differs each time, and refuses changed bytes, other cells and other keys."""
+    cipher, cell = StoreCipher(bytes(KEY_BYTES)), Cell("table", "column", b"row")
+    sealed = cipher.encrypt(cell, plaintext)
+    assert cipher.decrypt(cell, sealed) == plaintext
+    assert cipher.encrypt(cell, plaintext) != sealed
     at_byte %= len(sealed)
     changed = sealed[:at_byte] + bytes((sealed[at_byte] ^ 1,)) + sealed[at_byte + 1 :]
-    for seal_used, place_used, value in (
-        (seal, place, changed),
-        (seal, place, sealed[:at_byte]),
-        (seal, Place("table", "column", b"other"), sealed),
-        (seal, Place("table", "other", b"row"), sealed),
-        (seal, Place("table", "column", b"r", b"ow"), sealed),
-        (Seal(bytes([1]) * KEY_BYTES), place, sealed),
+    for cipher_used, cell_used, value in (
+        (cipher, cell, changed),
+        (cipher, cell, sealed[:at_byte]),
+        (cipher, Cell("table", "column", b"other"), sealed),
+        (cipher, Cell("table", "other", b"row"), sealed),
+        (cipher, Cell("table", "column", b"r", b"ow"), sealed),
+        (StoreCipher(bytes([1]) * KEY_BYTES), cell, sealed),
     ):
         with pytest.raises(StoreDamaged):
-            seal_used.open(place_used, value)
+            cipher_used.decrypt(cell_used, value)
 
 
 def test_rows_cannot_be_exchanged_in_the_file() -> None:
-    """Somebody who can write the file cannot put one contact's profile, or one device's key, in another's place."""
+    """Somebody who can write the file cannot put one contact's profile, or one device's key, in another's cell."""
     store = memory_store()
     with store.transaction():
         store.settings.put("one", "1")
@@ -100,7 +100,7 @@ def test_rows_cannot_be_exchanged_in_the_file() -> None:
 
 def test_secrets_are_not_in_a_repr() -> None:
     """Printing what opens a store prints no secret."""
-    shown = repr((Passphrase(CANARY, CHEAP), Seal(CANARY.encode()[:32]), party(alice_laptop).store))
+    shown = repr((Passphrase(CANARY, CHEAP), StoreCipher(CANARY.encode()[:32]), endpoint(alice_laptop).store))
     assert CANARY not in shown
     assert CANARY[:32] not in shown
 

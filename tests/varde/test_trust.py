@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, carol, carol_phone, mallory, mallory_phone
-from tests.varde.parties import Party, Table, party
+from tests.varde.endpoints import Endpoint, SimulatedConversation, endpoint
 from varde.crypto.certificates import check_certificate
-from varde.crypto.recovery import new_phrase, root_key_of
-from varde.crypto.safety import safety_number
+from varde.crypto.root_key import new_phrase, root_key_of, safety_number
 from varde.errors import RootKeyChanged, UntrustedDevice, WrongPhrase
 from varde_contract.ids import AccountId
 from varde_contract.rest.conversations import ConversationKind, ConversationView, MemberView, Role, RosterDevice
@@ -21,15 +20,15 @@ from varde_contract.rest.conversations import ConversationKind, ConversationView
 ABANDON = " ".join(["abandon"] * 23 + ["art"])
 
 
-def take(reader: Party, view: ConversationView) -> None:
+def take(reader: Endpoint, view: ConversationView) -> None:
     """Let somebody judge a roster."""
     with reader.store.transaction():
-        reader.keychain.trust.take_roster(view)
+        reader.keychain.trust.accept_roster(view)
 
 
 def test_a_certificate_is_the_root_keys_word() -> None:
     """What the root key signed is believed, and nothing that differs in a field is."""
-    certificate = party(alice_laptop).certificate
+    certificate = endpoint(alice_laptop).certificate
     check_certificate(certificate, alice.root_key)
     with pytest.raises(UntrustedDevice):
         check_certificate(certificate, mallory.root_key)
@@ -41,7 +40,7 @@ def test_a_certificate_is_the_root_keys_word() -> None:
 )
 def test_no_field_of_a_certificate_can_be_changed(field: str, at: int) -> None:
     """One changed bit in any field, and the certificate is refused."""
-    certificate = party(alice_laptop).certificate
+    certificate = endpoint(alice_laptop).certificate
     value = getattr(certificate, field)
     raw = bytearray(value.bytes if isinstance(value, UUID) else value)
     raw[at] ^= 1
@@ -52,50 +51,50 @@ def test_no_field_of_a_certificate_can_be_changed(field: str, at: int) -> None:
 
 def test_a_root_key_is_pinned_at_first_sight() -> None:
     """An account that shows another root key later is refused loudly, and the roster stays as it was."""
-    reader, bobs = party(alice_laptop), party(bob_phone)
-    table = Table(ConversationKind.DM, reader, bobs)
-    table.meet()
-    table.version += 1
+    reader, bobs = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = SimulatedConversation(ConversationKind.DM, reader, bobs)
+    talk.verify_sender()
+    talk.version += 1
     members = tuple(
         msgspec.structs.replace(member, root_key=mallory.root_key) if member.account == bob.account else member
-        for member in table.view.members
+        for member in talk.view.members
     )
     with pytest.raises(RootKeyChanged):
-        take(reader, msgspec.structs.replace(table.view, members=members))
-    kept = reader.store.conversations.roster(table.conversation)
+        take(reader, msgspec.structs.replace(talk.view, members=members))
+    kept = reader.store.conversations.roster(talk.conversation)
     assert kept is not None
     assert kept.roster_version == 1
 
 
 def test_a_refused_roster_pins_nothing() -> None:
     """What a roster that does not hold says of others is not believed either."""
-    reader, bobs, carols = party(alice_laptop), party(bob_phone), party(carol_phone)
-    table = Table(ConversationKind.GROUP, reader, bobs, carols)
+    reader, bobs, carols = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    talk = SimulatedConversation(ConversationKind.GROUP, reader, bobs, carols)
     carols.certificate = msgspec.structs.replace(carols.certificate, signature=bytes(64))
     with pytest.raises(UntrustedDevice):
-        take(reader, table.view)
+        take(reader, talk.view)
     assert reader.store.pins.root_key(bob.account) is None
     assert reader.store.pins.certificate(bobs.id) is None
 
 
-def with_ghost(view: ConversationView, ghost: Party) -> ConversationView:
+def with_ghost(view: ConversationView, ghost: Endpoint) -> ConversationView:
     """A device that the server slipped in for bob, certified by somebody else."""
     device = RosterDevice(ghost.certificate, (bob.profile,))
     return msgspec.structs.replace(view, devices=(*view.devices, device))
 
 
-def with_ghost_under_bobs_name(view: ConversationView, ghost: Party) -> ConversationView:
+def with_ghost_under_bobs_name(view: ConversationView, ghost: Endpoint) -> ConversationView:
     """The same, with bob's account in its certificate."""
     certificate = msgspec.structs.replace(ghost.certificate, account=bob.account)
     return msgspec.structs.replace(view, devices=(*view.devices, RosterDevice(certificate, (bob.profile,))))
 
 
-def with_device_of_nobody(view: ConversationView, _: Party) -> ConversationView:
+def with_device_of_nobody(view: ConversationView, _: Endpoint) -> ConversationView:
     """A device that receives for nobody."""
     return msgspec.structs.replace(view, devices=tuple(RosterDevice(d.certificate, ()) for d in view.devices))
 
 
-def with_other_keys(view: ConversationView, ghost: Party) -> ConversationView:
+def with_other_keys(view: ConversationView, ghost: Endpoint) -> ConversationView:
     """Bob's device under its own id, with the ghost's keys."""
     bobs = next(device for device in view.devices if device.certificate.account == bob.account)
     certificate = msgspec.structs.replace(bobs.certificate, identity_key=ghost.certificate.identity_key)
@@ -103,7 +102,7 @@ def with_other_keys(view: ConversationView, ghost: Party) -> ConversationView:
     return msgspec.structs.replace(view, devices=(*others, RosterDevice(certificate, bobs.profiles)))
 
 
-def with_stolen_profile(view: ConversationView, ghost: Party) -> ConversationView:
+def with_stolen_profile(view: ConversationView, ghost: Endpoint) -> ConversationView:
     """Bob's profile as if it were mallory's."""
     members = tuple(
         MemberView(bob.profile, mallory.account, Role.MEMBER, mallory.root_key) if m.account == bob.account else m
@@ -116,50 +115,50 @@ def with_stolen_profile(view: ConversationView, ghost: Party) -> ConversationVie
 @pytest.mark.parametrize(
     "bend", [with_ghost, with_ghost_under_bobs_name, with_device_of_nobody, with_other_keys, with_stolen_profile]
 )
-def test_nobody_can_be_slipped_in(bend: Callable[[ConversationView, Party], ConversationView]) -> None:
+def test_nobody_can_be_slipped_in(bend: Callable[[ConversationView, Endpoint], ConversationView]) -> None:
     """A roster with a device, a key or an owner that no root key vouches for is refused as a whole."""
-    reader, bobs, ghost = party(alice_laptop), party(bob_phone), party(mallory_phone)
-    table = Table(ConversationKind.GROUP, reader, bobs)
-    table.meet()
-    table.version += 1
+    reader, bobs, ghost = endpoint(alice_laptop), endpoint(bob_phone), endpoint(mallory_phone)
+    talk = SimulatedConversation(ConversationKind.GROUP, reader, bobs)
+    talk.verify_sender()
+    talk.version += 1
     with pytest.raises((UntrustedDevice, RootKeyChanged)):
-        take(reader, bend(table.view, ghost))
+        take(reader, bend(talk.view, ghost))
 
 
 def test_a_third_never_comes_into_a_dm() -> None:
     """A dm has two people for ever, whatever the server says."""
-    reader, bobs, carols = party(alice_laptop), party(bob_phone), party(carol_phone)
-    table = Table(ConversationKind.DM, reader, bobs)
-    table.meet()
-    table.join(carols)
+    reader, bobs, carols = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    talk = SimulatedConversation(ConversationKind.DM, reader, bobs)
+    talk.verify_sender()
+    talk.join(carols)
     with pytest.raises(UntrustedDevice):
-        take(reader, table.view)
+        take(reader, talk.view)
     with pytest.raises(UntrustedDevice):
-        take(party(alice_phone), table.view)
+        take(endpoint(alice_phone), talk.view)
 
 
 def test_notes_to_oneself_are_for_oneself() -> None:
     """Nobody else is in a conversation with oneself."""
-    reader, bobs = party(alice_laptop), party(bob_phone)
+    reader, bobs = endpoint(alice_laptop), endpoint(bob_phone)
     with pytest.raises(UntrustedDevice):
-        take(reader, Table(ConversationKind.SELF, bobs).view)
-    take(reader, Table(ConversationKind.SELF, reader, party(alice_phone)).view)
+        take(reader, SimulatedConversation(ConversationKind.SELF, bobs).view)
+    take(reader, SimulatedConversation(ConversationKind.SELF, reader, endpoint(alice_phone)).view)
 
 
 def test_a_conversation_stays_of_its_kind() -> None:
     """A dm does not turn into a group."""
-    reader = party(alice_laptop)
-    table = Table(ConversationKind.DM, reader, party(bob_phone))
-    table.meet()
+    reader = endpoint(alice_laptop)
+    talk = SimulatedConversation(ConversationKind.DM, reader, endpoint(bob_phone))
+    talk.verify_sender()
     with pytest.raises(UntrustedDevice):
-        take(reader, msgspec.structs.replace(table.view, kind=ConversationKind.GROUP))
+        take(reader, msgspec.structs.replace(talk.view, kind=ConversationKind.GROUP))
 
 
 def test_a_member_without_devices_is_no_fault() -> None:
     """Somebody who revoked their last device is still a member; nothing is sealed for them."""
-    reader = party(alice_laptop)
-    table = Table(ConversationKind.GROUP, reader, party(carol_phone))
-    view = msgspec.structs.replace(table.view, devices=table.view.devices[:1])
+    reader = endpoint(alice_laptop)
+    talk = SimulatedConversation(ConversationKind.GROUP, reader, endpoint(carol_phone))
+    view = msgspec.structs.replace(talk.view, devices=talk.view.devices[:1])
     take(reader, view)
     assert reader.keychain.peers(view) == {}
     assert reader.store.pins.account_of(carol.profile) == carol.account

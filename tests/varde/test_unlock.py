@@ -129,7 +129,7 @@ async def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
         pass
     held = (
         "import sys, time, pathlib\n"
-        "from varde.store.lock import hold_lock\n"
+        "from varde.store.store import hold_lock\n"
         "with hold_lock(pathlib.Path(sys.argv[1])):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(60)\n"

@@ -9,8 +9,7 @@ import vodozemac as v
 
 from tests.varde.vectors.write import FILE, PICKLE_KEY
 from varde.crypto.olm import OlmAccount, PeerMegolm
-from varde.crypto.recovery import root_key_of
-from varde.crypto.safety import safety_number
+from varde.crypto.root_key import root_key_of, safety_number
 from varde_contract.envelope import Cipher, SealedParts, join_sealed, split_sealed
 from varde_contract.ids import AccountId
 

@@ -1,11 +1,11 @@
-"""Whom to believe: device certificates under root keys, root keys as they were seen first, rosters against both."""
+"""Trust: device certificates under root keys, root keys pinned at first sight, rosters checked against both."""
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from varde.crypto.faults import CannotOpen
+from varde.crypto import CannotDecrypt
 from varde.errors import RootKeyChanged, UntrustedDevice
-from varde.happenings import Reason
+from varde.events import Reason
 from varde.store.store import Store
 from varde_contract.certificates import device_statement
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
@@ -50,24 +50,24 @@ def check_certificate(certificate: Certificate, root_key: bytes) -> None:
 
 
 class Trust:
-    """What this device believes of others, over the store. Changes run inside a transaction of the caller."""
+    """What this device trusts of others, over the store. Changes run inside a transaction of the caller."""
 
     def __init__(self, store: Store, account: AccountId) -> None:
         self._store = store
         self._account = account
 
     def pin_root_key(self, account: AccountId, root_key: bytes) -> None:
-        """Believe a root key at first sight. Raises RootKeyChanged for another one later."""
+        """Pin a root key at first sight. Raises RootKeyChanged for another one later."""
         pinned = self._store.pins.root_key(account)
         if pinned is None:
             self._store.pins.pin_root_key(account, root_key)
         elif pinned != root_key:
             raise RootKeyChanged("an account shows another root key than the one seen first")
 
-    def take_roster(self, view: ConversationView) -> None:
-        """Check a roster against everything pinned, pin what is new, and keep it.
+    def accept_roster(self, view: ConversationView) -> None:
+        """Check a roster against everything pinned, pin what is new, and store it.
 
-        Raises RootKeyChanged or UntrustedDevice; the caller's transaction then takes back what was pinned.
+        Raises RootKeyChanged or UntrustedDevice; the caller's transaction then rolls back what was pinned.
         """
         self._check_shape(view)
         for member in view.members:
@@ -75,16 +75,18 @@ class Trust:
             self._pin_profile(member.profile, member.account)
         accounts = {member.profile: member.account for member in view.members}
         for device in view.devices:
-            self._take_device(device, accounts)
+            self._accept_device(device, accounts)
         self._store.conversations.put_roster(view)
 
-    def take_sender(self, conversation: ConversationId, device: DeviceId, profile: ProfileId, view: SenderView) -> None:
-        """Check a device that wrote as `profile`, and is in no roster any more, by the rules of a roster; keep it.
+    def accept_sender(
+        self, conversation: ConversationId, device: DeviceId, profile: ProfileId, view: SenderView
+    ) -> None:
+        """Check a device that wrote as `profile` and is in no roster any more, by the rules of a roster; store it.
 
-        Nothing is ever sealed for it: that takes a roster that names it. That the profile was a member when it wrote is
-        the server's word, as in a group it always is; where members never change, it is one of them or nobody.
+        Nothing is ever encrypted for it: that needs a roster that names it. In a group only the server says that the
+        profile was a member when it wrote. Where members never change, it must be one of them.
 
-        Raises RootKeyChanged or UntrustedDevice; the caller's transaction then takes back what was pinned.
+        Raises RootKeyChanged or UntrustedDevice; the caller's transaction then rolls back what was pinned.
         """
         certificate = view.certificate
         if certificate.device != device:
@@ -103,17 +105,17 @@ class Trust:
         return self._sender(conversation, device, profile) is not None
 
     def certificate_of(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> Certificate:
-        """Return the certificate of a sending device that speaks for a profile of its account. Raises CannotOpen."""
+        """Return the certificate of a sending device that speaks for a profile of its account. Raises CannotDecrypt."""
         certificate = self._sender(conversation, device, profile)
         if certificate is None:
-            raise CannotOpen(Reason.UNKNOWN_SENDER)
+            raise CannotDecrypt(Reason.UNKNOWN_SENDER)
         return certificate
 
     def _sender(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> Certificate | None:
         certificate = self._store.pins.certificate(device)
         if certificate is None or self._store.pins.account_of(profile) != certificate.account:
             return None
-        # Somebody known from a group is still nobody in a conversation whose members never change.
+        # A device known from a group is still a stranger in a conversation whose members never change.
         roster = self._store.conversations.roster(conversation)
         may_write = roster is not None and (
             roster.kind is ConversationKind.GROUP or any(member.profile == profile for member in roster.members)
@@ -141,7 +143,7 @@ class Trust:
         elif pinned != account:
             raise UntrustedDevice("a profile belongs to another account than before")
 
-    def _take_device(self, device: RosterDevice, accounts: dict[ProfileId, AccountId]) -> None:
+    def _accept_device(self, device: RosterDevice, accounts: dict[ProfileId, AccountId]) -> None:
         certificate = device.certificate
         if not device.profiles or any(accounts.get(p) != certificate.account for p in device.profiles):
             raise UntrustedDevice("a device receives for a profile that is not its account's")

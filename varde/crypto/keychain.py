@@ -1,18 +1,18 @@
-"""Everything this device can do with keys: seal a body for a roster, and open what arrives, checked.
+"""Everything this device can do with keys: encrypt a body for a roster, decrypt and check what arrives.
 
-Every call runs inside the caller's transaction, so that an advanced ratchet and what it gave are kept together or not
+Every call runs inside the caller's transaction, so that an advanced ratchet and its result are stored together or not
 at all.
 """
 
 from typing import NamedTuple
 
+from varde.crypto import CannotDecrypt
 from varde.crypto.certificates import Trust
-from varde.crypto.faults import CannotOpen
 from varde.crypto.pairwise import Pairwise
 from varde.crypto.sender_keys import SenderKeys
 from varde.errors import UntrustedDevice
-from varde.happenings import Reason
-from varde.store.outbox import Draft, Ready
+from varde.events import Reason
+from varde.store.outbox import Draft, EncryptedDraft
 from varde.store.ratchets import Pair
 from varde.store.store import Store
 from varde_contract.envelope import (
@@ -36,12 +36,12 @@ from varde_contract.rest.conversations import ConversationView
 from varde_contract.rest.devices import Certificate, ClaimedKeys
 
 NO_SESSION = join_sealed(SealedParts(Cipher.OLM, b"", b"\x00"))
-"""For a device that has no prekey left: it opens nothing, and tells the device that it missed something."""
+"""For a device that has no prekey left. It cannot be decrypted, which shows the device that it missed something."""
 
 MENDABLE = frozenset({Reason.NO_SESSION, Reason.TAMPERED})
 
 
-class Own(NamedTuple):
+class OwnDevice(NamedTuple):
     """Who this device is."""
 
     account: AccountId
@@ -51,7 +51,7 @@ class Own(NamedTuple):
 class Keychain:
     """The keys of one device."""
 
-    def __init__(self, store: Store, own: Own) -> None:
+    def __init__(self, store: Store, own: OwnDevice) -> None:
         self._store = store
         self._own = own
         self._pairwise = Pairwise(store)
@@ -59,7 +59,7 @@ class Keychain:
         self.trust = Trust(store, own.account)
 
     def peers(self, view: ConversationView) -> dict[DeviceId, Certificate]:
-        """Return the current devices of a verified roster without this one: whom a message goes to."""
+        """Return the devices of a verified roster without this one: the recipients of a message."""
         certificates = {device.certificate.device: device.certificate for device in view.devices}
         certificates.pop(self._own.device, None)
         return certificates
@@ -81,10 +81,10 @@ class Keychain:
                 raise UntrustedDevice("a prekey was given for a device that is not in the roster")
             self._pairwise.start(Pair(view.conversation, key.device), peers[key.device], key)
 
-    def seal_for_each(self, view: ConversationView, draft: Draft, body: Body) -> Ready:
+    def seal_for_each(self, view: ConversationView, draft: Draft, body: Body) -> EncryptedDraft:
         """Seal for every current device of the roster on its own ratchet."""
         sealed = {device: self._seal_for(device, draft, body) for device in self.peers(view)}
-        return Ready(view.roster_version, devices=sealed)
+        return EncryptedDraft(view.roster_version, devices=sealed)
 
     def must_share(self, view: ConversationView, now_ms: int) -> bool:
         """Whether the group must be given a sender key before its next message."""
@@ -98,27 +98,27 @@ class Keychain:
         """Forget this device's sender key: sharing it was refused, so nobody knows who has it."""
         self._sender_keys.withdraw(conversation)
 
-    def seal_for_group(self, view: ConversationView, draft: Draft, body: Body) -> Ready:
+    def seal_for_group(self, view: ConversationView, draft: Draft, body: Body) -> EncryptedDraft:
         """Seal once for everybody the sender key was shared with."""
         parts = self._sender_keys.encrypt(view.conversation, encode_envelope(self._envelope(draft, None, body)))
-        return Ready(view.roster_version, group=join_sealed(parts))
+        return EncryptedDraft(view.roster_version, group=join_sealed(parts))
 
     def open(self, new: New) -> Envelope:
-        """Open a message, check it against what the relay said of it, and take in a sender key. Raises CannotOpen."""
+        """Decrypt a message, check it against its frame, and store a sender key. Raises CannotDecrypt."""
         pair = Pair(new.conversation, new.sender_device)
         peer = self.trust.certificate_of(new.conversation, new.sender_device, new.sender_profile)
         try:
             parts = split_sealed(new.sealed)
         except PeerFault:
-            raise CannotOpen(Reason.MALFORMED) from None
+            raise CannotDecrypt(Reason.MALFORMED) from None
         plaintext, afresh = self._decrypt(pair, peer, parts, new)
         recipient = None if parts.cipher is Cipher.MEGOLM else self._own.device
         envelope = _check(plaintext, _said(new, peer.account, recipient))
-        self._take_in(pair, envelope, afresh=afresh)
+        self._apply(pair, envelope, afresh=afresh)
         return envelope
 
     def mend(self, new: New, reason: Reason, now_ms: int) -> bool:
-        """Note that a message could not be opened because a ratchet is lost; True when it is time to say so."""
+        """Note that a message could not be decrypted because a ratchet is lost; True when the sender must be told."""
         return reason in MENDABLE and self._store.ratchets.mend(Pair(new.conversation, new.sender_device), now_ms)
 
     def _seal_for(self, device: DeviceId, draft: Draft, body: Body) -> bytes:
@@ -144,11 +144,11 @@ class Keychain:
             return self._sender_keys.decrypt(pair, parts, (new.seq, new.client_id)), False
         return self._pairwise.decrypt(pair, peer, parts)
 
-    def _take_in(self, pair: Pair, envelope: Envelope, *, afresh: bool) -> None:
+    def _apply(self, pair: Pair, envelope: Envelope, *, afresh: bool) -> None:
         if isinstance(envelope.body, GroupKey):
             self._sender_keys.accept(pair, envelope.body)
         elif isinstance(envelope.body, Empty) and afresh:
-            # An empty message on a ratchet of its own says: I lost something, sender keys perhaps.
+            # An empty message on a fresh ratchet means that the peer lost state, perhaps this device's sender key.
             self._sender_keys.withdraw(pair.conversation)
 
 
@@ -160,4 +160,4 @@ def _check(plaintext: bytes, said: Said) -> Envelope:
     try:
         return open_envelope(plaintext, said)
     except PeerFault:
-        raise CannotOpen(Reason.MISATTRIBUTED) from None
+        raise CannotDecrypt(Reason.MISATTRIBUTED) from None

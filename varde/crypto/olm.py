@@ -5,13 +5,13 @@ from typing import NamedTuple, Protocol, Self, cast
 
 import vodozemac as v
 
-from varde.crypto.faults import CannotOpen
+from varde.crypto import CannotDecrypt
 from varde.errors import UntrustedDevice
-from varde.happenings import Reason
+from varde.events import Reason
 from varde_contract.envelope import Cipher
 
 _PICKLE_KEY = b"varde.v1 pickle".ljust(32, b"\x00")
-"""No secret: pickles under one key are deterministic, so they lie in the store's own seal and nowhere else."""
+"""No secret: pickles under one key are deterministic, so the store encrypts them again with a random nonce."""
 
 
 class _FallbackKeys(Protocol):
@@ -39,7 +39,7 @@ class OlmAccount:
         return cls(v.Account.from_pickle(pickle, _PICKLE_KEY))
 
     def pickle(self) -> str:
-        """Everything, in the clear: seal it."""
+        """Everything, secrets included: encrypt it."""
         return self._account.pickle(_PICKLE_KEY)
 
     @property
@@ -84,12 +84,12 @@ class OlmAccount:
             raise UntrustedDevice("a device published a key that leads to no secret") from None
 
     def inbound(self, identity_key: bytes, message: bytes) -> tuple["OlmSession", bytes]:
-        """The session that a prekey message opens, and its plaintext. Uses up the one-time key. Raises CannotOpen."""
+        """The session that a prekey message opens, and its plaintext. Consumes its prekey. Raises CannotDecrypt."""
         identity = v.Curve25519PublicKey.from_bytes(identity_key)
         try:
             session, plaintext = self._account.create_inbound_session(identity, _prekey(message))
         except v.SessionCreationException:
-            raise CannotOpen(Reason.NO_SESSION) from None
+            raise CannotDecrypt(Reason.NO_SESSION) from None
         return OlmSession(session), plaintext
 
 
@@ -105,7 +105,7 @@ class OlmSession:
         return cls(v.Session.from_pickle(pickle, _PICKLE_KEY))
 
     def pickle(self) -> str:
-        """Everything, in the clear: seal it."""
+        """Everything, secrets included: encrypt it."""
         return self._session.pickle(_PICKLE_KEY)
 
     @property
@@ -119,18 +119,18 @@ class OlmSession:
         return (Cipher.OLM_PREKEY if kind == 0 else Cipher.OLM), ciphertext
 
     def decrypt(self, cipher: Cipher, ciphertext: bytes) -> bytes:
-        """Return the plaintext. Raises CannotOpen, and the session is then as it was."""
+        """Return the plaintext. Raises CannotDecrypt, and the session is then as it was."""
         try:
             kind = v.AnyOlmMessage.pre_key if cipher is Cipher.OLM_PREKEY else v.AnyOlmMessage.normal
             return self._session.decrypt(kind(ciphertext))
         except v.DecodeException:
-            raise CannotOpen(Reason.MALFORMED) from None
+            raise CannotDecrypt(Reason.MALFORMED) from None
         except v.OlmDecryptionException:
-            raise CannotOpen(Reason.TAMPERED) from None
+            raise CannotDecrypt(Reason.TAMPERED) from None
 
 
 def session_of(prekey_message: bytes) -> str:
-    """Return the id of the session that a prekey message belongs to. Raises CannotOpen."""
+    """Return the id of the session that a prekey message belongs to. Raises CannotDecrypt."""
     return _prekey(prekey_message).session_id()
 
 
@@ -151,7 +151,7 @@ class OwnMegolm:
         return cls(v.GroupSession.from_pickle(pickle, _PICKLE_KEY))
 
     def pickle(self) -> str:
-        """Everything, in the clear: seal it."""
+        """Everything, secrets included: encrypt it."""
         return self._session.pickle(_PICKLE_KEY)
 
     @property
@@ -184,11 +184,11 @@ class PeerMegolm:
 
     @classmethod
     def accept(cls, key: str) -> Self:
-        """The sender key as it was shared. Raises CannotOpen."""
+        """The sender key as it was shared. Raises CannotDecrypt."""
         try:
             return cls(v.InboundGroupSession(v.SessionKey(key)))
         except v.SessionKeyDecodeException:
-            raise CannotOpen(Reason.MALFORMED) from None
+            raise CannotDecrypt(Reason.MALFORMED) from None
 
     @classmethod
     def restore(cls, pickle: str) -> Self:
@@ -196,7 +196,7 @@ class PeerMegolm:
         return cls(v.InboundGroupSession.from_pickle(pickle, _PICKLE_KEY))
 
     def pickle(self) -> str:
-        """Everything, in the clear: seal it."""
+        """Everything, secrets included: encrypt it."""
         return self._session.pickle(_PICKLE_KEY)
 
     @property
@@ -213,13 +213,13 @@ class PeerMegolm:
         return mine is not None and theirs is not None and mine.to_base64() == theirs.to_base64()
 
     def decrypt(self, ciphertext: bytes) -> Opened:
-        """Return the plaintext and its step. Raises CannotOpen."""
+        """Return the plaintext and its step. Raises CannotDecrypt."""
         try:
             opened = self._session.decrypt(v.MegolmMessage.from_bytes(ciphertext))
         except v.DecodeException:
-            raise CannotOpen(Reason.MALFORMED) from None
+            raise CannotDecrypt(Reason.MALFORMED) from None
         except v.MegolmDecryptionException:
-            raise CannotOpen(Reason.TAMPERED) from None
+            raise CannotDecrypt(Reason.TAMPERED) from None
         return Opened(opened.plaintext, opened.message_index)
 
 
@@ -227,7 +227,7 @@ def _prekey(message: bytes) -> v.PreKeyMessage:
     try:
         prekey = v.AnyOlmMessage.pre_key(message).to_pre_key()
     except v.DecodeException:
-        raise CannotOpen(Reason.MALFORMED) from None
+        raise CannotDecrypt(Reason.MALFORMED) from None
     assert prekey is not None
     return prekey
 

@@ -1,9 +1,9 @@
 """Messages for one device: a bundle of Olm ratchets for each conversation and peer device."""
 
+from varde.crypto import CannotDecrypt
 from varde.crypto.certificates import check_signature
-from varde.crypto.faults import CannotOpen
 from varde.crypto.olm import OlmAccount, OlmSession, session_of
-from varde.happenings import Reason
+from varde.events import Reason
 from varde.store.ratchets import Pair
 from varde.store.store import Store
 from varde_contract.certificates import fallback_key_statement, one_time_key_statement
@@ -11,7 +11,7 @@ from varde_contract.envelope import Cipher, SealedParts
 from varde_contract.rest.devices import Certificate, ClaimedKey
 
 OLM_ACCOUNT = "olm-account"
-"""The setting the account lies in."""
+"""The setting that holds the pickled account."""
 
 
 class Pairwise:
@@ -50,18 +50,18 @@ class Pairwise:
         return None
 
     def decrypt(self, pair: Pair, peer: Certificate, parts: SealedParts) -> tuple[bytes, bool]:
-        """Return the plaintext, and whether the message opened a ratchet of its own. Raises CannotOpen."""
+        """Return the plaintext, and whether the message opened a ratchet of its own. Raises CannotDecrypt."""
         if parts.cipher is Cipher.OLM_PREKEY:
             return self._decrypt_prekey(pair, peer, parts.ciphertext)
         for session_id, pickle in self._store.ratchets.sessions(pair):
             session = OlmSession.restore(pickle)
             try:
                 plaintext = session.decrypt(parts.cipher, parts.ciphertext)
-            except CannotOpen:
+            except CannotDecrypt:
                 continue  # another session of the pair may open it
             self._store.ratchets.put(pair, session_id, session.pickle(), best=True)
             return plaintext, False
-        raise CannotOpen(Reason.NO_SESSION)
+        raise CannotDecrypt(Reason.NO_SESSION)
 
     def _decrypt_prekey(self, pair: Pair, peer: Certificate, ciphertext: bytes) -> tuple[bytes, bool]:
         wanted = session_of(ciphertext)

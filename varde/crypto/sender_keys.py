@@ -2,11 +2,10 @@
 
 from collections.abc import Set as AbstractSet
 
-from varde.crypto.faults import CannotOpen
+from varde.crypto import CannotDecrypt
 from varde.crypto.olm import OwnMegolm, PeerMegolm
-from varde.happenings import Reason
-from varde.store.ratchets import Pair
-from varde.store.sender_keys import OwnSenderKey
+from varde.events import Reason
+from varde.store.ratchets import OwnSenderKey, Pair
 from varde.store.store import Store
 from varde_contract.envelope import Cipher, GroupKey, SealedParts
 from varde_contract.ids import ClientId, ConversationId, DeviceId
@@ -36,12 +35,12 @@ class SenderKeys:
         if own is None or _worn(own, devices, now_ms):
             own = OwnSenderKey(OwnMegolm.generate().pickle(), now_ms, 0, frozenset())
         megolm = OwnMegolm.restore(own.pickle)
-        kept = OwnSenderKey(own.pickle, own.made_ms, own.sealed, frozenset(devices))
-        self._store.sender_keys.put_own(conversation, kept)
+        event = OwnSenderKey(own.pickle, own.made_ms, own.sealed, frozenset(devices))
+        self._store.sender_keys.put_own(conversation, event)
         return GroupKey(megolm.id, megolm.key)
 
     def withdraw(self, conversation: ConversationId) -> None:
-        """Start over with a fresh key for everybody: somebody lost this one, or it is not known who has it."""
+        """Drop the key, so that the next message shares a fresh one: somebody lost it, or nobody knows who has it."""
         self._store.sender_keys.drop_own(conversation)
 
     def encrypt(self, conversation: ConversationId, plaintext: bytes) -> SealedParts:
@@ -50,27 +49,27 @@ class SenderKeys:
         assert own is not None, "share the key before the first message"
         megolm = OwnMegolm.restore(own.pickle)
         ciphertext = megolm.encrypt(plaintext)
-        kept = OwnSenderKey(megolm.pickle(), own.made_ms, own.sealed + 1, own.shared)
-        self._store.sender_keys.put_own(conversation, kept)
+        event = OwnSenderKey(megolm.pickle(), own.made_ms, own.sealed + 1, own.shared)
+        self._store.sender_keys.put_own(conversation, event)
         return SealedParts(Cipher.MEGOLM, megolm.id, ciphertext)
 
     def accept(self, pair: Pair, body: GroupKey) -> None:
-        """Keep a key that the pair's device shared. Raises CannotOpen when it is not what it says."""
+        """Keep a key that the pair's device shared. Raises CannotDecrypt when it is not what it says."""
         shared = PeerMegolm.accept(body.key)
         if shared.id != body.session:
-            raise CannotOpen(Reason.MALFORMED)
+            raise CannotDecrypt(Reason.MALFORMED)
         known = self._store.sender_keys.find(pair, shared.id)
         if known is None or shared.opens_more_than(PeerMegolm.restore(known)):
             self._store.sender_keys.put(pair, shared.id, shared.pickle())
 
     def decrypt(self, pair: Pair, parts: SealedParts, message: tuple[int, ClientId]) -> bytes:
-        """Return the plaintext of one message (seq, client id) of the pair's device. Raises CannotOpen."""
+        """Return the plaintext of one message (seq, client id) of the pair's device. Raises CannotDecrypt."""
         pickle = self._store.sender_keys.find(pair, parts.session)
         if pickle is None:
-            raise CannotOpen(Reason.NO_SESSION)
+            raise CannotDecrypt(Reason.NO_SESSION)
         opened = PeerMegolm.restore(pickle).decrypt(parts.ciphertext)
         if not self._store.sender_keys.use(pair, parts.session, opened.step, message):
-            raise CannotOpen(Reason.REPLAYED)
+            raise CannotDecrypt(Reason.REPLAYED)
         return opened.plaintext
 
 

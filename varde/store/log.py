@@ -1,18 +1,17 @@
-"""What was said and what is missing, in the order it came in."""
+"""The stored events of all conversations, in the order in which they came in."""
 
 import enum
 from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from varde.happenings import Gap, Kept, Message, Undecryptable, Unsent
-from varde.store.sealing import Place
-from varde.store.shelf import Shelf
+from varde.events import Gap, Message, StoredEvent, Undecryptable, Unsent
+from varde.store.table import Cell, Table
 from varde_contract.ids import ClientId, ConversationId, DeviceId
 
 
 class Taken(enum.IntEnum):
-    """Whether an iterator has handed an entry out."""
+    """Whether the application has taken an entry from an iterator."""
 
     NOT_YET = 0
     DONE = 1
@@ -20,23 +19,23 @@ class Taken(enum.IntEnum):
 
 
 class Entry(NamedTuple):
-    """One row: its place in the order of coming in, and what happened."""
+    """One row: its position in the order of coming in, and the event."""
 
     position: int
-    kept: Kept
+    event: StoredEvent
 
 
-class Log(Shelf):
+class Log(Table):
     """Messages, gaps, what could not be opened, and what could not be sent."""
 
-    def add(self, kept: Kept, taken: Taken = Taken.NOT_YET) -> bool:
-        """Keep what happened; False when its number, or its client id from that device, is here already."""
-        conversation, seq, device, client_id = _keys(kept)
+    def add(self, event: StoredEvent, taken: Taken = Taken.NOT_YET) -> bool:
+        """Store an event; False when its number, or its client id from that device, is here already."""
+        conversation, seq, device, client_id = _keys(event)
         if client_id is not None and device is not None and self.has(conversation, device, client_id):
             return False
         if seq is not None and self._at(conversation, seq):
             return False
-        self._insert(kept, (conversation.bytes, seq, _bytes(device), _bytes(client_id)), taken)
+        self._insert(event, (conversation.bytes, seq, _bytes(device), _bytes(client_id)), taken)
         return True
 
     def has(self, conversation: ConversationId, device: DeviceId, client_id: ClientId) -> bool:
@@ -60,7 +59,7 @@ class Log(Shelf):
             before,
             limit,
         )
-        return [self._open(_place(position), sealed, Message) for position, sealed in reversed(rows)]
+        return [self._decrypt(_log_cell(position), sealed, Message) for position, sealed in reversed(rows)]
 
     def losses(self, conversation: ConversationId) -> Sequence[Gap | Undecryptable]:
         """Return every gap and every message that could not be opened, in order."""
@@ -68,7 +67,7 @@ class Log(Shelf):
             "SELECT position, sealed FROM log WHERE conversation = ? AND kind IN ('gap', 'undecryptable') ORDER BY seq",
             conversation.bytes,
         )
-        return [self._open(_place(position), sealed, Gap | Undecryptable) for position, sealed in rows]  # type: ignore[arg-type]
+        return [self._decrypt(_log_cell(position), sealed, Gap | Undecryptable) for position, sealed in rows]  # type: ignore[arg-type]
 
     def last_position(self) -> int:
         """Return the position of the newest entry there ever was."""
@@ -76,7 +75,7 @@ class Log(Shelf):
         return 0 if row is None else int(row[0])
 
     def not_taken(self, conversation: ConversationId | None) -> Sequence[int]:
-        """Return the positions that no iterator has finished with, in order."""
+        """Return the positions that the application has not taken, in order."""
         rows = self._database.rows(
             "SELECT position FROM log WHERE taken = 0 AND (?1 IS NULL OR conversation = ?1) ORDER BY position",
             _bytes(conversation),
@@ -98,24 +97,27 @@ class Log(Shelf):
         )
         return None if row is None else self._entry(row[0], row[1])
 
-    def take(self, position: int) -> None:
-        """An iterator has finished with the entry."""
+    def mark_taken(self, position: int) -> None:
+        """The application has finished with the entry."""
         self._database.run("UPDATE log SET taken = 1 WHERE position = ? AND taken = 0", position)
 
     def _entry(self, position: int, sealed: bytes) -> Entry:
-        return Entry(position, self._open(_place(position), sealed, Kept))  # type: ignore[arg-type]
+        return Entry(position, self._decrypt(_log_cell(position), sealed, StoredEvent))  # type: ignore[arg-type]
 
-    def _insert(self, kept: Kept, keys: tuple[bytes, int | None, bytes | None, bytes | None], taken: Taken) -> None:
-        # The position is part of the seal, so it is chosen here instead of by SQLite.
+    def _insert(
+        self, event: StoredEvent, keys: tuple[bytes, int | None, bytes | None, bytes | None], taken: Taken
+    ) -> None:
+        # The position is part of the associated data, so it is chosen here instead of by SQLite. It never repeats:
+        # sqlite_sequence remembers the highest one even when its row is gone.
         (last,) = self._database.row("SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'log'") or (0,)
         position = int(last) + 1
         self._database.run(
             "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             position,
             *keys,
-            str(kept.__struct_config__.tag),
+            str(event.__struct_config__.tag),
             int(taken),
-            self._close(_place(position), kept),
+            self._encrypt(_log_cell(position), event),
         )
 
     def _at(self, conversation: ConversationId, seq: int) -> bool:
@@ -125,21 +127,21 @@ class Log(Shelf):
         )
 
 
-def _keys(kept: Kept) -> tuple[ConversationId, int | None, DeviceId | None, ClientId | None]:
-    match kept:
+def _keys(event: StoredEvent) -> tuple[ConversationId, int | None, DeviceId | None, ClientId | None]:
+    match event:
         case Message():
-            return kept.conversation, kept.seq, kept.device, kept.client_id
+            return event.conversation, event.seq, event.device, event.client_id
         case Gap():
-            return kept.conversation, kept.from_seq, None, None
+            return event.conversation, event.from_seq, None, None
         case Undecryptable():
-            return kept.conversation, kept.seq, None, None
+            return event.conversation, event.seq, None, None
         case Unsent():
-            return kept.conversation, None, None, kept.client_id
+            return event.conversation, None, None, event.client_id
 
 
 def _bytes(key: UUID | None) -> bytes | None:
     return None if key is None else key.bytes
 
 
-def _place(position: int) -> Place:
-    return Place("log", "sealed", position)
+def _log_cell(position: int) -> Cell:
+    return Cell("log", "sealed", position)

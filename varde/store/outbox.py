@@ -1,4 +1,4 @@
-"""What was written and is not acked yet, in order."""
+"""Drafts: what was written and is not acked yet, in order."""
 
 import enum
 from collections.abc import Sequence
@@ -6,8 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from varde.store.sealing import Place
-from varde.store.shelf import Shelf
+from varde.store.table import Cell, Table
 from varde_contract.hidden import Hidden
 from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId
 
@@ -31,16 +30,16 @@ class Draft(Hidden, frozen=True):
     text: str
 
 
-class Ready(Struct, frozen=True):
-    """The very bytes to send, at first and at every repetition. One of `group` and `devices` is set."""
+class EncryptedDraft(Struct, frozen=True):
+    """The very bytes to send, at first and at every retry. One of `group` and `devices` is set."""
 
     roster_version: int
     group: bytes | None = None
     devices: dict[DeviceId, bytes] | None = None
 
 
-class Outbox(Shelf):
-    """Drafts with, once a ratchet was advanced for them, their ciphertext."""
+class OutboxTable(Table):
+    """Drafts, with their ciphertext once a ratchet was advanced for them."""
 
     def add(self, draft: Draft) -> None:
         """Put a draft behind the others of its rank."""
@@ -49,13 +48,13 @@ class Outbox(Shelf):
             draft.conversation.bytes,
             draft.client_id.bytes,
             int(draft.kind is DraftKind.TEXT),
-            self._close(_draft(draft.client_id), draft),
+            self._encrypt(_draft_cell(draft.client_id), draft),
         )
 
     def find(self, client_id: ClientId) -> Draft | None:
         """Return a draft."""
         row = self._database.row("SELECT draft FROM outbox WHERE client_id = ?", client_id.bytes)
-        return None if row is None else self._open(_draft(client_id), row[0], Draft)
+        return None if row is None else self._decrypt(_draft_cell(client_id), row[0], Draft)
 
     def texts(self, conversation: ConversationId) -> Sequence[Draft]:
         """Return the texts that wait in a conversation, oldest first."""
@@ -63,7 +62,7 @@ class Outbox(Shelf):
             "SELECT client_id, draft FROM outbox WHERE conversation = ? AND rank = 1 ORDER BY position",
             conversation.bytes,
         )
-        return [self._open(_draft(ClientId(UUID(bytes=client_id))), draft, Draft) for client_id, draft in rows]
+        return [self._decrypt(_draft_cell(ClientId(UUID(bytes=client_id))), draft, Draft) for client_id, draft in rows]
 
     def first(self, conversation: ConversationId) -> Draft | None:
         """Return what goes next in a conversation."""
@@ -71,7 +70,7 @@ class Outbox(Shelf):
             "SELECT client_id, draft FROM outbox WHERE conversation = ? ORDER BY rank, position LIMIT 1",
             conversation.bytes,
         )
-        return None if row is None else self._open(_draft(ClientId(UUID(bytes=row[0]))), row[1], Draft)
+        return None if row is None else self._decrypt(_draft_cell(ClientId(UUID(bytes=row[0]))), row[1], Draft)
 
     def conversations(self) -> Sequence[ConversationId]:
         """Return the conversations in which something waits."""
@@ -82,27 +81,31 @@ class Outbox(Shelf):
             )
         ]
 
-    def ready(self, client_id: ClientId) -> Ready | None:
+    def encrypted(self, client_id: ClientId) -> EncryptedDraft | None:
         """Return the ciphertext of a draft, None while there is none."""
         row = self._database.row("SELECT ciphertext FROM outbox WHERE client_id = ?", client_id.bytes)
         if row is None or row[0] is None:
             return None
-        return self._open(_ciphertext(client_id), row[0], Ready)
+        return self._decrypt(_ciphertext_cell(client_id), row[0], EncryptedDraft)
 
-    def waits(self, conversation: ConversationId) -> bool:
-        """Whether an ack is due, sealed or not: `stale-devices` may answer what was stored, when its ack was lost."""
+    def has_drafts(self, conversation: ConversationId) -> bool:
+        """Whether an ack may be due. Drafts without ciphertext count.
+
+        When the ack of a stored message is lost, its retry may be refused as `stale-devices`, and
+        the ciphertext is dropped.
+        """
         return self._database.row("SELECT 1 FROM outbox WHERE conversation = ?", conversation.bytes) is not None
 
-    def make_ready(self, client_id: ClientId, ready: Ready) -> None:
+    def put_encrypted(self, client_id: ClientId, encrypted: EncryptedDraft) -> None:
         """Keep the ciphertext, in the transaction that advanced the ratchets for it."""
         self._database.run(
             "UPDATE outbox SET ciphertext = ? WHERE client_id = ?",
-            self._close(_ciphertext(client_id), ready),
+            self._encrypt(_ciphertext_cell(client_id), encrypted),
             client_id.bytes,
         )
 
-    def unmake(self, client_id: ClientId) -> None:
-        """Forget the ciphertext of a draft whose sending was refused: it must be sealed for another roster."""
+    def drop_encrypted(self, client_id: ClientId) -> None:
+        """Drop the ciphertext of a draft that was refused: it must be encrypted for another roster."""
         self._database.run("UPDATE outbox SET ciphertext = NULL WHERE client_id = ?", client_id.bytes)
 
     def remove(self, client_id: ClientId) -> None:
@@ -110,9 +113,9 @@ class Outbox(Shelf):
         self._database.run("DELETE FROM outbox WHERE client_id = ?", client_id.bytes)
 
 
-def _draft(client_id: ClientId) -> Place:
-    return Place("outbox", "draft", client_id.bytes)
+def _draft_cell(client_id: ClientId) -> Cell:
+    return Cell("outbox", "draft", client_id.bytes)
 
 
-def _ciphertext(client_id: ClientId) -> Place:
-    return Place("outbox", "ciphertext", client_id.bytes)
+def _ciphertext_cell(client_id: ClientId) -> Cell:
+    return Cell("outbox", "ciphertext", client_id.bytes)

@@ -1,12 +1,14 @@
-"""The Olm ratchets of this device, one bundle for each conversation and peer device."""
+"""Ratchets: Olm sessions for each conversation and peer device, and Megolm sender keys, own and received."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
-from varde.store.sealing import Place
-from varde.store.shelf import Shelf
-from varde_contract.ids import ConversationId, DeviceId
+from msgspec import Meta
+
+from varde.store.table import Cell, Table
+from varde_contract.hidden import Hidden
+from varde_contract.ids import ClientId, ConversationId, DeviceId
 
 SESSIONS_PER_PAIR = 5
 MEND_EVERY_MS = 60 * 60 * 1_000
@@ -19,7 +21,7 @@ class Pair(NamedTuple):
     device: DeviceId
 
 
-class Ratchets(Shelf):
+class Ratchets(Table):
     """Pickled sessions, best first: the one that received last, or was made last."""
 
     def sessions(self, pair: Pair) -> Sequence[tuple[str, str]]:
@@ -28,7 +30,7 @@ class Ratchets(Shelf):
             "SELECT session, sealed FROM olm_session WHERE conversation = ? AND device = ? ORDER BY turn DESC",
             *_key(pair),
         )
-        return [(session, self._open(_place(pair, session), sealed, str)) for session, sealed in rows]
+        return [(session, self._decrypt(_session_cell(pair, session), sealed, str)) for session, sealed in rows]
 
     def has_session(self, pair: Pair) -> bool:
         """Whether there is anything to send on."""
@@ -46,7 +48,7 @@ class Ratchets(Shelf):
             *_key(pair),
             session,
             turn,
-            self._close(_place(pair, session), pickle),
+            self._encrypt(_session_cell(pair, session), pickle),
         )
         self._database.run(
             "DELETE FROM olm_session WHERE conversation = ?1 AND device = ?2 AND session NOT IN"
@@ -94,5 +96,78 @@ def _key(pair: Pair) -> tuple[bytes, bytes]:
     return pair.conversation.bytes, pair.device.bytes
 
 
-def _place(pair: Pair, session: str) -> Place:
-    return Place("olm_session", "sealed", *_key(pair), session)
+def _session_cell(pair: Pair, session: str) -> Cell:
+    return Cell("olm_session", "sealed", *_key(pair), session)
+
+
+class OwnSenderKey(Hidden, frozen=True):
+    """This device's sender key of a group: when it was made, how many it sealed, and which devices were given it."""
+
+    pickle: str
+    made_ms: int
+    sealed: Annotated[int, Meta(ge=0)]
+    shared: frozenset[DeviceId]
+
+
+class SenderKeyTable(Table):
+    """Sender keys, own and received."""
+
+    def own(self, conversation: ConversationId) -> OwnSenderKey | None:
+        """Return this device's key of the group."""
+        row = self._database.row("SELECT sealed FROM own_sender_key WHERE conversation = ?", conversation.bytes)
+        return None if row is None else self._decrypt(_own_key_cell(conversation), row[0], OwnSenderKey)
+
+    def put_own(self, conversation: ConversationId, key: OwnSenderKey) -> None:
+        """Keep this device's key of the group, new or advanced."""
+        self._database.run(
+            "INSERT INTO own_sender_key VALUES (?, ?)"
+            " ON CONFLICT (conversation) DO UPDATE SET sealed = excluded.sealed",
+            conversation.bytes,
+            self._encrypt(_own_key_cell(conversation), key),
+        )
+
+    def drop_own(self, conversation: ConversationId) -> None:
+        """Forget it: the next message makes a new one."""
+        self._database.run("DELETE FROM own_sender_key WHERE conversation = ?", conversation.bytes)
+
+    def find(self, pair: Pair, session: bytes) -> str | None:
+        """Return the pickle of the key that the pair's device shared under this session id."""
+        row = self._database.row(
+            "SELECT sealed FROM sender_key WHERE conversation = ? AND device = ? AND session = ?", *_key(pair), session
+        )
+        return None if row is None else self._decrypt(_received_key_cell(pair, session), row[0], str)
+
+    def put(self, pair: Pair, session: bytes, pickle: str) -> None:
+        """Keep a key that was shared, or replace it by one that opens more."""
+        self._database.run(
+            "INSERT INTO sender_key VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (conversation, device, session) DO UPDATE SET sealed = excluded.sealed",
+            *_key(pair),
+            session,
+            self._encrypt(_received_key_cell(pair, session), pickle),
+        )
+
+    def use(self, pair: Pair, session: bytes, step: int, message: tuple[int, ClientId]) -> bool:
+        """Use up one step of a key for one message (seq, client id); False when another message used it before."""
+        seq, client_id = message
+        found = self._database.row(
+            "SELECT seq, client_id FROM sender_key_use"
+            " WHERE conversation = ? AND device = ? AND session = ? AND step = ?",
+            *_key(pair),
+            session,
+            step,
+        )
+        if found is not None:
+            return found == (seq, client_id.bytes)
+        self._database.run(
+            "INSERT INTO sender_key_use VALUES (?, ?, ?, ?, ?, ?)", *_key(pair), session, step, seq, client_id.bytes
+        )
+        return True
+
+
+def _own_key_cell(conversation: ConversationId) -> Cell:
+    return Cell("own_sender_key", "sealed", conversation.bytes)
+
+
+def _received_key_cell(pair: Pair, session: bytes) -> Cell:
+    return Cell("sender_key", "sealed", *_key(pair), session)

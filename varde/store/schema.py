@@ -1,7 +1,4 @@
-"""The tables of the local store, by version.
-
-In the clear lie ids, numbers and states: what SQL needs to find a row.
-"""
+"""The SQL of the local store, by version. In the clear are ids, numbers and states: what SQL needs to find a row."""
 
 APPLICATION_ID = 0x56617264  # "Vard"
 

@@ -1,54 +1,95 @@
-"""The local store: one home folder, opened for one process, handing out its shelves."""
+"""The local store: one home folder, locked and opened by one process, with its tables."""
 
+import fcntl
 import os
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
-from varde.errors import NotEnrolled, StoreDamaged, WrongKey
-from varde.store.contacts import Contacts
-from varde.store.conversations import Conversations
+from varde.errors import NotEnrolled, StoreDamaged, StoreInUse, WrongKey
+from varde.store.conversations import Conversations, OwnNumbers, Receipts
 from varde.store.database import Connect, Database, connect_file, open_file
-from varde.store.lock import hold_lock
 from varde.store.log import Log
-from varde.store.outbox import Outbox
-from varde.store.own_numbers import OwnNumbers
-from varde.store.pins import Pins
-from varde.store.ratchets import Ratchets
-from varde.store.receipts import Receipts
-from varde.store.sealing import KEY_BYTES, Place, Seal
-from varde.store.sender_keys import SenderKeyShelf
-from varde.store.settings import Settings
+from varde.store.outbox import OutboxTable
+from varde.store.people import Contacts, Pins
+from varde.store.ratchets import Ratchets, SenderKeyTable
+from varde.store.table import KEY_BYTES, Cell, StoreCipher, Table
 from varde.store.unlock import Cost, SlotKind, Unlock
 
 STORE_NAME = "store.sqlite"
+LOCK_NAME = "store.lock"
 SALT_BYTES = 16
 
-_WRAPPED = Place("slot", "wrapped", 1)
+T = TypeVar("T")
+
+_WRAPPED = Cell("slot", "wrapped", 1)
+
+
+@contextmanager
+def hold_lock(home: Path) -> Iterator[None]:
+    """Lock the folder until the block ends, or the process dies. Raises StoreInUse.
+
+    Two processes would use the same step of a ratchet twice.
+    """
+    descriptor = os.open(home / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreInUse("another program uses this home folder") from None
+        yield
+    finally:
+        os.close(descriptor)  # releases the lock; the file stays, or a third process could lock another one
+
+
+class Settings(Table):
+    """Named values, sealed. The names are constants of those who use them."""
+
+    def find(self, name: str, kind: type[T]) -> T | None:
+        """Return the value, or None."""
+        row = self._database.row("SELECT sealed FROM setting WHERE name = ?", name)
+        return None if row is None else self._decrypt(_setting_cell(name), row[0], kind)
+
+    def put(self, name: str, value: object) -> None:
+        """Write the value, new or again."""
+        self._database.run(
+            "INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed",
+            name,
+            self._encrypt(_setting_cell(name), value),
+        )
+
+    def remove(self, name: str) -> None:
+        """Forget the value."""
+        self._database.run("DELETE FROM setting WHERE name = ?", name)
+
+
+def _setting_cell(name: str) -> Cell:
+    return Cell("setting", "sealed", name)
 
 
 class Store:
-    """Every shelf over one database and one seal. Not for several threads; nothing here is a checkpoint."""
+    """Every table over one database and one cipher. Not for several threads; nothing here is a checkpoint."""
 
-    def __init__(self, database: Database, seal: Seal) -> None:
+    def __init__(self, database: Database, cipher: StoreCipher) -> None:
         self._database = database
-        self.settings = Settings(database, seal)
-        self.pins = Pins(database, seal)
-        self.conversations = Conversations(database, seal)
-        self.receipts = Receipts(database, seal)
-        self.ratchets = Ratchets(database, seal)
-        self.sender_keys = SenderKeyShelf(database, seal)
-        self.outbox = Outbox(database, seal)
-        self.own_numbers = OwnNumbers(database, seal)
-        self.log = Log(database, seal)
-        self.contacts = Contacts(database, seal)
+        self.settings = Settings(database, cipher)
+        self.pins = Pins(database, cipher)
+        self.conversations = Conversations(database, cipher)
+        self.receipts = Receipts(database, cipher)
+        self.ratchets = Ratchets(database, cipher)
+        self.sender_keys = SenderKeyTable(database, cipher)
+        self.outbox = OutboxTable(database, cipher)
+        self.own_numbers = OwnNumbers(database, cipher)
+        self.log = Log(database, cipher)
+        self.contacts = Contacts(database, cipher)
 
     def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
         """Commit what the block does, all of it or nothing; a block inside a block joins it.
 
-        Not `durable`: what the loss of power may take back, because the relay would tell it again.
+        A transaction that is not `durable` may be lost with the power: for what the relay would send again.
         """
         return self._database.transaction(durable=durable)
 
@@ -66,7 +107,7 @@ async def open_store(
     with hold_lock(home):
         database = open_file(path, connect)
         try:
-            yield Store(database, await _open_seal(database, unlock, make=make))
+            yield Store(database, await _unlock_cipher(database, unlock, make=make))
         finally:
             database.aclose_nowait()
 
@@ -85,24 +126,24 @@ def _find_file(home: Path, *, make: bool) -> Path:
     return path
 
 
-async def _open_seal(database: Database, unlock: Unlock, *, make: bool) -> Seal:
+async def _unlock_cipher(database: Database, unlock: Unlock, *, make: bool) -> StoreCipher:
     row = database.row("SELECT kind, salt, passes, memory, wrapped FROM slot")
     if row is None and not make:
         raise NotEnrolled("the making of this store was interrupted")
     if row is None:
-        return await _make_seal(database, unlock)
+        return await _make_cipher(database, unlock)
     kind, salt, passes, memory, wrapped = row
     if kind != unlock.kind:
         raise WrongKey(f"this store is opened with a {SlotKind(kind).value}")
     # A thread, because one guess at a passphrase is made to take a second.
     wrapping = await trio.to_thread.run_sync(unlock.wrapping_key, salt, Cost(passes, memory))
     try:
-        return Seal(Seal(wrapping).open(_WRAPPED, wrapped))
+        return StoreCipher(StoreCipher(wrapping).decrypt(_WRAPPED, wrapped))
     except StoreDamaged:
         raise WrongKey("this passphrase or key file does not open the store") from None
 
 
-async def _make_seal(database: Database, unlock: Unlock) -> Seal:
+async def _make_cipher(database: Database, unlock: Unlock) -> StoreCipher:
     unlock.prepare()
     salt, key = os.urandom(SALT_BYTES), os.urandom(KEY_BYTES)
     wrapping = await trio.to_thread.run_sync(unlock.wrapping_key, salt, unlock.cost)
@@ -113,6 +154,6 @@ async def _make_seal(database: Database, unlock: Unlock) -> Seal:
             salt,
             unlock.cost.passes,
             unlock.cost.memory,
-            Seal(wrapping).close(_WRAPPED, key),
+            StoreCipher(wrapping).encrypt(_WRAPPED, key),
         )
-    return Seal(key)
+    return StoreCipher(key)

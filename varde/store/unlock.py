@@ -1,6 +1,4 @@
-"""How the store is unlocked: a passphrase (Argon2id) or a key file wraps the one random key everything is
-sealed with.
-"""
+"""How the store is unlocked: a passphrase (Argon2id) or a key file wraps the one random key of the store."""
 
 import enum
 import os
@@ -12,7 +10,7 @@ from typing import TypeAlias
 from nacl.pwhash import argon2id
 
 from varde.errors import WrongKey
-from varde.store.sealing import KEY_BYTES
+from varde.store.table import KEY_BYTES
 
 
 @dataclass(frozen=True, slots=True)

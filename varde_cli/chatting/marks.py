@@ -6,7 +6,7 @@ Nothing is shown here; it only decides what is worth a line.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from varde.happenings import Receipt
+from varde.events import Receipt
 from varde_contract.ids import ProfileId
 
 

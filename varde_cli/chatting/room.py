@@ -10,11 +10,11 @@ from typing import Final, TypeAlias
 import trio
 
 import varde
-from varde.happenings import (
+from varde.events import (
+    Connected,
+    Disconnected,
+    Event,
     Gap,
-    Happening,
-    LinkDown,
-    LinkUp,
     Message,
     Presence,
     Receipt,
@@ -130,28 +130,28 @@ class Room:
             nursery.cancel_scope.cancel()
         self._shown = max(self._shown, sent.seq)
         self.marks.sent(sent.seq)
-        self._write(sent.time, self.client.me.profiles[0].id, f"{text} ✓")
+        self._write(sent.time, self.client.identity.profiles[0].id, f"{text} ✓")
 
     async def _tell_late(self) -> None:
         await trio.sleep(_LATE)
         self.screen.line("   waiting for the relay; what you wrote is kept and goes out by itself", dim=True)
 
     async def _hear(self) -> None:
-        async for happening in self.client.happenings():
-            await self._take(happening)
+        async for event in self.client.events():
+            await self._take(event)
 
-    async def _take(self, happening: Happening) -> None:
-        match happening:
+    async def _take(self, event: Event) -> None:
+        match event:
             case Presence():
-                self.seen[happening.profile] = happening.state.value
-            case LinkDown() | LinkUp():
-                self._show_link(happening)
-            case Message() if happening.conversation == self.conversation.id:
-                await self._take_message(happening)
-            case Message() if not happening.mine:
-                self.screen.line(f"   {self.names.of(happening.profile)} wrote in another conversation", dim=True)
-            case _ if happening.conversation == self.conversation.id:
-                self._show_passing(happening)
+                self.seen[event.profile] = event.state.value
+            case Disconnected() | Connected():
+                self._show_connection(event)
+            case Message() if event.conversation == self.conversation.id:
+                await self._take_message(event)
+            case Message() if not event.mine:
+                self.screen.line(f"   {self.names.of(event.profile)} wrote in another conversation", dim=True)
+            case _ if event.conversation == self.conversation.id:
+                self._show_passing(event)
 
     async def _take_message(self, message: Message) -> None:
         if message.seq > self._shown:
@@ -159,16 +159,16 @@ class Room:
         if not message.mine:
             await self.conversation.read(message.seq)
 
-    def _show_passing(self, happening: Happening) -> None:
-        match happening:
-            case Receipt() if not self.names.is_mine(happening.profile):
-                self._show_receipt(happening)
+    def _show_passing(self, event: Event) -> None:
+        match event:
+            case Receipt() if not self.names.is_mine(event.profile):
+                self._show_receipt(event)
             case Typing(active=True):
-                self._show_typing(happening.profile)
+                self._show_typing(event.profile)
             case Typing():
-                self._typing.pop(happening.profile, None)
+                self._typing.pop(event.profile, None)
             case _:
-                self._show_rest(happening)
+                self._show_rest(event)
 
     def _show_receipt(self, receipt: Receipt) -> None:
         if self.screen.live and self.marks.take(receipt):
@@ -181,8 +181,8 @@ class Room:
             self._typing[profile] = now
             self.screen.line(f"   {self.names.of(profile)} is typing …", dim=True)
 
-    def _show_link(self, happening: LinkDown | LinkUp) -> None:
-        if isinstance(happening, LinkDown):
+    def _show_connection(self, event: Disconnected | Connected) -> None:
+        if isinstance(event, Disconnected):
             if not self._said_down:
                 self.screen.line("   offline; what you write waits here", dim=True)
             self._said_down = True
@@ -190,8 +190,8 @@ class Room:
             self.screen.line("   online again", dim=True)
             self._said_down = False
 
-    def _show_rest(self, happening: Happening) -> None:
-        match happening:
+    def _show_rest(self, event: Event) -> None:
+        match event:
             case Gap(from_seq=first, to_seq=last, why=why):
                 self.screen.line(f"   messages {first} to {last} cannot be had here: {why.value}", dim=True)
             case Undecryptable(reason=reason):

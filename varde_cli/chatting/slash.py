@@ -73,7 +73,7 @@ async def _name(room: Room, rest: str) -> None:
 
 async def _who(room: Room, _rest: str) -> None:
     room.screen.line(f"   conversation {room.conversation.id}")
-    for mine in room.client.me.profiles:
+    for mine in room.client.identity.profiles:
         room.screen.line(f"   you are {mine.id} ({mine.type})")
     for profile, state in room.seen.items():
         room.screen.line(f"   {room.names.of(profile)} is {state}")

@@ -97,8 +97,8 @@ class NodeClient:
         await self._process.stdin.send_all(json.dumps({"do": verb, **arguments}, default=_to_json).encode() + b"\n")
 
     async def _read(self) -> None:
-        happening = json.loads(await self._lines.take(), object_hook=_from_json)
-        match happening:
+        event = json.loads(await self._lines.take(), object_hook=_from_json)
+        match event:
             case {"frame": [tag, *fields]}:
                 self.frames.append(_frame(tag, fields))
                 self.drained |= tag == f.tag_of(f.Goaway)
@@ -107,11 +107,11 @@ class NodeClient:
             case {"pinged": _}:
                 self.pings += 1
             case {"upgraded": True}:
-                self.upgraded = happening
+                self.upgraded = event
             case {"closed": code, "reason": reason}:
                 raise ConnectionClosed(code, reason)
             case _:
-                raise Failed(happening)
+                raise Failed(event)
 
 
 class Lines:

@@ -10,8 +10,7 @@ from uuid import UUID
 import vodozemac as v
 
 from varde.crypto.olm import OlmAccount, OwnMegolm
-from varde.crypto.recovery import root_key_of
-from varde.crypto.safety import safety_number
+from varde.crypto.root_key import root_key_of, safety_number
 from varde_contract.envelope import (
     Cipher,
     Envelope,

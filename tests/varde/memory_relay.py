@@ -1,34 +1,35 @@
-"""Whole clients at one table: real lanes, receivers and stores, and a relay in memory that a test can make
-misbehave.
-"""
+"""Whole clients around a relay in memory that a test can make misbehave: real senders, receivers and stores."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 from uuid import UUID
 
 import trio
 from msgspec import Struct
+from trio.testing import wait_all_tasks_blocked
 
-from tests.varde.parties import NOW, Party, Table
+from tests.varde.endpoints import NOW, Endpoint, SimulatedConversation
 from varde.client import Client
-from varde.connecting import Running
+from varde.connection import Connection
+from varde.conversation import Conversation
 from varde.errors import Ended, Refusal, VardeError
-from varde.line import Line
-from varde.link import Listening
-from varde.me import Me, Profile
-from varde.post import Post
+from varde.event_stream import EventIterator, EventStream
+from varde.events import Event, Message
+from varde.identity import Identity, Profile
+from varde.outbox import Outbox
+from varde.reconnector import ConnectionListener
 from varde.rest import Rest
 from varde.rosters import Rosters
 from varde.services import Services
 from varde.store import Store
-from varde.stream import Stream
+from varde.tasks import ClientTasks
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId, DeviceId, MessageId, SessionId
 from varde_contract.refusals import RefusalCode, StaleDevices
-from varde_contract.rest.conversations import ConversationView, SenderView
+from varde_contract.rest.conversations import ConversationKind, ConversationView, SenderView
 from varde_contract.rest.devices import ClaimedKeys, PrekeyClaim, PrekeyCount, PrekeyUpload
 from varde_contract.rest.messages import MessageStored, NewMessage
 from varde_contract.rest.profiles import ProfileType
@@ -45,14 +46,14 @@ class Stored(NamedTuple):
 class MemoryRelay:
     """A relay and an API for the parties of some tables. Everything a client says to it is in `heard`."""
 
-    def __init__(self, *tables: Table) -> None:
-        self.tables = {table.conversation: table for table in tables}
+    def __init__(self, *talks: SimulatedConversation) -> None:
+        self.talks = {talk.conversation: talk for talk in talks}
         self.log: defaultdict[ConversationId, list[Stored]] = defaultdict(list)
-        self.lines: dict[DeviceId, MemoryLine] = {}
+        self.connections: dict[DeviceId, MemoryConnection] = {}
         self.heard: list[tuple[DeviceId, Struct]] = []
         self.claims: list[PrekeyClaim] = []
         self.asked_for: list[DeviceId] = []
-        self.sender_view: Callable[[Table, DeviceId], SenderView] = Table.sender
+        self.sender_view: Callable[[SimulatedConversation, DeviceId], SenderView] = SimulatedConversation.sender
         """What the API says of a device that wrote."""
         self.by_rest: list[NewMessage] = []
         self.confirmed: dict[tuple[ConversationId, DeviceId], int] = {}
@@ -69,15 +70,15 @@ class MemoryRelay:
         async for step in self._receive:
             step()
 
-    def attach(self, device: DeviceId) -> "MemoryLine":
+    def attach(self, device: DeviceId) -> "MemoryConnection":
         """A client connects."""
-        self.lines[device] = MemoryLine(self, device)
-        return self.lines[device]
+        self.connections[device] = MemoryConnection(self, device)
+        return self.connections[device]
 
     def cut(self, device: DeviceId) -> None:
         """A client's connection breaks, if it has one."""
-        if device in self.lines:
-            self.lines.pop(device).hang_up()
+        if device in self.connections:
+            self.connections.pop(device).hang_up()
 
     def hear(self, device: DeviceId, frame: Struct) -> None:
         """A client said something: it is dealt with in its turn."""
@@ -89,15 +90,15 @@ class MemoryRelay:
         kept = [frame for frame in frames if not self.lose(frame)]
 
         def put_through() -> None:
-            if device in self.lines and kept:
-                self.lines[device].put_through(cast("list[f.ServerFrame]", kept))
+            if device in self.connections and kept:
+                self.connections[device].put_through(cast("list[f.ServerFrame]", kept))
 
         self._send.send_nowait(put_through)
 
-    def change(self, table: Table) -> None:
+    def change(self, talk: SimulatedConversation) -> None:
         """Tell everybody that the roster moved."""
-        for party in table.parties:
-            self.tell(party.id, f.Changed(f.ChangeKind.DEVICES, table.conversation, table.version))
+        for endpoint in talk.endpoints:
+            self.tell(endpoint.id, f.Changed(f.ChangeKind.DEVICES, talk.conversation, talk.version))
 
     def said(self, kind: type[Struct]) -> list[Struct]:
         """Everything of one kind that clients said."""
@@ -106,27 +107,27 @@ class MemoryRelay:
     def _deal(self, device: DeviceId, frame: Struct) -> None:
         match frame:
             case f.Join():
-                for table in self.tables.values():
-                    if device in {party.id for party in table.parties}:
-                        self._join(device, table)
+                for talk in self.talks.values():
+                    if device in {endpoint.id for endpoint in talk.endpoints}:
+                        self._join(device, talk)
             case f.Send():
                 self._store(device, frame)
             case f.Sync():
-                self._tell_log(device, self.tables[frame.conversation], frame.from_seq, frame.limit)
+                self._tell_log(device, self.talks[frame.conversation], frame.from_seq, frame.limit)
             case f.Delivered():
                 self.confirmed[frame.conversation, device] = frame.upto
             case f.Read():
-                table = self.tables[frame.conversation]
-                for party in table.parties:
-                    self.tell(party.id, f.ReadBy(frame.conversation, frame.profile, frame.upto))
+                talk = self.talks[frame.conversation]
+                for endpoint in talk.endpoints:
+                    self.tell(endpoint.id, f.ReadBy(frame.conversation, frame.profile, frame.upto))
             case _:
                 pass
 
-    def _join(self, device: DeviceId, table: Table) -> None:
-        upto = self.confirmed.setdefault((table.conversation, device), 0)
-        head = len(self.log[table.conversation])
-        self.tell(device, f.Joined(table.conversation, upto + 1, head, table.version))
-        self._tell_log(device, table, upto + 1, head)
+    def _join(self, device: DeviceId, talk: SimulatedConversation) -> None:
+        upto = self.confirmed.setdefault((talk.conversation, device), 0)
+        head = len(self.log[talk.conversation])
+        self.tell(device, f.Joined(talk.conversation, upto + 1, head, talk.version))
+        self._tell_log(device, talk, upto + 1, head)
 
     def _store(self, device: DeviceId, frame: f.Send) -> None:
         refused = self.judge(frame) or self._check(device, frame)
@@ -140,20 +141,20 @@ class MemoryRelay:
         stored = (known or log[-1:])[0]
         self.tell(device, self._ack(stored))
         if not known:
-            for party in self.tables[frame.conversation].parties:
-                self.tell(party.id, self._as_seen_by(party.id, stored))
+            for endpoint in self.talks[frame.conversation].endpoints:
+                self.tell(endpoint.id, self._as_seen_by(endpoint.id, stored))
 
     def _check(self, device: DeviceId, frame: f.Send) -> f.RefusedFrame | None:
-        table = self.tables[frame.conversation]
-        current = {party.id for party in table.parties} - {device}
+        talk = self.talks[frame.conversation]
+        current = {endpoint.id for endpoint in talk.endpoints} - {device}
         given = current if frame.devices is None else set(frame.devices)
-        if given == current and (frame.devices is not None or frame.roster_version == table.version):
+        if given == current and (frame.devices is not None or frame.roster_version == talk.version):
             return None
-        stale = StaleDevices(table.version, tuple(sorted(current - given)), tuple(sorted(given - current)))
+        stale = StaleDevices(talk.version, tuple(sorted(current - given)), tuple(sorted(given - current)))
         return refused(frame, RefusalCode.STALE_DEVICES, stale=stale)
 
-    def _tell_log(self, device: DeviceId, table: Table, start: int, limit: int) -> None:
-        for stored in self.log[table.conversation][start - 1 : start - 1 + limit]:
+    def _tell_log(self, device: DeviceId, talk: SimulatedConversation, start: int, limit: int) -> None:
+        for stored in self.log[talk.conversation][start - 1 : start - 1 + limit]:
             self.tell(device, self._as_seen_by(device, stored))
 
     def _as_seen_by(self, device: DeviceId, stored: Stored) -> Struct:
@@ -179,7 +180,7 @@ class MemoryRelay:
         return f.Ack(frame.client_id, frame.conversation, MessageId(UUID(int=stored.seq)), stored.seq, NOW)
 
 
-class Directory:
+class FakeRest:
     """The part of `varde.rest.Rest` that a running client uses, over the relay's tables."""
 
     def __init__(self, relay: MemoryRelay, device: DeviceId) -> None:
@@ -189,7 +190,7 @@ class Directory:
     async def conversation(self, conversation: ConversationId) -> ConversationView:
         """The roster now."""
         await self._answer()
-        return self._relay.tables[conversation].view
+        return self._relay.talks[conversation].view
 
     async def sender(self, conversation: ConversationId, device: DeviceId) -> SenderView:
         """A device that wrote in the conversation."""
@@ -197,13 +198,13 @@ class Directory:
         self._relay.asked_for.append(device)
         if device not in {each.sender for each in self._relay.log[conversation]}:
             raise Refusal.of(RefusalCode.NOT_FOUND, "no")
-        return self._relay.sender_view(self._relay.tables[conversation], device)
+        return self._relay.sender_view(self._relay.talks[conversation], device)
 
     async def claim_prekeys(self, claim: PrekeyClaim) -> ClaimedKeys:
         """Prekeys of the table's parties."""
         await self._answer()
         self._relay.claims.append(claim)
-        return self._relay.tables[claim.conversation].claim(claim.devices)
+        return self._relay.talks[claim.conversation].claim(claim.devices)
 
     async def send(self, new: NewMessage) -> MessageStored:
         """The send without a socket."""
@@ -229,8 +230,8 @@ class Directory:
             raise self._relay.away
 
 
-class MemoryLine:
-    """What `varde.line.Line` is to a client."""
+class MemoryConnection:
+    """What `varde.connection.Connection` is to a client."""
 
     def __init__(self, relay: MemoryRelay, device: DeviceId) -> None:
         self.welcome = f.Welcome(SessionId(UUID(int=1)), NOW, 25_000, f.ServerLimits(1, 1, 1, 1), (), more=True)
@@ -256,47 +257,47 @@ class MemoryLine:
         self._relay.hear(self._device, f.Delivered(conversation, upto))
 
 
-class MemoryLink:
-    """What `varde.link.Link` is to a client: connects at once, and again when it was cut."""
+class MemoryConnector:
+    """What `varde.reconnector.Reconnector` is to a client: connects at once, and again when it was cut."""
 
-    def __init__(self, relay: MemoryRelay, device: DeviceId, listening: Listening) -> None:
+    def __init__(self, relay: MemoryRelay, device: DeviceId, listener: ConnectionListener) -> None:
         self._relay = relay
         self._device = device
-        self._listening = listening
+        self._listener = listener
 
     async def run(self) -> VardeError:
         """Connect again and again."""
         while True:
             line = self._relay.attach(self._device)
-            self._listening.up(cast("Line", line))
+            self._listener.on_connected(cast("Connection", line))
             async with line.incoming:
                 async for frames in line.incoming:
-                    self._listening.take(frames)
-            self._listening.down("cut", 0)
+                    self._listener.on_frames(frames)
+            self._listener.on_disconnected("cut", 0)
 
     async def aclose(self) -> None:
         """Nothing to say."""
 
 
 @asynccontextmanager
-async def open_desk(relay: MemoryRelay, party: Party) -> AsyncIterator[Client]:
+async def open_client(relay: MemoryRelay, endpoint: Endpoint) -> AsyncIterator[Client]:
     """A running client of a party for the block. Its store stays with the party."""
-    services = make_services(relay, party)
+    services = make_services(relay, endpoint)
     async with trio.open_nursery() as nursery:
-        Running(services, nursery, lambda listening: MemoryLink(relay, party.id, listening))
+        ClientTasks(services, nursery, lambda listener: MemoryConnector(relay, endpoint.id, listener))
         yield Client(services)
-        services.post.close(Ended("the desk was left"))
+        services.outbox.close(Ended("the desk was left"))
         nursery.cancel_scope.cancel()
 
 
-def make_services(relay: MemoryRelay, party: Party) -> Services:
+def make_services(relay: MemoryRelay, endpoint: Endpoint) -> Services:
     """A client over a party's store and keys."""
-    store: Store = party.store
-    me = Me(party.person.account, party.id, (Profile(party.person.profile, ProfileType.PRIVAT),))
-    stream = Stream(store)
-    rest = cast("Rest", Directory(relay, party.id))
-    rosters = Rosters(store, rest, party.keychain.trust, stream.tell)
-    return Services(me, store, party.keychain, rest, rosters, stream, Post(store, me, stream))
+    store: Store = endpoint.store
+    me = Identity(endpoint.person.account, endpoint.id, (Profile(endpoint.person.profile, ProfileType.PRIVAT),))
+    stream = EventStream(store)
+    rest = cast("Rest", FakeRest(relay, endpoint.id))
+    rosters = Rosters(store, rest, endpoint.keychain.trust, stream.publish)
+    return Services(me, store, endpoint.keychain, rest, rosters, stream, Outbox(store, me, stream))
 
 
 def refused(
@@ -304,3 +305,53 @@ def refused(
 ) -> f.RefusedFrame:
     """A refusal of a send."""
     return f.RefusedFrame(f.tag_of(f.Send), frame.client_id, code, "no", retry_after_ms, stale)
+
+
+H = TypeVar("H", bound=Event)
+
+
+class ConversationClients:
+    """A table with its relay and the clients around it."""
+
+    def __init__(self, relay: MemoryRelay, talk: SimulatedConversation, clients: Mapping[Endpoint, Client]) -> None:
+        self.relay = relay
+        self.talk = talk
+        self.clients = clients
+
+    def __getitem__(self, endpoint: Endpoint) -> Conversation:
+        """The conversation as one party has it."""
+        return self.clients[endpoint].conversation(self.talk.conversation)
+
+    def messages(self, endpoint: Endpoint) -> EventIterator[Message]:
+        """A new iteration over the conversation."""
+        return aiter(self[endpoint])
+
+
+@asynccontextmanager
+async def open_clients(
+    kind: ConversationKind, *endpoints: Endpoint, offline: tuple[Endpoint, ...] = ()
+) -> AsyncIterator[ConversationClients]:
+    """Clients of these parties in one conversation, connected but for those that are absent."""
+    talk = SimulatedConversation(kind, *endpoints)
+    relay = MemoryRelay(talk)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(relay.run)
+        async with AsyncExitStack() as stack:
+            present = [endpoint for endpoint in endpoints if endpoint not in offline]
+            clients = {endpoint: await stack.enter_async_context(open_client(relay, endpoint)) for endpoint in present}
+            await wait_all_tasks_blocked()
+            yield ConversationClients(relay, talk, clients)
+        nursery.cancel_scope.cancel()
+
+
+async def texts(messages: EventIterator[Message], count: int) -> list[str]:
+    """The next texts of a conversation."""
+    return [(await anext(messages)).text for _ in range(count)]
+
+
+async def first(events: EventIterator[Event], kind: type[H]) -> H:
+    """The next happening of a kind."""
+    while True:
+        event = await anext(events)
+        if isinstance(event, kind):
+            return event

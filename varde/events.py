@@ -1,6 +1,6 @@
-"""What happens to a client, as frozen Structs: everything `Client.happenings()` hands out, and what `send` returns.
+"""Events, as frozen Structs: everything `Client.events()` hands out, and what `send` returns.
 
-`msgspec.json.encode` turns each into one line with its word under `type`.
+`msgspec.json.encode` turns each into one line of JSON with its tag under `type`.
 """
 
 import enum
@@ -70,7 +70,7 @@ class Unsent(Struct, frozen=True, tag="unsent"):
 
 
 class Receipt(Struct, frozen=True, tag="receipt"):
-    """`profile` holds (`read` is false) or has read every message up to and with `upto`."""
+    """`profile` has received (`read` is false) or read every message up to and with `upto`."""
 
     conversation: ConversationId
     profile: ProfileId
@@ -79,7 +79,7 @@ class Receipt(Struct, frozen=True, tag="receipt"):
 
 
 class Typing(Struct, frozen=True, tag="typing"):
-    """Somebody writes, or stopped."""
+    """Somebody is typing, or stopped."""
 
     conversation: ConversationId
     profile: ProfileId
@@ -87,19 +87,19 @@ class Typing(Struct, frozen=True, tag="typing"):
 
 
 class Presence(Struct, frozen=True, tag="presence"):
-    """What somebody shows of themselves."""
+    """The presence that a profile shows."""
 
     profile: ProfileId
     state: PresenceState
 
 
-class LinkUp(Struct, frozen=True, tag="link-up"):
-    """The relay is connected; what was missed follows by itself."""
+class Connected(Struct, frozen=True, tag="connected"):
+    """The relay is connected; missed messages follow without further calls."""
 
     reconnected: bool
 
 
-class LinkDown(Struct, frozen=True, tag="link-down"):
+class Disconnected(Struct, frozen=True, tag="disconnected"):
     """The relay is not connected: `why` in a word. `retry_in_s` is None when the client will not try again."""
 
     why: str
@@ -117,13 +117,13 @@ class RosterChange(Struct, frozen=True, tag="roster-change"):
     devices_gone: tuple[DeviceId, ...]
 
 
-Kept: TypeAlias = Message | Gap | Undecryptable | Unsent
-"""Kept in the store, and handed out until an iterator has taken it."""
+StoredEvent: TypeAlias = Message | Gap | Undecryptable | Unsent
+"""Stored, and handed out by iterators until the application has taken it."""
 
-Passing: TypeAlias = Receipt | Typing | Presence | LinkUp | LinkDown | RosterChange
-"""Told to who listens now, and to nobody else."""
+TransientEvent: TypeAlias = Receipt | Typing | Presence | Connected | Disconnected | RosterChange
+"""Given to iterators that listen now, and not stored."""
 
-Happening: TypeAlias = Kept | Passing
+Event: TypeAlias = StoredEvent | TransientEvent
 
 
 class Sent(Struct, frozen=True, tag="sent"):
@@ -136,7 +136,7 @@ class Sent(Struct, frozen=True, tag="sent"):
 
 
 class Outgoing(Struct, frozen=True, tag="outgoing"):
-    """A text that is on its way: kept, and not acked yet."""
+    """A text that is stored and not acked yet."""
 
     client_id: ClientId
     text: str

@@ -6,12 +6,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.cast import alice_laptop, bob_phone, carol_phone, mallory
-from tests.varde.desks import open_desk
-from tests.varde.parties import Party, party
-from tests.varde.rooms import Room, first, seated, texts
+from tests.varde.endpoints import Endpoint, endpoint
+from tests.varde.memory_relay import ConversationClients, first, open_client, open_clients, texts
 from varde.clock import fresh_id
 from varde.errors import Unreachable
-from varde.happenings import Gap, Reason, Receipt, Undecryptable
+from varde.events import Gap, Reason, Receipt, Undecryptable
 from varde_contract import frames as f
 from varde_contract.frames import GapReason
 from varde_contract.ids import ClientId
@@ -21,30 +20,30 @@ from varde_contract.rest.conversations import ConversationKind
 
 async def test_the_backlog_comes_in_order(autojump_clock: MockClock) -> None:
     """A device that was off gets everything that was said meanwhile, in order."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob, absent=(bob,)) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob, offline=(bob,)) as room:
         for number in range(30):
             await room[alice].send(str(number))
-        async with open_desk(room.relay, bob) as client:
-            messages = aiter(client.conversation(room.table.conversation))
+        async with open_client(room.relay, bob) as client:
+            messages = aiter(client.conversation(room.talk.conversation))
             assert await texts(messages, 30) == [str(number) for number in range(30)]
 
 
 async def test_what_was_taken_in_is_confirmed(autojump_clock: MockClock) -> None:
     """The relay hears of a position only after it was kept, and hears of the newest."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         await room[alice].send("en")
         await room[alice].send("to")
         await wait_all_tasks_blocked()
-        assert room.relay.confirmed[room.table.conversation, bob.id] == 2
+        assert room.relay.confirmed[room.talk.conversation, bob.id] == 2
         assert room[bob].upto == 2
 
 
 async def test_a_hole_is_asked_for(autojump_clock: MockClock) -> None:
     """A number that did not come is noticed by the next one, asked for once, and everything is read in order."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         room.relay.lose = lambda frame: isinstance(frame, f.New) and frame.seq in (2, 3)
         for number in range(1, 4):
             await room[alice].send(str(number))
@@ -56,20 +55,20 @@ async def test_a_hole_is_asked_for(autojump_clock: MockClock) -> None:
 
 async def test_a_refused_question_is_asked_again(autojump_clock: MockClock) -> None:
     """When the relay is too busy for a `sync`, the hole is asked for a little later."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         await room[alice].send("1")
-        log = room.relay.log[room.table.conversation]
+        log = room.relay.log[room.talk.conversation]
         kept = log.copy()
         room.relay.lose = lambda frame: isinstance(frame, f.New)
         await room[alice].send("2")
         room.relay.lose = lambda _: False
         await wait_all_tasks_blocked()
         log[:] = []  # it cannot answer just now
-        room.relay.tell(bob.id, f.Gap(room.table.conversation, 3, 3, GapReason.OWN))
+        room.relay.tell(bob.id, f.Gap(room.talk.conversation, 3, 3, GapReason.OWN))
         await wait_all_tasks_blocked()
         log[:] = [*kept, *log]
-        about = f.RefusedFrame("sync", room.table.conversation, RefusalCode.TOO_MANY, "no", retry_after_ms=700)
+        about = f.RefusedFrame("sync", room.talk.conversation, RefusalCode.TOO_MANY, "no", retry_after_ms=700)
         room.relay.tell(bob.id, about)
         await trio.sleep(1)  # in virtual time: longer than the relay asked for
         assert len(room.relay.said(f.Sync)) == 2
@@ -78,22 +77,22 @@ async def test_a_refused_question_is_asked_again(autojump_clock: MockClock) -> N
 @pytest.mark.parametrize("why", [GapReason.EXPIRED, GapReason.DELIVERED, GapReason.BEFORE_YOU])
 async def test_a_gap_is_shown(autojump_clock: MockClock, why: GapReason) -> None:
     """What can no longer be had is told and counted, and what comes after it is read."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
-        happenings = room.clients[bob].happenings()
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
+        events = room.clients[bob].events()
         for number in range(3):
             await room[alice].send(str(number))
-        gap = f.Gap(room.table.conversation, 4, 9, why)
+        gap = f.Gap(room.talk.conversation, 4, 9, why)
         room.relay.tell(bob.id, gap, gap)
-        assert await first(happenings, Gap) == Gap(room.table.conversation, 4, 9, why)
+        assert await first(events, Gap) == Gap(room.talk.conversation, 4, 9, why)
         assert room[bob].upto == 9
-        assert list(room[bob].losses()) == [Gap(room.table.conversation, 4, 9, why)]
+        assert list(room[bob].losses()) == [Gap(room.talk.conversation, 4, 9, why)]
 
 
 async def test_own_numbers_are_no_gap(autojump_clock: MockClock) -> None:
     """A number this device sent itself is passed over without a word."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         await room[alice].send("mitt")
         await wait_all_tasks_blocked()
         assert room[alice].upto == 1
@@ -102,65 +101,65 @@ async def test_own_numbers_are_no_gap(autojump_clock: MockClock) -> None:
 
 async def test_an_unknown_sender_is_looked_up_first(autojump_clock: MockClock) -> None:
     """A message from a device never met waits for its certificate, also while the API is away, and is then read."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob, absent=(bob,)) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob, offline=(bob,)) as room:
         await room[alice].send("hvem er jeg?")
         await room[alice].send("alice")
         room.relay.away = Unreachable("away")
-        async with open_desk(room.relay, bob) as client:
+        async with open_client(room.relay, bob) as client:
             await trio.sleep(100)  # in virtual time: many tries at an API that is away
-            assert client.conversation(room.table.conversation).upto == 0
+            assert client.conversation(room.talk.conversation).upto == 0
             room.relay.away = None
-            messages = aiter(client.conversation(room.table.conversation))
+            messages = aiter(client.conversation(room.talk.conversation))
             assert await texts(messages, 2) == ["hvem er jeg?", "alice"]
 
 
 async def test_a_look_up_outlives_its_connection(autojump_clock: MockClock) -> None:
     """A message that comes again over a new connection, while its sender is still looked up, is not judged yet."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob, absent=(bob,)) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob, offline=(bob,)) as room:
         await room[alice].send("hvem er jeg?")
         room.relay.away = Unreachable("away")
-        async with open_desk(room.relay, bob) as client:
+        async with open_client(room.relay, bob) as client:
             await trio.sleep(100)  # in virtual time: many tries at an API that is away
             room.relay.cut(bob.id)
             await trio.sleep(100)
-            assert client.conversation(room.table.conversation).upto == 0
+            assert client.conversation(room.talk.conversation).upto == 0
             room.relay.away = None
-            assert await texts(aiter(client.conversation(room.table.conversation)), 1) == ["hvem er jeg?"]
+            assert await texts(aiter(client.conversation(room.talk.conversation)), 1) == ["hvem er jeg?"]
 
 
 async def test_who_cannot_be_looked_up_is_not_read(autojump_clock: MockClock) -> None:
     """A message of a device that the roster does not name is shown as such, and the next ones are read."""
-    alice, bob, ghost = party(alice_laptop), party(bob_phone), party(carol_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob, ghost = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         await room[alice].send("ekte")
         await wait_all_tasks_blocked()
-        new = msgspec.structs.replace(room.table.new(ghost, room.table.draft(ghost), b"\x01\x02x"), seq=2)
+        new = msgspec.structs.replace(room.talk.new(ghost, room.talk.draft(ghost), b"\x01\x02x"), seq=2)
         for _ in range(2):  # live, and again when it was asked for after the look-up
             room.relay.tell(bob.id, new)
             await wait_all_tasks_blocked()
-        closed = await first(room.clients[bob].happenings(), Undecryptable)
-        assert closed == Undecryptable(room.table.conversation, 2, Reason.UNKNOWN_SENDER)
+        closed = await first(room.clients[bob].events(), Undecryptable)
+        assert closed == Undecryptable(room.talk.conversation, 2, Reason.UNKNOWN_SENDER)
 
 
 async def test_a_changed_root_key_is_a_reason(autojump_clock: MockClock) -> None:
     """A first message from an account whose root key is not the pinned one is closed for that reason."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob, absent=(bob,)) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob, offline=(bob,)) as room:
         with bob.store.transaction():
             bob.keychain.trust.pin_root_key(alice.person.account, mallory.root_key)
         await room[alice].send("en annen alice?")
-        async with open_desk(room.relay, bob) as client:
-            closed = await first(client.happenings(), Undecryptable)
+        async with open_client(room.relay, bob) as client:
+            closed = await first(client.events(), Undecryptable)
         assert closed.reason is Reason.ROOT_KEY_CHANGED
 
 
-async def said(room: Room, sender: Party, text: str) -> f.New:
+async def said(room: ConversationClients, sender: Endpoint, text: str) -> f.New:
     """A message as the relay gave it to bob, and bob has read it."""
     stored = await room[sender].send(text)
-    entry = room.relay.log[room.table.conversation][stored.seq - 1]
-    (bob,) = (party for party in room.clients if party is not sender)
+    entry = room.relay.log[room.talk.conversation][stored.seq - 1]
+    (bob,) = (endpoint for endpoint in room.clients if endpoint is not sender)
     frame = room.relay._as_seen_by(bob.id, entry)
     assert isinstance(frame, f.New)
     return frame
@@ -172,23 +171,23 @@ async def test_a_replay_is_shown_as_such(
     autojump_clock: MockClock, kind: ConversationKind, *, fresh_client_id: bool
 ) -> None:
     """A relay that gives out a message again under a new number shows nothing twice."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(kind, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(kind, alice, bob) as room:
         new = await said(room, alice, "en gang")
         client_id = ClientId(fresh_id()) if fresh_client_id else new.client_id
         room.relay.tell(bob.id, msgspec.structs.replace(new, seq=new.seq + 1, client_id=client_id))
-        closed = await first(room.clients[bob].happenings(), Undecryptable)
+        closed = await first(room.clients[bob].events(), Undecryptable)
         assert closed.seq == new.seq + 1
         assert [each.text for each in room[bob].history()] == ["en gang"]
 
 
 async def test_the_same_number_again_is_nothing_new(autojump_clock: MockClock) -> None:
     """After a reconnect a relay may repeat numbers: they are passed over."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         new = await said(room, alice, "en gang")
         room.relay.tell(bob.id, new, new)
-        room.relay.confirmed[room.table.conversation, bob.id] = 0
+        room.relay.confirmed[room.talk.conversation, bob.id] = 0
         room.relay.cut(bob.id)
         await room[alice].send("to ganger")
         assert await texts(room.messages(bob), 2) == ["en gang", "to ganger"]
@@ -197,8 +196,8 @@ async def test_the_same_number_again_is_nothing_new(autojump_clock: MockClock) -
 
 async def test_a_lost_ratchet_mends_itself(autojump_clock: MockClock) -> None:
     """A device whose ratchets are gone says so by itself; one message is shown as lost, the next is read."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.GROUP, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.GROUP, alice, bob) as room:
         await room[alice].send("før")
         await wait_all_tasks_blocked()
         with bob.store.transaction():
@@ -214,23 +213,23 @@ async def test_a_lost_ratchet_mends_itself(autojump_clock: MockClock) -> None:
 
 async def test_receipts_are_told(autojump_clock: MockClock) -> None:
     """That others hold or have read is told once for each step forward, and kept."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
-        happenings = room.clients[alice].happenings()
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
+        events = room.clients[alice].events()
         await room[alice].send("lest?")
         await wait_all_tasks_blocked()
-        profile, conversation = bob.person.profile, room.table.conversation
+        profile, conversation = bob.person.profile, room.talk.conversation
         room.relay.tell(alice.id, *[f.DeliveredBy(conversation, profile, 1)] * 2)
-        assert await first(happenings, Receipt) == Receipt(conversation, profile, 1, read=False)
+        assert await first(events, Receipt) == Receipt(conversation, profile, 1, read=False)
         await room[bob].read(1)
-        assert await first(happenings, Receipt) == Receipt(conversation, profile, 1, read=True)
+        assert await first(events, Receipt) == Receipt(conversation, profile, 1, read=True)
         assert room[alice].receipts == {profile: (1, 1)}
 
 
 async def test_reading_is_told_when_there_is_a_connection(autojump_clock: MockClock) -> None:
     """A read position that the relay has not confirmed is said again after a reconnect."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         await room[alice].send("les")
         await wait_all_tasks_blocked()
         room.relay.lose = lambda frame: isinstance(frame, f.ReadBy)
@@ -246,11 +245,11 @@ async def test_reading_is_told_when_there_is_a_connection(autojump_clock: MockCl
 
 async def test_a_conversation_of_before_is_asked_about(autojump_clock: MockClock) -> None:
     """A store from a backup learns which numbers it cannot have any more."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         await room[alice].send("en")
         await wait_all_tasks_blocked()
-        room.relay.tell(bob.id, f.Joined(room.table.conversation, 5, 4, 1))
+        room.relay.tell(bob.id, f.Joined(room.talk.conversation, 5, 4, 1))
         await wait_all_tasks_blocked()
         assert [each.from_seq for each in room.relay.said(f.Sync) if isinstance(each, f.Sync)] == [2]
 
@@ -261,15 +260,15 @@ async def test_what_the_relay_cannot_do_now_is_said_again(
     autojump_clock: MockClock, kind: type[f.Join | f.Delivered | f.Read], code: RefusalCode
 ) -> None:
     """A join or a receipt that is refused for a while is not forgotten."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         await room[alice].send("hei")
         await wait_all_tasks_blocked()
         room.relay.lose = lambda frame: isinstance(frame, f.ReadBy)
         await room[bob].read(1)
         await wait_all_tasks_blocked()
         before = len(room.relay.said(kind))
-        subject = None if kind is f.Join else room.table.conversation
+        subject = None if kind is f.Join else room.talk.conversation
         room.relay.tell(bob.id, f.RefusedFrame(f.tag_of(kind), subject, code, "no", retry_after_ms=3_000))
         await trio.sleep(4)  # in virtual time: longer than the relay asked for
         assert len(room.relay.said(kind)) == before + 1
@@ -277,11 +276,11 @@ async def test_what_the_relay_cannot_do_now_is_said_again(
 
 async def test_a_hole_that_cannot_be_filled_is_left(autojump_clock: MockClock) -> None:
     """Who is no member any more does not ask for ever."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
-        room.relay.tell(bob.id, f.Gap(room.table.conversation, 7, 7, GapReason.OWN))
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
+        room.relay.tell(bob.id, f.Gap(room.talk.conversation, 7, 7, GapReason.OWN))
         await wait_all_tasks_blocked()
-        about = f.RefusedFrame("sync", room.table.conversation, RefusalCode.NOT_FOUND, "no")
+        about = f.RefusedFrame("sync", room.talk.conversation, RefusalCode.NOT_FOUND, "no")
         room.relay.tell(bob.id, about)
         await trio.sleep(100)  # in virtual time: many chances to ask again
         assert len(room.relay.said(f.Sync)) == 1

@@ -9,11 +9,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.cast import alice_laptop, bob_phone
-from tests.varde.desks import MemoryRelay, open_desk
-from tests.varde.killing import dying, is_killed
-from tests.varde.parties import Party, Table, party
+from tests.varde.crash_points import crash_at, is_crash
+from tests.varde.endpoints import Endpoint, SimulatedConversation, endpoint
+from tests.varde.memory_relay import MemoryRelay, open_client
 from varde.client import Client
-from varde.crypto.keychain import Keychain, Own
+from varde.crypto.keychain import Keychain, OwnDevice
 from varde.store import KeyFile, Store, open_store
 from varde.store.database import Connect, connect_file
 from varde_contract import frames as f
@@ -23,7 +23,7 @@ from varde_contract.rest.conversations import ConversationKind
 TEXTS = ["en", "to", "tre"]
 
 
-async def settle_in(home: Path, someone: Party) -> None:
+async def settle_in(home: Path, someone: Endpoint) -> None:
     """Move a party's keys into a store on disk."""
     settings = someone.store.settings
     async with open_store(home, KeyFile(home / "key"), make=True) as store:
@@ -33,26 +33,26 @@ async def settle_in(home: Path, someone: Party) -> None:
 
 
 async def live(
-    home: Path, someone: Party, relay: MemoryRelay, connect: Connect, story: Callable[[Client], Awaitable[None]]
+    home: Path, someone: Endpoint, relay: MemoryRelay, connect: Connect, story: Callable[[Client], Awaitable[None]]
 ) -> bool:
     """One process of a client. False when it was killed."""
     try:
         async with open_store(home, KeyFile(home / "key"), connect=connect) as store:
             someone.store = store
-            someone.keychain = Keychain(store, Own(someone.person.account, someone.id))
-            async with open_desk(relay, someone) as client:
+            someone.keychain = Keychain(store, OwnDevice(someone.person.account, someone.id))
+            async with open_client(relay, someone) as client:
                 await story(client)
     except BaseException as fault:
-        if not is_killed(fault):
+        if not is_crash(fault):
             raise
         relay.cut(someone.id)
         return False
     return True
 
 
-async def tell(client: Client, table: Table, store: Store) -> None:
+async def tell(client: Client, talk: SimulatedConversation, store: Store) -> None:
     """Send every text that this device does not know to have been written."""
-    conversation = client.conversation(table.conversation)
+    conversation = client.conversation(talk.conversation)
     for text in TEXTS:
         known = {each.text for each in conversation.history()} | {each.text for each in conversation.outgoing()}
         if text not in known:
@@ -67,23 +67,23 @@ async def test_a_sender_killed_anywhere_goes_on(
 ) -> None:
     """Killed before or after any statement, every text arrives once and in order, and no bytes go twice changed."""
     for point in count():
-        alice, bob = party(alice_laptop), party(bob_phone)
-        table = Table(kind, alice, bob)
-        relay = MemoryRelay(table)
+        alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+        talk = SimulatedConversation(kind, alice, bob)
+        relay = MemoryRelay(talk)
         home = tmp_path / str(point)
         await settle_in(home, alice)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(relay.run)
-            async with open_desk(relay, bob) as reader:
-                story = lambda client: tell(client, table, alice.store)  # noqa: E731, B023 - used at once
-                unharmed = await live(home, alice, relay, dying(point), story)
+            async with open_client(relay, bob) as reader:
+                story = lambda client: tell(client, talk, alice.store)  # noqa: E731, B023 - used at once
+                unharmed = await live(home, alice, relay, crash_at(point), story)
                 assert await live(home, alice, relay, connect_file, story)
                 await wait_all_tasks_blocked()
-                conversation = reader.conversation(table.conversation)
+                conversation = reader.conversation(talk.conversation)
                 assert [each.text for each in conversation.history()] == TEXTS, point
                 assert not conversation.losses(), point
                 async with open_store(home, KeyFile(home / "key")) as store:
-                    assert not store.log.losses(table.conversation), point
+                    assert not store.log.losses(talk.conversation), point
                 assert_same_bytes(relay)
             nursery.cancel_scope.cancel()
         if unharmed:
@@ -105,33 +105,33 @@ async def test_a_reader_killed_anywhere_goes_on(
 ) -> None:
     """Killed before or after any statement, a reader has every text once and in order, and has confirmed no more."""
     for point in count():
-        alice, bob = party(alice_laptop), party(bob_phone)
-        table = Table(kind, alice, bob)
-        relay = MemoryRelay(table)
+        alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+        talk = SimulatedConversation(kind, alice, bob)
+        relay = MemoryRelay(talk)
         home = tmp_path / str(point)
         await settle_in(home, bob)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(relay.run)
-            async with open_desk(relay, alice) as sender:
+            async with open_client(relay, alice) as sender:
                 for text in TEXTS:
-                    await sender.conversation(table.conversation).send(text)
-                head = len(relay.log[table.conversation])
+                    await sender.conversation(talk.conversation).send(text)
+                head = len(relay.log[talk.conversation])
 
                 async def read(client: Client) -> None:
-                    messages = aiter(client.conversation(table.conversation))  # noqa: B023 - used at once
+                    messages = aiter(client.conversation(talk.conversation))  # noqa: B023 - used at once
                     while (await anext(messages)).text != TEXTS[-1]:
                         pass
                     await wait_all_tasks_blocked()
 
-                unharmed = await live(home, bob, relay, dying(point), read)
+                unharmed = await live(home, bob, relay, crash_at(point), read)
                 if not unharmed:
-                    assert relay.confirmed.get((table.conversation, bob.id), 0) <= head
+                    assert relay.confirmed.get((talk.conversation, bob.id), 0) <= head
                     assert await live(home, bob, relay, connect_file, finish)
                 async with open_store(home, KeyFile(home / "key")) as store:
-                    assert [each.text for each in store.log.history(table.conversation, 9, None)] == TEXTS, point
-                    assert not store.log.losses(table.conversation), point
-                    assert store.conversations.upto(table.conversation) == head
-                assert relay.confirmed[table.conversation, bob.id] == head
+                    assert [each.text for each in store.log.history(talk.conversation, 9, None)] == TEXTS, point
+                    assert not store.log.losses(talk.conversation), point
+                    assert store.conversations.upto(talk.conversation) == head
+                assert relay.confirmed[talk.conversation, bob.id] == head
             nursery.cancel_scope.cancel()
         if unharmed:
             return

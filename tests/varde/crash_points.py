@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import cast
 
 
-class Killed(BaseException):
+class Crashed(BaseException):
     """The process is no more. Not an Exception: nobody may catch it and go on."""
 
 
-class DyingConnection:
+class CrashingConnection:
     """A SQLite connection whose process dies at the n-th point: before each change, and right after each COMMIT.
 
     Dying at a query is the same as dying at the change before or after it; and after a change, as before the next one.
@@ -42,17 +42,17 @@ class DyingConnection:
         if self._dead or self._left == 0:
             self._dead = True
             self._connection.close()  # rolls back what is open, as the death of the process would
-            raise Killed
+            raise Crashed
         self._left -= 1
 
 
-def dying(point: int) -> Callable[[str], sqlite3.Connection]:
+def crash_at(point: int) -> Callable[[str], sqlite3.Connection]:
     """Return a `connect` for `open_store` whose connection dies at its n-th point."""
-    return lambda path: cast("sqlite3.Connection", DyingConnection(path, point))
+    return lambda path: cast("sqlite3.Connection", CrashingConnection(path, point))
 
 
-def is_killed(group: BaseException) -> bool:
+def is_crash(group: BaseException) -> bool:
     """Whether somebody was killed, however deep in groups."""
     if isinstance(group, BaseExceptionGroup):
-        return any(is_killed(each) for each in group.exceptions)
-    return isinstance(group, Killed)
+        return any(is_crash(each) for each in group.exceptions)
+    return isinstance(group, Crashed)

@@ -8,11 +8,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.cast import alice_laptop, alice_phone, bob_laptop, bob_phone, carol_phone, mallory
-from tests.varde.desks import open_desk, refused
-from tests.varde.parties import party
-from tests.varde.rooms import first, seated, texts
+from tests.varde.endpoints import endpoint
+from tests.varde.memory_relay import first, open_client, open_clients, refused, texts
 from varde.errors import NotFound, RootKeyChanged, TooLarge
-from varde.happenings import Unsent
+from varde.events import Unsent
 from varde_contract import frames as f
 from varde_contract.envelope import TEXT_CHARACTERS
 from varde_contract.refusals import RefusalCode
@@ -21,8 +20,8 @@ from varde_contract.rest.conversations import ConversationKind
 
 async def test_a_dm_goes_both_ways(autojump_clock: MockClock) -> None:
     """`send` returns when it is committed, with its number, and the other side reads it."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         hers, his = room[alice], room[bob]
         sent = await hers.send("hei")
         assert sent.seq == 1
@@ -41,9 +40,9 @@ async def test_a_dm_goes_both_ways(autojump_clock: MockClock) -> None:
 
 async def test_a_group_is_given_the_key_first(autojump_clock: MockClock) -> None:
     """The first message in a group costs one share; the ones after it are sealed once for everybody."""
-    alice, bob, carol = party(alice_laptop), party(bob_phone), party(carol_phone)
-    async with seated(ConversationKind.GROUP, alice, bob, carol) as room:
-        conversation = room.table.conversation
+    alice, bob, carol = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    async with open_clients(ConversationKind.GROUP, alice, bob, carol) as room:
+        conversation = room.talk.conversation
         assert (await room[alice].send("en")).seq == 2
         assert (await room[alice].send("to")).seq == 3
         for reader in (bob, carol):
@@ -53,8 +52,8 @@ async def test_a_group_is_given_the_key_first(autojump_clock: MockClock) -> None
 
 async def test_own_devices_are_in_step(autojump_clock: MockClock) -> None:
     """What was said, and read, on one device is so on the other, as `mine`."""
-    laptop, phone, bob = party(alice_laptop), party(alice_phone), party(bob_phone)
-    async with seated(ConversationKind.DM, laptop, phone, bob) as room:
+    laptop, phone, bob = endpoint(alice_laptop), endpoint(alice_phone), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, laptop, phone, bob) as room:
         await room[laptop].send("fra kontoret")
         message = await anext(room.messages(phone))
         assert message.mine
@@ -65,8 +64,8 @@ async def test_own_devices_are_in_step(autojump_clock: MockClock) -> None:
 
 async def test_notes_to_oneself(autojump_clock: MockClock) -> None:
     """A note needs nobody else, not even another device."""
-    laptop = party(alice_laptop)
-    async with seated(ConversationKind.SELF, laptop) as room:
+    laptop = endpoint(alice_laptop)
+    async with open_clients(ConversationKind.SELF, laptop) as room:
         notes = room[laptop]
         assert (await notes.send("husk melk")).seq == 1
         assert [each.text for each in notes.history()] == ["husk melk"]
@@ -74,23 +73,23 @@ async def test_notes_to_oneself(autojump_clock: MockClock) -> None:
 
 async def test_alone_in_a_group(autojump_clock: MockClock) -> None:
     """A group whose others have no device yet is no reason to fail, and no key is shared with nobody."""
-    alice = party(alice_laptop)
-    async with seated(ConversationKind.GROUP, alice) as room:
+    alice = endpoint(alice_laptop)
+    async with open_clients(ConversationKind.GROUP, alice) as room:
         assert (await room[alice].send("hallo?")).seq == 1
 
 
 @pytest.mark.parametrize("kind", [ConversationKind.DM, ConversationKind.GROUP])
 async def test_a_stale_roster_is_repaired(autojump_clock: MockClock, kind: ConversationKind) -> None:
     """A device that came since is not known of: the send is refused, sealed again, and goes with the same client id."""
-    alice, bob, late = party(alice_laptop), party(bob_phone), party(bob_laptop)
-    async with seated(kind, alice, bob) as room:
+    alice, bob, late = endpoint(alice_laptop), endpoint(bob_phone), endpoint(bob_laptop)
+    async with open_clients(kind, alice, bob) as room:
         conversation = room[alice]
         await conversation.send("før")
-        room.table.join(late)
-        room.relay.confirmed[room.table.conversation, late.id] = len(room.relay.log[room.table.conversation])
+        room.talk.join(late)
+        room.relay.confirmed[room.talk.conversation, late.id] = len(room.relay.log[room.talk.conversation])
         sent = await conversation.send("etter")
-        async with open_desk(room.relay, late) as client:
-            messages = aiter(client.conversation(room.table.conversation))
+        async with open_client(room.relay, late) as client:
+            messages = aiter(client.conversation(room.talk.conversation))
             message = await anext(messages)
         assert (message.text, message.client_id) == ("etter", sent.client_id)
         assert await texts(room.messages(bob), 2) == ["før", "etter"]
@@ -100,23 +99,23 @@ async def test_a_stale_roster_is_repaired(autojump_clock: MockClock, kind: Conve
 
 async def test_who_left_is_not_sealed_for(autojump_clock: MockClock) -> None:
     """After somebody left a group, the next message has a fresh key that only the others were given."""
-    alice, bob, carol = party(alice_laptop), party(bob_phone), party(carol_phone)
-    async with seated(ConversationKind.GROUP, alice, bob, carol) as room:
+    alice, bob, carol = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    async with open_clients(ConversationKind.GROUP, alice, bob, carol) as room:
         conversation = room[alice]
         await conversation.send("tre")
-        room.table.part(carol)
-        room.relay.change(room.table)
+        room.talk.part(carol)
+        room.relay.change(room.talk)
         await conversation.send("to")
         assert await texts(room.messages(bob), 2) == ["tre", "to"]
-        share = room.relay.log[room.table.conversation][2].frame
+        share = room.relay.log[room.talk.conversation][2].frame
         assert share.devices is not None
         assert share.devices.keys() == {bob.id}
 
 
 async def test_a_lost_ack_costs_nothing(autojump_clock: MockClock) -> None:
     """When the connection breaks before the ack, the same bytes go again, and are stored once."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         room.relay.lose = lambda frame: isinstance(frame, f.Ack)
         conversation = room[alice]
         async with trio.open_nursery() as nursery:
@@ -124,7 +123,7 @@ async def test_a_lost_ack_costs_nothing(autojump_clock: MockClock) -> None:
             await wait_all_tasks_blocked()
             room.relay.lose = lambda _: False
             room.relay.cut(alice.id)
-        assert len(room.relay.log[room.table.conversation]) == 1
+        assert len(room.relay.log[room.talk.conversation]) == 1
         first, again = (each for each in room.relay.said(f.Send))
         assert first == again
         assert await texts(room.messages(bob), 1) == ["en gang"]
@@ -132,8 +131,8 @@ async def test_a_lost_ack_costs_nothing(autojump_clock: MockClock) -> None:
 
 async def test_one_senders_messages_keep_their_order(autojump_clock: MockClock) -> None:
     """Sends that were begun one after the other are numbered so, also when some are refused for a while."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         turns = iter([True, False, True, True, False] * 20)
         room.relay.judge = lambda frame: (
             refused(frame, RefusalCode.RATE_LIMITED, retry_after_ms=10) if next(turns) else None
@@ -150,8 +149,8 @@ async def test_one_senders_messages_keep_their_order(autojump_clock: MockClock) 
 @pytest.mark.parametrize("code", [RefusalCode.UNAVAILABLE, RefusalCode.OVERLOADED, RefusalCode.RATE_LIMITED])
 async def test_not_now_is_not_never(autojump_clock: MockClock, code: RefusalCode) -> None:
     """What is refused for a while is sent again, the very same bytes, until it is stored."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         tries = iter(range(10))
         room.relay.judge = lambda frame: refused(frame, code, retry_after_ms=500) if next(tries) < 3 else None
         assert (await room[alice].send("til slutt")).seq == 1
@@ -161,8 +160,8 @@ async def test_not_now_is_not_never(autojump_clock: MockClock, code: RefusalCode
 @pytest.mark.parametrize("kind", [ConversationKind.DM, ConversationKind.GROUP])
 async def test_a_refusal_for_good_is_raised(autojump_clock: MockClock, kind: ConversationKind) -> None:
     """What will never be stored is told to its sender, and does not stand in the way of what comes after."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(kind, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(kind, alice, bob) as room:
         conversation = room[alice]
         room.relay.judge = lambda frame: refused(frame, RefusalCode.NOT_FOUND)
         with pytest.raises(NotFound) as caught:
@@ -175,10 +174,10 @@ async def test_a_refusal_for_good_is_raised(autojump_clock: MockClock, kind: Con
 
 async def test_what_nobody_waits_for_is_still_sent_or_told(autojump_clock: MockClock) -> None:
     """A cancelled send goes on; when it is refused for good, that is kept as `Unsent`."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         conversation = room[alice]
-        happenings = room.clients[alice].happenings()
+        events = room.clients[alice].events()
         room.relay.judge = lambda frame: refused(frame, RefusalCode.UNAVAILABLE, retry_after_ms=60_000)
         with trio.move_on_after(1):
             await conversation.send("utålmodig")
@@ -186,20 +185,20 @@ async def test_what_nobody_waits_for_is_still_sent_or_told(autojump_clock: MockC
             await conversation.send("dømt")
         doomed = iter([False, True])
         room.relay.judge = lambda frame: refused(frame, RefusalCode.NOT_ALLOWED) if next(doomed) else None
-        unsent = await first(happenings, Unsent)
+        unsent = await first(events, Unsent)
         assert (unsent.text, unsent.code) == ("dømt", "not-allowed")
         assert await texts(room.messages(bob), 1) == ["utålmodig"]
 
 
 async def test_a_changed_root_key_stops_the_send(autojump_clock: MockClock) -> None:
     """To an account that shows another root key nothing is sent, and the sender is told why."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         await room[alice].send("før")
         before = len(room.relay.said(f.Send))
         bob.person = dataclasses.replace(bob.person, root=mallory.root)
-        room.table.version += 1
-        room.relay.change(room.table)
+        room.talk.version += 1
+        room.relay.change(room.talk)
         await wait_all_tasks_blocked()
         with pytest.raises(RootKeyChanged):
             await room[alice].send("etter")
@@ -208,8 +207,8 @@ async def test_a_changed_root_key_stops_the_send(autojump_clock: MockClock) -> N
 
 async def test_a_bundle_too_large_for_the_relay_goes_to_the_api(autojump_clock: MockClock) -> None:
     """What does not fit one Noise message is sent by REST, and arrives like any other."""
-    alice, bob, phone = party(alice_laptop), party(bob_phone), party(alice_phone)
-    async with seated(ConversationKind.DM, alice, bob, phone) as room:
+    alice, bob, phone = endpoint(alice_laptop), endpoint(bob_phone), endpoint(alice_phone)
+    async with open_clients(ConversationKind.DM, alice, bob, phone) as room:
         text = "x" * 35_000
         sent = await room[alice].send(text)
         assert [each.client_id for each in room.relay.by_rest] == [sent.client_id]
@@ -221,8 +220,8 @@ async def test_a_bundle_too_large_for_the_relay_goes_to_the_api(autojump_clock: 
 @pytest.mark.parametrize("text", ["x" * (TEXT_CHARACTERS + 1), "\N{GRINNING FACE}" * 20_000])
 async def test_a_text_too_long_is_refused_at_once(autojump_clock: MockClock, text: str) -> None:
     """More than one message holds, in characters or in bytes, is told before anything is kept."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         with pytest.raises(TooLarge):
             await room[alice].send(text)
         assert not alice.store.outbox.conversations()
@@ -230,8 +229,8 @@ async def test_a_text_too_long_is_refused_at_once(autojump_clock: MockClock, tex
 
 async def test_the_longest_text_goes(autojump_clock: MockClock) -> None:
     """A text of the full length, and one of the most bytes, arrive whole."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         long = ["x" * TEXT_CHARACTERS, "\N{GRINNING FACE}" * 12_000]
         for text in long:
             await room[alice].send(text)
@@ -240,24 +239,24 @@ async def test_the_longest_text_goes(autojump_clock: MockClock) -> None:
 
 async def test_what_was_written_offline_goes_later(autojump_clock: MockClock) -> None:
     """A draft outlives its process: the next client of the same store sends it without being asked."""
-    alice, bob = party(alice_laptop), party(bob_phone)
-    async with seated(ConversationKind.DM, alice, bob) as room:
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
         room.relay.judge = lambda frame: refused(frame, RefusalCode.UNAVAILABLE, retry_after_ms=60_000)
         with trio.move_on_after(1):
             await room[alice].send("fra i går")
-    async with seated(ConversationKind.DM, alice, bob, absent=(alice,)) as later:
-        later.relay.tables = {room.table.conversation: room.table}
-        async with open_desk(later.relay, alice):
+    async with open_clients(ConversationKind.DM, alice, bob, offline=(alice,)) as later:
+        later.relay.talks = {room.talk.conversation: room.talk}
+        async with open_client(later.relay, alice):
             await wait_all_tasks_blocked()
-        assert [each.sender for each in later.relay.log[room.table.conversation]] == [alice.id]
+        assert [each.sender for each in later.relay.log[room.talk.conversation]] == [alice.id]
 
 
 async def test_a_device_without_prekeys_does_not_stop_the_others(autojump_clock: MockClock) -> None:
     """A device that published no key is told that it missed something; everybody else reads."""
-    alice, bob, phone = party(alice_laptop), party(bob_phone), party(alice_phone)
+    alice, bob, phone = endpoint(alice_laptop), endpoint(bob_phone), endpoint(alice_phone)
     bob.one_time_keys.clear()
     bob.fallback_key = None
-    async with seated(ConversationKind.DM, alice, bob, phone) as room:
+    async with open_clients(ConversationKind.DM, alice, bob, phone) as room:
         for number in range(3):
             await room[alice].send(str(number))
         assert await texts(room.messages(phone), 3) == ["0", "1", "2"]

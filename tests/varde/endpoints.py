@@ -15,17 +15,17 @@ import pytest
 from tests import cast
 from tests.cast import Gear, Person
 from varde.clock import fresh_id
+from varde.crypto import CannotDecrypt
 from varde.crypto.certificates import certify
-from varde.crypto.faults import CannotOpen
-from varde.crypto.keychain import Keychain, Own
+from varde.crypto.keychain import Keychain, OwnDevice
 from varde.crypto.olm import OlmAccount
 from varde.crypto.pairwise import Pairwise
-from varde.happenings import Reason
+from varde.events import Reason
 from varde.prekeys import make_prekeys
 from varde.store import Store
 from varde.store.database import Database
-from varde.store.outbox import Draft, DraftKind, Ready
-from varde.store.sealing import KEY_BYTES, Seal
+from varde.store.outbox import Draft, DraftKind, EncryptedDraft
+from varde.store.table import KEY_BYTES, StoreCipher
 from varde_contract.envelope import Body, Empty, Envelope, Text
 from varde_contract.frames import New
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId
@@ -45,11 +45,11 @@ NOW = 1_800_000_000_000
 
 def memory_store() -> Store:
     """An empty store that lives as long as the test."""
-    return Store(Database(sqlite3.connect(":memory:", isolation_level=None)), Seal(os.urandom(KEY_BYTES)))
+    return Store(Database(sqlite3.connect(":memory:", isolation_level=None)), StoreCipher(os.urandom(KEY_BYTES)))
 
 
 @dataclass(eq=False)
-class Party:
+class Endpoint:
     """One device of the cast, with keys it really holds."""
 
     person: Person
@@ -72,7 +72,7 @@ class Party:
             signing_key=olm.signing_key,
             identity_key=olm.identity_key,
         )
-        self.keychain = Keychain(self.store, Own(self.person.account, self.gear.id))
+        self.keychain = Keychain(self.store, OwnDevice(self.person.account, self.gear.id))
         upload = make_prekeys(self.store, self.gear.id, 5, fallback=True)
         self.one_time_keys, self.fallback_key = deque(upload.one_time_keys), upload.fallback_key
 
@@ -93,44 +93,44 @@ class Party:
         return body.text
 
 
-def why(reader: Party, new: New) -> Reason:
+def why(reader: Endpoint, new: New) -> Reason:
     """Why a message stays closed."""
-    with pytest.raises(CannotOpen) as caught:
+    with pytest.raises(CannotDecrypt) as caught:
         reader.open(new)
     return caught.value.reason
 
 
-def party(gear: Gear) -> Party:
+def endpoint(gear: Gear) -> Endpoint:
     """A device of the cast."""
-    return Party(next(person for person in cast.PEOPLE if gear in person.devices), gear)
+    return Endpoint(next(person for person in cast.PEOPLE if gear in person.devices), gear)
 
 
-class Table:
+class SimulatedConversation:
     """One conversation, with an honest relay and an honest key directory in the middle."""
 
-    def __init__(self, kind: ConversationKind, *parties: Party) -> None:
+    def __init__(self, kind: ConversationKind, *endpoints: Endpoint) -> None:
         self.kind = kind
         self.conversation = ConversationId(fresh_id())
-        self.parties = list(parties)
-        self.past: list[Party] = []
+        self.endpoints = list(endpoints)
+        self.past: list[Endpoint] = []
         self.version = 1
         self.seq = 0
 
-    def join(self, party: Party) -> None:
+    def join(self, endpoint: Endpoint) -> None:
         """Somebody comes in."""
-        self.parties.append(party)
+        self.endpoints.append(endpoint)
         self.version += 1
 
-    def part(self, party: Party) -> None:
+    def part(self, endpoint: Endpoint) -> None:
         """Somebody goes."""
-        self.parties.remove(party)
-        self.past.append(party)
+        self.endpoints.remove(endpoint)
+        self.past.append(endpoint)
         self.version += 1
 
     @property
     def view(self) -> ConversationView:
         """The roster now."""
-        people = list({party.person.profile: party.person for party in self.parties}.values())
+        people = list({endpoint.person.profile: endpoint.person for endpoint in self.endpoints}.values())
         return ConversationView(
             conversation=self.conversation,
             kind=self.kind,
@@ -138,49 +138,49 @@ class Table:
             head=self.seq,
             roster_version=self.version,
             members=tuple(MemberView(p.profile, p.account, Role.MEMBER, p.root_key) for p in people),
-            devices=tuple(RosterDevice(p.certificate, (p.person.profile,)) for p in self.parties),
+            devices=tuple(RosterDevice(p.certificate, (p.person.profile,)) for p in self.endpoints),
         )
 
     def sender(self, device: DeviceId) -> SenderView:
         """A device that is here, or was."""
-        (party,) = (each for each in (*self.parties, *self.past) if each.id == device)
-        return SenderView(party.certificate, party.person.root_key)
+        (endpoint,) = (each for each in (*self.endpoints, *self.past) if each.id == device)
+        return SenderView(endpoint.certificate, endpoint.person.root_key)
 
-    def meet(self) -> None:
+    def verify_sender(self) -> None:
         """Everybody verifies the roster."""
-        for party in self.parties:
-            with party.store.transaction():
-                party.keychain.trust.take_roster(self.view)
+        for endpoint in self.endpoints:
+            with endpoint.store.transaction():
+                endpoint.keychain.trust.accept_roster(self.view)
 
     def claim(self, devices: Sequence[DeviceId]) -> ClaimedKeys:
         """Hand out a prekey of each device, first in, first out, then the fallback key."""
         keys: list[ClaimedKey] = []
-        for party in self.parties:
-            if party.id in devices and party.one_time_keys:
-                keys.append(ClaimedKey(party.id, party.one_time_keys.popleft(), fallback=False))
-            elif party.id in devices and party.fallback_key is not None:
-                keys.append(ClaimedKey(party.id, party.fallback_key, fallback=True))
+        for endpoint in self.endpoints:
+            if endpoint.id in devices and endpoint.one_time_keys:
+                keys.append(ClaimedKey(endpoint.id, endpoint.one_time_keys.popleft(), fallback=False))
+            elif endpoint.id in devices and endpoint.fallback_key is not None:
+                keys.append(ClaimedKey(endpoint.id, endpoint.fallback_key, fallback=True))
         given = {key.device for key in keys}
         return ClaimedKeys(tuple(keys), tuple(device for device in devices if device not in given))
 
-    def draft(self, sender: Party, text: str = "", kind: DraftKind = DraftKind.TEXT) -> Draft:
+    def draft(self, sender: Endpoint, text: str = "", kind: DraftKind = DraftKind.TEXT) -> Draft:
         """Something to send."""
         return Draft(self.conversation, ClientId(fresh_id()), kind, sender.person.profile, NOW, text)
 
-    def seal_for_each(self, sender: Party, draft: Draft, body: Body) -> Ready:
+    def seal_for_each(self, sender: Endpoint, draft: Draft, body: Body) -> EncryptedDraft:
         """Claim what is missing and seal for every device."""
         with sender.store.transaction():
             sender.keychain.start_sessions(self.view, self.claim(sender.keychain.without_session(self.view)))
             return sender.keychain.seal_for_each(self.view, draft, body)
 
-    def commit(self, sender: Party, draft: Draft, ready: Ready) -> dict[DeviceId, New]:
+    def commit(self, sender: Endpoint, draft: Draft, ready: EncryptedDraft) -> dict[DeviceId, New]:
         """Number a message, and return it as each device but the sender's gets it."""
         self.seq += 1
-        everyone = [party.id for party in self.parties if party is not sender]
+        everyone = [endpoint.id for endpoint in self.endpoints if endpoint is not sender]
         sealed = ready.devices if ready.devices is not None else dict.fromkeys(everyone, ready.group or b"")
         return {device: self.new(sender, draft, sealed[device]) for device in everyone}
 
-    def new(self, sender: Party, draft: Draft, sealed: bytes) -> New:
+    def new(self, sender: Endpoint, draft: Draft, sealed: bytes) -> New:
         """What the relay says of a message."""
         return New(
             conversation=self.conversation,
@@ -193,24 +193,24 @@ class Table:
             sealed=sealed,
         )
 
-    def say(self, sender: Party, text: str) -> dict[DeviceId, New]:
+    def say(self, sender: Endpoint, text: str) -> dict[DeviceId, New]:
         """Send one text, pairwise."""
         draft = self.draft(sender, text)
         return self.commit(sender, draft, self.seal_for_each(sender, draft, Text(text)))
 
-    def mend(self, sender: Party) -> dict[DeviceId, New]:
+    def mend(self, sender: Endpoint) -> dict[DeviceId, New]:
         """Send an empty message, on a fresh ratchet where one was lost."""
         draft = self.draft(sender, kind=DraftKind.MEND)
         return self.commit(sender, draft, self.seal_for_each(sender, draft, Empty()))
 
-    def share(self, sender: Party, now_ms: int = NOW) -> dict[DeviceId, New]:
+    def share(self, sender: Endpoint, now_ms: int = NOW) -> dict[DeviceId, New]:
         """Send the sender key to everybody."""
         draft = self.draft(sender, kind=DraftKind.SHARE)
         with sender.store.transaction():
             body = sender.keychain.share(self.view, now_ms)
         return self.commit(sender, draft, self.seal_for_each(sender, draft, body))
 
-    def shout(self, sender: Party, text: str) -> dict[DeviceId, New]:
+    def shout(self, sender: Endpoint, text: str) -> dict[DeviceId, New]:
         """Send one text with the sender key."""
         draft = self.draft(sender, text)
         with sender.store.transaction():

@@ -1,9 +1,10 @@
-"""A relay of a few lines at the other end of a wire in memory, that does what a test tells it.
+"""A relay of a few lines at the other end of a memory stream, which plays a script, and a reconnector that talks to it.
 
 The WebSocket protocol is the sans-I/O core of `websockets`, the session is the contract's: only sockets are missing.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import cast
 from uuid import UUID
@@ -17,7 +18,13 @@ from websockets.server import ServerProtocol
 from websockets.trio.client import connect
 from websockets.typing import Subprotocol
 
-from varde.link import dial
+from tests.cast import alice_laptop
+from tests.varde.endpoints import endpoint, memory_store
+from varde.connection import Connection
+from varde.device import DeviceKeys
+from varde.errors import VardeError
+from varde.reconnector import Reconnector, dial
+from varde.rest import Rest
 from varde_contract import frames as f
 from varde_contract.errors import PeerFault
 from varde_contract.ids import SessionId
@@ -29,23 +36,23 @@ URL = "ws://relay.example/v1/relay"
 HEARTBEAT_MS = 25_000
 
 
-class Wire:
+class ServerConnection:
     """The relay's end of one connection."""
 
     def __init__(self, stream: trio.abc.Stream, static: KeyPair) -> None:
         self._stream = stream
         self._protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
         self.session = ServerSession(static)
-        self.deaf = False
+        self.unresponsive = False
         """Whether pings are left unanswered, and everything else unread."""
 
-    async def greet(self, *first: Struct, heartbeat_ms: int = HEARTBEAT_MS) -> None:
+    async def welcome(self, *first: Struct, heartbeat_ms: int = HEARTBEAT_MS) -> None:
         """Shake hands and welcome the client."""
-        await self.shake()
+        await self.handshake()
         welcome = f.Welcome(SessionId(UUID(int=1)), 0, heartbeat_ms, f.ServerLimits(1, 1, 1, 1), (), more=False)
         await self.send(welcome, *first)
 
-    async def shake(self) -> None:
+    async def handshake(self) -> None:
         """Shake hands, up to Hello."""
         while self.session.hello is None:
             await self._take()
@@ -80,7 +87,7 @@ class Wire:
 
     async def _flush(self) -> None:
         for data in self._protocol.data_to_send():
-            if data and not self.deaf:
+            if data and not self.unresponsive:
                 await self._stream.send_all(data)
 
     async def _take(self) -> list[f.ClientFrame]:
@@ -98,10 +105,10 @@ class Wire:
         return frames
 
 
-Script = Callable[[Wire], Awaitable[None]]
+Script = Callable[[ServerConnection], Awaitable[None]]
 
 
-class TinyRelay:
+class ScriptedRelay:
     """Plays one script for each connection, the last one again and again. It is the API's relay part as well."""
 
     def __init__(self, nursery: trio.Nursery, *scripts: Script) -> None:
@@ -134,30 +141,92 @@ class TinyRelay:
         return RelayTicket(f"ticket-{self.tickets}", datetime.now(UTC) + timedelta(days=1))
 
     async def _play(self, script: Script, stream: trio.abc.Stream) -> None:
-        wire = Wire(stream, self.static)
+        connection = ServerConnection(stream, self.static)
         try:
-            await script(wire)
+            await script(connection)
         except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client went: that is what some tests are about
         except PeerFault as fault:
-            await wire.close(fault.close_code)
+            await connection.close(fault.close_code)
         finally:
-            self.patterns.append(wire.session.pattern)
+            self.patterns.append(connection.session.pattern)
             await stream.aclose()
 
 
-async def live(wire: Wire) -> None:
+async def live(connection: ServerConnection) -> None:
     """A connection that lasts."""
-    await wire.greet()
+    await connection.welcome()
     while True:
-        await wire.receive()
+        await connection.receive()
 
 
 def closing(code: int) -> Script:
     """A connection that is closed with a code right after Hello."""
 
-    async def script(wire: Wire) -> None:
-        await wire.shake()
-        await wire.close(code)
+    async def script(connection: ServerConnection) -> None:
+        await connection.handshake()
+        await connection.close(code)
 
     return script
+
+
+class ListenerRecorder:
+    """Records what a reconnector reports."""
+
+    def __init__(self) -> None:
+        self.connections: list[Connection] = []
+        self.frames: list[f.ServerFrame] = []
+        self.disconnects: list[tuple[str, float | None]] = []
+        self.news = trio.Event()
+
+    def on_connected(self, connection: Connection) -> None:
+        """Welcome has come."""
+        self.connections.append(connection)
+        self._stir()
+
+    def on_frames(self, frames: Sequence[f.ServerFrame]) -> None:
+        """These came."""
+        self.frames.extend(frames)
+        self._stir()
+
+    def on_disconnected(self, why: str, retry_in_s: float | None) -> None:
+        """It is over."""
+        self.disconnects.append((why, retry_in_s))
+        self._stir()
+
+    async def wait_connected(self, count: int) -> None:
+        """Until so many connections came about."""
+        while len(self.connections) < count:
+            await self.news.wait()
+
+    def _stir(self) -> None:
+        self.news.set()
+        self.news = trio.Event()
+
+
+class RunningReconnector:
+    """A reconnector with a scripted relay at its other end."""
+
+    def __init__(self, nursery: trio.Nursery, scripts: tuple[Script, ...]) -> None:
+        self.recorder = ListenerRecorder()
+        self.relay = ScriptedRelay(nursery, *scripts)
+        self.store = memory_store()
+        keys = DeviceKeys(endpoint(alice_laptop).certificate, KeyPair.generate().private_bytes())
+        self.reconnector = Reconnector(self.store, cast("Rest", self.relay), keys, self.recorder, dial=self.relay.dial)
+        self.end: VardeError | None = None
+        self.ended = trio.Event()
+
+    async def run(self) -> None:
+        """Run it to its end."""
+        self.end = await self.reconnector.run()
+        self.ended.set()
+
+
+@asynccontextmanager
+async def open_reconnector(*scripts: Script) -> AsyncIterator[RunningReconnector]:
+    """Run a reconnector for the block, against these scripts."""
+    async with trio.open_nursery() as nursery:
+        running = RunningReconnector(nursery, scripts)
+        nursery.start_soon(running.run)
+        yield running
+        nursery.cancel_scope.cancel()

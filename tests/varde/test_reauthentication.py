@@ -7,11 +7,11 @@ import pytest
 from trio.testing import MockClock
 
 import varde
-from tests.varde.apis import CODE, URL, Call, FakeApi, device_of
-from tests.varde.killing import dying, is_killed
-from varde import returning
-from varde.access import SESSION
+from tests.varde.crash_points import crash_at, is_crash
+from tests.varde.fake_api import CODE, URL, Call, FakeApi, device_of
+from varde import reauthentication
 from varde.clock import fresh_id
+from varde.rest import SESSION
 from varde.store.store import open_store
 from varde_contract.ids import AccountId, DeviceId
 
@@ -32,7 +32,7 @@ async def signed_out(api: FakeApi, home: Path) -> varde.Enrolled:
     return done
 
 
-async def come_back(api: FakeApi, home: Path, code: str = CODE) -> varde.Me:
+async def come_back(api: FakeApi, home: Path, code: str = CODE) -> varde.Identity:
     """Sign alice's device in again."""
     return await varde.sign_in_again(home, key(home), email=EMAIL, code=code, transport=api.transport)
 
@@ -58,7 +58,7 @@ async def test_a_signed_out_device_comes_back(tmp_path: Path) -> None:
     assert "varde.sign_in_again" in caught.value.advice
     assert "varde login" in caught.value.advice
     api.calls.clear()
-    assert await come_back(api, tmp_path) == varde.Me(done.account, done.device, done.profiles)
+    assert await come_back(api, tmp_path) == varde.Identity(done.account, done.device, done.profiles)
     assert [call[:2] for call in api.calls] == [
         ("POST", "/v1/auth/session"),
         ("PUT", f"/v1/devices/{done.device}/session"),
@@ -140,7 +140,7 @@ async def test_a_folder_says_what_it_holds(tmp_path: Path, autojump_clock: MockC
     api.lose = lambda _: False
     done = await signed_out(api, tmp_path)
     found = await varde.find_device(tmp_path, key(tmp_path))
-    assert found == varde.StoredDevice(varde.Me(done.account, done.device, done.profiles), URL)
+    assert found == varde.StoredDevice(varde.Identity(done.account, done.device, done.profiles), URL)
 
 
 async def test_an_answer_that_was_lost_once_is_asked_for_again(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -184,16 +184,16 @@ async def test_a_return_killed_anywhere_goes_on(tmp_path: Path, monkeypatch: pyt
     for point in count():
         api, home = FakeApi(), tmp_path / str(point)
         done = await signed_out(api, home)
-        monkeypatch.setattr(returning, "open_store", _dying_store(point))
+        monkeypatch.setattr(reauthentication, "open_store", _crashing_store(point))
         try:
             await come_back(api, home)
         except BaseException as fault:
-            if not is_killed(fault):
+            if not is_crash(fault):
                 raise
         else:
             assert point > 5
             return
-        monkeypatch.setattr(returning, "open_store", open_store)
+        monkeypatch.setattr(reauthentication, "open_store", open_store)
         api.code = api.code or CODE
         await come_back(api, home)
         assert device_of(api) == done.device
@@ -201,5 +201,5 @@ async def test_a_return_killed_anywhere_goes_on(tmp_path: Path, monkeypatch: pyt
             assert len(await client.devices()) == 1
 
 
-def _dying_store(point: int) -> object:
-    return lambda home, unlock: open_store(home, unlock, connect=dying(point))
+def _crashing_store(point: int) -> object:
+    return lambda home, unlock: open_store(home, unlock, connect=crash_at(point))

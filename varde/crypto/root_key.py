@@ -1,5 +1,6 @@
-"""The account's root key: an Ed25519 key made from 24 words that only the person has."""
+"""The account's root key: made from 24 words that only the person has, compared by two people as a safety number."""
 
+import hashlib
 import unicodedata
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -8,9 +9,18 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from mnemonic import Mnemonic
 
 from varde.errors import WrongPhrase
+from varde_contract.ids import AccountId
 
 STRENGTH_BITS = 256
 SEED_BYTES = 32
+
+ROUNDS = 5_200
+"""Hashes per digit group: what one attempt to find a root key with similar digits costs."""
+GROUPS_EACH = 6
+GROUP_BYTES = 5
+GROUP_DIGITS = 5
+
+_LABEL = b"varde.v1 safety number\x00"
 
 _words = Mnemonic("english")
 
@@ -28,3 +38,16 @@ def root_key_of(phrase: str) -> Ed25519PrivateKey:
     seed = Mnemonic.to_seed(" ".join(words))
     derived = HKDF(algorithm=SHA256(), length=SEED_BYTES, salt=None, info=b"varde.v1 root key").derive(seed)
     return Ed25519PrivateKey.from_private_bytes(derived)
+
+
+def safety_number(one: tuple[AccountId, bytes], other: tuple[AccountId, bytes]) -> str:
+    """Return the digits of two accounts with their root keys, in groups of five, the same from both sides."""
+    return " ".join(sorted((_digits(*one), _digits(*other))))
+
+
+def _digits(account: AccountId, root_key: bytes) -> str:
+    digest = statement = _LABEL + account.bytes + root_key
+    for _ in range(ROUNDS):
+        digest = hashlib.sha512(digest + statement).digest()
+    groups = (digest[start : start + GROUP_BYTES] for start in range(0, GROUPS_EACH * GROUP_BYTES, GROUP_BYTES))
+    return " ".join(f"{int.from_bytes(group, 'big') % 10**GROUP_DIGITS:0{GROUP_DIGITS}}" for group in groups)

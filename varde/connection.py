@@ -19,7 +19,7 @@ from varde_contract.session import ClientSession
 SECONDS_PER_MS = 1 / 1_000
 
 
-class Parted(NamedTuple):
+class ConnectionEnd(NamedTuple):
     """How a connection ended: a word for people, the relay's code if it gave one, and when it asked to be back."""
 
     why: str
@@ -27,8 +27,12 @@ class Parted(NamedTuple):
     goaway: Goaway | None = None
 
 
-class Line:
-    """A connection whose Welcome has come. `send` and `confirm` queue; one task writes, so that no write is torn."""
+class Connection:
+    """A connection past its Welcome.
+
+    `send` and `confirm` queue. One task writes: a cancelled `send` of `websockets` could tear a frame, and Noise needs
+    messages to leave in the order in which they were encrypted.
+    """
 
     def __init__(self, websocket: ClientConnection, session: ClientSession, welcome: Welcome) -> None:
         self.welcome = welcome
@@ -43,58 +47,58 @@ class Line:
     def send(self, frame: Struct) -> None:
         """Queue a frame."""
         self._queue.append(frame)
-        self._stir()
+        self._wake_writer()
 
     def confirm(self, conversation: ConversationId, upto: int) -> None:
-        """Tell the relay what is held, together with what else is confirmed until the writer comes by."""
+        """Confirm delivery up to `upto`. Coalesced until the writer runs: one for each conversation."""
         self._confirmed[conversation] = max(upto, self._confirmed.get(conversation, 0))
-        self._stir()
+        self._wake_writer()
 
-    async def run(self, take: Callable[[Sequence[ServerFrame]], None]) -> Parted:
-        """Give every message's frames to `take`, until the connection ends; say how it ended."""
+    async def run(self, on_frames: Callable[[Sequence[ServerFrame]], None]) -> ConnectionEnd:
+        """Call `on_frames` with the frames of each message, until the connection ends; return how it ended."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write)
-            nursery.start_soon(self._beat)
-            parted = await self._read(take)
+            nursery.start_soon(self._heartbeat)
+            end = await self._read(on_frames)
             nursery.cancel_scope.cancel()
-        return parted
+        return end
 
     async def aclose(self) -> None:
-        """Write what is queued, then say goodbye. The caller sets a deadline."""
+        """Write what is queued, then close. The caller sets a deadline."""
         await self._idle.wait()
         await self._websocket.aclose()
 
-    async def _read(self, take: Callable[[Sequence[ServerFrame]], None]) -> Parted:
+    async def _read(self, on_frames: Callable[[Sequence[ServerFrame]], None]) -> ConnectionEnd:
         while True:
             try:
                 frames = self._session.receive(await self._websocket.recv(decode=False))
             except ConnectionClosed as closed:
-                return parted_from(closed, self._goaway)
+                return connection_end(closed, self._goaway)
             except PeerFault as fault:
                 await close_for(self._websocket, fault)
-                return Parted("the relay broke the protocol", None, self._goaway)
+                return ConnectionEnd("the relay broke the protocol", None, self._goaway)
             self._goaway = next((frame for frame in frames if isinstance(frame, Goaway)), self._goaway)
-            take(frames)
+            on_frames(frames)
 
     async def _write(self) -> None:
         while True:
             if not (self._queue or self._confirmed):
                 self._idle.set()
-                await self._work.wait()  # without a deadline: there may be nothing to say for ever
+                await self._work.wait()  # no deadline: there may be nothing to send for ever
             try:
                 await self._websocket.send(self._session.send_encoded(self._next_message()))
             except ConnectionClosed:
                 return  # the reader says how it ended
 
-    async def _beat(self) -> None:
+    async def _heartbeat(self) -> None:
         interval = self.welcome.heartbeat_ms * SECONDS_PER_MS
         while True:
             await trio.sleep(interval)
             try:
-                answered = await self._websocket.ping(ack_on_close=True)
-                with trio.move_on_after(interval) as patience:
-                    await answered.wait()
-                if patience.cancelled_caught:
+                pong = await self._websocket.ping(ack_on_close=True)
+                with trio.move_on_after(interval) as deadline:
+                    await pong.wait()
+                if deadline.cancelled_caught:
                     await self._websocket.aclose(CloseCode.HEARTBEAT_MISSED, CloseCode.HEARTBEAT_MISSED.label)
             except ConnectionClosed:
                 return  # the reader says how it ended
@@ -116,21 +120,21 @@ class Line:
             message.append((type(self._queue.popleft()), encoded))
         return message
 
-    def _stir(self) -> None:
+    def _wake_writer(self) -> None:
         if self._idle.is_set():
             self._idle = trio.Event()
         self._work.set()
 
 
-def parted_from(closed: ConnectionClosed, goaway: Goaway | None = None) -> Parted:
+def connection_end(closed: ConnectionClosed, goaway: Goaway | None = None) -> ConnectionEnd:
     """Say how a connection ended, from the close frame if one came."""
     if closed.rcvd is None:
-        return Parted("the connection was lost", None, goaway)
+        return ConnectionEnd("the connection was lost", None, goaway)
     try:
         code = CloseCode(closed.rcvd.code)
     except ValueError:
-        return Parted(f"closed with {closed.rcvd.code}", None, goaway)
-    return Parted(code.label, code, goaway)
+        return ConnectionEnd(f"closed with {closed.rcvd.code}", None, goaway)
+    return ConnectionEnd(code.label, code, goaway)
 
 
 async def close_for(websocket: ClientConnection, fault: PeerFault) -> None:

@@ -1,15 +1,13 @@
-"""One conversation's way out: its drafts in order, one at a time, sealed for the roster as it is, until each
-is acked.
-"""
+"""Sends the drafts of one conversation in order: encrypted for the current roster, repeated until acked."""
 
 import trio
 
 from varde.backoff import Backoff
 from varde.clock import fresh_id, now_ms
 from varde.errors import Busy, Refusal, Unreachable, VardeError
+from varde.identity import own_profile
 from varde.services import Services
-from varde.speaking import speaker
-from varde.store.outbox import Draft, DraftKind, Ready
+from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde_contract import codec
 from varde_contract.envelope import Empty, Text
 from varde_contract.frames import Ack, RefusedFrame, Send
@@ -21,37 +19,37 @@ from varde_contract.rest.messages import NewMessage
 
 FIRST_PAUSE_SECONDS = 0.1
 GRACE_SECONDS = 1.0
-"""A device that was just registered has its prekeys there a moment later."""
-WITHOUT_SECONDS = 30.0
-"""How long a device that has none after that is not asked again."""
+"""A device that was just registered uploads its prekeys a moment later: one more claim after this long."""
+NO_PREKEYS_SECONDS = 30.0
+"""For how long a device without prekeys is not claimed from again."""
 
 _NOTHING_CLAIMED = ClaimedKeys((), ())
 
 
-class Lane:
-    """The drafts of one conversation. Only one is on its way: so the order of writing is the order of numbers."""
+class ConversationSender:
+    """The task of one conversation. One send is in flight, so messages get their numbers in the order of writing."""
 
     def __init__(self, conversation: ConversationId, services: Services) -> None:
         self._conversation = conversation
-        self._me = services.me
+        self._identity = services.identity
         self._store = services.store
         self._keychain = services.keychain
         self._rest = services.rest
         self._rosters = services.rosters
-        self._post = services.post
+        self._outbox = services.outbox
         self._backoff = Backoff(first=FIRST_PAUSE_SECONDS)
-        self._without: dict[DeviceId, float] = {}
+        self._without_prekeys: dict[DeviceId, float] = {}
 
     async def run(self) -> None:
-        """Send what there is, and wait for more, for as long as the client has a way to the relay."""
-        while not self._post.ended:
-            self._post.seen_work(self._conversation)
+        """Send what there is, and wait for more, until the client ends."""
+        while not self._outbox.ended:
+            self._outbox.clear_work(self._conversation)
             while await self._step():
                 pass
-            await self._post.wait_work(self._conversation)
+            await self._outbox.wait_work(self._conversation)
 
     async def _step(self) -> bool:
-        """Bring the first draft one step further; False when there is nothing to do."""
+        """Encrypt or send the first draft; False when there is nothing to do."""
         draft = self._store.outbox.first(self._conversation)
         if draft is None and not self._store.ratchets.mending(self._conversation):
             return False
@@ -60,17 +58,21 @@ class Lane:
             if draft is not None and ready is not None and await self._deliver(draft, ready):
                 self._backoff.reset()
         except (Unreachable, Busy) as fault:
-            told = fault.retry_after_ms if isinstance(fault, Busy) else None
-            await trio.sleep((told or 0) / 1_000 + self._backoff.next())
+            wait_ms = fault.retry_after_ms if isinstance(fault, Busy) else None
+            await trio.sleep((wait_ms or 0) / 1_000 + self._backoff.next())
         except VardeError as fault:
-            if self._post.ended:
-                return False  # not the draft's fault: it stays in the store
+            if self._outbox.ended:
+                return False  # the client ended; the draft is fine, and stays in the store
             self._give_up(draft, fault)
         return True
 
-    async def _prepare(self, draft: Draft | None) -> tuple[Draft | None, Ready | None]:
-        """Return what goes next with its ciphertext: the draft, or the keys that must go before it."""
-        if draft is not None and (ready := self._store.outbox.ready(draft.client_id)) is not None:
+    async def _prepare(self, draft: Draft | None) -> tuple[Draft | None, EncryptedDraft | None]:
+        """Return what goes next with its ciphertext: the draft, or the keys that must go before it.
+
+        Ratchets advance in the transaction that stores the ciphertext. A crash then repeats the same bytes; sealing
+        twice would make the peer skip a message key.
+        """
+        if draft is not None and (ready := self._store.outbox.encrypted(draft.client_id)) is not None:
             return draft, ready
         view = await self._rosters.current(self._conversation)
         now = now_ms()
@@ -88,11 +90,11 @@ class Lane:
                 draft = self._draft(view, due)
                 self._store.outbox.add(draft)
             ready = self._seal(view, draft, now)
-            self._store.outbox.make_ready(draft.client_id, ready)
+            self._store.outbox.put_encrypted(draft.client_id, ready)
         return draft, ready
 
     def _due(self, view: ConversationView, draft: Draft | None, now: int) -> DraftKind | None:
-        """What must go next: mending before sharing before the text."""
+        """Return what must go next: an empty message on a fresh ratchet, then a sender key, then the text."""
         peers = self._keychain.peers(view)
         if self._store.ratchets.mending(self._conversation) & peers.keys():
             return DraftKind.MEND
@@ -101,7 +103,7 @@ class Lane:
         group = view.kind is ConversationKind.GROUP
         return DraftKind.SHARE if group and peers and self._keychain.must_share(view, now) else DraftKind.TEXT
 
-    def _seal(self, view: ConversationView, draft: Draft, now: int) -> Ready:
+    def _seal(self, view: ConversationView, draft: Draft, now: int) -> EncryptedDraft:
         if draft.kind is DraftKind.MEND:
             self._forget_mending()
             return self._keychain.seal_for_each(view, draft, Empty())
@@ -114,11 +116,11 @@ class Lane:
         return self._keychain.seal_for_group(view, draft, Text(draft.text))
 
     async def _claim(self, view: ConversationView) -> ClaimedKeys | None:
-        """Claim prekeys where a ratchet is missing; None when the roster turned out to be old."""
+        """Claim prekeys where a session is missing; None when the roster turned out to be stale."""
         try:
             first = await self._claim_once(view)
             again = ClaimedKeys((), first.without)
-            if any(device not in self._without for device in first.without):
+            if any(device not in self._without_prekeys for device in first.without):
                 await trio.sleep(GRACE_SECONDS)
                 again = await self._claim_once(view, first.without)
         except Refusal as refusal:
@@ -127,18 +129,18 @@ class Lane:
             await self._rosters.refresh(self._conversation)
             await trio.sleep(self._backoff.next())
             return None
-        self._without.update(dict.fromkeys(again.without, trio.current_time() + WITHOUT_SECONDS))
+        self._without_prekeys.update(dict.fromkeys(again.without, trio.current_time() + NO_PREKEYS_SECONDS))
         return ClaimedKeys(first.keys + again.keys, again.without)
 
     async def _claim_once(self, view: ConversationView, only: tuple[DeviceId, ...] | None = None) -> ClaimedKeys:
         now = trio.current_time()
         missing = self._keychain.without_session(view) if only is None else only
-        wanted = tuple(device for device in missing if self._without.get(device, now) <= now)
+        wanted = tuple(device for device in missing if self._without_prekeys.get(device, now) <= now)
         if not wanted:
             return _NOTHING_CLAIMED
         return await self._rest.claim_prekeys(PrekeyClaim(self._conversation, wanted))
 
-    async def _deliver(self, draft: Draft, ready: Ready) -> bool:
+    async def _deliver(self, draft: Draft, ready: EncryptedDraft) -> bool:
         """Send it; True when it is acked. Raises Refusal and Unreachable."""
         frame = Send(
             draft.client_id, draft.conversation, draft.profile, ready.roster_version, ready.group, ready.devices
@@ -150,17 +152,17 @@ class Lane:
         except Refusal as refusal:
             if refusal.stale is None:
                 raise
-            await self._repair(draft, ready, refusal.stale)
+            await self._refresh_roster(draft, ready, refusal.stale)
             return False
 
     async def _deliver_by_relay(self, frame: Send) -> bool:
-        outcome = await self._post.ask(frame)
+        outcome = await self._outbox.request(frame)
         if isinstance(outcome, RefusedFrame):
             raise Refusal.of(outcome.code, outcome.detail, retry_after_ms=outcome.retry_after_ms, stale=outcome.stale)
         return outcome is not None
 
     async def _deliver_by_rest(self, frame: Send) -> bool:
-        """Send what does not fit one Noise message."""
+        """Send by the API what does not fit one Noise message."""
         stored = await self._rest.send(
             NewMessage(
                 frame.client_id, frame.conversation, frame.profile, frame.roster_version, frame.group, frame.devices
@@ -168,40 +170,40 @@ class Lane:
         )
         sent_ms = round(stored.sent_at.timestamp() * 1_000)
         with self._store.transaction():
-            tell = self._post.acked(Ack(frame.client_id, frame.conversation, stored.message, stored.seq, sent_ms))
-        tell()
+            report = self._outbox.acked(Ack(frame.client_id, frame.conversation, stored.message, stored.seq, sent_ms))
+        report()
         return True
 
-    async def _repair(self, draft: Draft, ready: Ready, stale: StaleDevices) -> None:
-        """Nothing was stored: seal it again for the roster as it is now, under the same client id."""
+    async def _refresh_roster(self, draft: Draft, ready: EncryptedDraft, stale: StaleDevices) -> None:
+        """The relay stored nothing: encrypt again for the current roster, under the same client id."""
         if stale.roster_version >= ready.roster_version:
             await self._rosters.refresh(self._conversation, newer_than=stale.roster_version - 1)
             with self._store.transaction():
                 if draft.kind is DraftKind.SHARE:
                     self._drop_share(draft)
                 else:
-                    self._store.outbox.unmake(draft.client_id)
-        # Otherwise the relay has not yet heard of the roster that the API gave: the same again, a little later.
+                    self._store.outbox.drop_encrypted(draft.client_id)
+        # Otherwise the relay has not yet heard of the roster that the API gave: send the same bytes a little later.
         await trio.sleep(self._backoff.next())
 
     def _give_up(self, draft: Draft | None, fault: VardeError) -> None:
-        """It is refused for good. With a share, so is the text that needed it: it would only ask for another."""
+        """Drop what is refused for good; with a sender key the text that needed it, or it would ask for another."""
         with self._store.transaction():
             self._forget_mending()
             if draft is not None and draft.kind is not DraftKind.TEXT:
                 self._drop_share(draft)
                 draft = self._store.outbox.first(self._conversation) if draft.kind is DraftKind.SHARE else None
         if draft is not None:
-            self._post.give_up(draft, fault)
+            self._outbox.give_up(draft, fault)
 
     def _drop_share(self, draft: Draft) -> None:
         self._keychain.withdraw_share(self._conversation)
         self._store.outbox.remove(draft.client_id)
-        self._post.explain(self._conversation)
+        self._outbox.settle_own_numbers(self._conversation)
 
     def _forget_mending(self) -> None:
         with self._store.transaction():
             self._store.ratchets.mended(self._conversation)
 
     def _draft(self, view: ConversationView, kind: DraftKind) -> Draft:
-        return Draft(self._conversation, ClientId(fresh_id()), kind, speaker(view, self._me), now_ms(), "")
+        return Draft(self._conversation, ClientId(fresh_id()), kind, own_profile(view, self._identity), now_ms(), "")

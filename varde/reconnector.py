@@ -1,4 +1,4 @@
-"""The link to the relay: connects, authenticates, and comes back by itself for as long as the client lives."""
+"""The connection to the relay, opened and authenticated again and again for as long as the client lives."""
 
 import logging
 import random
@@ -13,9 +13,9 @@ from websockets.trio.client import connect as connect_websocket
 from websockets.typing import Subprotocol
 
 from varde.backoff import Backoff
+from varde.connection import SECONDS_PER_MS, Connection, ConnectionEnd, close_for, connection_end
 from varde.device import DeviceKeys
-from varde.errors import Busy, DeviceRevoked, Ended, LinkRefused, Refusal, Replaced, Unreachable, VardeError
-from varde.line import SECONDS_PER_MS, Line, Parted, close_for, parted_from
+from varde.errors import Busy, ConnectionRefused, DeviceRevoked, Ended, Refusal, Replaced, Unreachable, VardeError
 from varde.rest import Rest
 from varde.store import Store
 from varde_contract.closing import CloseCode
@@ -28,8 +28,9 @@ from varde_contract.session import PROTOCOL_VERSION, SUBPROTOCOL, ClientSession,
 TICKET = "ticket"
 RELAY = "relay"
 EARLY = timedelta(minutes=5)
-STEADY_SECONDS = 5.0
-"""A connection that lived this long was a good one: the next try starts from a short pause again."""
+"""A ticket this close to its end is not used for a new connection."""
+STABLE_SECONDS = 5.0
+"""After a connection that lived this long the next attempt starts from a short pause again."""
 CLOSE_SECONDS = 2.0
 BAD_TICKETS = 3
 """Fresh tickets refused in a row before the client gives up."""
@@ -38,20 +39,20 @@ _logger = logging.getLogger("varde.websocket")
 _logger.setLevel(logging.WARNING)  # below that, websockets logs what it sends and receives
 
 
-class Listening(Protocol):
-    """Who is told of the link's life."""
+class ConnectionListener(Protocol):
+    """Who is told what becomes of the connection."""
 
-    def up(self, line: Line) -> None:
+    def on_connected(self, connection: Connection) -> None:
         """Welcome has come."""
 
-    def take(self, frames: Sequence[ServerFrame]) -> None:
-        """These came, in order."""
+    def on_frames(self, frames: Sequence[ServerFrame]) -> None:
+        """The frames of one message came, in order."""
 
-    def down(self, why: str, retry_in_s: float | None) -> None:
-        """The connection, or the try at one, is over. None: there will be no other."""
+    def on_disconnected(self, why: str, retry_in_s: float | None) -> None:
+        """The connection, or the attempt at one, is over. None: there will be no other."""
 
 
-class _Way(NamedTuple):
+class _Route(NamedTuple):
     address: RelayAddress
     ticket: RelayTicket
     pattern: Pattern
@@ -63,25 +64,25 @@ def dial(url: str, stream: trio.abc.Stream | None = None) -> connect_websocket:
         url,
         stream=stream,
         subprotocols=[Subprotocol(SUBPROTOCOL)],
-        compression=None,
         max_size=NOISE_MESSAGE_BYTES,
         open_timeout=HANDSHAKE_DEADLINE_MS * SECONDS_PER_MS,
-        ping_interval=None,  # the pulse is the line's, at the relay's pace
+        compression=None,  # ciphertext does not compress
+        ping_interval=None,  # `Connection` pings, at the interval that Welcome gives
         close_timeout=CLOSE_SECONDS,
         user_agent_header=None,
         logger=_logger,
     )
 
 
-class Link:
-    """Keeps one connection. `run` is its life."""
+class Reconnector:
+    """Keeps one connection. `run` returns only when reconnecting is of no use."""
 
     def __init__(
         self,
         store: Store,
         rest: Rest,
         keys: DeviceKeys,
-        listening: Listening,
+        listener: ConnectionListener,
         *,
         dial: Callable[[str], connect_websocket] = dial,
     ) -> None:
@@ -89,81 +90,81 @@ class Link:
         self._store = store
         self._rest = rest
         self._keys = keys
-        self._listening = listening
+        self._listener = listener
         self._pattern = Pattern.IK
         self._bad_tickets = 0
         self._backoff = Backoff()
-        self._line: Line | None = None
+        self._connection: Connection | None = None
 
     async def run(self) -> VardeError:
         """Connect again and again; return why there is no point in going on."""
         while True:
             began = trio.current_time()
-            parted = await self._once()
-            if isinstance(parted, VardeError):
-                self._listening.down(parted.code, None)
-                return parted
-            if trio.current_time() - began >= STEADY_SECONDS:
+            ended = await self._connect_once()
+            if isinstance(ended, VardeError):
+                self._listener.on_disconnected(ended.code, None)
+                return ended
+            if trio.current_time() - began >= STABLE_SECONDS:
                 self._backoff.reset()
-            end = self._judge(parted)
+            end = self._final_error(ended)
             if end is not None:
-                self._listening.down(parted.why, None)
+                self._listener.on_disconnected(ended.why, None)
                 return end
-            pause = self._pause(parted)
-            self._listening.down(parted.why, pause)
+            pause = self._pause(ended)
+            self._listener.on_disconnected(ended.why, pause)
             await trio.sleep(pause)
 
     async def aclose(self) -> None:
-        """Say goodbye if there is somebody to say it to. The caller sets a deadline."""
-        if self._line is not None:
-            await self._line.aclose()
+        """Close the connection, if there is one. The caller sets a deadline."""
+        if self._connection is not None:
+            await self._connection.aclose()
 
-    async def _once(self) -> Parted | VardeError:
+    async def _connect_once(self) -> ConnectionEnd | VardeError:
         try:
-            way = await self._find_way()
+            route = await self._find_route()
         except Busy as fault:
-            return Parted(fault.code, None, _asked_to_wait(fault))
+            return ConnectionEnd(fault.code, None, _goaway_of(fault))
         except Unreachable as fault:
-            return Parted(fault.code)
+            return ConnectionEnd(fault.code)
         except Refusal as fault:
             return fault
         try:
-            return await self._live(way)
+            return await self._serve(route)
         except ConnectionClosed as closed:
-            return parted_from(closed)
+            return connection_end(closed)
         except PeerFault as fault:
-            return Parted(fault.close_code.label, fault.close_code)
+            return ConnectionEnd(fault.close_code.label, fault.close_code)
         except (OSError, WebSocketException, trio.BrokenResourceError, trio.TooSlowError):
-            return Parted("the relay does not answer")
+            return ConnectionEnd("the relay does not answer")
 
-    async def _find_way(self) -> _Way:
+    async def _find_route(self) -> _Route:
         address = self._store.settings.find(RELAY, RelayAddress)
         if address is None:
             address = await self._rest.relay()
-            self._keep(RELAY, address)
+            self._put(RELAY, address)
         ticket = self._store.settings.find(TICKET, RelayTicket)
         if ticket is None or ticket.expires_at - EARLY <= datetime.now(UTC):
             ticket = await self._rest.ticket()
-            self._keep(TICKET, ticket)
-        return _Way(address, ticket, self._pattern)
+            self._put(TICKET, ticket)
+        return _Route(address, ticket, self._pattern)
 
-    async def _live(self, way: _Way) -> Parted:
+    async def _serve(self, route: _Route) -> ConnectionEnd:
         deadline = trio.current_time() + HANDSHAKE_DEADLINE_MS * SECONDS_PER_MS
-        async with self._dial(way.address.url) as websocket:
+        async with self._dial(route.address.url) as websocket:
             with trio.fail_at(deadline):
-                line, rest = await self._greet(websocket, way)
-            self._pattern, self._bad_tickets, self._line = Pattern.IK, 0, line
+                connection, rest = await self._handshake(websocket, route)
+            self._pattern, self._bad_tickets, self._connection = Pattern.IK, 0, connection
             try:
-                self._listening.up(line)
-                self._listening.take(rest)
-                return await line.run(self._listening.take)
+                self._listener.on_connected(connection)
+                self._listener.on_frames(rest)
+                return await connection.run(self._listener.on_frames)
             finally:
-                self._line = None
+                self._connection = None
 
-    async def _greet(self, websocket: ClientConnection, way: _Way) -> tuple[Line, Sequence[ServerFrame]]:
-        hello = Hello(PROTOCOL_VERSION, way.ticket.ticket, self._keys.own.device)
+    async def _handshake(self, websocket: ClientConnection, route: _Route) -> tuple[Connection, Sequence[ServerFrame]]:
+        hello = Hello(PROTOCOL_VERSION, route.ticket.ticket, self._keys.own.device)
         # After XX the session compares the key that the relay showed with the one the API named.
-        session = ClientSession(self._keys.noise, hello, relay_key=way.address.static_key, pattern=way.pattern)
+        session = ClientSession(self._keys.noise, hello, relay_key=route.address.static_key, pattern=route.pattern)
         try:
             await websocket.send(session.open())
             while True:
@@ -174,45 +175,46 @@ class Link:
                 if frames:
                     welcome, *rest = frames
                     assert isinstance(welcome, Welcome), "the session lets nothing else be first"
-                    return Line(websocket, session, welcome), rest
+                    return Connection(websocket, session, welcome), rest
         except PeerFault as fault:
             await close_for(websocket, fault)
             raise
 
-    def _judge(self, parted: Parted) -> Ended | None:
-        """Return the error a close code ends the client with; otherwise forget what it says is no longer good."""
-        match parted.closing:
+    def _final_error(self, ended: ConnectionEnd) -> Ended | None:
+        """Return what ends the client, None to reconnect; forget what the close code calls invalid."""
+        match ended.closing:
             case CloseCode.REVOKED:
                 return DeviceRevoked("this device was revoked")
             case CloseCode.REPLACED:
                 return Replaced("the same device connected from somewhere else")
             case CloseCode.BAD_TICKET | CloseCode.TICKET_EXPIRED as code:
                 self._bad_tickets += 1
-                self._forget(TICKET)
-                return LinkRefused(code) if self._bad_tickets > BAD_TICKETS else None
+                self._remove(TICKET)
+                return ConnectionRefused(code) if self._bad_tickets > BAD_TICKETS else None
             case CloseCode.HANDSHAKE_FAILED:
+                # The relay may have another static key: XX learns it, and the API is asked for the one to expect.
                 self._pattern = Pattern.XX
-                self._forget(RELAY)
+                self._remove(RELAY)
                 return None
             case code:
-                return None if code is None or code.comes_back else LinkRefused(code)
+                return None if code is None or code.comes_back else ConnectionRefused(code)
 
-    def _pause(self, parted: Parted) -> float:
-        if parted.goaway is None:
+    def _pause(self, ended: ConnectionEnd) -> float:
+        if ended.goaway is None:
             return self._backoff.next()
-        after, jitter = parted.goaway.after_ms, parted.goaway.jitter_ms
+        after, jitter = ended.goaway.after_ms, ended.goaway.jitter_ms
         return (after + random.uniform(0, jitter)) * SECONDS_PER_MS  # noqa: S311 - jitter is no secret
 
-    def _keep(self, name: str, value: object) -> None:
+    def _put(self, name: str, value: object) -> None:
         with self._store.transaction():
             self._store.settings.put(name, value)
 
-    def _forget(self, name: str) -> None:
+    def _remove(self, name: str) -> None:
         with self._store.transaction():
             self._store.settings.remove(name)
 
 
-def _asked_to_wait(fault: Busy) -> Goaway | None:
-    """Return the API's "not now" in the relay's words, so that both are waited for in the same way."""
+def _goaway_of(fault: Busy) -> Goaway | None:
+    """Return the API's retry time as a `goaway`, so that both are waited for in the same way."""
     after_ms = fault.retry_after_ms
     return None if after_ms is None else Goaway(CloseCode.OVERLOADED, after_ms, jitter_ms=after_ms // 2)

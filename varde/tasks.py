@@ -1,0 +1,176 @@
+"""The tree of tasks of a connected client, and the one way to open it.
+
+connect
+└─ store                          locked by this process, closed last
+   └─ nursery
+      ├─ reconnector              connects, reconnects, hands frames to the receiver
+      ├─ rosters                  fetches rosters that the relay says have changed
+      ├─ prekeys                  uploads prekeys at the start, when few are left, and once a day
+      ├─ sender lookups, retries  one short task each
+      └─ conversation sender x N  one for each conversation in which something is sent
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+import trio
+
+from varde.backoff import Backoff
+from varde.client import Client
+from varde.connection import Connection
+from varde.conversation_sender import ConversationSender
+from varde.crypto.keychain import Keychain, OwnDevice
+from varde.device import PHRASE, load_api_url, load_device
+from varde.errors import Busy, Ended, RootKeyChanged, Unreachable, VardeError
+from varde.event_stream import EventStream
+from varde.events import Connected, Disconnected, Reason
+from varde.http import Http
+from varde.identity import Identity
+from varde.outbox import Outbox
+from varde.prekeys import PrekeyUploads
+from varde.receiver import Receiver
+from varde.reconnector import ConnectionListener, Reconnector
+from varde.rest import AccessTokens, Rest
+from varde.rosters import Rosters
+from varde.services import Services
+from varde.store import Store, Unlock, open_store
+from varde_contract.exception_groups import ungrouped
+from varde_contract.frames import ServerFrame
+from varde_contract.ids import ConversationId, DeviceId, ProfileId
+
+CLOSE_SECONDS = 2.0
+"""How long the end of the block waits for queued frames to leave, receipts above all."""
+
+
+@asynccontextmanager
+async def connect(
+    home: Path | str, unlock: Unlock, *, transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[Client]:
+    """Open the device of a home folder for the block. It connects, and reconnects, in the background.
+
+    Raises NotEnrolled, StoreInUse, WrongKey, StoreDamaged.
+    """
+    async with open_store(Path(home), unlock) as store:
+        keys, identity = load_device(store)
+        with store.transaction():
+            store.settings.remove(PHRASE)  # it was shown; from here on it exists on paper only
+        async with Http(load_api_url(store), transport=transport) as http:
+            services = make_services(store, http, identity)
+            # The caller's exception must come out as itself, not in a group of a nursery it never opened.
+            with ungrouped():
+                async with trio.open_nursery() as nursery:
+                    tasks = ClientTasks(
+                        services, nursery, lambda listener: Reconnector(store, services.rest, keys, listener)
+                    )
+                    try:
+                        yield Client(services)
+                        services.events.mark_all_taken()
+                    finally:
+                        await tasks.aclose()
+
+
+def make_services(store: Store, http: Http, identity: Identity) -> Services:
+    """Build the parts of a client over an open store."""
+    keychain, events = Keychain(store, OwnDevice(identity.account, identity.device)), EventStream(store)
+    rest = Rest(http, AccessTokens(store, http))
+    rosters = Rosters(store, rest, keychain.trust, events.publish)
+    return Services(identity, store, keychain, rest, rosters, events, Outbox(store, identity, events))
+
+
+class Connector(Protocol):
+    """What keeps a connection: `varde.reconnector.Reconnector`."""
+
+    async def run(self) -> VardeError:
+        """Connect again and again; return why there is no point in going on."""
+
+    async def aclose(self) -> None:
+        """Close the connection, if there is one."""
+
+
+class ClientTasks:
+    """The tasks of one client. Implements `ConnectionListener` and `varde.receiver.BackgroundWork`."""
+
+    def __init__(
+        self, services: Services, nursery: trio.Nursery, make_connector: Callable[[ConnectionListener], Connector]
+    ) -> None:
+        self._services = services
+        self._nursery = nursery
+        self._receiver = Receiver(services, self)
+        self._prekeys = PrekeyUploads(services.store, services.rest, services.identity.device)
+        self._connector = make_connector(self)
+        self._was_connected = False
+        services.outbox.start_sender = self._start_sender
+        nursery.start_soon(self._run_connector)
+        nursery.start_soon(services.rosters.run)
+        nursery.start_soon(self._prekeys.run)
+        services.outbox.resume()
+
+    def on_connected(self, connection: Connection) -> None:
+        """Join every conversation, and go on sending."""
+        self._receiver.set_connection(connection)
+        self._services.outbox.set_connection(connection)
+        for head in connection.welcome.heads:
+            self._services.rosters.note_version(head.conversation, head.roster_version)
+        self._services.events.publish(Connected(self._was_connected))
+        self._was_connected = True
+
+    def on_frames(self, frames: Sequence[ServerFrame]) -> None:
+        """Hand the frames of one message to the receiver."""
+        self._receiver.receive(frames)
+
+    def on_disconnected(self, why: str, retry_in_s: float | None) -> None:
+        """Stop using the connection, and tell the application."""
+        self._receiver.drop_connection()
+        self._services.outbox.drop_connection()
+        self._services.events.publish(Disconnected(why, retry_in_s))
+
+    def look_up_sender(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
+        """See `BackgroundWork`."""
+        self._nursery.start_soon(self._look_up_sender, conversation, device, profile)
+
+    def call_later(self, after_ms: int, action: Callable[[], None]) -> None:
+        """See `BackgroundWork`."""
+        self._nursery.start_soon(self._call_later, after_ms, action)
+
+    def refill_prekeys(self) -> None:
+        """See `BackgroundWork`."""
+        self._prekeys.wake()
+
+    async def aclose(self) -> None:
+        """Close the connection, then end every task. What is not acked stays in the store."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
+            await self._connector.aclose()
+        self._nursery.cancel_scope.cancel()
+        self._end(Ended("the client was closed"))
+
+    def _end(self, error: VardeError) -> None:
+        self._services.outbox.close(error)
+        self._services.events.close(error)
+
+    async def _run_connector(self) -> None:
+        self._end(await self._connector.run())
+
+    def _start_sender(self, conversation: ConversationId) -> None:
+        self._nursery.start_soon(ConversationSender(conversation, self._services).run)
+
+    async def _look_up_sender(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
+        backoff, reason = Backoff(), Reason.UNKNOWN_SENDER
+        while True:
+            try:
+                await self._services.rosters.verify_sender(conversation, device, profile)
+            except (Unreachable, Busy):
+                await trio.sleep(backoff.next())
+                continue
+            except RootKeyChanged:
+                reason = Reason.ROOT_KEY_CHANGED
+            except VardeError:
+                pass  # the receiver then stores the message as undecryptable, from an unknown sender
+            self._receiver.release(conversation, device, profile, reason)
+            return
+
+    async def _call_later(self, after_ms: int, action: Callable[[], None]) -> None:
+        await trio.sleep(after_ms / 1_000)
+        action()
