@@ -7,7 +7,9 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 
 from domain.events import Event
+from domain.jobs.ports import LeaseStore
 from domain.people.ports import AccountStore, DeviceStore, PrekeyStore, ProfileStore, SessionStore, SignInStore
+from domain.retention.ports import RetentionStore
 from domain.talk.ports import ConversationStore, JournalStore, MailboxStore
 
 Clock: TypeAlias = Callable[[], int]
@@ -42,4 +44,6 @@ class Stores(Struct, frozen=True):
     conversations: ConversationStore
     journal: JournalStore
     mailbox: MailboxStore
+    retention: RetentionStore
+    leases: LeaseStore
     bus: Bus

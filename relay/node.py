@@ -7,7 +7,6 @@ from typing import Final
 import trio
 
 from domain.ports import Stores
-from domain.retention import run_retention
 from relay.connection.serve import serve_connection
 from relay.fleet.membership_sync import run_membership_sync
 from relay.fleet.resync import run_resync
@@ -56,7 +55,7 @@ async def run_node(
     with stores.bus.listen(services.bridge.receive, services.bridge.resync):
         await services.revocations.load()
         async with trio.open_nursery() as running:
-            start_services(services, stores, running)
+            start_services(services, running)
             running.start_soon(run_garbage_collection, services)
             await start_metrics(services, running)
             async with trio.open_nursery() as connections:
@@ -72,7 +71,7 @@ async def run_node(
             running.cancel_scope.cancel()
 
 
-def start_services(services: Services, stores: Stores, nursery: trio.Nursery) -> None:
+def start_services(services: Services, nursery: trio.Nursery) -> None:
     """Start what runs beside the connections."""
     nursery.start_soon(services.reactor.run)
     for shard in services.journal.shards:
@@ -89,7 +88,6 @@ def start_services(services: Services, stores: Stores, nursery: trio.Nursery) ->
     nursery.start_soon(run_resync, services)
     nursery.start_soon(run_heartbeat, services)
     nursery.start_soon(run_loop_lateness, services)
-    nursery.start_soon(partial(run_retention, stores.mailbox, clock=services.clock, dice=services.random))
 
 
 async def _start_listeners(services: Services, listening: trio.Nursery, connections: trio.Nursery) -> str:

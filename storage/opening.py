@@ -12,6 +12,7 @@ from storage.database import open_database
 from storage.island import Island, open_island
 from storage.migrate import require_current
 from storage.postgres.faults import domain_words
+from storage.postgres.jobs import PostgresLeases
 from storage.postgres.line import Lines
 from storage.postgres.people.accounts import PostgresAccounts
 from storage.postgres.people.devices import PostgresDevices
@@ -20,6 +21,7 @@ from storage.postgres.people.profiles import PostgresProfiles
 from storage.postgres.people.sessions import PostgresSessions
 from storage.postgres.people.sign_in import PostgresSignIn
 from storage.postgres.pool import Patience, open_pool
+from storage.postgres.retention import PostgresRetention
 from storage.postgres.talk.conversations import PostgresConversations
 from storage.postgres.talk.journal import PostgresJournal, make_lines
 from storage.postgres.talk.mailbox import PostgresMailbox
@@ -71,5 +73,7 @@ def _stores(transactions: Transactions, lines: Lines, bus: Bus) -> Stores:
         conversations=PostgresConversations(transactions),
         journal=PostgresJournal(transactions, lines),
         mailbox=PostgresMailbox(transactions),
+        retention=PostgresRetention(transactions),
+        leases=PostgresLeases(transactions),
         bus=bus,
     )

@@ -90,7 +90,7 @@ def up(
     quiet: bool,
     ready_file: Path | None,
 ) -> None:
-    """Run Postgres, API and relay here, until Ctrl-C.
+    """Run Postgres, relay, API and worker here, until Ctrl-C.
 
     Each is a process of its own. One that dies is started again, with growing delays. Ctrl-C (or SIGTERM) stops them
     in order, a second one at once. The data stays, and the next `varde up` finds it again.
@@ -177,3 +177,10 @@ def _announce(fleet: Fleet) -> None:
 def api(arguments: tuple[str, ...]) -> None:
     """Run the API alone, in the foreground."""
     _become("api", arguments)
+
+
+@click.command(context_settings=_PASS_ON)
+@_arguments
+def worker(arguments: tuple[str, ...]) -> None:
+    """Run a worker alone, in the foreground: it does what nobody waits for, such as deleting what is old."""
+    _become("worker", arguments)

@@ -91,7 +91,7 @@ async def _start_workers(
     kept: dict[int, Kept] = {}
 
     async def start_worker(index: int) -> None:
-        kept[index] = await nursery.start(partial(_run_worker, programs.worker(index), start, tell))
+        kept[index] = await nursery.start(partial(_run_worker, programs.relay_node(index), start, tell))
 
     # What is wrong for all of them is said once, and the first makes what they share.
     await start_worker(0)

@@ -36,11 +36,12 @@ class House:
     postgres: Kept | None
     relay: Kept
     api: Kept
+    worker: Kept
 
     @property
     def programs(self) -> tuple[Kept, ...]:
         """Those that are kept running, in the order they were started."""
-        return (*((self.postgres,) if self.postgres else ()), self.relay, self.api)
+        return (*((self.postgres,) if self.postgres else ()), self.relay, self.api, self.worker)
 
 
 @asynccontextmanager
@@ -53,7 +54,8 @@ async def open_house(settings: HouseSettings, tell: Tell, *, hurry: trio.Event |
               └─ postgres           the embedded one, unless there is a URL
                  ├─ migrate         to its end, before the others start
                  └─ relay
-                    └─ api          stopped first
+                    └─ api
+                       └─ worker    stopped first
 
     Programs that are being stopped are killed once `hurry` is set.
 
@@ -82,6 +84,14 @@ async def open_house(settings: HouseSettings, tell: Tell, *, hurry: trio.Event |
             await run_once(programs.migrate(), start, tell)
             relay = await keep(programs.relay())
             api = await keep(programs.api())
+            worker = await keep(programs.worker())
             yield House(
-                settings.data, programs.database_url, programs.api_url, programs.relay_url, postgres, relay, api
+                data=settings.data,
+                database_url=programs.database_url,
+                api_url=programs.api_url,
+                relay_url=programs.relay_url,
+                postgres=postgres,
+                relay=relay,
+                api=api,
+                worker=worker,
             )

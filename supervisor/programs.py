@@ -17,7 +17,7 @@ _ACCEPTS: Final = "database system is ready to accept connections"
 _SECRETS: Final[Mapping[str, frozenset[str]]] = {
     "VARDE_PASSPHRASE": frozenset(),  # a client's
     "VARDE_SMTP_URL": frozenset({"api"}),
-    "VARDE_DATABASE_URL": frozenset({"migrate", "relay", "api"}),
+    "VARDE_DATABASE_URL": frozenset({"migrate", "relay", "api", "worker"}),
 }
 """Which programs are told these; everything else in the environment is passed on to all."""
 _AFTER_DRAIN: Final = 10 * SECONDS
@@ -82,7 +82,7 @@ class Programs:
             stop_patience=node.stop_patience + _FAREWELL,
         )
 
-    def worker(self, index: int) -> Program:
+    def relay_node(self, index: int) -> Program:
         """One WebSocket node of several on one address, counted from 0; its metrics have a port of its own."""
         node, metrics = self._node(), self._settings.metrics_bind
         own = {} if metrics is None else {"VARDE_RELAY_METRICS_BIND": str(later_port(metrics, index))}
@@ -95,6 +95,10 @@ class Programs:
     def api(self) -> Program:
         """The REST face."""
         return self._program("api", ("api",), announcement("api"), tier=2)
+
+    def worker(self) -> Program:
+        """Does the jobs that nobody waits for; its address is its id in the table of leases."""
+        return self._program("worker", ("worker",), announcement("worker"), tier=2)
 
     @property
     def _postgres_folder(self) -> str:

@@ -9,7 +9,14 @@ import click
 
 from supervisor.happenings import Down, Happening, Killed, Said, Stopping, Up
 
-_COLOURS: Final = {"varde": "bright_yellow", "postgres": "blue", "migrate": "cyan", "relay": "magenta", "api": "green"}
+_COLOURS: Final = {
+    "varde": "bright_yellow",
+    "postgres": "blue",
+    "migrate": "cyan",
+    "relay": "magenta",
+    "api": "green",
+    "worker": "bright_blue",
+}
 _WIDTH: Final = max(map(len, _COLOURS))
 _OURS: Final = "varde"
 

@@ -107,11 +107,6 @@ class EmptyMailbox:
         await trio.lowlevel.checkpoint()
         return range(len(marks))
 
-    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> talk.Swept:  # noqa: ARG002 - nothing is kept
-        """Find nothing to delete."""
-        await trio.lowlevel.checkpoint()
-        return talk.Swept(0, 0, 0, 0, 0)
-
 
 class SteadyDevices:
     """Nobody is ever revoked."""
@@ -149,6 +144,8 @@ def open_counting_stores(plan: Plan) -> Stores:
         conversations=cast("Any", PlannedConversations(plan, heads)),
         journal=cast("Any", CountingJournal(heads)),
         mailbox=EmptyMailbox(plan, heads),
+        retention=absent,
+        leases=absent,
         bus=SilentBus(),
     )
 

@@ -168,13 +168,3 @@ class Confirmation(Struct, frozen=True):
     conversation: ConversationId
     device: DeviceId
     upto: int
-
-
-class Swept(Struct, frozen=True):
-    """What one sweep removed."""
-
-    ciphertexts: int
-    messages: int
-    codes: int
-    sessions: int
-    revocations: int

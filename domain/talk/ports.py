@@ -24,7 +24,6 @@ from domain.talk.model import (
     SendKey,
     Standing,
     Summary,
-    Swept,
     Tip,
 )
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
@@ -124,10 +123,4 @@ class MailboxStore(Protocol):
         """Move read positions forward, one mark after the other; return the indexes of those that did move.
 
         A mark beyond the head, or of a profile that is no member, does nothing.
-        """
-
-    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> Swept:
-        """Delete what has passed its time, at most `limit` rows of each; one sweeper at a time in the whole fleet.
-
-        Ciphertext goes after `retention_ms`, a message without any after twice that: until then its client id is known.
         """

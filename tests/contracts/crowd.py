@@ -51,7 +51,7 @@ async def confirm_all(stores: Stores, talks: Sequence[ConversationId], gear: Gea
 async def sweep_all(stores: Stores) -> None:
     """Sweep what the others are at."""
     for number in range(ROUNDS):
-        await stores.mailbox.sweep(BIRTH_MS + number, retention_ms=0, limit=5)
+        await stores.retention.sweep(BIRTH_MS + number, retention_ms=0, limit=5)
 
 
 async def everybody_at_once(

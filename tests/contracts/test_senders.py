@@ -108,7 +108,7 @@ async def test_a_sender_goes_with_its_messages(stores: Stores) -> None:
     """As long as a message is in the log its sender is found, and no longer."""
     talk = await talk_of_two(stores)
     await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)
-    await stores.mailbox.sweep(BIRTH_MS + 2 * RETENTION_MS - 1, retention_ms=RETENTION_MS, limit=MANY)
+    await stores.retention.sweep(BIRTH_MS + 2 * RETENTION_MS - 1, retention_ms=RETENTION_MS, limit=MANY)
     assert await stores.conversations.sender(talk, alice_phone.id, bob_phone.id) == sender(alice, alice_phone)
-    await stores.mailbox.sweep(BIRTH_MS + 2 * RETENTION_MS, retention_ms=RETENTION_MS, limit=MANY)
+    await stores.retention.sweep(BIRTH_MS + 2 * RETENTION_MS, retention_ms=RETENTION_MS, limit=MANY)
     assert await stores.conversations.sender(talk, alice_phone.id, bob_phone.id) is None

@@ -7,19 +7,19 @@ from msgspec.structs import replace
 
 from domain.people import model as people
 from domain.ports import Stores
-from domain.talk import model as talk_model
+from domain.retention.model import Swept
 from tests.cast import BIRTH_MS, alice, alice_laptop, alice_phone, bob, bob_laptop, bob_phone, open_conversation, settle
 from tests.contracts.letters import confirm, draft, held, page_of, send
 from varde_contract.ids import SessionId
 
 DAY_MS = 24 * 60 * 60 * 1000
 RETENTION_MS = 30 * DAY_MS
-NOTHING = talk_model.Swept(ciphertexts=0, messages=0, codes=0, sessions=0, revocations=0)
+NOTHING = Swept(ciphertexts=0, messages=0, codes=0, sessions=0, revocations=0)
 
 
-async def sweep(stores: Stores, now_ms: int, limit: int = 1_000) -> talk_model.Swept:
+async def sweep(stores: Stores, now_ms: int, limit: int = 1_000) -> Swept:
     """Sweep with the usual retention."""
-    return await stores.mailbox.sweep(now_ms, retention_ms=RETENTION_MS, limit=limit)
+    return await stores.retention.sweep(now_ms, retention_ms=RETENTION_MS, limit=limit)
 
 
 async def test_an_empty_house_is_clean(stores: Stores) -> None:

@@ -144,7 +144,7 @@ class Walk:
 
     def sweep(self) -> Step:
         """A sweep of everything."""
-        return lambda stores: stores.mailbox.sweep(self.now_ms, retention_ms=RETENTION_MS, limit=MANY)
+        return lambda stores: stores.retention.sweep(self.now_ms, retention_ms=RETENTION_MS, limit=MANY)
 
     def look(self) -> Step:
         """Everything that can be seen of the rosters, and of who stands where."""

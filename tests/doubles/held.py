@@ -45,7 +45,3 @@ class HeldMailbox:
     async def mark_read(self, marks: Sequence[tuple[ConversationId, ProfileId, int]]) -> Sequence[int]:
         """As it is."""
         return await self._store.mark_read(marks)
-
-    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> talk.Swept:
-        """As it is."""
-        return await self._store.sweep(now_ms, retention_ms=retention_ms, limit=limit)

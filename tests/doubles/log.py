@@ -1,8 +1,7 @@
 """The log of conversations in memory: the journal that writes it and the mailbox that reads it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TypeVar
 
 from msgspec.structs import astuple, replace
 
@@ -10,11 +9,6 @@ from domain.talk import model as talk_model
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory, Talk
 from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-DAY_MS = 24 * 60 * 60 * 1000
 
 
 class MemoryJournal:
@@ -124,43 +118,6 @@ class MemoryMailbox:
         seat.read_upto = upto
         return True
 
-    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> talk_model.Swept:
-        """As promised."""
-        await self._interference.let_through()
-        memory = self._memory
-        return talk_model.Swept(
-            ciphertexts=self._sweep_ciphers(now_ms - retention_ms, limit),
-            messages=self._sweep_messages(now_ms - 2 * retention_ms, limit),
-            codes=_drop(memory.codes, lambda code: code.expires_ms <= now_ms, limit),
-            sessions=_drop(memory.sessions, lambda session: session.refresh_expires_ms <= now_ms, limit),
-            revocations=_drop(memory.revocations, lambda row: row[0] <= now_ms - DAY_MS and not row[1].final, limit),
-        )
-
-    def _sweep_ciphers(self, before_ms: int, limit: int) -> int:
-        past = [
-            (talk, key)
-            for talk in self._memory.talks.values()
-            for key in talk.ciphers
-            if talk.log[key[0]].sent_ms <= before_ms
-        ]
-        past.sort(key=lambda each: each[0].log[each[1][0]].sent_ms)
-        for talk, key in past[:limit]:
-            del talk.ciphers[key]
-        return len(past[:limit])
-
-    def _sweep_messages(self, before_ms: int, limit: int) -> int:
-        past = [
-            (talk, seq)
-            for talk in self._memory.talks.values()
-            for seq, draft in talk.log.items()
-            if draft.sent_ms <= before_ms and all(key[0] != seq for key in talk.ciphers)
-        ]
-        past.sort(key=lambda each: each[0].log[each[1]].sent_ms)
-        for talk, seq in past[:limit]:
-            draft = talk.log.pop(seq)
-            del talk.known[draft.device, draft.client_id]
-        return len(past[:limit])
-
 
 def _entry(talk: Talk, seq: int, request: talk_model.LogRequest) -> talk_model.LogEntry:
     draft = talk.log[seq]
@@ -186,10 +143,3 @@ def _cut(entries: Iterable[talk_model.LogEntry], max_bytes: int) -> tuple[talk_m
             break
         kept.append(entry)
     return tuple(kept)
-
-
-def _drop(rows: dict[K, V], dead: Callable[[V], bool], limit: int) -> int:
-    keys = [key for key, row in rows.items() if dead(row)][:limit]
-    for key in keys:
-        del rows[key]
-    return len(keys)

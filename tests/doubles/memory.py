@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from domain.jobs.ports import WorkerId
 from domain.people import model as people
 from domain.talk import model as talk_model
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId, SessionId
@@ -105,6 +106,7 @@ class Memory:
     claims: dict[tuple[DeviceId, DeviceId], list[int]] = field(default_factory=dict)
     talks: dict[ConversationId, Talk] = field(default_factory=dict)
     pairs: dict[tuple[ProfileId, ProfileId], ConversationId] = field(default_factory=dict)
+    leases: dict[str, tuple[WorkerId, float]] = field(default_factory=dict)
 
     def devices_of(self, account: AccountId) -> list[people.Device]:
         """Return the account's devices, oldest first."""

@@ -7,9 +7,11 @@ from tests.doubles.bus import RecordingBus
 from tests.doubles.conversations import MemoryConversations
 from tests.doubles.devices import MemoryDevices, MemoryPrekeys
 from tests.doubles.interference import Interference
+from tests.doubles.jobs import MemoryLeases
 from tests.doubles.log import MemoryJournal, MemoryMailbox
 from tests.doubles.memory import Memory
 from tests.doubles.people import MemoryAccounts, MemoryProfiles, MemorySessions, MemorySignIn
+from tests.doubles.retention import MemoryRetention
 
 
 def open_memory_stores(
@@ -31,5 +33,7 @@ def open_memory_stores(
         conversations=MemoryConversations(memory, interference),
         journal=MemoryJournal(memory, interference),
         mailbox=MemoryMailbox(memory, interference),
+        retention=MemoryRetention(memory, interference),
+        leases=MemoryLeases(memory, interference),
         bus=bus or RecordingBus(),
     )

@@ -17,7 +17,7 @@ def read_by(program: str) -> set[str]:
     return set(re.findall(r"\bVARDE_[A-Z_]*[A-Z]\b", text))
 
 
-@pytest.mark.parametrize("room", ["api", "relay"])
+@pytest.mark.parametrize("room", ["api", "relay", "worker"])
 def test_a_server_explains_its_environment(room: str, tmp_path: Path) -> None:
     """`--help` names every variable that the server and its storage read, and leaves nothing behind."""
     program = (sys.executable, "-m", room, "--help")

@@ -130,7 +130,7 @@ async def open_node(backend: Backend, **config: Any) -> AsyncIterator[MemoryNode
     with ExitStack() as sockets, backend.bus.listen(services.bridge.receive, services.bridge.resync):
         await services.revocations.load()
         async with trio.open_nursery() as running:
-            start_services(services, backend.stores, running)
+            start_services(services, running)
             async with trio.open_nursery() as connections:
                 yield MemoryNode(backend, services, connections, sockets)
                 connections.cancel_scope.cancel()

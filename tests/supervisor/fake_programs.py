@@ -38,6 +38,8 @@ def main() -> int:
             with socket.create_server(address(name), reuse_port="VARDE_RELAY_REUSE_PORT" in os.environ):
                 ready = json.dumps({"ready": name, "address": os.environ[f"VARDE_{name.upper()}_BIND"]})
                 return play_server(name, ready)
+        case ["worker"]:
+            return play_server("worker", json.dumps({"ready": "worker", "address": "its-id"}))
     return 2
 
 

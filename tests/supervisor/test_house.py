@@ -31,6 +31,8 @@ async def test_programs_start_in_order_and_stop_in_the_opposite_order(
         f"migrate {url}",
         "start relay",
         "start api",
+        "start worker",
+        "SIGTERM worker",
         "SIGTERM api",
         "SIGTERM relay",
         "SIGINT postgres",
@@ -52,11 +54,11 @@ async def test_a_database_elsewhere_is_used_and_none_is_started(
     """With a URL there is no embedded Postgres, and the programs get that URL."""
     async with open_house(replace(settings, database_url="postgresql://else.where/db"), ear.tell) as house:
         assert house.postgres is None
-        assert [kept.program.name for kept in house.programs] == ["relay", "api"]
+        assert [kept.program.name for kept in house.programs] == ["relay", "api", "worker"]
     assert orders.diary()[:2] == ["migrate postgresql://else.where/db", "start relay"]
 
 
-@pytest.mark.parametrize("name", ["postgres", "relay", "api"])
+@pytest.mark.parametrize("name", ["postgres", "relay", "api", "worker"])
 async def test_a_killed_program_comes_back_where_it_was(
     name: str, settings: HouseSettings, orders: Orders, ear: Ear
 ) -> None:
@@ -155,5 +157,6 @@ async def test_a_killed_supervisor_leaves_nothing_behind(settings: HouseSettings
         await supervisor.process.wait()
         async with open_house(settings, tell):
             diary = orders.diary()
-    assert diary[4:8] == ["SIGTERM api", "SIGTERM relay", "SIGINT postgres", "start postgres"]
+    assert set(diary[5:7]) == {"SIGTERM api", "SIGTERM worker"}
+    assert diary[7:10] == ["SIGTERM relay", "SIGINT postgres", "start postgres"]
     assert told[0] == Said("varde", "waiting for what a killed supervisor left behind to stop")

@@ -236,13 +236,14 @@ def test_a_program_is_told_only_the_secrets_it_needs() -> None:
     programs = Programs(settings, settings.api_bind, settings.relay_bind)
     told = {
         program.name: secrets.keys() & program.environ.keys()
-        for program in (programs.postgres(), programs.migrate(), programs.relay(), programs.api())
+        for program in (programs.postgres(), programs.migrate(), programs.relay(), programs.api(), programs.worker())
     }
     assert told == {
         "postgres": set(),
         "migrate": {"VARDE_DATABASE_URL"},
         "relay": {"VARDE_DATABASE_URL"},
         "api": {"VARDE_DATABASE_URL", "VARDE_SMTP_URL"},
+        "worker": {"VARDE_DATABASE_URL"},
     }
     assert programs.postgres().environ["PATH"] == "/bin"
 
@@ -252,7 +253,7 @@ def test_a_worker_is_told_what_makes_it_one() -> None:
     environ = {"VARDE_RELAY_METRICS_BIND": "127.0.0.1:9400", "VARDE_RELAY_DRAIN_SECONDS": "60"}
     settings = HouseSettings.from_environ(environ, relay_workers=2)
     programs = Programs(settings, settings.api_bind, settings.relay_bind)
-    workers = [programs.worker(index) for index in range(2)]
+    workers = [programs.relay_node(index) for index in range(2)]
     assert [each.name for each in workers] == ["relay-1", "relay-2"]
     assert {each.environ["VARDE_RELAY_REUSE_PORT"] for each in workers} == {"1"}
     metrics = [each.environ["VARDE_RELAY_METRICS_BIND"] for each in workers]

@@ -180,7 +180,7 @@ def test_fleets_on_one_folder_share_its_postgres_and_leave_nothing(tmp_path: Pat
 
 
 def test_what_cannot_be_followed_is_told_in_the_relays_own_words(tmp_path: Path) -> None:
-    """A bad setting ends the parent with the worker's sentence and exit code, as it ends one relay."""
+    """A bad setting ends the parent with the sentence and exit code with which it ends one relay."""
     done = subprocess.run(
         (sys.executable, "-m", "varde_cli", "relay", "--workers", "2"),
         capture_output=True,
@@ -190,5 +190,5 @@ def test_what_cannot_be_followed_is_told_in_the_relays_own_words(tmp_path: Path)
         timeout=PATIENCE,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert "relay: VARDE_RELAY_CONNECTIONS must be a whole number, at least 1" in done.stderr
+    assert "varde: VARDE_RELAY_CONNECTIONS must be a whole number, at least 1" in done.stderr
     assert "Traceback" not in done.stderr

@@ -42,17 +42,17 @@ async def open_patiently(client: varde.Client, address: varde.ProfileId) -> vard
 
 
 def test_whatever_is_killed_comes_back_and_people_talk_on(tmp_path: Path) -> None:
-    """After kill -9 of Postgres, relay or API what was said is still there, and talking goes on."""
+    """After kill -9 of Postgres, relay, API or worker what was said is still there, and talking goes on."""
     alice, bob = tmp_path / "alice", tmp_path / "bob"
     with open_real_house(tmp_path / "data") as house:
         house.sign_up(alice, "alice@example.org")
         address = house.sign_up(bob, "bob@example.org").profiles[0].id
         trio.run(talk, alice, bob, address, "before anything died")
-        for name in ("relay", "api", "postgres"):
+        for name in ("relay", "api", "worker", "postgres"):
             os.kill(house.ready["pids"][name], signal.SIGKILL)
             house.wait_line(f"{name} is back")
             trio.run(talk, alice, bob, address, f"after the death of {name}")
-        assert min(house.ready["starts"][name] for name in ("relay", "api", "postgres")) == 2
+        assert min(house.ready["starts"][name] for name in ("relay", "api", "worker", "postgres")) == 2
 
 
 def test_a_second_up_finds_the_data_again(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ async def test_the_ready_file_names_addresses_and_processes(orders: Orders) -> N
     async with open_fake_up(orders.data) as up:
         ready = json.loads(up.ready_file.read_text())
         assert ready["pids"]["varde"] == up.process.pid
-        assert set(ready["pids"]) == {"varde", "postgres", "relay", "api"}
+        assert set(ready["pids"]) == {"varde", "postgres", "relay", "api", "worker"}
         assert ready["api"].startswith("http://127.0.0.1:")
         assert ready["relay"].startswith("ws://127.0.0.1:")
         assert Path(ready["data"]) == orders.data

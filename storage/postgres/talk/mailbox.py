@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from domain.talk import model as talk
 from storage.database import Connection
-from storage.postgres.sweep import sweep
 from storage.postgres.transactions import Transactions
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
 
@@ -36,10 +35,6 @@ class PostgresMailbox:
     async def mark_read(self, marks: Sequence[tuple[ConversationId, ProfileId, int]]) -> Sequence[int]:
         """Move read positions forward."""
         return await self._transactions.ask(_mark_read, marks) if marks else []
-
-    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> talk.Swept:
-        """Delete what has passed its time."""
-        return await self._transactions.run(sweep, now_ms, retention_ms, limit)
 
 
 # For each request a walk along the primary key of message, which ends with the page. A ciphertext is looked up only

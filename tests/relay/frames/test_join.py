@@ -292,7 +292,7 @@ async def test_a_sync_over_deleted_rows_stays_in_its_range(node: MemoryNode, bac
     await fill(backend, sends, roster, 4)
     backend.clock.go_on(61 * DAY_MS)
     for _ in range(2):
-        await backend.stores.mailbox.sweep(backend.clock.now_ms, retention_ms=30 * DAY_MS, limit=100)
+        await backend.stores.retention.sweep(backend.clock.now_ms, retention_ms=30 * DAY_MS, limit=100)
     await fill(backend, sends, roster, 3)
     client = await node.connect_client(alice_laptop)
     await client.send(f.Sync(roster.conversation, 2, 2))
@@ -331,7 +331,7 @@ async def test_a_gap_says_what_expired(node: MemoryNode, backend: Backend, sends
     roster = await open_room(backend, alice, bob)
     await fill(backend, sends, roster, 2)
     backend.clock.go_on(31 * DAY_MS)
-    await backend.stores.mailbox.sweep(backend.clock.now_ms, retention_ms=30 * DAY_MS, limit=100)
+    await backend.stores.retention.sweep(backend.clock.now_ms, retention_ms=30 * DAY_MS, limit=100)
     await fill(backend, sends, roster, 1)
     client = await node.connect_client(alice_laptop)
     await client.send(f.Join(roster.conversation))

@@ -155,7 +155,7 @@ async def open_attacked_node(**config: Any) -> AsyncIterator[AttackedNode]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)  # as if every network were slow
         port = listener.getsockname()[1]
         async with trio.open_nursery() as running, trio.open_nursery() as connections:
-            start_services(services, backend.stores, running)
+            start_services(services, running)
             running.start_soon(run_listener, listener, connections, partial(serve_connection, services))
             laptop = await _listen(services, sockets, port, alice_laptop, roster)
             phone = await _listen(services, sockets, port, bob_phone, roster)

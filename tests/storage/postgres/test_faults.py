@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from domain.ports import Stores, StoreUnavailable
+from domain.retention.model import Swept
 from domain.talk import model as talk_model
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.database import Connection
@@ -155,6 +156,6 @@ async def test_of_two_sweepers_the_second_does_nothing(stores: Stores, island: I
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk))
     await hold(island, beside, "SELECT FROM sweeper FOR UPDATE")
-    assert await stores.mailbox.sweep(BIRTH_MS + 9, retention_ms=1, limit=9) == talk_model.Swept(0, 0, 0, 0, 0)
+    assert await stores.retention.sweep(BIRTH_MS + 9, retention_ms=1, limit=9) == Swept(0, 0, 0, 0, 0)
     await let_go(island, beside)
-    assert (await stores.mailbox.sweep(BIRTH_MS + 9, retention_ms=1, limit=9)).ciphertexts == 1
+    assert (await stores.retention.sweep(BIRTH_MS + 9, retention_ms=1, limit=9)).ciphertexts == 1

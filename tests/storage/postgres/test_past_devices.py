@@ -16,7 +16,7 @@ async def test_a_certificate_goes_when_its_messages_must_be_gone(
     await settle(stores, alice)
     await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)
     await stores.devices.revoke(alice.account, alice_laptop.id, BIRTH_MS + 1)
-    await stores.mailbox.sweep(BIRTH_MS + 2 * RETENTION_MS - 1, retention_ms=RETENTION_MS, limit=MANY)
+    await stores.retention.sweep(BIRTH_MS + 2 * RETENTION_MS - 1, retention_ms=RETENTION_MS, limit=MANY)
     assert set(await island.run(beside.fetchval, _KEPT)) == {alice_phone.id, alice_laptop.id}
-    await stores.mailbox.sweep(BIRTH_MS + 2 * RETENTION_MS, retention_ms=RETENTION_MS, limit=MANY)
+    await stores.retention.sweep(BIRTH_MS + 2 * RETENTION_MS, retention_ms=RETENTION_MS, limit=MANY)
     assert await island.run(beside.fetchval, _KEPT) == [alice_laptop.id]

@@ -10,6 +10,7 @@ LOOKUPS = {
     "address_account",
     "code_window",
     "device_account",
+    "job_lease",
     "one_time_code",
     "pair_conversation",
     "profile_account",

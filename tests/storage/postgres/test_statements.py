@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from domain.jobs.ports import WorkerId
 from domain.ports import Stores
 from domain.talk import model as talk_model
 from settings.storage import DatabaseUrl, StorageSettings
@@ -48,7 +49,10 @@ async def use_everything(stores: Stores) -> None:
     await stores.conversations.remove_member(talk, 2, bob.profile)
     await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)
     await stores.devices.revocations(BIRTH_MS)
-    await stores.mailbox.sweep(FAR_MS, retention_ms=1, limit=100)
+    await stores.retention.sweep(FAR_MS, retention_ms=1, limit=100)
+    worker = WorkerId(UUID(int=1))
+    assert await stores.leases.take("retention", worker, 1_000)
+    await stores.leases.release("retention", worker)
 
 
 async def test_no_statement_reads_a_whole_table(config: StorageSettings, island: Island, beside: Connection) -> None:

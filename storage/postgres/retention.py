@@ -1,9 +1,10 @@
-"""What passes with time, in Postgres: one transaction of the one sweeper."""
+"""What passes with time, in Postgres: each sweep is one transaction."""
 
 from typing import Final
 
-from domain.talk import model as talk
+from domain.retention.model import Swept
 from storage.database import Connection
+from storage.postgres.transactions import Transactions
 
 TICKET_LIFE_MS: Final = 24 * 60 * 60 * 1000
 STEP: Final = 10_000
@@ -12,13 +13,24 @@ STEPS: Final = 100
 """Statements in one sweep: what is left then is for the next."""
 
 
-async def sweep(connection: Connection, now_ms: int, retention_ms: int, limit: int) -> talk.Swept:
+class PostgresRetention:
+    """Keeps the promises of `domain.retention.ports.RetentionStore`."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    async def sweep(self, now_ms: int, *, retention_ms: int, limit: int) -> Swept:
+        """Delete what has passed its time."""
+        return await self._transactions.run(_sweep, now_ms, retention_ms, limit)
+
+
+async def _sweep(connection: Connection, now_ms: int, retention_ms: int, limit: int) -> Swept:
     """Sweep, or return zeros while somebody else does."""
-    swept_ms = await connection.fetchval(_TAKE_BROOM)
+    swept_ms = await connection.fetchval(_LOCK)
     if swept_ms is None:
-        return talk.Swept(0, 0, 0, 0, 0)
+        return Swept(0, 0, 0, 0, 0)
     ciphertexts, swept_ms = await _sweep_ciphertexts(connection, swept_ms, now_ms - retention_ms, limit)
-    swept = talk.Swept(
+    swept = Swept(
         ciphertexts=ciphertexts,
         messages=await _count(connection, _MESSAGES, min(swept_ms, now_ms - 2 * retention_ms), limit),
         codes=await _count(connection, _CODES, now_ms, limit),
@@ -38,8 +50,10 @@ async def _count(connection: Connection, statement: str, *args: int) -> int:
     return int(status.rpartition(" ")[2])
 
 
-# The lock is held to the end. SKIP LOCKED: a second sweeper finds nothing to do, rather than wait for the first.
-_TAKE_BROOM: Final = "SELECT cipher_ms FROM sweeper FOR UPDATE SKIP LOCKED"
+# The lock is held to the end. SKIP LOCKED: a second sweep finds nothing to do, rather than wait for the first. The
+# lease of the job makes that rare; it cannot rule it out, because a worker that was stopped in its tracks may go on in
+# the middle of a transaction when its lease is long somebody else's.
+_LOCK: Final = "SELECT cipher_ms FROM sweeper FOR UPDATE SKIP LOCKED"
 _STEP: Final = """
     SELECT max(sent_ms)
     FROM (SELECT sent_ms FROM message WHERE sent_ms > $1 AND sent_ms <= $2 ORDER BY sent_ms LIMIT $3) AS step

@@ -1,0 +1,53 @@
+"""The program `python -m worker`: reads the environment, and runs one worker over the storage.
+
+Nothing else in this room may know storage.
+"""
+
+import os
+from typing import Final
+from uuid import uuid4
+
+import click
+import trio
+
+from domain.jobs.ports import WorkerId
+from domain.ports import Stores
+from settings.worker import WorkerSettings
+from storage.program import Serve, read_clock, run_program
+from worker.run import run_worker
+
+HELP: Final = """Run one worker until SIGTERM or SIGINT: it does the jobs that nobody waits for.
+
+Run as many as you like. Each job is done by one of them at a time, and by another when that one has died.
+
+It is told everything by the environment, and says in one line what is wrong with it:
+
+\b
+  VARDE_DATA                  the servers' folder    [.varde]
+  VARDE_DATABASE_URL          PostgreSQL 15 or newer [the embedded one, in the folder]
+  VARDE_WORKER_LEASE_SECONDS  until another takes up the jobs of one that died [30]
+  VARDE_POOL_MIN, VARDE_POOL_MAX                     database connections
+
+When it is ready it prints one line of JSON with its id. docs/configuration.md says more.
+"""
+
+
+@click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Run a worker until SIGTERM or SIGINT, then give its jobs back. Exits with 1 and one line when it cannot run."""
+    run_program("worker", _prepare)
+
+
+def _prepare() -> tuple[str, Serve]:
+    settings = WorkerSettings.from_environ(os.environ)
+
+    async def serve(
+        stores: Stores, stop: trio.Event, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        await run_worker(settings, stores, read_clock, WorkerId(uuid4()), stop, task_status=task_status)
+
+    return "{}", serve
+
+
+if __name__ == "__main__":
+    main()

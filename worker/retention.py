@@ -1,0 +1,20 @@
+"""The job that keeps the promise of `domain.retention`: sweep, again and again."""
+
+from typing import NoReturn
+
+import trio
+
+from domain.ports import Clock, Stores, StoreUnavailable
+from domain.retention.sweep import sweep
+from settings.worker import WorkerSettings
+
+
+async def run_retention(settings: WorkerSettings, stores: Stores, clock: Clock) -> NoReturn:
+    """Sweep at once, then after every pause. An outage of the store only delays it."""
+    while True:
+        try:
+            while await sweep(stores.retention, now_ms=clock()):
+                await trio.lowlevel.checkpoint()
+        except StoreUnavailable:
+            pass  # what it would have deleted is deleted after the next pause
+        await trio.sleep(settings.sweep_pause)
