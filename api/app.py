@@ -1,4 +1,4 @@
-"""The application: routes, error handlers and headers around one world."""
+"""The application: routes, error handlers and headers around the services."""
 
 import logging
 from typing import Any, Final
@@ -9,32 +9,32 @@ from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioResponse
 from werkzeug.exceptions import HTTPException
 
-from api.operation import WORLD
-from api.page import render_documents
-from api.problems import INTERNAL, UNAVAILABLE, refusal_of_exception
-from api.replies import respond
-from api.requests import BoundedRequest
-from api.resources.people import account, auth, devices, prekeys, profiles, relay
-from api.resources.service import documentation, health
+from api.documentation import render_documents
+from api.http.problems import INTERNAL, UNAVAILABLE, refusal_of_exception
+from api.http.replies import respond
+from api.http.requests import BoundedRequest
+from api.operation import SERVICES
+from api.resources import service
+from api.resources.people import accounts, auth, devices, prekeys
 from api.resources.talk import conversations, members, messages
 from api.schema import document_of, open_schema
-from api.world import World
+from api.services import Services
 from domain.ports import StoreUnavailable
 from varde_contract.exception_groups import locate
 from varde_contract.limits import REST_BODY_BYTES
 
 BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     auth.blueprint,
-    account.blueprint,
-    profiles.blueprint,
-    devices.blueprint,
+    accounts.account,
+    accounts.profiles,
+    devices.devices,
     prekeys.blueprint,
     conversations.blueprint,
     members.blueprint,
     messages.blueprint,
-    relay.blueprint,
-    health.blueprint,
-    documentation.blueprint,
+    devices.relay,
+    service.health,
+    service.documentation,
 )
 HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -47,18 +47,18 @@ HEADERS: Final = {
 _log = logging.getLogger(__name__)
 
 
-def create_app(world: World) -> QuartTrio:
-    """Return the application that serves this world."""
+def create_app(services: Services) -> QuartTrio:
+    """Return the application that serves these services."""
     app = create_routes()
-    app.extensions[WORLD] = world
-    app.config["BODY_TIMEOUT"] = world.config.patience.body
+    app.extensions[SERVICES] = services
+    app.config["BODY_TIMEOUT"] = services.config.patience.body
     # An answer is one piece, and how long a client may take for it is the connection's to say.
     app.config["RESPONSE_TIMEOUT"] = None
     return app
 
 
 def create_routes() -> QuartTrio:
-    """Return the application without a world: enough to describe it."""
+    """Return the application without services: enough to describe it."""
     app = QuartTrio("api", static_folder=None)
     app.request_class = BoundedRequest
     app.config.update(MAX_CONTENT_LENGTH=REST_BODY_BYTES, PROPAGATE_EXCEPTIONS=False)
@@ -71,7 +71,7 @@ def create_routes() -> QuartTrio:
     app.register_error_handler(StoreUnavailable, _refuse_unavailable)
     app.register_error_handler(Exception, _refuse_fault)
     app.after_request(_add_headers)
-    app.extensions[documentation.DOCUMENTS] = render_documents(document_of(app))
+    app.extensions[service.DOCUMENTS] = render_documents(document_of(app))
     return app
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from api.app import create_routes
-from api.page import Documents
-from api.resources.service.documentation import DOCUMENTS
+from api.documentation import Documents
+from api.resources.service import DOCUMENTS
 
 FILE: Final = Path(__file__).parent.parent / "docs" / "openapi.json"
 COMMAND: Final = "python -m api.openapi"

@@ -1,13 +1,20 @@
 """One operation of the API: what it takes, what it answers, which refusals it knows; and a request's way through it.
 
-Work that has begun is finished whether or not the client waits for it, so that nothing is stored without being
-announced.
+A view is written as a plain function of the services, of who asks, of what was sent, and of the ids in the path:
+
+    @blueprint.put("/<uuid:profile>")
+    @Operation(answers={200: ProfileView}, refuses=(RefusalCode.NOT_FOUND,)).with_body(ProfileUpdate).signed_in
+    async def replace_profile(services: Services, actor: Actor, update: ProfileUpdate, profile: UUID) -> Answer: ...
+
+Mypy holds the view to its declaration. A request is refused as early, and so as cheaply, as can be: rate limit, token,
+query, body. Work that has begun is finished whether or not the client waits for it, so that nothing is stored without
+being announced.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Concatenate, Final, Generic, ParamSpec, TypeAlias, TypeVar, cast
 
 import trio
 from msgspec import Struct
@@ -15,24 +22,23 @@ from quart import current_app, request
 from quart_schema import document_querystring, document_request, document_response, security_scheme
 from quart_trio.wrappers import TrioResponse
 
-from api.authentication import authenticate
-from api.bodies import JSON, BodyReader, QueryReader
-from api.problems import UNAVAILABLE
-from api.replies import Answer, respond
-from api.world import World
+from api.http.problems import UNAVAILABLE
+from api.http.replies import Answer, respond
+from api.http.requests import BodyReader, QueryReader, read_token
+from api.services import Services
 from domain.people.model import Actor
-from varde_contract.networks import client_address
+from varde_contract.networks import client_address, network_of
 from varde_contract.refusals import RefusalCode, Refused
 
 BEARER: Final = "bearer"
-WORLD: Final = "varde"
+SERVICES: Final = "varde"
 DECLARED: Final = "varde_operation"
 
-View: TypeAlias = Callable[..., Awaitable[Answer]]
-Handler: TypeAlias = Callable[..., Awaitable[TrioResponse]]
-B = TypeVar("B", bound=Struct)
+Path = ParamSpec("Path")
+Input = TypeVar("Input", bound=Struct)
+Handler: TypeAlias = Callable[Path, Awaitable[TrioResponse]]
+"""What Quart calls, with the parameters of the path by name."""
 
-_NO_MEDIA: Final = Refused(RefusalCode.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json, not compressed.")
 _ALWAYS: Final = frozenset({RefusalCode.UNAVAILABLE, RefusalCode.INTERNAL})
 _SIGNED_IN: Final = frozenset({RefusalCode.UNAUTHENTICATED, RefusalCode.TOKEN_EXPIRED})
 _BODY: Final = frozenset(
@@ -44,124 +50,140 @@ _BODY: Final = frozenset(
 class Operation:
     """What a request is held to, and what the OpenAPI document says. `refuses` are the domain's own refusals.
 
-    `open_to_all` asks for no token; `rationed` counts against the network address; `invites` against the account.
+    `limits_sign_in` counts a request against its network address, `invites` against the account that asks.
     """
 
     answers: dict[int, type[Struct] | None]
     refuses: tuple[RefusalCode, ...] = ()
-    body: BodyReader[Any] | None = None
-    query: QueryReader[Any] | None = None
-    open_to_all: bool = False
-    rationed: bool = False
+    limits_sign_in: bool = False
     invites: bool = False
+    body: type[Struct] | None = None
+    query: type[Struct] | None = None
+    needs_token: bool = True
 
     def all_refusals(self) -> tuple[RefusalCode, ...]:
         """Every refusal this operation can answer with, in the order of the list."""
         mine = {*self.refuses, *_ALWAYS}
-        mine.update(() if self.open_to_all else _SIGNED_IN)
+        mine.update(_SIGNED_IN if self.needs_token else ())
         mine.update(_BODY if self.body else ())
         mine.update([RefusalCode.MALFORMED] if self.query else ())
-        mine.update([RefusalCode.RATE_LIMITED] if self.rationed or self.invites else ())
+        mine.update([RefusalCode.RATE_LIMITED] if self.limits_sign_in or self.invites else ())
         return tuple(code for code in RefusalCode if code in mine)
 
+    def with_body(self, kind: type[Input]) -> "OperationWithInput[Input]":
+        """Take a JSON body of this kind as well."""
+        reader = BodyReader(kind)
+        return OperationWithInput(replace(self, body=kind), lambda: reader.read_request(request))
 
-def operation(
-    *,
-    answers: dict[int, type[Struct] | None],
-    refuses: tuple[RefusalCode, ...] = (),
-    body: type[Struct] | None = None,
-    query: type[Struct] | None = None,
-    open_to_all: bool = False,
-    rationed: bool = False,
-    invites: bool = False,
-) -> Callable[[View], Handler]:
-    """Make a handler of a view, which is called with `(world, actor, query, body, **path)` as far as declared."""
-    declared = Operation(
-        answers=answers,
-        refuses=refuses,
-        body=BodyReader(body) if body else None,
-        query=QueryReader(query) if query else None,
-        open_to_all=open_to_all,
-        rationed=rationed,
-        invites=invites,
-    )
+    def with_query(self, kind: type[Input]) -> "OperationWithInput[Input]":
+        """Take a query string of this kind as well."""
+        reader = QueryReader(kind)
+        return OperationWithInput(replace(self, query=kind), lambda: reader.read_request(request))
 
-    def decorate(view: View) -> Handler:
+    def signed_in(self, view: Callable[Concatenate[Services, Actor, Path], Awaitable[Answer]]) -> Handler[Path]:
+        """Make the handler of a view that only somebody with an access token may call."""
+
         @wraps(view)
-        async def handle(**path: Any) -> TrioResponse:
-            return respond(await _answer(declared, view, path))
+        async def call(services: Services, /, *args: Path.args, **path: Path.kwargs) -> Answer:
+            actor = await _authenticate(self, services)
+            if isinstance(actor, Refused):
+                return actor
+            return await _finish(services, view(services, actor, *args, **path))
 
-        setattr(handle, DECLARED, declared)
-        return _documented(declared, handle)
+        return _handler(self, call)
 
-    return decorate
+    def public(self, view: Callable[Concatenate[Services, Path], Awaitable[Answer]]) -> Handler[Path]:
+        """Make the handler of a view that anybody may call."""
 
+        @wraps(view)
+        async def call(services: Services, /, *args: Path.args, **path: Path.kwargs) -> Answer:
+            return await _finish(services, view(services, *args, **path))
 
-async def _answer(declared: Operation, view: View, path: dict[str, Any]) -> Answer:
-    world = cast("World", current_app.extensions[WORLD])
-    patience = world.config.patience
-    with trio.move_on_after(patience.body + patience.work):
-        parts = await _gather(declared, world)
-        if isinstance(parts, Refused):
-            return parts
-        with trio.move_on_after(patience.work, shield=True):
-            return await view(world, *parts, **path)
-    return UNAVAILABLE
+        return _handler(replace(self, needs_token=False), call)
 
 
-async def _gather(declared: Operation, world: World) -> list[Any] | Refused:
-    """Collect what the view takes, and refuse as early, and so as cheaply, as can be."""
-    if declared.rationed and (refused := world.allowance.spend(_client_address(world))) is not None:
-        return refused
-    parts: list[Any] = []
-    for step in _steps(declared, world):
-        part = await step()
-        if isinstance(part, Refused):
-            return part
-        parts.append(part)
-    return parts
+@dataclass(frozen=True, slots=True)
+class OperationWithInput(Generic[Input]):
+    """An operation that takes a body or a query. `read` reads it from the request under way."""
+
+    operation: Operation
+    read: Callable[[], Awaitable[Input | Refused]]
+
+    def signed_in(self, view: Callable[Concatenate[Services, Actor, Input, Path], Awaitable[Answer]]) -> Handler[Path]:
+        """Make the handler of a view that only somebody with an access token may call."""
+
+        @wraps(view)
+        async def call(services: Services, /, *args: Path.args, **path: Path.kwargs) -> Answer:
+            actor = await _authenticate(self.operation, services)
+            if isinstance(actor, Refused):
+                return actor
+            given = await self.read()
+            if isinstance(given, Refused):
+                return given
+            return await _finish(services, view(services, actor, given, *args, **path))
+
+        return _handler(self.operation, call)
+
+    def public(self, view: Callable[Concatenate[Services, Input, Path], Awaitable[Answer]]) -> Handler[Path]:
+        """Make the handler of a view that anybody may call."""
+
+        @wraps(view)
+        async def call(services: Services, /, *args: Path.args, **path: Path.kwargs) -> Answer:
+            given = await self.read()
+            if isinstance(given, Refused):
+                return given
+            return await _finish(services, view(services, given, *args, **path))
+
+        return _handler(replace(self.operation, needs_token=False), call)
 
 
-def _steps(declared: Operation, world: World) -> list[Callable[[], Awaitable[Any]]]:
-    steps: list[Callable[[], Awaitable[Any]]] = []
-    if not declared.open_to_all:
-        steps.append(lambda: _authenticate(declared, world))
-    if (query := declared.query) is not None:
-        steps.append(lambda: _read_query(query))
-    if (body := declared.body) is not None:
-        steps.append(lambda: _read_body(body))
-    return steps
+def _handler(declared: Operation, call: Callable[Concatenate[Services, Path], Awaitable[Answer]]) -> Handler[Path]:
+    @wraps(call)
+    async def handle(*args: Path.args, **path: Path.kwargs) -> TrioResponse:
+        services = cast("Services", current_app.extensions[SERVICES])
+        patience = services.config.patience
+        with trio.move_on_after(patience.body + patience.work):
+            if declared.limits_sign_in and (refused := services.sign_in_limit.spend(_network(services))):
+                return respond(refused)
+            return respond(await call(services, *args, **path))
+        return respond(UNAVAILABLE)
+
+    setattr(handle, DECLARED, declared)
+    _document(declared, handle)
+    return handle
 
 
-async def _authenticate(declared: Operation, world: World) -> Actor | Refused:
-    actor = await authenticate(world.sessions, request.headers.getlist("Authorization"))
+async def _authenticate(declared: Operation, services: Services) -> Actor | Refused:
+    token = read_token(request.headers.getlist("Authorization"))
+    if isinstance(token, Refused):
+        return token
+    actor = await services.sessions.authenticate(token)
     if declared.invites and not isinstance(actor, Refused):
-        return world.invitations.spend(actor.account) or actor
+        return services.invitation_limit.spend(actor.account) or actor
     return actor
 
 
-async def _read_query(reader: QueryReader[B]) -> B | Refused:
-    return reader.read(request.args.to_dict(flat=False))
+async def _finish(services: Services, work: Awaitable[Answer]) -> Answer:
+    """Let a view end, within a time of its own: a client that has gone must not leave a change without its event."""
+    with trio.move_on_after(services.config.patience.work, shield=True):
+        return await work
+    return UNAVAILABLE
 
 
-async def _read_body(reader: BodyReader[B]) -> B | Refused:
-    if request.mimetype != JSON or request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        return _NO_MEDIA
-    return reader.read(await request.get_data(cache=False, as_text=False, parse_form_data=False))
-
-
-def _client_address(world: World) -> str:
+def _network(services: Services) -> str:
     peer = (request.scope.get("client") or ("",))[0]
-    return client_address(peer, ",".join(request.headers.getlist("X-Forwarded-For")), world.config.proxies)
+    forwarded = ",".join(request.headers.getlist("X-Forwarded-For"))
+    return network_of(client_address(peer, forwarded, services.config.proxies))
 
 
-def _documented(declared: Operation, handle: Handler) -> Handler:
-    """Say to quart-schema what it puts into the OpenAPI document; `api.openapi` adds the refusals."""
+def _document(declared: Operation, handle: Handler[Path]) -> None:
+    """Tell quart-schema, which marks the function, what goes into the OpenAPI document; `api.schema` adds refusals."""
     for status, model in declared.answers.items():
         if model is not None:
-            handle = document_response(model, status)(handle)
+            document_response(model, status)(handle)
     if declared.body is not None:
-        handle = document_request(declared.body.kind)(handle)
+        document_request(declared.body)(handle)
     if declared.query is not None:
-        handle = document_querystring(declared.query.kind)(handle)
-    return handle if declared.open_to_all else security_scheme([{BEARER: []}])(handle)
+        document_querystring(declared.query)(handle)
+    if declared.needs_token:
+        security_scheme([{BEARER: []}])(handle)

@@ -15,8 +15,8 @@ from quart_schema.openapi import OpenAPIProvider
 from quart_schema.validation import DataSource
 from werkzeug.routing import BaseConverter, Rule, UUIDConverter
 
+from api.http.problems import status_of
 from api.operation import BEARER, DECLARED, Operation
-from api.problems import status_of
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
 

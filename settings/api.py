@@ -22,7 +22,7 @@ class Patience:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Allowance:
+class RateLimit:
     """A token bucket: `burst` at once, then one more every `refill` seconds."""
 
     burst: int = 120
@@ -41,8 +41,8 @@ class ApiSettings:
     connections: int = 4_000  # at once; a process here may open 20,000 files
     connections_per_address: int = 1_000  # of those; not with proxies, whose address all clients share
     backlog: int = 1_024
-    sign_in: Allowance = Allowance()
-    invitations: Allowance = Allowance(burst=200, refill=5 * SECONDS)  # a class of pupils at once, a spammer never
+    sign_in: RateLimit = RateLimit()
+    invitations: RateLimit = RateLimit(burst=200, refill=5 * SECONDS)  # a class of pupils at once, a spammer never
     patience: Patience = Patience()
 
     @classmethod
@@ -59,7 +59,7 @@ class ApiSettings:
             data=read_data(environ),
             relay_url=_relay_url(environ.get("VARDE_RELAY_URL", cls.relay_url)),
             proxies=read_number(environ, "VARDE_API_PROXIES", cls.proxies),
-            sign_in=Allowance(burst=read_number(environ, "VARDE_SIGN_IN_BURST", Allowance.burst)),
+            sign_in=RateLimit(burst=read_number(environ, "VARDE_SIGN_IN_BURST", RateLimit.burst)),
         )
 
 

@@ -19,7 +19,7 @@ from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 
-from api.problems import body_of, headers_of, refusal_of_status
+from api.http.problems import body_of, headers_of, refusal_of_status
 from settings.api import Patience
 from varde_contract.exception_groups import locate
 from varde_contract.refusals import RefusalCode

@@ -16,7 +16,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
 from api.http.connection import Connection
-from api.problems import CROWDED, body_of, headers_of
+from api.http.problems import CROWDED, body_of, headers_of
 from settings.api import ApiSettings
 from varde_contract.networks import network_of
 

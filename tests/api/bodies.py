@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from domain.people.model import Prekey
-from tests.cast import Gear
+from tests.cast import Gear, alice, alice_phone, bob
 from varde_contract.certificates import session_statement
 from varde_contract.ids import ConversationId, SessionId
 from varde_contract.rest.devices import DeviceProof, NewDevice, PrekeyClaim, PrekeyUpload, SignedKey
@@ -48,6 +48,20 @@ def claim(conversation: ConversationId | str, *gears: Gear) -> dict[str, Any]:
     """Claim a key of each of these devices."""
     body = jsonable(PrekeyClaim(ConversationId(gears[0].noun.account), tuple(gear.id for gear in gears)))
     return body | {"conversation": str(conversation)}
+
+
+def new_message(
+    conversation: ConversationId | str, number: int = 1, *, by: Gear = alice_phone, **more: Any
+) -> dict[str, Any]:
+    """A `NewMessage` of Alice to Bob, one ciphertext for each device but the sending one."""
+    others = [gear for gear in (*alice.devices, *bob.devices) if gear is not by]
+    return {
+        "client_id": f"019b76da-a800-7000-8000-{number:012x}",
+        "conversation": str(conversation),
+        "profile": str(alice.profile),
+        "roster_version": 1,
+        "devices": {str(gear.id): "c2VhbGVk" for gear in others},
+    } | more
 
 
 def _signed(key: Prekey) -> SignedKey:

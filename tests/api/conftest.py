@@ -4,18 +4,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.api.face import Face, open_face
+from tests.api.memory_api import MemoryApi, open_memory_api
 
 
 @pytest.fixture
-async def face() -> AsyncIterator[Face]:
+async def api() -> AsyncIterator[MemoryApi]:
     """A live API that knows the whole cast."""
-    async with open_face() as opened:
+    async with open_memory_api() as opened:
         yield opened
 
 
 @pytest.fixture
-async def new_face() -> AsyncIterator[Face]:
+async def empty_api() -> AsyncIterator[MemoryApi]:
     """A live API that knows nobody."""
-    async with open_face(known=False) as opened:
+    async with open_memory_api(known=False) as opened:
         yield opened

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from api.app import create_routes
+from api.http.problems import status_of
 from api.openapi import FILE, openapi_document
-from api.problems import status_of
-from api.resources.service.documentation import DOCUMENTS
-from tests.api.face import Face
+from api.resources.service import DOCUMENTS
+from tests.api.memory_api import MemoryApi
 from varde_contract.refusals import RefusalCode
 
 document: dict[str, Any] = json.loads(openapi_document())
@@ -94,9 +94,9 @@ def test_only_what_is_open_asks_for_no_token(name: str) -> None:
     )
 
 
-async def test_the_document_is_served(face: Face) -> None:
+async def test_the_document_is_served(api: MemoryApi) -> None:
     """Programs find it without a token, and may keep it for a while."""
-    response = await face.ask("GET", "/v1/openapi.json")
+    response = await api.ask("GET", "/v1/openapi.json")
     assert response.content == openapi_document()
     assert response.headers["content-type"] == "application/json"
     assert "max-age" in response.headers["cache-control"]
@@ -120,9 +120,9 @@ class _Page(HTMLParser):
                 self.ids.append(value or "")
 
 
-async def test_the_page_needs_nothing_from_elsewhere(face: Face) -> None:
+async def test_the_page_needs_nothing_from_elsewhere(api: MemoryApi) -> None:
     """No script, no picture, no address outside: it reads the same on a machine without a network."""
-    response = await face.ask("GET", "/v1/docs")
+    response = await api.ask("GET", "/v1/docs")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     page = _Page()
     page.feed(response.text)
@@ -132,9 +132,9 @@ async def test_the_page_needs_nothing_from_elsewhere(face: Face) -> None:
     assert "https://" not in response.text
 
 
-async def test_the_policy_of_the_page_allows_its_own_style_only(face: Face) -> None:
+async def test_the_policy_of_the_page_allows_its_own_style_only(api: MemoryApi) -> None:
     """A browser would refuse anything that got into the page, even a style."""
-    response = await face.ask("GET", "/v1/docs")
+    response = await api.ask("GET", "/v1/docs")
     style = response.text.partition("<style>")[2].partition("</style>")[0]
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = response.headers["content-security-policy"]

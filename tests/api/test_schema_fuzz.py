@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from api.openapi import openapi_document
-from tests.api.live import Citizen, Program, run_program, sign_up
+from tests.api.program import Program, SignedUpDevice, run_program, sign_up
 from tests.cast import Gear, Person, alice
 from tests.postgres import _database
 
@@ -50,7 +50,7 @@ def client(live: Program) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def citizen(live: Program, client: httpx.Client) -> Citizen:
+def device(live: Program, client: httpx.Client) -> SignedUpDevice:
     """Somebody new, with a device, whose session the requests may end."""
     number = next(_numbers)
     person = Person(
@@ -87,10 +87,10 @@ def promise_of(operation_id: str) -> Callable[..., None]:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    def test(case: "schemathesis.Case[Any]", live: Program, citizen: Citizen) -> None:
+    def test(case: "schemathesis.Case[Any]", live: Program, device: SignedUpDevice) -> None:
         """Whatever is asked of this operation, the answer is one that the document promises."""
         case.body = with_whole_numbers(case.body)
-        case.call_and_validate(base_url=live.address, headers=citizen.headers)
+        case.call_and_validate(base_url=live.address, headers=device.headers)
 
     return cast("Callable[..., None]", test)
 

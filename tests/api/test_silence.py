@@ -5,9 +5,8 @@ Refusals as such are in `test_refusals.py`.
 
 import trio
 
-from tests.api.bodies import claim
-from tests.api.face import Face
-from tests.api.sends import new_message
+from tests.api.bodies import claim, new_message
+from tests.api.memory_api import MemoryApi
 from tests.cast import Gear, alice, alice_phone, bob, bob_phone, mallory, mallory_phone, open_conversation
 from varde_contract.ids import ConversationId
 
@@ -15,20 +14,20 @@ EMAIL = "someone@example.org"
 NOWHERE = "019b76da-a800-7000-8000-000000000007"
 
 
-async def test_an_outsider_learns_nothing_of_a_conversation(face: Face) -> None:
+async def test_an_outsider_learns_nothing_of_a_conversation(api: MemoryApi) -> None:
     """Whatever an outsider asks of a conversation, the answer is the same as of one that is not there."""
-    conversation = await open_conversation(face.stores, alice, bob)
+    conversation = await open_conversation(api.stores, alice, bob)
 
     async def answers(name: ConversationId | str) -> list[tuple[int, str]]:
         path, member = f"/v1/conversations/{name}", f"/v1/conversations/{name}/members/{bob.profile}"
         acting = str(mallory.profile)
         asked = [
-            await face.ask("GET", path, by=mallory_phone),
-            await face.ask("DELETE", member, by=mallory_phone),
-            await face.ask("PUT", member, by=mallory_phone, json={"role": "owner", "as_profile": acting}),
-            await face.ask("POST", f"{path}/members", by=mallory_phone, json={"profile": acting, "as_profile": acting}),
-            await face.ask("POST", "/v1/messages", by=mallory_phone, json=new_message(name, profile=acting)),
-            await face.ask("POST", "/v1/prekeys/claim", by=mallory_phone, json=claim(name, bob_phone)),
+            await api.ask("GET", path, by=mallory_phone),
+            await api.ask("DELETE", member, by=mallory_phone),
+            await api.ask("PUT", member, by=mallory_phone, json={"role": "owner", "as_profile": acting}),
+            await api.ask("POST", f"{path}/members", by=mallory_phone, json={"profile": acting, "as_profile": acting}),
+            await api.ask("POST", "/v1/messages", by=mallory_phone, json=new_message(name, profile=acting)),
+            await api.ask("POST", "/v1/prekeys/claim", by=mallory_phone, json=claim(name, bob_phone)),
         ]
         return [(response.status_code, response.text) for response in asked]
 
@@ -37,28 +36,28 @@ async def test_an_outsider_learns_nothing_of_a_conversation(face: Face) -> None:
     assert {status for status, _ in hidden} == {404}
 
 
-async def test_no_answer_repeats_an_address_or_a_code(face: Face) -> None:
+async def test_no_answer_repeats_an_address_or_a_code(api: MemoryApi) -> None:
     """Refused sign-ins say nothing that a log in between should not have."""
-    await face.ask("POST", "/v1/auth/codes", json={"email": EMAIL})
+    await api.ask("POST", "/v1/auth/codes", json={"email": EMAIL})
     responses = [
-        await face.ask("POST", "/v1/auth/session", json={"email": EMAIL, "code": "00000000"}),
-        await face.ask("POST", "/v1/auth/session", json={"email": EMAIL, "code": "no code"}),
-        await face.ask("POST", "/v1/auth/codes", json={"email": f"{EMAIL} "}),
-        await face.ask("POST", "/v1/auth/codes", json={"email": EMAIL, "extra": EMAIL}),
-        await face.ask("GET", f"/v1/{EMAIL}"),
+        await api.ask("POST", "/v1/auth/session", json={"email": EMAIL, "code": "00000000"}),
+        await api.ask("POST", "/v1/auth/session", json={"email": EMAIL, "code": "no code"}),
+        await api.ask("POST", "/v1/auth/codes", json={"email": f"{EMAIL} "}),
+        await api.ask("POST", "/v1/auth/codes", json={"email": EMAIL, "extra": EMAIL}),
+        await api.ask("GET", f"/v1/{EMAIL}"),
     ]
     said = " ".join(response.text for response in responses)
     assert EMAIL not in said
     assert "no code" not in said
-    assert face.mail.code_for(EMAIL) not in said
+    assert api.mail.code_for(EMAIL) not in said
 
 
-async def test_requests_at_once_do_not_mix(face: Face) -> None:
+async def test_requests_at_once_do_not_mix(api: MemoryApi) -> None:
     """Each answer belongs to its own request, however many there are."""
     seen: list[bool] = []
 
     async def look(gear: Gear) -> None:
-        response = await face.ask("GET", "/v1/account", by=gear)
+        response = await api.ask("GET", "/v1/account", by=gear)
         seen.append(response.json()["account"] == str(gear.noun.account))
 
     async with trio.open_nursery() as nursery:

@@ -7,7 +7,7 @@ from typing import Final, get_args
 
 import pytest
 
-from api.problems import status_of
+from api.http.problems import status_of
 from tests.house import tree
 from varde_contract import frames
 from varde_contract.closing import CloseCode

@@ -5,10 +5,9 @@ from uuid import UUID
 
 from quart import Blueprint
 
-from api.instants import instant
-from api.operation import operation
-from api.replies import Answer, Reply, created
-from api.world import World
+from api.http.replies import Answer, Reply, created, instant
+from api.operation import Operation
+from api.services import Services
 from domain.people.auth import CODE_TIME, SECOND
 from domain.people.model import Actor, Session
 from domain.people.sessions import Granted
@@ -22,79 +21,85 @@ blueprint = Blueprint("auth", __name__, url_prefix="/v1/auth")
 
 
 @blueprint.post("/codes")
-@operation(
-    body=CodeRequest,
-    answers={ACCEPTED: CodeSent},
-    refuses=(RefusalCode.RATE_LIMITED,),
-    open_to_all=True,
-    rationed=True,
+@(
+    Operation(
+        answers={ACCEPTED: CodeSent},
+        refuses=(RefusalCode.RATE_LIMITED,),
+        limits_sign_in=True,
+    )
+    .with_body(CodeRequest)
+    .public
 )
-async def send_code(world: World, wanted: CodeRequest) -> Answer:
+async def send_code(services: Services, wanted: CodeRequest) -> Answer:
     """Mail a one-time code.
 
     The answer is the same whether or not the address has an account. A new code replaces the one before.
     """
-    refused = await world.sign_in.send_code(wanted.email)
+    refused = await services.sign_in.send_code(wanted.email)
     return refused or Reply(ACCEPTED, CodeSent(expires_in_s=CODE_TIME // SECOND))
 
 
 @blueprint.post("/session")
-@operation(
-    body=SignIn,
-    answers={201: SessionTokens},
-    refuses=(RefusalCode.CODE_WRONG, RefusalCode.CODE_EXPIRED, RefusalCode.CODE_EXHAUSTED),
-    open_to_all=True,
-    rationed=True,
+@(
+    Operation(
+        answers={201: SessionTokens},
+        refuses=(RefusalCode.CODE_WRONG, RefusalCode.CODE_EXPIRED, RefusalCode.CODE_EXHAUSTED),
+        limits_sign_in=True,
+    )
+    .with_body(SignIn)
+    .public
 )
-async def sign_in(world: World, offered: SignIn) -> Answer:
+async def sign_in(services: Services, offered: SignIn) -> Answer:
     """Trade a code for a session.
 
     The first sign-in of an address makes its account. A code can be tried five times.
     """
-    signed_in = await world.sign_in.redeem(offered.email, offered.code)
+    signed_in = await services.sign_in.redeem(offered.email, offered.code)
     if isinstance(signed_in, Refused):
         return signed_in
     return created(_tokens(signed_in.granted, new_account=signed_in.new_account))
 
 
 @blueprint.post("/session/refresh")
-@operation(
-    body=Refresh,
-    answers={200: SessionTokens},
-    refuses=(RefusalCode.UNAUTHENTICATED, RefusalCode.TOKEN_EXPIRED),
-    open_to_all=True,
+@(
+    Operation(
+        answers={200: SessionTokens},
+        refuses=(RefusalCode.UNAUTHENTICATED, RefusalCode.TOKEN_EXPIRED),
+    )
+    .with_body(Refresh)
+    .public
 )
-async def refresh_session(world: World, shown: Refresh) -> Answer:
+async def refresh_session(services: Services, shown: Refresh) -> Answer:
     """Trade a refresh token for new tokens.
 
     Each refresh token works once. Shown a second time, somebody has a copy of it, and the session ends.
     """
-    granted = await world.sessions.refresh(shown.refresh_token)
+    granted = await services.sessions.refresh(shown.refresh_token)
     return granted if isinstance(granted, Refused) else _tokens(granted)
 
 
 @blueprint.delete("/session")
-@operation(answers={204: None}, refuses=(RefusalCode.NOT_FOUND,))
-async def log_out(world: World, actor: Actor) -> Answer:
+@Operation(answers={204: None}, refuses=(RefusalCode.NOT_FOUND,)).signed_in
+async def log_out(services: Services, actor: Actor) -> Answer:
     """End this session."""
-    return await world.sessions.end(actor, actor.session)
+    return await services.sessions.end(actor, actor.session)
 
 
 @blueprint.get("/sessions")
-@operation(answers={200: Sessions})
-async def list_sessions(world: World, actor: Actor) -> Answer:
+@Operation(answers={200: Sessions}).signed_in
+async def list_sessions(services: Services, actor: Actor) -> Answer:
     """List the live sessions of the account, oldest first."""
-    return Sessions(tuple(_view(session, actor) for session in await world.sessions.list_live(actor)))
+    return Sessions(tuple(_view(session, actor) for session in await services.sessions.list_live(actor)))
 
 
 @blueprint.delete("/sessions/<uuid:session>")
-@operation(answers={204: None}, refuses=(RefusalCode.NOT_FOUND,))
-async def end_session(world: World, actor: Actor, session: UUID) -> Answer:
+@Operation(answers={204: None}, refuses=(RefusalCode.NOT_FOUND,)).signed_in
+async def end_session(services: Services, actor: Actor, session: UUID) -> Answer:
     """End a session of the account.
 
     Its device stays registered. A device that is lost has to be revoked, which ends its sessions as well.
     """
-    return await world.sessions.end(actor, SessionId(session))
+    return await services.sessions.end(actor, SessionId(session))
 
 
 def _tokens(granted: Granted, *, new_account: bool = False) -> SessionTokens:

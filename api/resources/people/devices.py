@@ -1,94 +1,127 @@
-"""The devices of the account."""
+"""The devices of the account, and their tickets for the relay."""
 
 from uuid import UUID
 
 from quart import Blueprint
 
-from api.instants import instant
-from api.operation import operation
-from api.replies import Answer, created
-from api.world import World
+from api.http.replies import Answer, created, instant
+from api.operation import Operation
+from api.services import Services
 from domain.people.model import Actor, Device
 from varde_contract.ids import DeviceId
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.rest.devices import Certificate, DeviceProof, Devices, DeviceView, NewDevice, ProfileWhitelist
+from varde_contract.rest.relay import RelayAddress, RelayTicket
 
-blueprint = Blueprint("devices", __name__, url_prefix="/v1/devices")
+devices = Blueprint("devices", __name__, url_prefix="/v1/devices")
+relay = Blueprint("relay", __name__, url_prefix="/v1/relay")
 
 
-@blueprint.get("")
-@operation(answers={200: Devices})
-async def list_devices(world: World, actor: Actor) -> Answer:
+@devices.get("")
+@Operation(answers={200: Devices}).signed_in
+async def list_devices(services: Services, actor: Actor) -> Answer:
     """List the account's devices that are not revoked, oldest first."""
-    return Devices(tuple(_view(device, actor) for device in await world.devices.list_all(actor)))
+    return Devices(tuple(_view(device, actor) for device in await services.devices.list_all(actor)))
 
 
-@blueprint.post("")
-@operation(
-    body=NewDevice,
-    answers={201: DeviceView, 200: DeviceView},
-    refuses=(
-        RefusalCode.BAD_KEY,
-        RefusalCode.NO_ROOT_KEY,
-        RefusalCode.BAD_SIGNATURE,
-        RefusalCode.PROFILE_NOT_ALLOWED,
-        RefusalCode.SESSION_HAS_DEVICE,
-        RefusalCode.DEVICE_EXISTS,
-        RefusalCode.TOO_MANY,
-    ),
+@devices.post("")
+@(
+    Operation(
+        answers={201: DeviceView, 200: DeviceView},
+        refuses=(
+            RefusalCode.BAD_KEY,
+            RefusalCode.NO_ROOT_KEY,
+            RefusalCode.BAD_SIGNATURE,
+            RefusalCode.PROFILE_NOT_ALLOWED,
+            RefusalCode.SESSION_HAS_DEVICE,
+            RefusalCode.DEVICE_EXISTS,
+            RefusalCode.TOO_MANY,
+        ),
+    )
+    .with_body(NewDevice)
+    .signed_in
 )
-async def register_device(world: World, actor: Actor, new: NewDevice) -> Answer:
+async def register_device(services: Services, actor: Actor, new: NewDevice) -> Answer:
     """Register the device that this session runs on.
 
     The session is bound to it from then on. The same request again, in the same session, is answered with 200.
     """
-    registered = await world.devices.register(actor, new)
+    registered = await services.devices.register(actor, new)
     if isinstance(registered, Refused):
         return registered
     device = registered.device
     return created(_view(device, actor, current=True), fresh=registered.made)
 
 
-@blueprint.put("/<uuid:device>/session")
-@operation(
-    body=DeviceProof,
-    answers={200: DeviceView},
-    refuses=(RefusalCode.NOT_FOUND, RefusalCode.BAD_SIGNATURE, RefusalCode.SESSION_HAS_DEVICE),
+@devices.put("/<uuid:device>/session")
+@(
+    Operation(
+        answers={200: DeviceView},
+        refuses=(RefusalCode.NOT_FOUND, RefusalCode.BAD_SIGNATURE, RefusalCode.SESSION_HAS_DEVICE),
+    )
+    .with_body(DeviceProof)
+    .signed_in
 )
-async def adopt_device(world: World, actor: Actor, proof: DeviceProof, device: UUID) -> Answer:
+async def adopt_device(services: Services, actor: Actor, proof: DeviceProof, device: UUID) -> Answer:
     """Come back as a device whose session ended.
 
     The new session, which has no device yet, is bound to the device from then on; the device's other sessions end. The
     signature is that of the device's signing key over the label `varde.v1 device session`, a zero byte, the session id
     and the device id (16 bytes each). The same request again, in the same session, is answered the same.
     """
-    adopted = await world.devices.adopt(actor, DeviceId(device), proof.signature)
+    adopted = await services.devices.adopt(actor, DeviceId(device), proof.signature)
     return adopted if isinstance(adopted, Refused) else _view(adopted, actor, current=True)
 
 
-@blueprint.put("/<uuid:device>/profiles")
-@operation(
-    body=ProfileWhitelist,
-    answers={200: DeviceView},
-    refuses=(RefusalCode.NOT_FOUND, RefusalCode.PROFILE_NOT_ALLOWED),
+@devices.put("/<uuid:device>/profiles")
+@(
+    Operation(
+        answers={200: DeviceView},
+        refuses=(RefusalCode.NOT_FOUND, RefusalCode.PROFILE_NOT_ALLOWED),
+    )
+    .with_body(ProfileWhitelist)
+    .signed_in
 )
-async def set_device_profiles(world: World, actor: Actor, wanted: ProfileWhitelist, device: UUID) -> Answer:
+async def set_device_profiles(services: Services, actor: Actor, wanted: ProfileWhitelist, device: UUID) -> Answer:
     """Replace the profiles that a device receives for.
 
     Its live connection is cut and its tickets are void: it needs a new one.
     """
-    changed = await world.devices.set_profiles(actor, DeviceId(device), wanted.profiles)
+    changed = await services.devices.set_profiles(actor, DeviceId(device), wanted.profiles)
     return changed if isinstance(changed, Refused) else _view(changed, actor)
 
 
-@blueprint.delete("/<uuid:device>")
-@operation(answers={204: None}, refuses=(RefusalCode.NOT_FOUND,))
-async def revoke_device(world: World, actor: Actor, device: UUID) -> Answer:
+@devices.delete("/<uuid:device>")
+@Operation(answers={204: None}, refuses=(RefusalCode.NOT_FOUND,)).signed_in
+async def revoke_device(services: Services, actor: Actor, device: UUID) -> Answer:
     """Revoke a device for ever.
 
     Its live connection is cut within a second; its tickets, sessions, prekeys and waiting messages go.
     """
-    return await world.devices.revoke(actor, DeviceId(device))
+    return await services.devices.revoke(actor, DeviceId(device))
+
+
+@relay.get("")
+@Operation(answers={200: RelayAddress}).public
+async def show_relay(services: Services) -> Answer:
+    """Show where the relay listens, and the Noise static key it shows."""
+    return services.relay
+
+
+@relay.post("/tickets")
+@Operation(answers={201: RelayTicket}, refuses=(RefusalCode.NO_DEVICE,)).signed_in
+async def issue_ticket(services: Services, actor: Actor) -> Answer:
+    """Issue a relay ticket for this session's device.
+
+    It is good for a day, and only with the device's Noise key.
+    """
+    # Before the reading: a whitelist that changes after it then voids the ticket.
+    read_ms = services.clock()
+    device = await services.devices.find_own(actor)
+    if isinstance(device, Refused):
+        return device
+    issued = services.tickets.issue(device, read_ms=read_ms)
+    return created(RelayTicket(ticket=issued.text, expires_at=instant(issued.expires_ms)))
 
 
 def certificate(device: Device) -> Certificate:

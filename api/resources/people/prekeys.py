@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from quart import Blueprint
 
-from api.operation import operation
-from api.replies import Answer
-from api.world import World
+from api.http.replies import Answer
+from api.operation import Operation
+from api.services import Services
 from domain.people.model import Actor, ClaimedPrekey, Prekey
 from domain.people.prekeys import KeyCount
 from varde_contract.refusals import RefusalCode, Refused
@@ -16,45 +16,51 @@ blueprint = Blueprint("prekeys", __name__, url_prefix="/v1/prekeys")
 
 
 @blueprint.get("")
-@operation(answers={200: PrekeyCount}, refuses=(RefusalCode.NO_DEVICE,))
-async def count_prekeys(world: World, actor: Actor) -> Answer:
+@Operation(answers={200: PrekeyCount}, refuses=(RefusalCode.NO_DEVICE,)).signed_in
+async def count_prekeys(services: Services, actor: Actor) -> Answer:
     """Count the prekeys that the server still has of this session's device."""
-    return _count(await world.prekeys.count(actor))
+    return _count(await services.prekeys.count(actor))
 
 
 @blueprint.post("")
-@operation(
-    body=PrekeyUpload,
-    answers={200: PrekeyCount},
-    refuses=(RefusalCode.NO_DEVICE, RefusalCode.BAD_KEY, RefusalCode.BAD_SIGNATURE, RefusalCode.TOO_MANY),
+@(
+    Operation(
+        answers={200: PrekeyCount},
+        refuses=(RefusalCode.NO_DEVICE, RefusalCode.BAD_KEY, RefusalCode.BAD_SIGNATURE, RefusalCode.TOO_MANY),
+    )
+    .with_body(PrekeyUpload)
+    .signed_in
 )
-async def upload_prekeys(world: World, actor: Actor, upload: PrekeyUpload) -> Answer:
+async def upload_prekeys(services: Services, actor: Actor, upload: PrekeyUpload) -> Answer:
     """Add one-time keys of this session's device and, when given, replace its fallback key.
 
     All or nothing. A key that is there already is left as it is, so the same request may be sent again.
     """
     fallback = _prekey(upload.fallback_key) if upload.fallback_key else None
-    return _count(await world.prekeys.upload(actor, [_prekey(key) for key in upload.one_time_keys], fallback))
+    return _count(await services.prekeys.upload(actor, [_prekey(key) for key in upload.one_time_keys], fallback))
 
 
 @blueprint.post("/claim")
-@operation(
-    body=PrekeyClaim,
-    answers={200: ClaimedKeys},
-    refuses=(
-        RefusalCode.NO_DEVICE,
-        RefusalCode.NOT_FOUND,
-        RefusalCode.NOT_ALLOWED,
-        RefusalCode.STALE_DEVICES,
-        RefusalCode.CLAIM_LIMIT,
-    ),
+@(
+    Operation(
+        answers={200: ClaimedKeys},
+        refuses=(
+            RefusalCode.NO_DEVICE,
+            RefusalCode.NOT_FOUND,
+            RefusalCode.NOT_ALLOWED,
+            RefusalCode.STALE_DEVICES,
+            RefusalCode.CLAIM_LIMIT,
+        ),
+    )
+    .with_body(PrekeyClaim)
+    .signed_in
 )
-async def claim_prekeys(world: World, actor: Actor, claim: PrekeyClaim) -> Answer:
+async def claim_prekeys(services: Services, actor: Actor, claim: PrekeyClaim) -> Answer:
     """Claim one key of each of these devices of a conversation's roster.
 
     One-time keys go first in, first out; where none is left, the fallback key is handed out again and again.
     """
-    claimed = await world.prekeys.claim(actor, claim.conversation, claim.devices)
+    claimed = await services.prekeys.claim(actor, claim.conversation, claim.devices)
     if isinstance(claimed, Refused):
         return claimed
     return ClaimedKeys(keys=_keys(claimed.keys), without=tuple(claimed.without))

@@ -6,11 +6,10 @@ from uuid import UUID
 from msgspec import Meta, Struct
 from quart import Blueprint
 
-from api.instants import instant
-from api.operation import operation
-from api.replies import Answer, created
+from api.http.replies import Answer, created, instant
+from api.operation import Operation
 from api.resources.people.devices import certificate
-from api.world import World
+from api.services import Services
 from domain.people.model import Actor
 from domain.talk.model import RosterView, Summary
 from varde_contract.ids import ConversationId, DeviceId
@@ -36,62 +35,65 @@ class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @blueprint.get("")
-@operation(query=PageQuery, answers={200: Conversations}, refuses=(RefusalCode.NO_DEVICE,))
-async def list_conversations(world: World, actor: Actor, page: PageQuery) -> Answer:
+@Operation(answers={200: Conversations}, refuses=(RefusalCode.NO_DEVICE,)).with_query(PageQuery).signed_in
+async def list_conversations(services: Services, actor: Actor, page: PageQuery) -> Answer:
     """List the conversations that this session's device receives for, in the order of their ids."""
-    found = await world.conversations.list_for(actor, page.after, page.limit)
+    found = await services.conversations.list_for(actor, page.after, page.limit)
     if isinstance(found, Refused):
         return found
     return Conversations(tuple(map(_summary, found.summaries)), next=found.following)
 
 
 @blueprint.post("")
-@operation(
-    invites=True,
-    body=NewConversation,
-    answers={201: ConversationView, 200: ConversationView},
-    refuses=(
-        RefusalCode.NO_DEVICE,
-        RefusalCode.PROFILE_NOT_ALLOWED,
-        RefusalCode.NOT_FOUND,
-        RefusalCode.TOO_MANY,
-    ),
+@(
+    Operation(
+        invites=True,
+        answers={201: ConversationView, 200: ConversationView},
+        refuses=(
+            RefusalCode.NO_DEVICE,
+            RefusalCode.PROFILE_NOT_ALLOWED,
+            RefusalCode.NOT_FOUND,
+            RefusalCode.TOO_MANY,
+        ),
+    )
+    .with_body(NewConversation)
+    .signed_in
 )
-async def open_conversation(world: World, actor: Actor, new: NewConversation) -> Answer:
+async def open_conversation(services: Services, actor: Actor, new: NewConversation) -> Answer:
     """Open a dm, a group, or a conversation with oneself.
 
     The same dm or self again is answered with 200 and the one that is there.
     """
-    opened = await world.conversations.open(actor, new.kind, new.profile, new.members)
+    opened = await services.conversations.open(actor, new.kind, new.profile, new.members)
     return opened if isinstance(opened, Refused) else created(roster_view(opened.view), fresh=opened.made)
 
 
 @blueprint.get("/<uuid:conversation>")
-@operation(answers={200: ConversationView}, refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND))
-async def show_conversation(world: World, actor: Actor, conversation: UUID) -> Answer:
+@Operation(answers={200: ConversationView}, refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND)).signed_in
+async def show_conversation(services: Services, actor: Actor, conversation: UUID) -> Answer:
     """Show a conversation with its roster: what a sender encrypts for.
 
     Check every device's certificate against its account's root key.
     """
-    return await show(world, actor, ConversationId(conversation))
+    return await show(services, actor, ConversationId(conversation))
 
 
 @blueprint.get("/<uuid:conversation>/senders/<uuid:device>")
-@operation(answers={200: SenderView}, refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND))
-async def show_sender(world: World, actor: Actor, conversation: UUID, device: UUID) -> Answer:
+@Operation(answers={200: SenderView}, refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND)).signed_in
+async def show_sender(services: Services, actor: Actor, conversation: UUID, device: UUID) -> Answer:
     """Show a device that wrote in a conversation, also when it was revoked or its account left.
 
     It is shown to devices that can have a message it wrote, for as long as that is in the log. Check its certificate
     against the root key, and that against the one seen before. Never encrypt for a device that the roster does not
     name.
     """
-    sender = await world.conversations.sender(actor, ConversationId(conversation), DeviceId(device))
+    sender = await services.conversations.sender(actor, ConversationId(conversation), DeviceId(device))
     return sender if isinstance(sender, Refused) else SenderView(certificate(sender.device), sender.root_key)
 
 
-async def show(world: World, actor: Actor, conversation: ConversationId) -> Answer:
+async def show(services: Services, actor: Actor, conversation: ConversationId) -> Answer:
     """Answer with the roster as it is now."""
-    view = await world.conversations.view(actor, conversation)
+    view = await services.conversations.view(actor, conversation)
     return view if isinstance(view, Refused) else roster_view(view)
 
 

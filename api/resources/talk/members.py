@@ -6,10 +6,10 @@ from uuid import UUID
 from msgspec import Meta, Struct
 from quart import Blueprint
 
-from api.operation import operation
-from api.replies import Answer, Reply, created
+from api.http.replies import Answer, Reply, created
+from api.operation import Operation
 from api.resources.talk.conversations import show
-from api.world import World
+from api.services import Services
 from domain.people.model import Actor
 from varde_contract.ids import ConversationId, ProfileId
 from varde_contract.refusals import RefusalCode, Refused
@@ -37,42 +37,51 @@ class ActingAs(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @blueprint.post("")
-@operation(
-    invites=True,
-    body=NewMember,
-    answers={201: ConversationView},
-    refuses=(*_REFUSES, RefusalCode.ALREADY_MEMBER, RefusalCode.TOO_MANY),
+@(
+    Operation(
+        invites=True,
+        answers={201: ConversationView},
+        refuses=(*_REFUSES, RefusalCode.ALREADY_MEMBER, RefusalCode.TOO_MANY),
+    )
+    .with_body(NewMember)
+    .signed_in
 )
-async def add_member(world: World, actor: Actor, new: NewMember, conversation: UUID) -> Answer:
+async def add_member(services: Services, actor: Actor, new: NewMember, conversation: UUID) -> Answer:
     """Add a member to a group.
 
     Owners add with any role, admins add members. Who is added gets what is sent from then on.
     """
     group = ConversationId(conversation)
-    refused = await world.members.add(actor, group, new.profile, new.role, as_profile=new.as_profile)
-    return refused or _made(await show(world, actor, group))
+    refused = await services.members.add(actor, group, new.profile, new.role, as_profile=new.as_profile)
+    return refused or _made(await show(services, actor, group))
 
 
 @blueprint.put("/<uuid:profile>")
-@operation(body=MemberRole, answers={200: ConversationView}, refuses=(*_REFUSES, RefusalCode.LAST_OWNER))
-async def set_member_role(world: World, actor: Actor, wanted: MemberRole, conversation: UUID, profile: UUID) -> Answer:
+@Operation(answers={200: ConversationView}, refuses=(*_REFUSES, RefusalCode.LAST_OWNER)).with_body(MemberRole).signed_in
+async def set_member_role(
+    services: Services, actor: Actor, wanted: MemberRole, conversation: UUID, profile: UUID
+) -> Answer:
     """Give a member of a group another role.
 
     Only owners do, and one of them stays.
     """
     group = ConversationId(conversation)
-    refused = await world.members.set_role(actor, group, ProfileId(profile), wanted.role, as_profile=wanted.as_profile)
-    return refused or await show(world, actor, group)
+    refused = await services.members.set_role(
+        actor, group, ProfileId(profile), wanted.role, as_profile=wanted.as_profile
+    )
+    return refused or await show(services, actor, group)
 
 
 @blueprint.delete("/<uuid:profile>")
-@operation(query=ActingAs, answers={204: None}, refuses=(*_REFUSES, RefusalCode.LAST_OWNER))
-async def remove_member(world: World, actor: Actor, acting: ActingAs, conversation: UUID, profile: UUID) -> Answer:
+@Operation(answers={204: None}, refuses=(*_REFUSES, RefusalCode.LAST_OWNER)).with_query(ActingAs).signed_in
+async def remove_member(
+    services: Services, actor: Actor, acting: ActingAs, conversation: UUID, profile: UUID
+) -> Answer:
     """Remove a member of a group, or leave it.
 
     Everybody may leave, but the last owner only when alone. Owners remove anybody, admins remove members.
     """
-    return await world.members.remove(
+    return await services.members.remove(
         actor, ConversationId(conversation), ProfileId(profile), as_profile=acting.as_profile
     )
 

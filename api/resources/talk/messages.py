@@ -4,10 +4,9 @@ from typing import Final
 
 from quart import Blueprint
 
-from api.instants import instant
-from api.operation import operation
-from api.replies import Answer, created
-from api.world import World
+from api.http.replies import Answer, created, instant
+from api.operation import Operation
+from api.services import Services
 from domain.people.model import Actor
 from domain.talk.sending import Author
 from varde_contract.refusals import RefusalCode, Refused
@@ -19,18 +18,21 @@ _NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. 
 
 
 @blueprint.post("")
-@operation(
-    body=NewMessage,
-    answers={201: MessageStored, 200: MessageStored},
-    refuses=(
-        RefusalCode.NO_DEVICE,
-        RefusalCode.NOT_FOUND,
-        RefusalCode.PROFILE_NOT_ALLOWED,
-        RefusalCode.STALE_DEVICES,
-        RefusalCode.OVERLOADED,
-    ),
+@(
+    Operation(
+        answers={201: MessageStored, 200: MessageStored},
+        refuses=(
+            RefusalCode.NO_DEVICE,
+            RefusalCode.NOT_FOUND,
+            RefusalCode.PROFILE_NOT_ALLOWED,
+            RefusalCode.STALE_DEVICES,
+            RefusalCode.OVERLOADED,
+        ),
+    )
+    .with_body(NewMessage)
+    .signed_in
 )
-async def send_message(world: World, actor: Actor, new: NewMessage) -> Answer:
+async def send_message(services: Services, actor: Actor, new: NewMessage) -> Answer:
     """Store and deliver one message: the same as `msg:send` on the relay.
 
     Answered when it is committed. The same client id again stores nothing, and is answered with 200 and the figures of
@@ -38,7 +40,7 @@ async def send_message(world: World, actor: Actor, new: NewMessage) -> Answer:
     """
     if actor.device is None:
         return _NO_DEVICE
-    stored = await world.sender.send(Author(actor.account, actor.device), new)
+    stored = await services.sender.send(Author(actor.account, actor.device), new)
     if isinstance(stored, Refused):
         return stored
     body = MessageStored(

@@ -22,7 +22,7 @@ from loadtest.rest.origin import find_origin
 from loadtest.rest.outbox import LetterBox
 from loadtest.rest.person import Person
 from loadtest.rest.request import judge, read
-from tests.api.live import run_program
+from tests.api.program import run_program
 
 PATIENCE = 60
 SEATS = 6

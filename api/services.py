@@ -1,4 +1,4 @@
-"""Everything a request may reach, as one frozen bag, and how it is put together from stores, keys and a clock."""
+"""The services of the domain that requests reach, in one frozen bag, made of stores, keys and a clock."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from uuid import UUID
 
 import trio
 
-from api.allowance import InvitationAllowance, SignInAllowance
+from api.http.limits import TokenBuckets
 from domain.people.accounts import Accounts
 from domain.people.auth import SignIn
 from domain.people.devices import Devices
@@ -26,6 +26,8 @@ from varde_contract.rest.relay import RelayAddress
 
 SECONDS: Final = 1.0
 PROBE: Final = 3 * SECONDS
+TOO_MANY_SIGN_INS: Final = "Too many sign-ins from this network address. Wait a moment."
+TOO_MANY_INVITATIONS: Final = "This account opens too many conversations. Wait a moment."
 NODE: Final = "api"
 """No relay has this name, so every relay listens to what the API committed."""
 
@@ -40,13 +42,15 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class Services:
     """What requests reach."""
 
     config: ApiSettings
     clock: Clock
-    allowance: SignInAllowance
-    invitations: InvitationAllowance
+    sign_in_limit: TokenBuckets[str]
+    """By the network of an address."""
+    invitation_limit: TokenBuckets[AccountId]
+    """An invitation costs those who are invited memory, and they are not asked."""
     sign_in: SignIn
     sessions: Sessions
     accounts: Accounts
@@ -61,15 +65,17 @@ class World:
     probe: Callable[[], Awaitable[bool]]
 
 
-def make_world(config: ApiSettings, stores: Stores, mail: Mail, keys: Keys, *, clock: Clock, entropy: Entropy) -> World:
+def make_services(
+    config: ApiSettings, stores: Stores, mail: Mail, keys: Keys, *, clock: Clock, entropy: Entropy
+) -> Services:
     """Put the domain together."""
     sessions = Sessions(stores.sessions, clock=clock, entropy=entropy)
     s, bus = stores, stores.bus
-    return World(
+    return Services(
         config=config,
         clock=clock,
-        allowance=SignInAllowance(config.sign_in, clock=clock),
-        invitations=InvitationAllowance(config.invitations, clock=clock),
+        sign_in_limit=TokenBuckets(config.sign_in, TOO_MANY_SIGN_INS, clock=clock),
+        invitation_limit=TokenBuckets(config.invitations, TOO_MANY_INVITATIONS, clock=clock),
         sign_in=SignIn(s.sign_in, mail, sessions, pepper=keys.pepper, clock=clock, entropy=entropy),
         sessions=sessions,
         accounts=Accounts(s.accounts),

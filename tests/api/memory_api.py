@@ -3,17 +3,19 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+import msgspec
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import Struct
 
 from api.app import create_app
 from api.http.serving import serve_api
-from api.world import Keys, World, make_world
+from api.services import Keys, Services, make_services
 from domain.ports import Stores
-from settings.api import Allowance, ApiSettings, Patience
+from settings.api import ApiSettings, Patience, RateLimit
 from tests.cast import Gear, settle
 from tests.doubles.bus import RecordingBus
 from tests.doubles.clock import CountedEntropy, StandingClock
@@ -25,18 +27,20 @@ from varde_contract.refusals import RefusalCode
 
 TICKET_KEY = Ed25519PrivateKey.from_private_bytes(b"t" * 32)
 KEYS = Keys(relay_public=b"r" * 32, ticket_private=TICKET_KEY.private_bytes_raw(), pepper=b"p" * 32)
-CONFIG = ApiSettings(port=0, sign_in=Allowance(burst=1_000))
+CONFIG = ApiSettings(port=0, sign_in=RateLimit(burst=1_000))
 PROBLEM = "application/problem+json"
+
+T = TypeVar("T", bound=Struct)
 
 
 @dataclass
-class Face:
+class MemoryApi:
     """The API as a test sees it. `client` is nobody; `as_device` signs a request."""
 
     client: httpx.AsyncClient
     address: str
     stores: Stores
-    world: World
+    services: Services
     stopping: trio.Event
     stopped: trio.Event
     memory: Memory = field(default_factory=Memory)
@@ -59,19 +63,19 @@ class Face:
 
 
 @asynccontextmanager
-async def open_face(
+async def open_memory_api(
     config: ApiSettings = CONFIG, *, patience: Patience | None = None, known: bool = True
-) -> AsyncIterator[Face]:
+) -> AsyncIterator[MemoryApi]:
     """Serve the API; with `known`, the whole cast is registered."""
-    memory, bus, mail, clock, weather = Memory(), RecordingBus(), RecordingMail(), StandingClock(), Interference()
-    stores = open_memory_stores(interference=weather, bus=bus, memory=memory)
+    memory, bus, mail, clock, interference = Memory(), RecordingBus(), RecordingMail(), StandingClock(), Interference()
+    stores = open_memory_stores(interference=interference, bus=bus, memory=memory)
     if known:
         await settle(stores)
     if patience is not None:
         config = ApiSettings(**{**vars(config), "patience": patience})
-    world = make_world(config, stores, mail, KEYS, clock=clock, entropy=CountedEntropy())
-    async with serve_world(world) as (address, stopping, stopped), open_client(address) as client:
-        yield Face(client, address, stores, world, stopping, stopped, memory, bus, mail, clock, weather)
+    services = make_services(config, stores, mail, KEYS, clock=clock, entropy=CountedEntropy())
+    async with serve_services(services) as (address, stopping, stopped), open_client(address) as client:
+        yield MemoryApi(client, address, stores, services, stopping, stopped, memory, bus, mail, clock, interference)
 
 
 def open_client(address: str) -> httpx.AsyncClient:
@@ -80,17 +84,49 @@ def open_client(address: str) -> httpx.AsyncClient:
 
 
 @asynccontextmanager
-async def serve_world(world: World) -> AsyncIterator[tuple[str, trio.Event, trio.Event]]:
-    """Serve a world on a free port until the block ends: the address, what stops it in good order, what then is set."""
+async def serve_services(services: Services) -> AsyncIterator[tuple[str, trio.Event, trio.Event]]:
+    """Serve on a free port until the block ends; the address, what stops it in good order, and what is set then."""
     stopping, stopped = trio.Event(), trio.Event()
 
     async def serve(task_status: trio.TaskStatus[str]) -> None:
-        await serve_api(world.config, create_app(world), stopping=stopping, task_status=task_status)
+        await serve_api(services.config, create_app(services), stopping=stopping, task_status=task_status)
         stopped.set()
 
     async with trio.open_nursery() as nursery:
         yield await nursery.start(serve), stopping, stopped
         nursery.cancel_scope.cancel()
+
+
+class DeviceClient:
+    """Asks as one device, expects a status, and reads the body as what the contract says it is."""
+
+    def __init__(self, api: MemoryApi, by: Gear) -> None:
+        self._face = api
+        self._by = by
+
+    async def get(self, kind: type[T], path: str, **query: Any) -> T:
+        """Expect 200."""
+        return await self._ask(kind, 200, "GET", path, params=query)
+
+    async def post(self, kind: type[T], path: str, body: object = None, *, status: int = 201) -> T:
+        """Expect 201, or what the test says."""
+        return await self._ask(kind, status, "POST", path, json=body)
+
+    async def put(self, kind: type[T], path: str, body: object) -> T:
+        """Expect 200."""
+        return await self._ask(kind, 200, "PUT", path, json=body)
+
+    async def delete(self, path: str, **query: Any) -> None:
+        """Expect 204."""
+        response = await self._face.ask("DELETE", path, by=self._by, params=query)
+        assert (response.status_code, response.content) == (204, b""), response.text
+
+    async def _ask(self, kind: type[T], status: int, method: str, path: str, **more: Any) -> T:
+        response = await self._face.ask(method, path, by=self._by, **more)
+        assert response.status_code == status, response.text
+        assert response.headers["content-type"] == "application/json"
+        assert response.headers["cache-control"] == "no-store"
+        return msgspec.json.decode(response.content, type=kind)
 
 
 def refusal_of(response: httpx.Response, status: int) -> RefusalCode:

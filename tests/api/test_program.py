@@ -9,7 +9,7 @@ import pytest
 
 from storage.cluster import program as postgres_program
 from tests.api.bodies import claim, proof
-from tests.api.live import Citizen, Program, log_in, run_program, sign_up
+from tests.api.program import Program, SignedUpDevice, log_in, run_program, sign_up
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, mallory, mallory_phone
 from varde_contract.ids import SessionId
 
@@ -21,13 +21,13 @@ def live(database_url: str, tmp_path: Path) -> Iterator[Program]:
         yield program
 
 
-def open_dm(one: Citizen, other: Citizen) -> str:
+def open_dm(one: SignedUpDevice, other: SignedUpDevice) -> str:
     """Open a dm; its id."""
     body = {"kind": "dm", "profile": one.profile, "members": [other.profile]}
     return str(one.expect(201, "POST", "/v1/conversations", body)["conversation"])
 
 
-def message(by: Citizen, to: Citizen, conversation: str, number: int = 1) -> dict[str, object]:
+def message(by: SignedUpDevice, to: SignedUpDevice, conversation: str, number: int = 1) -> dict[str, object]:
     """One message to the only other device there is."""
     return {
         "client_id": f"019b76da-a800-7000-8000-{number:012x}",
@@ -76,7 +76,7 @@ def test_a_revoked_device_is_out_at_once(live: Program) -> None:
     with live.client() as client:
         one, other = sign_up(live, client, alice, alice_phone), sign_up(live, client, bob, bob_phone)
         conversation = open_dm(one, other)
-        laptop = Citizen(alice, alice_laptop, client, log_in(live, client, alice), one.profile)
+        laptop = SignedUpDevice(alice, alice_laptop, client, log_in(live, client, alice), one.profile)
         laptop.expect(201, "POST", "/v1/devices", laptop.certified(alice_laptop))
         laptop.expect(204, "DELETE", f"/v1/devices/{alice_phone.id}")
         assert one.ask("GET", "/v1/account").status_code == 401
@@ -104,7 +104,7 @@ def test_a_device_whose_session_ended_comes_back(live: Program) -> None:
 
 
 def test_an_outsider_with_an_account_gets_nowhere(live: Program) -> None:
-    """Neither reading nor writing nor asking who is there."""
+    """Neither reading nor writing nor client who is there."""
     with live.client() as client:
         one, other = sign_up(live, client, alice, alice_phone), sign_up(live, client, bob, bob_phone)
         outsider = sign_up(live, client, mallory, mallory_phone)

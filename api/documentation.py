@@ -13,7 +13,7 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup, escape
 
-from api.problems import status_of
+from api.http.problems import status_of
 from varde_contract.refusals import RefusalCode
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.bodies import BodyReader, QueryReader
+from api.http.requests import BodyReader, QueryReader
 from api.resources.talk.conversations import PageQuery
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.rest.conversations import NewConversation

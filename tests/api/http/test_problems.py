@@ -3,7 +3,7 @@
 import pytest
 from werkzeug.exceptions import MethodNotAllowed, default_exceptions
 
-from api.problems import headers_of, problem_of, refusal_of_exception, status_of
+from api.http.problems import headers_of, problem_of, refusal_of_exception, status_of
 from varde_contract.refusals import RefusalCode, Refused
 
 

@@ -8,7 +8,7 @@ import h11
 import msgspec
 import trio
 
-from tests.api.face import Face
+from tests.api.memory_api import MemoryApi
 from varde_contract.rest.problems import Problem
 
 
@@ -29,7 +29,7 @@ class Answer:
         return problem
 
 
-class Wire:
+class RawConnection:
     """A raw connection that sends what it is told and reads whole responses."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
@@ -78,7 +78,7 @@ def get(path: str, *more: str) -> bytes:
 
 
 @asynccontextmanager
-async def open_wire(face: Face) -> AsyncIterator[Wire]:
+async def open_connection(api: MemoryApi) -> AsyncIterator[RawConnection]:
     """A raw connection."""
-    async with await face.connect() as stream:
-        yield Wire(stream)
+    async with await api.connect() as stream:
+        yield RawConnection(stream)

@@ -87,7 +87,7 @@ def start(log: Any, environ: dict[str, str]) -> Iterator["subprocess.Popen[str]"
 
 
 @dataclass
-class Citizen:
+class SignedUpDevice:
     """Somebody of the cast who has signed up here, on one device. The ids are the server's."""
 
     person: Person
@@ -135,14 +135,14 @@ def text_of(raw: bytes) -> str:
     return b64encode(raw).decode()
 
 
-def sign_up(program: Program, client: httpx.Client, person: Person, gear: Gear) -> Citizen:
+def sign_up(program: Program, client: httpx.Client, person: Person, gear: Gear) -> SignedUpDevice:
     """Sign up from nothing: code, session, root key, profile, device, prekeys."""
-    citizen = Citizen(person, gear, client, log_in(program, client, person))
-    citizen.expect(200, "PUT", "/v1/account/root-key", {"root_key": text_of(person.root_key)})
-    citizen.profile = citizen.expect(201, "POST", "/v1/profiles", {"type": "PRIVAT"})["profile"]
-    citizen.expect(201, "POST", "/v1/devices", citizen.certified(gear))
-    citizen.expect(200, "POST", "/v1/prekeys", prekeys(gear))
-    return citizen
+    device = SignedUpDevice(person, gear, client, log_in(program, client, person))
+    device.expect(200, "PUT", "/v1/account/root-key", {"root_key": text_of(person.root_key)})
+    device.profile = device.expect(201, "POST", "/v1/profiles", {"type": "PRIVAT"})["profile"]
+    device.expect(201, "POST", "/v1/devices", device.certified(gear))
+    device.expect(200, "POST", "/v1/prekeys", prekeys(gear))
+    return device
 
 
 def log_in(program: Program, client: httpx.Client, person: Person) -> dict[str, Any]:

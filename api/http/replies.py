@@ -1,6 +1,7 @@
-"""Answers as HTTP responses: Structs as JSON, refusals as problem details."""
+"""Answers as HTTP responses: Structs as JSON, refusals as problem details, times as RFC 3339."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
@@ -8,9 +9,10 @@ import msgspec
 from msgspec import Struct
 from quart_trio.wrappers import TrioResponse
 
-from api.problems import body_of, headers_of, status_of
+from api.http.problems import body_of, headers_of, status_of
 from varde_contract.refusals import Refused
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -29,6 +31,11 @@ Answer: TypeAlias = Struct | Reply | Refused | None
 def created(body: Struct, *, fresh: bool = True) -> Reply:
     """Answer 201 with what was made or, when it had been there already, 200 with the same."""
     return Reply(HTTPStatus.CREATED if fresh else HTTPStatus.OK, body)
+
+
+def instant(milliseconds: int) -> datetime:
+    """Return the UTC datetime of milliseconds since the Unix epoch, exactly: the domain counts, REST has datetimes."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def respond(answer: Answer, headers: dict[str, str] | None = None) -> TrioResponse:

@@ -23,7 +23,9 @@ TOO_SLOW: Final = Refused(RefusalCode.TOO_SLOW, "The request did not arrive in t
 _NO_PATH: Final = Refused(RefusalCode.NOT_FOUND, "There is nothing at this path.")
 _NO_METHOD: Final = Refused(RefusalCode.METHOD_NOT_ALLOWED, "This path does not take that method. See Allow.")
 _TOO_LARGE: Final = Refused(RefusalCode.TOO_LARGE, "The request is larger than this server takes.")
-_NO_MEDIA: Final = Refused(RefusalCode.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json, not compressed.")
+WRONG_MEDIA_TYPE: Final = Refused(
+    RefusalCode.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json, not compressed."
+)
 _MALFORMED: Final = Refused(RefusalCode.MALFORMED, "The request is not well-formed HTTP.")
 
 _encoder: Final = msgspec.json.Encoder()
@@ -125,7 +127,7 @@ def refusal_of_status(status: int) -> Refused:
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE | HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
             return _TOO_LARGE
         case HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
-            return _NO_MEDIA
+            return WRONG_MEDIA_TYPE
         case HTTPStatus.NOT_IMPLEMENTED:
             return _MALFORMED  # a transfer coding that nobody uses
         case _:

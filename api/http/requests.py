@@ -1,0 +1,110 @@
+"""What is read of a request, strictly: body and query as Structs, the access token; and how large a body may be.
+
+What msgspec says of a fault may repeat the fault, so of that only the path of the field is passed on.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+from quart import Request
+from quart_trio.wrappers import TrioRequest
+
+from api.http.problems import WRONG_MEDIA_TYPE
+from varde_contract.refusals import RefusalCode, Refused
+
+JSON: Final = "application/json"
+SIGN_IN_PATH: Final = "/v1/auth/"
+SIGN_IN_BODY_BYTES: Final = 8 * 1_024
+"""An address and a code, even with every character escaped, take less than half of it."""
+
+T = TypeVar("T", bound=Struct)
+
+_FIELD: Final = re.compile(r" - at `\$([a-z0-9_.\[\]]*)`\Z")
+_NO_JSON: Final = Refused(RefusalCode.MALFORMED, "The body is not JSON.")
+_TWICE: Final = Refused(RefusalCode.MALFORMED, "A query parameter is there twice.")
+_NO_TOKEN: Final = Refused(RefusalCode.UNAUTHENTICATED, "Send the access token as Authorization: Bearer.")
+
+
+class BoundedRequest(TrioRequest):
+    """A request whose body is bounded by where it goes.
+
+    A body is kept in memory from its first byte on, before anybody has looked at who sends it. Where no token is
+    needed, it may be only as large as what is asked for there; elsewhere the token is looked at before the body is
+    waited for.
+    """
+
+    def __init__(
+        self, method: str, scheme: str, path: str, *more: Any, max_content_length: int | None = None, **named: Any
+    ) -> None:
+        if path.startswith(SIGN_IN_PATH) and max_content_length is not None:
+            max_content_length = min(max_content_length, SIGN_IN_BODY_BYTES)
+        super().__init__(method, scheme, path, *more, max_content_length=max_content_length, **named)
+
+
+class BodyReader(Generic[T]):
+    """Reads bodies of one kind. No conversions: a number in quotes is not a number."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self._kind = kind
+        self._decoder = msgspec.json.Decoder(kind)
+        self._fields = _field_names(kind)
+
+    async def read_request(self, request: Request) -> T | Refused:
+        """Wait for the body and read it. Refuses `unsupported-media-type` and `malformed`."""
+        if request.mimetype != JSON or request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            return WRONG_MEDIA_TYPE
+        return self.read(await request.get_data(cache=False, as_text=False, parse_form_data=False))
+
+    def read(self, body: bytes) -> T | Refused:
+        """Read a body. Refuses `malformed`, naming the field."""
+        try:
+            return self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            return _misfit("body", self._kind, self._fields, error)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _NO_JSON
+
+
+class QueryReader(Generic[T]):
+    """Reads query strings of one kind. Parameters are text, so here numbers and ids are converted."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self._kind = kind
+        self._fields = _field_names(kind)
+
+    async def read_request(self, request: Request) -> T | Refused:
+        """Read the query string. Refuses `malformed`. No checkpoint."""
+        return self.read(request.args.to_dict(flat=False))
+
+    def read(self, query: Mapping[str, Sequence[str]]) -> T | Refused:
+        """Read the parameters. Refuses `malformed`."""
+        if any(len(values) != 1 for values in query.values()):
+            return _TWICE
+        try:
+            return msgspec.convert({name: values[0] for name, values in query.items()}, self._kind, strict=False)
+        except msgspec.ValidationError as error:
+            return _misfit("query", self._kind, self._fields, error)
+
+
+def read_token(authorization: Sequence[str]) -> str | Refused:
+    """Return the access token of the one `Authorization` header (RFC 6750). Refuses `unauthenticated`."""
+    if len(authorization) != 1:
+        return _NO_TOKEN
+    scheme, _, token = authorization[0].partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else _NO_TOKEN
+
+
+def _misfit(where: str, kind: type[Struct], fields: frozenset[str], error: msgspec.ValidationError) -> Refused:
+    found = _FIELD.search(str(error))
+    path = found[1] if found else ""
+    # Names that are not ours came from the client: a map's key is part of the path, and may be anything.
+    known = path if set(re.findall(r"[a-z_]+", path)) <= fields else ""
+    return Refused(RefusalCode.MALFORMED, f"The {where} is not a {kind.__name__}: look at {where}{known}.")
+
+
+def _field_names(kind: type[Struct]) -> frozenset[str]:
+    _, components = msgspec.json.schema_components([kind])
+    return frozenset(name for component in components.values() for name in component.get("properties", ()))

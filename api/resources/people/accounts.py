@@ -1,0 +1,88 @@
+"""The account, its root key, and its profiles."""
+
+from uuid import UUID
+
+from quart import Blueprint
+
+from api.http.replies import Answer, created, instant
+from api.operation import Operation
+from api.services import Services
+from domain.people.model import Account, Actor, Profile
+from varde_contract.ids import ProfileId
+from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.rest.accounts import AccountView, RootKey
+from varde_contract.rest.profiles import NewProfile, Profiles, ProfileUpdate, ProfileView
+
+account = Blueprint("account", __name__, url_prefix="/v1/account")
+profiles = Blueprint("profiles", __name__, url_prefix="/v1/profiles")
+
+
+@account.get("")
+@Operation(answers={200: AccountView}).signed_in
+async def show_account(services: Services, actor: Actor) -> Answer:
+    """Show the account."""
+    return _account_view(await services.accounts.find(actor))
+
+
+@account.put("/root-key")
+@(
+    Operation(answers={200: AccountView}, refuses=(RefusalCode.BAD_KEY, RefusalCode.ROOT_KEY_SET))
+    .with_body(RootKey)
+    .signed_in
+)
+async def set_root_key(services: Services, actor: Actor, wanted: RootKey) -> Answer:
+    """Set the account's root key, once.
+
+    Sending the same key again changes nothing; another one is refused.
+    """
+    return _account_view(await services.accounts.set_root_key(actor, wanted.root_key))
+
+
+def _account_view(found: Account | Refused) -> Answer:
+    if isinstance(found, Refused):
+        return found
+    return AccountView(account=found.id, created_at=instant(found.created_ms), root_key=found.root_key)
+
+
+@profiles.get("")
+@Operation(answers={200: Profiles}).signed_in
+async def list_profiles(services: Services, actor: Actor) -> Answer:
+    """List the account's profiles, oldest first."""
+    return Profiles(tuple(_profile_view(profile) for profile in await services.profiles.list_all(actor)))
+
+
+@profiles.post("")
+@Operation(answers={201: ProfileView}, refuses=(RefusalCode.TOO_MANY,)).with_body(NewProfile).signed_in
+async def create_profile(services: Services, actor: Actor, new: NewProfile) -> Answer:
+    """Make a profile.
+
+    Its id is the address that others write to.
+    """
+    made = await services.profiles.create(actor, new.type, new.theme, new.policies)
+    return made if isinstance(made, Refused) else created(_profile_view(made))
+
+
+@profiles.get("/<uuid:profile>")
+@Operation(answers={200: ProfileView}, refuses=(RefusalCode.NOT_FOUND,)).signed_in
+async def show_profile(services: Services, actor: Actor, profile: UUID) -> Answer:
+    """Show one of the account's profiles."""
+    found = await services.profiles.find(actor, ProfileId(profile))
+    return found if isinstance(found, Refused) else _profile_view(found)
+
+
+@profiles.put("/<uuid:profile>")
+@Operation(answers={200: ProfileView}, refuses=(RefusalCode.NOT_FOUND,)).with_body(ProfileUpdate).signed_in
+async def replace_profile(services: Services, actor: Actor, update: ProfileUpdate, profile: UUID) -> Answer:
+    """Replace a profile's theme and policies."""
+    replaced = await services.profiles.replace(actor, ProfileId(profile), update.theme, update.policies)
+    return replaced if isinstance(replaced, Refused) else _profile_view(replaced)
+
+
+def _profile_view(profile: Profile) -> ProfileView:
+    return ProfileView(
+        profile=profile.id,
+        type=profile.type,
+        theme=profile.theme,
+        policies=profile.policies,
+        created_at=instant(profile.created_ms),
+    )

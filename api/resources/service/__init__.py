@@ -1,1 +1,0 @@
-"""REST resources of the service itself: health and documentation."""

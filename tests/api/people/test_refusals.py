@@ -1,0 +1,159 @@
+"""Refusals of sign-in, accounts, devices and prekeys over HTTP."""
+
+import pytest
+
+from domain.people.auth import ATTEMPTS, CODE_TIME
+from domain.people.prekeys import CLAIMS_PER_PAIR
+from tests.api.bodies import claim, new_device, new_message, prekeys, proof
+from tests.api.memory_api import MemoryApi, refusal_of
+from tests.cast import (
+    Gear,
+    alice,
+    alice_laptop,
+    alice_phone,
+    bob,
+    bob_phone,
+    open_conversation,
+)
+from varde_contract.ids import ConversationId
+from varde_contract.refusals import RefusalCode
+
+EMAIL = "someone@example.org"
+NOWHERE = "019b76da-a800-7000-8000-000000000007"
+tablet = alice.further_device("tablet")
+
+
+async def group_of(api: MemoryApi) -> ConversationId:
+    """A group that Alice owns and Bob is in."""
+    return await open_conversation(api.stores, alice, bob)
+
+
+async def deviceless(api: MemoryApi, gear: Gear = tablet) -> str:
+    """The token of a session of Alice that has no device yet."""
+    await api.stores.sessions.add(gear.session)
+    return gear.access_token
+
+
+async def sign_in(api: MemoryApi, code: str) -> RefusalCode:
+    """Try a code, which is refused."""
+    return refusal_of(await api.ask("POST", "/v1/auth/session", json={"email": EMAIL, "code": code}), 403)
+
+
+async def test_refusal_code_wrong_and_code_exhausted(api: MemoryApi) -> None:
+    """A wrong code may be tried five times; then not even the right one works."""
+    await api.ask("POST", "/v1/auth/codes", json={"email": EMAIL})
+    code = api.mail.code_for(EMAIL)
+    wrong = code[:-1] + str((int(code[-1]) + 1) % 10)
+    assert [await sign_in(api, wrong) for _ in range(ATTEMPTS)] == [RefusalCode.CODE_WRONG] * ATTEMPTS
+    assert await sign_in(api, code) is RefusalCode.CODE_EXHAUSTED
+
+
+async def test_refusal_code_expired(api: MemoryApi) -> None:
+    """A code is good for ten minutes."""
+    await api.ask("POST", "/v1/auth/codes", json={"email": EMAIL})
+    api.clock.go_on(CODE_TIME)
+    assert await sign_in(api, api.mail.code_for(EMAIL)) is RefusalCode.CODE_EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/prekeys"),
+        ("POST", "/v1/prekeys"),
+        ("GET", "/v1/conversations"),
+        ("GET", f"/v1/conversations/{NOWHERE}"),
+        ("GET", f"/v1/conversations/{NOWHERE}/senders/{NOWHERE}"),
+        ("DELETE", f"/v1/conversations/{NOWHERE}/members/{NOWHERE}"),
+        ("POST", "/v1/relay/tickets"),
+        ("POST", "/v1/messages"),
+    ],
+)
+async def test_refusal_no_device(api: MemoryApi, method: str, path: str) -> None:
+    """What only a device may do needs one."""
+    bodies = {"/v1/prekeys": {}, "/v1/messages": new_message(ConversationId(alice.account))}
+    body = bodies.get(path) if method == "POST" else None
+    response = await api.ask(method, path, by=await deviceless(api), json=body)
+    assert refusal_of(response, 409) is RefusalCode.NO_DEVICE
+
+
+async def test_refusal_no_root_key(empty_api: MemoryApi) -> None:
+    """A device is certified by a root key, which has to be there first."""
+    await empty_api.stores.sign_in.account_of(alice.address, alice.account, 1)
+    response = await empty_api.ask("POST", "/v1/devices", by=await deviceless(empty_api), json=new_device(tablet))
+    assert refusal_of(response, 409) is RefusalCode.NO_ROOT_KEY
+
+
+async def test_refusal_root_key_set(api: MemoryApi) -> None:
+    """A root key is set once."""
+    key = new_device(bob_phone)["signing_key"]
+    response = await api.ask("PUT", "/v1/account/root-key", by=alice_phone, json={"root_key": key})
+    assert refusal_of(response, 409) is RefusalCode.ROOT_KEY_SET
+
+
+async def test_refusal_session_has_device(api: MemoryApi) -> None:
+    """A session is bound to one device."""
+    response = await api.ask("POST", "/v1/devices", by=alice_phone, json=new_device(tablet))
+    assert refusal_of(response, 409) is RefusalCode.SESSION_HAS_DEVICE
+
+
+async def test_refusal_session_has_device_for_one_that_comes_back(api: MemoryApi) -> None:
+    """A session that is bound does not go over to another device, whoever signed."""
+    path, body = f"/v1/devices/{alice_laptop.id}/session", proof(alice_laptop, alice_phone.session.id)
+    response = await api.ask("PUT", path, by=alice_phone, json=body)
+    assert refusal_of(response, 409) is RefusalCode.SESSION_HAS_DEVICE
+
+
+async def test_refusal_not_found_for_one_that_comes_back(api: MemoryApi) -> None:
+    """Somebody else's, a revoked and an unknown device are answered the same."""
+    token = await deviceless(api)
+    await api.ask("DELETE", f"/v1/devices/{alice_laptop.id}", by=alice_phone)
+    answers = []
+    for gear in (bob_phone, alice_laptop, tablet):
+        path, body = f"/v1/devices/{gear.id}/session", proof(gear, tablet.session.id)
+        answers.append(await api.ask("PUT", path, by=token, json=body))
+    assert [refusal_of(response, 404) for response in answers] == [RefusalCode.NOT_FOUND] * 3
+    assert len({response.content for response in answers}) == 1
+
+
+async def test_refusal_bad_signature_for_one_that_comes_back(api: MemoryApi) -> None:
+    """Neither another device's proof nor one for another session binds anything."""
+    token, path = await deviceless(api), f"/v1/devices/{alice_phone.id}/session"
+    for body in (proof(alice_laptop, tablet.session.id), proof(alice_phone, alice_phone.session.id)):
+        response = await api.ask("PUT", path, by=token, json=body)
+        assert refusal_of(response, 422) is RefusalCode.BAD_SIGNATURE
+    assert refusal_of(await api.ask("POST", "/v1/relay/tickets", by=token), 409) is RefusalCode.NO_DEVICE
+
+
+async def test_refusal_device_exists(api: MemoryApi) -> None:
+    """An id is given once."""
+    response = await api.ask("POST", "/v1/devices", by=await deviceless(api), json=new_device(alice_laptop))
+    assert refusal_of(response, 409) is RefusalCode.DEVICE_EXISTS
+
+
+async def test_refusal_bad_key(api: MemoryApi) -> None:
+    """An all-zero key is refused."""
+    body = new_device(tablet) | {"noise_key": "A" * 43 + "="}
+    response = await api.ask("POST", "/v1/devices", by=await deviceless(api), json=body)
+    assert refusal_of(response, 422) is RefusalCode.BAD_KEY
+
+
+async def test_refusal_bad_signature(api: MemoryApi) -> None:
+    """A certificate that the account's root key did not sign is refused."""
+    body = new_device(tablet) | {"signature": new_device(bob_phone)["signature"]}
+    response = await api.ask("POST", "/v1/devices", by=await deviceless(api), json=body)
+    assert refusal_of(response, 422) is RefusalCode.BAD_SIGNATURE
+
+
+async def test_refusal_claim_limit(api: MemoryApi) -> None:
+    """One device cannot use up the keys of another."""
+    body = claim(await group_of(api), bob_phone)
+    for _ in range(CLAIMS_PER_PAIR):
+        assert (await api.ask("POST", "/v1/prekeys/claim", by=alice_phone, json=body)).status_code == 200
+    response = await api.ask("POST", "/v1/prekeys/claim", by=alice_phone, json=body)
+    assert refusal_of(response, 429) is RefusalCode.CLAIM_LIMIT
+
+
+async def test_an_upload_of_prekeys_is_refused_for_what_it_is(api: MemoryApi) -> None:
+    """Keys of another device are not taken."""
+    response = await api.ask("POST", "/v1/prekeys", by=alice_phone, json=prekeys(bob_phone))
+    assert refusal_of(response, 422) is RefusalCode.BAD_SIGNATURE

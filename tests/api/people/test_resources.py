@@ -1,0 +1,120 @@
+"""Accounts, profiles, devices, prekeys and tickets over HTTP: what is allowed arrives, and changes are announced."""
+
+import msgspec
+
+from domain.people.events import DevicesChanged, KeysLow, ProfileChanged, TicketsRevoked
+from domain.people.revocations import Revocations
+from domain.people.tickets import LIFETIME, Ticket, TicketChecker
+from tests.api.bodies import claim, new_device, prekeys, proof
+from tests.api.memory_api import KEYS, TICKET_KEY, DeviceClient, MemoryApi, refusal_of
+from tests.cast import (
+    ONE_TIME_KEYS,
+    alice,
+    alice_laptop,
+    alice_phone,
+    bob,
+    bob_phone,
+    open_conversation,
+)
+from varde_contract.rest.devices import ClaimedKeys, Devices, DeviceView, PrekeyCount
+from varde_contract.rest.profiles import Profiles, ProfileView, Theme
+from varde_contract.rest.relay import RelayAddress, RelayTicket
+
+tablet = alice.further_device("tablet")
+
+
+async def test_profiles_are_made_shown_and_replaced(api: MemoryApi) -> None:
+    """A profile is what was asked for, and a change of it reaches the relays."""
+    client = DeviceClient(api, alice_phone)
+    made = await client.post(ProfileView, "/v1/profiles", {"type": "JOBB", "policies": {"typing": False}})
+    assert made.policies.typing is False
+    assert await client.get(ProfileView, f"/v1/profiles/{made.profile}") == made
+    body = {"theme": "dark", "policies": {"notifications": "none"}}
+    replaced = await client.put(ProfileView, f"/v1/profiles/{made.profile}", body)
+    assert (replaced.theme, replaced.policies.typing) == (Theme.DARK, True)
+    assert api.bus.published == [ProfileChanged(made.profile)]
+    listed = await client.get(Profiles, "/v1/profiles")
+    assert [view.profile for view in listed.profiles] == [alice.profile, alice.jobb.id, made.profile]
+
+
+async def test_a_device_is_registered_and_known_to_its_session(api: MemoryApi) -> None:
+    """From registering on, the session acts as the device; the same request again changes nothing."""
+    await api.stores.sessions.add(tablet.session)
+    client = DeviceClient(api, tablet)
+    made = await client.post(DeviceView, "/v1/devices", new_device(tablet))
+    assert made.current
+    assert made.certificate.signature == tablet.noun.signature
+    assert await client.post(DeviceView, "/v1/devices", new_device(tablet), status=200) == made
+    listed = await client.get(Devices, "/v1/devices")
+    assert [view.certificate.device for view in listed.devices if view.current] == [tablet.id]
+    assert len(listed.devices) == 3
+    assert (await client.get(PrekeyCount, "/v1/prekeys")) == PrekeyCount(0, has_fallback=False)
+
+
+async def test_a_device_comes_back_in_a_new_session(api: MemoryApi) -> None:
+    """What was stranded without a session has tickets and prekeys again; the session it may have had is over."""
+    await api.stores.sessions.add(tablet.session)
+    client, path = DeviceClient(api, tablet), f"/v1/devices/{alice_phone.id}/session"
+    adopted = await client.put(DeviceView, path, proof(alice_phone, tablet.session.id))
+    assert adopted.current
+    assert adopted.certificate.signature == alice_phone.noun.signature
+    assert await client.put(DeviceView, path, proof(alice_phone, tablet.session.id)) == adopted
+    listed = await client.get(Devices, "/v1/devices")
+    assert [view for view in listed.devices if view.current] == [adopted]
+    await client.post(RelayTicket, "/v1/relay/tickets")
+    assert (await client.get(PrekeyCount, "/v1/prekeys")) == PrekeyCount(ONE_TIME_KEYS, has_fallback=True)
+    refusal_of(await api.ask("GET", "/v1/account", by=alice_phone), 401)
+    assert api.bus.published == []
+
+
+async def test_a_whitelist_is_replaced(api: MemoryApi) -> None:
+    """The device's tickets are void, so that its next one says what it may receive now."""
+    body = {"profiles": [str(alice.jobb.id)]}
+    changed = await DeviceClient(api, alice_laptop).put(DeviceView, f"/v1/devices/{alice_phone.id}/profiles", body)
+    assert changed.profiles == (alice.jobb.id,)
+    assert api.bus.published == [TicketsRevoked(alice_phone.id, api.clock(), final=False)]
+
+
+async def test_a_device_is_revoked(api: MemoryApi) -> None:
+    """Relays are told to cut it before anything else, and it can ask for nothing any more."""
+    conversation = await open_conversation(api.stores, alice, bob)
+    await DeviceClient(api, alice_laptop).delete(f"/v1/devices/{alice_phone.id}")
+    assert api.bus.published == [
+        TicketsRevoked(alice_phone.id, api.clock(), final=True),
+        DevicesChanged(conversation, 2),
+    ]
+    refusal_of(await api.ask("POST", "/v1/relay/tickets", by=alice_phone), 401)
+
+
+async def test_prekeys_are_uploaded_counted_and_claimed(api: MemoryApi) -> None:
+    """What a device uploads is handed out to those who share a conversation with it, and it hears when few are left."""
+    conversation = await open_conversation(api.stores, alice, bob)
+    counted = PrekeyCount(ONE_TIME_KEYS + 3, has_fallback=True)
+    assert (
+        await DeviceClient(api, bob_phone).post(PrekeyCount, "/v1/prekeys", prekeys(bob_phone), status=200) == counted
+    )
+    body = claim(conversation, bob_phone, alice_laptop)
+    claimed = await DeviceClient(api, alice_phone).post(ClaimedKeys, "/v1/prekeys/claim", body, status=200)
+    assert [(key.device, key.key.key, key.fallback) for key in claimed.keys] == [
+        (bob_phone.id, bob_phone.one_time_keys()[0].key, False),
+        (alice_laptop.id, alice_laptop.one_time_keys()[0].key, False),
+    ]
+    assert claimed.without == ()
+    assert KeysLow(bob_phone.id, ONE_TIME_KEYS + 2) in api.bus.published
+
+
+async def test_a_ticket_is_good_for_the_device_it_was_made_for(api: MemoryApi) -> None:
+    """What the API signs, a relay accepts with the device's Noise key, for a day."""
+    given = await DeviceClient(api, alice_phone).post(RelayTicket, "/v1/relay/tickets")
+    checker = TicketChecker(TICKET_KEY.public_key().public_bytes_raw(), Revocations(), clock=api.clock)
+    checked = checker.check(given.ticket, device=alice_phone.id, noise_key=alice_phone.noun.noise_key)
+    assert isinstance(checked, Ticket)
+    assert checked.profiles == {alice.profile, alice.jobb.id}
+    assert given.expires_at.timestamp() * 1_000 == checked.expires_ms == api.clock() + LIFETIME
+
+
+async def test_the_relay_is_shown_to_everybody(api: MemoryApi) -> None:
+    """Its address and key are public: a client checks the key in the handshake."""
+    response = await api.ask("GET", "/v1/relay")
+    shown = msgspec.json.decode(response.content, type=RelayAddress)
+    assert shown == RelayAddress(url=api.services.config.relay_url, static_key=KEYS.relay_public)

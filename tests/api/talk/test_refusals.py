@@ -1,0 +1,104 @@
+"""Refusals of conversations, members and messages over HTTP."""
+
+from tests.api.bodies import new_message
+from tests.api.memory_api import MemoryApi, refusal_of
+from tests.cast import (
+    Gear,
+    alice,
+    alice_laptop,
+    alice_phone,
+    bob,
+    bob_phone,
+    carol,
+    dave,
+    open_conversation,
+)
+from varde_contract.ids import ConversationId
+from varde_contract.refusals import RefusalCode
+from varde_contract.rest.conversations import ConversationKind
+
+NOWHERE = "019b76da-a800-7000-8000-000000000007"
+tablet = alice.further_device("tablet")
+
+
+async def group_of(api: MemoryApi) -> ConversationId:
+    """A group that Alice owns and Bob is in."""
+    return await open_conversation(api.stores, alice, bob)
+
+
+async def deviceless(api: MemoryApi, gear: Gear = tablet) -> str:
+    """The token of a session of Alice that has no device yet."""
+    await api.stores.sessions.add(gear.session)
+    return gear.access_token
+
+
+async def test_refusal_not_allowed(api: MemoryApi) -> None:
+    """A member cannot do what takes an admin."""
+    body = {"profile": str(carol.profile), "as_profile": str(bob.profile)}
+    response = await api.ask("POST", f"/v1/conversations/{await group_of(api)}/members", by=bob_phone, json=body)
+    assert refusal_of(response, 403) is RefusalCode.NOT_ALLOWED
+
+
+async def test_refusal_profile_not_allowed(api: MemoryApi) -> None:
+    """Nobody writes as somebody else."""
+    body = new_message(await group_of(api), profile=str(bob.profile))
+    response = await api.ask("POST", "/v1/messages", by=alice_phone, json=body)
+    assert refusal_of(response, 403) is RefusalCode.PROFILE_NOT_ALLOWED
+
+
+async def test_refusal_not_found_for_a_sender(api: MemoryApi) -> None:
+    """An outsider, a newcomer, and who asks for a device that wrote nothing are answered as if nobody had it."""
+    conversation = await group_of(api)
+    await api.ask("POST", "/v1/messages", by=alice_phone, json=new_message(conversation))
+    asked = [(carol.devices[0], alice_phone), (bob_phone, alice_laptop), (bob_phone, dave.devices[0])]
+    answers = [await api.ask("GET", sender_path(conversation, gear), by=by) for by, gear in asked]
+    body = {"profile": str(carol.profile), "as_profile": str(alice.profile)}
+    await api.ask("POST", f"/v1/conversations/{conversation}/members", by=alice_phone, json=body)
+    answers.append(await api.ask("GET", sender_path(conversation, alice_phone), by=carol.devices[0]))
+    answers.append(await api.ask("GET", sender_path(NOWHERE, alice_phone), by=bob_phone))
+    assert [refusal_of(response, 404) for response in answers] == [RefusalCode.NOT_FOUND] * 5
+    assert len({response.content for response in answers}) == 1
+
+
+def sender_path(conversation: ConversationId | str, gear: Gear) -> str:
+    """Where a device that wrote is shown."""
+    return f"/v1/conversations/{conversation}/senders/{gear.id}"
+
+
+async def test_refusal_wrong_kind(api: MemoryApi) -> None:
+    """Nobody is added to a dm."""
+    dm = await open_conversation(api.stores, alice, bob, kind=ConversationKind.DM)
+    body = {"profile": str(carol.profile), "as_profile": str(alice.profile)}
+    response = await api.ask("POST", f"/v1/conversations/{dm}/members", by=alice_phone, json=body)
+    assert refusal_of(response, 409) is RefusalCode.WRONG_KIND
+
+
+async def test_refusal_already_member(api: MemoryApi) -> None:
+    """Nobody is added twice."""
+    body = {"profile": str(bob.profile), "as_profile": str(alice.profile)}
+    response = await api.ask("POST", f"/v1/conversations/{await group_of(api)}/members", by=alice_phone, json=body)
+    assert refusal_of(response, 409) is RefusalCode.ALREADY_MEMBER
+
+
+async def test_refusal_last_owner(api: MemoryApi) -> None:
+    """The last owner does not leave the others alone."""
+    path = f"/v1/conversations/{await group_of(api)}/members/{alice.profile}"
+    assert refusal_of(await api.ask("DELETE", path, by=alice_phone), 409) is RefusalCode.LAST_OWNER
+
+
+async def test_refusal_too_many(api: MemoryApi) -> None:
+    """An account has eight profiles at most."""
+    for _ in range(6):
+        assert (await api.ask("POST", "/v1/profiles", by=alice_phone, json={"type": "JOBB"})).status_code == 201
+    response = await api.ask("POST", "/v1/profiles", by=alice_phone, json={"type": "JOBB"})
+    assert refusal_of(response, 409) is RefusalCode.TOO_MANY
+
+
+async def test_refusal_stale_devices(api: MemoryApi) -> None:
+    """Who encrypted for other devices than the current ones is told exactly which."""
+    body = new_message(await group_of(api))
+    body["devices"][str(dave.devices[0].id)] = body["devices"].pop(str(bob_phone.id))
+    response = await api.ask("POST", "/v1/messages", by=alice_phone, json=body)
+    assert refusal_of(response, 409) is RefusalCode.STALE_DEVICES
+    stale = {"roster_version": 1, "missing": [str(bob_phone.id)], "gone": [str(dave.devices[0].id)]}
+    assert response.json()["stale"] == stale

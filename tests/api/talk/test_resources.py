@@ -1,0 +1,112 @@
+"""Conversations, members and messages over HTTP: what is allowed arrives, and changes are announced."""
+
+from domain.talk.events import MembershipChanged, MessagesCommitted
+from tests.api.bodies import new_message
+from tests.api.memory_api import DeviceClient, MemoryApi, refusal_of
+from tests.cast import (
+    alice,
+    alice_laptop,
+    alice_phone,
+    bob,
+    bob_phone,
+    carol,
+    carol_phone,
+    open_conversation,
+)
+from varde_contract.ids import ConversationId, ProfileId
+from varde_contract.rest.conversations import ConversationKind, Conversations, ConversationView, Role, SenderView
+from varde_contract.rest.messages import MessageStored
+
+PATH = "/v1/conversations"
+
+
+async def test_a_dm_is_opened_once(api: MemoryApi) -> None:
+    """The second time, from either side, it is the one that is there."""
+    dm = {"kind": "dm", "profile": str(alice.profile), "members": [str(bob.profile)]}
+    made = await DeviceClient(api, alice_phone).post(ConversationView, PATH, dm)
+    assert made.kind is ConversationKind.DM
+    back = {"kind": "dm", "profile": str(bob.profile), "members": [str(alice.profile)]}
+    assert await DeviceClient(api, bob_phone).post(ConversationView, PATH, back, status=200) == made
+    assert api.bus.published == [MembershipChanged(made.conversation, made.roster_version)]
+
+
+async def test_a_roster_says_all_that_a_sender_needs(api: MemoryApi) -> None:
+    """Members with their root keys, and devices with certificates, in the order of their ids."""
+    conversation = await open_conversation(api.stores, alice, bob)
+    view = await DeviceClient(api, bob_phone).get(ConversationView, f"{PATH}/{conversation}")
+    assert {member.profile: member.root_key for member in view.members} == {
+        alice.profile: alice.root_key,
+        bob.profile: bob.root_key,
+    }
+    devices = [device.certificate.device for device in view.devices]
+    assert devices == sorted(gear.id for gear in (*alice.devices, *bob.devices))
+    assert (view.head, view.roster_version) == (0, 1)
+
+
+async def test_who_wrote_is_shown_when_gone(api: MemoryApi) -> None:
+    """A member gets the certificate and root key of a device that wrote: current, revoked, and of who left."""
+    conversation = await open_conversation(api.stores, alice, bob)
+    await DeviceClient(api, alice_phone).post(MessageStored, "/v1/messages", new_message(conversation))
+    path, client = f"{PATH}/{conversation}/senders/{alice_phone.id}", DeviceClient(api, bob_phone)
+    shown = await client.get(SenderView, path)
+    assert (shown.certificate.account, shown.certificate.device) == (alice.account, alice_phone.id)
+    assert shown.certificate.signature == alice_phone.noun.signature
+    assert shown.root_key == alice.root_key
+    await DeviceClient(api, alice_laptop).delete(f"/v1/devices/{alice_phone.id}")
+    assert await client.get(SenderView, path) == shown
+    assert (await client.get(ConversationView, f"{PATH}/{conversation}")).roster_version == 2
+    await api.stores.conversations.remove_member(conversation, 2, alice.profile)
+    assert await client.get(SenderView, path) == shown
+
+
+async def test_the_list_is_paged_by_cursor(api: MemoryApi) -> None:
+    """Following `next` meets every conversation once."""
+    made = sorted([await open_conversation(api.stores, *people) for people in ([alice, bob], [alice, carol], [alice])])
+    client = DeviceClient(api, alice_phone)
+    first = await client.get(Conversations, PATH, limit=2)
+    assert [row.conversation for row in first.conversations] == made[:2]
+    assert first.next == made[1]
+    last = await client.get(Conversations, PATH, limit=2, after=first.next)
+    assert [row.conversation for row in last.conversations] == made[2:]
+    assert last.next is None
+    assert last.conversations[0].profiles == (alice.profile,)
+
+
+def member_path(conversation: ConversationId, profile: ProfileId) -> str:
+    """The path of one member."""
+    return f"{PATH}/{conversation}/members/{profile}"
+
+
+async def test_members_come_rise_and_go(api: MemoryApi) -> None:
+    """The life of a group over HTTP; every step is announced."""
+    conversation = await open_conversation(api.stores, alice, bob)
+    client, acting = DeviceClient(api, alice_phone), {"as_profile": str(alice.profile)}
+    body = {"profile": str(carol.profile), "role": "admin"} | acting
+    added = await client.post(ConversationView, f"{PATH}/{conversation}/members", body)
+    assert {member.profile: member.role for member in added.members}[carol.profile] is Role.ADMIN
+    await DeviceClient(api, carol_phone).delete(member_path(conversation, bob.profile), as_profile=carol.profile)
+    raised = await client.put(ConversationView, member_path(conversation, carol.profile), {"role": "owner"} | acting)
+    assert {member.role for member in raised.members} == {Role.OWNER}
+    await client.delete(member_path(conversation, alice.profile))
+    refusal_of(await api.ask("GET", f"{PATH}/{conversation}", by=alice_phone), 404)
+    assert api.bus.published == [MembershipChanged(conversation, version) for version in (2, 3, 4, 5)]
+
+
+async def test_a_message_is_stored_once(api: MemoryApi) -> None:
+    """The same client id again is answered with 200 and the same figures, and nothing is stored."""
+    conversation = await open_conversation(api.stores, alice, bob)
+    client, body = DeviceClient(api, alice_phone), new_message(conversation)
+    stored = await client.post(MessageStored, "/v1/messages", body)
+    assert (stored.seq, str(stored.client_id)) == (1, body["client_id"])
+    api.clock.go_on(1)
+    assert await client.post(MessageStored, "/v1/messages", body, status=200) == stored
+    assert (await client.post(MessageStored, "/v1/messages", new_message(conversation, 2))).seq == 2
+    committed = [event for event in api.bus.published if isinstance(event, MessagesCommitted)]
+    assert [event.head for event in committed] == [1, 1, 2]
+
+
+async def test_a_group_message_is_one_ciphertext(api: MemoryApi) -> None:
+    """A sender key needs one ciphertext for all."""
+    conversation = await open_conversation(api.stores, alice, bob)
+    body = new_message(conversation, devices=None, group="Z3JvdXA=")
+    assert (await DeviceClient(api, alice_phone).post(MessageStored, "/v1/messages", body)).seq == 1
