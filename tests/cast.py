@@ -20,8 +20,8 @@ from domain.talk.ports import NewRoster
 from varde_contract import certificates
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId, uuid7
 from varde_contract.noise import KeyPair
-from varde_contract.rest.conversations import ConversationKind, Role
-from varde_contract.rest.profiles import Policies, ProfileType, Theme
+from varde_contract.people import Policies, ProfileType, Theme
+from varde_contract.talk import ConversationKind, Role
 
 BIRTH_MS: Final = 1_767_225_600_000
 """2026-01-01T00:00:00Z: when everything of the cast was made."""

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tests import cast
 from tests.doubles.stores import open_memory_stores
 from varde_contract import certificates
-from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.talk import ConversationKind, Role
 
 GEAR = [gear for person in cast.PEOPLE for gear in person.devices]
 

@@ -55,10 +55,9 @@ from varde.identity import Enrolled, Identity, Profile
 from varde.reauthentication import StoredDevice, find_device, sign_in_again
 from varde.store import KeyFile, Passphrase, Unlock
 from varde.tasks import connect
-from varde_contract.frames import GapReason, PresenceState
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
-from varde_contract.rest.conversations import ConversationKind, Role
-from varde_contract.rest.profiles import ProfileType
+from varde_contract.people import ProfileType
+from varde_contract.talk import ConversationKind, GapReason, PresenceState, Role
 
 __all__ = [
     "AccountId",

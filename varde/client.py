@@ -13,12 +13,13 @@ from varde.reconnector import TICKET
 from varde.rest import SESSION
 from varde.services import Services
 from varde.store.people import Contacts
-from varde_contract.frames import Presence, PresenceState
+from varde_contract.frames import Presence
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.auth import SessionView
-from varde_contract.rest.conversations import ConversationKind, ConversationView, NewConversation
+from varde_contract.rest.conversations import ConversationView, NewConversation
 from varde_contract.rest.devices import DeviceView
+from varde_contract.talk import ConversationKind, PresenceState
 
 
 class Client:

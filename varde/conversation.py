@@ -13,14 +13,8 @@ from varde_contract.envelope import TEXT_CHARACTERS
 from varde_contract.frames import Read, Typing
 from varde_contract.ids import ClientId, ConversationId, ProfileId
 from varde_contract.padding import CONTENT_BYTES
-from varde_contract.rest.conversations import (
-    ConversationKind,
-    ConversationView,
-    MemberRole,
-    MemberView,
-    NewMember,
-    Role,
-)
+from varde_contract.rest.conversations import ConversationView, MemberRole, MemberView, NewMember
+from varde_contract.talk import ConversationKind, Role
 
 ENVELOPE_OVERHEAD = 256
 """More than an envelope adds to its text: ids, times and lengths."""

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from varde_contract.frames import GapReason, PresenceState
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId
+from varde_contract.talk import GapReason, PresenceState
 
 
 class Message(Struct, frozen=True, tag="message"):

@@ -6,9 +6,9 @@ from msgspec import Struct
 
 from varde.errors import NotAllowed
 from varde_contract.ids import AccountId, DeviceId, ProfileId
+from varde_contract.people import ProfileType
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.conversations import ConversationView
-from varde_contract.rest.profiles import ProfileType
 
 
 class Profile(Struct, frozen=True):

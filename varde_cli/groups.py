@@ -13,7 +13,7 @@ from varde_cli.naming import Names, know
 from varde_cli.running import run_client
 from varde_cli.showing import json_option, print_json, print_table
 from varde_contract.ids import ConversationId
-from varde_contract.rest.conversations import Role
+from varde_contract.talk import Role
 
 _group_argument = click.argument("group_id", type=click.UUID, metavar="GROUP")
 

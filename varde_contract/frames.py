@@ -9,6 +9,8 @@ from varde_contract.hidden import Hidden
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
 from varde_contract.limits import DEVICES_PER_SEND, SEALED_BYTES, SEQ_MAX, SYNC_MESSAGES, TICKET_BYTES
 from varde_contract.refusals import RefusalCode, StaleDevices
+from varde_contract.talk import GapReason as GapReason
+from varde_contract.talk import PresenceState as PresenceState
 
 Seq: TypeAlias = Annotated[int, Meta(ge=1, le=SEQ_MAX, description="Number of a message in its conversation, from 1.")]
 Upto: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="A position: every number up to and with this.")]
@@ -23,23 +25,6 @@ Sealed: TypeAlias = Annotated[
     ),
 ]
 Version: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="Roster version of a conversation.")]
-
-
-class PresenceState(enum.StrEnum):
-    """What a profile shows of itself. Never stored."""
-
-    ACTIVE = "active"
-    AWAY = "away"
-    OFFLINE = "offline"
-
-
-class GapReason(enum.StrEnum):
-    """Why numbers of a conversation cannot be had by this device."""
-
-    OWN = "own"  # this device sent them itself
-    BEFORE_YOU = "before-you"  # they are older than the membership or the device
-    DELIVERED = "delivered"  # this device confirmed them, so the ciphertext was deleted
-    EXPIRED = "expired"  # the retention time passed before this device fetched them
 
 
 class ChangeKind(enum.StrEnum):

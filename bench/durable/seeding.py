@@ -19,7 +19,7 @@ from domain.people.tickets import TicketIssuer
 from storage.cluster import program
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, uuid7
 from varde_contract.noise import KeyPair
-from varde_contract.rest.profiles import ProfileType, Theme
+from varde_contract.people import ProfileType, Theme
 
 DEADLINE: Final = 120
 """Seconds for the whole copy."""

@@ -13,7 +13,7 @@ from domain.people import model as people
 from domain.ports import Stores
 from domain.talk import model as talk
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
-from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.talk import ConversationKind, Role
 
 VERSION: Final = 1
 

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
-from varde_contract.rest.profiles import Policies, ProfileType, Theme
+from varde_contract.people import Policies, ProfileType, Theme
 
 
 class Actor(Struct, frozen=True):

@@ -19,7 +19,7 @@ from domain.people.model import (
     Session,
 )
 from varde_contract.ids import AccountId, DeviceId, ProfileId, SessionId
-from varde_contract.rest.profiles import Policies, Theme
+from varde_contract.people import Policies, Theme
 
 
 class AccountStore(Protocol):

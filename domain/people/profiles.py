@@ -12,8 +12,8 @@ from domain.people.ports import ProfileStore
 from domain.ports import Bus, Clock, Entropy
 from varde_contract.ids import ENTROPY_BYTES, ProfileId, uuid7
 from varde_contract.limits import PROFILES_PER_ACCOUNT
+from varde_contract.people import Policies, ProfileType, Theme
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.profiles import Policies, ProfileType, Theme
 
 _TOO_MANY: Final = Refused(RefusalCode.TOO_MANY, f"An account has at most {PROFILES_PER_ACCOUNT} profiles.")
 _UNKNOWN: Final = Refused(RefusalCode.NOT_FOUND, "The account has no such profile.")

@@ -13,7 +13,7 @@ from domain.talk.ports import ConversationStore, NewRoster
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, uuid7
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.talk import ConversationKind, Role
 
 _NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. Register one first.")
 _NOT_HELD: Final = Refused(RefusalCode.PROFILE_NOT_ALLOWED, "The session's device does not receive for that profile.")

@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from varde_contract.frames import PresenceState
 from varde_contract.ids import ConversationId, ProfileId
+from varde_contract.talk import PresenceState
 
 
 class MessagesCommitted(Struct, frozen=True, tag="messages-committed"):

@@ -7,9 +7,9 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from domain.talk.model import LogEntry, LogPage
-from varde_contract.frames import GapReason
 from varde_contract.ids import DeviceId
 from varde_contract.limits import SEQ_MAX
+from varde_contract.talk import GapReason
 
 
 class Missing(Struct, frozen=True):

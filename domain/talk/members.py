@@ -17,7 +17,7 @@ from domain.talk.ports import ConversationStore, MemberFault
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.conversations import Role
+from varde_contract.talk import Role
 
 TRIES: Final = 5
 RETRY: Final = 1_000

@@ -5,7 +5,7 @@ from typing import Final
 from domain.talk.model import Roster
 from varde_contract.ids import DeviceId, ProfileId
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.talk import ConversationKind, Role
 
 _WRONG_KIND: Final = Refused(RefusalCode.WRONG_KIND, "Only a group changes its members. Open a group instead.")
 _NOT_HELD: Final = Refused(

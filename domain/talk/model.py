@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from domain.people.model import Device
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId
-from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.talk import ConversationKind, Role
 
 
 class Member(Struct, frozen=True):

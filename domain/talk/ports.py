@@ -27,7 +27,7 @@ from domain.talk.model import (
     Tip,
 )
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
-from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.talk import ConversationKind, Role
 
 
 class MemberFault(enum.Enum):

@@ -17,10 +17,11 @@ from loadtest.rest.outbox import LetterBox
 from loadtest.rest.request import Request
 from varde_contract.certificates import device_statement
 from varde_contract.ids import ENTROPY_BYTES, DeviceId, uuid7
+from varde_contract.people import ProfileType
 from varde_contract.rest.accounts import AccountView, RootKey
 from varde_contract.rest.auth import CodeRequest, CodeSent, Refresh, SessionTokens, SignIn
 from varde_contract.rest.devices import DeviceView, NewDevice, PrekeyCount, PrekeyUpload
-from varde_contract.rest.profiles import NewProfile, ProfileType, ProfileView
+from varde_contract.rest.profiles import NewProfile, ProfileView
 from varde_contract.rest.relay import RelayTicket
 
 Journey: TypeAlias = Generator[Request, Any, None]

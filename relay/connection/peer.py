@@ -11,8 +11,9 @@ from relay.connection.outbox import Outbox
 from relay.delivery.hub import Hub, Listener
 from relay.delivery.mailbox import Mailbox, Start
 from varde_contract.closing import CloseCode
-from varde_contract.frames import Changed, ChangeKind, Goaway, PresenceState
+from varde_contract.frames import Changed, ChangeKind, Goaway
 from varde_contract.ids import AccountId, ConversationId, ProfileId
+from varde_contract.talk import PresenceState
 
 
 class Line(Struct, frozen=True):

@@ -13,8 +13,9 @@ from msgspec import Struct
 from domain.talk.model import Committed, Draft, Roster
 from varde_contract.closing import CloseCode
 from varde_contract.codec import encode_frame
-from varde_contract.frames import Gap, GapReason, New, PresenceState
+from varde_contract.frames import Gap, New
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
+from varde_contract.talk import GapReason, PresenceState
 
 if TYPE_CHECKING:
     from relay.connection.peer import Peer

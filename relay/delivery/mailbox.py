@@ -19,10 +19,11 @@ from relay.metrics.counters import Metrics
 from relay.metrics.labels import JoinOutcome
 from varde_contract.codec import encode_frame
 from varde_contract.errors import LocalMisuse
-from varde_contract.frames import ChangeKind, Gap, GapReason, New, Sync
+from varde_contract.frames import ChangeKind, Gap, New, Sync
 from varde_contract.ids import ConversationId
 from varde_contract.limits import SEQ_MAX
 from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.talk import GapReason
 
 if TYPE_CHECKING:
     from relay.connection.peer import Peer

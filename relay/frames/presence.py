@@ -8,9 +8,10 @@ from relay.connection.peer import Peer
 from relay.frames.receipts import NOT_AS_THAT, refuse_outsider, with_roster
 from relay.frames.refusals import Outcome
 from relay.services import Services
-from varde_contract.frames import Presence, PresenceState, Typing
+from varde_contract.frames import Presence, Typing
 from varde_contract.ids import ProfileId
 from varde_contract.refusals import Refused
+from varde_contract.talk import PresenceState
 
 
 def typing(services: Services, peer: Peer, frame: Typing) -> Outcome:

@@ -15,8 +15,9 @@ from relay.metrics.labels import (
     JoinOutcome,
     JournalRefusal,
 )
-from varde_contract.frames import EPHEMERAL, ClientFrame, GapReason, ServerFrame
+from varde_contract.frames import EPHEMERAL, ClientFrame, ServerFrame
 from varde_contract.refusals import RefusalCode
+from varde_contract.talk import GapReason
 
 K = TypeVar("K")
 

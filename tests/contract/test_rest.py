@@ -8,9 +8,10 @@ from msgspec import Struct
 
 from tests.contract.edges import Edge, edges, smallest
 from tests.contract.strategies import structs
+from varde_contract import people
 from varde_contract.schema import rest_modules, structs_of
 
-BODIES = structs_of(*rest_modules())
+BODIES = structs_of(*rest_modules(), people)
 STRICT = [kind for kind in BODIES if kind.__struct_config__.forbid_unknown_fields]
 EDGES = [edge for kind in BODIES for edge in edges(kind)]
 # Whatever a client may send, directly or inside of another body; the API's own tests hold it to this list.

@@ -11,7 +11,7 @@ from domain.talk.ports import MemberFault
 from tests.cast import BIRTH_MS, MANY, Gear, Person, alice, alice_phone, bob_phone, carol, carol_phone
 from tests.contracts.letters import draft, version_of
 from varde_contract.ids import ConversationId
-from varde_contract.rest.conversations import Role
+from varde_contract.talk import Role
 
 ROUNDS = 12
 

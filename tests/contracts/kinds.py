@@ -6,8 +6,8 @@ from domain import events
 from domain.events import Event
 from domain.people import events as people_events
 from domain.talk import events as talk_events
-from varde_contract.frames import PresenceState
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
+from varde_contract.talk import PresenceState
 
 CONVERSATION, PROFILE, DEVICE = ConversationId(UUID(int=1)), ProfileId(UUID(int=2)), DeviceId(UUID(int=3))
 EVERY_KIND: tuple[Event, ...] = (

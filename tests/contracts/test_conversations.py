@@ -28,8 +28,8 @@ from tests.cast import (
 )
 from tests.contracts.letters import draft, held, page_of, send, version_of
 from varde_contract.ids import AccountId, ConversationId, ProfileId
-from varde_contract.rest.conversations import ConversationKind, Role
-from varde_contract.rest.profiles import Policies, Theme
+from varde_contract.people import Policies, Theme
+from varde_contract.talk import ConversationKind, Role
 
 UNKNOWN = ConversationId(UUID(int=1))
 

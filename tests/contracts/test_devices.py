@@ -29,7 +29,7 @@ from tests.cast import (
 )
 from tests.contracts.letters import draft, page_of, send
 from varde_contract.ids import ConversationId, DeviceId, SessionId
-from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.talk import ConversationKind, Role
 
 TABLET = alice.further_device("tablet")
 

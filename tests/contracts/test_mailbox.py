@@ -24,7 +24,7 @@ from tests.cast import (
 )
 from tests.contracts.letters import confirm, draft, held, page_of, send
 from varde_contract.ids import ConversationId
-from varde_contract.rest.conversations import Role
+from varde_contract.talk import Role
 
 UNKNOWN = ConversationId(UUID(int=1))
 

@@ -10,7 +10,7 @@ from domain.people import model as people
 from domain.ports import Stores
 from tests.cast import BIRTH_MS, FAR_MS, MANY, alice, alice_phone, bob, settle
 from varde_contract.ids import AccountId, ProfileId, SessionId
-from varde_contract.rest.profiles import Notifications, Policies, ProfileType, Theme, WorkingHours
+from varde_contract.people import Notifications, Policies, ProfileType, Theme, WorkingHours
 
 CODE = people.OneTimeCode(code_digest=b"c" * 32, expires_ms=BIRTH_MS + 1000, attempts_left=2)
 ADDRESS = b"a" * 32

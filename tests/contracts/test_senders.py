@@ -25,7 +25,7 @@ from tests.cast import (
 )
 from tests.contracts.letters import confirm, draft, send
 from varde_contract.ids import ConversationId
-from varde_contract.rest.conversations import Role
+from varde_contract.talk import Role
 
 RETENTION_MS = 1_000
 UNKNOWN = ConversationId(UUID(int=1))

@@ -18,8 +18,8 @@ from tests.cast import BIRTH_MS, MANY, PEOPLE, Gear, enrol, open_conversation, s
 from tests.contracts.letters import client_id, draft
 from tests.doubles.stores import open_memory_stores
 from varde_contract.ids import ConversationId
-from varde_contract.rest.conversations import Role
-from varde_contract.rest.profiles import Policies, Theme
+from varde_contract.people import Policies, Theme
+from varde_contract.talk import Role
 
 STEPS = 250
 RETENTION_MS = 400

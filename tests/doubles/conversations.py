@@ -10,7 +10,7 @@ from domain.talk.ports import MemberFault, NewRoster
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory, Seat, Talk
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
-from varde_contract.rest.conversations import Role
+from varde_contract.talk import Role
 
 
 class MemoryConversations:

@@ -7,7 +7,7 @@ from domain.jobs.ports import WorkerId
 from domain.people import model as people
 from domain.talk import model as talk_model
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId, SessionId
-from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.talk import ConversationKind, Role
 
 
 @dataclass

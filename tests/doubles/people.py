@@ -8,7 +8,7 @@ from domain.people import model as people
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from varde_contract.ids import AccountId, ProfileId, SessionId
-from varde_contract.rest.profiles import Policies, Theme
+from varde_contract.people import Policies, Theme
 
 
 class MemoryAccounts:

@@ -34,8 +34,8 @@ from tests.relay.client import RelayClient
 from varde_contract import frames as f
 from varde_contract.ids import ClientId, ConversationId, uuid7
 from varde_contract.noise import KeyPair
-from varde_contract.rest.conversations import ConversationKind
 from varde_contract.session import PROTOCOL_VERSION, ClientSession, Pattern
+from varde_contract.talk import ConversationKind
 
 RELAY_KEY: Final = KeyPair.from_private(hashlib.sha256(b"the relay of the tests").digest())
 TICKET_KEY: Final = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"the tickets of the tests").digest())

@@ -28,11 +28,12 @@ from varde.store import Store
 from varde.tasks import ClientTasks
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId, DeviceId, MessageId, SessionId
+from varde_contract.people import ProfileType
 from varde_contract.refusals import RefusalCode, StaleDevices
-from varde_contract.rest.conversations import ConversationKind, ConversationView, SenderView
+from varde_contract.rest.conversations import ConversationView, SenderView
 from varde_contract.rest.devices import ClaimedKeys, PrekeyClaim, PrekeyCount, PrekeyUpload
 from varde_contract.rest.messages import MessageStored, NewMessage
-from varde_contract.rest.profiles import ProfileType
+from varde_contract.talk import ConversationKind
 
 
 class Stored(NamedTuple):

@@ -15,16 +15,9 @@ from varde.client import Client
 from varde.errors import NotAllowed, NotFound, Refusal, Unreachable, UntrustedDevice, VardeError
 from varde_contract import frames as f
 from varde_contract.refusals import RefusalCode
-from varde_contract.rest.conversations import (
-    ConversationKind,
-    Conversations,
-    ConversationSummary,
-    MemberRole,
-    NewConversation,
-    NewMember,
-    Role,
-)
+from varde_contract.rest.conversations import Conversations, ConversationSummary, MemberRole, NewConversation, NewMember
 from varde_contract.rest.devices import ClaimedKeys, PrekeyClaim
+from varde_contract.talk import ConversationKind, Role
 
 
 def answering(client: Client, **calls: object) -> Any:

@@ -15,7 +15,7 @@ from varde.events import Unsent
 from varde_contract import frames as f
 from varde_contract.envelope import TEXT_CHARACTERS
 from varde_contract.refusals import RefusalCode
-from varde_contract.rest.conversations import ConversationKind
+from varde_contract.talk import ConversationKind
 
 
 async def test_a_dm_goes_both_ways(autojump_clock: MockClock) -> None:

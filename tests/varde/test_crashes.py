@@ -18,7 +18,7 @@ from varde.store import KeyFile, Store, open_store
 from varde.store.database import Connect, connect_file
 from varde_contract import frames as f
 from varde_contract.ids import ClientId
-from varde_contract.rest.conversations import ConversationKind
+from varde_contract.talk import ConversationKind
 
 TEXTS = ["en", "to", "tre"]
 

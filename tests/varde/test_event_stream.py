@@ -11,7 +11,7 @@ from tests.varde.memory_relay import MemoryRelay, first, open_client, open_clien
 from varde.errors import Ended
 from varde.events import Connected, Disconnected, Message, Presence, RosterChange, Typing
 from varde_contract import frames as f
-from varde_contract.rest.conversations import ConversationKind
+from varde_contract.talk import ConversationKind
 
 
 async def test_each_message_is_handed_out_once(autojump_clock: MockClock) -> None:

@@ -17,9 +17,8 @@ from varde.store.database import Database, connect_file
 from varde.store.schema import VERSIONS
 from varde.store.table import KEY_BYTES, StoreCipher
 from varde_contract import frames as f
-from varde_contract.frames import GapReason
 from varde_contract.ids import ClientId, ConversationId, MessageId
-from varde_contract.rest.conversations import ConversationKind
+from varde_contract.talk import ConversationKind, GapReason
 
 
 async def test_a_made_up_ack_hides_nothing(autojump_clock: MockClock) -> None:

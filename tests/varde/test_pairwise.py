@@ -16,7 +16,7 @@ from varde.store.ratchets import MEND_EVERY_MS, SESSIONS_PER_PAIR, Pair
 from varde_contract.envelope import Text
 from varde_contract.frames import New
 from varde_contract.ids import ClientId
-from varde_contract.rest.conversations import ConversationKind
+from varde_contract.talk import ConversationKind
 
 
 def dm(*endpoints: Endpoint) -> SimulatedConversation:

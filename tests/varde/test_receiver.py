@@ -12,10 +12,9 @@ from varde.clock import fresh_id
 from varde.errors import Unreachable
 from varde.events import Gap, Reason, Receipt, Undecryptable
 from varde_contract import frames as f
-from varde_contract.frames import GapReason
 from varde_contract.ids import ClientId
 from varde_contract.refusals import RefusalCode
-from varde_contract.rest.conversations import ConversationKind
+from varde_contract.talk import ConversationKind, GapReason
 
 
 async def test_the_backlog_comes_in_order(autojump_clock: MockClock) -> None:

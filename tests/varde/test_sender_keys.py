@@ -15,7 +15,7 @@ from varde.events import Reason
 from varde_contract.envelope import Empty, GroupKey, SealedParts, Text, join_sealed, split_sealed
 from varde_contract.frames import New
 from varde_contract.ids import ClientId
-from varde_contract.rest.conversations import ConversationKind
+from varde_contract.talk import ConversationKind
 
 
 def group(*endpoints: Endpoint) -> SimulatedConversation:

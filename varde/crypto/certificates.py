@@ -9,8 +9,9 @@ from varde.events import Reason
 from varde.store.store import Store
 from varde_contract.certificates import device_statement
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
-from varde_contract.rest.conversations import ConversationKind, ConversationView, RosterDevice, SenderView
+from varde_contract.rest.conversations import ConversationView, RosterDevice, SenderView
 from varde_contract.rest.devices import Certificate
+from varde_contract.talk import ConversationKind
 
 
 def check_signature(public_key: bytes, statement: bytes, signature: bytes) -> None:

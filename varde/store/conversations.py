@@ -5,9 +5,9 @@ from uuid import UUID
 
 from varde.events import Gap
 from varde.store.table import Cell, Table
-from varde_contract.frames import GapReason
 from varde_contract.ids import ConversationId, ProfileId
 from varde_contract.rest.conversations import ConversationView
+from varde_contract.talk import GapReason
 
 
 class Conversations(Table):

@@ -30,7 +30,7 @@ from varde_cli.exits import describe
 from varde_cli.naming import Names, know
 from varde_cli.showing import plain, when
 from varde_contract.ids import ProfileId
-from varde_contract.rest.conversations import ConversationKind
+from varde_contract.talk import ConversationKind
 
 HISTORY: Final = 20
 _NAME_WIDTH: Final = 8

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from varde_cli.chatting.room import HISTORY, Room
 from varde_cli.exits import Failure
 from varde_cli.naming import check_name
-from varde_contract.rest.conversations import ConversationKind
+from varde_contract.talk import ConversationKind
 
 
 class Slash(NamedTuple):

@@ -1,6 +1,5 @@
 """Conversations, their members and their roster."""
 
-import enum
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -9,22 +8,7 @@ from varde_contract.ids import AccountId, ConversationId, ProfileId
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
 from varde_contract.rest.devices import Certificate
 from varde_contract.rest.fields import Instant, Key
-
-
-class ConversationKind(enum.StrEnum):
-    """What a conversation is."""
-
-    DM = "dm"
-    GROUP = "group"
-    SELF = "self"
-
-
-class Role(enum.StrEnum):
-    """What a member may do: an owner everything, an admin add and remove members, a member write."""
-
-    OWNER = "owner"
-    ADMIN = "admin"
-    MEMBER = "member"
+from varde_contract.talk import ConversationKind, Role
 
 
 class NewConversation(Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,8 +13,8 @@ from domain.people.sessions import REFRESH_TIME
 from loadtest.crowd.belongings import address_of
 from loadtest.crowd.seeding.people import Person
 from varde_contract.ids import ConversationId
-from varde_contract.rest.conversations import ConversationKind, Role
-from varde_contract.rest.profiles import Policies, ProfileType, Theme
+from varde_contract.people import Policies, ProfileType, Theme
+from varde_contract.talk import ConversationKind, Role
 
 Row: TypeAlias = tuple[Any, ...]
 PAIR: Final = 2

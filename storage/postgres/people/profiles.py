@@ -10,7 +10,7 @@ from storage.database import Connection
 from storage.postgres.locks import lock_account
 from storage.postgres.transactions import Transactions
 from varde_contract.ids import AccountId, ProfileId
-from varde_contract.rest.profiles import Policies, ProfileType, Theme
+from varde_contract.people import Policies, ProfileType, Theme
 
 _policies: Final = msgspec.json.Decoder(Policies)
 

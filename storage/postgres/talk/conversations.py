@@ -13,7 +13,7 @@ from storage.postgres.talk.positions import begin_positions, end_positions, move
 from storage.postgres.talk.rosters import read_rosters, read_sender, read_view
 from storage.postgres.transactions import Transactions
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
-from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.talk import ConversationKind, Role
 
 _FIRST: Final = UUID(int=0)  # before every id, so that one statement, with one plan, serves the first page as well
 

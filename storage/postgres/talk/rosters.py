@@ -13,7 +13,7 @@ from domain.talk import model as talk
 from storage.database import Connection
 from storage.postgres.people.profiles import read_policies
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
-from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.talk import ConversationKind, Role
 
 # A row for each member and each device that receives for it, but also for a member without one, and for nobody at all.
 _ROSTERS: Final = """

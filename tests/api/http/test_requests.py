@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from api.http.requests import BodyReader, QueryReader
 from api.resources.talk.conversations import PageQuery
+from varde_contract.people import ProfileType
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.rest.conversations import NewConversation
-from varde_contract.rest.profiles import NewProfile, ProfileType
+from varde_contract.rest.profiles import NewProfile
 
 profiles = BodyReader(NewProfile)
 pages = QueryReader(PageQuery)

@@ -16,8 +16,9 @@ from tests.cast import (
     bob_phone,
     open_conversation,
 )
+from varde_contract.people import Theme
 from varde_contract.rest.devices import ClaimedKeys, Devices, DeviceView, PrekeyCount
-from varde_contract.rest.profiles import Profiles, ProfileView, Theme
+from varde_contract.rest.profiles import Profiles, ProfileView
 from varde_contract.rest.relay import RelayAddress, RelayTicket
 
 tablet = alice.further_device("tablet")

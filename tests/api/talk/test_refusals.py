@@ -15,7 +15,7 @@ from tests.cast import (
 )
 from varde_contract.ids import ConversationId
 from varde_contract.refusals import RefusalCode
-from varde_contract.rest.conversations import ConversationKind
+from varde_contract.talk import ConversationKind
 
 NOWHERE = "019b76da-a800-7000-8000-000000000007"
 tablet = alice.further_device("tablet")

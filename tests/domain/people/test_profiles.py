@@ -9,8 +9,8 @@ from tests.cast import alice, alice_phone, bob
 from tests.domain.registry import Registry, code_of
 from varde_contract.ids import ProfileId
 from varde_contract.limits import PROFILES_PER_ACCOUNT
+from varde_contract.people import Notifications, Policies, ProfileType, Theme
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.profiles import Notifications, Policies, ProfileType, Theme
 
 QUIET = Policies(notifications=Notifications.NONE, read_receipts=False)
 NOBODY = ProfileId(UUID(int=7))

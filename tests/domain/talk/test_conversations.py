@@ -29,7 +29,7 @@ from tests.domain.registry import Registry, code_of
 from varde_contract.ids import ConversationId, ProfileId
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.talk import ConversationKind, Role
 
 DM, GROUP, SELF = ConversationKind.DM, ConversationKind.GROUP, ConversationKind.SELF
 NOBODY = ProfileId(UUID(int=7))

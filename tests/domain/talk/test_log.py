@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from domain.talk.log import Missing, tell
 from domain.talk.model import LogEntry, LogPage
-from varde_contract.frames import GapReason
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId
+from varde_contract.talk import GapReason
 
 ME, OTHER = DeviceId(UUID(int=1)), DeviceId(UUID(int=2))
 HERE = ConversationId(UUID(int=3))

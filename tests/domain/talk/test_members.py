@@ -20,7 +20,7 @@ from tests.doubles.memory import Seat
 from varde_contract.ids import AccountId, ConversationId, ProfileId
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.conversations import Role
+from varde_contract.talk import Role
 
 NOBODY = ProfileId(UUID(int=7))
 NOWHERE = ConversationId(UUID(int=7))

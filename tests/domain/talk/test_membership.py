@@ -12,7 +12,7 @@ from domain.talk.model import Roster
 from tests.cast import Person, alice, alice_phone, bob, carol, dave, roster_of
 from varde_contract.ids import ProfileId
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.talk import ConversationKind, Role
 
 Roles: TypeAlias = dict[Person, Role]
 RANK = {Role.MEMBER: 0, Role.ADMIN: 1, Role.OWNER: 2}

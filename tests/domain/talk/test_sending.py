@@ -34,8 +34,8 @@ from tests.doubles.stores import open_memory_stores
 from varde_contract.frames import Send
 from varde_contract.ids import ClientId, DeviceId, MessageId, ProfileId, uuid7
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
-from varde_contract.rest.conversations import ConversationKind, Role
 from varde_contract.rest.messages import NewMessage
+from varde_contract.talk import ConversationKind, Role
 
 ROSTER = roster_of(alice, bob, version=7)
 CLIENT_ID = ClientId(uuid7(1, bytes(10)))

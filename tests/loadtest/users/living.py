@@ -27,7 +27,7 @@ from tests.loadtest.users.recording import PATIENCE, RecordingBook, wait_until
 from tests.relay.memory_node import RELAY_KEY
 from tests.relay.tcp_node import TcpNode, open_tcp_node
 from varde_contract.ids import ConversationId
-from varde_contract.rest.conversations import ConversationKind
+from varde_contract.talk import ConversationKind
 
 SMALL = Sizes(((128, 1.0),))
 

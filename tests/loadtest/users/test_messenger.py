@@ -11,7 +11,7 @@ from loadtest.scenarios.plan import Behaviour
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_laptop, bob_phone, carol, carol_phone
 from tests.loadtest.users.living import Company, Relay, open_company, open_relay
 from tests.loadtest.users.recording import wait_until
-from varde_contract.rest.conversations import ConversationKind
+from varde_contract.talk import ConversationKind
 
 PAIR = (alice_laptop, alice_phone, bob_phone, bob_laptop)
 """Four devices of two people: a message has a ciphertext for each of the other three."""

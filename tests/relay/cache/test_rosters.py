@@ -14,7 +14,7 @@ from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
 from varde_contract.ids import ConversationId
-from varde_contract.rest.conversations import Role
+from varde_contract.talk import Role
 
 
 class HeldStore:

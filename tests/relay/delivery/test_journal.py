@@ -11,7 +11,7 @@ from tests.cast import (
 )
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room, waiting_bytes
 from varde_contract import frames as f
-from varde_contract.rest.conversations import Role
+from varde_contract.talk import Role
 
 
 async def test_nothing_is_acked_or_told_before_the_commit(node: MemoryNode, backend: Backend, sends: Sends) -> None:

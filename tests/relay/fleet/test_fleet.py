@@ -23,7 +23,7 @@ from tests.cast import (
 )
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room, roster_now
 from varde_contract import frames as f
-from varde_contract.rest.conversations import Role
+from varde_contract.talk import Role
 
 
 @asynccontextmanager

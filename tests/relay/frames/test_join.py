@@ -14,7 +14,7 @@ from tests.relay.client import RelayClient
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room, roster_now
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId, MessageId
-from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.talk import ConversationKind, Role
 
 NOWHERE = ConversationId(alice_laptop.id)
 """No conversation has this id."""

@@ -20,7 +20,7 @@ from tests.cast import (
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_room, roster_now, waiting_bytes
 from varde_contract import frames as f
 from varde_contract.refusals import StaleDevices
-from varde_contract.rest.conversations import ConversationKind, Role
+from varde_contract.talk import ConversationKind, Role
 
 
 async def test_frame_msg_send(node: MemoryNode, backend: Backend, sends: Sends) -> None:
