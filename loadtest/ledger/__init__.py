@@ -1,1 +1,1 @@
-"""The truth about a run: what should be sent when, what became of every message, and how long it took."""
+"""Every message, latency, connection and request of a run is accounted for: each worker has a ledger."""

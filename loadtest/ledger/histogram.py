@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from hdrh.histogram import HdrHistogram
+from msgspec import Struct, field
 
 from loadtest.report.result import Latency
 
@@ -19,14 +20,14 @@ _MS_US: Final = 1_000
 _CURVE: Final = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.999, 100.0)
 
 
-class Histogram:
-    """Latencies, recorded in nanoseconds and kept in microseconds."""
+class Histogram(Struct, array_like=True):
+    """Latencies, recorded in nanoseconds and kept in microseconds.
 
-    __slots__ = ("buckets",)
+    HdrHistogram keeps all its 23,000 counts; a worker has one of these for each stage and operation, and sends several
+    each second. `buckets` says how many by index of the HdrHistogram's counts, for `1, MOST_US, DIGITS`.
+    """
 
-    def __init__(self, buckets: dict[int, int] | None = None) -> None:
-        self.buckets: dict[int, int] = {} if buckets is None else buckets
-        """How many by index of the HdrHistogram's counts, for `1, MOST_US, DIGITS`."""
+    buckets: dict[int, int] = field(default_factory=dict)
 
     def record(self, took_ns: int) -> None:
         """Count one latency. A negative one, which an uncertain clock may give, counts as none at all."""
@@ -65,16 +66,8 @@ class Histogram:
             return Latency()
         p50, p95, p99, p999, most = self.percentiles_ms((50.0, 95.0, 99.0, 99.9, 100.0))
         curve = [(place, value) for place, value in zip(_CURVE, self.percentiles_ms(_CURVE), strict=True) if value]
-        return Latency(
-            count=self.count,
-            p50=p50,
-            p95=p95,
-            p99=p99,
-            p999=p999,
-            max=most,
-            curve=curve,
-            hdr=self.hdr().encode().decode(),
-        )
+        figures = {"p50": p50, "p95": p95, "p99": p99, "p999": p999, "max": most}
+        return Latency(count=self.count, curve=curve, hdr=self.hdr().encode().decode(), **figures)
 
     def counts_ms(self) -> list[tuple[float, int]]:
         """Return each latency that was seen, at the upper end of its bucket, and how often."""

@@ -1,17 +1,30 @@
-"""When something should be sent: an open model, which never asks how the server is doing. Nanoseconds of run time.
+"""When something is sent: an open model, which never asks how the server is doing, and the pacer that follows it.
 
 Arrivals are drawn for a rate of one a second and stretched to the rate of the moment, so that a rate may change at any
 time without a gap or a burst. Poisson by default, as of many people who know nothing of each other.
 """
 
+import ctypes
+import os
 import random
+import time
+from collections.abc import Callable
 from typing import Final
 
+import gevent
+from gevent.event import Event
+
+from loadtest.ledger.clock import RunClock
+
 _SECOND_NS: Final = 1_000_000_000
+_LOOP_READ: Final = 1
+_BURST: Final = 32
+"""Overdue sends fired in one go; then the sockets get their turn, or answers would wait behind questions."""
+_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class Schedule:
-    """The times of one sequence of sends. The same seed gives the same times."""
+    """The times, in nanoseconds of run time, of one sequence of sends. The same seed gives the same times."""
 
     def __init__(self, began_ns: int, *, seed: int = 0, even: bool = False) -> None:
         self._dice = random.Random(seed)  # noqa: S311 - it spreads load
@@ -49,3 +62,97 @@ class Schedule:
         at_ns = max(at_ns, self._since_ns)
         self._turned += self._rate * (at_ns - self._since_ns) / _SECOND_NS
         self._since_ns, self._rate = at_ns, rate
+
+
+class Pacer:
+    """Calls `fire(intended_ns)`, which must not wait, at the times of a schedule. `offered` counts the calls.
+
+    Each is charged from when it should have been, however late it is; how late one ever was is kept.
+    """
+
+    def __init__(self, clock: RunClock, fire: Callable[[int], None], *, seed: int = 0, even: bool = False) -> None:
+        self._clock = clock
+        self._fire = fire
+        self._schedule = Schedule(clock.now_ns(), seed=seed, even=even)
+        self._stirred = Event()
+        self.offered = 0
+        self.late_max_ns = 0
+
+    def set_rate(self, per_second: float, at_ns: int | None = None) -> None:
+        """From now, or from `at_ns` of run time, on: so many a second in the mean. 0 pauses."""
+        self._schedule.change(self._clock.now_ns() if at_ns is None else at_ns, per_second)
+        self._stirred.set()
+
+    def run(self) -> None:
+        """Fire until the greenlet is killed."""
+        alarm = Alarm(self._stirred.set)
+        try:
+            while True:
+                self._stirred.clear()
+                due_ns = self._schedule.next_ns()
+                wait_ns = None if due_ns is None else due_ns - self._clock.now_ns()
+                if wait_ns is None or wait_ns > 0:
+                    if wait_ns is not None:
+                        alarm.set(wait_ns)
+                    self._stirred.wait()  # for the alarm or a new rate; without a rate there is only that
+                else:
+                    self.fire_due()
+                    gevent.sleep(0)
+        finally:
+            alarm.close()
+
+    def fire_due(self) -> None:
+        """Fire what is due by now, up to a burst."""
+        for _ in range(_BURST):
+            due_ns = self._schedule.next_ns()
+            late_ns = -1 if due_ns is None else self._clock.now_ns() - due_ns
+            if due_ns is None or late_ns < 0:
+                return
+            self._schedule.take()
+            self.offered += 1
+            self.late_max_ns = max(self.late_max_ns, late_ns)
+            self._fire(due_ns)
+
+
+class _Time(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _Setting(ctypes.Structure):
+    _fields_ = (("interval", _Time), ("value", _Time))
+
+
+class Alarm:
+    """A timer of the kernel (timerfd_create(2)): calls `ring`, which must not wait, once after each `set`.
+
+    gevent's loop counts in milliseconds and rounds up: every send would be a millisecond late, and every latency
+    longer.
+    """
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self._ring = ring
+        self._timer: int = _libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._timer < 0:
+            raise OSError(ctypes.get_errno(), "no timer can be made")
+        self._watcher = gevent.get_hub().loop.io(self._timer, _LOOP_READ)
+        self._watcher.start(self._rang)
+
+    def set(self, after_ns: int) -> None:
+        """Ring once after so many nanoseconds, at least one; what was set before is forgotten."""
+        seconds, nanoseconds = divmod(max(1, after_ns), _SECOND_NS)
+        setting = _Setting(_Time(0, 0), _Time(seconds, nanoseconds))
+        if _libc.timerfd_settime(self._timer, 0, ctypes.byref(setting), None) < 0:
+            raise OSError(ctypes.get_errno(), "the timer cannot be set")
+
+    def close(self) -> None:
+        """Ring no more."""
+        self._watcher.stop()
+        self._watcher.close()
+        os.close(self._timer)
+
+    def _rang(self) -> None:
+        try:
+            os.read(self._timer, 8)  # how often it went off, which has to be taken away
+        except BlockingIOError:
+            return  # it was set anew meanwhile
+        self._ring()

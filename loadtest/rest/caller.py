@@ -6,8 +6,8 @@ from typing import Protocol
 import gevent
 from gevent.event import Event
 
-from loadtest.ledger.book import Book
 from loadtest.ledger.clock import RunClock
+from loadtest.ledger.ledger import Ledger
 from loadtest.rest.client import ApiClient
 from loadtest.rest.journey import Journey
 from loadtest.rest.person import Person
@@ -38,11 +38,11 @@ class Caller:
         draw: Callable[[Person], Request | Journey],
         turns: Turns,
         *,
-        book: Book,
+        ledger: Ledger,
         clock: RunClock,
     ) -> None:
         self._person, self._client, self._draw, self._turns = person, client, draw, turns
-        self._book, self._clock = book, clock
+        self._ledger, self._clock = ledger, clock
         self._woken = Event()
         self._journey: Journey | None = None
         self._next: Request | None = None
@@ -95,8 +95,8 @@ class Caller:
             failure = str(fault)
         finally:
             # Also when the user is stopped: whoever waited is not forgotten.
-            self._book.under_way -= 1
-            self._book.request(request.name, intended_ns, sent_ns, failure)
+            self._ledger.under_way -= 1
+            self._ledger.request(request.name, intended_ns, sent_ns, failure)
         self._go_on(request, None if failure else reply)
 
     def _next_request(self) -> Request:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from loadtest.crowd.crowd import Crowd
-from loadtest.ledger.book import Book
 from loadtest.ledger.clock import RunClock
+from loadtest.ledger.ledger import Ledger
 from loadtest.rest.allowance import SignInAllowance
 from loadtest.rest.caller import Caller
 from loadtest.rest.client import ApiClient
@@ -35,14 +35,14 @@ class Callers:
     def __init__(
         self,
         crowd: Crowd,
-        book: Book,
+        ledger: Ledger,
         clock: RunClock,
         outbox: Path | None = None,
         *,
         seed: int = 0,
         sign_in_share: float = SIGN_IN_SHARE,
     ) -> None:
-        self._crowd, self._book, self._clock = crowd, book, clock
+        self._crowd, self._ledger, self._clock = crowd, ledger, clock
         self._origin = find_origin(crowd.api_url, crowd.authority)
         self._letters = None if outbox is None else LetterBox(outbox)
         self._sign_in_share = sign_in_share
@@ -55,11 +55,11 @@ class Callers:
         """Return the caller of a seat, whose `live` is to be run."""
         client = ApiClient(self._origin, self._source(seat))
         person = Person(self._crowd, seat)
-        return Caller(person, client, self._draw, self, book=self._book, clock=self._clock)
+        return Caller(person, client, self._draw, self, ledger=self._ledger, clock=self._clock)
 
     def fire(self, intended_ns: int) -> None:
         """A request is due. Waits for nothing."""
-        self._book.under_way += 1
+        self._ledger.under_way += 1
         self._due.append(intended_ns)
         self._wake_one()
 

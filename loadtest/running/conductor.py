@@ -159,7 +159,7 @@ def open_leader(conductor: Conductor, system: System) -> Iterator[tuple[Lead, Lo
     try:
         with open_workers(count, address, system.crowd_file, conductor.folder / "logs") as workers:
             lead = Lead(environment, conductor.plan, system, options, conductor.slo, conductor.progress, workers.lost)
-            lead.ends_test = False  # so that workers hand in their books before Locust stops the users
+            lead.ends_test = False  # so that workers hand in their ledgers before Locust stops the users
             lead.address = address
             yield lead, workers
     finally:

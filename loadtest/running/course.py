@@ -12,7 +12,7 @@ from gevent.event import Event
 from msgspec import Struct
 
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.tick import Tick
+from loadtest.ledger.reports import Tick
 from loadtest.report.result import Sample
 from loadtest.running.deeds import SYSTEM_ACTIONS
 from loadtest.running.posting import Began, Finish, Post, Prepare, Rest
@@ -231,18 +231,18 @@ class Course:
         return not (waiting or whole.pending) and whole.received >= whole.due
 
     def _collect(self) -> None:
-        """Ask everybody for the whole book; who is gone took it along."""
+        """Ask everybody for the whole ledger; who is gone took it along."""
         self.record.ended_ns = self.record.ended_ns or self._clock.now_ns()
         if self.record.passages:
             self._post.say(Finish())
-            if not self._roll.wait_until_all("book", _REPORT_DEADLINE):
+            if not self._roll.wait_until_all("ledger", _REPORT_DEADLINE):
                 self.record.missing_workers = max(self._roll.missing(), 1)
         self.record.uncertainty_ns = self._roll.uncertainty_ns()
         workers = self._roll.workers.values()
         for passage in self.record.passages:
             passage.offered = sum(beat.offered.get(passage.index, 0) for beat in self._roll.beats())
             passage.late = sum(beat.late.get(passage.index, 0) for beat in self._roll.beats())
-        self.record.books = [worker.book for worker in workers if worker.book is not None]
+        self.record.ledgers = [worker.ledger for worker in workers if worker.ledger is not None]
         self.record.workers = [worker.figures() for worker in workers]
 
     @property

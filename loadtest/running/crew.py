@@ -11,10 +11,10 @@ from typing import Any, Final, Protocol
 import gevent
 
 from loadtest.crowd.crowd import Crowd
-from loadtest.ledger.book import Book
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.pacer import Pacer
-from loadtest.ledger.seal import PayloadSeal
+from loadtest.ledger.ledger import Ledger
+from loadtest.ledger.payload import PayloadCipher
+from loadtest.ledger.schedule import Pacer
 from loadtest.running.arrivals import Arrivals
 from loadtest.running.posting import Prepare
 from loadtest.scenarios.plan import Action, Kind, Stage
@@ -47,10 +47,10 @@ class Crew:
 
     def __init__(self, crowd: Crowd, task: Prepare, clock: RunClock) -> None:
         self.plan = task.plan
-        self.book = Book(clock, PayloadSeal(crowd.payload_key, task.run))
+        self.ledger = Ledger(clock, PayloadCipher(crowd.payload_key, task.run))
         tls = ssl.create_default_context(cadata=crowd.authority) if crowd.authority else None
         self.population = Population(
-            crowd, task.plan, self.book, clock, worker=task.worker, workers=task.workers, tls=tls
+            crowd, task.plan, self.ledger, clock, worker=task.worker, workers=task.workers, tls=tls
         )
         seed = task.seed * task.workers + task.worker
         self.pacer = Pacer(clock, self._fire, seed=seed, even=task.even)
@@ -65,7 +65,7 @@ class Crew:
         self.late: dict[int, int] = {}
         """Of those, the ones that were taken up late, whatever the system did."""
         self._clock = clock
-        self._callers = _open_callers(crowd, self.book, clock, task) if task.plan.kind is Kind.REST else None
+        self._callers = _open_callers(crowd, self.ledger, clock, task) if task.plan.kind is Kind.REST else None
         self._pacing = gevent.spawn(self.pacer.run)
 
     @property
@@ -92,7 +92,7 @@ class Crew:
         stage = self.plan.stages[index]
         self.stage, self._began_ns = index, began_ns
         self.offered[index] = self.late[index] = 0
-        self.book.open_stage(index, began_ns)
+        self.ledger.open_stage(index, began_ns)
         self._arrivals.set_pace(stage.spawn_per_second / self._share)
         self.pacer.set_rate(_rate_of(stage) / self._share, began_ns)
         if stage.action in {Action.GO_OFFLINE, Action.COME_BACK}:
@@ -100,7 +100,7 @@ class Crew:
 
     def rest(self, ended_ns: int) -> None:
         """Offer nothing more. What comes after `ended_ns` was not achieved within the last stage."""
-        self.book.open_stage(len(self.plan.stages), ended_ns)
+        self.ledger.open_stage(len(self.plan.stages), ended_ns)
         self.pacer.set_rate(0)
         self.population.settling = True
 
@@ -138,10 +138,10 @@ class Crew:
                 member.go_offline() if action is Action.GO_OFFLINE else member.come_back()
 
 
-def _open_callers(crowd: Crowd, book: Book, clock: RunClock, task: Prepare) -> Any:
+def _open_callers(crowd: Crowd, ledger: Ledger, clock: RunClock, task: Prepare) -> Any:
     from loadtest.rest.callers import Callers  # noqa: PLC0415 - users have no need of it
 
-    return Callers(crowd, book, clock, Path(task.outbox) if task.outbox else None, seed=task.seed)
+    return Callers(crowd, ledger, clock, Path(task.outbox) if task.outbox else None, seed=task.seed)
 
 
 def _rate_of(stage: Stage) -> float:

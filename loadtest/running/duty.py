@@ -89,7 +89,7 @@ class Duty:
         if self._ticking is not None:
             self._ticking.kill()
         self._beat(crew)
-        self._post.say(Report(book=crew.book.report()))
+        self._post.say(Report(ledger=crew.ledger.report()))
 
     def _tick(self, crew: Crew) -> None:
         """Say each whole second of run time how it goes, all workers at once."""
@@ -102,7 +102,7 @@ class Duty:
     def _beat(self, crew: Crew) -> None:
         self._post.say(
             Beat(
-                tick=crew.book.tick(),
+                tick=crew.ledger.tick(),
                 at_ns=time.monotonic_ns(),
                 cpu_ns=time.process_time_ns(),
                 rss_mib=rss_mib(),

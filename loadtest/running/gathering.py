@@ -1,4 +1,4 @@
-"""The result of a run, put together from its record and the settled books."""
+"""The result of a run, put together from its record and the settled ledgers."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from loadtest.crowd.crowd import Room
-from loadtest.ledger.pages import LedgerError
-from loadtest.ledger.settled import Settled, settle
-from loadtest.ledger.tick import Tick
+from loadtest.ledger.account import Account, reconcile
+from loadtest.ledger.reports import LedgerError, Tick
 from loadtest.report.result import (
     Generator,
     Latencies,
@@ -68,7 +67,7 @@ def gather(
         rate=_rate(plan, judged, settled),
         latency_ms=Latencies() if settled is None else settled.latencies_of(indices),
         messages=Messages() if settled is None else settled.messages,
-        requests=Requests() if settled is None else Requests(done=settled.requests, failed=settled.request_failures),
+        requests=Requests() if settled is None else Requests(done=settled.requests, failed=settled.failures),
         generator=_generator(record, judged, bottlenecks),
         endpoints=[] if settled is None else settled.endpoints_of(indices),
         stages=stages,
@@ -101,16 +100,16 @@ def figures_so_far(stage: Stage, passage: Passage, ticks: Tick, began_ns: int) -
     )
 
 
-def _settle(record: Record, rooms: Sequence[Room]) -> tuple[Settled | None, list[str]]:
-    if not record.books:
+def _settle(record: Record, rooms: Sequence[Room]) -> tuple[Account | None, list[str]]:
+    if not record.ledgers:
         return None, []
     try:
-        return settle(record.books, rooms), []
+        return reconcile(record.ledgers, rooms), []
     except LedgerError as error:
-        return None, [f"the books do not fit: {error}"]
+        return None, [f"the ledgers do not fit: {error}"]
 
 
-def _stage(plan: Plan, passage: Passage, began_ns: int, settled: Settled | None) -> StageFigures:
+def _stage(plan: Plan, passage: Passage, began_ns: int, settled: Account | None) -> StageFigures:
     stage, seconds = plan.stages[passage.index], max(passage.seconds, 1e-9)
     booked = None if settled is None else settled.stages.get(passage.index)
     return StageFigures(
@@ -122,11 +121,11 @@ def _stage(plan: Plan, passage: Passage, began_ns: int, settled: Settled | None)
         messages_per_second=0.0 if booked is None else round(booked.acked_within / seconds, 2),
         requests_per_second=0.0 if booked is None else round(booked.requests_within / seconds, 2),
         target_per_second=_target(stage),
-        latency_ms=Latencies() if booked is None else booked.latencies,
+        latency_ms=Latencies() if settled is None else settled.latencies_of((passage.index,)),
     )
 
 
-def _users(plan: Plan, record: Record, settled: Settled | None) -> Users:
+def _users(plan: Plan, record: Record, settled: Account | None) -> Users:
     judged = [passage for passage in record.passages if plan.stages[passage.index].judged]
     last = (judged or record.passages or [Passage(index=0, began_ns=0)])[-1]
     return Users(
@@ -139,7 +138,7 @@ def _users(plan: Plan, record: Record, settled: Settled | None) -> Users:
     )
 
 
-def _rate(plan: Plan, judged: Sequence[tuple[Stage, Passage]], settled: Settled | None) -> Rate:
+def _rate(plan: Plan, judged: Sequence[tuple[Stage, Passage]], settled: Account | None) -> Rate:
     """What fell due is the target: with random arrivals it is the stage's rate in the mean only."""
     seconds = sum(passage.seconds for _, passage in judged)
     if settled is None or not seconds:
@@ -208,7 +207,7 @@ def _calm(judged: Sequence[tuple[Stage, Passage]]) -> list[Passage]:
     return [passage for stage, passage in judged if stage.action is None]
 
 
-def _closes(settled: Settled) -> dict[str, int]:
+def _closes(settled: Account) -> dict[str, int]:
     """How connections ended, and how attempts did: one tally."""
     closes = dict(settled.close_codes)
     for why, count in settled.connect_faults.items():

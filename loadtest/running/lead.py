@@ -9,7 +9,7 @@ import gevent
 from loadtest.gate.breaking import breaks
 from loadtest.gate.slo import Slo
 from loadtest.ledger.clock import RunClock, boot_id
-from loadtest.ledger.tick import Tick
+from loadtest.ledger.reports import Tick
 from loadtest.running.course import Course, Surroundings
 from loadtest.running.deeds import Deeds
 from loadtest.running.gathering import figures_so_far

@@ -1,4 +1,4 @@
-"""Locust's own statistics, fed once a second from the workers' books, so that its page and its tables show our load.
+"""Locust's own statistics, fed once a second from the workers' ledgers, so that its page and its tables show our load.
 
 A message counts from when it was due.
 """
@@ -9,7 +9,7 @@ from typing import Any, Final
 from locust.stats import RequestStats, StatsEntry, bucket_response_time
 
 from loadtest.ledger.histogram import Histogram
-from loadtest.ledger.tick import Tick
+from loadtest.ledger.reports import Tick
 
 _NAMES: Final = (
     ("ack", "SEND", "message, to ack"),

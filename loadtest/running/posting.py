@@ -66,7 +66,7 @@ class Beat(Word, frozen=True, kw_only=True):
     """From a worker, each second."""
 
     tick: bytes
-    """Of its book: what changed."""
+    """Of its ledger: what changed."""
     at_ns: int
     cpu_ns: int
     """Of the process since it began."""
@@ -85,9 +85,9 @@ class Beat(Word, frozen=True, kw_only=True):
 
 
 class Report(Word, frozen=True, kw_only=True):
-    """From a worker, at the end: its whole book."""
+    """From a worker, at the end: its whole ledger."""
 
-    book: bytes
+    ledger: bytes
 
 
 class Ping(Word, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 import sys
 from typing import Final, TextIO
 
-from loadtest.ledger.tick import Tick
+from loadtest.ledger.reports import Tick
 from loadtest.scenarios.plan import Kind, Plan, Stage
 
 _NOTHING: Final = "-"

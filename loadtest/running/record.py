@@ -50,7 +50,7 @@ class Record(Struct, kw_only=True):
     missing_workers: int = 0
     workers: list[WorkerFigures] = field(default_factory=list)
     uncertainty_ns: int = 0
-    books: list[bytes] = field(default_factory=list)
+    ledgers: list[bytes] = field(default_factory=list)
     invalid: list[str] = field(default_factory=list)
     """Why nothing was learned, in words."""
     broken: list[str] = field(default_factory=list)

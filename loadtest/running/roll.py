@@ -8,7 +8,7 @@ import gevent
 from gevent.event import Event
 
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.tick import Tick, merge_ticks
+from loadtest.ledger.reports import Tick, merge_ticks
 from loadtest.report.result import WorkerFigures
 from loadtest.running.effort import Effort
 from loadtest.running.posting import Beat, Ping, Pong, Post, Prepared, Report
@@ -26,7 +26,7 @@ class Worker:
         self.effort = Effort()
         self.prepared: Prepared | None = None
         self.beat: Beat | None = None
-        self.book: bytes | None = None
+        self.ledger: bytes | None = None
         self.connected = 0
         self._tick = Tick()
 
@@ -126,7 +126,7 @@ class Roll:
 
     def _on_report(self, who: str, word: Report) -> None:
         if who in self.workers:
-            self.workers[who].book = word.book
+            self.workers[who].ledger = word.ledger
             self._moved.set()
 
     def _on_ping(self, who: str, word: Ping) -> None:

@@ -158,7 +158,7 @@ class Device:
             return False
         population = self._population
         size = min(population.draw_size(), room.most)
-        draft = population.book.draw(self.number, room.number, intended_ns, size, room.due)
+        draft = population.ledger.draw(self.number, room.number, intended_ns, size, room.due)
         client_id = population.draw_client_id()
         encoded = codec.encode_frame(room.frame(client_id, self._seat.profile, self.number, draft.payload))
         self.unanswered[client_id.int] = Unanswered(room, draft.seq, encoded)
@@ -214,7 +214,7 @@ class Device:
         assert self._client is not None
         assert self._connection is not None
         for each in self.unanswered.values():
-            self._population.book.resend(self.number, each.conversation.number, each.seq)
+            self._population.ledger.resend(self.number, each.conversation.number, each.seq)
             self._connection.send(self._client.send_encoded(f.Send, each.frame))
         self._owner.listening()
         for position in self._positions.values():
@@ -224,7 +224,7 @@ class Device:
         position = self._positions.get(frame.conversation.int)
         if position is None or not position.take(frame.seq):
             return
-        self._population.book.receive(self.number, position.conversation.number, frame.sealed)
+        self._population.ledger.receive(self.number, position.conversation.number, frame.sealed)
         position.unconfirmed += 1
         if position.unconfirmed >= UNCONFIRMED:
             self._confirm(position)
@@ -237,12 +237,12 @@ class Device:
             return
         new = position.skip(frame.from_seq, frame.to_seq)
         if new and frame.why is not f.GapReason.OWN:
-            self._population.book.gap(self.number, position.conversation.number, new, frame.why.value)
+            self._population.ledger.gap(self.number, position.conversation.number, new, frame.why.value)
 
     def _on_ack(self, frame: f.Ack) -> None:
         answered = self.unanswered.pop(frame.client_id.int, None)
         if answered is not None:
-            self._population.book.ack(self.number, answered.conversation.number, answered.seq)
+            self._population.ledger.ack(self.number, answered.conversation.number, answered.seq)
             if not self.unanswered:
                 self._owner.answered()
 
@@ -259,7 +259,7 @@ class Device:
     def _send_refused(self, frame: f.RefusedFrame, refused: Unanswered | None) -> None:
         if refused is None:
             return
-        self._population.book.refuse(self.number, refused.conversation.number, refused.seq, frame.code.value)
+        self._population.ledger.refuse(self.number, refused.conversation.number, refused.seq, frame.code.value)
         if frame.stale is not None:
             refused.conversation.version = max(refused.conversation.version, frame.stale.roster_version)
         if not self.unanswered:

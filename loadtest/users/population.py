@@ -14,8 +14,8 @@ from gevent import get_hub
 
 from loadtest.client.epoll import Connection, Engine
 from loadtest.crowd.crowd import Crowd, Seat
-from loadtest.ledger.book import Book
 from loadtest.ledger.clock import RunClock
+from loadtest.ledger.ledger import Ledger
 from loadtest.scenarios.plan import Behaviour, Plan
 from loadtest.users.conversation import Conversation
 from loadtest.users.dealing import behaviour_of, deal_seats
@@ -71,7 +71,7 @@ class Population:
         self,
         crowd: Crowd,
         plan: Plan,
-        book: Book,
+        ledger: Ledger,
         clock: RunClock,
         *,
         worker: int,
@@ -82,7 +82,7 @@ class Population:
 
         Raises CrowdError for a relay that cannot be looked up.
         """
-        self.plan, self.book, self.clock, self.relay_key = plan, book, clock, crowd.relay_key
+        self.plan, self.ledger, self.clock, self.relay_key = plan, ledger, clock, crowd.relay_key
         self.target = find_target(crowd.relay_url)
         self.tls = tls or (ssl.create_default_context(cadata=crowd.authority or None) if self.target.tls else None)
         self.dice = Random(worker)  # noqa: S311 - it spreads load, and is to do so the same way each time

@@ -133,9 +133,9 @@ class RelayUser:
         self._connection = None
         if self._welcomed:
             population.connected -= 1
-            population.book.closed(ending.code)
+            population.ledger.closed(ending.code)
         elif not self._leaving:
-            population.book.connect_failed(ending.code)
+            population.ledger.connect_failed(ending.code)
         if not self._leaving:
             self._plan_return(ending)
         self._welcomed = self._listens = self._leaving = self._drained = False
@@ -160,7 +160,7 @@ class RelayUser:
         self._welcomed = True
         population.connected += 1
         population.heartbeat_seconds = max(1.0, welcome.heartbeat_ms / _MS)
-        population.book.connected(round((time.monotonic() - self._began) * _SECOND_NS), self._again)
+        population.ledger.connected(round((time.monotonic() - self._began) * _SECOND_NS), self._again)
         self._again = True
 
     def listening(self) -> None:
@@ -207,7 +207,7 @@ class RelayUser:
         """Leave of this user's own will."""
         if self._wanted:
             self._wanted = False
-            self._population.book.leave(self.seat)
+            self._population.ledger.leave(self.seat)
         self._leave()
         self._wake()
 
@@ -273,7 +273,7 @@ class RelayUser:
     def _dial(self) -> None:
         population = self._population
         if not self._wanted and self._behaviour is not Behaviour.DEAF:
-            population.book.attend(self.seat)
+            population.ledger.attend(self.seat)
         self._wanted = True
         self._began = now = time.monotonic()
         self._deadline, self._leave_at = now + CONNECT_SECONDS, _NEVER

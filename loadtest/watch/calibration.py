@@ -13,11 +13,11 @@ import gevent
 from msgspec import Struct
 
 from loadtest.crowd.crowd import Crowd, read_crowd
-from loadtest.ledger.book import Book
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.pacer import Pacer
-from loadtest.ledger.seal import PayloadSeal
-from loadtest.ledger.tick import merge_ticks
+from loadtest.ledger.ledger import Ledger
+from loadtest.ledger.payload import PayloadCipher
+from loadtest.ledger.reports import merge_ticks
+from loadtest.ledger.schedule import Pacer
 from loadtest.scenarios.plan import Kind, Plan, Stage
 from loadtest.users.population import Population
 from loadtest.users.relay_user import RelayUser
@@ -90,9 +90,9 @@ class _Bench:
         stage = Stage(name="calibrate", seconds=1, users=users, spawn_per_second=users)
         plan = Plan(scenario="calibrate", kind=Kind.MESSAGING, stages=(stage,), seats=users)
         self._server = server
-        self._book = Book(clock := RunClock(), PayloadSeal(crowd.payload_key))
-        self._book.open_stage(0, clock.now_ns())
-        self.population = Population(crowd, plan, self._book, clock, worker=0, workers=1)
+        self._ledger = Ledger(clock := RunClock(), PayloadCipher(crowd.payload_key))
+        self._ledger.open_stage(0, clock.now_ns())
+        self.population = Population(crowd, plan, self._ledger, clock, worker=0, workers=1)
         self.pacer = Pacer(clock, self._fire, even=True)
         self._lives: list[gevent.Greenlet] = []
         self._users: list[RelayUser] = []
@@ -110,14 +110,14 @@ class _Bench:
 
     def watch(self, seconds: float, rate: float = 0.0) -> Step:
         """Offer a rate for a while."""
-        merge_ticks([self._book.tick()])
+        merge_ticks([self._ledger.tick()])
         self.pacer.late_max_ns = 0
         window = self.open_window()
         self.pacer.set_rate(rate)
         gevent.sleep(seconds)
         took, cpu, served = window.close(self._server)
         self.pacer.set_rate(0)
-        tick = merge_ticks([self._book.tick()])
+        tick = merge_ticks([self._ledger.tick()])
         return Step(rate, tick.received / took, cpu, served, self.pacer.late_max_ns / _NS_MS)
 
     def open_window(self) -> _Window:

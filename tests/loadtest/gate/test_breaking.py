@@ -55,7 +55,7 @@ def test_the_breaking_point_is_the_last_rate_that_held() -> None:
 
 
 def test_what_ended_the_run_is_what_is_found() -> None:
-    """What was seen to break is named in the words in which it was seen, though the books look better in the end."""
+    """What was seen to break is named in the words in which it was seen, though the ledgers look better in the end."""
     found = breaking_point([stage("at-100", 0), stage("at-200", 10)], SLO, ended_by=["latency gives way (so late)"])
     assert (found.value, found.words) == (100, "100 messages a second hold; at 100 latency gives way (so late)")
 
@@ -71,7 +71,7 @@ def test_what_only_the_books_showed_is_said_to_be_so() -> None:
     assert found.value == 100
     assert "at 200 throughput gives way" in found.words
     assert found.words.endswith(
-        "as the books showed afterwards; the run went on, and ended at 300 latency gives way (so late)"
+        "as the ledgers showed afterwards; the run went on, and ended at 300 latency gives way (so late)"
     )
 
 

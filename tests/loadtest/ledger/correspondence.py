@@ -1,12 +1,12 @@
-"""Two workers' books and one room of the crowd, between which a test carries the messages."""
+"""Two workers' ledgers and one room of the crowd, between which a test carries the messages."""
 
 from typing import Final
 from uuid import UUID
 
 from loadtest.crowd.crowd import Room
-from loadtest.ledger.book import Book, Draft
-from loadtest.ledger.seal import PayloadSeal
-from loadtest.ledger.settled import Settled, settle
+from loadtest.ledger.account import Account, reconcile
+from loadtest.ledger.ledger import Draft, Ledger
+from loadtest.ledger.payload import PayloadCipher
 from tests.loadtest.ledger.stopwatch import Stopwatch
 from varde_contract.ids import ConversationId
 
@@ -23,13 +23,13 @@ def a_room(*members: int) -> Room:
 
 
 class Correspondence:
-    """The sender's book on one worker, the receiver's on another; the same clock for both."""
+    """The sender's ledger on one worker, the receiver's on another; the same clock for both."""
 
     def __init__(self) -> None:
         self.clock = Stopwatch()
-        self.there, self.here = (Book(self.clock, PayloadSeal(KEY, RUN)) for _ in range(2))
-        for book in (self.there, self.here):
-            book.open_stage(0, 0)
+        self.there, self.here = (Ledger(self.clock, PayloadCipher(KEY, RUN)) for _ in range(2))
+        for ledger in (self.there, self.here):
+            ledger.open_stage(0, 0)
         self.here.attend(RECEIVER)
         self.there.attend(SENDER)
 
@@ -44,6 +44,6 @@ class Correspondence:
         """Let one come."""
         self.here.receive(RECEIVER, ROOM, draft.payload)
 
-    def settle(self) -> Settled:
+    def reconcile(self) -> Account:
         """Return the account of both workers."""
-        return settle([self.there.report(), self.here.report()], [a_room(SENDER, RECEIVER)])
+        return reconcile([self.there.report(), self.here.report()], [a_room(SENDER, RECEIVER)])

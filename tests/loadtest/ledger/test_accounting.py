@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.crowd.crowd import Room
-from loadtest.ledger.book import Book
-from loadtest.ledger.pages import LedgerError
-from loadtest.ledger.seal import PayloadSeal
-from loadtest.ledger.settled import settle
-from loadtest.ledger.tick import merge_ticks
+from loadtest.ledger.account import reconcile
+from loadtest.ledger.ledger import Ledger
+from loadtest.ledger.payload import PayloadCipher
+from loadtest.ledger.reports import LedgerError, merge_ticks
 from loadtest.report.result import Messages
 from tests.loadtest.ledger.correspondence import KEY, RECEIVER, ROOM, RUN, SENDER, Correspondence, a_room
 from tests.loadtest.ledger.stopwatch import Stopwatch
@@ -22,7 +21,7 @@ def test_a_faultless_server_has_no_fault() -> None:
     pair = Correspondence()
     for draft in pair.write(5):
         pair.deliver(draft)
-    assert pair.settle().messages == Messages(sent=5, acked=5, due=5, received=5)
+    assert pair.reconcile().messages == Messages(sent=5, acked=5, due=5, received=5)
 
 
 def test_a_server_that_drops_is_caught() -> None:
@@ -31,7 +30,7 @@ def test_a_server_that_drops_is_caught() -> None:
     drafts = pair.write(5)
     for draft in (drafts[0], drafts[2], drafts[3]):
         pair.deliver(draft)
-    assert pair.settle().messages == Messages(sent=5, acked=5, due=5, received=3, lost=2)
+    assert pair.reconcile().messages == Messages(sent=5, acked=5, due=5, received=3, lost=2)
 
 
 def test_a_server_that_repeats_is_caught() -> None:
@@ -40,7 +39,7 @@ def test_a_server_that_repeats_is_caught() -> None:
     for draft in pair.write(2):
         for _ in range(3):
             pair.deliver(draft)
-    assert pair.settle().messages == Messages(sent=2, acked=2, due=2, received=2, duplicated=4)
+    assert pair.reconcile().messages == Messages(sent=2, acked=2, due=2, received=2, duplicated=4)
 
 
 def test_a_server_that_reorders_is_caught() -> None:
@@ -48,7 +47,7 @@ def test_a_server_that_reorders_is_caught() -> None:
     pair = Correspondence()
     for draft in reversed(pair.write(3)):
         pair.deliver(draft)
-    settled = pair.settle()
+    settled = pair.reconcile()
     assert settled.messages == Messages(sent=3, acked=3, due=3, received=3, disordered=2)
     assert [(fault.receiver, fault.room, fault.sender, fault.disordered) for fault in settled.faults] == [(1, 0, 0, 2)]
 
@@ -58,7 +57,7 @@ def test_a_server_that_takes_without_acking_is_caught() -> None:
     pair = Correspondence()
     first, _ = (pair.there.draw(SENDER, ROOM, 0, 64, 1) for _ in range(2))
     pair.deliver(first)
-    assert pair.settle().messages == Messages(sent=2, unacked=2, due=2, received=1, lost=1)
+    assert pair.reconcile().messages == Messages(sent=2, unacked=2, due=2, received=1, lost=1)
 
 
 def test_a_refused_message_is_due_to_nobody() -> None:
@@ -68,7 +67,7 @@ def test_a_refused_message_is_due_to_nobody() -> None:
     pair.there.refuse(SENDER, ROOM, first.seq, "rate-limited")
     pair.there.refuse(SENDER, ROOM, second.seq, "overloaded")
     pair.deliver(second)
-    settled = pair.settle()
+    settled = pair.reconcile()
     assert settled.messages == Messages(sent=2, refused=2, astray=1)
     assert settled.refusals == {"rate-limited": 1, "overloaded": 1}
 
@@ -79,7 +78,7 @@ def test_a_changed_message_is_caught() -> None:
     (draft,) = pair.write()
     pair.here.receive(RECEIVER, ROOM, draft.payload[:-1] + b"\x00")
     pair.here.receive(RECEIVER, ROOM, b"")
-    assert pair.settle().messages == Messages(sent=1, acked=1, due=1, lost=1, undecryptable=2)
+    assert pair.reconcile().messages == Messages(sent=1, acked=1, due=1, lost=1, undecryptable=2)
 
 
 def test_a_message_in_the_wrong_place_is_caught() -> None:
@@ -89,14 +88,14 @@ def test_a_message_in_the_wrong_place_is_caught() -> None:
     pair.here.receive(RECEIVER, ROOM + 1, drafts[0].payload)
     pair.here.receive(SENDER, ROOM, drafts[1].payload)
     pair.here.receive(RECEIVER + 1, ROOM, drafts[0].payload)
-    assert pair.settle().messages == Messages(sent=3, acked=3, due=3, lost=3, astray=3)
+    assert pair.reconcile().messages == Messages(sent=3, acked=3, due=3, lost=3, astray=3)
 
 
 def test_another_runs_messages_are_set_aside() -> None:
     """What an earlier run with the same crowd left behind belongs to no account of this one."""
-    pair, earlier = Correspondence(), Book(Stopwatch(), PayloadSeal(KEY, RUN - 1))
+    pair, earlier = Correspondence(), Ledger(Stopwatch(), PayloadCipher(KEY, RUN - 1))
     pair.deliver(earlier.draw(SENDER, ROOM, 0, 64, 1))
-    settled = pair.settle()
+    settled = pair.reconcile()
     assert settled.messages == Messages()
     assert settled.earlier == 1
 
@@ -109,7 +108,7 @@ def test_a_gap_accounts_for_what_it_names(why: str, lost: int) -> None:
     pair = Correspondence()
     pair.write(3)
     pair.here.gap(RECEIVER, ROOM, 2, why)
-    messages = pair.settle().messages
+    messages = pair.reconcile().messages
     assert (messages.lost, messages.after_gap) == (lost, 3 - lost)
 
 
@@ -119,7 +118,7 @@ def test_a_gap_in_one_room_excuses_nothing_in_another() -> None:
     pair.write(1)
     pair.here.gap(RECEIVER, ROOM + 1, 5, "expired")
     pair.here.gap(RECEIVER + 1, ROOM, 5, "expired")
-    assert pair.settle().messages.lost == 1
+    assert pair.reconcile().messages.lost == 1
 
 
 def test_who_left_loses_nothing_behind_the_last_that_came() -> None:
@@ -129,7 +128,7 @@ def test_who_left_loses_nothing_behind_the_last_that_came() -> None:
     pair.deliver(drafts[0])
     pair.deliver(drafts[2])
     pair.here.leave(RECEIVER)
-    assert pair.settle().messages == Messages(sent=5, acked=5, due=5, received=2, lost=1, unfetched=2)
+    assert pair.reconcile().messages == Messages(sent=5, acked=5, due=5, received=2, lost=1, unfetched=2)
 
 
 def test_who_was_cut_off_did_not_leave() -> None:
@@ -139,7 +138,7 @@ def test_who_was_cut_off_did_not_leave() -> None:
     pair.here.connected(1, again=False)
     pair.here.closed("4001")
     pair.here.connect_failed("refused")
-    settled = pair.settle()
+    settled = pair.reconcile()
     assert settled.messages.lost == 2
     assert (settled.close_codes, settled.connect_faults) == ({"4001": 1}, {"refused": 1})
 
@@ -153,18 +152,18 @@ def test_resends_are_counted_and_make_no_second_message() -> None:
         pair.there.ack(SENDER, ROOM, draft.seq)
     pair.there.refuse(SENDER, ROOM, draft.seq, "overloaded")
     pair.deliver(draft)
-    assert pair.settle().messages == Messages(sent=1, acked=1, due=1, received=1, resent=1)
+    assert pair.reconcile().messages == Messages(sent=1, acked=1, due=1, received=1, resent=1)
 
 
 def test_a_group_is_accounted_for_member_by_member() -> None:
     """One message to a room of four is three deliveries, on whichever workers the members are."""
     clock = Stopwatch()
-    books = [Book(clock, PayloadSeal(KEY, RUN)) for _ in range(4)]
-    draft = books[0].draw(0, 0, 0, 64, 3)
-    books[0].ack(0, 0, draft.seq)
+    ledgers = [Ledger(clock, PayloadCipher(KEY, RUN)) for _ in range(4)]
+    draft = ledgers[0].draw(0, 0, 0, 64, 3)
+    ledgers[0].ack(0, 0, draft.seq)
     for seat in (1, 3):
-        books[seat].receive(seat, 0, draft.payload)
-    settled = settle([book.report() for book in books], [a_room(0, 1, 2, 3)])
+        ledgers[seat].receive(seat, 0, draft.payload)
+    settled = reconcile([ledger.report() for ledger in ledgers], [a_room(0, 1, 2, 3)])
     assert settled.messages == Messages(sent=1, acked=1, due=3, received=2, lost=1)
 
 
@@ -174,7 +173,7 @@ def test_words_from_outside_do_not_pile_up() -> None:
     for number in range(1_000):
         pair.here.closed(f"word {number}")
     pair.here.closed("x" * 10_000)
-    codes = pair.settle().close_codes
+    codes = pair.reconcile().close_codes
     assert sum(codes.values()) == 1_001
     assert len(codes) <= 65
     assert max(map(len, codes)) < 65
@@ -184,12 +183,12 @@ def test_what_is_no_report_is_refused() -> None:
     """Bytes that are no report, and a report of another crowd, are told in words."""
     pair = Correspondence()
     pair.write()
-    with pytest.raises(LedgerError, match="ReportPage cannot be read"):
-        settle([b"nothing"], [])
-    with pytest.raises(LedgerError, match="TickPage cannot be read"):
+    with pytest.raises(LedgerError, match="Report cannot be read"):
+        reconcile([b"nothing"], [])
+    with pytest.raises(LedgerError, match="Tick cannot be read"):
         merge_ticks([pair.there.report()])
     with pytest.raises(LedgerError, match="not in the crowd"):
-        settle([pair.there.report()], [])
+        reconcile([pair.there.report()], [])
 
 
 class Carrier:
@@ -197,18 +196,18 @@ class Carrier:
 
     def __init__(self, senders: int, count: int) -> None:
         self.clock = Stopwatch()
-        self.books = [Book(self.clock, PayloadSeal(KEY, RUN)) for _ in range(3)]
+        self.ledgers = [Ledger(self.clock, PayloadCipher(KEY, RUN)) for _ in range(3)]
         self.room: Room = a_room(*range(senders + 2))
         self.receivers = senders, senders + 1
         self.drafts = {
-            (sender, seq): self.books[0].draw(sender, ROOM, 0, 64, senders + 1)
+            (sender, seq): self.ledgers[0].draw(sender, ROOM, 0, 64, senders + 1)
             for sender in range(senders)
             for seq in range(1, count + 1)
         }
 
-    def book_of(self, receiver: int) -> Book:
+    def ledger_of(self, receiver: int) -> Ledger:
         """The two receivers sit on two other workers than the senders."""
-        return self.books[1 + receiver % 2]
+        return self.ledgers[1 + receiver % 2]
 
 
 deliveries = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(1, 6)), max_size=60)
@@ -222,13 +221,13 @@ def test_any_interleaving_is_counted_exactly(came: list[tuple[int, int, int]], r
     """
     carrier = Carrier(senders=3, count=6)
     for sender, seq in sorted(refused):
-        carrier.books[0].refuse(sender, ROOM, seq, "overloaded")
+        carrier.ledgers[0].refuse(sender, ROOM, seq, "overloaded")
     for which, sender, seq in came:
         receiver = carrier.receivers[which]
-        carrier.book_of(receiver).receive(receiver, ROOM, carrier.drafts[sender, seq].payload)
+        carrier.ledger_of(receiver).receive(receiver, ROOM, carrier.drafts[sender, seq].payload)
     for receiver in carrier.receivers:
-        carrier.book_of(receiver).attend(receiver)
-    messages = settle([book.report() for book in carrier.books], [carrier.room]).messages
+        carrier.ledger_of(receiver).attend(receiver)
+    messages = reconcile([ledger.report() for ledger in carrier.ledgers], [carrier.room]).messages
     times = Counter(came)
     genuine = {each for each in times if each[1:] not in refused}
     assert messages.sent == 18

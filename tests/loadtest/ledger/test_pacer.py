@@ -3,7 +3,7 @@
 import gevent
 
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.pacer import Pacer
+from loadtest.ledger.schedule import Pacer
 from tests.loadtest.ledger.stopwatch import Stopwatch
 
 SECOND = 1_000_000_000

@@ -10,9 +10,9 @@ import pytest
 from gevent.event import Event
 
 from loadtest.crowd.crowd import CrowdError
-from loadtest.ledger.book import Book
-from loadtest.ledger.seal import PayloadSeal
-from loadtest.ledger.settled import Settled, settle
+from loadtest.ledger.account import Account, reconcile
+from loadtest.ledger.ledger import Ledger
+from loadtest.ledger.payload import PayloadCipher
 from loadtest.rest.callers import Callers
 from loadtest.rest.client import ApiClient
 from loadtest.rest.origin import find_origin
@@ -30,27 +30,27 @@ class Bench:
 
     def __init__(self, url: str, callers: int = 1) -> None:
         self.clock = Stopwatch()
-        self.book = Book(self.clock, PayloadSeal(bytes(32)))
-        self.callers = Callers(a_crowd(url, 2), self.book, self.clock)
+        self.ledger = Ledger(self.clock, PayloadCipher(bytes(32)))
+        self.callers = Callers(a_crowd(url, 2), self.ledger, self.clock)
         self.everybody = [self.callers.open(seat) for seat in range(callers)]
         self.living = [gevent.spawn(caller.live) for caller in self.everybody]
 
-    def stop(self) -> Settled:
+    def stop(self) -> Account:
         """End everybody, and account for what was."""
         for caller in self.everybody:
             caller.stop()
         assert len(gevent.joinall(self.living, timeout=PATIENCE)) == len(self.living)
-        return settle([self.book.report()], ())
+        return reconcile([self.ledger.report()], ())
 
-    def settle(self) -> Settled:
+    def reconcile(self) -> Account:
         """Wait until everything was answered, and stop."""
         with gevent.Timeout(PATIENCE):
-            while not self.book.settled_locally:
-                gevent.sleep(0.001)  # the book says when it is settled, not that it will be
+            while self.ledger.pending:
+                gevent.sleep(0.001)  # the ledger says when it is settled, not that it will be
         return self.stop()
 
 
-def failures(settled: Settled) -> dict[str, int]:
+def failures(settled: Account) -> dict[str, int]:
     """All failures by word."""
     found: dict[str, int] = {}
     for endpoint in settled.endpoints_of([0]):
@@ -73,7 +73,7 @@ def test_a_server_that_stalls_is_seen_by_those_who_had_to_wait() -> None:
         benches.append(bench)
         for _ in range(10):
             bench.callers.fire(0)
-        figures = bench.settle().latencies_of([0])
+        figures = bench.reconcile().latencies_of([0])
     assert (figures.request.count, figures.raw_request.count) == (10, 10)
     assert figures.request.p50 is not None
     assert figures.request.p50 >= 1_000
@@ -100,7 +100,7 @@ def test_nonsense_is_a_failure_in_a_word(answer: Callable[[], bytes], word: str)
         bench = Bench(strange.url)
         for _ in range(3):
             bench.callers.fire(0)
-        assert failures(bench.settle()) == {word: 3}
+        assert failures(bench.reconcile()) == {word: 3}
 
 
 def test_a_request_that_is_stopped_is_not_forgotten() -> None:
@@ -147,7 +147,7 @@ def test_nobody_listening_is_a_failure_in_a_word() -> None:
         bench = Bench(f"http://127.0.0.1:{bound.getsockname()[1]}")
         for _ in range(3):
             bench.callers.fire(0)
-        assert failures(bench.settle()) == {"refused": 3}
+        assert failures(bench.reconcile()) == {"refused": 3}
 
 
 def test_an_idle_caller_does_not_wait_for_a_busy_one() -> None:
@@ -168,7 +168,7 @@ def test_an_idle_caller_does_not_wait_for_a_busy_one() -> None:
                 gevent.sleep(0.001)  # the server's greenlet tells nobody that it was asked
         waiting = bench.callers.waiting
         hold.set()
-        settled = bench.settle()
+        settled = bench.reconcile()
     assert (waiting, settled.requests) == (3, 5)
     assert len(set(strange.peers)) == 1, "one address for so few people"
 
@@ -180,7 +180,7 @@ def test_a_caller_that_stops_leaves_its_turn_to_others() -> None:
         gevent.sleep(0)  # both are idle now
         bench.callers.fire(0)
         bench.everybody[0].stop()
-        settled = bench.settle()
+        settled = bench.reconcile()
     assert (settled.requests, settled.unanswered) == (1, 0)
 
 

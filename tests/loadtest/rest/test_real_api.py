@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from loadtest.crowd.crowd import Crowd
 from loadtest.crowd.order import Order, run_seeding
-from loadtest.ledger.book import Book
+from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.seal import PayloadSeal
-from loadtest.ledger.settled import Settled, settle
+from loadtest.ledger.ledger import Ledger
+from loadtest.ledger.payload import PayloadCipher
 from loadtest.rest.callers import Callers
 from loadtest.rest.client import ApiClient
 from loadtest.rest.journey import Journey, sign_in, sign_up
@@ -50,22 +50,22 @@ def crowd(tmp_path: Path, database_url: str) -> Iterator[Crowd]:
         )
 
 
-def call(crowd: Crowd, count: int, outbox: Path | None, share: float) -> Settled:
+def call(crowd: Crowd, count: int, outbox: Path | None, share: float) -> Account:
     """Let everybody together make so many requests, all due at once, and account for them."""
     clock = RunClock()
-    book = Book(clock, PayloadSeal(crowd.payload_key))
-    callers = Callers(crowd, book, clock, outbox, sign_in_share=share)
+    ledger = Ledger(clock, PayloadCipher(crowd.payload_key))
+    callers = Callers(crowd, ledger, clock, outbox, sign_in_share=share)
     everybody = [callers.open(seat) for seat in range(len(crowd.seats))]
     living = [gevent.spawn(caller.live) for caller in everybody]
     for _ in range(count):
         callers.fire(clock.now_ns())
     with gevent.Timeout(PATIENCE):
-        while not book.settled_locally:
-            gevent.sleep(0.01)  # the book says when it is settled, not that it will be
+        while ledger.pending:
+            gevent.sleep(0.01)  # the ledger says when it is settled, not that it will be
     for caller in everybody:
         caller.stop()
     assert len(gevent.joinall(living, timeout=PATIENCE)) == len(living)
-    return settle([book.report()], crowd.rooms)
+    return reconcile([ledger.report()], crowd.rooms)
 
 
 def walk(client: ApiClient, journey: Journey) -> list[tuple[str, str | None]]:
@@ -103,7 +103,7 @@ def test_many_callers_are_served_without_a_failure(crowd: Crowd, outbox: Path) -
     settled = call(crowd, 240, outbox, share=0.1)
     endpoints = {endpoint.name: endpoint for endpoint in settled.endpoints_of([0])}
     assert {name: endpoint.failures for name, endpoint in endpoints.items() if endpoint.failures} == {}
-    assert (settled.requests, settled.request_failures, settled.unanswered) == (240, 0, 0)
+    assert (settled.requests, settled.failures, settled.unanswered) == (240, 0, 0)
     assert sum(endpoint.requests for endpoint in endpoints.values()) == 240
     assert {"POST /v1/auth/session", "POST /v1/relay/tickets", "POST /v1/prekeys", "GET /v1/devices"} <= set(endpoints)
 

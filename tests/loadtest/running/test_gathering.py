@@ -4,10 +4,10 @@ import pytest
 
 from loadtest.gate.judge import judge
 from loadtest.gate.slo import read_slo
-from loadtest.ledger.book import Book
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.seal import PayloadSeal
-from loadtest.ledger.tick import Tick
+from loadtest.ledger.ledger import Ledger
+from loadtest.ledger.payload import PayloadCipher
+from loadtest.ledger.reports import Tick
 from loadtest.report.result import Result, Verdict, WorkerFigures
 from loadtest.running.gathering import figures_so_far, gather
 from loadtest.running.record import Passage, Record
@@ -34,8 +34,8 @@ def record(offered: int = 1_000, late: int = 0, **fields: object) -> Record:
     ]
     passages[JUDGED].offered = offered
     passages[JUDGED].late = late
-    book = Book(RunClock(), PayloadSeal(bytes(32)))
-    made = Record(began_ns=0, ended_ns=30 * SECOND, passages=passages, books=[book.report()], workers=[worker()])
+    ledger = Ledger(RunClock(), PayloadCipher(bytes(32)))
+    made = Record(began_ns=0, ended_ns=30 * SECOND, passages=passages, ledgers=[ledger.report()], workers=[worker()])
     made.expected_workers = 1
     for name, value in fields.items():
         setattr(made, name, value)
@@ -61,7 +61,7 @@ def test_a_run_within_its_limits_is_not_invalid() -> None:
         (record(uncertainty_ns=1_500_000), "1.50 ms uncertain"),
         (record(missing_workers=1, invalid=["1 of 2 workers went missing"]), "went missing"),
         (record(interrupted=True), "interrupted"),
-        (record(books=[b"nonsense"]), "the books do not fit"),
+        (record(ledgers=[b"nonsense"]), "the ledgers do not fit"),
     ],
 )
 def test_where_the_generator_was_the_limit_nothing_was_learned(made: Record, words: str) -> None:

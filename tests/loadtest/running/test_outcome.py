@@ -14,7 +14,7 @@ FIRST = next(index for index, stage in enumerate(RAMP.stages) if stage.judged)
 
 
 def found(last: int, broke: list[str], *, interrupted: bool = False) -> Finding:
-    """The breaking point of a ramp that went as far as a stage. No book was handed in."""
+    """The breaking point of a ramp that went as far as a stage. No ledger was handed in."""
     passages = [
         Passage(index=index, began_ns=index * SECOND, ended_ns=(index + 1) * SECOND, connected=10)
         for index in range(last + 1)

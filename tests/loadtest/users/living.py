@@ -16,14 +16,14 @@ from gevent.greenlet import Greenlet
 
 from loadtest.crowd.crowd import Crowd, Room, Seat
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.seal import PayloadSeal
+from loadtest.ledger.payload import PayloadCipher
 from loadtest.scenarios.plan import Kind, Plan, Sizes
 from loadtest.users.population import Population
 from loadtest.users.relay_user import RelayUser
 from tests.cast import Gear, Person, open_conversation, settle
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
-from tests.loadtest.users.recording import PATIENCE, RecordingBook, wait_until
+from tests.loadtest.users.recording import PATIENCE, RecordingLedger, wait_until
 from tests.relay.memory_node import RELAY_KEY
 from tests.relay.tcp_node import TcpNode, open_tcp_node
 from varde_contract.ids import ConversationId
@@ -107,7 +107,7 @@ class Company:
     """Users on a population, each on its greenlet."""
 
     population: Population
-    book: RecordingBook
+    ledger: RecordingLedger
     users: list[RelayUser] = field(default_factory=list)
     lives: list[Greenlet] = field(default_factory=list)
 
@@ -125,8 +125,8 @@ class Company:
 
     def settle(self) -> None:
         """Wait until every message was answered for and has come to whom it was due to."""
-        due = sum(int(str(call[3])) for call in self.book.told("draw"))
-        wait_until(lambda: self.book.settled_locally and len(self.book.told("receive")) >= due)
+        due = sum(int(str(call[3])) for call in self.ledger.told("draw"))
+        wait_until(lambda: not self.ledger.pending and len(self.ledger.told("receive")) >= due)
 
 
 @contextmanager
@@ -134,10 +134,10 @@ def open_company(crowd: Crowd, **plan: Any) -> Iterator[Company]:
     """Lay a population, and see to it that nobody is left on it."""
     simple = {"scenario": "test", "kind": Kind.MESSAGING, "stages": (), "payloads": SMALL, "seats": len(crowd.seats)}
     whole = Plan(**{**simple, **plan})
-    book = RecordingBook(PayloadSeal(crowd.payload_key))
-    book.open_stage(0, 0)
-    population = Population(crowd, whole, book, RunClock(), worker=0, workers=1)
-    company = Company(population, book)
+    ledger = RecordingLedger(PayloadCipher(crowd.payload_key))
+    ledger.open_stage(0, 0)
+    population = Population(crowd, whole, ledger, RunClock(), worker=0, workers=1)
+    company = Company(population, ledger)
     try:
         yield company
         for user in company.users:

@@ -1,23 +1,23 @@
-"""A book that also remembers each call, and waiting for what greenlets bring about."""
+"""A ledger that also remembers each call, and waiting for what greenlets bring about."""
 
 from collections.abc import Callable
 from typing import Final
 
 import gevent
 
-from loadtest.ledger.book import Book, Draft
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.seal import PayloadSeal
+from loadtest.ledger.ledger import Draft, Ledger
+from loadtest.ledger.payload import PayloadCipher
 
 PATIENCE: Final = 30.0
 """Seconds. Nothing here takes two; only what never comes takes this long."""
 GLANCE: Final = 0.005
 
 
-class RecordingBook(Book):
+class RecordingLedger(Ledger):
     """The real one; `calls` are what it was told, in order."""
 
-    def __init__(self, seal: PayloadSeal) -> None:
+    def __init__(self, seal: PayloadCipher) -> None:
         super().__init__(RunClock(), seal)
         self.calls: list[tuple[object, ...]] = []
 
@@ -58,7 +58,7 @@ class RecordingBook(Book):
 
     def receive(self, receiver: int, room: int, ciphertext: bytes) -> None:
         """Remember it, with what the ciphertext says of itself."""
-        stamp = self._seal.read(ciphertext)
+        stamp = self._cipher.read(ciphertext)
         said = () if stamp is None else (stamp.sender, stamp.seq)
         self.calls.append(("receive", receiver, room, *said))
         super().receive(receiver, room, ciphertext)
@@ -68,7 +68,7 @@ class RecordingBook(Book):
         self.calls.append(("gap", receiver, room, count, why))
         super().gap(receiver, room, count, why)
 
-    def connected(self, took_ns: int, again: bool) -> None:  # noqa: FBT001 - as the book has it
+    def connected(self, took_ns: int, again: bool) -> None:  # noqa: FBT001 - as the ledger has it
         """Remember it, without the time it took."""
         self.calls.append(("connected", again))
         super().connected(took_ns, again)

@@ -1,6 +1,6 @@
 """What a server may do to a user: refuse, fall silent, break off, break the protocol.
 
-Each connection follows a script; what the user makes of it is read from the book and from the server.
+Each connection follows a script; what the user makes of it is read from the ledger and from the server.
 """
 
 import socket
@@ -79,10 +79,10 @@ def test_a_connection_that_does_not_come_about_is_booked(script: Script, word: s
     """Each way not to reach Welcome has its word, and the user is not connected."""
     with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
         company.enter()
-        wait_until(lambda: company.book.told("connect_failed"))
-        assert set(company.book.told("connect_failed")) == {(word,)}
+        wait_until(lambda: company.ledger.told("connect_failed"))
+        assert set(company.ledger.told("connect_failed")) == {(word,)}
         assert company.population.connected == 0
-        assert company.book.told("connected") == []
+        assert company.ledger.told("connected") == []
 
 
 def test_nobody_listens() -> None:
@@ -91,8 +91,8 @@ def test_nobody_listens() -> None:
         crowd = server.crowd(alice_phone)
     with open_company(crowd) as company:
         company.enter()
-        wait_until(lambda: company.book.told("connect_failed"))
-        assert company.book.told("connect_failed")[0] == ("refused",)
+        wait_until(lambda: company.ledger.told("connect_failed"))
+        assert company.ledger.told("connect_failed")[0] == ("refused",)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_how_a_connection_ended_is_booked(octets: bytes, word: str) -> None:
     """A server that breaks a protocol is booked as at fault, one that closes by its code, and the user goes on."""
     with open_scripted(upgraded(octets)) as server, open_company(server.crowd(alice_phone)) as company:
         company.enter()
-        wait_until(lambda: company.book.told("closed"))
-        assert company.book.told("closed")[0] == (word,)
+        wait_until(lambda: company.ledger.told("closed"))
+        assert company.ledger.told("closed")[0] == (word,)
         wait_until(lambda: len(server.peers) > 1)
 
 
@@ -131,8 +131,8 @@ def test_a_frame_out_of_place_is_a_fault() -> None:
 
     with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
         company.enter()
-        wait_until(lambda: company.book.told("closed") and server.peers[0].closed_with)
-        assert company.book.told("closed")[0] == ("fault",)
+        wait_until(lambda: company.ledger.told("closed") and server.peers[0].closed_with)
+        assert company.ledger.told("closed")[0] == ("fault",)
         assert server.peers[0].closed_with == 4103
 
 
@@ -170,11 +170,11 @@ def test_a_send_without_an_answer_is_said_again() -> None:
     with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
         company.enter()
         send(company, 2)
-        wait_until(lambda: len(company.book.told("ack")) == 2)
+        wait_until(lambda: len(company.ledger.told("ack")) == 2)
         assert said[0] == said[1]
-        assert company.book.told("resend") == [(0, 0, 1), (0, 0, 2)]
-        assert company.book.told("ack") == [(0, 0, 1), (0, 0, 2)]
-        assert company.book.told("closed")[0] == ("reset",)
+        assert company.ledger.told("resend") == [(0, 0, 1), (0, 0, 2)]
+        assert company.ledger.told("ack") == [(0, 0, 1), (0, 0, 2)]
+        assert company.ledger.told("closed")[0] == ("reset",)
 
 
 def test_a_refused_send_is_booked_and_not_said_again() -> None:
@@ -192,8 +192,8 @@ def test_a_refused_send_is_booked_and_not_said_again() -> None:
     with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
         company.enter()
         send(company)
-        wait_until(lambda: company.book.told("refuse"))
-        assert company.book.told("refuse") == [(0, 0, 1, "rate-limited")]
+        wait_until(lambda: company.ledger.told("refuse"))
+        assert company.ledger.told("refuse") == [(0, 0, 1, "rate-limited")]
         room = company.population.conversation_of(CONVERSATION)
         assert room is not None
         wait_until(lambda: room.version == 9)
@@ -223,9 +223,9 @@ def test_what_is_told_again_is_dropped_and_what_is_repeated_is_not() -> None:
     with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
         company.enter()
         send(company)
-        wait_until(lambda: len(company.book.told("receive")) == 3)
-        assert company.book.told("receive") == [(0, 0, 0, 1)] * 3
-        assert company.book.told("gap") == [(0, 0, 3, "expired"), (0, 0, 1, "expired")]
+        wait_until(lambda: len(company.ledger.told("receive")) == 3)
+        assert company.ledger.told("receive") == [(0, 0, 0, 1)] * 3
+        assert company.ledger.told("gap") == [(0, 0, 3, "expired"), (0, 0, 1, "expired")]
 
 
 def test_confirmations_gather() -> None:
@@ -259,9 +259,9 @@ def test_goaway_is_followed() -> None:
 
     with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
         company.enter()
-        wait_until(lambda: company.book.told("connected") == [(False,), (True,)])
+        wait_until(lambda: company.ledger.told("connected") == [(False,), (True,)])
         assert server.peers[0].closed_with == 1000
-        assert company.book.told("leave") == []
+        assert company.ledger.told("leave") == []
 
 
 def test_silence_ends_a_connection() -> None:
@@ -275,9 +275,9 @@ def test_silence_ends_a_connection() -> None:
             company.enter()
             wait_until(lambda: company.population.connected and company.users[0].device.joined)
             company.users[0].look(company.population.engine.now + 49)
-            assert company.book.told("closed") == []
+            assert company.ledger.told("closed") == []
             company.users[0].look(company.population.engine.now + 51)
-            assert company.book.told("closed") == ([("silence",)] if behaviours is silent[0] else [])
+            assert company.ledger.told("closed") == ([("silence",)] if behaviours is silent[0] else [])
 
 
 def test_a_handshake_that_never_ends_is_given_up() -> None:
@@ -286,7 +286,7 @@ def test_a_handshake_that_never_ends_is_given_up() -> None:
         company.enter()
         wait_until(lambda: server.peers)
         company.users[0].look(company.population.engine.now + 16)
-        assert company.book.told("connect_failed") == [("timeout",)]
+        assert company.ledger.told("connect_failed") == [("timeout",)]
 
 
 def test_what_the_kernel_does_not_take_is_kept() -> None:
@@ -305,8 +305,8 @@ def test_what_the_kernel_does_not_take_is_kept() -> None:
         company.enter()
         send(company, 300)
         go_on.set()
-        wait_until(lambda: company.book.told("ack"))
-        assert company.book.told("ack") == [(0, 0, 300)]
+        wait_until(lambda: company.ledger.told("ack"))
+        assert company.ledger.told("ack") == [(0, 0, 300)]
         company.users[0].cut("reset")
 
 
@@ -319,7 +319,7 @@ def test_a_user_takes_only_so_much_that_nobody_answers() -> None:
         company.enter()
         send(company, 1_024)
         assert not company.users[0].send(0)
-        assert len(company.book.told("draw")) == 1_024
+        assert len(company.ledger.told("draw")) == 1_024
         company.users[0].cut("reset")
 
 
@@ -338,11 +338,11 @@ def test_tls_is_spoken_to_whom_the_context_trusts(tmp_path: Path, monkeypatch: p
     with open_scripted(script, context) as server:
         with open_company(server.crowd(alice_phone)) as company:
             company.enter()
-            wait_until(lambda: company.book.told("connect_failed"))
-            assert company.book.told("connect_failed")[0] == ("fault",)
+            wait_until(lambda: company.ledger.told("connect_failed"))
+            assert company.ledger.told("connect_failed")[0] == ("fault",)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
         with open_company(server.crowd(bob_phone)) as company:
             company.enter()
             send(company)
-            wait_until(lambda: company.book.told("ack"))
-        assert company.book.told("closed") == [("1000",)]
+            wait_until(lambda: company.ledger.told("ack"))
+        assert company.ledger.told("closed") == [("1000",)]

@@ -39,11 +39,11 @@ def talk(company: Company, messages: int = MESSAGES) -> None:
 
 def expect_all_in_order(company: Company) -> None:
     """Everything that was drawn was acked, and came to each other device once and in the order of its sender."""
-    drawn = [(sender, room, seq) for sender, room, seq, _ in company.book.told("draw")]
-    assert sorted(company.book.told("ack")) == sorted(drawn)
+    drawn = [(sender, room, seq) for sender, room, seq, _ in company.ledger.told("draw")]
+    assert sorted(company.ledger.told("ack")) == sorted(drawn)
     for user in company.users:
         for sender in {each[0] for each in drawn} - {user.seat}:
-            came = [call[3] for call in company.book.told("receive") if call[0] == user.seat and call[2] == sender]
+            came = [call[3] for call in company.ledger.told("receive") if call[0] == user.seat and call[2] == sender]
             assert came == [seq for each, _, seq in drawn if each == sender]
 
 
@@ -54,10 +54,10 @@ def test_devices_talk_and_everything_arrives_once_and_in_order() -> None:
         assert company.population.connected == len(PAIR)
         talk(company)
         expect_all_in_order(company)
-        assert {due for *_, due in company.book.told("draw")} == {3}
-        last = [gear for seat, gear in enumerate(PAIR) if company.book.told("draw")[-1][0] != seat]
+        assert {due for *_, due in company.ledger.told("draw")} == {3}
+        last = [gear for seat, gear in enumerate(PAIR) if company.ledger.told("draw")[-1][0] != seat]
         wait_until(lambda: all(relay.confirmed(gear) == MESSAGES for gear in last))
-    assert company.book.told("closed") == [("1000",)] * len(PAIR)
+    assert company.ledger.told("closed") == [("1000",)] * len(PAIR)
     assert company.population.connected == 0
 
 
@@ -79,7 +79,7 @@ def test_nobody_writes_before_everybody_has_come() -> None:
         wait_until(lambda: all(user.device.joined for user in company.users))
         assert company.population.ready.pick() is None
         assert not company.users[0].send(0)
-        assert company.book.told("draw") == []
+        assert company.ledger.told("draw") == []
         company.enter()
         wait_until(lambda: len(company.population.ready) == len(PAIR))
 
@@ -91,17 +91,17 @@ def test_what_gathers_while_a_user_is_away_comes_when_it_is_back() -> None:
         away = company.users[0]
         away.go_offline()
         wait_until(lambda: company.population.connected == len(PAIR) - 1)
-        assert company.book.told("closed") == [("1000",)]
-        assert company.book.told("leave") == [(away.seat,)]
+        assert company.ledger.told("closed") == [("1000",)]
+        assert company.ledger.told("leave") == [(away.seat,)]
         for _ in range(MESSAGES):
             assert company.users[1].send(company.population.clock.now_ns())
-        wait_until(lambda: company.book.settled_locally)
-        assert not any(call[0] == away.seat for call in company.book.told("receive"))
+        wait_until(lambda: not company.ledger.pending)
+        assert not any(call[0] == away.seat for call in company.ledger.told("receive"))
         away.come_back()
         company.settle()
         expect_all_in_order(company)
-        assert company.book.told("attend").count((away.seat,)) == 2
-        assert ("connected", True) in company.book.calls
+        assert company.ledger.told("attend").count((away.seat,)) == 2
+        assert ("connected", True) in company.ledger.calls
 
 
 def test_a_lost_connection_loses_no_message() -> None:
@@ -115,7 +115,7 @@ def test_a_lost_connection_loses_no_message() -> None:
         wait_until(lambda: company.population.connected == len(PAIR))
         company.settle()
         expect_all_in_order(company)
-        assert company.book.told("leave") == []
+        assert company.ledger.told("leave") == []
 
 
 def test_a_drained_node_is_left_in_good_order() -> None:
@@ -123,9 +123,9 @@ def test_a_drained_node_is_left_in_good_order() -> None:
     with open_pair() as (relay, company):
         company.enter_all()
         relay.drain()
-        wait_until(lambda: {why for (why,) in company.book.told("connect_failed")} & {"refused", "reset", "503"})
-        assert set(company.book.told("closed")) == {("1000",)}
-        assert company.book.told("leave") == []
+        wait_until(lambda: {why for (why,) in company.ledger.told("connect_failed")} & {"refused", "reset", "503"})
+        assert set(company.ledger.told("closed")) == {("1000",)}
+        assert company.ledger.told("leave") == []
 
 
 def test_who_was_replaced_does_not_come_back() -> None:
@@ -137,17 +137,17 @@ def test_who_was_replaced_does_not_come_back() -> None:
             wait_until(lambda: company.population.connected)
             other.enter()
             gevent.joinall(company.lives, raise_error=True)
-            assert company.book.told("closed") == [("4102",)]
-            assert company.book.told("leave") == []
+            assert company.ledger.told("closed") == [("4102",)]
+            assert company.ledger.told("leave") == []
 
 
 def test_a_fleeting_user_comes_and_goes() -> None:
     """It leaves in good order after a while, without anything unanswered, and comes back by itself."""
     with open_pair(behaviours=((Behaviour.FLEETING, 1.0),), stay_seconds=0.2) as (_, company):
         company.enter(len(PAIR))
-        wait_until(lambda: company.book.told("connected").count((True,)) > 3)
-        assert set(company.book.told("closed")) == {("1000",)}
-        assert company.book.told("connect_failed") == []
+        wait_until(lambda: company.ledger.told("connected").count((True,)) > 3)
+        assert set(company.ledger.told("closed")) == {("1000",)}
+        assert company.ledger.told("connect_failed") == []
 
 
 @pytest.mark.parametrize("behaviour", [Behaviour.SLOW, Behaviour.DEAF])
@@ -159,10 +159,10 @@ def test_who_reads_badly_is_not_asked_to_send(behaviour: Behaviour) -> None:
         company.enter(len(PAIR))
         wait_until(lambda: len(company.population.ready) == len(PAIR) - len(bad))
         talk(company)
-        heard = bad & {call[0] for call in company.book.told("receive")}
+        heard = bad & {call[0] for call in company.ledger.told("receive")}
         assert heard == (bad if behaviour is Behaviour.SLOW else set())
         due = len(PAIR) - 1 - (len(bad) if behaviour is Behaviour.DEAF else 0)
-        assert {call[3] for call in company.book.told("draw")} == {due}
+        assert {call[3] for call in company.ledger.told("draw")} == {due}
 
 
 def test_whoever_is_killed_leaves_no_line_behind() -> None:
@@ -171,4 +171,4 @@ def test_whoever_is_killed_leaves_no_line_behind() -> None:
         company.enter_all()
         gevent.killall(company.lives)
         wait_until(lambda: not company.population.present)
-        assert company.book.told("closed") == [("1000",)] * len(PAIR)
+        assert company.ledger.told("closed") == [("1000",)] * len(PAIR)

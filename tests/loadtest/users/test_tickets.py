@@ -52,7 +52,7 @@ def test_a_ticket_that_ended_is_replaced() -> None:
         company.enter()
         wait_until(lambda: len(told) == 2)
     assert told == ["a ticket", "another ticket"]
-    assert company.book.told("closed")[0] == ("4104",)
+    assert company.ledger.told("closed")[0] == ("4104",)
     assert api.requests == 1
 
 
@@ -80,7 +80,7 @@ def test_a_ticket_is_replaced_before_it_ends() -> None:
     ):
         company.enter()
         wait_until(lambda: company.population.tickets.of(0) == "another ticket")
-        assert not company.book.told("closed")
+        assert not company.ledger.told("closed")
     assert api.requests == 1
 
 

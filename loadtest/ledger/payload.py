@@ -25,7 +25,7 @@ class Stamp(NamedTuple):
     sent_ns: int
 
 
-class PayloadSeal:
+class PayloadCipher:
     """Writes and reads payloads. `run` is a number of the run's own (64 bits): backlogs may hold another run's."""
 
     def __init__(self, key: bytes, run: int = 0) -> None:
@@ -34,7 +34,7 @@ class PayloadSeal:
         self.run = run
 
     def write(self, sender: int, room: int, seq: int, intended_ns: int, sent_ns: int, size: int) -> bytes:
-        """Return `size` bytes: nonce, sealed stamp and filling, tag. ValueError below LEAST_BYTES."""
+        """Return `size` bytes: nonce, encrypted stamp and filling, tag. ValueError below LEAST_BYTES."""
         if size < LEAST_BYTES:
             raise ValueError(f"a payload has at least {LEAST_BYTES} bytes")
         stamp = _STAMP.pack(self.run, sender, room, seq, intended_ns, sent_ns)
