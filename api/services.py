@@ -19,7 +19,7 @@ from domain.people.tickets import TicketIssuer
 from domain.ports import Clock, Entropy, Stores, StoreUnavailable
 from domain.talk.conversations import Conversations
 from domain.talk.members import Members
-from domain.talk.sending import Sender
+from domain.talk.sending import Messages
 from settings.api import ApiSettings
 from varde_contract.ids import AccountId
 from varde_contract.rest.relay import RelayAddress
@@ -59,7 +59,7 @@ class Services:
     prekeys: Prekeys
     conversations: Conversations
     members: Members
-    sender: Sender
+    messages: Messages
     tickets: TicketIssuer
     relay: RelayAddress
     probe: Callable[[], Awaitable[bool]]
@@ -84,7 +84,7 @@ def make_services(
         prekeys=Prekeys(s.prekeys, s.devices, s.conversations, bus, clock=clock),
         conversations=Conversations(s.conversations, s.profiles, s.devices, bus, clock=clock, entropy=entropy),
         members=Members(s.conversations, s.profiles, bus),
-        sender=Sender(s.conversations, s.journal, bus, node=NODE, clock=clock, entropy=entropy),
+        messages=Messages(s.conversations, s.journal, bus, node=NODE, clock=clock, entropy=entropy),
         tickets=TicketIssuer(keys.ticket_private, entropy=entropy),
         relay=RelayAddress(url=config.relay_url, static_key=keys.relay_public),
         probe=lambda: _answers(stores.accounts),

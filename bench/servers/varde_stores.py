@@ -35,12 +35,12 @@ class PlannedConversations:
         await trio.lowlevel.checkpoint()
         return () if after is not None or limit < 1 else (self._summary(number_of(device)),)
 
-    async def list_many(self, requests: Sequence[talk.ListRequest]) -> Sequence[Sequence[talk.Standing]]:
+    async def list_many(self, requests: Sequence[talk.ListRequest]) -> Sequence[Sequence[talk.ConversationHead]]:
         """Return the same for each request."""
         await trio.lowlevel.checkpoint()
         return [() if request.after is not None else (self._standing(request),) for request in requests]
 
-    async def tips(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, talk.Tip]:  # noqa: ARG002 - nothing is looked up
+    async def log_heads(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, talk.LogHead]:  # noqa: ARG002 - nothing is looked up
         """Know of nothing that this node has not heard of: there is no other."""
         await trio.lowlevel.checkpoint()
         return {}
@@ -50,10 +50,10 @@ class PlannedConversations:
         head = self._heads[conversation]
         return talk.Summary(conversation, ConversationKind.GROUP, (profile_of(member),), head, head, VERSION)
 
-    def _standing(self, request: talk.ListRequest) -> talk.Standing:
+    def _standing(self, request: talk.ListRequest) -> talk.ConversationHead:
         conversation = conversation_of(self._plan.room_of(number_of(request.device)))
         head = self._heads[conversation]
-        return talk.Standing(conversation, head, head, VERSION)
+        return talk.ConversationHead(conversation, head, head, VERSION)
 
 
 class CountingJournal:
@@ -62,7 +62,7 @@ class CountingJournal:
     def __init__(self, heads: Counter[ConversationId]) -> None:
         self._heads = heads
 
-    async def commit(self, drafts: Sequence[talk.Draft]) -> Sequence[talk.Committed | talk.RosterMoved]:
+    async def commit(self, drafts: Sequence[talk.Draft]) -> Sequence[talk.Committed | talk.RosterOutdated]:
         """Give each draft the next number of its conversation."""
         await trio.lowlevel.checkpoint()
         return [self._number(draft) for draft in drafts]

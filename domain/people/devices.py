@@ -7,14 +7,13 @@ from typing import Final
 from domain.events import Event
 from domain.people.events import DevicesChanged, TicketsRevoked
 from domain.people.keys import is_good_exchange_key, is_good_signing_key, is_signed
-from domain.people.model import Actor, Device, RosterMove
+from domain.people.model import Actor, Device, Registration, RosterChange
 from domain.people.ports import AccountStore, AdoptFault, DeviceAddFault, DeviceStore, ProfileStore
 from domain.ports import Bus, Clock
 from varde_contract.certificates import device_statement, session_statement
 from varde_contract.ids import DeviceId, ProfileId
 from varde_contract.limits import DEVICES_PER_ACCOUNT
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.devices import NewDevice
 
 _NO_ROOT_KEY: Final = Refused(RefusalCode.NO_ROOT_KEY, "The account has no root key yet. Set it first.")
 _BAD_KEY: Final = Refused(RefusalCode.BAD_KEY, "A key of the device is not a usable public key. Make new ones.")
@@ -59,7 +58,7 @@ class Devices:
         self._bus = bus
         self._clock = clock
 
-    async def register(self, actor: Actor, new: NewDevice) -> Registered | Refused:
+    async def register(self, actor: Actor, new: Registration) -> Registered | Refused:
         """Register the device that the actor's session runs on. Asked again word for word, it answers the same.
 
         Refuses `bad-key`, `no-root-key`, `bad-signature`, `profile-not-allowed`, `session-has-device`,
@@ -140,7 +139,7 @@ class Devices:
         await self._announce(moves, TicketsRevoked(device, now, final=True))
         return None
 
-    async def _check(self, actor: Actor, new: NewDevice) -> Refused | None:
+    async def _check(self, actor: Actor, new: Registration) -> Refused | None:
         if not (is_good_signing_key(new.signing_key) and all(map(is_good_exchange_key, _exchange_keys(new)))):
             return _BAD_KEY
         account = await self._accounts.find(actor.account)
@@ -161,14 +160,14 @@ class Devices:
             return None
         return Registered(kept, made=False)
 
-    async def _announce(self, moves: Sequence[RosterMove], *first: Event) -> None:
+    async def _announce(self, moves: Sequence[RosterChange], *first: Event) -> None:
         # The revocation leads: it cuts a connection, the others only make rosters be read again.
         events = [*first, *(DevicesChanged(move.conversation, move.version) for move in moves)]
         if events:
             await self._bus.publish(events)
 
 
-def _device(actor: Actor, new: NewDevice, now_ms: int) -> Device:
+def _device(actor: Actor, new: Registration, now_ms: int) -> Device:
     return Device(
         account=actor.account,
         id=new.device,
@@ -181,7 +180,7 @@ def _device(actor: Actor, new: NewDevice, now_ms: int) -> Device:
     )
 
 
-def _statement(actor: Actor, new: NewDevice) -> bytes:
+def _statement(actor: Actor, new: Registration) -> bytes:
     return device_statement(
         actor.account,
         new.device,
@@ -191,7 +190,7 @@ def _statement(actor: Actor, new: NewDevice) -> bytes:
     )
 
 
-def _exchange_keys(new: NewDevice) -> tuple[bytes, bytes]:
+def _exchange_keys(new: Registration) -> tuple[bytes, bytes]:
     return new.noise_key, new.identity_key
 
 

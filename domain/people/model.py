@@ -68,6 +68,17 @@ class Device(Struct, frozen=True):
     created_ms: int
 
 
+class Registration(Struct, frozen=True):
+    """What a device says of itself to be registered. The id is the client's choice, because it is signed."""
+
+    device: DeviceId
+    noise_key: bytes
+    signing_key: bytes
+    identity_key: bytes
+    signature: bytes
+    profiles: tuple[ProfileId, ...]
+
+
 class Revocation(Struct, frozen=True):
     """Tickets of `device` issued before `not_before_ms` are void; with `final`, all of them for ever."""
 
@@ -92,7 +103,7 @@ class ClaimedPrekey(Struct, frozen=True):
     left: int
 
 
-class RosterMove(Struct, frozen=True):
+class RosterChange(Struct, frozen=True):
     """A conversation whose roster version moved to `version`."""
 
     conversation: ConversationId

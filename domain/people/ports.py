@@ -15,10 +15,10 @@ from domain.people.model import (
     Prekey,
     Profile,
     Revocation,
-    RosterMove,
+    RosterChange,
     Session,
 )
-from varde_contract.ids import AccountId, DeviceId, ProfileId, SessionId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.people import Policies, Theme
 
 
@@ -118,7 +118,7 @@ class DeviceStore(Protocol):
     The profiles of a change are those that the device begins or ceases to receive for. Moves come in the order of ids.
     """
 
-    async def add(self, device: Device, session: SessionId, *, most: int) -> Sequence[RosterMove] | DeviceAddFault:
+    async def add(self, device: Device, session: SessionId, *, most: int) -> Sequence[RosterChange] | DeviceAddFault:
         """Store a device, bind the session to it, and give it a position (the head) in each of its conversations."""
 
     async def adopt(self, account: AccountId, device: DeviceId, session: SessionId) -> AdoptFault | None:
@@ -135,13 +135,13 @@ class DeviceStore(Protocol):
 
     async def set_profiles(
         self, account: AccountId, device: DeviceId, profiles: Sequence[ProfileId], now_ms: int
-    ) -> Sequence[RosterMove] | None:
+    ) -> Sequence[RosterChange] | None:
         """Replace the whitelist and void the tickets issued before now. Positions follow. None: no such device."""
 
     async def void_tickets(self, account: AccountId, device: DeviceId, now_ms: int) -> None:
         """Void the tickets issued before now. A revocation stays final, and nothing is voided less than before."""
 
-    async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[RosterMove] | None:
+    async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[RosterChange] | None:
         """Revoke for ever: sessions, prekeys, positions and waiting ciphertext of it go. None: no such device."""
 
     async def revocations(self, since_ms: int) -> Sequence[Revocation]:
@@ -195,3 +195,25 @@ class Mail(Protocol):
 
 class MailUnavailable(Exception):
     """The mail server cannot be reached or refused the message."""
+
+
+class DeviceRoster(Protocol):
+    """The devices that somebody may write to in one place, and whose they are. In the domain's talk, a `Roster`."""
+
+    @property
+    def version(self) -> int:
+        """Moves with every change."""
+
+    @property
+    def devices(self) -> Mapping[DeviceId, frozenset[ProfileId]]:
+        """The devices, with the profiles they receive for."""
+
+    def account_of(self, device: DeviceId) -> AccountId:
+        """Return whose device it is. Raises KeyError."""
+
+
+class RosterStore(Protocol):
+    """Who may write to whom. People do not know of talk; its store of conversations answers this as well."""
+
+    async def rosters(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, DeviceRoster]:
+        """Return the rosters; unknown conversations are left out."""

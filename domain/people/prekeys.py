@@ -7,12 +7,10 @@ from typing import Final
 from domain.people.events import KeysLow
 from domain.people.keys import is_good_exchange_key, is_signed
 from domain.people.model import Actor, ClaimedPrekey, Device, Prekey
-from domain.people.ports import DeviceStore, PrekeyStore
+from domain.people.ports import DeviceRoster, DeviceStore, PrekeyStore, RosterStore
 from domain.ports import Bus, Clock
-from domain.talk.model import Roster
-from domain.talk.ports import ConversationStore
 from varde_contract.certificates import fallback_key_statement, one_time_key_statement
-from varde_contract.ids import AccountId, ConversationId, DeviceId
+from varde_contract.ids import ConversationId, DeviceId
 from varde_contract.limits import ONE_TIME_KEYS_PER_DEVICE
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
 
@@ -54,11 +52,11 @@ class Prekeys:
     """The prekeys of all devices: uploaded by the device itself, claimed by those it shares a conversation with."""
 
     def __init__(
-        self, store: PrekeyStore, devices: DeviceStore, conversations: ConversationStore, bus: Bus, *, clock: Clock
+        self, store: PrekeyStore, devices: DeviceStore, rosters: RosterStore, bus: Bus, *, clock: Clock
     ) -> None:
         self._store = store
         self._devices = devices
-        self._conversations = conversations
+        self._rosters = rosters
         self._bus = bus
         self._clock = clock
 
@@ -90,7 +88,7 @@ class Prekeys:
         if actor.device is None:
             return _NO_DEVICE
         wanted = tuple(dict.fromkeys(devices))
-        roster = (await self._conversations.rosters([conversation])).get(conversation)
+        roster = (await self._rosters.rosters([conversation])).get(conversation)
         if roster is None or actor.device not in roster.devices:
             return _NO_CONVERSATION
         if actor.device in wanted:
@@ -98,10 +96,10 @@ class Prekeys:
         gone = tuple(device for device in wanted if device not in roster.devices)
         return _stale(roster, gone) if gone else await self._take(actor.device, roster, wanted)
 
-    async def _take(self, claimer: DeviceId, roster: Roster, wanted: Sequence[DeviceId]) -> Claimed | Refused:
+    async def _take(self, claimer: DeviceId, roster: DeviceRoster, wanted: Sequence[DeviceId]) -> Claimed | Refused:
         keys = await self._store.claim(
             claimer,
-            [(_account_of(roster, device), device) for device in wanted],
+            [(roster.account_of(device), device) for device in wanted],
             now_ms=self._clock(),
             window_ms=CLAIM_WINDOW,
             most=CLAIMS_PER_PAIR,
@@ -128,14 +126,9 @@ def _judge(device: Device, one_time: Sequence[Prekey], fallback: Prekey | None) 
     return None if good else _BAD_SIGNATURE
 
 
-def _stale(roster: Roster, gone: tuple[DeviceId, ...]) -> Refused:
+def _stale(roster: DeviceRoster, gone: tuple[DeviceId, ...]) -> Refused:
     return Refused(
         RefusalCode.STALE_DEVICES,
         "Some of these devices are not in the roster any more. Read the conversation again.",
         stale=StaleDevices(roster.version, gone=gone),
     )
-
-
-def _account_of(roster: Roster, device: DeviceId) -> AccountId:
-    # Every device of a roster receives for at least one member, and a device's profiles are of one account.
-    return roster.members[next(iter(roster.devices[device]))].account

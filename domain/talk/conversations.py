@@ -8,7 +8,7 @@ from domain.people.model import Account, Actor
 from domain.people.ports import DeviceStore, ProfileStore
 from domain.ports import Bus, Clock, Entropy
 from domain.talk.events import MembershipChanged
-from domain.talk.model import RosterView, Sender, Summary
+from domain.talk.model import RosterView, SenderCertificate, Summary
 from domain.talk.ports import ConversationStore, NewRoster
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, uuid7
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
@@ -86,7 +86,7 @@ class Conversations:
         view = await self._store.view(conversation)
         return view if view is not None and actor.device in view.roster.devices else _UNKNOWN
 
-    async def sender(self, actor: Actor, conversation: ConversationId, device: DeviceId) -> Sender | Refused:
+    async def sender(self, actor: Actor, conversation: ConversationId, device: DeviceId) -> SenderCertificate | Refused:
         """Return the certificate of a device that wrote something the actor's device can have, even if it is gone.
 
         Whoever may have a message may check who sealed it, and nobody else: an outsider, and a device that came later,

@@ -12,7 +12,7 @@ from varde_contract.limits import SEQ_MAX
 from varde_contract.talk import GapReason
 
 
-class Missing(Struct, frozen=True):
+class LogGap(Struct, frozen=True):
     """The numbers `from_seq` to `to_seq`, both with, cannot be had."""
 
     from_seq: int
@@ -20,23 +20,23 @@ class Missing(Struct, frozen=True):
     why: GapReason
 
 
-Told: TypeAlias = LogEntry | Missing
+LogItem: TypeAlias = LogEntry | LogGap
 
 
-def tell(page: LogPage, device: DeviceId, last: int = SEQ_MAX) -> Iterator[Told]:
+def read_items(page: LogPage, device: DeviceId, last: int = SEQ_MAX) -> Iterator[LogItem]:
     """Account for every number from `page.from_seq` to below `page.next_seq`, in order and each exactly once.
 
     None above `last` is told. An entry that comes out has its ciphertext; neighbours missing for the same reason come
     out as one.
     """
-    run: Missing | None = None
+    run: LogGap | None = None
     for first, final, entry in _runs(page, last):
         why = _why_missing(page, first, entry, device)
         if run is not None and run.why is not why:
             yield run
             run = None
         if why is not None:
-            run = Missing(run.from_seq if run else first, final, why)
+            run = LogGap(run.from_seq if run else first, final, why)
         elif entry is not None:
             yield entry
     if run is not None:

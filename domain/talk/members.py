@@ -6,7 +6,7 @@ The rules themselves are in `domain.talk.membership`.
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
-from domain.people.model import Actor, RosterMove
+from domain.people.model import Actor, RosterChange
 from domain.people.ports import ProfileStore
 from domain.ports import Bus
 from domain.talk import membership
@@ -23,7 +23,7 @@ TRIES: Final = 5
 RETRY: Final = 1_000
 
 Decide: TypeAlias = Callable[[Roster, DeviceId], Refused | None]
-Store: TypeAlias = Callable[[int], Awaitable[RosterMove | MemberFault | Refused]]
+Store: TypeAlias = Callable[[int], Awaitable[RosterChange | MemberFault | Refused]]
 
 _NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. Register one first.")
 _UNKNOWN: Final = Refused(RefusalCode.NOT_FOUND, "This device belongs to no such conversation.")
@@ -56,7 +56,7 @@ class Members:
         def decide(roster: Roster, device: DeviceId) -> Refused | None:
             return membership.refuse_add(roster, device, as_profile=as_profile, profile=profile, role=role)
 
-        async def store(version: int) -> RosterMove | MemberFault | Refused:
+        async def store(version: int) -> RosterChange | MemberFault | Refused:
             owner = (await self._profiles.owners([profile])).get(profile)
             if owner is None or not is_reachable(owner):
                 return _NO_PROFILE
@@ -77,7 +77,7 @@ class Members:
         def decide(roster: Roster, device: DeviceId) -> Refused | None:
             return membership.refuse_role(roster, device, as_profile=as_profile, profile=profile, role=role)
 
-        async def store(version: int) -> RosterMove | MemberFault | Refused:
+        async def store(version: int) -> RosterChange | MemberFault | Refused:
             return await self._store.set_role(conversation, version, profile, role)
 
         return await self._change(actor, conversation, decide, store)
@@ -94,7 +94,7 @@ class Members:
         def decide(roster: Roster, device: DeviceId) -> Refused | None:
             return membership.refuse_removal(roster, device, as_profile=as_profile, profile=profile)
 
-        async def store(version: int) -> RosterMove | MemberFault | Refused:
+        async def store(version: int) -> RosterChange | MemberFault | Refused:
             return await self._store.remove_member(conversation, version, profile)
 
         return await self._change(actor, conversation, decide, store)
@@ -107,7 +107,7 @@ class Members:
             if roster is None or actor.device not in roster.devices:
                 return _UNKNOWN
             outcome = decide(roster, actor.device) or await store(roster.version)
-            if isinstance(outcome, RosterMove):
+            if isinstance(outcome, RosterChange):
                 await self._bus.publish([MembershipChanged(conversation, outcome.version)])
                 return None
             if outcome is not MemberFault.MOVED:

@@ -36,6 +36,11 @@ class Roster(Struct, frozen=True):
     members: Mapping[ProfileId, Member]
     devices: Mapping[DeviceId, frozenset[ProfileId]]
 
+    def account_of(self, device: DeviceId) -> AccountId:
+        """Return whose device it is. Raises KeyError when it is not in the roster."""
+        # Every device here receives for at least one member, and a device's profiles are of one account.
+        return self.members[next(iter(self.devices[device]))].account
+
 
 class RosterView(Struct, frozen=True):
     """A roster with everything a sender needs: root keys by account and devices with their certificates."""
@@ -47,7 +52,7 @@ class RosterView(Struct, frozen=True):
     devices: Mapping[DeviceId, Device]
 
 
-class Sender(Struct, frozen=True):
+class SenderCertificate(Struct, frozen=True):
     """A device that wrote something, current or gone, with its account's root key. It has no profiles here."""
 
     device: Device
@@ -73,7 +78,7 @@ class ListRequest(Struct, frozen=True):
     limit: int
 
 
-class Standing(Struct, frozen=True):
+class ConversationHead(Struct, frozen=True):
     """Where a device stands in a conversation: what a relay needs of a list, and no more."""
 
     conversation: ConversationId
@@ -113,14 +118,14 @@ class SendKey(Struct, frozen=True):
     client_id: ClientId
 
 
-class Tip(Struct, frozen=True):
+class LogHead(Struct, frozen=True):
     """How far a conversation has come: its last number, and the version of its roster."""
 
     head: int
     roster_version: int
 
 
-class RosterMoved(Struct, frozen=True):
+class RosterOutdated(Struct, frozen=True):
     """Nothing was stored: the roster is no longer the one decided upon. Read it again and decide again."""
 
 

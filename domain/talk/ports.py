@@ -9,22 +9,22 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from domain.people.model import RosterMove
+from domain.people.model import RosterChange
 from domain.talk.model import (
     Committed,
     Confirmation,
+    ConversationHead,
     Draft,
     ListRequest,
+    LogHead,
     LogPage,
     LogRequest,
     Roster,
-    RosterMoved,
+    RosterOutdated,
     RosterView,
-    Sender,
+    SenderCertificate,
     SendKey,
-    Standing,
     Summary,
-    Tip,
 )
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.talk import ConversationKind, Role
@@ -61,7 +61,9 @@ class ConversationStore(Protocol):
     async def view(self, conversation: ConversationId) -> RosterView | None:
         """Return the roster with certificates. The devices' profiles are narrowed to those that are members."""
 
-    async def sender(self, conversation: ConversationId, device: DeviceId, reader: DeviceId) -> Sender | None:
+    async def sender(
+        self, conversation: ConversationId, device: DeviceId, reader: DeviceId
+    ) -> SenderCertificate | None:
         """Return the device, revoked or not, that wrote a message still in the log which `reader` can have.
 
         None where there is no such message, and where `reader` does not belong to the conversation.
@@ -70,32 +72,32 @@ class ConversationStore(Protocol):
     async def list_for(self, device: DeviceId, after: ConversationId | None, limit: int) -> Sequence[Summary]:
         """Return the conversations the device receives for, in the order of their ids, after a cursor."""
 
-    async def list_many(self, requests: Sequence[ListRequest]) -> Sequence[Sequence[Standing]]:
+    async def list_many(self, requests: Sequence[ListRequest]) -> Sequence[Sequence[ConversationHead]]:
         """Return such a page for each request, without kinds and profiles, in one query for all of them."""
 
-    async def tips(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, Tip]:
+    async def log_heads(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, LogHead]:
         """Return how far these conversations have come; unknown ones are left out."""
 
     async def add_member(
         self, conversation: ConversationId, version: int, member: tuple[ProfileId, AccountId, Role], *, most: int
-    ) -> RosterMove | MemberFault:
+    ) -> RosterChange | MemberFault:
         """Add a member from the head on, only where the roster is still at `version`; its devices get positions."""
 
     async def remove_member(
         self, conversation: ConversationId, version: int, profile: ProfileId
-    ) -> RosterMove | MemberFault:
+    ) -> RosterChange | MemberFault:
         """Remove a member with the positions and waiting ciphertext of the devices that no longer belong."""
 
     async def set_role(
         self, conversation: ConversationId, version: int, profile: ProfileId, role: Role
-    ) -> RosterMove | MemberFault:
+    ) -> RosterChange | MemberFault:
         """Change a member's role."""
 
 
 class JournalStore(Protocol):
     """The log of conversations, written in batches: one statement for each."""
 
-    async def commit(self, drafts: Sequence[Draft]) -> Sequence[Committed | RosterMoved]:
+    async def commit(self, drafts: Sequence[Draft]) -> Sequence[Committed | RosterOutdated]:
         """Number and store the drafts in the order given, all durable when this returns; one answer for each.
 
         A draft whose (conversation, device, client id) was in the log, or is stored by another draft of the batch,

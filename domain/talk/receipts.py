@@ -15,23 +15,23 @@ Audience: TypeAlias = frozenset[DeviceId]
 NOBODY: Final[Audience] = frozenset()
 
 
-def hears_delivered(roster: Roster, profile: ProfileId) -> Audience:
+def delivered_audience(roster: Roster, profile: ProfileId) -> Audience:
     """The devices of other people, if the profile shows what it holds."""
     return _others(roster, profile, shows=lambda member: member.delivery_receipts)
 
 
-def hears_read(roster: Roster, profile: ProfileId) -> Audience:
+def read_audience(roster: Roster, profile: ProfileId) -> Audience:
     """The devices of other people, if the profile shows what it has read; and its own devices always."""
     own = frozenset(device for device, profiles in roster.devices.items() if profile in profiles)
     return _others(roster, profile, shows=lambda member: member.read_receipts) | own
 
 
-def hears_typing(roster: Roster, profile: ProfileId) -> Audience:
+def typing_audience(roster: Roster, profile: ProfileId) -> Audience:
     """The devices of other people, if the profile shows that it writes."""
     return _others(roster, profile, shows=lambda member: member.typing)
 
 
-def hears_presence(roster: Roster, profile: ProfileId) -> Audience:
+def presence_audience(roster: Roster, profile: ProfileId) -> Audience:
     """The devices of other people, if the profile shows that it is there."""
     return _others(roster, profile, shows=lambda member: member.presence)
 
@@ -52,7 +52,7 @@ class ReadMark(Struct, frozen=True):
     upto: int
 
 
-class Gathered:
+class PendingReceipts:
     """Receipts on their way to the store: one per position, however often it moved meanwhile."""
 
     def __init__(self) -> None:

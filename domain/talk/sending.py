@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from domain.ports import Bus, Clock, Entropy
 from domain.talk.events import MessagesCommitted
-from domain.talk.model import Committed, Draft, Roster, RosterMoved, SendKey
+from domain.talk.model import Committed, Draft, Roster, RosterOutdated, SendKey
 from domain.talk.ports import ConversationStore, JournalStore
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, uuid7
 from varde_contract.limits import DEVICES_PER_SEND, SECOND_MS
@@ -31,7 +31,7 @@ _MOVING: Final = Refused(
 )
 
 
-class Author(Struct, frozen=True):
+class Sender(Struct, frozen=True):
     """Who sends."""
 
     account: AccountId
@@ -72,7 +72,7 @@ def key_of(device: DeviceId, request: SendRequest) -> SendKey:
 
 
 def decide(
-    roster: Roster | None, author: Author, request: SendRequest, *, message: MessageId, now_ms: int
+    roster: Roster | None, sender: Sender, request: SendRequest, *, message: MessageId, now_ms: int
 ) -> Draft | Refused:
     """Judge a send against a roster. A draft holds only while the roster is at its version.
 
@@ -80,7 +80,7 @@ def decide(
     """
     if roster is None:
         return NO_CONVERSATION
-    refused = _judge_author(roster, author, request.profile) or _judge_ciphertexts(roster, author, request)
+    refused = _judge_sender(roster, sender, request.profile) or _judge_ciphertexts(roster, sender, request)
     if refused is not None:
         return refused
     return Draft(
@@ -89,34 +89,34 @@ def decide(
         roster_version=roster.version,
         client_id=request.client_id,
         profile=request.profile,
-        device=author.device,
+        device=sender.device,
         sent_ms=now_ms,
         group=request.group,
         devices=request.devices,
     )
 
 
-def _judge_author(roster: Roster, author: Author, profile: ProfileId) -> Refused | None:
-    held = roster.devices.get(author.device)
+def _judge_sender(roster: Roster, sender: Sender, profile: ProfileId) -> Refused | None:
+    held = roster.devices.get(sender.device)
     if held is None:
         return NO_CONVERSATION
     member = roster.members.get(profile)
-    if member is None or member.account != author.account or profile not in held:
+    if member is None or member.account != sender.account or profile not in held:
         return _NOT_AS_THAT
     return None
 
 
-def _judge_ciphertexts(roster: Roster, author: Author, request: SendRequest) -> Refused | None:
+def _judge_ciphertexts(roster: Roster, sender: Sender, request: SendRequest) -> Refused | None:
     if (request.group is None) == (request.devices is None):
         return _ONE_OF_TWO
     if request.devices is not None:
-        return _judge_devices(roster, author, request.devices)
+        return _judge_devices(roster, sender, request.devices)
     return None if request.roster_version == roster.version else stale_devices(roster.version)
 
 
-def _judge_devices(roster: Roster, author: Author, named: Mapping[DeviceId, bytes]) -> Refused | None:
+def _judge_devices(roster: Roster, sender: Sender, named: Mapping[DeviceId, bytes]) -> Refused | None:
     # A device is asked to encrypt for every current device but itself, the other ones of its own account included.
-    current, given = roster.devices.keys() - {author.device}, named.keys()
+    current, given = roster.devices.keys() - {sender.device}, named.keys()
     if current == given:
         return None
     return stale_devices(roster.version, missing=current - given, gone=given - current)
@@ -131,7 +131,7 @@ def stale_devices(
     return Refused(RefusalCode.STALE_DEVICES, _STALE, stale=stale)
 
 
-class Sender:
+class Messages:
     """Sends one message at a time: for the API. A relay has its journal, which sends for many at once."""
 
     def __init__(
@@ -152,14 +152,14 @@ class Sender:
         self._clock = clock
         self._entropy = entropy
 
-    async def send(self, author: Author, request: SendRequest) -> Committed | Refused:
+    async def send(self, sender: Sender, request: SendRequest) -> Committed | Refused:
         """Store a message; durable when this returns. Refuses what `decide` does, and `overloaded`.
 
         What was stored before is acknowledged again, whatever became of the roster and of the sender's place since.
         """
-        outcome = await self._store(author, request)
+        outcome = await self._store(sender, request)
         if isinstance(outcome, Refused):
-            (stored,) = await self._journal.find_committed([key_of(author.device, request)])
+            (stored,) = await self._journal.find_committed([key_of(sender.device, request)])
             if stored is None:
                 return outcome
             outcome = stored
@@ -167,18 +167,18 @@ class Sender:
         await self._bus.publish([MessagesCommitted(self._node, request.conversation, outcome.seq)])
         return outcome
 
-    async def _store(self, author: Author, request: SendRequest) -> Committed | Refused:
+    async def _store(self, sender: Sender, request: SendRequest) -> Committed | Refused:
         for _ in range(TRIES):
-            draft = await self._decide(author, request)
+            draft = await self._decide(sender, request)
             if isinstance(draft, Refused):
                 return draft
             (outcome,) = await self._journal.commit([draft])
-            if not isinstance(outcome, RosterMoved):
+            if not isinstance(outcome, RosterOutdated):
                 return outcome
         return _MOVING
 
-    async def _decide(self, author: Author, request: SendRequest) -> Draft | Refused:
+    async def _decide(self, sender: Sender, request: SendRequest) -> Draft | Refused:
         rosters = await self._conversations.rosters([request.conversation])
         now_ms = self._clock()
         message = MessageId(uuid7(now_ms, self._entropy(ENTROPY_BYTES)))
-        return decide(rosters.get(request.conversation), author, request, message=message, now_ms=now_ms)
+        return decide(rosters.get(request.conversation), sender, request, message=message, now_ms=now_ms)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from domain.talk.model import ListRequest, Standing
+from domain.talk.model import ConversationHead, ListRequest
 from domain.talk.ports import ConversationStore
 from relay.cache.batching import BatchedLoader
 from varde_contract.ids import ConversationId, DeviceId
@@ -20,7 +20,7 @@ class ConversationLists:
         self._store = store
         self._loader = BatchedLoader(self._load, lanes=QUERIES_AT_ONCE, most=REQUESTS_PER_QUERY)
 
-    async def list_for(self, device: DeviceId, after: ConversationId | None, limit: int) -> Sequence[Standing]:
+    async def list_for(self, device: DeviceId, after: ConversationId | None, limit: int) -> Sequence[ConversationHead]:
         """Return where the device stands in its conversations, in the order of their ids, after a cursor.
 
         Raises StoreUnavailable.
@@ -28,5 +28,5 @@ class ConversationLists:
         request = ListRequest(device, after, limit)
         return (await self._loader.ask([request]))[request]
 
-    async def _load(self, requests: Sequence[ListRequest]) -> Mapping[ListRequest, Sequence[Standing]]:
+    async def _load(self, requests: Sequence[ListRequest]) -> Mapping[ListRequest, Sequence[ConversationHead]]:
         return dict(zip(requests, await self._store.list_many(requests), strict=True))

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from domain.people.tickets import Ticket
 from domain.ports import StoreUnavailable
-from domain.talk.model import Standing
+from domain.talk.model import ConversationHead
 from relay.frames.refusals import close_code
 from relay.metrics.labels import HandshakeOutcome, Hostility
 from relay.services import Services
@@ -144,5 +144,5 @@ async def _welcome(services: Services, ticket: Ticket) -> Welcome:
     )
 
 
-def _head(standing: Standing) -> Head:
+def _head(standing: ConversationHead) -> Head:
     return Head(standing.conversation, standing.head, standing.upto, standing.roster_version)

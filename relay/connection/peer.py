@@ -5,7 +5,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from domain.people.tickets import Ticket
-from domain.talk.sending import Author
+from domain.talk.sending import Sender
 from relay.cache.log_reader import LogReader
 from relay.connection.outbox import Outbox
 from relay.delivery.hub import Hub, Listener
@@ -29,7 +29,6 @@ class Peer:
 
     __slots__ = (
         "_goaway",
-        "author",
         "device",
         "heard_at",
         "line",
@@ -37,6 +36,7 @@ class Peer:
         "mailbox",
         "outbox",
         "ping_at",
+        "sender",
         "shown",
         "ticket",
         "wants_all",
@@ -46,7 +46,7 @@ class Peer:
         """`now` is Trio's time."""
         self.ticket = ticket
         self.device = ticket.device
-        self.author = Author(ticket.account, ticket.device)
+        self.sender = Sender(ticket.account, ticket.device)
         """Who sends when this peer does."""
         self.outbox = outbox
         self.line = line

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from domain.ports import StoreUnavailable
 from domain.talk.events import MessagesCommitted
-from domain.talk.model import Committed, Draft, Roster, RosterMoved
+from domain.talk.model import Committed, Draft, Roster, RosterOutdated
 from domain.talk.ports import JournalStore
 from domain.talk.sending import decide, key_of, stale_devices
 from relay.cache.outage import UNAVAILABLE, Outage
@@ -187,7 +187,7 @@ class Journal:
         if moved:
             shard.put_back(await self._decide_again(moved))
 
-    async def _commit(self, drafts: Sequence[Draft]) -> Sequence[Committed | RosterMoved] | None:
+    async def _commit(self, drafts: Sequence[Draft]) -> Sequence[Committed | RosterOutdated] | None:
         outcomes = None
         began = trio.current_time()
         with trio.move_on_after(self._limits.deadline), suppress(StoreUnavailable):
@@ -199,9 +199,9 @@ class Journal:
             self._outage.answered()
         return outcomes
 
-    def _settle(self, post: Submission, outcome: Committed | RosterMoved) -> bool:
+    def _settle(self, post: Submission, outcome: Committed | RosterOutdated) -> bool:
         """Ack and fan out what is committed; False when it has to be decided again."""
-        if isinstance(outcome, RosterMoved):
+        if isinstance(outcome, RosterOutdated):
             return False
         # What the sender itself is told of its message, as a listener, leaves together with the ack.
         self._acknowledge(post.peer, post.frame, outcome)
@@ -263,7 +263,7 @@ class Journal:
 
 def _judge_again(post: Submission, roster: Roster | None) -> Refused | None:
     """Judge against the roster as it is now; what may be tried once more is a draft for it from here on."""
-    draft = decide(roster, post.peer.author, post.frame, message=post.draft.message, now_ms=post.draft.sent_ms)
+    draft = decide(roster, post.peer.sender, post.frame, message=post.draft.message, now_ms=post.draft.sent_ms)
     if isinstance(draft, Refused):
         return draft
     assert roster is not None

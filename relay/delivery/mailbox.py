@@ -8,7 +8,7 @@ import trio
 from msgspec import Struct
 
 from domain.ports import StoreUnavailable
-from domain.talk.log import Missing, Told, tell
+from domain.talk.log import LogGap, LogItem, read_items
 from domain.talk.model import LogEntry, LogPage, LogRequest
 from domain.talk.sending import NO_CONVERSATION
 from relay.cache.log_reader import LogReader
@@ -50,7 +50,7 @@ class Replay(Protocol):
     def ask(self) -> int:
         """Say how many numbers it wants next, at most: they are being read from now on."""
 
-    def note(self, told: Told) -> None:
+    def note(self, told: LogItem) -> None:
         """This was told, and is behind `cursor` now."""
 
     def refuse(self) -> None:
@@ -88,7 +88,7 @@ class CatchUp:
         self._asked_at = self.listener.head
         return PAGE_MESSAGES
 
-    def note(self, told: Told) -> None:
+    def note(self, told: LogItem) -> None:
         """Messages had been missed, and perhaps for good."""
         if isinstance(told, LogEntry):
             self.resume = JoinOutcome.CAUGHT_UP if self.resume is JoinOutcome.LIVE else self.resume
@@ -126,7 +126,7 @@ class SyncReplay:
         """What is left."""
         return min(PAGE_MESSAGES, self.last - self.cursor)
 
-    def note(self, told: Told) -> None:
+    def note(self, told: LogItem) -> None:
         """Nobody asks."""
 
     def refuse(self) -> None:
@@ -235,10 +235,10 @@ class Mailbox:
             return False
         if page.next_seq <= page.from_seq <= page.head:
             raise LocalMisuse("a page of the log makes no progress")
-        for told in tell(page, self._peer.device, replay.last):
+        for told in read_items(page, self._peer.device, replay.last):
             if not self._peer.outbox.offer(*_encode(replay.conversation, told)):
                 return True
-            if isinstance(told, Missing):
+            if isinstance(told, LogGap):
                 replay.cursor = told.to_seq
                 self._metrics.gaps[told.why] += told.to_seq - told.from_seq + 1
             else:
@@ -251,8 +251,8 @@ class Mailbox:
             self._metrics.resumes[resume or replay.resume] += replay.joins
 
 
-def _encode(conversation: ConversationId, told: Told) -> tuple[type[Struct], bytes]:
-    if isinstance(told, Missing):
+def _encode(conversation: ConversationId, told: LogItem) -> tuple[type[Struct], bytes]:
+    if isinstance(told, LogGap):
         return Gap, encode_frame(Gap(conversation, told.from_seq, told.to_seq, told.why))
     assert told.sealed is not None
     return New, encode_frame(

@@ -9,7 +9,7 @@ from msgspec import Struct
 from domain.ports import StoreUnavailable
 from domain.talk.events import DeliveredMoved, ReadMoved, TypingMoved
 from domain.talk.model import Roster
-from domain.talk.receipts import Audience, hears_delivered, hears_read, hears_typing
+from domain.talk.receipts import Audience, delivered_audience, read_audience, typing_audience
 from relay.cache.rosters import Rosters
 from relay.delivery.hub import Hub
 from varde_contract.frames import DeliveredBy, ReadBy, TypingBy
@@ -60,11 +60,11 @@ class Notifier:
 def _audience(roster: Roster, moved: InConversation) -> Audience:
     match moved:
         case DeliveredMoved():
-            return hears_delivered(roster, moved.profile)
+            return delivered_audience(roster, moved.profile)
         case ReadMoved():
-            return hears_read(roster, moved.profile)
+            return read_audience(roster, moved.profile)
         case TypingMoved():
-            return hears_typing(roster, moved.profile)
+            return typing_audience(roster, moved.profile)
         case _:
             assert_never(moved)
 

@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 import trio
 
 from domain.talk.events import PresenceMoved
-from domain.talk.receipts import hears_presence
+from domain.talk.receipts import presence_audience
 from relay.cache.rosters import Rosters
 from relay.delivery.hub import Hub
 from varde_contract.frames import PresenceOf
@@ -72,5 +72,5 @@ class PresenceNotifier:
                 await trio.lowlevel.checkpoint()
             roster = self._rosters.get_nowait(conversation)
             if roster is not None:
-                audience |= self._hub.listening(conversation, hears_presence(roster, profile))
+                audience |= self._hub.listening(conversation, presence_audience(roster, profile))
         return audience

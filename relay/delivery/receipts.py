@@ -10,7 +10,7 @@ from domain.ports import StoreUnavailable
 from domain.talk.events import DeliveredMoved, ReadMoved
 from domain.talk.model import Confirmation, Roster
 from domain.talk.ports import MailboxStore
-from domain.talk.receipts import Gathered, ReadMark
+from domain.talk.receipts import PendingReceipts, ReadMark
 from relay.cache.outage import RETRY, UNAVAILABLE, Outage
 from relay.cache.rosters import Rosters
 from relay.delivery.notifier import Notifier
@@ -51,7 +51,7 @@ class Receipts:
         self._node = node
         self._pause = pause
         self._metrics = metrics
-        self._gathered = Gathered()
+        self._gathered = PendingReceipts()
         self._work = trio.lowlevel.ParkingLot()
 
     def confirm_nowait(self, confirmation: Confirmation) -> Refused | None:

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 import trio
 
 from domain.ports import StoreUnavailable
-from domain.talk.model import Tip
+from domain.talk.model import LogHead
 from relay.services import Services
 from varde_contract.frames import ChangeKind
 from varde_contract.ids import ConversationId
@@ -38,20 +38,20 @@ async def resync(services: Services, conversations: Sequence[ConversationId]) ->
     if not conversations:
         return
     try:
-        tips = await services.conversations.tips(conversations)
+        log_heads = await services.conversations.log_heads(conversations)
     except StoreUnavailable:
         services.outage.failed()
         return
     services.outage.answered()
-    for conversation, tip in tips.items():
-        _compare(services, conversation, tip)
+    for conversation, log_head in log_heads.items():
+        _compare(services, conversation, log_head)
 
 
-def _compare(services: Services, conversation: ConversationId, tip: Tip) -> None:
+def _compare(services: Services, conversation: ConversationId, log_head: LogHead) -> None:
     # What this node itself is about to publish is read from the log instead: twice the work, once in a while.
-    services.hub.ring(conversation, tip.head)
+    services.hub.ring(conversation, log_head.head)
     version = services.rosters.version_nowait(conversation)
-    if version is not None and version < tip.roster_version:
+    if version is not None and version < log_head.roster_version:
         services.rosters.forget(conversation)
         # Whether members or devices changed is not known; the first outweighs the second.
         services.changes.note(conversation, ChangeKind.MEMBERSHIP)

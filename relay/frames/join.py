@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import trio
 
 from domain.ports import StoreUnavailable
-from domain.talk.model import LogPage, LogRequest, Standing
+from domain.talk.model import ConversationHead, LogPage, LogRequest
 from domain.talk.sending import NO_CONVERSATION
 from relay.cache.outage import RETRY
 from relay.connection.peer import Peer
@@ -87,7 +87,7 @@ async def join_all(services: Services, peer: Peer) -> Refused | None:
         after = standings[-1].conversation
 
 
-def join_these(services: Services, peer: Peer, standings: Sequence[Standing]) -> Refused | None:
+def join_these(services: Services, peer: Peer, standings: Sequence[ConversationHead]) -> Refused | None:
     """Let a peer listen to those of these that it does not listen to yet. Refuses `too-many`."""
     for standing in standings:
         if standing.conversation in peer.listeners:
@@ -135,7 +135,7 @@ async def _positions(services: Services, peer: Peer, conversation: ConversationI
     return (await services.reading.read([request])).get(request)
 
 
-async def _standings(services: Services, peer: Peer, after: ConversationId | None) -> Sequence[Standing]:
+async def _standings(services: Services, peer: Peer, after: ConversationId | None) -> Sequence[ConversationHead]:
     standings = await services.standings.list_for(peer.device, after, PAGE)
     await services.rosters.remember(standing.conversation for standing in standings)  # for presence
     return standings

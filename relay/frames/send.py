@@ -36,4 +36,4 @@ async def _post_later(services: Services, peer: Peer, frame: Send) -> Refused | 
 def _decide(services: Services, peer: Peer, frame: Send, roster: Roster | None) -> Draft | Refused:
     now_ms = services.clock()
     message = MessageId(uuid7(now_ms, services.entropy(ENTROPY_BYTES)))
-    return decide(roster, peer.author, frame, message=message, now_ms=now_ms)
+    return decide(roster, peer.sender, frame, message=message, now_ms=now_ms)

@@ -17,7 +17,7 @@ ROUNDS = 12
 
 
 async def write(
-    stores: Stores, talks: Sequence[ConversationId], written: list[talk_model.Committed | talk_model.RosterMoved]
+    stores: Stores, talks: Sequence[ConversationId], written: list[talk_model.Committed | talk_model.RosterOutdated]
 ) -> None:
     """Commit to all conversations at once, again and again, in whatever state the rosters are."""
     for _ in range(ROUNDS):
@@ -32,7 +32,7 @@ async def come_and_go(stores: Stores, talk: ConversationId, person: Person) -> N
         member = person.jobb.id, person.account, Role.MEMBER
         await stores.conversations.add_member(talk, await version_of(stores, talk), member, most=MANY)
         gone = await stores.conversations.remove_member(talk, await version_of(stores, talk), person.jobb.id)
-        assert isinstance(gone, people.RosterMove) or gone in {MemberFault.MOVED, MemberFault.NO_MEMBER}
+        assert isinstance(gone, people.RosterChange) or gone in {MemberFault.MOVED, MemberFault.NO_MEMBER}
 
 
 async def change_modes(stores: Stores, gear: Gear) -> None:
@@ -56,9 +56,9 @@ async def sweep_all(stores: Stores) -> None:
 
 async def everybody_at_once(
     nodes: tuple[Stores, Stores], talks: Sequence[ConversationId]
-) -> list[talk_model.Committed | talk_model.RosterMoved]:
+) -> list[talk_model.Committed | talk_model.RosterOutdated]:
     """Let all of them work on both nodes, in conversations of Alice, Bob and Carol; return what the journals said."""
-    written: list[talk_model.Committed | talk_model.RosterMoved] = []
+    written: list[talk_model.Committed | talk_model.RosterOutdated] = []
     async with trio.open_nursery() as nursery:
         for stores in nodes:
             nursery.start_soon(write, stores, talks, written)

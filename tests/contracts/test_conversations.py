@@ -167,9 +167,9 @@ async def test_many_are_listed_at_once(stores: Stores) -> None:
     assert await stores.conversations.list_many([]) == []
 
 
-def standing(summary: talk_model.Summary) -> talk_model.Standing:
+def standing(summary: talk_model.Summary) -> talk_model.ConversationHead:
     """What a relay needs of a summary."""
-    return talk_model.Standing(summary.conversation, summary.head, summary.upto, summary.roster_version)
+    return talk_model.ConversationHead(summary.conversation, summary.head, summary.upto, summary.roster_version)
 
 
 async def test_a_tip_says_how_far_a_conversation_has_come(stores: Stores) -> None:
@@ -178,9 +178,12 @@ async def test_a_tip_says_how_far_a_conversation_has_come(stores: Stores) -> Non
     quiet, busy = await open_conversation(stores, alice, bob), await open_conversation(stores, alice, carol)
     await send(stores, draft(alice_phone, busy), draft(alice_phone, busy))
     await stores.conversations.set_role(busy, 1, carol.profile, Role.ADMIN)
-    tips = await stores.conversations.tips([busy, UNKNOWN, quiet])
-    assert tips == {quiet: talk_model.Tip(head=0, roster_version=1), busy: talk_model.Tip(head=2, roster_version=2)}
-    assert await stores.conversations.tips([]) == {}
+    heads = await stores.conversations.log_heads([busy, UNKNOWN, quiet])
+    assert heads == {
+        quiet: talk_model.LogHead(head=0, roster_version=1),
+        busy: talk_model.LogHead(head=2, roster_version=2),
+    }
+    assert await stores.conversations.log_heads([]) == {}
 
 
 async def test_a_member_joins_at_the_head(stores: Stores) -> None:
@@ -188,7 +191,9 @@ async def test_a_member_joins_at_the_head(stores: Stores) -> None:
     await settle(stores, alice, bob, carol)
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk))
-    assert await stores.conversations.add_member(talk, 1, seat(carol, Role.ADMIN), most=3) == people.RosterMove(talk, 2)
+    assert await stores.conversations.add_member(talk, 1, seat(carol, Role.ADMIN), most=3) == people.RosterChange(
+        talk, 2
+    )
     await send(stores, draft(alice_phone, talk, version=2))
     roster = (await stores.conversations.rosters([talk]))[talk]
     assert (roster.members[carol.profile].from_seq, roster.members[carol.profile].role) == (2, Role.ADMIN)
@@ -232,7 +237,7 @@ async def test_of_two_changes_at_once_one_holds(nodes: tuple[Stores, Stores]) ->
     async with trio.open_nursery() as nursery:
         for stores, person in zip(nodes, (carol, dave), strict=True):
             nursery.start_soon(add, stores, person)
-    assert people.RosterMove(talk, 2) in answers
+    assert people.RosterChange(talk, 2) in answers
     assert MemberFault.MOVED in answers
     assert len((await nodes[0].conversations.rosters([talk]))[talk].members) == 3
 
@@ -242,7 +247,7 @@ async def test_a_removed_member_can_read_nothing_more(stores: Stores) -> None:
     await settle(stores, alice, bob, carol)
     talk = await open_conversation(stores, alice, bob, carol)
     await send(stores, draft(alice_phone, talk))
-    assert await stores.conversations.remove_member(talk, 1, bob.profile) == people.RosterMove(talk, 2)
+    assert await stores.conversations.remove_member(talk, 1, bob.profile) == people.RosterChange(talk, 2)
     assert await stores.mailbox.read([talk_model.LogRequest(bob_phone.id, talk, 1, 10, 1000)]) == [None]
     assert await stores.conversations.list_for(bob_phone.id, None, 10) == []
     assert await held(stores, carol_phone, talk) == [1]
@@ -278,7 +283,7 @@ async def test_a_role_changes(stores: Stores) -> None:
     """A changed role is in the roster, at the next version."""
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
-    assert await stores.conversations.set_role(talk, 1, bob.profile, Role.ADMIN) == people.RosterMove(talk, 2)
+    assert await stores.conversations.set_role(talk, 1, bob.profile, Role.ADMIN) == people.RosterChange(talk, 2)
     roster = (await stores.conversations.rosters([talk]))[talk]
     assert roster.members[bob.profile].role is Role.ADMIN
     assert await version_of(stores, talk) == 2

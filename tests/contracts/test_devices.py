@@ -111,7 +111,7 @@ async def test_adding_a_device_moves_the_rosters_it_comes_into(stores: Stores) -
     shared, other = await open_conversation(stores, alice, bob), await open_conversation(stores, bob, carol)
     await stores.sessions.add(TABLET.session)
     moves = await stores.devices.add(TABLET.noun, TABLET.session.id, most=MANY)
-    assert moves == [people.RosterMove(shared, 2)]
+    assert moves == [people.RosterChange(shared, 2)]
     rosters = await stores.conversations.rosters([shared, other])
     assert rosters[shared].version == 2
     assert rosters[shared].devices[TABLET.id] == {alice.profile}
@@ -233,7 +233,7 @@ async def test_a_whitelist_change_moves_only_what_it_changes(stores: Stores) -> 
         NewRoster(ConversationId(UUID(int=9)), ConversationKind.GROUP, members, None, BIRTH_MS)
     )
     assert await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 5) == [
-        people.RosterMove(privat, 2)
+        people.RosterChange(privat, 2)
     ]
     rosters = await stores.conversations.rosters([privat, jobb])
     assert alice_phone.id not in rosters[privat].devices
@@ -253,7 +253,7 @@ async def test_a_device_that_comes_back_starts_anew(stores: Stores) -> None:
     await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 1)
     await send(stores, draft(bob_phone, talk, version=2))
     moves = await stores.devices.set_profiles(alice.account, alice_phone.id, alice_phone.noun.profiles, BIRTH_MS + 2)
-    assert moves == [people.RosterMove(talk, 3)]
+    assert moves == [people.RosterChange(talk, 3)]
     page = await page_of(stores, alice_phone, talk)
     assert (page.start, page.upto) == (2, 1)
 
@@ -265,7 +265,7 @@ async def test_a_device_that_belongs_through_two_profiles_stays_for_one(stores: 
     await stores.conversations.add_member(talk, 1, (alice.jobb.id, alice.account, Role.MEMBER), most=MANY)
     await send(stores, draft(bob_phone, talk, version=2))
     assert await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 1) == [
-        people.RosterMove(talk, 3)
+        people.RosterChange(talk, 3)
     ]
     page = await page_of(stores, alice_phone, talk)
     assert (page.start, page.upto) == (1, 0)
@@ -287,7 +287,7 @@ async def test_revoking_takes_everything_a_device_has(stores: Stores) -> None:
     """Sessions, prekeys, positions and places in rosters of a revoked device are gone; its siblings keep theirs."""
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
-    assert await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS + 9) == [people.RosterMove(talk, 2)]
+    assert await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS + 9) == [people.RosterChange(talk, 2)]
     assert await stores.devices.find(alice.account, alice_phone.id) is None
     assert await stores.sessions.find(alice.account, alice_phone.session.id) is None
     assert await stores.sessions.find(alice.account, alice_laptop.session.id) is not None
@@ -364,7 +364,7 @@ async def test_what_was_decided_without_a_device_is_before_its_start(nodes: tupl
     talk = await open_conversation(nodes[0], alice, bob)
 
     async def write(version: int) -> None:
-        while await nodes[1].journal.commit([draft(bob_phone, talk, version=version)]) != [talk_model.RosterMoved()]:
+        while await nodes[1].journal.commit([draft(bob_phone, talk, version=version)]) != [talk_model.RosterOutdated()]:
             pass
 
     for version in range(1, 9):

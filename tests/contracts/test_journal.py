@@ -24,7 +24,7 @@ from tests.cast import (
 from tests.contracts.letters import client_id, draft, page_of, send
 from varde_contract.ids import ConversationId, MessageId
 
-MOVED = talk_model.RosterMoved()
+MOVED = talk_model.RosterOutdated()
 
 
 def stored(draft: talk_model.Draft, seq: int, *, duplicate: bool = False) -> talk_model.Committed:

@@ -31,9 +31,9 @@ RETENTION_MS = 1_000
 UNKNOWN = ConversationId(UUID(int=1))
 
 
-def sender(person: Person, gear: Gear) -> talk_model.Sender:
+def sender(person: Person, gear: Gear) -> talk_model.SenderCertificate:
     """What is to be said of a device that wrote."""
-    return talk_model.Sender(replace(gear.noun, profiles=()), person.root_key)
+    return talk_model.SenderCertificate(replace(gear.noun, profiles=()), person.root_key)
 
 
 async def talk_of_two(stores: Stores) -> ConversationId:

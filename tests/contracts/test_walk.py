@@ -156,8 +156,8 @@ class Walk:
             pages = await stores.conversations.list_many(
                 [talk_model.ListRequest(gear.id, None, 2) for gear in self.gear]
             )
-            tips = await stores.conversations.tips(self.talks)
-            return rosters, views, lists, pages, tips, set(await stores.devices.revocations(0))
+            log_heads = await stores.conversations.log_heads(self.talks)
+            return rosters, views, lists, pages, log_heads, set(await stores.devices.revocations(0))
 
         return look
 

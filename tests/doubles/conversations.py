@@ -60,7 +60,7 @@ class MemoryConversations:
 
     async def sender(
         self, conversation: ConversationId, device: DeviceId, reader: DeviceId
-    ) -> talk_model.Sender | None:
+    ) -> talk_model.SenderCertificate | None:
         """As promised. Past devices stay for ever: without a message in the log nobody hears of them."""
         await self._interference.let_through()
         memory, talk = self._memory, self._memory.talks.get(conversation)
@@ -72,7 +72,7 @@ class MemoryConversations:
         found = memory.devices.get(device) or memory.past_devices[device]
         root_key = memory.accounts[found.account].root_key
         assert root_key is not None, "it is certified by one"
-        return talk_model.Sender(replace(found, profiles=()), root_key)
+        return talk_model.SenderCertificate(replace(found, profiles=()), root_key)
 
     async def list_for(
         self, device: DeviceId, after: ConversationId | None, limit: int
@@ -81,7 +81,9 @@ class MemoryConversations:
         await self._interference.let_through()
         return [self._summary(talk, self._memory.devices[device]) for talk in self._listed(device, after)[:limit]]
 
-    async def list_many(self, requests: Sequence[talk_model.ListRequest]) -> Sequence[Sequence[talk_model.Standing]]:
+    async def list_many(
+        self, requests: Sequence[talk_model.ListRequest]
+    ) -> Sequence[Sequence[talk_model.ConversationHead]]:
         """As promised."""
         await self._interference.let_through()
         return [
@@ -89,11 +91,11 @@ class MemoryConversations:
             for each in requests
         ]
 
-    async def tips(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, talk_model.Tip]:
+    async def log_heads(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, talk_model.LogHead]:
         """As promised."""
         await self._interference.let_through()
         talks = (self._memory.talks[each] for each in conversations if each in self._memory.talks)
-        return {talk.id: talk_model.Tip(talk.head, talk.version) for talk in talks}
+        return {talk.id: talk_model.LogHead(talk.head, talk.version) for talk in talks}
 
     def _listed(self, device: DeviceId, after: ConversationId | None) -> list[Talk]:
         seated = (talk for _, talk in sorted(self._memory.talks.items()) if device in talk.positions)
@@ -111,7 +113,7 @@ class MemoryConversations:
 
     async def add_member(
         self, conversation: ConversationId, version: int, member: tuple[ProfileId, AccountId, Role], *, most: int
-    ) -> people.RosterMove | MemberFault:
+    ) -> people.RosterChange | MemberFault:
         """As promised."""
         await self._interference.let_through()
         profile, account, role = member
@@ -127,7 +129,7 @@ class MemoryConversations:
 
     async def remove_member(
         self, conversation: ConversationId, version: int, profile: ProfileId
-    ) -> people.RosterMove | MemberFault:
+    ) -> people.RosterChange | MemberFault:
         """As promised."""
         await self._interference.let_through()
         talk = self._at(conversation, version)
@@ -138,7 +140,7 @@ class MemoryConversations:
 
     async def set_role(
         self, conversation: ConversationId, version: int, profile: ProfileId, role: Role
-    ) -> people.RosterMove | MemberFault:
+    ) -> people.RosterChange | MemberFault:
         """As promised."""
         await self._interference.let_through()
         talk = self._at(conversation, version)
@@ -153,11 +155,11 @@ class MemoryConversations:
         talk = self._memory.talks.get(conversation)
         return talk if talk is not None and talk.version == version else None
 
-    def _reseat(self, talk: Talk, account: AccountId) -> people.RosterMove:
+    def _reseat(self, talk: Talk, account: AccountId) -> people.RosterChange:
         for device in self._memory.devices_of(account):
             self._memory.reseat(talk, device)
         return talk.move_version()
 
 
-def _standing(talk: Talk, device: DeviceId) -> talk_model.Standing:
-    return talk_model.Standing(talk.id, talk.head, talk.positions[device].upto, talk.version)
+def _standing(talk: Talk, device: DeviceId) -> talk_model.ConversationHead:
+    return talk_model.ConversationHead(talk.id, talk.head, talk.positions[device].upto, talk.version)

@@ -20,7 +20,7 @@ class MemoryDevices:
 
     async def add(
         self, device: people.Device, session: SessionId, *, most: int
-    ) -> Sequence[people.RosterMove] | DeviceAddFault:
+    ) -> Sequence[people.RosterChange] | DeviceAddFault:
         """As promised."""
         await self._interference.let_through()
         fault = self._fault(device, session, most)
@@ -66,7 +66,7 @@ class MemoryDevices:
 
     async def set_profiles(
         self, account: AccountId, device: DeviceId, profiles: Sequence[ProfileId], now_ms: int
-    ) -> Sequence[people.RosterMove] | None:
+    ) -> Sequence[people.RosterChange] | None:
         """As promised."""
         await self._interference.let_through()
         before = self._find(account, device)
@@ -83,7 +83,7 @@ class MemoryDevices:
         assert account in self._memory.accounts
         self._void(device, now_ms, final=False)
 
-    async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[people.RosterMove] | None:
+    async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[people.RosterChange] | None:
         """As promised."""
         await self._interference.let_through()
         before = self._find(account, device)
@@ -111,7 +111,7 @@ class MemoryDevices:
         final = final or (known is not None and known.final)
         self._memory.revocations[device] = not_before, people.Revocation(device, not_before, final)
 
-    def _move(self, device: people.Device, profiles: Iterable[ProfileId]) -> list[people.RosterMove]:
+    def _move(self, device: people.Device, profiles: Iterable[ProfileId]) -> list[people.RosterChange]:
         talks = self._memory.talks_with(device.account, profiles)
         for talk in talks:
             self._memory.reseat(talk, device)

@@ -21,7 +21,7 @@ class MemoryJournal:
 
     async def commit(
         self, drafts: Sequence[talk_model.Draft]
-    ) -> Sequence[talk_model.Committed | talk_model.RosterMoved]:
+    ) -> Sequence[talk_model.Committed | talk_model.RosterOutdated]:
         """As promised."""
         await self._interference.let_commit_through()
         self.batches.append(tuple(drafts))
@@ -49,9 +49,9 @@ class MemoryJournal:
             talk.ciphers[talk.head, device] = sealed
         return True
 
-    def _answer(self, draft: talk_model.Draft, *, duplicate: bool) -> talk_model.Committed | talk_model.RosterMoved:
+    def _answer(self, draft: talk_model.Draft, *, duplicate: bool) -> talk_model.Committed | talk_model.RosterOutdated:
         found = self._find(draft.conversation, draft.device, draft.client_id)
-        return talk_model.RosterMoved() if found is None else replace(found, duplicate=duplicate)
+        return talk_model.RosterOutdated() if found is None else replace(found, duplicate=duplicate)
 
     def _find(self, conversation: ConversationId, device: DeviceId, client_id: ClientId) -> talk_model.Committed | None:
         talk = self._memory.talks.get(conversation)

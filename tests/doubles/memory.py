@@ -43,10 +43,10 @@ class Talk:
     ciphers: dict[tuple[int, DeviceId | None], bytes] = field(default_factory=dict)
     known: dict[tuple[DeviceId, ClientId], int] = field(default_factory=dict)
 
-    def move_version(self) -> people.RosterMove:
+    def move_version(self) -> people.RosterChange:
         """Move the roster version."""
         self.version += 1
-        return people.RosterMove(self.id, self.version)
+        return people.RosterChange(self.id, self.version)
 
     def seat_device(self, device: DeviceId) -> None:
         """Give a device a position, unless it has one."""

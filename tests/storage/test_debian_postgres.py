@@ -113,7 +113,7 @@ async def test_a_stale_roster_stores_nothing_on_debians_postgres(debian_url: str
             conversation = await cast.open_conversation(stores, cast.carol, cast.dave)
             roster = (await stores.conversations.rosters([conversation]))[conversation]
             await cast.enrol(stores, cast.dave.further_device("tablet"))
-            assert await stores.journal.commit([draft(roster, cast.carol_phone, 1)]) == [talk.RosterMoved()]
+            assert await stores.journal.commit([draft(roster, cast.carol_phone, 1)]) == [talk.RosterOutdated()]
             view = await stores.conversations.view(conversation)
             assert view is not None
             assert view.head == 0

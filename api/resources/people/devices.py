@@ -7,7 +7,7 @@ from quart import Blueprint
 from api.http.replies import Answer, created, instant
 from api.operation import Operation
 from api.services import Services
-from domain.people.model import Actor, Device
+from domain.people.model import Actor, Device, Registration
 from varde_contract.ids import DeviceId
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.rest.devices import Certificate, DeviceProof, Devices, DeviceView, NewDevice, ProfileWhitelist
@@ -46,7 +46,10 @@ async def register_device(services: Services, actor: Actor, new: NewDevice) -> A
 
     The session is bound to it from then on. The same request again, in the same session, is answered with 200.
     """
-    registered = await services.devices.register(actor, new)
+    registration = Registration(
+        new.device, new.noise_key, new.signing_key, new.identity_key, new.signature, new.profiles
+    )
+    registered = await services.devices.register(actor, registration)
     if isinstance(registered, Refused):
         return registered
     device = registered.device

@@ -8,7 +8,7 @@ from api.http.replies import Answer, created, instant
 from api.operation import Operation
 from api.services import Services
 from domain.people.model import Actor
-from domain.talk.sending import Author
+from domain.talk.sending import Sender
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.rest.messages import MessageStored, NewMessage
 
@@ -40,7 +40,7 @@ async def send_message(services: Services, actor: Actor, new: NewMessage) -> Ans
     """
     if actor.device is None:
         return _NO_DEVICE
-    stored = await services.sender.send(Author(actor.account, actor.device), new)
+    stored = await services.messages.send(Sender(actor.account, actor.device), new)
     if isinstance(stored, Refused):
         return stored
     body = MessageStored(

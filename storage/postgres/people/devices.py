@@ -22,7 +22,7 @@ class PostgresDevices:
 
     async def add(
         self, device: people.Device, session: SessionId, *, most: int
-    ) -> Sequence[people.RosterMove] | DeviceAddFault:
+    ) -> Sequence[people.RosterChange] | DeviceAddFault:
         """Store a device, bind the session to it, and give it its positions."""
         return await self._transactions.run(_add, device, session, most)
 
@@ -40,7 +40,7 @@ class PostgresDevices:
 
     async def set_profiles(
         self, account: AccountId, device: DeviceId, profiles: Sequence[ProfileId], now_ms: int
-    ) -> Sequence[people.RosterMove] | None:
+    ) -> Sequence[people.RosterChange] | None:
         """Replace the whitelist and void the tickets issued before now."""
         return await self._transactions.run(_set_profiles, account, device, profiles, now_ms)
 
@@ -48,7 +48,7 @@ class PostgresDevices:
         """Void the tickets issued before now."""
         await self._transactions.ask(_void_tickets_now, account, device, now_ms)
 
-    async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[people.RosterMove] | None:
+    async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[people.RosterChange] | None:
         """Revoke for ever."""
         return await self._transactions.run(_revoke, account, device, now_ms)
 
@@ -77,7 +77,7 @@ _BIND: Final = "UPDATE session SET device_id = $3 WHERE account_id = $1 AND sess
 
 async def _add(
     connection: Connection, device: people.Device, session: SessionId, most: int
-) -> list[people.RosterMove] | DeviceAddFault:
+) -> list[people.RosterChange] | DeviceAddFault:
     await lock_account(connection, device.account)
     if await connection.fetchval(_IS_USED, device.id):
         return DeviceAddFault.EXISTS
@@ -155,7 +155,7 @@ _SET_PROFILES: Final = "UPDATE device SET profiles = $3 WHERE account_id = $1 AN
 
 async def _set_profiles(
     connection: Connection, account: AccountId, device: DeviceId, profiles: Sequence[ProfileId], now_ms: int
-) -> list[people.RosterMove] | None:
+) -> list[people.RosterChange] | None:
     await lock_account(connection, account)
     before = await connection.fetchval(_WHITELIST, account, device)
     if before is None:
@@ -181,7 +181,7 @@ _REVOKE: Final = """
 
 async def _revoke(
     connection: Connection, account: AccountId, device: DeviceId, now_ms: int
-) -> list[people.RosterMove] | None:
+) -> list[people.RosterChange] | None:
     await lock_account(connection, account)
     profiles = await connection.fetchval(_REVOKE, account, device, now_ms)
     if profiles is None:
@@ -217,7 +217,7 @@ _CONVERSATIONS: Final = (
 
 async def _reseat(
     connection: Connection, account: AccountId, device: DeviceId, profiles: Iterable[ProfileId]
-) -> list[people.RosterMove]:
+) -> list[people.RosterChange]:
     """Let positions begin and end, and rosters move, where these profiles are members."""
     rows = await connection.fetch(_CONVERSATIONS, list(profiles), account)
     conversations: list[ConversationId] = [row["conversation_id"] for row in rows]

@@ -36,7 +36,9 @@ class PostgresConversations:
         """Return the roster with certificates."""
         return await self._transactions.ask(read_view, conversation)
 
-    async def sender(self, conversation: ConversationId, device: DeviceId, reader: DeviceId) -> talk.Sender | None:
+    async def sender(
+        self, conversation: ConversationId, device: DeviceId, reader: DeviceId
+    ) -> talk.SenderCertificate | None:
         """Return the device that wrote something `reader` can have."""
         return await self._transactions.ask(read_sender, conversation, device, reader)
 
@@ -44,29 +46,29 @@ class PostgresConversations:
         """Return a page of the conversations the device receives for."""
         return await self._transactions.ask(_list_for, device, after or _FIRST, limit)
 
-    async def list_many(self, requests: Sequence[talk.ListRequest]) -> Sequence[Sequence[talk.Standing]]:
+    async def list_many(self, requests: Sequence[talk.ListRequest]) -> Sequence[Sequence[talk.ConversationHead]]:
         """Return a page of standings for each request."""
         return await self._transactions.ask(_list_many, requests) if requests else []
 
-    async def tips(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, talk.Tip]:
+    async def log_heads(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, talk.LogHead]:
         """Return heads and roster versions."""
-        return await self._transactions.ask(_tips, conversations) if conversations else {}
+        return await self._transactions.ask(_log_heads, conversations) if conversations else {}
 
     async def add_member(
         self, conversation: ConversationId, version: int, member: tuple[ProfileId, AccountId, Role], *, most: int
-    ) -> people.RosterMove | MemberFault:
+    ) -> people.RosterChange | MemberFault:
         """Add a member from the head on."""
         return await self._transactions.run(_add_member, conversation, version, member, most)
 
     async def remove_member(
         self, conversation: ConversationId, version: int, profile: ProfileId
-    ) -> people.RosterMove | MemberFault:
+    ) -> people.RosterChange | MemberFault:
         """Remove a member and what its devices no longer need."""
         return await self._transactions.run(_remove_member, conversation, version, profile)
 
     async def set_role(
         self, conversation: ConversationId, version: int, profile: ProfileId, role: Role
-    ) -> people.RosterMove | MemberFault:
+    ) -> people.RosterChange | MemberFault:
         """Change a member's role."""
         return await self._transactions.run(_set_role, conversation, version, profile, role)
 
@@ -141,24 +143,28 @@ _LIST_MANY: Final = """
 """
 
 
-async def _list_many(connection: Connection, requests: Sequence[talk.ListRequest]) -> list[list[talk.Standing]]:
+async def _list_many(connection: Connection, requests: Sequence[talk.ListRequest]) -> list[list[talk.ConversationHead]]:
     rows = await connection.fetch(
         _LIST_MANY,
         [request.device for request in requests],
         [request.after or _FIRST for request in requests],
         [request.limit for request in requests],
     )
-    pages: list[list[talk.Standing]] = [[] for _ in requests]
+    pages: list[list[talk.ConversationHead]] = [[] for _ in requests]
     for place, *standing in rows:
-        pages[place - 1].append(talk.Standing(*standing))
+        pages[place - 1].append(talk.ConversationHead(*standing))
     return pages
 
 
-_TIPS: Final = "SELECT conversation_id, head, roster_version FROM conversation WHERE conversation_id = ANY ($1)"
+_LOG_HEADS: Final = "SELECT conversation_id, head, roster_version FROM conversation WHERE conversation_id = ANY ($1)"
 
 
-async def _tips(connection: Connection, conversations: Sequence[ConversationId]) -> dict[ConversationId, talk.Tip]:
-    return {conversation: talk.Tip(*tip) for conversation, *tip in await connection.fetch(_TIPS, conversations)}
+async def _log_heads(
+    connection: Connection, conversations: Sequence[ConversationId]
+) -> dict[ConversationId, talk.LogHead]:
+    return {
+        conversation: talk.LogHead(*tip) for conversation, *tip in await connection.fetch(_LOG_HEADS, conversations)
+    }
 
 
 _LOCK_AT: Final = """
@@ -179,7 +185,7 @@ async def _add_member(
     version: int,
     member: tuple[ProfileId, AccountId, Role],
     most: int,
-) -> people.RosterMove | MemberFault:
+) -> people.RosterChange | MemberFault:
     profile, account, role = member
     await hold_accounts(connection, [account])
     head = await connection.fetchval(_LOCK_AT, conversation, version)
@@ -205,7 +211,7 @@ _DEVICES: Final = "SELECT device_id FROM device WHERE account_id = $1"
 
 async def _remove_member(
     connection: Connection, conversation: ConversationId, version: int, profile: ProfileId
-) -> people.RosterMove | MemberFault:
+) -> people.RosterChange | MemberFault:
     if await connection.fetchval(_LOCK_AT, conversation, version) is None:
         return MemberFault.MOVED
     account = await connection.fetchval(_REMOVE_MEMBER, conversation, profile)
@@ -223,7 +229,7 @@ _SET_ROLE: Final = """
 
 async def _set_role(
     connection: Connection, conversation: ConversationId, version: int, profile: ProfileId, role: Role
-) -> people.RosterMove | MemberFault:
+) -> people.RosterChange | MemberFault:
     if await connection.fetchval(_LOCK_AT, conversation, version) is None:
         return MemberFault.MOVED
     if not await connection.fetchval(_SET_ROLE, conversation, profile, role):
@@ -231,6 +237,6 @@ async def _set_role(
     return await _move(connection, conversation)
 
 
-async def _move(connection: Connection, conversation: ConversationId) -> people.RosterMove:
+async def _move(connection: Connection, conversation: ConversationId) -> people.RosterChange:
     (move,) = await move_rosters(connection, [conversation])
     return move

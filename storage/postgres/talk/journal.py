@@ -28,7 +28,7 @@ class PostgresJournal:
         self._transactions = transactions
         self._lines = lines
 
-    async def commit(self, drafts: Sequence[talk.Draft]) -> Sequence[talk.Committed | talk.RosterMoved]:
+    async def commit(self, drafts: Sequence[talk.Draft]) -> Sequence[talk.Committed | talk.RosterOutdated]:
         """Number and store the drafts."""
         if not drafts:
             return []
@@ -39,7 +39,7 @@ class PostgresJournal:
 
     async def _commit_straight(
         self, line: Line, drafts: Sequence[talk.Draft]
-    ) -> list[talk.Committed | talk.RosterMoved] | None:
+    ) -> list[talk.Committed | talk.RosterOutdated] | None:
         """Commit on a line; None when others stood in the way: nothing was stored then."""
         assert self._lines is not None
         try:
@@ -61,7 +61,7 @@ _COMMIT: Final = """
 """
 
 
-async def _commit(connection: Connection, drafts: Sequence[talk.Draft]) -> list[talk.Committed | talk.RosterMoved]:
+async def _commit(connection: Connection, drafts: Sequence[talk.Draft]) -> list[talk.Committed | talk.RosterOutdated]:
     places, devices, ciphertexts = _ciphers(drafts)
     rows = await connection.fetch(
         _COMMIT,
@@ -76,7 +76,7 @@ async def _commit(connection: Connection, drafts: Sequence[talk.Draft]) -> list[
         devices,
         ciphertexts,
     )
-    return [talk.RosterMoved() if row["seq"] is None else talk.Committed(*row) for row in rows]
+    return [talk.RosterOutdated() if row["seq"] is None else talk.Committed(*row) for row in rows]
 
 
 _TYPES: Final = (
@@ -111,14 +111,14 @@ _STORED: Final = struct.Struct(">Hi16siqiqi?")
 """A row of the answer without nulls: its message, number, time, and whether it is a duplicate."""
 
 
-def _outcomes(drafts: Sequence[talk.Draft], rows: Sequence[wire.Row]) -> list[talk.Committed | talk.RosterMoved]:
+def _outcomes(drafts: Sequence[talk.Draft], rows: Sequence[wire.Row]) -> list[talk.Committed | talk.RosterOutdated]:
     return [_outcome(draft, row) for draft, row in zip(drafts, rows, strict=True)]
 
 
-def _outcome(draft: talk.Draft, row: wire.Row) -> talk.Committed | talk.RosterMoved:
+def _outcome(draft: talk.Draft, row: wire.Row) -> talk.Committed | talk.RosterOutdated:
     if len(row) != _STORED.size:
         assert wire.columns(row)[1] is None, "a number without the rest"
-        return talk.RosterMoved()
+        return talk.RosterOutdated()
     _, _, message, _, seq, _, sent_ms, _, duplicate = _STORED.unpack(row)
     if not duplicate:
         return talk.Committed(draft.message, seq, sent_ms, duplicate=False)

@@ -73,9 +73,9 @@ _MOVE_ROSTERS: Final = """
 """
 
 
-async def move_rosters(connection: Connection, conversations: Sequence[ConversationId]) -> list[people.RosterMove]:
+async def move_rosters(connection: Connection, conversations: Sequence[ConversationId]) -> list[people.RosterChange]:
     """Move the roster versions, each once; return them in the order of ids."""
     return sorted(
-        (people.RosterMove(*row) for row in await connection.fetch(_MOVE_ROSTERS, conversations)),
+        (people.RosterChange(*row) for row in await connection.fetch(_MOVE_ROSTERS, conversations)),
         key=lambda move: move.conversation,
     )

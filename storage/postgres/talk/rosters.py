@@ -84,12 +84,12 @@ _SENDER: Final = """
 
 async def read_sender(
     connection: Connection, conversation: ConversationId, device: DeviceId, reader: DeviceId
-) -> talk.Sender | None:
+) -> talk.SenderCertificate | None:
     """Read the certificate of a device that wrote something the reader can have, current or gone."""
     row = await connection.fetchrow(_SENDER, conversation, device, reader)
     if row is None:
         return None
-    return talk.Sender(_device(row, profiles=()), row["root_key"])
+    return talk.SenderCertificate(_device(row, profiles=()), row["root_key"])
 
 
 def _roster(rows: Sequence[Any]) -> talk.Roster:

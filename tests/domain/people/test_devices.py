@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from domain.people.devices import Devices, Registered
 from domain.people.events import DevicesChanged, TicketsRevoked
-from domain.people.model import Actor, Device, RosterMove
+from domain.people.model import Actor, Device, Registration, RosterChange
 from domain.people.ports import AdoptFault
 from domain.people.revocations import Revocations
 from tests.cast import (
@@ -32,16 +32,15 @@ from varde_contract.certificates import session_statement
 from varde_contract.ids import AccountId, DeviceId, ProfileId, SessionId
 from varde_contract.limits import DEVICES_PER_ACCOUNT
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.devices import NewDevice
 
 tablet = alice.further_device("tablet")
 WAITED_MS = 5_000
 
 
-def request(gear: Gear) -> NewDevice:
+def request(gear: Gear) -> Registration:
     """What a client sends to register this device."""
     device = gear.noun
-    return NewDevice(
+    return Registration(
         device=device.id,
         noise_key=device.noise_key,
         signing_key=device.signing_key,
@@ -58,7 +57,7 @@ class SignedIn:
     registry: Registry
     actor: Actor
 
-    async def register(self, new: NewDevice, actor: Actor | None = None) -> Registered | Refused:
+    async def register(self, new: Registration, actor: Actor | None = None) -> Registered | Refused:
         """Ask for it."""
         return await self.registry.devices.register(actor or self.actor, new)
 
@@ -193,7 +192,7 @@ class HeldUp(MemoryDevices):
 
     async def set_profiles(
         self, account: AccountId, device: DeviceId, profiles: Sequence[ProfileId], now_ms: int
-    ) -> Sequence[RosterMove] | None:
+    ) -> Sequence[RosterChange] | None:
         """Wait, then change."""
         self._clock.go_on(WAITED_MS)
         return await super().set_profiles(account, device, profiles, now_ms)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from domain.people.model import Actor
 from domain.talk.conversations import Opened, Page
 from domain.talk.events import MembershipChanged
-from domain.talk.model import Sender
+from domain.talk.model import SenderCertificate
 from tests.cast import (
     BIRTH_MS,
     alice,
@@ -190,7 +190,7 @@ async def test_who_wrote_is_shown_to_those_who_can_have_it(registry: Registry) -
     await send(registry.stores, draft(alice_phone, conversation))
     await registry.devices.revoke(alice_laptop.actor, alice_phone.id)
     shown = await registry.conversations.sender(bob_phone.actor, conversation, alice_phone.id)
-    assert shown == Sender(replace(alice_phone.noun, profiles=()), alice.root_key)
+    assert shown == SenderCertificate(replace(alice_phone.noun, profiles=()), alice.root_key)
     hidden = [
         await registry.conversations.sender(mallory_phone.actor, conversation, alice_phone.id),
         await registry.conversations.sender(bob_phone.actor, conversation, alice_laptop.id),

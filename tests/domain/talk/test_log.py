@@ -7,7 +7,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.talk.log import Missing, tell
+from domain.talk.log import LogGap, read_items
 from domain.talk.model import LogEntry, LogPage
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId
 from varde_contract.talk import GapReason
@@ -51,8 +51,8 @@ def pages(draw: st.DrawFn) -> LogPage:
 def test_every_number_is_accounted_for_exactly_once(page: LogPage) -> None:
     """Nothing is left out, nothing comes twice, and all of it comes in order."""
     numbers: list[int] = []
-    for told in tell(page, ME):
-        numbers += range(told.from_seq, told.to_seq + 1) if isinstance(told, Missing) else [told.seq]
+    for told in read_items(page, ME):
+        numbers += range(told.from_seq, told.to_seq + 1) if isinstance(told, LogGap) else [told.seq]
     assert numbers == list(range(page.from_seq, page.next_seq))
 
 
@@ -60,15 +60,15 @@ def test_every_number_is_accounted_for_exactly_once(page: LogPage) -> None:
 def test_nothing_above_the_last_number_is_told(page: LogPage, last: int) -> None:
     """Who asked for a range hears of the range, although a page may cover more."""
     numbers: list[int] = []
-    for told in tell(page, ME, last):
-        numbers += range(told.from_seq, told.to_seq + 1) if isinstance(told, Missing) else [told.seq]
+    for told in read_items(page, ME, last):
+        numbers += range(told.from_seq, told.to_seq + 1) if isinstance(told, LogGap) else [told.seq]
     assert numbers == list(range(page.from_seq, min(page.next_seq, last + 1)))
 
 
 @given(pages())
 def test_a_message_is_told_exactly_where_the_device_may_have_it(page: LogPage) -> None:
     """Not its own, not from before its time, and not without ciphertext; all others are."""
-    told = {each.seq for each in tell(page, ME) if isinstance(each, LogEntry)}
+    told = {each.seq for each in read_items(page, ME) if isinstance(each, LogEntry)}
     may = {each.seq for each in page.entries if each.sealed and each.device != ME and each.seq >= page.start}
     assert told == may
 
@@ -76,9 +76,9 @@ def test_a_message_is_told_exactly_where_the_device_may_have_it(page: LogPage) -
 @given(pages())
 def test_neighbours_missing_for_one_reason_are_one_gap(page: LogPage) -> None:
     """Two gaps beside each other have different reasons."""
-    told = list(tell(page, ME))
+    told = list(read_items(page, ME))
     for one, following in pairwise(told):
-        if isinstance(one, Missing) and isinstance(following, Missing):
+        if isinstance(one, LogGap) and isinstance(following, LogGap):
             assert one.why is not following.why
 
 
@@ -86,20 +86,20 @@ def test_each_reason_has_its_place() -> None:
     """Before the membership; own; confirmed and gone; never fetched and gone."""
     known = (entry(2, OTHER, b"not yours"), entry(3, ME, b"own"), entry(4, OTHER, None), entry(7, OTHER, b"yours"))
     page = LogPage(HERE, 1, 9, 8, start=3, upto=5, entries=known)
-    assert list(tell(page, ME)) == [
-        Missing(1, 2, GapReason.BEFORE_YOU),
-        Missing(3, 3, GapReason.OWN),
-        Missing(4, 5, GapReason.DELIVERED),
-        Missing(6, 6, GapReason.EXPIRED),
+    assert list(read_items(page, ME)) == [
+        LogGap(1, 2, GapReason.BEFORE_YOU),
+        LogGap(3, 3, GapReason.OWN),
+        LogGap(4, 5, GapReason.DELIVERED),
+        LogGap(6, 6, GapReason.EXPIRED),
         known[3],
-        Missing(8, 8, GapReason.EXPIRED),
+        LogGap(8, 8, GapReason.EXPIRED),
     ]
 
 
 def test_a_hole_of_any_width_is_one_gap() -> None:
     """What sweeps left behind in years is one record, and making it does not count the numbers one by one."""
     page = LogPage(HERE, 1, 2**60, 2**60 - 1, start=1, upto=0, entries=(entry(2**59, OTHER, b"the one that is left"),))
-    first, message, rest = tell(page, ME)
-    assert first == Missing(1, 2**59 - 1, GapReason.EXPIRED)
+    first, message, rest = read_items(page, ME)
+    assert first == LogGap(1, 2**59 - 1, GapReason.EXPIRED)
     assert message == page.entries[0]
-    assert rest == Missing(2**59 + 1, 2**60 - 1, GapReason.EXPIRED)
+    assert rest == LogGap(2**59 + 1, 2**60 - 1, GapReason.EXPIRED)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from domain.people.model import Actor, RosterMove
+from domain.people.model import Actor, RosterChange
 from domain.talk.events import MembershipChanged
 from domain.talk.members import TRIES, Members
 from domain.talk.model import Roster
@@ -145,7 +145,7 @@ class _MovingConversations(MemoryConversations):
 
     async def remove_member(
         self, conversation: ConversationId, version: int, profile: ProfileId
-    ) -> RosterMove | MemberFault:
+    ) -> RosterChange | MemberFault:
         if self.moves > 0:
             self.moves -= 1
             self._memory.talks[conversation].seats[alice.profile].role = Role.MEMBER if self.moves == 0 else Role.OWNER

@@ -6,12 +6,12 @@ from msgspec.structs import replace
 
 from domain.talk.model import Confirmation, Roster
 from domain.talk.receipts import (
-    Gathered,
+    PendingReceipts,
     ReadMark,
-    hears_delivered,
-    hears_presence,
-    hears_read,
-    hears_typing,
+    delivered_audience,
+    presence_audience,
+    read_audience,
+    typing_audience,
 )
 from tests.cast import (
     alice,
@@ -39,19 +39,19 @@ def hiding(**policies: bool) -> Roster:
 
 def test_what_is_shown_goes_to_other_people() -> None:
     """By default everybody else hears everything, and of reading the own devices too."""
-    assert hears_delivered(ROSTER, bob.profile) == OTHERS
-    assert hears_typing(ROSTER, bob.profile) == OTHERS
-    assert hears_presence(ROSTER, bob.profile) == OTHERS
-    assert hears_read(ROSTER, bob.profile) == OTHERS | OWN
+    assert delivered_audience(ROSTER, bob.profile) == OTHERS
+    assert typing_audience(ROSTER, bob.profile) == OTHERS
+    assert presence_audience(ROSTER, bob.profile) == OTHERS
+    assert read_audience(ROSTER, bob.profile) == OTHERS | OWN
 
 
 def test_each_policy_hides_its_own_and_nothing_else() -> None:
     """The own devices keep in step whatever is hidden from others."""
     ways = {
-        "delivery_receipts": hears_delivered,
-        "typing": hears_typing,
-        "presence": hears_presence,
-        "read_receipts": hears_read,
+        "delivery_receipts": delivered_audience,
+        "typing": typing_audience,
+        "presence": presence_audience,
+        "read_receipts": read_audience,
     }
     for policy, hears in ways.items():
         hidden = hiding(**{policy: False})
@@ -61,8 +61,8 @@ def test_each_policy_hides_its_own_and_nothing_else() -> None:
 
 def test_who_is_no_member_is_heard_by_nobody() -> None:
     """A profile that left between saying and telling is told to nobody."""
-    assert hears_typing(ROSTER, mallory.profile) == frozenset()
-    assert hears_read(ROSTER, ProfileId(mallory.account)) == frozenset()
+    assert typing_audience(ROSTER, mallory.profile) == frozenset()
+    assert read_audience(ROSTER, ProfileId(mallory.account)) == frozenset()
 
 
 def test_two_modes_of_one_person_are_one_person() -> None:
@@ -70,8 +70,8 @@ def test_two_modes_of_one_person_are_one_person() -> None:
     jobb = replace(ROSTER.members[bob.profile], profile=bob.jobb.id)
     devices = {**ROSTER.devices, bob_laptop.id: frozenset({bob.jobb.id})}
     roster = replace(ROSTER, members={**ROSTER.members, bob.jobb.id: jobb}, devices=devices)
-    assert hears_typing(roster, bob.profile) == OTHERS
-    assert hears_read(roster, bob.profile) == OTHERS | {bob_phone.id}
+    assert typing_audience(roster, bob.profile) == OTHERS
+    assert read_audience(roster, bob.profile) == OTHERS | {bob_phone.id}
 
 
 HERE = [ConversationId(alice.account), ConversationId(bob.account)]
@@ -83,7 +83,7 @@ steps = st.lists(
 @given(steps, st.integers(1, 5))
 def test_gathering_keeps_the_highest_of_each(said: list[tuple[ConversationId, object, int]], most: int) -> None:
     """However often a position moves, it comes out once, as far as it got, in batches of the size asked for."""
-    gathered = Gathered()
+    gathered = PendingReceipts()
     highest: dict[tuple[ConversationId, object], int] = {}
     for conversation, who, upto in said:
         gathered.confirm(Confirmation(conversation, who, upto))  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from domain.people import model as people
 from domain.talk import model as talk
 from domain.talk.events import MessagesCommitted
-from domain.talk.sending import TRIES, Author, Sender, decide
+from domain.talk.sending import TRIES, Messages, Sender, decide
 from tests.cast import (
     alice,
     alice_laptop,
@@ -41,7 +41,7 @@ ROSTER = roster_of(alice, bob, version=7)
 CLIENT_ID = ClientId(uuid7(1, bytes(10)))
 MESSAGE = MessageId(uuid7(2, bytes(10)))
 NOW_MS = 1_000
-AUTHOR = Author(alice.account, alice_laptop.id)
+SENDER = Sender(alice.account, alice_laptop.id)
 OTHERS = (alice_phone.id, bob_phone.id, bob_laptop.id)
 
 
@@ -51,10 +51,10 @@ def group(**changes: object) -> Send:
 
 
 def judge(
-    request: Send | NewMessage, author: Author = AUTHOR, roster: talk.Roster | None = ROSTER
+    request: Send | NewMessage, sender: Sender = SENDER, roster: talk.Roster | None = ROSTER
 ) -> talk.Draft | Refused:
     """Decide."""
-    return decide(roster, author, request, message=MESSAGE, now_ms=NOW_MS)
+    return decide(roster, sender, request, message=MESSAGE, now_ms=NOW_MS)
 
 
 def code(judged: talk.Draft | Refused) -> RefusalCode | None:
@@ -112,15 +112,15 @@ def test_a_group_message_for_another_version_is_stale(version: int) -> None:
 
 def test_an_outsider_learns_nothing() -> None:
     """The answer to who does not belong is the very answer for what does not exist."""
-    outsider = Author(mallory.account, mallory_phone.id)
-    assert judge(group(profile=mallory.profile), outsider) == judge(group(), AUTHOR, roster=None)
-    assert judge(group(), outsider) == judge(group(), AUTHOR, roster=None)
+    outsider = Sender(mallory.account, mallory_phone.id)
+    assert judge(group(profile=mallory.profile), outsider) == judge(group(), SENDER, roster=None)
+    assert judge(group(), outsider) == judge(group(), SENDER, roster=None)
     assert code(judge(group(), outsider)) is RefusalCode.NOT_FOUND
 
 
 def test_a_stranger_device_of_a_member_learns_nothing() -> None:
     """A device that holds none of the member profiles is an outsider, whosever it is."""
-    work_phone = Author(alice.account, carol_phone.id)
+    work_phone = Sender(alice.account, carol_phone.id)
     assert code(judge(group(), work_phone)) is RefusalCode.NOT_FOUND
 
 
@@ -160,7 +160,7 @@ class Post:
     def __init__(self) -> None:
         self.memory, self.bus, self.interference = Memory(), RecordingBus(), Interference()
         self.stores = open_memory_stores(memory=self.memory, bus=self.bus, interference=self.interference)
-        self.sender = Sender(
+        self.sender = Messages(
             self.stores.conversations,
             self.stores.journal,
             self.bus,
@@ -187,7 +187,7 @@ async def test_a_sender_commits_and_rings() -> None:
     """When `send` returns, the message is stored and every node was told."""
     post = Post()
     roster = await post.open()
-    sent = await post.sender.send(AUTHOR, letter(roster))
+    sent = await post.sender.send(SENDER, letter(roster))
     assert isinstance(sent, talk.Committed)
     assert (sent.seq, sent.duplicate) == (1, False)
     assert post.bus.published == [MessagesCommitted("api", roster.conversation, 1)]
@@ -197,8 +197,8 @@ async def test_a_sender_rings_again_for_a_duplicate() -> None:
     """Who sends again may do so because the first doorbell was never rung."""
     post = Post()
     roster = await post.open()
-    first = await post.sender.send(AUTHOR, letter(roster))
-    again = await post.sender.send(AUTHOR, letter(roster))
+    first = await post.sender.send(SENDER, letter(roster))
+    again = await post.sender.send(SENDER, letter(roster))
     assert isinstance(first, talk.Committed)
     assert again == replace(first, duplicate=True)
     assert len(post.bus.published) == 2
@@ -209,11 +209,11 @@ async def test_what_was_stored_is_acked_again_after_the_roster_moved() -> None:
     """A sender that lost its ack gets it, also when the devices it encrypted for are not the current ones any more."""
     post = Post()
     roster = await post.open()
-    first = await post.sender.send(AUTHOR, letter(roster))
+    first = await post.sender.send(SENDER, letter(roster))
     assert isinstance(first, talk.Committed)
     await enrol(post.stores, bob.further_device("tablet"))
-    assert await post.sender.send(AUTHOR, letter(roster)) == replace(first, duplicate=True)
-    stale = await post.sender.send(AUTHOR, letter(roster, 2))
+    assert await post.sender.send(SENDER, letter(roster)) == replace(first, duplicate=True)
+    stale = await post.sender.send(SENDER, letter(roster, 2))
     assert isinstance(stale, Refused)
     assert stale.code is RefusalCode.STALE_DEVICES
     assert post.bus.published == [MessagesCommitted("api", roster.conversation, 1)] * 2
@@ -223,11 +223,11 @@ async def test_what_was_stored_is_acked_again_to_who_has_left() -> None:
     """It is theirs and it was sent; and another device learns nothing by naming the same client id."""
     post = Post()
     roster = await post.open()
-    first = await post.sender.send(AUTHOR, letter(roster))
+    first = await post.sender.send(SENDER, letter(roster))
     assert isinstance(first, talk.Committed)
     await post.stores.conversations.remove_member(roster.conversation, roster.version, alice.profile)
-    assert await post.sender.send(AUTHOR, letter(roster)) == replace(first, duplicate=True)
-    for stranger in (Author(mallory.account, mallory_phone.id), Author(alice.account, alice_phone.id)):
+    assert await post.sender.send(SENDER, letter(roster)) == replace(first, duplicate=True)
+    for stranger in (Sender(mallory.account, mallory_phone.id), Sender(alice.account, alice_phone.id)):
         refused = await post.sender.send(stranger, letter(roster))
         assert isinstance(refused, Refused)
         assert refused.code is RefusalCode.NOT_FOUND
@@ -237,7 +237,7 @@ async def test_a_refused_send_stores_and_rings_nothing() -> None:
     """A "no" leaves no trace."""
     post = Post()
     roster = await post.open()
-    refused = await post.sender.send(Author(mallory.account, mallory_phone.id), letter(roster))
+    refused = await post.sender.send(Sender(mallory.account, mallory_phone.id), letter(roster))
     assert code(refused if isinstance(refused, Refused) else group_draft()) is RefusalCode.NOT_FOUND
     assert post.bus.published == []
     assert post.memory.talks[roster.conversation].head == 0
@@ -257,7 +257,7 @@ async def test_a_sender_decides_again_when_the_roster_moves(nursery: trio.Nurser
     outcomes: list[talk.Committed | Refused] = []
 
     async def send(request: Send) -> None:
-        outcomes.append(await post.sender.send(AUTHOR, request))
+        outcomes.append(await post.sender.send(SENDER, request))
 
     post.interference.hold_commits()
     nursery.start_soon(send, letter(roster, 1))
@@ -284,7 +284,7 @@ async def test_a_sender_gives_up_on_a_roster_that_never_rests(nursery: trio.Nurs
     outcomes: list[talk.Committed | Refused] = []
 
     async def send() -> None:
-        outcomes.append(await post.sender.send(AUTHOR, letter(roster)))
+        outcomes.append(await post.sender.send(SENDER, letter(roster)))
 
     post.interference.hold_commits()
     nursery.start_soon(send)
@@ -292,7 +292,7 @@ async def test_a_sender_gives_up_on_a_roster_that_never_rests(nursery: trio.Nurs
     for _ in range(TRIES):
         await post.interference.wait_commit_held()
         move = await post.stores.conversations.set_role(roster.conversation, version, bob.profile, Role.ADMIN)
-        assert isinstance(move, people.RosterMove)
+        assert isinstance(move, people.RosterChange)
         version = move.version
         post.interference.release_commits()
         post.interference.hold_commits()

@@ -24,7 +24,9 @@ class CountedConversations(MemoryConversations):
         super().__init__(memory, Interference())
         self.queries: list[int] = []
 
-    async def list_many(self, requests: Sequence[talk_model.ListRequest]) -> Sequence[Sequence[talk_model.Standing]]:
+    async def list_many(
+        self, requests: Sequence[talk_model.ListRequest]
+    ) -> Sequence[Sequence[talk_model.ConversationHead]]:
         """Count, and answer."""
         self.queries.append(len(requests))
         return await super().list_many(requests)
@@ -39,7 +41,7 @@ class CountedJournal:
 
     async def commit(
         self, drafts: Sequence[talk_model.Draft]
-    ) -> Sequence[talk_model.Committed | talk_model.RosterMoved]:
+    ) -> Sequence[talk_model.Committed | talk_model.RosterOutdated]:
         """As it is."""
         return await self._journal.commit(drafts)
 
@@ -57,7 +59,7 @@ async def test_a_storm_of_lists_is_a_few_queries(nursery: trio.Nursery) -> None:
     talks = [await open_conversation(stores, *people) for people in ((alice, bob), (alice, carol))]
     store = CountedConversations(memory)
     standings = ConversationLists(store)
-    pages: list[tuple[talk_model.ListRequest, list[talk_model.Standing]]] = []
+    pages: list[tuple[talk_model.ListRequest, list[talk_model.ConversationHead]]] = []
 
     async def ask(number: int) -> None:
         device = (alice_phone, mallory_phone)[number % 2].id

@@ -74,7 +74,7 @@ async def test_a_fleet_over_postgres(database_url: str, sends: Sends) -> None:
                 await late.send(f.Join())
                 assert [(await late.wait_for(f.New)).seq for _ in range(50)] == list(range(1, 51))
             move = await here.conversations.remove_member(roster.conversation, roster.version, bob.profile)
-            assert isinstance(move, people.RosterMove)
+            assert isinstance(move, people.RosterChange)
             await here.bus.publish([MembershipChanged(move.conversation, move.version)])
             assert (await phone.wait_for(f.Changed)).value == move.version
             await phone.send(sends.group(roster, bob))

@@ -140,7 +140,7 @@ async def test_who_is_removed_while_live_stops_listening(node: MemoryNode, backe
     laptop = await node.listen(alice_laptop, roster.conversation)
     phone = await node.listen(carol_phone, roster.conversation)
     moved = await backend.stores.conversations.remove_member(roster.conversation, roster.version, carol.profile)
-    assert isinstance(moved, people.RosterMove)
+    assert isinstance(moved, people.RosterChange)
     backend.bus.publish_nowait([MembershipChanged(moved.conversation, moved.version)])
     changed = f.Changed(f.ChangeKind.MEMBERSHIP, roster.conversation, moved.version)
     assert await phone.receive(f.Changed) == changed
@@ -168,7 +168,7 @@ async def test_who_is_added_while_live_begins_to_listen(node: MemoryNode, backen
     await wait_all_tasks_blocked()
     member = (carol.profile, carol.account, Role.MEMBER)
     moved = await backend.stores.conversations.add_member(roster.conversation, roster.version, member, most=9)
-    assert isinstance(moved, people.RosterMove)
+    assert isinstance(moved, people.RosterChange)
     backend.bus.publish_nowait([MembershipChanged(moved.conversation, moved.version)])
     assert await phone.receive(f.Joined) == f.Joined(roster.conversation, 2, 1, moved.version)
     await phone.receive(f.Changed)

@@ -46,7 +46,7 @@ async def test_a_roster_that_moved_unheard_is_noticed(looking: MemoryNode, backe
     await phone.receive(f.New)
     await laptop.receive_many(2)
     move = await backend.stores.conversations.remove_member(roster.conversation, roster.version, carol.profile)
-    assert isinstance(move, people.RosterMove)
+    assert isinstance(move, people.RosterChange)
     await trio.sleep(TWO_ROUNDS)  # in time that jumps
     for client in (laptop, phone):
         changed = await client.receive(f.Changed)

@@ -209,7 +209,7 @@ async def test_a_roster_that_never_rests_is_the_senders_to_look_at(
     for _ in range(2):
         await backend.interference.wait_commit_held()
         move = await backend.stores.conversations.set_role(roster.conversation, version, bob.profile, Role.ADMIN)
-        assert isinstance(move, people.RosterMove)
+        assert isinstance(move, people.RosterChange)
         version = move.version
         backend.interference.release_commits()
         backend.interference.hold_commits()

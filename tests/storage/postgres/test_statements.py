@@ -38,7 +38,7 @@ async def use_everything(stores: Stores) -> None:
     await stores.conversations.list_many(
         [talk_model.ListRequest(bob_phone.id, None, 10), talk_model.ListRequest(alice_phone.id, talk, 1)]
     )
-    await stores.conversations.tips([talk])
+    await stores.conversations.log_heads([talk])
     await stores.journal.find_committed([talk_model.SendKey(talk, alice_phone.id, client_id(1))])
     assert await stores.conversations.sender(talk, alice_phone.id, bob_phone.id) is not None
     await stores.prekeys.claim(bob_phone.id, [(alice.account, alice_phone.id)], now_ms=1, window_ms=1, most=9)
