@@ -49,10 +49,10 @@ def _check(services: Services, peer: Peer, now: float) -> None:
     heartbeat = services.config.heartbeat
     if now > peer.heard_at + SILENCES * heartbeat:
         services.metrics.hostile[Hostility.HALF_OPEN] += 1
-        peer.cut(CloseCode.HEARTBEAT_MISSED)
+        peer.connection.cut(CloseCode.HEARTBEAT_MISSED)
     elif not peer.ping_at:
         peer.ping_at = now + heartbeat * services.random.random()  # a newcomer: ten thousand of them are spread evenly
     elif services.revocations.judge(peer):
         peer.ping_at = now + heartbeat * services.random.uniform(1 - JITTER, 1 + JITTER)
         services.metrics.pings += 1
-        peer.line.ping()
+        peer.connection.ping()

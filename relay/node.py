@@ -105,7 +105,7 @@ async def _drain(services: Services) -> None:
     _log.info("draining %d connections", len(services.hub))
     goaway = Goaway(CloseCode.DRAINING, 0, round(config.drain_jitter * 1_000))
     for peer in services.hub.peers:
-        peer.tell_goaway(goaway)
+        peer.send_goaway(goaway)
     with trio.move_on_after(config.drain_deadline):
         await services.hub.wait_empty()
     with trio.move_on_after(ANSWERING):
@@ -113,7 +113,7 @@ async def _drain(services: Services) -> None:
         while services.admission.strangers:  # noqa: ASYNC110 - once in the life of a node
             await trio.sleep(GLANCE)
     for peer in services.hub.peers:
-        peer.cut(CloseCode.DRAINING)
+        peer.connection.cut(CloseCode.DRAINING)
 
 
 async def _flush(services: Services) -> None:

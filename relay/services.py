@@ -9,7 +9,7 @@ from domain.people.revocations import Revocations
 from domain.people.tickets import TicketChecker
 from domain.ports import Clock, Entropy, Stores
 from domain.talk.ports import ConversationStore, MailboxStore
-from relay.cache.conversation_lists import ConversationLists
+from relay.cache.conversation_heads import ConversationHeads
 from relay.cache.log_reader import LogReader
 from relay.cache.outage import Outage
 from relay.cache.revocations import RevocationFeed
@@ -69,8 +69,8 @@ class Services:
     reactor: Reactor
     hub: Hub
     rosters: Rosters
-    standings: ConversationLists
-    reading: LogReader
+    conversation_heads: ConversationHeads
+    log_reader: LogReader
     notifier: Notifier
     presence_notifier: PresenceNotifier
     publisher: Publisher
@@ -138,8 +138,8 @@ def make_services(config: RelaySettings, stores: Stores, dependencies: Dependenc
         reactor=Reactor(flush_scheduler, metrics, rest=config.rest),
         hub=hub,
         rosters=rosters,
-        standings=ConversationLists(stores.conversations),
-        reading=LogReader(stores.mailbox, outage, metrics),
+        conversation_heads=ConversationHeads(stores.conversations),
+        log_reader=LogReader(stores.mailbox, outage, metrics),
         notifier=notifier,
         presence_notifier=presence_notifier,
         publisher=publisher,

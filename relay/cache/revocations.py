@@ -94,7 +94,7 @@ class RevocationFeed:
         """Cut a peer whose ticket has come to its end, by time or by revocation. Whether it may stay."""
         refused = self._checker.judge_again(peer.ticket)
         if refused is not None:
-            peer.cut(close_code(refused.code))
+            peer.connection.cut(close_code(refused.code))
         return refused is None
 
     def judge_all(self) -> None:

@@ -1,4 +1,4 @@
-"""What strangers and devices may cost: handshakes at once, connects per address, frames and bytes per device."""
+"""Limits: unauthenticated connections and handshakes at once, connects per address, frames and bytes per device."""
 
 from collections import Counter, OrderedDict
 from contextlib import ExitStack
@@ -18,12 +18,11 @@ from varde_contract.networks import client_address, network_of
 from varde_contract.refusals import RefusalCode, Refused
 
 ADDRESSES: Final = 20_000
-"""Addresses remembered; the one that was quiet longest goes first."""
+"""Addresses remembered; the least recently used is forgotten first."""
 ADDRESS_BURST: Final = 10.0
 """Seconds' worth of connects that may come at once."""
-
 BUSY_RETRY: Final = 2.0
-"""Seconds; those who were turned away come back between once and twice that."""
+"""Seconds. A client that was turned away is told to come back after once to twice that, at random."""
 
 
 _EPHEMERAL: Final = frozenset({Typing, Presence})
@@ -41,9 +40,9 @@ class TokenBucket:
         self._at = now
 
     def wait_for(self, tokens: float, now: float) -> float:
-        """Return the seconds until so many are there; 0 when they are. Never ends for more than `size`.
+        """Return the seconds until there are this many tokens, 0 if there are. `now` is Trio's time.
 
-        `now` is Trio's time.
+        For more than `size` tokens that time never comes.
         """
         there = self._tokens + (now - self._at) * self._rate
         if there > self._size:  # noqa: PLR1730 - twice for each message: a call of `min` takes as long as the rest
@@ -57,7 +56,7 @@ class TokenBucket:
 
 
 class RateLimiter:
-    """What one device may send: frames and bytes, and how often it may ignore a refusal."""
+    """What one device may send: frames and bytes, and how often it may go on after a refusal."""
 
     __slots__ = ("_bytes", "_ephemeral", "_frames", "_strikes")
 
@@ -71,8 +70,8 @@ class RateLimiter:
         self._ephemeral = TokenBucket(config.ephemeral_per_second, ephemeral, now)
         self._strikes = TokenBucket(1.0, config.strikes, now)
 
-    def judge(self, frames: int, size: int, now: float) -> Refused | None:
-        """Whether a message may be looked at. Refuses `rate-limited`; raises PeerFault if that is ignored for long."""
+    def check_message(self, frames: int, size: int, now: float) -> Refused | None:
+        """Check a message against the limits. Refuses `rate-limited`; raises PeerFault if that is ignored for long."""
         for_frames, for_bytes = self._frames.wait_for(frames, now), self._bytes.wait_for(size, now)
         if not (for_frames or for_bytes):
             self._frames.take(frames)
@@ -83,8 +82,8 @@ class RateLimiter:
         self._strikes.take(1)
         return _slower(max(for_frames, for_bytes))
 
-    def judge_frame(self, frame: ClientFrame, now: float) -> Refused | None:
-        """Whether a frame of such a message may be done. Refuses `rate-limited` to ephemeral ones, without a strike."""
+    def check_frame(self, frame: ClientFrame, now: float) -> Refused | None:
+        """Check one frame of such a message. Refuses `rate-limited` to ephemeral ones, without a strike."""
         if type(frame) not in _EPHEMERAL:
             return None
         wait = self._ephemeral.wait_for(1, now)
@@ -100,7 +99,7 @@ def _slower(wait: float) -> Refused:
 
 
 class ConnectionCount:
-    """Who is there at the moment, all in all and by network, and whether one more may come."""
+    """Counts connections in total and by network, and says whether there is room for one more."""
 
     def __init__(self, most: int, most_of_one: int) -> None:
         self._most = most
@@ -113,15 +112,15 @@ class ConnectionCount:
 
     @property
     def full(self) -> bool:
-        """Whether nobody more may come from anywhere."""
+        """Whether there is no room at all."""
         return self._total >= self._most
 
     def full_of(self, network: str) -> bool:
-        """Whether nobody more may come from there."""
+        """Whether there is no room for one from this network."""
         return self._by_network[network] >= self._most_of_one
 
     def count(self, network: str, stay: ExitStack) -> None:
-        """Count one until the end of its stay."""
+        """Count one until `stay` ends."""
         self._total += 1
         self._by_network[network] += 1
         stay.callback(self._discount, network)
@@ -134,7 +133,7 @@ class ConnectionCount:
 
 
 class Admission:
-    """Who may stay without having said who it is, and who may begin a handshake."""
+    """Decides which connections are accepted before they are authenticated, and which may begin a handshake."""
 
     def __init__(self, config: RelaySettings, random: Random, metrics: Metrics) -> None:
         self._config = config
@@ -144,24 +143,24 @@ class Admission:
         self._strangers = ConnectionCount(config.strangers, config.strangers_per_address)
         self._handshakes = ConnectionCount(config.handshakes, config.handshakes_per_address)
         self.closed = False
-        """Whether the node is going down: nobody new is let in."""
+        """Whether the node is shutting down: no handshake begins any more."""
         self.lateness = 0.0
-        """How late the loop ran lately, in seconds: the canary writes it."""
+        """How late the loop ran lately, in seconds. `relay.loop_lateness` writes it."""
 
     @property
     def strangers(self) -> int:
-        """Those who have not said who they are, with those who are about to."""
+        """Connections that are not authenticated yet, those in a handshake included."""
         return len(self._strangers)
 
     @property
     def handshakes(self) -> int:
-        """Of those, the ones in the middle of a handshake."""
+        """Those in a handshake."""
         return len(self._handshakes)
 
-    def let_in(self, address: str, stay: ExitStack) -> bool:
-        """Count a connection until the end of its `stay`, in which it has to say who it is; False beyond the bounds."""
+    def admit_connection(self, address: str, stay: ExitStack) -> bool:
+        """Count a connection that is not authenticated until `stay` ends; False when there is no room for it."""
         network = network_of(address)
-        # Behind a load balancer all come from one address, and who they are is not known before the request is read.
+        # Behind a load balancer all connections have one address; the client's is only known once the request is read.
         if self._strangers.full or (not self._config.proxies and self._strangers.full_of(network)):
             self._metrics.handshakes[HandshakeOutcome.CROWDED_OUT] += 1
             self._metrics.hostile[Hostility.CROWD] += 1
@@ -169,11 +168,10 @@ class Admission:
         self._strangers.count(network, stay)
         return True
 
-    def knock(self, address: str, forwarded: str, stay: ExitStack) -> Refused | None:
-        """Judge a newcomer by its address and by how busy the node is; give it a place until the end of its `stay`.
+    def admit_handshake(self, address: str, forwarded: str, stay: ExitStack) -> Refused | None:
+        """Let a handshake begin, and count it until `stay` ends. Refuses `overloaded` and `rate-limited`.
 
-        `forwarded` is what its request says in X-Forwarded-For: looked at only when there are load balancers.
-        Refuses `overloaded` and `rate-limited`.
+        `forwarded` is the request's X-Forwarded-For. It is only looked at behind load balancers: anybody can send one.
         """
         network = network_of(client_address(address, forwarded, self._config.proxies))
         if self.closed or self._handshakes.full or self.lateness > self._config.lateness:

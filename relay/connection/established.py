@@ -1,7 +1,8 @@
-"""An established connection: what comes is done, what waits in its outbox is sealed and sent.
+"""An established connection: it handles the frames that come, and encrypts and sends what waits in its outbox.
 
-Its own task is parked, and is there to own what ends with the connection, to be cancelled, and to wait for stores when
-a frame asks for something that is not in memory.
+Reading and writing happen in plain functions, called by the reactor and by whoever publishes. The connection's own task
+is parked. It owns what ends with the connection, it can be cancelled, and it waits for stores on behalf of frames that
+ask for something that is not in memory.
 """
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -15,7 +16,8 @@ from msgspec import Struct
 from relay.connection.admission import RateLimiter
 from relay.connection.handshake import AuthenticatedSession
 from relay.connection.outbox import Outbox
-from relay.connection.peer import Line, Peer
+from relay.connection.peer import Peer
+from relay.delivery.mailbox import Mailbox
 from relay.frames.dispatch import dispatch, run_deferred
 from relay.frames.presence import go_offline
 from relay.frames.refusals import Deferred, refused_frame
@@ -30,12 +32,12 @@ from varde_contract.refusals import Refused
 from varde_contract.session import Pattern
 
 SURPRISED: Final = (1011, "")
-"""RFC 6455 section 7.4.1: the code and no reason, for an end that nobody chose."""
+"""RFC 6455 section 7.4.1: an internal error, without a reason. For an end that nobody chose."""
 DRAINED: Final = (CloseCode.DRAINING.value, CloseCode.DRAINING.label)
 
 
-class _Waiting(NamedTuple):
-    """A frame that has to wait for a store, and what is to be done after it."""
+class _Deferred(NamedTuple):
+    """A frame that has to wait for a store, and the frames behind it."""
 
     frame: ClientFrame
     deferred: Deferred
@@ -43,11 +45,11 @@ class _Waiting(NamedTuple):
 
 
 class EstablishedConnection:
-    """An authenticated connection: it alone owns its scope, others get `cut`."""
+    """An authenticated connection. It alone owns its cancel scope; others call `cut`."""
 
     __slots__ = (
-        "_allowance",
         "_closing",
+        "_deferred",
         "_ended",
         "_flush_scheduler",
         "_lost",
@@ -57,72 +59,72 @@ class EstablishedConnection:
         "_peer",
         "_proof",
         "_proven",
+        "_rate_limiter",
         "_reactor",
         "_services",
         "_session",
         "_surprise",
         "_task",
         "_transport",
-        "_waiting",
     )
 
-    def __init__(self, services: Services, transport: Transport, greeted: AuthenticatedSession) -> None:
+    def __init__(self, services: Services, transport: Transport, authenticated: AuthenticatedSession) -> None:
         self._services = services
         self._flush_scheduler = services.flush_scheduler
         self._metrics = services.metrics
         self._reactor = services.reactor
         self._transport = transport
-        self._session = greeted.session
-        self._allowance = RateLimiter(services.config, services.reactor.now)
+        self._session = authenticated.session
+        self._rate_limiter = RateLimiter(services.config, services.reactor.now)
         self._outbox = Outbox(
             services.config.outbox_bytes,
             overflow=self._overflow,
             direct=self.send_now,
-            ring=partial(services.flush_scheduler.ring, self),
+            request_flush=partial(services.flush_scheduler.request, self),
             drops=services.metrics.dropped,
         )
         self._peer = Peer(
-            greeted.ticket,
+            authenticated.ticket,
             self._outbox,
-            Line(cut=self.cut, ping=self.ping, start=self._start),
-            hub=services.hub,
-            reading=services.reading,
+            self,
+            partial(Mailbox, hub=services.hub, log_reader=services.log_reader),
             now=trio.current_time(),
         )
         self._nursery: trio.Nursery | None = None
         self._task: trio.lowlevel.Task | None = None
-        self._waiting: _Waiting | None = None
+        self._deferred: _Deferred | None = None
         self._proven = False
         self._proof: trio.CancelScope | None = None
         self._closing = SURPRISED
         self._ended = False
         self._lost = False
         self._surprise: Exception | None = None
-        self._outbox.push_frame(greeted.welcome)
+        self._outbox.push_frame(authenticated.welcome)
 
     async def run(self, nursery: trio.Nursery) -> None:
-        """Be there until `cut`, the peer, or a surprise ends it; `nursery` is then cancelled, or to be."""
+        """Serve until `cut`, the peer or a surprise ends it. Then `nursery` is cancelled, here or by the caller."""
         self._nursery = nursery
         self._transport.hand_over(self)
-        self._watch()  # Welcome may be on its way still
+        self._watch()  # the kernel may not have taken all of Welcome
         try:
-            # Who finished XX is there: its last message answered our ephemeral key. The first message of IK may be a
-            # replay, so nobody may notice it before a message has come that only the living can seal.
+            # A peer that finished XX is alive: its last message answered our ephemeral key. The first message of IK may
+            # be a replay. Then the peer must not be visible, nor replace an older connection, before it has sent a
+            # message that only the owner of the key can encrypt.
             if self._session.pattern is Pattern.XX:
-                self._enter()
+                self._enter_hub()
             else:
                 await self._wait_proof()
             while not self._ended:
                 await self._work()
         finally:
-            # Before the nursery closes: whoever finds this peer in the hub may start something in it.
-            self._leave()
+            # Before the nursery closes: whoever finds this peer in the hub may start a task in it.
+            self._leave_hub()
 
     async def end(self) -> None:
-        """Say the last word, and wait for its answer within the close grace. Raises what was a surprise."""
+        """Send the close frame, and wait for its answer within the close grace. Raises what was a surprise."""
         self._count_end()
         if not self._lost:
-            await self._say_last_word()
+            await self._close()
         if self._surprise is not None:
             raise self._surprise
 
@@ -138,28 +140,29 @@ class EstablishedConnection:
         if websocket.broken is not None:
             self._metrics.hostile[websocket.broken] += 1
 
-    async def _say_last_word(self) -> None:
+    async def _close(self) -> None:
+        # Shielded: when the whole node is cancelled, clients still hear which code it is.
         grace = self._services.config.close_grace
         patience = trio.CancelScope(shield=True, deadline=trio.current_time() + grace)
         with patience, suppress(*CONNECTION_LOST, PeerFault):
-            self._transport.websocket.close(*self._closing)
+            self._transport.close_protocol(*self._closing)
             await self._transport.flush()
             await self._transport.linger()
         self._metrics.hostile[Hostility.SLOW_CLOSE] += patience.cancelled_caught
 
     def cut(self, code: CloseCode) -> None:
-        """End the connection with a code; the first one counts. Nothing is read any more, and only the end written."""
+        """End the connection with a code; the first one counts. Nothing more is read, and only the close is written."""
         self._end(code, code.label)
 
     def ping(self) -> None:
-        """Send a ping, unless the peer does not even read what was sent before."""
+        """Send a ping, unless the peer has not even read what was sent before."""
         if self._ended or self._transport.unsent:
             return
         try:
             if not self._transport.ping():
                 self._watch()
-        except Exception as fault:  # noqa: BLE001 - `_fault` sorts them
-            self._fault(fault)
+        except Exception as fault:  # noqa: BLE001 - `_end_for` sorts them
+            self._end_for(fault)
 
     def send_now(self, kind: type[Struct], encoded: bytes) -> bool:
         """Seal a frame before which nothing waits, and send it; False when it has to wait. Raises nothing."""
@@ -168,8 +171,8 @@ class EstablishedConnection:
             return False
         try:
             whole = transport.send(self._session.send_one(kind, encoded))
-        except Exception as fault:  # noqa: BLE001 - `_fault` sorts them
-            self._fault(fault)
+        except Exception as fault:  # noqa: BLE001 - `_end_for` sorts them
+            self._end_for(fault)
             return True
         metrics = self._metrics
         metrics.flushes += 1
@@ -186,8 +189,8 @@ class EstablishedConnection:
             return
         try:
             self._flush()
-        except Exception as fault:  # noqa: BLE001 - the same
-            self._fault(fault)
+        except Exception as fault:  # noqa: BLE001 - as above
+            self._end_for(fault)
 
     def on_readable(self) -> None:
         """Read once, and do what came. Raises nothing."""
@@ -195,8 +198,8 @@ class EstablishedConnection:
             return
         try:
             self._read()
-        except Exception as fault:  # noqa: BLE001 - the same
-            self._fault(fault)
+        except Exception as fault:  # noqa: BLE001 - as above
+            self._end_for(fault)
 
     def on_stopped(self) -> None:
         """Nothing: the node's end cancels every connection."""
@@ -209,11 +212,11 @@ class EstablishedConnection:
             self._transport.push()
             self._flush()
             self._watch()
-        except Exception as fault:  # noqa: BLE001 - the same
-            self._fault(fault)
+        except Exception as fault:  # noqa: BLE001 - as above
+            self._end_for(fault)
 
-    def _fault(self, fault: Exception) -> None:
-        """End because of a fault that came up in somebody else's task: nothing of it may reach them."""
+    def _end_for(self, fault: Exception) -> None:
+        """End because of a fault. It was raised in the task of the reactor or of a publisher, which must not see it."""
         match fault:
             case PeerFault():
                 hostility = hostility_of_fault(fault)
@@ -223,7 +226,7 @@ class EstablishedConnection:
             case OSError():
                 self._lose()
             case _:
-                self._surprise = fault  # `end` raises it again, in the task that it belongs to
+                self._surprise = fault  # `end` raises it again, in the connection's own task
                 self._end(*SURPRISED)
 
     def _read(self) -> None:
@@ -232,26 +235,28 @@ class EstablishedConnection:
         websocket = self._transport.websocket
         self._peer.heard_at = self._reactor.now
         if websocket.slow_frames:
-            self._allowance.judge(websocket.slow_frames, 0, self._reactor.now)
+            self._rate_limiter.check_message(websocket.slow_frames, 0, self._reactor.now)
             websocket.slow_frames = 0
-        self._take(self._open(websocket.take_messages()))
+        self._handle(self._decrypt(websocket.take_messages()))
         if not websocket.open:
-            self._end(*SURPRISED)  # what the WebSocket answers is the last word (RFC 6455 section 5.5.1): not this code
+            self._end(
+                *SURPRISED
+            )  # the WebSocket has written its own close frame (RFC 6455 section 5.5.1), not this code
         self._transport.answer()
-        if self._waiting is not None or self._transport.unsent:
+        if self._deferred is not None or self._transport.unsent:
             self._watch()
 
-    def _open(self, messages: Sequence[bytes]) -> Iterator[tuple[ClientFrame, Refused | None]]:
-        """Yield the frames of messages, each with why it may not be done."""
+    def _decrypt(self, messages: Sequence[bytes]) -> Iterator[tuple[ClientFrame, Refused | None]]:
+        """Yield the frames of messages, each with the refusal if it exceeds the limits."""
         for message in messages:
             frames = self._session.receive(message)
             if not self._proven:
-                self._enter()
+                self._enter_hub()
             self._count(frames, message)
             now = self._reactor.now
-            refused = self._allowance.judge(len(frames), len(message), now)
+            refused = self._rate_limiter.check_message(len(frames), len(message), now)
             for frame in frames:
-                yield frame, refused or self._allowance.judge_frame(frame, now)
+                yield frame, refused or self._rate_limiter.check_frame(frame, now)
 
     def _count(self, frames: Sequence[ClientFrame], message: bytes) -> None:
         metrics = self._metrics
@@ -259,40 +264,40 @@ class EstablishedConnection:
             metrics.frames_in[type(frame)] += 1
         metrics.bytes_in[SeveralFrames if len(frames) > 1 else type(frames[0])] += len(message)
 
-    def _take(self, frames: Iterator[tuple[ClientFrame, Refused | None]]) -> None:
-        """Do what frames ask for, as far as nothing has to wait."""
+    def _handle(self, frames: Iterator[tuple[ClientFrame, Refused | None]]) -> None:
+        """Handle frames up to the first one that has to wait for a store."""
         for frame, refusal in frames:
             if self._ended:
-                return  # cut by what came before it
+                return  # the frame before it ended the connection
             outcome = refusal or dispatch(self._services, self._peer, frame)
             if isinstance(outcome, Refused):
                 self._refuse(frame, outcome)
             elif outcome is not None:
-                self._waiting = _Waiting(frame, outcome, frames)
+                self._deferred = _Deferred(frame, outcome, frames)
                 self._wake()
                 return
 
     async def _work(self) -> None:
-        """Wait for a frame that has to wait; see it through, and then what came with it."""
+        """Wait until a frame is deferred; finish it, then handle the frames behind it."""
         await self._park()
-        while self._waiting is not None and not self._ended:
-            frame, deferred, rest = self._waiting
+        while self._deferred is not None and not self._ended:
+            frame, deferred, rest = self._deferred
             refused = await run_deferred(self._services, deferred)
             if refused is not None:
                 self._refuse(frame, refused)
-            self._waiting = None
+            self._deferred = None
             try:
-                self._take(rest)
+                self._handle(rest)
             except PeerFault as fault:
-                self._fault(fault)
+                self._end_for(fault)
         self._watch()
 
     def _refuse(self, frame: ClientFrame, refused: Refused) -> None:
         self._metrics.refusals[refused.code] += 1
-        self._peer.tell(refused_frame(frame, refused))
+        self._peer.send(refused_frame(frame, refused))
 
     def _overflow(self) -> None:
-        """The outbox is full, and nothing in it can be left out."""
+        """Cut a peer whose outbox is full of frames that must not be dropped."""
         self._metrics.hostile[Hostility.SLOW_READER] += 1
         self.cut(CloseCode.SLOW_CONSUMER)
 
@@ -305,28 +310,28 @@ class EstablishedConnection:
             self.cut(CloseCode.HANDSHAKE_TIMEOUT)
         self._proof = None
 
-    def _enter(self) -> None:
+    def _enter_hub(self) -> None:
         self._proven = True
         if self._proof is not None:
             self._proof.deadline = float("inf")
             self._wake()
-        self._services.hub.enter(self._peer)
-        # A revocation, or the node's end, may have come since the ticket's check, when nobody could have cut this peer.
+        self._services.hub.add(self._peer)
+        # A revocation or a drain may have come after the ticket was checked, while this peer was not in the hub.
         self._services.revocations.judge(self._peer)
         if self._services.draining.is_set():
             self.cut(CloseCode.DRAINING)
 
-    def _leave(self) -> None:
+    def _leave_hub(self) -> None:
         self._transport.take_back()
-        self._services.hub.leave(self._peer)
+        self._services.hub.remove(self._peer)
         go_offline(self._services, self._peer)
         self._end(*(DRAINED if self._services.draining.is_set() else SURPRISED))
 
     def _flush(self) -> None:
-        # With `send_now`, the one place where frames become ciphertext: its order is the order of the nonces.
+        # Only here and in `send_now` are frames encrypted: the order of the wire is the order of the nonces.
         transport, metrics = self._transport, self._metrics
         if transport.unsent:
-            return  # it goes on when the kernel takes more, which is watched for
+            return  # `on_writable` goes on
         while batch := self._outbox.take():
             whole = transport.send(self._session.send_encoded(batch))
             metrics.flushes += 1
@@ -339,8 +344,8 @@ class EstablishedConnection:
                 return
 
     def _watch(self) -> None:
-        """Be told what there is to be told of: reading pauses while a frame waits, writing while nothing does."""
-        self._transport.watch(reading=self._waiting is None)
+        """Tell the reactor what to watch: reading pauses while a frame is deferred, so that frames stay in order."""
+        self._transport.watch(reading=self._deferred is None)
 
     async def _park(self) -> None:
         self._task = trio.lowlevel.current_task()
@@ -355,13 +360,14 @@ class EstablishedConnection:
             task, self._task = self._task, None
             trio.lowlevel.reschedule(task)
 
-    def _start(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        # Who ends may still be in the hands of somebody who found it in the hub.
+    def start_soon(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start a task that ends with the connection. Does nothing after its end."""
+        # Whoever found the peer in the hub may call this while the connection ends.
         if self._nursery is not None and not self._ended:
             self._nursery.start_soon(task)
 
     def _lose(self) -> None:
-        """The peer went without a word: there is nobody to say the last one to."""
+        """End without a close frame: the peer is gone."""
         self._lost = True
         self._end(*SURPRISED)
 

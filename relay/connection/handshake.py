@@ -1,4 +1,4 @@
-"""The beginning of a connection: HTTP upgrade, Noise handshake, ticket, and the `Welcome` that answers it."""
+"""The beginning of a connection: HTTP upgrade, Noise handshake, ticket check, and the `Welcome` that answers it."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,7 +14,6 @@ from relay.frames.refusals import close_code
 from relay.metrics.labels import HandshakeOutcome, Hostility
 from relay.services import Services
 from relay.socket.transport import Transport
-from relay.socket.upgrade_response import answer
 from varde_contract.closing import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.frames import Head, Welcome
@@ -27,7 +26,7 @@ _MS: Final = 1_000
 
 
 class AuthenticatedSession(Struct, frozen=True):
-    """Who is there, over which session, and what to say first."""
+    """A finished handshake: the session, the ticket it was proven with, and the first frame to send."""
 
     session: ServerSession
     ticket: Ticket
@@ -37,21 +36,23 @@ class AuthenticatedSession(Struct, frozen=True):
 async def authenticate(
     services: Services, transport: Transport, address: str
 ) -> AuthenticatedSession | HandshakeOutcome:
-    """Take a connection from its first byte to a good ticket; or say what became of it, the answer being on its way.
+    """Take a connection from its first byte to a good ticket, or answer it and return what became of it.
 
-    Raises PeerFault with what to close with, and BROKEN. The peer has the handshake's deadline, and the database as
-    long again.
+    Raises PeerFault with what to close with, and CONNECTION_LOST. The peer has the handshake's deadline, and the
+    database has as long again.
     """
     patience, session = services.config.handshake_deadline, None
-    # One scope for both deadlines: another one costs as much as all of HTTP here.
+    # One scope for both deadlines: a second one costs as much as all of the HTTP here.
     with ExitStack() as stay, trio.CancelScope(deadline=trio.current_time() + patience) as scope:
-        ended = await _upgrade(services, transport, lambda claim: services.admission.knock(address, claim, stay))
-        if ended is not None:
-            return ended
-        shaken = await _shake_hands(services, transport)
-        if not scope.cancel_called:  # that it is too late may be known, and nobody told yet
-            ticket = _check_ticket(services, shaken)
-            session, scope.deadline = shaken, trio.current_time() + patience
+        outcome = await _upgrade(
+            services, transport, lambda forwarded: services.admission.admit_handshake(address, forwarded, stay)
+        )
+        if outcome is not None:
+            return outcome
+        noise = await _run_noise(services, transport)
+        if not scope.cancel_called:  # the deadline may have passed since the last checkpoint
+            ticket = _check_ticket(services, noise)
+            session, scope.deadline = noise, trio.current_time() + patience
             return AuthenticatedSession(session, ticket, await _welcome(services, ticket))
     raise _too_slow(services, transport) if session is None else _database_away(services)
 
@@ -67,37 +68,39 @@ def _database_away(services: Services) -> PeerFault:
 
 
 def _what_took_long(transport: Transport) -> Hostility:
-    if transport.websocket.upgraded or transport.shaking:
+    if transport.http is None or transport.tls_handshaking:
         return Hostility.SLOW_HANDSHAKE
-    return Hostility.SLOW_HEADER if transport.websocket.asking else Hostility.IDLE
+    return Hostility.SLOW_HEADER if transport.http.begun else Hostility.IDLE
 
 
 async def _upgrade(
-    services: Services, transport: Transport, knock: Callable[[str], Refused | None]
+    services: Services, transport: Transport, admit: Callable[[str], Refused | None]
 ) -> HandshakeOutcome | None:
-    """None when it is a WebSocket now."""
-    websocket = transport.websocket
-    while websocket.request is None and not websocket.wants_eof:
+    """Read the request and answer it. None when it is a WebSocket now, otherwise what became of it."""
+    http = transport.http
+    assert http is not None
+    while http.request is None and not http.wants_eof:
         await transport.read()
-    if websocket.request is not None:
-        ended = answer(websocket, websocket.request, knock, ready=services.ready)
-        if ended is None:
+    if http.request is not None:
+        outcome = http.answer(admit, ready=services.ready)
+        if outcome is None:
+            transport.upgrade()
             await transport.flush()
-        return ended
-    if not websocket.unreadable:
+        return outcome
+    if not http.unreadable:
         return HandshakeOutcome.VANISHED
     services.metrics.hostile[Hostility.NO_HTTP] += 1
     return HandshakeOutcome.NO_REQUEST
 
 
-async def _shake_hands(services: Services, transport: Transport) -> ServerSession:
+async def _run_noise(services: Services, transport: Transport) -> ServerSession:
     session = ServerSession(services.static)
     while session.state is State.HANDSHAKE:
         for message in transport.websocket.take_messages() or await _read_open(transport):
             session.receive(message)
             reply = session.take_reply()
             if reply is not None:
-                # Who has said all leaves it at that until `Welcome`: one packet holds both.
+                # The handshake's last message waits in the kernel for `Welcome`, so that one packet holds both.
                 transport.send(reply, more=session.state is not State.HANDSHAKE)
         await transport.flush()
     return session
@@ -118,10 +121,10 @@ def _check_ticket(services: Services, session: ServerSession) -> Ticket:
     hello = session.hello
     assert hello is not None
     ticket = services.checker.check(hello.ticket, device=hello.device, noise_key=session.remote_static)
-    session.hello = None  # read for good: ten thousand of them would only lie there
+    session.hello = None  # nobody reads it again, and ten thousand of them take memory
     if isinstance(ticket, Refused):
         raise PeerFault("the ticket does not hold", close_code(ticket.code))
-    # Not before the device is known: one that replaces its own older connection takes no more room than it has.
+    # Only now that the device is known: one that replaces its own older connection takes no further place.
     if len(services.hub) >= services.config.connections and services.hub.find(ticket.device) is None:
         raise PeerFault("the node is full", CloseCode.OVERLOADED)
     return ticket
@@ -129,7 +132,7 @@ def _check_ticket(services: Services, session: ServerSession) -> Ticket:
 
 async def _welcome(services: Services, ticket: Ticket) -> Welcome:
     try:
-        standings = await services.standings.list_for(ticket.device, None, HEADS_PER_WELCOME + 1)
+        heads = await services.conversation_heads.list_for(ticket.device, None, HEADS_PER_WELCOME + 1)
     except StoreUnavailable:
         raise _database_away(services) from None
     services.outage.answered()
@@ -139,10 +142,10 @@ async def _welcome(services: Services, ticket: Ticket) -> Welcome:
         time=now_ms,
         heartbeat_ms=round(services.config.heartbeat * _MS),
         limits=services.limits,
-        heads=tuple(map(_head, standings[:HEADS_PER_WELCOME])),
-        more=len(standings) > HEADS_PER_WELCOME,
+        heads=tuple(map(_head, heads[:HEADS_PER_WELCOME])),
+        more=len(heads) > HEADS_PER_WELCOME,
     )
 
 
-def _head(standing: ConversationHead) -> Head:
-    return Head(standing.conversation, standing.head, standing.upto, standing.roster_version)
+def _head(head: ConversationHead) -> Head:
+    return Head(head.conversation, head.head, head.upto, head.roster_version)

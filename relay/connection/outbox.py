@@ -1,4 +1,4 @@
-"""What waits to be sent to one peer: bounded in bytes, in the order of the wire, encoded but not sealed yet."""
+"""The queue of frames for one peer: bounded in bytes, in the order of the wire, encoded and not encrypted yet."""
 
 from collections.abc import Callable
 from typing import Final, TypeAlias
@@ -17,11 +17,11 @@ _NOTHING: Final[list[Encoded]] = []
 
 
 class Outbox:
-    """A queue with one reader, the connection. Everything but the waiting for room is a plain function.
+    """A queue with one reader, the connection. Everything but `wait_room` is a plain function.
 
-    `size` counts the bytes that wait and those that were taken and are still on their way to the kernel. A frame that
-    is dropped was never sealed, so the nonces on the wire have no hole. A live frame before which nothing waits goes
-    straight to the connection, if that can send it now.
+    `size` counts the bytes that wait and those that were taken and are still on their way to the kernel. Frames are
+    encrypted when they are taken, so a dropped frame leaves no gap in the nonces. A live frame with nothing queued
+    before it goes straight to the connection, if the connection can send it now.
     """
 
     __slots__ = (
@@ -32,7 +32,7 @@ class Outbox:
         "_ephemeral",
         "_frames",
         "_overflow",
-        "_ring",
+        "_request_flush",
         "_room",
         "_under_way",
         "_waiting",
@@ -45,10 +45,10 @@ class Outbox:
         *,
         overflow: Callable[[], None],
         direct: Callable[[type[Struct], bytes], bool],
-        ring: Callable[[], None],
+        request_flush: Callable[[], None],
         drops: dict[type[Struct], int],
     ) -> None:
-        """`direct` is asked to send a frame at once, and may say no; `ring` is called when there is something to take.
+        """`direct` sends a frame at once or returns False; `request_flush` is called when there is something to take.
 
         `overflow` is called when a message finds no room: the peer has to be cut. `drops` counts what was dropped, for
         all outboxes together.
@@ -56,7 +56,7 @@ class Outbox:
         self._capacity = capacity
         self._overflow = overflow
         self._direct = direct
-        self._ring = ring
+        self._request_flush = request_flush
         self._drops = drops
         self._frames: list[Encoded] = []
         self._ephemeral = 0
@@ -79,12 +79,14 @@ class Outbox:
     def push(self, kind: type[Struct], encoded: bytes) -> None:
         """Send or queue a live frame. Full: ephemeral frames go first; if that is not enough, the peer is cut."""
         if self._frames or self._dropped:
-            self.put(kind, encoded)  # for the others, the bell was rung, or the kernel will tell when it takes more
+            self.put(
+                kind, encoded
+            )  # for the frames before it a flush was requested, or waits until the kernel takes more
         elif not self._direct(kind, encoded) and self.put(kind, encoded):
-            self._ring()
+            self._request_flush()
 
     def put(self, kind: type[Struct], encoded: bytes) -> bool:
-        """Queue a live frame that `ring` will send along with others; False when it was dropped."""
+        """Queue a live frame that `flush` will send along with others; False when it was dropped."""
         size = len(encoded)
         room = self._capacity - self._waiting - self._under_way
         if self.ended or (size > room and not self._make_room(kind, size)):
@@ -94,21 +96,21 @@ class Outbox:
         self._ephemeral += kind in _EPHEMERAL
         return True
 
-    def ring(self) -> None:
-        """Have sent what waits."""
+    def flush(self) -> None:
+        """Have what waits sent."""
         if self._frames:
-            self._ring()
+            self._request_flush()
 
     def push_frame(self, frame: Struct) -> None:
         """Encode and queue a frame that only this peer gets."""
         self.push(type(frame), encode_frame(frame))
 
     def put_frame(self, frame: Struct) -> None:
-        """Encode a frame that only this peer gets, and queue it for `ring`."""
+        """Encode a frame that only this peer gets, and queue it for `flush`."""
         self.put(type(frame), encode_frame(frame))
 
     def offer(self, kind: type[Struct], encoded: bytes) -> bool:
-        """Queue a frame of the backlog for `ring`: False when there is no room, for it can wait."""
+        """Queue a frame of the backlog for `flush`: False when there is no room, for it can wait."""
         return len(encoded) <= self.room and self.put(kind, encoded)
 
     def end(self) -> None:
@@ -122,7 +124,7 @@ class Outbox:
         while self.size > self._capacity // 2:
             if self._room is None:
                 self._room = trio.lowlevel.ParkingLot()
-            await self._room.park()  # without a deadline: a peer that does not read is cut by the heartbeat
+            await self._room.park()  # without a deadline: the heartbeat cuts a peer that does not read
 
     def take(self) -> list[Encoded]:
         """Take out what fits into one Noise message, with `lagging` first when something was dropped. May be empty.
@@ -131,7 +133,7 @@ class Outbox:
         """
         self._under_way = 0
         if self._room is not None:
-            self._let_in(self._room)
+            self._wake_waiting(self._room)
         if self._dropped:
             self._say_lagging()
         if not self._frames:
@@ -180,7 +182,7 @@ class Outbox:
         self._frames.insert(0, (Lagging, encoded))
         self._waiting += len(encoded)
 
-    def _let_in(self, room: trio.lowlevel.ParkingLot) -> None:
+    def _wake_waiting(self, room: trio.lowlevel.ParkingLot) -> None:
         if self.size <= self._capacity // 2:
             room.unpark_all()
             self._room = None

@@ -1,4 +1,4 @@
-"""One connection from its first byte to its last, and the one fence around it."""
+"""One connection from its first byte to its last, and the one place that catches a surprise in it."""
 
 import logging
 import socket
@@ -20,28 +20,28 @@ _log: Final = logging.getLogger("varde.relay")
 
 
 async def serve_connection(services: Services, sock: socket.socket, address: str) -> None:
-    """Serve one connection and close its socket. Raises nothing unless the configuration is strict.
+    """Serve one connection and close its socket. Raises nothing unless the settings are strict.
 
     ::
 
-        serve_connection            the fence: a surprise ends this connection only
-        ├─ greet                    alone, within the handshake deadline: TLS, HTTP, Noise, ticket
+        serve_connection            catches a surprise, so that it ends this connection only
+        ├─ authenticate             within the handshake deadline: TLS, HTTP, Noise, ticket
         ├─ nursery                  cancelled by `cut`, by the peer's end, or by a surprise
-        │  ├─ mailbox               reads the log, while something is behind
-        │  └─ this task             parked; the reactor reads and writes. Woken for what has to wait for a store
-        └─ last words               the close frame and its answer, within the close grace
+        │  ├─ mailbox               reads the log while a listener is behind
+        │  └─ this task             parked; the reactor reads and writes. Woken for frames that wait for a store
+        └─ close                    the close frame and its answer, within the close grace
     """
     transport = Transport(sock, services.reactor, services.open_tls())
     try:
-        greeted = await _let_in(services, transport, address)
-        if greeted is not None:
-            live = EstablishedConnection(services, transport, greeted)
+        authenticated = await _admit(services, transport, address)
+        if authenticated is not None:
+            connection = EstablishedConnection(services, transport, authenticated)
             try:
                 async with trio.open_nursery() as nursery:
-                    await live.run(nursery)
+                    await connection.run(nursery)
                     nursery.cancel_scope.cancel()
             finally:
-                await live.end()
+                await connection.end()
     except CONNECTION_LOST:
         return
     except Exception as surprise:
@@ -52,27 +52,28 @@ async def serve_connection(services: Services, sock: socket.socket, address: str
         transport.close()
 
 
-async def _let_in(services: Services, transport: Transport, address: str) -> AuthenticatedSession | None:
+async def _admit(services: Services, transport: Transport, address: str) -> AuthenticatedSession | None:
+    """Count a connection as unauthenticated until it has said who it is. None when it was turned away."""
     with ExitStack() as stay:
-        if not services.admission.let_in(address, stay):
-            return None  # and counted there
+        if not services.admission.admit_connection(address, stay):
+            return None
         code = CloseCode.HANDSHAKE_FAILED
         try:
-            greeted = await _greet(services, transport, address)
+            authenticated = await _authenticate(services, transport, address)
         except PeerFault as fault:
             code = fault.close_code
         else:
-            if greeted is not None:
-                return greeted
-        await _part(services, transport, code)
+            if authenticated is not None:
+                return authenticated
+        await _turn_away(services, transport, code)
     return None
 
 
-async def _greet(services: Services, transport: Transport, address: str) -> AuthenticatedSession | None:
-    """Greet, and count what becomes of it: once, unless the node ends in the middle."""
+async def _authenticate(services: Services, transport: Transport, address: str) -> AuthenticatedSession | None:
+    """Authenticate, and count the outcome once, unless the node ends meanwhile."""
     handshakes = services.metrics.handshakes
     try:
-        greeted = await authenticate(services, transport, address)
+        authenticated = await authenticate(services, transport, address)
     except PeerFault as fault:
         handshakes[HANDSHAKE_CLOSE_CODES[fault.close_code]] += 1
         hostility = transport.websocket.broken or hostility_of_fault(fault)
@@ -85,18 +86,18 @@ async def _greet(services: Services, transport: Transport, address: str) -> Auth
     except Exception:
         handshakes[HandshakeOutcome.SURPRISE] += 1
         raise
-    if isinstance(greeted, AuthenticatedSession):
+    if isinstance(authenticated, AuthenticatedSession):
         handshakes[HandshakeOutcome.ACCEPTED] += 1
-        return greeted
-    handshakes[greeted] += 1
+        return authenticated
+    handshakes[authenticated] += 1
     return None
 
 
-async def _part(services: Services, transport: Transport, code: CloseCode) -> None:
-    """Give a newcomer its answer, or say what was wrong, and wait for it to hang up within the close grace."""
-    with trio.move_on_after(services.config.close_grace) as grace, suppress(PeerFault):  # it does not read its answer
-        transport.websocket.give_up()
-        transport.websocket.close(code, code.label)
+async def _turn_away(services: Services, transport: Transport, code: CloseCode) -> None:
+    """Send the answer or the close frame, and wait for the peer to hang up within the close grace."""
+    # PeerFault: it does not read its answer.
+    with trio.move_on_after(services.config.close_grace) as grace, suppress(PeerFault):
+        transport.close_protocol(code, code.label)
         await transport.flush()
         await transport.linger()
     services.metrics.hostile[Hostility.SLOW_CLOSE] += grace.cancelled_caught

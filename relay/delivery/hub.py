@@ -1,88 +1,30 @@
-"""Who is connected and who listens where; publishing walks the listeners of a conversation.
-
-(One verb waits: for everybody to have gone.)
-"""
+"""The peers of a node and who listens where. `publish` walks the listeners of a conversation without a checkpoint."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 import trio
 from msgspec import Struct
 
-from domain.talk.model import Committed, Draft, Roster
+from domain.talk.model import Committed, Draft, LogEntry, Roster
+from relay.connection.peer import Listener, Peer
 from varde_contract.closing import CloseCode
 from varde_contract.codec import encode_frame
 from varde_contract.frames import Gap, New
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
 from varde_contract.talk import GapReason, PresenceState
 
-if TYPE_CHECKING:
-    from relay.connection.peer import Peer
-
-
-class Listener:
-    """One device listening to one conversation.
-
-    `cursor` is the last number it was told, `head` the highest this node knows of. Live, the two are the same and what
-    is published goes straight to the outbox; behind, the mailbox reads the log until they are the same again.
-    """
-
-    __slots__ = ("_fall_behind", "conversation", "cursor", "head", "live", "outbox", "peer", "roster")
-
-    def __init__(self, peer: "Peer", conversation: ConversationId, fall_behind: Callable[["Listener"], None]) -> None:
-        self.peer = peer
-        self.outbox = peer.outbox
-        self.conversation = conversation
-        self.cursor = 0
-        self.head = 0
-        self.live = False
-        self.roster: Roster | None = None
-        """The last one that was seen to have the device in it."""
-        self._fall_behind = fall_behind
-
-    def start(self, cursor: int, head: int) -> None:
-        """Stand at a number, behind until the log has been read from there; `head` is the last that is known of."""
-        self.cursor = cursor
-        self.lag(head)
-
-    def hear(self, seq: int, kind: type[Struct], encoded: bytes) -> None:
-        """Take a published number: told at once if it is the next, otherwise read from the log in its turn."""
-        if self.live and seq == self.cursor + 1:
-            self.cursor = self.head = seq
-            self.outbox.push(kind, encoded)
-        elif seq > self.cursor:
-            self.lag(seq)
-
-    def check(self, roster: Roster) -> bool:
-        """Whether the device is in a roster; remembered, since the same one is asked about for every message."""
-        if self.peer.device not in roster.devices:
-            return False
-        self.roster = roster
-        return True
-
-    def lag(self, head: int) -> None:
-        """Be behind: the log has to be read, up to `head` at least."""
-        self.head = max(self.head, head)
-        self.live = False
-        self._fall_behind(self)
-
-    def catch_up(self, head: int) -> bool:
-        """Be live if everything up to `head`, the highest number there is, was told."""
-        self.head = head
-        self.live = self.cursor >= self.head
-        return self.live
-
 
 class Published(Struct, frozen=True):
-    """A message that is committed, with the roster it was decided upon: nobody else may have it."""
+    """A committed message, with the roster it was allowed by: nobody outside that roster may have it."""
 
     draft: Draft
     committed: Committed
     roster: Roster
 
 
-_NO_ROOM: Final[dict[DeviceId, Listener]] = {}
+_NOBODY: Final[dict[DeviceId, Listener]] = {}
 
 
 class Hub:
@@ -90,7 +32,7 @@ class Hub:
 
     def __init__(self) -> None:
         self._peers: dict[DeviceId, Peer] = {}
-        self._rooms: dict[ConversationId, dict[DeviceId, Listener]] = {}
+        self._listeners: dict[ConversationId, dict[DeviceId, Listener]] = {}
         self._shown: Counter[ProfileId] = Counter()
         self._departures = trio.lowlevel.ParkingLot()
 
@@ -98,64 +40,65 @@ class Hub:
         return len(self._peers)
 
     @property
-    def peers(self) -> Iterator["Peer"]:
-        """Everybody connected, as of now."""
+    def peers(self) -> Iterator[Peer]:
+        """Every connected peer, as of now."""
         return iter(tuple(self._peers.values()))
 
     @property
     def conversations(self) -> frozenset[ConversationId]:
         """Every conversation with a listener."""
-        return frozenset(self._rooms)
+        return frozenset(self._listeners)
 
-    def find(self, device: DeviceId) -> "Peer | None":
-        """Return the device's connection."""
+    def find(self, device: DeviceId) -> Peer | None:
+        """Return the device's peer."""
         return self._peers.get(device)
 
-    def enter(self, peer: "Peer") -> None:
-        """Take in a connection that has proven to be alive; it replaces an older one of the same device."""
+    def add(self, peer: Peer) -> None:
+        """Add a peer that has proven to be alive; it replaces an older connection of the same device."""
         older = self._peers.get(peer.device)
         if older is not None:
-            self.leave(older)
-            older.cut(CloseCode.REPLACED)
+            self.remove(older)
+            older.connection.cut(CloseCode.REPLACED)
         self._peers[peer.device] = peer
 
-    def leave(self, peer: "Peer") -> None:
-        """Forget a connection and what it listens to. Does nothing the second time."""
+    def remove(self, peer: Peer) -> None:
+        """Remove a peer and its listeners. Does nothing the second time."""
+        # By identity: the peer that replaced it has the same device.
         if self._peers.get(peer.device) is peer:
             del self._peers[peer.device]
             self._departures.unpark_all()
         for conversation in tuple(peer.listeners):
-            self.drop(peer, conversation)
+            self.remove_listener(peer, conversation)
 
     async def wait_empty(self) -> None:
         """Return when nobody is connected. The deadline is the caller's."""
         while self._peers:
             await self._departures.park()
 
-    def listen(self, listener: Listener) -> None:
-        """Let a listener in: from here on it misses nothing. The membership is for the caller to check."""
+    def add_listener(self, listener: Listener) -> None:
+        """Add a listener: it misses nothing from here on. The caller has checked that it is a member."""
         listener.peer.listeners[listener.conversation] = listener
-        self._rooms.setdefault(listener.conversation, {})[listener.peer.device] = listener
+        self._listeners.setdefault(listener.conversation, {})[listener.peer.device] = listener
 
-    def drop(self, peer: "Peer", conversation: ConversationId) -> None:
-        """Let a listener go."""
+    def remove_listener(self, peer: Peer, conversation: ConversationId) -> None:
+        """Remove a listener, if there is one."""
         if peer.listeners.pop(conversation, None) is not None:
-            room = self._rooms[conversation]
-            del room[peer.device]
-            if not room:
-                del self._rooms[conversation]
+            listeners = self._listeners[conversation]
+            del listeners[peer.device]
+            if not listeners:
+                del self._listeners[conversation]
 
     def listeners(self, conversation: ConversationId) -> tuple[Listener, ...]:
-        """Everybody who listens to a conversation, as of now."""
-        return tuple(self._rooms.get(conversation, _NO_ROOM).values())
+        """Return everybody who listens to a conversation, as of now."""
+        return tuple(self._listeners.get(conversation, _NOBODY).values())
 
-    def show(self, peer: "Peer", profile: ProfileId, state: PresenceState) -> None:
-        """Note that a peer shows a profile as being there."""
+    def show_profile(self, peer: Peer, profile: ProfileId, state: PresenceState) -> None:
+        """Note that a peer shows a profile as present."""
         self._shown[profile] += profile not in peer.shown
         peer.shown[profile] = state
 
-    def hide(self, peer: "Peer", profile: ProfileId) -> bool:
-        """Note that it does so no more. True when nobody else here shows it."""
+    def hide_profile(self, peer: Peer, profile: ProfileId) -> bool:
+        """Note that it does not any more. True when no other peer of this node shows it."""
         if profile in peer.shown:
             del peer.shown[profile]
             self._shown[profile] -= 1
@@ -165,58 +108,61 @@ class Hub:
         return True
 
     def publish(self, published: Published) -> None:
-        """Give a committed message to everybody who listens and may have it. Encoded once where one is for all."""
-        draft, roster, seq = published.draft, published.roster, published.committed.seq
-        room = self._rooms.get(draft.conversation, _NO_ROOM)
-        everyone = None if draft.group is None else encode_frame(_new(published, draft.group))
-        own = room.get(draft.device)
-        for listener in tuple(room.values()):
-            if listener.roster is not roster and not listener.check(roster):
-                # It came or went since: the log knows what it may have.
-                listener.lag(seq)
+        """Send a committed message to everybody who listens and may have it. A group's ciphertext is encoded once."""
+        draft, committed, roster = published.draft, published.committed, published.roster
+        seq = committed.seq
+        listeners = self._listeners.get(draft.conversation, _NOBODY)
+        everyone = None if draft.group is None else encode_new(draft.conversation, draft, committed, sealed=draft.group)
+        own = listeners.get(draft.device)
+        for listener in tuple(listeners.values()):
+            # Almost always the roster is the same object as for the message before: `is` costs less than a look-up.
+            if listener.roster is not roster and not listener.is_in(roster):
+                # The device was added or removed since: the log knows what it may have.
+                listener.fall_behind(seq)
             elif listener is own:
-                listener.hear(seq, Gap, encode_frame(Gap(draft.conversation, seq, seq, GapReason.OWN)))
+                listener.deliver(seq, Gap, encode_frame(Gap(draft.conversation, seq, seq, GapReason.OWN)))
             elif everyone is not None:
-                # `hear` for nearly everybody: calls are what costs here.
+                # `deliver`, written out for nearly all deliveries: a call costs as much as the rest of it.
                 if listener.live and seq == listener.cursor + 1:
                     listener.cursor = listener.head = seq
                     listener.outbox.push(New, everyone)
                 elif seq > listener.cursor:
-                    listener.lag(seq)
+                    listener.fall_behind(seq)
             else:
                 assert draft.devices is not None
-                listener.hear(seq, New, encode_frame(_new(published, draft.devices[listener.peer.device])))
+                sealed = draft.devices[listener.peer.device]
+                listener.deliver(seq, New, encode_new(draft.conversation, draft, committed, sealed=sealed))
 
-    def ring(self, conversation: ConversationId, head: int) -> None:
-        """Numbers up to `head` are in the log, committed elsewhere: who has not been told reads them."""
+    def note_head(self, conversation: ConversationId, head: int) -> None:
+        """Have numbers up to `head`, committed elsewhere, read from the log by the listeners that lack them."""
         for listener in self.listeners(conversation):
             if head > listener.cursor:
-                listener.lag(head)
+                listener.fall_behind(head)
 
-    def ring_all(self) -> None:
-        """Anything may have been committed elsewhere: everybody reads on."""
+    def reread_all(self) -> None:
+        """Have every listener read the log: anything may have been committed elsewhere."""
         for conversation in self.conversations:
             for listener in self.listeners(conversation):
-                listener.lag(listener.cursor)
+                listener.fall_behind(listener.cursor)
 
-    def tell(self, conversation: ConversationId, audience: Iterable[DeviceId], frame: Struct) -> None:
-        """Give a frame to those of the audience who listen to the conversation."""
-        room = self._rooms.get(conversation)
-        if not room:
+    def send_to_listeners(self, conversation: ConversationId, audience: Iterable[DeviceId], frame: Struct) -> None:
+        """Send a frame to those of the audience who listen to the conversation."""
+        listeners = self._listeners.get(conversation)
+        if not listeners:
             return
         encoded = encode_frame(frame)
         for device in audience:
-            listener = room.get(device)
+            listener = listeners.get(device)
             if listener is not None:
-                listener.peer.outbox.push(type(frame), encoded)
+                listener.outbox.push(type(frame), encoded)
 
     def listening(self, conversation: ConversationId, audience: Iterable[DeviceId]) -> set[DeviceId]:
         """Return those of the audience who listen to the conversation."""
-        room = self._rooms.get(conversation, _NO_ROOM)
-        return {device for device in audience if device in room}
+        listeners = self._listeners.get(conversation, _NOBODY)
+        return {device for device in audience if device in listeners}
 
-    def tell_devices(self, devices: Iterable[DeviceId], frame: Struct) -> None:
-        """Give a frame to devices, once each."""
+    def send_to_devices(self, devices: Iterable[DeviceId], frame: Struct) -> None:
+        """Send a frame to devices, once each."""
         encoded = encode_frame(frame)
         for device in devices:
             peer = self._peers.get(device)
@@ -224,15 +170,19 @@ class Hub:
                 peer.outbox.push(type(frame), encoded)
 
 
-def _new(published: Published, sealed: bytes) -> New:
-    draft, committed = published.draft, published.committed
-    return New(
-        conversation=draft.conversation,
-        seq=committed.seq,
-        message=committed.message,
-        client_id=draft.client_id,
-        sender_profile=draft.profile,
-        sender_device=draft.device,
-        time=committed.sent_ms,
-        sealed=sealed,
+def encode_new(
+    conversation: ConversationId, sender: Draft | LogEntry, stored: Committed | LogEntry, *, sealed: bytes
+) -> bytes:
+    """Encode `msg:new`, of a message just committed (draft and outcome) or read from the log (the entry is both)."""
+    return encode_frame(
+        New(
+            conversation=conversation,
+            seq=stored.seq,
+            message=stored.message,
+            client_id=sender.client_id,
+            sender_profile=sender.profile,
+            sender_device=sender.device,
+            time=stored.sent_ms,
+            sealed=sealed,
+        )
     )

@@ -54,7 +54,7 @@ class Submission:
 
     def refuse(self, refused: Refused) -> None:
         """Tell the sender that nothing was stored."""
-        self.peer.tell(refused_frame(self.frame, refused))
+        self.peer.send(refused_frame(self.frame, refused))
 
 
 class _Shard:
@@ -208,7 +208,7 @@ class Journal:
         if not outcome.duplicate:
             self._metrics.committed += 1
             self._hub.publish(Published(post.draft, outcome, post.roster))
-        post.peer.outbox.ring()
+        post.peer.outbox.flush()
         return True
 
     def _acknowledge(self, peer: Peer, frame: Send, outcome: Committed) -> None:
@@ -216,7 +216,7 @@ class Journal:
         if outcome.duplicate:
             self._metrics.duplicates += 1
             # Who sends again may do so because a node died between its commit and its doorbell.
-            self._hub.ring(frame.conversation, outcome.seq)
+            self._hub.note_head(frame.conversation, outcome.seq)
         self._announce(MessagesCommitted(self._node, frame.conversation, outcome.seq))
 
     async def ack_again(self, peer: Peer, frame: Send) -> bool:
@@ -228,7 +228,7 @@ class Journal:
         stored = (await self._repeats.find([key])).get(key)
         if stored is not None:
             self._acknowledge(peer, frame, stored)
-            peer.outbox.ring()
+            peer.outbox.flush()
         return stored is not None
 
     async def _decide_again(self, posts: Sequence[Submission]) -> list[Submission]:

@@ -1,8 +1,7 @@
-"""One peer's way through the log: its listeners that are behind, and the answers to its `sync`."""
+"""One peer's reading of the log: its listeners that are behind, and the answers to its `sync`."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import trio
 from msgspec import Struct
@@ -13,7 +12,8 @@ from domain.talk.model import LogEntry, LogPage, LogRequest
 from domain.talk.sending import NO_CONVERSATION
 from relay.cache.log_reader import LogReader
 from relay.cache.outage import RETRY
-from relay.delivery.hub import Hub, Listener
+from relay.connection.peer import Listener, Peer
+from relay.delivery.hub import Hub, encode_new
 from relay.frames.refusals import refused_frame
 from relay.metrics.counters import Metrics
 from relay.metrics.labels import JoinOutcome
@@ -25,9 +25,6 @@ from varde_contract.limits import SEQ_MAX
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.talk import GapReason
 
-if TYPE_CHECKING:
-    from relay.connection.peer import Peer
-
 CONVERSATIONS_AT_ONCE: Final = 16
 PAGE_MESSAGES: Final = 256
 PAGE_BYTES: Final = 128 * 1024
@@ -35,41 +32,39 @@ PAGE_BYTES_LEAST: Final = 4 * 1024
 
 _BEYOND: Final = Refused(RefusalCode.OUT_OF_RANGE, "The conversation has no such number yet.")
 
-Start: TypeAlias = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
-"""Starts a task that ends with the connection."""
-
 
 class Replay(Protocol):
-    """Something that reads a conversation on from where it stands."""
+    """A reading of one conversation's log for one peer, from where it is now."""
 
     cursor: int
+    """The last number that was sent."""
     conversation: ConversationId
     last: int
-    """The highest number it wants."""
+    """The highest number that is wanted."""
 
-    def ask(self) -> int:
-        """Say how many numbers it wants next, at most: they are being read from now on."""
+    def next_limit(self) -> int:
+        """Return how many numbers to read next, at most. They are being read from now on."""
 
-    def note(self, told: LogItem) -> None:
-        """This was told, and is behind `cursor` now."""
+    def note(self, item: LogItem) -> None:
+        """Note what was sent; `cursor` is past it."""
 
     def refuse(self) -> None:
-        """The device does not belong to the conversation."""
+        """End, because the device does not belong to the conversation."""
 
     def finish(self, page: LogPage) -> bool:
-        """Whether it is done, now that everything up to `cursor` was told."""
+        """Whether it is done, now that everything up to `cursor` was sent."""
 
 
 class CatchUp:
-    """A listener that is behind; done when it is live."""
+    """The replay for a listener that is behind; done when the listener is live."""
 
     def __init__(self, listener: Listener, hub: Hub) -> None:
         self.listener = listener
         self._hub = hub
-        self._asked_at = 0
+        self._head_asked = 0
         self.joins = 0
-        """How often it was joined since it began. Others only fell behind."""
-        self.resume = JoinOutcome.LIVE
+        """How many joins it answers. A listener that only fell behind has none."""
+        self.outcome = JoinOutcome.LIVE
         """What became of these joins, so far."""
         self.last = SEQ_MAX
         self.conversation = listener.conversation
@@ -83,38 +78,39 @@ class CatchUp:
     def cursor(self, seq: int) -> None:
         self.listener.cursor = seq
 
-    def ask(self) -> int:
-        """A page."""
-        self._asked_at = self.listener.head
+    def next_limit(self) -> int:
+        """Return a page."""
+        self._head_asked = self.listener.head
         return PAGE_MESSAGES
 
-    def note(self, told: LogItem) -> None:
-        """Messages had been missed, and perhaps for good."""
-        if isinstance(told, LogEntry):
-            self.resume = JoinOutcome.CAUGHT_UP if self.resume is JoinOutcome.LIVE else self.resume
-        elif told.why is GapReason.EXPIRED:
-            self.resume = JoinOutcome.EXPIRED
+    def note(self, item: LogItem) -> None:
+        """Note that messages had been missed, and whether they had expired."""
+        if isinstance(item, LogEntry):
+            self.outcome = JoinOutcome.CAUGHT_UP if self.outcome is JoinOutcome.LIVE else self.outcome
+        elif item.why is GapReason.EXPIRED:
+            self.outcome = JoinOutcome.EXPIRED
 
     def refuse(self) -> None:
-        """A member that is none any more, and the bus has not said so."""
-        self.resume = JoinOutcome.REFUSED
-        self.listener.peer.tell_changed(ChangeKind.MEMBERSHIP, self.conversation, 0)
-        self._hub.drop(self.listener.peer, self.conversation)
+        """Remove a listener that is no member any more, which the bus has not said yet."""
+        self.outcome = JoinOutcome.REFUSED
+        self.listener.peer.send_changed(ChangeKind.MEMBERSHIP, self.conversation, 0)
+        self._hub.remove_listener(self.listener.peer, self.conversation)
 
     def finish(self, page: LogPage) -> bool:
         """Whether there is nothing newer, neither in the log nor published since it was read."""
         if self.listener.peer.listeners.get(self.conversation) is not self.listener:
-            self.resume = JoinOutcome.ABANDONED
+            self.outcome = JoinOutcome.ABANDONED
             return True
-        # What was known before the log was read is in it, or it was a false alarm: the log is the truth.
-        published = self.listener.head if self.listener.head != self._asked_at else 0
+        # A head that was known before the log was read is in the page, or it was a false alarm: the log is the truth.
+        # Only one that was published meanwhile may be missing in the page.
+        published = self.listener.head if self.listener.head != self._head_asked else 0
         return self.listener.catch_up(max(page.head, published))
 
 
 class SyncReplay:
-    """A `sync` that is being answered, apart from the live order."""
+    """The replay that answers a `sync`, independent of live delivery."""
 
-    def __init__(self, peer: "Peer", frame: Sync, metrics: Metrics) -> None:
+    def __init__(self, peer: Peer, frame: Sync, metrics: Metrics) -> None:
         self._peer = peer
         self._frame = frame
         self._metrics = metrics
@@ -122,15 +118,15 @@ class SyncReplay:
         self.conversation = frame.conversation
         self.cursor = frame.from_seq - 1
 
-    def ask(self) -> int:
-        """What is left."""
+    def next_limit(self) -> int:
+        """Return what is left of the range, up to a page."""
         return min(PAGE_MESSAGES, self.last - self.cursor)
 
-    def note(self, told: LogItem) -> None:
-        """Nobody asks."""
+    def note(self, item: LogItem) -> None:
+        """Do nothing: only joins are counted by outcome."""
 
     def refuse(self) -> None:
-        """The same answer as for a conversation that does not exist."""
+        """Refuse with the same answer as for a conversation that does not exist."""
         self._refuse(NO_CONVERSATION)
 
     def finish(self, page: LogPage) -> bool:
@@ -142,21 +138,21 @@ class SyncReplay:
 
     def _refuse(self, refused: Refused) -> None:
         self._metrics.refusals[refused.code] += 1
-        self._peer.tell(refused_frame(self._frame, refused))
+        self._peer.send(refused_frame(self._frame, refused))
 
 
 class Mailbox:
-    """Walks all courses of one peer, a few at a time, each in its turn. Its task runs only while there are some."""
+    """Runs all replays of one peer, a few at a time in turn. Its task exists only while there are some."""
 
-    def __init__(self, peer: "Peer", hub: Hub, reading: LogReader, start: Start) -> None:
+    def __init__(self, peer: Peer, *, hub: Hub, log_reader: LogReader) -> None:
         self._peer = peer
         self._hub = hub
-        self._reading = reading
-        self._metrics = reading.metrics
-        self._start = start
+        self._log_reader = log_reader
+        self._metrics = log_reader.metrics
         self._replays: OrderedDict[ConversationId | int, Replay] = OrderedDict()
+        """By conversation for listeners, by a number of its own for each `sync`."""
         self._running = False
-        self._answers = 0
+        self._syncs = 0
 
     @property
     def answering(self) -> int:
@@ -168,7 +164,7 @@ class Mailbox:
         listener = self._peer.listeners.get(conversation)
         if listener is None:
             listener = Listener(self._peer, conversation, self._fall_behind)
-            self._hub.listen(listener)
+            self._hub.add_listener(listener)
         listener.start(cursor, head)
         replay = self._replays[conversation]
         assert isinstance(replay, CatchUp)
@@ -176,28 +172,28 @@ class Mailbox:
 
     def answer(self, frame: Sync) -> None:
         """Answer a `sync`, in its turn."""
-        self._answers += 1
-        self._put(self._answers, SyncReplay(self._peer, frame, self._metrics))
+        self._syncs += 1
+        self._add(self._syncs, SyncReplay(self._peer, frame, self._metrics))
 
     def _fall_behind(self, listener: Listener) -> None:
         replay = self._replays.get(listener.conversation)
         if not (isinstance(replay, CatchUp) and replay.listener is listener):
-            self._put(listener.conversation, CatchUp(listener, self._hub))
+            self._add(listener.conversation, CatchUp(listener, self._hub))
 
-    def _put(self, key: ConversationId | int, replay: Replay) -> None:
+    def _add(self, key: ConversationId | int, replay: Replay) -> None:
         if key in self._replays:
             self._count(self._replays[key], JoinOutcome.ABANDONED)
         self._replays[key] = replay
         if not self._running:
             self._running = True
-            self._start(self._run)
+            self._peer.connection.start_soon(self._run)
 
     async def _run(self) -> None:
         try:
             while self._replays:
                 await self._peer.outbox.wait_room()
                 try:
-                    await self._step()
+                    await self._run_turn()
                 except StoreUnavailable:
                     await trio.sleep(RETRY)
         finally:
@@ -206,64 +202,53 @@ class Mailbox:
                 self._count(replay, JoinOutcome.ABANDONED)
             self._replays.clear()
 
-    async def _step(self) -> None:
+    async def _run_turn(self) -> None:
         turn = [
             (key, replay) for (key, replay), _ in zip(self._replays.items(), range(CONVERSATIONS_AT_ONCE), strict=False)
         ]
         requests = [self._request(replay, len(turn)) for _, replay in turn]
-        pages = await self._reading.read(requests)
+        pages = await self._log_reader.read(requests)
         for (key, replay), request in zip(turn, requests, strict=True):
             if self._replays.get(key) is not replay:
-                continue  # the peer left the conversation and came back: another listener is on its way
-            # A join again has moved the listener meanwhile: this page is not what it waits for any more.
+                continue  # the peer left the conversation and came back: another listener has replaced this one
+            # Another join may have moved the listener meanwhile: then this page is not the one it needs.
             moved = replay.cursor + 1 != request.from_seq
-            if moved or self._walk(replay, pages.get(request)):
+            if moved or self._send_page(replay, pages.get(request)):
                 self._replays.move_to_end(key)
             else:
                 del self._replays[key]
                 self._count(replay)
-        self._peer.outbox.ring()  # once for all pages: what was offered leaves in as few messages as it fits
+        self._peer.outbox.flush()  # once for all pages, so that they leave in as few Noise messages as possible
 
     def _request(self, replay: Replay, among: int) -> LogRequest:
-        share = min(PAGE_BYTES, max(PAGE_BYTES_LEAST, self._peer.outbox.room // among))
-        return LogRequest(self._peer.device, replay.conversation, replay.cursor + 1, replay.ask(), share)
+        max_bytes = min(PAGE_BYTES, max(PAGE_BYTES_LEAST, self._peer.outbox.room // among))
+        return LogRequest(self._peer.device, replay.conversation, replay.cursor + 1, replay.next_limit(), max_bytes)
 
-    def _walk(self, replay: Replay, page: LogPage | None) -> bool:
-        """Tell what fits; whether there is more to come."""
+    def _send_page(self, replay: Replay, page: LogPage | None) -> bool:
+        """Queue what the outbox has room for. Whether there is more to come."""
         if page is None:
             replay.refuse()
             return False
         if page.next_seq <= page.from_seq <= page.head:
             raise LocalMisuse("a page of the log makes no progress")
-        for told in read_items(page, self._peer.device, replay.last):
-            if not self._peer.outbox.offer(*_encode(replay.conversation, told)):
+        for item in read_items(page, self._peer.device, replay.last):
+            if not self._peer.outbox.offer(*_encode(replay.conversation, item)):
                 return True
-            if isinstance(told, LogGap):
-                replay.cursor = told.to_seq
-                self._metrics.gaps[told.why] += told.to_seq - told.from_seq + 1
+            if isinstance(item, LogGap):
+                replay.cursor = item.to_seq
+                self._metrics.gaps[item.why] += item.to_seq - item.from_seq + 1
             else:
-                replay.cursor = told.seq
-            replay.note(told)
+                replay.cursor = item.seq
+            replay.note(item)
         return not replay.finish(page)
 
-    def _count(self, replay: Replay, resume: JoinOutcome | None = None) -> None:
+    def _count(self, replay: Replay, outcome: JoinOutcome | None = None) -> None:
         if isinstance(replay, CatchUp):
-            self._metrics.resumes[resume or replay.resume] += replay.joins
+            self._metrics.resumes[outcome or replay.outcome] += replay.joins
 
 
-def _encode(conversation: ConversationId, told: LogItem) -> tuple[type[Struct], bytes]:
-    if isinstance(told, LogGap):
-        return Gap, encode_frame(Gap(conversation, told.from_seq, told.to_seq, told.why))
-    assert told.sealed is not None
-    return New, encode_frame(
-        New(
-            conversation=conversation,
-            seq=told.seq,
-            message=told.message,
-            client_id=told.client_id,
-            sender_profile=told.profile,
-            sender_device=told.device,
-            time=told.sent_ms,
-            sealed=told.sealed,
-        )
-    )
+def _encode(conversation: ConversationId, item: LogItem) -> tuple[type[Struct], bytes]:
+    if isinstance(item, LogGap):
+        return Gap, encode_frame(Gap(conversation, item.from_seq, item.to_seq, item.why))
+    assert item.sealed is not None
+    return New, encode_new(conversation, item, item, sealed=item.sealed)

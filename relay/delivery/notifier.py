@@ -39,7 +39,7 @@ class Notifier:
 
     def notify_from(self, roster: Roster, moved: InConversation) -> None:
         """Tell it now, with the roster at hand."""
-        self._hub.tell(moved.conversation, _audience(roster, moved), _frame(moved))
+        self._hub.send_to_listeners(moved.conversation, _audience(roster, moved), _frame(moved))
 
     def notify_soon(self, moved: InConversation) -> None:
         """Tell it in its turn: for happenings that come from other nodes."""

@@ -61,7 +61,7 @@ class PresenceNotifier:
         if moved.node == self._node:
             self._announce(moved)
         audience = await self._find_audience(moved.profile)
-        self._hub.tell_devices(audience, PresenceOf(moved.profile, moved.state))
+        self._hub.send_to_devices(audience, PresenceOf(moved.profile, moved.state))
 
     async def _find_audience(self, profile: ProfileId) -> set[DeviceId]:
         """Return, once each, everybody here who shares a conversation with the profile and may see it."""

@@ -68,14 +68,14 @@ class Bridge:
         """Events may have been lost: look everything up again."""
         self._metrics.resyncs += 1
         self._rosters.forget_all()
-        self._hub.ring_all()
+        self._hub.reread_all()
         self._peer_nodes.doubt()
         self._changes.note_unknown()
         self._revocations.ask()
 
     def _messages_committed(self, event: talk_events.MessagesCommitted) -> None:
         if event.node != self._node:
-            self._hub.ring(event.conversation, event.head)
+            self._hub.note_head(event.conversation, event.head)
 
     def _membership_changed(self, event: talk_events.MembershipChanged) -> None:
         self._rosters.forget(event.conversation)
@@ -91,7 +91,7 @@ class Bridge:
     def _keys_low(self, event: people_events.KeysLow) -> None:
         peer = self._hub.find(event.device)
         if peer is not None:
-            peer.tell_changed(ChangeKind.KEYS_LOW, None, event.left)
+            peer.send_changed(ChangeKind.KEYS_LOW, None, event.left)
 
     def _moved(self, event: talk_events.DeliveredMoved | talk_events.ReadMoved | talk_events.TypingMoved) -> None:
         if event.node != self._node:

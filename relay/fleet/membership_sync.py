@@ -51,15 +51,15 @@ def _let_go(services: Services, conversation: ConversationId, roster: Roster | N
     for listener in services.hub.listeners(conversation):
         if roster is None or listener.peer.device not in roster.devices:
             version = 0 if roster is None else roster.version
-            listener.peer.tell_changed(ChangeKind.MEMBERSHIP, conversation, version)
-            services.hub.drop(listener.peer, conversation)
+            listener.peer.send_changed(ChangeKind.MEMBERSHIP, conversation, version)
+            services.hub.remove_listener(listener.peer, conversation)
 
 
 async def _let_in(services: Services, roster: Roster, kind: ChangeKind) -> None:
     for peer in _connected(services, roster):
         if peer.wants_all and roster.conversation not in peer.listeners:
             await join_new(services, peer, roster.conversation)
-        peer.tell_changed(kind, roster.conversation, roster.version)
+        peer.send_changed(kind, roster.conversation, roster.version)
 
 
 def _connected(services: Services, roster: Roster) -> list[Peer]:
@@ -73,7 +73,7 @@ async def _list_again(services: Services) -> None:
     for start in range(0, len(eager), PEERS_PER_QUERY):
         peers = eager[start : start + PEERS_PER_QUERY]
         pages = await services.conversations.list_many([ListRequest(peer.device, None, PAGE) for peer in peers])
-        await services.rosters.remember(standing.conversation for page in pages for standing in page)
+        await services.rosters.remember(head.conversation for page in pages for head in page)
         for peer, page in zip(peers, pages, strict=True):
             if len(page) < PAGE:
                 join_these(services, peer, page)

@@ -43,7 +43,7 @@ class PeerNodes:
         if newcomer and not was_alone:
             self._publisher.announce(NodeHere(self._node, quiet=False))
         if event.quiet:
-            self._hub.ring_all()
+            self._hub.reread_all()
 
     def doubt(self) -> None:
         """Words may have been lost: somebody may be there."""

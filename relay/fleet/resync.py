@@ -49,7 +49,7 @@ async def resync(services: Services, conversations: Sequence[ConversationId]) ->
 
 def _compare(services: Services, conversation: ConversationId, log_head: LogHead) -> None:
     # What this node itself is about to publish is read from the log instead: twice the work, once in a while.
-    services.hub.ring(conversation, log_head.head)
+    services.hub.note_head(conversation, log_head.head)
     version = services.rosters.version_nowait(conversation)
     if version is not None and version < log_head.roster_version:
         services.rosters.forget(conversation)

@@ -80,21 +80,21 @@ async def join_all(services: Services, peer: Peer) -> Refused | None:
     """Let a peer listen to everything its device receives for and that it does not listen to yet."""
     after: ConversationId | None = None
     while True:
-        standings = await _patiently(services, partial(_standings, services, peer, after))
-        refused = join_these(services, peer, standings)
-        if refused is not None or len(standings) < PAGE:
+        heads = await _patiently(services, partial(_heads, services, peer, after))
+        refused = join_these(services, peer, heads)
+        if refused is not None or len(heads) < PAGE:
             return refused
-        after = standings[-1].conversation
+        after = heads[-1].conversation
 
 
-def join_these(services: Services, peer: Peer, standings: Sequence[ConversationHead]) -> Refused | None:
+def join_these(services: Services, peer: Peer, heads: Sequence[ConversationHead]) -> Refused | None:
     """Let a peer listen to those of these that it does not listen to yet. Refuses `too-many`."""
-    for standing in standings:
-        if standing.conversation in peer.listeners:
+    for head in heads:
+        if head.conversation in peer.listeners:
             continue
         if len(peer.listeners) >= services.config.joined:
             return _TOO_MANY
-        joined = Joined(standing.conversation, standing.upto + 1, standing.head, standing.roster_version)
+        joined = Joined(head.conversation, head.upto + 1, head.head, head.roster_version)
         _listen(services, peer, joined)
     return None
 
@@ -126,19 +126,19 @@ def _listen(services: Services, peer: Peer, joined: Joined) -> None:
         return  # it went while the store was asked
     # What was read before listening is not relied upon: the mailbox reads the log from the cursor on, and whatever is
     # published from now on finds a listener that is behind.
-    peer.tell(joined)
+    peer.send(joined)
     peer.mailbox.listen(joined.conversation, joined.from_seq - 1, joined.head)
 
 
 async def _positions(services: Services, peer: Peer, conversation: ConversationId) -> LogPage | None:
     request = LogRequest(peer.device, conversation, _NOWHERE, 1, 1)
-    return (await services.reading.read([request])).get(request)
+    return (await services.log_reader.read([request])).get(request)
 
 
-async def _standings(services: Services, peer: Peer, after: ConversationId | None) -> Sequence[ConversationHead]:
-    standings = await services.standings.list_for(peer.device, after, PAGE)
-    await services.rosters.remember(standing.conversation for standing in standings)  # for presence
-    return standings
+async def _heads(services: Services, peer: Peer, after: ConversationId | None) -> Sequence[ConversationHead]:
+    heads = await services.conversation_heads.list_for(peer.device, after, PAGE)
+    await services.rosters.remember(head.conversation for head in heads)  # for presence
+    return heads
 
 
 async def _patiently(services: Services, ask: Callable[[], Awaitable[T]]) -> T:

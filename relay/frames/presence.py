@@ -45,16 +45,16 @@ def presence(services: Services, peer: Peer, frame: Presence) -> Outcome:
 async def _show_peer(services: Services, peer: Peer, frame: Presence) -> None:
     await services.rosters.remember(peer.listeners)
     if frame.state is PresenceState.OFFLINE:
-        services.hub.hide(peer, frame.profile)
+        services.hub.hide_profile(peer, frame.profile)
     else:
-        services.hub.show(peer, frame.profile, frame.state)
+        services.hub.show_profile(peer, frame.profile, frame.state)
     _show(services, frame.profile, frame.state)
 
 
 def go_offline(services: Services, peer: Peer) -> None:
     """Tell that a peer went, for the profiles it had shown and that no other connection of this node shows."""
     for profile in tuple(peer.shown):
-        if services.hub.hide(peer, profile):
+        if services.hub.hide_profile(peer, profile):
             _show(services, profile, PresenceState.OFFLINE)
 
 

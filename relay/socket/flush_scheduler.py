@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 
-class Sender(Protocol):
+class Flushable(Protocol):
     """Somebody with an outbox."""
 
     def flush(self) -> None:
@@ -24,14 +24,14 @@ class FlushScheduler:
     def __init__(self) -> None:
         self.gathering = False
         """Whether something is under way at whose end all is sent."""
-        self._gathered: dict[Sender, None] = {}
+        self._gathered: dict[Flushable, None] = {}
 
-    def ring(self, sender: Sender) -> None:
+    def request(self, connection: Flushable) -> None:
         """Flush now, or at the end of what is under way."""
         if self.gathering:
-            self._gathered[sender] = None
+            self._gathered[connection] = None
         else:
-            sender.flush()
+            connection.flush()
 
     @contextmanager
     def gather(self) -> Iterator[None]:
@@ -43,5 +43,5 @@ class FlushScheduler:
         finally:
             self.gathering = False
             gathered, self._gathered = self._gathered, {}
-            for sender in gathered:
-                sender.flush()
+            for connection in gathered:
+                connection.flush()

@@ -1,7 +1,9 @@
 """The heartbeat of many: pings are spread, nobody is left out, and only the silent are cut."""
 
 from collections import Counter
-from typing import Final
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
 from uuid import UUID
 
 import pytest
@@ -9,7 +11,8 @@ import trio
 
 from domain.people.tickets import LIFETIME, Ticket
 from relay.connection.outbox import Outbox
-from relay.connection.peer import Line, Peer
+from relay.connection.peer import Peer
+from relay.delivery.mailbox import Mailbox
 from relay.heartbeat import PINGS, SILENCES, SLICE
 from tests.cast import alice
 from tests.relay.memory_node import MemoryNode
@@ -20,12 +23,12 @@ MANY: Final = 4 * SLICE
 HEARTBEAT: Final = 25.0
 
 
-class Patient:
+class FakeConnection:
     """Records when it is pinged and what it is cut with, and leaves then; answers each ping if it is alive."""
 
     def __init__(self, node: MemoryNode, number: int, *, alive: bool = True) -> None:
         self.pinged: list[float] = []
-        self.cut: list[CloseCode] = []
+        self.codes: list[CloseCode] = []
         self._alive = alive
         self._hub = node.services.hub
         now_ms = node.services.clock()
@@ -35,68 +38,72 @@ class Patient:
         )
         self._peer = Peer(
             ticket,
-            Outbox(1_024, overflow=self._ignore, direct=lambda *_: False, ring=self._ignore, drops={}),
-            Line(cut=self._end, ping=self._note, start=lambda _: None),
-            hub=self._hub,
-            reading=node.services.reading,
+            Outbox(1_024, overflow=self._ignore, direct=lambda *_: False, request_flush=self._ignore, drops={}),
+            self,
+            partial(Mailbox, hub=self._hub, log_reader=node.services.log_reader),
             now=trio.current_time(),
         )
-        self._hub.enter(self._peer)
+        self._hub.add(self._peer)
 
     def _ignore(self) -> None:
         """Nothing is told to it."""
 
-    def _note(self) -> None:
+    def ping(self) -> None:
+        """Note the time."""
         self.pinged.append(trio.current_time())
         if self._alive:
             self._peer.heard_at = trio.current_time()
 
-    def _end(self, code: CloseCode) -> None:
-        self.cut.append(code)
-        self._hub.leave(self._peer)
+    def cut(self, code: CloseCode) -> None:
+        """Note the code, and leave."""
+        self.codes.append(code)
+        self._hub.remove(self._peer)
+
+    def start_soon(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do nothing: it listens to no conversation."""
 
 
 async def test_everybody_is_pinged_once_a_heartbeat(node: MemoryNode) -> None:
     """With a little jitter, and so that whoever answers is never cut."""
     assert node.services.config.heartbeat == HEARTBEAT
-    patients = [Patient(node, number) for number in range(MANY)]
+    connections = [FakeConnection(node, number) for number in range(MANY)]
     await trio.sleep(6 * HEARTBEAT)  # in time that jumps
-    for patient in patients:
-        assert 4 <= len(patient.pinged) <= 7
-        assert patient.cut == []
-        pauses = [later - earlier for earlier, later in zip(patient.pinged, patient.pinged[1:], strict=False)]
+    for connection in connections:
+        assert 4 <= len(connection.pinged) <= 7
+        assert connection.codes == []
+        pauses = [later - earlier for earlier, later in zip(connection.pinged, connection.pinged[1:], strict=False)]
         assert min(pauses) >= 0.9 * HEARTBEAT
         assert max(pauses) <= 1.1 * HEARTBEAT + 2
 
 
 async def test_pings_are_spread(node: MemoryNode) -> None:
     """Those who came in the same moment are not pinged in the same moment, neither the first time nor later."""
-    patients = [Patient(node, number) for number in range(MANY)]
+    connections = [FakeConnection(node, number) for number in range(MANY)]
     await trio.sleep(4 * HEARTBEAT)  # in time that jumps
-    at_once = Counter(moment for patient in patients for moment in patient.pinged)
+    at_once = Counter(moment for connection in connections for moment in connection.pinged)
     assert sum(at_once.values()) >= 3 * MANY
     assert max(at_once.values()) <= 2 * PINGS
-    assert len({round(patient.pinged[0]) for patient in patients}) >= 0.9 * HEARTBEAT
+    assert len({round(connection.pinged[0]) for connection in connections}) >= 0.9 * HEARTBEAT
 
 
 async def test_the_silent_are_cut_once(node: MemoryNode) -> None:
     """After two and a half heartbeats, not earlier, and the others do not notice."""
-    alive, dead = Patient(node, 1), Patient(node, 2, alive=False)
+    alive, dead = FakeConnection(node, 1), FakeConnection(node, 2, alive=False)
     await trio.sleep(SILENCES * HEARTBEAT - 1)  # in time that jumps
-    assert dead.cut == []
+    assert dead.codes == []
     await trio.sleep(3)  # in time that jumps
-    assert dead.cut == [CloseCode.HEARTBEAT_MISSED]
+    assert dead.codes == [CloseCode.HEARTBEAT_MISSED]
     await trio.sleep(5 * HEARTBEAT)  # in time that jumps
-    assert (dead.cut, alive.cut) == ([CloseCode.HEARTBEAT_MISSED], [])
+    assert (dead.codes, alive.codes) == ([CloseCode.HEARTBEAT_MISSED], [])
 
 
 @pytest.mark.parametrize("many", [0, 1, SLICE, SLICE + 1])
 async def test_a_round_takes_a_second(node: MemoryNode, many: int) -> None:
     """However many there are, each is looked at once a second: a ping that is due is not late by more."""
-    patients = [Patient(node, number) for number in range(1, many + 1)]
+    connections = [FakeConnection(node, number) for number in range(1, many + 1)]
     await trio.sleep(2)  # in time that jumps
     due = trio.current_time()
     for peer in node.services.hub.peers:
         peer.ping_at = due
     await trio.sleep(2)  # in time that jumps
-    assert all(patient.pinged for patient in patients)
+    assert all(connection.pinged for connection in connections)

@@ -36,11 +36,17 @@ def make_outbox(
     *,
     overflow: Callable[[], None] | None = None,
     direct: Callable[[type[Struct], bytes], bool] | None = None,
-    ring: Callable[[], None] | None = None,
+    request_flush: Callable[[], None] | None = None,
 ) -> Outbox:
     """An outbox with nobody behind it, unless the test wants to hear of something."""
     drops: dict[type[Struct], int] = dict.fromkeys(EPHEMERAL, 0)
-    return Outbox(capacity, overflow=overflow or Count(), direct=direct or never, ring=ring or Count(), drops=drops)
+    return Outbox(
+        capacity,
+        overflow=overflow or Count(),
+        direct=direct or never,
+        request_flush=request_flush or Count(),
+        drops=drops,
+    )
 
 
 steps = st.lists(
@@ -109,7 +115,7 @@ def test_a_batch_fits_one_noise_message(sizes: list[int]) -> None:
 def test_it_rings_for_what_comes() -> None:
     """Whoever sends is told once for all that waits, and of nothing that found no room."""
     rung = Count()
-    outbox = make_outbox(ring=rung)
+    outbox = make_outbox(request_flush=rung)
     outbox.push(New, b"one")
     assert outbox.offer(New, b"two")
     assert rung.count == 1
@@ -134,7 +140,7 @@ def test_a_live_frame_goes_straight_out_when_nothing_waits() -> None:
         return able[0]
 
     rung = Count()
-    outbox = make_outbox(direct=direct, ring=rung)
+    outbox = make_outbox(direct=direct, request_flush=rung)
     outbox.push(New, b"1")
     assert (sent, outbox.size, rung.count) == ([b"1"], 0, 0)
     able[0] = False
@@ -155,15 +161,15 @@ def test_what_is_put_leaves_with_what_comes_next() -> None:
         sent.append(encoded)
         return True
 
-    outbox = make_outbox(direct=direct, ring=rung)
+    outbox = make_outbox(direct=direct, request_flush=rung)
     outbox.put(New, b"1")
     assert rung.count == 0
     outbox.push(New, b"2")
     assert (sent, rung.count) == ([], 0)
-    outbox.ring()
+    outbox.flush()
     assert rung.count == 1
     assert [encoded for _, encoded in outbox.take()] == [b"1", b"2"]
-    outbox.ring()
+    outbox.flush()
     assert rung.count == 1
 
 
@@ -176,10 +182,10 @@ def test_the_backlog_waits_for_the_bell() -> None:
         return True
 
     rung = Count()
-    outbox = make_outbox(direct=direct, ring=rung)
+    outbox = make_outbox(direct=direct, request_flush=rung)
     assert all(outbox.offer(New, bytes((number,))) for number in range(3))
     assert (sent, rung.count) == ([], 0)
-    outbox.ring()
+    outbox.flush()
     assert rung.count == 1
     assert len(outbox.take()) == 3
 

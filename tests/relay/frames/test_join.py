@@ -168,7 +168,7 @@ async def test_who_comes_back_while_an_old_page_is_on_its_way_hears_it_all(backe
         await client.receive(f.Joined)
         peer = node.services.hub.find(alice_laptop.id)
         assert peer is not None
-        node.services.hub.drop(peer, roster.conversation)
+        node.services.hub.remove_listener(peer, roster.conversation)
         await client.send(f.Join(roster.conversation))
         await client.receive(f.Joined)
         mailbox.release_pages()

@@ -95,10 +95,12 @@ class AttackedNode:
 
 
 def _held(transport: Transport) -> int:
-    websocket = transport.websocket
-    reader = 0 if websocket._protocol is None else len(websocket._protocol.reader.buffer)
+    websocket, http = transport.websocket, transport.http
+    parsers = [websocket._protocol, http._parser if http else None]
+    buffered = sum(len(parser.reader.buffer) for parser in parsers if parser is not None)
     parts = [transport.unsent, websocket._rest or b"", *(websocket._fragments or ()), *websocket._messages]
-    return sum(map(len, parts)) + reader + websocket.pending
+    requested = len(http.rest) + http.pending if http else 0
+    return sum(map(len, parts)) + buffered + websocket.pending + requested
 
 
 def _session(gear: Gear, pattern: Pattern, services: Services) -> ClientSession:

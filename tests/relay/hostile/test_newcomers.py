@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 import trio
 
-from relay.socket.plain_http import REQUEST_BYTES
+from relay.socket.http_upgrade import REQUEST_BYTES
 from relay.socket.transport import READ_BYTES
 from relay.socket.websocket import SLOW_FRAMES
 from tests.cast import alice_phone

@@ -391,10 +391,10 @@ async def test_a_ping_that_the_kernel_refuses_is_written_later(backend: Backend)
         slow = await open_slow(node)
         peer = node.services.hub.find(alice_phone.id)
         assert peer is not None
-        transport = peer.line.ping.__self__._transport  # type: ignore[attr-defined]
+        transport = peer.connection.ping.__self__._transport  # type: ignore[attr-defined]
         pings = 0
         while not transport.unsent:
-            peer.line.ping()
+            peer.connection.ping()
             pings += 1
         heard = b""
         while len(heard) < 2 * pings:

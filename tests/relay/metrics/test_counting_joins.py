@@ -41,7 +41,7 @@ async def test_falling_behind_is_no_resume(node: MemoryNode, backend: Backend, s
 
     async def commit_elsewhere() -> None:
         await fill(backend, sends, roster, 2)
-        node.services.hub.ring(roster.conversation, 2)
+        node.services.hub.note_head(roster.conversation, 2)
         assert len(await client.receive_many(2)) == 2
 
     assert (await watch(node, commit_elsewhere)).words(JOIN_OUTCOME) == {}
@@ -111,7 +111,7 @@ async def test_a_resume_that_breaks_off_is_counted(backend: Backend, sends: Send
             await client.abort()
             peer = node.services.hub.find(alice_phone.id)
             assert peer is not None
-            node.services.hub.drop(peer, roster.conversation)
+            node.services.hub.remove_listener(peer, roster.conversation)
             mailbox.release_pages()
 
         assert (await watch(node, break_off)).words(JOIN_OUTCOME) == {"abandoned": 2}

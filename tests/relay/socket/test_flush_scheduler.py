@@ -19,8 +19,8 @@ class Noted:
 def test_on_a_quiet_loop_it_is_sent_at_once() -> None:
     """Each ring is a flush."""
     flush_scheduler, sender = FlushScheduler(), Noted()
-    flush_scheduler.ring(sender)
-    flush_scheduler.ring(sender)
+    flush_scheduler.request(sender)
+    flush_scheduler.request(sender)
     assert sender.flushed == 2
 
 
@@ -29,10 +29,10 @@ def test_what_piles_up_leaves_together() -> None:
     flush_scheduler, alice, bob = FlushScheduler(), Noted(), Noted()
     with flush_scheduler.gather():
         for sender in (alice, bob, alice, alice):
-            flush_scheduler.ring(sender)
+            flush_scheduler.request(sender)
         assert alice.flushed == bob.flushed == 0
     assert alice.flushed == bob.flushed == 1
-    flush_scheduler.ring(alice)
+    flush_scheduler.request(alice)
     assert alice.flushed == 2
 
 
@@ -42,10 +42,10 @@ def test_a_surprise_in_the_block_holds_nobody_up() -> None:
 
     def fail() -> None:
         with flush_scheduler.gather():
-            flush_scheduler.ring(sender)
+            flush_scheduler.request(sender)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    flush_scheduler.ring(sender)
+    flush_scheduler.request(sender)
     assert sender.flushed == 2

@@ -1,6 +1,5 @@
 """The fast path of the WebSocket, held against the library's parser."""
 
-from http import HTTPStatus
 from itertools import pairwise
 
 import pytest
@@ -11,25 +10,8 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from relay.socket.framing import PING, binary_frame, frame_size, only_message, split
-from relay.socket.plain_http import http_answer
 from relay.socket.websocket import WebSocket
 from varde_contract.limits import NOISE_MESSAGE_BYTES
-
-REQUEST = (
-    b"GET /v1/relay HTTP/1.1\r\nHost: relay.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Protocol: varde.v1\r\n\r\n"
-)
-
-
-def upgraded(behind: bytes = b"") -> WebSocket:
-    """A WebSocket past its upgrade; `behind` came with the request."""
-    websocket = WebSocket()
-    websocket.feed(REQUEST + behind)
-    assert websocket.request is not None
-    assert websocket.accept(websocket.request)
-    assert websocket.take_bytes().startswith(b"HTTP/1.1 101 ")
-    return websocket
 
 
 def masked(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
@@ -75,7 +57,7 @@ def test_any_stream_in_any_pieces_means_what_the_library_says(frames: list[bytes
     """Fast or slow, whole or in splinters, with garbage or without: the same messages, and the same answers."""
     stream = b"".join(frames)
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    websocket = upgraded()
+    websocket = WebSocket()
     for begin, end in pairwise(edges):
         websocket.feed(stream[begin:end])
     messages, written, state = oracle(stream)
@@ -98,7 +80,7 @@ def texts(stream: bytes) -> list[Opcode]:
 def test_whole_binary_frames_never_reach_the_library(messages: list[bytes], cut: int) -> None:
     """They are split here, and what is not whole yet is waited for."""
     stream = b"".join(masked(Opcode.BINARY, message) for message in messages)
-    websocket = upgraded()
+    websocket = WebSocket()
     websocket.feed(stream[:cut])
     websocket.feed(stream[cut:])
     assert websocket.take_messages() == messages
@@ -107,7 +89,7 @@ def test_whole_binary_frames_never_reach_the_library(messages: list[bytes], cut:
 
 def test_an_idle_connection_keeps_no_parser() -> None:
     """After a ping, and after a message in fragments, the next frame is fast again."""
-    websocket = upgraded()
+    websocket = WebSocket()
     websocket.feed(masked(Opcode.PING, b"x"))
     websocket.feed(masked(Opcode.BINARY, b"a", fin=False))
     kept = [websocket._protocol]
@@ -116,24 +98,6 @@ def test_an_idle_connection_keeps_no_parser() -> None:
     websocket.feed(masked(Opcode.BINARY, b"c"))
     assert [each is None for each in kept] == [False, True]
     assert websocket.take_messages() == [b"ab", b"c"]
-
-
-def test_what_came_with_the_request_is_not_lost() -> None:
-    """A client may write its first message without waiting for the 101 (RFC 6455 section 4.1 forbids it; many do)."""
-    assert upgraded(masked(Opcode.BINARY, b"first")).take_messages() == [b"first"]
-
-
-def test_what_comes_after_a_refusal_is_not_kept() -> None:
-    """Who was turned away and goes on talking fills nobody's memory."""
-    websocket = WebSocket()
-    websocket.feed(REQUEST)
-    websocket.respond(http_answer(HTTPStatus.SERVICE_UNAVAILABLE, "full"))
-    for _ in range(100):
-        websocket.feed(bytes(1_000))
-    assert websocket._rest is None
-    assert not websocket.finished
-    websocket.feed(b"")
-    assert websocket.finished
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_534, NOISE_MESSAGE_BYTES])

@@ -147,8 +147,8 @@ class Ringing(Listening):
     def on_readable(self) -> None:
         """Read, and ring twice."""
         super().on_readable()
-        self.flush_scheduler.ring(self)
-        self.flush_scheduler.ring(self)
+        self.flush_scheduler.request(self)
+        self.flush_scheduler.request(self)
 
     def flush(self) -> None:
         """Note it."""

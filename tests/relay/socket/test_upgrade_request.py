@@ -8,9 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.metrics.labels import HandshakeOutcome
+from relay.socket.http_upgrade import HttpUpgrade
 from relay.socket.upgrade_request import SMALL, read_upgrade
-from relay.socket.upgrade_response import answer
-from relay.socket.websocket import WebSocket
 from tests.conformance.requests import head
 from tests.conformance.table.upgrade import REQUESTS
 from tests.relay.request import UPGRADE
@@ -38,19 +37,19 @@ class Outcome:
     """What becomes of a request that arrives in these pieces."""
 
     def __init__(self, pieces: Sequence[bytes], refused: Refused | None) -> None:
-        websocket, self.claims = WebSocket(), list[str]()
+        http, self.forwarded = HttpUpgrade(), list[str]()
         for piece in pieces:
-            websocket.feed(piece)
+            http.feed(piece)
         self.became: HandshakeOutcome | str | None = "nothing yet"
-        if websocket.request is not None:
-            self.became = answer(websocket, websocket.request, lambda claim: self._knock(claim, refused), ready=True)
-        self.upgraded, self.open, self.ended = websocket.upgraded, websocket.open, websocket.wants_eof
-        first, *fields = websocket.take_bytes().partition(b"\r\n\r\n")[0].split(b"\r\n")
+        if http.request is not None:
+            self.became = http.answer(lambda forwarded: self._admit(forwarded, refused), ready=True)
+        self.rest, self.ended = bytes(http.rest), http.wants_eof
+        first, *fields = http.take_bytes().partition(b"\r\n\r\n")[0].split(b"\r\n")
         # Whoever upgrades need not say when.
         self.said = first, sorted(field for field in fields if not field.startswith(b"Date: "))
 
-    def _knock(self, claim: str, refused: Refused | None) -> Refused | None:
-        self.claims.append(claim)
+    def _admit(self, forwarded: str, refused: Refused | None) -> Refused | None:
+        self.forwarded.append(forwarded)
         return refused
 
 

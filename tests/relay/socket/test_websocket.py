@@ -4,76 +4,16 @@ import pytest
 from websockets.frames import Close, Frame, Opcode
 
 from relay.metrics.labels import Hostility
-from relay.socket.plain_http import REQUEST_BYTES
 from relay.socket.websocket import FRAGMENTS, SLOW_FRAMES, WebSocket
-from tests.relay.request import UPGRADE
 from varde_contract.limits import NOISE_MESSAGE_BYTES
 
 READ: int = 65_536
 PING = b"\x89\x80abcd"
 
 
-def upgraded() -> WebSocket:
-    """A WebSocket past its upgrade."""
-    websocket = WebSocket()
-    websocket.feed(UPGRADE)
-    accept(websocket)
-    return websocket
-
-
-def accept(websocket: WebSocket) -> None:
-    """Accept the request if it has come."""
-    if websocket.request is not None:
-        assert websocket.accept(websocket.request)
-        assert websocket.take_bytes().startswith(b"HTTP/1.1 101 ")
-
-
 def masked(opcode: Opcode, data: bytes = b"", *, fin: bool = True) -> bytes:
     """A frame as a client writes it."""
     return Frame(opcode, data, fin).serialize(mask=True)
-
-
-@pytest.mark.parametrize("size", range(1, 7))
-def test_a_request_ends_where_it_ends_however_it_is_cut(size: int) -> None:
-    """What comes behind it, in whatever piece, is the first message and not a part of the request."""
-    stream = UPGRADE + masked(Opcode.BINARY, b"first")
-    for begin in range(len(UPGRADE) - 6, len(UPGRADE) + 1):
-        websocket = WebSocket()
-        for piece in (stream[:begin], stream[begin : begin + size], stream[begin + size :]):
-            websocket.feed(piece)
-            accept(websocket)
-        assert websocket.take_messages() == [b"first"], begin
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        pytest.param(b"a: b\r\n", id="short-lines"),
-        pytest.param(b"a" * 100, id="one-line"),
-        pytest.param(b"\r", id="returns"),
-        pytest.param(b"a: %s\r\n" % (b"b" * 8_000), id="long-lines"),
-    ],
-)
-def test_a_request_is_bounded(line: bytes) -> None:
-    """Whatever it consists of: nothing is kept of it beyond its bound, and it is answered once."""
-    websocket = WebSocket()
-    websocket.feed(b"GET / HTTP/1.1\r\n")
-    for _ in range(2 * REQUEST_BYTES // len(line)):
-        websocket.feed(line)
-    assert websocket.unreadable
-    assert websocket.take_bytes().startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 414 ", b"HTTP/1.1 400 "))
-    websocket.feed(line * 1_000)
-    assert websocket.take_bytes() == b""
-    assert not websocket.asking or websocket._size <= REQUEST_BYTES + READ
-
-
-def test_a_request_of_the_largest_size_is_read() -> None:
-    """The bound is meant for those who mean harm: it leaves room for the cookies of a browser."""
-    websocket = WebSocket()
-    padding = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 7_000) for number in range(2))
-    websocket.feed(UPGRADE[:-2] + padding + b"\r\n")
-    accept(websocket)
-    assert websocket.upgraded
 
 
 @pytest.mark.parametrize(
@@ -87,7 +27,7 @@ def test_a_request_of_the_largest_size_is_read() -> None:
 )
 def test_slow_frames_in_one_read_are_bounded(frames: bytes) -> None:
     """Each costs as much as several messages: so many, and the peer is told that it is too much."""
-    websocket = upgraded()
+    websocket = WebSocket()
     websocket.feed(frames[:READ])
     assert (websocket.open, websocket.broken, websocket.ended_with) == (False, Hostility.FLOOD, 1008)
     assert websocket.pending <= (SLOW_FRAMES + 1) * 8 + 64
@@ -95,7 +35,7 @@ def test_slow_frames_in_one_read_are_bounded(frames: bytes) -> None:
 
 def test_slow_frames_that_were_paid_for_are_not_counted_again() -> None:
     """Whoever reads sets the count back, and a peer may send them for as long as it likes."""
-    websocket = upgraded()
+    websocket = WebSocket()
     for _ in range(10):
         websocket.feed(PING * (SLOW_FRAMES // 2))
         assert websocket.slow_frames == SLOW_FRAMES // 2
@@ -106,7 +46,7 @@ def test_slow_frames_that_were_paid_for_are_not_counted_again() -> None:
 @pytest.mark.parametrize("cut", [1, 1_000, 65_541])
 def test_a_large_frame_in_small_pieces_is_kept_once(cut: int) -> None:
     """Its bytes and no more wait for the rest, which comes whenever it comes."""
-    websocket = upgraded()
+    websocket = WebSocket()
     frame = masked(Opcode.BINARY, bytes(NOISE_MESSAGE_BYTES))
     for begin in range(0, len(frame), cut):
         piece = frame[begin : begin + cut]
@@ -119,7 +59,7 @@ def test_a_large_frame_in_small_pieces_is_kept_once(cut: int) -> None:
 @pytest.mark.parametrize("size", [1 << 16, 1 << 30, 1 << 63, (1 << 64) - 1])
 def test_a_giant_frame_is_refused_by_its_header(size: int) -> None:
     """Before a byte of it has come, and none is kept of what comes."""
-    websocket = upgraded()
+    websocket = WebSocket()
     websocket.feed(b"\x82\xff" + size.to_bytes(8))
     assert (websocket.broken, websocket.ended_with) == (Hostility.GIANT_FRAME, 1009)
     websocket.feed(bytes(READ))
@@ -130,7 +70,7 @@ def test_a_giant_frame_is_refused_by_its_header(size: int) -> None:
 
 def test_a_peer_that_talks_on_after_the_close_is_not_waited_for() -> None:
     """Its close frame may come behind what was on its way; behind thousands of pings nobody looks for it."""
-    patient, impatient = upgraded(), upgraded()
+    patient, impatient = WebSocket(), WebSocket()
     for websocket in (patient, impatient):
         websocket.close(4000, "draining")
     patient.feed(PING * 1_000 + masked(Opcode.CLOSE, Close(4000, "").serialize()))
@@ -168,28 +108,8 @@ ENDS = [
 @pytest.mark.parametrize(("sent", "broken", "code"), ENDS)
 def test_it_says_how_it_ended(sent: bytes, broken: Hostility | None, code: int | None) -> None:
     """By the peer's own word, or by ours where it broke something, and what that was."""
-    websocket = upgraded()
+    websocket = WebSocket()
     websocket.feed(sent)
     websocket.feed(b"")
     assert not websocket.open
     assert (websocket.broken, websocket.ended_with) == (broken, code)
-
-
-def test_an_unfinished_request_says_that_it_has_begun() -> None:
-    """Silence, a beginning, and a whole request are three things."""
-    websocket, asking = WebSocket(), []
-    for piece in (UPGRADE[:1], UPGRADE[1:-2], UPGRADE[-2:]):
-        asking.append(websocket.asking)
-        websocket.feed(piece)
-    asking.append(websocket.asking)
-    accept(websocket)
-    asking.append(websocket.asking)
-    assert asking == [False, True, True, False, False]
-
-
-def test_an_unfinished_request_is_answered_in_the_end() -> None:
-    """Whoever took too long hears it."""
-    websocket = WebSocket()
-    websocket.feed(b"G")
-    websocket.give_up()
-    assert websocket.take_bytes().startswith(b"HTTP/1.1 408 ")

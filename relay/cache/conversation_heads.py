@@ -13,7 +13,7 @@ REQUESTS_PER_QUERY: Final = 64
 """A query takes milliseconds with a few conversations each, and a tenth of a second with a Welcome's thousand each."""
 
 
-class ConversationLists:
+class ConversationHeads:
     """The way of a node's connections to the list of their conversations."""
 
     def __init__(self, store: ConversationStore) -> None:

@@ -7,7 +7,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from domain.talk import model as talk_model
 from domain.talk.ports import JournalStore
-from relay.cache.conversation_lists import REQUESTS_PER_QUERY, ConversationLists
+from relay.cache.conversation_heads import REQUESTS_PER_QUERY, ConversationHeads
 from relay.cache.repeats import Repeats
 from tests.cast import alice, alice_phone, bob, carol, mallory_phone, open_conversation, settle
 from tests.contracts.letters import client_id, draft, send
@@ -58,13 +58,13 @@ async def test_a_storm_of_lists_is_a_few_queries(nursery: trio.Nursery) -> None:
     await settle(stores, alice, bob, carol)
     talks = [await open_conversation(stores, *people) for people in ((alice, bob), (alice, carol))]
     store = CountedConversations(memory)
-    standings = ConversationLists(store)
+    heads = ConversationHeads(store)
     pages: list[tuple[talk_model.ListRequest, list[talk_model.ConversationHead]]] = []
 
     async def ask(number: int) -> None:
         device = (alice_phone, mallory_phone)[number % 2].id
         request = talk_model.ListRequest(device, None, 1 + number)
-        pages.append((request, list(await standings.list_for(device, None, request.limit))))
+        pages.append((request, list(await heads.list_for(device, None, request.limit))))
 
     for number in range(4 * REQUESTS_PER_QUERY):
         nursery.start_soon(ask, number)
@@ -72,7 +72,7 @@ async def test_a_storm_of_lists_is_a_few_queries(nursery: trio.Nursery) -> None:
     assert len(pages) == 4 * REQUESTS_PER_QUERY
     for request, page in pages:
         listed = sorted(talks)[: request.limit] if request.device == alice_phone.id else []
-        assert [standing.conversation for standing in page] == listed
+        assert [head.conversation for head in page] == listed
     assert sum(store.queries) == 4 * REQUESTS_PER_QUERY
     assert max(store.queries) == REQUESTS_PER_QUERY
     assert len(store.queries) <= 6
