@@ -2,7 +2,7 @@
 
 import sys
 
-from loadtest.command.entry import main
+from loadtest.command.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

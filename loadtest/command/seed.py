@@ -45,7 +45,7 @@ class _SizesType(click.ParamType[Sizes]):
         return Sizes(weighted)
 
 
-@click.command(help=HELP)
+@click.command(short_help="Settle users in a database, fast.", help=HELP)
 @click.option("--users", type=click.IntRange(2, _MOST), required=True, help="How many people, with a device each.")
 @click.option(
     "--rooms",
@@ -69,7 +69,7 @@ class _SizesType(click.ParamType[Sizes]):
 @click.option("--seed", type=int, default=1, show_default=True, help="For the sizes of rooms.")
 @click.option("--prekeys", type=click.IntRange(0, 100), default=PREKEYS, show_default=True, help="For each device.")
 @click.option("--into-existing", is_flag=True, help="Add to a database in which people live already.")
-def command(*, users: int, rooms: str, sizes: Sizes | None, **order: str | int | Path | None) -> None:
+def seed(*, users: int, rooms: str, sizes: Sizes | None, **order: str | int | Path | None) -> None:
     """Order a crowd, and say how far it is. Raises CouldNotRun."""
     if sizes is not None and rooms != "groups":
         raise click.UsageError("--sizes is for --rooms groups")

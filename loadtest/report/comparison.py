@@ -5,18 +5,18 @@ touch. Faults such as lost messages have no noise: one more is worse.
 """
 
 import enum
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from statistics import fmean, median, stdev
 from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from loadtest.report.distribution import Distribution, read_distribution
-from loadtest.report.noise import DEVIATIONS, mean_of, poisson, unsteadiness_of
-from loadtest.report.result import Latency, Result, Verdict
+from loadtest.report.formatting import KINDS, PERCENTILES
+from loadtest.report.result import Latency, Result, Sample, Verdict
 
-PERCENTILES: Final = (("p50", 50.0), ("p95", 95.0), ("p99", 99.0), ("p999", 99.9))
-KINDS: Final = ("send_to_receive", "send_to_ack", "request", "connect", "backlog")
 FAULTS: Final = ("lost", "duplicated", "disordered", "undecryptable", "astray")
 COUNTS: Final = ("messages.refused", "messages.unacked", "messages.after_gap", "messages.resent", "users.failed")
 RATE_TOLERANCE: Final = 0.02
@@ -25,7 +25,10 @@ SERVER: Final = ("cpu_percent", "rss_mib", "lateness_ms")
 _LEAST_COUNT: Final = 20
 """Measurements beyond a percentile, below which it is not compared: it would be a matter of single messages."""
 _UNLIKE: Final = 0.01
-
+DEVIATIONS: Final = 3.0
+"""To either side. A comparison looks at dozens of figures, and with two deviations one of them would cry wolf."""
+_BATCHES: Final = 10
+"""Seconds next to each other are alike; the means of ten long stretches are independent enough."""
 
 _Measured: TypeAlias = tuple[float, tuple[float, float]]
 
@@ -38,7 +41,7 @@ class Change(enum.StrEnum):
     SAME = "same"  # no more than noise, or than what is tolerated
 
 
-class Line(Struct, frozen=True, kw_only=True):
+class Row(Struct, frozen=True, kw_only=True):
     """One figure of both runs, each with the interval of its noise."""
 
     key: str
@@ -57,20 +60,20 @@ class Line(Struct, frozen=True, kw_only=True):
 class Comparison(Struct, frozen=True, kw_only=True):
     """`obstacles` say why the runs cannot be compared; `environment` is what differs: key, before, after."""
 
-    lines: list[Line]
+    rows: list[Row]
     obstacles: list[str]
     environment: list[tuple[str, str, str]]
 
     @property
     def regressed(self) -> bool:
         """Whether anything is worse."""
-        return any(line.change is Change.WORSE for line in self.lines)
+        return any(row.change is Change.WORSE for row in self.rows)
 
 
 def compare_results(before: Result, after: Result, *, tolerance: float = 0.1) -> Comparison:
     """Compare two runs; `tolerance` is the share by which a figure may grow. Raises DistributionError."""
     return Comparison(
-        lines=[
+        rows=[
             *_latencies(before, after, tolerance),
             *_rates(before, after),
             *_faults(before, after),
@@ -105,7 +108,7 @@ def _judged_seconds(result: Result) -> float:
     return sum(stage.seconds for stage in result.stages if stage.judged)
 
 
-def _latencies(before: Result, after: Result, tolerance: float) -> Iterator[Line]:
+def _latencies(before: Result, after: Result, tolerance: float) -> Iterator[Row]:
     for kind in KINDS:
         first, second = (getattr(result.latency_ms, kind) for result in (before, after))
         yield from _percentiles(f"latency_ms.{kind}", (before, first), (after, second), tolerance)
@@ -113,14 +116,15 @@ def _latencies(before: Result, after: Result, tolerance: float) -> Iterator[Line
 
 def _percentiles(
     key: str, before: tuple[Result, Latency], after: tuple[Result, Latency], tolerance: float
-) -> Iterator[Line]:
+) -> Iterator[Row]:
     first, second = read_distribution(before[1]), read_distribution(after[1])
     if first is None or second is None:
         return
-    for name, percentile in PERCENTILES:
+    for name, percentile in PERCENTILES.items():
+        # Beyond the largest value there is none, so that `max` is never compared.
         if min(first.count, second.count) * (1 - percentile / 100) >= _LEAST_COUNT:
             measured = (_percentile(before[0], first, percentile), _percentile(after[0], second, percentile))
-            yield _line(f"{key}.{name}", *measured, tolerance)
+            yield _row(f"{key}.{name}", *measured, tolerance)
 
 
 def _percentile(result: Result, distribution: Distribution, percentile: float) -> _Measured:
@@ -130,28 +134,28 @@ def _percentile(result: Result, distribution: Distribution, percentile: float) -
     return value, (min(low, value / (1 + unsteady)), max(high, value * (1 + unsteady)))
 
 
-def _rates(before: Result, after: Result) -> Iterator[Line]:
+def _rates(before: Result, after: Result) -> Iterator[Row]:
     """More is better here, and there is no noise to speak of: an open model offers what it was told to."""
     for key in ("users.connected", "rate.achieved_per_second", "rate.deliveries_per_second"):
         first, second = float(_find(before, key)), float(_find(after, key))
         if first or second:
-            yield _line(key, (first, (first, first)), (second, (second, second)), RATE_TOLERANCE, more=Change.BETTER)
+            yield _row(key, (first, (first, first)), (second, (second, second)), RATE_TOLERANCE, more=Change.BETTER)
 
 
-def _faults(before: Result, after: Result) -> Iterator[Line]:
+def _faults(before: Result, after: Result) -> Iterator[Row]:
     for name in FAULTS:
         first, second = (float(getattr(result.messages, name)) for result in (before, after))
-        yield _line(f"messages.{name}", (first, (first, first)), (second, (second, second)), 0.0)
+        yield _row(f"messages.{name}", (first, (first, first)), (second, (second, second)), 0.0)
 
 
-def _counts(before: Result, after: Result, tolerance: float) -> Iterator[Line]:
+def _counts(before: Result, after: Result, tolerance: float) -> Iterator[Row]:
     for key in COUNTS:
         first, second = float(_find(before, key)), float(_find(after, key))
         if first or second:
-            yield _line(key, (first, poisson(first)), (second, poisson(second)), tolerance)
+            yield _row(key, (first, poisson(first)), (second, poisson(second)), tolerance)
 
 
-def _endpoints(before: Result, after: Result, tolerance: float) -> Iterator[Line]:
+def _endpoints(before: Result, after: Result, tolerance: float) -> Iterator[Row]:
     later = {endpoint.name: endpoint for endpoint in after.endpoints}
     for endpoint in before.endpoints:
         if endpoint.name in later:
@@ -159,26 +163,26 @@ def _endpoints(before: Result, after: Result, tolerance: float) -> Iterator[Line
             yield from _percentiles(name, (before, endpoint.latency_ms), (after, other.latency_ms), tolerance)
             first, second = (float(sum(each.failures.values())) for each in (endpoint, other))
             if first or second:
-                yield _line(f"{name}.failures", (first, poisson(first)), (second, poisson(second)), tolerance)
+                yield _row(f"{name}.failures", (first, poisson(first)), (second, poisson(second)), tolerance)
 
 
-def _servers(before: Result, after: Result, tolerance: float) -> Iterator[Line]:
+def _servers(before: Result, after: Result, tolerance: float) -> Iterator[Row]:
     """The means over the judged stages. A process that only one run had is part of the environment."""
     keys = sorted({key for sample in before.series for key in sample.server if key.rpartition(".")[2] in SERVER})
     for key in keys:
         first, second = mean_of(before, key), mean_of(after, key)
         if first is not None and second is not None:
-            yield _line(f"server.{key}", first, second, tolerance)
+            yield _row(f"server.{key}", first, second, tolerance)
 
 
-def _line(key: str, before: _Measured, after: _Measured, tolerance: float, *, more: Change = Change.WORSE) -> Line:
+def _row(key: str, before: _Measured, after: _Measured, tolerance: float, *, more: Change = Change.WORSE) -> Row:
     (first, noise), (second, other) = before, after
     change = Change.SAME
     if second - first > tolerance * first and other[0] > noise[1]:
         change = more
     elif first - second > tolerance * first and other[1] < noise[0]:
         change = Change.WORSE if more is Change.BETTER else Change.BETTER
-    return Line(key=key, before=first, after=second, noise_before=noise, noise_after=other, change=change)
+    return Row(key=key, before=first, after=second, noise_before=noise, noise_after=other, change=change)
 
 
 def _find(result: Result, path: str) -> Any:
@@ -206,3 +210,52 @@ def _flat(values: dict[str, Any], path: str = "") -> dict[str, str]:
         else:
             found[f"{path}{name}"] = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return found
+
+
+def poisson(count: float) -> tuple[float, float]:
+    """Return the interval of a count of events that come one by one."""
+    about = DEVIATIONS * math.sqrt(max(1.0, count))
+    return max(0.0, count - about), count + about
+
+
+def mean_of(result: Result, key: str) -> tuple[float, tuple[float, float]] | None:
+    """Return the mean of a server's series over the judged stages and its interval, by the method of batch means."""
+    values = [sample.server[key] for sample in _judged(result) if key in sample.server]
+    if not values:
+        return None
+    mean = fmean(values)
+    if len(values) < 2 * _BATCHES:
+        return mean, (min(values), max(values))
+    about = _error_of(_batches(values, fmean))
+    return mean, (mean - about, mean + about)
+
+
+def unsteadiness_of(result: Result, percentile: float) -> float:
+    """Return the share by which latency differs from one stretch of a run to the next, as the error of their mean.
+
+    Messages of one second share its fate, so that the order statistics of all of them promise too much. The median of
+    each stretch's seconds is taken, which a single stall does not move. 0 for a run too short to tell.
+    """
+    seconds = [sample.p99_ms if percentile > PERCENTILES["p50"] else sample.p50_ms for sample in _judged(result)]
+    values = [value for value in seconds if value is not None]
+    if len(values) < 2 * _BATCHES:
+        return 0.0
+    batches = _batches(values, median)
+    return _error_of(batches) / max(fmean(batches), 1e-9)
+
+
+def _batches(values: list[float], middle: Callable[[list[float]], float]) -> list[float]:
+    size = len(values) // _BATCHES
+    return [middle(values[at * size : (at + 1) * size]) for at in range(_BATCHES)]
+
+
+def _error_of(batches: list[float]) -> float:
+    return DEVIATIONS * stdev(batches) / math.sqrt(_BATCHES)
+
+
+def _judged(result: Result) -> list[Sample]:
+    return [sample for sample in result.series if _is_judged(result, sample.at_s)]
+
+
+def _is_judged(result: Result, at_s: float) -> bool:
+    return any(stage.judged and stage.began_s <= at_s < stage.began_s + stage.seconds for stage in result.stages)

@@ -5,7 +5,7 @@ from typing import Final
 
 from loadtest.running.options import Options
 from loadtest.scenarios.plan import Plan
-from loadtest.watch.preflight import Grade, Machine, preflight
+from loadtest.watch.preflight import Grade, Machine, check_machine
 
 _SMOKE: Final = "smoke"
 
@@ -20,7 +20,7 @@ def warn_beforehand(
     if options.remote:
         return
     small = options.ask.smoke or plan.scenario == _SMOKE
-    for check in preflight(plan.seats, options.workers, machine=machine):
+    for check in check_machine(plan.seats, options.workers, machine=machine):
         if check.grade is Grade.FAULT or (check.grade is Grade.WARNING and not small):
             say(f"preflight: {check.name}: {check.words}")
             if check.advice:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import gevent
 
-from loadtest.gate.breaking import breaks
+from loadtest.gate.findings import breaks
 from loadtest.gate.slo import Slo
 from loadtest.ledger.clock import RunClock, boot_id
 from loadtest.ledger.reports import Tick

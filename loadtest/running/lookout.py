@@ -5,7 +5,7 @@ from typing import Final
 import gevent
 
 from loadtest.stack.stack import Stack
-from loadtest.watch.watch import Watch
+from loadtest.watch.processes import Watch
 
 _SECOND: Final = 1.0
 

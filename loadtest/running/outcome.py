@@ -11,11 +11,11 @@ from typing import Final
 import msgspec
 
 from loadtest.crowd.crowd import Room
-from loadtest.gate.breaking import breaking_point
-from loadtest.gate.judge import judge
+from loadtest.gate.findings import breaking_point
 from loadtest.gate.slo import Slo
+from loadtest.gate.verdict import judge
+from loadtest.report.outputs import write_reports
 from loadtest.report.result import EXIT_CODES, Result, Verdict
-from loadtest.report.writing import write_reports
 from loadtest.running.gathering import gather
 from loadtest.running.options import Options
 from loadtest.running.record import Record
@@ -66,6 +66,10 @@ def _with_broken(result: Result, broken: Sequence[str]) -> Result:
 def publish(result: Result, folder: Path) -> list[str]:
     """Write the reports, and return the last lines: the verdict, the objectives, and where everything lies."""
     written = write_reports(result, folder)
+    if folder.parent == FOLDER:
+        from loadtest.report.index import write_index  # noqa: PLC0415 - matplotlib takes a second to import
+
+        write_index(FOLDER)
     lines = [""]
     lines += [f"  {_MARKS[objective.met]}  {objective.words}" for objective in result.objectives]
     lines += [f"  found   {finding.words}" for finding in result.findings]

@@ -3,13 +3,13 @@
 It runs in the calling process, on gevent and without Locust; half of the machine stays free for the null server.
 """
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import gevent
+import psutil
 from msgspec import Struct
 
 from loadtest.crowd.crowd import Crowd, read_crowd
@@ -22,8 +22,7 @@ from loadtest.scenarios.plan import Kind, Plan, Stage
 from loadtest.users.population import Population
 from loadtest.users.relay_user import RelayUser
 from loadtest.watch.fingerprint import fingerprint
-from loadtest.watch.null.running import NullServer, open_null_server
-from loadtest.watch.processes import usage_of
+from loadtest.watch.null_server import NullServer, open_null_server
 
 LIMIT_PERCENT: Final = 90.0
 """Of a core: above it a run is invalid."""
@@ -37,6 +36,8 @@ _GLANCE: Final = 0.005
 _LIFE_SECONDS: Final = 5.0
 _MICRO: Final = 1e6
 _NS_MS: Final = 1e6
+
+_Say = Callable[[str], None]
 
 
 class CalibrationFault(Exception):
@@ -69,21 +70,22 @@ class Calibration(Struct, frozen=True, kw_only=True):
     environment: dict[str, Any]
 
 
-class _Window(Struct):
-    """From its making until `close`: what this process and the server used, and what was done."""
+class _Reading(Struct, frozen=True):
+    """Seconds of the clock, and of CPU of this process and of the server."""
 
-    began: float
+    at: float
     cpu: float
     server_cpu: float
 
-    def close(self, server: NullServer) -> tuple[float, float, float]:
-        """Return seconds, and the two shares of a core in percent."""
-        took = time.monotonic() - self.began
-        used, served = time.process_time() - self.cpu, server.cpu_seconds() - self.server_cpu
-        return took, 100 * used / took, 100 * served / took
+    @classmethod
+    def take(cls, server: NullServer) -> "_Reading":
+        return cls(time.monotonic(), time.process_time(), server.cpu_seconds())
+
+    def __sub__(self, other: "_Reading") -> "_Reading":
+        return _Reading(self.at - other.at, self.cpu - other.cpu, self.server_cpu - other.server_cpu)
 
 
-class _Bench:
+class _Worker:
     """One worker's users before a null server."""
 
     def __init__(self, crowd: Crowd, users: int, server: NullServer) -> None:
@@ -112,17 +114,14 @@ class _Bench:
         """Offer a rate for a while."""
         merge_ticks([self._ledger.tick()])
         self.pacer.late_max_ns = 0
-        window = self.open_window()
+        before = _Reading.take(self._server)
         self.pacer.set_rate(rate)
         gevent.sleep(seconds)
-        took, cpu, served = window.close(self._server)
+        spent = _Reading.take(self._server) - before
         self.pacer.set_rate(0)
         tick = merge_ticks([self._ledger.tick()])
-        return Step(rate, tick.received / took, cpu, served, self.pacer.late_max_ns / _NS_MS)
-
-    def open_window(self) -> _Window:
-        """Begin to count."""
-        return _Window(time.monotonic(), time.process_time(), self._server.cpu_seconds())
+        shares = (100 * spent.cpu / spent.at, 100 * spent.server_cpu / spent.at)
+        return Step(rate, tick.received / spent.at, *shares, self.pacer.late_max_ns / _NS_MS)
 
     def aclose(self) -> None:
         """Send everybody home."""
@@ -146,35 +145,36 @@ class _Bench:
             gevent.sleep(_GLANCE)
 
 
-def calibrate(users: int, seconds: float, folder: Path, say: Callable[[str], None]) -> Calibration:
+def measure_generator(users: int, seconds: float, folder: Path, say: _Say) -> Calibration:
     """Measure one worker with so many users, a few seconds for each rate. Raises CalibrationFault, NullServerFault."""
     users += users % 2
     with open_null_server(users, folder) as server:
-        bench = _Bench(read_crowd(server.crowd), users, server)
+        worker = _Worker(read_crowd(server.crowd), users, server)
         try:
-            return _measure(bench, users, seconds, say, server)
+            return _measure(worker, users, seconds, say, server)
         finally:
-            bench.aclose()
+            worker.aclose()
             server.crowd.unlink(missing_ok=True)
 
 
-def _measure(bench: _Bench, users: int, seconds: float, say: Callable[[str], None], server: NullServer) -> Calibration:
+def _measure(worker: _Worker, users: int, seconds: float, say: _Say, server: NullServer) -> Calibration:
     say(f"{users:,} users connect")
-    memory, window = _own_mib(), bench.open_window()
-    bench.connect(users)
-    took, connect_cpu, _ = window.close(server)
-    grown = _own_mib() - memory
+    own, before = psutil.Process(), _Reading.take(server)
+    memory = own.memory_info().rss
+    worker.connect(users)
+    spent = _Reading.take(server) - before
+    grown = own.memory_info().rss - memory
     say("they are idle")
-    idle = bench.watch(seconds)
-    steps = _climb(bench, seconds, say)
+    idle = worker.watch(seconds)
+    steps = _climb(worker, seconds, say)
     good = [step for step in steps if _went_well(step)]
     cost = (good[-1].cpu_percent - idle.cpu_percent) / 100 / good[-1].offered_per_second if good else None
     return Calibration(
         users=users,
-        connects_per_second=round(users / took, 1),
-        connect_cpu_us=round(connect_cpu / 100 * took / users * _MICRO, 1),
+        connects_per_second=round(users / spent.at, 1),
+        connect_cpu_us=round(spent.cpu / users * _MICRO, 1),
         idle_cpu_percent=round(idle.cpu_percent, 2),
-        kib_per_user=round(grown * 1024 / users, 1),
+        kib_per_user=round(grown / 1024 / users, 1),
         message_cpu_us=None if cost is None else round(cost * _MICRO, 1),
         messages_per_second=None if not cost else round((LIMIT_PERCENT - idle.cpu_percent) / 100 / cost),
         steps=steps,
@@ -182,12 +182,12 @@ def _measure(bench: _Bench, users: int, seconds: float, say: Callable[[str], Non
     )
 
 
-def _climb(bench: _Bench, seconds: float, say: Callable[[str], None]) -> list[Step]:
+def _climb(worker: _Worker, seconds: float, say: _Say) -> list[Step]:
     """Double the rate until something is full."""
     steps: list[Step] = []
     rate = _FIRST_RATE
     while rate <= _TOP_RATE and (not steps or _went_well(steps[-1])):
-        step = bench.watch(seconds, rate)
+        step = worker.watch(seconds, rate)
         say(
             f"{rate:,} messages/s: {step.done_per_second:,.0f} done, CPU {step.cpu_percent:.0f} % "
             f"(null server {step.server_cpu_percent:.0f} %), {step.late_max_ms:.1f} ms late at worst"
@@ -199,8 +199,3 @@ def _climb(bench: _Bench, seconds: float, say: Callable[[str], None]) -> list[St
 
 def _went_well(step: Step) -> bool:
     return step.cpu_percent < LIMIT_PERCENT and step.done_per_second >= _DONE_SHARE * step.offered_per_second
-
-
-def _own_mib() -> float:
-    usage = usage_of(os.getpid())
-    return 0.0 if usage is None else usage.rss_mib

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 ROOT: Final = Path(__file__).parent.parent.parent
 PACKAGES: Final = (
     *("asyncpg", "cryptography", "gevent", "geventhttpclient", "hdrhistogram", "hypercorn", "locust", "msgspec"),
@@ -25,7 +27,7 @@ def fingerprint() -> dict[str, Any]:
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {sys.version.split()[0]}",
         "packages": {name: found for name in PACKAGES if (found := _version(name)) is not None},

@@ -1,18 +1,15 @@
-"""CPU and memory of processes and their children, from /proc."""
+"""The servers of a run from outside: CPU and memory of their processes, and their own metrics."""
 
-import os
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Final
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
+import psutil
 from msgspec import Struct
 
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-_MIB: Final = 1 << 20
-_GENERATIONS: Final = 8
-"""Children of children that are looked for; what makes itself deeper trees is not ours."""
+from loadtest.watch.metrics import Metrics
+
+_MIB = 1 << 20
 
 
 class Usage(Struct, frozen=True):
@@ -22,14 +19,28 @@ class Usage(Struct, frozen=True):
     rss_mib: float
 
 
-def usage_of(pid: int) -> Usage | None:
-    """Look at a process and what descends from it. None when it is gone."""
-    if (own := _one(pid)) is None:
-        return None
-    found = [own, *filter(None, map(_one, _descendants(pid)))]
-    private = sum(resident - shared for _, resident, shared in found)
-    shared = max(shared for _, _, shared in found)
-    return Usage(sum(ticks for ticks, _, _ in found) / _TICKS, (private + shared) * _PAGE / _MIB)
+def usages_of(pids: Iterable[int]) -> dict[int, Usage]:
+    """Look at some processes at once: `psutil.Process.children` would go over all processes for each of them."""
+    children: dict[int, list[psutil.Process]] = {}
+    alive = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess):
+            children.setdefault(process.ppid(), []).append(process)
+            alive[process.pid] = process
+    return {pid: _usage(alive[pid], children) for pid in pids if pid in alive}
+
+
+def _usage(root: psutil.Process, children: Mapping[int, list[psutil.Process]]) -> Usage:
+    cpu_seconds, private, shared = 0.0, 0, 0
+    family = [root]
+    for process in family:
+        family += children.get(process.pid, ())
+        with suppress(psutil.NoSuchProcess):
+            spent, memory = process.cpu_times(), process.memory_info()
+            cpu_seconds += sum(spent[:4])  # with what children took that were waited for
+            private += memory.rss - memory.shared
+            shared = max(shared, memory.shared)
+    return Usage(cpu_seconds, (private + shared) / _MIB)
 
 
 class Processes:
@@ -42,9 +53,10 @@ class Processes:
     def sample(self) -> dict[str, float]:
         """Return `<process>.cpu_percent` of one core since the last sample, and `<process>.rss_mib`."""
         sampled, seen = {}, {}
-        for name, pid in list(self._pids.items()):
-            usage, now = usage_of(pid), time.monotonic()
-            if usage is None:
+        named = dict(self._pids)
+        usages, now = usages_of(named.values()) if named else {}, time.monotonic()
+        for name, pid in named.items():
+            if (usage := usages.get(pid)) is None:
                 continue
             seen[pid] = (now, usage.cpu_seconds)
             sampled[f"{name}.rss_mib"] = round(usage.rss_mib, 1)
@@ -57,23 +69,16 @@ class Processes:
         return sampled
 
 
-def _one(pid: int) -> tuple[int, int, int] | None:
-    """Return ticks of CPU (with those of children that were waited for), and pages resident and shared."""
-    try:
-        # The second field is the program's name in parentheses, which may hold anything.
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        pages = Path(f"/proc/{pid}/statm").read_text().split()
-    except OSError:
-        return None
-    return sum(map(int, fields[11:15])), int(pages[1]), int(pages[2])
+class Watch:
+    """Everything that is sampled of the servers once a second."""
 
+    def __init__(self, pids: Mapping[str, int], metrics_urls: Iterable[str]) -> None:
+        self._processes = Processes(pids)
+        self._metrics = Metrics(metrics_urls)
+        self._sampled_at = time.monotonic()
 
-def _descendants(pid: int, generation: int = 0) -> Iterator[int]:
-    try:
-        text = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
-    except OSError:
-        return
-    for child in map(int, text.split()):
-        yield child
-        if generation < _GENERATIONS:
-            yield from _descendants(child, generation + 1)
+    def sample(self) -> dict[str, float]:
+        """Return what is known of the time since the last sample, by the keys of `series[].server`."""
+        now = time.monotonic()
+        seconds, self._sampled_at = max(now - self._sampled_at, 1e-3), now
+        return self._processes.sample() | self._metrics.sample(seconds)

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from loadtest.command.calibrate import told
-from loadtest.command.entry import main
+from loadtest.command.cli import main
+from loadtest.command.machine import words_of
 from loadtest.watch.calibration import Calibration, Step
 from tests.house import tree
 
@@ -18,7 +18,7 @@ def test_the_generator_is_calibrated(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "loadtest", "calibrate", "--users", "40", "--seconds", "0.5", "--out", tmp_path)
     said = subprocess.run(command, cwd=tree.ROOT, check=True, capture_output=True, text=True, timeout=100).stdout
     found = msgspec.json.decode((tmp_path / "calibration.json").read_bytes(), type=Calibration)
-    assert told(found) in said
+    assert words_of(found) in said
     assert found.users == 40
     assert found.connect_cpu_us > 0
     assert found.steps[0].offered_per_second == 500
@@ -39,7 +39,7 @@ def test_a_machine_that_is_too_busy_is_told_so() -> None:
         steps=[Step(500.0, 1.0, 99.0, 1.0, 5.0)],
         environment={},
     )
-    assert "not even the first rate" in told(found)
+    assert "not even the first rate" in words_of(found)
 
 
 def test_one_user_is_nobody_to_talk_to(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,16 +1,15 @@
 """`list` tells the whole catalogue."""
 
-import click
 from click.testing import CliRunner
 
-from loadtest.command.list import amounts_of, command, shape_of
+from loadtest.command.runs import amounts_of, catalogue, shape_of
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask
 
 
 def listed(*arguments: str) -> str:
     """What is printed."""
-    done = CliRunner().invoke(command, arguments)
+    done = CliRunner().invoke(catalogue, arguments)
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -41,9 +40,3 @@ def test_amounts_are_words() -> None:
 def test_a_smoke_run_is_listed_as_small_as_it_is() -> None:
     """With --smoke the amounts are those of smoke runs."""
     assert amounts_of(SCENARIOS["steady"].plan(Ask(smoke=True))) in listed("--smoke")
-
-
-def test_the_command_is_where_the_program_looks_for_it() -> None:
-    """The seam of all commands holds: one click command called `command`."""
-    assert isinstance(command, click.Command)
-    assert command.name == "list"

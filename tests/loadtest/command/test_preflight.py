@@ -2,8 +2,8 @@
 
 import pytest
 
-from loadtest.command.entry import main
-from loadtest.command.preflight import told
+from loadtest.command.cli import main
+from loadtest.command.machine import line_of
 from loadtest.watch.preflight import Check, Grade
 
 
@@ -36,5 +36,5 @@ def test_bad_options_could_not_run(bad: list[str], capsys: pytest.CaptureFixture
 
 def test_what_is_good_needs_one_line() -> None:
     """Advice stands below what is wrong, and nowhere else."""
-    assert told(Check("clock", Grade.GOOD, "it ticks")) == "  ok   clock: it ticks"
-    assert told(Check("clock", Grade.FAULT, "it stands", "wind it")) == "  BAD  clock: it stands\n       do: wind it"
+    assert line_of(Check("clock", Grade.GOOD, "it ticks")) == "  ok   clock: it ticks"
+    assert line_of(Check("clock", Grade.FAULT, "it stands", "wind it")) == "  BAD  clock: it stands\n       do: wind it"

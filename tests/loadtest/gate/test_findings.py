@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from loadtest.gate.findings import find
+from loadtest.gate.findings import findings_of
 from loadtest.gate.slo import read_slo
 from loadtest.report.result import Finding, Messages, Result, Sample
 from loadtest.scenarios.catalogue import SCENARIOS
@@ -15,7 +15,7 @@ SLO = read_slo()
 
 def found(result: Result) -> dict[str, float | None]:
     """What was found, by name."""
-    return {finding.name: finding.value for finding in find(result, SLO)}
+    return {finding.name: finding.value for finding in findings_of(result, SLO)}
 
 
 def run_of(scenario: str, series: list[Sample], *names: str) -> Result:
@@ -111,4 +111,4 @@ def test_what_the_run_found_is_kept() -> None:
     """A finding that is there already is not found a second time."""
     result = run_of("ramp", [], "at-500")
     named = Finding(name="breaking-point", value=7.0, unit="messages/s", words="seven")
-    assert find(msgspec.structs.replace(result, findings=[named]), SLO) == [named]
+    assert findings_of(msgspec.structs.replace(result, findings=[named]), SLO) == [named]

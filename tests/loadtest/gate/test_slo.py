@@ -67,11 +67,13 @@ def test_stages_and_findings_are_named_as_they_are() -> None:
         (f"version = 1\n{RAMP}[smoke]\n'messages.lost' = 0", "exactly one of at_most and at_least"),
         (f"version = 1\n{RAMP}[smoke]\n'messages.lost' = {{ floor = 0 }}", "exactly one of"),
         (f"version = 1\n{RAMP}[smoke]\n'messages.lost' = {{ at_most = 0, at_least = 0 }}", "exactly one of"),
-        (f"version = 1\n{RAMP}[smoke]\n'messages.lost' = {{ at_most = '0' }}", "must be a number"),
-        (f"version = 1\n{RAMP}[smoke]\n'messages.lost' = {{ at_most = true }}", "must be a number"),
-        (f"version = 1\n{RAMP}[smoke]\n'messages.lost' = {{ at_most = nan }}", "must be a number"),
+        (f"version = 1\n{RAMP}[smoke]\n'messages.lost' = {{ at_most = '0' }}", "at_most"),
+        (f"version = 1\n{RAMP}[smoke]\n'messages.lost' = {{ at_most = true }}", "at_most"),
+        (f"version = 1\n{RAMP}[smoke]\n'messages.lost' = {{ at_most = nan }}", "finite"),
         (f"version = 1\n{RAMP}[smoke]\n'messages.lost' = {{ at_most = 0, of = 'users.askd' }}", "no `askd`"),
-        (f"version = 1\n{RAMP}[smoke]\n'messages.lost' = {{ at_most = 0, flor = 3 }}", "'flor'"),
+        (f"version = 1\n{RAMP}[smoke]\n'messages.lost' = {{ at_most = 0, flor = 3 }}", "flor"),
+        (f"version = 1\n{RAMP}[smoke]\n'messages.lost' = {{ at_most = 0, key = 'x' }}", "exactly one of"),
+        (f"version = 1\n{RAMP}[smoke]\n'messages.{{lost,losst}}' = {{ at_most = 0 }}", "no `losst`"),
         (f"version = 1\n{RAMP}[smoke]\n'messages.lost' = {{ at_most = 5, floor = 3 }}", "easier"),
     ],
 )
@@ -79,6 +81,13 @@ def test_a_mistake_is_refused(tmp_path: Path, text: str, words: str) -> None:
     """A mistake anywhere in the file is named; nothing misspelt ever counts as an objective that holds."""
     with pytest.raises(SloError, match=words):
         read(tmp_path, text)
+
+
+def test_one_line_holds_for_several_keys(tmp_path: Path) -> None:
+    """Each of the keys in braces is an objective of its own, with the limit of the line."""
+    text = f"version = 1\n{RAMP}[smoke]\n'messages.{{lost, refused}}' = {{ at_most = 2 }}\n"
+    bounds = read(tmp_path, text).bounds_of("smoke")
+    assert [(bound.key, bound.at_most) for bound in bounds] == [("messages.lost", 2), ("messages.refused", 2)]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

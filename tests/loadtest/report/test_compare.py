@@ -6,25 +6,24 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from loadtest.command.entry import main
-from loadtest.report.comparison import Change, Comparison, Line, compare_results
+from loadtest.command.cli import main
+from loadtest.report.comparison import DEVIATIONS, Change, Comparison, Row, compare_results, mean_of, poisson
+from loadtest.report.comparison_table import table_of
 from loadtest.report.distribution import read_distribution
-from loadtest.report.noise import DEVIATIONS, mean_of, poisson
 from loadtest.report.result import Messages, Rate, Result, Sample, Users, Verdict
-from loadtest.report.telling import tell
-from tests.loadtest.report.imagined import imagine, imagine_nothing, imagine_rest, latency_of
+from tests.loadtest.report.sample_runs import empty_run, latency_of, rest_run, sample_run
 
-BEFORE = imagine()
+BEFORE = sample_run()
 
 
 def found(comparison: Comparison, change: Change) -> set[str]:
     """The keys of what became so."""
-    return {line.key for line in comparison.lines if line.change is change}
+    return {row.key for row in comparison.rows if row.change is change}
 
 
-def the(comparison: Comparison, key: str) -> Line:
-    """The line of one figure."""
-    return next(line for line in comparison.lines if line.key == key)
+def the(comparison: Comparison, key: str) -> Row:
+    """The row of one figure."""
+    return next(row for row in comparison.rows if row.key == key)
 
 
 def with_messages(result: Result, **counts: int) -> Result:
@@ -39,19 +38,19 @@ def test_the_same_run_is_the_same() -> None:
     assert not comparison.regressed
     assert not comparison.obstacles
     assert not comparison.environment
-    assert len(comparison.lines) > 20
+    assert len(comparison.rows) > 20
 
 
 def test_chance_is_no_regression() -> None:
     """Runs that differ by chance alone are worse in nothing, even without a tolerance."""
     for seed in range(2, 7):
-        comparison = compare_results(BEFORE, imagine(seed, per_second=15), tolerance=0.0)
+        comparison = compare_results(BEFORE, sample_run(seed, per_second=15), tolerance=0.0)
         assert found(comparison, Change.WORSE) == set(), seed
 
 
 def test_a_slower_system_is_seen_in_both_directions() -> None:
     """What takes half as long again is worse in every percentile, and better the other way round."""
-    slower = imagine(2, slower=1.5)
+    slower = sample_run(2, slower=1.5)
     latencies = {f"latency_ms.send_to_receive.{name}" for name in ("p50", "p95", "p99")}
     assert latencies <= found(compare_results(BEFORE, slower), Change.WORSE)
     assert latencies <= found(compare_results(slower, BEFORE), Change.BETTER)
@@ -59,7 +58,7 @@ def test_a_slower_system_is_seen_in_both_directions() -> None:
 
 def test_the_tolerance_is_kept() -> None:
     """A change that is certain and smaller than the tolerance is let pass."""
-    slower = imagine(1, slower=1.3)
+    slower = sample_run(1, slower=1.3)
     assert "latency_ms.send_to_receive.p50" in found(compare_results(BEFORE, slower, tolerance=0.2), Change.WORSE)
     assert not compare_results(BEFORE, slower, tolerance=0.6).regressed
 
@@ -101,8 +100,8 @@ def test_a_hungrier_server_is_worse() -> None:
 
 def test_operations_of_the_api_are_compared_by_name() -> None:
     """An operation that got slower is named, and one that only one run had is not compared."""
-    before = imagine_rest()
-    slow = imagine(1, slower=2.0).latency_ms.send_to_receive
+    before = rest_run()
+    slow = sample_run(1, slower=2.0).latency_ms.send_to_receive
     first, *others = before.endpoints
     after = msgspec.structs.replace(before, endpoints=[msgspec.structs.replace(first, latency_ms=slow), *others[1:]])
     worse = found(compare_results(before, after), Change.WORSE)
@@ -113,7 +112,7 @@ def test_operations_of_the_api_are_compared_by_name() -> None:
     ("after", "words"),
     [
         (msgspec.structs.replace(BEFORE, verdict=Verdict.INVALID, reasons=["too busy"]), "invalid: too busy"),
-        (imagine_nothing(), "the second run is failed"),
+        (empty_run(), "the second run is failed"),
         (msgspec.structs.replace(BEFORE, scenario="groups"), "scenario differs: steady and groups"),
         (msgspec.structs.replace(BEFORE, users=Users(asked=9, connected=9, peak=9)), "number of users differs"),
         (msgspec.structs.replace(BEFORE, rate=Rate(target_per_second=5, achieved_per_second=5)), "target rate differs"),
@@ -125,7 +124,7 @@ def test_unlike_runs_are_not_compared(after: Result, words: str) -> None:
     """What stands between the runs is said in words, and no figure is called worse."""
     comparison = compare_results(BEFORE, after)
     assert any(words in obstacle for obstacle in comparison.obstacles)
-    told = tell(comparison, ("a", "b"))
+    told = table_of(comparison, ("a", "b"))
     assert words in told
     assert "worse" not in told
 
@@ -135,12 +134,12 @@ def test_another_machine_is_said() -> None:
     other = msgspec.structs.replace(BEFORE, environment={**BEFORE.environment, "cpu": "Slide rule", "revision": "f00"})
     comparison = compare_results(BEFORE, other)
     assert [key for key, _, _ in comparison.environment] == ["cpu", "revision"]
-    told = tell(comparison, ("a", "b"))
+    told = table_of(comparison, ("a", "b"))
     assert "Another machine" in told
     assert "Slide rule" in told
     assert not comparison.regressed
     same = msgspec.structs.replace(BEFORE, environment={**BEFORE.environment, "revision": "f00"})
-    assert "Another machine" not in tell(compare_results(BEFORE, same), ("a", "b"))
+    assert "Another machine" not in table_of(compare_results(BEFORE, same), ("a", "b"))
 
 
 def test_order_statistics_hold_the_truth() -> None:
@@ -160,7 +159,7 @@ def test_few_measurements_are_not_compared() -> None:
     few = latency_of([1_000 * place for place in range(1, 101)])
     latencies = msgspec.structs.replace(BEFORE.latency_ms, send_to_receive=few)
     comparison = compare_results(BEFORE, msgspec.structs.replace(BEFORE, latency_ms=latencies))
-    keys = {line.key for line in comparison.lines if line.key.startswith("latency_ms.send_to_receive")}
+    keys = {row.key for row in comparison.rows if row.key.startswith("latency_ms.send_to_receive")}
     assert keys == {"latency_ms.send_to_receive.p50"}
 
 
@@ -172,7 +171,7 @@ def test_noise_of_nothing_is_not_nothing() -> None:
 
 def test_what_is_worse_is_told_first() -> None:
     """The first row of the table is what a reader came for, with both figures, the change and its noise."""
-    rows = tell(compare_results(BEFORE, imagine(1, slower=1.6, lost=3)), ("old", "new")).splitlines()
+    rows = table_of(compare_results(BEFORE, sample_run(1, slower=1.6, lost=3)), ("old", "new")).splitlines()
     assert "old" in rows[0]
     assert "new" in rows[0]
     assert rows[1].split()[0] == "\x1b[31m\x1b[1mlatency_ms.send_to_receive.p50"
@@ -184,8 +183,8 @@ def test_what_is_worse_is_told_first() -> None:
     ("after", "code", "words"),
     [
         (BEFORE, 0, "No regression"),
-        (imagine(1, slower=1.6, lost=3), 1, "A regression"),
-        (imagine_nothing(), 2, "Not comparable"),
+        (sample_run(1, slower=1.6, lost=3), 1, "A regression"),
+        (empty_run(), 2, "Not comparable"),
     ],
     ids=["same", "worse", "failed"],
 )

@@ -12,13 +12,12 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 from jsonschema_rs import Draft202012Validator
 
-from loadtest.report import schema, writing
+from loadtest.report import outputs, schema
 from loadtest.report.distribution import read_distribution
-from loadtest.report.junit import junit_of
-from loadtest.report.reading import ReadError, read_result
+from loadtest.report.outputs import OUTPUTS, ReadError, read_result, write_reports
+from loadtest.report.page import junit_of
 from loadtest.report.result import Latency, Result, Verdict
-from loadtest.report.writing import OUTPUTS, write_reports
-from tests.loadtest.report.imagined import imagine, imagine_nothing, imagine_rest
+from tests.loadtest.report.sample_runs import empty_run, rest_run, sample_run
 
 PNG = b"\x89PNG\r\n"
 READ_BY_OTHERS = (
@@ -32,7 +31,7 @@ READ_BY_OTHERS = (
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The outputs of a whole run."""
     folder = tmp_path_factory.mktemp("run") / "new" / "steady"
-    write_reports(imagine(), folder)
+    write_reports(sample_run(), folder)
     return folder
 
 
@@ -43,7 +42,7 @@ def test_every_output_is_written(folder: Path) -> None:
     assert (folder / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
-@pytest.mark.parametrize("result", [imagine_nothing(), imagine_nothing(Verdict.INVALID)], ids=["failed", "interrupted"])
+@pytest.mark.parametrize("result", [empty_run(), empty_run(Verdict.INVALID)], ids=["failed", "interrupted"])
 def test_a_run_that_measured_nothing_has_all_outputs(result: Result, tmp_path: Path) -> None:
     """There is nothing to draw, and still every file, which says so."""
     assert [path.name for path in write_reports(result, tmp_path)] == list(OUTPUTS)
@@ -53,7 +52,7 @@ def test_a_run_that_measured_nothing_has_all_outputs(result: Result, tmp_path: P
 
 def test_a_result_comes_back_as_it_was(folder: Path) -> None:
     """Given the folder or the file, the same result is read."""
-    assert read_result(folder) == read_result(folder / "result.json") == imagine()
+    assert read_result(folder) == read_result(folder / "result.json") == sample_run()
 
 
 @pytest.mark.parametrize("key", READ_BY_OTHERS)
@@ -70,7 +69,7 @@ def test_keys_that_others_read_are_where_they_expect_them(folder: Path, key: str
     [
         ("", "is not the result of a run"),
         ('{"verdict": "met"}', "missing required field"),
-        (msgspec.json.encode(msgspec.structs.replace(imagine_nothing(), schema=2)).decode(), "version 2"),
+        (msgspec.json.encode(msgspec.structs.replace(empty_run(), schema=2)).decode(), "version 2"),
         (None, "cannot be read"),
     ],
     ids=["empty", "half", "later", "absent"],
@@ -89,7 +88,7 @@ def test_results_match_their_schema(folder: Path) -> None:
     validator = Draft202012Validator(json.loads(schema.FILE.read_text(encoding="utf-8")))
     whole = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     validator.validate(whole)
-    for result in (imagine_nothing(), imagine_rest()):
+    for result in (empty_run(), rest_run()):
         validator.validate(json.loads(msgspec.json.encode(result)))
     assert not validator.is_valid({**whole, "verdict": "fine"})
     assert not validator.is_valid({**whole, "messages": {"lost": "none"}})
@@ -109,7 +108,7 @@ def test_the_series_is_a_table(folder: Path) -> None:
     """Each second is a row, each series of a server a column, and what could not be asked is an empty cell."""
     with (folder / "series.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    samples = imagine().series
+    samples = sample_run().series
     assert [float(row["at_s"]) for row in rows] == [sample.at_s for sample in samples]
     assert rows[0]["p99_ms"] == ""
     assert float(rows[100]["p99_ms"]) == samples[100].p99_ms
@@ -125,7 +124,7 @@ def test_the_log_is_read_by_hdr_histogram(folder: Path) -> None:
         found[histogram.get_tag()] = histogram
         began.append(histogram.get_start_time_stamp())
     reader.close()
-    whole = imagine().latency_ms.send_to_receive
+    whole = sample_run().latency_ms.send_to_receive
     assert {"judged.send_to_receive", "judged.raw_send_to_ack", "stage.lose-a-node.send_to_receive"} <= found.keys()
     assert found["judged.send_to_receive"].get_total_count() == whole.count
     assert found["judged.send_to_receive"].get_value_at_percentile(99) / 1_000 == whole.p99
@@ -140,7 +139,7 @@ def _suite(result: Result) -> ET.Element:
 
 def test_objectives_are_tests_of_a_build() -> None:
     """Each objective is a test, and one that was missed fails with what was measured and what should have been."""
-    suite = _suite(imagine(slower=1.6, lost=3))
+    suite = _suite(sample_run(slower=1.6, lost=3))
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("8", "2", "0")
     failures = [failure.get("message") for failure in suite.iter("failure")]
     assert "measured 3, should be at most 0" in failures
@@ -148,7 +147,7 @@ def test_objectives_are_tests_of_a_build() -> None:
 
 def test_an_invalid_run_is_an_error_and_no_objective_passes() -> None:
     """Nothing was learned: whoever shows tests shows one error and everything else as skipped."""
-    suite = _suite(msgspec.structs.replace(imagine(), verdict=Verdict.INVALID, reasons=["too busy\x00"]))
+    suite = _suite(msgspec.structs.replace(sample_run(), verdict=Verdict.INVALID, reasons=["too busy\x00"]))
     assert (suite.get("errors"), suite.get("failures"), suite.get("skipped")) == ("1", "0", "7")
 
 
@@ -158,15 +157,15 @@ def test_one_output_that_fails_takes_no_other_with_it(tmp_path: Path, monkeypatc
     def broken(_: Result) -> bytes:
         raise ZeroDivisionError
 
-    monkeypatch.setitem(writing.OUTPUTS, "series.csv", broken)
+    monkeypatch.setitem(outputs.OUTPUTS, "series.csv", broken)
     with pytest.raises(ZeroDivisionError):
-        write_reports(imagine_nothing(), tmp_path)
+        write_reports(empty_run(), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(OUTPUTS) - {"series.csv"}
 
 
 def test_a_histogram_that_is_none_does_not_lose_the_report(tmp_path: Path) -> None:
     """Where the histogram cannot be read, the page draws the points that the result names."""
-    whole = imagine()
+    whole = sample_run()
     broken = msgspec.structs.replace(whole.latency_ms.send_to_receive, hdr="AAAA")
     latencies = msgspec.structs.replace(whole.latency_ms, send_to_receive=broken)
     assert len(write_reports(msgspec.structs.replace(whole, latency_ms=latencies), tmp_path)) == len(OUTPUTS)
@@ -174,7 +173,7 @@ def test_a_histogram_that_is_none_does_not_lose_the_report(tmp_path: Path) -> No
 
 def test_a_curve_names_every_percentile_it_was_asked_for() -> None:
     """A distribution read back agrees with the figures that were taken from the histogram itself."""
-    latency = imagine().latency_ms.send_to_receive
+    latency = sample_run().latency_ms.send_to_receive
     distribution = read_distribution(latency)
     assert distribution is not None
     assert distribution.count == latency.count

@@ -1,98 +1,103 @@
 """The page says what the result says, whatever is in it, and needs nothing but itself."""
 
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import msgspec
 import pytest
 
-import loadtest.report.page
-from loadtest.report.page.document import document_of
-from loadtest.report.page.figures import milliseconds
-from loadtest.report.page.keys import title_of, unit_in
-from loadtest.report.page.seconds import MOST_POINTS, Seconds
+import loadtest.report
+from loadtest.report.charts import MOST_POINTS, Timeline
+from loadtest.report.formatting import clock, duration, milliseconds, title_of, unit_in
+from loadtest.report.page import page_of
 from loadtest.report.result import Messages, Objective, Result, Verdict
-from tests.loadtest.report.imagined import imagine, imagine_nothing, imagine_rest
-from tests.loadtest.report.reader import Page
+from tests.loadtest.report.html_page import Page
+from tests.loadtest.report.sample_runs import empty_run, rest_run, sample_run
 from tests.system import require
 
-EVERYTHING = [
-    *("objectives", "findings", "latency", "seconds", "messages", "load", "endings"),
+SECTIONS = [
+    *("objectives", "findings", "latency", "messages", "load", "endings"),
     *("server", "stages", "generator", "environment"),
 ]
 RESULTS = {
-    "met": imagine(),
-    "missed": imagine(slower=1.6, lost=3),
-    "rest": imagine_rest(),
-    "failed": imagine_nothing(),
-    "interrupted": imagine_nothing(Verdict.INVALID),
+    "met": sample_run(),
+    "missed": sample_run(slower=1.6, lost=3),
+    "rest": rest_run(),
+    "failed": empty_run(),
+    "interrupted": empty_run(Verdict.INVALID),
 }
 
 
-@pytest.fixture(scope="module", params=RESULTS, ids=list(RESULTS))
-def result(request: pytest.FixtureRequest) -> Result:
-    """Each kind of result, one after the other."""
-    return RESULTS[request.param]
+@cache
+def page(name: str) -> Page:
+    """The page of one of the results."""
+    return Page(page_of(RESULTS[name]))
 
 
-def test_every_page_is_whole_and_fetches_nothing(result: Result) -> None:
+def page_with(result: Result) -> Page:
+    """The page of another result, with a series of a minute: what is asked is not in its charts."""
+    return Page(page_of(msgspec.structs.replace(result, series=result.series[::8])))
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_every_page_is_whole_and_fetches_nothing(name: str) -> None:
     """Every element is ended, nothing is loaded but an empty icon, and links go to the files beside the page."""
-    page = Page(document_of(result))
-    assert page.unclosed == []
-    assert page.fetched == ["data:,"]
-    assert set(page.links) == {"result.json", "series.csv", "latency.hdr", "junit.xml", "report.png"}
-    assert "url(" not in document_of(result)
+    assert page(name).unclosed == []
+    assert {each for each in page(name).fetched if not each.startswith("#")} == {"data:,"}
+    assert set(page(name).links) == {"result.json", "series.csv", "latency.hdr", "junit.xml", "report.png"}
+    assert page(name).source.count("url(") == page(name).source.count("url(#")
 
 
-def test_only_our_own_script_may_run(result: Result) -> None:
+@pytest.mark.parametrize("name", RESULTS)
+def test_only_our_own_script_may_run(name: str) -> None:
     """The policy of the page names one script by its hash and lets nothing else load."""
-    page = Page(document_of(result))
-    policies = [known["content"] for tag, known in page.elements if tag == "meta" and "http-equiv" in known]
-    assert len(page.scripts) == len(policies) == 1
+    policies = [known["content"] for tag, known in page(name).elements if tag == "meta" and "http-equiv" in known]
+    assert len(page(name).scripts) == len(policies) == 1
     assert "default-src 'none'" in policies[0]
     assert "script-src 'sha256-" in policies[0]
 
 
 def test_the_parts_come_in_the_order_a_reader_asks_for() -> None:
-    """The verdict and the objectives come first, the environment last, and no part is missing from a whole run."""
-    page = Page(document_of(RESULTS["met"]))
-    assert page.sections == EVERYTHING
-    assert page.text.index("Met Every objective holds.") < page.text.index("Objectives: 7 of 7 met")
+    """The objectives come first, the environment last, and no part is missing from a whole run."""
+    assert page("met").sections == SECTIONS
+    assert "endpoints" in page("rest").sections
+
+
+def test_every_chart_follows_the_scheme_of_the_reader() -> None:
+    """A picture has the colours of the page's variables, and none of its own that a dark page could not change."""
+    pictures = page("met").source.partition("<main")[2].partition("<script")[0]
+    assert pictures.count("<svg") == len(page("met").of_class("chart")) > 10
+    assert "var(--c1)" in pictures
+    assert "stroke: #" not in pictures
+    assert "fill: #" not in pictures
 
 
 def test_a_part_without_figures_is_left_out() -> None:
     """A run that measured nothing says why, and draws nothing."""
-    page = Page(document_of(RESULTS["failed"]))
-    assert page.sections == ["generator", "environment"]
-    assert "Could not run" in page.text
-    assert "Postgres did not start" in page.text
-    assert not page.of_class("chart")
+    assert page("failed").sections == ["generator", "environment"]
+    assert "Postgres did not start" in page("failed").text
+    assert not page("failed").of_class("chart")
 
 
 def test_an_interrupted_run_says_so() -> None:
-    """Whoever opens the page of a run that was stopped learns it from the first line."""
-    assert "It was interrupted after 0:02" in Page(document_of(RESULTS["interrupted"])).text
+    """Whoever opens the page of a run that was stopped learns it, and when."""
+    assert "interrupted after 0:02" in page("interrupted").text
 
 
-def test_missed_objectives_come_first_with_what_is_left_of_them() -> None:
+def test_missed_objectives_come_first() -> None:
     """A goal that was missed above its floor is told apart from a floor that was missed."""
-    whole = RESULTS["missed"]
-    text = Page(document_of(whole)).text
-    assert "goal missed Send to receive, p99 latency_ms.send_to_receive.p99" in text
+    whole, text = RESULTS["missed"], page("missed").text
     assert text.index("goal missed") < text.index("met Send to receive, p50")
     worst = [msgspec.structs.replace(each, measured=900.0, met=False) for each in whole.objectives]
-    assert (
-        "under floor Send to receive, p99" in Page(document_of(msgspec.structs.replace(whole, objectives=worst))).text
-    )
+    assert "under floor Send to receive, p99" in page_with(msgspec.structs.replace(whole, objectives=worst)).text
 
 
 def test_faults_stand_out_and_their_absence_is_good() -> None:
     """A message that was lost is marked; each kind of fault that did not happen is marked as well."""
-    page = Page(document_of(RESULTS["missed"]))
-    assert "3 lost acked or due" in page.text
-    assert len([cell for cell in page.of_class("cell") if "bad" in cell["class"].split()]) == 1
+    assert len([cell for cell in page("missed").of_class("cell") if "bad" in cell["class"].split()]) == 1
     clean = msgspec.structs.replace(RESULTS["met"], messages=Messages(sent=1, acked=1, due=1, received=1))
-    cells = [cell["class"].split() for cell in Page(document_of(clean)).of_class("cell")]
+    cells = [cell["class"].split() for cell in page_with(clean).of_class("cell")]
     assert sum("good" in cell for cell in cells) == 10 + 3  # of the generator: processor, workers, sends in time
 
 
@@ -100,61 +105,75 @@ def test_a_run_whose_generator_was_the_limit_begins_with_that() -> None:
     """What makes every figure worthless stands above the figures."""
     whole = RESULTS["met"]
     generator = msgspec.structs.replace(whole.generator, bottlenecks=["worker-1 used 97 % of a core"])
-    page = Page(document_of(msgspec.structs.replace(whole, verdict=Verdict.INVALID, generator=generator)))
-    assert page.sections[0] == "generator"
-    assert "Yes. What was measured is the generator: worker-1 used 97 % of a core" in page.text
+    found = page_with(msgspec.structs.replace(whole, verdict=Verdict.INVALID, generator=generator))
+    assert found.sections[0] == "generator"
+    assert "worker-1 used 97 % of a core" in found.text
 
 
 def test_a_generator_nobody_watched_is_not_called_healthy() -> None:
     """Without figures of workers the page does not say that it was not the generator."""
-    assert "Nobody can tell." in Page(document_of(RESULTS["failed"])).text
+    assert "Nobody can tell" in page("failed").text
+    assert "Nobody can tell" not in page("met").text
 
 
 def test_text_of_a_run_never_becomes_markup() -> None:
     """Names, reasons and series with markup in them are shown as they are."""
-    nasty = "</script><script>alert(1)</script>\"'&"
+    nasty = "</script><script>alert(1)</script>\"'&$"
     whole = RESULTS["met"]
-    stages = [msgspec.structs.replace(stage, name=nasty) for stage in whole.stages]
     series = [
-        msgspec.structs.replace(sample, stage=nasty, server={f"{nasty}.cpu_percent": 1.0}) for sample in whole.series
+        msgspec.structs.replace(sample, stage=nasty, server={f"{nasty}.cpu_percent": 1.0, nasty: 2.0})
+        for sample in whole.series
     ]
     evil = msgspec.structs.replace(
         whole,
         scenario=nasty,
         title=nasty,
         reasons=[nasty],
-        stages=stages,
+        stages=[msgspec.structs.replace(stage, name=nasty) for stage in whole.stages],
         series=series,
         close_codes={nasty: 1},
         refusals={nasty: 1},
         environment={nasty: {nasty: nasty}},
         plan={nasty: nasty},
     )
-    page = Page(document_of(evil))
-    assert page.unclosed == []
-    assert len(page.scripts) == 1
-    assert page.text.count("alert(1)") >= 10
+    found = page_with(evil)
+    assert found.unclosed == []
+    assert len(found.scripts) == 1
+    assert found.text.count("alert(1)") >= 10
 
 
 def test_the_slo_is_drawn_against_the_curve() -> None:
-    """Each percentile of the SLO is a step of the line, with its name, and raw stands beside corrected."""
-    page = Page(document_of(RESULTS["missed"]))
-    for said in ("SLO: p50 ≤ 8 ms", "SLO: p99 ≤ 25 ms", "floor: p99 ≤ 600 ms", "corrected", "raw"):
-        assert said in page.text
-    assert page.of_class("level")
+    """Each percentile of the SLO has its line with a name, the floor too, and raw stands beside corrected."""
+    for words in ("SLO: p50 ≤ 8 ms", "SLO: p99 ≤ 25 ms", "floor: p99 ≤ 600 ms", "corrected", "raw"):
+        assert words in page("missed").text
+
+
+def test_a_floor_far_above_everything_is_not_drawn() -> None:
+    """Nothing measured would be seen below it."""
+    lines = [msgspec.structs.replace(each, floor=60_000.0) for each in RESULTS["met"].objectives]
+    assert "floor: p99" not in page_with(msgspec.structs.replace(RESULTS["met"], objectives=lines)).text
 
 
 def test_what_befell_the_system_is_in_every_chart_of_time() -> None:
     """A node that was killed is marked where latency, connections and processors are drawn."""
-    page = Page(document_of(RESULTS["met"]))
-    timed = [known for known in page.of_class("chart") if "data-timed" in known]
-    assert page.text.count("kill-node") >= len(timed) > 5
+    timed = [known for known in page("met").of_class("chart") if "data-timed" in known]
+    assert page("met").text.count("kill-node") >= len(timed) > 5
+
+
+def test_every_chart_can_be_read_at_the_pointer() -> None:
+    """For each point there is a place, a reading, and a value of each line."""
+    main = next(known for tag, known in page("met").elements if tag == "main")
+    places = msgspec.json.decode(main["data-places"], type=list[float])
+    assert len(places) == len(msgspec.json.decode(main["data-readings"], type=list[str])) == 200
+    assert places == sorted(places)
+    assert all(0 < place < 1 for place in places)
+    lines = [known["data-values"] for _, known in page("met").elements if "data-values" in known]
+    assert sum(len(msgspec.json.decode(values, type=list[float | None])) == len(places) for values in lines) > 10
 
 
 def test_the_slowest_second_is_told_with_what_else_it_saw() -> None:
     """The stall of the fourth minute is the first row, at its time."""
-    text = Page(document_of(RESULTS["met"])).text
-    assert "busiest process generator 3:32 hold" in text
+    assert "busiest process generator 3:32 hold" in page("met").text
 
 
 def test_a_long_run_keeps_its_worst_seconds() -> None:
@@ -162,21 +181,21 @@ def test_a_long_run_keeps_its_worst_seconds() -> None:
     whole = RESULTS["met"]
     calm = [msgspec.structs.replace(whole.series[100], at_s=float(at), p99_ms=5.0) for at in range(20_000)]
     calm[12_345] = msgspec.structs.replace(calm[12_345], p99_ms=777.0)
-    seconds = Seconds(msgspec.structs.replace(whole, series=calm, seconds=20_000.0))
-    line = seconds.line("p99", 1, lambda sample: sample.p99_ms, joined=max)
+    timeline = Timeline(msgspec.structs.replace(whole, series=calm, seconds=20_000.0))
+    line = timeline.line("p99", "c1", lambda sample: sample.p99_ms, worst=True)
     assert len(line.points) <= MOST_POINTS
     assert max(value for _, value in line.points if value is not None) == 777.0
 
 
-def test_the_plan_may_be_anything() -> None:
+@pytest.mark.parametrize("plan", [{"stages": 7}, {"stages": [None, "x", {"action": None}]}, {"stages": {"a": 1}}])
+def test_the_plan_may_be_anything(plan: dict[str, object]) -> None:
     """A plan that is not the one we know is shown, and breaks nothing."""
-    for plan in ({"stages": 7}, {"stages": [None, "x", {"action": None}]}, {"stages": {"a": 1}}):
-        assert "The plan, as it was followed" in document_of(msgspec.structs.replace(RESULTS["met"], plan=plan))
+    assert "The plan, as it was followed" in page_with(msgspec.structs.replace(RESULTS["met"], plan=plan)).text
 
 
 def test_the_cursor_is_a_script_that_parses() -> None:
     """Node finds no fault in the page's one script."""
-    script = Path(loadtest.report.page.__path__[0], "cursor.js")
+    script = Path(loadtest.report.__path__[0], "templates", "cursor.js")
     subprocess.run((require("node", "nodejs"), "--check", script), check=True, timeout=60)
 
 
@@ -184,19 +203,11 @@ def test_an_objective_of_one_stage_is_drawn_over_that_stage() -> None:
     """A limit that holds for what came after a fault is a line from there on, and no line before."""
     whole = RESULTS["met"]
     last = whole.stages[-1]
-    objective = Objective(
-        key=f"stages.{last.name}.latency_ms.send_to_receive.p99",
-        limit=50.0,
-        floor=None,
-        measured=12.0,
-        met=True,
-        words="",
-    )
-    page = Page(document_of(msgspec.structs.replace(whole, objectives=[objective])))
-    assert "Send to receive, p99, in stage lose a node" in page.text
-    names = [known["style"] for known in page.of_class("limit")]
-    assert len(names) == 1
-    assert names[0].startswith(f"left:{100 * last.began_s / whole.seconds:.2f}%")
+    key = f"stages.{last.name}.latency_ms.send_to_receive.p99"
+    objective = Objective(key=key, limit=50.0, floor=None, measured=12.0, met=True, words="")
+    found = page_with(msgspec.structs.replace(whole, objectives=[objective]))
+    assert "Send to receive, p99, in stage lose a node" in found.text
+    assert found.text.count("SLO: p99 ≤ 50 ms") == 1
 
 
 @pytest.mark.parametrize(
@@ -226,3 +237,9 @@ def test_latencies_have_three_digits(value: float | None, words: str) -> None:
     """As many digits are shown as were measured; from ten seconds on they are seconds."""
     assert milliseconds(value) == words
     assert milliseconds(12_345.0) == "12.3 s"
+
+
+def test_times_are_said_as_people_do() -> None:
+    """Hours appear when there are some."""
+    assert [clock(seconds) for seconds in (5, 245, 3_845)] == ["0:05", "4:05", "1:04:05"]
+    assert [duration(seconds) for seconds in (30.04, 400, 9_000)] == ["30 s", "6.67 min", "2.5 h"]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from loadtest.gate.judge import judge
 from loadtest.gate.slo import read_slo
+from loadtest.gate.verdict import judge
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher

@@ -97,7 +97,7 @@ def test_nobody_elses_node_is_killed(tmp_path: Path) -> None:
 def test_help_is_quick_and_whole() -> None:
     """Each command of ours explains itself without locust, which would take a second and patch the process."""
     program = (
-        "import sys; from loadtest.command.entry import main; "
+        "import sys; from loadtest.command.cli import main; "
         "codes = [main([name, '--help']) for name in ('run', 'ui', 'worker', 'master')]; "
         "assert codes == [0] * 4 and 'locust' not in sys.modules"
     )

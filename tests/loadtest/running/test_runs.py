@@ -14,7 +14,7 @@ import pytest
 
 from bench.measuring import processes_of
 from loadtest.crowd.order import Order, run_seeding
-from loadtest.report.reading import read_result
+from loadtest.report.outputs import read_result
 from loadtest.report.result import Result, Verdict
 from loadtest.stack.process import runs, wait_for
 from loadtest.stack.stack import open_stack

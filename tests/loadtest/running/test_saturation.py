@@ -4,9 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from loadtest.report.reading import read_result
+from loadtest.report.outputs import read_result
 from loadtest.report.result import Verdict
-from loadtest.watch.null.running import open_null_server
+from loadtest.watch.null_server import open_null_server
 
 USERS = 50
 RATE = 40_000

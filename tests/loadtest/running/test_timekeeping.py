@@ -10,8 +10,8 @@ from typing import Any
 import gevent
 import pytest
 
-from loadtest.gate.judge import judge
 from loadtest.gate.slo import read_slo
+from loadtest.gate.verdict import judge
 from loadtest.ledger.clock import RunClock
 from loadtest.report.result import Verdict
 from loadtest.running.gathering import gather

@@ -5,13 +5,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest.watch.preflight import Check, Grade, preflight
+from loadtest.watch.preflight import Check, Grade, check_machine
 from tests.loadtest.watch.machines import FINE
 
 
 def looked(**changes: Any) -> dict[str, Check]:
     """What is said of a machine that differs so from a fine one, of 10,000 users in two workers."""
-    checks = preflight(10_000, 2, machine=msgspec.structs.replace(FINE, **changes))
+    checks = check_machine(10_000, 2, machine=msgspec.structs.replace(FINE, **changes))
     return {check.name: check for check in checks}
 
 
@@ -48,10 +48,10 @@ def test_each_lack_is_named_with_what_to_do(changes: dict[str, Any], name: str, 
 
 def test_more_workers_than_cores_are_too_many() -> None:
     """Generators that wait for each other measure themselves."""
-    checks = {check.name: check for check in preflight(100, 8, machine=FINE)}
+    checks = {check.name: check for check in check_machine(100, 8, machine=FINE)}
     assert "--workers 2" in checks["cores"].advice
 
 
 def test_this_machine_can_be_looked_at() -> None:
     """The real readings give an answer to each question."""
-    assert [check.name for check in preflight(10, 1)] == list(looked())
+    assert [check.name for check in check_machine(10, 1)] == list(looked())

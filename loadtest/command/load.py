@@ -1,0 +1,140 @@
+"""`run`, `ui`, `master` and `worker`: the commands that make load."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from loadtest.running.options import WORKERS, Options
+from loadtest.scenarios.plan import Ask
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+_FOLDER: Final = click.Path(path_type=Path, file_okay=False)
+_SOME: Final = click.FloatRange(min=0, min_open=True)
+_PORT: Final = click.IntRange(1, 65_535)
+_ASKED: Final = ("users", "rate", "seconds", "smoke")
+_OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
+    click.option("--users", type=click.IntRange(min=1), help="How many, instead of the scenario's own number."),
+    click.option("--rate", type=_SOME, help="Messages (or requests) a second, while judged."),
+    click.option("--seconds", type=_SOME, help="How long the longest judged stage lasts."),
+    click.option("--smoke", is_flag=True, help="The scenario's small form: under a minute, with everything."),
+    click.option("--crowd", type=_FILE, help="Users of a running system (`seed` makes the file); else a fresh stack."),
+    click.option("--out", type=_FOLDER, help="Where to write; else build/load/..."),
+    click.option("--slo", type=_FILE, help="Other objectives than loadtest/slo.toml."),
+    click.option("--nodes", type=click.IntRange(1, 16), help="Relay nodes of a fresh stack."),
+    click.option("--tls/--no-tls", default=False, show_default=True, help="TLS in front of a fresh stack's relay."),
+    click.option("--seed", default=1, show_default=True, help="What rooms and times are drawn with."),
+    click.option("--even", is_flag=True, help="Sends at even distances, instead of at random ones as people send."),
+    click.option("--keep-stack", is_flag=True, help="Leave the fresh stack running after the run, until Ctrl-C."),
+    click.option("--hook", metavar="COMMAND", help="With --crowd: called with kill-node or drain-nodes as argument."),
+    click.option(
+        "--clock-budget",
+        "clock_budget_ms",
+        default=1.0,
+        show_default=True,
+        type=click.FloatRange(min=0),
+        metavar="MS",
+        help="How uncertain clocks of different machines may be; beyond it there is no verdict.",
+    ),
+)
+_WORKERS: Final = click.option(
+    "--workers", default=WORKERS, show_default=True, type=click.IntRange(1, 256), help="Processes that make the load."
+)
+
+
+def _load_options(*more: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
+    """Give a command the options of a run, and some of its own after them."""
+
+    def give(command: _Command) -> _Command:
+        for option in reversed((*_OPTIONS, *more)):
+            command = option(command)
+        return command
+
+    return give
+
+
+def _options(scenario: str, given: dict[str, Any], **more: Any) -> Options:
+    ask = Ask(**{name: given.pop(name) for name in _ASKED})
+    return Options(scenario=scenario, ask=ask, **given, **more)
+
+
+@click.command(short_help="Run a scenario, headless, and judge it.")
+@click.argument("scenario")
+@_load_options(_WORKERS)
+def run(scenario: str, **given: Any) -> int:
+    """Run SCENARIO (`list` shows them all) and judge it against its objectives.
+
+    Without --crowd, a fresh stack of real processes is opened, seeded, loaded and ended: Postgres, API, relay. Ctrl-C
+    ends the run early and writes what there is; a second one ends at once.
+
+    Written into one folder: result.json, report.html, report.png, series.csv, latency.hdr, junit.xml. Beside the
+    folders of all runs, build/load/index.html lists them with their verdicts and trends.
+
+    Examples:
+      python -m loadtest run smoke
+      python -m loadtest run steady --users 200 --rate 50 --seconds 10
+      python -m loadtest run connect-storm --smoke --out build/storm
+    """
+    from loadtest.running.conductor import conduct  # noqa: PLC0415 - it patches the process
+
+    return conduct(_options(scenario, given))
+
+
+@click.command(short_help="Locust's own web page, with our charts added.")
+@click.argument("scenario", default="smoke")
+@_load_options(
+    _WORKERS,
+    click.option("--host", default="127.0.0.1", show_default=True, help="The address of the page."),
+    click.option("--port", default=8089, show_default=True, type=_PORT, help="Its port."),
+)
+def ui(scenario: str, host: str, port: int, **given: Any) -> int:
+    """Open a web page where SCENARIO can be started, watched and stopped, as often as one likes.
+
+    The page is Locust's; below stand our charts, and a link to the report of the last run. It has no password: leave it
+    on 127.0.0.1, or in a network of your own.
+    """
+    from loadtest.running.serving import serve  # noqa: PLC0415 - it patches the process
+
+    return serve(_options(scenario, given), (host, port))
+
+
+@click.command(short_help="Lead a run whose workers are on other machines.")
+@click.argument("scenario")
+@_load_options(
+    click.option("--workers", required=True, type=click.IntRange(1, 256), help="How many will come."),
+    click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
+    click.option("--port", default=5557, show_default=True, type=_PORT, help="The port."),
+)
+def master(scenario: str, host: str, port: int, **given: Any) -> int:
+    """Wait for workers, then run SCENARIO with them and judge it.
+
+    Workers and the master speak without encryption or passwords, so let them meet in a network of your own. No keys
+    and tickets are sent: each worker has its own copy of the crowd's file.
+
+    Example, with a system that runs at 10.0.0.5:
+      python -m loadtest seed --users 10000 --out crowd ...
+      python -m loadtest master steady --crowd crowd --workers 4 --host 10.0.0.1
+      python -m loadtest worker --master 10.0.0.1:5557 --crowd crowd      (four times, elsewhere)
+    """
+    from loadtest.running.conductor import conduct  # noqa: PLC0415 - it patches the process
+
+    return conduct(_options(scenario, given, remote=True, bind=(host, port)))
+
+
+@click.command(short_help="Make load on this machine, for a master elsewhere.")
+@click.option("--master", required=True, metavar="HOST:PORT", help="Where the master listens.")
+@click.option("--crowd", type=_FILE, help="This machine's copy of the crowd's file; else the path the master names.")
+@click.option("--tethered", is_flag=True, hidden=True, help="End when standard input ends.")
+def worker(master: str, crowd: Path | None, *, tethered: bool) -> int:
+    """Connect to a master, and make the load that it asks for until it says that all is over.
+
+    The file of the crowd holds keys and tickets: copy it over a channel of your own, and give it with --crowd.
+    """
+    host, _, port = master.rpartition(":")
+    if not host or not port.isdecimal():
+        raise click.BadParameter("must be HOST:PORT", param_hint="--master")
+    from loadtest.running.working import work  # noqa: PLC0415 - it patches the process
+
+    return work((host, int(port)), crowd, tethered=tethered)

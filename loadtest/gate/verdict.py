@@ -1,0 +1,50 @@
+"""The verdict on a run: INVALID before MISSED before MET."""
+
+from typing import Final
+
+import msgspec
+
+from loadtest.gate.findings import findings_of
+from loadtest.gate.slo import Slo
+from loadtest.report.result import Generator, Result, Verdict
+
+CPU_PERCENT: Final = 90.0
+"""Of one core: a generator above it cannot say whether it was late itself."""
+INTERRUPTED: Final = "interrupted"
+
+
+def judge(result: Result, slo: Slo) -> Result:
+    """Return the result with findings, objectives, verdict and reasons. Raises SloError for a scenario without a table.
+
+    A run that FAILED stays what it is, with its reasons.
+    """
+    bounds = slo.bounds_of(result.scenario)
+    result = msgspec.structs.replace(result, findings=findings_of(result, slo))
+    objectives = [bound.judge(result) for bound in bounds]
+    result = msgspec.structs.replace(result, objectives=objectives)
+    if result.verdict is Verdict.FAILED:
+        return result
+    missed = [objective.words for objective in objectives if not objective.met]
+    if invalid := _invalid(result):
+        return msgspec.structs.replace(result, verdict=Verdict.INVALID, reasons=invalid)
+    return msgspec.structs.replace(result, verdict=Verdict.MISSED if missed else Verdict.MET, reasons=missed)
+
+
+def _invalid(result: Result) -> list[str]:
+    """Return why nothing was learned. What the run itself put into `reasons` and `bottlenecks` is kept."""
+    said = list(result.reasons) if result.verdict is Verdict.INVALID else []
+    if result.interrupted and INTERRUPTED not in said:
+        said.append(INTERRUPTED)
+    return list(dict.fromkeys((*said, *result.generator.bottlenecks, *_overlooked(result.generator))))
+
+
+def _overlooked(generator: Generator) -> list[str]:
+    """Return what makes a run invalid by the figures alone, where nobody has named a bottleneck."""
+    if generator.bottlenecks:
+        return []
+    found = []
+    if generator.missing_workers:
+        found.append(f"{generator.missing_workers} of {generator.expected_workers} workers went missing")
+    if generator.cpu_max_percent > CPU_PERCENT:
+        found.append(f"a worker of the generator used {generator.cpu_max_percent:.0f} % of a core")
+    return found

@@ -1,0 +1,219 @@
+"""The charts of a run: which there are, and what of a result each one shows."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from statistics import fmean
+from typing import Any, Final
+
+from loadtest.report.distribution import curve_of
+from loadtest.report.formatting import KINDS, PERCENTILES, clock, duration, figure, milliseconds, unit_of
+from loadtest.report.plots import LIGHT, Band, Chart, Level, Line, page_of, png_of
+from loadtest.report.result import Latency, Objective, Result, Sample, Verdict
+
+MOST_POINTS: Final = 300
+"""In a line over time: as many as an eye can tell apart."""
+SERVER: Final = {
+    "cpu_percent": "Processor, of one core",
+    "rss_mib": "Memory held (RSS)",
+    "lateness_ms": "Lateness of the loop, p99",
+    "commit_ms": "Commits, p99",
+    "fan_out_ms": "Fan-out, p99",
+    "connections": "Connections, as the server counts them",
+    "commits_per_second": "Messages committed",
+    "closes_per_second": "Connections closed",
+    "outbox_deepest_kib": "Deepest outbox",
+    "journal_waiting": "Messages waiting for the journal",
+}
+"""What the watch samples, the best known first."""
+_FAR: Final = 4.0
+"""A floor this many times higher than anything measured is told in words, and not drawn."""
+_FAULT: Final = {Verdict.MET: LIGHT["c1"], Verdict.MISSED: "#b3261e"}
+
+Reading = Callable[[Sample], float | None]
+
+
+def main_kind(result: Result) -> str:
+    """Return the latency that a scenario is about: the first that it measured."""
+    return next((kind for kind in KINDS if getattr(result.latency_ms, kind).count), next(iter(KINDS)))
+
+
+def objectives_of(result: Result, kind: str, prefix: str = "") -> list[tuple[float, Objective]]:
+    """Return the objectives of one kind of latency with their percentiles, rising; of a stage, with its prefix."""
+    found = {f"{prefix}latency_ms.{kind}.{name}": place for name, place in PERCENTILES.items()}
+    lines = [(found[each.key], each) for each in result.objectives if each.key in found]
+    return sorted(lines, key=lambda line: line[0])
+
+
+def percentiles_of(result: Result, kind: str) -> Chart:
+    """Return the curve of one kind of latency, corrected beside raw, against its objectives."""
+    latency: Latency = getattr(result.latency_ms, kind)
+    raw: Latency = getattr(result.latency_ms, f"raw_{kind}", Latency())
+    lines = [Line("corrected" if raw.count else "measured", "c1", _placed(curve_of(latency)))]
+    if raw.count:
+        lines.append(Line("raw", "c6", _placed(curve_of(raw)), dashed=True))
+    most = max((value for line in lines for _, value in line.points if value is not None), default=0.0)
+    return Chart(
+        title=f"{KINDS[kind]}, percentiles",
+        unit="ms",
+        lines=lines,
+        levels=list(_steps(result, kind, most)),
+        latency=True,
+        note=f"{latency.count:,} measured. Each step to the right is a tenth of those who still waited.",
+    )
+
+
+def _placed(curve: list[tuple[float, float]]) -> list[tuple[float, float | None]]:
+    return [(place, value) for place, value in curve if place < PERCENTILES["max"]]
+
+
+def _steps(result: Result, kind: str, most: float) -> Iterator[Level]:
+    """The SLO as stairs, each step as far as its percentile reaches, and the hard floor of the highest."""
+    began = 0.0
+    for place, objective in objectives_of(result, kind):
+        yield from _level(place, objective, (began, place), most, floor=place == objectives_of(result, kind)[-1][0])
+        began = place
+
+
+def _level(
+    place: float, objective: Objective, between: tuple[float, float], most: float, *, floor: bool = True
+) -> Iterator[Level]:
+    for word, colour, height in (("SLO", "limit", objective.limit), ("floor", "floor", objective.floor)):
+        if height is None or (word == "floor" and not (floor and height <= _FAR * max(most, objective.limit))):
+            continue
+        percentile = "max" if place == PERCENTILES["max"] else f"p{place:g}"
+        name = f"{word}: {percentile} ≤ {milliseconds(height)}"
+        yield Level([(at, height) for at in between], [(between[0], height, name)], colour)
+
+
+class Timeline:
+    """The samples of one result, in as many bins as are drawn, and what all charts over time share."""
+
+    def __init__(self, result: Result) -> None:
+        self.samples = result.series
+        each = -(-len(self.samples) // MOST_POINTS) or 1
+        self.bins = [self.samples[at : at + each] for at in range(0, len(self.samples), each)]
+        self.readings = [f"{clock(part[0].at_s)} · {part[0].stage}" for part in self.bins]
+        ends = [stage.began_s + stage.seconds for stage in result.stages]
+        self.until = max([1.0, result.seconds, *ends, *(sample.at_s for sample in self.samples[-1:])])
+        self.bands = [
+            Band(stage.name, stage.began_s, stage.began_s + stage.seconds, stage.judged) for stage in result.stages
+        ]
+        self.events = list(_events(result))
+
+    def chart(self, title: str, unit: str, lines: Sequence[Line], **more: Any) -> Chart:
+        """Return a chart over the whole run."""
+        shared: dict[str, Any] = {"until": self.until, "bands": self.bands, "events": self.events}
+        return Chart(title=title, unit=unit, lines=lines, **shared, **more)
+
+    def line(self, name: str, colour: str, read: Reading, *, worst: bool = False, **more: bool) -> Line:
+        """Return one line: of each bin the mean, or the worst, so that no spike of a single second is lost."""
+        points = []
+        for part in self.bins:
+            known = [value for sample in part if (value := read(sample)) is not None]
+            points.append((part[0].at_s, (max if worst else fmean)(known) if known else None))
+        return Line(name, colour, points, **more)
+
+
+def _events(result: Result) -> Iterator[tuple[str, float]]:
+    """The plan is as free as JSON is, so nothing is taken for granted; stages of both go in the same order."""
+    planned: Any = result.plan.get("stages")
+    for stage, plan in zip(result.stages, planned if isinstance(planned, list | tuple) else [], strict=False):
+        if isinstance(plan, dict) and plan.get("action"):
+            yield str(plan["action"]), stage.began_s
+
+
+def latency_over_time(result: Result, timeline: Timeline) -> Chart | None:
+    """Return what each second was like, with the SLO of p99 where it holds; None when no second had a latency."""
+    p99 = timeline.line("p99", "c1", lambda sample: sample.p99_ms, worst=True)
+    p50 = timeline.line("p50", "c2", lambda sample: sample.p50_ms, worst=True)
+    most = max((value for _, value in p99.points if value is not None), default=None)
+    if most is None:
+        return None
+    kind, levels = main_kind(result), list[Level]()
+    whole = [Band("", 0.0, timeline.until)]
+    for band in (*whole, *timeline.bands):
+        for place, objective in objectives_of(result, kind, f"stages.{band.name}." if band.name else ""):
+            if place == PERCENTILES["p99"]:
+                levels += _level(place, objective, (band.began, band.until), most)
+    note = "Corrected, of each second. Shaded green: the stages that are judged."
+    return timeline.chart(f"{KINDS[kind]}, by second", "ms", [p99, p50], levels=levels, latency=True, note=note)
+
+
+def load_of(result: Result, timeline: Timeline) -> list[Chart]:
+    """Return connections and throughput over time."""
+    connected = timeline.line("connected", "c1", lambda sample: sample.connected, filled=True)
+    asked = timeline.line("users asked for", "c6", lambda sample: sample.users, dashed=True)
+    charts = [timeline.chart("Connections", "", [connected, asked])] if timeline.samples else []
+    if any(sample.sent_per_second or sample.received_per_second for sample in timeline.samples):
+        rest = bool(result.endpoints)
+        sent = timeline.line("done" if rest else "sent", "c2", lambda sample: sample.sent_per_second)
+        received = timeline.line("received", "c1", lambda sample: sample.received_per_second)
+        steps = [(at, s.target_per_second) for s in result.stages for at in (s.began_s, s.began_s + s.seconds)]
+        planned = [Level(steps)] if any(rate for _, rate in steps) else []
+        title = "Requests each second" if rest else "Messages each second"
+        note = "The dashed line is what the plan offers." if planned else ""
+        lines = [sent] if rest else [received, sent]
+        charts.append(timeline.chart(title, "", lines, levels=planned, note=note))
+    return charts
+
+
+def server_of(timeline: Timeline) -> list[Chart]:
+    """Return a chart for each measure of the servers, with a line for each process."""
+    keys = sorted({key for sample in timeline.samples for key in sample.server})
+    processes = sorted({key.rpartition(".")[0] for key in keys})
+    colours = {process: f"c{1 + place % 8}" for place, process in enumerate(processes)}
+    measures = {key.rpartition(".")[2] for key in keys}
+    known = [measure for measure in SERVER if measure in measures]
+    charts = []
+    for measure in (*known, *sorted(measures - set(known))):
+        unit = unit_of(measure)
+        lines = [
+            timeline.line(process or "server", colours[process], _reading(key), worst=unit == "ms")
+            for key in keys
+            for process, _, last in [key.rpartition(".")]
+            if last == measure
+        ]
+        title = SERVER.get(measure, measure.removesuffix("_ms").replace("_", " ").capitalize())
+        charts.append(timeline.chart(title, unit, lines))
+    return charts
+
+
+def _reading(key: str) -> Reading:
+    return lambda sample: sample.server.get(key)
+
+
+def picture_of(result: Result, *, most: int = 6, dpi: int = 150, colours: int | None = None) -> bytes:
+    """Return the main charts on one sheet as PNG. A run that measured nothing has a sheet that says so."""
+    timeline, kind = Timeline(result), main_kind(result)
+    curve = [percentiles_of(result, kind)] if getattr(result.latency_ms, kind).count else []
+    over_time = latency_over_time(result, timeline)
+    charts = [*curve, *([over_time] if over_time else []), *load_of(result, timeline), *server_of(timeline)][:most]
+    rows = max(1, -(-len(charts) // 2))
+    verdict = "could not run" if result.verdict is Verdict.FAILED else result.verdict.value
+    high = 1.0 + 3.1 * rows
+    bold: dict[str, Any] = {"fontsize": 15, "weight": "bold"}
+    colour = _FAULT.get(result.verdict, "#8f5a00")
+    words = "   ".join(_summary(result, kind)) if charts else "nothing was measured"
+    head = [
+        (0.022, 1 - 0.3 / high, result.title or result.scenario, bold),
+        (
+            0.98,
+            1 - 0.3 / high,
+            verdict.upper(),
+            {**bold, "ha": "right", "color": colour},
+        ),
+        (0.022, 1 - 0.62 / high, words, {"fontsize": 9, "color": LIGHT["soft"]}),
+    ]
+    return png_of(page_of(charts, head, (11.5, high)), dpi, colours)
+
+
+def _summary(result: Result, kind: str) -> Iterable[str]:
+    latency: Latency = getattr(result.latency_ms, kind)
+    rate, messages = result.rate, result.messages
+    yield f"{result.scenario}, {duration(result.seconds)}"
+    yield f"{result.users.connected:,} connected"
+    if rate.target_per_second:
+        yield f"{figure(rate.achieved_per_second)} of {figure(rate.target_per_second)} per second"
+    if latency.count:
+        yield f"p50 {milliseconds(latency.p50)}, p99 {milliseconds(latency.p99)}, max {milliseconds(latency.max)}"
+    if messages.due:
+        yield f"lost, twice, out of order: {messages.lost}, {messages.duplicated}, {messages.disordered}"

@@ -1,0 +1,93 @@
+"""A comparison as text for a terminal: what is worse first, then what is better, then the rest."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import click
+import msgspec
+
+from loadtest.report.comparison import Change, Comparison, Row
+from loadtest.report.formatting import figure, unit_of
+
+_COLOURS: Final = {Change.WORSE: "red", Change.BETTER: "green", Change.SAME: None}
+_MACHINE: Final = ("cpu", "core", "memory", "kernel")
+"""Words in the keys of an environment by which one machine is told from another."""
+
+
+def table_of(comparison: Comparison, names: tuple[str, str], *, everything: bool = True) -> str:
+    """Return the text, with colours, which click takes out where they are not wanted."""
+    parts = [
+        *_obstacles(comparison),
+        *_environment(comparison),
+        *(_table(comparison, names, everything=everything) if comparison.rows else ()),
+        "",
+        _end(comparison),
+    ]
+    return "\n".join(parts).strip("\n")
+
+
+def _obstacles(comparison: Comparison) -> Iterator[str]:
+    if comparison.obstacles:
+        yield click.style("These runs cannot be compared:", bold=True)
+        yield from (f"  - {obstacle}" for obstacle in comparison.obstacles)
+        yield ""
+
+
+def _environment(comparison: Comparison) -> Iterator[str]:
+    if not comparison.environment:
+        return
+    another = any(word in key.lower() for key, _, _ in comparison.environment for word in _MACHINE)
+    words = "Another machine or kernel: the figures tell of both it and the code." if another else "What else differs:"
+    yield click.style(words, fg="yellow" if another else None, bold=True)
+    yield from _columns([(f"  {key}", before, "->", after) for key, before, after in comparison.environment], "<<<<")
+    yield ""
+
+
+def _table(comparison: Comparison, names: tuple[str, str], *, everything: bool) -> Iterator[str]:
+    rows = comparison.rows
+    if comparison.obstacles:
+        rows = [msgspec.structs.replace(row, change=Change.SAME) for row in rows]
+    shown = [row for change in _COLOURS for row in rows if row.change is change]
+    shown = [row for row in shown if everything or row.change is not Change.SAME]
+    if not shown:
+        return
+    first, *others = _columns([("", *names, "change", "noise", ""), *map(_cells, shown)], "<>>>><")
+    yield click.style(first, dim=True)
+    for row, text in zip(shown, others, strict=True):
+        yield click.style(text, fg=_COLOURS[row.change], bold=row.change is Change.WORSE)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    unit = unit_of(row.key)
+    ratio = "" if row.ratio is None else f"{100 * row.ratio:+.1f} %"
+    if row.ratio is None and row.after:
+        ratio = f"+{figure(row.after)}"
+    change = "" if row.change is Change.SAME else row.change.value
+    return (row.key, figure(row.before, unit), figure(row.after, unit), ratio, _noise(row), change)
+
+
+def _noise(row: Row) -> str:
+    """The wider of both intervals, as half its width."""
+    both = ((row.before, row.noise_before), (row.after, row.noise_after))
+    widest = max([(high - low) / 2 / value for value, (low, high) in both if value], default=0.0)
+    return f"±{100 * widest:.1f} %" if widest else ""
+
+
+def _end(comparison: Comparison) -> str:
+    if comparison.obstacles:
+        return click.style("Not comparable.", bold=True)
+    worse = sum(row.change is Change.WORSE for row in comparison.rows)
+    better = sum(row.change is Change.BETTER for row in comparison.rows)
+    if worse:
+        words = f"A regression: {worse} figures are worse beyond noise, {better} better."
+        return click.style(words, fg="red", bold=True)
+    words = f"{better} figures are better" if better else "nothing changed beyond noise"
+    return click.style(f"No regression: {words}.", fg="green", bold=True)
+
+
+def _columns(rows: Sequence[tuple[str, ...]], sides: str) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -1,1 +1,0 @@
-"""The report as HTML, part by part."""

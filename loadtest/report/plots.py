@@ -1,0 +1,295 @@
+"""Charts with matplotlib, for both load rooms: SVG that follows the page's colours, and PNG for documents.
+
+An SVG names no colour: what is drawn in a colour of `LIGHT` becomes a CSS variable of the same name, so that one
+picture serves a light page and a dark one.
+"""
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from msgspec import Struct
+from PIL import Image
+
+from loadtest.report.formatting import clock, figure
+
+LIGHT: Final = {
+    "ink": "#1c2127",
+    "soft": "#5d6773",
+    "grid": "#e6e9ec",
+    "limit": "#c8452d",
+    "floor": "#8c2318",
+    "c1": "#0b7a5f",
+    "c2": "#2f6fd0",
+    "c3": "#b7791f",
+    "c4": "#8a4fbf",
+    "c5": "#c2417c",
+    "c6": "#6b7683",
+    "c7": "#0d8a9e",
+    "c8": "#7a8b1f",
+}
+DARK: Final = {
+    "ink": "#e8ecf0",
+    "soft": "#9aa6b2",
+    "grid": "#29313a",
+    "limit": "#ff7a5f",
+    "floor": "#ff9d8a",
+    "c1": "#3ecf9f",
+    "c2": "#6aa8ff",
+    "c3": "#f0b64a",
+    "c4": "#c39bf0",
+    "c5": "#f08bb6",
+    "c6": "#9fb0c0",
+    "c7": "#4ccbe0",
+    "c8": "#bcd057",
+}
+STYLE: Final[dict[Any, Any]] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": LIGHT["ink"],
+    "legend.frameon": False,
+    "axes.edgecolor": LIGHT["grid"],
+    "axes.labelcolor": LIGHT["ink"],
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "xtick.color": LIGHT["soft"],
+    "ytick.color": LIGHT["soft"],
+    "grid.color": LIGHT["grid"],
+    **{f"{axis}tick.{kind}.size": 0 for axis in "xy" for kind in ("major", "minor")},
+    "svg.fonttype": "none",
+    "svg.hashsalt": "varde",
+}
+DASHED: Final = (0, (4, 3))
+_NINES: Final = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
+_STEPS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400)
+_TIMES: Final = 6
+"""Marks on an axis of time: as many as a phone has room for."""
+_WIDE: Final = 20.0
+"""From this ratio of the largest to the smallest on, a linear axis would hide the small ones."""
+_NEAR_END: Final = 0.7
+"""Of an axis: words that begin further to the right would leave the chart, and end at it instead."""
+_SIZE: Final = (420, 205)
+_INSIDE: Final = {"left": 0.125, "right": 0.985, "bottom": 0.115, "top": 0.97}
+_NAMED: Final = frozenset({"stage", "limit", "event"})
+
+Points = Sequence[tuple[float, float | None]]
+
+
+class Line(Struct, frozen=True):
+    """`colour` is a name of `LIGHT`. A gap is a point whose value is None."""
+
+    name: str
+    colour: str
+    points: Points
+    dashed: bool = False
+    filled: bool = False
+
+
+class Band(Struct, frozen=True):
+    """A stage, in seconds."""
+
+    name: str
+    began: float
+    until: float
+    judged: bool = False
+
+
+class Level(Struct, frozen=True):
+    """A limit: the corners of a line, and names that stand above it from their own point `(x, y)` on."""
+
+    steps: Sequence[tuple[float, float]]
+    names: Sequence[tuple[float, float, str]] = ()
+    colour: str = "limit"
+
+
+class Chart(Struct, frozen=True, kw_only=True):
+    """One picture. `x` of its points are seconds of a run, or percentiles."""
+
+    title: str
+    unit: str
+    lines: Sequence[Line]
+    bands: Sequence[Band] = ()
+    levels: Sequence[Level] = ()
+    events: Sequence[tuple[str, float]] = ()
+    until: float = 0.0
+    """Where the axis of time ends; 0 for percentiles."""
+    latency: bool = False
+    """Logarithmic, where a linear axis would hide what is small."""
+    note: str = ""
+
+    @property
+    def values(self) -> list[float]:
+        """Every value that must be on the vertical axis."""
+        levels = [value for level in self.levels for _, value in level.steps]
+        return levels + [value for line in self.lines for _, value in line.points if value is not None]
+
+    def place(self, x: float) -> float:
+        """Return where `x` stands on the horizontal axis: percentiles by how few are beyond, as HdrHistogram does."""
+        return x if self.until else -math.log10(max(1e-9, 1 - x / 100))
+
+
+def draw(axes: Axes, chart: Chart) -> None:
+    """Draw everything but the title and the legend."""
+    for band in chart.bands:
+        _draw_band(axes, chart, band)
+    for name, at in chart.events:
+        axes.axvline(at, color=LIGHT["c5"], linewidth=1.1, linestyle=(0, (3, 3)))
+        side = {"ha": "right", "xytext": (-4, -22)} if at > 0.7 * chart.until else {"xytext": (4, -22)}
+        top: Any = ("data", "axes fraction")
+        axes.annotate(name, (at, 1), xycoords=top, textcoords="offset points", gid="event", color=LIGHT["c5"], **side)
+    for level in chart.levels:
+        _draw_level(axes, chart, level)
+    for line in chart.lines:
+        _draw_line(axes, chart, line)
+    _set_scale(axes, chart)
+    _set_horizontal(axes, chart)
+
+
+def _draw_line(axes: Axes, chart: Chart, line: Line) -> None:
+    xs = [chart.place(x) for x, _ in line.points]
+    values = [math.nan if value is None else value for _, value in line.points]
+    style = DASHED if line.dashed else "solid"
+    axes.plot(xs, values, color=LIGHT[line.colour], label=line.name, linewidth=1.3, linestyle=style)
+    if line.filled:
+        axes.fill_between(xs, values, color=LIGHT[line.colour], alpha=0.12, linewidth=0)
+
+
+def _draw_band(axes: Axes, chart: Chart, band: Band) -> None:
+    even = chart.bands.index(band) % 2
+    colour, alpha = (LIGHT["c1"], 0.07 + 0.04 * even) if band.judged else (LIGHT["soft"], 0.03 + 0.04 * even)
+    axes.axvspan(band.began, band.until, color=colour, alpha=alpha, linewidth=0)
+    width = 0.016 * chart.until * (len(band.name) + 1)
+    if band.until - band.began >= width:
+        colour, top = LIGHT["c1" if band.judged else "soft"], axes.get_xaxis_transform()
+        axes.text(band.began, 0.985, f" {band.name}", transform=top, va="top", fontsize=8, color=colour, gid="stage")
+
+
+def _draw_level(axes: Axes, chart: Chart, level: Level) -> None:
+    xs, values = zip(*((chart.place(x), value) for x, value in level.steps), strict=True)
+    axes.plot(xs, values, color=LIGHT[level.colour], linewidth=1.2, linestyle=(0, (5, 3)), zorder=1.5)
+    last = chart.until or max(chart.place(x) for line in chart.lines for x, _ in line.points)
+    for x, value, name in level.names:
+        right = chart.place(x) > _NEAR_END * last
+        at, side, away = (last, "right", -4) if right else (chart.place(x), "left", 4)
+        words = axes.annotate(name, (at, value), (away, 3), textcoords="offset points", ha=side, gid="limit")
+        words.set(color=LIGHT[level.colour], fontsize=8.5)
+
+
+def _set_scale(axes: Axes, chart: Chart) -> None:
+    positive = [value for value in chart.values if value > 0]
+    if chart.latency and positive and max(positive) / min(positive) >= _WIDE:
+        decades = math.log10(max(positive) / min(positive))
+        axes.set_yscale("log")
+        axes.set_ylim(min(positive) * 0.9, max(positive) * 10 ** (0.14 * decades))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.2 else (1, 3)))  # noqa: PLR2004 - more would touch
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_ylim(0, 1.25 * max(positive, default=1.0))  # above the lines stand names
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: figure(value)))
+    axes.grid(axis="y")
+
+
+def _set_horizontal(axes: Axes, chart: Chart) -> None:
+    if chart.until:
+        step = next((step for step in _STEPS if chart.until / step <= _TIMES), chart.until / _TIMES)
+        marks = [step * n for n in range(math.floor(chart.until / step) + 1)]
+        axes.set_xlim(0, chart.until)
+        axes.set_xticks(marks, [clock(at) for at in marks])
+        return
+    reached = max((chart.place(x) for line in chart.lines for x, _ in line.points), default=1.0)
+    nines = [nine for nine in _NINES if chart.place(nine) <= reached and (nine != 50 or reached < 3)]  # noqa: PLR2004 - it would touch 0 %
+    axes.set_xlim(0, reached)
+    axes.set_xticks([chart.place(nine) for nine in nines], [f"{nine:g} %" for nine in nines])
+
+
+def svg_of(chart: Chart) -> tuple[str, list[float]]:
+    """Return the SVG without title and legend, and where the points of the first line lie, as shares of its width."""
+    picture = Figure(figsize=(_SIZE[0] / 72, _SIZE[1] / 72))
+    with mpl.rc_context(STYLE):
+        picture.subplots_adjust(**_INSIDE)
+        axes = picture.subplots()
+        draw(axes, chart)
+        xs = axes.transData.transform([(chart.place(x), 1.0) for x, _ in chart.lines[0].points])[:, 0]
+        text = _text_of(picture)
+    head = f'<svg role="img" aria-label="{escape(chart.title)}" viewBox="0 0 {_SIZE[0]} {_SIZE[1]}">'
+    return head + text.partition(">")[2], [round(float(x) / picture.bbox.width, 4) for x in xs]
+
+
+def sparkline_of(values: Sequence[float]) -> str:
+    """Return a small line without axes, its last point marked, as SVG."""
+    picture = Figure(figsize=(120 / 72, 28 / 72))
+    with mpl.rc_context(STYLE):
+        axes = picture.add_axes((0.02, 0.1, 0.94, 0.8))
+        axes.set_axis_off()
+        axes.set_ylim(0, 1.1 * max(values))
+        axes.plot(range(len(values)), values, color=LIGHT["c1"], linewidth=1.4)
+        axes.scatter([len(values) - 1], [values[-1]], s=10, color=LIGHT["c1"], zorder=2)
+        return '<svg role="img" viewBox="0 0 120 28">' + _text_of(picture).partition(">")[2]
+
+
+def _text_of(picture: Figure) -> str:
+    """The SVG alone, shorter: colours by name, few ids (a page has many pictures), a digit behind the point."""
+    written = io.StringIO()
+    picture.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = written.getvalue()
+    text = text[text.index("<svg ") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r' id="([^"]*)"', lambda found: _id(found[1]), text)
+    text = re.sub(r' d="[^"]*"', lambda found: " " + re.sub(r"(\.\d)\d+", r"\1", " ".join(found[0].split())), text)
+    for name, colour in LIGHT.items():
+        text = text.replace(colour, f"var(--{name})")
+    return re.sub(r">\s+<", "><", text)
+
+
+def _id(name: str) -> str:
+    """Clipping and what is drawn twice need their ids; the style sheet asks for a few of ours as classes."""
+    return f' class="{name}"' if name in _NAMED else f' id="{name}"' if re.fullmatch("[mp][0-9a-f]{10}", name) else ""
+
+
+def page_of(charts: Sequence[Chart], head: Sequence[tuple[float, float, str, dict[str, Any]]], size: Any) -> Figure:
+    """Return charts on one sheet, two in a row, below some text: `(x, y)` in shares of the sheet, words, how."""
+    with mpl.rc_context(STYLE | {"font.size": 9}):
+        top = min((y for _, y, _, _ in head), default=1.0) - 0.02
+        picture = Figure(figsize=size, layout=layout(rect=(0, 0, 1, top)))
+        for x, y, words, how in head:
+            picture.text(x, y, words, va="center", **how)
+        for axes, chart in zip(picture.subplots(max(1, -(-len(charts) // 2)), 2).flat, charts, strict=False):
+            axes.set_title(f"{chart.title}, {chart.unit}" if chart.unit else chart.title)
+            draw(axes, chart)
+            names = {"loc": "lower right", "bbox_to_anchor": (1.01, 0.985), "ncols": 5}
+            axes.legend(handles=[line for line in axes.lines if str(line.get_label())[0] != "_"], fontsize=8, **names)
+        for axes in picture.axes[len(charts) :]:
+            axes.set_axis_off()
+    return picture
+
+
+def layout(**more: Any) -> ConstrainedLayoutEngine:
+    """Return a layout with some air around the axes."""
+    return ConstrainedLayoutEngine(w_pad=0.16, h_pad=0.14, **more)
+
+
+def png_of(picture: Figure, dpi: int, colours: int | None = None) -> bytes:
+    """Return a PNG; with so many colours at most it is a third as large."""
+    written = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        picture.savefig(written, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    if colours is None:
+        return written.getvalue()
+    smaller = io.BytesIO()
+    Image.open(written).convert("RGB").quantize(colours).save(smaller, format="PNG", optimize=True)
+    return smaller.getvalue()

@@ -1,0 +1,108 @@
+"""Runs put into the documentation: a picture of each, and one table of all that are there.
+
+A row stays as it was written until a newer run of its scenario takes its place, so that no result need be kept.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from loadtest.report.charts import picture_of
+from loadtest.report.outputs import read_result
+from loadtest.report.result import Latency, Result, Verdict
+
+PAGE: Final = Path(__file__).parents[2] / "docs/load-results.md"
+PICTURES: Final = Path("benchmarks/load")
+BEGIN: Final = "<!-- written by `python -m loadtest publish`: begin -->"
+END: Final = "<!-- written by `python -m loadtest publish`: end -->"
+HEAD: Final = (
+    "| scenario | verdict | users | done per second | what was timed | p50, ms | p99, ms | p99.9, ms | most, ms "
+    "| sent | lost, twice, out of order | relay, cores | database, cores | generator, of one core | day, commit |\n"
+    "|---|---|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n"
+)
+_LEARNED: Final = frozenset({Verdict.MET, Verdict.MISSED})
+_ROW: Final = re.compile(r"^\| \[.*\]\(benchmarks/load/([\w-]+)\.png\).*$", re.MULTILINE)
+_MACHINE: Final = re.compile(r"^Machine: .*$", re.MULTILINE)
+
+
+class PublishError(Exception):
+    """A run cannot be published; the text says why."""
+
+
+def publish_runs(runs: Sequence[Path], page: Path = PAGE, order: Iterable[str] = ()) -> None:
+    """Write the pictures and rows of some runs, each in place of an older one of its scenario, in the given order.
+
+    Raises PublishError, and ReadError for what is no run.
+    """
+    results = [read_result(run) for run in runs]
+    for run, result in zip(runs, results, strict=True):
+        if result.verdict not in _LEARNED or result.interrupted:
+            raise PublishError(f"the run in {run.name} is {result.verdict.value}: nothing was learned from it")
+    text = page.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    written, end, after = rest.partition(END)
+    if not begin or not end:
+        raise PublishError(f"{page.name} has no place for the results: it lost one of its marks")
+    (page.parent / PICTURES).mkdir(parents=True, exist_ok=True)
+    rows = {found[1]: found[0] for found in _ROW.finditer(written)}
+    for result in results:
+        picture = page.parent / PICTURES / f"{result.scenario}.png"
+        picture.write_bytes(picture_of(result, most=4, dpi=90, colours=96))
+        rows[result.scenario] = row_of(result)
+    place = {name: number for number, name in enumerate(order)}
+    ordered = [rows[name] for name in sorted(rows, key=lambda name: (place.get(name, len(place)), name))]
+    machines = dict.fromkeys([*_MACHINE.findall(written), *(_machine(result) for result in results)])
+    table = HEAD + "\n".join(ordered) + "\n\n" + "\n".join(machines)
+    page.write_text(f"{before}{begin}\n\n{table}\n\n{end}{after}", encoding="utf-8")
+
+
+def row_of(result: Result) -> str:
+    """Return a row of the table, in Markdown."""
+    timed, latency = _timed(result)
+    messages = result.messages
+    cells = (
+        f"[{result.title or result.scenario}]({PICTURES}/{result.scenario}.png)",
+        result.verdict.value,
+        f"{result.users.connected:,}",
+        f"{result.rate.achieved_per_second:,.0f}" if result.rate.target_per_second else "-",
+        timed,
+        *(_ms(value) for value in (latency.p50, latency.p99, latency.p999, latency.max)),
+        f"{messages.sent:,}" if messages.sent else "-",
+        f"{messages.lost}, {messages.duplicated}, {messages.disordered}" if messages.sent else "-",
+        _cores(result, "relay"),
+        _cores(result, "postgres"),
+        f"{result.generator.cpu_max_percent:.0f} %",
+        f"{result.started[:10]}, `{result.environment.get('commit') or '-'}`",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _timed(result: Result) -> tuple[str, Latency]:
+    """What a scenario is about, of what it measured while it was judged, or at all."""
+    ways = (("send to receive", "send_to_receive"), ("request", "request"), ("SYN to Welcome", "connect"))
+    for figures in (result.latency_ms, *(stage.latency_ms for stage in result.stages)):
+        for words, name in ways:
+            latency: Latency = getattr(figures, name)
+            if latency.count:
+                return words, latency
+    return "-", Latency()
+
+
+def _cores(result: Result, process: str) -> str:
+    judged = {stage.name for stage in result.stages if stage.judged}
+    spent = [
+        sum(value for key, value in row.server.items() if key.startswith(process) and key.endswith(".cpu_percent"))
+        for row in result.series
+        if row.stage in judged and row.server
+    ]
+    return f"{sum(spent) / len(spent) / 100:.2f}" if spent else "-"
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.3g}" if value < 1_000 else f"{value:,.0f}"  # noqa: PLR2004 - three digits
+
+
+def _machine(result: Result) -> str:
+    seen = {"cpu": "?", "cores": "?", "memory_gib": "?", "kernel": "?", "python": "?"} | result.environment
+    return "Machine: {cpu}, {cores} cores, {memory_gib} GiB, {kernel}, {python}.".format_map(seen)

@@ -1,1 +1,0 @@
-"""A server that only speaks the protocol, for calibration."""

@@ -1,0 +1,298 @@
+"""A server that does nothing but speak the protocol: acks and deliveries at once, from memory.
+
+`python -m loadtest.watch.null_server --users N --crowd FILE` makes its users, writes the file of their crowd, says that
+it listens with one line, and serves until its standard input ends: it does not outlive who started it. It talks to our
+own generator on the loopback: of the protocol it does what that needs, and hangs up on anything else.
+"""
+
+import argparse
+import asyncio
+import base64
+import hashlib
+import os
+import re
+import resource
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, cast
+from uuid import UUID
+
+import psutil
+import uvloop
+from msgspec import Struct
+from websockets.speedups import apply_mask
+
+from loadtest.client.protocol import PATH
+from loadtest.crowd.crowd import Crowd, Room, Seat, write_crowd
+from varde_contract import frames as f
+from varde_contract import ids
+from varde_contract.errors import LocalMisuse, PeerFault
+from varde_contract.ids import ConversationId, DeviceId
+from varde_contract.noise import KeyPair
+from varde_contract.session import SUBPROTOCOL, ServerSession, State
+
+_HOST: Final = "127.0.0.1"
+_BACKLOG: Final = 4096
+_READY: Final = "listening"
+_READY_SECONDS: Final = 60.0
+_END_SECONDS: Final = 10.0
+_HEARTBEAT_MS: Final = 600_000
+"""Never within a calibration: pings are not what is looked at."""
+_LIMITS: Final = f.ServerLimits(48 * 1024, 1_000_000, 1 << 40, 1_000)
+_TICKET: Final = "null." + "t" * 400
+"""Nobody checks tickets here. They are as long as real ones, since that is what the generator has to send."""
+_DAY_MS: Final = 86_400_000
+_UNREAD_BYTES: Final = 256 * 1024
+_UNSENT_BYTES: Final = 4 * 1024 * 1024
+_ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_KEY: Final = re.compile(rb"(?i)\r\nsec-websocket-key:[ \t]*(\S+)[ \t]*\r\n")
+_BINARY: Final = 0x82
+_SHORT: Final = 125
+
+
+class NullServerFault(Exception):
+    """The null server did not start."""
+
+
+class NullServer(Struct, frozen=True):
+    """One that listens. The crowd's file says where."""
+
+    pid: int
+    crowd: Path
+
+    def cpu_seconds(self) -> float:
+        """What it has used until now."""
+        spent = psutil.Process(self.pid).cpu_times()
+        return float(spent.user + spent.system)
+
+
+@contextmanager
+def open_null_server(users: int, folder: Path) -> Iterator[NullServer]:
+    """Run one for so many users; the file of their crowd is in `folder`. Raises NullServerFault."""
+    crowd = folder / "null.crowd"
+    command = (sys.executable, "-m", "loadtest.watch.null_server", "--users", str(users), "--crowd", str(crowd))
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own program
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            ready, _, _ = select.select([process.stdout], [], [], _READY_SECONDS)
+            if not ready or process.stdout.readline().strip() != _READY:
+                raise NullServerFault("the null server did not say that it listens")
+            yield NullServer(process.pid, crowd)
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def make_crowd(users: int, relay_url: str, relay_key: bytes) -> Crowd:
+    """Return `users` devices in pairs, one more when they are odd."""
+    pairs = [(first, first + 1) for first in range(0, users, 2)]
+    return Crowd(
+        relay_url=relay_url,
+        api_url="",
+        relay_key=relay_key,
+        payload_key=os.urandom(32),
+        tickets_expire_ms=_now_ms() + _DAY_MS,
+        seats=tuple(_seat(room) for room, members in enumerate(pairs) for _ in members),
+        rooms=tuple(Room(ConversationId(_new_id()), members, 1, group=False) for members in pairs),
+    )
+
+
+def _seat(room: int) -> Seat:
+    return Seat(
+        account=ids.AccountId(_new_id()),
+        profile=ids.ProfileId(_new_id()),
+        device=DeviceId(_new_id()),
+        noise_private=KeyPair.generate().private_bytes(),
+        ticket=_TICKET,
+        access_token="",
+        rooms=(room,),
+    )
+
+
+class Exchange:
+    """What the server knows: who is in which pair, who is connected, the last number of each conversation."""
+
+    def __init__(self, crowd: Crowd, static: KeyPair) -> None:
+        self.static = static
+        self.peers: dict[DeviceId, _Peer] = {}
+        self.seats = {seat.device: seat for seat in crowd.seats}
+        self._rooms = {room.conversation: place for place, room in enumerate(crowd.rooms)}
+        self._conversations = [room.conversation for room in crowd.rooms]
+        self._members = [[crowd.seats[seat].device for seat in room.members] for room in crowd.rooms]
+        self._heads = [0] * len(crowd.rooms)
+
+    def welcome(self, device: DeviceId) -> f.Welcome:
+        """The first frame."""
+        heads = tuple(f.Head(self._conversations[room], self._heads[room], 0, 1) for room in self.seats[device].rooms)
+        return f.Welcome(ids.SessionId(_new_id()), _now_ms(), _HEARTBEAT_MS, _LIMITS, heads, more=False)
+
+    def answer(self, device: DeviceId, frame: f.ClientFrame) -> Iterator[tuple[DeviceId, f.ServerFrame]]:
+        """Return who is told what."""
+        match frame:
+            case f.Join():
+                for room in self.seats[device].rooms:
+                    yield device, f.Joined(self._conversations[room], self._heads[room] + 1, self._heads[room], 1)
+            case f.Send(conversation=conversation) if conversation in self._rooms:
+                yield from self._send(device, frame)
+            case f.Delivered(conversation, upto):
+                for other in self._others(device, conversation):
+                    yield other, f.DeliveredBy(conversation, self.seats[device].profile, upto)
+
+    def _send(self, device: DeviceId, send: f.Send) -> Iterator[tuple[DeviceId, f.ServerFrame]]:
+        room = self._rooms[send.conversation]
+        seq = self._heads[room] = self._heads[room] + 1
+        message, now_ms, profile = ids.MessageId(_new_id()), _now_ms(), ids.ProfileId(send.profile)
+        yield device, f.Ack(send.client_id, send.conversation, message, seq, now_ms)
+        yield device, f.Gap(send.conversation, seq, seq, f.GapReason.OWN)
+        for other in self._others(device, send.conversation):
+            text = send.group if send.devices is None else send.devices.get(other)
+            if text is not None:
+                yield other, f.New(send.conversation, seq, message, send.client_id, profile, device, now_ms, text)
+
+    def _others(self, device: DeviceId, conversation: ConversationId) -> list[DeviceId]:
+        room = self._rooms.get(conversation)
+        return [] if room is None else [other for other in self._members[room] if other != device]
+
+
+class _Peer(asyncio.Protocol):
+    """One connection: the upgrade, frames of WebSocket, the session."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._session = ServerSession(exchange.static)
+        self._unread = b""
+        self._upgraded = False
+        self._device: DeviceId | None = None
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        if self._device is not None and self._exchange.peers.get(self._device) is self:
+            del self._exchange.peers[self._device]
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += data
+        try:
+            if self._upgraded or self._upgrade():
+                for message in self._split():
+                    self._receive(message)
+        except (PeerFault, LocalMisuse):
+            self._transport.abort()
+        if len(self._unread) > _UNREAD_BYTES:
+            self._transport.abort()
+
+    def _receive(self, message: bytes) -> None:
+        told: dict[DeviceId, list[f.ServerFrame]] = {}
+        frames = self._session.receive(message)
+        if (reply := self._session.take_reply()) is not None:
+            self._write(reply)
+        if self._device is None and self._session.hello is not None:
+            self._greet(self._session.hello.device)
+        if self._device is not None:
+            for frame in frames:
+                for device, answer in self._exchange.answer(self._device, frame):
+                    told.setdefault(device, []).append(answer)
+        for device, answers in told.items():
+            if (peer := self._exchange.peers.get(device)) is not None:
+                peer.send(*answers)
+
+    def send(self, *frames: f.ServerFrame) -> None:
+        """Send frames, all in one message."""
+        if self._session.state is State.LIVE or isinstance(frames[0], f.Welcome):
+            self._write(self._session.send(*frames))
+
+    def _greet(self, device: DeviceId) -> None:
+        if device not in self._exchange.seats:
+            self._transport.abort()
+            return
+        if (older := self._exchange.peers.get(device)) is not None:
+            older._transport.abort()  # noqa: SLF001 - of its own class
+        self._device = device
+        self._exchange.peers[device] = self
+        self.send(self._exchange.welcome(device))
+
+    def _write(self, message: bytes) -> None:
+        size = len(message)
+        head = bytes((_BINARY, size)) if size <= _SHORT else b"\x82\x7e" + size.to_bytes(2, "big")
+        self._transport.write(head + message)
+        if self._transport.get_write_buffer_size() > _UNSENT_BYTES:
+            self._transport.abort()
+
+    def _upgrade(self) -> bool:
+        head, end, rest = self._unread.partition(b"\r\n\r\n")
+        if not end:
+            return False
+        key = _KEY.search(head + b"\r\n")
+        if key is None:
+            raise LocalMisuse("no upgrade to WebSocket")
+        accept = base64.b64encode(hashlib.sha1(key[1] + _ACCEPT, usedforsecurity=False).digest()).decode()
+        self._transport.write(
+            f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\nSec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+        )
+        self._unread, self._upgraded = rest, True
+        return True
+
+    def _split(self) -> list[bytes]:
+        """Return the unmasked payloads of all frames that are whole, which must be final binary ones below 64 KiB."""
+        messages, stream, start = [], self._unread, 0
+        while len(stream) - start >= 8:  # noqa: PLR2004 - two bytes, a length, a key: no message of a client is shorter
+            size, begin = stream[start + 1] & 0x7F, start + 6
+            if size > _SHORT:
+                size, begin = int.from_bytes(stream[start + 2 : start + 4], "big"), start + 8
+            if stream[start] != _BINARY or stream[start + 1] in {0x7F, 0xFF} or not stream[start + 1] & 0x80:
+                raise LocalMisuse("a frame that the generator does not send")
+            if begin + size > len(stream):
+                break
+            messages.append(apply_mask(stream[begin : begin + size], stream[begin - 4 : begin]))
+            start = begin + size
+        self._unread = stream[start:]
+        return messages
+
+
+def _new_id() -> UUID:
+    return ids.uuid7(_now_ms(), os.urandom(ids.ENTROPY_BYTES))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def _serve(users: int, path: Path) -> None:
+    static, ended, loop = KeyPair.generate(), asyncio.Event(), asyncio.get_running_loop()
+    exchange: list[Exchange] = []
+    server = await loop.create_server(lambda: _Peer(exchange[0]), _HOST, 0, backlog=_BACKLOG)
+    crowd = make_crowd(users, f"ws://{_HOST}:{server.sockets[0].getsockname()[1]}{PATH}", static.public)
+    exchange.append(Exchange(crowd, static))
+    write_crowd(path, crowd)
+    loop.add_reader(sys.stdin.fileno(), ended.set)
+    sys.stdout.write(f"{_READY}\n")
+    sys.stdout.flush()
+    await ended.wait()
+
+
+def main() -> None:
+    """Run the program."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, required=True)
+    parser.add_argument("--crowd", type=Path, required=True)
+    given = parser.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    uvloop.run(_serve(given.users, given.crowd))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""docs/load-testing.md says what the catalogue, the objectives and the result are."""
+
+import re
+from typing import Final
+
+import msgspec
+import pytest
+
+from loadtest.command.cli import loadtest
+from loadtest.command.runs import amounts_of, shape_of
+from loadtest.gate.slo import RAMP_STAGE, Bound, number, read_slo
+from loadtest.report.result import EXIT_CODES, Messages, Result
+from loadtest.scenarios.catalogue import SCENARIOS
+from loadtest.scenarios.plan import Ask
+from tests.house import tree
+
+PAGE: Final = (tree.ROOT / "docs" / "load-testing.md").read_text(encoding="utf-8")
+
+
+def section(heading: str) -> str:
+    """What stands below a heading, up to the next of any level."""
+    found = re.search(rf"^#+ {re.escape(heading)}$(.*?)(?=^#+ |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert found is not None, f"docs/load-testing.md has no heading {heading!r}"
+    return found[1]
+
+
+def row_of(bound: Bound) -> str:
+    """The row of a table that tells an objective."""
+    goal = f"{'at least' if bound.at_most is None else 'at most'} {number(bound.goal)}"
+    if bound.of is not None:
+        goal += f" of `{bound.of}`"
+    return f"| `{bound.key}` | {goal} | {'' if bound.floor is None else number(bound.floor) + ' '}|"
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_each_scenario_is_explained_as_it_is(name: str) -> None:
+    """Each scenario has a section with its purpose, load shape, objectives, and how to read it."""
+    scenario, said = SCENARIOS[name], section(name)
+    plan = scenario.plan(Ask())
+    assert f"*{scenario.title}.* {scenario.shows}" in said
+    assert f"Load: {amounts_of(plan)}." in said
+    assert f"`{shape_of(plan)}`" in said
+    rows = re.findall(r"^\| `.*$", said, re.MULTILINE)
+    assert rows == [row_of(bound) for bound in read_slo().bounds_of(name)]
+    reading = said.rpartition("|\n")[2].strip()
+    assert len(reading) > 80, "how is it read?"
+
+
+def test_no_scenario_is_explained_that_is_not_there() -> None:
+    """The sections below the scenarios are those of the catalogue, in its order."""
+    headings = re.findall(r"^### (.*)$", PAGE.partition("\n## Scenarios\n")[2], re.MULTILINE)
+    assert headings == list(SCENARIOS)
+
+
+def test_the_exit_codes_are_explained() -> None:
+    """Each verdict stands beside its code."""
+    rows = re.findall(r"^\| (\d) \| `(\w+)` \|", section("The gate"), re.MULTILINE)
+    assert {verdict: int(code) for code, verdict in rows} == {str(each): code for each, code in EXIT_CODES.items()}
+
+
+def test_every_key_of_the_result_is_explained() -> None:
+    """Each key at the top of result.json has its row, and each count of messages too."""
+    keys = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", section("What is written"), re.MULTILINE)))
+    wanted = {field.encode_name for field in msgspec.structs.fields(Result)}
+    assert wanted <= set(keys), wanted - set(keys)
+    account = section("Every message accounted for")
+    counted = {field.encode_name for field in msgspec.structs.fields(Messages)}
+    assert counted <= set(re.findall(r"`(\w+)`", account))
+
+
+def test_every_command_is_explained() -> None:
+    """Each command of `python -m loadtest` is in the table."""
+    told = set(re.findall(r"`(\w+)[^`]*`", " ".join(re.findall(r"^\| (`.*?) \|", section("Run it"), re.MULTILINE))))
+    assert told == set(loadtest.commands)
+
+
+def test_the_breaking_of_a_ramp_is_explained() -> None:
+    """Who reads of the ramp is led to the table that says when a stage is broken."""
+    assert f"`[{RAMP_STAGE}]`" in section("ramp")
