@@ -51,7 +51,7 @@ def create_app(services: Services) -> QuartTrio:
     """Return the application that serves these services."""
     app = create_routes()
     app.extensions[SERVICES] = services
-    app.config["BODY_TIMEOUT"] = services.config.patience.body
+    app.config["BODY_TIMEOUT"] = services.config.timeouts.body
     # An answer is one piece, and how long a client may take for it is the connection's to say.
     app.config["RESPONSE_TIMEOUT"] = None
     return app

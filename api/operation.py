@@ -141,8 +141,8 @@ def _handler(declared: Operation, call: Callable[Concatenate[Services, Path], Aw
     @wraps(call)
     async def handle(*args: Path.args, **path: Path.kwargs) -> TrioResponse:
         services = cast("Services", current_app.extensions[SERVICES])
-        patience = services.config.patience
-        with trio.move_on_after(patience.body + patience.work):
+        timeouts = services.config.timeouts
+        with trio.move_on_after(timeouts.body + timeouts.work):
             if declared.limits_sign_in and (refused := services.sign_in_limit.spend(_network(services))):
                 return respond(refused)
             return respond(await call(services, *args, **path))
@@ -165,7 +165,7 @@ async def _authenticate(declared: Operation, services: Services) -> Actor | Refu
 
 async def _finish(services: Services, work: Awaitable[Answer]) -> Answer:
     """Let a view end, within a time of its own: a client that has gone must not leave a change without its event."""
-    with trio.move_on_after(services.config.patience.work, shield=True):
+    with trio.move_on_after(services.config.timeouts.work, shield=True):
         return await work
     return UNAVAILABLE
 

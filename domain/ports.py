@@ -33,7 +33,7 @@ class Bus(Protocol):
 
 
 class Stores(Struct, frozen=True):
-    """Everything `storage.opening.open_storage` hands out."""
+    """Everything `storage.stores.open_storage` hands out."""
 
     accounts: AccountStore
     sign_in: SignInStore

@@ -9,7 +9,7 @@ from settings.environment import DATA, SECONDS, Address, ConfigError, read_addre
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class Timeouts:
     """How long the server waits for its clients, in seconds."""
 
     keep_alive: float = 60 * SECONDS  # between two requests
@@ -43,7 +43,7 @@ class ApiSettings:
     backlog: int = 1_024
     sign_in: RateLimit = RateLimit()
     invitations: RateLimit = RateLimit(burst=200, refill=5 * SECONDS)  # a class of pupils at once, a spammer never
-    patience: Patience = Patience()
+    timeouts: Timeouts = Timeouts()
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "ApiSettings":

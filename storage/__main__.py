@@ -12,14 +12,14 @@ import trio
 
 from settings.environment import ConfigError
 from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings
-from storage.account import AccountError
-from storage.cluster import ClusterError, embedded_url, prepare_cluster
 from storage.database import open_database
-from storage.embedded import EmbeddedPostgresError
+from storage.embedded.cluster import ClusterError, embedded_url, prepare_cluster
+from storage.embedded.os_user import OsUserError
+from storage.embedded.server import EmbeddedPostgresError
 from storage.island import open_island
 from storage.migrate import Migration, SchemaError, migrate, read_migrations
 
-EXPECTED = (AccountError, ClusterError, ConfigError, EmbeddedPostgresError, SchemaError, OSError, asyncpg.PostgresError)
+EXPECTED = (OsUserError, ClusterError, ConfigError, EmbeddedPostgresError, SchemaError, OSError, asyncpg.PostgresError)
 CONNECTING_DEADLINE = 30.0  # seconds
 
 

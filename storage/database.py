@@ -11,7 +11,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from settings.storage import DatabaseUrl, EmbeddedDatabase
-from storage.embedded import open_embedded_postgres
+from storage.embedded.server import open_embedded_postgres
 
 # In quotes: asyncpg's classes are generic to mypy only.
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"

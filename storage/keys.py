@@ -23,7 +23,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from storage.once import make_once
+from storage.atomic_folder import make_folder_once
 
 KEY_BYTES: Final = 32
 FILE_LIMIT: Final = 256  # bytes; a key takes 45
@@ -71,7 +71,7 @@ def make_keys(folder: Path) -> None:
         KeyFileError: the folder cannot be made.
     """
     try:
-        make_once(folder, _fill)
+        make_folder_once(folder, _fill)
     except OSError as error:
         raise KeyFileError(f"the keys cannot be made: {error}") from error
 

@@ -14,11 +14,11 @@ import trio
 from domain.ports import Stores, StoreUnavailable
 from settings.environment import ConfigError
 from settings.storage import StorageSettings
-from storage.cluster import ClusterError
-from storage.embedded import EmbeddedPostgresError
+from storage.embedded.cluster import ClusterError
+from storage.embedded.server import EmbeddedPostgresError
 from storage.keys import KeyFileError
 from storage.migrate import SchemaError
-from storage.opening import open_storage
+from storage.stores import open_storage
 from varde_contract.exception_groups import first_cause
 
 EXPECTED: Final[tuple[type[Exception], ...]] = (

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from storage.cluster import program
-from storage.embedded import open_embedded_postgres
+from storage.embedded.cluster import program
+from storage.embedded.server import open_embedded_postgres
 
 
 @pytest.fixture(scope="session")

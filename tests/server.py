@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from storage.cluster import NAME, embedded_url, postgres_command, prepare_cluster, program, ready_command
+from storage.embedded.cluster import NAME, embedded_url, postgres_command, prepare_cluster, program, ready_command
 
 PATIENCE: Final = 60.0
 """Seconds. Nothing here takes two; only what never comes takes this long."""

@@ -20,7 +20,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 
 from api.http.problems import body_of, headers_of, refusal_of_status
-from settings.api import Patience
+from settings.api import Timeouts
 from varde_contract.exception_groups import locate
 from varde_contract.refusals import RefusalCode
 
@@ -85,13 +85,13 @@ class Connection:
     """One client. `serve` returns when the connection is closed, and raises nothing."""
 
     def __init__(
-        self, stream: trio.SocketStream, app: AppWrapper, config: Config, context: WorkerContext, patience: Patience
+        self, stream: trio.SocketStream, app: AppWrapper, config: Config, context: WorkerContext, timeouts: Timeouts
     ) -> None:
         self._stream = stream
         self._app = app
         self._config = config
         self._context = context
-        self._patience = patience
+        self._timeouts = timeouts
         self._sending = trio.Lock()
         self._reading = trio.CancelScope()
         self._idle = True
@@ -132,12 +132,12 @@ class Connection:
         )
 
     async def _read(self, protocol: Protocol) -> None:
-        self._reading.deadline = trio.current_time() + self._patience.head
+        self._reading.deadline = trio.current_time() + self._timeouts.head
         with self._reading:
             while data := await self._receive():
                 if self._idle:
                     # The first byte of a request sets the deadline of its head, and no further byte puts it off.
-                    self._wait_at_most(self._patience.head)
+                    self._wait_at_most(self._timeouts.head)
                 await protocol.handle(RawData(data))
             await protocol.handle(RawData(b""))
         if self._reading.cancelled_caught and self._idle and not self._broken:
@@ -165,12 +165,12 @@ class Connection:
             case Updated(idle=idle):
                 # While a request is under way its own deadlines count: for its body, its work and its answer.
                 self._idle = idle
-                self._reading.deadline = trio.current_time() + self._patience.keep_alive if idle else math.inf
+                self._reading.deadline = trio.current_time() + self._timeouts.keep_alive if idle else math.inf
 
     async def _send_bytes(self, data: bytes) -> None:
         if self._broken:
             return
-        with trio.move_on_after(self._patience.send) as scope:
+        with trio.move_on_after(self._timeouts.send) as scope:
             async with self._sending:
                 try:
                     await self._stream.send_all(data)
@@ -184,12 +184,12 @@ class Connection:
         self._reading.cancel()
 
     async def _tell_closed(self, protocol: Protocol) -> None:
-        with trio.move_on_after(self._patience.linger):
+        with trio.move_on_after(self._timeouts.linger):
             await protocol.handle(Closed())
 
     async def _linger(self) -> None:
         # Closed with bytes unread, the kernel resets the connection, and the client may lose the answer that says why.
-        with trio.move_on_after(self._patience.linger):
+        with trio.move_on_after(self._timeouts.linger):
             await self._stream.send_eof()
             left = LINGER_BYTES
             while left > 0 and (data := await self._stream.receive_some(CHUNK)):

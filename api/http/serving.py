@@ -35,7 +35,7 @@ async def serve_api(
 ) -> None:
     """Serve until `stopping` is set or the task is cancelled; started with the address, as `host:port`.
 
-    After `stopping`, nobody new is let in, idle connections close, and requests under way get `patience.stop` seconds.
+    After `stopping`, nobody new is let in, idle connections close, and requests under way get `timeouts.stop` seconds.
     """
     server = _Server(config, app)
     listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=config.backlog)
@@ -47,7 +47,7 @@ async def serve_api(
             await (trio.Event() if stopping is None else stopping).wait()
             accepting.cancel_scope.cancel()
         await server.stop()
-        connections.cancel_scope.deadline = trio.current_time() + config.patience.stop
+        connections.cancel_scope.deadline = trio.current_time() + config.timeouts.stop
 
 
 async def _accept(server: "_Server", listeners: list[trio.SocketListener], connections: trio.Nursery) -> None:
@@ -61,7 +61,7 @@ class _Server:
         self._most = config.connections
         # Behind proxies every client has their address, and how many one client may open is theirs to say.
         self._most_of_one = config.connections if config.proxies else config.connections_per_address
-        self._patience = config.patience
+        self._timeouts = config.timeouts
         self._app = ASGIWrapper(app)
         self._hypercorn = _hypercorn_config()
         self._context = WorkerContext(None)
@@ -74,7 +74,7 @@ class _Server:
         if self._is_full(network) or self._context.terminated.is_set():
             await _turn_away(stream)
             return
-        connection = Connection(stream, self._app, self._hypercorn, self._context, self._patience)
+        connection = Connection(stream, self._app, self._hypercorn, self._context, self._timeouts)
         with self._counted(connection, network):
             await connection.serve()
 

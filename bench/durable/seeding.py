@@ -16,7 +16,7 @@ from msgspec import Struct
 from bench.durable.varde import Seat
 from domain.people.model import Device
 from domain.people.tickets import TicketIssuer
-from storage.cluster import program
+from storage.embedded.cluster import program
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, uuid7
 from varde_contract.noise import KeyPair
 from varde_contract.people import ProfileType, Theme

@@ -18,7 +18,7 @@ from bench.durable.served import HOST, Served, free_port, run_process, wait_unti
 from bench.durable.tls import TlsDialect
 from bench.durable.varde import Seat, VardeDialect
 from loadtest.stack.certificate import Certificate
-from storage.cluster import embedded_url, postgres_command, ready_command
+from storage.embedded.cluster import embedded_url, postgres_command, ready_command
 from storage.keys import ServerKeys, open_keys
 
 NAME: Final = "varde"

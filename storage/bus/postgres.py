@@ -14,8 +14,8 @@ from typing import Final
 import asyncpg
 import trio
 
-from storage.bus.bus import BusDown, Receive, Resync, refuse_misuse
-from storage.bus.inlet import Inlet
+from storage.bus.listeners import ListenerQueue
+from storage.bus.text_bus import BusDown, Receive, Resync, refuse_misuse
 from storage.database import Connection
 from storage.island import Island, IslandClosed
 
@@ -33,7 +33,7 @@ _DICE: Final = random.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Timeouts:
     """How long the bus waits, in seconds."""
 
     answer: float = 5 * SECONDS  # for a connection, for a statement's end, for a sign of life
@@ -44,7 +44,7 @@ class Patience:
 
 @asynccontextmanager
 async def open_postgres_bus(
-    island: Island, url: str, *, patience: Patience | None = None
+    island: Island, url: str, *, timeouts: Timeouts | None = None
 ) -> AsyncIterator["PostgresBus"]:
     """A bus between all who open one on the same database. It holds one connection to listen, and one to publish.
 
@@ -55,8 +55,8 @@ async def open_postgres_bus(
         IslandClosed: the island has died under it. And whatever a listener raises.
     """
     with trio.CancelScope() as scope:
-        inlet = Inlet(island, scope)
-        bus = PostgresBus(island, url, patience or Patience(), inlet)
+        queue = ListenerQueue(island, scope)
+        bus = PostgresBus(island, url, timeouts or Timeouts(), queue)
         try:
             await island.run(bus.open_listening)
             yield bus
@@ -64,18 +64,18 @@ async def open_postgres_bus(
             # A dead island has taken its connections with it.
             with trio.CancelScope(shield=True), contextlib.suppress(IslandClosed):
                 await island.run(bus.aclose)
-    if inlet.fault is not None:
-        raise inlet.fault
+    if queue.fault is not None:
+        raise queue.fault
 
 
 class PostgresBus:
-    """Keeps the promises of `storage.bus.bus.Bus`."""
+    """Keeps the promises of `storage.bus.text_bus.TextBus`."""
 
-    def __init__(self, island: Island, url: str, patience: Patience, inlet: Inlet) -> None:
+    def __init__(self, island: Island, url: str, timeouts: Timeouts, queue: ListenerQueue) -> None:
         self._island = island
         self._url = url
-        self._patience = patience
-        self._inlet = inlet
+        self._timeouts = timeouts
+        self._queue = queue
         self._listening: asyncio.Task[None] | None = None
         self._publisher: Connection | None = None
         self._turn = asyncio.Lock()
@@ -88,7 +88,7 @@ class PostgresBus:
 
     def listen(self, receive: Receive, resync: Resync) -> AbstractContextManager[None]:
         """Call `receive` with every payload until the block ends."""
-        return self._inlet.listen(receive, resync)
+        return self._queue.listen(receive, resync)
 
     async def open_listening(self) -> None:
         """On the asyncio side: listen, from now until `aclose`."""
@@ -111,7 +111,7 @@ class PostgresBus:
 
     async def _publish(self, payloads: list[str]) -> None:
         try:
-            async with asyncio.timeout(self._patience.answer), self._turn:
+            async with asyncio.timeout(self._timeouts.answer), self._turn:
                 await self._notify_twice(payloads)
         except LOST as error:
             raise BusDown("the database cannot be reached to publish") from error
@@ -145,7 +145,7 @@ class PostgresBus:
                 await self._watch(connection)
                 connection.terminate()  # no farewell: its peer may be the one that does not answer
                 connection = await self._reopen_listener()
-                self._inlet.lose()
+                self._queue.lose()
         finally:
             await self._close(connection)
 
@@ -153,7 +153,7 @@ class PostgresBus:
         """It never ends by itself: either we are closing, or the island died, or this is a bug that must be seen."""
         if not self._closed:
             fault = IslandClosed("the bus went with its island") if task.cancelled() else task.exception()
-            self._island.push(self._inlet.fail, fault or AssertionError("listening returned"))
+            self._island.push(self._queue.fail, fault or AssertionError("listening returned"))
 
     async def _watch(self, listener: Connection) -> None:
         """Return when the connection is lost. A peer that is gone without a word is found out by asking it."""
@@ -167,31 +167,31 @@ class PostgresBus:
 
     async def _is_set_within_pulse(self, event: asyncio.Event) -> bool:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._patience.pulse):
+            async with asyncio.timeout(self._timeouts.pulse):
                 return await event.wait()
         return False
 
     async def _reopen_listener(self) -> Connection:
         """Try again and again, each time after a random part of a growing pause: a herd must not come back as one."""
-        pause = self._patience.first_retry
+        pause = self._timeouts.first_retry
         while True:
             await asyncio.sleep(_DICE.uniform(0, pause))
             try:
                 return await self._open_listener()
             except LOST:
-                pause = min(2 * pause, self._patience.last_retry)
+                pause = min(2 * pause, self._timeouts.last_retry)
 
     async def _open_listener(self) -> Connection:
         connection = await self._connect()
         try:
-            await connection.add_listener(CHANNEL, lambda _con, _pid, _channel, payload: self._inlet.put(str(payload)))
+            await connection.add_listener(CHANNEL, lambda _con, _pid, _channel, payload: self._queue.put(str(payload)))
         except BaseException:
             await self._close(connection)
             raise
         return connection
 
     async def _connect(self) -> Connection:
-        answer = self._patience.answer
+        answer = self._timeouts.answer
         # What is said here is nowhere on disk, so its commit need not wait for the disk. It would: a NOTIFY makes a
         # transaction one that changes something, whose end is written to the log like any other.
         settings = {"application_name": "varde bus", "synchronous_commit": "off"}
@@ -199,4 +199,4 @@ class PostgresBus:
 
     async def _close(self, connection: Connection) -> None:
         with contextlib.suppress(*LOST):
-            await connection.close(timeout=self._patience.answer)
+            await connection.close(timeout=self._timeouts.answer)

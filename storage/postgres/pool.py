@@ -15,7 +15,7 @@ import trio
 
 from storage.database import Pool
 from storage.island import Island, IslandClosed
-from storage.postgres.faults import domain_words
+from storage.postgres.errors import domain_errors
 
 SECONDS: Final = 1.0
 QUERIES_PER_CONNECTION: Final = 10_000_000  # each new connection has to plan everything again
@@ -35,51 +35,51 @@ SETTINGS: Final = {
 _pool_log: Final = logging.getLogger("asyncpg.pool")
 
 
-def _keep_to_ourselves(record: logging.LogRecord) -> bool:
+def _drop_reason(record: logging.LogRecord) -> bool:
     """Let the pool say that it could not connect, but not why: the reason names hosts and users, in forty lines."""
     record.exc_info = None
     return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Timeouts:
     """How long the database is waited for, in seconds."""
 
     acquire: float = 5 * SECONDS  # for a free connection
     statement: float = 10 * SECONDS  # for each statement, and for a new connection
-    recall: float = 1 * SECONDS  # for a statement that was given up to end over there; its connection is dropped then
-    farewell: float = 5 * SECONDS  # for what is under way when the pool closes
+    cancel: float = 1 * SECONDS  # for a statement that was given up to end over there; its connection is dropped then
+    close: float = 5 * SECONDS  # for what is under way when the pool closes
 
 
 @asynccontextmanager
 async def open_pool(
-    island: Island, url: str, *, least: int, most: int, patience: Patience | None = None
+    island: Island, url: str, *, least: int, most: int, timeouts: Timeouts | None = None
 ) -> AsyncIterator[Pool]:
     """Connect `least` times now and up to `most` times when asked; disconnect at exit.
 
     Raises:
         StoreUnavailable: the database cannot be reached.
     """
-    patience = patience or Patience()
-    _pool_log.addFilter(_keep_to_ourselves)
-    with domain_words():
-        pool = await island.run(_connect, url, least, most, patience)
+    timeouts = timeouts or Timeouts()
+    _pool_log.addFilter(_drop_reason)
+    with domain_errors():
+        pool = await island.run(_connect, url, least, most, timeouts)
     try:
         yield pool
     finally:
         # A dead island has taken the connections with it.
         with trio.CancelScope(shield=True), suppress(IslandClosed):
-            await island.run(_disconnect, pool, patience)
+            await island.run(_disconnect, pool, timeouts)
 
 
-async def _connect(url: str, least: int, most: int, patience: Patience) -> Pool:
+async def _connect(url: str, least: int, most: int, timeouts: Timeouts) -> Pool:
     return await asyncpg.create_pool(
         url,
         min_size=least,
         max_size=most,
         max_queries=QUERIES_PER_CONNECTION,
-        timeout=patience.statement,
-        command_timeout=patience.statement,
+        timeout=timeouts.statement,
+        command_timeout=timeouts.statement,
         server_settings=SETTINGS,
         reset=_leave_as_it_is,
     )
@@ -89,8 +89,8 @@ async def _leave_as_it_is(connection: Any) -> None:
     """Spare every call a round trip: no store changes a session; what it sets, it sets for its transaction."""
 
 
-async def _disconnect(pool: Pool, patience: Patience) -> None:
+async def _disconnect(pool: Pool, timeouts: Timeouts) -> None:
     try:
-        await asyncio.wait_for(pool.close(), patience.farewell)
+        await asyncio.wait_for(pool.close(), timeouts.close)
     except TimeoutError:
         pool.terminate()

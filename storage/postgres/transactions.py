@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 
 from storage.database import Connection, Pool
 from storage.island import Island
-from storage.postgres.faults import IN_THE_WAY, domain_words
-from storage.postgres.pool import Patience
+from storage.postgres.errors import RETRYABLE, domain_errors
+from storage.postgres.pool import Timeouts
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -35,35 +35,35 @@ class Undo(Exception):
 class Transactions:
     """Runs the stores' work on the island. Every call is a checkpoint and may raise StoreUnavailable."""
 
-    def __init__(self, island: Island, pool: Pool, patience: Patience | None = None) -> None:
+    def __init__(self, island: Island, pool: Pool, timeouts: Timeouts | None = None) -> None:
         self._island = island
         self._pool = pool
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or Timeouts()
 
     async def run(self, work: Callable[[Connection, *Ts], Answer[T]], *args: *Ts) -> T:
         """Run `work(connection, *args)` in one transaction. It may run again: of a failed try nothing remains."""
-        with domain_words():
+        with domain_errors():
             return await self._island.run(self._persist, lambda connection: _in_transaction(connection, work, *args))
 
     async def ask(self, work: Callable[[Connection, *Ts], Answer[T]], *args: *Ts) -> T:
         """The same for work that is a single statement: it is a transaction already, and needs no BEGIN."""
-        with domain_words():
+        with domain_errors():
             return await self._island.run(self._persist, lambda connection: work(connection, *args))
 
     async def _persist(self, work: Callable[[Connection], Answer[T]]) -> T:
         for attempt in range(TRIES - 1):
             try:
                 return await self._try(work)
-            except IN_THE_WAY:
+            except RETRYABLE:
                 await asyncio.sleep(_DICE.uniform(0, PAUSE * 2**attempt))
         return await self._try(work)
 
     async def _try(self, work: Callable[[Connection], Answer[T]]) -> T:
-        connection = await self._pool.acquire(timeout=self._patience.acquire)
+        connection = await self._pool.acquire(timeout=self._timeouts.acquire)
         try:
             return await work(connection)
         finally:
-            await self._pool.release(connection, timeout=self._patience.recall)
+            await self._pool.release(connection, timeout=self._timeouts.cancel)
 
 
 async def _in_transaction(connection: Connection, work: Callable[[Connection, *Ts], Answer[T]], *args: *Ts) -> T:

@@ -15,7 +15,7 @@ from api.app import create_app
 from api.http.serving import serve_api
 from api.services import Keys, Services, make_services
 from domain.ports import Stores
-from settings.api import ApiSettings, Patience, RateLimit
+from settings.api import ApiSettings, RateLimit, Timeouts
 from tests.cast import Gear, settle
 from tests.doubles.bus import RecordingBus
 from tests.doubles.clock import CountedEntropy, StandingClock
@@ -64,15 +64,15 @@ class MemoryApi:
 
 @asynccontextmanager
 async def open_memory_api(
-    config: ApiSettings = CONFIG, *, patience: Patience | None = None, known: bool = True
+    config: ApiSettings = CONFIG, *, timeouts: Timeouts | None = None, known: bool = True
 ) -> AsyncIterator[MemoryApi]:
     """Serve the API; with `known`, the whole cast is registered."""
     memory, bus, mail, clock, interference = Memory(), RecordingBus(), RecordingMail(), StandingClock(), Interference()
     stores = open_memory_stores(interference=interference, bus=bus, memory=memory)
     if known:
         await settle(stores)
-    if patience is not None:
-        config = ApiSettings(**{**vars(config), "patience": patience})
+    if timeouts is not None:
+        config = ApiSettings(**{**vars(config), "timeouts": timeouts})
     services = make_services(config, stores, mail, KEYS, clock=clock, entropy=CountedEntropy())
     async with serve_services(services) as (address, stopping, stopped), open_client(address) as client:
         yield MemoryApi(client, address, stores, services, stopping, stopped, memory, bus, mail, clock, interference)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from storage.cluster import program as postgres_program
+from storage.embedded.cluster import program as postgres_program
 from tests.api.bodies import claim, proof
 from tests.api.program import Program, SignedUpDevice, log_in, run_program, sign_up
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, mallory, mallory_phone

@@ -7,7 +7,7 @@ import pytest
 
 from domain.ports import Stores
 from settings.storage import DatabaseUrl, StorageSettings
-from storage.opening import open_storage
+from storage.stores import open_storage
 from tests.doubles.bus import RecordingBus
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores

@@ -13,7 +13,7 @@ import pytest
 from domain.ports import Stores
 from domain.talk import model as talk_model
 from settings.storage import DatabaseUrl, StorageSettings
-from storage.opening import open_storage
+from storage.stores import open_storage
 from tests.cast import BIRTH_MS, MANY, PEOPLE, Gear, enrol, open_conversation, settle
 from tests.contracts.letters import client_id, draft
 from tests.doubles.stores import open_memory_stores

@@ -1,11 +1,11 @@
-"""A `storage.bus.bus.Bus` within one process: several nodes on one wire, which a test may cut."""
+"""A `storage.bus.text_bus.TextBus` within one process: several nodes on one wire, which a test may cut."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 
 import trio
 
-from storage.bus.bus import BusDown, Receive, Resync, refuse_misuse
+from storage.bus.text_bus import BusDown, Receive, Resync, refuse_misuse
 
 
 class Wire:

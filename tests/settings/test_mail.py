@@ -7,7 +7,7 @@ import pytest
 from settings.environment import ConfigError
 from settings.mail import MailFolder, MailSettings, Security, Smtp
 from storage.mail import open_mail
-from storage.mail.outbox import OutboxMail
+from storage.mail.folder import FolderMail
 from storage.mail.smtp import SmtpMail
 
 FROM = {"VARDE_MAIL_FROM": "codes@example.org"}
@@ -24,7 +24,7 @@ def test_without_a_server_letters_go_to_a_folder() -> None:
     """Development needs no mail server."""
     config = MailSettings.from_environ({"VARDE_DATA": "/srv/varde"})
     assert config.route == MailFolder(Path("/srv/varde/outbox"))
-    assert isinstance(open_mail(config), OutboxMail)
+    assert isinstance(open_mail(config), FolderMail)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from storage.cluster import prepare_cluster
 from storage.database import Connection
+from storage.embedded.cluster import prepare_cluster
 from storage.island import Island, open_island
 
 

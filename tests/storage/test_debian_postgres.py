@@ -17,7 +17,7 @@ import trio
 
 from domain.talk import model as talk
 from settings.storage import DatabaseUrl, StorageSettings
-from storage.opening import open_storage
+from storage.stores import open_storage
 from tests import cast
 from tests.system import require
 from varde_contract.ids import ClientId, MessageId, uuid7

@@ -11,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from storage.island import Island, IslandClosed
-from tests.storage.visit import Visit
+from tests.storage.held_call import HeldCall
 
 
 async def test_a_result_comes_back(island: Island) -> None:
@@ -52,13 +52,13 @@ async def test_a_call_that_cannot_begin_is_the_callers_error(island: Island) -> 
 
 async def test_run_is_a_checkpoint_even_when_cancelled_before(island: Island) -> None:
     """In a scope that is cancelled already, nothing is begun."""
-    visit = Visit(island)
+    call = HeldCall(island)
     with trio.CancelScope() as scope:
         scope.cancel()
-        await island.run(visit)
+        await island.run(call)
     assert scope.cancelled_caught
     await island.run(asyncio.sleep, 0)
-    assert not visit.begun.is_set()
+    assert not call.begun.is_set()
 
 
 async def test_thousands_of_calls_at_once_each_get_their_own_answer(island: Island) -> None:
@@ -80,27 +80,27 @@ async def test_thousands_of_calls_at_once_each_get_their_own_answer(island: Isla
 
 async def test_cancelling_waits_for_the_end_of_the_other_side(island: Island) -> None:
     """When `run` raises Cancelled, the asyncio task has been cancelled and has cleared up."""
-    visit = Visit(island)
+    call = HeldCall(island)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(island.run, visit)
-        await visit.begun.wait()
-        assert not visit.ended
+        nursery.start_soon(island.run, call)
+        await call.begun.wait()
+        assert not call.ended
         nursery.cancel_scope.cancel()
-    assert visit.ended
+    assert call.ended
 
 
 async def test_a_call_that_finished_in_spite_of_cancelling_returns(island: Island) -> None:
     """A result is never thrown away: what was done (a commit) happened, and the caller is told."""
-    visit = Visit(island)
-    visit.swallows_cancel = True
+    call = HeldCall(island)
+    call.swallows_cancel = True
     results: list[str] = []
 
-    async def call() -> None:
-        results.append(await island.run(visit))
+    async def caller() -> None:
+        results.append(await island.run(call))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(call)
-        await visit.begun.wait()
+        nursery.start_soon(caller)
+        await call.begun.wait()
         nursery.cancel_scope.cancel()
     assert results == ["finished all the same"]
 
@@ -112,13 +112,13 @@ async def test_calls_cancelled_at_any_moment_end(island: Island) -> None:
         with trio.move_on_after(0):
             await island.run(asyncio.sleep, 3600)
 
-    async def call() -> None:
+    async def caller() -> None:
         assert await island.run(asyncio.sleep, 0, 1) == 1
 
     async with trio.open_nursery() as nursery:
         for _ in range(1_000):
             nursery.start_soon(call_and_cancel)
-            nursery.start_soon(call)
+            nursery.start_soon(caller)
 
 
 async def test_a_cancellation_nobody_asked_for_is_an_error(island: Island) -> None:

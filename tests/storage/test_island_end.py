@@ -9,25 +9,25 @@ import uvloop
 from trio.testing import wait_all_tasks_blocked
 
 from storage.island import Island, IslandClosed, open_island
-from tests.storage.visit import Visit
+from tests.storage.held_call import HeldCall
 
 
 async def test_closing_with_calls_in_flight_wakes_every_caller() -> None:
     """Callers who are still there when the island closes get IslandClosed, and their tasks have ended by then."""
     woken: list[str] = []
 
-    async def call(island: Island, visit: Visit) -> None:
+    async def run_held(island: Island, call: HeldCall) -> None:
         with pytest.raises(IslandClosed, match="was closed"):
-            await island.run(visit)
-        assert visit.ended
+            await island.run(call)
+        assert call.ended
         woken.append("woken")
 
     async with trio.open_nursery() as nursery, open_island() as island:
-        visits = [Visit(island) for _ in range(100)]
-        for visit in visits:
-            nursery.start_soon(call, island, visit)
-        for visit in visits:
-            await visit.begun.wait()
+        calls = [HeldCall(island) for _ in range(100)]
+        for call in calls:
+            nursery.start_soon(run_held, island, call)
+        for call in calls:
+            await call.begun.wait()
     assert woken == ["woken"] * 100
 
 
@@ -49,13 +49,13 @@ async def test_closing_says_when_calls_ignore_their_cancellation() -> None:
         let_go.wait()
         island.push(ended.set)
 
-    async def call() -> None:
+    async def caller() -> None:
         with pytest.raises(IslandClosed, match="was closed"):
             await island.run(block)
 
     threading.Thread(target=island._live).start()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(call)
+        nursery.start_soon(caller)
         await begun.wait()
         with pytest.raises(IslandClosed, match="1 calls ignore"):
             await island._aclose(grace=0)
@@ -68,9 +68,9 @@ async def test_the_death_of_the_island_reaches_everybody() -> None:
     """When the asyncio thread dies, those who wait and those who come later get IslandClosed with the reason."""
     died: list[BaseException | None] = []
 
-    async def call(island: Island, visit: Visit) -> None:
+    async def run_held(island: Island, call: HeldCall) -> None:
         with pytest.raises(IslandClosed, match="died") as caught:
-            await island.run(visit)
+            await island.run(call)
         died.append(caught.value.__cause__)
 
     async def stop_the_loop() -> None:
@@ -78,9 +78,9 @@ async def test_the_death_of_the_island_reaches_everybody() -> None:
         await asyncio.sleep(3600)  # longer than the test may take: only cancelling ends it
 
     async with open_island() as island, trio.open_nursery() as nursery:
-        visit = Visit(island)
-        nursery.start_soon(call, island, visit)
-        await visit.begun.wait()
+        call = HeldCall(island)
+        nursery.start_soon(run_held, island, call)
+        await call.begun.wait()
         with pytest.raises(IslandClosed, match="died"):
             await island.run(stop_the_loop)
         with pytest.raises(IslandClosed, match="died"):
@@ -106,11 +106,11 @@ class Deathbed(Island):
 async def test_a_call_that_comes_too_late_for_a_dying_island_is_not_begun() -> None:
     """What waits to be taken over when the island dies never runs: nobody would be there to clear up behind it."""
     island = Deathbed()
-    visit = Visit(island)
+    call = HeldCall(island)
 
-    async def call() -> None:
+    async def caller() -> None:
         with pytest.raises(IslandClosed, match="died"):
-            await island.run(visit)
+            await island.run(call)
 
     async def stop_the_loop() -> None:
         asyncio.get_running_loop().stop()
@@ -119,11 +119,11 @@ async def test_a_call_that_comes_too_late_for_a_dying_island_is_not_begun() -> N
     async with trio.open_nursery() as nursery:
         await island.run(stop_the_loop)
         await island.stopped.wait()
-        nursery.start_soon(call)
+        nursery.start_soon(caller)
         await wait_all_tasks_blocked()
         island.go.set()
     await island._ended.wait()
-    assert not visit.begun.is_set()
+    assert not call.begun.is_set()
 
 
 async def test_closing_leaves_no_task_behind() -> None:
@@ -138,12 +138,12 @@ async def test_closing_leaves_no_task_behind() -> None:
         finally:
             tasks.append(asyncio.create_task(asyncio.sleep(3600)))  # longer than the test may take
 
-    async def call(island: Island) -> None:
+    async def run_held(island: Island) -> None:
         with pytest.raises(IslandClosed):
             await island.run(stay_and_leave_a_task, island)
 
     async with trio.open_nursery() as nursery, open_island() as island:
-        nursery.start_soon(call, island)
+        nursery.start_soon(run_held, island)
         await begun.wait()
     assert [task.done() for task in tasks] == [True]
 

@@ -9,11 +9,11 @@ from uuid import UUID
 from domain.talk import model as talk
 from storage.database import Connection
 from storage.island import Island
-from storage.postgres import wire
-from storage.postgres.faults import IN_THE_WAY, domain_words
-from storage.postgres.line import STATEMENT, Line, Lines
-from storage.postgres.pool import Patience
+from storage.postgres import protocol
+from storage.postgres.errors import RETRYABLE, domain_errors
+from storage.postgres.pool import Timeouts
 from storage.postgres.transactions import Transactions
+from storage.postgres.trio_connection import STATEMENT, TrioConnection, TrioConnections
 from varde_contract.ids import DeviceId, MessageId
 
 GROUP: Final = DeviceId(UUID(int=0))
@@ -23,31 +23,31 @@ GROUP: Final = DeviceId(UUID(int=0))
 class PostgresJournal:
     """Keeps the promises of `domain.ports.JournalStore`."""
 
-    def __init__(self, transactions: Transactions, lines: Lines | None = None) -> None:
-        """With `lines`, made by `make_lines`, commits go there as long as there are some."""
+    def __init__(self, transactions: Transactions, connections: TrioConnections | None = None) -> None:
+        """With `connections`, made by `make_commit_connections`, commits go there as long as there are some."""
         self._transactions = transactions
-        self._lines = lines
+        self._connections = connections
 
     async def commit(self, drafts: Sequence[talk.Draft]) -> Sequence[talk.Committed | talk.RosterOutdated]:
         """Number and store the drafts."""
         if not drafts:
             return []
-        with domain_words():
-            line = None if self._lines is None else await self._lines.take()
-            outcomes = None if line is None else await self._commit_straight(line, drafts)
+        with domain_errors():
+            connection = None if self._connections is None else await self._connections.take()
+            outcomes = None if connection is None else await self._commit_directly(connection, drafts)
         return await self._transactions.ask(_commit, drafts) if outcomes is None else outcomes
 
-    async def _commit_straight(
-        self, line: Line, drafts: Sequence[talk.Draft]
+    async def _commit_directly(
+        self, connection: TrioConnection, drafts: Sequence[talk.Draft]
     ) -> list[talk.Committed | talk.RosterOutdated] | None:
-        """Commit on a line; None when others stood in the way: nothing was stored then."""
-        assert self._lines is not None
+        """Commit on a connection; None when others stood in the way: nothing was stored then."""
+        assert self._connections is not None
         try:
-            return _outcomes(drafts, await line.ask(_question(drafts)))
-        except IN_THE_WAY:
+            return _outcomes(drafts, await connection.ask(_query(drafts)))
+        except RETRYABLE:
             return None
         finally:
-            self._lines.give(line)
+            self._connections.give(connection)
 
     async def find_committed(self, keys: Sequence[talk.SendKey]) -> Sequence[talk.Committed | None]:
         """Return what is in the log under these keys."""
@@ -80,44 +80,52 @@ async def _commit(connection: Connection, drafts: Sequence[talk.Draft]) -> list[
 
 
 _TYPES: Final = (
-    *(wire.UUIDS, wire.BIGINTS, wire.UUIDS, wire.UUIDS, wire.UUIDS, wire.UUIDS, wire.BIGINTS),
-    *(wire.BIGINTS, wire.UUIDS, wire.BYTEAS),
+    *(
+        protocol.UUIDS,
+        protocol.BIGINTS,
+        protocol.UUIDS,
+        protocol.UUIDS,
+        protocol.UUIDS,
+        protocol.UUIDS,
+        protocol.BIGINTS,
+    ),
+    *(protocol.BIGINTS, protocol.UUIDS, protocol.BYTEAS),
 )
 
 
-def make_lines(island: Island, url: str, patience: Patience) -> Lines:
-    """Make the straight lines for a journal; none is open yet."""
-    return Lines(island, url, patience, wire.prepare(STATEMENT, _COMMIT, _TYPES))
+def make_commit_connections(island: Island, url: str, timeouts: Timeouts) -> TrioConnections:
+    """Make the straight connections for a journal; none is open yet."""
+    return TrioConnections(island, url, timeouts, protocol.prepare(STATEMENT, _COMMIT, _TYPES))
 
 
-def _question(drafts: Sequence[talk.Draft]) -> bytes:
+def _query(drafts: Sequence[talk.Draft]) -> bytes:
     places, devices, ciphertexts = _ciphers(drafts)
     arguments = (
-        wire.uuids([draft.conversation for draft in drafts]),
-        wire.bigints([draft.roster_version for draft in drafts]),
-        wire.uuids([draft.device for draft in drafts]),
-        wire.uuids([draft.client_id for draft in drafts]),
-        wire.uuids([draft.message for draft in drafts]),
-        wire.uuids([draft.profile for draft in drafts]),
-        wire.bigints([draft.sent_ms for draft in drafts]),
-        wire.bigints(places),
-        wire.uuids(devices),
-        wire.byteas(ciphertexts),
+        protocol.uuids([draft.conversation for draft in drafts]),
+        protocol.bigints([draft.roster_version for draft in drafts]),
+        protocol.uuids([draft.device for draft in drafts]),
+        protocol.uuids([draft.client_id for draft in drafts]),
+        protocol.uuids([draft.message for draft in drafts]),
+        protocol.uuids([draft.profile for draft in drafts]),
+        protocol.bigints([draft.sent_ms for draft in drafts]),
+        protocol.bigints(places),
+        protocol.uuids(devices),
+        protocol.byteas(ciphertexts),
     )
-    return wire.ask(STATEMENT, arguments)
+    return protocol.ask(STATEMENT, arguments)
 
 
 _STORED: Final = struct.Struct(">Hi16siqiqi?")
 """A row of the answer without nulls: its message, number, time, and whether it is a duplicate."""
 
 
-def _outcomes(drafts: Sequence[talk.Draft], rows: Sequence[wire.Row]) -> list[talk.Committed | talk.RosterOutdated]:
+def _outcomes(drafts: Sequence[talk.Draft], rows: Sequence[protocol.Row]) -> list[talk.Committed | talk.RosterOutdated]:
     return [_outcome(draft, row) for draft, row in zip(drafts, rows, strict=True)]
 
 
-def _outcome(draft: talk.Draft, row: wire.Row) -> talk.Committed | talk.RosterOutdated:
+def _outcome(draft: talk.Draft, row: protocol.Row) -> talk.Committed | talk.RosterOutdated:
     if len(row) != _STORED.size:
-        assert wire.columns(row)[1] is None, "a number without the rest"
+        assert protocol.columns(row)[1] is None, "a number without the rest"
         return talk.RosterOutdated()
     _, _, message, _, seq, _, sent_ms, _, duplicate = _STORED.unpack(row)
     if not duplicate:

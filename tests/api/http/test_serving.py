@@ -9,7 +9,7 @@ import trio.testing
 from api.app import create_routes
 from api.http.requests import SIGN_IN_BODY_BYTES, SIGN_IN_PATH
 from api.operation import DECLARED
-from settings.api import ApiSettings, Patience
+from settings.api import ApiSettings, Timeouts
 from tests.api.memory_api import CONFIG, MemoryApi, open_memory_api
 from tests.api.raw_http import get, open_connection
 from tests.cast import alice_phone
@@ -133,7 +133,7 @@ async def test_refusal_too_large_body_of_a_stranger(api: MemoryApi, path: str, f
 @pytest.mark.parametrize("beginning", [b"G", b"GET /v1/health HTTP/1.1\r\nHost: x\r\nX-Slow: "])
 async def test_refusal_too_slow_head(beginning: bytes) -> None:
     """A head that trickles in is refused when its time is up, however often a byte comes."""
-    async with open_memory_api(patience=Patience(head=SOON)) as api, open_connection(api) as raw:
+    async with open_memory_api(timeouts=Timeouts(head=SOON)) as api, open_connection(api) as raw:
         await raw.send(beginning)
 
         async def trickle() -> None:
@@ -150,7 +150,7 @@ async def test_refusal_too_slow_head(beginning: bytes) -> None:
 
 async def test_refusal_too_slow_body() -> None:
     """A body that does not come is refused when its time is up."""
-    async with open_memory_api(patience=Patience(body=SOON)) as api, open_connection(api) as raw:
+    async with open_memory_api(timeouts=Timeouts(body=SOON)) as api, open_connection(api) as raw:
         await raw.send(f"POST /v1/auth/codes HTTP/1.1\r\nHost: x\r\n{JSON}\r\nContent-Length: 9\r\n\r\n".encode())
         answer = await raw.answer()
         assert answer.problem.code is RefusalCode.TOO_SLOW
@@ -159,14 +159,14 @@ async def test_refusal_too_slow_body() -> None:
 
 async def test_a_connection_that_never_says_anything_is_closed() -> None:
     """Opening connections and leaving them holds no place for long."""
-    async with open_memory_api(patience=Patience(head=SOON)) as api, open_connection(api) as raw:
+    async with open_memory_api(timeouts=Timeouts(head=SOON)) as api, open_connection(api) as raw:
         with trio.fail_after(10):
             assert await raw.read_to_end() == b""
 
 
 async def test_an_idle_connection_is_closed_without_a_word() -> None:
     """Between two requests there is nothing to refuse: the connection just ends."""
-    async with open_memory_api(patience=Patience(keep_alive=SOON)) as api, open_connection(api) as raw:
+    async with open_memory_api(timeouts=Timeouts(keep_alive=SOON)) as api, open_connection(api) as raw:
         await raw.send(get("/v1/health"))
         assert (await raw.answer()).status == 200
         with trio.fail_after(10):

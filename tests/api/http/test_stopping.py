@@ -20,7 +20,7 @@ from api.app import create_routes
 from api.http.connection import Connection
 from api.resources.service import DOCUMENTS
 from domain.talk.events import MessagesCommitted
-from settings.api import Patience
+from settings.api import Timeouts
 from tests.api.bodies import new_message
 from tests.api.memory_api import MemoryApi, open_client, open_memory_api
 from tests.api.raw_http import get, open_connection
@@ -30,10 +30,10 @@ SOON = 0.2
 UNREAD = get("/v1/openapi.json") * 200
 
 
-@pytest.mark.parametrize("patience", [Patience(send=SOON, stop=60), Patience(send=60, stop=SOON)])
-async def test_a_client_that_does_not_read_holds_nothing_up(patience: Patience) -> None:
+@pytest.mark.parametrize("timeouts", [Timeouts(send=SOON, stop=60), Timeouts(send=60, stop=SOON)])
+async def test_a_client_that_does_not_read_holds_nothing_up(timeouts: Timeouts) -> None:
     """Neither its own connection nor the shutdown lasts for ever when a client takes none of its answers."""
-    async with open_memory_api(patience=patience) as api, open_connection(api) as raw:
+    async with open_memory_api(timeouts=timeouts) as api, open_connection(api) as raw:
         await raw.send(UNREAD)
         # Once the first bytes are here, the request is under way; of the rest, nothing is read.
         await raw.stream.receive_some(1)
@@ -133,7 +133,7 @@ async def test_a_fault_in_one_connection_stays_in_it(caplog: pytest.LogCaptureFi
     server = await there[0].accept()
     faulty: Any = _FaultyStream(server)
     app = ASGIWrapper(create_routes())
-    await Connection(faulty, app, Config(), WorkerContext(None), Patience()).serve()
+    await Connection(faulty, app, Config(), WorkerContext(None), Timeouts()).serve()
     assert await client.receive_some() == b""
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "RuntimeError at test_stopping.py" in caplog.text

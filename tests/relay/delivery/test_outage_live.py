@@ -18,8 +18,8 @@ from msgspec import Struct
 from domain.ports import Stores
 from domain.talk import model as talk
 from settings.storage import DatabaseUrl, StorageSettings
-from storage.opening import open_storage
-from storage.postgres.pool import Patience
+from storage.postgres.pool import Timeouts
+from storage.stores import open_storage
 from tests.cast import alice, alice_laptop, bob, bob_laptop, bob_phone, open_conversation, settle
 from tests.relay.client import ConnectionClosed
 from tests.relay.library_clients import Client, open_with_websockets
@@ -32,7 +32,7 @@ from varde_contract.ids import ClientId
 
 F = TypeVar("F", bound=Struct)
 
-IMPATIENCE = Patience(acquire=1.0, statement=1.0, recall=0.2, farewell=1.0)
+IMPATIENCE = Timeouts(acquire=1.0, statement=1.0, cancel=0.2, close=1.0)
 DEADLINE = 60.0
 """Seconds. The tests take a few; only what never comes takes this long."""
 
@@ -108,7 +108,7 @@ async def open_scene(server: Server, sends: Sends, **config: Any) -> AsyncIterat
     storage = StorageSettings(database=DatabaseUrl(server.url), pool_min=1, pool_max=4)
     with trio.fail_after(DEADLINE):
         async with (
-            open_storage(storage, patience=IMPATIENCE) as stores,
+            open_storage(storage, timeouts=IMPATIENCE) as stores,
             open_tcp_node(stores, commit_deadline=1.0, **config) as node,
         ):
             await settle(stores, alice, bob)

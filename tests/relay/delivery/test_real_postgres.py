@@ -19,7 +19,7 @@ from domain.talk import model as talk
 from domain.talk.events import MembershipChanged
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.keys import open_keys
-from storage.opening import open_storage
+from storage.stores import open_storage
 from tests.cast import Gear, alice, alice_laptop, bob, bob_laptop, bob_phone, open_conversation, settle
 from tests.relay.library_clients import Credentials, open_with_websockets
 from tests.relay.memory_node import Sends

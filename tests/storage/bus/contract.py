@@ -1,4 +1,4 @@
-"""The promises of `storage.bus.bus.Bus`, as tests that judge every kind of it."""
+"""The promises of `storage.bus.text_bus.TextBus`, as tests that judge every kind of it."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -7,7 +7,7 @@ from typing import Protocol
 import pytest
 import trio
 
-from storage.bus.bus import PAYLOAD_LIMIT, Bus, BusDown, PayloadMisuse
+from storage.bus.text_bus import PAYLOAD_LIMIT, BusDown, PayloadMisuse, TextBus
 
 PATIENCE = 30  # seconds until a payload that does not come is a failure
 
@@ -15,7 +15,7 @@ PATIENCE = 30  # seconds until a payload that does not come is a failure
 class Medium(Protocol):
     """What the nodes have in common."""
 
-    def open_bus(self) -> AbstractAsyncContextManager[Bus]:
+    def open_bus(self) -> AbstractAsyncContextManager[TextBus]:
         """One more node."""
         ...
 

@@ -10,9 +10,8 @@ import trio
 
 from domain.events import Event
 from domain.talk.events import MembershipChanged
-from storage.bus.bus import PAYLOAD_LIMIT, BusDown
-from storage.bus.codec import MalformedEvent, decode_event, encode_event
-from storage.bus.events import EventBus
+from storage.bus.events import EventBus, MalformedEvent, decode_event, encode_event
+from storage.bus.text_bus import PAYLOAD_LIMIT, BusDown
 from tests.contracts.kinds import EVERY_KIND
 from varde_contract.ids import ConversationId
 

@@ -11,14 +11,14 @@ import asyncpg
 import pytest
 import trio
 
-from storage.bus.bus import Bus, BusDown
-from storage.bus.postgres import LOST, Patience, open_postgres_bus
+from storage.bus.postgres import LOST, Timeouts, open_postgres_bus
+from storage.bus.text_bus import BusDown, TextBus
 from storage.database import Connection
 from storage.island import Island, IslandClosed, open_island
 from tests.storage.bus.contract import CONTRACT, Ear, Medium
 from tests.storage.conftest import Connect
 
-SOON = Patience(first_retry=0.001, last_retry=0.01)
+SOON = Timeouts(first_retry=0.001, last_retry=0.01)
 BUSES = "FROM pg_stat_activity WHERE application_name = 'varde bus' AND datname = current_database()"
 
 
@@ -30,9 +30,9 @@ class Database:
         self._url = url
         self._watcher = watcher
 
-    def open_bus(self) -> AbstractAsyncContextManager[Bus]:
+    def open_bus(self) -> AbstractAsyncContextManager[TextBus]:
         """One more node."""
-        return open_postgres_bus(self.island, self._url, patience=SOON)
+        return open_postgres_bus(self.island, self._url, timeouts=SOON)
 
     async def cut(self) -> None:
         """End every connection of a bus, from the server's side."""
@@ -175,8 +175,8 @@ class Line:
 async def test_a_silent_peer_is_noticed(island: Island, bare_database_url: str, tmp_path: Path) -> None:
     """A peer that is gone without closing anything is found out by its silence, and the bus comes back when it can."""
     line, ear = Line(tmp_path, bare_database_url), Ear()
-    impatient = Patience(answer=1.0, pulse=0.01, first_retry=0.001, last_retry=0.01)
-    async with line.connected(), open_postgres_bus(island, line.url, patience=impatient) as bus:
+    impatient = Timeouts(answer=1.0, pulse=0.01, first_retry=0.001, last_retry=0.01)
+    async with line.connected(), open_postgres_bus(island, line.url, timeouts=impatient) as bus:
         with bus.listen(ear.receive, ear.resync):
             await bus.publish(["before"])
             await ear.wait_heard("before")

@@ -1,4 +1,4 @@
-"""The mailers: a letter arrives whole, or the caller hears that it did not, and nothing else does."""
+"""The mailers: a message arrives whole, or the caller hears that it did not, and nothing else does."""
 
 import email
 import ipaddress
@@ -24,37 +24,37 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from domain.people.ports import MailUnavailable
 from settings.mail import MailFolder, Security, Smtp
-from storage.mail.letter import write_letter
-from storage.mail.outbox import OutboxMail
+from storage.mail.folder import FolderMail
+from storage.mail.message import write_message
 from storage.mail.smtp import SmtpMail
 
 SENDER, ADDRESS, CODE = "codes@example.org", "alice@example.org", "00412233"
 
 
 def read(raw: bytes) -> EmailMessage:
-    """Read a letter."""
+    """Read a message."""
     return email.message_from_bytes(raw, _class=EmailMessage, policy=policy.default)
 
 
 @pytest.mark.parametrize("address", [ADDRESS, "bjørn@blåbær.example", "o'neil+tag@example.org"])
 def test_a_letter_says_what_it_is_for(address: str) -> None:
     """To one address, in any script, with the code on a line of its own and nothing to click."""
-    letter = read(write_letter(SENDER, address, CODE, expires_in_s=600).as_bytes())
-    assert letter["To"] == address
-    assert letter["From"].addresses[0].addr_spec == SENDER
-    assert letter["Auto-Submitted"] == "auto-generated"
-    text = letter.get_content()
+    message = read(write_message(SENDER, address, CODE, expires_in_s=600).as_bytes())
+    assert message["To"] == address
+    assert message["From"].addresses[0].addr_spec == SENDER
+    assert message["Auto-Submitted"] == "auto-generated"
+    text = message.get_content()
     assert f"    {CODE}" in text.splitlines()
     assert "10 minutes" in text
     assert "http" not in text
-    assert [part.get_content_type() for part in letter.walk()] == ["text/plain"]
+    assert [part.get_content_type() for part in message.walk()] == ["text/plain"]
 
 
 @pytest.mark.parametrize("address", ["alice@example.org\nBcc: mallory@example.org", "alice\r@example.org"])
 def test_an_address_cannot_write_headers(address: str) -> None:
-    """A line feed in an address adds no recipient: no letter is written, and the address is not repeated."""
+    """A line feed in an address adds no recipient: no message is written, and the address is not repeated."""
     with pytest.raises(MailUnavailable) as refused:
-        write_letter(SENDER, address, CODE, expires_in_s=600)
+        write_message(SENDER, address, CODE, expires_in_s=600)
     assert "alice" not in str(refused.value)
     assert refused.value.__suppress_context__
 
@@ -64,7 +64,7 @@ async def test_the_outbox_keeps_whole_letters_for_its_owner_only(
 ) -> None:
     """In the order of sending, each complete when it is there, and readable by no other user."""
     folder = tmp_path / "data" / "outbox"
-    mail = OutboxMail(MailFolder(folder), SENDER)
+    mail = FolderMail(MailFolder(folder), SENDER)
     for code in (CODE, "99999999"):
         await mail.send_code(ADDRESS, code, expires_in_s=600)
     files = sorted(folder.iterdir())
@@ -85,7 +85,7 @@ class _Inbox:
         self.answer = "250 OK"
 
     async def handle_DATA(self, _server: SMTP, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
-        """Keep the letter."""
+        """Keep the message."""
         self.letters.append((list(envelope.rcpt_tos), bytes(envelope.content)))
         return self.answer
 

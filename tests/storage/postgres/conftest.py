@@ -7,7 +7,7 @@ import pytest
 from domain.ports import Stores
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.database import Connection
-from storage.opening import open_storage
+from storage.stores import open_storage
 from tests.storage.conftest import Connect
 
 

@@ -9,10 +9,10 @@ from domain.talk import model as talk_model
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.database import Connection
 from storage.island import Island
-from storage.opening import open_storage
 from storage.postgres.pool import open_pool
 from storage.postgres.talk.journal import PostgresJournal
 from storage.postgres.transactions import Transactions
+from storage.stores import open_storage
 from tests.cast import BIRTH_MS, FAR_MS, alice, alice_phone, bob, bob_phone, carol, open_conversation, settle
 from tests.contracts.crowd import everybody_at_once
 from tests.contracts.letters import client_id, confirm, draft, held, send

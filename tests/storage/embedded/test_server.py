@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from storage.cluster import ClusterError, embedded_url, postgres_command, prepare_cluster, ready_command
-from storage.embedded import EmbeddedPostgresError, open_embedded_postgres
+from storage.embedded.cluster import ClusterError, embedded_url, postgres_command, prepare_cluster, ready_command
+from storage.embedded.server import EmbeddedPostgresError, open_embedded_postgres
 from storage.island import Island
 from tests.storage.conftest import Connect
 
@@ -159,11 +159,11 @@ async def test_the_command_becomes_the_postmaster(island: Island, connect: Conne
             while not await is_running(short_path):
                 await trio.lowlevel.checkpoint()
         assert postmaster(short_path) == server.pid
-        account = prepare_cluster(short_path).account
+        user = prepare_cluster(short_path).user
         status = dict(line.split(":\t", 1) for line in proc(server.pid, "status").decode().splitlines())
-        assert status["Uid"].split() == [str(account.uid)] * 4
-        assert status["Gid"].split() == [str(account.gid)] * 4
-        assert not account.foreign or status["Groups"].split() == []
+        assert status["Uid"].split() == [str(user.uid)] * 4
+        assert status["Gid"].split() == [str(user.gid)] * 4
+        assert not user.foreign or status["Groups"].split() == []
         assert b"tops3cret" not in proc(server.pid, "environ")
         await connect(embedded_url(short_path))  # and stays: a fast shutdown waits for no client
         server.send_signal(signal.SIGINT)

@@ -13,13 +13,13 @@ from domain.talk import model as talk_model
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.database import Connection
 from storage.island import Island
-from storage.opening import open_storage
-from storage.postgres.faults import StoreFault
-from storage.postgres.pool import Patience
+from storage.postgres.errors import StoreFault
+from storage.postgres.pool import Timeouts
+from storage.stores import open_storage
 from tests.cast import BIRTH_MS, alice, alice_phone, bob, open_conversation, settle
 from tests.contracts.letters import draft, send
 
-IMPATIENT = Patience(acquire=0.2, statement=0.2)
+IMPATIENT = Timeouts(acquire=0.2, statement=0.2)
 _CUT = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'varde'"
 _LOCK = "SELECT FROM conversation FOR UPDATE"
 
@@ -89,7 +89,7 @@ async def wait_blocked(island: Island, beside: Connection) -> None:
 
 async def test_a_statement_has_a_deadline(config: StorageSettings, island: Island, beside: Connection) -> None:
     """A statement that waits too long for somebody else's lock ends, and says so; nothing of it is stored."""
-    async with open_storage(config, patience=IMPATIENT) as stores:
+    async with open_storage(config, timeouts=IMPATIENT) as stores:
         await settle(stores, alice, bob)
         talk = await open_conversation(stores, alice, bob)
         await hold(island, beside, _LOCK)
@@ -104,7 +104,7 @@ async def test_a_statement_has_a_deadline(config: StorageSettings, island: Islan
 async def test_waiting_for_a_connection_has_a_deadline(database_url: str, island: Island, beside: Connection) -> None:
     """When all connections of the process are busy for too long, the next call is told so."""
     config = StorageSettings(database=DatabaseUrl(database_url), pool_min=1, pool_max=1)
-    async with open_storage(config, patience=Patience(acquire=0.2)) as stores:
+    async with open_storage(config, timeouts=Timeouts(acquire=0.2)) as stores:
         await settle(stores, alice, bob)
         talk = await open_conversation(stores, alice, bob)
         await hold(island, beside, _LOCK)

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final, NoReturn
 from urllib.parse import quote
 
-from storage.account import Account, AccountError, choose_account, owner_of
-from storage.once import make_once
+from storage.atomic_folder import make_folder_once
+from storage.embedded.os_user import OsUser, OsUserError, choose_os_user, owner_of
 
 MAJOR: Final = 18
 PORT: Final = 5432  # only a part of the socket's name; said everywhere, because PGPORT would change the default
@@ -58,7 +58,7 @@ class Launch:
     """What a process needs to become the postmaster of a prepared cluster."""
 
     argv: tuple[str, ...]
-    account: Account
+    user: OsUser
     cluster: Path
 
     def become(self) -> NoReturn:
@@ -67,7 +67,7 @@ class Launch:
         Raises:
             OSError: the privileges cannot be dropped, or the program cannot be executed.
         """
-        self.account.assume()
+        self.user.assume()
         os.chdir(self.cluster)
         os.umask(0o077)
         os.execve(self.argv[0], self.argv, ENVIRON)  # noqa: S606  a shell is the last thing wanted here
@@ -84,14 +84,14 @@ def prepare_cluster(folder: Path) -> Launch:
     folder = folder.resolve()
     cluster = _cluster(folder)
     try:
-        make_once(cluster, _fill)
+        make_folder_once(cluster, _fill)
         _check_version(cluster)
-        account = owner_of(cluster)
-        _open_ways(account, folder)
-        socket_folder = _open_socket_folder(cluster, account)
-    except (OSError, subprocess.SubprocessError, AccountError) as error:
+        user = owner_of(cluster)
+        _open_ways(user, folder)
+        socket_folder = _open_socket_folder(cluster, user)
+    except (OSError, subprocess.SubprocessError, OsUserError) as error:
         raise ClusterError(f"no Postgres can run in {folder}: {error}") from error
-    return Launch(_postmaster(cluster, socket_folder), account, cluster)
+    return Launch(_postmaster(cluster, socket_folder), user, cluster)
 
 
 def embedded_url(folder: Path) -> str:
@@ -140,30 +140,30 @@ def _package() -> Path:
     return Path(spec.origin).resolve().parent
 
 
-def _open_ways(account: Account, folder: Path) -> None:
+def _open_ways(user: OsUser, folder: Path) -> None:
     package = _package()
-    account.let_through(folder)
-    account.let_through(package)
-    account.let_read(package / f"pginstall{MAJOR}")
-    account.let_read(package.with_name(f"{package.name}.libs"))
+    user.let_through(folder)
+    user.let_through(package)
+    user.let_read(package / f"pginstall{MAJOR}")
+    user.let_read(package.with_name(f"{package.name}.libs"))
 
 
 def _fill(draft: Path) -> None:
     """Make a cluster in the empty folder `draft`, with the database in it."""
-    account = choose_account()
-    _open_ways(account, draft.parent)
-    account.give(draft)
+    user = choose_os_user()
+    _open_ways(user, draft.parent)
+    user.give(draft)
     # Trust asks for no password, and is sound because nobody else can ask: there is no TCP (and `reject` for it, should
     # it ever be switched on), and the only socket lies in a 0700 folder of the user who owns the database's files.
     trust = ("-U", NAME, "--auth-local=trust", "--auth-host=reject")
     # The builtin locale sorts the same on every machine and after every upgrade of the system's C library.
     locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
-    _run((program("initdb"), "-D", str(draft), *trust, *locale), account)
+    _run((program("initdb"), "-D", str(draft), *trust, *locale), user)
     single = (program("postgres"), "--single", "-D", str(draft), "-c", "exit_on_error=on", "postgres")
-    _run(single, account, f"CREATE DATABASE {NAME}\n")
+    _run(single, user, f"CREATE DATABASE {NAME}\n")
 
 
-def _run(command: tuple[str, ...], account: Account, text: str = "") -> None:
+def _run(command: tuple[str, ...], user: OsUser, text: str = "") -> None:
     done = subprocess.run(  # noqa: S603  our own words and the wheel's programs
         command,
         input=text,
@@ -174,7 +174,7 @@ def _run(command: tuple[str, ...], account: Account, text: str = "") -> None:
         stderr=subprocess.STDOUT,
         text=True,
         timeout=MAKING_DEADLINE,
-        **account.for_subprocess(),
+        **user.for_subprocess(),
     )
     if done.returncode != 0:
         tail = "\n".join(done.stdout.splitlines()[-10:])
@@ -203,12 +203,12 @@ def _socket_folder(cluster: Path) -> Path:
     return SHORT_FOLDERS / f"varde-{hashlib.sha256(os.fsencode(cluster)).hexdigest()[:16]}"
 
 
-def _open_socket_folder(cluster: Path, account: Account) -> Path:
+def _open_socket_folder(cluster: Path, user: OsUser) -> Path:
     socket_folder = _socket_folder(cluster)
     if socket_folder != cluster:
         socket_folder.mkdir(mode=0o700, exist_ok=True)
-        _refuse_stranger(socket_folder, account.uid)
-        account.give(socket_folder)
+        _refuse_stranger(socket_folder, user.uid)
+        user.give(socket_folder)
     return socket_folder
 
 

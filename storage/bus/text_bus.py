@@ -21,7 +21,7 @@ class PayloadMisuse(ValueError):
     """Our own bug: a payload that no bus may carry, too long or with a NUL in it."""
 
 
-class Bus(Protocol):
+class TextBus(Protocol):
     """A doorbell: every node that listens hears what is published, or is told that it may have missed something."""
 
     async def publish(self, payloads: Sequence[str]) -> None:

@@ -5,42 +5,42 @@ from itertools import pairwise
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from storage.bus.inlet import BATCH, Inlet
+from storage.bus.listeners import BATCH, ListenerQueue
 from storage.island import Island
 from tests.storage.bus.contract import Ear
 
 
 async def test_what_does_not_fit_becomes_a_resync(island: Island) -> None:
     """When more waits than the limit, the surplus is forgotten and the listener told; what comes later is heard."""
-    inlet, ear = Inlet(island, trio.CancelScope(), limit=5), Ear()
-    with inlet.listen(ear.receive, ear.resync):
+    queue, ear = ListenerQueue(island, trio.CancelScope(), limit=5), Ear()
+    with queue.listen(ear.receive, ear.resync):
         for number in range(8):
-            inlet.put(str(number))
+            queue.put(str(number))
         await ear.wait_heard("0", "1", "2", "3", "4")
         assert ear.resyncs == 1
-        inlet.put("later")
+        queue.put("later")
         await ear.wait_heard("0", "1", "2", "3", "4", "later")
         assert ear.resyncs == 1
 
 
 async def test_losses_at_once_are_one_resync(island: Island) -> None:
     """A listener that has not been told yet is told once."""
-    inlet, ear = Inlet(island, trio.CancelScope()), Ear()
-    with inlet.listen(ear.receive, ear.resync):
-        inlet.lose()
-        inlet.lose()
-        inlet.put("after")
+    queue, ear = ListenerQueue(island, trio.CancelScope()), Ear()
+    with queue.listen(ear.receive, ear.resync):
+        queue.lose()
+        queue.lose()
+        queue.put("after")
         await ear.wait_heard("after")
     assert ear.resyncs == 1
 
 
 async def test_a_flood_lets_others_have_their_turn(island: Island) -> None:
     """Between two batches every task that is ready runs; in one pass, before or after the batch."""
-    inlet, ear = Inlet(island, trio.CancelScope()), Ear()
+    queue, ear = ListenerQueue(island, trio.CancelScope()), Ear()
     seen: list[int] = []
-    with inlet.listen(ear.receive, ear.resync):
+    with queue.listen(ear.receive, ear.resync):
         for number in range(10 * BATCH):
-            inlet.put(str(number))
+            queue.put(str(number))
         while len(ear.heard) < 10 * BATCH:
             await trio.lowlevel.checkpoint()
             seen.append(len(ear.heard))
@@ -58,31 +58,31 @@ async def test_a_fault_cancels_and_is_kept(island: Island) -> None:
         raise second
 
     with trio.CancelScope() as scope:
-        inlet = Inlet(island, scope)
-        with inlet.listen(fail_to_receive, fail_to_resync):
-            inlet.put("ding")
+        queue = ListenerQueue(island, scope)
+        with queue.listen(fail_to_receive, fail_to_resync):
+            queue.put("ding")
             with trio.CancelScope(shield=True):
                 await wait_all_tasks_blocked()
-                inlet.lose()
+                queue.lose()
                 await wait_all_tasks_blocked()
             await trio.sleep_forever()
     assert scope.cancelled_caught
-    assert inlet.fault is first
+    assert queue.fault is first
 
 
 async def test_a_listener_may_end_the_block_of_another(island: Island) -> None:
     """Whoever's block ended while a payload was handed round does not get it."""
-    inlet, ear = Inlet(island, trio.CancelScope()), Ear()
-    other = inlet.listen(ear.receive, ear.resync)
+    queue, ear = ListenerQueue(island, trio.CancelScope()), Ear()
+    other = queue.listen(ear.receive, ear.resync)
     done = trio.Event()
 
     def end_the_other(_payload: str) -> None:
         other.__exit__(None, None, None)
         done.set()
 
-    with inlet.listen(end_the_other, lambda: None):
+    with queue.listen(end_the_other, lambda: None):
         other.__enter__()
-        inlet.put("ding")
+        queue.put("ding")
         await done.wait()
         await wait_all_tasks_blocked()
     assert ear.heard == []

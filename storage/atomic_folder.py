@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def make_once(folder: Path, fill: Callable[[Path], None]) -> None:
+def make_folder_once(folder: Path, fill: Callable[[Path], None]) -> None:
     """Make `folder` unless it is there: `fill` an empty 0700 draft beside it, which is then renamed.
 
     However the process dies, even by a power cut, the folder holds everything or is not there. Blocks while another

@@ -7,7 +7,7 @@ import trio
 from storage.island import Island
 
 
-class Visit:
+class HeldCall:
     """A coroutine function that stays on the asyncio side until cancelled or let go, and records what happens to it."""
 
     def __init__(self, island: Island) -> None:

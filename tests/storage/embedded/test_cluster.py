@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from storage import cluster
-from storage.account import choose_account
-from storage.cluster import ClusterError, embedded_url, prepare_cluster
+from storage.embedded import cluster
+from storage.embedded.cluster import ClusterError, embedded_url, prepare_cluster
+from storage.embedded.os_user import choose_os_user
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as somebody else")
 
@@ -21,7 +21,7 @@ def copied(prepared: Path, short_path: Path) -> Path:
     made = short_path / "cluster"
     made.mkdir(mode=0o700)
     shutil.copy(prepared / "cluster" / "PG_VERSION", made)
-    choose_account().give(made)
+    choose_os_user().give(made)
     return short_path
 
 
@@ -53,7 +53,7 @@ def test_only_its_user_can_reach_the_cluster(prepared: Path) -> None:
     """The folder of data and socket is closed to everybody else, and the server listens nowhere but there."""
     launch = prepare_cluster(prepared)
     assert stat.S_IMODE(launch.cluster.stat().st_mode) == 0o700
-    assert launch.cluster.stat().st_uid == launch.account.uid
+    assert launch.cluster.stat().st_uid == launch.user.uid
     assert f"unix_socket_directories={launch.cluster}" in launch.argv
     assert "listen_addresses=" in launch.argv
     rules = [line.split() for line in (launch.cluster / "pg_hba.conf").read_text().splitlines()]
@@ -71,10 +71,10 @@ def test_commits_are_safe(prepared: Path) -> None:
 @ROOT_ONLY
 def test_root_runs_postgres_as_the_owner_of_the_cluster(prepared: Path, copied: Path) -> None:
     """Root hands a new cluster to a user of its own, and an old one back to whoever owns it."""
-    assert prepare_cluster(prepared).account == choose_account()
+    assert prepare_cluster(prepared).user == choose_os_user()
     os.chown(copied / "cluster", 12345, 12346)
-    account = prepare_cluster(copied).account
-    assert (account.uid, account.gid, account.foreign) == (12345, 12346, True)
+    user = prepare_cluster(copied).user
+    assert (user.uid, user.gid, user.foreign) == (12345, 12346, True)
 
 
 @ROOT_ONLY
@@ -116,7 +116,7 @@ def test_a_closed_installation_is_opened_for_reading(tmp_path: Path) -> None:
     for name, mode in (("program", 0o700), ("text", 0o600)):
         (tree / "bin" / name).touch()
         (tree / "bin" / name).chmod(mode)
-    choose_account().let_read(tree)
+    choose_os_user().let_read(tree)
     modes = [
         stat.S_IMODE(path.stat().st_mode) for path in (tree, tree / "bin", tree / "bin/program", tree / "bin/text")
     ]
@@ -164,12 +164,12 @@ def test_a_path_unfit_for_a_socket_gets_a_short_one(tmp_path: Path, short_folder
     """Where a socket's path would be too long or be taken apart, a private folder elsewhere takes its place."""
     (tmp_path / name / "cluster").mkdir(parents=True)
     (tmp_path / name / "cluster" / "PG_VERSION").write_text("18\n")
-    choose_account().give(tmp_path / name / "cluster")
+    choose_os_user().give(tmp_path / name / "cluster")
     launch = prepare_cluster(tmp_path / name)
     (short,) = short_folders.iterdir()
     assert socket_folder(embedded_url(tmp_path / name)) == str(short)
     assert f"unix_socket_directories={short}" in launch.argv
-    assert (stat.S_IMODE(short.stat().st_mode), short.stat().st_uid) == (0o700, launch.account.uid)
+    assert (stat.S_IMODE(short.stat().st_mode), short.stat().st_uid) == (0o700, launch.user.uid)
     assert prepare_cluster(tmp_path / name) == launch
 
 

@@ -5,31 +5,31 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from domain.ports import Bus, Stores, StoreUnavailable
 from settings.storage import StorageSettings
-from storage.bus.bus import BusDown
 from storage.bus.events import EventBus
 from storage.bus.postgres import open_postgres_bus
+from storage.bus.text_bus import BusDown
 from storage.database import open_database
 from storage.island import Island, open_island
 from storage.migrate import require_current
-from storage.postgres.faults import domain_words
+from storage.postgres.errors import domain_errors
 from storage.postgres.jobs import PostgresLeases
-from storage.postgres.line import Lines
 from storage.postgres.people.accounts import PostgresAccounts
 from storage.postgres.people.devices import PostgresDevices
 from storage.postgres.people.prekeys import PostgresPrekeys
 from storage.postgres.people.profiles import PostgresProfiles
 from storage.postgres.people.sessions import PostgresSessions
 from storage.postgres.people.sign_in import PostgresSignIn
-from storage.postgres.pool import Patience, open_pool
+from storage.postgres.pool import Timeouts, open_pool
 from storage.postgres.retention import PostgresRetention
 from storage.postgres.talk.conversations import PostgresConversations
-from storage.postgres.talk.journal import PostgresJournal, make_lines
+from storage.postgres.talk.journal import PostgresJournal, make_commit_connections
 from storage.postgres.talk.mailbox import PostgresMailbox
 from storage.postgres.transactions import Transactions
+from storage.postgres.trio_connection import TrioConnections
 
 
 @asynccontextmanager
-async def open_storage(config: StorageSettings, *, patience: Patience | None = None) -> AsyncIterator[Stores]:
+async def open_storage(config: StorageSettings, *, timeouts: Timeouts | None = None) -> AsyncIterator[Stores]:
     """Connect to the database (run the embedded one, if it does not run), check its schema, and listen on the bus.
 
     Raises:
@@ -40,16 +40,16 @@ async def open_storage(config: StorageSettings, *, patience: Patience | None = N
     async with (
         open_database(config.database) as url,
         open_island() as island,
-        open_pool(island, url, least=config.pool_min, most=config.pool_max, patience=patience) as pool,
+        open_pool(island, url, least=config.pool_min, most=config.pool_max, timeouts=timeouts) as pool,
     ):
-        with domain_words():
+        with domain_errors():
             await island.run(require_current, pool)
         async with _open_bus(island, url) as bus:
-            lines = make_lines(island, url, patience or Patience())
+            connections = make_commit_connections(island, url, timeouts or Timeouts())
             try:
-                yield _stores(Transactions(island, pool, patience), lines, bus)
+                yield _stores(Transactions(island, pool, timeouts), connections, bus)
             finally:
-                lines.close()
+                connections.close()
 
 
 @asynccontextmanager
@@ -62,7 +62,7 @@ async def _open_bus(island: Island, url: str) -> AsyncIterator[Bus]:
         yield EventBus(wire)
 
 
-def _stores(transactions: Transactions, lines: Lines, bus: Bus) -> Stores:
+def _stores(transactions: Transactions, connections: TrioConnections, bus: Bus) -> Stores:
     return Stores(
         accounts=PostgresAccounts(transactions),
         sign_in=PostgresSignIn(transactions),
@@ -71,7 +71,7 @@ def _stores(transactions: Transactions, lines: Lines, bus: Bus) -> Stores:
         devices=PostgresDevices(transactions),
         prekeys=PostgresPrekeys(transactions),
         conversations=PostgresConversations(transactions),
-        journal=PostgresJournal(transactions, lines),
+        journal=PostgresJournal(transactions, connections),
         mailbox=PostgresMailbox(transactions),
         retention=PostgresRetention(transactions),
         leases=PostgresLeases(transactions),

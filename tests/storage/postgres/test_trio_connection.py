@@ -1,4 +1,4 @@
-"""The journal's straight lines to Postgres: that they are used, replaced when dead, and never needed."""
+"""The journal's own connections to Postgres: they are used, replaced when dead, and never needed."""
 
 from functools import partial
 
@@ -10,19 +10,19 @@ from domain.talk import model as talk_model
 from settings.storage import StorageSettings
 from storage.database import Connection
 from storage.island import Island
-from storage.opening import open_storage
-from storage.postgres import line, wire
-from storage.postgres.pool import Patience
+from storage.postgres import protocol, trio_connection
+from storage.postgres.pool import Timeouts
+from storage.stores import open_storage
 from tests.cast import alice, alice_phone, bob, open_conversation, settle
 from tests.contracts.letters import draft
-from tests.storage.postgres.test_faults import hold, let_go, wait_blocked
+from tests.storage.postgres.test_errors import hold, let_go, wait_blocked
 from varde_contract.ids import ConversationId
 
-LINES = """
+OPEN = """
     SELECT pid FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'varde' AND query LIKE '%journal_commit%'
 """
-CUT = LINES.replace("pid", "count(pg_terminate_backend(pid))", 1)
+CUT = OPEN.replace("pid", "count(pg_terminate_backend(pid))", 1)
 
 
 @pytest.fixture
@@ -37,16 +37,16 @@ async def seqs(stores: Stores, *drafts: talk_model.Draft) -> list[int]:
     return [each.seq for each in await stores.journal.commit(drafts) if isinstance(each, talk_model.Committed)]
 
 
-async def test_one_line_serves_commits_one_after_the_other(
+async def test_one_connection_serves_commits_one_after_the_other(
     stores: Stores, talk: ConversationId, island: Island, beside: Connection
 ) -> None:
     """As long as nobody commits at the same time, there is one."""
     for seq in (1, 2, 3):
         assert await seqs(stores, draft(alice_phone, talk)) == [seq]
-    assert len(await island.run(beside.fetch, LINES)) == 1
+    assert len(await island.run(beside.fetch, OPEN)) == 1
 
 
-async def test_a_line_that_died_unused_is_replaced(
+async def test_a_connection_that_died_unused_is_replaced(
     stores: Stores, talk: ConversationId, island: Island, beside: Connection
 ) -> None:
     """A database that was restarted in between costs no commit."""
@@ -54,15 +54,15 @@ async def test_a_line_that_died_unused_is_replaced(
         assert await seqs(stores, draft(alice_phone, talk)) == [seq]
         assert await island.run(beside.fetchval, CUT) == 1
         with trio.fail_after(30):
-            while await island.run(beside.fetch, LINES):
+            while await island.run(beside.fetch, OPEN):
                 await trio.lowlevel.checkpoint()
 
 
-async def test_a_cancelled_commit_leaves_no_line_in_use(
+async def test_a_cancelled_commit_leaves_no_connection_in_use(
     stores: Stores, talk: ConversationId, island: Island, beside: Connection
 ) -> None:
     """Nobody hears an answer that was meant for another, however often somebody gives up."""
-    for _ in range(2 * line.MOST):
+    for _ in range(2 * trio_connection.CONNECTIONS_MAX):
         await hold(island, beside, "SELECT FROM conversation FOR UPDATE")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(stores.journal.commit, [draft(alice_phone, talk)]))
@@ -77,11 +77,11 @@ async def test_a_cancelled_commit_leaves_no_line_in_use(
     assert (again.message, again.seq, again.duplicate) == (first.message, first.seq, True)
 
 
-async def test_more_commits_than_lines_go_over_the_island(
+async def test_more_commits_than_connections_go_over_the_island(
     stores: Stores, talk: ConversationId, island: Island, beside: Connection
 ) -> None:
-    """Who finds all lines busy does not wait for one."""
-    drafts = [draft(alice_phone, talk) for _ in range(3 * line.MOST)]
+    """Who finds all connections busy does not wait for one."""
+    drafts = [draft(alice_phone, talk) for _ in range(3 * trio_connection.CONNECTIONS_MAX)]
     found: list[int] = []
 
     async def commit(mine: talk_model.Draft) -> None:
@@ -94,15 +94,15 @@ async def test_more_commits_than_lines_go_over_the_island(
     assert len(await island.run(beside.fetch, "SELECT FROM message")) == len(drafts)
 
 
-async def test_a_line_without_an_answer_is_given_up(
+async def test_a_connection_without_an_answer_is_given_up(
     config: StorageSettings, island: Island, beside: Connection
 ) -> None:
     """A commit has a deadline, and what comes after is not held up by it."""
-    async with open_storage(config, patience=Patience(acquire=5, statement=0.5)) as stores:
+    async with open_storage(config, timeouts=Timeouts(acquire=5, statement=0.5)) as stores:
         await settle(stores, alice, bob)
         talk = await open_conversation(stores, alice, bob)
         await hold(island, beside, "SELECT FROM conversation FOR UPDATE")
-        for _ in range(line.MOST + 1):
+        for _ in range(trio_connection.CONNECTIONS_MAX + 1):
             with pytest.raises(StoreUnavailable):
                 await stores.journal.commit([draft(alice_phone, talk)])
         await let_go(island, beside)
@@ -114,16 +114,16 @@ def test_an_answer_is_read_however_it_is_cut() -> None:
     row = b"D" + (4 + 2 + 4 + 3 + 4).to_bytes(4) + b"\0\2" + b"\0\0\0\3abc" + b"\xff\xff\xff\xff"
     octets = b"2\0\0\0\4" + row + row + b"C\0\0\0\x0dSELECT 2\0" + b"Z\0\0\0\5I"
     for size in range(1, len(octets) + 1):
-        answer = wire.Answer()
+        answer = protocol.Answer()
         for start in range(0, len(octets), size):
             assert not answer.complete
             answer.feed(octets[start : start + size])
         assert answer.complete
-        assert [wire.columns(each) for each in answer.rows()] == [[b"abc", None]] * 2
+        assert [protocol.columns(each) for each in answer.rows()] == [[b"abc", None]] * 2
 
 
 @pytest.mark.parametrize("length", [0, 3, 2**31 - 1])
 def test_nonsense_is_no_answer(length: int) -> None:
-    """A length that cannot be ends the line instead of being waited for."""
+    """A length that cannot be ends the connection instead of being waited for."""
     with pytest.raises(ConnectionError):
-        wire.Answer().feed(b"D" + length.to_bytes(4))
+        protocol.Answer().feed(b"D" + length.to_bytes(4))

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from storage.cluster import embedded_url, is_claimed, postgres_command, prepare_cluster, ready_command
+from storage.embedded.cluster import embedded_url, is_claimed, postgres_command, prepare_cluster, ready_command
 
 SECONDS: Final = 1.0
 POLL: Final = 0.05 * SECONDS  # Postgres announces nothing a stranger could wait for

@@ -1,9 +1,8 @@
-"""Straight lines to Postgres: sockets that Trio itself reads and writes, for the one statement everybody waits for.
+"""Connections to Postgres that Trio itself reads and writes, for the one statement that everybody waits for: commits.
 
-Where it cannot, as with TLS, there are no lines, and who wants one goes over the island like everybody else.
-
-Why: the way over the island wakes two threads for each answer, which then wait for each other's interpreter lock. At a
-thousand commits a second that cost the relay as much as everything else it did.
+The way over the island wakes two threads for each answer, which then wait for each other's interpreter lock. At a
+thousand commits a second that cost the relay as much as everything else it did. With TLS to the database there are no
+such connections, and commits take the way over the island, as all other statements do.
 """
 
 import asyncio
@@ -15,16 +14,17 @@ import asyncpg
 import trio
 
 from storage.island import Island
-from storage.postgres import wire
-from storage.postgres.pool import SETTINGS, Patience
+from storage.postgres import protocol
+from storage.postgres.pool import SETTINGS, Timeouts
 
-MOST: Final = 4
-"""Lines of one process. Who finds all of them busy goes over the island."""
-STATEMENT: Final = b"line"
+CONNECTIONS_MAX: Final = 4
+"""Of one process. Who finds all of them busy goes over the island."""
+STATEMENT: Final = b"commit"
+"""The name of the prepared statement, on each of these connections."""
 _READ_BYTES: Final = 65_536
 
 
-class Line:
+class TrioConnection:
     """One socket, on which one statement is prepared. Whoever uses it has it alone."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
@@ -49,32 +49,32 @@ class Line:
         self.closed = True
         self._sock.close()
 
-    async def ask(self, question: bytes) -> list[wire.Row]:
-        """Send a question; return the rows of its answer. A checkpoint. Closed afterwards when there was no answer.
+    async def ask(self, query: bytes) -> list[protocol.Row]:
+        """Send a query; return the rows of its answer. A checkpoint. Closed afterwards when there was no answer.
 
-        Raises OSError (a TimeoutError is one) when the line is dead, and what the database says as asyncpg's error.
+        Raises OSError (a TimeoutError is one) when the connection is dead, and asyncpg's error for a refused query.
         """
-        answer = wire.Answer()
+        answer = protocol.Answer()
         try:
             with trio.move_on_after(self._deadline):
-                await self._send(question)
+                await self._send(query)
                 await self._receive(answer)
         finally:
             if not answer.complete:
                 self.close()
         if not answer.complete:
-            raise TimeoutError("no answer on the line")
+            raise TimeoutError("no answer on the connection")
         return answer.rows()
 
-    async def _send(self, question: bytes) -> None:
-        left = memoryview(question)
+    async def _send(self, query: bytes) -> None:
+        left = memoryview(query)
         while left:
             try:
                 left = left[self._sock.send(left) :]
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self._sock)
 
-    async def _receive(self, answer: wire.Answer) -> None:
+    async def _receive(self, answer: protocol.Answer) -> None:
         while not answer.complete:
             await trio.lowlevel.wait_readable(self._sock)  # first: no answer is there at once
             try:
@@ -86,28 +86,28 @@ class Line:
             answer.feed(received)
 
 
-class Lines:
-    """The lines of one process, each with the same statement."""
+class TrioConnections:
+    """The connections of one process, each with the same statement."""
 
-    def __init__(self, island: Island, url: str, patience: Patience, question: bytes) -> None:
-        """`question` prepares the statement."""
+    def __init__(self, island: Island, url: str, timeouts: Timeouts, query: bytes) -> None:
+        """`query` prepares the statement."""
         self._island = island
         self._url = url
-        self._patience = patience
-        self._question = question
-        self._free: list[Line] = []
+        self._timeouts = timeouts
+        self._query = query
+        self._free: list[TrioConnection] = []
         self._count = 0
         self._possible = True
 
-    async def take(self) -> Line | None:
-        """Return a line to be given back, or None when there is none to be had. Raises as `asyncpg.connect` does."""
+    async def take(self) -> TrioConnection | None:
+        """Return a connection, to be given back, or None when all are taken. Raises as `asyncpg.connect` does."""
         while self._free:
-            line = self._free.pop()
-            if line.fresh:
-                return line
-            line.close()
-            self.give(line)
-        if not self._possible or self._count == MOST:
+            connection = self._free.pop()
+            if connection.fresh:
+                return connection
+            connection.close()
+            self.give(connection)
+        if not self._possible or self._count == CONNECTIONS_MAX:
             return None
         self._count += 1
         try:
@@ -120,33 +120,33 @@ class Lines:
             self._possible = False
         return opened
 
-    def give(self, line: Line) -> None:
-        """Take a line back, or note that it has been closed."""
-        if line.closed:
+    def give(self, connection: TrioConnection) -> None:
+        """Take a connection back, or note that it has been closed."""
+        if connection.closed:
             self._count -= 1
         else:
-            self._free.append(line)
+            self._free.append(connection)
 
     def close(self) -> None:
-        """Hang up on all lines that nobody uses."""
+        """Hang up on all connections that nobody uses."""
         while self._free:
             self._free.pop().close()
 
-    async def _open(self) -> Line | None:
-        sock = await self._island.run(_connect, self._url, self._patience)
+    async def _open(self) -> TrioConnection | None:
+        sock = await self._island.run(_connect, self._url, self._timeouts)
         if sock is None:
             return None
-        line = Line(sock, self._patience.statement)
-        await line.ask(self._question)
-        return line
+        connection = TrioConnection(sock, self._timeouts.statement)
+        await connection.ask(self._query)
+        return connection
 
 
-async def _connect(url: str, patience: Patience) -> socket.socket | None:
-    # Who hangs up does not cancel: the server ends by itself what nobody waits for any more.
-    settings = {**SETTINGS, "statement_timeout": str(round(1_000 * patience.statement))}
-    connection = await asyncpg.connect(url, timeout=patience.statement, server_settings=settings)
+async def _connect(url: str, timeouts: Timeouts) -> socket.socket | None:
+    # We hang up without a cancel request: the server ends by itself what nobody waits for any more.
+    settings = {**SETTINGS, "statement_timeout": str(round(1_000 * timeouts.statement))}
+    connection = await asyncpg.connect(url, timeout=timeouts.statement, server_settings=settings)
     try:
-        async with asyncio.timeout(patience.statement):
+        async with asyncio.timeout(timeouts.statement):
             return await _detach(connection)
     except BaseException:
         connection.terminate()
@@ -164,6 +164,6 @@ async def _detach(connection: Any) -> socket.socket | None:
     transport.pause_reading()  # at once, while its end takes a turn of the loop
     ended = asyncio.Event()
     connection.add_termination_listener(lambda _: ended.set())
-    transport.abort()  # not the connection's own end, which would say good-bye
+    transport.abort()  # not connection.close(), which would end the session with a Terminate message
     await ended.wait()
     return sock

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from storage.once import make_once
+from storage.atomic_folder import make_folder_once
 
 
 def test_it_is_filled_once(tmp_path: Path) -> None:
     """The second making neither fills nor touches the folder."""
-    make_once(tmp_path / "made", lambda draft: (draft / "first").touch())
-    make_once(tmp_path / "made", lambda draft: (draft / "second").touch())
+    make_folder_once(tmp_path / "made", lambda draft: (draft / "first").touch())
+    make_folder_once(tmp_path / "made", lambda draft: (draft / "second").touch())
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["first"]
 
 
@@ -22,9 +22,9 @@ def test_a_failed_filling_leaves_nothing_to_be_found(tmp_path: Path) -> None:
         raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError, match="power cut"):
-        make_once(tmp_path / "made", fail)
+        make_folder_once(tmp_path / "made", fail)
     assert not (tmp_path / "made").exists()
-    make_once(tmp_path / "made", lambda draft: (draft / "whole").touch())
+    make_folder_once(tmp_path / "made", lambda draft: (draft / "whole").touch())
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["whole"]
 
 
@@ -32,5 +32,5 @@ def test_a_link_for_a_lock_is_refused(tmp_path: Path) -> None:
     """A privileged process cannot be led to create a file elsewhere."""
     (tmp_path / ".made.lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match=r"\.made\.lock"):
-        make_once(tmp_path / "made", lambda draft: (draft / "first").touch())
+        make_folder_once(tmp_path / "made", lambda draft: (draft / "first").touch())
     assert not (tmp_path / "elsewhere").exists()

@@ -4,7 +4,7 @@ import pytest
 
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.migrate import SchemaError
-from storage.opening import open_storage
+from storage.stores import open_storage
 from tests.cast import alice, settle
 
 

@@ -18,12 +18,12 @@ USERADD_DEADLINE: Final = 60.0  # seconds; it waits for the lock of the password
 _log = logging.getLogger(__name__)
 
 
-class AccountError(Exception):
+class OsUserError(Exception):
     """No user can be found, made or used to run Postgres; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class OsUser:
     """Who runs Postgres. `foreign`: not the user of this process, so root has to hand things over."""
 
     uid: int
@@ -66,30 +66,30 @@ class Account:
                     _add_mode(file, stat.S_IROTH | (stat.S_IXOTH if runs else 0))
 
 
-def choose_account() -> Account:
+def choose_os_user() -> OsUser:
     """For something new: this user or, when it is root, the system user, which is made when absent.
 
     Raises:
-        AccountError: there is no system user and it cannot be made.
+        OsUserError: there is no system user and it cannot be made.
     """
     if os.geteuid() != 0:
-        return Account(os.geteuid(), os.getegid(), foreign=False)
+        return OsUser(os.geteuid(), os.getegid(), foreign=False)
     entry = _system_user()
-    return Account(entry.pw_uid, entry.pw_gid, foreign=True)
+    return OsUser(entry.pw_uid, entry.pw_gid, foreign=True)
 
 
-def owner_of(path: Path) -> Account:
+def owner_of(path: Path) -> OsUser:
     """For something that exists: its owner, whoever that is.
 
     Raises:
-        AccountError: the owner is root, or somebody this process cannot become.
+        OsUserError: the owner is root, or somebody this process cannot become.
     """
     owner, me = path.stat(), os.geteuid()
     if owner.st_uid == 0:
-        raise AccountError(f"{path} belongs to root, as whom Postgres refuses to run: chown -R {SYSTEM_USER} {path}")
+        raise OsUserError(f"{path} belongs to root, as whom Postgres refuses to run: chown -R {SYSTEM_USER} {path}")
     if me not in {0, owner.st_uid}:
-        raise AccountError(f"{path} belongs to user {owner.st_uid}: run this as that user, or as root")
-    return Account(owner.st_uid, owner.st_gid, foreign=me == 0)
+        raise OsUserError(f"{path} belongs to user {owner.st_uid}: run this as that user, or as root")
+    return OsUser(owner.st_uid, owner.st_gid, foreign=me == 0)
 
 
 def _system_user() -> pwd.struct_passwd:
@@ -100,7 +100,7 @@ def _system_user() -> pwd.struct_passwd:
     try:  # whatever it said: another process may have made the user in the same moment
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError:
-        raise AccountError(f"root needs a user to run Postgres as: useradd --system {SYSTEM_USER} ({said})") from None
+        raise OsUserError(f"root needs a user to run Postgres as: useradd --system {SYSTEM_USER} ({said})") from None
 
 
 def _useradd() -> str:

@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from storage.bus.bus import Receive, Resync
+from storage.bus.text_bus import Receive, Resync
 from storage.island import Island
 
 WAITING_LIMIT: Final = 65_536  # payloads, 500 MB at the very most; who is that far behind reads the truth faster
@@ -25,7 +25,7 @@ class _Listener:
     listens: bool = True
 
 
-class Inlet:
+class ListenerQueue:
     """One bus's queue and its listeners. `put` and `lose` belong to the asyncio side, all else to the Trio side.
 
     Payloads are handed over where Trio takes in what comes from other threads, not in a task that would have to be

@@ -9,9 +9,9 @@ import asyncpg
 from domain.ports import StoreUnavailable
 from storage.island import IslandClosed
 
-IN_THE_WAY: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+RETRYABLE: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _UNAVAILABLE: Final = (
-    *IN_THE_WAY,
+    *RETRYABLE,
     IslandClosed,
     OSError,  # TimeoutError is one: the deadline for a connection or for a statement has passed
     asyncpg.InterfaceError,  # the connection or the pool was closed under the call
@@ -30,7 +30,7 @@ class StoreFault(Exception):
 
 
 @contextmanager
-def domain_words() -> Iterator[None]:
+def domain_errors() -> Iterator[None]:
     """Turn what asyncpg and the island raise into StoreUnavailable or StoreFault."""
     try:
         yield
