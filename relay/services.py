@@ -9,8 +9,7 @@ from domain.people.revocations import Revocations
 from domain.people.tickets import TicketChecker
 from domain.ports import Clock, Entropy, Stores
 from domain.talk.ports import ConversationStore, MailboxStore
-from relay.cache.conversation_heads import ConversationHeads
-from relay.cache.log_reader import LogReader
+from relay.cache.batched_reads import ConversationHeads, LogReader
 from relay.cache.outage import Outage
 from relay.cache.revocations import RevocationFeed
 from relay.cache.rosters import Rosters
@@ -115,7 +114,7 @@ def make_services(config: RelaySettings, stores: Stores, dependencies: Dependenc
     peer_nodes = PeerNodes(publisher, hub, node=node)
     notifier = Notifier(hub, rosters)
     presence_notifier = PresenceNotifier(
-        hub, rosters, announce=publisher.announce, node=node, pause=config.presence_pause
+        hub, rosters, publish=publisher.publish, node=node, pause=config.presence_pause
     )
     table = Revocations()
     checker = TicketChecker(dependencies.ticket_public, table, clock=dependencies.clock)
@@ -148,7 +147,7 @@ def make_services(config: RelaySettings, stores: Stores, dependencies: Dependenc
             stores.journal,
             rosters=rosters,
             hub=hub,
-            announce=publisher.announce,
+            publish=publisher.publish,
             flush_scheduler=flush_scheduler,
             outage=outage,
             node=node,
@@ -166,7 +165,7 @@ def make_services(config: RelaySettings, stores: Stores, dependencies: Dependenc
             stores.mailbox,
             rosters=rosters,
             notifier=notifier,
-            announce=publisher.announce,
+            publish=publisher.publish,
             flush_scheduler=flush_scheduler,
             outage=outage,
             node=node,

@@ -1,7 +1,7 @@
 """Whether a message may be stored, and the sender for callers that have no relay at hand."""
 
-from collections.abc import Mapping
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -131,6 +131,24 @@ def stale_devices(
     return Refused(RefusalCode.STALE_DEVICES, _STALE, stale=stale)
 
 
+FindCommitted: TypeAlias = Callable[[Sequence[SendKey]], Awaitable[Sequence[Committed | None]]]
+"""`JournalStore.find_committed`, or something that batches it."""
+
+
+async def settle_refusals(
+    find_committed: FindCommitted, refusals: Sequence[tuple[SendKey, Refused]]
+) -> list[Committed | Refused]:
+    """Return what each sender is answered whose message `decide` refuses: the ack, if the message was stored before.
+
+    The roster may change after a message was stored, or the device leave, while the ack was lost. The sender is still
+    owed that ack. Nobody else can ask for it, because the device is part of the key.
+    """
+    stored = await find_committed([key for key, _ in refusals])
+    return [
+        refused if committed is None else committed for committed, (_, refused) in zip(stored, refusals, strict=True)
+    ]
+
+
 class Messages:
     """Sends one message at a time: for the API. A relay has its journal, which sends for many at once."""
 
@@ -159,10 +177,10 @@ class Messages:
         """
         outcome = await self._store(sender, request)
         if isinstance(outcome, Refused):
-            (stored,) = await self._journal.find_committed([key_of(sender.device, request)])
-            if stored is None:
+            refusals = [(key_of(sender.device, request), outcome)]
+            (outcome,) = await settle_refusals(self._journal.find_committed, refusals)
+            if isinstance(outcome, Refused):
                 return outcome
-            outcome = stored
         # Told for a duplicate too: who sends again may do so because the first doorbell was never rung.
         await self._bus.publish([MessagesCommitted(self._node, request.conversation, outcome.seq)])
         return outcome

@@ -23,7 +23,7 @@ class Rosters:
         self._capacity = capacity
         self._kept: OrderedDict[ConversationId, Roster] = OrderedDict()
         self._by_profile: defaultdict[ProfileId, set[ConversationId]] = defaultdict(set)
-        self._loader = BatchedLoader(self._load, lanes=QUERIES_AT_ONCE, most=ROSTERS_PER_QUERY)
+        self._loader = BatchedLoader(self._load, concurrency=QUERIES_AT_ONCE, batch_size=ROSTERS_PER_QUERY)
         self._changes = 0
 
     def get_nowait(self, conversation: ConversationId) -> Roster | None:
@@ -57,7 +57,7 @@ class Rosters:
 
     async def fetch(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, Roster]:
         """Ask the store, and keep what it says; the answer is as new as this call. Raises StoreUnavailable."""
-        return await self._loader.ask(conversations)
+        return await self._loader.get_many(conversations)
 
     async def remember(self, conversations: Iterable[ConversationId]) -> None:
         """Fetch those that are not at hand, for what is done from memory later. Raises StoreUnavailable."""

@@ -10,7 +10,7 @@ from domain.ports import StoreUnavailable
 from domain.talk.log import LogGap, LogItem, read_items
 from domain.talk.model import LogEntry, LogPage, LogRequest
 from domain.talk.sending import NO_CONVERSATION
-from relay.cache.log_reader import LogReader
+from relay.cache.batched_reads import LogReader
 from relay.cache.outage import RETRY
 from relay.connection.peer import Listener, Peer
 from relay.delivery.hub import Hub, encode_new

@@ -1,4 +1,4 @@
-"""Telling listeners what moved: receipts and typing, from this node and from the others, one way for all."""
+"""Sends receipts and typing to listeners, whether they come from this node or from others."""
 
 from collections import deque
 from typing import Final, NoReturn, TypeAlias, assert_never
@@ -17,11 +17,11 @@ from varde_contract.frames import DeliveredBy, ReadBy, TypingBy
 InConversation: TypeAlias = DeliveredMoved | ReadMoved | TypingMoved
 
 QUEUE: Final = 10_000
-"""Happenings from other nodes that wait to be told. Beyond, the oldest are dropped: none of them is a message."""
+"""Events from other nodes that wait. Beyond that, the oldest are dropped: none of them is a message."""
 
 
 class Notifier:
-    """From a happening to the frames it becomes."""
+    """Turns an event into the frame that its audience gets."""
 
     def __init__(self, hub: Hub, rosters: Rosters) -> None:
         self._hub = hub
@@ -29,8 +29,8 @@ class Notifier:
         self._queue: deque[InConversation] = deque(maxlen=QUEUE)
         self._work = trio.lowlevel.ParkingLot()
 
-    async def tell(self, moved: InConversation) -> None:
-        """Tell it now. Raises StoreUnavailable; a checkpoint only when the roster has to be fetched."""
+    async def notify(self, moved: InConversation) -> None:
+        """Send it now. Raises StoreUnavailable. A checkpoint only when the roster has to be fetched."""
         if not self._hub.listeners(moved.conversation):
             return
         roster = await self._rosters.get(moved.conversation)
@@ -38,23 +38,23 @@ class Notifier:
             self.notify_from(roster, moved)
 
     def notify_from(self, roster: Roster, moved: InConversation) -> None:
-        """Tell it now, with the roster at hand."""
+        """Send it now, with the roster at hand."""
         self._hub.send_to_listeners(moved.conversation, _audience(roster, moved), _frame(moved))
 
     def notify_soon(self, moved: InConversation) -> None:
-        """Tell it in its turn: for happenings that come from other nodes."""
+        """Queue an event from another node."""
         self._queue.append(moved)
         self._work.unpark_all()
 
     async def run(self) -> NoReturn:
-        """Tell what is queued, for as long as the node lives."""
+        """Send what is queued, for as long as the node lives."""
         while True:
             while not self._queue:
                 await self._work.park()  # without a deadline: nothing may ever move
             try:
-                await self.tell(self._queue.popleft())
+                await self.notify(self._queue.popleft())
             except StoreUnavailable:
-                self._queue.clear()  # none of it is a message, and by the time of the next answer it is old
+                self._queue.clear()  # none of it is a message, and it will be old when the database is back
 
 
 def _audience(roster: Roster, moved: InConversation) -> Audience:

@@ -1,4 +1,4 @@
-"""Receipts on their way to the store: gathered for a moment, stored in batches, then told to others."""
+"""Receipts: gathered for a moment, stored in batches, then sent to others."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,13 +20,13 @@ from varde_contract.refusals import Refused
 
 BATCH: Final = 500
 MOST_WAITING: Final = 100_000
-"""Positions in memory while the database is away; about 30 MB."""
-TOLD_AT_ONCE: Final = 16
-"""Receipts told between two checkpoints, half a millisecond: messages that wait behind them are worth more."""
+"""Positions kept in memory while the database is away; about 30 MB."""
+SENT_AT_ONCE: Final = 16
+"""Receipts sent between two checkpoints, half a millisecond: the messages that wait behind them matter more."""
 
 
 class Receipts:
-    """One task stores what all connections confirm."""
+    """Stores what all connections confirm, with one task."""
 
     def __init__(  # noqa: PLR0913 - each part is named where it is handed in
         self,
@@ -34,48 +34,48 @@ class Receipts:
         *,
         rosters: Rosters,
         notifier: Notifier,
-        announce: Callable[[DeliveredMoved | ReadMoved], None],
+        publish: Callable[[DeliveredMoved | ReadMoved], None],
         flush_scheduler: FlushScheduler,
         outage: Outage,
         node: str,
         pause: float,
         metrics: Metrics,
     ) -> None:
-        """`announce` tells the other nodes, `node` is this one's name, `pause` is how long receipts gather."""
+        """`publish` tells the other nodes, `node` is this one's name, `pause` is how long receipts gather."""
         self._store = store
         self._rosters = rosters
         self._notifier = notifier
-        self._announce = announce
+        self._publish = publish
         self._flush_scheduler = flush_scheduler
         self._outage = outage
         self._node = node
         self._pause = pause
         self._metrics = metrics
-        self._gathered = PendingReceipts()
+        self._pending = PendingReceipts()
         self._work = trio.lowlevel.ParkingLot()
 
     def confirm_nowait(self, confirmation: Confirmation) -> Refused | None:
-        """Take in what a device holds. Refuses `unavailable` when too many wait for the database."""
-        return self._take(lambda: self._gathered.confirm(confirmation))
+        """Queue what a device has received. Refuses `unavailable` when too many wait for the database."""
+        return self._take(lambda: self._pending.confirm(confirmation))
 
     def mark_nowait(self, mark: ReadMark) -> Refused | None:
-        """Take in what a profile has read. Refuses `unavailable` when too many wait for the database."""
-        return self._take(lambda: self._gathered.mark(mark))
+        """Queue what a profile has read. Refuses `unavailable` when too many wait for the database."""
+        return self._take(lambda: self._pending.mark(mark))
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits."""
-        return not self._gathered
+        return not self._pending
 
     @property
     def waiting(self) -> int:
-        """Positions on their way to the store."""
-        return len(self._gathered)
+        """Positions that wait to be stored."""
+        return len(self._pending)
 
     async def run(self) -> NoReturn:
-        """Store and tell, for as long as the node lives."""
+        """Store and send, for as long as the node lives."""
         while True:
-            while not self._gathered:
+            while not self._pending:
                 await self._work.park()  # without a deadline: nobody may ever read anything
             await trio.sleep(self._pause)
             try:
@@ -87,35 +87,35 @@ class Receipts:
                 await trio.sleep(RETRY)
 
     def _take(self, gather: Callable[[], None]) -> Refused | None:
-        if len(self._gathered) >= MOST_WAITING:
+        if len(self._pending) >= MOST_WAITING:
             return UNAVAILABLE
         gather()
         self._work.unpark_all()
         return None
 
     async def _store_delivered(self) -> None:
-        confirmations = self._gathered.take_confirmations(BATCH)
+        confirmations = self._pending.take_confirmations(BATCH)
         if not confirmations:
             return
         try:
             moved = await self._store.confirm(confirmations)
-        except BaseException:  # the end of the node as well: whoever shuts it down may still want to flush
+        except BaseException:  # cancellation too: they go back, so that a draining node can still store them
             for confirmation in confirmations:
-                self._gathered.confirm(confirmation)
+                self._pending.confirm(confirmation)
             raise
         self._note_stored(len(confirmations))
         unknown: list[Confirmation] = []
-        for start in range(0, len(moved), TOLD_AT_ONCE):
-            unknown += self._tell_some_delivered(moved[start : start + TOLD_AT_ONCE])
+        for start in range(0, len(moved), SENT_AT_ONCE):
+            unknown += self._send_some_delivered(moved[start : start + SENT_AT_ONCE])
             await trio.lowlevel.checkpoint()
         for confirmation in unknown:
-            with suppress(StoreUnavailable):  # stored it is; who is not told now sees it with the next one
+            with suppress(StoreUnavailable):  # it is stored: others see it with the next receipt
                 roster = await self._rosters.get(confirmation.conversation)
                 if roster is not None:
-                    self._tell_delivered(roster, confirmation)
+                    self._send_delivered(roster, confirmation)
 
-    def _tell_some_delivered(self, moved: Sequence[Confirmation]) -> list[Confirmation]:
-        """Tell those whose rosters are at hand; return the others."""
+    def _send_some_delivered(self, moved: Sequence[Confirmation]) -> list[Confirmation]:
+        """Send those whose rosters are cached; return the others."""
         unknown = []
         with self._flush_scheduler.gather():
             for confirmation in moved:
@@ -123,35 +123,35 @@ class Receipts:
                 if roster is None:
                     unknown.append(confirmation)
                 else:
-                    self._tell_delivered(roster, confirmation)
+                    self._send_delivered(roster, confirmation)
         return unknown
 
-    def _tell_delivered(self, roster: Roster, confirmation: Confirmation) -> None:
+    def _send_delivered(self, roster: Roster, confirmation: Confirmation) -> None:
         for profile in roster.devices.get(confirmation.device, ()):
             moved = DeliveredMoved(self._node, confirmation.conversation, profile, confirmation.upto)
-            self._announce(moved)
+            self._publish(moved)
             self._notifier.notify_from(roster, moved)
 
     async def _store_read(self) -> None:
-        marks = self._gathered.take_marks(BATCH)
+        marks = self._pending.take_marks(BATCH)
         if not marks:
             return
         try:
             moved = await self._store.mark_read([(mark.conversation, mark.profile, mark.upto) for mark in marks])
         except BaseException:  # as above
             for mark in marks:
-                self._gathered.mark(mark)
+                self._pending.mark(mark)
             raise
         self._note_stored(len(marks))
         for index in moved:
             mark = marks[index]
             with suppress(StoreUnavailable):  # as above
-                await self._tell(ReadMoved(self._node, mark.conversation, mark.profile, mark.upto))
+                await self._send(ReadMoved(self._node, mark.conversation, mark.profile, mark.upto))
 
     def _note_stored(self, positions: int) -> None:
         self._metrics.receipt_batches.observe(positions)
         self._metrics.stored_receipts += positions
 
-    async def _tell(self, moved: DeliveredMoved | ReadMoved) -> None:
-        self._announce(moved)
-        await self._notifier.tell(moved)
+    async def _send(self, moved: DeliveredMoved | ReadMoved) -> None:
+        self._publish(moved)
+        await self._notifier.notify(moved)

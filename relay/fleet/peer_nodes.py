@@ -41,7 +41,7 @@ class PeerNodes:
         was_alone = self._publisher.alone
         self._expect()
         if newcomer and not was_alone:
-            self._publisher.announce(NodeHere(self._node, quiet=False))
+            self._publisher.publish(NodeHere(self._node, quiet=False))
         if event.quiet:
             self._hub.reread_all()
 
@@ -52,7 +52,7 @@ class PeerNodes:
     async def run(self) -> NoReturn:
         """Say that this node is there, for as long as it lives."""
         while True:
-            self._publisher.announce(NodeHere(self._node, quiet=False))
+            self._publisher.publish(NodeHere(self._node, quiet=False))
             await trio.sleep(BEAT)
             now = trio.current_time()
             self._others = {node: heard_at for node, heard_at in self._others.items() if heard_at + SILENCE > now}
@@ -62,4 +62,4 @@ class PeerNodes:
         self._expected_until = trio.current_time() + SILENCE
         if self._publisher.alone:
             self._publisher.alone = False
-            self._publisher.announce(NodeHere(self._node, quiet=True))
+            self._publisher.publish(NodeHere(self._node, quiet=True))

@@ -38,7 +38,7 @@ class Publisher:
         """Words that wait for their turn."""
         return len(self._waiting)
 
-    def announce(self, event: Event) -> None:
+    def publish(self, event: Event) -> None:
         """Announce in its turn, unless nobody is there to hear it."""
         if self.alone and not isinstance(event, NodeHere):
             return

@@ -1,4 +1,4 @@
-"""What is done with each frame of a client: one row of a table for each."""
+"""The table of frame handlers: one function for each frame that a client may send."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -12,14 +12,14 @@ from relay.frames.join import join, sync
 from relay.frames.presence import presence, typing
 from relay.frames.receipts import delivered, read
 from relay.frames.refusals import Deferred, Outcome
-from relay.frames.send import post
+from relay.frames.send import send
 from relay.services import Services
 from varde_contract import frames as f
 from varde_contract.refusals import Refused
 
-_WAYS: Final[dict[type[Struct], Callable[[Services, Peer, Any], Outcome]]] = {
+_HANDLERS: Final[dict[type[Struct], Callable[[Services, Peer, Any], Outcome]]] = {
     f.Join: join,
-    f.Send: post,
+    f.Send: send,
     f.Delivered: delivered,
     f.Read: read,
     f.Sync: sync,
@@ -29,12 +29,12 @@ _WAYS: Final[dict[type[Struct], Callable[[Services, Peer, Any], Outcome]]] = {
 
 
 def dispatch(services: Services, peer: Peer, frame: f.ClientFrame) -> Outcome:
-    """Do what a frame asks for, or say why not; or what is left to do, where a store has to be waited for."""
-    return _WAYS[type(frame)](services, peer, frame)
+    """Handle a frame. Returns None, its refusal, or the rest of its handler if that has to wait for a store."""
+    return _HANDLERS[type(frame)](services, peer, frame)
 
 
 async def run_deferred(services: Services, deferred: Deferred) -> Refused | None:
-    """Do what had to wait."""
+    """Run the rest of a handler. Refuses `unavailable` when the store does not answer."""
     try:
         return await deferred()
     except StoreUnavailable:

@@ -25,7 +25,7 @@ def _type(services: Services, peer: Peer, frame: Typing, roster: Roster) -> Refu
     if frame.profile not in roster.devices[peer.device]:
         return NOT_AS_THAT
     moved = TypingMoved(services.node, frame.conversation, frame.profile, frame.active)
-    services.publisher.announce(moved)
+    services.publisher.publish(moved)
     services.notifier.notify_from(roster, moved)
     return None
 

@@ -1,4 +1,4 @@
-"""`msg:send`: judged against the roster at hand, then handed to the journal."""
+"""`msg:send`: checked against the cached roster, then submitted to the journal."""
 
 from functools import partial
 
@@ -13,24 +13,23 @@ from varde_contract.ids import ENTROPY_BYTES, MessageId, uuid7
 from varde_contract.refusals import Refused
 
 
-def post(services: Services, peer: Peer, frame: Send) -> Outcome:
+def send(services: Services, peer: Peer, frame: Send) -> Outcome:
     """Submit a message. Refuses what `domain.talk.sending.decide` and the journal refuse."""
     roster = services.rosters.get_nowait(frame.conversation)
-    judged = _decide(services, peer, frame, roster)
-    if roster is None or isinstance(judged, Refused):
-        # A "no" from memory is never told: the sender may have heard of a change that has not reached this node yet.
-        return partial(_post_later, services, peer, frame)
-    return services.journal.submit_nowait(Submission(peer, frame, judged, roster))
+    draft = _decide(services, peer, frame, roster)
+    if roster is None or isinstance(draft, Refused):
+        # Never refuse from memory: the sender may know of a change that has not reached this node yet.
+        return partial(_send_deferred, services, peer, frame)
+    return services.journal.submit_nowait(Submission(peer, frame, draft, roster))
 
 
-async def _post_later(services: Services, peer: Peer, frame: Send) -> Refused | None:
+async def _send_deferred(services: Services, peer: Peer, frame: Send) -> Refused | None:
     roster = (await services.rosters.fetch([frame.conversation])).get(frame.conversation)
-    judged = _decide(services, peer, frame, roster)
-    if isinstance(judged, Refused):
-        # The roster may have moved since the message was stored, and only the ack been lost: that is still owed.
-        return None if await services.journal.ack_again(peer, frame) else judged
+    draft = _decide(services, peer, frame, roster)
+    if isinstance(draft, Refused):
+        return await services.journal.settle_refusal(peer, frame, draft)
     assert roster is not None
-    return services.journal.submit_nowait(Submission(peer, frame, judged, roster))
+    return services.journal.submit_nowait(Submission(peer, frame, draft, roster))
 
 
 def _decide(services: Services, peer: Peer, frame: Send, roster: Roster | None) -> Draft | Refused:

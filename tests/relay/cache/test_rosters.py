@@ -38,11 +38,11 @@ class HeldStore:
 async def test_who_asks_while_a_query_is_under_way_shares_the_next(nursery: trio.Nursery) -> None:
     """However many ask, there are two queries: the one under way and one for all who came since."""
     store = HeldStore()
-    flights = BatchedLoader(store.load, lanes=1, most=100)
+    loader = BatchedLoader(store.load, concurrency=1, batch_size=100)
     answers: list[dict[int, str]] = []
 
     async def ask(*keys: int) -> None:
-        answers.append(await flights.ask(keys))
+        answers.append(await loader.get_many(keys))
 
     nursery.start_soon(ask, 2)
     await wait_all_tasks_blocked()
@@ -62,8 +62,8 @@ async def test_a_query_takes_no_more_than_it_may(nursery: trio.Nursery) -> None:
     """Many keys become several queries."""
     store = HeldStore()
     store.gate.set()
-    flights = BatchedLoader(store.load, lanes=2, most=3)
-    found = await flights.ask(range(8))
+    loader = BatchedLoader(store.load, concurrency=2, batch_size=3)
+    found = await loader.get_many(range(8))
     assert sorted(found) == [0, 2, 4, 6]
     assert [len(keys) for keys in store.asked] == [3, 3, 2]
 
@@ -72,12 +72,12 @@ async def test_a_failure_is_told_to_all_who_shared_the_query(nursery: trio.Nurse
     """Everybody aboard hears it, and who asks afterwards gets an answer."""
     store = HeldStore()
     store.fails = True
-    flights = BatchedLoader(store.load, lanes=1, most=100)
+    loader = BatchedLoader(store.load, concurrency=1, batch_size=100)
     failed = []
 
     async def ask() -> None:
         with pytest.raises(StoreUnavailable):
-            await flights.ask([2])
+            await loader.get_many([2])
         failed.append(True)
 
     for _ in range(3):
@@ -87,24 +87,24 @@ async def test_a_failure_is_told_to_all_who_shared_the_query(nursery: trio.Nurse
     await wait_all_tasks_blocked()
     assert len(failed) == 3
     store.fails = False
-    assert await flights.ask([4]) == {4: f"4 from query {len(store.asked)}"}
+    assert await loader.get_many([4]) == {4: f"4 from query {len(store.asked)}"}
 
 
 async def test_who_shared_a_query_with_somebody_cancelled_still_gets_an_answer(nursery: trio.Nursery) -> None:
     """The one who happened to lead may be cancelled; the others ask again."""
     store = HeldStore()
-    flights = BatchedLoader(store.load, lanes=1, most=100)
+    loader = BatchedLoader(store.load, concurrency=1, batch_size=100)
     answers: list[dict[int, str]] = []
     leader = trio.CancelScope()
 
     async def lead() -> None:
         with leader:
-            await flights.ask([2])
+            await loader.get_many([2])
 
     async def follow() -> None:
-        answers.append(await flights.ask([4]))
+        answers.append(await loader.get_many([4]))
 
-    nursery.start_soon(flights.ask, [6])
+    nursery.start_soon(loader.get_many, [6])
     await wait_all_tasks_blocked()
     nursery.start_soon(lead)
     await wait_all_tasks_blocked()

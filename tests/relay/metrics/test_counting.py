@@ -215,7 +215,7 @@ async def test_the_bus_is_counted(node: MemoryNode, backend: Backend) -> None:
     assert difference.moved("varde_relay_bus_resyncs_total") == 1
     assert difference.moved("varde_relay_revocation_snapshots_total") == 1
     for number in range(MOST_WAITING + 3):
-        node.services.publisher.announce(
+        node.services.publisher.publish(
             TypingMoved("here", ConversationId(UUID(int=number)), alice.profile, active=True)
         )
     assert node.services.metrics.unannounced == 3

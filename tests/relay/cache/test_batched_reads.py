@@ -1,4 +1,4 @@
-"""Standings and repeats: what many ask for at the same moment is one query."""
+"""Conversation heads and stored messages: what many ask for at the same moment is one query."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from domain.talk import model as talk_model
 from domain.talk.ports import JournalStore
-from relay.cache.conversation_heads import REQUESTS_PER_QUERY, ConversationHeads
-from relay.cache.repeats import Repeats
+from relay.cache.batched_reads import LISTS_PER_QUERY, CommittedMessages, ConversationHeads
 from tests.cast import alice, alice_phone, bob, carol, mallory_phone, open_conversation, settle
 from tests.contracts.letters import client_id, draft, send
 from tests.doubles.conversations import MemoryConversations
@@ -52,7 +51,7 @@ class CountedJournal:
 
 
 async def test_a_storm_of_lists_is_a_few_queries(nursery: trio.Nursery) -> None:
-    """Everybody gets their own page; who comes while the lanes are taken shares the next query, bounded in size."""
+    """Everybody gets their own page; whoever asks while all queries run shares the next one, bounded in size."""
     memory = Memory()
     stores = open_memory_stores(memory=memory)
     await settle(stores, alice, bob, carol)
@@ -66,30 +65,33 @@ async def test_a_storm_of_lists_is_a_few_queries(nursery: trio.Nursery) -> None:
         request = talk_model.ListRequest(device, None, 1 + number)
         pages.append((request, list(await heads.list_for(device, None, request.limit))))
 
-    for number in range(4 * REQUESTS_PER_QUERY):
+    for number in range(4 * LISTS_PER_QUERY):
         nursery.start_soon(ask, number)
     await wait_all_tasks_blocked()
-    assert len(pages) == 4 * REQUESTS_PER_QUERY
+    assert len(pages) == 4 * LISTS_PER_QUERY
     for request, page in pages:
         listed = sorted(talks)[: request.limit] if request.device == alice_phone.id else []
         assert [head.conversation for head in page] == listed
-    assert sum(store.queries) == 4 * REQUESTS_PER_QUERY
-    assert max(store.queries) == REQUESTS_PER_QUERY
+    assert sum(store.queries) == 4 * LISTS_PER_QUERY
+    assert max(store.queries) == LISTS_PER_QUERY
     assert len(store.queries) <= 6
 
 
-async def test_repeats_are_looked_for_together(nursery: trio.Nursery) -> None:
+async def test_stored_messages_are_looked_up_together(nursery: trio.Nursery) -> None:
     """Of many who are about to be refused, those whose message was stored have its figures, after a query or two."""
     stores = open_memory_stores()
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
     (first,) = await send(stores, draft(alice_phone, talk, client=3))
     journal = CountedJournal(stores.journal)
-    repeats = Repeats(journal)
+    stored_before = CommittedMessages(journal)
     found: dict[talk_model.SendKey, talk_model.Committed] = {}
 
     async def ask(number: int) -> None:
-        found.update(await repeats.find([talk_model.SendKey(talk, alice_phone.id, client_id(number))]))
+        key = talk_model.SendKey(talk, alice_phone.id, client_id(number))
+        (committed,) = await stored_before.find([key])
+        if committed is not None:
+            found[key] = committed
 
     for number in range(50):
         nursery.start_soon(ask, number)
