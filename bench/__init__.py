@@ -1,1 +1,4 @@
-"""The benchmark behind `make bench`."""
+"""The benchmark behind `make bench`: the relay beside what one would use instead of it.
+
+The load comes from this process; each server is a program of its own (`servers/`), which alone may import server code.
+"""

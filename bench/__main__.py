@@ -9,12 +9,11 @@ from typing import Any, Final
 import click
 import msgspec
 
-from bench.catalogue import KEEPERS, NAMES
-from bench.conductor import Conductor
-from bench.options import Options
-from bench.publishing import publish, write_report
+from bench.catalogue import CATALOGUE, DURABLE_PEERS
+from bench.report import publish, write_report
 from bench.results import FILE, Results
-from bench.schedule import DIMENSIONS, QUICK_DIMENSIONS
+from bench.run import Run
+from bench.steps import DIMENSIONS, QUICK_DIMENSIONS, Options
 from bench.targets import judge, ratios_of
 
 STOPPED: Final = 130
@@ -27,12 +26,12 @@ Writes bench.json, a table and charts.
 Every server runs in its own process on one core; the load comes from this process, on another. The servers:
 
 \b
-  {", ".join(NAMES[:4])},
-  {", ".join(NAMES[4:])};
-  where messages are kept: {", ".join(KEEPERS)}
+  {", ".join(tuple(CATALOGUE)[:4])},
+  {", ".join(tuple(CATALOGUE)[4:])};
+  only in the durable dimension: {", ".join(DURABLE_PEERS)}
 
 What is measured: fanout and direct (CPU for each delivery), handshake, idle (memory and CPU of connections that do
-nothing), durable (messages that are kept, beside Mosquitto and ejabberd), storms (latency in a flood, recovery after
+nothing), durable (messages that are kept, beside Mosquitto), storms (latency in a flood, recovery after
 10,000 connections dropped at once). What cannot be run here is left out, and the results say so.
 
 Ctrl-C ends the run; what was measured until then is kept. docs/benchmarks.md explains every figure.
@@ -57,7 +56,9 @@ def _names(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, st
     "--quick", is_flag=True, help="Fewer points, shorter windows, no storms, in less than a minute: a smoke test."
 )
 @click.option("--only", callback=_names(DIMENSIONS), default="", metavar="A,B", help="Only these dimensions.")
-@click.option("--servers", callback=_names((*NAMES, *KEEPERS)), default="", metavar="A,B", help="Only these servers.")
+@click.option(
+    "--servers", callback=_names((*CATALOGUE, *DURABLE_PEERS)), default="", metavar="A,B", help="Only these servers."
+)
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 20), help="How often all is measured.")
 @click.option("--tls/--no-tls", default=True, show_default=True, help="Over TLS as well; never with --quick.")
 @click.option("--output", default="build", show_default=True, type=click.Path(path_type=Path), help="Where to write.")
@@ -81,7 +82,7 @@ def main(*, only: tuple[str, ...], keep: bool, measure: bool, published: bool, *
 def _measure(options: Options, results: Results, wanted: Sequence[str]) -> bool:
     """Whether the run came to its end."""
     try:
-        Conductor(options, results).run(wanted)
+        Run(options, results).measure(wanted)
     except KeyboardInterrupt:
         _say(f"stopped; what was measured until now is in {results.path}")
         return False

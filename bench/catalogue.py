@@ -9,9 +9,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from bench.hosting import ROOT
+from bench.process import ROOT
 
-_SERVERS: Final = "bench.servers"
 _NODE: Final = ROOT / "bench/servers/node"
 _INSTALL_SECONDS: Final = 120
 
@@ -19,13 +18,13 @@ VARDE: Final = "varde"
 
 
 class Entry(Struct, frozen=True):
-    """A server. `modules` must be importable; `sealed` and `tls` are what it can do."""
+    """A server. `modules` must be importable; `encrypted` and `tls` are what it can do."""
 
     name: str
     title: str
     program: str
     modules: tuple[str, ...] = ()
-    sealed: bool = True
+    encrypted: bool = True
     tls: bool = True
 
     @property
@@ -34,34 +33,33 @@ class Entry(Struct, frozen=True):
         return self.program.endswith(".mjs")
 
 
-CATALOGUE: Final = (
-    Entry(VARDE, "Varde", "varde_node"),
-    Entry("picows", "picows on uvloop", "picows_uvloop", ("picows", "uvloop")),
-    Entry("websockets", "websockets on asyncio + uvloop", "websockets_uvloop", ("websockets", "uvloop")),
-    Entry("starlette", "Starlette on uvicorn", "starlette_uvicorn", ("starlette", "uvicorn", "uvloop")),
-    Entry("websockets-trio", "websockets' Trio server", "websockets_trio", ("websockets",)),
-    Entry("trio-websocket", "trio-websocket", "trio_websocket_server", ("trio_websocket",)),
-    Entry("node-ws", "Node, ws", "server.mjs"),
-    Entry("epoll-floor", "epoll floor (no crypto)", "epoll_floor", sealed=False, tls=False),
-)
-NAMES: Final = tuple(entry.name for entry in CATALOGUE)
-KEEPERS: Final = ("mosquitto", "mosquitto_each_second", "ejabberd")
-"""Servers that are measured only where messages are kept: the durable dimension."""
+CATALOGUE: Final = {
+    entry.name: entry
+    for entry in (
+        Entry(VARDE, "Varde", "varde_node"),
+        Entry("picows", "picows on uvloop", "picows_uvloop", ("picows", "uvloop")),
+        Entry("websockets", "websockets on asyncio + uvloop", "websockets_uvloop", ("websockets", "uvloop")),
+        Entry("starlette", "Starlette on uvicorn", "starlette_uvicorn", ("starlette", "uvicorn", "uvloop")),
+        Entry("websockets-trio", "websockets' Trio server", "websockets_trio", ("websockets",)),
+        Entry("trio-websocket", "trio-websocket", "trio_websocket_server", ("trio_websocket",)),
+        Entry("node-ws", "Node, ws", "server.mjs"),
+        Entry("epoll-floor", "epoll floor (no crypto)", "epoll_floor", encrypted=False, tls=False),
+    )
+}
+DURABLE_PEERS: Final = ("mosquitto", "mosquitto_each_second")
+"""Servers that are measured only in the durable dimension. Twice, by how often Mosquitto writes its store."""
 
 
-def entry_of(name: str) -> Entry:
-    """Return the server of that name. Raises KeyError."""
-    for entry in CATALOGUE:
-        if entry.name == name:
-            return entry
-    raise KeyError(name)
+def title_of(name: str) -> str:
+    """Return the name of a server as a reader knows it."""
+    return CATALOGUE[name].title if name in CATALOGUE else name.replace("_", ", ")
 
 
 def command_of(entry: Entry, folder: Path) -> list[str]:
     """Return how to start a server. `folder` is where `missing` installed what it needs."""
     if entry.is_node:
         return ["node", str(folder / "node" / entry.program)]
-    return [sys.executable, "-m", f"{_SERVERS}.{entry.program}"]
+    return [sys.executable, "-m", f"bench.servers.{entry.program}"]
 
 
 def missing(entry: Entry, folder: Path) -> str | None:
@@ -82,18 +80,10 @@ def _missing_node(entry: Entry, folder: Path) -> str | None:
         if shutil.which(program) is None:
             return f"there is no `{program}`: install Node.js 18 or newer (on Debian: apt-get install nodejs npm)"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (_NODE / "package-lock.json").read_bytes()
-    installed = folder / "installed-lock.json"
+    lock, installed = (_NODE / "package-lock.json").read_bytes(), folder / "installed-lock.json"
     shutil.copy(_NODE / entry.program, folder)
     if installed.exists() and installed.read_bytes() == lock:
         return None
-    fault = _install(folder)
-    if fault is None:
-        installed.write_bytes(lock)
-    return fault
-
-
-def _install(folder: Path) -> str | None:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(_NODE / name, folder)
     command = ("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")
@@ -104,4 +94,5 @@ def _install(folder: Path) -> str | None:
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         return f"`npm ci` failed: {said[-1] if said else 'it did not say why'}"
+    installed.write_bytes(lock)
     return None

@@ -1,34 +1,51 @@
-"""One member as the generator plays it, sans-I/O: how it connects, what it sends, and what it counts."""
+"""One member as the load plays it, sans-I/O: how it connects, what it sends, and what it counts."""
 
 import os
 from typing import Final, Protocol
 
-from bench.peer_wire import (
+from bench.keys import MemberSecrets
+from bench.peer_protocol import (
     ACK_BYTES,
     CONTENT_BYTES,
     DELIVERY,
     DELIVERY_BYTES,
     NUMBER,
     READY,
+    Cipher,
     Hello,
+    NoCipher,
     pack_hello,
 )
-from bench.sealing import Opening, Sealing, Unsealed
+from bench.rooms import conversation_of, device_of, profile_of
 from loadtest.client import websocket
+from loadtest.client.protocol import PATH, Ending, RelayClient
 from loadtest.client.websocket import PING, PONG, ServerFault, masked, measure_frame, split_response
+from varde_contract import frames as f
+from varde_contract.codec import decode_server_frames, encode_frame, pack
+from varde_contract.ids import ClientId, uuid7
+from varde_contract.noise import KeyPair
+from varde_contract.refusals import RefusalCode
+from varde_contract.session import PROTOCOL_VERSION, Pattern
 
 CONTENT: Final = bytes(range(CONTENT_BYTES))
 """What is sent: every byte once, so that nothing else is taken for it."""
 CHECKED: Final = 8
-"""Messages of the server that each connection opens and compares before it only counts."""
-
+"""Messages of the server that each connection decrypts and compares before it only counts."""
+ROSTER_VERSION: Final = 1
+"""Of every roster: it never moves."""
+NEW_TAG: Final = b"\x99\xa7msg:new"
+ACK_TAG: Final = b"\x96\xa3ack"
+"""A frame is an array that begins with its tag. No id and no content of the benchmark looks like one of these."""
+_REFUSED_TAG: Final = b"\xa7refused"
+_JOINED_TAG: Final = b"\xa6joined"
+_CLIENT_ID_MS: Final = 1_767_225_600_000
 _KEY_BYTES: Final = 32
 _TWO_BYTE_LENGTH: Final = 126
 
 
 class Client(Protocol):
-    """One connection's side of the protocol. Counters only grow; `pings` are those that were answered,
-    `refused` the messages that the server said it has no room for.
+    """One connection's side of a protocol, as the engine drives it. Counters only grow; `pings` are those that were
+    answered, `refused` the messages that the server said it has no room for.
     """
 
     member: int
@@ -42,32 +59,44 @@ class Client(Protocol):
         """Return the first bytes to send."""
 
     def receive(self, received: bytes) -> bytes:
-        """Take what was received and return what must be sent in answer. Raises ServerFault."""
+        """Take what was read and return what must be sent in answer. Raises ServerFault, for the end as well."""
+
+    def lost(self, reason: str) -> None:
+        """The connection broke. Raises ServerFault."""
 
     def message(self) -> bytes:
         """Return the frame of the next message to the room."""
 
 
-class PeerClient:
+class _Counters:
+    __slots__ = ("_to_check", "acks", "deliveries", "member", "pings", "ready", "refused")
+
+    def __init__(self, member: int) -> None:
+        self.member = member
+        self.ready = False
+        self._to_check = CHECKED
+        self.deliveries = self.acks = self.pings = self.refused = 0
+
+    def lost(self, reason: str) -> None:
+        """Raises ServerFault."""
+        raise ServerFault(f"a connection broke: {reason}")
+
+
+class PeerClient(_Counters):
     """A member at one of the peer servers."""
 
-    __slots__ = (
-        *("_authority", "_hello", "_opening", "_rest", "_sealing", "_sent", "_to_check", "_upgraded"),
-        *("acks", "deliveries", "member", "pings", "ready", "refused"),
-    )
+    __slots__ = ("_authority", "_decrypt", "_encrypt", "_hello", "_rest", "_sent", "_upgraded")
 
-    def __init__(self, authority: str, room: int, member: int, *, sealed: bool = True) -> None:
+    def __init__(self, authority: str, room: int, member: int, *, encrypted: bool = True) -> None:
+        super().__init__(member)
         keys = os.urandom(_KEY_BYTES), os.urandom(_KEY_BYTES)
-        self._authority, self.member = authority, member
+        self._authority = authority
         self._hello = pack_hello(Hello(room, member, *keys))
-        self._sealing = Sealing(keys[0]) if sealed else Unsealed()
-        self._opening = Opening(keys[1]) if sealed else Unsealed()
+        sending, receiving = (Cipher(keys[0]), Cipher(keys[1])) if encrypted else (NoCipher(), NoCipher())
+        self._encrypt, self._decrypt = sending.encrypt, receiving.decrypt
         self._rest = b""
         self._upgraded = False
         self._sent = 0
-        self._to_check = CHECKED
-        self.ready = False
-        self.deliveries = self.acks = self.pings = self.refused = 0
 
     def open(self) -> bytes:
         """Return the upgrade."""
@@ -76,13 +105,15 @@ class PeerClient:
     def message(self) -> bytes:
         """Return a message with the next number."""
         self._sent = sent = self._sent + 1
-        return masked(self._sealing.seal(NUMBER.pack(sent) + CONTENT))
+        return masked(self._encrypt(NUMBER.pack(sent) + CONTENT))
 
     def receive(self, received: bytes) -> bytes:
-        """Count frames by their lengths, after the first ones were opened."""
+        """Count frames by their lengths, after the first ones were decrypted."""
+        if not received:
+            self.lost("the server closed it")
         stream = self._rest + received if self._rest else received
         if not self.ready:
-            return self._greet(stream)
+            return self._connect(stream)
         answer, start, end = b"", 0, len(stream)
         while end - start > 3:  # noqa: PLR2004 - no frame that is counted is shorter
             size, begin = stream[start + 1], start + 2
@@ -103,22 +134,21 @@ class PeerClient:
         self._rest = stream[start:]
         return answer
 
-    def _greet(self, stream: bytes) -> bytes:
+    def _connect(self, stream: bytes) -> bytes:
+        self._rest = stream
         if not self._upgraded:
             rest = split_response(stream)
             if rest is None:
-                self._rest = stream
                 return b""
-            self._upgraded, self._rest = True, b""
+            self._upgraded, self._rest = True, rest
             return masked(self._hello)
         span = measure_frame(stream, 0)
         if span is None or span[1] > len(stream):
-            self._rest = stream
             return b""
         if stream[span[0] : span[1]] != READY:
             raise ServerFault("the server did not answer that it is ready")
         self.ready, self._rest = True, b""
-        return self.receive(stream[span[1] :])
+        return self.receive(stream[span[1] :]) if span[1] < len(stream) else b""
 
     def _control(self, first: int, payload: bytes) -> bytes:
         if first & 0x0F != PING:
@@ -126,8 +156,98 @@ class PeerClient:
         self.pings += 1
         return masked(payload, PONG)
 
-    def _check(self, sealed: bytes) -> None:
+    def _check(self, ciphertext: bytes) -> None:
         self._to_check -= 1
-        plain = self._opening.open(sealed)
+        plain = self._decrypt(ciphertext)
         if plain[:1] == DELIVERY and plain[-CONTENT_BYTES:] != CONTENT:
             raise ServerFault("a delivery does not hold what was sent")
+
+
+class VardeClient(_Counters):
+    """A member's device at Varde's relay. Ready once it listens to its room; with `joins` off, once it was welcomed."""
+
+    __slots__ = ("_after", "_before", "_joins", "_relay", "_room", "_sent", "_welcomed")
+
+    def __init__(
+        self,
+        authority: str,
+        room: int,
+        member: int,
+        secrets: MemberSecrets,
+        *,
+        relay_key: bytes,
+        pattern: Pattern = Pattern.IK,
+        joins: bool = True,
+    ) -> None:
+        super().__init__(member)
+        hello = f.Hello(PROTOCOL_VERSION, secrets.ticket, device_of(member))
+        static, key = KeyPair.from_private(secrets.private), relay_key if pattern is Pattern.IK else None
+        self._relay = RelayClient(authority, PATH, hello, static, key, pattern)
+        self._room, self._joins, self._welcomed = room, joins, False
+        self._before, self._after = _split_send(room, member)
+        self._sent = 0
+
+    def open(self) -> bytes:
+        """Return the upgrade."""
+        return self._relay.open()
+
+    def message(self) -> bytes:
+        """Return a `msg:send` with a client id of its own."""
+        self._sent = sent = self._sent + 1
+        return self._relay.seal(self._before + _client_id(self.member, sent).bytes + self._after)
+
+    def receive(self, received: bytes) -> bytes:
+        """Decrypt what came and count the frames in it: decoding them all would cost more than the server's work."""
+        if not self._welcomed:
+            return self._connect(received)
+        relay = self._relay
+        for plain in relay.receive_plaintexts(received):
+            if isinstance(plain, Ending):
+                self.lost(f"the relay closed it with {plain.code}")
+            elif self.ready:
+                self._count(plain)
+            else:
+                self.ready = _JOINED_TAG in plain
+        reply = relay.take_reply()
+        self.pings += bool(reply)  # after the handshake a client owes nothing but pongs
+        return reply
+
+    def _connect(self, received: bytes) -> bytes:
+        relay = self._relay
+        for event in relay.receive(received):
+            if isinstance(event, Ending):
+                self.lost(f"the relay closed it with {event.code}")
+        reply, self._welcomed = relay.take_reply(), relay.live
+        if self._welcomed and self._joins:
+            return reply + relay.send(f.Join(conversation_of(self._room)))
+        self.ready = self._welcomed
+        return reply
+
+    def _count(self, plain: bytes) -> None:
+        self.deliveries += plain.count(NEW_TAG)
+        self.acks += plain.count(ACK_TAG)
+        if self._to_check or _REFUSED_TAG in plain:
+            self._decode(plain)
+
+    def _decode(self, plain: bytes) -> None:
+        for frame in decode_server_frames(plain):
+            if isinstance(frame, f.New):
+                self._to_check -= self._to_check > 0
+                if frame.sealed != CONTENT:
+                    raise ServerFault("a delivery does not hold what was sent")
+            elif isinstance(frame, f.RefusedFrame):
+                if frame.code is not RefusalCode.OVERLOADED:
+                    raise ServerFault(f"the relay refused a frame: {frame.code}")
+                self.refused += 1
+
+
+def _client_id(member: int, sent: int) -> ClientId:
+    return ClientId(uuid7(_CLIENT_ID_MS + sent, member.to_bytes(10, "big")))
+
+
+def _split_send(room: int, member: int) -> tuple[bytes, bytes]:
+    """Return what stands before and behind the client id in a packed message that holds one `msg:send`."""
+    marker = ClientId(uuid7(_CLIENT_ID_MS, os.urandom(10)))
+    send = f.Send(marker, conversation_of(room), profile_of(member), ROSTER_VERSION, group=CONTENT)
+    before, _, after = pack([encode_frame(send)]).partition(marker.bytes)
+    return before, after

@@ -1,14 +1,21 @@
-"""What was measured so far, as it is written to `bench.json`: always whole, so that whoever stops a run keeps it."""
+"""What was measured so far, as `bench.json` has it: always whole on disk, so that whoever stops a run keeps it.
 
-from collections.abc import Mapping
+Also how several rounds of one figure become one point.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 Tree: TypeAlias = dict[str, Any]
+Point: TypeAlias = dict[str, object]
+"""One measured point as it is written to JSON."""
 
 FILE: Final = "bench.json"
+_DIGITS: Final = 4
 
 
 class Results:
@@ -29,7 +36,7 @@ class Results:
         for name in names[:-1]:
             branch = branch.setdefault(name, {})
         branch[names[-1]] = msgspec.to_builtins(value)
-        self.write()
+        self._write()
 
     def merge(self, *names: str, value: Mapping[str, object]) -> None:
         """Put each part of a mapping."""
@@ -48,9 +55,22 @@ class Results:
         found = self.find(*names)
         return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
-    def write(self) -> None:
-        """Write the file anew, never half of it."""
+    def _write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_suffix(".new")
         beside.write_bytes(msgspec.json.format(msgspec.json.encode(self.tree), indent=2) + b"\n")
         beside.replace(self.path)
+
+
+def rounded(value: float) -> float:
+    """Return a figure with the four digits that a benchmark can claim."""
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def point_of(key: str, values: Sequence[float]) -> Point:
+    """Return the median under `key`, with the smallest and the largest value, and all in their order."""
+    return {
+        key: rounded(statistics.median(values)),
+        "spread": [rounded(min(values)), rounded(max(values))],
+        "rounds": [rounded(value) for value in values],
+    }

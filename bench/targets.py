@@ -1,28 +1,14 @@
-"""What the design promises, held against what was measured in one run."""
+"""What the design promises, held against one run, and Varde's figures as multiples of its peers'."""
 
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from msgspec import Struct
 
+from bench.catalogue import VARDE
 from bench.results import Results
 
 _Figure: TypeAlias = Callable[[Results], float | None]
-
-
-class Target(Struct, frozen=True):
-    """A promise: `figure` of a run is at most `limit`, or at least with `least`."""
-
-    what: str
-    limit: float
-    unit: str
-    figure: _Figure
-    least: bool = False
-
-    @property
-    def text(self) -> str:
-        """The promise as one reads it."""
-        return f"{'≥' if self.least else '≤'} {self.limit:,.6g} {self.unit}".replace(" x", "x")
 
 
 class Verdict(Struct, frozen=True):
@@ -50,64 +36,47 @@ def _fan_out(server: str, load: str) -> tuple[str, ...]:
     return ("fanout", server, load, "us_per_delivery")
 
 
-def _direct(server: str) -> tuple[str, ...]:
-    return ("direct", server, "us_per_message")
+def _many(rate: int) -> _Figure:
+    return _at("durable", VARDE, "connections", "at", str(rate), "p99_ms")
 
 
-def _crowd(rate: int) -> _Figure:
-    return _at("durable", "varde", "connections", "at", str(rate), "p99_ms")
-
-
-TARGETS: Final = (
-    Target(
-        "fan-out CPU, light load, of picows", 1.0, "x", _ratio(_fan_out("varde", "light"), _fan_out("picows", "light"))
+_PICOWS, _TRIO = "picows", "trio-websocket"
+_DIRECT: Final = _ratio(("direct", VARDE, "us_per_message"), ("direct", _PICOWS, "us_per_message"))
+TARGETS: Final[tuple[tuple[str, str, float, str, _Figure], ...]] = (
+    *(
+        (f"fan-out CPU, {words}, of picows", "≤", limit, "x", _ratio(_fan_out(VARDE, load), _fan_out(_PICOWS, load)))
+        for load, words, limit in (("light", "light load", 1.0), ("saturated", "saturated", 0.6))
     ),
-    Target(
-        "fan-out CPU, saturated, of picows",
-        0.6,
-        "x",
-        _ratio(_fan_out("varde", "saturated"), _fan_out("picows", "saturated")),
+    *(
+        (
+            f"fan-out CPU of {_TRIO}, {words}, of ours",
+            "≥",
+            5.0,
+            "x",
+            _ratio(_fan_out(_TRIO, load), _fan_out(VARDE, load)),
+        )
+        for load, words in (("light", "light load"), ("saturated", "saturated"))
     ),
-    Target(
-        "fan-out CPU of trio-websocket, light load, of ours",
-        5.0,
-        "x",
-        _ratio(_fan_out("trio-websocket", "light"), _fan_out("varde", "light")),
-        least=True,
+    ("direct CPU for a message, of picows", "≤", 1.3, "x", _DIRECT),
+    ("memory for an idle connection, 10,000 of them", "≤", 16, " KiB", _at("idle", VARDE, "rss_kib_per_connection")),
+    ("full handshakes, in a second of one core", "≥", 1_500, "", _at("handshake", VARDE, "per_second_per_core")),
+    ("CPU of 10,000 idle connections", "≤", 0.15, " cores", _at("idle", VARDE, "cpu_cores_at_10000")),
+    *(
+        (f"durable, 10,000 connections, {rate:,} messages/s: p99", "≤", limit, " ms", _many(rate))
+        for rate, limit in ((1_000, 10), (6_000, 25), (10_000, 120))
     ),
-    Target(
-        "fan-out CPU of trio-websocket, saturated, of ours",
-        5.0,
-        "x",
-        _ratio(_fan_out("trio-websocket", "saturated"), _fan_out("varde", "saturated")),
-        least=True,
-    ),
-    Target("direct CPU for a message, of picows", 1.3, "x", _ratio(_direct("varde"), _direct("picows"))),
-    Target("memory for an idle connection, 10,000 of them", 16, "KiB", _at("idle", "varde", "rss_kib_per_connection")),
-    Target(
-        "full handshakes, in a second of one core",
-        1_500,
-        "",
-        _at("handshake", "varde", "per_second_per_core"),
-        least=True,
-    ),
-    Target("CPU of 10,000 idle connections", 0.15, "cores", _at("idle", "varde", "cpu_cores_at_10000")),
-    Target("durable, 10,000 connections, 1,000 messages/s: p99", 10, "ms", _crowd(1_000)),
-    Target("durable, 10,000 connections, 6,000 messages/s: p99", 25, "ms", _crowd(6_000)),
-    Target("durable, 10,000 connections, 10,000 messages/s: p99", 120, "ms", _crowd(10_000)),
 )
+"""What it is about, at most or at least, the limit with its unit, and where the figure is found."""
 
 
 def judge(results: Results) -> list[Verdict]:
     """Hold every target against a run."""
-    return [_verdict(target, target.figure(results)) for target in TARGETS]
-
-
-def _verdict(target: Target, measured: float | None) -> Verdict:
-    if measured is None:
-        return Verdict(target.what, target.text.strip(), None, None)
-    met = measured >= target.limit if target.least else measured <= target.limit
-    return Verdict(target.what, target.text.strip(), measured, met)
+    verdicts = []
+    for what, sign, limit, unit, figure in TARGETS:
+        measured = figure(results)
+        met = None if measured is None else measured >= limit if sign == "≥" else measured <= limit
+        verdicts.append(Verdict(what, f"{sign} {limit:,.6g}{unit}", measured, met))
+    return verdicts
 
 
 RATIOS: Final[dict[str, tuple[str, ...]]] = {
@@ -124,7 +93,7 @@ def ratios_of(results: Results) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name, below in RATIOS.items():
         dimension = name.partition(".")[0]
-        peers = [peer for peer in results.find(dimension) or {} if peer != "varde"]
-        pairs = {peer: _ratio((dimension, "varde", *below), (dimension, peer, *below))(results) for peer in peers}
+        peers = [peer for peer in results.find(dimension) or {} if peer != VARDE]
+        pairs = {peer: _ratio((dimension, VARDE, *below), (dimension, peer, *below))(results) for peer in peers}
         found[name] = {peer: round(ratio, 3) for peer, ratio in pairs.items() if ratio is not None}
     return found

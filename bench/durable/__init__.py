@@ -1,3 +1,1 @@
-"""Messages that are kept: Varde beside Mosquitto and ejabberd."""
-
-from bench.durable.measure import measure as measure
+"""Messages that are kept: Varde beside Mosquitto, at rates that climb, and what is left after SIGKILL."""

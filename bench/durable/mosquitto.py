@@ -1,40 +1,26 @@
-"""Mosquitto with QoS 1 and persistent sessions, set as durable as it can be.
+"""Mosquitto with QoS 1 and persistent sessions, set as durable as it can be, over TCP.
 
-What that means beside Varde is in the decision page on the durable peers: its PUBACK does not wait for the disk.
+What that means beside Varde is in docs/decisions/2026-11-22-durable-peers.md: its PUBACK does not wait for the disk.
 """
 
 import getpass
-import socket
-import time
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from bench.durable.dialect import Tally
-from bench.durable.mqtt import MqttDialect
-from bench.durable.pipe import TcpPipe, WebSocketPipe
-from bench.durable.served import (
-    HOST,
-    START_DEADLINE,
-    Served,
-    find_program,
-    free_port,
-    listens,
-    run_process,
-    wait_until,
-)
-from loadtest.client import websocket
+from bench.durable.load import DurableServer, Missing
+from bench.durable.mqtt import MqttClient
+from loadtest.client.websocket import ServerFault
+from loadtest.stack.process import HOST, free_port, listens, tail_of, wait_for
 
-NAME: Final = "mosquitto"
-_SUBPROTOCOL: Final = "mqtt"
-_PATH: Final = "/mqtt"
-_GLANCE: Final = 0.02
-
+START_DEADLINE: Final = 60.0
+STOP_DEADLINE: Final = 20.0
 CONFIG: Final = """\
 user {user}
 listener {port} {host}
-protocol {protocol}
 allow_anonymous true
 set_tcp_nodelay true
 persistence true
@@ -55,59 +41,38 @@ SAVING: Final = {
 
 
 @contextmanager
-def open_mosquitto(folder: Path, connections: int, *, saving: str = "each change") -> Iterator[Served]:
-    """Run a broker in `folder`, over WebSocket when it can, else over TCP. Raises Missing and ServerFault."""
+def open_mosquitto(folder: Path, clients: int, *, saving: str = "each change") -> Iterator[DurableServer]:
+    """Run a broker in `folder`. Raises Missing and ServerFault."""
     program = find_program("mosquitto", "mosquitto")
-    websockets = _speaks_websockets(program, folder)
-    port = free_port()
-    config = _write_config(folder, "websockets" if websockets else "mqtt", port, saving)
-    log = folder / "mosquitto.log"
-    with run_process((program, "-c", str(config)), environ={}, log=log) as process:
-        wait_until(lambda: listens((HOST, port)), process, log)
-        yield _served(port, process.pid, connections, saving, websockets=websockets)
-
-
-def _speaks_websockets(program: str, folder: Path) -> bool:
-    """Debian 12 builds Mosquitto without them: such a broker listens for a moment, and ends."""
-    port, end = free_port(), time.monotonic() + START_DEADLINE
-    config = _write_config(folder, "websockets", port, "each second")
-    with run_process((program, "-c", str(config)), environ={}, log=folder / "trial.log") as process:
-        while process.poll() is None and time.monotonic() < end:
-            if _upgrades((HOST, port)):
-                return True
-            time.sleep(_GLANCE)
-    return False
-
-
-def _upgrades(address: tuple[str, int]) -> bool:
-    """Whether a WebSocket is opened there."""
-    request = websocket.upgrade_request(f"{address[0]}:{address[1]}", _PATH, _SUBPROTOCOL)
+    port, config, log = free_port(), folder / "mosquitto.conf", folder / "mosquitto.log"
+    # As root it would become another user, who has no business in the folder.
+    words = {"user": getpass.getuser(), "port": port, "host": HOST, "folder": folder, "saving": SAVING[saving]}
+    config.write_text(CONFIG.format(**words))
+    with log.open("ab") as errors:
+        process = subprocess.Popen((program, "-c", str(config)), env={}, stderr=errors, stdin=subprocess.DEVNULL)  # noqa: S603 - a constant
     try:
-        with socket.create_connection(address, timeout=1) as sock:
-            sock.sendall(request)
-            return sock.recv(1_024).startswith(b"HTTP/1.1 101")
-    except OSError:
-        return False
+        wait_for(lambda: process.poll() is not None or listens((HOST, port)), START_DEADLINE)
+        if not listens((HOST, port)):
+            raise ServerFault(f"mosquitto did not start:\n{tail_of(log)}")
+        settings = {
+            "transport": "TCP",
+            "durability": f"store written at {saving}; PUBACK does not wait for it",
+            "connections": str(clients),
+        }
+        yield DurableServer(port, MqttClient, {"mosquitto": process.pid}, settings)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
-def _write_config(folder: Path, protocol: str, port: int, saving: str) -> Path:
-    config = folder / f"{protocol}.conf"
-    user = getpass.getuser()  # as root it would become another user, who has no business in the folder
-    text = CONFIG.format(user=user, port=port, host=HOST, protocol=protocol, folder=folder, saving=SAVING[saving])
-    config.write_text(text)
-    return config
-
-
-def _served(port: int, pid: int, connections: int, saving: str, *, websockets: bool) -> Served:
-    authority = f"{HOST}:{port}"
-
-    def dial(number: int, tally: Tally) -> MqttDialect:
-        pipe = WebSocketPipe(authority, _PATH, _SUBPROTOCOL, opcode=websocket.BINARY) if websockets else TcpPipe()
-        return MqttDialect(number, pipe, tally)
-
-    settings = {
-        "transport": "WebSocket" if websockets else "TCP, because this build has no WebSocket listener",
-        "durability": f"store written at {saving}; PUBACK does not wait for it",
-        "connections": str(connections),
-    }
-    return Served(NAME, (HOST, port), dial, pid, {}, settings)
+def find_program(name: str, package: str) -> str:
+    """Return the path of a program of the system. Raises Missing."""
+    # Where Debian puts servers, which is not on every user's path.
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
+    if found is None:
+        raise Missing(f"{name} is not installed: apt-get install {package}")
+    return found

@@ -1,23 +1,26 @@
-"""MQTT 3.1.1, as much as a client with a persistent session and QoS 1 needs. Sans-I/O."""
+"""MQTT 3.1.1 as far as a client with a persistent session and QoS 1 needs it, sans-I/O.
+
+paho-mqtt is not used: it takes twice the CPU for a message, and the load must not be the limit
+(docs/decisions/2026-11-30-bench-peers.md). Sections are those of the OASIS standard.
+"""
 
 from typing import Final, NamedTuple
 
-from bench.durable.dialect import Tally
-from bench.durable.ledger import partner_of
-from bench.durable.pipe import Pipe
+from bench.durable.load import Load
 from loadtest.client.websocket import ServerFault
+from loadtest.ledger.ledger import Draft, Ledger
 
-CONNECT: Final = 0x10
 CONNACK: Final = 0x20
 PUBLISH: Final = 0x30
 PUBACK: Final = 0x40
-SUBSCRIBE: Final = 0x82  # its low bits are fixed (2.2.2)
 SUBACK: Final = 0x90
-DISCONNECT: Final = 0xE0
 QOS_1: Final = 0x02
+_CONNECT: Final = 0x10
+_SUBSCRIBE: Final = 0x82  # its low bits are fixed (2.2.2)
+_DISCONNECT: Final = b"\xe0\x00"
+_PERSISTENT: Final = bytes((4, 0, 0, 0))  # level 4, no Clean Session (3.1.2.4), no keep-alive
 _TYPE: Final = 0xF0
 _QOS: Final = 0x06
-_PERSISTENT: Final = 0x00  # connect flags without Clean Session (3.1.2.4)
 _LENGTH_BYTES: Final = 4
 _IDS: Final = 0xFFFF
 
@@ -39,58 +42,13 @@ def write_packet(head: int, body: bytes) -> bytes:
             return bytes((head, *length)) + body
 
 
-def write_text(text: str) -> bytes:
-    """Return a UTF-8 string as 1.5.3 has it."""
-    octets = text.encode()
-    return len(octets).to_bytes(2, "big") + octets
-
-
-def connect_packet(client: str) -> bytes:
-    """Return CONNECT for a session that outlives the connection; no keep-alive."""
-    return write_packet(CONNECT, write_text("MQTT") + bytes((4, _PERSISTENT, 0, 0)) + write_text(client))
-
-
-def subscribe_packet(packet: int, topic: str) -> bytes:
-    """Return SUBSCRIBE to one topic with QoS 1."""
-    return write_packet(SUBSCRIBE, packet.to_bytes(2, "big") + write_text(topic) + b"\x01")
-
-
-def publish_packet(packet: int, topic: str, payload: bytes) -> bytes:
-    """Return PUBLISH with QoS 1."""
-    return write_packet(PUBLISH | QOS_1, write_text(topic) + packet.to_bytes(2, "big") + payload)
-
-
-def puback_packet(packet: bytes) -> bytes:
-    """Return PUBACK for a packet identifier of two bytes."""
-    return b"\x40\x02" + packet
-
-
-def read_publish(packet: Packet) -> tuple[bytes, bytes]:
-    """Return packet identifier and payload of a PUBLISH. Raises ServerFault for another QoS than 1."""
-    if packet.head & _QOS != QOS_1:
-        raise ServerFault("the server delivers with another quality of service than 1")
-    body = packet.body
-    start = 2 + int.from_bytes(body[:2], "big")
-    return body[start : start + 2], body[start + 2 :]
-
-
-class PacketSplitter:
-    """Bytes in, whole packets out, however the stream was cut."""
-
-    __slots__ = ("_rest",)
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, received: bytes) -> list[Packet]:
-        """Take what was received and return the packets that are complete now. Raises ServerFault."""
-        stream = self._rest + received if self._rest else received
-        packets, start = [], 0
-        while (span := _measure(stream, start)) is not None and span[1] <= len(stream):
-            packets.append(Packet(stream[start], stream[span[0] : span[1]]))
-            start = span[1]
-        self._rest = stream[start:]
-        return packets
+def split_packets(stream: bytes) -> tuple[list[Packet], bytes]:
+    """Return the packets that are complete, and the rest of the stream. Raises ServerFault."""
+    packets, start = [], 0
+    while (span := _measure(stream, start)) is not None and span[1] <= len(stream):
+        packets.append(Packet(stream[start], stream[span[0] : span[1]]))
+        start = span[1]
+    return packets, stream[start:] if start else stream
 
 
 def _measure(stream: bytes, start: int) -> tuple[int, int] | None:
@@ -106,74 +64,74 @@ def _measure(stream: bytes, start: int) -> tuple[int, int] | None:
     raise ServerFault("a packet's length does not end")
 
 
-def client_name(number: int) -> str:
-    """Return the client identifier of a connection; its topic has the same name."""
-    return f"d{number}"
-
-
-class MqttDialect:
+class MqttClient:
     """One client: it subscribes to its own topic, publishes to its partner's, and acks what it gets at once."""
 
-    __slots__ = ("_number", "_packet", "_packets", "_pipe", "_tally", "_topic", "_unacked", "live")
-    owes = False
+    __slots__ = ("_load", "_packet", "_rest", "_topic", "_unacked", "number", "ready")
 
-    def __init__(self, number: int, pipe: Pipe, tally: Tally) -> None:
-        self._number = number
-        self._pipe = pipe
-        self._tally = tally
-        self._packets = PacketSplitter()
-        self._packet = 1
-        self._topic = client_name(partner_of(number))
-        self._unacked: set[bytes] = set()
-        self.live = False
+    def __init__(self, number: int, load: Load) -> None:
+        self.number, self._load = number, load
+        self._topic = _text(_name(number ^ 1))
+        self._packet, self._rest = 1, b""
+        self._unacked: dict[bytes, tuple[Ledger, int]] = {}
+        self.ready = False
 
     def open(self) -> bytes:
-        """Return the upgrade or, without one, CONNECT."""
-        return self._pipe.open() or self._connect()
+        """Return CONNECT for a session that outlives the connection."""
+        return write_packet(_CONNECT, _text("MQTT") + _PERSISTENT + _text(_name(self.number)))
 
-    def feed(self, received: bytes) -> bytes:
-        """Take what was received; return acks and what the handshake asks for."""
-        before = self._pipe.ready
-        payloads, reply = self._pipe.unwrap(received)
-        if self._pipe.ready and not before:
-            reply += self._connect()
-        said = b"".join(self._hear(packet) for payload in payloads for packet in self._packets.feed(payload))
-        return reply + self._pipe.wrap(said) if said else reply
+    def receive(self, received: bytes) -> bytes:
+        """Take what was read; return acks and what the handshake asks for. Raises ServerFault."""
+        if not received:
+            self.lost("the server hung up")
+        packets, self._rest = split_packets(self._rest + received if self._rest else received)
+        return b"".join(map(self._answer, packets))
 
-    def send(self, payload: bytes) -> bytes:
-        """Return PUBLISH."""
+    def lost(self, reason: str) -> None:
+        """Raises ServerFault."""
+        raise ServerFault(f"connection {self.number} broke: {reason}")
+
+    def send(self, draft: Draft) -> bytes:
+        """Return PUBLISH with QoS 1."""
         self._packet = packet = self._packet % _IDS + 1
-        self._unacked.add(packet.to_bytes(2, "big"))
-        return self._pipe.wrap(publish_packet(packet, self._topic, payload))
+        identifier = packet.to_bytes(2, "big")
+        self._unacked[identifier] = self._load.ledger, draft.seq
+        return write_packet(PUBLISH | QOS_1, self._topic + identifier + draft.payload)
 
     def confirm(self) -> bytes:
-        """Nothing is ever owed."""
+        """Nothing is ever owed: PUBACK goes out at once."""
         return b""
 
     def leave(self) -> bytes:
         """Return DISCONNECT; the session stays."""
-        return self._pipe.wrap(write_packet(DISCONNECT, b""))
+        return _DISCONNECT
 
-    def _connect(self) -> bytes:
-        return self._pipe.wrap(connect_packet(client_name(self._number)))
-
-    def _hear(self, packet: Packet) -> bytes:
-        kind = packet.head & _TYPE
+    def _answer(self, packet: Packet) -> bytes:
+        kind, body = packet.head & _TYPE, packet.body
         if kind == PUBLISH:
-            identifier, payload = read_publish(packet)
-            self._tally.receive(self._number, payload)
-            return puback_packet(identifier)
+            if packet.head & _QOS != QOS_1:
+                raise ServerFault("the server delivers with another quality of service than 1")
+            start = 2 + int.from_bytes(body[:2], "big")
+            self._load.ledger.receive(self.number, self.number // 2, body[start + 2 :])
+            return bytes((PUBACK, 2)) + body[start : start + 2]
         if kind == PUBACK:
-            if packet.body in self._unacked:
-                self._unacked.remove(packet.body)
-                self._tally.ack(self._number, 1)
+            if (sent := self._unacked.pop(body, None)) is not None:
+                sent[0].ack(self.number, self.number // 2, sent[1])
             return b""
-        return self._hear_handshake(kind, packet.body)
-
-    def _hear_handshake(self, kind: int, body: bytes) -> bytes:
         if kind == CONNACK and body[1:2] == b"\x00":
-            return subscribe_packet(1, client_name(self._number))
+            return write_packet(_SUBSCRIBE, b"\x00\x01" + _text(_name(self.number)) + b"\x01")
         if kind == SUBACK and body[2:3] == b"\x01":
-            self.live = True
+            self.ready = True
             return b""
         raise ServerFault(f"the server refused a client: packet {kind:#x} with {body[:8].hex()}")
+
+
+def _name(number: int) -> str:
+    """The client identifier of a connection; its topic has the same name."""
+    return f"d{number}"
+
+
+def _text(text: str) -> bytes:
+    """A UTF-8 string as 1.5.3 has it."""
+    octets = text.encode()
+    return len(octets).to_bytes(2, "big") + octets

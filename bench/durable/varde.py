@@ -1,126 +1,170 @@
-"""Varde's own protocol, spoken by a client of the benchmark: upgrade, Noise IK, join, send, confirm. Sans-I/O."""
+"""Varde as a durable server: the load suite's stack, with a real Postgres (fsync on) and one relay, and its crowd."""
 
-import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
+import psutil
 from msgspec import Struct
 
-from bench.durable.dialect import Tally
-from bench.durable.pipe import WebSocketPipe
-from loadtest.client import websocket
+from bench.catalogue import VARDE
+from bench.durable.load import DurableServer, Load
+from loadtest.client.protocol import PATH, Ending, RelayClient
 from loadtest.client.websocket import ServerFault
+from loadtest.crowd.crowd import Crowd, CrowdError, Seat, read_crowd
+from loadtest.crowd.order import Order, run_seeding
+from loadtest.ledger.ledger import Draft, Ledger
+from loadtest.stack.stack import Stack, StackError, open_stack
 from varde_contract import frames as f
-from varde_contract.errors import PeerFault
-from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId, uuid7
+from varde_contract.codec import encode_frame
+from varde_contract.ids import ClientId, uuid7
 from varde_contract.noise import KeyPair
-from varde_contract.session import PROTOCOL_VERSION, SUBPROTOCOL, ClientSession, Pattern, State
+from varde_contract.session import PROTOCOL_VERSION
 
-PATH: Final = "/v1/relay"
-
-
-class Seat(Struct, frozen=True):
-    """One device with the one conversation it is in: what a client has to know and show."""
-
-    device: DeviceId
-    noise: KeyPair
-    ticket: str
-    profile: ProfileId
-    conversation: ConversationId
-    partner: DeviceId
-
-    def __repr__(self) -> str:
-        return "Seat"
+POSTGRES: Final = "postgres"
+_CROWD: Final = "crowd.msgpack"
 
 
-class VardeDialect:
-    """One device. It joins all its conversations, sends to its partner's device, and confirms what it gets."""
+class VardeClient:
+    """One device. It joins its conversation, sends to its partner's device, and confirms what it gets."""
 
     __slots__ = (
-        "_first",
-        "_number",
-        "_pipe",
+        "_first_ms",
+        "_load",
+        "_partner",
+        "_relay",
+        "_room",
         "_seat",
-        "_sending",
         "_sent",
-        "_session",
-        "_tally",
+        "_unanswered",
         "_upto",
-        "live",
-        "owes",
+        "number",
+        "ready",
     )
 
-    def __init__(self, number: int, seat: Seat, tally: Tally, *, authority: str, relay_key: bytes) -> None:
-        self._number = number
-        self._seat = seat
-        self._tally = tally
-        self._pipe = WebSocketPipe(authority, PATH, SUBPROTOCOL)
-        hello = f.Hello(PROTOCOL_VERSION, seat.ticket, seat.device)
-        self._session = ClientSession(seat.noise, hello, relay_key=relay_key, pattern=Pattern.IK)
-        self._sending: set[ClientId] = set()
-        # Where the device's client ids begin: a device that comes back must not say the same ones again.
-        self._first = int.from_bytes(os.urandom(5), "big")
-        self._sent = 0
-        self._upto = 0
-        self.live = False
-        self.owes = False
+    def __init__(self, number: int, load: Load, crowd: Crowd, authority: str) -> None:
+        self.number, self._load = number, load
+        self._seat: Seat = crowd.seats[number]
+        self._partner, self._room = crowd.seats[number ^ 1].device, crowd.rooms[number // 2]
+        hello = f.Hello(PROTOCOL_VERSION, self._seat.ticket, self._seat.device)
+        static = KeyPair.from_private(self._seat.noise_private)
+        self._relay = RelayClient(authority, PATH, hello, static, crowd.relay_key)
+        self._unanswered: dict[ClientId, tuple[Ledger, int]] = {}
+        # A device that comes back must not use a client id again, so they begin with the time.
+        self._first_ms, self._sent, self._upto = time.time_ns() // 1_000_000, 0, 0
+        self.ready = False
 
     def open(self) -> bytes:
         """Return the upgrade."""
-        return self._pipe.open()
+        return self._relay.open()
 
-    def feed(self, received: bytes) -> bytes:
-        """Take what was received; return what the handshake asks for."""
-        before = self._pipe.ready
-        messages, reply = self._pipe.unwrap(received)
-        if self._pipe.ready and not before:
-            reply += self._pipe.wrap(self._session.open())
-        greeting = not self.live and self._session.state is not State.LIVE
-        try:
-            for message in messages:
-                for frame in self._session.receive(message):
-                    self._hear(frame)
-        except PeerFault as fault:
-            raise ServerFault(f"the relay broke the protocol: {fault}") from fault
-        if greeting and self._session.state is State.LIVE:
-            reply += self._pipe.wrap(self._session.send(f.Join()))
-        return reply
+    def receive(self, received: bytes) -> bytes:
+        """Take what was read; return what the protocol has to say. Raises ServerFault."""
+        welcomed = self._relay.live
+        for event in self._relay.receive(received):
+            self._take(event)
+        reply = self._relay.take_reply()
+        return reply + self._relay.send(f.Join()) if self._relay.live and not welcomed else reply
 
-    def send(self, payload: bytes) -> bytes:
+    def lost(self, reason: str) -> None:
+        """Raises ServerFault."""
+        raise ServerFault(f"connection {self.number} broke: {reason}")
+
+    def send(self, draft: Draft) -> bytes:
         """Return `msg:send` to the partner's device."""
-        seat = self._seat
         self._sent = sent = self._sent + 1
-        client = ClientId(uuid7(self._first + sent, seat.device.bytes[6:]))
-        self._sending.add(client)
-        frame = f.Send(client, seat.conversation, seat.profile, 1, devices={seat.partner: payload})
-        return self._pipe.wrap(self._session.send(frame))
+        client = ClientId(uuid7(self._first_ms + sent, self._seat.device.bytes[6:]))
+        self._unanswered[client] = self._load.ledger, draft.seq
+        devices = {self._partner: draft.payload}
+        frame = f.Send(client, self._room.conversation, self._seat.profile, self._room.roster_version, devices=devices)
+        return self._relay.send_encoded(f.Send, encode_frame(frame))
 
     def confirm(self) -> bytes:
         """Return `receipt:delivered` up to the last number that came."""
-        self.owes = False
-        return self._pipe.wrap(self._session.send(f.Delivered(self._seat.conversation, self._upto)))
+        upto, self._upto = self._upto, 0
+        return self._relay.send(f.Delivered(self._room.conversation, upto))
 
     def leave(self) -> bytes:
-        """Return a close frame with code 1000."""
-        return websocket.masked(b"\x03\xe8", websocket.CLOSE)
+        """Return a close frame."""
+        return self._relay.close()
 
-    def _hear(self, frame: Struct) -> None:
-        match frame:
+    def _take(self, event: f.ServerFrame | Ending) -> None:
+        match event:
             case f.New():
-                self._tally.receive(self._number, frame.sealed)
-                self._upto, self.owes = frame.seq, True
+                self._load.ledger.receive(self.number, self.number // 2, event.sealed)
+                if not self._upto:
+                    self._load.owe(self.number)
+                self._upto = event.seq
             case f.Ack():
-                self._settle(frame.client_id)
-            case f.RefusedFrame() if frame.about == "msg:send":
-                self._sending.discard(ClientId(frame.subject)) if frame.subject else None
-                self._tally.refuse(self._number)
+                if (sent := self._unanswered.pop(event.client_id, None)) is not None:
+                    sent[0].ack(self.number, self.number // 2, sent[1])
+            case f.RefusedFrame(about="msg:send") if event.subject:
+                if (sent := self._unanswered.pop(ClientId(event.subject), None)) is not None:
+                    sent[0].refuse(self.number, self.number // 2, sent[1], event.code.value)
             case f.Joined():
-                self.live = True
+                self.ready = True
+            case Ending():
+                self.lost(f"the relay closed it with {event.code}")
             case f.Goaway() | f.RefusedFrame():
-                raise ServerFault(f"the relay said {frame!r}")
+                raise ServerFault(f"the relay said {event!r}")
             case _:
                 pass  # own numbers as gaps, receipts of the partner
 
-    def _settle(self, client: ClientId) -> None:
-        if client in self._sending:
-            self._sending.remove(client)
-            self._tally.ack(self._number, 1)
+
+class VardeStack(Struct, frozen=True):
+    """The whole system: Postgres, one relay, and people."""
+
+    stack: Stack
+    crowd: Crowd
+
+    @property
+    def server(self) -> DurableServer:
+        """The relay as it runs now."""
+        stack, crowd, authority = self.stack, self.crowd, urlsplit(self.stack.relay_url).netloc
+        settings = {
+            "transport": "WebSocket, Noise" if stack.authority is None else "TLS 1.3, WebSocket, Noise",
+            "durability": "the ack waits for the commit: PostgreSQL 18, fsync and synchronous_commit on",
+            "connections": str(len(crowd.seats)),
+        }
+
+        def client(number: int, load: Load) -> VardeClient:
+            return VardeClient(number, load, crowd, authority)
+
+        pids = {VARDE: stack.pids["relay-1"], POSTGRES: stack.pids[POSTGRES]}
+        port, supervisor = int(authority.rpartition(":")[2]), psutil.Process(pids[VARDE]).ppid()
+        return DurableServer(port, client, pids, settings, authority=stack.authority, supervisor=supervisor)
+
+    def kill_node(self) -> None:
+        """Kill the relay and start it again. Raises ServerFault."""
+        try:
+            self.stack.kill_node()
+        except StackError as failure:
+            raise ServerFault(str(failure)) from failure
+
+
+@contextmanager
+def open_varde(folder: Path, clients: int) -> Iterator[DurableServer]:
+    """Run the system in `folder`. Opened again there, it has the same people. Raises ServerFault."""
+    with open_varde_stack(folder, clients) as stack:
+        yield stack.server
+
+
+@contextmanager
+def open_varde_stack(folder: Path, clients: int, *, tls: bool = False) -> Iterator[VardeStack]:
+    """The same, with a node that can be killed."""
+    try:
+        with open_stack(folder, tls=tls) as stack:
+            yield VardeStack(stack, _crowd_of(stack, folder / _CROWD, clients))
+    except (StackError, CrowdError) as failure:
+        raise ServerFault(str(failure)) from failure
+
+
+def _crowd_of(stack: Stack, path: Path, clients: int) -> Crowd:
+    if path.exists():
+        return read_crowd(path)
+    urls = stack.relay_url, stack.database_url
+    order = Order(seats=clients, relay_url=urls[0], database_url=urls[1], keys=str(stack.keys), out=str(path))
+    return run_seeding(order)

@@ -1,7 +1,7 @@
 """The floor: what the kernel and Python cost when nothing else is done. One epoll, one `send` per delivery, no crypto.
 
 No server to use: it takes whole frames for granted, waits for nobody, and drops whoever reads too slowly or says
-anything but binary. Messages keep the size that sealing would give them. Never imported by the generator.
+anything but binary. Messages keep the size that encryption would give them.
 """
 
 import base64
@@ -12,9 +12,9 @@ import socket
 
 from websockets.speedups import apply_mask
 
-from bench.peer_wire import READY
+from bench.peer_protocol import READY
 from bench.servers.program import BACKLOG, HOST, announce, read_arguments
-from bench.servers.seats import Seat, Seats
+from bench.servers.rooms import Member, Rooms
 
 RECEIVE = 256 * 1024
 PASS = 256
@@ -22,7 +22,7 @@ ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def framed(payload: bytes) -> bytes:
-    """Return one binary frame of a server; 65,535 bytes at the most."""
+    """Return one binary frame of a server; 65,535 bytes at most."""
     size = len(payload)
     return (bytes((0x82, size)) if size < 126 else b"\x82\x7e" + size.to_bytes(2, "big")) + payload  # noqa: PLR2004 - RFC 6455 section 5.2
 
@@ -42,14 +42,14 @@ def split(received: bytes) -> tuple[list[bytes], bytes]:
     return payloads, received[start:]
 
 
-class Member:
+class Connection:
     """One connection."""
 
-    def __init__(self, sock: socket.socket, seats: "Seats[Member]") -> None:
+    def __init__(self, sock: socket.socket, rooms: "Rooms[Connection]") -> None:
         self.sock = sock
-        self._seats = seats
+        self._rooms = rooms
         self._rest = b""
-        self._seat: Seat[Member] | None = None
+        self._member: Member[Connection] | None = None
         self._upgraded = False
 
     def receive(self) -> bool:
@@ -69,11 +69,11 @@ class Member:
             self._deliver(payload)
         return True
 
-    def leave(self) -> None:
-        """Give the seat free."""
+    def close(self) -> None:
+        """The connection is over."""
         self.sock.close()
-        if self._seat is not None:
-            self._seat.leave()
+        if self._member is not None:
+            self._member.leave()
 
     def _upgrade(self) -> None:
         key = re.search(rb"(?i)sec-websocket-key: *(\S+)\r\n", self._rest)
@@ -87,15 +87,15 @@ class Member:
         self._upgraded, self._rest = True, b""
 
     def _deliver(self, message: bytes) -> None:
-        if self._seat is None:
-            self._seat = self._seats.take(message, self)
+        if self._member is None:
+            self._member = self._rooms.join(message, self)
             self.send(framed(READY))
             return
-        delivery, ack = self._seat.read(message)
-        frame = framed(self._seat.seal(delivery))
-        for other in self._seat.others():
+        delivery, ack = self._member.read(message)
+        frame = framed(self._member.encrypt(delivery))
+        for other in self._member.others():
             other.connection.send(frame)
-        self.send(framed(self._seat.seal(ack)))
+        self.send(framed(self._member.encrypt(ack)))
 
     def send(self, frame: bytes) -> None:
         """Send at once, or cut who does not take it."""
@@ -109,7 +109,7 @@ class Member:
 
 def serve(listener: socket.socket) -> None:
     """Serve until the process is told to stop."""
-    epoll, members, seats = select.epoll(), dict[int, Member](), Seats[Member](sealed=False)
+    epoll, connections, rooms = select.epoll(), dict[int, Connection](), Rooms[Connection](encrypted=False)
     epoll.register(listener, select.EPOLLIN)
     while True:
         for number, _ in epoll.poll(maxevents=PASS):
@@ -117,10 +117,10 @@ def serve(listener: socket.socket) -> None:
                 sock, _ = listener.accept()
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                members[sock.fileno()] = Member(sock, seats)
+                connections[sock.fileno()] = Connection(sock, rooms)
                 epoll.register(sock, select.EPOLLIN)
-            elif not members[number].receive():
-                members.pop(number).leave()
+            elif not connections[number].receive():
+                connections.pop(number).close()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 As its documentation advises: the whole server is plain callbacks, payloads are read as memoryview without a copy, and
 `transport.send` goes straight to the socket while it takes more. Auto-ping stays off, as it is by default.
-Never imported by the generator.
 """
 
 import asyncio
@@ -10,45 +9,45 @@ import asyncio
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
-from bench.peer_wire import READY
+from bench.peer_protocol import READY
 from bench.servers.program import BACKLOG, HOST, Arguments, announce, read_arguments
-from bench.servers.seats import Seat, Seats
+from bench.servers.rooms import Member, Rooms
 
 BINARY = WSMsgType.BINARY
-SEATS: Seats[WSTransport] = Seats()
+ROOMS: Rooms[WSTransport] = Rooms()
 
 
-class Member(WSListener):
+class Listener(WSListener):
     """One connection."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._seat: Seat[WSTransport] | None = None
+        self._member: Member[WSTransport] | None = None
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Deliver a message, or take a seat with the first one."""
+        """Deliver a message, or join a room with the first one."""
         if frame.msg_type is not BINARY:
             transport.disconnect()
-        elif self._seat is None:
-            self._seat = SEATS.take(frame.get_payload_as_bytes(), transport)
+        elif self._member is None:
+            self._member = ROOMS.join(frame.get_payload_as_bytes(), transport)
             transport.send(BINARY, READY)
         else:
-            self._deliver(self._seat, frame.get_payload_as_memoryview())
+            self._deliver(self._member, frame.get_payload_as_memoryview())
 
-    def _deliver(self, seat: Seat[WSTransport], message: memoryview) -> None:
-        delivery, ack = seat.read(message)
-        for other in seat.others():
-            other.connection.send(BINARY, other.seal(delivery))
-        seat.connection.send(BINARY, seat.seal(ack))
+    def _deliver(self, member: Member[WSTransport], message: memoryview) -> None:
+        delivery, ack = member.read(message)
+        for other in member.others():
+            other.connection.send(BINARY, other.encrypt(delivery))
+        member.connection.send(BINARY, member.encrypt(ack))
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - the library calls it so
-        """Give the seat free."""
-        if self._seat is not None:
-            self._seat.leave()
+        """The connection is over."""
+        if self._member is not None:
+            self._member.leave()
 
 
-def _listen(_: WSUpgradeRequest) -> Member:
-    return Member()
+def _listen(_: WSUpgradeRequest) -> Listener:
+    return Listener()
 
 
 async def run(arguments: Arguments) -> None:

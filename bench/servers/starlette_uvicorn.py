@@ -1,7 +1,7 @@
 """Peer: Starlette on uvicorn with uvloop.
 
 The WebSocket side is uvicorn's `websockets-sansio`: what `auto` picks, and what uvicorn asks to use instead of its
-older one. Compression and access log are off, keepalive is as by default. Never imported by the generator.
+older one. Compression and access log are off, keepalive is as by default.
 """
 
 import asyncio
@@ -12,33 +12,33 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from bench.peer_wire import READY
+from bench.peer_protocol import READY
 from bench.servers.program import BACKLOG, HOST, Arguments, announce, read_arguments
-from bench.servers.seats import Seat, Seats
+from bench.servers.rooms import Member, Rooms
 
-SEATS: Seats[WebSocket] = Seats()
+ROOMS: Rooms[WebSocket] = Rooms()
 
 
 async def serve_member(connection: WebSocket) -> None:
     """Serve one connection."""
     await connection.accept()
-    seat = SEATS.take(await connection.receive_bytes(), connection)
+    member = ROOMS.join(await connection.receive_bytes(), connection)
     try:
         await connection.send_bytes(READY)
         while True:
-            await deliver(seat, await connection.receive_bytes())
+            await deliver(member, await connection.receive_bytes())
     except WebSocketDisconnect:
         pass
     finally:
-        seat.leave()
+        member.leave()
 
 
-async def deliver(seat: Seat[WebSocket], message: bytes) -> None:
+async def deliver(member: Member[WebSocket], message: bytes) -> None:
     """Send a message to all others, and the ack to its sender."""
-    delivery, ack = seat.read(message)
-    for other in seat.others():
-        await other.connection.send_bytes(other.seal(delivery))
-    await seat.connection.send_bytes(seat.seal(ack))
+    delivery, ack = member.read(message)
+    for other in member.others():
+        await other.connection.send_bytes(other.encrypt(delivery))
+    await member.connection.send_bytes(member.encrypt(ack))
 
 
 async def run(arguments: Arguments) -> None:

@@ -1,7 +1,7 @@
 """Peer: trio-websocket.
 
 Nothing to switch: it has no compression unless asked, and no keepalive of its own. A send waits its turn on the
-recipient's own lock, which is strictly first come, first served. Never imported by the generator.
+recipient's own lock, which is strictly first come, first served.
 """
 
 from functools import partial
@@ -9,25 +9,25 @@ from functools import partial
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, WebSocketServer, serve_websocket
 
-from bench.peer_wire import READY
+from bench.peer_protocol import READY
 from bench.servers.program import HOST, Arguments, announce, read_arguments
-from bench.servers.seats import Seat, Seats
+from bench.servers.rooms import Member, Rooms
 
-SEATS: Seats[WebSocketConnection] = Seats()
+ROOMS: Rooms[WebSocketConnection] = Rooms()
 
 
 async def serve_member(request: WebSocketRequest) -> None:
     """Serve one connection."""
     connection = await request.accept()
-    seat = SEATS.take(await receive(connection), connection)
+    member = ROOMS.join(await receive(connection), connection)
     try:
         await connection.send_message(READY)
         while True:
-            await deliver(seat, await receive(connection))
+            await deliver(member, await receive(connection))
     except ConnectionClosed:
         pass
     finally:
-        seat.leave()
+        member.leave()
 
 
 async def receive(connection: WebSocketConnection) -> bytes:
@@ -37,15 +37,15 @@ async def receive(connection: WebSocketConnection) -> bytes:
     return message
 
 
-async def deliver(seat: Seat[WebSocketConnection], message: bytes) -> None:
+async def deliver(member: Member[WebSocketConnection], message: bytes) -> None:
     """Send a message to all others, and the ack to its sender."""
-    delivery, ack = seat.read(message)
-    for other in seat.others():
+    delivery, ack = member.read(message)
+    for other in member.others():
         try:
-            await other.connection.send_message(other.seal(delivery))
+            await other.connection.send_message(other.encrypt(delivery))
         except ConnectionClosed:
             continue
-    await seat.connection.send_message(seat.seal(ack))
+    await member.connection.send_message(member.encrypt(ack))
 
 
 async def run(arguments: Arguments) -> None:

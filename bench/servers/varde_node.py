@@ -2,7 +2,6 @@
 
 Two things are not as in production, and only here: the stores hold no database (`varde_stores.py`), and the limits that
 protect a node from one address or one device are lifted, because all load comes from this machine.
-Never imported by the generator.
 """
 
 import logging
@@ -14,8 +13,8 @@ from typing import Final
 
 import trio
 
-from bench.keyring import read_node
-from bench.plan import Plan
+from bench.keys import read_node
+from bench.rooms import Plan
 from bench.servers.program import announce, argument_parser
 from bench.servers.varde_stores import open_counting_stores
 from relay.node import run_node

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 import trio
 
-from bench.plan import Plan, account_of, conversation_of, device_of, number_of, profile_of
+from bench.rooms import Plan, account_of, conversation_of, device_of, number_of, profile_of
 from domain.events import Event
 from domain.people import model as people
 from domain.ports import Stores

@@ -1,7 +1,7 @@
 """Peer: the Trio server of websockets.
 
 Compression is off, the C speedups are on, keepalive is as by default. A send waits its turn on the recipient's own
-lock, which is first come, first served, so that sealing order is sending order. Never imported by the generator.
+lock, which is first come, first served, so that encryption order is sending order.
 """
 
 import ssl
@@ -11,37 +11,37 @@ import trio
 from websockets.exceptions import ConnectionClosed
 from websockets.trio.server import Server, ServerConnection, serve
 
-from bench.peer_wire import READY
+from bench.peer_protocol import READY
 from bench.servers.program import BACKLOG, HOST, Arguments, announce, read_arguments
-from bench.servers.seats import Seat, Seats
+from bench.servers.rooms import Member, Rooms
 
-SEATS: Seats[ServerConnection] = Seats()
+ROOMS: Rooms[ServerConnection] = Rooms()
 
 
 async def serve_member(connection: ServerConnection) -> None:
     """Serve one connection."""
     hello = await connection.recv(decode=False)
-    seat = SEATS.take(hello, connection)
+    member = ROOMS.join(hello, connection)
     try:
         await connection.send(READY)
         async for message in connection:
             assert isinstance(message, bytes)
-            await deliver(seat, message)
+            await deliver(member, message)
     except ConnectionClosed:
         pass
     finally:
-        seat.leave()
+        member.leave()
 
 
-async def deliver(seat: Seat[ServerConnection], message: bytes) -> None:
+async def deliver(member: Member[ServerConnection], message: bytes) -> None:
     """Send a message to all others, and the ack to its sender."""
-    delivery, ack = seat.read(message)
-    for other in seat.others():
+    delivery, ack = member.read(message)
+    for other in member.others():
         try:
-            await other.connection.send(other.seal(delivery))
+            await other.connection.send(other.encrypt(delivery))
         except ConnectionClosed:
             continue
-    await seat.connection.send(seat.seal(ack))
+    await member.connection.send(member.encrypt(ack))
 
 
 async def run(arguments: Arguments) -> None:

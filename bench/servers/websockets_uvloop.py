@@ -2,7 +2,6 @@
 
 Compression is off, the C speedups are on, keepalive is as by default. `broadcast` is the library's own fast way to
 write without waiting; every recipient has another ciphertext here, so it is called once for each of them.
-Never imported by the generator.
 """
 
 import asyncio
@@ -11,34 +10,34 @@ import uvloop
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 from websockets.exceptions import ConnectionClosed
 
-from bench.peer_wire import READY
+from bench.peer_protocol import READY
 from bench.servers.program import BACKLOG, HOST, Arguments, announce, read_arguments
-from bench.servers.seats import Seat, Seats
+from bench.servers.rooms import Member, Rooms
 
-SEATS: Seats[ServerConnection] = Seats()
+ROOMS: Rooms[ServerConnection] = Rooms()
 
 
 async def serve_member(connection: ServerConnection) -> None:
     """Serve one connection."""
     hello = await connection.recv(decode=False)
-    seat = SEATS.take(hello, connection)
+    member = ROOMS.join(hello, connection)
     try:
         await connection.send(READY)
         async for message in connection:
             assert isinstance(message, bytes)
-            deliver(seat, message)
+            deliver(member, message)
     except ConnectionClosed:
         pass
     finally:
-        seat.leave()
+        member.leave()
 
 
-def deliver(seat: Seat[ServerConnection], message: bytes) -> None:
+def deliver(member: Member[ServerConnection], message: bytes) -> None:
     """Send a message to all others, and the ack to its sender."""
-    delivery, ack = seat.read(message)
-    for other in seat.others():
-        broadcast((other.connection,), other.seal(delivery))
-    broadcast((seat.connection,), seat.seal(ack))
+    delivery, ack = member.read(message)
+    for other in member.others():
+        broadcast((other.connection,), other.encrypt(delivery))
+    broadcast((member.connection,), member.encrypt(ack))
 
 
 async def run(arguments: Arguments) -> None:

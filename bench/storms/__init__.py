@@ -1,3 +1,1 @@
-"""Storms: a flooded room beside a quiet one, and everybody coming back at once."""
-
-from bench.storms.measure import measure as measure
+"""What happens to everybody else when much happens at once: a flooded room, and a node that is killed."""

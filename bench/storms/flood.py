@@ -1,30 +1,48 @@
-"""What a small message waits while a room of 5,000 is flooded on the same server, and what it waits when it is not."""
+"""What a small message waits while a room of 5,000 is flooded on the same server, and what it waits when it is not.
+
+Two people exchange one small message each hundredth of a second, timed from when it should have left. The flooded room
+is the task of another process (`flooded_room.py`).
+"""
 
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
-from bench.catalogue import VARDE, command_of, entry_of, missing
-from bench.durable.latency import summarise
+from bench.catalogue import CATALOGUE, VARDE, missing
+from bench.clients import Client
+from bench.connections import Link
+from bench.durable.load import SECOND_NS
 from bench.durable.measure import EXPECTED
-from bench.hosting import ROOT, NoServer, Server, open_server
-from bench.lines import Exchange
-from bench.storms.members import make_clients, pair_of, plan_of
-from bench.storms.pair import Talk, meet, talk
+from bench.durable.rates import figures_of
+from bench.measured_server import MeasuredServer, Workplace, open_measured_server
+from bench.process import ROOT, Cores, NoServer
+from bench.rooms import Plan
 from loadtest.client.websocket import ServerFault
+from loadtest.ledger.histogram import Histogram
+from loadtest.stack.certificate import make_certificate
 
 SERVERS: Final = (VARDE, "picows", "websockets")
-_STOP: Final = 10.0
+GAP_NS: Final = 10_000_000
+CONNECT_DEADLINE: Final = 10.0
+SETTLING: Final = 10.0
+_PAUSE: Final = 0.25
+_SPIN: Final = 0.001
+"""The last millisecond before a message is due is spent looking: a wait may end late."""
+
+Pair = tuple[Link[Client], Link[Client]]
 
 
-class Storm(Struct, frozen=True):
+class Flood(Struct, frozen=True):
     """How large and how long: `rate` messages a second into the room. Seconds."""
 
     listeners: int = 5_000
@@ -32,105 +50,110 @@ class Storm(Struct, frozen=True):
     warm_up: float = 2.0
     measured: float = 8.0
 
+    @property
+    def plan(self) -> Plan:
+        """A room of so many, whose first member floods it, and the pair's room."""
+        return Plan(f"1x{self.listeners},1x2")
 
-def measure_flood(server: str, storm: Storm) -> dict[str, Any]:
+
+class FloodedRoom(Struct, frozen=True):
+    """What the process for the flooded room is given: the server that runs, and the flood."""
+
+    name: str
+    pid: int
+    port: int
+    folder: str
+    flood: Flood
+
+
+def measure_flood(name: str, flood: Flood) -> dict[str, Any]:
     """Return the pair's latencies at one server, calm and flooded; or in words what is `missing` or has `failed`."""
-    with tempfile.TemporaryDirectory(prefix="varde-bench-") as name:
-        folder = Path(name)
-        absent = missing(entry_of(server), folder)
-        if absent is not None:
-            return {"missing": absent}
+    with tempfile.TemporaryDirectory(prefix="varde-bench-") as place:
+        folder, entry = Path(place), CATALOGUE[name]
+        lacking = missing(entry, folder)
+        if lacking is not None:
+            return {"missing": lacking}
         try:
-            return _measure(server, storm, folder)
+            workplace = Workplace(Cores(None, None), folder, make_certificate(folder))
+            with open_measured_server(workplace, entry, flood.plan) as measured:
+                return _measure(measured, flood, folder)
         except (NoServer, *EXPECTED) as fault:
             return {"failed": str(fault)}
 
 
-def _measure(server: str, storm: Storm, folder: Path) -> dict[str, Any]:
-    plan = plan_of(storm.listeners)
-    with ExitStack() as stack:
-        command = _command(server, storm, folder)
-        at = stack.enter_context(open_server(command, core=None, log=folder / "server.log"))
-        crowd = stack.enter_context(_open_crowd(server, at, storm, folder))
-        exchange = stack.enter_context(Exchange(at.port))
-        clients = make_clients(server, at.authority, plan, pair_of(plan), folder)
-        speaker, hearer = exchange.connect(clients, at_once=2, deadline=_STOP)
-        meet(exchange, speaker, hearer.client)
-        calm = talk(exchange, speaker, hearer.client, storm.measured)
-        crowd.begin()
-        talk(exchange, speaker, hearer.client, storm.warm_up)
-        flooded = talk(exchange, speaker, hearer.client, storm.measured)
-        return {"calm": _figures(calm), "flooded": _figures(flooded), "flood": crowd.end()}
+def _measure(measured: MeasuredServer, flood: Flood, folder: Path) -> dict[str, Any]:
+    room = FloodedRoom(measured.entry.name, measured.server.pid, measured.server.port, str(folder), flood)
+    with _open_flooded_room(room) as process:
+        clients = measured.clients(measured.plan.blocks[1].members)
+        sender, receiver = measured.connections.open(clients, at_once=2, deadline=CONNECT_DEADLINE)
+        _wait_until_live(measured, (sender, receiver))
+        calm = _exchange(measured, (sender, receiver), flood.measured)
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        _exchange(measured, (sender, receiver), flood.warm_up)
+        flooded = _exchange(measured, (sender, receiver), flood.measured)
+        return {"calm": calm, "flooded": flooded, "flood": _read(process)}
 
 
-def _command(server: str, storm: Storm, folder: Path) -> list[str]:
-    command = command_of(entry_of(server), folder)
-    if server != VARDE:
-        return command
-    plan = plan_of(storm.listeners)
-    issue = (sys.executable, "-m", "bench.servers.varde_keys", "--members", str(plan.members))
-    subprocess.run((*issue, "--folder", str(folder)), cwd=ROOT, check=True)  # noqa: S603 - our own program
-    return [*command, "--plan", plan.text, "--folder", str(folder)]
+def _wait_until_live(measured: MeasuredServer, pair: Pair) -> None:
+    """Let one send until the other receives, and then nothing more. Raises ServerFault when nothing ever comes.
+
+    A room is joined a little before its listener is live. What is sent in between is read from the log, and the node
+    of this benchmark keeps none.
+    """
+    sender, receiver = pair
+    before, end = receiver.client.deliveries, time.monotonic() + SETTLING
+    while receiver.client.deliveries == before:
+        if time.monotonic() > end:
+            raise ServerFault("nothing that one of the pair sends reaches the other")
+        sender.connection.send(sender.client.message())
+        _wait(measured, _PAUSE)
+    _wait(measured, _PAUSE)
 
 
-class _Crowd:
-    """The other generator."""
+def _wait(measured: MeasuredServer, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        measured.connections.poll(left)
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
 
-    def listen(self) -> dict[str, Any]:
-        """Return the next thing it says. Raises ServerFault when it ended."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise ServerFault("the listeners of the flooded room failed")
-        said: dict[str, Any] = json.loads(line)
-        return said
-
-    def begin(self) -> None:
-        """Let it flood."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-
-    def end(self) -> dict[str, Any]:
-        """Return what came of the flood."""
-        return self.listen()
+def _exchange(measured: MeasuredServer, pair: Pair, seconds: float) -> dict[str, Any]:
+    """Let one send to the other for so long; `missing` had not come some seconds after the last one was sent."""
+    (connection, client), (_, receiver) = pair
+    latencies, under_way, received = Histogram(), deque[int](), receiver.deliveries
+    due = time.monotonic_ns()
+    end = due + int(seconds * SECOND_NS)
+    patience = end + int(SETTLING * SECOND_NS)
+    while (now := time.monotonic_ns()) < patience and (due < end or under_way):
+        if due < end and now >= due:
+            connection.send(client.message())
+            under_way.append(due)
+            due += GAP_NS
+        measured.connections.poll(max(0.0, (due - time.monotonic_ns()) / SECOND_NS - _SPIN) if due < end else 0.05)
+        now = time.monotonic_ns()
+        for _ in range(receiver.deliveries - received):
+            latencies.record(now - under_way.popleft())
+        received = receiver.deliveries
+    return {**figures_of(latencies.latency()), "missing": len(under_way)}
 
 
 @contextmanager
-def _open_crowd(server: str, at: Server, storm: Storm, folder: Path) -> Iterator[_Crowd]:
-    process = subprocess.Popen(  # noqa: S603 - our own program
-        _crowd_command(server, at, storm, folder),
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:  # closes the pipes and reaps it
+def _open_flooded_room(room: FloodedRoom) -> Iterator["subprocess.Popen[str]"]:
+    """Run the other process, whose listeners are connected when the block begins. Raises ServerFault."""
+    command = (sys.executable, "-m", "bench.storms.flooded_room", msgspec.json.encode(room).decode())
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own program
         try:
-            crowd = _Crowd(process)
-            crowd.listen()
-            yield crowd
+            _read(process)
+            yield process
         finally:
             process.kill()
 
 
-def _crowd_command(server: str, at: Server, storm: Storm, folder: Path) -> Sequence[str]:
-    given: dict[str, object] = {
-        "server": server,
-        "pid": at.pid,
-        "port": at.port,
-        "listeners": storm.listeners,
-        "folder": folder,
-        "rate": storm.rate,
-        "warm-up": storm.warm_up,
-        "seconds": storm.measured,
-    }
-    words = (word for name, value in given.items() for word in (f"--{name}", str(value)))
-    return (sys.executable, "-m", "bench.storms.crowd", *words)
-
-
-def _figures(talk: Talk) -> dict[str, Any]:
-    return {**summarise(talk.latencies_ns), "missing": talk.missing}
+def _read(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise ServerFault("the listeners of the flooded room failed")
+    said: dict[str, Any] = json.loads(line)
+    return said

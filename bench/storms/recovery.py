@@ -5,109 +5,58 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from msgspec import Struct
-
-from bench.durable.generator import Generator, Line, quiet_collector
-from bench.durable.latency import summarise
-from bench.durable.ledger import Ledger
-from bench.durable.served import Served, free_port
-from bench.durable.varde_server import POSTGRES, House, open_house, open_node
-from bench.measuring import cpu_seconds
-from loadtest.stack.certificate import Certificate, make_certificate
+from bench.catalogue import VARDE
+from bench.connections import quiet_collector
+from bench.durable.load import SECOND_NS, DurableServer, Load
+from bench.durable.rates import figures_of
+from bench.durable.varde import POSTGRES, open_varde_stack
+from loadtest.ledger.histogram import Histogram
 
 AT_ONCE: Final = 200
 """Handshakes in flight: below what the node takes at once (256), so that nobody is sent away to wait."""
 DEADLINE: Final = 180.0
-_SECOND_NS: Final = 1_000_000_000
-
-
-class Return(Struct, frozen=True):
-    """How everybody came back. Times in nanoseconds: `back` from the kill, `handshakes` each from its own connect."""
-
-    seconds: float
-    server_cpu: float
-    postgres_cpu: float
-    generator_cpu: float
-    back_ns: list[int]
-    handshakes_ns: list[int]
 
 
 def measure_recovery(connections: int, *, tls: bool) -> dict[str, Any]:
     """Kill a node with so many connections, start it again, and return how they came back. Raises ServerFault."""
-    with tempfile.TemporaryDirectory(prefix="varde-bench-") as name:
-        folder = Path(name)
-        certificate = _certificate(folder / "tls") if tls else None
-        with open_house(folder, connections) as house:
-            down, returned = _kill_and_return(house, connections, certificate)
-    return _figures(down, returned)
-
-
-def _certificate(folder: Path) -> Certificate:
-    certificate = make_certificate(folder)
-    certificate.key.chmod(0o600)  # the relay takes no key that others can read
-    return certificate
-
-
-def _kill_and_return(house: House, connections: int, certificate: Certificate | None) -> tuple[float, Return]:
-    port = free_port()
-    with open_node(house, port, certificate) as (served, process):
-        generator = _generator(served, connections)
-        try:
-            generator.connect(range(connections), deadline=DEADLINE, at_once=AT_ONCE)
-            process.kill()
+    with (
+        tempfile.TemporaryDirectory(prefix="varde-bench-") as folder,
+        open_varde_stack(Path(folder), connections, tls=tls) as stack,
+    ):
+        with Load(stack.server, connections) as load:
+            load.open(range(connections), deadline=DEADLINE, at_once=AT_ONCE)
             killed = time.monotonic()
-        finally:
-            generator.close()
-    with open_node(house, port, certificate) as (served, _):
+            stack.kill_node()
         down = time.monotonic() - killed
-        return down, _come_back(served, connections, killed)
+        return {**_come_back(stack.server, connections, killed), "seconds_down": down}
 
 
-def _come_back(served: Served, connections: int, killed: float) -> Return:
-    back, handshakes = list[int](), list[int]()
+def _come_back(server: DurableServer, connections: int, killed: float) -> dict[str, Any]:
+    back, handshakes, last = Histogram(), Histogram(), killed
 
-    def note(line: Line) -> None:
-        now = time.monotonic()
-        back.append(int((now - killed) * _SECOND_NS))
-        handshakes.append(int((now - line.started) * _SECOND_NS))
+    def on_ready(took: float) -> None:
+        nonlocal last
+        last = time.monotonic()
+        back.record(int((last - killed) * SECOND_NS))
+        handshakes.record(int(took * SECOND_NS))
 
-    generator = _generator(served, connections)
-    generator.on_live = note
-    try:
-        with quiet_collector():
-            began, own, used, beside = time.monotonic(), time.process_time(), *_cpu_of(served)
-            generator.connect(range(connections), deadline=DEADLINE, at_once=AT_ONCE)
-            seconds, after = time.monotonic() - began, _cpu_of(served)
-            own = time.process_time() - own
-    finally:
-        generator.close()
-    return Return(seconds, after[0] - used, after[1] - beside, own, back, handshakes)
-
-
-def _generator(served: Served, connections: int) -> Generator:
-    ledger = Ledger(connections)
-    return Generator(served.address, lambda number: served.dial(number, ledger), ledger)
-
-
-def _cpu_of(served: Served) -> tuple[float, float]:
-    return cpu_seconds(served.pid), cpu_seconds(served.beside[POSTGRES])
-
-
-def _figures(down: float, returned: Return) -> dict[str, Any]:
-    connections = len(returned.back_ns)
-    back, handshakes = summarise(returned.back_ns), summarise(returned.handshakes_ns)
+    with Load(server, connections) as load, quiet_collector():
+        began, own, used = time.monotonic(), time.process_time(), server.cpu_seconds()
+        load.open(range(connections), deadline=DEADLINE, at_once=AT_ONCE, on_ready=on_ready)
+        seconds, own = time.monotonic() - began, time.process_time() - own
+        spent = {name: now - used[name] for name, now in server.cpu_seconds().items()}
+    relay, returned, shaken = spent.pop(VARDE), figures_of(back.latency()), figures_of(handshakes.latency())
     return {
         "connections": connections,
-        "seconds_until_all_live": max(returned.back_ns) / _SECOND_NS,
-        "seconds_down": down,
-        "handshakes_per_second": connections / returned.seconds,
-        "handshakes_per_server_cpu_second": connections / returned.server_cpu,
-        "p50_back_ms": back["p50_ms"],
-        "p99_back_ms": back["p99_ms"],
-        "p50_handshake_ms": handshakes["p50_ms"],
-        "p99_handshake_ms": handshakes["p99_ms"],
-        "curve": back["curve"],
-        "server_cores": returned.server_cpu / returned.seconds,
-        "beside_cores": {POSTGRES: returned.postgres_cpu / returned.seconds},
-        "generator_cores": returned.generator_cpu / returned.seconds,
+        "seconds_until_all_live": last - killed,
+        "handshakes_per_second": connections / seconds,
+        "handshakes_per_server_cpu_second": connections / relay,
+        "p50_back_ms": returned["p50_ms"],
+        "p99_back_ms": returned["p99_ms"],
+        "p50_handshake_ms": shaken["p50_ms"],
+        "p99_handshake_ms": shaken["p99_ms"],
+        "curve": returned["curve"],
+        "server_cores": relay / seconds,
+        "beside_cores": {POSTGRES: spent[POSTGRES] / seconds},
+        "generator_cores": own / seconds,
     }

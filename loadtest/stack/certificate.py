@@ -22,11 +22,12 @@ class Certificate(Struct, frozen=True):
     certificate: Path
     key: Path
 
-    def context(self) -> ssl.SSLContext:
-        """Return the generator's side of TLS 1.3."""
-        context = ssl.create_default_context(cafile=str(self.certificate))
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        return context
+
+def trust(certificate: Path) -> ssl.SSLContext:
+    """Return a client's side of TLS 1.3, which trusts this certificate and nothing else."""
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
 
 
 def make_certificate(folder: Path) -> Certificate:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.catalogue import CATALOGUE, KEEPERS, NAMES, VARDE, entry_of, missing
+from bench.catalogue import CATALOGUE, DURABLE_PEERS, VARDE, missing
 from bench.durable.measure import SERVERS
-from bench.live import DIRECT_SPOT, SATURATED
-from bench.measuring import processes_of
-from bench.options import Options
-from bench.schedule import DIMENSIONS, FANOUT, QUICK, pace_of, steps_of
+from bench.fanout import DIRECT_SPOT, SATURATED
+from bench.process import tree_of
+from bench.steps import DIMENSIONS, FANOUT, QUICK, Options, steps_of
 
 BENCH = (sys.executable, "-m", "bench")
 
@@ -29,13 +28,22 @@ def test_help_explains_itself() -> None:
     """Every server, every dimension, every option and the page that says more are in the help."""
     said = bench("--help")
     assert said.returncode == 0
-    for word in (*NAMES, *KEEPERS, *DIMENSIONS, "--quick", "--only", "--servers", "--publish", "docs/benchmarks.md"):
+    for word in (
+        *CATALOGUE,
+        *DURABLE_PEERS,
+        *DIMENSIONS,
+        "--quick",
+        "--only",
+        "--servers",
+        "--publish",
+        "docs/benchmarks.md",
+    ):
         assert word in said.stdout
 
 
 def test_each_server_that_keeps_messages_can_be_asked_for() -> None:
     """The names of the command line are those of the durable dimension."""
-    assert (VARDE, *KEEPERS) == tuple(SERVERS)
+    assert (VARDE, *DURABLE_PEERS) == tuple(SERVERS)
 
 
 @pytest.mark.parametrize(("option", "name"), [("--only", "fan-in"), ("--servers", "apache")])
@@ -60,7 +68,7 @@ def test_stopping_keeps_what_was_measured(tmp_path: Path) -> None:
         assert process.stderr is not None
         while "saturated" not in process.stderr.readline():
             assert process.poll() is None
-        family = processes_of(process.pid)[1:]
+        family = tree_of(process.pid)[1:]
         process.send_signal(signal.SIGINT)
         table, said = process.communicate(timeout=60)
     results = json.loads((tmp_path / "bench.json").read_bytes())
@@ -69,22 +77,22 @@ def test_stopping_keeps_what_was_measured(tmp_path: Path) -> None:
     assert "epoll floor" in table
     assert results["fanout"]["epoll-floor"]["light"]["us_per_delivery"] > 0
     assert (results["run"]["complete"], results["machine"]["cores"]) == (False, len(os.sched_getaffinity(0)))
-    assert not [pid for pid in family if Path("/proc", str(pid)).exists()]
+    assert not [each for each in family if each.is_running()]
 
 
 def test_a_program_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Node.js its server is left out, with the words how to get it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert shutil.which("node") is None
-    said = missing(entry_of("node-ws"), tmp_path)
+    said = missing(CATALOGUE["node-ws"], tmp_path)
     assert said is not None
     assert "apt-get install nodejs" in said
 
 
 def test_rounds_are_outermost() -> None:
     """Each server is measured once before any is measured again, so that drift meets all alike."""
-    entries = CATALOGUE[:3]
-    pace = pace_of(Options(rounds=2))
+    entries = list(CATALOGUE.values())[:3]
+    pace = Options(rounds=2).pace
     order = [step.entry.name for step in steps_of(pace, entries, (FANOUT,), tls=False)]
     turns = [name for place, name in enumerate(order) if place == 0 or order[place - 1] != name]
     assert turns == [entry.name for entry in entries] * 2
@@ -92,7 +100,7 @@ def test_rounds_are_outermost() -> None:
 
 def test_a_saturated_server_is_measured_alone() -> None:
     """What a saturated server still has to do burdens no other point: it is the only one of its process."""
-    steps = steps_of(pace_of(Options()), CATALOGUE, DIMENSIONS, tls=True)
+    steps = steps_of(Options().pace, list(CATALOGUE.values()), DIMENSIONS, tls=True)
     loaded = [step for step in steps if any(spot.load == SATURATED for spot in step.spots)]
     assert loaded
     assert {len(step.spots) for step in loaded} == {1}
@@ -101,5 +109,5 @@ def test_a_saturated_server_is_measured_alone() -> None:
 
 def test_a_quick_run_is_planned_for_less_than_a_minute() -> None:
     """The plan of `make bench QUICK=1`, without what has a generator of its own, leaves room for that."""
-    entries = [entry_of("varde"), entry_of("picows")]
+    entries = [CATALOGUE["varde"], CATALOGUE["picows"]]
     assert sum(step.planned for step in steps_of(QUICK, entries, DIMENSIONS, tls=False)) < 40

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.publishing import BEGIN, END, PAGE, publish, write_report
-from bench.report import report_of
+from bench.report import BEGIN, END, PAGE, publish, report_of, write_report
 from bench.results import Results
 from tests.bench.sample import sample_tree
 
@@ -17,7 +16,14 @@ def test_every_part_of_the_results_is_in_the_report() -> None:
     report = report_of(Results(Path(), sample_tree()))
     headings = [line for line in report.splitlines() if line.startswith("### ")]
     assert len(headings) == 11
-    for said in ("Abacus", "c0ffee", "| **Varde** | 11.0 | 0.92x |", "trio-websocket", "**missed**", "ejabberd"):
+    for said in (
+        "Abacus",
+        "c0ffee",
+        "| **Varde** | 11.0 | 0.92x |",
+        "trio-websocket",
+        "**missed**",
+        "mosquitto, each, second",
+    ):
         assert said in report
     assert "- Left out: node-ws: there is no `node`" in report
 

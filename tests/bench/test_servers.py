@@ -6,13 +6,12 @@ from time import monotonic
 
 import pytest
 
-from bench.catalogue import CATALOGUE, VARDE, Entry, entry_of, missing
-from bench.clients import CONTENT
-from bench.hosting import NoServer, open_server
-from bench.lines import Exchange, Line
-from bench.measuring import Cores
-from bench.plan import Plan
-from bench.stage import Stage, Workshop, open_stage
+from bench.catalogue import CATALOGUE, VARDE, Entry, missing
+from bench.clients import ACK_TAG, CONTENT, NEW_TAG, Client
+from bench.connections import Connections, Link
+from bench.measured_server import MeasuredServer, Workplace, open_measured_server
+from bench.process import Cores
+from bench.rooms import Plan
 from loadtest.stack.certificate import make_certificate
 from tests.system import require
 from varde_contract.session import Pattern
@@ -24,9 +23,9 @@ TLS = ("varde", "picows", "trio-websocket", "node-ws")
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
+def workplace(tmp_path: Path) -> Workplace:
     """No cores of their own, and a folder that goes."""
-    return Workshop(Cores(None, None), tmp_path, make_certificate(tmp_path))
+    return Workplace(Cores(None, None), tmp_path, make_certificate(tmp_path))
 
 
 def ready(entry: Entry, folder: Path) -> Entry:
@@ -38,66 +37,60 @@ def ready(entry: Entry, folder: Path) -> Entry:
     return entry
 
 
-def pull_until(exchange: Exchange, done: Callable[[], bool]) -> None:
+def poll_until(connections: Connections, done: Callable[[], bool]) -> None:
     """Receive until something is so."""
     end = monotonic() + PATIENCE
     while not done():
-        exchange.pull(0.1)
+        connections.poll(0.1)
         if monotonic() > end:
             pytest.fail("it did not come")
 
 
-def heard(lines: Sequence[Line]) -> list[tuple[int, int]]:
+def received(members: Sequence[Link[Client]]) -> list[tuple[int, int]]:
     """Deliveries and acks of each."""
-    return [(line.client.deliveries, line.client.acks) for line in lines]
+    return [(each.client.deliveries, each.client.acks) for each in members]
 
 
-def talk(stage: Stage) -> None:
+def exchange(measured: MeasuredServer) -> None:
     """Let everybody in the room of three send, and hear that all was delivered, acked, and went nowhere else."""
-    blocks = [stage.clients(rooms) for rooms in stage.plan.blocks]
-    three, two = (stage.exchange.connect(clients, at_once=8, deadline=PATIENCE) for clients in blocks)
+    connections = measured.connections
+    three, two = (
+        connections.open(measured.clients(rooms.members), at_once=8, deadline=PATIENCE)
+        for rooms in measured.plan.blocks
+    )
     for _ in range(MESSAGES):
-        for line in three:
-            assert line.push(line.client.message())
-    pull_until(stage.exchange, lambda: heard(three) == [(2 * MESSAGES, MESSAGES)] * 3)
-    two[0].push(two[0].client.message())
-    pull_until(stage.exchange, lambda: heard(two) == [(0, 1), (1, 0)])
-    assert heard(three) == [(2 * MESSAGES, MESSAGES)] * 3
+        for connection, client in three:
+            assert connection.send(client.message())
+    poll_until(connections, lambda: received(three) == [(2 * MESSAGES, MESSAGES)] * 3)
+    sender = min(two, key=lambda each: each.client.member)
+    sender.connection.send(sender.client.message())
+    poll_until(connections, lambda: sorted(received(two)) == [(0, 1), (1, 0)])
+    assert received(three) == [(2 * MESSAGES, MESSAGES)] * 3
 
 
-@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
-def test_a_message_reaches_everybody_else_in_the_room(entry: Entry, workshop: Workshop) -> None:
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=CATALOGUE)
+def test_a_message_reaches_everybody_else_in_the_room(entry: Entry, workplace: Workplace) -> None:
     """Each server delivers to all others, acks the sender, and keeps rooms apart; what arrives opens and is right."""
-    with open_stage(workshop, ready(entry, workshop.folder), PLAN) as stage:
-        talk(stage)
+    with open_measured_server(workplace, ready(entry, workplace.folder), PLAN) as measured:
+        exchange(measured)
 
 
 @pytest.mark.parametrize("name", TLS)
-def test_the_same_over_tls(name: str, workshop: Workshop) -> None:
+def test_the_same_over_tls(name: str, workplace: Workplace) -> None:
     """With a certificate a server speaks TLS 1.3 and does the same."""
-    with open_stage(workshop, ready(entry_of(name), workshop.folder), PLAN, tls=True) as stage:
-        talk(stage)
+    with open_measured_server(workplace, ready(CATALOGUE[name], workplace.folder), PLAN, tls=True) as measured:
+        exchange(measured)
 
 
 @pytest.mark.parametrize("pattern", Pattern)
-def test_varde_is_entered_with_both_patterns(pattern: Pattern, workshop: Workshop) -> None:
+def test_varde_is_entered_with_both_patterns(pattern: Pattern, workplace: Workplace) -> None:
     """A handshake of either pattern ends in a welcome, for every member."""
-    with open_stage(workshop, entry_of(VARDE), PLAN) as stage:
-        clients = [stage.client(member, pattern=pattern, joins=False) for member in range(PLAN.members)]
-        lines = stage.exchange.connect(clients, at_once=2, deadline=PATIENCE)
-        assert [line.client.ready for line in lines] == [True] * PLAN.members
-
-
-def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
-    """What a server wrote to stderr before it ended is what is reported, and nothing is left running."""
-    command = ("python3", "-c", "raise SystemExit('no port is free')")
-    with (
-        pytest.raises(NoServer, match="no port is free"),
-        open_server(command, core=None, log=tmp_path / "log"),
-    ):
-        pytest.fail("it started")
+    with open_measured_server(workplace, CATALOGUE[VARDE], PLAN) as measured:
+        clients = measured.clients(range(PLAN.members), pattern=pattern, joins=False)
+        members = measured.connections.open(clients, at_once=2, deadline=PATIENCE)
+        assert [member.client.ready for member in members] == [True] * PLAN.members
 
 
 def test_the_content_is_not_taken_for_a_tag() -> None:
     """No frame of the relay begins as the content does, so counting tags counts frames."""
-    assert not any(tag in CONTENT for tag in (b"\x99\xa7msg:new", b"\x96\xa3ack"))
+    assert not any(tag in CONTENT for tag in (NEW_TAG, ACK_TAG))

@@ -1,7 +1,7 @@
 // Peer: `ws`, the WebSocket library that Node programs use, with ChaCha20-Poly1305 of node:crypto.
 //
 // Compression is off (the default), payloads stay Buffers without a copy, a send is not waited for. Over TLS the server is
-// node:https. Refuses to do less than the others: the same opening, the same sealing for each recipient, the same ack.
+// node:https. Each message is decrypted, encrypted for each recipient, and acked, as by the others.
 
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -25,21 +25,21 @@ function nonce(count) {
   return bytes;
 }
 
-class Seat {
+class Member {
   constructor(connection, hello) {
     this.connection = connection;
     this.member = Buffer.from(hello.subarray(4, 8));
     this.sending = Buffer.from(hello.subarray(8, 40));
     this.receiving = Buffer.from(hello.subarray(40, 72));
-    this.opened = 0;
-    this.sealed = 0;
+    this.decrypted = 0;
+    this.encrypted = 0;
     const number = hello.readUInt32BE(0);
     this.room = rooms.get(number) ?? new Set();
     rooms.set(number, this.room.add(this));
   }
 
-  open(message) {
-    const decipher = createDecipheriv(CIPHER, this.sending, nonce(this.opened++), TAG);
+  decrypt(message) {
+    const decipher = createDecipheriv(CIPHER, this.sending, nonce(this.decrypted++), TAG);
     const end = message.length - TAG.authTagLength;
     decipher.setAuthTag(message.subarray(end));
     const plain = decipher.update(message.subarray(0, end));
@@ -47,30 +47,30 @@ class Seat {
     return plain;
   }
 
-  tell(plain) {
-    const cipher = createCipheriv(CIPHER, this.receiving, nonce(this.sealed++), TAG);
+  send(plain) {
+    const cipher = createCipheriv(CIPHER, this.receiving, nonce(this.encrypted++), TAG);
     const body = cipher.update(plain);
     cipher.final();
     this.connection.send(Buffer.concat([body, cipher.getAuthTag()]), BINARY);
   }
 
   deliver(message) {
-    const plain = this.open(message);
+    const plain = this.decrypt(message);
     const delivery = Buffer.concat([Buffer.from("D"), this.member, plain]);
-    for (const other of this.room) if (other !== this) other.tell(delivery);
-    this.tell(Buffer.concat([Buffer.from("A"), plain.subarray(0, NUMBER_BYTES)]));
+    for (const other of this.room) if (other !== this) other.send(delivery);
+    this.send(Buffer.concat([Buffer.from("A"), plain.subarray(0, NUMBER_BYTES)]));
   }
 }
 
 function serve(connection) {
-  let seat = null;
+  let member = null;
   connection.on("message", (message) => {
-    if (seat !== null) return seat.deliver(message);
+    if (member !== null) return member.deliver(message);
     if (message.length !== HELLO_BYTES) return connection.close(1002);
-    seat = new Seat(connection, message);
+    member = new Member(connection, message);
     connection.send(Buffer.from("ready"), BINARY);
   });
-  connection.on("close", () => seat?.room.delete(seat));
+  connection.on("close", () => member?.room.delete(member));
   connection.on("error", () => connection.terminate());
 }
 

@@ -1,4 +1,4 @@
-"""The durable servers themselves: real Mosquitto, real ejabberd, the real system of Varde."""
+"""The durable servers themselves: real Mosquitto, the real system of Varde."""
 
 import tempfile
 import time
@@ -7,24 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from bench.durable.generator import Generator
-from bench.durable.ledger import Account, Ledger
+from bench.catalogue import VARDE
+from bench.durable.load import Due, Load, Missing, Open
 from bench.durable.measure import SERVERS, measure
-from bench.durable.schedule import Due
-from bench.durable.served import Missing, Open, Served, find_program, listens, runs
+from bench.durable.mosquitto import find_program
+from bench.durable.rates import counts_of
 from bench.durable.survival import measure_survival
-from bench.measuring import processes_of
-from bench.options import Options
+from bench.process import tree_of
+from bench.steps import Options
+from loadtest.stack.process import runs
 from tests.system import require
 
 DEADLINE = 60.0
 CONNECTIONS = 4
 MESSAGES = 10
-NEEDED = {
-    "mosquitto": lambda: require("/usr/sbin/mosquitto", "mosquitto"),
-    "mosquitto_each_second": lambda: require("/usr/sbin/mosquitto", "mosquitto"),
-    "ejabberd": lambda: require("/usr/sbin/ejabberdctl", "ejabberd"),
-}
 
 
 @pytest.fixture
@@ -34,54 +30,56 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def pass_messages(served: Served) -> Account:
-    """Send ten messages through the server, from everybody, and return what the book says of them."""
-    ledger = Ledger(CONNECTIONS)
-    generator = Generator(served.address, lambda number: served.dial(number, ledger), ledger)
-    try:
-        generator.connect(range(CONNECTIONS), deadline=DEADLINE)
-        generator.run((Due(0, number % CONNECTIONS) for number in range(MESSAGES)), time.monotonic_ns())
-        generator.settle(DEADLINE)
-    finally:
-        generator.close()
-    return ledger.account()
-
-
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("name", [name for name in SERVERS if name != VARDE])
 def test_a_server_passes_messages_and_is_gone_afterwards(name: str, folder: Path) -> None:
     """It starts in a folder of its own, ten messages are acked and come in order, and nothing of it is left running."""
-    if name in NEEDED:
-        NEEDED[name]()
-    with SERVERS[name]()(folder, CONNECTIONS) as served:
-        account = pass_messages(served)
-        running = [pid for root in (served.pid, *served.beside.values()) for pid in processes_of(root)]
-    assert account.faultless
-    assert account.received == MESSAGES
-    assert not listens(served.address)
+    require("/usr/sbin/mosquitto", "mosquitto")
+    pass_messages(SERVERS[name], folder)
+
+
+@pytest.mark.xdist_group("system")
+def test_varde_passes_messages_and_is_gone_afterwards(folder: Path) -> None:
+    """The same for the whole system."""
+    pass_messages(SERVERS[VARDE], folder)
+
+
+def pass_messages(open_server: Open, folder: Path) -> None:
+    """Send ten messages through the server, from everybody."""
+    with open_server(folder, CONNECTIONS) as server, Load(server, CONNECTIONS) as load:
+        load.open(range(CONNECTIONS), deadline=DEADLINE)
+        load.run((Due(0, number % CONNECTIONS) for number in range(MESSAGES)), time.monotonic_ns())
+        account = counts_of(load.settle(DEADLINE))
+        running = [each.pid for pid in server.pids.values() for each in tree_of(pid)]
+    assert {name: count for name, count in account.items() if count} == dict.fromkeys(
+        ("sent", "acked", "received"), MESSAGES
+    )
+    assert running
     assert not list(filter(runs, running))
 
 
+@pytest.mark.xdist_group("system")
 def test_what_varde_acked_survives_the_death_of_all_its_processes() -> None:
     """Relay and Postgres are killed with SIGKILL under load; who was away finds every message that was acked."""
-    kept = measure_survival(SERVERS["varde"](), seconds=0.5)
+    kept = measure_survival(SERVERS[VARDE], seconds=0.5)
     assert kept["acked"] > 0
     assert kept["lost_after_ack"] == 0
 
 
-def test_a_program_that_is_not_there_is_missing_in_words() -> None:
+def test_a_missing_server_is_in_the_result_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no figure, there are words about what to install, and the run goes on."""
+
+    def open_absent(folder: Path, clients: int) -> None:
+        find_program("varde-has-no-such-program", f"it, {folder.name and clients}")
+
+    monkeypatch.setitem(SERVERS, "mosquitto", open_absent)
+    said: list[str] = []
+    result = measure(Options(quick=True, servers=("mosquitto",), say=said.append))
+    words = "varde-has-no-such-program is not installed: apt-get install it, 300"
+    assert result == {"mosquitto": {"missing": words}}
+    assert said[-1] == f"durable: mosquitto: {words}"
+
+
+def test_find_program_raises_missing() -> None:
     """What to install is said."""
     with pytest.raises(Missing, match="apt-get install nothing"):
         find_program("varde-has-no-such-program", "nothing")
-
-
-def test_a_missing_server_is_in_the_result_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no figure, there are words, and the run goes on."""
-
-    def absent() -> Open:
-        raise Missing("it is not installed: apt-get install it")
-
-    monkeypatch.setitem(SERVERS, "mosquitto", absent)
-    said: list[str] = []
-    result = measure(Options(quick=True, servers=("mosquitto",), say=said.append))
-    assert result == {"mosquitto": {"missing": "it is not installed: apt-get install it"}}
-    assert said[-1] == "durable: mosquitto: it is not installed: apt-get install it"

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from bench.measuring import processes_of
 from loadtest.crowd.order import Order, run_seeding
 from loadtest.report.outputs import read_result
 from loadtest.report.result import Result, Verdict
@@ -98,7 +98,7 @@ def start(crowd: Path, folder: Path) -> "subprocess.Popen[str]":
 def test_an_interrupted_run_leaves_what_it_has(crowd: Path, tmp_path: Path) -> None:
     """After Ctrl-C halfway all outputs are there, the verdict is INVALID, and no process is left."""
     with start(crowd, tmp_path) as process:
-        family = processes_of(process.pid)[1:]
+        family = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=100)
     assert process.returncode == 2, said
@@ -114,7 +114,7 @@ def test_an_interrupted_run_leaves_what_it_has(crowd: Path, tmp_path: Path) -> N
 def test_a_second_interruption_ends_at_once(crowd: Path, tmp_path: Path) -> None:
     """Whoever presses Ctrl-C again does not wait: no report, exit code 130, and no process is left."""
     with start(crowd, tmp_path) as process:
-        family = processes_of(process.pid)[1:]
+        family = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         while "once more: end at once" not in (line := process.stderr.readline()):
@@ -128,6 +128,11 @@ def test_a_second_interruption_ends_at_once(crowd: Path, tmp_path: Path) -> None
     assert wait_for(lambda: not any(map(runs, family)), 60)
 
 
+def descendants(pid: int) -> list[int]:
+    """All processes that one has started, and theirs."""
+    return [each.pid for each in psutil.Process(pid).children(recursive=True)]
+
+
 def is_worker(pid: int) -> bool:
     """Whether a process makes load."""
     return b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -136,7 +141,7 @@ def is_worker(pid: int) -> bool:
 def test_a_killed_worker_makes_a_run_invalid(crowd: Path, tmp_path: Path) -> None:
     """With a worker gone by SIGKILL nothing was learned, whatever the other one saw."""
     with start(crowd, tmp_path) as process:
-        workers = [pid for pid in processes_of(process.pid)[1:] if is_worker(pid)]
+        workers = [pid for pid in descendants(process.pid) if is_worker(pid)]
         os.kill(workers[0], signal.SIGKILL)
         _, said = process.communicate(timeout=100)
     assert process.returncode == 2, said

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from msgspec.structs import replace
 
-from bench.measuring import processes_of
 from loadtest.crowd.order import Order, run_seeding
 from loadtest.stack.certificate import make_certificate
 from loadtest.stack.process import ROOT, runs, wait_for
@@ -46,9 +46,14 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+def family(roots: list[int]) -> list[int]:
+    """These processes and their descendants."""
+    return roots + [each.pid for pid in roots for each in psutil.Process(pid).children(recursive=True)]
+
+
 def everybody(stack: Stack) -> list[int]:
     """All processes of the stack."""
-    return [pid for root in stack.pids.values() for pid in processes_of(root)]
+    return family(list(stack.pids.values()))
 
 
 def order(stack: Stack, folder: Path, seats: int) -> Order:
@@ -116,12 +121,12 @@ def test_nothing_is_left_when_whoever_runs_it_is_stopped(folder: Path, how: sign
     with conductor, conductor.stdout:
         try:
             roots = list(map(int, conductor.stdout.readline().split()))
-            pids = [pid for root in roots for pid in processes_of(root)]
+            pids = family(roots)
             conductor.send_signal(how)
             conductor.wait(PATIENCE)
         finally:
             conductor.kill()
-    assert len(roots) == 3
+    assert len(roots) == 4
     # After a kill it is the runner that ends them, and it takes a moment.
     assert wait_for(lambda: not any(map(runs, pids)), PATIENCE if how is signal.SIGKILL else 0)
     if how is signal.SIGKILL:

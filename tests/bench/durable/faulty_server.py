@@ -1,8 +1,9 @@
-"""A chat server double that loses, repeats, reorders or forgets to ack, and the dialect that talks to it.
+"""A chat server double that loses, repeats, reorders or forgets to ack, and the client that talks to it.
 
 It answers `m` + payload with `a`, and hands it to the partner; a connection begins with `h` and its number.
 """
 
+import os
 import socket
 import socketserver
 import threading
@@ -10,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from bench.durable.dialect import Tally
-from bench.durable.ledger import PAYLOAD_BYTES, partner_of
+from bench.durable.load import PAYLOAD_BYTES, DurableServer, Load
+from loadtest.client.websocket import ServerFault
+from loadtest.ledger.ledger import Draft
 
 Fault = Callable[[list[bytes]], list[bytes]]
 """What becomes of all messages of one connection before they are handed on."""
@@ -20,38 +22,45 @@ _NUMBER = 4
 _BATCH = 10
 
 
-@dataclass
-class PlainDialect:
+@dataclass(eq=False)
+class PlainClient:
     """The client's side."""
 
     number: int
-    tally: Tally
-    live: bool = False
-    owes: bool = False
+    load: Load
+    ready: bool = False
+    _sent: list[int] = field(default_factory=list)
     _rest: bytes = b""
 
     def open(self) -> bytes:
         """Say who comes."""
         return b"h" + self.number.to_bytes(_NUMBER, "big")
 
-    def feed(self, received: bytes) -> bytes:
+    def receive(self, received: bytes) -> bytes:
         """Take acks and messages."""
-        stream = self._rest + received
+        if not received:
+            self.lost("the server hung up")
+        stream, ledger, room = self._rest + received, self.load.ledger, self.number // 2
         while stream[:1] in {b"a", b"h"} or len(stream) > PAYLOAD_BYTES:
             kind, stream = stream[:1], stream[1:]
             if kind == b"h":
-                self.live = True
+                self.ready = True
             elif kind == b"a":
-                self.tally.ack(self.number, 1)
+                ledger.ack(self.number, room, self._sent.pop(0))
             else:
-                self.tally.receive(self.number, stream[:PAYLOAD_BYTES])
+                ledger.receive(self.number, room, stream[:PAYLOAD_BYTES])
                 stream = stream[PAYLOAD_BYTES:]
         self._rest = stream
         return b""
 
-    def send(self, payload: bytes) -> bytes:
+    def lost(self, reason: str) -> None:
+        """Raises ServerFault."""
+        raise ServerFault(f"it broke: {reason}")
+
+    def send(self, draft: Draft) -> bytes:
         """Say a message."""
-        return b"m" + payload
+        self._sent.append(draft.seq)
+        return b"m" + draft.payload
 
     def confirm(self) -> bytes:
         """Say nothing."""
@@ -63,7 +72,7 @@ class PlainDialect:
 
 
 @dataclass
-class UnfaithfulServer:
+class FaultyServer:
     """The server's side: batches of a connection's messages go through `fault`, then to the partner."""
 
     fault: Fault
@@ -79,15 +88,15 @@ class UnfaithfulServer:
             sock.sendall(b"h")
             while batch := [message for _ in range(self.batch) if (message := stream.read(1 + PAYLOAD_BYTES))]:
                 for message in self.fault(batch):
-                    self.sockets[partner_of(number)].sendall(message)
+                    self.sockets[number ^ 1].sendall(message)
                 if self.acks:
                     sock.sendall(b"a" * len(batch))
 
 
 @contextmanager
-def open_unfaithful(fault: Fault, *, acks: bool = True, batch: int = _BATCH) -> Iterator[tuple[str, int]]:
-    """Run such a server and yield its address."""
-    double = UnfaithfulServer(fault, acks, batch)
+def open_faulty(fault: Fault, *, acks: bool = True, batch: int = _BATCH) -> Iterator[DurableServer]:
+    """Run such a server."""
+    double = FaultyServer(fault, acks, batch)
 
     class Connection(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -98,7 +107,7 @@ def open_unfaithful(fault: Fault, *, acks: bool = True, batch: int = _BATCH) -> 
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield ("127.0.0.1", server.server_address[1])
+            yield DurableServer(server.server_address[1], PlainClient, {"double": os.getpid()}, {})
         finally:
             server.shutdown()
             thread.join()

@@ -2,10 +2,10 @@
 
 import pytest
 
-from bench.storms.flood import SERVERS, Storm, measure_flood
+from bench.storms.flood import SERVERS, Flood, measure_flood
 from bench.storms.recovery import measure_recovery
 
-SMALL = Storm(listeners=12, rate=50.0, warm_up=0.1, measured=0.3)
+SMALL = Flood(listeners=12, rate=50.0, warm_up=0.1, measured=0.3)
 PEOPLE = 10
 
 
@@ -13,9 +13,9 @@ PEOPLE = 10
 def test_a_pair_talks_beside_a_flooded_room(server: str) -> None:
     """Every message of the pair comes, before and during the flood, and the flood itself is delivered."""
     found = measure_flood(server, SMALL)
-    for weather in ("calm", "flooded"):
-        assert found[weather]["missing"] == 0
-        assert found[weather]["count"] > 0
+    for load in ("calm", "flooded"):
+        assert found[load]["missing"] == 0
+        assert found[load]["count"] > 0
     assert found["flood"]["deliveries_per_second"] > 0
 
 

@@ -3,10 +3,15 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-from bench.measuring import choose_cores, cpu_seconds, pin, processes_of, rss_kib
+import pytest
+
+from bench.process import NoServer, choose_cores, cpu_seconds, open_server, rss_kib, tree_of
 
 GRANDCHILD = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+
+LISTENER = "import time; print('{\"port\": 7}', flush=True); time.sleep(60)"
 
 
 def test_a_process_is_counted_with_all_it_started() -> None:
@@ -15,7 +20,7 @@ def test_a_process_is_counted_with_all_it_started() -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        family = processes_of(process.pid)
+        family = [each.pid for each in tree_of(process.pid)]
         assert len(family) == 2
         assert rss_kib(process.pid) > rss_kib(family[1]) > 0
         whole, part = map(cpu_seconds, family)
@@ -34,12 +39,17 @@ def test_cores_are_two_or_none() -> None:
         assert cores.server != cores.generator
 
 
-def test_a_pinned_process_runs_on_its_core() -> None:
-    """Every thread of a pinned process may run there and nowhere else; None changes nothing."""
+def test_a_server_runs_on_its_core_from_the_start(tmp_path: Path) -> None:
+    """Every thread of it may run there and nowhere else; it is gone after the block."""
     core = min(os.sched_getaffinity(0))
-    with subprocess.Popen((sys.executable, "-c", "input()"), stdin=subprocess.PIPE) as process:
-        pin(process.pid, None)
-        assert os.sched_getaffinity(process.pid) == os.sched_getaffinity(0)
-        pin(process.pid, core)
-        assert os.sched_getaffinity(process.pid) == {core}
-        process.communicate(b"\n")
+    with open_server((sys.executable, "-c", LISTENER), core=core, log=tmp_path / "log") as server:
+        assert server.port == 7
+        assert os.sched_getaffinity(server.pid) == {core}
+    assert not tree_of(server.pid)
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
+    """What a server wrote to stderr before it ended is what is reported, and nothing is left running."""
+    command = (sys.executable, "-c", "raise SystemExit('no port is free')")
+    with pytest.raises(NoServer, match="no port is free"), open_server(command, core=None, log=tmp_path / "log"):
+        pytest.fail("it started")

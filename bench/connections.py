@@ -1,0 +1,127 @@
+"""All connections of the load to one server, on one epoll in one thread, none of which ever waits for another."""
+
+import gc
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Final, Generic, NamedTuple, Protocol, Self, TypeVar
+
+from loadtest.client.epoll import Connection, Engine
+from loadtest.client.epoll import Protocol as SansIo
+from loadtest.client.websocket import ServerFault
+
+ADDRESSES: Final = 64
+"""To connect from, 127.0.1.1 and on: each has some 28,000 ports of its own."""
+_EACH_NETWORK: Final = 250
+_GLANCE: Final = 0.05
+
+
+class ReadyProtocol(SansIo, Protocol):
+    """A sans-I/O client that says when its handshake is over."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether messages may be sent."""
+
+
+C = TypeVar("C", bound=ReadyProtocol)
+
+
+class Link(NamedTuple, Generic[C]):
+    """One connection and who speaks on it."""
+
+    connection: Connection
+    client: C
+
+
+class Connections:
+    """Connections to one server. Close it when the measurement is over."""
+
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None, *, addresses: int = ADDRESSES) -> None:
+        """They come from so many `addresses` in turn, because a relay limits what one address may do."""
+        self.forgiving = False
+        """Whether a connection that breaks is only closed: for when a server is killed on purpose."""
+        self._server, self._tls = ("127.0.0.1", port), tls
+        self._addresses, self._opened = addresses, 0
+        self._engine = Engine(self._on_error)
+
+    def open(
+        self,
+        clients: Iterable[C],
+        *,
+        at_once: int,
+        deadline: float,
+        on_ready: Callable[[float], None] = lambda _: None,
+    ) -> list[Link[C]]:
+        """Connect all clients, `at_once` of them in a handshake at a time, and return them with their connections.
+
+        `on_ready` is called for each with the seconds since its connect. Raises ServerFault when the server refuses,
+        or takes longer than `deadline` seconds for all.
+        """
+        end, waiting = time.monotonic() + deadline, iter(clients)
+        opening, ready = deque[tuple[Link[C], float]](), list[Link[C]]()
+        while True:
+            for client in islice(waiting, at_once - len(opening)):
+                opening.append((Link(self._connect(client), client), time.monotonic()))
+            if not opening:
+                return ready
+            self.poll(_GLANCE)
+            now = time.monotonic()
+            for _ in range(len(opening)):
+                link, began = opening.popleft()
+                if link.client.ready:
+                    ready.append(link)
+                    on_ready(now - began)
+                else:
+                    opening.append((link, began))
+            if now > end:
+                raise ServerFault(f"only {len(ready)} connections were ready in {deadline:.0f} s")
+
+    def poll(self, wait: float = 0.0) -> None:
+        """Read what came and send what is unsent, after waiting so many seconds for the first at most."""
+        self._engine.poll(wait)
+
+    def drain(self, seconds: float) -> None:
+        """Read until the server has closed all connections, for so many seconds at most."""
+        self.forgiving, end = True, time.monotonic() + seconds
+        while self._engine.connections and time.monotonic() < end:
+            self.poll(_GLANCE)
+
+    def close(self) -> None:
+        """Close everything without a word."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _connect(self, client: SansIo) -> Connection:
+        place = self._opened % self._addresses
+        self._opened += 1
+        connection = Connection(self._engine, client)
+        source = f"127.0.{1 + place // _EACH_NETWORK}.{1 + place % _EACH_NETWORK}"
+        connection.connect(self._server, source=source, tls=self._tls, host="localhost")
+        return connection
+
+    def _on_error(self, connection: Connection) -> None:
+        if not self.forgiving:
+            raise  # noqa: PLE0704 - the engine calls this inside its `except`
+        connection.close()
+
+
+@contextmanager
+def quiet_collector() -> Iterator[None]:
+    """Keep Python's collector away while something is measured; nothing here makes cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()

@@ -1,0 +1,242 @@
+"""What a durable server is given to do: pairs of clients, their messages on time, and the load suite's ledger of them.
+
+Clients 0 and 1 are a pair, 2 and 3, and so on; a pair is a room of the ledger.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from random import Random
+from typing import Final, NamedTuple, Protocol, Self, TypeAlias
+from uuid import UUID
+
+import psutil
+from msgspec import Struct
+
+from bench.connections import Connections, Link, ReadyProtocol
+from bench.process import cpu_seconds, tree_of
+from loadtest.crowd.crowd import Room
+from loadtest.ledger.account import Account, reconcile
+from loadtest.ledger.clock import RunClock
+from loadtest.ledger.ledger import Draft, Ledger
+from loadtest.ledger.payload import PayloadCipher
+from loadtest.ledger.reports import Tick, merge_ticks
+from loadtest.ledger.schedule import Schedule
+from loadtest.stack.certificate import trust
+from varde_contract.ids import ConversationId
+
+PAYLOAD_BYTES: Final = 256
+BEGIN_NS: Final = 20_000_000
+"""From the drawing of a schedule to its first message."""
+SECOND_NS: Final = 1_000_000_000
+CONFIRM_AFTER: Final = 1.0
+"""Seconds that confirmations may gather, as the protocol advises clients."""
+AT_ONCE: Final = 100
+"""In a handshake at a time: below every server's backlog."""
+PER_ADDRESS: Final = 10
+"""Connections from one address, as the load suite has it: below what a relay allows each."""
+_SEED: Final = 7_395
+_GLANCE: Final = 0.05
+_PASS_MESSAGES: Final = 64
+"""Sent between two looks at what has come, however late they are."""
+_BUSY: Final = 0.9
+_KILL_SECONDS: Final = 5.0
+
+
+class DurableClient(ReadyProtocol, Protocol):
+    """One client. It books each message that the server acks, refuses or delivers."""
+
+    number: int
+
+    def send(self, draft: Draft) -> bytes:
+        """Return the bytes that send one message to the partner."""
+
+    def confirm(self) -> bytes:
+        """Return the bytes that confirm what came, a second after the client called `Load.owe`."""
+
+    def leave(self) -> bytes:
+        """Return the bytes that say good-bye."""
+
+
+class DurableServer(Struct, frozen=True):
+    """One server that runs. `pids` are its processes by name, which are counted apart; the first is the server itself.
+
+    `settings` is what a reader of the figures should know, such as the transport.
+    """
+
+    port: int
+    client: "Callable[[int, Load], DurableClient]"
+    pids: dict[str, int]
+    settings: dict[str, str]
+    authority: Path | None = None
+    """PEM: whom to trust over TLS; None for plain TCP."""
+    supervisor: int = 0
+    """The process that would start the others again when they are killed; 0 where there is none."""
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Return what each process has used so far."""
+        return {name: cpu_seconds(pid) for name, pid in self.pids.items()}
+
+    def kill(self) -> None:
+        """SIGKILL everything at once, as a power cut would, but for what the kernel has of its files."""
+        roots = (self.supervisor, *self.pids.values()) if self.supervisor else self.pids.values()
+        killed = [each for pid in roots for each in tree_of(pid)]
+        for process in killed:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(killed, timeout=_KILL_SECONDS)
+
+
+Open: TypeAlias = Callable[[Path, int], AbstractContextManager[DurableServer]]
+"""Run a server in a folder, for so many clients; perhaps again in the same folder. Raises Missing, ServerFault."""
+
+
+class Missing(Exception):
+    """The server is not installed; the text says what to install."""
+
+
+class Due(NamedTuple):
+    """One message: when it should be sent, in nanoseconds from the start, and by which client."""
+
+    at_ns: int
+    sender: int
+
+
+def draw_schedule(rate: float, seconds: float, clients: Sequence[int]) -> Iterator[Due]:
+    """Draw the messages of `seconds` at `rate` a second: Poisson, every client in turn in a shuffled order.
+
+    The same for every server, so all are asked the same.
+    """
+    schedule, order = Schedule(0, seed=_SEED), list(clients)
+    Random(_SEED).shuffle(order)  # noqa: S311 - it spreads load
+    schedule.change(0, rate)
+    place = 0
+    while (at := schedule.next_ns()) is not None and at < seconds * SECOND_NS:
+        schedule.take()
+        yield Due(at, order[place])
+        place = (place + 1) % len(order)
+
+
+def open_ledger() -> Ledger:
+    """Return an empty ledger, whose payloads are those of no other."""
+    return Ledger(RunClock(), PayloadCipher(os.urandom(32), int.from_bytes(os.urandom(7), "big")))
+
+
+class Effort(NamedTuple):
+    """What the load itself took."""
+
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def cores(self) -> float:
+        """How much of a core."""
+        return self.cpu_seconds / self.seconds
+
+    @property
+    def bound(self) -> bool:
+        """Whether the load, and not the server, may have set the limit."""
+        return self.cores > _BUSY
+
+
+class Load:
+    """Clients of one server. `ledger` may be another one for each rate. Leaving the block closes the connections."""
+
+    def __init__(self, server: DurableServer, clients: int, ledger: Ledger | None = None) -> None:
+        self.server, self.clients = server, clients
+        self.ledger = open_ledger() if ledger is None else ledger
+        context = None if server.authority is None else trust(server.authority)
+        self._connections = Connections(server.port, context, addresses=-(-clients // PER_ADDRESS))
+        self._links: dict[int, Link[DurableClient]] = {}
+        self._owing: deque[tuple[float, int]] = deque()
+        self._total = Tick()
+
+    def open(
+        self,
+        numbers: Iterable[int],
+        *,
+        deadline: float,
+        at_once: int = AT_ONCE,
+        on_ready: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """Connect these clients. Raises ServerFault."""
+        clients = (self.server.client(number, self) for number in numbers)
+        links = self._connections.open(clients, at_once=at_once, deadline=deadline, on_ready=on_ready)
+        self._links |= {link.client.number: link for link in links}
+
+    def run(self, schedule: Iterator[Due], start_ns: int) -> Effort:
+        """Send what is due from `start_ns` on, until the schedule ends."""
+        began, used = time.monotonic(), time.process_time()
+        due = next(schedule, None)
+        while due is not None:
+            now_ns, left = time.monotonic_ns() - start_ns, _PASS_MESSAGES
+            while due is not None and due.at_ns <= now_ns and left:
+                connection, client = self._links[due.sender]
+                intended_ns = start_ns + due.at_ns
+                connection.send(
+                    client.send(self.ledger.draw(due.sender, due.sender // 2, intended_ns, PAYLOAD_BYTES, 1))
+                )
+                due, left = next(schedule, None), left - 1
+            if due is not None:
+                self.poll(min(_GLANCE, max(0.0, (due.at_ns - (time.monotonic_ns() - start_ns)) / SECOND_NS)))
+        return Effort(time.monotonic() - began, time.process_time() - used)
+
+    def poll(self, wait: float = _GLANCE) -> None:
+        """Serve the connections, after waiting so many seconds at most, and confirm what has waited for a second."""
+        self._connections.poll(wait)
+        now = time.monotonic()
+        while self._owing and self._owing[0][0] <= now:
+            self._confirm(self._owing.popleft()[1])
+
+    def owe(self, number: int) -> None:
+        """Have a client asked for its confirmation in a second."""
+        self._owing.append((time.monotonic() + CONFIRM_AFTER, number))
+
+    def settle(self, seconds: float) -> Account:
+        """Receive until nothing is under way, for so long at most; confirm what is owed; return what became of all."""
+        end = time.monotonic() + seconds
+        while not self._settled and time.monotonic() < end:
+            self.poll()
+        while self._owing:
+            self._confirm(self._owing.popleft()[1])
+        return reconcile([self.ledger.report()], pairs(self.clients))
+
+    def leave(self, seconds: float) -> None:
+        """Say good-bye on all connections, and wait so long for the server to hang up."""
+        for connection, client in self._links.values():
+            connection.send(client.leave())
+        self._connections.drain(seconds)
+
+    def drain(self, seconds: float) -> None:
+        """Read what is still there of a server that has died, until all connections have ended."""
+        self._connections.drain(seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connections.close()
+
+    def _confirm(self, number: int) -> None:
+        connection, client = self._links[number]
+        connection.send(client.confirm())
+
+    @property
+    def _settled(self) -> bool:
+        self._total.then(merge_ticks([self.ledger.tick()]))
+        total = self._total
+        return total.received + total.refused >= total.sent and not total.pending
+
+
+def pairs(clients: int) -> list[Room]:
+    """Return the rooms of so many clients."""
+    return [Room(ConversationId(UUID(int=one)), (one, one + 1), 1, group=False) for one in range(0, clients, 2)]
+
+
+def survival_of(ledger: Ledger, clients: int) -> dict[str, int]:
+    """Return how many messages were `sent`, how many `acked`, and how many of those were not delivered."""
+    account = reconcile([ledger.report()], pairs(clients))
+    return {"sent": account.messages.sent, "acked": account.messages.acked, "lost_after_ack": account.lost_acked}

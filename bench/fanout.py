@@ -1,0 +1,235 @@
+"""Fan-out and direct messages: what one delivery costs the server, by room size and by load.
+
+Messages are offered at a steady rate, by the members in turn, and server CPU is divided by the deliveries that arrived.
+"""
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from typing import Final, NamedTuple, TypeAlias
+
+from msgspec import Struct
+
+from bench.clients import Client
+from bench.connections import Connections, Link
+from bench.measured_server import MeasuredServer
+from bench.process import Server
+from bench.results import Point, point_of, rounded
+from bench.rooms import Plan
+from loadtest.client.websocket import ServerFault
+
+Members: TypeAlias = Sequence[Link[Client]]
+
+HEADLINE: Final = 100
+"""The room whose figures stand for fan-out."""
+PAIR: Final = 2
+LIGHT: Final = "light"
+SATURATED: Final = "saturated"
+LOADS: Final = {LIGHT: 20_000, SATURATED: 200_000}
+"""Deliveries offered in a second."""
+DIRECT_RATE: Final = 16_000
+"""Messages offered in a second, one to one."""
+MESSAGES: Final = 40_000
+"""Offered in a second at most: where rooms are small, no server takes more, and the load must not choke."""
+CONNECTIONS: Final = 100
+"""At least: small rooms come in numbers."""
+AT_ONCE: Final = 32
+CONNECT_DEADLINE: Final = 30.0
+
+PAUSE: Final = 0.0005
+"""Seconds between two looks at the sockets. Woken for each packet, the load would be charged to the server: whoever
+sends on loopback pays for waking the receiver."""
+SHORTEST_PAUSE: Final = 0.0001
+TOGETHER: Final = 2
+"""Messages that one pass offers, as long as the pause is not shorter than that: people do not write in step."""
+CATCH_UP: Final = 0.02
+"""Seconds' worth of messages that are offered late; beyond, the load was not able to."""
+BUSY: Final = 0.9
+"""Of a core: above, the load itself may have been what limited the rate."""
+_QUIET: Final = 0.1
+_SETTLE: Final = 2.0
+
+
+class Spot(Struct, frozen=True):
+    """Where to measure: rooms of a size, with deliveries offered in a second under the name of a load."""
+
+    size: int
+    load: str
+    offered: int
+
+    @property
+    def messages(self) -> float:
+        """How many messages a second that is."""
+        return min(MESSAGES, self.offered / (self.size - 1))
+
+
+DIRECT_SPOT: Final = Spot(PAIR, "direct", DIRECT_RATE)
+
+
+def fan_out_spots(sizes: Sequence[int]) -> list[Spot]:
+    """Return every size at every load."""
+    return [Spot(size, load, offered) for size in sizes for load, offered in LOADS.items()]
+
+
+class Window(Struct, frozen=True):
+    """What happened while it was open. CPU in seconds; `held_back` are messages that the socket had no room for,
+    `refused` those that the server answered with a refusal.
+    """
+
+    seconds: float
+    server_cpu: float
+    generator_cpu: float
+    sent: int
+    held_back: int
+    deliveries: int
+    acks: int
+    refused: int
+
+    @property
+    def generator_load(self) -> float:
+        """How much of a core the load used."""
+        return self.generator_cpu / self.seconds
+
+    @property
+    def generator_bound(self) -> bool:
+        """Whether the load may have been the bottleneck."""
+        return self.generator_load > BUSY
+
+    @property
+    def us_per_delivery(self) -> float:
+        """Server CPU for one delivery, its share of everything else included."""
+        return self.server_cpu / self.deliveries * 1e6
+
+
+def plan_for(spots: Sequence[Spot]) -> Plan:
+    """Return rooms of every size that is asked for."""
+    sizes = sorted({spot.size for spot in spots})
+    return Plan(",".join(f"{max(1, CONNECTIONS // size)}x{size}" for size in sizes))
+
+
+def measure_spots(
+    measured: MeasuredServer, spots: Sequence[Spot], *, warm_up: float, seconds: float
+) -> dict[Spot, Window]:
+    """Measure one window for each spot. The members of one size are connected only while it is measured."""
+    windows = {}
+    for size in sorted({spot.size for spot in spots}):
+        clients = measured.clients(measured.plan.of_size(size).members)
+        members = measured.connections.open(clients, at_once=AT_ONCE, deadline=CONNECT_DEADLINE)
+        for spot in (spot for spot in spots if spot.size == size):
+            order = cycle(_scattered(members, size))
+            window = measure_window(
+                measured.server, measured.connections, members, order, spot.messages, (warm_up, seconds)
+            )
+            _settle(measured.connections, members)
+            if not window.deliveries:
+                raise ServerFault("delivered nothing while it was measured")
+            windows[spot] = window
+        for member in members:
+            member.connection.close()
+    return windows
+
+
+def measure_window(
+    server: Server,
+    connections: Connections,
+    members: Members,
+    order: Iterator[Link[Client]],
+    rate: float,
+    pace: tuple[float, float],
+) -> Window:
+    """Warm up, then measure, for the seconds of `pace`. `order` is who sends the next message."""
+    warm_up, seconds = pace
+    count = _Count()
+    _offer(connections, order, rate, warm_up, count)
+    before, used, own, start = _received(members), server.cpu_seconds(), time.process_time(), time.perf_counter()
+    sent, held_back = count.sent, count.held_back
+    _offer(connections, order, rate, seconds, count)
+    own, end = time.process_time() - own, time.perf_counter()
+    used, after = server.cpu_seconds() - used, _received(members)
+    return Window(
+        seconds=end - start,
+        server_cpu=used,
+        generator_cpu=own,
+        sent=count.sent - sent,
+        held_back=count.held_back - held_back,
+        deliveries=after.deliveries - before.deliveries,
+        acks=after.acks - before.acks,
+        refused=after.refused - before.refused,
+    )
+
+
+class _Count(Struct):
+    sent: int = 0
+    held_back: int = 0
+
+
+def _offer(connections: Connections, order: Iterator[Link[Client]], rate: float, seconds: float, count: _Count) -> None:
+    """Offer `rate` messages a second for so many seconds, and receive everything meanwhile."""
+    start, offered = time.perf_counter(), 0
+    pause = min(PAUSE, max(SHORTEST_PAUSE, TOGETHER / rate))
+    while (now := time.perf_counter()) < start + seconds:
+        due = int((now - start) * rate)
+        late = due - offered - int(rate * CATCH_UP) - 1
+        if late > 0:
+            count.held_back += late
+            offered += late
+        while offered < due:
+            offered += 1
+            connection, client = next(order)
+            if connection.unsent:
+                count.held_back += 1
+                continue
+            count.sent += 1
+            connection.send(client.message())
+        connections.poll()
+        time.sleep(pause)
+
+
+def _settle(connections: Connections, members: Members) -> None:
+    """Receive what is still on its way, until nothing came for a moment, or for two seconds."""
+    received, since = _received(members), time.perf_counter()
+    end = since + _SETTLE
+    while (now := time.perf_counter()) < end and now < since + _QUIET:
+        connections.poll(PAUSE)
+        if (again := _received(members)) != received:
+            received, since = again, now
+
+
+class _Received(NamedTuple):
+    deliveries: int
+    acks: int
+    refused: int
+
+
+def _received(members: Members) -> _Received:
+    return _Received(*(sum(getattr(each.client, name) for each in members) for name in _Received._fields))
+
+
+def _scattered(members: Members, size: int) -> list[Link[Client]]:
+    """Order members so that neighbours in the order are in different rooms, as messages of real people are."""
+    ordered = sorted(members, key=lambda member: member.client.member)
+    return [member for place in range(size) for member in ordered[place::size]]
+
+
+def fan_out_point(spot: Spot, windows: Sequence[Window]) -> Point:
+    """Return what goes into the results for one spot of fan-out."""
+    return _point("us_per_delivery", windows, spot.messages * (spot.size - 1))
+
+
+def direct_point(windows: Sequence[Window]) -> Point:
+    """Return what goes into the results for direct messages: there, a delivery is a message."""
+    return _point("us_per_message", windows, DIRECT_SPOT.messages)
+
+
+def _point(key: str, windows: Sequence[Window], offered: float) -> Point:
+    return {
+        **point_of(key, [window.us_per_delivery for window in windows]),
+        "offered_per_second": rounded(offered),
+        "achieved_per_second": rounded(statistics.median(each.deliveries / each.seconds for each in windows)),
+        "held_back": sum(window.held_back for window in windows),
+        "refused": sum(window.refused for window in windows),
+        "server_load": rounded(statistics.median(window.server_cpu / window.seconds for window in windows)),
+        "generator_load": rounded(max(window.generator_load for window in windows)),
+        "generator_bound": any(window.generator_bound for window in windows),
+    }

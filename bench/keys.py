@@ -1,0 +1,94 @@
+"""The keys and tickets of one run: the program that makes them, and the two files that hold them.
+
+A program of its own (`python -m bench.keys`), so that neither the server's memory nor the load's time pays for it.
+The keys are a benchmark's, and of no use to anybody.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from bench.process import ROOT
+from bench.rooms import account_of, device_of, profile_of
+from varde_contract.hidden import Hidden
+from varde_contract.noise import KeyPair
+
+_NODE: Final = "node.msgpack"
+_MEMBERS: Final = "members.msgpack"
+
+
+class NodeSecrets(Hidden, frozen=True, array_like=True):
+    """What the server is started with."""
+
+    private: bytes
+    ticket_public: bytes
+
+
+class MemberSecrets(Hidden, frozen=True, array_like=True):
+    """What one member connects with."""
+
+    private: bytes
+    ticket: str
+
+
+class Members(Hidden, frozen=True, array_like=True):
+    """All members, and the node's public key."""
+
+    node_public: bytes
+    members: list[MemberSecrets]
+
+
+def read_node(folder: Path) -> NodeSecrets:
+    """Read the server's file."""
+    return msgspec.msgpack.decode((folder / _NODE).read_bytes(), type=NodeSecrets)
+
+
+def make_members(folder: Path, wanted: int) -> Members:
+    """Return the keys and tickets of at least so many members; they are made once for a run."""
+    path = folder / _MEMBERS
+    for _ in range(2):
+        members = msgspec.msgpack.decode(path.read_bytes(), type=Members) if path.exists() else None
+        if members is not None and len(members.members) >= wanted:
+            return members
+        command = (sys.executable, "-m", "bench.keys", "--members", str(wanted), "--folder", str(folder))
+        subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603 - our own program
+    raise AssertionError("the program made too few members")
+
+
+def forget_keys(folder: Path) -> None:
+    """Delete the files of an earlier run: tickets last for a day."""
+    for name in (_NODE, _MEMBERS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _issue(members: int, folder: Path) -> None:
+    # Only this program needs the domain; who reads the files imports no server code.
+    from domain.people.model import Device  # noqa: PLC0415
+    from domain.people.tickets import TicketIssuer  # noqa: PLC0415
+
+    node, ticket_key = KeyPair.generate(), Ed25519PrivateKey.generate()
+    issuer, now_ms = TicketIssuer(ticket_key.private_bytes_raw(), entropy=os.urandom), time.time_ns() // 1_000_000
+
+    def member(number: int) -> MemberSecrets:
+        noise, profiles = KeyPair.generate(), (profile_of(number),)
+        device = Device(account_of(number), device_of(number), noise.public, b"", b"", b"", profiles, created_ms=now_ms)
+        return MemberSecrets(noise.private_bytes(), issuer.issue(device, read_ms=now_ms).text)
+
+    secrets = NodeSecrets(node.private_bytes(), ticket_key.public_key().public_bytes_raw())
+    (folder / _NODE).write_bytes(msgspec.msgpack.encode(secrets))
+    (folder / _MEMBERS).write_bytes(msgspec.msgpack.encode(Members(node.public, list(map(member, range(members))))))
+
+
+if __name__ == "__main__":
+    PARSER = argparse.ArgumentParser(description=__doc__)
+    PARSER.add_argument("--members", type=int, required=True)
+    PARSER.add_argument("--folder", type=Path, required=True)
+    GIVEN = PARSER.parse_args()
+    _issue(GIVEN.members, GIVEN.folder)

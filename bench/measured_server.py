@@ -1,0 +1,65 @@
+"""A server that runs, with the connections to it and the clients that fit it: what every measurement begins with."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from bench.catalogue import VARDE, Entry, command_of
+from bench.clients import Client, PeerClient, VardeClient
+from bench.connections import Connections
+from bench.keys import Members, make_members
+from bench.process import Cores, Server, open_server
+from bench.rooms import Plan
+from loadtest.stack.certificate import Certificate, trust
+from varde_contract.session import Pattern
+
+
+class Workplace(Struct, frozen=True):
+    """What all measurements of a run share: the cores, a folder for files, and the certificate."""
+
+    cores: Cores
+    folder: Path
+    certificate: Certificate
+
+
+class MeasuredServer(Struct, frozen=True):
+    """A running server, and the connections to it."""
+
+    entry: Entry
+    server: Server
+    connections: Connections
+    plan: Plan
+    members: Members | None
+
+    def clients(self, members: Iterable[int], *, pattern: Pattern = Pattern.IK, joins: bool = True) -> Iterator[Client]:
+        """Yield the client of each of these members. `pattern` and `joins` are for Varde's."""
+        return (self._client(member, pattern, joins=joins) for member in members)
+
+    def _client(self, member: int, pattern: Pattern, *, joins: bool) -> Client:
+        room, authority = self.plan.room_of(member), self.server.authority
+        if self.members is None:
+            return PeerClient(authority, room, member, encrypted=self.entry.encrypted)
+        secrets, key = self.members.members[member], self.members.node_public
+        return VardeClient(authority, room, member, secrets, relay_key=key, pattern=pattern, joins=joins)
+
+
+@contextmanager
+def open_measured_server(
+    workplace: Workplace, entry: Entry, plan: Plan, *, tls: bool = False
+) -> Iterator[MeasuredServer]:
+    """Run a server while the block lasts. Raises NoServer."""
+    folder = workplace.folder
+    command, members = command_of(entry, folder), None
+    if entry.name == VARDE:
+        command += ["--plan", plan.text, "--folder", str(folder)]
+        members = make_members(folder, plan.members)
+    if tls:
+        command += ["--certificate", str(workplace.certificate.certificate), "--key", str(workplace.certificate.key)]
+    context, log = trust(workplace.certificate.certificate) if tls else None, folder / f"{entry.name}.log"
+    with (
+        open_server(command, core=workplace.cores.server, log=log) as server,
+        Connections(server.port, context) as connections,
+    ):
+        yield MeasuredServer(entry, server, connections, plan, members)

@@ -1,0 +1,153 @@
+"""A server as a child process on its own core, and what the kernel says of it: CPU time and memory.
+
+The process and everything it started count together.
+"""
+
+import json
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Final
+
+import psutil
+from msgspec import Struct
+
+ROOT: Final = Path(__file__).parents[1]
+START_DEADLINE: Final = 30.0
+_LAST_WORDS: Final = 2_000
+"""Bytes of its stderr in which its last line is looked for when it fails."""
+_NANOSECOND: Final = 1e-9
+
+
+class NoServer(Exception):
+    """A server did not start; the text is the last that it wrote to stderr."""
+
+
+class Cores(Struct, frozen=True):
+    """One core for the server and one for the load; with a single core both are None and share it."""
+
+    server: int | None
+    generator: int | None
+
+
+def choose_cores() -> Cores:
+    """Return the last two cores that this process may use: the first ones serve most interrupts."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return Cores(allowed[-1], allowed[-2]) if len(allowed) > 1 else Cores(None, None)
+
+
+def tree_of(pid: int) -> list[psutil.Process]:
+    """Return a process and all its descendants; nothing when it is gone."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds that a process and its descendants have used so far, user and system together."""
+    return sum(map(_cpu_seconds, tree_of(pid)))
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    # psutil counts in ticks of 10 ms, which is a twentieth of what a lightly loaded server uses in a window. The
+    # scheduler counts in nanoseconds, for threads that still run: no server here ends one while it is measured.
+    try:
+        tasks = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
+        exact = sum(int(task.read_text().split()[0]) for task in tasks) * _NANOSECOND
+    except OSError:
+        exact = 0.0
+    with suppress(psutil.Error):
+        times = process.cpu_times()
+        return exact or times.user + times.system
+    return 0.0
+
+
+def rss_kib(pid: int) -> int:
+    """Return the KiB of memory that a process and its descendants hold; what they share is counted for each."""
+    total = 0
+    for process in tree_of(pid):
+        with suppress(psutil.Error):
+            # `memory_info` reads counters that lag behind by some pages for each thread; the maps are exact.
+            total += sum(each.rss for each in process.memory_maps(grouped=True))
+    return total // 1024
+
+
+class Server(Struct, frozen=True):
+    """One that listens on 127.0.0.1."""
+
+    pid: int
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """The Host header."""
+        return f"127.0.0.1:{self.port}"
+
+    def cpu_seconds(self) -> float:
+        """Return what it has used so far."""
+        return cpu_seconds(self.pid)
+
+    def rss_kib(self) -> int:
+        """Return what it holds."""
+        return rss_kib(self.pid)
+
+
+@contextmanager
+def open_server(command: Sequence[str], *, core: int | None, log: Path) -> Iterator[Server]:
+    """Run a server while the block lasts: it says its port in one line of JSON. Its stderr goes to `log`.
+
+    Raises NoServer.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as stderr:
+        process = _start(command, core, stderr)
+        try:
+            yield Server(process.pid, _read_port(process, log))
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def _start(command: Sequence[str], core: int | None, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+    # A child inherits where its parent's thread may run: no moment on another core, and none of its threads escapes.
+    own = os.sched_getaffinity(0)
+    try:
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+        # A process group of its own: Ctrl-C is for the benchmark, which ends its servers itself.
+        return subprocess.Popen(  # noqa: S603 - our own servers
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, process_group=0
+        )
+    except FileNotFoundError:
+        raise NoServer(f"there is no program {command[0]}") from None
+    finally:
+        os.sched_setaffinity(0, own)
+
+
+def _read_port(process: subprocess.Popen[bytes], log: Path) -> int:
+    try:
+        return int(json.loads(_read_line(process))["port"])
+    except (ValueError, KeyError, TypeError):
+        said = log.read_bytes()[-_LAST_WORDS:].decode(errors="replace").strip().splitlines()
+        raise NoServer(said[-1] if said else "it ended or was silent instead of listening") from None
+
+
+def _read_line(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None
+    deadline, line = time.monotonic() + START_DEADLINE, b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while not line.endswith(b"\n") and (left := deadline - time.monotonic()) > 0:
+            if selector.select(left):
+                received = os.read(process.stdout.fileno(), 4096)
+                if not received:
+                    break
+                line += received
+    return line
