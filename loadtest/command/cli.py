@@ -1,16 +1,22 @@
-"""The entry point of `python -m loadtest`: which commands there are."""
+"""The entry point of `python -m loadtest`: which commands there are, and how they end."""
 
 import inspect
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
 
-from loadtest.command.exits import WORDS, run_fenced
+from loadtest.command.exits import CouldNotRun
 from loadtest.command.load import master, run, ui, worker
 from loadtest.command.machine import calibrate, preflight
 from loadtest.command.runs import catalogue, compare, index, publish
 from loadtest.command.seed import seed
+
+STOPPED = 130
+"""Ctrl-C outside a run, as shells give it for SIGINT. A run that is stopped is INVALID, and writes what it has."""
+EXITS = "Exit codes: 0 met; 1 missed; 2 INVALID (the generator was the limit, or it was interrupted); 3 could not run."
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _Group(click.Group):
@@ -20,11 +26,7 @@ class _Group(click.Group):
         return list(self.commands)
 
 
-@click.group(
-    cls=_Group,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=WORDS,
-)
+@click.group(cls=_Group, epilog=EXITS, context_settings=_CONTEXT)
 def loadtest() -> None:
     """Load on Varde's relay and API, with honest latency, and a gate for releases.
 
@@ -35,19 +37,26 @@ def loadtest() -> None:
     """
 
 
-def _keep_lines(command: click.Command) -> None:
-    """Let click print paragraphs with indented lines, the examples, as they are written."""
-    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
-    command.help = "\n\n".join(f"\b\n{each}" if "\n  " in each else each for each in paragraphs)
-
-
 for _each in (run, catalogue, ui, master, worker, seed, compare, index, publish, preflight, calibrate):
     loadtest.add_command(_each)
-    _keep_lines(_each)
-_keep_lines(loadtest)
+for _each in (loadtest, *loadtest.commands.values()):
+    _parts = inspect.cleandoc(_each.help or "").split("\n\n")
+    _each.help = "\n\n".join(f"\b\n{part}" if "\n  " in part else part for part in _parts)  # keeps lines of examples
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns its exit code."""
+    """Run one command. Returns its exit code: whatever a command raises is told on standard error."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return run_fenced(lambda: loadtest.main(given or ["--help"], prog_name="python -m loadtest", standalone_mode=False))
+    try:
+        returned = loadtest.main(given or ["--help"], "python -m loadtest", standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        return STOPPED
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else CouldNotRun.exit_code
+    except click.ClickException as error:
+        error.show()
+        return CouldNotRun.exit_code
+    except Exception:  # noqa: BLE001 - the fence: nothing but an exit code leaves the program
+        traceback.print_exc()
+        return CouldNotRun.exit_code
+    return returned if isinstance(returned, int) else 0

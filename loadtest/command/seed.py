@@ -22,31 +22,26 @@ Beside a `varde up` that runs in this folder:
     --api-url http://127.0.0.1:8400 --into-existing --out build/crowd
   python -m loadtest run steady --users 1000 --rate 100 --crowd build/crowd
 """
-_MOST: Final = 1_000_000
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False, exists=True)
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
 
-class _SizesType(click.ParamType[Sizes]):
-    """`3:50,8:40,64:10`: sizes of rooms and their shares."""
-
-    name = "SIZE:SHARE,..."
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Sizes:
-        if isinstance(value, Sizes):
-            return value
-        try:
-            pairs = [part.split(":") for part in str(value).split(",")]
-            weighted = tuple((int(size), float(share)) for size, share in pairs)
-        except ValueError:
-            self.fail(f"{value!r} is not sizes with shares, such as 3:50,8:40,64:10", param, ctx)
-        if not all(size > 1 and share > 0 for size, share in weighted):
-            self.fail("a room has two members or more, and a share above 0", param, ctx)
-        return Sizes(weighted)
+def _sizes(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Sizes | None:
+    """Read `3:50,8:40,64:10`: sizes of groups and their shares."""
+    if text is None:
+        return None
+    try:
+        pairs = [part.partition(":") for part in text.split(",")]
+        weighted = tuple((int(size), float(share)) for size, _, share in pairs)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not sizes with shares, such as 3:50,8:40,64:10") from None
+    if not all(size > 1 and share > 0 for size, share in weighted):
+        raise click.BadParameter("a room has two members or more, and a share above 0")
+    return Sizes(weighted)
 
 
 @click.command(short_help="Settle users in a database, fast.", help=HELP)
-@click.option("--users", type=click.IntRange(2, _MOST), required=True, help="How many people, with a device each.")
+@click.option("--users", type=click.IntRange(2, 1_000_000), required=True, help="How many people, with a device each.")
 @click.option(
     "--rooms",
     type=click.Choice(("pairs", "groups", "one")),
@@ -54,7 +49,7 @@ class _SizesType(click.ParamType[Sizes]):
     show_default=True,
     help="Conversations of two, groups of many sizes, or one room of everybody.",
 )
-@click.option("--sizes", type=_SizesType(), help="Of groups, with their shares. Default: families and teams, 3 to 64.")
+@click.option("--sizes", callback=_sizes, metavar="SIZE:SHARE,...", help="Of groups, with their shares.")
 @click.option(
     "--database-url",
     envvar="VARDE_DATABASE_URL",

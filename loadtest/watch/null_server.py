@@ -7,10 +7,7 @@ own generator on the loopback: of the protocol it does what that needs, and hang
 
 import argparse
 import asyncio
-import base64
-import hashlib
 import os
-import re
 import resource
 import select
 import subprocess
@@ -18,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final, cast
 from uuid import UUID
@@ -25,7 +23,10 @@ from uuid import UUID
 import psutil
 import uvloop
 from msgspec import Struct
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 from websockets.speedups import apply_mask
+from websockets.typing import Subprotocol
 
 from loadtest.client.protocol import PATH
 from loadtest.crowd.crowd import Crowd, Room, Seat, write_crowd
@@ -34,7 +35,7 @@ from varde_contract import ids
 from varde_contract.errors import LocalMisuse, PeerFault
 from varde_contract.ids import ConversationId, DeviceId
 from varde_contract.noise import KeyPair
-from varde_contract.session import SUBPROTOCOL, ServerSession, State
+from varde_contract.session import SUBPROTOCOL, ServerSession
 
 _HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 4096
@@ -47,10 +48,6 @@ _LIMITS: Final = f.ServerLimits(48 * 1024, 1_000_000, 1 << 40, 1_000)
 _TICKET: Final = "null." + "t" * 400
 """Nobody checks tickets here. They are as long as real ones, since that is what the generator has to send."""
 _DAY_MS: Final = 86_400_000
-_UNREAD_BYTES: Final = 256 * 1024
-_UNSENT_BYTES: Final = 4 * 1024 * 1024
-_ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_KEY: Final = re.compile(rb"(?i)\r\nsec-websocket-key:[ \t]*(\S+)[ \t]*\r\n")
 _BINARY: Final = 0x82
 _SHORT: Final = 125
 
@@ -96,26 +93,27 @@ def open_null_server(users: int, folder: Path) -> Iterator[NullServer]:
 def make_crowd(users: int, relay_url: str, relay_key: bytes) -> Crowd:
     """Return `users` devices in pairs, one more when they are odd."""
     pairs = [(first, first + 1) for first in range(0, users, 2)]
+    seats = [
+        Seat(
+            account=ids.AccountId(_new_id()),
+            profile=ids.ProfileId(_new_id()),
+            device=DeviceId(_new_id()),
+            noise_private=KeyPair.generate().private_bytes(),
+            ticket=_TICKET,
+            access_token="",
+            rooms=(room,),
+        )
+        for room, members in enumerate(pairs)
+        for _ in members
+    ]
     return Crowd(
         relay_url=relay_url,
         api_url="",
         relay_key=relay_key,
         payload_key=os.urandom(32),
         tickets_expire_ms=_now_ms() + _DAY_MS,
-        seats=tuple(_seat(room) for room, members in enumerate(pairs) for _ in members),
+        seats=tuple(seats),
         rooms=tuple(Room(ConversationId(_new_id()), members, 1, group=False) for members in pairs),
-    )
-
-
-def _seat(room: int) -> Seat:
-    return Seat(
-        account=ids.AccountId(_new_id()),
-        profile=ids.ProfileId(_new_id()),
-        device=DeviceId(_new_id()),
-        noise_private=KeyPair.generate().private_bytes(),
-        ticket=_TICKET,
-        access_token="",
-        rooms=(room,),
     )
 
 
@@ -170,8 +168,8 @@ class _Peer(asyncio.Protocol):
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._session = ServerSession(exchange.static)
+        self._upgrade: ServerProtocol | None = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
         self._unread = b""
-        self._upgraded = False
         self._device: DeviceId | None = None
         self._transport: asyncio.Transport
 
@@ -183,70 +181,59 @@ class _Peer(asyncio.Protocol):
             del self._exchange.peers[self._device]
 
     def data_received(self, data: bytes) -> None:
-        self._unread += data
         try:
-            if self._upgraded or self._upgrade():
-                for message in self._split():
-                    self._receive(message)
+            if self._upgrade is not None:
+                self._answer_upgrade(self._upgrade, data)
+                return
+            self._unread += data
+            for message in self._split():
+                self._receive(message)
         except (PeerFault, LocalMisuse):
             self._transport.abort()
-        if len(self._unread) > _UNREAD_BYTES:
-            self._transport.abort()
+
+    def _answer_upgrade(self, upgrade: ServerProtocol, data: bytes) -> None:
+        upgrade.receive_data(data)
+        for request in upgrade.events_received():
+            response = upgrade.accept(cast("Request", request))
+            upgrade.send_response(response)
+            self._transport.write(b"".join(upgrade.data_to_send()))
+            self._upgrade = None
+            if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+                self._transport.close()
+        if upgrade.handshake_exc is not None:
+            raise LocalMisuse("no upgrade to WebSocket")
 
     def _receive(self, message: bytes) -> None:
-        told: dict[DeviceId, list[f.ServerFrame]] = {}
         frames = self._session.receive(message)
         if (reply := self._session.take_reply()) is not None:
             self._write(reply)
         if self._device is None and self._session.hello is not None:
-            self._greet(self._session.hello.device)
-        if self._device is not None:
-            for frame in frames:
-                for device, answer in self._exchange.answer(self._device, frame):
-                    told.setdefault(device, []).append(answer)
-        for device, answers in told.items():
+            self._device = device = self._session.hello.device
+            self._exchange.peers[device] = self
+            self.send(self._exchange.welcome(device))
+        answers: dict[DeviceId, list[f.ServerFrame]] = {}
+        for frame in frames:
+            assert self._device is not None  # the session lets no frame pass before Welcome
+            for device, answer in self._exchange.answer(self._device, frame):
+                answers.setdefault(device, []).append(answer)
+        for device, told in answers.items():
             if (peer := self._exchange.peers.get(device)) is not None:
-                peer.send(*answers)
+                peer.send(*told)
 
     def send(self, *frames: f.ServerFrame) -> None:
         """Send frames, all in one message."""
-        if self._session.state is State.LIVE or isinstance(frames[0], f.Welcome):
-            self._write(self._session.send(*frames))
-
-    def _greet(self, device: DeviceId) -> None:
-        if device not in self._exchange.seats:
-            self._transport.abort()
-            return
-        if (older := self._exchange.peers.get(device)) is not None:
-            older._transport.abort()  # noqa: SLF001 - of its own class
-        self._device = device
-        self._exchange.peers[device] = self
-        self.send(self._exchange.welcome(device))
+        self._write(self._session.send(*frames))
 
     def _write(self, message: bytes) -> None:
         size = len(message)
         head = bytes((_BINARY, size)) if size <= _SHORT else b"\x82\x7e" + size.to_bytes(2, "big")
         self._transport.write(head + message)
-        if self._transport.get_write_buffer_size() > _UNSENT_BYTES:
-            self._transport.abort()
-
-    def _upgrade(self) -> bool:
-        head, end, rest = self._unread.partition(b"\r\n\r\n")
-        if not end:
-            return False
-        key = _KEY.search(head + b"\r\n")
-        if key is None:
-            raise LocalMisuse("no upgrade to WebSocket")
-        accept = base64.b64encode(hashlib.sha1(key[1] + _ACCEPT, usedforsecurity=False).digest()).decode()
-        self._transport.write(
-            f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\nSec-WebSocket-Accept: {accept}\r\n\r\n".encode()
-        )
-        self._unread, self._upgraded = rest, True
-        return True
 
     def _split(self) -> list[bytes]:
-        """Return the unmasked payloads of all frames that are whole, which must be final binary ones below 64 KiB."""
+        """Return the unmasked payloads of all frames that are whole, which must be final binary ones below 64 KiB.
+
+        The library's own reading would cost more than everything else here, and make the server the limit.
+        """
         messages, stream, start = [], self._unread, 0
         while len(stream) - start >= 8:  # noqa: PLR2004 - two bytes, a length, a key: no message of a client is shorter
             size, begin = stream[start + 1] & 0x7F, start + 6

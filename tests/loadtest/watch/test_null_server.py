@@ -138,7 +138,8 @@ def test_nonsense_ends_the_connection_and_nothing_else(
     with socket.create_connection(("127.0.0.1", url.port), timeout=SECONDS) as sock:
         try:
             sock.sendall(nonsense)
-            assert sock.recv(1) == b""
+            while sock.recv(65_536):
+                pass  # an answer of HTTP, perhaps
         except ConnectionError:
             pass  # hung up on before all was said
     alice, _ = pair
