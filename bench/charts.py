@@ -7,39 +7,11 @@ from typing import Any, Final, TypeAlias
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bench.catalogue import VARDE, title_of
 from bench.results import Results
-
-LIGHT: Final = {
-    "ink": "#1c2127",
-    "soft": "#5d6773",
-    "grid": "#e6e9ec",
-    "limit": "#c8452d",
-    "c1": "#0b7a5f",
-    "c2": "#2f6fd0",
-    "c3": "#b7791f",
-    "c4": "#8a4fbf",
-    "c6": "#6b7683",
-    "c7": "#0d8a9e",
-    "c8": "#7a8b1f",
-}
-DASHED: Final = (0, (4, 3))
-STYLE: Final[dict[Any, Any]] = {
-    "font.family": "DejaVu Sans",
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.axisbelow": True,
-    **{f"axes.spines.{side}": False for side in ("top", "right", "left")},
-}
-
-
-def layout() -> ConstrainedLayoutEngine:
-    """Return a layout with some air around the axes."""
-    return ConstrainedLayoutEngine(w_pad=0.16, h_pad=0.14)
-
+from loadtest.report.plots import DASHED, LIGHT, STYLE, layout, png_of
 
 Lines: TypeAlias = Mapping[str, list[tuple[float, float]]]
 """Points by server."""
@@ -77,7 +49,7 @@ def draw_charts(results: Results, folder: Path) -> list[Path]:
             picture = draw(results)
             if picture is not None:
                 path = folder / f"{name}.png"
-                picture.savefig(path, dpi=DPI)
+                path.write_bytes(png_of(picture, DPI, colours=64))
                 drawn.append(path)
     return drawn
 

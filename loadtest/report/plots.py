@@ -61,7 +61,7 @@ STYLE: Final[dict[Any, Any]] = {
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.titlepad": 10,
+    "axes.titlepad": 14,
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
