@@ -27,7 +27,7 @@ from api.http.replies import Answer, respond
 from api.http.requests import BodyReader, QueryReader, read_token
 from api.services import Services
 from domain.people.model import Actor
-from varde_contract.networks import client_address, network_of
+from varde_contract.client_address import client_address, network_of
 from varde_contract.refusals import RefusalCode, Refused
 
 BEARER: Final = "bearer"

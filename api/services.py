@@ -22,7 +22,7 @@ from domain.talk.members import Members
 from domain.talk.sending import Messages
 from settings.api import ApiSettings
 from varde_contract.ids import AccountId
-from varde_contract.rest.relay import RelayAddress
+from varde_contract.rest.people import RelayAddress
 
 SECONDS: Final = 1.0
 PROBE: Final = 3 * SECONDS

@@ -17,28 +17,28 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.process import ROOT
 from bench.rooms import account_of, device_of, profile_of
-from varde_contract.hidden import Hidden
 from varde_contract.noise import KeyPair
+from varde_contract.secret_struct import SecretStruct
 
 _NODE: Final = "node.msgpack"
 _MEMBERS: Final = "members.msgpack"
 
 
-class NodeSecrets(Hidden, frozen=True, array_like=True):
+class NodeSecrets(SecretStruct, frozen=True, array_like=True):
     """What the server is started with."""
 
     private: bytes
     ticket_public: bytes
 
 
-class MemberSecrets(Hidden, frozen=True, array_like=True):
+class MemberSecrets(SecretStruct, frozen=True, array_like=True):
     """What one member connects with."""
 
     private: bytes
     ticket: str
 
 
-class Members(Hidden, frozen=True, array_like=True):
+class Members(SecretStruct, frozen=True, array_like=True):
     """All members, and the node's public key."""
 
     node_public: bytes

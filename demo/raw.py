@@ -27,10 +27,8 @@ from varde_contract.envelope import Text
 from varde_contract.frames import Ack, ClientFrame, Hello, RefusedFrame, Send, ServerFrame, subject_of
 from varde_contract.ids import ClientId, ConversationId, DeviceId
 from varde_contract.limits import NOISE_MESSAGE_BYTES
-from varde_contract.rest.conversations import ConversationView
-from varde_contract.rest.devices import PrekeyClaim
-from varde_contract.rest.messages import NewMessage
-from varde_contract.rest.relay import RelayAddress, RelayTicket
+from varde_contract.rest.people import PrekeyClaim, RelayAddress, RelayTicket
+from varde_contract.rest.talk import ConversationView, NewMessage
 from varde_contract.session import PROTOCOL_VERSION, SUBPROTOCOL, ClientSession, Pattern
 
 

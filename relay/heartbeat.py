@@ -8,7 +8,7 @@ import trio
 from relay.connection.peer import Peer
 from relay.metrics.labels import Hostility
 from relay.services import Services
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 
 ROUND: Final = 1.0
 """Seconds for one look at everybody: how late a ping or a cut may be."""

@@ -17,7 +17,7 @@ from relay.metrics.exposition import start_metrics
 from relay.services import Dependencies, Services, make_services
 from relay.socket.listeners import address_of, open_listeners, run_listener
 from settings.relay import RelaySettings
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.frames import Goaway
 
 FLUSH: Final = 5.0

@@ -17,7 +17,7 @@ from domain.people.ports import DeviceAddFault
 from domain.ports import Stores
 from domain.talk import model as talk
 from domain.talk.ports import NewRoster
-from varde_contract import certificates
+from varde_contract import signed_statements
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId, uuid7
 from varde_contract.noise import KeyPair
 from varde_contract.people import Policies, ProfileType, Theme
@@ -71,14 +71,14 @@ class Gear:
         """Signed Curve25519 keys: number `start` and the following, the same ones each time."""
         keys = (_curve("one-time", self.name, str(number)) for number in range(start, start + count))
         return tuple(
-            people_model.Prekey(key, self.signing.sign(certificates.one_time_key_statement(self.id, key)))
+            people_model.Prekey(key, self.signing.sign(signed_statements.one_time_key_statement(self.id, key)))
             for key in keys
         )
 
     def fallback_key(self) -> people_model.Prekey:
         """The signed fallback key."""
         key = _curve("fallback", self.name)
-        return people_model.Prekey(key, self.signing.sign(certificates.fallback_key_statement(self.id, key)))
+        return people_model.Prekey(key, self.signing.sign(signed_statements.fallback_key_statement(self.id, key)))
 
 
 @dataclass(frozen=True, repr=False)
@@ -189,7 +189,7 @@ def _gear(name: str, account: AccountId, root: Ed25519PrivateKey, profiles: tupl
     noise = KeyPair.from_private(_seed("noise", name))
     signing = Ed25519PrivateKey.from_private_bytes(_seed("signing", name))
     keys = (noise.public, signing.public_key().public_bytes_raw(), _curve("identity", name))
-    statement = certificates.device_statement(
+    statement = signed_statements.device_statement(
         account, device, noise_key=keys[0], signing_key=keys[1], identity_key=keys[2]
     )
     noun = people_model.Device(account, device, *keys, root.sign(statement), profiles, BIRTH_MS)

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tests import cast
 from tests.doubles.stores import open_memory_stores
-from varde_contract import certificates
+from varde_contract import signed_statements
 from varde_contract.talk import ConversationKind, Role
 
 GEAR = [gear for person in cast.PEOPLE for gear in person.devices]
@@ -26,7 +26,7 @@ def test_every_device_is_signed_by_its_owner(person: cast.Person) -> None:
     """Certificates and prekeys verify, so that a server that checks them takes the cast as it is."""
     for gear in person.devices:
         noun = gear.noun
-        statement = certificates.device_statement(
+        statement = signed_statements.device_statement(
             *(noun.account, noun.id),
             noise_key=noun.noise_key,
             signing_key=noun.signing_key,
@@ -35,9 +35,9 @@ def test_every_device_is_signed_by_its_owner(person: cast.Person) -> None:
         Ed25519PublicKey.from_public_bytes(person.root_key).verify(noun.signature, statement)
         signing = Ed25519PublicKey.from_public_bytes(noun.signing_key)
         for prekey in gear.one_time_keys():
-            signing.verify(prekey.signature, certificates.one_time_key_statement(gear.id, prekey.key))
+            signing.verify(prekey.signature, signed_statements.one_time_key_statement(gear.id, prekey.key))
         fallback = gear.fallback_key()
-        signing.verify(fallback.signature, certificates.fallback_key_statement(gear.id, fallback.key))
+        signing.verify(fallback.signature, signed_statements.fallback_key_statement(gear.id, fallback.key))
 
 
 @pytest.mark.parametrize("gear", GEAR, ids=repr)

@@ -16,9 +16,8 @@ from varde.store.people import Contacts
 from varde_contract.frames import Presence
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.refusals import RefusalCode
-from varde_contract.rest.auth import SessionView
-from varde_contract.rest.conversations import ConversationView, NewConversation
-from varde_contract.rest.devices import DeviceView
+from varde_contract.rest.people import DeviceView, SessionView
+from varde_contract.rest.talk import ConversationView, NewConversation
 from varde_contract.talk import ConversationKind, PresenceState
 
 

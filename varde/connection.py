@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import ClientConnection
 
 from varde_contract import codec
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.frames import Delivered, Goaway, ServerFrame, Welcome
 from varde_contract.ids import ConversationId

@@ -13,7 +13,7 @@ from varde_contract.envelope import TEXT_CHARACTERS
 from varde_contract.frames import Read, Typing
 from varde_contract.ids import ClientId, ConversationId, ProfileId
 from varde_contract.padding import CONTENT_BYTES
-from varde_contract.rest.conversations import ConversationView, MemberRole, MemberView, NewMember
+from varde_contract.rest.talk import ConversationView, MemberRole, MemberView, NewMember
 from varde_contract.talk import ConversationKind, Role
 
 ENVELOPE_OVERHEAD = 256

@@ -13,9 +13,8 @@ from varde_contract.envelope import Empty, Text
 from varde_contract.frames import Ack, RefusedFrame, Send
 from varde_contract.ids import ClientId, ConversationId, DeviceId
 from varde_contract.refusals import RefusalCode, StaleDevices
-from varde_contract.rest.conversations import ConversationView
-from varde_contract.rest.devices import ClaimedKeys, PrekeyClaim
-from varde_contract.rest.messages import NewMessage
+from varde_contract.rest.people import ClaimedKeys, PrekeyClaim
+from varde_contract.rest.talk import ConversationView, NewMessage
 from varde_contract.talk import ConversationKind
 
 FIRST_PAUSE_SECONDS = 0.1

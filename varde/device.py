@@ -12,11 +12,10 @@ from varde.crypto.pairwise import Pairwise
 from varde.errors import NotEnrolled
 from varde.identity import Identity, Profile
 from varde.store import Store
-from varde_contract.hidden import Hidden
 from varde_contract.ids import AccountId, DeviceId
 from varde_contract.noise import KeyPair
-from varde_contract.rest.devices import Certificate, NewDevice
-from varde_contract.rest.profiles import ProfileView
+from varde_contract.rest.people import Certificate, NewDevice, ProfileView
+from varde_contract.secret_struct import SecretStruct
 
 DEVICE = "device"
 """The setting that holds this device's keys, from before it is registered."""
@@ -27,7 +26,7 @@ PHRASE = "recovery-phrase"
 """The setting that holds the phrase until the first connect, so that no crash can lose it before it was shown."""
 
 
-class DeviceKeys(Hidden, frozen=True):
+class DeviceKeys(SecretStruct, frozen=True):
     """The keys of this device next to its Olm account."""
 
     certificate: Certificate

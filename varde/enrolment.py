@@ -18,8 +18,7 @@ from varde.rest import SESSION, AccessTokens, Rest
 from varde.store import Store, Unlock, open_store
 from varde_contract.people import ProfileType
 from varde_contract.refusals import RefusalCode
-from varde_contract.rest.auth import CodeSent, SessionTokens
-from varde_contract.rest.profiles import NewProfile, ProfileView
+from varde_contract.rest.people import CodeSent, NewProfile, ProfileView, SessionTokens
 
 ENROLLING = "enrolling"
 """The setting that says, until it is done, of which address at which API this enrolment is."""

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from varde_contract.closing import CLOSINGS, CloseCode
+from varde_contract.close_codes import MEANINGS, CloseCode
 from varde_contract.refusals import RefusalCode, StaleDevices
 
 
@@ -121,7 +121,7 @@ class ConnectionRefused(Ended):
 
     def __init__(self, closing: CloseCode) -> None:
         super().__init__(f"the relay closed: {closing.label}", code=closing.label)
-        self.advice = CLOSINGS[closing].reader_should
+        self.advice = MEANINGS[closing].reader_should
         self.closing = closing
 
 

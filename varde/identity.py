@@ -8,7 +8,7 @@ from varde.errors import NotAllowed
 from varde_contract.ids import AccountId, DeviceId, ProfileId
 from varde_contract.people import ProfileType
 from varde_contract.refusals import RefusalCode
-from varde_contract.rest.conversations import ConversationView
+from varde_contract.rest.talk import ConversationView
 
 
 class Profile(Struct, frozen=True):

@@ -8,9 +8,9 @@ from varde.crypto.pairwise import Pairwise
 from varde.errors import Busy, Refusal, Unreachable
 from varde.rest import Rest
 from varde.store import Store
-from varde_contract.certificates import fallback_key_statement, one_time_key_statement
 from varde_contract.ids import DeviceId
-from varde_contract.rest.devices import PrekeyUpload, SignedKey
+from varde_contract.rest.people import PrekeyUpload, SignedKey
+from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 
 ONE_TIME_KEYS = 50
 REFILL_BELOW = 25

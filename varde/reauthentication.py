@@ -14,9 +14,9 @@ from varde.http import Http
 from varde.identity import Identity
 from varde.rest import SESSION
 from varde.store import Store, Unlock, open_store
-from varde_contract.certificates import session_statement
 from varde_contract.ids import AccountId
-from varde_contract.rest.auth import SessionTokens
+from varde_contract.rest.people import SessionTokens
+from varde_contract.signed_statements import session_statement
 
 NEW_SESSION = "returning"
 """The setting that holds a new session until the server has bound it to this device."""

@@ -18,11 +18,11 @@ from varde.device import DeviceKeys
 from varde.errors import Busy, ConnectionRefused, DeviceRevoked, Ended, Refusal, Replaced, Unreachable, VardeError
 from varde.rest import Rest
 from varde.store import Store
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.frames import Goaway, Hello, ServerFrame, Welcome
 from varde_contract.limits import HANDSHAKE_DEADLINE_MS, NOISE_MESSAGE_BYTES
-from varde_contract.rest.relay import RelayAddress, RelayTicket
+from varde_contract.rest.people import RelayAddress, RelayTicket
 from varde_contract.session import PROTOCOL_VERSION, SUBPROTOCOL, ClientSession, Pattern
 
 TICKET = "ticket"

@@ -12,29 +12,39 @@ from varde.http import Http
 from varde.store import Store
 from varde_contract.ids import ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.refusals import RefusalCode
-from varde_contract.rest.accounts import AccountView, RootKey
-from varde_contract.rest.auth import CodeRequest, CodeSent, Refresh, Sessions, SessionTokens, SignIn
-from varde_contract.rest.conversations import (
-    Conversations,
-    ConversationView,
-    MemberRole,
-    NewConversation,
-    NewMember,
-    SenderView,
-)
-from varde_contract.rest.devices import (
+from varde_contract.rest.people import (
+    AccountView,
     ClaimedKeys,
+    CodeRequest,
+    CodeSent,
     DeviceProof,
     Devices,
     DeviceView,
     NewDevice,
+    NewProfile,
     PrekeyClaim,
     PrekeyCount,
     PrekeyUpload,
+    Profiles,
+    ProfileView,
+    Refresh,
+    RelayAddress,
+    RelayTicket,
+    RootKey,
+    Sessions,
+    SessionTokens,
+    SignIn,
 )
-from varde_contract.rest.messages import MessageStored, NewMessage
-from varde_contract.rest.profiles import NewProfile, Profiles, ProfileView
-from varde_contract.rest.relay import RelayAddress, RelayTicket
+from varde_contract.rest.talk import (
+    Conversations,
+    ConversationView,
+    MemberRole,
+    MessageStored,
+    NewConversation,
+    NewMember,
+    NewMessage,
+    SenderView,
+)
 
 T = TypeVar("T")
 

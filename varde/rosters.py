@@ -15,7 +15,7 @@ from varde.events import RosterChange
 from varde.rest import Rest
 from varde.store import Store
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
-from varde_contract.rest.conversations import ConversationView
+from varde_contract.rest.talk import ConversationView
 
 
 class Rosters:

@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.errors import LocalMisuse, PeerFault
 from varde_contract.frames import ClientFrame, Hello, ServerFrame
 from varde_contract.limits import FRAMES_PER_MESSAGE, PLAINTEXT_BYTES

@@ -12,9 +12,9 @@ from msgspec import Meta, Struct
 
 from varde_contract import codec, padding
 from varde_contract.errors import PeerFault
-from varde_contract.hidden import Hidden
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId
 from varde_contract.limits import SEQ_MAX
+from varde_contract.secret_struct import SecretStruct
 
 ENVELOPE_VERSION = 1
 GROUP_SESSION_BYTES = 32
@@ -29,13 +29,13 @@ class Cipher(enum.IntEnum):
     MEGOLM = 3
 
 
-class Text(Hidden, frozen=True, array_like=True, tag="text"):
+class Text(SecretStruct, frozen=True, array_like=True, tag="text"):
     """What somebody wrote."""
 
     text: Annotated[str, Meta(max_length=TEXT_CHARACTERS)]
 
 
-class GroupKey(Hidden, frozen=True, array_like=True, tag="group-key"):
+class GroupKey(SecretStruct, frozen=True, array_like=True, tag="group-key"):
     """The sender key of a group: opens this sender's messages from now on. Only ever inside Olm."""
 
     session: Annotated[bytes, Meta(min_length=GROUP_SESSION_BYTES, max_length=GROUP_SESSION_BYTES)]
@@ -49,7 +49,7 @@ class Empty(Struct, frozen=True, array_like=True, tag="empty"):
 Body: TypeAlias = Text | GroupKey | Empty
 
 
-class Envelope(Hidden, frozen=True, array_like=True):
+class Envelope(SecretStruct, frozen=True, array_like=True):
     """The plaintext of one message. `recipient` is None in a group ciphertext; `written_ms` is the sender's clock."""
 
     version: Annotated[int, Meta(ge=1, le=255)]

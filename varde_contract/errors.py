@@ -1,6 +1,6 @@
 """The two colours of protocol error, and no third."""
 
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 
 
 class LocalMisuse(Exception):
@@ -16,3 +16,14 @@ class PeerFault(Exception):
     def __init__(self, rule: str, close_code: CloseCode = CloseCode.PROTOCOL_ERROR) -> None:
         super().__init__(rule)
         self.close_code = close_code
+
+
+class NoiseMisuse(LocalMisuse):
+    """We called out of turn, with the wrong keys, too much payload, after a failure, or past the last nonce."""
+
+
+class NoiseFault(PeerFault):
+    """The peer's bytes did not authenticate, were too short or too long, or held a key that leads to no secret."""
+
+    def __init__(self, rule: str, close_code: CloseCode = CloseCode.HANDSHAKE_FAILED) -> None:
+        super().__init__(rule, close_code)

@@ -5,10 +5,10 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
-from varde_contract.hidden import Hidden
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
 from varde_contract.limits import DEVICES_PER_SEND, SEALED_BYTES, SEQ_MAX, SYNC_MESSAGES, TICKET_BYTES
 from varde_contract.refusals import RefusalCode, StaleDevices
+from varde_contract.secret_struct import SecretStruct
 from varde_contract.talk import GapReason as GapReason
 from varde_contract.talk import PresenceState as PresenceState
 
@@ -38,7 +38,7 @@ class ChangeKind(enum.StrEnum):
 # In the handshake
 
 
-class Hello(Hidden, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Hello(SecretStruct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The payload of the client's last handshake message."""
 
     version: Annotated[int, Meta(ge=1, le=255)]

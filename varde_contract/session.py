@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from varde_contract import codec
 from varde_contract import frames as f
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.errors import LocalMisuse, PeerFault
 from varde_contract.noise import Handshake, KeyPair, Transport
 

@@ -18,7 +18,7 @@ from hypercorn.typing import ASGIFramework
 from api.http.connection import Connection
 from api.http.problems import CROWDED, body_of, headers_of
 from settings.api import ApiSettings
-from varde_contract.networks import network_of
+from varde_contract.client_address import network_of
 
 KIB: Final = 1_024
 HEAD_BYTES: Final = 32 * KIB

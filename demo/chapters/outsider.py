@@ -15,8 +15,8 @@ from demo.story import Broken, expect
 from varde.clock import fresh_id
 from varde_contract.frames import ClientFrame, Join, RefusedFrame, Sync, Welcome
 from varde_contract.ids import ConversationId
-from varde_contract.rest.conversations import NewMember
-from varde_contract.rest.devices import PrekeyClaim
+from varde_contract.rest.people import PrekeyClaim
+from varde_contract.rest.talk import NewMember
 
 
 async def tell(stage: Stage) -> None:

@@ -12,7 +12,7 @@ from demo.raw import Closed, Raw, as_body, open_raw
 from demo.stage import Stage
 from demo.story import Broken, expect
 from varde.events import Message
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.frames import Join
 
 

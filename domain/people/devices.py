@@ -10,10 +10,10 @@ from domain.people.keys import is_good_exchange_key, is_good_signing_key, is_sig
 from domain.people.model import Actor, Device, Registration, RosterChange
 from domain.people.ports import AccountStore, AdoptFault, DeviceAddFault, DeviceStore, ProfileStore
 from domain.ports import Bus, Clock
-from varde_contract.certificates import device_statement, session_statement
 from varde_contract.ids import DeviceId, ProfileId
 from varde_contract.limits import DEVICES_PER_ACCOUNT
 from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.signed_statements import device_statement, session_statement
 
 _NO_ROOT_KEY: Final = Refused(RefusalCode.NO_ROOT_KEY, "The account has no root key yet. Set it first.")
 _BAD_KEY: Final = Refused(RefusalCode.BAD_KEY, "A key of the device is not a usable public key. Make new ones.")

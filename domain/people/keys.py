@@ -2,7 +2,7 @@
 
 from nacl import bindings, exceptions
 
-from varde_contract.certificates import KEY_BYTES, SIGNATURE_BYTES
+from varde_contract.signed_statements import KEY_BYTES, SIGNATURE_BYTES
 
 # Any scalar finds the points of small order: X25519 clears the cofactor, so they all come out as zero (RFC 7748, 6.1).
 _PROBE = bytes(range(1, KEY_BYTES + 1))

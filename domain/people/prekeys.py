@@ -9,10 +9,10 @@ from domain.people.keys import is_good_exchange_key, is_signed
 from domain.people.model import Actor, ClaimedPrekey, Device, Prekey
 from domain.people.ports import DeviceRoster, DeviceStore, PrekeyStore, RosterStore
 from domain.ports import Bus, Clock
-from varde_contract.certificates import fallback_key_statement, one_time_key_statement
 from varde_contract.ids import ConversationId, DeviceId
 from varde_contract.limits import ONE_TIME_KEYS_PER_DEVICE
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
+from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 
 HOUR: Final = 3_600_000
 CLAIMS_PER_PAIR: Final = 10

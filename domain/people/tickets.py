@@ -16,10 +16,10 @@ from domain.people.keys import is_good_signing_key
 from domain.people.model import Device
 from domain.people.revocations import Revocations
 from domain.ports import Clock, Entropy
-from varde_contract.certificates import SIGNATURE_BYTES
 from varde_contract.ids import ENTROPY_BYTES, AccountId, DeviceId, ProfileId, uuid7
 from varde_contract.limits import SECOND_MS
 from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.signed_statements import SIGNATURE_BYTES
 
 ALGORITHM: Final = "EdDSA"
 TYPE: Final = "varde-ticket+jwt"

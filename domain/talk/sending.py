@@ -39,7 +39,7 @@ class Sender(Struct, frozen=True):
 
 
 class SendRequest(Protocol):
-    """What a sender asks for: `varde_contract.frames.Send` or `varde_contract.rest.messages.NewMessage`."""
+    """What a sender asks for: `varde_contract.frames.Send` or `varde_contract.rest.talk.NewMessage`."""
 
     @property
     def client_id(self) -> ClientId:

@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from varde_contract.hidden import Hidden
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from varde_contract.secret_struct import SecretStruct
 
 _MODE: Final = 0o600
 
@@ -20,7 +20,7 @@ class CrowdError(Exception):
     """The file of a crowd cannot be used; the text names it and says what to do."""
 
 
-class Seat(Hidden, frozen=True, array_like=True):
+class Seat(SecretStruct, frozen=True, array_like=True):
     """One device, as its user has to know it. Its number is its place in `Crowd.seats`."""
 
     account: AccountId
@@ -44,7 +44,7 @@ class Room(Struct, frozen=True, array_like=True):
     group: bool
 
 
-class Crowd(Hidden, frozen=True, array_like=True):
+class Crowd(SecretStruct, frozen=True, array_like=True):
     """Everybody, and where they go. Rooms are dealt so that members of one sit side by side in `seats`."""
 
     relay_url: str

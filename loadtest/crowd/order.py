@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from loadtest.crowd.crowd import Crowd, CrowdError, read_crowd
 from loadtest.scenarios.plan import PAIRS, Sizes
-from varde_contract.hidden import Hidden
+from varde_contract.secret_struct import SecretStruct
 
 ROOT: Final = Path(__file__).parents[2]
 PREKEYS: Final = 5
@@ -23,7 +23,7 @@ FAILED: Final = 3
 _PROGRAM: Final = "loadtest.crowd.seeding"
 
 
-class Order(Hidden, frozen=True, kw_only=True):
+class Order(SecretStruct, frozen=True, kw_only=True):
     """What is to be made. Paths are text, so that the order can be sent."""
 
     seats: int

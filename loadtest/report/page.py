@@ -25,14 +25,14 @@ from loadtest.report.formatting import (
 )
 from loadtest.report.plots import DARK, LIGHT, Chart, svg_of
 from loadtest.report.result import Latency, Objective, Result, Sample, Verdict
-from varde_contract.closing import CLOSINGS, CloseCode
+from varde_contract.close_codes import MEANINGS, CloseCode
 
 CPU_BUDGET: Final = 90.0
 """Percent of a core: above it a worker may have been late by itself, and the run is invalid."""
 _STANDS_OUT: Final = 1.5
 _SLOWEST: Final = 5
 _CLOSES: Final = {
-    **{str(int(code)): (code.label, CLOSINGS[code].when) for code in CloseCode},
+    **{str(int(code)): (code.label, MEANINGS[code].when) for code in CloseCode},
     "1000": ("normal", "the client went, or was done"),
     "1001": ("going-away", "one side was going away"),
     "1002": ("protocol-error", "a frame broke RFC 6455"),

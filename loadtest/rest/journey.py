@@ -15,14 +15,25 @@ from loadtest.crowd.belongings import HOST
 from loadtest.rest.keys import draw_exchange_key, signed_fallback_key, signed_one_time_key
 from loadtest.rest.outbox import LetterBox
 from loadtest.rest.request import Request
-from varde_contract.certificates import device_statement
 from varde_contract.ids import ENTROPY_BYTES, DeviceId, uuid7
 from varde_contract.people import ProfileType
-from varde_contract.rest.accounts import AccountView, RootKey
-from varde_contract.rest.auth import CodeRequest, CodeSent, Refresh, SessionTokens, SignIn
-from varde_contract.rest.devices import DeviceView, NewDevice, PrekeyCount, PrekeyUpload
-from varde_contract.rest.profiles import NewProfile, ProfileView
-from varde_contract.rest.relay import RelayTicket
+from varde_contract.rest.people import (
+    AccountView,
+    CodeRequest,
+    CodeSent,
+    DeviceView,
+    NewDevice,
+    NewProfile,
+    PrekeyCount,
+    PrekeyUpload,
+    ProfileView,
+    Refresh,
+    RelayTicket,
+    RootKey,
+    SessionTokens,
+    SignIn,
+)
+from varde_contract.signed_statements import device_statement
 
 Journey: TypeAlias = Generator[Request, Any, None]
 """Yields requests and is sent what `read` makes of each reply; it is closed at the first that fails."""

@@ -6,10 +6,10 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from varde_contract.certificates import fallback_key_statement, one_time_key_statement
 from varde_contract.ids import DeviceId
 from varde_contract.noise import KeyPair
-from varde_contract.rest.devices import SignedKey
+from varde_contract.rest.people import SignedKey
+from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 
 KEY_BYTES: Final = 32
 

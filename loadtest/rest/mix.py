@@ -11,12 +11,21 @@ from typing import Final, NamedTuple
 from loadtest.rest.person import Person
 from loadtest.rest.request import Request
 from varde_contract.people import Policies, Theme
-from varde_contract.rest.accounts import AccountView
-from varde_contract.rest.auth import Sessions
-from varde_contract.rest.conversations import Conversations, ConversationView
-from varde_contract.rest.devices import ClaimedKeys, Devices, PrekeyClaim, PrekeyCount, PrekeyUpload
-from varde_contract.rest.profiles import Profiles, ProfileUpdate, ProfileView
-from varde_contract.rest.relay import RelayAddress, RelayTicket
+from varde_contract.rest.people import (
+    AccountView,
+    ClaimedKeys,
+    Devices,
+    PrekeyClaim,
+    PrekeyCount,
+    PrekeyUpload,
+    Profiles,
+    ProfileUpdate,
+    ProfileView,
+    RelayAddress,
+    RelayTicket,
+    Sessions,
+)
+from varde_contract.rest.talk import Conversations, ConversationView
 
 CLAIMS: Final = 8
 """Of one device's keys by one caller. The API allows ten an hour, and refuses more."""

@@ -6,7 +6,7 @@ from loadtest.crowd.belongings import address_of, signing_key
 from loadtest.crowd.crowd import Crowd, Room
 from loadtest.rest.keys import signed_fallback_key, signed_one_time_key
 from varde_contract.ids import DeviceId
-from varde_contract.rest.devices import SignedKey
+from varde_contract.rest.people import SignedKey
 
 
 class Person:

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 import msgspec
 
-from varde_contract.hidden import Hidden
 from varde_contract.rest.problems import Problem
+from varde_contract.secret_struct import SecretStruct
 
 REPLY_BYTES: Final = 1 << 20
 """The largest reply that is read. A roster of the largest conversation has a tenth of it."""
@@ -13,7 +13,7 @@ REPLY_BYTES: Final = 1 << 20
 _problem: Final = msgspec.json.Decoder(Problem)
 
 
-class Request(Hidden, frozen=True, kw_only=True):
+class Request(SecretStruct, frozen=True, kw_only=True):
     """`name` is the operation as it stands in a report: method and path, without ids."""
 
     name: str
@@ -30,7 +30,7 @@ class Request(Hidden, frozen=True, kw_only=True):
         return self.name.partition(" ")[0]
 
 
-class Reply(Hidden, frozen=True):
+class Reply(SecretStruct, frozen=True):
     """What the API said."""
 
     status: int

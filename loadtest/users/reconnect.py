@@ -4,7 +4,7 @@ from random import Random
 from typing import Final
 
 from loadtest.client.protocol import Ending
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 
 FIRST_SECONDS: Final = 0.5
 MOST_SECONDS: Final = 30.0

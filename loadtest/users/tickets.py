@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from loadtest.crowd.crowd import Crowd
-from varde_contract.rest.relay import RelayTicket
+from varde_contract.rest.people import RelayTicket
 
 TICKET_SECONDS: Final = 84_600.0
 """How long a new one lasts beyond the old one at the least: a day, but for half an hour by which it is early."""

@@ -10,11 +10,11 @@ import trio
 from relay.metrics.counters import Metrics
 from relay.metrics.labels import HandshakeOutcome, Hostility
 from settings.relay import RelaySettings
-from varde_contract.closing import CloseCode
+from varde_contract.client_address import client_address, network_of
+from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.frames import ClientFrame, Presence, Typing
 from varde_contract.limits import FRAMES_PER_MESSAGE, NOISE_MESSAGE_BYTES
-from varde_contract.networks import client_address, network_of
 from varde_contract.refusals import RefusalCode, Refused
 
 ADDRESSES: Final = 20_000

@@ -25,7 +25,7 @@ from relay.metrics.counters import SeveralFrames
 from relay.metrics.labels import CLIENT_CLOSE_CODES, UNKNOWN_CODE, Hostility, hostility_of_fault
 from relay.services import Services
 from relay.socket.transport import CONNECTION_LOST, Transport
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.frames import ClientFrame
 from varde_contract.refusals import Refused

@@ -14,7 +14,7 @@ from relay.frames.refusals import close_code
 from relay.metrics.labels import HandshakeOutcome, Hostility
 from relay.services import Services
 from relay.socket.transport import Transport
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.frames import Head, Welcome
 from varde_contract.ids import ENTROPY_BYTES, SessionId, uuid7

@@ -9,7 +9,7 @@ from domain.people.tickets import Ticket
 from domain.talk.model import Roster
 from domain.talk.sending import Sender
 from relay.connection.outbox import Outbox
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.frames import Changed, ChangeKind, Goaway, Sync
 from varde_contract.ids import AccountId, ConversationId, ProfileId
 from varde_contract.talk import PresenceState

@@ -12,7 +12,7 @@ from relay.connection.handshake import AuthenticatedSession, authenticate
 from relay.metrics.labels import HANDSHAKE_CLOSE_CODES, HandshakeOutcome, Hostility, hostility_of_fault
 from relay.services import Services
 from relay.socket.transport import CONNECTION_LOST, Transport
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.exception_groups import locate
 

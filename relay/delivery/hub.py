@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from domain.talk.model import Committed, Draft, LogEntry, Roster
 from relay.connection.peer import Listener, Peer
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.codec import encode_frame
 from varde_contract.frames import Gap, New
 from varde_contract.ids import ConversationId, DeviceId, ProfileId

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias, assert_never
 
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.frames import ClientFrame, RefusedFrame, subject_of, tag_of
 from varde_contract.refusals import RefusalCode as Code
 from varde_contract.refusals import Refused

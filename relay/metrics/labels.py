@@ -5,7 +5,7 @@ from typing import Final
 
 from relay.socket.framing import RESERVED_BITS
 from relay.socket.tls import TlsFault
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 
 

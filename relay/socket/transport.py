@@ -13,7 +13,7 @@ from relay.socket.http_upgrade import HttpUpgrade
 from relay.socket.reactor import Reactor, Source, Waiter
 from relay.socket.tls import Tls
 from relay.socket.websocket import WebSocket
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 
 READ_BYTES: Final = 65_536

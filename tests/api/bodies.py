@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from domain.people.model import Prekey
 from tests.cast import Gear, alice, alice_phone, bob
-from varde_contract.certificates import session_statement
 from varde_contract.ids import ConversationId, SessionId
-from varde_contract.rest.devices import DeviceProof, NewDevice, PrekeyClaim, PrekeyUpload, SignedKey
+from varde_contract.rest.people import DeviceProof, NewDevice, PrekeyClaim, PrekeyUpload, SignedKey
+from varde_contract.signed_statements import session_statement
 
 
 def jsonable(struct: Struct) -> dict[str, Any]:

@@ -23,8 +23,8 @@ import httpx
 
 from tests.api.bodies import new_device, prekeys
 from tests.cast import Gear, Person
-from varde_contract.certificates import device_statement
 from varde_contract.ids import AccountId
+from varde_contract.signed_statements import device_statement
 
 CODE = re.compile(r"^ +(\d{8})$", re.MULTILINE)
 

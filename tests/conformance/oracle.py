@@ -16,7 +16,7 @@ from websockets.server import ServerProtocol
 
 from tests.conformance.peer import Sealed
 from tests.conformance.reading import NO_CLOSE
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 
 MOST: Final = 65_535
 _SILENT: Final = logging.getLogger("tests.conformance.oracle")

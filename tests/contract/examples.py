@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from varde_contract import envelope as e
 from varde_contract import frames as f
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
 from varde_contract.limits import SEALED_BYTES, SEQ_MAX, SYNC_MESSAGES
 from varde_contract.refusals import RefusalCode, StaleDevices

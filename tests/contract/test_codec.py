@@ -9,7 +9,7 @@ from tests.contract import examples as x
 from tests.contract.strategies import one_of
 from varde_contract import codec
 from varde_contract import frames as f
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.errors import LocalMisuse, PeerFault
 from varde_contract.limits import FRAMES_PER_MESSAGE, PLAINTEXT_BYTES, SEALED_BYTES
 

@@ -12,7 +12,7 @@ from tests.contract import examples as x
 from tests.contract.strategies import one_of
 from tests.contract.two_cores import open_pair
 from varde_contract import codec
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.limits import PLAINTEXT_BYTES
 from varde_contract.session import State

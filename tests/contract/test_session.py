@@ -12,7 +12,7 @@ from tests.contract import examples as x
 from tests.contract.two_cores import CLIENT_KEYS, RELAY_KEYS, open_pair, took
 from varde_contract import codec
 from varde_contract import frames as f
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.errors import LocalMisuse, PeerFault
 from varde_contract.noise import Handshake, KeyPair
 from varde_contract.session import (

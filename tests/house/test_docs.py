@@ -10,7 +10,7 @@ import pytest
 from api.http.problems import status_of
 from tests.house import tree
 from varde_contract import frames
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.refusals import RefusalCode
 from varde_contract.session import CLIENT_FRAMES, SERVER_FRAMES, State
 

@@ -16,7 +16,7 @@ from relay.delivery.mailbox import Mailbox
 from relay.heartbeat import PINGS, SILENCES, SLICE
 from tests.cast import alice
 from tests.relay.memory_node import MemoryNode
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.ids import DeviceId
 
 MANY: Final = 4 * SLICE

@@ -30,8 +30,8 @@ from varde_contract.envelope import Body, Empty, Envelope, Text
 from varde_contract.frames import New
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId
 from varde_contract.noise import KeyPair
-from varde_contract.rest.conversations import ConversationView, MemberView, RosterDevice, SenderView
-from varde_contract.rest.devices import Certificate, ClaimedKey, ClaimedKeys, SignedKey
+from varde_contract.rest.people import Certificate, ClaimedKey, ClaimedKeys, SignedKey
+from varde_contract.rest.talk import ConversationView, MemberView, RosterDevice, SenderView
 from varde_contract.talk import ConversationKind, Role
 
 NOW = 1_800_000_000_000

@@ -15,22 +15,29 @@ from msgspec import Struct
 
 from varde.clock import fresh_id
 from varde.crypto.certificates import check_signature
-from varde_contract.certificates import session_statement
 from varde_contract.ids import AccountId, DeviceId, ProfileId, SessionId
 from varde_contract.refusals import RefusalCode
-from varde_contract.rest.accounts import AccountView, RootKey
-from varde_contract.rest.auth import CodeRequest, CodeSent, Refresh, SessionTokens, SignIn
-from varde_contract.rest.devices import (
+from varde_contract.rest.people import (
+    AccountView,
     Certificate,
+    CodeRequest,
+    CodeSent,
     DeviceProof,
     Devices,
     DeviceView,
     NewDevice,
+    NewProfile,
     PrekeyCount,
     PrekeyUpload,
+    Profiles,
+    ProfileView,
+    Refresh,
+    RootKey,
+    SessionTokens,
+    SignIn,
 )
 from varde_contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
-from varde_contract.rest.profiles import NewProfile, Profiles, ProfileView
+from varde_contract.signed_statements import session_statement
 
 URL = "http://127.0.0.1:8400"
 CODE = "123456"

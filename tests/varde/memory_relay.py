@@ -30,9 +30,8 @@ from varde_contract import frames as f
 from varde_contract.ids import ConversationId, DeviceId, MessageId, SessionId
 from varde_contract.people import ProfileType
 from varde_contract.refusals import RefusalCode, StaleDevices
-from varde_contract.rest.conversations import ConversationView, SenderView
-from varde_contract.rest.devices import ClaimedKeys, PrekeyClaim, PrekeyCount, PrekeyUpload
-from varde_contract.rest.messages import MessageStored, NewMessage
+from varde_contract.rest.people import ClaimedKeys, PrekeyClaim, PrekeyCount, PrekeyUpload
+from varde_contract.rest.talk import ConversationView, MessageStored, NewMessage, SenderView
 from varde_contract.talk import ConversationKind
 
 

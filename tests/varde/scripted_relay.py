@@ -29,7 +29,7 @@ from varde_contract import frames as f
 from varde_contract.errors import PeerFault
 from varde_contract.ids import SessionId
 from varde_contract.noise import KeyPair
-from varde_contract.rest.relay import RelayAddress, RelayTicket
+from varde_contract.rest.people import RelayAddress, RelayTicket
 from varde_contract.session import SUBPROTOCOL, Pattern, ServerSession
 
 URL = "ws://relay.example/v1/relay"

@@ -15,8 +15,8 @@ from varde.client import Client
 from varde.errors import NotAllowed, NotFound, Refusal, Unreachable, UntrustedDevice, VardeError
 from varde_contract import frames as f
 from varde_contract.refusals import RefusalCode
-from varde_contract.rest.conversations import Conversations, ConversationSummary, MemberRole, NewConversation, NewMember
-from varde_contract.rest.devices import ClaimedKeys, PrekeyClaim
+from varde_contract.rest.people import ClaimedKeys, PrekeyClaim
+from varde_contract.rest.talk import Conversations, ConversationSummary, MemberRole, NewConversation, NewMember
 from varde_contract.talk import ConversationKind, Role
 
 

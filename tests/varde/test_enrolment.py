@@ -14,7 +14,7 @@ from varde.crypto.certificates import check_certificate, check_signature
 from varde.crypto.root_key import new_phrase, root_key_of
 from varde.device import PHRASE
 from varde.store.store import open_store
-from varde_contract.certificates import fallback_key_statement, one_time_key_statement
+from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 
 EMAIL = "alice@example.org"
 

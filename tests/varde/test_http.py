@@ -26,7 +26,7 @@ from varde.store import Store
 from varde_contract.ids import DeviceId
 from varde_contract.limits import ONE_TIME_KEYS_PER_DEVICE
 from varde_contract.refusals import RefusalCode, StaleDevices
-from varde_contract.rest.devices import PrekeyCount, PrekeyUpload
+from varde_contract.rest.people import PrekeyCount, PrekeyUpload
 from varde_contract.rest.problems import PROBLEM_MEDIA_TYPE, Health, Problem
 
 Future = httpx.Response | Exception

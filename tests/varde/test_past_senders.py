@@ -17,7 +17,7 @@ from varde.client import Client
 from varde.errors import Unreachable, UntrustedDevice
 from varde.events import Reason, Undecryptable
 from varde_contract.ids import DeviceId
-from varde_contract.rest.conversations import SenderView
+from varde_contract.rest.talk import SenderView
 from varde_contract.talk import ConversationKind
 
 DM, GROUP = ConversationKind.DM, ConversationKind.GROUP

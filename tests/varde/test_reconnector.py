@@ -19,7 +19,7 @@ from varde.errors import (
 )
 from varde.reconnector import TICKET
 from varde_contract import frames as f
-from varde_contract.closing import CLOSINGS, CloseCode
+from varde_contract.close_codes import MEANINGS, CloseCode
 from varde_contract.noise import KeyPair
 from varde_contract.refusals import RefusalCode
 from varde_contract.session import Pattern
@@ -113,7 +113,7 @@ TURNS = {CloseCode.BAD_TICKET, CloseCode.TICKET_EXPIRED, CloseCode.HANDSHAKE_FAI
 
 def test_every_close_code_has_its_answer() -> None:
     """No code of the contract is left to chance here."""
-    assert {code for code in CLOSINGS if not code.comes_back} == ENDS.keys() | TURNS
+    assert {code for code in MEANINGS if not code.comes_back} == ENDS.keys() | TURNS
 
 
 @pytest.mark.parametrize(("code", "error"), ENDS.items())

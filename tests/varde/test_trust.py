@@ -14,7 +14,7 @@ from varde.crypto.certificates import check_certificate
 from varde.crypto.root_key import new_phrase, root_key_of, safety_number
 from varde.errors import RootKeyChanged, UntrustedDevice, WrongPhrase
 from varde_contract.ids import AccountId
-from varde_contract.rest.conversations import ConversationView, MemberView, RosterDevice
+from varde_contract.rest.talk import ConversationView, MemberView, RosterDevice
 from varde_contract.talk import ConversationKind, Role
 
 # The 24 words of zero entropy in the BIP 39 list: public, and nobody's.

@@ -7,10 +7,10 @@ from varde.crypto import CannotDecrypt
 from varde.errors import RootKeyChanged, UntrustedDevice
 from varde.events import Reason
 from varde.store.store import Store
-from varde_contract.certificates import device_statement
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
-from varde_contract.rest.conversations import ConversationView, RosterDevice, SenderView
-from varde_contract.rest.devices import Certificate
+from varde_contract.rest.people import Certificate
+from varde_contract.rest.talk import ConversationView, RosterDevice, SenderView
+from varde_contract.signed_statements import device_statement
 from varde_contract.talk import ConversationKind
 
 

@@ -32,8 +32,8 @@ from varde_contract.envelope import (
 from varde_contract.errors import PeerFault
 from varde_contract.frames import New
 from varde_contract.ids import AccountId, ConversationId, DeviceId
-from varde_contract.rest.conversations import ConversationView
-from varde_contract.rest.devices import Certificate, ClaimedKeys
+from varde_contract.rest.people import Certificate, ClaimedKeys
+from varde_contract.rest.talk import ConversationView
 
 NO_SESSION = join_sealed(SealedParts(Cipher.OLM, b"", b"\x00"))
 """For a device that has no prekey left. It cannot be decrypted, which shows the device that it missed something."""

@@ -6,9 +6,9 @@ from varde.crypto.olm import OlmAccount, OlmSession, session_of
 from varde.events import Reason
 from varde.store.ratchets import Pair
 from varde.store.store import Store
-from varde_contract.certificates import fallback_key_statement, one_time_key_statement
 from varde_contract.envelope import Cipher, SealedParts
-from varde_contract.rest.devices import Certificate, ClaimedKey
+from varde_contract.rest.people import Certificate, ClaimedKey
+from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 
 OLM_ACCOUNT = "olm-account"
 """The setting that holds the pickled account."""

@@ -6,7 +6,7 @@ from uuid import UUID
 from varde.events import Gap
 from varde.store.table import Cell, Table
 from varde_contract.ids import ConversationId, ProfileId
-from varde_contract.rest.conversations import ConversationView
+from varde_contract.rest.talk import ConversationView
 from varde_contract.talk import GapReason
 
 

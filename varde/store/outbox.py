@@ -7,8 +7,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from varde.store.table import Cell, Table
-from varde_contract.hidden import Hidden
 from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId
+from varde_contract.secret_struct import SecretStruct
 
 
 class DraftKind(enum.StrEnum):
@@ -19,7 +19,7 @@ class DraftKind(enum.StrEnum):
     MEND = "mend"  # an empty message on a fresh ratchet, because something was lost: the same
 
 
-class Draft(Hidden, frozen=True):
+class Draft(SecretStruct, frozen=True):
     """Something to send. Its client id stays the same however often it is sealed or sent again."""
 
     conversation: ConversationId

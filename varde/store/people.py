@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from varde.store.table import Cell, Table
 from varde_contract.ids import AccountId, DeviceId, ProfileId
-from varde_contract.rest.devices import Certificate
+from varde_contract.rest.people import Certificate
 
 
 class Pins(Table):

@@ -7,8 +7,8 @@ from uuid import UUID
 from msgspec import Meta
 
 from varde.store.table import Cell, Table
-from varde_contract.hidden import Hidden
 from varde_contract.ids import ClientId, ConversationId, DeviceId
+from varde_contract.secret_struct import SecretStruct
 
 SESSIONS_PER_PAIR = 5
 MEND_EVERY_MS = 60 * 60 * 1_000
@@ -100,7 +100,7 @@ def _session_cell(pair: Pair, session: str) -> Cell:
     return Cell("olm_session", "sealed", *_key(pair), session)
 
 
-class OwnSenderKey(Hidden, frozen=True):
+class OwnSenderKey(SecretStruct, frozen=True):
     """This device's sender key of a group: when it was made, how many it sealed, and which devices were given it."""
 
     pickle: str

@@ -9,7 +9,7 @@ specification, such as hybrid forward secrecy.
 Nothing here is safe to share between threads, and Python cannot erase memory: forgotten keys are only unreferenced.
 """
 
-from varde_contract.noise.errors import NoiseFault, NoiseMisuse
+from varde_contract.errors import NoiseFault, NoiseMisuse
 from varde_contract.noise.handshake import Handshake
 from varde_contract.noise.keys import KEY_BYTES, PSK_BYTES, KeyPair
 from varde_contract.noise.transport import Transport

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import NoReturn
 
+from varde_contract.errors import NoiseFault, NoiseMisuse
 from varde_contract.limits import NOISE_MESSAGE_BYTES, NOISE_TAG_BYTES
-from varde_contract.noise.errors import NoiseFault, NoiseMisuse
 from varde_contract.noise.keys import KEY_BYTES, PSK_BYTES, KeyPair
-from varde_contract.noise.names import read_name
 from varde_contract.noise.patterns import Pattern, Token
 from varde_contract.noise.primitives import Octets
+from varde_contract.noise.protocol_name import read_name
 from varde_contract.noise.symmetric import SymmetricState
 from varde_contract.noise.transport import Transport
 

@@ -6,7 +6,7 @@ from typing import Final, Self
 from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base, randombytes
 from nacl.exceptions import RuntimeError as NoSecret
 
-from varde_contract.noise.errors import NoiseFault, NoiseMisuse
+from varde_contract.errors import NoiseFault, NoiseMisuse
 
 KEY_BYTES: Final = 32
 PSK_BYTES: Final = 32

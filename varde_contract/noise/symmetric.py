@@ -1,8 +1,38 @@
-"""SymmetricState: the chaining key, the running hash of everything said, and the key made from both (section 5.2)."""
+"""What both sides of a handshake hold identically: CipherState (section 5.1) and SymmetricState (section 5.2)."""
 
-from varde_contract.noise.cipher import CipherState
-from varde_contract.noise.names import Named
-from varde_contract.noise.primitives import CIPHER_KEY_BYTES
+from cryptography.exceptions import InvalidTag
+
+from varde_contract.errors import NoiseFault, NoiseMisuse
+from varde_contract.noise.primitives import CIPHER_KEY_BYTES, RESERVED_NONCE, Cipher
+from varde_contract.noise.protocol_name import ProtocolName
+
+
+class CipherState:
+    """A keyed cipher that never uses a nonce twice; made anew for each MixKey."""
+
+    __slots__ = ("_aead", "_nonce", "_pack_nonce")
+
+    def __init__(self, cipher: Cipher, key: bytes) -> None:
+        self._aead = cipher.keyed(key)
+        self._pack_nonce = cipher.pack_nonce
+        self._nonce = 0
+
+    def encrypt_with_ad(self, associated: bytes, plaintext: bytes) -> bytes:
+        """Ciphertext and its 16-byte tag, bound to the associated bytes."""
+        return self._aead.encrypt(self._take_nonce(), plaintext, associated)
+
+    def decrypt_with_ad(self, associated: bytes, ciphertext: bytes) -> bytes:
+        """The plaintext; raises NoiseFault when the tag or the associated bytes do not fit."""
+        try:
+            return self._aead.decrypt(self._take_nonce(), ciphertext, associated)
+        except InvalidTag:
+            raise NoiseFault("a handshake message did not authenticate") from None
+
+    def _take_nonce(self) -> bytes:
+        if self._nonce >= RESERVED_NONCE:
+            raise NoiseMisuse("the nonces of this key are exhausted")
+        self._nonce += 1
+        return self._pack_nonce(self._nonce - 1)
 
 
 class SymmetricState:
@@ -10,7 +40,7 @@ class SymmetricState:
 
     __slots__ = ("_chaining_key", "_cipher", "_hash", "_key", "handshake_hash")
 
-    def __init__(self, named: Named) -> None:
+    def __init__(self, named: ProtocolName) -> None:
         self._cipher, self._hash = named.cipher, named.hash
         fits = len(named.name) <= named.hash.size
         self.handshake_hash = named.name.ljust(named.hash.size, b"\0") if fits else named.hash.digest(named.name)

@@ -4,9 +4,9 @@ from typing import Final, NoReturn
 
 from cryptography.exceptions import InvalidTag
 
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
+from varde_contract.errors import NoiseFault, NoiseMisuse
 from varde_contract.limits import NOISE_MESSAGE_BYTES, NOISE_TAG_BYTES, PLAINTEXT_BYTES
-from varde_contract.noise.errors import NoiseFault, NoiseMisuse
 from varde_contract.noise.primitives import RESERVED_NONCE, Aead, Cipher, Octets
 
 # Counters that no message reaches: one comparison on the hot path then stands for every reason to refuse.

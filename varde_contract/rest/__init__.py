@@ -1,1 +1,1 @@
-"""The REST bodies as msgspec Structs, JSON, one file per noun."""
+"""The REST bodies as msgspec Structs, JSON, one file per capability."""

@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
-from varde_contract.certificates import KEY_BYTES, SIGNATURE_BYTES
+from varde_contract.signed_statements import KEY_BYTES, SIGNATURE_BYTES
 
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="A time (RFC 3339), in UTC.")]
 Key: TypeAlias = Annotated[

@@ -10,8 +10,7 @@ from api.services import Services
 from domain.people.model import Account, Actor, Profile
 from varde_contract.ids import ProfileId
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.accounts import AccountView, RootKey
-from varde_contract.rest.profiles import NewProfile, Profiles, ProfileUpdate, ProfileView
+from varde_contract.rest.people import AccountView, NewProfile, Profiles, ProfileUpdate, ProfileView, RootKey
 
 account = Blueprint("account", __name__, url_prefix="/v1/account")
 profiles = Blueprint("profiles", __name__, url_prefix="/v1/profiles")

@@ -13,7 +13,7 @@ from domain.people.model import Actor, Session
 from domain.people.sessions import Granted
 from varde_contract.ids import SessionId
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.auth import CodeRequest, CodeSent, Refresh, Sessions, SessionTokens, SessionView, SignIn
+from varde_contract.rest.people import CodeRequest, CodeSent, Refresh, Sessions, SessionTokens, SessionView, SignIn
 
 ACCEPTED: Final = 202
 

@@ -10,8 +10,16 @@ from api.services import Services
 from domain.people.model import Actor, Device, Registration
 from varde_contract.ids import DeviceId
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.devices import Certificate, DeviceProof, Devices, DeviceView, NewDevice, ProfileWhitelist
-from varde_contract.rest.relay import RelayAddress, RelayTicket
+from varde_contract.rest.people import (
+    Certificate,
+    DeviceProof,
+    Devices,
+    DeviceView,
+    NewDevice,
+    ProfileWhitelist,
+    RelayAddress,
+    RelayTicket,
+)
 
 devices = Blueprint("devices", __name__, url_prefix="/v1/devices")
 relay = Blueprint("relay", __name__, url_prefix="/v1/relay")

@@ -10,7 +10,7 @@ from api.services import Services
 from domain.people.model import Actor, ClaimedPrekey, Prekey
 from domain.people.prekeys import KeyCount
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.devices import ClaimedKey, ClaimedKeys, PrekeyClaim, PrekeyCount, PrekeyUpload, SignedKey
+from varde_contract.rest.people import ClaimedKey, ClaimedKeys, PrekeyClaim, PrekeyCount, PrekeyUpload, SignedKey
 
 blueprint = Blueprint("prekeys", __name__, url_prefix="/v1/prekeys")
 

@@ -14,7 +14,7 @@ from domain.people.model import Actor
 from domain.talk.model import RosterView, Summary
 from varde_contract.ids import ConversationId, DeviceId
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.conversations import (
+from varde_contract.rest.talk import (
     Conversations,
     ConversationSummary,
     ConversationView,

@@ -13,7 +13,7 @@ from api.services import Services
 from domain.people.model import Actor
 from varde_contract.ids import ConversationId, ProfileId
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.conversations import ConversationView, MemberRole, NewMember
+from varde_contract.rest.talk import ConversationView, MemberRole, NewMember
 
 blueprint = Blueprint("members", __name__, url_prefix="/v1/conversations/<uuid:conversation>/members")
 

@@ -10,7 +10,7 @@ from api.services import Services
 from domain.people.model import Actor
 from domain.talk.sending import Sender
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.messages import MessageStored, NewMessage
+from varde_contract.rest.talk import MessageStored, NewMessage
 
 blueprint = Blueprint("messages", __name__, url_prefix="/v1/messages")
 

@@ -9,15 +9,15 @@ from domain.people.model import Device, Prekey
 from domain.people.tickets import TicketIssuer
 from domain.people.tokens import SECRET_BYTES, Token
 from loadtest.crowd.belongings import refresh_secret, signing_key
-from varde_contract.certificates import device_statement, fallback_key_statement, one_time_key_statement
-from varde_contract.hidden import Hidden
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, SessionId, uuid7
 from varde_contract.noise import KeyPair
+from varde_contract.secret_struct import SecretStruct
+from varde_contract.signed_statements import device_statement, fallback_key_statement, one_time_key_statement
 
 KEY_BYTES: Final = 32
 
 
-class Person(Hidden, frozen=True):
+class Person(SecretStruct, frozen=True):
     """One account with one profile and one device that is signed in."""
 
     root_key: bytes

@@ -9,8 +9,8 @@ from api.http.requests import BodyReader, QueryReader
 from api.resources.talk.conversations import PageQuery
 from varde_contract.people import ProfileType
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.conversations import NewConversation
-from varde_contract.rest.profiles import NewProfile
+from varde_contract.rest.people import NewProfile
+from varde_contract.rest.talk import NewConversation
 
 profiles = BodyReader(NewProfile)
 pages = QueryReader(PageQuery)

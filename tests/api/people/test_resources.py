@@ -17,9 +17,16 @@ from tests.cast import (
     open_conversation,
 )
 from varde_contract.people import Theme
-from varde_contract.rest.devices import ClaimedKeys, Devices, DeviceView, PrekeyCount
-from varde_contract.rest.profiles import Profiles, ProfileView
-from varde_contract.rest.relay import RelayAddress, RelayTicket
+from varde_contract.rest.people import (
+    ClaimedKeys,
+    Devices,
+    DeviceView,
+    PrekeyCount,
+    Profiles,
+    ProfileView,
+    RelayAddress,
+    RelayTicket,
+)
 
 tablet = alice.further_device("tablet")
 

@@ -14,8 +14,7 @@ from tests.cast import (
     open_conversation,
 )
 from varde_contract.ids import ConversationId, ProfileId
-from varde_contract.rest.conversations import Conversations, ConversationView, SenderView
-from varde_contract.rest.messages import MessageStored
+from varde_contract.rest.talk import Conversations, ConversationView, MessageStored, SenderView
 from varde_contract.talk import ConversationKind, Role
 
 PATH = "/v1/conversations"

@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.conformance.case import Case, Part, ends, lives
 from tests.conformance.frames import Frame, Question, binary, cont, fragments, ping, pong, text
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 
 NOT_NOISE: Final = CloseCode.PROTOCOL_ERROR.value
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.conformance.case import Case, ends, lives
 from tests.conformance.frames import LONG, SHORT, Question, binary, ping, text
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 
 NOT_NOISE: Final = CloseCode.PROTOCOL_ERROR.value
 """A whole message reached the session, which found that it is none of Noise."""

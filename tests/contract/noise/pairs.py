@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from varde_contract.noise import Handshake, KeyPair, NoiseFault, NoiseMisuse, Transport
-from varde_contract.noise.names import read_name
+from varde_contract.noise.protocol_name import read_name
 
 ALICE = KeyPair.from_private(bytes(range(32)))
 BOB = KeyPair.from_private(bytes(range(32, 64)))

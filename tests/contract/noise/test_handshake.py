@@ -20,7 +20,7 @@ from tests.contract.noise.pairs import (
     open_side,
     steps,
 )
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.noise import Handshake, KeyPair, NoiseFault, NoiseMisuse
 
 

@@ -5,7 +5,7 @@ from noise.connection import Keypair, NoiseConnection
 
 from tests.contract.noise.pairs import ALICE, BOB, open_side, psks_of
 from varde_contract.noise import Handshake
-from varde_contract.noise.names import read_name
+from varde_contract.noise.protocol_name import read_name
 
 NAMES = [
     f"Noise_{pattern}_25519_{cipher}_{digest}"

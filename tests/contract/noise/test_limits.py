@@ -17,8 +17,8 @@ from tests.contract.noise.pairs import (
 )
 from varde_contract.limits import NOISE_MESSAGE_BYTES, PLAINTEXT_BYTES
 from varde_contract.noise import KeyPair, NoiseFault, NoiseMisuse
-from varde_contract.noise.cipher import CipherState
 from varde_contract.noise.primitives import CIPHERS, RESERVED_NONCE
+from varde_contract.noise.symmetric import CipherState
 
 OVERHEADS = [(NN, 32), (XX, 32), (IK, 32 + 48 + 16), ("Noise_Npsk0_25519_AESGCM_SHA512", 32 + 16)]
 

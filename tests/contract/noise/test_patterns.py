@@ -6,8 +6,8 @@ import pytest
 
 from tests.contract.noise.pairs import assert_transport_ended, connect, finish, open_pair
 from varde_contract.noise import NoiseMisuse
-from varde_contract.noise.names import read_name
 from varde_contract.noise.patterns import PATTERNS, Pattern
+from varde_contract.noise.protocol_name import read_name
 
 FUNDAMENTAL = {first + second for first in "NKXI" for second in "NKX"}
 ONE_WAY = {"N", "K", "X"}

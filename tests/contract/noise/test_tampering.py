@@ -17,7 +17,7 @@ from tests.contract.noise.pairs import (
     open_side,
     refuse,
 )
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.noise import NoiseFault, NoiseMisuse
 
 XXPSK = "Noise_XXpsk3_25519_AESGCM_BLAKE2s"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.vectors import find_vectors
 from varde_contract.noise import Handshake, KeyPair
-from varde_contract.noise.names import read_name
+from varde_contract.noise.protocol_name import read_name
 
 SUITES = [
     f"25519_{cipher}_{digest}"

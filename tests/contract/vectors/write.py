@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 
 from tests.contract import examples as x
-from varde_contract import certificates, codec
+from varde_contract import codec, signed_statements
 from varde_contract.envelope import encode_envelope
 from varde_contract.frames import tag_of
 from varde_contract.noise import Handshake, KeyPair
@@ -140,10 +140,10 @@ def signed() -> dict[str, Any]:
         "identity_key": IDENTITY,
     }
     statements = {
-        "device_certificate": (root, certificates.device_statement(x.ALICE, x.ALICE_PHONE, **keys)),
-        "one_time_key": (signing, certificates.one_time_key_statement(x.ALICE_PHONE, IDENTITY)),
-        "fallback_key": (signing, certificates.fallback_key_statement(x.ALICE_PHONE, IDENTITY)),
-        "device_session": (signing, certificates.session_statement(x.SESSION, x.ALICE_PHONE)),
+        "device_certificate": (root, signed_statements.device_statement(x.ALICE, x.ALICE_PHONE, **keys)),
+        "one_time_key": (signing, signed_statements.one_time_key_statement(x.ALICE_PHONE, IDENTITY)),
+        "fallback_key": (signing, signed_statements.fallback_key_statement(x.ALICE_PHONE, IDENTITY)),
+        "device_session": (signing, signed_statements.session_statement(x.SESSION, x.ALICE_PHONE)),
     }
     return {
         "root_private": ROOT_SEED.hex(),

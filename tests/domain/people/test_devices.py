@@ -28,10 +28,10 @@ from tests.cast import (
 )
 from tests.domain.registry import Registry, code_of
 from tests.doubles.devices import MemoryDevices
-from varde_contract.certificates import session_statement
 from varde_contract.ids import AccountId, DeviceId, ProfileId, SessionId
 from varde_contract.limits import DEVICES_PER_ACCOUNT
 from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.signed_statements import session_statement
 
 tablet = alice.further_device("tablet")
 WAITED_MS = 5_000

@@ -34,7 +34,7 @@ from tests.doubles.stores import open_memory_stores
 from varde_contract.frames import Send
 from varde_contract.ids import ClientId, DeviceId, MessageId, ProfileId, uuid7
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
-from varde_contract.rest.messages import NewMessage
+from varde_contract.rest.talk import NewMessage
 from varde_contract.talk import ConversationKind, Role
 
 ROSTER = roster_of(alice, bob, version=7)

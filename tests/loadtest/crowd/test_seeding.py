@@ -24,8 +24,8 @@ from loadtest.scenarios.plan import PAIRS, Sizes
 from loadtest.stack.stack import Stack, open_stack
 from tests.loadtest.crowd.member import open_member
 from varde_contract import frames as f
-from varde_contract.certificates import device_statement, one_time_key_statement
 from varde_contract.ids import AccountId, DeviceId
+from varde_contract.signed_statements import device_statement, one_time_key_statement
 
 TRIPLES = Sizes(((3, 1.0),))
 MANY = 70

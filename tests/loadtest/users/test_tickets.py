@@ -12,7 +12,7 @@ from tests.loadtest.rest.strange import Strange, open_strange, response
 from tests.loadtest.users.living import open_company
 from tests.loadtest.users.recording import wait_until
 from tests.loadtest.users.scripted import Peer, Script, Server, open_scripted
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 
 TICKET = b'{"ticket": "another ticket", "expires_at": "2030-01-01T00:00:00Z"}'
 TOKEN = "a token"

@@ -27,7 +27,7 @@ from tests.relay.memory_node import Sends
 from tests.relay.tcp_node import TcpNode, open_tcp_node
 from tests.server import Server, open_server
 from varde_contract import frames as f
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.ids import ClientId
 
 F = TypeVar("F", bound=Struct)

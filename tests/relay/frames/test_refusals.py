@@ -3,7 +3,7 @@
 import pytest
 
 from relay.frames.refusals import close_code
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.refusals import RefusalCode
 
 

@@ -13,7 +13,7 @@ from tests.cast import alice_phone, bob
 from tests.relay.client import ConnectionClosed, RelayClient
 from tests.relay.hostile.attacked_node import AttackedNode, open_attacked_node
 from varde_contract import frames as f
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.limits import NOISE_MESSAGE_BYTES
 
 MASK: Final = b"\0\0\0\0"

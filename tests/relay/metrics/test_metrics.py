@@ -29,7 +29,7 @@ from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
 from tests.relay.memory_node import ADDRESS, Backend, MemoryNode, Sends, open_room
 from tests.relay.scrape import parse, scrape
 from varde_contract import frames as f
-from varde_contract.closing import CloseCode
+from varde_contract.close_codes import CloseCode
 from varde_contract.ids import ConversationId
 from varde_contract.refusals import RefusalCode
 from varde_contract.session import Pattern

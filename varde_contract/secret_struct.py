@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 
-class Hidden(Struct, frozen=True):
+class SecretStruct(Struct, frozen=True):
     """A Struct that shows its name only: tokens, codes, addresses, keys and plaintext are fields of such ones."""
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from varde_contract.noise.errors import NoiseMisuse
+from varde_contract.errors import NoiseMisuse
 from varde_contract.noise.keys import KeyPair
 from varde_contract.noise.patterns import PATTERNS, Pattern
 from varde_contract.noise.primitives import CIPHERS, HASHES, Cipher, Hash
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ProtocolName:
     """What a protocol name stands for."""
 
     name: bytes
@@ -30,14 +30,14 @@ class Named:
 
 
 @lru_cache(maxsize=64)
-def read_name(name: str) -> Named:
+def read_name(name: str) -> ProtocolName:
     """Read a protocol name; raises NoiseMisuse that says which part is malformed or not implemented."""
     parts = name.split("_")
     if len(parts) != 5 or parts[0] != "Noise" or len(name) > NAME_BYTES:  # noqa: PLR2004 - the five parts of section 8
         raise NoiseMisuse("a protocol name reads Noise_PATTERN_DH_CIPHER_HASH, at most 255 characters")
     _, pattern, curve, cipher, digest = parts
     _find("Diffie-Hellman function", curve, CURVES)
-    return Named(
+    return ProtocolName(
         name=name.encode(),
         pattern=_read_pattern(pattern),
         cipher=_find("cipher", cipher, CIPHERS),

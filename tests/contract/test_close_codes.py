@@ -4,21 +4,21 @@ import re
 
 import pytest
 
-from varde_contract.closing import CLOSINGS, CloseCode
+from varde_contract.close_codes import MEANINGS, CloseCode
 from varde_contract.errors import PeerFault
 
 
 @pytest.mark.parametrize("code", CloseCode, ids=lambda code: code.label)
 def test_every_code_is_documented(code: CloseCode) -> None:
     """Whoever meets a close code finds when it is used and what to do next, in words."""
-    row = CLOSINGS[code]
+    row = MEANINGS[code]
     assert min(len(row.when), len(row.reader_should)) >= len("reconnect")
     assert not row.when.endswith(".")
 
 
 def test_no_row_is_left_over() -> None:
     """The documentation holds no code that the relay does not have."""
-    assert set(CLOSINGS) == set(CloseCode)
+    assert set(MEANINGS) == set(CloseCode)
 
 
 @pytest.mark.parametrize("code", CloseCode, ids=lambda code: code.label)
@@ -26,7 +26,7 @@ def test_the_number_says_whether_to_come_back(code: CloseCode) -> None:
     """4000 to 4099 come back unchanged, 4100 to 4199 do not: a client may decide by the number alone."""
     assert 4000 <= code < 4200
     assert code.comes_back is (code < 4100)
-    assert CLOSINGS[code].reader_should.startswith("reconnect") is code.comes_back
+    assert MEANINGS[code].reader_should.startswith("reconnect") is code.comes_back
 
 
 @pytest.mark.parametrize("code", CloseCode, ids=lambda code: code.label)

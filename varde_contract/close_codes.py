@@ -36,41 +36,41 @@ class CloseCode(enum.IntEnum):
         return self < CloseCode.BAD_TICKET
 
 
-class Closing(NamedTuple):
+class Meaning(NamedTuple):
     """One row of the documentation."""
 
     when: str
     reader_should: str
 
 
-CLOSINGS: dict[CloseCode, Closing] = {
-    CloseCode.DRAINING: Closing(
+MEANINGS: dict[CloseCode, Meaning] = {
+    CloseCode.DRAINING: Meaning(
         "the node is going down in good order", "reconnect after the time and jitter that `goaway` named"
     ),
-    CloseCode.SLOW_CONSUMER: Closing(
+    CloseCode.SLOW_CONSUMER: Meaning(
         "the outbox of the connection was full and nothing in it could be dropped",
         "reconnect with back-off; join resumes where the device had confirmed",
     ),
-    CloseCode.OVERLOADED: Closing("the node is at a limit of its own", "reconnect with back-off"),
-    CloseCode.DATABASE_LOST: Closing("the node lost its database for longer than it waits", "reconnect with back-off"),
-    CloseCode.HANDSHAKE_TIMEOUT: Closing(
+    CloseCode.OVERLOADED: Meaning("the node is at a limit of its own", "reconnect with back-off"),
+    CloseCode.DATABASE_LOST: Meaning("the node lost its database for longer than it waits", "reconnect with back-off"),
+    CloseCode.HANDSHAKE_TIMEOUT: Meaning(
         "the handshake, Hello included, took longer than its deadline", "reconnect with back-off"
     ),
-    CloseCode.HEARTBEAT_MISSED: Closing("nothing was heard for longer than the heartbeat allows", "reconnect"),
-    CloseCode.BAD_TICKET: Closing(
+    CloseCode.HEARTBEAT_MISSED: Meaning("nothing was heard for longer than the heartbeat allows", "reconnect"),
+    CloseCode.BAD_TICKET: Meaning(
         "the ticket was forged, named another device or another Noise key, or was withdrawn",
         "ask the API for a new ticket, then reconnect",
     ),
-    CloseCode.REVOKED: Closing("the device was revoked", "stop; register a new device to come back"),
-    CloseCode.REPLACED: Closing("the same device connected again", "stop; the newer connection has taken over"),
-    CloseCode.PROTOCOL_ERROR: Closing("a message broke the protocol", "report a bug in the client"),
-    CloseCode.TICKET_EXPIRED: Closing("the ticket had passed its time", "ask the API for a new ticket, then reconnect"),
-    CloseCode.HANDSHAKE_FAILED: Closing(
+    CloseCode.REVOKED: Meaning("the device was revoked", "stop; register a new device to come back"),
+    CloseCode.REPLACED: Meaning("the same device connected again", "stop; the newer connection has taken over"),
+    CloseCode.PROTOCOL_ERROR: Meaning("a message broke the protocol", "report a bug in the client"),
+    CloseCode.TICKET_EXPIRED: Meaning("the ticket had passed its time", "ask the API for a new ticket, then reconnect"),
+    CloseCode.HANDSHAKE_FAILED: Meaning(
         "the Noise handshake did not authenticate",
         "fetch the relay's static key again and start over with XX; if it goes on, suspect the network",
     ),
-    CloseCode.UNSUPPORTED_VERSION: Closing("Hello asked for a version this node does not speak", "upgrade the client"),
-    CloseCode.ABUSE: Closing(
+    CloseCode.UNSUPPORTED_VERSION: Meaning("Hello asked for a version this node does not speak", "upgrade the client"),
+    CloseCode.ABUSE: Meaning(
         "limits were ignored again and again", "slow down; reconnect only when told to by a person"
     ),
 }

@@ -1,13 +1,14 @@
-"""Conversations, their members and their roster."""
+"""Conversations, their members and their roster, and sending without a socket."""
 
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from varde_contract.ids import AccountId, ConversationId, ProfileId
-from varde_contract.limits import MEMBERS_PER_CONVERSATION
-from varde_contract.rest.devices import Certificate
+from varde_contract.frames import Sealed, Seq, Version
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId
+from varde_contract.limits import DEVICES_PER_SEND, MEMBERS_PER_CONVERSATION
 from varde_contract.rest.fields import Instant, Key
+from varde_contract.rest.people import Certificate
 from varde_contract.talk import ConversationKind, Role
 
 
@@ -91,3 +92,30 @@ class Conversations(Struct, frozen=True):
 
     conversations: tuple[ConversationSummary, ...]
     next: ConversationId | None
+
+
+class NewMessage(Struct, frozen=True, forbid_unknown_fields=True):
+    """The same send as `msg:send`, for clients without a socket and for what does not fit a Noise message."""
+
+    client_id: ClientId
+    conversation: ConversationId
+    profile: ProfileId
+    roster_version: Version
+    group: Sealed | None = None
+    devices: (
+        Annotated[
+            dict[DeviceId, Sealed],
+            Meta(max_length=DEVICES_PER_SEND, extra_json_schema={"propertyNames": {"format": "uuid"}}),
+        ]
+        | None
+    ) = None
+
+
+class MessageStored(Struct, frozen=True):
+    """The same ack as on the relay: the message is committed."""
+
+    client_id: ClientId
+    conversation: ConversationId
+    message: MessageId
+    seq: Seq
+    sent_at: Instant

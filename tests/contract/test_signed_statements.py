@@ -7,14 +7,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from varde_contract.certificates import (
+from varde_contract.ids import AccountId, DeviceId, SessionId
+from varde_contract.signed_statements import (
     KEY_BYTES,
     device_statement,
     fallback_key_statement,
     one_time_key_statement,
     session_statement,
 )
-from varde_contract.ids import AccountId, DeviceId, SessionId
 
 keys = st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES)
 devices = st.tuples(st.uuids(), st.uuids(), keys, keys, keys)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from varde_contract.networks import client_address, network_of
+from varde_contract.client_address import client_address, network_of
 
 HERE = "192.0.2.1"
 

@@ -1,0 +1,218 @@
+"""Accounts, sign-in and sessions, profiles, devices and prekeys, and what a device needs to reach the relay."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
+from varde_contract.limits import DEVICES_PER_SEND, ONE_TIME_KEYS_PER_DEVICE, PROFILES_PER_ACCOUNT
+from varde_contract.people import Policies, ProfileType, Theme
+from varde_contract.rest.fields import Email, Instant, Key, OneTimeCode, Signature, Token
+from varde_contract.secret_struct import SecretStruct
+
+
+class RootKey(Struct, frozen=True, forbid_unknown_fields=True):
+    """The Ed25519 public key that signs the account's devices. Set once."""
+
+    root_key: Key
+
+
+class AccountView(Struct, frozen=True):
+    """The account, as its owner sees it."""
+
+    account: AccountId
+    created_at: Instant
+    root_key: Key | None
+
+
+class CodeRequest(SecretStruct, frozen=True, forbid_unknown_fields=True):
+    """Ask for a one-time code by e-mail."""
+
+    email: Email
+
+
+class CodeSent(Struct, frozen=True):
+    """Always the same answer, whether or not there is an account."""
+
+    expires_in_s: int
+
+
+class SignIn(SecretStruct, frozen=True, forbid_unknown_fields=True):
+    """Trade a code for a session. The first sign-in of an address makes the account."""
+
+    email: Email
+    code: OneTimeCode
+
+
+class Refresh(SecretStruct, frozen=True, forbid_unknown_fields=True):
+    """Trade a refresh token for new tokens. Each works once: the second use ends the session."""
+
+    refresh_token: Token
+
+
+class SessionTokens(SecretStruct, frozen=True):
+    """The tokens of a session. `new_account` is true when this sign-in made the account."""
+
+    account: AccountId
+    session: SessionId
+    access_token: Token
+    access_expires_at: Instant
+    refresh_token: Token
+    refresh_expires_at: Instant
+    new_account: bool = False
+
+
+class SessionView(Struct, frozen=True):
+    """One session, as its owner sees it."""
+
+    session: SessionId
+    device: DeviceId | None
+    created_at: Instant
+    refreshed_at: Instant
+    current: bool
+
+
+class Sessions(Struct, frozen=True):
+    """The live sessions of an account."""
+
+    sessions: tuple[SessionView, ...]
+
+
+class NewProfile(Struct, frozen=True, forbid_unknown_fields=True):
+    """Make a profile."""
+
+    type: ProfileType
+    theme: Theme = Theme.SYSTEM
+    policies: Policies = Policies()
+
+
+class ProfileUpdate(Struct, frozen=True, forbid_unknown_fields=True):
+    """Replace what can change of a profile."""
+
+    theme: Theme
+    policies: Policies
+
+
+class ProfileView(Struct, frozen=True):
+    """One profile, as its owner sees it. Its id is the address others write to."""
+
+    profile: ProfileId
+    type: ProfileType
+    theme: Theme
+    policies: Policies
+    created_at: Instant
+
+
+class Profiles(Struct, frozen=True):
+    """The profiles of an account."""
+
+    profiles: tuple[ProfileView, ...]
+
+
+Whitelist = Annotated[tuple[ProfileId, ...], Meta(min_length=1, max_length=PROFILES_PER_ACCOUNT)]
+
+
+class Certificate(Struct, frozen=True):
+    """A device's public keys under the signature of its account's root key (`signed_statements.device_statement`)."""
+
+    account: AccountId
+    device: DeviceId
+    noise_key: Key
+    signing_key: Key
+    identity_key: Key
+    signature: Signature
+
+
+class NewDevice(Struct, frozen=True, forbid_unknown_fields=True):
+    """Register the device this session runs on. The client chooses the id, a UUIDv7, because it is signed."""
+
+    device: DeviceId
+    noise_key: Key
+    signing_key: Key
+    identity_key: Key
+    signature: Signature
+    profiles: Whitelist
+
+
+class ProfileWhitelist(Struct, frozen=True, forbid_unknown_fields=True):
+    """The profiles a device receives for. Replaces the list."""
+
+    profiles: Whitelist
+
+
+class DeviceProof(Struct, frozen=True, forbid_unknown_fields=True):
+    """The device's signature over the session and its own id: `signed_statements.session_statement`."""
+
+    signature: Signature
+
+
+class DeviceView(Struct, frozen=True):
+    """One device, as its owner sees it."""
+
+    certificate: Certificate
+    profiles: tuple[ProfileId, ...]
+    created_at: Instant
+    current: bool
+
+
+class Devices(Struct, frozen=True):
+    """The devices of an account that are not revoked."""
+
+    devices: tuple[DeviceView, ...]
+
+
+class SignedKey(Struct, frozen=True, forbid_unknown_fields=True):
+    """A Curve25519 public key under the signature of the device's signing key."""
+
+    key: Key
+    signature: Signature
+
+
+class PrekeyUpload(Struct, frozen=True, forbid_unknown_fields=True):
+    """Add one-time keys and, when given, replace the fallback key."""
+
+    one_time_keys: Annotated[tuple[SignedKey, ...], Meta(max_length=ONE_TIME_KEYS_PER_DEVICE)] = ()
+    fallback_key: SignedKey | None = None
+
+
+class PrekeyCount(Struct, frozen=True):
+    """How many one-time keys the server still has, and whether there is a fallback key."""
+
+    one_time_keys: int
+    has_fallback: bool
+
+
+class PrekeyClaim(Struct, frozen=True, forbid_unknown_fields=True):
+    """Claim one key for each of these devices of the conversation's roster."""
+
+    conversation: ConversationId
+    devices: Annotated[tuple[DeviceId, ...], Meta(min_length=1, max_length=DEVICES_PER_SEND)]
+
+
+class ClaimedKey(Struct, frozen=True):
+    """One claimed key. A fallback key may be handed out more than once."""
+
+    device: DeviceId
+    key: SignedKey
+    fallback: bool
+
+
+class ClaimedKeys(Struct, frozen=True):
+    """What could be claimed; `without` had no key left, not even a fallback key."""
+
+    keys: tuple[ClaimedKey, ...]
+    without: tuple[DeviceId, ...]
+
+
+class RelayAddress(Struct, frozen=True):
+    """Where the relay listens, and the Noise static key it shows."""
+
+    url: str
+    static_key: Key
+
+
+class RelayTicket(SecretStruct, frozen=True):
+    """A ticket for the session's device, bound to its Noise key."""
+
+    ticket: str
+    expires_at: Instant
