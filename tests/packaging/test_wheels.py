@@ -11,7 +11,7 @@ import pytest
 from tests.house import tree
 from tests.packaging.environments import ROOT
 
-pytestmark = pytest.mark.xdist_group("distributions")
+pytestmark = [pytest.mark.xdist_group("distributions"), pytest.mark.timeout(300)]
 
 CLIENT: Final = {"varde", "varde_contract", "varde_cli"}
 LOAD: Final = {"loadtest", "bench"}
