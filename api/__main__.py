@@ -1,7 +1,4 @@
-"""The program `python -m api`: reads the environment and the keys, and serves over the storage.
-
-Nothing else in this room may know storage or files.
-"""
+"""The program `python -m api`: reads the environment and the keys, and serves over the storage."""
 
 import os
 from typing import Final

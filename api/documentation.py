@@ -1,4 +1,7 @@
-"""The OpenAPI document as a page to read: rendered here, once, from a template of ours."""
+"""The OpenAPI document as JSON and as an HTML page, rendered once, when the application is made.
+
+The page is from a template of ours: quart-schema's pages load scripts from other hosts.
+"""
 
 import base64
 import hashlib
@@ -38,7 +41,7 @@ def render_documents(document: Mapping[str, Any]) -> Documents:
         .render(
             document=document,
             tags=[(tag, _operations(document, tag["name"])) for tag in document["tags"]],
-            refusals=[(code, status_of(code), _knowing(document, code)) for code in RefusalCode],
+            refusals=[(code, status_of(code), _operations_refusing(document, code)) for code in RefusalCode],
             style=Markup(style),  # noqa: S704 - a file of ours
         )
     )
@@ -86,7 +89,7 @@ def _operations(document: Mapping[str, Any], tag: str) -> list[tuple[str, str, M
     ]
 
 
-def _knowing(document: Mapping[str, Any], code: RefusalCode) -> list[str]:
+def _operations_refusing(document: Mapping[str, Any], code: RefusalCode) -> list[str]:
     """Return the operations that can answer with a refusal."""
     return [
         operation["operationId"]

@@ -2,8 +2,8 @@
 
 A view is written as a plain function of the services, of who asks, of what was sent, and of the ids in the path:
 
-    @blueprint.put("/<uuid:profile>")
-    @Operation(answers={200: ProfileView}, refuses=(RefusalCode.NOT_FOUND,)).with_body(ProfileUpdate).signed_in
+    @profiles.put("/<uuid:profile>")
+    @signed_in_with_body(ProfileUpdate, answers={200: ProfileView}, refuses=(RefusalCode.NOT_FOUND,))
     async def replace_profile(services: Services, actor: Actor, update: ProfileUpdate, profile: UUID) -> Answer: ...
 
 Mypy holds the view to its declaration. A request is refused as early, and so as cheaply, as can be: rate limit, token,
@@ -12,9 +12,9 @@ being announced.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import wraps
-from typing import Concatenate, Final, Generic, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Concatenate, Final, ParamSpec, Required, TypeAlias, TypedDict, TypeVar, Unpack, cast
 
 import trio
 from msgspec import Struct
@@ -38,6 +38,10 @@ Path = ParamSpec("Path")
 Input = TypeVar("Input", bound=Struct)
 Handler: TypeAlias = Callable[Path, Awaitable[TrioResponse]]
 """What Quart calls, with the parameters of the path by name."""
+PublicView: TypeAlias = Callable[Concatenate[Services, Path], Awaitable[Answer]]
+PublicInputView: TypeAlias = Callable[Concatenate[Services, Input, Path], Awaitable[Answer]]
+View: TypeAlias = Callable[Concatenate[Services, Actor, Path], Awaitable[Answer]]
+InputView: TypeAlias = Callable[Concatenate[Services, Actor, Input, Path], Awaitable[Answer]]
 
 _ALWAYS: Final = frozenset({RefusalCode.UNAVAILABLE, RefusalCode.INTERNAL})
 _SIGNED_IN: Final = frozenset({RefusalCode.UNAUTHENTICATED, RefusalCode.TOKEN_EXPIRED})
@@ -46,12 +50,21 @@ _BODY: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """What a request is held to, and what the OpenAPI document says. `refuses` are the domain's own refusals.
+class Declaration(TypedDict, total=False):
+    """What a decorator is told. `refuses` are the domain's own refusals; those of HTTP and of the token are known.
 
     `limits_sign_in` counts a request against its network address, `invites` against the account that asks.
     """
+
+    answers: Required[dict[int, type[Struct] | None]]
+    refuses: tuple[RefusalCode, ...]
+    limits_sign_in: bool
+    invites: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What a request is held to, and what the OpenAPI document says."""
 
     answers: dict[int, type[Struct] | None]
     refuses: tuple[RefusalCode, ...] = ()
@@ -70,95 +83,112 @@ class Operation:
         mine.update([RefusalCode.RATE_LIMITED] if self.limits_sign_in or self.invites else ())
         return tuple(code for code in RefusalCode if code in mine)
 
-    def with_body(self, kind: type[Input]) -> "OperationWithInput[Input]":
-        """Take a JSON body of this kind as well."""
-        reader = BodyReader(kind)
-        return OperationWithInput(replace(self, body=kind), lambda: reader.read_request(request))
 
-    def with_query(self, kind: type[Input]) -> "OperationWithInput[Input]":
-        """Take a query string of this kind as well."""
-        reader = QueryReader(kind)
-        return OperationWithInput(replace(self, query=kind), lambda: reader.read_request(request))
+def public(**declaration: Unpack[Declaration]) -> Callable[[PublicView[Path]], Handler[Path]]:
+    """Make the handler of a view that anybody may call."""
+    operation = Operation(**declaration, needs_token=False)
 
-    def signed_in(self, view: Callable[Concatenate[Services, Actor, Path], Awaitable[Answer]]) -> Handler[Path]:
-        """Make the handler of a view that only somebody with an access token may call."""
-
-        @wraps(view)
-        async def call(services: Services, /, *args: Path.args, **path: Path.kwargs) -> Answer:
-            actor = await _authenticate(self, services)
-            if isinstance(actor, Refused):
-                return actor
-            return await _finish(services, view(services, actor, *args, **path))
-
-        return _handler(self, call)
-
-    def public(self, view: Callable[Concatenate[Services, Path], Awaitable[Answer]]) -> Handler[Path]:
-        """Make the handler of a view that anybody may call."""
-
+    def decorate(view: PublicView[Path]) -> Handler[Path]:
         @wraps(view)
         async def call(services: Services, /, *args: Path.args, **path: Path.kwargs) -> Answer:
             return await _finish(services, view(services, *args, **path))
 
-        return _handler(replace(self, needs_token=False), call)
+        return _handler(operation, call)
+
+    return decorate
 
 
-@dataclass(frozen=True, slots=True)
-class OperationWithInput(Generic[Input]):
-    """An operation that takes a body or a query. `read` reads it from the request under way."""
+def public_with_body(
+    kind: type[Input], **declaration: Unpack[Declaration]
+) -> Callable[[PublicInputView[Input, Path]], Handler[Path]]:
+    """Make the handler of a view that anybody may call and that takes a body."""
+    operation, reader = Operation(**declaration, body=kind, needs_token=False), BodyReader(kind)
 
-    operation: Operation
-    read: Callable[[], Awaitable[Input | Refused]]
-
-    def signed_in(self, view: Callable[Concatenate[Services, Actor, Input, Path], Awaitable[Answer]]) -> Handler[Path]:
-        """Make the handler of a view that only somebody with an access token may call."""
-
+    def decorate(view: PublicInputView[Input, Path]) -> Handler[Path]:
         @wraps(view)
         async def call(services: Services, /, *args: Path.args, **path: Path.kwargs) -> Answer:
-            actor = await _authenticate(self.operation, services)
+            body = await reader.read_request(request)
+            if isinstance(body, Refused):
+                return body
+            return await _finish(services, view(services, body, *args, **path))
+
+        return _handler(operation, call)
+
+    return decorate
+
+
+def signed_in(**declaration: Unpack[Declaration]) -> Callable[[View[Path]], Handler[Path]]:
+    """Make the handler of a view that asks for an access token."""
+    operation = Operation(**declaration)
+
+    def decorate(view: View[Path]) -> Handler[Path]:
+        @wraps(view)
+        async def call(services: Services, /, *args: Path.args, **path: Path.kwargs) -> Answer:
+            actor = await _authenticate(operation, services)
             if isinstance(actor, Refused):
                 return actor
-            given = await self.read()
+            return await _finish(services, view(services, actor, *args, **path))
+
+        return _handler(operation, call)
+
+    return decorate
+
+
+def signed_in_with_body(
+    kind: type[Input], **declaration: Unpack[Declaration]
+) -> Callable[[InputView[Input, Path]], Handler[Path]]:
+    """Make the handler of a view that asks for an access token and takes a body."""
+    return _signed_in_with(Operation(**declaration, body=kind), BodyReader(kind))
+
+
+def signed_in_with_query(
+    kind: type[Input], **declaration: Unpack[Declaration]
+) -> Callable[[InputView[Input, Path]], Handler[Path]]:
+    """Make the handler of a view that asks for an access token and takes a query string."""
+    return _signed_in_with(Operation(**declaration, query=kind), QueryReader(kind))
+
+
+def _signed_in_with(
+    operation: Operation, reader: BodyReader[Input] | QueryReader[Input]
+) -> Callable[[InputView[Input, Path]], Handler[Path]]:
+    def decorate(view: InputView[Input, Path]) -> Handler[Path]:
+        @wraps(view)
+        async def call(services: Services, /, *args: Path.args, **path: Path.kwargs) -> Answer:
+            actor = await _authenticate(operation, services)
+            if isinstance(actor, Refused):
+                return actor
+            given = await reader.read_request(request)
             if isinstance(given, Refused):
                 return given
             return await _finish(services, view(services, actor, given, *args, **path))
 
-        return _handler(self.operation, call)
+        return _handler(operation, call)
 
-    def public(self, view: Callable[Concatenate[Services, Input, Path], Awaitable[Answer]]) -> Handler[Path]:
-        """Make the handler of a view that anybody may call."""
-
-        @wraps(view)
-        async def call(services: Services, /, *args: Path.args, **path: Path.kwargs) -> Answer:
-            given = await self.read()
-            if isinstance(given, Refused):
-                return given
-            return await _finish(services, view(services, given, *args, **path))
-
-        return _handler(replace(self.operation, needs_token=False), call)
+    return decorate
 
 
-def _handler(declared: Operation, call: Callable[Concatenate[Services, Path], Awaitable[Answer]]) -> Handler[Path]:
+def _handler(operation: Operation, call: PublicView[Path]) -> Handler[Path]:
     @wraps(call)
     async def handle(*args: Path.args, **path: Path.kwargs) -> TrioResponse:
         services = cast("Services", current_app.extensions[SERVICES])
         timeouts = services.config.timeouts
         with trio.move_on_after(timeouts.body + timeouts.work):
-            if declared.limits_sign_in and (refused := services.sign_in_limit.spend(_network(services))):
+            if operation.limits_sign_in and (refused := services.sign_in_limit.spend(_network(services))):
                 return respond(refused)
             return respond(await call(services, *args, **path))
         return respond(UNAVAILABLE)
 
-    setattr(handle, DECLARED, declared)
-    _document(declared, handle)
+    setattr(handle, DECLARED, operation)
+    _document(operation, handle)
     return handle
 
 
-async def _authenticate(declared: Operation, services: Services) -> Actor | Refused:
+async def _authenticate(operation: Operation, services: Services) -> Actor | Refused:
     token = read_token(request.headers.getlist("Authorization"))
     if isinstance(token, Refused):
         return token
     actor = await services.sessions.authenticate(token)
-    if declared.invites and not isinstance(actor, Refused):
+    if operation.invites and not isinstance(actor, Refused):
         return services.invitation_limit.spend(actor.account) or actor
     return actor
 
@@ -176,14 +206,14 @@ def _network(services: Services) -> str:
     return network_of(client_address(peer, forwarded, services.config.proxies))
 
 
-def _document(declared: Operation, handle: Handler[Path]) -> None:
+def _document(operation: Operation, handle: Handler[Path]) -> None:
     """Tell quart-schema, which marks the function, what goes into the OpenAPI document; `api.schema` adds refusals."""
-    for status, model in declared.answers.items():
+    for status, model in operation.answers.items():
         if model is not None:
             document_response(model, status)(handle)
-    if declared.body is not None:
-        document_request(declared.body)(handle)
-    if declared.query is not None:
-        document_querystring(declared.query)(handle)
-    if declared.needs_token:
+    if operation.body is not None:
+        document_request(operation.body)(handle)
+    if operation.query is not None:
+        document_querystring(operation.query)(handle)
+    if operation.needs_token:
         security_scheme([{BEARER: []}])(handle)

@@ -1,5 +1,6 @@
-"""The OpenAPI 3.1 document, from the routes, their declarations and the Structs of the contract. It builds on
-quart-schema's provider, which by itself leaves out nested Structs and knows nothing of refusals.
+"""The OpenAPI 3.1 document, made of the routes, their declarations and the Structs of the contract.
+
+quart-schema's provider makes most of it, but leaves out nested Structs and knows no refusals.
 """
 
 import inspect
@@ -57,7 +58,7 @@ class Provider(OpenAPIProvider):
         document["components"]["schemas"].update(_components(Problem)[1])
         document["paths"] = dict(sorted(document["paths"].items()))
         document["components"]["schemas"] = dict(sorted(document["components"]["schemas"].items()))
-        return dict(_tidied(document))
+        return dict(_normalised(document))
 
     def build_paths(self, rule: Rule) -> tuple[Json, Json]:
         """Add the refusals, and the answers that have no content."""
@@ -154,14 +155,14 @@ def _add_problem(response: Json, status: int, codes: list[RefusalCode]) -> None:
         response["headers"] = _CHALLENGE
 
 
-def _tidied(node: Any) -> Any:
+def _normalised(node: Any) -> Any:
     """Return a copy without indentation in texts and without what is empty."""
     if isinstance(node, dict):
         return {
-            key: inspect.cleandoc(value) if key == "description" and isinstance(value, str) else _tidied(value)
+            key: inspect.cleandoc(value) if key == "description" and isinstance(value, str) else _normalised(value)
             for key, value in node.items()
             if not (key in {"description", "parameters"} and not value)
         }
     if isinstance(node, list | tuple):
-        return [_tidied(item) for item in node]
+        return [_normalised(item) for item in node]
     return str(node) if isinstance(node, str) else node

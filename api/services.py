@@ -29,7 +29,7 @@ PROBE: Final = 3 * SECONDS
 TOO_MANY_SIGN_INS: Final = "Too many sign-ins from this network address. Wait a moment."
 TOO_MANY_INVITATIONS: Final = "This account opens too many conversations. Wait a moment."
 NODE: Final = "api"
-"""No relay has this name, so every relay listens to what the API committed."""
+"""Stands for the node that published an event. No relay has this name, so each takes the API's commits as another's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ def make_services(
 
 
 async def _answers(accounts: AccountStore) -> bool:
-    """Whether the database answers a question that touches one index and finds nothing."""
+    """Ask the database for an account that cannot exist: one index is read, and nothing is found."""
     with trio.move_on_after(PROBE):
         try:
             await accounts.find(AccountId(UUID(int=0)))

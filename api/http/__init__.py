@@ -1,1 +1,1 @@
-"""HTTP serving and what every request passes. No rules."""
+"""HTTP itself: connections, what is read of a request, answers and problems, rate limits. No resources."""

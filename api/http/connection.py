@@ -33,10 +33,10 @@ _log = logging.getLogger(__name__)
 
 
 class Protocol(H11Protocol):
-    """Hypercorn's HTTP/1.1 without the ways out of it: RFC 9110 section 7.8 lets a server ignore an upgrade."""
+    """Hypercorn's HTTP/1.1 without upgrades, which a server may ignore (RFC 9110 section 7.8)."""
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Neither h2c nor HTTP/2 by prior knowledge."""
+        """Allow neither h2c nor HTTP/2 by prior knowledge."""
 
     async def _create_stream(self, request: h11.Request) -> None:
         if not (request.target.startswith(_TARGETS) and request.target.isascii()):
@@ -50,13 +50,13 @@ class Protocol(H11Protocol):
         await super()._create_stream(plain)
 
     async def stream_send(self, event: StreamEvent) -> None:
-        """Say beforehand that the connection will close, when it will: the client must not send its next request."""
-        if isinstance(event, Response) and (self.context.terminated.is_set() or self._is_cut_short()):
+        """Announce a connection that will close, so that the client does not send its next request on it."""
+        if isinstance(event, Response) and (self.context.terminated.is_set() or self._is_unfinished()):
             event = Response(event.stream_id, [*event.headers, (b"connection", b"close")], event.status_code)
         await super().stream_send(event)
 
     async def _send_error_response(self, status_code: int) -> None:
-        # In place of an empty body: also who does not speak HTTP is told what was wrong, in the one form.
+        # Hypercorn would send an empty body. Whoever sends bad HTTP gets a problem document like everybody else.
         refused = refusal_of_status(status_code)
         if refused.code is RefusalCode.MALFORMED:
             status_code = 400  # h11 says 501 to a transfer coding that it does not know, as if it were our fault
@@ -73,11 +73,11 @@ class Protocol(H11Protocol):
             await self._send_error_response(408)
 
     @property
-    def leaves_bytes(self) -> bool:
-        """Whether there is something of the client, here or on its way, that nobody will read."""
-        return self._is_cut_short() or bool(self.connection.trailing_data[0])
+    def has_unread_bytes(self) -> bool:
+        """Whether the client has sent, or may still be sending, bytes that nobody will read."""
+        return self._is_unfinished() or bool(self.connection.trailing_data[0])
 
-    def _is_cut_short(self) -> bool:
+    def _is_unfinished(self) -> bool:
         return self.connection.their_state in _UNFINISHED
 
 
@@ -104,10 +104,10 @@ class Connection:
                 protocol = self._open_protocol(tasks)
                 await self._read(protocol)
                 await self._tell_closed(protocol)
-            if protocol.leaves_bytes and not self._broken:
+            if protocol.has_unread_bytes and not self._broken:
                 await self._linger()
         except Exception as error:  # noqa: BLE001 - the fence: one client's fault must not end the server
-            if not _is_departure(error):
+            if not _is_disconnect(error):
                 _log.error("a connection failed: %s", locate(error))
         finally:
             await trio.aclose_forcefully(self._stream)
@@ -175,11 +175,11 @@ class Connection:
                 try:
                     await self._stream.send_all(data)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    self._break_off()
+                    self._abort()
         if scope.cancelled_caught:
-            self._break_off()
+            self._abort()
 
-    def _break_off(self) -> None:
+    def _abort(self) -> None:
         self._broken = True
         self._reading.cancel()
 
@@ -188,7 +188,7 @@ class Connection:
             await protocol.handle(Closed())
 
     async def _linger(self) -> None:
-        # Closed with bytes unread, the kernel resets the connection, and the client may lose the answer that says why.
+        # A socket that is closed with bytes unread is reset by the kernel, and the client may lose the answer.
         with trio.move_on_after(self._timeouts.linger):
             await self._stream.send_eof()
             left = LINGER_BYTES
@@ -196,8 +196,8 @@ class Connection:
                 left -= len(data)
 
 
-def _is_departure(error: BaseException) -> bool:
-    """Whether all that happened is that the client went, as clients may."""
+def _is_disconnect(error: BaseException) -> bool:
+    """Whether an exception says no more than that the client has gone."""
     if isinstance(error, BaseExceptionGroup):
-        return all(map(_is_departure, error.exceptions))
+        return all(map(_is_disconnect, error.exceptions))
     return isinstance(error, OSError | trio.BrokenResourceError | trio.ClosedResourceError)

@@ -16,7 +16,7 @@ INTERNAL: Final = Refused(RefusalCode.INTERNAL, "The server made a mistake, and 
 UNAVAILABLE: Final = Refused(
     RefusalCode.UNAVAILABLE, "The server cannot reach what it needs. Try again in a moment.", retry_after_ms=RETRY
 )
-CROWDED: Final = Refused(
+TOO_MANY_CONNECTIONS: Final = Refused(
     RefusalCode.OVERLOADED, "The server has as many connections as it can. Try again in a moment.", retry_after_ms=RETRY
 )
 TOO_SLOW: Final = Refused(RefusalCode.TOO_SLOW, "The request did not arrive in time.")

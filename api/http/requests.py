@@ -63,7 +63,7 @@ class BodyReader(Generic[T]):
         try:
             return self._decoder.decode(body)
         except msgspec.ValidationError as error:
-            return _misfit("body", self._kind, self._fields, error)
+            return _malformed("body", self._kind, self._fields, error)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return _NO_JSON
 
@@ -86,7 +86,7 @@ class QueryReader(Generic[T]):
         try:
             return msgspec.convert({name: values[0] for name, values in query.items()}, self._kind, strict=False)
         except msgspec.ValidationError as error:
-            return _misfit("query", self._kind, self._fields, error)
+            return _malformed("query", self._kind, self._fields, error)
 
 
 def read_token(authorization: Sequence[str]) -> str | Refused:
@@ -97,7 +97,7 @@ def read_token(authorization: Sequence[str]) -> str | Refused:
     return token.strip() if scheme.lower() == "bearer" else _NO_TOKEN
 
 
-def _misfit(where: str, kind: type[Struct], fields: frozenset[str], error: msgspec.ValidationError) -> Refused:
+def _malformed(where: str, kind: type[Struct], fields: frozenset[str], error: msgspec.ValidationError) -> Refused:
     found = _FIELD.search(str(error))
     path = found[1] if found else ""
     # Names that are not ours came from the client: a map's key is part of the path, and may be anything.

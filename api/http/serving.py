@@ -1,7 +1,7 @@
-"""The server: listens, serves every client in a task of its own, and stops in good order.
+"""The HTTP server: it listens, serves each connection in a task of its own, and shuts down in order.
 
-It takes Hypercorn's HTTP/1.1 protocol and not its worker, whose shutdown and exceptions one client can decide over
-(`api.http.connection`).
+Hypercorn's protocol class is used, but not its worker: one client could crash that or hold up its shutdown
+(docs/decisions/2026-11-22-hypercorn-connection.md).
 """
 
 from collections import Counter
@@ -16,14 +16,15 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
 from api.http.connection import Connection
-from api.http.problems import CROWDED, body_of, headers_of
+from api.http.problems import TOO_MANY_CONNECTIONS, body_of, headers_of
 from settings.api import ApiSettings
 from varde_contract.client_address import network_of
 
 KIB: Final = 1_024
 HEAD_BYTES: Final = 32 * KIB
 REQUESTS_PER_CONNECTION: Final = 10_000
-FAREWELL: Final = 1.0  # seconds for a client that is one too many to take its refusal
+REFUSAL_SECONDS: Final = 1.0
+"""How long a client that is one too many may take to read its refusal."""
 
 
 async def serve_api(
@@ -55,11 +56,11 @@ async def _accept(server: "_Server", listeners: list[trio.SocketListener], conne
 
 
 class _Server:
-    """The connections there are."""
+    """All connections, counted in total and by network."""
 
     def __init__(self, config: ApiSettings, app: ASGIFramework) -> None:
         self._most = config.connections
-        # Behind proxies every client has their address, and how many one client may open is theirs to say.
+        # Behind proxies all clients have the proxies' address, and the limit for each of them is set there.
         self._most_of_one = config.connections if config.proxies else config.connections_per_address
         self._timeouts = config.timeouts
         self._app = ASGIWrapper(app)
@@ -72,7 +73,7 @@ class _Server:
         """Serve one client, or turn it away."""
         network = _network_of(stream)
         if self._is_full(network) or self._context.terminated.is_set():
-            await _turn_away(stream)
+            await _refuse_connection(stream)
             return
         connection = Connection(stream, self._app, self._hypercorn, self._context, self._timeouts)
         with self._counted(connection, network):
@@ -104,19 +105,19 @@ def _network_of(stream: trio.SocketStream) -> str:
     try:
         return network_of(stream.socket.getpeername()[0])
     except OSError:
-        return network_of("")  # gone already: it will show when it is read
+        return network_of("")  # gone already; the first read will say so
 
 
-async def _turn_away(stream: trio.SocketStream) -> None:
-    body = body_of(CROWDED)
-    headers = {**headers_of(CROWDED), "Content-Length": str(len(body)), "Connection": "close"}
+async def _refuse_connection(stream: trio.SocketStream) -> None:
+    body = body_of(TOO_MANY_CONNECTIONS)
+    headers = {**headers_of(TOO_MANY_CONNECTIONS), "Content-Length": str(len(body)), "Connection": "close"}
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    with trio.move_on_after(FAREWELL):
+    with trio.move_on_after(REFUSAL_SECONDS):
         try:
             await stream.send_all(f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n".encode() + body)
             await stream.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # it went by itself
+            pass  # it has gone already
     await trio.aclose_forcefully(stream)
 
 
@@ -125,7 +126,7 @@ def _hypercorn_config() -> Config:
     config.include_server_header = False
     config.h11_max_incomplete_size = HEAD_BYTES
     config.keep_alive_max_requests = REQUESTS_PER_CONNECTION
-    # Its loggers would write requests and tracebacks; what may be said of a fault is said by `locate`.
+    # Hypercorn would log requests and tracebacks, and with them secrets. `locate` logs the place in the code only.
     config.accesslog = None
     config.errorlog = None
     return config

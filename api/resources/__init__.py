@@ -1,3 +1,1 @@
-"""The resources of the API, one blueprint per noun: what is read from a request, which rule is asked, how it
-answers.
-"""
+"""The resources of the API by capability, as in `domain/`. A view asks one rule and maps its answer."""

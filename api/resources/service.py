@@ -8,7 +8,7 @@ from quart_trio.wrappers import TrioResponse
 
 from api.documentation import Documents
 from api.http.replies import Answer, Reply
-from api.operation import Operation
+from api.operation import public
 from api.services import Services
 from varde_contract.rest.problems import Health, Readiness
 
@@ -21,14 +21,14 @@ documentation = Blueprint("documentation", __name__, url_prefix="/v1")
 
 
 @health.get("/health")
-@Operation(answers={200: Health}).public
+@public(answers={200: Health})
 async def show_health(services: Services) -> Answer:  # noqa: ARG001 - every view is given the services
     """Say that the process runs."""
     return Health()
 
 
 @health.get("/ready")
-@Operation(answers={200: Readiness, UNREADY: Readiness}).public
+@public(answers={200: Readiness, UNREADY: Readiness})
 async def show_readiness(services: Services) -> Answer:
     """Say whether the process can serve.
 

@@ -5,7 +5,7 @@ from uuid import UUID
 from quart import Blueprint
 
 from api.http.replies import Answer, created, instant
-from api.operation import Operation
+from api.operation import signed_in, signed_in_with_body
 from api.services import Services
 from domain.people.model import Account, Actor, Profile
 from varde_contract.ids import ProfileId
@@ -17,18 +17,14 @@ profiles = Blueprint("profiles", __name__, url_prefix="/v1/profiles")
 
 
 @account.get("")
-@Operation(answers={200: AccountView}).signed_in
+@signed_in(answers={200: AccountView})
 async def show_account(services: Services, actor: Actor) -> Answer:
     """Show the account."""
     return _account_view(await services.accounts.find(actor))
 
 
 @account.put("/root-key")
-@(
-    Operation(answers={200: AccountView}, refuses=(RefusalCode.BAD_KEY, RefusalCode.ROOT_KEY_SET))
-    .with_body(RootKey)
-    .signed_in
-)
+@signed_in_with_body(RootKey, answers={200: AccountView}, refuses=(RefusalCode.BAD_KEY, RefusalCode.ROOT_KEY_SET))
 async def set_root_key(services: Services, actor: Actor, wanted: RootKey) -> Answer:
     """Set the account's root key, once.
 
@@ -44,14 +40,14 @@ def _account_view(found: Account | Refused) -> Answer:
 
 
 @profiles.get("")
-@Operation(answers={200: Profiles}).signed_in
+@signed_in(answers={200: Profiles})
 async def list_profiles(services: Services, actor: Actor) -> Answer:
     """List the account's profiles, oldest first."""
     return Profiles(tuple(_profile_view(profile) for profile in await services.profiles.list_all(actor)))
 
 
 @profiles.post("")
-@Operation(answers={201: ProfileView}, refuses=(RefusalCode.TOO_MANY,)).with_body(NewProfile).signed_in
+@signed_in_with_body(NewProfile, answers={201: ProfileView}, refuses=(RefusalCode.TOO_MANY,))
 async def create_profile(services: Services, actor: Actor, new: NewProfile) -> Answer:
     """Make a profile.
 
@@ -62,7 +58,7 @@ async def create_profile(services: Services, actor: Actor, new: NewProfile) -> A
 
 
 @profiles.get("/<uuid:profile>")
-@Operation(answers={200: ProfileView}, refuses=(RefusalCode.NOT_FOUND,)).signed_in
+@signed_in(answers={200: ProfileView}, refuses=(RefusalCode.NOT_FOUND,))
 async def show_profile(services: Services, actor: Actor, profile: UUID) -> Answer:
     """Show one of the account's profiles."""
     found = await services.profiles.find(actor, ProfileId(profile))
@@ -70,7 +66,7 @@ async def show_profile(services: Services, actor: Actor, profile: UUID) -> Answe
 
 
 @profiles.put("/<uuid:profile>")
-@Operation(answers={200: ProfileView}, refuses=(RefusalCode.NOT_FOUND,)).with_body(ProfileUpdate).signed_in
+@signed_in_with_body(ProfileUpdate, answers={200: ProfileView}, refuses=(RefusalCode.NOT_FOUND,))
 async def replace_profile(services: Services, actor: Actor, update: ProfileUpdate, profile: UUID) -> Answer:
     """Replace a profile's theme and policies."""
     replaced = await services.profiles.replace(actor, ProfileId(profile), update.theme, update.policies)

@@ -6,7 +6,7 @@ from uuid import UUID
 from quart import Blueprint
 
 from api.http.replies import Answer, Reply, created, instant
-from api.operation import Operation
+from api.operation import public_with_body, signed_in
 from api.services import Services
 from domain.people.auth import CODE_TIME, SECOND
 from domain.people.model import Actor, Session
@@ -21,15 +21,7 @@ blueprint = Blueprint("auth", __name__, url_prefix="/v1/auth")
 
 
 @blueprint.post("/codes")
-@(
-    Operation(
-        answers={ACCEPTED: CodeSent},
-        refuses=(RefusalCode.RATE_LIMITED,),
-        limits_sign_in=True,
-    )
-    .with_body(CodeRequest)
-    .public
-)
+@public_with_body(CodeRequest, answers={ACCEPTED: CodeSent}, refuses=(RefusalCode.RATE_LIMITED,), limits_sign_in=True)
 async def send_code(services: Services, wanted: CodeRequest) -> Answer:
     """Mail a one-time code.
 
@@ -40,14 +32,11 @@ async def send_code(services: Services, wanted: CodeRequest) -> Answer:
 
 
 @blueprint.post("/session")
-@(
-    Operation(
-        answers={201: SessionTokens},
-        refuses=(RefusalCode.CODE_WRONG, RefusalCode.CODE_EXPIRED, RefusalCode.CODE_EXHAUSTED),
-        limits_sign_in=True,
-    )
-    .with_body(SignIn)
-    .public
+@public_with_body(
+    SignIn,
+    answers={201: SessionTokens},
+    refuses=(RefusalCode.CODE_WRONG, RefusalCode.CODE_EXPIRED, RefusalCode.CODE_EXHAUSTED),
+    limits_sign_in=True,
 )
 async def sign_in(services: Services, offered: SignIn) -> Answer:
     """Trade a code for a session.
@@ -61,13 +50,8 @@ async def sign_in(services: Services, offered: SignIn) -> Answer:
 
 
 @blueprint.post("/session/refresh")
-@(
-    Operation(
-        answers={200: SessionTokens},
-        refuses=(RefusalCode.UNAUTHENTICATED, RefusalCode.TOKEN_EXPIRED),
-    )
-    .with_body(Refresh)
-    .public
+@public_with_body(
+    Refresh, answers={200: SessionTokens}, refuses=(RefusalCode.UNAUTHENTICATED, RefusalCode.TOKEN_EXPIRED)
 )
 async def refresh_session(services: Services, shown: Refresh) -> Answer:
     """Trade a refresh token for new tokens.
@@ -79,21 +63,21 @@ async def refresh_session(services: Services, shown: Refresh) -> Answer:
 
 
 @blueprint.delete("/session")
-@Operation(answers={204: None}, refuses=(RefusalCode.NOT_FOUND,)).signed_in
+@signed_in(answers={204: None}, refuses=(RefusalCode.NOT_FOUND,))
 async def log_out(services: Services, actor: Actor) -> Answer:
     """End this session."""
     return await services.sessions.end(actor, actor.session)
 
 
 @blueprint.get("/sessions")
-@Operation(answers={200: Sessions}).signed_in
+@signed_in(answers={200: Sessions})
 async def list_sessions(services: Services, actor: Actor) -> Answer:
     """List the live sessions of the account, oldest first."""
     return Sessions(tuple(_view(session, actor) for session in await services.sessions.list_live(actor)))
 
 
 @blueprint.delete("/sessions/<uuid:session>")
-@Operation(answers={204: None}, refuses=(RefusalCode.NOT_FOUND,)).signed_in
+@signed_in(answers={204: None}, refuses=(RefusalCode.NOT_FOUND,))
 async def end_session(services: Services, actor: Actor, session: UUID) -> Answer:
     """End a session of the account.
 

@@ -5,7 +5,7 @@ from uuid import UUID
 from quart import Blueprint
 
 from api.http.replies import Answer, created, instant
-from api.operation import Operation
+from api.operation import public, signed_in, signed_in_with_body
 from api.services import Services
 from domain.people.model import Actor, Device, Registration
 from varde_contract.ids import DeviceId
@@ -26,28 +26,25 @@ relay = Blueprint("relay", __name__, url_prefix="/v1/relay")
 
 
 @devices.get("")
-@Operation(answers={200: Devices}).signed_in
+@signed_in(answers={200: Devices})
 async def list_devices(services: Services, actor: Actor) -> Answer:
     """List the account's devices that are not revoked, oldest first."""
     return Devices(tuple(_view(device, actor) for device in await services.devices.list_all(actor)))
 
 
 @devices.post("")
-@(
-    Operation(
-        answers={201: DeviceView, 200: DeviceView},
-        refuses=(
-            RefusalCode.BAD_KEY,
-            RefusalCode.NO_ROOT_KEY,
-            RefusalCode.BAD_SIGNATURE,
-            RefusalCode.PROFILE_NOT_ALLOWED,
-            RefusalCode.SESSION_HAS_DEVICE,
-            RefusalCode.DEVICE_EXISTS,
-            RefusalCode.TOO_MANY,
-        ),
-    )
-    .with_body(NewDevice)
-    .signed_in
+@signed_in_with_body(
+    NewDevice,
+    answers={201: DeviceView, 200: DeviceView},
+    refuses=(
+        RefusalCode.BAD_KEY,
+        RefusalCode.NO_ROOT_KEY,
+        RefusalCode.BAD_SIGNATURE,
+        RefusalCode.PROFILE_NOT_ALLOWED,
+        RefusalCode.SESSION_HAS_DEVICE,
+        RefusalCode.DEVICE_EXISTS,
+        RefusalCode.TOO_MANY,
+    ),
 )
 async def register_device(services: Services, actor: Actor, new: NewDevice) -> Answer:
     """Register the device that this session runs on.
@@ -65,13 +62,10 @@ async def register_device(services: Services, actor: Actor, new: NewDevice) -> A
 
 
 @devices.put("/<uuid:device>/session")
-@(
-    Operation(
-        answers={200: DeviceView},
-        refuses=(RefusalCode.NOT_FOUND, RefusalCode.BAD_SIGNATURE, RefusalCode.SESSION_HAS_DEVICE),
-    )
-    .with_body(DeviceProof)
-    .signed_in
+@signed_in_with_body(
+    DeviceProof,
+    answers={200: DeviceView},
+    refuses=(RefusalCode.NOT_FOUND, RefusalCode.BAD_SIGNATURE, RefusalCode.SESSION_HAS_DEVICE),
 )
 async def adopt_device(services: Services, actor: Actor, proof: DeviceProof, device: UUID) -> Answer:
     """Come back as a device whose session ended.
@@ -85,13 +79,8 @@ async def adopt_device(services: Services, actor: Actor, proof: DeviceProof, dev
 
 
 @devices.put("/<uuid:device>/profiles")
-@(
-    Operation(
-        answers={200: DeviceView},
-        refuses=(RefusalCode.NOT_FOUND, RefusalCode.PROFILE_NOT_ALLOWED),
-    )
-    .with_body(ProfileWhitelist)
-    .signed_in
+@signed_in_with_body(
+    ProfileWhitelist, answers={200: DeviceView}, refuses=(RefusalCode.NOT_FOUND, RefusalCode.PROFILE_NOT_ALLOWED)
 )
 async def set_device_profiles(services: Services, actor: Actor, wanted: ProfileWhitelist, device: UUID) -> Answer:
     """Replace the profiles that a device receives for.
@@ -103,7 +92,7 @@ async def set_device_profiles(services: Services, actor: Actor, wanted: ProfileW
 
 
 @devices.delete("/<uuid:device>")
-@Operation(answers={204: None}, refuses=(RefusalCode.NOT_FOUND,)).signed_in
+@signed_in(answers={204: None}, refuses=(RefusalCode.NOT_FOUND,))
 async def revoke_device(services: Services, actor: Actor, device: UUID) -> Answer:
     """Revoke a device for ever.
 
@@ -113,14 +102,14 @@ async def revoke_device(services: Services, actor: Actor, device: UUID) -> Answe
 
 
 @relay.get("")
-@Operation(answers={200: RelayAddress}).public
+@public(answers={200: RelayAddress})
 async def show_relay(services: Services) -> Answer:
     """Show where the relay listens, and the Noise static key it shows."""
     return services.relay
 
 
 @relay.post("/tickets")
-@Operation(answers={201: RelayTicket}, refuses=(RefusalCode.NO_DEVICE,)).signed_in
+@signed_in(answers={201: RelayTicket}, refuses=(RefusalCode.NO_DEVICE,))
 async def issue_ticket(services: Services, actor: Actor) -> Answer:
     """Issue a relay ticket for this session's device.
 

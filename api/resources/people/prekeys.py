@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from quart import Blueprint
 
 from api.http.replies import Answer
-from api.operation import Operation
+from api.operation import signed_in, signed_in_with_body
 from api.services import Services
 from domain.people.model import Actor, ClaimedPrekey, Prekey
 from domain.people.prekeys import KeyCount
@@ -16,20 +16,17 @@ blueprint = Blueprint("prekeys", __name__, url_prefix="/v1/prekeys")
 
 
 @blueprint.get("")
-@Operation(answers={200: PrekeyCount}, refuses=(RefusalCode.NO_DEVICE,)).signed_in
+@signed_in(answers={200: PrekeyCount}, refuses=(RefusalCode.NO_DEVICE,))
 async def count_prekeys(services: Services, actor: Actor) -> Answer:
     """Count the prekeys that the server still has of this session's device."""
     return _count(await services.prekeys.count(actor))
 
 
 @blueprint.post("")
-@(
-    Operation(
-        answers={200: PrekeyCount},
-        refuses=(RefusalCode.NO_DEVICE, RefusalCode.BAD_KEY, RefusalCode.BAD_SIGNATURE, RefusalCode.TOO_MANY),
-    )
-    .with_body(PrekeyUpload)
-    .signed_in
+@signed_in_with_body(
+    PrekeyUpload,
+    answers={200: PrekeyCount},
+    refuses=(RefusalCode.NO_DEVICE, RefusalCode.BAD_KEY, RefusalCode.BAD_SIGNATURE, RefusalCode.TOO_MANY),
 )
 async def upload_prekeys(services: Services, actor: Actor, upload: PrekeyUpload) -> Answer:
     """Add one-time keys of this session's device and, when given, replace its fallback key.
@@ -41,19 +38,16 @@ async def upload_prekeys(services: Services, actor: Actor, upload: PrekeyUpload)
 
 
 @blueprint.post("/claim")
-@(
-    Operation(
-        answers={200: ClaimedKeys},
-        refuses=(
-            RefusalCode.NO_DEVICE,
-            RefusalCode.NOT_FOUND,
-            RefusalCode.NOT_ALLOWED,
-            RefusalCode.STALE_DEVICES,
-            RefusalCode.CLAIM_LIMIT,
-        ),
-    )
-    .with_body(PrekeyClaim)
-    .signed_in
+@signed_in_with_body(
+    PrekeyClaim,
+    answers={200: ClaimedKeys},
+    refuses=(
+        RefusalCode.NO_DEVICE,
+        RefusalCode.NOT_FOUND,
+        RefusalCode.NOT_ALLOWED,
+        RefusalCode.STALE_DEVICES,
+        RefusalCode.CLAIM_LIMIT,
+    ),
 )
 async def claim_prekeys(services: Services, actor: Actor, claim: PrekeyClaim) -> Answer:
     """Claim one key of each of these devices of a conversation's roster.

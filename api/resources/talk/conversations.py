@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 from quart import Blueprint
 
 from api.http.replies import Answer, created, instant
-from api.operation import Operation
+from api.operation import signed_in, signed_in_with_body, signed_in_with_query
 from api.resources.people.devices import certificate
 from api.services import Services
 from domain.people.model import Actor
@@ -35,7 +35,7 @@ class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @blueprint.get("")
-@Operation(answers={200: Conversations}, refuses=(RefusalCode.NO_DEVICE,)).with_query(PageQuery).signed_in
+@signed_in_with_query(PageQuery, answers={200: Conversations}, refuses=(RefusalCode.NO_DEVICE,))
 async def list_conversations(services: Services, actor: Actor, page: PageQuery) -> Answer:
     """List the conversations that this session's device receives for, in the order of their ids."""
     found = await services.conversations.list_for(actor, page.after, page.limit)
@@ -45,19 +45,16 @@ async def list_conversations(services: Services, actor: Actor, page: PageQuery) 
 
 
 @blueprint.post("")
-@(
-    Operation(
-        invites=True,
-        answers={201: ConversationView, 200: ConversationView},
-        refuses=(
-            RefusalCode.NO_DEVICE,
-            RefusalCode.PROFILE_NOT_ALLOWED,
-            RefusalCode.NOT_FOUND,
-            RefusalCode.TOO_MANY,
-        ),
-    )
-    .with_body(NewConversation)
-    .signed_in
+@signed_in_with_body(
+    NewConversation,
+    invites=True,
+    answers={201: ConversationView, 200: ConversationView},
+    refuses=(
+        RefusalCode.NO_DEVICE,
+        RefusalCode.PROFILE_NOT_ALLOWED,
+        RefusalCode.NOT_FOUND,
+        RefusalCode.TOO_MANY,
+    ),
 )
 async def open_conversation(services: Services, actor: Actor, new: NewConversation) -> Answer:
     """Open a dm, a group, or a conversation with oneself.
@@ -69,7 +66,7 @@ async def open_conversation(services: Services, actor: Actor, new: NewConversati
 
 
 @blueprint.get("/<uuid:conversation>")
-@Operation(answers={200: ConversationView}, refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND)).signed_in
+@signed_in(answers={200: ConversationView}, refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND))
 async def show_conversation(services: Services, actor: Actor, conversation: UUID) -> Answer:
     """Show a conversation with its roster: what a sender encrypts for.
 
@@ -79,7 +76,7 @@ async def show_conversation(services: Services, actor: Actor, conversation: UUID
 
 
 @blueprint.get("/<uuid:conversation>/senders/<uuid:device>")
-@Operation(answers={200: SenderView}, refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND)).signed_in
+@signed_in(answers={200: SenderView}, refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND))
 async def show_sender(services: Services, actor: Actor, conversation: UUID, device: UUID) -> Answer:
     """Show a device that wrote in a conversation, also when it was revoked or its account left.
 

@@ -1,4 +1,4 @@
-"""The members of a group: added, given roles, removed, leaving."""
+"""The members of a group: who is added, gets another role, is removed or leaves."""
 
 from typing import Annotated
 from uuid import UUID
@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 from quart import Blueprint
 
 from api.http.replies import Answer, Reply, created
-from api.operation import Operation
+from api.operation import signed_in_with_body, signed_in_with_query
 from api.resources.talk.conversations import show
 from api.services import Services
 from domain.people.model import Actor
@@ -28,7 +28,7 @@ _REFUSES = (
 
 
 class ActingAs(Struct, frozen=True, forbid_unknown_fields=True):
-    """As whom."""
+    """As which member of the group the request is made."""
 
     as_profile: Annotated[
         ProfileId | None,
@@ -37,14 +37,11 @@ class ActingAs(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @blueprint.post("")
-@(
-    Operation(
-        invites=True,
-        answers={201: ConversationView},
-        refuses=(*_REFUSES, RefusalCode.ALREADY_MEMBER, RefusalCode.TOO_MANY),
-    )
-    .with_body(NewMember)
-    .signed_in
+@signed_in_with_body(
+    NewMember,
+    invites=True,
+    answers={201: ConversationView},
+    refuses=(*_REFUSES, RefusalCode.ALREADY_MEMBER, RefusalCode.TOO_MANY),
 )
 async def add_member(services: Services, actor: Actor, new: NewMember, conversation: UUID) -> Answer:
     """Add a member to a group.
@@ -57,7 +54,7 @@ async def add_member(services: Services, actor: Actor, new: NewMember, conversat
 
 
 @blueprint.put("/<uuid:profile>")
-@Operation(answers={200: ConversationView}, refuses=(*_REFUSES, RefusalCode.LAST_OWNER)).with_body(MemberRole).signed_in
+@signed_in_with_body(MemberRole, answers={200: ConversationView}, refuses=(*_REFUSES, RefusalCode.LAST_OWNER))
 async def set_member_role(
     services: Services, actor: Actor, wanted: MemberRole, conversation: UUID, profile: UUID
 ) -> Answer:
@@ -73,7 +70,7 @@ async def set_member_role(
 
 
 @blueprint.delete("/<uuid:profile>")
-@Operation(answers={204: None}, refuses=(*_REFUSES, RefusalCode.LAST_OWNER)).with_query(ActingAs).signed_in
+@signed_in_with_query(ActingAs, answers={204: None}, refuses=(*_REFUSES, RefusalCode.LAST_OWNER))
 async def remove_member(
     services: Services, actor: Actor, acting: ActingAs, conversation: UUID, profile: UUID
 ) -> Answer:

@@ -1,11 +1,11 @@
-"""Sending without a socket."""
+"""Sending a message over REST instead of the relay."""
 
 from typing import Final
 
 from quart import Blueprint
 
 from api.http.replies import Answer, created, instant
-from api.operation import Operation
+from api.operation import signed_in_with_body
 from api.services import Services
 from domain.people.model import Actor
 from domain.talk.sending import Sender
@@ -18,19 +18,16 @@ _NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. 
 
 
 @blueprint.post("")
-@(
-    Operation(
-        answers={201: MessageStored, 200: MessageStored},
-        refuses=(
-            RefusalCode.NO_DEVICE,
-            RefusalCode.NOT_FOUND,
-            RefusalCode.PROFILE_NOT_ALLOWED,
-            RefusalCode.STALE_DEVICES,
-            RefusalCode.OVERLOADED,
-        ),
-    )
-    .with_body(NewMessage)
-    .signed_in
+@signed_in_with_body(
+    NewMessage,
+    answers={201: MessageStored, 200: MessageStored},
+    refuses=(
+        RefusalCode.NO_DEVICE,
+        RefusalCode.NOT_FOUND,
+        RefusalCode.PROFILE_NOT_ALLOWED,
+        RefusalCode.STALE_DEVICES,
+        RefusalCode.OVERLOADED,
+    ),
 )
 async def send_message(services: Services, actor: Actor, new: NewMessage) -> Answer:
     """Store and deliver one message: the same as `msg:send` on the relay.

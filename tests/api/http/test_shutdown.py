@@ -136,7 +136,7 @@ async def test_a_fault_in_one_connection_stays_in_it(caplog: pytest.LogCaptureFi
     await Connection(faulty, app, Config(), WorkerContext(None), Timeouts()).serve()
     assert await client.receive_some() == b""
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert "RuntimeError at test_stopping.py" in caplog.text
+    assert "RuntimeError at test_shutdown.py" in caplog.text
     assert "canary" not in caplog.text
     await client.aclose()
     await there[0].aclose()
