@@ -1,1 +1,1 @@
-"""The WebSocket node: it carries ciphertext between devices."""
+"""The relay: the WebSocket node that carries ciphertext between devices. No SQL, no REST, no plaintext."""

@@ -1,8 +1,8 @@
-"""When Python looks for garbage, and in what: connections that stay are frozen, so that nobody looks at them again.
+"""When Python collects garbage, and in which objects: those of connections that stay are frozen, and not visited again.
 
 A connection is about ninety objects, and a full collection visits all objects there are: over 5,000 connections it was
 measured at 120 ms on a quiet machine and at 500 ms on a busy one, and nobody is served meanwhile. After `gc.freeze` it
-takes 2 us. Freezing is free; what it costs is that a cycle among frozen objects is not found until they are thawed.
+takes 2 us. Freezing itself is free. Its price: a cycle among frozen objects is not found until they are thawed.
 """
 
 import gc
@@ -21,41 +21,41 @@ THRESHOLDS: Final = (10_000, 5, 10)
 """Young objects, measured at 20 ns each: 0.2 ms for the youngest, 1 ms for five times as many. Python's 700 would look
 three thousand times while 10,000 connections come, and find nothing."""
 TICK: Final = 0.2
-"""Seconds between two looks at how many have come and gone."""
+"""Seconds between two looks at how many connections were opened and have ended."""
 RAMP: Final = 250
-"""Connections that came since the last freeze: the next one looks through their objects only, in 2 to 4 ms."""
+"""New connections until the next freeze. It only visits their objects, in 2 to 4 ms."""
 SLOW: Final = 0.010
-"""Seconds. A pause that long says that much is alive besides connections: that is frozen as well."""
+"""Seconds. After a pause that long, much is alive besides new connections, and it is frozen as well."""
 GONE_LEAST: Final = 2_000
-"""Connections that must have gone before a thaw is worth its pause. If all were garbage, 32 MiB."""
-FEW: Final = 5
-"""Newcomers in one tick: more are a storm, such as after a network has failed, and then they come first."""
-CALM: Final = 50
-"""Ticks without a storm until a thaw: ten seconds, for those who have just been cut are about to come back."""
-PATIENCE: Final = 3
-"""How many times as many as there ever were may have gone until it is done in any weather."""
+"""Connections that must have ended before a thaw is worth its pause. If all of it were garbage: 32 MiB."""
+STORM: Final = 5
+"""New connections in one tick. More are a reconnect storm, and connections are worth more than memory then."""
+QUIET_TICKS: Final = 50
+"""Ticks without a storm until a thaw: ten seconds, because clients that were just cut are about to come back."""
+THAW_IN_STORM: Final = 3
+"""A thaw happens even in a storm when this many times the most connections there were have ended."""
 
 
-class Policy:
-    """Decides by two numbers: how many connections were ever established, and how many are now."""
+class CollectionPolicy:
+    """Decides when to freeze and thaw, by how many connections were established so far and how many are now."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._began = 0.0
         self._slow = False
         self._arrived = 0
-        self._calm = 0
-        self._most = GONE_LEAST
+        self._quiet = 0
+        self._peak = GONE_LEAST
         self._frozen_at = 0
         self._gone_at = 0
 
     @contextmanager
-    def rule(self) -> Iterator[None]:
-        """Set Python's collector up for the length of the block, and leave it afterwards as it was."""
+    def applied(self) -> Iterator[None]:
+        """Configure Python's collector for the length of the block, and restore it afterwards."""
         thresholds = gc.get_threshold()
         gc.callbacks.append(self._watch)
         gc.set_threshold(*THRESHOLDS)
-        gc.freeze()  # what was imported stays; it is not worth a second of looking through
+        gc.freeze()  # imported modules stay: they need not be visited again
         try:
             yield
         finally:
@@ -63,13 +63,13 @@ class Policy:
             gc.set_threshold(*thresholds)
             gc.callbacks.remove(self._watch)
 
-    def look(self, arrived: int, connected: int) -> None:
-        """Freeze or thaw, if it is time."""
-        self._calm = self._calm + 1 if arrived - self._arrived <= FEW else 0
-        self._arrived, self._most = arrived, max(self._most, connected)
+    def update(self, arrived: int, connected: int) -> None:
+        """Freeze or thaw, if it is time for it."""
+        self._quiet = self._quiet + 1 if arrived - self._arrived <= STORM else 0
+        self._arrived, self._peak = arrived, max(self._peak, connected)
         gone = arrived - connected - self._gone_at
-        if gone >= max(GONE_LEAST, connected) and (self._calm >= CALM or gone >= PATIENCE * self._most):
-            self._gone_at, self._most = arrived - connected, max(GONE_LEAST, connected)
+        if gone >= max(GONE_LEAST, connected) and (self._quiet >= QUIET_TICKS or gone >= THAW_IN_STORM * self._peak):
+            self._gone_at, self._peak = arrived - connected, max(GONE_LEAST, connected)
             self._metrics.thaws += 1
             gc.unfreeze()
             self._freeze(arrived)
@@ -78,7 +78,7 @@ class Policy:
 
     def _freeze(self, arrived: int) -> None:
         self._frozen_at = arrived
-        gc.collect()  # first, for garbage must not be frozen
+        gc.collect()  # first, because garbage must not be frozen
         gc.freeze()
         self._slow = False
         self._metrics.freezes += 1
@@ -93,9 +93,9 @@ class Policy:
 
 
 async def run_garbage_collection(services: Services) -> NoReturn:
-    """Rule for as long as the node lives."""
-    policy = Policy(services.metrics)
-    with policy.rule():
+    """Apply the policy for as long as the node lives."""
+    policy = CollectionPolicy(services.metrics)
+    with policy.applied():
         while True:
             await trio.sleep(TICK)
-            policy.look(services.metrics.handshakes[HandshakeOutcome.ACCEPTED], len(services.hub))
+            policy.update(services.metrics.handshakes[HandshakeOutcome.ACCEPTED], len(services.hub))

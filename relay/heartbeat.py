@@ -1,4 +1,4 @@
-"""The node's heartbeat: one task that pings everybody, and cuts who went silent or out of time."""
+"""The heartbeat: one task pings every peer, and cuts those that are silent or whose ticket has expired."""
 
 from collections.abc import Sequence
 from typing import Final, NoReturn
@@ -11,19 +11,19 @@ from relay.services import Services
 from varde_contract.close_codes import CloseCode
 
 ROUND: Final = 1.0
-"""Seconds for one look at everybody: how late a ping or a cut may be."""
+"""Seconds in which every peer is looked at once: how late a ping or a cut may be."""
 SLICE: Final = 500
 """Peers looked at in one go: a tenth of a millisecond, and a fifth for the twenty of them that are pinged."""
 PINGS: Final = 25
-"""Pings written before others get a turn, should more be due at once."""
+"""Pings written between two checkpoints, if more are due at once."""
 SILENCES: Final = 2.5
-"""Heartbeats without a sign of life until a peer is cut: two pings must have gone unanswered."""
+"""Heartbeats without a byte from a peer until it is cut: by then two pings were not answered."""
 JITTER: Final = 0.1
-"""Of the heartbeat, either way: those who came together shall not be pinged together for ever."""
+"""Of the heartbeat, either way, so that peers that connected together are not pinged together for ever."""
 
 
 async def run_heartbeat(services: Services) -> NoReturn:
-    """Go round for as long as the node lives."""
+    """Look at every peer once a round, for as long as the node lives."""
     while True:
         everybody = tuple(services.hub.peers)
         starts = range(0, len(everybody), SLICE) or range(1)
@@ -31,7 +31,8 @@ async def run_heartbeat(services: Services) -> NoReturn:
             await _look_at(services, everybody[start : start + SLICE])
             await trio.sleep(ROUND / len(starts))
         if services.outage.lasting:
-            services.revocations.ask()  # a node that is not ready gets no work that would show it that it is again
+            # A node that is not ready gets no work, so no other query would show that the outage is over.
+            services.revocations.ask()
 
 
 async def _look_at(services: Services, peers: Sequence[Peer]) -> None:
@@ -39,7 +40,7 @@ async def _look_at(services: Services, peers: Sequence[Peer]) -> None:
     silent_since = now - SILENCES * services.config.heartbeat
     due = [peer for peer in peers if now >= peer.ping_at or peer.heard_at < silent_since]
     for number, peer in enumerate(due, 1):
-        if services.hub.find(peer.device) is peer:  # it may have gone since the round began
+        if services.hub.find(peer.device) is peer:  # it may have disconnected since the round began
             _check(services, peer, now)
         if number % PINGS == 0:
             await trio.lowlevel.checkpoint()
@@ -51,7 +52,7 @@ def _check(services: Services, peer: Peer, now: float) -> None:
         services.metrics.hostile[Hostility.HALF_OPEN] += 1
         peer.connection.cut(CloseCode.HEARTBEAT_MISSED)
     elif not peer.ping_at:
-        peer.ping_at = now + heartbeat * services.random.random()  # a newcomer: ten thousand of them are spread evenly
+        peer.ping_at = now + heartbeat * services.random.random()  # a new peer: ten thousand at once are spread evenly
     elif services.revocations.judge(peer):
         peer.ping_at = now + heartbeat * services.random.uniform(1 - JITTER, 1 + JITTER)
         services.metrics.pings += 1

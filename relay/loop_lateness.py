@@ -1,4 +1,4 @@
-"""How late the loop is: one task that knows when it should wake, and looks at when it does."""
+"""How late the loop is: one task sleeps until a known time and measures when it wakes."""
 
 import logging
 from typing import Final, NoReturn
@@ -8,11 +8,11 @@ import trio
 from relay.services import Services
 
 TICK: Final = 0.1
-"""Seconds between two looks: whatever holds the loop for longer than that is seen, and what is shorter often enough."""
+"""Seconds between two measurements. Whatever blocks the loop for longer is seen, and shorter blocks often enough."""
 FADING: Final = 0.5
-"""How much of a lateness is still held against newcomers a second later."""
-WORTH_A_WORD: Final = 1.0
-"""Seconds late that are logged."""
+"""How much of a lateness still counts for admission a second later."""
+LOGGED_FROM: Final = 1.0
+"""Seconds of lateness from which on it is logged."""
 
 _FADING_PER_TICK: Final = FADING**TICK
 _log: Final = logging.getLogger("varde.relay")
@@ -30,5 +30,5 @@ def _note(services: Services, lateness: float) -> None:
     services.metrics.lateness.observe(lateness)
     admission = services.admission
     admission.lateness = max(lateness, admission.lateness * _FADING_PER_TICK)
-    if lateness > WORTH_A_WORD:
+    if lateness > LOGGED_FROM:
         _log.warning("the loop was %.1f s late", lateness)

@@ -1,4 +1,4 @@
-"""The life of a relay node, in one function."""
+"""The life of a relay node, in one function. Nesting is shutdown order."""
 
 import logging
 from functools import partial
@@ -21,10 +21,10 @@ from varde_contract.close_codes import CloseCode
 from varde_contract.frames import Goaway
 
 FLUSH: Final = 5.0
-"""Seconds for what was accepted to be committed and announced when nobody is connected any more."""
-ANSWERING: Final = 1.0
-"""Seconds for those who came last to be told that the node is going down."""
-GLANCE: Final = 0.05
+"""Seconds to commit and publish what was accepted, after the last connection has ended."""
+TURN_AWAY: Final = 1.0
+"""Seconds to answer the last clients that connected, before the node is gone."""
+POLL: Final = 0.05
 """Seconds between two looks at whether that is done."""
 
 _log: Final = logging.getLogger("varde.relay")
@@ -44,14 +44,14 @@ async def run_node(
         run_node
         └─ stores                 the caller's: they die last
            └─ bridge              from the bus to the hub; its death makes every local listener resync
-              └─ services         pulse, journal, reactor, receipts, ...: they outlive every connection
-                 └─ connections   one task each; they get a deadline when the node drains
+              └─ services         heartbeat, journal, reactor, receipts, ...: they outlive every connection
+                 └─ connections   one task each; they have a deadline when the node drains
                     └─ listeners  cancelled first
 
     Raises StoreUnavailable when the store does not answer at the start, OSError when the address cannot be had.
     """
     services = make_services(config, stores, dependencies)
-    # Listen first, then read the snapshot: a revocation in between is heard twice rather than never.
+    # Listen first, then read the snapshot: a revocation in between is seen twice rather than never.
     with stores.bus.listen(services.bridge.receive, services.bridge.resync):
         await services.revocations.load()
         async with trio.open_nursery() as running:
@@ -63,7 +63,7 @@ async def run_node(
                     address = await _start_listeners(services, listening, connections)
                     task_status.started(address)
                     await stop.wait()  # without a deadline: this is the node's life
-                    services.close_doors()
+                    services.begin_drain()
                     listening.cancel_scope.cancel()
                 await _drain(services)
                 connections.cancel_scope.cancel()
@@ -100,7 +100,7 @@ async def _start_listeners(services: Services, listening: trio.Nursery, connecti
 
 
 async def _drain(services: Services) -> None:
-    """Ask everybody to go, give them time, then cut them. Handshakes that take longer are the caller's to cancel."""
+    """Ask all clients to go, give them time, then cut them. The caller cancels handshakes that take longer."""
     config = services.config
     _log.info("draining %d connections", len(services.hub))
     goaway = Goaway(CloseCode.DRAINING, 0, round(config.drain_jitter * 1_000))
@@ -108,10 +108,10 @@ async def _drain(services: Services) -> None:
         peer.send_goaway(goaway)
     with trio.move_on_after(config.drain_deadline):
         await services.hub.wait_empty()
-    with trio.move_on_after(ANSWERING):
-        await trio.sleep(GLANCE)  # for those who were only just let in
-        while services.admission.strangers:  # noqa: ASYNC110 - once in the life of a node
-            await trio.sleep(GLANCE)
+    with trio.move_on_after(TURN_AWAY):
+        await trio.sleep(POLL)  # for connections that were accepted a moment ago
+        while services.admission.unauthenticated:  # noqa: ASYNC110 - once in the life of a node
+            await trio.sleep(POLL)
     for peer in services.hub.peers:
         peer.connection.cut(CloseCode.DRAINING)
 
@@ -120,4 +120,4 @@ async def _flush(services: Services) -> None:
     with trio.move_on_after(FLUSH):
         queues = (services.journal, services.receipts, services.presence_notifier, services.publisher)
         while not all(queue.idle for queue in queues):  # noqa: ASYNC110 - four queues, once in the life of a node
-            await trio.sleep(GLANCE)
+            await trio.sleep(POLL)

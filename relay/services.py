@@ -1,4 +1,4 @@
-"""What a node is made of, for everything that runs in it: one frozen bag, put together in one place."""
+"""The parts of a node: one frozen object that everything in the node is handed, made in one place."""
 
 from dataclasses import dataclass
 from random import Random
@@ -19,8 +19,7 @@ from relay.delivery.journal import Journal, Limits
 from relay.delivery.notifier import Notifier
 from relay.delivery.presence import PresenceNotifier
 from relay.delivery.receipts import Receipts
-from relay.fleet.bridge import Bridge
-from relay.fleet.changes import RosterChanges
+from relay.fleet.bridge import Bridge, RosterChanges
 from relay.fleet.peer_nodes import PeerNodes
 from relay.fleet.publisher import Publisher
 from relay.metrics.counters import Metrics
@@ -36,9 +35,9 @@ from varde_contract.noise import KeyPair
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
-    """What the node does not make itself: its keys, time and chance. `static` is its Noise key pair.
+    """What a node is given besides settings and stores: keys, time and randomness. `static` is its Noise key pair.
 
-    Without a `certificate`, TLS ends in front of the node, or nowhere.
+    Without a `certificate`, TLS ends in front of the node, or there is none.
     """
 
     static: KeyPair
@@ -51,7 +50,7 @@ class Dependencies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The parts of one node. `node` is its name, made anew with each start."""
+    """The parts of one node. `node` is its name, a new one with each start."""
 
     node: str
     config: RelaySettings
@@ -76,39 +75,39 @@ class Services:
     peer_nodes: PeerNodes
     journal: Journal
     receipts: Receipts
-    changes: RosterChanges
+    roster_changes: RosterChanges
     checker: TicketChecker
     revocations: RevocationFeed
     admission: Admission
     bridge: Bridge
     draining: trio.Event
-    """Set when the node goes down in good order."""
+    """Set when the node begins to drain."""
 
     @property
     def ready(self) -> bool:
-        """Whether newcomers are welcome."""
+        """Whether new connections are accepted."""
         return not (self.draining.is_set() or self.outage.lasting)
 
-    def close_doors(self) -> None:
-        """Let nobody new in: the node goes down in good order."""
+    def begin_drain(self) -> None:
+        """Accept nobody new, because the node shuts down in good order."""
         self.draining.set()
         self.admission.closed = True
 
     def open_tls(self) -> Tls | None:
-        """Make the TLS of one more connection; None where there is no certificate."""
+        """Make the TLS of one more connection; None without a certificate."""
         return None if self.certificate is None else self.certificate.make_tls()
 
     @property
     def limits(self) -> ServerLimits:
-        """What `Welcome` promises."""
+        """The limits that `Welcome` tells clients."""
         config = self.config
         return ServerLimits(SEALED_BYTES, config.frames_per_second, config.bytes_per_second, config.joined)
 
 
 def make_services(config: RelaySettings, stores: Stores, dependencies: Dependencies) -> Services:
-    """Put a node together. To be called within Trio. Raises CertificateError."""
+    """Make the parts of a node. To be called within Trio."""
     node, metrics = dependencies.entropy(8).hex(), Metrics()
-    outage, hub, changes = Outage(config.outage_patience), Hub(), RosterChanges()
+    outage, hub, roster_changes = Outage(config.outage_patience), Hub(), RosterChanges()
     flush_scheduler = FlushScheduler()
     rosters, publisher = Rosters(stores.conversations), Publisher(stores.bus, metrics, pause=config.announce_pause)
     peer_nodes = PeerNodes(publisher, hub, node=node)
@@ -172,7 +171,7 @@ def make_services(config: RelaySettings, stores: Stores, dependencies: Dependenc
             pause=config.receipts_pause,
             metrics=metrics,
         ),
-        changes=changes,
+        roster_changes=roster_changes,
         checker=checker,
         revocations=revocations,
         admission=Admission(config, dependencies.random, metrics),
@@ -180,7 +179,7 @@ def make_services(config: RelaySettings, stores: Stores, dependencies: Dependenc
             node=node,
             hub=hub,
             rosters=rosters,
-            changes=changes,
+            roster_changes=roster_changes,
             notifier=notifier,
             presence_notifier=presence_notifier,
             revocations=revocations,

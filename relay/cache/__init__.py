@@ -1,1 +1,1 @@
-"""What a node remembers of the stores for a while, and how questions to them are batched. Never the truth."""
+"""What a node remembers of the stores, and how it shares queries to them. Never the truth."""

@@ -1,4 +1,4 @@
-"""Revocations as they become known to this node: kept for the tickets to come, and live connections cut at once."""
+"""Keeps the table of revocations up to date, and cuts the connections that a revocation concerns."""
 
 import logging
 from typing import Final, NoReturn
@@ -18,13 +18,13 @@ from relay.frames.refusals import close_code
 from relay.metrics.counters import Metrics
 
 REFRESH: Final = 60.0
-"""Seconds between two snapshots, should the bus have lost one without noticing."""
+"""Seconds between two snapshots, in case the bus lost a revocation without noticing."""
 
 _log: Final = logging.getLogger("varde.relay")
 
 
 class RevocationFeed:
-    """Feeds the table that tickets are checked against."""
+    """Feeds the table that tickets are checked against, from the bus and from snapshots of the store."""
 
     def __init__(
         self,
@@ -48,15 +48,15 @@ class RevocationFeed:
         self._asked = trio.Event()
 
     def note_event(self, event: TicketsRevoked) -> None:
-        """Take one in from the bus, and cut whom it concerns."""
+        """Note a revocation from the bus, and cut its device."""
         self._table.note(Revocation(event.device, event.not_before_ms, event.final))
         peer = self._hub.find(event.device)
         if peer is not None:
             self.judge(peer)
 
     async def load(self) -> None:
-        """Read the snapshot and cut whom it concerns. Raises StoreUnavailable."""
-        # Older ones void only tickets whose time has passed anyway.
+        """Read a snapshot, and cut the devices in it. Raises StoreUnavailable."""
+        # Older revocations only concern tickets that have expired by now.
         since_ms = self._clock() - LIFETIME - SKEW
         for revocation in await self._store.revocations(since_ms):
             self._table.note(revocation)
@@ -71,11 +71,11 @@ class RevocationFeed:
         return trio.current_time() - self._loaded_at
 
     def ask(self) -> None:
-        """Have the snapshot read again soon: the bus may have lost something, or the database may be back."""
+        """Have a snapshot read soon, because the bus may have lost something, or the database may be back."""
         self._asked.set()
 
     async def run(self) -> NoReturn:
-        """Read the snapshot whenever it is asked for and every now and then, for as long as the node lives."""
+        """Read a snapshot when it is asked for and once in REFRESH, for as long as the node lives."""
         while True:
             with trio.move_on_after(REFRESH):
                 await self._asked.wait()
@@ -91,13 +91,13 @@ class RevocationFeed:
                 await trio.sleep(RETRY)
 
     def judge(self, peer: Peer) -> bool:
-        """Cut a peer whose ticket has come to its end, by time or by revocation. Whether it may stay."""
+        """Cut a peer whose ticket has expired or was revoked. Whether it may stay."""
         refused = self._checker.judge_again(peer.ticket)
         if refused is not None:
             peer.connection.cut(close_code(refused.code))
         return refused is None
 
     def judge_all(self) -> None:
-        """Judge everybody connected."""
+        """Check every connected peer."""
         for peer in self._hub.peers:
             self.judge(peer)

@@ -1,4 +1,4 @@
-"""The rosters a node has at hand: bounded, fetched once however many ask, dropped when the bus says they moved."""
+"""The cache of rosters: bounded, fetched once however many ask, dropped when the bus says that they changed."""
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ QUERIES_AT_ONCE: Final = 2
 
 
 class Rosters:
-    """A cache of rosters. The verbs of forgetting are plain functions, to be called from the bus."""
+    """A cache of rosters; the least recently used go first. The bus calls the plain functions that drop rosters."""
 
     def __init__(self, store: ConversationStore, capacity: int = CAPACITY) -> None:
         self._store = store
@@ -27,19 +27,19 @@ class Rosters:
         self._changes = 0
 
     def get_nowait(self, conversation: ConversationId) -> Roster | None:
-        """Return the roster if it is at hand."""
+        """Return the roster if it is cached."""
         roster = self._kept.get(conversation)
         if roster is not None:
             self._kept.move_to_end(conversation)
         return roster
 
     def version_nowait(self, conversation: ConversationId) -> int | None:
-        """Return the version of the roster if it is at hand; looking is not using, so it may be dropped as before."""
+        """Return the version of the roster if it is cached. This does not count as a use of it."""
         roster = self._kept.get(conversation)
         return None if roster is None else roster.version
 
     async def get(self, conversation: ConversationId) -> Roster | None:
-        """Return the roster, at hand or from the store; None when there is no such conversation.
+        """Return the roster, from the cache or the store; None when there is no such conversation.
 
         Raises StoreUnavailable. A checkpoint only when the store is asked.
         """
@@ -48,7 +48,7 @@ class Rosters:
     async def find(self, conversation: ConversationId, device: DeviceId) -> Roster | None:
         """Return the roster if the device belongs to it. Raises StoreUnavailable.
 
-        A "no" from memory is never believed: the device may have been let in just now, on another node.
+        The cache alone never says no: the device may have been added a moment ago, on another node.
         """
         roster = self.get_nowait(conversation)
         if roster is None or device not in roster.devices:
@@ -56,21 +56,21 @@ class Rosters:
         return None if roster is None or device not in roster.devices else roster
 
     async def fetch(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, Roster]:
-        """Ask the store, and keep what it says; the answer is as new as this call. Raises StoreUnavailable."""
+        """Read rosters from the store, and cache them; none is older than this call. Raises StoreUnavailable."""
         return await self._loader.get_many(conversations)
 
     async def remember(self, conversations: Iterable[ConversationId]) -> None:
-        """Fetch those that are not at hand, for what is done from memory later. Raises StoreUnavailable."""
+        """Fetch those that are not cached, for what only looks in the cache later. Raises StoreUnavailable."""
         unknown = [each for each in conversations if each not in self._kept]
         if unknown:
             await self.fetch(unknown)
 
     def containing(self, profile: ProfileId) -> frozenset[ConversationId]:
-        """Return those conversations of a profile whose rosters are at hand."""
+        """Return those conversations of a profile whose rosters are cached."""
         return frozenset(self._by_profile.get(profile, ()))
 
     def forget(self, conversation: ConversationId) -> None:
-        """Drop a roster that moved."""
+        """Drop a roster that changed."""
         self._changes += 1
         self._drop(conversation)
 
@@ -92,8 +92,8 @@ class Rosters:
     async def _load(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, Roster]:
         changes = self._changes
         rosters = await self._store.rosters(conversations)
-        # Whatever moved while the store was asked may be missing in its answer: good enough for who asked before, but
-        # not to be kept. Coarse, and so it cannot be wrong; the next who needs it asks again.
+        # A roster that changed during the query may be stale in its answer: good enough for those who asked before the
+        # change, but not to be cached. Any change at all discards the batch: coarse, so it cannot be wrong.
         if changes == self._changes:
             for roster in rosters.values():
                 self._keep(roster)

@@ -1,1 +1,1 @@
-"""One connection's life: admission, Noise handshake, the established session and its outbox. No stores, no fan-out."""
+"""One connection: admission, Noise handshake, the established session, outbox and peer. No fan-out."""

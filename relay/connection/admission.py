@@ -140,7 +140,7 @@ class Admission:
         self._random = random
         self._metrics = metrics
         self._addresses: OrderedDict[str, TokenBucket] = OrderedDict()
-        self._strangers = ConnectionCount(config.strangers, config.strangers_per_address)
+        self._unauthenticated = ConnectionCount(config.strangers, config.strangers_per_address)
         self._handshakes = ConnectionCount(config.handshakes, config.handshakes_per_address)
         self.closed = False
         """Whether the node is shutting down: no handshake begins any more."""
@@ -148,9 +148,9 @@ class Admission:
         """How late the loop ran lately, in seconds. `relay.loop_lateness` writes it."""
 
     @property
-    def strangers(self) -> int:
+    def unauthenticated(self) -> int:
         """Connections that are not authenticated yet, those in a handshake included."""
-        return len(self._strangers)
+        return len(self._unauthenticated)
 
     @property
     def handshakes(self) -> int:
@@ -161,11 +161,11 @@ class Admission:
         """Count a connection that is not authenticated until `stay` ends; False when there is no room for it."""
         network = network_of(address)
         # Behind a load balancer all connections have one address; the client's is only known once the request is read.
-        if self._strangers.full or (not self._config.proxies and self._strangers.full_of(network)):
+        if self._unauthenticated.full or (not self._config.proxies and self._unauthenticated.full_of(network)):
             self._metrics.handshakes[HandshakeOutcome.CROWDED_OUT] += 1
             self._metrics.hostile[Hostility.CROWD] += 1
             return False
-        self._strangers.count(network, stay)
+        self._unauthenticated.count(network, stay)
         return True
 
     def admit_handshake(self, address: str, forwarded: str, stay: ExitStack) -> Refused | None:

@@ -1,1 +1,1 @@
-"""From a stored message to its listeners: hub, journal, mailbox, receipts, presence. No sockets."""
+"""From a sent message to its listeners: journal, hub, mailbox, receipts, presence. No sockets."""

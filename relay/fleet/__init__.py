@@ -1,1 +1,1 @@
-"""One node among others: the bus, peer nodes, and catching up with what moved elsewhere."""
+"""One node among others: events to and from the bus, and what to do when the bus has lost some."""

@@ -1,8 +1,9 @@
-"""From the bus to the hub: what happens elsewhere reaches the listeners here."""
+"""From the bus to this node: events from elsewhere reach the listeners, the caches and the tasks here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import trio
 from msgspec import Struct
 
 from domain import events
@@ -13,14 +14,45 @@ from relay.cache.rosters import Rosters
 from relay.delivery.hub import Hub
 from relay.delivery.notifier import Notifier
 from relay.delivery.presence import PresenceNotifier
-from relay.fleet.changes import RosterChanges
 from relay.fleet.peer_nodes import PeerNodes
 from relay.metrics.counters import Metrics
 from varde_contract.frames import ChangeKind
+from varde_contract.ids import ConversationId
+
+
+class RosterChanges:
+    """The rosters that changed and were not looked at yet, each once. Filled from the bus, emptied by one task."""
+
+    def __init__(self) -> None:
+        self._changed: dict[ConversationId, ChangeKind] = {}
+        self._any = False
+        self._work = trio.lowlevel.ParkingLot()
+
+    def note(self, conversation: ConversationId, kind: ChangeKind) -> None:
+        """Note that a roster changed. A change of members outweighs one of devices."""
+        if self._changed.get(conversation) is not ChangeKind.MEMBERSHIP:
+            self._changed[conversation] = kind
+        self._work.unpark_all()
+
+    def note_any(self) -> None:
+        """Note that any roster may have changed, and any device become a member anywhere."""
+        self._any = True
+        self._work.unpark_all()
+
+    async def wait(self) -> None:
+        """Return when a roster has changed."""
+        while not (self._changed or self._any):
+            await self._work.park()  # without a deadline: no roster may ever change
+
+    def take(self) -> tuple[Mapping[ConversationId, ChangeKind], bool]:
+        """Return the rosters that changed, and whether any others may have."""
+        taken = self._changed, self._any
+        self._changed, self._any = {}, False
+        return taken
 
 
 class Bridge:
-    """`receive` and `resync` are what the bus calls: plain functions, one row of a table per event."""
+    """`receive` and `resync` are called by the bus. Plain functions, one row of a table for each event."""
 
     def __init__(  # noqa: PLR0913 - every part that hears of something is named where it is handed in
         self,
@@ -28,24 +60,24 @@ class Bridge:
         node: str,
         hub: Hub,
         rosters: Rosters,
-        changes: RosterChanges,
+        roster_changes: RosterChanges,
         notifier: Notifier,
         presence_notifier: PresenceNotifier,
         revocations: RevocationFeed,
         peer_nodes: PeerNodes,
         metrics: Metrics,
     ) -> None:
-        """`node` is this one's name: its own happenings are told already."""
+        """`node` is this one's name: its own messages, receipts and presence were delivered here already."""
         self._node = node
         self._hub = hub
         self._rosters = rosters
-        self._changes = changes
+        self._roster_changes = roster_changes
         self._notifier = notifier
         self._presence_notifier = presence_notifier
         self._revocations = revocations
         self._peer_nodes = peer_nodes
         self._metrics = metrics
-        self._ways: Final[dict[type[Struct], Callable[[Any], None]]] = {
+        self._handlers: Final[dict[type[Struct], Callable[[Any], None]]] = {
             talk_events.MessagesCommitted: self._messages_committed,
             talk_events.MembershipChanged: self._membership_changed,
             people_events.DevicesChanged: self._devices_changed,
@@ -60,17 +92,17 @@ class Bridge:
         }
 
     def receive(self, event: events.Event) -> None:
-        """Take an event from the bus."""
+        """Handle an event from the bus."""
         self._metrics.heard[type(event)] += 1
-        self._ways[type(event)](event)
+        self._handlers[type(event)](event)
 
     def resync(self) -> None:
-        """Events may have been lost: look everything up again."""
+        """Look everything up again, because events may have been lost."""
         self._metrics.resyncs += 1
         self._rosters.forget_all()
         self._hub.reread_all()
-        self._peer_nodes.doubt()
-        self._changes.note_unknown()
+        self._peer_nodes.expect()
+        self._roster_changes.note_any()
         self._revocations.ask()
 
     def _messages_committed(self, event: talk_events.MessagesCommitted) -> None:
@@ -79,11 +111,11 @@ class Bridge:
 
     def _membership_changed(self, event: talk_events.MembershipChanged) -> None:
         self._rosters.forget(event.conversation)
-        self._changes.note(event.conversation, ChangeKind.MEMBERSHIP)
+        self._roster_changes.note(event.conversation, ChangeKind.MEMBERSHIP)
 
     def _devices_changed(self, event: people_events.DevicesChanged) -> None:
         self._rosters.forget(event.conversation)
-        self._changes.note(event.conversation, ChangeKind.DEVICES)
+        self._roster_changes.note(event.conversation, ChangeKind.DEVICES)
 
     def _profile_changed(self, event: people_events.ProfileChanged) -> None:
         self._rosters.forget_profile(event.profile)

@@ -1,6 +1,6 @@
-"""Rosters that moved: who fell out stops listening, who came in begins, and everybody concerned is told to look.
+"""Applies changes of rosters to connections: who is no member any more stops listening, who became one begins.
 
-This is only how soon people notice.
+This only decides how soon devices notice. Whether a device may have a message is decided by the roster of the message.
 """
 
 from collections.abc import Mapping
@@ -22,32 +22,32 @@ PEERS_PER_QUERY: Final = 64
 
 
 async def run_membership_sync(services: Services) -> NoReturn:
-    """Look at what moved, for as long as the node lives."""
+    """Apply changes, for as long as the node lives."""
     while True:
-        await services.changes.wait()
-        moved, relist = services.changes.take()
+        await services.roster_changes.wait()
+        changed, any_others = services.roster_changes.take()
         try:
-            await _seat(services, moved)
-            if relist:
-                await _list_again(services)
+            await _apply(services, changed)
+            if any_others:
+                await _join_again(services)
         except StoreUnavailable:
-            for conversation, kind in moved.items():
-                services.changes.note(conversation, kind)
-            if relist:
-                services.changes.note_unknown()
+            for conversation, kind in changed.items():
+                services.roster_changes.note(conversation, kind)
+            if any_others:
+                services.roster_changes.note_any()
             await trio.sleep(RETRY)
 
 
-async def _seat(services: Services, moved: Mapping[ConversationId, ChangeKind]) -> None:
-    rosters = await services.rosters.fetch(list(moved))
-    for conversation, kind in moved.items():
+async def _apply(services: Services, changed: Mapping[ConversationId, ChangeKind]) -> None:
+    rosters = await services.rosters.fetch(list(changed))
+    for conversation, kind in changed.items():
         roster = rosters.get(conversation)
-        _let_go(services, conversation, roster)
+        _remove_listeners(services, conversation, roster)
         if roster is not None:
-            await _let_in(services, roster, kind)
+            await _notify_members(services, roster, kind)
 
 
-def _let_go(services: Services, conversation: ConversationId, roster: Roster | None) -> None:
+def _remove_listeners(services: Services, conversation: ConversationId, roster: Roster | None) -> None:
     for listener in services.hub.listeners(conversation):
         if roster is None or listener.peer.device not in roster.devices:
             version = 0 if roster is None else roster.version
@@ -55,7 +55,7 @@ def _let_go(services: Services, conversation: ConversationId, roster: Roster | N
             services.hub.remove_listener(listener.peer, conversation)
 
 
-async def _let_in(services: Services, roster: Roster, kind: ChangeKind) -> None:
+async def _notify_members(services: Services, roster: Roster, kind: ChangeKind) -> None:
     for peer in _connected(services, roster):
         if peer.wants_all and roster.conversation not in peer.listeners:
             await join_new(services, peer, roster.conversation)
@@ -67,11 +67,11 @@ def _connected(services: Services, roster: Roster) -> list[Peer]:
     return [peer for peer in found if peer is not None]
 
 
-async def _list_again(services: Services) -> None:
-    """Let everybody who joined all join what they are in by now: a page each, for many peers with one query."""
-    eager = [peer for peer in services.hub.peers if peer.wants_all]
-    for start in range(0, len(eager), PEERS_PER_QUERY):
-        peers = eager[start : start + PEERS_PER_QUERY]
+async def _join_again(services: Services) -> None:
+    """Let every peer that joined all join the conversations it is in now: a page each, one query for many peers."""
+    wanting = [peer for peer in services.hub.peers if peer.wants_all]
+    for start in range(0, len(wanting), PEERS_PER_QUERY):
+        peers = wanting[start : start + PEERS_PER_QUERY]
         pages = await services.conversations.list_many([ListRequest(peer.device, None, PAGE) for peer in peers])
         await services.rosters.remember(head.conversation for page in pages for head in page)
         for peer, page in zip(peers, pages, strict=True):

@@ -1,4 +1,4 @@
-"""Whether other relay nodes are there: each says so now and then, and one that hears nobody tells nobody."""
+"""Whether there are other relay nodes: each says so every few seconds, and a node that hears of none stays quiet."""
 
 from typing import Final, NoReturn
 
@@ -9,22 +9,24 @@ from relay.delivery.hub import Hub
 from relay.fleet.publisher import Publisher
 
 BEAT: Final = 2.0
-"""Seconds between two words of a node."""
+"""Seconds between two `NodeHere` of a node."""
 SILENCE: Final = 3 * BEAT
-"""Seconds without a word of anybody after which a node believes to be alone. At its start it takes one beat: whoever is
-there answers a newcomer at once."""
+"""Seconds without an event from any other node after which a node takes itself to be alone. After its start one beat
+is enough: other nodes answer a new one at once."""
 
 
 class PeerNodes:
-    """Who is alone saves the bus: a round through the database for each turn of the announcer, and its echo.
+    """Tells the publisher when this node is alone, so that it saves the bus.
 
-    Nobody misses a message by it. A newcomer says at its start that it is there; who was alone answers that it was,
-    and from then on rings for all it commits. What it committed before is in the log by then, where the newcomer looks
-    because of the answer. Should one of these words get lost, the slow round of `relay.fleet.resync` looks.
+    Each publication costs a round trip to the database and an echo back, which on a single node is for nobody. No
+    message is missed by saving it: a new node says at its start that it is there. A node that was alone answers that it
+    was quiet, and publishes from then on. What it committed while it was quiet is in the log by then, and the new node
+    reads the log because of that answer. If one of these events is lost, the slow round of `relay.fleet.resync` finds
+    what was missed.
     """
 
     def __init__(self, publisher: Publisher, hub: Hub, *, node: str) -> None:
-        """`node` is this one's name. Nobody is alone at first."""
+        """`node` is this one's name. At first it does not take itself to be alone."""
         self._publisher = publisher
         self._hub = hub
         self._node = node
@@ -33,21 +35,24 @@ class PeerNodes:
         self._expected_until = trio.current_time() + BEAT
 
     def note_event(self, event: NodeHere) -> None:
-        """Another node is there, or this one hears itself."""
+        """Note that a node is there. It may be this one's own event."""
         if event.node == self._node:
             return
-        newcomer = event.node not in self._others
+        is_new = event.node not in self._others
         self._others[event.node] = trio.current_time()
         was_alone = self._publisher.alone
-        self._expect()
-        if newcomer and not was_alone:
+        self.expect()
+        if is_new and not was_alone:
             self._publisher.publish(NodeHere(self._node, quiet=False))
         if event.quiet:
             self._hub.reread_all()
 
-    def doubt(self) -> None:
-        """Words may have been lost: somebody may be there."""
-        self._expect()
+    def expect(self) -> None:
+        """Take it that there are other nodes, because one was heard or events may have been lost."""
+        self._expected_until = trio.current_time() + SILENCE
+        if self._publisher.alone:
+            self._publisher.alone = False
+            self._publisher.publish(NodeHere(self._node, quiet=True))
 
     async def run(self) -> NoReturn:
         """Say that this node is there, for as long as it lives."""
@@ -57,9 +62,3 @@ class PeerNodes:
             now = trio.current_time()
             self._others = {node: heard_at for node, heard_at in self._others.items() if heard_at + SILENCE > now}
             self._publisher.alone = now >= self._expected_until
-
-    def _expect(self) -> None:
-        self._expected_until = trio.current_time() + SILENCE
-        if self._publisher.alone:
-            self._publisher.alone = False
-            self._publisher.publish(NodeHere(self._node, quiet=True))

@@ -1,4 +1,4 @@
-"""Telling the other nodes: what happened here waits for its turn on the bus, one word per thing."""
+"""Publishes this node's events on the bus, in batches; of several about the same subject only the latest."""
 
 from collections.abc import Hashable
 from typing import Final, NoReturn
@@ -11,14 +11,14 @@ from domain.talk.events import MessagesCommitted
 from relay.metrics.counters import Metrics
 
 MOST_WAITING: Final = 10_000
-"""Beyond, only messages are still announced: theirs grow with the conversations that are written in, no further."""
+"""Beyond that, only committed messages are queued: at most one event for each conversation."""
 
 
 class Publisher:
-    """The way out to the bus. Of what happened twice to the same thing, only the latest is announced."""
+    """A queue of events by subject, and the task that publishes them."""
 
     def __init__(self, bus: Bus, metrics: Metrics, *, pause: float) -> None:
-        """`pause` is the seconds until the next time on the bus."""
+        """`pause` is the seconds between two publications."""
         self._bus = bus
         self._metrics = metrics
         self._pause = pause
@@ -26,32 +26,32 @@ class Publisher:
         self._work = trio.lowlevel.ParkingLot()
         self._busy = False
         self.alone = False
-        """Whether there is nobody to tell: then the only word that leaves is that this node is there."""
+        """Whether there is no other node: then nothing is published but that this node is there."""
 
     @property
     def idle(self) -> bool:
-        """Whether everything was announced."""
+        """Whether everything was published."""
         return not (self._waiting or self._busy)
 
     @property
     def waiting(self) -> int:
-        """Words that wait for their turn."""
+        """Events that wait."""
         return len(self._waiting)
 
     def publish(self, event: Event) -> None:
-        """Announce in its turn, unless nobody is there to hear it."""
+        """Queue an event, unless there is no other node."""
         if self.alone and not isinstance(event, NodeHere):
             return
-        thing = _thing(event)
+        subject = _subject(event)
         if isinstance(event, MessagesCommitted):
-            earlier = self._waiting.get(thing)
-            # A message sent again is announced with its old number: it must not hide a newer one.
+            earlier = self._waiting.get(subject)
+            # A message that was sent again has its old number: it must not replace a newer one.
             if isinstance(earlier, MessagesCommitted) and earlier.head > event.head:
                 return
         elif len(self._waiting) >= MOST_WAITING:
             self._metrics.unannounced += 1
             return
-        self._waiting[thing] = event
+        self._waiting[subject] = event
         if self._work:
             self._work.unpark_all()
 
@@ -69,8 +69,8 @@ class Publisher:
             await trio.sleep(self._pause)
 
 
-def _thing(event: Event) -> Hashable:
-    """Name what an event speaks of, apart from how it stands now."""
+def _subject(event: Event) -> Hashable:
+    """Return what an event is about, without its present state."""
     if isinstance(event, MessagesCommitted):
         return event.conversation  # nearly all of them
     return (

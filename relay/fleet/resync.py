@@ -1,7 +1,7 @@
-"""The slow cure for a doorbell that nobody rang: every conversation with a listener here is looked up now and then.
+"""The slow round that finds what the bus never said: every conversation with a listener here is looked up in turn.
 
-Who commits rings the others, and a bus that breaks says so; but a process that dies between its commit and its doorbell
-can do neither.
+A node publishes what it commits, and a bus that breaks says so. But a process that dies between its commit and its
+event on the bus can do neither.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from varde_contract.ids import ConversationId
 ROUND: Final = 45.0
 """Seconds in which every conversation is looked up once."""
 JITTER: Final = 1 / 3
-"""Of the round, either way: nodes that started together shall not ask together for ever."""
+"""Of the round, either way, so that nodes that started together do not query together for ever."""
 CONVERSATIONS_PER_QUERY: Final = 1_000
 """A query of about three milliseconds: 25,000 conversations in a round are about a thousandth of a core."""
 
@@ -34,7 +34,7 @@ async def run_resync(services: Services) -> NoReturn:
 
 
 async def resync(services: Services, conversations: Sequence[ConversationId]) -> None:
-    """Tell the listeners of these conversations what they have not heard of. During an outage, do nothing."""
+    """Have the listeners of these conversations read what they have not seen. During an outage, do nothing."""
     if not conversations:
         return
     try:
@@ -48,16 +48,16 @@ async def resync(services: Services, conversations: Sequence[ConversationId]) ->
 
 
 def _compare(services: Services, conversation: ConversationId, log_head: LogHead) -> None:
-    # What this node itself is about to publish is read from the log instead: twice the work, once in a while.
+    # This may be a head that this node is about to publish itself: read from the log then, at twice the cost, rarely.
     services.hub.note_head(conversation, log_head.head)
     version = services.rosters.version_nowait(conversation)
     if version is not None and version < log_head.roster_version:
         services.rosters.forget(conversation)
-        # Whether members or devices changed is not known; the first outweighs the second.
-        services.changes.note(conversation, ChangeKind.MEMBERSHIP)
+        # Nobody knows whether members or devices changed; members outweigh devices.
+        services.roster_changes.note(conversation, ChangeKind.MEMBERSHIP)
 
 
 def _batches(conversations: Sequence[ConversationId]) -> list[Sequence[ConversationId]]:
-    """Cut into queries: one of nothing where there is nothing, so that a round always takes its time."""
+    """Cut into queries. Without conversations there is one empty query, so that a round always takes its time."""
     starts = range(0, max(len(conversations), 1), CONVERSATIONS_PER_QUERY)
     return [conversations[start : start + CONVERSATIONS_PER_QUERY] for start in starts]

@@ -1,1 +1,1 @@
-"""One handler for each client frame. No sockets, no SQL."""
+"""One handler for each frame that a client may send, and how refusals are sent."""

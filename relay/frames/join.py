@@ -1,4 +1,4 @@
-"""`join:conversation` and `sync`: how a peer comes to listen, and to what."""
+"""`join:conversation` and `sync`: how a peer starts to listen, and how it reads the log."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -24,7 +24,7 @@ T = TypeVar("T")
 PAGE: Final = 256
 """Conversations in one page of the list."""
 _NOWHERE: Final = SEQ_MAX // 2
-"""Far behind any head: a request from there brings the positions and no message."""
+"""A number far beyond any head: a request from there returns the positions and no message."""
 
 _BEYOND: Final = Refused(RefusalCode.OUT_OF_RANGE, "The conversation has no such number yet. Join from its head on.")
 _ALL_OR_ONE: Final = Refused(RefusalCode.MALFORMED, "Joining all starts where the device had confirmed.")
@@ -33,20 +33,20 @@ _BUSY: Final = Refused(RefusalCode.TOO_MANY, "Wait for the answers to the earlie
 
 
 def join(services: Services, peer: Peer, frame: Join) -> Outcome:
-    """Let a peer listen. Refuses `not-found`, `out-of-range`, `malformed` and `too-many`.
+    """Let a peer listen to one conversation, or to all. Refuses `not-found`, `out-of-range`, `malformed`, `too-many`.
 
-    While the database is away for a short time, this waits for it.
+    Waits for a database that is away for a short time.
     """
     if frame.conversation is not None:
-        return partial(_see_through, services, partial(join_one, services, peer, frame.conversation, frame.from_seq))
+        return partial(_run_join, services, partial(join_one, services, peer, frame.conversation, frame.from_seq))
     if frame.from_seq is not None:
         return _ALL_OR_ONE
     peer.wants_all = True
-    return partial(_see_through, services, partial(join_all, services, peer))
+    return partial(_run_join, services, partial(join_all, services, peer))
 
 
-async def _see_through(services: Services, join: Deferred) -> Refused | None:
-    """Do it, and count it if nothing comes of it: what is listened to, the mailbox counts when it is read."""
+async def _run_join(services: Services, join: Deferred) -> Refused | None:
+    """Run a join, and count it if it fails. The mailbox counts those that succeed, once the log is read."""
     resumes = services.metrics.resumes
     try:
         refused = await join()
@@ -60,7 +60,7 @@ async def _see_through(services: Services, join: Deferred) -> Refused | None:
 async def join_one(
     services: Services, peer: Peer, conversation: ConversationId, from_seq: int | None = None
 ) -> Refused | None:
-    """Let a peer listen from a number, or from where it had confirmed. Joining again moves it there."""
+    """Let a peer listen from a number, or from its confirmed position. Joining again moves it there."""
     joined = await _look(services, peer, conversation, from_seq)
     if isinstance(joined, Refused):
         return joined
@@ -69,15 +69,15 @@ async def join_one(
 
 
 async def join_new(services: Services, peer: Peer, conversation: ConversationId) -> None:
-    """Let a peer that joined all listen to a conversation it was added to, unless it does already."""
+    """Let a peer that joined all listen to a conversation it was added to, unless it already does."""
     joined = await _look(services, peer, conversation, None)
-    # It may be in the middle of joining all, and have come across this one itself meanwhile.
+    # It may be joining all at this moment, and have joined this one while we asked.
     if isinstance(joined, Joined) and conversation not in peer.listeners:
         _listen(services, peer, joined)
 
 
 async def join_all(services: Services, peer: Peer) -> Refused | None:
-    """Let a peer listen to everything its device receives for and that it does not listen to yet."""
+    """Let a peer listen to every conversation its device receives for. Refuses `too-many`."""
     after: ConversationId | None = None
     while True:
         heads = await _patiently(services, partial(_heads, services, peer, after))
@@ -88,7 +88,7 @@ async def join_all(services: Services, peer: Peer) -> Refused | None:
 
 
 def join_these(services: Services, peer: Peer, heads: Sequence[ConversationHead]) -> Refused | None:
-    """Let a peer listen to those of these that it does not listen to yet. Refuses `too-many`."""
+    """Let a peer listen to the given conversations, if it does not already. Refuses `too-many`."""
     for head in heads:
         if head.conversation in peer.listeners:
             continue
@@ -100,7 +100,7 @@ def join_these(services: Services, peer: Peer, heads: Sequence[ConversationHead]
 
 
 def sync(services: Services, peer: Peer, frame: Sync) -> Outcome:
-    """Begin to answer a `sync`. Refuses `too-many`; the answer itself may be `not-found` or `out-of-range`."""
+    """Queue the answer to a `sync`. Refuses `too-many`; the answer itself may be `not-found` or `out-of-range`."""
     if peer.mailbox.answering >= services.config.syncs:
         return _BUSY
     peer.mailbox.answer(frame)
@@ -123,9 +123,9 @@ async def _look(services: Services, peer: Peer, conversation: ConversationId, fr
 def _listen(services: Services, peer: Peer, joined: Joined) -> None:
     if services.hub.find(peer.device) is not peer:
         services.metrics.resumes[JoinOutcome.ABANDONED] += 1
-        return  # it went while the store was asked
-    # What was read before listening is not relied upon: the mailbox reads the log from the cursor on, and whatever is
-    # published from now on finds a listener that is behind.
+        return  # it disconnected while the store was asked
+    # Listen first, then read: nothing that was read before this point is relied upon. The mailbox reads the log from
+    # the cursor on, and whatever is published from now on finds a listener that is behind.
     peer.send(joined)
     peer.mailbox.listen(joined.conversation, joined.from_seq - 1, joined.head)
 

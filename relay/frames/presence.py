@@ -1,4 +1,4 @@
-"""`typing` and `presence`: told to others as policy allows, never stored."""
+"""`typing` and `presence`: sent to others as their policies allow, never stored."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ from varde_contract.talk import PresenceState
 
 
 def typing(services: Services, peer: Peer, frame: Typing) -> Outcome:
-    """Tell that somebody writes. Refuses `not-found`, `not-joined` and `profile-not-allowed`."""
+    """Send that a profile is typing. Refuses `not-found`, `not-joined` and `profile-not-allowed`."""
     if frame.conversation not in peer.listeners:
         return partial(refuse_outsider, services, peer, frame.conversation)
     return with_roster(services, peer, frame.conversation, partial(_type, services, peer, frame))
@@ -31,9 +31,9 @@ def _type(services: Services, peer: Peer, frame: Typing, roster: Roster) -> Refu
 
 
 def presence(services: Services, peer: Peer, frame: Presence) -> Outcome:
-    """Tell what a profile shows, in the conversations this node has in memory. Refuses `profile-not-allowed`.
+    """Send the presence of a profile in the conversations with cached rosters. Refuses `profile-not-allowed`.
 
-    What the peer shows already is not told again.
+    A state that the peer already shows is not sent again.
     """
     if frame.profile not in peer.ticket.profiles:
         return NOT_AS_THAT
@@ -52,7 +52,7 @@ async def _show_peer(services: Services, peer: Peer, frame: Presence) -> None:
 
 
 def go_offline(services: Services, peer: Peer) -> None:
-    """Tell that a peer went, for the profiles it had shown and that no other connection of this node shows."""
+    """Send `offline` for the profiles that only this peer of the node showed. For when its connection ends."""
     for profile in tuple(peer.shown):
         if services.hub.hide_profile(peer, profile):
             _show(services, profile, PresenceState.OFFLINE)

@@ -1,4 +1,4 @@
-"""`receipt:delivered` and `receipt:read`: whether a peer may say so, and then into the batch."""
+"""`receipt:delivered` and `receipt:read`: checked, then queued to be stored."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +20,7 @@ NOT_AS_THAT: Final = Refused(RefusalCode.PROFILE_NOT_ALLOWED, "This device does 
 
 
 def delivered(services: Services, peer: Peer, frame: Delivered) -> Outcome:
-    """Take in what a device holds. Refuses `not-found`, `not-joined`, `out-of-range` and `unavailable`."""
+    """Confirm what a device has received. Refuses `not-found`, `not-joined`, `out-of-range` and `unavailable`."""
     listener = peer.listeners.get(frame.conversation)
     if listener is None:
         return partial(refuse_outsider, services, peer, frame.conversation)
@@ -30,7 +30,7 @@ def delivered(services: Services, peer: Peer, frame: Delivered) -> Outcome:
 
 
 def read(services: Services, peer: Peer, frame: Read) -> Outcome:
-    """Take in what a profile has read. Refuses what `delivered` does, and `profile-not-allowed`."""
+    """Mark what a profile has read. Refuses what `delivered` does, and `profile-not-allowed`."""
     listener = peer.listeners.get(frame.conversation)
     if listener is None:
         return partial(refuse_outsider, services, peer, frame.conversation)
@@ -46,7 +46,7 @@ def _mark(services: Services, peer: Peer, frame: Read, roster: Roster) -> Refuse
 
 
 async def refuse_outsider(services: Services, peer: Peer, conversation: ConversationId) -> Refused:
-    """Say why a peer that does not listen is refused: `not-joined`, or `not-found` if it does not belong there."""
+    """Return why a peer that does not listen is refused: `not-joined`, or `not-found` if it is no member."""
     belongs = await services.rosters.find(conversation, peer.device) is not None
     return _NOT_JOINED if belongs else NO_CONVERSATION
 
@@ -54,7 +54,7 @@ async def refuse_outsider(services: Services, peer: Peer, conversation: Conversa
 def with_roster(
     services: Services, peer: Peer, conversation: ConversationId, do: Callable[[Roster], Refused | None]
 ) -> Outcome:
-    """Do something with the roster that the peer's device is in: at once if it is at hand. Refuses `not-found`."""
+    """Run `do` with the roster, at once if it is cached. Refuses `not-found` if the peer's device is not in it."""
     roster = services.rosters.get_nowait(conversation)
     if roster is not None and peer.device in roster.devices:
         return do(roster)

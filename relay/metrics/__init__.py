@@ -1,1 +1,1 @@
-"""What the node counts, and the page that shows it to Prometheus."""
+"""What the node counts, and the page that Prometheus reads. No label names anybody."""

@@ -13,7 +13,7 @@ CONNECTIONS: Final = (
         "Add nodes before `established` comes near VARDE_RELAY_CONNECTIONS. Many strangers and few handshakes: "
         "somebody holds sockets open, see the hostile peers.",
         lambda services, _: {
-            "stranger": services.admission.strangers - services.admission.handshakes,
+            "stranger": services.admission.unauthenticated - services.admission.handshakes,
             "handshake": services.admission.handshakes,
             "established": len(services.hub),
         },

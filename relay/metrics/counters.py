@@ -1,4 +1,4 @@
-"""What one node has counted since it started: plain ints, so that counting costs nothing worth mentioning."""
+"""The counters of one node since it started: plain ints, because the hot path counts several things per message."""
 
 from collections.abc import Iterable
 from typing import Final, TypeVar, get_args
@@ -25,11 +25,11 @@ GENERATIONS: Final = 3
 
 
 class SeveralFrames(Struct, tag="several"):
-    """The key for the bytes of a message with more than one frame: they cannot be told apart."""
+    """The key for the bytes of a message with several frames: they cannot be attributed to one."""
 
 
 class CloseCodeCounts(dict[int | None, int]):
-    """Counts by close code, None for an end without one. A peer may send any code, and must not choose a label."""
+    """Counts by close code, None for an end without one. A peer may send any code, and must not make a new label."""
 
     def __init__(self) -> None:
         super().__init__(dict.fromkeys(CLOSE_CODES, 0))
@@ -42,7 +42,7 @@ class CloseCodeCounts(dict[int | None, int]):
 
 
 class Metrics:
-    """Counted by whoever sees it happen: `metrics.frames_in[type(frame)] += 1`. Every key is there from the start."""
+    """Counted where it happens: `metrics.frames_in[type(frame)] += 1`. Every key is there from the start."""
 
     __slots__ = (
         *("frames_in", "bytes_in", "frames_out", "bytes_out", "dropped", "refusals", "gaps"),

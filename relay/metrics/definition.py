@@ -27,7 +27,7 @@ class Kind(enum.StrEnum):
 
 
 class Definition(NamedTuple):
-    """`read` returns None for what this machine does not tell."""
+    """One metric. `read` returns None for what this machine does not report."""
 
     name: str
     kind: Kind
@@ -38,15 +38,15 @@ class Definition(NamedTuple):
 
 
 def by_label(counts: Mapping[L, int]) -> Mapping[str, float]:
-    """By an enum's own words."""
+    """Return counts by the words of an enum."""
     return {str(word): count for word, count in counts.items()}
 
 
 def by_tag(counts: Mapping[type[Struct], int]) -> Mapping[str, float]:
-    """By the words that frames and events have on the wire."""
+    """Return counts by the tags of frames or events."""
     return {tag_of(kind): count for kind, count in counts.items()}
 
 
 def by_close_code(counts: Mapping[int | None, int]) -> Mapping[str, float]:
-    """By close code."""
+    """Return counts by the labels of close codes."""
     return {CLOSE_CODES[code]: count for code, count in counts.items()}

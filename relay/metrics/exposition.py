@@ -1,4 +1,4 @@
-"""The page that Prometheus reads, on a port of its own: a few scrapers at once, one small request each."""
+"""The page that Prometheus reads, in the text format or OpenMetrics, served on a port of its own."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -23,13 +23,13 @@ from relay.socket.listeners import BREATHER, EXHAUSTED
 
 PATH: Final = b"/metrics"
 SCRAPERS: Final = 4
-"""Served at once; more wait in the kernel, a few of them."""
+"""Served at once. A few more wait in the kernel."""
 BACKLOG: Final = 16
 REQUEST_BYTES: Final = 8_192
 DEADLINE: Final = 5.0
 """Seconds for request and answer: half of what Prometheus waits by default."""
 LINGER_BYTES: Final = 65_536
-"""Read after the answer, so that it is not lost to a reset (RFC 9293 3.10.7.4)."""
+"""Read after the answer: closing with unread data would reset the stream (RFC 9293 section 3.10.7.4)."""
 
 DEFINITIONS: Final[tuple[Definition, ...]] = (*CONNECTIONS, *TRAFFIC, *STORAGE, *PROCESS)
 """Every metric there is, in the order of the page and of docs/metrics.md."""
@@ -41,14 +41,14 @@ _log: Final = logging.getLogger("varde.relay")
 
 
 class Refusal(NamedTuple):
-    """Why there is no page."""
+    """An answer other than the page."""
 
     status: HTTPStatus
     text: str
 
 
 async def start_metrics(services: Services, nursery: trio.Nursery) -> str | None:
-    """Serve the page if the node is told to; return where. Raises OSError when the address cannot be had."""
+    """Serve the page if the settings say where, and return the address. Raises OSError when it cannot be had."""
     if services.config.metrics_bind is None:
         return None
     host, port = services.config.metrics_bind
@@ -145,7 +145,7 @@ async def _linger(stream: trio.SocketStream) -> None:
 
 
 class _One(Collector):
-    """A single metric, for the library's writers."""
+    """One metric, as the library's writers take it."""
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric

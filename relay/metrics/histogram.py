@@ -1,4 +1,4 @@
-"""A histogram with fixed buckets, in plain ints: what the hot path can afford to observe with."""
+"""A histogram with fixed buckets in plain ints, cheap enough for the hot path."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ BYTES: Final = (256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_57
 
 
 class Histogram:
-    """`counts` has one place more than `bounds`: what is larger than all of them."""
+    """A histogram. `counts` has one more item than `bounds`, for values larger than all of them."""
 
     __slots__ = ("bounds", "counts", "total")
 

@@ -17,7 +17,7 @@ SLICE: Final = 500
 
 
 class Snapshot(Struct, frozen=True):
-    """How things stood. `depths` holds the bytes waiting in each outbox, `deepest` the most of them."""
+    """Values at one moment. `depths` holds the bytes waiting in each outbox, `deepest` the most in one."""
 
     depths: Histogram
     deepest: int
@@ -47,7 +47,7 @@ _STAT_START: Final = 19
 
 
 def read_process() -> Mapping[str, float]:
-    """Return what can be had by the names of the metrics; elsewhere than on Linux, that is less. About 50 us."""
+    """Return values by the names of their metrics. Fewer on other systems than Linux. Takes about 50 us."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     found = {
         "process_cpu_seconds_total": usage.ru_utime + usage.ru_stime,

@@ -1,3 +1,1 @@
-"""Bytes and sockets: listeners, TLS, the HTTP upgrade, WebSocket framing (RFC 6455) and the reactor. No Noise, no
-frames.
-"""
+"""Bytes and sockets: listeners, TLS, HTTP upgrade, WebSocket framing (RFC 6455), the reactor. No Noise, no frames."""

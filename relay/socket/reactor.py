@@ -1,8 +1,8 @@
 """Readiness for every established socket: one level-triggered epoll under Trio, and one task that drains it.
 
-Why not Trio's own: it registers a socket anew for each wait, and reads once in vain before that. On a busy node these
-system calls cost more than what is done with the message. Here a socket is registered once for its life, and Trio waits
-for one descriptor, the epoll itself.
+Why not Trio's own `wait_readable`: it registers a socket again for each wait, and a read fails before that. These
+system calls cost 20 us a message, more than everything else that is done with it. Here a socket is registered once for
+its life, and Trio waits for one descriptor, the epoll itself.
 """
 
 import select
@@ -14,33 +14,33 @@ from relay.metrics.counters import Metrics
 from relay.socket.flush_scheduler import FlushScheduler
 
 EVENTS_PER_PASS: Final = 256
-"""Sockets served between two checkpoints, 64 KiB of each at the most: some 10 ms when all have small messages."""
-HURRY: Final = 0.0025
-"""Seconds between two passes. Closer, and each serves a socket or two for what it costs to wake up a loop."""
-HURRIED: Final = 8
-"""Such passes in a row until there is a rest after each, for as long as more than one socket is ready after it."""
+"""Sockets served between two checkpoints, at most 64 KiB from each: about 10 ms if all have small messages."""
+CLOSE_PASSES: Final = 0.0025
+"""Seconds. Passes closer than that serve a socket or two each, and cost as much as waking the loop."""
+PASSES_UNTIL_REST: Final = 8
+"""Such passes in a row until the reactor rests after each pass, for as long as several sockets are ready after it."""
 BUSY: Final = 4
-"""Ready sockets from which on a pass gathers what it has to send."""
+"""Ready sockets from which on a pass gathers its flushes."""
 
 _READ: Final = select.EPOLLIN
 _WRITE: Final = select.EPOLLOUT
 
 
 class Source(Protocol):
-    """What is registered: plain functions that raise nothing. An error on the socket shows as readable."""
+    """The owner of a registered socket. Plain functions that raise nothing. A socket with an error is readable."""
 
     def on_readable(self) -> None:
         """There is something to read, or the end."""
 
     def on_writable(self) -> None:
-        """The kernel takes more. Called only while it is asked for."""
+        """The kernel takes more. Only called while it is watched for."""
 
     def on_stopped(self) -> None:
-        """Nothing will be told any more."""
+        """The reactor has stopped and calls nothing any more."""
 
 
 class Waiter:
-    """A task that reads for itself: at the beginning and at the end of a connection."""
+    """Lets a task wait until it can read: at the beginning and at the end of a connection."""
 
     __slots__ = ("_descriptor", "_reactor", "_task")
 
@@ -53,7 +53,7 @@ class Waiter:
     async def wait(self) -> None:
         """Return when there may be something to read, or the end. A checkpoint; the deadline is the caller's."""
         if self._reactor.stopped:
-            # When a node is cancelled as a whole, last words are said after the reactor has gone.
+            # When a whole node is cancelled, connections still close after the reactor has stopped.
             await trio.lowlevel.wait_readable(self._descriptor)
             return
         self._reactor.watch(self._descriptor, reading=True, writing=False)
@@ -61,7 +61,7 @@ class Waiter:
         await trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def on_readable(self) -> None:
-        """Wake the task; while it does something else, hear no more of this."""
+        """Wake the task. While it does something else, stop watching: level-triggered, this would never end."""
         if self._task is None:
             self._reactor.watch(self._descriptor, reading=False, writing=False)
         else:
@@ -69,7 +69,7 @@ class Waiter:
             trio.lowlevel.reschedule(task)
 
     def on_writable(self) -> None:
-        """Never asked for."""
+        """Never watched for."""
 
     def on_stopped(self) -> None:
         """Wake the task, to wait in another way."""
@@ -92,7 +92,7 @@ class Reactor:
         self._epoll = select.epoll()
         self._sources: dict[int, Source] = {}
         self._watched: dict[int, int] = {}
-        self._hurried = 0
+        self._close_passes = 0
         self._latest = -1
         self.stopped = False
         self.now = trio.current_time()
@@ -102,17 +102,17 @@ class Reactor:
         return len(self._sources)
 
     def add(self, descriptor: int, source: Source) -> None:
-        """Tell a source from now on when its socket is readable; it takes over from who was told before."""
+        """Watch a socket for reading, for this source instead of the one before."""
         self._sources[descriptor] = source
         self.watch(descriptor, reading=True, writing=False)
 
     def watch(self, descriptor: int, *, reading: bool, writing: bool) -> None:
-        """Change what its source is told of: one of both, both, or nothing at all."""
+        """Change what is watched: reading, writing, both, or nothing at all."""
         wanted = _READ * reading | _WRITE * writing
         if wanted == self._watched.get(descriptor, 0):
             return
         if not wanted:
-            # Not merely an empty mask: the end of a connection is reported whatever was asked for, again and again.
+            # An empty mask would not do: epoll reports a hang-up whatever the mask, again and again.
             self._epoll.unregister(descriptor)
             del self._watched[descriptor]
             return
@@ -123,7 +123,7 @@ class Reactor:
         self._watched[descriptor] = wanted
 
     def remove(self, descriptor: int) -> None:
-        """Tell nobody any more. To be called before the socket is closed."""
+        """Stop watching a socket. To be called before it is closed."""
         self.watch(descriptor, reading=False, writing=False)
         self._sources.pop(descriptor, None)
 
@@ -132,14 +132,14 @@ class Reactor:
         try:
             await self._run()
         finally:
-            # The epoll is not closed: connections take themselves out of it until the last one is gone.
+            # The epoll stays open: connections remove themselves from it until the last one has ended.
             self.stopped = True
             for source in tuple(self._sources.values()):
                 source.on_stopped()
 
     async def _run(self) -> NoReturn:
         while True:
-            # Without a deadline: all may be silent. What a pass has left over makes it readable at once.
+            # Without a deadline: all peers may be silent. Sockets that a pass did not reach make it readable at once.
             await trio.lowlevel.wait_readable(self._epoll.fileno())
             ready = self._epoll.poll(0, EVENTS_PER_PASS)
             self._begin_pass(ready)
@@ -148,17 +148,17 @@ class Reactor:
             else:
                 with self._flush_scheduler.gather():
                     self._serve(ready)
-            if self._hurried == HURRIED:
+            if self._close_passes == PASSES_UNTIL_REST:
                 await trio.sleep(self._rest)
 
     def _begin_pass(self, ready: list[tuple[int, int]]) -> None:
         now, events = trio.current_time(), len(ready)
-        if self._hurried == HURRIED:
-            self._hurried = HURRIED if events > 1 else 0  # the rest was worth it, or it was not
+        if self._close_passes == PASSES_UNTIL_REST:
+            self._close_passes = PASSES_UNTIL_REST if events > 1 else 0  # whether the rest was worth it
         elif events:
-            # One socket alone, however busy, is not worth waiting for: there is nobody to wait for.
-            hurry = now - self.now < HURRY and ready[0][0] != self._latest
-            self._hurried = self._hurried + 1 if hurry else 0
+            # One socket alone, however busy, gains nothing from a rest: nobody else becomes ready meanwhile.
+            close = now - self.now < CLOSE_PASSES and ready[0][0] != self._latest
+            self._close_passes = self._close_passes + 1 if close else 0
             self._latest = ready[0][0]
         self.now = now
         self._metrics.reactor_passes += 1
@@ -168,7 +168,7 @@ class Reactor:
         for descriptor, events in ready:
             source = self._sources.get(descriptor)
             if source is None:
-                continue  # one before it in this pass has cut it
+                continue  # another socket's event in this pass ended it
             if events & _WRITE:
                 source.on_writable()
             if events & ~_WRITE:

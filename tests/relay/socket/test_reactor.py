@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relay.metrics.counters import Metrics
 from relay.socket.flush_scheduler import FlushScheduler
-from relay.socket.reactor import BUSY, EVENTS_PER_PASS, HURRIED, Reactor, Waiter
+from relay.socket.reactor import BUSY, EVENTS_PER_PASS, PASSES_UNTIL_REST, Reactor, Waiter
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -244,7 +244,7 @@ async def test_a_busy_node_rests_between_passes(
     pairs = [pair(sockets) for _ in range(2)]
     for ours, _ in pairs:
         reactor.add(ours.fileno(), Listening(ours))
-    for turn in range(HURRIED + 1):
+    for turn in range(PASSES_UNTIL_REST + 1):
         pairs[turn % 2][1].send(b"x")
         await wait_all_tasks_blocked()
     passes, events = metrics.reactor_passes, metrics.reactor_events
@@ -266,8 +266,8 @@ async def test_one_busy_socket_is_never_waited_for(
     nursery.start_soon(reactor.run)
     ours, theirs = pair(sockets)
     reactor.add(ours.fileno(), Listening(ours))
-    for _ in range(3 * HURRIED):
+    for _ in range(3 * PASSES_UNTIL_REST):
         theirs.send(b"x")
         await wait_all_tasks_blocked()
-    assert metrics.reactor_passes == 3 * HURRIED
+    assert metrics.reactor_passes == 3 * PASSES_UNTIL_REST
     nursery.cancel_scope.cancel()
