@@ -28,9 +28,9 @@ from demo.chapters import (
 from demo.report import write_report
 from demo.stage import Chorus, Stage
 from demo.story import Broken, Story
-from supervisor.house import open_house
-from supervisor.settings import HouseSettings
-from supervisor.voice import Voice
+from supervisor.log_output import LogOutput
+from supervisor.settings import SystemSettings
+from supervisor.system import open_system
 from varde_contract.exception_groups import ungrouped
 
 Chapter: TypeAlias = Callable[[Stage], Awaitable[None]]
@@ -51,12 +51,12 @@ _ANY_PORT: Final = "127.0.0.1:0"
 _NOT_OURS: Final = frozenset({"VARDE_DATABASE_URL", "VARDE_SMTP_URL", "VARDE_RELAY_URL", "VARDE_HOME"})
 
 
-async def run_demo(story: Story, report: Path, *, storm: int, keep: Path | None, voice: Voice | None) -> int:
-    """Tell the whole story, write the report, and return the exit code. Raises what `open_house` raises."""
+async def run_demo(story: Story, report: Path, *, storm: int, keep: Path | None, log: LogOutput | None) -> int:
+    """Tell the whole story, write the report, and return the exit code. Raises what `open_system` raises."""
     begun = time.monotonic()
     with _open_folder(keep) as folder:
         try:
-            await _tell_all(story, folder, storm=storm, voice=voice)
+            await _tell_all(story, folder, storm=storm, log=log)
         except Broken as broken:
             if os.environ.get("VARDE_DEBUG"):
                 traceback.print_exception(broken)
@@ -70,19 +70,19 @@ async def run_demo(story: Story, report: Path, *, storm: int, keep: Path | None,
     return 1 if broken_ones else 0
 
 
-async def _tell_all(story: Story, folder: Path, *, storm: int, voice: Voice | None) -> None:
+async def _tell_all(story: Story, folder: Path, *, storm: int, log: LogOutput | None) -> None:
     begun = time.monotonic()
     # Somebody's settings for a real system must not lead the story there.
     environ = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
-    settings = HouseSettings.from_environ(environ, data=folder / "data", api_bind=_ANY_PORT, relay_bind=_ANY_PORT)
-    chorus = Chorus(voice)
+    settings = SystemSettings.from_environ(environ, data=folder / "data", api_bind=_ANY_PORT, relay_bind=_ANY_PORT)
+    chorus = Chorus(log)
     story.begin_chapter("The house is built")
-    async with open_house(settings, chorus.tell) as house:
+    async with open_system(settings, chorus.tell) as system:
         story.kept("Postgres, relay and API run, each a process of its own", begun)
         stage = Stage(
             story=story,
-            house=house,
-            registry=Registry(house.api_url, house.data / "outbox"),
+            system=system,
+            registry=Registry(system.api_url, system.data / "outbox"),
             people={name: make_person(folder / "homes", name, devices) for name, devices in PEOPLE.items()},
             storm=storm,
             chorus=chorus,

@@ -9,7 +9,7 @@ import click
 from demo.book import run_demo
 from demo.story import Story
 from supervisor.commands import failures_in_words
-from supervisor.voice import Voice
+from supervisor.log_output import LogOutput
 from varde_cli.running import run_client
 
 
@@ -36,8 +36,8 @@ def demo(report: Path, messages: int, keep: Path | None, *, verbose: bool) -> in
       varde demo --messages 10000 --report /tmp/demo.json
     """
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    voice = Voice(sys.stdout, colour=colour) if verbose else None
+    log = LogOutput(sys.stdout, colour=colour) if verbose else None
     # A bar that moves and lines that come in between would write over each other.
     story = Story(sys.stdout, colour=colour, moving=sys.stdout.isatty() and not verbose)
     with failures_in_words():
-        return run_client(lambda: run_demo(story, report, storm=messages, keep=keep, voice=voice))
+        return run_client(lambda: run_demo(story, report, storm=messages, keep=keep, log=log))

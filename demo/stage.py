@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 import varde
 from demo.cast import Device, Person, Registry
 from demo.story import Story
-from supervisor.happenings import Happening as ProcessEvent
-from supervisor.happenings import Said
-from supervisor.house import House
-from supervisor.voice import Voice
+from supervisor.events import LogLine, ProcessEvent
+from supervisor.log_output import LogOutput
+from supervisor.system import System
 from varde.events import Sent
 from varde_contract.ids import ConversationId
 
@@ -20,19 +19,19 @@ from varde_contract.ids import ConversationId
 class Chorus:
     """What happened in the house and what its programs said; shown, too, where there is a voice."""
 
-    voice: Voice | None
+    log: LogOutput | None
     events: list[ProcessEvent] = field(default_factory=list)
 
     def tell(self, event: ProcessEvent) -> None:
         """Hear what the supervisor tells."""
         self.events.append(event)
-        if self.voice is not None:
-            self.voice.tell(event)
+        if self.log is not None:
+            self.log.report(event)
 
     @property
     def lines(self) -> list[str]:
         """Every line of every program."""
-        return [each.line for each in self.events if isinstance(each, Said)]
+        return [each.line for each in self.events if isinstance(each, LogLine)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,7 +39,7 @@ class Stage:
     """The state of the story."""
 
     story: Story
-    house: House
+    system: System
     registry: Registry
     people: dict[str, Person]
     storm: int

@@ -1,4 +1,4 @@
-"""The programs of one machine, started together, kept running and stopped in order.
+"""The programs of one machine, started together, kept running and stopped in order: `varde up`.
 
-Nothing here knows what the programs do, and no server code is imported: they are child processes.
+The programs are child processes: no server code is imported, and nothing here knows what they do.
 """

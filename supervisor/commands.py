@@ -1,7 +1,4 @@
-"""The commands that `varde-server` adds to `varde`: `up`, which runs everything, and each program by itself.
-
-The servers' code is not imported: they are programs of their own.
-"""
+"""The commands that `varde-server` adds to `varde`: `up`, which runs everything, and each program by itself."""
 
 import json
 import os
@@ -15,15 +12,13 @@ import click
 import trio
 
 from settings.environment import ConfigError
-from supervisor.advice import explain
+from supervisor.data_lock import FolderInUse
 from supervisor.fleet import Fleet
-from supervisor.house import House
-from supervisor.keeper import StartFailed
-from supervisor.lock import FolderInUse
-from supervisor.relaying import run_fleet
-from supervisor.settings import API_BIND, DATA, RELAY_BIND, HouseSettings
-from supervisor.up import run_up
-from supervisor.voice import Voice
+from supervisor.foreground import run_fleet, run_up
+from supervisor.log_output import LogOutput
+from supervisor.settings import API_BIND, DATA, RELAY_BIND, SystemSettings
+from supervisor.supervised import StartFailed, explain
+from supervisor.system import System
 from varde_cli.account import DEFAULT_API_URL
 from varde_cli.called import program_name
 from varde_cli.exits import Failure
@@ -102,22 +97,22 @@ def up(
       varde up --data /srv/varde --api-bind 0.0.0.0:8400 --relay-bind 0.0.0.0:8401
       varde up --api-bind 127.0.0.1:0 --relay-bind 127.0.0.1:0 --ready-file up.json
     """
-    voice = Voice(sys.stdout, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ, quiet=quiet)
+    log = LogOutput(sys.stdout, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ, quiet=quiet)
     with failures_in_words():
-        settings = HouseSettings.from_environ(
+        settings = SystemSettings.from_environ(
             os.environ, data=data, api_bind=api_bind, relay_bind=relay_bind, relay_workers=relay_workers
         )
-        trio.run(lambda: run_up(settings, voice, welcome=_welcome, ready_file=ready_file))
+        trio.run(lambda: run_up(settings, log, welcome=_welcome, ready_file=ready_file))
 
 
-def _welcome(house: House) -> str:
-    api = "" if house.api_url == DEFAULT_API_URL else f" --api {house.api_url}"
+def _welcome(system: System) -> str:
+    api = "" if system.api_url == DEFAULT_API_URL else f" --api {system.api_url}"
     program = program_name()
     return f"""
 Varde is up.
-    API     {house.api_url}
-    relay   {house.relay_url}
-    data    {house.data}
+    API     {system.api_url}
+    relay   {system.relay_url}
+    data    {system.data}
 
 Try in another terminal:
     {program} signup{api} --email you@example.org
@@ -161,10 +156,10 @@ def relay(*, workers: int, quiet: bool) -> None:
     """
     if workers == 1:
         _become("relay", ())
-    voice = Voice(sys.stderr, colour=sys.stderr.isatty() and "NO_COLOR" not in os.environ, quiet=quiet)
+    log = LogOutput(sys.stderr, colour=sys.stderr.isatty() and "NO_COLOR" not in os.environ, quiet=quiet)
     with failures_in_words():
-        settings = HouseSettings.from_environ(os.environ, relay_workers=workers)
-        trio.run(run_fleet, settings, voice, _announce)
+        settings = SystemSettings.from_environ(os.environ, relay_workers=workers)
+        trio.run(run_fleet, settings, log, _announce)
 
 
 def _announce(fleet: Fleet) -> None:

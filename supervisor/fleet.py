@@ -1,7 +1,4 @@
-"""A fleet: several relay nodes on one machine that listen on one address, each a process of its own.
-
-How one of them is kept running is in `keeper.py`; nothing is printed here, and no signal is awaited.
-"""
+"""A fleet: several relay nodes on one machine that listen on one address, each a process of its own."""
 
 import random
 import signal
@@ -12,17 +9,15 @@ from functools import partial
 
 import trio
 
-from supervisor.backoff import Backoff
-from supervisor.embedded import open_embedded
-from supervisor.happenings import Tell
-from supervisor.keeper import Kept, StartFailed, open_kept
-from supervisor.lock import FolderInUse, open_lock
+from supervisor.data_lock import FolderInUse, open_lock
+from supervisor.embedded_postgres import open_embedded
+from supervisor.events import Report
 from supervisor.ports import reserve_shared
 from supervisor.process import Launcher, Start
-from supervisor.program import Program
-from supervisor.programs import Programs
-from supervisor.settings import HouseSettings
-from supervisor.watching import open_watch
+from supervisor.programs import Program, Programs
+from supervisor.reaper import open_reaper
+from supervisor.settings import SystemSettings
+from supervisor.supervised import Backoff, StartFailed, SupervisedProcess, open_supervised
 from varde_contract.exception_groups import first_cause, single_cause
 
 
@@ -31,8 +26,8 @@ class Fleet:
     """A running fleet. `postgres` is None where the database is somebody else's."""
 
     address: str
-    workers: tuple[Kept, ...]
-    postgres: Kept | None
+    workers: tuple[SupervisedProcess, ...]
+    postgres: SupervisedProcess | None
 
     def reload(self) -> None:
         """Have every worker read its certificates again, one that is just starting as soon as it is ready."""
@@ -41,7 +36,9 @@ class Fleet:
 
 
 @asynccontextmanager
-async def open_fleet(settings: HouseSettings, tell: Tell, *, hurry: trio.Event | None = None) -> AsyncIterator[Fleet]:
+async def open_fleet(
+    settings: SystemSettings, report: Report, *, kill_now: trio.Event | None = None
+) -> AsyncIterator[Fleet]:
     """Run `settings.relay_workers` nodes while the block runs; the block begins when all are ready.
 
     Nesting is shutdown order::
@@ -49,11 +46,11 @@ async def open_fleet(settings: HouseSettings, tell: Tell, *, hurry: trio.Event |
         open_fleet
         └─ reserved port
            └─ lock on the data folder   where the embedded Postgres is ours to run
-              └─ watchman               stops the rest should we be killed
+              └─ reaper                 stops the rest if this process is killed
                  └─ postgres            where neither a URL says another, nor anybody runs it
                     └─ worker x N       stopped all at once: each drains for itself
 
-    Programs that are being stopped are killed once `hurry` is set.
+    Programs that are being stopped are killed once `kill_now` is set.
 
     Raises:
         BadAddress: the host is no address of this machine, or another program listens there.
@@ -64,46 +61,50 @@ async def open_fleet(settings: HouseSettings, tell: Tell, *, hurry: trio.Event |
     with _first_failure(), reserve_shared(settings.relay_bind) as address:
         programs = Programs(settings, settings.api_bind, address)
         async with (
-            _open_launcher(settings, tell, trio.Event() if hurry is None else hurry) as (start, ours),
-            open_embedded(programs, start, tell, another=settings.database_url, ours=ours) as postgres,
+            _open_launcher(settings, report, trio.Event() if kill_now is None else kill_now) as (start, ours),
+            open_embedded(programs, start, report, external=settings.database_url, ours=ours) as postgres,
             trio.open_nursery() as nursery,
         ):
-            workers = await _start_workers(programs, settings.relay_workers, start, tell, nursery)
+            workers = await _start_workers(programs, settings.relay_workers, start, report, nursery)
             yield Fleet(workers[0].address, workers, postgres)
             nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def _open_launcher(settings: HouseSettings, tell: Tell, hurry: trio.Event) -> AsyncIterator[tuple[Start, bool]]:
+async def _open_launcher(
+    settings: SystemSettings, report: Report, kill_now: trio.Event
+) -> AsyncIterator[tuple[Start, bool]]:
     """Yield a way to start programs, and whether the Postgres of the data folder is ours to run."""
     async with AsyncExitStack() as stack:
         lock: tuple[int, ...] = ()
         if settings.database_url is None:
             with suppress(FolderInUse):
-                lock = (await stack.enter_async_context(open_lock(settings.data, tell)),)
-        watch = await stack.enter_async_context(open_watch(*lock))
-        yield Launcher(watch, tell, hurry).open_process, bool(lock)
+                lock = (await stack.enter_async_context(open_lock(settings.data, report)),)
+        reaper = await stack.enter_async_context(open_reaper(*lock))
+        yield Launcher(reaper, report, kill_now).open_process, bool(lock)
 
 
 async def _start_workers(
-    programs: Programs, count: int, start: Start, tell: Tell, nursery: trio.Nursery
-) -> tuple[Kept, ...]:
-    kept: dict[int, Kept] = {}
+    programs: Programs, count: int, start: Start, report: Report, nursery: trio.Nursery
+) -> tuple[SupervisedProcess, ...]:
+    workers: dict[int, SupervisedProcess] = {}
 
     async def start_worker(index: int) -> None:
-        kept[index] = await nursery.start(partial(_run_worker, programs.relay_node(index), start, tell))
+        workers[index] = await nursery.start(partial(_run_worker, programs.relay_node(index), start, report))
 
     # What is wrong for all of them is said once, and the first makes what they share.
     await start_worker(0)
     async with trio.open_nursery() as starting:
         for index in range(1, count):
             starting.start_soon(start_worker, index)
-    return tuple(kept[index] for index in range(count))
+    return tuple(workers[index] for index in range(count))
 
 
-async def _run_worker(program: Program, start: Start, tell: Tell, task_status: trio.TaskStatus[Kept]) -> None:
-    async with open_kept(program, start, tell, Backoff(random.random)) as kept:
-        task_status.started(kept)
+async def _run_worker(
+    program: Program, start: Start, report: Report, task_status: trio.TaskStatus[SupervisedProcess]
+) -> None:
+    async with open_supervised(program, start, report, Backoff(random.random)) as worker:
+        task_status.started(worker)
         await trio.sleep_forever()  # the fleet's end is this task's
 
 

@@ -1,7 +1,4 @@
-"""Free ports: chosen once for port 0, so that a program comes back where its clients look for it.
-
-Nobody listens here.
-"""
+"""Free ports: chosen once for port 0, so that a restarted program is found at the same address."""
 
 import errno
 import socket

@@ -1,7 +1,4 @@
-"""One running child process: started so that it cannot outlive us, its output read line by line, stopped with patience.
-
-When to start it, and whether again, is decided in `keeper.py`.
-"""
+"""One child process: it cannot outlive this one, its output is read line by line, it is stopped in time or killed."""
 
 import os
 import signal
@@ -12,20 +9,21 @@ from typing import Final, Protocol, TypeAlias
 
 import trio
 
-from supervisor.happenings import Killed, Stopping, Tell
-from supervisor.program import Program
-from supervisor.watching import Watch
+from supervisor.events import Killed, Report, Stopping
+from supervisor.programs import Program
+from supervisor.reaper import Reaper
 
 _LINE_BYTES: Final = 16 * 1024
 _CHUNK_BYTES: Final = 64 * 1024
-_LEFTOVERS: Final = 1.0  # seconds; processes that a dead program leaves behind may hold its output open
+_DRAIN_TIMEOUT: Final = 1.0  # seconds; children that a dead program leaves behind may hold its output open
 
-# The child waits here until the watchman knows of it: at the end of its input instead of a line, it ends.
+# The child waits here until the reaper knows of it. At the end of its input instead of a line it ends: a supervisor
+# that is killed between the two leaves nothing behind.
 _GATE: Final = 'read -r go && exec "$@" </dev/null'
 
 
 class Process(Protocol):
-    """What the keeper needs of a process."""
+    """What supervision needs of a process."""
 
     @property
     def pid(self) -> int:
@@ -44,39 +42,39 @@ Start: TypeAlias = Callable[[Program, OnLine], AbstractAsyncContextManager[Proce
 
 
 class Launcher:
-    """Starts real processes. When `hurry` is set, those that are being stopped are killed."""
+    """Starts real processes. When `kill_now` is set, those that are being stopped are killed."""
 
-    def __init__(self, watch: Watch, tell: Tell, hurry: trio.Event) -> None:
-        self._watch = watch
-        self._tell = tell
-        self._hurry = hurry
+    def __init__(self, reaper: Reaper, report: Report, kill_now: trio.Event) -> None:
+        self._reaper = reaper
+        self._report = report
+        self._kill_now = kill_now
 
     @asynccontextmanager
     async def open_process(self, program: Program, on_line: OnLine) -> AsyncIterator[Process]:
         """See `Start`. Raises OSError when there is no such program."""
         process = await _spawn(program)
-        self._watch.keep(process.pid, program)
+        self._reaper.register(process.pid, program)
         async with trio.open_nursery() as nursery:
             reading = trio.CancelScope(shield=True)
             try:
                 await _open_gate(process)
-                # Not before: the caller shall have the process in hands when its first line comes.
+                # Not before: the caller must have the process when its first line comes.
                 nursery.start_soon(_read_lines, process.stdout, on_line, reading)
                 yield process
             finally:
                 await self._stop(program, process)
-                self._watch.drop(process.pid)
-                reading.deadline = trio.current_time() + _LEFTOVERS
+                self._reaper.unregister(process.pid)
+                reading.deadline = trio.current_time() + _DRAIN_TIMEOUT
 
     async def _stop(self, program: Program, process: trio.Process) -> None:
         with trio.CancelScope(shield=True):
             if process.poll() is None:
-                self._tell(Stopping(program.name, process.pid))
+                self._report(Stopping(program.name, process.pid))
                 process.send_signal(program.stop_signal)
-                with trio.move_on_after(program.stop_patience):
-                    await _wait_first(process.wait, self._hurry.wait)
+                with trio.move_on_after(program.stop_timeout):
+                    await _wait_first(process.wait, self._kill_now.wait)
             if process.poll() is None:
-                self._tell(Killed(program.name, process.pid))
+                self._report(Killed(program.name, process.pid))
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
             await process.wait()  # no deadline: nothing survives SIGKILL

@@ -1,17 +1,16 @@
-"""The programs of the house, each as the supervisor runs it.
+"""The programs of the system: how each is started, how it says that it is ready, how it is stopped."""
 
-In which order they live is `house.py`; the programs themselves are in other rooms and are not imported.
-"""
-
+import json
 import signal
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeAlias
 
 from settings.environment import Address
 from supervisor.ports import later_port
-from supervisor.program import SECONDS, Program, Recognise, announcement, log_line, never
-from supervisor.settings import RELAY_PATH, HouseSettings
+from supervisor.settings import RELAY_PATH, SystemSettings
+
+SECONDS: Final = 1.0
 
 _ACCEPTS: Final = "database system is ready to accept connections"
 _SECRETS: Final[Mapping[str, frozenset[str]]] = {
@@ -20,16 +19,59 @@ _SECRETS: Final[Mapping[str, frozenset[str]]] = {
     "VARDE_DATABASE_URL": frozenset({"migrate", "relay", "api", "worker"}),
 }
 """Which programs are told these; everything else in the environment is passed on to all."""
-_AFTER_DRAIN: Final = 10 * SECONDS
+_COMMIT_TIME: Final = 10 * SECONDS
 """For what was accepted to be committed, and for the database to be left, once the clients have gone."""
-_FAREWELL: Final = 5 * SECONDS
+_PARENT_TIME: Final = 5 * SECONDS
 """For a fleet's parent to see its workers' ends."""
+
+ParseReady: TypeAlias = Callable[[str], str | None]
+"""Takes one line of the program's output and returns its address when this line says that it is ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One program. The environment is not shown: it may hold the password of a database."""
+
+    name: str
+    command: tuple[str, ...]
+    environ: Mapping[str, str] = field(repr=False)
+    parse_ready: ParseReady = field(repr=False)
+    stop_signal: signal.Signals = signal.SIGTERM
+    start_timeout: float = 30 * SECONDS
+    stop_timeout: float = 15 * SECONDS
+    tier: int = 0
+    """If the supervisor is killed, programs of a higher tier are stopped first, those of one tier together."""
+
+
+def ready_message(name: str) -> ParseReady:
+    """Parse the line `{"ready": name, "address": "..."}`, which Varde's servers print when they are ready."""
+
+    def parse_ready(line: str) -> str | None:
+        if not line.startswith("{"):
+            return None
+        try:
+            said = json.loads(line)
+        except ValueError:
+            return None
+        return str(said.get("address", "")) if said.get("ready") == name else None
+
+    return parse_ready
+
+
+def log_line(part: str, address: str) -> ParseReady:
+    """Match a line that contains `part`; the address is known beforehand."""
+    return lambda line: address if part in line else None
+
+
+def never(_line: str) -> str | None:
+    """For a program that does its work and ends."""
+    return None
 
 
 class Programs:
-    """Makes the description of each program, for one house at known addresses."""
+    """Describes each program, for one system at known addresses."""
 
-    def __init__(self, settings: HouseSettings, api: Address, relay: Address) -> None:
+    def __init__(self, settings: SystemSettings, api: Address, relay: Address) -> None:
         self._settings = settings
         self.api_url = f"http://{api.reachable}"
         self.relay_url = settings.relay_url or f"{'wss' if settings.tls else 'ws'}://{relay.reachable}{RELAY_PATH}"
@@ -47,7 +89,7 @@ class Programs:
 
     def use_database(self, url: str) -> None:
         """Point the programs that are described from now on at this database."""
-        # By URL even when it is the embedded one: told only the folder, they would start a Postgres of their own
+        # By URL even when it is the embedded one: given only the folder, they would start a Postgres of their own
         # whenever they find none, which is also so in the moment after ours has crashed.
         self.database_url = self._environ["VARDE_DATABASE_URL"] = url
 
@@ -58,8 +100,8 @@ class Programs:
             ("storage", "postgres", "--data", self._postgres_folder),
             log_line(_ACCEPTS, self._postgres_folder),
             stop_signal=signal.SIGINT,  # fast: clients are disconnected
-            start_patience=180 * SECONDS,  # the first time it makes the cluster; after a crash it replays its log
-            stop_patience=60 * SECONDS,  # it writes out what it holds
+            start_timeout=180 * SECONDS,  # the first time it makes the cluster; after a crash it replays its log
+            stop_timeout=60 * SECONDS,  # it writes out what it holds
         )
 
     def postgres_url(self) -> Program:
@@ -68,7 +110,7 @@ class Programs:
 
     def migrate(self) -> Program:
         """Brings the schema up to date and ends."""
-        return self._program("migrate", ("storage", "migrate"), never, start_patience=3600 * SECONDS, tier=1)
+        return self._program("migrate", ("storage", "migrate"), never, start_timeout=3600 * SECONDS, tier=1)
 
     def relay(self) -> Program:
         """The WebSocket node, or the parent of several. It drains its connections when it is stopped."""
@@ -78,8 +120,8 @@ class Programs:
         return replace(
             node,
             command=(*self._settings.python, "varde_cli", "relay", "--workers", str(workers)),
-            start_patience=4 * node.start_patience,  # its workers have some each, and are tried again
-            stop_patience=node.stop_patience + _FAREWELL,
+            start_timeout=4 * node.start_timeout,  # its workers have some each, and are tried again
+            stop_timeout=node.stop_timeout + _PARENT_TIME,
         )
 
     def relay_node(self, index: int) -> Program:
@@ -89,16 +131,16 @@ class Programs:
         return replace(node, name=f"relay-{index + 1}", environ={**node.environ, "VARDE_RELAY_REUSE_PORT": "1", **own})
 
     def _node(self) -> Program:
-        patience = self._settings.drain + _AFTER_DRAIN
-        return self._program("relay", ("relay",), announcement("relay"), stop_patience=patience, tier=1)
+        timeout = self._settings.drain + _COMMIT_TIME
+        return self._program("relay", ("relay",), ready_message("relay"), stop_timeout=timeout, tier=1)
 
     def api(self) -> Program:
         """The REST face."""
-        return self._program("api", ("api",), announcement("api"), tier=2)
+        return self._program("api", ("api",), ready_message("api"), tier=2)
 
     def worker(self) -> Program:
         """Does the jobs that nobody waits for; its address is its id in the table of leases."""
-        return self._program("worker", ("worker",), announcement("worker"), tier=2)
+        return self._program("worker", ("worker",), ready_message("worker"), tier=2)
 
     @property
     def _postgres_folder(self) -> str:
@@ -108,11 +150,11 @@ class Programs:
         self,
         name: str,
         arguments: tuple[str, ...],
-        recognise: Recognise,
+        parse_ready: ParseReady,
         *,
         stop_signal: signal.Signals = signal.SIGTERM,
-        start_patience: float = 30 * SECONDS,
-        stop_patience: float = 15 * SECONDS,
+        start_timeout: float = 30 * SECONDS,
+        stop_timeout: float = 15 * SECONDS,
         tier: int = 0,
     ) -> Program:
         environ = {key: value for key, value in self._environ.items() if name in _SECRETS.get(key, {name})}
@@ -120,9 +162,9 @@ class Programs:
             name=name,
             command=(*self._settings.python, *arguments),
             environ=environ,
-            recognise=recognise,
+            parse_ready=parse_ready,
             stop_signal=stop_signal,
-            start_patience=start_patience,
-            stop_patience=stop_patience,
+            start_timeout=start_timeout,
+            stop_timeout=stop_timeout,
             tier=tier,
         )

@@ -1,4 +1,4 @@
-"""What the supervisor is told from outside: where the data lies, which database, which addresses."""
+"""The settings of the supervisor: data folder, database, addresses."""
 
 import sys
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ RELAY_PATH: Final = "/v1/relay"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HouseSettings:
-    """Settings of one house. `environ` is passed on to its programs; secrets in it are not shown."""
+class SystemSettings:
+    """Settings of one system. `environ` is passed on to its programs; secrets in it are not shown."""
 
     data: Path
     api_bind: Address
@@ -42,7 +42,7 @@ class HouseSettings:
         api_bind: str | None = None,
         relay_bind: str | None = None,
         relay_workers: int = 1,
-    ) -> "HouseSettings":
+    ) -> "SystemSettings":
         """Read what relay and API are told, in their words; a variable that is empty here counts as not set.
 
         What is given beside the environment is stronger, and its variable is not read.

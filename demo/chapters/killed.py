@@ -34,7 +34,7 @@ async def tell(stage: Stage) -> None:
         ):
             await storm.rage(devices["alice", "phone"], devices["bob", "phone"])
             expect(len(storm.acks["alice"]) + len(storm.acks["bob"]), stage.storm)
-            expect(stage.house.relay.starts, storm.starts_before + 1)
+            expect(stage.system.relay.starts, storm.starts_before + 1)
         stage.story.note(f"the relay was away for {storm.seconds_away:.1f} s")
         async with stage.story.promise("the clients came back by themselves"):
             for device in devices.values():
@@ -54,7 +54,7 @@ class _Storm:
         self._stage = stage
         self._conversation = conversation
         self._each = stage.storm // 2
-        self.starts_before = stage.house.relay.starts
+        self.starts_before = stage.system.relay.starts
         self.seconds_away = 0.0
         self._half = trio.Event()
         self.acks: dict[str, list[Sent]] = {"alice": [], "bob": []}
@@ -69,8 +69,8 @@ class _Storm:
     async def _kill_at_half(self) -> None:
         await self._half.wait()
         begun = trio.current_time()
-        os.kill(self._stage.house.relay.pid, signal.SIGKILL)
-        await self._stage.house.relay.wait_start(self.starts_before + 1)
+        os.kill(self._stage.system.relay.pid, signal.SIGKILL)
+        await self._stage.system.relay.wait_start(self.starts_before + 1)
         self.seconds_away = trio.current_time() - begun
 
     async def _send(self, name: str, device: Online, count: int) -> None:

@@ -23,7 +23,7 @@ async def tell(stage: Stage) -> None:
     """Search what the database says, what lies on the disk, and what the programs logged."""
     assert stage.dm is not None
     waiting = await _leave_waiting(stage)
-    url, folder = stage.house.database_url, stage.house.data / "postgres"
+    url, folder = stage.system.database_url, stage.system.data / "postgres"
     await checkpoint(url)
     dump = await dump_database(url)
     files = list(cluster_files(folder))

@@ -1,7 +1,4 @@
-"""A person at a terminal: a `varde` command on a pseudo-terminal, typed to and read from.
-
-No test lives here.
-"""
+"""A person at a terminal: a `varde` command on a pseudo-terminal, typed to and read from."""
 
 import os
 import pty

@@ -18,7 +18,7 @@ import pytest
 import varde
 from settings.environment import ConfigError
 from supervisor import commands
-from supervisor.lock import FolderInUse
+from supervisor.data_lock import FolderInUse
 from supervisor.settings import API_BIND, DATA
 from varde_cli import account
 from varde_cli.called import program_name

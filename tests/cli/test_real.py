@@ -1,6 +1,6 @@
 """The command line against a real house: sign-up, names, messages, groups, devices, and two people who chat.
 
-One house serves all tests of this file, and no test shares people with another.
+One system serves all tests of this file, and no test shares people with another.
 """
 
 import json
@@ -13,119 +13,119 @@ from pathlib import Path
 import pytest
 
 from tests.cli.terminals import open_terminal
-from tests.supervisor.houses import PATIENCE, RealHouse, open_real_house
+from tests.supervisor.real_system import PATIENCE, RealSystem, open_real_system
 
-pytestmark = pytest.mark.xdist_group("real-house")
+pytestmark = pytest.mark.xdist_group("real-system")
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHouse]:
-    """A house that is up."""
-    with open_real_house(tmp_path_factory.mktemp("house") / "data") as house:
-        yield house
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSystem]:
+    """A system that is up."""
+    with open_real_system(tmp_path_factory.mktemp("house") / "data") as system:
+        yield system
 
 
 class Pair:
     """Alice and Bob, signed up, and Alice knows Bob by name."""
 
-    def __init__(self, house: RealHouse, folder: Path) -> None:
+    def __init__(self, system: RealSystem, folder: Path) -> None:
         self.alice, self.bob = str(folder / "alice"), str(folder / "bob")
         self.alice_address, self.bob_address = (
-            str(house.sign_up(folder / name, f"{name}@{folder.name}.org").profiles[0].id) for name in ("alice", "bob")
+            str(system.sign_up(folder / name, f"{name}@{folder.name}.org").profiles[0].id) for name in ("alice", "bob")
         )
-        house.run("contacts", "add", "bob", self.bob_address, "--home", self.alice)
+        system.run("contacts", "add", "bob", self.bob_address, "--home", self.alice)
 
 
 @pytest.fixture
-def pair(house: RealHouse, tmp_path: Path) -> Pair:
+def pair(system: RealSystem, tmp_path: Path) -> Pair:
     """Two people."""
-    return Pair(house, tmp_path)
+    return Pair(system, tmp_path)
 
 
-def test_signup_on_a_terminal_asks_for_the_code_and_shows_the_phrase_once(house: RealHouse, tmp_path: Path) -> None:
+def test_signup_on_a_terminal_asks_for_the_code_and_shows_the_phrase_once(system: RealSystem, tmp_path: Path) -> None:
     """A person is told where the code is, may mistype it, and gets an address and 24 words."""
     home = str(tmp_path / "home")
-    with open_terminal(house.environ(), "signup", "--home", home) as terminal:
+    with open_terminal(system.environ(), "signup", "--home", home) as terminal:
         terminal.read_until("E-mail address: ")
         terminal.type("typed@example.org\n")
         told = terminal.read_until("Code: ")
         assert "No mail server here" in told
-        assert str(house.data / "outbox") in told
+        assert str(system.data / "outbox") in told
         terminal.type("00000000\n")
         terminal.read_until("That is not the code. Try again.")
         terminal.read_until("Code: ")
-        terminal.type(f"{house.code_for('typed@example.org')}\n")
+        terminal.type(f"{system.code_for('typed@example.org')}\n")
         shown = terminal.read_until("Next: ")
         assert "Write it down now" in shown
         assert terminal.wait_end() == 0
-    who = json.loads(house.run("whoami", "--home", home, "--json"))
+    who = json.loads(system.run("whoami", "--home", home, "--json"))
     assert who["profiles"][0]["id"] in shown
     phrase = [word for line in shown.splitlines() if line.startswith("    ") for word in line.split() if word.isalpha()]
     assert len([word for word in phrase if word.islower()]) == 24
 
 
-def test_a_passphrase_protects_a_home(house: RealHouse, tmp_path: Path) -> None:
+def test_a_passphrase_protects_a_home(system: RealSystem, tmp_path: Path) -> None:
     """With --passphrase there is no key file; it is asked for twice at first, then whenever the home is used."""
     home = str(tmp_path / "home")
-    with open_terminal(house.environ(), "signup", "--home", home, "--email", "pass@x.org", "--passphrase") as terminal:
+    with open_terminal(system.environ(), "signup", "--home", home, "--email", "pass@x.org", "--passphrase") as terminal:
         for prompt in ("Passphrase of the local store: ", "Repeat for confirmation: "):
             terminal.read_until(prompt)
             terminal.type("correct horse\n")
         terminal.read_until("Code: ")
-        terminal.type(f"{house.code_for('pass@x.org')}\n")
+        terminal.type(f"{system.code_for('pass@x.org')}\n")
         assert terminal.wait_end() == 0
     assert not (tmp_path / "home" / "key").exists()
-    with open_terminal(house.environ(), "whoami", "--home", home) as terminal:
+    with open_terminal(system.environ(), "whoami", "--home", home) as terminal:
         terminal.read_until("Passphrase of the local store: ")
         terminal.type("wrong\n")
         terminal.read_until("this passphrase or key file does not open the store")
         assert terminal.wait_end() == 1
-    with open_terminal(house.environ() | {"VARDE_PASSPHRASE": "correct horse"}, "whoami", "--home", home) as terminal:
+    with open_terminal(system.environ() | {"VARDE_PASSPHRASE": "correct horse"}, "whoami", "--home", home) as terminal:
         terminal.read_until("account")
         assert terminal.wait_end() == 0
 
 
-def test_what_is_sent_is_listened_to_once(house: RealHouse, pair: Pair) -> None:
+def test_what_is_sent_is_listened_to_once(system: RealSystem, pair: Pair) -> None:
     """`send` waits for the ack; `listen` prints JSON lines, each message once, and ends after its count."""
-    assert house.run("send", "bob", "see you", "at eight", "--home", pair.alice) == "sent as number 1\n"
-    sent = json.loads(house.run("send", "bob", "--home", pair.alice, "--json", text="two\nlines\n"))
-    lines = house.run("listen", "--home", pair.bob, "--count", "2").splitlines()
-    heard = [json.loads(line) for line in lines]
-    assert [(each["type"], each["seq"], each["text"]) for each in heard] == [
+    assert system.run("send", "bob", "see you", "at eight", "--home", pair.alice) == "sent as number 1\n"
+    sent = json.loads(system.run("send", "bob", "--home", pair.alice, "--json", text="two\nlines\n"))
+    lines = system.run("listen", "--home", pair.bob, "--count", "2").splitlines()
+    events = [json.loads(line) for line in lines]
+    assert [(each["type"], each["seq"], each["text"]) for each in events] == [
         ("message", 1, "see you at eight"),
         ("message", 2, "two\nlines"),
     ]
-    assert {each["conversation"] for each in heard} == {sent["conversation"]}
-    house.run("send", "bob", "three", "--home", pair.alice)
-    (line,) = house.run(
+    assert {each["conversation"] for each in events} == {sent["conversation"]}
+    system.run("send", "bob", "three", "--home", pair.alice)
+    (line,) = system.run(
         "listen", "--home", pair.bob, "--conversation", sent["conversation"], "--count", "1"
     ).splitlines()
     assert json.loads(line)["text"] == "three"
 
 
-def test_listen_prints_at_once_and_ends_on_ctrl_c(house: RealHouse, pair: Pair) -> None:
+def test_listen_prints_at_once_and_ends_on_ctrl_c(system: RealSystem, pair: Pair) -> None:
     """A script that reads the pipe sees each line as it comes; Ctrl-C ends it with 130 and without words."""
     command = (sys.executable, "-m", "varde_cli", "listen", "--home", pair.bob, "--all")
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=house.environ()
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=system.environ()
     ) as listening:
         assert listening.stdout is not None
         assert listening.stderr is not None
         assert json.loads(listening.stdout.readline()) == {"type": "connected", "reconnected": False}
-        house.run("send", "bob", "now", "--home", pair.alice)
-        while (heard := json.loads(listening.stdout.readline()))["type"] != "message":
+        system.run("send", "bob", "now", "--home", pair.alice)
+        while (events := json.loads(listening.stdout.readline()))["type"] != "message":
             pass
-        assert heard["text"] == "now"
+        assert events["text"] == "now"
         listening.send_signal(signal.SIGINT)
         assert listening.wait(PATIENCE) == 130
         assert "Traceback" not in listening.stderr.read()
 
 
-def test_two_people_chat_side_by_side(house: RealHouse, pair: Pair) -> None:
+def test_two_people_chat_side_by_side(system: RealSystem, pair: Pair) -> None:
     """What one types the other sees as it comes, in between is what is half typed, and marks say who has read."""
-    with open_terminal(house.environ(), "chat", "--home", pair.bob) as bob:
+    with open_terminal(system.environ(), "chat", "--home", pair.bob) as bob:
         assert pair.bob_address in bob.read_until("(PRIVAT)")
-        with open_terminal(house.environ(), "chat", "bob", "--home", pair.alice) as alice:
+        with open_terminal(system.environ(), "chat", "bob", "--home", pair.alice) as alice:
             assert "chat with bob" in alice.read_until("/help for commands")
             alice.read_until("> ")
             alice.type("Hi Bob\n")
@@ -152,139 +152,139 @@ def test_two_people_chat_side_by_side(house: RealHouse, pair: Pair) -> None:
         assert bob.wait_end() == 130
 
 
-def test_a_chat_shows_what_was_said_before(house: RealHouse, pair: Pair) -> None:
+def test_a_chat_shows_what_was_said_before(system: RealSystem, pair: Pair) -> None:
     """History comes first; over pipes every line is sent, and the end of the input ends the chat."""
-    shown = house.run("chat", "bob", "--home", pair.alice, text="one\n\n/who\ntwo\n")
+    shown = system.run("chat", "bob", "--home", pair.alice, text="one\n\n/who\ntwo\n")
     assert [line.split(" ", 1)[1].split() for line in shown.splitlines() if "✓" in line] == [
         ["you", "one", "✓"],
         ["you", "two", "✓"],
     ]
     assert "conversation " in shown
-    house.run("listen", "--home", pair.bob, "--count", "2")
-    shown = house.run("chat", "--home", pair.bob)
+    system.run("listen", "--home", pair.bob, "--count", "2")
+    shown = system.run("chat", "--home", pair.bob)
     assert shown.index("one") < shown.index("two") < shown.index("── now")
 
 
-def test_a_chat_goes_on_when_the_relay_was_killed(house: RealHouse, pair: Pair) -> None:
+def test_a_chat_goes_on_when_the_relay_was_killed(system: RealSystem, pair: Pair) -> None:
     """What is written while nothing is there waits, and goes out when the relay is back, without anybody's help."""
-    starts = house.ready["starts"]["relay"]
-    with open_terminal(house.environ(), "chat", "bob", "--home", pair.alice) as alice:
+    starts = system.ready["starts"]["relay"]
+    with open_terminal(system.environ(), "chat", "bob", "--home", pair.alice) as alice:
         alice.read_until("> ")
         alice.type("before\n")
         alice.read_until("before ✓")
-        subprocess.run(("kill", "-9", str(house.ready["pids"]["relay"])), check=True)
+        subprocess.run(("kill", "-9", str(system.ready["pids"]["relay"])), check=True)
         alice.read_until("offline; what you write waits here")
         alice.type("meanwhile\n")
         alice.read_until("meanwhile ✓")
         alice.type("\x04")
         assert alice.wait_end() == 0
-    house.wait_line("relay is back", starts)
-    heard = house.run("listen", "--home", pair.bob, "--count", "2").splitlines()
-    assert [json.loads(line)["text"] for line in heard] == ["before", "meanwhile"]
+    system.wait_line("relay is back", starts)
+    events = system.run("listen", "--home", pair.bob, "--count", "2").splitlines()
+    assert [json.loads(line)["text"] for line in events] == ["before", "meanwhile"]
 
 
-def test_groups_are_made_and_changed(house: RealHouse, pair: Pair, tmp_path: Path) -> None:
+def test_groups_are_made_and_changed(system: RealSystem, pair: Pair, tmp_path: Path) -> None:
     """Create, add, members, remove, leave: each says what it did, and the others can talk there."""
     carol = str(tmp_path / "carol")
-    address = str(house.sign_up(tmp_path / "carol", f"carol@{tmp_path.name}.org").profiles[0].id)
-    group = house.run("group", "create", "bob", "--home", pair.alice).strip()
-    house.run("group", "add", group, address, "--role", "admin", "--home", pair.alice)
-    house.run("send", group, "welcome", "--home", pair.alice)
-    (heard,) = house.run("listen", "--home", carol, "--count", "1").splitlines()
-    assert json.loads(heard)["text"] == "welcome"
-    members = json.loads(house.run("group", "members", group, "--home", carol, "--json"))
+    address = str(system.sign_up(tmp_path / "carol", f"carol@{tmp_path.name}.org").profiles[0].id)
+    group = system.run("group", "create", "bob", "--home", pair.alice).strip()
+    system.run("group", "add", group, address, "--role", "admin", "--home", pair.alice)
+    system.run("send", group, "welcome", "--home", pair.alice)
+    (events,) = system.run("listen", "--home", carol, "--count", "1").splitlines()
+    assert json.loads(events)["text"] == "welcome"
+    members = json.loads(system.run("group", "members", group, "--home", carol, "--json"))
     roles = {pair.alice_address: "owner", pair.bob_address: "member", address: "admin"}
     assert {each["profile"]: each["role"] for each in members} == roles
-    house.run("group", "remove", group, pair.bob_address, "--home", carol)
-    house.run("group", "leave", group, "--home", carol)
-    shown = house.run("group", "members", group, "--home", pair.alice)
+    system.run("group", "remove", group, pair.bob_address, "--home", carol)
+    system.run("group", "leave", group, "--home", carol)
+    shown = system.run("group", "members", group, "--home", pair.alice)
     assert pair.bob_address not in shown
     assert address not in shown
     assert "owner" in shown
 
 
-def test_a_further_device_and_its_end(house: RealHouse, tmp_path: Path) -> None:
+def test_a_further_device_and_its_end(system: RealSystem, tmp_path: Path) -> None:
     """24 words bring a second device; revoked, it is told so and can do nothing more."""
     email = f"dave@{tmp_path.name}.org"
-    enrolled = house.sign_up(tmp_path / "dave", email)
+    enrolled = system.sign_up(tmp_path / "dave", email)
     laptop = str(tmp_path / "laptop")
-    house.run("login", "--home", laptop, "--email", email, "--request-only")
-    house.run(
-        *("login", "--home", laptop, "--email", email, "--phrase-file", "-", "--code", house.code_for(email)),
+    system.run("login", "--home", laptop, "--email", email, "--request-only")
+    system.run(
+        *("login", "--home", laptop, "--email", email, "--phrase-file", "-", "--code", system.code_for(email)),
         text=enrolled.recovery_phrase,
     )
     home = ("--home", str(tmp_path / "dave"))
-    found = json.loads(house.run("devices", *home, "--json"))
+    found = json.loads(system.run("devices", *home, "--json"))
     (other,) = (each["certificate"]["device"] for each in found if not each["current"])
-    assert other in house.run("devices", "list", *home)
-    assert len(json.loads(house.run("sessions", "--json", *home))) == 2
-    house.run("devices", "revoke", other, "--yes", *home)
-    assert other not in house.run("devices", *home)
-    assert house.run("send", "self", "x", "--home", laptop, code=1).startswith("varde: ")
-    house.run("logout", "--yes", *home)
-    assert "Enrol again" in house.run("devices", *home, code=1)
+    assert other in system.run("devices", "list", *home)
+    assert len(json.loads(system.run("sessions", "--json", *home))) == 2
+    system.run("devices", "revoke", other, "--yes", *home)
+    assert other not in system.run("devices", *home)
+    assert system.run("send", "self", "x", "--home", laptop, code=1).startswith("varde: ")
+    system.run("logout", "--yes", *home)
+    assert "Enrol again" in system.run("devices", *home, code=1)
 
 
-def test_a_device_that_was_signed_out_logs_in_again(house: RealHouse, tmp_path: Path) -> None:
+def test_a_device_that_was_signed_out_logs_in_again(system: RealSystem, tmp_path: Path) -> None:
     """In a folder with a device, `login` asks for the address and a code only, and the device is the one it was."""
     email = f"erin@{tmp_path.name}.org"
-    house.sign_up(tmp_path / "erin", email)
+    system.sign_up(tmp_path / "erin", email)
     home = ("--home", str(tmp_path / "erin"))
-    before = house.run("whoami", *home)
-    (session,) = json.loads(house.run("sessions", "--json", *home))
-    house.run("sessions", "revoke", session["session"], *home)
-    assert "`varde login`" in house.run("devices", *home, code=1)
-    assert "leave out --api" in house.run("login", *home, "--email", email, "--api", "http://127.0.0.1:1", code=2)
-    with open_terminal(house.environ(), "login", *home) as terminal:
+    before = system.run("whoami", *home)
+    (session,) = json.loads(system.run("sessions", "--json", *home))
+    system.run("sessions", "revoke", session["session"], *home)
+    assert "`varde login`" in system.run("devices", *home, code=1)
+    assert "leave out --api" in system.run("login", *home, "--email", email, "--api", "http://127.0.0.1:1", code=2)
+    with open_terminal(system.environ(), "login", *home) as terminal:
         terminal.read_until("E-mail address: ")
         terminal.type(f"{email}\n")
         told = terminal.read_until("Code: ")
         assert "holds a device already" in told
         assert "The 24 words" not in told
-        terminal.type(f"{house.code_for(email)}\n")
+        terminal.type(f"{system.code_for(email)}\n")
         terminal.read_until("the same device as before")
         assert terminal.wait_end() == 0
-    assert house.run("whoami", *home) == before
-    (device,) = json.loads(house.run("devices", "--json", *home))
+    assert system.run("whoami", *home) == before
+    (device,) = json.loads(system.run("devices", "--json", *home))
     assert device["current"]
-    house.run("login", *home, "--email", email, "--request-only")
-    shown = json.loads(house.run("login", *home, "--email", email, "--code", house.code_for(email), "--json"))
+    system.run("login", *home, "--email", email, "--request-only")
+    shown = json.loads(system.run("login", *home, "--email", email, "--code", system.code_for(email), "--json"))
     assert shown["device"] == device["certificate"]["device"]
-    house.run("logout", "--yes", *home)
-    assert "Enrol again" in house.run("login", *home, "--email", email, code=1)
+    system.run("logout", "--yes", *home)
+    assert "Enrol again" in system.run("login", *home, "--email", email, code=1)
 
 
-def test_names_stay_on_the_device(house: RealHouse, pair: Pair) -> None:
+def test_names_stay_on_the_device(system: RealSystem, pair: Pair) -> None:
     """Contacts are added, listed, used and removed; what means something else cannot be a name."""
-    assert json.loads(house.run("contacts", "--json", "--home", pair.alice)) == {"bob": pair.bob_address}
-    assert pair.bob_address in house.run("contacts", "--home", pair.alice)
+    assert json.loads(system.run("contacts", "--json", "--home", pair.alice)) == {"bob": pair.bob_address}
+    assert pair.bob_address in system.run("contacts", "--home", pair.alice)
     for name in ("self", pair.alice_address):
-        told = house.run("contacts", "add", name, pair.bob_address, "--home", pair.alice, code=1)
+        told = system.run("contacts", "add", name, pair.bob_address, "--home", pair.alice, code=1)
         assert "choose another name" in told.lower()
-    house.run("contacts", "remove", "bob", "--home", pair.alice)
-    assert "no contact named 'bob'" in house.run("send", "bob", "x", "--home", pair.alice, code=1)
-    assert "No contacts yet" in house.run("contacts", "--home", pair.alice)
+    system.run("contacts", "remove", "bob", "--home", pair.alice)
+    assert "no contact named 'bob'" in system.run("send", "bob", "x", "--home", pair.alice, code=1)
+    assert "No contacts yet" in system.run("contacts", "--home", pair.alice)
 
 
-def test_both_see_the_same_safety_number(house: RealHouse, pair: Pair) -> None:
+def test_both_see_the_same_safety_number(system: RealSystem, pair: Pair) -> None:
     """Two people who compare what `verify` shows see the same digits."""
-    house.run("contacts", "add", "alice", pair.alice_address, "--home", pair.bob)
+    system.run("contacts", "add", "alice", pair.alice_address, "--home", pair.bob)
     shown = [
-        house.run("verify", who, "--home", home).split("\n", 1)[1]
+        system.run("verify", who, "--home", home).split("\n", 1)[1]
         for who, home in (("bob", pair.alice), ("alice", pair.bob))
     ]
     assert shown[0] == shown[1]
     assert sum(each.isdigit() for each in shown[0]) == 60
 
 
-def test_an_unknown_address_is_refused_in_words(house: RealHouse, pair: Pair) -> None:
+def test_an_unknown_address_is_refused_in_words(system: RealSystem, pair: Pair) -> None:
     """Whoever writes to nobody is told so."""
     nobody = "0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f"
-    assert "not-found" in house.run("send", nobody, "x", "--home", pair.alice, code=1)
+    assert "not-found" in system.run("send", nobody, "x", "--home", pair.alice, code=1)
 
 
-def test_notes_to_oneself(house: RealHouse, pair: Pair) -> None:
+def test_notes_to_oneself(system: RealSystem, pair: Pair) -> None:
     """`self` is a conversation like any other."""
-    house.run("send", "self", "buy milk", "--home", pair.alice)
-    assert "notes to yourself" in house.run("chat", "self", "--home", pair.alice)
-    assert "buy milk" in house.run("conversations", "--home", pair.alice)
+    system.run("send", "self", "buy milk", "--home", pair.alice)
+    assert "notes to yourself" in system.run("chat", "self", "--home", pair.alice)
+    assert "buy milk" in system.run("conversations", "--home", pair.alice)

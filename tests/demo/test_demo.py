@@ -16,9 +16,9 @@ import pytest
 from demo import book
 from demo.book import CHAPTERS, run_demo
 from demo.story import Broken, Story
-from tests.supervisor.houses import environ
+from tests.supervisor.real_system import environ
 
-pytestmark = pytest.mark.xdist_group("real-house")
+pytestmark = pytest.mark.xdist_group("real-system")
 
 PATIENCE = 110
 
@@ -81,7 +81,7 @@ async def test_a_broken_promise_ends_the_demo_with_1(tmp_path: Path, monkeypatch
     monkeypatch.setattr(book, "_tell_all", break_a_promise)
     out = io.StringIO()
     story = Story(out, colour=False, moving=False)
-    assert await run_demo(story, tmp_path / "demo.json", storm=100, keep=None, voice=None) == 1
+    assert await run_demo(story, tmp_path / "demo.json", storm=100, keep=None, log=None) == 1
     assert "demo: 1 promises kept, 1 broken" in out.getvalue()
     report = json.loads((tmp_path / "demo.json").read_text())
     assert report["promises"][1]["broken"] == ["heads", "tails"]

@@ -1,7 +1,4 @@
-"""What the tests of the supervisor may ask for: a house of stand-in programs, orders for them, and an ear.
-
-No test lives here.
-"""
+"""Fixtures: the settings of a system of fake programs, their control, a recorder of what the supervisor reports."""
 
 import sys
 from pathlib import Path
@@ -9,20 +6,20 @@ from pathlib import Path
 import pytest
 
 from settings.environment import Address
-from supervisor.settings import HouseSettings
-from tests.supervisor.fake_houses import FAKES, Ear, Orders
+from supervisor.settings import SystemSettings
+from tests.supervisor.fake_system import FAKES, EventRecorder, FakeControl
 
 
 @pytest.fixture
-def ear() -> Ear:
-    """An ear."""
-    return Ear()
+def recorder() -> EventRecorder:
+    """A recorder."""
+    return EventRecorder()
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> HouseSettings:
-    """A house of stand-ins on free ports."""
-    return HouseSettings(
+def settings(tmp_path: Path) -> SystemSettings:
+    """A system of fake programs on free ports."""
+    return SystemSettings(
         data=tmp_path / "data",
         api_bind=Address("127.0.0.1", 0),
         relay_bind=Address("127.0.0.1", 0),
@@ -31,6 +28,6 @@ def settings(tmp_path: Path) -> HouseSettings:
 
 
 @pytest.fixture
-def orders(settings: HouseSettings) -> Orders:
-    """The orders for the programs of `settings`."""
-    return Orders(settings.data)
+def control(settings: SystemSettings) -> FakeControl:
+    """The control of the fake programs of `settings`."""
+    return FakeControl(settings.data)

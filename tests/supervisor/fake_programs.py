@@ -1,15 +1,15 @@
-"""Stand-ins for the programs of the house, run as `python fake_programs.py relay` and so on: they announce and wait.
+"""Fake programs, run as `python fake_programs.py relay` and so on: they announce and wait.
 
 Nothing of the product is imported: what is tested is how the supervisor treats any program.
 
-What each does is told by files in `$VARDE_DATA/orders/`, named after the program:
+What each does is controlled by files in `$VARDE_DATA/behaviour/`, named after the program:
 
     crash       write a line and end
     mute        never say that it is ready
     stubborn    ignore the stop signal
-    slow        stop when the order is withdrawn
+    slow        stop when the file is empty again
 
-Each writes what it lives through to `$VARDE_DATA/diary`. A relay of a fleet listens where others may, and goes on at
+Each records what happens to it in `$VARDE_DATA/history`. A relay of a fleet listens where others may, and goes on at
 SIGHUP.
 """
 
@@ -45,29 +45,29 @@ def main() -> int:
 
 def play_migrate() -> int:
     """Say which database it was given, and end."""
-    write_diary("migrate", os.environ["VARDE_DATABASE_URL"])
+    record("migrate", os.environ["VARDE_DATABASE_URL"])
     say("the database is at 0001")
-    return 3 if order("migrate") == "crash" else 0
+    return 3 if behaviour("migrate") == "crash" else 0
 
 
 def play_server(name: str, ready: str) -> int:
     """Announce, then wait for a signal."""
-    write_diary("start", name)
-    if order(name) == "crash":
+    record("start", name)
+    if behaviour(name) == "crash":
         say(f"{name}: something is very wrong")
         return 7
     signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    if order(name) != "mute":
+    if behaviour(name) != "mute":
         say(ready)
     while True:
         number = signal.sigwait(signals)
-        write_diary(signal.Signals(number).name, name)
+        record(signal.Signals(number).name, name)
         if number == signal.SIGHUP:
             continue
-        while order(name) == "slow":
-            time.sleep(0.01)  # an order is a file, and a file tells nobody that it has gone
-        if order(name) != "stubborn":
+        while behaviour(name) == "slow":
+            time.sleep(0.01)  # a file: there is no event
+        if behaviour(name) != "stubborn":
             return 0
 
 
@@ -83,16 +83,16 @@ def address(name: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def order(name: str) -> str:
+def behaviour(name: str) -> str:
     """What this program was told to do, now."""
-    file = DATA / "orders" / name
+    file = DATA / "behaviour" / name
     return file.read_text() if file.exists() else ""
 
 
-def write_diary(what: str, of: str) -> None:
+def record(what: str, of: str) -> None:
     """Add a line, whole."""
-    with (DATA / "diary").open("a") as diary:
-        diary.write(f"{what} {of}\n")
+    with (DATA / "history").open("a") as history:
+        history.write(f"{what} {of}\n")
 
 
 if __name__ == "__main__":

@@ -14,17 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settings.environment import Address, BadAddress
-from supervisor.advice import explain
-from supervisor.backoff import Backoff
-from supervisor.happenings import Down, Killed, Said, Stopping, Up, describe_exit
-from supervisor.keeper import StartFailed
-from supervisor.lock import FolderInUse, open_lock
+from supervisor.data_lock import FolderInUse, open_lock
+from supervisor.events import Exited, Killed, LogLine, Ready, Stopping, describe_exit
+from supervisor.log_output import LogOutput
 from supervisor.ports import later_port, reserve, reserve_shared
-from supervisor.program import Program, announcement, never
-from supervisor.programs import Programs
-from supervisor.settings import HouseSettings
-from supervisor.voice import Voice
-from tests.supervisor.fake_houses import Ear
+from supervisor.programs import Program, Programs, never, ready_message
+from supervisor.settings import SystemSettings
+from supervisor.supervised import Backoff, StartFailed, explain
+from tests.supervisor.fake_system import EventRecorder
 
 
 @given(st.lists(st.floats(0, 0.999), min_size=1, max_size=2_000))
@@ -51,7 +48,7 @@ def test_delays_stay_between_half_and_whole_of_a_bounded_doubling(chances: list[
 )
 def test_only_its_own_announcement_makes_a_program_ready(line: str, address: str | None) -> None:
     """Other lines, other programs' announcements and broken JSON do not."""
-    assert announcement("api")(line) == address
+    assert ready_message("api")(line) == address
 
 
 @pytest.mark.parametrize(
@@ -123,61 +120,61 @@ def test_an_address_of_another_machine_is_told_as_such(host: str) -> None:
         raise AssertionError("there is nothing to reserve")
 
 
-async def test_the_lock_of_a_dead_supervisor_is_waited_for(tmp_path: Path, ear: Ear) -> None:
-    """While its watchman holds the lock, the next supervisor waits and says so."""
+async def test_the_lock_of_a_dead_supervisor_is_waited_for(tmp_path: Path, recorder: EventRecorder) -> None:
+    """While its reaper holds the lock, the next supervisor waits and says so."""
     async with trio.open_nursery() as nursery:
         entered = trio.Event()
-        async with open_lock(tmp_path, ear.tell) as held:
+        async with open_lock(tmp_path, recorder.report) as held:
             inherited = os.dup(held)
         os.pwrite(inherited, b"4194304\n", 0)  # one more than the largest number a process can have
 
         async def enter() -> None:
-            async with open_lock(tmp_path, ear.tell):
+            async with open_lock(tmp_path, recorder.report):
                 entered.set()
 
         nursery.start_soon(enter)
-        await ear.wait_count(Said, 1)
+        await recorder.wait_count(LogLine, 1)
         assert not entered.is_set()
         os.close(inherited)
         await entered.wait()
 
 
-async def test_the_lock_names_its_living_holder(tmp_path: Path, ear: Ear) -> None:
+async def test_the_lock_names_its_living_holder(tmp_path: Path, recorder: EventRecorder) -> None:
     """Who is refused learns which process to stop, and what else to do."""
-    async with open_lock(tmp_path, ear.tell):
+    async with open_lock(tmp_path, recorder.report):
         with pytest.raises(FolderInUse, match=rf"kill -INT {os.getpid()}.*--data"):
-            async with open_lock(tmp_path, ear.tell):
+            async with open_lock(tmp_path, recorder.report):
                 raise AssertionError("two must not hold it")
 
 
 @pytest.mark.parametrize(
-    ("happening", "line"),
+    ("event", "line"),
     [
-        (Said("api", "hello"), "api      │ hello"),
-        (Said("postgres", "bell \x07 and \x1b[2J"), "postgres │ bell � and �[2J"),
-        (Up("relay", 7, "h:1", 1, 0.25), "varde    │ relay is ready at h:1 after 0.2 s (process 7)"),
-        (Up("relay", 7, "h:1", 3, 0.25), "varde    │ relay is back at h:1 after 0.2 s (process 7)"),
+        (LogLine("api", "hello"), "api      │ hello"),
+        (LogLine("postgres", "bell \x07 and \x1b[2J"), "postgres │ bell � and �[2J"),
+        (Ready("relay", 7, "h:1", 1, 0.25), "varde    │ relay is ready at h:1 after 0.2 s (process 7)"),
+        (Ready("relay", 7, "h:1", 3, 0.25), "varde    │ relay is back at h:1 after 0.2 s (process 7)"),
         (
-            Down("api", 7, "ended with exit code 1", 0.5),
+            Exited("api", 7, "ended with exit code 1", 0.5),
             "varde    │ api (process 7) ended with exit code 1; starting it again in 0.5 s",
         ),
         (Stopping("api", 7), "varde    │ stopping api (process 7)"),
         (Killed("api", 7), "varde    │ api (process 7) was killed"),
     ],
 )
-def test_every_happening_is_one_plain_line(happening: Said, line: str) -> None:
+def test_every_event_is_one_plain_line(event: LogLine, line: str) -> None:
     """One line each, with its program in front, and nothing in it that a terminal would obey."""
     out = io.StringIO()
-    Voice(out, colour=False).tell(happening)
+    LogOutput(out, colour=False).report(event)
     assert out.getvalue() == f"{line}\n"
 
 
 def test_quiet_leaves_only_the_supervisors_own_lines() -> None:
     """With --quiet the programs are silent, what happens to them is still told."""
     out = io.StringIO()
-    voice = Voice(out, colour=False, quiet=True)
-    voice.tell(Said("api", "chatter"))
-    voice.tell(Killed("api", 7))
+    log = LogOutput(out, colour=False, quiet=True)
+    log.report(LogLine("api", "chatter"))
+    log.report(Killed("api", 7))
     assert out.getvalue() == "varde    │ api (process 7) was killed\n"
 
 
@@ -188,9 +185,9 @@ def test_a_terminal_that_went_away_ends_nothing() -> None:
         def write(self, _text: str) -> int:
             raise BrokenPipeError
 
-    voice = Voice(Gone(), colour=True)
-    voice.say("one")
-    voice.say("two")
+    log = LogOutput(Gone(), colour=True)
+    log.say("one")
+    log.say("two")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +200,7 @@ def test_a_terminal_that_went_away_ends_nothing() -> None:
 )
 def test_a_failed_start_shows_its_words_and_what_to_do(said: str, advice: str) -> None:
     """A person reads what failed, what it said itself, and the next step."""
-    program = Program(name="api", command=(), environ={}, recognise=never)
+    program = Program(name="api", command=(), environ={}, parse_ready=never)
     text = explain(StartFailed(program, "ended with exit code 1", ("", said)))
     assert text.startswith("api did not start: it ended with exit code 1.\nIt said:\n    " + said)
     assert advice in text
@@ -218,9 +215,9 @@ def test_exit_codes_are_told_in_words() -> None:
 
 def test_settings_come_from_the_environment_and_options_are_stronger() -> None:
     """One reader of the environment, with the documented names and defaults; secrets are not shown."""
-    assert HouseSettings.from_environ({}).data == Path.cwd() / ".varde"
+    assert SystemSettings.from_environ({}).data == Path.cwd() / ".varde"
     environ = {"VARDE_DATA": "/d", "VARDE_API_BIND": "h:1", "VARDE_DATABASE_URL": "postgresql://u:secret@h/d"}
-    settings = HouseSettings.from_environ(environ, api_bind="h:2", relay_bind="h:3")
+    settings = SystemSettings.from_environ(environ, api_bind="h:2", relay_bind="h:3")
     assert (settings.data, settings.api_bind.port, settings.relay_bind.port) == (Path("/d"), 2, 3)
     assert "secret" not in repr(settings)
 
@@ -232,7 +229,7 @@ def test_a_program_is_told_only_the_secrets_it_needs() -> None:
         "VARDE_SMTP_URL": "smtps://u:p@mail.example",
         "VARDE_DATABASE_URL": "postgresql://u:p@db.example/varde",
     }
-    settings = HouseSettings.from_environ({**secrets, "PATH": "/bin"})
+    settings = SystemSettings.from_environ({**secrets, "PATH": "/bin"})
     programs = Programs(settings, settings.api_bind, settings.relay_bind)
     told = {
         program.name: secrets.keys() & program.environ.keys()
@@ -251,13 +248,13 @@ def test_a_program_is_told_only_the_secrets_it_needs() -> None:
 def test_a_worker_is_told_what_makes_it_one() -> None:
     """It may listen where others do, has metrics of its own, and more time to stop than its clients have to go."""
     environ = {"VARDE_RELAY_METRICS_BIND": "127.0.0.1:9400", "VARDE_RELAY_DRAIN_SECONDS": "60"}
-    settings = HouseSettings.from_environ(environ, relay_workers=2)
+    settings = SystemSettings.from_environ(environ, relay_workers=2)
     programs = Programs(settings, settings.api_bind, settings.relay_bind)
     workers = [programs.relay_node(index) for index in range(2)]
     assert [each.name for each in workers] == ["relay-1", "relay-2"]
     assert {each.environ["VARDE_RELAY_REUSE_PORT"] for each in workers} == {"1"}
     metrics = [each.environ["VARDE_RELAY_METRICS_BIND"] for each in workers]
     assert metrics == ["127.0.0.1:9400", "127.0.0.1:9401"]
-    assert workers[0].stop_patience > 60
-    assert programs.relay().stop_patience > workers[0].stop_patience
+    assert workers[0].stop_timeout > 60
+    assert programs.relay().stop_timeout > workers[0].stop_timeout
     assert programs.relay().command[-3:] == ("relay", "--workers", "2")

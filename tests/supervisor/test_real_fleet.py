@@ -1,7 +1,4 @@
-"""Several real relays on one address: people on different ones, kill -9 of one, and the Postgres that they share.
-
-How the supervisor treats any fleet is in `test_fleet.py`, with stand-ins.
-"""
+"""Several real relays on one address: people on different ones, kill -9 of one, and the Postgres that they share."""
 
 import json
 import os
@@ -19,10 +16,30 @@ import pytest
 import trio
 
 import varde
-from tests.supervisor.houses import ANY_PORTS, PATIENCE, environ, open_real_house
-from tests.supervisor.sockets import connections_of
+from tests.supervisor.real_system import ANY_PORTS, PATIENCE, environ, open_real_system
 
-pytestmark = pytest.mark.xdist_group("real-house")
+ESTABLISHED: Final = "01"
+
+
+def connections_of(pid: int, port: int) -> int:
+    """How many established connections to this local port the process holds; none when it has gone."""
+    try:
+        rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+        held = {_held(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    here = {row[9] for row in rows if row[3] == ESTABLISHED and int(row[1].rpartition(":")[2], 16) == port}
+    return len({f"socket:[{inode}]" for inode in here} & held)
+
+
+def _held(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except FileNotFoundError:  # closed meanwhile
+        return ""
+
+
+pytestmark = pytest.mark.xdist_group("real-system")
 
 ATTEMPTS: Final = 64
 """Connections until one meets another of two workers: the kernel chooses by the client's port."""
@@ -92,13 +109,13 @@ async def talk_across(workers: Workers, alice: Path, bob: Path, address: varde.P
 def test_people_talk_across_workers_and_one_may_die(tmp_path: Path) -> None:
     """Messages reach a person who is with another worker, and none is lost when that worker is killed."""
     alice, bob = tmp_path / "alice", tmp_path / "bob"
-    with open_real_house(tmp_path / "data", ANY_PORTS, "--relay-workers", "2") as house:
-        house.sign_up(alice, "alice@example.org")
-        address = house.sign_up(bob, "bob@example.org").profiles[0].id
-        workers = Workers(lambda: house.lines, house.ready["relay"])
+    with open_real_system(tmp_path / "data", ANY_PORTS, "--relay-workers", "2") as system:
+        system.sign_up(alice, "alice@example.org")
+        address = system.sign_up(bob, "bob@example.org").profiles[0].id
+        workers = Workers(lambda: system.lines, system.ready["relay"])
         killed = trio.run(talk_across, workers, alice, bob, address)
-        house.wait_line(f"{killed} is back")
-        assert house.ready["starts"]["relay"] == 1
+        system.wait_line(f"{killed} is back")
+        assert system.ready["starts"]["relay"] == 1
 
 
 class RealFleet:

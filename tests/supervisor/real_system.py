@@ -1,7 +1,4 @@
-"""A real house for tests: `varde up` on free ports, and `varde` commands against it.
-
-No test lives here, and nothing is imported from the servers.
-"""
+"""A real house for tests: `varde up` on free ports, and `varde` commands against it."""
 
 import json
 import os
@@ -24,7 +21,7 @@ PATIENCE = 60
 """Seconds for one command; each takes about one."""
 
 
-class RealHouse:
+class RealSystem:
     """`varde up` as a process. The ready file is kept current by the supervisor."""
 
     def __init__(self, data: Path, binds: tuple[str, str] = ANY_PORTS, *more: str) -> None:
@@ -114,15 +111,15 @@ def environ(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def open_real_house(data: Path, binds: tuple[str, str] = ANY_PORTS, *more: str) -> Iterator[RealHouse]:
+def open_real_system(data: Path, binds: tuple[str, str] = ANY_PORTS, *more: str) -> Iterator[RealSystem]:
     """Run `varde up`, with `more` options, while the block runs; then Ctrl-C, which must end it cleanly."""
-    house = RealHouse(data, binds, *more)
+    system = RealSystem(data, binds, *more)
     try:
-        house.wait_line("Varde is up")
-        yield house
+        system.wait_line("Varde is up")
+        yield system
     except BaseException as failure:
-        failure.add_note("".join(house.lines))
+        failure.add_note("".join(system.lines))
         raise
     finally:
-        code = house.end()
-    assert code == 0, "\n".join(house.lines)
+        code = system.end()
+    assert code == 0, "\n".join(system.lines)

@@ -1,13 +1,10 @@
-"""What happens in the house, as lines on a terminal: one prefix and one colour for each program.
-
-Nothing is decided here, and nothing is filtered but what could confuse a terminal: programs keep their own logs clean.
-"""
+"""The log on a terminal: lines of all programs and of the supervisor, one prefix and one colour for each program."""
 
 from typing import Final, TextIO
 
 import click
 
-from supervisor.happenings import Down, Happening, Killed, Said, Stopping, Up
+from supervisor.events import Exited, Killed, LogLine, ProcessEvent, Ready, Stopping
 
 _COLOURS: Final = {
     "varde": "bright_yellow",
@@ -21,26 +18,26 @@ _WIDTH: Final = max(map(len, _COLOURS))
 _OURS: Final = "varde"
 
 
-class Voice:
+class LogOutput:
     """Writes lines, each at once. With `quiet`, only the supervisor's own."""
 
     def __init__(self, out: TextIO, *, colour: bool, quiet: bool = False) -> None:
         self._out = out
         self._colour = colour
         self._quiet = quiet
-        self._deaf = False
+        self._broken = False
 
-    def tell(self, happening: Happening) -> None:
-        """Say in a line what happened."""
-        match happening:
-            case Said(name, line):
+    def report(self, event: ProcessEvent) -> None:
+        """Write one line about an event."""
+        match event:
+            case LogLine(name, line):
                 if name == _OURS or not self._quiet:
                     self.line(name, line)
-            case Up(name, pid, address, 1, took):
+            case Ready(name, pid, address, 1, took):
                 self.say(f"{name} is ready at {address} after {took:.1f} s (process {pid})")
-            case Up(name, pid, address, _, took):
+            case Ready(name, pid, address, _, took):
                 self.say(f"{name} is back at {address} after {took:.1f} s (process {pid})")
-            case Down(name, pid, why, delay):
+            case Exited(name, pid, why, delay):
                 self.say(f"{name} (process {pid}) {why}; starting it again in {delay:.1f} s", colour="bright_red")
             case Stopping(name, pid):
                 self.say(f"stopping {name} (process {pid})")
@@ -48,7 +45,7 @@ class Voice:
                 self.say(f"{name} (process {pid}) was killed", colour="bright_red")
 
     def say(self, text: str, *, colour: str | None = None) -> None:
-        """Say something of our own."""
+        """Write lines of the supervisor's own."""
         for line in text.splitlines() or ("",):
             self.line(_OURS, line, colour=colour)
 
@@ -61,14 +58,14 @@ class Voice:
         self._write(f"{prefix} {text}".rstrip() + "\n")
 
     def _write(self, line: str) -> None:
-        if self._deaf:
+        if self._broken:
             return
         try:
             self._out.write(line)
             self._out.flush()
         except (BrokenPipeError, OSError):
-            # The terminal is gone, or `varde up | head` has seen enough: the programs are to go on regardless.
-            self._deaf = True
+            # The terminal is gone, or `varde up | head` has read enough. The programs must go on regardless.
+            self._broken = True
 
 
 def _printable(text: str) -> str:

@@ -1,7 +1,4 @@
-"""What the supervisor tells of its programs while it works, as values.
-
-How that is shown to a person is `voice.py`; nothing is decided here.
-"""
+"""What happens to the supervised programs, as values. `log_output.py` shows them to a person."""
 
 import signal
 from collections.abc import Callable
@@ -10,7 +7,7 @@ from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class LogLine:
     """A program wrote a line."""
 
     name: str
@@ -18,7 +15,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Up:
+class Ready:
     """A program is ready, for the `starts`-th time."""
 
     name: str
@@ -29,7 +26,7 @@ class Up:
 
 
 @dataclass(frozen=True, slots=True)
-class Down:
+class Exited:
     """A program ended although nobody asked it to, and is started again in `delay` seconds."""
 
     name: str
@@ -48,14 +45,14 @@ class Stopping:
 
 @dataclass(frozen=True, slots=True)
 class Killed:
-    """A program did not stop in time, or there was no time, and was killed."""
+    """A program was killed: it did not stop in time, or was not given time."""
 
     name: str
     pid: int
 
 
-Happening: TypeAlias = Said | Up | Down | Stopping | Killed
-Tell: TypeAlias = Callable[[Happening], None]
+ProcessEvent: TypeAlias = LogLine | Ready | Exited | Stopping | Killed
+Report: TypeAlias = Callable[[ProcessEvent], None]
 
 
 def describe_exit(code: int) -> str:

@@ -1,6 +1,6 @@
-"""The keeper in virtual time: when it starts a program again, how long it waits, when it gives up.
+"""Supervision in virtual time: when it starts a program again, how long it waits, when it gives up.
 
-No process is started: a stand-in for one does what the test tells it.
+No process is started: a fake for one does what the test tells it.
 """
 
 import signal
@@ -11,18 +11,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from supervisor.backoff import Backoff
-from supervisor.happenings import Down, Up
-from supervisor.keeper import FIRST_STARTS, StartFailed, open_kept
+from supervisor.events import Exited, Ready
 from supervisor.process import OnLine, Process
-from supervisor.program import Program, announcement
-from tests.supervisor.fake_houses import Ear
+from supervisor.programs import Program, ready_message
+from supervisor.supervised import FIRST_STARTS, Backoff, StartFailed, open_supervised
+from tests.supervisor.fake_system import EventRecorder
 
 READY = '{"ready": "relay", "address": "here:1"}'
 
 
 class Life:
-    """One process of a stand-in program: ready after `ready_after` seconds, ended `lives` seconds after its start."""
+    """One process of a fake program: ready after `ready_after` seconds, ended `lives` seconds after its start."""
 
     def __init__(self, *, ready_after: float | None, lives: float, code: int = 1) -> None:
         self.ready_after = ready_after
@@ -71,7 +70,7 @@ class Lives:
 
 
 RELAY = Program(
-    name="relay", command=("relay",), environ={}, recognise=announcement("relay"), start_patience=30, stop_patience=5
+    name="relay", command=("relay",), environ={}, parse_ready=ready_message("relay"), start_timeout=30, stop_timeout=5
 )
 
 
@@ -85,69 +84,73 @@ def short(times: int) -> list[Life]:
     return [Life(ready_after=0, lives=1) for _ in range(times)]
 
 
-async def test_the_block_begins_when_the_program_is_ready(autojump_clock: MockClock, ear: Ear) -> None:
+async def test_the_block_begins_when_the_program_is_ready(autojump_clock: MockClock, recorder: EventRecorder) -> None:
     """Whoever enters can connect: the address is known."""
     lives = Lives(Life(ready_after=3, lives=1000))
-    async with open_kept(RELAY, lives.start, ear.tell, unhurried()) as kept:
+    async with open_supervised(RELAY, lives.start, recorder.report, unhurried()) as kept:
         assert (kept.pid, kept.address, kept.starts) == (1, "here:1", 1)
-        assert ear.of(Up) == [Up("relay", 1, "here:1", 1, 3)]
+        assert recorder.of(Ready) == [Ready("relay", 1, "here:1", 1, 3)]
     assert lives.stopped == 1
 
 
-async def test_a_crash_loop_is_slowed_down_to_a_bound(autojump_clock: MockClock, ear: Ear) -> None:
+async def test_a_crash_loop_is_slowed_down_to_a_bound(autojump_clock: MockClock, recorder: EventRecorder) -> None:
     """A program that keeps dying is started for ever, each time later, never later than the bound."""
     lives = Lives(*short(6), Life(ready_after=0, lives=1000))
-    async with open_kept(RELAY, lives.start, ear.tell, unhurried()) as kept:
+    async with open_supervised(RELAY, lives.start, recorder.report, unhurried()) as kept:
         await kept.wait_start(7)
-    assert [down.delay for down in ear.of(Down) if isinstance(down, Down)] == [1, 2, 4, 8, 8, 8]
+    assert [down.delay for down in recorder.of(Exited) if isinstance(down, Exited)] == [1, 2, 4, 8, 8, 8]
     begun = [moment - lives.begun[0] for moment in lives.begun]
     assert begun == pytest.approx([0, 2, 5, 10, 19, 28, 37])
 
 
-async def test_a_healthy_while_forgives(autojump_clock: MockClock, ear: Ear) -> None:
+async def test_a_healthy_while_forgives(autojump_clock: MockClock, recorder: EventRecorder) -> None:
     """A program that ran well for long is started again at once when it dies."""
     lives = Lives(*short(3), Life(ready_after=0, lives=100), Life(ready_after=0, lives=1000))
-    async with open_kept(RELAY, lives.start, ear.tell, unhurried()) as kept:
+    async with open_supervised(RELAY, lives.start, recorder.report, unhurried()) as kept:
         await kept.wait_start(5)
-    assert [down.delay for down in ear.of(Down) if isinstance(down, Down)] == [1, 2, 4, 1]
+    assert [down.delay for down in recorder.of(Exited) if isinstance(down, Exited)] == [1, 2, 4, 1]
 
 
-async def test_first_starts_that_fail_are_given_up(autojump_clock: MockClock, ear: Ear) -> None:
+async def test_first_starts_that_fail_are_given_up(autojump_clock: MockClock, recorder: EventRecorder) -> None:
     """A program that was never ready is not tried for ever: the failure says how it ended and what it wrote."""
     lives = Lives(*(Life(ready_after=None, lives=1, code=-9) for _ in range(FIRST_STARTS)))
     with pytest.RaisesGroup(
         pytest.RaisesExc(StartFailed, match="relay did not start: it was killed by SIGKILL")
     ) as caught:
-        async with open_kept(RELAY, lives.start, ear.tell, unhurried()):
+        async with open_supervised(RELAY, lives.start, recorder.report, unhurried()):
             raise AssertionError("the block must not begin")
     (failure,) = caught.value.exceptions
     assert isinstance(failure, StartFailed)
     assert failure.said == ("hello",)
 
 
-async def test_a_program_that_is_never_ready_is_stopped_and_counted(autojump_clock: MockClock, ear: Ear) -> None:
+async def test_a_program_that_is_never_ready_is_stopped_and_counted(
+    autojump_clock: MockClock, recorder: EventRecorder
+) -> None:
     """A program that hangs while it starts is no better than one that ends."""
     hanging = [Life(ready_after=None, lives=1000) for _ in range(FIRST_STARTS - 1)]
     lives = Lives(*hanging, Life(ready_after=1, lives=1000))
-    async with open_kept(RELAY, lives.start, ear.tell, unhurried()):
+    async with open_supervised(RELAY, lives.start, recorder.report, unhurried()):
         assert lives.stopped == FIRST_STARTS - 1
-    assert {down.why for down in ear.of(Down) if isinstance(down, Down)} == {"was not ready after 30 s"}
+    assert {down.why for down in recorder.of(Exited) if isinstance(down, Exited)} == {"was not ready after 30 s"}
 
 
-async def test_a_program_that_was_ready_may_be_slow_to_come_back(autojump_clock: MockClock, ear: Ear) -> None:
+async def test_a_program_that_was_ready_may_be_slow_to_come_back(
+    autojump_clock: MockClock, recorder: EventRecorder
+) -> None:
     """What once ran is never given up, however often its restart fails."""
     failing = [Life(ready_after=None, lives=1) for _ in range(5 * FIRST_STARTS)]
     lives = Lives(*short(1), *failing, Life(ready_after=0, lives=1000))
-    async with open_kept(RELAY, lives.start, ear.tell, unhurried()) as kept:
+    async with open_supervised(RELAY, lives.start, recorder.report, unhurried()) as kept:
         await kept.wait_start(2)
     assert len(lives.begun) == 5 * FIRST_STARTS + 2
 
 
-async def test_cancelling_ends_inner_blocks_first(autojump_clock: MockClock, ear: Ear) -> None:
+async def test_cancelling_ends_inner_blocks_first(autojump_clock: MockClock, recorder: EventRecorder) -> None:
     """Even when everything is cancelled at once, a program lives on until the block inside it has ended."""
     lives = Lives(Life(ready_after=0, lives=1000))
     with trio.move_on_after(5):
-        async with open_kept(RELAY, lives.start, ear.tell, unhurried()):
+        async with open_supervised(RELAY, lives.start, recorder.report, unhurried()):
             try:
                 await trio.sleep_forever()
             finally:
@@ -157,13 +160,15 @@ async def test_cancelling_ends_inner_blocks_first(autojump_clock: MockClock, ear
     assert lives.stopped == 1
 
 
-async def test_a_signal_reaches_the_process_that_is_ready_for_it(autojump_clock: MockClock, ear: Ear) -> None:
+async def test_a_signal_reaches_the_process_that_is_ready_for_it(
+    autojump_clock: MockClock, recorder: EventRecorder
+) -> None:
     """A process that is starting would die of a signal that it does not know yet, so it gets it when it is ready."""
     first, second = Life(ready_after=0, lives=10), Life(ready_after=5, lives=1000)
     lives = Lives(first, second)
-    async with open_kept(RELAY, lives.start, ear.tell, unhurried()) as kept:
+    async with open_supervised(RELAY, lives.start, recorder.report, unhurried()) as kept:
         kept.send_signal(signal.SIGHUP)
-        await ear.wait_count(Down, 1)
+        await recorder.wait_count(Exited, 1)
         kept.send_signal(signal.SIGHUP)
         kept.send_signal(signal.SIGHUP)
         assert (first.signals, second.signals) == ([signal.SIGHUP], [])

@@ -1,6 +1,6 @@
 """The real programs under the supervisor: kill -9 each, stop and start again, and people who talk meanwhile.
 
-How the supervisor treats any program is in `test_house.py`, with stand-ins.
+How the supervisor treats any program is in `test_system.py`, with fake programs.
 """
 
 import json
@@ -15,9 +15,9 @@ import pytest
 import trio
 
 import varde
-from tests.supervisor.houses import PATIENCE, RealHouse, environ, open_real_house
+from tests.supervisor.real_system import PATIENCE, RealSystem, environ, open_real_system
 
-pytestmark = pytest.mark.xdist_group("real-house")
+pytestmark = pytest.mark.xdist_group("real-system")
 
 
 async def talk(alice: Path, bob: Path, address: varde.ProfileId, text: str) -> None:
@@ -44,26 +44,26 @@ async def open_patiently(client: varde.Client, address: varde.ProfileId) -> vard
 def test_whatever_is_killed_comes_back_and_people_talk_on(tmp_path: Path) -> None:
     """After kill -9 of Postgres, relay, API or worker what was said is still there, and talking goes on."""
     alice, bob = tmp_path / "alice", tmp_path / "bob"
-    with open_real_house(tmp_path / "data") as house:
-        house.sign_up(alice, "alice@example.org")
-        address = house.sign_up(bob, "bob@example.org").profiles[0].id
+    with open_real_system(tmp_path / "data") as system:
+        system.sign_up(alice, "alice@example.org")
+        address = system.sign_up(bob, "bob@example.org").profiles[0].id
         trio.run(talk, alice, bob, address, "before anything died")
         for name in ("relay", "api", "worker", "postgres"):
-            os.kill(house.ready["pids"][name], signal.SIGKILL)
-            house.wait_line(f"{name} is back")
+            os.kill(system.ready["pids"][name], signal.SIGKILL)
+            system.wait_line(f"{name} is back")
             trio.run(talk, alice, bob, address, f"after the death of {name}")
-        assert min(house.ready["starts"][name] for name in ("relay", "api", "worker", "postgres")) == 2
+        assert min(system.ready["starts"][name] for name in ("relay", "api", "worker", "postgres")) == 2
 
 
 def test_a_second_up_finds_the_data_again(tmp_path: Path) -> None:
     """Accounts, conversations and what waits for a device are there after a stop; while it runs, nobody else may."""
     alice, bob = tmp_path / "alice", tmp_path / "bob"
-    with open_real_house(tmp_path / "data") as house:
-        house.sign_up(alice, "alice@example.org")
-        address = str(house.sign_up(bob, "bob@example.org").profiles[0].id)
-        house.run("send", address, "said before the stop", "--home", str(alice))
+    with open_real_system(tmp_path / "data") as system:
+        system.sign_up(alice, "alice@example.org")
+        address = str(system.sign_up(bob, "bob@example.org").profiles[0].id)
+        system.run("send", address, "said before the stop", "--home", str(alice))
         second = subprocess.run(
-            (sys.executable, "-m", "varde_cli", "up", "--data", str(house.data)),
+            (sys.executable, "-m", "varde_cli", "up", "--data", str(system.data)),
             capture_output=True,
             text=True,
             env=environ(),
@@ -71,21 +71,21 @@ def test_a_second_up_finds_the_data_again(tmp_path: Path) -> None:
             timeout=PATIENCE,
         )
         assert second.returncode == 1
-        assert f"in use by another `varde up` (process {house.process.pid})" in second.stderr
-        binds = urlsplit(house.ready["api"]).netloc, urlsplit(house.ready["relay"]).netloc
+        assert f"in use by another `varde up` (process {system.process.pid})" in second.stderr
+        binds = urlsplit(system.ready["api"]).netloc, urlsplit(system.ready["relay"]).netloc
     # The devices have kept the addresses.
-    with open_real_house(tmp_path / "data", binds) as house:
-        heard = json.loads(house.run("listen", "--home", str(bob), "--count", "1"))
-        assert heard["text"] == "said before the stop"
+    with open_real_system(tmp_path / "data", binds) as system:
+        events = json.loads(system.run("listen", "--home", str(bob), "--count", "1"))
+        assert events["text"] == "said before the stop"
 
 
 def test_a_killed_supervisor_takes_the_real_programs_along(tmp_path: Path) -> None:
     """Nothing lingers after kill -9 of `varde up`, Postgres included, and the next one starts on the same data."""
-    house = RealHouse(tmp_path / "data")
-    house.wait_line("Varde is up")
-    pids = house.ready["pids"]
-    assert house.end(signal.SIGKILL) == -signal.SIGKILL
-    with open_real_house(tmp_path / "data") as again:
+    system = RealSystem(tmp_path / "data")
+    system.wait_line("Varde is up")
+    pids = system.ready["pids"]
+    assert system.end(signal.SIGKILL) == -signal.SIGKILL
+    with open_real_system(tmp_path / "data") as again:
         for name, pid in pids.items():
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
@@ -94,8 +94,8 @@ def test_a_killed_supervisor_takes_the_real_programs_along(tmp_path: Path) -> No
 
 def test_a_port_in_use_is_told_with_what_to_do(tmp_path: Path) -> None:
     """When another program has the port, the child's own words and the way out are shown, and everything stops."""
-    with open_real_house(tmp_path / "data") as house:
-        taken = house.ready["api"].removeprefix("http://")
+    with open_real_system(tmp_path / "data") as system:
+        taken = system.ready["api"].removeprefix("http://")
         words = ("--data", str(tmp_path / "other"), "--api-bind", taken, "--relay-bind", "127.0.0.1:0")
         done = subprocess.run(
             (sys.executable, "-m", "varde_cli", "up", "--quiet", *words),

@@ -1,7 +1,4 @@
-"""What tests of the supervisor need around a house of stand-in programs: an ear, orders, and `varde up` as a process.
-
-No test and no fixture lives here.
-"""
+"""`varde up` with fake programs: what they do is controlled by files, what the supervisor reports is recorded."""
 
 import os
 import subprocess
@@ -13,59 +10,59 @@ from typing import NamedTuple
 
 import trio
 
-from supervisor.happenings import Happening
+from supervisor.events import ProcessEvent
 
 FAKES = Path(__file__).with_name("fake_programs.py")
 
 
-class Ear:
-    """Records what the supervisor tells, and lets a test wait for it."""
+class EventRecorder:
+    """Records what the supervisor reports, and lets a test wait for it."""
 
     def __init__(self) -> None:
-        self.heard: list[Happening] = []
+        self.events: list[ProcessEvent] = []
         self._changed = trio.Event()
 
-    def tell(self, happening: Happening) -> None:
+    def report(self, event: ProcessEvent) -> None:
         """Record it."""
-        self.heard.append(happening)
+        self.events.append(event)
         self._changed.set()
         self._changed = trio.Event()
 
-    def of(self, kind: type[Happening]) -> list[Happening]:
-        """What was heard of one kind."""
-        return [each for each in self.heard if isinstance(each, kind)]
+    def of(self, kind: type[ProcessEvent]) -> list[ProcessEvent]:
+        """The events of one kind."""
+        return [each for each in self.events if isinstance(each, kind)]
 
-    async def wait_count(self, kind: type[Happening], count: int) -> list[Happening]:
-        """Wait until so many of a kind were heard. The test's own deadline ends it otherwise."""
+    async def wait_count(self, kind: type[ProcessEvent], count: int) -> list[ProcessEvent]:
+        """Wait until so many of a kind came. The deadline is the test's."""
         while len(found := self.of(kind)) < count:
             await self._changed.wait()
         return found
 
 
-class Orders:
-    """Tells the stand-ins of one house what to do, and reads their diary."""
+class FakeControl:
+    """Controls the fake programs of one data folder, and reads what happened to them."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        (data / "orders").mkdir(parents=True)
+        (data / "behaviour").mkdir(parents=True)
 
-    def give(self, name: str, order: str) -> None:
-        """Give an order, obeyed from now on; an empty one withdraws it."""
-        (self.data / "orders" / name).write_text(order)
+    def set_behaviour(self, name: str, behaviour: str) -> None:
+        """Set how a program behaves from now on; an empty text means normally."""
+        (self.data / "behaviour" / name).write_text(behaviour)
 
-    def diary(self) -> list[str]:
-        """What the stand-ins lived through, in order."""
-        file = self.data / "diary"
+    def history(self) -> list[str]:
+        """What happened to the fake programs, in order."""
+        file = self.data / "history"
         return file.read_text().splitlines() if file.exists() else []
 
-    async def wait_diary(self, line: str, count: int = 1) -> None:
-        """Wait until the line stands there so often."""
-        while self.diary().count(line) < count:  # noqa: ASYNC110 - another process writes it: there is no event
+    async def wait_history(self, line: str, count: int = 1) -> None:
+        """Wait until the line is in the history so often."""
+        while self.history().count(line) < count:  # noqa: ASYNC110 - another process writes it: there is no event
             await trio.sleep(0.01)
 
 
 class Running(NamedTuple):
-    """`varde up`, or a fleet of relays, with stand-ins, as a process of its own that has said welcome."""
+    """`varde up`, or a fleet of relays, with fake programs, as a process of its own that is ready."""
 
     process: trio.Process
     lines: list[str]
@@ -80,7 +77,7 @@ async def open_fake_up(data: Path, *, workers: int = 1) -> AsyncIterator[Running
     """
     ready_file = data / "ready.json"
     process = await trio.lowlevel.open_process(
-        (sys.executable, str(FAKES.with_name("run_fake_house.py")), str(data), str(ready_file), str(workers)),
+        (sys.executable, str(FAKES.with_name("run_fake_system.py")), str(data), str(ready_file), str(workers)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},

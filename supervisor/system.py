@@ -1,7 +1,4 @@
-"""The house: which programs there are, in which order they start, and so in which order they stop.
-
-How one of them is kept running is `keeper.py`; nothing is printed here.
-"""
+"""The whole system on one machine: which programs run, and in which order they start and stop."""
 
 import random
 from collections.abc import AsyncIterator
@@ -11,53 +8,52 @@ from pathlib import Path
 
 import trio
 
-from supervisor.backoff import Backoff
-from supervisor.happenings import Tell
-from supervisor.keeper import Kept, open_kept
-from supervisor.lock import open_lock
-from supervisor.once import run_once
+from supervisor.data_lock import open_lock
+from supervisor.events import Report
 from supervisor.ports import reserve
 from supervisor.process import Launcher
-from supervisor.program import Program
-from supervisor.programs import Programs
-from supervisor.settings import HouseSettings
-from supervisor.watching import open_watch
+from supervisor.programs import Program, Programs
+from supervisor.reaper import open_reaper
+from supervisor.settings import SystemSettings
+from supervisor.supervised import Backoff, SupervisedProcess, open_supervised, run_once
 from varde_contract.exception_groups import ungrouped
 
 
 @dataclass(frozen=True, slots=True)
-class House:
-    """A running house. `postgres` is None where the database is somebody else's; its URL may hold a password."""
+class System:
+    """The running system. `postgres` is None where the database is somebody else's; its URL may hold a password."""
 
     data: Path
     database_url: str = field(repr=False)
     api_url: str
     relay_url: str
-    postgres: Kept | None
-    relay: Kept
-    api: Kept
-    worker: Kept
+    postgres: SupervisedProcess | None
+    relay: SupervisedProcess
+    api: SupervisedProcess
+    worker: SupervisedProcess
 
     @property
-    def programs(self) -> tuple[Kept, ...]:
+    def programs(self) -> tuple[SupervisedProcess, ...]:
         """Those that are kept running, in the order they were started."""
         return (*((self.postgres,) if self.postgres else ()), self.relay, self.api, self.worker)
 
 
 @asynccontextmanager
-async def open_house(settings: HouseSettings, tell: Tell, *, hurry: trio.Event | None = None) -> AsyncIterator[House]:
+async def open_system(
+    settings: SystemSettings, report: Report, *, kill_now: trio.Event | None = None
+) -> AsyncIterator[System]:
     """Run everything while the block runs; the block begins when all of it is ready. Nesting is shutdown order.
 
-        open_house
+        open_system
         └─ lock on the data folder, reserved ports
-           └─ watchman              stops the rest should we be killed
+           └─ reaper                stops the rest if this process is killed
               └─ postgres           the embedded one, unless there is a URL
                  ├─ migrate         to its end, before the others start
                  └─ relay
                     └─ api
                        └─ worker    stopped first
 
-    Programs that are being stopped are killed once `hurry` is set.
+    Programs that are being stopped are killed once `kill_now` is set.
 
     Raises:
         FolderInUse: another supervisor works on the data folder.
@@ -66,26 +62,26 @@ async def open_house(settings: HouseSettings, tell: Tell, *, hurry: trio.Event |
         OSError: the folder cannot be made.
     """
     with ungrouped(), ExitStack() as ports:
-        async with open_lock(settings.data, tell) as lock, open_watch(lock) as watch, AsyncExitStack() as stack:
+        async with open_lock(settings.data, report) as lock, open_reaper(lock) as reaper, AsyncExitStack() as stack:
             api_address = ports.enter_context(reserve(settings.api_bind))
             relay_address = ports.enter_context(reserve(settings.relay_bind))
             programs = Programs(settings, api_address, relay_address)
-            start = Launcher(watch, tell, trio.Event() if hurry is None else hurry).open_process
+            start = Launcher(reaper, report, trio.Event() if kill_now is None else kill_now).open_process
 
-            async def keep(program: Program) -> Kept:
+            async def supervise(program: Program) -> SupervisedProcess:
                 backoff = Backoff(random.random)
-                return await stack.enter_async_context(open_kept(program, start, tell, backoff))
+                return await stack.enter_async_context(open_supervised(program, start, report, backoff))
 
             postgres = None
             if settings.database_url is None:
-                postgres = await keep(programs.postgres())
-                (url,) = await run_once(programs.postgres_url(), start, tell, aloud=False)
+                postgres = await supervise(programs.postgres())
+                (url,) = await run_once(programs.postgres_url(), start, report, report_output=False)
                 programs.use_database(url)
-            await run_once(programs.migrate(), start, tell)
-            relay = await keep(programs.relay())
-            api = await keep(programs.api())
-            worker = await keep(programs.worker())
-            yield House(
+            await run_once(programs.migrate(), start, report)
+            relay = await supervise(programs.relay())
+            api = await supervise(programs.api())
+            worker = await supervise(programs.worker())
+            yield System(
                 data=settings.data,
                 database_url=programs.database_url,
                 api_url=programs.api_url,

@@ -1,7 +1,4 @@
-"""The lock on a data folder: one supervisor at a time.
-
-It guards against a second supervisor of this machine only; databases that several machines share look after themselves.
-"""
+"""The lock on a data folder: one supervisor of this machine at a time."""
 
 import fcntl
 import os
@@ -12,10 +9,10 @@ from typing import Final
 
 import trio
 
-from supervisor.happenings import Said, Tell
+from supervisor.events import LogLine, Report
 
 FILE: Final = "up.lock"
-_PATIENCE: Final = 60.0  # seconds; longer than the watchman takes to stop everything
+_TIMEOUT: Final = 60.0  # seconds; longer than a reaper takes to stop everything
 _POLL: Final = 0.05  # seconds; flock can wait in the kernel, but then it cannot be cancelled
 
 
@@ -24,10 +21,10 @@ class FolderInUse(Exception):
 
 
 @asynccontextmanager
-async def open_lock(folder: Path, tell: Tell) -> AsyncIterator[int]:
+async def open_lock(folder: Path, report: Report) -> AsyncIterator[int]:
     """Make the folder (0700) and hold the only lock on it while the block runs; yields the descriptor that holds it.
 
-    When the holder has died, and only its watchman still stops what it left behind, that is waited for.
+    When the holder was killed and its reaper still stops its programs, that is waited for.
 
     Raises:
         FolderInUse: its supervisor is alive, or what it left behind does not end.
@@ -35,7 +32,7 @@ async def open_lock(folder: Path, tell: Tell) -> AsyncIterator[int]:
     """
     descriptor = _open(folder)
     try:
-        await _acquire(descriptor, folder, tell)
+        await _acquire(descriptor, folder, report)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield descriptor
@@ -49,18 +46,18 @@ def _open(folder: Path) -> int:
     return os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-async def _acquire(descriptor: int, folder: Path, tell: Tell) -> None:
-    told = False
-    with trio.move_on_after(_PATIENCE):
+async def _acquire(descriptor: int, folder: Path, report: Report) -> None:
+    reported = False
+    with trio.move_on_after(_TIMEOUT):
         while not _try_lock(descriptor):
             if holder := _live_holder(descriptor):
                 raise FolderInUse(
                     f"{folder} is in use by another `varde up` (process {holder}): "
                     f"stop that one (kill -INT {holder}), or choose another folder with --data"
                 )
-            if not told:
-                tell(Said("varde", "waiting for what a killed supervisor left behind to stop"))
-                told = True
+            if not reported:
+                report(LogLine("varde", "waiting for what a killed supervisor left behind to stop"))
+                reported = True
             await trio.sleep(_POLL)
         return
     raise FolderInUse(f"something that a killed supervisor left behind still works on {folder}: end it and try again")
