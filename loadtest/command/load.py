@@ -77,9 +77,9 @@ def run(scenario: str, **given: Any) -> int:
       python -m loadtest run steady --users 200 --rate 50 --seconds 10
       python -m loadtest run connect-storm --smoke --out build/storm
     """
-    from loadtest.running.conductor import conduct  # noqa: PLC0415 - it patches the process
+    from loadtest.running.master import run_headless  # noqa: PLC0415 - it patches the process
 
-    return conduct(_options(scenario, given))
+    return run_headless(_options(scenario, given))
 
 
 @click.command(short_help="Locust's own web page, with our charts added.")
@@ -95,9 +95,9 @@ def ui(scenario: str, host: str, port: int, **given: Any) -> int:
     The page is Locust's; below stand our charts, and a link to the report of the last run. It has no password: leave it
     on 127.0.0.1, or in a network of your own.
     """
-    from loadtest.running.serving import serve  # noqa: PLC0415 - it patches the process
+    from loadtest.running.master import serve_page  # noqa: PLC0415 - it patches the process
 
-    return serve(_options(scenario, given), (host, port))
+    return serve_page(_options(scenario, given), (host, port))
 
 
 @click.command(short_help="Lead a run whose workers are on other machines.")
@@ -118,9 +118,9 @@ def master(scenario: str, host: str, port: int, **given: Any) -> int:
       python -m loadtest master steady --crowd crowd --workers 4 --host 10.0.0.1
       python -m loadtest worker --master 10.0.0.1:5557 --crowd crowd      (four times, elsewhere)
     """
-    from loadtest.running.conductor import conduct  # noqa: PLC0415 - it patches the process
+    from loadtest.running.master import run_headless  # noqa: PLC0415 - it patches the process
 
-    return conduct(_options(scenario, given, remote=True, bind=(host, port)))
+    return run_headless(_options(scenario, given, remote=True, bind=(host, port)))
 
 
 @click.command(short_help="Make load on this machine, for a master elsewhere.")
@@ -135,6 +135,6 @@ def worker(master: str, crowd: Path | None, *, tethered: bool) -> int:
     host, _, port = master.rpartition(":")
     if not host or not port.isdecimal():
         raise click.BadParameter("must be HOST:PORT", param_hint="--master")
-    from loadtest.running.working import work  # noqa: PLC0415 - it patches the process
+    from loadtest.running.worker import work  # noqa: PLC0415 - it patches the process
 
     return work((host, int(port)), crowd, tethered=tethered)

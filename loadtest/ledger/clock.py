@@ -5,21 +5,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import gevent
 from msgspec import Struct
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _ROUNDS: Final = 16
+PING_SECONDS: Final = 5.0
+"""That an answer is waited for."""
+EVERY_SECONDS: Final = 30.0
+_BETWEEN_SECONDS: Final = 0.2
+"""Between two questions, so that not all of them fall into one busy moment of ours."""
 
 
 class Offset(Struct, frozen=True):
-    """How far the conductor's clock is ahead of ours, and how wrong that may be at most."""
+    """How far the master's clock is ahead of ours, and how wrong that may be at most."""
 
     offset_ns: int
     uncertainty_ns: int
 
 
 class RunClock:
-    """Run time as this process knows it. On the conductor's own host there is nothing to add."""
+    """Run time as this process knows it. On the master's own host there is nothing to add."""
 
     def __init__(self, offset_ns: int = 0, uncertainty_ns: int = 0) -> None:
         self.offset_ns = offset_ns
@@ -41,7 +47,7 @@ class RunClock:
 def measure_offset(
     ping: Callable[[], int], *, rounds: int = _ROUNDS, pause: Callable[[], object] = lambda: None
 ) -> Offset:
-    """Ask the conductor for its run time several times and go by the quickest answer, like NTP (RFC 5905, section 8).
+    """Ask the master for its run time several times and go by the quickest answer, like NTP (RFC 5905, section 8).
 
     `ping` returns the other clock's nanoseconds. The other clock was read somewhere within the round trip, so half of
     it bounds the error. Between two questions it pauses.
@@ -65,12 +71,31 @@ def boot_id() -> str:
     return _BOOT.read_text().strip()
 
 
-def open_clock(conductors_boot_id: str, ping: Callable[[], int]) -> RunClock:
-    """Return the clock of a worker: the host's own where it is the conductor's, otherwise one that was measured.
+def open_clock(masters_boot_id: str, ping: Callable[[], int]) -> RunClock:
+    """Return the clock of a worker: the host's own where it is the master's, otherwise one that was measured.
 
     A time namespace shifts the clock within one host; then the two differ by more than the measurement may be wrong.
     """
     measured = measure_offset(ping)
-    if conductors_boot_id == boot_id() and abs(measured.offset_ns) <= measured.uncertainty_ns:
+    if masters_boot_id == boot_id() and abs(measured.offset_ns) <= measured.uncertainty_ns:
         return RunClock()
     return RunClock(measured.offset_ns, measured.uncertainty_ns)
+
+
+def follow_clock(clock: RunClock, ping: Callable[[], int], pause: Callable[[float], object] = gevent.sleep) -> None:
+    """Hold a worker's clock against the master's every half minute, until the greenlet is killed.
+
+    `ping` raises gevent.Timeout after `PING_SECONDS`. On the master's own host there is one clock, and nothing to do.
+    """
+    while clock.uncertainty_ns:
+        pause(EVERY_SECONDS)
+        measure_again(clock, ping, pause)
+
+
+def measure_again(clock: RunClock, ping: Callable[[], int], pause: Callable[[float], object]) -> None:
+    """Measure, and go by that. A master that does not answer leaves the clock as uncertain as the wait was long."""
+    try:
+        measured = measure_offset(ping, pause=lambda: pause(_BETWEEN_SECONDS))
+    except gevent.Timeout:
+        measured = Offset(clock.offset_ns, round(PING_SECONDS * 1_000_000_000))
+    clock.follow(measured)

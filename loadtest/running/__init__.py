@@ -1,4 +1,4 @@
-"""A run, from the command to the exit code: leader, workers, course, result.
+"""A run in Locust processes: the master follows the plan, workers make the load, the result is put together.
 
-Only here, and in loadtest/locustfile.py, is locust imported, and never by importing this package alone: it patches.
+`master` and `worker` import locust, which patches the process; never by importing this package alone.
 """

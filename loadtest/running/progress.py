@@ -1,13 +1,21 @@
-"""The line that a run shows each second."""
+"""What a run shows while it lasts: a line each second, and Locust's own statistics."""
 
 import sys
-from typing import Final, TextIO
+import time
+from typing import Any, Final, TextIO
 
+from locust.stats import RequestStats, StatsEntry, bucket_response_time
+
+from loadtest.ledger.histogram import Histogram
 from loadtest.ledger.reports import Tick
 from loadtest.scenarios.plan import Kind, Plan, Stage
 
-_NOTHING: Final = "-"
 _CLEAR: Final = "\r\x1b[2K"
+_NAMES: Final = (
+    ("ack", "SEND", "message, to ack"),
+    ("receive", "RECV", "message, to receiver"),
+    ("request", "API", "request"),
+)
 
 
 class Progress:
@@ -35,13 +43,13 @@ def line_of(plan: Plan, index: int, passed_s: float, connected: int, second: Tic
     """Return how it goes: `second` is what happened just now, `so_far` what happened in this stage."""
     stage = plan.stages[index]
     latency = so_far.request if plan.kind is Kind.REST else so_far.receive
-    p50, p99 = latency.percentiles_ms((50.0, 99.0))
+    p50, p99 = ("-" if ms is None else f"{ms:.1f} ms" for ms in latency.percentiles_ms((50.0, 99.0)))
     return "  ".join(
         (
             f"[{plan.scenario} {index + 1}/{len(plan.stages)} {stage.name} {passed_s:3.0f}/{stage.seconds:.0f} s]",
             f"users {connected:,}/{stage.users:,}",
             *_rates(plan.kind, stage, second),
-            f"p50 {_ms(p50)}  p99 {_ms(p99)}",
+            f"p50 {p50}  p99 {p99}",
             f"generator {cpu:.0f} %",
         )
     )
@@ -52,11 +60,29 @@ def _rates(kind: Kind, stage: Stage, second: Tick) -> tuple[str, ...]:
         failed = f"  failed {second.failures:,}" if second.failures else ""
         return (f"requests {second.requests:,}/s of {stage.requests_per_second:,.0f}{failed}",)
     failed = f"  no connection {second.failed:,}" if second.failed else ""
-    return (
-        f"sent {second.sent:,}/s of {stage.messages_per_second:,.0f}",
-        f"received {second.received:,}/s{failed}",
-    )
+    sent = f"sent {second.sent:,}/s of {stage.messages_per_second:,.0f}"
+    return sent, f"received {second.received:,}/s{failed}"
 
 
-def _ms(value: float | None) -> str:
-    return _NOTHING if value is None else f"{value:.1f} ms"
+def count_second(stats: RequestStats, second: Tick) -> None:
+    """Add what happened within a second to Locust's statistics. A message counts from when it was due."""
+    for field, method, name in _NAMES:
+        histogram: Histogram = getattr(second, field)
+        if histogram.count:
+            entry = _entry(stats, method, name, histogram)
+            stats.get(name, method).extend(entry)
+            stats.total.extend(entry)
+
+
+def _entry(stats: RequestStats, method: str, name: str, histogram: Histogram) -> StatsEntry:
+    entry: Any = StatsEntry(stats, name, method)
+    counts = histogram.counts_ms()
+    for took_ms, count in counts:
+        bucket = bucket_response_time(took_ms)
+        entry.response_times[bucket] = entry.response_times.get(bucket, 0) + count
+    entry.total_response_time = sum(took_ms * count for took_ms, count in counts)
+    entry.min_response_time, entry.max_response_time = counts[0][0], counts[-1][0]
+    entry.num_requests = histogram.count
+    entry.last_request_timestamp = now = time.time()
+    entry.num_reqs_per_sec = {int(now): histogram.count}
+    return entry  # type: ignore[no-any-return]

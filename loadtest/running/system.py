@@ -1,5 +1,7 @@
 """The system that a run is made against: a fresh one of ours with people in it, or one that runs already."""
 
+import shlex
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -7,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import gevent
 from gevent import socket
 from msgspec import Struct
 
@@ -14,17 +17,19 @@ from loadtest.command.exits import CouldNotRun
 from loadtest.crowd.crowd import Crowd, CrowdError, read_crowd
 from loadtest.crowd.order import Order, run_seeding
 from loadtest.running.options import Options
-from loadtest.scenarios.plan import Kind, Plan
+from loadtest.scenarios.plan import SYSTEM_ACTIONS, Action, Kind, Plan
 from loadtest.stack.stack import Stack, StackError, open_stack
 from loadtest.users.target import find_target
 from loadtest.users.tickets import TICKET_SECONDS, may_renew
+from loadtest.watch.preflight import Grade, Machine, check_machine
+from loadtest.watch.processes import Watch
 
 _REACH_SECONDS: Final = 5.0
 _AFTERWARDS_SECONDS: Final = 120.0
 """What a run may take beyond its plan: preparing and settling."""
 _PASSABLE: Final = 0o711
 """Postgres runs as a user of its own and has to come through."""
-
+_HOOK_SECONDS: Final = 300.0
 Say = Callable[[str], None]
 
 
@@ -48,20 +53,20 @@ def open_system(options: Options, plan: Plan, say: Say) -> Iterator[System]:
         yield _find_system(options.crowd, plan)
         return
     with tempfile.TemporaryDirectory(prefix="varde-load-") as name:
-        folder = Path(name)
+        folder, file = Path(name), Path(name) / "crowd"
         folder.chmod(_PASSABLE)
         nodes = options.nodes or plan.nodes
         say(f"a fresh stack: Postgres, API and {nodes} relay node{'s' * (nodes != 1)}")
         try:
             with open_stack(folder, nodes=nodes, tls=options.tls) as stack:
-                crowd = _seed(stack, plan, options, folder, say)
-                check_crowd(crowd, plan, _file(folder))
-                yield System(crowd=crowd, crowd_file=_file(folder), stack=stack)
+                crowd = _seed(stack, plan, options, file, say)
+                check_crowd(crowd, plan, file)
+                yield System(crowd=crowd, crowd_file=file, stack=stack)
         except StackError as error:
-            raise CouldNotRun(str(error), "The logs are gone with the stack; its first lines are above.") from error
+            raise CouldNotRun(str(error), "The logs are gone with the stack; its last lines are above.") from error
 
 
-def _seed(stack: Stack, plan: Plan, options: Options, folder: Path, say: Say) -> Crowd:
+def _seed(stack: Stack, plan: Plan, options: Options, file: Path, say: Say) -> Crowd:
     order = Order(
         seats=plan.seats,
         rooms=plan.rooms,
@@ -69,18 +74,14 @@ def _seed(stack: Stack, plan: Plan, options: Options, folder: Path, say: Say) ->
         api_url=stack.api_url,
         database_url=stack.database_url,
         keys=str(stack.keys),
-        out=str(_file(folder)),
-        authority="" if stack.authority is None else str(stack.authority),
+        out=str(file),
+        authority=str(stack.authority or ""),
         seed=options.seed,
     )
     try:
         return run_seeding(order, say)
     except CrowdError as error:
         raise CouldNotRun(f"the stack could not be seeded: {error}") from error
-
-
-def _file(folder: Path) -> Path:
-    return folder / "crowd"
 
 
 def _find_system(path: Path, plan: Plan) -> System:
@@ -91,8 +92,7 @@ def _find_system(path: Path, plan: Plan) -> System:
         raise CouldNotRun(str(error)) from error
     check_crowd(crowd, plan, path)
     try:
-        with socket.create_connection((target.host, target.address[1]), timeout=_REACH_SECONDS):
-            pass
+        socket.create_connection((target.host, target.address[1]), timeout=_REACH_SECONDS).close()
     except OSError as error:
         raise CouldNotRun(
             f"nobody answers at the relay that {path} names ({error.strerror or 'no answer in time'})",
@@ -120,3 +120,88 @@ def _span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {name}"
     return f"{seconds:.0f} seconds"
+
+
+class Actions:
+    """Does to the system what a stage asks for: nodes are killed or drained.
+
+    A fresh stack is ours to hurt. Of a system that runs elsewhere, its owner gives us a program to call: `--hook`.
+    """
+
+    def __init__(self, stack: Stack | None, hook: str | None, plan: Plan, say: Say) -> None:
+        """Raises CouldNotRun when the plan asks for something that nobody can do."""
+        self._stack, self._hook, self._say = stack, hook, say
+        self.failed: list[str] = []
+        """Why something could not be done, in words."""
+        asked = sorted({stage.action for stage in plan.stages if stage.action in SYSTEM_ACTIONS})
+        if asked and stack is None and hook is None:
+            raise CouldNotRun(
+                f"{plan.scenario} needs somebody to {' and '.join(asked)}, and this system is not ours",
+                "Give a program with --hook COMMAND: it is called with the action. Or run without --crowd.",
+            )
+
+    def act(self, action: Action) -> None:
+        """Do it, and return when it is done. Raises nothing: what fails is kept."""
+        try:
+            self._say(f"{action}: {self._act(action)}")
+        except (StackError, OSError, subprocess.SubprocessError) as error:
+            self.failed.append(f"{action} failed: {str(error).splitlines()[0]}")
+            self._say(self.failed[-1])
+
+    def _act(self, action: Action) -> str:
+        if self._hook is not None:
+            command = (*shlex.split(self._hook), str(action))
+            subprocess.run(command, check=True, timeout=_HOOK_SECONDS, stdin=subprocess.DEVNULL)  # noqa: S603 - the caller's own words
+            return "done"
+        assert self._stack is not None
+        if action is Action.KILL_NODE:
+            return f"{self._stack.kill_node()} was killed and is back"
+        return f"{', '.join(self._stack.drain_nodes())} drained and back"
+
+
+class ServerWatch:
+    """Looks at the processes and metrics of a stack of ours once a second. Of a system elsewhere nothing is seen."""
+
+    def __init__(self, stack: Stack | None) -> None:
+        self.seen: dict[str, float] = {}
+        self._stack = stack
+        self._watching: gevent.Greenlet | None = None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self.stop()
+        if self._stack is not None:
+            self._watching = gevent.spawn(self._watch, self._stack)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._watching is not None:
+            self._watching.kill()
+            self._watching = None
+
+    def dead(self) -> list[str]:
+        """Return the programs that ended without being asked to."""
+        return [] if self._stack is None else self._stack.dead()
+
+    def _watch(self, stack: Stack) -> None:
+        pids: dict[str, int] = {}
+        watch = Watch(pids, stack.metrics_urls.values())
+        while True:
+            pids.update(stack.pids)  # a node that was killed comes back as another process
+            self.seen = watch.sample()
+            gevent.sleep(1.0)
+
+
+def warn_beforehand(options: Options, plan: Plan, say: Say, *, machine: Machine | None = None) -> None:
+    """Say each warning of `preflight` with what to do; of a smoke run only what it will not work with.
+
+    Workers on other machines are looked at there, by hand.
+    """
+    if options.remote:
+        return
+    small = options.ask.smoke or plan.scenario == "smoke"
+    for check in check_machine(plan.seats, options.workers, machine=machine):
+        if check.grade is Grade.FAULT or (check.grade is Grade.WARNING and not small):
+            say(f"preflight: {check.name}: {check.words}")
+            if check.advice:
+                say(f"           do: {check.advice}")

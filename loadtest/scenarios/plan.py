@@ -31,6 +31,10 @@ class Action(enum.StrEnum):
     COME_BACK = "come-back"  # they connect again and fetch what gathered
 
 
+SYSTEM_ACTIONS: Final = frozenset({Action.KILL_NODE, Action.DRAIN_NODES})
+"""The other actions are the users' own."""
+
+
 class Sizes(Struct, frozen=True):
     """A distribution over whole numbers: `(value, weight)`, the weights in any unit."""
 
@@ -64,6 +68,11 @@ class Stage(Struct, frozen=True, kw_only=True):
     judged: bool = False
     """Whether its figures are held against the SLO."""
     action: Action | None = None
+
+    @property
+    def target_per_second(self) -> float:
+        """Messages or requests: a stage offers one of the two."""
+        return self.messages_per_second or self.requests_per_second
 
 
 class Plan(Struct, frozen=True, kw_only=True):

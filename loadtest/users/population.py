@@ -158,7 +158,7 @@ class Population:
         """Have a slow reader read."""
         self._slow.append((self.engine.now + (_TICK if self.settling else SLOW_SECONDS), user))
 
-    def aclose(self) -> None:
+    def close(self) -> None:
         """Cut who is still there."""
         for user in tuple(self.present):
             user.cut("left")

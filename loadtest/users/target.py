@@ -5,6 +5,7 @@ the program under load is the one of production; from elsewhere they come from t
 """
 
 import ipaddress
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ _HOSTS: Final = 250
 
 
 class Target(Struct, frozen=True):
-    """The relay's address, resolved once. `authority` and `path` go into the request."""
+    """The address of a relay or an API, resolved once. `authority` and `path` go into the request."""
 
     family: int
     address: tuple[str | int, ...]
@@ -42,17 +43,19 @@ class Target(Struct, frozen=True):
         return str(ipaddress.IPv4Address(_NETWORK + place // _HOSTS * 256 + place % _HOSTS + 1))
 
 
-def find_target(url: str) -> Target:
-    """Read a `ws://` or `wss://` URL and look its host up. Raises CrowdError."""
+def find_target(
+    url: str, *, what: str = "relay", like: str = "ws://host:port/path", ports: Mapping[str, int] = _PORTS
+) -> Target:
+    """Read a URL, of a relay or with the other words of an API, and look its host up. Raises CrowdError."""
     try:
         parts = urlsplit(url)
-        port = parts.port or _PORTS[parts.scheme]
+        port = parts.port or ports[parts.scheme]
         host = parts.hostname or ""
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0] if host else None
     except (ValueError, KeyError):
         found = None
     except OSError as failure:
-        raise CrowdError(f"the relay's host cannot be found ({failure.strerror})") from None
+        raise CrowdError(f"the {what}'s host cannot be found ({failure.strerror})") from None
     if found is None:
-        raise CrowdError("the relay's URL in the crowd's file is not like ws://host:port/path")
-    return Target(found[0], found[4], host, parts.netloc, parts.path or "/", parts.scheme == "wss")
+        raise CrowdError(f"the {what}'s URL in the crowd's file is not like {like}")
+    return Target(found[0], found[4], host, parts.netloc, parts.path or "/", parts.scheme in {"wss", "https"})

@@ -75,13 +75,12 @@ class Tickets:
             self._hopeless.add(seat)
 
     def _fetch(self, seat: int) -> str | None:
-        from loadtest.rest.client import ApiClient  # noqa: PLC0415 - hardly any run has need of it
-        from loadtest.rest.origin import find_origin  # noqa: PLC0415 - the same
-        from loadtest.rest.request import Request, Unanswered, judge, read  # noqa: PLC0415 - the same
+        # Hardly any run has need of it.
+        from loadtest.rest.client import ApiClient, Request, Unanswered, find_origin, judge, read  # noqa: PLC0415
 
         token = self._crowd.seats[seat].access_token
-        request = Request(name=_OPERATION, path=_OPERATION.partition(" ")[2], token=token, answer=RelayTicket)
-        client = ApiClient(find_origin(self._crowd.api_url, self._crowd.authority), self._source_of(seat))
+        request = Request(name=_OPERATION, token=token, answer=RelayTicket)
+        client = ApiClient(find_origin(self._crowd.api_url), self._source_of(seat), authority=self._crowd.authority)
         try:
             reply = client.ask(request)
             return None if judge(request, reply) else str(read(request, reply).ticket)

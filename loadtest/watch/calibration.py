@@ -130,7 +130,7 @@ class _Worker:
             user.stop()
         gevent.joinall(self._lives, timeout=_LIFE_SECONDS)
         gevent.killall(self._lives, timeout=_LIFE_SECONDS)
-        self.population.aclose()
+        self.population.close()
 
     def _fire(self, intended_ns: int) -> None:
         user = self.population.ready.pick()

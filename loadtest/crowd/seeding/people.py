@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from domain.people.model import Device, Prekey
 from domain.people.tickets import TicketIssuer
 from domain.people.tokens import SECRET_BYTES, Token
-from loadtest.crowd.belongings import refresh_secret, signing_key
+from loadtest.crowd.device_keys import refresh_secret, signing_key
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, SessionId, uuid7
 from varde_contract.noise import KeyPair
 from varde_contract.secret_struct import SecretStruct

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from domain.people.addresses import address_digest, normal_address
 from domain.people.sessions import REFRESH_TIME
-from loadtest.crowd.belongings import address_of
+from loadtest.crowd.device_keys import address_of
 from loadtest.crowd.seeding.people import Person
 from varde_contract.ids import ConversationId
 from varde_contract.people import Policies, ProfileType, Theme

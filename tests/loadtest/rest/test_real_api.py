@@ -14,14 +14,10 @@ from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
-from loadtest.rest.callers import Callers
-from loadtest.rest.client import ApiClient
-from loadtest.rest.journey import Journey, sign_in, sign_up
-from loadtest.rest.mix import MIX
-from loadtest.rest.origin import find_origin
-from loadtest.rest.outbox import LetterBox
-from loadtest.rest.person import Person
-from loadtest.rest.request import judge, read
+from loadtest.rest.api_users import ApiUsers
+from loadtest.rest.client import ApiClient, find_origin, judge, read
+from loadtest.rest.journeys import Journey, LetterBox, sign_in, sign_up
+from loadtest.rest.operations import MIX, Person
 from tests.api.program import run_program
 
 PATIENCE = 60
@@ -54,7 +50,7 @@ def call(crowd: Crowd, count: int, outbox: Path | None, share: float) -> Account
     """Let everybody together make so many requests, all due at once, and account for them."""
     clock = RunClock()
     ledger = Ledger(clock, PayloadCipher(crowd.payload_key))
-    callers = Callers(crowd, ledger, clock, outbox, sign_in_share=share)
+    callers = ApiUsers(crowd, ledger, clock, outbox, sign_in_share=share)
     everybody = [callers.open(seat) for seat in range(len(crowd.seats))]
     living = [gevent.spawn(caller.live) for caller in everybody]
     for _ in range(count):
@@ -84,7 +80,7 @@ def test_every_operation_of_the_mix_succeeds(crowd: Crowd, outbox: Path) -> None
     """What callers ask is what the API answers: each line of the mix twice, and both journeys to their ends."""
     client = ApiClient(find_origin(crowd.api_url), "127.1.0.1")
     person, dice, letters = Person(crowd, 0), random.Random(1), LetterBox(outbox)  # noqa: S311 - it spreads load
-    asked = [line.make(person, dice) for line in MIX for _ in range(2)]
+    asked = [operation.make(person, dice) for operation in MIX for _ in range(2)]
     assert {request.name: judge(request, client.ask(request)) for request in asked} == dict.fromkeys(
         request.name for request in asked
     )

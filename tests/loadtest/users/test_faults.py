@@ -15,7 +15,7 @@ from websockets.frames import Opcode
 from loadtest.scenarios.plan import Behaviour, Sizes
 from tests.cast import alice_phone, bob_phone
 from tests.certificates import Authority, issue
-from tests.loadtest.users.living import Company, open_company
+from tests.loadtest.users.company import Company, open_company
 from tests.loadtest.users.recording import wait_until
 from tests.loadtest.users.scripted import CONVERSATION, Peer, Script, open_scripted
 from varde_contract import frames as f

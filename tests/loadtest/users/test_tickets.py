@@ -9,7 +9,7 @@ import pytest
 from loadtest.crowd.crowd import Crowd
 from tests.cast import alice_phone
 from tests.loadtest.rest.strange import Strange, open_strange, response
-from tests.loadtest.users.living import open_company
+from tests.loadtest.users.company import open_company
 from tests.loadtest.users.recording import wait_until
 from tests.loadtest.users.scripted import Peer, Script, Server, open_scripted
 from varde_contract.close_codes import CloseCode

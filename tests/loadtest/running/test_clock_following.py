@@ -12,13 +12,12 @@ import pytest
 
 from loadtest.gate.slo import read_slo
 from loadtest.gate.verdict import judge
-from loadtest.ledger.clock import RunClock
+from loadtest.ledger.clock import EVERY_SECONDS, PING_SECONDS, RunClock, follow_clock, measure_again
 from loadtest.report.result import Verdict
-from loadtest.running.gathering import gather
-from loadtest.running.posting import Beat, Post, Prepared
-from loadtest.running.record import Record
-from loadtest.running.roll import Roll
-from loadtest.running.timekeeping import EVERY_SECONDS, PONG_DEADLINE, Timekeeper
+from loadtest.running.messages import Channel, Heartbeat, Prepared
+from loadtest.running.result import gather
+from loadtest.running.run import RunRecord
+from loadtest.running.workers import Workers
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask
 
@@ -49,7 +48,7 @@ class Drifting:
 def follow(leader: Drifting, clock: RunClock) -> None:
     """Keep the time until the leader has had enough."""
     with pytest.raises(gevent.GreenletExit):
-        Timekeeper(clock, leader.ping, leader.pause).run()
+        follow_clock(clock, leader.ping, leader.pause)
 
 
 def test_drift_is_followed_and_reported_at_its_worst() -> None:
@@ -71,7 +70,7 @@ def test_questions_are_spread() -> None:
 def test_the_leaders_own_clock_is_not_followed() -> None:
     """On the leader's host there is nothing to measure, and nothing uncertain."""
     leader, clock = Drifting(3 * MS, looks=1), RunClock()
-    Timekeeper(clock, leader.ping, leader.pause).run()
+    follow_clock(clock, leader.ping, leader.pause)
     assert (leader.pauses, clock.offset_ns, clock.uncertainty_ns) == ([], 0, 0)
 
 
@@ -79,17 +78,17 @@ def test_a_leader_who_does_not_answer_leaves_the_clock_uncertain() -> None:
     """Without an answer nobody knows how far the clocks are apart: as uncertain as the wait was long."""
 
     def silent() -> int:
-        raise gevent.Timeout(PONG_DEADLINE)
+        raise gevent.Timeout(PING_SECONDS)
 
     clock = RunClock(AHEAD_NS, 50_000)
-    Timekeeper(clock, silent, lambda _: None).look_again()
+    measure_again(clock, silent, lambda _: None)
     assert clock.offset_ns == AHEAD_NS
-    assert clock.uncertainty_ns == PONG_DEADLINE * 1_000 * MS
+    assert clock.uncertainty_ns == PING_SECONDS * 1_000 * MS
 
 
-def beat(uncertainty_ns: int) -> Beat:
+def heartbeat(uncertainty_ns: int) -> Heartbeat:
     """What a worker says each second, of a clock like this."""
-    return Beat(
+    return Heartbeat(
         tick=b"",
         at_ns=0,
         cpu_ns=0,
@@ -105,15 +104,15 @@ def test_the_worst_clock_of_all_workers_decides() -> None:
     """One worker whose clock became too uncertain within the run leaves it without a verdict, whatever was measured."""
     there = [SimpleNamespace(id=name, state="ready") for name in ("a_1", "b_1")]
     runner: Any = SimpleNamespace(custom_messages={}, clients=SimpleNamespace(all=there))
-    roll = Roll(runner, Post(runner), RunClock())
-    for who in roll.call():
-        roll.workers[who].prepared = Prepared(uncertainty_ns=200_000)
-    assert roll.uncertainty_ns() == 200_000
-    roll.workers["a_1"].beat = beat(300_000)
-    roll.workers["b_1"].beat = beat(1_700_000)
-    assert roll.uncertainty_ns() == 1_700_000
+    workers = Workers(runner, Channel(runner), RunClock())
+    for who in workers.begin_run():
+        workers.states[who].prepared = Prepared(uncertainty_ns=200_000)
+    assert workers.uncertainty_ns() == 200_000
+    workers.states["a_1"].heartbeat = heartbeat(300_000)
+    workers.states["b_1"].heartbeat = heartbeat(1_700_000)
+    assert workers.uncertainty_ns() == 1_700_000
     plan = SCENARIOS["smoke"].plan(Ask())
-    result = gather(plan, Record(uncertainty_ns=roll.uncertainty_ns()), (), clock_budget_ms=1.0)
+    result = gather(plan, RunRecord(uncertainty_ns=workers.uncertainty_ns()), (), clock_budget_ms=1.0)
     judged = judge(result, read_slo())
     assert judged.verdict is Verdict.INVALID
     assert "the clocks are 1.70 ms uncertain; the budget is 1 ms" in judged.reasons

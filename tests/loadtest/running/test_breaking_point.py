@@ -3,8 +3,8 @@
 from loadtest.gate.slo import read_slo
 from loadtest.report.result import Finding
 from loadtest.running.options import Options
-from loadtest.running.outcome import conclude
-from loadtest.running.record import Passage, Record
+from loadtest.running.result import conclude
+from loadtest.running.run import RunRecord, StageRun
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask
 
@@ -15,12 +15,12 @@ FIRST = next(index for index, stage in enumerate(RAMP.stages) if stage.judged)
 
 def found(last: int, broke: list[str], *, interrupted: bool = False) -> Finding:
     """The breaking point of a ramp that went as far as a stage. No ledger was handed in."""
-    passages = [
-        Passage(index=index, began_ns=index * SECOND, ended_ns=(index + 1) * SECOND, connected=10)
+    stages = [
+        StageRun(index=index, began_ns=index * SECOND, ended_ns=(index + 1) * SECOND, connected=10)
         for index in range(last + 1)
     ]
-    passages[-1].broke = broke
-    record = Record(passages=passages, began_ns=1, ended_ns=SECOND, interrupted=interrupted)
+    stages[-1].broke = broke
+    record = RunRecord(stages=stages, began_ns=1, ended_ns=SECOND, interrupted=interrupted)
     (finding,) = conclude(RAMP, record, (), Options(scenario="ramp"), read_slo()).findings
     return finding
 

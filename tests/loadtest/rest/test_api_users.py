@@ -13,10 +13,8 @@ from loadtest.crowd.crowd import CrowdError
 from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
-from loadtest.rest.callers import Callers
-from loadtest.rest.client import ApiClient
-from loadtest.rest.origin import find_origin
-from loadtest.rest.request import REPLY_BYTES, Request, Unanswered
+from loadtest.rest.api_users import ApiUsers
+from loadtest.rest.client import REPLY_BYTES, ApiClient, Request, Unanswered, find_origin
 from tests.loadtest.ledger.stopwatch import Stopwatch
 from tests.loadtest.rest.people import a_crowd
 from tests.loadtest.rest.strange import open_strange, response
@@ -31,7 +29,7 @@ class Bench:
     def __init__(self, url: str, callers: int = 1) -> None:
         self.clock = Stopwatch()
         self.ledger = Ledger(self.clock, PayloadCipher(bytes(32)))
-        self.callers = Callers(a_crowd(url, 2), self.ledger, self.clock)
+        self.callers = ApiUsers(a_crowd(url, 2), self.ledger, self.clock)
         self.everybody = [self.callers.open(seat) for seat in range(callers)]
         self.living = [gevent.spawn(caller.live) for caller in self.everybody]
 
@@ -130,7 +128,7 @@ def test_an_answer_that_never_comes_is_a_failure_in_a_word() -> None:
     def hang_once() -> bytes:
         return response(b"") if answered.pop(0) or not hold.wait(PATIENCE) else b""
 
-    request = Request(name="GET /v1/profiles", path="/v1/profiles")
+    request = Request(name="GET /v1/profiles")
     with open_strange(hang_once) as strange:
         client = ApiClient(find_origin(strange.url), patience=0.05)
         with pytest.raises(Unanswered, match="timeout"):
@@ -188,7 +186,7 @@ def test_connections_come_from_the_callers_own_address_and_are_kept() -> None:
     """Two requests go over one connection from the address asked for, also with a thousand other files open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 2_000), hard), hard))
-    request = Request(name="GET /v1/profiles", path="/v1/profiles")
+    request = Request(name="GET /v1/profiles")
     with ExitStack() as others, open_strange(lambda: response(b"")) as strange:
         for _ in range(1_100):
             others.enter_context(open("/dev/null", "rb"))  # noqa: PTH123 - only the descriptor counts

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 
-from loadtest.running.forewarning import warn_beforehand
 from loadtest.running.options import Options
+from loadtest.running.system import warn_beforehand
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask
 from loadtest.watch.preflight import Machine

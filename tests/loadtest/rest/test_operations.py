@@ -7,11 +7,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.rest.allowance import SignInAllowance
-from loadtest.rest.journey import sign_in
-from loadtest.rest.mix import CLAIMS, MIX, draw_request
-from loadtest.rest.outbox import LetterBox
-from loadtest.rest.person import Person
+from loadtest.rest.api_users import SignInAllowance
+from loadtest.rest.journeys import LetterBox, sign_in
+from loadtest.rest.operations import CLAIMS, MIX, Person, draw_request
 from tests.loadtest.ledger.stopwatch import Stopwatch
 from tests.loadtest.rest.people import a_crowd
 
@@ -28,7 +26,7 @@ def test_the_mix_is_asked_by_its_weights() -> None:
     """Over many draws every operation comes, and the two most usual ones in the shares of the table."""
     person, dice = Person(a_crowd("http://127.0.0.1"), 0), random.Random(1)  # noqa: S311 - it spreads load
     names = Counter(draw_request(person, dice).name for _ in range(5_000))
-    whole = sum(line.weight for line in MIX)
+    whole = sum(operation.weight for operation in MIX)
     assert len(names) == len(MIX)
     assert abs(names["GET /v1/conversations"] / 5_000 - 22 / whole) < 0.03
     assert abs(names["POST /v1/relay/tickets"] / 5_000 - 20 / whole) < 0.03

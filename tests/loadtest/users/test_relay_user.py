@@ -9,7 +9,7 @@ import pytest
 
 from loadtest.scenarios.plan import Behaviour
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_laptop, bob_phone, carol, carol_phone
-from tests.loadtest.users.living import Company, Relay, open_company, open_relay
+from tests.loadtest.users.company import Company, Relay, open_company, open_relay
 from tests.loadtest.users.recording import wait_until
 from varde_contract.talk import ConversationKind
 

@@ -9,8 +9,8 @@ from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
 from loadtest.ledger.reports import Tick
 from loadtest.report.result import Result, Verdict, WorkerFigures
-from loadtest.running.gathering import figures_so_far, gather
-from loadtest.running.record import Passage, Record
+from loadtest.running.result import figures_so_far, gather
+from loadtest.running.run import RunRecord, StageRun
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask
 
@@ -26,23 +26,23 @@ def worker(cpu_max_percent: float = 20) -> WorkerFigures:
     )
 
 
-def record(offered: int = 1_000, late: int = 0, **fields: object) -> Record:
+def record(offered: int = 1_000, late: int = 0, **fields: object) -> RunRecord:
     """A run in which nothing was measured, and everything offered unless said otherwise."""
-    passages = [
-        Passage(index=index, began_ns=index * 10 * SECOND, ended_ns=(index + 1) * 10 * SECOND, connected=10)
+    stages = [
+        StageRun(index=index, began_ns=index * 10 * SECOND, ended_ns=(index + 1) * 10 * SECOND, connected=10)
         for index in range(len(PLAN.stages))
     ]
-    passages[JUDGED].offered = offered
-    passages[JUDGED].late = late
+    stages[JUDGED].offered = offered
+    stages[JUDGED].late = late
     ledger = Ledger(RunClock(), PayloadCipher(bytes(32)))
-    made = Record(began_ns=0, ended_ns=30 * SECOND, passages=passages, ledgers=[ledger.report()], workers=[worker()])
+    made = RunRecord(began_ns=0, ended_ns=30 * SECOND, stages=stages, ledgers=[ledger.report()], workers=[worker()])
     made.expected_workers = 1
     for name, value in fields.items():
         setattr(made, name, value)
     return made
 
 
-def judged(made: Record) -> Result:
+def judged(made: RunRecord) -> Result:
     """What the gate says of it."""
     return judge(gather(PLAN, made, ()), read_slo())
 
@@ -64,7 +64,7 @@ def test_a_run_within_its_limits_is_not_invalid() -> None:
         (record(ledgers=[b"nonsense"]), "the ledgers do not fit"),
     ],
 )
-def test_where_the_generator_was_the_limit_nothing_was_learned(made: Record, words: str) -> None:
+def test_where_the_generator_was_the_limit_nothing_was_learned(made: RunRecord, words: str) -> None:
     """A saturated, late, missing or uncertain generator makes a run INVALID, in words."""
     result = judged(made)
     assert result.verdict is Verdict.INVALID
@@ -88,29 +88,29 @@ def test_where_everybody_connects_again_sends_may_be_late() -> None:
     plan = SCENARIOS["reconnect-storm"].plan(Ask(users=10, rate=100, seconds=10))
     storm = next(index for index, stage in enumerate(plan.stages) if stage.action is not None)
     assert plan.stages[storm].judged
-    passage = Passage(index=storm, began_ns=0, ended_ns=10 * SECOND, connected=10)
-    passage.offered, passage.late = 1_000, 500
-    made = record(passages=[passage])
+    held = StageRun(index=storm, began_ns=0, ended_ns=10 * SECOND, connected=10)
+    held.offered, held.late = 1_000, 500
+    made = record(stages=[held])
     assert gather(plan, made, ()).generator.late_percent == 0
     assert judge(gather(plan, made, ()), read_slo()).verdict is not Verdict.INVALID
 
 
 def test_a_run_that_could_not_begin_says_why() -> None:
     """Its result has nothing in it but the reason."""
-    result = judged(Record(failure="nobody answers"))
+    result = judged(RunRecord(failure="nobody answers"))
     assert result.verdict is Verdict.FAILED
     assert result.reasons == ["nobody answers"]
 
 
 def test_a_rate_so_far_is_that_of_the_seconds_that_were_told_of() -> None:
     """Workers speak at whole seconds: what was told in two of them was done in two seconds."""
-    passage = Passage(index=JUDGED, began_ns=10 * SECOND + SECOND // 4, ended_ns=13 * SECOND + SECOND // 8)
-    assert passage.beats == 3
-    passage.ended_ns = 13 * SECOND - 1
+    held = StageRun(index=JUDGED, began_ns=10 * SECOND + SECOND // 4, ended_ns=13 * SECOND + SECOND // 8)
+    assert held.heartbeats == 3
+    held.ended_ns = 13 * SECOND - 1
     told = Tick()
     told.acked = 200
-    figures = figures_so_far(PLAN.stages[JUDGED], passage, told, 0)
-    assert (passage.beats, figures.messages_per_second, figures.target_per_second) == (2, 100, 100)
+    figures = figures_so_far(PLAN.stages[JUDGED], held, told, 0)
+    assert (held.heartbeats, figures.messages_per_second, figures.target_per_second) == (2, 100, 100)
 
 
 def test_the_target_is_what_fell_due() -> None:

@@ -145,4 +145,4 @@ def open_company(crowd: Crowd, **plan: Any) -> Iterator[Company]:
         gevent.joinall(company.lives, timeout=PATIENCE, raise_error=True)
     finally:
         gevent.killall(company.lives, block=True, timeout=PATIENCE)
-        population.aclose()
+        population.close()

@@ -1,0 +1,328 @@
+"""The master: opens a system and workers, makes a run of each Locust test, headless or from Locust's web page.
+
+Importing this file imports locust, which patches the process.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import gevent
+import msgspec
+from gevent.event import Event
+from locust import LoadTestShape
+from locust.env import Environment
+from locust.event import Events
+from locust.stats import stats_history
+
+from loadtest.command.exits import CouldNotRun
+from loadtest.gate.findings import breaks
+from loadtest.gate.slo import Slo, SloError, read_slo
+from loadtest.ledger.clock import RunClock, boot_id
+from loadtest.ledger.reports import Tick
+from loadtest.report.result import EXIT_CODES
+from loadtest.running.messages import Channel, Prepare
+from loadtest.running.options import Options
+from loadtest.running.progress import Progress, count_second, line_of
+from loadtest.running.result import conclude, figures_so_far, folder_of, publish
+from loadtest.running.run import Run, RunRecord, StageRun, Surroundings
+from loadtest.running.system import Actions, ServerWatch, System, open_system, warn_beforehand
+from loadtest.running.web import add_charts
+from loadtest.running.worker import VardeUser, lift_limits
+from loadtest.running.workers import Workers, open_workers
+from loadtest.scenarios.catalogue import SCENARIOS, AskError
+from loadtest.scenarios.plan import Plan
+from loadtest.stack.process import listens
+
+_END_SECONDS: Final = 120.0
+_SECOND_NS: Final = 1_000_000_000
+_STOPPED: Final = 130
+"""As shells give it for SIGINT."""
+_RUN_BYTES: Final = 8
+
+
+class PlanShape(LoadTestShape):
+    """A plan as Locust understands it: whoever follows it says how many users there are to be now."""
+
+    abstract = True
+    use_common_options = True
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.target: Callable[[], tuple[int, float] | None] = lambda: (0, 1.0)
+
+    def tick(self) -> Any:
+        """Return users, and how many of them are spawned each second. None ends the test, as Locust has it."""
+        return self.target()
+
+
+class RunShape(PlanShape):
+    """The one that is given to a run; its parent is abstract so that a locustfile may import this file."""
+
+
+def plan_of(options: Options) -> Plan:
+    """Return the scenario's plan with what was asked for filled in. Raises CouldNotRun."""
+    scenario = SCENARIOS.get(options.scenario)
+    if scenario is None:
+        raise CouldNotRun(f"there is no scenario {options.scenario!r}", f"There are {', '.join(SCENARIOS)}.")
+    try:
+        return scenario.plan(options.ask)
+    except AskError as error:
+        raise CouldNotRun(f"{options.scenario}: {error}") from error
+
+
+def slo_of(options: Options) -> Slo:
+    """Return the objectives, which know the scenario. Raises CouldNotRun."""
+    try:
+        slo = read_slo(options.slo) if options.slo is not None else read_slo()
+        slo.bounds_of(options.scenario)
+    except SloError as error:
+        raise CouldNotRun(str(error)) from error
+    return slo
+
+
+class Master:
+    """Over one system: a run begins whenever Locust begins a test, and ends with it, as often as somebody likes."""
+
+    def __init__(self, environment: Any, options: Options) -> None:
+        """`environment` is Locust's, with its runner. Raises CouldNotRun for what can be seen beforehand."""
+        self.options = options
+        self.plan, self._slo = plan_of(options), slo_of(options)
+        self.progress = Progress()
+        self.run: Run | None = None
+        """The present or the last one."""
+        self.ended = Event()
+        """A run has ended, and its result is written."""
+        self.folder: Path | None = None
+        """Of the last run that ended."""
+        self.exit_code = 0
+        self.system: System | None = None
+        self._environment, self._runner = environment, environment.runner
+        self._over: Run | None = None
+        self._following: gevent.Greenlet | None = None
+        self._open = ExitStack()
+
+    def open(self, logs: Path | None = None) -> None:
+        """Open the system, and workers of ours if there is a folder for their `logs`. Raises CouldNotRun."""
+        try:
+            self._enter(logs)
+        except BaseException:
+            self._open.close()
+            raise
+
+    def _enter(self, logs: Path | None) -> None:
+        self.system = system = self._open.enter_context(open_system(self.options, self.plan, self.progress.say))
+        self._actions = Actions(system.stack, self.options.hook, self.plan, self.progress.say)
+        self._watch = ServerWatch(system.stack)
+        lost: Callable[[], int] = lambda: 0  # noqa: E731 - nobody of ours
+        if logs is not None:
+            address = (self.options.bind[0], self._runner.server.port)
+            count = 0 if self.options.remote else self.options.workers
+            if self.options.remote:
+                self.progress.say(f"waiting for {self.options.workers} workers at {address[0]}:{address[1]}")
+            workers = self._open.enter_context(open_workers(count, address, system.crowd_file, logs))
+            workers.wait_connected(self._runner, self.options)
+            lost = workers.lost
+        self._channel = Channel(self._runner)
+        self._workers = Workers(self._runner, self._channel, RunClock(), lost)
+        assert isinstance(self._environment.shape_class, PlanShape)
+        self._environment.shape_class.target = self._target
+        self._environment.events.test_start.add_listener(lambda **_: self._begin(system))
+        self._environment.events.test_stopping.add_listener(lambda **_: self._end())
+        self._environment.events.quitting.add_listener(lambda **_: self.close())
+        if self._environment.web_ui is not None:
+            add_charts(self._environment.web_ui, self)
+
+    def close(self) -> None:
+        """End the run if there is one, workers and the system."""
+        self._end()
+        self._open.close()
+
+    def _target(self) -> tuple[int, float] | None:
+        run = self.run
+        if run is None or run is self._over:
+            return (0, 1.0)  # Locust asks before it begins the test, and so the run
+        if run.done.is_set():
+            self._over = run  # the next one that asks begins another
+            return None
+        return run.target()
+
+    def _begin(self, system: System) -> None:
+        number = int.from_bytes(os.urandom(_RUN_BYTES)) >> 1
+        around = Surroundings(
+            prepare=lambda worker, workers: self._task(system, number, worker, workers),
+            act=self._actions.act,
+            server=lambda: self._watch.seen,
+            dead=self._watch.dead,
+            breaks=self._breaks,
+            show=self._show,
+            say=self.progress.say,
+            count=lambda second: count_second(self._environment.stats, second),
+        )
+        self.run = Run(self.plan, self._workers, self._channel, around)
+        self._watch.start()
+        self._following = gevent.spawn(self._follow, self.run)
+
+    def _follow(self, run: Run) -> None:
+        try:
+            run.run()
+        finally:
+            self._watch.stop()
+            run.record.broken += self._actions.failed
+            self._actions.failed = []
+            self.finish(run.record)
+
+    def _end(self) -> None:
+        """End the run if there is one, and wait until what there is of it is written."""
+        if self.run is not None and self._following is not None:
+            self.run.stop()
+            self._following.join(_END_SECONDS)
+            self._over = self.run
+
+    def finish(self, record: RunRecord) -> None:
+        """Judge a run, write its reports and say how it went."""
+        rooms = () if self.system is None else self.system.crowd.rooms
+        result = conclude(self.plan, record, rooms, self.options, self._slo)
+        self.folder = folder_of(self.options)
+        for line in publish(result, self.folder):
+            self.progress.say(line)
+        self.exit_code = self._environment.process_exit_code = EXIT_CODES[result.verdict]
+        self.ended.set()
+
+    def _task(self, system: System, run: int, worker: int, workers: int) -> Prepare:
+        return Prepare(
+            plan=self.plan,
+            worker=worker,
+            workers=workers,
+            crowd=str(system.crowd_file),
+            outbox=system.outbox,
+            run=run,
+            seed=self.options.seed,
+            even=self.options.even,
+            boot=boot_id(),
+        )
+
+    def _show(self, stage: StageRun, connected: int, second: Tick, so_far: Tick, cpu: float) -> None:
+        passed_s = (RunClock().now_ns() - stage.began_ns) / _SECOND_NS
+        self.progress.show(line_of(self.plan, stage.index, passed_s, connected, second, so_far, cpu))
+
+    def _breaks(self, held: StageRun, ticks: Tick) -> list[str]:
+        assert self.run is not None
+        stage = self.plan.stages[held.index]
+        return breaks(figures_so_far(stage, held, ticks, self.run.record.began_ns), self._slo, stage.users)
+
+
+def _make_environment(options: Options, *, common_options: bool = True) -> Any:
+    """Be Locust's master."""
+    logging.getLogger("locust").setLevel(logging.ERROR)  # its warnings are about a pace of spawning that we keep
+    lift_limits()
+    shape: Any = RunShape()
+    shape.use_common_options = common_options
+    environment: Any = Environment(user_classes=[VardeUser], shape_class=shape, events=Events())  # type: ignore[no-untyped-call]
+    environment.create_master_runner(*options.bind)
+    return environment
+
+
+@contextmanager
+def _interruption(gently: Callable[[], bool], leave: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Handle SIGINT and SIGTERM while a block lasts: the first one ends it in good order, the second one at once.
+
+    `gently` returns whether there was something to end; otherwise the block ends with KeyboardInterrupt. Whatever we
+    started ends when it notices that we are gone.
+    """
+    signals, main = list[int](), gevent.getcurrent()
+
+    def on_signal(number: int) -> None:
+        signals.append(number)
+        if len(signals) > 1:
+            try:
+                leave()
+            finally:
+                os._exit(_STOPPED)
+        if not gently():
+            gevent.kill(main, KeyboardInterrupt)
+
+    handlers = [gevent.signal_handler(number, on_signal, number) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.cancel()
+
+
+def run_headless(options: Options) -> int:
+    """Run once, write what there is, and return the exit code. Raises CouldNotRun when the run cannot begin."""
+    plan_of(options)
+    slo_of(options)
+    environment = _make_environment(options)
+    folder = folder_of(options)
+    master = Master(environment, msgspec.structs.replace(options, out=folder))
+    warn_beforehand(options, master.plan, master.progress.say)
+
+    def stop() -> bool:
+        if master.run is None or master.run.done.is_set():
+            return False
+        master.progress.say("interrupted: settling, then the reports (once more: end at once)")
+        master.run.stop()
+        return True
+
+    with _interruption(stop, lambda: master.progress.say("ending at once: nothing more is written")):
+        try:
+            master.open(folder / "logs")
+            environment.runner.start_shape()
+            master.ended.wait()
+            environment.runner.stop()
+            _keep_stack(master)
+        except KeyboardInterrupt:
+            if not master.ended.is_set():
+                master.finish(RunRecord(interrupted=True))
+        except CouldNotRun as error:
+            master.finish(RunRecord(failure=str(error)))
+            raise
+        finally:
+            environment.runner.quit()
+            environment.runner.greenlet.kill(block=True)
+            master.close()
+    return master.exit_code
+
+
+def _keep_stack(master: Master) -> None:
+    system = master.system
+    if master.options.keep_stack and system is not None and system.stack is not None:
+        master.progress.say(f"the stack stays until Ctrl-C; run again with --crowd {system.crowd_file}")
+        gevent.sleep(float("inf"))  # as long as somebody wants it
+
+
+def serve_page(options: Options, address: tuple[str, int]) -> int:
+    """Serve Locust's page until Ctrl-C; runs are started there. Returns the exit code; raises CouldNotRun."""
+    if listens(address):
+        raise CouldNotRun(f"somebody listens at {address[0]}:{address[1]} already", "Choose another --port.")
+    plan_of(options)
+    slo_of(options)
+    environment = _make_environment(options, common_options=False)
+    runner = environment.runner
+    sys.argv = sys.argv[:1]  # Locust's page reads it, and would not know our words
+    web = environment.create_web_ui(*address, delayed_start=True)
+    history = gevent.spawn(stats_history, runner)
+    master = Master(environment, options)
+    with TemporaryDirectory(prefix="varde-load-logs-") as logs, _interruption(lambda: False):
+        try:
+            master.open(Path(logs))
+            web.start()
+            master.progress.say(f"http://{address[0]}:{address[1]} is ready; Ctrl-C ends it")
+            web.greenlet.join()  # as long as somebody wants it
+        except KeyboardInterrupt:
+            master.progress.say("ending")
+        finally:
+            environment.events.quitting.fire(environment=environment, reverse=True)
+            master.close()
+            web.stop()
+            gevent.killall([history])
+            runner.greenlet.kill()
+    return master.exit_code

@@ -1,0 +1,236 @@
+"""The result of a run: its record and the ledgers put together, judged, written, and told in a few last lines.
+
+Whatever happened, there is a result: also of a run that was interrupted, and of one that could not begin.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from loadtest.crowd.crowd import Room
+from loadtest.gate.findings import breaking_point
+from loadtest.gate.slo import Slo
+from loadtest.gate.verdict import judge
+from loadtest.ledger.account import Account, reconcile
+from loadtest.ledger.reports import LedgerError, Tick, merge_counts
+from loadtest.report.outputs import write_reports
+from loadtest.report.result import (
+    EXIT_CODES,
+    Generator,
+    Latencies,
+    Rate,
+    Requests,
+    Result,
+    StageFigures,
+    Users,
+    Verdict,
+)
+from loadtest.running.options import Options
+from loadtest.running.run import RunRecord, StageRun
+from loadtest.scenarios.catalogue import SCENARIOS
+from loadtest.scenarios.plan import Kind, Plan, Stage
+from loadtest.watch.fingerprint import fingerprint
+
+CPU_PERCENT: Final = 90.0
+OFFERED_SHARE: Final = 0.98
+LATE_SHARE: Final = 0.01
+"""Of the sends of the judged stages, those that may be late: beyond, a 99th percentile is the generator's own."""
+_LATE_LEAST: Final = 20
+"""Late sends that one hiccup of a small run may make."""
+_SIGMAS: Final = 4
+"""Arrivals are random: so many square roots of their number may be missing without anybody's fault."""
+_FOLDER: Final = Path("build") / "load"
+_NS_MS: Final = 1e6
+_SECOND_NS: Final = 1e9
+_Judged = Sequence[tuple[Stage, StageRun]]
+
+
+def folder_of(options: Options) -> Path:
+    """Return the folder that was asked for, or a new one with the scenario and the time as its name; it is made."""
+    now = datetime.now(UTC)
+    folder = options.out or _FOLDER / f"{options.scenario}-{now:%Y%m%dT%H%M%SZ}"
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def conclude(plan: Plan, record: RunRecord, rooms: Sequence[Room], options: Options, slo: Slo) -> Result:
+    """Return the judged result."""
+    result = gather(plan, record, rooms, clock_budget_ms=options.clock_budget_ms, even=options.even)
+    result = msgspec.structs.replace(result, title=SCENARIOS[plan.scenario].title, environment=fingerprint())
+    if plan.ramp:
+        ended_by = record.stages[-1].broke if record.stages else []
+        whole = result.stages[:-1] if record.interrupted else result.stages  # the last one was cut short
+        point = breaking_point(whole, slo, result.users.asked, ended_by=ended_by)
+        result = msgspec.structs.replace(result, findings=[point])
+    result = judge(result, slo)
+    if record.broken:  # a system of which a part ended by itself has missed, whatever else was measured
+        verdict = Verdict.MISSED if result.verdict is Verdict.MET else result.verdict
+        result = msgspec.structs.replace(result, verdict=verdict, reasons=[*result.reasons, *record.broken])
+    return result
+
+
+def publish(result: Result, folder: Path) -> list[str]:
+    """Write the reports, and return the last lines: the verdict, the objectives, and where everything lies."""
+    written = write_reports(result, folder)
+    if folder.parent == _FOLDER:
+        from loadtest.report.index import write_index  # noqa: PLC0415 - matplotlib takes a second to import
+
+        write_index(_FOLDER)
+    lines = [""]
+    lines += [f"  {'met   ' if each.met else 'MISSED'}  {each.words}" for each in result.objectives]
+    lines += [f"  found   {finding.words}" for finding in result.findings]
+    lines += ["", f"{result.scenario}: {result.verdict.value.upper()} (exit code {EXIT_CODES[result.verdict]})"]
+    if result.verdict in {Verdict.INVALID, Verdict.FAILED}:
+        lines += [f"  {reason}" for reason in result.reasons]
+    return [*lines, f"  {next((path for path in written if path.suffix == '.html'), folder)}"]
+
+
+def gather(
+    plan: Plan, record: RunRecord, rooms: Sequence[Room], *, clock_budget_ms: float = 1.0, even: bool = False
+) -> Result:
+    """Return the result of a run, not judged yet."""
+    try:
+        account, troubles = reconcile(record.ledgers, rooms), list[str]()
+    except LedgerError as error:
+        account, troubles = reconcile((), ()), [f"the ledgers do not fit: {error}"]
+    judged = [(plan.stages[each.index], each) for each in record.stages if plan.stages[each.index].judged]
+    bottlenecks = [*record.invalid, *troubles, *_bottlenecks(record, judged, clock_budget_ms, even=even)]
+    failed, indices = bool(record.failure), [stage.index for _, stage in judged]
+    closes = dict(account.close_codes)
+    merge_counts(closes, account.connect_faults)
+    return Result(
+        verdict=Verdict.FAILED if failed else Verdict.INVALID if bottlenecks or record.interrupted else Verdict.MET,
+        reasons=[record.failure] if failed else [],
+        scenario=plan.scenario,
+        started=record.started.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        seconds=round((record.ended_ns - record.began_ns) / _SECOND_NS, 1) if record.began_ns else 0.0,
+        interrupted=record.interrupted,
+        plan=msgspec.to_builtins(plan),
+        users=_users(plan, record, account),
+        rate=_rate(plan, judged, account),
+        latency_ms=account.latencies_of(indices),
+        messages=account.messages,
+        requests=Requests(done=account.requests, failed=account.failures),
+        generator=_generator(record, judged, bottlenecks),
+        endpoints=account.endpoints_of(indices),
+        stages=[_stage(plan, stage, record.began_ns, account) for stage in record.stages],
+        series=record.series,
+        close_codes=closes,
+        refusals=account.refusals,
+    )
+
+
+def figures_so_far(stage: Stage, held: StageRun, ticks: Tick, began_ns: int) -> StageFigures:
+    """Return a stage that has just ended, from what the workers said each second; `gather` is more exact.
+
+    Rates are those of the seconds that they have told of: one that is missing must not look like lost throughput.
+    """
+    seconds = max(held.heartbeats, 1)
+    latencies = Latencies(
+        send_to_ack=ticks.ack.latency(), send_to_receive=ticks.receive.latency(), request=ticks.request.latency()
+    )
+    return StageFigures(
+        name=stage.name,
+        began_s=(held.began_ns - began_ns) / _SECOND_NS,
+        seconds=seconds,
+        judged=stage.judged,
+        users=held.connected,
+        messages_per_second=ticks.acked / seconds,
+        requests_per_second=ticks.requests / seconds,
+        target_per_second=stage.target_per_second,
+        latency_ms=latencies,
+    )
+
+
+def _stage(plan: Plan, held: StageRun, began_ns: int, account: Account) -> StageFigures:
+    stage, seconds = plan.stages[held.index], max(held.seconds, 1e-9)
+    sums = account.stages.get(held.index)
+    return StageFigures(
+        name=stage.name,
+        began_s=round((held.began_ns - began_ns) / _SECOND_NS, 2),
+        seconds=round(held.seconds, 2),
+        judged=stage.judged,
+        users=held.connected,
+        messages_per_second=0.0 if sums is None else round(sums.acked_within / seconds, 2),
+        requests_per_second=0.0 if sums is None else round(sums.requests_within / seconds, 2),
+        target_per_second=stage.target_per_second,
+        latency_ms=account.latencies_of((held.index,)),
+    )
+
+
+def _users(plan: Plan, record: RunRecord, account: Account) -> Users:
+    judged = [stage for stage in record.stages if plan.stages[stage.index].judged]
+    last = (judged or record.stages or [StageRun(index=0, began_ns=0)])[-1]
+    return Users(
+        asked=max(stage.users for stage in plan.stages),
+        connected=last.connected,
+        peak=max(record.peak, last.connected),
+        connects=account.connects,
+        reconnects=account.reconnects,
+        failed=account.failed,
+    )
+
+
+def _rate(plan: Plan, judged: _Judged, account: Account) -> Rate:
+    """What fell due is the target: with random arrivals it is the stage's rate in the mean only."""
+    seconds = sum(stage.seconds for _, stage in judged)
+    if not account.stages or not seconds:
+        planned = max((stage.target_per_second for stage in plan.stages if stage.judged), default=0.0)
+        return Rate(target_per_second=planned, achieved_per_second=0.0)
+    sums = [account.stages[stage.index] for _, stage in judged if stage.index in account.stages]
+    done = sum(each.requests_within if plan.kind is Kind.REST else each.acked_within for each in sums)
+    return Rate(
+        target_per_second=round(sum(stage.offered for _, stage in judged) / seconds, 2),
+        achieved_per_second=round(done / seconds, 2),
+        deliveries_per_second=round(sum(each.received_within for each in sums) / seconds, 2),
+    )
+
+
+def _generator(record: RunRecord, judged: _Judged, bottlenecks: list[str]) -> Generator:
+    return Generator(
+        cpu_max_percent=max((worker.cpu_max_percent for worker in record.workers), default=0.0),
+        workers=record.workers,
+        expected_workers=record.expected_workers,
+        missing_workers=record.missing_workers,
+        clock_uncertainty_ms=round(record.uncertainty_ns / _NS_MS, 4),
+        late_percent=round(100 * _late_share(judged)[1], 3),
+        bottlenecks=bottlenecks,
+    )
+
+
+def _bottlenecks(record: RunRecord, judged: _Judged, clock_budget_ms: float, *, even: bool) -> list[str]:
+    """Return in words where the generator was the limit, so that nothing is known of the system."""
+    found = [
+        f"{worker.name} used {worker.cpu_max_percent:.0f} % of its core: more workers, or a smaller load"
+        for worker in record.workers
+        if worker.cpu_max_percent > CPU_PERCENT
+    ]
+    for stage, held in judged:
+        planned = stage.target_per_second * held.seconds
+        slack = 0.0 if even else _SIGMAS * math.sqrt(planned)
+        if held.offered < planned * OFFERED_SHARE - slack - 1:
+            found.append(f"in {stage.name} only {held.offered:,} of {planned:,.0f} sends were offered")
+    late, share = _late_share(judged)
+    if share > LATE_SHARE and late > _LATE_LEAST:
+        found.append(
+            f"{100 * share:.1f} % of the sends were more than 100 ms late before they left: "
+            "more workers, more cores, or a smaller load"
+        )
+    uncertain_ms = record.uncertainty_ns / _NS_MS
+    if uncertain_ms > clock_budget_ms:
+        found.append(f"the clocks are {uncertain_ms:.2f} ms uncertain; the budget is {clock_budget_ms:g} ms")
+    return found
+
+
+def _late_share(judged: _Judged) -> tuple[int, float]:
+    """How many sends were late, and which share of all, where nothing is done to the system.
+
+    Where everybody connects again, sends wait for handshakes.
+    """
+    calm = [held for stage, held in judged if stage.action is None]
+    late, offered = sum(held.late for held in calm), sum(held.offered for held in calm)
+    return late, late / offered if offered else 0.0

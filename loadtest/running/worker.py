@@ -1,0 +1,323 @@
+"""A worker process: it prepares when told to, follows the stages, and reports.
+
+Importing this file imports locust, which patches the process.
+"""
+
+import gc
+import logging
+import os
+import resource
+import ssl
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Final, Protocol
+
+import gevent
+import psutil
+from gevent import socket
+from gevent.event import AsyncResult
+from locust import User, task
+from locust.env import Environment
+from locust.event import Events
+from locust.exception import StopUser
+
+from loadtest.command.exits import CouldNotRun
+from loadtest.crowd.crowd import Crowd, CrowdError, read_crowd
+from loadtest.ledger.clock import PING_SECONDS, RunClock, follow_clock, open_clock
+from loadtest.ledger.ledger import Ledger
+from loadtest.ledger.payload import PayloadCipher
+from loadtest.ledger.schedule import Pacer
+from loadtest.running.messages import (
+    Channel,
+    Finish,
+    Heartbeat,
+    Message,
+    Ping,
+    Pong,
+    Prepare,
+    Prepared,
+    Report,
+    Settle,
+    StageBegan,
+)
+from loadtest.scenarios.plan import Action, Kind
+from loadtest.users.population import NoSeat, Population
+from loadtest.users.relay_user import RelayUser
+
+LATE_NS: Final = 100_000_000
+"""A send that is taken up so long after it was due is a late one: the process did not get to run."""
+_GRAIN: Final = 1_000_000
+"""Places of seats by which those who go away are chosen: the same ones in every run."""
+_STRIDE: Final = 618_034
+_SECOND_NS: Final = 1_000_000_000
+_MIB: Final = 1 << 20
+_NS_MS: Final = 1e6
+_YOUNG: Final = 50_000
+"""Allocations between two passes of the garbage collector: users are objects that live, and looking at them all costs
+milliseconds that would be counted as latency."""
+
+
+class Seated(Protocol):
+    """Who takes a seat: a user of the relay, or one of the API."""
+
+    @property
+    def seat(self) -> int:
+        """Its number in the crowd."""
+
+    def live(self) -> None:
+        """Last as long as the user does."""
+
+    def stop(self) -> None:
+        """End that."""
+
+
+class Load:
+    """The users of one run in this process, and who of them sends when."""
+
+    def __init__(self, crowd: Crowd, task: Prepare, clock: RunClock) -> None:
+        self.plan = task.plan
+        self.ledger = Ledger(clock, PayloadCipher(crowd.payload_key, task.run))
+        tls = ssl.create_default_context(cadata=crowd.authority) if crowd.authority else None
+        place = {"worker": task.worker, "workers": task.workers}
+        self.population = Population(crowd, task.plan, self.ledger, clock, **place, tls=tls)
+        self.pacer = Pacer(clock, self._fire, seed=task.seed * task.workers + task.worker, even=task.even)
+        self.stage = -1
+        self.waiting: deque[int] = deque()
+        self.offered: dict[int, int] = {}
+        self.late: dict[int, int] = {}
+        self._share = task.workers
+        self._spawn_distance = self._spawn_next = 0.0
+        self._seated: dict[int, Seated] = {}
+        self._began_ns = 0
+        self._clock = clock
+        self._api_users: Any = None
+        if task.plan.kind is Kind.REST:
+            from loadtest.rest.api_users import ApiUsers  # noqa: PLC0415 - users of the relay have no need of it
+
+            outbox = Path(task.outbox) if task.outbox else None
+            self._api_users = ApiUsers(crowd, self.ledger, clock, outbox, seed=task.seed)
+        self._pacing = gevent.spawn(self.pacer.run)
+
+    @property
+    def users(self) -> int:
+        """How many have a seat."""
+        return len(self._seated)
+
+    def enter(self) -> Seated:
+        """Wait for a turn and take a seat. Raises NoSeat.
+
+        Locust spawns users in bursts, once a second. A crowd does not come in bursts, and the relay would be measured
+        with a queue that no crowd makes.
+        """
+        now = time.monotonic()
+        turn = max(self._spawn_next, now)
+        self._spawn_next = turn + self._spawn_distance
+        gevent.sleep(turn - now)
+        seat = self.population.take_seat()
+        user: Seated = RelayUser(self.population, seat) if self._api_users is None else self._api_users.open(seat)
+        self._seated[seat] = user
+        return user
+
+    def leave(self, user: Seated) -> None:
+        """Stop it, and give its seat back."""
+        user.stop()
+        if self._seated.pop(user.seat, None) is not None:
+            self.population.give_back(user.seat)
+
+    def open_stage(self, index: int, began_ns: int) -> None:
+        """From `began_ns` on, do what this stage asks of a worker."""
+        stage = self.plan.stages[index]
+        self.stage, self._began_ns = index, began_ns
+        self.offered[index] = self.late[index] = 0
+        self.ledger.open_stage(index, began_ns)
+        self._spawn_distance, self._spawn_next = self._share / stage.spawn_per_second, time.monotonic()
+        self.pacer.set_rate(stage.target_per_second / self._share, began_ns)
+        if stage.action in {Action.GO_OFFLINE, Action.COME_BACK}:
+            for seat, user in self._seated.items():
+                if isinstance(user, RelayUser) and seat * _STRIDE % _GRAIN < self.plan.away_share * _GRAIN:
+                    user.go_offline() if stage.action is Action.GO_OFFLINE else user.come_back()
+
+    def settle(self, ended_ns: int) -> None:
+        """Offer nothing more. What comes after `ended_ns` was not achieved within the last stage."""
+        self.ledger.open_stage(len(self.plan.stages), ended_ns)
+        self.pacer.set_rate(0)
+        self.population.settling = True
+
+    def close(self) -> None:
+        """Stop everybody."""
+        self._pacing.kill()
+        for user in list(self._seated.values()):
+            self.leave(user)
+        self.population.close()
+
+    def catch_up(self) -> None:
+        """Send what no user was ready for, as far as there is one now."""
+        while self.waiting and (user := self.population.ready.pick()) is not None and user.send(self.waiting[0]):
+            self.waiting.popleft()
+
+    def _fire(self, intended_ns: int) -> None:
+        # What fell due before the stage began, and is taken up only now, belongs to the one before.
+        stage = self.stage if intended_ns >= self._began_ns else self.stage - 1
+        self.offered[stage] += 1
+        self.late[stage] += self._clock.now_ns() - intended_ns > LATE_NS
+        if self._api_users is not None:
+            self._api_users.fire(intended_ns)
+            return
+        self.waiting.append(intended_ns)
+        self.catch_up()
+
+
+class VardeUser(User):
+    """A Locust user, who takes a seat of the crowd. What is sent, by whom and when, the pacer decides."""
+
+    load: ClassVar[Load | None] = None
+    """Of this process; set before the first user is spawned."""
+    seated: Seated | None = None
+
+    def on_start(self) -> None:
+        """Wait for the turn, and take a seat."""
+        assert self.load is not None
+        try:
+            self.seated = self.load.enter()
+        except NoSeat:
+            raise StopUser from None  # there are more users than seats: whoever asked for them sees it in the figures
+
+    @task
+    def live(self) -> None:
+        """Live until stopped. A user who may not come back leaves for good."""
+        assert self.seated is not None
+        self.seated.live()
+        raise StopUser
+
+    def on_stop(self) -> None:
+        """Leave the seat."""
+        if self.load is not None and self.seated is not None:
+            self.load.leave(self.seated)
+            self.seated = None
+
+
+class Worker:
+    """Listens to the master for as long as the process lives, and may live through several runs.
+
+    What it hears while it waits for something must be heard, so whatever takes time has a greenlet of its own.
+    """
+
+    def __init__(self, runner: Any, crowd: Path | None) -> None:
+        """`crowd` is this machine's own file of the crowd; without it, the path that the master names is read."""
+        self._channel = Channel(runner)
+        self._crowd = crowd
+        self._clock = RunClock()
+        self._load: Load | None = None
+        self._greenlets: list[gevent.Greenlet] = []
+        self._pongs: dict[int, AsyncResult] = {}
+        self._channel.listen(Prepare, lambda _, message: self._spawn(self._prepare, message))
+        self._channel.listen(StageBegan, self._on_stage)
+        self._channel.listen(Settle, self._on_settle)
+        self._channel.listen(Finish, lambda _, message: self._spawn(self._finish, message))
+        self._channel.listen(Pong, self._on_pong)
+
+    def _spawn(self, work: Callable[[Any], None], message: Message) -> None:
+        gevent.spawn(work, message)
+
+    def _prepare(self, message: Prepare) -> None:
+        gevent.killall(self._greenlets)
+        if self._load is not None:
+            self._load.close()  # of an earlier run
+        self._load = VardeUser.load = None
+        try:
+            crowd = read_crowd(self._crowd or Path(message.crowd))
+            self._clock = open_clock(message.boot, self._ping)
+            self._load = VardeUser.load = Load(crowd, message, self._clock)
+        except (CrowdError, gevent.Timeout, ValueError) as error:
+            self._channel.send(Prepared(trouble=str(error) or "the master did not answer"))
+            return
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_YOUNG, 20, 20)
+        self._greenlets = [gevent.spawn(self._tick, self._load), gevent.spawn(follow_clock, self._clock, self._ping)]
+        self._channel.send(Prepared(uncertainty_ns=self._clock.uncertainty_ns))
+
+    def _on_stage(self, _: str, message: StageBegan) -> None:
+        if self._load is not None:
+            self._load.open_stage(message.index, message.began_ns)
+            gc.freeze()
+
+    def _on_settle(self, _: str, message: Settle) -> None:
+        if self._load is not None:
+            self._load.settle(message.ended_ns)
+
+    def _finish(self, _: Finish) -> None:
+        if self._load is not None:
+            self._greenlets[0].kill()
+            self._beat(self._load)
+            self._channel.send(Report(ledger=self._load.ledger.report()))
+
+    def _tick(self, load: Load) -> None:
+        """Say each whole second of run time how it goes, all workers at once."""
+        while True:
+            gevent.sleep((_SECOND_NS - self._clock.now_ns() % _SECOND_NS) / _SECOND_NS)
+            load.catch_up()
+            self._beat(load)
+
+    def _beat(self, load: Load) -> None:
+        self._channel.send(
+            Heartbeat(
+                tick=load.ledger.tick(),
+                at_ns=time.monotonic_ns(),
+                cpu_ns=time.process_time_ns(),
+                rss_mib=psutil.Process().memory_info().rss / _MIB,
+                users=load.users,
+                offered=load.offered,
+                late=load.late,
+                uncertainty_ns=self._clock.uncertainty_ns,
+                late_max_ms=load.pacer.late_max_ns / _NS_MS,
+                waiting=len(load.waiting),
+            )
+        )
+
+    def _ping(self) -> int:
+        """Ask the master what time it is. Raises gevent.Timeout."""
+        number = time.monotonic_ns()
+        answer = self._pongs[number] = AsyncResult()
+        self._channel.send(Ping(number=number))
+        try:
+            return int(answer.get(timeout=PING_SECONDS))
+        finally:
+            del self._pongs[number]
+
+    def _on_pong(self, _: str, message: Pong) -> None:
+        if message.number in self._pongs:
+            self._pongs[message.number].set(message.now_ns)
+
+
+def lift_limits() -> None:
+    """Let this process open as many files as the system allows it: each user is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def work(master: tuple[str, int], crowd: Path | None, *, tethered: bool) -> int:
+    """Work for a master until it says that all is over. Raises CouldNotRun when there is no master."""
+    logging.getLogger("locust").setLevel(logging.ERROR)
+    lift_limits()
+    if tethered:
+        gevent.spawn(_end_with_input)
+    environment: Any = Environment(user_classes=[VardeUser], events=Events())  # type: ignore[no-untyped-call]
+    try:
+        runner = environment.create_worker_runner(*master)
+    except (ConnectionError, OSError) as error:
+        raise CouldNotRun(f"no master answers at {master[0]}:{master[1]}") from error
+    Worker(runner, crowd)
+    runner.greenlet.join()
+    return 0
+
+
+def _end_with_input() -> None:
+    """End with whoever started us: its end of the pipe closes, whatever became of it."""
+    while True:
+        socket.wait_read(sys.stdin.fileno())
+        if not os.read(sys.stdin.fileno(), 64):
+            os._exit(0)
