@@ -1,21 +1,11 @@
 """One member as the load plays it, sans-I/O: how it connects, what it sends, and what it counts."""
 
 import os
-from typing import Final, Protocol
+from abc import ABC, abstractmethod
+from typing import Final
 
+from bench import peer_protocol as peer
 from bench.keys import MemberSecrets
-from bench.peer_protocol import (
-    ACK_BYTES,
-    CONTENT_BYTES,
-    DELIVERY,
-    DELIVERY_BYTES,
-    NUMBER,
-    READY,
-    Cipher,
-    Hello,
-    NoCipher,
-    pack_hello,
-)
 from bench.rooms import conversation_of, device_of, profile_of
 from loadtest.client import websocket
 from loadtest.client.protocol import PATH, Ending, RelayClient
@@ -27,7 +17,7 @@ from varde_contract.noise import KeyPair
 from varde_contract.refusals import RefusalCode
 from varde_contract.session import PROTOCOL_VERSION, Pattern
 
-CONTENT: Final = bytes(range(CONTENT_BYTES))
+CONTENT: Final = bytes(range(peer.CONTENT_BYTES))
 """What is sent: every byte once, so that nothing else is taken for it."""
 CHECKED: Final = 8
 """Messages of the server that each connection decrypts and compares before it only counts."""
@@ -43,60 +33,52 @@ _KEY_BYTES: Final = 32
 _TWO_BYTE_LENGTH: Final = 126
 
 
-class Client(Protocol):
+class Client(ABC):
     """One connection's side of a protocol, as the engine drives it. Counters only grow; `pings` are those that were
     answered, `refused` the messages that the server said it has no room for.
     """
 
-    member: int
-    ready: bool
-    deliveries: int
-    acks: int
-    pings: int
-    refused: int
-
-    def open(self) -> bytes:
-        """Return the first bytes to send."""
-
-    def receive(self, received: bytes) -> bytes:
-        """Take what was read and return what must be sent in answer. Raises ServerFault, for the end as well."""
-
-    def lost(self, reason: str) -> None:
-        """The connection broke. Raises ServerFault."""
-
-    def message(self) -> bytes:
-        """Return the frame of the next message to the room."""
-
-
-class _Counters:
-    __slots__ = ("_to_check", "acks", "deliveries", "member", "pings", "ready", "refused")
+    __slots__ = ("_sent", "_to_check", "acks", "deliveries", "member", "pings", "ready", "refused")
 
     def __init__(self, member: int) -> None:
         self.member = member
         self.ready = False
         self._to_check = CHECKED
-        self.deliveries = self.acks = self.pings = self.refused = 0
+        self._sent = self.deliveries = self.acks = self.pings = self.refused = 0
+
+    @abstractmethod
+    def open(self) -> bytes:
+        """Return the upgrade."""
+
+    @abstractmethod
+    def message(self) -> bytes:
+        """Return the frame of the next message to the room."""
+
+    @abstractmethod
+    def receive(self, received: bytes) -> bytes:
+        """Take what was read and return what must be sent in answer. Raises ServerFault, for the end as well."""
 
     def lost(self, reason: str) -> None:
         """Raises ServerFault."""
         raise ServerFault(f"a connection broke: {reason}")
 
 
-class PeerClient(_Counters):
+class PeerClient(Client):
     """A member at one of the peer servers."""
 
-    __slots__ = ("_authority", "_decrypt", "_encrypt", "_hello", "_rest", "_sent", "_upgraded")
+    __slots__ = ("_authority", "_decrypt", "_encrypt", "_hello", "_rest", "_upgraded")
 
     def __init__(self, authority: str, room: int, member: int, *, encrypted: bool = True) -> None:
         super().__init__(member)
         keys = os.urandom(_KEY_BYTES), os.urandom(_KEY_BYTES)
         self._authority = authority
-        self._hello = pack_hello(Hello(room, member, *keys))
-        sending, receiving = (Cipher(keys[0]), Cipher(keys[1])) if encrypted else (NoCipher(), NoCipher())
+        self._hello = peer.pack_hello(peer.Hello(room, member, *keys))
+        sending, receiving = (
+            (peer.Cipher(keys[0]), peer.Cipher(keys[1])) if encrypted else (peer.NoCipher(), peer.NoCipher())
+        )
         self._encrypt, self._decrypt = sending.encrypt, receiving.decrypt
         self._rest = b""
         self._upgraded = False
-        self._sent = 0
 
     def open(self) -> bytes:
         """Return the upgrade."""
@@ -105,7 +87,7 @@ class PeerClient(_Counters):
     def message(self) -> bytes:
         """Return a message with the next number."""
         self._sent = sent = self._sent + 1
-        return masked(self._encrypt(NUMBER.pack(sent) + CONTENT))
+        return masked(self._encrypt(peer.NUMBER.pack(sent) + CONTENT))
 
     def receive(self, received: bytes) -> bytes:
         """Count frames by their lengths, after the first ones were decrypted."""
@@ -122,13 +104,13 @@ class PeerClient(_Counters):
             stop = begin + size
             if stop > end:
                 break
-            if size == DELIVERY_BYTES:
+            if size == peer.DELIVERY_BYTES:
                 self.deliveries += 1
-            elif size == ACK_BYTES:
+            elif size == peer.ACK_BYTES:
                 self.acks += 1
             else:
                 answer += self._control(stream[start], stream[begin:stop])
-            if self._to_check and size in {DELIVERY_BYTES, ACK_BYTES}:
+            if self._to_check and size in {peer.DELIVERY_BYTES, peer.ACK_BYTES}:
                 self._check(stream[begin:stop])
             start = stop
         self._rest = stream[start:]
@@ -145,7 +127,7 @@ class PeerClient(_Counters):
         span = measure_frame(stream, 0)
         if span is None or span[1] > len(stream):
             return b""
-        if stream[span[0] : span[1]] != READY:
+        if stream[span[0] : span[1]] != peer.READY:
             raise ServerFault("the server did not answer that it is ready")
         self.ready, self._rest = True, b""
         return self.receive(stream[span[1] :]) if span[1] < len(stream) else b""
@@ -159,14 +141,14 @@ class PeerClient(_Counters):
     def _check(self, ciphertext: bytes) -> None:
         self._to_check -= 1
         plain = self._decrypt(ciphertext)
-        if plain[:1] == DELIVERY and plain[-CONTENT_BYTES:] != CONTENT:
+        if plain[:1] == peer.DELIVERY and plain[-peer.CONTENT_BYTES :] != CONTENT:
             raise ServerFault("a delivery does not hold what was sent")
 
 
-class VardeClient(_Counters):
+class VardeClient(Client):
     """A member's device at Varde's relay. Ready once it listens to its room; with `joins` off, once it was welcomed."""
 
-    __slots__ = ("_after", "_before", "_joins", "_relay", "_room", "_sent", "_welcomed")
+    __slots__ = ("_after", "_before", "_joins", "_relay", "_room", "_welcomed")
 
     def __init__(
         self,
@@ -185,7 +167,6 @@ class VardeClient(_Counters):
         self._relay = RelayClient(authority, PATH, hello, static, key, pattern)
         self._room, self._joins, self._welcomed = room, joins, False
         self._before, self._after = _split_send(room, member)
-        self._sent = 0
 
     def open(self) -> bytes:
         """Return the upgrade."""

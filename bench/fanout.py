@@ -114,7 +114,7 @@ def measure_spots(
     """Measure one window for each spot. The members of one size are connected only while it is measured."""
     windows = {}
     for size in sorted({spot.size for spot in spots}):
-        clients = measured.clients(measured.plan.of_size(size).members)
+        clients = measured.clients(measured.plan.blocks[size])
         members = measured.connections.open(clients, at_once=AT_ONCE, deadline=CONNECT_DEADLINE)
         for spot in (spot for spot in spots if spot.size == size):
             order = cycle(_scattered(members, size))

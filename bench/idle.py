@@ -10,6 +10,7 @@ from typing import Final
 from bench.clients import Client
 from bench.connections import Link
 from bench.measured_server import MeasuredServer
+from bench.process import rss_kib
 from bench.results import Point, rounded
 from bench.rooms import Plan
 
@@ -40,7 +41,7 @@ def measure_idle(measured: MeasuredServer, steps: Sequence[int], *, window: floa
         clients = measured.clients(range(len(members), upto))
         members += measured.connections.open(clients, at_once=AT_ONCE, deadline=CONNECT_DEADLINE)
         _wait(measured, SETTLE)
-        held.append(measured.server.rss_kib())
+        held.append(rss_kib(measured.server.pid))
     growth = [
         {"connections": upto, "rss_kib": kib, KEY: rounded((kib - held[0]) / (upto - ROOM))}
         for upto, kib in zip(steps, held[1:], strict=True)

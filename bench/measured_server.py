@@ -38,7 +38,7 @@ class MeasuredServer(Struct, frozen=True):
         return (self._client(member, pattern, joins=joins) for member in members)
 
     def _client(self, member: int, pattern: Pattern, *, joins: bool) -> Client:
-        room, authority = self.plan.room_of(member), self.server.authority
+        room, authority = self.plan.room_of(member), f"127.0.0.1:{self.server.port}"
         if self.members is None:
             return PeerClient(authority, room, member, encrypted=self.entry.encrypted)
         secrets, key = self.members.members[member], self.members.node_public

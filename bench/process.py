@@ -5,9 +5,8 @@ The process and everything it started count together.
 
 import json
 import os
-import selectors
 import subprocess
-import time
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +19,6 @@ ROOT: Final = Path(__file__).parents[1]
 START_DEADLINE: Final = 30.0
 _LAST_WORDS: Final = 2_000
 """Bytes of its stderr in which its last line is looked for when it fails."""
-_NANOSECOND: Final = 1e-9
 
 
 class NoServer(Exception):
@@ -54,16 +52,11 @@ def cpu_seconds(pid: int) -> float:
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    # psutil counts in ticks of 10 ms, which is a twentieth of what a lightly loaded server uses in a window. The
-    # scheduler counts in nanoseconds, for threads that still run: no server here ends one while it is measured.
-    try:
+    # psutil counts in ticks of 10 ms, a twentieth of what a lightly loaded server uses in a window. The scheduler
+    # counts in nanoseconds, but only for threads that still run: no server here ends one while it is measured.
+    with suppress(OSError, psutil.Error):
         tasks = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
-        exact = sum(int(task.read_text().split()[0]) for task in tasks) * _NANOSECOND
-    except OSError:
-        exact = 0.0
-    with suppress(psutil.Error):
-        times = process.cpu_times()
-        return exact or times.user + times.system
+        return sum(int(task.read_text().split()[0]) for task in tasks) * 1e-9 or sum(process.cpu_times()[:2])
     return 0.0
 
 
@@ -83,18 +76,9 @@ class Server(Struct, frozen=True):
     pid: int
     port: int
 
-    @property
-    def authority(self) -> str:
-        """The Host header."""
-        return f"127.0.0.1:{self.port}"
-
     def cpu_seconds(self) -> float:
         """Return what it has used so far."""
         return cpu_seconds(self.pid)
-
-    def rss_kib(self) -> int:
-        """Return what it holds."""
-        return rss_kib(self.pid)
 
 
 @contextmanager
@@ -132,22 +116,14 @@ def _start(command: Sequence[str], core: int | None, stderr: IO[bytes]) -> subpr
 
 
 def _read_port(process: subprocess.Popen[bytes], log: Path) -> int:
+    assert process.stdout is not None
+    # A server that neither speaks nor ends is killed, which ends its line.
+    watchdog = threading.Timer(START_DEADLINE, process.kill)
+    watchdog.start()
     try:
-        return int(json.loads(_read_line(process))["port"])
+        return int(json.loads(process.stdout.readline())["port"])
     except (ValueError, KeyError, TypeError):
         said = log.read_bytes()[-_LAST_WORDS:].decode(errors="replace").strip().splitlines()
         raise NoServer(said[-1] if said else "it ended or was silent instead of listening") from None
-
-
-def _read_line(process: subprocess.Popen[bytes]) -> bytes:
-    assert process.stdout is not None
-    deadline, line = time.monotonic() + START_DEADLINE, b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while not line.endswith(b"\n") and (left := deadline - time.monotonic()) > 0:
-            if selector.select(left):
-                received = os.read(process.stdout.fileno(), 4096)
-                if not received:
-                    break
-                line += received
-    return line
+    finally:
+        watchdog.cancel()

@@ -1,11 +1,12 @@
-"""Who is in which room: rooms by size, all rooms and members numbered in their order. Every member is in one room."""
+"""Who is in which room, and the ids that server and load make of the same numbers.
+
+All rooms and members are numbered in their order; every member is in one room.
+"""
 
 from bisect import bisect_right
 from itertools import accumulate
 from typing import Final
 from uuid import UUID
-
-from msgspec import Struct
 
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, uuid7
 
@@ -14,70 +15,31 @@ _EPOCH_MS: Final = 1_767_225_600_000
 _NUMBER_BYTES: Final = 8
 
 
-class Rooms(Struct, frozen=True):
-    """`count` rooms of `size` members; the first one has the number `first`, its first member `first_member`."""
-
-    count: int
-    size: int
-    first: int
-    first_member: int
-
-    @property
-    def numbers(self) -> range:
-        """The rooms."""
-        return range(self.first, self.first + self.count)
-
-    @property
-    def members(self) -> range:
-        """Everybody in them."""
-        return range(self.first_member, self.first_member + self.count * self.size)
-
-    def members_of(self, room: int) -> range:
-        """Return who is in one of them."""
-        start = self.first_member + (room - self.first) * self.size
-        return range(start, start + self.size)
-
-    def room_of(self, member: int) -> int:
-        """Return where one of the members is."""
-        return self.first + (member - self.first_member) // self.size
-
-
 class Plan:
     """All rooms of one server. Written as `50x2,10x10`: fifty rooms of two, then ten rooms of ten."""
 
     def __init__(self, text: str) -> None:
         """Raises ValueError for a text that is no plan."""
         self.text = text
-        pairs = [(int(count), int(size)) for count, size in (part.split("x") for part in text.split(","))]
-        firsts = accumulate((count for count, _ in pairs), initial=0)
-        members = accumulate((count * size for count, size in pairs), initial=0)
-        self.blocks = tuple(
-            Rooms(count, size, first, member)
-            for (count, size), first, member in zip(pairs, firsts, members, strict=False)
-        )
-        self._by_room = [block.first for block in self.blocks]
-        self._by_member = [block.first_member for block in self.blocks]
+        blocks = [(int(count), int(size)) for count, size in (part.split("x") for part in text.split(","))]
+        self._first = list(accumulate((size for count, size in blocks for _ in range(count)), initial=0))
+        """The first member of each room, and how many there are in all."""
+        ends = accumulate((count * size for count, size in blocks), initial=0)
+        self.blocks = {size: range(end, end + count * size) for (count, size), end in zip(blocks, ends, strict=False)}
+        """The members of all rooms of a size."""
 
     @property
     def members(self) -> int:
         """How many there are."""
-        return self.blocks[-1].members.stop
-
-    def of_size(self, size: int) -> Rooms:
-        """Return the rooms of a size. Raises KeyError."""
-        for block in self.blocks:
-            if block.size == size:
-                return block
-        raise KeyError(size)
+        return self._first[-1]
 
     def members_of(self, room: int) -> range:
         """Return who is in a room; nobody where there is no such room."""
-        block = self.blocks[bisect_right(self._by_room, room) - 1]
-        return block.members_of(room) if room in block.numbers else range(0)
+        return range(*self._first[room : room + 2]) if room + 1 < len(self._first) else range(0)
 
     def room_of(self, member: int) -> int:
         """Return where a member is."""
-        return self.blocks[bisect_right(self._by_member, member) - 1].room_of(member)
+        return bisect_right(self._first, member) - 1
 
 
 def device_of(member: int) -> DeviceId:

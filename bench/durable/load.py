@@ -5,19 +5,21 @@ Clients 0 and 1 are a pair, 2 and 3, and so on; a pair is a room of the ledger.
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from random import Random
-from typing import Final, NamedTuple, Protocol, Self, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 from uuid import UUID
 
 import psutil
 from msgspec import Struct
 
-from bench.connections import Connections, Link, ReadyProtocol
+from bench.connections import Connections, Link
 from bench.process import cpu_seconds, tree_of
+from loadtest.client.websocket import ServerFault
 from loadtest.crowd.crowd import Room
 from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.clock import RunClock
@@ -46,19 +48,53 @@ _BUSY: Final = 0.9
 _KILL_SECONDS: Final = 5.0
 
 
-class DurableClient(ReadyProtocol, Protocol):
-    """One client. It books each message that the server acks, refuses or delivers."""
+class DurableClient(ABC):
+    """One client. Each message that the server acks, refuses or delivers goes into the load's ledger."""
 
-    number: int
+    __slots__ = ("_load", "_sent", "number", "ready")
 
+    def __init__(self, number: int, load: "Load") -> None:
+        self.number, self._load = number, load
+        self._sent: dict[object, tuple[Ledger, int]] = {}
+        """What the server has not answered for, by what it calls a message. A ledger is of one rate."""
+        self.ready = False
+
+    @abstractmethod
+    def open(self) -> bytes:
+        """Return the first bytes to send."""
+
+    @abstractmethod
+    def receive(self, received: bytes) -> bytes:
+        """Take what was read and return what must be sent in answer. Raises ServerFault, for the end as well."""
+
+    @abstractmethod
     def send(self, draft: Draft) -> bytes:
         """Return the bytes that send one message to the partner."""
 
     def confirm(self) -> bytes:
         """Return the bytes that confirm what came, a second after the client called `Load.owe`."""
+        return b""
 
     def leave(self) -> bytes:
         """Return the bytes that say good-bye."""
+        return b""
+
+    def lost(self, reason: str) -> None:
+        """Raises ServerFault."""
+        raise ServerFault(f"connection {self.number} broke: {reason}")
+
+    def _note_sent(self, name: object, draft: Draft) -> None:
+        self._sent[name] = self._load.ledger, draft.seq
+
+    def _note_answer(self, name: object, refusal: str | None = None) -> None:
+        ledger, seq = self._sent.pop(name, (None, 0))  # a second answer counts for nothing
+        if ledger is not None and refusal is None:
+            ledger.ack(self.number, self.number // 2, seq)
+        elif ledger is not None:
+            ledger.refuse(self.number, self.number // 2, seq, str(refusal))
+
+    def _note_received(self, payload: bytes) -> None:
+        self._load.ledger.receive(self.number, self.number // 2, payload)
 
 
 class DurableServer(Struct, frozen=True):

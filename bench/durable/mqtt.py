@@ -6,9 +6,9 @@ paho-mqtt is not used: it takes twice the CPU for a message, and the load must n
 
 from typing import Final, NamedTuple
 
-from bench.durable.load import Load
+from bench.durable.load import DurableClient, Load
 from loadtest.client.websocket import ServerFault
-from loadtest.ledger.ledger import Draft, Ledger
+from loadtest.ledger.ledger import Draft
 
 CONNACK: Final = 0x20
 PUBLISH: Final = 0x30
@@ -17,7 +17,6 @@ SUBACK: Final = 0x90
 QOS_1: Final = 0x02
 _CONNECT: Final = 0x10
 _SUBSCRIBE: Final = 0x82  # its low bits are fixed (2.2.2)
-_DISCONNECT: Final = b"\xe0\x00"
 _PERSISTENT: Final = bytes((4, 0, 0, 0))  # level 4, no Clean Session (3.1.2.4), no keep-alive
 _TYPE: Final = 0xF0
 _QOS: Final = 0x06
@@ -64,47 +63,37 @@ def _measure(stream: bytes, start: int) -> tuple[int, int] | None:
     raise ServerFault("a packet's length does not end")
 
 
-class MqttClient:
+class MqttClient(DurableClient):
     """One client: it subscribes to its own topic, publishes to its partner's, and acks what it gets at once."""
 
-    __slots__ = ("_load", "_packet", "_rest", "_topic", "_unacked", "number", "ready")
+    __slots__ = ("_packet", "_rest", "_topic")
 
     def __init__(self, number: int, load: Load) -> None:
-        self.number, self._load = number, load
+        super().__init__(number, load)
         self._topic = _text(_name(number ^ 1))
         self._packet, self._rest = 1, b""
-        self._unacked: dict[bytes, tuple[Ledger, int]] = {}
-        self.ready = False
 
     def open(self) -> bytes:
         """Return CONNECT for a session that outlives the connection."""
         return write_packet(_CONNECT, _text("MQTT") + _PERSISTENT + _text(_name(self.number)))
 
     def receive(self, received: bytes) -> bytes:
-        """Take what was read; return acks and what the handshake asks for. Raises ServerFault."""
+        """Return acks and what the handshake asks for."""
         if not received:
             self.lost("the server hung up")
         packets, self._rest = split_packets(self._rest + received if self._rest else received)
         return b"".join(map(self._answer, packets))
 
-    def lost(self, reason: str) -> None:
-        """Raises ServerFault."""
-        raise ServerFault(f"connection {self.number} broke: {reason}")
-
     def send(self, draft: Draft) -> bytes:
         """Return PUBLISH with QoS 1."""
         self._packet = packet = self._packet % _IDS + 1
         identifier = packet.to_bytes(2, "big")
-        self._unacked[identifier] = self._load.ledger, draft.seq
+        self._note_sent(identifier, draft)
         return write_packet(PUBLISH | QOS_1, self._topic + identifier + draft.payload)
-
-    def confirm(self) -> bytes:
-        """Nothing is ever owed: PUBACK goes out at once."""
-        return b""
 
     def leave(self) -> bytes:
         """Return DISCONNECT; the session stays."""
-        return _DISCONNECT
+        return b"\xe0\x00"
 
     def _answer(self, packet: Packet) -> bytes:
         kind, body = packet.head & _TYPE, packet.body
@@ -112,18 +101,17 @@ class MqttClient:
             if packet.head & _QOS != QOS_1:
                 raise ServerFault("the server delivers with another quality of service than 1")
             start = 2 + int.from_bytes(body[:2], "big")
-            self._load.ledger.receive(self.number, self.number // 2, body[start + 2 :])
+            self._note_received(body[start + 2 :])
             return bytes((PUBACK, 2)) + body[start : start + 2]
         if kind == PUBACK:
-            if (sent := self._unacked.pop(body, None)) is not None:
-                sent[0].ack(self.number, self.number // 2, sent[1])
-            return b""
-        if kind == CONNACK and body[1:2] == b"\x00":
+            self._note_answer(body)
+        elif kind == CONNACK and body[1:2] == b"\x00":
             return write_packet(_SUBSCRIBE, b"\x00\x01" + _text(_name(self.number)) + b"\x01")
-        if kind == SUBACK and body[2:3] == b"\x01":
+        elif kind == SUBACK and body[2:3] == b"\x01":
             self.ready = True
-            return b""
-        raise ServerFault(f"the server refused a client: packet {kind:#x} with {body[:8].hex()}")
+        else:
+            raise ServerFault(f"the server refused a client: packet {kind:#x} with {body[:8].hex()}")
+        return b""
 
 
 def _name(number: int) -> str:

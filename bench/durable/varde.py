@@ -11,12 +11,12 @@ import psutil
 from msgspec import Struct
 
 from bench.catalogue import VARDE
-from bench.durable.load import DurableServer, Load
+from bench.durable.load import DurableClient, DurableServer, Load
 from loadtest.client.protocol import PATH, Ending, RelayClient
 from loadtest.client.websocket import ServerFault
 from loadtest.crowd.crowd import Crowd, CrowdError, Seat, read_crowd
 from loadtest.crowd.order import Order, run_seeding
-from loadtest.ledger.ledger import Draft, Ledger
+from loadtest.ledger.ledger import Draft
 from loadtest.stack.stack import Stack, StackError, open_stack
 from varde_contract import frames as f
 from varde_contract.codec import encode_frame
@@ -28,56 +28,38 @@ POSTGRES: Final = "postgres"
 _CROWD: Final = "crowd.msgpack"
 
 
-class VardeClient:
+class VardeClient(DurableClient):
     """One device. It joins its conversation, sends to its partner's device, and confirms what it gets."""
 
-    __slots__ = (
-        "_first_ms",
-        "_load",
-        "_partner",
-        "_relay",
-        "_room",
-        "_seat",
-        "_sent",
-        "_unanswered",
-        "_upto",
-        "number",
-        "ready",
-    )
+    __slots__ = ("_client_ms", "_partner", "_relay", "_room", "_seat", "_upto")
 
     def __init__(self, number: int, load: Load, crowd: Crowd, authority: str) -> None:
-        self.number, self._load = number, load
+        super().__init__(number, load)
         self._seat: Seat = crowd.seats[number]
         self._partner, self._room = crowd.seats[number ^ 1].device, crowd.rooms[number // 2]
         hello = f.Hello(PROTOCOL_VERSION, self._seat.ticket, self._seat.device)
         static = KeyPair.from_private(self._seat.noise_private)
         self._relay = RelayClient(authority, PATH, hello, static, crowd.relay_key)
-        self._unanswered: dict[ClientId, tuple[Ledger, int]] = {}
-        # A device that comes back must not use a client id again, so they begin with the time.
-        self._first_ms, self._sent, self._upto = time.time_ns() // 1_000_000, 0, 0
-        self.ready = False
+        # A device that comes back must not use a client id again, so they count on from the time.
+        self._client_ms, self._upto = time.time_ns() // 1_000_000, 0
 
     def open(self) -> bytes:
         """Return the upgrade."""
         return self._relay.open()
 
     def receive(self, received: bytes) -> bytes:
-        """Take what was read; return what the protocol has to say. Raises ServerFault."""
+        """Return what the protocol has to say."""
         welcomed = self._relay.live
         for event in self._relay.receive(received):
             self._take(event)
         reply = self._relay.take_reply()
         return reply + self._relay.send(f.Join()) if self._relay.live and not welcomed else reply
 
-    def lost(self, reason: str) -> None:
-        """Raises ServerFault."""
-        raise ServerFault(f"connection {self.number} broke: {reason}")
-
     def send(self, draft: Draft) -> bytes:
         """Return `msg:send` to the partner's device."""
-        self._sent = sent = self._sent + 1
-        client = ClientId(uuid7(self._first_ms + sent, self._seat.device.bytes[6:]))
-        self._unanswered[client] = self._load.ledger, draft.seq
+        self._client_ms += 1
+        client = ClientId(uuid7(self._client_ms, self._seat.device.bytes[6:]))
+        self._note_sent(client, draft)
         devices = {self._partner: draft.payload}
         frame = f.Send(client, self._room.conversation, self._seat.profile, self._room.roster_version, devices=devices)
         return self._relay.send_encoded(f.Send, encode_frame(frame))
@@ -94,16 +76,14 @@ class VardeClient:
     def _take(self, event: f.ServerFrame | Ending) -> None:
         match event:
             case f.New():
-                self._load.ledger.receive(self.number, self.number // 2, event.sealed)
+                self._note_received(event.sealed)
                 if not self._upto:
                     self._load.owe(self.number)
                 self._upto = event.seq
             case f.Ack():
-                if (sent := self._unanswered.pop(event.client_id, None)) is not None:
-                    sent[0].ack(self.number, self.number // 2, sent[1])
+                self._note_answer(event.client_id)
             case f.RefusedFrame(about="msg:send") if event.subject:
-                if (sent := self._unanswered.pop(ClientId(event.subject), None)) is not None:
-                    sent[0].refuse(self.number, self.number // 2, sent[1], event.code.value)
+                self._note_answer(event.subject, event.code.value)
             case f.Joined():
                 self.ready = True
             case Ending():
@@ -136,13 +116,6 @@ class VardeStack(Struct, frozen=True):
         pids = {VARDE: stack.pids["relay-1"], POSTGRES: stack.pids[POSTGRES]}
         port, supervisor = int(authority.rpartition(":")[2]), psutil.Process(pids[VARDE]).ppid()
         return DurableServer(port, client, pids, settings, authority=stack.authority, supervisor=supervisor)
-
-    def kill_node(self) -> None:
-        """Kill the relay and start it again. Raises ServerFault."""
-        try:
-            self.stack.kill_node()
-        except StackError as failure:
-            raise ServerFault(str(failure)) from failure
 
 
 @contextmanager

@@ -4,27 +4,25 @@ No server to use: it takes whole frames for granted, waits for nobody, and drops
 anything but binary. Messages keep the size that encryption would give them.
 """
 
-import base64
-import hashlib
 import re
 import select
 import socket
 
 from websockets.speedups import apply_mask
+from websockets.utils import accept_key
 
 from bench.peer_protocol import READY
-from bench.servers.program import BACKLOG, HOST, announce, read_arguments
-from bench.servers.rooms import Member, Rooms
+from bench.servers.rooms import BACKLOG, HOST, Member, Rooms, announce, read_arguments
 
 RECEIVE = 256 * 1024
 PASS = 256
-ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+SWITCH = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 
 
 def framed(payload: bytes) -> bytes:
-    """Return one binary frame of a server; 65,535 bytes at most."""
+    """Return one binary frame of a server (RFC 6455, section 5.2); 65,535 bytes at most."""
     size = len(payload)
-    return (bytes((0x82, size)) if size < 126 else b"\x82\x7e" + size.to_bytes(2, "big")) + payload  # noqa: PLR2004 - RFC 6455 section 5.2
+    return (bytes((0x82, size)) if size < 126 else b"\x82\x7e" + size.to_bytes(2, "big")) + payload  # noqa: PLR2004 - as the RFC has it
 
 
 def split(received: bytes) -> tuple[list[bytes], bytes]:
@@ -32,7 +30,7 @@ def split(received: bytes) -> tuple[list[bytes], bytes]:
     payloads, start, end = [], 0, len(received)
     while end - start >= 8:  # noqa: PLR2004 - no frame here is shorter than its head and key
         size, begin = received[start + 1] & 0x7F, start + 2
-        if size == 126:  # noqa: PLR2004 - RFC 6455 section 5.2
+        if size == 126:  # noqa: PLR2004 - as the RFC has it
             size, begin = received[begin] << 8 | received[begin + 1], begin + 2
         stop = begin + 4 + size
         if stop > end:
@@ -55,36 +53,23 @@ class Connection:
     def receive(self) -> bool:
         """Take what is there; False when the connection is over."""
         try:
-            received = self._rest + self.sock.recv(RECEIVE)
+            received = self.sock.recv(RECEIVE)
         except OSError:
+            received = b""
+        if not received:
+            self.sock.close()
+            if self._member is not None:
+                self._member.leave()
             return False
-        if len(received) == len(self._rest):
-            return False
-        self._rest = received
-        if not self._upgraded:
-            self._upgrade()
-            return True
-        payloads, self._rest = split(received)
-        for payload in payloads:
-            self._deliver(payload)
+        self._rest += received
+        if self._upgraded:
+            payloads, self._rest = split(self._rest)
+            for payload in payloads:
+                self._deliver(payload)
+        elif (key := re.search(rb"(?i)sec-websocket-key: *(\S+)\r\n", self._rest)) and self._rest[-4:] == b"\r\n\r\n":
+            self.send(f"{SWITCH}{accept_key(key[1].decode())}\r\n\r\n".encode())
+            self._upgraded, self._rest = True, b""
         return True
-
-    def close(self) -> None:
-        """The connection is over."""
-        self.sock.close()
-        if self._member is not None:
-            self._member.leave()
-
-    def _upgrade(self) -> None:
-        key = re.search(rb"(?i)sec-websocket-key: *(\S+)\r\n", self._rest)
-        if key is None or not self._rest.endswith(b"\r\n\r\n"):
-            return
-        accept = base64.b64encode(hashlib.sha1(key[1] + ACCEPT, usedforsecurity=False).digest())
-        head = (
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
-        )
-        self.send(head + accept + b"\r\n\r\n")
-        self._upgraded, self._rest = True, b""
 
     def _deliver(self, message: bytes) -> None:
         if self._member is None:
@@ -108,7 +93,7 @@ class Connection:
 
 
 def serve(listener: socket.socket) -> None:
-    """Serve until the process is told to stop."""
+    """Serve until the process is killed."""
     epoll, connections, rooms = select.epoll(), dict[int, Connection](), Rooms[Connection](encrypted=False)
     epoll.register(listener, select.EPOLLIN)
     while True:
@@ -120,7 +105,7 @@ def serve(listener: socket.socket) -> None:
                 connections[sock.fileno()] = Connection(sock, rooms)
                 epoll.register(sock, select.EPOLLIN)
             elif not connections[number].receive():
-                connections.pop(number).close()
+                del connections[number]
 
 
 if __name__ == "__main__":

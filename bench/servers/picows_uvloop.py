@@ -4,14 +4,11 @@ As its documentation advises: the whole server is plain callbacks, payloads are 
 `transport.send` goes straight to the socket while it takes more. Auto-ping stays off, as it is by default.
 """
 
-import asyncio
-
 import uvloop
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
 from bench.peer_protocol import READY
-from bench.servers.program import BACKLOG, HOST, Arguments, announce, read_arguments
-from bench.servers.rooms import Member, Rooms
+from bench.servers.rooms import BACKLOG, HOST, Arguments, Member, Rooms, announce, read_arguments
 
 BINARY = WSMsgType.BINARY
 ROOMS: Rooms[WSTransport] = Rooms()
@@ -32,13 +29,10 @@ class Listener(WSListener):
             self._member = ROOMS.join(frame.get_payload_as_bytes(), transport)
             transport.send(BINARY, READY)
         else:
-            self._deliver(self._member, frame.get_payload_as_memoryview())
-
-    def _deliver(self, member: Member[WSTransport], message: memoryview) -> None:
-        delivery, ack = member.read(message)
-        for other in member.others():
-            other.connection.send(BINARY, other.encrypt(delivery))
-        member.connection.send(BINARY, member.encrypt(ack))
+            delivery, ack = self._member.read(frame.get_payload_as_memoryview())
+            for other in self._member.others():
+                other.connection.send(BINARY, other.encrypt(delivery))
+            transport.send(BINARY, self._member.encrypt(ack))
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - the library calls it so
         """The connection is over."""
@@ -46,17 +40,12 @@ class Listener(WSListener):
             self._member.leave()
 
 
-def _listen(_: WSUpgradeRequest) -> Listener:
-    return Listener()
-
-
 async def run(arguments: Arguments) -> None:
-    """Serve until the process is told to stop."""
-    server = await ws_create_server(_listen, HOST, 0, ssl=arguments.tls(), backlog=BACKLOG)
+    """Serve until the process is killed."""
+    server = await ws_create_server(lambda _: Listener(), HOST, 0, ssl=arguments.tls(), backlog=BACKLOG)
     announce(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    asyncio.run(run(read_arguments(__doc__)))
+    uvloop.run(run(read_arguments(__doc__)))

@@ -1,14 +1,48 @@
-"""Who is in which room of a peer server, and the work that each does for a message: decrypt it, encrypt it for each
-other member.
-"""
+"""What the programs of all peer servers share: how they begin, who is in which room, and the work for a message."""
 
+import argparse
+import json
+import ssl
+import sys
 from collections.abc import Callable
-from typing import Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from bench.peer_protocol import Cipher, NoCipher, ack_of, delivery_of, unpack_hello
 
+HOST: Final = "127.0.0.1"
+BACKLOG: Final = 1_024
 C = TypeVar("C")
 """The library's connection."""
+
+
+class Arguments(argparse.Namespace):
+    """The command line. With `certificate` and `key`, paths of PEM files, the server speaks TLS."""
+
+    certificate: str | None
+    key: str | None
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return the server's side of TLS 1.3, or None for plain sockets."""
+        if self.certificate is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
+def read_arguments(description: str, *more: str) -> Arguments:
+    """Read the command line, with the names of arguments that a server has of its own."""
+    parser = argparse.ArgumentParser(description=description)
+    for name in ("--certificate", "--key", *more):
+        parser.add_argument(name, required=name in more)
+    return parser.parse_args(namespace=Arguments())
+
+
+def announce(port: int) -> None:
+    """Say on stdout, in one line of JSON, that the server listens now."""
+    sys.stdout.write(json.dumps({"port": port}) + "\n")
+    sys.stdout.flush()
 
 
 class Member(Generic[C]):
@@ -24,9 +58,7 @@ class Member(Generic[C]):
         decrypt: Callable[[bytes | memoryview], bytes],
         encrypt: Callable[[bytes], bytes],
     ) -> None:
-        self._room = room
-        self.number = number
-        self.connection = connection
+        self._room, self.number, self.connection = room, number, connection
         self.decrypt, self.encrypt = decrypt, encrypt
 
     def others(self) -> "list[Member[C]]":
@@ -57,9 +89,7 @@ class Rooms(Generic[C]):
         """Let the sender of this hello into its room."""
         said = unpack_hello(hello)
         room = self._rooms.setdefault(said.room, [])
-        if self._encrypted:
-            member = Member(room, said.member, connection, Cipher(said.sending).decrypt, Cipher(said.receiving).encrypt)
-        else:
-            member = Member(room, said.member, connection, NoCipher().decrypt, NoCipher().encrypt)
+        keys = (Cipher(said.sending), Cipher(said.receiving)) if self._encrypted else (NoCipher(), NoCipher())
+        member = Member(room, said.member, connection, keys[0].decrypt, keys[1].encrypt)
         room.append(member)
         return member

@@ -13,8 +13,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from bench.peer_protocol import READY
-from bench.servers.program import BACKLOG, HOST, Arguments, announce, read_arguments
-from bench.servers.rooms import Member, Rooms
+from bench.servers.rooms import BACKLOG, HOST, Arguments, Rooms, announce, read_arguments
 
 ROOMS: Rooms[WebSocket] = Rooms()
 
@@ -26,23 +25,18 @@ async def serve_member(connection: WebSocket) -> None:
     try:
         await connection.send_bytes(READY)
         while True:
-            await deliver(member, await connection.receive_bytes())
+            delivery, ack = member.read(await connection.receive_bytes())
+            for other in member.others():
+                await other.connection.send_bytes(other.encrypt(delivery))
+            await connection.send_bytes(member.encrypt(ack))
     except WebSocketDisconnect:
         pass
     finally:
         member.leave()
 
 
-async def deliver(member: Member[WebSocket], message: bytes) -> None:
-    """Send a message to all others, and the ack to its sender."""
-    delivery, ack = member.read(message)
-    for other in member.others():
-        await other.connection.send_bytes(other.encrypt(delivery))
-    await member.connection.send_bytes(member.encrypt(ack))
-
-
 async def run(arguments: Arguments) -> None:
-    """Serve until the process is told to stop."""
+    """Serve until the process is killed."""
     listener = socket.create_server((HOST, 0), backlog=BACKLOG)
     config = uvicorn.Config(
         Starlette(routes=[WebSocketRoute("/", serve_member)]),

@@ -7,11 +7,10 @@ recipient's own lock, which is strictly first come, first served.
 from functools import partial
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, WebSocketServer, serve_websocket
+from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, serve_websocket
 
 from bench.peer_protocol import READY
-from bench.servers.program import HOST, Arguments, announce, read_arguments
-from bench.servers.rooms import Member, Rooms
+from bench.servers.rooms import HOST, Arguments, Rooms, announce, read_arguments
 
 ROOMS: Rooms[WebSocketConnection] = Rooms()
 
@@ -23,7 +22,13 @@ async def serve_member(request: WebSocketRequest) -> None:
     try:
         await connection.send_message(READY)
         while True:
-            await deliver(member, await receive(connection))
+            delivery, ack = member.read(await receive(connection))
+            for other in member.others():
+                try:
+                    await other.connection.send_message(other.encrypt(delivery))
+                except ConnectionClosed:
+                    continue
+            await connection.send_message(member.encrypt(ack))
     except ConnectionClosed:
         pass
     finally:
@@ -37,24 +42,11 @@ async def receive(connection: WebSocketConnection) -> bytes:
     return message
 
 
-async def deliver(member: Member[WebSocketConnection], message: bytes) -> None:
-    """Send a message to all others, and the ack to its sender."""
-    delivery, ack = member.read(message)
-    for other in member.others():
-        try:
-            await other.connection.send_message(other.encrypt(delivery))
-        except ConnectionClosed:
-            continue
-    await member.connection.send_message(member.encrypt(ack))
-
-
 async def run(arguments: Arguments) -> None:
-    """Serve until the process is told to stop."""
+    """Serve until the process is killed."""
     async with trio.open_nursery() as nursery:
-        server: WebSocketServer = await nursery.start(
-            partial(serve_websocket, serve_member, HOST, 0, ssl_context=arguments.tls())
-        )
-        announce(server.port)
+        start = partial(serve_websocket, serve_member, HOST, 0, ssl_context=arguments.tls())
+        announce((await nursery.start(start)).port)
 
 
 if __name__ == "__main__":

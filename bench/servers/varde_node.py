@@ -1,32 +1,118 @@
 """Varde: the real node, `relay.node.run_node`, with its listeners, admission, Noise, tickets and journal.
 
-Two things are not as in production, and only here: the stores hold no database (`varde_stores.py`), and the limits that
-protect a node from one address or one device are lifted, because all load comes from this machine.
+Two things are not as in production, and only here: the stores hold no database (rosters are computed from the plan, and
+the journal commits at once), and the limits that protect a node from one address or one device are lifted, because all
+load comes from this machine.
 """
 
 import logging
 import os
 import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from random import SystemRandom
-from typing import Final
+from types import SimpleNamespace
+from typing import Any, Final, TypeAlias
 
 import trio
 
 from bench.keys import read_node
-from bench.rooms import Plan
-from bench.servers.program import announce, argument_parser
-from bench.servers.varde_stores import open_counting_stores
+from bench.rooms import Plan, account_of, conversation_of, device_of, number_of, profile_of
+from bench.servers.rooms import announce, read_arguments
+from domain.ports import Stores
+from domain.talk import model as talk
 from relay.node import run_node
 from relay.services import Dependencies
 from relay.socket.tls_certificate import TlsCertificate
 from settings.relay import RelaySettings, TlsFiles
+from varde_contract.ids import ConversationId
 from varde_contract.noise import KeyPair
+from varde_contract.talk import ConversationKind, Role
 
 LIFTED: Final = 1_000_000_000
+ROSTER_VERSION: Final = 1
 
 
-def config_of() -> RelaySettings:
+_Calls: TypeAlias = dict[str, Callable[..., Any]]
+
+
+class PlannedStores:
+    """Every room of the plan is a group whose roster never moves; every device has confirmed everything."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._heads: Counter[ConversationId] = Counter()
+
+    def open(self) -> Stores:
+        """Return the stores; what only the API asks for is not there."""
+        conversations: _Calls = {
+            "rosters": lambda asked: {each: self._roster(each) for each in asked},
+            "list_many": lambda asked: [(self._head(each.device),) if each.after is None else () for each in asked],
+            "log_heads": lambda _: {},  # nothing that this node has not heard of: there is no other
+        }
+        journal: _Calls = {"commit": self._commit, "find_committed": lambda keys: [None] * len(keys)}
+        mailbox: _Calls = {
+            "read": lambda asked: [self._page(each) for each in asked],
+            "confirm": lambda confirmations: confirmations,
+            "mark_read": lambda marks: range(len(marks)),
+        }
+        named: dict[str, Any] = dict.fromkeys(Stores.__struct_fields__)
+        named |= {"conversations": _port(conversations), "journal": _port(journal), "mailbox": _port(mailbox)}
+        named["devices"] = _port({"revocations": lambda _: ()})
+        named["bus"] = _port({"publish": lambda _: None}, listen=lambda *_: nullcontext())
+        return Stores(**named)
+
+    def _commit(self, drafts: Sequence[talk.Draft]) -> list[talk.Committed]:
+        committed = []
+        for draft in drafts:
+            self._heads[draft.conversation] = seq = self._heads[draft.conversation] + 1
+            committed.append(talk.Committed(draft.message, seq, draft.sent_ms, duplicate=False))
+        return committed
+
+    def _page(self, request: talk.LogRequest) -> talk.LogPage | None:
+        if number_of(request.device) not in self._plan.members_of(number_of(request.conversation)):
+            return None
+        head = self._heads[request.conversation]
+        after = max(request.from_seq, head + 1)
+        return talk.LogPage(request.conversation, request.from_seq, after, head, start=1, upto=head, entries=())
+
+    def _head(self, device: Any) -> talk.ConversationHead:
+        conversation = conversation_of(self._plan.room_of(number_of(device)))
+        head = self._heads[conversation]
+        return talk.ConversationHead(conversation, head, head, ROSTER_VERSION)
+
+    def _roster(self, conversation: ConversationId) -> talk.Roster:
+        members = self._plan.members_of(number_of(conversation))
+        named: dict[str, Any] = {"role": Role.MEMBER, "from_seq": 1, "read_receipts": True, "delivery_receipts": True}
+        named |= {"typing": True, "presence": True}
+        return talk.Roster(
+            conversation=conversation,
+            kind=ConversationKind.GROUP,
+            version=ROSTER_VERSION,
+            members={
+                profile_of(each): talk.Member(profile=profile_of(each), account=account_of(each), **named)
+                for each in members
+            },
+            devices={device_of(each): frozenset((profile_of(each),)) for each in members},
+        )
+
+
+def _port(calls: _Calls, **plain: Any) -> SimpleNamespace:
+    """A store whose calls answer at once, each after a checkpoint, as calls of a database have one."""
+
+    def method(compute: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        async def call(*arguments: Any) -> Any:
+            await trio.lowlevel.checkpoint()
+            return compute(*arguments)
+
+        return call
+
+    return SimpleNamespace(**{name: method(compute) for name, compute in calls.items()}, **plain)
+
+
+def lifted_settings() -> RelaySettings:
     """Return the node's defaults, but for what would protect it from this benchmark."""
     default = RelaySettings()
     return RelaySettings(
@@ -46,29 +132,27 @@ def dependencies_of(folder: Path, files: TlsFiles | None) -> Dependencies:
     return Dependencies(
         static=KeyPair.from_private(secrets.private),
         ticket_public=secrets.ticket_public,
-        clock=_read_clock,
+        clock=_now_ms,
         entropy=os.urandom,
         random=SystemRandom(),
-        certificate=None if files is None else TlsCertificate(files, _read_clock),
+        certificate=None if files is None else TlsCertificate(files, _now_ms),
     )
 
 
-async def run(config: RelaySettings, plan: Plan, dependencies: Dependencies) -> None:
+async def run(plan: Plan, dependencies: Dependencies) -> None:
     """Serve until the process is killed."""
     async with trio.open_nursery() as nursery:
-        address = await nursery.start(run_node, config, open_counting_stores(plan), dependencies, trio.Event())
+        stores = PlannedStores(plan).open()
+        address = await nursery.start(run_node, lifted_settings(), stores, dependencies, trio.Event())
         announce(int(address.rpartition(":")[2]))
 
 
-def _read_clock() -> int:
+def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
 if __name__ == "__main__":
-    PARSER = argument_parser(__doc__)
-    PARSER.add_argument("--plan", type=Plan, required=True, help="the rooms, such as 50x2,1x100")
-    PARSER.add_argument("--folder", type=Path, required=True, help="where varde_keys.py wrote")
-    GIVEN = PARSER.parse_args()
+    GIVEN = read_arguments(__doc__, "--plan", "--folder")
     logging.basicConfig(level=logging.WARNING)
-    FILES = TlsFiles(Path(GIVEN.certificate), Path(GIVEN.key)) if GIVEN.certificate else None
-    trio.run(run, config_of(), GIVEN.plan, dependencies_of(GIVEN.folder, FILES))
+    FILES = TlsFiles(Path(GIVEN.certificate), Path(GIVEN.key)) if GIVEN.certificate and GIVEN.key else None
+    trio.run(run, Plan(GIVEN.plan), dependencies_of(Path(GIVEN.folder), FILES))

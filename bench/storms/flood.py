@@ -24,6 +24,7 @@ from bench.connections import Link
 from bench.durable.load import SECOND_NS
 from bench.durable.measure import EXPECTED
 from bench.durable.rates import figures_of
+from bench.fanout import PAIR
 from bench.measured_server import MeasuredServer, Workplace, open_measured_server
 from bench.process import ROOT, Cores, NoServer
 from bench.rooms import Plan
@@ -53,7 +54,7 @@ class Flood(Struct, frozen=True):
     @property
     def plan(self) -> Plan:
         """A room of so many, whose first member floods it, and the pair's room."""
-        return Plan(f"1x{self.listeners},1x2")
+        return Plan(f"1x{self.listeners},1x{PAIR}")
 
 
 class FloodedRoom(Struct, frozen=True):
@@ -84,7 +85,7 @@ def measure_flood(name: str, flood: Flood) -> dict[str, Any]:
 def _measure(measured: MeasuredServer, flood: Flood, folder: Path) -> dict[str, Any]:
     room = FloodedRoom(measured.entry.name, measured.server.pid, measured.server.port, str(folder), flood)
     with _open_flooded_room(room) as process:
-        clients = measured.clients(measured.plan.blocks[1].members)
+        clients = measured.clients(measured.plan.blocks[PAIR])
         sender, receiver = measured.connections.open(clients, at_once=2, deadline=CONNECT_DEADLINE)
         _wait_until_live(measured, (sender, receiver))
         calm = _exchange(measured, (sender, receiver), flood.measured)

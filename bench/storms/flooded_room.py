@@ -32,7 +32,7 @@ def run(room: FloodedRoom) -> None:
     keys = make_members(Path(room.folder), plan.members) if room.name == VARDE else None
     with Connections(room.port) as connections:
         measured = MeasuredServer(CATALOGUE[room.name], server, connections, plan, keys)
-        members = connections.open(measured.clients(plan.blocks[0].members), at_once=AT_ONCE, deadline=DEADLINE)
+        members = connections.open(measured.clients(plan.blocks[flood.listeners]), at_once=AT_ONCE, deadline=DEADLINE)
         _say({"ready": len(members)})
         while not select.select((sys.stdin,), (), (), 0)[0]:  # the pings of the quiet time before must be answered too
             connections.poll(0.02)

@@ -26,7 +26,7 @@ def measure_recovery(connections: int, *, tls: bool) -> dict[str, Any]:
         with Load(stack.server, connections) as load:
             load.open(range(connections), deadline=DEADLINE, at_once=AT_ONCE)
             killed = time.monotonic()
-            stack.kill_node()
+            stack.stack.kill_node()
         down = time.monotonic() - killed
         return {**_come_back(stack.server, connections, killed), "seconds_down": down}
 

@@ -13,12 +13,9 @@ def test_every_member_is_in_one_room() -> None:
     assert not plan.members_of(3)
 
 
-def test_rooms_are_found_by_size() -> None:
-    """The block of a size knows its rooms and members; a size that is not planned is a KeyError."""
-    plan = Plan("2x3,1x4")
-    assert (plan.of_size(4).numbers, plan.of_size(4).members) == (range(2, 3), range(6, 10))
-    with pytest.raises(KeyError):
-        plan.of_size(5)
+def test_members_are_found_by_the_size_of_their_rooms() -> None:
+    """Each size knows everybody who is in a room of it."""
+    assert Plan("2x3,1x4").blocks == {3: range(6), 4: range(6, 10)}
 
 
 @pytest.mark.parametrize("text", ["", "3", "ax2", "1x"])

@@ -55,8 +55,8 @@ def exchange(measured: MeasuredServer) -> None:
     """Let everybody in the room of three send, and hear that all was delivered, acked, and went nowhere else."""
     connections = measured.connections
     three, two = (
-        connections.open(measured.clients(rooms.members), at_once=8, deadline=PATIENCE)
-        for rooms in measured.plan.blocks
+        connections.open(measured.clients(members), at_once=8, deadline=PATIENCE)
+        for members in measured.plan.blocks.values()
     )
     for _ in range(MESSAGES):
         for connection, client in three:

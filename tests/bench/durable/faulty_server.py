@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 
-from bench.durable.load import PAYLOAD_BYTES, DurableServer, Load
-from loadtest.client.websocket import ServerFault
+from bench.durable.load import PAYLOAD_BYTES, DurableClient, DurableServer, Load
 from loadtest.ledger.ledger import Draft
 
 Fault = Callable[[list[bytes]], list[bytes]]
@@ -22,15 +22,14 @@ _NUMBER = 4
 _BATCH = 10
 
 
-@dataclass(eq=False)
-class PlainClient:
+class PlainClient(DurableClient):
     """The client's side."""
 
-    number: int
-    load: Load
-    ready: bool = False
-    _sent: list[int] = field(default_factory=list)
-    _rest: bytes = b""
+    __slots__ = ("_acks", "_rest", "_sends")
+
+    def __init__(self, number: int, load: Load) -> None:
+        super().__init__(number, load)
+        self._rest, self._sends, self._acks = b"", count(), count()
 
     def open(self) -> bytes:
         """Say who comes."""
@@ -40,35 +39,23 @@ class PlainClient:
         """Take acks and messages."""
         if not received:
             self.lost("the server hung up")
-        stream, ledger, room = self._rest + received, self.load.ledger, self.number // 2
+        stream = self._rest + received
         while stream[:1] in {b"a", b"h"} or len(stream) > PAYLOAD_BYTES:
             kind, stream = stream[:1], stream[1:]
             if kind == b"h":
                 self.ready = True
             elif kind == b"a":
-                ledger.ack(self.number, room, self._sent.pop(0))
+                self._note_answer(next(self._acks))
             else:
-                ledger.receive(self.number, room, stream[:PAYLOAD_BYTES])
+                self._note_received(stream[:PAYLOAD_BYTES])
                 stream = stream[PAYLOAD_BYTES:]
         self._rest = stream
         return b""
 
-    def lost(self, reason: str) -> None:
-        """Raises ServerFault."""
-        raise ServerFault(f"it broke: {reason}")
-
     def send(self, draft: Draft) -> bytes:
         """Say a message."""
-        self._sent.append(draft.seq)
+        self._note_sent(next(self._sends), draft)
         return b"m" + draft.payload
-
-    def confirm(self) -> bytes:
-        """Say nothing."""
-        return b""
-
-    def leave(self) -> bytes:
-        """Say nothing."""
-        return b""
 
 
 @dataclass
