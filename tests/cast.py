@@ -32,14 +32,14 @@ MANY: Final = 1_000
 
 
 @dataclass(frozen=True, repr=False)
-class Gear:
-    """One device, with what it keeps to itself. `noun` is what the server knows of it, `session` its sign-in.
+class CastDevice:
+    """One device of the cast, with its private keys. `model` is what the server knows of it, `session` its sign-in.
 
-    Nobody holds an Olm account for `noun.identity_key`: tests of the client make their own.
+    Nobody holds an Olm account for `model.identity_key`: tests of the client make their own.
     """
 
     name: str
-    noun: people_model.Device
+    model: people_model.Device
     session: people_model.Session
     noise: KeyPair
     signing: Ed25519PrivateKey
@@ -50,12 +50,12 @@ class Gear:
     @property
     def id(self) -> DeviceId:
         """The device id."""
-        return self.noun.id
+        return self.model.id
 
     @property
     def actor(self) -> people_model.Actor:
         """Who asks, when this device does."""
-        return people_model.Actor(account=self.noun.account, session=self.session.id, device=self.noun.id)
+        return people_model.Actor(account=self.model.account, session=self.session.id, device=self.model.id)
 
     @property
     def access_token(self) -> str:
@@ -92,7 +92,7 @@ class Person:
     root: Ed25519PrivateKey
     privat: people_model.Profile
     jobb: people_model.Profile
-    devices: tuple[Gear, ...]
+    devices: tuple[CastDevice, ...]
 
     def __repr__(self) -> str:
         return self.name
@@ -107,9 +107,9 @@ class Person:
         """The Ed25519 public key that signs the devices."""
         return self.root.public_key().public_bytes_raw()
 
-    def further_device(self, name: str) -> Gear:
+    def further_device(self, name: str) -> CastDevice:
         """One more device, which `enrol` can add. It receives for both modes, as all of the cast do."""
-        return _gear(f"{self.name}_{name}", self.account, self.root, (self.privat.id, self.jobb.id))
+        return _device(f"{self.name}_{name}", self.account, self.root, (self.privat.id, self.jobb.id))
 
 
 async def settle(stores: Stores, *people: Person) -> None:
@@ -119,16 +119,16 @@ async def settle(stores: Stores, *people: Person) -> None:
         assert await stores.accounts.set_root_key(person.account, person.root_key)
         for profile in (person.privat, person.jobb):
             assert await stores.profiles.add(profile, MANY)
-        for gear in person.devices:
-            await enrol(stores, gear)
+        for device in person.devices:
+            await enrol(stores, device)
 
 
-async def enrol(stores: Stores, gear: Gear) -> None:
+async def enrol(stores: Stores, device: CastDevice) -> None:
     """Store a session, the device bound to it, and its prekeys."""
-    await stores.sessions.add(gear.session)
-    assert not isinstance(await stores.devices.add(gear.noun, gear.session.id, most=MANY), DeviceAddFault)
+    await stores.sessions.add(device.session)
+    assert not isinstance(await stores.devices.add(device.model, device.session.id, most=MANY), DeviceAddFault)
     await stores.prekeys.upload(
-        gear.noun.account, gear.id, gear.one_time_keys(), gear.fallback_key(), most=ONE_TIME_KEYS
+        device.model.account, device.id, device.one_time_keys(), device.fallback_key(), most=ONE_TIME_KEYS
     )
 
 
@@ -152,7 +152,7 @@ def roster_of(*people: Person, kind: ConversationKind = ConversationKind.GROUP, 
         kind=kind,
         version=version,
         members={person.profile: _member(person, owner=person is owner) for person in people},
-        devices={gear.id: frozenset({person.profile}) for person in people for gear in person.devices},
+        devices={device.id: frozenset({person.profile}) for person in people for device in person.devices},
     )
 
 
@@ -174,8 +174,8 @@ def _person(name: str, *devices: str) -> Person:
     account = AccountId(_uuid("account", name))
     root = Ed25519PrivateKey.from_private_bytes(_seed("root", name))
     privat, jobb = (_profile(name, account, mode) for mode in (ProfileType.PRIVAT, ProfileType.JOBB))
-    gear = tuple(_gear(f"{name}_{device}", account, root, (privat.id, jobb.id)) for device in devices)
-    return Person(name, f"{name}@example.org", _seed("address", name), account, root, privat, jobb, gear)
+    device = tuple(_device(f"{name}_{device}", account, root, (privat.id, jobb.id)) for device in devices)
+    return Person(name, f"{name}@example.org", _seed("address", name), account, root, privat, jobb, device)
 
 
 def _profile(name: str, account: AccountId, mode: ProfileType) -> people_model.Profile:
@@ -184,7 +184,7 @@ def _profile(name: str, account: AccountId, mode: ProfileType) -> people_model.P
     )
 
 
-def _gear(name: str, account: AccountId, root: Ed25519PrivateKey, profiles: tuple[ProfileId, ...]) -> Gear:
+def _device(name: str, account: AccountId, root: Ed25519PrivateKey, profiles: tuple[ProfileId, ...]) -> CastDevice:
     device = DeviceId(_uuid("device", name))
     noise = KeyPair.from_private(_seed("noise", name))
     signing = Ed25519PrivateKey.from_private_bytes(_seed("signing", name))
@@ -192,8 +192,8 @@ def _gear(name: str, account: AccountId, root: Ed25519PrivateKey, profiles: tupl
     statement = signed_statements.device_statement(
         account, device, noise_key=keys[0], signing_key=keys[1], identity_key=keys[2]
     )
-    noun = people_model.Device(account, device, *keys, root.sign(statement), profiles, BIRTH_MS)
-    return Gear(name, noun, _session(name, account), noise, signing)
+    model = people_model.Device(account, device, *keys, root.sign(statement), profiles, BIRTH_MS)
+    return CastDevice(name, model, _session(name, account), noise, signing)
 
 
 def _session(name: str, account: AccountId) -> people_model.Session:

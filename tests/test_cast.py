@@ -11,44 +11,44 @@ from tests.doubles.stores import open_memory_stores
 from varde_contract import signed_statements
 from varde_contract.talk import ConversationKind, Role
 
-GEAR = [gear for person in cast.PEOPLE for gear in person.devices]
+GEAR = [device for person in cast.PEOPLE for device in person.devices]
 
 
 def test_the_cast_is_the_same_every_time() -> None:
     """A test that fails today fails tomorrow with the same ids: these never change."""
     assert str(cast.alice_phone.id) == "019b76da-a800-775b-b300-9d2ed741becf"
     assert len(GEAR) == 7
-    assert len({gear.id for gear in GEAR} | {person.account for person in cast.PEOPLE}) == 12
+    assert len({device.id for device in GEAR} | {person.account for person in cast.PEOPLE}) == 12
 
 
 @pytest.mark.parametrize("person", cast.PEOPLE, ids=repr)
 def test_every_device_is_signed_by_its_owner(person: cast.Person) -> None:
     """Certificates and prekeys verify, so that a server that checks them takes the cast as it is."""
-    for gear in person.devices:
-        noun = gear.noun
+    for device in person.devices:
+        model = device.model
         statement = signed_statements.device_statement(
-            *(noun.account, noun.id),
-            noise_key=noun.noise_key,
-            signing_key=noun.signing_key,
-            identity_key=noun.identity_key,
+            *(model.account, model.id),
+            noise_key=model.noise_key,
+            signing_key=model.signing_key,
+            identity_key=model.identity_key,
         )
-        Ed25519PublicKey.from_public_bytes(person.root_key).verify(noun.signature, statement)
-        signing = Ed25519PublicKey.from_public_bytes(noun.signing_key)
-        for prekey in gear.one_time_keys():
-            signing.verify(prekey.signature, signed_statements.one_time_key_statement(gear.id, prekey.key))
-        fallback = gear.fallback_key()
-        signing.verify(fallback.signature, signed_statements.fallback_key_statement(gear.id, fallback.key))
+        Ed25519PublicKey.from_public_bytes(person.root_key).verify(model.signature, statement)
+        signing = Ed25519PublicKey.from_public_bytes(model.signing_key)
+        for prekey in device.one_time_keys():
+            signing.verify(prekey.signature, signed_statements.one_time_key_statement(device.id, prekey.key))
+        fallback = device.fallback_key()
+        signing.verify(fallback.signature, signed_statements.fallback_key_statement(device.id, fallback.key))
 
 
-@pytest.mark.parametrize("gear", GEAR, ids=repr)
-def test_tokens_are_those_of_the_session(gear: cast.Gear) -> None:
+@pytest.mark.parametrize("device", GEAR, ids=repr)
+def test_tokens_are_those_of_the_session(device: cast.CastDevice) -> None:
     """A token is account, session and a secret whose digest the session keeps."""
     for token, digest in (
-        (gear.access_token, gear.session.access_digest),
-        (gear.refresh_token, gear.session.refresh_digest),
+        (device.access_token, device.session.access_digest),
+        (device.refresh_token, device.session.refresh_digest),
     ):
         raw = base64.urlsafe_b64decode(token + "==")
-        assert raw[:32] == gear.noun.account.bytes + gear.session.id.bytes
+        assert raw[:32] == device.model.account.bytes + device.session.id.bytes
         assert hashlib.sha256(raw[32:]).digest() == digest
 
 

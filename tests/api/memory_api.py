@@ -16,9 +16,9 @@ from api.http.serving import serve_api
 from api.services import Keys, Services, make_services
 from domain.ports import Stores
 from settings.api import ApiSettings, RateLimit, Timeouts
-from tests.cast import Gear, settle
+from tests.cast import CastDevice, settle
 from tests.doubles.bus import RecordingBus
-from tests.doubles.clock import CountedEntropy, StandingClock
+from tests.doubles.clock import DeterministicEntropy, ManualClock
 from tests.doubles.interference import Interference
 from tests.doubles.mail import RecordingMail
 from tests.doubles.memory import Memory
@@ -46,14 +46,14 @@ class MemoryApi:
     memory: Memory = field(default_factory=Memory)
     bus: RecordingBus = field(default_factory=RecordingBus)
     mail: RecordingMail = field(default_factory=RecordingMail)
-    clock: StandingClock = field(default_factory=StandingClock)
+    clock: ManualClock = field(default_factory=ManualClock)
     interference: Interference = field(default_factory=Interference)
 
-    async def ask(self, method: str, path: str, *, by: Gear | str | None = None, **more: Any) -> httpx.Response:
+    async def ask(self, method: str, path: str, *, by: CastDevice | str | None = None, **more: Any) -> httpx.Response:
         """Send a request, signed by a device of the cast or with a token as it is."""
         headers = dict(more.pop("headers", {}))
         if by is not None:
-            headers["Authorization"] = f"Bearer {by.access_token if isinstance(by, Gear) else by}"
+            headers["Authorization"] = f"Bearer {by.access_token if isinstance(by, CastDevice) else by}"
         return await self.client.request(method, path, headers=headers, **more)
 
     async def connect(self) -> trio.SocketStream:
@@ -67,13 +67,13 @@ async def open_memory_api(
     config: ApiSettings = CONFIG, *, timeouts: Timeouts | None = None, known: bool = True
 ) -> AsyncIterator[MemoryApi]:
     """Serve the API; with `known`, the whole cast is registered."""
-    memory, bus, mail, clock, interference = Memory(), RecordingBus(), RecordingMail(), StandingClock(), Interference()
+    memory, bus, mail, clock, interference = Memory(), RecordingBus(), RecordingMail(), ManualClock(), Interference()
     stores = open_memory_stores(interference=interference, bus=bus, memory=memory)
     if known:
         await settle(stores)
     if timeouts is not None:
         config = ApiSettings(**{**vars(config), "timeouts": timeouts})
-    services = make_services(config, stores, mail, KEYS, clock=clock, entropy=CountedEntropy())
+    services = make_services(config, stores, mail, KEYS, clock=clock, entropy=DeterministicEntropy())
     async with serve_services(services) as (address, stopping, stopped), open_client(address) as client:
         yield MemoryApi(client, address, stores, services, stopping, stopped, memory, bus, mail, clock, interference)
 
@@ -100,7 +100,7 @@ async def serve_services(services: Services) -> AsyncIterator[tuple[str, trio.Ev
 class DeviceClient:
     """Asks as one device, expects a status, and reads the body as what the contract says it is."""
 
-    def __init__(self, api: MemoryApi, by: Gear) -> None:
+    def __init__(self, api: MemoryApi, by: CastDevice) -> None:
         self._face = api
         self._by = by
 

@@ -22,7 +22,7 @@ from uuid import UUID
 import httpx
 
 from tests.api.bodies import new_device, prekeys
-from tests.cast import Gear, Person
+from tests.cast import CastDevice, Person
 from varde_contract.ids import AccountId
 from varde_contract.signed_statements import device_statement
 
@@ -91,7 +91,7 @@ class SignedUpDevice:
     """Somebody of the cast who has signed up here, on one device. The ids are the server's."""
 
     person: Person
-    gear: Gear
+    device: CastDevice
     client: httpx.Client
     tokens: dict[str, Any]
     profile: str = ""
@@ -116,18 +116,18 @@ class SignedUpDevice:
         assert response.status_code == status, response.text
         return dict(response.json()) if response.content else {}
 
-    def certified(self, gear: Gear) -> dict[str, Any]:
+    def certified(self, device: CastDevice) -> dict[str, Any]:
         """Register this device under the account it has here, signed by the root key."""
-        device = gear.noun
+        model = device.model
         statement = device_statement(
             self.account,
-            device.id,
-            noise_key=device.noise_key,
-            signing_key=device.signing_key,
-            identity_key=device.identity_key,
+            model.id,
+            noise_key=model.noise_key,
+            signing_key=model.signing_key,
+            identity_key=model.identity_key,
         )
         signature = self.person.root.sign(statement)
-        return new_device(gear) | {"signature": text_of(signature), "profiles": [self.profile]}
+        return new_device(device) | {"signature": text_of(signature), "profiles": [self.profile]}
 
 
 def text_of(raw: bytes) -> str:
@@ -135,14 +135,14 @@ def text_of(raw: bytes) -> str:
     return b64encode(raw).decode()
 
 
-def sign_up(program: Program, client: httpx.Client, person: Person, gear: Gear) -> SignedUpDevice:
+def sign_up(program: Program, client: httpx.Client, person: Person, device: CastDevice) -> SignedUpDevice:
     """Sign up from nothing: code, session, root key, profile, device, prekeys."""
-    device = SignedUpDevice(person, gear, client, log_in(program, client, person))
-    device.expect(200, "PUT", "/v1/account/root-key", {"root_key": text_of(person.root_key)})
-    device.profile = device.expect(201, "POST", "/v1/profiles", {"type": "PRIVAT"})["profile"]
-    device.expect(201, "POST", "/v1/devices", device.certified(gear))
-    device.expect(200, "POST", "/v1/prekeys", prekeys(gear))
-    return device
+    signed_up = SignedUpDevice(person, device, client, log_in(program, client, person))
+    signed_up.expect(200, "PUT", "/v1/account/root-key", {"root_key": text_of(person.root_key)})
+    signed_up.profile = signed_up.expect(201, "POST", "/v1/profiles", {"type": "PRIVAT"})["profile"]
+    signed_up.expect(201, "POST", "/v1/devices", signed_up.certified(device))
+    signed_up.expect(200, "POST", "/v1/prekeys", prekeys(device))
+    return signed_up
 
 
 def log_in(program: Program, client: httpx.Client, person: Person) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def message(by: SignedUpDevice, to: SignedUpDevice, conversation: str, number: i
         "conversation": conversation,
         "profile": by.profile,
         "roster_version": 1,
-        "devices": {str(to.gear.id): "c2VhbGVk"},
+        "devices": {str(to.device.id): "c2VhbGVk"},
     }
 
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from api.openapi import openapi_document
 from tests.api.program import Program, SignedUpDevice, run_program, sign_up
-from tests.cast import Gear, Person, alice
+from tests.cast import CastDevice, Person, alice
 from tests.postgres import _database
 
 with warnings.catch_warnings():
@@ -63,8 +63,8 @@ def device(live: Program, client: httpx.Client) -> SignedUpDevice:
         jobb=alice.jobb,
         devices=alice.devices,
     )
-    gear: Gear = alice.further_device(f"fuzzed{number}")
-    return sign_up(live, client, person, gear)
+    device: CastDevice = alice.further_device(f"fuzzed{number}")
+    return sign_up(live, client, person, device)
 
 
 def with_whole_numbers(node: Any) -> Any:

@@ -7,7 +7,7 @@ import trio
 
 from tests.api.bodies import claim, new_message
 from tests.api.memory_api import MemoryApi
-from tests.cast import Gear, alice, alice_phone, bob, bob_phone, mallory, mallory_phone, open_conversation
+from tests.cast import CastDevice, alice, alice_phone, bob, bob_phone, mallory, mallory_phone, open_conversation
 from varde_contract.ids import ConversationId
 
 EMAIL = "someone@example.org"
@@ -56,9 +56,9 @@ async def test_requests_at_once_do_not_mix(api: MemoryApi) -> None:
     """Each answer belongs to its own request, however many there are."""
     seen: list[bool] = []
 
-    async def look(gear: Gear) -> None:
-        response = await api.ask("GET", "/v1/account", by=gear)
-        seen.append(response.json()["account"] == str(gear.noun.account))
+    async def look(device: CastDevice) -> None:
+        response = await api.ask("GET", "/v1/account", by=device)
+        seen.append(response.json()["account"] == str(device.model.account))
 
     async with trio.open_nursery() as nursery:
         for _ in range(20):

@@ -13,7 +13,7 @@ import trio
 from relay.socket.tls_certificate import TlsCertificate
 from settings.relay import TlsFiles
 from storage.program import read_clock
-from tests.cast import Gear, alice, enrol, open_conversation, settle
+from tests.cast import CastDevice, alice, enrol, open_conversation, settle
 from tests.certificates import Authority, issue
 from tests.conformance.peer import Peer
 from tests.conformance.playing import PATIENCE, Enter
@@ -63,14 +63,16 @@ class Scene:
 
 @asynccontextmanager
 async def open_scene(
-    devices: Sequence[Gear] = DEVICES, certificate: TlsCertificate | None = None, tls: ssl.SSLContext | None = None
+    devices: Sequence[CastDevice] = DEVICES,
+    certificate: TlsCertificate | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Scene]:
     """A scene over memory stores."""
     memory, bus = Memory(), RecordingBus()
     stores = open_memory_stores(interference=Interference(), bus=bus, memory=memory)
     await settle(stores, alice)
-    for gear in devices:
-        await enrol(stores, gear)
+    for device in devices:
+        await enrol(stores, device)
     conversation = await open_conversation(stores, alice)
     async with open_tcp_node(stores, certificate=certificate, **UNLIMITED) as node:
         yield Scene(node, conversation, tls)

@@ -10,7 +10,7 @@ from domain.talk.conversations import Conversations
 from domain.talk.members import Members
 from tests.cast import Person, settle
 from tests.doubles.bus import RecordingBus
-from tests.doubles.clock import CountedEntropy, StandingClock
+from tests.doubles.clock import DeterministicEntropy, ManualClock
 from tests.doubles.interference import Interference
 from tests.doubles.mail import RecordingMail
 from tests.doubles.memory import Memory
@@ -25,7 +25,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.memory, self.bus, self.mail = Memory(), RecordingBus(), RecordingMail()
-        self.clock, self.entropy, self.interference = StandingClock(), CountedEntropy(), Interference()
+        self.clock, self.entropy, self.interference = ManualClock(), DeterministicEntropy(), Interference()
         self.stores = stores = open_memory_stores(interference=self.interference, bus=self.bus, memory=self.memory)
         clock, entropy, bus = self.clock, self.entropy, self.bus
         self.sessions = Sessions(stores.sessions, clock=clock, entropy=entropy)

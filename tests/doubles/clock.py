@@ -11,7 +11,7 @@ HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
 
-class StandingClock:
+class ManualClock:
     """A `domain.ports.Clock`, a day after the cast was made."""
 
     def __init__(self, now_ms: int = BIRTH_MS + DAY) -> None:
@@ -21,12 +21,12 @@ class StandingClock:
         """Return the time."""
         return self.now_ms
 
-    def go_on(self, milliseconds: int) -> None:
+    def advance(self, milliseconds: int) -> None:
         """Let time pass."""
         self.now_ms += milliseconds
 
 
-class CountedEntropy:
+class DeterministicEntropy:
     """A `domain.ports.Entropy`: never the same bytes twice in a test, the same ones in every run of it."""
 
     def __init__(self) -> None:

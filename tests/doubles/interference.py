@@ -1,4 +1,4 @@
-"""The weather between a test and the memory stores: outages, held commits, lost answers."""
+"""What a test does between the domain and the memory stores: outages, held commits, lost answers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

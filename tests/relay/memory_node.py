@@ -24,9 +24,9 @@ from relay.connection.serve import serve_connection
 from relay.node import start_services
 from relay.services import Dependencies, Services, make_services
 from settings.relay import RelaySettings
-from tests.cast import Gear, Person, open_conversation, settle
+from tests.cast import CastDevice, Person, open_conversation, settle
 from tests.doubles.bus import RecordingBus
-from tests.doubles.clock import CountedEntropy, StandingClock
+from tests.doubles.clock import DeterministicEntropy, ManualClock
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
@@ -50,8 +50,8 @@ class Backend:
     bus: RecordingBus
     interference: Interference
     stores: Stores
-    clock: StandingClock
-    entropy: CountedEntropy
+    clock: ManualClock
+    entropy: DeterministicEntropy
 
     @property
     def told(self) -> list[Event]:
@@ -63,7 +63,7 @@ def make_backend() -> Backend:
     """Make empty stores."""
     memory, bus, interference = Memory(), RecordingBus(), Interference()
     stores = open_memory_stores(interference=interference, bus=bus, memory=memory)
-    return Backend(memory, bus, interference, stores, StandingClock(), CountedEntropy())
+    return Backend(memory, bus, interference, stores, ManualClock(), DeterministicEntropy())
 
 
 @dataclass(frozen=True)
@@ -75,18 +75,23 @@ class MemoryNode:
     nursery: trio.Nursery
     sockets: ExitStack
 
-    def ticket(self, gear: Gear, **changes: Any) -> str:
+    def ticket(self, device: CastDevice, **changes: Any) -> str:
         """Issue a ticket for a device, perhaps with something in it changed."""
         issuer = TicketIssuer(TICKET_KEY.private_bytes_raw(), entropy=self.services.entropy)
-        noun = people_model.Device(**{**asdict(gear.noun), **changes})
-        return issuer.issue(noun, read_ms=self.services.clock()).text
+        model = people_model.Device(**{**asdict(device.model), **changes})
+        return issuer.issue(model, read_ms=self.services.clock()).text
 
     def open_client(
-        self, gear: Gear, pattern: Pattern = Pattern.XX, *, ticket: str | None = None, hello: f.Hello | None = None
+        self,
+        device: CastDevice,
+        pattern: Pattern = Pattern.XX,
+        *,
+        ticket: str | None = None,
+        hello: f.Hello | None = None,
     ) -> RelayClient:
         """Open a connection, nothing said yet."""
-        hello = hello or f.Hello(PROTOCOL_VERSION, ticket or self.ticket(gear), gear.id)
-        session = ClientSession(gear.noise, hello, relay_key=RELAY_KEY.public, pattern=pattern)
+        hello = hello or f.Hello(PROTOCOL_VERSION, ticket or self.ticket(device), device.id)
+        session = ClientSession(device.noise, hello, relay_key=RELAY_KEY.public, pattern=pattern)
         return RelayClient(self.open_stream(), session)
 
     def open_stream(self, address: str = ADDRESS, *, narrow: bool = False) -> trio.SocketStream:
@@ -99,15 +104,15 @@ class MemoryNode:
         self.sockets.enter_context(ours)
         return trio.SocketStream(trio.socket.from_stdlib_socket(ours))
 
-    async def connect_client(self, gear: Gear, pattern: Pattern = Pattern.XX) -> RelayClient:
+    async def connect_client(self, device: CastDevice, pattern: Pattern = Pattern.XX) -> RelayClient:
         """Connect a device as far as its Welcome."""
-        client = self.open_client(gear, pattern)
+        client = self.open_client(device, pattern)
         await client.connect()
         return client
 
-    async def listen(self, gear: Gear, *conversations: ConversationId) -> RelayClient:
+    async def listen(self, device: CastDevice, *conversations: ConversationId) -> RelayClient:
         """Connect a device that has joined these conversations and has heard their backlog, of no messages."""
-        client = await self.connect_client(gear)
+        client = await self.connect_client(device)
         for conversation in conversations:
             await client.send(f.Join(conversation))
             await client.receive(f.Joined)
@@ -152,7 +157,7 @@ class Sends:
         """One ciphertext for all."""
         return f.Send(self.client_id(), roster.conversation, person.profile, roster.version, group=sealed)
 
-    def each(self, roster: talk.Roster, person: Person, sender: Gear) -> f.Send:
+    def each(self, roster: talk.Roster, person: Person, sender: CastDevice) -> f.Send:
         """One ciphertext per device, which says whose it is."""
         devices = {device: b"sealed for " + device.bytes for device in roster.devices if device != sender.id}
         return f.Send(self.client_id(), roster.conversation, person.profile, roster.version, devices=devices)

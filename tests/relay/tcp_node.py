@@ -15,8 +15,8 @@ from relay.node import run_node
 from relay.services import Dependencies
 from relay.socket.tls_certificate import TlsCertificate
 from settings.relay import RelaySettings
-from tests.cast import Gear
-from tests.doubles.clock import CountedEntropy, StandingClock
+from tests.cast import CastDevice
+from tests.doubles.clock import DeterministicEntropy, ManualClock
 from tests.relay.library_clients import Credentials
 from tests.relay.memory_node import RELAY_KEY, TICKET_KEY
 from varde_contract import frames as f
@@ -28,7 +28,7 @@ class TcpNode:
     """A node that runs, where it listens, and how to stop it."""
 
     address: str
-    clock: StandingClock
+    clock: ManualClock
     stop: trio.Event
     ended: trio.Event
     scheme: str = "ws"
@@ -43,11 +43,11 @@ class TcpNode:
         """Where guests come in."""
         return f"{self.scheme}://{self.address}/v1/relay"
 
-    def credentials(self, gear: Gear, pattern: Pattern = Pattern.IK) -> Credentials:
+    def credentials(self, device: CastDevice, pattern: Pattern = Pattern.IK) -> Credentials:
         """What a device comes in with: a good ticket."""
-        issuer = TicketIssuer(TICKET_KEY.private_bytes_raw(), entropy=CountedEntropy())
-        hello = f.Hello(PROTOCOL_VERSION, issuer.issue(gear.noun, read_ms=self.clock()).text, gear.id)
-        return Credentials(gear.noise, hello, RELAY_KEY.public, pattern)
+        issuer = TicketIssuer(TICKET_KEY.private_bytes_raw(), entropy=DeterministicEntropy())
+        hello = f.Hello(PROTOCOL_VERSION, issuer.issue(device.model, read_ms=self.clock()).text, device.id)
+        return Credentials(device.noise, hello, RELAY_KEY.public, pattern)
 
 
 @asynccontextmanager
@@ -56,7 +56,7 @@ async def open_tcp_node(
 ) -> AsyncIterator[TcpNode]:
     """Run a node on a port of its own until the block ends. With a certificate, TLS ends in it."""
     config = RelaySettings(**{"port": 0, "strict": True, "close_grace": 2.0, "drain_deadline": 1.0, **changes})
-    clock, stop, ended = StandingClock(), trio.Event(), trio.Event()
+    clock, stop, ended = ManualClock(), trio.Event(), trio.Event()
     dependencies = Dependencies(
         static=RELAY_KEY,
         ticket_public=TICKET_KEY.public_key().public_bytes_raw(),

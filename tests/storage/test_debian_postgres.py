@@ -66,14 +66,14 @@ def migrated(url: str) -> str:
     return url
 
 
-def draft(roster: talk.Roster, writer: cast.Gear, number: int) -> talk.Draft:
+def draft(roster: talk.Roster, writer: cast.CastDevice, number: int) -> talk.Draft:
     """One device writes to everybody."""
     return talk.Draft(
         message=MessageId(uuid7(cast.BIRTH_MS, b"message" + number.to_bytes(3, "big"))),
         conversation=roster.conversation,
         roster_version=roster.version,
         client_id=ClientId(uuid7(cast.BIRTH_MS, b"_client" + number.to_bytes(3, "big"))),
-        profile=writer.noun.profiles[0],
+        profile=writer.model.profiles[0],
         device=writer.id,
         sent_ms=cast.BIRTH_MS + number,
         group=b"sealed" + bytes((number,)),
@@ -98,8 +98,8 @@ async def test_a_conversation_lives_on_debians_postgres(debian_url: str) -> None
             (page,) = await stores.mailbox.read([request])
             assert page is not None
             assert [entry.sealed for entry in page.entries] == [each.group for each in drafts]
-            for gear in (*cast.bob.devices, cast.alice_laptop):
-                await stores.mailbox.confirm([talk.Confirmation(conversation, gear.id, 3)])
+            for device in (*cast.bob.devices, cast.alice_laptop):
+                await stores.mailbox.confirm([talk.Confirmation(conversation, device.id, 3)])
             (emptied,) = await stores.mailbox.read([request])
             assert emptied is not None
             assert [entry.sealed for entry in emptied.entries] == [None] * 3

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from tests import cast
-from tests.cast import Gear, Person
+from tests.cast import CastDevice, Person
 from varde.clock import fresh_id
 from varde.crypto import CannotDecrypt
 from varde.crypto.certificates import certify
@@ -47,7 +47,7 @@ class Endpoint:
     """One device of the cast, with keys it really holds."""
 
     person: Person
-    gear: Gear
+    device: CastDevice
     store: Store = field(default_factory=memory_store)
     keychain: Keychain = field(init=False)
     certificate: Certificate = field(init=False)
@@ -61,19 +61,19 @@ class Endpoint:
         self.certificate = certify(
             self.person.root,
             self.person.account,
-            self.gear.id,
+            self.device.id,
             noise_key=KeyPair.generate().public,
             signing_key=olm.signing_key,
             identity_key=olm.identity_key,
         )
-        self.keychain = Keychain(self.store, OwnDevice(self.person.account, self.gear.id))
-        upload = make_prekeys(self.store, self.gear.id, 5, fallback=True)
+        self.keychain = Keychain(self.store, OwnDevice(self.person.account, self.device.id))
+        upload = make_prekeys(self.store, self.device.id, 5, fallback=True)
         self.one_time_keys, self.fallback_key = deque(upload.one_time_keys), upload.fallback_key
 
     @property
     def id(self) -> DeviceId:
         """The device."""
-        return self.gear.id
+        return self.device.id
 
     def open(self, new: New) -> Envelope:
         """Open a message, in a transaction as the receiver does."""
@@ -94,9 +94,9 @@ def why(reader: Endpoint, new: New) -> Reason:
     return caught.value.reason
 
 
-def endpoint(gear: Gear) -> Endpoint:
+def endpoint(device: CastDevice) -> Endpoint:
     """A device of the cast."""
-    return Endpoint(next(person for person in cast.PEOPLE if gear in person.devices), gear)
+    return Endpoint(next(person for person in cast.PEOPLE if device in person.devices), device)
 
 
 class SimulatedConversation:

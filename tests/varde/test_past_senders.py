@@ -98,7 +98,7 @@ async def test_what_somebody_wrote_before_leaving_is_read(autojump_clock: MockCl
 
 async def test_several_who_are_gone_are_read(autojump_clock: MockClock) -> None:
     """Each of them is met on the way through one backlog, in which their messages alternate."""
-    phone, laptop, carol, bob = (endpoint(gear) for gear in (alice_phone, alice_laptop, carol_phone, bob_phone))
+    phone, laptop, carol, bob = (endpoint(device) for device in (alice_phone, alice_laptop, carol_phone, bob_phone))
     async with open_clients(GROUP, phone, laptop, carol, bob, offline=(bob,)) as room:
         for number in range(4):
             await room[(phone, carol)[number % 2]].send(str(number))

@@ -47,7 +47,7 @@ async def test_frames_come_in_order_and_go_in_order(autojump_clock: MockClock) -
     async with open_reconnector(script) as running:
         await running.recorder.wait_connected(1)
         line = running.recorder.connections[0]
-        conversation = alice.gear.id
+        conversation = alice.device.id
         line.send(f.Join())
         for upto in (1, 3, 2):
             line.confirm(conversation, upto)  # type: ignore[arg-type] # any id will do

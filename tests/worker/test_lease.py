@@ -51,13 +51,13 @@ class Fleet:
     def __init__(self, nursery: trio.Nursery, work: Callable[[WorkerId], Awaitable[object]]) -> None:
         self.memory = Memory()
         self.work = work
-        self.weather = {worker: Interference() for worker in (ALICE, BOB)}
+        self.interference = {worker: Interference() for worker in (ALICE, BOB)}
         self.scopes: dict[WorkerId, trio.CancelScope] = {}
         self._nursery = nursery
 
     def stores(self, worker: WorkerId) -> Stores:
         """What this worker sees."""
-        return open_memory_stores(memory=self.memory, interference=self.weather[worker])
+        return open_memory_stores(memory=self.memory, interference=self.interference[worker])
 
     async def start(self, worker: WorkerId) -> None:
         """Start a worker and wait until it does or waits for what it can."""
@@ -106,7 +106,7 @@ async def test_a_worker_that_cannot_renew_stops_before_another_begins(autojump_c
         fleet = Fleet(nursery, diary.work)
         await fleet.start(ALICE)
         await fleet.start(BOB)
-        fleet.weather[ALICE].unavailable = True
+        fleet.interference[ALICE].unavailable = True
         await trio.sleep(SETTINGS.lease * 4 / 3 + 1)  # of the mocked clock
         assert diary.begun == [ALICE, BOB]
         assert diary.at_work == BOB
@@ -119,7 +119,7 @@ async def test_silence_of_the_store_stops_the_work_too(autojump_clock: MockClock
     async with trio.open_nursery() as nursery:
         fleet = Fleet(nursery, diary.work)
         await fleet.start(ALICE)
-        fleet.weather[ALICE].silent = True
+        fleet.interference[ALICE].silent = True
         await trio.sleep(SETTINGS.lease + SETTINGS.release + 1)  # of the mocked clock
         assert diary.at_work is None
         nursery.cancel_scope.cancel()
@@ -131,7 +131,7 @@ async def test_a_short_outage_does_not_stop_the_work(autojump_clock: MockClock) 
     async with trio.open_nursery() as nursery:
         fleet = Fleet(nursery, diary.work)
         await fleet.start(ALICE)
-        with fleet.weather[ALICE].outage():
+        with fleet.interference[ALICE].outage():
             await trio.sleep(SETTINGS.lease / 2)  # of the mocked clock
         await trio.sleep(3 * SETTINGS.lease)  # of the mocked clock
         assert diary.begun == [ALICE]

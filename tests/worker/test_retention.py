@@ -8,7 +8,7 @@ from domain.ports import StoreUnavailable
 from domain.retention.model import Swept
 from domain.retention.sweep import SWEEP_ROWS
 from settings.worker import WorkerSettings
-from tests.doubles.clock import StandingClock
+from tests.doubles.clock import ManualClock
 from tests.doubles.retention import ScriptedRetention
 from tests.doubles.stores import open_memory_stores
 from worker.retention import run_retention
@@ -25,5 +25,5 @@ async def test_sweeps_go_on_for_ever(autojump_clock: MockClock) -> None:
     begun = trio.current_time()
     retention.on_sweep = lambda: times.append(round(trio.current_time() - begun))
     with trio.move_on_after(3.5 * SETTINGS.sweep_pause):
-        await run_retention(SETTINGS, stores, StandingClock())
+        await run_retention(SETTINGS, stores, ManualClock())
     assert times == [0, 0, 0, 60, 120, 180]

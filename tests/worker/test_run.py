@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 from domain.jobs.ports import WorkerId
 from domain.ports import Clock, Stores
 from settings.worker import WorkerSettings
-from tests.doubles.clock import StandingClock
+from tests.doubles.clock import ManualClock
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
 from worker.run import JOBS, Job, run_worker
@@ -30,7 +30,7 @@ async def test_every_job_runs_until_the_worker_stops() -> None:
 
     jobs = tuple(Job(name, partial(work, name)) for name in ("one", "two"))
     stores = open_memory_stores(memory=memory)
-    run = partial(run_worker, WorkerSettings(), stores, StandingClock(), WORKER, stop, jobs)
+    run = partial(run_worker, WorkerSettings(), stores, ManualClock(), WORKER, stop, jobs)
     async with trio.open_nursery() as nursery:
         assert await nursery.start(run) == str(WORKER)
         await wait_all_tasks_blocked()

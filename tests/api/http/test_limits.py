@@ -2,7 +2,7 @@
 
 from api.http.limits import TokenBuckets
 from settings.api import RateLimit
-from tests.doubles.clock import SECOND, StandingClock
+from tests.doubles.clock import SECOND, ManualClock
 from varde_contract.refusals import RefusalCode
 
 HERE = "192.0.2.1"
@@ -15,40 +15,40 @@ def spend(buckets: TokenBuckets[str], count: int, address: str = HERE) -> int:
 
 def test_a_burst_is_let_through_and_then_one_for_each_refill() -> None:
     """An office behind one address signs in together; a machine that tries for ever gets one a second."""
-    clock = StandingClock()
+    clock = ManualClock()
     buckets: TokenBuckets[str] = TokenBuckets(RateLimit(burst=5, refill=1.0), "Too many.", clock=clock)
     assert spend(buckets, 20) == 5
-    clock.go_on(2 * SECOND)
+    clock.advance(2 * SECOND)
     assert spend(buckets, 20) == 2
-    clock.go_on(3_600 * SECOND)
+    clock.advance(3_600 * SECOND)
     assert spend(buckets, 20) == 5
 
 
 def test_refusal_rate_limited_says_when_to_come_back() -> None:
     """Who waits as told is let through, and who waits a little less is not."""
-    clock = StandingClock()
+    clock = ManualClock()
     buckets: TokenBuckets[str] = TokenBuckets(RateLimit(burst=3, refill=2.0), "Too many.", clock=clock)
     spend(buckets, 3)
     refused = buckets.spend(HERE)
     assert refused is not None
     assert refused.code is RefusalCode.RATE_LIMITED
     assert refused.retry_after_ms is not None
-    clock.go_on(refused.retry_after_ms - 2)
+    clock.advance(refused.retry_after_ms - 2)
     assert buckets.spend(HERE) is not None
-    clock.go_on(2)
+    clock.advance(2)
     assert buckets.spend(HERE) is None
 
 
 def test_one_address_does_not_use_up_anothers() -> None:
     """A flood from one place keeps nobody else out."""
-    buckets: TokenBuckets[str] = TokenBuckets(RateLimit(burst=2), "Too many.", clock=StandingClock())
+    buckets: TokenBuckets[str] = TokenBuckets(RateLimit(burst=2), "Too many.", clock=ManualClock())
     spend(buckets, 10)
     assert spend(buckets, 2, "192.0.2.2") == 2
 
 
 def test_no_number_of_addresses_fills_the_memory() -> None:
     """The table is bounded; who is forgotten may ask again."""
-    buckets: TokenBuckets[str] = TokenBuckets(RateLimit(burst=1), "Too many.", clock=StandingClock(), capacity=100)
+    buckets: TokenBuckets[str] = TokenBuckets(RateLimit(burst=1), "Too many.", clock=ManualClock(), capacity=100)
     for number in range(1_000):
         buckets.spend(f"10.0.{number // 256}.{number % 256}")
     assert len(buckets) == 100

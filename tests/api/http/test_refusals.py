@@ -7,7 +7,7 @@ from domain.people.sessions import ACCESS_TIME
 from settings.api import ApiSettings, RateLimit
 from tests.api.memory_api import MemoryApi, open_memory_api, refusal_of
 from tests.cast import (
-    Gear,
+    CastDevice,
     alice,
     alice_phone,
     bob,
@@ -27,10 +27,10 @@ async def group_of(api: MemoryApi) -> ConversationId:
     return await open_conversation(api.stores, alice, bob)
 
 
-async def deviceless(api: MemoryApi, gear: Gear = tablet) -> str:
+async def deviceless(api: MemoryApi, device: CastDevice = tablet) -> str:
     """The token of a session of Alice that has no device yet."""
-    await api.stores.sessions.add(gear.session)
-    return gear.access_token
+    await api.stores.sessions.add(device.session)
+    return device.access_token
 
 
 async def test_refusal_malformed(api: MemoryApi) -> None:
@@ -108,7 +108,7 @@ async def test_refusal_unauthenticated_for_two_tokens(api: MemoryApi) -> None:
 async def test_refusal_token_expired(api: MemoryApi) -> None:
     """An old access token is told apart from a wrong one: the client knows that it has to refresh."""
     tokens = await api.services.sessions.open(alice.account)
-    api.clock.go_on(ACCESS_TIME)
+    api.clock.advance(ACCESS_TIME)
     response = await api.ask("GET", "/v1/account", by=tokens.access.spell())
     assert refusal_of(response, 401) is RefusalCode.TOKEN_EXPIRED
     assert 'error="invalid_token"' in response.headers["www-authenticate"]

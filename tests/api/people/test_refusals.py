@@ -7,7 +7,7 @@ from domain.people.prekeys import CLAIMS_PER_PAIR
 from tests.api.bodies import claim, new_device, new_message, prekeys, proof
 from tests.api.memory_api import MemoryApi, refusal_of
 from tests.cast import (
-    Gear,
+    CastDevice,
     alice,
     alice_laptop,
     alice_phone,
@@ -28,10 +28,10 @@ async def group_of(api: MemoryApi) -> ConversationId:
     return await open_conversation(api.stores, alice, bob)
 
 
-async def deviceless(api: MemoryApi, gear: Gear = tablet) -> str:
+async def deviceless(api: MemoryApi, device: CastDevice = tablet) -> str:
     """The token of a session of Alice that has no device yet."""
-    await api.stores.sessions.add(gear.session)
-    return gear.access_token
+    await api.stores.sessions.add(device.session)
+    return device.access_token
 
 
 async def sign_in(api: MemoryApi, code: str) -> RefusalCode:
@@ -51,7 +51,7 @@ async def test_refusal_code_wrong_and_code_exhausted(api: MemoryApi) -> None:
 async def test_refusal_code_expired(api: MemoryApi) -> None:
     """A code is good for ten minutes."""
     await api.ask("POST", "/v1/auth/codes", json={"email": EMAIL})
-    api.clock.go_on(CODE_TIME)
+    api.clock.advance(CODE_TIME)
     assert await sign_in(api, api.mail.code_for(EMAIL)) is RefusalCode.CODE_EXPIRED
 
 
@@ -108,8 +108,8 @@ async def test_refusal_not_found_for_one_that_comes_back(api: MemoryApi) -> None
     token = await deviceless(api)
     await api.ask("DELETE", f"/v1/devices/{alice_laptop.id}", by=alice_phone)
     answers = []
-    for gear in (bob_phone, alice_laptop, tablet):
-        path, body = f"/v1/devices/{gear.id}/session", proof(gear, tablet.session.id)
+    for device in (bob_phone, alice_laptop, tablet):
+        path, body = f"/v1/devices/{device.id}/session", proof(device, tablet.session.id)
         answers.append(await api.ask("PUT", path, by=token, json=body))
     assert [refusal_of(response, 404) for response in answers] == [RefusalCode.NOT_FOUND] * 3
     assert len({response.content for response in answers}) == 1

@@ -51,7 +51,7 @@ async def test_a_device_is_registered_and_known_to_its_session(api: MemoryApi) -
     client = DeviceClient(api, tablet)
     made = await client.post(DeviceView, "/v1/devices", new_device(tablet))
     assert made.current
-    assert made.certificate.signature == tablet.noun.signature
+    assert made.certificate.signature == tablet.model.signature
     assert await client.post(DeviceView, "/v1/devices", new_device(tablet), status=200) == made
     listed = await client.get(Devices, "/v1/devices")
     assert [view.certificate.device for view in listed.devices if view.current] == [tablet.id]
@@ -65,7 +65,7 @@ async def test_a_device_comes_back_in_a_new_session(api: MemoryApi) -> None:
     client, path = DeviceClient(api, tablet), f"/v1/devices/{alice_phone.id}/session"
     adopted = await client.put(DeviceView, path, proof(alice_phone, tablet.session.id))
     assert adopted.current
-    assert adopted.certificate.signature == alice_phone.noun.signature
+    assert adopted.certificate.signature == alice_phone.model.signature
     assert await client.put(DeviceView, path, proof(alice_phone, tablet.session.id)) == adopted
     listed = await client.get(Devices, "/v1/devices")
     assert [view for view in listed.devices if view.current] == [adopted]
@@ -115,7 +115,7 @@ async def test_a_ticket_is_good_for_the_device_it_was_made_for(api: MemoryApi) -
     """What the API signs, a relay accepts with the device's Noise key, for a day."""
     given = await DeviceClient(api, alice_phone).post(RelayTicket, "/v1/relay/tickets")
     checker = TicketChecker(TICKET_KEY.public_key().public_bytes_raw(), Revocations(), clock=api.clock)
-    checked = checker.check(given.ticket, device=alice_phone.id, noise_key=alice_phone.noun.noise_key)
+    checked = checker.check(given.ticket, device=alice_phone.id, noise_key=alice_phone.model.noise_key)
     assert isinstance(checked, Ticket)
     assert checked.profiles == {alice.profile, alice.jobb.id}
     assert given.expires_at.timestamp() * 1_000 == checked.expires_ms == api.clock() + LIFETIME

@@ -51,7 +51,7 @@ async def test_asking_for_a_code_says_the_same_with_and_without_an_account(empty
 async def test_a_session_is_refreshed(empty_api: MemoryApi) -> None:
     """New tokens for the same session; the old ones are over."""
     tokens = await signed_in(empty_api)
-    empty_api.clock.go_on(HOUR)
+    empty_api.clock.advance(HOUR)
     response = await empty_api.ask("POST", "/v1/auth/session/refresh", json={"refresh_token": tokens["refresh_token"]})
     assert response.status_code == 200
     fresh = response.json()

@@ -3,7 +3,7 @@
 from tests.api.bodies import new_message
 from tests.api.memory_api import MemoryApi, refusal_of
 from tests.cast import (
-    Gear,
+    CastDevice,
     alice,
     alice_laptop,
     alice_phone,
@@ -26,10 +26,10 @@ async def group_of(api: MemoryApi) -> ConversationId:
     return await open_conversation(api.stores, alice, bob)
 
 
-async def deviceless(api: MemoryApi, gear: Gear = tablet) -> str:
+async def deviceless(api: MemoryApi, device: CastDevice = tablet) -> str:
     """The token of a session of Alice that has no device yet."""
-    await api.stores.sessions.add(gear.session)
-    return gear.access_token
+    await api.stores.sessions.add(device.session)
+    return device.access_token
 
 
 async def test_refusal_not_allowed(api: MemoryApi) -> None:
@@ -51,7 +51,7 @@ async def test_refusal_not_found_for_a_sender(api: MemoryApi) -> None:
     conversation = await group_of(api)
     await api.ask("POST", "/v1/messages", by=alice_phone, json=new_message(conversation))
     asked = [(carol.devices[0], alice_phone), (bob_phone, alice_laptop), (bob_phone, dave.devices[0])]
-    answers = [await api.ask("GET", sender_path(conversation, gear), by=by) for by, gear in asked]
+    answers = [await api.ask("GET", sender_path(conversation, device), by=by) for by, device in asked]
     body = {"profile": str(carol.profile), "as_profile": str(alice.profile)}
     await api.ask("POST", f"/v1/conversations/{conversation}/members", by=alice_phone, json=body)
     answers.append(await api.ask("GET", sender_path(conversation, alice_phone), by=carol.devices[0]))
@@ -60,9 +60,9 @@ async def test_refusal_not_found_for_a_sender(api: MemoryApi) -> None:
     assert len({response.content for response in answers}) == 1
 
 
-def sender_path(conversation: ConversationId | str, gear: Gear) -> str:
+def sender_path(conversation: ConversationId | str, device: CastDevice) -> str:
     """Where a device that wrote is shown."""
-    return f"/v1/conversations/{conversation}/senders/{gear.id}"
+    return f"/v1/conversations/{conversation}/senders/{device.id}"
 
 
 async def test_refusal_wrong_kind(api: MemoryApi) -> None:

@@ -39,7 +39,7 @@ async def test_a_roster_says_all_that_a_sender_needs(api: MemoryApi) -> None:
         bob.profile: bob.root_key,
     }
     devices = [device.certificate.device for device in view.devices]
-    assert devices == sorted(gear.id for gear in (*alice.devices, *bob.devices))
+    assert devices == sorted(device.id for device in (*alice.devices, *bob.devices))
     assert (view.head, view.roster_version) == (0, 1)
 
 
@@ -50,7 +50,7 @@ async def test_who_wrote_is_shown_when_gone(api: MemoryApi) -> None:
     path, client = f"{PATH}/{conversation}/senders/{alice_phone.id}", DeviceClient(api, bob_phone)
     shown = await client.get(SenderView, path)
     assert (shown.certificate.account, shown.certificate.device) == (alice.account, alice_phone.id)
-    assert shown.certificate.signature == alice_phone.noun.signature
+    assert shown.certificate.signature == alice_phone.model.signature
     assert shown.root_key == alice.root_key
     await DeviceClient(api, alice_laptop).delete(f"/v1/devices/{alice_phone.id}")
     assert await client.get(SenderView, path) == shown
@@ -98,7 +98,7 @@ async def test_a_message_is_stored_once(api: MemoryApi) -> None:
     client, body = DeviceClient(api, alice_phone), new_message(conversation)
     stored = await client.post(MessageStored, "/v1/messages", body)
     assert (stored.seq, str(stored.client_id)) == (1, body["client_id"])
-    api.clock.go_on(1)
+    api.clock.advance(1)
     assert await client.post(MessageStored, "/v1/messages", body, status=200) == stored
     assert (await client.post(MessageStored, "/v1/messages", new_message(conversation, 2))).seq == 2
     committed = [event for event in api.bus.published if isinstance(event, MessagesCommitted)]

@@ -102,7 +102,7 @@ async def test_refusal_code_expired() -> None:
     """A code is good for ten minutes and not a millisecond more."""
     registry = Registry()
     code = await mailed(registry)
-    registry.clock.go_on(CODE_TIME)
+    registry.clock.advance(CODE_TIME)
     assert code_of(await registry.sign_in.redeem(ADDRESS, code)) is RefusalCode.CODE_EXPIRED
 
 
@@ -110,7 +110,7 @@ async def test_a_code_works_until_its_last_millisecond() -> None:
     """Ten minutes are ten minutes."""
     registry = Registry()
     code = await mailed(registry)
-    registry.clock.go_on(CODE_TIME - 1)
+    registry.clock.advance(CODE_TIME - 1)
     assert isinstance(await registry.sign_in.redeem(ADDRESS, code), SignedIn)
 
 
@@ -127,7 +127,7 @@ async def test_an_address_that_never_asked_looks_like_one_whose_code_expired() -
     registry = Registry()
     never = await registry.sign_in.redeem("nobody@example.org", "12345678")
     code = await mailed(registry)
-    registry.clock.go_on(CODE_TIME)
+    registry.clock.advance(CODE_TIME)
     assert never == await registry.sign_in.redeem(ADDRESS, code)
 
 
@@ -201,7 +201,7 @@ async def test_another_address_and_a_later_hour_are_not_rate_limited() -> None:
     for _ in range(CODES_PER_WINDOW):
         await registry.sign_in.send_code(ADDRESS)
     assert await registry.sign_in.send_code("bob@example.org") is None
-    registry.clock.go_on(CODE_WINDOW + MINUTE)
+    registry.clock.advance(CODE_WINDOW + MINUTE)
     assert await registry.sign_in.send_code(ADDRESS) is None
 
 
@@ -220,7 +220,7 @@ async def test_no_refusal_repeats_what_was_sent() -> None:
     registry = Registry()
     code = await mailed(registry)
     refusals = [await registry.sign_in.redeem(ADDRESS, NO_CODE) for _ in range(ATTEMPTS + 1)]
-    registry.clock.go_on(CODE_TIME)
+    registry.clock.advance(CODE_TIME)
     refusals.append(await registry.sign_in.redeem(ADDRESS, code))
     said = " ".join(map(repr, refusals))
     assert ADDRESS not in said

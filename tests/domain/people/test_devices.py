@@ -17,7 +17,7 @@ from domain.people.ports import AdoptFault
 from domain.people.revocations import Revocations
 from tests.cast import (
     BIRTH_MS,
-    Gear,
+    CastDevice,
     alice,
     alice_laptop,
     alice_phone,
@@ -37,16 +37,16 @@ tablet = alice.further_device("tablet")
 WAITED_MS = 5_000
 
 
-def request(gear: Gear) -> Registration:
+def request(device: CastDevice) -> Registration:
     """What a client sends to register this device."""
-    device = gear.noun
+    model = device.model
     return Registration(
-        device=device.id,
-        noise_key=device.noise_key,
-        signing_key=device.signing_key,
-        identity_key=device.identity_key,
-        signature=device.signature,
-        profiles=device.profiles,
+        device=model.id,
+        noise_key=model.noise_key,
+        signing_key=model.signing_key,
+        identity_key=model.identity_key,
+        signature=model.signature,
+        profiles=model.profiles,
     )
 
 
@@ -83,7 +83,7 @@ async def tablets() -> SignedIn:
 async def test_a_certified_device_is_registered_and_bound_to_its_session(tablets: SignedIn) -> None:
     """The session acts as the device from then on."""
     registered = await tablets.register(request(tablet))
-    assert registered == Registered(replace(tablet.noun, created_ms=tablets.registry.clock()), made=True)
+    assert registered == Registered(replace(tablet.model, created_ms=tablets.registry.clock()), made=True)
     assert await tablets.registry.sessions.authenticate(tablet.access_token) == tablet.actor
 
 
@@ -135,13 +135,13 @@ async def test_refusal_bad_key_for_a_device(tablets: SignedIn, field: str, key: 
 @pytest.mark.parametrize("field", ["noise_key", "identity_key"])
 async def test_refusal_bad_signature_when_a_key_was_exchanged(tablets: SignedIn, field: str) -> None:
     """A key the root key did not sign is refused, be it a good one: a server in the middle cannot add its own."""
-    swapped = replace(request(tablet), **{field: bob_phone.noun.noise_key})
+    swapped = replace(request(tablet), **{field: bob_phone.model.noise_key})
     assert code_of(await tablets.register(swapped)) is RefusalCode.BAD_SIGNATURE
 
 
 async def test_refusal_bad_signature_by_another_root_key(tablets: SignedIn) -> None:
     """Bob cannot certify a device of Alice, nor can his certificate be used for hers."""
-    theirs = replace(request(bob.further_device("tablet")), profiles=tablet.noun.profiles)
+    theirs = replace(request(bob.further_device("tablet")), profiles=tablet.model.profiles)
     assert code_of(await tablets.register(theirs)) is RefusalCode.BAD_SIGNATURE
 
 
@@ -156,9 +156,9 @@ async def test_refusal_profile_not_allowed_on_a_new_whitelist(tablets: SignedIn)
 async def test_refusal_too_many_devices(tablets: SignedIn) -> None:
     """An account has sixteen devices at most."""
     for number in range(DEVICES_PER_ACCOUNT - 2):
-        gear = alice.further_device(f"spare{number}")
-        await tablets.registry.stores.sessions.add(gear.session)
-        made = await tablets.register(request(gear), Actor(alice.account, gear.session.id, None))
+        device = alice.further_device(f"spare{number}")
+        await tablets.registry.stores.sessions.add(device.session)
+        made = await tablets.register(request(device), Actor(alice.account, device.session.id, None))
         assert isinstance(made, Registered)
     assert code_of(await tablets.register(request(tablet))) is RefusalCode.TOO_MANY
 
@@ -166,7 +166,7 @@ async def test_refusal_too_many_devices(tablets: SignedIn) -> None:
 async def test_the_list_has_the_devices_of_the_account_only(tablets: SignedIn) -> None:
     """An owner sees their own devices, without the revoked ones."""
     await tablets.registry.devices.revoke(tablets.actor, alice_laptop.id)
-    assert list(await tablets.registry.devices.list_all(tablets.actor)) == [alice_phone.noun]
+    assert list(await tablets.registry.devices.list_all(tablets.actor)) == [alice_phone.model]
 
 
 async def test_a_changed_whitelist_voids_tickets_and_moves_rosters(tablets: SignedIn) -> None:
@@ -194,7 +194,7 @@ class HeldUp(MemoryDevices):
         self, account: AccountId, device: DeviceId, profiles: Sequence[ProfileId], now_ms: int
     ) -> Sequence[RosterChange] | None:
         """Wait, then change."""
-        self._clock.go_on(WAITED_MS)
+        self._clock.advance(WAITED_MS)
         return await super().set_profiles(account, device, profiles, now_ms)
 
 
@@ -229,15 +229,15 @@ async def test_refusal_not_found_for_the_device_of_another(tablets: SignedIn) ->
     assert tablets.registry.bus.published == []
 
 
-def proof(gear: Gear, session: SessionId = tablet.session.id, device: DeviceId | None = None) -> bytes:
+def proof(device: CastDevice, session: SessionId = tablet.session.id, device_id: DeviceId | None = None) -> bytes:
     """What this device signs in order to come back in a session."""
-    return gear.signing.sign(session_statement(session, device or gear.id))
+    return device.signing.sign(session_statement(session, device_id or device.id))
 
 
 async def test_a_device_comes_back_in_a_new_session(tablets: SignedIn) -> None:
     """The new session acts as the device, the old one is over, and nobody has to be told."""
     registry = tablets.registry
-    assert await registry.devices.adopt(tablets.actor, alice_phone.id, proof(alice_phone)) == alice_phone.noun
+    assert await registry.devices.adopt(tablets.actor, alice_phone.id, proof(alice_phone)) == alice_phone.model
     acting = replace(tablets.actor, device=alice_phone.id)
     assert await registry.sessions.authenticate(tablet.access_token) == acting
     assert code_of(await registry.sessions.authenticate(alice_phone.access_token)) is RefusalCode.UNAUTHENTICATED
@@ -249,20 +249,20 @@ async def test_coming_back_again_answers_the_same(tablets: SignedIn) -> None:
     """A client that lost the answer asks again, and the session it has stays the device's."""
     for actor in (tablets.actor, replace(tablets.actor, device=alice_phone.id)):
         adopted = await tablets.registry.devices.adopt(actor, alice_phone.id, proof(alice_phone))
-        assert adopted == alice_phone.noun
+        assert adopted == alice_phone.model
 
 
 FORGED = {
-    "of another device's key": proof(alice_laptop, device=alice_phone.id),
+    "of another device's key": proof(alice_laptop, device_id=alice_phone.id),
     "of another device for itself": proof(alice_laptop),
     "of the root key": alice.root.sign(session_statement(tablet.session.id, alice_phone.id)),
     "for the session before": proof(alice_phone, session=alice_phone.session.id),
-    "for another device": proof(alice_phone, device=alice_laptop.id),
+    "for another device": proof(alice_phone, device_id=alice_laptop.id),
     "with its ids exchanged": alice_phone.signing.sign(
         session_statement(SessionId(alice_phone.id), DeviceId(tablet.session.id))
     ),
     "over a prekey": alice_phone.fallback_key().signature,
-    "of the certificate": alice_phone.noun.signature,
+    "of the certificate": alice_phone.model.signature,
     "cut short": proof(alice_phone)[:-1],
     "of zeros": bytes(64),
     "of nothing": b"",
@@ -293,8 +293,8 @@ async def test_refusal_not_found_for_a_device_that_cannot_come_back(tablets: Sig
     """An unknown, a revoked and somebody else's device answer the same, however good the proof is."""
     await tablets.registry.devices.revoke(tablets.actor, alice_laptop.id)
     answers = [
-        await tablets.registry.devices.adopt(tablets.actor, gear.id, proof(gear))
-        for gear in (tablet, alice_laptop, bob_phone)
+        await tablets.registry.devices.adopt(tablets.actor, device.id, proof(device))
+        for device in (tablet, alice_laptop, bob_phone)
     ]
     assert code_of(answers[0]) is RefusalCode.NOT_FOUND
     assert answers == [answers[0]] * 3
@@ -355,6 +355,6 @@ async def test_revoking_twice_is_refused_and_announces_nothing(tablets: SignedIn
 async def test_refusal_no_device_for_a_session_without_one(tablets: SignedIn) -> None:
     """What only a device may do needs one; a device that was revoked meanwhile is none."""
     assert code_of(await tablets.registry.devices.find_own(tablets.actor)) is RefusalCode.NO_DEVICE
-    assert await tablets.registry.devices.find_own(alice_phone.actor) == alice_phone.noun
+    assert await tablets.registry.devices.find_own(alice_phone.actor) == alice_phone.model
     await tablets.registry.devices.revoke(tablets.actor, alice_phone.id)
     assert code_of(await tablets.registry.devices.find_own(alice_phone.actor)) is RefusalCode.NO_DEVICE

@@ -178,13 +178,13 @@ async def test_the_claim_limit_is_of_one_pair_and_one_hour(registry: Registry, s
     for _ in range(CLAIMS_PER_PAIR):
         await claimed(registry, shared, [bob_phone.id])
     assert isinstance(await registry.prekeys.claim(alice_laptop.actor, shared, [bob_phone.id]), Claimed)
-    registry.clock.go_on(CLAIM_WINDOW + 1)
+    registry.clock.advance(CLAIM_WINDOW + 1)
     await claimed(registry, shared, [bob_phone.id])
 
 
 async def test_a_claimed_key_is_checked_by_its_signature(registry: Registry, shared: ConversationId) -> None:
     """What is handed out is what the device signed: the server cannot slip in a key of its own unnoticed."""
     (key,) = (await claimed(registry, shared, [bob_phone.id])).keys
-    forged = replace(key.prekey, key=alice_phone.noun.identity_key)
+    forged = replace(key.prekey, key=alice_phone.model.identity_key)
     assert key.prekey in bob_phone.one_time_keys()
     assert code_of(await registry.prekeys.upload(bob_phone.actor, [forged], None)) is RefusalCode.BAD_SIGNATURE

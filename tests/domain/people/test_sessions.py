@@ -73,23 +73,23 @@ async def test_an_access_token_does_not_refresh_and_does_no_harm(registry: Regis
 async def test_refusal_token_expired_for_access(registry: Registry) -> None:
     """An access token is good for an hour."""
     granted = await registry.sessions.open(alice.account)
-    registry.clock.go_on(ACCESS_TIME - 1)
+    registry.clock.advance(ACCESS_TIME - 1)
     assert isinstance(await registry.sessions.authenticate(granted.access.spell()), Actor)
-    registry.clock.go_on(1)
+    registry.clock.advance(1)
     assert code_of(await registry.sessions.authenticate(granted.access.spell())) is RefusalCode.TOKEN_EXPIRED
 
 
 async def test_refusal_token_expired_for_refresh(registry: Registry) -> None:
     """A session that nobody used for ninety days is over."""
     granted = await registry.sessions.open(alice.account)
-    registry.clock.go_on(REFRESH_TIME)
+    registry.clock.advance(REFRESH_TIME)
     assert code_of(await registry.sessions.refresh(granted.refresh.spell())) is RefusalCode.TOKEN_EXPIRED
 
 
 async def test_refreshing_carries_a_session_on(registry: Registry) -> None:
     """New tokens for the same session; the old access token ends with the exchange."""
     old = await registry.sessions.open(alice.account)
-    registry.clock.go_on(2 * HOUR)
+    registry.clock.advance(2 * HOUR)
     new = await refreshed(registry, old)
     assert new.session.id == old.session.id
     assert new.session.created_ms == old.session.created_ms
@@ -101,7 +101,7 @@ async def test_refreshing_again_and_again_outlives_ninety_days(registry: Registr
     """Who comes back in time never has to sign in again."""
     granted = await registry.sessions.open(alice.account)
     for _ in range(3):
-        registry.clock.go_on(REFRESH_TIME - 1)
+        registry.clock.advance(REFRESH_TIME - 1)
         granted = await refreshed(registry, granted)
     assert isinstance(await registry.sessions.authenticate(granted.access.spell()), Actor)
 
@@ -161,7 +161,7 @@ async def test_logging_out_ends_the_session_at_once(registry: Registry) -> None:
 async def test_the_list_has_the_live_sessions_of_the_account_only(registry: Registry) -> None:
     """An owner sees their own sessions, without those that are over."""
     expired = await registry.sessions.open(alice.account)
-    registry.clock.go_on(REFRESH_TIME)
+    registry.clock.advance(REFRESH_TIME)
     live = await registry.sessions.open(alice.account)
     theirs = await registry.sessions.open(bob.account)
     listed = {session.id for session in await registry.sessions.list_live(alice_phone.actor)}

@@ -16,7 +16,7 @@ from domain.people.model import Revocation
 from domain.people.revocations import Revocations
 from domain.people.tickets import LIFETIME, SKEW, TYPE, IssuedTicket, Ticket, TicketChecker, TicketIssuer
 from tests.cast import alice, alice_laptop, bob_phone
-from tests.doubles.clock import CountedEntropy, StandingClock
+from tests.doubles.clock import DeterministicEntropy, ManualClock
 from varde_contract.ids import DeviceId
 from varde_contract.limits import TICKET_BYTES
 from varde_contract.refusals import RefusalCode, Refused
@@ -30,14 +30,14 @@ class Door:
     """An issuer and a checker with one clock."""
 
     def __init__(self) -> None:
-        self.clock = StandingClock()
+        self.clock = ManualClock()
         self.revocations = Revocations()
-        self.issuer = TicketIssuer(KEY.private_bytes_raw(), entropy=CountedEntropy())
+        self.issuer = TicketIssuer(KEY.private_bytes_raw(), entropy=DeterministicEntropy())
         self.checker = TicketChecker(PUBLIC, self.revocations, clock=self.clock)
 
     def issue(self) -> IssuedTicket:
         """A ticket for Alice's laptop, now."""
-        return self.issuer.issue(alice_laptop.noun, read_ms=self.clock())
+        return self.issuer.issue(alice_laptop.model, read_ms=self.clock())
 
     def knock(self, text: str) -> Ticket | RefusalCode:
         """Show a ticket as Alice's laptop."""
@@ -92,9 +92,9 @@ def test_a_ticket_lasts_to_the_millisecond() -> None:
     """It is good until just before its time has passed."""
     door = Door()
     text = door.issue().text
-    door.clock.go_on(LIFETIME - 1)
+    door.clock.advance(LIFETIME - 1)
     assert isinstance(door.knock(text), Ticket)
-    door.clock.go_on(1)
+    door.clock.advance(1)
     assert door.knock(text) is RefusalCode.TICKET_EXPIRED
 
 
@@ -102,9 +102,9 @@ def test_a_ticket_from_the_future_is_invalid() -> None:
     """Clocks may be apart a little, not more."""
     door = Door()
     text = door.issue().text
-    door.clock.go_on(-SKEW)
+    door.clock.advance(-SKEW)
     assert isinstance(door.knock(text), Ticket)
-    door.clock.go_on(-1)
+    door.clock.advance(-1)
     assert door.knock(text) is RefusalCode.TICKET_INVALID
 
 
@@ -158,7 +158,7 @@ def test_a_final_revocation_is_for_ever() -> None:
     """Also for tickets that are issued afterwards."""
     door = Door()
     door.revocations.note(Revocation(alice_laptop.id, door.clock(), final=True))
-    door.clock.go_on(1_000)
+    door.clock.advance(1_000)
     assert door.knock(door.issue().text) is RefusalCode.TICKET_REVOKED
 
 
@@ -168,7 +168,7 @@ def test_a_new_whitelist_voids_what_was_issued_before() -> None:
     old = door.issue().text
     door.revocations.note(Revocation(alice_laptop.id, door.clock(), final=False))
     assert door.knock(old) is RefusalCode.TICKET_INVALID
-    door.clock.go_on(1)
+    door.clock.advance(1)
     assert isinstance(door.knock(door.issue().text), Ticket)
 
 
@@ -187,7 +187,7 @@ def test_a_live_ticket_is_judged_again() -> None:
 def test_the_times_of_a_ticket_are_numeric_dates() -> None:
     """RFC 7519 counts in seconds; ours keep their milliseconds behind the point."""
     door = Door()
-    door.clock.go_on(123)
+    door.clock.advance(123)
     payload = door.issue().text.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
     assert claims["iat"] * 1_000 == door.clock()
@@ -227,7 +227,7 @@ def test_revocations_are_forgotten_when_no_ticket_can_need_them() -> None:
 def test_a_checker_takes_no_key_that_anybody_could_sign_for(key: bytes) -> None:
     """A point of small order, or what is no key at all: the node does not start, rather than let everybody in."""
     with pytest.raises(ValueError, match="no Ed25519 key"):
-        TicketChecker(key, Revocations(), clock=StandingClock())
+        TicketChecker(key, Revocations(), clock=ManualClock())
 
 
 @pytest.mark.parametrize("cut", [0, 1, 63])

@@ -24,8 +24,8 @@ from tests.cast import (
     dave,
     mallory_phone,
 )
-from tests.contracts.letters import draft, send
 from tests.domain.registry import Registry, code_of
+from tests.store_contracts.messages import draft, send
 from varde_contract.ids import ConversationId, ProfileId
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
 from varde_contract.refusals import RefusalCode, Refused
@@ -66,8 +66,8 @@ async def test_a_group_is_owned_by_who_opens_it(registry: Registry) -> None:
 async def test_the_view_has_what_a_sender_encrypts_for(registry: Registry) -> None:
     """Every device of every member with its certificate, and the root keys to check them with."""
     view = (await opened(registry, GROUP, bob.profile)).view
-    assert set(view.devices) == {gear.id for gear in (*alice.devices, *bob.devices)}
-    assert view.devices[bob_phone.id].signature == bob_phone.noun.signature
+    assert set(view.devices) == {device.id for device in (*alice.devices, *bob.devices)}
+    assert view.devices[bob_phone.id].signature == bob_phone.model.signature
     assert view.root_keys == {alice.account: alice.root_key, bob.account: bob.root_key}
 
 
@@ -157,7 +157,7 @@ async def test_a_member_without_a_device_is_a_member(registry: Registry) -> None
     await registry.devices.revoke(Actor(dave.account, dave.devices[0].session.id, None), dave.devices[0].id)
     roster = (await opened(registry, GROUP, dave.profile)).view.roster
     assert dave.profile in roster.members
-    assert not {gear.id for gear in dave.devices} & set(roster.devices)
+    assert not {device.id for device in dave.devices} & set(roster.devices)
 
 
 async def test_refusal_profile_not_allowed_for_opening(registry: Registry) -> None:
@@ -190,7 +190,7 @@ async def test_who_wrote_is_shown_to_those_who_can_have_it(registry: Registry) -
     await send(registry.stores, draft(alice_phone, conversation))
     await registry.devices.revoke(alice_laptop.actor, alice_phone.id)
     shown = await registry.conversations.sender(bob_phone.actor, conversation, alice_phone.id)
-    assert shown == SenderCertificate(replace(alice_phone.noun, profiles=()), alice.root_key)
+    assert shown == SenderCertificate(replace(alice_phone.model, profiles=()), alice.root_key)
     hidden = [
         await registry.conversations.sender(mallory_phone.actor, conversation, alice_phone.id),
         await registry.conversations.sender(bob_phone.actor, conversation, alice_laptop.id),

@@ -27,7 +27,7 @@ from tests.cast import (
     settle,
 )
 from tests.doubles.bus import RecordingBus
-from tests.doubles.clock import CountedEntropy, StandingClock
+from tests.doubles.clock import DeterministicEntropy, ManualClock
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
@@ -165,8 +165,8 @@ class Post:
             self.stores.journal,
             self.bus,
             node="api",
-            clock=StandingClock(),
-            entropy=CountedEntropy(),
+            clock=ManualClock(),
+            entropy=DeterministicEntropy(),
         )
 
     async def open(self) -> talk.Roster:

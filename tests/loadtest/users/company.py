@@ -20,7 +20,7 @@ from loadtest.ledger.payload import PayloadCipher
 from loadtest.scenarios.plan import Kind, Plan, Sizes
 from loadtest.users.population import Population
 from loadtest.users.relay_user import RelayUser
-from tests.cast import Gear, Person, open_conversation, settle
+from tests.cast import CastDevice, Person, open_conversation, settle
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
 from tests.loadtest.users.recording import PATIENCE, RecordingLedger, wait_until
@@ -41,17 +41,17 @@ class Relay:
     node: TcpNode
     token: trio.lowlevel.TrioToken
 
-    def crowd(self, *gears: Gear, group: bool) -> Crowd:
+    def crowd(self, *gears: CastDevice, group: bool) -> Crowd:
         """Return these devices in the conversation."""
-        return crowd_of(self.node.url, [seat_of(self.node, gear) for gear in gears], self.conversation, group=group)
+        return crowd_of(self.node.url, [seat_of(self.node, device) for device in gears], self.conversation, group=group)
 
     def drain(self) -> None:
         """Have the node ask everybody to go."""
         self.token.run_sync_soon(self.node.stop.set)
 
-    def confirmed(self, gear: Gear) -> int:
+    def confirmed(self, device: CastDevice) -> int:
         """Return how far a device has confirmed."""
-        return self.memory.talks[self.conversation].positions[gear.id].upto
+        return self.memory.talks[self.conversation].positions[device.id].upto
 
 
 @contextmanager
@@ -89,11 +89,13 @@ async def _serve(
         await over.wait()  # as long as the test takes
 
 
-def seat_of(node: TcpNode, gear: Gear) -> Seat:
+def seat_of(node: TcpNode, device: CastDevice) -> Seat:
     """Return a device with a good ticket, in room 0."""
-    credentials = node.credentials(gear)
-    (profile, *_) = gear.noun.profiles
-    return Seat(gear.noun.account, profile, gear.id, gear.noise.private_bytes(), credentials.hello.ticket, "", (0,))
+    credentials = node.credentials(device)
+    (profile, *_) = device.model.profiles
+    return Seat(
+        device.model.account, profile, device.id, device.noise.private_bytes(), credentials.hello.ticket, "", (0,)
+    )
 
 
 def crowd_of(url: str, seats: Sequence[Seat], conversation: ConversationId, *, group: bool) -> Crowd:

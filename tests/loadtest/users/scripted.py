@@ -19,7 +19,7 @@ from websockets.frames import Frame, Opcode
 from websockets.speedups import apply_mask
 
 from loadtest.crowd.crowd import Crowd, Seat
-from tests.cast import Gear, alice, bob, carol, roster_of
+from tests.cast import CastDevice, alice, bob, carol, roster_of
 from tests.loadtest.users.company import crowd_of
 from tests.relay.memory_node import RELAY_KEY
 from varde_contract import frames as f
@@ -161,11 +161,19 @@ class Server:
     peers: list[Peer] = field(default_factory=list)
     faults: list[BaseException] = field(default_factory=list)
 
-    def crowd(self, *gears: Gear) -> Crowd:
+    def crowd(self, *devices: CastDevice) -> Crowd:
         """Return a crowd of these devices that would come here, in one group."""
         seats = [
-            Seat(gear.noun.account, gear.noun.profiles[0], gear.id, gear.noise.private_bytes(), "a ticket", "", (0,))
-            for gear in gears
+            Seat(
+                device.model.account,
+                device.model.profiles[0],
+                device.id,
+                device.noise.private_bytes(),
+                "a ticket",
+                "",
+                (0,),
+            )
+            for device in devices
         ]
         url = f"{self.scheme}://{self.address[0]}:{self.address[1]}/v1/relay"
         return crowd_of(url, seats, ConversationId(CONVERSATION), group=True)

@@ -291,11 +291,11 @@ def test_a_handshake_that_never_ends_is_given_up() -> None:
 
 def test_what_the_kernel_does_not_take_is_kept() -> None:
     """Sending never waits: what a server does not read is sent when it does, whole and in order."""
-    go_on, heard = threading.Event(), list[f.Send]()
+    advance, heard = threading.Event(), list[f.Send]()
 
     def script(peer: Peer) -> None:
         peer.join()
-        go_on.wait(20)
+        advance.wait(20)
         heard.extend(peer.hear(f.Send) for _ in range(300))
         peer.ack(heard[-1], 1)
         peer.hear_end()
@@ -304,7 +304,7 @@ def test_what_the_kernel_does_not_take_is_kept() -> None:
     with open_scripted(script) as server, open_company(server.crowd(alice_phone), payloads=large) as company:
         company.enter()
         send(company, 300)
-        go_on.set()
+        advance.set()
         wait_until(lambda: company.ledger.told("ack"))
         assert company.ledger.told("ack") == [(0, 0, 300)]
         company.users[0].cut("reset")

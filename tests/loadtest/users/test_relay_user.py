@@ -55,8 +55,8 @@ def test_devices_talk_and_everything_arrives_once_and_in_order() -> None:
         talk(company)
         expect_all_in_order(company)
         assert {due for *_, due in company.ledger.told("draw")} == {3}
-        last = [gear for seat, gear in enumerate(PAIR) if company.ledger.told("draw")[-1][0] != seat]
-        wait_until(lambda: all(relay.confirmed(gear) == MESSAGES for gear in last))
+        last = [device for seat, device in enumerate(PAIR) if company.ledger.told("draw")[-1][0] != seat]
+        wait_until(lambda: all(relay.confirmed(device) == MESSAGES for device in last))
     assert company.ledger.told("closed") == [("1000",)] * len(PAIR)
     assert company.population.connected == 0
 

@@ -9,11 +9,11 @@ from domain.talk import model as talk_model
 from domain.talk.ports import JournalStore
 from relay.cache.batched_reads import LISTS_PER_QUERY, CommittedMessages, ConversationHeads
 from tests.cast import alice, alice_phone, bob, carol, mallory_phone, open_conversation, settle
-from tests.contracts.letters import client_id, draft, send
 from tests.doubles.conversations import MemoryConversations
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
+from tests.store_contracts.messages import client_id, draft, send
 
 
 class CountedConversations(MemoryConversations):

@@ -8,7 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from domain.people.events import TicketsRevoked
-from tests.cast import Gear, alice, alice_laptop, alice_phone, bob, bob_phone
+from tests.cast import CastDevice, alice, alice_laptop, alice_phone, bob, bob_phone
 from tests.relay.client import RelayClient
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
 from varde_contract import frames as f
@@ -62,10 +62,10 @@ async def test_a_new_whitelist_sends_for_a_new_ticket(node: MemoryNode, backend:
     """A device whose profiles changed is cut with the code that sends it to the API, and may come back."""
     await open_room(backend, alice)
     laptop = await node.connect_client(alice_laptop)
-    backend.clock.go_on(1)
+    backend.clock.advance(1)
     backend.bus.publish_nowait([TicketsRevoked(alice_laptop.id, backend.clock.now_ms, final=False)])
     assert (await laptop.wait_closed()).code == 4100
-    backend.clock.go_on(1)
+    backend.clock.advance(1)
     await node.connect_client(alice_laptop)
 
 
@@ -73,7 +73,7 @@ async def test_a_revocation_the_bus_lost_counts_all_the_same(node: MemoryNode, b
     """The store is asked again from time to time, and at once when the bus says that it may have lost something."""
     await open_room(backend, alice, bob)
     laptop, phone = await node.connect_client(alice_laptop), await node.connect_client(bob_phone)
-    backend.clock.go_on(1)
+    backend.clock.advance(1)
     await backend.stores.devices.revoke(alice.account, alice_laptop.id, backend.clock.now_ms)
     backend.bus.lose_track()
     assert (await laptop.wait_closed()).code == 4101
@@ -85,7 +85,7 @@ async def test_close_ticket_expired(node: MemoryNode, backend: Backend) -> None:
     """A connection does not outlive the ticket it was opened with by more than a heartbeat."""
     await open_room(backend, alice)
     laptop = await node.connect_client(alice_laptop)
-    backend.clock.go_on(DAY_MS)
+    backend.clock.advance(DAY_MS)
     assert (await laptop.wait_closed()).code == 4104
 
 
@@ -320,9 +320,9 @@ async def test_refusal_rate_limited(backend: Backend) -> None:
         assert await laptop.receive_pending() == []
 
 
-def break_mailbox(node: MemoryNode, gear: Gear) -> None:
+def break_mailbox(node: MemoryNode, device: CastDevice) -> None:
     """Give a connected device's peer a fault of our own, which its next `sync` meets."""
-    peer = node.services.hub.find(gear.id)
+    peer = node.services.hub.find(device.id)
     assert peer is not None
     del peer.mailbox
 

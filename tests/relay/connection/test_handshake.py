@@ -112,14 +112,14 @@ async def test_refusal_ticket_invalid(node: MemoryNode) -> None:
 async def test_refusal_ticket_expired(node: MemoryNode, backend: Backend) -> None:
     """A ticket is good for a day."""
     ticket = node.ticket(alice_laptop)
-    backend.clock.go_on(DAY_MS)
+    backend.clock.advance(DAY_MS)
     assert await end_of(node.open_client(alice_laptop, ticket=ticket)) == 4104
 
 
 async def test_refusal_ticket_revoked(node: MemoryNode, backend: Backend) -> None:
     """A revoked device stays out, also with a ticket issued later."""
     backend.bus.publish_nowait([TicketsRevoked(alice_laptop.id, backend.clock.now_ms, final=True)])
-    backend.clock.go_on(1_000)
+    backend.clock.advance(1_000)
     assert await end_of(node.open_client(alice_laptop)) == 4101
 
 
@@ -127,9 +127,9 @@ async def test_a_ticket_from_before_a_new_whitelist_is_withdrawn(node: MemoryNod
     """After its whitelist changed, a device comes back with a new ticket only."""
     await open_room(backend, alice)
     old = node.ticket(alice_laptop)
-    backend.clock.go_on(1_000)
+    backend.clock.advance(1_000)
     backend.bus.publish_nowait([TicketsRevoked(alice_laptop.id, backend.clock.now_ms, final=False)])
-    backend.clock.go_on(1_000)
+    backend.clock.advance(1_000)
     assert await end_of(node.open_client(alice_laptop, ticket=old)) == 4100
     await node.connect_client(alice_laptop)
 

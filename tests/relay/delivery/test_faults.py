@@ -39,7 +39,9 @@ class Story:
 
     async def begin(self) -> None:
         """Connect everybody."""
-        self.writers = [await node.connect_client(gear) for node, (_, gear) in zip(self.stages, WRITERS, strict=True)]
+        self.writers = [
+            await node.connect_client(device) for node, (_, device) in zip(self.stages, WRITERS, strict=True)
+        ]
         await self.reconnect()
 
     async def send(self, who: int, count: int) -> None:

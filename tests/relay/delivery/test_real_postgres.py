@@ -20,7 +20,7 @@ from domain.talk.events import MembershipChanged
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.keys import open_keys
 from storage.stores import open_storage
-from tests.cast import Gear, alice, alice_laptop, bob, bob_laptop, bob_phone, open_conversation, settle
+from tests.cast import CastDevice, alice, alice_laptop, bob, bob_laptop, bob_phone, open_conversation, settle
 from tests.relay.library_clients import Credentials, open_with_websockets
 from tests.relay.memory_node import Sends
 from tests.relay.tcp_node import open_tcp_node
@@ -146,12 +146,12 @@ class Program:
         self.process = None
         return code
 
-    def credentials(self, gear: Gear) -> Credentials:
+    def credentials(self, device: CastDevice) -> Credentials:
         """What a device comes in with: a ticket of now."""
         issuer = TicketIssuer(self.keys.ticket_private, entropy=os.urandom)
-        ticket = issuer.issue(gear.noun, read_ms=time.time_ns() // 1_000_000).text
-        hello = f.Hello(PROTOCOL_VERSION, ticket, gear.id)
-        return Credentials(gear.noise, hello, self.keys.relay_public, Pattern.IK)
+        ticket = issuer.issue(device.model, read_ms=time.time_ns() // 1_000_000).text
+        hello = f.Hello(PROTOCOL_VERSION, ticket, device.id)
+        return Credentials(device.noise, hello, self.keys.relay_public, Pattern.IK)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from domain.people import model as people
 from domain.talk.events import MessagesCommitted
 from relay.fleet.resync import CONVERSATIONS_PER_QUERY, ROUND, resync, run_resync
 from tests.cast import alice, alice_laptop, bob, bob_phone, carol, carol_phone, open_conversation
-from tests.contracts.letters import draft, send
 from tests.relay.memory_node import Backend, MemoryNode, Sends, make_backend, open_node, open_room
+from tests.store_contracts.messages import draft, send
 from varde_contract import frames as f
 
 TWO_ROUNDS = 2 * 2 * ROUND

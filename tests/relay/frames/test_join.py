@@ -9,7 +9,7 @@ from msgspec import structs
 
 from domain.talk import model as talk
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, carol, carol_phone, mallory, mallory_phone
-from tests.doubles.held import HeldMailbox
+from tests.doubles.held_mailbox import HeldMailbox
 from tests.relay.client import RelayClient
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room, roster_now
 from varde_contract import frames as f
@@ -290,7 +290,7 @@ async def test_a_sync_over_deleted_rows_stays_in_its_range(node: MemoryNode, bac
     """Where the log has forgotten even who wrote, the range is one gap and nothing behind it is told."""
     roster = await open_room(backend, alice, bob)
     await fill(backend, sends, roster, 4)
-    backend.clock.go_on(61 * DAY_MS)
+    backend.clock.advance(61 * DAY_MS)
     for _ in range(2):
         await backend.stores.retention.sweep(backend.clock.now_ms, retention_ms=30 * DAY_MS, limit=100)
     await fill(backend, sends, roster, 3)
@@ -330,7 +330,7 @@ async def test_a_gap_says_what_expired(node: MemoryNode, backend: Backend, sends
     """What nobody fetched in thirty days is gone, and said to be."""
     roster = await open_room(backend, alice, bob)
     await fill(backend, sends, roster, 2)
-    backend.clock.go_on(31 * DAY_MS)
+    backend.clock.advance(31 * DAY_MS)
     await backend.stores.retention.sweep(backend.clock.now_ms, retention_ms=30 * DAY_MS, limit=100)
     await fill(backend, sends, roster, 1)
     client = await node.connect_client(alice_laptop)

@@ -33,7 +33,7 @@ ACTIVE, AWAY, OFFLINE = f.PresenceState.ACTIVE, f.PresenceState.AWAY, f.Presence
 async def test_frame_typing(node: MemoryNode, backend: Backend) -> None:
     """Other people see that somebody writes; the own devices do not."""
     roster = await open_room(backend, alice, bob)
-    laptop, own = [await node.listen(gear, roster.conversation) for gear in (alice_laptop, alice_phone)]
+    laptop, own = [await node.listen(device, roster.conversation) for device in (alice_laptop, alice_phone)]
     phone = await node.listen(bob_phone, roster.conversation)
     await laptop.send(f.Typing(roster.conversation, alice.profile, active=True))
     assert await phone.receive(f.TypingBy) == f.TypingBy(roster.conversation, alice.profile, active=True)
@@ -85,7 +85,7 @@ async def test_frame_presence(node: MemoryNode, backend: Backend) -> None:
 async def test_who_goes_is_shown_as_gone(node: MemoryNode, backend: Backend) -> None:
     """The end of the last connection that showed a profile is told for it, however it ended."""
     roster = await open_room(backend, alice, bob)
-    laptop, own = [await node.listen(gear, roster.conversation) for gear in (alice_laptop, alice_phone)]
+    laptop, own = [await node.listen(device, roster.conversation) for device in (alice_laptop, alice_phone)]
     phone = await node.listen(bob_phone, roster.conversation)
     for client in (laptop, own):
         await client.send(f.Presence(alice.profile, ACTIVE))

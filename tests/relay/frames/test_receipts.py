@@ -83,7 +83,7 @@ async def test_a_profile_that_hides_what_it_read_hides_it_from_others_only(
     roster = await open_room(backend, alice, bob)
     await allow(backend, bob, read_receipts=False, delivery_receipts=False)
     laptop = await node.listen(alice_laptop, roster.conversation)
-    phone, own = [await node.listen(gear, roster.conversation) for gear in (bob_phone, bob_laptop)]
+    phone, own = [await node.listen(device, roster.conversation) for device in (bob_phone, bob_laptop)]
     await laptop.send(sends.group(roster, alice))
     for client, count in ((laptop, 2), (phone, 1), (own, 1)):
         await client.receive_many(count)

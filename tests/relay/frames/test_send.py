@@ -27,11 +27,11 @@ async def test_frame_msg_send(node: MemoryNode, backend: Backend, sends: Sends) 
     """One ciphertext per device reaches each of them, and nobody another's."""
     roster = await open_room(backend, alice, bob)
     laptop = await node.listen(alice_laptop, roster.conversation)
-    others = {gear: await node.listen(gear, roster.conversation) for gear in (alice_phone, bob_phone, bob_laptop)}
+    others = {device: await node.listen(device, roster.conversation) for device in (alice_phone, bob_phone, bob_laptop)}
     await laptop.send(sends.each(roster, alice, alice_laptop))
-    for gear, client in others.items():
+    for device, client in others.items():
         new = await client.receive(f.New)
-        assert new.sealed == b"sealed for " + gear.id.bytes
+        assert new.sealed == b"sealed for " + device.id.bytes
         assert await client.receive_pending() == []
 
 

@@ -20,8 +20,8 @@ from relay.services import Dependencies, Services, make_services
 from relay.socket.listeners import open_listeners, run_listener
 from relay.socket.transport import Transport
 from settings.relay import RelaySettings
-from tests.cast import Gear, alice, alice_laptop, bob, bob_phone, open_conversation, settle
-from tests.doubles.clock import StandingClock
+from tests.cast import CastDevice, alice, alice_laptop, bob, bob_phone, open_conversation, settle
+from tests.doubles.clock import ManualClock
 from tests.relay.client import RelayClient
 from tests.relay.memory_node import RELAY_KEY, TICKET_KEY, Backend, Sends, make_backend
 from tests.relay.scrape import Difference, Samples, scrape
@@ -67,14 +67,16 @@ class AttackedNode:
         return await _open_stream(self.port, self.sockets, address, narrow=narrow)
 
     async def open_client(
-        self, gear: Gear, pattern: Pattern = Pattern.XX, *, address: str = HOSTILE, narrow: bool = False
+        self, device: CastDevice, pattern: Pattern = Pattern.XX, *, address: str = HOSTILE, narrow: bool = False
     ) -> RelayClient:
         """Connect a device, nothing said yet."""
-        return RelayClient(await self.open_stream(address, narrow=narrow), _session(gear, pattern, self.services))
+        return RelayClient(await self.open_stream(address, narrow=narrow), _session(device, pattern, self.services))
 
-    async def connect_client(self, gear: Gear, pattern: Pattern = Pattern.XX, *, narrow: bool = False) -> RelayClient:
+    async def connect_client(
+        self, device: CastDevice, pattern: Pattern = Pattern.XX, *, narrow: bool = False
+    ) -> RelayClient:
         """Connect a device as far as its Welcome."""
-        client = await self.open_client(gear, pattern, narrow=narrow)
+        client = await self.open_client(device, pattern, narrow=narrow)
         await client.connect()
         return client
 
@@ -103,10 +105,10 @@ def _held(transport: Transport) -> int:
     return sum(map(len, parts)) + buffered + websocket.pending + requested
 
 
-def _session(gear: Gear, pattern: Pattern, services: Services) -> ClientSession:
+def _session(device: CastDevice, pattern: Pattern, services: Services) -> ClientSession:
     issuer = TicketIssuer(TICKET_KEY.private_bytes_raw(), entropy=services.entropy)
-    hello = f.Hello(PROTOCOL_VERSION, issuer.issue(gear.noun, read_ms=services.clock()).text, gear.id)
-    return ClientSession(gear.noise, hello, relay_key=RELAY_KEY.public, pattern=pattern)
+    hello = f.Hello(PROTOCOL_VERSION, issuer.issue(device.model, read_ms=services.clock()).text, device.id)
+    return ClientSession(device.noise, hello, relay_key=RELAY_KEY.public, pattern=pattern)
 
 
 async def _open_stream(port: int, sockets: ExitStack, address: str, *, narrow: bool = False) -> trio.SocketStream:
@@ -124,15 +126,17 @@ def _make_services(backend: Backend, config: dict[str, Any]) -> Services:
     dependencies = Dependencies(
         static=CountingKeys.from_private(RELAY_KEY.private_bytes()),
         ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
-        clock=StandingClock(),
+        clock=ManualClock(),
         entropy=os.urandom,
         random=Random(1),  # noqa: S311 - it spreads load
     )
     return make_services(RelaySettings(**settings), backend.stores, dependencies)
 
 
-async def _listen(services: Services, sockets: ExitStack, port: int, gear: Gear, roster: talk.Roster) -> RelayClient:
-    client = RelayClient(await _open_stream(port, sockets, HONEST), _session(gear, Pattern.XX, services))
+async def _listen(
+    services: Services, sockets: ExitStack, port: int, device: CastDevice, roster: talk.Roster
+) -> RelayClient:
+    client = RelayClient(await _open_stream(port, sockets, HONEST), _session(device, Pattern.XX, services))
     await client.connect()
     await client.send(f.Join(roster.conversation))
     await client.receive(f.Joined)

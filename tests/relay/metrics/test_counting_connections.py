@@ -94,14 +94,14 @@ async def forge(node: MemoryNode) -> None:
 async def come_late(node: MemoryNode) -> None:
     """Show an old ticket."""
     ticket = node.ticket(alice_laptop)
-    node.backend.clock.go_on(DAY_MS)
+    node.backend.clock.advance(DAY_MS)
     await fail(node.open_client(alice_laptop, ticket=ticket))
 
 
 async def be_revoked(node: MemoryNode) -> None:
     """Be a revoked device."""
     node.backend.bus.publish_nowait([TicketsRevoked(alice_laptop.id, node.backend.clock.now_ms, final=True)])
-    node.backend.clock.go_on(1)
+    node.backend.clock.advance(1)
     await fail(node.open_client(alice_laptop))
 
 

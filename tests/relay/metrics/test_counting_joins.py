@@ -51,7 +51,7 @@ async def test_what_expired_is_counted(node: MemoryNode, backend: Backend, sends
     """The conversation once, and every number of it; a device's own messages are gaps and no loss."""
     roster = await open_room(backend, alice, bob)
     await fill(backend, sends, roster, 2)
-    backend.clock.go_on(31 * DAY_MS)
+    backend.clock.advance(31 * DAY_MS)
     await backend.stores.retention.sweep(backend.clock.now_ms, retention_ms=30 * DAY_MS, limit=100)
     await fill(backend, sends, roster, 1)
     client, phone = await node.connect_client(alice_laptop), await node.connect_client(bob_phone)

@@ -161,7 +161,7 @@ async def test_nobody_is_named(node: MemoryNode, backend: Backend, sends: Sends)
     ids = [
         *(person.profile for person in (alice, bob)),
         *(person.account for person in (alice, bob)),
-        *(gear.id for gear in (alice_laptop, bob_phone)),
+        *(device.id for device in (alice_laptop, bob_phone)),
         *backend.memory.talks,
     ]
     for each in ids:

@@ -12,7 +12,7 @@ from domain.events import Event
 from domain.talk.events import MembershipChanged
 from storage.bus.events import EventBus, MalformedEvent, decode_event, encode_event
 from storage.bus.text_bus import PAYLOAD_LIMIT, BusDown
-from tests.contracts.kinds import EVERY_KIND
+from tests.store_contracts.every_event import EVERY_EVENT
 from varde_contract.ids import ConversationId
 
 CHANGED = MembershipChanged(ConversationId(UUID(int=7)), 3)
@@ -42,7 +42,7 @@ class Wire:
         yield
 
 
-@pytest.mark.parametrize("event", EVERY_KIND, ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize("event", EVERY_EVENT, ids=lambda event: type(event).__name__)
 def test_an_event_is_small_and_comes_back_equal(event: Event) -> None:
     """Every event fits a bus with room to spare, and reads back as it was written."""
     text = encode_event(event)

@@ -17,7 +17,7 @@ from storage.postgres.errors import StoreFault
 from storage.postgres.pool import Timeouts
 from storage.stores import open_storage
 from tests.cast import BIRTH_MS, alice, alice_phone, bob, open_conversation, settle
-from tests.contracts.letters import draft, send
+from tests.store_contracts.messages import draft, send
 
 IMPATIENT = Timeouts(acquire=0.2, statement=0.2)
 _CUT = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'varde'"

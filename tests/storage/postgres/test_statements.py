@@ -14,8 +14,8 @@ from storage.postgres.talk.journal import PostgresJournal
 from storage.postgres.transactions import Transactions
 from storage.stores import open_storage
 from tests.cast import BIRTH_MS, FAR_MS, alice, alice_phone, bob, bob_phone, carol, open_conversation, settle
-from tests.contracts.crowd import everybody_at_once
-from tests.contracts.letters import client_id, confirm, draft, held, send
+from tests.store_contracts.concurrency import run_concurrently
+from tests.store_contracts.messages import client_id, confirm, draft, held, send
 from varde_contract.ids import ConversationId
 
 _READ_WHOLE = "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE seq_scan > 0 AND relname <> ALL ($1)"
@@ -86,5 +86,5 @@ async def test_nobody_waits_for_each_other_in_a_circle(
     async with open_storage(config) as one, open_storage(config) as two:
         await settle(one, alice, bob, carol)
         talks = [await open_conversation(one, *people) for people in ((alice, bob), (bob, carol), (carol, bob, alice))]
-        assert await everybody_at_once((one, two), talks)
+        assert await run_concurrently((one, two), talks)
     assert await island.run(beside.fetchval, _DEADLOCKS) == 0

@@ -14,8 +14,8 @@ from storage.postgres import protocol, trio_connection
 from storage.postgres.pool import Timeouts
 from storage.stores import open_storage
 from tests.cast import alice, alice_phone, bob, open_conversation, settle
-from tests.contracts.letters import draft
 from tests.storage.postgres.test_errors import hold, let_go, wait_blocked
+from tests.store_contracts.messages import draft
 from varde_contract.ids import ConversationId
 
 OPEN = """

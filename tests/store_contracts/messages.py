@@ -6,7 +6,7 @@ from uuid import UUID
 
 from domain.ports import Stores
 from domain.talk import model as talk
-from tests.cast import BIRTH_MS, Gear
+from tests.cast import BIRTH_MS, CastDevice
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId
 
 _ids: Final = count(1)
@@ -18,23 +18,23 @@ def client_id(number: int) -> ClientId:
 
 
 def draft(
-    gear: Gear,
+    device: CastDevice,
     conversation: ConversationId,
-    *to: Gear,
+    *to: CastDevice,
     client: int | None = None,
     version: int = 1,
     sealed: bytes = b"sealed",
     sent_ms: int = BIRTH_MS,
 ) -> talk.Draft:
-    """A message of the first profile of `gear`: a ciphertext for each device of `to`, or for the group with none."""
+    """A message of the first profile of `device`: a ciphertext for each device of `to`, or for the group with none."""
     fresh = next(_ids)
     return talk.Draft(
         message=MessageId(UUID(int=fresh << 64)),
         conversation=conversation,
         roster_version=version,
         client_id=client_id(fresh << 32 if client is None else client),
-        profile=gear.noun.profiles[0],
-        device=gear.id,
+        profile=device.model.profiles[0],
+        device=device.id,
         sent_ms=sent_ms,
         group=None if to else sealed,
         devices={each.id: sealed for each in to} or None,
@@ -51,7 +51,7 @@ async def send(stores: Stores, *drafts: talk.Draft) -> list[talk.Committed]:
 
 async def page_of(
     stores: Stores,
-    gear: Gear,
+    device: CastDevice,
     conversation: ConversationId,
     from_seq: int = 1,
     *,
@@ -59,20 +59,20 @@ async def page_of(
     max_bytes: int = 1_000_000,
 ) -> talk.LogPage:
     """The page of a device that belongs to the conversation."""
-    (page,) = await stores.mailbox.read([talk.LogRequest(gear.id, conversation, from_seq, limit, max_bytes)])
+    (page,) = await stores.mailbox.read([talk.LogRequest(device.id, conversation, from_seq, limit, max_bytes)])
     assert page is not None
     return page
 
 
-async def held(stores: Stores, gear: Gear, conversation: ConversationId) -> list[int]:
+async def held(stores: Stores, device: CastDevice, conversation: ConversationId) -> list[int]:
     """The numbers whose ciphertext the device can have."""
-    page = await page_of(stores, gear, conversation)
+    page = await page_of(stores, device, conversation)
     return [entry.seq for entry in page.entries if entry.sealed is not None]
 
 
-async def confirm(stores: Stores, conversation: ConversationId, upto: int, *gear: Gear) -> list[DeviceId]:
+async def confirm(stores: Stores, conversation: ConversationId, upto: int, *device: CastDevice) -> list[DeviceId]:
     """Confirm for several devices; return those that moved."""
-    asked = [talk.Confirmation(conversation, each.id, upto) for each in gear]
+    asked = [talk.Confirmation(conversation, each.id, upto) for each in device]
     return [moved.device for moved in await stores.mailbox.confirm(asked)]
 
 

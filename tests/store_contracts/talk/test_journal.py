@@ -21,7 +21,7 @@ from tests.cast import (
     open_conversation,
     settle,
 )
-from tests.contracts.letters import client_id, draft, page_of, send
+from tests.store_contracts.messages import client_id, draft, page_of, send
 from varde_contract.ids import ConversationId, MessageId
 
 MOVED = talk_model.RosterOutdated()
@@ -56,10 +56,10 @@ async def test_what_is_stored_is_what_was_drafted(stores: Stores) -> None:
     parts = {alice_laptop.id: b"\0", bob_phone.id: largest, bob_laptop.id: b"@plain\xff"}
     sent = replace(draft(alice_phone, talk, bob_phone, sent_ms=BIRTH_MS + 5), devices=parts)
     await send(stores, sent)
-    for gear in (alice_laptop, bob_phone, bob_laptop):
-        (entry,) = (await page_of(stores, gear, talk)).entries
+    for device in (alice_laptop, bob_phone, bob_laptop):
+        (entry,) = (await page_of(stores, device, talk)).entries
         assert entry == talk_model.LogEntry(
-            1, sent.message, sent.client_id, alice.profile, alice_phone.id, BIRTH_MS + 5, parts[gear.id]
+            1, sent.message, sent.client_id, alice.profile, alice_phone.id, BIRTH_MS + 5, parts[device.id]
         )
 
 
@@ -93,7 +93,7 @@ async def test_a_client_id_is_of_one_device_in_one_conversation(stores: Stores) 
     await settle(stores, alice, bob, carol)
     one, two = await open_conversation(stores, alice, bob), await open_conversation(stores, alice, carol)
     drafts = [
-        draft(gear, talk, client=7) for gear, talk in ((alice_phone, one), (alice_laptop, one), (alice_phone, two))
+        draft(device, talk, client=7) for device, talk in ((alice_phone, one), (alice_laptop, one), (alice_phone, two))
     ]
     assert await stores.journal.commit(drafts) == [
         stored(each, seq) for each, seq in zip(drafts, (1, 2, 1), strict=True)
@@ -169,9 +169,9 @@ async def test_two_journals_number_one_conversation_without_holes(nodes: tuple[S
     seqs: dict[tuple[int, ConversationId], list[int]] = {}
 
     async def write(node: int) -> None:
-        gear = alice.devices[node]
+        device = alice.devices[node]
         for _ in range(10):
-            drafts = [draft(gear, talk) for talk in (*talks, *reversed(talks))]
+            drafts = [draft(device, talk) for talk in (*talks, *reversed(talks))]
             for each, answer in zip(drafts, await send(nodes[node], *drafts), strict=True):
                 seqs.setdefault((node, each.conversation), []).append(answer.seq)
 

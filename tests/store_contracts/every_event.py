@@ -10,7 +10,7 @@ from varde_contract.ids import ConversationId, DeviceId, ProfileId
 from varde_contract.talk import PresenceState
 
 CONVERSATION, PROFILE, DEVICE = ConversationId(UUID(int=1)), ProfileId(UUID(int=2)), DeviceId(UUID(int=3))
-EVERY_KIND: tuple[Event, ...] = (
+EVERY_EVENT: tuple[Event, ...] = (
     talk_events.MessagesCommitted("node", CONVERSATION, 2**63 - 1),
     talk_events.MembershipChanged(CONVERSATION, 2),
     people_events.DevicesChanged(CONVERSATION, 3),

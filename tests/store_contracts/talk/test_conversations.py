@@ -26,7 +26,7 @@ from tests.cast import (
     roster_of,
     settle,
 )
-from tests.contracts.letters import draft, held, page_of, send, version_of
+from tests.store_contracts.messages import draft, held, page_of, send, version_of
 from varde_contract.ids import AccountId, ConversationId, ProfileId
 from varde_contract.people import Policies, Theme
 from varde_contract.talk import ConversationKind, Role
@@ -116,9 +116,9 @@ async def test_a_view_has_certificates_and_nothing_of_other_modes(stores: Stores
         head=1,
         root_keys={alice.account: alice.root_key, bob.account: bob.root_key},
         devices={
-            gear.id: replace(gear.noun, profiles=(person.profile,))
+            device.id: replace(device.model, profiles=(person.profile,))
             for person in (alice, bob)
-            for gear in person.devices
+            for device in person.devices
         },
     )
     assert await stores.conversations.view(UNKNOWN) is None
@@ -253,7 +253,7 @@ async def test_a_removed_member_can_read_nothing_more(stores: Stores) -> None:
     assert await held(stores, carol_phone, talk) == [1]
     roster = (await stores.conversations.rosters([talk]))[talk]
     assert roster.members.keys() == {alice.profile, carol.profile}
-    assert not roster.devices.keys() & {gear.id for gear in bob.devices}
+    assert not roster.devices.keys() & {device.id for device in bob.devices}
 
 
 async def test_a_member_who_comes_back_starts_anew(stores: Stores) -> None:

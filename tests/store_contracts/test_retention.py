@@ -9,7 +9,7 @@ from domain.people import model as people
 from domain.ports import Stores
 from domain.retention.model import Swept
 from tests.cast import BIRTH_MS, alice, alice_laptop, alice_phone, bob, bob_laptop, bob_phone, open_conversation, settle
-from tests.contracts.letters import confirm, draft, held, page_of, send
+from tests.store_contracts.messages import confirm, draft, held, page_of, send
 from varde_contract.ids import SessionId
 
 DAY_MS = 24 * 60 * 60 * 1000

@@ -7,7 +7,7 @@ import trio
 
 from domain.events import Event
 from domain.ports import Stores
-from tests.contracts.kinds import EVERY_KIND
+from tests.store_contracts.every_event import EVERY_EVENT
 
 DEADLINE = 30
 """Seconds to wait for what must come."""
@@ -41,11 +41,11 @@ async def test_every_kind_of_event_arrives_as_it_was(nodes: tuple[Stores, Stores
     """Every kind arrives at every node, the publishing one included, equal to what was published and in its order."""
     ears = [Ear() for _ in nodes]
     with nodes[0].bus.listen(ears[0].receive, ears[0].resync), nodes[1].bus.listen(ears[1].receive, ears[1].resync):
-        await nodes[0].bus.publish(EVERY_KIND[:5])
-        await nodes[0].bus.publish(EVERY_KIND[5:])
+        await nodes[0].bus.publish(EVERY_EVENT[:5])
+        await nodes[0].bus.publish(EVERY_EVENT[5:])
         for ear in ears:
-            await ear.wait_heard(len(EVERY_KIND))
-    assert [tuple(ear.heard) for ear in ears] == [EVERY_KIND, EVERY_KIND]
+            await ear.wait_heard(len(EVERY_EVENT))
+    assert [tuple(ear.heard) for ear in ears] == [EVERY_EVENT, EVERY_EVENT]
 
 
 async def test_every_listener_of_a_node_hears(stores: Stores) -> None:
@@ -53,19 +53,19 @@ async def test_every_listener_of_a_node_hears(stores: Stores) -> None:
     early, late = Ear(), Ear()
     with stores.bus.listen(late.receive, late.resync):
         with stores.bus.listen(early.receive, early.resync):
-            await stores.bus.publish(EVERY_KIND[:1])
+            await stores.bus.publish(EVERY_EVENT[:1])
             await early.wait_heard(1)
-        await stores.bus.publish(EVERY_KIND[1:2])
+        await stores.bus.publish(EVERY_EVENT[1:2])
         await late.wait_heard(2)
-    assert (early.heard, late.heard) == ([EVERY_KIND[0]], list(EVERY_KIND[:2]))
+    assert (early.heard, late.heard) == ([EVERY_EVENT[0]], list(EVERY_EVENT[:2]))
 
 
 async def test_publishing_without_a_listener_is_fine(stores: Stores) -> None:
     """A doorbell that nobody hears is no error."""
-    await stores.bus.publish(EVERY_KIND)
+    await stores.bus.publish(EVERY_EVENT)
     await stores.bus.publish(())
 
 
 def test_every_kind_is_here() -> None:
     """A new kind of event must be shown to arrive."""
-    assert {type(event) for event in EVERY_KIND} == set(get_args(Event))
+    assert {type(event) for event in EVERY_EVENT} == set(get_args(Event))

@@ -14,9 +14,9 @@ from domain.ports import Stores
 from domain.talk import model as talk_model
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.stores import open_storage
-from tests.cast import BIRTH_MS, MANY, PEOPLE, Gear, enrol, open_conversation, settle
-from tests.contracts.letters import client_id, draft
+from tests.cast import BIRTH_MS, MANY, PEOPLE, CastDevice, enrol, open_conversation, settle
 from tests.doubles.stores import open_memory_stores
+from tests.store_contracts.messages import client_id, draft
 from varde_contract.ids import ConversationId
 from varde_contract.people import Policies, Theme
 from varde_contract.talk import Role
@@ -33,7 +33,7 @@ class Walk:
 
     dice: Random
     talks: list[ConversationId] = field(default_factory=list)
-    gear: list[Gear] = field(default_factory=lambda: [gear for person in PEOPLE for gear in person.devices])
+    device: list[CastDevice] = field(default_factory=lambda: [device for person in PEOPLE for device in person.devices])
     now_ms: int = BIRTH_MS
     made: int = 0
 
@@ -51,9 +51,9 @@ class Walk:
         """A batch in which anything may be a duplicate or decided on another roster."""
         drafts = [
             draft(
-                self.dice.choice(self.gear),
+                self.dice.choice(self.device),
                 self.dice.choice(self.talks),
-                *self.dice.sample(self.gear, self.dice.randrange(4)),
+                *self.dice.sample(self.device, self.dice.randrange(4)),
                 client=self.dice.randrange(60),
                 version=self.dice.randrange(1, 9),
                 sealed=self.dice.randbytes(self.dice.randrange(1, 50)),
@@ -73,9 +73,9 @@ class Walk:
     def find_committed(self) -> Step:
         """Messages that may have been stored, and may have been swept."""
         keys = [
-            talk_model.SendKey(talk, gear.id, client_id(self.dice.randrange(60)))
+            talk_model.SendKey(talk, device.id, client_id(self.dice.randrange(60)))
             for talk in self.talks
-            for gear in self.gear
+            for device in self.device
         ]
         return lambda stores: stores.journal.find_committed(keys)
 
@@ -83,7 +83,7 @@ class Walk:
         """Confirmations of several devices."""
         confirmations = [
             talk_model.Confirmation(
-                self.dice.choice(self.talks), self.dice.choice(self.gear).id, self.dice.randrange(40)
+                self.dice.choice(self.talks), self.dice.choice(self.device).id, self.dice.randrange(40)
             )
             for _ in range(self.dice.randrange(8))
         ]
@@ -94,9 +94,9 @@ class Walk:
         sizes = (0, 30, 1_000)
         requests = [
             talk_model.LogRequest(
-                gear.id, talk, self.dice.randrange(1, 30), self.dice.randrange(1, 20), self.dice.choice(sizes)
+                device.id, talk, self.dice.randrange(1, 30), self.dice.randrange(1, 20), self.dice.choice(sizes)
             )
-            for gear in self.gear
+            for device in self.device
             for talk in self.talks
         ]
         return lambda stores: stores.mailbox.read(requests)
@@ -104,16 +104,16 @@ class Walk:
     def mark_read(self) -> Step:
         """Read marks of members and others."""
         marks = [
-            (self.dice.choice(self.talks), self.dice.choice(self.gear).noun.profiles[0], self.dice.randrange(30))
+            (self.dice.choice(self.talks), self.dice.choice(self.device).model.profiles[0], self.dice.randrange(30))
             for _ in range(5)
         ]
         return lambda stores: stores.mailbox.mark_read(marks)
 
     def set_profiles(self) -> Step:
         """Another whitelist for a device."""
-        gear = self.dice.choice(self.gear)
-        profiles = self.dice.sample(gear.noun.profiles, self.dice.randrange(3))
-        return lambda stores: stores.devices.set_profiles(gear.noun.account, gear.id, profiles, self.now_ms)
+        device = self.dice.choice(self.device)
+        profiles = self.dice.sample(device.model.profiles, self.dice.randrange(3))
+        return lambda stores: stores.devices.set_profiles(device.model.account, device.id, profiles, self.now_ms)
 
     def join(self) -> Step:
         """A member more, on the roster as it is."""
@@ -152,9 +152,9 @@ class Walk:
         async def look(stores: Stores) -> object:
             rosters = await stores.conversations.rosters(self.talks)
             views = [await stores.conversations.view(talk) for talk in self.talks]
-            lists = [await stores.conversations.list_for(gear.id, None, MANY) for gear in self.gear]
+            lists = [await stores.conversations.list_for(device.id, None, MANY) for device in self.device]
             pages = await stores.conversations.list_many(
-                [talk_model.ListRequest(gear.id, None, 2) for gear in self.gear]
+                [talk_model.ListRequest(device.id, None, 2) for device in self.device]
             )
             log_heads = await stores.conversations.log_heads(self.talks)
             return rosters, views, lists, pages, log_heads, set(await stores.devices.revocations(0))
@@ -163,25 +163,25 @@ class Walk:
 
     def revoke(self) -> Step:
         """A device less."""
-        gear = self.dice.choice(self.gear)
-        return lambda stores: stores.devices.revoke(gear.noun.account, gear.id, self.now_ms)
+        device = self.dice.choice(self.device)
+        return lambda stores: stores.devices.revoke(device.model.account, device.id, self.now_ms)
 
     def void_tickets(self) -> Step:
         """Tickets of a device that is there, or was."""
-        gear, now_ms = self.dice.choice(self.gear), self.now_ms - self.dice.randrange(50)
-        return lambda stores: stores.devices.void_tickets(gear.noun.account, gear.id, now_ms)
+        device, now_ms = self.dice.choice(self.device), self.now_ms - self.dice.randrange(50)
+        return lambda stores: stores.devices.void_tickets(device.model.account, device.id, now_ms)
 
     def enrol(self) -> Step:
         """A device more."""
         self.made += 1
-        gear = self.dice.choice(PEOPLE).further_device(f"number {self.made}")
-        self.gear.append(gear)
-        return lambda stores: enrol(stores, gear)
+        device = self.dice.choice(PEOPLE).further_device(f"number {self.made}")
+        self.device.append(device)
+        return lambda stores: enrol(stores, device)
 
     def claim(self) -> Step:
         """Prekeys of several devices."""
-        wanted = [(gear.noun.account, gear.id) for gear in self.dice.choices(self.gear, k=4)]
-        claimer = self.dice.choice(self.gear).id
+        wanted = [(device.model.account, device.id) for device in self.dice.choices(self.device, k=4)]
+        claimer = self.dice.choice(self.device).id
         return lambda stores: stores.prekeys.claim(claimer, wanted, now_ms=self.now_ms, window_ms=50, most=3)
 
     def change_policies(self) -> Step:

@@ -10,7 +10,7 @@ from tests.cast import (
     BIRTH_MS,
     MANY,
     ONE_TIME_KEYS,
-    Gear,
+    CastDevice,
     alice,
     alice_laptop,
     alice_phone,
@@ -28,18 +28,22 @@ WINDOW_MS = 1000
 
 
 async def claim(
-    stores: Stores, claimer: Gear, *devices: Gear, now_ms: int = BIRTH_MS, most: int = MANY
+    stores: Stores, claimer: CastDevice, *devices: CastDevice, now_ms: int = BIRTH_MS, most: int = MANY
 ) -> Sequence[people.ClaimedPrekey] | None:
     """Claim one key for each device."""
-    wanted = [(gear.noun.account, gear.id) for gear in devices]
+    wanted = [(device.model.account, device.id) for device in devices]
     return await stores.prekeys.claim(claimer.id, wanted, now_ms=now_ms, window_ms=WINDOW_MS, most=most)
 
 
 async def upload(
-    stores: Stores, gear: Gear, *one_time: people.Prekey, fallback: people.Prekey | None = None, most: int = MANY
+    stores: Stores,
+    device: CastDevice,
+    *one_time: people.Prekey,
+    fallback: people.Prekey | None = None,
+    most: int = MANY,
 ) -> tuple[int, bool] | None:
     """Upload keys of a device."""
-    return await stores.prekeys.upload(gear.noun.account, gear.id, one_time, fallback, most=most)
+    return await stores.prekeys.upload(device.model.account, device.id, one_time, fallback, most=most)
 
 
 async def test_keys_are_handed_out_first_in_first_out(stores: Stores) -> None:
@@ -146,24 +150,24 @@ async def test_asking_for_a_device_without_keys_counts(stores: Stores) -> None:
 async def test_no_key_is_handed_out_twice_however_many_claim_at_once(nodes: tuple[Stores, Stores]) -> None:
     """Many who claim of the same devices at once get different keys, and the fallback only when none is left."""
     await settle(nodes[0], alice, bob)
-    keys = {gear: set(gear.one_time_keys(40)) for gear in alice.devices}
-    for gear in alice.devices:
-        await upload(nodes[0], gear, *gear.one_time_keys(40))
+    keys = {device: set(device.one_time_keys(40)) for device in alice.devices}
+    for device in alice.devices:
+        await upload(nodes[0], device, *device.one_time_keys(40))
     claimed: list[people.ClaimedPrekey] = []
 
-    async def take(stores: Stores, claimer: Gear, devices: Sequence[Gear]) -> None:
+    async def take(stores: Stores, claimer: CastDevice, devices: Sequence[CastDevice]) -> None:
         for _ in range(10):
             claimed.extend(await claim(stores, claimer, *devices) or ())
 
     async with trio.open_nursery() as nursery:
         for number, claimer in enumerate((bob_phone, bob_laptop, carol_phone, dave_phone, mallory_phone)):
             nursery.start_soon(take, nodes[number % 2], claimer, alice.devices[:: 1 if number % 3 else -1])
-    for gear in alice.devices:
-        mine = [each for each in claimed if each.device == gear.id]
+    for device in alice.devices:
+        mine = [each for each in claimed if each.device == device.id]
         one_time = [each.prekey for each in mine if not each.fallback]
         assert len(one_time) == 40
-        assert set(one_time) == keys[gear]
-        assert {each.prekey for each in mine if each.fallback} == {gear.fallback_key()}
+        assert set(one_time) == keys[device]
+        assert {each.prekey for each in mine if each.fallback} == {device.fallback_key()}
 
 
 async def test_the_limit_holds_for_many_claims_at_once(nodes: tuple[Stores, Stores]) -> None:

@@ -7,11 +7,11 @@ import trio.testing
 from domain.ports import Stores, StoreUnavailable
 from domain.talk import model as talk_model
 from tests.cast import alice, alice_phone, bob, open_conversation, settle
-from tests.contracts.kinds import EVERY_KIND
-from tests.contracts.letters import draft, page_of
 from tests.doubles.bus import RecordingBus
 from tests.doubles.interference import Interference
 from tests.doubles.stores import open_memory_stores
+from tests.store_contracts.every_event import EVERY_EVENT
+from tests.store_contracts.messages import draft, page_of
 
 
 async def test_an_outage_ends() -> None:
@@ -26,7 +26,7 @@ async def test_an_outage_ends() -> None:
             await stores.devices.revoke(alice.account, alice_phone.id, 0)
         with pytest.raises(StoreUnavailable):
             await stores.journal.commit([])
-    assert await stores.devices.find(alice.account, alice_phone.id) == alice_phone.noun
+    assert await stores.devices.find(alice.account, alice_phone.id) == alice_phone.model
 
 
 async def test_a_held_commit_waits_and_goes_on() -> None:
@@ -82,6 +82,6 @@ async def test_a_bus_that_loses_is_deaf_and_says_so_when_told() -> None:
     resyncs: list[str] = []
     with bus.listen(lambda _: pytest.fail("it was heard"), lambda: resyncs.append("once")):
         bus.losing = True
-        await stores.bus.publish(EVERY_KIND)
+        await stores.bus.publish(EVERY_EVENT)
         bus.lose_track()
-    assert (bus.published, resyncs) == ([*EVERY_KIND], ["once"])
+    assert (bus.published, resyncs) == ([*EVERY_EVENT], ["once"])

@@ -8,8 +8,8 @@ from domain.people import model as people
 from domain.ports import Stores
 from domain.talk import model as talk_model
 from domain.talk.ports import MemberFault
-from tests.cast import BIRTH_MS, MANY, Gear, Person, alice, alice_phone, bob_phone, carol, carol_phone
-from tests.contracts.letters import draft, version_of
+from tests.cast import BIRTH_MS, MANY, CastDevice, Person, alice, alice_phone, bob_phone, carol, carol_phone
+from tests.store_contracts.messages import draft, version_of
 from varde_contract.ids import ConversationId
 from varde_contract.talk import Role
 
@@ -26,7 +26,7 @@ async def write(
         written += await stores.journal.commit(drafts)
 
 
-async def come_and_go(stores: Stores, talk: ConversationId, person: Person) -> None:
+async def change_members(stores: Stores, talk: ConversationId, person: Person) -> None:
     """Add and remove the person's other mode."""
     for _ in range(ROUNDS):
         member = person.jobb.id, person.account, Role.MEMBER
@@ -35,17 +35,19 @@ async def come_and_go(stores: Stores, talk: ConversationId, person: Person) -> N
         assert isinstance(gone, people.RosterChange) or gone in {MemberFault.MOVED, MemberFault.NO_MEMBER}
 
 
-async def change_modes(stores: Stores, gear: Gear) -> None:
+async def change_whitelist(stores: Stores, device: CastDevice) -> None:
     """Take modes off the device's whitelist, and put them back."""
     for number in range(ROUNDS):
-        profiles = (gear.noun.profiles[:1], gear.noun.profiles, gear.noun.profiles[1:])[number % 3]
-        assert await stores.devices.set_profiles(gear.noun.account, gear.id, profiles, BIRTH_MS + number) is not None
+        profiles = (device.model.profiles[:1], device.model.profiles, device.model.profiles[1:])[number % 3]
+        assert (
+            await stores.devices.set_profiles(device.model.account, device.id, profiles, BIRTH_MS + number) is not None
+        )
 
 
-async def confirm_all(stores: Stores, talks: Sequence[ConversationId], gear: Gear) -> None:
+async def confirm_all(stores: Stores, talks: Sequence[ConversationId], device: CastDevice) -> None:
     """Confirm in all conversations at once, in another order than the writers'."""
     for upto in range(1, 2 * ROUNDS):
-        await stores.mailbox.confirm([talk_model.Confirmation(talk, gear.id, upto) for talk in reversed(talks)])
+        await stores.mailbox.confirm([talk_model.Confirmation(talk, device.id, upto) for talk in reversed(talks)])
 
 
 async def sweep_all(stores: Stores) -> None:
@@ -54,7 +56,7 @@ async def sweep_all(stores: Stores) -> None:
         await stores.retention.sweep(BIRTH_MS + number, retention_ms=0, limit=5)
 
 
-async def everybody_at_once(
+async def run_concurrently(
     nodes: tuple[Stores, Stores], talks: Sequence[ConversationId]
 ) -> list[talk_model.Committed | talk_model.RosterOutdated]:
     """Let all of them work on both nodes, in conversations of Alice, Bob and Carol; return what the journals said."""
@@ -62,10 +64,10 @@ async def everybody_at_once(
     async with trio.open_nursery() as nursery:
         for stores in nodes:
             nursery.start_soon(write, stores, talks, written)
-            nursery.start_soon(come_and_go, stores, talks[0], alice)
-            nursery.start_soon(come_and_go, stores, talks[2], carol)
+            nursery.start_soon(change_members, stores, talks[0], alice)
+            nursery.start_soon(change_members, stores, talks[2], carol)
             nursery.start_soon(confirm_all, stores, talks, bob_phone)
             nursery.start_soon(sweep_all, stores)
-        nursery.start_soon(change_modes, nodes[0], alice_phone)
-        nursery.start_soon(change_modes, nodes[1], carol_phone)
+        nursery.start_soon(change_whitelist, nodes[0], alice_phone)
+        nursery.start_soon(change_whitelist, nodes[1], carol_phone)
     return written

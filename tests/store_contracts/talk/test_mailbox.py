@@ -22,7 +22,7 @@ from tests.cast import (
     open_conversation,
     settle,
 )
-from tests.contracts.letters import confirm, draft, held, page_of, send
+from tests.store_contracts.messages import confirm, draft, held, page_of, send
 from varde_contract.ids import ConversationId
 from varde_contract.talk import Role
 
@@ -35,7 +35,7 @@ async def test_each_request_has_its_page(stores: Stores) -> None:
     talk, own = await open_conversation(stores, alice, bob), await open_conversation(stores, mallory)
     await send(stores, draft(alice_phone, talk), draft(mallory_phone, own))
     asked = [(bob_phone, talk), (mallory_phone, talk), (mallory_phone, own), (bob_phone, UNKNOWN), (bob_phone, talk)]
-    pages = await stores.mailbox.read([talk_model.LogRequest(gear.id, where, 1, 10, 1000) for gear, where in asked])
+    pages = await stores.mailbox.read([talk_model.LogRequest(device.id, where, 1, 10, 1000) for device, where in asked])
     assert [page and page.conversation for page in pages] == [talk, None, own, None, talk]
     assert pages[0] == pages[4]
     assert await stores.mailbox.read([]) == []
@@ -151,8 +151,8 @@ async def test_a_group_s_ciphertext_goes_when_the_last_other_device_confirms(sto
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk), draft(bob_phone, talk), draft(alice_phone, talk))
-    for gear in (alice_laptop, bob_phone):
-        await confirm(stores, talk, 3, gear)
+    for device in (alice_laptop, bob_phone):
+        await confirm(stores, talk, 3, device)
     assert await held(stores, bob_phone, talk) == [1, 3]
     await confirm(stores, talk, 2, bob_laptop)
     assert await held(stores, bob_phone, talk) == [3]
@@ -167,11 +167,11 @@ async def test_a_group_s_ciphertext_goes_when_the_last_two_confirm_at_once(nodes
     """However the last confirmations meet, over two nodes, nothing of the group's ciphertext is left behind."""
     await settle(nodes[0], alice, bob, carol)
     talk = await open_conversation(nodes[0], alice, bob, carol)
-    gear = (alice_laptop, *bob.devices, carol_phone)
+    device = (alice_laptop, *bob.devices, carol_phone)
     for upto in range(1, 31):
         await send(nodes[0], draft(alice_phone, talk))
         async with trio.open_nursery() as nursery:
-            for number, each in enumerate(gear):
+            for number, each in enumerate(device):
                 nursery.start_soon(confirm, nodes[number % 2], talk, upto, each)
     assert await held(nodes[0], bob_phone, talk) == []
 

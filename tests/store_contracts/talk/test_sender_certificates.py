@@ -9,7 +9,7 @@ from domain.talk import model as talk_model
 from tests.cast import (
     BIRTH_MS,
     MANY,
-    Gear,
+    CastDevice,
     Person,
     alice,
     alice_laptop,
@@ -23,7 +23,7 @@ from tests.cast import (
     open_conversation,
     settle,
 )
-from tests.contracts.letters import confirm, draft, send
+from tests.store_contracts.messages import confirm, draft, send
 from varde_contract.ids import ConversationId
 from varde_contract.talk import Role
 
@@ -31,9 +31,9 @@ RETENTION_MS = 1_000
 UNKNOWN = ConversationId(UUID(int=1))
 
 
-def sender(person: Person, gear: Gear) -> talk_model.SenderCertificate:
+def sender(person: Person, device: CastDevice) -> talk_model.SenderCertificate:
     """What is to be said of a device that wrote."""
-    return talk_model.SenderCertificate(replace(gear.noun, profiles=()), person.root_key)
+    return talk_model.SenderCertificate(replace(device.model, profiles=()), person.root_key)
 
 
 async def talk_of_two(stores: Stores) -> ConversationId:
@@ -75,8 +75,8 @@ async def test_a_device_that_wrote_nothing_is_not_found(stores: Stores) -> None:
     talk = await talk_of_two(stores)
     other = await open_conversation(stores, bob, carol)
     await send(stores, draft(carol_phone, other))
-    for gear in (alice_laptop, bob_laptop, carol_phone, mallory_phone):
-        assert await stores.conversations.sender(talk, gear.id, bob_phone.id) is None
+    for device in (alice_laptop, bob_laptop, carol_phone, mallory_phone):
+        assert await stores.conversations.sender(talk, device.id, bob_phone.id) is None
     await stores.devices.revoke(alice.account, alice_laptop.id, BIRTH_MS)
     assert await stores.conversations.sender(talk, alice_laptop.id, bob_phone.id) is None
 

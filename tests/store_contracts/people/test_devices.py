@@ -14,7 +14,7 @@ from tests.cast import (
     BIRTH_MS,
     MANY,
     ONE_TIME_KEYS,
-    Gear,
+    CastDevice,
     alice,
     alice_laptop,
     alice_phone,
@@ -27,7 +27,7 @@ from tests.cast import (
     open_conversation,
     settle,
 )
-from tests.contracts.letters import draft, page_of, send
+from tests.store_contracts.messages import draft, page_of, send
 from varde_contract.ids import ConversationId, DeviceId, SessionId
 from varde_contract.talk import ConversationKind, Role
 
@@ -42,27 +42,27 @@ def session(number: int) -> people.Session:
 async def test_a_device_is_found_by_its_account_only(stores: Stores) -> None:
     """A device comes back as it was given, to its own account."""
     await settle(stores, alice, bob)
-    assert await stores.devices.find(alice.account, alice_phone.id) == alice_phone.noun
+    assert await stores.devices.find(alice.account, alice_phone.id) == alice_phone.model
     assert await stores.devices.find(bob.account, alice_phone.id) is None
-    assert set(await stores.devices.list_all(alice.account)) == {alice_phone.noun, alice_laptop.noun}
+    assert set(await stores.devices.list_all(alice.account)) == {alice_phone.model, alice_laptop.model}
 
 
 async def test_adding_a_device_binds_its_session(stores: Stores) -> None:
     """The session that registers a device is bound to it, and cannot register a second one."""
     await settle(stores, alice)
     await stores.sessions.add(TABLET.session)
-    assert await stores.devices.add(TABLET.noun, TABLET.session.id, most=MANY) == []
+    assert await stores.devices.add(TABLET.model, TABLET.session.id, most=MANY) == []
     found = await stores.sessions.find(alice.account, TABLET.session.id)
     assert found == replace(TABLET.session, device=TABLET.id)
     second = alice.further_device("watch")
-    assert await stores.devices.add(second.noun, TABLET.session.id, most=MANY) is DeviceAddFault.SESSION_BOUND
+    assert await stores.devices.add(second.model, TABLET.session.id, most=MANY) is DeviceAddFault.SESSION_BOUND
     assert await stores.devices.find(alice.account, second.id) is None
 
 
 async def test_a_device_needs_a_session_that_is_there(stores: Stores) -> None:
     """A session that ended meanwhile cannot register a device."""
     await settle(stores, alice)
-    added = await stores.devices.add(TABLET.noun, TABLET.session.id, most=MANY)
+    added = await stores.devices.add(TABLET.model, TABLET.session.id, most=MANY)
     assert added is DeviceAddFault.SESSION_BOUND
 
 
@@ -70,22 +70,22 @@ async def test_an_account_has_so_many_devices_at_most(stores: Stores) -> None:
     """One device too many is refused, and leaves session and id free."""
     await settle(stores, alice)
     await stores.sessions.add(TABLET.session)
-    assert await stores.devices.add(TABLET.noun, TABLET.session.id, most=2) is DeviceAddFault.TOO_MANY
+    assert await stores.devices.add(TABLET.model, TABLET.session.id, most=2) is DeviceAddFault.TOO_MANY
     assert await stores.devices.find(alice.account, TABLET.id) is None
-    assert await stores.devices.add(TABLET.noun, TABLET.session.id, most=3) == []
+    assert await stores.devices.add(TABLET.model, TABLET.session.id, most=3) == []
 
 
 async def test_a_device_id_is_used_once(stores: Stores) -> None:
     """Nobody can add a device with an id that is or was somebody's, not even its own account after revoking it."""
     await settle(stores, alice, mallory)
-    stolen = replace(alice_phone.noun, account=mallory.account, profiles=mallory_phone.noun.profiles)
+    stolen = replace(alice_phone.model, account=mallory.account, profiles=mallory_phone.model.profiles)
     thief = replace(mallory_phone.session, id=SessionId(UUID(int=1)))
     await stores.sessions.add(thief)
     await stores.sessions.add(session(2))
     assert await stores.devices.add(stolen, thief.id, most=MANY) is DeviceAddFault.EXISTS
     await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)
     assert await stores.devices.add(stolen, thief.id, most=MANY) is DeviceAddFault.EXISTS
-    assert await stores.devices.add(alice_phone.noun, session(2).id, most=MANY) is DeviceAddFault.EXISTS
+    assert await stores.devices.add(alice_phone.model, session(2).id, most=MANY) is DeviceAddFault.EXISTS
 
 
 async def test_one_session_adds_one_device_however_many_it_tries_at_once(nodes: tuple[Stores, Stores]) -> None:
@@ -94,8 +94,8 @@ async def test_one_session_adds_one_device_however_many_it_tries_at_once(nodes: 
     await nodes[0].sessions.add(TABLET.session)
     answers = []
 
-    async def add(stores: Stores, gear: Gear) -> None:
-        answers.append(await stores.devices.add(gear.noun, TABLET.session.id, most=MANY))
+    async def add(stores: Stores, device: CastDevice) -> None:
+        answers.append(await stores.devices.add(device.model, TABLET.session.id, most=MANY))
 
     async with trio.open_nursery() as nursery:
         for number in range(6):
@@ -110,7 +110,7 @@ async def test_adding_a_device_moves_the_rosters_it_comes_into(stores: Stores) -
     await settle(stores, alice, bob, carol)
     shared, other = await open_conversation(stores, alice, bob), await open_conversation(stores, bob, carol)
     await stores.sessions.add(TABLET.session)
-    moves = await stores.devices.add(TABLET.noun, TABLET.session.id, most=MANY)
+    moves = await stores.devices.add(TABLET.model, TABLET.session.id, most=MANY)
     assert moves == [people.RosterChange(shared, 2)]
     rosters = await stores.conversations.rosters([shared, other])
     assert rosters[shared].version == 2
@@ -144,7 +144,7 @@ async def test_a_session_adopts_a_device_and_is_all_it_has(stores: Stores) -> No
         assert await stores.devices.adopt(alice.account, alice_phone.id, fresh.id) is None
         assert await sessions_of(stores) == {fresh.id: alice_phone.id, alice_laptop.session.id: alice_laptop.id}
     assert await stores.sessions.find(alice.account, fresh.id) == replace(fresh, device=alice_phone.id)
-    assert await stores.devices.add(TABLET.noun, fresh.id, most=MANY) is DeviceAddFault.SESSION_BOUND
+    assert await stores.devices.add(TABLET.model, fresh.id, most=MANY) is DeviceAddFault.SESSION_BOUND
 
 
 async def test_an_adopted_device_is_where_it_was(stores: Stores) -> None:
@@ -210,18 +210,18 @@ async def test_a_device_that_is_revoked_while_it_is_adopted_has_no_session(nodes
     """Whichever comes first, nobody acts as the device afterwards."""
     await settle(nodes[0], alice)
 
-    async def adopt(gear: Gear, number: int) -> None:
-        done = await nodes[0].devices.adopt(alice.account, gear.id, session(number).id)
+    async def adopt(device: CastDevice, number: int) -> None:
+        done = await nodes[0].devices.adopt(alice.account, device.id, session(number).id)
         assert done in {None, AdoptFault.NO_DEVICE}
 
     for number in range(1, 9):
-        gear = alice.further_device(f"number {number}")
-        await enrol(nodes[0], gear)
+        device = alice.further_device(f"number {number}")
+        await enrol(nodes[0], device)
         await nodes[0].sessions.add(session(number))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(adopt, gear, number)
-            nursery.start_soon(nodes[1].devices.revoke, alice.account, gear.id, BIRTH_MS)
-        assert gear.id not in (await sessions_of(nodes[0])).values()
+            nursery.start_soon(adopt, device, number)
+            nursery.start_soon(nodes[1].devices.revoke, alice.account, device.id, BIRTH_MS)
+        assert device.id not in (await sessions_of(nodes[0])).values()
 
 
 async def test_a_whitelist_change_moves_only_what_it_changes(stores: Stores) -> None:
@@ -252,7 +252,7 @@ async def test_a_device_that_comes_back_starts_anew(stores: Stores) -> None:
     talk = await open_conversation(stores, alice, bob)
     await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 1)
     await send(stores, draft(bob_phone, talk, version=2))
-    moves = await stores.devices.set_profiles(alice.account, alice_phone.id, alice_phone.noun.profiles, BIRTH_MS + 2)
+    moves = await stores.devices.set_profiles(alice.account, alice_phone.id, alice_phone.model.profiles, BIRTH_MS + 2)
     assert moves == [people.RosterChange(talk, 3)]
     page = await page_of(stores, alice_phone, talk)
     assert (page.start, page.upto) == (2, 1)
@@ -299,7 +299,7 @@ async def test_revoking_takes_everything_a_device_has(stores: Stores) -> None:
     assert await stores.mailbox.read([talk_model.LogRequest(alice_phone.id, talk, 1, 10, 1000)]) == [None]
     assert await stores.conversations.list_for(alice_phone.id, None, 10) == []
     roster = (await stores.conversations.rosters([talk]))[talk]
-    assert roster.devices.keys() == {alice_laptop.id, *(gear.id for gear in bob.devices)}
+    assert roster.devices.keys() == {alice_laptop.id, *(device.id for device in bob.devices)}
 
 
 async def test_revocations_are_read_from_a_time_on(stores: Stores) -> None:
@@ -335,7 +335,7 @@ async def test_tickets_are_voided_up_to_a_time(stores: Stores) -> None:
         people.Revocation(alice_phone.id, BIRTH_MS + 100, final=False),
         people.Revocation(alice_laptop.id, BIRTH_MS + 90, final=True),
     }
-    assert await stores.devices.find(alice.account, alice_phone.id) == alice_phone.noun
+    assert await stores.devices.find(alice.account, alice_phone.id) == alice_phone.model
 
 
 async def test_a_device_added_while_a_conversation_opens_is_in_it(nodes: tuple[Stores, Stores]) -> None:
