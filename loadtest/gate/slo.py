@@ -22,8 +22,7 @@ from loadtest.scenarios.catalogue import SCENARIOS
 
 SLO: Final = Path(__file__).parent.parent / "slo.toml"
 VERSION: Final = 1
-RAMP_STAGE: Final = "stage-of-ramp"
-"""The table that says when a stage of a ramp counts as broken."""
+RAMP_STAGE: Final = "stage-of-ramp"  # the table that says when a stage of a ramp counts as broken
 _DIGITS: Final = 4
 
 
@@ -37,8 +36,7 @@ class Bound(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key: str
     at_most: float | None = None
     at_least: float | None = None
-    floor: float | None = None
-    """The hard floor: what may not be missed even where the goal may."""
+    floor: float | None = None  # the hard floor: what may not be missed even where the goal may
     of: str | None = None
 
     @property
@@ -49,9 +47,13 @@ class Bound(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return goal
 
     @property
+    def _side(self) -> str:
+        return "at least" if self.at_most is None else "at most"
+
+    @property
     def goal_words(self) -> str:
         """The goal as a document says it."""
-        words = f"{'at least' if self.at_most is None else 'at most'} {number(self.goal)}"
+        words = f"{self._side} {number(self.goal)}"
         return words if self.of is None else f"{words} of `{self.of}`"
 
     def holds(self, measured: float, limit: float) -> bool:
@@ -64,18 +66,12 @@ class Bound(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         measured = None if whole is None else value_of(self.key, root)
         limit, floor = (None if each is None else each * (whole or 0.0) for each in (self.goal, self.floor))
         assert limit is not None
-        return Objective(
-            key=self.key,
-            limit=limit,
-            floor=floor,
-            measured=measured,
-            met=measured is not None and self.holds(measured, limit),
-            words=self._words(measured, limit, floor),
-            at_least=self.at_least is not None,
-        )
+        met, words = measured is not None and self.holds(measured, limit), self._words(measured, limit, floor)
+        found: dict[str, Any] = {"limit": limit, "floor": floor, "measured": measured, "met": met, "words": words}
+        return Objective(key=self.key, at_least=self.at_least is not None, **found)
 
     def _words(self, measured: float | None, limit: float, floor: float | None) -> str:
-        goal = f"the goal is {'at least' if self.at_most is None else 'at most'} {number(limit)}"
+        goal = f"the goal is {self._side} {number(limit)}"
         if self.of is not None:
             goal += f" ({number(self.goal)} of {self.of})"
         if measured is None:

@@ -6,10 +6,9 @@ import msgspec
 
 from loadtest.gate.findings import findings_of
 from loadtest.gate.slo import Slo
-from loadtest.report.result import Generator, Result, Verdict
+from loadtest.report.result import Result, Verdict
 
-CPU_PERCENT: Final = 90.0
-"""Of one core: a generator above it cannot say whether it was late itself."""
+CPU_PERCENT: Final = 90.0  # of one core: a generator above it cannot say whether it was late itself
 INTERRUPTED: Final = "interrupted"
 
 
@@ -35,16 +34,10 @@ def _invalid(result: Result) -> list[str]:
     said = list(result.reasons) if result.verdict is Verdict.INVALID else []
     if result.interrupted and INTERRUPTED not in said:
         said.append(INTERRUPTED)
-    return list(dict.fromkeys((*said, *result.generator.bottlenecks, *_overlooked(result.generator))))
-
-
-def _overlooked(generator: Generator) -> list[str]:
-    """Return what makes a run invalid by the figures alone, where nobody has named a bottleneck."""
-    if generator.bottlenecks:
-        return []
-    found = []
-    if generator.missing_workers:
-        found.append(f"{generator.missing_workers} of {generator.expected_workers} workers went missing")
-    if generator.cpu_max_percent > CPU_PERCENT:
-        found.append(f"a worker of the generator used {generator.cpu_max_percent:.0f} % of a core")
-    return found
+    generator, seen = result.generator, list(result.generator.bottlenecks)
+    # Where nobody has named a bottleneck, the figures alone may make a run invalid.
+    if not seen and generator.missing_workers:
+        seen.append(f"{generator.missing_workers} of {generator.expected_workers} workers went missing")
+    if not generator.bottlenecks and generator.cpu_max_percent > CPU_PERCENT:
+        seen.append(f"a worker of the generator used {generator.cpu_max_percent:.0f} % of a core")
+    return list(dict.fromkeys((*said, *seen)))

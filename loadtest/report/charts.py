@@ -9,8 +9,7 @@ from loadtest.report.formatting import KINDS, PERCENTILES, clock, duration, figu
 from loadtest.report.plots import LIGHT, Band, Chart, Level, Line, page_of, png_of
 from loadtest.report.result import Latency, Objective, Result, Sample, Verdict
 
-MOST_POINTS: Final = 300
-"""In a line over time: as many as an eye can tell apart."""
+MOST_POINTS: Final = 300  # in a line over time: as many as an eye can tell apart
 SERVER: Final = {
     "cpu_percent": "Processor, of one core",
     "rss_mib": "Memory held (RSS)",
@@ -24,8 +23,7 @@ SERVER: Final = {
     "journal_waiting": "Messages waiting for the journal",
 }
 """What the watch samples, the best known first."""
-_FAR: Final = 4.0
-"""A floor this many times higher than anything measured is told in words, and not drawn."""
+_FAR: Final = 4.0  # A floor this many times higher than anything measured is told in words, and not drawn
 _FAULT: Final = {Verdict.MET: LIGHT["c1"], Verdict.MISSED: "#b3261e"}
 
 Reading = Callable[[Sample], float | None]

@@ -1,36 +1,35 @@
 """Two runs beside each other: what changed, and whether by more than noise.
 
-A change is told as worse or better only when it is larger than the tolerance and the two intervals of noise do not
-touch. Faults such as lost messages have no noise: one more is worse.
+A change is worse or better only when it is larger than the tolerance and the two intervals of noise do not touch.
+Faults such as lost messages have no noise: one more is worse.
 """
 
 import enum
 import math
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from statistics import fmean, median, stdev
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-import msgspec
 from msgspec import Struct
 
-from loadtest.report.distribution import Distribution, read_distribution
-from loadtest.report.formatting import KINDS, PERCENTILES
+from loadtest.report.distribution import read_distribution
+from loadtest.report.formatting import KINDS, PERCENTILES, flat
 from loadtest.report.result import Latency, Result, Sample, Verdict
 
-FAULTS: Final = ("lost", "duplicated", "disordered", "undecryptable", "astray")
-COUNTS: Final = ("messages.refused", "messages.unacked", "messages.after_gap", "messages.resent", "users.failed")
-RATE_TOLERANCE: Final = 0.02
+DEVIATIONS: Final = 3.0
+"""To either side. A comparison looks at dozens of figures, and with two deviations one of them would cry wolf."""
+_RATES: Final = ("users.connected", "rate.achieved_per_second", "rate.deliveries_per_second")
+_RATE_TOLERANCE: Final = 0.02
 """An open model offers the same rate each time, so that a few percent less done is a change."""
-SERVER: Final = ("cpu_percent", "rss_mib", "lateness_ms")
+_FAULTS: Final = ("lost", "duplicated", "disordered", "undecryptable", "astray")
+_COUNTS: Final = ("messages.refused", "messages.unacked", "messages.after_gap", "messages.resent", "users.failed")
+_SERVER: Final = ("cpu_percent", "rss_mib", "lateness_ms")
+_ALIKE: Final = {"scenario": "scenario", "number of users": "users.asked", "target rate": "rate.target_per_second"}
 _LEAST_COUNT: Final = 20
 """Measurements beyond a percentile, below which it is not compared: it would be a matter of single messages."""
 _UNLIKE: Final = 0.01
-DEVIATIONS: Final = 3.0
-"""To either side. A comparison looks at dozens of figures, and with two deviations one of them would cry wolf."""
-_BATCHES: Final = 10
-"""Seconds next to each other are alike; the means of ten long stretches are independent enough."""
-
-_Measured: TypeAlias = tuple[float, tuple[float, float]]
+_BATCHES: Final = 10  # seconds next to each other are alike; the means of ten long stretches are independent enough
 
 
 class Change(enum.StrEnum):
@@ -41,23 +40,30 @@ class Change(enum.StrEnum):
     SAME = "same"  # no more than noise, or than what is tolerated
 
 
-class Row(Struct, frozen=True, kw_only=True):
-    """One figure of both runs, each with the interval of its noise."""
+class Figure(Struct, frozen=True):
+    """A figure of one run and the interval of its noise. Without a tolerance of its own it has the comparison's."""
+
+    value: float
+    noise: tuple[float, float]
+    tolerance: float | None = None
+    more_is_better: bool = False
+
+
+class Row(Struct, frozen=True):
+    """One figure of both runs."""
 
     key: str
-    before: float
-    after: float
-    noise_before: tuple[float, float]
-    noise_after: tuple[float, float]
+    before: Figure
+    after: Figure
     change: Change
 
     @property
     def ratio(self) -> float | None:
         """By what share it grew; None from nothing."""
-        return (self.after - self.before) / self.before if self.before else None
+        return (self.after.value - self.before.value) / self.before.value if self.before.value else None
 
 
-class Comparison(Struct, frozen=True, kw_only=True):
+class Comparison(Struct, frozen=True):
     """`obstacles` say why the runs cannot be compared; `environment` is what differs: key, before, after."""
 
     rows: list[Row]
@@ -72,165 +78,75 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
 def compare_results(before: Result, after: Result, *, tolerance: float = 0.1) -> Comparison:
     """Compare two runs; `tolerance` is the share by which a figure may grow. Raises DistributionError."""
-    return Comparison(
-        rows=[
-            *_latencies(before, after, tolerance),
-            *_rates(before, after),
-            *_faults(before, after),
-            *_counts(before, after, tolerance),
-            *_endpoints(before, after, tolerance),
-            *_servers(before, after, tolerance),
-        ],
-        obstacles=list(_obstacles(before, after)),
-        environment=list(_differences(_flat(before.environment), _flat(after.environment))),
-    )
+    first, second = dict(figures_of(before)), dict(figures_of(after))
+    rows = [
+        Row(key, figure, second[key], _change(figure, second[key], tolerance))
+        for key, figure in first.items()
+        if key in second
+    ]
+    # Of what is 0 in both only faults are said: that there were none.
+    told = [row for row in rows if row.before.value or row.after.value or row.before.tolerance == 0.0]
+    return Comparison(told, list(_obstacles(before, after)), list(_differences(before, after)))
 
 
-def _obstacles(before: Result, after: Result) -> Iterator[str]:
-    for name, result in (("the first", before), ("the second", after)):
-        if result.verdict in {Verdict.INVALID, Verdict.FAILED}:
-            why = f": {'; '.join(result.reasons)}" if result.reasons else ""
-            yield f"{name} run is {result.verdict.value}{why}"
-    for words, key in (
-        ("scenario", "scenario"),
-        ("number of users", "users.asked"),
-        ("target rate", "rate.target_per_second"),
-    ):
-        first, second = _find(before, key), _find(after, key)
-        if first != second:
-            yield f"the {words} differs: {first} and {second}"
-    first, second = _judged_seconds(before), _judged_seconds(after)
-    if first and second and abs(first - second) > _UNLIKE * max(first, second):
-        yield f"the judged stages differ: {first:g} s and {second:g} s"
+def _change(before: Figure, after: Figure, tolerance: float) -> Change:
+    allowed = (tolerance if before.tolerance is None else before.tolerance) * before.value
+    grew = after.value - before.value > allowed and after.noise[0] > before.noise[1]
+    fell = before.value - after.value > allowed and after.noise[1] < before.noise[0]
+    if not (grew or fell):
+        return Change.SAME
+    return Change.BETTER if grew is before.more_is_better else Change.WORSE
 
 
-def _judged_seconds(result: Result) -> float:
-    return sum(stage.seconds for stage in result.stages if stage.judged)
-
-
-def _latencies(before: Result, after: Result, tolerance: float) -> Iterator[Row]:
+def figures_of(result: Result) -> Iterator[tuple[str, Figure]]:
+    """Return what of a run is compared, by its key. Raises DistributionError."""
     for kind in KINDS:
-        first, second = (getattr(result.latency_ms, kind) for result in (before, after))
-        yield from _percentiles(f"latency_ms.{kind}", (before, first), (after, second), tolerance)
+        yield from _percentiles(result, f"latency_ms.{kind}", getattr(result.latency_ms, kind))
+    for key in _RATES:
+        # No noise to speak of: an open model offers what it was told to.
+        value = float(attrgetter(key)(result))
+        yield key, Figure(value, (value, value), _RATE_TOLERANCE, more_is_better=True)
+    for name in _FAULTS:
+        value = float(getattr(result.messages, name))
+        yield f"messages.{name}", Figure(value, (value, value), 0.0)
+    for key in _COUNTS:
+        yield key, count_of(attrgetter(key)(result))
+    for endpoint in result.endpoints:
+        yield from _percentiles(result, f"endpoints.{endpoint.name}", endpoint.latency_ms)
+        yield f"endpoints.{endpoint.name}.failures", count_of(sum(endpoint.failures.values()))
+    for key in sorted({key for sample in result.series for key in sample.server}):
+        if key.rpartition(".")[2] in _SERVER and (mean := mean_of(result, key)) is not None:
+            yield f"server.{key}", mean
 
 
-def _percentiles(
-    key: str, before: tuple[Result, Latency], after: tuple[Result, Latency], tolerance: float
-) -> Iterator[Row]:
-    first, second = read_distribution(before[1]), read_distribution(after[1])
-    if first is None or second is None:
-        return
+def _percentiles(result: Result, key: str, latency: Latency) -> Iterator[tuple[str, Figure]]:
+    """With both kinds of noise, whichever is wider to either side."""
+    distribution = read_distribution(latency)
     for name, percentile in PERCENTILES.items():
-        # Beyond the largest value there is none, so that `max` is never compared.
-        if min(first.count, second.count) * (1 - percentile / 100) >= _LEAST_COUNT:
-            measured = (_percentile(before[0], first, percentile), _percentile(after[0], second, percentile))
-            yield _row(f"{key}.{name}", *measured, tolerance)
+        if distribution is not None and distribution.count * (1 - percentile / 100) >= _LEAST_COUNT:
+            value, unsteady = distribution.at(percentile), _unsteadiness(result, percentile)
+            low, high = distribution.interval(percentile, DEVIATIONS)
+            yield f"{key}.{name}", Figure(value, (min(low, value / (1 + unsteady)), max(high, value * (1 + unsteady))))
 
 
-def _percentile(result: Result, distribution: Distribution, percentile: float) -> _Measured:
-    """Both kinds of noise, whichever is wider to either side."""
-    value, unsteady = distribution.at(percentile), unsteadiness_of(result, percentile)
-    low, high = distribution.interval(percentile, DEVIATIONS)
-    return value, (min(low, value / (1 + unsteady)), max(high, value * (1 + unsteady)))
-
-
-def _rates(before: Result, after: Result) -> Iterator[Row]:
-    """More is better here, and there is no noise to speak of: an open model offers what it was told to."""
-    for key in ("users.connected", "rate.achieved_per_second", "rate.deliveries_per_second"):
-        first, second = float(_find(before, key)), float(_find(after, key))
-        if first or second:
-            yield _row(key, (first, (first, first)), (second, (second, second)), RATE_TOLERANCE, more=Change.BETTER)
-
-
-def _faults(before: Result, after: Result) -> Iterator[Row]:
-    for name in FAULTS:
-        first, second = (float(getattr(result.messages, name)) for result in (before, after))
-        yield _row(f"messages.{name}", (first, (first, first)), (second, (second, second)), 0.0)
-
-
-def _counts(before: Result, after: Result, tolerance: float) -> Iterator[Row]:
-    for key in COUNTS:
-        first, second = float(_find(before, key)), float(_find(after, key))
-        if first or second:
-            yield _row(key, (first, poisson(first)), (second, poisson(second)), tolerance)
-
-
-def _endpoints(before: Result, after: Result, tolerance: float) -> Iterator[Row]:
-    later = {endpoint.name: endpoint for endpoint in after.endpoints}
-    for endpoint in before.endpoints:
-        if endpoint.name in later:
-            other, name = later[endpoint.name], f"endpoints.{endpoint.name}"
-            yield from _percentiles(name, (before, endpoint.latency_ms), (after, other.latency_ms), tolerance)
-            first, second = (float(sum(each.failures.values())) for each in (endpoint, other))
-            if first or second:
-                yield _row(f"{name}.failures", (first, poisson(first)), (second, poisson(second)), tolerance)
-
-
-def _servers(before: Result, after: Result, tolerance: float) -> Iterator[Row]:
-    """The means over the judged stages. A process that only one run had is part of the environment."""
-    keys = sorted({key for sample in before.series for key in sample.server if key.rpartition(".")[2] in SERVER})
-    for key in keys:
-        first, second = mean_of(before, key), mean_of(after, key)
-        if first is not None and second is not None:
-            yield _row(f"server.{key}", first, second, tolerance)
-
-
-def _row(key: str, before: _Measured, after: _Measured, tolerance: float, *, more: Change = Change.WORSE) -> Row:
-    (first, noise), (second, other) = before, after
-    change = Change.SAME
-    if second - first > tolerance * first and other[0] > noise[1]:
-        change = more
-    elif first - second > tolerance * first and other[1] < noise[0]:
-        change = Change.WORSE if more is Change.BETTER else Change.BETTER
-    return Row(key=key, before=first, after=second, noise_before=noise, noise_after=other, change=change)
-
-
-def _find(result: Result, path: str) -> Any:
-    value: Any = result
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
-
-
-def _differences(before: dict[str, str], after: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    """A run without a fingerprint, as one that failed early, is not another machine."""
-    if not before or not after:
-        return
-    for key in sorted(before.keys() | after.keys()):
-        first, second = before.get(key, "nothing"), after.get(key, "nothing")
-        if first != second:
-            yield key, first, second
-
-
-def _flat(values: dict[str, Any], path: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{path}{name}.")
-        else:
-            found[f"{path}{name}"] = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return found
-
-
-def poisson(count: float) -> tuple[float, float]:
-    """Return the interval of a count of events that come one by one."""
+def count_of(count: float) -> Figure:
+    """Return a count of events that come one by one, with the noise of Poisson's distribution."""
     about = DEVIATIONS * math.sqrt(max(1.0, count))
-    return max(0.0, count - about), count + about
+    return Figure(float(count), (max(0.0, count - about), count + about))
 
 
-def mean_of(result: Result, key: str) -> tuple[float, tuple[float, float]] | None:
-    """Return the mean of a server's series over the judged stages and its interval, by the method of batch means."""
+def mean_of(result: Result, key: str) -> Figure | None:
+    """Return the mean of a server's series over the judged stages and its noise, by the method of batch means."""
     values = [sample.server[key] for sample in _judged(result) if key in sample.server]
     if not values:
         return None
-    mean = fmean(values)
     if len(values) < 2 * _BATCHES:
-        return mean, (min(values), max(values))
-    about = _error_of(_batches(values, fmean))
-    return mean, (mean - about, mean + about)
+        return Figure(fmean(values), (min(values), max(values)))
+    about = _error(_batches(values, fmean))
+    return Figure(fmean(values), (fmean(values) - about, fmean(values) + about))
 
 
-def unsteadiness_of(result: Result, percentile: float) -> float:
+def _unsteadiness(result: Result, percentile: float) -> float:
     """Return the share by which latency differs from one stretch of a run to the next, as the error of their mean.
 
     Messages of one second share its fate, so that the order statistics of all of them promise too much. The median of
@@ -241,7 +157,7 @@ def unsteadiness_of(result: Result, percentile: float) -> float:
     if len(values) < 2 * _BATCHES:
         return 0.0
     batches = _batches(values, median)
-    return _error_of(batches) / max(fmean(batches), 1e-9)
+    return _error(batches) / max(fmean(batches), 1e-9)
 
 
 def _batches(values: list[float], middle: Callable[[list[float]], float]) -> list[float]:
@@ -249,13 +165,33 @@ def _batches(values: list[float], middle: Callable[[list[float]], float]) -> lis
     return [middle(values[at * size : (at + 1) * size]) for at in range(_BATCHES)]
 
 
-def _error_of(batches: list[float]) -> float:
+def _error(batches: list[float]) -> float:
     return DEVIATIONS * stdev(batches) / math.sqrt(_BATCHES)
 
 
 def _judged(result: Result) -> list[Sample]:
-    return [sample for sample in result.series if _is_judged(result, sample.at_s)]
+    spans = [(stage.began_s, stage.began_s + stage.seconds) for stage in result.stages if stage.judged]
+    return [sample for sample in result.series if any(began <= sample.at_s < until for began, until in spans)]
 
 
-def _is_judged(result: Result, at_s: float) -> bool:
-    return any(stage.judged and stage.began_s <= at_s < stage.began_s + stage.seconds for stage in result.stages)
+def _obstacles(before: Result, after: Result) -> Iterator[str]:
+    for name, result in (("the first", before), ("the second", after)):
+        if result.verdict in {Verdict.INVALID, Verdict.FAILED}:
+            why = f": {'; '.join(result.reasons)}" if result.reasons else ""
+            yield f"{name} run is {result.verdict.value}{why}"
+    for words, key in _ALIKE.items():
+        first, second = attrgetter(key)(before), attrgetter(key)(after)
+        if first != second:
+            yield f"the {words} differs: {first} and {second}"
+    judged = [sum(stage.seconds for stage in result.stages if stage.judged) for result in (before, after)]
+    if min(judged) and max(judged) - min(judged) > _UNLIKE * max(judged):
+        yield f"the judged stages differ: {judged[0]:g} s and {judged[1]:g} s"
+
+
+def _differences(before: Result, after: Result) -> Iterator[tuple[str, str, str]]:
+    """A run without a fingerprint, as one that failed early, is not another machine."""
+    first, second = dict(flat(before.environment)), dict(flat(after.environment))
+    if first and second:
+        for key in sorted(first.keys() | second.keys()):
+            if first.get(key) != second.get(key):
+                yield key, first.get(key, "nothing"), second.get(key, "nothing")

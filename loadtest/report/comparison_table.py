@@ -16,14 +16,8 @@ _MACHINE: Final = ("cpu", "core", "memory", "kernel")
 
 def table_of(comparison: Comparison, names: tuple[str, str], *, everything: bool = True) -> str:
     """Return the text, with colours, which click takes out where they are not wanted."""
-    parts = [
-        *_obstacles(comparison),
-        *_environment(comparison),
-        *(_table(comparison, names, everything=everything) if comparison.rows else ()),
-        "",
-        _end(comparison),
-    ]
-    return "\n".join(parts).strip("\n")
+    table = _table(comparison, names, everything=everything)
+    return "\n".join((*_obstacles(comparison), *_environment(comparison), *table, "", _end(comparison))).strip("\n")
 
 
 def _obstacles(comparison: Comparison) -> Iterator[str]:
@@ -58,19 +52,15 @@ def _table(comparison: Comparison, names: tuple[str, str], *, everything: bool) 
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    unit = unit_of(row.key)
-    ratio = "" if row.ratio is None else f"{100 * row.ratio:+.1f} %"
-    if row.ratio is None and row.after:
-        ratio = f"+{figure(row.after)}"
+    unit, before, after = unit_of(row.key), row.before.value, row.after.value
+    ratio = f"+{figure(after)}" if after else ""
+    if row.ratio is not None:
+        ratio = f"{100 * row.ratio:+.1f} %"
     change = "" if row.change is Change.SAME else row.change.value
-    return (row.key, figure(row.before, unit), figure(row.after, unit), ratio, _noise(row), change)
-
-
-def _noise(row: Row) -> str:
-    """The wider of both intervals, as half its width."""
-    both = ((row.before, row.noise_before), (row.after, row.noise_after))
-    widest = max([(high - low) / 2 / value for value, (low, high) in both if value], default=0.0)
-    return f"±{100 * widest:.1f} %" if widest else ""
+    # Of both intervals the wider one, as half its width.
+    widths = [(each.noise[1] - each.noise[0]) / 2 / each.value for each in (row.before, row.after) if each.value]
+    noise = f"±{100 * max(widths):.1f} %" if any(widths) else ""
+    return (row.key, figure(before, unit), figure(after, unit), ratio, noise, change)
 
 
 def _end(comparison: Comparison) -> str:

@@ -13,8 +13,7 @@ from msgspec import Struct
 from loadtest.report.result import Latency
 
 _MS_US: Final = 1_000
-_TICKS_PER_HALF: Final = 8
-"""Points of a curve between 50 % and 75 %, between 75 % and 87.5 %, and so on."""
+_TICKS_PER_HALF: Final = 8  # points of a curve between 50 % and 75 %, between 75 % and 87.5 %, and so on
 
 
 class DistributionError(Exception):

@@ -1,6 +1,7 @@
 """Numbers and keys of a result as a person reads them."""
 
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from loadtest.report.result import Result
 
@@ -106,3 +107,16 @@ def duration(seconds: float) -> str:
     if seconds < 120:  # noqa: PLR2004 - below two minutes, in seconds
         return f"{figure(round(seconds, 1))} s"
     return f"{seconds / 60:.3g} min" if seconds < 7_200 else f"{seconds / 3_600:.3g} h"  # noqa: PLR2004 - two hours
+
+
+def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Return every value of a tree with its path, both as text."""
+    for name, value in values.items():
+        path = f"{before}{name}"
+        if isinstance(value, dict):
+            yield from flat(value, f"{path}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield path, f"{value:,.12g}"
+        else:
+            each_of = value if isinstance(value, list | tuple) else [value]
+            yield path, ", ".join(NOTHING if each is None else str(each) for each in each_of)

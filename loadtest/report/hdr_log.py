@@ -10,8 +10,7 @@ import msgspec
 from loadtest.report.result import Latencies, Latency, Result
 
 _LEGEND: Final = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
-_NOT_IN_A_TAG: Final = re.compile(r"[\s,]+")
-"""The format ends a tag at a comma, and a line at a break."""
+_NOT_IN_A_TAG: Final = re.compile(r"[\s,]+")  # the format ends a tag at a comma, and a line at a break
 
 
 def hdr_log_of(result: Result) -> str:

@@ -16,8 +16,7 @@ from loadtest.report.result import Latency, Result, Verdict
 
 RUNS: Final = Path("build") / "load"
 NAME: Final = "index.html"
-_MACHINE: Final = ("cpu", "cores", "memory_gib", "kernel")
-"""What of a fingerprint tells one machine from another."""
+_MACHINE: Final = ("cpu", "cores", "memory_gib", "kernel")  # what of a fingerprint tells one machine from another
 _LEARNED: Final = {Verdict.MET, Verdict.MISSED}
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
+from websockets import frames
 
 from loadtest.report.charts import Timeline, latency_over_time, load_of, main_kind, percentiles_of, server_of
 from loadtest.report.formatting import (
@@ -18,6 +19,7 @@ from loadtest.report.formatting import (
     clock,
     duration,
     figure,
+    flat,
     measured,
     milliseconds,
     title_of,
@@ -27,23 +29,12 @@ from loadtest.report.plots import DARK, LIGHT, Chart, svg_of
 from loadtest.report.result import Latency, Objective, Result, Sample, Verdict
 from varde_contract.close_codes import MEANINGS, CloseCode
 
-CPU_BUDGET: Final = 90.0
-"""Percent of a core: above it a worker may have been late by itself, and the run is invalid."""
+CPU_BUDGET: Final = 90.0  # Percent of a core: above it a worker may have been late by itself, and the run is invalid
 _STANDS_OUT: Final = 1.5
 _SLOWEST: Final = 5
 _CLOSES: Final = {
+    **{str(int(code)): (code.name.lower().replace("_", "-"), "") for code in frames.CloseCode},
     **{str(int(code)): (code.label, MEANINGS[code].when) for code in CloseCode},
-    "1000": ("normal", "the client went, or was done"),
-    "1001": ("going-away", "one side was going away"),
-    "1002": ("protocol-error", "a frame broke RFC 6455"),
-    "1003": ("unsupported", "a kind of frame that is not taken"),
-    "1005": ("no-code", "a close frame without a code"),
-    "1006": ("abnormal", "the connection ended without a close frame"),
-    "1008": ("policy", "a policy was broken"),
-    "1009": ("too-big", "a message was larger than is taken"),
-    "1011": ("internal", "the server met a fault of its own"),
-    "1012": ("restart", "the server was being restarted"),
-    "1013": ("try-later", "the server was too busy"),
     "reset": ("", "the peer's kernel reset the connection: its process was gone"),
     "refused": ("", "nobody listened"),
     "timeout": ("", "no answer in time"),
@@ -107,7 +98,7 @@ def page_of(result: Result) -> str:
         closes=_bars(result.close_codes),
         refusals=_bars(result.refusals),
         cpu_budget=CPU_BUDGET,
-        environment=list(_flat(result.environment)),
+        environment=list(flat(result.environment)),
         plan=msgspec.json.format(msgspec.json.encode(result.plan), indent=2).decode() if result.plan else "",
     )
 
@@ -188,17 +179,3 @@ def _bars(counts: Mapping[str, int]) -> list[tuple[str, str, str, int, float, bo
     most = max(counts.values(), default=1) or 1
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     return [(c, *_CLOSES.get(c, ("", "")), n, max(1.0, 100 * n / most), c in _ORDERLY) for c, n in ordered]
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        path = f"{before}{name}"
-        if isinstance(value, dict):
-            yield from _flat(value, f"{path} · ")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield path, f"{value:,.12g}"
-        else:
-            yield (
-                path,
-                NOTHING if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value),
-            )

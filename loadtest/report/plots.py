@@ -76,12 +76,9 @@ STYLE: Final[dict[Any, Any]] = {
 DASHED: Final = (0, (4, 3))
 _NINES: Final = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
 _STEPS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400)
-_TIMES: Final = 6
-"""Marks on an axis of time: as many as a phone has room for."""
-_WIDE: Final = 20.0
-"""From this ratio of the largest to the smallest on, a linear axis would hide the small ones."""
-_NEAR_END: Final = 0.7
-"""Of an axis: words that begin further to the right would leave the chart, and end at it instead."""
+_TIMES: Final = 6  # marks on an axis of time: as many as a phone has room for
+_WIDE: Final = 20.0  # from this ratio of the largest to the smallest on, a linear axis would hide the small ones
+_NEAR_END: Final = 0.7  # of an axis: words that begin further to the right would leave the chart, and end at it instead
 _SIZE: Final = (420, 205)
 _INSIDE: Final = {"left": 0.125, "right": 0.985, "bottom": 0.115, "top": 0.97}
 _NAMED: Final = frozenset({"stage", "limit", "event"})
@@ -125,10 +122,8 @@ class Chart(Struct, frozen=True, kw_only=True):
     bands: Sequence[Band] = ()
     levels: Sequence[Level] = ()
     events: Sequence[tuple[str, float]] = ()
-    until: float = 0.0
-    """Where the axis of time ends; 0 for percentiles."""
-    latency: bool = False
-    """Logarithmic, where a linear axis would hide what is small."""
+    until: float = 0.0  # where the axis of time ends; 0 for percentiles
+    latency: bool = False  # logarithmic, where a linear axis would hide what is small
     note: str = ""
 
     @property

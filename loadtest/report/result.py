@@ -29,10 +29,8 @@ class Latency(Struct, frozen=True, kw_only=True):
     p99: float | None = None
     p999: float | None = None
     max: float | None = None
-    curve: list[tuple[float, float]] = field(default_factory=list)
-    """`(percentile, milliseconds)`."""
-    hdr: str = ""
-    """The histogram itself, in microseconds: HdrHistogram V2, compressed, base64."""
+    curve: list[tuple[float, float]] = field(default_factory=list)  # `(percentile, milliseconds)`
+    hdr: str = ""  # the histogram itself, in microseconds: HdrHistogram V2, compressed, base64
 
 
 class Latencies(Struct, frozen=True, kw_only=True):
@@ -42,10 +40,8 @@ class Latencies(Struct, frozen=True, kw_only=True):
     send_to_receive: Latency = Latency()
     raw_send_to_ack: Latency = Latency()
     raw_send_to_receive: Latency = Latency()
-    connect: Latency = Latency()
-    """From the first SYN to Welcome."""
-    request: Latency = Latency()
-    """Of the API, corrected."""
+    connect: Latency = Latency()  # from the first SYN to Welcome
+    request: Latency = Latency()  # of the API, corrected
     raw_request: Latency = Latency()
     backlog: Latency = Latency()
     """Of what gathered while a user was away: from when it began to come back until it was received."""
@@ -83,14 +79,11 @@ class Messages(Struct, frozen=True, kw_only=True):
     duplicated: int = 0
     disordered: int = 0
     undecryptable: int = 0
-    after_gap: int = 0
-    """Deliveries that a gap record announced as not to be had; they are not lost."""
-    resent: int = 0
-    """Sends said again, with the same client id, after a connection was lost."""
+    after_gap: int = 0  # deliveries that a gap record announced as not to be had; they are not lost
+    resent: int = 0  # sends said again, with the same client id, after a connection was lost
     unfetched: int = 0
     """Deliveries to users that left of their own will and did not come back; they are due, but not lost."""
-    astray: int = 0
-    """What came to somebody it was not for, or was never sent, or had been refused."""
+    astray: int = 0  # what came to somebody it was not for, or was never sent, or had been refused
 
 
 class Requests(Struct, frozen=True, kw_only=True):
@@ -116,8 +109,7 @@ class WorkerFigures(Struct, frozen=True, kw_only=True):
     cpu_max_percent: float
     cpu_mean_percent: float
     rss_mib: float
-    late_max_ms: float
-    """How far behind the schedule it ever was with a send."""
+    late_max_ms: float  # how far behind the schedule it ever was with a send
 
 
 class Generator(Struct, frozen=True, kw_only=True):
@@ -127,20 +119,17 @@ class Generator(Struct, frozen=True, kw_only=True):
     workers: list[WorkerFigures] = field(default_factory=list)
     expected_workers: int = 1
     missing_workers: int = 0
-    clock_uncertainty_ms: float = 0.0
-    """At worst, over the whole run."""
+    clock_uncertainty_ms: float = 0.0  # at worst, over the whole run
     late_percent: float = 0.0
     """Of the sends of the judged stages, those that a worker took up more than 100 ms after they were due."""
-    bottlenecks: list[str] = field(default_factory=list)
-    """Why the run is invalid, in words."""
+    bottlenecks: list[str] = field(default_factory=list)  # why the run is invalid, in words
 
 
 class StageFigures(Struct, frozen=True, kw_only=True):
     """One stage of the plan, as it went."""
 
     name: str
-    began_s: float
-    """Since the run began."""
+    began_s: float  # since the run began
     seconds: float
     judged: bool
     users: int
@@ -160,11 +149,9 @@ class Sample(Struct, frozen=True, kw_only=True):
     sent_per_second: float
     received_per_second: float
     p50_ms: float | None
-    p99_ms: float | None
-    """Of send to receive (of a request, for REST) within this second, corrected."""
+    p99_ms: float | None  # of send to receive (of a request, for REST) within this second, corrected
     generator_cpu_percent: float
-    raw_p99_ms: float | None = None
-    """The same, from when it was sent."""
+    raw_p99_ms: float | None = None  # the same, from when it was sent
     server: dict[str, float] = field(default_factory=dict)
     """`<process>.cpu_percent`, `<process>.rss_mib`, `relay.lateness_ms`, `relay.connections`, ..."""
 
@@ -174,13 +161,11 @@ class Objective(Struct, frozen=True, kw_only=True):
 
     key: str
     limit: float
-    floor: float | None
-    """The hard floor, where the limit is a goal of ours."""
+    floor: float | None  # the hard floor, where the limit is a goal of ours
     measured: float | None
     met: bool
     words: str
-    at_least: bool = False
-    """Whether more is better; otherwise `limit` and `floor` are the most that is let pass."""
+    at_least: bool = False  # whether more is better; otherwise `limit` and `floor` are the most that is let pass
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -201,8 +186,7 @@ class Result(Struct, frozen=True, kw_only=True):
     """In words: what was missed, or what made the run invalid or impossible."""
     scenario: str
     title: str = ""
-    started: str
-    """RFC 3339, UTC."""
+    started: str  # RFC 3339, UTC
     seconds: float
     interrupted: bool = False
     plan: dict[str, Any] = field(default_factory=dict)
@@ -220,5 +204,4 @@ class Result(Struct, frozen=True, kw_only=True):
     refusals: dict[str, int] = field(default_factory=dict)
     objectives: list[Objective] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    environment: dict[str, Any] = field(default_factory=dict)
-    """The fingerprint of the machine and the software."""
+    environment: dict[str, Any] = field(default_factory=dict)  # the fingerprint of the machine and the software

@@ -5,6 +5,7 @@ It runs in the calling process, on gevent and without Locust; half of the machin
 
 import time
 from collections.abc import Callable
+from operator import sub
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,18 +25,14 @@ from loadtest.users.relay_user import RelayUser
 from loadtest.watch.fingerprint import fingerprint
 from loadtest.watch.null_server import NullServer, open_null_server
 
-LIMIT_PERCENT: Final = 90.0
-"""Of a core: above it a run is invalid."""
+LIMIT_PERCENT: Final = 90.0  # of a core: above it a run is invalid
 _FIRST_RATE: Final = 500
 _TOP_RATE: Final = 64_000
 _DONE_SHARE: Final = 0.97
-_UNDER_WAY: Final = 100
-"""Users that connect at the same time."""
+_UNDER_WAY: Final = 100  # users that connect at the same time
 _CONNECT_DEADLINE: Final = 60.0
 _GLANCE: Final = 0.005
 _LIFE_SECONDS: Final = 5.0
-_MICRO: Final = 1e6
-_NS_MS: Final = 1e6
 
 _Say = Callable[[str], None]
 
@@ -58,31 +55,19 @@ class Calibration(Struct, frozen=True, kw_only=True):
     """Of one worker process. A message is sent, acked, received by its one reader, and confirmed."""
 
     users: int
-    connects_per_second: float
-    """As they went, with the null server's own part in the handshake."""
+    connects_per_second: float  # as they went, with the null server's own part in the handshake
     connect_cpu_us: float
     idle_cpu_percent: float
     kib_per_user: float
     message_cpu_us: float | None
-    messages_per_second: float | None
-    """At 90 % of a core, by what a message costs at the highest rate that went well."""
+    messages_per_second: float | None  # at 90 % of a core, by what a message costs at the highest rate that went well
     steps: list[Step]
     environment: dict[str, Any]
 
 
-class _Reading(Struct, frozen=True):
+def _reading(server: NullServer) -> tuple[float, float, float]:
     """Seconds of the clock, and of CPU of this process and of the server."""
-
-    at: float
-    cpu: float
-    server_cpu: float
-
-    @classmethod
-    def take(cls, server: NullServer) -> "_Reading":
-        return cls(time.monotonic(), time.process_time(), server.cpu_seconds())
-
-    def __sub__(self, other: "_Reading") -> "_Reading":
-        return _Reading(self.at - other.at, self.cpu - other.cpu, self.server_cpu - other.server_cpu)
+    return time.monotonic(), time.process_time(), server.cpu_seconds()
 
 
 class _Worker:
@@ -114,14 +99,13 @@ class _Worker:
         """Offer a rate for a while."""
         merge_ticks([self._ledger.tick()])
         self.pacer.late_max_ns = 0
-        before = _Reading.take(self._server)
+        before = _reading(self._server)
         self.pacer.set_rate(rate)
         gevent.sleep(seconds)
-        spent = _Reading.take(self._server) - before
+        took, cpu, served = map(sub, _reading(self._server), before)
         self.pacer.set_rate(0)
-        tick = merge_ticks([self._ledger.tick()])
-        shares = (100 * spent.cpu / spent.at, 100 * spent.server_cpu / spent.at)
-        return Step(rate, tick.received / spent.at, *shares, self.pacer.late_max_ns / _NS_MS)
+        done = merge_ticks([self._ledger.tick()]).received
+        return Step(rate, done / took, 100 * cpu / took, 100 * served / took, self.pacer.late_max_ns / 1e6)
 
     def aclose(self) -> None:
         """Send everybody home."""
@@ -159,10 +143,10 @@ def measure_generator(users: int, seconds: float, folder: Path, say: _Say) -> Ca
 
 def _measure(worker: _Worker, users: int, seconds: float, say: _Say, server: NullServer) -> Calibration:
     say(f"{users:,} users connect")
-    own, before = psutil.Process(), _Reading.take(server)
+    own, before = psutil.Process(), _reading(server)
     memory = own.memory_info().rss
     worker.connect(users)
-    spent = _Reading.take(server) - before
+    took, cpu, _ = map(sub, _reading(server), before)
     grown = own.memory_info().rss - memory
     say("they are idle")
     idle = worker.watch(seconds)
@@ -171,11 +155,11 @@ def _measure(worker: _Worker, users: int, seconds: float, say: _Say, server: Nul
     cost = (good[-1].cpu_percent - idle.cpu_percent) / 100 / good[-1].offered_per_second if good else None
     return Calibration(
         users=users,
-        connects_per_second=round(users / spent.at, 1),
-        connect_cpu_us=round(spent.cpu / users * _MICRO, 1),
+        connects_per_second=round(users / took, 1),
+        connect_cpu_us=round(cpu / users * 1e6, 1),
         idle_cpu_percent=round(idle.cpu_percent, 2),
         kib_per_user=round(grown / 1024 / users, 1),
-        message_cpu_us=None if cost is None else round(cost * _MICRO, 1),
+        message_cpu_us=None if cost is None else round(cost * 1e6, 1),
         messages_per_second=None if not cost else round((LIMIT_PERCENT - idle.cpu_percent) / 100 / cost),
         steps=steps,
         environment=fingerprint(),
@@ -187,12 +171,9 @@ def _climb(worker: _Worker, seconds: float, say: _Say) -> list[Step]:
     steps: list[Step] = []
     rate = _FIRST_RATE
     while rate <= _TOP_RATE and (not steps or _went_well(steps[-1])):
-        step = worker.watch(seconds, rate)
-        say(
-            f"{rate:,} messages/s: {step.done_per_second:,.0f} done, CPU {step.cpu_percent:.0f} % "
-            f"(null server {step.server_cpu_percent:.0f} %), {step.late_max_ms:.1f} ms late at worst"
-        )
-        steps.append(step)
+        steps.append(step := worker.watch(seconds, rate))
+        shares = f"CPU {step.cpu_percent:.0f} % (null server {step.server_cpu_percent:.0f} %)"
+        say(f"{rate:,} messages/s: {step.done_per_second:,.0f} done, {shares}, {step.late_max_ms:.1f} ms late at worst")
         rate *= 2
     return steps
 

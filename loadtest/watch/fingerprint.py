@@ -3,9 +3,8 @@
 import os
 import platform
 import resource
-import shutil
 import subprocess
-import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -24,68 +23,52 @@ _CGROUP: Final = Path("/sys/fs/cgroup")
 def fingerprint() -> dict[str, Any]:
     """Look around. What two runs must share to be compared, and what explains why they differ."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    packages = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            packages[name] = version(name)
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "kernel": f"{platform.system()} {platform.release()}",
-        "python": f"{platform.python_implementation()} {sys.version.split()[0]}",
-        "packages": {name: found for name in PACKAGES if (found := _version(name)) is not None},
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": packages,
         "commit": _commit(),
         "open_files": {"soft": soft, "hard": hard},
-        "cgroup": {name: said for name in ("cpu.max", "memory.max") if (said := _cgroup(name)) is not None},
+        "cgroup": {name: limit for name in ("cpu.max", "memory.max") if (limit := _cgroup_limit(name)) is not None},
     }
 
 
 def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]} ({platform.machine()})" if names else platform.machine()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()} ({platform.machine()})"
+    return platform.machine()
 
 
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _cgroup(name: str) -> str | None:
-    """Return the tightest limit that is set on the way from our own group to the root; None where there is none."""
-    try:
-        own = next(line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
-    except (OSError, StopIteration):
-        return None
-    group = _CGROUP / own.lstrip("/")
-    found = [said for folder in (group, *group.parents) if (said := _limit(folder / name)) is not None]
-    return found[0] if found else None
-
-
-def _limit(path: Path) -> str | None:
-    try:
-        said = path.read_text().strip()
-    except OSError:
-        return None
-    return None if said.startswith("max") else said
+def _cgroup_limit(name: str) -> str | None:
+    """Return the limit set nearest to us on the way from our own group to the root; None where there is none."""
+    with suppress(OSError):
+        own = [line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")]
+        group = _CGROUP / "".join(own[:1]).lstrip("/")
+        for folder in (group, *group.parents):
+            with suppress(OSError):
+                if not (limit := (folder / name).read_text().strip()).startswith("max"):
+                    return limit
+    return None
 
 
 def _commit() -> str | None:
     """Return the revision, with `+` when the tree is not as it was committed; None without git or a clone."""
-    commit = _said_by("rev-parse", "--short=12", "HEAD")
-    return commit and commit + "+" * bool(_said_by("status", "--porcelain", "--untracked-files=no"))
+    commit = _git("rev-parse", "--short=12", "HEAD")
+    return commit and commit + "+" * bool(_git("status", "--porcelain", "--untracked-files=no"))
 
 
-def _said_by(*arguments: str) -> str | None:
-    git = shutil.which("git")
-    if git is None:
-        return None
-    try:
-        done = subprocess.run(  # noqa: S603 - constants
-            (git, *arguments), cwd=ROOT, capture_output=True, text=True, timeout=_GIT_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+def _git(*arguments: str) -> str | None:
+    command: Any = ("git", *arguments)
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_GIT_SECONDS, check=True)  # noqa: S603 - constants
+        return done.stdout.strip()
+    return None

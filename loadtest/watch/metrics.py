@@ -1,67 +1,51 @@
-"""A relay node's metrics, as far as a report shows them, read once a second.
-
-A node that does not answer in time is left out.
-"""
+"""A relay node's metrics, as far as a report shows them, read once a second. Who does not answer is left out."""
 
 import http.client
+import urllib.request
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import urlsplit
 
+from msgspec import Struct, field
 from prometheus_client.parser import text_string_to_metric_families
 
 _SECONDS: Final = 1.0
 _PAGE_BYTES: Final = 1 << 20
-_PREFIX: Final = "varde_relay_"
-CONNECTIONS: Final = f"{_PREFIX}connections"
+_RELAY: Final = "varde_relay_"
+CONNECTIONS: Final = f"{_RELAY}connections"
 HISTOGRAMS: Final = {
-    f"{_PREFIX}loop_lateness_seconds": "relay.lateness_ms",
-    f"{_PREFIX}commit_seconds": "relay.commit_ms",
-    f"{_PREFIX}fan_out_seconds": "relay.fan_out_ms",
+    f"{_RELAY}loop_lateness_seconds": "relay.lateness_ms",
+    f"{_RELAY}commit_seconds": "relay.commit_ms",
+    f"{_RELAY}fan_out_seconds": "relay.fan_out_ms",
 }
-"""Of each, the 99th percentile of what happened since the last sample; the mean, where that is in the first bucket."""
 COUNTERS: Final = {
-    f"{_PREFIX}disconnects_total": "relay.closes_per_second",
-    f"{_PREFIX}messages_committed_total": "relay.commits_per_second",
+    f"{_RELAY}disconnects_total": "relay.closes_per_second",
+    f"{_RELAY}messages_committed_total": "relay.commits_per_second",
 }
 GAUGES: Final = {
-    f"{_PREFIX}outbox_deepest_bytes": "relay.outbox_deepest_kib",
-    f"{_PREFIX}journal_waiting_messages": "relay.journal_waiting",
+    f"{_RELAY}outbox_deepest_bytes": ("relay.outbox_deepest_kib", 1 / 1024),
+    f"{_RELAY}journal_waiting_messages": ("relay.journal_waiting", 1.0),
 }
-_UNITS: Final = {"relay.outbox_deepest_kib": 1 / 1024}
 _WANTED: Final = (
-    *(f"{name}_bucket{{" for name in HISTOGRAMS),
-    *(f"{name}_{part}" for name in HISTOGRAMS for part in ("sum", "count")),
+    *(f"{name}_{part}" for name in HISTOGRAMS for part in ("bucket{", "sum", "count")),
     *(*COUNTERS, *GAUGES, f'{CONNECTIONS}{{state="established"}}'),
 )
+_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # nodes are near
 
 
-class Page:
+class Page(Struct):
     """What one scrape of one node said. `buckets` are cumulative, by their upper bound in seconds."""
 
-    __slots__ = ("buckets", "values")
-
-    def __init__(self) -> None:
-        self.values: dict[str, float] = {}
-        self.buckets: dict[str, dict[float, float]] = {}
+    values: dict[str, float] = field(default_factory=dict)
+    buckets: dict[str, dict[float, float]] = field(default_factory=dict)
 
 
 def scrape(url: str, timeout: float = _SECONDS) -> Page | None:
     """Fetch a node's page. None when it does not answer as it should, for whatever reason."""
     try:
-        parts = urlsplit(url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
-    except (ValueError, http.client.HTTPException):
-        return None
-    try:
-        connection.request("GET", parts.path or "/metrics")
-        answer = connection.getresponse()
-        text = answer.read(_PAGE_BYTES).decode("utf-8", "replace")
-        return parse(text) if answer.status == http.client.OK else None
+        with _OPENER.open(url, timeout=timeout) as answer:
+            return parse(answer.read(_PAGE_BYTES).decode("utf-8", "replace"))
     except (OSError, http.client.HTTPException, ValueError):
         return None
-    finally:
-        connection.close()
 
 
 def parse(text: str) -> Page:
@@ -88,55 +72,40 @@ class Metrics:
     def sample(self, seconds: float) -> dict[str, float]:
         """Scrape all nodes. `seconds` have passed since the last time; what grows is left out the first time."""
         pages = {url: page for url in self._urls if (page := scrape(url)) is not None}
-        sampled = _standing(list(pages.values()))
         pairs = [(self._before[url], page) for url, page in pages.items() if url in self._before]
-        if pairs and seconds > 0:
-            sampled |= _grown(pairs, seconds)
         self._before = pages
+        sampled = {}
+        if pages:
+            sampled["relay.connections"] = sum(page.values.get(CONNECTIONS, 0.0) for page in pages.values())
+            for name, (key, unit) in GAUGES.items():
+                sampled[key] = round(max(page.values.get(name, 0.0) for page in pages.values()) * unit, 1)
+        if pairs and seconds > 0:
+            sampled |= {key: round(_grown(pairs, name) / seconds, 1) for name, key in COUNTERS.items()}
+            slow = {key: _slow(pairs, name) for name, key in HISTOGRAMS.items()}
+            sampled |= {key: round(value * 1000, 2) for key, value in slow.items() if value is not None}
         return sampled
 
 
-def _standing(pages: list[Page]) -> dict[str, float]:
-    if not pages:
-        return {}
-    sampled = {"relay.connections": sum(page.values.get(CONNECTIONS, 0.0) for page in pages)}
-    for name, key in GAUGES.items():
-        sampled[key] = round(max(page.values.get(name, 0.0) for page in pages) * _UNITS.get(key, 1), 1)
-    return sampled
+def _grown(pairs: list[tuple[Page, Page]], name: str) -> float:
+    return sum(_difference(old.values.get(name, 0.0), new.values.get(name, 0.0)) for old, new in pairs)
 
 
-def _grown(pairs: list[tuple[Page, Page]], seconds: float) -> dict[str, float]:
-    """What happened between two pages of each node. A node that began anew counts from 0."""
-    sampled = {}
-    for name, key in COUNTERS.items():
-        grown = sum(_difference(old.values.get(name, 0.0), new.values.get(name, 0.0)) for old, new in pairs)
-        sampled[key] = round(grown / seconds, 1)
-    for name, key in HISTOGRAMS.items():
-        if (slow := _slow(pairs, name)) is not None:
-            sampled[key] = round(slow * 1000, 2)
-    return sampled
+def _difference(old: float, new: float) -> float:
+    """What was added between two readings. A node that began anew counts from 0."""
+    return new - old if new >= old else new
 
 
 def _slow(pairs: list[tuple[Page, Page]], name: str) -> float | None:
-    """Return the 99th percentile of a histogram between two pages, None where nothing happened."""
+    """Return the 99th percentile of what a histogram got between two pages, None where that is nothing."""
     between: dict[float, float] = {}
     for old, new in pairs:
         for bound, value in new.buckets.get(name, {}).items():
             before = old.buckets.get(name, {}).get(bound, 0.0)
             between[bound] = between.get(bound, 0.0) + _difference(before, value)
     found = percentile(between, 0.99)
-    if found is not None and found <= min(between):
-        # All that is known is that it was less than the first bound; the mean is a better word for it.
-        whole, count = (
-            sum(_difference(old.values.get(key, 0.0), new.values.get(key, 0.0)) for old, new in pairs)
-            for key in (f"{name}_sum", f"{name}_count")
-        )
-        return whole / count if count else found
+    if found is not None and found <= min(between) and (count := _grown(pairs, f"{name}_count")):
+        return _grown(pairs, f"{name}_sum") / count  # all that the first bucket says is "less"; the mean says more
     return found
-
-
-def _difference(old: float, new: float) -> float:
-    return new - old if new >= old else new
 
 
 def percentile(buckets: dict[float, float], share: float) -> float | None:

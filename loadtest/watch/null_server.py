@@ -42,8 +42,7 @@ _BACKLOG: Final = 4096
 _READY: Final = "listening"
 _READY_SECONDS: Final = 60.0
 _END_SECONDS: Final = 10.0
-_HEARTBEAT_MS: Final = 600_000
-"""Never within a calibration: pings are not what is looked at."""
+_HEARTBEAT_MS: Final = 600_000  # never within a calibration: pings are not what is looked at
 _LIMITS: Final = f.ServerLimits(48 * 1024, 1_000_000, 1 << 40, 1_000)
 _TICKET: Final = "null." + "t" * 400
 """Nobody checks tickets here. They are as long as real ones, since that is what the generator has to send."""

@@ -15,18 +15,15 @@ from msgspec import Struct
 _CLOCKS: Final = {"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page"}
 """Sources that are read without entering the kernel."""
 _OWN_FILES: Final = 300
-_RELAY_FILES: Final = 3_000
-"""What a relay node opens beside its connections; see VARDE_RELAY_CONNECTIONS."""
-_KIB_PER_USER: Final = 96
-"""In the relay, its sockets' buffers and the generator together, on the safe side."""
+_RELAY_FILES: Final = 3_000  # what a relay node opens beside its connections; see VARDE_RELAY_CONNECTIONS
+_KIB_PER_USER: Final = 96  # in the relay, its sockets' buffers and the generator together, on the safe side
 _KIB_FOR_ALL: Final = 1 << 20
 _SOMAXCONN: Final = 1024
 _BUSY_PERCENT: Final = 15.0
 _STEAL_PERCENT: Final = 2.0
 _BUSY_SECONDS: Final = 0.5
 _CORES: Final = 2
-_SOURCE: Final = "127.1.0.1"
-"""Users of a run on one machine come from addresses such as this."""
+_SOURCE: Final = "127.1.0.1"  # users of a run on one machine come from addresses such as this
 
 
 class Grade(enum.StrEnum):
@@ -47,13 +44,11 @@ class Check(Struct, frozen=True):
 
 
 class Machine(Struct, frozen=True, kw_only=True):
-    """The readings. None is what this machine does not say."""
+    """The readings; None is what this machine does not say. `open_files` are the soft and the hard limit."""
 
     open_files: tuple[int, int]
-    """Soft, hard."""
     ports: int | None
-    source_addresses: bool
-    """Whether a socket can be bound to any address of the loopback network."""
+    source_addresses: bool  # whether a socket can be bound to any address of the loopback network
     clock: str | None
     governor: str | None
     cores: int
@@ -61,8 +56,7 @@ class Machine(Struct, frozen=True, kw_only=True):
     steal_percent: float
     available_kib: int | None
     somaxconn: int | None
-    tracked: int | None
-    """Connections that the packet filter can follow, where it does."""
+    tracked: int | None  # connections that the packet filter can follow, where it does
 
 
 def check_machine(users: int, workers: int, *, machine: Machine | None = None) -> list[Check]:

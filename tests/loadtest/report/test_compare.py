@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from loadtest.command.cli import main
-from loadtest.report.comparison import DEVIATIONS, Change, Comparison, Row, compare_results, mean_of, poisson
+from loadtest.report.comparison import DEVIATIONS, Change, Comparison, compare_results, count_of, mean_of
 from loadtest.report.comparison_table import table_of
 from loadtest.report.distribution import read_distribution
 from loadtest.report.result import Messages, Rate, Result, Sample, Users, Verdict
@@ -19,11 +19,6 @@ BEFORE = sample_run()
 def found(comparison: Comparison, change: Change) -> set[str]:
     """The keys of what became so."""
     return {row.key for row in comparison.rows if row.change is change}
-
-
-def the(comparison: Comparison, key: str) -> Row:
-    """The row of one figure."""
-    return next(row for row in comparison.rows if row.key == key)
 
 
 def with_messages(result: Result, **counts: int) -> Result:
@@ -165,7 +160,7 @@ def test_few_measurements_are_not_compared() -> None:
 
 def test_noise_of_nothing_is_not_nothing() -> None:
     """A count of zero could have been a few, and a series nobody sampled has no mean."""
-    assert poisson(0.0) == (0.0, DEVIATIONS)
+    assert count_of(0.0).noise == (0.0, DEVIATIONS)
     assert mean_of(BEFORE, "nobody.cpu_percent") is None
 
 
