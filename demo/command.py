@@ -10,7 +10,7 @@ from demo.book import run_demo
 from demo.story import Story
 from supervisor.commands import failures_in_words
 from supervisor.log_output import LogOutput
-from varde_cli.running import run_client
+from varde_cli.run import run_client
 
 
 @click.command()

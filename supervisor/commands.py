@@ -20,8 +20,8 @@ from supervisor.settings import API_BIND, DATA, RELAY_BIND, SystemSettings
 from supervisor.supervised import StartFailed, explain
 from supervisor.system import System
 from varde_cli.account import DEFAULT_API_URL
-from varde_cli.called import program_name
-from varde_cli.exits import Failure
+from varde_cli.output import program_name
+from varde_cli.run import Failure
 
 WORKERS_MAX: Final = 256
 SPREADS: Final = sys.platform == "linux"

@@ -1,7 +1,4 @@
-"""Becoming somebody: `signup`, `login`, `whoami`, `logout`.
-
-Nothing about further devices and sessions of the same account: `devices.py`, `sessions.py`.
-"""
+"""`varde signup`, `login`, `whoami` and `logout`: the account, and this machine as one of its devices."""
 
 import os
 import sys
@@ -14,10 +11,9 @@ import trio
 
 import varde
 from varde.identity import Enrolled, Identity, Profile
-from varde_cli.called import program_name
-from varde_cli.home import Home, home_options
-from varde_cli.running import run_client
-from varde_cli.showing import json_option, print_json, print_table
+from varde_cli.options import Home, home_options
+from varde_cli.output import json_option, print_json, print_table, program_name
+from varde_cli.run import run_client, run_connected
 
 T = TypeVar("T")
 
@@ -123,7 +119,7 @@ def login(
       varde login --email you@example.org --home ~/.varde-laptop
       varde login --email you@example.org
     """
-    # Who gives the phrase means a further device, or goes on making one.
+    # With a phrase it is a further device, new or half-made by an interrupted run.
     stored = None if phrase_file else run_client(lambda: varde.find_device(home.folder, home.unlock))
     if stored is not None:
         if api_url is not None and _api_url(api_url) != stored.api_url:
@@ -229,16 +225,15 @@ def _show_phrase(phrase: str) -> None:
 def whoami(home: Home, *, as_json: bool) -> None:
     """Show who you are here: account, device and addresses."""
 
-    async def show() -> None:
-        async with varde.connect(home.folder, home.unlock) as client:
-            if as_json:
-                print_json(client.identity)
-                return
-            click.echo(f"account  {client.identity.account}\ndevice   {client.identity.device}\n")
-            rows = [(profile.type, str(profile.id)) for profile in client.identity.profiles]
-            print_table(("MODE", "ADDRESS"), rows)
+    async def show(client: varde.Client) -> None:
+        if as_json:
+            print_json(client.identity)
+            return
+        click.echo(f"account  {client.identity.account}\ndevice   {client.identity.device}\n")
+        rows = [(profile.type, str(profile.id)) for profile in client.identity.profiles]
+        print_table(("MODE", "ADDRESS"), rows)
 
-    run_client(show)
+    run_connected(home, show)
 
 
 @click.command()
@@ -252,9 +247,8 @@ def logout(home: Home, *, yes: bool) -> None:
     if not yes:
         click.confirm("Take this device out of your account for ever?", abort=True)
 
-    async def end() -> None:
-        async with varde.connect(home.folder, home.unlock) as client:
-            await client.log_out()
+    async def end(client: varde.Client) -> None:
+        await client.log_out()
 
-    run_client(end)
+    run_connected(home, end)
     click.echo("Logged out.")

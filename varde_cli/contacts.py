@@ -1,19 +1,14 @@
-"""`varde contacts` and `varde verify`: names for people, and making sure that they are who they seem to be.
-
-No name leaves this device.
-"""
+"""`varde contacts` and `varde verify`: local names for people, and their safety numbers."""
 
 from uuid import UUID
 
 import click
 
 import varde
-from varde_cli.exits import Failure
-from varde_cli.home import Home, home_options
-from varde_cli.listing import ListByDefault
-from varde_cli.naming import Names, check_name, open_conversation
-from varde_cli.running import run_client
-from varde_cli.showing import json_option, print_json, print_table
+from varde_cli.names import Names, check_name, open_conversation
+from varde_cli.options import Home, ListByDefault, home_options
+from varde_cli.output import json_option, print_json, print_table
+from varde_cli.run import Failure, run_connected
 from varde_contract.ids import ProfileId
 
 
@@ -34,17 +29,16 @@ def contacts() -> None:
 def list_contacts(home: Home, *, as_json: bool) -> None:
     """List them."""
 
-    async def run() -> None:
-        async with varde.connect(home.folder, home.unlock) as client:
-            known = dict(sorted(client.contacts.all().items()))
-            if as_json:
-                print_json(known)
-            elif known:
-                print_table(("NAME", "ADDRESS"), ((name, str(profile)) for name, profile in known.items()))
-            else:
-                click.echo("No contacts yet. Add one with: varde contacts add <name> <address>")
+    async def run(client: varde.Client) -> None:
+        known = dict(sorted(client.contacts.all().items()))
+        if as_json:
+            print_json(known)
+        elif known:
+            print_table(("NAME", "ADDRESS"), ((name, str(profile)) for name, profile in known.items()))
+        else:
+            click.echo("No contacts yet. Add one with: varde contacts add <name> <address>")
 
-    run_client(run)
+    run_connected(home, run)
 
 
 @contacts.command()
@@ -54,11 +48,10 @@ def list_contacts(home: Home, *, as_json: bool) -> None:
 def add(home: Home, name: str, address: UUID) -> None:
     """Let NAME stand for ADDRESS from now on."""
 
-    async def run() -> None:
-        async with varde.connect(home.folder, home.unlock) as client:
-            client.contacts.add(check_name(name), ProfileId(address))
+    async def run(client: varde.Client) -> None:
+        client.contacts.add(check_name(name), ProfileId(address))
 
-    run_client(run)
+    run_connected(home, run)
 
 
 @contacts.command()
@@ -67,12 +60,11 @@ def add(home: Home, name: str, address: UUID) -> None:
 def remove(home: Home, name: str) -> None:
     """Forget NAME. Conversations stay as they are."""
 
-    async def run() -> None:
-        async with varde.connect(home.folder, home.unlock) as client:
-            if not client.contacts.remove(name):
-                raise Failure(f"there is no contact named '{name}'", "`varde contacts` lists them")
+    async def run(client: varde.Client) -> None:
+        if not client.contacts.remove(name):
+            raise Failure(f"there is no contact named '{name}'", "`varde contacts` lists them")
 
-    run_client(run)
+    run_connected(home, run)
 
 
 @click.command()
@@ -88,15 +80,14 @@ def verify(home: Home, who: str) -> None:
       varde verify bob
     """
 
-    async def run() -> None:
-        async with varde.connect(home.folder, home.unlock) as client:
-            names = Names(client)
-            conversation = await open_conversation(client, names, who)
-            for member in conversation.members:
-                if not names.is_mine(member.profile):
-                    groups = client.safety_number(member.account).split()
-                    click.echo(f"The safety number of you and {names.of(member.profile)}:\n")
-                    for start in range(0, len(groups), 4):
-                        click.secho("    " + " ".join(groups[start : start + 4]), bold=True)
+    async def run(client: varde.Client) -> None:
+        names = Names(client)
+        conversation = await open_conversation(client, names, who)
+        for member in conversation.members:
+            if not names.is_mine(member.profile):
+                groups = client.safety_number(member.account).split()
+                click.echo(f"The safety number of you and {names.of(member.profile)}:\n")
+                for start in range(0, len(groups), 4):
+                    click.secho("    " + " ".join(groups[start : start + 4]), bold=True)
 
-    run_client(run)
+    run_connected(home, run)

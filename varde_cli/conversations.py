@@ -1,15 +1,16 @@
-"""`varde conversations`: what there is to talk in.
+"""`varde conversations` and `varde group`: which conversations there are, and who is in a group."""
 
-Nothing is made or changed here: `groups.py` and `chat.py` do that.
-"""
+from uuid import UUID
 
 import click
 
 import varde
-from varde_cli.home import Home, home_options
-from varde_cli.naming import Names
-from varde_cli.running import run_client
-from varde_cli.showing import json_option, plain, print_json, print_table, when
+from varde_cli.names import Names, load_members
+from varde_cli.options import Home, home_options
+from varde_cli.output import format_time, json_option, print_json, print_table, printable
+from varde_cli.run import run_connected
+from varde_contract.ids import ConversationId
+from varde_contract.talk import Role
 
 _PREVIEW = 40
 
@@ -24,23 +25,116 @@ def conversations(home: Home, *, as_json: bool) -> None:
       varde conversations
     """
 
-    async def run() -> None:
-        async with varde.connect(home.folder, home.unlock) as client:
-            names, found = Names(client), await client.conversations()
-            if as_json:
-                print_json([{"id": each.id, "kind": each.kind, "members": each.members} for each in found])
-            elif found:
-                print_table(("CONVERSATION", "KIND", "WITH", "LAST"), (_row(names, each) for each in found))
-            else:
-                click.echo("No conversations yet. Begin one with: varde chat <somebody's address>")
+    async def run(client: varde.Client) -> None:
+        names, found = Names(client), await client.conversations()
+        if as_json:
+            print_json([{"id": each.id, "kind": each.kind, "members": each.members} for each in found])
+        elif found:
+            print_table(("CONVERSATION", "KIND", "WITH", "LAST"), (_row(names, each) for each in found))
+        else:
+            click.echo("No conversations yet. Begin one with: varde chat <somebody's address>")
 
-    run_client(run)
+    run_connected(home, run)
 
 
 def _row(names: Names, conversation: varde.Conversation) -> tuple[str, str, str, str]:
     others = [names.of(each.profile) for each in conversation.members if not names.is_mine(each.profile)]
     last = "".join(
-        f"{when(message.written)} {plain(message.text).splitlines()[0][:_PREVIEW]}"
+        f"{format_time(message.written)} {printable(message.text).splitlines()[0][:_PREVIEW]}"
         for message in conversation.history(limit=1)
     )
     return str(conversation.id), conversation.kind.value, ", ".join(others) or "yourself", last
+
+
+_group_argument = click.argument("group_id", type=click.UUID, metavar="GROUP")
+
+
+@click.group()
+def group() -> None:
+    """Groups: make one, and say who is in it.
+
+    Examples:
+      varde group create alice bob carol
+      varde group add 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f dave
+      varde chat 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+    """
+
+
+@group.command()
+@click.argument("people", nargs=-1, required=True)
+@click.option("--as", "as_profile", metavar="MODE", help="Make it as this profile of yours.")
+@home_options()
+def create(home: Home, people: tuple[str, ...], *, as_profile: str | None) -> None:
+    """Make a group of you and PEOPLE (contacts or addresses), and print its id."""
+
+    async def run(client: varde.Client) -> None:
+        names = Names(client)
+        members = [names.profile(each) for each in people]
+        made = await client.open_group(members, as_profile=names.own_profile(as_profile))
+        click.echo(str(made.id))
+
+    run_connected(home, run)
+
+
+@group.command()
+@_group_argument
+@click.argument("who")
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    default=Role.MEMBER.value,
+    show_default=True,
+    help="What they may do: an owner everything, an admin add and remove members, a member write.",
+)
+@home_options()
+def add(home: Home, group_id: UUID, who: str, *, role: str) -> None:
+    """Add WHO. What was written before stays unknown to them."""
+
+    async def run(client: varde.Client) -> None:
+        await client.conversation(ConversationId(group_id)).add(Names(client).profile(who), role=Role(role))
+
+    run_connected(home, run)
+
+
+@group.command()
+@_group_argument
+@click.argument("who")
+@home_options()
+def remove(home: Home, group_id: UUID, who: str) -> None:
+    """Remove WHO. What is written from now on stays unknown to them."""
+
+    async def run(client: varde.Client) -> None:
+        await client.conversation(ConversationId(group_id)).remove(Names(client).profile(who))
+
+    run_connected(home, run)
+
+
+@group.command()
+@_group_argument
+@home_options()
+def leave(home: Home, group_id: UUID) -> None:
+    """Leave the group."""
+
+    async def run(client: varde.Client) -> None:
+        await client.conversation(ConversationId(group_id)).leave()
+
+    run_connected(home, run)
+
+
+@group.command()
+@_group_argument
+@json_option
+@home_options()
+def members(home: Home, group_id: UUID, *, as_json: bool) -> None:
+    """List the members."""
+
+    async def run(client: varde.Client) -> None:
+        names = Names(client)
+        found = (await load_members(client.conversation(ConversationId(group_id)), fresh=True)).members
+        if as_json:
+            print_json(found)
+            return
+        rows = ((names.of(each.profile), each.role.value, str(each.profile)) for each in found)
+        print_table(("WHO", "ROLE", "ADDRESS"), rows)
+
+    run_connected(home, run)

@@ -14,9 +14,10 @@ from typing import Final, NoReturn
 
 import click
 
-from varde_cli import account, chat, contacts, conversations, devices, groups, messages, sessions
-from varde_cli.called import program_name
-from varde_cli.exits import EXIT_CODES, Failure, run_fenced
+from varde_cli import account, contacts, conversations, devices, messages
+from varde_cli.chat import command as chat
+from varde_cli.output import program_name
+from varde_cli.run import EXIT_CODES, Failure, run_command
 
 GROUP: Final = "varde.commands"
 SERVER: Final = "Run the system on this machine"
@@ -25,9 +26,11 @@ SERVER_COMMANDS: Final = ("up", "demo", "migrate", "relay", "api", "worker")
 
 FAMILIES: Final[dict[str, tuple[click.Command, ...]]] = {
     "You and your devices": (
-        *(account.signup, account.login, account.whoami, devices.devices, sessions.sessions, account.logout),
+        *(account.signup, account.login, account.whoami, devices.devices, devices.sessions, account.logout),
     ),
-    "People and conversations": (*(contacts.contacts, contacts.verify, conversations.conversations, groups.group),),
+    "People and conversations": (
+        *(contacts.contacts, contacts.verify, conversations.conversations, conversations.group),
+    ),
     "Talk": (chat.chat, messages.send, messages.listen),
 }
 
@@ -54,16 +57,16 @@ class CommandLine(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List them family by family."""
         names = self.list_commands(ctx)
-        room = formatter.width - 6 - max(map(len, names))
+        view = formatter.width - 6 - max(map(len, names))
         added = [(name, command) for name in _plug_ins() if (command := self.get_command(ctx, name)) is not None]
         with formatter.section(SERVER):
             if added:
-                formatter.write_dl([(name, each.get_short_help_str(room)) for name, each in added])
+                formatter.write_dl([(name, each.get_short_help_str(view)) for name, each in added])
             else:
                 formatter.write_text("These commands come with the server: `pip install varde-server` adds them.")
         for title, family in FAMILIES.items():
             with formatter.section(title):
-                formatter.write_dl([(str(each.name), each.get_short_help_str(room)) for each in family])
+                formatter.write_dl([(str(each.name), each.get_short_help_str(view)) for each in family])
 
 
 _NO_SERVER: Final = ("this comes with the server, which is not installed here", "`pip install varde-server` adds it")
@@ -132,4 +135,4 @@ _keep_lines(varde)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    return run_fenced(lambda: varde.main(words, prog_name=program_name(), standalone_mode=False), os.environ)
+    return run_command(lambda: varde.main(words, prog_name=program_name(), standalone_mode=False), os.environ)

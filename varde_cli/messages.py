@@ -1,7 +1,4 @@
-"""`varde send` and `varde listen`: one message out, and everything that comes in as JSON lines, for scripts.
-
-Nothing here is for the eye: people have `chat.py`.
-"""
+"""`varde send` and `varde listen`, for scripts: one message out, and everything that comes in as JSON lines."""
 
 import sys
 from uuid import UUID
@@ -10,11 +7,10 @@ import click
 
 import varde
 from varde.events import Gap, Message, Undecryptable, Unsent
-from varde_cli.exits import Failure
-from varde_cli.home import Home, home_options
-from varde_cli.naming import Names, open_conversation
-from varde_cli.running import run_client
-from varde_cli.showing import json_option, print_json
+from varde_cli.names import Names, open_conversation
+from varde_cli.options import Home, home_options
+from varde_cli.output import json_option, print_json
+from varde_cli.run import Failure, run_connected
 from varde_contract.ids import ConversationId
 
 _KEPT = (Message, Gap, Undecryptable, Unsent)
@@ -39,16 +35,15 @@ def send(home: Home, to: str, words: tuple[str, ...], *, as_profile: str | None,
     if not text.strip():
         raise Failure("there is nothing to send", "give the message as words, or on standard input")
 
-    async def run() -> None:
-        async with varde.connect(home.folder, home.unlock) as client:
-            conversation = await open_conversation(client, Names(client), to, as_profile)
-            sent = await conversation.send(text)
-            if as_json:
-                print_json({"conversation": conversation.id, "sent": sent})
-            else:
-                click.echo(f"sent as number {sent.seq}")
+    async def run(client: varde.Client) -> None:
+        conversation = await open_conversation(client, Names(client), to, as_profile)
+        sent = await conversation.send(text)
+        if as_json:
+            print_json({"conversation": conversation.id, "sent": sent})
+        else:
+            click.echo(f"sent as number {sent.seq}")
 
-    run_client(run)
+    run_connected(home, run)
 
 
 @click.command()
@@ -68,16 +63,15 @@ def listen(home: Home, *, conversation: UUID | None, count: int | None, everythi
       varde listen | jq -r 'select(.type == "message") | .text'
     """
 
-    async def run() -> None:
-        async with varde.connect(home.folder, home.unlock) as client:
-            left = count
-            stream = client.events() if conversation is None else client.conversation(ConversationId(conversation))
-            async for event in stream:
-                if not everything and not isinstance(event, _KEPT):
-                    continue
-                print_json(event)
-                left = None if left is None else left - 1
-                if left == 0:
-                    return
+    async def run(client: varde.Client) -> None:
+        left = count
+        stream = client.events() if conversation is None else client.conversation(ConversationId(conversation))
+        async for event in stream:
+            if not everything and not isinstance(event, _KEPT):
+                continue
+            print_json(event)
+            left = None if left is None else left - 1
+            if left == 0:
+                return
 
-    run_client(run)
+    run_connected(home, run)

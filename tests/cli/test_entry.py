@@ -21,10 +21,10 @@ from supervisor import commands
 from supervisor.data_lock import FolderInUse
 from supervisor.settings import API_BIND, DATA
 from varde_cli import account
-from varde_cli.called import program_name
 from varde_cli.entry import FAMILIES, GROUP, SERVER, SERVER_COMMANDS, main
 from varde_cli.entry import varde as program
-from varde_cli.exits import Exit, Failure, describe, run_fenced
+from varde_cli.output import program_name
+from varde_cli.run import Exit, Failure, describe, run_command
 from varde_contract.refusals import RefusalCode
 
 
@@ -261,7 +261,7 @@ def test_every_end_has_its_exit_code(error: BaseException, code: int, monkeypatc
     def fail() -> None:
         raise error
 
-    assert run_fenced(fail, {}) == code
+    assert run_command(fail, {}) == code
 
 
 def test_a_traceback_is_shown_only_to_who_asks(capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,9 +270,9 @@ def test_a_traceback_is_shown_only_to_who_asks(capsys: pytest.CaptureFixture[str
     def fail() -> None:
         raise ZeroDivisionError
 
-    run_fenced(fail, {})
+    run_command(fail, {})
     assert "Traceback" not in capsys.readouterr().err
-    run_fenced(fail, {"VARDE_DEBUG": "1"})
+    run_command(fail, {"VARDE_DEBUG": "1"})
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -280,12 +280,12 @@ def test_ctrl_c_while_waiting_ends_with_130(tmp_path: Path) -> None:
     """A client command that waits is ended by one Ctrl-C, at once and without words."""
     program = (
         "import os, signal, sys, trio\n"
-        "from varde_cli.exits import run_fenced\n"
-        "from varde_cli.running import run_client\n"
+        "from varde_cli.run import run_command\n"
+        "from varde_cli.run import run_client\n"
         "async def wait():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    await trio.sleep_forever()\n"
-        "sys.exit(run_fenced(lambda: run_client(wait), {}))\n"
+        "sys.exit(run_command(lambda: run_client(wait), {}))\n"
     )
     done = subprocess.run((sys.executable, "-c", program), capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (Exit.INTERRUPTED, "", "")
@@ -295,8 +295,8 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     """Whatever the closing takes: the second Ctrl-C ends the process itself."""
     program = (
         "import os, signal, sys, trio\n"
-        "from varde_cli.exits import run_fenced\n"
-        "from varde_cli.running import run_client\n"
+        "from varde_cli.run import run_command\n"
+        "from varde_cli.run import run_client\n"
         "async def wait():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    try:\n"
@@ -305,7 +305,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
         "        with trio.CancelScope(shield=True):\n"
         "            os.kill(os.getpid(), signal.SIGINT)\n"
         "            await trio.sleep_forever()\n"
-        "sys.exit(run_fenced(lambda: run_client(wait), {}))\n"
+        "sys.exit(run_command(lambda: run_client(wait), {}))\n"
     )
     done = subprocess.run((sys.executable, "-c", program), capture_output=True, check=False, timeout=60)
     assert done.returncode == -signal.SIGINT

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.terminals import open_terminal
+from tests.cli.pseudo_terminal import open_terminal
 from tests.supervisor.real_system import PATIENCE, RealSystem, open_real_system
 
 pytestmark = pytest.mark.xdist_group("real-system")

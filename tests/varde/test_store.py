@@ -21,7 +21,7 @@ from varde.store.schema import VERSIONS
 from varde.store.store import STORE_NAME
 from varde.store.table import KEY_BYTES, Cell, StoreCipher
 from varde.store.unlock import Cost
-from varde_cli.home import KEY_FILE
+from varde_cli.options import KEY_FILE
 from varde_contract.ids import ClientId, ConversationId, ProfileId
 
 CHEAP = Cost(passes=1, memory=8192)

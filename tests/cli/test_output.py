@@ -17,12 +17,11 @@ from hypothesis import strategies as st
 from varde import KeyFile, Passphrase
 from varde.events import Receipt
 from varde.store.store import STORE_NAME
-from varde_cli.chatting.keyboard import PROMPT, Pipe, open_lines
-from varde_cli.chatting.marks import Marks
-from varde_cli.chatting.screen import Screen
-from varde_cli.home import choose_home
-from varde_cli.naming import as_uuid
-from varde_cli.showing import plain, print_table, when
+from varde_cli.chat.terminal import PROMPT, PipeInput, Screen, open_lines
+from varde_cli.chat.view import ReceiptMarks
+from varde_cli.names import as_uuid
+from varde_cli.options import choose_home
+from varde_cli.output import format_time, print_table, printable
 from varde_contract.ids import ConversationId, ProfileId
 
 BOB, CAROL = ProfileId(UUID(int=1)), ProfileId(UUID(int=2))
@@ -94,14 +93,14 @@ def test_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
 def test_today_is_shown_as_a_time_only() -> None:
     """The date is said only where it is another day."""
     now = datetime.now(UTC)
-    assert when(now) == f"{now.astimezone():%H:%M}"
-    assert len(when(now - timedelta(days=400))) == len("2026-01-01 00:00")
+    assert format_time(now) == f"{now.astimezone():%H:%M}"
+    assert len(format_time(now - timedelta(days=400))) == len("2026-01-01 00:00")
 
 
 @given(st.text())
 def test_nothing_that_a_stranger_wrote_reaches_the_terminal_as_a_command(text: str) -> None:
     """No control character is left, but for the ends of lines and tabs; what can be read stays."""
-    shown = plain(text)
+    shown = printable(text)
     assert all(each.isprintable() or each in "\n\t" for each in shown)
     assert len(shown) == len(text)
 
@@ -114,18 +113,18 @@ def test_ids_and_names_are_told_apart(text: str, found: UUID | None) -> None:
 
 def test_a_mark_is_told_once_for_each_step() -> None:
     """Delivered, then read, each once for each person; nothing about messages of others."""
-    marks = Marks()
-    assert not marks.take(delivered(BOB, 1)), "nothing was sent yet"
-    marks.sent(3)
-    assert not marks.take(delivered(BOB, 2)), "an earlier message"
-    assert marks.take(delivered(BOB, 3))
-    assert not marks.take(delivered(BOB, 3))
-    assert marks.take(read(BOB, 4))
-    assert not marks.take(delivered(BOB, 4)), "read is more than delivered"
-    assert marks.take(delivered(CAROL, 3))
-    marks.sent(5)
-    assert marks.take(read(BOB, 5))
-    assert marks.read[BOB] == 5
+    receipt_marks = ReceiptMarks()
+    assert not receipt_marks.take(delivered(BOB, 1)), "nothing was sent yet"
+    receipt_marks.sent(3)
+    assert not receipt_marks.take(delivered(BOB, 2)), "an earlier message"
+    assert receipt_marks.take(delivered(BOB, 3))
+    assert not receipt_marks.take(delivered(BOB, 3))
+    assert receipt_marks.take(read(BOB, 4))
+    assert not receipt_marks.take(delivered(BOB, 4)), "read is more than delivered"
+    assert receipt_marks.take(delivered(CAROL, 3))
+    receipt_marks.sent(5)
+    assert receipt_marks.take(read(BOB, 5))
+    assert receipt_marks.read[BOB] == 5
 
 
 def test_a_line_comes_above_what_is_being_typed() -> None:
@@ -157,7 +156,7 @@ async def test_lines_of_a_pipe_come_whole_and_end_with_it() -> None:
     reading, writing = os.pipe()
     os.write(writing, b"one\r\ntw")
     got: list[str] = []
-    async with open_lines(Pipe(reading)) as lines:
+    async with open_lines(PipeInput(reading)) as lines:
         got.append(await lines.receive())
         os.write(writing, "o\n\n\N{SNOWMAN}".encode() + b"\xff")
         os.close(writing)

@@ -1,17 +1,14 @@
-"""How commands show what they found: aligned columns for people, JSON for programs.
+"""What commands print: aligned columns and times for people, JSON for programs, commands to copy."""
 
-Nothing is fetched here.
-"""
-
+import os
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from pathlib import Path
 
 import click
 import msgspec
-
-C = TypeVar("C", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -31,13 +28,27 @@ def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         click.echo(click.style(line, dim=True) if number == 0 else line)
 
 
-def when(moment: datetime) -> str:
-    """Local time to the minute, with the date unless it is today."""
+def format_time(moment: datetime) -> str:
+    """Return local time to the minute, with the date unless it is today."""
     local = moment.astimezone()
     today = local.date() == datetime.now(local.tzinfo).date()
     return f"{local:%H:%M}" if today else f"{local:%Y-%m-%d %H:%M}"
 
 
-def plain(text: str) -> str:
-    """What somebody else wrote, without what a terminal would obey."""
+def printable(text: str) -> str:
+    """Return what somebody else wrote without control characters: a terminal would obey them."""
     return "".join(each if each.isprintable() or each in "\n\t" else "�" for each in text)
+
+
+def program_name() -> str:
+    """Return the shortest words that start this program again from the folder it was started in."""
+    script = Path(sys.executable).with_name("varde")
+    if not script.exists():
+        return f"{_from_here(sys.executable)} -m varde_cli"
+    found = shutil.which("varde")
+    return "varde" if found is not None and Path(found).resolve() == script.resolve() else _from_here(str(script))
+
+
+def _from_here(path: str) -> str:
+    relative = os.path.relpath(path)
+    return path if relative.startswith(os.pardir) else relative

@@ -1,17 +1,23 @@
-"""How a command ends: the exit codes, and every expected failure as one sentence and what to do.
-
-A surprise is not dressed up here: it is named, and VARDE_DEBUG shows all of it.
-"""
+"""How a command runs and ends: Ctrl-C, exit codes, and every expected failure as one sentence and what to do."""
 
 import enum
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TypeVar
 
 import click
+import trio
 
+import varde
 from varde.errors import VardeError
-from varde_contract.exception_groups import single_cause
+from varde_cli.options import Home
+from varde_contract.exception_groups import single_cause, ungrouped
+
+T = TypeVar("T")
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Exit(enum.IntEnum):
@@ -36,17 +42,17 @@ class Failure(Exception):
         self.advice = advice
 
 
-def run_fenced(command: Callable[[], object], environ: Mapping[str, str]) -> int:
-    """Run a command and return its exit code; whatever it raises is told on standard error."""
+def run_command(command: Callable[[], object], environ: Mapping[str, str]) -> int:
+    """Run a command and return its exit code; whatever it raises is written to standard error."""
     debug = bool(environ.get("VARDE_DEBUG"))
     try:
         returned = command()
     except BaseException as error:  # noqa: BLE001 - the fence: nothing but an exit code leaves the program
-        return _end(single_cause(error), debug=debug)
+        return _exit_code(single_cause(error), debug=debug)
     return returned if isinstance(returned, int) else Exit.OK
 
 
-def _end(error: BaseException, *, debug: bool) -> int:
+def _exit_code(error: BaseException, *, debug: bool) -> int:
     match error:
         case SystemExit(code=int(code)):
             return code
@@ -58,7 +64,7 @@ def _end(error: BaseException, *, debug: bool) -> int:
         case BaseExceptionGroup() if error.split(KeyboardInterrupt)[1] is None:
             return Exit.INTERRUPTED
         case BrokenPipeError():
-            # Whoever read us has seen enough. Python would complain once more when it closes standard output.
+            # The reader of the pipe has closed it. Python would complain once more when it closes standard output.
             sys.stdout = None
             return Exit.FAILED
         case click.UsageError():
@@ -95,3 +101,44 @@ def _say(text: str) -> None:
         click.echo(click.style("varde: ", fg="bright_red", bold=True) + first, err=True)
     for line in rest:
         click.echo(f"       {line}", err=True)
+
+
+def run_client(work: Callable[[], Awaitable[T]]) -> T:
+    """Run `work` to its end and return what it returns.
+
+    SIGINT and SIGTERM cancel it, so that everything is closed in order; then KeyboardInterrupt is raised. A second one
+    ends the process where it stands, which the local store is made for.
+    """
+    with ungrouped():
+        return trio.run(_run_until_signal, work)
+
+
+def run_connected(home: Home, work: Callable[[varde.Client], Awaitable[T]]) -> T:
+    """Run `work` with the connected client of a home folder, as `run_client` does."""
+
+    async def run() -> T:
+        async with varde.connect(home.folder, home.unlock) as client:
+            return await work(client)
+
+    return run_client(run)
+
+
+async def _run_until_signal(work: Callable[[], Awaitable[T]]) -> T:
+    with trio.open_signal_receiver(*_SIGNALS) as signals:
+        async with trio.open_nursery() as nursery:
+            working = trio.CancelScope()
+            nursery.start_soon(_cancel_on_signal, signals, working)
+            with working:
+                result = await work()
+                nursery.cancel_scope.cancel()
+                return result
+            nursery.cancel_scope.cancel()
+    raise KeyboardInterrupt
+
+
+async def _cancel_on_signal(signals: AsyncIterator[int], working: trio.CancelScope) -> None:
+    async for _ in signals:
+        if working.cancel_called:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+        working.cancel()

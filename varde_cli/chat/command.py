@@ -1,7 +1,4 @@
-"""`varde chat`: an interactive conversation on a terminal, or a simple one over pipes.
-
-What is shown and how is in `chatting/`.
-"""
+"""`varde chat`: the options, and which conversation is opened."""
 
 import os
 import sys
@@ -10,14 +7,12 @@ import click
 
 import varde
 from varde.events import Message
-from varde_cli.chatting.keyboard import Keyboard, open_keyboard
-from varde_cli.chatting.room import Room
-from varde_cli.chatting.screen import Screen
-from varde_cli.chatting.slash import obey
-from varde_cli.exits import Failure
-from varde_cli.home import Home, home_options
-from varde_cli.naming import Names, open_conversation
-from varde_cli.running import run_client
+from varde_cli.chat.slash_commands import run_slash_command
+from varde_cli.chat.terminal import LineInput, Screen, open_input
+from varde_cli.chat.view import ChatView
+from varde_cli.names import Names, open_conversation
+from varde_cli.options import Home, home_options
+from varde_cli.run import Failure, run_client
 from varde_contract.ids import ConversationId
 
 
@@ -41,15 +36,15 @@ def chat(home: Home, who: str | None, *, as_profile: str | None) -> None:
     """
     live = sys.stdin.isatty() and sys.stdout.isatty()
 
-    async def run(keyboard: Keyboard) -> None:
-        screen = Screen(sys.stdout, keyboard, live=live, colour=live and "NO_COLOR" not in os.environ)
+    async def run(line_input: LineInput) -> None:
+        screen = Screen(sys.stdout, line_input, live=live, colour=live and "NO_COLOR" not in os.environ)
         async with varde.connect(home.folder, home.unlock) as client:
             names = Names(client)
             conversation = await _choose(client, names, screen, who, as_profile)
-            await Room(client, conversation, names, screen, obey).run(keyboard)
+            await ChatView(client, conversation, names, screen, run_slash_command).run(line_input)
 
-    with open_keyboard() as keyboard:
-        run_client(lambda: run(keyboard))
+    with open_input() as line_input:
+        run_client(lambda: run(line_input))
 
 
 async def _choose(
@@ -69,7 +64,7 @@ async def _choose(
 
 
 async def _wait_first(client: varde.Client) -> ConversationId:
-    # Without a deadline: a person waits for a person, and Ctrl-C ends it.
+    # No deadline: a person waits for a person, and Ctrl-C ends it.
     async for event in client.events():
         if isinstance(event, Message):
             return event.conversation

@@ -1,9 +1,7 @@
-"""One conversation on a screen: what comes in is shown, what is entered is sent or obeyed.
+"""One conversation on a screen: events are shown, entered lines are sent or run as slash commands."""
 
-No line is typed or drawn here: `keyboard.py` and `screen.py` do that, and `slash.py` what begins with a slash.
-"""
-
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias
 
@@ -23,59 +21,94 @@ from varde.events import (
     Undecryptable,
     Unsent,
 )
-from varde_cli.chatting.keyboard import Keyboard, open_lines
-from varde_cli.chatting.marks import Marks
-from varde_cli.chatting.screen import Screen
-from varde_cli.exits import describe
-from varde_cli.naming import Names, know
-from varde_cli.showing import plain, when
+from varde_cli.chat.terminal import LineInput, Screen, open_lines
+from varde_cli.names import Names, load_members
+from varde_cli.output import format_time, printable
+from varde_cli.run import describe
 from varde_contract.ids import ProfileId
 from varde_contract.talk import ConversationKind
 
 HISTORY: Final = 20
 _NAME_WIDTH: Final = 8
 _COLOURS: Final = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
-_TYPING_EVERY: Final = 3.0  # seconds between two looks at the keyboard
-_TYPING_SHOWN: Final = 15.0  # seconds in which the same person's typing is told once
-_LATE: Final = 1.5  # seconds after which one wants to know that a message waits
+_TYPING_EVERY: Final = 3.0  # seconds between two looks at the line being typed
+_TYPING_SHOWN: Final = 15.0  # seconds in which the same person's typing is shown once
+_LATE: Final = 1.5  # seconds after which the person is told that the message waits
+
+RunSlashCommand: TypeAlias = Callable[["ChatView", str], Awaitable[None]]
+"""Runs a line that begins with a slash."""
 
 
-Obey: TypeAlias = Callable[["Room", str], Awaitable[None]]
-"""What a line with a slash is given to."""
+@dataclass(slots=True)
+class ReceiptMarks:
+    """Which delivered and read marks are news: the others' positions against the last own message."""
+
+    last: int = 0
+    _delivered: dict[ProfileId, int] = field(default_factory=dict)
+    _read: dict[ProfileId, int] = field(default_factory=dict)
+    _shown: set[tuple[ProfileId, bool]] = field(default_factory=set)
+
+    def sent(self, seq: int) -> None:
+        """The last own message has this number: every mark is news again."""
+        self.last = seq
+        self._shown.clear()
+
+    def take(self, receipt: Receipt) -> bool:
+        """Take a receipt; True when it is news about the last own message, to be shown once."""
+        positions = self._read if receipt.read else self._delivered
+        positions[receipt.profile] = max(receipt.upto, positions.get(receipt.profile, 0))
+        if not self.last or receipt.upto < self.last:
+            return False
+        news = (receipt.profile, receipt.read)
+        # Read implies delivered, which is then no news.
+        if news in self._shown or (receipt.profile, True) in self._shown:
+            return False
+        self._shown.add(news)
+        return True
+
+    @property
+    def read(self) -> Mapping[ProfileId, int]:
+        """How far each has read, as far as they disclose it."""
+        return self._read
 
 
-class Room:
-    """A conversation, and the screen it is on."""
+class ChatView:
+    """Shows a conversation, and sends what is entered."""
 
     def __init__(
-        self, client: varde.Client, conversation: varde.Conversation, names: Names, screen: Screen, obey: Obey
+        self,
+        client: varde.Client,
+        conversation: varde.Conversation,
+        names: Names,
+        screen: Screen,
+        run_slash_command: RunSlashCommand,
     ) -> None:
-        self._obey = obey
+        self._run_slash_command = run_slash_command
         self.client = client
         self.conversation = conversation
         self.names = names
         self.screen = screen
-        self.marks = Marks()
+        self.receipt_marks = ReceiptMarks()
         self.seen: dict[ProfileId, str] = {}
         self.over = trio.Event()
         self._shown = 0
         self._typing: dict[ProfileId, float] = {}
-        self._said_down = False
+        self._shown_offline = False
 
-    async def run(self, keyboard: Keyboard) -> None:
+    async def run(self, line_input: LineInput) -> None:
         """Show and send until the input ends or somebody says /quit."""
-        await self._greet()
-        async with trio.open_nursery() as nursery, open_lines(keyboard) as lines:
-            nursery.start_soon(self._hear)
-            nursery.start_soon(self._tell_typing, keyboard)
-            nursery.start_soon(self._end_when_over, nursery.cancel_scope)
+        await self._show_start()
+        async with trio.open_nursery() as nursery, open_lines(line_input) as lines:
+            nursery.start_soon(self._show_events)
+            nursery.start_soon(self._send_typing, line_input)
+            nursery.start_soon(self._cancel_when_over, nursery.cancel_scope)
             async for line in lines:
                 self.screen.forget_typed(line)
                 await self._enter(line)
             nursery.cancel_scope.cancel()
 
-    async def _greet(self) -> None:
-        await know(self.conversation)
+    async def _show_start(self) -> None:
+        await load_members(self.conversation)
         members = self.conversation.members
         others = [self.names.of(each.profile) for each in members if not self.names.is_mine(each.profile)]
         title = {
@@ -103,19 +136,19 @@ class Room:
         self._write(message.written, message.profile, message.text + mark)
 
     def _write(self, moment: datetime, profile: ProfileId, text: str) -> None:
-        name = plain(self.names.of(profile))
+        name = printable(self.names.of(profile))
         mine = self.names.is_mine(profile)
         colour = None if mine else _COLOURS[profile.int % len(_COLOURS)]
-        time = self.screen.style(when(moment), dim=True)
+        time = self.screen.style(format_time(moment), dim=True)
         styled = self.screen.style(f"{name:<{_NAME_WIDTH}}", fg=colour, bold=mine)
-        first, *rest = plain(text).split("\n")
-        indent = " " * (len(when(moment)) + _NAME_WIDTH + 2)
+        first, *rest = printable(text).split("\n")
+        indent = " " * (len(format_time(moment)) + _NAME_WIDTH + 2)
         self.screen.write("\n".join((f"{time} {styled} {first}", *(f"{indent}{line}" for line in rest))))
 
     async def _enter(self, line: str) -> None:
         try:
             if line.startswith("/"):
-                await self._obey(self, line)
+                await self._run_slash_command(self, line)
             elif line.strip():
                 await self._send(line)
         except varde.VardeError as error:
@@ -125,18 +158,18 @@ class Room:
 
     async def _send(self, text: str) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._tell_late)
+            nursery.start_soon(self._warn_if_late)
             sent = await self.conversation.send(text)
             nursery.cancel_scope.cancel()
         self._shown = max(self._shown, sent.seq)
-        self.marks.sent(sent.seq)
+        self.receipt_marks.sent(sent.seq)
         self._write(sent.time, self.client.identity.profiles[0].id, f"{text} ✓")
 
-    async def _tell_late(self) -> None:
+    async def _warn_if_late(self) -> None:
         await trio.sleep(_LATE)
         self.screen.line("   waiting for the relay; what you wrote is kept and goes out by itself", dim=True)
 
-    async def _hear(self) -> None:
+    async def _show_events(self) -> None:
         async for event in self.client.events():
             await self._take(event)
 
@@ -171,7 +204,7 @@ class Room:
                 self._show_rest(event)
 
     def _show_receipt(self, receipt: Receipt) -> None:
-        if self.screen.live and self.marks.take(receipt):
+        if self.screen.live and self.receipt_marks.take(receipt):
             what = "read" if receipt.read else "delivered"
             self.screen.line(f"   ✓✓ {what}: {self.names.of(receipt.profile)}", dim=True)
 
@@ -183,12 +216,12 @@ class Room:
 
     def _show_connection(self, event: Disconnected | Connected) -> None:
         if isinstance(event, Disconnected):
-            if not self._said_down:
+            if not self._shown_offline:
                 self.screen.line("   offline; what you write waits here", dim=True)
-            self._said_down = True
-        elif self._said_down:
+            self._shown_offline = True
+        elif self._shown_offline:
             self.screen.line("   online again", dim=True)
-            self._said_down = False
+            self._shown_offline = False
 
     def _show_rest(self, event: Event) -> None:
         match event:
@@ -209,17 +242,17 @@ class Room:
         if devices and not joined:
             self.screen.line("   somebody has a new device", dim=True)
 
-    async def _tell_typing(self, keyboard: Keyboard) -> None:
-        """Tell the others that something is being typed; commands are nobody's business."""
-        told = False
+    async def _send_typing(self, line_input: LineInput) -> None:
+        """Send `typing` while something is being typed that is no slash command."""
+        sent = False
         while self.screen.live:
             await trio.sleep(_TYPING_EVERY)
-            typed = keyboard.typed
+            typed = line_input.typed
             typing = bool(typed) and not str(typed).startswith("/")
-            if typing or told:
+            if typing or sent:
                 self.conversation.typing(typing)
-            told = typing
+            sent = typing
 
-    async def _end_when_over(self, scope: trio.CancelScope) -> None:
+    async def _cancel_when_over(self, scope: trio.CancelScope) -> None:
         await self.over.wait()
         scope.cancel()

@@ -1,13 +1,13 @@
-"""Names for people and conversations: what a person types into what the SDK takes, and back.
+"""Names for people and conversations: from what a person types to ids, and back.
 
-Names are local: they lie sealed in this device's store, and the server never sees one.
+Names are local: they are encrypted in this device's store, and the server never sees one.
 """
 
 from contextlib import suppress
 from uuid import UUID
 
 import varde
-from varde_cli.exits import Failure
+from varde_cli.run import Failure
 from varde_contract.ids import ConversationId, ProfileId
 
 SELF = "self"
@@ -80,7 +80,7 @@ async def open_conversation(
     return await client.open_dm(names.profile(target), as_profile=mine)
 
 
-async def know(conversation: varde.Conversation, *, fresh: bool = False) -> varde.Conversation:
+async def load_members(conversation: varde.Conversation, *, fresh: bool = False) -> varde.Conversation:
     """Return the conversation with its members known: as this device saw them last, or `fresh` from the server.
 
     Without a server the last known are good enough; raises Unreachable when there are none.

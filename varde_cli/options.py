@@ -1,7 +1,4 @@
-"""Which local store a command works on, and what opens it: the options that every client command shares.
-
-Nothing is opened here, and no passphrase is kept longer than the command runs.
-"""
+"""Options and groups that commands share: the home folder and what unlocks its store; `list` as the default command."""
 
 import functools
 import os
@@ -18,6 +15,7 @@ from varde.store.unlock import KeyFile, Passphrase, Unlock
 
 FOLDER: Final = "~/.varde"
 KEY_FILE: Final = "key"
+LIST: Final = "list"
 C = TypeVar("C", bound=Callable[..., Any])
 
 
@@ -75,3 +73,12 @@ def home_options(*, fresh: bool = False) -> Callable[[C], C]:
         return with_home  # type: ignore[return-value]
 
     return decorate
+
+
+class ListByDefault(click.Group):
+    """A group whose command `list` runs, with its options, when no other command is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `list` in front where no command is named and nobody asks for help."""
+        named = set(args) & {*self.commands, *ctx.help_option_names}
+        return super().parse_args(ctx, args if named else [LIST, *args])

@@ -1,1 +1,0 @@
-"""The interactive chat: keyboard, screen, and the room between them."""
