@@ -84,6 +84,12 @@ class Connections:
         """Read what came and send what is unsent, after waiting so many seconds for the first at most."""
         self._engine.poll(wait)
 
+    def poll_for(self, seconds: float) -> None:
+        """Do so for so many seconds."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.poll(left)
+
     def drain(self, seconds: float) -> None:
         """Read until the server has closed all connections, for so many seconds at most."""
         self.forgiving, end = True, time.monotonic() + seconds

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from itertools import cycle
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -83,7 +83,6 @@ class Window(Struct, frozen=True):
     sent: int
     held_back: int
     deliveries: int
-    acks: int
     refused: int
 
     @property
@@ -140,50 +139,46 @@ def measure_window(
 ) -> Window:
     """Warm up, then measure, for the seconds of `pace`. `order` is who sends the next message."""
     warm_up, seconds = pace
-    count = _Count()
-    _offer(connections, order, rate, warm_up, count)
+    _offer(connections, order, rate, warm_up)
     before, used, own, start = _received(members), server.cpu_seconds(), time.process_time(), time.perf_counter()
-    sent, held_back = count.sent, count.held_back
-    _offer(connections, order, rate, seconds, count)
+    sent, held_back = _offer(connections, order, rate, seconds)
     own, end = time.process_time() - own, time.perf_counter()
     used, after = server.cpu_seconds() - used, _received(members)
     return Window(
         seconds=end - start,
         server_cpu=used,
         generator_cpu=own,
-        sent=count.sent - sent,
-        held_back=count.held_back - held_back,
-        deliveries=after.deliveries - before.deliveries,
-        acks=after.acks - before.acks,
-        refused=after.refused - before.refused,
+        sent=sent,
+        held_back=held_back,
+        deliveries=after[0] - before[0],
+        refused=after[1] - before[1],
     )
 
 
-class _Count(Struct):
-    sent: int = 0
-    held_back: int = 0
+def _offer(connections: Connections, order: Iterator[Link[Client]], rate: float, seconds: float) -> tuple[int, int]:
+    """Offer `rate` messages a second for so many seconds, and receive everything meanwhile.
 
-
-def _offer(connections: Connections, order: Iterator[Link[Client]], rate: float, seconds: float, count: _Count) -> None:
-    """Offer `rate` messages a second for so many seconds, and receive everything meanwhile."""
-    start, offered = time.perf_counter(), 0
+    Return how many were sent, and how many held back.
+    """
+    start, offered, sent, held_back = time.perf_counter(), 0, 0, 0
     pause = min(PAUSE, max(SHORTEST_PAUSE, TOGETHER / rate))
     while (now := time.perf_counter()) < start + seconds:
         due = int((now - start) * rate)
         late = due - offered - int(rate * CATCH_UP) - 1
         if late > 0:
-            count.held_back += late
+            held_back += late
             offered += late
         while offered < due:
             offered += 1
             connection, client = next(order)
             if connection.unsent:
-                count.held_back += 1
+                held_back += 1
                 continue
-            count.sent += 1
+            sent += 1
             connection.send(client.message())
         connections.poll()
         time.sleep(pause)
+    return sent, held_back
 
 
 def _settle(connections: Connections, members: Members) -> None:
@@ -196,14 +191,9 @@ def _settle(connections: Connections, members: Members) -> None:
             received, since = again, now
 
 
-class _Received(NamedTuple):
-    deliveries: int
-    acks: int
-    refused: int
-
-
-def _received(members: Members) -> _Received:
-    return _Received(*(sum(getattr(each.client, name) for each in members) for name in _Received._fields))
+def _received(members: Members) -> tuple[int, int]:
+    """Deliveries and refusals so far."""
+    return sum(each.client.deliveries for each in members), sum(each.client.refused for each in members)
 
 
 def _scattered(members: Members, size: int) -> list[Link[Client]]:

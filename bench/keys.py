@@ -1,21 +1,14 @@
-"""The keys and tickets of one run: the program that makes them, and the two files that hold them.
+"""The keys and tickets of one run, in two files. They are a benchmark's, and of no use to anybody."""
 
-A program of its own (`python -m bench.keys`), so that neither the server's memory nor the load's time pays for it.
-The keys are a benchmark's, and of no use to anybody.
-"""
-
-import argparse
 import os
-import subprocess
-import sys
 import time
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bench.process import ROOT
 from bench.rooms import account_of, device_of, profile_of
 from varde_contract.noise import KeyPair
 from varde_contract.secret_struct import SecretStruct
@@ -53,13 +46,13 @@ def read_node(folder: Path) -> NodeSecrets:
 def make_members(folder: Path, wanted: int) -> Members:
     """Return the keys and tickets of at least so many members; they are made once for a run."""
     path = folder / _MEMBERS
-    for _ in range(2):
-        members = msgspec.msgpack.decode(path.read_bytes(), type=Members) if path.exists() else None
-        if members is not None and len(members.members) >= wanted:
-            return members
-        command = (sys.executable, "-m", "bench.keys", "--members", str(wanted), "--folder", str(folder))
-        subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603 - our own program
-    raise AssertionError("the program made too few members")
+    if path.exists() and len((known := msgspec.msgpack.decode(path.read_bytes(), type=Members)).members) >= wanted:
+        return known
+    # In a process of its own: neither the server's memory nor the load's time shall pay for it.
+    maker = get_context("spawn").Process(target=_make, args=(folder, wanted))
+    maker.start()
+    maker.join()
+    return msgspec.msgpack.decode(path.read_bytes(), type=Members)
 
 
 def forget_keys(folder: Path) -> None:
@@ -68,8 +61,8 @@ def forget_keys(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _issue(members: int, folder: Path) -> None:
-    # Only this program needs the domain; who reads the files imports no server code.
+def _make(folder: Path, members: int) -> None:
+    # Only this process needs the domain; who reads the files imports no server code.
     from domain.people.model import Device  # noqa: PLC0415
     from domain.people.tickets import TicketIssuer  # noqa: PLC0415
 
@@ -84,11 +77,3 @@ def _issue(members: int, folder: Path) -> None:
     secrets = NodeSecrets(node.private_bytes(), ticket_key.public_key().public_bytes_raw())
     (folder / _NODE).write_bytes(msgspec.msgpack.encode(secrets))
     (folder / _MEMBERS).write_bytes(msgspec.msgpack.encode(Members(node.public, list(map(member, range(members))))))
-
-
-if __name__ == "__main__":
-    PARSER = argparse.ArgumentParser(description=__doc__)
-    PARSER.add_argument("--members", type=int, required=True)
-    PARSER.add_argument("--folder", type=Path, required=True)
-    GIVEN = PARSER.parse_args()
-    _issue(GIVEN.members, GIVEN.folder)

@@ -21,7 +21,7 @@ from bench.measured_server import MeasuredServer, Workplace, open_measured_serve
 from bench.process import NoServer, choose_cores
 from bench.results import Results
 from bench.steps import DIRECT, DURABLE, FANOUT, HANDSHAKE, IDLE, QUICK_SERVERS, STORMS, Options, Step, steps_of
-from bench.storms.measure import measure as measure_storms
+from bench.storms import measure_storms
 from loadtest.client.websocket import ServerFault
 from loadtest.stack.certificate import make_certificate
 from varde_contract.errors import PeerFault

@@ -15,7 +15,7 @@ LIGHT = fan_out_spots((100,))[0]
 
 def window(server_cpu: float, generator_cpu: float = 0.5, deliveries: int = 10_000) -> Window:
     """One second."""
-    return Window(1.0, server_cpu, generator_cpu, sent=100, held_back=1, deliveries=deliveries, acks=100, refused=2)
+    return Window(1.0, server_cpu, generator_cpu, sent=100, held_back=1, deliveries=deliveries, refused=2)
 
 
 def test_the_median_stands_and_the_spread_is_kept() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.storms.flood import SERVERS, Flood, measure_flood
-from bench.storms.recovery import measure_recovery
+from bench.flood import SERVERS, Flood, measure_flood
+from bench.storms import measure_recovery
 
 SMALL = Flood(listeners=12, rate=50.0, warm_up=0.1, measured=0.3)
 PEOPLE = 10

@@ -1,32 +1,30 @@
 """What a small message waits while a room of 5,000 is flooded on the same server, and what it waits when it is not.
 
 Two people exchange one small message each hundredth of a second, timed from when it should have left. The flooded room
-is the task of another process (`flooded_room.py`).
+has a process of its own, a less urgent one, so that what the pair waits for is the server and not the load.
 """
 
-import json
-import subprocess
-import sys
+import os
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import repeat
+from multiprocessing import get_context
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct
 
 from bench.catalogue import CATALOGUE, VARDE, missing
-from bench.clients import Client
-from bench.connections import Link
+from bench.connections import Connections
 from bench.durable.load import SECOND_NS
 from bench.durable.measure import EXPECTED
 from bench.durable.rates import figures_of
-from bench.fanout import PAIR
+from bench.fanout import PAIR, Members, measure_window
+from bench.keys import make_members
 from bench.measured_server import MeasuredServer, Workplace, open_measured_server
-from bench.process import ROOT, Cores, NoServer
+from bench.process import Cores, NoServer, Server
 from bench.rooms import Plan
 from loadtest.client.websocket import ServerFault
 from loadtest.ledger.histogram import Histogram
@@ -34,13 +32,13 @@ from loadtest.stack.certificate import make_certificate
 
 SERVERS: Final = (VARDE, "picows", "websockets")
 GAP_NS: Final = 10_000_000
-CONNECT_DEADLINE: Final = 10.0
+AT_ONCE: Final = 100
+CONNECT_DEADLINE: Final = 120.0
+NICENESS: Final = 10
 SETTLING: Final = 10.0
 _PAUSE: Final = 0.25
 _SPIN: Final = 0.001
 """The last millisecond before a message is due is spent looking: a wait may end late."""
-
-Pair = tuple[Link[Client], Link[Client]]
 
 
 class Flood(Struct, frozen=True):
@@ -53,18 +51,8 @@ class Flood(Struct, frozen=True):
 
     @property
     def plan(self) -> Plan:
-        """A room of so many, whose first member floods it, and the pair's room."""
+        """A room of so many, one of whom floods it, and the pair's room."""
         return Plan(f"1x{self.listeners},1x{PAIR}")
-
-
-class FloodedRoom(Struct, frozen=True):
-    """What the process for the flooded room is given: the server that runs, and the flood."""
-
-    name: str
-    pid: int
-    port: int
-    folder: str
-    flood: Flood
 
 
 def measure_flood(name: str, flood: Flood) -> dict[str, Any]:
@@ -78,48 +66,73 @@ def measure_flood(name: str, flood: Flood) -> dict[str, Any]:
             workplace = Workplace(Cores(None, None), folder, make_certificate(folder))
             with open_measured_server(workplace, entry, flood.plan) as measured:
                 return _measure(measured, flood, folder)
-        except (NoServer, *EXPECTED) as fault:
-            return {"failed": str(fault)}
+        except (NoServer, EOFError, *EXPECTED) as fault:
+            return {"failed": str(fault) or "the listeners of the flooded room failed"}
 
 
 def _measure(measured: MeasuredServer, flood: Flood, folder: Path) -> dict[str, Any]:
-    room = FloodedRoom(measured.entry.name, measured.server.pid, measured.server.port, str(folder), flood)
-    with _open_flooded_room(room) as process:
+    spawn = get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    arguments = (theirs, measured.entry.name, measured.server.pid, measured.server.port, folder, flood)
+    room = spawn.Process(target=_flood_room, args=arguments, daemon=True)
+    room.start()
+    theirs.close()
+    try:
+        ours.recv()
         clients = measured.clients(measured.plan.blocks[PAIR])
-        sender, receiver = measured.connections.open(clients, at_once=2, deadline=CONNECT_DEADLINE)
-        _wait_until_live(measured, (sender, receiver))
-        calm = _exchange(measured, (sender, receiver), flood.measured)
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-        _exchange(measured, (sender, receiver), flood.warm_up)
-        flooded = _exchange(measured, (sender, receiver), flood.measured)
-        return {"calm": calm, "flooded": flooded, "flood": _read(process)}
+        pair = measured.connections.open(clients, at_once=PAIR, deadline=CONNECT_DEADLINE)
+        _wait_until_live(measured, pair)
+        calm = _exchange(measured, pair, flood.measured)
+        ours.send(None)
+        _exchange(measured, pair, flood.warm_up)
+        return {"calm": calm, "flooded": _exchange(measured, pair, flood.measured), "flood": ours.recv()}
+    finally:
+        room.kill()
+        room.join()
 
 
-def _wait_until_live(measured: MeasuredServer, pair: Pair) -> None:
+def _flood_room(pipe: Pipe, name: str, pid: int, port: int, folder: Path, flood: Flood) -> None:
+    """Connect the listeners and say so, flood them when told, and say what happened."""
+    os.nice(NICENESS)
+    server, keys = Server(pid, port), make_members(folder, flood.plan.members) if name == VARDE else None
+    with Connections(port) as connections:
+        measured = MeasuredServer(CATALOGUE[name], server, connections, flood.plan, keys)
+        clients = measured.clients(flood.plan.blocks[flood.listeners])
+        members = connections.open(clients, at_once=AT_ONCE, deadline=CONNECT_DEADLINE)
+        pipe.send(len(members))
+        while not pipe.poll():  # the pings of the quiet time before must be answered too
+            connections.poll(0.02)
+        pace = flood.warm_up, flood.measured
+        window = measure_window(server, connections, members, repeat(members[0]), flood.rate, pace)
+    pipe.send(
+        {
+            "deliveries_per_second": window.deliveries / window.seconds,
+            "server_cores": window.server_cpu / window.seconds,
+            "generator_cores": window.generator_load,
+            "generator_bound": window.generator_bound,
+            "sent": window.sent,
+            "held_back": window.held_back,
+        }
+    )
+
+
+def _wait_until_live(measured: MeasuredServer, pair: Members) -> None:
     """Let one send until the other receives, and then nothing more. Raises ServerFault when nothing ever comes.
 
     A room is joined a little before its listener is live. What is sent in between is read from the log, and the node
     of this benchmark keeps none.
     """
-    sender, receiver = pair
-    before, end = receiver.client.deliveries, time.monotonic() + SETTLING
-    while receiver.client.deliveries == before:
+    (connection, client), (_, receiver) = pair
+    before, end = receiver.deliveries, time.monotonic() + SETTLING
+    while receiver.deliveries == before:
         if time.monotonic() > end:
             raise ServerFault("nothing that one of the pair sends reaches the other")
-        sender.connection.send(sender.client.message())
-        _wait(measured, _PAUSE)
-    _wait(measured, _PAUSE)
+        connection.send(client.message())
+        measured.connections.poll_for(_PAUSE)
+    measured.connections.poll_for(_PAUSE)
 
 
-def _wait(measured: MeasuredServer, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        measured.connections.poll(left)
-
-
-def _exchange(measured: MeasuredServer, pair: Pair, seconds: float) -> dict[str, Any]:
+def _exchange(measured: MeasuredServer, pair: Members, seconds: float) -> dict[str, Any]:
     """Let one send to the other for so long; `missing` had not come some seconds after the last one was sent."""
     (connection, client), (_, receiver) = pair
     latencies, under_way, received = Histogram(), deque[int](), receiver.deliveries
@@ -137,24 +150,3 @@ def _exchange(measured: MeasuredServer, pair: Pair, seconds: float) -> dict[str,
             latencies.record(now - under_way.popleft())
         received = receiver.deliveries
     return {**figures_of(latencies.latency()), "missing": len(under_way)}
-
-
-@contextmanager
-def _open_flooded_room(room: FloodedRoom) -> Iterator["subprocess.Popen[str]"]:
-    """Run the other process, whose listeners are connected when the block begins. Raises ServerFault."""
-    command = (sys.executable, "-m", "bench.storms.flooded_room", msgspec.json.encode(room).decode())
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own program
-        try:
-            _read(process)
-            yield process
-        finally:
-            process.kill()
-
-
-def _read(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise ServerFault("the listeners of the flooded room failed")
-    said: dict[str, Any] = json.loads(line)
-    return said
