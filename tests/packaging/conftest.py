@@ -17,10 +17,16 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def client(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with `varde` alone."""
-    return Environment(tmp_path_factory.mktemp("client"), "client.txt", wheels["varde"])
+    environment = Environment(tmp_path_factory.mktemp("client"))
+    environment.install_locked("client.txt")
+    environment.install(str(wheels["varde"]))
+    return environment
 
 
 @pytest.fixture(scope="session")
 def server(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with `varde-server`."""
-    return Environment(tmp_path_factory.mktemp("server"), "runtime.txt", wheels["varde"], wheels["varde-server"])
+    environment = Environment(tmp_path_factory.mktemp("server"))
+    environment.install_locked("runtime.txt")
+    environment.install(str(wheels["varde"]), str(wheels["varde-server"]))
+    return environment

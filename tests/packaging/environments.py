@@ -29,18 +29,28 @@ def build_wheel(name: str, folder: Path) -> Path:
 class Environment:
     """A virtual environment. Its programs see nothing of the checkout, and nothing of the environment of the tests."""
 
-    def __init__(self, folder: Path, locked: str, *wheels: Path) -> None:
-        """Make it, with the requirements of one locked file and with wheels on top.
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        venv.create(folder, symlinks=True)  # pip works from outside: it needs half as long as to install pip first
+
+    def install_locked(self, name: str) -> None:
+        """Install one of the locked files.
 
         Without an index within reach the test is skipped, or fails where nothing may be missing.
         """
-        self.folder = folder
-        venv.create(folder, symlinks=True)  # pip works from outside: it needs half as long as to install pip first
         try:
-            self._pip("install", "--require-hashes", "-r", str(ROOT / "requirements" / locked))
+            self._pip("install", "--require-hashes", "-r", str(ROOT / "requirements" / name))
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as failure:
-            do_without(f"pip could not install {locked} ({failure}): it needs a package index within reach")
-        self._pip("install", "--no-index", *map(str, wheels))
+            do_without(f"pip could not install {name} ({failure}): it needs a package index within reach")
+
+    def install(self, *words: str) -> None:
+        """Install wheels or projects, without their requirements and without an index."""
+        self._pip("install", "--no-index", "--no-build-isolation", *words)
+
+    def add_packages(self, folder: str) -> None:
+        """Let it import what is in this folder as well."""
+        (site_packages,) = self.folder.glob("lib/python*/site-packages")
+        (site_packages / "more.pth").write_text(folder, encoding="utf-8")
 
     def program(self, name: str) -> str:
         """Return the path of one of its programs."""

