@@ -9,12 +9,12 @@ import trio
 
 from api.http.limits import TokenBuckets
 from domain.people.accounts import Accounts
-from domain.people.auth import SignIn
 from domain.people.devices import Devices
 from domain.people.ports import AccountStore, Mail
 from domain.people.prekeys import Prekeys
 from domain.people.profiles import Profiles
 from domain.people.sessions import Sessions
+from domain.people.sign_in import SignIn
 from domain.people.tickets import TicketIssuer
 from domain.ports import Clock, Entropy, Stores, StoreUnavailable
 from domain.talk.conversations import Conversations

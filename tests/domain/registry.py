@@ -1,11 +1,11 @@
 """The rules about people over memory stores, with a clock, entropy and a mailer that a test holds in its hand."""
 
 from domain.people.accounts import Accounts
-from domain.people.auth import SignIn
 from domain.people.devices import Devices
 from domain.people.prekeys import Prekeys
 from domain.people.profiles import Profiles
 from domain.people.sessions import Sessions
+from domain.people.sign_in import SignIn
 from domain.talk.conversations import Conversations
 from domain.talk.members import Members
 from tests.cast import Person, settle

@@ -8,7 +8,7 @@ from domain.people import model as people
 from domain.talk import model as talk_model
 from domain.talk.ports import MemberFault, NewRoster
 from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory, Seat, Talk
+from tests.doubles.memory import Membership, Memory, StoredConversation
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.talk import Role
 
@@ -26,13 +26,13 @@ class MemoryConversations:
         if new.pair is not None and new.pair in self._memory.pairs:
             return self._memory.pairs[new.pair], False
         assert new.conversation not in self._memory.talks
-        talk = Talk(new.conversation, new.kind, new.created_ms)
-        talk.seats = {profile: Seat(account, role, from_seq=1) for profile, account, role in new.members}
+        talk = StoredConversation(new.conversation, new.kind, new.created_ms)
+        talk.members = {profile: Membership(account, role, from_seq=1) for profile, account, role in new.members}
         self._memory.talks[talk.id] = talk
         if new.pair is not None:
             self._memory.pairs[new.pair] = talk.id
         for device, _ in self._memory.current_devices(talk):
-            talk.seat_device(device.id)
+            talk.add_device(device.id)
         return talk.id, True
 
     async def rosters(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, talk_model.Roster]:
@@ -47,7 +47,7 @@ class MemoryConversations:
         talk = self._memory.talks.get(conversation)
         if talk is None:
             return None
-        accounts = (self._memory.accounts[seat.account] for seat in talk.seats.values())
+        accounts = (self._memory.accounts[member.account] for member in talk.members.values())
         return talk_model.RosterView(
             roster=self._memory.roster(talk),
             created_ms=talk.created_ms,
@@ -97,11 +97,11 @@ class MemoryConversations:
         talks = (self._memory.talks[each] for each in conversations if each in self._memory.talks)
         return {talk.id: talk_model.LogHead(talk.head, talk.version) for talk in talks}
 
-    def _listed(self, device: DeviceId, after: ConversationId | None) -> list[Talk]:
+    def _listed(self, device: DeviceId, after: ConversationId | None) -> list[StoredConversation]:
         seated = (talk for _, talk in sorted(self._memory.talks.items()) if device in talk.positions)
         return [talk for talk in seated if after is None or talk.id > after]
 
-    def _summary(self, talk: Talk, device: people.Device) -> talk_model.Summary:
+    def _summary(self, talk: StoredConversation, device: people.Device) -> talk_model.Summary:
         return talk_model.Summary(
             conversation=talk.id,
             kind=talk.kind,
@@ -120,11 +120,11 @@ class MemoryConversations:
         talk = self._at(conversation, version)
         if talk is None:
             return MemberFault.MOVED
-        if profile in talk.seats:
+        if profile in talk.members:
             return MemberFault.ALREADY_MEMBER
-        if len(talk.seats) >= most:
+        if len(talk.members) >= most:
             return MemberFault.TOO_MANY
-        talk.seats[profile] = Seat(account, role, talk.head + 1)
+        talk.members[profile] = Membership(account, role, talk.head + 1)
         return self._reseat(talk, account)
 
     async def remove_member(
@@ -135,8 +135,8 @@ class MemoryConversations:
         talk = self._at(conversation, version)
         if talk is None:
             return MemberFault.MOVED
-        seat = talk.seats.pop(profile, None)
-        return MemberFault.NO_MEMBER if seat is None else self._reseat(talk, seat.account)
+        member = talk.members.pop(profile, None)
+        return MemberFault.NO_MEMBER if member is None else self._reseat(talk, member.account)
 
     async def set_role(
         self, conversation: ConversationId, version: int, profile: ProfileId, role: Role
@@ -146,20 +146,20 @@ class MemoryConversations:
         talk = self._at(conversation, version)
         if talk is None:
             return MemberFault.MOVED
-        if profile not in talk.seats:
+        if profile not in talk.members:
             return MemberFault.NO_MEMBER
-        talk.seats[profile].role = role
+        talk.members[profile].role = role
         return talk.move_version()
 
-    def _at(self, conversation: ConversationId, version: int) -> Talk | None:
+    def _at(self, conversation: ConversationId, version: int) -> StoredConversation | None:
         talk = self._memory.talks.get(conversation)
         return talk if talk is not None and talk.version == version else None
 
-    def _reseat(self, talk: Talk, account: AccountId) -> people.RosterChange:
+    def _reseat(self, talk: StoredConversation, account: AccountId) -> people.RosterChange:
         for device in self._memory.devices_of(account):
             self._memory.reseat(talk, device)
         return talk.move_version()
 
 
-def _standing(talk: Talk, device: DeviceId) -> talk_model.ConversationHead:
+def _standing(talk: StoredConversation, device: DeviceId) -> talk_model.ConversationHead:
     return talk_model.ConversationHead(talk.id, talk.head, talk.positions[device].upto, talk.version)

@@ -7,7 +7,7 @@ from msgspec.structs import astuple, replace
 
 from domain.talk import model as talk_model
 from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory, Talk
+from tests.doubles.memory import Memory, StoredConversation
 from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId
 
 
@@ -112,14 +112,14 @@ class MemoryMailbox:
 
     def _mark(self, conversation: ConversationId, profile: ProfileId, upto: int) -> bool:
         talk = self._memory.talks.get(conversation)
-        seat = None if talk is None else talk.seats.get(profile)
-        if talk is None or seat is None or not seat.read_upto < upto <= talk.head:
+        member = None if talk is None else talk.members.get(profile)
+        if talk is None or member is None or not member.read_upto < upto <= talk.head:
             return False
-        seat.read_upto = upto
+        member.read_upto = upto
         return True
 
 
-def _entry(talk: Talk, seq: int, request: talk_model.LogRequest) -> talk_model.LogEntry:
+def _entry(talk: StoredConversation, seq: int, request: talk_model.LogRequest) -> talk_model.LogEntry:
     draft = talk.log[seq]
     sealed = talk.ciphers.get((seq, request.device), talk.ciphers.get((seq, None)))
     may = seq >= talk.positions[request.device].start and draft.device != request.device

@@ -11,7 +11,7 @@ from varde_contract.talk import ConversationKind, Role
 
 
 @dataclass
-class Seat:
+class Membership:
     """A membership."""
 
     account: AccountId
@@ -29,7 +29,7 @@ class Position:
 
 
 @dataclass
-class Talk:
+class StoredConversation:
     """A conversation with its log. `ciphers` has None for the device of a group ciphertext."""
 
     id: ConversationId
@@ -37,7 +37,7 @@ class Talk:
     created_ms: int
     version: int = 1
     head: int = 0
-    seats: dict[ProfileId, Seat] = field(default_factory=dict)
+    members: dict[ProfileId, Membership] = field(default_factory=dict)
     positions: dict[DeviceId, Position] = field(default_factory=dict)
     log: dict[int, talk_model.Draft] = field(default_factory=dict)
     ciphers: dict[tuple[int, DeviceId | None], bytes] = field(default_factory=dict)
@@ -48,11 +48,11 @@ class Talk:
         self.version += 1
         return people.RosterChange(self.id, self.version)
 
-    def seat_device(self, device: DeviceId) -> None:
+    def add_device(self, device: DeviceId) -> None:
         """Give a device a position, unless it has one."""
         self.positions.setdefault(device, Position(self.head + 1, self.head))
 
-    def unseat_device(self, device: DeviceId) -> None:
+    def remove_device(self, device: DeviceId) -> None:
         """Take a device's position and its waiting ciphertext, and what only it was waited for."""
         position = self.positions.pop(device, None)
         if position is not None:
@@ -104,7 +104,7 @@ class Memory:
     revocations: dict[DeviceId, tuple[int, people.Revocation]] = field(default_factory=dict)
     keys: dict[DeviceId, KeyChain] = field(default_factory=dict)
     claims: dict[tuple[DeviceId, DeviceId], list[int]] = field(default_factory=dict)
-    talks: dict[ConversationId, Talk] = field(default_factory=dict)
+    talks: dict[ConversationId, StoredConversation] = field(default_factory=dict)
     pairs: dict[tuple[ProfileId, ProfileId], ConversationId] = field(default_factory=dict)
     leases: dict[str, tuple[WorkerId, float]] = field(default_factory=dict)
 
@@ -113,54 +113,54 @@ class Memory:
         own = (device for device in self.devices.values() if device.account == account)
         return sorted(own, key=lambda device: (device.created_ms, device.id))
 
-    def talks_with(self, account: AccountId, profiles: Iterable[ProfileId]) -> list[Talk]:
+    def talks_with(self, account: AccountId, profiles: Iterable[ProfileId]) -> list[StoredConversation]:
         """Return the conversations one of the account's profiles is a member of, in the order of their ids."""
         wanted = set(profiles)
         return [
             talk
             for _, talk in sorted(self.talks.items())
-            if any(profile in wanted and seat.account == account for profile, seat in talk.seats.items())
+            if any(profile in wanted and member.account == account for profile, member in talk.members.items())
         ]
 
-    def received_profiles(self, talk: Talk, device: people.Device) -> tuple[ProfileId, ...]:
+    def received_profiles(self, talk: StoredConversation, device: people.Device) -> tuple[ProfileId, ...]:
         """Return the member profiles the device receives for."""
         return tuple(
             profile
             for profile in sorted(device.profiles)
-            if profile in talk.seats and talk.seats[profile].account == device.account
+            if profile in talk.members and talk.members[profile].account == device.account
         )
 
-    def current_devices(self, talk: Talk) -> Iterator[tuple[people.Device, tuple[ProfileId, ...]]]:
+    def current_devices(self, talk: StoredConversation) -> Iterator[tuple[people.Device, tuple[ProfileId, ...]]]:
         """Walk the devices of the members, each with the member profiles it receives for."""
         for device in self.devices.values():
             profiles = self.received_profiles(talk, device)
             if profiles:
                 yield device, profiles
 
-    def reseat(self, talk: Talk, device: people.Device) -> None:
+    def reseat(self, talk: StoredConversation, device: people.Device) -> None:
         """Let a device's position begin or end, as the roster now says."""
         if device.id in self.devices and self.received_profiles(talk, device):
-            talk.seat_device(device.id)
+            talk.add_device(device.id)
         else:
-            talk.unseat_device(device.id)
+            talk.remove_device(device.id)
 
-    def roster(self, talk: Talk) -> talk_model.Roster:
+    def roster(self, talk: StoredConversation) -> talk_model.Roster:
         """Return the roster."""
         return talk_model.Roster(
             conversation=talk.id,
             kind=talk.kind,
             version=talk.version,
-            members={profile: self._member(profile, seat) for profile, seat in talk.seats.items()},
+            members={profile: self._member(profile, member) for profile, member in talk.members.items()},
             devices={device.id: frozenset(profiles) for device, profiles in self.current_devices(talk)},
         )
 
-    def _member(self, profile: ProfileId, seat: Seat) -> talk_model.Member:
+    def _member(self, profile: ProfileId, member: Membership) -> talk_model.Member:
         policies = self.profiles[profile].policies
         return talk_model.Member(
             profile=profile,
-            account=seat.account,
-            role=seat.role,
-            from_seq=seat.from_seq,
+            account=member.account,
+            role=member.role,
+            from_seq=member.from_seq,
             read_receipts=policies.read_receipts,
             delivery_receipts=policies.delivery_receipts,
             typing=policies.typing,

@@ -2,7 +2,6 @@
 
 import ast
 import subprocess
-import tokenize
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -102,18 +101,3 @@ def imports(source: Source) -> Iterator[tuple[ast.stmt, str]]:
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             yield node, node.module
-
-
-def code_lines(source: Source) -> int:
-    """How many lines of a file hold code: no comments, no empty lines, no docstrings."""
-    quiet = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
-    with source.path.open("rb") as file:
-        spans = [range(t.start[0], t.end[0] + 1) for t in tokenize.tokenize(file.readline) if t.type not in quiet]
-    said = {line for text in _standing_texts(source.tree) for line in text}
-    return len({line for span in spans[1:] for line in span} - said)  # the first token is the encoding
-
-
-def _standing_texts(tree: ast.Module) -> Iterator[range]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            yield range(node.lineno, (node.end_lineno or node.lineno) + 1)

@@ -6,9 +6,7 @@ import pytest
 
 from settings.environment import ConfigError
 from settings.mail import MailFolder, MailSettings, Security, Smtp
-from storage.mail import open_mail
-from storage.mail.folder import FolderMail
-from storage.mail.smtp import SmtpMail
+from storage.mail import FolderMail, SmtpMail, open_mail
 
 FROM = {"VARDE_MAIL_FROM": "codes@example.org"}
 

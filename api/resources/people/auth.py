@@ -8,9 +8,9 @@ from quart import Blueprint
 from api.http.replies import Answer, Reply, created, instant
 from api.operation import public_with_body, signed_in
 from api.services import Services
-from domain.people.auth import CODE_TIME, SECOND
 from domain.people.model import Actor, Session
 from domain.people.sessions import Granted
+from domain.people.sign_in import CODE_TIME, SECOND
 from varde_contract.ids import SessionId
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.rest.people import CodeRequest, CodeSent, Refresh, Sessions, SessionTokens, SessionView, SignIn

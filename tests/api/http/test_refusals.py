@@ -2,8 +2,8 @@
 
 import pytest
 
-from domain.people.auth import CODES_PER_WINDOW
 from domain.people.sessions import ACCESS_TIME
+from domain.people.sign_in import CODES_PER_WINDOW
 from settings.api import ApiSettings, RateLimit, Timeouts
 from tests.api.memory_api import MemoryApi, open_memory_api, refusal_of
 from tests.cast import (

@@ -2,8 +2,8 @@
 
 import pytest
 
-from domain.people.auth import ATTEMPTS, CODE_TIME
 from domain.people.prekeys import CLAIMS_PER_PAIR
+from domain.people.sign_in import ATTEMPTS, CODE_TIME
 from tests.api.bodies import claim, new_device, new_message, prekeys, proof
 from tests.api.memory_api import MemoryApi, refusal_of
 from tests.cast import (

@@ -16,7 +16,7 @@ from domain.talk.ports import MemberFault
 from tests.cast import alice, alice_phone, bob, bob_phone, carol, carol_phone, mallory_phone, open_conversation
 from tests.domain.registry import Registry, code_of
 from tests.doubles.conversations import MemoryConversations
-from tests.doubles.memory import Seat
+from tests.doubles.memory import Membership
 from varde_contract.ids import AccountId, ConversationId, ProfileId
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
 from varde_contract.refusals import RefusalCode, Refused
@@ -130,11 +130,11 @@ async def test_refusal_not_found_for_a_profile_nobody_has(registry: Registry, gr
 
 async def test_refusal_too_many_members_in_a_group(registry: Registry, group: ConversationId) -> None:
     """A group that is full takes nobody."""
-    seats = registry.memory.talks[group].seats
-    for number in range(MEMBERS_PER_CONVERSATION - len(seats)):
+    members = registry.memory.talks[group].members
+    for number in range(MEMBERS_PER_CONVERSATION - len(members)):
         filler = ProfileId(UUID(int=number + 100))
         registry.memory.profiles[filler] = bob.privat
-        seats[filler] = Seat(AccountId(UUID(int=number + 100)), Role.MEMBER, 1)
+        members[filler] = Membership(AccountId(UUID(int=number + 100)), Role.MEMBER, 1)
     assert code_of(await add_carol(registry.members, alice_phone.actor, group)) is RefusalCode.TOO_MANY
 
 
@@ -148,7 +148,9 @@ class _MovingConversations(MemoryConversations):
     ) -> RosterChange | MemberFault:
         if self.moves > 0:
             self.moves -= 1
-            self._memory.talks[conversation].seats[alice.profile].role = Role.MEMBER if self.moves == 0 else Role.OWNER
+            self._memory.talks[conversation].members[alice.profile].role = (
+                Role.MEMBER if self.moves == 0 else Role.OWNER
+            )
             self._memory.talks[conversation].move_version()
         return await super().remove_member(conversation, version, profile)
 

@@ -344,8 +344,8 @@ async def test_a_device_added_while_a_conversation_opens_is_in_it(nodes: tuple[S
 
     async def open_groups(start: int) -> None:
         for number in range(start, start + 3):
-            seat = alice.profile, alice.account, Role.OWNER
-            group = NewRoster(ConversationId(UUID(int=number)), ConversationKind.GROUP, [seat], None, BIRTH_MS)
+            member = alice.profile, alice.account, Role.OWNER
+            group = NewRoster(ConversationId(UUID(int=number)), ConversationKind.GROUP, [member], None, BIRTH_MS)
             await nodes[1].conversations.open(group)
 
     for attempt in range(8):

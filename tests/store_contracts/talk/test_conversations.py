@@ -34,7 +34,7 @@ from varde_contract.talk import ConversationKind, Role
 UNKNOWN = ConversationId(UUID(int=1))
 
 
-def seat(person: Person, role: Role = Role.MEMBER) -> tuple[ProfileId, AccountId, Role]:
+def new_member(person: Person, role: Role = Role.MEMBER) -> tuple[ProfileId, AccountId, Role]:
     """A member to add: the person's private mode."""
     return person.profile, person.account, role
 
@@ -53,7 +53,10 @@ async def test_a_pair_has_one_conversation(stores: Stores) -> None:
     """Opening the dm of a pair, or a profile's conversation with itself, again returns the one that is there."""
     await settle(stores, alice, bob)
     dm = min(alice.profile, bob.profile), max(alice.profile, bob.profile)
-    for pair, members, start in ((dm, [seat(alice), seat(bob)], 10), ((alice.profile,) * 2, [seat(alice)], 20)):
+    for pair, members, start in (
+        (dm, [new_member(alice), new_member(bob)], 10),
+        ((alice.profile,) * 2, [new_member(alice)], 20),
+    ):
         first, second = (ConversationId(UUID(int=start + number)) for number in range(2))
         news = [NewRoster(each, ConversationKind.DM, members, pair, BIRTH_MS) for each in (first, second)]
         assert [await stores.conversations.open(new) for new in news] == [(first, True), (first, False)]
@@ -67,7 +70,9 @@ async def test_a_pair_has_one_conversation_even_when_both_open_it(nodes: tuple[S
     answers = []
 
     async def open_dm(stores: Stores, number: int) -> None:
-        new = NewRoster(ConversationId(UUID(int=number)), ConversationKind.DM, [seat(alice), seat(bob)], pair, BIRTH_MS)
+        new = NewRoster(
+            ConversationId(UUID(int=number)), ConversationKind.DM, [new_member(alice), new_member(bob)], pair, BIRTH_MS
+        )
         answers.append(await stores.conversations.open(new))
 
     async with trio.open_nursery() as nursery:
@@ -191,7 +196,7 @@ async def test_a_member_joins_at_the_head(stores: Stores) -> None:
     await settle(stores, alice, bob, carol)
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk))
-    assert await stores.conversations.add_member(talk, 1, seat(carol, Role.ADMIN), most=3) == people.RosterChange(
+    assert await stores.conversations.add_member(talk, 1, new_member(carol, Role.ADMIN), most=3) == people.RosterChange(
         talk, 2
     )
     await send(stores, draft(alice_phone, talk, version=2))
@@ -207,7 +212,7 @@ async def test_members_change_only_at_the_version_decided_upon(stores: Stores) -
     talk = await open_conversation(stores, alice, bob)
     store = stores.conversations
     for conversation, version in ((talk, 2), (talk, 0), (UNKNOWN, 1)):
-        assert await store.add_member(conversation, version, seat(carol), most=MANY) is MemberFault.MOVED
+        assert await store.add_member(conversation, version, new_member(carol), most=MANY) is MemberFault.MOVED
         assert await store.remove_member(conversation, version, bob.profile) is MemberFault.MOVED
         assert await store.set_role(conversation, version, bob.profile, Role.ADMIN) is MemberFault.MOVED
     assert await store.rosters([talk]) == {talk: roster_of(alice, bob)}
@@ -218,8 +223,8 @@ async def test_impossible_changes_are_named(stores: Stores) -> None:
     await settle(stores, alice, bob, carol)
     talk = await open_conversation(stores, alice, bob)
     store = stores.conversations
-    assert await store.add_member(talk, 1, seat(bob), most=2) is MemberFault.ALREADY_MEMBER
-    assert await store.add_member(talk, 1, seat(carol), most=2) is MemberFault.TOO_MANY
+    assert await store.add_member(talk, 1, new_member(bob), most=2) is MemberFault.ALREADY_MEMBER
+    assert await store.add_member(talk, 1, new_member(carol), most=2) is MemberFault.TOO_MANY
     assert await store.remove_member(talk, 1, carol.profile) is MemberFault.NO_MEMBER
     assert await store.set_role(talk, 1, carol.profile, Role.OWNER) is MemberFault.NO_MEMBER
     assert await store.rosters([talk]) == {talk: roster_of(alice, bob)}
@@ -232,7 +237,7 @@ async def test_of_two_changes_at_once_one_holds(nodes: tuple[Stores, Stores]) ->
     answers = []
 
     async def add(stores: Stores, person: Person) -> None:
-        answers.append(await stores.conversations.add_member(talk, 1, seat(person), most=MANY))
+        answers.append(await stores.conversations.add_member(talk, 1, new_member(person), most=MANY))
 
     async with trio.open_nursery() as nursery:
         for stores, person in zip(nodes, (carol, dave), strict=True):
@@ -262,7 +267,7 @@ async def test_a_member_who_comes_back_starts_anew(stores: Stores) -> None:
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk))
     await stores.conversations.remove_member(talk, 1, bob.profile)
-    await stores.conversations.add_member(talk, 2, seat(bob), most=MANY)
+    await stores.conversations.add_member(talk, 2, new_member(bob), most=MANY)
     await send(stores, draft(alice_phone, talk, version=3))
     assert await held(stores, bob_phone, talk) == [2]
 

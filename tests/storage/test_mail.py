@@ -24,9 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from domain.people.ports import MailUnavailable
 from settings.mail import MailFolder, Security, Smtp
-from storage.mail.folder import FolderMail
-from storage.mail.message import write_message
-from storage.mail.smtp import SmtpMail
+from storage.mail import FolderMail, SmtpMail, write_message
 
 SENDER, ADDRESS, CODE = "codes@example.org", "alice@example.org", "00412233"
 

@@ -1,0 +1,120 @@
+"""Outgoing e-mail: the message with a one-time code, written to a folder or handed to a mail server."""
+
+import secrets
+import smtplib
+import ssl
+import sys
+import time
+from email.errors import HeaderParseError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTPUTF8
+from email.utils import formatdate
+from functools import partial
+from typing import Final
+
+import trio
+
+from domain.people.ports import MailUnavailable
+from settings.environment import SECONDS
+from settings.mail import MailFolder, MailSettings, Security, Smtp
+
+SMTP_DEADLINE: Final = 10 * SECONDS
+SMTP_STEP: Final = 5 * SECONDS  # each read and write of the connection, so that an abandoned thread ends too
+SMTP_AT_ONCE: Final = 8
+
+_TEXT = """\
+Your code to sign in to Varde:
+
+    {code}
+
+It is good for {minutes} minutes and works once.
+Nobody from Varde will ever ask you for it.
+If you did not ask for a code, you need not do anything.
+"""
+
+
+def open_mail(config: MailSettings) -> "FolderMail | SmtpMail":
+    """Return what the configuration asks for. Nothing is connected to before the first message."""
+    match config.route:
+        case MailFolder():
+            return FolderMail(config.route, config.sender)
+        case Smtp():
+            return SmtpMail(config.route, config.sender)
+
+
+def write_message(sender: str, address: str, code: str, *, expires_in_s: int) -> EmailMessage:
+    """Write it, to an address in any script (RFC 6531). Raises MailUnavailable for an address no header can carry."""
+    message = EmailMessage(policy=SMTPUTF8)
+    name, _, domain = address.rpartition("@")
+    try:
+        message["To"] = Address(username=name, domain=domain)
+    except (HeaderParseError, ValueError, IndexError):
+        # The cause is cut off: it repeats the address.
+        raise MailUnavailable("the address cannot be written in a header") from None
+    message["From"] = Address(display_name="Varde", addr_spec=sender)
+    message["Subject"] = "Your sign-in code"
+    message["Date"] = formatdate(usegmt=True)
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no vacation notice comes back
+    message.set_content(_TEXT.format(code=code, minutes=expires_in_s // 60))
+    return message
+
+
+class FolderMail:
+    """A `domain.people.ports.Mail` for development. Whoever reads the folder can sign in as anybody."""
+
+    def __init__(self, route: MailFolder, sender: str) -> None:
+        self._folder = trio.Path(route.folder)
+        self._sender = sender
+
+    async def send_code(self, address: str, code: str, *, expires_in_s: int) -> None:
+        """Write the message as one complete `.eml` file, the newest last in the order of names; show the code."""
+        message = write_message(self._sender, address, code, expires_in_s=expires_in_s)
+        await self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = f"{time.time_ns():020}-{secrets.token_hex(4)}"
+        partial = self._folder / f".{name}"
+        await partial.write_bytes(message.as_bytes(policy=message.policy.clone(linesep="\n")))
+        await partial.chmod(0o600)
+        # Whoever watches the folder never sees half a message.
+        await partial.rename(self._folder / f"{name}.eml")
+        # Standard error: standard output is for the line that says the program is ready. The address is in the file.
+        sys.stderr.write(f"sign-in code: {code}  ({self._folder / name}.eml)\n")
+        sys.stderr.flush()
+
+
+class SmtpMail:
+    """A `domain.people.ports.Mail` by SMTP, with the standard library's blocking client in a thread.
+
+    One connection for each message: codes are few and must not wait for a stale one.
+    """
+
+    def __init__(self, route: Smtp, sender: str, *, deadline: float = SMTP_DEADLINE) -> None:
+        self._route = route
+        self._sender = sender
+        self._deadline = deadline
+        self._threads = trio.CapacityLimiter(SMTP_AT_ONCE)
+
+    async def send_code(self, address: str, code: str, *, expires_in_s: int) -> None:
+        """Hand the message over. Raises MailUnavailable, after the deadline at the latest."""
+        message = write_message(self._sender, address, code, expires_in_s=expires_in_s)
+        deliver = partial(self._deliver, message, address)
+        try:
+            with trio.fail_after(self._deadline):
+                await trio.to_thread.run_sync(deliver, abandon_on_cancel=True, limiter=self._threads)
+        except (OSError, smtplib.SMTPException, UnicodeError, trio.TooSlowError) as error:
+            # The cause is cut off: the mail server's words repeat the address.
+            raise MailUnavailable(f"the mail server did not take the message ({type(error).__name__})") from None
+
+    def _deliver(self, message: EmailMessage, address: str) -> None:
+        with self._connect() as server:
+            if self._route.security is Security.STARTTLS:
+                server.starttls(context=ssl.create_default_context())
+            if self._route.user is not None:
+                server.login(self._route.user, self._route.password)
+            server.send_message(message, from_addr=self._sender, to_addrs=[address])
+
+    def _connect(self) -> smtplib.SMTP:
+        host, port = self._route.host, self._route.port
+        if self._route.security is Security.TLS:
+            return smtplib.SMTP_SSL(host, port, timeout=SMTP_STEP, context=ssl.create_default_context())
+        return smtplib.SMTP(host, port, timeout=SMTP_STEP)
