@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
 
-from tests.conformance.frames import CLOSE, PING, Frame, Piece, Question
-from tests.conformance.reading import NO_BODY
+from tests.conformance.frame_reader import NO_BODY
+from tests.conformance.frames import CLOSE, PING, Frame, Piece, Probe
 
 
 class Turn(Enum):
@@ -83,14 +83,14 @@ class Case:
 _WORDS: Final = {NO_BODY: "close without a code", 1006: "end without a close frame"}
 
 
-def questions_of(parts: Iterable[Part]) -> list[Question]:
+def probes_of(parts: Iterable[Part]) -> list[Probe]:
     """The questions of some parts, in order, each once."""
-    found: dict[Question, None] = {}
+    found: dict[Probe, None] = {}
     for part in parts:
         payload = part.payload if isinstance(part, Frame) else None
         if isinstance(payload, Piece):
-            found.setdefault(payload.question)
-        elif isinstance(payload, Question):
+            found.setdefault(payload.probe)
+        elif isinstance(payload, Probe):
             found.setdefault(payload)
     return list(found)
 

@@ -15,8 +15,8 @@ from settings.relay import TlsFiles
 from storage.program import read_clock
 from tests.cast import CastDevice, alice, enrol, open_conversation, settle
 from tests.certificates import Authority, issue
-from tests.conformance.peer import Peer
-from tests.conformance.playing import PATIENCE, Enter
+from tests.conformance.raw_client import RawClient
+from tests.conformance.runner import PATIENCE, ConnectClient
 from tests.doubles.bus import RecordingBus
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
@@ -36,7 +36,7 @@ UNLIMITED: Final[dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Scene:
+class RelayUnderTest:
     """A relay on TCP that has no limits in the way, and a conversation that all devices are in."""
 
     node: TcpNode
@@ -50,23 +50,23 @@ class Scene:
             return stream
         return trio.SSLStream(stream, self.tls, server_hostname="127.0.0.1", https_compatible=False)
 
-    async def open_client(self, device: int) -> Peer:
+    async def open_client(self, device: int) -> RawClient:
         """Open a connection for a device, nothing said yet."""
-        return Peer(await self.open_stream(), self.node.credentials(DEVICES[device]).session(), self.conversation)
+        return RawClient(await self.open_stream(), self.node.credentials(DEVICES[device]).session(), self.conversation)
 
-    async def enter(self, device: int) -> Peer:
+    async def connect_client(self, device: int) -> RawClient:
         """Open an authenticated connection."""
-        peer = await self.open_client(device)
-        await peer.enter()
-        return peer
+        client = await self.open_client(device)
+        await client.connect()
+        return client
 
 
 @asynccontextmanager
-async def open_scene(
+async def open_relay(
     devices: Sequence[CastDevice] = DEVICES,
     certificate: TlsCertificate | None = None,
     tls: ssl.SSLContext | None = None,
-) -> AsyncIterator[Scene]:
+) -> AsyncIterator[RelayUnderTest]:
     """A scene over memory stores."""
     memory, bus = Memory(), RecordingBus()
     stores = open_memory_stores(interference=Interference(), bus=bus, memory=memory)
@@ -75,26 +75,26 @@ async def open_scene(
         await enrol(stores, device)
     conversation = await open_conversation(stores, alice)
     async with open_tcp_node(stores, certificate=certificate, **UNLIMITED) as node:
-        yield Scene(node, conversation, tls)
+        yield RelayUnderTest(node, conversation, tls)
 
 
 @pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
+async def relay() -> AsyncIterator[RelayUnderTest]:
     """A scene of the test's own."""
-    async with open_scene() as scene:
-        yield scene
+    async with open_relay() as relay:
+        yield relay
 
 
 @pytest.fixture
-def enter(scene: Scene) -> Enter:
+def connect_client(relay: RelayUnderTest) -> ConnectClient:
     """Opens authenticated connections."""
-    return scene.enter
+    return relay.connect_client
 
 
 @pytest.fixture
-async def tls_scene(tmp_path: Path) -> AsyncIterator[Scene]:
+async def tls_relay(tmp_path: Path) -> AsyncIterator[RelayUnderTest]:
     """The same, with TLS that ends in the relay."""
     authority = Authority()
     certificate = TlsCertificate(TlsFiles(*issue(authority, tmp_path)), read_clock)
-    async with open_scene(certificate=certificate, tls=authority.trusting()) as scene:
-        yield scene
+    async with open_relay(certificate=certificate, tls=authority.trusting()) as relay:
+        yield relay

@@ -25,7 +25,7 @@ LEAST: Final = 86
 """Bytes of the smallest question with a size: one `msg:send` frame with a ciphertext of one byte, sealed."""
 
 
-class Question:
+class Probe:
     """Something that the relay answers: sealed when a case is played, for its place in the order of the nonces.
 
     `size` is that of its Noise message, from `LEAST` on; without it the message has `SMALLEST` bytes. For most of them
@@ -56,7 +56,7 @@ class Question:
 class Piece:
     """Bytes `start` to `stop` of a sealed question."""
 
-    question: Question
+    probe: Probe
     start: int
     stop: int | None
 
@@ -66,7 +66,7 @@ class Frame:
     """One frame. `form` forces an encoding of the length, `announced` another length than the payload has."""
 
     opcode: int
-    payload: bytes | Piece | Question = b""
+    payload: bytes | Piece | Probe = b""
     fin: bool = True
     rsv: int = 0
     mask: bytes | None = MASK
@@ -97,12 +97,12 @@ def masked(payload: bytes, mask: bytes) -> bytes:
     return (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(len(payload))
 
 
-def binary(payload: bytes | Piece | Question = b"", **changes: object) -> Frame:
+def binary(payload: bytes | Piece | Probe = b"", **changes: object) -> Frame:
     """A binary frame."""
     return Frame(BINARY, payload).but(**changes)
 
 
-def cont(payload: bytes | Piece | Question = b"", **changes: object) -> Frame:
+def cont(payload: bytes | Piece | Probe = b"", **changes: object) -> Frame:
     """A continuation frame."""
     return Frame(CONT, payload).but(**changes)
 
@@ -127,7 +127,7 @@ def close(code: int | None = None, reason: bytes = b"", **changes: object) -> Fr
     return Frame(CLOSE, b"" if code is None else code.to_bytes(2) + reason).but(**changes)
 
 
-def fragments(*payloads: bytes | Piece | Question, opcode: int = BINARY) -> list[Frame]:
+def fragments(*payloads: bytes | Piece | Probe, opcode: int = BINARY) -> list[Frame]:
     """One message in so many frames."""
     last = len(payloads) - 1
     return [Frame(CONT if i else opcode, payload, fin=i == last) for i, payload in enumerate(payloads)]

@@ -14,8 +14,8 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from tests.conformance.peer import Sealed
-from tests.conformance.reading import NO_CLOSE
+from tests.conformance.frame_reader import NO_CLOSE
+from tests.conformance.raw_client import Sealed
 from varde_contract.close_codes import CloseCode
 
 MOST: Final = 65_535

@@ -23,7 +23,7 @@ FIELDS: Final[tuple[tuple[str, str], ...]] = (
 
 
 @dataclass(frozen=True)
-class Asking:
+class UpgradeCase:
     """One request, as far as the end of its head, and the statuses that may answer it. 0: no answer, only the end."""
 
     name: str
@@ -51,9 +51,9 @@ def head(
     return end.join(lines).encode("latin-1")
 
 
-def asks(name: str, section: str, status: int | set[int], request: bytes) -> Asking:
+def row(name: str, section: str, status: int | set[int], request: bytes) -> UpgradeCase:
     """One row."""
-    return Asking(name, section, request, frozenset({status} if isinstance(status, int) else status))
+    return UpgradeCase(name, section, request, frozenset({status} if isinstance(status, int) else status))
 
 
 def cuts(request: bytes) -> Iterator[tuple[str, Cut]]:

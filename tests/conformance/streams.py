@@ -18,7 +18,7 @@ from tests.conformance.frames import (
     PONG,
     TEXT,
     Frame,
-    Question,
+    Probe,
     close,
     fragments,
     ping,
@@ -76,15 +76,15 @@ class Stream:
         return [sent[start:stop] for start, stop in pairwise(places)]
 
 
-def _questions() -> st.SearchStrategy[Question]:
+def _probes() -> st.SearchStrategy[Probe]:
     sizes = st.none() | st.integers(100, 400) | st.just(65_535)
-    return st.builds(Question, sizes) | st.just(True).map(lambda prompt: Question(prompt=prompt))
+    return st.builds(Probe, sizes) | st.just(True).map(lambda prompt: Probe(prompt=prompt))
 
 
 @st.composite
 def _messages(draw: st.DrawFn) -> list[Part]:
     """A message in one frame or several, with control frames between those."""
-    frames = fragments(*draw(_questions()).pieces(draw(st.sampled_from((1, 1, 1, 2, 3, 5)))))
+    frames = fragments(*draw(_probes()).pieces(draw(st.sampled_from((1, 1, 1, 2, 3, 5)))))
     parts: list[Part] = [frames[0]]
     for frame in frames[1:]:
         parts += [*draw(st.lists(_controls(), max_size=2)), frame]

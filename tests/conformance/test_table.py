@@ -3,8 +3,8 @@
 import pytest
 
 from tests.conformance.case import Case
-from tests.conformance.conftest import DEVICES, Scene
-from tests.conformance.playing import Enter, play_case
+from tests.conformance.conftest import DEVICES, RelayUnderTest
+from tests.conformance.runner import ConnectClient, run_case
 from tests.conformance.table import SECTIONS
 
 
@@ -16,19 +16,19 @@ from tests.conformance.table import SECTIONS
         for case in cases
     ],
 )
-async def test_the_relay_keeps_the_rfc(case: Case, enter: Enter) -> None:
+async def test_the_relay_keeps_the_rfc(case: Case, connect_client: ConnectClient) -> None:
     """Whatever way the bytes of a case arrive, exactly what the RFC and the protocol page say comes of it."""
-    wrong = await play_case(case, enter, len(DEVICES))
+    wrong = await run_case(case, connect_client, len(DEVICES))
     assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-async def test_tls_changes_nothing(section: str, tls_scene: Scene) -> None:
+async def test_tls_changes_nothing(section: str, tls_relay: RelayUnderTest) -> None:
     """Behind TLS that ends in the relay, every case comes out the same."""
     wrong: list[str] = []
     for case in SECTIONS[section]:
         # An end of TLS is no half of one, and Trio's reads nothing any more once it could not write.
         if not (case.ends_the_stream or case.floods):
-            faults = await play_case(case, tls_scene.enter, len(DEVICES), whole=True)
+            faults = await run_case(case, tls_relay.connect_client, len(DEVICES), whole=True)
             wrong += [f"{case.name}: {fault}" for fault in faults]
     assert not wrong, "\n".join(wrong)

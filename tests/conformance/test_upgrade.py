@@ -4,12 +4,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.conformance.conftest import Scene
+from tests.conformance.conftest import RelayUnderTest
 from tests.conformance.frames import binary
-from tests.conformance.peer import REQUEST
-from tests.conformance.playing import PATIENCE, send
-from tests.conformance.requests import ACCEPT, Asking, Cut, cuts, head
+from tests.conformance.requests import ACCEPT, Cut, UpgradeCase, cuts, head
+from tests.conformance.runner import PATIENCE, send
 from tests.conformance.table.upgrade import REQUESTS
+from tests.relay.request import UPGRADE
+from varde_contract import frames as f
 
 
 async def answer_to(stream: trio.abc.Stream, request: bytes, cut: Cut) -> tuple[int, dict[str, str]]:
@@ -36,13 +37,13 @@ async def answer_to(stream: trio.abc.Stream, request: bytes, cut: Cut) -> tuple[
     return int(status), {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines}
 
 
-@pytest.mark.parametrize("asking", [pytest.param(each, id=each.name.replace(" ", "-")) for each in REQUESTS])
-async def test_the_relay_opens_as_the_rfc_says(asking: Asking, scene: Scene) -> None:
+@pytest.mark.parametrize("case", [pytest.param(each, id=each.name.replace(" ", "-")) for each in REQUESTS])
+async def test_the_relay_opens_as_the_rfc_says(case: UpgradeCase, relay: RelayUnderTest) -> None:
     """However a request arrives, it is upgraded or refused as the table says, and what is refused ends."""
-    for name, cut in cuts(asking.request):
-        async with await scene.open_stream() as stream:
-            status, fields = await answer_to(stream, asking.request, cut)
-            assert status in asking.statuses, name
+    for name, cut in cuts(case.request):
+        async with await relay.open_stream() as stream:
+            status, fields = await answer_to(stream, case.request, cut)
+            assert status in case.statuses, name
             if status == 101:
                 wanted = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-accept": ACCEPT}
                 assert wanted.items() <= fields.items(), name
@@ -57,38 +58,38 @@ async def test_the_relay_opens_as_the_rfc_says(asking: Asking, scene: Scene) -> 
 @pytest.mark.parametrize(
     "further", [b"", b"Sec-WebSocket-Extensions: permessage-deflate\r\n"], ids=["plain", "deflate"]
 )
-async def test_what_was_upgraded_is_a_websocket(further: bytes, scene: Scene) -> None:
+async def test_what_was_upgraded_is_a_websocket(further: bytes, relay: RelayUnderTest) -> None:
     """After 101 the Noise handshake goes through, whatever else was asked for."""
-    peer = await scene.open_client(0)
-    async with peer.stream:
-        await peer.enter(REQUEST.removesuffix(b"\r\n") + further + b"\r\n")
-        await peer.prove()
+    client = await relay.open_client(0)
+    async with client.stream:
+        await client.connect(UPGRADE.removesuffix(b"\r\n") + further + b"\r\n")
+        await client.prove_alive()
 
 
-async def test_frames_may_come_with_the_request(scene: Scene) -> None:
+async def test_frames_may_come_with_the_request(relay: RelayUnderTest) -> None:
     """What a hasty client sends before it has read the 101 is not lost, wherever the stream is cut."""
-    for place in range(len(REQUEST) - 5, len(REQUEST) + 20):
-        peer = await scene.open_client(0)
-        async with peer.stream:
-            first = peer.session.open()
-            sent = REQUEST + binary(first).encode(first)
-            await send(peer, [sent[:place], sent[place:]])
-            await peer.hear_upgrade()
-            await peer.hear_welcome()
-            await peer.prove()
+    for place in range(len(UPGRADE) - 5, len(UPGRADE) + 20):
+        client = await relay.open_client(0)
+        async with client.stream:
+            first = client.session.open()
+            sent = UPGRADE + binary(first).encode(first)
+            await send(client, [sent[:place], sent[place:]])
+            await client.read_upgrade()
+            await client.receive(f.Welcome)
+            await client.prove_alive()
 
 
 @pytest.mark.parametrize("version", ["8", "14", "130", ""])
-async def test_another_version_is_told_ours(version: str, scene: Scene) -> None:
+async def test_another_version_is_told_ours(version: str, relay: RelayUnderTest) -> None:
     """Who asks for a version that is not spoken here is told which one is (section 4.4)."""
-    async with await scene.open_stream() as stream:
+    async with await relay.open_stream() as stream:
         _, fields = await answer_to(stream, head(sec_websocket_version=version), lambda sent: [sent])
         assert fields["sec-websocket-version"] == "13"
 
 
-async def test_half_a_request_ends(scene: Scene) -> None:
+async def test_half_a_request_ends(relay: RelayUnderTest) -> None:
     """Half a request and then the end of the stream is no WebSocket, and nobody waits for it."""
-    async with await scene.open_stream() as stream:
+    async with await relay.open_stream() as stream:
         await stream.send_all(head()[:40])
         assert isinstance(stream, trio.abc.HalfCloseableStream)
         await stream.send_eof()

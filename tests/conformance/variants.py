@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from tests.conformance.case import Case
-from tests.conformance.frames import PROMPT, Frame, Question, binary
+from tests.conformance.frames import PROMPT, Frame, Probe, binary
 
 Segments: TypeAlias = list[tuple[int, bytes]]
 """For each part: how many of its bytes are header, and its bytes."""
@@ -39,7 +39,7 @@ class Variant:
 
 def fast() -> Frame:
     """A frame that the fast path takes: binary, whole, final, masked."""
-    return binary(Question(prompt=True))
+    return binary(Probe(prompt=True))
 
 
 def whole(segments: Segments) -> Chunks:

@@ -30,7 +30,7 @@ from tests.doubles.clock import DeterministicEntropy, ManualClock
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
-from tests.relay.client import RelayClient
+from tests.relay.client import StreamClient
 from varde_contract import frames as f
 from varde_contract.ids import ClientId, ConversationId, uuid7
 from varde_contract.noise import KeyPair
@@ -88,11 +88,11 @@ class MemoryNode:
         *,
         ticket: str | None = None,
         hello: f.Hello | None = None,
-    ) -> RelayClient:
+    ) -> StreamClient:
         """Open a connection, nothing said yet."""
         hello = hello or f.Hello(PROTOCOL_VERSION, ticket or self.ticket(device), device.id)
         session = ClientSession(device.noise, hello, relay_key=RELAY_KEY.public, pattern=pattern)
-        return RelayClient(self.open_stream(), session)
+        return StreamClient(self.open_stream(), session)
 
     def open_stream(self, address: str = ADDRESS, *, narrow: bool = False) -> trio.SocketStream:
         """Open a bare byte stream to the node; `narrow` holds next to nothing of what was not read yet."""
@@ -104,13 +104,13 @@ class MemoryNode:
         self.sockets.enter_context(ours)
         return trio.SocketStream(trio.socket.from_stdlib_socket(ours))
 
-    async def connect_client(self, device: CastDevice, pattern: Pattern = Pattern.XX) -> RelayClient:
+    async def connect_client(self, device: CastDevice, pattern: Pattern = Pattern.XX) -> StreamClient:
         """Connect a device as far as its Welcome."""
         client = self.open_client(device, pattern)
         await client.connect()
         return client
 
-    async def listen(self, device: CastDevice, *conversations: ConversationId) -> RelayClient:
+    async def listen(self, device: CastDevice, *conversations: ConversationId) -> StreamClient:
         """Connect a device that has joined these conversations and has heard their backlog, of no messages."""
         client = await self.connect_client(device)
         for conversation in conversations:

@@ -15,8 +15,8 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from tests.relay.client import ConnectionClosed
-from tests.relay.library_clients import Client, Credentials
+from tests.relay.client import ConnectionClosed, RelayClient
+from tests.relay.library_clients import Credentials
 from tests.system import require, require_modules
 from varde_contract import frames as f
 
@@ -31,20 +31,25 @@ class Failed(Exception):
     """The script found something wrong, and says what."""
 
 
-class NodeClient:
+class NodeClient(RelayClient):
     """One connection of the script. `upgraded` is what it saw of the upgrade, `pongs` and `pings` are what came."""
 
     def __init__(self, process: trio.Process, credentials: Credentials, url: str) -> None:
+        super().__init__()
         self._process = process
         self._credentials = credentials
         self._url = url
         assert process.stdout is not None
         self._lines = Lines(process.stdout)
-        self.frames: deque[Struct] = deque()
-        self.drained = False
+        self._drained = False
         self.upgraded: Mapping[str, Any] = {}
         self.pongs: deque[bytes] = deque()
         self.pings = 0
+
+    @property
+    def drained(self) -> bool:
+        """Whether the relay has sent goaway."""
+        return self._drained
 
     async def connect(self) -> f.Welcome:
         """Go through the Noise handshake and return the Welcome."""
@@ -68,40 +73,24 @@ class NodeClient:
         """Send a ping and return what the pong brings back."""
         await self._command("ping", bytes=payload)
         while not self.pongs:
-            await self._read()
+            await self.read()
         return self.pongs.popleft()
 
     async def close(self, code: int, reason: str) -> None:
         """Begin to close."""
         await self._command("close", code=code, reason=reason)
 
-    async def wait_for(self, kind: type[F]) -> F:
-        """Return the next frame of this kind, passing over others. Raises ConnectionClosed and Failed."""
-        while True:
-            while not self.frames:
-                await self._read()
-            frame = self.frames.popleft()
-            if isinstance(frame, kind):
-                return frame
-
-    async def wait_closed(self) -> ConnectionClosed:
-        """Read until the relay hangs up."""
-        try:
-            while True:
-                await self._read()
-        except ConnectionClosed as closed:
-            return closed
-
     async def _command(self, verb: str, **arguments: Any) -> None:
         assert self._process.stdin is not None
         await self._process.stdin.send_all(json.dumps({"do": verb, **arguments}, default=_to_json).encode() + b"\n")
 
-    async def _read(self) -> None:
+    async def read(self) -> None:
+        """Take one event of the script. Raises ConnectionClosed and Failed."""
         event = json.loads(await self._lines.take(), object_hook=_from_json)
         match event:
             case {"frame": [tag, *fields]}:
                 self.frames.append(_frame(tag, fields))
-                self.drained |= tag == f.tag_of(f.Goaway)
+                self._drained |= tag == f.tag_of(f.Goaway)
             case {"pong": payload}:
                 self.pongs.append(payload)
             case {"pinged": _}:
@@ -153,9 +142,9 @@ def _from_json(found: dict[str, Any]) -> Any:
     return bytes.fromhex(found["bin"]) if found.keys() == {"bin"} else found
 
 
-def _frame(tag: str, fields: list[Any]) -> Struct:
+def _frame(tag: str, fields: list[Any]) -> f.ServerFrame:
     kind = KINDS[tag]
-    frame: Struct = msgspec.convert([tag, *fields], kind, builtin_types=(bytes,), dec_hook=_decode)
+    frame: f.ServerFrame = msgspec.convert([tag, *fields], kind, builtin_types=(bytes,), dec_hook=_decode)
     return frame
 
 
@@ -164,7 +153,7 @@ def _decode(kind: type, value: Any) -> Any:
 
 
 @asynccontextmanager
-async def open_with_node(url: str, credentials: Credentials) -> AsyncIterator[Client]:
+async def open_with_node(url: str, credentials: Credentials) -> AsyncIterator[RelayClient]:
     """A client in Node."""
     async with open_node(url, credentials) as client:
         yield client

@@ -3,7 +3,7 @@
 from typing import Final
 
 from tests.conformance.case import Case, ends, lives
-from tests.conformance.frames import Question, binary, cont, fragments, ping, pong
+from tests.conformance.frames import Probe, binary, cont, fragments, ping, pong
 
 BYTES: Final = bytes(range(256))
 
@@ -21,7 +21,7 @@ CASES: Final[tuple[Case, ...]] = (
     lives("ten pings", "5.5.2", *(ping(b"ping %d" % number) for number in range(10))),
     lives("ten pongs", "5.5.3", *(pong(b"pong %d" % number) for number in range(10))),
     lives("ten pings without bytes", "5.5.2", *(ping() for _ in range(10))),
-    lives("pings between messages", "5.5", ping(b"1"), binary(Question()), ping(b"2"), binary(Question()), ping(b"3")),
+    lives("pings between messages", "5.5", ping(b"1"), binary(Probe()), ping(b"2"), binary(Probe()), ping(b"3")),
     lives("a ping that looks like a message", "5.5.2", ping(binary(bytes(8)).encode(bytes(8)))),
     ends("a ping in two frames", "5.5", 1002, ping(b"a", fin=False), after=[cont(b"b")]),
     ends("a pong in two frames", "5.5", 1002, pong(b"a", fin=False), after=[cont(b"b")]),

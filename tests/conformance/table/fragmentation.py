@@ -3,7 +3,7 @@
 from typing import Final
 
 from tests.conformance.case import Case, Part, ends, lives
-from tests.conformance.frames import Frame, Question, binary, cont, fragments, ping, pong, text
+from tests.conformance.frames import Frame, Probe, binary, cont, fragments, ping, pong, text
 from varde_contract.close_codes import CloseCode
 
 NOT_NOISE: Final = CloseCode.PROTOCOL_ERROR.value
@@ -11,7 +11,7 @@ NOT_NOISE: Final = CloseCode.PROTOCOL_ERROR.value
 
 def cut(count: int, size: int | None = None) -> list[Frame]:
     """A question in so many frames."""
-    return fragments(*Question(size).pieces(count))
+    return fragments(*Probe(size).pieces(count))
 
 
 def among(count: int, *others: Frame) -> list[Part]:
@@ -29,12 +29,12 @@ CASES: Final[tuple[Case, ...]] = (
     lives("a large message in 100 frames", "5.4", *cut(100, 65_535)),
     lives("fragments of 125 bytes", "5.4", *cut(3, 375)),
     lives("fragments of 126 bytes", "5.4", *cut(3, 378)),
-    lives("all bytes in the first frame", "5.4", *fragments(Question(), b"")),
-    lives("all bytes in the last frame", "5.4", *fragments(b"", Question())),
-    lives("all bytes in the middle frame", "5.4", *fragments(b"", Question(), b"")),
-    lives("ten empty frames in front", "5.4", *fragments(*[b""] * 10, Question())),
+    lives("all bytes in the first frame", "5.4", *fragments(Probe(), b"")),
+    lives("all bytes in the last frame", "5.4", *fragments(b"", Probe())),
+    lives("all bytes in the middle frame", "5.4", *fragments(b"", Probe(), b"")),
+    lives("ten empty frames in front", "5.4", *fragments(*[b""] * 10, Probe())),
     lives("two messages in 2 frames each", "5.4", *cut(2), *cut(2)),
-    lives("whole messages around one in 2 frames", "5.4", binary(Question()), *cut(2), binary(Question())),
+    lives("whole messages around one in 2 frames", "5.4", binary(Probe()), *cut(2), binary(Probe())),
     lives("a ping within a message", "5.4", *among(2, ping(b"within"))),
     lives("an empty ping within a message", "5.4", *among(2, ping())),
     lives("a pong within a message", "5.4", *among(2, pong(b"within"))),
@@ -45,15 +45,15 @@ CASES: Final[tuple[Case, ...]] = (
     ends("a continuation of nothing", "5.4", 1002, cont(b"more")),
     ends("a continuation of nothing that is not final", "5.4", 1002, cont(b"more", fin=False)),
     ends("an empty continuation of nothing", "5.4", 1002, cont()),
-    ends("a continuation after a whole message", "5.4", 1002, binary(Question()), cont(b"more")),
+    ends("a continuation after a whole message", "5.4", 1002, binary(Probe()), cont(b"more")),
     ends("a continuation after a fragmented message", "5.4", 1002, *cut(2), cont(b"more")),
     ends("a continuation of nothing after a ping", "5.4", 1002, ping(b"a"), cont(b"more")),
-    ends("a whole message within a message", "5.4", 1002, START, binary(Question()), after=[cont(b"more")]),
+    ends("a whole message within a message", "5.4", 1002, START, binary(Probe()), after=[cont(b"more")]),
     ends("a message begins within a message", "5.4", 1002, START, binary(b"more", fin=False), after=[cont(b"more")]),
     ends("an empty message within a message", "5.4", 1002, START, binary()),
-    ends("a message within the third frame of one", "5.4", 1002, START, cont(b"more", fin=False), binary(Question())),
+    ends("a message within the third frame of one", "5.4", 1002, START, cont(b"more", fin=False), binary(Probe())),
     ends("a text within a message", "5.4", {1002, 1003}, START, text(b"more")),
-    ends("a message within one, after a ping", "5.4", 1002, START, ping(b"a"), binary(Question())),
+    ends("a message within one, after a ping", "5.4", 1002, START, ping(b"a"), binary(Probe())),
     ends("more than 1,024 empty frames", "10.4", 1008, START, *(cont(fin=False) for _ in range(1_023))),
-    lives("a message in 1,024 frames", "10.4", *fragments(*[b""] * 1_023, Question())),
+    lives("a message in 1,024 frames", "10.4", *fragments(*[b""] * 1_023, Probe())),
 )

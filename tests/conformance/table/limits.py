@@ -3,7 +3,7 @@
 from typing import Final
 
 from tests.conformance.case import Case, Part, ends, lives
-from tests.conformance.frames import Frame, Question, binary, cont, fragments, ping, text
+from tests.conformance.frames import Frame, Probe, binary, cont, fragments, ping, text
 
 MOST: Final = 65_535
 
@@ -13,17 +13,17 @@ def announced(size: int) -> Frame:
     return binary(announced=size)
 
 
-def with_ping(question: Question, cut: int, payload: bytes) -> list[Part]:
+def with_ping(probe: Probe, cut: int, payload: bytes) -> list[Part]:
     """A question in two frames, the second of which begins at `cut`, and a ping between them."""
-    return [binary(question.part(0, cut), fin=False), ping(payload), cont(question.part(cut))]
+    return [binary(probe.part(0, cut), fin=False), ping(payload), cont(probe.part(cut))]
 
 
 CASES: Final[tuple[Case, ...]] = (
-    lives("the largest message", "10.4", binary(Question(MOST))),
-    lives("the largest message in two frames", "10.4", *fragments(*Question(MOST).pieces(2))),
-    lives("the largest message, then a small one", "10.4", binary(Question(MOST)), binary(Question())),
-    lives("a ping within a message that leaves no room", "5.4", *with_ping(Question(MOST), MOST - 5, bytes(125))),
-    lives("a ping within a message that is full already", "5.4", *with_ping(Question(MOST), MOST, b"hei")),
+    lives("the largest message", "10.4", binary(Probe(MOST))),
+    lives("the largest message in two frames", "10.4", *fragments(*Probe(MOST).pieces(2))),
+    lives("the largest message, then a small one", "10.4", binary(Probe(MOST)), binary(Probe())),
+    lives("a ping within a message that leaves no room", "5.4", *with_ping(Probe(MOST), MOST - 5, bytes(125))),
+    lives("a ping within a message that is full already", "5.4", *with_ping(Probe(MOST), MOST, b"hei")),
     *(
         ends(f"{size:,} bytes announced", "10.4", 1009, announced(size))
         for size in (MOST + 1, MOST + 125, 1 << 17, 1 << 20, 1 << 31, 1 << 32, (1 << 63) - 1)

@@ -3,10 +3,10 @@
 from typing import Final
 
 from tests.conformance.case import Case, ends
-from tests.conformance.frames import Frame, Question, binary, close, cont, fragments, ping, pong, text
+from tests.conformance.frames import Frame, Probe, binary, close, cont, fragments, ping, pong, text
 
 _FRAMES: Final = {
-    "message": binary(Question()),
+    "message": binary(Probe()),
     "message of no bytes": binary(),
     "text": text(b"hei"),
     "ping": ping(b"hei"),

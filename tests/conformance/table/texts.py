@@ -3,7 +3,7 @@
 from typing import Final
 
 from tests.conformance.case import Case, ends
-from tests.conformance.frames import Question, cont, fragments, ping, text
+from tests.conformance.frames import Probe, cont, fragments, ping, text
 
 NOT_UTF8: Final = {
     "a lone continuation byte": b"\x80",
@@ -32,10 +32,10 @@ CASES: Final[tuple[Case, ...]] = (
     *(ends(f"a text of {name}", "5.6", 1003, text(content)) for name, content in UTF8.items()),
     # Nobody decodes a text that is refused anyway, so 1007 may be told or not.
     *(ends(f"a text of {name}", "8.1", {1003, 1007}, text(content)) for name, content in NOT_UTF8.items()),
-    ends("a text that is a question", "5.6", 1003, text().but(payload=Question())),
+    ends("a text that is a question", "5.6", 1003, text().but(payload=Probe())),
     ends("a text in two frames", "5.6", 1003, text(b"he", fin=False), after=[cont(b"i")]),
     ends("a text that begins with nothing", "5.6", 1003, text(fin=False), after=[cont(b"hei")]),
     ends("a text with a character in two frames", "5.6", 1003, text(b"\xc3", fin=False), after=[cont(b"\xa5")]),
     ends("a text after a ping", "5.6", 1003, ping(b"a"), text(b"hei")),
-    ends("a text after a fragmented message", "5.6", 1003, *fragments(*Question().pieces(2)), text(b"hei")),
+    ends("a text after a fragmented message", "5.6", 1003, *fragments(*Probe().pieces(2)), text(b"hei")),
 )

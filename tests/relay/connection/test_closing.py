@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from domain.people.events import TicketsRevoked
 from tests.cast import CastDevice, alice, alice_laptop, alice_phone, bob, bob_phone
-from tests.relay.client import RelayClient
+from tests.relay.client import StreamClient
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
 from varde_contract import frames as f
 from varde_contract.limits import NOISE_MESSAGE_BYTES
@@ -229,7 +229,7 @@ async def test_a_peer_that_vanishes_leaves_nothing(node: MemoryNode, backend: Ba
     assert len(node.services.hub) == 1
 
 
-async def open_slow(node: MemoryNode) -> RelayClient:
+async def open_slow(node: MemoryNode) -> StreamClient:
     """Connect Alice's phone over a socket that holds next to nothing of what was not read yet."""
     client = node.open_client(alice_phone)
     client.stream = node.open_stream(narrow=True)

@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from domain.people.events import TicketsRevoked
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, mallory_phone
-from tests.relay.client import ConnectionClosed, RelayClient
+from tests.relay.client import ConnectionClosed, StreamClient
 from tests.relay.memory_node import RELAY_KEY, TICKET_KEY, Backend, MemoryNode, open_room
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId
@@ -18,7 +18,7 @@ from varde_contract.session import PROTOCOL_VERSION, Pattern
 DAY_MS = 24 * 60 * 60 * 1000
 
 
-async def end_of(client: RelayClient) -> int | None:
+async def end_of(client: StreamClient) -> int | None:
     """Go through the handshake as far as it goes, and return the close code."""
     await client.upgrade()
     await client.send_message(client.session.open())

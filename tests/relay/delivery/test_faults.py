@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 from domain.talk import model as talk
 from tests.cast import alice, alice_laptop, bob, bob_phone, carol, carol_phone
-from tests.relay.client import ConnectionClosed, RelayClient
+from tests.relay.client import ConnectionClosed, StreamClient
 from tests.relay.memory_node import Backend, MemoryNode, Sends, make_backend, open_node, open_room
 from varde_contract import frames as f
 from varde_contract.ids import ClientId
@@ -33,8 +33,8 @@ class Story:
         self.unacked: list[dict[ClientId, f.Send]] = [{}, {}]
         self.acked: dict[ClientId, int] = {}
         self.told: list[int] = []
-        self.writers: list[RelayClient] = []
-        self.reader: RelayClient | None = None
+        self.writers: list[StreamClient] = []
+        self.reader: StreamClient | None = None
         self.at = 0
 
     async def begin(self) -> None:

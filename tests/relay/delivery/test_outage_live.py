@@ -21,8 +21,8 @@ from settings.storage import DatabaseUrl, StorageSettings
 from storage.postgres.pool import Timeouts
 from storage.stores import open_storage
 from tests.cast import alice, alice_laptop, bob, bob_laptop, bob_phone, open_conversation, settle
-from tests.relay.client import ConnectionClosed
-from tests.relay.library_clients import Client, open_with_websockets
+from tests.relay.client import ConnectionClosed, RelayClient
+from tests.relay.library_clients import open_with_websockets
 from tests.relay.memory_node import Sends
 from tests.relay.tcp_node import TcpNode, open_tcp_node
 from tests.server import Server, open_server
@@ -59,8 +59,8 @@ class Scene:
     stores: Stores
     node: TcpNode
     roster: talk.Roster
-    laptop: Client
-    phone: Client
+    laptop: RelayClient
+    phone: RelayClient
     sends: Sends
     told: list[f.New] = field(default_factory=list)
     """The messages the phone was told, in their order."""
@@ -94,7 +94,7 @@ class Scene:
         return acks
 
 
-async def hear_answer(client: Client) -> f.Ack | f.RefusedFrame:
+async def hear_answer(client: RelayClient) -> f.Ack | f.RefusedFrame:
     """The next ack or refusal."""
     while True:
         frame = await client.wait_for(Struct)

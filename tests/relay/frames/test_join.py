@@ -10,7 +10,7 @@ from msgspec import structs
 from domain.talk import model as talk
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, carol, carol_phone, mallory, mallory_phone
 from tests.doubles.held_mailbox import HeldMailbox
-from tests.relay.client import RelayClient
+from tests.relay.client import StreamClient
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room, roster_now
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId, MessageId
@@ -360,7 +360,7 @@ async def test_a_gap_says_what_was_before_a_member(node: MemoryNode, backend: Ba
 async def test_a_gap_says_what_was_its_own(node: MemoryNode, backend: Backend, sends: Sends) -> None:
     """A device that joins later is told that a number was its own message, for which it has no ciphertext."""
     roster = await open_room(backend, alice, bob)
-    client: RelayClient = await node.connect_client(alice_laptop)
+    client: StreamClient = await node.connect_client(alice_laptop)
     await client.send(sends.group(roster, alice))
     await client.receive(f.Ack)
     await client.send(f.Join(roster.conversation))

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from domain.talk.model import Roster
 from tests.cast import Person, alice, alice_laptop, alice_phone, bob, bob_laptop, bob_phone
-from tests.relay.client import RelayClient
+from tests.relay.client import StreamClient
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId, DeviceId
@@ -17,7 +17,9 @@ async def allow(backend: Backend, person: Person, **policies: bool) -> None:
     await backend.stores.profiles.replace(person.account, person.profile, person.privat.theme, changed)
 
 
-async def talk(node: MemoryNode, backend: Backend, sends: Sends, count: int) -> tuple[Roster, RelayClient, RelayClient]:
+async def talk(
+    node: MemoryNode, backend: Backend, sends: Sends, count: int
+) -> tuple[Roster, StreamClient, StreamClient]:
     """Let Alice's laptop and Bob's phone listen, and Bob's phone have heard so many messages of Alice."""
     roster = await open_room(backend, alice, bob)
     laptop = await node.listen(alice_laptop, roster.conversation)

@@ -22,7 +22,7 @@ from relay.socket.transport import Transport
 from settings.relay import RelaySettings
 from tests.cast import CastDevice, alice, alice_laptop, bob, bob_phone, open_conversation, settle
 from tests.doubles.clock import ManualClock
-from tests.relay.client import RelayClient
+from tests.relay.client import StreamClient
 from tests.relay.memory_node import RELAY_KEY, TICKET_KEY, Backend, Sends, make_backend
 from tests.relay.scrape import Difference, Samples, scrape
 from varde_contract import frames as f
@@ -58,8 +58,8 @@ class AttackedNode:
     roster: talk.Roster
     sends: Sends
     sockets: ExitStack
-    laptop: RelayClient
-    phone: RelayClient
+    laptop: StreamClient
+    phone: StreamClient
     before: Samples
 
     async def open_stream(self, address: str = HOSTILE, *, narrow: bool = False) -> trio.SocketStream:
@@ -68,13 +68,13 @@ class AttackedNode:
 
     async def open_client(
         self, device: CastDevice, pattern: Pattern = Pattern.XX, *, address: str = HOSTILE, narrow: bool = False
-    ) -> RelayClient:
+    ) -> StreamClient:
         """Connect a device, nothing said yet."""
-        return RelayClient(await self.open_stream(address, narrow=narrow), _session(device, pattern, self.services))
+        return StreamClient(await self.open_stream(address, narrow=narrow), _session(device, pattern, self.services))
 
     async def connect_client(
         self, device: CastDevice, pattern: Pattern = Pattern.XX, *, narrow: bool = False
-    ) -> RelayClient:
+    ) -> StreamClient:
         """Connect a device as far as its Welcome."""
         client = await self.open_client(device, pattern, narrow=narrow)
         await client.connect()
@@ -135,8 +135,8 @@ def _make_services(backend: Backend, config: dict[str, Any]) -> Services:
 
 async def _listen(
     services: Services, sockets: ExitStack, port: int, device: CastDevice, roster: talk.Roster
-) -> RelayClient:
-    client = RelayClient(await _open_stream(port, sockets, HONEST), _session(device, Pattern.XX, services))
+) -> StreamClient:
+    client = StreamClient(await _open_stream(port, sockets, HONEST), _session(device, Pattern.XX, services))
     await client.connect()
     await client.send(f.Join(roster.conversation))
     await client.receive(f.Joined)

@@ -10,7 +10,7 @@ import trio
 
 from relay.socket.transport import READ_BYTES, UNREAD_BYTES
 from tests.cast import alice_phone, bob
-from tests.relay.client import ConnectionClosed, RelayClient
+from tests.relay.client import ConnectionClosed, StreamClient
 from tests.relay.hostile.attacked_node import AttackedNode, open_attacked_node
 from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
@@ -22,13 +22,13 @@ BREATH: Final = 0.01
 WHOLE_FRAME: Final = NOISE_MESSAGE_BYTES + 14
 PINGS: Final = b"\x89\xfd" + MASK + bytes(125)
 
-Story = Callable[[RelayClient], Awaitable[None]]
+Story = Callable[[StreamClient], Awaitable[None]]
 
 
 def saying(said: bytes, *, times: int = 1) -> Story:
     """Somebody who sends these bytes, so many times."""
 
-    async def story(client: RelayClient) -> None:
+    async def story(client: StreamClient) -> None:
         for _ in range(times):
             await client.stream.send_all(said)
 
@@ -40,7 +40,7 @@ def announcing(size: int) -> Story:
     return saying(b"\x82\xff" + size.to_bytes(8))
 
 
-async def send_a_body_slowly(client: RelayClient) -> None:
+async def send_a_body_slowly(client: StreamClient) -> None:
     """The largest message there is, in pieces of a few bytes, of which none is the last."""
     await client.stream.send_all(b"\x82\xfe\xff\xff" + MASK)
     for _ in range(1_310):
@@ -49,7 +49,7 @@ async def send_a_body_slowly(client: RelayClient) -> None:
     await client.stream.send_all(bytes(35))
 
 
-async def send_without_end(client: RelayClient) -> None:
+async def send_without_end(client: StreamClient) -> None:
     """More messages than anybody may send, whatever the answers say."""
     while True:
         await client.send(*[f.Presence(bob.profile, f.PresenceState.AWAY)] * 100)
@@ -115,12 +115,12 @@ async def test_a_hostile_member(member: Member) -> None:
         assert moved.words("varde_relay_handshakes_total") == {"accepted": 1}
 
 
-async def _go_on(story: Story, client: RelayClient) -> None:
+async def _go_on(story: Story, client: StreamClient) -> None:
     with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, ConnectionClosed):
         await story(client)
 
 
-async def _hear_end(client: RelayClient) -> ConnectionClosed:
+async def _hear_end(client: StreamClient) -> ConnectionClosed:
     try:
         return await client.wait_closed()
     except trio.BrokenResourceError:  # a reset: it wrote on after the node had gone
@@ -174,7 +174,7 @@ async def test_a_member_that_does_not_read() -> None:
         assert heard == list(range(1, head + 1))
 
 
-async def _hear_messages(client: RelayClient) -> list[f.New]:
+async def _hear_messages(client: StreamClient) -> list[f.New]:
     ended = await _hear_end(client)
     assert ended.code in {CloseCode.SLOW_CONSUMER, None}
     return [frame for frame in client.frames if isinstance(frame, f.New)]

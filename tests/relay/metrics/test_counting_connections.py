@@ -17,7 +17,7 @@ from settings.relay import TlsFiles
 from storage.program import read_clock
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
 from tests.certificates import Authority, issue
-from tests.relay.client import RelayClient
+from tests.relay.client import StreamClient
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
 from tests.relay.request import UPGRADE
 from tests.relay.scrape import watch
@@ -78,7 +78,7 @@ async def leave_in_the_middle(node: MemoryNode) -> None:
     await client.close()
 
 
-async def fail(client: RelayClient) -> None:
+async def fail(client: StreamClient) -> None:
     """Go through the handshake as far as it goes."""
     await client.upgrade()
     await client.send_message(client.session.open())
@@ -210,10 +210,10 @@ async def test_who_does_not_hang_up_is_counted(node: MemoryNode) -> None:
     assert difference.words("varde_relay_hostile_total") == {"slow-close": 1}
 
 
-def closing(code: int | None) -> Callable[[RelayClient], Awaitable[object]]:
+def closing(code: int | None) -> Callable[[StreamClient], Awaitable[object]]:
     """A peer that closes with this code."""
 
-    async def story(client: RelayClient) -> None:
+    async def story(client: StreamClient) -> None:
         client.protocol.send_close(code)
         await client.flush()
         await client.wait_closed()
@@ -221,23 +221,23 @@ def closing(code: int | None) -> Callable[[RelayClient], Awaitable[object]]:
     return story
 
 
-def sending(said: bytes) -> Callable[[RelayClient], Awaitable[object]]:
+def sending(said: bytes) -> Callable[[StreamClient], Awaitable[object]]:
     """A peer that sends these bytes, and listens to what comes of it."""
 
-    async def story(client: RelayClient) -> None:
+    async def story(client: StreamClient) -> None:
         await client.stream.send_all(said)
         await client.wait_closed()
 
     return story
 
 
-async def stay_silent(client: RelayClient) -> None:
+async def stay_silent(client: StreamClient) -> None:
     """Hear the pings, and answer none."""
     while await client.stream.receive_some():
         pass
 
 
-async def talk_without_end(client: RelayClient) -> None:
+async def talk_without_end(client: StreamClient) -> None:
     """Ignore limits."""
     for _ in range(400):
         client.protocol.send_binary(client.session.send(f.Presence(alice.profile, f.PresenceState.AWAY)))
@@ -245,14 +245,14 @@ async def talk_without_end(client: RelayClient) -> None:
     await client.wait_closed()
 
 
-ENDS: Final[list[tuple[str, Callable[[RelayClient], Awaitable[object]], str, set[str]]]] = [
+ENDS: Final[list[tuple[str, Callable[[StreamClient], Awaitable[object]], str, set[str]]]] = [
     ("goodbye", closing(1000), "1000", set()),
     ("going-away", closing(1001), "1001", set()),
     ("without-a-code", closing(None), "other", set()),
     ("a-code-of-ours", closing(4101), "other", set()),
     ("a-code-of-its-own", closing(4242), "other", set()),
     ("our-surprise", closing(1011), "other", set()),
-    ("vanished", RelayClient.abort, "none", set()),
+    ("vanished", StreamClient.abort, "none", set()),
     ("text", sending(b"\x81\x81\0\0\0\0x"), "1003", {"bad-frame"}),
     ("unmasked", sending(b"\x82\x01x"), "1002", {"bad-frame"}),
     ("compressed", sending(b"\xc2\x81\0\0\0\0x"), "1002", {"reserved-bits"}),
@@ -267,7 +267,7 @@ ENDS: Final[list[tuple[str, Callable[[RelayClient], Awaitable[object]], str, set
 
 @pytest.mark.parametrize(("story", "code", "hostile"), [pytest.param(*case[1:], id=case[0]) for case in ENDS])
 async def test_an_end_is_counted_once(
-    backend: Backend, story: Callable[[RelayClient], Awaitable[object]], code: str, hostile: set[str]
+    backend: Backend, story: Callable[[StreamClient], Awaitable[object]], code: str, hostile: set[str]
 ) -> None:
     """By the code that was said first; and no peer can make its own code look like ours."""
     await open_room(backend, alice)
@@ -319,7 +319,7 @@ async def test_our_own_reasons_are_counted(backend: Backend) -> None:
         assert difference.words("varde_relay_hostile_total") == {}
 
 
-async def open_slow(node: MemoryNode) -> RelayClient:
+async def open_slow(node: MemoryNode) -> StreamClient:
     """Connect Alice's phone over a socket that holds next to nothing of what was not read yet."""
     client = node.open_client(alice_phone)
     client.stream = node.open_stream(narrow=True)

@@ -7,7 +7,7 @@ import pytest
 
 from domain.talk import model as talk
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
-from tests.relay.client import RelayClient
+from tests.relay.client import StreamClient
 from tests.relay.frames.test_join import DAY_MS, NOWHERE, fill, open_held
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
 from tests.relay.scrape import watch
@@ -146,7 +146,7 @@ async def test_a_join_in_a_lasting_outage_is_counted(node: MemoryNode, backend: 
     assert difference.words(REFUSALS) == {"unavailable": 1}
 
 
-Ask = Callable[[RelayClient, talk.Roster], Awaitable[object]]
+Ask = Callable[[StreamClient, talk.Roster], Awaitable[object]]
 
 ASKED: Final[list[tuple[str, Ask, dict[str, int]]]] = [
     (

@@ -74,7 +74,7 @@ def test_what_is_unusual_is_left_to_the_library(request_: bytes) -> None:
     assert_same(request_)
 
 
-@pytest.mark.parametrize("request_", [asking.request for asking in REQUESTS], ids=[asking.name for asking in REQUESTS])
+@pytest.mark.parametrize("request_", [case.request for case in REQUESTS], ids=[case.name for case in REQUESTS])
 def test_both_answer_the_table_of_conformance_alike(request_: bytes) -> None:
     """Status, fields, and what admission is asked."""
     assert_same(request_)

@@ -10,11 +10,11 @@ NO_CLOSE: Final = 1006
 """The same: the code of an end without a close frame."""
 
 
-class Fault(Exception):
+class ServerFault(Exception):
     """The relay wrote something that a server must not."""
 
 
-class Reader:
+class FrameReader:
     """Takes what came in any chunks; keeps whole messages, payloads of pongs and the code of the close frame."""
 
     def __init__(self) -> None:
@@ -32,13 +32,13 @@ class Reader:
         self._unread += received
         while (frame := self._take_frame()) is not None:
             if self.code is not None and frame[0] != PONG:
-                raise Fault("something else than a pong after the close frame, section 5.5.1")
+                raise ServerFault("something else than a pong after the close frame, section 5.5.1")
             self._keep(*frame)
 
     def _end(self) -> None:
         self.ended = True
         if self._unread:
-            raise Fault("the stream ends within a frame")
+            raise ServerFault("the stream ends within a frame")
         self.code = NO_CLOSE if self.code is None else self.code
 
     def _keep(self, opcode: int, payload: bytes) -> None:
@@ -55,9 +55,11 @@ class Reader:
             return None
         first, second = self._unread[:2]
         if first not in (0x80 | BINARY, 0x80 | CLOSE, 0x80 | PING, 0x80 | PONG):
-            raise Fault(f"a frame begins with {first:#04x}: it is not whole, has reserved bits, or is no kind of ours")
+            raise ServerFault(
+                f"a frame begins with {first:#04x}: it is not whole, has reserved bits, or is no kind of ours"
+            )
         if second & 0x80:
-            raise Fault("a server masks, section 5.1")
+            raise ServerFault("a server masks, section 5.1")
         start = {SHORT: 4, LONG: 10}.get(second, 2)
         if len(self._unread) < start:
             return None
@@ -72,18 +74,18 @@ class Reader:
 
 def _check_size(opcode: int, start: int, size: int) -> None:
     if start > 2 and size < {4: SHORT, 10: 1 << 16}[start]:
-        raise Fault("a length that is not encoded minimally, section 5.2")
+        raise ServerFault("a length that is not encoded minimally, section 5.2")
     if opcode >= CLOSE and size > 125:
-        raise Fault("a control frame with more than 125 bytes, section 5.5")
+        raise ServerFault("a control frame with more than 125 bytes, section 5.5")
 
 
 def _code(body: bytes) -> int:
     if not body:
         return NO_BODY
     if len(body) == 1:
-        raise Fault("a close frame with one byte, section 5.5.1")
+        raise ServerFault("a close frame with one byte, section 5.5.1")
     body[2:].decode()  # Raises where section 5.5.1 is broken.
     code = int.from_bytes(body[:2])
     if not (code in {1000, 1001, 1002, 1003, *range(1007, 1015)} or 3000 <= code < 5000):
-        raise Fault(f"a close frame with code {code}, which no endpoint may send, section 7.4")
+        raise ServerFault(f"a close frame with code {code}, which no endpoint may send, section 7.4")
     return code

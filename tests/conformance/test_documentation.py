@@ -3,13 +3,13 @@
 import pytest
 
 from tests.conformance.case import Case
-from tests.conformance.page import PAGE, main, write_page
+from tests.conformance.documentation import PAGE, main, render_page
 from tests.conformance.table import SECTIONS
 
 
 def test_the_page_shows_the_table() -> None:
-    """What docs/conformance.md says is what is played; `python -m tests.conformance.page` writes it again."""
-    assert PAGE.read_text(encoding="utf-8") == write_page()
+    """What docs/conformance.md says is what is played; `python -m tests.conformance.documentation` writes it again."""
+    assert PAGE.read_text(encoding="utf-8") == render_page()
     assert main(["--check"]) == 0
 
 
