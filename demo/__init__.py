@@ -1,4 +1,4 @@
-"""`varde demo`: a story against real processes that prints each promise as it is kept, one file for each chapter.
+"""`varde demo`: the acceptance story, told against real processes; each promise is printed as it is kept.
 
-It uses the public SDK, the supervisor and the wire contract; no server code is imported.
+It uses the public SDK, the supervisor and the wire contract. No server code is imported.
 """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from demo.book import run_demo
-from demo.story import Story
+from demo.promises import Transcript
+from demo.run import run_demo
 from supervisor.commands import failures_in_words
 from supervisor.log_output import LogOutput
 from varde_cli.run import run_client
@@ -38,6 +38,6 @@ def demo(report: Path, messages: int, keep: Path | None, *, verbose: bool) -> in
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     log = LogOutput(sys.stdout, colour=colour) if verbose else None
     # A bar that moves and lines that come in between would write over each other.
-    story = Story(sys.stdout, colour=colour, moving=sys.stdout.isatty() and not verbose)
+    transcript = Transcript(sys.stdout, colour=colour, progress_bar=sys.stdout.isatty() and not verbose)
     with failures_in_words():
-        return run_client(lambda: run_demo(story, report, storm=messages, keep=keep, log=log))
+        return run_client(lambda: run_demo(transcript, report, message_count=messages, keep=keep, log=log))

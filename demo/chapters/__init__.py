@@ -1,1 +1,1 @@
-"""The chapters of the demo, one file each."""
+"""The chapters of the demo: what people do, and the promises that must then hold."""

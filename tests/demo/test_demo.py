@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from demo import book
-from demo.book import CHAPTERS, run_demo
-from demo.story import Broken, Story
+from demo import run
+from demo.promises import BrokenPromise, Transcript
+from demo.run import CHAPTERS, run_demo
 from tests.supervisor.real_system import environ
 
 pytestmark = pytest.mark.xdist_group("real-system")
 
-PATIENCE = 110
+TIMEOUT = 110
 
 
 def command(*words: str) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ def test_every_promise_is_kept(tmp_path: Path) -> None:
         text=True,
         env=environ(),
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (kept,) = re.findall(r"^demo: (\d+) promises kept", done.stdout, re.MULTILINE)
@@ -64,7 +64,7 @@ def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
             assert demo.poll() is None
         demo.send_signal(signal.SIGINT)
         demo.stdout.read()
-        assert demo.wait(PATIENCE) == 130
+        assert demo.wait(TIMEOUT) == 130
         assert "Traceback" not in demo.stderr.read()
     assert list(folder.iterdir()) == []
 
@@ -72,16 +72,16 @@ def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
 async def test_a_broken_promise_ends_the_demo_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who runs it in a pipeline is stopped: exit code 1, and the report says what was expected and seen."""
 
-    async def break_a_promise(story: Story, _folder: Path, **_options: object) -> None:
-        async with story.promise("one"):
+    async def break_a_promise(transcript: Transcript, _folder: Path, **_options: object) -> None:
+        async with transcript.promise("one"):
             pass
-        async with story.promise("two"):
-            raise Broken("heads", "tails")
+        async with transcript.promise("two"):
+            raise BrokenPromise("heads", "tails")
 
-    monkeypatch.setattr(book, "_tell_all", break_a_promise)
+    monkeypatch.setattr(run, "_run_chapters", break_a_promise)
     out = io.StringIO()
-    story = Story(out, colour=False, moving=False)
-    assert await run_demo(story, tmp_path / "demo.json", storm=100, keep=None, log=None) == 1
+    transcript = Transcript(out, colour=False, progress_bar=False)
+    assert await run_demo(transcript, tmp_path / "demo.json", message_count=100, keep=None, log=None) == 1
     assert "demo: 1 promises kept, 1 broken" in out.getvalue()
     report = json.loads((tmp_path / "demo.json").read_text())
     assert report["promises"][1]["broken"] == ["heads", "tails"]

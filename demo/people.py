@@ -1,20 +1,94 @@
-"""The people of the story and their devices: each device is the real SDK over a folder of its own.
+"""The people of the demo and their devices: each device is the real SDK over a folder of its own."""
 
-What they do is in the chapters.
-"""
-
-from collections.abc import AsyncIterator
+import email
+import re
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email import policy
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
 import varde
-from demo.inbox import Inbox
-from demo.outbox import wait_code
-from varde_contract.ids import AccountId, DeviceId, ProfileId
+from varde.errors import VardeError
+from varde.events import Event, Message
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+
+_CODE: Final = re.compile(r"\b(\d{6,10})\b")
+T = TypeVar("T")
+_POLL: Final = 0.02  # seconds; a new file is no event
+
+
+async def wait_code(outbox: Path, address: str, seen: set[Path]) -> str:
+    """Return the code in the next mail to this address, and note the mail as seen. The caller sets a deadline."""
+    while True:
+        for mail in _mails(outbox) - seen:
+            code = _read(mail, address)
+            if code is not None:
+                seen.add(mail)
+                return code
+        await trio.sleep(_POLL)
+
+
+def _mails(outbox: Path) -> set[Path]:
+    return set(outbox.glob("*.eml")) if outbox.is_dir() else set()
+
+
+def _read(mail: Path, address: str) -> str | None:
+    message = email.message_from_bytes(mail.read_bytes(), policy=policy.default)
+    if address not in str(message["To"]):
+        return None
+    body = message.get_body(preferencelist=("plain",))
+    found = _CODE.search(body.get_content()) if body is not None else None
+    return found.group(1) if found else None
+
+
+class Inbox:
+    """Everything that `Client.events` handed out since the device came online."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.ended: VardeError | None = None
+        self._changed = trio.Event()
+
+    def put(self, event: Event) -> None:
+        """Take in what happened."""
+        self.events.append(event)
+        self._wake()
+
+    def end(self, why: VardeError) -> None:
+        """The client came to its end."""
+        self.ended = why
+        self._wake()
+
+    def of(self, kind: type[T]) -> list[T]:
+        """What came of one kind."""
+        return [each for each in self.events if isinstance(each, kind)]
+
+    def texts(self, conversation: ConversationId) -> list[str]:
+        """The texts that came in a conversation, as they came."""
+        return [message.text for message in self.of(Message) if message.conversation == conversation]
+
+    async def wait(self, condition: Callable[["Inbox"], bool]) -> None:
+        """Wait until the condition holds; the promise around it sets the deadline."""
+        while not condition(self):
+            await self._changed.wait()
+
+    async def wait_text(self, conversation: ConversationId, text: str) -> None:
+        """Wait for this very text."""
+        await self.wait(lambda inbox: text in inbox.texts(conversation))
+
+    async def wait_texts(self, conversation: ConversationId, count: int) -> list[str]:
+        """Wait for so many messages of a conversation, and return their texts."""
+        await self.wait(lambda inbox: len(inbox.texts(conversation)) >= count)
+        return self.texts(conversation)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
 
 PEOPLE: Final = {
     "alice": ("phone", "laptop"),
@@ -67,7 +141,7 @@ class Device:
         """Connect for the block, and take in whatever happens."""
         async with varde.connect(self.home, self.unlock) as client, trio.open_nursery() as nursery:
             inbox = Inbox()
-            nursery.start_soon(_take_in, client, inbox)
+            nursery.start_soon(_collect_events, client, inbox)
             yield Online(client, inbox)
             nursery.cancel_scope.cancel()
 
@@ -91,7 +165,7 @@ class Person:
 
 
 @dataclass(slots=True)
-class Registry:
+class SignUps:
     """Where people sign up: the API's address and the folder its letters lie in."""
 
     api_url: str
@@ -134,7 +208,7 @@ def make_person(homes: Path, name: str, devices: tuple[str, ...]) -> Person:
     )
 
 
-async def _take_in(client: varde.Client, inbox: Inbox) -> None:
+async def _collect_events(client: varde.Client, inbox: Inbox) -> None:
     try:
         async for event in client.events():
             inbox.put(event)

@@ -13,7 +13,7 @@ from websockets.trio.client import ClientConnection
 from websockets.trio.client import connect as connect_websocket
 from websockets.typing import Subprotocol
 
-from demo.cast import Device
+from demo.people import Device
 from varde.clock import fresh_id, now_ms
 from varde.crypto.keychain import Keychain
 from varde.device import API_URL, load_device
@@ -40,14 +40,14 @@ class Closed(Exception):
         self.code = code
 
 
-class Wire:
+class RelayConnection:
     """One relay connection past its handshake."""
 
     def __init__(self, websocket: ClientConnection, session: ClientSession) -> None:
         self._websocket = websocket
         self._session = session
         self._waiting: list[ServerFrame] = []
-        self.heard: list[ServerFrame] = []
+        self.received: list[ServerFrame] = []
 
     async def send(self, frame: Struct) -> None:
         """Send a frame. Raises Closed."""
@@ -69,7 +69,7 @@ class Wire:
             if fits(frame):
                 return frame
 
-    async def ask(self, frame: ClientFrame) -> ServerFrame:
+    async def request(self, frame: ClientFrame) -> ServerFrame:
         """Send a frame and return what answers it: its ack or its refusal."""
         await self.send(frame)
         subject = subject_of(frame)
@@ -80,7 +80,7 @@ class Wire:
             )
         )
 
-    async def greet(self) -> None:
+    async def handshake(self) -> None:
         """Walk through the handshake, up to and with Welcome. Raises Closed."""
         await self._websocket.send(self._session.open())
         while not self._waiting:
@@ -97,10 +97,10 @@ class Wire:
             raise Closed(closed.rcvd.code if closed.rcvd else None) from None
         frames = self._session.receive(message)
         self._waiting += frames
-        self.heard += frames
+        self.received += frames
 
 
-class Raw:
+class ProtocolClient:
     """One device's keys and sessions, opened by hand."""
 
     def __init__(self, store: Store, http: Http) -> None:
@@ -130,12 +130,12 @@ class Raw:
         assert kept is not None, "this device was online before"
         return kept.ticket
 
-    def nonsense(self, conversation: ConversationId, devices: dict[DeviceId, bytes]) -> Send:
+    def invalid_message(self, conversation: ConversationId, devices: dict[DeviceId, bytes]) -> Send:
         """A message that no key made, as this device's first profile."""
         return Send(ClientId(fresh_id()), conversation, self.identity.profiles[0].id, 1, devices=devices)
 
     @asynccontextmanager
-    async def dial(self, ticket: str | None = None) -> AsyncIterator[Wire]:
+    async def open_connection(self, ticket: str | None = None) -> AsyncIterator[RelayConnection]:
         """Connect to the relay with this ticket, or with a new one. Raises Closed, and what the API raises."""
         address = self._store.settings.find(RELAY, RelayAddress) or await self.rest.relay()
         hello = Hello(PROTOCOL_VERSION, ticket or (await self.rest.ticket()).ticket, self.keys.own.device)
@@ -148,19 +148,19 @@ class Raw:
             user_agent_header=None,
         )
         async with opening as websocket:
-            wire = Wire(websocket, session)
-            await wire.greet()
-            yield wire
+            connection = RelayConnection(websocket, session)
+            await connection.handshake()
+            yield connection
 
 
 @asynccontextmanager
-async def open_raw(device: Device) -> AsyncIterator[Raw]:
+async def open_protocol_client(device: Device) -> AsyncIterator[ProtocolClient]:
     """Open a device's folder for the block."""
     async with open_store(device.home, device.unlock) as store:
         api_url = store.settings.find(API_URL, str)
         assert api_url is not None
         async with Http(api_url) as http:
-            yield Raw(store, http)
+            yield ProtocolClient(store, http)
             await trio.lowlevel.checkpoint()
 
 

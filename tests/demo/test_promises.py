@@ -1,7 +1,4 @@
-"""The search of the demo: it finds words however they were written down, and reports nothing else.
-
-The demo itself is run in `tests/end_to_end`.
-"""
+"""The parts of the demo: promises and their report, the codes in mails, the search for words in every encoding."""
 
 import base64
 import io
@@ -16,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from demo.finding import Search
-from demo.outbox import wait_code
-from demo.report import write_report
-from demo.story import Broken, Promise, Story, expect
+from demo.chapters.database_search import Search
+from demo.people import wait_code
+from demo.promises import BrokenPromise, Promise, Transcript, expect, write_report
 
 WORD = "Hi Bob, it is Alice."
 
@@ -53,7 +49,7 @@ def test_nothing_is_found_where_nothing_is() -> None:
 
 def test_a_word_across_two_pieces_of_a_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are read in pieces, and a word may lie on the seam."""
-    monkeypatch.setattr("demo.finding._CHUNK", 64)
+    monkeypatch.setattr("demo.chapters.database_search._CHUNK", 64)
     file = tmp_path / "file"
     for start in range(40, 70):
         file.write_bytes(b"." * start + WORD.encode() + b"." * 100)
@@ -63,10 +59,10 @@ def test_a_word_across_two_pieces_of_a_file_is_found(tmp_path: Path, monkeypatch
 async def test_the_code_is_read_from_the_letter_to_its_reader(tmp_path: Path) -> None:
     """Letters to others are left alone, and each letter is read once."""
     for number, address in enumerate(("bob@x.org", "alice@x.org")):
-        letter = EmailMessage()
-        letter["To"] = address
-        letter.set_content(f"Your code is 12345{number}.")
-        (tmp_path / f"{number}.eml").write_bytes(letter.as_bytes())
+        mail = EmailMessage()
+        mail["To"] = address
+        mail.set_content(f"Your code is 12345{number}.")
+        (tmp_path / f"{number}.eml").write_bytes(mail.as_bytes())
     seen: set[Path] = set()
     assert await wait_code(tmp_path, "alice@x.org", seen) == "123451"
     assert seen == {tmp_path / "1.eml"}
@@ -75,41 +71,41 @@ async def test_the_code_is_read_from_the_letter_to_its_reader(tmp_path: Path) ->
 async def test_promises_are_told_as_they_are_kept() -> None:
     """A tick, the sentence and the time."""
     out = io.StringIO()
-    story = Story(out, colour=False, moving=False)
-    story.begin_chapter("One")
-    async with story.promise("it works"):
+    transcript = Transcript(out, colour=False, progress_bar=False)
+    transcript.begin_chapter("One")
+    async with transcript.promise("it works"):
         pass
     assert out.getvalue() == "\nOne\n  ✓ it works (0.0 s)\n"
-    assert [(each.chapter, each.text, each.broken) for each in story.promises] == [("One", "it works", None)]
+    assert [(each.chapter, each.text, each.broken) for each in transcript.promises] == [("One", "it works", None)]
 
 
 @pytest.mark.parametrize(
     ("error", "expected", "seen"),
-    [(Broken(5, 4), "5", "4"), (ValueError("x"), "no surprise", "ValueError: x")],
+    [(BrokenPromise(5, 4), "5", "4"), (ValueError("x"), "no surprise", "ValueError: x")],
 )
 async def test_a_broken_promise_says_what_was_expected_and_seen(error: Exception, expected: str, seen: str) -> None:
     """Whoever watches learns what was wrong, whatever it was, also from inside a nursery."""
     out = io.StringIO()
-    story = Story(out, colour=False, moving=False)
-    with pytest.raises(Broken):
-        async with story.promise("it works"), trio.open_nursery():
+    transcript = Transcript(out, colour=False, progress_bar=False)
+    with pytest.raises(BrokenPromise):
+        async with transcript.promise("it works"), trio.open_nursery():
             raise error
     assert out.getvalue() == f"  ✗ it works (0.0 s)\n      expected: {expected}\n      seen:     {seen}\n"
 
 
 async def test_a_promise_that_takes_too_long_is_broken(autojump_clock: MockClock) -> None:
     """Nobody waits for ever."""
-    story = Story(io.StringIO(), colour=False, moving=False)
-    with pytest.raises(Broken, match="broken"):
-        async with story.promise("it ends", within=5):
+    transcript = Transcript(io.StringIO(), colour=False, progress_bar=False)
+    with pytest.raises(BrokenPromise, match="broken"):
+        async with transcript.promise("it ends", within=5):
             await trio.sleep_forever()
-    assert story.promises[0].broken == ("to be done within 5 s", "still waiting then")
+    assert transcript.promises[0].broken == ("to be done within 5 s", "still waiting then")
 
 
 def test_expectations_compare() -> None:
     """Equal is kept, unequal is broken with both sides."""
     expect([1], [1])
-    with pytest.raises(Broken) as caught:
+    with pytest.raises(BrokenPromise) as caught:
         expect([1], [2])
     assert (caught.value.expected, caught.value.seen) == ([2], [1])
 
@@ -117,9 +113,9 @@ def test_expectations_compare() -> None:
 def test_progress_is_a_line_for_every_quarter_without_a_terminal() -> None:
     """A log is not flooded."""
     out = io.StringIO()
-    story = Story(out, colour=False, moving=False)
+    transcript = Transcript(out, colour=False, progress_bar=False)
     for done in range(1, 101):
-        story.progress(done, 100, "sent")
+        transcript.progress(done, 100, "sent")
     assert [line.split()[0] for line in out.getvalue().splitlines()] == ["1", "25", "50", "75", "100"]
 
 

@@ -1,13 +1,10 @@
-"""What every chapter works with: the running house, the people, the conversations so far, and everything that was said.
-
-No promise is made here.
-"""
+"""What every chapter works with: the running system, the people, the conversations and texts so far."""
 
 from dataclasses import dataclass, field
 
 import varde
-from demo.cast import Device, Person, Registry
-from demo.story import Story
+from demo.people import Device, Person, SignUps
+from demo.promises import Transcript
 from supervisor.events import LogLine, ProcessEvent
 from supervisor.log_output import LogOutput
 from supervisor.system import System
@@ -16,14 +13,14 @@ from varde_contract.ids import ConversationId
 
 
 @dataclass(slots=True)
-class Chorus:
-    """What happened in the house and what its programs said; shown, too, where there is a voice."""
+class ProcessLog:
+    """Everything the supervisor reported, the lines of the programs included; also printed when there is a `log`."""
 
     log: LogOutput | None
     events: list[ProcessEvent] = field(default_factory=list)
 
-    def tell(self, event: ProcessEvent) -> None:
-        """Hear what the supervisor tells."""
+    def report(self, event: ProcessEvent) -> None:
+        """Record an event of the supervisor."""
         self.events.append(event)
         if self.log is not None:
             self.log.report(event)
@@ -35,16 +32,16 @@ class Chorus:
 
 
 @dataclass(slots=True, kw_only=True)
-class Stage:
-    """The state of the story."""
+class DemoContext:
+    """The state that chapters share."""
 
-    story: Story
+    transcript: Transcript
     system: System
-    registry: Registry
+    sign_ups: SignUps
     people: dict[str, Person]
-    storm: int
-    chorus: Chorus
-    said: list[str] = field(default_factory=list)
+    message_count: int
+    process_log: ProcessLog
+    sent_texts: list[str] = field(default_factory=list)
     dm: ConversationId | None = None
     group: ConversationId | None = None
 
@@ -57,7 +54,7 @@ class Stage:
         """All of them that have enrolled."""
         return [each for person in self.people.values() for each in person.devices.values() if each.enrolled]
 
-    async def say(self, conversation: varde.Conversation, text: str) -> Sent:
+    async def send_text(self, conversation: varde.Conversation, text: str) -> Sent:
         """Send a text, and remember it: in the end the database is searched for all of them."""
-        self.said.append(text)
+        self.sent_texts.append(text)
         return await conversation.send(text)
