@@ -65,7 +65,7 @@ class Transcript:
 
     @asynccontextmanager
     async def promise(self, text: str, within: float = TIMEOUT) -> AsyncIterator[None]:
-        """Keep a promise by the end of the block, in so many seconds. Otherwise print it as broken, and raise BrokenPromise."""
+        """Keep a promise by the end of the block, in so many seconds. Otherwise print it and raise BrokenPromise."""
         begun = time.monotonic()
         try:
             with trio.fail_after(within):
