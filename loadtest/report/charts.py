@@ -1,12 +1,13 @@
 """The charts of a run: which there are, and what of a result each one shows."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from statistics import fmean
 from typing import Any, Final
 
 from loadtest.report.distribution import curve_of
 from loadtest.report.formatting import KINDS, PERCENTILES, clock, duration, figure, milliseconds, unit_of
-from loadtest.report.plots import LIGHT, Band, Chart, Level, Line, page_of, png_of
+from loadtest.report.plots import LIGHT, Band, Chart, Level, Line, png_of, sheet_of
 from loadtest.report.result import Latency, Objective, Result, Sample, Verdict
 
 MOST_POINTS: Final = 300  # in a line over time: as many as an eye can tell apart
@@ -23,8 +24,8 @@ SERVER: Final = {
     "journal_waiting": "Messages waiting for the journal",
 }
 """What the watch samples, the best known first."""
-_FAR: Final = 4.0  # A floor this many times higher than anything measured is told in words, and not drawn
-_FAULT: Final = {Verdict.MET: LIGHT["c1"], Verdict.MISSED: "#b3261e"}
+_FAR: Final = 4.0  # a floor this many times higher than anything measured is told in words, and not drawn
+_VERDICTS: Final = {Verdict.MET: LIGHT["c1"], Verdict.MISSED: "#b3261e"}
 
 Reading = Callable[[Sample], float | None]
 
@@ -34,52 +35,38 @@ def main_kind(result: Result) -> str:
     return next((kind for kind in KINDS if getattr(result.latency_ms, kind).count), next(iter(KINDS)))
 
 
-def objectives_of(result: Result, kind: str, prefix: str = "") -> list[tuple[float, Objective]]:
+def percentiles_of(result: Result, kind: str) -> Chart:
+    """Return the curve of one kind of latency, corrected beside raw, against its objectives."""
+    latency: Latency = getattr(result.latency_ms, kind)
+    raw: Latency = getattr(result.latency_ms, f"raw_{kind}", Latency())
+    lines = [Line("corrected" if raw.count else "measured", "c1", _placed(latency))]
+    lines += [Line("raw", "c6", _placed(raw), dashed=True)] if raw.count else []
+    most = max((value for line in lines for _, value in line.points if value is not None), default=0.0)
+    levels, began = list[Level](), 0.0
+    for place, objective in _objectives(result, kind):  # stairs, each step as far as its percentile reaches
+        levels += _level(place, objective, (began, place), most)
+        began = place
+    note = f"{latency.count:,} measured. Each step to the right is a tenth of those who still waited."
+    more: dict[str, Any] = {"levels": levels, "latency": True, "note": note}
+    return Chart(title=f"{KINDS[kind]}, percentiles", unit="ms", lines=lines, **more)
+
+
+def _placed(latency: Latency) -> list[tuple[float, float | None]]:
+    return [(place, value) for place, value in curve_of(latency) if place < PERCENTILES["max"]]
+
+
+def _objectives(result: Result, kind: str, prefix: str = "") -> list[tuple[float, Objective]]:
     """Return the objectives of one kind of latency with their percentiles, rising; of a stage, with its prefix."""
     found = {f"{prefix}latency_ms.{kind}.{name}": place for name, place in PERCENTILES.items()}
     lines = [(found[each.key], each) for each in result.objectives if each.key in found]
     return sorted(lines, key=lambda line: line[0])
 
 
-def percentiles_of(result: Result, kind: str) -> Chart:
-    """Return the curve of one kind of latency, corrected beside raw, against its objectives."""
-    latency: Latency = getattr(result.latency_ms, kind)
-    raw: Latency = getattr(result.latency_ms, f"raw_{kind}", Latency())
-    lines = [Line("corrected" if raw.count else "measured", "c1", _placed(curve_of(latency)))]
-    if raw.count:
-        lines.append(Line("raw", "c6", _placed(curve_of(raw)), dashed=True))
-    most = max((value for line in lines for _, value in line.points if value is not None), default=0.0)
-    return Chart(
-        title=f"{KINDS[kind]}, percentiles",
-        unit="ms",
-        lines=lines,
-        levels=list(_steps(result, kind, most)),
-        latency=True,
-        note=f"{latency.count:,} measured. Each step to the right is a tenth of those who still waited.",
-    )
-
-
-def _placed(curve: list[tuple[float, float]]) -> list[tuple[float, float | None]]:
-    return [(place, value) for place, value in curve if place < PERCENTILES["max"]]
-
-
-def _steps(result: Result, kind: str, most: float) -> Iterator[Level]:
-    """The SLO as stairs, each step as far as its percentile reaches, and the hard floor of the highest."""
-    began = 0.0
-    for place, objective in objectives_of(result, kind):
-        yield from _level(place, objective, (began, place), most, floor=place == objectives_of(result, kind)[-1][0])
-        began = place
-
-
-def _level(
-    place: float, objective: Objective, between: tuple[float, float], most: float, *, floor: bool = True
-) -> Iterator[Level]:
+def _level(place: float, objective: Objective, between: tuple[float, float], most: float) -> Iterator[Level]:
+    name = "max" if place == PERCENTILES["max"] else f"p{place:g}"
     for word, colour, height in (("SLO", "limit", objective.limit), ("floor", "floor", objective.floor)):
-        if height is None or (word == "floor" and not (floor and height <= _FAR * max(most, objective.limit))):
-            continue
-        percentile = "max" if place == PERCENTILES["max"] else f"p{place:g}"
-        name = f"{word}: {percentile} ≤ {milliseconds(height)}"
-        yield Level([(at, height) for at in between], [(between[0], height, name)], colour)
+        if height is not None and (word == "SLO" or height <= _FAR * max(most, objective.limit)):
+            yield Level([(at, height) for at in between], f"{word}: {name} ≤ {milliseconds(height)}", colour)
 
 
 class Timeline:
@@ -90,11 +77,9 @@ class Timeline:
         each = -(-len(self.samples) // MOST_POINTS) or 1
         self.bins = [self.samples[at : at + each] for at in range(0, len(self.samples), each)]
         self.readings = [f"{clock(part[0].at_s)} · {part[0].stage}" for part in self.bins]
-        ends = [stage.began_s + stage.seconds for stage in result.stages]
-        self.until = max([1.0, result.seconds, *ends, *(sample.at_s for sample in self.samples[-1:])])
-        self.bands = [
-            Band(stage.name, stage.began_s, stage.began_s + stage.seconds, stage.judged) for stage in result.stages
-        ]
+        self.bands = [Band(each.name, each.began_s, each.began_s + each.seconds, each.judged) for each in result.stages]
+        ends = [*(band.until for band in self.bands), *(sample.at_s for sample in self.samples[-1:])]
+        self.until = max([1.0, result.seconds, *ends])
         self.events = list(_events(result))
 
     def chart(self, title: str, unit: str, lines: Sequence[Line], **more: Any) -> Chart:
@@ -127,9 +112,8 @@ def latency_over_time(result: Result, timeline: Timeline) -> Chart | None:
     if most is None:
         return None
     kind, levels = main_kind(result), list[Level]()
-    whole = [Band("", 0.0, timeline.until)]
-    for band in (*whole, *timeline.bands):
-        for place, objective in objectives_of(result, kind, f"stages.{band.name}." if band.name else ""):
+    for band in (Band("", 0.0, timeline.until), *timeline.bands):
+        for place, objective in _objectives(result, kind, f"stages.{band.name}." if band.name else ""):
             if place == PERCENTILES["p99"]:
                 levels += _level(place, objective, (band.began, band.until), most)
     note = "Corrected, of each second. Shaded green: the stages that are judged."
@@ -164,19 +148,18 @@ def server_of(timeline: Timeline) -> list[Chart]:
     charts = []
     for measure in (*known, *sorted(measures - set(known))):
         unit = unit_of(measure)
-        lines = [
-            timeline.line(process or "server", colours[process], _reading(key), worst=unit == "ms")
-            for key in keys
-            for process, _, last in [key.rpartition(".")]
-            if last == measure
-        ]
+        lines = []
+        for process in processes:
+            if (key := f"{process}.{measure}".lstrip(".")) in keys:
+                read = partial(_server_figure, key)
+                lines.append(timeline.line(process or "server", colours[process], read, worst=unit == "ms"))
         title = SERVER.get(measure, measure.removesuffix("_ms").replace("_", " ").capitalize())
         charts.append(timeline.chart(title, unit, lines))
     return charts
 
 
-def _reading(key: str) -> Reading:
-    return lambda sample: sample.server.get(key)
+def _server_figure(key: str, sample: Sample) -> float | None:
+    return sample.server.get(key)
 
 
 def picture_of(result: Result, *, most: int = 6, dpi: int = 150, colours: int | None = None) -> bytes:
@@ -185,23 +168,17 @@ def picture_of(result: Result, *, most: int = 6, dpi: int = 150, colours: int | 
     curve = [percentiles_of(result, kind)] if getattr(result.latency_ms, kind).count else []
     over_time = latency_over_time(result, timeline)
     charts = [*curve, *([over_time] if over_time else []), *load_of(result, timeline), *server_of(timeline)][:most]
-    rows = max(1, -(-len(charts) // 2))
     verdict = "could not run" if result.verdict is Verdict.FAILED else result.verdict.value
-    high = 1.0 + 3.1 * rows
+    high = 1.0 + 3.1 * max(1, -(-len(charts) // 2))
     bold: dict[str, Any] = {"fontsize": 15, "weight": "bold"}
-    colour = _FAULT.get(result.verdict, "#8f5a00")
+    right = {**bold, "ha": "right", "color": _VERDICTS.get(result.verdict, "#8f5a00")}
     words = "   ".join(_summary(result, kind)) if charts else "nothing was measured"
     head = [
         (0.022, 1 - 0.3 / high, result.title or result.scenario, bold),
-        (
-            0.98,
-            1 - 0.3 / high,
-            verdict.upper(),
-            {**bold, "ha": "right", "color": colour},
-        ),
+        (0.98, 1 - 0.3 / high, verdict.upper(), right),
         (0.022, 1 - 0.62 / high, words, {"fontsize": 9, "color": LIGHT["soft"]}),
     ]
-    return png_of(page_of(charts, head, (11.5, high)), dpi, colours)
+    return png_of(sheet_of(charts, head, (11.5, high)), dpi, colours)
 
 
 def _summary(result: Result, kind: str) -> Iterable[str]:

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -63,13 +63,11 @@ STYLE: Final[dict[Any, Any]] = {
     "axes.titlelocation": "left",
     "axes.titlepad": 14,
     "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
     "xtick.color": LIGHT["soft"],
     "ytick.color": LIGHT["soft"],
     "grid.color": LIGHT["grid"],
     **{f"{axis}tick.{kind}.size": 0 for axis in "xy" for kind in ("major", "minor")},
+    **{f"axes.spines.{side}": False for side in ("top", "right", "left")},
     "svg.fonttype": "none",
     "svg.hashsalt": "varde",
 }
@@ -81,22 +79,19 @@ _WIDE: Final = 20.0  # from this ratio of the largest to the smallest on, a line
 _NEAR_END: Final = 0.7  # of an axis: words that begin further to the right would leave the chart, and end at it instead
 _SIZE: Final = (420, 205)
 _INSIDE: Final = {"left": 0.125, "right": 0.985, "bottom": 0.115, "top": 0.97}
-_NAMED: Final = frozenset({"stage", "limit", "event"})
-
-Points = Sequence[tuple[float, float | None]]
 
 
-class Line(Struct, frozen=True):
+class Line(NamedTuple):
     """`colour` is a name of `LIGHT`. A gap is a point whose value is None."""
 
     name: str
     colour: str
-    points: Points
+    points: Sequence[tuple[float, float | None]]
     dashed: bool = False
     filled: bool = False
 
 
-class Band(Struct, frozen=True):
+class Band(NamedTuple):
     """A stage, in seconds."""
 
     name: str
@@ -105,16 +100,16 @@ class Band(Struct, frozen=True):
     judged: bool = False
 
 
-class Level(Struct, frozen=True):
-    """A limit: the corners of a line, and names that stand above it from their own point `(x, y)` on."""
+class Level(NamedTuple):
+    """A limit: the corners of a line, and a name that stands above it from its beginning on."""
 
     steps: Sequence[tuple[float, float]]
-    names: Sequence[tuple[float, float, str]] = ()
+    name: str = ""
     colour: str = "limit"
 
 
 class Chart(Struct, frozen=True, kw_only=True):
-    """One picture. `x` of its points are seconds of a run, or percentiles."""
+    """One picture. `x` of its points are seconds of a run up to `until`, or percentiles where that is 0."""
 
     title: str
     unit: str
@@ -122,94 +117,76 @@ class Chart(Struct, frozen=True, kw_only=True):
     bands: Sequence[Band] = ()
     levels: Sequence[Level] = ()
     events: Sequence[tuple[str, float]] = ()
-    until: float = 0.0  # where the axis of time ends; 0 for percentiles
+    until: float = 0.0
     latency: bool = False  # logarithmic, where a linear axis would hide what is small
     note: str = ""
-
-    @property
-    def values(self) -> list[float]:
-        """Every value that must be on the vertical axis."""
-        levels = [value for level in self.levels for _, value in level.steps]
-        return levels + [value for line in self.lines for _, value in line.points if value is not None]
 
     def place(self, x: float) -> float:
         """Return where `x` stands on the horizontal axis: percentiles by how few are beyond, as HdrHistogram does."""
         return x if self.until else -math.log10(max(1e-9, 1 - x / 100))
 
+    @property
+    def end(self) -> float:
+        """The last place on the horizontal axis."""
+        return self.until or max((self.place(x) for line in self.lines for x, _ in line.points), default=1.0)
+
 
 def draw(axes: Axes, chart: Chart) -> None:
     """Draw everything but the title and the legend."""
-    for band in chart.bands:
-        _draw_band(axes, chart, band)
+    above = axes.get_xaxis_transform()
+    for number, band in enumerate(chart.bands):
+        colour, alpha = LIGHT["c1" if band.judged else "soft"], (0.07 if band.judged else 0.03) + 0.04 * (number % 2)
+        axes.axvspan(band.began, band.until, color=colour, alpha=alpha, linewidth=0)
+        if band.until - band.began >= 0.016 * chart.until * (len(band.name) + 1):
+            axes.text(band.began, 0.985, f" {band.name}", transform=above, va="top", size=8, color=colour, gid="stage")
     for name, at in chart.events:
         axes.axvline(at, color=LIGHT["c5"], linewidth=1.1, linestyle=(0, (3, 3)))
-        side = {"ha": "right", "xytext": (-4, -22)} if at > 0.7 * chart.until else {"xytext": (4, -22)}
-        top: Any = ("data", "axes fraction")
-        axes.annotate(name, (at, 1), xycoords=top, textcoords="offset points", gid="event", color=LIGHT["c5"], **side)
+        side, words = ("right", f"{name} ") if at > _NEAR_END * chart.until else ("left", f" {name}")
+        axes.text(at, 0.87, words, transform=above, va="top", ha=side, color=LIGHT["c5"], gid="event")
     for level in chart.levels:
-        _draw_level(axes, chart, level)
+        places, heights = zip(*((chart.place(x), value) for x, value in level.steps), strict=True)
+        axes.plot(places, heights, color=LIGHT[level.colour], linewidth=1.2, linestyle=(0, (5, 3)), zorder=1.5)
+        at, side, away = (chart.end, "right", -4) if places[0] > _NEAR_END * chart.end else (places[0], "left", 4)
+        looks: dict[str, Any] = {"ha": side, "color": LIGHT[level.colour], "fontsize": 8.5, "gid": "limit"}
+        axes.annotate(level.name, (at, heights[0]), (away, 3), textcoords="offset points", **looks)
     for line in chart.lines:
-        _draw_line(axes, chart, line)
-    _set_scale(axes, chart)
+        values = [math.nan if value is None else value for _, value in line.points]
+        style: dict[str, Any] = {"linewidth": 1.3, "linestyle": DASHED if line.dashed else "solid"}
+        axes.plot([chart.place(x) for x, _ in line.points], values, color=LIGHT[line.colour], label=line.name, **style)
+        if line.filled:
+            axes.fill_between([x for x, _ in line.points], values, color=LIGHT[line.colour], alpha=0.12, linewidth=0)
+    _set_vertical(axes, chart)
     _set_horizontal(axes, chart)
 
 
-def _draw_line(axes: Axes, chart: Chart, line: Line) -> None:
-    xs = [chart.place(x) for x, _ in line.points]
-    values = [math.nan if value is None else value for _, value in line.points]
-    style = DASHED if line.dashed else "solid"
-    axes.plot(xs, values, color=LIGHT[line.colour], label=line.name, linewidth=1.3, linestyle=style)
-    if line.filled:
-        axes.fill_between(xs, values, color=LIGHT[line.colour], alpha=0.12, linewidth=0)
-
-
-def _draw_band(axes: Axes, chart: Chart, band: Band) -> None:
-    even = chart.bands.index(band) % 2
-    colour, alpha = (LIGHT["c1"], 0.07 + 0.04 * even) if band.judged else (LIGHT["soft"], 0.03 + 0.04 * even)
-    axes.axvspan(band.began, band.until, color=colour, alpha=alpha, linewidth=0)
-    width = 0.016 * chart.until * (len(band.name) + 1)
-    if band.until - band.began >= width:
-        colour, top = LIGHT["c1" if band.judged else "soft"], axes.get_xaxis_transform()
-        axes.text(band.began, 0.985, f" {band.name}", transform=top, va="top", fontsize=8, color=colour, gid="stage")
-
-
-def _draw_level(axes: Axes, chart: Chart, level: Level) -> None:
-    xs, values = zip(*((chart.place(x), value) for x, value in level.steps), strict=True)
-    axes.plot(xs, values, color=LIGHT[level.colour], linewidth=1.2, linestyle=(0, (5, 3)), zorder=1.5)
-    last = chart.until or max(chart.place(x) for line in chart.lines for x, _ in line.points)
-    for x, value, name in level.names:
-        right = chart.place(x) > _NEAR_END * last
-        at, side, away = (last, "right", -4) if right else (chart.place(x), "left", 4)
-        words = axes.annotate(name, (at, value), (away, 3), textcoords="offset points", ha=side, gid="limit")
-        words.set(color=LIGHT[level.colour], fontsize=8.5)
-
-
-def _set_scale(axes: Axes, chart: Chart) -> None:
-    positive = [value for value in chart.values if value > 0]
+def _set_vertical(axes: Axes, chart: Chart) -> None:
+    shown = [
+        *(step for level in chart.levels for step in level.steps),
+        *(p for line in chart.lines for p in line.points),
+    ]
+    positive = [value for _, value in shown if value]
     if chart.latency and positive and max(positive) / min(positive) >= _WIDE:
         decades = math.log10(max(positive) / min(positive))
         axes.set_yscale("log")
-        axes.set_ylim(min(positive) * 0.9, max(positive) * 10 ** (0.14 * decades))
+        axes.set_ylim(min(positive) * 0.9, max(positive) * 10 ** (0.14 * decades))  # above the lines stand names
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.2 else (1, 3)))  # noqa: PLR2004 - more would touch
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.set_ylim(0, 1.25 * max(positive, default=1.0))  # above the lines stand names
+        axes.set_ylim(0, 1.25 * max(positive, default=1.0))
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: figure(value)))
     axes.grid(axis="y")
 
 
 def _set_horizontal(axes: Axes, chart: Chart) -> None:
+    axes.set_xlim(0, chart.end)
     if chart.until:
         step = next((step for step in _STEPS if chart.until / step <= _TIMES), chart.until / _TIMES)
         marks = [step * n for n in range(math.floor(chart.until / step) + 1)]
-        axes.set_xlim(0, chart.until)
         axes.set_xticks(marks, [clock(at) for at in marks])
-        return
-    reached = max((chart.place(x) for line in chart.lines for x, _ in line.points), default=1.0)
-    nines = [nine for nine in _NINES if chart.place(nine) <= reached and (nine != 50 or reached < 3)]  # noqa: PLR2004 - it would touch 0 %
-    axes.set_xlim(0, reached)
-    axes.set_xticks([chart.place(nine) for nine in nines], [f"{nine:g} %" for nine in nines])
+    else:
+        nines = [nine for nine in _NINES if chart.place(nine) <= chart.end and (nine != 50 or chart.end < 3)]  # noqa: PLR2004 - it would touch 0 %
+        axes.set_xticks([chart.place(nine) for nine in nines], [f"{nine:g} %" for nine in nines])
 
 
 def svg_of(chart: Chart) -> tuple[str, list[float]]:
@@ -220,9 +197,8 @@ def svg_of(chart: Chart) -> tuple[str, list[float]]:
         axes = picture.subplots()
         draw(axes, chart)
         xs = axes.transData.transform([(chart.place(x), 1.0) for x, _ in chart.lines[0].points])[:, 0]
-        text = _text_of(picture)
-    head = f'<svg role="img" aria-label="{escape(chart.title)}" viewBox="0 0 {_SIZE[0]} {_SIZE[1]}">'
-    return head + text.partition(">")[2], [round(float(x) / picture.bbox.width, 4) for x in xs]
+        label = f'role="img" aria-label="{escape(chart.title)}"'
+        return _svg(picture, label), [round(float(x) / picture.bbox.width, 4) for x in xs]
 
 
 def sparkline_of(values: Sequence[float]) -> str:
@@ -234,42 +210,38 @@ def sparkline_of(values: Sequence[float]) -> str:
         axes.set_ylim(0, 1.1 * max(values))
         axes.plot(range(len(values)), values, color=LIGHT["c1"], linewidth=1.4)
         axes.scatter([len(values) - 1], [values[-1]], s=10, color=LIGHT["c1"], zorder=2)
-        return '<svg role="img" viewBox="0 0 120 28">' + _text_of(picture).partition(">")[2]
+        return _svg(picture, 'aria-hidden="true"')
 
 
-def _text_of(picture: Figure) -> str:
+def _svg(picture: Figure, attributes: str) -> str:
     """The SVG alone, shorter: colours by name, few ids (a page has many pictures), a digit behind the point."""
     written = io.StringIO()
     picture.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = written.getvalue()
-    text = text[text.index("<svg ") :]
+    width, height = picture.get_size_inches() * 72
+    text = written.getvalue().partition("<svg ")[2].partition(">")[2]
     text = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r' id="([^"]*)"', lambda found: _id(found[1]), text)
-    text = re.sub(r' d="[^"]*"', lambda found: " " + re.sub(r"(\.\d)\d+", r"\1", " ".join(found[0].split())), text)
+    # Clipping and what is drawn twice need their ids; the style sheet asks for three of ours as classes.
+    text = re.sub(r' id="(?![mp][0-9a-f]{10}"|(?:stage|limit|event)")[^"]*"', "", text)
+    text = re.sub(r' id="(stage|limit|event)"', r' class="\1"', text)
+    text = re.sub(r' d="[^"]*"', lambda d: " " + re.sub(r"(\.\d)\d+", r"\1", " ".join(d[0].split())), text)
     for name, colour in LIGHT.items():
         text = text.replace(colour, f"var(--{name})")
-    return re.sub(r">\s+<", "><", text)
+    return f'<svg {attributes} viewBox="0 0 {width:.0f} {height:.0f}">' + re.sub(r">\s+<", "><", text)
 
 
-def _id(name: str) -> str:
-    """Clipping and what is drawn twice need their ids; the style sheet asks for a few of ours as classes."""
-    return f' class="{name}"' if name in _NAMED else f' id="{name}"' if re.fullmatch("[mp][0-9a-f]{10}", name) else ""
-
-
-def page_of(charts: Sequence[Chart], head: Sequence[tuple[float, float, str, dict[str, Any]]], size: Any) -> Figure:
+def sheet_of(charts: Sequence[Chart], head: Sequence[tuple[float, float, str, dict[str, Any]]], size: Any) -> Figure:
     """Return charts on one sheet, two in a row, below some text: `(x, y)` in shares of the sheet, words, how."""
     with mpl.rc_context(STYLE | {"font.size": 9}):
-        top = min((y for _, y, _, _ in head), default=1.0) - 0.02
-        picture = Figure(figsize=size, layout=layout(rect=(0, 0, 1, top)))
+        picture = Figure(figsize=size, layout=layout(rect=(0, 0, 1, min(y for _, y, _, _ in head) - 0.02)))
         for x, y, words, how in head:
             picture.text(x, y, words, va="center", **how)
-        for axes, chart in zip(picture.subplots(max(1, -(-len(charts) // 2)), 2).flat, charts, strict=False):
+        for axes in picture.subplots(max(1, -(-len(charts) // 2)), 2).flat[len(charts) :]:
+            axes.set_axis_off()
+        for axes, chart in zip(picture.axes, charts, strict=False):
             axes.set_title(f"{chart.title}, {chart.unit}" if chart.unit else chart.title)
             draw(axes, chart)
-            names = {"loc": "lower right", "bbox_to_anchor": (1.01, 0.985), "ncols": 5}
-            axes.legend(handles=[line for line in axes.lines if str(line.get_label())[0] != "_"], fontsize=8, **names)
-        for axes in picture.axes[len(charts) :]:
-            axes.set_axis_off()
+            named = [line for line in axes.lines if str(line.get_label())[0] != "_"]
+            axes.legend(handles=named, fontsize=8, loc="lower right", bbox_to_anchor=(1.01, 0.985), ncols=5)
     return picture
 
 
