@@ -1,4 +1,4 @@
-"""All events of the bus. It is a doorbell: losing one may cost time, never a message."""
+"""The union of all events on the bus. Losing one may cost time, never a message."""
 
 from typing import TypeAlias
 

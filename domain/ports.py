@@ -1,4 +1,4 @@
-"""Ports that all capabilities share: time, chance, the bus, and the bag of stores that `storage` fills."""
+"""Ports that all capabilities share: the clock, entropy, the bus, and the bag of all stores."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""Settings of a worker."""
+"""Settings of a worker: the lease of its jobs, and the pause between sweeps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

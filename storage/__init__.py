@@ -1,4 +1,4 @@
-"""Where everything is kept: Postgres, the bus between nodes, key files, and the asyncio island they need.
+"""Where everything is kept: Postgres, the bus between nodes, key files, outgoing mail, and the asyncio island.
 
-No decision is taken in this room: what may happen, and why not, is the domain's.
+It fills the ports that the domain declares. No decision is taken here.
 """

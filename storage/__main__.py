@@ -1,7 +1,4 @@
-"""The command line of this room: `python -m storage postgres` and `python -m storage migrate`.
-
-It reads the environment and prints; everything it does is done elsewhere in the room.
-"""
+"""The command line `python -m storage`: run the embedded Postgres, print its URL, migrate a database."""
 
 import os
 from pathlib import Path

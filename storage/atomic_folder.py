@@ -1,6 +1,6 @@
-"""Making a folder once: whole or not at all, by one of the processes of this machine that want it.
+"""A folder that is made once: whole or not at all, by one of the processes of this machine that want it.
 
-It guards short work on this machine's disk; what several machines share is locked in Postgres, never here.
+This is for short work on this machine's disk. What several machines share is locked in Postgres.
 """
 
 import fcntl

@@ -1,7 +1,4 @@
-"""The database of this program, whichever kind it is told to use: a URL that can be connected to.
-
-It starts and stops an embedded server, and names the types of asyncpg; it connects to nothing and knows no schema.
-"""
+"""The database of this program, embedded or by URL, and the names of asyncpg's types."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

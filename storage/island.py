@@ -1,6 +1,6 @@
 """The asyncio island: one uvloop loop in one thread, for the libraries that need asyncio.
 
-Nothing else in the house may run asyncio, and nothing that decides may live here: it only carries calls across.
+It only carries calls across. Nothing else in the repository may run asyncio.
 """
 
 import asyncio

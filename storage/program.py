@@ -1,4 +1,4 @@
-"""How a server runs as a program over its storage: logging, signals, the ready line, and what a person can mend."""
+"""How a server program runs over its storage: logging, signals, the ready line, and errors that a person can mend."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""`open_storage`: everything the domain needs from this room, opened in order and closed in the reverse order."""
+"""`open_storage` opens all stores of the domain and the bus, and closes them in the reverse order."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

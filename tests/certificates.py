@@ -1,7 +1,4 @@
-"""Certificates for tests: an authority that nobody else trusts, and what it vouches for.
-
-No test of ours needs a certificate that lasts.
-"""
+"""Certificates for tests: an authority that nobody else trusts. None of them lasts long."""
 
 import ipaddress
 import ssl

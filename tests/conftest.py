@@ -1,4 +1,4 @@
-"""What every test may ask for by name, and how Hypothesis searches."""
+"""Fixtures that every test may ask for, and how Hypothesis searches."""
 
 import os
 

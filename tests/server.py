@@ -1,7 +1,4 @@
-"""A PostgreSQL of some tests' own, which can be made to hang, to die and to come back.
-
-The server that most tests share is in `tests.postgres`.
-"""
+"""A PostgreSQL of a test's own, which can be made to hang, to die and to come back. Others share `tests.postgres`."""
 
 import os
 import signal

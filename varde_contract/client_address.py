@@ -1,4 +1,4 @@
-"""Which network addresses count as one peer, and which of those that a load balancer names is the client's."""
+"""The network address of a client: which addresses count as one, and which one a load balancer names."""
 
 import ipaddress
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""The two colours of protocol error, and no third."""
+"""The errors of the protocol: our own misuse, or the peer's fault. There is no third kind."""
 
 from varde_contract.close_codes import CloseCode
 

@@ -1,4 +1,4 @@
-"""One exception out of the groups that nurseries put around it (PEP 654), and what a log may say of it."""
+"""One exception out of the groups that nurseries put around it (PEP 654), and where it was raised."""
 
 import traceback
 from collections.abc import Iterator

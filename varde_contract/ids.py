@@ -1,4 +1,4 @@
-"""The ids on the wire: UUIDv7 (RFC 9562 section 5.7), one type per noun."""
+"""The ids on the wire: UUIDv7 (RFC 9562 section 5.7), one type for each kind of thing."""
 
 from typing import NewType
 from uuid import UUID

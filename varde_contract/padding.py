@@ -1,6 +1,4 @@
-"""Padding of end-to-end plaintext to size buckets, so that a ciphertext's length says little (ISO/IEC 7816-4
-marker).
-"""
+"""Padding of plaintext to size buckets (ISO/IEC 7816-4 marker), so that a ciphertext's length says little."""
 
 from varde_contract.errors import LocalMisuse, PeerFault
 

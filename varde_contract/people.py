@@ -1,4 +1,4 @@
-"""What REST bodies, stores and rules say of people in the same words: profiles and what they allow."""
+"""Types about people that REST bodies, stores and rules share: profiles and what they allow."""
 
 import enum
 from typing import Annotated, TypeAlias

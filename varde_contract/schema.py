@@ -1,6 +1,4 @@
-"""`python -m varde_contract.schema [--check]`: the JSON Schema files of everything this package can say, from its
-Structs.
-"""
+"""The generator of the JSON Schema files: `python -m varde_contract.schema [--check]`."""
 
 import argparse
 import importlib

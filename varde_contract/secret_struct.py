@@ -1,4 +1,4 @@
-"""The base of Structs whose content must not be seen where somebody prints them."""
+"""The base of Structs that must not be printed."""
 
 from msgspec import Struct
 

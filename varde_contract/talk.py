@@ -1,4 +1,4 @@
-"""What frames, REST bodies, stores and rules say of conversations in the same words."""
+"""Types about conversations that frames, REST bodies, stores and rules share."""
 
 import enum
 

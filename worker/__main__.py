@@ -1,7 +1,4 @@
-"""The program `python -m worker`: reads the environment, and runs one worker over the storage.
-
-Nothing else in this room may know storage.
-"""
+"""The program `python -m worker`: reads the environment, and runs one worker over the storage."""
 
 import os
 from typing import Final

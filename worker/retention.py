@@ -1,4 +1,4 @@
-"""The job that keeps the promise of `domain.retention`: sweep, again and again."""
+"""The retention job: sweep, again and again."""
 
 from typing import NoReturn
 

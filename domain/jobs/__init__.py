@@ -1,1 +1,1 @@
-"""What is done beside the servers, by one worker at a time."""
+"""Jobs: work that nobody waits for, done by one worker of many at a time."""

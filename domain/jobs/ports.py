@@ -1,4 +1,4 @@
-"""The store that makes one worker of many the one who does a job."""
+"""The store of leases: it decides which worker does a job."""
 
 from typing import NewType, Protocol
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""What changed about people, told to every node over the bus: ids only, nothing secret."""
+"""Events about people on the bus. They hold ids only, nothing secret."""
 
 from msgspec import Struct
 

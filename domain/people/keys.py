@@ -1,4 +1,4 @@
-"""Whether a public key may be used at all, and whether a signature holds."""
+"""Checks of public keys and signatures."""
 
 from nacl import bindings, exceptions
 

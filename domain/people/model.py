@@ -1,4 +1,4 @@
-"""What the rules about people speak of, as frozen Structs. Times are integer milliseconds since the Unix epoch."""
+"""The types of the rules about people, as frozen Structs. Times are integer milliseconds of the Unix epoch."""
 
 from msgspec import Struct
 

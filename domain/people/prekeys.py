@@ -1,4 +1,4 @@
-"""Prekeys: what somebody needs to write to a device that is away."""
+"""Prekeys: uploaded by a device, claimed by those who want to write to it while it is away."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which tickets are void although their time has not passed: a table in memory, one per relay node."""
+"""The table of void tickets whose time has not passed: in memory, one per relay node."""
 
 from domain.people.model import Revocation
 from varde_contract.ids import DeviceId

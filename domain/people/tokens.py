@@ -1,7 +1,4 @@
-"""Access and refresh tokens: what a client shows to be the session it says it is.
-
-The database has only a digest of it.
-"""
+"""Access and refresh tokens: a client shows one to prove its session. The database has only a digest of it."""
 
 import base64
 import binascii

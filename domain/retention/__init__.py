@@ -1,1 +1,1 @@
-"""How long things are kept, and the sweep that deletes them then."""
+"""Retention: how long things are kept, and the sweep that deletes them afterwards."""

@@ -1,4 +1,4 @@
-"""What a sweep answers."""
+"""The type that a sweep returns."""
 
 from msgspec import Struct
 

@@ -1,4 +1,4 @@
-"""The store that forgets."""
+"""The store that deletes what is too old."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""Nothing is kept longer than promised: one sweep, and the promise in numbers."""
+"""The retention time, and one sweep."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Conversations: opened as a profile of the session's device, listed and looked at by the devices that belong."""
+"""Conversations: opened as a profile of the session's device, listed and viewed by the devices that belong to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

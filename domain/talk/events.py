@@ -1,4 +1,4 @@
-"""What happened in conversations, told to every node over the bus: ids only, nothing secret."""
+"""Events about conversations on the bus. They hold ids only, nothing secret."""
 
 from msgspec import Struct
 

@@ -1,4 +1,4 @@
-"""What a device is told of each number of a conversation: the message, or why it cannot have it."""
+"""A page of the log as one device may see it: entries, and gaps with the reason for each."""
 
 from collections.abc import Iterator
 from itertools import pairwise

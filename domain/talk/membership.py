@@ -1,4 +1,4 @@
-"""Who may change the members of a conversation: plain functions over a roster, without a store or a clock."""
+"""The rules of membership in a group: plain functions over a roster, without a store or a clock."""
 
 from typing import Final
 

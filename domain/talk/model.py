@@ -1,6 +1,4 @@
-"""What the rules about conversations speak of, as frozen Structs. Times are integer milliseconds since the
-Unix epoch.
-"""
+"""The types of the rules about conversations, as frozen Structs. Times are integer milliseconds of the Unix epoch."""
 
 from collections.abc import Mapping
 

@@ -1,6 +1,6 @@
-"""Who is told that somebody holds, has read, is writing or is there; and receipts gathered until it is time to store.
+"""The audience of receipts, typing and presence; and receipts that wait to be stored.
 
-What a profile shows of itself is that profile's policy, never the reader's.
+Whether others see it is the policy of the profile that it tells of, never of the reader.
 """
 
 from collections.abc import Callable, Sequence

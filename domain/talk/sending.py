@@ -1,4 +1,4 @@
-"""Whether a message may be stored, and the sender for callers that have no relay at hand."""
+"""The rules of sending, and `Messages`, which sends for callers that have no relay's journal."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias

@@ -1,4 +1,4 @@
-"""The bus: a doorbell between nodes.
+"""The bus between nodes. It works as a doorbell: an event may be lost, and then something comes later.
 
-What rings here may be lost; nothing that has to survive may travel here, and never ciphertext.
+Whatever has to survive is in Postgres, and ciphertext never travels here.
 """

@@ -1,4 +1,4 @@
-"""The bus of the domain: typed events over a bus that carries text, and how they are written there."""
+"""The bus of the domain: events, written as JSON, over a bus that carries text."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence

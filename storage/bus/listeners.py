@@ -1,6 +1,6 @@
-"""The way of payloads from a bus's asyncio side to the plain functions that listen on the Trio side.
+"""The queue of payloads from a bus's asyncio side to its listeners on the Trio side.
 
-It keeps order and a bound, and reads nothing: when slow listeners let it fill up, it forgets, and says so.
+It keeps their order and is bounded: when listeners are too slow, payloads are dropped and the listeners told to resync.
 """
 
 from collections import deque

@@ -1,6 +1,6 @@
-"""The bus over Postgres LISTEN/NOTIFY: it needs nothing that is not there already.
+"""The bus over Postgres LISTEN/NOTIFY, which needs no further server.
 
-It knows no event and keeps nothing. A connection lost is found again; what rang meanwhile is lost, and said to be.
+A lost connection is opened again. What was published meanwhile is lost, and the listeners are told to resync.
 """
 
 import asyncio

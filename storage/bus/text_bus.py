@@ -1,7 +1,4 @@
-"""The one interface of a bus that carries text, and the limits that hold for every kind of it.
-
-What the texts mean is the codec's business; no kind of bus may be told apart from another through this interface.
-"""
+"""The interface of a bus that carries text, and the limits that hold for every implementation."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager

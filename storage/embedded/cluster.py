@@ -1,9 +1,7 @@
 """One embedded PostgreSQL cluster on disk: its folder, its owner, its socket, and how to become its postmaster.
 
-Nothing here waits for, watches or stops a server (that is `embedded.py`), and nothing here connects to one.
-
 The cluster proper is the folder `cluster` in the folder given: 0700, and owned by the user who runs Postgres. The
-Unix socket lies in it as well, if its path is short enough for one.
+Unix socket lies in it as well, if its path is short enough for one. Waiting for a server is in `server.py`.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """The operating system's user that runs the embedded Postgres, and its way to the files it needs.
 
-Nothing here knows what a cluster is. PostgreSQL refuses to run as root, so root runs it as somebody else.
+PostgreSQL refuses to run as root, so root runs it as another user.
 """
 
 import logging

@@ -1,7 +1,4 @@
-"""The embedded PostgreSQL as a running server: join the one on a folder, or run one for as long as a block lasts.
-
-How a cluster is made and what its postmaster is told is `cluster.py`; no SQL is spoken here.
-"""
+"""The embedded PostgreSQL as a running server: join the one on a folder, or run one for as long as a block lasts."""
 
 import logging
 import signal

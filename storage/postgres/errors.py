@@ -1,4 +1,4 @@
-"""What goes wrong with the database, in the domain's words: asyncpg's errors end here, and nowhere else."""
+"""The database's errors in the domain's words. asyncpg's exceptions end here, and nowhere else."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,4 @@
-"""The connections of one process to the database, and how long anything may wait for them.
-
-No statement is spoken here.
-"""
+"""The pool of connections of one process, with its timeouts and session settings."""
 
 import asyncio
 import logging

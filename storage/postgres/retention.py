@@ -1,4 +1,4 @@
-"""What passes with time, in Postgres: each sweep is one transaction."""
+"""The retention sweep in Postgres: each sweep is one transaction."""
 
 from typing import Final
 

@@ -1,7 +1,4 @@
-"""The one way from a store to the database: a transaction, tried again when others stood in its way.
-
-What the transaction does is the stores' business; no statement is spoken here.
-"""
+"""The way of every store to the database: a transaction, tried again after a deadlock or a serialization failure."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""A clock that stands until it is told, and entropy that comes again: what the domain takes for time and chance."""
+"""A clock that a test moves, and entropy that is the same in every run."""
 
 import hashlib
 from typing import Final

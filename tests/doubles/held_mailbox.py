@@ -1,4 +1,4 @@
-"""A mailbox store whose answers a test holds back: the log was read, and nobody has heard of it yet."""
+"""A mailbox store whose answers a test holds back after the log was read."""
 
 from collections.abc import Sequence
 

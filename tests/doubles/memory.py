@@ -1,4 +1,4 @@
-"""What the memory stores keep, and the few questions that several of them ask of it."""
+"""The rows that the memory stores keep, and the queries that several of them share."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field

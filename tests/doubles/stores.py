@@ -1,6 +1,4 @@
-"""Every store the domain asks for, in memory, around one `Memory`: the double that the contract suites judge
-as well.
-"""
+"""All stores of the domain in memory, around one `Memory`. The store contracts judge them as they judge Postgres."""
 
 from domain.ports import Stores
 from tests.doubles.bus import RecordingBus

@@ -1,4 +1,4 @@
-"""The double's own promises: what a test can do to the stores in memory."""
+"""What a test can do to the stores in memory, and that it works."""
 
 import pytest
 import trio

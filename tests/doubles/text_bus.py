@@ -1,4 +1,4 @@
-"""A `storage.bus.text_bus.TextBus` within one process: several nodes on one wire, which a test may cut."""
+"""A text bus within one process: several nodes on one wire, which a test may cut."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager

@@ -1,4 +1,4 @@
-"""The house tests see what they look for: each is shown a fault that was planted."""
+"""Each rule of this folder is shown a planted fault, and sees it."""
 
 import ast
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The repository as the house tests see it: its files, and the syntax trees of those in Python."""
+"""The repository as these tests see it: its files, and the syntax trees of those in Python."""
 
 import ast
 import subprocess

@@ -1,4 +1,4 @@
-"""People at work in the same conversations at once: writers, readers, members, devices and a sweeper."""
+"""Writers, readers, members, devices and sweeps that work on the same conversations at once."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What the contract suites judge: the stores over Postgres and their double in memory, by the same tests."""
+"""The stores that the suites judge: those over Postgres and their double in memory, by the same tests."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack

@@ -1,4 +1,4 @@
-"""Drafts, requests and short questions for the suites of the log."""
+"""Drafts, requests and short queries for the suites of the log."""
 
 from itertools import count
 from typing import Final

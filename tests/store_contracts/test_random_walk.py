@@ -1,6 +1,6 @@
 """A random walk through all the stores of a conversation, taken by the double and by Postgres in step.
 
-Here the two may only not differ, so that a test which passes with the double says something about the database.
+Only a difference between the two fails here, so that a test which passes with the double holds for the database.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,4 +1,4 @@
-"""The contract of the sweeper: what passes with time goes, and nothing else does."""
+"""The contract of the retention store: what has passed its time goes, and nothing else does."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""What both sides of a handshake hold identically: CipherState (section 5.1) and SymmetricState (section 5.2)."""
+"""CipherState (section 5.1) and SymmetricState (section 5.2): what both sides of a handshake hold identically."""
 
 from cryptography.exceptions import InvalidTag
 

@@ -1,4 +1,4 @@
-"""The field types that several bodies share."""
+"""Field types that several bodies share."""
 
 from datetime import datetime
 from typing import Annotated, TypeAlias

@@ -1,4 +1,4 @@
-"""Prekeys in Postgres: first in, first out, and never the same one-time key twice."""
+"""Prekeys in Postgres: first in, first out; a one-time key is handed out once."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""One-time codes and whose address is whose, in Postgres, by keyed digest."""
+"""One-time codes and the accounts of addresses in Postgres, both by keyed digest."""
 
 from typing import Final
 

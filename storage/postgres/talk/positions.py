@@ -1,6 +1,6 @@
-"""Positions of devices in conversations, and the ciphertext that goes when nobody waits for it any more.
+"""Positions of devices in conversations, and the ciphertext that is deleted when no device waits for it any more.
 
-Everything here happens within somebody's transaction.
+Everything here runs within the caller's transaction.
 """
 
 from collections.abc import Sequence
