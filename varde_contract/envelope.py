@@ -102,6 +102,8 @@ def open_envelope(plaintext: bytes, said: Said) -> Envelope:
     for name, inside, outside in zip(Said._fields, bound, said, strict=True):
         if inside != outside:
             raise PeerFault(f"the envelope was written for another {name}")
+    # A sender key is for each device of the roster by itself. In a group ciphertext it would also reach whoever still
+    # holds an older session of the group.
     if isinstance(envelope.body, GroupKey) and envelope.recipient is None:
         raise PeerFault("a group key came outside Olm")
     return envelope

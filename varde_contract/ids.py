@@ -3,6 +3,7 @@
 from typing import NewType
 from uuid import UUID
 
+# UUIDv7 and not v4: rows that are made together lie together in an index, and a page by id is a page by age.
 AccountId = NewType("AccountId", UUID)
 ProfileId = NewType("ProfileId", UUID)
 DeviceId = NewType("DeviceId", UUID)

@@ -9,12 +9,13 @@ PLAINTEXT_BYTES = NOISE_MESSAGE_BYTES - NOISE_TAG_BYTES
 """What one transport message can hold: the frames of one WebSocket message, encoded."""
 
 SEALED_BYTES = 48 * KIB
-"""One end-to-end ciphertext; anything larger is media."""
+"""One end-to-end ciphertext; anything larger is media. With all other fields of `msg:new` it fits a Noise message."""
 REST_BODY_BYTES = 1024 * KIB
 """One request body at the API, JSON with base64 inside."""
 TICKET_BYTES = 4 * KIB
 
 FRAMES_PER_MESSAGE = 256
+# A person has a handful of modes and machines. Both bound what one account may make everybody else's rosters hold.
 PROFILES_PER_ACCOUNT = 8
 DEVICES_PER_ACCOUNT = 16
 MEMBERS_PER_CONVERSATION = 64
@@ -22,9 +23,11 @@ MEMBERS_PER_CONVERSATION = 64
 DEVICES_PER_SEND = MEMBERS_PER_CONVERSATION * DEVICES_PER_ACCOUNT
 """A sender key for each, in the second padding bucket, fits one REST body."""
 ONE_TIME_KEYS_PER_DEVICE = 100
+# The fullest Welcome has to fit one Noise message. Who belongs to more conversations lists the rest by REST.
 HEADS_PER_WELCOME = 1_000
 SYNC_MESSAGES = 500
 
+# A bigint of Postgres. JavaScript is exact to 2**53 only, so a client there has to keep numbers as BigInt.
 SEQ_MAX = 2**63 - 1
 
 MS = 1

@@ -11,6 +11,7 @@ _MARKER = b"\x80"
 
 def pad(content: bytes) -> bytes:
     """Return `content` with a marker byte and zeros up to the next bucket. Raises LocalMisuse when it fits none."""
+    # Strictly smaller: the marker needs a byte of its own, also behind a content that fills a bucket.
     for bucket in BUCKETS:
         if len(content) < bucket:
             return (content + _MARKER).ljust(bucket, b"\x00")
@@ -22,6 +23,7 @@ def unpad(padded: bytes) -> bytes:
     content, marker, zeros = padded.rpartition(_MARKER)
     if len(padded) not in BUCKETS or not marker or any(zeros):
         raise PeerFault("the padding is not well-formed")
+    # One content, one padding: a longer one could carry a channel that the envelope does not know of.
     if len(pad(content)) != len(padded):
         raise PeerFault("the padding is longer than its bucket asks for")
     return content

@@ -114,6 +114,7 @@ class _Session(ABC, Generic[Frame]):
 
         Raises PeerFault; the session is then closed.
         """
+        # One fence for all that comes in: whatever rule the peer broke, nothing of the session can be used again.
         try:
             if self.state is State.HANDSHAKE:
                 self._receive_handshake(message)
@@ -137,6 +138,7 @@ class _Session(ABC, Generic[Frame]):
     def send_encoded(self, frames: Sequence[tuple[type[Struct], bytes]]) -> bytes:
         """Seal frames that were encoded before, once for many peers."""
         for kind, _ in frames:
+            # Most frames leave the state as it is, and one look decides that. A call for each would cost more.
             if self._out.get(kind) is not self.state:
                 self._step_out(kind)
         return self.seal(codec.pack([encoded for _, encoded in frames]))

@@ -31,6 +31,7 @@ class Accounts:
         """Set the Ed25519 root key, once; the same key again changes nothing. Refuses `bad-key` and `root-key-set`."""
         if not is_good_signing_key(root_key):
             return _BAD_KEY
+        # Once: whoever could replace it could sign devices of his own into the account.
         if not await self._store.set_root_key(actor.account, root_key):
             return _SET
         return await self.find(actor)

@@ -145,6 +145,7 @@ class Devices:
         account = await self._accounts.find(actor.account)
         if account is None or account.root_key is None:
             return _NO_ROOT_KEY
+        # A stolen session lacks this: whoever reads the mailbox can sign in, but adds no device that others trust.
         if not is_signed(_statement(actor, new), new.signature, account.root_key):
             return _BAD_SIGNATURE
         return None if await self._owns(actor, new.profiles) else _NOT_YOURS

@@ -15,6 +15,8 @@ from varde_contract.refusals import RefusalCode, Refused, StaleDevices
 from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 
 HOUR: Final = 3_600_000
+# One claim opens an Olm session that lasts. Ten in an hour are for a client that lost its store; more would be somebody
+# who drains another's one-time keys, so that everybody else has to use the fallback key again and again.
 CLAIMS_PER_PAIR: Final = 10
 CLAIM_WINDOW: Final = 1 * HOUR
 KEYS_LOW: Final = 20
@@ -106,6 +108,7 @@ class Prekeys:
         )
         if keys is None:
             return _CLAIM_LIMIT
+        # Told at every claim below the mark, not once: the device may be away, and a doorbell may be lost.
         low = [KeysLow(claimed.device, claimed.left) for claimed in keys if claimed.left <= KEYS_LOW]
         if low:
             await self._bus.publish(low)

@@ -48,5 +48,6 @@ class Profiles:
         replaced = await self._store.replace(actor.account, profile, theme, policies)
         if replaced is None:
             return _UNKNOWN
+        # After it is stored: a relay that reads the roster because of this must find the new policies.
         await self._bus.publish([ProfileChanged(profile)])
         return replaced

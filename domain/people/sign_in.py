@@ -18,6 +18,7 @@ HOUR: Final = 60 * MINUTE
 CODE_DIGITS: Final = 8
 CODE_TIME: Final = 10 * MINUTE
 ATTEMPTS: Final = 5
+# Five codes an hour with five attempts each: 25 guesses at 10^8, and no mailbox is flooded in somebody else's name.
 CODES_PER_WINDOW: Final = 5
 CODE_WINDOW: Final = 1 * HOUR
 MAIL_RETRY: Final = 30 * SECOND
@@ -85,6 +86,7 @@ class SignIn:
         )
         if refused is not None:
             return refused
+        # Of two who redeem it at once, one gets the session.
         if not await self._store.consume_code(digest, offered):
             return _EXPIRED
         now = self._clock()

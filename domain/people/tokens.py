@@ -34,6 +34,7 @@ class Token:
             return None
         account, session = AccountId(UUID(bytes=raw[:ID_BYTES])), SessionId(UUID(bytes=raw[ID_BYTES : 2 * ID_BYTES]))
         token = cls(account, session, raw[2 * ID_BYTES :])
+        # base64 has several spellings of the last byte, of which one is ours: else one token would have many.
         return token if token.spell() == text else None
 
     def spell(self) -> str:

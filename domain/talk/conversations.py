@@ -84,6 +84,7 @@ class Conversations:
         if actor.device is None:
             return _NO_DEVICE
         view = await self._store.view(conversation)
+        # One answer for what is not there and what is not theirs: the difference would tell an outsider something.
         return view if view is not None and actor.device in view.roster.devices else _UNKNOWN
 
     async def sender(self, actor: Actor, conversation: ConversationId, device: DeviceId) -> SenderCertificate | Refused:
@@ -100,6 +101,7 @@ class Conversations:
         """Return the conversations that the actor's device receives for. Refuses `no-device`."""
         if actor.device is None:
             return _NO_DEVICE
+        # One more than the page holds says whether there is another page.
         found = await self._store.list_for(actor.device, after, limit + 1)
         page = found[:limit]
         return Page(page, page[-1].conversation if len(found) > limit else None)
@@ -126,6 +128,7 @@ class Conversations:
         view = await self.view(actor, conversation)
         if isinstance(view, Refused):
             return view
+        # Not when it had been there: its members know it, and a dm may be opened again with every message.
         if made:
             await self._bus.publish([MembershipChanged(conversation, view.roster.version)])
         return Opened(view, made)

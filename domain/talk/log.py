@@ -50,6 +50,8 @@ def _runs(page: LogPage, last: int) -> Iterator[tuple[int, int, LogEntry | None]
     """
     by_seq = {entry.seq: entry for entry in page.entries}
     end = min(page.next_seq, last + 1)
+    # Cut at every border where the answer may change, instead of number by number: a page over a hole of millions costs
+    # no more than its entries.
     cuts = {page.from_seq, end, page.start, page.upto + 1, *by_seq, *(seq + 1 for seq in by_seq)}
     for first, after in pairwise(sorted(cut for cut in cuts if page.from_seq <= cut <= end)):
         yield first, after - 1, by_seq.get(first)

@@ -102,6 +102,8 @@ class Members:
     async def _change(self, actor: Actor, conversation: ConversationId, decide: Decide, store: Store) -> Refused | None:
         if actor.device is None:
             return _NO_DEVICE
+        # Decided here, checked by version in the store: the same rule is not written a second time in SQL, and a roster
+        # that moved in between costs another round, never a change that was not allowed.
         for _ in range(TRIES):
             roster = (await self._store.rosters([conversation])).get(conversation)
             if roster is None or actor.device not in roster.devices:

@@ -30,7 +30,7 @@ def refuse_add(
     match roster.members[as_profile].role:
         case Role.OWNER:
             allowed = True
-        case Role.ADMIN:
+        case Role.ADMIN:  # who could make owners would be one
             allowed = role is Role.MEMBER
         case Role.MEMBER:
             allowed = False
@@ -50,6 +50,7 @@ def refuse_role(
         return _NOT_ALLOWED
     if profile not in roster.members:
         return _NO_MEMBER
+    # A group without an owner could never change its members again.
     return _LAST_OWNER if role is not Role.OWNER and _owners(roster) == {profile} else None
 
 
@@ -79,6 +80,7 @@ def _refuse_acting(roster: Roster, device: DeviceId, as_profile: ProfileId) -> R
 
 def _acting(roster: Roster, device: DeviceId, profile: ProfileId) -> ProfileId | None:
     own = roster.devices[device]
+    # To leave is always to act as the one who leaves, whatever other members the device receives for.
     if profile in own:
         return profile
     return next(iter(own)) if len(own) == 1 else None

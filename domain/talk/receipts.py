@@ -40,6 +40,7 @@ def _others(roster: Roster, profile: ProfileId, *, shows: Callable[[Member], boo
     member = roster.members.get(profile)
     if member is None or not shows(member):
         return NOBODY
+    # By account and not by profile: a person's two modes may both be members, and nobody is told about himself.
     own = {other.profile for other in roster.members.values() if other.account == member.account}
     return frozenset(device for device, profiles in roster.devices.items() if profiles.isdisjoint(own))
 
@@ -74,6 +75,7 @@ class PendingReceipts:
 
     def take_confirmations(self, most: int) -> Sequence[Confirmation]:
         """Take out up to `most`, those first that came first."""
+        # A dict keeps the order of first insertion, so a position that moves on and on does not wait for ever.
         keys = [key for key, _ in zip(self._held, range(most), strict=False)]
         return [
             Confirmation(conversation, device, self._held.pop((conversation, device))) for conversation, device in keys

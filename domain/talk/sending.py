@@ -115,7 +115,8 @@ def _judge_ciphertexts(roster: Roster, sender: Sender, request: SendRequest) -> 
 
 
 def _judge_devices(roster: Roster, sender: Sender, named: Mapping[DeviceId, bytes]) -> Refused | None:
-    # A device is asked to encrypt for every current device but itself, the other ones of its own account included.
+    # Exactly, neither fewer nor more: a device left out would never get the message, and one too many may be revoked.
+    # The other devices of the sender's own account are among them; the sending one is not.
     current, given = roster.devices.keys() - {sender.device}, named.keys()
     if current == given:
         return None
@@ -186,6 +187,8 @@ class Messages:
         return outcome
 
     async def _store(self, sender: Sender, request: SendRequest) -> Committed | Refused:
+        # The roster is read and judged without a lock. The commit stores only what was judged on the version that still
+        # holds, so a removed member cannot win the race.
         for _ in range(TRIES):
             draft = await self._decide(sender, request)
             if isinstance(draft, Refused):

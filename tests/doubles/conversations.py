@@ -14,7 +14,7 @@ from varde_contract.talk import Role
 
 
 class MemoryConversations:
-    """A `domain.ports.ConversationStore`."""
+    """A `domain.talk.ports.ConversationStore`."""
 
     def __init__(self, memory: Memory, interference: Interference) -> None:
         self._memory = memory

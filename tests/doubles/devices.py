@@ -12,7 +12,7 @@ from varde_contract.ids import AccountId, DeviceId, ProfileId, SessionId
 
 
 class MemoryDevices:
-    """A `domain.ports.DeviceStore`."""
+    """A `domain.people.ports.DeviceStore`."""
 
     def __init__(self, memory: Memory, interference: Interference) -> None:
         self._memory = memory
@@ -119,7 +119,7 @@ class MemoryDevices:
 
 
 class MemoryPrekeys:
-    """A `domain.ports.PrekeyStore`."""
+    """A `domain.people.ports.PrekeyStore`."""
 
     def __init__(self, memory: Memory, interference: Interference) -> None:
         self._memory = memory

@@ -10,7 +10,7 @@ from varde_contract.ids import ConversationId, ProfileId
 
 
 class HeldMailbox:
-    """A `domain.ports.MailboxStore` around another."""
+    """A `domain.talk.ports.MailboxStore` around another."""
 
     def __init__(self, store: MailboxStore) -> None:
         self._store = store

@@ -12,7 +12,7 @@ from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId
 
 
 class MemoryJournal:
-    """A `domain.ports.JournalStore`. `batches` are the drafts of every commit that was stored."""
+    """A `domain.talk.ports.JournalStore`. `batches` are the drafts of every commit that was stored."""
 
     def __init__(self, memory: Memory, interference: Interference) -> None:
         self.batches: list[tuple[talk_model.Draft, ...]] = []
@@ -62,7 +62,7 @@ class MemoryJournal:
 
 
 class MemoryMailbox:
-    """A `domain.ports.MailboxStore`."""
+    """A `domain.talk.ports.MailboxStore`."""
 
     def __init__(self, memory: Memory, interference: Interference) -> None:
         self._memory = memory

@@ -17,7 +17,7 @@ class Letter:
 
 
 class RecordingMail:
-    """A `domain.ports.Mail`. With `down`, it takes nothing."""
+    """A `domain.people.ports.Mail`. With `down`, it takes nothing."""
 
     def __init__(self) -> None:
         self.letters: list[Letter] = []

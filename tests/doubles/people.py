@@ -12,7 +12,7 @@ from varde_contract.people import Policies, Theme
 
 
 class MemoryAccounts:
-    """A `domain.ports.AccountStore`."""
+    """A `domain.people.ports.AccountStore`."""
 
     def __init__(self, memory: Memory, interference: Interference) -> None:
         self._memory = memory
@@ -33,7 +33,7 @@ class MemoryAccounts:
 
 
 class MemorySignIn:
-    """A `domain.ports.SignInStore`."""
+    """A `domain.people.ports.SignInStore`."""
 
     def __init__(self, memory: Memory, interference: Interference) -> None:
         self._memory = memory
@@ -80,7 +80,7 @@ class MemorySignIn:
 
 
 class MemorySessions:
-    """A `domain.ports.SessionStore`."""
+    """A `domain.people.ports.SessionStore`."""
 
     def __init__(self, memory: Memory, interference: Interference) -> None:
         self._memory = memory
@@ -122,7 +122,7 @@ class MemorySessions:
 
 
 class MemoryProfiles:
-    """A `domain.ports.ProfileStore`."""
+    """A `domain.people.ports.ProfileStore`."""
 
     def __init__(self, memory: Memory, interference: Interference) -> None:
         self._memory = memory

@@ -9,7 +9,7 @@ from varde_contract.ids import AccountId
 
 
 class PostgresAccounts:
-    """Keeps the promises of `domain.ports.AccountStore`."""
+    """Keeps the promises of `domain.people.ports.AccountStore`."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions

@@ -15,7 +15,7 @@ from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, S
 
 
 class PostgresDevices:
-    """Keeps the promises of `domain.ports.DeviceStore`."""
+    """Keeps the promises of `domain.people.ports.DeviceStore`."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions

@@ -12,7 +12,7 @@ _Wanted = Sequence[tuple[AccountId, DeviceId]]
 
 
 class PostgresPrekeys:
-    """Keeps the promises of `domain.ports.PrekeyStore`."""
+    """Keeps the promises of `domain.people.ports.PrekeyStore`."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions

@@ -16,7 +16,7 @@ _policies: Final = msgspec.json.Decoder(Policies)
 
 
 class PostgresProfiles:
-    """Keeps the promises of `domain.ports.ProfileStore`."""
+    """Keeps the promises of `domain.people.ports.ProfileStore`."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions

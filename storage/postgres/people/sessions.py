@@ -12,7 +12,7 @@ from varde_contract.ids import AccountId, SessionId
 
 
 class PostgresSessions:
-    """Keeps the promises of `domain.ports.SessionStore`."""
+    """Keeps the promises of `domain.people.ports.SessionStore`."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions

@@ -9,7 +9,7 @@ from varde_contract.ids import AccountId
 
 
 class PostgresSignIn:
-    """Keeps the promises of `domain.ports.SignInStore`."""
+    """Keeps the promises of `domain.people.ports.SignInStore`."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions

@@ -19,7 +19,7 @@ _FIRST: Final = UUID(int=0)  # before every id, so that one statement, with one 
 
 
 class PostgresConversations:
-    """Keeps the promises of `domain.ports.ConversationStore`."""
+    """Keeps the promises of `domain.talk.ports.ConversationStore`."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions

@@ -21,7 +21,7 @@ GROUP: Final = DeviceId(UUID(int=0))
 
 
 class PostgresJournal:
-    """Keeps the promises of `domain.ports.JournalStore`."""
+    """Keeps the promises of `domain.talk.ports.JournalStore`."""
 
     def __init__(self, transactions: Transactions, connections: TrioConnections | None = None) -> None:
         """With `connections`, made by `make_commit_connections`, commits go there as long as there are some."""

@@ -15,7 +15,7 @@ CONFIRMATIONS: Final = 500
 
 
 class PostgresMailbox:
-    """Keeps the promises of `domain.ports.MailboxStore`."""
+    """Keeps the promises of `domain.talk.ports.MailboxStore`."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
