@@ -1,6 +1,7 @@
 """The index of all runs in a folder: verdicts, the figures everybody asks for, and a trend for each scenario."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +16,7 @@ from loadtest.report.plots import sparkline_of
 from loadtest.report.result import Latency, Result, Verdict
 
 RUNS: Final = Path("build") / "load"
-NAME: Final = "index.html"
 _MACHINE: Final = ("cpu", "cores", "memory_gib", "kernel")  # what of a fingerprint tells one machine from another
-_LEARNED: Final = {Verdict.MET, Verdict.MISSED}
 
 
 class Run(Struct, frozen=True):
@@ -27,11 +26,6 @@ class Run(Struct, frozen=True):
     result: Result
     latency: Latency
     timed: str
-
-    @property
-    def commit(self) -> str:
-        """The revision it was made with."""
-        return str(self.result.environment.get("commit") or "")
 
     @property
     def alike(self) -> tuple[Any, ...]:
@@ -44,31 +38,23 @@ def write_index(folder: Path = RUNS) -> Path:
     """Write `index.html` beside the folders of runs, and return it. What is no run is passed over."""
     runs = []
     for file in folder.glob(f"*/{FILE}"):
-        try:
+        with suppress(ReadError):
             result = read_result(file)
-        except ReadError:
-            continue
-        kind = main_kind(result)
-        runs.append(Run(file.parent.name, result, getattr(result.latency_ms, kind), KINDS[kind].split(":")[0].lower()))
-    runs.sort(key=lambda run: run.result.started, reverse=True)
-    return write_whole(folder / NAME, index_of(runs).encode())
-
-
-def index_of(runs: Sequence[Run]) -> str:
-    """Return the page: the newest first, and the scenario that was run last on top."""
+            kind = main_kind(result)
+            timed = KINDS[kind].split(":")[0].lower()
+            runs.append(Run(file.parent.name, result, getattr(result.latency_ms, kind), timed))
     scenarios: dict[str, list[Run]] = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: run.result.started, reverse=True):  # the last run on top
         scenarios.setdefault(run.result.scenario, []).append(run)
-    return render("index.html", scenarios=[(name, found, _trends(found)) for name, found in scenarios.items()])
+    page = render("index.html", scenarios=[(name, found, list(_trends(found))) for name, found in scenarios.items()])
+    return write_whole(folder / "index.html", page.encode())
 
 
-def _trends(runs: Sequence[Run]) -> list[tuple[str, Markup, float]]:
+def _trends(runs: Sequence[Run]) -> Iterator[tuple[str, Markup, float]]:
     """A line for p50 and p99 of the runs that are like the newest: name, picture, latest value."""
-    told = [run for run in runs if run.result.verdict in _LEARNED]
+    told = [run for run in runs if run.result.verdict in {Verdict.MET, Verdict.MISSED}]
     alike = [run for run in reversed(told) if run.alike == told[0].alike]
-    trends = []
     for name in ("p50", "p99"):
         values = [value for run in alike if (value := getattr(run.latency, name)) is not None]
         if len(values) > 1:
-            trends.append((name, Markup(sparkline_of(values)), values[-1]))  # noqa: S704 - matplotlib's
-    return trends
+            yield name, Markup(sparkline_of(values)), values[-1]  # noqa: S704 - matplotlib's

@@ -73,6 +73,7 @@ def page_of(result: Result) -> str:
     curves = [percentiles_of(result, each) for each in measured_kinds]
     over_time = latency_over_time(result, timeline)
     charts = [*curves[:1], *([over_time] if over_time else []), *curves[1:]]
+    whole = timeline.chart("", "", [])
     script = (_ENVIRONMENT.loader or PackageLoader("loadtest.report")).get_source(_ENVIRONMENT, "cursor.js")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     latency: Latency = getattr(result.latency_ms, kind)
@@ -82,7 +83,7 @@ def page_of(result: Result) -> str:
         script=Markup(script),  # noqa: S704 - our own file
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
         readings=json.dumps(timeline.readings),
-        places=_places(timeline),
+        places=json.dumps([whole.across(part[0].at_s) for part in timeline.bins]),
         kind=kind,
         kind_title=KINDS[kind].split(":")[0].lower(),
         latency=latency,
@@ -94,7 +95,7 @@ def page_of(result: Result) -> str:
         latency_charts=[_drawn(chart) for chart in charts],
         load_charts=[_drawn(chart) for chart in load_of(result, timeline)],
         server_charts=[_drawn(chart) for chart in server_of(timeline)],
-        slowest=[_second(sample) for sample in _slowest(result.series)],
+        slowest=list(_slowest(result.series)),
         closes=_bars(result.close_codes),
         refusals=_bars(result.refusals),
         cpu_budget=CPU_BUDGET,
@@ -109,23 +110,16 @@ def junit_of(result: Result) -> str:
 
 
 def _drawn(chart: Chart) -> dict[str, Any]:
-    svg, places = svg_of(chart)
-    own = {} if chart.until else {"places": places, "readings": [f"{x:.6g} %" for x, _ in chart.lines[0].points]}
-    lines = [(line, json.dumps([_short(value) for _, value in line.points])) for line in chart.lines]
-    if not chart.until and len({len(line.points) for line in chart.lines}) > 1:
-        own = {}  # curves of unlike length share no points to be read at
-    return {"chart": chart, "svg": Markup(svg), "lines": lines} | {name: json.dumps(own[name]) for name in own}  # noqa: S704 - matplotlib escapes
-
-
-def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")
-
-
-def _places(timeline: Timeline) -> str:
-    if not timeline.bins:
-        return "[]"
-    chart = timeline.chart("", "", [timeline.line("", "c1", lambda sample: sample.at_s)])
-    return json.dumps(svg_of(chart)[1])
+    """What the template needs of a chart, with readings at the pointer; those of charts over time are the page's."""
+    lines = [(line, json.dumps([value and float(f"{value:.4g}") for _, value in line.points])) for line in chart.lines]
+    drawn = {"chart": chart, "svg": Markup(svg_of(chart)), "lines": lines}  # noqa: S704 - matplotlib escapes
+    if not chart.until and len({len(line.points) for line in chart.lines}) == 1:
+        xs = [x for x, _ in chart.lines[0].points]
+        drawn |= {
+            "places": json.dumps([chart.across(x) for x in xs]),
+            "readings": json.dumps([f"{x:.6g} %" for x in xs]),
+        }
+    return drawn
 
 
 def _kinds(result: Result) -> Iterator[tuple[str, Latency]]:
@@ -150,28 +144,23 @@ def standing_of(objective: Objective) -> tuple[str, str]:
 
 def _row(result: Result, objective: Objective) -> dict[str, Any]:
     unit, sign = unit_in(result, objective.key), "≥" if objective.at_least else "≤"
-    share = None
-    if objective.measured is not None and objective.limit > 0 and not objective.at_least:
-        share = 100 * objective.measured / objective.limit
+    value, limit = objective.measured, objective.limit
     return {
         "objective": objective,
         "standing": standing_of(objective),
-        "measured": measured(objective.measured, unit),
-        "goal": f"{sign} {measured(objective.limit, unit)}",
+        "measured": measured(value, unit),
+        "goal": f"{sign} {measured(limit, unit)}",
         "floor": NOTHING if objective.floor is None else f"{sign} {measured(objective.floor, unit)}",
-        "used": share,
+        "used": None if value is None or limit <= 0 or objective.at_least else 100 * value / limit,
     }
 
 
-def _slowest(series: Sequence[Sample]) -> list[Sample]:
+def _slowest(series: Sequence[Sample]) -> Iterator[dict[str, Any]]:
     slow = [sample for sample in series if sample.p99_ms is not None]
-    return sorted(slow, key=lambda sample: -(sample.p99_ms or 0.0))[:_SLOWEST]
-
-
-def _second(sample: Sample) -> dict[str, Any]:
-    late = [value for key, value in sample.server.items() if key.endswith("lateness_ms")]
-    busy = [(value, key.partition(".")[0]) for key, value in sample.server.items() if key.endswith(".cpu_percent")]
-    return {"sample": sample, "late": max(late, default=None), "busiest": max(busy, default=None)}
+    for sample in sorted(slow, key=lambda sample: -(sample.p99_ms or 0.0))[:_SLOWEST]:
+        late = [value for key, value in sample.server.items() if key.endswith("lateness_ms")]
+        busy = [(value, key.partition(".")[0]) for key, value in sample.server.items() if key.endswith(".cpu_percent")]
+        yield {"sample": sample, "late": max(late, default=None), "busiest": max(busy, default=None)}
 
 
 def _bars(counts: Mapping[str, int]) -> list[tuple[str, str, str, int, float, bool]]:

@@ -125,6 +125,11 @@ class Chart(Struct, frozen=True, kw_only=True):
         """Return where `x` stands on the horizontal axis: percentiles by how few are beyond, as HdrHistogram does."""
         return x if self.until else -math.log10(max(1e-9, 1 - x / 100))
 
+    def across(self, x: float) -> float:
+        """Return where `x` stands in the SVG, as a share of its width."""
+        left, right = _INSIDE["left"], _INSIDE["right"]
+        return round(left + (right - left) * self.place(x) / self.end, 4)
+
     @property
     def end(self) -> float:
         """The last place on the horizontal axis."""
@@ -189,16 +194,13 @@ def _set_horizontal(axes: Axes, chart: Chart) -> None:
         axes.set_xticks([chart.place(nine) for nine in nines], [f"{nine:g} %" for nine in nines])
 
 
-def svg_of(chart: Chart) -> tuple[str, list[float]]:
-    """Return the SVG without title and legend, and where the points of the first line lie, as shares of its width."""
+def svg_of(chart: Chart) -> str:
+    """Return the SVG without title and legend."""
     picture = Figure(figsize=(_SIZE[0] / 72, _SIZE[1] / 72))
     with mpl.rc_context(STYLE):
         picture.subplots_adjust(**_INSIDE)
-        axes = picture.subplots()
-        draw(axes, chart)
-        xs = axes.transData.transform([(chart.place(x), 1.0) for x, _ in chart.lines[0].points])[:, 0]
-        label = f'role="img" aria-label="{escape(chart.title)}"'
-        return _svg(picture, label), [round(float(x) / picture.bbox.width, 4) for x in xs]
+        draw(picture.subplots(), chart)
+        return _svg(picture, f'role="img" aria-label="{escape(chart.title)}"')
 
 
 def sparkline_of(values: Sequence[float]) -> str:

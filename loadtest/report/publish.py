@@ -80,23 +80,19 @@ def row_of(result: Result) -> str:
 
 def _timed(result: Result) -> tuple[str, Latency]:
     """What a scenario is about, of what it measured while it was judged, or at all."""
-    ways = (("send to receive", "send_to_receive"), ("request", "request"), ("SYN to Welcome", "connect"))
+    ways = {"send to receive": "send_to_receive", "request": "request", "SYN to Welcome": "connect"}
     for figures in (result.latency_ms, *(stage.latency_ms for stage in result.stages)):
-        for words, name in ways:
-            latency: Latency = getattr(figures, name)
-            if latency.count:
-                return words, latency
+        for words, name in ways.items():
+            if getattr(figures, name).count:
+                return words, getattr(figures, name)
     return "-", Latency()
 
 
 def _cores(result: Result, process: str) -> str:
     judged = {stage.name for stage in result.stages if stage.judged}
-    spent = [
-        sum(value for key, value in row.server.items() if key.startswith(process) and key.endswith(".cpu_percent"))
-        for row in result.series
-        if row.stage in judged and row.server
-    ]
-    return f"{sum(spent) / len(spent) / 100:.2f}" if spent else "-"
+    rows = [row.server for row in result.series if row.stage in judged and row.server]
+    wanted = [(key, value) for row in rows for key, value in row.items() if key.endswith(".cpu_percent")]
+    return f"{sum(value for key, value in wanted if key.startswith(process)) / len(rows) / 100:.2f}" if rows else "-"
 
 
 def _ms(value: float | None) -> str:
