@@ -67,32 +67,26 @@ def missing(entry: Entry, folder: Path) -> str | None:
 
     The packages of a Node server are installed into `folder` the first time.
     """
-    if entry.is_node:
-        return _missing_node(entry, folder / "node")
-    lacking = [module for module in entry.modules if find_spec(module) is None]
+    lacking = ", ".join(module for module in entry.modules if find_spec(module) is None)
     if lacking:
-        return f"{', '.join(lacking)} is not installed: `make bench` installs it with the locked requirements"
-    return None
+        return f"{lacking} is not installed: `make bench` installs it with the locked requirements"
+    return _missing_node(folder / "node") if entry.is_node else None
 
 
-def _missing_node(entry: Entry, folder: Path) -> str | None:
+def _missing_node(folder: Path) -> str | None:
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             return f"there is no `{program}`: install Node.js 18 or newer (on Debian: apt-get install nodejs npm)"
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(_NODE, folder, dirs_exist_ok=True)
     lock, installed = (_NODE / "package-lock.json").read_bytes(), folder / "installed-lock.json"
-    shutil.copy(_NODE / entry.program, folder)
     if installed.exists() and installed.read_bytes() == lock:
         return None
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(_NODE / name, folder)
     command = ("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=_INSTALL_SECONDS, check=False)  # noqa: S603 - constant
+        subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=True)  # noqa: S603 - constant
     except (OSError, subprocess.TimeoutExpired):
         return "`npm ci` did not end: is a package registry within reach?"
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        return f"`npm ci` failed: {said[-1] if said else 'it did not say why'}"
+    except subprocess.CalledProcessError as failure:
+        return f"`npm ci` failed: {failure.stderr.strip()[-200:] or 'it did not say why'}"
     installed.write_bytes(lock)
     return None

@@ -1,10 +1,11 @@
 """One member as the load plays it, sans-I/O: how it connects, what it sends, and what it counts."""
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Final
 
 from bench import peer_protocol as peer
+from bench.connections import Client
 from bench.keys import MemberSecrets
 from bench.rooms import conversation_of, device_of, profile_of
 from loadtest.client import websocket
@@ -33,37 +34,24 @@ _KEY_BYTES: Final = 32
 _TWO_BYTE_LENGTH: Final = 126
 
 
-class Client(ABC):
-    """One connection's side of a protocol, as the engine drives it. Counters only grow; `pings` are those that were
-    answered, `refused` the messages that the server said it has no room for.
+class Member(Client):
+    """A member of a room. Counters only grow; `pings` are those that were answered, `refused` the messages that the
+    server said it has no room for.
     """
 
-    __slots__ = ("_sent", "_to_check", "acks", "deliveries", "member", "pings", "ready", "refused")
+    __slots__ = ("_sent", "_to_check", "acks", "deliveries", "pings", "refused")
 
-    def __init__(self, member: int) -> None:
-        self.member = member
-        self.ready = False
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
         self._to_check = CHECKED
         self._sent = self.deliveries = self.acks = self.pings = self.refused = 0
-
-    @abstractmethod
-    def open(self) -> bytes:
-        """Return the upgrade."""
 
     @abstractmethod
     def message(self) -> bytes:
         """Return the frame of the next message to the room."""
 
-    @abstractmethod
-    def receive(self, received: bytes) -> bytes:
-        """Take what was read and return what must be sent in answer. Raises ServerFault, for the end as well."""
 
-    def lost(self, reason: str) -> None:
-        """Raises ServerFault."""
-        raise ServerFault(f"a connection broke: {reason}")
-
-
-class PeerClient(Client):
+class PeerMember(Member):
     """A member at one of the peer servers."""
 
     __slots__ = ("_authority", "_decrypt", "_encrypt", "_hello", "_rest", "_upgraded")
@@ -72,7 +60,7 @@ class PeerClient(Client):
         super().__init__(member)
         keys = os.urandom(_KEY_BYTES), os.urandom(_KEY_BYTES)
         self._authority = authority
-        self._hello = peer.pack_hello(peer.Hello(room, member, *keys))
+        self._hello = peer.pack_hello(room, member, *keys)
         sending, receiving = (
             (peer.Cipher(keys[0]), peer.Cipher(keys[1])) if encrypted else (peer.NoCipher(), peer.NoCipher())
         )
@@ -145,7 +133,7 @@ class PeerClient(Client):
             raise ServerFault("a delivery does not hold what was sent")
 
 
-class VardeClient(Client):
+class VardeMember(Member):
     """A member's device at Varde's relay. Ready once it listens to its room; with `joins` off, once it was welcomed."""
 
     __slots__ = ("_after", "_before", "_joins", "_relay", "_room", "_welcomed")
@@ -175,7 +163,7 @@ class VardeClient(Client):
     def message(self) -> bytes:
         """Return a `msg:send` with a client id of its own."""
         self._sent = sent = self._sent + 1
-        return self._relay.seal(self._before + _client_id(self.member, sent).bytes + self._after)
+        return self._relay.seal(self._before + _client_id(self.number, sent).bytes + self._after)
 
     def receive(self, received: bytes) -> bytes:
         """Decrypt what came and count the frames in it: decoding them all would cost more than the server's work."""
@@ -222,8 +210,8 @@ class VardeClient(Client):
                 self.refused += 1
 
 
-def _client_id(member: int, sent: int) -> ClientId:
-    return ClientId(uuid7(_CLIENT_ID_MS + sent, member.to_bytes(10, "big")))
+def _client_id(number: int, sent: int) -> ClientId:
+    return ClientId(uuid7(_CLIENT_ID_MS + sent, number.to_bytes(10, "big")))
 
 
 def _split_send(room: int, member: int) -> tuple[bytes, bytes]:

@@ -3,14 +3,14 @@
 import gc
 import ssl
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Final, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Final, Generic, NamedTuple, Self, TypeVar
 
 from loadtest.client.epoll import Connection, Engine
-from loadtest.client.epoll import Protocol as SansIo
 from loadtest.client.websocket import ServerFault
 
 ADDRESSES: Final = 64
@@ -19,15 +19,30 @@ _EACH_NETWORK: Final = 250
 _GLANCE: Final = 0.05
 
 
-class ReadyProtocol(SansIo, Protocol):
-    """A sans-I/O client that says when its handshake is over."""
+class Client(ABC):
+    """One connection's side of a protocol, sans-I/O, as the engine drives it."""
 
-    @property
-    def ready(self) -> bool:
+    __slots__ = ("number", "ready")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.ready = False
         """Whether messages may be sent."""
 
+    @abstractmethod
+    def open(self) -> bytes:
+        """Return the first bytes to send."""
 
-C = TypeVar("C", bound=ReadyProtocol)
+    @abstractmethod
+    def receive(self, received: bytes) -> bytes:
+        """Take what was read and return what must be sent in answer. Raises ServerFault, for the end as well."""
+
+    def lost(self, reason: str) -> None:
+        """Raises ServerFault."""
+        raise ServerFault(f"connection {self.number} broke: {reason}")
+
+
+C = TypeVar("C", bound=Client)
 
 
 class Link(NamedTuple, Generic[C]):
@@ -106,7 +121,7 @@ class Connections:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _connect(self, client: SansIo) -> Connection:
+    def _connect(self, client: Client) -> Connection:
         place = self._opened % self._addresses
         self._opened += 1
         connection = Connection(self._engine, client)

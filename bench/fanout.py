@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from bench.clients import Client
+from bench.clients import Member
 from bench.connections import Connections, Link
 from bench.measured_server import MeasuredServer
 from bench.process import Server
@@ -19,8 +19,10 @@ from bench.results import Point, point_of, rounded
 from bench.rooms import Plan
 from loadtest.client.websocket import ServerFault
 
-Members: TypeAlias = Sequence[Link[Client]]
+Members: TypeAlias = Sequence[Link[Member]]
 
+FANOUT: Final = "fanout"
+DIRECT: Final = "direct"
 HEADLINE: Final = 100
 """The room whose figures stand for fan-out."""
 PAIR: Final = 2
@@ -64,7 +66,7 @@ class Spot(Struct, frozen=True):
         return min(MESSAGES, self.offered / (self.size - 1))
 
 
-DIRECT_SPOT: Final = Spot(PAIR, "direct", DIRECT_RATE)
+DIRECT_SPOT: Final = Spot(PAIR, DIRECT, DIRECT_RATE)
 
 
 def fan_out_spots(sizes: Sequence[int]) -> list[Spot]:
@@ -107,23 +109,29 @@ def plan_for(spots: Sequence[Spot]) -> Plan:
     return Plan(",".join(f"{max(1, CONNECTIONS // size)}x{size}" for size in sizes))
 
 
+def words_of(spots: Sequence[Spot]) -> str:
+    """Return what is measured, in words."""
+    loads = ", ".join(sorted({spot.load for spot in spots}))
+    sizes = ", ".join(map(str, sorted({spot.size for spot in spots if spot is not DIRECT_SPOT})))
+    return loads + f", rooms of {sizes}" * bool(sizes)
+
+
 def measure_spots(
     measured: MeasuredServer, spots: Sequence[Spot], *, warm_up: float, seconds: float
-) -> dict[Spot, Window]:
+) -> dict[tuple[str, ...], Window]:
     """Measure one window for each spot. The members of one size are connected only while it is measured."""
-    windows = {}
+    windows: dict[tuple[str, ...], Window] = {}
     for size in sorted({spot.size for spot in spots}):
         clients = measured.clients(measured.plan.blocks[size])
         members = measured.connections.open(clients, at_once=AT_ONCE, deadline=CONNECT_DEADLINE)
+        order = cycle(_scattered(members, size))
         for spot in (spot for spot in spots if spot.size == size):
-            order = cycle(_scattered(members, size))
-            window = measure_window(
-                measured.server, measured.connections, members, order, spot.messages, (warm_up, seconds)
-            )
+            pace = warm_up, seconds
+            window = measure_window(measured.server, measured.connections, members, order, spot.messages, pace)
             _settle(measured.connections, members)
             if not window.deliveries:
                 raise ServerFault("delivered nothing while it was measured")
-            windows[spot] = window
+            windows[(DIRECT,) if spot is DIRECT_SPOT else (FANOUT, spot.load, "rooms", str(size))] = window
         for member in members:
             member.connection.close()
     return windows
@@ -133,7 +141,7 @@ def measure_window(
     server: Server,
     connections: Connections,
     members: Members,
-    order: Iterator[Link[Client]],
+    order: Iterator[Link[Member]],
     rate: float,
     pace: tuple[float, float],
 ) -> Window:
@@ -155,7 +163,7 @@ def measure_window(
     )
 
 
-def _offer(connections: Connections, order: Iterator[Link[Client]], rate: float, seconds: float) -> tuple[int, int]:
+def _offer(connections: Connections, order: Iterator[Link[Member]], rate: float, seconds: float) -> tuple[int, int]:
     """Offer `rate` messages a second for so many seconds, and receive everything meanwhile.
 
     Return how many were sent, and how many held back.
@@ -196,26 +204,18 @@ def _received(members: Members) -> tuple[int, int]:
     return sum(each.client.deliveries for each in members), sum(each.client.refused for each in members)
 
 
-def _scattered(members: Members, size: int) -> list[Link[Client]]:
+def _scattered(members: Members, size: int) -> list[Link[Member]]:
     """Order members so that neighbours in the order are in different rooms, as messages of real people are."""
-    ordered = sorted(members, key=lambda member: member.client.member)
+    ordered = sorted(members, key=lambda member: member.client.number)
     return [member for place in range(size) for member in ordered[place::size]]
 
 
-def fan_out_point(spot: Spot, windows: Sequence[Window]) -> Point:
-    """Return what goes into the results for one spot of fan-out."""
-    return _point("us_per_delivery", windows, spot.messages * (spot.size - 1))
-
-
-def direct_point(windows: Sequence[Window]) -> Point:
-    """Return what goes into the results for direct messages: there, a delivery is a message."""
-    return _point("us_per_message", windows, DIRECT_SPOT.messages)
-
-
-def _point(key: str, windows: Sequence[Window], offered: float) -> Point:
+def point_of_windows(place: tuple[str, ...], windows: Sequence[Window]) -> Point:
+    """Return what goes into the results; of direct messages, each delivery is a message."""
+    spot = DIRECT_SPOT if place[0] == DIRECT else Spot(int(place[-1]), place[1], LOADS[place[1]])
     return {
-        **point_of(key, [window.us_per_delivery for window in windows]),
-        "offered_per_second": rounded(offered),
+        **point_of(f"us_per_{'message' if spot is DIRECT_SPOT else 'delivery'}", [w.us_per_delivery for w in windows]),
+        "offered_per_second": rounded(spot.messages * (spot.size - 1)),
         "achieved_per_second": rounded(statistics.median(each.deliveries / each.seconds for each in windows)),
         "held_back": sum(window.held_back for window in windows),
         "refused": sum(window.refused for window in windows),

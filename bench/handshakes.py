@@ -10,6 +10,7 @@ from bench.results import Point, point_of
 from bench.rooms import Plan
 from varde_contract.session import Pattern
 
+DIMENSION: Final = "handshake"
 ROOM: Final = 10
 AT_ONCE: Final = 64
 """In a handshake at a time, as when a train comes out of a tunnel."""
@@ -28,15 +29,15 @@ def plan_for(count: int) -> Plan:
     return Plan(f"{-(-(WARM_UP + 2 * count) // ROOM)}x{ROOM}")
 
 
-def measure_handshakes(measured: MeasuredServer, count: int) -> dict[str, float]:
+def measure_handshakes(measured: MeasuredServer, count: int) -> dict[tuple[str, ...], dict[str, float]]:
     """Return the handshakes in a second of one core, by kind: `upgrade`, or for Varde `ik` and `xx`."""
     _connect(measured, range(WARM_UP), Pattern.IK)
     kinds = {"upgrade": Pattern.IK} if measured.entry.name != VARDE else {"xx": Pattern.XX, "ik": Pattern.IK}
-    rates, start = {}, WARM_UP
+    rates, start = dict[str, float](), WARM_UP
     for kind, pattern in kinds.items():
         rates[kind] = count / _connect(measured, range(start, start + count), pattern)
         start += count
-    return rates
+    return {(DIMENSION,): rates}
 
 
 def _connect(measured: MeasuredServer, members: range, pattern: Pattern) -> float:
@@ -54,7 +55,7 @@ def _connect(measured: MeasuredServer, members: range, pattern: Pattern) -> floa
     return used
 
 
-def handshake_point(rounds: Sequence[dict[str, float]]) -> Point:
+def point_of_rounds(_: tuple[str, ...], rounds: Sequence[dict[str, float]]) -> Point:
     """Return what goes into the results: the dearest kind in front, each one beneath it."""
     points = {kind: point_of(KEY, [each[kind] for each in rounds]) for kind in rounds[0]}
     dearest = min(points.values(), key=lambda point: float(str(point[KEY])))

@@ -7,13 +7,14 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from bench.clients import Client
+from bench.clients import Member
 from bench.connections import Link
 from bench.measured_server import MeasuredServer
 from bench.process import rss_kib
 from bench.results import Point, rounded
 from bench.rooms import Plan
 
+DIMENSION: Final = "idle"
 ROOM: Final = 10
 """Members of each conversation; the first ten are there before memory is read first."""
 AT_ONCE: Final = 64
@@ -34,9 +35,9 @@ def plan_for(steps: Sequence[int]) -> Plan:
     return Plan(f"{max(steps) // ROOM}x{ROOM}")
 
 
-def measure_idle(measured: MeasuredServer, steps: Sequence[int], *, window: float) -> Point:
+def measure_idle(measured: MeasuredServer, steps: Sequence[int], *, window: float) -> dict[tuple[str, ...], Point]:
     """Connect more and more, read the server's memory at each step, then its CPU over `window` seconds."""
-    members, held = list[Link[Client]](), list[int]()
+    members, held = list[Link[Member]](), list[int]()
     for upto in (ROOM, *steps):
         clients = measured.clients(range(len(members), upto))
         members += measured.connections.open(clients, at_once=AT_ONCE, deadline=CONNECT_DEADLINE)
@@ -46,10 +47,10 @@ def measure_idle(measured: MeasuredServer, steps: Sequence[int], *, window: floa
         {"connections": upto, "rss_kib": kib, KEY: rounded((kib - held[0]) / (upto - ROOM))}
         for upto, kib in zip(steps, held[1:], strict=True)
     ]
-    return {KEY: growth[-1][KEY], "growth": growth, **_measure_cpu(measured, members, window)}
+    return {(DIMENSION,): {KEY: growth[-1][KEY], "growth": growth, **_measure_cpu(measured, members, window)}}
 
 
-def _measure_cpu(measured: MeasuredServer, members: Sequence[Link[Client]], window: float) -> Point:
+def _measure_cpu(measured: MeasuredServer, members: Sequence[Link[Member]], window: float) -> Point:
     for _ in range(REST_LOOKS):
         if _cpu_over(measured, REST_LOOK) < REST:
             break

@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bench.catalogue import VARDE, Entry, command_of
-from bench.clients import Client, PeerClient, VardeClient
+from bench.clients import Member, PeerMember, VardeMember
 from bench.connections import Connections
 from bench.keys import Members, make_members
 from bench.process import Cores, Server, open_server
@@ -33,16 +33,16 @@ class MeasuredServer(Struct, frozen=True):
     plan: Plan
     members: Members | None
 
-    def clients(self, members: Iterable[int], *, pattern: Pattern = Pattern.IK, joins: bool = True) -> Iterator[Client]:
+    def clients(self, members: Iterable[int], *, pattern: Pattern = Pattern.IK, joins: bool = True) -> Iterator[Member]:
         """Yield the client of each of these members. `pattern` and `joins` are for Varde's."""
         return (self._client(member, pattern, joins=joins) for member in members)
 
-    def _client(self, member: int, pattern: Pattern, *, joins: bool) -> Client:
+    def _client(self, member: int, pattern: Pattern, *, joins: bool) -> Member:
         room, authority = self.plan.room_of(member), f"127.0.0.1:{self.server.port}"
         if self.members is None:
-            return PeerClient(authority, room, member, encrypted=self.entry.encrypted)
+            return PeerMember(authority, room, member, encrypted=self.entry.encrypted)
         secrets, key = self.members.members[member], self.members.node_public
-        return VardeClient(authority, room, member, secrets, relay_key=key, pattern=pattern, joins=joins)
+        return VardeMember(authority, room, member, secrets, relay_key=key, pattern=pattern, joins=joins)
 
 
 @contextmanager

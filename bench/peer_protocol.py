@@ -12,7 +12,6 @@ import struct
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from msgspec import Struct
 
 CONTENT_BYTES: Final = 256
 TAG_BYTES: Final = 16
@@ -30,23 +29,15 @@ _nonce: Final = struct.Struct("<4xQ").pack
 """Four zero bytes and the counter, as in Noise revision 34, section 12.3."""
 
 
-class Hello(Struct, frozen=True):
-    """Who comes, into which room, and the two keys: of what it sends and of what it receives."""
-
-    room: int
-    member: int
-    sending: bytes
-    receiving: bytes
+def pack_hello(room: int, member: int, sending: bytes, receiving: bytes) -> bytes:
+    """Return the client's first message: who comes, into which room, and the keys of what it sends and receives."""
+    return _HELLO.pack(room, member, sending, receiving)
 
 
-def pack_hello(hello: Hello) -> bytes:
-    """Return the client's first message."""
-    return _HELLO.pack(hello.room, hello.member, hello.sending, hello.receiving)
-
-
-def unpack_hello(message: bytes | memoryview) -> Hello:
-    """Read the client's first message. Raises struct.error for another length."""
-    return Hello(*_HELLO.unpack(message))
+def unpack_hello(message: bytes | memoryview) -> tuple[int, int, bytes, bytes]:
+    """Return what `pack_hello` was given. Raises struct.error for another length."""
+    room, member, sending, receiving = _HELLO.unpack(message)
+    return room, member, sending, receiving
 
 
 def delivery_of(member: int, plain: bytes) -> bytes:

@@ -71,9 +71,8 @@ def _times(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.2f}x"
 
 
-def _over(value: object, reference: object) -> str:
-    measured = isinstance(value, int | float) and isinstance(reference, int | float) and reference
-    return _times(value / reference) if measured else NOTHING  # type: ignore[operator]
+def _over(value: Any, reference: Any) -> str:
+    return _times(value / reference) if isinstance(value, int | float) and reference else NOTHING
 
 
 def _cost(point: Any, key: str) -> str:
@@ -104,14 +103,5 @@ _ENVIRONMENT: Final = Environment(  # noqa: S701 - it writes Markdown, of figure
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {
-    "figure": figure,
-    "times": _times,
-    "over": _over,
-    "cost": _cost,
-    "notes": _notes,
-    "title_of": title_of,
-    "in_order": _in_order,
-    "has_sizes": _has_sizes,
-    "thousands": "{:,}".format,
-}
+_ENVIRONMENT.filters.update(figure=figure, times=_times, over=_over, cost=_cost, notes=_notes, title_of=title_of)
+_ENVIRONMENT.filters.update(in_order=_in_order, has_sizes=_has_sizes, thousands="{:,}".format)

@@ -4,33 +4,28 @@ Rounds are outermost, so that a machine that becomes slower meets all servers al
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
-from bench import handshakes, idle
+from bench import fanout, handshakes, idle
 from bench.catalogue import VARDE, Entry
-from bench.fanout import DIRECT_SPOT, HEADLINE, LIGHT, Spot, fan_out_spots, plan_for
+from bench.fanout import DIRECT, DIRECT_SPOT, FANOUT, HEADLINE, LIGHT
+from bench.measured_server import MeasuredServer
 from bench.rooms import Plan
 
-FANOUT: Final = "fanout"
-DIRECT: Final = "direct"
-HANDSHAKE: Final = "handshake"
-IDLE: Final = "idle"
-DURABLE: Final = "durable"
-STORMS: Final = "storms"
-DIMENSIONS: Final = (FANOUT, DIRECT, HANDSHAKE, IDLE, DURABLE, STORMS)
+DIMENSIONS: Final = (FANOUT, DIRECT, handshakes.DIMENSION, idle.DIMENSION, "durable", "storms")
 QUICK_DIMENSIONS: Final = DIMENSIONS[:-1]
 """A storm that is over in seconds says nothing."""
 QUICK_SERVERS: Final = (VARDE, "picows")
-
 _START: Final = 0.8
 """Seconds until a server listens, roughly; the other rates here are as rough, and only for saying what is left."""
 
 
 class Pace(Struct, frozen=True, kw_only=True):
-    """How long and how much is measured."""
+    """How long and how much is measured. `idle_window` is longer than a heartbeat of any server here."""
 
     rounds: int
     warm_up: float = 0.5
@@ -39,20 +34,11 @@ class Pace(Struct, frozen=True, kw_only=True):
     handshakes: int = 1_500
     idle: tuple[int, ...] = (1_000, 5_000, 10_000)
     idle_window: float = 30.0
-    """Longer than a heartbeat of any server here."""
     tls_idle: tuple[int, ...] = (1_000,)
 
 
-QUICK: Final = Pace(
-    rounds=1,
-    warm_up=0.2,
-    window=0.8,
-    sizes=(HEADLINE,),
-    handshakes=300,
-    idle=(10_000,),
-    idle_window=1.5,
-    tls_idle=(),
-)
+_SHORT: Final = {"warm_up": 0.2, "window": 0.8, "idle_window": 1.5}
+QUICK: Final = Pace(rounds=1, sizes=(HEADLINE,), handshakes=300, idle=(10_000,), tls_idle=(), **_SHORT)
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -76,72 +62,77 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """One server, started for one measurement: of spots, of so many handshakes, or of idle connections."""
+    """One server, started with the rooms of `plan` for one measurement, which takes about `planned` seconds.
 
+    `measure` returns figures by their places below the dimension's server; `point_of` makes one of several rounds.
+    """
+
+    dimension: str
     entry: Entry
     tls: bool
+    words: str
+    plan: Plan
     planned: float
-    """Seconds."""
-    spots: tuple[Spot, ...] = ()
-    handshakes: int = 0
-    idle: tuple[int, ...] = ()
-
-    @property
-    def dimension(self) -> str:
-        """What it measures; spots are of fan-out, but for the direct one."""
-        return HANDSHAKE if self.handshakes else IDLE if self.idle else FANOUT
-
-    @property
-    def plan(self) -> Plan:
-        """The rooms that it needs."""
-        if self.handshakes:
-            return handshakes.plan_for(self.handshakes)
-        return idle.plan_for(self.idle) if self.idle else plan_for(self.spots)
+    measure: Callable[[MeasuredServer], dict[tuple[str, ...], Any]]
+    point_of: Callable[[tuple[str, ...], Sequence[Any]], dict[str, Any]]
 
     @property
     def text(self) -> str:
         """What it is, in words."""
-        where = f"{self.entry.title}{', TLS' * self.tls}"
-        if self.handshakes:
-            return f"{where}: {self.handshakes} handshakes"
-        if self.idle:
-            return f"{where}: {', '.join(f'{each:,}' for each in self.idle)} idle connections"
-        loads = ", ".join(sorted({spot.load for spot in self.spots}))
-        sizes = ", ".join(map(str, sorted({spot.size for spot in self.spots if spot is not DIRECT_SPOT})))
-        return f"{where}: {loads}" + f", rooms of {sizes}" * bool(sizes)
+        return f"{self.entry.title}{', TLS' * self.tls}: {self.words}"
 
 
 def steps_of(pace: Pace, entries: Sequence[Entry], wanted: Sequence[str], *, tls: bool) -> list[Step]:
     """Return the steps of a run over these servers, for the dimensions that are wanted, plain and with TLS."""
-    steps: list[Step] = []
-    for _ in range(pace.rounds):
-        for entry in entries:
-            for secure in _ways(entry, tls=tls):
-                steps += _round(pace, entry, wanted, tls=secure)
-    for entry in entries if IDLE in wanted else ():
-        for secure in _ways(entry, tls=tls):
-            counts = pace.tls_idle if secure else pace.idle
-            if counts:
-                seconds = _START + max(counts) / _connects(entry) + len(counts) + pace.idle_window
-                steps.append(Step(entry=entry, tls=secure, idle=counts, planned=seconds))
+    ways = [(entry, secure) for entry in entries for secure in (False, True) if not secure or (tls and entry.tls)]
+    steps = [step for _ in range(pace.rounds) for entry, way in ways for step in _round(pace, entry, wanted, tls=way)]
+    for entry, way in ways if idle.DIMENSION in wanted else ():
+        if counts := pace.tls_idle if way else pace.idle:
+            steps.append(_idle(pace, entry, counts, tls=way))
     return steps
 
 
-def _ways(entry: Entry, *, tls: bool) -> tuple[bool, ...]:
-    return (False, True) if tls and entry.tls else (False,)
-
-
 def _round(pace: Pace, entry: Entry, wanted: Sequence[str], *, tls: bool) -> Iterator[Step]:
-    spots = fan_out_spots((HEADLINE,) if tls else pace.sizes) if FANOUT in wanted else []
+    spots = fanout.fan_out_spots((HEADLINE,) if tls else pace.sizes) if FANOUT in wanted else []
     light = [spot for spot in spots if spot.load == LIGHT] + [DIRECT_SPOT] * (DIRECT in wanted)
     # A saturated spot has a process of its own: what a saturated server has not done yet shall burden no other.
     for group in (tuple(light), *((spot,) for spot in spots if spot.load != LIGHT)):
         if group:
-            seconds = _START + len(group) * (pace.warm_up + pace.window + 0.3)
-            yield Step(entry=entry, tls=tls, spots=group, planned=seconds)
-    if HANDSHAKE in wanted:
-        seconds = _START + pace.handshakes * (2 if entry.name == VARDE else 1) / _connects(entry)
-        yield Step(entry=entry, tls=tls, handshakes=pace.handshakes, planned=seconds)
+            yield Step(
+                dimension=FANOUT,
+                entry=entry,
+                tls=tls,
+                words=fanout.words_of(group),
+                plan=fanout.plan_for(group),
+                planned=_START + len(group) * (pace.warm_up + pace.window + 0.3),
+                measure=partial(fanout.measure_spots, spots=group, warm_up=pace.warm_up, seconds=pace.window),
+                point_of=fanout.point_of_windows,
+            )
+    if handshakes.DIMENSION in wanted:
+        count = pace.handshakes
+        yield Step(
+            dimension=handshakes.DIMENSION,
+            entry=entry,
+            tls=tls,
+            words=f"{count} handshakes",
+            plan=handshakes.plan_for(count),
+            planned=_START + count * (2 if entry.name == VARDE else 1) / _connects(entry),
+            measure=partial(handshakes.measure_handshakes, count=count),
+            point_of=handshakes.point_of_rounds,
+        )
+
+
+def _idle(pace: Pace, entry: Entry, counts: tuple[int, ...], *, tls: bool) -> Step:
+    return Step(
+        dimension=idle.DIMENSION,
+        entry=entry,
+        tls=tls,
+        words=f"{', '.join(f'{each:,}' for each in counts)} idle connections",
+        plan=idle.plan_for(counts),
+        planned=_START + max(counts) / _connects(entry) + len(counts) + pace.idle_window,
+        measure=partial(idle.measure_idle, steps=counts, window=pace.idle_window),
+        point_of=lambda _, rounds: rounds[-1],
+    )
 
 
 def _connects(entry: Entry) -> int:

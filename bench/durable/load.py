@@ -5,27 +5,26 @@ Clients 0 and 1 are a pair, 2 and 3, and so on; a pair is a room of the ledger.
 
 import os
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from random import Random
-from typing import Final, NamedTuple, Self, TypeAlias
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 from uuid import UUID
 
 import psutil
 from msgspec import Struct
 
-from bench.connections import Connections, Link
+from bench.connections import Client, Connections, Link
 from bench.process import cpu_seconds, tree_of
-from loadtest.client.websocket import ServerFault
 from loadtest.crowd.crowd import Room
 from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Draft, Ledger
 from loadtest.ledger.payload import PayloadCipher
-from loadtest.ledger.reports import Tick, merge_ticks
+from loadtest.ledger.reports import merge_ticks
 from loadtest.ledger.schedule import Schedule
 from loadtest.stack.certificate import trust
 from varde_contract.ids import ConversationId
@@ -44,28 +43,19 @@ _SEED: Final = 7_395
 _GLANCE: Final = 0.05
 _PASS_MESSAGES: Final = 64
 """Sent between two looks at what has come, however late they are."""
-_BUSY: Final = 0.9
 _KILL_SECONDS: Final = 5.0
 
 
-class DurableClient(ABC):
+class DurableClient(Client):
     """One client. Each message that the server acks, refuses or delivers goes into the load's ledger."""
 
-    __slots__ = ("_load", "_sent", "number", "ready")
+    __slots__ = ("_load", "_sent")
 
     def __init__(self, number: int, load: "Load") -> None:
-        self.number, self._load = number, load
+        super().__init__(number)
+        self._load = load
         self._sent: dict[object, tuple[Ledger, int]] = {}
         """What the server has not answered for, by what it calls a message. A ledger is of one rate."""
-        self.ready = False
-
-    @abstractmethod
-    def open(self) -> bytes:
-        """Return the first bytes to send."""
-
-    @abstractmethod
-    def receive(self, received: bytes) -> bytes:
-        """Take what was read and return what must be sent in answer. Raises ServerFault, for the end as well."""
 
     @abstractmethod
     def send(self, draft: Draft) -> bytes:
@@ -78,10 +68,6 @@ class DurableClient(ABC):
     def leave(self) -> bytes:
         """Return the bytes that say good-bye."""
         return b""
-
-    def lost(self, reason: str) -> None:
-        """Raises ServerFault."""
-        raise ServerFault(f"connection {self.number} broke: {reason}")
 
     def _note_sent(self, name: object, draft: Draft) -> None:
         self._sent[name] = self._load.ledger, draft.seq
@@ -161,23 +147,6 @@ def open_ledger() -> Ledger:
     return Ledger(RunClock(), PayloadCipher(os.urandom(32), int.from_bytes(os.urandom(7), "big")))
 
 
-class Effort(NamedTuple):
-    """What the load itself took."""
-
-    seconds: float
-    cpu_seconds: float
-
-    @property
-    def cores(self) -> float:
-        """How much of a core."""
-        return self.cpu_seconds / self.seconds
-
-    @property
-    def bound(self) -> bool:
-        """Whether the load, and not the server, may have set the limit."""
-        return self.cores > _BUSY
-
-
 class Load:
     """Clients of one server. `ledger` may be another one for each rate. Leaving the block closes the connections."""
 
@@ -188,37 +157,27 @@ class Load:
         self._connections = Connections(server.port, context, addresses=-(-clients // PER_ADDRESS))
         self._links: dict[int, Link[DurableClient]] = {}
         self._owing: deque[tuple[float, int]] = deque()
-        self._total = Tick()
 
-    def open(
-        self,
-        numbers: Iterable[int],
-        *,
-        deadline: float,
-        at_once: int = AT_ONCE,
-        on_ready: Callable[[float], None] = lambda _: None,
-    ) -> None:
-        """Connect these clients. Raises ServerFault."""
+    def open(self, numbers: Iterable[int], *, at_once: int = AT_ONCE, **how: Any) -> None:
+        """Connect these clients, with what else `Connections.open` takes. Raises ServerFault."""
         clients = (self.server.client(number, self) for number in numbers)
-        links = self._connections.open(clients, at_once=at_once, deadline=deadline, on_ready=on_ready)
+        links = self._connections.open(clients, at_once=at_once, **how)
         self._links |= {link.client.number: link for link in links}
 
-    def run(self, schedule: Iterator[Due], start_ns: int) -> Effort:
-        """Send what is due from `start_ns` on, until the schedule ends."""
+    def run(self, schedule: Iterator[Due], start_ns: int) -> tuple[float, float]:
+        """Send what is due from `start_ns` on, until the schedule ends; return the seconds, and those of own CPU."""
         began, used = time.monotonic(), time.process_time()
         due = next(schedule, None)
         while due is not None:
             now_ns, left = time.monotonic_ns() - start_ns, _PASS_MESSAGES
             while due is not None and due.at_ns <= now_ns and left:
                 connection, client = self._links[due.sender]
-                intended_ns = start_ns + due.at_ns
-                connection.send(
-                    client.send(self.ledger.draw(due.sender, due.sender // 2, intended_ns, PAYLOAD_BYTES, 1))
-                )
+                draft = self.ledger.draw(due.sender, due.sender // 2, start_ns + due.at_ns, PAYLOAD_BYTES, 1)
+                connection.send(client.send(draft))
                 due, left = next(schedule, None), left - 1
             if due is not None:
                 self.poll(min(_GLANCE, max(0.0, (due.at_ns - (time.monotonic_ns() - start_ns)) / SECOND_NS)))
-        return Effort(time.monotonic() - began, time.process_time() - used)
+        return time.monotonic() - began, time.process_time() - used
 
     def poll(self, wait: float = _GLANCE) -> None:
         """Serve the connections, after waiting so many seconds at most, and confirm what has waited for a second."""
@@ -233,9 +192,10 @@ class Load:
 
     def settle(self, seconds: float) -> Account:
         """Receive until nothing is under way, for so long at most; confirm what is owed; return what became of all."""
-        end = time.monotonic() + seconds
-        while not self._settled and time.monotonic() < end:
+        total, end = merge_ticks([self.ledger.tick()]), time.monotonic() + seconds
+        while (total.received + total.refused < total.sent or total.pending) and time.monotonic() < end:
             self.poll()
+            total.then(merge_ticks([self.ledger.tick()]))
         while self._owing:
             self._confirm(self._owing.popleft()[1])
         return reconcile([self.ledger.report()], pairs(self.clients))
@@ -259,12 +219,6 @@ class Load:
     def _confirm(self, number: int) -> None:
         connection, client = self._links[number]
         connection.send(client.confirm())
-
-    @property
-    def _settled(self) -> bool:
-        self._total.then(merge_ticks([self.ledger.tick()]))
-        total = self._total
-        return total.received + total.refused >= total.sent and not total.pending
 
 
 def pairs(clients: int) -> list[Room]:

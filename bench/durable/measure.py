@@ -2,6 +2,7 @@
 
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -9,10 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.catalogue import VARDE
-from bench.durable.load import Load, Missing, Open
+from bench.durable.load import BEGIN_NS, Load, Missing, Open, draw_schedule, open_ledger, survival_of
 from bench.durable.mosquitto import open_mosquitto
 from bench.durable.rates import COMMON_RATE, LOWER_RATES, RATES, Pace, climb, highest_sustained, measure_rate
-from bench.durable.survival import measure_survival
 from bench.durable.varde import open_varde
 from bench.steps import Options
 from loadtest.client.websocket import ServerFault
@@ -33,6 +33,14 @@ TARGETS_MS: Final = {1_000: 10.0, 6_000: 25.0, 10_000: 120.0}
 """What 99 of 100 messages may take between 10,000 connections, by messages a second."""
 PACE: Final = Pace(warm_up=2.0, measured=8.0)
 CONNECT_DEADLINE: Final = 120.0
+
+AWAY: Final = 200
+"""Connections where survival is measured: half of them send to the other half, which is away."""
+AWAY_SECONDS: Final = 3.0
+_SENDERS: Final = range(0, AWAY, 2)
+_RECEIVERS: Final = range(1, AWAY, 2)
+_LEAVING: Final = 2.0
+_SETTLING: Final = 8.0
 
 QUICK_SERVERS: Final = (VARDE, "mosquitto")
 QUICK_CONNECTIONS: Final = 300
@@ -92,6 +100,31 @@ def _or_failed(measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return measured()
     except EXPECTED as fault:
         return {"failed": str(fault)}
+
+
+def measure_survival(open_server: Open, *, seconds: float = AWAY_SECONDS) -> dict[str, Any]:
+    """Return how many messages were acked before the kill, and how many of those never came. Raises ServerFault."""
+    ledger = open_ledger()
+    with tempfile.TemporaryDirectory(prefix="varde-bench-") as name:
+        folder = Path(name)
+        with open_server(folder, AWAY) as server:
+            with Load(server, AWAY, ledger) as receivers:  # they make themselves known, and leave in good order
+                receivers.open(_RECEIVERS, deadline=CONNECT_DEADLINE)
+                receivers.leave(_LEAVING)
+            with Load(server, AWAY, ledger) as senders:
+                senders.open(_SENDERS, deadline=CONNECT_DEADLINE)
+                senders.run(draw_schedule(COMMON_RATE, seconds, _SENDERS), time.monotonic_ns() + BEGIN_NS)
+                server.kill()
+                senders.drain(_SETTLING)  # they go on reading acks for as long as there are any
+        with (
+            open_server(folder, AWAY) as server,
+            Load(server, AWAY, ledger) as receivers,
+        ):
+            receivers.open(_RECEIVERS, deadline=CONNECT_DEADLINE)
+            end = time.monotonic() + _SETTLING
+            while survival_of(ledger, AWAY)["lost_after_ack"] and time.monotonic() < end:
+                receivers.poll()
+    return survival_of(ledger, AWAY)
 
 
 @contextmanager

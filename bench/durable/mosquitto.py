@@ -1,6 +1,8 @@
-"""Mosquitto with QoS 1 and persistent sessions, set as durable as it can be, over TCP.
+"""Mosquitto with QoS 1 and persistent sessions over TCP, set as durable as it can be, and a client of its protocol.
 
-What that means beside Varde is in docs/decisions/2026-11-22-durable-peers.md: its PUBACK does not wait for the disk.
+What its PUBACK is worth beside Varde's ack is in docs/decisions/2026-11-22-durable-peers.md. The client speaks MQTT
+3.1.1, sans-I/O; sections are those of the OASIS standard. paho-mqtt is not used: it takes twice the CPU for a message,
+and the load must not be the limit (docs/decisions/2026-11-30-bench-peers.md).
 """
 
 import getpass
@@ -9,11 +11,11 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from bench.durable.load import DurableServer, Missing
-from bench.durable.mqtt import MqttClient
+from bench.durable.load import DurableClient, DurableServer, Load, Missing
 from loadtest.client.websocket import ServerFault
+from loadtest.ledger.ledger import Draft
 from loadtest.stack.process import HOST, free_port, listens, tail_of, wait_for
 
 START_DEADLINE: Final = 60.0
@@ -38,6 +40,19 @@ SAVING: Final = {
     "each second": "autosave_on_changes false\nautosave_interval 1",
 }
 """How often the whole store is written to disk."""
+
+CONNACK: Final = 0x20
+PUBLISH: Final = 0x30
+PUBACK: Final = 0x40
+SUBACK: Final = 0x90
+QOS_1: Final = 0x02
+_CONNECT: Final = 0x10
+_SUBSCRIBE: Final = 0x82  # its low bits are fixed (2.2.2)
+_PERSISTENT: Final = bytes((4, 0, 0, 0))  # level 4, no Clean Session (3.1.2.4), no keep-alive
+_TYPE: Final = 0xF0
+_QOS: Final = 0x06
+_LENGTH_BYTES: Final = 4
+_IDS: Final = 0xFFFF
 
 
 @contextmanager
@@ -76,3 +91,104 @@ def find_program(name: str, package: str) -> str:
     if found is None:
         raise Missing(f"{name} is not installed: apt-get install {package}")
     return found
+
+
+class Packet(NamedTuple):
+    """One control packet (2.1): its first byte, and what follows the length."""
+
+    head: int
+    body: bytes
+
+
+def write_packet(head: int, body: bytes) -> bytes:
+    """Return a control packet, with its length as 2.2.3 has it."""
+    length, left = bytearray(), len(body)
+    while True:
+        left, digit = divmod(left, 128)
+        length.append(digit | 0x80 if left else digit)
+        if not left:
+            return bytes((head, *length)) + body
+
+
+def split_packets(stream: bytes) -> tuple[list[Packet], bytes]:
+    """Return the packets that are complete, and the rest of the stream. Raises ServerFault."""
+    packets, start = [], 0
+    while (span := _measure(stream, start)) is not None and span[1] <= len(stream):
+        packets.append(Packet(stream[start], stream[span[0] : span[1]]))
+        start = span[1]
+    return packets, stream[start:] if start else stream
+
+
+def _measure(stream: bytes, start: int) -> tuple[int, int] | None:
+    """Where the body of the packet at `start` begins and ends; None when its length is not all there."""
+    length = 0
+    for place in range(_LENGTH_BYTES):
+        at = start + 1 + place
+        if at >= len(stream):
+            return None
+        length |= (stream[at] & 0x7F) << 7 * place
+        if not stream[at] & 0x80:
+            return at + 1, at + 1 + length
+    raise ServerFault("a packet's length does not end")
+
+
+class MqttClient(DurableClient):
+    """One client: it subscribes to its own topic, publishes to its partner's, and acks what it gets at once."""
+
+    __slots__ = ("_packet", "_rest", "_topic")
+
+    def __init__(self, number: int, load: Load) -> None:
+        super().__init__(number, load)
+        self._topic = _text(_name(number ^ 1))
+        self._packet, self._rest = 1, b""
+
+    def open(self) -> bytes:
+        """Return CONNECT for a session that outlives the connection."""
+        return write_packet(_CONNECT, _text("MQTT") + _PERSISTENT + _text(_name(self.number)))
+
+    def receive(self, received: bytes) -> bytes:
+        """Return acks and what the handshake asks for."""
+        if not received:
+            self.lost("the server hung up")
+        packets, self._rest = split_packets(self._rest + received if self._rest else received)
+        return b"".join(map(self._answer, packets))
+
+    def send(self, draft: Draft) -> bytes:
+        """Return PUBLISH with QoS 1."""
+        self._packet = packet = self._packet % _IDS + 1
+        identifier = packet.to_bytes(2, "big")
+        self._note_sent(identifier, draft)
+        return write_packet(PUBLISH | QOS_1, self._topic + identifier + draft.payload)
+
+    def leave(self) -> bytes:
+        """Return DISCONNECT; the session stays."""
+        return b"\xe0\x00"
+
+    def _answer(self, packet: Packet) -> bytes:
+        kind, body = packet.head & _TYPE, packet.body
+        if kind == PUBLISH:
+            if packet.head & _QOS != QOS_1:
+                raise ServerFault("the server delivers with another quality of service than 1")
+            start = 2 + int.from_bytes(body[:2], "big")
+            self._note_received(body[start + 2 :])
+            return bytes((PUBACK, 2)) + body[start : start + 2]
+        if kind == PUBACK:
+            self._note_answer(body)
+        elif kind == CONNACK and body[1:2] == b"\x00":
+            return write_packet(_SUBSCRIBE, b"\x00\x01" + _text(_name(self.number)) + b"\x01")
+        elif kind == SUBACK and body[2:3] == b"\x01":
+            self.ready = True
+        else:
+            raise ServerFault(f"the server refused a client: packet {kind:#x} with {body[:8].hex()}")
+        return b""
+
+
+def _name(number: int) -> str:
+    """The client identifier of a connection; its topic has the same name."""
+    return f"d{number}"
+
+
+def _text(text: str) -> bytes:
+    """A UTF-8 string as 1.5.3 has it."""
+    octets = text.encode()
+    return len(octets).to_bytes(2, "big") + octets

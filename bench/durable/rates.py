@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from bench.connections import quiet_collector
 from bench.durable.load import BEGIN_NS, SECOND_NS, Load, draw_schedule, open_ledger
+from bench.fanout import BUSY
 from loadtest.client.websocket import ServerFault
 from loadtest.ledger.account import Account
 from loadtest.report.result import Latency
@@ -42,8 +43,8 @@ def measure_rate(load: Load, rate: float, pace: Pace) -> dict[str, Any]:
         ledger.open_stage(index, start_ns + int(began * SECOND_NS))
     with quiet_collector():
         used = server.cpu_seconds()
-        effort = load.run(draw_schedule(rate, seconds, range(load.clients)), start_ns)
-        spent = {name: (now - used[name]) / effort.seconds for name, now in server.cpu_seconds().items()}
+        seconds, own = load.run(draw_schedule(rate, seconds, range(load.clients)), start_ns)
+        spent = {name: (now - used[name]) / seconds for name, now in server.cpu_seconds().items()}
         account = load.settle(_SETTLING)
     stage, counts = account.stages[_MEASURED], counts_of(account)
     itself, *beside = spent
@@ -53,8 +54,8 @@ def measure_rate(load: Load, rate: float, pace: Pace) -> dict[str, Any]:
         **figures_of(account.latencies_of((_MEASURED,)).send_to_receive),
         "server_cores": spent[itself],
         "beside_cores": {name: spent[name] for name in beside},
-        "generator_cores": effort.cores,
-        "generator_bound": effort.bound,
+        "generator_cores": own / seconds,
+        "generator_bound": own / seconds > BUSY,
         "account": counts,
     }
     return {**figures, "sustained": _faultless(counts) and _keeps_up(figures)}

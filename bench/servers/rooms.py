@@ -87,9 +87,9 @@ class Rooms(Generic[C]):
 
     def join(self, hello: bytes | memoryview, connection: C) -> Member[C]:
         """Let the sender of this hello into its room."""
-        said = unpack_hello(hello)
-        room = self._rooms.setdefault(said.room, [])
-        keys = (Cipher(said.sending), Cipher(said.receiving)) if self._encrypted else (NoCipher(), NoCipher())
-        member = Member(room, said.member, connection, keys[0].decrypt, keys[1].encrypt)
+        number, member_number, *keys = unpack_hello(hello)
+        room = self._rooms.setdefault(number, [])
+        sending, receiving = map(Cipher, keys) if self._encrypted else (NoCipher(), NoCipher())
+        member = Member(room, member_number, connection, sending.decrypt, receiving.encrypt)
         room.append(member)
         return member

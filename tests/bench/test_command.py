@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,9 +13,9 @@ import pytest
 
 from bench.catalogue import CATALOGUE, DURABLE_PEERS, VARDE, missing
 from bench.durable.measure import SERVERS
-from bench.fanout import DIRECT_SPOT, SATURATED
+from bench.fanout import FANOUT
 from bench.process import tree_of
-from bench.steps import DIMENSIONS, FANOUT, QUICK, Options, steps_of
+from bench.steps import DIMENSIONS, QUICK, Options, steps_of
 
 BENCH = (sys.executable, "-m", "bench")
 
@@ -101,10 +102,10 @@ def test_rounds_are_outermost() -> None:
 def test_a_saturated_server_is_measured_alone() -> None:
     """What a saturated server still has to do burdens no other point: it is the only one of its process."""
     steps = steps_of(Options().pace, list(CATALOGUE.values()), DIMENSIONS, tls=True)
-    loaded = [step for step in steps if any(spot.load == SATURATED for spot in step.spots)]
+    loaded = [step.words for step in steps if "saturated" in step.words]
     assert loaded
-    assert {len(step.spots) for step in loaded} == {1}
-    assert any(DIRECT_SPOT in step.spots for step in steps)
+    assert all(re.fullmatch(r"saturated, rooms of \d+", words) for words in loaded)
+    assert any("direct" in step.words for step in steps)
 
 
 def test_a_quick_run_is_planned_for_less_than_a_minute() -> None:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.fanout import Window, fan_out_point, fan_out_spots
+from bench.fanout import Window, point_of_windows
 from bench.report import NOTHING, figure
 from bench.results import Results, point_of, rounded
 from bench.targets import judge, ratios_of
 from tests.bench.sample import sample_tree
 
-LIGHT = fan_out_spots((100,))[0]
+LIGHT = ("fanout", "light", "rooms", "100")
 
 
 def window(server_cpu: float, generator_cpu: float = 0.5, deliveries: int = 10_000) -> Window:
@@ -25,7 +25,7 @@ def test_the_median_stands_and_the_spread_is_kept() -> None:
 
 def test_cpu_is_shared_by_the_deliveries_that_arrived() -> None:
     """Server CPU of a window, by what was received in it, in microseconds; what was achieved is there as well."""
-    point = fan_out_point(LIGHT, [window(0.1), window(0.3), window(0.2)])
+    point = point_of_windows(LIGHT, [window(0.1), window(0.3), window(0.2)])
     assert (point["us_per_delivery"], point["spread"]) == (20.0, [10.0, 30.0])
     assert (point["offered_per_second"], point["achieved_per_second"], point["held_back"]) == (20_000, 10_000, 3)
     assert point["refused"] == 6
@@ -34,7 +34,7 @@ def test_cpu_is_shared_by_the_deliveries_that_arrived() -> None:
 @pytest.mark.parametrize(("cpu", "bound"), [(0.9, False), (0.91, True)])
 def test_a_busy_generator_marks_the_figure(cpu: float, bound: bool) -> None:  # noqa: FBT001 - a table of cases
     """One round with the generator above 90 % of a core is enough for the mark."""
-    point = fan_out_point(LIGHT, [window(0.1), window(0.1, generator_cpu=cpu)])
+    point = point_of_windows(LIGHT, [window(0.1), window(0.1, generator_cpu=cpu)])
     assert (point["generator_bound"], point["generator_load"]) == (bound, cpu)
 
 

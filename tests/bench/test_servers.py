@@ -7,7 +7,7 @@ from time import monotonic
 import pytest
 
 from bench.catalogue import CATALOGUE, VARDE, Entry, missing
-from bench.clients import ACK_TAG, CONTENT, NEW_TAG, Client
+from bench.clients import ACK_TAG, CONTENT, NEW_TAG, Member
 from bench.connections import Connections, Link
 from bench.measured_server import MeasuredServer, Workplace, open_measured_server
 from bench.process import Cores
@@ -46,7 +46,7 @@ def poll_until(connections: Connections, done: Callable[[], bool]) -> None:
             pytest.fail("it did not come")
 
 
-def received(members: Sequence[Link[Client]]) -> list[tuple[int, int]]:
+def received(members: Sequence[Link[Member]]) -> list[tuple[int, int]]:
     """Deliveries and acks of each."""
     return [(each.client.deliveries, each.client.acks) for each in members]
 
@@ -62,7 +62,7 @@ def exchange(measured: MeasuredServer) -> None:
         for connection, client in three:
             assert connection.send(client.message())
     poll_until(connections, lambda: received(three) == [(2 * MESSAGES, MESSAGES)] * 3)
-    sender = min(two, key=lambda each: each.client.member)
+    sender = min(two, key=lambda each: each.client.number)
     sender.connection.send(sender.client.message())
     poll_until(connections, lambda: sorted(received(two)) == [(0, 1), (1, 0)])
     assert received(three) == [(2 * MESSAGES, MESSAGES)] * 3

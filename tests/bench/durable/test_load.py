@@ -5,7 +5,7 @@ import time
 import pytest
 
 from bench.durable import rates
-from bench.durable.load import Due, Effort, Load, draw_schedule, open_ledger, survival_of
+from bench.durable.load import Due, Load, draw_schedule, open_ledger, survival_of
 from bench.durable.rates import Pace, climb, counts_of, highest_sustained
 from loadtest.client.websocket import ServerFault
 from tests.bench.durable.faulty_server import Fault, open_faulty
@@ -88,12 +88,6 @@ def test_what_was_acked_and_never_came_is_lost() -> None:
         ledger.ack(0, 0, seq)
     ledger.receive(1, 0, drafts[3].payload)
     assert survival_of(ledger, 2) == {"sent": 5, "acked": 3, "lost_after_ack": 2}
-
-
-def test_a_busy_load_says_so() -> None:
-    """More than nine tenths of a core: the figure may be the load's."""
-    assert Effort(10.0, 9.1).bound
-    assert not Effort(10.0, 8.9).bound
 
 
 def test_the_schedule_is_an_open_model() -> None:

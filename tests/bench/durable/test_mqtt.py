@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.durable import mqtt
+from bench.durable import mosquitto as mqtt
 from bench.durable.load import DurableServer, Load
-from bench.durable.mqtt import MqttClient, Packet, split_packets, write_packet
+from bench.durable.mosquitto import MqttClient, Packet, split_packets, write_packet
 from bench.durable.rates import counts_of
 from loadtest.client.websocket import ServerFault
 

@@ -9,10 +9,9 @@ import pytest
 
 from bench.catalogue import VARDE
 from bench.durable.load import Due, Load, Missing, Open
-from bench.durable.measure import SERVERS, measure
+from bench.durable.measure import SERVERS, measure, measure_survival
 from bench.durable.mosquitto import find_program
 from bench.durable.rates import counts_of
-from bench.durable.survival import measure_survival
 from bench.process import tree_of
 from bench.steps import Options
 from loadtest.stack.process import runs
