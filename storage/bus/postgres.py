@@ -37,7 +37,7 @@ class Timeouts:
     """How long the bus waits, in seconds."""
 
     answer: float = 5 * SECONDS  # for a connection, for a statement's end, for a sign of life
-    pulse: float = 5 * SECONDS  # between two questions to a silent peer whether it is still there
+    probe: float = 5 * SECONDS  # between two questions to a silent peer whether it is still there
     first_retry: float = 0.1 * SECONDS  # at most, and a random part of it; doubled with every failure
     last_retry: float = 5 * SECONDS  # where doubling ends
 
@@ -143,7 +143,7 @@ class PostgresBus:
         try:
             while True:
                 await self._watch(connection)
-                connection.terminate()  # no farewell: its peer may be the one that does not answer
+                connection.terminate()  # no Terminate message: its peer may be the one that does not answer
                 connection = await self._reopen_listener()
                 self._queue.lose()
         finally:
@@ -160,14 +160,14 @@ class PostgresBus:
         lost = asyncio.Event()
         listener.add_termination_listener(lambda _: lost.set())
         try:
-            while not (listener.is_closed() or await self._is_set_within_pulse(lost)):
+            while not (listener.is_closed() or await self._is_set_within_probe(lost)):
                 await listener.execute("SELECT")
         except LOST:
             return
 
-    async def _is_set_within_pulse(self, event: asyncio.Event) -> bool:
+    async def _is_set_within_probe(self, event: asyncio.Event) -> bool:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._timeouts.pulse):
+            async with asyncio.timeout(self._timeouts.probe):
                 return await event.wait()
         return False
 

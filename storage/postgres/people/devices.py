@@ -100,7 +100,7 @@ async def _add(
         device.created_ms,
     )
     await connection.execute(_BIND, device.account, session, device.id)
-    return await _reseat(connection, device.account, device.id, device.profiles)
+    return await _update_positions(connection, device.account, device.id, device.profiles)
 
 
 _IS_THERE: Final = "SELECT EXISTS (SELECT FROM device WHERE account_id = $1 AND device_id = $2)"
@@ -162,7 +162,7 @@ async def _set_profiles(
         return None
     await connection.execute(_SET_PROFILES, account, device, list(dict.fromkeys(profiles)))
     await _void_tickets(connection, account, device, now_ms, final=False)
-    return await _reseat(connection, account, device, set(before) ^ set(profiles))
+    return await _update_positions(connection, account, device, set(before) ^ set(profiles))
 
 
 _REVOKE: Final = """
@@ -187,7 +187,7 @@ async def _revoke(
     if profiles is None:
         return None
     await _void_tickets(connection, account, device, now_ms, final=True)
-    return await _reseat(connection, account, device, profiles)
+    return await _update_positions(connection, account, device, profiles)
 
 
 _VOID_TICKETS: Final = """
@@ -215,7 +215,7 @@ _CONVERSATIONS: Final = (
 )
 
 
-async def _reseat(
+async def _update_positions(
     connection: Connection, account: AccountId, device: DeviceId, profiles: Iterable[ProfileId]
 ) -> list[people.RosterChange]:
     """Let positions begin and end, and rosters move, where these profiles are members."""

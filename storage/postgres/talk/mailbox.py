@@ -131,7 +131,7 @@ async def _confirm(connection: Connection, confirmations: Sequence[talk.Confirma
 
 # Locked in one order, because two nodes may mark for the same profiles.
 _MARK_READ: Final = """
-    WITH seat AS (
+    WITH member AS (
         SELECT conversation_id, profile_id, read_upto, head
         FROM membership JOIN conversation USING (conversation_id)
         WHERE (conversation_id, profile_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
@@ -140,7 +140,7 @@ _MARK_READ: Final = """
     ),
     marked AS (
         SELECT conversation_id, profile_id, read_upto, head, max(upto) AS upto
-        FROM seat JOIN unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS mark (conversation_id, profile_id, upto)
+        FROM member JOIN unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS mark (conversation_id, profile_id, upto)
              USING (conversation_id, profile_id)
         WHERE upto > read_upto AND upto <= head
         GROUP BY conversation_id, profile_id, read_upto, head
@@ -154,11 +154,11 @@ _MARK_READ: Final = """
 
 async def _mark_read(connection: Connection, marks: Sequence[tuple[ConversationId, ProfileId, int]]) -> list[int]:
     rows = await connection.fetch(_MARK_READ, *(list(column) for column in zip(*marks, strict=True)))
-    seats = {(conversation, profile): (before, head) for conversation, profile, before, head in rows}
+    members = {(conversation, profile): (before, head) for conversation, profile, before, head in rows}
     moved = []
     for index, (conversation, profile, upto) in enumerate(marks):
-        before, head = seats.get((conversation, profile), (upto, upto))
+        before, head = members.get((conversation, profile), (upto, upto))
         if before < upto <= head:
             moved.append(index)
-            seats[conversation, profile] = upto, head
+            members[conversation, profile] = upto, head
     return moved

@@ -12,7 +12,7 @@ from storage.bus.text_bus import PAYLOAD_LIMIT, BusDown, PayloadMisuse, TextBus
 PATIENCE = 30  # seconds until a payload that does not come is a failure
 
 
-class Medium(Protocol):
+class BusNetwork(Protocol):
     """What the nodes have in common."""
 
     def open_bus(self) -> AbstractAsyncContextManager[TextBus]:
@@ -24,7 +24,7 @@ class Medium(Protocol):
         ...
 
 
-class Ear:
+class RecordingListener:
     """A listener that records what it hears."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Ear:
         self._changed.set()
         self._changed = trio.Event()
 
-    async def wait_until(self, met: Callable[["Ear"], bool]) -> None:
+    async def wait_until(self, met: Callable[["RecordingListener"], bool]) -> None:
         """Return when this is so."""
         with trio.fail_after(PATIENCE):
             while not met(self):
@@ -54,57 +54,57 @@ class Ear:
 
     async def wait_heard(self, *payloads: str) -> None:
         """Return when exactly these were heard, in this order."""
-        await self.wait_until(lambda ear: len(ear.heard) >= len(payloads))
+        await self.wait_until(lambda listener: len(listener.heard) >= len(payloads))
         assert self.heard == list(payloads)
 
 
-async def every_node_hears(medium: Medium) -> None:
+async def every_node_hears(network: BusNetwork) -> None:
     """All nodes hear what one publishes, the publisher included."""
-    here, there = Ear(), Ear()
-    async with medium.open_bus() as bus, medium.open_bus() as other:
+    here, there = RecordingListener(), RecordingListener()
+    async with network.open_bus() as bus, network.open_bus() as other:
         with bus.listen(here.receive, here.resync), other.listen(there.receive, there.resync):
             await bus.publish(["ding"])
             await here.wait_heard("ding")
             await there.wait_heard("ding")
 
 
-async def all_listeners_of_a_node_hear(medium: Medium) -> None:
+async def all_listeners_of_a_node_hear(network: BusNetwork) -> None:
     """One node may listen in several places."""
-    one, two = Ear(), Ear()
-    async with medium.open_bus() as bus:
+    one, two = RecordingListener(), RecordingListener()
+    async with network.open_bus() as bus:
         with bus.listen(one.receive, one.resync), bus.listen(two.receive, two.resync):
             await bus.publish(["ding"])
             await one.wait_heard("ding")
             await two.wait_heard("ding")
 
 
-async def order_is_kept(medium: Medium) -> None:
+async def order_is_kept(network: BusNetwork) -> None:
     """What one node publishes is heard in the order of publishing, within a call and between calls."""
-    ear = Ear()
+    listener = RecordingListener()
     expected = [f"{call}.{number}" for call in range(20) for number in range(50)]
-    async with medium.open_bus() as bus, medium.open_bus() as other:
-        with other.listen(ear.receive, ear.resync):
+    async with network.open_bus() as bus, network.open_bus() as other:
+        with other.listen(listener.receive, listener.resync):
             for call in range(20):
                 await bus.publish(expected[call * 50 : call * 50 + 50])
-            await ear.wait_heard(*expected)
+            await listener.wait_heard(*expected)
 
 
-async def many_publishers_are_all_heard(medium: Medium) -> None:
+async def many_publishers_are_all_heard(network: BusNetwork) -> None:
     """A thousand calls at once are all heard, once each."""
-    ear = Ear()
-    async with medium.open_bus() as bus:
-        with bus.listen(ear.receive, ear.resync):
+    listener = RecordingListener()
+    async with network.open_bus() as bus:
+        with bus.listen(listener.receive, listener.resync):
             async with trio.open_nursery() as nursery:
                 for number in range(1_000):
                     nursery.start_soon(bus.publish, [str(number)])
-            await ear.wait_until(lambda ear: len(ear.heard) >= 1_000)
-    assert sorted(ear.heard, key=int) == [str(number) for number in range(1_000)]
+            await listener.wait_until(lambda listener: len(listener.heard) >= 1_000)
+    assert sorted(listener.heard, key=int) == [str(number) for number in range(1_000)]
 
 
-async def listening_begins_and_ends_with_its_block(medium: Medium) -> None:
+async def listening_begins_and_ends_with_its_block(network: BusNetwork) -> None:
     """What was published before or after the block is not heard in it; the node itself goes on."""
-    short, whole = Ear(), Ear()
-    async with medium.open_bus() as bus:
+    short, whole = RecordingListener(), RecordingListener()
+    async with network.open_bus() as bus:
         with bus.listen(whole.receive, whole.resync):
             await bus.publish(["before"])
             await whole.wait_heard("before")
@@ -116,91 +116,91 @@ async def listening_begins_and_ends_with_its_block(medium: Medium) -> None:
     assert short.heard == ["within"]
 
 
-async def nothing_is_heard_after_the_block(medium: Medium) -> None:
+async def nothing_is_heard_after_the_block(network: BusNetwork) -> None:
     """A listener that has left is not called any more, not even with what was on its way already."""
-    leaving, staying = Ear(), Ear()
-    async with medium.open_bus() as bus:
+    leaving, staying = RecordingListener(), RecordingListener()
+    async with network.open_bus() as bus:
         with bus.listen(staying.receive, staying.resync):
             with bus.listen(leaving.receive, leaving.resync):
                 await bus.publish(["first"])
-                await leaving.wait_until(lambda ear: bool(ear.heard))
+                await leaving.wait_until(lambda listener: bool(listener.heard))
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(bus.publish, [str(number) for number in range(1_000)])
-                    await staying.wait_until(lambda ear: len(ear.heard) > 1)
+                    await staying.wait_until(lambda listener: len(listener.heard) > 1)
             at_leaving = list(leaving.heard)
-            await staying.wait_until(lambda ear: len(ear.heard) == 1_001)
+            await staying.wait_until(lambda listener: len(listener.heard) == 1_001)
     assert leaving.heard == at_leaving
 
 
-async def a_cut_is_followed_by_a_resync(medium: Medium) -> None:
+async def a_cut_is_followed_by_a_resync(network: BusNetwork) -> None:
     """After its connections were lost a node is told to resync, and hears everything that is published from then on."""
-    ear = Ear()
-    async with medium.open_bus() as bus, medium.open_bus() as other:
-        with other.listen(ear.receive, ear.resync):
+    listener = RecordingListener()
+    async with network.open_bus() as bus, network.open_bus() as other:
+        with other.listen(listener.receive, listener.resync):
             await bus.publish(["before"])
-            await ear.wait_heard("before")
-            assert ear.resyncs == 0
+            await listener.wait_heard("before")
+            assert listener.resyncs == 0
             for cut in (1, 2, 3):
-                await medium.cut()
-                await ear.wait_until(lambda ear, cut=cut: ear.resyncs == cut)  # type: ignore[misc]  # bound at once
+                await network.cut()
+                await listener.wait_until(lambda listener, cut=cut: listener.resyncs == cut)  # type: ignore[misc]  # bound at once
                 await bus.publish([f"after {cut}"])
-                await ear.wait_heard("before", *(f"after {each}" for each in range(1, cut + 1)))
+                await listener.wait_heard("before", *(f"after {each}" for each in range(1, cut + 1)))
 
 
-async def equal_payloads_of_different_calls_are_all_heard(medium: Medium) -> None:
+async def equal_payloads_of_different_calls_are_all_heard(network: BusNetwork) -> None:
     """Only within one call may equal payloads be heard as one."""
-    ear = Ear()
-    async with medium.open_bus() as bus:
-        with bus.listen(ear.receive, ear.resync):
+    listener = RecordingListener()
+    async with network.open_bus() as bus:
+        with bus.listen(listener.receive, listener.resync):
             for _ in range(3):
                 await bus.publish(["ding"])
-            await ear.wait_heard("ding", "ding", "ding")
+            await listener.wait_heard("ding", "ding", "ding")
 
 
-async def any_text_travels(medium: Medium) -> None:
+async def any_text_travels(network: BusNetwork) -> None:
     """JSON, quotes, line ends, the empty text and letters of any script arrive as they were."""
     texts = ['{"a": "b\'c\\u0000"}', "", "blåbærøl \N{SNOWMAN}\N{GRINNING FACE}", "a\nb\r\n\t", "$1; DROP TABLE x; --"]
-    ear = Ear()
-    async with medium.open_bus() as bus:
-        with bus.listen(ear.receive, ear.resync):
+    listener = RecordingListener()
+    async with network.open_bus() as bus:
+        with bus.listen(listener.receive, listener.resync):
             await bus.publish(texts)
-            await ear.wait_heard(*texts)
+            await listener.wait_heard(*texts)
 
 
-async def the_longest_payload_travels(medium: Medium) -> None:
+async def the_longest_payload_travels(network: BusNetwork) -> None:
     """A payload of exactly the limit, counted in bytes, is heard."""
     longest = "å" * (PAYLOAD_LIMIT // 2)
-    ear = Ear()
-    async with medium.open_bus() as bus:
-        with bus.listen(ear.receive, ear.resync):
+    listener = RecordingListener()
+    async with network.open_bus() as bus:
+        with bus.listen(listener.receive, listener.resync):
             await bus.publish([longest])
-            await ear.wait_heard(longest)
+            await listener.wait_heard(longest)
 
 
-async def misuse_is_refused(medium: Medium) -> None:
+async def misuse_is_refused(network: BusNetwork) -> None:
     """A payload too long, or one with a NUL, is our bug: it is refused by size, unshown, and nothing is published."""
-    ear = Ear()
-    async with medium.open_bus() as bus:
-        with bus.listen(ear.receive, ear.resync):
+    listener = RecordingListener()
+    async with network.open_bus() as bus:
+        with bus.listen(listener.receive, listener.resync):
             for wrong in ("c4nary" + "å" * (PAYLOAD_LIMIT // 2), "c4nary\0"):
                 with pytest.raises(PayloadMisuse) as caught:
                     await bus.publish(["fine", wrong])
                 assert "c4nary" not in str(caught.value)
             await bus.publish(["sentinel"])
-            await ear.wait_heard("sentinel")
+            await listener.wait_heard("sentinel")
 
 
-async def publishing_nothing_is_nothing(medium: Medium) -> None:
+async def publishing_nothing_is_nothing(network: BusNetwork) -> None:
     """An empty call rings nobody."""
-    ear = Ear()
-    async with medium.open_bus() as bus:
-        with bus.listen(ear.receive, ear.resync):
+    listener = RecordingListener()
+    async with network.open_bus() as bus:
+        with bus.listen(listener.receive, listener.resync):
             await bus.publish([])
             await bus.publish(["sentinel"])
-            await ear.wait_heard("sentinel")
+            await listener.wait_heard("sentinel")
 
 
-async def a_fault_in_a_listener_ends_the_bus(medium: Medium) -> None:
+async def a_fault_in_a_listener_ends_the_bus(network: BusNetwork) -> None:
     """What a listener raises is raised where the bus was opened, and cancels what ran there."""
     fault = LookupError("a bug in a listener")
 
@@ -208,7 +208,7 @@ async def a_fault_in_a_listener_ends_the_bus(medium: Medium) -> None:
         raise fault
 
     async def use() -> None:
-        async with medium.open_bus() as bus:
+        async with network.open_bus() as bus:
             with bus.listen(raise_fault, lambda: None):
                 await bus.publish(["ding"])
                 await trio.sleep_forever()
@@ -218,9 +218,9 @@ async def a_fault_in_a_listener_ends_the_bus(medium: Medium) -> None:
     assert caught.value is fault
 
 
-async def a_closed_bus_does_not_publish(medium: Medium) -> None:
+async def a_closed_bus_does_not_publish(network: BusNetwork) -> None:
     """After its block, a bus says that it is closed."""
-    async with medium.open_bus() as bus:
+    async with network.open_bus() as bus:
         pass
     with pytest.raises(BusDown):
         await bus.publish(["ding"])

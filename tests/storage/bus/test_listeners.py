@@ -7,43 +7,43 @@ from trio.testing import wait_all_tasks_blocked
 
 from storage.bus.listeners import BATCH, ListenerQueue
 from storage.island import Island
-from tests.storage.bus.contract import Ear
+from tests.storage.bus.contract import RecordingListener
 
 
 async def test_what_does_not_fit_becomes_a_resync(island: Island) -> None:
     """When more waits than the limit, the surplus is forgotten and the listener told; what comes later is heard."""
-    queue, ear = ListenerQueue(island, trio.CancelScope(), limit=5), Ear()
-    with queue.listen(ear.receive, ear.resync):
+    queue, listener = ListenerQueue(island, trio.CancelScope(), limit=5), RecordingListener()
+    with queue.listen(listener.receive, listener.resync):
         for number in range(8):
             queue.put(str(number))
-        await ear.wait_heard("0", "1", "2", "3", "4")
-        assert ear.resyncs == 1
+        await listener.wait_heard("0", "1", "2", "3", "4")
+        assert listener.resyncs == 1
         queue.put("later")
-        await ear.wait_heard("0", "1", "2", "3", "4", "later")
-        assert ear.resyncs == 1
+        await listener.wait_heard("0", "1", "2", "3", "4", "later")
+        assert listener.resyncs == 1
 
 
 async def test_losses_at_once_are_one_resync(island: Island) -> None:
     """A listener that has not been told yet is told once."""
-    queue, ear = ListenerQueue(island, trio.CancelScope()), Ear()
-    with queue.listen(ear.receive, ear.resync):
+    queue, listener = ListenerQueue(island, trio.CancelScope()), RecordingListener()
+    with queue.listen(listener.receive, listener.resync):
         queue.lose()
         queue.lose()
         queue.put("after")
-        await ear.wait_heard("after")
-    assert ear.resyncs == 1
+        await listener.wait_heard("after")
+    assert listener.resyncs == 1
 
 
 async def test_a_flood_lets_others_have_their_turn(island: Island) -> None:
     """Between two batches every task that is ready runs; in one pass, before or after the batch."""
-    queue, ear = ListenerQueue(island, trio.CancelScope()), Ear()
+    queue, listener = ListenerQueue(island, trio.CancelScope()), RecordingListener()
     seen: list[int] = []
-    with queue.listen(ear.receive, ear.resync):
+    with queue.listen(listener.receive, listener.resync):
         for number in range(10 * BATCH):
             queue.put(str(number))
-        while len(ear.heard) < 10 * BATCH:
+        while len(listener.heard) < 10 * BATCH:
             await trio.lowlevel.checkpoint()
-            seen.append(len(ear.heard))
+            seen.append(len(listener.heard))
     assert max(after - before for before, after in pairwise([0, *seen])) <= 2 * BATCH
 
 
@@ -72,8 +72,8 @@ async def test_a_fault_cancels_and_is_kept(island: Island) -> None:
 
 async def test_a_listener_may_end_the_block_of_another(island: Island) -> None:
     """Whoever's block ended while a payload was handed round does not get it."""
-    queue, ear = ListenerQueue(island, trio.CancelScope()), Ear()
-    other = queue.listen(ear.receive, ear.resync)
+    queue, listener = ListenerQueue(island, trio.CancelScope()), RecordingListener()
+    other = queue.listen(listener.receive, listener.resync)
     done = trio.Event()
 
     def end_the_other(_payload: str) -> None:
@@ -85,4 +85,4 @@ async def test_a_listener_may_end_the_block_of_another(island: Island) -> None:
         queue.put("ding")
         await done.wait()
         await wait_all_tasks_blocked()
-    assert ear.heard == []
+    assert listener.heard == []

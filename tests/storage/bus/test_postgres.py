@@ -15,7 +15,7 @@ from storage.bus.postgres import LOST, Timeouts, open_postgres_bus
 from storage.bus.text_bus import BusDown, TextBus
 from storage.database import Connection
 from storage.island import Island, IslandClosed, open_island
-from tests.storage.bus.contract import CONTRACT, Ear, Medium
+from tests.storage.bus.contract import CONTRACT, BusNetwork, RecordingListener
 from tests.storage.conftest import Connect
 
 SOON = Timeouts(first_retry=0.001, last_retry=0.01)
@@ -50,17 +50,17 @@ async def database(island: Island, connect: Connect, bare_database_url: str) -> 
 
 
 @pytest.mark.parametrize("promise", CONTRACT)
-async def test_the_contract_is_kept(database: Database, promise: Callable[[Medium], Awaitable[None]]) -> None:
+async def test_the_contract_is_kept(database: Database, promise: Callable[[BusNetwork], Awaitable[None]]) -> None:
     """The promise, as its own words say, is kept over LISTEN/NOTIFY."""
     await promise(database)
 
 
 async def test_a_bus_holds_two_connections_and_leaves_none(database: Database) -> None:
     """One listens, one publishes, however much is done; after the block both are gone."""
-    ear = Ear()
+    listener = RecordingListener()
     async with database.open_bus() as bus:
         assert await database.count() == 1
-        with bus.listen(ear.receive, ear.resync):
+        with bus.listen(listener.receive, listener.resync):
             async with trio.open_nursery() as nursery:
                 for number in range(100):
                     nursery.start_soon(bus.publish, [str(number)])
@@ -89,27 +89,27 @@ async def _cancel_after(steps: int, scope: trio.CancelScope) -> None:
 
 async def test_a_publisher_survives_the_loss_of_its_connection(database: Database) -> None:
     """The first call after the connection was lost is heard as well: it is tried once more on a new one."""
-    ear = Ear()
+    listener = RecordingListener()
     async with database.open_bus() as bus:
-        with bus.listen(ear.receive, ear.resync):
+        with bus.listen(listener.receive, listener.resync):
             await bus.publish(["before"])
-            await ear.wait_heard("before")
+            await listener.wait_heard("before")
             await database.cut()
-            await ear.wait_until(lambda ear: ear.resyncs == 1)
+            await listener.wait_until(lambda listener: listener.resyncs == 1)
             await bus.publish(["after"])
-            await ear.wait_heard("before", "after")
+            await listener.wait_heard("before", "after")
 
 
 async def test_a_cancelled_publish_harms_no_other(database: Database) -> None:
     """Calls cancelled half-way leave the shared connection fit for the next."""
-    ear = Ear()
+    listener = RecordingListener()
     async with database.open_bus() as bus:
-        with bus.listen(ear.receive, ear.resync):
+        with bus.listen(listener.receive, listener.resync):
             for number in range(50):
                 with trio.move_on_after(0.0001 * number):
                     await bus.publish(["perhaps"])
             await bus.publish(["surely"])
-            await ear.wait_until(lambda ear: ear.heard[-1:] == ["surely"])
+            await listener.wait_until(lambda listener: listener.heard[-1:] == ["surely"])
 
 
 async def test_without_a_database_there_is_no_bus(island: Island, tmp_path: Path) -> None:
@@ -174,19 +174,19 @@ class Line:
 
 async def test_a_silent_peer_is_noticed(island: Island, bare_database_url: str, tmp_path: Path) -> None:
     """A peer that is gone without closing anything is found out by its silence, and the bus comes back when it can."""
-    line, ear = Line(tmp_path, bare_database_url), Ear()
-    impatient = Timeouts(answer=1.0, pulse=0.01, first_retry=0.001, last_retry=0.01)
+    line, listener = Line(tmp_path, bare_database_url), RecordingListener()
+    impatient = Timeouts(answer=1.0, probe=0.01, first_retry=0.001, last_retry=0.01)
     async with line.connected(), open_postgres_bus(island, line.url, timeouts=impatient) as bus:
-        with bus.listen(ear.receive, ear.resync):
+        with bus.listen(listener.receive, listener.resync):
             await bus.publish(["before"])
-            await ear.wait_heard("before")
+            await listener.wait_heard("before")
             line.silent = True
             with pytest.raises(BusDown):
                 await bus.publish(["into the void"])
             line.silent = False
-            await ear.wait_until(lambda ear: ear.resyncs > 0)
+            await listener.wait_until(lambda listener: listener.resyncs > 0)
             await bus.publish(["after"])
-            await ear.wait_until(lambda ear: "after" in ear.heard)
+            await listener.wait_until(lambda listener: "after" in listener.heard)
 
 
 def test_whatever_asyncpg_raises_is_a_lost_connection() -> None:
