@@ -15,7 +15,7 @@ from varde_contract.ids import SessionId
 
 
 @pytest.fixture
-def live(database_url: str, tmp_path: Path) -> Iterator[Program]:
+def program(database_url: str, tmp_path: Path) -> Iterator[Program]:
     """The API over a fresh database."""
     with run_program(tmp_path, database_url) as program:
         yield program
@@ -44,10 +44,10 @@ def dump_of(database_url: str) -> str:
     return dump.stdout
 
 
-def test_two_people_sign_up_and_write(live: Program) -> None:
+def test_two_people_sign_up_and_write(program: Program) -> None:
     """From an e-mail address to a message, through every store there is."""
-    with live.client() as client:
-        one, other = sign_up(live, client, alice, alice_phone), sign_up(live, client, bob, bob_phone)
+    with program.client() as client:
+        one, other = sign_up(program, client, alice, alice_phone), sign_up(program, client, bob, bob_phone)
         conversation = open_dm(one, other)
         claimed = one.expect(200, "POST", "/v1/prekeys/claim", claim(conversation, bob_phone))
         assert claimed["keys"][0]["device"] == str(bob_phone.id)
@@ -71,12 +71,12 @@ def test_what_was_answered_survives_a_kill(database_url: str, tmp_path: Path) ->
         assert one.expect(201, "POST", "/v1/messages", message(one, other, conversation, 2))["seq"] == 2
 
 
-def test_a_revoked_device_is_out_at_once(live: Program) -> None:
+def test_a_revoked_device_is_out_at_once(program: Program) -> None:
     """Its tokens are good for nothing, its keys are gone, and others see a roster without it."""
-    with live.client() as client:
-        one, other = sign_up(live, client, alice, alice_phone), sign_up(live, client, bob, bob_phone)
+    with program.client() as client:
+        one, other = sign_up(program, client, alice, alice_phone), sign_up(program, client, bob, bob_phone)
         conversation = open_dm(one, other)
-        laptop = SignedUpDevice(alice, alice_laptop, client, log_in(live, client, alice), one.profile)
+        laptop = SignedUpDevice(alice, alice_laptop, client, log_in(program, client, alice), one.profile)
         laptop.expect(201, "POST", "/v1/devices", laptop.certified(alice_laptop))
         laptop.expect(204, "DELETE", f"/v1/devices/{alice_phone.id}")
         assert one.ask("GET", "/v1/account").status_code == 401
@@ -87,14 +87,14 @@ def test_a_revoked_device_is_out_at_once(live: Program) -> None:
         assert gone["stale"]["gone"] == [str(alice_phone.id)]
 
 
-def test_a_device_whose_session_ended_comes_back(live: Program) -> None:
+def test_a_device_whose_session_ended_comes_back(program: Program) -> None:
     """After logging out, the same device signs in again, and has the message that came meanwhile waiting for it."""
-    with live.client() as client:
-        one, other = sign_up(live, client, alice, alice_phone), sign_up(live, client, bob, bob_phone)
+    with program.client() as client:
+        one, other = sign_up(program, client, alice, alice_phone), sign_up(program, client, bob, bob_phone)
         conversation = open_dm(one, other)
         other.expect(204, "DELETE", "/v1/auth/session")
         one.expect(201, "POST", "/v1/messages", message(one, other, conversation))
-        other.tokens = log_in(live, client, bob)
+        other.tokens = log_in(program, client, bob)
         assert other.ask("POST", "/v1/devices", other.certified(bob_phone)).json()["code"] == "device-exists"
         body = proof(bob_phone, SessionId(UUID(other.tokens["session"])))
         assert other.expect(200, "PUT", f"/v1/devices/{bob_phone.id}/session", body)["current"]
@@ -103,11 +103,11 @@ def test_a_device_whose_session_ended_comes_back(live: Program) -> None:
         assert other.expect(201, "POST", "/v1/relay/tickets")["ticket"]
 
 
-def test_an_outsider_with_an_account_gets_nowhere(live: Program) -> None:
+def test_an_outsider_with_an_account_gets_nowhere(program: Program) -> None:
     """Neither reading nor writing nor client who is there."""
-    with live.client() as client:
-        one, other = sign_up(live, client, alice, alice_phone), sign_up(live, client, bob, bob_phone)
-        outsider = sign_up(live, client, mallory, mallory_phone)
+    with program.client() as client:
+        one, other = sign_up(program, client, alice, alice_phone), sign_up(program, client, bob, bob_phone)
+        outsider = sign_up(program, client, mallory, mallory_phone)
         conversation = open_dm(one, other)
         send = message(outsider, other, conversation) | {"profile": outsider.profile}
         assert outsider.ask("GET", f"/v1/conversations/{conversation}").status_code == 404
@@ -116,17 +116,17 @@ def test_an_outsider_with_an_account_gets_nowhere(live: Program) -> None:
         assert outsider.expect(200, "GET", "/v1/conversations")["conversations"] == []
 
 
-def test_neither_database_nor_log_holds_a_secret(live: Program, database_url: str) -> None:
+def test_neither_database_nor_log_holds_a_secret(program: Program, database_url: str) -> None:
     """No address, code or token is in the database; and of ids, not one is in the log."""
-    with live.client() as client:
-        one = sign_up(live, client, alice, alice_phone)
+    with program.client() as client:
+        one = sign_up(program, client, alice, alice_phone)
         assert client.get(f"/v1/profiles/{one.profile}?token={one.tokens['access_token']}").status_code == 401
-    code = live.newest_letter(alice.email)
+    code = program.newest_letter(alice.email)
     secrets = [alice.email, "alice", code, one.tokens["access_token"], one.tokens["refresh_token"]]
     held = dump_of(database_url)
     assert [secret for secret in secrets if secret in held or secret.encode().hex() in held] == []
     assert str(one.account) in held, "the dump is of the right database"
-    logged = (live.data / "api.log").read_text().replace(f"sign-in code: {code}", "")
+    logged = (program.data / "api.log").read_text().replace(f"sign-in code: {code}", "")
     assert [secret for secret in (*secrets, str(one.account), one.profile) if secret in logged] == []
 
 

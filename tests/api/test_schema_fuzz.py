@@ -1,4 +1,4 @@
-"""The live server held to its own OpenAPI document, with good and bad requests that are made up from it.
+"""The program server held to its own OpenAPI document, with good and bad requests that are made up from it.
 
 Whatever is sent, the answer has a status, a type and a shape that the document promises; good data is not refused as
 malformed, bad data is not taken, no lock is open, and nothing is a fault of ours.
@@ -33,24 +33,24 @@ _numbers = count()
 
 
 @pytest.fixture(scope="module")
-def live(postgres_url: str, migrated_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+def program(postgres_url: str, migrated_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """The API over a real Postgres, for all of these tests."""
     with (
         _database(postgres_url, migrated_template) as url,
-        run_program(tmp_path_factory.mktemp("live"), url) as program,
+        run_program(tmp_path_factory.mktemp("api"), url) as program,
     ):
         yield program
 
 
 @pytest.fixture(scope="module")
-def client(live: Program) -> Iterator[httpx.Client]:
+def client(program: Program) -> Iterator[httpx.Client]:
     """A client of it."""
-    with live.client() as client:
+    with program.client() as client:
         yield client
 
 
 @pytest.fixture
-def device(live: Program, client: httpx.Client) -> SignedUpDevice:
+def device(program: Program, client: httpx.Client) -> SignedUpDevice:
     """Somebody new, with a device, whose session the requests may end."""
     number = next(_numbers)
     person = Person(
@@ -64,7 +64,7 @@ def device(live: Program, client: httpx.Client) -> SignedUpDevice:
         devices=alice.devices,
     )
     device: CastDevice = alice.further_device(f"fuzzed{number}")
-    return sign_up(live, client, person, device)
+    return sign_up(program, client, person, device)
 
 
 def with_whole_numbers(node: Any) -> Any:
@@ -87,10 +87,10 @@ def promise_of(operation_id: str) -> Callable[..., None]:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    def test(case: "schemathesis.Case[Any]", live: Program, device: SignedUpDevice) -> None:
+    def test(case: "schemathesis.Case[Any]", program: Program, device: SignedUpDevice) -> None:
         """Whatever is asked of this operation, the answer is one that the document promises."""
         case.body = with_whole_numbers(case.body)
-        case.call_and_validate(base_url=live.address, headers=device.headers)
+        case.call_and_validate(base_url=program.address, headers=device.headers)
 
     return cast("Callable[..., None]", test)
 
