@@ -23,11 +23,7 @@ REPLY_BYTES: Final = 1 << 20
 """The largest reply that is read. A roster of the largest conversation has a tenth of it."""
 _BIND_ADDRESS_NO_PORT: Final = 24
 """ip(7): the port is chosen at connect, so that each source address has all ports for itself. Not in Python 3.11."""
-_WORDS: Final[dict[Any, str]] = {
-    errno.ECONNREFUSED: "refused",
-    errno.ECONNRESET: "reset",
-    errno.EPIPE: "reset",
-}
+_WORDS: Final[dict[Any, str]] = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIPE: "reset"}
 _problem: Final = msgspec.json.Decoder(Problem)
 
 

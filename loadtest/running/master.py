@@ -55,10 +55,10 @@ class PlanShape(LoadTestShape):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.target: Callable[[], tuple[int, float] | None] = lambda: (0, 1.0)
+        self.target: Callable[[], tuple[int, float]] = lambda: (0, 1.0)
 
     def tick(self) -> Any:
-        """Return users, and how many of them are spawned each second. None ends the test, as Locust has it."""
+        """Return users, and how many of them are spawned each second."""
         return self.target()
 
 
@@ -105,6 +105,7 @@ class Master:
         self.system: System | None = None
         self._environment, self._runner = environment, environment.runner
         self._over: Run | None = None
+        self._ending = False
         self._following: gevent.Greenlet | None = None
         self._open = ExitStack()
 
@@ -144,14 +145,9 @@ class Master:
         self._end()
         self._open.close()
 
-    def _target(self) -> tuple[int, float] | None:
-        run = self.run
-        if run is None or run is self._over:
-            return (0, 1.0)  # Locust asks before it begins the test, and so the run
-        if run.done.is_set():
-            self._over = run  # the next one that asks begins another
-            return None
-        return run.target()
+    def _target(self) -> tuple[int, float]:
+        # Before Locust begins a test, and so a run, it asks: what the last run wants does not count any more.
+        return (0, 1.0) if self.run is None or self.run is self._over else self.run.target()
 
     def _begin(self, system: System) -> None:
         number = int.from_bytes(os.urandom(_RUN_BYTES)) >> 1
@@ -166,6 +162,7 @@ class Master:
             count=lambda second: count_second(self._environment.stats, second),
         )
         self.run = Run(self.plan, self._workers, self._channel, around)
+        self._ending = False
         self._watch.start()
         self._following = gevent.spawn(self._follow, self.run)
 
@@ -177,10 +174,22 @@ class Master:
             run.record.broken += self._actions.failed
             self._actions.failed = []
             self.finish(run.record)
+            if not self._ending:
+                gevent.spawn(self._end_test)
+
+    def _end_test(self) -> None:
+        """End Locust's test with the run.
+
+        Not by the shape's word, as Locust has it: then there is a moment in which it says that it has stopped, and
+        START does nothing.
+        """
+        given = self._environment.parsed_options
+        (self._runner.quit if given is not None and given.headless else self._runner.stop)()
 
     def _end(self) -> None:
         """End the run if there is one, and wait until what there is of it is written."""
         if self.run is not None and self._following is not None:
+            self._ending = True
             self.run.stop()
             self._following.join(_END_SECONDS)
             self._over = self.run
@@ -277,7 +286,6 @@ def run_headless(options: Options) -> int:
             master.open(folder / "logs")
             environment.runner.start_shape()
             master.ended.wait()
-            environment.runner.stop()
             _keep_stack(master)
         except KeyboardInterrupt:
             if not master.ended.is_set():

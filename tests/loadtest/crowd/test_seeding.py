@@ -132,10 +132,7 @@ def test_the_api_knows_them(stack: Stack, pair: Crowd) -> None:
         (profile,) = ask(client, "GET", "/v1/profiles")["profiles"]
         (conversation,) = ask(client, "GET", "/v1/conversations")["conversations"]
         ticket = ask(client, "POST", "/v1/relay/tickets")["ticket"]
-    assert (profile["profile"], conversation["conversation"]) == (
-        str(seat.profile),
-        str(pair.rooms[0].conversation),
-    )
+    assert (profile["profile"], conversation["conversation"]) == (str(seat.profile), str(pair.rooms[0].conversation))
     with open_member(replace(pair, seats=(replace(seat, ticket=ticket), pair.seats[1])), 0):
         pass
 

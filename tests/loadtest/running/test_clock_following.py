@@ -89,14 +89,7 @@ def test_a_leader_who_does_not_answer_leaves_the_clock_uncertain() -> None:
 def heartbeat(uncertainty_ns: int) -> Heartbeat:
     """What a worker says each second, of a clock like this."""
     return Heartbeat(
-        tick=b"",
-        at_ns=0,
-        cpu_ns=0,
-        rss_mib=1,
-        users=1,
-        offered={},
-        late_max_ms=0,
-        uncertainty_ns=uncertainty_ns,
+        tick=b"", at_ns=0, cpu_ns=0, rss_mib=1, users=1, offered={}, late_max_ms=0, uncertainty_ns=uncertainty_ns
     )
 
 

@@ -3,13 +3,16 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -172,3 +175,32 @@ def test_locusts_own_command_runs_it(crowd: Path, tmp_path: Path) -> None:
     result = read_result(tmp_path)
     assert is_whole(result), result.messages
     assert "SEND     message, to ack" in ended.stdout + ended.stderr
+
+
+def test_the_page_starts_as_many_runs_as_somebody_likes(crowd: Path, tmp_path: Path) -> None:
+    """Over Locust's own page: START runs to a result, a second START runs again, and no field asks for nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    amounts = ("--users", str(USERS), "--rate", "20", "--seconds", "1", "--workers", "1", "--port", str(port))
+    command = (sys.executable, "-m", "loadtest", "ui", "smoke", *amounts, "--crowd", str(crowd), "--out", str(tmp_path))
+    page = f"http://127.0.0.1:{port}"
+    numbers = []
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, ExitStack() as ending:
+        ending.callback(process.kill)
+        assert process.stderr is not None
+        assert "is ready" in process.stderr.readline()
+        shown = httpx.get(page).text
+        assert all(f"[name={field}]" in shown for field in ("userCount", "spawnRate", "host")), "they do nothing"
+        for _ in range(2):
+            assert httpx.post(f"{page}/swarm", data={"user_count": "0", "spawn_rate": "0"}).json()["success"]
+            while f"{tmp_path}" not in (line := process.stderr.readline()):
+                assert line, "it ended before the run did"
+            result = read_result(tmp_path)
+            assert result.verdict in {Verdict.MET, Verdict.MISSED}, result.reasons
+            assert is_whole(result), result.messages
+            numbers.append(result.started)
+            assert wait_for(lambda: httpx.get(f"{page}/stats/requests").json()["state"] == "stopped", 60)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=100)
+    assert numbers[0] < numbers[1]
+    assert process.returncode in {0, 1}

@@ -75,10 +75,7 @@ def _fault_of(ended: "Future[None]") -> BaseException:
 
 
 async def _serve(
-    people: Sequence[Person],
-    kind: ConversationKind,
-    opened: "Future[tuple[Relay, trio.Event]]",
-    config: dict[str, Any],
+    people: Sequence[Person], kind: ConversationKind, opened: "Future[tuple[Relay, trio.Event]]", config: dict[str, Any]
 ) -> None:
     memory, over = Memory(), trio.Event()
     stores = open_memory_stores(memory=memory)

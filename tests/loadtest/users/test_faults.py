@@ -312,10 +312,7 @@ def test_what_the_kernel_does_not_take_is_kept() -> None:
 
 def test_a_user_takes_only_so_much_that_nobody_answers() -> None:
     """Beyond a bound of unanswered sends a user says no, and nothing is booked."""
-    with (
-        open_scripted(listens) as server,
-        open_company(server.crowd(alice_phone)) as company,
-    ):
+    with open_scripted(listens) as server, open_company(server.crowd(alice_phone)) as company:
         company.enter()
         send(company, 1_024)
         assert not company.users[0].send(0)
