@@ -1,7 +1,8 @@
 """What the tests of the relay ask for by name."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from functools import partial
+from typing import Final, TypeVar
 
 import pytest
 import trio
@@ -31,15 +32,23 @@ def sends() -> Sends:
     return Sends()
 
 
-def run_in_virtual_time(test: Callable[[], Awaitable[T]], **options: object) -> T:
-    """Run a test whose waiting costs no time."""
+def run_in_virtual_time(test: Callable[[], Awaitable[T]], *, idle: float = 0.0, **options: object) -> T:
+    """Run a test whose waiting costs no time. The clock jumps when nothing has happened for `idle` real seconds."""
     instruments = options.get("instruments", ())
     assert not instruments
-    return trio.run(test, clock=MockClock(autojump_threshold=0))
+    return trio.run(test, clock=MockClock(autojump_threshold=idle))
+
+
+OVER_TCP: Final = partial(run_in_virtual_time, idle=0.01)
+"""For tests over TCP on this machine: the kernel takes a moment to pass bytes on, in which no clock may jump."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let every test that stands on `backend` run in virtual time: a clock cannot come from a fixture of a fixture."""
     for item in items:
-        if isinstance(item, pytest.Function) and "backend" in item.fixturenames:
+        if not isinstance(item, pytest.Function):
+            continue
+        if "backend" in item.fixturenames:
             item.add_marker(pytest.mark.trio(run=run_in_virtual_time), append=False)
+        elif item.path.stem in {"test_newcomers", "test_floods"}:
+            item.add_marker(pytest.mark.trio(run=OVER_TCP), append=False)
