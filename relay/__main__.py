@@ -1,6 +1,6 @@
 """The program `python -m relay`: reads the environment and the keys, and runs one node over the storage.
 
-Nothing else in this room may know storage or files.
+No other file of this room imports storage or reads files.
 """
 
 import os

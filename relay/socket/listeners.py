@@ -1,4 +1,4 @@
-"""Accepting connections."""
+"""Listening sockets, and accepting connections from them."""
 
 import errno
 import logging
@@ -18,12 +18,12 @@ THEIRS: Final = frozenset(
         *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENONET),
     }
 )
-"""Errors of the newcomer that `accept` reports for it (accept(2), error handling)."""
+"""Errors of the new connection that `accept` reports (accept(2), error handling)."""
 BREATHER: Final = 0.1
-"""Seconds without accepting when there is nothing to accept with; meanwhile the kernel queues, then turns away."""
+"""Seconds without accepting when files or memory run out. Meanwhile the kernel queues, then refuses."""
 BACKLOG: Final = 4_096
 AT_ONCE: Final = 32
-"""Newcomers accepted between two checkpoints: each begins a handshake that costs a third of a millisecond."""
+"""Connections accepted between two checkpoints: each begins a handshake that costs a third of a millisecond."""
 
 _log: Final = logging.getLogger("varde.relay")
 
@@ -31,13 +31,13 @@ _log: Final = logging.getLogger("varde.relay")
 async def open_listeners(host: str, port: int, *, reuse_port: bool = False) -> list[socket.socket]:
     """Listen on every address of a host, and a port; 0 chooses one. Raises OSError.
 
-    With `reuse_port`, several nodes may listen on the same address: the kernel spreads the newcomers (SO_REUSEPORT).
+    With `reuse_port`, several nodes may listen on the same address, and the kernel spreads connections (SO_REUSEPORT).
     """
     found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     listeners: list[socket.socket] = []
     try:
         for family, kind, protocol, _, address in found:
-            # One port for all addresses, also when the first one was to choose it.
+            # One port for all addresses, even if the kernel chose it for the first one.
             name = (address[0], listeners[0].getsockname()[1], *address[2:]) if listeners and port == 0 else address
             listeners.append(_listen(socket.socket(family, kind, protocol), name, reuse_port=reuse_port))
     except BaseException:
@@ -48,7 +48,7 @@ async def open_listeners(host: str, port: int, *, reuse_port: bool = False) -> l
 
 
 async def run_listener(listener: socket.socket, nursery: trio.Nursery, serve: Serve) -> NoReturn:
-    """Accept for as long as it is not cancelled; each connection is a task of `nursery`."""
+    """Accept until cancelled; each connection is a task of `nursery`. Closes the listener."""
     try:
         while True:
             try:
@@ -62,8 +62,8 @@ async def run_listener(listener: socket.socket, nursery: trio.Nursery, serve: Se
             else:
                 await trio.lowlevel.checkpoint()
     finally:
-        # Whom nobody has accepted when a listener closes, the kernel resets. They are let in to be told that the node
-        # goes down; with SO_REUSEPORT, newcomers go to the other nodes from then on.
+        # When a listener closes, the kernel resets the connections in its queue. They are accepted first, so that they
+        # get an answer. With SO_REUSEPORT, new connections go to the other nodes from then on.
         with suppress(OSError):
             for _ in range(BACKLOG):
                 sock, name = listener.accept()
@@ -73,7 +73,7 @@ async def run_listener(listener: socket.socket, nursery: trio.Nursery, serve: Se
 
 
 def address_of(listener: socket.socket) -> str:
-    """Return where a listener listens, as one writes it in a URL."""
+    """Return the address of a listener as in a URL."""
     name = listener.getsockname()
     return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
@@ -96,12 +96,14 @@ def _listen(listener: socket.socket, address: Any, *, reuse_port: bool) -> socke
 
 def _prepare(sock: socket.socket) -> socket.socket:
     sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is sent is whole: nothing is worth waiting for
+    sock.setsockopt(
+        socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+    )  # we always send whole frames: nothing is gained by waiting for more
     return sock
 
 
 async def _get_over(failure: OSError) -> None:
-    """Wait until `accept` may work again; raise what it does not get over."""
+    """Wait until `accept` may work again, or raise the error if it will not."""
     if failure.errno in THEIRS:
         await trio.lowlevel.checkpoint()
     elif failure.errno in EXHAUSTED:

@@ -1,4 +1,4 @@
-"""TLS 1.3 on the server's side as a sans-I/O core: ciphertext in, plaintext out, and the other way (RFC 8446)."""
+"""The server's side of TLS 1.3 as a sans-I/O core: ciphertext in, plaintext out, and back (RFC 8446)."""
 
 import ssl
 from contextlib import suppress
@@ -13,27 +13,27 @@ HEAD_BYTES: Final = 5
 WHOLE_BYTES: Final = HEAD_BYTES + RECORD_BYTES + 256
 """The largest record (section 5.2)."""
 KINDS: Final = range(20, 24)
-"""The first byte of a record (section 5.1). Whoever speaks something else begins with another."""
+"""The first byte of a record (section 5.1). Other protocols begin with other bytes."""
 SILENT_BYTES: Final = 32_768
 SILENT_RECORD: Final = 256
-"""A record without plaintext counts as its bytes and these, and this many bytes of them are the most that a connection
-may send in its life. A handshake takes 3,000. The rest is for new keys: rare, where a peer means well; to us each is
-20 us of work for 27 bytes, and a megabyte of them would be a second in which nobody else is served."""
+"""Added for each record without plaintext, when those are counted against SILENT_BYTES for the life of a connection.
+A handshake takes 3,000. The rest is for key updates, which honest peers send rarely: each is 20 us of work for 27
+bytes, and a megabyte of them would block the node for a second."""
 GROUP: Final = "X25519"
-"""The one key exchange. OpenSSL's own list has finite fields too, where a stranger's first 2 KiB cost us 120 ms; every
-client of ours has this one, since Noise needs it."""
+"""The one key exchange. OpenSSL's default list has finite fields too, where the first 2 KiB of a stranger cost 120 ms.
+Every client of ours has X25519, since Noise needs it."""
 ALPN: Final = "http/1.1"
 
 
 class TlsFault(PeerFault):
-    """The peer broke TLS, or speaks something else. Nothing more can be said to it, except what `take_bytes` has."""
+    """The peer broke TLS, or speaks another protocol. Nothing can be sent to it any more but what `take_bytes` has."""
 
 
 class Buffers(NamedTuple):
-    """What all connections of one thread share: OpenSSL reads from the one and writes to the other.
+    """What all connections of one thread share: OpenSSL reads from one and writes to the other.
 
-    Both are empty between two calls, so one pair is enough. A pair for each connection would keep the size of the
-    largest message that ever passed through it: 16 KiB in the middle, 100 KiB at the worst.
+    Both are empty between two calls, so one pair is enough. A pair for each connection would stay as large as the
+    largest message that ever passed through it: 16 KiB on average, 100 KiB at worst.
     """
 
     incoming: ssl.MemoryBIO
@@ -49,15 +49,15 @@ def make_context(chain: Path, key: Path) -> ssl.SSLContext:
     """Return what connections are made from, with a certificate chain and its private key (PEM).
 
     Raises OSError when a file cannot be read, ssl.SSLError (one, too) when they do not hold what they should, and
-    ValueError when the key is encrypted: nobody sits at a server's terminal to open it.
+    ValueError when the key is encrypted: a server has nobody to ask for a passphrase.
     """
-    # Not create_default_context: that one would write session keys to a file that the environment names.
+    # Not create_default_context: it writes session keys to the file that SSLKEYLOGFILE names.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.set_ecdh_curve(GROUP)
     context.set_alpn_protocols([ALPN])
-    # No resumption: with an ECDSA key it costs as much as it saves, and a ticket would have to be kept, and be rotated.
+    # No resumption: with an ECDSA key it costs what it saves, and ticket keys would have to be stored and rotated.
     context.num_tickets = 0
     context.load_cert_chain(chain, key, password=_no_password)
     return context
@@ -68,10 +68,10 @@ def _no_password() -> str:
 
 
 class Tls:
-    """One connection's TLS. Plain functions: none is a checkpoint, all are to be called from one thread.
+    """One connection's TLS. Plain functions, to be called from one thread.
 
-    About 14 KiB of memory, nearly all of it OpenSSL's. What `receive`, `seal` and `close` make is to be written in the
-    order in which they were called.
+    Takes about 14 KiB of memory, nearly all of it OpenSSL's. What `receive`, `seal` and `close` return or leave in
+    `take_bytes` has to be written in the order of the calls.
     """
 
     __slots__ = (
@@ -89,7 +89,7 @@ class Tls:
         self.established = False
         """Whether the handshake is over, and `seal` may be called."""
         self.ended = False
-        """Whether the peer has said all it will: with close_notify, the end of its stream, or a fault."""
+        """Whether nothing more comes from the peer, after close_notify, the end of its stream, or a fault."""
 
     @property
     def begun(self) -> bool:
@@ -97,9 +97,9 @@ class Tls:
         return bool(self._partial) or self._silent > 0
 
     def receive(self, received: bytes) -> bytes:
-        """Take in what came from the socket, b"" at the end of its stream, and return the plaintext in it.
+        """Take in what came from the socket, b"" for the end of its stream, and return the plaintext in it.
 
-        What comes after the end is dropped. Raises TlsFault; `take_bytes` then has the alert.
+        Drops what comes after the end. Raises TlsFault; then `take_bytes` has the alert.
         """
         if self.ended or not received:
             self.ended = True
@@ -131,17 +131,17 @@ class Tls:
     def close(self) -> bytes:
         """Return what to write before the end of the stream: close_notify (RFC 8446 section 6.1), once.
 
-        The peer may go on, and `receive` take it in.
+        The peer may still send, and `receive` take it in.
         """
         if not self._closed and self.established:
-            with suppress(ssl.SSLError):  # it wants the peer's close_notify, for which nobody has to wait
+            with suppress(ssl.SSLError):  # OpenSSL wants the peer's close_notify; section 6.1 does not require that
                 self._object.unwrap()
             self._settle()
         self._closed = True
         return self.take_bytes()
 
     def _take_records(self, received: bytes) -> bytes:
-        # One by one, so that those that only make work can be counted. What is not whole waits here, in its own size.
+        # Record by record, so that those without plaintext can be counted. An incomplete record waits here.
         begin, end, pieces = 0, len(received), []
         while begin + HEAD_BYTES <= end and not self.ended:
             after = begin + HEAD_BYTES + (received[begin + 3] << 8 | received[begin + 4])
@@ -166,7 +166,7 @@ class Tls:
             self._object.do_handshake()
             self.established = True
         except ssl.SSLWantReadError:
-            pass  # nothing for us in it
+            pass  # a record without plaintext
         except ssl.SSLZeroReturnError:
             self.ended = True  # close_notify after ours
         self._silent += SILENT_RECORD + len(record)
@@ -175,7 +175,7 @@ class Tls:
         return b""
 
     def _judge_partial(self) -> None:
-        # OpenSSL has the words for what is no record at all, and nobody shall have to wait for more of it.
+        # This is no record, so do not wait for the rest of it. OpenSSL makes the right alert for it.
         head = self._partial[:HEAD_BYTES]
         if head[0] not in KINDS or (len(head) == HEAD_BYTES and int.from_bytes(head[3:]) > WHOLE_BYTES - HEAD_BYTES):
             self._take_record(self._partial)
@@ -189,7 +189,7 @@ class Tls:
         return b"".join(pieces)
 
     def _settle(self) -> None:
-        # Not a byte of one connection may be left for the next one.
+        # The buffers are shared: no byte of one connection may be left for the next.
         if self._incoming.pending:
             self._incoming.read()
         if self._outgoing.pending:

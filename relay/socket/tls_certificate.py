@@ -1,4 +1,4 @@
-"""The certificate a node shows when TLS ends in it, and the new one that takes its place while connections go on."""
+"""The node's TLS certificate, read again when its files change or at SIGHUP, while connections go on."""
 
 import logging
 import signal
@@ -15,7 +15,7 @@ from settings.environment import ConfigError
 from settings.relay import TLS_CERTIFICATE, TLS_KEY, TlsFiles
 
 LOOK_SECONDS: Final = 60.0
-"""How often the files are looked at. Renewed certificates have weeks left; who is in a hurry sends SIGHUP."""
+"""Seconds between two looks at the files. The old certificate is usually good for weeks; SIGHUP is immediate."""
 SECONDS_PER_DAY: Final = 86_400
 TAKEN: Final = "taken"
 REFUSED: Final = "refused"
@@ -25,11 +25,11 @@ _log: Final = logging.getLogger("varde.relay.tls")
 
 
 class CertificateError(ConfigError):
-    """The files cannot be used; the text names the variable of the wrong one and why, never what it holds."""
+    """The files cannot be used. The text names the variable of the wrong file and the reason, never its content."""
 
 
 class TlsCertificate:
-    """The current certificate. `make_tls` is for new connections; established ones keep what they began with."""
+    """The current certificate. New connections get it by `make_tls`; established ones keep the one they began with."""
 
     def __init__(self, files: TlsFiles, clock: Callable[[], int]) -> None:
         """Read the files. `clock` counts milliseconds since the Unix epoch. Raises CertificateError."""
@@ -39,25 +39,25 @@ class TlsCertificate:
         self._stamp = _stamp(files)
         self._shown = _load(files, clock())
         self.reads = {TAKEN: 0, REFUSED: 0}
-        """How often the files were read since, by what became of it."""
+        """How often the files were read again, by outcome."""
         self.failure: str | None = None
-        """Why the newest files are not used."""
+        """Why the current files are not used, or None."""
 
     @property
     def expires_in_s(self) -> float:
-        """Seconds until clients refuse the current certificate; negative when they do."""
+        """Seconds until the current certificate expires; negative after that."""
         return (self._shown.until_ms - self._clock()) / 1_000
 
     def make_tls(self) -> Tls:
         """Return the TLS of a new connection."""
         return Tls(self._shown.context, self._buffers)
 
-    def look(self, *, asked: bool = False) -> None:
-        """Take what is in the files when they have changed, or were no good last time; `asked`: in any case."""
+    def reload(self, *, asked: bool = False) -> None:
+        """Read the files again if they have changed or could not be used last time; with `asked`, in any case."""
         stamp = _stamp(self._files)
         if stamp == self._stamp and self.failure is None and not asked:
             return
-        self._stamp = stamp  # taken before the files are read: what changes in between is seen the next time
+        self._stamp = stamp  # from before the files are read: a change meanwhile is seen the next time
         try:
             self._shown = _load(self._files, self._clock())
         except CertificateError as error:
@@ -68,13 +68,13 @@ class TlsCertificate:
             _log.info("new connections get the certificate read now, good for %d days", self._days())
 
     async def run(self, every: float = LOOK_SECONDS) -> NoReturn:
-        """Look at the files every so many seconds, and read them at SIGHUP. For the main thread, where signals come."""
+        """Look at the files every so many seconds, and read them at SIGHUP. Only in the main thread, which has signals."""
         with trio.open_signal_receiver(signal.SIGHUP) as signals:
             while True:
                 with trio.move_on_after(every) as pause:
                     await anext(signals)
-                # In a thread: the files may lie on a disk of the network.
-                await trio.to_thread.run_sync(lambda asked: self.look(asked=asked), not pause.cancelled_caught)
+                # In a thread: the files may be on a network disk.
+                await trio.to_thread.run_sync(lambda asked: self.reload(asked=asked), not pause.cancelled_caught)
 
     def _refuse(self, why: str) -> None:
         self.reads[REFUSED] += 1
@@ -137,7 +137,7 @@ def _words(error: OSError | ValueError) -> str:
 
 
 def _stamp(files: TlsFiles) -> tuple[tuple[int, ...], ...]:
-    """Return what shows that a file was written or, as certificates are renewed, another one put in its place."""
+    """Return what changes when a file is written, or replaced by another one as renewals do."""
     found: list[tuple[int, ...]] = []
     for path in (files.certificate, files.key):
         try:

@@ -118,7 +118,7 @@ def test_what_cannot_be_used_is_refused_by_name(
     with pytest.raises(CertificateError, match=f"^VARDE_RELAY_{expected}") as error:
         TlsCertificate(files, read_clock)
     assert "secret" not in str(error.value)
-    certificate.look()
+    certificate.reload()
     assert certificate.failure == str(error.value)
     assert certificate.reads == {"taken": 0, "refused": 1}
     assert shown(certificate, authority) == before
@@ -130,7 +130,7 @@ def test_new_files_are_for_new_connections(certificate: TlsCertificate, authorit
     handshake(tls, peer)
     before = peer.object.getpeercert(binary_form=True)
     issue(authority, tmp_path)
-    certificate.look()
+    certificate.reload()
     after = shown(certificate, authority)
     assert after != before
     assert tls.receive(peer.send(b"still here")) == b"still here"
@@ -140,9 +140,9 @@ def test_new_files_are_for_new_connections(certificate: TlsCertificate, authorit
 
 def test_files_that_did_not_change_are_not_read(certificate: TlsCertificate, tmp_path: Path) -> None:
     """Looking costs two stats; only a signal has them read again all the same."""
-    certificate.look()
+    certificate.reload()
     assert certificate.reads["taken"] == 0
-    certificate.look(asked=True)
+    certificate.reload(asked=True)
     assert certificate.reads["taken"] == 1
 
 
@@ -154,10 +154,10 @@ def test_a_renewal_in_two_steps_comes_through(
     chain, new_key = authority.certify(key), pem_of(key)
     old_key = (tmp_path / "key.pem").read_bytes()
     write_pair(tmp_path, chain, old_key)
-    certificate.look()
+    certificate.reload()
     assert "the key is not the certificate's" in (certificate.failure or "")
     write_pair(tmp_path, chain, new_key)
-    certificate.look()
+    certificate.reload()
     assert not certificate.failure
     assert certificate.reads["taken"] == 1
 
@@ -168,7 +168,7 @@ def test_a_bad_file_is_tried_again_and_told_once(
     """A certificate that is not valid yet becomes so without anybody touching it; until then the log has one line."""
     early(authority, tmp_path)
     for _ in range(3):
-        certificate.look()
+        certificate.reload()
     assert certificate.reads["refused"] == 3
     assert caplog.text.count("not valid yet") == 1
 
