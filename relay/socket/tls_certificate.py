@@ -68,7 +68,7 @@ class TlsCertificate:
             _log.info("new connections get the certificate read now, good for %d days", self._days())
 
     async def run(self, every: float = LOOK_SECONDS) -> NoReturn:
-        """Look at the files every so many seconds, and read them at SIGHUP. Only in the main thread, which has signals."""
+        """Look at the files every so many seconds, and read them at SIGHUP. In the main thread: signals come there."""
         with trio.open_signal_receiver(signal.SIGHUP) as signals:
             while True:
                 with trio.move_on_after(every) as pause:
