@@ -35,37 +35,36 @@ _LOADS: Final = {
 def draw_charts(results: Results, folder: Path) -> list[Path]:
     """Draw every chart there are figures for, and return the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
     with mpl.rc_context(STYLE):
-        for name, picture_of in CHARTS.items():
-            picture = picture_of(results)
-            if picture is not None:
-                path = folder / f"{name}.png"
-                path.write_bytes(png_of(picture, DPI))
-                drawn.append(path)
-    return drawn
+        pictures = {folder / f"{name}.png": draw_picture(results) for name, draw_picture in CHARTS.items()}
+        drawn = {path: picture for path, picture in pictures.items() if picture is not None}
+        for path, picture in drawn.items():
+            path.write_bytes(png_of(picture, DPI))
+    return list(drawn)
 
 
 def _fan_out(results: Results) -> Figure | None:
     found = (results.find("fanout") or {}).items()
     costs = {load: {name: point[load]["us_per_delivery"] for name, point in found if load in point} for load in _LOADS}
-    if not all(costs.values()):
-        return None
-    picture = Figure(figsize=(11.6, 1.2 + 0.4 * max(map(len, costs.values()))), layout=layout())
-    for axes, (load, (title, limit)) in zip(picture.subplots(1, 2), _LOADS.items(), strict=True):
-        axes.set_title(title)
-        _bars(axes, costs[load], "µs of server CPU for each delivery (x: of picows)", limit)
-    return picture
+    return _bar_charts({_LOADS[load][0]: (each, _LOADS[load][1]) for load, each in costs.items()}, "delivery")
 
 
 def _direct(results: Results) -> Figure | None:
     costs = {name: float(point["us_per_message"]) for name, point in (results.find("direct") or {}).items()}
-    if not costs:
+    return _bar_charts({"One to one, 16,000 messages/s offered": (costs, 1.3)}, "message")
+
+
+def _bar_charts(panels: Mapping[str, tuple[Mapping[str, float], float]], each: str) -> Figure | None:
+    """Draw panels side by side, by title: the costs of servers, and the target as a multiple of picows."""
+    if not all(costs for costs, _ in panels.values()):
         return None
-    picture = Figure(figsize=(8.2, 1.2 + 0.4 * len(costs)), layout=layout())
-    axes = picture.subplots()
-    axes.set_title("One to one, 16,000 messages/s offered")
-    _bars(axes, costs, "µs of server CPU for each message (x: of picows)", 1.3)
+    height = 1.2 + 0.4 * max(len(costs) for costs, _ in panels.values())
+    picture = Figure(figsize=(3.4 + 4.4 * len(panels), height), layout=layout())
+    for axes, (title, (costs, limit)) in zip(
+        picture.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        axes.set_title(title)
+        _bars(axes, costs, f"µs of server CPU for each {each} (x: of picows)", limit)
     return picture
 
 
@@ -114,16 +113,21 @@ def _memory(results: Results) -> Figure | None:
     }
     if not any(len(line) > 1 for line in lines.values()):
         return None
-    picture = Figure(figsize=(8.2, 4.8), layout=layout())
-    axes = picture.subplots()
+    picture, axes = _chart("Memory of an idle connection, as they grow in number", "connections", "KiB of RSS for each")
     _lines(axes, lines)
-    axes.set_title("Memory of an idle connection, as they grow in number")
     axes.set_ylim(0, 1.12 * max(value for line in lines.values() for _, value in line))
     axes.axhline(MEMORY, **_LIMIT)
     axes.text(0.01, MEMORY, f"target: {MEMORY} KiB", **_LIMIT_WORDS, transform=axes.get_yaxis_transform())
-    axes.set_xlabel("connections", **_SOFT)
-    axes.set_ylabel("KiB of RSS for each", **_SOFT)
     return picture
+
+
+def _chart(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    picture = Figure(figsize=(8.2, 4.8), layout=layout())
+    axes = picture.subplots()
+    axes.set_title(title)
+    axes.set_xlabel(x, **_SOFT)
+    axes.set_ylabel(y, **_SOFT)
+    return picture, axes
 
 
 def _lines(axes: Axes, lines: Lines) -> None:
@@ -149,12 +153,9 @@ def _latency(results: Results) -> Figure | None:
     ]
     if not lines:
         return None
-    picture = Figure(figsize=(8.2, 4.8), layout=layout())
-    axes = picture.subplots()
+    within = "of all messages were received within"
+    picture, axes = _chart("Durable, 1,000 messages/s: from send to receive", within, "milliseconds")
     draw(axes, Chart(title="", unit="ms", lines=lines, latency=True))
-    axes.set_title("Durable, 1,000 messages/s: from send to receive")
-    axes.set_xlabel("of all messages were received within", **_SOFT)
-    axes.set_ylabel("milliseconds", **_SOFT)
     axes.legend(fontsize=8, loc="upper left")
     return picture
 

@@ -59,14 +59,10 @@ class PeerMember(Member):
     def __init__(self, authority: str, room: int, member: int, *, encrypted: bool = True) -> None:
         super().__init__(member)
         keys = os.urandom(_KEY_BYTES), os.urandom(_KEY_BYTES)
-        self._authority = authority
-        self._hello = peer.pack_hello(room, member, *keys)
-        sending, receiving = (
-            (peer.Cipher(keys[0]), peer.Cipher(keys[1])) if encrypted else (peer.NoCipher(), peer.NoCipher())
-        )
+        self._authority, self._hello = authority, peer.pack_hello(room, member, *keys)
+        sending, receiving = map(peer.Cipher, keys) if encrypted else (peer.NoCipher(), peer.NoCipher())
         self._encrypt, self._decrypt = sending.encrypt, receiving.decrypt
-        self._rest = b""
-        self._upgraded = False
+        self._rest, self._upgraded = b"", False
 
     def open(self) -> bytes:
         """Return the upgrade."""
@@ -154,7 +150,10 @@ class VardeMember(Member):
         static, key = KeyPair.from_private(secrets.private), relay_key if pattern is Pattern.IK else None
         self._relay = RelayClient(authority, PATH, hello, static, key, pattern)
         self._room, self._joins, self._welcomed = room, joins, False
-        self._before, self._after = _split_send(room, member)
+        # What stands before and behind the client id in a packed message that holds one `msg:send`.
+        marker = ClientId(uuid7(_CLIENT_ID_MS, os.urandom(10)))
+        send = f.Send(marker, conversation_of(room), profile_of(member), ROSTER_VERSION, group=CONTENT)
+        self._before, _, self._after = pack([encode_frame(send)]).partition(marker.bytes)
 
     def open(self) -> bytes:
         """Return the upgrade."""
@@ -163,7 +162,8 @@ class VardeMember(Member):
     def message(self) -> bytes:
         """Return a `msg:send` with a client id of its own."""
         self._sent = sent = self._sent + 1
-        return self._relay.seal(self._before + _client_id(self.number, sent).bytes + self._after)
+        client = uuid7(_CLIENT_ID_MS + sent, self.number.to_bytes(10, "big"))
+        return self._relay.seal(self._before + client.bytes + self._after)
 
     def receive(self, received: bytes) -> bytes:
         """Decrypt what came and count the frames in it: decoding them all would cost more than the server's work."""
@@ -195,11 +195,7 @@ class VardeMember(Member):
     def _count(self, plain: bytes) -> None:
         self.deliveries += plain.count(NEW_TAG)
         self.acks += plain.count(ACK_TAG)
-        if self._to_check or _REFUSED_TAG in plain:
-            self._decode(plain)
-
-    def _decode(self, plain: bytes) -> None:
-        for frame in decode_server_frames(plain):
+        for frame in decode_server_frames(plain) if self._to_check or _REFUSED_TAG in plain else ():
             if isinstance(frame, f.New):
                 self._to_check -= self._to_check > 0
                 if frame.sealed != CONTENT:
@@ -208,15 +204,3 @@ class VardeMember(Member):
                 if frame.code is not RefusalCode.OVERLOADED:
                     raise ServerFault(f"the relay refused a frame: {frame.code}")
                 self.refused += 1
-
-
-def _client_id(number: int, sent: int) -> ClientId:
-    return ClientId(uuid7(_CLIENT_ID_MS + sent, number.to_bytes(10, "big")))
-
-
-def _split_send(room: int, member: int) -> tuple[bytes, bytes]:
-    """Return what stands before and behind the client id in a packed message that holds one `msg:send`."""
-    marker = ClientId(uuid7(_CLIENT_ID_MS, os.urandom(10)))
-    send = f.Send(marker, conversation_of(room), profile_of(member), ROSTER_VERSION, group=CONTENT)
-    before, _, after = pack([encode_frame(send)]).partition(marker.bytes)
-    return before, after

@@ -15,6 +15,7 @@ from loadtest.client.websocket import ServerFault
 
 ADDRESSES: Final = 64
 """To connect from, 127.0.1.1 and on: each has some 28,000 ports of its own."""
+CONNECT_DEADLINE: Final = 180.0
 _EACH_NETWORK: Final = 250
 _GLANCE: Final = 0.05
 
@@ -64,19 +65,14 @@ class Connections:
         self._engine = Engine(self._on_error)
 
     def open(
-        self,
-        clients: Iterable[C],
-        *,
-        at_once: int,
-        deadline: float,
-        on_ready: Callable[[float], None] = lambda _: None,
+        self, clients: Iterable[C], *, at_once: int = 64, on_ready: Callable[[float], None] = lambda _: None
     ) -> list[Link[C]]:
-        """Connect all clients, `at_once` of them in a handshake at a time, and return them with their connections.
+        """Connect all clients, `at_once` of them in a handshake at a time: below every server's backlog.
 
         `on_ready` is called for each with the seconds since its connect. Raises ServerFault when the server refuses,
-        or takes longer than `deadline` seconds for all.
+        or some are not ready after three minutes.
         """
-        end, waiting = time.monotonic() + deadline, iter(clients)
+        end, waiting = time.monotonic() + CONNECT_DEADLINE, iter(clients)
         opening, ready = deque[tuple[Link[C], float]](), list[Link[C]]()
         while True:
             for client in islice(waiting, at_once - len(opening)):
@@ -93,7 +89,7 @@ class Connections:
                 else:
                     opening.append((link, began))
             if now > end:
-                raise ServerFault(f"only {len(ready)} connections were ready in {deadline:.0f} s")
+                raise ServerFault(f"only {len(ready)} connections were ready in {CONNECT_DEADLINE:.0f} s")
 
     def poll(self, wait: float = 0.0) -> None:
         """Read what came and send what is unsent, after waiting so many seconds for the first at most."""

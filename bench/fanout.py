@@ -27,8 +27,7 @@ HEADLINE: Final = 100
 """The room whose figures stand for fan-out."""
 PAIR: Final = 2
 LIGHT: Final = "light"
-SATURATED: Final = "saturated"
-LOADS: Final = {LIGHT: 20_000, SATURATED: 200_000}
+LOADS: Final = {LIGHT: 20_000, "saturated": 200_000}
 """Deliveries offered in a second."""
 DIRECT_RATE: Final = 16_000
 """Messages offered in a second, one to one."""
@@ -36,9 +35,6 @@ MESSAGES: Final = 40_000
 """Offered in a second at most: where rooms are small, no server takes more, and the load must not choke."""
 CONNECTIONS: Final = 100
 """At least: small rooms come in numbers."""
-AT_ONCE: Final = 32
-CONNECT_DEADLINE: Final = 30.0
-
 PAUSE: Final = 0.0005
 """Seconds between two looks at the sockets. Woken for each packet, the load would be charged to the server: whoever
 sends on loopback pays for waking the receiver."""
@@ -93,11 +89,6 @@ class Window(Struct, frozen=True):
         return self.generator_cpu / self.seconds
 
     @property
-    def generator_bound(self) -> bool:
-        """Whether the load may have been the bottleneck."""
-        return self.generator_load > BUSY
-
-    @property
     def us_per_delivery(self) -> float:
         """Server CPU for one delivery, its share of everything else included."""
         return self.server_cpu / self.deliveries * 1e6
@@ -123,7 +114,7 @@ def measure_spots(
     windows: dict[tuple[str, ...], Window] = {}
     for size in sorted({spot.size for spot in spots}):
         clients = measured.clients(measured.plan.blocks[size])
-        members = measured.connections.open(clients, at_once=AT_ONCE, deadline=CONNECT_DEADLINE)
+        members = measured.connections.open(clients)
         order = cycle(_scattered(members, size))
         for spot in (spot for spot in spots if spot.size == size):
             pace = warm_up, seconds
@@ -221,5 +212,5 @@ def point_of_windows(place: tuple[str, ...], windows: Sequence[Window]) -> Point
         "refused": sum(window.refused for window in windows),
         "server_load": rounded(statistics.median(window.server_cpu / window.seconds for window in windows)),
         "generator_load": rounded(max(window.generator_load for window in windows)),
-        "generator_bound": any(window.generator_bound for window in windows),
+        "generator_bound": any(window.generator_load > BUSY for window in windows),
     }

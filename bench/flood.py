@@ -21,10 +21,10 @@ from bench.connections import Connections
 from bench.durable.load import SECOND_NS
 from bench.durable.measure import EXPECTED
 from bench.durable.rates import figures_of
-from bench.fanout import PAIR, Members, measure_window
+from bench.fanout import BUSY, PAIR, Members, measure_window
 from bench.keys import make_members
 from bench.measured_server import MeasuredServer, Workplace, open_measured_server
-from bench.process import Cores, NoServer, Server
+from bench.process import NoServer, Server
 from bench.rooms import Plan
 from loadtest.client.websocket import ServerFault
 from loadtest.ledger.histogram import Histogram
@@ -32,8 +32,6 @@ from loadtest.stack.certificate import make_certificate
 
 SERVERS: Final = (VARDE, "picows", "websockets")
 GAP_NS: Final = 10_000_000
-AT_ONCE: Final = 100
-CONNECT_DEADLINE: Final = 120.0
 NICENESS: Final = 10
 SETTLING: Final = 10.0
 _PAUSE: Final = 0.25
@@ -63,7 +61,7 @@ def measure_flood(name: str, flood: Flood) -> dict[str, Any]:
         if lacking is not None:
             return {"missing": lacking}
         try:
-            workplace = Workplace(Cores(None, None), folder, make_certificate(folder))
+            workplace = Workplace((None, None), folder, make_certificate(folder))
             with open_measured_server(workplace, entry, flood.plan) as measured:
                 return _measure(measured, flood, folder)
         except (NoServer, EOFError, *EXPECTED) as fault:
@@ -80,7 +78,7 @@ def _measure(measured: MeasuredServer, flood: Flood, folder: Path) -> dict[str, 
     try:
         ours.recv()
         clients = measured.clients(measured.plan.blocks[PAIR])
-        pair = measured.connections.open(clients, at_once=PAIR, deadline=CONNECT_DEADLINE)
+        pair = measured.connections.open(clients)
         _wait_until_live(measured, pair)
         calm = _exchange(measured, pair, flood.measured)
         ours.send(None)
@@ -98,7 +96,7 @@ def _flood_room(pipe: Pipe, name: str, pid: int, port: int, folder: Path, flood:
     with Connections(port) as connections:
         measured = MeasuredServer(CATALOGUE[name], server, connections, flood.plan, keys)
         clients = measured.clients(flood.plan.blocks[flood.listeners])
-        members = connections.open(clients, at_once=AT_ONCE, deadline=CONNECT_DEADLINE)
+        members = connections.open(clients)
         pipe.send(len(members))
         while not pipe.poll():  # the pings of the quiet time before must be answered too
             connections.poll(0.02)
@@ -109,7 +107,7 @@ def _flood_room(pipe: Pipe, name: str, pid: int, port: int, folder: Path, flood:
             "deliveries_per_second": window.deliveries / window.seconds,
             "server_cores": window.server_cpu / window.seconds,
             "generator_cores": window.generator_load,
-            "generator_bound": window.generator_bound,
+            "generator_bound": window.generator_load > BUSY,
             "sent": window.sent,
             "held_back": window.held_back,
         }

@@ -12,13 +12,10 @@ from varde_contract.session import Pattern
 
 DIMENSION: Final = "handshake"
 ROOM: Final = 10
-AT_ONCE: Final = 64
-"""In a handshake at a time, as when a train comes out of a tunnel."""
 GROUP: Final = 250
 """They stay until their group is there: not longer than a relay waits for the first frame of a newcomer."""
 GONE_SECONDS: Final = 0.1
 """For the server to see that a group has gone, uncounted."""
-CONNECT_DEADLINE: Final = 60.0
 WARM_UP: Final = 50
 """Members that come first, uncounted."""
 KEY: Final = "per_second_per_core"
@@ -47,7 +44,7 @@ def _connect(measured: MeasuredServer, members: range, pattern: Pattern) -> floa
         # Made before: their keys cost this process as much as the handshake costs the server.
         clients = list(measured.clients(members[start : start + GROUP], pattern=pattern, joins=False))
         used -= measured.server.cpu_seconds()
-        connected = measured.connections.open(clients, at_once=AT_ONCE, deadline=CONNECT_DEADLINE)
+        connected = measured.connections.open(clients)
         used += measured.server.cpu_seconds()
         for each in connected:
             each.connection.close()

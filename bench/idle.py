@@ -17,9 +17,6 @@ from bench.rooms import Plan
 DIMENSION: Final = "idle"
 ROOM: Final = 10
 """Members of each conversation; the first ten are there before memory is read first."""
-AT_ONCE: Final = 64
-CONNECT_DEADLINE: Final = 180.0
-"""Seconds for each step."""
 SETTLE: Final = 1.0
 REST: Final = 0.1
 """Of a core: below, a server has done what the newcomers left it to do."""
@@ -40,7 +37,7 @@ def measure_idle(measured: MeasuredServer, steps: Sequence[int], *, window: floa
     members, held = list[Link[Member]](), list[int]()
     for upto in (ROOM, *steps):
         clients = measured.clients(range(len(members), upto))
-        members += measured.connections.open(clients, at_once=AT_ONCE, deadline=CONNECT_DEADLINE)
+        members += measured.connections.open(clients)
         _wait(measured, SETTLE)
         held.append(rss_kib(measured.server.pid))
     growth = [

@@ -10,16 +10,16 @@ from bench.catalogue import VARDE, Entry, command_of
 from bench.clients import Member, PeerMember, VardeMember
 from bench.connections import Connections
 from bench.keys import Members, make_members
-from bench.process import Cores, Server, open_server
+from bench.process import Server, open_server
 from bench.rooms import Plan
 from loadtest.stack.certificate import Certificate, trust
 from varde_contract.session import Pattern
 
 
 class Workplace(Struct, frozen=True):
-    """What all measurements of a run share: the cores, a folder for files, and the certificate."""
+    """What all measurements of a run share: the cores of server and load, a folder for files, and the certificate."""
 
-    cores: Cores
+    cores: tuple[int | None, int | None]
     folder: Path
     certificate: Certificate
 
@@ -59,7 +59,7 @@ def open_measured_server(
         command += ["--certificate", str(workplace.certificate.certificate), "--key", str(workplace.certificate.key)]
     context, log = trust(workplace.certificate.certificate) if tls else None, folder / f"{entry.name}.log"
     with (
-        open_server(command, core=workplace.cores.server, log=log) as server,
+        open_server(command, core=workplace.cores[0], log=log) as server,
         Connections(server.port, context) as connections,
     ):
         yield MeasuredServer(entry, server, connections, plan, members)

@@ -25,17 +25,13 @@ class NoServer(Exception):
     """A server did not start; the text is the last that it wrote to stderr."""
 
 
-class Cores(Struct, frozen=True):
-    """One core for the server and one for the load; with a single core both are None and share it."""
+def choose_cores() -> tuple[int | None, int | None]:
+    """Return a core for the server and one for the load: the last two, as the first ones serve most interrupts.
 
-    server: int | None
-    generator: int | None
-
-
-def choose_cores() -> Cores:
-    """Return the last two cores that this process may use: the first ones serve most interrupts."""
+    With a single core both are None, and share it.
+    """
     allowed = sorted(os.sched_getaffinity(0))
-    return Cores(allowed[-1], allowed[-2]) if len(allowed) > 1 else Cores(None, None)
+    return (allowed[-1], allowed[-2]) if len(allowed) > 1 else (None, None)
 
 
 def tree_of(pid: int) -> list[psutil.Process]:

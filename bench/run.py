@@ -70,7 +70,7 @@ class Run:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         if most != resource.RLIM_INFINITY and most < FILES:
             self._options.say(f"only {most} files may be open here: 10,000 connections will fail (ulimit -n)")
-        pinned = self._workplace.cores.server is not None
+        pinned = self._workplace.cores[0] is not None
         if not pinned:
             self._options.say("one core only: server and load share it, and figures will be poor")
         self._results.put("machine", value=describe_machine())
@@ -95,8 +95,8 @@ class Run:
     def _take(self, step: Step) -> None:
         work, own, way = self._workplace, os.sched_getaffinity(0), ("tls",) if step.tls else ()
         try:
-            if work.cores.generator is not None:
-                os.sched_setaffinity(0, {work.cores.generator})
+            if work.cores[1] is not None:
+                os.sched_setaffinity(0, {work.cores[1]})
             with quiet_collector(), open_measured_server(work, step.entry, step.plan, tls=step.tls) as measured:
                 for (dimension, *below), figure in step.measure(measured).items():
                     place = (*way, dimension, step.entry.name, *below)

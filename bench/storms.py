@@ -20,7 +20,6 @@ QUICK_CONNECTIONS: Final = 200
 QUICK_FLOOD: Final = Flood(listeners=500, rate=100.0, warm_up=0.5, measured=1.0)
 AT_ONCE: Final = 200
 """Handshakes in flight: below what the node takes at once (256), so that nobody is sent away to wait."""
-DEADLINE: Final = 180.0
 
 
 def measure_storms(options: Options) -> dict[str, Any]:
@@ -53,7 +52,7 @@ def measure_recovery(connections: int, *, tls: bool) -> dict[str, Any]:
         open_varde_stack(Path(folder), connections, tls=tls) as system,
     ):
         with Load(system.server, connections) as load:
-            load.open(range(connections), deadline=DEADLINE, at_once=AT_ONCE)
+            load.open(range(connections), at_once=AT_ONCE)
             killed = time.monotonic()
             system.stack.kill_node()
         down = time.monotonic() - killed
@@ -71,7 +70,7 @@ def _come_back(server: DurableServer, connections: int, killed: float) -> dict[s
 
     with Load(server, connections) as load, quiet_collector():
         began, own, used = time.monotonic(), time.process_time(), server.cpu_seconds()
-        load.open(range(connections), deadline=DEADLINE, at_once=AT_ONCE, on_ready=on_ready)
+        load.open(range(connections), at_once=AT_ONCE, on_ready=on_ready)
         seconds, own = time.monotonic() - began, time.process_time() - own
         spent = {name: now - used[name] for name, now in server.cpu_seconds().items()}
     returned, shaken = figures_of(back.latency()), figures_of(handshakes.latency())

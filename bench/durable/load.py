@@ -35,8 +35,6 @@ BEGIN_NS: Final = 20_000_000
 SECOND_NS: Final = 1_000_000_000
 CONFIRM_AFTER: Final = 1.0
 """Seconds that confirmations may gather, as the protocol advises clients."""
-AT_ONCE: Final = 100
-"""In a handshake at a time: below every server's backlog."""
 PER_ADDRESS: Final = 10
 """Connections from one address, as the load suite has it: below what a relay allows each."""
 _SEED: Final = 7_395
@@ -158,10 +156,10 @@ class Load:
         self._links: dict[int, Link[DurableClient]] = {}
         self._owing: deque[tuple[float, int]] = deque()
 
-    def open(self, numbers: Iterable[int], *, at_once: int = AT_ONCE, **how: Any) -> None:
+    def open(self, numbers: Iterable[int], **how: Any) -> None:
         """Connect these clients, with what else `Connections.open` takes. Raises ServerFault."""
         clients = (self.server.client(number, self) for number in numbers)
-        links = self._connections.open(clients, at_once=at_once, **how)
+        links = self._connections.open(clients, **how)
         self._links |= {link.client.number: link for link in links}
 
     def run(self, schedule: Iterator[Due], start_ns: int) -> tuple[float, float]:

@@ -32,7 +32,6 @@ MANY_CONNECTIONS: Final = 10_000
 TARGETS_MS: Final = {1_000: 10.0, 6_000: 25.0, 10_000: 120.0}
 """What 99 of 100 messages may take between 10,000 connections, by messages a second."""
 PACE: Final = Pace(warm_up=2.0, measured=8.0)
-CONNECT_DEADLINE: Final = 120.0
 
 AWAY: Final = 200
 """Connections where survival is measured: half of them send to the other half, which is away."""
@@ -109,10 +108,10 @@ def measure_survival(open_server: Open, *, seconds: float = AWAY_SECONDS) -> dic
         folder = Path(name)
         with open_server(folder, AWAY) as server:
             with Load(server, AWAY, ledger) as receivers:  # they make themselves known, and leave in good order
-                receivers.open(_RECEIVERS, deadline=CONNECT_DEADLINE)
+                receivers.open(_RECEIVERS)
                 receivers.leave(_LEAVING)
             with Load(server, AWAY, ledger) as senders:
-                senders.open(_SENDERS, deadline=CONNECT_DEADLINE)
+                senders.open(_SENDERS)
                 senders.run(draw_schedule(COMMON_RATE, seconds, _SENDERS), time.monotonic_ns() + BEGIN_NS)
                 server.kill()
                 senders.drain(_SETTLING)  # they go on reading acks for as long as there are any
@@ -120,7 +119,7 @@ def measure_survival(open_server: Open, *, seconds: float = AWAY_SECONDS) -> dic
             open_server(folder, AWAY) as server,
             Load(server, AWAY, ledger) as receivers,
         ):
-            receivers.open(_RECEIVERS, deadline=CONNECT_DEADLINE)
+            receivers.open(_RECEIVERS)
             end = time.monotonic() + _SETTLING
             while survival_of(ledger, AWAY)["lost_after_ack"] and time.monotonic() < end:
                 receivers.poll()
@@ -135,7 +134,7 @@ def open_load(open_server: Open, connections: int) -> Iterator[Load]:
         open_server(Path(folder), connections) as server,
         Load(server, connections) as load,
     ):
-        load.open(range(connections), deadline=CONNECT_DEADLINE)
+        load.open(range(connections))
         yield load
 
 

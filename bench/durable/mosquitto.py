@@ -112,24 +112,20 @@ def write_packet(head: int, body: bytes) -> bytes:
 
 def split_packets(stream: bytes) -> tuple[list[Packet], bytes]:
     """Return the packets that are complete, and the rest of the stream. Raises ServerFault."""
-    packets, start = [], 0
-    while (span := _measure(stream, start)) is not None and span[1] <= len(stream):
-        packets.append(Packet(stream[start], stream[span[0] : span[1]]))
-        start = span[1]
-    return packets, stream[start:] if start else stream
-
-
-def _measure(stream: bytes, start: int) -> tuple[int, int] | None:
-    """Where the body of the packet at `start` begins and ends; None when its length is not all there."""
-    length = 0
-    for place in range(_LENGTH_BYTES):
-        at = start + 1 + place
-        if at >= len(stream):
-            return None
-        length |= (stream[at] & 0x7F) << 7 * place
-        if not stream[at] & 0x80:
-            return at + 1, at + 1 + length
-    raise ServerFault("a packet's length does not end")
+    packets, start = list[Packet](), 0
+    while True:
+        length, at = 0, start + 1
+        while stream[at : at + 1] >= b"\x80" and at <= start + _LENGTH_BYTES:
+            length |= (stream[at] & 0x7F) << 7 * (at - start - 1)
+            at += 1
+        if at > start + _LENGTH_BYTES:
+            raise ServerFault("a packet's length does not end")
+        if at < len(stream):
+            length |= stream[at] << 7 * (at - start - 1)
+        if at + 1 + length > len(stream):
+            return packets, stream[start:] if start else stream
+        packets.append(Packet(stream[start], stream[at + 1 : at + 1 + length]))
+        start = at + 1 + length
 
 
 class MqttClient(DurableClient):

@@ -19,13 +19,12 @@ PASS = 256
 SWITCH = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 
 
-def framed(payload: bytes) -> bytes:
-    """Return one binary frame of a server (RFC 6455, section 5.2); 65,535 bytes at most."""
+def _framed(payload: bytes) -> bytes:
     size = len(payload)
     return (bytes((0x82, size)) if size < 126 else b"\x82\x7e" + size.to_bytes(2, "big")) + payload  # noqa: PLR2004 - as the RFC has it
 
 
-def split(received: bytes) -> tuple[list[bytes], bytes]:
+def _split(received: bytes) -> tuple[list[bytes], bytes]:
     """Return the unmasked payloads of all frames that are whole, and the rest."""
     payloads, start, end = [], 0, len(received)
     while end - start >= 8:  # noqa: PLR2004 - no frame here is shorter than its head and key
@@ -44,11 +43,9 @@ class Connection:
     """One connection."""
 
     def __init__(self, sock: socket.socket, rooms: "Rooms[Connection]") -> None:
-        self.sock = sock
-        self._rooms = rooms
-        self._rest = b""
+        self.sock, self._rooms = sock, rooms
+        self._rest, self._upgraded = b"", False
         self._member: Member[Connection] | None = None
-        self._upgraded = False
 
     def receive(self) -> bool:
         """Take what is there; False when the connection is over."""
@@ -63,7 +60,7 @@ class Connection:
             return False
         self._rest += received
         if self._upgraded:
-            payloads, self._rest = split(self._rest)
+            payloads, self._rest = _split(self._rest)
             for payload in payloads:
                 self._deliver(payload)
         elif (key := re.search(rb"(?i)sec-websocket-key: *(\S+)\r\n", self._rest)) and self._rest[-4:] == b"\r\n\r\n":
@@ -74,13 +71,13 @@ class Connection:
     def _deliver(self, message: bytes) -> None:
         if self._member is None:
             self._member = self._rooms.join(message, self)
-            self.send(framed(READY))
+            self.send(_framed(READY))
             return
         delivery, ack = self._member.read(message)
-        frame = framed(self._member.encrypt(delivery))
+        frame = _framed(self._member.encrypt(delivery))
         for other in self._member.others():
             other.connection.send(frame)
-        self.send(framed(self._member.encrypt(ack)))
+        self.send(_framed(self._member.encrypt(ack)))
 
     def send(self, frame: bytes) -> None:
         """Send at once, or cut who does not take it."""
@@ -92,8 +89,7 @@ class Connection:
         self.sock.close()
 
 
-def serve(listener: socket.socket) -> None:
-    """Serve until the process is killed."""
+def _serve(listener: socket.socket) -> None:
     epoll, connections, rooms = select.epoll(), dict[int, Connection](), Rooms[Connection](encrypted=False)
     epoll.register(listener, select.EPOLLIN)
     while True:
@@ -112,4 +108,4 @@ if __name__ == "__main__":
     read_arguments(__doc__)
     LISTENER = socket.create_server((HOST, 0), backlog=BACKLOG)
     announce(LISTENER.getsockname()[1])
-    serve(LISTENER)
+    _serve(LISTENER)

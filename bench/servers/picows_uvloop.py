@@ -40,12 +40,11 @@ class Listener(WSListener):
             self._member.leave()
 
 
-async def run(arguments: Arguments) -> None:
-    """Serve until the process is killed."""
+async def _run(arguments: Arguments) -> None:
     server = await ws_create_server(lambda _: Listener(), HOST, 0, ssl=arguments.tls(), backlog=BACKLOG)
     announce(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(run(read_arguments(__doc__)))
+    uvloop.run(_run(read_arguments(__doc__)))

@@ -23,12 +23,11 @@ class Arguments(argparse.Namespace):
 
     def tls(self) -> ssl.SSLContext | None:
         """Return the server's side of TLS 1.3, or None for plain sockets."""
-        if self.certificate is None:
-            return None
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_cert_chain(self.certificate, self.key)
-        return context
+        if self.certificate is not None:
+            context.load_cert_chain(self.certificate, self.key)
+        return context if self.certificate is not None else None
 
 
 def read_arguments(description: str, *more: str) -> Arguments:

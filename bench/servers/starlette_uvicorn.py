@@ -18,8 +18,7 @@ from bench.servers.rooms import BACKLOG, HOST, Arguments, Rooms, announce, read_
 ROOMS: Rooms[WebSocket] = Rooms()
 
 
-async def serve_member(connection: WebSocket) -> None:
-    """Serve one connection."""
+async def _serve_member(connection: WebSocket) -> None:
     await connection.accept()
     member = ROOMS.join(await connection.receive_bytes(), connection)
     try:
@@ -35,11 +34,10 @@ async def serve_member(connection: WebSocket) -> None:
         member.leave()
 
 
-async def run(arguments: Arguments) -> None:
-    """Serve until the process is killed."""
+async def _run(arguments: Arguments) -> None:
     listener = socket.create_server((HOST, 0), backlog=BACKLOG)
     config = uvicorn.Config(
-        Starlette(routes=[WebSocketRoute("/", serve_member)]),
+        Starlette(routes=[WebSocketRoute("/", _serve_member)]),
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ssl_certfile=arguments.certificate,
@@ -55,4 +53,4 @@ async def run(arguments: Arguments) -> None:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
-        runner.run(run(read_arguments(__doc__)))
+        runner.run(_run(read_arguments(__doc__)))

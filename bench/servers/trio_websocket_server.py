@@ -15,14 +15,13 @@ from bench.servers.rooms import HOST, Arguments, Rooms, announce, read_arguments
 ROOMS: Rooms[WebSocketConnection] = Rooms()
 
 
-async def serve_member(request: WebSocketRequest) -> None:
-    """Serve one connection."""
+async def _serve_member(request: WebSocketRequest) -> None:
     connection = await request.accept()
-    member = ROOMS.join(await receive(connection), connection)
+    member = ROOMS.join(await _receive(connection), connection)
     try:
         await connection.send_message(READY)
         while True:
-            delivery, ack = member.read(await receive(connection))
+            delivery, ack = member.read(await _receive(connection))
             for other in member.others():
                 try:
                     await other.connection.send_message(other.encrypt(delivery))
@@ -35,19 +34,17 @@ async def serve_member(request: WebSocketRequest) -> None:
         member.leave()
 
 
-async def receive(connection: WebSocketConnection) -> bytes:
-    """Return the next message."""
+async def _receive(connection: WebSocketConnection) -> bytes:
     message = await connection.get_message()
     assert isinstance(message, bytes)
     return message
 
 
-async def run(arguments: Arguments) -> None:
-    """Serve until the process is killed."""
+async def _run(arguments: Arguments) -> None:
     async with trio.open_nursery() as nursery:
-        start = partial(serve_websocket, serve_member, HOST, 0, ssl_context=arguments.tls())
+        start = partial(serve_websocket, _serve_member, HOST, 0, ssl_context=arguments.tls())
         announce((await nursery.start(start)).port)
 
 
 if __name__ == "__main__":
-    trio.run(run, read_arguments(__doc__))
+    trio.run(_run, read_arguments(__doc__))

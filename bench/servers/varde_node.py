@@ -112,10 +112,10 @@ def _port(calls: _Calls, **plain: Any) -> SimpleNamespace:
     return SimpleNamespace(**{name: method(compute) for name, compute in calls.items()}, **plain)
 
 
-def lifted_settings() -> RelaySettings:
-    """Return the node's defaults, but for what would protect it from this benchmark."""
-    default = RelaySettings()
-    return RelaySettings(
+async def _run(plan: Plan, folder: Path, files: TlsFiles | None) -> None:
+    secrets, default = read_node(folder), RelaySettings()
+    # The node's defaults, but for what would protect it from this benchmark.
+    settings = RelaySettings(
         port=0,
         connections=LIFTED,
         handshakes_per_address=default.handshakes,
@@ -124,12 +124,7 @@ def lifted_settings() -> RelaySettings:
         frames_per_second=LIFTED,
         bytes_per_second=LIFTED,
     )
-
-
-def dependencies_of(folder: Path, files: TlsFiles | None) -> Dependencies:
-    """Return the node's keys, certificate, time and chance."""
-    secrets = read_node(folder)
-    return Dependencies(
+    dependencies = Dependencies(
         static=KeyPair.from_private(secrets.private),
         ticket_public=secrets.ticket_public,
         clock=_now_ms,
@@ -137,13 +132,9 @@ def dependencies_of(folder: Path, files: TlsFiles | None) -> Dependencies:
         random=SystemRandom(),
         certificate=None if files is None else TlsCertificate(files, _now_ms),
     )
-
-
-async def run(plan: Plan, dependencies: Dependencies) -> None:
-    """Serve until the process is killed."""
     async with trio.open_nursery() as nursery:
         stores = PlannedStores(plan).open()
-        address = await nursery.start(run_node, lifted_settings(), stores, dependencies, trio.Event())
+        address = await nursery.start(run_node, settings, stores, dependencies, trio.Event())
         announce(int(address.rpartition(":")[2]))
 
 
@@ -155,4 +146,4 @@ if __name__ == "__main__":
     GIVEN = read_arguments(__doc__, "--plan", "--folder")
     logging.basicConfig(level=logging.WARNING)
     FILES = TlsFiles(Path(GIVEN.certificate), Path(GIVEN.key)) if GIVEN.certificate and GIVEN.key else None
-    trio.run(run, Plan(GIVEN.plan), dependencies_of(Path(GIVEN.folder), FILES))
+    trio.run(_run, Plan(GIVEN.plan), Path(GIVEN.folder), FILES)

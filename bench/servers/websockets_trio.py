@@ -16,8 +16,7 @@ from bench.servers.rooms import BACKLOG, HOST, Arguments, Rooms, announce, read_
 ROOMS: Rooms[ServerConnection] = Rooms()
 
 
-async def serve_member(connection: ServerConnection) -> None:
-    """Serve one connection."""
+async def _serve_member(connection: ServerConnection) -> None:
     member = ROOMS.join(await connection.recv(decode=False), connection)
     try:
         await connection.send(READY)
@@ -36,13 +35,12 @@ async def serve_member(connection: ServerConnection) -> None:
         member.leave()
 
 
-async def run(arguments: Arguments) -> None:
-    """Serve until the process is killed."""
-    start = partial(serve, serve_member, 0, host=HOST, backlog=BACKLOG, ssl=arguments.tls(), compression=None)
+async def _run(arguments: Arguments) -> None:
+    start = partial(serve, _serve_member, 0, host=HOST, backlog=BACKLOG, ssl=arguments.tls(), compression=None)
     async with trio.open_nursery() as nursery:
         server = await nursery.start(start)
         announce(server.listeners[0].socket.getsockname()[1])
 
 
 if __name__ == "__main__":
-    trio.run(run, read_arguments(__doc__))
+    trio.run(_run, read_arguments(__doc__))

@@ -14,8 +14,7 @@ from bench.servers.rooms import BACKLOG, HOST, Arguments, Rooms, announce, read_
 ROOMS: Rooms[ServerConnection] = Rooms()
 
 
-async def serve_member(connection: ServerConnection) -> None:
-    """Serve one connection."""
+async def _serve_member(connection: ServerConnection) -> None:
     member = ROOMS.join(await connection.recv(decode=False), connection)
     try:
         await connection.send(READY)
@@ -31,12 +30,11 @@ async def serve_member(connection: ServerConnection) -> None:
         member.leave()
 
 
-async def run(arguments: Arguments) -> None:
-    """Serve until the process is killed."""
-    async with serve(serve_member, HOST, 0, compression=None, ssl=arguments.tls(), backlog=BACKLOG) as server:
+async def _run(arguments: Arguments) -> None:
+    async with serve(_serve_member, HOST, 0, compression=None, ssl=arguments.tls(), backlog=BACKLOG) as server:
         announce(next(iter(server.sockets)).getsockname()[1])
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(run(read_arguments(__doc__)))
+    uvloop.run(_run(read_arguments(__doc__)))

@@ -10,7 +10,6 @@ from bench.catalogue import CATALOGUE, VARDE, Entry, missing
 from bench.clients import ACK_TAG, CONTENT, NEW_TAG, Member
 from bench.connections import Connections, Link
 from bench.measured_server import MeasuredServer, Workplace, open_measured_server
-from bench.process import Cores
 from bench.rooms import Plan
 from loadtest.stack.certificate import make_certificate
 from tests.system import require
@@ -25,7 +24,7 @@ TLS = ("varde", "picows", "trio-websocket", "node-ws")
 @pytest.fixture
 def workplace(tmp_path: Path) -> Workplace:
     """No cores of their own, and a folder that goes."""
-    return Workplace(Cores(None, None), tmp_path, make_certificate(tmp_path))
+    return Workplace((None, None), tmp_path, make_certificate(tmp_path))
 
 
 def ready(entry: Entry, folder: Path) -> Entry:
@@ -54,10 +53,7 @@ def received(members: Sequence[Link[Member]]) -> list[tuple[int, int]]:
 def exchange(measured: MeasuredServer) -> None:
     """Let everybody in the room of three send, and hear that all was delivered, acked, and went nowhere else."""
     connections = measured.connections
-    three, two = (
-        connections.open(measured.clients(members), at_once=8, deadline=PATIENCE)
-        for members in measured.plan.blocks.values()
-    )
+    three, two = (connections.open(measured.clients(members)) for members in measured.plan.blocks.values())
     for _ in range(MESSAGES):
         for connection, client in three:
             assert connection.send(client.message())
@@ -87,7 +83,7 @@ def test_varde_is_entered_with_both_patterns(pattern: Pattern, workplace: Workpl
     """A handshake of either pattern ends in a welcome, for every member."""
     with open_measured_server(workplace, CATALOGUE[VARDE], PLAN) as measured:
         clients = measured.clients(range(PLAN.members), pattern=pattern, joins=False)
-        members = measured.connections.open(clients, at_once=2, deadline=PATIENCE)
+        members = measured.connections.open(clients)
         assert [member.client.ready for member in members] == [True] * PLAN.members
 
 

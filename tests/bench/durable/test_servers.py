@@ -45,7 +45,7 @@ def test_varde_passes_messages_and_is_gone_afterwards(folder: Path) -> None:
 def pass_messages(open_server: Open, folder: Path) -> None:
     """Send ten messages through the server, from everybody."""
     with open_server(folder, CONNECTIONS) as server, Load(server, CONNECTIONS) as load:
-        load.open(range(CONNECTIONS), deadline=DEADLINE)
+        load.open(range(CONNECTIONS))
         load.run((Due(0, number % CONNECTIONS) for number in range(MESSAGES)), time.monotonic_ns())
         account = counts_of(load.settle(DEADLINE))
         running = [each.pid for pid in server.pids.values() for each in tree_of(pid)]
