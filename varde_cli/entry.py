@@ -1,4 +1,4 @@
-"""The entry point of `varde`: every command in its family, and one fence around all of them.
+"""The entry point of `varde`: every command in its family. Whatever a command raises ends in `run_command`.
 
 The client's commands are in this package. Other distributions add theirs through the entry points `varde.commands`:
 the name is the command's, the object a `click.Command`. `varde-server` does so.
@@ -21,6 +21,7 @@ from varde_cli.run import EXIT_CODES, Failure, run_command
 
 GROUP: Final = "varde.commands"
 SERVER: Final = "Run the system on this machine"
+OTHERS: Final = "From other distributions"
 SERVER_COMMANDS: Final = ("up", "demo", "migrate", "relay", "api", "worker")
 """What `varde-server` adds, in the order of the help. A client alone knows the names, to say where they come from."""
 
@@ -56,17 +57,21 @@ class CommandLine(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List them family by family."""
-        names = self.list_commands(ctx)
-        view = formatter.width - 6 - max(map(len, names))
-        added = [(name, command) for name in _plug_ins() if (command := self.get_command(ctx, name)) is not None]
-        with formatter.section(SERVER):
-            if added:
-                formatter.write_dl([(name, each.get_short_help_str(view)) for name, each in added])
-            else:
-                formatter.write_text("These commands come with the server: `pip install varde-server` adds them.")
-        for title, family in FAMILIES.items():
-            with formatter.section(title):
-                formatter.write_dl([(str(each.name), each.get_short_help_str(view)) for each in family])
+        plug_ins = _plug_ins()
+        families = {
+            SERVER: [name for name in plug_ins if name in SERVER_COMMANDS],
+            **{title: [str(command.name) for command in family] for title, family in FAMILIES.items()},
+            OTHERS: [name for name in plug_ins if name not in SERVER_COMMANDS],
+        }
+        width = formatter.width - 6 - max(map(len, self.list_commands(ctx)))
+        for title, names in families.items():
+            commands = [(name, each) for name in names if (each := self.get_command(ctx, name)) is not None]
+            if commands:
+                with formatter.section(title):
+                    formatter.write_dl([(name, each.get_short_help_str(width)) for name, each in commands])
+            elif title == SERVER:
+                with formatter.section(title):
+                    formatter.write_text("These commands come with the server: `pip install varde-server` adds them.")
 
 
 _NO_SERVER: Final = ("this comes with the server, which is not installed here", "`pip install varde-server` adds it")
