@@ -3,17 +3,27 @@
 The file is written 0600.
 """
 
+import base64
+import hashlib
+import hmac
 import os
 from pathlib import Path
+from random import Random
 from typing import Final
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 
+from loadtest.scenarios.plan import Sizes
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.secret_struct import SecretStruct
 
 _MODE: Final = 0o600
+HOST: Final = "load.example"
+"""Reserved (RFC 2606): no mail can ever arrive there."""
+_IDS_BYTES: Final = 32
+"""A token begins with the ids of account and session."""
 
 
 class CrowdError(Exception):
@@ -77,3 +87,49 @@ def read_crowd(path: Path) -> Crowd:
         raise CrowdError(f"{path} cannot be read ({error.strerror}): make it with `python -m loadtest seed`") from error
     except msgspec.MsgspecError:
         raise CrowdError(f"{path} is not the file of a crowd: make it with `python -m loadtest seed`") from None
+
+
+def deal_rooms(sizes: Sizes, seats: int, seed: int) -> list[range]:
+    """Return the seats of each room, side by side, for `seats` people, or one more so that nobody is alone.
+
+    A size of `seats` or more is one room of everybody. Raises ValueError for sizes below two.
+    """
+    random = Random(seed)  # noqa: S311 - sizes of rooms, no secrets
+    values, weights = zip(*sizes.weighted, strict=True)
+    if min(values) < 2:  # noqa: PLR2004 - a room is where two can talk
+        raise ValueError("a room has two members or more")
+    rooms, start = [], 0
+    while start < seats:
+        (drawn,) = random.choices(values, weights)
+        size = min(drawn, max(2, seats - start))
+        rooms.append(range(start, start + size))
+        start += size
+    return rooms
+
+
+# What a device keeps to itself besides its Noise key is derived from that: no file has to hold it as well.
+
+
+def signing_key(noise_private: bytes) -> Ed25519PrivateKey:
+    """Return the device's signing key: prekeys that it uploads are signed with it."""
+    return Ed25519PrivateKey.from_private_bytes(_derive(noise_private, b"signing"))
+
+
+def refresh_secret(noise_private: bytes) -> bytes:
+    """Return the secret part of the refresh token that the device was seeded with, 32 bytes."""
+    return _derive(noise_private, b"refresh")
+
+
+def refresh_token(seat: Seat) -> str:
+    """Return the refresh token that the seat was seeded with. It is good once: shown again, the session ends."""
+    ids = base64.urlsafe_b64decode(seat.access_token + "==")[:_IDS_BYTES]
+    return base64.urlsafe_b64encode(ids + refresh_secret(seat.noise_private)).rstrip(b"=").decode()
+
+
+def address_of(device: DeviceId) -> str:
+    """Return the e-mail address that the person with this device signs in with."""
+    return f"{device.hex}@{HOST}"
+
+
+def _derive(noise_private: bytes, what: bytes) -> bytes:
+    return hmac.digest(noise_private, b"varde load: " + what, hashlib.sha256)

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from loadtest.crowd.device_keys import HOST
+from loadtest.crowd.crowd import HOST
 from loadtest.rest.client import Request
 from loadtest.rest.operations import draw_exchange_key, signed_fallback_key, signed_one_time_key
 from varde_contract.ids import ENTROPY_BYTES, DeviceId, uuid7

@@ -8,8 +8,7 @@ from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from loadtest.crowd.crowd import Crowd
-from loadtest.crowd.device_keys import address_of, signing_key
+from loadtest.crowd.crowd import Crowd, address_of, signing_key
 from loadtest.rest.client import Request
 from varde_contract.ids import DeviceId
 from varde_contract.noise import KeyPair

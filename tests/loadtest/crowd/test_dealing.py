@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.crowd.dealing import deal_rooms
+from loadtest.crowd.crowd import deal_rooms
 from loadtest.scenarios.plan import GROUPS, PAIRS, Sizes
 
 sizes = st.lists(st.tuples(st.integers(2, 100), st.floats(0.1, 10)), min_size=1).map(lambda some: Sizes(tuple(some)))
