@@ -6,6 +6,7 @@ import sys
 import time
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
 from itertools import accumulate
 from random import Random
 from typing import Final, Protocol
@@ -13,13 +14,11 @@ from typing import Final, Protocol
 from gevent import get_hub
 
 from loadtest.client.epoll import Connection, Engine
-from loadtest.crowd.crowd import Crowd, Seat
+from loadtest.crowd.crowd import Crowd, Room, Seat
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Ledger
 from loadtest.scenarios.plan import Behaviour, Plan
 from loadtest.users.conversation import Conversation
-from loadtest.users.dealing import behaviour_of, deal_seats
-from loadtest.users.ready import ReadyCrowd
 from loadtest.users.target import find_target
 from loadtest.users.tickets import Tickets
 from varde_contract.ids import ENTROPY_BYTES, ClientId, ConversationId, uuid7
@@ -32,6 +31,9 @@ _TICK: Final = 0.05
 _SLICES: Final = 20
 """Ticks in which everybody is looked at once: a look at ten thousand in one go would be counted as latency."""
 _LOOP_READ: Final = 1
+_GRAIN: Final = 1_000_000
+_STRIDE: Final = 754_877
+"""Prime to the grain: neighbours get places far apart, and any run of seats has about the shares of the whole."""
 _MS_NS: Final = 1_000_000
 
 
@@ -43,6 +45,7 @@ class Member(Protocol):
     """A user as the population sees it. None of this may wait."""
 
     place: int
+    """Among those who are ready, theirs to write; -1 is nowhere."""
 
     def send(self, intended_ns: int) -> bool:
         """Send a message that was due at that time of the run. False: not now, and nothing was booked."""
@@ -62,6 +65,36 @@ class Confirming(Protocol):
 
     def confirm(self) -> None:
         """Tell the relay what is held, as far as it does not know."""
+
+
+class ReadyUsers:
+    """Who may be asked to send: a random one is picked, one added or removed, in the same time however many."""
+
+    def __init__(self, dice: Random) -> None:
+        self._chance = dice.random
+        self._users: list[Member] = []
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    def pick(self) -> "Member | None":
+        """Return any of them; None when there is none."""
+        users = self._users
+        return users[int(self._chance() * len(users))] if users else None
+
+    def add(self, user: "Member") -> None:
+        """Let it be picked, unless it is there."""
+        if user.place < 0:
+            user.place = len(self._users)
+            self._users.append(user)
+
+    def remove(self, user: "Member") -> None:
+        """Let it be picked no more, if it is there: the last one takes its place."""
+        if user.place >= 0:
+            last = self._users.pop()
+            if last is not user:
+                self._users[user.place], last.place = last, user.place
+            user.place = -1
 
 
 class Population:
@@ -86,7 +119,7 @@ class Population:
         self.target = find_target(crowd.relay_url)
         self.tls = tls or (ssl.create_default_context(cadata=crowd.authority or None) if self.target.tls else None)
         self.dice = Random(worker)  # noqa: S311 - it spreads load, and is to do so the same way each time
-        self.ready: ReadyCrowd[Member] = ReadyCrowd(self.dice)
+        self.ready = ReadyUsers(self.dice)
         """Who may be asked to send."""
         self.present: set[Member] = set()
         """Who has a connection, or tries to get one."""
@@ -207,3 +240,34 @@ def _open_rooms(crowd: Crowd, plan: Plan, used: int, here: dict[int, Seat]) -> d
             here=[seat for seat in members if seat in here],
         )
     return rooms
+
+
+def deal_seats(rooms: Sequence[Room], seats: Sequence[Seat], used: int, *, worker: int, workers: int) -> list[int]:
+    """Return a worker's seats, of the first `used` ones, in the order in which they are to be taken.
+
+    Whole rooms in turn, each to whoever has least so far; what would be more than its share goes on to the next.
+    """
+    dealt: list[list[int]] = [[] for _ in range(workers)]
+    # As Locust deals users to workers: to the first ones one more where it does not come out even.
+    shares = [used // workers + (number < used % workers) for number in range(workers)]
+    taken = set[int]()
+    for members in (*(room.members for room in rooms), range(used)):
+        waiting = [seat for seat in members if seat < used and seat not in taken]
+        taken.update(waiting)
+        while waiting:
+            least = max(range(workers), key=lambda number: shares[number] - len(dealt[number]))
+            space = shares[least] - len(dealt[least])
+            dealt[least] += waiting[:space]
+            waiting = waiting[space:]
+    assert len(taken) <= len(seats), "a room names a seat that is not there"
+    return dealt[worker]
+
+
+def behaviour_of(seat: int, behaviours: Sequence[tuple[Behaviour, float]]) -> Behaviour:
+    """Return how the user in a seat behaves; the shares are those of the plan."""
+    place, upto = seat * _STRIDE % _GRAIN / _GRAIN, 0.0
+    for behaviour, share in behaviours:
+        upto += share
+        if place < upto:
+            return behaviour
+    return behaviours[-1][0]

@@ -1,6 +1,7 @@
 """One user: a device, its connection, and how it treats that. `live` is a user's life, on a greenlet that sleeps."""
 
 import time
+from random import Random
 from typing import Final
 
 import gevent
@@ -11,8 +12,8 @@ from loadtest.client.protocol import Ending
 from loadtest.scenarios.plan import Behaviour
 from loadtest.users.device import Device
 from loadtest.users.population import Population
-from loadtest.users.reconnect import STEADY_SECONDS, comes_back, pause_after, wants_ticket
 from varde_contract import frames as f
+from varde_contract.close_codes import CloseCode
 
 CONNECT_SECONDS: Final = 15.0
 """From the first SYN until everything is joined; the relay itself gives a handshake ten."""
@@ -22,6 +23,12 @@ SILENT_HEARTBEATS: Final = 2.0
 """Without a sign of life of the relay, until a client should come again."""
 SLOW_BYTES: Final = 4_096
 """What a slow reader reads at a time."""
+FIRST_SECONDS: Final = 0.5
+MOST_SECONDS: Final = 30.0
+STEADY_SECONDS: Final = 5.0
+"""A connection that lived this long was a good one: the next try starts from a short pause again."""
+_DOUBLINGS: Final = 16
+_FOR_GOOD: Final = range(4_100, 4_200)
 _AWAY_SHARE: Final = 1 / 6
 """Of the time that a fleeting user stays, on average, that it is away."""
 _MOST_MEANS: Final = 5.0
@@ -308,3 +315,22 @@ class RelayUser:
     def _wake(self) -> None:
         if self._waiter is not None:
             gevent.get_hub().loop.run_callback(self._waiter.switch, None)
+
+
+# When a user comes back after a connection has ended: docs/protocol.md, section 9.
+
+
+def wants_ticket(ending: Ending) -> bool:
+    """Whether a new ticket is all that the client lacks."""
+    return ending.code == str(int(CloseCode.TICKET_EXPIRED))
+
+
+def comes_back(ending: Ending) -> bool:
+    """Whether the same client may connect again unchanged."""
+    return not (ending.code.isdecimal() and int(ending.code) in _FOR_GOOD)
+
+
+def pause_after(ending: Ending, attempt: int, dice: Random) -> float:
+    """Return seconds: anything from zero to a bound that doubles with each attempt, or what the server asked for."""
+    bound = min(MOST_SECONDS, FIRST_SECONDS * 2 ** min(attempt, _DOUBLINGS))
+    return max(dice.uniform(0, bound), ending.retry_after_s)
