@@ -2,7 +2,6 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate
 from typing import Final
@@ -10,9 +9,9 @@ from typing import Final
 from hdrh.histogram import HdrHistogram
 from msgspec import Struct
 
+from loadtest.ledger.histogram import Histogram
 from loadtest.report.result import Latency
 
-_MS_US: Final = 1_000
 _TICKS_PER_HALF: Final = 8  # points of a curve between 50 % and 75 %, between 75 % and 87.5 %, and so on
 
 
@@ -48,17 +47,12 @@ class Distribution(Struct, frozen=True):
 
     def curve(self) -> list[tuple[float, float]]:
         """Return `(percentile, milliseconds)`, as dense on an axis of nines everywhere, up to the largest value."""
-        return [(percentile, self.at(percentile)) for percentile in _percentiles(self.count)] + [
-            (100.0, self.at(100.0))
-        ]
+        steps = math.ceil(math.log2(max(2, self.count))) * _TICKS_PER_HALF
+        percentiles = [100 * (1 - 0.5 ** (step / _TICKS_PER_HALF)) for step in range(steps)]
+        return [(percentile, self.at(percentile)) for percentile in (*percentiles, 100.0)]
 
     def _at_rank(self, rank: int) -> float:
         return self.values_ms[bisect_left(self.until, min(max(rank, 1), self.count))]
-
-
-def _percentiles(count: int) -> Iterator[float]:
-    steps = math.ceil(math.log2(max(2, count))) * _TICKS_PER_HALF
-    yield from (100 * (1 - 0.5 ** (step / _TICKS_PER_HALF)) for step in range(steps))
 
 
 def read_distribution(latency: Latency) -> Distribution | None:
@@ -69,16 +63,12 @@ def read_distribution(latency: Latency) -> Distribution | None:
 @lru_cache(maxsize=256)
 def _decode(hdr: str) -> Distribution | None:
     try:
-        histogram = HdrHistogram.decode(hdr)
         # Much faster than the library's iterators, which walk each count in Python.
-        counted = [(place, count) for place, count in enumerate(histogram.counts) if count]
-        values = [
-            histogram.get_highest_equivalent_value(histogram.get_value_from_index(place)) / _MS_US
-            for place, _ in counted
-        ]
+        counts = {index: count for index, count in enumerate(HdrHistogram.decode(hdr).counts) if count}
     except Exception as error:  # the library raises whatever its parts do: zlib, base64, struct and its own
         raise DistributionError("not a histogram that HdrHistogram can read") from error
-    return Distribution(values, list(accumulate(count for _, count in counted))) if counted else None
+    seen = Histogram(counts).counts_ms()
+    return Distribution([value for value, _ in seen], list(accumulate(count for _, count in seen))) if seen else None
 
 
 def curve_of(latency: Latency) -> list[tuple[float, float]]:

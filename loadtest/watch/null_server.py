@@ -122,43 +122,43 @@ class Exchange:
     def __init__(self, crowd: Crowd, static: KeyPair) -> None:
         self.static = static
         self.peers: dict[DeviceId, _Peer] = {}
-        self.seats = {seat.device: seat for seat in crowd.seats}
-        self._rooms = {room.conversation: place for place, room in enumerate(crowd.rooms)}
-        self._conversations = [room.conversation for room in crowd.rooms]
-        self._members = [[crowd.seats[seat].device for seat in room.members] for room in crowd.rooms]
-        self._heads = [0] * len(crowd.rooms)
+        self._profiles = {seat.device: seat.profile for seat in crowd.seats}
+        self._joined = {seat.device: [crowd.rooms[room].conversation for room in seat.rooms] for seat in crowd.seats}
+        self._members = {room.conversation: [crowd.seats[at].device for at in room.members] for room in crowd.rooms}
+        self._heads = dict.fromkeys(self._members, 0)
 
     def welcome(self, device: DeviceId) -> f.Welcome:
-        """The first frame."""
-        heads = tuple(f.Head(self._conversations[room], self._heads[room], 0, 1) for room in self.seats[device].rooms)
+        """The first frame. Raises LocalMisuse for a device of no crowd."""
+        if device not in self._joined:
+            raise LocalMisuse("a device of no crowd")
+        heads = tuple(f.Head(joined, self._heads[joined], 0, 1) for joined in self._joined[device])
         return f.Welcome(ids.SessionId(_new_id()), _now_ms(), _HEARTBEAT_MS, _LIMITS, heads, more=False)
 
     def answer(self, device: DeviceId, frame: f.ClientFrame) -> Iterator[tuple[DeviceId, f.ServerFrame]]:
         """Return who is told what."""
         match frame:
             case f.Join():
-                for room in self.seats[device].rooms:
-                    yield device, f.Joined(self._conversations[room], self._heads[room] + 1, self._heads[room], 1)
-            case f.Send(conversation=conversation) if conversation in self._rooms:
+                for joined in self._joined[device]:
+                    yield device, f.Joined(joined, self._heads[joined] + 1, self._heads[joined], 1)
+            case f.Send() if frame.conversation in self._members:
                 yield from self._send(device, frame)
             case f.Delivered(conversation, upto):
                 for other in self._others(device, conversation):
-                    yield other, f.DeliveredBy(conversation, self.seats[device].profile, upto)
+                    yield other, f.DeliveredBy(conversation, self._profiles[device], upto)
 
     def _send(self, device: DeviceId, send: f.Send) -> Iterator[tuple[DeviceId, f.ServerFrame]]:
-        room = self._rooms[send.conversation]
-        seq = self._heads[room] = self._heads[room] + 1
+        joined = send.conversation
+        seq = self._heads[joined] = self._heads[joined] + 1
         message, now_ms, profile = ids.MessageId(_new_id()), _now_ms(), ids.ProfileId(send.profile)
-        yield device, f.Ack(send.client_id, send.conversation, message, seq, now_ms)
-        yield device, f.Gap(send.conversation, seq, seq, f.GapReason.OWN)
-        for other in self._others(device, send.conversation):
+        yield device, f.Ack(send.client_id, joined, message, seq, now_ms)
+        yield device, f.Gap(joined, seq, seq, f.GapReason.OWN)
+        for other in self._others(device, joined):
             text = send.group if send.devices is None else send.devices.get(other)
             if text is not None:
-                yield other, f.New(send.conversation, seq, message, send.client_id, profile, device, now_ms, text)
+                yield other, f.New(joined, seq, message, send.client_id, profile, device, now_ms, text)
 
     def _others(self, device: DeviceId, conversation: ConversationId) -> list[DeviceId]:
-        room = self._rooms.get(conversation)
-        return [] if room is None else [other for other in self._members[room] if other != device]
+        return [other for other in self._members.get(conversation, ()) if other != device]
 
 
 class _Peer(asyncio.Protocol):
@@ -207,9 +207,8 @@ class _Peer(asyncio.Protocol):
         if (reply := self._session.take_reply()) is not None:
             self._write(reply)
         if self._device is None and self._session.hello is not None:
-            self._device = device = self._session.hello.device
-            self._exchange.peers[device] = self
-            self.send(self._exchange.welcome(device))
+            self.send(self._exchange.welcome(device := self._session.hello.device))
+            self._device, self._exchange.peers[device] = device, self
         answers: dict[DeviceId, list[f.ServerFrame]] = {}
         for frame in frames:
             assert self._device is not None  # the session lets no frame pass before Welcome

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 import loadtest.report
-from loadtest.report.charts import MOST_POINTS, Timeline
+from loadtest.report.charts import MOST_POINTS, Timeline, latency_over_time, percentiles_of
 from loadtest.report.formatting import clock, duration, milliseconds, title_of, unit_in
 from loadtest.report.page import page_of
-from loadtest.report.result import Messages, Objective, Result, Verdict
+from loadtest.report.result import Latencies, Messages, Objective, Result, Verdict
 from tests.loadtest.report.html_page import Page
 from tests.loadtest.report.sample_runs import empty_run, rest_run, sample_run
 from tests.system import require
@@ -35,9 +35,9 @@ def page(name: str) -> Page:
     return Page(page_of(RESULTS[name]))
 
 
-def page_with(result: Result) -> Page:
-    """The page of another result, with a series of a minute: what is asked is not in its charts."""
-    return Page(page_of(msgspec.structs.replace(result, series=result.series[::8])))
+def page_without_charts(result: Result) -> Page:
+    """The page of another result, without what would be drawn: charts take most of the time."""
+    return Page(page_of(msgspec.structs.replace(result, series=[], latency_ms=Latencies())))
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -90,14 +90,16 @@ def test_missed_objectives_come_first() -> None:
     whole, text = RESULTS["missed"], page("missed").text
     assert text.index("goal missed") < text.index("met Send to receive, p50")
     worst = [msgspec.structs.replace(each, measured=900.0, met=False) for each in whole.objectives]
-    assert "under floor Send to receive, p99" in page_with(msgspec.structs.replace(whole, objectives=worst)).text
+    assert (
+        "under floor Send to receive, p99" in page_without_charts(msgspec.structs.replace(whole, objectives=worst)).text
+    )
 
 
 def test_faults_stand_out_and_their_absence_is_good() -> None:
     """A message that was lost is marked; each kind of fault that did not happen is marked as well."""
     assert len([cell for cell in page("missed").of_class("cell") if "bad" in cell["class"].split()]) == 1
     clean = msgspec.structs.replace(RESULTS["met"], messages=Messages(sent=1, acked=1, due=1, received=1))
-    cells = [cell["class"].split() for cell in page_with(clean).of_class("cell")]
+    cells = [cell["class"].split() for cell in page_without_charts(clean).of_class("cell")]
     assert sum("good" in cell for cell in cells) == 10 + 3  # of the generator: processor, workers, sends in time
 
 
@@ -105,7 +107,7 @@ def test_a_run_whose_generator_was_the_limit_begins_with_that() -> None:
     """What makes every figure worthless stands above the figures."""
     whole = RESULTS["met"]
     generator = msgspec.structs.replace(whole.generator, bottlenecks=["worker-1 used 97 % of a core"])
-    found = page_with(msgspec.structs.replace(whole, verdict=Verdict.INVALID, generator=generator))
+    found = page_without_charts(msgspec.structs.replace(whole, verdict=Verdict.INVALID, generator=generator))
     assert found.sections[0] == "generator"
     assert "worker-1 used 97 % of a core" in found.text
 
@@ -136,7 +138,7 @@ def test_text_of_a_run_never_becomes_markup() -> None:
         environment={nasty: {nasty: nasty}},
         plan={nasty: nasty},
     )
-    found = page_with(evil)
+    found = Page(page_of(evil))
     assert found.unclosed == []
     assert len(found.scripts) == 1
     assert found.text.count("alert(1)") >= 10
@@ -151,7 +153,8 @@ def test_the_slo_is_drawn_against_the_curve() -> None:
 def test_a_floor_far_above_everything_is_not_drawn() -> None:
     """Nothing measured would be seen below it."""
     lines = [msgspec.structs.replace(each, floor=60_000.0) for each in RESULTS["met"].objectives]
-    assert "floor: p99" not in page_with(msgspec.structs.replace(RESULTS["met"], objectives=lines)).text
+    levels = percentiles_of(msgspec.structs.replace(RESULTS["met"], objectives=lines), "send_to_receive").levels
+    assert [level.name for level in levels] == ["SLO: p50 ≤ 8 ms", "SLO: p99 ≤ 25 ms"]
 
 
 def test_what_befell_the_system_is_in_every_chart_of_time() -> None:
@@ -190,7 +193,9 @@ def test_a_long_run_keeps_its_worst_seconds() -> None:
 @pytest.mark.parametrize("plan", [{"stages": 7}, {"stages": [None, "x", {"action": None}]}, {"stages": {"a": 1}}])
 def test_the_plan_may_be_anything(plan: dict[str, object]) -> None:
     """A plan that is not the one we know is shown, and breaks nothing."""
-    assert "The plan, as it was followed" in page_with(msgspec.structs.replace(RESULTS["met"], plan=plan)).text
+    assert (
+        "The plan, as it was followed" in page_without_charts(msgspec.structs.replace(RESULTS["met"], plan=plan)).text
+    )
 
 
 def test_the_cursor_is_a_script_that_parses() -> None:
@@ -205,9 +210,13 @@ def test_an_objective_of_one_stage_is_drawn_over_that_stage() -> None:
     last = whole.stages[-1]
     key = f"stages.{last.name}.latency_ms.send_to_receive.p99"
     objective = Objective(key=key, limit=50.0, floor=None, measured=12.0, met=True, words="")
-    found = page_with(msgspec.structs.replace(whole, objectives=[objective]))
-    assert "Send to receive, p99, in stage lose a node" in found.text
-    assert found.text.count("SLO: p99 ≤ 50 ms") == 1
+    result = msgspec.structs.replace(whole, objectives=[objective])
+    assert "Send to receive, p99, in stage lose a node" in page_without_charts(result).text
+    chart = latency_over_time(result, Timeline(result))
+    assert chart is not None
+    assert [(level.name, level.steps) for level in chart.levels] == [
+        ("SLO: p99 ≤ 50 ms", [(last.began_s, 50.0), (last.began_s + last.seconds, 50.0)])
+    ]
 
 
 @pytest.mark.parametrize(
