@@ -4,7 +4,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.postgres"]
+pytest_plugins = ["tests.postgres", "tests.supervisor.real_system"]
 
 # Two cores are shared with a database and a browser: a slow example is no finding, and a deadline would time a test.
 _shared = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])

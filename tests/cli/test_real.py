@@ -1,28 +1,23 @@
-"""The command line against a real house: sign-up, names, messages, groups, devices, and two people who chat.
-
-One system serves all tests of this file, and no test shares people with another.
-"""
+"""The command line against the real system: sign-up, names, messages, groups, devices, and two people who chat."""
 
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.pseudo_terminal import open_terminal
-from tests.supervisor.real_system import PATIENCE, RealSystem, open_real_system
+from tests.supervisor.real_system import PATIENCE, RealSystem
 
 pytestmark = pytest.mark.xdist_group("real-system")
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSystem]:
-    """A system that is up."""
-    with open_real_system(tmp_path_factory.mktemp("house") / "data") as system:
-        yield system
+@pytest.fixture
+def system(real_system: RealSystem) -> RealSystem:
+    """The shared system."""
+    return real_system
 
 
 class Pair:

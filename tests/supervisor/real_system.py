@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 import varde
@@ -123,3 +124,10 @@ def open_real_system(data: Path, binds: tuple[str, str] = ANY_PORTS, *more: str)
     finally:
         code = system.end()
     assert code == 0, "\n".join(system.lines)
+
+
+@pytest.fixture(scope="session")
+def real_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSystem]:
+    """One system for every test of the group `real-system` that leaves it running: each has people of its own."""
+    with open_real_system(tmp_path_factory.mktemp("system") / "data") as system:
+        yield system

@@ -41,18 +41,19 @@ async def open_patiently(client: varde.Client, address: varde.ProfileId) -> vard
             await trio.sleep(0.1)  # what is waited for is the answer itself
 
 
-def test_whatever_is_killed_comes_back_and_people_talk_on(tmp_path: Path) -> None:
+def test_whatever_is_killed_comes_back_and_people_talk_on(real_system: RealSystem, tmp_path: Path) -> None:
     """After kill -9 of Postgres, relay, API or worker what was said is still there, and talking goes on."""
     alice, bob = tmp_path / "alice", tmp_path / "bob"
-    with open_real_system(tmp_path / "data") as system:
-        system.sign_up(alice, "alice@example.org")
-        address = system.sign_up(bob, "bob@example.org").profiles[0].id
-        trio.run(talk, alice, bob, address, "before anything died")
-        for name in ("relay", "api", "worker", "postgres"):
-            os.kill(system.ready["pids"][name], signal.SIGKILL)
-            system.wait_line(f"{name} is back")
-            trio.run(talk, alice, bob, address, f"after the death of {name}")
-        assert min(system.ready["starts"][name] for name in ("relay", "api", "worker", "postgres")) == 2
+    real_system.sign_up(alice, f"alice@{tmp_path.name}.org")
+    address = real_system.sign_up(bob, f"bob@{tmp_path.name}.org").profiles[0].id
+    trio.run(talk, alice, bob, address, "before anything died")
+    before = real_system.ready["starts"]
+    for name in ("relay", "api", "worker", "postgres"):
+        os.kill(real_system.ready["pids"][name], signal.SIGKILL)
+        real_system.wait_line(f"{name} is back", before[name])  # each start after the first says so
+        trio.run(talk, alice, bob, address, f"after the death of {name}")
+    after = real_system.ready["starts"]
+    assert all(after[name] > before[name] for name in ("relay", "api", "worker", "postgres"))
 
 
 def test_a_second_up_finds_the_data_again(tmp_path: Path) -> None:
@@ -92,19 +93,18 @@ def test_a_killed_supervisor_takes_the_real_programs_along(tmp_path: Path) -> No
             assert again.ready["pids"][name] != pid
 
 
-def test_a_port_in_use_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_a_port_in_use_is_told_with_what_to_do(real_system: RealSystem, tmp_path: Path) -> None:
     """When another program has the port, the child's own words and the way out are shown, and everything stops."""
-    with open_real_system(tmp_path / "data") as system:
-        taken = system.ready["api"].removeprefix("http://")
-        words = ("--data", str(tmp_path / "other"), "--api-bind", taken, "--relay-bind", "127.0.0.1:0")
-        done = subprocess.run(
-            (sys.executable, "-m", "varde_cli", "up", "--quiet", *words),
-            capture_output=True,
-            text=True,
-            env=environ(),
-            check=False,
-            timeout=PATIENCE,
-        )
+    taken = real_system.ready["api"].removeprefix("http://")
+    words = ("--data", str(tmp_path / "other"), "--api-bind", taken, "--relay-bind", "127.0.0.1:0")
+    done = subprocess.run(
+        (sys.executable, "-m", "varde_cli", "up", "--quiet", *words),
+        capture_output=True,
+        text=True,
+        env=environ(),
+        check=False,
+        timeout=PATIENCE,
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("varde: api did not start: it ended with exit code ")
     assert "in use" in done.stderr
