@@ -72,14 +72,14 @@ def main(*, only: tuple[str, ...], keep: bool, measure: bool, published: bool, *
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # who ends the benchmark ends its servers with it
     options = Options(**asked, say=_say)
     results = _results(options.output, anew=measure and not keep)
-    whole = not measure or _measure(options, results, only or (QUICK_DIMENSIONS if options.quick else DIMENSIONS))
+    whole = not measure or measure_all(options, results, only or (QUICK_DIMENSIONS if options.quick else DIMENSIONS))
     click.echo(write_report(results, options.output).read_text(encoding="utf-8"))
     if published:
         publish(results, options.output)
     sys.exit(STOPPED if not whole else FAILED if results.find("failed") else 0)
 
 
-def _measure(options: Options, results: Results, wanted: Sequence[str]) -> bool:
+def measure_all(options: Options, results: Results, wanted: Sequence[str]) -> bool:
     """Whether the run came to its end."""
     try:
         Run(options, results).measure(wanted)

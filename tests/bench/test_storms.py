@@ -16,7 +16,10 @@ def test_a_pair_talks_beside_a_flooded_room(server: str) -> None:
     for load in ("calm", "flooded"):
         assert found[load]["missing"] == 0
         assert found[load]["count"] > 0
+        assert set(found[load]) == {"count", "p50_ms", "p99_ms", "p999_ms", "max_ms", "curve", "missing"}
     assert found["flood"]["deliveries_per_second"] > 0
+    cores = {"server_cores", "generator_cores", "generator_bound"}
+    assert set(found["flood"]) == {"deliveries_per_second", "sent", "held_back", *cores}
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -24,3 +27,8 @@ def test_everybody_comes_back_to_a_killed_node(tls: bool) -> None:  # noqa: FBT0
     """All devices are live again on a new process over the same database."""
     found = measure_recovery(PEOPLE, tls=tls)
     assert found["connections"] == PEOPLE
+    assert set(found) == {
+        *("connections", "seconds_until_all_live", "seconds_down", "handshakes_per_second"),
+        *("handshakes_per_server_cpu_second", "p50_back_ms", "p99_back_ms", "p50_handshake_ms", "p99_handshake_ms"),
+        *("curve", "server_cores", "beside_cores", "generator_cores"),
+    }
