@@ -20,8 +20,7 @@ from loadtest.client.websocket import ServerFault
 READ: Final = select.EPOLLIN
 WRITE: Final = select.EPOLLOUT
 HANGUP: Final = select.EPOLLRDHUP
-EVENTS: Final = 256
-"""Served in one pass; then whoever sends on time gets a turn."""
+EVENTS: Final = 256  # served in one pass; then whoever sends on time gets a turn
 FAULT: Final = "fault"
 READ_BYTES: Final = 262_144
 _WRITE_BYTES: Final = 262_144
@@ -31,8 +30,7 @@ _TLS_BYTES: Final = 65_536
 _BIND_ADDRESS_NO_PORT: Final = 24
 """IP_BIND_ADDRESS_NO_PORT of Linux, for which Python has no name: the port is chosen when the peer is known, so that
 one local port serves several peers."""
-_NOTHING: Final = bytearray()
-"""Stands for nothing unsent in all connections; nobody adds to it."""
+_NOTHING: Final = bytearray()  # stands for nothing unsent in all connections; nobody adds to it
 _WORDS: Final = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
@@ -78,10 +76,8 @@ class Engine:
         """`on_error` is called inside `except` for what a protocol raised; without it, that is raised by `poll`."""
         self._epoll = _open_epoll()
         self._on_error = on_error
-        self.connections: dict[int, Connection] = {}
-        """By file descriptor."""
-        self.now = time.monotonic()
-        """Seconds, read once a pass and by whoever keeps time."""
+        self.connections: dict[int, Connection] = {}  # by file descriptor
+        self.now = time.monotonic()  # seconds, read once a pass and by whoever keeps time
 
     @property
     def file(self) -> int:
@@ -142,8 +138,7 @@ class Connection:
         self._file, self._mask = -1, READ | WRITE
         self._connecting = True
         self.protocol = protocol
-        self.heard_at = engine.now
-        """When something was read last, in the engine's seconds."""
+        self.heard_at = engine.now  # when something was read last, in the engine's seconds
 
     def connect(
         self,

@@ -18,10 +18,8 @@ from varde_contract.noise import KeyPair
 from varde_contract.session import SUBPROTOCOL, ClientSession, Pattern, State
 
 PATH: Final = "/v1/relay"
-FAULT: Final = "fault"
-"""The server broke a protocol: TLS, HTTP, WebSocket, Noise or ours."""
-EOF: Final = "eof"
-"""The server hung up without a close frame."""
+FAULT: Final = "fault"  # the server broke a protocol: TLS, HTTP, WebSocket, Noise or ours
+EOF: Final = "eof"  # the server hung up without a close frame
 NORMAL: Final = 1_000
 _NO_CODE: Final = "1005"
 _KNOWN_CODES: Final = (range(1_000, 1_016), range(4_000, 4_200))

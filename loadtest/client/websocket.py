@@ -3,11 +3,10 @@
 import base64
 import hashlib
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from websockets.speedups import apply_mask
 
-TEXT: Final = 1
 BINARY: Final = 2
 CLOSE: Final = 8
 PING: Final = 9
@@ -40,13 +39,6 @@ class UpgradeRefused(ServerFault):
         super().__init__(f"the upgrade was answered with {said!r}")
         self.status = status
         self.retry_after_s = retry_after_s
-
-
-class Message(NamedTuple):
-    """One whole frame of the server. `payload` of a close frame begins with its code, two bytes."""
-
-    opcode: int
-    payload: bytes
 
 
 def upgrade_request(authority: str, path: str = "/", subprotocol: str | None = None) -> bytes:
@@ -127,23 +119,3 @@ def measure_frame(
     if size > most:
         raise ServerFault("a frame of the server is longer than any should be")
     return begin, begin + size
-
-
-class Splitter:
-    """Bytes of a server in, whole frames out, however the stream was cut."""
-
-    __slots__ = ("_rest",)
-
-    def __init__(self, received: bytes = b"") -> None:
-        """Start with what came behind the response to the upgrade."""
-        self._rest = received
-
-    def feed(self, received: bytes) -> list[Message]:
-        """Take what was received and return the frames that are complete now. Raises ServerFault."""
-        stream = self._rest + received if self._rest else received
-        messages, start = [], 0
-        while (span := measure_frame(stream, start)) is not None and span[1] <= len(stream):
-            messages.append(Message(stream[start] & OPCODE, stream[span[0] : span[1]]))
-            start = span[1]
-        self._rest = stream[start:]
-        return messages

@@ -20,10 +20,8 @@ from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.secret_struct import SecretStruct
 
 _MODE: Final = 0o600
-HOST: Final = "load.example"
-"""Reserved (RFC 2606): no mail can ever arrive there."""
-_IDS_BYTES: Final = 32
-"""A token begins with the ids of account and session."""
+HOST: Final = "load.example"  # reserved (RFC 2606): no mail can ever arrive there
+_IDS_BYTES: Final = 32  # a token begins with the ids of account and session
 
 
 class CrowdError(Exception):
@@ -36,13 +34,10 @@ class Seat(SecretStruct, frozen=True, array_like=True):
     account: AccountId
     profile: ProfileId
     device: DeviceId
-    noise_private: bytes
-    """X25519, 32 bytes."""
+    noise_private: bytes  # X25519, 32 bytes
     ticket: str
-    access_token: str
-    """For the API; empty when the crowd was made without sessions."""
-    rooms: tuple[int, ...]
-    """Conversations it is in, as places in `Crowd.rooms`."""
+    access_token: str  # for the API; empty when the crowd was made without sessions
+    rooms: tuple[int, ...]  # conversations it is in, as places in `Crowd.rooms`
 
 
 class Room(Struct, frozen=True, array_like=True):
@@ -57,18 +52,14 @@ class Room(Struct, frozen=True, array_like=True):
 class Crowd(SecretStruct, frozen=True, array_like=True):
     """Everybody, and where they go. Rooms are dealt so that members of one sit side by side in `seats`."""
 
-    relay_url: str
-    """`ws://` or `wss://`, with the path."""
+    relay_url: str  # `ws://` or `wss://`, with the path
     api_url: str
-    relay_key: bytes
-    """The relay's Noise static key, 32 bytes."""
-    payload_key: bytes
-    """ChaCha20-Poly1305, 32 bytes: what generators seal payloads with, instead of Olm and Megolm."""
+    relay_key: bytes  # the relay's Noise static key, 32 bytes
+    payload_key: bytes  # ChaCha20-Poly1305, 32 bytes: what generators seal payloads with, instead of Olm and Megolm
     tickets_expire_ms: int
     seats: tuple[Seat, ...]
     rooms: tuple[Room, ...]
-    authority: str = ""
-    """PEM: whom to trust for `wss`, and nobody else; empty for those whom the system trusts."""
+    authority: str = ""  # PEM: whom to trust for `wss`, and nobody else; empty for those whom the system trusts
 
 
 def write_crowd(path: Path, crowd: Crowd) -> None:

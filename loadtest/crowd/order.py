@@ -31,17 +31,12 @@ class Order(SecretStruct, frozen=True, kw_only=True):
     relay_url: str
     api_url: str = ""
     database_url: str
-    keys: str
-    """The servers' folder of keys: tickets are signed, and addresses hidden, with what is there."""
+    keys: str  # the servers' folder of keys: tickets are signed, and addresses hidden, with what is there
     out: str
-    authority: str = ""
-    """PEM file of whom to trust for `wss`; empty for those whom the system trusts."""
-    seed: int = 1
-    """What the sizes of rooms are drawn with. Ids and keys are new each time."""
-    prekeys: int = PREKEYS
-    """One-time keys for each device; the fallback key comes in addition."""
-    into_existing: bool = False
-    """Whether people may live in the database already."""
+    authority: str = ""  # PEM file of whom to trust for `wss`; empty for those whom the system trusts
+    seed: int = 1  # what the sizes of rooms are drawn with. Ids and keys are new each time
+    prekeys: int = PREKEYS  # one-time keys for each device; the fallback key comes in addition
+    into_existing: bool = False  # whether people may live in the database already
 
 
 class Said(Struct, frozen=True):

@@ -32,23 +32,18 @@ class Account(Struct, kw_only=True):
     stages: dict[int, StageSums]
     faults: list[Fault]
     """The first twenty streams that did not come as they were sent, before gaps are taken into account."""
-    lost_acked: int
-    """Of the deliveries that are missing, those of messages that the server had acked."""
+    lost_acked: int  # of the deliveries that are missing, those of messages that the server had acked
     close_codes: dict[str, int] = field(default_factory=dict)
     connect_faults: dict[str, int] = field(default_factory=dict)
     refusals: dict[str, int] = field(default_factory=dict)
     gaps: dict[str, int] = field(default_factory=dict)
     connects: int = 0
     reconnects: int = 0
-    failed: int = 0
-    """Attempts to connect that ended before Welcome; `connect_faults` says why."""
+    failed: int = 0  # attempts to connect that ended before Welcome; `connect_faults` says why
     requests: int = 0
-    failures: int = 0
-    """Of the requests."""
-    unanswered: int = 0
-    """Requests that were due, and neither answered nor given up when the run ended."""
-    earlier: int = 0
-    """Messages of an earlier run that were still waiting for their receivers."""
+    failures: int = 0  # of the requests
+    unanswered: int = 0  # requests that were due, and neither answered nor given up when the run ended
+    earlier: int = 0  # messages of an earlier run that were still waiting for their receivers
 
     def latencies_of(self, stages: Iterable[int]) -> Latencies:
         """Return the latencies of several stages together, as exact as those of one."""

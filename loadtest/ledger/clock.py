@@ -10,11 +10,9 @@ from msgspec import Struct
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _ROUNDS: Final = 16
-PING_SECONDS: Final = 5.0
-"""That an answer is waited for."""
+PING_SECONDS: Final = 5.0  # that an answer is waited for
 EVERY_SECONDS: Final = 30.0
-_BETWEEN_SECONDS: Final = 0.2
-"""Between two questions, so that not all of them fall into one busy moment of ours."""
+_BETWEEN_SECONDS: Final = 0.2  # between two questions, so that not all of them fall into one busy moment of ours
 
 
 class Offset(Struct, frozen=True):
@@ -28,10 +26,8 @@ class RunClock:
     """Run time as this process knows it. On the master's own host there is nothing to add."""
 
     def __init__(self, offset_ns: int = 0, uncertainty_ns: int = 0) -> None:
-        self.offset_ns = offset_ns
-        """What is added to this host's monotonic clock at present."""
-        self.uncertainty_ns = uncertainty_ns
-        """The most that any reading so far may have been wrong by."""
+        self.offset_ns = offset_ns  # what is added to this host's monotonic clock at present
+        self.uncertainty_ns = uncertainty_ns  # the most that any reading so far may have been wrong by
 
     def now_ns(self) -> int:
         """Return the time of the run."""

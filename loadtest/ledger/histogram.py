@@ -8,13 +8,11 @@ from msgspec import Struct, field
 
 from loadtest.report.result import Latency
 
-MOST_US: Final = 3_600_000_000
-"""An hour. What took longer counts as that."""
+MOST_US: Final = 3_600_000_000  # an hour. What took longer counts as that
 DIGITS: Final = 3
 _HALF_BITS: Final = 10
 _BITS: Final = _HALF_BITS + 1
-_EXACT_US: Final = 1 << _BITS
-"""Below this each microsecond has its own bucket; above, buckets grow with the value."""
+_EXACT_US: Final = 1 << _BITS  # below this each microsecond has its own bucket; above, buckets grow with the value
 _US_NS: Final = 1_000
 _MS_US: Final = 1_000
 _CURVE: Final = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.999, 100.0)

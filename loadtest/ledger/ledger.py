@@ -58,8 +58,7 @@ class Ledger:
         self._stages = _Stages()
         self._streams: dict[tuple[int, int], _Stream] = {}
         self._unanswered = 0
-        self._highest: dict[tuple[int, int, int], int] = {}
-        """By receiver, room, sender."""
+        self._highest: dict[tuple[int, int, int], int] = {}  # by receiver, room, sender
         self._irregular: dict[tuple[int, int, int], _Irregular] = {}
         self._attending: dict[int, int] = {}
         self._absent: set[int] = set()

@@ -10,8 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _STAMP: Final = struct.Struct("!QIIIqq")
-LEAST_BYTES: Final = _NONCE_BYTES + _STAMP.size + _TAG_BYTES
-"""The smallest payload: 64 bytes."""
+LEAST_BYTES: Final = _NONCE_BYTES + _STAMP.size + _TAG_BYTES  # the smallest payload: 64 bytes
 
 
 class Stamp(NamedTuple):

@@ -61,8 +61,7 @@ class Tick(Sums):
     ack: Histogram = field(default_factory=Histogram)
     receive: Histogram = field(default_factory=Histogram)
     request: Histogram = field(default_factory=Histogram)
-    raw: Histogram = field(default_factory=Histogram)
-    """Of what was received, and of requests: from when it was sent."""
+    raw: Histogram = field(default_factory=Histogram)  # of what was received, and of requests: from when it was sent
 
     def beside(self, other: "Tick") -> None:
         """Add another worker's tick of the same second."""
@@ -130,12 +129,9 @@ class Report(Struct, array_like=True, kw_only=True):
 
     streams: tuple[Stream, ...]
     arrivals: tuple[Arrivals, ...]
-    excused: tuple[tuple[int, int, int], ...]
-    """`(receiver, room, numbers)` that a gap record said are not to be had."""
-    attending: tuple[int, ...]
-    """Receivers that wanted to receive to the end."""
-    absent: tuple[int, ...]
-    """Receivers that had been there and left of their own will."""
+    excused: tuple[tuple[int, int, int], ...]  # `(receiver, room, numbers)` that a gap record said are not to be had
+    attending: tuple[int, ...]  # receivers that wanted to receive to the end
+    absent: tuple[int, ...]  # receivers that had been there and left of their own will
     stages: dict[int, StageSums]
     counts: dict[str, int]
     close_codes: dict[str, int]

@@ -31,8 +31,7 @@ class Schedule:
         self._even = even
         self._changes: list[tuple[int, float]] = []
         self._since_ns, self._rate = began_ns, 0.0
-        self._turned = 0.0
-        """How many were due, in the mean, up to `_since_ns`."""
+        self._turned = 0.0  # how many were due, in the mean, up to `_since_ns`
         self._arrival = 0.5 if even else self._dice.expovariate(1.0)
 
     def change(self, at_ns: int, rate: float) -> None:

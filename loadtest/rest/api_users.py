@@ -19,8 +19,7 @@ from loadtest.rest.operations import Person, draw_request
 SIGN_IN_SHARE: Final = 0.01
 """Of draws that begin a journey; one has four requests or eight, so that they are about six in a hundred of all."""
 _SIGN_UP_SHARE: Final = 0.5
-_CODES: Final = 4
-"""Of one address. The API mails five an hour."""
+_CODES: Final = 4  # of one address. The API mails five an hour
 _BURST: Final = 40.0
 _PER_SECOND: Final = 0.3
 """A third of the API's own figures (VARDE_SIGN_IN_BURST and one a second): several workers may share an address."""
@@ -132,8 +131,7 @@ class ApiUser:
 
     def __init__(self, person: Person, client: ApiClient, users: ApiUsers) -> None:
         self._person, self._client, self._users = person, client, users
-        self.woken = Event()
-        """Something is due."""
+        self.woken = Event()  # something is due
         self._journey: Journey | None = None
         self._next: Request | None = None
         self._living: gevent.Greenlet | None = None

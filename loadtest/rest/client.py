@@ -19,8 +19,7 @@ from varde_contract.secret_struct import SecretStruct
 
 PATIENCE: Final = 30.0
 """Seconds for one request in all. Whoever waits longer has gone; it is counted with the time that it waited."""
-REPLY_BYTES: Final = 1 << 20
-"""The largest reply that is read. A roster of the largest conversation has a tenth of it."""
+REPLY_BYTES: Final = 1 << 20  # the largest reply that is read. A roster of the largest conversation has a tenth of it
 _BIND_ADDRESS_NO_PORT: Final = 24
 """ip(7): the port is chosen at connect, so that each source address has all ports for itself. Not in Python 3.11."""
 _WORDS: Final[dict[Any, str]] = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIPE: "reset"}
@@ -33,10 +32,8 @@ class Request(SecretStruct, frozen=True, kw_only=True):
     name: str
     path: str = ""
     token: str = ""
-    body: Any = None
-    """Sent as JSON; None sends none."""
-    answer: Any = None
-    """The type that a good reply's body has to be of; None takes an empty one."""
+    body: Any = None  # sent as JSON; None sends none
+    answer: Any = None  # the type that a good reply's body has to be of; None takes an empty one
 
 
 class Reply(SecretStruct, frozen=True):

@@ -38,13 +38,11 @@ from varde_contract.signed_statements import device_statement
 
 Journey: TypeAlias = Generator[Request, Any, None]
 """Yields requests and is sent what `read` makes of each reply; it is closed at the first that fails."""
-SIGN_INS: Final = 2
-"""Requests of a journey that count against the allowance of a network address."""
+SIGN_INS: Final = 2  # requests of a journey that count against the allowance of a network address
 _MS_NS: Final = 1_000_000
 _PREKEYS: Final = 10
 _LETTER_BYTES: Final = 64 * 1024
-_MOST_KEPT: Final = 10_000
-"""Codes read and not asked for: those of other workers' users. The oldest go first."""
+_MOST_KEPT: Final = 10_000  # codes read and not asked for: those of other workers' users. The oldest go first
 _TO: Final = re.compile(rb"^To: (\S+)\s*$", re.MULTILINE)
 _CODE: Final = re.compile(rb"^ +(\d{6,10})\s*$", re.MULTILINE)
 

@@ -31,8 +31,7 @@ from varde_contract.rest.people import (
 from varde_contract.rest.talk import Conversations, ConversationView
 from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 
-CLAIMS: Final = 8
-"""Of one device's keys by one person. The API allows ten an hour, and refuses more."""
+CLAIMS: Final = 8  # of one device's keys by one person. The API allows ten an hour, and refuses more
 
 
 class Person:
@@ -42,12 +41,9 @@ class Person:
         self.number = number
         self.seat = crowd.seats[number]
         self.rooms = [crowd.rooms[room] for room in self.seat.rooms]
-        self.address = address_of(self.seat.device)
-        """The e-mail address it signs in with."""
-        self.claims: dict[DeviceId, int] = {}
-        """How often keys of a device were claimed."""
-        self.codes = 0
-        """How often a code was asked for: the API mails an address five an hour."""
+        self.address = address_of(self.seat.device)  # the e-mail address it signs in with
+        self.claims: dict[DeviceId, int] = {}  # how often keys of a device were claimed
+        self.codes = 0  # how often a code was asked for: the API mails an address five an hour
         self._crowd = crowd
 
     def get(self, name: str, answer: type, path: str = "") -> Request:

@@ -42,8 +42,7 @@ from loadtest.stack.process import listens
 
 _END_SECONDS: Final = 120.0
 _SECOND_NS: Final = 1_000_000_000
-_STOPPED: Final = 130
-"""As shells give it for SIGINT."""
+_STOPPED: Final = 130  # as shells give it for SIGINT
 _RUN_BYTES: Final = 8
 
 
@@ -95,12 +94,9 @@ class Master:
         self.options = options
         self.plan, self._slo = plan_of(options), slo_of(options)
         self.progress = Progress()
-        self.run: Run | None = None
-        """The present or the last one."""
-        self.ended = Event()
-        """A run has ended, and its result is written."""
-        self.folder: Path | None = None
-        """Of the last run that ended."""
+        self.run: Run | None = None  # the present or the last one
+        self.ended = Event()  # a run has ended, and its result is written
+        self.folder: Path | None = None  # of the last run that ended
         self.exit_code = 0
         self.system: System | None = None
         self._environment, self._runner = environment, environment.runner

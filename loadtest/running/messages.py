@@ -20,19 +20,14 @@ class Prepare(Message, frozen=True, kw_only=True):
     """To a worker, before a run: what is to be done, and which part of it is its own."""
 
     plan: Plan
-    worker: int
-    """From 0."""
+    worker: int  # from 0
     workers: int
-    crowd: str
-    """A file on the master's machine. A worker that was given one of its own reads that."""
-    outbox: str = ""
-    """The folder of mails of a fresh stack; empty where there is none."""
-    run: int
-    """A number of the run's own, which is in every payload."""
+    crowd: str  # a file on the master's machine. A worker that was given one of its own reads that
+    outbox: str = ""  # the folder of mails of a fresh stack; empty where there is none
+    run: int  # a number of the run's own, which is in every payload
     seed: int
     even: bool
-    boot: str
-    """Of the master's machine: on the same one all clocks are the same clock."""
+    boot: str  # of the master's machine: on the same one all clocks are the same clock
 
 
 class Prepared(Message, frozen=True, kw_only=True):
@@ -62,19 +57,15 @@ class Finish(Message, frozen=True, kw_only=True):
 class Heartbeat(Message, frozen=True, kw_only=True):
     """From a worker, each second of run time. `cpu_ns` is of the process since it began."""
 
-    tick: bytes
-    """Of its ledger: what changed."""
+    tick: bytes  # of its ledger: what changed
     at_ns: int
     cpu_ns: int
     rss_mib: float
     users: int
-    offered: dict[int, int]
-    """Sends that fell due, by stage."""
-    late: dict[int, int] = {}
-    """Of those, the ones that were taken up too late, whatever the system did."""
+    offered: dict[int, int]  # sends that fell due, by stage
+    late: dict[int, int] = {}  # of those, the ones that were taken up too late, whatever the system did
     late_max_ms: float
-    uncertainty_ns: int = 0
-    """Of its clock, at worst so far."""
+    uncertainty_ns: int = 0  # of its clock, at worst so far
     waiting: int = 0
     """Sends for which no user was ready; they go out as soon as one is, and count from when they fell due."""
 

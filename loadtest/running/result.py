@@ -39,10 +39,8 @@ CPU_PERCENT: Final = 90.0
 OFFERED_SHARE: Final = 0.98
 LATE_SHARE: Final = 0.01
 """Of the sends of the judged stages, those that may be late: beyond, a 99th percentile is the generator's own."""
-_LATE_LEAST: Final = 20
-"""Late sends that one hiccup of a small run may make."""
-_SIGMAS: Final = 4
-"""Arrivals are random: so many square roots of their number may be missing without anybody's fault."""
+_LATE_LEAST: Final = 20  # late sends that one hiccup of a small run may make
+_SIGMAS: Final = 4  # arrivals are random: so many square roots of their number may be missing without anybody's fault
 _FOLDER: Final = Path("build") / "load"
 _NS_MS: Final = 1e6
 _SECOND_NS: Final = 1e9

@@ -17,16 +17,13 @@ from loadtest.running.workers import Workers
 from loadtest.scenarios.plan import SYSTEM_ACTIONS, Action, Kind, Plan
 
 _SECOND_NS: Final = 1_000_000_000
-_AFTER_THE_SECOND: Final = 0.25
-"""Workers speak at whole seconds of run time; a moment later everybody has been heard."""
+_AFTER_THE_SECOND: Final = 0.25  # workers speak at whole seconds of run time; a moment later everybody has been heard
 _PREPARE_SECONDS: Final = 120.0
 _REPORT_SECONDS: Final = 60.0
 _LOCUST_SECONDS: Final = 3.0
-_QUIET_SECONDS: Final = 4
-"""Nothing came for so long: nothing more is under way."""
+_QUIET_SECONDS: Final = 4  # nothing came for so long: nothing more is under way
 SETTLE_SECONDS: Final = 90
-_HURRIED_SECONDS: Final = 10
-"""For a run that was ended early."""
+_HURRIED_SECONDS: Final = 10  # for a run that was ended early
 
 
 class StageRun(Struct, kw_only=True):
@@ -35,12 +32,9 @@ class StageRun(Struct, kw_only=True):
     index: int
     began_ns: int
     ended_ns: int = 0
-    offered: int = 0
-    """By the generator, by the end."""
-    late: int = 0
-    """Of those, sends that the generator took up too late."""
-    connected: int = 0
-    """At the end."""
+    offered: int = 0  # by the generator, by the end
+    late: int = 0  # of those, sends that the generator took up too late
+    connected: int = 0  # at the end
     broke: list[str] = field(default_factory=list)
     """Of a ramp: what gave way in it, in words, as it was seen when it ended."""
 
@@ -70,32 +64,23 @@ class RunRecord(Struct, kw_only=True):
     workers: list[WorkerFigures] = field(default_factory=list)
     uncertainty_ns: int = 0
     ledgers: list[bytes] = field(default_factory=list)
-    invalid: list[str] = field(default_factory=list)
-    """Why nothing was learned, in words."""
-    broken: list[str] = field(default_factory=list)
-    """What of the system broke that must not, in words."""
-    failure: str = ""
-    """Why there was no run at all."""
+    invalid: list[str] = field(default_factory=list)  # why nothing was learned, in words
+    broken: list[str] = field(default_factory=list)  # what of the system broke that must not, in words
+    failure: str = ""  # why there was no run at all
 
 
 class Surroundings(Struct, kw_only=True):
     """What a run reads and calls, beside the workers."""
 
-    prepare: Callable[[int, int], Prepare]
-    """`(worker, workers)`: what a worker has to prepare."""
-    act: Callable[[Action], None]
-    """What is done to the system; it may take its time."""
-    server: Callable[[], dict[str, float]]
-    """The server's figures at this moment, without waiting."""
-    dead: Callable[[], list[str]]
-    """Programs of the system that have ended by themselves."""
-    breaks: Callable[[StageRun, Tick], list[str]]
-    """What of a stage of a ramp broke, in words."""
+    prepare: Callable[[int, int], Prepare]  # `(worker, workers)`: what a worker has to prepare
+    act: Callable[[Action], None]  # what is done to the system; it may take its time
+    server: Callable[[], dict[str, float]]  # the server's figures at this moment, without waiting
+    dead: Callable[[], list[str]]  # programs of the system that have ended by themselves
+    breaks: Callable[[StageRun, Tick], list[str]]  # what of a stage of a ramp broke, in words
     show: Callable[[StageRun, int, Tick, Tick, float], None]
     """Each second: the stage, connections, this second, the stage so far, CPU of the busiest worker."""
     say: Callable[[str], None]
-    count: Callable[[Tick], None] = lambda _: None
-    """Each second, for Locust's own figures."""
+    count: Callable[[Tick], None] = lambda _: None  # each second, for Locust's own figures
 
 
 class Run:

@@ -25,10 +25,8 @@ from loadtest.watch.preflight import Grade, Machine, check_machine
 from loadtest.watch.processes import Watch
 
 _REACH_SECONDS: Final = 5.0
-_AFTERWARDS_SECONDS: Final = 120.0
-"""What a run may take beyond its plan: preparing and settling."""
-_PASSABLE: Final = 0o711
-"""Postgres runs as a user of its own and has to come through."""
+_AFTERWARDS_SECONDS: Final = 120.0  # what a run may take beyond its plan: preparing and settling
+_PASSABLE: Final = 0o711  # postgres runs as a user of its own and has to come through
 _HOOK_SECONDS: Final = 300.0
 Say = Callable[[str], None]
 
@@ -131,8 +129,7 @@ class Actions:
     def __init__(self, stack: Stack | None, hook: str | None, plan: Plan, say: Say) -> None:
         """Raises CouldNotRun when the plan asks for something that nobody can do."""
         self._stack, self._hook, self._say = stack, hook, say
-        self.failed: list[str] = []
-        """Why something could not be done, in words."""
+        self.failed: list[str] = []  # why something could not be done, in words
         asked = sorted({stage.action for stage in plan.stages if stage.action in SYSTEM_ACTIONS})
         if asked and stack is None and hook is None:
             raise CouldNotRun(

@@ -15,8 +15,7 @@ _TAGS: Final = (
     b'<script src="./varde/charts.js" defer></script></body>'
 )
 """The scenario decides what these fields of Locust's form ask for."""
-_POINTS: Final = 900
-"""Seconds that a page shows."""
+_POINTS: Final = 900  # seconds that a page shows
 
 
 def add_charts(web: Any, master: "Master") -> None:

@@ -49,8 +49,7 @@ from loadtest.users.relay_user import RelayUser
 
 LATE_NS: Final = 100_000_000
 """A send that is taken up so long after it was due is a late one: the process did not get to run."""
-_GRAIN: Final = 1_000_000
-"""Places of seats by which those who go away are chosen: the same ones in every run."""
+_GRAIN: Final = 1_000_000  # places of seats by which those who go away are chosen: the same ones in every run
 _STRIDE: Final = 618_034
 _SECOND_NS: Final = 1_000_000_000
 _MIB: Final = 1 << 20
@@ -173,8 +172,7 @@ class Load:
 class VardeUser(User):
     """A Locust user, who takes a seat of the crowd. What is sent, by whom and when, the pacer decides."""
 
-    load: ClassVar[Load | None] = None
-    """Of this process; set before the first user is spawned."""
+    load: ClassVar[Load | None] = None  # of this process; set before the first user is spawned
     seated: Seated | None = None
 
     def on_start(self) -> None:

@@ -25,8 +25,7 @@ WINDOW_NS: Final = 5_000_000_000
 _WHOLE_NS: Final = 4_500_000_000
 """Readings come once a second, and not to the millisecond: from here on a window counts as whole."""
 _MISSING: Final = "missing"
-_GLANCE: Final = 0.1
-"""Seconds between two looks at who is there: somebody who goes missing says nothing."""
+_GLANCE: Final = 0.1  # seconds between two looks at who is there: somebody who goes missing says nothing
 _STOP_SECONDS: Final = 5.0
 
 
@@ -39,8 +38,7 @@ class CpuUsage:
         self._judged: deque[tuple[int, int]] = deque()
         self._judging = False
         self._most: float | None = None
-        self.now_percent = 0.0
-        """Between the last two readings."""
+        self.now_percent = 0.0  # between the last two readings
 
     @property
     def max_percent(self) -> float:

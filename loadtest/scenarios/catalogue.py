@@ -8,8 +8,7 @@ from msgspec import Struct
 
 from loadtest.scenarios.plan import GROUPS, PAIRS, TEXTS, Action, Ask, Behaviour, Kind, Plan, Sizes, Stage
 
-SPAWN_PER_SECOND: Final = 250.0
-"""How fast users connect where connecting is not what is measured."""
+SPAWN_PER_SECOND: Final = 250.0  # how fast users connect where connecting is not what is measured
 _CALM_SECONDS: Final = 3.0
 
 
@@ -21,16 +20,11 @@ class Amounts(Struct, frozen=True):
     """How much of everything. A `rate` of 0 means that the scenario offers nothing."""
 
     users: int
-    rate: float
-    """Messages (or requests) per second."""
-    seconds: float
-    """Of the longest judged stage."""
-    warm: float = 0
-    """Seconds of load that is not judged: caches fill, the collector finds its pace."""
-    after: float = 0
-    """Seconds judged after what was done to the system; 0 for no such stage."""
-    begin: float = 1
-    """Of a ramp: where it begins, as a share of `rate`."""
+    rate: float  # messages (or requests) per second
+    seconds: float  # of the longest judged stage
+    warm: float = 0  # seconds of load that is not judged: caches fill, the collector finds its pace
+    after: float = 0  # seconds judged after what was done to the system; 0 for no such stage
+    begin: float = 1  # of a ramp: where it begins, as a share of `rate`
 
 
 def _stage(name: str, seconds: float, much: Amounts, *, judged: bool = True, **other: Any) -> Stage:
@@ -87,25 +81,20 @@ class Scenario(Struct, frozen=True):
 
     name: str
     title: str
-    shows: str
-    """In a sentence or two: what one knows after the run."""
+    shows: str  # in a sentence or two: what one knows after the run
     full: Amounts
     small: Amounts
     stages: Callable[[Amounts, "Scenario"], tuple[Stage, ...]] = _held
-    judged: str = "hold"
-    """The name of the judged stage."""
+    judged: str = "hold"  # the name of the judged stage
     action: Action | None = None
-    warm_within: bool = False
-    """Whether the warm stage is never longer than the judged one."""
+    warm_within: bool = False  # whether the warm stage is never longer than the judged one
     kind: Kind = Kind.MESSAGING
     one_room: bool = False
     rooms: Sizes = PAIRS
     payloads: Sizes = TEXTS
-    unlike: tuple[Behaviour, float] | None = None
-    """How some users behave instead of STEADY, and which share of them."""
+    unlike: tuple[Behaviour, float] | None = None  # how some users behave instead of STEADY, and which share of them
     away_share: float = 0.0
-    stay_seconds: tuple[float, float] = (30.0, 30.0)
-    """Of a fleeting user on average: in full, in small."""
+    stay_seconds: tuple[float, float] = (30.0, 30.0)  # of a fleeting user on average: in full, in small
     nodes: int = 1
 
     def plan(self, ask: Ask) -> Plan:

@@ -31,8 +31,7 @@ class Action(enum.StrEnum):
     COME_BACK = "come-back"  # they connect again and fetch what gathered
 
 
-SYSTEM_ACTIONS: Final = frozenset({Action.KILL_NODE, Action.DRAIN_NODES})
-"""The other actions are the users' own."""
+SYSTEM_ACTIONS: Final = frozenset({Action.KILL_NODE, Action.DRAIN_NODES})  # the other actions are the users' own
 
 
 class Sizes(Struct, frozen=True):
@@ -61,12 +60,9 @@ class Stage(Struct, frozen=True, kw_only=True):
     seconds: float
     users: int
     spawn_per_second: float
-    messages_per_second: float = 0.0
-    """Offered by all users together, on an open model."""
-    requests_per_second: float = 0.0
-    """To the API, likewise."""
-    judged: bool = False
-    """Whether its figures are held against the SLO."""
+    messages_per_second: float = 0.0  # offered by all users together, on an open model
+    requests_per_second: float = 0.0  # to the API, likewise
+    judged: bool = False  # whether its figures are held against the SLO
     action: Action | None = None
 
     @property
@@ -81,21 +77,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     scenario: str
     kind: Kind
     stages: tuple[Stage, ...]
-    seats: int
-    """Devices to be seeded: as many as there are ever users."""
-    rooms: Sizes = PAIRS
-    """Sizes of conversations; a value of `seats` or more is one room of everybody."""
+    seats: int  # devices to be seeded: as many as there are ever users
+    rooms: Sizes = PAIRS  # sizes of conversations; a value of `seats` or more is one room of everybody
     payloads: Sizes = TEXTS
     behaviours: tuple[tuple[Behaviour, float], ...] = ((Behaviour.STEADY, 1.0),)
     """`(behaviour, share of users)`; the shares add up to 1."""
-    away_share: float = 0.0
-    """Of users, those who go offline and come back."""
-    stay_seconds: float = 30.0
-    """Of a fleeting user, on average, before it leaves."""
-    nodes: int = 1
-    """Relay nodes of a fresh stack."""
-    ramp: bool = False
-    """Whether the run ends at the first stage that breaks, which it names."""
+    away_share: float = 0.0  # of users, those who go offline and come back
+    stay_seconds: float = 30.0  # of a fleeting user, on average, before it leaves
+    nodes: int = 1  # relay nodes of a fresh stack
+    ramp: bool = False  # whether the run ends at the first stage that breaks, which it names
 
     @property
     def seconds(self) -> float:
@@ -107,9 +97,6 @@ class Ask(Struct, frozen=True, kw_only=True):
     """What whoever starts a run may choose; None leaves the scenario's default."""
 
     users: int | None = None
-    rate: float | None = None
-    """Messages (or requests) per second of the judged stages."""
-    seconds: float | None = None
-    """Of the longest judged stage."""
-    smoke: bool = False
-    """So small and short that it fits a minute in all."""
+    rate: float | None = None  # messages (or requests) per second of the judged stages
+    seconds: float | None = None  # of the longest judged stage
+    smoke: bool = False  # so small and short that it fits a minute in all

@@ -11,8 +11,7 @@ import psutil
 
 ROOT: Final = Path(__file__).parents[2]
 HOST: Final = "127.0.0.1"
-GLANCE: Final = 0.02
-"""Seconds between two looks at something that tells nobody when it changes."""
+GLANCE: Final = 0.02  # seconds between two looks at something that tells nobody when it changes
 _TAIL: Final = 10
 
 

@@ -56,11 +56,9 @@ class Stack:
     def __init__(self, folder: Path, metrics_port: int, nodes: int, authority: Path | None) -> None:
         self._folder = folder
         self.log = folder / "logs" / "up.log"
-        self.authority = authority
-        """PEM; whom a client of `wss` has to trust."""
+        self.authority = authority  # PEM; whom a client of `wss` has to trust
         self.keys = folder / "keys"
-        self.outbox = folder / "outbox"
-        """Where mail in development goes: one `.eml` for each one-time code."""
+        self.outbox = folder / "outbox"  # where mail in development goes: one `.eml` for each one-time code
         self.metrics_urls = {
             f"relay-{node + 1}": f"http://{HOST}:{metrics_port + node}/metrics" for node in range(nodes)
         }

@@ -8,10 +8,8 @@ from varde_contract import frames as f
 from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId
 from varde_contract.limits import MEMBERS_PER_CONVERSATION, PLAINTEXT_BYTES, SEALED_BYTES
 
-_FRAME_BYTES: Final = 256
-"""More than a `msg:send` needs beside its ciphertexts."""
-_DEVICE_BYTES: Final = 24
-"""Of the map from devices to ciphertexts, for each: an id and two heads."""
+_FRAME_BYTES: Final = 256  # more than a `msg:send` needs beside its ciphertexts
+_DEVICE_BYTES: Final = 24  # of the map from devices to ciphertexts, for each: an id and two heads
 
 
 class Conversation:

@@ -16,12 +16,9 @@ from varde_contract.noise import KeyPair
 from varde_contract.refusals import RefusalCode
 from varde_contract.session import PROTOCOL_VERSION
 
-UNANSWERED: Final = 1_024
-"""Sends of one device; beyond, it takes no more until some are answered."""
-_UNREAD_BYTES: Final = 65_536
-"""Unsent beyond this, the relay does not read, and its pings are not answered."""
-UNCONFIRMED: Final = 32
-"""Messages of one conversation that are confirmed at once instead of after a second."""
+UNANSWERED: Final = 1_024  # sends of one device; beyond, it takes no more until some are answered
+_UNREAD_BYTES: Final = 65_536  # unsent beyond this, the relay does not read, and its pings are not answered
+UNCONFIRMED: Final = 32  # messages of one conversation that are confirmed at once instead of after a second
 _SEND: Final = f.tag_of(f.Send)
 _JOIN: Final = f.tag_of(f.Join)
 _CONFIRM: Final = f.tag_of(f.Delivered)
@@ -77,12 +74,9 @@ class Device:
         self._client: RelayClient | None = None
         self._connection: Connection | None = None
         self._owing = False
-        self.deaf = False
-        """Whether nothing but the end of the connection is listened to."""
-        self.joined = 0
-        """Conversations that this connection listens to."""
-        self.unanswered: dict[int, Unanswered] = {}
-        """By client id."""
+        self.deaf = False  # whether nothing but the end of the connection is listened to
+        self.joined = 0  # conversations that this connection listens to
+        self.unanswered: dict[int, Unanswered] = {}  # by client id
 
     def connect(self, *, slow: bool) -> Connection:
         """Begin a connection; what goes wrong is told to the owner, perhaps before this returns."""

@@ -23,10 +23,8 @@ from loadtest.users.target import find_target
 from loadtest.users.tickets import Tickets
 from varde_contract.ids import ENTROPY_BYTES, ClientId, ConversationId, uuid7
 
-CONFIRM_SECONDS: Final = 1.0
-"""That confirmations gather, as the protocol advises clients."""
-SLOW_SECONDS: Final = 2.0
-"""Between two looks of a slow reader."""
+CONFIRM_SECONDS: Final = 1.0  # that confirmations gather, as the protocol advises clients
+SLOW_SECONDS: Final = 2.0  # between two looks of a slow reader
 _TICK: Final = 0.05
 _SLICES: Final = 20
 """Ticks in which everybody is looked at once: a look at ten thousand in one go would be counted as latency."""
@@ -44,8 +42,7 @@ class NoSeat(LookupError):
 class Member(Protocol):
     """A user as the population sees it. None of this may wait."""
 
-    place: int
-    """Among those who are ready, theirs to write; -1 is nowhere."""
+    place: int  # among those who are ready, theirs to write; -1 is nowhere
 
     def send(self, intended_ns: int) -> bool:
         """Send a message that was due at that time of the run. False: not now, and nothing was booked."""
@@ -119,14 +116,10 @@ class Population:
         self.target = find_target(crowd.relay_url)
         self.tls = tls or (ssl.create_default_context(cadata=crowd.authority or None) if self.target.tls else None)
         self.dice = Random(worker)  # noqa: S311 - it spreads load, and is to do so the same way each time
-        self.ready = ReadyUsers(self.dice)
-        """Who may be asked to send."""
-        self.present: set[Member] = set()
-        """Who has a connection, or tries to get one."""
-        self.connected = 0
-        """Between Welcome and the end of their connection."""
-        self.heartbeat_seconds = 0.0
-        """The relay's; 0 until it was told."""
+        self.ready = ReadyUsers(self.dice)  # who may be asked to send
+        self.present: set[Member] = set()  # who has a connection, or tries to get one
+        self.connected = 0  # between Welcome and the end of their connection
+        self.heartbeat_seconds = 0.0  # the relay's; 0 until it was told
         self._used = min(plan.seats, len(crowd.seats))
         self.tickets = Tickets(crowd, plan.seconds, self.source_of)
         seats = deal_seats(crowd.rooms, crowd.seats, self._used, worker=worker, workers=workers)

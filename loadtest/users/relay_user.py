@@ -15,30 +15,23 @@ from loadtest.users.population import Population
 from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 
-CONNECT_SECONDS: Final = 15.0
-"""From the first SYN until everything is joined; the relay itself gives a handshake ten."""
-LEAVE_SECONDS: Final = 5.0
-"""To have everything answered and the line closed in good order."""
-SILENT_HEARTBEATS: Final = 2.0
-"""Without a sign of life of the relay, until a client should come again."""
-SLOW_BYTES: Final = 4_096
-"""What a slow reader reads at a time."""
+CONNECT_SECONDS: Final = 15.0  # from the first SYN until everything is joined; the relay itself gives a handshake ten
+LEAVE_SECONDS: Final = 5.0  # to have everything answered and the line closed in good order
+SILENT_HEARTBEATS: Final = 2.0  # without a sign of life of the relay, until a client should come again
+SLOW_BYTES: Final = 4_096  # what a slow reader reads at a time
 FIRST_SECONDS: Final = 0.5
 MOST_SECONDS: Final = 30.0
 STEADY_SECONDS: Final = 5.0
 """A connection that lived this long was a good one: the next try starts from a short pause again."""
 _DOUBLINGS: Final = 16
 _FOR_GOOD: Final = range(4_100, 4_200)
-_AWAY_SHARE: Final = 1 / 6
-"""Of the time that a fleeting user stays, on average, that it is away."""
+_AWAY_SHARE: Final = 1 / 6  # of the time that a fleeting user stays, on average, that it is away
 _MOST_MEANS: Final = 5.0
 _MS: Final = 1_000
 _SECOND_NS: Final = 1_000_000_000
-_MOST_PAUSE_MS: Final = 600_000
-"""However long a relay asks for."""
+_MOST_PAUSE_MS: Final = 600_000  # however long a relay asks for
 _NEVER: Final = float("inf")
-_SENDERS: Final = frozenset({Behaviour.STEADY, Behaviour.FLEETING})
-"""Whose acks are read as they come."""
+_SENDERS: Final = frozenset({Behaviour.STEADY, Behaviour.FLEETING})  # whose acks are read as they come
 
 
 class RelayUser:
@@ -54,8 +47,7 @@ class RelayUser:
         self._population = population
         self._behaviour = population.behaviour_of(seat)
         self.device = Device(population, seat, self)
-        self.place = -1
-        """Among those who are ready; theirs to write."""
+        self.place = -1  # among those who are ready; theirs to write
         self._connection: Connection | None = None
         self._waiter: Waiter[None] | None = None
         self._attempt = 0

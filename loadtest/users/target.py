@@ -18,8 +18,7 @@ _PORTS: Final = {"ws": 80, "wss": 443}
 SEATS_PER_ADDRESS: Final = 10
 """A node that is killed brings everybody back at once: so few from one address stay within its limits even then."""
 _NETWORK: Final = int(ipaddress.IPv4Address("127.1.0.0"))
-_HOSTS: Final = 250
-"""Used of each 256, none of which ends in 0 or 255."""
+_HOSTS: Final = 250  # used of each 256, none of which ends in 0 or 255
 
 
 class Target(Struct, frozen=True):

@@ -15,10 +15,8 @@ _EARLY_SECONDS: Final = 600.0
 """A new ticket is fetched so long before the old one ends, or up to three times as long: not by all at once."""
 _SPREAD_SECONDS: Final = 1_200
 _STRIDE: Final = 769
-_AGAIN_SECONDS: Final = 30.0
-"""After a try that failed."""
-_AFTERWARDS_SECONDS: Final = 300.0
-"""That a run may take beyond its plan."""
+_AGAIN_SECONDS: Final = 30.0  # after a try that failed
+_AFTERWARDS_SECONDS: Final = 300.0  # that a run may take beyond its plan
 _MS: Final = 1_000
 
 

@@ -22,8 +22,7 @@ from varde_contract.exception_groups import first_cause
 
 EXPECTED: Final = (CrowdError, SchemaError, KeyFileError, OSError, ValueError, asyncpg.PostgresError)
 """What a person can mend."""
-_EACH: Final = 1_000
-"""People between two lines of progress."""
+_EACH: Final = 1_000  # people between two lines of progress
 _CONNECT_SECONDS: Final = 30.0
 _TABLE_SECONDS: Final = 600.0
 T = TypeVar("T")

@@ -14,15 +14,14 @@ from loadtest.client.websocket import (
     BINARY,
     PING,
     PONG,
-    Message,
     ServerFault,
-    Splitter,
     UpgradeRefused,
     masked,
     measure_frame,
     split_response,
     upgrade_request,
 )
+from tests.loadtest.client.splitter import Message, Splitter
 
 CONTROL_SIZES = (0, 1, 125)
 SIZES = (*CONTROL_SIZES, 126, 65_535, 65_536)

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec import Struct
 
-from loadtest.client.websocket import Splitter, masked, split_response, upgrade_request
+from loadtest.client.websocket import masked, split_response, upgrade_request
 from loadtest.crowd.crowd import Crowd, read_crowd
 from loadtest.watch.null_server import open_null_server
+from tests.loadtest.client.splitter import Splitter
 from varde_contract import frames as f
 from varde_contract.ids import ENTROPY_BYTES, ClientId, uuid7
 from varde_contract.noise import KeyPair
