@@ -82,7 +82,7 @@ class Ping(Message, frozen=True, kw_only=True):
     number: int
 
 
-class Pong(Message, frozen=True, kw_only=True):
+class Pong(Message, frozen=True):
     """To a worker: so late was it when that question came."""
 
     number: int
@@ -99,8 +99,12 @@ class Channel:
         """Send to one worker, or to whoever is at the other end."""
         self._runner.send_message(_name_of(type(message)), {_FIELD: msgspec.msgpack.encode(message)}, to)
 
-    def listen(self, kind: type[M], listener: Callable[[str, M], None]) -> None:
-        """Call `listener(client, message)` for each of a kind; it must not wait: others are heard after it."""
+    def listen(self, kind: type[M], listener: Callable[[M], object]) -> None:
+        """Call `listener(message)` for each of a kind; it must not wait: others are heard after it."""
+        self.listen_to_each(kind, lambda _, message: listener(message))
+
+    def listen_to_each(self, kind: type[M], listener: Callable[[str, M], object]) -> None:
+        """The same with whose it is, `listener(client, message)`: for the master."""
 
         def received(environment: Any, msg: Any) -> None:  # noqa: ARG001 - Locust's names
             listener(str(msg.node_id), msgspec.msgpack.decode(msg.data[_FIELD], type=kind))

@@ -17,18 +17,9 @@ from loadtest.gate.slo import Slo
 from loadtest.gate.verdict import judge
 from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.reports import LedgerError, Tick, merge_counts
+from loadtest.report import result as r
 from loadtest.report.outputs import write_reports
-from loadtest.report.result import (
-    EXIT_CODES,
-    Generator,
-    Latencies,
-    Rate,
-    Requests,
-    Result,
-    StageFigures,
-    Users,
-    Verdict,
-)
+from loadtest.report.result import EXIT_CODES, Latencies, Result, StageFigures, Verdict
 from loadtest.running.options import Options
 from loadtest.running.run import RunRecord, StageRun
 from loadtest.scenarios.catalogue import SCENARIOS
@@ -112,7 +103,7 @@ def gather(
         rate=_rate(plan, judged, account),
         latency_ms=account.latencies_of(indices),
         messages=account.messages,
-        requests=Requests(done=account.requests, failed=account.failures),
+        requests=r.Requests(done=account.requests, failed=account.failures),
         generator=_generator(record, judged, bottlenecks),
         endpoints=account.endpoints_of(indices),
         stages=[_stage(plan, stage, record.began_ns, account) for stage in record.stages],
@@ -160,10 +151,10 @@ def _stage(plan: Plan, held: StageRun, began_ns: int, account: Account) -> Stage
     )
 
 
-def _users(plan: Plan, record: RunRecord, account: Account) -> Users:
+def _users(plan: Plan, record: RunRecord, account: Account) -> r.Users:
     judged = [stage for stage in record.stages if plan.stages[stage.index].judged]
     last = (judged or record.stages or [StageRun(index=0, began_ns=0)])[-1]
-    return Users(
+    return r.Users(
         asked=max(stage.users for stage in plan.stages),
         connected=last.connected,
         peak=max(record.peak, last.connected),
@@ -173,23 +164,23 @@ def _users(plan: Plan, record: RunRecord, account: Account) -> Users:
     )
 
 
-def _rate(plan: Plan, judged: _Judged, account: Account) -> Rate:
+def _rate(plan: Plan, judged: _Judged, account: Account) -> r.Rate:
     """What fell due is the target: with random arrivals it is the stage's rate in the mean only."""
     seconds = sum(stage.seconds for _, stage in judged)
     if not account.stages or not seconds:
         planned = max((stage.target_per_second for stage in plan.stages if stage.judged), default=0.0)
-        return Rate(target_per_second=planned, achieved_per_second=0.0)
+        return r.Rate(target_per_second=planned, achieved_per_second=0.0)
     sums = [account.stages[stage.index] for _, stage in judged if stage.index in account.stages]
     done = sum(each.requests_within if plan.kind is Kind.REST else each.acked_within for each in sums)
-    return Rate(
+    return r.Rate(
         target_per_second=round(sum(stage.offered for _, stage in judged) / seconds, 2),
         achieved_per_second=round(done / seconds, 2),
         deliveries_per_second=round(sum(each.received_within for each in sums) / seconds, 2),
     )
 
 
-def _generator(record: RunRecord, judged: _Judged, bottlenecks: list[str]) -> Generator:
-    return Generator(
+def _generator(record: RunRecord, judged: _Judged, bottlenecks: list[str]) -> r.Generator:
+    return r.Generator(
         cpu_max_percent=max((worker.cpu_max_percent for worker in record.workers), default=0.0),
         workers=record.workers,
         expected_workers=record.expected_workers,

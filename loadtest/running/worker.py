@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, TypeAlias
 
 import gevent
 import psutil
@@ -30,19 +30,8 @@ from loadtest.ledger.clock import PING_SECONDS, RunClock, follow_clock, open_clo
 from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
 from loadtest.ledger.schedule import Pacer
-from loadtest.running.messages import (
-    Channel,
-    Finish,
-    Heartbeat,
-    Message,
-    Ping,
-    Pong,
-    Prepare,
-    Prepared,
-    Report,
-    Settle,
-    StageBegan,
-)
+from loadtest.rest.api_users import ApiUser, ApiUsers
+from loadtest.running import messages as m
 from loadtest.scenarios.plan import Action, Kind
 from loadtest.users.population import NoSeat, Population
 from loadtest.users.relay_user import RelayUser
@@ -59,24 +48,13 @@ _YOUNG: Final = 50_000
 milliseconds that would be counted as latency."""
 
 
-class Seated(Protocol):
-    """Who takes a seat: a user of the relay, or one of the API."""
-
-    @property
-    def seat(self) -> int:
-        """Its number in the crowd."""
-
-    def live(self) -> None:
-        """Last as long as the user does."""
-
-    def stop(self) -> None:
-        """End that."""
+Seated: TypeAlias = RelayUser | ApiUser
 
 
 class Load:
     """The users of one run in this process, and who of them sends when."""
 
-    def __init__(self, crowd: Crowd, task: Prepare, clock: RunClock) -> None:
+    def __init__(self, crowd: Crowd, task: m.Prepare, clock: RunClock) -> None:
         self.plan = task.plan
         self.ledger = Ledger(clock, PayloadCipher(crowd.payload_key, task.run))
         tls = ssl.create_default_context(cadata=crowd.authority) if crowd.authority else None
@@ -92,10 +70,8 @@ class Load:
         self._seated: dict[int, Seated] = {}
         self._began_ns = 0
         self._clock = clock
-        self._api_users: Any = None
+        self._api_users: ApiUsers | None = None
         if task.plan.kind is Kind.REST:
-            from loadtest.rest.api_users import ApiUsers  # noqa: PLC0415 - users of the relay have no need of it
-
             outbox = Path(task.outbox) if task.outbox else None
             self._api_users = ApiUsers(crowd, self.ledger, clock, outbox, seed=task.seed)
         self._pacing = gevent.spawn(self.pacer.run)
@@ -205,22 +181,23 @@ class Worker:
 
     def __init__(self, runner: Any, crowd: Path | None) -> None:
         """`crowd` is this machine's own file of the crowd; without it, the path that the master names is read."""
-        self._channel = Channel(runner)
+        self._channel = m.Channel(runner)
         self._crowd = crowd
         self._clock = RunClock()
         self._load: Load | None = None
         self._greenlets: list[gevent.Greenlet] = []
         self._pongs: dict[int, AsyncResult] = {}
-        self._channel.listen(Prepare, lambda _, message: self._spawn(self._prepare, message))
-        self._channel.listen(StageBegan, self._on_stage)
-        self._channel.listen(Settle, self._on_settle)
-        self._channel.listen(Finish, lambda _, message: self._spawn(self._finish, message))
-        self._channel.listen(Pong, self._on_pong)
+        handlers: dict[type[m.Message], Callable[[Any], object]] = {
+            m.Prepare: lambda message: gevent.spawn(self._prepare, message),
+            m.StageBegan: self._on_stage,
+            m.Settle: self._on_settle,
+            m.Finish: lambda _: gevent.spawn(self._finish),
+            m.Pong: self._on_pong,
+        }
+        for kind, handler in handlers.items():
+            self._channel.listen(kind, handler)
 
-    def _spawn(self, work: Callable[[Any], None], message: Message) -> None:
-        gevent.spawn(work, message)
-
-    def _prepare(self, message: Prepare) -> None:
+    def _prepare(self, message: m.Prepare) -> None:
         gevent.killall(self._greenlets)
         if self._load is not None:
             self._load.close()  # of an earlier run
@@ -230,28 +207,28 @@ class Worker:
             self._clock = open_clock(message.boot, self._ping)
             self._load = VardeUser.load = Load(crowd, message, self._clock)
         except (CrowdError, gevent.Timeout, ValueError) as error:
-            self._channel.send(Prepared(trouble=str(error) or "the master did not answer"))
+            self._channel.send(m.Prepared(trouble=str(error) or "the master did not answer"))
             return
         gc.collect()
         gc.freeze()
         gc.set_threshold(_YOUNG, 20, 20)
         self._greenlets = [gevent.spawn(self._tick, self._load), gevent.spawn(follow_clock, self._clock, self._ping)]
-        self._channel.send(Prepared(uncertainty_ns=self._clock.uncertainty_ns))
+        self._channel.send(m.Prepared(uncertainty_ns=self._clock.uncertainty_ns))
 
-    def _on_stage(self, _: str, message: StageBegan) -> None:
+    def _on_stage(self, message: m.StageBegan) -> None:
         if self._load is not None:
             self._load.open_stage(message.index, message.began_ns)
             gc.freeze()
 
-    def _on_settle(self, _: str, message: Settle) -> None:
+    def _on_settle(self, message: m.Settle) -> None:
         if self._load is not None:
             self._load.settle(message.ended_ns)
 
-    def _finish(self, _: Finish) -> None:
+    def _finish(self) -> None:
         if self._load is not None:
             self._greenlets[0].kill()
             self._beat(self._load)
-            self._channel.send(Report(ledger=self._load.ledger.report()))
+            self._channel.send(m.Report(ledger=self._load.ledger.report()))
 
     def _tick(self, load: Load) -> None:
         """Say each whole second of run time how it goes, all workers at once."""
@@ -262,7 +239,7 @@ class Worker:
 
     def _beat(self, load: Load) -> None:
         self._channel.send(
-            Heartbeat(
+            m.Heartbeat(
                 tick=load.ledger.tick(),
                 at_ns=time.monotonic_ns(),
                 cpu_ns=time.process_time_ns(),
@@ -280,13 +257,13 @@ class Worker:
         """Ask the master what time it is. Raises gevent.Timeout."""
         number = time.monotonic_ns()
         answer = self._pongs[number] = AsyncResult()
-        self._channel.send(Ping(number=number))
+        self._channel.send(m.Ping(number=number))
         try:
             return int(answer.get(timeout=PING_SECONDS))
         finally:
             del self._pongs[number]
 
-    def _on_pong(self, _: str, message: Pong) -> None:
+    def _on_pong(self, message: m.Pong) -> None:
         if message.number in self._pongs:
             self._pongs[message.number].set(message.now_ns)
 

@@ -126,10 +126,12 @@ class Workers:
         self._lost = lost
         self._moved = Event()
         self.states: dict[str, WorkerState] = {}
-        channel.listen(Prepared, lambda client, message: self._set(client, "prepared", message))
-        channel.listen(Report, lambda client, message: self._set(client, "ledger", message.ledger))
-        channel.listen(Heartbeat, self._on_heartbeat)
-        channel.listen(Ping, lambda who, ping: channel.send(Pong(number=ping.number, now_ns=clock.now_ns()), who))
+        channel.listen_to_each(Prepared, lambda client, message: self._set(client, "prepared", message))
+        channel.listen_to_each(Report, lambda client, message: self._set(client, "ledger", message.ledger))
+        channel.listen_to_each(Heartbeat, self._on_heartbeat)
+        channel.listen_to_each(
+            Ping, lambda who, ping: channel.send(Pong(number=ping.number, now_ns=clock.now_ns()), who)
+        )
 
     def begin_run(self) -> list[str]:
         """Begin anew with those who are there, and return who that is."""
