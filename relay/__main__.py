@@ -20,9 +20,9 @@ from storage.keys import RelayKeys, make_keys, read_relay_keys
 from storage.program import Serve, read_clock, run_program
 from varde_contract.noise import KeyPair
 
-HELP: Final = """Run one relay node until SIGTERM or SIGINT, then drain it: clients are told, and have time to go.
+HELP: Final = """Run one relay node until SIGTERM or SIGINT. Then drain it: clients are asked to go, and have time for it.
 
-It is told everything by the environment, and says in one line what is wrong with it:
+All settings come from the environment. A wrong one is reported in one line.
 
 \b
   VARDE_RELAY_BIND           where it listens        [127.0.0.1:8401; port 0: a free one]

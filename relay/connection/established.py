@@ -136,7 +136,7 @@ class EstablishedConnection:
             code = websocket.ended_with
             if code is not None and not websocket.broken and code not in CLIENT_CLOSE_CODES:
                 code = UNKNOWN_CODE
-        self._metrics.closed[code] += 1
+        self._metrics.disconnects[code] += 1
         if websocket.broken is not None:
             self._metrics.hostile[websocket.broken] += 1
 

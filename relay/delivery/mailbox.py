@@ -244,7 +244,7 @@ class Mailbox:
 
     def _count(self, replay: Replay, outcome: JoinOutcome | None = None) -> None:
         if isinstance(replay, CatchUp):
-            self._metrics.resumes[outcome or replay.outcome] += replay.joins
+            self._metrics.joins[outcome or replay.outcome] += replay.joins
 
 
 def _encode(conversation: ConversationId, item: LogItem) -> tuple[type[Struct], bytes]:

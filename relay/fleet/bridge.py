@@ -93,7 +93,7 @@ class Bridge:
 
     def receive(self, event: events.Event) -> None:
         """Handle an event from the bus."""
-        self._metrics.heard[type(event)] += 1
+        self._metrics.events_received[type(event)] += 1
         self._handlers[type(event)](event)
 
     def resync(self) -> None:

@@ -49,7 +49,7 @@ class Publisher:
             if isinstance(earlier, MessagesCommitted) and earlier.head > event.head:
                 return
         elif len(self._waiting) >= MOST_WAITING:
-            self._metrics.unannounced += 1
+            self._metrics.events_dropped += 1
             return
         self._waiting[subject] = event
         if self._work:
@@ -64,7 +64,7 @@ class Publisher:
             self._busy = True
             await self._bus.publish(events)
             for event in events:
-                self._metrics.announced[type(event)] += 1
+                self._metrics.events_published[type(event)] += 1
             self._busy = False
             await trio.sleep(self._pause)
 

@@ -47,13 +47,13 @@ def join(services: Services, peer: Peer, frame: Join) -> Outcome:
 
 async def _run_join(services: Services, join: Deferred) -> Refused | None:
     """Run a join, and count it if it fails. The mailbox counts those that succeed, once the log is read."""
-    resumes = services.metrics.resumes
+    joins = services.metrics.joins
     try:
         refused = await join()
     except StoreUnavailable:
-        resumes[JoinOutcome.UNAVAILABLE] += 1
+        joins[JoinOutcome.UNAVAILABLE] += 1
         raise
-    resumes[JoinOutcome.REFUSED] += refused is not None
+    joins[JoinOutcome.REFUSED] += refused is not None
     return refused
 
 
@@ -122,7 +122,7 @@ async def _look(services: Services, peer: Peer, conversation: ConversationId, fr
 
 def _listen(services: Services, peer: Peer, joined: Joined) -> None:
     if services.hub.find(peer.device) is not peer:
-        services.metrics.resumes[JoinOutcome.ABANDONED] += 1
+        services.metrics.joins[JoinOutcome.ABANDONED] += 1
         return  # it disconnected while the store was asked
     # Listen first, then read: nothing that was read before this point is relied upon. The mailbox reads the log from
     # the cursor on, and whatever is published from now on finds a listener that is behind.

@@ -37,7 +37,7 @@ CONNECTIONS: Final = (
         "code of a peer.",
         "docs/protocol.md says what each of our codes means. Watch `slow-consumer` and `database-lost`. `1011` is a "
         "bug of ours; the log names the line.",
-        lambda services, _: by_close_code(services.metrics.closed),
+        lambda services, _: by_close_code(services.metrics.disconnects),
     ),
     Definition(
         "varde_relay_resumes_total",
@@ -45,7 +45,7 @@ CONNECTIONS: Final = (
         "outcome",
         "Conversations joined, by whether the device got what it had missed.",
         "Watch `expired`: messages were gone before the device came back. `unavailable` follows the database.",
-        lambda services, _: by_label(services.metrics.resumes),
+        lambda services, _: by_label(services.metrics.joins),
     ),
     Definition(
         "varde_relay_hostile_total",

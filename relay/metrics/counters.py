@@ -46,12 +46,12 @@ class Metrics:
 
     __slots__ = (
         *("frames_in", "bytes_in", "frames_out", "bytes_out", "dropped", "refusals", "gaps"),
-        *("handshakes", "closed", "resumes", "hostile"),
+        *("handshakes", "disconnects", "joins", "hostile"),
         *("flushes", "partial_writes", "reactor_passes", "reactor_events", "fan_out"),
         *("commits", "batch_drafts", "batch_bytes", "committed", "duplicates", "decided_again", "journal_refusals"),
         *("reads", "read_requests", "failed_reads"),
         *("stored_receipts", "receipt_batches", "failed_receipts"),
-        *("announced", "unannounced", "heard", "resyncs"),
+        *("events_published", "events_dropped", "events_received", "resyncs"),
         *("revocations_loaded", "revocations_failed"),
         *("pings", "lateness", "pauses", "freezes", "thaws"),
         *("scrapes",),
@@ -72,8 +72,8 @@ class Metrics:
         """Numbers that a device was told it cannot have, other than its own message as it is published."""
         # Connections.
         self.handshakes = _zeros(HandshakeOutcome)
-        self.closed = CloseCodeCounts()
-        self.resumes = _zeros(JoinOutcome)
+        self.disconnects = CloseCodeCounts()
+        self.joins = _zeros(JoinOutcome)
         self.hostile = _zeros(Hostility)
         # The reactor and the outboxes.
         self.flushes = 0
@@ -81,7 +81,7 @@ class Metrics:
         self.reactor_passes = 0
         self.reactor_events = 0
         self.fan_out = Histogram(SECONDS)
-        """Seconds from a commit until every local listener was told."""
+        """Seconds from a commit until every local listener was sent its messages."""
         # The journal.
         self.commits = Histogram(SECONDS)
         """Seconds that each commit took, those that failed too."""
@@ -99,9 +99,9 @@ class Metrics:
         self.receipt_batches = Histogram(COUNTS)
         self.failed_receipts = 0
         # The bus.
-        self.announced = _zeros(_kinds(Event))
-        self.unannounced = 0
-        self.heard = _zeros(_kinds(Event))
+        self.events_published = _zeros(_kinds(Event))
+        self.events_dropped = 0
+        self.events_received = _zeros(_kinds(Event))
         self.resyncs = 0
         self.revocations_loaded = 0
         self.revocations_failed = 0

@@ -175,7 +175,7 @@ STORAGE: Final = (
         "Events published to other nodes over the bus, by kind.",
         "Fewer than there are messages: of several in one conversation, only the newest is published. Only "
         "`node-here` while there is no other node.",
-        lambda services, _: by_tag(services.metrics.announced),
+        lambda services, _: by_tag(services.metrics.events_published),
     ),
     Definition(
         "varde_relay_announcer_waiting",
@@ -191,7 +191,7 @@ STORAGE: Final = (
         None,
         "Receipts, typing and presence that were not published because too many events waited. Never messages.",
         "People on other nodes miss a tick or a typing sign. See the waiting events.",
-        lambda services, _: services.metrics.unannounced,
+        lambda services, _: services.metrics.events_dropped,
     ),
     Definition(
         "varde_relay_bus_events_total",
@@ -199,7 +199,7 @@ STORAGE: Final = (
         "event",
         "Events received from the bus, by kind, those of this node included.",
         "0 on a busy system with several nodes: the bus is broken, and devices wait for their next join.",
-        lambda services, _: by_tag(services.metrics.heard),
+        lambda services, _: by_tag(services.metrics.events_received),
     ),
     Definition(
         "varde_relay_bus_resyncs_total",

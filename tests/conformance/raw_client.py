@@ -13,8 +13,7 @@ from tests.conformance.case import HALF_CLOSE, Part, probes_of
 from tests.conformance.frame_reader import NO_CLOSE, FrameReader
 from tests.conformance.frames import LEAST, Frame, Piece, Probe, binary, close
 from tests.conformance.variants import Segments
-from tests.relay.client import ConnectionClosed, SessionClient
-from tests.relay.request import UPGRADE
+from tests.relay.client import UPGRADE, ConnectionClosed, SessionClient
 from varde_contract import frames as f
 from varde_contract.ids import ClientId, ConversationId, ProfileId, uuid7
 from varde_contract.session import ClientSession

@@ -9,7 +9,7 @@ from tests.conformance.frames import binary
 from tests.conformance.requests import ACCEPT, Cut, UpgradeCase, cuts, head
 from tests.conformance.runner import PATIENCE, send
 from tests.conformance.table.upgrade import REQUESTS
-from tests.relay.request import UPGRADE
+from tests.relay.client import UPGRADE
 from varde_contract import frames as f
 
 

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from relay.loop_lateness import TICK
 from tests.relay.memory_node import MemoryNode
-from tests.relay.scrape import scrape
+from tests.relay.metrics_reader import scrape
 
 
 def hold_the_loop(seconds: float) -> None:

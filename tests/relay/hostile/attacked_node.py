@@ -24,7 +24,7 @@ from tests.cast import CastDevice, alice, alice_laptop, bob, bob_phone, open_con
 from tests.doubles.clock import ManualClock
 from tests.relay.client import StreamClient
 from tests.relay.memory_node import RELAY_KEY, TICKET_KEY, Backend, Sends, make_backend
-from tests.relay.scrape import Difference, Samples, scrape
+from tests.relay.metrics_reader import Difference, Samples, scrape
 from varde_contract import frames as f
 from varde_contract.noise import KeyPair
 from varde_contract.session import PROTOCOL_VERSION, ClientSession, Pattern

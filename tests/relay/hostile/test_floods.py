@@ -7,8 +7,8 @@ import trio
 
 from relay.connection.admission import ADDRESS_BURST
 from tests.cast import alice_phone
+from tests.relay.client import UPGRADE
 from tests.relay.hostile.attacked_node import HOSTILE, AttackedNode, CountingKeys, open_attacked_node
-from tests.relay.request import UPGRADE
 
 ATTEMPTS: Final = 30
 

@@ -13,9 +13,9 @@ from relay.socket.http_upgrade import REQUEST_BYTES
 from relay.socket.transport import READ_BYTES
 from relay.socket.websocket import SLOW_FRAMES
 from tests.cast import alice_phone
+from tests.relay.client import UPGRADE
 from tests.relay.hostile.attacked_node import CountingKeys, open_attacked_node
 from tests.relay.hostile.raw_stream import read_to_the_end, send
-from tests.relay.request import UPGRADE
 from varde_contract import frames as f
 from varde_contract.limits import NOISE_MESSAGE_BYTES
 from varde_contract.session import Pattern

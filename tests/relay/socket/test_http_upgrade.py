@@ -4,7 +4,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from relay.socket.http_upgrade import REQUEST_BYTES, HttpUpgrade
-from tests.relay.request import UPGRADE
+from tests.relay.client import UPGRADE
 from varde_contract.refusals import RefusalCode, Refused
 
 READ: int = 65_536

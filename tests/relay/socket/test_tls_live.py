@@ -20,7 +20,7 @@ from tests.doubles.bus import RecordingBus
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
-from tests.relay.delivery.test_real_postgres import Program, open_roster, open_stores
+from tests.relay.delivery.test_postgres import Program, open_roster, open_stores
 from tests.relay.library_clients import LIBRARIES, OpenClient, open_with_trio_websocket, open_with_websockets
 from tests.relay.memory_node import Sends
 from tests.relay.tcp_node import TcpNode, open_tcp_node

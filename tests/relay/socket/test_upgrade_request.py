@@ -12,7 +12,7 @@ from relay.socket.http_upgrade import HttpUpgrade
 from relay.socket.upgrade_request import SMALL, read_upgrade
 from tests.conformance.requests import head
 from tests.conformance.table.upgrade import REQUESTS
-from tests.relay.request import UPGRADE
+from tests.relay.client import UPGRADE
 from varde_contract.refusals import RefusalCode, Refused
 
 BUSY = Refused(RefusalCode.OVERLOADED, "The node is at its limit.", retry_after_ms=2_500)

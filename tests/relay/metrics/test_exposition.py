@@ -9,7 +9,7 @@ import trio
 
 from relay.metrics.exposition import DEADLINE, REQUEST_BYTES, SCRAPERS, start_metrics
 from tests.relay.memory_node import Backend, MemoryNode, open_node
-from tests.relay.scrape import parse
+from tests.relay.metrics_reader import parse
 
 
 @asynccontextmanager

@@ -11,9 +11,9 @@ from domain.people.events import KeysLow
 from domain.talk.events import TypingMoved
 from relay.fleet.publisher import MOST_WAITING
 from tests.cast import alice, alice_laptop, bob, bob_phone
+from tests.relay.client import UPGRADE
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
-from tests.relay.request import UPGRADE
-from tests.relay.scrape import watch
+from tests.relay.metrics_reader import watch
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId
 from varde_contract.refusals import RefusalCode
@@ -218,7 +218,7 @@ async def test_the_bus_is_counted(node: MemoryNode, backend: Backend) -> None:
         node.services.publisher.publish(
             TypingMoved("here", ConversationId(UUID(int=number)), alice.profile, active=True)
         )
-    assert node.services.metrics.unannounced == 3
+    assert node.services.metrics.events_dropped == 3
     assert node.services.publisher.waiting == MOST_WAITING
 
 

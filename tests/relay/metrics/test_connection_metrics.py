@@ -17,10 +17,9 @@ from settings.relay import TlsFiles
 from storage.program import read_clock
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
 from tests.certificates import Authority, issue
-from tests.relay.client import StreamClient
+from tests.relay.client import UPGRADE, StreamClient
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
-from tests.relay.request import UPGRADE
-from tests.relay.scrape import watch
+from tests.relay.metrics_reader import watch
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId
 from varde_contract.limits import HEADS_PER_WELCOME

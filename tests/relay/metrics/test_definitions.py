@@ -27,7 +27,7 @@ from relay.metrics.labels import (
 )
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
 from tests.relay.memory_node import ADDRESS, Backend, MemoryNode, Sends, open_room
-from tests.relay.scrape import parse, scrape
+from tests.relay.metrics_reader import parse, scrape
 from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 from varde_contract.ids import ConversationId
@@ -102,7 +102,7 @@ def test_a_histogram_counts_what_is_not_larger() -> None:
 
 def test_a_peer_cannot_choose_a_label() -> None:
     """Of close codes, ours and those of the RFC have their own count, and whatever else is sent shares one."""
-    closed = Metrics().closed
+    closed = Metrics().disconnects
     for code in (1000, CloseCode.REVOKED, None, 1005, 3000, 4999, 4998, -7):
         closed[code] += 1
     assert (closed[1000], closed[4101], closed[None], closed[4999], closed[12345]) == (1, 1, 1, 5, 5)

@@ -10,7 +10,7 @@ from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
 from tests.relay.client import StreamClient
 from tests.relay.frames.test_join import DAY_MS, NOWHERE, fill, open_held
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
-from tests.relay.scrape import watch
+from tests.relay.metrics_reader import watch
 from varde_contract import frames as f
 
 JOIN_OUTCOME: Final = "varde_relay_resumes_total"
