@@ -20,7 +20,7 @@ from storage.keys import RelayKeys, make_keys, read_relay_keys
 from storage.program import Serve, read_clock, run_program
 from varde_contract.noise import KeyPair
 
-HELP: Final = """Run one relay node until SIGTERM or SIGINT. Then drain it: clients are asked to go, and have time for it.
+HELP: Final = """Run one relay node until SIGTERM or SIGINT. Then drain it: clients are asked to go, in good order.
 
 All settings come from the environment. A wrong one is reported in one line.
 
