@@ -1,11 +1,14 @@
 """Varde for Python: end-to-end encrypted messaging, on Trio. Everything an application needs is named here.
 
-await varde.request_code(api_url, email)
-done = await varde.sign_up(home, unlock, api_url=api_url, email=email, code=code)
-async with varde.connect(home, unlock) as client:
-conversation = await client.open_dm(profile)
-await conversation.send("hei")
-async for message in conversation: ...
+    await varde.request_code(api_url, email)
+    done = await varde.sign_up(home, unlock, api_url=api_url, email=email, code=code)
+    async with varde.connect(home, unlock) as client:
+        conversation = await client.open_dm(profile)
+        await conversation.send("hei")
+        async for message in conversation:
+            ...
+
+It is the SDK and nothing else: no server code, no terminal, and of the repository it imports the contract only.
 """
 
 from varde.client import Client
@@ -35,6 +38,7 @@ from varde.errors import (
     WrongKey,
     WrongPhrase,
 )
+from varde.event_stream import EventIterator
 from varde.events import (
     Connected,
     Disconnected,
@@ -53,34 +57,46 @@ from varde.events import (
 )
 from varde.identity import Enrolled, Identity, Profile
 from varde.reauthentication import StoredDevice, find_device, sign_in_again
-from varde.store import KeyFile, Passphrase, Unlock
+from varde.store import Argon2Cost, Contacts, KeyFile, Passphrase, Unlock
 from varde.tasks import connect
+from varde_contract.close_codes import CloseCode
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
 from varde_contract.people import ProfileType
+from varde_contract.refusals import RefusalCode, StaleDevices
+from varde_contract.rest.people import CodeSent, DeviceView, SessionView
+from varde_contract.rest.talk import ConversationView, MemberView
 from varde_contract.talk import ConversationKind, GapReason, PresenceState, Role
 
 __all__ = [
     "AccountId",
     "AlreadyEnrolled",
+    "Argon2Cost",
     "Busy",
     "Client",
     "ClientId",
+    "CloseCode",
     "CodeRefused",
+    "CodeSent",
     "Connected",
     "ConnectionRefused",
+    "Contacts",
     "Conversation",
     "ConversationId",
     "ConversationKind",
+    "ConversationView",
     "DeviceId",
     "DeviceRevoked",
+    "DeviceView",
     "Disconnected",
     "Ended",
     "Enrolled",
     "Event",
+    "EventIterator",
     "Gap",
     "GapReason",
     "Identity",
     "KeyFile",
+    "MemberView",
     "Message",
     "MessageId",
     "NotAllowed",
@@ -96,13 +112,16 @@ __all__ = [
     "Reason",
     "Receipt",
     "Refusal",
+    "RefusalCode",
     "Replaced",
     "Role",
     "RootKeyChanged",
     "RosterChange",
     "Sent",
     "SessionId",
+    "SessionView",
     "SignedOut",
+    "StaleDevices",
     "StoreDamaged",
     "StoreInUse",
     "StoredDevice",

@@ -20,11 +20,11 @@ from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde.store.schema import VERSIONS
 from varde.store.store import STORE_NAME
 from varde.store.table import KEY_BYTES, Cell, StoreCipher
-from varde.store.unlock import Cost
+from varde.store.unlock import Argon2Cost
 from varde_cli.options import KEY_FILE
 from varde_contract.ids import ClientId, ConversationId, ProfileId
 
-CHEAP = Cost(passes=1, memory=8192)
+CHEAP = Argon2Cost(passes=1, memory=8192)
 CANARY = "en hemmelighet som ingen fil kjenner"
 
 

@@ -13,9 +13,9 @@ from varde.errors import NotEnrolled, StoreDamaged, StoreInUse, WrongKey
 from varde.store import KeyFile, Passphrase, open_store
 from varde.store.schema import VERSIONS
 from varde.store.store import STORE_NAME
-from varde.store.unlock import Cost
+from varde.store.unlock import Argon2Cost
 
-CHEAP = Cost(passes=1, memory=8192)
+CHEAP = Argon2Cost(passes=1, memory=8192)
 
 
 def passphrase(text: str = "riktig hest batteri stift") -> Passphrase:

@@ -17,7 +17,7 @@ from varde.store.outbox import OutboxTable
 from varde.store.people import Contacts, Pins
 from varde.store.ratchets import Ratchets, SenderKeyTable
 from varde.store.table import KEY_BYTES, Cell, StoreCipher, Table
-from varde.store.unlock import Cost, SlotKind, Unlock
+from varde.store.unlock import Argon2Cost, SlotKind, Unlock
 
 STORE_NAME = "store.sqlite"
 LOCK_NAME = "store.lock"
@@ -136,7 +136,7 @@ async def _unlock_cipher(database: Database, unlock: Unlock, *, make: bool) -> S
     if kind != unlock.kind:
         raise WrongKey(f"this store is opened with a {SlotKind(kind).value}")
     # A thread, because one guess at a passphrase is made to take a second.
-    wrapping = await trio.to_thread.run_sync(unlock.wrapping_key, salt, Cost(passes, memory))
+    wrapping = await trio.to_thread.run_sync(unlock.wrapping_key, salt, Argon2Cost(passes, memory))
     try:
         return StoreCipher(StoreCipher(wrapping).decrypt(_WRAPPED, wrapped))
     except StoreDamaged:

@@ -14,7 +14,7 @@ from varde.store.table import KEY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class Argon2Cost:
     """What one guess costs: Argon2id passes, and memory in bytes (RFC 9106)."""
 
     passes: int = argon2id.OPSLIMIT_MODERATE
@@ -33,11 +33,11 @@ class Passphrase:
     """Unlock with something a person knows. Deriving the key takes about a second and 256 MiB."""
 
     text: str = field(repr=False)
-    cost: Cost = Cost()
+    cost: Argon2Cost = Argon2Cost()
 
     kind = SlotKind.PASSPHRASE
 
-    def wrapping_key(self, salt: bytes, cost: Cost) -> bytes:
+    def wrapping_key(self, salt: bytes, cost: Argon2Cost) -> bytes:
         """Return the 32 bytes the store's key is wrapped with. Blocks: run it in a thread."""
         return argon2id.kdf(KEY_BYTES, self.text.encode(), salt, opslimit=cost.passes, memlimit=cost.memory)
 
@@ -54,12 +54,12 @@ class KeyFile:
     path: Path
 
     kind = SlotKind.KEY_FILE
-    cost = Cost(0, 0)
+    cost = Argon2Cost(0, 0)
 
     def __init__(self, path: Path | str) -> None:
         object.__setattr__(self, "path", Path(path).expanduser())
 
-    def wrapping_key(self, salt: bytes, cost: Cost) -> bytes:  # noqa: ARG002 - a random key needs neither
+    def wrapping_key(self, salt: bytes, cost: Argon2Cost) -> bytes:  # noqa: ARG002 - a random key needs neither
         """Return the key in the file. Raises WrongKey when there is none, or others may read it."""
         try:
             with self.path.open("rb") as file:
