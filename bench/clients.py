@@ -198,7 +198,7 @@ class VardeMember(Member):
         for frame in decode_server_frames(plain) if self._to_check or _REFUSED_TAG in plain else ():
             if isinstance(frame, f.New):
                 self._to_check -= self._to_check > 0
-                if frame.sealed != CONTENT:
+                if frame.ciphertext != CONTENT:
                     raise ServerFault("a delivery does not hold what was sent")
             elif isinstance(frame, f.RefusedFrame):
                 if frame.code is not RefusalCode.OVERLOADED:

@@ -29,7 +29,7 @@ from relay.socket.tls import Tls
 from relay.socket.tls_certificate import TlsCertificate
 from settings.relay import RelaySettings
 from varde_contract.frames import ServerLimits
-from varde_contract.limits import SEALED_BYTES
+from varde_contract.limits import CIPHERTEXT_BYTES
 from varde_contract.noise import KeyPair
 
 
@@ -101,7 +101,7 @@ class Services:
     def limits(self) -> ServerLimits:
         """The limits that `Welcome` tells clients."""
         config = self.config
-        return ServerLimits(SEALED_BYTES, config.frames_per_second, config.bytes_per_second, config.joined)
+        return ServerLimits(CIPHERTEXT_BYTES, config.frames_per_second, config.bytes_per_second, config.joined)
 
 
 def make_services(config: RelaySettings, stores: Stores, dependencies: Dependencies) -> Services:

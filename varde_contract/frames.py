@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 from msgspec import Meta, Struct
 
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
-from varde_contract.limits import DEVICES_PER_SEND, SEALED_BYTES, SEQ_MAX, SYNC_MESSAGES, TICKET_BYTES
+from varde_contract.limits import CIPHERTEXT_BYTES, DEVICES_PER_SEND, SEQ_MAX, SYNC_MESSAGES, TICKET_BYTES
 from varde_contract.refusals import RefusalCode, StaleDevices
 from varde_contract.secret_struct import SecretStruct
 from varde_contract.talk import GapReason as GapReason
@@ -15,11 +15,11 @@ from varde_contract.talk import PresenceState as PresenceState
 Seq: TypeAlias = Annotated[int, Meta(ge=1, le=SEQ_MAX, description="Number of a message in its conversation, from 1.")]
 Upto: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="A position: every number up to and with this.")]
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="Milliseconds since the Unix epoch.")]
-Sealed: TypeAlias = Annotated[
+Ciphertext: TypeAlias = Annotated[
     bytes,
     Meta(
         min_length=1,
-        max_length=SEALED_BYTES,
+        max_length=CIPHERTEXT_BYTES,
         description="End-to-end ciphertext; see the envelope.",
         extra_json_schema={"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"},
     ),
@@ -70,8 +70,8 @@ class Send(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag
     conversation: ConversationId
     profile: ProfileId
     roster_version: Version
-    group: Sealed | None = None
-    devices: Annotated[dict[DeviceId, Sealed], Meta(max_length=DEVICES_PER_SEND)] | None = None
+    group: Ciphertext | None = None
+    devices: Annotated[dict[DeviceId, Ciphertext], Meta(max_length=DEVICES_PER_SEND)] | None = None
 
 
 class Delivered(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="receipt:delivered"):
@@ -118,7 +118,7 @@ class Presence(Struct, frozen=True, array_like=True, forbid_unknown_fields=True,
 class ServerLimits(Struct, frozen=True, array_like=True):
     """What the node allows this connection."""
 
-    sealed_bytes: int
+    ciphertext_bytes: int
     frames_per_second: int
     bytes_per_second: int
     joined: int
@@ -173,7 +173,7 @@ class New(Struct, frozen=True, array_like=True, tag="msg:new"):
     sender_profile: ProfileId
     sender_device: DeviceId
     time: Milliseconds
-    sealed: Sealed
+    ciphertext: Ciphertext
 
 
 class DeliveredBy(Struct, frozen=True, array_like=True, tag="receipt:delivered"):

@@ -8,7 +8,7 @@ NOISE_TAG_BYTES = 16
 PLAINTEXT_BYTES = NOISE_MESSAGE_BYTES - NOISE_TAG_BYTES
 """What one transport message can hold: the frames of one WebSocket message, encoded."""
 
-SEALED_BYTES = 48 * KIB
+CIPHERTEXT_BYTES = 48 * KIB
 """One end-to-end ciphertext; anything larger is media. With all other fields of `msg:new` it fits a Noise message."""
 REST_BODY_BYTES = 1024 * KIB
 """One request body at the API, JSON with base64 inside."""

@@ -76,7 +76,7 @@ class VardeClient(DurableClient):
     def _take(self, event: f.ServerFrame | Ending) -> None:
         match event:
             case f.New():
-                self._note_received(event.sealed)
+                self._note_received(event.ciphertext)
                 if not self._upto:
                     self._load.owe(self.number)
                 self._upto = event.seq

@@ -63,6 +63,6 @@ def _why_missing(page: LogPage, seq: int, entry: LogEntry | None, device: Device
         return GapReason.BEFORE_YOU
     if entry is not None and entry.device == device:
         return GapReason.OWN
-    if entry is not None and entry.sealed is not None:
+    if entry is not None and entry.ciphertext is not None:
         return None
     return GapReason.DELIVERED if seq <= page.upto else GapReason.EXPIRED

@@ -138,7 +138,7 @@ class LogRequest(Struct, frozen=True):
 
 
 class LogEntry(Struct, frozen=True):
-    """One number of the log as one device sees it. Without `sealed` the device cannot have it."""
+    """One number of the log as one device sees it. Without `ciphertext` the device cannot have it."""
 
     seq: int
     message: MessageId
@@ -146,7 +146,7 @@ class LogEntry(Struct, frozen=True):
     profile: ProfileId
     device: DeviceId
     sent_ms: int
-    sealed: bytes | None
+    ciphertext: bytes | None
 
 
 class LogPage(Struct, frozen=True):

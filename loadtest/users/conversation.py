@@ -6,7 +6,7 @@ from typing import Final
 from loadtest.crowd.crowd import Room
 from varde_contract import frames as f
 from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId
-from varde_contract.limits import MEMBERS_PER_CONVERSATION, PLAINTEXT_BYTES, SEALED_BYTES
+from varde_contract.limits import CIPHERTEXT_BYTES, MEMBERS_PER_CONVERSATION, PLAINTEXT_BYTES
 
 _FRAME_BYTES: Final = 256  # more than a `msg:send` needs beside its ciphertexts
 _DEVICE_BYTES: Final = 24  # of the map from devices to ciphertexts, for each: an id and two heads
@@ -34,7 +34,7 @@ class Conversation:
         self._absent = set(here) if len(room.members) <= MEMBERS_PER_CONVERSATION else set()
         self._waiting: set[Callable[[], None]] = set()
         copies = 1 if room.group else max(1, len(self._devices) - 1)
-        self.most = min(SEALED_BYTES, (PLAINTEXT_BYTES - _FRAME_BYTES) // copies - _DEVICE_BYTES)
+        self.most = min(CIPHERTEXT_BYTES, (PLAINTEXT_BYTES - _FRAME_BYTES) // copies - _DEVICE_BYTES)
         """Bytes of one ciphertext, so that all of them fit a message of Noise."""
 
     @property

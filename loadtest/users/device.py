@@ -218,7 +218,7 @@ class Device:
         position = self._positions.get(frame.conversation.int)
         if position is None or not position.take(frame.seq):
             return
-        self._population.ledger.receive(self.number, position.conversation.number, frame.sealed)
+        self._population.ledger.receive(self.number, position.conversation.number, frame.ciphertext)
         position.unconfirmed += 1
         if position.unconfirmed >= UNCONFIRMED:
             self._confirm(position)

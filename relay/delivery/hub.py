@@ -112,7 +112,9 @@ class Hub:
         draft, committed, roster = published.draft, published.committed, published.roster
         seq = committed.seq
         listeners = self._listeners.get(draft.conversation, _NOBODY)
-        everyone = None if draft.group is None else encode_new(draft.conversation, draft, committed, sealed=draft.group)
+        everyone = (
+            None if draft.group is None else encode_new(draft.conversation, draft, committed, ciphertext=draft.group)
+        )
         own = listeners.get(draft.device)
         for listener in tuple(listeners.values()):
             # Almost always the roster is the same object as for the message before: `is` costs less than a look-up.
@@ -130,8 +132,8 @@ class Hub:
                     listener.fall_behind(seq)
             else:
                 assert draft.devices is not None
-                sealed = draft.devices[listener.peer.device]
-                listener.deliver(seq, New, encode_new(draft.conversation, draft, committed, sealed=sealed))
+                ciphertext = draft.devices[listener.peer.device]
+                listener.deliver(seq, New, encode_new(draft.conversation, draft, committed, ciphertext=ciphertext))
 
     def note_head(self, conversation: ConversationId, head: int) -> None:
         """Have numbers up to `head`, committed elsewhere, read from the log by the listeners that lack them."""
@@ -171,7 +173,7 @@ class Hub:
 
 
 def encode_new(
-    conversation: ConversationId, sender: Draft | LogEntry, stored: Committed | LogEntry, *, sealed: bytes
+    conversation: ConversationId, sender: Draft | LogEntry, stored: Committed | LogEntry, *, ciphertext: bytes
 ) -> bytes:
     """Encode `msg:new`, of a message just committed (draft and outcome) or read from the log (the entry is both)."""
     return encode_frame(
@@ -183,6 +185,6 @@ def encode_new(
             sender_profile=sender.profile,
             sender_device=sender.device,
             time=stored.sent_ms,
-            sealed=sealed,
+            ciphertext=ciphertext,
         )
     )

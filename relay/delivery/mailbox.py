@@ -250,5 +250,5 @@ class Mailbox:
 def _encode(conversation: ConversationId, item: LogItem) -> tuple[type[Struct], bytes]:
     if isinstance(item, LogGap):
         return Gap, encode_frame(Gap(conversation, item.from_seq, item.to_seq, item.why))
-    assert item.sealed is not None
-    return New, encode_new(conversation, item, item, sealed=item.sealed)
+    assert item.ciphertext is not None
+    return New, encode_new(conversation, item, item, ciphertext=item.ciphertext)

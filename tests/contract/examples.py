@@ -9,7 +9,7 @@ from varde_contract import envelope as e
 from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
-from varde_contract.limits import SEALED_BYTES, SEQ_MAX, SYNC_MESSAGES
+from varde_contract.limits import CIPHERTEXT_BYTES, SEQ_MAX, SYNC_MESSAGES
 from varde_contract.refusals import RefusalCode, StaleDevices
 
 
@@ -48,7 +48,9 @@ CLIENT: Final[tuple[f.ClientFrame, ...]] = (
     f.Typing(CONVERSATION, ALICE_PRIVAT, active=True),
     f.Presence(ALICE_PRIVAT, f.PresenceState.AWAY),
 )
-LIMITS: Final = f.ServerLimits(sealed_bytes=SEALED_BYTES, frames_per_second=50, bytes_per_second=262_144, joined=1_000)
+LIMITS: Final = f.ServerLimits(
+    ciphertext_bytes=CIPHERTEXT_BYTES, frames_per_second=50, bytes_per_second=262_144, joined=1_000
+)
 _HEADS: Final = (f.Head(CONVERSATION, 12, 7, 3), f.Head(OTHER, 0, 0, 1))
 _STALE: Final = StaleDevices(4, missing=(BOB_LAPTOP,), gone=(BOB_PHONE,))
 SERVER: Final[tuple[f.ServerFrame, ...]] = (

@@ -11,7 +11,7 @@ from varde_contract import codec
 from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 from varde_contract.errors import LocalMisuse, PeerFault
-from varde_contract.limits import FRAMES_PER_MESSAGE, PLAINTEXT_BYTES, SEALED_BYTES
+from varde_contract.limits import CIPHERTEXT_BYTES, FRAMES_PER_MESSAGE, PLAINTEXT_BYTES
 
 TYPING = codec.encode_frame(f.Typing(x.CONVERSATION, x.ALICE_PRIVAT, active=True))
 DEEP = b"\x91" * 50_000 + b"\xc0"
@@ -58,7 +58,7 @@ def test_no_frame_or_too_many_are_the_peers_fault(packed: bytes) -> None:
 @pytest.mark.parametrize(("count", "header"), [(2, 1), (16, 3)])
 def test_a_message_is_filled_to_the_last_byte(count: int, header: int) -> None:
     """65,519 bytes of frames with their header fit; one byte more does not, and `fits` knows it beforehand."""
-    filling = [TYPING] * (count - 2) + [send_of(SEALED_BYTES)]
+    filling = [TYPING] * (count - 2) + [send_of(CIPHERTEXT_BYTES)]
     rest = PLAINTEXT_BYTES - header - sum(map(len, filling))
     assert len(codec.pack([*filling, send_of(rest)])) == PLAINTEXT_BYTES
     assert codec.fits(PLAINTEXT_BYTES - header, count)

@@ -20,14 +20,14 @@ def test_a_transport_message_is_what_noise_allows() -> None:
 def test_the_largest_envelope_fits_a_ciphertext() -> None:
     """The largest bucket leaves room for what Olm (below 300 bytes) and Megolm (below 200) add to it."""
     sealed = 2 + GROUP_SESSION_BYTES
-    assert limits.SEALED_BYTES - padding.BUCKETS[-1] - sealed >= 300
+    assert limits.CIPHERTEXT_BYTES - padding.BUCKETS[-1] - sealed >= 300
 
 
 def test_the_largest_new_message_fits_a_transport_message() -> None:
     """What one device may send can be delivered to the next in one piece, every other field at its largest."""
     largest = f.New(
         *(x.CONVERSATION, limits.SEQ_MAX, x.MESSAGE, x.CLIENT_ID, x.ALICE_PRIVAT, x.ALICE_PHONE, limits.SEQ_MAX),
-        sealed=bytes(limits.SEALED_BYTES),
+        ciphertext=bytes(limits.CIPHERTEXT_BYTES),
     )
     assert codec.fits(len(codec.encode_frame(largest)), 1)
 

@@ -130,7 +130,7 @@ def _entry(talk: StoredConversation, seq: int, request: talk_model.LogRequest) -
         profile=draft.profile,
         device=draft.device,
         sent_ms=draft.sent_ms,
-        sealed=sealed if may else None,
+        ciphertext=sealed if may else None,
     )
 
 
@@ -138,7 +138,7 @@ def _cut(entries: Iterable[talk_model.LogEntry], max_bytes: int) -> tuple[talk_m
     size = 0
     kept: list[talk_model.LogEntry] = []
     for entry in entries:
-        size += len(entry.sealed or b"")
+        size += len(entry.ciphertext or b"")
         if kept and size > max_bytes:
             break
         kept.append(entry)

@@ -97,12 +97,12 @@ async def test_a_conversation_lives_on_debians_postgres(debian_url: str) -> None
             request = talk.LogRequest(cast.bob_phone.id, conversation, from_seq=1, limit=10, max_bytes=10_000)
             (page,) = await stores.mailbox.read([request])
             assert page is not None
-            assert [entry.sealed for entry in page.entries] == [each.group for each in drafts]
+            assert [entry.ciphertext for entry in page.entries] == [each.group for each in drafts]
             for device in (*cast.bob.devices, cast.alice_laptop):
                 await stores.mailbox.confirm([talk.Confirmation(conversation, device.id, 3)])
             (emptied,) = await stores.mailbox.read([request])
             assert emptied is not None
-            assert [entry.sealed for entry in emptied.entries] == [None] * 3
+            assert [entry.ciphertext for entry in emptied.entries] == [None] * 3
 
 
 async def test_a_stale_roster_stores_nothing_on_debians_postgres(debian_url: str) -> None:

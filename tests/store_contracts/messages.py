@@ -67,7 +67,7 @@ async def page_of(
 async def held(stores: Stores, device: CastDevice, conversation: ConversationId) -> list[int]:
     """The numbers whose ciphertext the device can have."""
     page = await page_of(stores, device, conversation)
-    return [entry.seq for entry in page.entries if entry.sealed is not None]
+    return [entry.seq for entry in page.entries if entry.ciphertext is not None]
 
 
 async def confirm(stores: Stores, conversation: ConversationId, upto: int, *device: CastDevice) -> list[DeviceId]:

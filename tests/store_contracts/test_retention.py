@@ -38,7 +38,7 @@ async def test_ciphertext_goes_when_its_retention_has_passed(stores: Stores) -> 
     assert await sweep(stores, BIRTH_MS + RETENTION_MS - 1) == NOTHING
     assert await sweep(stores, BIRTH_MS + RETENTION_MS + 1) == replace(NOTHING, ciphertexts=3)
     page = await page_of(stores, bob_phone, talk)
-    assert [(entry.seq, entry.sealed) for entry in page.entries] == [(1, None), (2, None), (3, b"sealed")]
+    assert [(entry.seq, entry.ciphertext) for entry in page.entries] == [(1, None), (2, None), (3, b"sealed")]
     assert page.entries[0].client_id == old.client_id
 
 

@@ -184,7 +184,7 @@ class SimulatedConversation:
             sender_profile=draft.profile,
             sender_device=sender.id,
             time=NOW,
-            sealed=sealed,
+            ciphertext=sealed,
         )
 
     def say(self, sender: Endpoint, text: str) -> dict[DeviceId, New]:

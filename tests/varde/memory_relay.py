@@ -172,7 +172,7 @@ class MemoryRelay:
             sender_profile=frame.profile,
             sender_device=stored.sender,
             time=NOW,
-            sealed=sealed,
+            ciphertext=sealed,
         )
 
     def _ack(self, stored: Stored) -> f.Ack:

@@ -145,10 +145,10 @@ def test_no_changed_byte_is_read(data: st.DataObject) -> None:
     if data.draw(st.booleans(), label="answered"):
         alice.read(talk.say(bob, "hello")[alice.id])
     new = talk.say(alice, "intact")[bob.id]
-    at = data.draw(st.integers(0, len(new.sealed) - 1), label="at")
+    at = data.draw(st.integers(0, len(new.ciphertext) - 1), label="at")
     bit = 1 << data.draw(st.integers(0, 7), label="bit")
-    changed = new.sealed[:at] + bytes((new.sealed[at] ^ bit,)) + new.sealed[at + 1 :]
-    sealed = data.draw(st.sampled_from([changed, new.sealed[: at + 1], new.sealed + b"\x00"]), label="sealed")
+    changed = new.ciphertext[:at] + bytes((new.ciphertext[at] ^ bit,)) + new.ciphertext[at + 1 :]
+    sealed = data.draw(st.sampled_from([changed, new.ciphertext[: at + 1], new.ciphertext + b"\x00"]), label="sealed")
     try:
         text = bob.read(msgspec.structs.replace(new, sealed=sealed))
     except CannotDecrypt:
@@ -239,7 +239,7 @@ def test_every_ciphertext_of_a_bucket_has_one_length() -> None:
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = dm(alice, bob)
     talk.say(alice, "warm up")
-    lengths = {len(talk.say(alice, text)[bob.id].sealed) for text in ("a", "b" * 50)}
+    lengths = {len(talk.say(alice, text)[bob.id].ciphertext) for text in ("a", "b" * 50)}
     assert len(lengths) == 1
 
 

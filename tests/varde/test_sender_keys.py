@@ -43,7 +43,7 @@ def test_a_group_reads_what_was_sealed_once() -> None:
     alice, bob, carol = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
     talk = shared(alice, group(alice, bob, carol))
     news = talk.shout(alice, "hei alle")
-    assert news[bob.id].sealed == news[carol.id].sealed
+    assert news[bob.id].ciphertext == news[carol.id].ciphertext
     assert bob.read(news[bob.id]) == carol.read(news[carol.id]) == "hei alle"
 
 
@@ -67,7 +67,7 @@ def test_who_is_added_gets_the_key_from_here_on() -> None:
     assert alice.keychain.must_share(talk.view, NOW)
     shared(alice, talk)
     after = talk.shout(alice, "after")
-    assert split_sealed(after[bob.id].sealed).session == split_sealed(before.sealed).session
+    assert split_sealed(after[bob.id].ciphertext).session == split_sealed(before.ciphertext).session
     assert bob.read(before) == "before"
     assert bob.read(after[bob.id]) == dave.read(after[dave.id]) == "after"
     assert why(dave, msgspec.structs.replace(before)) is Reason.TAMPERED
@@ -77,12 +77,12 @@ def test_who_is_gone_reads_nothing_more() -> None:
     """After a device went, the next message has a key that it was never given."""
     alice, bob, carol = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
     talk = shared(alice, group(alice, bob, carol))
-    old = split_sealed(talk.shout(alice, "with carol")[bob.id].sealed).session
+    old = split_sealed(talk.shout(alice, "with carol")[bob.id].ciphertext).session
     talk.part(carol)
     assert alice.keychain.must_share(talk.view, NOW)
     shared(alice, talk)
     news = talk.shout(alice, "without carol")
-    assert split_sealed(news[bob.id].sealed).session != old
+    assert split_sealed(news[bob.id].ciphertext).session != old
     assert bob.read(news[bob.id]) == "without carol"
     assert why(carol, news[bob.id]) is Reason.NO_SESSION
 
@@ -104,13 +104,13 @@ def test_the_key_is_replaced_after_a_hundred_messages() -> None:
     """Message 101 asks for a fresh key."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = shared(alice, group(alice, bob))
-    first = split_sealed(talk.shout(alice, "1")[bob.id].sealed).session
+    first = split_sealed(talk.shout(alice, "1")[bob.id].ciphertext).session
     for _ in range(ROTATE_AFTER_MESSAGES - 1):
         assert not alice.keychain.must_share(talk.view, NOW)
         talk.shout(alice, "more")
     assert alice.keychain.must_share(talk.view, NOW)
     shared(alice, talk)
-    assert split_sealed(talk.shout(alice, "101")[bob.id].sealed).session != first
+    assert split_sealed(talk.shout(alice, "101")[bob.id].ciphertext).session != first
 
 
 @pytest.mark.parametrize(
@@ -238,11 +238,11 @@ def test_no_changed_byte_of_a_group_message_is_read(data: st.DataObject) -> None
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = shared(alice, group(alice, bob))
     new = talk.shout(alice, "intact")[bob.id]
-    at = data.draw(st.integers(0, len(new.sealed) - 1), label="at")
+    at = data.draw(st.integers(0, len(new.ciphertext) - 1), label="at")
     bit = 1 << data.draw(st.integers(0, 7), label="bit")
-    changed = new.sealed[:at] + bytes((new.sealed[at] ^ bit,)) + new.sealed[at + 1 :]
+    changed = new.ciphertext[:at] + bytes((new.ciphertext[at] ^ bit,)) + new.ciphertext[at + 1 :]
     with pytest.raises(CannotDecrypt):
-        bob.open(msgspec.structs.replace(new, sealed=data.draw(st.sampled_from([changed, new.sealed[:at]]))))
+        bob.open(msgspec.structs.replace(new, sealed=data.draw(st.sampled_from([changed, new.ciphertext[:at]]))))
     assert bob.read(new) == "intact"
 
 
@@ -251,7 +251,7 @@ def test_an_olm_message_is_no_group_message() -> None:
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = shared(alice, group(alice, bob))
     new = talk.shout(alice, "x")[bob.id]
-    parts = split_sealed(new.sealed)
+    parts = split_sealed(new.ciphertext)
     for cipher in (type(parts.cipher).OLM, type(parts.cipher).OLM_PREKEY):
         bent = join_sealed(SealedParts(cipher, b"", parts.ciphertext))
         assert why(bob, msgspec.structs.replace(new, sealed=bent)) in {Reason.NO_SESSION, Reason.MALFORMED}

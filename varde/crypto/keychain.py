@@ -108,7 +108,7 @@ class Keychain:
         pair = Pair(new.conversation, new.sender_device)
         peer = self.trust.certificate_of(new.conversation, new.sender_device, new.sender_profile)
         try:
-            parts = split_sealed(new.sealed)
+            parts = split_sealed(new.ciphertext)
         except PeerFault:
             raise CannotDecrypt(Reason.MALFORMED) from None
         plaintext, afresh = self._decrypt(pair, peer, parts, new)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from varde_contract.frames import Sealed, Seq, Version
+from varde_contract.frames import Ciphertext, Seq, Version
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId
 from varde_contract.limits import DEVICES_PER_SEND, MEMBERS_PER_CONVERSATION
 from varde_contract.rest.fields import Instant, Key
@@ -101,10 +101,10 @@ class NewMessage(Struct, frozen=True, forbid_unknown_fields=True):
     conversation: ConversationId
     profile: ProfileId
     roster_version: Version
-    group: Sealed | None = None
+    group: Ciphertext | None = None
     devices: (
         Annotated[
-            dict[DeviceId, Sealed],
+            dict[DeviceId, Ciphertext],
             Meta(max_length=DEVICES_PER_SEND, extra_json_schema={"propertyNames": {"format": "uuid"}}),
         ]
         | None

@@ -46,7 +46,7 @@ async def test_two_nodes_of_node_talk(scene: tuple[TcpNode, talk.Roster], patter
         await laptop.send(sends.group(roster, alice, SEALED))
         ack = await laptop.wait_for(f.Ack)
         new = await phone.wait_for(f.New)
-        assert (new.seq, new.message, new.sealed, new.sender_device) == (1, ack.message, SEALED, alice_laptop.id)
+        assert (new.seq, new.message, new.ciphertext, new.sender_device) == (1, ack.message, SEALED, alice_laptop.id)
         await phone.send(f.Delivered(roster.conversation, 1))
         assert (await laptop.wait_for(f.DeliveredBy)).upto == 1
         await phone.send(f.Typing(roster.conversation, bob.profile, active=True), sends.group(roster, bob))
@@ -70,7 +70,7 @@ async def test_node_reads_what_our_own_client_writes(scene: tuple[TcpNode, talk.
         assert [(await laptop.wait_for(f.Ack)).seq for _ in range(100)] == list(range(1, 101))
         heard = [await phone.wait_for(f.New) for _ in range(100)]
         assert [new.seq for new in heard] == list(range(1, 101))
-        assert {new.sealed for new in heard[1::2]} == {b"sealed for " + bob_phone.id.bytes}
+        assert {new.ciphertext for new in heard[1::2]} == {b"sealed for " + bob_phone.id.bytes}
 
 
 async def test_node_is_refused_in_words_it_understands(scene: tuple[TcpNode, talk.Roster]) -> None:

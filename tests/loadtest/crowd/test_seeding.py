@@ -91,7 +91,12 @@ def test_two_people_talk(pair: Crowd) -> None:
             ciphertext = os.urandom(200)
             ack = sender.send_devices(room, {receiver.seat.device: ciphertext})
             new = receiver.wait(f.New)
-            assert (ack.seq, new.seq, new.sealed, new.sender_device) == (number, number, ciphertext, sender.seat.device)
+            assert (ack.seq, new.seq, new.ciphertext, new.sender_device) == (
+                number,
+                number,
+                ciphertext,
+                sender.seat.device,
+            )
 
 
 def test_a_group_hears_its_member_and_nobody_else_does(stack: Stack, tmp_path: Path) -> None:
@@ -103,7 +108,7 @@ def test_a_group_hears_its_member_and_nobody_else_does(stack: Stack, tmp_path: P
         for room, said in zip(crowd.rooms, (b"first" * 9, b"second" * 9), strict=True):
             sender, *others = (members[number] for number in room.members)
             assert sender.send_group(room, said).seq == 1
-            assert [other.wait(f.New).sealed for other in others] == [said, said]
+            assert [other.wait(f.New).ciphertext for other in others] == [said, said]
 
 
 def test_a_room_may_be_larger_than_the_api_would_make_it(channel: Crowd) -> None:
@@ -112,7 +117,7 @@ def test_a_room_may_be_larger_than_the_api_would_make_it(channel: Crowd) -> None
     assert room.members == tuple(range(MANY))
     with open_member(channel, 0) as first, open_member(channel, MANY - 1) as last:
         first.send_group(room, b"all" * 20)
-        assert last.wait(f.New).sealed == b"all" * 20
+        assert last.wait(f.New).ciphertext == b"all" * 20
 
 
 def test_in_a_channel_nobody_is_told_of_everybody(stack: Stack, pair: Crowd, channel: Crowd) -> None:

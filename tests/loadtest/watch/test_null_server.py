@@ -99,7 +99,7 @@ def test_a_message_is_acked_and_delivered(crowd: Crowd, pair: tuple[Client, Clie
         alice.say(said)
         ack, own, new = alice.wait(f.Ack), alice.wait(f.Gap), bob.wait(f.New)
         assert (ack.client_id, ack.seq, own.from_seq, own.why) == (said.client_id, number, number, f.GapReason.OWN)
-        assert (new.seq, new.sealed, new.sender_device) == (number, b"ciphertext" * number, alice.seat.device)
+        assert (new.seq, new.ciphertext, new.sender_device) == (number, b"ciphertext" * number, alice.seat.device)
 
 
 def test_large_messages_come_whole(crowd: Crowd, pair: tuple[Client, Client]) -> None:
@@ -108,7 +108,7 @@ def test_large_messages_come_whole(crowd: Crowd, pair: tuple[Client, Client]) ->
     sealed = os.urandom(48 * 1024)
     alice.say(send(crowd, sealed))
     new = bob.wait(f.New)
-    assert new.sealed == sealed
+    assert new.ciphertext == sealed
 
 
 def test_a_confirmation_is_passed_on(crowd: Crowd, pair: tuple[Client, Client]) -> None:

@@ -72,7 +72,7 @@ async def test_a_message_travels_between_strangers_clients(
         await laptop.send(sends.each(roster, alice, alice_laptop))
         assert (await laptop.wait_for(f.Ack)).seq == 1
         new = await phone.wait_for(f.New)
-        assert new.sealed == b"sealed for " + bob_phone.id.bytes
+        assert new.ciphertext == b"sealed for " + bob_phone.id.bytes
         await phone.send(f.Delivered(roster.conversation, 1))
         assert (await laptop.wait_for(f.DeliveredBy)).upto == 1
 

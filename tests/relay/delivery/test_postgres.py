@@ -65,7 +65,7 @@ async def test_a_fleet_over_postgres(database_url: str, sends: Sends) -> None:
             await laptop.send(*(sends.each(roster, alice, alice_laptop) for _ in range(50)))
             heard = [await phone.wait_for(f.New) for _ in range(50)]
             assert [new.seq for new in heard] == list(range(1, 51))
-            assert {new.sealed for new in heard} == {b"sealed for " + bob_phone.id.bytes}
+            assert {new.ciphertext for new in heard} == {b"sealed for " + bob_phone.id.bytes}
             await phone.send(f.Delivered(roster.conversation, 50), f.Read(roster.conversation, bob.profile, 50))
             assert (await laptop.wait_for(f.DeliveredBy)).upto == 50
             assert (await laptop.wait_for(f.ReadBy)).upto == 50

@@ -41,7 +41,7 @@ async def test_a_message_reaches_who_listens_at_another_node(backend: Backend, s
         phone = await other.listen(bob_phone, roster.conversation)
         await laptop.send(sends.each(roster, alice, alice_laptop))
         new = await phone.receive(f.New)
-        assert (new.seq, new.sealed) == (1, b"sealed for " + bob_phone.id.bytes)
+        assert (new.seq, new.ciphertext) == (1, b"sealed for " + bob_phone.id.bytes)
 
 
 async def test_two_nodes_that_write_at_once_keep_one_order(backend: Backend, sends: Sends) -> None:

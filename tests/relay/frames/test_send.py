@@ -31,7 +31,7 @@ async def test_frame_msg_send(node: MemoryNode, backend: Backend, sends: Sends) 
     await laptop.send(sends.each(roster, alice, alice_laptop))
     for device, client in others.items():
         new = await client.receive(f.New)
-        assert new.sealed == b"sealed for " + device.id.bytes
+        assert new.ciphertext == b"sealed for " + device.id.bytes
         assert await client.receive_pending() == []
 
 
@@ -51,7 +51,7 @@ async def test_frame_msg_new(node: MemoryNode, backend: Backend, sends: Sends) -
         sender_profile=alice.profile,
         sender_device=alice_laptop.id,
         time=backend.clock.now_ms,
-        sealed=b"sealed for all",
+        ciphertext=b"sealed for all",
     )
 
 

@@ -99,7 +99,7 @@ async def test_a_message_travels_over_tls(
             await client.wait_for(f.Joined)
         await laptop.send(sends.each(roster, alice, alice_laptop))
         assert (await laptop.wait_for(f.Ack)).seq == 1
-        assert (await phone.wait_for(f.New)).sealed == b"sealed for " + bob_phone.id.bytes
+        assert (await phone.wait_for(f.New)).ciphertext == b"sealed for " + bob_phone.id.bytes
         await phone.send(f.Delivered(roster.conversation, 1))
         assert (await laptop.wait_for(f.DeliveredBy)).upto == 1
 

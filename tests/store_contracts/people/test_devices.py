@@ -127,7 +127,12 @@ async def test_a_late_device_stands_at_the_head(stores: Stores) -> None:
     await send(stores, draft(bob_phone, talk, version=2))
     page = await page_of(stores, TABLET, talk)
     assert (page.start, page.upto, page.head, page.next_seq) == (4, 3, 4, 5)
-    assert [(entry.seq, entry.sealed) for entry in page.entries] == [(1, None), (2, None), (3, None), (4, b"sealed")]
+    assert [(entry.seq, entry.ciphertext) for entry in page.entries] == [
+        (1, None),
+        (2, None),
+        (3, None),
+        (4, b"sealed"),
+    ]
 
 
 async def sessions_of(stores: Stores) -> dict[SessionId, DeviceId | None]:
@@ -156,7 +161,7 @@ async def test_an_adopted_device_is_where_it_was(stores: Stores) -> None:
     await stores.sessions.add(session(1))
     assert await stores.devices.adopt(alice.account, alice_phone.id, session(1).id) is None
     page = await page_of(stores, alice_phone, talk)
-    assert [entry.sealed for entry in page.entries] == [b"sealed"]
+    assert [entry.ciphertext for entry in page.entries] == [b"sealed"]
     assert await stores.prekeys.count(alice.account, alice_phone.id) == (ONE_TIME_KEYS, True)
     assert (await stores.conversations.rosters([talk]))[talk].version == 1
     assert await stores.devices.revocations(0) == []
@@ -269,7 +274,7 @@ async def test_a_device_that_belongs_through_two_profiles_stays_for_one(stores: 
     ]
     page = await page_of(stores, alice_phone, talk)
     assert (page.start, page.upto) == (1, 0)
-    assert page.entries[0].sealed == b"sealed"
+    assert page.entries[0].ciphertext == b"sealed"
 
 
 async def test_only_ones_own_devices_change(stores: Stores) -> None:

@@ -72,7 +72,7 @@ async def test_the_same_client_id_again_answers_as_the_first(stores: Stores) -> 
     again = draft(alice_phone, talk, client=7, sent_ms=BIRTH_MS + 99, sealed=b"other")
     assert await stores.journal.commit([again]) == [stored(first, 1, duplicate=True)]
     page = await page_of(stores, bob_phone, talk)
-    assert [entry.sealed for entry in page.entries] == [b"sealed"]
+    assert [entry.ciphertext for entry in page.entries] == [b"sealed"]
     assert page.head == 1
 
 

@@ -58,7 +58,7 @@ async def test_a_device_does_not_have_its_own_messages(stores: Stores) -> None:
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk), draft(bob_phone, talk))
     page = await page_of(stores, alice_phone, talk)
-    assert [(entry.device, entry.sealed) for entry in page.entries] == [
+    assert [(entry.device, entry.ciphertext) for entry in page.entries] == [
         (alice_phone.id, None),
         (bob_phone.id, b"sealed"),
     ]
