@@ -86,7 +86,12 @@ def test_the_edges_are_there() -> None:
     names = {edge.name for edge in (*CLIENT_EDGES, *SERVER_EDGES, *HELLO_EDGES)}
     for wanted in (
         *("Send-group-upper-beyond", "Send-group-lower-beyond", "Send-devices-upper-beyond", "Sync-limit-upper-last"),
-        *("Sync-from_seq-lower-beyond", "Delivered-upto-upper-beyond", "New-sealed-upper-last", "Head-upto-upper-last"),
+        *(
+            "Sync-from_seq-lower-beyond",
+            "Delivered-upto-upper-beyond",
+            "New-ciphertext-upper-last",
+            "Head-upto-upper-last",
+        ),
         "StaleDevices-missing-upper-beyond",
         *("Hello-ticket-upper-beyond", "Hello-ticket-upper-last"),
     ):

@@ -150,7 +150,7 @@ def test_no_changed_byte_is_read(data: st.DataObject) -> None:
     changed = new.ciphertext[:at] + bytes((new.ciphertext[at] ^ bit,)) + new.ciphertext[at + 1 :]
     sealed = data.draw(st.sampled_from([changed, new.ciphertext[: at + 1], new.ciphertext + b"\x00"]), label="sealed")
     try:
-        text = bob.read(msgspec.structs.replace(new, sealed=sealed))
+        text = bob.read(msgspec.structs.replace(new, ciphertext=sealed))
     except CannotDecrypt:
         assert bob.read(new) == "intact"
     else:

@@ -242,7 +242,7 @@ def test_no_changed_byte_of_a_group_message_is_read(data: st.DataObject) -> None
     bit = 1 << data.draw(st.integers(0, 7), label="bit")
     changed = new.ciphertext[:at] + bytes((new.ciphertext[at] ^ bit,)) + new.ciphertext[at + 1 :]
     with pytest.raises(CannotDecrypt):
-        bob.open(msgspec.structs.replace(new, sealed=data.draw(st.sampled_from([changed, new.ciphertext[:at]]))))
+        bob.open(msgspec.structs.replace(new, ciphertext=data.draw(st.sampled_from([changed, new.ciphertext[:at]]))))
     assert bob.read(new) == "intact"
 
 
@@ -254,7 +254,7 @@ def test_an_olm_message_is_no_group_message() -> None:
     parts = split_sealed(new.ciphertext)
     for cipher in (type(parts.cipher).OLM, type(parts.cipher).OLM_PREKEY):
         bent = join_sealed(SealedParts(cipher, b"", parts.ciphertext))
-        assert why(bob, msgspec.structs.replace(new, sealed=bent)) in {Reason.NO_SESSION, Reason.MALFORMED}
+        assert why(bob, msgspec.structs.replace(new, ciphertext=bent)) in {Reason.NO_SESSION, Reason.MALFORMED}
 
 
 def test_a_text_in_a_group_may_still_go_pairwise() -> None:
