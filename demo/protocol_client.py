@@ -121,7 +121,7 @@ class ProtocolClient:
             self._keychain.trust.accept_roster(view)
             if claimed is not None:
                 self._keychain.start_sessions(view, claimed)
-            ready = self._keychain.seal_for_each(view, draft, Text(text))
+            ready = self._keychain.encrypt_for_each(view, draft, Text(text))
         return Send(draft.client_id, view.conversation, draft.profile, ready.roster_version, devices=ready.devices)
 
     def kept_ticket(self) -> str:

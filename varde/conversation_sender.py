@@ -51,7 +51,7 @@ class ConversationSender:
     async def _step(self) -> bool:
         """Encrypt or send the first draft; False when there is nothing to do."""
         draft = self._store.outbox.first(self._conversation)
-        if draft is None and not self._store.ratchets.mending(self._conversation):
+        if draft is None and not self._store.ratchets.pending_resets(self._conversation):
             return False
         try:
             draft, ready = await self._prepare(draft)
@@ -78,7 +78,7 @@ class ConversationSender:
         now = now_ms()
         due = self._due(view, draft, now)
         if due is None:
-            self._forget_mending()
+            self._clear_resets()
             return None, None
         for_each = due is not DraftKind.TEXT or view.kind is not ConversationKind.GROUP
         claimed = await self._claim(view) if for_each else _NOTHING_CLAIMED
@@ -89,31 +89,31 @@ class ConversationSender:
             if draft is None or draft.kind is not due:
                 draft = self._draft(view, due)
                 self._store.outbox.add(draft)
-            ready = self._seal(view, draft, now)
+            ready = self._encrypt_draft(view, draft, now)
             self._store.outbox.put_encrypted(draft.client_id, ready)
         return draft, ready
 
     def _due(self, view: ConversationView, draft: Draft | None, now: int) -> DraftKind | None:
         """Return what must go next: an empty message on a fresh ratchet, then a sender key, then the text."""
         peers = self._keychain.peers(view)
-        if self._store.ratchets.mending(self._conversation) & peers.keys():
-            return DraftKind.MEND
+        if self._store.ratchets.pending_resets(self._conversation) & peers.keys():
+            return DraftKind.SESSION_RESET
         if draft is None or draft.kind is not DraftKind.TEXT:
             return None if draft is None else draft.kind
         group = view.kind is ConversationKind.GROUP
         return DraftKind.SHARE if group and peers and self._keychain.must_share(view, now) else DraftKind.TEXT
 
-    def _seal(self, view: ConversationView, draft: Draft, now: int) -> EncryptedDraft:
-        if draft.kind is DraftKind.MEND:
-            self._forget_mending()
-            return self._keychain.seal_for_each(view, draft, Empty())
+    def _encrypt_draft(self, view: ConversationView, draft: Draft, now: int) -> EncryptedDraft:
+        if draft.kind is DraftKind.SESSION_RESET:
+            self._clear_resets()
+            return self._keychain.encrypt_for_each(view, draft, Empty())
         if draft.kind is DraftKind.SHARE:
-            return self._keychain.seal_for_each(view, draft, self._keychain.share(view, now))
+            return self._keychain.encrypt_for_each(view, draft, self._keychain.share(view, now))
         if view.kind is not ConversationKind.GROUP:
-            return self._keychain.seal_for_each(view, draft, Text(draft.text))
+            return self._keychain.encrypt_for_each(view, draft, Text(draft.text))
         if not self._keychain.peers(view) and self._keychain.must_share(view, now):
             self._keychain.share(view, now)  # alone in the group: a key that nobody has to be given
-        return self._keychain.seal_for_group(view, draft, Text(draft.text))
+        return self._keychain.encrypt_for_group(view, draft, Text(draft.text))
 
     async def _claim(self, view: ConversationView) -> ClaimedKeys | None:
         """Claim prekeys where a session is missing; None when the roster turned out to be stale."""
@@ -189,7 +189,7 @@ class ConversationSender:
     def _give_up(self, draft: Draft | None, fault: VardeError) -> None:
         """Drop what is refused for good; with a sender key the text that needed it, or it would ask for another."""
         with self._store.transaction():
-            self._forget_mending()
+            self._clear_resets()
             if draft is not None and draft.kind is not DraftKind.TEXT:
                 self._drop_share(draft)
                 draft = self._store.outbox.first(self._conversation) if draft.kind is DraftKind.SHARE else None
@@ -201,9 +201,9 @@ class ConversationSender:
         self._store.outbox.remove(draft.client_id)
         self._outbox.settle_own_numbers(self._conversation)
 
-    def _forget_mending(self) -> None:
+    def _clear_resets(self) -> None:
         with self._store.transaction():
-            self._store.ratchets.mended(self._conversation)
+            self._store.ratchets.clear_resets(self._conversation)
 
     def _draft(self, view: ConversationView, kind: DraftKind) -> Draft:
         return Draft(self._conversation, ClientId(fresh_id()), kind, own_profile(view, self._identity), now_ms(), "")

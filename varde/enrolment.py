@@ -21,7 +21,7 @@ from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import CodeSent, NewProfile, ProfileView, SessionTokens
 
 ENROLLING = "enrolling"
-"""The setting that says, until it is done, of which address at which API this enrolment is."""
+"""The setting that holds API and address of an enrolment until it is finished."""
 
 
 async def request_code(

@@ -118,12 +118,12 @@ async def _repeat(exchange: Callable[[], Awaitable[T]], tries: int) -> T:
 
 
 def _pause(fault: VardeError, tried: int) -> float:
-    told = fault.retry_after_ms if isinstance(fault, Busy) else None
+    wait_ms = fault.retry_after_ms if isinstance(fault, Busy) else None
     most = PAUSE_SECONDS * 2**tried
     # A server that names a long time means a person should wait, not this call.
-    if told is not None and told > PAUSE_MOST_SECONDS * 1_000:
+    if wait_ms is not None and wait_ms > PAUSE_MOST_SECONDS * 1_000:
         raise fault
-    return random.uniform(0, most) if told is None else told / 1_000 + random.uniform(0, PAUSE_SECONDS)  # noqa: S311 - jitter is no secret
+    return random.uniform(0, most) if wait_ms is None else wait_ms / 1_000 + random.uniform(0, PAUSE_SECONDS)  # noqa: S311 - jitter is no secret
 
 
 async def _read(response: httpx.Response) -> bytes:

@@ -179,7 +179,7 @@ class Receiver:
 
     def _store_undecryptable(self, new: f.New, reason: Reason) -> None:
         self._store.log.add(Undecryptable(new.conversation, new.seq, reason))
-        if self._keychain.mend(new, reason, now_ms()):
+        if self._keychain.request_reset(new, reason, now_ms()):
             self._on_commit.append(lambda: self._outbox.wake_sender(new.conversation))
 
     def _message(self, new: f.New, envelope: Envelope, body: Text) -> Message:
@@ -211,7 +211,7 @@ class Receiver:
             self._store.conversations.advance(joined.conversation, joined.from_seq - 1)
         elif upto < joined.from_seq - 1:
             # The server believes this device to be further than it is: the store came from a backup.
-            # A sync tells what is gone for good.
+            # The reply to a sync names what is gone for good.
             self._gaps.notice(joined.conversation, joined.from_seq - 1)
         self._rosters.note_version(joined.conversation, joined.roster_version)
         self._advanced.add(joined.conversation)

@@ -40,7 +40,7 @@ _logger.setLevel(logging.WARNING)  # below that, websockets logs what it sends a
 
 
 class ConnectionListener(Protocol):
-    """Who is told what becomes of the connection."""
+    """Receives what happens to the connection."""
 
     def on_connected(self, connection: Connection) -> None:
         """Welcome has come."""

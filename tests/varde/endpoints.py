@@ -161,11 +161,11 @@ class SimulatedConversation:
         """Something to send."""
         return Draft(self.conversation, ClientId(fresh_id()), kind, sender.person.profile, NOW, text)
 
-    def seal_for_each(self, sender: Endpoint, draft: Draft, body: Body) -> EncryptedDraft:
+    def encrypt_for_each(self, sender: Endpoint, draft: Draft, body: Body) -> EncryptedDraft:
         """Claim what is missing and seal for every device."""
         with sender.store.transaction():
             sender.keychain.start_sessions(self.view, self.claim(sender.keychain.without_session(self.view)))
-            return sender.keychain.seal_for_each(self.view, draft, body)
+            return sender.keychain.encrypt_for_each(self.view, draft, body)
 
     def commit(self, sender: Endpoint, draft: Draft, ready: EncryptedDraft) -> dict[DeviceId, New]:
         """Number a message, and return it as each device but the sender's gets it."""
@@ -190,23 +190,23 @@ class SimulatedConversation:
     def say(self, sender: Endpoint, text: str) -> dict[DeviceId, New]:
         """Send one text, pairwise."""
         draft = self.draft(sender, text)
-        return self.commit(sender, draft, self.seal_for_each(sender, draft, Text(text)))
+        return self.commit(sender, draft, self.encrypt_for_each(sender, draft, Text(text)))
 
-    def mend(self, sender: Endpoint) -> dict[DeviceId, New]:
+    def request_reset(self, sender: Endpoint) -> dict[DeviceId, New]:
         """Send an empty message, on a fresh ratchet where one was lost."""
-        draft = self.draft(sender, kind=DraftKind.MEND)
-        return self.commit(sender, draft, self.seal_for_each(sender, draft, Empty()))
+        draft = self.draft(sender, kind=DraftKind.SESSION_RESET)
+        return self.commit(sender, draft, self.encrypt_for_each(sender, draft, Empty()))
 
     def share(self, sender: Endpoint, now_ms: int = NOW) -> dict[DeviceId, New]:
         """Send the sender key to everybody."""
         draft = self.draft(sender, kind=DraftKind.SHARE)
         with sender.store.transaction():
             body = sender.keychain.share(self.view, now_ms)
-        return self.commit(sender, draft, self.seal_for_each(sender, draft, body))
+        return self.commit(sender, draft, self.encrypt_for_each(sender, draft, body))
 
     def shout(self, sender: Endpoint, text: str) -> dict[DeviceId, New]:
         """Send one text with the sender key."""
         draft = self.draft(sender, text)
         with sender.store.transaction():
-            ready = sender.keychain.seal_for_group(self.view, draft, Text(text))
+            ready = sender.keychain.encrypt_for_group(self.view, draft, Text(text))
         return self.commit(sender, draft, ready)

@@ -12,7 +12,7 @@ from tests.varde.endpoints import NOW, Endpoint, SimulatedConversation, endpoint
 from varde.crypto import CannotDecrypt
 from varde.errors import UntrustedDevice
 from varde.events import Reason
-from varde.store.ratchets import MEND_EVERY_MS, SESSIONS_PER_PAIR, Pair
+from varde.store.ratchets import RESET_EVERY_MS, SESSIONS_PER_PAIR, Pair
 from varde_contract.envelope import Text
 from varde_contract.frames import New
 from varde_contract.ids import ClientId
@@ -195,8 +195,8 @@ def test_a_lost_ratchet_is_mended() -> None:
     lost = talk.say(alice, "lost")[bob.id]
     reason = why(bob, lost)
     with bob.store.transaction():
-        assert bob.keychain.mend(lost, reason, NOW)
-    alice.open(talk.mend(bob)[alice.id])
+        assert bob.keychain.request_reset(lost, reason, NOW)
+    alice.open(talk.request_reset(bob)[alice.id])
     assert bob.read(talk.say(alice, "found")[bob.id]) == "found"
 
 
@@ -206,11 +206,11 @@ def test_mending_pauses() -> None:
     talk = dm(alice, bob)
     new = talk.say(alice, "x")[bob.id]
     with bob.store.transaction():
-        assert bob.keychain.mend(new, Reason.NO_SESSION, NOW)
-        assert not bob.keychain.mend(new, Reason.NO_SESSION, NOW)
-        bob.store.ratchets.mended(talk.conversation)
-        assert not bob.keychain.mend(new, Reason.NO_SESSION, NOW + MEND_EVERY_MS - 1)
-        assert bob.keychain.mend(new, Reason.NO_SESSION, NOW + MEND_EVERY_MS)
+        assert bob.keychain.request_reset(new, Reason.NO_SESSION, NOW)
+        assert not bob.keychain.request_reset(new, Reason.NO_SESSION, NOW)
+        bob.store.ratchets.clear_resets(talk.conversation)
+        assert not bob.keychain.request_reset(new, Reason.NO_SESSION, NOW + RESET_EVERY_MS - 1)
+        assert bob.keychain.request_reset(new, Reason.NO_SESSION, NOW + RESET_EVERY_MS)
 
 
 @pytest.mark.parametrize("reason", [Reason.UNKNOWN_SENDER, Reason.MISATTRIBUTED, Reason.REPLAYED, Reason.MALFORMED])
@@ -219,7 +219,7 @@ def test_only_a_lost_ratchet_is_mended(reason: Reason) -> None:
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     new = dm(alice, bob).say(alice, "x")[bob.id]
     with bob.store.transaction():
-        assert not bob.keychain.mend(new, reason, NOW)
+        assert not bob.keychain.request_reset(new, reason, NOW)
 
 
 def test_a_pair_keeps_its_five_best_sessions() -> None:
@@ -247,7 +247,7 @@ def test_a_bundle_is_for_the_roster_exactly() -> None:
     """One ciphertext for every current device but the sending one: no more and no fewer."""
     laptop, phone, bob = endpoint(alice_laptop), endpoint(alice_phone), endpoint(bob_phone)
     talk = dm(laptop, phone, bob)
-    ready = talk.seal_for_each(laptop, talk.draft(laptop), Text("x"))
+    ready = talk.encrypt_for_each(laptop, talk.draft(laptop), Text("x"))
     assert ready.devices is not None
     assert ready.devices.keys() == {phone.id, bob.id}
     assert ready.roster_version == talk.version

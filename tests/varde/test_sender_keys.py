@@ -142,7 +142,7 @@ def test_a_sender_key_speaks_for_its_device_alone() -> None:
     body = mallory.open(news[mallory.id]).body
     assert isinstance(body, GroupKey)
     draft = talk.draft(mallory)
-    stolen = talk.commit(mallory, draft, talk.seal_for_each(mallory, draft, body))
+    stolen = talk.commit(mallory, draft, talk.encrypt_for_each(mallory, draft, body))
     bob.open(stolen[bob.id])
     bob.open(news[bob.id])
     said = talk.shout(alice, "mine")[bob.id]
@@ -161,7 +161,7 @@ def test_a_key_must_be_what_it_says() -> None:
         key = alice.keychain.share(talk.view, NOW)
     for body in (GroupKey(bytes(32), key.key), GroupKey(key.session, "AAAA")):
         draft = talk.draft(alice)
-        news = talk.commit(alice, draft, talk.seal_for_each(alice, draft, body))
+        news = talk.commit(alice, draft, talk.encrypt_for_each(alice, draft, body))
         assert why(bob, news[bob.id]) is Reason.MALFORMED
 
 
@@ -193,7 +193,7 @@ def test_a_group_key_never_comes_outside_olm() -> None:
     talk = shared(alice, group(alice, bob))
     draft = talk.draft(alice)
     with alice.store.transaction():
-        ready = alice.keychain.seal_for_group(talk.view, draft, GroupKey(bytes(32), "AAAA"))
+        ready = alice.keychain.encrypt_for_group(talk.view, draft, GroupKey(bytes(32), "AAAA"))
     assert why(bob, talk.commit(alice, draft, ready)[bob.id]) is Reason.MISATTRIBUTED
 
 
@@ -205,7 +205,7 @@ def test_an_empty_message_on_a_fresh_ratchet_asks_for_the_key() -> None:
         bob.store._database.run("DELETE FROM olm_session")
         bob.store._database.run("DELETE FROM sender_key")
     assert why(bob, talk.shout(alice, "lost")[bob.id]) is Reason.NO_SESSION
-    alice.open(talk.mend(bob)[alice.id])
+    alice.open(talk.request_reset(bob)[alice.id])
     assert alice.keychain.must_share(talk.view, NOW)
     shared(alice, talk)
     assert bob.read(talk.shout(alice, "found")[bob.id]) == "found"
@@ -217,7 +217,7 @@ def test_an_empty_message_on_a_known_ratchet_asks_for_nothing() -> None:
     talk = shared(alice, group(alice, bob))
     alice.open(talk.say(bob, "known by now")[alice.id])
     draft = talk.draft(bob)
-    alice.open(talk.commit(bob, draft, talk.seal_for_each(bob, draft, Empty()))[alice.id])
+    alice.open(talk.commit(bob, draft, talk.encrypt_for_each(bob, draft, Empty()))[alice.id])
     assert not alice.keychain.must_share(talk.view, NOW)
 
 
@@ -262,5 +262,5 @@ def test_a_text_in_a_group_may_still_go_pairwise() -> None:
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = shared(alice, group(alice, bob))
     draft = talk.draft(alice)
-    news = talk.commit(alice, draft, talk.seal_for_each(alice, draft, Text("pairwise")))
+    news = talk.commit(alice, draft, talk.encrypt_for_each(alice, draft, Text("pairwise")))
     assert bob.read(news[bob.id]) == "pairwise"

@@ -38,7 +38,7 @@ from varde_contract.rest.talk import ConversationView
 NO_SESSION = join_sealed(SealedParts(Cipher.OLM, b"", b"\x00"))
 """For a device that has no prekey left. It cannot be decrypted, which shows the device that it missed something."""
 
-MENDABLE = frozenset({Reason.NO_SESSION, Reason.TAMPERED})
+RESETTABLE = frozenset({Reason.NO_SESSION, Reason.TAMPERED})
 
 
 class OwnDevice(NamedTuple):
@@ -65,12 +65,12 @@ class Keychain:
         return certificates
 
     def without_session(self, view: ConversationView) -> tuple[DeviceId, ...]:
-        """Return the devices a prekey must be claimed of before something can be sealed for each."""
-        mending = self._store.ratchets.mending(view.conversation)
+        """Return the devices a prekey must be claimed of before something can be encrypted for each."""
+        pending_resets = self._store.ratchets.pending_resets(view.conversation)
         return tuple(
             device
             for device in self.peers(view)
-            if device in mending or not self._store.ratchets.has_session(Pair(view.conversation, device))
+            if device in pending_resets or not self._store.ratchets.has_session(Pair(view.conversation, device))
         )
 
     def start_sessions(self, view: ConversationView, claimed: ClaimedKeys) -> None:
@@ -81,9 +81,9 @@ class Keychain:
                 raise UntrustedDevice("a prekey was given for a device that is not in the roster")
             self._pairwise.start(Pair(view.conversation, key.device), peers[key.device], key)
 
-    def seal_for_each(self, view: ConversationView, draft: Draft, body: Body) -> EncryptedDraft:
-        """Seal for every current device of the roster on its own ratchet."""
-        sealed = {device: self._seal_for(device, draft, body) for device in self.peers(view)}
+    def encrypt_for_each(self, view: ConversationView, draft: Draft, body: Body) -> EncryptedDraft:
+        """Encrypt for every device of the roster, each on its own session."""
+        sealed = {device: self._encrypt_for(device, draft, body) for device in self.peers(view)}
         return EncryptedDraft(view.roster_version, devices=sealed)
 
     def must_share(self, view: ConversationView, now_ms: int) -> bool:
@@ -91,15 +91,15 @@ class Keychain:
         return self._sender_keys.must_share(view.conversation, self.peers(view).keys(), now_ms)
 
     def share(self, view: ConversationView, now_ms: int) -> GroupKey:
-        """Return the sender key to seal for each device of the group."""
+        """Return the sender key to send to each device of the group."""
         return self._sender_keys.share(view.conversation, self.peers(view).keys(), now_ms)
 
     def withdraw_share(self, conversation: ConversationId) -> None:
         """Forget this device's sender key: sharing it was refused, so nobody knows who has it."""
         self._sender_keys.withdraw(conversation)
 
-    def seal_for_group(self, view: ConversationView, draft: Draft, body: Body) -> EncryptedDraft:
-        """Seal once for everybody the sender key was shared with."""
+    def encrypt_for_group(self, view: ConversationView, draft: Draft, body: Body) -> EncryptedDraft:
+        """Encrypt once for everybody the sender key was shared with."""
         parts = self._sender_keys.encrypt(view.conversation, encode_envelope(self._envelope(draft, None, body)))
         return EncryptedDraft(view.roster_version, group=join_sealed(parts))
 
@@ -117,11 +117,13 @@ class Keychain:
         self._apply(pair, envelope, afresh=afresh)
         return envelope
 
-    def mend(self, new: New, reason: Reason, now_ms: int) -> bool:
+    def request_reset(self, new: New, reason: Reason, now_ms: int) -> bool:
         """Note that a message could not be decrypted because a ratchet is lost; True when the sender must be told."""
-        return reason in MENDABLE and self._store.ratchets.mend(Pair(new.conversation, new.sender_device), now_ms)
+        return reason in RESETTABLE and self._store.ratchets.request_reset(
+            Pair(new.conversation, new.sender_device), now_ms
+        )
 
-    def _seal_for(self, device: DeviceId, draft: Draft, body: Body) -> bytes:
+    def _encrypt_for(self, device: DeviceId, draft: Draft, body: Body) -> bytes:
         plaintext = encode_envelope(self._envelope(draft, device, body))
         parts = self._pairwise.encrypt(Pair(draft.conversation, device), plaintext)
         return NO_SESSION if parts is None else join_sealed(parts)

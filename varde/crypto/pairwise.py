@@ -41,7 +41,7 @@ class Pairwise:
         self._store.ratchets.put(pair, session.id, session.pickle(), best=True)
 
     def encrypt(self, pair: Pair, plaintext: bytes) -> SealedParts | None:
-        """Seal for the pair's device on the session that last received; None when there is no session."""
+        """Encrypt for the pair's device on the session that last received; None when there is no session."""
         for session_id, pickle in self._store.ratchets.sessions(pair):
             session = OlmSession.restore(pickle)
             cipher, ciphertext = session.encrypt(plaintext)

@@ -44,7 +44,7 @@ class SenderKeys:
         self._store.sender_keys.drop_own(conversation)
 
     def encrypt(self, conversation: ConversationId, plaintext: bytes) -> SealedParts:
-        """Seal one message for everybody the key was shared with."""
+        """Encrypt one message for everybody the key was shared with."""
         own = self._store.sender_keys.own(conversation)
         assert own is not None, "share the key before the first message"
         megolm = OwnMegolm.restore(own.pickle)
@@ -54,7 +54,7 @@ class SenderKeys:
         return SealedParts(Cipher.MEGOLM, megolm.id, ciphertext)
 
     def accept(self, pair: Pair, body: GroupKey) -> None:
-        """Keep a key that the pair's device shared. Raises CannotDecrypt when it is not what it says."""
+        """Store a key that the pair's device shared. Raises CannotDecrypt when it is not what it says."""
         shared = PeerMegolm.accept(body.key)
         if shared.id != body.session:
             raise CannotDecrypt(Reason.MALFORMED)

@@ -56,7 +56,7 @@ class Conversations(Table):
         return 0 if row is None else row[0]
 
     def unreported_read(self, conversation: ConversationId) -> int | None:
-        """Return the read position if the relay may not have heard of it."""
+        """Return the read position if the relay may not know it."""
         row = self._database.row(
             "SELECT read_upto FROM conversation WHERE conversation = ? AND read_upto > read_told", conversation.bytes
         )

@@ -16,11 +16,11 @@ class DraftKind(enum.StrEnum):
 
     TEXT = "text"
     SHARE = "share"  # a sender key for a group: goes before the texts, and is no message to show
-    MEND = "mend"  # an empty message on a fresh ratchet, because something was lost: the same
+    SESSION_RESET = "mend"  # an empty message on a fresh session, because a ratchet was lost: the same
 
 
 class Draft(SecretStruct, frozen=True):
-    """Something to send. Its client id stays the same however often it is sealed or sent again."""
+    """Something to send. Its client id stays the same however often it is encrypted or sent again."""
 
     conversation: ConversationId
     client_id: ClientId

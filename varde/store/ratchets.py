@@ -11,7 +11,7 @@ from varde_contract.ids import ClientId, ConversationId, DeviceId
 from varde_contract.secret_struct import SecretStruct
 
 SESSIONS_PER_PAIR = 5
-MEND_EVERY_MS = 60 * 60 * 1_000
+RESET_EVERY_MS = 60 * 60 * 1_000
 
 
 class Pair(NamedTuple):
@@ -57,29 +57,29 @@ class Ratchets(Table):
             SESSIONS_PER_PAIR,
         )
 
-    def mend(self, pair: Pair, now_ms: int) -> bool:
-        """Note that the pair lost something; False when it is noted or was mended within `MEND_EVERY_MS`.
+    def request_reset(self, pair: Pair, now_ms: int) -> bool:
+        """Ask for a fresh session of the pair; False when that is pending, or was done within `RESET_EVERY_MS`.
 
-        Without the pause, two devices that cannot read each other would mend for ever.
+        Without the pause, two devices that cannot read each other would reset their session for ever.
         """
         noted = self._database.run(
             "INSERT INTO mending VALUES (?1, ?2, ?3, 1) ON CONFLICT (conversation, device)"
             " DO UPDATE SET at = excluded.at, pending = 1 WHERE pending = 0 AND at <= ?3 - ?4",
             *_key(pair),
             now_ms,
-            MEND_EVERY_MS,
+            RESET_EVERY_MS,
         )
         return noted > 0
 
-    def mending(self, conversation: ConversationId) -> frozenset[DeviceId]:
+    def pending_resets(self, conversation: ConversationId) -> frozenset[DeviceId]:
         """Return the devices to start a fresh ratchet with."""
         rows = self._database.rows(
             "SELECT device FROM mending WHERE conversation = ? AND pending = 1", conversation.bytes
         )
         return frozenset(DeviceId(UUID(bytes=row[0])) for row in rows)
 
-    def mended(self, conversation: ConversationId) -> None:
-        """Every pair of the conversation was told on a fresh ratchet, or nobody is left to be told."""
+    def clear_resets(self, conversation: ConversationId) -> None:
+        """Every device of the conversation was sent an empty message on a fresh session, or is gone."""
         self._database.run("UPDATE mending SET pending = 0 WHERE conversation = ?", conversation.bytes)
 
     def _turn(self, pair: Pair, session: str, *, best: bool) -> int:

@@ -3,7 +3,7 @@
 APPLICATION_ID = 0x56617264  # "Vard"
 
 _FIRST = """
--- What opens the store: the key everything is sealed with, wrapped.
+-- What unlocks the store: the key everything is encrypted with, wrapped.
 CREATE TABLE slot (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     kind TEXT NOT NULL, salt BLOB NOT NULL, passes INTEGER NOT NULL, memory INTEGER NOT NULL, wrapped BLOB NOT NULL

@@ -46,7 +46,7 @@ def hold_lock(home: Path) -> Iterator[None]:
 
 
 class Settings(Table):
-    """Named values, sealed. The names are constants of those who use them."""
+    """Named values, encrypted. The names are constants of those who use them."""
 
     def find(self, name: str, kind: type[T]) -> T | None:
         """Return the value, or None."""
