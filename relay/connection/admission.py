@@ -173,6 +173,7 @@ class Admission:
 
         `forwarded` is the request's X-Forwarded-For. It is only looked at behind load balancers: anybody can send one.
         """
+        # By network, an IPv6 /64: a single customer has 2^64 addresses.
         network = network_of(client_address(address, forwarded, self._config.proxies))
         if self.closed or self._handshakes.full or self.lateness > self._config.lateness:
             return self._refuse(RefusalCode.OVERLOADED, "The node is at its limit.", BUSY_RETRY)

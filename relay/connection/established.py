@@ -233,7 +233,7 @@ class EstablishedConnection:
         if not self._transport.read_nowait():
             return
         websocket = self._transport.websocket
-        self._peer.heard_at = self._reactor.now
+        self._peer.heard_at = self._reactor.now  # read once for all sockets of the pass
         if websocket.slow_frames:
             self._rate_limiter.check_message(websocket.slow_frames, 0, self._reactor.now)
             websocket.slow_frames = 0

@@ -120,6 +120,7 @@ async def _read_open(transport: Transport) -> list[bytes]:
 def _check_ticket(services: Services, session: ServerSession) -> Ticket:
     hello = session.hello
     assert hello is not None
+    # Signature and table of revocations only: a reconnect storm touches neither the API nor the accounts tables.
     ticket = services.checker.check(hello.ticket, device=hello.device, noise_key=session.remote_static)
     session.hello = None  # nobody reads it again, and ten thousand of them take memory
     if isinstance(ticket, Refused):

@@ -85,6 +85,7 @@ class _Shard:
             await self.work.park()  # without a deadline: there may be nothing to write for ever
 
     def take(self, limits: Limits) -> list[Submission]:
+        # At least one, however large: a draft beyond the batch's bytes must not wait for ever.
         batch = [self.submissions.popleft()]
         size = batch[0].size
         while self.submissions and len(batch) < limits.batch and size + self.submissions[0].size <= limits.batch_bytes:
@@ -157,6 +158,7 @@ class Journal:
         if self._outage.just_failed:
             self._metrics.journal_refusals[JournalRefusal.OUTAGE] += 1
             return UNAVAILABLE
+        # Never waits: this runs within the reactor's pass, on behalf of everybody.
         shard = self._shards[submission.draft.conversation.int % len(self._shards)]
         if not shard.has_room(submission, self._limits):
             self._metrics.journal_refusals[JournalRefusal.QUEUE_FULL] += 1

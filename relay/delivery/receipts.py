@@ -77,6 +77,7 @@ class Receipts:
         while True:
             while not self._pending:
                 await self._work.park()  # without a deadline: nobody may ever read anything
+            # Receipts of a moment share two statements; a person does not notice the pause.
             await trio.sleep(self._pause)
             try:
                 await self._store_delivered()

@@ -106,6 +106,7 @@ class Bridge:
         self._revocations.ask()
 
     def _messages_committed(self, event: talk_events.MessagesCommitted) -> None:
+        # The event only says how far the log goes. Losing one may cost time, never a message: gaps show by number.
         if event.node != self._node:
             self._hub.note_head(event.conversation, event.head)
 

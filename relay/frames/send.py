@@ -15,6 +15,7 @@ from varde_contract.refusals import Refused
 
 def send(services: Services, peer: Peer, frame: Send) -> Outcome:
     """Submit a message. Refuses what `domain.talk.sending.decide` and the journal refuse."""
+    # A stale roster costs a round trip and never stores a wrong message: the commit checks the roster's version.
     roster = services.rosters.get_nowait(frame.conversation)
     draft = _decide(services, peer, frame, roster)
     if roster is None or isinstance(draft, Refused):

@@ -1,6 +1,6 @@
 """Whatever happens between them, a device sees a conversation in order and whole.
 
-Hypothesis makes up the weather: sends at two nodes, outages, lost answers, a bus that forgets, reconnects.
+Hypothesis makes up the faults: sends at two nodes, outages, lost answers, a bus that forgets, reconnects.
 """
 
 from collections.abc import Callable
@@ -138,5 +138,5 @@ async def play(steps: list[Step]) -> None:
 @settings(max_examples=60)
 @given(st.lists(step_strategy, max_size=25))
 def test_every_acked_message_is_told_once_and_in_order(steps: list[Step]) -> None:
-    """Sent until acked, through any weather: each is stored once, and a reader that comes and goes misses nothing."""
+    """Sent until acked, whatever fails: each is stored once, and a reader that comes and goes misses nothing."""
     trio.run(partial(play, steps), clock=MockClock(autojump_threshold=0))

@@ -1,4 +1,4 @@
-"""Every count moves when its thing happens: with clients on a stage, and read from the page."""
+"""Every counter moves when its event happens: clients of a running node cause it, and the page shows it."""
 
 from functools import partial
 from uuid import UUID

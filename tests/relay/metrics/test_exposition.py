@@ -14,7 +14,7 @@ from tests.relay.metrics_reader import parse
 
 @asynccontextmanager
 async def open_port(node: MemoryNode) -> AsyncIterator[str]:
-    """Serve the metrics of a stage; yield where."""
+    """Serve the metrics of a node; yield the address."""
     async with trio.open_nursery() as nursery:
         address = await start_metrics(node.services, nursery)
         assert address is not None
