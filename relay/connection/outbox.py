@@ -156,7 +156,7 @@ class Outbox:
         return batch
 
     def _make_room(self, kind: type[Struct], size: int) -> bool:
-        # Never wait for a slow peer, and never drop a message silently: ephemeral frames go first, and `lagging` says so.
+        # Never wait for a slow peer, and never drop silently: ephemeral frames go first, and `lagging` says so.
         # If that is not enough the peer is cut, and resumes from the log.
         if kind in _EPHEMERAL:
             self._dropped += 1
