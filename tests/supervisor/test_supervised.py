@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from supervisor.events import Exited, Ready
+from supervisor.events import Exited, Ready, describe_exit
 from supervisor.process import OnLine, Process
-from supervisor.programs import Program, ready_message
-from supervisor.supervised import FIRST_STARTS, Backoff, StartFailed, open_supervised
+from supervisor.programs import Program, never, ready_message
+from supervisor.supervised import FIRST_STARTS, Backoff, StartFailed, explain, open_supervised
 from tests.supervisor.fake_system import EventRecorder
 
 READY = '{"ready": "relay", "address": "here:1"}'
@@ -174,3 +176,37 @@ async def test_a_signal_reaches_the_process_that_is_ready_for_it(
         assert (first.signals, second.signals) == ([signal.SIGHUP], [])
         await kept.wait_start(2)
         assert (first.signals, second.signals) == ([signal.SIGHUP], [signal.SIGHUP])
+
+
+@given(st.lists(st.floats(0, 0.999), min_size=1, max_size=2_000))
+def test_delays_stay_between_half_and_whole_of_a_bounded_doubling(chances: list[float]) -> None:
+    """Chance spreads restarts, and no number of failures makes a delay longer than the bound or overflow."""
+    drawn = iter(chances)
+    backoff = Backoff(lambda: next(drawn), first=1, most=10)
+    for failures in range(len(chances)):
+        delay = backoff.next_delay(lived=0)
+        whole = min(10, 2 ** min(failures, 32))
+        assert whole / 2 <= delay <= whole
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("OSError: [Errno 98] Address already in use", "takes free ports"),
+        ("ERROR: permission denied", "who owns the data folder"),
+        ("no such luck", "run it alone"),
+    ],
+)
+def test_a_failed_start_shows_its_words_and_what_to_do(said: str, advice: str) -> None:
+    """A person reads what failed, what it said itself, and the next step."""
+    program = Program(name="api", command=(), environ={}, parse_ready=never)
+    text = explain(StartFailed(program, "ended with exit code 1", ("", said)))
+    assert text.startswith("api did not start: it ended with exit code 1.\nIt said:\n    " + said)
+    assert advice in text
+
+
+def test_exit_codes_are_told_in_words() -> None:
+    """A signal has a name, also one that this system does not know."""
+    assert describe_exit(0) == "ended with exit code 0"
+    assert describe_exit(-15) == "was killed by SIGTERM"
+    assert describe_exit(-200) == "was killed by signal 200"
