@@ -28,13 +28,13 @@ PROJECTS := pyproject.toml packages/server/pyproject.toml packages/load/pyprojec
 	@$(PIP) --no-index --no-build-isolation --no-deps -e packages/load
 	@touch $@
 
-up: .venv/.runtime ## run the whole system here: Postgres, API and relay (Ctrl-C stops it)
+up: .venv/.runtime ## run the whole system here: Postgres, API, relay and worker (Ctrl-C stops it)
 	@exec $(BIN)/python -m varde_cli up
 
 demo: .venv/.runtime ## a story against real processes that prints each promise as it is kept
 	@$(BIN)/python -m varde_cli demo
 
-test: .venv/.dev ## every test, in under ten minutes
+test: .venv/.dev ## every test, in under eight minutes
 # With bytecode on disk: the tests start hundreds of processes, and compiling every module took a seventh of their time.
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
