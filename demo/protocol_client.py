@@ -1,6 +1,6 @@
-"""A device without the SDK's client: its keys, the API and the relay by hand, to do what the client never would.
+"""A device that speaks the protocol without the SDK's client, to do what that client never would.
 
-It works on the same folder as the SDK, so the device must not be online meanwhile.
+It opens the same folder as the SDK, so the device must not be online meanwhile.
 """
 
 from collections.abc import AsyncIterator, Callable

@@ -59,6 +59,7 @@ class Backoff:
         # The exponent is bounded, too: a float overflows after a thousand failures.
         delay = min(self.most, self.first * 2.0 ** min(self._failures, 32))
         self._failures += 1
+        # Workers that fail together, of one lost database, must not all come back at the same moment.
         return delay * (1 - self.random() / 2)
 
 

@@ -91,6 +91,7 @@ class Connection:
                 return  # the reader says how it ended
 
     async def _heartbeat(self) -> None:
+        # The keepalive of `websockets` has to know its interval before the handshake; the relay names it in Welcome.
         interval = self.welcome.heartbeat_ms * SECONDS_PER_MS
         while True:
             await trio.sleep(interval)

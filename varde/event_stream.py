@@ -16,6 +16,7 @@ from varde.store.log import Entry
 from varde_contract.ids import ConversationId
 
 TRANSIENT_MOST = 1_000
+"""Typing and presence that wait for a slow application. Their value is their freshness, so the oldest are dropped."""
 
 E = TypeVar("E", bound=Event)
 

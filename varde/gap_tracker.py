@@ -36,6 +36,7 @@ class GapTracker:
             return None
         if conversation in self._held or upto < self._requested.get(conversation, 0):
             return None
+        # What is heard of while this sync is on its way is asked for by the next one.
         self._requested[conversation] = min(upto + SYNC_MESSAGES, self._heard[conversation])
         return Sync(conversation, upto + 1, SYNC_MESSAGES)
 

@@ -62,6 +62,7 @@ class Http:
 
         `repeat` says whether a second try can do no harm; by default it can for GET, PUT and DELETE.
         """
+        # A POST whose response was lost may have been carried out: again only where the server recognises a repetition.
         tries = TRIES if (method != "POST" if repeat is None else repeat) else 1
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         request = self._client.build_request(

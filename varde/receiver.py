@@ -55,6 +55,7 @@ class Receiver:
         self._connection: Connection | None = None
         self._gaps = GapTracker()
         self._lookups: set[_Sender] = set()
+        # For as long as the client lives: a sender that stays unknown must not cost a request for every message.
         self._lookup_results: dict[_Sender, Reason] = {}
         self._advanced: set[ConversationId] = set()
         self._on_commit: list[Callable[[], None]] = []

@@ -33,7 +33,7 @@ STABLE_SECONDS = 5.0
 """After a connection that lived this long the next attempt starts from a short pause again."""
 CLOSE_SECONDS = 2.0
 BAD_TICKETS = 3
-"""Fresh tickets refused in a row before the client gives up."""
+"""Fresh tickets refused in a row before the client gives up: a clock that is days off would otherwise ask for ever."""
 
 _logger = logging.getLogger("varde.websocket")
 _logger.setLevel(logging.WARNING)  # below that, websockets logs what it sends and receives
@@ -91,7 +91,7 @@ class Reconnector:
         self._rest = rest
         self._keys = keys
         self._listener = listener
-        self._pattern = Pattern.IK
+        self._pattern = Pattern.IK  # one round trip less than XX: the API has named the relay's static key
         self._bad_tickets = 0
         self._backoff = Backoff()
         self._connection: Connection | None = None

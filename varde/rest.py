@@ -76,6 +76,7 @@ class AccessTokens:
         try:
             return await call(token)
         except SignedOut as refusal:
+            # Any other refusal of the token means that the session is over: a refresh would be refused, too.
             if refusal.refusal is not RefusalCode.TOKEN_EXPIRED:
                 raise
         return await call(await self._refreshed(token))
@@ -91,7 +92,8 @@ class AccessTokens:
             tokens = self.tokens()
             if tokens.access_token != old:
                 return tokens.access_token  # somebody else was faster
-            # Shielded: a refresh token whose answer was not waited for is spent without its successor.
+            # Shielded: the server rotates the refresh token. Cancelled before the response, this one would be spent and
+            # its successor lost.
             with trio.CancelScope(shield=True):
                 fresh = await self._http.call(
                     "POST", "/v1/auth/session/refresh", SessionTokens, body=Refresh(tokens.refresh_token)

@@ -138,6 +138,7 @@ async def _run_until_signal(work: Callable[[], Awaitable[T]]) -> T:
 
 async def _cancel_on_signal(signals: AsyncIterator[int], working: trio.CancelScope) -> None:
     async for _ in signals:
+        # The second one: closing may wait for a relay that does not answer.
         if working.cancel_called:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.raise_signal(signal.SIGINT)

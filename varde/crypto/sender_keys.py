@@ -11,6 +11,7 @@ from varde_contract.envelope import Cipher, GroupKey, SealedParts
 from varde_contract.ids import ClientId, ConversationId, DeviceId
 
 DAY_MS = 24 * 60 * 60 * 1_000
+# What a leaked sender key opens is bounded by time and by messages: Megolm does not heal by itself as Olm does.
 ROTATE_AFTER_MS = 7 * DAY_MS
 ROTATE_AFTER_MESSAGES = 100
 
@@ -68,6 +69,7 @@ class SenderKeys:
         if pickle is None:
             raise CannotDecrypt(Reason.NO_SESSION)
         opened = PeerMegolm.restore(pickle).decrypt(parts.ciphertext)
+        # Megolm decrypts the same step as often as asked: only this record tells a replay.
         if not self._store.sender_keys.use(pair, parts.session, opened.step, message):
             raise CannotDecrypt(Reason.REPLAYED)
         return opened.plaintext

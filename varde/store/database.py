@@ -13,6 +13,8 @@ Value: TypeAlias = bytes | str | int | None
 Row: TypeAlias = tuple[Any, ...]
 Connect: TypeAlias = Callable[[str], sqlite3.Connection]
 
+# WAL with FULL: a commit survives the loss of power. secure_delete: what is deleted is overwritten.
+# temp_store: no sorting spills into a file.
 _ALWAYS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",

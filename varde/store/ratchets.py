@@ -11,11 +11,15 @@ from varde_contract.ids import ClientId, ConversationId, DeviceId
 from varde_contract.secret_struct import SecretStruct
 
 SESSIONS_PER_PAIR = 5
+"""Both sides may open a session at once, and an old one may still have messages on the way."""
 RESET_EVERY_MS = 60 * 60 * 1_000
 
 
 class Pair(NamedTuple):
     """One conversation with one peer device: the two ends of a ratchet are this device and that one."""
+
+    # A ratchet for each conversation, not one for each peer: Olm keeps 40 skipped keys, and nothing orders the messages
+    # of two conversations. A device that reads one to its end would lose more than 40 of the other.
 
     conversation: ConversationId
     device: DeviceId
