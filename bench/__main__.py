@@ -16,8 +16,7 @@ from bench.run import Run
 from bench.steps import DIMENSIONS, QUICK_DIMENSIONS, Options
 from bench.targets import judge, ratios_of
 
-STOPPED: Final = 130
-"""The exit status of a run that was stopped, as shells give it for SIGINT."""
+STOPPED: Final = 130  # the exit status of a run that was stopped, as shells give it for SIGINT
 FAILED: Final = 1
 HELP: Final = f"""Measure Varde's relay beside what one would use instead, on this machine.
 

@@ -13,16 +13,14 @@ from bench.catalogue import CATALOGUE, DURABLE_PEERS, VARDE, title_of
 from bench.results import Results
 from loadtest.report.plots import DASHED, LIGHT, STYLE, Chart, Line, draw, layout, png_of
 
-Lines: TypeAlias = Mapping[str, list[tuple[float, float]]]
-"""Points by server."""
+Lines: TypeAlias = Mapping[str, list[tuple[float, float]]]  # points by server
 
 PEERS: Final = "#b4bdc6"
 COLOURS: Final = {name: f"c{place}" for place, name in enumerate(CATALOGUE, 1)} | dict(
     zip(DURABLE_PEERS, ("c2", "c3"), strict=True)
 )
 DPI: Final = 160
-MEMORY: Final = 16
-"""KiB for an idle connection: the target."""
+MEMORY: Final = 16  # KiB for an idle connection: the target
 _LIMIT: Final[dict[str, Any]] = {"color": LIGHT["limit"], "linewidth": 1.2, "linestyle": DASHED, "zorder": 0.9}
 _LIMIT_WORDS: Final[dict[str, Any]] = {"color": LIGHT["limit"], "fontsize": 8.5, "va": "bottom"}
 _SOFT: Final[dict[str, Any]] = {"color": LIGHT["soft"], "fontsize": 9}

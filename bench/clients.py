@@ -18,12 +18,9 @@ from varde_contract.noise import KeyPair
 from varde_contract.refusals import RefusalCode
 from varde_contract.session import PROTOCOL_VERSION, Pattern
 
-CONTENT: Final = bytes(range(peer.CONTENT_BYTES))
-"""What is sent: every byte once, so that nothing else is taken for it."""
-CHECKED: Final = 8
-"""Messages of the server that each connection decrypts and compares before it only counts."""
-ROSTER_VERSION: Final = 1
-"""Of every roster: it never moves."""
+CONTENT: Final = bytes(range(peer.CONTENT_BYTES))  # what is sent: every byte once, so that nothing else is taken for it
+CHECKED: Final = 8  # messages of the server that each connection decrypts and compares before it only counts
+ROSTER_VERSION: Final = 1  # of every roster: it never moves
 NEW_TAG: Final = b"\x99\xa7msg:new"
 ACK_TAG: Final = b"\x96\xa3ack"
 """A frame is an array that begins with its tag. No id and no content of the benchmark looks like one of these."""

@@ -8,13 +8,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Final, Generic, NamedTuple, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from loadtest.client.epoll import Connection, Engine
 from loadtest.client.websocket import ServerFault
 
-ADDRESSES: Final = 64
-"""To connect from, 127.0.1.1 and on: each has some 28,000 ports of its own."""
+ADDRESSES: Final = 64  # to connect from, 127.0.1.1 and on: each has some 28,000 ports of its own
 CONNECT_DEADLINE: Final = 180.0
 _EACH_NETWORK: Final = 250
 _GLANCE: Final = 0.05
@@ -23,12 +22,12 @@ _GLANCE: Final = 0.05
 class Client(ABC):
     """One connection's side of a protocol, sans-I/O, as the engine drives it."""
 
-    __slots__ = ("number", "ready")
+    __slots__ = ("connection", "number", "ready")
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.ready = False
-        """Whether messages may be sent."""
+        self.ready = False  # to send messages
+        self.connection: Connection
 
     @abstractmethod
     def open(self) -> bytes:
@@ -46,13 +45,6 @@ class Client(ABC):
 C = TypeVar("C", bound=Client)
 
 
-class Link(NamedTuple, Generic[C]):
-    """One connection and who speaks on it."""
-
-    connection: Connection
-    client: C
-
-
 class Connections:
     """Connections to one server. Close it when the measurement is over."""
 
@@ -66,28 +58,29 @@ class Connections:
 
     def open(
         self, clients: Iterable[C], *, at_once: int = 64, on_ready: Callable[[float], None] = lambda _: None
-    ) -> list[Link[C]]:
+    ) -> list[C]:
         """Connect all clients, `at_once` of them in a handshake at a time: below every server's backlog.
 
         `on_ready` is called for each with the seconds since its connect. Raises ServerFault when the server refuses,
         or some are not ready after three minutes.
         """
         end, waiting = time.monotonic() + CONNECT_DEADLINE, iter(clients)
-        opening, ready = deque[tuple[Link[C], float]](), list[Link[C]]()
+        opening, ready = deque[tuple[C, float]](), list[C]()
         while True:
             for client in islice(waiting, at_once - len(opening)):
-                opening.append((Link(self._connect(client), client), time.monotonic()))
+                self._connect(client)
+                opening.append((client, time.monotonic()))
             if not opening:
                 return ready
             self.poll(_GLANCE)
             now = time.monotonic()
             for _ in range(len(opening)):
-                link, began = opening.popleft()
-                if link.client.ready:
-                    ready.append(link)
+                client, began = opening.popleft()
+                if client.ready:
+                    ready.append(client)
                     on_ready(now - began)
                 else:
-                    opening.append((link, began))
+                    opening.append((client, began))
             if now > end:
                 raise ServerFault(f"only {len(ready)} connections were ready in {CONNECT_DEADLINE:.0f} s")
 
@@ -117,13 +110,12 @@ class Connections:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _connect(self, client: Client) -> Connection:
+    def _connect(self, client: Client) -> None:
         place = self._opened % self._addresses
         self._opened += 1
-        connection = Connection(self._engine, client)
         source = f"127.0.{1 + place // _EACH_NETWORK}.{1 + place % _EACH_NETWORK}"
-        connection.connect(self._server, source=source, tls=self._tls, host="localhost")
-        return connection
+        client.connection = Connection(self._engine, client)
+        client.connection.connect(self._server, source=source, tls=self._tls, host="localhost")
 
     def _on_error(self, connection: Connection) -> None:
         if not self.forgiving:

@@ -12,39 +12,31 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from bench.clients import Member
-from bench.connections import Connections, Link
+from bench.connections import Connections
 from bench.measured_server import MeasuredServer
 from bench.process import Server
 from bench.results import Point, point_of, rounded
 from bench.rooms import Plan
 from loadtest.client.websocket import ServerFault
 
-Members: TypeAlias = Sequence[Link[Member]]
-
 FANOUT: Final = "fanout"
 DIRECT: Final = "direct"
-HEADLINE: Final = 100
-"""The room whose figures stand for fan-out."""
+HEADLINE: Final = 100  # the room whose figures stand for fan-out
 PAIR: Final = 2
 LIGHT: Final = "light"
-LOADS: Final = {LIGHT: 20_000, "saturated": 200_000}
-"""Deliveries offered in a second."""
-DIRECT_RATE: Final = 16_000
-"""Messages offered in a second, one to one."""
+LOADS: Final = {LIGHT: 20_000, "saturated": 200_000}  # deliveries offered in a second
+DIRECT_RATE: Final = 16_000  # messages offered in a second, one to one
 MESSAGES: Final = 40_000
 """Offered in a second at most: where rooms are small, no server takes more, and the load must not choke."""
-CONNECTIONS: Final = 100
-"""At least: small rooms come in numbers."""
+CONNECTIONS: Final = 100  # at least: small rooms come in numbers
 PAUSE: Final = 0.0005
 """Seconds between two looks at the sockets. Woken for each packet, the load would be charged to the server: whoever
 sends on loopback pays for waking the receiver."""
 SHORTEST_PAUSE: Final = 0.0001
 TOGETHER: Final = 2
 """Messages that one pass offers, as long as the pause is not shorter than that: people do not write in step."""
-CATCH_UP: Final = 0.02
-"""Seconds' worth of messages that are offered late; beyond, the load was not able to."""
-BUSY: Final = 0.9
-"""Of a core: above, the load itself may have been what limited the rate."""
+CATCH_UP: Final = 0.02  # seconds' worth of messages that are offered late; beyond, the load was not able to
+BUSY: Final = 0.9  # of a core: above, the load itself may have been what limited the rate
 _QUIET: Final = 0.1
 _SETTLE: Final = 2.0
 
@@ -70,28 +62,9 @@ def fan_out_spots(sizes: Sequence[int]) -> list[Spot]:
     return [Spot(size, load, offered) for size in sizes for load, offered in LOADS.items()]
 
 
-class Window(Struct, frozen=True):
-    """What happened while it was open. CPU in seconds; `held_back` are messages that the socket had no room for,
-    `refused` those that the server answered with a refusal.
-    """
-
-    seconds: float
-    server_cpu: float
-    generator_cpu: float
-    sent: int
-    held_back: int
-    deliveries: int
-    refused: int
-
-    @property
-    def generator_load(self) -> float:
-        """How much of a core the load used."""
-        return self.generator_cpu / self.seconds
-
-    @property
-    def us_per_delivery(self) -> float:
-        """Server CPU for one delivery, its share of everything else included."""
-        return self.server_cpu / self.deliveries * 1e6
+Window: TypeAlias = dict[str, float]
+"""What happened while it was open: `us_per_delivery` of server CPU, `deliveries_per_second`, `server_load` and
+`generator_load` (cores), messages `sent`, `held_back` because the socket had no room, and `refused` by the server."""
 
 
 def plan_for(spots: Sequence[Spot]) -> Plan:
@@ -118,11 +91,9 @@ def measure_spots(
         order = cycle(_scattered(members, size))
         for spot in (spot for spot in spots if spot.size == size):
             pace = warm_up, seconds
-            window = measure_window(measured.server, measured.connections, members, order, spot.messages, pace)
+            place = (DIRECT,) if spot is DIRECT_SPOT else (FANOUT, spot.load, "rooms", str(size))
+            windows[place] = measure_window(measured.server, measured.connections, members, order, spot.messages, pace)
             _settle(measured.connections, members)
-            if not window.deliveries:
-                raise ServerFault("delivered nothing while it was measured")
-            windows[(DIRECT,) if spot is DIRECT_SPOT else (FANOUT, spot.load, "rooms", str(size))] = window
         for member in members:
             member.connection.close()
     return windows
@@ -131,8 +102,8 @@ def measure_spots(
 def measure_window(
     server: Server,
     connections: Connections,
-    members: Members,
-    order: Iterator[Link[Member]],
+    members: Sequence[Member],
+    order: Iterator[Member],
     rate: float,
     pace: tuple[float, float],
 ) -> Window:
@@ -141,20 +112,23 @@ def measure_window(
     _offer(connections, order, rate, warm_up)
     before, used, own, start = _received(members), server.cpu_seconds(), time.process_time(), time.perf_counter()
     sent, held_back = _offer(connections, order, rate, seconds)
-    own, end = time.process_time() - own, time.perf_counter()
+    own, seconds = time.process_time() - own, time.perf_counter() - start
     used, after = server.cpu_seconds() - used, _received(members)
-    return Window(
-        seconds=end - start,
-        server_cpu=used,
-        generator_cpu=own,
-        sent=sent,
-        held_back=held_back,
-        deliveries=after[0] - before[0],
-        refused=after[1] - before[1],
-    )
+    deliveries = after[0] - before[0]
+    if not deliveries:
+        raise ServerFault("delivered nothing while it was measured")
+    return {
+        "us_per_delivery": used / deliveries * 1e6,
+        "deliveries_per_second": deliveries / seconds,
+        "server_load": used / seconds,
+        "generator_load": own / seconds,
+        "sent": sent,
+        "held_back": held_back,
+        "refused": after[1] - before[1],
+    }
 
 
-def _offer(connections: Connections, order: Iterator[Link[Member]], rate: float, seconds: float) -> tuple[int, int]:
+def _offer(connections: Connections, order: Iterator[Member], rate: float, seconds: float) -> tuple[int, int]:
     """Offer `rate` messages a second for so many seconds, and receive everything meanwhile.
 
     Return how many were sent, and how many held back.
@@ -169,18 +143,18 @@ def _offer(connections: Connections, order: Iterator[Link[Member]], rate: float,
             offered += late
         while offered < due:
             offered += 1
-            connection, client = next(order)
-            if connection.unsent:
+            member = next(order)
+            if member.connection.unsent:
                 held_back += 1
                 continue
             sent += 1
-            connection.send(client.message())
+            member.connection.send(member.message())
         connections.poll()
         time.sleep(pause)
     return sent, held_back
 
 
-def _settle(connections: Connections, members: Members) -> None:
+def _settle(connections: Connections, members: Sequence[Member]) -> None:
     """Receive what is still on its way, until nothing came for a moment, or for two seconds."""
     received, since = _received(members), time.perf_counter()
     end = since + _SETTLE
@@ -190,27 +164,28 @@ def _settle(connections: Connections, members: Members) -> None:
             received, since = again, now
 
 
-def _received(members: Members) -> tuple[int, int]:
+def _received(members: Sequence[Member]) -> tuple[int, int]:
     """Deliveries and refusals so far."""
-    return sum(each.client.deliveries for each in members), sum(each.client.refused for each in members)
+    return sum(each.deliveries for each in members), sum(each.refused for each in members)
 
 
-def _scattered(members: Members, size: int) -> list[Link[Member]]:
+def _scattered(members: Sequence[Member], size: int) -> list[Member]:
     """Order members so that neighbours in the order are in different rooms, as messages of real people are."""
-    ordered = sorted(members, key=lambda member: member.client.number)
+    ordered = sorted(members, key=lambda member: member.number)
     return [member for place in range(size) for member in ordered[place::size]]
 
 
 def point_of_windows(place: tuple[str, ...], windows: Sequence[Window]) -> Point:
     """Return what goes into the results; of direct messages, each delivery is a message."""
     spot = DIRECT_SPOT if place[0] == DIRECT else Spot(int(place[-1]), place[1], LOADS[place[1]])
+    of = {key: [window[key] for window in windows] for key in windows[0]}
     return {
-        **point_of(f"us_per_{'message' if spot is DIRECT_SPOT else 'delivery'}", [w.us_per_delivery for w in windows]),
+        **point_of(f"us_per_{'message' if spot is DIRECT_SPOT else 'delivery'}", of["us_per_delivery"]),
         "offered_per_second": rounded(spot.messages * (spot.size - 1)),
-        "achieved_per_second": rounded(statistics.median(each.deliveries / each.seconds for each in windows)),
-        "held_back": sum(window.held_back for window in windows),
-        "refused": sum(window.refused for window in windows),
-        "server_load": rounded(statistics.median(window.server_cpu / window.seconds for window in windows)),
-        "generator_load": rounded(max(window.generator_load for window in windows)),
-        "generator_bound": any(window.generator_load > BUSY for window in windows),
+        "achieved_per_second": rounded(statistics.median(of["deliveries_per_second"])),
+        "held_back": sum(of["held_back"]),
+        "refused": sum(of["refused"]),
+        "server_load": rounded(statistics.median(of["server_load"])),
+        "generator_load": rounded(max(of["generator_load"])),
+        "generator_bound": max(of["generator_load"]) > BUSY,
     }

@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 from collections import deque
+from collections.abc import Sequence
 from itertools import repeat
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
@@ -17,11 +18,12 @@ from typing import Any, Final
 from msgspec import Struct
 
 from bench.catalogue import CATALOGUE, VARDE, missing
+from bench.clients import Member
 from bench.connections import Connections
 from bench.durable.load import SECOND_NS
 from bench.durable.measure import EXPECTED
 from bench.durable.rates import figures_of
-from bench.fanout import BUSY, PAIR, Members, measure_window
+from bench.fanout import BUSY, PAIR, measure_window
 from bench.keys import make_members
 from bench.measured_server import MeasuredServer, Workplace, open_measured_server
 from bench.process import NoServer, Server
@@ -35,8 +37,7 @@ GAP_NS: Final = 10_000_000
 NICENESS: Final = 10
 SETTLING: Final = 10.0
 _PAUSE: Final = 0.25
-_SPIN: Final = 0.001
-"""The last millisecond before a message is due is spent looking: a wait may end late."""
+_SPIN: Final = 0.001  # the last millisecond before a message is due is spent looking: a wait may end late
 
 
 class Flood(Struct, frozen=True):
@@ -102,44 +103,43 @@ def _flood_room(pipe: Pipe, name: str, pid: int, port: int, folder: Path, flood:
             connections.poll(0.02)
         pace = flood.warm_up, flood.measured
         window = measure_window(server, connections, members, repeat(members[0]), flood.rate, pace)
-    pipe.send(
-        {
-            "deliveries_per_second": window.deliveries / window.seconds,
-            "server_cores": window.server_cpu / window.seconds,
-            "generator_cores": window.generator_load,
-            "generator_bound": window.generator_load > BUSY,
-            "sent": window.sent,
-            "held_back": window.held_back,
-        }
-    )
+    figures = {
+        "deliveries_per_second": window["deliveries_per_second"],
+        "server_cores": window["server_load"],
+        "generator_cores": window["generator_load"],
+        "generator_bound": window["generator_load"] > BUSY,
+        "sent": window["sent"],
+        "held_back": window["held_back"],
+    }
+    pipe.send(figures)
 
 
-def _wait_until_live(measured: MeasuredServer, pair: Members) -> None:
+def _wait_until_live(measured: MeasuredServer, pair: Sequence[Member]) -> None:
     """Let one send until the other receives, and then nothing more. Raises ServerFault when nothing ever comes.
 
     A room is joined a little before its listener is live. What is sent in between is read from the log, and the node
     of this benchmark keeps none.
     """
-    (connection, client), (_, receiver) = pair
+    sender, receiver = pair
     before, end = receiver.deliveries, time.monotonic() + SETTLING
     while receiver.deliveries == before:
         if time.monotonic() > end:
             raise ServerFault("nothing that one of the pair sends reaches the other")
-        connection.send(client.message())
+        sender.connection.send(sender.message())
         measured.connections.poll_for(_PAUSE)
     measured.connections.poll_for(_PAUSE)
 
 
-def _exchange(measured: MeasuredServer, pair: Members, seconds: float) -> dict[str, Any]:
+def _exchange(measured: MeasuredServer, pair: Sequence[Member], seconds: float) -> dict[str, Any]:
     """Let one send to the other for so long; `missing` had not come some seconds after the last one was sent."""
-    (connection, client), (_, receiver) = pair
+    sender, receiver = pair
     latencies, under_way, received = Histogram(), deque[int](), receiver.deliveries
     due = time.monotonic_ns()
     end = due + int(seconds * SECOND_NS)
     patience = end + int(SETTLING * SECOND_NS)
     while (now := time.monotonic_ns()) < patience and (due < end or under_way):
         if due < end and now >= due:
-            connection.send(client.message())
+            sender.connection.send(sender.message())
             under_way.append(due)
             due += GAP_NS
         measured.connections.poll(max(0.0, (due - time.monotonic_ns()) / SECOND_NS - _SPIN) if due < end else 0.05)

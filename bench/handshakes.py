@@ -14,10 +14,8 @@ DIMENSION: Final = "handshake"
 ROOM: Final = 10
 GROUP: Final = 250
 """They stay until their group is there: not longer than a relay waits for the first frame of a newcomer."""
-GONE_SECONDS: Final = 0.1
-"""For the server to see that a group has gone, uncounted."""
-WARM_UP: Final = 50
-"""Members that come first, uncounted."""
+GONE_SECONDS: Final = 0.1  # for the server to see that a group has gone, uncounted
+WARM_UP: Final = 50  # members that come first, uncounted
 KEY: Final = "per_second_per_core"
 
 

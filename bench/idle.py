@@ -8,21 +8,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from bench.clients import Member
-from bench.connections import Link
 from bench.measured_server import MeasuredServer
 from bench.process import rss_kib
 from bench.results import Point, rounded
 from bench.rooms import Plan
 
 DIMENSION: Final = "idle"
-ROOM: Final = 10
-"""Members of each conversation; the first ten are there before memory is read first."""
+ROOM: Final = 10  # members of each conversation; the first ten are there before memory is read first
 SETTLE: Final = 1.0
-REST: Final = 0.1
-"""Of a core: below, a server has done what the newcomers left it to do."""
+REST: Final = 0.1  # of a core: below, a server has done what the newcomers left it to do
 REST_LOOK: Final = 0.25
-REST_LOOKS: Final = 20
-"""At most: a server that never rests is measured as that."""
+REST_LOOKS: Final = 20  # at most: a server that never rests is measured as that
 LOOK: Final = 0.02
 KEY: Final = "rss_kib_per_connection"
 
@@ -34,7 +30,7 @@ def plan_for(steps: Sequence[int]) -> Plan:
 
 def measure_idle(measured: MeasuredServer, steps: Sequence[int], *, window: float) -> dict[tuple[str, ...], Point]:
     """Connect more and more, read the server's memory at each step, then its CPU over `window` seconds."""
-    members, held = list[Link[Member]](), list[int]()
+    members, held = list[Member](), list[int]()
     for upto in (ROOM, *steps):
         clients = measured.clients(range(len(members), upto))
         members += measured.connections.open(clients)
@@ -47,16 +43,16 @@ def measure_idle(measured: MeasuredServer, steps: Sequence[int], *, window: floa
     return {(DIMENSION,): {KEY: growth[-1][KEY], "growth": growth, **_measure_cpu(measured, members, window)}}
 
 
-def _measure_cpu(measured: MeasuredServer, members: Sequence[Link[Member]], window: float) -> Point:
+def _measure_cpu(measured: MeasuredServer, members: Sequence[Member], window: float) -> Point:
     for _ in range(REST_LOOKS):
         if _cpu_over(measured, REST_LOOK) < REST:
             break
-    pings, start = sum(each.client.pings for each in members), time.perf_counter()
+    pings, start = sum(each.pings for each in members), time.perf_counter()
     cores = _cpu_over(measured, window)
     return {
         f"cpu_cores_at_{len(members)}": rounded(cores),
         "window_seconds": rounded(time.perf_counter() - start),
-        "pings_in_window": sum(each.client.pings for each in members) - pings,
+        "pings_in_window": sum(each.pings for each in members) - pings,
     }
 
 

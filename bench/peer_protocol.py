@@ -25,8 +25,7 @@ _MEMBER: Final = struct.Struct("!I")
 DELIVERY_BYTES: Final = 1 + _MEMBER.size + NUMBER.size + CONTENT_BYTES + TAG_BYTES
 ACK_BYTES: Final = 1 + NUMBER.size + TAG_BYTES
 
-_nonce: Final = struct.Struct("<4xQ").pack
-"""Four zero bytes and the counter, as in Noise revision 34, section 12.3."""
+_nonce: Final = struct.Struct("<4xQ").pack  # four zero bytes and the counter, as in Noise revision 34, section 12.3
 
 
 def pack_hello(room: int, member: int, sending: bytes, receiving: bytes) -> bytes:

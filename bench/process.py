@@ -17,8 +17,7 @@ from msgspec import Struct
 
 ROOT: Final = Path(__file__).parents[1]
 START_DEADLINE: Final = 30.0
-_LAST_WORDS: Final = 2_000
-"""Bytes of its stderr in which its last line is looked for when it fails."""
+_LAST_WORDS: Final = 2_000  # bytes of its stderr in which its last line is looked for when it fails
 
 
 class NoServer(Exception):

@@ -19,8 +19,7 @@ PAGE: Final = ROOT / "docs/benchmarks.md"
 PICTURES: Final = "benchmarks"
 BEGIN: Final = "<!-- written by `make bench`: begin -->"
 END: Final = "<!-- written by `make bench`: end -->"
-NOTHING: Final = "-"
-"""Where nothing was measured."""
+NOTHING: Final = "-"  # where nothing was measured
 BOUND: Final = "*"
 REFUSED: Final = "†"
 _NOTES: Final = {

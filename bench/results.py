@@ -11,8 +11,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 Tree: TypeAlias = dict[str, Any]
-Point: TypeAlias = dict[str, object]
-"""One measured point as it is written to JSON."""
+Point: TypeAlias = dict[str, object]  # one measured point as it is written to JSON
 
 FILE: Final = "bench.json"
 _DIGITS: Final = 4

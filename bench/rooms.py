@@ -10,8 +10,7 @@ from uuid import UUID
 
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, uuid7
 
-_EPOCH_MS: Final = 1_767_225_600_000
-"""Any time will do, so long as it is the same on both sides."""
+_EPOCH_MS: Final = 1_767_225_600_000  # any time will do, so long as it is the same on both sides
 _NUMBER_BYTES: Final = 8
 
 

@@ -28,8 +28,7 @@ from loadtest.stack.certificate import make_certificate
 from loadtest.watch.fingerprint import fingerprint
 from varde_contract.errors import PeerFault
 
-FILES: Final = 12_000
-"""That the load and a server each may open."""
+FILES: Final = 12_000  # that the load and a server each may open
 PACKAGES: Final = (
     *("cryptography", "msgspec", "picows", "starlette", "trio", "trio-websocket", "uvicorn", "uvloop", "websockets"),
 )

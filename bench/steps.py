@@ -17,8 +17,7 @@ from bench.measured_server import MeasuredServer
 from bench.rooms import Plan
 
 DIMENSIONS: Final = (FANOUT, DIRECT, handshakes.DIMENSION, idle.DIMENSION, "durable", "storms")
-QUICK_DIMENSIONS: Final = DIMENSIONS[:-1]
-"""A storm that is over in seconds says nothing."""
+QUICK_DIMENSIONS: Final = DIMENSIONS[:-1]  # A storm that is over in seconds says nothing
 QUICK_SERVERS: Final = (VARDE, "picows")
 _START: Final = 0.8
 """Seconds until a server listens, roughly; the other rates here are as rough, and only for saying what is left."""

@@ -17,7 +17,7 @@ from uuid import UUID
 import psutil
 from msgspec import Struct
 
-from bench.connections import Client, Connections, Link
+from bench.connections import Client, Connections
 from bench.process import cpu_seconds, tree_of
 from loadtest.crowd.crowd import Room
 from loadtest.ledger.account import Account, reconcile
@@ -30,17 +30,13 @@ from loadtest.stack.certificate import trust
 from varde_contract.ids import ConversationId
 
 PAYLOAD_BYTES: Final = 256
-BEGIN_NS: Final = 20_000_000
-"""From the drawing of a schedule to its first message."""
+BEGIN_NS: Final = 20_000_000  # from the drawing of a schedule to its first message
 SECOND_NS: Final = 1_000_000_000
-CONFIRM_AFTER: Final = 1.0
-"""Seconds that confirmations may gather, as the protocol advises clients."""
-PER_ADDRESS: Final = 10
-"""Connections from one address, as the load suite has it: below what a relay allows each."""
+CONFIRM_AFTER: Final = 1.0  # seconds that confirmations may gather, as the protocol advises clients
+PER_ADDRESS: Final = 10  # connections from one address, as the load suite has it: below what a relay allows each
 _SEED: Final = 7_395
 _GLANCE: Final = 0.05
-_PASS_MESSAGES: Final = 64
-"""Sent between two looks at what has come, however late they are."""
+_PASS_MESSAGES: Final = 64  # sent between two looks at what has come, however late they are
 _KILL_SECONDS: Final = 5.0
 
 
@@ -153,14 +149,13 @@ class Load:
         self.ledger = open_ledger() if ledger is None else ledger
         context = None if server.authority is None else trust(server.authority)
         self._connections = Connections(server.port, context, addresses=-(-clients // PER_ADDRESS))
-        self._links: dict[int, Link[DurableClient]] = {}
+        self._clients: dict[int, DurableClient] = {}
         self._owing: deque[tuple[float, int]] = deque()
 
     def open(self, numbers: Iterable[int], **how: Any) -> None:
         """Connect these clients, with what else `Connections.open` takes. Raises ServerFault."""
         clients = (self.server.client(number, self) for number in numbers)
-        links = self._connections.open(clients, **how)
-        self._links |= {link.client.number: link for link in links}
+        self._clients |= {client.number: client for client in self._connections.open(clients, **how)}
 
     def run(self, schedule: Iterator[Due], start_ns: int) -> tuple[float, float]:
         """Send what is due from `start_ns` on, until the schedule ends; return the seconds, and those of own CPU."""
@@ -169,9 +164,9 @@ class Load:
         while due is not None:
             now_ns, left = time.monotonic_ns() - start_ns, _PASS_MESSAGES
             while due is not None and due.at_ns <= now_ns and left:
-                connection, client = self._links[due.sender]
+                client = self._clients[due.sender]
                 draft = self.ledger.draw(due.sender, due.sender // 2, start_ns + due.at_ns, PAYLOAD_BYTES, 1)
-                connection.send(client.send(draft))
+                client.connection.send(client.send(draft))
                 due, left = next(schedule, None), left - 1
             if due is not None:
                 self.poll(min(_GLANCE, max(0.0, (due.at_ns - (time.monotonic_ns() - start_ns)) / SECOND_NS)))
@@ -200,8 +195,8 @@ class Load:
 
     def leave(self, seconds: float) -> None:
         """Say good-bye on all connections, and wait so long for the server to hang up."""
-        for connection, client in self._links.values():
-            connection.send(client.leave())
+        for client in self._clients.values():
+            client.connection.send(client.leave())
         self._connections.drain(seconds)
 
     def drain(self, seconds: float) -> None:
@@ -215,8 +210,8 @@ class Load:
         self._connections.close()
 
     def _confirm(self, number: int) -> None:
-        connection, client = self._links[number]
-        connection.send(client.confirm())
+        client = self._clients[number]
+        client.connection.send(client.confirm())
 
 
 def pairs(clients: int) -> list[Room]:

@@ -24,8 +24,7 @@ SERVERS: Final[dict[str, Open]] = {
 }
 """By the name their figures have."""
 
-EXPECTED: Final = (ServerFault, OSError, subprocess.SubprocessError)
-"""How a server can fail to be measured."""
+EXPECTED: Final = (ServerFault, OSError, subprocess.SubprocessError)  # how a server can fail to be measured
 
 CONNECTIONS: Final = 2_000
 MANY_CONNECTIONS: Final = 10_000
@@ -33,8 +32,7 @@ TARGETS_MS: Final = {1_000: 10.0, 6_000: 25.0, 10_000: 120.0}
 """What 99 of 100 messages may take between 10,000 connections, by messages a second."""
 PACE: Final = Pace(warm_up=2.0, measured=8.0)
 
-AWAY: Final = 200
-"""Connections where survival is measured: half of them send to the other half, which is away."""
+AWAY: Final = 200  # connections where survival is measured: half of them send to the other half, which is away
 AWAY_SECONDS: Final = 3.0
 _SENDERS: Final = range(0, AWAY, 2)
 _RECEIVERS: Final = range(1, AWAY, 2)

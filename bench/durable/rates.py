@@ -13,18 +13,13 @@ from loadtest.client.websocket import ServerFault
 from loadtest.ledger.account import Account
 from loadtest.report.result import Latency
 
-COMMON_RATE: Final = 1_000
-"""At which latencies of servers are compared."""
+COMMON_RATE: Final = 1_000  # at which latencies of servers are compared
 RATES: Final = (COMMON_RATE, 2_000, 4_000, 6_000, 10_000, 14_000)
-LOWER_RATES: Final = (500, 250, 100)
-"""Tried when the first is too much already."""
-KEPT_UP: Final = 0.98
-"""Of what was offered."""
-PATIENCE_MS: Final = 250.0
-"""The 99th percentile below which a rate counts as sustained."""
+LOWER_RATES: Final = (500, 250, 100)  # tried when the first is too much already
+KEPT_UP: Final = 0.98  # of what was offered
+PATIENCE_MS: Final = 250.0  # the 99th percentile below which a rate counts as sustained
 _SETTLING: Final = 10.0
-_MEASURED: Final = 1
-"""The stage of the ledger that counts; warming up is 0, what comes after it is 2."""
+_MEASURED: Final = 1  # the stage of the ledger that counts; warming up is 0, what comes after it is 2
 
 
 class Pace(Struct, frozen=True):

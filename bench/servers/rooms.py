@@ -11,8 +11,7 @@ from bench.peer_protocol import Cipher, NoCipher, ack_of, delivery_of, unpack_he
 
 HOST: Final = "127.0.0.1"
 BACKLOG: Final = 1_024
-C = TypeVar("C")
-"""The library's connection."""
+C = TypeVar("C")  # the library's connection
 
 
 class Arguments(argparse.Namespace):

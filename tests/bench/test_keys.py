@@ -86,7 +86,7 @@ def shape_of(value: Any) -> Any:
 def test_a_quick_run_writes_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A whole quick run, with windows of a moment, has all figures where they were, and says how it went meanwhile."""
     require("/usr/sbin/mosquitto", "mosquitto")
-    short = {"warm_up": 0.1, "window": 0.2, "idle_window": 0.2}
+    short = {"warm_up": 0.1, "window": 1.0, "idle_window": 0.2}
     pace = steps.Pace(rounds=1, sizes=(100,), handshakes=10, idle=(20,), tls_idle=(), **short)
     monkeypatch.setattr(steps, "QUICK", pace)
     monkeypatch.setattr(durable, "QUICK_CONNECTIONS", 4)

@@ -13,9 +13,10 @@ from tests.bench.sample import sample_tree
 LIGHT = ("fanout", "light", "rooms", "100")
 
 
-def window(server_cpu: float, generator_cpu: float = 0.5, deliveries: int = 10_000) -> Window:
+def window(us: float, generator_load: float = 0.5) -> Window:
     """One second."""
-    return Window(1.0, server_cpu, generator_cpu, sent=100, held_back=1, deliveries=deliveries, refused=2)
+    loads = {"server_load": us / 100, "generator_load": generator_load}
+    return {"us_per_delivery": us, "deliveries_per_second": 10_000, "sent": 100, "held_back": 1, "refused": 2, **loads}
 
 
 def test_the_median_stands_and_the_spread_is_kept() -> None:
@@ -23,9 +24,9 @@ def test_the_median_stands_and_the_spread_is_kept() -> None:
     assert point_of("us", [3.0, 100.0, 2.0]) == {"us": 3.0, "spread": [2.0, 100.0], "rounds": [3.0, 100.0, 2.0]}
 
 
-def test_cpu_is_shared_by_the_deliveries_that_arrived() -> None:
-    """Server CPU of a window, by what was received in it, in microseconds; what was achieved is there as well."""
-    point = point_of_windows(LIGHT, [window(0.1), window(0.3), window(0.2)])
+def test_the_median_of_the_rounds_is_the_figure() -> None:
+    """Of CPU and of what was achieved; what was held back or refused is added up."""
+    point = point_of_windows(LIGHT, [window(10.0), window(30.0), window(20.0)])
     assert (point["us_per_delivery"], point["spread"]) == (20.0, [10.0, 30.0])
     assert (point["offered_per_second"], point["achieved_per_second"], point["held_back"]) == (20_000, 10_000, 3)
     assert point["refused"] == 6
@@ -34,7 +35,7 @@ def test_cpu_is_shared_by_the_deliveries_that_arrived() -> None:
 @pytest.mark.parametrize(("cpu", "bound"), [(0.9, False), (0.91, True)])
 def test_a_busy_generator_marks_the_figure(cpu: float, bound: bool) -> None:  # noqa: FBT001 - a table of cases
     """One round with the generator above 90 % of a core is enough for the mark."""
-    point = point_of_windows(LIGHT, [window(0.1), window(0.1, generator_cpu=cpu)])
+    point = point_of_windows(LIGHT, [window(10.0), window(10.0, generator_load=cpu)])
     assert (point["generator_bound"], point["generator_load"]) == (bound, cpu)
 
 

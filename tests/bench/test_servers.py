@@ -8,7 +8,7 @@ import pytest
 
 from bench.catalogue import CATALOGUE, VARDE, Entry, missing
 from bench.clients import ACK_TAG, CONTENT, NEW_TAG, Member
-from bench.connections import Connections, Link
+from bench.connections import Connections
 from bench.measured_server import MeasuredServer, Workplace, open_measured_server
 from bench.rooms import Plan
 from loadtest.stack.certificate import make_certificate
@@ -45,9 +45,9 @@ def poll_until(connections: Connections, done: Callable[[], bool]) -> None:
             pytest.fail("it did not come")
 
 
-def received(members: Sequence[Link[Member]]) -> list[tuple[int, int]]:
+def received(members: Sequence[Member]) -> list[tuple[int, int]]:
     """Deliveries and acks of each."""
-    return [(each.client.deliveries, each.client.acks) for each in members]
+    return [(each.deliveries, each.acks) for each in members]
 
 
 def exchange(measured: MeasuredServer) -> None:
@@ -55,11 +55,11 @@ def exchange(measured: MeasuredServer) -> None:
     connections = measured.connections
     three, two = (connections.open(measured.clients(members)) for members in measured.plan.blocks.values())
     for _ in range(MESSAGES):
-        for connection, client in three:
-            assert connection.send(client.message())
+        for member in three:
+            assert member.connection.send(member.message())
     poll_until(connections, lambda: received(three) == [(2 * MESSAGES, MESSAGES)] * 3)
-    sender = min(two, key=lambda each: each.client.number)
-    sender.connection.send(sender.client.message())
+    sender = min(two, key=lambda each: each.number)
+    sender.connection.send(sender.message())
     poll_until(connections, lambda: sorted(received(two)) == [(0, 1), (1, 0)])
     assert received(three) == [(2 * MESSAGES, MESSAGES)] * 3
 
@@ -84,7 +84,7 @@ def test_varde_is_entered_with_both_patterns(pattern: Pattern, workplace: Workpl
     with open_measured_server(workplace, CATALOGUE[VARDE], PLAN) as measured:
         clients = measured.clients(range(PLAN.members), pattern=pattern, joins=False)
         members = measured.connections.open(clients)
-        assert [member.client.ready for member in members] == [True] * PLAN.members
+        assert [member.ready for member in members] == [True] * PLAN.members
 
 
 def test_the_content_is_not_taken_for_a_tag() -> None:
