@@ -18,7 +18,7 @@ from loadtest.report.formatting import KINDS, PERCENTILES, flat
 from loadtest.report.result import Latency, Result, Sample, Verdict
 
 DEVIATIONS: Final = 3.0
-"""To either side. A comparison looks at dozens of figures, and with two deviations one of them would cry wolf."""
+"""To either side. A comparison looks at dozens of figures; with two deviations one of them would be a false alarm."""
 _RATES: Final = ("users.connected", "rate.achieved_per_second", "rate.deliveries_per_second")
 _RATE_TOLERANCE: Final = 0.02
 """An open model offers the same rate each time, so that a few percent less done is a change."""

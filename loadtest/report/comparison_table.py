@@ -17,24 +17,19 @@ _MACHINE: Final = ("cpu", "core", "memory", "kernel")
 def table_of(comparison: Comparison, names: tuple[str, str], *, everything: bool = True) -> str:
     """Return the text, with colours, which click takes out where they are not wanted."""
     table = _table(comparison, names, everything=everything)
-    return "\n".join((*_obstacles(comparison), *_environment(comparison), *table, "", _end(comparison))).strip("\n")
-
-
-def _obstacles(comparison: Comparison) -> Iterator[str]:
-    if comparison.obstacles:
-        yield click.style("These runs cannot be compared:", bold=True)
-        yield from (f"  - {obstacle}" for obstacle in comparison.obstacles)
-        yield ""
+    return "\n".join((*_environment(comparison), *table, "", _end(comparison))).strip("\n")
 
 
 def _environment(comparison: Comparison) -> Iterator[str]:
-    if not comparison.environment:
-        return
-    another = any(word in key.lower() for key, _, _ in comparison.environment for word in _MACHINE)
-    words = "Another machine or kernel: the figures tell of both it and the code." if another else "What else differs:"
-    yield click.style(words, fg="yellow" if another else None, bold=True)
-    yield from _columns([(f"  {key}", before, "->", after) for key, before, after in comparison.environment], "<<<<")
-    yield ""
+    if comparison.obstacles:
+        yield click.style("These runs cannot be compared:", bold=True)
+        yield from (*(f"  - {obstacle}" for obstacle in comparison.obstacles), "")
+    if comparison.environment:
+        another = any(word in key.lower() for key, _, _ in comparison.environment for word in _MACHINE)
+        words = "Another machine or kernel: the figures tell of both it and the code." if another else "What differs:"
+        yield click.style(words, fg="yellow" if another else None, bold=True)
+        rows = [(f"  {key}", before, "->", after) for key, before, after in comparison.environment]
+        yield from (*_columns(rows, "<<<<"), "")
 
 
 def _table(comparison: Comparison, names: tuple[str, str], *, everything: bool) -> Iterator[str]:

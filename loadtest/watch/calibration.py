@@ -30,9 +30,9 @@ _FIRST_RATE: Final = 500
 _TOP_RATE: Final = 64_000
 _DONE_SHARE: Final = 0.97
 _UNDER_WAY: Final = 100  # users that connect at the same time
-_CONNECT_DEADLINE: Final = 60.0
-_GLANCE: Final = 0.005
-_LIFE_SECONDS: Final = 5.0
+_CONNECT_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.005
+_END_SECONDS: Final = 5.0
 
 _Say = Callable[[str], None]
 
@@ -71,7 +71,7 @@ def _reading(server: NullServer) -> tuple[float, float, float]:
 
 
 class _Worker:
-    """One worker's users before a null server."""
+    """The users of one worker, connected to a null server."""
 
     def __init__(self, crowd: Crowd, users: int, server: NullServer) -> None:
         stage = Stage(name="calibrate", seconds=1, users=users, spawn_per_second=users)
@@ -79,54 +79,51 @@ class _Worker:
         self._server = server
         self._ledger = Ledger(clock := RunClock(), PayloadCipher(crowd.payload_key))
         self._ledger.open_stage(0, clock.now_ns())
-        self.population = Population(crowd, plan, self._ledger, clock, worker=0, workers=1)
-        self.pacer = Pacer(clock, self._fire, even=True)
-        self._lives: list[gevent.Greenlet] = []
+        self._population = Population(crowd, plan, self._ledger, clock, worker=0, workers=1)
+        self._pacer = Pacer(clock, self._send, even=True)
+        self._tasks = [gevent.spawn(self._pacer.run)]
         self._users: list[RelayUser] = []
-        self._pacing = gevent.spawn(self.pacer.run)
 
     def connect(self, users: int) -> None:
-        """Bring everybody, so many at a time. Raises CalibrationFault."""
+        """Connect all users, at most `_UNDER_WAY` at the same time. Raises CalibrationFault."""
         for _ in range(users):
-            user = RelayUser(self.population, self.population.take_seat())
+            user = RelayUser(self._population, self._population.take_seat())
             self._users.append(user)
-            self._lives.append(gevent.spawn(user.live))
-            if len(self._lives) - self.population.connected >= _UNDER_WAY:
-                self._wait_until(lambda: len(self._lives) - self.population.connected < _UNDER_WAY)
-        self._wait_until(lambda: len(self.population.ready) == users)
+            self._tasks.append(gevent.spawn(user.live))
+            self._wait_for(lambda: len(self._users) - self._population.connected < _UNDER_WAY)
+        self._wait_for(lambda: len(self._population.ready) == users)
 
-    def watch(self, seconds: float, rate: float = 0.0) -> Step:
-        """Offer a rate for a while."""
+    def measure(self, seconds: float, rate: float = 0.0) -> Step:
+        """Offer a rate for some seconds."""
         merge_ticks([self._ledger.tick()])
-        self.pacer.late_max_ns = 0
+        self._pacer.late_max_ns = 0
         before = _reading(self._server)
-        self.pacer.set_rate(rate)
+        self._pacer.set_rate(rate)
         gevent.sleep(seconds)
-        took, cpu, served = map(sub, _reading(self._server), before)
-        self.pacer.set_rate(0)
+        took, cpu, server_cpu = map(sub, _reading(self._server), before)
+        self._pacer.set_rate(0)
         done = merge_ticks([self._ledger.tick()]).received
-        return Step(rate, done / took, 100 * cpu / took, 100 * served / took, self.pacer.late_max_ns / 1e6)
+        return Step(rate, done / took, 100 * cpu / took, 100 * server_cpu / took, self._pacer.late_max_ns / 1e6)
 
-    def aclose(self) -> None:
-        """Send everybody home."""
-        self._pacing.kill()
+    def close(self) -> None:
+        """Disconnect all users."""
         for user in self._users:
             user.stop()
-        gevent.joinall(self._lives, timeout=_LIFE_SECONDS)
-        gevent.killall(self._lives, timeout=_LIFE_SECONDS)
-        self.population.close()
+        gevent.joinall(self._tasks[1:], timeout=_END_SECONDS)
+        gevent.killall(self._tasks, timeout=_END_SECONDS)
+        self._population.close()
 
-    def _fire(self, intended_ns: int) -> None:
-        user = self.population.ready.pick()
+    def _send(self, intended_ns: int) -> None:
+        user = self._population.ready.pick()
         if user is not None:
             user.send(intended_ns)
 
-    def _wait_until(self, happened: Callable[[], bool]) -> None:
-        end = time.monotonic() + _CONNECT_DEADLINE
-        while not happened():
+    def _wait_for(self, condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + _CONNECT_SECONDS
+        while not condition():
             if time.monotonic() > end:
-                raise CalibrationFault("not everybody got in at the null server: see `python -m loadtest preflight`")
-            gevent.sleep(_GLANCE)
+                raise CalibrationFault("not every user connected to the null server: see `loadtest preflight`")
+            gevent.sleep(_POLL_SECONDS)
 
 
 def measure_generator(users: int, seconds: float, folder: Path, say: _Say) -> Calibration:
@@ -137,7 +134,7 @@ def measure_generator(users: int, seconds: float, folder: Path, say: _Say) -> Ca
         try:
             return _measure(worker, users, seconds, say, server)
         finally:
-            worker.aclose()
+            worker.close()
             server.crowd.unlink(missing_ok=True)
 
 
@@ -148,8 +145,8 @@ def _measure(worker: _Worker, users: int, seconds: float, say: _Say, server: Nul
     worker.connect(users)
     took, cpu, _ = map(sub, _reading(server), before)
     grown = own.memory_info().rss - memory
-    say("they are idle")
-    idle = worker.watch(seconds)
+    say("all users are idle")
+    idle = worker.measure(seconds)
     steps = _climb(worker, seconds, say)
     good = [step for step in steps if _went_well(step)]
     cost = (good[-1].cpu_percent - idle.cpu_percent) / 100 / good[-1].offered_per_second if good else None
@@ -171,7 +168,7 @@ def _climb(worker: _Worker, seconds: float, say: _Say) -> list[Step]:
     steps: list[Step] = []
     rate = _FIRST_RATE
     while rate <= _TOP_RATE and (not steps or _went_well(steps[-1])):
-        steps.append(step := worker.watch(seconds, rate))
+        steps.append(step := worker.measure(seconds, rate))
         shares = f"CPU {step.cpu_percent:.0f} % (null server {step.server_cpu_percent:.0f} %)"
         say(f"{rate:,} messages/s: {step.done_per_second:,.0f} done, {shares}, {step.late_max_ms:.1f} ms late at worst")
         rate *= 2

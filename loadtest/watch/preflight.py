@@ -54,7 +54,7 @@ class Machine(Struct, frozen=True, kw_only=True):
     cores: int
     busy_percent: float
     steal_percent: float
-    available_kib: int | None
+    available_kib: int
     somaxconn: int | None
     tracked: int | None  # connections that the packet filter can follow, where it does
 
@@ -89,24 +89,20 @@ def _limits(machine: Machine, users: int, workers: int) -> Iterator[Check]:
     soft, hard = machine.open_files
     worker, relay = -(-users // workers) + _OWN_FILES, users + _RELAY_FILES
     words = f"{soft:,} open files for a process ({hard:,} at most); a worker needs {worker:,}, the relay {relay:,}"
-    advice = f"ulimit -n {hard}"
-    if hard < max(worker, relay):
-        advice = "raise the hard limit (LimitNOFILE= of systemd, or /etc/security/limits.conf), or ask for fewer users"
-    yield Check("open files", Grade.GOOD if soft >= max(worker, relay) else Grade.FAULT, words, advice)
+    advice = "raise the hard limit (LimitNOFILE= of systemd, or /etc/security/limits.conf), or ask for fewer users"
+    grade = Grade.GOOD if soft >= max(worker, relay) else Grade.FAULT
+    yield Check("open files", grade, words, advice if hard < max(worker, relay) else f"ulimit -n {hard}")
 
-    if machine.source_addresses:
-        words = "each ten users come from an address of their own in 127.1.0.0/16: ports are plenty"
-        yield Check("ports", Grade.GOOD, words, "")
-    else:
+    words = "each ten users come from an address of their own in 127.1.0.0/16: ports are plenty"
+    grade = Grade.GOOD if machine.source_addresses else Grade.WARNING
+    if not machine.source_addresses:
         words = f"one source address, with {machine.ports or 0:,} ports and at most 50 connects a second"
         grade = Grade.WARNING if machine.ports is None or users < machine.ports else Grade.FAULT
-        yield Check("ports", grade, words, "run on Linux's own loopback, or spread the workers over machines")
+    yield Check("ports", grade, words, "run on Linux's own loopback, or spread the workers over machines")
 
     needed, free = _KIB_FOR_ALL + users * _KIB_PER_USER, machine.available_kib
-    words = "the machine does not say how much memory there is"
-    if free is not None:
-        words = f"{free / 2**20:.1f} GiB of memory are free; {needed / 2**20:.1f} will do"
-    grade = Grade.GOOD if free is None or free >= needed else Grade.FAULT
+    words = f"{free / 2**20:.1f} GiB of memory are free; {needed / 2**20:.1f} will do"
+    grade = Grade.GOOD if free >= needed else Grade.FAULT
     yield Check("memory", grade, words, "ask for fewer users, or free memory: swapping ruins every figure")
 
 
@@ -114,14 +110,17 @@ def _time(machine: Machine, workers: int) -> Iterator[Check]:
     advice = "each reading enters the kernel; write tsc into current_clocksource, where the machine has it"
     yield Check("clock", _good(machine.clock in {None, *_CLOCKS}), f"the clock is {machine.clock or 'unknown'}", advice)
 
-    words = f"frequency scaling: {machine.governor or 'none to be seen'}"
-    advice = "cpupower frequency-set -g performance, for the time of the run"
-    yield Check("frequency", _good(machine.governor in {None, "performance"}), words, advice)
+    words, advice = (
+        f"frequency scaling: {machine.governor or 'none to be seen'}",
+        "cpupower frequency-set -g performance",
+    )
+    yield Check(
+        "frequency", _good(machine.governor in {None, "performance"}), words, "cpupower frequency-set -g performance"
+    )
 
     words = f"{machine.cores} cores for {workers} workers, the relay, the API and Postgres"
-    advice = f"--workers {machine.cores}: more processes than cores only wait"
-    if machine.cores < _CORES:
-        advice = "two cores at least, or what is measured is the generator"
+    few, many = "two cores at least, or what is measured is the generator", "more processes than cores only wait"
+    advice = few if machine.cores < _CORES else f"--workers {machine.cores}: {many}"
     yield Check("cores", _good(machine.cores >= max(_CORES, workers)), words, advice)
 
     words = f"{machine.busy_percent:.0f} % of the machine is busy before the run"
@@ -137,11 +136,10 @@ def _kernel(machine: Machine, users: int) -> Iterator[Check]:
     enough = machine.somaxconn is None or machine.somaxconn >= min(users, _SOMAXCONN)
     yield Check("backlog", _good(enough), words, f"sysctl -w net.core.somaxconn={_SOMAXCONN * 4}")
 
-    words = "the packet filter follows no connections"
-    if machine.tracked is not None:
-        words = f"the packet filter follows {machine.tracked:,} connections"
+    words = f"the packet filter follows {'no' if machine.tracked is None else f'{machine.tracked:,}'} connections"
+    enough = machine.tracked is None or machine.tracked >= 4 * users
     advice = f"sysctl -w net.netfilter.nf_conntrack_max={users * 8}"
-    yield Check("connection tracking", _good(machine.tracked is None or machine.tracked >= 4 * users), words, advice)
+    yield Check("connection tracking", _good(enough), words, advice)
 
 
 def _good(good: bool) -> Grade:  # noqa: FBT001 - its one meaning

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 from msgspec import Struct
@@ -19,27 +20,26 @@ class Usage(Struct, frozen=True):
     rss_mib: float
 
 
-def usages_of(pids: Iterable[int]) -> dict[int, Usage]:
-    """Look at some processes at once: `psutil.Process.children` would go over all processes for each of them."""
-    children: dict[int, list[psutil.Process]] = {}
-    alive = {}
-    for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess):
-            children.setdefault(process.ppid(), []).append(process)
-            alive[process.pid] = process
-    return {pid: _usage(alive[pid], children) for pid in pids if pid in alive}
-
-
-def _usage(root: psutil.Process, children: Mapping[int, list[psutil.Process]]) -> Usage:
+def usage_of(pid: int) -> Usage | None:
+    """Look at a process and what descends from it. None when it is gone."""
     cpu_seconds, private, shared = 0.0, 0, 0
-    family = [root]
-    for process in family:
-        family += children.get(process.pid, ())
-        with suppress(psutil.NoSuchProcess):
+    family = [pid]
+    for each in family:
+        try:
+            process = psutil.Process(each)
             spent, memory = process.cpu_times(), process.memory_info()
-            cpu_seconds += sum(spent[:4])  # with what children took that were waited for
-            private += memory.rss - memory.shared
-            shared = max(shared, memory.shared)
+        except psutil.NoSuchProcess:
+            if each == pid:
+                return None
+            continue
+        cpu_seconds += sum(spent[:4])  # with what children took that were waited for
+        private += memory.rss - memory.shared
+        shared = max(shared, memory.shared)
+        # `Process.children` reads the parent of every process there is: 15 ms a second with 270 of them, of the cores
+        # that are measured. The kernel's own list takes a twentieth.
+        for path in Path(f"/proc/{each}/task").glob("*/children"):
+            with suppress(OSError):
+                family += map(int, path.read_text().split())
     return Usage(cpu_seconds, (private + shared) / _MIB)
 
 
@@ -53,10 +53,9 @@ class Processes:
     def sample(self) -> dict[str, float]:
         """Return `<process>.cpu_percent` of one core since the last sample, and `<process>.rss_mib`."""
         sampled, seen = {}, {}
-        named = dict(self._pids)
-        usages, now = usages_of(named.values()) if named else {}, time.monotonic()
-        for name, pid in named.items():
-            if (usage := usages.get(pid)) is None:
+        for name, pid in list(self._pids.items()):
+            usage, now = usage_of(pid), time.monotonic()
+            if usage is None:
                 continue
             seen[pid] = (now, usage.cpu_seconds)
             sampled[f"{name}.rss_mib"] = round(usage.rss_mib, 1)
