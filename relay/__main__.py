@@ -48,16 +48,16 @@ def main() -> None:
 
 
 def _prepare() -> tuple[str, Serve]:
-    config = RelaySettings.from_environ(os.environ)
-    folder = config.data / "keys"
+    settings = RelaySettings.from_environ(os.environ)
+    folder = settings.data / "keys"
     make_keys(folder)
-    certificate = None if config.tls is None else TlsCertificate(config.tls, read_clock)
+    certificate = None if settings.tls is None else TlsCertificate(settings.tls, read_clock)
     dependencies = _dependencies(read_relay_keys(folder), certificate)
 
     async def serve(
         stores: Stores, stop: trio.Event, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        await run_node(config, stores, dependencies, stop, task_status)
+        await run_node(settings, stores, dependencies, stop, task_status)
 
     return f"{'ws' if certificate is None else 'wss'}://{{}}{RELAY}", serve
 

@@ -37,7 +37,7 @@ async def run_heartbeat(services: Services) -> NoReturn:
 
 async def _look_at(services: Services, peers: Sequence[Peer]) -> None:
     now = trio.current_time()
-    silent_since = now - SILENCES * services.config.heartbeat
+    silent_since = now - SILENCES * services.settings.heartbeat
     due = [peer for peer in peers if now >= peer.ping_at or peer.heard_at < silent_since]
     for number, peer in enumerate(due, 1):
         if services.hub.find(peer.device) is peer:  # it may have disconnected since the round began
@@ -47,7 +47,7 @@ async def _look_at(services: Services, peers: Sequence[Peer]) -> None:
 
 
 def _check(services: Services, peer: Peer, now: float) -> None:
-    heartbeat = services.config.heartbeat
+    heartbeat = services.settings.heartbeat
     if now > peer.heard_at + SILENCES * heartbeat:
         services.metrics.hostile[Hostility.HALF_OPEN] += 1
         peer.connection.cut(CloseCode.HEARTBEAT_MISSED)

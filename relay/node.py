@@ -31,7 +31,7 @@ _log: Final = logging.getLogger("varde.relay")
 
 
 async def run_node(
-    config: RelaySettings,
+    settings: RelaySettings,
     stores: Stores,
     dependencies: Dependencies,
     stop: trio.Event,
@@ -50,7 +50,7 @@ async def run_node(
 
     Raises StoreUnavailable when the store does not answer at the start, OSError when the address cannot be had.
     """
-    services = make_services(config, stores, dependencies)
+    services = make_services(settings, stores, dependencies)
     # Listen first, then read the snapshot: a revocation in between is seen twice rather than never.
     with stores.bus.listen(services.bridge.receive, services.bridge.resync):
         await services.revocations.load()
@@ -91,8 +91,8 @@ def start_services(services: Services, nursery: trio.Nursery) -> None:
 
 
 async def _start_listeners(services: Services, listening: trio.Nursery, connections: trio.Nursery) -> str:
-    config = services.config
-    listeners = await open_listeners(config.host, config.port, reuse_port=config.reuse_port)
+    settings = services.settings
+    listeners = await open_listeners(settings.host, settings.port, reuse_port=settings.reuse_port)
     serve = partial(serve_connection, services)
     for listener in listeners:
         listening.start_soon(run_listener, listener, connections, serve)
@@ -101,12 +101,12 @@ async def _start_listeners(services: Services, listening: trio.Nursery, connecti
 
 async def _drain(services: Services) -> None:
     """Ask all clients to go, give them time, then cut them. The caller cancels handshakes that take longer."""
-    config = services.config
+    settings = services.settings
     _log.info("draining %d connections", len(services.hub))
-    goaway = Goaway(CloseCode.DRAINING, 0, round(config.drain_jitter * 1_000))
+    goaway = Goaway(CloseCode.DRAINING, 0, round(settings.drain_jitter * 1_000))
     for peer in services.hub.peers:
         peer.send_goaway(goaway)
-    with trio.move_on_after(config.drain_deadline):
+    with trio.move_on_after(settings.drain_deadline):
         await services.hub.wait_empty()
     with trio.move_on_after(TURN_AWAY):
         await trio.sleep(POLL)  # for connections that were accepted a moment ago

@@ -53,7 +53,7 @@ class Services:
     """The parts of one node. `node` is its name, a new one with each start."""
 
     node: str
-    config: RelaySettings
+    settings: RelaySettings
     metrics: Metrics
     static: KeyPair
     certificate: TlsCertificate | None
@@ -100,20 +100,20 @@ class Services:
     @property
     def limits(self) -> ServerLimits:
         """The limits that `Welcome` tells clients."""
-        config = self.config
-        return ServerLimits(CIPHERTEXT_BYTES, config.frames_per_second, config.bytes_per_second, config.joined)
+        settings = self.settings
+        return ServerLimits(CIPHERTEXT_BYTES, settings.frames_per_second, settings.bytes_per_second, settings.joined)
 
 
-def make_services(config: RelaySettings, stores: Stores, dependencies: Dependencies) -> Services:
+def make_services(settings: RelaySettings, stores: Stores, dependencies: Dependencies) -> Services:
     """Make the parts of a node. To be called within Trio."""
     node, metrics = dependencies.entropy(8).hex(), Metrics()
-    outage, hub, roster_changes = Outage(config.outage_patience), Hub(), RosterChanges()
+    outage, hub, roster_changes = Outage(settings.outage_patience), Hub(), RosterChanges()
     flush_scheduler = FlushScheduler()
-    rosters, publisher = Rosters(stores.conversations), Publisher(stores.bus, metrics, pause=config.announce_pause)
+    rosters, publisher = Rosters(stores.conversations), Publisher(stores.bus, metrics, pause=settings.announce_pause)
     peer_nodes = PeerNodes(publisher, hub, node=node)
     notifier = Notifier(hub, rosters)
     presence_notifier = PresenceNotifier(
-        hub, rosters, publish=publisher.publish, node=node, pause=config.presence_pause
+        hub, rosters, publish=publisher.publish, node=node, pause=settings.presence_pause
     )
     table = Revocations()
     checker = TicketChecker(dependencies.ticket_public, table, clock=dependencies.clock)
@@ -122,7 +122,7 @@ def make_services(config: RelaySettings, stores: Stores, dependencies: Dependenc
     )
     return Services(
         node=node,
-        config=config,
+        settings=settings,
         metrics=metrics,
         static=dependencies.static,
         certificate=dependencies.certificate,
@@ -133,7 +133,7 @@ def make_services(config: RelaySettings, stores: Stores, dependencies: Dependenc
         mailbox=stores.mailbox,
         outage=outage,
         flush_scheduler=flush_scheduler,
-        reactor=Reactor(flush_scheduler, metrics, rest=config.rest),
+        reactor=Reactor(flush_scheduler, metrics, rest=settings.rest),
         hub=hub,
         rosters=rosters,
         conversation_heads=ConversationHeads(stores.conversations),
@@ -150,13 +150,13 @@ def make_services(config: RelaySettings, stores: Stores, dependencies: Dependenc
             flush_scheduler=flush_scheduler,
             outage=outage,
             node=node,
-            shards=config.shards,
+            shards=settings.shards,
             limits=Limits(
-                queue=config.queue_drafts,
-                queue_bytes=config.queue_bytes,
-                batch=config.batch_drafts,
-                batch_bytes=config.batch_bytes,
-                deadline=config.commit_deadline,
+                queue=settings.queue_drafts,
+                queue_bytes=settings.queue_bytes,
+                batch=settings.batch_drafts,
+                batch_bytes=settings.batch_bytes,
+                deadline=settings.commit_deadline,
             ),
             metrics=metrics,
         ),
@@ -168,13 +168,13 @@ def make_services(config: RelaySettings, stores: Stores, dependencies: Dependenc
             flush_scheduler=flush_scheduler,
             outage=outage,
             node=node,
-            pause=config.receipts_pause,
+            pause=settings.receipts_pause,
             metrics=metrics,
         ),
         roster_changes=roster_changes,
         checker=checker,
         revocations=revocations,
-        admission=Admission(config, dependencies.random, metrics),
+        admission=Admission(settings, dependencies.random, metrics),
         bridge=Bridge(
             node=node,
             hub=hub,

@@ -60,15 +60,15 @@ class RateLimiter:
 
     __slots__ = ("_bytes", "_ephemeral", "_frames", "_strikes")
 
-    def __init__(self, config: RelaySettings, now: float) -> None:
+    def __init__(self, settings: RelaySettings, now: float) -> None:
         # The largest message must be possible, however low the rates are set.
-        frames = max(FRAMES_PER_MESSAGE, config.frames_per_second * config.burst)
-        size = max(NOISE_MESSAGE_BYTES, config.bytes_per_second * config.burst)
-        ephemeral = max(1.0, config.ephemeral_per_second * config.burst)
-        self._frames = TokenBucket(config.frames_per_second, frames, now)
-        self._bytes = TokenBucket(config.bytes_per_second, size, now)
-        self._ephemeral = TokenBucket(config.ephemeral_per_second, ephemeral, now)
-        self._strikes = TokenBucket(1.0, config.strikes, now)
+        frames = max(FRAMES_PER_MESSAGE, settings.frames_per_second * settings.burst)
+        size = max(NOISE_MESSAGE_BYTES, settings.bytes_per_second * settings.burst)
+        ephemeral = max(1.0, settings.ephemeral_per_second * settings.burst)
+        self._frames = TokenBucket(settings.frames_per_second, frames, now)
+        self._bytes = TokenBucket(settings.bytes_per_second, size, now)
+        self._ephemeral = TokenBucket(settings.ephemeral_per_second, ephemeral, now)
+        self._strikes = TokenBucket(1.0, settings.strikes, now)
 
     def check_message(self, frames: int, size: int, now: float) -> Refused | None:
         """Check a message against the limits. Refuses `rate-limited`; raises PeerFault if that is ignored for long."""
@@ -135,13 +135,13 @@ class ConnectionCount:
 class Admission:
     """Decides which connections are accepted before they are authenticated, and which may begin a handshake."""
 
-    def __init__(self, config: RelaySettings, random: Random, metrics: Metrics) -> None:
-        self._config = config
+    def __init__(self, settings: RelaySettings, random: Random, metrics: Metrics) -> None:
+        self._settings = settings
         self._random = random
         self._metrics = metrics
         self._addresses: OrderedDict[str, TokenBucket] = OrderedDict()
-        self._unauthenticated = ConnectionCount(config.strangers, config.strangers_per_address)
-        self._handshakes = ConnectionCount(config.handshakes, config.handshakes_per_address)
+        self._unauthenticated = ConnectionCount(settings.strangers, settings.strangers_per_address)
+        self._handshakes = ConnectionCount(settings.handshakes, settings.handshakes_per_address)
         self.closed = False
         """Whether the node is shutting down: no handshake begins any more."""
         self.lateness = 0.0
@@ -161,7 +161,7 @@ class Admission:
         """Count a connection that is not authenticated until `stay` ends; False when there is no room for it."""
         network = network_of(address)
         # Behind a load balancer all connections have one address; the client's is only known once the request is read.
-        if self._unauthenticated.full or (not self._config.proxies and self._unauthenticated.full_of(network)):
+        if self._unauthenticated.full or (not self._settings.proxies and self._unauthenticated.full_of(network)):
             self._metrics.handshakes[HandshakeOutcome.CROWDED_OUT] += 1
             self._metrics.hostile[Hostility.CROWD] += 1
             return False
@@ -174,8 +174,8 @@ class Admission:
         `forwarded` is the request's X-Forwarded-For. It is only looked at behind load balancers: anybody can send one.
         """
         # By network, an IPv6 /64: a single customer has 2^64 addresses.
-        network = network_of(client_address(address, forwarded, self._config.proxies))
-        if self.closed or self._handshakes.full or self.lateness > self._config.lateness:
+        network = network_of(client_address(address, forwarded, self._settings.proxies))
+        if self.closed or self._handshakes.full or self.lateness > self._settings.lateness:
             return self._refuse(RefusalCode.OVERLOADED, "The node is at its limit.", BUSY_RETRY)
         if self._handshakes.full_of(network):
             return self._refuse(RefusalCode.RATE_LIMITED, "Too many handshakes from there.", BUSY_RETRY)
@@ -192,7 +192,7 @@ class Admission:
         return Refused(code, detail, retry_after_ms=round(seconds * self._random.uniform(1, 2) * 1_000))
 
     def _bucket(self, network: str, now: float) -> TokenBucket:
-        rate = self._config.connects_per_second
+        rate = self._settings.connects_per_second
         bucket = self._addresses.pop(network, None) or TokenBucket(rate, rate * ADDRESS_BURST, now)
         self._addresses[network] = bucket
         if len(self._addresses) > ADDRESSES:

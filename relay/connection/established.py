@@ -75,9 +75,9 @@ class EstablishedConnection:
         self._reactor = services.reactor
         self._transport = transport
         self._session = authenticated.session
-        self._rate_limiter = RateLimiter(services.config, services.reactor.now)
+        self._rate_limiter = RateLimiter(services.settings, services.reactor.now)
         self._outbox = Outbox(
-            services.config.outbox_bytes,
+            services.settings.outbox_bytes,
             overflow=self._overflow,
             direct=self.send_now,
             request_flush=partial(services.flush_scheduler.request, self),
@@ -142,7 +142,7 @@ class EstablishedConnection:
 
     async def _close(self) -> None:
         # Shielded: when the whole node is cancelled, clients still hear which code it is.
-        grace = self._services.config.close_grace
+        grace = self._services.settings.close_grace
         patience = trio.CancelScope(shield=True, deadline=trio.current_time() + grace)
         with patience, suppress(*CONNECTION_LOST, PeerFault):
             self._transport.close_protocol(*self._closing)
@@ -302,7 +302,7 @@ class EstablishedConnection:
         self.cut(CloseCode.SLOW_CONSUMER)
 
     async def _wait_proof(self) -> None:
-        with trio.move_on_after(self._services.config.handshake_deadline) as self._proof:
+        with trio.move_on_after(self._services.settings.handshake_deadline) as self._proof:
             while not (self._proven or self._ended):
                 await self._work()
         if self._proof.cancelled_caught:

@@ -41,7 +41,7 @@ async def authenticate(
     Raises PeerFault with what to close with, and CONNECTION_LOST. The peer has the handshake's deadline, and the
     database has as long again.
     """
-    patience, session = services.config.handshake_deadline, None
+    patience, session = services.settings.handshake_deadline, None
     # One scope for both deadlines: a second one costs as much as all of the HTTP here.
     with ExitStack() as stay, trio.CancelScope(deadline=trio.current_time() + patience) as scope:
         outcome = await _upgrade(
@@ -126,7 +126,7 @@ def _check_ticket(services: Services, session: ServerSession) -> Ticket:
     if isinstance(ticket, Refused):
         raise PeerFault("the ticket does not hold", close_code(ticket.code))
     # Only now that the device is known: one that replaces its own older connection takes no further place.
-    if len(services.hub) >= services.config.connections and services.hub.find(ticket.device) is None:
+    if len(services.hub) >= services.settings.connections and services.hub.find(ticket.device) is None:
         raise PeerFault("the node is full", CloseCode.OVERLOADED)
     return ticket
 
@@ -141,7 +141,7 @@ async def _welcome(services: Services, ticket: Ticket) -> Welcome:
     return Welcome(
         session=SessionId(uuid7(now_ms, services.entropy(ENTROPY_BYTES))),
         time=now_ms,
-        heartbeat_ms=round(services.config.heartbeat * _MS),
+        heartbeat_ms=round(services.settings.heartbeat * _MS),
         limits=services.limits,
         heads=tuple(map(_head, heads[:HEADS_PER_WELCOME])),
         more=len(heads) > HEADS_PER_WELCOME,

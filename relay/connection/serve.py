@@ -46,7 +46,7 @@ async def serve_connection(services: Services, sock: socket.socket, address: str
         return
     except Exception as surprise:
         _log.error("a connection ended with a surprise: %s", locate(surprise))
-        if services.config.strict:
+        if services.settings.strict:
             raise
     finally:
         transport.close()
@@ -96,7 +96,7 @@ async def _authenticate(services: Services, transport: Transport, address: str) 
 async def _turn_away(services: Services, transport: Transport, code: CloseCode) -> None:
     """Send the answer or the close frame, and wait for the peer to hang up within the close grace."""
     # PeerFault: it does not read its answer.
-    with trio.move_on_after(services.config.close_grace) as grace, suppress(PeerFault):
+    with trio.move_on_after(services.settings.close_grace) as grace, suppress(PeerFault):
         transport.close_protocol(code, code.label)
         await transport.flush()
         await transport.linger()

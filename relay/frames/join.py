@@ -92,7 +92,7 @@ def join_these(services: Services, peer: Peer, heads: Sequence[ConversationHead]
     for head in heads:
         if head.conversation in peer.listeners:
             continue
-        if len(peer.listeners) >= services.config.joined:
+        if len(peer.listeners) >= services.settings.joined:
             return _TOO_MANY
         joined = Joined(head.conversation, head.upto + 1, head.head, head.roster_version)
         _listen(services, peer, joined)
@@ -101,14 +101,14 @@ def join_these(services: Services, peer: Peer, heads: Sequence[ConversationHead]
 
 def sync(services: Services, peer: Peer, frame: Sync) -> Outcome:
     """Queue the answer to a `sync`. Refuses `too-many`; the answer itself may be `not-found` or `out-of-range`."""
-    if peer.mailbox.answering >= services.config.syncs:
+    if peer.mailbox.answering >= services.settings.syncs:
         return _BUSY
     peer.mailbox.answer(frame)
     return None
 
 
 async def _look(services: Services, peer: Peer, conversation: ConversationId, from_seq: int | None) -> Joined | Refused:
-    if conversation not in peer.listeners and len(peer.listeners) >= services.config.joined:
+    if conversation not in peer.listeners and len(peer.listeners) >= services.settings.joined:
         return _TOO_MANY
     page = await _patiently(services, partial(_positions, services, peer, conversation))
     roster = await _patiently(services, partial(services.rosters.find, conversation, peer.device))

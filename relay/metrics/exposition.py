@@ -49,9 +49,9 @@ class Refusal(NamedTuple):
 
 async def start_metrics(services: Services, nursery: trio.Nursery) -> str | None:
     """Serve the page if the settings say where, and return the address. Raises OSError when it cannot be had."""
-    if services.config.metrics_bind is None:
+    if services.settings.metrics_bind is None:
         return None
-    host, port = services.config.metrics_bind
+    host, port = services.settings.metrics_bind
     try:
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
     except OSError as failure:
@@ -79,7 +79,7 @@ async def _run_scraper(services: Services, listener: trio.SocketListener, turn: 
                         await _serve(services, stream)
             except Exception as surprise:
                 _log.error("a scrape ended with a surprise: %s", type(surprise).__name__)
-                if services.config.strict:
+                if services.settings.strict:
                     raise
 
 

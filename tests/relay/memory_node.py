@@ -121,9 +121,11 @@ class MemoryNode:
 
 
 @asynccontextmanager
-async def open_node(backend: Backend, **config: Any) -> AsyncIterator[MemoryNode]:
-    """Run a node until the block ends; what is not given of its configuration is the product's."""
-    settings = replace(RelaySettings(strict=True, receipts_pause=0.0, presence_pause=0.0, announce_pause=0.0), **config)
+async def open_node(backend: Backend, **changes: Any) -> AsyncIterator[MemoryNode]:
+    """Run a node until the block ends, with the product's settings but for `changes`, and without pauses."""
+    settings = replace(
+        RelaySettings(strict=True, receipts_pause=0.0, presence_pause=0.0, announce_pause=0.0), **changes
+    )
     dependencies = Dependencies(
         static=RELAY_KEY,
         ticket_public=TICKET_KEY.public_key().public_bytes_raw(),

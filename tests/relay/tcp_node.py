@@ -55,7 +55,7 @@ async def open_tcp_node(
     stores: Stores, *, certificate: TlsCertificate | None = None, **changes: Any
 ) -> AsyncIterator[TcpNode]:
     """Run a node on a port of its own until the block ends. With a certificate, TLS ends in it."""
-    config = RelaySettings(**{"port": 0, "strict": True, "close_grace": 2.0, "drain_deadline": 1.0, **changes})
+    settings = RelaySettings(**{"port": 0, "strict": True, "close_grace": 2.0, "drain_deadline": 1.0, **changes})
     clock, stop, ended = ManualClock(), trio.Event(), trio.Event()
     dependencies = Dependencies(
         static=RELAY_KEY,
@@ -67,7 +67,7 @@ async def open_tcp_node(
     )
 
     async def run(task_status: trio.TaskStatus[str]) -> None:
-        await run_node(config, stores, dependencies, stop, task_status)
+        await run_node(settings, stores, dependencies, stop, task_status)
         ended.set()
 
     async with trio.open_nursery() as nursery:

@@ -65,7 +65,7 @@ class FakeConnection:
 
 async def test_everybody_is_pinged_once_a_heartbeat(node: MemoryNode) -> None:
     """With a little jitter, and so that whoever answers is never cut."""
-    assert node.services.config.heartbeat == HEARTBEAT
+    assert node.services.settings.heartbeat == HEARTBEAT
     connections = [FakeConnection(node, number) for number in range(MANY)]
     await trio.sleep(6 * HEARTBEAT)  # in time that jumps
     for connection in connections:

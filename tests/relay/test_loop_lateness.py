@@ -36,6 +36,6 @@ async def test_a_late_loop_is_seen(node: MemoryNode, caplog: pytest.LogCaptureFi
     samples = await scrape(node.services)
     assert samples["varde_relay_loop_lateness_seconds_sum", ()] == pytest.approx(4.0 - TICK / 2)
     assert "the loop was 4.0 s late" in caplog.text or "the loop was 3.9 s late" in caplog.text
-    assert node.services.admission.lateness > node.services.config.lateness
+    assert node.services.admission.lateness > node.services.settings.lateness
     await trio.sleep(3)  # of keeping up, in time that jumps
-    assert node.services.admission.lateness < node.services.config.lateness
+    assert node.services.admission.lateness < node.services.settings.lateness

@@ -79,7 +79,7 @@ async def silent_after_upgrade(node: MemoryNode, _: Backend) -> StreamClient:
 async def silent(node: MemoryNode, backend: Backend) -> StreamClient:
     """No ping is answered."""
     client = await connect(node, backend)
-    await trio.sleep(4 * node.services.config.heartbeat)  # in time that jumps
+    await trio.sleep(4 * node.services.settings.heartbeat)  # in time that jumps
     return client
 
 

@@ -119,7 +119,7 @@ async def test_close_heartbeat_missed(node: MemoryNode, backend: Backend) -> Non
     silent = await node.connect_client(alice_laptop)
     alive = await node.connect_client(bob_phone)
     node.nursery.start_soon(alive.wait_closed)
-    await trio.sleep(10 * node.services.config.heartbeat)  # in time that jumps
+    await trio.sleep(10 * node.services.settings.heartbeat)  # in time that jumps
     assert node.services.hub.find(alice_laptop.id) is None
     assert node.services.hub.find(bob_phone.id) is not None
     assert (await silent.wait_closed()).code == 4005

@@ -153,7 +153,7 @@ async def test_bytes_that_were_refused_make_room(backend: Backend, sends: Sends)
         backend.interference.release_commits()
         assert [(await laptop.receive(f.RefusedFrame)).code for _ in range(3)] == ["unavailable"] * 3
         backend.interference.unavailable = False
-        await trio.sleep(node.services.config.outage_patience)  # in time that jumps
+        await trio.sleep(node.services.settings.outage_patience)  # in time that jumps
         await laptop.send(*(sends.group(roster, alice, bytes(500)) for _ in range(2)))
         assert [(await laptop.receive(f.Ack)).seq for _ in range(2)] == [1, 2]
         assert waiting_bytes(node) == 0

@@ -103,13 +103,13 @@ async def hear_answer(client: RelayClient) -> f.Ack | f.RefusedFrame:
 
 
 @asynccontextmanager
-async def open_scene(server: Server, sends: Sends, **config: Any) -> AsyncIterator[Scene]:
+async def open_scene(server: Server, sends: Sends, **settings: Any) -> AsyncIterator[Scene]:
     """A node over the server, with deadlines of a second."""
     storage = StorageSettings(database=DatabaseUrl(server.url), pool_min=1, pool_max=4)
     with trio.fail_after(DEADLINE):
         async with (
             open_storage(storage, timeouts=IMPATIENCE) as stores,
-            open_tcp_node(stores, commit_deadline=1.0, **config) as node,
+            open_tcp_node(stores, commit_deadline=1.0, **settings) as node,
         ):
             await settle(stores, alice, bob)
             conversation = await open_conversation(stores, alice, bob)

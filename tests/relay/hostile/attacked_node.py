@@ -120,8 +120,8 @@ async def _open_stream(port: int, sockets: ExitStack, address: str, *, narrow: b
     return trio.SocketStream(sock)
 
 
-def _make_services(backend: Backend, config: dict[str, Any]) -> Services:
-    settings = {"port": 0, "strict": True, "handshake_deadline": 1.0, "close_grace": 0.5, **config}
+def _make_services(backend: Backend, settings: dict[str, Any]) -> Services:
+    settings = {"port": 0, "strict": True, "handshake_deadline": 1.0, "close_grace": 0.5, **settings}
     CountingKeys.used = 0
     dependencies = Dependencies(
         static=CountingKeys.from_private(RELAY_KEY.private_bytes()),
@@ -144,13 +144,13 @@ async def _listen(
 
 
 @asynccontextmanager
-async def open_attacked_node(**config: Any) -> AsyncIterator[AttackedNode]:
+async def open_attacked_node(**settings: Any) -> AsyncIterator[AttackedNode]:
     """Run a node until the block ends, and let nothing in it take for ever."""
     backend = make_backend()
     await settle(backend.stores, alice, bob)
     conversation = await open_conversation(backend.stores, alice, bob)
     roster = (await backend.stores.conversations.rosters([conversation]))[conversation]
-    services = _make_services(backend, config)
+    services = _make_services(backend, settings)
     with (
         trio.fail_after(PATIENCE),
         ExitStack() as sockets,

@@ -66,7 +66,7 @@ class Member:
     hostile: set[str]
     largest: int = field(default=READ_BYTES)
     """Bytes that the node may hold for it, its outbox apart."""
-    config: dict[str, int] = field(default_factory=lambda: {"frames_per_second": 500})
+    settings: dict[str, int] = field(default_factory=lambda: {"frames_per_second": 500})
 
 
 FLOODED: Final = ({1008, 4107, None}, {"1008", "abuse"}, {"flood"})
@@ -88,7 +88,7 @@ MEMBERS: Final = [
         saying(PINGS * 100, times=500),
         *({4001, None}, {"slow-consumer"}, {"unread-answers"}),
         largest=2 * READ_BYTES + UNREAD_BYTES,
-        config={"frames_per_second": 1_000_000},
+        settings={"frames_per_second": 1_000_000},
     ),
     Member("messages-without-end", send_without_end, {4107, None}, {"abuse"}, {"flood"}),
 ]
@@ -97,7 +97,7 @@ MEMBERS: Final = [
 @pytest.mark.parametrize("member", MEMBERS, ids=[member.name for member in MEMBERS])
 async def test_a_hostile_member(member: Member) -> None:
     """It ends with its code; two others talk before, meanwhile and afterwards."""
-    async with open_attacked_node(burst=1, strikes=10, **member.config) as node:
+    async with open_attacked_node(burst=1, strikes=10, **member.settings) as node:
         client = await node.connect_client(alice_phone, narrow=True)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_go_on, member.story, client)

@@ -202,7 +202,7 @@ async def test_who_does_not_hang_up_is_counted(node: MemoryNode) -> None:
     async def story() -> None:
         stream = node.open_stream()
         await stream.send_all(b"GET /v1/health HTTP/1.1\r\n\r\n")
-        await trio.sleep(node.services.config.close_grace + 1)  # in time that jumps
+        await trio.sleep(node.services.settings.close_grace + 1)  # in time that jumps
 
     difference = await watch(node, story)
     assert difference.words("varde_relay_hostile_total") == {"slow-close": 1}

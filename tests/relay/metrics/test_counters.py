@@ -131,7 +131,7 @@ async def test_an_outage_is_counted(node: MemoryNode, backend: Backend, sends: S
         await backend.interference.wait_commit_held()
         await laptop.send(sends.group(roster, alice))
         await wait_all_tasks_blocked()
-        await trio.sleep(node.services.config.commit_deadline)  # in time that jumps
+        await trio.sleep(node.services.settings.commit_deadline)  # in time that jumps
         await laptop.receive(f.RefusedFrame)
         await laptop.send(sends.group(roster, alice))
         await laptop.receive(f.RefusedFrame)
@@ -270,6 +270,6 @@ async def test_pings_and_who_does_not_answer_are_counted(node: MemoryNode, backe
     """One ping a heartbeat, until the peer is cut."""
     await open_room(backend, alice)
     await node.connect_client(alice_laptop)
-    difference = await watch(node, partial(trio.sleep, 3 * node.services.config.heartbeat))  # in time that jumps
+    difference = await watch(node, partial(trio.sleep, 3 * node.services.settings.heartbeat))  # in time that jumps
     assert 2 <= difference.moved("varde_relay_pings_total") <= 3
     assert difference.moved("varde_relay_hostile_total", "half-open") == 1

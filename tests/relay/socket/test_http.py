@@ -67,7 +67,7 @@ async def test_a_node_without_its_database_is_not_ready_after_a_while(node: Memo
     backend.interference.unavailable = True
     node.services.outage.failed()
     assert node.services.ready
-    await trio.sleep(node.services.config.outage_patience + 1)  # in time that jumps
+    await trio.sleep(node.services.settings.outage_patience + 1)  # in time that jumps
     assert status(await ask(node, "GET /v1/ready HTTP/1.1")) == 503
     backend.interference.unavailable = False
     await trio.sleep(3)  # longer than the node waits to ask again, in time that jumps
@@ -135,7 +135,7 @@ async def test_handshakes_of_one_address_are_bounded(backend: Backend) -> None:
         assert status(answer) == 503
         assert "Retry-After: " in answer
         assert status(await ask(node, *UPGRADE, address="192.0.2.2")) == 101
-        await trio.sleep(node.services.config.handshake_deadline + 1)  # in time that jumps
+        await trio.sleep(node.services.settings.handshake_deadline + 1)  # in time that jumps
         assert status(await ask(node, *UPGRADE, address="2001:db8::3")) == 101
 
 
