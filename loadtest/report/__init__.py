@@ -1,1 +1,1 @@
-"""What is left of a run: its result, and every form in which people and programs read it."""
+"""The result of a run, and every form in which people and programs read it. Nothing here measures or judges."""

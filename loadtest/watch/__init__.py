@@ -1,1 +1,1 @@
-"""The machine and the servers, looked at from outside; what the generator can do."""
+"""The machine and the servers as seen from outside, and what the generator can do by itself."""
