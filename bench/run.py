@@ -8,7 +8,6 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
@@ -116,19 +115,10 @@ class Run:
 
 def describe_machine() -> dict[str, Any]:
     """Return what a run is made on. `commit` ends with `+` when the tree is not as committed."""
-    found, node = fingerprint(), shutil.which("node")
+    found, node = fingerprint(PACKAGES), shutil.which("node")
     said = subprocess.run((node or "true", "--version"), capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 - constants
     return {
-        **{key: found[key] for key in ("cpu", "cores", "memory_gib", "kernel", "python")},
+        **{key: found[key] for key in ("cpu", "cores", "memory_gib", "kernel", "python", "packages", "commit")},
         "node": said.stdout.strip() if node else None,
-        "packages": {name: known for name in PACKAGES if (known := _version(name)) is not None},
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": found["commit"],
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

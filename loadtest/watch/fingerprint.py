@@ -4,6 +4,7 @@ import os
 import platform
 import resource
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,11 +21,11 @@ _GIT_SECONDS: Final = 10
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
 
-def fingerprint() -> dict[str, Any]:
-    """Look around. What two runs must share to be compared, and what explains why they differ."""
+def fingerprint(names: Iterable[str] = PACKAGES) -> dict[str, Any]:
+    """Return what two runs must share to be compared, and what explains why they differ: `names` are of packages."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     packages = {}
-    for name in PACKAGES:
+    for name in names:
         with suppress(PackageNotFoundError):
             packages[name] = version(name)
     return {

@@ -2,8 +2,7 @@
 
 import pytest
 
-from bench.flood import SERVERS, Flood, measure_flood
-from bench.storms import measure_recovery
+from bench.storms import SERVERS, Flood, measure_flood, measure_recovery
 
 SMALL = Flood(listeners=12, rate=50.0, warm_up=0.1, measured=0.3)
 PEOPLE = 10
