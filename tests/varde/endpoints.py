@@ -115,7 +115,7 @@ class SimulatedConversation:
         self.endpoints.append(endpoint)
         self.version += 1
 
-    def part(self, endpoint: Endpoint) -> None:
+    def remove(self, endpoint: Endpoint) -> None:
         """Somebody goes."""
         self.endpoints.remove(endpoint)
         self.past.append(endpoint)
@@ -140,8 +140,8 @@ class SimulatedConversation:
         (endpoint,) = (each for each in (*self.endpoints, *self.past) if each.id == device)
         return SenderView(endpoint.certificate, endpoint.person.root_key)
 
-    def verify_sender(self) -> None:
-        """Everybody verifies the roster."""
+    def verify_everywhere(self) -> None:
+        """Every endpoint verifies the roster."""
         for endpoint in self.endpoints:
             with endpoint.store.transaction():
                 endpoint.keychain.trust.accept_roster(self.view)
@@ -187,7 +187,7 @@ class SimulatedConversation:
             ciphertext=sealed,
         )
 
-    def say(self, sender: Endpoint, text: str) -> dict[DeviceId, New]:
+    def send_text(self, sender: Endpoint, text: str) -> dict[DeviceId, New]:
         """Send one text, pairwise."""
         draft = self.draft(sender, text)
         return self.commit(sender, draft, self.encrypt_for_each(sender, draft, Text(text)))
@@ -204,7 +204,7 @@ class SimulatedConversation:
             body = sender.keychain.share(self.view, now_ms)
         return self.commit(sender, draft, self.encrypt_for_each(sender, draft, body))
 
-    def shout(self, sender: Endpoint, text: str) -> dict[DeviceId, New]:
+    def send_group_text(self, sender: Endpoint, text: str) -> dict[DeviceId, New]:
         """Send one text with the sender key."""
         draft = self.draft(sender, text)
         with sender.store.transaction():

@@ -76,7 +76,7 @@ class FakeApi:
         self.sessions: dict[str, SessionTokens] = {}
         self.code: str | None = CODE
         self.calls: list[Call] = []
-        self.lose: Callable[[Call], bool] = lambda _: False
+        self.drop: Callable[[Call], bool] = lambda _: False
         self.lifetime = timedelta(hours=1)
         self.transport = httpx.MockTransport(self._handle)
 
@@ -88,7 +88,7 @@ class FakeApi:
             response = httpx.Response(200 if answer else 204, content=msgspec.json.encode(answer) if answer else b"")
         except No as no:
             response = no.response
-        if self.lose(call):
+        if self.drop(call):
             raise httpx.ReadTimeout("lost", request=request)
         return response
 

@@ -50,18 +50,18 @@ class MemoryRelay:
         self.talks = {talk.conversation: talk for talk in talks}
         self.log: defaultdict[ConversationId, list[Stored]] = defaultdict(list)
         self.connections: dict[DeviceId, MemoryConnection] = {}
-        self.heard: list[tuple[DeviceId, Struct]] = []
+        self.received: list[tuple[DeviceId, Struct]] = []
         self.claims: list[PrekeyClaim] = []
         self.asked_for: list[DeviceId] = []
         self.sender_view: Callable[[SimulatedConversation, DeviceId], SenderView] = SimulatedConversation.sender
         """What the API says of a device that wrote."""
         self.by_rest: list[NewMessage] = []
         self.confirmed: dict[tuple[ConversationId, DeviceId], int] = {}
-        self.judge: Callable[[f.Send], f.RefusedFrame | None] = lambda _: None
+        self.refuse: Callable[[f.Send], f.RefusedFrame | None] = lambda _: None
         """Asked before each send is stored: refuse it."""
-        self.lose: Callable[[Struct], bool] = lambda _: False
+        self.drop: Callable[[Struct], bool] = lambda _: False
         """Asked for each frame on its way to a client: drop it."""
-        self.away: VardeError | None = None
+        self.rest_error: VardeError | None = None
         """What every REST call raises."""
         self._send, self._receive = trio.open_memory_channel[Callable[[], None]](float("inf"))
 
@@ -78,33 +78,33 @@ class MemoryRelay:
     def cut(self, device: DeviceId) -> None:
         """A client's connection breaks, if it has one."""
         if device in self.connections:
-            self.connections.pop(device).hang_up()
+            self.connections.pop(device).close()
 
-    def hear(self, device: DeviceId, frame: Struct) -> None:
-        """A client said something: it is dealt with in its turn."""
-        self.heard.append((device, frame))
-        self._send.send_nowait(lambda: self._deal(device, frame))
+    def handle(self, device: DeviceId, frame: Struct) -> None:
+        """Handle a frame of a client in its turn."""
+        self.received.append((device, frame))
+        self._send.send_nowait(lambda: self._handle(device, frame))
 
-    def tell(self, device: DeviceId, *frames: Struct) -> None:
-        """Say something to a client, if it is there by then."""
-        kept = [frame for frame in frames if not self.lose(frame)]
+    def deliver(self, device: DeviceId, *frames: Struct) -> None:
+        """Send frames to a client, if it is connected by then."""
+        delivered = [frame for frame in frames if not self.drop(frame)]
 
-        def put_through() -> None:
-            if device in self.connections and kept:
-                self.connections[device].put_through(cast("list[f.ServerFrame]", kept))
+        def deliver_now() -> None:
+            if device in self.connections and delivered:
+                self.connections[device].deliver(cast("list[f.ServerFrame]", delivered))
 
-        self._send.send_nowait(put_through)
+        self._send.send_nowait(deliver_now)
 
     def change(self, talk: SimulatedConversation) -> None:
-        """Tell everybody that the roster moved."""
+        """Send `changed` for the roster to every endpoint."""
         for endpoint in talk.endpoints:
-            self.tell(endpoint.id, f.Changed(f.ChangeKind.DEVICES, talk.conversation, talk.version))
+            self.deliver(endpoint.id, f.Changed(f.ChangeKind.DEVICES, talk.conversation, talk.version))
 
-    def said(self, kind: type[Struct]) -> list[Struct]:
-        """Everything of one kind that clients said."""
-        return [frame for _, frame in self.heard if isinstance(frame, kind)]
+    def frames_of(self, kind: type[Struct]) -> list[Struct]:
+        """The frames of one kind that clients sent."""
+        return [frame for _, frame in self.received if isinstance(frame, kind)]
 
-    def _deal(self, device: DeviceId, frame: Struct) -> None:
+    def _handle(self, device: DeviceId, frame: Struct) -> None:
         match frame:
             case f.Join():
                 for talk in self.talks.values():
@@ -113,36 +113,36 @@ class MemoryRelay:
             case f.Send():
                 self._store(device, frame)
             case f.Sync():
-                self._tell_log(device, self.talks[frame.conversation], frame.from_seq, frame.limit)
+                self._deliver_log(device, self.talks[frame.conversation], frame.from_seq, frame.limit)
             case f.Delivered():
                 self.confirmed[frame.conversation, device] = frame.upto
             case f.Read():
                 talk = self.talks[frame.conversation]
                 for endpoint in talk.endpoints:
-                    self.tell(endpoint.id, f.ReadBy(frame.conversation, frame.profile, frame.upto))
+                    self.deliver(endpoint.id, f.ReadBy(frame.conversation, frame.profile, frame.upto))
             case _:
                 pass
 
     def _join(self, device: DeviceId, talk: SimulatedConversation) -> None:
         upto = self.confirmed.setdefault((talk.conversation, device), 0)
         head = len(self.log[talk.conversation])
-        self.tell(device, f.Joined(talk.conversation, upto + 1, head, talk.version))
-        self._tell_log(device, talk, upto + 1, head)
+        self.deliver(device, f.Joined(talk.conversation, upto + 1, head, talk.version))
+        self._deliver_log(device, talk, upto + 1, head)
 
     def _store(self, device: DeviceId, frame: f.Send) -> None:
-        refused = self.judge(frame) or self._check(device, frame)
+        refused = self.refuse(frame) or self._check(device, frame)
         if refused is not None:
-            self.tell(device, refused)
+            self.deliver(device, refused)
             return
         log = self.log[frame.conversation]
         known = [each for each in log if (each.sender, each.frame.client_id) == (device, frame.client_id)]
         if not known:
             log.append(Stored(len(log) + 1, device, frame))
         stored = (known or log[-1:])[0]
-        self.tell(device, self._ack(stored))
+        self.deliver(device, self._ack(stored))
         if not known:
             for endpoint in self.talks[frame.conversation].endpoints:
-                self.tell(endpoint.id, self._as_seen_by(endpoint.id, stored))
+                self.deliver(endpoint.id, self._as_seen_by(endpoint.id, stored))
 
     def _check(self, device: DeviceId, frame: f.Send) -> f.RefusedFrame | None:
         talk = self.talks[frame.conversation]
@@ -153,9 +153,9 @@ class MemoryRelay:
         stale = StaleDevices(talk.version, tuple(sorted(current - given)), tuple(sorted(given - current)))
         return refused(frame, RefusalCode.STALE_DEVICES, stale=stale)
 
-    def _tell_log(self, device: DeviceId, talk: SimulatedConversation, start: int, limit: int) -> None:
+    def _deliver_log(self, device: DeviceId, talk: SimulatedConversation, start: int, limit: int) -> None:
         for stored in self.log[talk.conversation][start - 1 : start - 1 + limit]:
-            self.tell(device, self._as_seen_by(device, stored))
+            self.deliver(device, self._as_seen_by(device, stored))
 
     def _as_seen_by(self, device: DeviceId, stored: Stored) -> Struct:
         frame = stored.frame
@@ -226,8 +226,8 @@ class FakeRest:
 
     async def _answer(self) -> None:
         await trio.lowlevel.checkpoint()
-        if self._relay.away is not None:
-            raise self._relay.away
+        if self._relay.rest_error is not None:
+            raise self._relay.rest_error
 
 
 class MemoryConnection:
@@ -239,22 +239,22 @@ class MemoryConnection:
         self._device = device
         self._send, self.incoming = trio.open_memory_channel[list[f.ServerFrame]](float("inf"))
 
-    def put_through(self, frames: list[f.ServerFrame]) -> None:
+    def deliver(self, frames: list[f.ServerFrame]) -> None:
         """The relay says something, to nobody if the client is gone."""
         with suppress(trio.BrokenResourceError):
             self._send.send_nowait(frames)
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """The connection breaks."""
         self._send.close()
 
     def send(self, frame: Struct) -> None:
         """Say something."""
-        self._relay.hear(self._device, frame)
+        self._relay.handle(self._device, frame)
 
     def confirm(self, conversation: ConversationId, upto: int) -> None:
         """Confirm something."""
-        self._relay.hear(self._device, f.Delivered(conversation, upto))
+        self._relay.handle(self._device, f.Delivered(conversation, upto))
 
 
 class MemoryConnector:

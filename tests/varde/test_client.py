@@ -78,7 +78,7 @@ async def test_one_speaks_as_oneself(autojump_clock: MockClock) -> None:
             await room[hers].send("hei", as_profile=bob.profile)
         with pytest.raises(NotAllowed):
             await room.clients[hers].open_dm(carol.profile, as_profile=bob.profile)
-        assert not room.relay.said(f.Send)
+        assert not room.relay.frames_of(f.Send)
 
 
 async def test_members_come_and_go(autojump_clock: MockClock) -> None:
@@ -137,8 +137,8 @@ async def test_what_is_shown_goes_out_at_once_or_not(autojump_clock: MockClock) 
         room[hers].typing(True)
         room.clients[hers].presence("away")
         await wait_all_tasks_blocked()
-        assert room.relay.said(f.Typing) == [f.Typing(room.talk.conversation, alice.profile, active=True)]
-        assert room.relay.said(f.Presence) == [f.Presence(alice.profile, f.PresenceState.AWAY)]
+        assert room.relay.frames_of(f.Typing) == [f.Typing(room.talk.conversation, alice.profile, active=True)]
+        assert room.relay.frames_of(f.Presence) == [f.Presence(alice.profile, f.PresenceState.AWAY)]
 
 
 async def test_numbers_to_compare(autojump_clock: MockClock) -> None:
@@ -208,7 +208,7 @@ async def test_a_prekey_of_a_stranger_is_refused(autojump_clock: MockClock) -> N
         answering(room.clients[hers], claim_prekeys=stranger)
         with pytest.raises(UntrustedDevice):
             await room[hers].send("til hvem?")
-        assert not room.relay.said(f.Send)
+        assert not room.relay.frames_of(f.Send)
 
 
 async def test_an_older_roster_changes_nothing(autojump_clock: MockClock) -> None:
@@ -236,14 +236,14 @@ async def test_the_roster_of_another_conversation_is_no_answer(autojump_clock: M
         nursery.start_soon(relay.run)
         async with open_client(relay, hers) as client:
             await client.conversation(group.conversation).send("til alle")
-            before = len(relay.said(f.Send))
+            before = len(relay.frames_of(f.Send))
             dm.version += 1
             answering(client, conversation=group.view)
             relay.change(dm)
             await wait_all_tasks_blocked()
             with pytest.raises(UntrustedDevice):
                 await client.conversation(dm.conversation).send("bare til bob")
-            assert len(relay.said(f.Send)) == before
+            assert len(relay.frames_of(f.Send)) == before
         nursery.cancel_scope.cancel()
 
 

@@ -93,7 +93,7 @@ async def test_a_stale_roster_is_repaired(autojump_clock: MockClock, kind: Conve
             message = await anext(messages)
         assert (message.text, message.client_id) == ("etter", sent.client_id)
         assert await texts(room.messages(bob), 2) == ["før", "etter"]
-        tried = [each.client_id for each in room.relay.said(f.Send) if isinstance(each, f.Send)]
+        tried = [each.client_id for each in room.relay.frames_of(f.Send) if isinstance(each, f.Send)]
         assert tried.count(sent.client_id) == 2
 
 
@@ -103,7 +103,7 @@ async def test_who_left_is_not_sealed_for(autojump_clock: MockClock) -> None:
     async with open_clients(ConversationKind.GROUP, alice, bob, carol) as room:
         conversation = room[alice]
         await conversation.send("tre")
-        room.talk.part(carol)
+        room.talk.remove(carol)
         room.relay.change(room.talk)
         await conversation.send("to")
         assert await texts(room.messages(bob), 2) == ["tre", "to"]
@@ -116,15 +116,15 @@ async def test_a_lost_ack_costs_nothing(autojump_clock: MockClock) -> None:
     """When the connection breaks before the ack, the same bytes go again, and are stored once."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.DM, alice, bob) as room:
-        room.relay.lose = lambda frame: isinstance(frame, f.Ack)
+        room.relay.drop = lambda frame: isinstance(frame, f.Ack)
         conversation = room[alice]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(conversation.send, "en gang")
             await wait_all_tasks_blocked()
-            room.relay.lose = lambda _: False
+            room.relay.drop = lambda _: False
             room.relay.cut(alice.id)
         assert len(room.relay.log[room.talk.conversation]) == 1
-        first, again = (each for each in room.relay.said(f.Send))
+        first, again = (each for each in room.relay.frames_of(f.Send))
         assert first == again
         assert await texts(room.messages(bob), 1) == ["en gang"]
 
@@ -134,7 +134,7 @@ async def test_one_senders_messages_keep_their_order(autojump_clock: MockClock) 
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.DM, alice, bob) as room:
         turns = iter([True, False, True, True, False] * 20)
-        room.relay.judge = lambda frame: (
+        room.relay.refuse = lambda frame: (
             refused(frame, RefusalCode.RATE_LIMITED, retry_after_ms=10) if next(turns) else None
         )
         conversation = room[alice]
@@ -152,9 +152,9 @@ async def test_not_now_is_not_never(autojump_clock: MockClock, code: RefusalCode
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.DM, alice, bob) as room:
         tries = iter(range(10))
-        room.relay.judge = lambda frame: refused(frame, code, retry_after_ms=500) if next(tries) < 3 else None
+        room.relay.refuse = lambda frame: refused(frame, code, retry_after_ms=500) if next(tries) < 3 else None
         assert (await room[alice].send("til slutt")).seq == 1
-        assert len({msgspec.msgpack.encode(each) for each in room.relay.said(f.Send)}) == 1
+        assert len({msgspec.msgpack.encode(each) for each in room.relay.frames_of(f.Send)}) == 1
 
 
 @pytest.mark.parametrize("kind", [ConversationKind.DM, ConversationKind.GROUP])
@@ -163,11 +163,11 @@ async def test_a_refusal_for_good_is_raised(autojump_clock: MockClock, kind: Con
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(kind, alice, bob) as room:
         conversation = room[alice]
-        room.relay.judge = lambda frame: refused(frame, RefusalCode.NOT_FOUND)
+        room.relay.refuse = lambda frame: refused(frame, RefusalCode.NOT_FOUND)
         with pytest.raises(NotFound) as caught:
             await conversation.send("til ingen")
         assert caught.value.code == "not-found"
-        room.relay.judge = lambda _: None
+        room.relay.refuse = lambda _: None
         await conversation.send("til bob")
         assert await texts(room.messages(bob), 1) == ["til bob"]
 
@@ -178,13 +178,13 @@ async def test_what_nobody_waits_for_is_still_sent_or_told(autojump_clock: MockC
     async with open_clients(ConversationKind.DM, alice, bob) as room:
         conversation = room[alice]
         events = room.clients[alice].events()
-        room.relay.judge = lambda frame: refused(frame, RefusalCode.UNAVAILABLE, retry_after_ms=60_000)
+        room.relay.refuse = lambda frame: refused(frame, RefusalCode.UNAVAILABLE, retry_after_ms=60_000)
         with trio.move_on_after(1):
             await conversation.send("utålmodig")
         with trio.move_on_after(1):
             await conversation.send("dømt")
         doomed = iter([False, True])
-        room.relay.judge = lambda frame: refused(frame, RefusalCode.NOT_ALLOWED) if next(doomed) else None
+        room.relay.refuse = lambda frame: refused(frame, RefusalCode.NOT_ALLOWED) if next(doomed) else None
         unsent = await first(events, Unsent)
         assert (unsent.text, unsent.code) == ("dømt", "not-allowed")
         assert await texts(room.messages(bob), 1) == ["utålmodig"]
@@ -195,14 +195,14 @@ async def test_a_changed_root_key_stops_the_send(autojump_clock: MockClock) -> N
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.DM, alice, bob) as room:
         await room[alice].send("før")
-        before = len(room.relay.said(f.Send))
+        before = len(room.relay.frames_of(f.Send))
         bob.person = dataclasses.replace(bob.person, root=mallory.root)
         room.talk.version += 1
         room.relay.change(room.talk)
         await wait_all_tasks_blocked()
         with pytest.raises(RootKeyChanged):
             await room[alice].send("etter")
-        assert len(room.relay.said(f.Send)) == before
+        assert len(room.relay.frames_of(f.Send)) == before
 
 
 async def test_a_bundle_too_large_for_the_relay_goes_to_the_api(autojump_clock: MockClock) -> None:
@@ -212,7 +212,7 @@ async def test_a_bundle_too_large_for_the_relay_goes_to_the_api(autojump_clock: 
         text = "x" * 35_000
         sent = await room[alice].send(text)
         assert [each.client_id for each in room.relay.by_rest] == [sent.client_id]
-        assert not room.relay.said(f.Send)
+        assert not room.relay.frames_of(f.Send)
         assert await texts(room.messages(bob), 1) == [text]
         assert [each.text for each in room[alice].history()] == [text]
 
@@ -241,7 +241,7 @@ async def test_what_was_written_offline_goes_later(autojump_clock: MockClock) ->
     """A draft outlives its process: the next client of the same store sends it without being asked."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.DM, alice, bob) as room:
-        room.relay.judge = lambda frame: refused(frame, RefusalCode.UNAVAILABLE, retry_after_ms=60_000)
+        room.relay.refuse = lambda frame: refused(frame, RefusalCode.UNAVAILABLE, retry_after_ms=60_000)
         with trio.move_on_after(1):
             await room[alice].send("fra i går")
     async with open_clients(ConversationKind.DM, alice, bob, offline=(alice,)) as later:

@@ -50,7 +50,7 @@ async def live(
     return True
 
 
-async def tell(client: Client, talk: SimulatedConversation, store: Store) -> None:
+async def deliver(client: Client, talk: SimulatedConversation, store: Store) -> None:
     """Send every text that this device does not know to have been written."""
     conversation = client.conversation(talk.conversation)
     for text in TEXTS:
@@ -75,7 +75,7 @@ async def test_a_sender_killed_anywhere_goes_on(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(relay.run)
             async with open_client(relay, bob) as reader:
-                story = lambda client: tell(client, talk, alice.store)  # noqa: E731, B023 - used at once
+                story = lambda client: deliver(client, talk, alice.store)  # noqa: E731, B023 - used at once
                 unharmed = await live(home, alice, relay, crash_at(point), story)
                 assert await live(home, alice, relay, connect_file, story)
                 await wait_all_tasks_blocked()
@@ -94,7 +94,7 @@ async def test_a_sender_killed_anywhere_goes_on(
 def assert_same_bytes(relay: MemoryRelay) -> None:
     """Whatever was sent under a client id was the same each time."""
     sent: dict[ClientId, f.Send] = {}
-    for frame in relay.said(f.Send):
+    for frame in relay.frames_of(f.Send):
         assert isinstance(frame, f.Send)
         assert sent.setdefault(frame.client_id, frame) == frame
 

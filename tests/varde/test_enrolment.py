@@ -135,7 +135,7 @@ async def test_a_wrong_code_is_said_to_be_one(tmp_path: Path) -> None:
 async def test_another_address_starts_over(tmp_path: Path, autojump_clock: MockClock) -> None:
     """An interrupted sign-up of one address is not continued for another."""
     one, other = FakeApi(), FakeApi()
-    one.lose = lambda call: call.path == "/v1/prekeys"
+    one.drop = lambda call: call.path == "/v1/prekeys"
     with pytest.raises(varde.Unreachable):
         await sign_up(one, tmp_path)
     done = await sign_up(other, tmp_path, email="bob@example.org")
@@ -158,11 +158,11 @@ async def test_any_answer_may_be_lost(tmp_path: Path, autojump_clock: MockClock)
     for lost in count():
         api, home = FakeApi(), tmp_path / str(lost)
         seen = count()
-        api.lose = lambda _, seen=seen, lost=lost: lost <= next(seen) < lost + 3  # type: ignore[misc] # bound here
+        api.drop = lambda _, seen=seen, lost=lost: lost <= next(seen) < lost + 3  # type: ignore[misc] # bound here
         try:
             await sign_up(api, home)
         except varde.Unreachable:
-            api.lose = lambda _: False
+            api.drop = lambda _: False
             api.code = api.code or CODE  # a code whose answer was lost is spent: the person asks for another
         else:
             assert lost > 5

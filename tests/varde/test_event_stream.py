@@ -58,8 +58,8 @@ async def test_what_passes_by_is_told(autojump_clock: MockClock) -> None:
         await room[alice].send("hei")
         events = room.clients[bob].events()
         profile, conversation = alice.person.profile, room.talk.conversation
-        room.relay.tell(bob.id, f.TypingBy(conversation, profile, active=True))
-        room.relay.tell(bob.id, f.PresenceOf(profile, f.PresenceState.AWAY))
+        room.relay.deliver(bob.id, f.TypingBy(conversation, profile, active=True))
+        room.relay.deliver(bob.id, f.PresenceOf(profile, f.PresenceState.AWAY))
         assert await first(events, Typing) == Typing(conversation, profile, active=True)
         assert await first(events, Presence) == Presence(profile, f.PresenceState.AWAY)
         room.talk.join(carol)

@@ -244,11 +244,11 @@ async def test_a_refresh_is_not_torn_by_cancellation(store: Store) -> None:
     async with Http(URL, transport=api.transport) as http:
         access = await signed_in(api, store, http)
         with trio.CancelScope() as scope:
-            api.lose = lambda call: bool(scope.cancel()) and call.path == ""
+            api.drop = lambda call: bool(scope.cancel()) and call.path == ""
             await Rest(http, access).account()
             await trio.lowlevel.checkpoint()
         assert scope.cancelled_caught
-        api.lose = lambda _: False
+        api.drop = lambda _: False
         assert access.tokens().refresh_token in {tokens.refresh_token for tokens in api.sessions.values()}
 
 

@@ -26,7 +26,7 @@ async def test_a_made_up_ack_hides_nothing(autojump_clock: MockClock) -> None:
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.DM, alice, bob) as room:
         conversation = room.talk.conversation
-        room.relay.tell(bob.id, f.Ack(ClientId(fresh_id()), conversation, MessageId(fresh_id()), 1, NOW))
+        room.relay.deliver(bob.id, f.Ack(ClientId(fresh_id()), conversation, MessageId(fresh_id()), 1, NOW))
         await wait_all_tasks_blocked()
         assert room[bob].upto == 0
         await room[alice].send("ikke skjult")
@@ -38,7 +38,7 @@ async def test_an_ack_again_hides_nothing(autojump_clock: MockClock) -> None:
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.DM, alice, bob) as room:
         sent = await room[bob].send("min")
-        room.relay.tell(bob.id, f.Ack(sent.client_id, room.talk.conversation, sent.message, sent.seq + 1, NOW))
+        room.relay.deliver(bob.id, f.Ack(sent.client_id, room.talk.conversation, sent.message, sent.seq + 1, NOW))
         await wait_all_tasks_blocked()
         assert room[bob].upto == sent.seq
         await room[alice].send("ikke skjult")
@@ -50,11 +50,11 @@ async def test_a_number_of_others_called_own_is_shown(autojump_clock: MockClock)
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.GROUP, alice, bob) as room:
         events = room.clients[bob].events()
-        room.relay.lose = lambda frame: isinstance(frame, f.New)
+        room.relay.drop = lambda frame: isinstance(frame, f.New)
         await room[alice].send("skjult")  # 1 and 2
         sent = await room[bob].send("min")  # 3 and 4
         assert sent.seq == 4
-        room.relay.tell(bob.id, f.Gap(room.talk.conversation, 1, 5, GapReason.OWN))
+        room.relay.deliver(bob.id, f.Gap(room.talk.conversation, 1, 5, GapReason.OWN))
         await wait_all_tasks_blocked()
         lost = [Gap(room.talk.conversation, first, last, GapReason.OWN) for first, last in ((1, 2), (5, 5))]
         assert list(room[bob].losses()) == lost
@@ -68,21 +68,21 @@ async def test_an_own_gap_before_its_ack(autojump_clock: MockClock, *, hidden: b
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.DM, alice, bob, offline=(bob,)) as room:
         conversation = room.talk.conversation
-        room.relay.lose = lambda frame: isinstance(frame, f.Ack | f.Gap)
+        room.relay.drop = lambda frame: isinstance(frame, f.Ack | f.Gap)
         async with open_client(room.relay, bob) as client, trio.open_nursery() as nursery:
             nursery.start_soon(client.conversation(conversation).send, "en gang")
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         room.relay.cut(bob.id)
-        room.relay.lose = lambda frame: isinstance(frame, f.Ack)
+        room.relay.drop = lambda frame: isinstance(frame, f.Ack)
         async with open_client(room.relay, bob) as client:
             await wait_all_tasks_blocked()
-            room.relay.tell(bob.id, *[f.Gap(conversation, 2, 2, GapReason.OWN)] * hidden)
+            room.relay.deliver(bob.id, *[f.Gap(conversation, 2, 2, GapReason.OWN)] * hidden)
             await wait_all_tasks_blocked()
             assert client.conversation(conversation).upto == 1 + hidden
             assert not client.conversation(conversation).losses()
         room.relay.cut(bob.id)
-        room.relay.lose = lambda _: False
+        room.relay.drop = lambda _: False
         async with open_client(room.relay, bob) as client:
             await wait_all_tasks_blocked()
             assert [each.text for each in client.conversation(conversation).history()] == ["en gang"]

@@ -22,7 +22,7 @@ from varde_contract.talk import ConversationKind
 def dm(*endpoints: Endpoint) -> SimulatedConversation:
     """A dm whose devices have met."""
     talk = SimulatedConversation(ConversationKind.DM, *endpoints)
-    talk.verify_sender()
+    talk.verify_everywhere()
     return talk
 
 
@@ -31,15 +31,15 @@ def test_two_people_write_both_ways() -> None:
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = dm(alice, bob)
     for number in range(3):
-        assert bob.read(talk.say(alice, f"hei {number}")[bob.id]) == f"hei {number}"
-        assert alice.read(talk.say(bob, f"hallo {number}")[alice.id]) == f"hallo {number}"
+        assert bob.read(talk.send_text(alice, f"hei {number}")[bob.id]) == f"hei {number}"
+        assert alice.read(talk.send_text(bob, f"hallo {number}")[alice.id]) == f"hallo {number}"
 
 
 def test_own_other_devices_are_kept_in_step() -> None:
     """What a laptop says, the phone of the same account reads as well."""
     laptop, phone, bob = endpoint(alice_laptop), endpoint(alice_phone), endpoint(bob_phone)
     talk = dm(laptop, phone, bob)
-    said = talk.say(laptop, "from the laptop")
+    said = talk.send_text(laptop, "from the laptop")
     assert phone.read(said[phone.id]) == bob.read(said[bob.id]) == "from the laptop"
 
 
@@ -47,12 +47,12 @@ def test_both_may_begin_at_once() -> None:
     """Two first messages that cross are both read, and so is everything after them."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = dm(alice, bob)
-    hers, his = talk.say(alice, "first"), talk.say(bob, "no, first")
+    hers, his = talk.send_text(alice, "first"), talk.send_text(bob, "no, first")
     assert bob.read(hers[bob.id]) == "first"
     assert alice.read(his[alice.id]) == "no, first"
     for number in range(4):
-        assert bob.read(talk.say(alice, str(number))[bob.id]) == str(number)
-        assert alice.read(talk.say(bob, str(number))[alice.id]) == str(number)
+        assert bob.read(talk.send_text(alice, str(number))[bob.id]) == str(number)
+        assert alice.read(talk.send_text(bob, str(number))[alice.id]) == str(number)
 
 
 @given(order=st.permutations(range(12)))
@@ -60,7 +60,7 @@ def test_messages_of_one_chain_open_in_any_order(order: list[int]) -> None:
     """A message that is late is still read."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = dm(alice, bob)
-    said = [talk.say(alice, str(number))[bob.id] for number in range(12)]
+    said = [talk.send_text(alice, str(number))[bob.id] for number in range(12)]
     assert [bob.read(said[number]) for number in order] == [str(number) for number in order]
 
 
@@ -68,7 +68,7 @@ def test_thirty_nine_messages_may_come_late() -> None:
     """The ratchet keeps 40 skipped keys: the last of 40 may come first, and all the others after it."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = dm(alice, bob)
-    said = [talk.say(alice, str(number))[bob.id] for number in range(40)]
+    said = [talk.send_text(alice, str(number))[bob.id] for number in range(40)]
     assert bob.read(said[-1]) == "39"
     assert [bob.read(new) for new in said[:-1]] == [str(number) for number in range(39)]
 
@@ -77,22 +77,22 @@ def test_a_conversation_has_ratchets_of_its_own() -> None:
     """Forty unread messages in one conversation cost nothing in another one between the same devices."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     busy, quiet = dm(alice, bob), SimulatedConversation(ConversationKind.GROUP, alice, bob)
-    quiet.verify_sender()
-    assert bob.read(quiet.say(alice, "one")[bob.id]) == "one"
+    quiet.verify_everywhere()
+    assert bob.read(quiet.send_text(alice, "one")[bob.id]) == "one"
     for number in range(60):
-        busy.say(alice, str(number))
-    assert bob.read(quiet.say(alice, "two")[bob.id]) == "two"
+        busy.send_text(alice, str(number))
+    assert bob.read(quiet.send_text(alice, "two")[bob.id]) == "two"
 
 
 def test_a_message_opens_once() -> None:
     """The same ciphertext a second time is refused, as the first of a session and as a later one."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = dm(alice, bob)
-    first = talk.say(alice, "once")[bob.id]
+    first = talk.send_text(alice, "once")[bob.id]
     bob.read(first)
     assert why(bob, first) is Reason.TAMPERED
-    alice.read(talk.say(bob, "ok")[alice.id])
-    later = talk.say(alice, "once more")[bob.id]
+    alice.read(talk.send_text(bob, "ok")[alice.id])
+    later = talk.send_text(alice, "once more")[bob.id]
     bob.read(later)
     assert why(bob, later) is Reason.NO_SESSION
 
@@ -104,19 +104,19 @@ def test_what_the_relay_says_must_be_what_is_inside() -> None:
         SimulatedConversation(ConversationKind.GROUP, alice, bob, carol),
         SimulatedConversation(ConversationKind.GROUP, alice, bob, carol),
     )
-    talk.verify_sender()
-    other.verify_sender()
+    talk.verify_everywhere()
+    other.verify_everywhere()
 
-    def said() -> New:
-        return talk.say(alice, "to be bent")[bob.id]
+    def message_to_bob() -> New:
+        return talk.send_text(alice, "to be bent")[bob.id]
 
-    bent = msgspec.structs.replace(said(), client_id=ClientId(UUID(int=7)))
+    bent = msgspec.structs.replace(message_to_bob(), client_id=ClientId(UUID(int=7)))
     assert why(bob, bent) is Reason.MISATTRIBUTED
-    moved = msgspec.structs.replace(said(), conversation=other.conversation)
+    moved = msgspec.structs.replace(message_to_bob(), conversation=other.conversation)
     assert why(bob, moved) in {Reason.NO_SESSION, Reason.MISATTRIBUTED}
-    as_carol = msgspec.structs.replace(said(), sender_device=carol.id, sender_profile=carol.person.profile)
+    as_carol = msgspec.structs.replace(message_to_bob(), sender_device=carol.id, sender_profile=carol.person.profile)
     assert why(bob, as_carol) is Reason.NO_SESSION
-    lent = msgspec.structs.replace(said(), sender_profile=carol.person.profile)
+    lent = msgspec.structs.replace(message_to_bob(), sender_profile=carol.person.profile)
     assert why(bob, lent) is Reason.UNKNOWN_SENDER
 
 
@@ -124,7 +124,7 @@ def test_a_message_is_for_one_device() -> None:
     """What was sealed for the laptop is of no use to the phone of the same person."""
     laptop, phone, bob = endpoint(alice_laptop), endpoint(alice_phone), endpoint(bob_phone)
     talk = dm(laptop, phone, bob)
-    for_laptop = talk.say(bob, "for each")[laptop.id]
+    for_laptop = talk.send_text(bob, "for each")[laptop.id]
     assert why(phone, for_laptop) is Reason.NO_SESSION
 
 
@@ -134,17 +134,17 @@ def test_an_unknown_device_is_not_read() -> None:
     talk = SimulatedConversation(ConversationKind.DM, alice, bob)
     with alice.store.transaction():
         alice.keychain.trust.accept_roster(talk.view)
-    assert why(bob, talk.say(alice, "who am I?")[bob.id]) is Reason.UNKNOWN_SENDER
+    assert why(bob, talk.send_text(alice, "who am I?")[bob.id]) is Reason.UNKNOWN_SENDER
 
 
 @given(data=st.data())
 def test_no_changed_byte_is_read(data: st.DataObject) -> None:
-    """A ciphertext with any bit changed, cut off or added to stays closed or says what it said, and breaks nothing."""
+    """A ciphertext with any bit changed, cut off or added to stays closed or reads as it was, and breaks nothing."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = dm(alice, bob)
     if data.draw(st.booleans(), label="answered"):
-        alice.read(talk.say(bob, "hello")[alice.id])
-    new = talk.say(alice, "intact")[bob.id]
+        alice.read(talk.send_text(bob, "hello")[alice.id])
+    new = talk.send_text(alice, "intact")[bob.id]
     at = data.draw(st.integers(0, len(new.ciphertext) - 1), label="at")
     bit = 1 << data.draw(st.integers(0, 7), label="bit")
     changed = new.ciphertext[:at] + bytes((new.ciphertext[at] ^ bit,)) + new.ciphertext[at + 1 :]
@@ -163,7 +163,7 @@ def test_a_prekey_must_be_signed_by_its_device() -> None:
     talk = dm(alice, bob)
     bob.one_time_keys = carol.one_time_keys
     with pytest.raises(UntrustedDevice):
-        talk.say(alice, "to whom?")
+        talk.send_text(alice, "to whom?")
 
 
 def test_a_fallback_key_opens_several_sessions() -> None:
@@ -171,8 +171,8 @@ def test_a_fallback_key_opens_several_sessions() -> None:
     laptop, phone, bob = endpoint(alice_laptop), endpoint(alice_phone), endpoint(bob_phone)
     talk = dm(laptop, phone, bob)
     bob.one_time_keys.clear()
-    assert bob.read(talk.say(laptop, "one")[bob.id]) == "one"
-    assert bob.read(talk.say(phone, "two")[bob.id]) == "two"
+    assert bob.read(talk.send_text(laptop, "one")[bob.id]) == "one"
+    assert bob.read(talk.send_text(phone, "two")[bob.id]) == "two"
 
 
 def test_a_device_without_prekeys_learns_that_it_missed_something() -> None:
@@ -181,30 +181,30 @@ def test_a_device_without_prekeys_learns_that_it_missed_something() -> None:
     talk = dm(alice, bob)
     bob.one_time_keys.clear()
     bob.fallback_key = None
-    assert why(bob, talk.say(alice, "lost")[bob.id]) is Reason.NO_SESSION
+    assert why(bob, talk.send_text(alice, "lost")[bob.id]) is Reason.NO_SESSION
 
 
 def test_a_lost_ratchet_is_mended() -> None:
     """A device that lost its sessions starts a fresh one, and both go on."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = dm(alice, bob)
-    bob.read(talk.say(alice, "hei")[bob.id])
-    alice.read(talk.say(bob, "hei")[alice.id])
+    bob.read(talk.send_text(alice, "hei")[bob.id])
+    alice.read(talk.send_text(bob, "hei")[alice.id])
     with bob.store.transaction():
         bob.store._database.run("DELETE FROM olm_session")
-    lost = talk.say(alice, "lost")[bob.id]
+    lost = talk.send_text(alice, "lost")[bob.id]
     reason = why(bob, lost)
     with bob.store.transaction():
         assert bob.keychain.request_reset(lost, reason, NOW)
     alice.open(talk.request_reset(bob)[alice.id])
-    assert bob.read(talk.say(alice, "found")[bob.id]) == "found"
+    assert bob.read(talk.send_text(alice, "found")[bob.id]) == "found"
 
 
 def test_mending_pauses() -> None:
     """Two devices that cannot read each other do not mend for ever."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = dm(alice, bob)
-    new = talk.say(alice, "x")[bob.id]
+    new = talk.send_text(alice, "x")[bob.id]
     with bob.store.transaction():
         assert bob.keychain.request_reset(new, Reason.NO_SESSION, NOW)
         assert not bob.keychain.request_reset(new, Reason.NO_SESSION, NOW)
@@ -217,7 +217,7 @@ def test_mending_pauses() -> None:
 def test_only_a_lost_ratchet_is_mended(reason: Reason) -> None:
     """Nobody can make a device start ratchets by sending it nonsense."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
-    new = dm(alice, bob).say(alice, "x")[bob.id]
+    new = dm(alice, bob).send_text(alice, "x")[bob.id]
     with bob.store.transaction():
         assert not bob.keychain.request_reset(new, reason, NOW)
 
@@ -230,7 +230,7 @@ def test_a_pair_keeps_its_five_best_sessions() -> None:
     for number in range(SESSIONS_PER_PAIR + 3):
         with alice.store.transaction():
             alice.keychain.start_sessions(talk.view, talk.claim([bob.id]))
-        assert bob.read(talk.say(alice, str(number))[bob.id]) == str(number)
+        assert bob.read(talk.send_text(alice, str(number))[bob.id]) == str(number)
     assert len(alice.store.ratchets.sessions(pair)) == SESSIONS_PER_PAIR
 
 
@@ -238,8 +238,8 @@ def test_every_ciphertext_of_a_bucket_has_one_length() -> None:
     """A short and a longer text in the same bucket cannot be told apart by size."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = dm(alice, bob)
-    talk.say(alice, "warm up")
-    lengths = {len(talk.say(alice, text)[bob.id].ciphertext) for text in ("a", "b" * 50)}
+    talk.send_text(alice, "warm up")
+    lengths = {len(talk.send_text(alice, text)[bob.id].ciphertext) for text in ("a", "b" * 50)}
     assert len(lengths) == 1
 
 

@@ -32,14 +32,14 @@ async def written_and_gone(
     async with open_clients(kind, phone, laptop, bob, offline=(bob,)) as room:
         for text in said:
             await room[phone].send(text)
-        await part(room, phone)
+        await remove(room, phone)
         yield room, laptop, bob
 
 
-async def part(room: ConversationClients, gone: Endpoint) -> None:
+async def remove(room: ConversationClients, gone: Endpoint) -> None:
     """Somebody's device is revoked, and everybody is told."""
     await wait_all_tasks_blocked()
-    room.talk.part(gone)
+    room.talk.remove(gone)
     room.relay.cut(gone.id)
     room.relay.change(room.talk)
     await wait_all_tasks_blocked()
@@ -86,7 +86,7 @@ async def test_what_somebody_wrote_before_leaving_is_read(autojump_clock: MockCl
     laptop, carol, bob = endpoint(alice_laptop), endpoint(carol_phone), endpoint(bob_phone)
     async with open_clients(GROUP, laptop, carol, bob, offline=(bob,)) as room:
         await room[carol].send("jeg går nå")
-        await part(room, carol)
+        await remove(room, carol)
         async with open_client(room.relay, bob) as client:
             message = await anext(aiter(client.conversation(room.talk.conversation)))
             assert (message.text, message.profile) == ("jeg går nå", carol.person.profile)
@@ -102,8 +102,8 @@ async def test_several_who_are_gone_are_read(autojump_clock: MockClock) -> None:
     async with open_clients(GROUP, phone, laptop, carol, bob, offline=(bob,)) as room:
         for number in range(4):
             await room[(phone, carol)[number % 2]].send(str(number))
-        await part(room, phone)
-        await part(room, carol)
+        await remove(room, phone)
+        await remove(room, carol)
         async with open_client(room.relay, bob) as client:
             assert await texts(aiter(client.conversation(room.talk.conversation)), 4) == ["0", "1", "2", "3"]
         assert room.relay.asked_for == [phone.id, carol.id]
@@ -112,11 +112,11 @@ async def test_several_who_are_gone_are_read(autojump_clock: MockClock) -> None:
 async def test_the_api_may_be_away(autojump_clock: MockClock) -> None:
     """Until it is known who wrote nothing is judged, and nothing is lost."""
     async with written_and_gone(DM, "en") as (room, _, bob):
-        room.relay.away = Unreachable("away")
+        room.relay.rest_error = Unreachable("away")
         async with open_client(room.relay, bob) as client:
             await trio.sleep(100)  # in virtual time: many tries at an API that is away
             assert client.conversation(room.talk.conversation).upto == 0
-            room.relay.away = None
+            room.relay.rest_error = None
             assert await read(client, room) == ["en"]
 
 
@@ -179,7 +179,7 @@ def test_nobody_else_ever_wrote_where_members_never_change(kind: ConversationKin
     """A stranger said to have been in a dm, or in notes to oneself, is refused, and nothing of them is pinned."""
     bob, alices, stranger = endpoint(bob_phone), endpoint(alice_laptop), endpoint(mallory_phone)
     talk = SimulatedConversation(kind, bob, alices) if kind is DM else SimulatedConversation(kind, bob)
-    talk.verify_sender()
+    talk.verify_everywhere()
     for profile in (stranger, alices, bob):
         with pytest.raises(UntrustedDevice):
             judge(bob, talk, stranger, profile)
@@ -195,10 +195,10 @@ def test_who_is_known_from_a_group_is_nobody_in_a_dm() -> None:
         SimulatedConversation(DM, bob, alices),
         SimulatedConversation(GROUP, bob, stranger),
     )
-    group.verify_sender()
-    dm.verify_sender()
+    group.verify_everywhere()
+    dm.verify_everywhere()
     forged.conversation = dm.conversation
-    news = [talk.say(stranger, "jeg er med")[bob.id] for talk in (forged, group)]
+    news = [talk.send_text(stranger, "jeg er med")[bob.id] for talk in (forged, group)]
     assert why(bob, news[0]) is Reason.UNKNOWN_SENDER
     assert bob.read(news[1]) == "jeg er med"
 
@@ -209,7 +209,7 @@ def test_a_sender_is_judged_by_what_is_pinned() -> None:
     talk = SimulatedConversation(GROUP, bob, alices)
     with pytest.raises(UntrustedDevice):
         judge(bob, talk, alices, alices)
-    talk.verify_sender()
+    talk.verify_everywhere()
     with pytest.raises(UntrustedDevice):
         judge(bob, talk, stranger, alices)
     again = endpoint(alice_laptop)

@@ -130,14 +130,14 @@ async def test_a_wrong_code_changes_nothing(tmp_path: Path) -> None:
 async def test_a_folder_says_what_it_holds(tmp_path: Path, autojump_clock: MockClock) -> None:
     """An empty folder and an unfinished enrolment hold no device; a finished one holds it and knows its API."""
     api = FakeApi()
-    api.lose = lambda call: call.path == "/v1/prekeys"
+    api.drop = lambda call: call.path == "/v1/prekeys"
     assert await varde.find_device(tmp_path, key(tmp_path)) is None
     with pytest.raises(varde.Unreachable):
         await signed_out(api, tmp_path)
     assert await varde.find_device(tmp_path, key(tmp_path)) is None
     with pytest.raises(varde.NotEnrolled):
         await come_back(api, tmp_path)
-    api.lose = lambda _: False
+    api.drop = lambda _: False
     done = await signed_out(api, tmp_path)
     found = await varde.find_device(tmp_path, key(tmp_path))
     assert found == varde.StoredDevice(varde.Identity(done.account, done.device, done.profiles), URL)
@@ -155,7 +155,7 @@ async def test_an_answer_that_was_lost_once_is_asked_for_again(tmp_path: Path, a
             return True
         return False
 
-    api.lose = lose
+    api.drop = lose
     await come_back(api, tmp_path)
     assert len(lost) == 1
     await assert_back(api, tmp_path, done.device)
@@ -166,10 +166,10 @@ async def test_an_interrupted_return_goes_on(tmp_path: Path, autojump_clock: Moc
     """The session that was made is used without another code; where it has ended meanwhile, the code opens another."""
     api = FakeApi()
     done = await signed_out(api, tmp_path)
-    api.lose = lambda call: call.method == "PUT"
+    api.drop = lambda call: call.method == "PUT"
     with pytest.raises(varde.Unreachable):
         await come_back(api, tmp_path)
-    api.lose = lambda _: False
+    api.drop = lambda _: False
     if not still_good:
         api.sessions.clear()
         api.code = CODE

@@ -43,13 +43,13 @@ async def test_a_hole_is_asked_for(autojump_clock: MockClock) -> None:
     """A number that did not come is noticed by the next one, asked for once, and everything is read in order."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.DM, alice, bob) as room:
-        room.relay.lose = lambda frame: isinstance(frame, f.New) and frame.seq in (2, 3)
+        room.relay.drop = lambda frame: isinstance(frame, f.New) and frame.seq in (2, 3)
         for number in range(1, 4):
             await room[alice].send(str(number))
-        room.relay.lose = lambda _: False
+        room.relay.drop = lambda _: False
         await room[alice].send("4")
         assert await texts(room.messages(bob), 4) == ["1", "2", "3", "4"]
-        assert [each.from_seq for each in room.relay.said(f.Sync) if isinstance(each, f.Sync)] == [2]
+        assert [each.from_seq for each in room.relay.frames_of(f.Sync) if isinstance(each, f.Sync)] == [2]
 
 
 async def test_a_refused_question_is_asked_again(autojump_clock: MockClock) -> None:
@@ -59,18 +59,18 @@ async def test_a_refused_question_is_asked_again(autojump_clock: MockClock) -> N
         await room[alice].send("1")
         log = room.relay.log[room.talk.conversation]
         kept = log.copy()
-        room.relay.lose = lambda frame: isinstance(frame, f.New)
+        room.relay.drop = lambda frame: isinstance(frame, f.New)
         await room[alice].send("2")
-        room.relay.lose = lambda _: False
+        room.relay.drop = lambda _: False
         await wait_all_tasks_blocked()
         log[:] = []  # it cannot answer just now
-        room.relay.tell(bob.id, f.Gap(room.talk.conversation, 3, 3, GapReason.OWN))
+        room.relay.deliver(bob.id, f.Gap(room.talk.conversation, 3, 3, GapReason.OWN))
         await wait_all_tasks_blocked()
         log[:] = [*kept, *log]
         about = f.RefusedFrame("sync", room.talk.conversation, RefusalCode.TOO_MANY, "no", retry_after_ms=700)
-        room.relay.tell(bob.id, about)
+        room.relay.deliver(bob.id, about)
         await trio.sleep(1)  # in virtual time: longer than the relay asked for
-        assert len(room.relay.said(f.Sync)) == 2
+        assert len(room.relay.frames_of(f.Sync)) == 2
 
 
 @pytest.mark.parametrize("why", [GapReason.EXPIRED, GapReason.DELIVERED, GapReason.BEFORE_YOU])
@@ -82,7 +82,7 @@ async def test_a_gap_is_shown(autojump_clock: MockClock, why: GapReason) -> None
         for number in range(3):
             await room[alice].send(str(number))
         gap = f.Gap(room.talk.conversation, 4, 9, why)
-        room.relay.tell(bob.id, gap, gap)
+        room.relay.deliver(bob.id, gap, gap)
         assert await first(events, Gap) == Gap(room.talk.conversation, 4, 9, why)
         assert room[bob].upto == 9
         assert list(room[bob].losses()) == [Gap(room.talk.conversation, 4, 9, why)]
@@ -104,11 +104,11 @@ async def test_an_unknown_sender_is_looked_up_first(autojump_clock: MockClock) -
     async with open_clients(ConversationKind.DM, alice, bob, offline=(bob,)) as room:
         await room[alice].send("hvem er jeg?")
         await room[alice].send("alice")
-        room.relay.away = Unreachable("away")
+        room.relay.rest_error = Unreachable("away")
         async with open_client(room.relay, bob) as client:
             await trio.sleep(100)  # in virtual time: many tries at an API that is away
             assert client.conversation(room.talk.conversation).upto == 0
-            room.relay.away = None
+            room.relay.rest_error = None
             messages = aiter(client.conversation(room.talk.conversation))
             assert await texts(messages, 2) == ["hvem er jeg?", "alice"]
 
@@ -118,13 +118,13 @@ async def test_a_look_up_outlives_its_connection(autojump_clock: MockClock) -> N
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.DM, alice, bob, offline=(bob,)) as room:
         await room[alice].send("hvem er jeg?")
-        room.relay.away = Unreachable("away")
+        room.relay.rest_error = Unreachable("away")
         async with open_client(room.relay, bob) as client:
             await trio.sleep(100)  # in virtual time: many tries at an API that is away
             room.relay.cut(bob.id)
             await trio.sleep(100)
             assert client.conversation(room.talk.conversation).upto == 0
-            room.relay.away = None
+            room.relay.rest_error = None
             assert await texts(aiter(client.conversation(room.talk.conversation)), 1) == ["hvem er jeg?"]
 
 
@@ -136,7 +136,7 @@ async def test_who_cannot_be_looked_up_is_not_read(autojump_clock: MockClock) ->
         await wait_all_tasks_blocked()
         new = msgspec.structs.replace(room.talk.new(ghost, room.talk.draft(ghost), b"\x01\x02x"), seq=2)
         for _ in range(2):  # live, and again when it was asked for after the look-up
-            room.relay.tell(bob.id, new)
+            room.relay.deliver(bob.id, new)
             await wait_all_tasks_blocked()
         closed = await first(room.clients[bob].events(), Undecryptable)
         assert closed == Undecryptable(room.talk.conversation, 2, Reason.UNKNOWN_SENDER)
@@ -154,7 +154,7 @@ async def test_a_changed_root_key_is_a_reason(autojump_clock: MockClock) -> None
         assert closed.reason is Reason.ROOT_KEY_CHANGED
 
 
-async def said(room: ConversationClients, sender: Endpoint, text: str) -> f.New:
+async def sent_message(room: ConversationClients, sender: Endpoint, text: str) -> f.New:
     """A message as the relay gave it to bob, and bob has read it."""
     stored = await room[sender].send(text)
     entry = room.relay.log[room.talk.conversation][stored.seq - 1]
@@ -172,9 +172,9 @@ async def test_a_replay_is_shown_as_such(
     """A relay that gives out a message again under a new number shows nothing twice."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(kind, alice, bob) as room:
-        new = await said(room, alice, "en gang")
+        new = await sent_message(room, alice, "en gang")
         client_id = ClientId(fresh_id()) if fresh_client_id else new.client_id
-        room.relay.tell(bob.id, msgspec.structs.replace(new, seq=new.seq + 1, client_id=client_id))
+        room.relay.deliver(bob.id, msgspec.structs.replace(new, seq=new.seq + 1, client_id=client_id))
         closed = await first(room.clients[bob].events(), Undecryptable)
         assert closed.seq == new.seq + 1
         assert [each.text for each in room[bob].history()] == ["en gang"]
@@ -184,8 +184,8 @@ async def test_the_same_number_again_is_nothing_new(autojump_clock: MockClock) -
     """After a reconnect a relay may repeat numbers: they are passed over."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.DM, alice, bob) as room:
-        new = await said(room, alice, "en gang")
-        room.relay.tell(bob.id, new, new)
+        new = await sent_message(room, alice, "en gang")
+        room.relay.deliver(bob.id, new, new)
         room.relay.confirmed[room.talk.conversation, bob.id] = 0
         room.relay.cut(bob.id)
         await room[alice].send("to ganger")
@@ -218,7 +218,7 @@ async def test_receipts_are_told(autojump_clock: MockClock) -> None:
         await room[alice].send("lest?")
         await wait_all_tasks_blocked()
         profile, conversation = bob.person.profile, room.talk.conversation
-        room.relay.tell(alice.id, *[f.DeliveredBy(conversation, profile, 1)] * 2)
+        room.relay.deliver(alice.id, *[f.DeliveredBy(conversation, profile, 1)] * 2)
         assert await first(events, Receipt) == Receipt(conversation, profile, 1, read=False)
         await room[bob].read(1)
         assert await first(events, Receipt) == Receipt(conversation, profile, 1, read=True)
@@ -231,15 +231,15 @@ async def test_reading_is_told_when_there_is_a_connection(autojump_clock: MockCl
     async with open_clients(ConversationKind.DM, alice, bob) as room:
         await room[alice].send("les")
         await wait_all_tasks_blocked()
-        room.relay.lose = lambda frame: isinstance(frame, f.ReadBy)
+        room.relay.drop = lambda frame: isinstance(frame, f.ReadBy)
         await room[bob].read(1)
         await wait_all_tasks_blocked()
-        room.relay.lose = lambda _: False
+        room.relay.drop = lambda _: False
         room.relay.cut(bob.id)
         await wait_all_tasks_blocked()
         room.relay.cut(bob.id)
         await wait_all_tasks_blocked()
-        assert len(room.relay.said(f.Read)) == 2
+        assert len(room.relay.frames_of(f.Read)) == 2
 
 
 async def test_a_conversation_of_before_is_asked_about(autojump_clock: MockClock) -> None:
@@ -248,9 +248,9 @@ async def test_a_conversation_of_before_is_asked_about(autojump_clock: MockClock
     async with open_clients(ConversationKind.DM, alice, bob) as room:
         await room[alice].send("en")
         await wait_all_tasks_blocked()
-        room.relay.tell(bob.id, f.Joined(room.talk.conversation, 5, 4, 1))
+        room.relay.deliver(bob.id, f.Joined(room.talk.conversation, 5, 4, 1))
         await wait_all_tasks_blocked()
-        assert [each.from_seq for each in room.relay.said(f.Sync) if isinstance(each, f.Sync)] == [2]
+        assert [each.from_seq for each in room.relay.frames_of(f.Sync) if isinstance(each, f.Sync)] == [2]
 
 
 @pytest.mark.parametrize("code", [RefusalCode.UNAVAILABLE, RefusalCode.OVERLOADED, RefusalCode.RATE_LIMITED])
@@ -263,23 +263,23 @@ async def test_what_the_relay_cannot_do_now_is_said_again(
     async with open_clients(ConversationKind.DM, alice, bob) as room:
         await room[alice].send("hei")
         await wait_all_tasks_blocked()
-        room.relay.lose = lambda frame: isinstance(frame, f.ReadBy)
+        room.relay.drop = lambda frame: isinstance(frame, f.ReadBy)
         await room[bob].read(1)
         await wait_all_tasks_blocked()
-        before = len(room.relay.said(kind))
+        before = len(room.relay.frames_of(kind))
         subject = None if kind is f.Join else room.talk.conversation
-        room.relay.tell(bob.id, f.RefusedFrame(f.tag_of(kind), subject, code, "no", retry_after_ms=3_000))
+        room.relay.deliver(bob.id, f.RefusedFrame(f.tag_of(kind), subject, code, "no", retry_after_ms=3_000))
         await trio.sleep(4)  # in virtual time: longer than the relay asked for
-        assert len(room.relay.said(kind)) == before + 1
+        assert len(room.relay.frames_of(kind)) == before + 1
 
 
 async def test_a_hole_that_cannot_be_filled_is_left(autojump_clock: MockClock) -> None:
     """Who is no member any more does not ask for ever."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.DM, alice, bob) as room:
-        room.relay.tell(bob.id, f.Gap(room.talk.conversation, 7, 7, GapReason.OWN))
+        room.relay.deliver(bob.id, f.Gap(room.talk.conversation, 7, 7, GapReason.OWN))
         await wait_all_tasks_blocked()
         about = f.RefusedFrame("sync", room.talk.conversation, RefusalCode.NOT_FOUND, "no")
-        room.relay.tell(bob.id, about)
+        room.relay.deliver(bob.id, about)
         await trio.sleep(100)  # in virtual time: many chances to ask again
-        assert len(room.relay.said(f.Sync)) == 1
+        assert len(room.relay.frames_of(f.Sync)) == 1

@@ -21,7 +21,7 @@ from varde_contract.talk import ConversationKind
 def group(*endpoints: Endpoint) -> SimulatedConversation:
     """A group whose devices have met."""
     talk = SimulatedConversation(ConversationKind.GROUP, *endpoints)
-    talk.verify_sender()
+    talk.verify_everywhere()
     return talk
 
 
@@ -42,7 +42,7 @@ def test_a_group_reads_what_was_sealed_once() -> None:
     """After the key was shared, one ciphertext is read by all."""
     alice, bob, carol = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
     talk = shared(alice, group(alice, bob, carol))
-    news = talk.shout(alice, "hei alle")
+    news = talk.send_group_text(alice, "hei alle")
     assert news[bob.id].ciphertext == news[carol.id].ciphertext
     assert bob.read(news[bob.id]) == carol.read(news[carol.id]) == "hei alle"
 
@@ -54,19 +54,19 @@ def test_the_key_comes_before_the_first_message() -> None:
     assert alice.keychain.must_share(talk.view, NOW)
     talk.share(alice)
     assert not alice.keychain.must_share(talk.view, NOW)
-    assert why(bob, talk.shout(alice, "too early")[bob.id]) is Reason.NO_SESSION
+    assert why(bob, talk.send_group_text(alice, "too early")[bob.id]) is Reason.NO_SESSION
 
 
 def test_who_is_added_gets_the_key_from_here_on() -> None:
     """A new device reads what comes after it, with the same key, and nothing from before."""
     alice, bob, dave = endpoint(alice_laptop), endpoint(bob_phone), endpoint(dave_phone)
     talk = shared(alice, group(alice, bob))
-    before = talk.shout(alice, "before")[bob.id]
+    before = talk.send_group_text(alice, "before")[bob.id]
     talk.join(dave)
-    talk.verify_sender()
+    talk.verify_everywhere()
     assert alice.keychain.must_share(talk.view, NOW)
     shared(alice, talk)
-    after = talk.shout(alice, "after")
+    after = talk.send_group_text(alice, "after")
     assert split_sealed(after[bob.id].ciphertext).session == split_sealed(before.ciphertext).session
     assert bob.read(before) == "before"
     assert bob.read(after[bob.id]) == dave.read(after[dave.id]) == "after"
@@ -77,11 +77,11 @@ def test_who_is_gone_reads_nothing_more() -> None:
     """After a device went, the next message has a key that it was never given."""
     alice, bob, carol = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
     talk = shared(alice, group(alice, bob, carol))
-    old = split_sealed(talk.shout(alice, "with carol")[bob.id].ciphertext).session
-    talk.part(carol)
+    old = split_sealed(talk.send_group_text(alice, "with carol")[bob.id].ciphertext).session
+    talk.remove(carol)
     assert alice.keychain.must_share(talk.view, NOW)
     shared(alice, talk)
-    news = talk.shout(alice, "without carol")
+    news = talk.send_group_text(alice, "without carol")
     assert split_sealed(news[bob.id].ciphertext).session != old
     assert bob.read(news[bob.id]) == "without carol"
     assert why(carol, news[bob.id]) is Reason.NO_SESSION
@@ -91,12 +91,12 @@ def test_who_is_gone_and_back_meets_a_fresh_key() -> None:
     """Coming back does not bring back the old key once something was said in between."""
     alice, bob, carol = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
     talk = shared(alice, group(alice, bob, carol))
-    talk.part(carol)
+    talk.remove(carol)
     shared(alice, talk)
-    secret = talk.shout(alice, "about carol")[bob.id]
+    secret = talk.send_group_text(alice, "about carol")[bob.id]
     talk.join(carol)
     shared(alice, talk)
-    assert carol.read(talk.shout(alice, "hei igjen")[carol.id]) == "hei igjen"
+    assert carol.read(talk.send_group_text(alice, "hei igjen")[carol.id]) == "hei igjen"
     assert why(carol, secret) in {Reason.NO_SESSION, Reason.TAMPERED}
 
 
@@ -104,13 +104,13 @@ def test_the_key_is_replaced_after_a_hundred_messages() -> None:
     """Message 101 asks for a fresh key."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = shared(alice, group(alice, bob))
-    first = split_sealed(talk.shout(alice, "1")[bob.id].ciphertext).session
+    first = split_sealed(talk.send_group_text(alice, "1")[bob.id].ciphertext).session
     for _ in range(ROTATE_AFTER_MESSAGES - 1):
         assert not alice.keychain.must_share(talk.view, NOW)
-        talk.shout(alice, "more")
+        talk.send_group_text(alice, "more")
     assert alice.keychain.must_share(talk.view, NOW)
     shared(alice, talk)
-    assert split_sealed(talk.shout(alice, "101")[bob.id].ciphertext).session != first
+    assert split_sealed(talk.send_group_text(alice, "101")[bob.id].ciphertext).session != first
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_replayed_group_message_is_refused() -> None:
     """Megolm opens a step as often as asked: the same ciphertext under another number or client id is refused."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = shared(alice, group(alice, bob))
-    new = talk.shout(alice, "once")[bob.id]
+    new = talk.send_group_text(alice, "once")[bob.id]
     assert bob.read(new) == "once"
     assert why(bob, msgspec.structs.replace(new, seq=new.seq + 1)) is Reason.REPLAYED
     assert why(bob, msgspec.structs.replace(new, client_id=ClientId(UUID(int=1)))) is Reason.REPLAYED
@@ -145,7 +145,7 @@ def test_a_sender_key_speaks_for_its_device_alone() -> None:
     stolen = talk.commit(mallory, draft, talk.encrypt_for_each(mallory, draft, body))
     bob.open(stolen[bob.id])
     bob.open(news[bob.id])
-    said = talk.shout(alice, "mine")[bob.id]
+    said = talk.send_group_text(alice, "mine")[bob.id]
     as_mallory = msgspec.structs.replace(
         said, sender_device=mallory.id, sender_profile=mallory.person.profile, seq=said.seq + 1
     )
@@ -169,7 +169,7 @@ def test_sharing_again_never_takes_away() -> None:
     """Who has a key from its beginning keeps that, also when it is shared again from a later step."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = shared(alice, group(alice, bob))
-    early = talk.shout(alice, "early")[bob.id]
+    early = talk.send_group_text(alice, "early")[bob.id]
     shared(alice, talk)
     assert bob.read(early) == "early"
 
@@ -179,7 +179,7 @@ def test_an_earlier_step_of_a_key_is_taken() -> None:
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = group(alice, bob)
     first = talk.share(alice)[bob.id]
-    early = talk.shout(alice, "early")[bob.id]
+    early = talk.send_group_text(alice, "early")[bob.id]
     second = talk.share(alice)[bob.id]
     bob.open(second)
     assert why(bob, early) is Reason.TAMPERED
@@ -204,18 +204,18 @@ def test_an_empty_message_on_a_fresh_ratchet_asks_for_the_key() -> None:
     with bob.store.transaction():
         bob.store._database.run("DELETE FROM olm_session")
         bob.store._database.run("DELETE FROM sender_key")
-    assert why(bob, talk.shout(alice, "lost")[bob.id]) is Reason.NO_SESSION
+    assert why(bob, talk.send_group_text(alice, "lost")[bob.id]) is Reason.NO_SESSION
     alice.open(talk.request_reset(bob)[alice.id])
     assert alice.keychain.must_share(talk.view, NOW)
     shared(alice, talk)
-    assert bob.read(talk.shout(alice, "found")[bob.id]) == "found"
+    assert bob.read(talk.send_group_text(alice, "found")[bob.id]) == "found"
 
 
 def test_an_empty_message_on_a_known_ratchet_asks_for_nothing() -> None:
     """Mending one pair does not make every other member share its key again."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = shared(alice, group(alice, bob))
-    alice.open(talk.say(bob, "known by now")[alice.id])
+    alice.open(talk.send_text(bob, "known by now")[alice.id])
     draft = talk.draft(bob)
     alice.open(talk.commit(bob, draft, talk.encrypt_for_each(bob, draft, Empty()))[alice.id])
     assert not alice.keychain.must_share(talk.view, NOW)
@@ -237,7 +237,7 @@ def test_no_changed_byte_of_a_group_message_is_read(data: st.DataObject) -> None
     """A group ciphertext with any bit changed or its end cut off stays closed, and the intact one opens after it."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = shared(alice, group(alice, bob))
-    new = talk.shout(alice, "intact")[bob.id]
+    new = talk.send_group_text(alice, "intact")[bob.id]
     at = data.draw(st.integers(0, len(new.ciphertext) - 1), label="at")
     bit = 1 << data.draw(st.integers(0, 7), label="bit")
     changed = new.ciphertext[:at] + bytes((new.ciphertext[at] ^ bit,)) + new.ciphertext[at + 1 :]
@@ -250,7 +250,7 @@ def test_an_olm_message_is_no_group_message() -> None:
     """Exchanging the cipher byte opens nothing."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     talk = shared(alice, group(alice, bob))
-    new = talk.shout(alice, "x")[bob.id]
+    new = talk.send_group_text(alice, "x")[bob.id]
     parts = split_sealed(new.ciphertext)
     for cipher in (type(parts.cipher).OLM, type(parts.cipher).OLM_PREKEY):
         bent = join_sealed(SealedParts(cipher, b"", parts.ciphertext))

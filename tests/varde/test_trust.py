@@ -54,7 +54,7 @@ def test_a_root_key_is_pinned_at_first_sight() -> None:
     """An account that shows another root key later is refused loudly, and the roster stays as it was."""
     reader, bobs = endpoint(alice_laptop), endpoint(bob_phone)
     talk = SimulatedConversation(ConversationKind.DM, reader, bobs)
-    talk.verify_sender()
+    talk.verify_everywhere()
     talk.version += 1
     members = tuple(
         msgspec.structs.replace(member, root_key=mallory.root_key) if member.account == bob.account else member
@@ -120,7 +120,7 @@ def test_nobody_can_be_slipped_in(bend: Callable[[ConversationView, Endpoint], C
     """A roster with a device, a key or an owner that no root key vouches for is refused as a whole."""
     reader, bobs, ghost = endpoint(alice_laptop), endpoint(bob_phone), endpoint(mallory_phone)
     talk = SimulatedConversation(ConversationKind.GROUP, reader, bobs)
-    talk.verify_sender()
+    talk.verify_everywhere()
     talk.version += 1
     with pytest.raises((UntrustedDevice, RootKeyChanged)):
         take(reader, bend(talk.view, ghost))
@@ -130,7 +130,7 @@ def test_a_third_never_comes_into_a_dm() -> None:
     """A dm has two people for ever, whatever the server says."""
     reader, bobs, carols = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
     talk = SimulatedConversation(ConversationKind.DM, reader, bobs)
-    talk.verify_sender()
+    talk.verify_everywhere()
     talk.join(carols)
     with pytest.raises(UntrustedDevice):
         take(reader, talk.view)
@@ -150,7 +150,7 @@ def test_a_conversation_stays_of_its_kind() -> None:
     """A dm does not turn into a group."""
     reader = endpoint(alice_laptop)
     talk = SimulatedConversation(ConversationKind.DM, reader, endpoint(bob_phone))
-    talk.verify_sender()
+    talk.verify_everywhere()
     with pytest.raises(UntrustedDevice):
         take(reader, msgspec.structs.replace(talk.view, kind=ConversationKind.GROUP))
 

@@ -21,11 +21,11 @@ from settings.storage import DatabaseUrl, StorageSettings
 from storage.postgres.pool import Timeouts
 from storage.stores import open_storage
 from tests.cast import alice, alice_laptop, bob, bob_laptop, bob_phone, open_conversation, settle
+from tests.postgres_server import PostgresServer, open_postgres_server
 from tests.relay.client import ConnectionClosed, RelayClient
 from tests.relay.library_clients import open_with_websockets
 from tests.relay.memory_node import Sends
 from tests.relay.tcp_node import TcpNode, open_tcp_node
-from tests.server import Server, open_server
 from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 from varde_contract.ids import ClientId
@@ -38,14 +38,17 @@ DEADLINE = 60.0
 
 
 @pytest.fixture(scope="module")
-def lonely_server() -> Iterator[Server]:
+def lonely_server() -> Iterator[PostgresServer]:
     """A server that nobody else uses. Its folder lies high: the path of a socket is short."""
-    with tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as folder, open_server(Path(folder)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as folder,
+        open_postgres_server(Path(folder)) as server,
+    ):
         yield server
 
 
 @pytest.fixture
-def server(lonely_server: Server) -> Iterator[Server]:
+def server(lonely_server: PostgresServer) -> Iterator[PostgresServer]:
     """The same with an empty database; whatever was done to it, it runs again for the next test."""
     lonely_server.renew()
     yield lonely_server
@@ -103,7 +106,7 @@ async def hear_answer(client: RelayClient) -> f.Ack | f.RefusedFrame:
 
 
 @asynccontextmanager
-async def open_scene(server: Server, sends: Sends, **settings: Any) -> AsyncIterator[Scene]:
+async def open_scene(server: PostgresServer, sends: Sends, **settings: Any) -> AsyncIterator[Scene]:
     """A node over the server, with deadlines of a second."""
     storage = StorageSettings(database=DatabaseUrl(server.url), pool_min=1, pool_max=4)
     with trio.fail_after(DEADLINE):
@@ -151,7 +154,7 @@ async def check_alive(scene: Scene) -> None:
     await scene.hear_on_phone(f.TypingBy)
 
 
-async def test_a_database_that_hangs(server: Server, sends: Sends) -> None:
+async def test_a_database_that_hangs(server: PostgresServer, sends: Sends) -> None:
     """Sends are refused with a time, connections stay, a join waits; when it goes on, so does everything else."""
     async with open_scene(server, sends) as scene:
         acks = await scene.send_until_acked(scene.write(3))
@@ -173,7 +176,7 @@ async def test_a_database_that_hangs(server: Server, sends: Sends) -> None:
         assert [acks[client_id].seq for client_id in log] == list(range(1, 12))
 
 
-async def test_a_database_that_dies_and_comes_back(server: Server, sends: Sends) -> None:
+async def test_a_database_that_dies_and_comes_back(server: PostgresServer, sends: Sends) -> None:
     """Killed in the middle of a flood and started again on its data: what was acked is there, the rest once it is."""
     async with open_scene(server, sends, outage_patience=1.0, frames_per_second=10_000) as scene:
         flood = scene.write(400)
@@ -200,7 +203,7 @@ async def test_a_database_that_dies_and_comes_back(server: Server, sends: Sends)
         await check_once_each(scene, acks)
 
 
-async def test_newcomers_in_an_outage_are_told_to_come_back(server: Server, sends: Sends) -> None:
+async def test_newcomers_in_an_outage_are_told_to_come_back(server: PostgresServer, sends: Sends) -> None:
     """A handshake that needs a database that is away ends with the code for it; after the outage it does not."""
     async with open_scene(server, sends) as scene:
         await trio.to_thread.run_sync(server.kill)
@@ -213,7 +216,7 @@ async def test_newcomers_in_an_outage_are_told_to_come_back(server: Server, send
         await check_once_each(scene, acks)
 
 
-async def test_too_many_that_wait_are_refused(server: Server, sends: Sends) -> None:
+async def test_too_many_that_wait_are_refused(server: PostgresServer, sends: Sends) -> None:
     """While the database hangs, no more waits than may: the others are refused at once, and nothing is stored twice."""
     async with open_scene(server, sends, shards=1, queue_drafts=8, batch_drafts=1) as scene:
         server.freeze()

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 from storage.embedded.cluster import NAME, embedded_url, postgres_command, prepare_cluster, program, ready_command
 
-PATIENCE: Final = 60.0
+TIMEOUT: Final = 60.0
 """Seconds. Nothing here takes two; only what never comes takes this long."""
-GLANCE: Final = 0.02
+POLL: Final = 0.02
 
 
-class Server:
+class PostgresServer:
     """The embedded server on a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
@@ -77,7 +77,7 @@ class Server:
         if self._postmaster is not None:
             self.thaw()
             self._postmaster.send_signal(signal.SIGQUIT)
-            self._postmaster.wait(PATIENCE)
+            self._postmaster.wait(TIMEOUT)
             self._postmaster = None
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -109,17 +109,17 @@ def _stat(pid: int) -> list[str]:
 
 
 def _wait(happened: Callable[[], bool]) -> None:
-    for _ in range(round(PATIENCE / GLANCE)):
+    for _ in range(round(TIMEOUT / POLL)):
         if happened():
             return
-        time.sleep(GLANCE)  # between two looks at a process that tells nobody
+        time.sleep(POLL)  # between two looks at a process that tells nobody
     raise TimeoutError("the server does not do what it was told")
 
 
 @contextmanager
-def open_server(folder: Path) -> Iterator[Server]:
+def open_postgres_server(folder: Path) -> Iterator[PostgresServer]:
     """Run a migrated server until the block ends."""
-    server = Server(folder)
+    server = PostgresServer(folder)
     try:
         server.start()
         server.migrate()
