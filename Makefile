@@ -46,6 +46,7 @@ check: .venv/.dev ## what CI asks before the tests: style, types, walls between 
 	$(BIN)/python -m varde_contract.schema --check
 	$(BIN)/python -m api.openapi --check
 	$(BIN)/python -m relay.metrics.documentation --check
+	$(BIN)/python -m tests.conformance.documentation --check
 	$(BIN)/python -m loadtest.report.schema --check
 
 bench: .venv/.dev ## measure the relay beside its peers, into build/ (QUICK=1: a smoke test in under a minute)
@@ -54,10 +55,11 @@ bench: .venv/.dev ## measure the relay beside its peers, into build/ (QUICK=1: a
 load: .venv/.dev ## load on a fresh stack, judged, in under a minute; the report is in build/load/
 	@$(BIN)/python -m loadtest run smoke $(ARGS)
 
-schema: .venv/.dev ## write the generated JSON Schema and OpenAPI files again
+schema: .venv/.dev ## write the generated files again: JSON Schema, OpenAPI, pages of docs/
 	$(BIN)/python -m varde_contract.schema
 	$(BIN)/python -m api.openapi
 	$(BIN)/python -m relay.metrics.documentation
+	$(BIN)/python -m tests.conformance.documentation
 	$(BIN)/python -m loadtest.report.schema
 
 LOCK := $(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-build-isolation --no-emit-index-url \

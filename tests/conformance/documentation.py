@@ -54,7 +54,10 @@ def _place(section: str) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Write the page, or say whether it is as it should be."""
     if "--check" in arguments:
-        return int(PAGE.read_text(encoding="utf-8") != render_page())
+        if PAGE.read_text(encoding="utf-8") == render_page():
+            return 0
+        sys.stderr.write(f"{PAGE.name} is out of date: run python -m tests.conformance.documentation\n")
+        return 1
     PAGE.write_text(render_page(), encoding="utf-8")
     return 0
 

@@ -54,8 +54,8 @@ class Backend:
     entropy: DeterministicEntropy
 
     @property
-    def told(self) -> list[Event]:
-        """What was said on the bus, apart from nodes that said they are there."""
+    def published(self) -> list[Event]:
+        """The events on the bus, without those of nodes that say they are there."""
         return [event for event in self.bus.published if not isinstance(event, NodeHere)]
 
 

@@ -73,7 +73,7 @@ async def test_a_replayed_ik_message_has_no_side_effect(node: MemoryNode, backen
     await replay.send_message(first)
     await wait_all_tasks_blocked()
     assert node.services.hub.find(alice_laptop.id) is before
-    assert backend.told == []
+    assert backend.published == []
     await original.send(f.Sync(roster.conversation, 1))
     assert (await original.receive(f.RefusedFrame)).code == "out-of-range"
 

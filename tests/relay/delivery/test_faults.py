@@ -32,7 +32,7 @@ class Story:
         self.sends = Sends()
         self.unacked: list[dict[ClientId, f.Send]] = [{}, {}]
         self.acked: dict[ClientId, int] = {}
-        self.told: list[int] = []
+        self.received: list[int] = []
         self.writers: list[StreamClient] = []
         self.reader: StreamClient | None = None
         self.at = 0
@@ -63,7 +63,7 @@ class Story:
         except ConnectionClosed:
             self.reader = None
             return
-        await self.reader.send(f.Join(self.roster.conversation, max(self.told, default=0) + 1))
+        await self.reader.send(f.Join(self.roster.conversation, max(self.received, default=0) + 1))
 
     async def listen(self) -> None:
         """Take in what everybody was told."""
@@ -74,8 +74,8 @@ class Story:
                     self.unacked[who].pop(frame.client_id, None)
         for frame in await self.reader.receive_pending() if self.reader else []:
             if isinstance(frame, f.New):
-                assert frame.seq == max(self.told, default=0) + 1
-                self.told.append(frame.seq)
+                assert frame.seq == max(self.received, default=0) + 1
+                self.received.append(frame.seq)
             assert not isinstance(frame, f.Gap)
 
     async def outage(self, seconds: int) -> None:
@@ -130,7 +130,7 @@ async def play(steps: list[Step]) -> None:
             await verb(*arguments)
         await story.settle()
         log = backend.memory.talks[roster.conversation].log
-        assert story.told == sorted(log) == list(range(1, len(log) + 1))
+        assert story.received == sorted(log) == list(range(1, len(log) + 1))
         assert {draft.client_id: seq for seq, draft in log.items()} == story.acked
         assert not any(story.unacked)
 

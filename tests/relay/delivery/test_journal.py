@@ -24,7 +24,7 @@ async def test_nothing_is_acked_or_told_before_the_commit(node: MemoryNode, back
     await backend.interference.wait_commit_held()
     assert await laptop.receive_pending() == []
     assert await phone.receive_pending() == []
-    assert backend.told == []
+    assert backend.published == []
     backend.interference.release_commits()
     await laptop.receive(f.Ack)
     await phone.receive(f.New)

@@ -65,14 +65,14 @@ class Scene:
     laptop: RelayClient
     phone: RelayClient
     sends: Sends
-    told: list[f.New] = field(default_factory=list)
+    received: list[f.New] = field(default_factory=list)
     """The messages the phone was told, in their order."""
 
-    async def hear_on_phone(self, kind: type[F]) -> F:
+    async def receive_on_phone(self, kind: type[F]) -> F:
         """The next frame of this kind that the phone is told; the messages before it are kept."""
         while not isinstance(frame := await self.phone.wait_for(Struct), kind):
             if isinstance(frame, f.New):
-                self.told.append(frame)
+                self.received.append(frame)
         return frame
 
     def write(self, count: int) -> list[f.Send]:
@@ -143,15 +143,15 @@ async def check_once_each(scene: Scene, acks: dict[ClientId, f.Ack]) -> None:
     """Every acked message is in the log under its number, no other is, and the live listener heard the same."""
     in_order = [ack.client_id for ack in sorted(acks.values(), key=lambda ack: ack.seq)]
     assert await read_log(scene) == in_order
-    while len(scene.told) < len(in_order):
-        scene.told.append(await scene.hear_on_phone(f.New))
-    assert [new.client_id for new in scene.told] == in_order
+    while len(scene.received) < len(in_order):
+        scene.received.append(await scene.receive_on_phone(f.New))
+    assert [new.client_id for new in scene.received] == in_order
 
 
 async def check_alive(scene: Scene) -> None:
     """Both connections stand, and what needs no database goes from one to the other."""
     await scene.laptop.send(f.Typing(scene.roster.conversation, alice.profile, active=True))
-    await scene.hear_on_phone(f.TypingBy)
+    await scene.receive_on_phone(f.TypingBy)
 
 
 async def test_a_database_that_hangs(server: PostgresServer, sends: Sends) -> None:
@@ -168,7 +168,7 @@ async def test_a_database_that_hangs(server: PostgresServer, sends: Sends) -> No
         await scene.phone.send(f.Join(scene.roster.conversation, 4))
         await check_alive(scene)
         server.thaw()
-        await scene.hear_on_phone(f.Joined)
+        await scene.receive_on_phone(f.Joined)
         acks |= await scene.send_until_acked(unlucky + scene.write(3))
         assert len(acks) == 11
         log = await read_log(scene)
@@ -196,7 +196,7 @@ async def test_a_database_that_dies_and_comes_back(server: PostgresServer, sends
         assert len(acks) <= 200
         await check_alive(scene)
         await scene.phone.send(f.Join(scene.roster.conversation, 1))
-        assert (await scene.hear_on_phone(f.RefusedFrame)).code == "unavailable"
+        assert (await scene.receive_on_phone(f.RefusedFrame)).code == "unavailable"
         await trio.to_thread.run_sync(server.start)
         acks |= await scene.send_until_acked([each for each in flood if each.client_id not in acks])
         assert len(acks) == len(flood)

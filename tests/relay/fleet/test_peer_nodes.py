@@ -21,7 +21,7 @@ async def test_who_is_alone_tells_nobody(node: MemoryNode, backend: Backend, sen
     await laptop.receive_many(2)
     await phone.send(f.Delivered(roster.conversation, 1))
     await laptop.receive(f.DeliveredBy)
-    assert backend.told == []
+    assert backend.published == []
 
 
 async def test_a_newcomer_misses_nothing(node: MemoryNode, backend: Backend, sends: Sends) -> None:
@@ -40,7 +40,7 @@ async def test_a_newcomer_misses_nothing(node: MemoryNode, backend: Backend, sen
         assert (await phone.receive(f.New)).seq == 1
         await laptop.send(sends.group(roster, alice))
         assert (await phone.receive(f.New)).seq == 2
-        assert MessagesCommitted(node.services.node, roster.conversation, 2) in backend.told
+        assert MessagesCommitted(node.services.node, roster.conversation, 2) in backend.published
 
 
 async def test_two_nodes_never_believe_to_be_alone(backend: Backend, sends: Sends) -> None:

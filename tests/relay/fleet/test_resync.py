@@ -34,7 +34,7 @@ async def test_a_message_nobody_rang_for_is_delivered(looking: MemoryNode, backe
     assert await phone.receive_pending() == []
     await trio.sleep(TWO_ROUNDS)  # in time that jumps
     assert [new.seq for new in await phone.receive_many(2) if isinstance(new, f.New)] == [1, 2]
-    assert not any(isinstance(event, MessagesCommitted) for event in backend.told)
+    assert not any(isinstance(event, MessagesCommitted) for event in backend.published)
 
 
 async def test_a_roster_that_moved_unheard_is_noticed(looking: MemoryNode, backend: Backend, sends: Sends) -> None:

@@ -262,7 +262,7 @@ async def test_refusal_not_found(node: MemoryNode, backend: Backend, sends: Send
     assert await client.receive_pending() == []
     assert await listening.receive_pending() == []
     assert backend.memory.talks[roster.conversation].head == 2
-    assert backend.told == []
+    assert backend.published == []
 
 
 async def test_an_outsider_that_joins_all_joins_nothing_of_others(node: MemoryNode, backend: Backend) -> None:

@@ -39,7 +39,7 @@ async def test_frame_typing(node: MemoryNode, backend: Backend) -> None:
     assert await phone.receive(f.TypingBy) == f.TypingBy(roster.conversation, alice.profile, active=True)
     assert await own.receive_pending() == []
     assert await laptop.receive_pending() == []
-    assert backend.told == [TypingMoved(node.services.node, roster.conversation, alice.profile, active=True)]
+    assert backend.published == [TypingMoved(node.services.node, roster.conversation, alice.profile, active=True)]
 
 
 async def test_a_profile_that_hides_that_it_writes(node: MemoryNode, backend: Backend) -> None:
@@ -103,7 +103,7 @@ async def test_who_never_showed_anything_goes_unseen(node: MemoryNode, backend: 
     phone = await node.listen(bob_phone, roster.conversation)
     await laptop.close()
     assert await phone.receive_pending() == []
-    assert backend.told == []
+    assert backend.published == []
 
 
 async def test_presence_from_another_node_reaches_who_listens_here(node: MemoryNode, backend: Backend) -> None:
@@ -125,7 +125,7 @@ async def test_a_state_that_is_shown_already_is_not_told_again(node: MemoryNode,
     for state, heard in ((OFFLINE, []), (ACTIVE, [ACTIVE]), (ACTIVE, []), (AWAY, [AWAY]), (OFFLINE, [OFFLINE])):
         await laptop.send(f.Presence(alice.profile, state))
         assert await phone.receive_pending() == [f.PresenceOf(alice.profile, each) for each in heard]
-    assert len(backend.told) == 3
+    assert len(backend.published) == 3
 
 
 async def test_of_what_a_profile_shows_within_a_second_the_latest_is_told(backend: Backend) -> None:
@@ -141,12 +141,12 @@ async def test_of_what_a_profile_shows_within_a_second_the_latest_is_told(backen
         )
         await laptop.close()
         assert await phone.receive_pending() == []
-        assert len(backend.told) == 1
+        assert len(backend.published) == 1
         told = trio.current_time()
         assert await phone.receive(f.PresenceOf) == f.PresenceOf(alice.profile, OFFLINE)
         assert trio.current_time() - told <= 1.0  # in time that jumps
         await wait_all_tasks_blocked()
-        assert [event.state for event in backend.told if isinstance(event, PresenceMoved)] == [ACTIVE, OFFLINE]
+        assert [event.state for event in backend.published if isinstance(event, PresenceMoved)] == [ACTIVE, OFFLINE]
         backend.bus.publish_nowait([PresenceMoved("elsewhere", alice.profile, state) for state in (ACTIVE, AWAY)])
         assert await phone.receive(f.PresenceOf) == f.PresenceOf(alice.profile, AWAY)
 

@@ -282,7 +282,7 @@ async def test_what_is_committed_is_announced(node: MemoryNode, backend: Backend
     await laptop.send(sends.group(roster, alice))
     await laptop.receive(f.Ack)
     await wait_all_tasks_blocked()
-    assert backend.told == [MessagesCommitted(node.services.node, roster.conversation, 1)]
+    assert backend.published == [MessagesCommitted(node.services.node, roster.conversation, 1)]
 
 
 async def test_frame_changed_tells_members_to_look(node: MemoryNode, backend: Backend) -> None:

@@ -106,7 +106,7 @@ async def test_a_hostile_member(member: Member) -> None:
             await _wait_gone(node)
             assert node.largest() <= member.largest
             nursery.cancel_scope.cancel()
-        assert (await _hear_end(client)).code in member.codes
+        assert (await _wait_closed(client)).code in member.codes
         await node.talk()
         moved = await node.moved()
         assert moved.words("varde_relay_disconnects_total").keys() <= member.label
@@ -120,7 +120,7 @@ async def _go_on(story: Story, client: StreamClient) -> None:
         await story(client)
 
 
-async def _hear_end(client: StreamClient) -> ConnectionClosed:
+async def _wait_closed(client: StreamClient) -> ConnectionClosed:
     try:
         return await client.wait_closed()
     except trio.BrokenResourceError:  # a reset: it wrote on after the node had gone
@@ -161,7 +161,7 @@ async def test_a_member_that_does_not_read() -> None:
             assert peer.outbox.size <= capacity
             assert node.largest() <= WHOLE_FRAME
         head = node.backend.memory.talks[node.roster.conversation].head
-        heard = [new.seq for new in await _hear_messages(slow)]
+        heard = [new.seq for new in await _receive_messages(slow)]
         moved = await node.moved()
         assert moved.words("varde_relay_disconnects_total") == {"slow-consumer": 1}
         assert moved.moved("varde_relay_hostile_total", "slow-reader") == 1
@@ -174,8 +174,8 @@ async def test_a_member_that_does_not_read() -> None:
         assert heard == list(range(1, head + 1))
 
 
-async def _hear_messages(client: StreamClient) -> list[f.New]:
-    ended = await _hear_end(client)
+async def _receive_messages(client: StreamClient) -> list[f.New]:
+    ended = await _wait_closed(client)
     assert ended.code in {CloseCode.SLOW_CONSUMER, None}
     return [frame for frame in client.frames if isinstance(frame, f.New)]
 
