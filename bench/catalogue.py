@@ -12,6 +12,7 @@ from msgspec import Struct
 from bench.process import ROOT
 
 _NODE: Final = ROOT / "bench/servers/node"
+_NODE_PROGRAM: Final = "server.mjs"
 _INSTALL_SECONDS: Final = 120
 
 VARDE: Final = "varde"
@@ -27,11 +28,6 @@ class Entry(Struct, frozen=True):
     encrypted: bool = True
     tls: bool = True
 
-    @property
-    def is_node(self) -> bool:
-        """Whether it runs on Node.js."""
-        return self.program.endswith(".mjs")
-
 
 CATALOGUE: Final = {
     entry.name: entry
@@ -42,7 +38,7 @@ CATALOGUE: Final = {
         Entry("starlette", "Starlette on uvicorn", "starlette_uvicorn", ("starlette", "uvicorn", "uvloop")),
         Entry("websockets-trio", "websockets' Trio server", "websockets_trio", ("websockets",)),
         Entry("trio-websocket", "trio-websocket", "trio_websocket_server", ("trio_websocket",)),
-        Entry("node-ws", "Node, ws", "server.mjs"),
+        Entry("node-ws", "Node, ws", _NODE_PROGRAM),
         Entry("epoll-floor", "epoll floor (no crypto)", "epoll_floor", encrypted=False, tls=False),
     )
 }
@@ -57,7 +53,7 @@ def title_of(name: str) -> str:
 
 def command_of(entry: Entry, folder: Path) -> list[str]:
     """Return how to start a server. `folder` is where `missing` installed what it needs."""
-    if entry.is_node:
+    if entry.program == _NODE_PROGRAM:
         return ["node", str(folder / "node" / entry.program)]
     return [sys.executable, "-m", f"bench.servers.{entry.program}"]
 
@@ -70,7 +66,7 @@ def missing(entry: Entry, folder: Path) -> str | None:
     lacking = ", ".join(module for module in entry.modules if find_spec(module) is None)
     if lacking:
         return f"{lacking} is not installed: `make bench` installs it with the locked requirements"
-    return _missing_node(folder / "node") if entry.is_node else None
+    return _missing_node(folder / "node") if entry.program == _NODE_PROGRAM else None
 
 
 def _missing_node(folder: Path) -> str | None:

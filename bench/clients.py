@@ -6,7 +6,7 @@ from typing import Final
 
 from bench import peer_protocol as peer
 from bench.connections import Client
-from bench.keys import MemberSecrets
+from bench.keys import MemberKeys
 from bench.rooms import conversation_of, device_of, profile_of
 from loadtest.client import websocket
 from loadtest.client.protocol import PATH, Ending, RelayClient
@@ -136,15 +136,15 @@ class VardeMember(Member):
         authority: str,
         room: int,
         member: int,
-        secrets: MemberSecrets,
+        keys: MemberKeys,
         *,
         relay_key: bytes,
         pattern: Pattern = Pattern.IK,
         joins: bool = True,
     ) -> None:
         super().__init__(member)
-        hello = f.Hello(PROTOCOL_VERSION, secrets.ticket, device_of(member))
-        static, key = KeyPair.from_private(secrets.private), relay_key if pattern is Pattern.IK else None
+        hello = f.Hello(PROTOCOL_VERSION, keys[1], device_of(member))
+        static, key = KeyPair.from_private(keys[0]), relay_key if pattern is Pattern.IK else None
         self._relay = RelayClient(authority, PATH, hello, static, key, pattern)
         self._room, self._joins, self._welcomed = room, joins, False
         # What stands before and behind the client id in a packed message that holds one `msg:send`.

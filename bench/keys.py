@@ -4,55 +4,46 @@ import os
 import time
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.rooms import account_of, device_of, profile_of
 from varde_contract.noise import KeyPair
-from varde_contract.secret_struct import SecretStruct
 
 _NODE: Final = "node.msgpack"
 _MEMBERS: Final = "members.msgpack"
 
 
-class NodeSecrets(SecretStruct, frozen=True, array_like=True):
-    """What the server is started with."""
-
-    private: bytes
-    ticket_public: bytes
-
-
-class MemberSecrets(SecretStruct, frozen=True, array_like=True):
-    """What one member connects with."""
-
-    private: bytes
-    ticket: str
+NodeKeys: TypeAlias = tuple[bytes, bytes]
+"""What the server is started with: its private key, and the public one of tickets."""
+MemberKeys: TypeAlias = tuple[bytes, str]
+"""What one member connects with: its private key and its ticket."""
+Members: TypeAlias = tuple[bytes, list[MemberKeys]]
+"""The node's public key, and all members."""
 
 
-class Members(SecretStruct, frozen=True, array_like=True):
-    """All members, and the node's public key."""
-
-    node_public: bytes
-    members: list[MemberSecrets]
-
-
-def read_node(folder: Path) -> NodeSecrets:
+def read_node(folder: Path) -> NodeKeys:
     """Read the server's file."""
-    return msgspec.msgpack.decode((folder / _NODE).read_bytes(), type=NodeSecrets)
+    keys: NodeKeys = msgspec.msgpack.decode((folder / _NODE).read_bytes(), type=NodeKeys)
+    return keys
 
 
 def make_members(folder: Path, wanted: int) -> Members:
     """Return the keys and tickets of at least so many members; they are made once for a run."""
     path = folder / _MEMBERS
-    if path.exists() and len((known := msgspec.msgpack.decode(path.read_bytes(), type=Members)).members) >= wanted:
-        return known
-    # In a process of its own: neither the server's memory nor the load's time shall pay for it.
-    maker = get_context("spawn").Process(target=_make, args=(folder, wanted))
-    maker.start()
-    maker.join()
-    return msgspec.msgpack.decode(path.read_bytes(), type=Members)
+    if not path.exists() or len(_read_members(path)[1]) < wanted:
+        # In a process of its own: neither the server's memory nor the load's time shall pay for it.
+        maker = get_context("spawn").Process(target=_make, args=(folder, wanted))
+        maker.start()
+        maker.join()
+    return _read_members(path)
+
+
+def _read_members(path: Path) -> Members:
+    members: Members = msgspec.msgpack.decode(path.read_bytes(), type=Members)
+    return members
 
 
 def forget_keys(folder: Path) -> None:
@@ -69,11 +60,11 @@ def _make(folder: Path, members: int) -> None:
     node, ticket_key = KeyPair.generate(), Ed25519PrivateKey.generate()
     issuer, now_ms = TicketIssuer(ticket_key.private_bytes_raw(), entropy=os.urandom), time.time_ns() // 1_000_000
 
-    def member(number: int) -> MemberSecrets:
+    def member(number: int) -> MemberKeys:
         noise, profiles = KeyPair.generate(), (profile_of(number),)
         device = Device(account_of(number), device_of(number), noise.public, b"", b"", b"", profiles, created_ms=now_ms)
-        return MemberSecrets(noise.private_bytes(), issuer.issue(device, read_ms=now_ms).text)
+        return noise.private_bytes(), issuer.issue(device, read_ms=now_ms).text
 
-    secrets = NodeSecrets(node.private_bytes(), ticket_key.public_key().public_bytes_raw())
-    (folder / _NODE).write_bytes(msgspec.msgpack.encode(secrets))
-    (folder / _MEMBERS).write_bytes(msgspec.msgpack.encode(Members(node.public, list(map(member, range(members))))))
+    node_keys = node.private_bytes(), ticket_key.public_key().public_bytes_raw()
+    (folder / _NODE).write_bytes(msgspec.msgpack.encode(node_keys))
+    (folder / _MEMBERS).write_bytes(msgspec.msgpack.encode((node.public, list(map(member, range(members))))))

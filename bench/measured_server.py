@@ -41,8 +41,8 @@ class MeasuredServer(Struct, frozen=True):
         room, authority = self.plan.room_of(member), f"127.0.0.1:{self.server.port}"
         if self.members is None:
             return PeerMember(authority, room, member, encrypted=self.entry.encrypted)
-        secrets, key = self.members.members[member], self.members.node_public
-        return VardeMember(authority, room, member, secrets, relay_key=key, pattern=pattern, joins=joins)
+        node, keys = self.members
+        return VardeMember(authority, room, member, keys[member], relay_key=node, pattern=pattern, joins=joins)
 
 
 @contextmanager

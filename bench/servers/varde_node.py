@@ -113,7 +113,7 @@ def _port(calls: _Calls, **plain: Any) -> SimpleNamespace:
 
 
 async def _run(plan: Plan, folder: Path, files: TlsFiles | None) -> None:
-    secrets, default = read_node(folder), RelaySettings()
+    (private, ticket_public), default = read_node(folder), RelaySettings()
     # The node's defaults, but for what would protect it from this benchmark.
     settings = RelaySettings(
         port=0,
@@ -125,8 +125,8 @@ async def _run(plan: Plan, folder: Path, files: TlsFiles | None) -> None:
         bytes_per_second=LIFTED,
     )
     dependencies = Dependencies(
-        static=KeyPair.from_private(secrets.private),
-        ticket_public=secrets.ticket_public,
+        static=KeyPair.from_private(private),
+        ticket_public=ticket_public,
         clock=_now_ms,
         entropy=os.urandom,
         random=SystemRandom(),

@@ -29,7 +29,7 @@ def workplace(tmp_path: Path) -> Workplace:
 
 def ready(entry: Entry, folder: Path) -> Entry:
     """The server, if what it needs is there."""
-    if entry.is_node:
+    if entry.name == "node-ws":
         require("node", "nodejs")
         require("npm", "nodejs")
     assert missing(entry, folder) is None
