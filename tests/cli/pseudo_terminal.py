@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-PATIENCE = 60
+TIMEOUT = 60
 # The first terminal that the leader of a session opens becomes its own: from there Ctrl-C is a signal.
 _TAKE_TERMINAL = 'exec "$@" <"$0" >"$0" 2>&1'
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -32,7 +32,7 @@ class Terminal:
 
     def read_until(self, text: str) -> str:
         """Read on until this text comes, and return everything since the last one that was waited for."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while (found := self._seen.find(text, self._read_to)) < 0:
             ready, _, _ = select.select([self._descriptor], [], [], max(0, end - time.monotonic()))
             assert ready, f"'{text}' did not come after: {self._seen[self._read_to :]!r}"
@@ -42,7 +42,7 @@ class Terminal:
 
     def wait_end(self) -> int:
         """Wait for the end of the command and return its exit code."""
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
     def _receive(self) -> str:
         return os.read(self._descriptor, 65536).decode(errors="replace")
@@ -63,5 +63,5 @@ def open_terminal(environ: Mapping[str, str], *words: str) -> Iterator[Terminal]
         os.close(theirs)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
         os.close(ours)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.pseudo_terminal import open_terminal
-from tests.supervisor.real_system import PATIENCE, RealSystem
+from tests.supervisor.real_system import TIMEOUT, RealSystem
 
 pytestmark = pytest.mark.xdist_group("real-system")
 
@@ -112,7 +112,7 @@ def test_listen_prints_at_once_and_ends_on_ctrl_c(system: RealSystem, pair: Pair
             pass
         assert events["text"] == "now"
         listening.send_signal(signal.SIGINT)
-        assert listening.wait(PATIENCE) == 130
+        assert listening.wait(TIMEOUT) == 130
         assert "Traceback" not in listening.stderr.read()
 
 

@@ -8,21 +8,24 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
 import varde
 from tests.postgres import _database
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 20
+TIMEOUT_SECONDS = 20
+SECONDS = 30
+"""For a test to fail in; none of them waits for time to pass."""
 
 
 class Program:
-    """One process of the house, started again with what it was started with."""
+    """One server process, restarted with the settings it was started with."""
 
     def __init__(self, module: str, environ: dict[str, str], log: Path) -> None:
         self._module = module
@@ -64,7 +67,7 @@ class Program:
         if self._process is None:
             return
         self._process.send_signal(how)
-        self._process.wait(PATIENCE_SECONDS)
+        self._process.wait(TIMEOUT_SECONDS)
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._process = None
@@ -161,6 +164,33 @@ class Person:
     def key(self, device: str) -> varde.KeyFile:
         """The key file of a device."""
         return varde.KeyFile(self.home(device) / "key")
+
+
+@asynccontextmanager
+async def connected(*devices: tuple[Person, str]) -> AsyncIterator[list[varde.Client]]:
+    """Clients of these devices, connected."""
+    with trio.fail_after(SECONDS):
+        async with AsyncExitStack() as stack:
+            clients = []
+            for person, device in devices:
+                client = await stack.enter_async_context(varde.connect(person.home(device), person.key(device)))
+                await client.wait_connected()
+                clients.append(client)
+            yield clients
+
+
+async def people(stack: Stack, folder: Path, *names: str) -> list[Person]:
+    """People with an account and a laptop each."""
+    persons = [Person(stack, name, folder) for name in names]
+    for person in persons:
+        await person.sign_up()
+    return persons
+
+
+async def texts(client: varde.Client, conversation: varde.Conversation, count: int) -> list[str]:
+    """The next texts of a conversation, as one client reads it."""
+    messages = aiter(client.conversation(conversation.id))
+    return [(await anext(messages)).text for _ in range(count)]
 
 
 @contextmanager

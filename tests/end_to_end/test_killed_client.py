@@ -9,8 +9,7 @@ import pytest
 import trio
 
 import varde
-from tests.end_to_end.stack import ROOT, Person, Stack
-from tests.end_to_end.test_talking import connected, people
+from tests.end_to_end.stack import ROOT, Person, Stack, connected, people
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
 
@@ -21,7 +20,7 @@ KILLS = 5
 async def run_sender(home: Path, conversation: varde.Conversation, kill_after: int | None) -> None:
     """Run the program, and kill it a moment after it said so many lines."""
     program = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "tests.end_to_end.killed_sender", str(home), str(conversation.id), str(COUNT)],
+        [sys.executable, "-m", "tests.end_to_end.run_sender", str(home), str(conversation.id), str(COUNT)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 import varde
-from tests.end_to_end.stack import Person, Stack
-from tests.end_to_end.test_talking import connected, people
+from tests.end_to_end.stack import Person, Stack, connected, people
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
 

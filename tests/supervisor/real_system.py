@@ -1,4 +1,4 @@
-"""A real house for tests: `varde up` on free ports, and `varde` commands against it."""
+"""The real system for tests: `varde up` on free ports, and `varde` commands against it."""
 
 import json
 import os
@@ -18,7 +18,7 @@ import trio
 import varde
 
 ANY_PORTS = "127.0.0.1:0", "127.0.0.1:0"
-PATIENCE = 60
+TIMEOUT = 60
 """Seconds for one command; each takes about one."""
 
 
@@ -52,14 +52,14 @@ class RealSystem:
     def wait_line(self, part: str, count: int = 1) -> None:
         """Wait until so many lines hold this."""
         with self._grown:
-            came = self._grown.wait_for(lambda: sum(part in line for line in self.lines) >= count, PATIENCE)
+            came = self._grown.wait_for(lambda: sum(part in line for line in self.lines) >= count, TIMEOUT)
         assert came, "\n".join(self.lines)
 
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
         """Send a signal, and return the exit code."""
         self.process.send_signal(number)
-        code = self.process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        code = self.process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
@@ -77,7 +77,7 @@ class RealSystem:
             text=True,
             env=self.environ(),
             check=False,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
         assert done.returncode == code, f"{words} ended with {done.returncode}: {done.stderr}"
         return done.stderr if code else done.stdout

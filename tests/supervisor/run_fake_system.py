@@ -26,7 +26,7 @@ def main() -> None:
     if workers > 1:
         trio.run(run_fleet, settings, log, lambda _fleet: log.say("welcome"))
     else:
-        trio.run(lambda: run_up(settings, log, welcome=lambda _house: "welcome", ready_file=ready_file))
+        trio.run(lambda: run_up(settings, log, welcome=lambda _system: "welcome", ready_file=ready_file))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from supervisor.settings import SystemSettings
 from supervisor.supervised import FIRST_STARTS, StartFailed
 from tests.supervisor.fake_system import EventRecorder, FakeControl, open_fake_up
 
-PATIENCE = 30
+TIMEOUT = 30
 """Seconds until a test that hangs is told so."""
 
 
@@ -52,7 +52,7 @@ async def test_they_are_stopped_all_at_once(
         await control.wait_history("SIGTERM relay", 3)
         control.set_behaviour("relay", "")
 
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(let_go)
             async with open_fleet(settings, recorder.report):
@@ -80,7 +80,7 @@ async def test_one_that_dies_comes_back_beside_the_others(
     async with open_fleet(settings, recorder.report) as fleet:
         pids = [worker.pid for worker in fleet.workers]
         os.kill(pids[1], signal.SIGKILL)
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             await fleet.workers[1].wait_start(2)
         assert [worker.pid == pid for worker, pid in zip(fleet.workers, pids, strict=True)] == [True, False, True]
     (down,) = recorder.of(Exited)
@@ -130,7 +130,7 @@ async def test_nobody_joins_a_fleet_by_mistake(
 
 async def test_a_reload_reaches_every_worker(control: FakeControl) -> None:
     """SIGHUP to the parent stops nothing, and is passed on to all of them."""
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with open_fake_up(control.data, workers=2) as fleet:
             fleet.process.send_signal(signal.SIGHUP)
             await control.wait_history("SIGHUP relay", 2)
@@ -143,7 +143,7 @@ async def test_a_reload_reaches_every_worker(control: FakeControl) -> None:
 async def test_a_second_signal_kills(control: FakeControl) -> None:
     """Whoever presses Ctrl-C twice does not want to wait for clients to go."""
     control.set_behaviour("relay", "stubborn")
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with open_fake_up(control.data, workers=2) as fleet:
             fleet.process.send_signal(signal.SIGINT)
             await control.wait_history("SIGTERM relay", 2)
@@ -160,7 +160,7 @@ async def test_a_killed_parent_leaves_nothing_behind(control: FakeControl, recor
         await control.wait_history("SIGTERM relay", 2)
         control.set_behaviour("relay", "")
 
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with open_fake_up(control.data, workers=2) as fleet, trio.open_nursery() as nursery:
             fleet.process.kill()
             await fleet.process.wait()

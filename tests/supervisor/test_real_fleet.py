@@ -16,7 +16,7 @@ import pytest
 import trio
 
 import varde
-from tests.supervisor.real_system import ANY_PORTS, PATIENCE, environ, open_real_system
+from tests.supervisor.real_system import ANY_PORTS, TIMEOUT, environ, open_real_system
 
 ESTABLISHED: Final = "01"
 
@@ -91,7 +91,7 @@ async def hear(client: varde.Client, text: str) -> None:
 
 async def talk_across(workers: Workers, alice: Path, bob: Path, address: varde.ProfileId) -> str:
     """Alice and Bob are with different workers; Bob's is killed while they talk. Returns its name."""
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with varde.connect(alice, varde.KeyFile(alice / "key")) as alices:
             held = await workers.wait_clients(1)
             (hers,) = (name for name, count in held.items() if count)
@@ -150,7 +150,7 @@ class RealFleet:
     def end(self, number: signal.Signals) -> int:
         """Send a signal, and return the exit code."""
         self.process.send_signal(number)
-        code = self.process.wait(PATIENCE)
+        code = self.process.wait(TIMEOUT)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
@@ -173,7 +173,7 @@ def open_real_fleet(data: Path, log: Path) -> Iterator[RealFleet]:
 def migrate(data: Path) -> None:
     """Make the database in a folder."""
     words = (sys.executable, "-m", "varde_cli", "migrate")
-    subprocess.run(words, env=environ(VARDE_DATA=str(data)), check=True, capture_output=True, timeout=PATIENCE)
+    subprocess.run(words, env=environ(VARDE_DATA=str(data)), check=True, capture_output=True, timeout=TIMEOUT)
 
 
 def is_gone(pid: int) -> bool:
@@ -204,7 +204,7 @@ def test_what_cannot_be_followed_is_told_in_the_relays_own_words(tmp_path: Path)
         text=True,
         env=environ(VARDE_DATA=str(tmp_path), VARDE_DATABASE_URL="postgresql://x/y", VARDE_RELAY_CONNECTIONS="few"),
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "varde: VARDE_RELAY_CONNECTIONS must be a whole number, at least 1" in done.stderr

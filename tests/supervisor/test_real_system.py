@@ -15,14 +15,14 @@ import pytest
 import trio
 
 import varde
-from tests.supervisor.real_system import PATIENCE, RealSystem, environ, open_real_system
+from tests.supervisor.real_system import TIMEOUT, RealSystem, environ, open_real_system
 
 pytestmark = pytest.mark.xdist_group("real-system")
 
 
 async def talk(alice: Path, bob: Path, address: varde.ProfileId, text: str) -> None:
     """Alice sends, Bob receives: both sides connect anew."""
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with varde.connect(alice, varde.KeyFile(alice / "key")) as client:
             await (await open_patiently(client, address)).send(text)
         async with varde.connect(bob, varde.KeyFile(bob / "key")) as client:
@@ -69,7 +69,7 @@ def test_a_second_up_finds_the_data_again(tmp_path: Path) -> None:
             text=True,
             env=environ(),
             check=False,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
         assert second.returncode == 1
         assert f"in use by another `varde up` (process {system.process.pid})" in second.stderr
@@ -103,7 +103,7 @@ def test_a_port_in_use_is_told_with_what_to_do(real_system: RealSystem, tmp_path
         text=True,
         env=environ(),
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("varde: api did not start: it ended with exit code ")

@@ -1,40 +1,14 @@
 """People talk over the real system: sign-up, dm, group, several devices, and being away."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 
 import varde
-from tests.end_to_end.stack import Person, Stack
+from tests.end_to_end.stack import SECONDS, Stack, connected, people, texts
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
-
-SECONDS = 30
-"""For a test to fail in; none of them waits for time to pass."""
-
-
-@asynccontextmanager
-async def connected(*devices: tuple[Person, str]) -> AsyncIterator[list[varde.Client]]:
-    """Clients of these devices, connected."""
-    with trio.fail_after(SECONDS):
-        async with AsyncExitStack() as stack:
-            clients = []
-            for person, device in devices:
-                client = await stack.enter_async_context(varde.connect(person.home(device), person.key(device)))
-                await client.wait_connected()
-                clients.append(client)
-            yield clients
-
-
-async def people(stack: Stack, folder: Path, *names: str) -> list[Person]:
-    """People with an account and a laptop each."""
-    persons = [Person(stack, name, folder) for name in names]
-    for person in persons:
-        await person.sign_up()
-    return persons
 
 
 async def test_two_people_talk(stack: Stack, tmp_path: Path) -> None:
@@ -66,12 +40,6 @@ async def test_a_group_with_several_devices(stack: Stack, tmp_path: Path) -> Non
         assert [message.text for message in read] == ["en", "to", "tre", "fire"]
         assert [message.mine for message in read] == [False, True, False, False]
         assert not phone.conversation(group.id).losses()
-
-
-async def texts(client: varde.Client, conversation: varde.Conversation, count: int) -> list[str]:
-    """The next texts of a conversation, as one client reads it."""
-    messages = aiter(client.conversation(conversation.id))
-    return [(await anext(messages)).text for _ in range(count)]
 
 
 async def test_a_new_device_reads_on_from_its_beginning(stack: Stack, tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ import pytest
 import trio
 
 import varde
-from tests.end_to_end.stack import Person, Stack
-from tests.end_to_end.test_talking import SECONDS, connected, people, texts
+from tests.end_to_end.stack import SECONDS, Person, Stack, connected, people, texts
 from varde.reconnector import TICKET
 from varde.store.store import open_store
 
