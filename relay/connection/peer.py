@@ -11,7 +11,7 @@ from domain.talk.sending import Sender
 from relay.connection.outbox import Outbox
 from varde_contract.close_codes import CloseCode
 from varde_contract.frames import Changed, ChangeKind, Goaway, Sync
-from varde_contract.ids import AccountId, ConversationId, ProfileId
+from varde_contract.ids import ConversationId, ProfileId
 from varde_contract.talk import PresenceState
 
 
@@ -85,11 +85,6 @@ class Peer:
         self.shown: dict[ProfileId, PresenceState] = {}
         """The profiles it shows as present, and how."""
         self._goaway_sent = False
-
-    @property
-    def account(self) -> AccountId:
-        """Whose device it is."""
-        return self.ticket.account
 
     def send(self, frame: Struct) -> None:
         """Encode and send or queue a frame."""

@@ -61,11 +61,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, ["---"] * len(head), *rows))
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page or, with --check, compare it. Returns the exit code."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="Write the tables of docs/metrics.md.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail when the page is out of date")
-    check = parser.parse_args().check
+    check = parser.parse_args(arguments).check
     page = PAGE.read_text(encoding="utf-8")
     rendered = render_page(page)
     if not check:

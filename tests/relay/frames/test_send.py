@@ -115,8 +115,9 @@ async def test_a_group_message_for_an_older_roster_is_stale(node: MemoryNode, ba
     assert (await laptop.receive(f.Ack)).seq == 2
 
 
+@pytest.mark.parametrize("cached", [True, False], ids=["old-roster-cached", "new-roster-read"])
 async def test_what_was_stored_is_acked_again_after_the_roster_moved(
-    node: MemoryNode, backend: Backend, sends: Sends
+    node: MemoryNode, backend: Backend, sends: Sends, *, cached: bool
 ) -> None:
     """A device that lost its ack and sends again is not told that its message is stale: it is stored."""
     roster = await open_room(backend, alice, bob)
@@ -125,6 +126,8 @@ async def test_what_was_stored_is_acked_again_after_the_roster_moved(
     await laptop.send(*frames)
     acks = [await laptop.receive(f.Ack) for _ in frames]
     await enrol(backend.stores, bob.further_device("tablet"))
+    if not cached:
+        node.services.rosters.forget_all()
     await laptop.send(*frames)
     assert [await laptop.receive(f.Ack) for _ in frames] == acks
     await laptop.send(sends.group(roster, alice))
@@ -132,8 +135,9 @@ async def test_what_was_stored_is_acked_again_after_the_roster_moved(
     assert backend.memory.talks[roster.conversation].head == 2
 
 
+@pytest.mark.parametrize("cached", [True, False], ids=["old-roster-cached", "new-roster-read"])
 async def test_what_was_stored_is_acked_again_to_who_was_removed(
-    node: MemoryNode, backend: Backend, sends: Sends
+    node: MemoryNode, backend: Backend, sends: Sends, *, cached: bool
 ) -> None:
     """Whoever sent a message may know that it was sent; nobody else learns anything by its client id."""
     roster = await open_room(backend, alice, bob)
@@ -142,6 +146,8 @@ async def test_what_was_stored_is_acked_again_to_who_was_removed(
     await laptop.send(frame)
     ack = await laptop.receive(f.Ack)
     await backend.stores.conversations.remove_member(roster.conversation, roster.version, alice.profile)
+    if not cached:
+        node.services.rosters.forget_all()
     await laptop.send(frame)
     assert await laptop.receive(f.Ack) == ack
     await phone.send(frame)

@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 import trio
 
 from relay.frames.refusals import close_code
+from relay.metrics import documentation
 from relay.metrics.counters import Metrics
 from relay.metrics.definition import Definition, Kind
-from relay.metrics.documentation import PAGE, render_page
+from relay.metrics.documentation import COMMAND, MARKER, PAGE, render_page
 from relay.metrics.exposition import DEFINITIONS
 from relay.metrics.histogram import Histogram
 from relay.metrics.labels import (
@@ -43,6 +45,21 @@ def test_the_page_is_generated_from_the_definitions() -> None:
     assert render_page(page) == page
     assert all(f"| `{each.name}` |" in page for each in DEFINITIONS)
     assert all(f"| `{word}` |" in page for word in (*HandshakeOutcome, *JoinOutcome, *Hostility, *JournalRefusal))
+
+
+def test_a_page_that_is_out_of_date_is_reported_and_repaired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--check` writes nothing; without it the tables are written again, and the text above them stays."""
+    page = tmp_path / "metrics.md"
+    page.write_text(f"by hand\n{MARKER}old tables\n", encoding="utf-8")
+    monkeypatch.setattr(documentation, "PAGE", page)
+    assert documentation.main(["--check"]) == 1
+    assert COMMAND in capsys.readouterr().err
+    assert "old tables" in page.read_text(encoding="utf-8")
+    assert documentation.main([]) == 0
+    assert documentation.main(["--check"]) == 0
+    assert page.read_text(encoding="utf-8").startswith(f"by hand\n{MARKER}\n## Connections\n")
 
 
 def test_a_page_without_its_marker_is_not_written() -> None:
