@@ -350,7 +350,7 @@ async def texts(messages: EventIterator[Message], count: int) -> list[str]:
 
 
 async def first(events: EventIterator[Event], kind: type[H]) -> H:
-    """The next happening of a kind."""
+    """The next event of a kind."""
     while True:
         event = await anext(events)
         if isinstance(event, kind):

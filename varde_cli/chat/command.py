@@ -68,4 +68,4 @@ async def _wait_first(client: varde.Client) -> ConversationId:
     async for event in client.events():
         if isinstance(event, Message):
             return event.conversation
-    raise AssertionError("happenings end with an error only")
+    raise AssertionError("events end with an error only")
