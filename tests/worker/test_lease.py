@@ -16,7 +16,7 @@ from settings.worker import WorkerSettings
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
-from worker.lease import Lease
+from worker.lease import RENEWALS, Lease
 
 SETTINGS = WorkerSettings(lease=30)
 ALICE, BOB = WorkerId(UUID(int=1)), WorkerId(UUID(int=2))
@@ -174,3 +174,20 @@ async def test_a_surprise_gives_the_job_to_another(autojump_clock: MockClock, ca
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert errors[0].startswith("the job job ended with a surprise: KeyError at test_lease.py:")
     assert "somebody" not in caplog.text
+
+
+async def test_work_that_ends_gives_the_job_back_and_is_begun_again(autojump_clock: MockClock) -> None:
+    """A job that had nothing more to do is not lost, and not begun again at once."""
+    begun: list[float] = []
+
+    async def finish(worker: WorkerId) -> None:
+        begun.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        fleet = Fleet(nursery, finish)
+        await fleet.start(ALICE)
+        assert fleet.memory.leases == {}
+        await trio.sleep(SETTINGS.lease - 1)  # of the mocked clock
+        assert len(begun) == RENEWALS
+        nursery.cancel_scope.cancel()
