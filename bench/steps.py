@@ -10,13 +10,15 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from bench import fanout, handshakes, idle
+from bench import connection_cost as cost
+from bench import fanout
 from bench.catalogue import VARDE, Entry
+from bench.connection_cost import HANDSHAKE, IDLE
 from bench.fanout import DIRECT, DIRECT_SPOT, FANOUT, HEADLINE, LIGHT
 from bench.measured_server import MeasuredServer
 from bench.rooms import Plan
 
-DIMENSIONS: Final = (FANOUT, DIRECT, handshakes.DIMENSION, idle.DIMENSION, "durable", "storms")
+DIMENSIONS: Final = (FANOUT, DIRECT, HANDSHAKE, IDLE, "durable", "storms")
 QUICK_DIMENSIONS: Final = DIMENSIONS[:-1]  # A storm that is over in seconds says nothing
 QUICK_SERVERS: Final = (VARDE, "picows")
 _START: Final = 0.8
@@ -85,7 +87,7 @@ def steps_of(pace: Pace, entries: Sequence[Entry], wanted: Sequence[str], *, tls
     """Return the steps of a run over these servers, for the dimensions that are wanted, plain and with TLS."""
     ways = [(entry, secure) for entry in entries for secure in (False, True) if not secure or (tls and entry.tls)]
     steps = [step for _ in range(pace.rounds) for entry, way in ways for step in _round(pace, entry, wanted, tls=way)]
-    for entry, way in ways if idle.DIMENSION in wanted else ():
+    for entry, way in ways if IDLE in wanted else ():
         if counts := pace.tls_idle if way else pace.idle:
             steps.append(_idle(pace, entry, counts, tls=way))
     return steps
@@ -107,29 +109,29 @@ def _round(pace: Pace, entry: Entry, wanted: Sequence[str], *, tls: bool) -> Ite
                 measure=partial(fanout.measure_spots, spots=group, warm_up=pace.warm_up, seconds=pace.window),
                 point_of=fanout.point_of_windows,
             )
-    if handshakes.DIMENSION in wanted:
+    if HANDSHAKE in wanted:
         count = pace.handshakes
         yield Step(
-            dimension=handshakes.DIMENSION,
+            dimension=HANDSHAKE,
             entry=entry,
             tls=tls,
             words=f"{count} handshakes",
-            plan=handshakes.plan_for(count),
+            plan=cost.handshake_plan(count),
             planned=_START + count * (2 if entry.name == VARDE else 1) / _connects(entry),
-            measure=partial(handshakes.measure_handshakes, count=count),
-            point_of=handshakes.point_of_rounds,
+            measure=partial(cost.measure_handshakes, count=count),
+            point_of=cost.point_of_rounds,
         )
 
 
 def _idle(pace: Pace, entry: Entry, counts: tuple[int, ...], *, tls: bool) -> Step:
     return Step(
-        dimension=idle.DIMENSION,
+        dimension=IDLE,
         entry=entry,
         tls=tls,
         words=f"{', '.join(f'{each:,}' for each in counts)} idle connections",
-        plan=idle.plan_for(counts),
+        plan=cost.idle_plan(counts),
         planned=_START + max(counts) / _connects(entry) + len(counts) + pace.idle_window,
-        measure=partial(idle.measure_idle, steps=counts, window=pace.idle_window),
+        measure=partial(cost.measure_idle, steps=counts, window=pace.idle_window),
         point_of=lambda _, rounds: rounds[-1],
     )
 

@@ -36,12 +36,6 @@ def test_a_server_passes_messages_and_is_gone_afterwards(name: str, folder: Path
     pass_messages(SERVERS[name], folder)
 
 
-@pytest.mark.xdist_group("system")
-def test_varde_passes_messages_and_is_gone_afterwards(folder: Path) -> None:
-    """The same for the whole system."""
-    pass_messages(SERVERS[VARDE], folder)
-
-
 def pass_messages(open_server: Open, folder: Path) -> None:
     """Send ten messages through the server, from everybody."""
     with open_server(folder, CONNECTIONS) as server, Load(server, CONNECTIONS) as load:
