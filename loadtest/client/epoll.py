@@ -108,17 +108,16 @@ class Engine:
             connection.close()
         self._epoll.close()
 
-    def add(self, file: int, connection: "Connection", mask: int) -> None:
-        """Watch a descriptor."""
-        self._epoll.register(file, mask)
-        self.connections[file] = connection
+    def watch(self, file: int, mask: int, connection: "Connection | None" = None) -> None:
+        """Watch a descriptor for this; `connection` where it is a new one. Errors and the end are always told."""
+        if connection is None:
+            self._epoll.modify(file, mask)
+        else:
+            self._epoll.register(file, mask)
+            self.connections[file] = connection
 
-    def change(self, file: int, mask: int) -> None:
-        """Watch it for something else. Errors and the end of both directions are always told."""
-        self._epoll.modify(file, mask)
-
-    def remove(self, file: int) -> None:
-        """Forget it, before it is closed."""
+    def forget(self, file: int) -> None:
+        """Watch it no more, before it is closed."""
         del self.connections[file]
         self._epoll.unregister(file)
 
@@ -158,7 +157,7 @@ class Connection:
         try:
             self._sock = sock = KernelSocket(family, SOCK_STREAM)
             sock.setblocking(False)
-            self._engine.add(sock.fileno(), self, self._mask)
+            self._engine.watch(sock.fileno(), self._mask, self)
             self._file = sock.fileno()
             sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             if slow:
@@ -193,7 +192,7 @@ class Connection:
     def close(self) -> None:
         """Close the socket. The protocol is not told."""
         if self._file >= 0:
-            self._engine.remove(self._file)
+            self._engine.forget(self._file)
             self._file = -1
             with suppress(OSError):
                 self._sock.close()
@@ -204,7 +203,7 @@ class Connection:
         """Look out for this: READ, or HANGUP for the end alone, or 0; and for when what is unsent can be sent."""
         self._mask = mask | WRITE if self._unsent else mask
         if self._file >= 0:
-            self._engine.change(self._file, self._mask)
+            self._engine.watch(self._file, self._mask)
 
     def widen(self) -> None:
         """Let the kernel keep as much as for anybody: from now on the socket is read as it comes."""

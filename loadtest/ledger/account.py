@@ -10,19 +10,7 @@ from loadtest.ledger.histogram import merge
 from loadtest.ledger.reports import Arrivals, LedgerError, Report, StageSums, Stream, merge_counts, read
 from loadtest.report.result import Endpoint, Latencies, Messages
 
-_MOST_FAULTS: Final = 20
 _NUMBERS: Final = ("connects", "reconnects", "failed", "requests", "failures", "unanswered", "earlier")
-
-
-class Fault(Struct, frozen=True):
-    """A receiver to whom a stream did not come as it was sent, by numbers of the crowd."""
-
-    receiver: int
-    room: int
-    sender: int
-    lost: int
-    duplicated: int
-    disordered: int
 
 
 class Account(Struct, kw_only=True):
@@ -30,8 +18,6 @@ class Account(Struct, kw_only=True):
 
     messages: Messages
     stages: dict[int, StageSums]
-    faults: list[Fault]
-    """The first twenty streams that did not come as they were sent, before gaps are taken into account."""
     lost_acked: int  # of the deliveries that are missing, those of messages that the server had acked
     close_codes: dict[str, int] = field(default_factory=dict)
     connect_faults: dict[str, int] = field(default_factory=dict)
@@ -91,7 +77,6 @@ def reconcile(written: Sequence[bytes], rooms: Sequence[Room]) -> Account:
     return Account(
         messages=_messages(reports, deliveries, counts),
         stages=dict(sorted(stages.items())),
-        faults=deliveries.faults,
         lost_acked=deliveries.lost_acked,
         **tables,
         **numbers,
@@ -123,7 +108,6 @@ class _Deliveries:
     def __init__(self, reports: Sequence[Report], rooms: Sequence[Room]) -> None:
         self.due = self.received = self.lost = self.unfetched = self.after_gap = 0
         self.duplicated = self.disordered = self.astray = self.lost_acked = 0
-        self.faults: list[Fault] = []
         self._rooms = rooms
         self._arrivals: dict[tuple[int, int], list[Arrivals]] = {}
         for report in reports:
@@ -192,9 +176,6 @@ class _Deliveries:
         if missing:
             place = came.receiver, stream.room
             self._missing[place] = self._missing.get(place, 0) + missing
-        if (missing or came.duplicated or came.disordered) and len(self.faults) < _MOST_FAULTS:
-            who = came.receiver, came.room, came.sender
-            self.faults.append(Fault(*who, missing, came.duplicated, came.disordered))
 
 
 def _count_received(stream: Stream, came: Arrivals) -> tuple[int, int]:

@@ -3,19 +3,18 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import gevent
-from msgspec import Struct
 
-_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
-_ROUNDS: Final = 16
 PING_SECONDS: Final = 5.0  # that an answer is waited for
 EVERY_SECONDS: Final = 30.0
 _BETWEEN_SECONDS: Final = 0.2  # between two questions, so that not all of them fall into one busy moment of ours
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+_ROUNDS: Final = 16
 
 
-class Offset(Struct, frozen=True):
+class Offset(NamedTuple):
     """How far the master's clock is ahead of ours, and how wrong that may be at most."""
 
     offset_ns: int
@@ -45,21 +44,18 @@ def measure_offset(
 ) -> Offset:
     """Ask the master for its run time several times and go by the quickest answer, like NTP (RFC 5905, section 8).
 
-    `ping` returns the other clock's nanoseconds. The other clock was read somewhere within the round trip, so half of
-    it bounds the error. Between two questions it pauses.
+    `ping` returns the other clock's nanoseconds. That was read somewhere within the round trip, so half of it bounds
+    the error.
     """
-    best = _ask(ping)
-    for _ in range(rounds - 1):
-        pause()
-        best = min(best, _ask(ping), key=lambda answer: answer.uncertainty_ns)
+    best: Offset | None = None
+    for round_ in range(rounds):
+        if round_:
+            pause()
+        asked_ns, theirs_ns, answered_ns = time.monotonic_ns(), ping(), time.monotonic_ns()
+        found = Offset(theirs_ns - (asked_ns + answered_ns) // 2, (answered_ns - asked_ns + 1) // 2)
+        best = found if best is None or found.uncertainty_ns < best.uncertainty_ns else best
+    assert best is not None
     return best
-
-
-def _ask(ping: Callable[[], int]) -> Offset:
-    asked_ns = time.monotonic_ns()
-    theirs_ns = ping()
-    answered_ns = time.monotonic_ns()
-    return Offset(theirs_ns - (asked_ns + answered_ns) // 2, (answered_ns - asked_ns + 1) // 2)
 
 
 def boot_id() -> str:
@@ -73,9 +69,8 @@ def open_clock(masters_boot_id: str, ping: Callable[[], int]) -> RunClock:
     A time namespace shifts the clock within one host; then the two differ by more than the measurement may be wrong.
     """
     measured = measure_offset(ping)
-    if masters_boot_id == boot_id() and abs(measured.offset_ns) <= measured.uncertainty_ns:
-        return RunClock()
-    return RunClock(measured.offset_ns, measured.uncertainty_ns)
+    same = masters_boot_id == boot_id() and abs(measured.offset_ns) <= measured.uncertainty_ns
+    return RunClock() if same else RunClock(*measured)
 
 
 def follow_clock(clock: RunClock, ping: Callable[[], int], pause: Callable[[float], object] = gevent.sleep) -> None:

@@ -29,10 +29,10 @@ from loadtest.ledger.reports import Tick
 from loadtest.report.result import EXIT_CODES
 from loadtest.running.messages import Channel, Prepare
 from loadtest.running.options import Options
-from loadtest.running.progress import Progress, count_second, line_of
+from loadtest.running.progress import Progress, count_second
 from loadtest.running.result import conclude, figures_so_far, folder_of, publish
-from loadtest.running.run import Run, RunRecord, StageRun, Surroundings
-from loadtest.running.system import Actions, ServerWatch, System, open_system, warn_beforehand
+from loadtest.running.run import Run, RunRecord, StageRun
+from loadtest.running.system import System, open_system, warn_beforehand
 from loadtest.running.web import add_charts
 from loadtest.running.worker import VardeUser, lift_limits
 from loadtest.running.workers import Workers, open_workers
@@ -41,7 +41,6 @@ from loadtest.scenarios.plan import Plan
 from loadtest.stack.process import listens
 
 _END_SECONDS: Final = 120.0
-_SECOND_NS: Final = 1_000_000_000
 _STOPPED: Final = 130  # as shells give it for SIGINT
 _RUN_BYTES: Final = 8
 
@@ -115,8 +114,6 @@ class Master:
 
     def _enter(self, logs: Path | None) -> None:
         self.system = system = self._open.enter_context(open_system(self.options, self.plan, self.progress.say))
-        self._actions = Actions(system.stack, self.options.hook, self.plan, self.progress.say)
-        self._watch = ServerWatch(system.stack)
         lost: Callable[[], int] = lambda: 0  # noqa: E731 - nobody of ours
         if logs is not None:
             address = (self.options.bind[0], self._runner.server.port)
@@ -147,28 +144,27 @@ class Master:
 
     def _begin(self, system: System) -> None:
         number = int.from_bytes(os.urandom(_RUN_BYTES)) >> 1
-        around = Surroundings(
+        self.run = Run(
+            self.plan,
+            self._workers,
+            self._channel,
+            system,
+            self.progress,
             prepare=lambda worker, workers: self._task(system, number, worker, workers),
-            act=self._actions.act,
-            server=lambda: self._watch.seen,
-            dead=self._watch.dead,
             breaks=self._breaks,
-            show=self._show,
-            say=self.progress.say,
             count=lambda second: count_second(self._environment.stats, second),
         )
-        self.run = Run(self.plan, self._workers, self._channel, around)
         self._ending = False
-        self._watch.start()
-        self._following = gevent.spawn(self._follow, self.run)
+        self._following = gevent.spawn(self._follow, system, self.run)
 
-    def _follow(self, run: Run) -> None:
+    def _follow(self, system: System, run: Run) -> None:
+        system.failed = []
+        system.start_watch()
         try:
             run.run()
         finally:
-            self._watch.stop()
-            run.record.broken += self._actions.failed
-            self._actions.failed = []
+            system.stop_watch()
+            run.record.broken += system.failed
             self.finish(run.record)
             if not self._ending:
                 gevent.spawn(self._end_test)
@@ -212,10 +208,6 @@ class Master:
             even=self.options.even,
             boot=boot_id(),
         )
-
-    def _show(self, stage: StageRun, connected: int, second: Tick, so_far: Tick, cpu: float) -> None:
-        passed_s = (RunClock().now_ns() - stage.began_ns) / _SECOND_NS
-        self.progress.show(line_of(self.plan, stage.index, passed_s, connected, second, so_far, cpu))
 
     def _breaks(self, held: StageRun, ticks: Tick) -> list[str]:
         assert self.run is not None

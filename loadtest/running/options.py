@@ -27,4 +27,4 @@ class Options(Struct, frozen=True, kw_only=True):
     """For a system of somebody else's: a program that is called with the action that is to befall it."""
     clock_budget_ms: float = 1.0
     remote: bool = False  # workers are started by hand, on other machines
-    bind: tuple[str, int] = ("127.0.0.1", 0)  # where workers find the leader
+    bind: tuple[str, int] = ("127.0.0.1", 0)  # where workers find the master

@@ -13,8 +13,10 @@ from loadtest.ledger.clock import RunClock
 from loadtest.ledger.reports import Tick
 from loadtest.report.result import Sample, WorkerFigures
 from loadtest.running.messages import Channel, Finish, Prepare, Settle, StageBegan
+from loadtest.running.progress import Progress, line_of
+from loadtest.running.system import System
 from loadtest.running.workers import Workers
-from loadtest.scenarios.plan import SYSTEM_ACTIONS, Action, Kind, Plan
+from loadtest.scenarios.plan import SYSTEM_ACTIONS, Kind, Plan
 
 _SECOND_NS: Final = 1_000_000_000
 _AFTER_THE_SECOND: Final = 0.25  # workers speak at whole seconds of run time; a moment later everybody has been heard
@@ -69,28 +71,30 @@ class RunRecord(Struct, kw_only=True):
     failure: str = ""  # why there was no run at all
 
 
-class Surroundings(Struct, kw_only=True):
-    """What a run reads and calls, beside the workers."""
-
-    prepare: Callable[[int, int], Prepare]  # `(worker, workers)`: what a worker has to prepare
-    act: Callable[[Action], None]  # what is done to the system; it may take its time
-    server: Callable[[], dict[str, float]]  # the server's figures at this moment, without waiting
-    dead: Callable[[], list[str]]  # programs of the system that have ended by themselves
-    breaks: Callable[[StageRun, Tick], list[str]]  # what of a stage of a ramp broke, in words
-    show: Callable[[StageRun, int, Tick, Tick, float], None]
-    """Each second: the stage, connections, this second, the stage so far, CPU of the busiest worker."""
-    say: Callable[[str], None]
-    count: Callable[[Tick], None] = lambda _: None  # each second, for Locust's own figures
-
-
 class Run:
     """Follows a plan once. Whoever wants it to end early calls `stop`: it settles, collects what there is, is done."""
 
-    def __init__(self, plan: Plan, workers: Workers, channel: Channel, around: Surroundings) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        workers: Workers,
+        channel: Channel,
+        system: System,
+        progress: Progress,
+        *,
+        prepare: Callable[[int, int], Prepare],
+        breaks: Callable[[StageRun, Tick], list[str]],
+        count: Callable[[Tick], None],
+    ) -> None:
+        """`prepare(worker, workers)` says what a worker has to do, `breaks` what of a stage of a ramp broke, in words.
+
+        `count` is told of each second, for Locust's own figures.
+        """
         self.plan = plan
         self.record = RunRecord()
         self.done = Event()
-        self._workers, self._channel, self._around = workers, channel, around
+        self._workers, self._channel, self._system, self._progress = workers, channel, system, progress
+        self._task, self._breaks, self._count = prepare, breaks, count
         self._clock = RunClock()
         self._stopped = Event()
         self._users = (0, 1.0)
@@ -128,7 +132,7 @@ class Run:
         there = self._workers.begin_run()
         self.record.expected_workers = len(there)
         for number, client in enumerate(there):
-            self._channel.send(self._around.prepare(number, len(there)), client)
+            self._channel.send(self._task(number, len(there)), client)
         if not self._workers.wait_until_all("prepared", _PREPARE_SECONDS, self._stopped):
             self._note_missing()
             return False
@@ -170,7 +174,7 @@ class Run:
         self._channel.send(StageBegan(index=begun.index, began_ns=begun.began_ns))
         self._users = (stage.users, stage.spawn_per_second)
         if stage.action in SYSTEM_ACTIONS:
-            gevent.spawn(self._around.act, stage.action)
+            gevent.spawn(self._system.act, stage.action)
         self._begun.set()
 
     def _hold(self, stage: StageRun) -> None:
@@ -182,7 +186,9 @@ class Run:
             if self._clock.now_ns() < until_ns:
                 second = self._take()
                 self._sample(self.plan.stages[stage.index].name, second)
-                self._around.show(stage, self._connected, second, self._stage, self._workers.cpu_percent)
+                passed_s, cpu = (self._clock.now_ns() - stage.began_ns) / _SECOND_NS, self._workers.cpu_percent
+                seen = (self._connected, second, self._stage, cpu)
+                self._progress.show(line_of(self.plan, stage.index, passed_s, *seen))
             self._check()
 
     def _take(self) -> Tick:
@@ -190,17 +196,17 @@ class Run:
         self._whole.then(second)
         self._stage.then(second)
         self.record.peak = max(self.record.peak, self._connected)
-        self._around.count(second)
+        self._count(second)
         return second
 
     def _check(self) -> None:
         if self._workers.missing():
             self._note_missing()
-        for name in self._around.dead():
+        for name in self._system.dead():
             said = f"{name} ended by itself"
             if said not in self.record.broken:
                 self.record.broken.append(said)
-                self._around.say(said)
+                self._progress.say(said)
                 self._stopped.set()
 
     def _note_missing(self) -> None:
@@ -216,9 +222,9 @@ class Run:
         self._wait_heartbeat()  # until workers have told of all of it, they go on as they were
         held.ended_ns, held.connected = self._clock.now_ns(), self._connected
         self._take()
-        held.broke = self._around.breaks(held, self._stage)
+        held.broke = self._breaks(held, self._stage)
         for each in held.broke:
-            self._around.say(f"{stage.name} breaks: {each}")
+            self._progress.say(f"{stage.name} breaks: {each}")
         return bool(held.broke)
 
     def _settle(self) -> None:
@@ -284,6 +290,6 @@ class Run:
                 p99_ms=p99,
                 raw_p99_ms=second.raw.percentile_ms(99.0),
                 generator_cpu_percent=round(self._workers.cpu_percent, 1),
-                server=self._around.server(),
+                server=self._system.seen,
             )
         )

@@ -11,7 +11,6 @@ from typing import Final
 
 import gevent
 from gevent import socket
-from msgspec import Struct
 
 from loadtest.command.exits import CouldNotRun
 from loadtest.crowd.crowd import Crowd, CrowdError, read_crowd
@@ -31,24 +30,75 @@ _HOOK_SECONDS: Final = 300.0
 Say = Callable[[str], None]
 
 
-class System(Struct, frozen=True, kw_only=True):
-    """What there is to be loaded. `stack` is None when it is somebody else's."""
+class System:
+    """What there is to be loaded, and what a run does to it. A fresh stack is ours to hurt and to look at.
 
-    crowd: Crowd
-    crowd_file: Path
-    stack: Stack | None = None
+    Of a system that runs elsewhere nothing is seen, and its owner gives us a program to call: `--hook`.
+    """
 
-    @property
-    def outbox(self) -> str:
-        """The folder of mails of a stack of ours."""
-        return "" if self.stack is None else str(self.stack.outbox)
+    def __init__(
+        self, crowd: Crowd, file: Path, plan: Plan, say: Say, *, stack: Stack | None = None, hook: str | None = None
+    ) -> None:
+        """Raises CouldNotRun when the plan asks for something that nobody can do."""
+        self.crowd, self.crowd_file, self.stack = crowd, file, stack
+        self.outbox = "" if stack is None else str(stack.outbox)  # the folder of mails of a stack of ours
+        self.seen: dict[str, float] = {}  # the figures of processes and relay nodes, once a second
+        self.failed: list[str] = []  # why something could not be done, in words
+        self._hook, self._say = hook, say
+        self._watching: gevent.Greenlet | None = None
+        asked = sorted({stage.action for stage in plan.stages if stage.action in SYSTEM_ACTIONS})
+        if asked and stack is None and hook is None:
+            raise CouldNotRun(
+                f"{plan.scenario} needs somebody to {' and '.join(asked)}, and this system is not ours",
+                "Give a program with --hook COMMAND: it is called with the action. Or run without --crowd.",
+            )
+
+    def act(self, action: Action) -> None:
+        """Do what a stage asks for, and return when it is done. Raises nothing: what fails is kept."""
+        try:
+            self._say(f"{action}: {self._act(action)}")
+        except (StackError, OSError, subprocess.SubprocessError) as error:
+            self.failed.append(f"{action} failed: {str(error).splitlines()[0]}")
+            self._say(self.failed[-1])
+
+    def _act(self, action: Action) -> str:
+        if self._hook is not None:
+            command = (*shlex.split(self._hook), str(action))
+            subprocess.run(command, check=True, timeout=_HOOK_SECONDS, stdin=subprocess.DEVNULL)  # noqa: S603 - the caller's own words
+            return "done"
+        assert self.stack is not None
+        if action is Action.KILL_NODE:
+            return f"{self.stack.kill_node()} was killed and is back"
+        return f"{', '.join(self.stack.drain_nodes())} drained and back"
+
+    def dead(self) -> list[str]:
+        """Return the programs that ended without being asked to."""
+        return [] if self.stack is None else self.stack.dead()
+
+    def start_watch(self) -> None:
+        """Begin to look."""
+        if self.stack is not None:
+            self._watching = gevent.spawn(self._watch, self.stack)
+
+    def stop_watch(self) -> None:
+        """Look no more."""
+        if self._watching is not None:
+            self._watching.kill()
+
+    def _watch(self, stack: Stack) -> None:
+        pids: dict[str, int] = {}
+        watch = Watch(pids, stack.metrics_urls.values())
+        while True:
+            pids.update(stack.pids)  # a node that was killed comes back as another process
+            self.seen = watch.sample()
+            gevent.sleep(1.0)
 
 
 @contextmanager
 def open_system(options: Options, plan: Plan, say: Say) -> Iterator[System]:
     """Have a system for as long as a block lasts. Raises CouldNotRun."""
     if options.crowd is not None:
-        yield _find_system(options.crowd, plan)
+        yield System(_find_crowd(options.crowd, plan), options.crowd, plan, say, hook=options.hook)
         return
     with tempfile.TemporaryDirectory(prefix="varde-load-") as name:
         folder, file = Path(name), Path(name) / "crowd"
@@ -59,7 +109,7 @@ def open_system(options: Options, plan: Plan, say: Say) -> Iterator[System]:
             with open_stack(folder, nodes=nodes, tls=options.tls) as stack:
                 crowd = _seed(stack, plan, options, file, say)
                 check_crowd(crowd, plan, file)
-                yield System(crowd=crowd, crowd_file=file, stack=stack)
+                yield System(crowd, file, plan, say, stack=stack, hook=options.hook)
         except StackError as error:
             raise CouldNotRun(str(error), "The logs are gone with the stack; its last lines are above.") from error
 
@@ -82,7 +132,7 @@ def _seed(stack: Stack, plan: Plan, options: Options, file: Path, say: Say) -> C
         raise CouldNotRun(f"the stack could not be seeded: {error}") from error
 
 
-def _find_system(path: Path, plan: Plan) -> System:
+def _find_crowd(path: Path, plan: Plan) -> Crowd:
     try:
         crowd = read_crowd(path)
         target = find_target(crowd.relay_url)
@@ -96,7 +146,7 @@ def _find_system(path: Path, plan: Plan) -> System:
             f"nobody answers at the relay that {path} names ({error.strerror or 'no answer in time'})",
             "Start the system, or make the file anew with `python -m loadtest seed`.",
         ) from error
-    return System(crowd=crowd, crowd_file=path)
+    return crowd
 
 
 def check_crowd(crowd: Crowd, plan: Plan, path: Path) -> None:
@@ -118,75 +168,6 @@ def _span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {name}"
     return f"{seconds:.0f} seconds"
-
-
-class Actions:
-    """Does to the system what a stage asks for: nodes are killed or drained.
-
-    A fresh stack is ours to hurt. Of a system that runs elsewhere, its owner gives us a program to call: `--hook`.
-    """
-
-    def __init__(self, stack: Stack | None, hook: str | None, plan: Plan, say: Say) -> None:
-        """Raises CouldNotRun when the plan asks for something that nobody can do."""
-        self._stack, self._hook, self._say = stack, hook, say
-        self.failed: list[str] = []  # why something could not be done, in words
-        asked = sorted({stage.action for stage in plan.stages if stage.action in SYSTEM_ACTIONS})
-        if asked and stack is None and hook is None:
-            raise CouldNotRun(
-                f"{plan.scenario} needs somebody to {' and '.join(asked)}, and this system is not ours",
-                "Give a program with --hook COMMAND: it is called with the action. Or run without --crowd.",
-            )
-
-    def act(self, action: Action) -> None:
-        """Do it, and return when it is done. Raises nothing: what fails is kept."""
-        try:
-            self._say(f"{action}: {self._act(action)}")
-        except (StackError, OSError, subprocess.SubprocessError) as error:
-            self.failed.append(f"{action} failed: {str(error).splitlines()[0]}")
-            self._say(self.failed[-1])
-
-    def _act(self, action: Action) -> str:
-        if self._hook is not None:
-            command = (*shlex.split(self._hook), str(action))
-            subprocess.run(command, check=True, timeout=_HOOK_SECONDS, stdin=subprocess.DEVNULL)  # noqa: S603 - the caller's own words
-            return "done"
-        assert self._stack is not None
-        if action is Action.KILL_NODE:
-            return f"{self._stack.kill_node()} was killed and is back"
-        return f"{', '.join(self._stack.drain_nodes())} drained and back"
-
-
-class ServerWatch:
-    """Looks at the processes and metrics of a stack of ours once a second. Of a system elsewhere nothing is seen."""
-
-    def __init__(self, stack: Stack | None) -> None:
-        self.seen: dict[str, float] = {}
-        self._stack = stack
-        self._watching: gevent.Greenlet | None = None
-
-    def start(self) -> None:
-        """Begin to look."""
-        self.stop()
-        if self._stack is not None:
-            self._watching = gevent.spawn(self._watch, self._stack)
-
-    def stop(self) -> None:
-        """Look no more."""
-        if self._watching is not None:
-            self._watching.kill()
-            self._watching = None
-
-    def dead(self) -> list[str]:
-        """Return the programs that ended without being asked to."""
-        return [] if self._stack is None else self._stack.dead()
-
-    def _watch(self, stack: Stack) -> None:
-        pids: dict[str, int] = {}
-        watch = Watch(pids, stack.metrics_urls.values())
-        while True:
-            pids.update(stack.pids)  # a node that was killed comes back as another process
-            self.seen = watch.sample()
-            gevent.sleep(1.0)
 
 
 def warn_beforehand(options: Options, plan: Plan, say: Say, *, machine: Machine | None = None) -> None:

@@ -26,7 +26,7 @@ _NOT_NOW: Final = frozenset({RefusalCode.RATE_LIMITED, RefusalCode.UNAVAILABLE, 
 
 
 class Unanswered(NamedTuple):
-    """A send, as it is said again with the same client id."""
+    """A message, as it is sent again with the same client id."""
 
     conversation: Conversation
     seq: int
@@ -145,7 +145,7 @@ class Device:
         return any(position.conversation.complete for position in self._positions.values())
 
     def send(self, intended_ns: int) -> bool:
-        """Say a message that was due at that time of the run. False: it cannot be said here, and nothing was booked."""
+        """Send a message that was due at that time of the run. False: not now, and nothing was recorded."""
         client, connection = self._client, self._connection
         room = self._choose_conversation()
         if room is None or client is None or connection is None or len(self.unanswered) >= UNANSWERED:

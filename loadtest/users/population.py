@@ -45,7 +45,7 @@ class Member(Protocol):
     place: int  # among those who are ready, theirs to write; -1 is nowhere
 
     def send(self, intended_ns: int) -> bool:
-        """Send a message that was due at that time of the run. False: not now, and nothing was booked."""
+        """Send a message that was due at that time of the run. False: not now, and nothing was recorded."""
 
     def look(self, now: float) -> None:
         """See to what has taken too long. Called about once a second while there is a connection."""

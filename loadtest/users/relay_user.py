@@ -16,7 +16,7 @@ from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 
 CONNECT_SECONDS: Final = 15.0  # from the first SYN until everything is joined; the relay itself gives a handshake ten
-LEAVE_SECONDS: Final = 5.0  # to have everything answered and the line closed in good order
+LEAVE_SECONDS: Final = 5.0  # to have everything answered and the connection closed in good order
 SILENT_HEARTBEATS: Final = 2.0  # without a sign of life of the relay, until a client should come again
 SLOW_BYTES: Final = 4_096  # what a slow reader reads at a time
 FIRST_SECONDS: Final = 0.5
@@ -67,14 +67,14 @@ class RelayUser:
             while not self._ended:
                 self._wait_for_turn()
                 self._renew_if_due()
-                if self._may_dial:
-                    self._dial()
+                if self._may_connect:
+                    self._connect()
                 self._wait_for_end()
         finally:
             self.stop()
 
     def stop(self) -> None:
-        """Leave in good order and do not come back. The line may last a moment longer than `live`."""
+        """Leave in good order and do not come back. The connection may last a moment longer than `live`."""
         self._ended = True
         self._go()
 
@@ -89,7 +89,7 @@ class RelayUser:
         self._wake()
 
     def send(self, intended_ns: int) -> bool:
-        """Say a message that was due at that time of the run. False: not now, and nothing was booked."""
+        """Send a message that was due at that time of the run. False: not now, and nothing was recorded."""
         return self.place >= 0 and self.device.send(intended_ns)
 
     def cut(self, word: str) -> None:
@@ -100,7 +100,7 @@ class RelayUser:
     # What the population calls
 
     def look(self, now: float) -> None:
-        """See to what has taken too long. Called about once a second while there is a line."""
+        """See to what has taken too long. Called about once a second while there is a connection."""
         if self._connection is None:
             return
         if now > self._deadline:
@@ -247,7 +247,7 @@ class RelayUser:
     # The greenlet
 
     @property
-    def _may_dial(self) -> bool:
+    def _may_connect(self) -> bool:
         """Whether nobody has stopped this user, or sent it away, while it waited."""
         return not (self._ended or self._away)
 
@@ -262,14 +262,14 @@ class RelayUser:
                 return
 
     def _renew_if_due(self) -> bool:
-        """Fetch another ticket when it is time. The line, if there is one, goes on meanwhile."""
+        """Fetch another ticket when it is time. The connection, if there is one, goes on meanwhile."""
         tickets = self._population.tickets
         due = tickets.due_at(self.seat) <= time.monotonic()
         if due and not self._ended:
             tickets.renew(self.seat)
         return due and not self._ended
 
-    def _dial(self) -> None:
+    def _connect(self) -> None:
         population = self._population
         if not self._wanted and self._behaviour is not Behaviour.DEAF:
             population.ledger.attend(self.seat)

@@ -49,7 +49,6 @@ def test_a_server_that_reorders_is_caught() -> None:
         pair.deliver(draft)
     settled = pair.reconcile()
     assert settled.messages == Messages(sent=3, acked=3, due=3, received=3, disordered=2)
-    assert [(fault.receiver, fault.room, fault.sender, fault.disordered) for fault in settled.faults] == [(1, 0, 0, 2)]
 
 
 def test_a_server_that_takes_without_acking_is_caught() -> None:
