@@ -29,11 +29,11 @@ from loadtest.ledger.reports import Tick
 from loadtest.report.result import EXIT_CODES
 from loadtest.running.messages import Channel, Prepare
 from loadtest.running.options import Options
-from loadtest.running.progress import Progress, count_second
+from loadtest.running.progress import Progress
 from loadtest.running.result import conclude, figures_so_far, folder_of, publish
 from loadtest.running.run import Run, RunRecord, StageRun
 from loadtest.running.system import System, open_system, warn_beforehand
-from loadtest.running.web import add_charts
+from loadtest.running.web import add_charts, count_second
 from loadtest.running.worker import VardeUser, lift_limits
 from loadtest.running.workers import Workers, open_workers
 from loadtest.scenarios.catalogue import SCENARIOS, AskError

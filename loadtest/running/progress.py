@@ -1,21 +1,12 @@
-"""What a run shows while it lasts: a line each second, and Locust's own statistics."""
+"""The line that a run shows each second."""
 
 import sys
-import time
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
-from locust.stats import RequestStats, StatsEntry, bucket_response_time
-
-from loadtest.ledger.histogram import Histogram
 from loadtest.ledger.reports import Tick
 from loadtest.scenarios.plan import Kind, Plan, Stage
 
 _CLEAR: Final = "\r\x1b[2K"
-_NAMES: Final = (
-    ("ack", "SEND", "message, to ack"),
-    ("receive", "RECV", "message, to receiver"),
-    ("request", "API", "request"),
-)
 
 
 class Progress:
@@ -62,27 +53,3 @@ def _rates(kind: Kind, stage: Stage, second: Tick) -> tuple[str, ...]:
     failed = f"  no connection {second.failed:,}" if second.failed else ""
     sent = f"sent {second.sent:,}/s of {stage.messages_per_second:,.0f}"
     return sent, f"received {second.received:,}/s{failed}"
-
-
-def count_second(stats: RequestStats, second: Tick) -> None:
-    """Add what happened within a second to Locust's statistics. A message counts from when it was due."""
-    for field, method, name in _NAMES:
-        histogram: Histogram = getattr(second, field)
-        if histogram.count:
-            entry = _entry(stats, method, name, histogram)
-            stats.get(name, method).extend(entry)
-            stats.total.extend(entry)
-
-
-def _entry(stats: RequestStats, method: str, name: str, histogram: Histogram) -> StatsEntry:
-    entry: Any = StatsEntry(stats, name, method)
-    counts = histogram.counts_ms()
-    for took_ms, count in counts:
-        bucket = bucket_response_time(took_ms)
-        entry.response_times[bucket] = entry.response_times.get(bucket, 0) + count
-    entry.total_response_time = sum(took_ms * count for took_ms, count in counts)
-    entry.min_response_time, entry.max_response_time = counts[0][0], counts[-1][0]
-    entry.num_requests = histogram.count
-    entry.last_request_timestamp = now = time.time()
-    entry.num_reqs_per_sec = {int(now): histogram.count}
-    return entry  # type: ignore[no-any-return]

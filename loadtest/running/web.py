@@ -1,9 +1,14 @@
-"""Our charts on Locust's own web page, and the last run's report beside them."""
+"""Locust's own web page: its statistics, our charts below them, and the last run's report."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from locust.stats import RequestStats, StatsEntry, bucket_response_time
+
+from loadtest.ledger.histogram import Histogram
+from loadtest.ledger.reports import Tick
 
 if TYPE_CHECKING:
     from loadtest.running.master import Master
@@ -15,6 +20,11 @@ _TAGS: Final = (
     b'<script src="./varde/charts.js" defer></script></body>'
 )
 """The scenario decides what these fields of Locust's form ask for."""
+_NAMES: Final = (
+    ("ack", "SEND", "message, to ack"),
+    ("receive", "RECV", "message, to receiver"),
+    ("request", "API", "request"),
+)
 _POINTS: Final = 900  # seconds that a page shows
 
 
@@ -51,3 +61,27 @@ def _series(master: "Master") -> bytes:
     rows = [] if run is None else run.record.series[-_POINTS:]
     reported = master.folder is not None and run is not None and run.done.is_set()
     return msgspec.json.encode({"words": words, "series": rows, "report": reported})
+
+
+def count_second(stats: RequestStats, second: Tick) -> None:
+    """Add what happened within a second to Locust's statistics. A message counts from when it was due."""
+    for field, method, name in _NAMES:
+        histogram: Histogram = getattr(second, field)
+        if histogram.count:
+            entry = _entry(stats, method, name, histogram)
+            stats.get(name, method).extend(entry)
+            stats.total.extend(entry)
+
+
+def _entry(stats: RequestStats, method: str, name: str, histogram: Histogram) -> StatsEntry:
+    entry: Any = StatsEntry(stats, name, method)
+    counts = histogram.counts_ms()
+    for took_ms, count in counts:
+        bucket = bucket_response_time(took_ms)
+        entry.response_times[bucket] = entry.response_times.get(bucket, 0) + count
+    entry.total_response_time = sum(took_ms * count for took_ms, count in counts)
+    entry.min_response_time, entry.max_response_time = counts[0][0], counts[-1][0]
+    entry.num_requests = histogram.count
+    entry.last_request_timestamp = now = time.time()
+    entry.num_reqs_per_sec = {int(now): histogram.count}
+    return entry  # type: ignore[no-any-return]
