@@ -93,7 +93,8 @@ class Environment:
                 yield process
             finally:
                 process.send_signal(signal.SIGINT)
-                process.communicate(timeout=PATIENCE)
+                said, _ = process.communicate(timeout=PATIENCE)
+                sys.stdout.write(said)  # pytest shows it beside a failure
 
     def check(self) -> None:
         """Let pip say whether all that is required is there."""
