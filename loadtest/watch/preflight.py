@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import psutil
 from msgspec import Struct
 
@@ -61,9 +60,58 @@ class Machine(Struct, frozen=True, kw_only=True):
 
 def check_machine(users: int, workers: int, *, machine: Machine | None = None) -> list[Check]:
     """Look at everything a run of `users` in `workers` processes on this machine needs; takes half a second."""
-    machine = machine or read_machine()
-    found = (*_limits(machine, users, workers), *_time(machine, workers), *_kernel(machine, users))
-    return [msgspec.structs.replace(each, advice="") if each.grade is Grade.GOOD else each for each in found]
+    rows = _rows(machine or read_machine(), users, workers)
+    return [Check(n, Grade.GOOD, words) if good else Check(n, bad, words, do) for n, good, bad, words, do in rows]
+
+
+def _rows(machine: Machine, users: int, workers: int) -> Iterator[tuple[str, bool, Grade, str, str]]:
+    """What is looked at, whether it is good, how much it matters where it is not, what it is, and what to do then."""
+    soft, hard = machine.open_files
+    worker, relay = -(-users // workers) + _OWN_FILES, users + _RELAY_FILES
+    words = f"{soft:,} open files for a process ({hard:,} at most); a worker needs {worker:,}, the relay {relay:,}"
+    advice = "raise the hard limit (LimitNOFILE= of systemd, or /etc/security/limits.conf), or ask for fewer users"
+    needed = max(worker, relay)
+    yield "open files", soft >= needed, Grade.FAULT, words, advice if hard < needed else f"ulimit -n {hard}"
+
+    words = f"one source address, with {machine.ports or 0:,} ports and at most 50 connects a second"
+    if machine.source_addresses:
+        words = "each ten users come from an address of their own in 127.1.0.0/16: ports are plenty"
+    grade = Grade.WARNING if machine.ports is None or users < machine.ports else Grade.FAULT
+    advice = "run on Linux's own loopback, or spread the workers over machines"
+    yield "ports", machine.source_addresses, grade, words, advice
+
+    needed, free = _KIB_FOR_ALL + users * _KIB_PER_USER, machine.available_kib
+    words = f"{free / 2**20:.1f} GiB of memory are free; {needed / 2**20:.1f} will do"
+    advice = "ask for fewer users, or free memory: swapping ruins every figure"
+    yield "memory", free >= needed, Grade.FAULT, words, advice
+
+    words = f"the clock is {machine.clock or 'unknown'}"
+    advice = "each reading enters the kernel; write tsc into current_clocksource, where the machine has it"
+    yield "clock", machine.clock in {None, *_CLOCKS}, Grade.WARNING, words, advice
+
+    words = f"frequency scaling: {machine.governor or 'none to be seen'}"
+    advice = "cpupower frequency-set -g performance"
+    yield "frequency", machine.governor in {None, "performance"}, Grade.WARNING, words, advice
+
+    words = f"{machine.cores} cores for {workers} workers, the relay, the API and Postgres"
+    few, many = "two cores at least, or what is measured is the generator", "more processes than cores only wait"
+    advice = few if machine.cores < _CORES else f"--workers {machine.cores}: {many}"
+    yield "cores", machine.cores >= max(_CORES, workers), Grade.WARNING, words, advice
+
+    words = f"{machine.busy_percent:.0f} % of the machine is busy before the run"
+    yield "load", machine.busy_percent <= _BUSY_PERCENT, Grade.WARNING, words, "end what else runs here: see top"
+
+    words = f"{machine.steal_percent:.1f} % of the time goes to other guests of the host"
+    advice = "high percentiles will be the neighbours'; use a machine of one's own"
+    yield "steal", machine.steal_percent <= _STEAL_PERCENT, Grade.WARNING, words, advice
+
+    words, enough = f"the kernel queues {machine.somaxconn} connections for a listener", min(users, _SOMAXCONN)
+    advice = f"sysctl -w net.core.somaxconn={_SOMAXCONN * 4}"
+    yield "backlog", machine.somaxconn is None or machine.somaxconn >= enough, Grade.WARNING, words, advice
+
+    words = f"the packet filter follows {'no' if machine.tracked is None else f'{machine.tracked:,}'} connections"
+    advice, enough = f"sysctl -w net.netfilter.nf_conntrack_max={users * 8}", 4 * users
+    yield "connection tracking", machine.tracked is None or machine.tracked >= enough, Grade.WARNING, words, advice
 
 
 def read_machine() -> Machine:
@@ -83,67 +131,6 @@ def read_machine() -> Machine:
         somaxconn=_number("/proc/sys/net/core/somaxconn"),
         tracked=_number("/proc/sys/net/netfilter/nf_conntrack_max"),
     )
-
-
-def _limits(machine: Machine, users: int, workers: int) -> Iterator[Check]:
-    soft, hard = machine.open_files
-    worker, relay = -(-users // workers) + _OWN_FILES, users + _RELAY_FILES
-    words = f"{soft:,} open files for a process ({hard:,} at most); a worker needs {worker:,}, the relay {relay:,}"
-    advice = "raise the hard limit (LimitNOFILE= of systemd, or /etc/security/limits.conf), or ask for fewer users"
-    grade = Grade.GOOD if soft >= max(worker, relay) else Grade.FAULT
-    yield Check("open files", grade, words, advice if hard < max(worker, relay) else f"ulimit -n {hard}")
-
-    words = "each ten users come from an address of their own in 127.1.0.0/16: ports are plenty"
-    grade = Grade.GOOD if machine.source_addresses else Grade.WARNING
-    if not machine.source_addresses:
-        words = f"one source address, with {machine.ports or 0:,} ports and at most 50 connects a second"
-        grade = Grade.WARNING if machine.ports is None or users < machine.ports else Grade.FAULT
-    yield Check("ports", grade, words, "run on Linux's own loopback, or spread the workers over machines")
-
-    needed, free = _KIB_FOR_ALL + users * _KIB_PER_USER, machine.available_kib
-    words = f"{free / 2**20:.1f} GiB of memory are free; {needed / 2**20:.1f} will do"
-    grade = Grade.GOOD if free >= needed else Grade.FAULT
-    yield Check("memory", grade, words, "ask for fewer users, or free memory: swapping ruins every figure")
-
-
-def _time(machine: Machine, workers: int) -> Iterator[Check]:
-    advice = "each reading enters the kernel; write tsc into current_clocksource, where the machine has it"
-    yield Check("clock", _good(machine.clock in {None, *_CLOCKS}), f"the clock is {machine.clock or 'unknown'}", advice)
-
-    words, advice = (
-        f"frequency scaling: {machine.governor or 'none to be seen'}",
-        "cpupower frequency-set -g performance",
-    )
-    yield Check(
-        "frequency", _good(machine.governor in {None, "performance"}), words, "cpupower frequency-set -g performance"
-    )
-
-    words = f"{machine.cores} cores for {workers} workers, the relay, the API and Postgres"
-    few, many = "two cores at least, or what is measured is the generator", "more processes than cores only wait"
-    advice = few if machine.cores < _CORES else f"--workers {machine.cores}: {many}"
-    yield Check("cores", _good(machine.cores >= max(_CORES, workers)), words, advice)
-
-    words = f"{machine.busy_percent:.0f} % of the machine is busy before the run"
-    yield Check("load", _good(machine.busy_percent <= _BUSY_PERCENT), words, "end what else runs here: see top")
-
-    words = f"{machine.steal_percent:.1f} % of the time goes to other guests of the host"
-    advice = "high percentiles will be the neighbours'; use a machine of one's own"
-    yield Check("steal", _good(machine.steal_percent <= _STEAL_PERCENT), words, advice)
-
-
-def _kernel(machine: Machine, users: int) -> Iterator[Check]:
-    words = f"the kernel queues {machine.somaxconn} connections for a listener"
-    enough = machine.somaxconn is None or machine.somaxconn >= min(users, _SOMAXCONN)
-    yield Check("backlog", _good(enough), words, f"sysctl -w net.core.somaxconn={_SOMAXCONN * 4}")
-
-    words = f"the packet filter follows {'no' if machine.tracked is None else f'{machine.tracked:,}'} connections"
-    enough = machine.tracked is None or machine.tracked >= 4 * users
-    advice = f"sysctl -w net.netfilter.nf_conntrack_max={users * 8}"
-    yield Check("connection tracking", _good(enough), words, advice)
-
-
-def _good(good: bool) -> Grade:  # noqa: FBT001 - its one meaning
-    return Grade.GOOD if good else Grade.WARNING
 
 
 def _read(path: str) -> str | None:
