@@ -15,7 +15,7 @@ from api.http.replies import respond
 from api.http.requests import BoundedRequest
 from api.operation import SERVICES
 from api.resources import service
-from api.resources.people import accounts, auth, devices, prekeys
+from api.resources.people import accounts, devices, prekeys, sign_in
 from api.resources.talk import conversations, members, messages
 from api.schema import document_of, open_schema
 from api.services import Services
@@ -24,7 +24,7 @@ from varde_contract.exception_groups import locate
 from varde_contract.limits import REST_BODY_BYTES
 
 BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
-    auth.blueprint,
+    sign_in.blueprint,
     accounts.account,
     accounts.profiles,
     devices.devices,

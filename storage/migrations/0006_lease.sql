@@ -1,4 +1,4 @@
--- Jobs that one worker of many does: the sweep of what has passed its time, and those that are planned.
+-- Jobs that one worker of many does. The names are listed, so that the column can hold nothing of anybody; a further job is a migration.
 
 CREATE TABLE job_lease (
     job        text   PRIMARY KEY CHECK (
