@@ -17,6 +17,7 @@ from msgspec import Struct
 
 ROOT: Final = Path(__file__).parents[1]
 START_DEADLINE: Final = 30.0
+_STOP_DEADLINE: Final = 1.0
 _LAST_WORDS: Final = 2_000  # bytes of its stderr in which its last line is looked for when it fails
 
 
@@ -88,6 +89,9 @@ def open_server(command: Sequence[str], *, core: int | None, log: Path) -> Itera
         try:
             yield Server(process.pid, _read_port(process, log))
         finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_DEADLINE)
             process.kill()
             process.wait()
             if process.stdout is not None:
