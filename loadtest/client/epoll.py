@@ -12,7 +12,7 @@ from _socket import socket as KernelSocket  # noqa: N812 - a class: gevent repla
 from collections.abc import Callable
 from contextlib import suppress
 from socket import AF_INET, IPPROTO_IP, IPPROTO_TCP, SO_ERROR, SO_RCVBUF, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 from typing import Protocol as TypingProtocol
 
 from loadtest.client.websocket import ServerFault
@@ -31,10 +31,8 @@ _BIND_ADDRESS_NO_PORT: Final = 24
 """IP_BIND_ADDRESS_NO_PORT of Linux, for which Python has no name: the port is chosen when the peer is known, so that
 one local port serves several peers."""
 _NOTHING: Final = bytearray()  # stands for nothing unsent in all connections; nobody adds to it
-_WORDS: Final = {
+_WORDS: Final = dict.fromkeys((errno.ECONNRESET, errno.EPIPE), "reset") | {
     errno.ECONNREFUSED: "refused",
-    errno.ECONNRESET: "reset",
-    errno.EPIPE: "reset",
     errno.ETIMEDOUT: "timeout",
 }
 Address: TypeAlias = tuple[str | int, ...]
@@ -127,9 +125,6 @@ class Connection:
 
     __slots__ = ("_connecting", "_engine", "_file", "_mask", "_sock", "_tls", "_unsent", "heard_at", "protocol")
 
-    if TYPE_CHECKING:
-        _sock: KernelSocket
-
     def __init__(self, engine: Engine, protocol: Protocol) -> None:
         self._engine = engine
         self._tls: _Tls | None = None
@@ -155,7 +150,7 @@ class Connection:
         was not read.
         """
         try:
-            self._sock = sock = KernelSocket(family, SOCK_STREAM)
+            self._sock: KernelSocket = (sock := KernelSocket(family, SOCK_STREAM))
             sock.setblocking(False)
             self._engine.watch(sock.fileno(), self._mask, self)
             self._file = sock.fileno()

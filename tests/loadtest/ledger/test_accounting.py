@@ -12,13 +12,13 @@ from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
 from loadtest.ledger.reports import LedgerError, merge_ticks
 from loadtest.report.result import Messages
-from tests.loadtest.ledger.correspondence import KEY, RECEIVER, ROOM, RUN, SENDER, Correspondence, a_room
-from tests.loadtest.ledger.stopwatch import Stopwatch
+from tests.loadtest.ledger.manual_clock import ManualClock
+from tests.loadtest.ledger.two_ledgers import KEY, RECEIVER, ROOM, RUN, SENDER, TwoLedgers, a_room
 
 
 def test_a_faultless_server_has_no_fault() -> None:
     """What came once and in order is received, and nothing else is counted."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     for draft in pair.write(5):
         pair.deliver(draft)
     assert pair.reconcile().messages == Messages(sent=5, acked=5, due=5, received=5)
@@ -26,7 +26,7 @@ def test_a_faultless_server_has_no_fault() -> None:
 
 def test_a_server_that_drops_is_caught() -> None:
     """An acked message that never came is lost, in the middle and at the end alike."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     drafts = pair.write(5)
     for draft in (drafts[0], drafts[2], drafts[3]):
         pair.deliver(draft)
@@ -35,7 +35,7 @@ def test_a_server_that_drops_is_caught() -> None:
 
 def test_a_server_that_repeats_is_caught() -> None:
     """A message that came again is counted each time, and once as received."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     for draft in pair.write(2):
         for _ in range(3):
             pair.deliver(draft)
@@ -44,7 +44,7 @@ def test_a_server_that_repeats_is_caught() -> None:
 
 def test_a_server_that_reorders_is_caught() -> None:
     """A message that came after a later one of its stream is in disorder, though not lost."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     for draft in reversed(pair.write(3)):
         pair.deliver(draft)
     settled = pair.reconcile()
@@ -53,7 +53,7 @@ def test_a_server_that_reorders_is_caught() -> None:
 
 def test_a_server_that_takes_without_acking_is_caught() -> None:
     """A message without an answer is unacked; when it did not come either, it is lost as well."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     first, _ = (pair.there.draw(SENDER, ROOM, 0, 64, 1) for _ in range(2))
     pair.deliver(first)
     assert pair.reconcile().messages == Messages(sent=2, unacked=2, due=2, received=1, lost=1)
@@ -61,7 +61,7 @@ def test_a_server_that_takes_without_acking_is_caught() -> None:
 
 def test_a_refused_message_is_due_to_nobody() -> None:
     """A refusal is counted as such and by its code; if the message comes nevertheless, it went astray."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     first, second = (pair.there.draw(SENDER, ROOM, 0, 64, 1) for _ in range(2))
     pair.there.refuse(SENDER, ROOM, first.seq, "rate-limited")
     pair.there.refuse(SENDER, ROOM, second.seq, "overloaded")
@@ -73,7 +73,7 @@ def test_a_refused_message_is_due_to_nobody() -> None:
 
 def test_a_changed_message_is_caught() -> None:
     """Ciphertext that was touched is undecryptable, and the message that it was is lost."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     (draft,) = pair.write()
     pair.here.receive(RECEIVER, ROOM, draft.payload[:-1] + b"\x00")
     pair.here.receive(RECEIVER, ROOM, b"")
@@ -82,7 +82,7 @@ def test_a_changed_message_is_caught() -> None:
 
 def test_a_message_in_the_wrong_place_is_caught() -> None:
     """What comes in another room, back to its sender, or to a stranger is astray, and does not stand for a delivery."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     drafts = pair.write(3)
     pair.here.receive(RECEIVER, ROOM + 1, drafts[0].payload)
     pair.here.receive(SENDER, ROOM, drafts[1].payload)
@@ -92,7 +92,7 @@ def test_a_message_in_the_wrong_place_is_caught() -> None:
 
 def test_another_runs_messages_are_set_aside() -> None:
     """What an earlier run with the same crowd left behind belongs to no account of this one."""
-    pair, earlier = Correspondence(), Ledger(Stopwatch(), PayloadCipher(KEY, RUN - 1))
+    pair, earlier = TwoLedgers(), Ledger(ManualClock(), PayloadCipher(KEY, RUN - 1))
     pair.deliver(earlier.draw(SENDER, ROOM, 0, 64, 1))
     settled = pair.reconcile()
     assert settled.messages == Messages()
@@ -104,7 +104,7 @@ def test_another_runs_messages_are_set_aside() -> None:
 )
 def test_a_gap_accounts_for_what_it_names(why: str, lost: int) -> None:
     """A gap record excuses as many deliveries as it has numbers, and only one that says that they cannot be had."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     pair.write(3)
     pair.here.gap(RECEIVER, ROOM, 2, why)
     messages = pair.reconcile().messages
@@ -113,7 +113,7 @@ def test_a_gap_accounts_for_what_it_names(why: str, lost: int) -> None:
 
 def test_a_gap_in_one_room_excuses_nothing_in_another() -> None:
     """Gaps hold for the receiver and the room that they were told of."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     pair.write(1)
     pair.here.gap(RECEIVER, ROOM + 1, 5, "expired")
     pair.here.gap(RECEIVER + 1, ROOM, 5, "expired")
@@ -122,7 +122,7 @@ def test_a_gap_in_one_room_excuses_nothing_in_another() -> None:
 
 def test_who_left_loses_nothing_behind_the_last_that_came() -> None:
     """What waits for somebody who went is unfetched; a hole before the last that came is a loss all the same."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     drafts = pair.write(5)
     pair.deliver(drafts[0])
     pair.deliver(drafts[2])
@@ -132,7 +132,7 @@ def test_who_left_loses_nothing_behind_the_last_that_came() -> None:
 
 def test_who_was_cut_off_did_not_leave() -> None:
     """A server that closes a connection and lets nobody back has lost what was due: only leaving is an excuse."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     pair.write(2)
     pair.here.connected(1, again=False)
     pair.here.closed("4001")
@@ -144,7 +144,7 @@ def test_who_was_cut_off_did_not_leave() -> None:
 
 def test_resends_are_counted_and_make_no_second_message() -> None:
     """A message that was said again is one message, and its second ack counts for nothing."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     draft = pair.there.draw(SENDER, ROOM, 0, 64, 1)
     pair.there.resend(SENDER, ROOM, draft.seq)
     for _ in range(2):
@@ -156,7 +156,7 @@ def test_resends_are_counted_and_make_no_second_message() -> None:
 
 def test_a_group_is_accounted_for_member_by_member() -> None:
     """One message to a room of four is three deliveries, on whichever workers the members are."""
-    clock = Stopwatch()
+    clock = ManualClock()
     ledgers = [Ledger(clock, PayloadCipher(KEY, RUN)) for _ in range(4)]
     draft = ledgers[0].draw(0, 0, 0, 64, 3)
     ledgers[0].ack(0, 0, draft.seq)
@@ -168,7 +168,7 @@ def test_a_group_is_accounted_for_member_by_member() -> None:
 
 def test_words_from_outside_do_not_pile_up() -> None:
     """A server that closes with a thousand different words, or with a long one, fills a bounded table."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     for number in range(1_000):
         pair.here.closed(f"word {number}")
     pair.here.closed("x" * 10_000)
@@ -180,7 +180,7 @@ def test_words_from_outside_do_not_pile_up() -> None:
 
 def test_what_is_no_report_is_refused() -> None:
     """Bytes that are no report, and a report of another crowd, are told in words."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     pair.write()
     with pytest.raises(LedgerError, match="Report cannot be read"):
         reconcile([b"nothing"], [])
@@ -194,7 +194,7 @@ class Carrier:
     """Streams of several senders to one room, of which deliveries come in any order, any number of times."""
 
     def __init__(self, senders: int, count: int) -> None:
-        self.clock = Stopwatch()
+        self.clock = ManualClock()
         self.ledgers = [Ledger(self.clock, PayloadCipher(KEY, RUN)) for _ in range(3)]
         self.room: Room = a_room(*range(senders + 2))
         self.receivers = senders, senders + 1

@@ -5,8 +5,8 @@ from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
 from loadtest.ledger.reports import merge_ticks
 from loadtest.ledger.schedule import Schedule
-from tests.loadtest.ledger.correspondence import KEY, RECEIVER, ROOM, SENDER, Correspondence
-from tests.loadtest.ledger.stopwatch import Stopwatch
+from tests.loadtest.ledger.manual_clock import ManualClock
+from tests.loadtest.ledger.two_ledgers import KEY, RECEIVER, ROOM, SENDER, TwoLedgers
 
 SECOND = 1_000_000_000
 MS = 1_000_000
@@ -16,7 +16,7 @@ def test_a_server_that_stalls_is_seen_in_the_corrected_figures() -> None:
     """Of a server that stands still for one second in ten, raw figures show one slow answer; corrected ones, everybody
     who should have been served meanwhile.
     """
-    pair, schedule = Correspondence(), Schedule(0, even=True)
+    pair, schedule = TwoLedgers(), Schedule(0, even=True)
     schedule.change(0, 100.0)
     schedule.change(10 * SECOND, 0.0)
     while (intended_ns := schedule.next_ns()) is not None:
@@ -43,7 +43,7 @@ def test_a_server_that_stalls_is_seen_in_the_corrected_figures() -> None:
 
 def test_a_stalled_request_is_seen_in_the_corrected_figures() -> None:
     """The same holds for requests: raw counts from when it was sent, corrected from when it should have been."""
-    clock = Stopwatch(2 * SECOND)
+    clock = ManualClock(2 * SECOND)
     ledger = Ledger(clock, PayloadCipher(KEY))
     ledger.request("ticket", intended_ns=SECOND, sent_ns=2 * SECOND - 5 * MS, failure=None)
     ledger.request("ticket", intended_ns=SECOND, sent_ns=2 * SECOND - 5 * MS, failure="503")
@@ -60,7 +60,7 @@ def test_a_stalled_request_is_seen_in_the_corrected_figures() -> None:
 
 def test_a_latency_belongs_to_the_stage_in_which_its_message_was_due() -> None:
     """A message of a bad stage that comes in the next one spoils the bad one, and is counted there."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     for ledger in (pair.there, pair.here):
         ledger.open_stage(1, 10 * SECOND)
     pair.clock.shows_ns = 9 * SECOND
@@ -79,7 +79,7 @@ def test_a_latency_belongs_to_the_stage_in_which_its_message_was_due() -> None:
 
 def test_a_stage_may_be_announced_early_and_twice() -> None:
     """Workers are told of a stage before it begins; only its beginning counts, and the last word on it."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     pair.there.open_stage(2, 20 * SECOND)
     pair.there.open_stage(1, 11 * SECOND)
     pair.there.open_stage(1, 10 * SECOND)
@@ -91,7 +91,7 @@ def test_a_stage_may_be_announced_early_and_twice() -> None:
 
 def test_stages_and_workers_merge_exactly() -> None:
     """Percentiles over two stages and two workers are those of all messages together, not a mean of percentiles."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     for ledger in (pair.there, pair.here):
         ledger.open_stage(1, SECOND)
     for intended_ns, took_ns in ((0, 3 * MS), (SECOND, 900 * MS), (2 * SECOND, 3 * MS), (3 * SECOND, 3 * MS)):
@@ -110,7 +110,7 @@ def test_stages_and_workers_merge_exactly() -> None:
 
 def test_a_backlog_is_timed_from_coming_back() -> None:
     """What was due to somebody who had gone is timed from when it came back; of one that was cut off, from its due."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     pair.here.leave(RECEIVER)
     (waiting,) = pair.write()
     pair.clock.shows_ns = 60 * SECOND
@@ -131,7 +131,7 @@ def test_a_backlog_is_timed_from_coming_back() -> None:
 
 def test_a_tick_holds_the_last_second_of_all_workers() -> None:
     """A tick has what happened since the one before, and how many are connected and unanswered now."""
-    pair = Correspondence()
+    pair = TwoLedgers()
     pair.here.connected(MS, again=False)
     pair.there.connected(MS, again=True)
     first, second = pair.write(2)
@@ -155,7 +155,7 @@ def test_a_tick_holds_the_last_second_of_all_workers() -> None:
 
 def test_ticks_take_nothing_from_the_report() -> None:
     """Whether somebody watched or not, the account is the same."""
-    watched, alone = Correspondence(), Correspondence()
+    watched, alone = TwoLedgers(), TwoLedgers()
     for pair in (watched, alone):
         for draft in pair.write(3):
             pair.deliver(draft)

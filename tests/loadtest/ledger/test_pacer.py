@@ -4,7 +4,7 @@ import gevent
 
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.schedule import Pacer
-from tests.loadtest.ledger.stopwatch import Stopwatch
+from tests.loadtest.ledger.manual_clock import ManualClock
 
 SECOND = 1_000_000_000
 PATIENCE = 30
@@ -12,7 +12,7 @@ PATIENCE = 30
 
 def test_a_standstill_skips_nothing() -> None:
     """After a second in which nothing could be fired, all of it is, each with the time at which it was due."""
-    clock, fired = Stopwatch(), list[int]()
+    clock, fired = ManualClock(), list[int]()
     pacer = Pacer(clock, fired.append, even=True)
     pacer.set_rate(100.0)
     clock.shows_ns = SECOND
@@ -25,7 +25,7 @@ def test_a_standstill_skips_nothing() -> None:
 
 def test_sockets_get_their_turn_within_a_standstill() -> None:
     """What is overdue is fired in bursts, between which others run."""
-    clock, fired = Stopwatch(), list[int]()
+    clock, fired = ManualClock(), list[int]()
     pacer = Pacer(clock, fired.append, even=True)
     pacer.set_rate(1_000.0)
     clock.shows_ns = SECOND
@@ -35,7 +35,7 @@ def test_sockets_get_their_turn_within_a_standstill() -> None:
 
 def test_what_was_due_before_a_change_of_rate_is_fired() -> None:
     """A new rate, and a pause, hold from the moment they are set, also for a pacer that is behind."""
-    clock, fired = Stopwatch(), list[int]()
+    clock, fired = ManualClock(), list[int]()
     pacer = Pacer(clock, fired.append, even=True)
     pacer.set_rate(10.0)
     clock.shows_ns = SECOND

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.ledger.payload import LEAST_BYTES, PayloadCipher, Stamp
-from tests.loadtest.ledger.correspondence import KEY, RUN
+from tests.loadtest.ledger.two_ledgers import KEY, RUN
 
 numbers = st.integers(0, 2**32 - 1)
 times = st.integers(-(2**63), 2**63 - 1)

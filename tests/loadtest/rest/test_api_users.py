@@ -15,7 +15,7 @@ from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
 from loadtest.rest.api_users import ApiUsers
 from loadtest.rest.client import REPLY_BYTES, ApiClient, Request, Unanswered, find_origin
-from tests.loadtest.ledger.stopwatch import Stopwatch
+from tests.loadtest.ledger.manual_clock import ManualClock
 from tests.loadtest.rest.people import a_crowd
 from tests.loadtest.rest.strange import open_strange, response
 
@@ -27,7 +27,7 @@ class Bench:
     """Some callers of one server."""
 
     def __init__(self, url: str, callers: int = 1) -> None:
-        self.clock = Stopwatch()
+        self.clock = ManualClock()
         self.ledger = Ledger(self.clock, PayloadCipher(bytes(32)))
         self.callers = ApiUsers(a_crowd(url, 2), self.ledger, self.clock)
         self.everybody = [self.callers.open(seat) for seat in range(callers)]

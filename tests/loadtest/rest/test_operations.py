@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loadtest.rest.api_users import SignInAllowance
 from loadtest.rest.journeys import LetterBox, sign_in
 from loadtest.rest.operations import CLAIMS, MIX, Person, draw_request
-from tests.loadtest.ledger.stopwatch import Stopwatch
+from tests.loadtest.ledger.manual_clock import ManualClock
 from tests.loadtest.rest.people import a_crowd
 
 SECOND = 1_000_000_000
@@ -75,7 +75,7 @@ def test_a_sign_in_without_a_letter_still_asks(tmp_path: Path) -> None:
 @given(st.lists(st.integers(0, 3 * SECOND), max_size=300))
 def test_an_address_signs_in_no_faster_than_the_api_allows(pauses_ns: list[int]) -> None:
     """Over any stretch of time, what one address spends stays below the API's 120 and one more each second."""
-    clock, spent = Stopwatch(), 0
+    clock, spent = ManualClock(), 0
     allowance = SignInAllowance(clock.now_ns)
     for pause_ns in pauses_ns:
         clock.shows_ns += pause_ns

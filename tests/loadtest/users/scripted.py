@@ -20,7 +20,7 @@ from websockets.speedups import apply_mask
 
 from loadtest.crowd.crowd import Crowd, Seat
 from tests.cast import CastDevice, alice, bob, carol, roster_of
-from tests.loadtest.users.company import crowd_of
+from tests.loadtest.users.running_users import crowd_of
 from tests.relay.memory_node import RELAY_KEY
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId, MessageId, SessionId, uuid7

@@ -15,8 +15,8 @@ from websockets.frames import Opcode
 from loadtest.scenarios.plan import Behaviour, Sizes
 from tests.cast import alice_phone, bob_phone
 from tests.certificates import Authority, issue
-from tests.loadtest.users.company import Company, open_company
 from tests.loadtest.users.recording import wait_until
+from tests.loadtest.users.running_users import RunningUsers, open_users
 from tests.loadtest.users.scripted import CONVERSATION, Peer, Script, open_scripted
 from varde_contract import frames as f
 from varde_contract.refusals import RefusalCode
@@ -29,11 +29,11 @@ def reset(peer: Peer) -> None:
     peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
 
 
-def send(company: Company, count: int = 1) -> None:
+def send(running: RunningUsers, count: int = 1) -> None:
     """Have the only user say so many messages."""
-    wait_until(lambda: len(company.population.ready) == 1)
+    wait_until(lambda: len(running.population.ready) == 1)
     for _ in range(count):
-        assert company.users[0].send(company.population.clock.now_ns())
+        assert running.users[0].send(running.population.clock.now_ns())
 
 
 def listens(peer: Peer) -> None:
@@ -77,22 +77,22 @@ def upgraded(octets: bytes) -> Script:
 )
 def test_a_connection_that_does_not_come_about_is_booked(script: Script, word: str) -> None:
     """Each way not to reach Welcome has its word, and the user is not connected."""
-    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
-        company.enter()
-        wait_until(lambda: company.ledger.told("connect_failed"))
-        assert set(company.ledger.told("connect_failed")) == {(word,)}
-        assert company.population.connected == 0
-        assert company.ledger.told("connected") == []
+    with open_scripted(script) as server, open_users(server.crowd(alice_phone)) as running:
+        running.enter()
+        wait_until(lambda: running.ledger.told("connect_failed"))
+        assert set(running.ledger.told("connect_failed")) == {(word,)}
+        assert running.population.connected == 0
+        assert running.ledger.told("connected") == []
 
 
 def test_nobody_listens() -> None:
     """A refused connection is booked as that."""
     with open_scripted(reset) as server:
         crowd = server.crowd(alice_phone)
-    with open_company(crowd) as company:
-        company.enter()
-        wait_until(lambda: company.ledger.told("connect_failed"))
-        assert company.ledger.told("connect_failed")[0] == ("refused",)
+    with open_users(crowd) as running:
+        running.enter()
+        wait_until(lambda: running.ledger.told("connect_failed"))
+        assert running.ledger.told("connect_failed")[0] == ("refused",)
 
 
 @pytest.mark.parametrize(
@@ -114,10 +114,10 @@ def test_nobody_listens() -> None:
 )
 def test_how_a_connection_ended_is_booked(octets: bytes, word: str) -> None:
     """A server that breaks a protocol is booked as at fault, one that closes by its code, and the user goes on."""
-    with open_scripted(upgraded(octets)) as server, open_company(server.crowd(alice_phone)) as company:
-        company.enter()
-        wait_until(lambda: company.ledger.told("closed"))
-        assert company.ledger.told("closed")[0] == (word,)
+    with open_scripted(upgraded(octets)) as server, open_users(server.crowd(alice_phone)) as running:
+        running.enter()
+        wait_until(lambda: running.ledger.told("closed"))
+        assert running.ledger.told("closed")[0] == (word,)
         wait_until(lambda: len(server.peers) > 1)
 
 
@@ -129,10 +129,10 @@ def test_a_frame_out_of_place_is_a_fault() -> None:
         peer.send_message(peer.session.seal(b"\x91" + b"\x91\xa6nobody"))
         peer.hear_end()
 
-    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
-        company.enter()
-        wait_until(lambda: company.ledger.told("closed") and server.peers[0].closed_with)
-        assert company.ledger.told("closed")[0] == ("fault",)
+    with open_scripted(script) as server, open_users(server.crowd(alice_phone)) as running:
+        running.enter()
+        wait_until(lambda: running.ledger.told("closed") and server.peers[0].closed_with)
+        assert running.ledger.told("closed")[0] == ("fault",)
         assert server.peers[0].closed_with == 4103
 
 
@@ -146,9 +146,9 @@ def test_a_ping_is_answered() -> None:
         peer.ack(peer.hear(f.Send), 1)
         peer.hear_end()
 
-    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
-        company.enter()
-        send(company)
+    with open_scripted(script) as server, open_users(server.crowd(alice_phone)) as running:
+        running.enter()
+        send(running)
         wait_until(lambda: len(server.peers[0].pongs) == 2)
         assert server.peers[0].pongs == [b"one", b""]
 
@@ -167,14 +167,14 @@ def test_a_send_without_an_answer_is_said_again() -> None:
             peer.ack(each, seq)
         peer.hear_end()
 
-    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
-        company.enter()
-        send(company, 2)
-        wait_until(lambda: len(company.ledger.told("ack")) == 2)
+    with open_scripted(script) as server, open_users(server.crowd(alice_phone)) as running:
+        running.enter()
+        send(running, 2)
+        wait_until(lambda: len(running.ledger.told("ack")) == 2)
         assert said[0] == said[1]
-        assert company.ledger.told("resend") == [(0, 0, 1), (0, 0, 2)]
-        assert company.ledger.told("ack") == [(0, 0, 1), (0, 0, 2)]
-        assert company.ledger.told("closed")[0] == ("reset",)
+        assert running.ledger.told("resend") == [(0, 0, 1), (0, 0, 2)]
+        assert running.ledger.told("ack") == [(0, 0, 1), (0, 0, 2)]
+        assert running.ledger.told("closed")[0] == ("reset",)
 
 
 def test_a_refused_send_is_booked_and_not_said_again() -> None:
@@ -189,15 +189,15 @@ def test_a_refused_send_is_booked_and_not_said_again() -> None:
         versions.extend([first.roster_version, peer.hear(f.Send).roster_version])
         reset(peer)
 
-    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
-        company.enter()
-        send(company)
-        wait_until(lambda: company.ledger.told("refuse"))
-        assert company.ledger.told("refuse") == [(0, 0, 1, "rate-limited")]
-        room = company.population.conversation_of(CONVERSATION)
+    with open_scripted(script) as server, open_users(server.crowd(alice_phone)) as running:
+        running.enter()
+        send(running)
+        wait_until(lambda: running.ledger.told("refuse"))
+        assert running.ledger.told("refuse") == [(0, 0, 1, "rate-limited")]
+        room = running.population.conversation_of(CONVERSATION)
         assert room is not None
         wait_until(lambda: room.version == 9)
-        send(company)
+        send(running)
         wait_until(lambda: len(versions) == 2)
         assert versions == [1, 9]
 
@@ -220,12 +220,12 @@ def test_what_is_told_again_is_dropped_and_what_is_repeated_is_not() -> None:
         peer.deliver(sends[0], 6)
         peer.hear_end()
 
-    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
-        company.enter()
-        send(company)
-        wait_until(lambda: len(company.ledger.told("receive")) == 3)
-        assert company.ledger.told("receive") == [(0, 0, 0, 1)] * 3
-        assert company.ledger.told("gap") == [(0, 0, 3, "expired"), (0, 0, 1, "expired")]
+    with open_scripted(script) as server, open_users(server.crowd(alice_phone)) as running:
+        running.enter()
+        send(running)
+        wait_until(lambda: len(running.ledger.told("receive")) == 3)
+        assert running.ledger.told("receive") == [(0, 0, 0, 1)] * 3
+        assert running.ledger.told("gap") == [(0, 0, 3, "expired"), (0, 0, 1, "expired")]
 
 
 def test_confirmations_gather() -> None:
@@ -241,9 +241,9 @@ def test_confirmations_gather() -> None:
         uptos.extend(peer.hear(f.Delivered).upto for _ in range(2))
         peer.hear_end()
 
-    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
-        company.enter()
-        send(company)
+    with open_scripted(script) as server, open_users(server.crowd(alice_phone)) as running:
+        running.enter()
+        send(running)
         wait_until(lambda: len(uptos) == 2)
         assert uptos == [32, 40]
 
@@ -257,11 +257,11 @@ def test_goaway_is_followed() -> None:
             peer.say(f.Goaway(4000, 50, 50))
         peer.hear_end()
 
-    with open_scripted(script) as server, open_company(server.crowd(alice_phone)) as company:
-        company.enter()
-        wait_until(lambda: company.ledger.told("connected") == [(False,), (True,)])
+    with open_scripted(script) as server, open_users(server.crowd(alice_phone)) as running:
+        running.enter()
+        wait_until(lambda: running.ledger.told("connected") == [(False,), (True,)])
         assert server.peers[0].closed_with == 1000
-        assert company.ledger.told("leave") == []
+        assert running.ledger.told("leave") == []
 
 
 def test_silence_ends_a_connection() -> None:
@@ -270,23 +270,23 @@ def test_silence_ends_a_connection() -> None:
     for behaviours in silent:
         with (
             open_scripted(listens) as server,
-            open_company(server.crowd(alice_phone), behaviours=behaviours) as company,
+            open_users(server.crowd(alice_phone), behaviours=behaviours) as running,
         ):
-            company.enter()
-            wait_until(lambda: company.population.connected and company.users[0].device.joined)
-            company.users[0].look(company.population.engine.now + 49)
-            assert company.ledger.told("closed") == []
-            company.users[0].look(company.population.engine.now + 51)
-            assert company.ledger.told("closed") == ([("silence",)] if behaviours is silent[0] else [])
+            running.enter()
+            wait_until(lambda: running.population.connected and running.users[0].device.joined)
+            running.users[0].look(running.population.engine.now + 49)
+            assert running.ledger.told("closed") == []
+            running.users[0].look(running.population.engine.now + 51)
+            assert running.ledger.told("closed") == ([("silence",)] if behaviours is silent[0] else [])
 
 
 def test_a_handshake_that_never_ends_is_given_up() -> None:
     """Whoever takes a connection and says nothing is booked as a timeout."""
-    with open_scripted(Peer.hear_end) as server, open_company(server.crowd(alice_phone)) as company:
-        company.enter()
+    with open_scripted(Peer.hear_end) as server, open_users(server.crowd(alice_phone)) as running:
+        running.enter()
         wait_until(lambda: server.peers)
-        company.users[0].look(company.population.engine.now + 16)
-        assert company.ledger.told("connect_failed") == [("timeout",)]
+        running.users[0].look(running.population.engine.now + 16)
+        assert running.ledger.told("connect_failed") == [("timeout",)]
 
 
 def test_what_the_kernel_does_not_take_is_kept() -> None:
@@ -301,23 +301,23 @@ def test_what_the_kernel_does_not_take_is_kept() -> None:
         peer.hear_end()
 
     large = Sizes(((40_000, 1.0),))
-    with open_scripted(script) as server, open_company(server.crowd(alice_phone), payloads=large) as company:
-        company.enter()
-        send(company, 300)
+    with open_scripted(script) as server, open_users(server.crowd(alice_phone), payloads=large) as running:
+        running.enter()
+        send(running, 300)
         advance.set()
-        wait_until(lambda: company.ledger.told("ack"))
-        assert company.ledger.told("ack") == [(0, 0, 300)]
-        company.users[0].cut("reset")
+        wait_until(lambda: running.ledger.told("ack"))
+        assert running.ledger.told("ack") == [(0, 0, 300)]
+        running.users[0].cut("reset")
 
 
 def test_a_user_takes_only_so_much_that_nobody_answers() -> None:
     """Beyond a bound of unanswered sends a user says no, and nothing is booked."""
-    with open_scripted(listens) as server, open_company(server.crowd(alice_phone)) as company:
-        company.enter()
-        send(company, 1_024)
-        assert not company.users[0].send(0)
-        assert len(company.ledger.told("draw")) == 1_024
-        company.users[0].cut("reset")
+    with open_scripted(listens) as server, open_users(server.crowd(alice_phone)) as running:
+        running.enter()
+        send(running, 1_024)
+        assert not running.users[0].send(0)
+        assert len(running.ledger.told("draw")) == 1_024
+        running.users[0].cut("reset")
 
 
 def test_tls_is_spoken_to_whom_the_context_trusts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,13 +333,13 @@ def test_tls_is_spoken_to_whom_the_context_trusts(tmp_path: Path, monkeypatch: p
         peer.hear_end()
 
     with open_scripted(script, context) as server:
-        with open_company(server.crowd(alice_phone)) as company:
-            company.enter()
-            wait_until(lambda: company.ledger.told("connect_failed"))
-            assert company.ledger.told("connect_failed")[0] == ("fault",)
+        with open_users(server.crowd(alice_phone)) as running:
+            running.enter()
+            wait_until(lambda: running.ledger.told("connect_failed"))
+            assert running.ledger.told("connect_failed")[0] == ("fault",)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-        with open_company(server.crowd(bob_phone)) as company:
-            company.enter()
-            send(company)
-            wait_until(lambda: company.ledger.told("ack"))
-        assert company.ledger.told("closed") == [("1000",)]
+        with open_users(server.crowd(bob_phone)) as running:
+            running.enter()
+            send(running)
+            wait_until(lambda: running.ledger.told("ack"))
+        assert running.ledger.told("closed") == [("1000",)]

@@ -9,8 +9,8 @@ import pytest
 from loadtest.crowd.crowd import Crowd
 from tests.cast import alice_phone
 from tests.loadtest.rest.strange import Strange, open_strange, response
-from tests.loadtest.users.company import open_company
 from tests.loadtest.users.recording import wait_until
+from tests.loadtest.users.running_users import open_users
 from tests.loadtest.users.scripted import Peer, Script, Server, open_scripted
 from varde_contract.close_codes import CloseCode
 
@@ -47,12 +47,12 @@ def test_a_ticket_that_ended_is_replaced() -> None:
     with (
         open_strange(lambda: response(TICKET, "201 Created")) as api,
         open_scripted(welcoming(told, lambda number: number == 0)) as server,
-        open_company(one(server, api)) as company,
+        open_users(one(server, api)) as running,
     ):
-        company.enter()
+        running.enter()
         wait_until(lambda: len(told) == 2)
     assert told == ["a ticket", "another ticket"]
-    assert company.ledger.told("closed")[0] == ("4104",)
+    assert running.ledger.told("closed")[0] == ("4104",)
     assert api.requests == 1
 
 
@@ -62,9 +62,9 @@ def test_without_another_ticket_a_user_does_not_come_back(token: str, asked: int
     told: list[str] = []
     with open_strange(lambda: response(b"{}", "401 Unauthorized")) as api:
         always = welcoming(told, lambda _: True)
-        with open_scripted(always) as server, open_company(one(server, api, token=token)) as company:
-            company.enter()
-            wait_until(lambda: company.lives[0].dead)
+        with open_scripted(always) as server, open_users(one(server, api, token=token)) as running:
+            running.enter()
+            wait_until(lambda: running.lives[0].dead)
         assert api.requests == asked
     assert set(told) == {"a ticket"}
     assert len(told) == 1 + asked
@@ -76,11 +76,11 @@ def test_a_ticket_is_replaced_before_it_ends() -> None:
     with (
         open_strange(lambda: response(TICKET, "201 Created")) as api,
         open_scripted(welcoming(told, lambda _: False)) as server,
-        open_company(one(server, api, left_ms=60_000)) as company,
+        open_users(one(server, api, left_ms=60_000)) as running,
     ):
-        company.enter()
-        wait_until(lambda: company.population.tickets.of(0) == "another ticket")
-        assert not company.ledger.told("closed")
+        running.enter()
+        wait_until(lambda: running.population.tickets.of(0) == "another ticket")
+        assert not running.ledger.told("closed")
     assert api.requests == 1
 
 
@@ -90,9 +90,9 @@ def test_nobody_fetches_what_is_not_needed() -> None:
     with (
         open_strange(lambda: response(TICKET, "201 Created")) as api,
         open_scripted(welcoming(told, lambda _: False)) as server,
-        open_company(one(server, api)) as company,
+        open_users(one(server, api)) as running,
     ):
-        company.enter()
+        running.enter()
         wait_until(lambda: told)
-        assert company.population.tickets.due_at(0) == float("inf")
+        assert running.population.tickets.due_at(0) == float("inf")
     assert api.requests == 0

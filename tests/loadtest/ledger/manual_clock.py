@@ -3,7 +3,7 @@
 from loadtest.ledger.clock import RunClock
 
 
-class Stopwatch(RunClock):
+class ManualClock(RunClock):
     """Shows what it was set to, in nanoseconds."""
 
     def __init__(self, now_ns: int = 0) -> None:

@@ -7,7 +7,7 @@ from loadtest.crowd.crowd import Room
 from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.ledger import Draft, Ledger
 from loadtest.ledger.payload import PayloadCipher
-from tests.loadtest.ledger.stopwatch import Stopwatch
+from tests.loadtest.ledger.manual_clock import ManualClock
 from varde_contract.ids import ConversationId
 
 KEY: Final = bytes(range(32))
@@ -22,11 +22,11 @@ def a_room(*members: int) -> Room:
     return Room(ConversationId(UUID(int=1)), members, 1, group=len(members) > 2)
 
 
-class Correspondence:
+class TwoLedgers:
     """The sender's ledger on one worker, the receiver's on another; the same clock for both."""
 
     def __init__(self) -> None:
-        self.clock = Stopwatch()
+        self.clock = ManualClock()
         self.there, self.here = (Ledger(self.clock, PayloadCipher(KEY, RUN)) for _ in range(2))
         for ledger in (self.there, self.here):
             ledger.open_stage(0, 0)

@@ -102,7 +102,7 @@ def crowd_of(url: str, seats: Sequence[Seat], conversation: ConversationId, *, g
 
 
 @dataclass
-class Company:
+class RunningUsers:
     """Users on a population, each on its greenlet."""
 
     population: Population
@@ -129,19 +129,19 @@ class Company:
 
 
 @contextmanager
-def open_company(crowd: Crowd, **plan: Any) -> Iterator[Company]:
+def open_users(crowd: Crowd, **plan: Any) -> Iterator[RunningUsers]:
     """Lay a population, and see to it that nobody is left on it."""
     simple = {"scenario": "test", "kind": Kind.MESSAGING, "stages": (), "payloads": SMALL, "seats": len(crowd.seats)}
     whole = Plan(**{**simple, **plan})
     ledger = RecordingLedger(PayloadCipher(crowd.payload_key))
     ledger.open_stage(0, 0)
     population = Population(crowd, whole, ledger, RunClock(), worker=0, workers=1)
-    company = Company(population, ledger)
+    running = RunningUsers(population, ledger)
     try:
-        yield company
-        for user in company.users:
+        yield running
+        for user in running.users:
             user.stop()
-        gevent.joinall(company.lives, timeout=PATIENCE, raise_error=True)
+        gevent.joinall(running.lives, timeout=PATIENCE, raise_error=True)
     finally:
-        gevent.killall(company.lives, block=True, timeout=PATIENCE)
+        gevent.killall(running.lives, block=True, timeout=PATIENCE)
         population.close()
