@@ -75,8 +75,7 @@ def compare(before: Path, after: Path, tolerance: float, *, changed: bool) -> in
     Exit codes: 0 no regression; 1 a regression beyond noise; 2 not comparable (a run is invalid or failed, or
     scenario, users, rate or length differ); 3 cannot read.
     """
-    from loadtest.report.comparison import compare_results  # noqa: PLC0415 - other commands do without
-    from loadtest.report.comparison_table import table_of  # noqa: PLC0415 - the same
+    from loadtest.report.comparison import Change, compare_results, table_of  # noqa: PLC0415 - others do without
     from loadtest.report.distribution import DistributionError  # noqa: PLC0415 - the same
     from loadtest.report.outputs import ReadError, read_result  # noqa: PLC0415 - the same
 
@@ -88,7 +87,7 @@ def compare(before: Path, after: Path, tolerance: float, *, changed: bool) -> in
         raise CouldNotRun(f"one of the results holds what is {error}", "compare what the suite wrote") from error
     names = [(path.parent if path.suffix == ".json" else path).resolve().name for path in (before, after)]
     click.echo(table_of(comparison, (names[0], names[1]), everything=not changed))
-    return NOT_COMPARABLE if comparison.obstacles else REGRESSED if comparison.regressed else SAME
+    return NOT_COMPARABLE if comparison.obstacles else REGRESSED if comparison.keys(Change.WORSE) else SAME
 
 
 @click.command(short_help="Write the index of all runs, with verdicts and trends.")

@@ -6,23 +6,24 @@ Faults such as lost messages have no noise: one more is worse.
 
 import enum
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from statistics import fmean, median, stdev
 from typing import Final
 
+import click
 from msgspec import Struct
 
-from loadtest.report.distribution import read_distribution
-from loadtest.report.formatting import KINDS, PERCENTILES, flat
-from loadtest.report.result import Latency, Result, Sample, Verdict
+from loadtest.report.distribution import interval_of, read_histogram
+from loadtest.report.formatting import KINDS, PERCENTILES, figure, flat, unit_of
+from loadtest.report.result import Latency, Result, Sample
 
 DEVIATIONS: Final = 3.0
 """To either side. A comparison looks at dozens of figures; with two deviations one of them would be a false alarm."""
 _RATES: Final = ("users.connected", "rate.achieved_per_second", "rate.deliveries_per_second")
 _RATE_TOLERANCE: Final = 0.02
 """An open model offers the same rate each time, so that a few percent less done is a change."""
-_FAULTS: Final = ("lost", "duplicated", "disordered", "undecryptable", "astray")
+_FAULTS: Final = tuple(f"messages.{name}" for name in ("lost", "duplicated", "disordered", "undecryptable", "astray"))
 _COUNTS: Final = ("messages.refused", "messages.unacked", "messages.after_gap", "messages.resent", "users.failed")
 _SERVER: Final = ("cpu_percent", "rss_mib", "lateness_ms")
 _ALIKE: Final = {"scenario": "scenario", "number of users": "users.asked", "target rate": "rate.target_per_second"}
@@ -30,14 +31,19 @@ _LEAST_COUNT: Final = 20
 """Measurements beyond a percentile, below which it is not compared: it would be a matter of single messages."""
 _UNLIKE: Final = 0.01
 _BATCHES: Final = 10  # seconds next to each other are alike; the means of ten long stretches are independent enough
+_MACHINE: Final = ("cpu", "core", "memory", "kernel")
+"""Words in the keys of an environment by which one machine is told from another."""
 
 
 class Change(enum.StrEnum):
-    """What became of one figure."""
+    """What became of one figure, in the order in which a reader asks."""
 
     WORSE = "worse"
     BETTER = "better"
     SAME = "same"  # no more than noise, or than what is tolerated
+
+
+_COLOURS: Final = {Change.WORSE: "red", Change.BETTER: "green", Change.SAME: None}
 
 
 class Figure(Struct, frozen=True):
@@ -57,11 +63,6 @@ class Row(Struct, frozen=True):
     after: Figure
     change: Change
 
-    @property
-    def ratio(self) -> float | None:
-        """By what share it grew; None from nothing."""
-        return (self.after.value - self.before.value) / self.before.value if self.before.value else None
-
 
 class Comparison(Struct, frozen=True):
     """`obstacles` say why the runs cannot be compared; `environment` is what differs: key, before, after."""
@@ -70,23 +71,25 @@ class Comparison(Struct, frozen=True):
     obstacles: list[str]
     environment: list[tuple[str, str, str]]
 
-    @property
-    def regressed(self) -> bool:
-        """Whether anything is worse."""
-        return any(row.change is Change.WORSE for row in self.rows)
+    def keys(self, change: Change) -> set[str]:
+        """Return the keys of what became so."""
+        return {row.key for row in self.rows if row.change is change}
 
 
 def compare_results(before: Result, after: Result, *, tolerance: float = 0.1) -> Comparison:
     """Compare two runs; `tolerance` is the share by which a figure may grow. Raises DistributionError."""
-    first, second = dict(figures_of(before)), dict(figures_of(after))
-    rows = [
-        Row(key, figure, second[key], _change(figure, second[key], tolerance))
-        for key, figure in first.items()
-        if key in second
-    ]
-    # Of what is 0 in both only faults are said: that there were none.
-    told = [row for row in rows if row.before.value or row.after.value or row.before.tolerance == 0.0]
-    return Comparison(told, list(_obstacles(before, after)), list(_differences(before, after)))
+    first, second = dict(_figures(before)), dict(_figures(after))
+    obstacles, rows = list(_obstacles(before, after)), list[Row]()
+    for key in (key for key in first if key in second):
+        one, other = first[key], second[key]
+        # Of what is 0 in both only faults are said: that there were none.
+        if one.value or other.value or one.tolerance == 0.0:
+            rows.append(Row(key, one, other, Change.SAME if obstacles else _change(one, other, tolerance)))
+    # A run without a fingerprint, as one that failed early, is not another machine.
+    old, new = dict(flat(before.environment)), dict(flat(after.environment))
+    keys = sorted(old.keys() | new.keys()) if old and new else ()
+    differing = [(k, old.get(k, "nothing"), new.get(k, "nothing")) for k in keys if old.get(k) != new.get(k)]
+    return Comparison(rows, obstacles, differing)
 
 
 def _change(before: Figure, after: Figure, tolerance: float) -> Change:
@@ -98,17 +101,31 @@ def _change(before: Figure, after: Figure, tolerance: float) -> Change:
     return Change.BETTER if grew is before.more_is_better else Change.WORSE
 
 
-def figures_of(result: Result) -> Iterator[tuple[str, Figure]]:
-    """Return what of a run is compared, by its key. Raises DistributionError."""
+def _obstacles(before: Result, after: Result) -> Iterator[str]:
+    for name, result in (("the first", before), ("the second", after)):
+        if not result.learned:
+            why = f": {'; '.join(result.reasons)}" if result.reasons else ""
+            yield f"{name} run is {result.verdict.value}{why}"
+    for words, key in _ALIKE.items():
+        first, second = attrgetter(key)(before), attrgetter(key)(after)
+        if first != second:
+            yield f"the {words} differs: {first} and {second}"
+    judged = [sum(stage.seconds for stage in result.stages if stage.judged) for result in (before, after)]
+    if min(judged) and max(judged) - min(judged) > _UNLIKE * max(judged):
+        yield f"the judged stages differ: {judged[0]:g} s and {judged[1]:g} s"
+
+
+def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
+    """What of a run is compared, by its key."""
     for kind in KINDS:
         yield from _percentiles(result, f"latency_ms.{kind}", getattr(result.latency_ms, kind))
     for key in _RATES:
         # No noise to speak of: an open model offers what it was told to.
         value = float(attrgetter(key)(result))
         yield key, Figure(value, (value, value), _RATE_TOLERANCE, more_is_better=True)
-    for name in _FAULTS:
-        value = float(getattr(result.messages, name))
-        yield f"messages.{name}", Figure(value, (value, value), 0.0)
+    for key in _FAULTS:
+        value = float(attrgetter(key)(result))
+        yield key, Figure(value, (value, value), 0.0)
     for key in _COUNTS:
         yield key, count_of(attrgetter(key)(result))
     for endpoint in result.endpoints:
@@ -121,12 +138,13 @@ def figures_of(result: Result) -> Iterator[tuple[str, Figure]]:
 
 def _percentiles(result: Result, key: str, latency: Latency) -> Iterator[tuple[str, Figure]]:
     """With both kinds of noise, whichever is wider to either side."""
-    distribution = read_distribution(latency)
+    histogram = read_histogram(latency.hdr)
     for name, percentile in PERCENTILES.items():
-        if distribution is not None and distribution.count * (1 - percentile / 100) >= _LEAST_COUNT:
-            value, unsteady = distribution.at(percentile), _unsteadiness(result, percentile)
-            low, high = distribution.interval(percentile, DEVIATIONS)
-            yield f"{key}.{name}", Figure(value, (min(low, value / (1 + unsteady)), max(high, value * (1 + unsteady))))
+        value = histogram.percentile_ms(percentile)
+        if value is not None and histogram.count * (1 - percentile / 100) >= _LEAST_COUNT:
+            low, high = interval_of(histogram, percentile, DEVIATIONS)
+            unsteady = 1 + _unsteadiness(result, percentile)
+            yield f"{key}.{name}", Figure(value, (min(low, value / unsteady), max(high, value * unsteady)))
 
 
 def count_of(count: float) -> Figure:
@@ -140,10 +158,9 @@ def mean_of(result: Result, key: str) -> Figure | None:
     values = [sample.server[key] for sample in _judged(result) if key in sample.server]
     if not values:
         return None
-    if len(values) < 2 * _BATCHES:
-        return Figure(fmean(values), (min(values), max(values)))
-    about = _error(_batches(values, fmean))
-    return Figure(fmean(values), (fmean(values) - about, fmean(values) + about))
+    _, error = _batch_means(values, fmean)
+    noise = (min(values), max(values)) if error is None else (fmean(values) - error, fmean(values) + error)
+    return Figure(fmean(values), noise)
 
 
 def _unsteadiness(result: Result, percentile: float) -> float:
@@ -153,20 +170,17 @@ def _unsteadiness(result: Result, percentile: float) -> float:
     each stretch's seconds is taken, which a single stall does not move. 0 for a run too short to tell.
     """
     seconds = [sample.p99_ms if percentile > PERCENTILES["p50"] else sample.p50_ms for sample in _judged(result)]
-    values = [value for value in seconds if value is not None]
-    if len(values) < 2 * _BATCHES:
-        return 0.0
-    batches = _batches(values, median)
-    return _error(batches) / max(fmean(batches), 1e-9)
+    mean, error = _batch_means([value for value in seconds if value is not None], median)
+    return 0.0 if error is None else error / max(mean, 1e-9)
 
 
-def _batches(values: list[float], middle: Callable[[list[float]], float]) -> list[float]:
+def _batch_means(values: list[float], middle: Callable[[list[float]], float]) -> tuple[float, float | None]:
+    """The mean over ten stretches and its error; the error is None where there are too few values to tell."""
     size = len(values) // _BATCHES
-    return [middle(values[at * size : (at + 1) * size]) for at in range(_BATCHES)]
-
-
-def _error(batches: list[float]) -> float:
-    return DEVIATIONS * stdev(batches) / math.sqrt(_BATCHES)
+    if size < 2:  # noqa: PLR2004 - a stretch of one second is no stretch
+        return 0.0, None
+    batches = [middle(values[at * size : (at + 1) * size]) for at in range(_BATCHES)]
+    return fmean(batches), DEVIATIONS * stdev(batches) / math.sqrt(_BATCHES)
 
 
 def _judged(result: Result) -> list[Sample]:
@@ -174,24 +188,49 @@ def _judged(result: Result) -> list[Sample]:
     return [sample for sample in result.series if any(began <= sample.at_s < until for began, until in spans)]
 
 
-def _obstacles(before: Result, after: Result) -> Iterator[str]:
-    for name, result in (("the first", before), ("the second", after)):
-        if result.verdict in {Verdict.INVALID, Verdict.FAILED}:
-            why = f": {'; '.join(result.reasons)}" if result.reasons else ""
-            yield f"{name} run is {result.verdict.value}{why}"
-    for words, key in _ALIKE.items():
-        first, second = attrgetter(key)(before), attrgetter(key)(after)
-        if first != second:
-            yield f"the {words} differs: {first} and {second}"
-    judged = [sum(stage.seconds for stage in result.stages if stage.judged) for result in (before, after)]
-    if min(judged) and max(judged) - min(judged) > _UNLIKE * max(judged):
-        yield f"the judged stages differ: {judged[0]:g} s and {judged[1]:g} s"
+def table_of(comparison: Comparison, names: tuple[str, str], *, everything: bool = True) -> str:
+    """Return the comparison for a terminal, what is worse first, with colours that click takes out of files."""
+    return "\n".join(_lines(comparison, names, everything=everything)).strip("\n")
 
 
-def _differences(before: Result, after: Result) -> Iterator[tuple[str, str, str]]:
-    """A run without a fingerprint, as one that failed early, is not another machine."""
-    first, second = dict(flat(before.environment)), dict(flat(after.environment))
-    if first and second:
-        for key in sorted(first.keys() | second.keys()):
-            if first.get(key) != second.get(key):
-                yield key, first.get(key, "nothing"), second.get(key, "nothing")
+def _lines(comparison: Comparison, names: tuple[str, str], *, everything: bool) -> Iterator[str]:
+    if comparison.obstacles:
+        yield click.style("These runs cannot be compared:", bold=True)
+        yield from (*(f"  - {obstacle}" for obstacle in comparison.obstacles), "")
+    if comparison.environment:
+        another = any(word in key.lower() for key, _, _ in comparison.environment for word in _MACHINE)
+        words = "Another machine or kernel: the figures tell of both it and the code." if another else "What differs:"
+        yield click.style(words, fg="yellow" if another else None, bold=True)
+        rows = [(f"  {key}", before, "->", after) for key, before, after in comparison.environment]
+        yield from (*_columns(rows, "<<<<"), "")
+    shown = [row for change in _COLOURS for row in comparison.rows if row.change is change]
+    shown = [row for row in shown if everything or row.change is not Change.SAME]
+    if shown:
+        first, *others = _columns([("", *names, "change", "noise", ""), *map(_cells, shown)], "<>>>><")
+        yield click.style(first, dim=True)
+        for row, text in zip(shown, others, strict=True):
+            yield click.style(text, fg=_COLOURS[row.change], bold=row.change is Change.WORSE)
+    worse, better = len(comparison.keys(Change.WORSE)), len(comparison.keys(Change.BETTER))
+    found = f"{better} figures are better" if better else "nothing changed beyond noise"
+    words, colour = f"No regression: {found}.", "green"
+    if comparison.obstacles:
+        words, colour = "Not comparable.", ""
+    elif worse:
+        words, colour = f"A regression: {worse} figures are worse beyond noise, {better} better.", "red"
+    yield "\n" + click.style(words, fg=colour or None, bold=True)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    unit, before, after = unit_of(row.key), row.before.value, row.after.value
+    grown = f"{100 * (after - before) / before:+.1f} %" if before else f"+{figure(after)}" if after else ""
+    # Of both intervals the wider one, as half its width.
+    widths = [(each.noise[1] - each.noise[0]) / 2 / each.value for each in (row.before, row.after) if each.value]
+    noise = f"±{100 * max(widths):.1f} %" if any(widths) else ""
+    change = "" if row.change is Change.SAME else row.change.value
+    return (row.key, figure(before, unit), figure(after, unit), grown, noise, change)
+
+
+def _columns(rows: Sequence[tuple[str, ...]], sides: str) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    form = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
+    return [form.format(*row).rstrip() for row in rows]

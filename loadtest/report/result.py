@@ -167,6 +167,20 @@ class Objective(Struct, frozen=True, kw_only=True):
     words: str
     at_least: bool = False  # whether more is better; otherwise `limit` and `floor` are the most that is let pass
 
+    def holds(self, limit: float) -> bool:
+        """Whether what was measured is on the good side of a limit; nothing never is."""
+        return self.measured is not None and (self.measured >= limit if self.at_least else self.measured <= limit)
+
+    @property
+    def standing(self) -> tuple[str, str]:
+        """How good it is (`good`, `warn` or `bad`), and that in words: a missed goal may still hold its floor."""
+        if self.met:
+            return "good", "met"
+        if self.measured is None or self.floor in {None, self.limit}:
+            return "bad", "nothing" if self.measured is None else "missed"
+        assert self.floor is not None
+        return ("warn", "goal missed") if self.holds(self.floor) else ("bad", "under floor")
+
 
 class Finding(Struct, frozen=True, kw_only=True):
     """What a scenario was made to find, such as the breaking point or the slope of memory."""
@@ -205,3 +219,8 @@ class Result(Struct, frozen=True, kw_only=True):
     objectives: list[Objective] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)  # the fingerprint of the machine and the software
+
+    @property
+    def learned(self) -> bool:
+        """Whether the run says anything about the system."""
+        return self.verdict in {Verdict.MET, Verdict.MISSED}
