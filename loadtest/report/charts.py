@@ -1,6 +1,6 @@
 """The charts of a run: which there are, and what of a result each one shows."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from statistics import fmean
 from typing import Any, Final
@@ -39,20 +39,16 @@ def percentiles_of(result: Result, kind: str) -> Chart:
     """Return the curve of one kind of latency, corrected beside raw, against its objectives."""
     latency: Latency = getattr(result.latency_ms, kind)
     raw: Latency = getattr(result.latency_ms, f"raw_{kind}", Latency())
-    lines = [Line("corrected" if raw.count else "measured", "c1", _placed(latency))]
-    lines += [Line("raw", "c6", _placed(raw), dashed=True)] if raw.count else []
-    most = max((value for line in lines for _, value in line.points if value is not None), default=0.0)
+    curve, raw_curve = ([point for point in curve_of(each) if point[0] < PERCENTILES["max"]] for each in (latency, raw))
+    lines = [Line("corrected" if raw.count else "measured", "c1", curve)]
+    lines += [Line("raw", "c6", raw_curve, dashed=True)] if raw.count else []
     levels, began = list[Level](), 0.0
     for place, objective in _objectives(result, kind):  # stairs, each step as far as its percentile reaches
-        levels += _level(place, objective, (began, place), most)
+        levels += _levels(place, objective, (began, place), max((value for _, value in curve + raw_curve), default=0.0))
         began = place
     note = f"{latency.count:,} measured. Each step to the right is a tenth of those who still waited."
-    more: dict[str, Any] = {"levels": levels, "latency": True, "note": note}
-    return Chart(title=f"{KINDS[kind]}, percentiles", unit="ms", lines=lines, **more)
-
-
-def _placed(latency: Latency) -> list[tuple[float, float | None]]:
-    return [(place, value) for place, value in curve_of(latency) if place < PERCENTILES["max"]]
+    title = f"{KINDS[kind]}, percentiles"
+    return Chart(title=title, unit="ms", lines=lines, levels=levels, latency=True, note=note)
 
 
 def _objectives(result: Result, kind: str, prefix: str = "") -> list[tuple[float, Objective]]:
@@ -62,7 +58,7 @@ def _objectives(result: Result, kind: str, prefix: str = "") -> list[tuple[float
     return sorted(lines, key=lambda line: line[0])
 
 
-def _level(place: float, objective: Objective, between: tuple[float, float], most: float) -> Iterator[Level]:
+def _levels(place: float, objective: Objective, between: tuple[float, float], most: float) -> Iterator[Level]:
     name = "max" if place == PERCENTILES["max"] else f"p{place:g}"
     for word, colour, height in (("SLO", "limit", objective.limit), ("floor", "floor", objective.floor)):
         if height is not None and (word == "SLO" or height <= _FAR * max(most, objective.limit)):
@@ -80,7 +76,11 @@ class Timeline:
         self.bands = [Band(each.name, each.began_s, each.began_s + each.seconds, each.judged) for each in result.stages]
         ends = [*(band.until for band in self.bands), *(sample.at_s for sample in self.samples[-1:])]
         self.until = max([1.0, result.seconds, *ends])
-        self.events = list(_events(result))
+        # The plan is as free as JSON is, so nothing is taken for granted; stages of both go in the same order.
+        planned: Any = result.plan.get("stages")
+        pairs = zip(result.stages, planned if isinstance(planned, list | tuple) else (), strict=False)
+        acted = [(stage, plan.get("action")) for stage, plan in pairs if isinstance(plan, dict)]
+        self.events = [(str(action), stage.began_s) for stage, action in acted if action]
 
     def chart(self, title: str, unit: str, lines: Sequence[Line], **more: Any) -> Chart:
         """Return a chart over the whole run."""
@@ -96,14 +96,6 @@ class Timeline:
         return Line(name, colour, points, **more)
 
 
-def _events(result: Result) -> Iterator[tuple[str, float]]:
-    """The plan is as free as JSON is, so nothing is taken for granted; stages of both go in the same order."""
-    planned: Any = result.plan.get("stages")
-    for stage, plan in zip(result.stages, planned if isinstance(planned, list | tuple) else [], strict=False):
-        if isinstance(plan, dict) and plan.get("action"):
-            yield str(plan["action"]), stage.began_s
-
-
 def latency_over_time(result: Result, timeline: Timeline) -> Chart | None:
     """Return what each second was like, with the SLO of p99 where it holds; None when no second had a latency."""
     p99 = timeline.line("p99", "c1", lambda sample: sample.p99_ms, worst=True)
@@ -115,7 +107,7 @@ def latency_over_time(result: Result, timeline: Timeline) -> Chart | None:
     for band in (Band("", 0.0, timeline.until), *timeline.bands):
         for place, objective in _objectives(result, kind, f"stages.{band.name}." if band.name else ""):
             if place == PERCENTILES["p99"]:
-                levels += _level(place, objective, (band.began, band.until), most)
+                levels += _levels(place, objective, (band.began, band.until), most)
     note = "Corrected, of each second. Shaded green: the stages that are judged."
     return timeline.chart(f"{KINDS[kind]}, by second", "ms", [p99, p50], levels=levels, latency=True, note=note)
 
@@ -151,44 +143,37 @@ def server_of(timeline: Timeline) -> list[Chart]:
         lines = []
         for process in processes:
             if (key := f"{process}.{measure}".lstrip(".")) in keys:
-                read = partial(_server_figure, key)
+                read = partial(lambda key, sample: sample.server.get(key), key)
                 lines.append(timeline.line(process or "server", colours[process], read, worst=unit == "ms"))
         title = SERVER.get(measure, measure.removesuffix("_ms").replace("_", " ").capitalize())
         charts.append(timeline.chart(title, unit, lines))
     return charts
 
 
-def _server_figure(key: str, sample: Sample) -> float | None:
-    return sample.server.get(key)
-
-
 def picture_of(result: Result, *, most: int = 6, dpi: int = 150, colours: int | None = None) -> bytes:
     """Return the main charts on one sheet as PNG. A run that measured nothing has a sheet that says so."""
     timeline, kind = Timeline(result), main_kind(result)
-    curve = [percentiles_of(result, kind)] if getattr(result.latency_ms, kind).count else []
-    over_time = latency_over_time(result, timeline)
-    charts = [*curve, *([over_time] if over_time else []), *load_of(result, timeline), *server_of(timeline)][:most]
+    latency: Latency = getattr(result.latency_ms, kind)
+    rate, messages = result.rate, result.messages
+    curve = percentiles_of(result, kind) if latency.count else None
+    found = (curve, latency_over_time(result, timeline), *load_of(result, timeline), *server_of(timeline))
+    charts = [chart for chart in found if chart is not None][:most]
+    words = [f"{result.scenario}, {duration(result.seconds)}", f"{result.users.connected:,} connected"]
+    if rate.target_per_second:
+        words.append(f"{figure(rate.achieved_per_second)} of {figure(rate.target_per_second)} per second")
+    if latency.count:
+        figures = ((name, milliseconds(getattr(latency, name))) for name in ("p50", "p99", "max"))
+        words.append(", ".join(f"{name} {value}" for name, value in figures))
+    if messages.due:
+        words.append(f"lost, twice, out of order: {messages.lost}, {messages.duplicated}, {messages.disordered}")
     verdict = "could not run" if result.verdict is Verdict.FAILED else result.verdict.value
     high = 1.0 + 3.1 * max(1, -(-len(charts) // 2))
     bold: dict[str, Any] = {"fontsize": 15, "weight": "bold"}
     right = {**bold, "ha": "right", "color": _VERDICTS.get(result.verdict, "#8f5a00")}
-    words = "   ".join(_summary(result, kind)) if charts else "nothing was measured"
+    soft = {"fontsize": 9, "color": LIGHT["soft"]}
     head = [
         (0.022, 1 - 0.3 / high, result.title or result.scenario, bold),
         (0.98, 1 - 0.3 / high, verdict.upper(), right),
-        (0.022, 1 - 0.62 / high, words, {"fontsize": 9, "color": LIGHT["soft"]}),
+        (0.022, 1 - 0.62 / high, "   ".join(words) if charts else "nothing was measured", soft),
     ]
     return png_of(sheet_of(charts, head, (11.5, high)), dpi, colours)
-
-
-def _summary(result: Result, kind: str) -> Iterable[str]:
-    latency: Latency = getattr(result.latency_ms, kind)
-    rate, messages = result.rate, result.messages
-    yield f"{result.scenario}, {duration(result.seconds)}"
-    yield f"{result.users.connected:,} connected"
-    if rate.target_per_second:
-        yield f"{figure(rate.achieved_per_second)} of {figure(rate.target_per_second)} per second"
-    if latency.count:
-        yield f"p50 {milliseconds(latency.p50)}, p99 {milliseconds(latency.p99)}, max {milliseconds(latency.max)}"
-    if messages.due:
-        yield f"lost, twice, out of order: {messages.lost}, {messages.duplicated}, {messages.disordered}"

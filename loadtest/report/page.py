@@ -104,12 +104,25 @@ _ENVIRONMENT: Final = Environment(
     loader=PackageLoader("loadtest.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
 _ENVIRONMENT.filters |= {
-    "ms": milliseconds, "figure": figure, "measured": measured, "clock": clock, "duration": duration,
-    "title": title_of, "unit": unit_in, "flat": flat, "busiest": _busiest,
+    "ms": milliseconds,
+    "figure": figure,
+    "measured": measured,
+    "clock": clock,
+    "duration": duration,
+    "title": title_of,
+    "unit": unit_in,
+    "flat": flat,
+    "busiest": _busiest,
     # XML 1.0 has no control characters.
     "printable": lambda text: "".join(each if each.isprintable() or each == "\n" else " " for each in str(text)),
 }
 _ENVIRONMENT.globals |= {
-    "light": LIGHT, "dark": DARK, "kinds": KINDS, "percentiles": list(PERCENTILES), "nothing": NOTHING,
-    "closes": _CLOSES, "orderly": {"1000", "1001", "left", str(int(CloseCode.DRAINING))}, "cpu_budget": CPU_BUDGET,
+    "light": LIGHT,
+    "dark": DARK,
+    "kinds": KINDS,
+    "percentiles": list(PERCENTILES),
+    "nothing": NOTHING,
+    "closes": _CLOSES,
+    "orderly": {"1000", "1001", "left", str(int(CloseCode.DRAINING))},
+    "cpu_budget": CPU_BUDGET,
 }

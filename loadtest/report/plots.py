@@ -21,36 +21,24 @@ from PIL import Image
 
 from loadtest.report.formatting import clock, figure
 
-LIGHT: Final = {
-    "ink": "#1c2127",
-    "soft": "#5d6773",
-    "grid": "#e6e9ec",
-    "limit": "#c8452d",
-    "floor": "#8c2318",
-    "c1": "#0b7a5f",
-    "c2": "#2f6fd0",
-    "c3": "#b7791f",
-    "c4": "#8a4fbf",
-    "c5": "#c2417c",
-    "c6": "#6b7683",
-    "c7": "#0d8a9e",
-    "c8": "#7a8b1f",
+_COLOURS: Final = {
+    "ink": ("#1c2127", "#e8ecf0"),
+    "soft": ("#5d6773", "#9aa6b2"),
+    "grid": ("#e6e9ec", "#29313a"),
+    "limit": ("#c8452d", "#ff7a5f"),
+    "floor": ("#8c2318", "#ff9d8a"),
+    "c1": ("#0b7a5f", "#3ecf9f"),
+    "c2": ("#2f6fd0", "#6aa8ff"),
+    "c3": ("#b7791f", "#f0b64a"),
+    "c4": ("#8a4fbf", "#c39bf0"),
+    "c5": ("#c2417c", "#f08bb6"),
+    "c6": ("#6b7683", "#9fb0c0"),
+    "c7": ("#0d8a9e", "#4ccbe0"),
+    "c8": ("#7a8b1f", "#bcd057"),
 }
-DARK: Final = {
-    "ink": "#e8ecf0",
-    "soft": "#9aa6b2",
-    "grid": "#29313a",
-    "limit": "#ff7a5f",
-    "floor": "#ff9d8a",
-    "c1": "#3ecf9f",
-    "c2": "#6aa8ff",
-    "c3": "#f0b64a",
-    "c4": "#c39bf0",
-    "c5": "#f08bb6",
-    "c6": "#9fb0c0",
-    "c7": "#4ccbe0",
-    "c8": "#bcd057",
-}
+"""On a light page and on a dark one."""
+LIGHT: Final = {name: light for name, (light, _) in _COLOURS.items()}
+DARK: Final = {name: dark for name, (_, dark) in _COLOURS.items()}
 STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -165,11 +153,8 @@ def draw(axes: Axes, chart: Chart) -> None:
 
 
 def _set_vertical(axes: Axes, chart: Chart) -> None:
-    shown = [
-        *(step for level in chart.levels for step in level.steps),
-        *(p for line in chart.lines for p in line.points),
-    ]
-    positive = [value for _, value in shown if value]
+    shown = (*(level.steps for level in chart.levels), *(line.points for line in chart.lines))
+    positive = [value for points in shown for _, value in points if value]
     if chart.latency and positive and max(positive) / min(positive) >= _WIDE:
         decades = math.log10(max(positive) / min(positive))
         axes.set_yscale("log")

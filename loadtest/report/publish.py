@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from loadtest.report.charts import picture_of
+from loadtest.report.formatting import figure
 from loadtest.report.outputs import read_result
-from loadtest.report.result import Latency, Result, Verdict
+from loadtest.report.result import Latency, Result
 
 PAGE: Final = Path(__file__).parents[2] / "docs/load-results.md"
 PICTURES: Final = Path("benchmarks/load")
@@ -21,7 +22,7 @@ HEAD: Final = (
     "| sent | lost, twice, out of order | relay, cores | database, cores | generator, of one core | day, commit |\n"
     "|---|---|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n"
 )
-_LEARNED: Final = frozenset({Verdict.MET, Verdict.MISSED})
+_TIMED: Final = {"send_to_receive": "send to receive", "request": "request", "connect": "SYN to Welcome"}
 _ROW: Final = re.compile(r"^\| \[.*\]\(benchmarks/load/([\w-]+)\.png\).*$", re.MULTILINE)
 _MACHINE: Final = re.compile(r"^Machine: .*$", re.MULTILINE)
 
@@ -37,7 +38,7 @@ def publish_runs(runs: Sequence[Path], page: Path = PAGE, order: Iterable[str] =
     """
     results = [read_result(run) for run in runs]
     for run, result in zip(runs, results, strict=True):
-        if result.verdict not in _LEARNED or result.interrupted:
+        if not result.learned or result.interrupted:
             raise PublishError(f"the run in {run.name} is {result.verdict.value}: nothing was learned from it")
     text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
@@ -49,7 +50,7 @@ def publish_runs(runs: Sequence[Path], page: Path = PAGE, order: Iterable[str] =
     for result in results:
         picture = page.parent / PICTURES / f"{result.scenario}.png"
         picture.write_bytes(picture_of(result, most=4, dpi=90, colours=96))
-        rows[result.scenario] = row_of(result)
+        rows[result.scenario] = _row(result)
     place = {name: number for number, name in enumerate(order)}
     ordered = [rows[name] for name in sorted(rows, key=lambda name: (place.get(name, len(place)), name))]
     machines = dict.fromkeys([*_MACHINE.findall(written), *(_machine(result) for result in results)])
@@ -57,35 +58,25 @@ def publish_runs(runs: Sequence[Path], page: Path = PAGE, order: Iterable[str] =
     page.write_text(f"{before}{begin}\n\n{table}\n\n{end}{after}", encoding="utf-8")
 
 
-def row_of(result: Result) -> str:
-    """Return a row of the table, in Markdown."""
-    timed, latency = _timed(result)
-    messages = result.messages
+def _row(result: Result) -> str:
+    figures = (result.latency_ms, *(stage.latency_ms for stage in result.stages))  # of what was judged, or at all
+    found = ((words, getattr(each, kind)) for each in figures for kind, words in _TIMED.items())
+    timed, latency = next(((words, latency) for words, latency in found if latency.count), ("-", Latency()))
+    messages, rate, timed_ms = result.messages, result.rate, (latency.p50, latency.p99, latency.p999, latency.max)
     cells = (
         f"[{result.title or result.scenario}]({PICTURES}/{result.scenario}.png)",
         result.verdict.value,
         f"{result.users.connected:,}",
-        f"{result.rate.achieved_per_second:,.0f}" if result.rate.target_per_second else "-",
+        f"{rate.achieved_per_second:,.0f}" if rate.target_per_second else "-",
         timed,
-        *(_ms(value) for value in (latency.p50, latency.p99, latency.p999, latency.max)),
+        *("-" if value is None else figure(float(f"{value:.3g}")) for value in timed_ms),
         f"{messages.sent:,}" if messages.sent else "-",
         f"{messages.lost}, {messages.duplicated}, {messages.disordered}" if messages.sent else "-",
-        _cores(result, "relay"),
-        _cores(result, "postgres"),
+        *(_cores(result, process) for process in ("relay", "postgres")),
         f"{result.generator.cpu_max_percent:.0f} %",
         f"{result.started[:10]}, `{result.environment.get('commit') or '-'}`",
     )
     return f"| {' | '.join(cells)} |"
-
-
-def _timed(result: Result) -> tuple[str, Latency]:
-    """What a scenario is about, of what it measured while it was judged, or at all."""
-    ways = {"send to receive": "send_to_receive", "request": "request", "SYN to Welcome": "connect"}
-    for figures in (result.latency_ms, *(stage.latency_ms for stage in result.stages)):
-        for words, name in ways.items():
-            if getattr(figures, name).count:
-                return words, getattr(figures, name)
-    return "-", Latency()
 
 
 def _cores(result: Result, process: str) -> str:
@@ -93,10 +84,6 @@ def _cores(result: Result, process: str) -> str:
     rows = [row.server for row in result.series if row.stage in judged and row.server]
     wanted = [(key, value) for row in rows for key, value in row.items() if key.endswith(".cpu_percent")]
     return f"{sum(value for key, value in wanted if key.startswith(process)) / len(rows) / 100:.2f}" if rows else "-"
-
-
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.3g}" if value < 1_000 else f"{value:,.0f}"  # noqa: PLR2004 - three digits
 
 
 def _machine(result: Result) -> str:
