@@ -16,7 +16,7 @@ from loadtest.command.seed import seed
 STOPPED = 130
 """Ctrl-C outside a run, as shells give it for SIGINT. A run that is stopped is INVALID, and writes what it has."""
 EXITS = "Exit codes: 0 met; 1 missed; 2 INVALID (the generator was the limit, or it was interrupted); 3 could not run."
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
 
 class _Group(click.Group):

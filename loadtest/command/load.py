@@ -1,6 +1,7 @@
 """`run`, `ui`, `master` and `worker`: the commands that make load."""
 
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -14,7 +15,6 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 _SOME: Final = click.FloatRange(min=0, min_open=True)
 _PORT: Final = click.IntRange(1, 65_535)
-_ASKED: Final = ("users", "rate", "seconds", "smoke")
 _OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
     click.option("--users", type=click.IntRange(min=1), help="How many, instead of the scenario's own number."),
     click.option("--rate", type=_SOME, help="Messages (or requests) a second, while judged."),
@@ -24,8 +24,8 @@ _OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
     click.option("--out", type=_FOLDER, help="Where to write; else build/load/..."),
     click.option("--slo", type=_FILE, help="Other objectives than loadtest/slo.toml."),
     click.option("--nodes", type=click.IntRange(1, 16), help="Relay nodes of a fresh stack."),
-    click.option("--tls/--no-tls", default=False, show_default=True, help="TLS in front of a fresh stack's relay."),
-    click.option("--seed", default=1, show_default=True, help="What rooms and times are drawn with."),
+    click.option("--tls/--no-tls", default=False, help="TLS in front of a fresh stack's relay."),
+    click.option("--seed", default=1, help="What rooms and times are drawn with."),
     click.option("--even", is_flag=True, help="Sends at even distances, instead of at random ones as people send."),
     click.option("--keep-stack", is_flag=True, help="Leave the fresh stack running after the run, until Ctrl-C."),
     click.option("--hook", metavar="COMMAND", help="With --crowd: called with kill-node or drain-nodes as argument."),
@@ -33,30 +33,23 @@ _OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
         "--clock-budget",
         "clock_budget_ms",
         default=1.0,
-        show_default=True,
         type=click.FloatRange(min=0),
         metavar="MS",
         help="How uncertain clocks of different machines may be; beyond it there is no verdict.",
     ),
 )
 _WORKERS: Final = click.option(
-    "--workers", default=WORKERS, show_default=True, type=click.IntRange(1, 256), help="Processes that make the load."
+    "--workers", default=WORKERS, type=click.IntRange(1, 256), help="Processes that make the load."
 )
 
 
 def _load_options(*more: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
     """Give a command the options of a run, and some of its own after them."""
-
-    def give(command: _Command) -> _Command:
-        for option in reversed((*_OPTIONS, *more)):
-            command = option(command)
-        return command
-
-    return give
+    return lambda command: reduce(lambda made, option: option(made), reversed((*_OPTIONS, *more)), command)
 
 
 def _options(scenario: str, given: dict[str, Any], **more: Any) -> Options:
-    ask = Ask(**{name: given.pop(name) for name in _ASKED})
+    ask = Ask(**{name: given.pop(name) for name in ("users", "rate", "seconds", "smoke")})
     return Options(scenario=scenario, ask=ask, **given, **more)
 
 
@@ -86,8 +79,8 @@ def run(scenario: str, **given: Any) -> int:
 @click.argument("scenario", default="smoke")
 @_load_options(
     _WORKERS,
-    click.option("--host", default="127.0.0.1", show_default=True, help="The address of the page."),
-    click.option("--port", default=8089, show_default=True, type=_PORT, help="Its port."),
+    click.option("--host", default="127.0.0.1", help="The address of the page."),
+    click.option("--port", default=8089, type=_PORT, help="Its port."),
 )
 def ui(scenario: str, host: str, port: int, **given: Any) -> int:
     """Open a web page where SCENARIO can be started, watched and stopped, as often as one likes.
@@ -104,8 +97,8 @@ def ui(scenario: str, host: str, port: int, **given: Any) -> int:
 @click.argument("scenario")
 @_load_options(
     click.option("--workers", required=True, type=click.IntRange(1, 256), help="How many will come."),
-    click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
-    click.option("--port", default=5557, show_default=True, type=_PORT, help="The port."),
+    click.option("--host", default="127.0.0.1", help="The address to listen on."),
+    click.option("--port", default=5557, type=_PORT, help="The port."),
 )
 def master(scenario: str, host: str, port: int, **given: Any) -> int:
     """Wait for workers, then run SCENARIO with them and judge it.

@@ -15,14 +15,14 @@ from loadtest.watch.preflight import Check, Grade, check_machine
 if TYPE_CHECKING:
     from loadtest.watch.calibration import Calibration
 
-_SIGNS: Final = {Grade.GOOD: "ok  ", Grade.WARNING: "warn", Grade.FAULT: "BAD "}
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
+_SIGNS: Final = {Grade.GOOD: "ok  ", Grade.WARNING: "warn", Grade.FAULT: "BAD "}
 
 
 @click.command(short_help="Look at this machine's limits and say what to change.")
 @click.argument("scenario", required=False, type=click.Choice(list(SCENARIOS)))
 @click.option("--users", type=click.IntRange(min=1), help="How many users the run shall have  [default: 10000].")
-@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Generator processes here.")
+@click.option("--workers", type=click.IntRange(min=1), default=2, help="Generator processes here.")
 def preflight(*, scenario: str | None, users: int | None, workers: int) -> int:
     """Look at open files, ports, clock, CPU and memory, for SCENARIO or so many users, and say what to change.
 
@@ -32,8 +32,7 @@ def preflight(*, scenario: str | None, users: int | None, workers: int) -> int:
         users = 10_000 if scenario is None else SCENARIOS[scenario].plan(Ask()).seats
     click.echo(f"{users:,} users in {workers} workers:\n")
     checks = check_machine(users, workers)
-    for check in checks:
-        click.echo(line_of(check))
+    click.echo("\n".join(map(line_of, checks)))
     return EXIT_CODES[Verdict.MISSED] if any(check.grade is Grade.FAULT for check in checks) else 0
 
 
@@ -44,9 +43,9 @@ def line_of(check: Check) -> str:
 
 
 @click.command(short_help="What the generator can do by itself, against a null server.")
-@click.option("--users", type=click.IntRange(min=2), default=1000, show_default=True, help="Users of the one worker.")
-@click.option("--seconds", type=click.FloatRange(min=0.5), default=3.0, show_default=True, help="For each rate.")
-@click.option("--out", type=_FOLDER, default=Path("build/load"), show_default=True, help="Folder of calibration.json.")
+@click.option("--users", type=click.IntRange(min=2), default=1000, help="Users of the one worker.")
+@click.option("--seconds", type=click.FloatRange(min=0.5), default=3.0, help="For each rate.")
+@click.option("--out", type=_FOLDER, default=Path("build/load"), help="Folder of calibration.json.")
 def calibrate(*, users: int, seconds: float, out: Path) -> None:
     """Measure one worker of the generator against a server that speaks the protocol and does nothing else.
 
@@ -62,20 +61,17 @@ def calibrate(*, users: int, seconds: float, out: Path) -> None:
         raise CouldNotRun(str(fault)) from fault
     path = out / "calibration.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-    click.echo(words_of(found))
-    click.echo(f"written to {path}")
+    click.echo(f"{words_of(found)}\nwritten to {path}")
 
 
 def words_of(found: "Calibration") -> str:
     """Return the figures in words."""
-    users = f"{found.users:,} users cost {found.idle_cpu_percent:.1f} % of a core, {found.kib_per_user:.0f} KiB each"
     rate = "not even the first rate went well: see what else runs here"
     if found.messages_per_second is not None:
         cost = f"{found.message_cpu_us:.0f} us of CPU each"
         rate = f"{found.messages_per_second:,.0f}/s at 90 % of a core, {cost}: sent, acked, received, confirmed"
-    return (
-        f"\none worker process can do by itself:\n"
-        f"  connects   {found.connects_per_second:,.0f}/s as they went, {found.connect_cpu_us:,.0f} us of CPU each\n"
-        f"  idle       {users}\n"
-        f"  messages   {rate}"
-    )
+    return f"""
+one worker process can do by itself:
+  connects   {found.connects_per_second:,.0f}/s as they went, {found.connect_cpu_us:,.0f} us of CPU each
+  idle       {found.users:,} users cost {found.idle_cpu_percent:.1f} % of a core, {found.kib_per_user:.0f} KiB each
+  messages   {rate}"""

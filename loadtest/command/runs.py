@@ -57,7 +57,6 @@ def _time(seconds: float) -> str:
 @click.option(
     "--tolerance",
     default=10.0,
-    show_default=True,
     type=click.FloatRange(0, 1000),
     metavar="PERCENT",
     help="By how much a figure may get worse, apart from noise.",

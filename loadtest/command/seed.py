@@ -46,7 +46,6 @@ def _sizes(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Si
     "--rooms",
     type=click.Choice(("pairs", "groups", "one")),
     default="pairs",
-    show_default=True,
     help="Conversations of two, groups of many sizes, or one room of everybody.",
 )
 @click.option("--sizes", callback=_sizes, metavar="SIZE:SHARE,...", help="Of groups, with their shares.")
@@ -61,8 +60,8 @@ def _sizes(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Si
 @click.option("--api-url", default="", help="Where they call the API, for the scenario rest.")
 @click.option("--authority", type=_FILE, help="PEM of whom users trust for wss. Default: the system's.")
 @click.option("--out", type=_FILE, required=True, help="The file to write, 0600: it holds keys and tickets.")
-@click.option("--seed", type=int, default=1, show_default=True, help="For the sizes of rooms.")
-@click.option("--prekeys", type=click.IntRange(0, 100), default=PREKEYS, show_default=True, help="For each device.")
+@click.option("--seed", type=int, default=1, help="For the sizes of rooms.")
+@click.option("--prekeys", type=click.IntRange(0, 100), default=PREKEYS, help="For each device.")
 @click.option("--into-existing", is_flag=True, help="Add to a database in which people live already.")
 def seed(*, users: int, rooms: str, sizes: Sizes | None, **order: str | int | Path | None) -> None:
     """Order a crowd, and say how far it is. Raises CouldNotRun."""

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from loadtest.gate.slo import Slo, number
+from loadtest.gate.slo import Slo
+from loadtest.report.formatting import figure
 from loadtest.report.result import Finding, Result, StageFigures
 from loadtest.scenarios.plan import Action
 
@@ -27,24 +28,18 @@ def findings_of(result: Result, slo: Slo) -> list[Finding]:
     found = {finding.name: finding for finding in result.findings}
     if result.plan.get("ramp") and BREAKING_POINT not in found:
         found[BREAKING_POINT] = breaking_point(result.stages, slo)
-    for finding in (*_after_actions(result), *_memory(result)):
-        found.setdefault(finding.name, finding)
-    return list(found.values())
-
-
-def _after_actions(result: Result) -> Iterator[Finding]:
-    for stage, action in _acted(result):
-        if action in {*_RESTARTS, Action.COME_BACK}:
-            yield _recovery(result, stage)
-        if action is Action.COME_BACK:
-            yield _flush(result, stage)
-
-
-def _acted(result: Result) -> list[tuple[StageFigures, Action]]:
-    """Return the stages that began with an action and were reached."""
     planned: list[dict[str, Any]] = result.plan.get("stages", [])
     actions = {stage["name"]: Action(stage["action"]) for stage in planned if stage.get("action")}
-    return [(stage, actions[stage.name]) for stage in result.stages if stage.name in actions]
+    reached = [(stage, actions[stage.name]) for stage in result.stages if stage.name in actions]
+    for stage, action in reached:
+        if action in {*_RESTARTS, Action.COME_BACK}:
+            found.setdefault("recovery", _recovery(result, stage))
+        if action is Action.COME_BACK:
+            found.setdefault("flush", _flush(result, stage))
+    if not any(action in _RESTARTS for _, action in reached):
+        for finding in _memory(result):
+            found.setdefault(finding.name, finding)
+    return list(found.values())
 
 
 def _recovery(result: Result, stage: StageFigures) -> Finding:
@@ -78,14 +73,14 @@ def _flush(result: Result, stage: StageFigures) -> Finding:
 
 
 def _memory(result: Result) -> Iterator[Finding]:
-    """The straight line through the relay's resident memory over the judged stages, where no node was started anew."""
+    """The straight line through the relay's resident memory over the judged stages."""
     judged = {stage.name for stage in result.stages if stage.judged}
     points = []
     for sample in result.series:
         nodes = [mib for key, mib in sample.server.items() if key.startswith("relay") and key.endswith(".rss_mib")]
         if sample.stage in judged and nodes:
             points.append((sample.at_s, sum(nodes)))
-    if len(points) < _LEAST_SAMPLES or any(action in _RESTARTS for _, action in _acted(result)):
+    if len(points) < _LEAST_SAMPLES:
         return
     times, sizes = zip(*points, strict=True)
     slope, span = statistics.linear_regression(times, sizes).slope, times[-1] - times[0]
@@ -107,7 +102,7 @@ def breaks(stage: StageFigures, slo: Slo, asked: int | None = None) -> list[str]
     pairs = zip(nouns, objectives, strict=True)
     missed = [f"{noun} gives way ({each.words})" for noun, each in pairs if not each.met]
     if asked is not None and stage.users < asked:
-        missed.append(f"connections give way (only {number(stage.users)} of {number(asked)} are left)")
+        missed.append(f"connections give way (only {figure(stage.users)} of {figure(asked)} are left)")
     return missed
 
 
@@ -130,10 +125,10 @@ def breaking_point(
                 words += ", as the ledgers showed afterwards"
                 words += f"; the run went on, and ended {_at(judged[-1], ended_by)}" if ended_by else ""
             break
-        value, held = stage.target_per_second, f"{number(stage.target_per_second)} messages a second hold"
+        value, held = stage.target_per_second, f"{figure(stage.target_per_second)} messages a second hold"
         words = f"{held}, the highest rate tried: nothing broke"
     return Finding(name=BREAKING_POINT, value=value, unit="messages/s", words=words)
 
 
 def _at(stage: StageFigures, missed: Sequence[str]) -> str:
-    return f"at {number(stage.target_per_second)} {'; '.join(missed)}"
+    return f"at {figure(stage.target_per_second)} {'; '.join(missed)}"

@@ -8,22 +8,20 @@ keys with `messages.{lost,duplicated}`.
 import math
 import re
 import tomllib
-import types
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, inspect
 
+from loadtest.report.formatting import figure
 from loadtest.report.result import Objective, Result, StageFigures
 from loadtest.scenarios.catalogue import SCENARIOS
 
 SLO: Final = Path(__file__).parent.parent / "slo.toml"
 VERSION: Final = 1
 RAMP_STAGE: Final = "stage-of-ramp"  # the table that says when a stage of a ramp counts as broken
-_DIGITS: Final = 4
 
 
 class SloError(Exception):
@@ -47,44 +45,25 @@ class Bound(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return goal
 
     @property
-    def _side(self) -> str:
-        return "at least" if self.at_most is None else "at most"
-
-    @property
     def goal_words(self) -> str:
         """The goal as a document says it."""
-        words = f"{self._side} {number(self.goal)}"
+        words = f"at {'least' if self.at_most is None else 'most'} {figure(self.goal)}"
         return words if self.of is None else f"{words} of `{self.of}`"
-
-    def holds(self, measured: float, limit: float) -> bool:
-        """Whether a value is on the good side of a limit."""
-        return measured >= limit if self.at_most is None else measured <= limit
 
     def judge(self, root: Struct) -> Objective:
         """Hold what `root` has at the key against the goal. What was not measured misses it."""
-        whole = 1.0 if self.of is None else value_of(self.of, root)
-        measured = None if whole is None else value_of(self.key, root)
-        limit, floor = (None if each is None else each * (whole or 0.0) for each in (self.goal, self.floor))
-        assert limit is not None
-        met, words = measured is not None and self.holds(measured, limit), self._words(measured, limit, floor)
-        found: dict[str, Any] = {"limit": limit, "floor": floor, "measured": measured, "met": met, "words": words}
-        return Objective(key=self.key, at_least=self.at_least is not None, **found)
-
-    def _words(self, measured: float | None, limit: float, floor: float | None) -> str:
-        goal = f"the goal is {self._side} {number(limit)}"
+        share = 1.0 if self.of is None else value_of(self.of, root)
+        measured, share = None if share is None else value_of(self.key, root), share or 0.0
+        limit, floor = self.goal * share, None if self.floor is None else self.floor * share
+        sides: dict[str, Any] = {"limit": limit, "floor": floor, "at_least": self.at_least is not None}
+        objective = Objective(key=self.key, measured=measured, met=False, words="", **sides)
+        words = f"{self.key} is {figure(measured)}" if measured is not None else f"{self.key}: nothing was measured"
+        words += f"; the goal is at {'least' if objective.at_least else 'most'} {figure(limit)}"
         if self.of is not None:
-            goal += f" ({number(self.goal)} of {self.of})"
-        if measured is None:
-            return f"{self.key}: nothing was measured; {goal}"
-        if floor is None:
-            return f"{self.key} is {number(measured)}; {goal}"
-        stands = "holds" if self.holds(measured, floor) else "is broken"
-        return f"{self.key} is {number(measured)}; {goal}, and the floor of {number(floor)} {stands}"
-
-
-def number(value: float) -> str:
-    """Return a number as a person writes it: no zeros behind the point, four digits where there are more."""
-    return f"{value:,.0f}" if value == int(value) or abs(value) >= 10**_DIGITS else f"{value:.{_DIGITS}g}"
+            words += f" ({figure(self.goal)} of {self.of})"
+        if floor is not None and measured is not None:
+            words += f", and the floor of {figure(floor)} {'holds' if objective.holds(floor) else 'is broken'}"
+        return msgspec.structs.replace(objective, met=objective.holds(limit), words=words)
 
 
 class Slo(Struct, frozen=True):
@@ -116,9 +95,8 @@ def _slo(tables: dict[str, Any]) -> Slo:
     if (version := tables.pop("version", None)) != VERSION:
         raise SloError(f"version is {version!r}; this program reads version = {VERSION}")
     ramp_stage = tuple(_bounds(RAMP_STAGE, tables.pop(RAMP_STAGE, None), StageFigures))
-    unknown = [name for name in tables if name not in SCENARIOS]
-    if unknown:
-        raise SloError(f"[{unknown[0]}] is no scenario; there are {', '.join(SCENARIOS)}")
+    for name in tables.keys() - SCENARIOS.keys():
+        raise SloError(f"[{name}] is no scenario; there are {', '.join(SCENARIOS)}")
     return Slo({name: tuple(_bounds(name, table, Result)) for name, table in tables.items()}, ramp_stage)
 
 
@@ -129,7 +107,12 @@ def _bounds(name: str, table: object, kind: type[Struct]) -> Iterator[Bound]:
         if not isinstance(line, dict) or "key" in line or len(line.keys() & {"at_most", "at_least"}) != 1:
             raise SloError(f'[{name}] "{keys}" must be a table with exactly one of at_most and at_least')
         for key in keys_of(keys):
-            yield _bound(f'[{name}] "{key}"', key, line, kind)
+            try:
+                bound = msgspec.convert({"key": key, **line}, Bound)
+                _check(bound, kind)
+            except (msgspec.ValidationError, SloError) as error:
+                raise SloError(f'[{name}] "{key}": {error}') from None
+            yield bound
 
 
 def keys_of(keys: str) -> list[str]:
@@ -138,29 +121,35 @@ def keys_of(keys: str) -> list[str]:
     return [keys] if found is None else [f"{found[1]}{each.strip()}{found[3]}" for each in found[2].split(",")]
 
 
-def _bound(place: str, key: str, line: Mapping[str, object], kind: type[Struct]) -> Bound:
-    try:
-        bound = msgspec.convert({"key": key, **line}, Bound)
-    except msgspec.ValidationError as error:
-        raise SloError(f"{place}: {error}") from None
-    if not all(math.isfinite(each) for each in (bound.goal, bound.floor) if each is not None):
-        raise SloError(f"{place}: a limit must be a finite number")
-    for each in (key, bound.of):
-        if each is not None and (fault := fault_of(each, kind)) is not None:
-            raise SloError(f"{place}: {fault}")
-    if bound.floor is not None and not bound.holds(bound.goal, bound.floor):
-        raise SloError(f"{place}: the floor must be easier to reach than the goal")
-    return bound
+def _check(bound: Bound, kind: type[Struct]) -> None:
+    floor = bound.goal if bound.floor is None else bound.floor
+    if not (math.isfinite(bound.goal) and math.isfinite(floor)):
+        raise SloError("a limit must be a finite number")
+    if floor > bound.goal if bound.at_most is None else floor < bound.goal:
+        raise SloError("the floor must be easier to reach than the goal")
+    for key in (bound.key, *([bound.of] if bound.of else [])):
+        here: inspect.Type | None = inspect.type_info(kind)
+        for part in key.split("."):
+            here = _step(here, part)
+            if here is None:
+                raise SloError(f"there is no `{part}` in `{key}`")
+        if not isinstance(here, inspect.IntType | inspect.FloatType):
+            raise SloError(f"`{key}` is not a number")
 
 
-def fault_of(key: str, kind: type[Struct]) -> str | None:
-    """Return why `key` leads to no number in a `kind`, None when it does."""
-    here: Any = kind
-    for part in key.split("."):
-        here = _step(here, part)
-        if here is None:
-            return f"there is no `{part}` in `{key}`"
-    return None if here in {int, float} else f"`{key}` is not a number"
+def _step(here: inspect.Type | None, part: str) -> inspect.Type | None:
+    """Return the type one step further, without its None; None where there is no such step."""
+    found: inspect.Type | None = None
+    match here:
+        case inspect.StructType(fields=fields):
+            found = next((each.type for each in fields if each.name == part), None)
+        case inspect.DictType(value_type=found):
+            pass
+        case inspect.ListType(item_type=inspect.StructType(fields=fields) as found):
+            found = found if any(each.name == "name" for each in fields) else None
+    if isinstance(found, inspect.UnionType):
+        return next(each for each in found.types if not isinstance(each, inspect.NoneType))
+    return found
 
 
 def value_of(key: str, root: Struct) -> float | None:
@@ -172,19 +161,5 @@ def value_of(key: str, root: Struct) -> float | None:
         elif isinstance(here, list):
             here = next((each for each in here if each.name == part), None)
         else:
-            here = getattr(here, part)
-        if here is None:
-            return None
-    return float(here)
-
-
-def _step(kind: Any, part: str) -> Any:
-    """Return the type one step further, without its None; None where there is no such step."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is list:
-        return arguments[0] if "name" in getattr(arguments[0], "__struct_fields__", ()) else None
-    fields = {} if origin is dict else typing.get_type_hints(kind) if hasattr(kind, "__struct_fields__") else {}
-    found = arguments[1] if origin is dict else fields.get(part)
-    if typing.get_origin(found) in {types.UnionType, typing.Union}:
-        return next(each for each in typing.get_args(found) if each is not type(None))
-    return found
+            here = getattr(here, part, None)
+    return None if here is None else float(here)

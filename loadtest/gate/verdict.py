@@ -20,24 +20,24 @@ def judge(result: Result, slo: Slo) -> Result:
     bounds = slo.bounds_of(result.scenario)
     result = msgspec.structs.replace(result, findings=findings_of(result, slo))
     objectives = [bound.judge(result) for bound in bounds]
-    result = msgspec.structs.replace(result, objectives=objectives)
-    if result.verdict is Verdict.FAILED:
-        return result
-    missed = [objective.words for objective in objectives if not objective.met]
-    if invalid := _invalid(result):
-        return msgspec.structs.replace(result, verdict=Verdict.INVALID, reasons=invalid)
-    return msgspec.structs.replace(result, verdict=Verdict.MISSED if missed else Verdict.MET, reasons=missed)
+    verdict, reasons = result.verdict, result.reasons
+    if verdict is not Verdict.FAILED:
+        verdict, reasons = Verdict.INVALID, _invalid(result)
+        if not reasons:
+            reasons = [objective.words for objective in objectives if not objective.met]
+            verdict = Verdict.MISSED if reasons else Verdict.MET
+    return msgspec.structs.replace(result, objectives=objectives, verdict=verdict, reasons=reasons)
 
 
 def _invalid(result: Result) -> list[str]:
     """Return why nothing was learned. What the run itself put into `reasons` and `bottlenecks` is kept."""
     said = list(result.reasons) if result.verdict is Verdict.INVALID else []
-    if result.interrupted and INTERRUPTED not in said:
-        said.append(INTERRUPTED)
-    generator, seen = result.generator, list(result.generator.bottlenecks)
+    said += [INTERRUPTED] * result.interrupted
+    generator = result.generator
+    said += generator.bottlenecks
     # Where nobody has named a bottleneck, the figures alone may make a run invalid.
-    if not seen and generator.missing_workers:
-        seen.append(f"{generator.missing_workers} of {generator.expected_workers} workers went missing")
+    if not generator.bottlenecks and generator.missing_workers:
+        said.append(f"{generator.missing_workers} of {generator.expected_workers} workers went missing")
     if not generator.bottlenecks and generator.cpu_max_percent > CPU_PERCENT:
-        seen.append(f"a worker of the generator used {generator.cpu_max_percent:.0f} % of a core")
-    return list(dict.fromkeys((*said, *seen)))
+        said.append(f"a worker of the generator used {generator.cpu_max_percent:.0f} % of a core")
+    return list(dict.fromkeys(said))

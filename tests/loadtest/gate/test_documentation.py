@@ -8,7 +8,8 @@ import pytest
 
 from loadtest.command.cli import loadtest
 from loadtest.command.runs import amounts_of, shape_of
-from loadtest.gate.slo import RAMP_STAGE, Bound, keys_of, number, read_slo
+from loadtest.gate.slo import RAMP_STAGE, Bound, keys_of, read_slo
+from loadtest.report.formatting import figure
 from loadtest.report.result import EXIT_CODES, Messages, Result
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask
@@ -32,7 +33,7 @@ def objectives_in(said: str) -> list[tuple[str, str, str]]:
 
 def told(bound: Bound) -> tuple[str, str, str]:
     """An objective as the list says it."""
-    return bound.key, bound.goal_words, "" if bound.floor is None else number(bound.floor)
+    return bound.key, bound.goal_words, "" if bound.floor is None else figure(bound.floor)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
