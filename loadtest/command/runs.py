@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from loadtest.command.exits import CouldNotRun
+from loadtest.report.result import ReadError, read_result
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask, Kind, Plan
 
@@ -76,7 +77,6 @@ def compare(before: Path, after: Path, tolerance: float, *, changed: bool) -> in
     """
     from loadtest.report.comparison import Change, compare_results, table_of  # noqa: PLC0415 - others do without
     from loadtest.report.distribution import DistributionError  # noqa: PLC0415 - the same
-    from loadtest.report.outputs import ReadError, read_result  # noqa: PLC0415 - the same
 
     try:
         comparison = compare_results(read_result(before), read_result(after), tolerance=tolerance / 100)
@@ -109,7 +109,6 @@ def publish(runs: tuple[Path, ...]) -> None:
     Each RUN is the folder of a run. It takes the place of an older run of its scenario. Runs that were INVALID, FAILED
     or interrupted are refused.
     """
-    from loadtest.report.outputs import ReadError  # noqa: PLC0415 - matplotlib takes a second to import
     from loadtest.report.publish import PAGE, PublishError, publish_runs  # noqa: PLC0415 - the same
 
     try:

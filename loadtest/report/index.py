@@ -10,10 +10,9 @@ from msgspec import Struct
 
 from loadtest.report.charts import main_kind
 from loadtest.report.formatting import KINDS
-from loadtest.report.outputs import FILE, ReadError, read_result, write_whole
 from loadtest.report.page import render
 from loadtest.report.plots import sparkline_of
-from loadtest.report.result import Latency, Result, Verdict
+from loadtest.report.result import FILE, Latency, ReadError, Result, Verdict, read_result, write_whole
 
 RUNS: Final = Path("build") / "load"
 _MACHINE: Final = ("cpu", "cores", "memory_gib", "kernel")  # what of a fingerprint tells one machine from another

@@ -1,6 +1,5 @@
-"""The outputs of a run, all into one folder, and `result.json` read again."""
+"""The outputs of a run, all into one folder."""
 
-import contextlib
 import csv
 import io
 import re
@@ -11,30 +10,13 @@ from typing import Final
 
 import msgspec
 
-from loadtest.report.result import SCHEMA, Latencies, Latency, Result, Sample
+from loadtest.report.charts import picture_of
+from loadtest.report.page import junit_of, page_of
+from loadtest.report.result import FILE, Latencies, Latency, Result, Sample, write_whole
 
-FILE: Final = "result.json"
 _LEGEND: Final = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
 _NOT_IN_A_TAG: Final = re.compile(r"[\s,]+")  # the format ends a tag at a comma, and a line at a break
 COLUMNS: Final = tuple(name for name in Sample.__struct_fields__ if name != "server")
-
-
-class ReadError(Exception):
-    """There is no result to be read; the text names the file and says why."""
-
-
-def read_result(path: Path) -> Result:
-    """Read `result.json`, given the file or its folder. Raises ReadError."""
-    file = path / FILE if path.is_dir() else path
-    try:
-        result = msgspec.json.decode(file.read_bytes(), type=Result)
-    except OSError as error:
-        raise ReadError(f"{file} cannot be read ({error.strerror}): give the folder of a run or its {FILE}") from error
-    except msgspec.MsgspecError as error:
-        raise ReadError(f"{file} is not the result of a run: {error}") from None
-    if result.schema != SCHEMA:
-        raise ReadError(f"{file} is a result of version {result.schema}; this program reads version {SCHEMA}")
-    return result
 
 
 def write_reports(result: Result, folder: Path) -> list[Path]:
@@ -44,27 +26,17 @@ def write_reports(result: Result, folder: Path) -> list[Path]:
     were written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    with contextlib.ExitStack() as faults:
-        for name, make in OUTPUTS.items():
-            try:
-                content = make(result)
-            except Exception as error:  # noqa: BLE001 - the other outputs shall not be lost with it
-                faults.callback(_raise, error)
-            else:
-                written.append(write_whole(folder / name, content))
+    written, faults = list[Path](), list[Exception]()
+    for name, make in OUTPUTS.items():
+        try:
+            content = make(result)
+        except Exception as fault:  # noqa: BLE001 - the other outputs shall not be lost with it
+            faults.append(fault)
+        else:
+            written.append(write_whole(folder / name, content.encode() if isinstance(content, str) else content))
+    for first in faults:
+        raise first
     return written
-
-
-def write_whole(path: Path, content: bytes) -> Path:
-    """Replace a file as a whole: who reads meanwhile sees the old one or the new one."""
-    half = path.with_name(f".{path.name}.half")
-    half.write_bytes(content)
-    return half.replace(path)
-
-
-def _raise(error: Exception) -> None:
-    raise error
 
 
 def csv_of(result: Result) -> str:
@@ -114,30 +86,12 @@ def _interval(tag: str, began_s: float, seconds: float, latencies: Latencies) ->
             yield f"Tag={name},{began_s:.3f},{seconds:.3f},{latency.max:.3f},{latency.hdr}"
 
 
-def _page(result: Result) -> bytes:
-    from loadtest.report.page import page_of  # noqa: PLC0415 - matplotlib takes a second to import
-
-    return page_of(result).encode()
-
-
-def _junit(result: Result) -> bytes:
-    from loadtest.report.page import junit_of  # noqa: PLC0415 - the same
-
-    return junit_of(result).encode()
-
-
-def _picture(result: Result) -> bytes:
-    from loadtest.report.charts import picture_of  # noqa: PLC0415 - the same
-
-    return picture_of(result)
-
-
-OUTPUTS: Final[dict[str, Callable[[Result], bytes]]] = {
+OUTPUTS: Final[dict[str, Callable[[Result], str | bytes]]] = {
     FILE: lambda result: msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n",
-    "series.csv": lambda result: csv_of(result).encode(),
-    "latency.hdr": lambda result: hdr_log_of(result).encode(),
-    "junit.xml": _junit,
-    "report.html": _page,
-    "report.png": _picture,
+    "series.csv": csv_of,
+    "latency.hdr": hdr_log_of,
+    "junit.xml": junit_of,
+    "report.html": page_of,
+    "report.png": picture_of,
 }
 """In the order in which they are written."""

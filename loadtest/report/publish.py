@@ -10,8 +10,7 @@ from typing import Final
 
 from loadtest.report.charts import picture_of
 from loadtest.report.formatting import figure
-from loadtest.report.outputs import read_result
-from loadtest.report.result import Latency, Result
+from loadtest.report.result import Latency, Result, read_result
 
 PAGE: Final = Path(__file__).parents[2] / "docs/load-results.md"
 PICTURES: Final = Path("benchmarks/load")

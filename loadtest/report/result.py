@@ -1,11 +1,14 @@
 """The result of one run: what `result.json` holds, key for key. Its JSON Schema is made from these classes."""
 
 import enum
+from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct, field
 
 SCHEMA: Final = 1
+FILE: Final = "result.json"
 
 
 class Verdict(enum.StrEnum):
@@ -224,3 +227,28 @@ class Result(Struct, frozen=True, kw_only=True):
     def learned(self) -> bool:
         """Whether the run says anything about the system."""
         return self.verdict in {Verdict.MET, Verdict.MISSED}
+
+
+class ReadError(Exception):
+    """There is no result to be read; the text names the file and says why."""
+
+
+def read_result(path: Path) -> Result:
+    """Read `result.json`, given the file or its folder. Raises ReadError."""
+    file = path / FILE if path.is_dir() else path
+    try:
+        result = msgspec.json.decode(file.read_bytes(), type=Result)
+    except OSError as error:
+        raise ReadError(f"{file} cannot be read ({error.strerror}): give the folder of a run or its {FILE}") from error
+    except msgspec.MsgspecError as error:
+        raise ReadError(f"{file} is not the result of a run: {error}") from None
+    if result.schema != SCHEMA:
+        raise ReadError(f"{file} is a result of version {result.schema}; this program reads version {SCHEMA}")
+    return result
+
+
+def write_whole(path: Path, content: bytes) -> Path:
+    """Replace a file as a whole: who reads meanwhile sees the old one or the new one."""
+    half = path.with_name(f".{path.name}.half")
+    half.write_bytes(content)
+    return half.replace(path)

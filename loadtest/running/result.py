@@ -18,7 +18,6 @@ from loadtest.gate.verdict import judge
 from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.reports import LedgerError, Tick, merge_counts
 from loadtest.report import result as r
-from loadtest.report.outputs import write_reports
 from loadtest.report.result import EXIT_CODES, Latencies, Result, StageFigures, Verdict
 from loadtest.running.options import Options
 from loadtest.running.run import RunRecord, StageRun
@@ -64,6 +63,8 @@ def conclude(plan: Plan, record: RunRecord, rooms: Sequence[Room], options: Opti
 
 def publish(result: Result, folder: Path) -> list[str]:
     """Write the reports, and return the last lines: the verdict, the objectives, and where everything lies."""
+    from loadtest.report.outputs import write_reports  # noqa: PLC0415 - matplotlib takes a second to import
+
     written = write_reports(result, folder)
     if folder.parent == _FOLDER:
         from loadtest.report.index import write_index  # noqa: PLC0415 - matplotlib takes a second to import

@@ -2,10 +2,10 @@
 
 import http.client
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
-from msgspec import Struct, field
 from prometheus_client.parser import text_string_to_metric_families
 
 _SECONDS: Final = 1.0
@@ -31,12 +31,8 @@ _WANTED: Final = (
 )
 _OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # nodes are near
 
-
-class Page(Struct):
-    """What one scrape of one node said. `buckets` are cumulative, by their upper bound in seconds."""
-
-    values: dict[str, float] = field(default_factory=dict)
-    buckets: dict[str, dict[float, float]] = field(default_factory=dict)
+Page: TypeAlias = defaultdict[tuple[str, str], float]
+"""Values by name and `le`, which is empty but for the buckets of a histogram; added up over all other labels."""
 
 
 def scrape(url: str, timeout: float = _SECONDS) -> Page | None:
@@ -50,15 +46,11 @@ def scrape(url: str, timeout: float = _SECONDS) -> Page | None:
 
 def parse(text: str) -> Page:
     """Read the series that are wanted. Raises ValueError for what is not the text format."""
-    page = Page()
+    page = Page(float)
     lines = [line for line in text.splitlines() if line.startswith(_WANTED)]
     for family in text_string_to_metric_families("\n".join(lines) + "\n"):
         for sample in family.samples:
-            if "le" in sample.labels:
-                buckets = page.buckets.setdefault(sample.name.removesuffix("_bucket"), {})
-                buckets[float(sample.labels["le"])] = sample.value
-            else:
-                page.values[sample.name] = page.values.get(sample.name, 0.0) + sample.value
+            page[sample.name, sample.labels.get("le", "")] += sample.value
     return page
 
 
@@ -72,49 +64,39 @@ class Metrics:
     def sample(self, seconds: float) -> dict[str, float]:
         """Scrape all nodes. `seconds` have passed since the last time; what grows is left out the first time."""
         pages = {url: page for url in self._urls if (page := scrape(url)) is not None}
-        pairs = [(self._before[url], page) for url, page in pages.items() if url in self._before]
-        self._before = pages
-        sampled = {}
+        before, self._before = self._before, pages
+        sampled: dict[str, float] = {}
         if pages:
-            sampled["relay.connections"] = sum(page.values.get(CONNECTIONS, 0.0) for page in pages.values())
+            sampled["relay.connections"] = sum(page[CONNECTIONS, ""] for page in pages.values())
             for name, (key, unit) in GAUGES.items():
-                sampled[key] = round(max(page.values.get(name, 0.0) for page in pages.values()) * unit, 1)
-        if pairs and seconds > 0:
-            sampled |= {key: round(_grown(pairs, name) / seconds, 1) for name, key in COUNTERS.items()}
-            slow = {key: _slow(pairs, name) for name, key in HISTOGRAMS.items()}
+                sampled[key] = round(max(page[name, ""] for page in pages.values()) * unit, 1)
+        if before.keys() & pages.keys() and seconds > 0:
+            grown = Page(float)
+            for url in before.keys() & pages.keys():
+                for series, value in pages[url].items():
+                    old = before[url][series]
+                    grown[series] += value - old if value >= old else value  # a node that began anew counts from 0
+            sampled |= {key: round(grown[name, ""] / seconds, 1) for name, key in COUNTERS.items()}
+            slow = {key: _p99(grown, name) for name, key in HISTOGRAMS.items()}
             sampled |= {key: round(value * 1000, 2) for key, value in slow.items() if value is not None}
         return sampled
 
 
-def _grown(pairs: list[tuple[Page, Page]], name: str) -> float:
-    return sum(_difference(old.values.get(name, 0.0), new.values.get(name, 0.0)) for old, new in pairs)
-
-
-def _difference(old: float, new: float) -> float:
-    """What was added between two readings. A node that began anew counts from 0."""
-    return new - old if new >= old else new
-
-
-def _slow(pairs: list[tuple[Page, Page]], name: str) -> float | None:
+def _p99(grown: Page, histogram: str) -> float | None:
     """Return the 99th percentile of what a histogram got between two pages, None where that is nothing."""
-    between: dict[float, float] = {}
-    for old, new in pairs:
-        for bound, value in new.buckets.get(name, {}).items():
-            before = old.buckets.get(name, {}).get(bound, 0.0)
-            between[bound] = between.get(bound, 0.0) + _difference(before, value)
-    found = percentile(between, 0.99)
-    if found is not None and found <= min(between) and (count := _grown(pairs, f"{name}_count")):
-        return _grown(pairs, f"{name}_sum") / count  # all that the first bucket says is "less"; the mean says more
+    buckets = {float(le): count for (name, le), count in grown.items() if name == f"{histogram}_bucket"}
+    found = percentile(buckets, 0.99)
+    if found is not None and found <= min(buckets) and (count := grown[f"{histogram}_count", ""]):
+        return grown[f"{histogram}_sum", ""] / count  # all that the first bucket says is "less"; the mean says more
     return found
 
 
 def percentile(buckets: dict[float, float], share: float) -> float | None:
     """Return a percentile of cumulative buckets, on a straight line within one; None when they are empty."""
-    bounds = sorted(buckets)
-    if not bounds or not buckets[bounds[-1]]:
+    if not (count := max(buckets.values(), default=0.0)):
         return None
-    rank, low, below = share * buckets[bounds[-1]], 0.0, 0.0
-    for bound in bounds:
+    rank, low, below = share * count, 0.0, 0.0
+    for bound in sorted(buckets):
         if buckets[bound] >= rank and buckets[bound] > below:
             # Beyond the last finite bound nothing is known but that it was more.
             return low if bound == float("inf") else low + (bound - low) * (rank - below) / (buckets[bound] - below)

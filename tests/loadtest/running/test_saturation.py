@@ -4,8 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from loadtest.report.outputs import read_result
-from loadtest.report.result import Verdict
+from loadtest.report.result import Verdict, read_result
 from loadtest.watch.null_server import open_null_server
 
 USERS = 50

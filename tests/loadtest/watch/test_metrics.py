@@ -150,4 +150,4 @@ def test_a_percentile_lies_on_a_line(buckets: dict[float, float], wanted: float 
 
 def test_a_page_without_our_series_is_empty() -> None:
     """A page of some other program is read without complaint."""
-    assert parse("# TYPE up gauge\nup 1\n").values == {}
+    assert parse("# TYPE up gauge\nup 1\n") == {}
