@@ -10,11 +10,11 @@ import click
 import msgspec
 
 from bench.catalogue import CATALOGUE, DURABLE_PEERS
+from bench.durable.measure import measure_durable
 from bench.report import publish, write_report
-from bench.results import FILE, Results
-from bench.run import Run
-from bench.steps import DIMENSIONS, QUICK_DIMENSIONS, Options
-from bench.targets import judge, ratios_of
+from bench.results import FILE, Results, judge, ratios_of
+from bench.run import DIMENSIONS, QUICK_DIMENSIONS, Options, Run
+from bench.storms import measure_storms
 
 STOPPED: Final = 130  # the exit status of a run that was stopped, as shells give it for SIGINT
 FAILED: Final = 1
@@ -82,6 +82,11 @@ def measure_all(options: Options, results: Results, wanted: Sequence[str]) -> bo
     """Whether the run came to its end."""
     try:
         Run(options, results).measure(wanted)
+        if "durable" in wanted:
+            results.merge("durable", value=measure_durable(options))
+        if "storms" in wanted:
+            results.merge(value=measure_storms(options))
+        results.put("run", "complete", value=True)
     except KeyboardInterrupt:
         _say(f"stopped; what was measured until now is in {results.path}")
         return False

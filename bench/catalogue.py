@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from bench.process import ROOT
+from loadtest.stack.process import ROOT
 
 _NODE: Final = ROOT / "bench/servers/node"
 _NODE_PROGRAM: Final = "server.mjs"

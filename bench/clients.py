@@ -137,15 +137,15 @@ class VardeMember(Member):
         room: int,
         member: int,
         keys: MemberKeys,
+        node: bytes | None,
         *,
-        relay_key: bytes,
-        pattern: Pattern = Pattern.IK,
-        joins: bool = True,
+        joins: bool,
     ) -> None:
+        """Without the public key of the `node`, the pattern is XX."""
         super().__init__(member)
         hello = f.Hello(PROTOCOL_VERSION, keys[1], device_of(member))
-        static, key = KeyPair.from_private(keys[0]), relay_key if pattern is Pattern.IK else None
-        self._relay = RelayClient(authority, PATH, hello, static, key, pattern)
+        pattern = Pattern.XX if node is None else Pattern.IK
+        self._relay = RelayClient(authority, PATH, hello, KeyPair.from_private(keys[0]), node, pattern)
         self._room, self._joins, self._welcomed = room, joins, False
         # What stands before and behind the client id in a packed message that holds one `msg:send`.
         marker = ClientId(uuid7(_CLIENT_ID_MS, os.urandom(10)))

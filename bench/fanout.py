@@ -7,9 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from itertools import cycle
-from typing import Final, TypeAlias
-
-from msgspec import Struct
+from typing import Final, NamedTuple, TypeAlias
 
 from bench.clients import Member
 from bench.connections import Connections
@@ -41,26 +39,24 @@ _QUIET: Final = 0.1
 _SETTLE: Final = 2.0
 
 
-class Spot(Struct, frozen=True):
-    """Where to measure: rooms of a size, with deliveries offered in a second under the name of a load."""
+class Spot(NamedTuple):
+    """What is measured: a load, in rooms of a size."""
 
-    size: int
     load: str
-    offered: int
+    size: int
 
     @property
-    def messages(self) -> float:
-        """How many messages a second that is."""
-        return min(MESSAGES, self.offered / (self.size - 1))
+    def place(self) -> tuple[str, ...]:
+        """Where its figure stands in the results, but for the server."""
+        return (DIRECT,) if self.load == DIRECT else (FANOUT, self.load, "rooms", str(self.size))
+
+    @property
+    def rate(self) -> float:
+        """How many messages are offered in a second."""
+        return DIRECT_RATE if self.load == DIRECT else min(MESSAGES, LOADS[self.load] / (self.size - 1))
 
 
-DIRECT_SPOT: Final = Spot(PAIR, DIRECT, DIRECT_RATE)
-
-
-def fan_out_spots(sizes: Sequence[int]) -> list[Spot]:
-    """Return every size at every load."""
-    return [Spot(size, load, offered) for size in sizes for load, offered in LOADS.items()]
-
+DIRECT_SPOT: Final = Spot(DIRECT, PAIR)
 
 Window: TypeAlias = dict[str, float]
 """What happened while it was open: `us_per_delivery` of server CPU, `deliveries_per_second`, `server_load` and
@@ -81,18 +77,18 @@ def words_of(spots: Sequence[Spot]) -> str:
 
 
 def measure_spots(
-    measured: MeasuredServer, spots: Sequence[Spot], *, warm_up: float, seconds: float
+    measured: MeasuredServer, spots: Sequence[Spot], pace: tuple[float, float]
 ) -> dict[tuple[str, ...], Window]:
     """Measure one window for each spot. The members of one size are connected only while it is measured."""
     windows: dict[tuple[str, ...], Window] = {}
     for size in sorted({spot.size for spot in spots}):
-        clients = measured.clients(measured.plan.blocks[size])
-        members = measured.connections.open(clients)
-        order = cycle(_scattered(members, size))
+        members = measured.connections.open(measured.clients(measured.plan.blocks[size]))
+        # Neighbours in the order are in different rooms, as messages of real people are.
+        ordered = sorted(members, key=lambda member: member.number)
+        order = cycle([member for place in range(size) for member in ordered[place::size]])
         for spot in (spot for spot in spots if spot.size == size):
-            pace = warm_up, seconds
-            place = (DIRECT,) if spot is DIRECT_SPOT else (FANOUT, spot.load, "rooms", str(size))
-            windows[place] = measure_window(measured.server, measured.connections, members, order, spot.messages, pace)
+            window = measure_window(measured.server, measured.connections, members, order, spot.rate, pace)
+            windows[spot.place] = {**window, "offered_per_second": spot.rate * (size - 1)}
             _settle(measured.connections, members)
         for member in members:
             member.connection.close()
@@ -129,10 +125,7 @@ def measure_window(
 
 
 def _offer(connections: Connections, order: Iterator[Member], rate: float, seconds: float) -> tuple[int, int]:
-    """Offer `rate` messages a second for so many seconds, and receive everything meanwhile.
-
-    Return how many were sent, and how many held back.
-    """
+    """Offer `rate` messages a second, and receive meanwhile. Return how many were sent, and how many held back."""
     start, offered, sent, held_back = time.perf_counter(), 0, 0, 0
     pause = min(PAUSE, max(SHORTEST_PAUSE, TOGETHER / rate))
     while (now := time.perf_counter()) < start + seconds:
@@ -165,23 +158,16 @@ def _settle(connections: Connections, members: Sequence[Member]) -> None:
 
 
 def _received(members: Sequence[Member]) -> tuple[int, int]:
-    """Deliveries and refusals so far."""
+    """Return deliveries and refusals so far."""
     return sum(each.deliveries for each in members), sum(each.refused for each in members)
-
-
-def _scattered(members: Sequence[Member], size: int) -> list[Member]:
-    """Order members so that neighbours in the order are in different rooms, as messages of real people are."""
-    ordered = sorted(members, key=lambda member: member.number)
-    return [member for place in range(size) for member in ordered[place::size]]
 
 
 def point_of_windows(place: tuple[str, ...], windows: Sequence[Window]) -> Point:
     """Return what goes into the results; of direct messages, each delivery is a message."""
-    spot = DIRECT_SPOT if place[0] == DIRECT else Spot(int(place[-1]), place[1], LOADS[place[1]])
     of = {key: [window[key] for window in windows] for key in windows[0]}
     return {
-        **point_of(f"us_per_{'message' if spot is DIRECT_SPOT else 'delivery'}", of["us_per_delivery"]),
-        "offered_per_second": rounded(spot.messages * (spot.size - 1)),
+        **point_of(f"us_per_{'message' if place[0] == DIRECT else 'delivery'}", of["us_per_delivery"]),
+        "offered_per_second": rounded(of["offered_per_second"][0]),
         "achieved_per_second": rounded(statistics.median(of["deliveries_per_second"])),
         "held_back": sum(of["held_back"]),
         "refused": sum(of["refused"]),

@@ -35,31 +35,32 @@ class MeasuredServer(Struct, frozen=True):
 
     def clients(self, members: Iterable[int], *, pattern: Pattern = Pattern.IK, joins: bool = True) -> Iterator[Member]:
         """Yield the client of each of these members. `pattern` and `joins` are for Varde's."""
-        return (self._client(member, pattern, joins=joins) for member in members)
-
-    def _client(self, member: int, pattern: Pattern, *, joins: bool) -> Member:
-        room, authority = self.plan.room_of(member), f"127.0.0.1:{self.server.port}"
-        if self.members is None:
-            return PeerMember(authority, room, member, encrypted=self.entry.encrypted)
-        node, keys = self.members
-        return VardeMember(authority, room, member, keys[member], relay_key=node, pattern=pattern, joins=joins)
+        authority = f"127.0.0.1:{self.server.port}"
+        for member in members:
+            room = self.plan.room_of(member)
+            if self.members is None:
+                yield PeerMember(authority, room, member, encrypted=self.entry.encrypted)
+            else:
+                node, keys = self.members
+                key = node if pattern is Pattern.IK else None
+                yield VardeMember(authority, room, member, keys[member], key, joins=joins)
 
 
 @contextmanager
 def open_measured_server(
     workplace: Workplace, entry: Entry, plan: Plan, *, tls: bool = False
 ) -> Iterator[MeasuredServer]:
-    """Run a server while the block lasts. Raises NoServer."""
-    folder = workplace.folder
-    command, members = command_of(entry, folder), None
+    """Run a server while the block lasts. Raises ServerFault."""
+    folder, certificate = workplace.folder, workplace.certificate
+    command, members, context = command_of(entry, folder), None, None
     if entry.name == VARDE:
         command += ["--plan", plan.text, "--folder", str(folder)]
         members = make_members(folder, plan.members)
     if tls:
-        command += ["--certificate", str(workplace.certificate.certificate), "--key", str(workplace.certificate.key)]
-    context, log = trust(workplace.certificate.certificate) if tls else None, folder / f"{entry.name}.log"
+        command += ["--certificate", str(certificate.certificate), "--key", str(certificate.key)]
+        context = trust(certificate.certificate)
     with (
-        open_server(command, core=workplace.cores[0], log=log) as server,
+        open_server(command, core=workplace.cores[0], log=folder / f"{entry.name}.log") as server,
         Connections(server.port, context) as connections,
     ):
         yield MeasuredServer(entry, server, connections, plan, members)

@@ -15,14 +15,12 @@ from typing import IO, Final
 import psutil
 from msgspec import Struct
 
-ROOT: Final = Path(__file__).parents[1]
+from loadtest.client.websocket import ServerFault
+from loadtest.stack.process import ROOT
+
 START_DEADLINE: Final = 30.0
 _STOP_DEADLINE: Final = 1.0
 _LAST_WORDS: Final = 2_000  # bytes of its stderr in which its last line is looked for when it fails
-
-
-class NoServer(Exception):
-    """A server did not start; the text is the last that it wrote to stderr."""
 
 
 def choose_cores() -> tuple[int | None, int | None]:
@@ -81,7 +79,7 @@ class Server(Struct, frozen=True):
 def open_server(command: Sequence[str], *, core: int | None, log: Path) -> Iterator[Server]:
     """Run a server while the block lasts: it says its port in one line of JSON. Its stderr goes to `log`.
 
-    Raises NoServer.
+    Raises ServerFault, with the last that it wrote to stderr.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stderr:
@@ -109,7 +107,7 @@ def _start(command: Sequence[str], core: int | None, stderr: IO[bytes]) -> subpr
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, process_group=0
         )
     except FileNotFoundError:
-        raise NoServer(f"there is no program {command[0]}") from None
+        raise ServerFault(f"there is no program {command[0]}") from None
     finally:
         os.sched_setaffinity(0, own)
 
@@ -123,6 +121,6 @@ def _read_port(process: subprocess.Popen[bytes], log: Path) -> int:
         return int(json.loads(process.stdout.readline())["port"])
     except (ValueError, KeyError, TypeError):
         said = log.read_bytes()[-_LAST_WORDS:].decode(errors="replace").strip().splitlines()
-        raise NoServer(said[-1] if said else "it ended or was silent instead of listening") from None
+        raise ServerFault(said[-1] if said else "it ended or was silent instead of listening") from None
     finally:
         watchdog.cancel()

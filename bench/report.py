@@ -10,9 +10,8 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
 from bench.catalogue import CATALOGUE, title_of
 from bench.charts import draw_charts
-from bench.process import ROOT
-from bench.results import Results
-from bench.targets import judge
+from bench.results import Results, judge
+from loadtest.stack.process import ROOT
 
 TABLE: Final = "bench.md"
 PAGE: Final = ROOT / "docs/benchmarks.md"

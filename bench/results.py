@@ -1,24 +1,41 @@
-"""What was measured so far, as `bench.json` has it: always whole on disk, so that whoever stops a run keeps it.
-
-Also how several rounds of one figure become one point.
-"""
+"""What was measured so far, as `bench.json` has it, and how it stands to what the design promises (`targets.toml`)."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import msgspec
+from cryptography.exceptions import InvalidTag
+from msgspec import Struct
+
+from bench.catalogue import VARDE
+from loadtest.client.websocket import ServerFault
+from varde_contract.errors import PeerFault
 
 Tree: TypeAlias = dict[str, Any]
 Point: TypeAlias = dict[str, object]  # one measured point as it is written to JSON
 
 FILE: Final = "bench.json"
-_DIGITS: Final = 4
+FAULTS: Final = (ServerFault, OSError, EOFError, subprocess.SubprocessError, InvalidTag, PeerFault)
+"""How a server can fail a measurement; what is said is kept in the results."""
+RATIOS: Final = {
+    "fanout.light": "fanout.{}.light.us_per_delivery",
+    "fanout.saturated": "fanout.{}.saturated.us_per_delivery",
+    "direct": "direct.{}.us_per_message",
+    "idle": "idle.{}.rss_kib_per_connection",
+}
+"""Figures of a server of which less is better."""
+_TARGETS: Final = Path(__file__).with_name("targets.toml")
+
+
+class Missing(Exception):
+    """The server is not installed; the text says what to install."""
 
 
 class Results:
-    """A tree of figures by name. Every `put` is on the disk when it returns."""
+    """A tree of figures by name. It is whole on the disk when `put` returns, so whoever stops a run keeps it."""
 
     def __init__(self, folder: Path, tree: Tree | None = None) -> None:
         self.path = folder / FILE
@@ -35,41 +52,85 @@ class Results:
         for name in names[:-1]:
             branch = branch.setdefault(name, {})
         branch[names[-1]] = msgspec.to_builtins(value)
-        self._write()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.path.with_suffix(".new")
+        beside.write_bytes(msgspec.json.format(msgspec.json.encode(self.tree), indent=2) + b"\n")
+        beside.replace(self.path)
 
     def merge(self, *names: str, value: Mapping[str, object]) -> None:
         """Put each part of a mapping."""
         for name, part in value.items():
             self.put(*names, name, value=part)
 
-    def find(self, *names: str) -> Any:
-        """Return what is there, None where nothing is."""
+    def find(self, key: str) -> Any:
+        """Return what is under a key such as `direct.varde.us_per_message`, None where nothing is."""
         branch: Any = self.tree
-        for name in names:
+        for name in key.split("."):
             branch = branch.get(name) if isinstance(branch, dict) else None
         return branch
-
-    def number(self, *names: str) -> float | None:
-        """Return a figure, None where none was measured."""
-        found = self.find(*names)
-        return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
-
-    def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_suffix(".new")
-        beside.write_bytes(msgspec.json.format(msgspec.json.encode(self.tree), indent=2) + b"\n")
-        beside.replace(self.path)
 
 
 def rounded(value: float) -> float:
     """Return a figure with the four digits that a benchmark can claim."""
-    return float(f"{value:.{_DIGITS}g}")
+    return float(f"{value:.4g}")
 
 
 def point_of(key: str, values: Sequence[float]) -> Point:
-    """Return the median under `key`, with the smallest and the largest value, and all in their order."""
+    """Return the median of all rounds under `key`, with the smallest and the largest value, and all in their order."""
     return {
         key: rounded(statistics.median(values)),
         "spread": [rounded(min(values)), rounded(max(values))],
         "rounds": [rounded(value) for value in values],
     }
+
+
+def measured_or_why(measure: Callable[[], Tree], say: Callable[[str], None]) -> Tree:
+    """Return what is measured, or in words what is `missing` or has `failed`, so that one fault ends no run."""
+    try:
+        return measure()
+    except Missing as missing:
+        say(str(missing))
+        return {"missing": str(missing)}
+    except FAULTS as fault:
+        words = str(fault) or type(fault).__name__
+        say(f"failed: {words}")
+        return {"failed": words}
+
+
+class Target(Struct, frozen=True, forbid_unknown_fields=True):
+    """A promise: `most` or `least` of a figure, or of its ratio to the one named by `of`."""
+
+    what: str
+    unit: str
+    figure: str
+    of: str = ""
+    most: float | None = None
+    least: float | None = None
+
+
+def judge(results: Results) -> list[Tree]:
+    """Hold every target against a run. `met` is None where nothing was measured."""
+    targets = msgspec.toml.decode(_TARGETS.read_bytes(), type=dict[str, list[Target]])["target"]
+    return [_verdict(target, _ratio(results, target.figure, target.of)) for target in targets]
+
+
+def _verdict(target: Target, measured: float | None) -> Tree:
+    sign, limit = ("≤", target.most) if target.least is None else ("≥", target.least)
+    assert limit is not None
+    met = None if measured is None else measured <= limit if sign == "≤" else measured >= limit
+    return {"what": target.what, "target": f"{sign} {limit:,.6g}{target.unit}", "measured": measured, "met": met}
+
+
+def _ratio(results: Results, figure: str, of: str) -> float | None:
+    upper, lower = results.find(figure), results.find(of) if of else 1.0
+    return float(upper / lower) if upper is not None and lower else None
+
+
+def ratios_of(results: Results) -> dict[str, dict[str, float]]:
+    """Return, for each of `RATIOS`, Varde's figure as a multiple of each peer's."""
+    found: dict[str, dict[str, float]] = {}
+    for name, key in RATIOS.items():
+        peers = [peer for peer in results.find(name.partition(".")[0]) or {} if peer != VARDE]
+        ratios = {peer: _ratio(results, key.format(VARDE), key.format(peer)) for peer in peers}
+        found[name] = {peer: round(ratio, 3) for peer, ratio in ratios.items() if ratio is not None}
+    return found

@@ -6,33 +6,128 @@ import shutil
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidTag
+from msgspec import Struct
 
-from bench.catalogue import CATALOGUE, Entry, missing
+from bench import connection_cost as cost
+from bench import fanout
+from bench.catalogue import CATALOGUE, VARDE, Entry, missing
+from bench.connection_cost import HANDSHAKE, IDLE
 from bench.connections import quiet_collector
-from bench.durable.measure import measure as measure_durable
-from bench.fanout import FANOUT, HEADLINE
+from bench.fanout import DIRECT, DIRECT_SPOT, FANOUT, HEADLINE, LIGHT, LOADS, Spot
 from bench.keys import forget_keys
-from bench.measured_server import Workplace, open_measured_server
-from bench.process import NoServer, choose_cores
-from bench.results import Results
-from bench.steps import QUICK_SERVERS, Options, Step, steps_of
-from bench.storms import measure_storms
-from loadtest.client.websocket import ServerFault
+from bench.measured_server import MeasuredServer, Workplace, open_measured_server
+from bench.process import choose_cores
+from bench.results import FAULTS, Point, Results
+from bench.rooms import Plan
 from loadtest.stack.certificate import make_certificate
 from loadtest.watch.fingerprint import fingerprint
-from varde_contract.errors import PeerFault
 
+DIMENSIONS: Final = (FANOUT, DIRECT, HANDSHAKE, IDLE, "durable", "storms")
+QUICK_DIMENSIONS: Final = DIMENSIONS[:-1]  # a storm that is over in seconds says nothing
+QUICK_SERVERS: Final = (VARDE, "picows")
 FILES: Final = 12_000  # that the load and a server each may open
-PACKAGES: Final = (
-    *("cryptography", "msgspec", "picows", "starlette", "trio", "trio-websocket", "uvicorn", "uvloop", "websockets"),
-)
-_EXPECTED: Final = (ServerFault, NoServer, OSError, InvalidTag, PeerFault)
-"""How a server can fail a measurement; what is said is kept in the results."""
+PACKAGES: Final = "cryptography msgspec picows starlette trio trio-websocket uvicorn uvloop websockets"
+_START: Final = 0.8
+"""Seconds until a server listens, roughly; the other rates here are as rough, and only for saying what is left."""
+
+
+class Pace(Struct, frozen=True, kw_only=True):
+    """How long and how much is measured. `idle_window` is longer than a heartbeat of any server here."""
+
+    rounds: int
+    warm_up: float = 0.5
+    window: float = 2.0
+    sizes: tuple[int, ...] = (2, 10, HEADLINE, 1_000)
+    handshakes: int = 1_500
+    idle: tuple[int, ...] = (1_000, 5_000, 10_000)
+    idle_window: float = 30.0
+    tls_idle: tuple[int, ...] = (1_000,)
+
+
+_SHORT: Final = {"warm_up": 0.2, "window": 0.8, "idle_window": 1.5}
+QUICK: Final = Pace(rounds=1, sizes=(HEADLINE,), handshakes=300, idle=(10_000,), tls_idle=(), **_SHORT)
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """One run. `servers` empty means every server there is; `say` takes one line about what is done now."""
+
+    output: Path = Path("build")
+    quick: bool = False
+    tls: bool = True
+    rounds: int = 3
+    servers: tuple[str, ...] = ()
+    say: Callable[[str], None] = print
+
+    def wants(self, server: str) -> bool:
+        """Whether this server is to be measured."""
+        return not self.servers or server in self.servers
+
+    @property
+    def pace(self) -> Pace:
+        """How long and how much is measured."""
+        return QUICK if self.quick else Pace(rounds=self.rounds)
+
+
+class Step(Struct, frozen=True):
+    """One server, started with the rooms of `plan` for one measurement, which takes about `planned` seconds.
+
+    `measure` returns figures by their places, which begin with the dimension; `point_of` makes one of several rounds.
+    """
+
+    dimension: str
+    entry: Entry
+    tls: bool
+    words: str
+    plan: Plan
+    planned: float
+    measure: Callable[[MeasuredServer], dict[tuple[str, ...], Any]]
+    point_of: Callable[[tuple[str, ...], Sequence[Any]], Point]
+
+
+def steps_of(pace: Pace, entries: Sequence[Entry], wanted: Sequence[str], *, tls: bool) -> list[Step]:
+    """Return the steps of a run over these servers, for the dimensions that are wanted, plain and with TLS.
+
+    Rounds are outermost, so that a machine that becomes slower meets all servers alike.
+    """
+    ways = [(entry, secure) for entry in entries for secure in (False, True) if not secure or (tls and entry.tls)]
+    steps = [step for _ in range(pace.rounds) for way in ways for step in _round(pace, wanted, *way)]
+    return steps + [step for way in ways if IDLE in wanted for step in _idle(pace, *way)]
+
+
+def _round(pace: Pace, wanted: Sequence[str], entry: Entry, tls: bool) -> Iterator[Step]:  # noqa: FBT001 - one of the ways
+    sizes = () if FANOUT not in wanted else (HEADLINE,) if tls else pace.sizes
+    spots = [Spot(load, size) for size in sizes for load in LOADS]
+    light = [spot for spot in spots if spot.load == LIGHT] + [DIRECT_SPOT] * (DIRECT in wanted)
+    # A saturated spot has a process of its own: what a saturated server has not done yet shall burden no other.
+    for group in filter(None, (light, *([spot] for spot in spots if spot.load != LIGHT))):
+        words, plan = fanout.words_of(group), fanout.plan_for(group)
+        planned = _START + len(group) * (pace.warm_up + pace.window + 0.3)
+        measure = partial(fanout.measure_spots, spots=group, pace=(pace.warm_up, pace.window))
+        yield Step(FANOUT, entry, tls, words, plan, planned, measure, fanout.point_of_windows)
+    if HANDSHAKE in wanted:
+        count = pace.handshakes
+        words, plan = f"{count} handshakes", cost.handshake_plan(count)
+        planned = _START + count * (2 if entry.name == VARDE else 1) / _connects(entry)
+        connect = partial(cost.measure_handshakes, count=count)
+        yield Step(HANDSHAKE, entry, tls, words, plan, planned, connect, cost.point_of_rounds)
+
+
+def _idle(pace: Pace, entry: Entry, tls: bool) -> Iterator[Step]:  # noqa: FBT001 - one of the ways
+    if counts := pace.tls_idle if tls else pace.idle:
+        words = f"{', '.join(f'{each:,}' for each in counts)} idle connections"
+        planned = _START + max(counts) / _connects(entry) + len(counts) + pace.idle_window
+        measure = partial(cost.measure_idle, steps=counts, window=pace.idle_window)
+        yield Step(IDLE, entry, tls, words, cost.idle_plan(counts), planned, measure, lambda _, rounds: rounds[-1])
+
+
+def _connects(entry: Entry) -> int:
+    return 1_100 if entry.name == VARDE else 4_000  # in a second
 
 
 class Run:
@@ -46,51 +141,45 @@ class Run:
 
     def measure(self, wanted: Sequence[str]) -> None:
         """Measure these dimensions. Raises KeyboardInterrupt as it comes; what was measured is kept."""
-        options, results = self._options, self._results
+        options = self._options
         self._prepare()
-        steps = steps_of(options.pace, self._entries(), wanted, tls=options.tls and not options.quick)
+        steps = steps_of(options.pace, list(self._entries()), wanted, tls=options.tls and not options.quick)
         planned, done, began = max(1.0, sum(step.planned for step in steps)), 0.0, time.monotonic()
         for step in steps:
             # What is left is corrected by how the steps so far kept to their plan.
             left = (planned - done) * ((time.monotonic() - began) / done if done else 1.0)
-            options.say(f"[{min(99, 100 * done / planned):3.0f} %, {left:4.0f} s left] {step.text}")
-            self._take(step)
+            text = f"{step.entry.title}{', TLS' * step.tls}: {step.words}"
+            options.say(f"[{min(99, 100 * done / planned):3.0f} %, {left:4.0f} s left] {text}")
+            self._take(step, text)
             done += step.planned
-        if "durable" in wanted:
-            results.merge("durable", value=measure_durable(options))
-        if "storms" in wanted:
-            results.merge(value=measure_storms(options))
-        results.put("run", "complete", value=True)
 
     def _prepare(self) -> None:
+        options, pinned = self._options, self._workplace.cores[0] is not None
         forget_keys(self._workplace.folder)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         if most != resource.RLIM_INFINITY and most < FILES:
-            self._options.say(f"only {most} files may be open here: 10,000 connections will fail (ulimit -n)")
-        pinned = self._workplace.cores[0] is not None
+            options.say(f"only {most} files may be open here: 10,000 connections will fail (ulimit -n)")
         if not pinned:
-            self._options.say("one core only: server and load share it, and figures will be poor")
+            options.say("one core only: server and load share it, and figures will be poor")
         self._results.put("machine", value=describe_machine())
-        run = {"quick": self._options.quick, "rounds": self._options.pace.rounds, "complete": False, "pinned": pinned}
+        run = {"quick": options.quick, "rounds": options.pace.rounds, "complete": False, "pinned": pinned}
         self._results.put("run", value=run)
 
-    def _entries(self) -> list[Entry]:
-        """Return the servers that can be run here; the others are noted as missing."""
-        options, there = self._options, []
+    def _entries(self) -> Iterator[Entry]:
+        options = self._options
         few = options.quick and not options.servers
         for entry in CATALOGUE.values():
             if not options.wants(entry.name) or (few and entry.name not in QUICK_SERVERS):
                 continue
             lacking = missing(entry, self._workplace.folder)
             if lacking is None:
-                there.append(entry)
+                yield entry
             else:
                 options.say(f"{entry.title} is left out: {lacking}")
                 self._results.put("missing", entry.name, value=lacking)
-        return there
 
-    def _take(self, step: Step) -> None:
+    def _take(self, step: Step, text: str) -> None:
         work, own, way = self._workplace, os.sched_getaffinity(0), ("tls",) if step.tls else ()
         try:
             if work.cores[1] is not None:
@@ -100,14 +189,14 @@ class Run:
                     place = (*way, dimension, step.entry.name, *below)
                     self._rounds[place].append(figure)
                     self._put(place, step.point_of((dimension, *below), self._rounds[place]))
-        except _EXPECTED as fault:
-            text = f"{type(fault).__name__}: {fault}"
-            self._options.say(f"{step.text}: failed: {text} (its log: {work.folder / step.entry.name}.log)")
-            self._results.put("failed", ".".join((*way, step.dimension, step.entry.name)), value=text)
+        except FAULTS as fault:
+            words = f"{type(fault).__name__}: {fault}"
+            self._options.say(f"{text}: failed: {words} (its log: {work.folder / step.entry.name}.log)")
+            self._results.put("failed", ".".join((*way, step.dimension, step.entry.name)), value=words)
         finally:
             os.sched_setaffinity(0, own)
 
-    def _put(self, place: tuple[str, ...], point: dict[str, Any]) -> None:
+    def _put(self, place: tuple[str, ...], point: Point) -> None:
         self._results.put(*place, value=point)
         if FANOUT in place and place[-1] == str(HEADLINE):  # this room stands for its load
             self._results.merge(*place[:-2], value=point)
@@ -115,7 +204,7 @@ class Run:
 
 def describe_machine() -> dict[str, Any]:
     """Return what a run is made on. `commit` ends with `+` when the tree is not as committed."""
-    found, node = fingerprint(PACKAGES), shutil.which("node")
+    found, node = fingerprint(PACKAGES.split()), shutil.which("node")
     said = subprocess.run((node or "true", "--version"), capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 - constants
     return {
         **{key: found[key] for key in ("cpu", "cores", "memory_gib", "kernel", "python", "packages", "commit")},

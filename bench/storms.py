@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from itertools import repeat
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
@@ -21,16 +22,16 @@ from msgspec import Struct
 from bench.catalogue import CATALOGUE, VARDE, missing
 from bench.clients import Member
 from bench.connections import Connections, quiet_collector
-from bench.durable.load import SECOND_NS, DurableServer, Load
-from bench.durable.measure import EXPECTED
-from bench.durable.rates import figures_of
-from bench.durable.varde import POSTGRES, open_varde_stack
+from bench.durable.load import SECOND_NS, Load
+from bench.durable.measure import figures_of
+from bench.durable.varde import POSTGRES, VardeServer, open_varde
 from bench.fanout import BUSY, PAIR, measure_window
 from bench.keys import make_members
 from bench.measured_server import MeasuredServer, Workplace, open_measured_server
-from bench.process import NoServer, Server
+from bench.process import Server
+from bench.results import Missing, Tree, measured_or_why
 from bench.rooms import Plan
-from bench.steps import Options
+from bench.run import Options
 from loadtest.client.websocket import ServerFault
 from loadtest.ledger.histogram import Histogram
 from loadtest.stack.certificate import make_certificate
@@ -41,6 +42,10 @@ NICENESS: Final = 10
 SETTLING: Final = 10.0
 _PAUSE: Final = 0.25
 _SPIN: Final = 0.001  # the last millisecond before a message is due is spent looking: a wait may end late
+CONNECTIONS: Final = 10_000
+QUICK_CONNECTIONS: Final = 200
+AT_ONCE: Final = 200
+"""Handshakes in flight: below what the node takes at once (256), so that nobody is sent away to wait."""
 
 
 class Flood(Struct, frozen=True):
@@ -57,62 +62,88 @@ class Flood(Struct, frozen=True):
         return Plan(f"1x{self.listeners},1x{PAIR}")
 
 
-def measure_flood(name: str, flood: Flood) -> dict[str, Any]:
-    """Return the pair's latencies at one server, calm and flooded; or in words what is `missing` or has `failed`."""
+QUICK_FLOOD: Final = Flood(listeners=500, rate=100.0, warm_up=0.5, measured=1.0)
+
+
+def measure_storms(options: Options) -> Tree:
+    """Return `flood` by server, and `recovery` of Varde, plain and with TLS."""
+    flood, connections = (QUICK_FLOOD, QUICK_CONNECTIONS) if options.quick else (Flood(), CONNECTIONS)
+
+    def measured(what: str, measure: Any) -> Tree:
+        options.say(f"storms: {what}")
+        return measured_or_why(measure, lambda said: options.say(f"storms: {said}"))
+
+    floods = {
+        server: measured(
+            f"{server}, a small message while a room of {flood.listeners} is flooded",
+            partial(measure_flood, server, flood),
+        )
+        for server in SERVERS
+        if options.wants(server) and (server == VARDE or not options.quick)
+    }
+    if not options.wants(VARDE):
+        return {"flood": floods, "recovery": {}}
+    recoveries = {
+        way: measured(
+            f"varde is killed with {connections} connections, {way}",
+            partial(measure_recovery, connections, tls=way == "tls"),
+        )
+        for way in (("plain", "tls") if options.tls and not options.quick else ("plain",))
+    }
+    return {"flood": floods, "recovery": {VARDE: recoveries}}
+
+
+def measure_flood(name: str, flood: Flood) -> Tree:
+    """Return the pair's latencies at one server, calm and flooded. Raises Missing, and what `FAULTS` names."""
     with tempfile.TemporaryDirectory(prefix="varde-bench-") as place:
         folder, entry = Path(place), CATALOGUE[name]
         lacking = missing(entry, folder)
         if lacking is not None:
-            return {"missing": lacking}
-        try:
-            workplace = Workplace((None, None), folder, make_certificate(folder))
-            with open_measured_server(workplace, entry, flood.plan) as measured:
-                return _measure(measured, flood, folder)
-        except (NoServer, EOFError, *EXPECTED) as fault:
-            return {"failed": str(fault) or "the listeners of the flooded room failed"}
+            raise Missing(lacking)
+        workplace = Workplace((None, None), folder, make_certificate(folder))
+        with open_measured_server(workplace, entry, flood.plan) as measured:
+            return _measure(measured, flood, folder)
 
 
-def _measure(measured: MeasuredServer, flood: Flood, folder: Path) -> dict[str, Any]:
+def _measure(measured: MeasuredServer, flood: Flood, folder: Path) -> Tree:
     spawn = get_context("spawn")
     ours, theirs = spawn.Pipe()
-    arguments = (theirs, measured.entry.name, measured.server.pid, measured.server.port, folder, flood)
+    arguments = (theirs, measured.entry.name, measured.server, folder, flood)
     room = spawn.Process(target=_flood_room, args=arguments, daemon=True)
     room.start()
     theirs.close()
     try:
         ours.recv()
-        clients = measured.clients(measured.plan.blocks[PAIR])
-        pair = measured.connections.open(clients)
+        pair = measured.connections.open(measured.clients(measured.plan.blocks[PAIR]))
         _wait_until_live(measured, pair)
         calm = _exchange(measured, pair, flood.measured)
         ours.send(None)
         _exchange(measured, pair, flood.warm_up)
         return {"calm": calm, "flooded": _exchange(measured, pair, flood.measured), "flood": ours.recv()}
+    except EOFError:
+        raise ServerFault("the listeners of the flooded room failed") from None
     finally:
         room.kill()
         room.join()
 
 
-def _flood_room(pipe: Pipe, name: str, pid: int, port: int, folder: Path, flood: Flood) -> None:
+def _flood_room(pipe: Pipe, name: str, server: Server, folder: Path, flood: Flood) -> None:
     """Connect the listeners and say so, flood them when told, and say what happened."""
     os.nice(NICENESS)
-    server, keys = Server(pid, port), make_members(folder, flood.plan.members) if name == VARDE else None
-    with Connections(port) as connections:
+    keys = make_members(folder, flood.plan.members) if name == VARDE else None
+    with Connections(server.port) as connections:
         measured = MeasuredServer(CATALOGUE[name], server, connections, flood.plan, keys)
-        clients = measured.clients(flood.plan.blocks[flood.listeners])
-        members = connections.open(clients)
+        members = connections.open(measured.clients(flood.plan.blocks[flood.listeners]))
         pipe.send(len(members))
         while not pipe.poll():  # the pings of the quiet time before must be answered too
             connections.poll(0.02)
         pace = flood.warm_up, flood.measured
         window = measure_window(server, connections, members, repeat(members[0]), flood.rate, pace)
     figures = {
-        "deliveries_per_second": window["deliveries_per_second"],
+        **{key: window[key] for key in ("deliveries_per_second", "sent", "held_back")},
         "server_cores": window["server_load"],
         "generator_cores": window["generator_load"],
         "generator_bound": window["generator_load"] > BUSY,
-        "sent": window["sent"],
-        "held_back": window["held_back"],
     }
     pipe.send(figures)
 
@@ -133,7 +164,7 @@ def _wait_until_live(measured: MeasuredServer, pair: Sequence[Member]) -> None:
     measured.connections.poll_for(_PAUSE)
 
 
-def _exchange(measured: MeasuredServer, pair: Sequence[Member], seconds: float) -> dict[str, Any]:
+def _exchange(measured: MeasuredServer, pair: Sequence[Member], seconds: float) -> Tree:
     """Let one send to the other for so long; `missing` had not come some seconds after the last one was sent."""
     sender, receiver = pair
     latencies, under_way, received = Histogram(), deque[int](), receiver.deliveries
@@ -153,51 +184,24 @@ def _exchange(measured: MeasuredServer, pair: Sequence[Member], seconds: float) 
     return {**figures_of(latencies.latency()), "missing": len(under_way)}
 
 
-CONNECTIONS: Final = 10_000
-QUICK_CONNECTIONS: Final = 200
-QUICK_FLOOD: Final = Flood(listeners=500, rate=100.0, warm_up=0.5, measured=1.0)
-AT_ONCE: Final = 200
-"""Handshakes in flight: below what the node takes at once (256), so that nobody is sent away to wait."""
-
-
-def measure_storms(options: Options) -> dict[str, Any]:
-    """Return `flood` by server, and `recovery` of Varde, plain and with TLS."""
-    flood, floods, recoveries = QUICK_FLOOD if options.quick else Flood(), dict[str, Any](), dict[str, Any]()
-    for server in filter(options.wants, SERVERS):
-        if server == VARDE or not options.quick:
-            options.say(f"storms: {server}, a small message while a room of {flood.listeners} is flooded")
-            floods[server] = measure_flood(server, flood)
-    if not options.wants(VARDE):
-        return {"flood": floods, "recovery": {}}
-    connections = QUICK_CONNECTIONS if options.quick else CONNECTIONS
-    for way in ("plain", "tls") if options.tls and not options.quick else ("plain",):
-        options.say(f"storms: varde is killed with {connections} connections, {way}")
-        try:
-            recoveries[way] = measure_recovery(connections, tls=way == "tls")
-        except EXPECTED as fault:
-            options.say(f"storms: {fault}")
-            recoveries[way] = {"failed": str(fault)}
-    return {"flood": floods, "recovery": {VARDE: recoveries}}
-
-
-def measure_recovery(connections: int, *, tls: bool) -> dict[str, Any]:
+def measure_recovery(connections: int, *, tls: bool) -> Tree:
     """Kill a node with so many connections, and return how they came back once the supervisor has started it again.
 
     Raises ServerFault.
     """
     with (
         tempfile.TemporaryDirectory(prefix="varde-bench-") as folder,
-        open_varde_stack(Path(folder), connections, tls=tls) as system,
+        open_varde(Path(folder), connections, tls=tls) as server,
     ):
-        with Load(system.server, connections) as load:
-            load.open(range(connections), at_once=AT_ONCE)
+        with Load(server, connections) as load:
+            load.connect(range(connections), at_once=AT_ONCE)
             killed = time.monotonic()
-            system.stack.kill_node()
+            server.kill_node()
         down = time.monotonic() - killed
-        return {**_come_back(system.server, connections, killed), "seconds_down": down}
+        return {**_come_back(server, connections, killed), "seconds_down": down}
 
 
-def _come_back(server: DurableServer, connections: int, killed: float) -> dict[str, Any]:
+def _come_back(server: VardeServer, connections: int, killed: float) -> Tree:
     back, handshakes, last = Histogram(), Histogram(), killed
 
     def on_ready(took: float) -> None:
@@ -208,7 +212,7 @@ def _come_back(server: DurableServer, connections: int, killed: float) -> dict[s
 
     with Load(server, connections) as load, quiet_collector():
         began, own, used = time.monotonic(), time.process_time(), server.cpu_seconds()
-        load.open(range(connections), at_once=AT_ONCE, on_ready=on_ready)
+        load.connect(range(connections), at_once=AT_ONCE, on_ready=on_ready)
         seconds, own = time.monotonic() - began, time.process_time() - own
         spent = {name: now - used[name] for name, now in server.cpu_seconds().items()}
     returned, shaken = figures_of(back.latency()), figures_of(handshakes.latency())
@@ -217,10 +221,8 @@ def _come_back(server: DurableServer, connections: int, killed: float) -> dict[s
         "seconds_until_all_live": last - killed,
         "handshakes_per_second": connections / seconds,
         "handshakes_per_server_cpu_second": connections / spent[VARDE],
-        "p50_back_ms": returned["p50_ms"],
-        "p99_back_ms": returned["p99_ms"],
-        "p50_handshake_ms": shaken["p50_ms"],
-        "p99_handshake_ms": shaken["p99_ms"],
+        **{f"{each}_back_ms": returned[f"{each}_ms"] for each in ("p50", "p99")},
+        **{f"{each}_handshake_ms": shaken[f"{each}_ms"] for each in ("p50", "p99")},
         "curve": returned["curve"],
         "server_cores": spent[VARDE] / seconds,
         "beside_cores": {POSTGRES: spent[POSTGRES] / seconds},

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from random import Random
-from typing import Any, Final, NamedTuple, Self, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 import psutil
@@ -30,7 +30,6 @@ from loadtest.stack.certificate import trust
 from varde_contract.ids import ConversationId
 
 PAYLOAD_BYTES: Final = 256
-BEGIN_NS: Final = 20_000_000  # from the drawing of a schedule to its first message
 SECOND_NS: Final = 1_000_000_000
 CONFIRM_AFTER: Final = 1.0  # seconds that confirmations may gather, as the protocol advises clients
 PER_ADDRESS: Final = 10  # connections from one address, as the load suite has it: below what a relay allows each
@@ -89,8 +88,8 @@ class DurableServer(Struct, frozen=True):
     settings: dict[str, str]
     authority: Path | None = None
     """PEM: whom to trust over TLS; None for plain TCP."""
-    supervisor: int = 0
-    """The process that would start the others again when they are killed; 0 where there is none."""
+    supervisor: int | None = None
+    """The process that would start the others again when they are killed."""
 
     def cpu_seconds(self) -> dict[str, float]:
         """Return what each process has used so far."""
@@ -98,7 +97,7 @@ class DurableServer(Struct, frozen=True):
 
     def kill(self) -> None:
         """SIGKILL everything at once, as a power cut would, but for what the kernel has of its files."""
-        roots = (self.supervisor, *self.pids.values()) if self.supervisor else self.pids.values()
+        roots = [pid for pid in (self.supervisor, *self.pids.values()) if pid is not None]
         killed = [each for pid in roots for each in tree_of(pid)]
         for process in killed:
             with suppress(psutil.NoSuchProcess):
@@ -108,10 +107,6 @@ class DurableServer(Struct, frozen=True):
 
 Open: TypeAlias = Callable[[Path, int], AbstractContextManager[DurableServer]]
 """Run a server in a folder, for so many clients; perhaps again in the same folder. Raises Missing, ServerFault."""
-
-
-class Missing(Exception):
-    """The server is not installed; the text says what to install."""
 
 
 class Due(NamedTuple):
@@ -141,21 +136,21 @@ def open_ledger() -> Ledger:
     return Ledger(RunClock(), PayloadCipher(os.urandom(32), int.from_bytes(os.urandom(7), "big")))
 
 
-class Load:
+class Load(Connections):
     """Clients of one server. `ledger` may be another one for each rate. Leaving the block closes the connections."""
 
     def __init__(self, server: DurableServer, clients: int, ledger: Ledger | None = None) -> None:
+        context = None if server.authority is None else trust(server.authority)
+        super().__init__(server.port, context, addresses=-(-clients // PER_ADDRESS))
         self.server, self.clients = server, clients
         self.ledger = open_ledger() if ledger is None else ledger
-        context = None if server.authority is None else trust(server.authority)
-        self._connections = Connections(server.port, context, addresses=-(-clients // PER_ADDRESS))
-        self._clients: dict[int, DurableClient] = {}
-        self._owing: deque[tuple[float, int]] = deque()
+        self._ready: dict[int, DurableClient] = {}
+        self._owing: deque[tuple[float, DurableClient]] = deque()
 
-    def open(self, numbers: Iterable[int], **how: Any) -> None:
-        """Connect these clients, with what else `Connections.open` takes. Raises ServerFault."""
-        clients = (self.server.client(number, self) for number in numbers)
-        self._clients |= {client.number: client for client in self._connections.open(clients, **how)}
+    def connect(self, numbers: Iterable[int], **how: Any) -> None:
+        """Connect these clients, with what else `open` takes. Raises ServerFault."""
+        clients = self.open((self.server.client(number, self) for number in numbers), **how)
+        self._ready |= {client.number: client for client in clients}
 
     def run(self, schedule: Iterator[Due], start_ns: int) -> tuple[float, float]:
         """Send what is due from `start_ns` on, until the schedule ends; return the seconds, and those of own CPU."""
@@ -164,7 +159,7 @@ class Load:
         while due is not None:
             now_ns, left = time.monotonic_ns() - start_ns, _PASS_MESSAGES
             while due is not None and due.at_ns <= now_ns and left:
-                client = self._clients[due.sender]
+                client = self._ready[due.sender]
                 draft = self.ledger.draw(due.sender, due.sender // 2, start_ns + due.at_ns, PAYLOAD_BYTES, 1)
                 client.connection.send(client.send(draft))
                 due, left = next(schedule, None), left - 1
@@ -174,14 +169,12 @@ class Load:
 
     def poll(self, wait: float = _GLANCE) -> None:
         """Serve the connections, after waiting so many seconds at most, and confirm what has waited for a second."""
-        self._connections.poll(wait)
-        now = time.monotonic()
-        while self._owing and self._owing[0][0] <= now:
-            self._confirm(self._owing.popleft()[1])
+        super().poll(wait)
+        self._confirm(time.monotonic())
 
-    def owe(self, number: int) -> None:
+    def owe(self, client: DurableClient) -> None:
         """Have a client asked for its confirmation in a second."""
-        self._owing.append((time.monotonic() + CONFIRM_AFTER, number))
+        self._owing.append((time.monotonic() + CONFIRM_AFTER, client))
 
     def settle(self, seconds: float) -> Account:
         """Receive until nothing is under way, for so long at most; confirm what is owed; return what became of all."""
@@ -189,29 +182,19 @@ class Load:
         while (total.received + total.refused < total.sent or total.pending) and time.monotonic() < end:
             self.poll()
             total.then(merge_ticks([self.ledger.tick()]))
-        while self._owing:
-            self._confirm(self._owing.popleft()[1])
+        self._confirm(float("inf"))
         return reconcile([self.ledger.report()], pairs(self.clients))
 
     def leave(self, seconds: float) -> None:
         """Say good-bye on all connections, and wait so long for the server to hang up."""
-        for client in self._clients.values():
+        for client in self._ready.values():
             client.connection.send(client.leave())
-        self._connections.drain(seconds)
+        self.drain(seconds)
 
-    def drain(self, seconds: float) -> None:
-        """Read what is still there of a server that has died, until all connections have ended."""
-        self._connections.drain(seconds)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connections.close()
-
-    def _confirm(self, number: int) -> None:
-        client = self._clients[number]
-        client.connection.send(client.confirm())
+    def _confirm(self, upto: float) -> None:
+        while self._owing and self._owing[0][0] <= upto:
+            client = self._owing.popleft()[1]
+            client.connection.send(client.confirm())
 
 
 def pairs(clients: int) -> list[Room]:

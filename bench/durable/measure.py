@@ -1,21 +1,27 @@
-"""The durable part of the benchmark: every server that is installed, at the same rates; Varde with 10,000 people."""
+"""The durable part of the benchmark: every server that is installed, at the same rates, and after SIGKILL.
 
-import subprocess
+Rates climb until a server does not keep up. Varde is measured with 10,000 people as well.
+"""
+
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from bench.catalogue import VARDE
-from bench.durable.load import BEGIN_NS, Load, Missing, Open, draw_schedule, open_ledger, survival_of
+from bench.connections import quiet_collector
+from bench.durable.load import SECOND_NS, Load, Open, draw_schedule, open_ledger, survival_of
 from bench.durable.mosquitto import open_mosquitto
-from bench.durable.rates import COMMON_RATE, LOWER_RATES, RATES, Pace, climb, highest_sustained, measure_rate
 from bench.durable.varde import open_varde
-from bench.steps import Options
+from bench.fanout import BUSY
+from bench.results import Tree, measured_or_why
+from bench.run import Options
 from loadtest.client.websocket import ServerFault
+from loadtest.ledger.account import Account
+from loadtest.report.result import Latency
 
 SERVERS: Final[dict[str, Open]] = {
     VARDE: open_varde,
@@ -24,100 +30,168 @@ SERVERS: Final[dict[str, Open]] = {
 }
 """By the name their figures have."""
 
-EXPECTED: Final = (ServerFault, OSError, subprocess.SubprocessError)  # how a server can fail to be measured
+Pace: TypeAlias = tuple[float, float]
+"""How long a rate is kept up, in seconds: first unmeasured, while caches fill, then measured."""
 
+COMMON_RATE: Final = 1_000  # at which latencies of servers are compared
+RATES: Final = (COMMON_RATE, 2_000, 4_000, 6_000, 10_000, 14_000)
+LOWER_RATES: Final = (500, 250, 100)  # tried when the first is too much already
+KEPT_UP: Final = 0.98  # of what was offered
+PATIENCE_MS: Final = 250.0  # the 99th percentile below which a rate counts as sustained
+PACE: Final = (2.0, 8.0)
 CONNECTIONS: Final = 2_000
 MANY_CONNECTIONS: Final = 10_000
 TARGETS_MS: Final = {1_000: 10.0, 6_000: 25.0, 10_000: 120.0}
 """What 99 of 100 messages may take between 10,000 connections, by messages a second."""
-PACE: Final = Pace(warm_up=2.0, measured=8.0)
 
 AWAY: Final = 200  # connections where survival is measured: half of them send to the other half, which is away
 AWAY_SECONDS: Final = 3.0
+BEGIN_NS: Final = 20_000_000  # from the drawing of a schedule to its first message
 _SENDERS: Final = range(0, AWAY, 2)
 _RECEIVERS: Final = range(1, AWAY, 2)
 _LEAVING: Final = 2.0
-_SETTLING: Final = 8.0
+_SETTLING: Final = 10.0
+_MEASURED: Final = 1  # the stage of the ledger that counts; warming up is 0, what comes after it is 2
 
 QUICK_SERVERS: Final = (VARDE, "mosquitto")
 QUICK_CONNECTIONS: Final = 300
-QUICK_PACE: Final = Pace(warm_up=0.5, measured=2.0)
+QUICK_PACE: Final = (0.5, 2.0)
 
 
-def measure(options: Options) -> dict[str, Any]:
+def measure_durable(options: Options) -> Tree:
     """Return the figures by server. Takes about twelve seconds when quick, else some minutes."""
     names = [name for name in SERVERS if options.wants(name) and (not options.quick or name in QUICK_SERVERS)]
-    return {name: _measure_server(name, options) for name in names}
+    measure = _measure_quickly if options.quick else _measure_whole
+    return {name: _or_why(options, name, partial(measure, name, options)) for name in names}
 
 
-def _measure_server(name: str, options: Options) -> dict[str, Any]:
-    try:
-        return (_measure_quickly if options.quick else _measure_whole)(name, options)
-    except Missing as missing:
-        options.say(f"durable: {name}: {missing}")
-        return {"missing": str(missing)}
-    except EXPECTED as fault:
-        options.say(f"durable: {name} failed: {fault}")
-        return {"failed": str(fault)}
+def _or_why(options: Options, what: str, measure: Any) -> Tree:
+    return measured_or_why(measure, lambda said: options.say(f"durable: {what}: {said}"))
 
 
-def _measure_quickly(name: str, options: Options) -> dict[str, Any]:
+def _measure_quickly(name: str, options: Options) -> Tree:
     options.say(f"durable: {name}, {COMMON_RATE} messages a second, {QUICK_CONNECTIONS} connections")
     with open_load(SERVERS[name], QUICK_CONNECTIONS) as load:
         return _figures({COMMON_RATE: measure_rate(load, COMMON_RATE, QUICK_PACE)}, load)
 
 
-def _measure_whole(name: str, options: Options) -> dict[str, Any]:
+def _measure_whole(name: str, options: Options) -> Tree:
     options.say(f"durable: {name}, {RATES[0]} to {RATES[-1]} messages a second, {CONNECTIONS} connections")
     with open_load(SERVERS[name], CONNECTIONS) as load:
         figures = _figures(climb(load, RATES, LOWER_RATES, PACE), load)
+    # What is measured beside must not take along what was measured before.
     options.say(f"durable: {name}, killed")
-    figures["killed"] = _or_failed(lambda: measure_survival(SERVERS[name]))
+    figures["killed"] = _or_why(options, name, lambda: measure_survival(SERVERS[name]))
     if name == VARDE:
         options.say(f"durable: {name} with {MANY_CONNECTIONS} connections")
-        figures["connections"] = _or_failed(_measure_many)
+        figures["connections"] = _or_why(options, name, lambda: _measure_many(options))
     return figures
 
 
-def _measure_many() -> dict[str, Any]:
-    """The design's targets: 10,000 people, at three rates."""
-    found: dict[str, Any] = {}
+def _measure_many(options: Options) -> Tree:
+    found: Tree = {}
     with open_load(SERVERS[VARDE], MANY_CONNECTIONS) as load:
         for rate, target in TARGETS_MS.items():
-            found[str(rate)] = _or_failed(partial(measure_rate, load, rate, PACE))
-            found[str(rate)]["target_p99_ms"] = target
-            if "failed" in found[str(rate)]:
+            figures = _or_why(options, VARDE, partial(measure_rate, load, rate, PACE))
+            found[str(rate)] = {**figures, "target_p99_ms": target}
+            if "failed" in figures:
                 break
     return {"count": MANY_CONNECTIONS, "at": found}
 
 
-def _or_failed(measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What is measured beside must not take along what was measured before."""
-    try:
-        return measured()
-    except EXPECTED as fault:
-        return {"failed": str(fault)}
+def measure_rate(load: Load, rate: float, pace: Pace) -> Tree:
+    """Offer one rate, and return what became of it. Raises ServerFault."""
+    ledger = load.ledger = open_ledger()
+    (warm_up, measured), server = pace, load.server
+    seconds, start_ns = warm_up + measured, time.monotonic_ns() + BEGIN_NS
+    for index, began in enumerate((0.0, warm_up, seconds)):
+        ledger.open_stage(index, start_ns + int(began * SECOND_NS))
+    with quiet_collector():
+        used = server.cpu_seconds()
+        seconds, own = load.run(draw_schedule(rate, seconds, range(load.clients)), start_ns)
+        spent = {name: (now - used[name]) / seconds for name, now in server.cpu_seconds().items()}
+        account = load.settle(_SETTLING)
+    stage, counts = account.stages[_MEASURED], counts_of(account)
+    itself, *beside = spent
+    figures = {
+        "offered": stage.sent / measured,
+        "achieved": stage.received_within / measured,
+        **figures_of(account.latencies_of((_MEASURED,)).send_to_receive),
+        "server_cores": spent[itself],
+        "beside_cores": {name: spent[name] for name in beside},
+        "generator_cores": own / seconds,
+        "generator_bound": own / seconds > BUSY,
+        "account": counts,
+    }
+    faultless = not any(counts[name] for name in ("missing", "unacked", "duplicated", "disordered", "astray"))
+    p99_ms = figures["p99_ms"]
+    keeps_up = figures["achieved"] >= KEPT_UP * figures["offered"] and p99_ms is not None and p99_ms < PATIENCE_MS
+    return {**figures, "sustained": faultless and keeps_up}
 
 
-def measure_survival(open_server: Open, *, seconds: float = AWAY_SECONDS) -> dict[str, Any]:
+def climb(load: Load, rates: Sequence[int], lower: Sequence[int], pace: Pace) -> dict[int, Tree]:
+    """Offer the rates in turn until one is too much; if the first is, lower ones until one is not. By rate.
+
+    Raises ServerFault when the server fails at the first rate; at another, that is what is found there.
+    """
+    found: dict[int, Tree] = {}
+    for rate in rates:
+        try:
+            found[rate] = measure_rate(load, rate, pace)
+        except ServerFault as fault:
+            if not found:
+                raise
+            found[rate] = {"failed": str(fault), "sustained": False}
+        if not found[rate]["sustained"]:
+            break
+    if not found[rates[0]]["sustained"]:
+        for rate in lower:
+            found[rate] = measure_rate(load, rate, pace)
+            if found[rate]["sustained"]:
+                break
+    return found
+
+
+def highest_sustained(found: Mapping[int, Mapping[str, Any]]) -> float | None:
+    """Return how many messages a second arrived at the highest rate that was sustained; None when none was."""
+    sustained = [rate for rate, figures in found.items() if figures["sustained"]]
+    return float(found[max(sustained)]["achieved"]) if sustained else None
+
+
+def counts_of(account: Account) -> dict[str, int]:
+    """Return what became of all messages; `missing` were due and had not come when the waiting ended."""
+    messages = account.messages
+    names = ("sent", "acked", "refused", "received", "duplicated", "disordered")
+    return {
+        **{name: getattr(messages, name) for name in names},
+        "astray": messages.astray + messages.undecryptable,
+        "missing": messages.due - messages.received,
+        "unacked": messages.unacked,
+    }
+
+
+def figures_of(latency: Latency) -> Tree:
+    """Return a latency as `bench.json` has it."""
+    percentiles = {"p50_ms": latency.p50, "p99_ms": latency.p99, "p999_ms": latency.p999, "max_ms": latency.max}
+    return {"count": latency.count, **percentiles, "curve": latency.curve}
+
+
+def measure_survival(open_server: Open, *, seconds: float = AWAY_SECONDS) -> Tree:
     """Return how many messages were acked before the kill, and how many of those never came. Raises ServerFault."""
     ledger = open_ledger()
     with tempfile.TemporaryDirectory(prefix="varde-bench-") as name:
         folder = Path(name)
         with open_server(folder, AWAY) as server:
             with Load(server, AWAY, ledger) as receivers:  # they make themselves known, and leave in good order
-                receivers.open(_RECEIVERS)
+                receivers.connect(_RECEIVERS)
                 receivers.leave(_LEAVING)
             with Load(server, AWAY, ledger) as senders:
-                senders.open(_SENDERS)
+                senders.connect(_SENDERS)
                 senders.run(draw_schedule(COMMON_RATE, seconds, _SENDERS), time.monotonic_ns() + BEGIN_NS)
                 server.kill()
                 senders.drain(_SETTLING)  # they go on reading acks for as long as there are any
-        with (
-            open_server(folder, AWAY) as server,
-            Load(server, AWAY, ledger) as receivers,
-        ):
-            receivers.open(_RECEIVERS)
+        with open_server(folder, AWAY) as server, Load(server, AWAY, ledger) as receivers:
+            receivers.connect(_RECEIVERS)
             end = time.monotonic() + _SETTLING
             while survival_of(ledger, AWAY)["lost_after_ack"] and time.monotonic() < end:
                 receivers.poll()
@@ -132,11 +206,11 @@ def open_load(open_server: Open, connections: int) -> Iterator[Load]:
         open_server(Path(folder), connections) as server,
         Load(server, connections) as load,
     ):
-        load.open(range(connections))
+        load.connect(range(connections))
         yield load
 
 
-def _figures(found: dict[int, dict[str, Any]], load: Load) -> dict[str, Any]:
+def _figures(found: dict[int, Tree], load: Load) -> Tree:
     return {
         "messages_per_second": highest_sustained(found),
         "p50_ms": found[COMMON_RATE]["p50_ms"],

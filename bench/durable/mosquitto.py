@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bench.durable.load import DurableClient, DurableServer, Load, Missing
+from bench.durable.load import DurableClient, DurableServer, Load
+from bench.results import Missing
 from loadtest.client.websocket import ServerFault
 from loadtest.ledger.ledger import Draft
 from loadtest.stack.process import HOST, free_port, listens, tail_of, wait_for

@@ -1,14 +1,13 @@
 """Varde as a durable server: the load suite's stack, with a real Postgres (fsync on) and one relay, and its crowd."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import psutil
-from msgspec import Struct
 
 from bench.catalogue import VARDE
 from bench.durable.load import DurableClient, DurableServer, Load
@@ -78,7 +77,7 @@ class VardeClient(DurableClient):
             case f.New():
                 self._note_received(event.ciphertext)
                 if not self._upto:
-                    self._load.owe(self.number)
+                    self._load.owe(self)
                 self._upto = event.seq
             case f.Ack():
                 self._note_answer(event.client_id)
@@ -94,50 +93,45 @@ class VardeClient(DurableClient):
                 pass  # own numbers as gaps, receipts of the partner
 
 
-class VardeStack(Struct, frozen=True):
-    """The whole system: Postgres, one relay, and people."""
+class VardeServer(DurableServer, frozen=True):
+    """The relay of a whole system, with its Postgres and its people."""
 
-    stack: Stack
-    crowd: Crowd
-
-    @property
-    def server(self) -> DurableServer:
-        """The relay as it runs now."""
-        stack, crowd, authority = self.stack, self.crowd, urlsplit(self.stack.relay_url).netloc
-        settings = {
-            "transport": "WebSocket, Noise" if stack.authority is None else "TLS 1.3, WebSocket, Noise",
-            "durability": "the ack waits for the commit: PostgreSQL 18, fsync and synchronous_commit on",
-            "connections": str(len(crowd.seats)),
-        }
-
-        def client(number: int, load: Load) -> VardeClient:
-            return VardeClient(number, load, crowd, authority)
-
-        pids = {VARDE: stack.pids["relay-1"], POSTGRES: stack.pids[POSTGRES]}
-        port, supervisor = int(authority.rpartition(":")[2]), psutil.Process(pids[VARDE]).ppid()
-        return DurableServer(port, client, pids, settings, authority=stack.authority, supervisor=supervisor)
+    kill_node: Callable[[], None] = lambda: None
+    """Kill the relay, and return when the supervisor has started it again."""
 
 
 @contextmanager
-def open_varde(folder: Path, clients: int) -> Iterator[DurableServer]:
+def open_varde(folder: Path, clients: int, *, tls: bool = False) -> Iterator[VardeServer]:
     """Run the system in `folder`. Opened again there, it has the same people. Raises ServerFault."""
-    with open_varde_stack(folder, clients) as stack:
-        yield stack.server
-
-
-@contextmanager
-def open_varde_stack(folder: Path, clients: int, *, tls: bool = False) -> Iterator[VardeStack]:
-    """The same, with a node that can be killed."""
     try:
         with open_stack(folder, tls=tls) as stack:
-            yield VardeStack(stack, _crowd_of(stack, folder / _CROWD, clients))
+            yield _server_of(stack, _crowd_of(stack, folder / _CROWD, clients))
     except (StackError, CrowdError) as failure:
         raise ServerFault(str(failure)) from failure
+
+
+def _server_of(stack: Stack, crowd: Crowd) -> VardeServer:
+    authority = urlsplit(stack.relay_url).netloc
+    settings = {
+        "transport": "WebSocket, Noise" if stack.authority is None else "TLS 1.3, WebSocket, Noise",
+        "durability": "the ack waits for the commit: PostgreSQL 18, fsync and synchronous_commit on",
+        "connections": str(len(crowd.seats)),
+    }
+    pids = {VARDE: stack.pids["relay-1"], POSTGRES: stack.pids[POSTGRES]}
+
+    def client(number: int, load: Load) -> VardeClient:
+        return VardeClient(number, load, crowd, authority)
+
+    def kill_node() -> None:
+        stack.kill_node()
+        pids[VARDE] = stack.pids["relay-1"]
+
+    port, supervisor = int(authority.rpartition(":")[2]), psutil.Process(pids[VARDE]).ppid()
+    return VardeServer(port, client, pids, settings, stack.authority, supervisor, kill_node)
 
 
 def _crowd_of(stack: Stack, path: Path, clients: int) -> Crowd:
     if path.exists():
         return read_crowd(path)
-    urls = stack.relay_url, stack.database_url
-    order = Order(seats=clients, relay_url=urls[0], database_url=urls[1], keys=str(stack.keys), out=str(path))
-    return run_seeding(order)
+    relay, database, keys = stack.relay_url, stack.database_url, str(stack.keys)
+    return run_seeding(Order(seats=clients, relay_url=relay, database_url=database, keys=keys, out=str(path)))

@@ -15,7 +15,7 @@ from bench.catalogue import CATALOGUE, DURABLE_PEERS, VARDE, missing
 from bench.durable.measure import SERVERS
 from bench.fanout import FANOUT
 from bench.process import tree_of
-from bench.steps import DIMENSIONS, QUICK, Options, steps_of
+from bench.run import DIMENSIONS, QUICK, Options, steps_of
 
 BENCH = (sys.executable, "-m", "bench")
 

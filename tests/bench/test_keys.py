@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from bench import steps
+from bench import run
 from bench.__main__ import measure_all
 from bench.durable import measure as durable
-from bench.durable.rates import Pace
 from bench.results import Results
-from bench.steps import QUICK_DIMENSIONS, Options
+from bench.run import QUICK_DIMENSIONS, Options
 from tests.system import require
 
 VALUE = None
@@ -87,15 +86,15 @@ def test_a_quick_run_writes_every_key(tmp_path: Path, monkeypatch: pytest.Monkey
     """A quick run with windows of a moment has all figures where they were, and loses no durable message."""
     require("/usr/sbin/mosquitto", "mosquitto")
     short = {"warm_up": 0.1, "window": 1.0, "idle_window": 0.2}
-    pace = steps.Pace(rounds=1, sizes=(100,), handshakes=10, idle=(20,), tls_idle=(), **short)
-    monkeypatch.setattr(steps, "QUICK", pace)
+    pace = run.Pace(rounds=1, sizes=(100,), handshakes=10, idle=(20,), tls_idle=(), **short)
+    monkeypatch.setattr(run, "QUICK", pace)
     monkeypatch.setattr(durable, "QUICK_CONNECTIONS", 4)
-    monkeypatch.setattr(durable, "QUICK_PACE", Pace(warm_up=0.1, measured=0.4))
+    monkeypatch.setattr(durable, "QUICK_PACE", (0.1, 0.4))
     said: list[str] = []
     results = Results(tmp_path)
     assert measure_all(Options(output=tmp_path, quick=True, say=said.append), results, QUICK_DIMENSIONS)
     assert shape_of(json.loads(results.path.read_bytes())) == EXPECTED
     assert any("Varde: 10 handshakes" in line for line in said)
     for server in ("varde", "mosquitto"):
-        account = results.find("durable", server, "at", "1000", "account")
+        account = results.find(f"durable.{server}.at.1000.account")
         assert account["sent"] == account["acked"] == account["received"] > 0

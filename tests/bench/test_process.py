@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.process import NoServer, choose_cores, cpu_seconds, open_server, rss_kib, tree_of
+from bench.process import choose_cores, cpu_seconds, open_server, rss_kib, tree_of
+from loadtest.client.websocket import ServerFault
 
 GRANDCHILD = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
 
@@ -51,5 +52,5 @@ def test_a_server_runs_on_its_core_from_the_start(tmp_path: Path) -> None:
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
     """What a server wrote to stderr before it ended is what is reported, and nothing is left running."""
     command = (sys.executable, "-c", "raise SystemExit('no port is free')")
-    with pytest.raises(NoServer, match="no port is free"), open_server(command, core=None, log=tmp_path / "log"):
+    with pytest.raises(ServerFault, match="no port is free"), open_server(command, core=None, log=tmp_path / "log"):
         pytest.fail("it started")

@@ -95,6 +95,6 @@ def test_results_are_whole_on_disk_after_each_figure(tmp_path: Path) -> None:
     results.put("fanout", "varde", value={"light": 1})
     results.merge("fanout", "varde", value={"saturated": 2})
     assert Results.read(tmp_path).tree == {"fanout": {"varde": {"light": 1, "saturated": 2}}}
-    assert results.number("fanout", "varde", "light") == 1
-    assert results.find("fanout", "nobody", "light") is None
+    assert results.find("fanout.varde.light") == 1
+    assert results.find("fanout.nobody.light") is None
     assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from bench.durable import rates
+from bench.durable import measure
 from bench.durable.load import Due, Load, draw_schedule, open_ledger, survival_of
-from bench.durable.rates import Pace, climb, counts_of, highest_sustained
+from bench.durable.measure import climb, counts_of, highest_sustained
 from loadtest.client.websocket import ServerFault
 from tests.bench.durable.faulty_server import Fault, open_faulty
 
@@ -43,7 +43,7 @@ def test_what_a_server_does_to_messages_is_in_the_account(fault: Fault, acks: bo
     """Ten messages from one client to the other; whatever does not happen as it should is counted."""
     clean = not changed
     with open_faulty(fault, acks=acks) as server, Load(server, 2) as load:
-        load.open(range(2))
+        load.connect(range(2))
         load.run(iter([Due(0, 0)] * MESSAGES), time.monotonic_ns())
         settled = load.settle(DEADLINE if clean or "duplicated" in changed or "disordered" in changed else 0.3)
     assert counts_of(settled) == CLEAN | changed
@@ -54,14 +54,14 @@ def test_a_server_that_is_not_there_is_told() -> None:
     with open_faulty(lambda batch: batch) as server:
         pass
     with Load(server, 2) as load, pytest.raises(ServerFault, match="broke: refused"):
-        load.open(range(2))
+        load.connect(range(2))
 
 
 def test_a_server_that_breaks_at_a_higher_rate_keeps_what_it_has_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rates before stand, and the one it broke at is not sustained and says why."""
     # How fast this machine is at the moment is not what is asked: the first rate counts as kept up with.
-    monkeypatch.setattr(rates, "KEPT_UP", 0.0)
-    monkeypatch.setattr(rates, "PATIENCE_MS", float("inf"))
+    monkeypatch.setattr(measure, "KEPT_UP", 0.0)
+    monkeypatch.setattr(measure, "PATIENCE_MS", float("inf"))
     handed_on = 0
 
     def break_later(batch: list[bytes]) -> list[bytes]:
@@ -72,8 +72,8 @@ def test_a_server_that_breaks_at_a_higher_rate_keeps_what_it_has_shown(monkeypat
         return batch
 
     with open_faulty(break_later, batch=1) as server, Load(server, 2) as load:
-        load.open(range(2))
-        found = climb(load, (FIRST_RATE, 10 * FIRST_RATE), (), Pace(warm_up=0, measured=SECONDS))
+        load.connect(range(2))
+        found = climb(load, (FIRST_RATE, 10 * FIRST_RATE), (), (0.0, SECONDS))
     assert found[FIRST_RATE]["account"]["received"] > 0
     assert found[FIRST_RATE]["account"]["missing"] == 0
     assert found[10 * FIRST_RATE]["sustained"] is False

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from bench.durable import mosquitto as mqtt
 from bench.durable.load import DurableServer, Load
+from bench.durable.measure import counts_of
 from bench.durable.mosquitto import MqttClient, Packet, split_packets, write_packet
-from bench.durable.rates import counts_of
 from loadtest.client.websocket import ServerFault
 
 packets = st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=300)), max_size=8)

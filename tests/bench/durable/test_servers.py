@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from bench.catalogue import VARDE
-from bench.durable.load import Due, Load, Missing, Open
-from bench.durable.measure import SERVERS, measure, measure_survival
+from bench.durable.load import Due, Load, Open
+from bench.durable.measure import SERVERS, counts_of, measure_durable, measure_survival
 from bench.durable.mosquitto import find_program
-from bench.durable.rates import counts_of
 from bench.process import tree_of
-from bench.steps import Options
+from bench.results import Missing
+from bench.run import Options
 from loadtest.stack.process import runs
 from tests.system import require
 
@@ -39,7 +39,7 @@ def test_a_server_passes_messages_and_is_gone_afterwards(name: str, folder: Path
 def pass_messages(open_server: Open, folder: Path) -> None:
     """Send ten messages through the server, from everybody."""
     with open_server(folder, CONNECTIONS) as server, Load(server, CONNECTIONS) as load:
-        load.open(range(CONNECTIONS))
+        load.connect(range(CONNECTIONS))
         load.run((Due(0, number % CONNECTIONS) for number in range(MESSAGES)), time.monotonic_ns())
         account = counts_of(load.settle(DEADLINE))
         running = [each.pid for pid in server.pids.values() for each in tree_of(pid)]
@@ -66,7 +66,7 @@ def test_a_missing_server_is_in_the_result_as_missing(monkeypatch: pytest.Monkey
 
     monkeypatch.setitem(SERVERS, "mosquitto", open_absent)
     said: list[str] = []
-    result = measure(Options(quick=True, servers=("mosquitto",), say=said.append))
+    result = measure_durable(Options(quick=True, servers=("mosquitto",), say=said.append))
     words = "varde-has-no-such-program is not installed: apt-get install it, 300"
     assert result == {"mosquitto": {"missing": words}}
     assert said[-1] == f"durable: mosquitto: {words}"
