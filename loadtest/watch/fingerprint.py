@@ -63,12 +63,7 @@ def _cgroup_limit(name: str) -> str | None:
 
 def _commit() -> str | None:
     """Return the revision, with `+` when the tree is not as it was committed; None without git or a clone."""
-    commit = _git("rev-parse", "--short=12", "HEAD")
-    return commit and commit + "+" * bool(_git("status", "--porcelain", "--untracked-files=no"))
-
-
-def _git(*arguments: str) -> str | None:
-    command: Any = ("git", *arguments)
+    command = ("git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*")
     with suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_GIT_SECONDS, check=True)  # noqa: S603 - constants
         return done.stdout.strip()

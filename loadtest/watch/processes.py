@@ -43,15 +43,23 @@ def usage_of(pid: int) -> Usage | None:
     return Usage(cpu_seconds, (private + shared) / _MIB)
 
 
-class Processes:
-    """Named processes, looked at again and again. `pids` may change meanwhile, as when a node is started again."""
+class Watch:
+    """What is sampled of the servers once a second.
 
-    def __init__(self, pids: Mapping[str, int]) -> None:
+    `pids` are processes by name; they may change meanwhile, as when a node is started again.
+    """
+
+    def __init__(self, pids: Mapping[str, int], metrics_urls: Iterable[str]) -> None:
         self._pids = pids
         self._before: dict[int, tuple[float, float]] = {}
+        self._metrics = Metrics(metrics_urls)
+        self._sampled_at = time.monotonic()
 
     def sample(self) -> dict[str, float]:
-        """Return `<process>.cpu_percent` of one core since the last sample, and `<process>.rss_mib`."""
+        """Return what is known of the time since the last sample, by the keys of `series[].server`.
+
+        Of each process these are `<process>.cpu_percent` of one core, and `<process>.rss_mib`.
+        """
         sampled, seen = {}, {}
         for name, pid in list(self._pids.items()):
             usage, now = usage_of(pid), time.monotonic()
@@ -65,19 +73,5 @@ class Processes:
                 share = max(0.0, usage.cpu_seconds - used) / (now - since)
                 sampled[f"{name}.cpu_percent"] = round(100 * share, 1)
         self._before = seen
-        return sampled
-
-
-class Watch:
-    """Everything that is sampled of the servers once a second."""
-
-    def __init__(self, pids: Mapping[str, int], metrics_urls: Iterable[str]) -> None:
-        self._processes = Processes(pids)
-        self._metrics = Metrics(metrics_urls)
-        self._sampled_at = time.monotonic()
-
-    def sample(self) -> dict[str, float]:
-        """Return what is known of the time since the last sample, by the keys of `series[].server`."""
-        now = time.monotonic()
-        seconds, self._sampled_at = max(now - self._sampled_at, 1e-3), now
-        return self._processes.sample() | self._metrics.sample(seconds)
+        before, self._sampled_at = self._sampled_at, time.monotonic()
+        return sampled | self._metrics.sample(self._sampled_at - before)
