@@ -10,18 +10,6 @@ from loadtest.crowd.crowd import CrowdError
 from loadtest.crowd.order import PREKEYS, Order, run_seeding
 from loadtest.scenarios.plan import GROUPS, PAIRS, Sizes
 
-HELP: Final = """Settle accounts, devices, conversations and tickets in a database, fast, and write the file of a crowd.
-
-It writes what sign-up would have written, by COPY and in one transaction: 10,000 people take some ten seconds. Tickets
-and access tokens are good for a day; then seed again. Never point it at people's own data.
-
-\b
-Beside a `varde up` that runs in this folder:
-  python -m loadtest seed --users 1000 --database-url "$(python -m storage url)" \\
-    --keys .varde/keys --relay-url ws://127.0.0.1:8401/v1/relay \\
-    --api-url http://127.0.0.1:8400 --into-existing --out build/crowd
-  python -m loadtest run steady --users 1000 --rate 100 --crowd build/crowd
-"""
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False, exists=True)
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
@@ -40,7 +28,7 @@ def _sizes(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Si
     return Sizes(weighted)
 
 
-@click.command(short_help="Settle users in a database, fast.", help=HELP)
+@click.command(short_help="Settle users in a database, fast.")
 @click.option("--users", type=click.IntRange(2, 1_000_000), required=True, help="How many people, with a device each.")
 @click.option(
     "--rooms",
@@ -64,7 +52,17 @@ def _sizes(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Si
 @click.option("--prekeys", type=click.IntRange(0, 100), default=PREKEYS, help="For each device.")
 @click.option("--into-existing", is_flag=True, help="Add to a database in which people live already.")
 def seed(*, users: int, rooms: str, sizes: Sizes | None, **order: str | int | Path | None) -> None:
-    """Order a crowd, and say how far it is. Raises CouldNotRun."""
+    r"""Settle accounts, devices, conversations and tickets in a database, fast, and write the file of a crowd.
+
+    It writes what sign-up would have written, by COPY and in one transaction: 10,000 people take some ten seconds.
+    Tickets and access tokens are good for a day; then seed again. Never point it at people's own data.
+
+    Beside a `varde up` that runs in this folder:
+      python -m loadtest seed --users 1000 --database-url "$(python -m storage url)" \
+        --keys .varde/keys --relay-url ws://127.0.0.1:8401/v1/relay \
+        --api-url http://127.0.0.1:8400 --into-existing --out build/crowd
+      python -m loadtest run steady --users 1000 --rate 100 --crowd build/crowd
+    """
     if sizes is not None and rooms != "groups":
         raise click.UsageError("--sizes is for --rooms groups")
     drawn = {"pairs": PAIRS, "groups": sizes or GROUPS, "one": Sizes(((users, 1.0),))}[rooms]

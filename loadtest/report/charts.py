@@ -30,9 +30,10 @@ _VERDICTS: Final = {Verdict.MET: LIGHT["c1"], Verdict.MISSED: "#b3261e"}
 Reading = Callable[[Sample], float | None]
 
 
-def main_kind(result: Result) -> str:
-    """Return the latency that a scenario is about: the first that it measured."""
-    return next((kind for kind in KINDS if getattr(result.latency_ms, kind).count), next(iter(KINDS)))
+def main_latency(result: Result) -> tuple[str, Latency]:
+    """Return the latency that a scenario is about, and its kind: the first that it measured."""
+    latencies = [(kind, getattr(result.latency_ms, kind)) for kind in KINDS]
+    return next(((kind, latency) for kind, latency in latencies if latency.count), latencies[0])
 
 
 def percentiles_of(result: Result, kind: str) -> Chart:
@@ -103,7 +104,7 @@ def latency_over_time(result: Result, timeline: Timeline) -> Chart | None:
     most = max((value for _, value in p99.points if value is not None), default=None)
     if most is None:
         return None
-    kind, levels = main_kind(result), list[Level]()
+    (kind, _), levels = main_latency(result), list[Level]()
     for band in (Band("", 0.0, timeline.until), *timeline.bands):
         for place, objective in _objectives(result, kind, f"stages.{band.name}." if band.name else ""):
             if place == PERCENTILES["p99"]:
@@ -152,8 +153,7 @@ def server_of(timeline: Timeline) -> list[Chart]:
 
 def picture_of(result: Result, *, most: int = 6, dpi: int = 150, colours: int | None = None) -> bytes:
     """Return the main charts on one sheet as PNG. A run that measured nothing has a sheet that says so."""
-    timeline, kind = Timeline(result), main_kind(result)
-    latency: Latency = getattr(result.latency_ms, kind)
+    timeline, (kind, latency) = Timeline(result), main_latency(result)
     rate, messages = result.rate, result.messages
     curve = percentiles_of(result, kind) if latency.count else None
     found = (curve, latency_over_time(result, timeline), *load_of(result, timeline), *server_of(timeline))

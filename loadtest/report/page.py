@@ -11,20 +11,8 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from websockets import frames
 
-from loadtest.report.charts import Timeline, latency_over_time, load_of, main_kind, percentiles_of, server_of
-from loadtest.report.formatting import (
-    KINDS,
-    NOTHING,
-    PERCENTILES,
-    clock,
-    duration,
-    figure,
-    flat,
-    measured,
-    milliseconds,
-    title_of,
-    unit_in,
-)
+from loadtest.report import formatting
+from loadtest.report.charts import Timeline, latency_over_time, load_of, main_latency, percentiles_of, server_of
 from loadtest.report.plots import DARK, LIGHT, Chart, svg_of
 from loadtest.report.result import Latency, Result, Sample
 from varde_contract.close_codes import MEANINGS, CloseCode
@@ -52,8 +40,8 @@ def render(template: str, **context: Any) -> str:
 
 def page_of(result: Result) -> str:
     """Return the page of a run."""
-    timeline, kind = Timeline(result), main_kind(result)
-    curves = [percentiles_of(result, each) for each in KINDS if getattr(result.latency_ms, each).count]
+    timeline, (kind, latency) = Timeline(result), main_latency(result)
+    curves = [percentiles_of(result, each) for each in formatting.KINDS if getattr(result.latency_ms, each).count]
     over_time = latency_over_time(result, timeline)
     script = (files("loadtest.report") / "templates/cursor.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -66,7 +54,7 @@ def page_of(result: Result) -> str:
         readings=json.dumps(timeline.readings),
         places=json.dumps([whole.across(part[0].at_s) for part in timeline.bins]),
         kind=kind,
-        latency=getattr(result.latency_ms, kind),
+        latency=latency,
         raw=getattr(result.latency_ms, f"raw_{kind}", Latency()),
         latency_charts=[_drawn(chart) for chart in (*curves[:1], over_time, *curves[1:]) if chart],
         load_charts=[_drawn(chart) for chart in load_of(result, timeline)],
@@ -97,31 +85,28 @@ def _busiest(sample: Sample) -> tuple[float | None, str]:
     """How late a server's loop was in a second, and which process took the most of a core."""
     late = [value for key, value in sample.server.items() if key.endswith("lateness_ms")]
     busy = [(value, key.partition(".")[0]) for key, value in sample.server.items() if key.endswith(".cpu_percent")]
-    return max(late, default=None), "{1} {0:.0f}%".format(*max(busy)) if busy else NOTHING
+    return max(late, default=None), "{1} {0:.0f}%".format(*max(busy)) if busy else formatting.NOTHING
 
 
 _ENVIRONMENT: Final = Environment(
     loader=PackageLoader("loadtest.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
 _ENVIRONMENT.filters |= {
-    "ms": milliseconds,
-    "figure": figure,
-    "measured": measured,
-    "clock": clock,
-    "duration": duration,
-    "title": title_of,
-    "unit": unit_in,
-    "flat": flat,
+    **{name: getattr(formatting, name) for name in ("clock", "duration", "figure", "flat", "measured")},
+    "ms": formatting.milliseconds,
+    "title": formatting.title_of,
+    "unit": formatting.unit_in,
     "busiest": _busiest,
+    "main_latency": main_latency,
     # XML 1.0 has no control characters.
     "printable": lambda text: "".join(each if each.isprintable() or each == "\n" else " " for each in str(text)),
 }
 _ENVIRONMENT.globals |= {
     "light": LIGHT,
     "dark": DARK,
-    "kinds": KINDS,
-    "percentiles": list(PERCENTILES),
-    "nothing": NOTHING,
+    "kinds": formatting.KINDS,
+    "percentiles": list(formatting.PERCENTILES),
+    "nothing": formatting.NOTHING,
     "closes": _CLOSES,
     "orderly": {"1000", "1001", "left", str(int(CloseCode.DRAINING))},
     "cpu_budget": CPU_BUDGET,
