@@ -95,8 +95,8 @@ def _slo(tables: dict[str, Any]) -> Slo:
     if (version := tables.pop("version", None)) != VERSION:
         raise SloError(f"version is {version!r}; this program reads version = {VERSION}")
     ramp_stage = tuple(_bounds(RAMP_STAGE, tables.pop(RAMP_STAGE, None), StageFigures))
-    for name in tables.keys() - SCENARIOS.keys():
-        raise SloError(f"[{name}] is no scenario; there are {', '.join(SCENARIOS)}")
+    if unknown := sorted(tables.keys() - SCENARIOS.keys()):
+        raise SloError(f"[{unknown[0]}] is no scenario; there are {', '.join(SCENARIOS)}")
     return Slo({name: tuple(_bounds(name, table, Result)) for name, table in tables.items()}, ramp_stage)
 
 

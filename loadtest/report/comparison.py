@@ -119,13 +119,10 @@ def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
     """What of a run is compared, by its key."""
     for kind in KINDS:
         yield from _percentiles(result, f"latency_ms.{kind}", getattr(result.latency_ms, kind))
-    for key in _RATES:
-        # No noise to speak of: an open model offers what it was told to.
-        value = float(attrgetter(key)(result))
-        yield key, Figure(value, (value, value), _RATE_TOLERANCE, more_is_better=True)
-    for key in _FAULTS:
-        value = float(attrgetter(key)(result))
-        yield key, Figure(value, (value, value), 0.0)
+    for key in (*_RATES, *_FAULTS):
+        # No noise to speak of: an open model offers what it was told to, and a fault is a fault.
+        value, rate = float(attrgetter(key)(result)), key in _RATES
+        yield key, Figure(value, (value, value), _RATE_TOLERANCE if rate else 0.0, more_is_better=rate)
     for key in _COUNTS:
         yield key, count_of(attrgetter(key)(result))
     for endpoint in result.endpoints:

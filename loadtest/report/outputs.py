@@ -34,8 +34,8 @@ def write_reports(result: Result, folder: Path) -> list[Path]:
             faults.append(fault)
         else:
             written.append(write_whole(folder / name, content.encode() if isinstance(content, str) else content))
-    for first in faults:
-        raise first
+    if faults:
+        raise faults[0]
     return written
 
 
