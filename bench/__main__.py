@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,6 @@ from bench.run import DIMENSIONS, QUICK_DIMENSIONS, Options, Run
 from bench.storms import measure_storms
 
 STOPPED: Final = 130  # the exit status of a run that was stopped, as shells give it for SIGINT
-FAILED: Final = 1
 HELP: Final = f"""Measure Varde's relay beside what one would use instead, on this machine.
 
 Writes bench.json, a table and charts.
@@ -69,13 +69,13 @@ def _names(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, st
 def main(*, only: tuple[str, ...], keep: bool, measure: bool, published: bool, **asked: Any) -> None:
     """Run the benchmark."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # who ends the benchmark ends its servers with it
-    options = Options(**asked, say=_say)
+    options = Options(**asked, say=partial(click.echo, err=True))
     results = _results(options.output, anew=measure and not keep)
     whole = not measure or measure_all(options, results, only or (QUICK_DIMENSIONS if options.quick else DIMENSIONS))
     click.echo(write_report(results, options.output).read_text(encoding="utf-8"))
     if published:
         publish(results, options.output)
-    sys.exit(STOPPED if not whole else FAILED if results.find("failed") else 0)
+    sys.exit(STOPPED if not whole else int(bool(results.find("failed"))))
 
 
 def measure_all(options: Options, results: Results, wanted: Sequence[str]) -> bool:
@@ -88,7 +88,7 @@ def measure_all(options: Options, results: Results, wanted: Sequence[str]) -> bo
             results.merge(value=measure_storms(options))
         results.put("run", "complete", value=True)
     except KeyboardInterrupt:
-        _say(f"stopped; what was measured until now is in {results.path}")
+        options.say(f"stopped; what was measured until now is in {results.path}")
         return False
     finally:
         results.put("ratios", value=ratios_of(results))
@@ -97,18 +97,12 @@ def measure_all(options: Options, results: Results, wanted: Sequence[str]) -> bo
 
 
 def _results(folder: Path, *, anew: bool) -> Results:
-    if anew:
-        return Results(folder)
     try:
-        return Results.read(folder)
+        return Results(folder) if anew else Results.read(folder)
     except FileNotFoundError:
         raise click.ClickException(f"there is no {folder / FILE}: run `make bench` first") from None
     except msgspec.DecodeError as fault:
         raise click.ClickException(f"{folder / FILE} is not what `make bench` wrote: {fault}") from None
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +18,11 @@ VARDE: Final = "varde"
 
 
 class Entry(Struct, frozen=True):
-    """A server. `modules` must be importable; `encrypted` and `tls` are what it can do."""
+    """A server. `encrypted` and `tls` are what it can do."""
 
     name: str
     title: str
     program: str
-    modules: tuple[str, ...] = ()
     encrypted: bool = True
     tls: bool = True
 
@@ -33,11 +31,11 @@ CATALOGUE: Final = {
     entry.name: entry
     for entry in (
         Entry(VARDE, "Varde", "varde_node"),
-        Entry("picows", "picows on uvloop", "picows_uvloop", ("picows", "uvloop")),
-        Entry("websockets", "websockets on asyncio + uvloop", "websockets_uvloop", ("websockets", "uvloop")),
-        Entry("starlette", "Starlette on uvicorn", "starlette_uvicorn", ("starlette", "uvicorn", "uvloop")),
-        Entry("websockets-trio", "websockets' Trio server", "websockets_trio", ("websockets",)),
-        Entry("trio-websocket", "trio-websocket", "trio_websocket_server", ("trio_websocket",)),
+        Entry("picows", "picows on uvloop", "picows_uvloop"),
+        Entry("websockets", "websockets on asyncio + uvloop", "websockets_uvloop"),
+        Entry("starlette", "Starlette on uvicorn", "starlette_uvicorn"),
+        Entry("websockets-trio", "websockets' Trio server", "websockets_trio"),
+        Entry("trio-websocket", "trio-websocket", "trio_websocket_server"),
         Entry("node-ws", "Node, ws", _NODE_PROGRAM),
         Entry("epoll-floor", "epoll floor (no crypto)", "epoll_floor", encrypted=False, tls=False),
     )
@@ -61,18 +59,13 @@ def command_of(entry: Entry, folder: Path) -> list[str]:
 def missing(entry: Entry, folder: Path) -> str | None:
     """Return what is not there to run a server, and how to get it; None when all is there.
 
-    The packages of a Node server are installed into `folder` the first time.
+    The libraries of Python come with the locked requirements. Those of Node are installed into `folder` the first time.
     """
-    lacking = ", ".join(module for module in entry.modules if find_spec(module) is None)
-    if lacking:
-        return f"{lacking} is not installed: `make bench` installs it with the locked requirements"
-    return _missing_node(folder / "node") if entry.program == _NODE_PROGRAM else None
-
-
-def _missing_node(folder: Path) -> str | None:
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            return f"there is no `{program}`: install Node.js 18 or newer (on Debian: apt-get install nodejs npm)"
+    if entry.program != _NODE_PROGRAM:
+        return None
+    if not shutil.which("node") or not shutil.which("npm"):
+        return "there is no `node` or no `npm`: install Node.js 18 or newer (on Debian: apt-get install nodejs npm)"
+    folder /= "node"
     shutil.copytree(_NODE, folder, dirs_exist_ok=True)
     lock, installed = (_NODE / "package-lock.json").read_bytes(), folder / "installed-lock.json"
     if installed.exists() and installed.read_bytes() == lock:

@@ -24,50 +24,50 @@ MEMORY: Final = 16  # KiB for an idle connection: the target
 _LIMIT: Final[dict[str, Any]] = {"color": LIGHT["limit"], "linewidth": 1.2, "linestyle": DASHED, "zorder": 0.9}
 _LIMIT_WORDS: Final[dict[str, Any]] = {"color": LIGHT["limit"], "fontsize": 8.5, "va": "bottom"}
 _SOFT: Final[dict[str, Any]] = {"color": LIGHT["soft"], "fontsize": 9}
-_LOADS: Final = {
-    "light": ("Light load: 20,000 deliveries/s", 1.0),
-    "saturated": ("Saturated: 200,000 deliveries/s", 0.6),
-}
+_LOADS: Final = {"light": "Light load: 20,000 deliveries/s", "saturated": "Saturated: 200,000 deliveries/s"}
+_LIMITS: Final = {"light": 1.0, "saturated": 0.6}  # the targets, as multiples of picows
+_DIRECT_LIMIT: Final = 1.3
 
 
 def draw_charts(results: Results, folder: Path) -> list[Path]:
     """Draw every chart there are figures for, and return the files."""
     folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
     with mpl.rc_context(STYLE):
-        pictures = {folder / f"{name}.png": draw_picture(results) for name, draw_picture in CHARTS.items()}
-        drawn = {path: picture for path, picture in pictures.items() if picture is not None}
-        for path, picture in drawn.items():
-            path.write_bytes(png_of(picture, DPI))
-    return list(drawn)
+        for name, draw_picture in CHARTS.items():
+            if (picture := draw_picture(results)) is not None:
+                drawn.append(folder / f"{name}.png")
+                drawn[-1].write_bytes(png_of(picture, DPI))
+    return drawn
 
 
 def _fan_out(results: Results) -> Figure | None:
     found = (results.find("fanout") or {}).items()
-    costs = {load: {name: point[load]["us_per_delivery"] for name, point in found if load in point} for load in _LOADS}
-    return _bar_charts({_LOADS[load][0]: (each, _LOADS[load][1]) for load, each in costs.items()}, "delivery")
+    costs = [{name: point[load]["us_per_delivery"] for name, point in found if load in point} for load in _LOADS]
+    return _bar_charts(list(zip(_LOADS.values(), costs, _LIMITS.values(), strict=True)), "delivery")
 
 
 def _direct(results: Results) -> Figure | None:
-    costs = {name: float(point["us_per_message"]) for name, point in (results.find("direct") or {}).items()}
-    return _bar_charts({"One to one, 16,000 messages/s offered": (costs, 1.3)}, "message")
+    costs = {name: point["us_per_message"] for name, point in (results.find("direct") or {}).items()}
+    return _bar_charts([("One to one, 16,000 messages/s offered", costs, _DIRECT_LIMIT)], "message")
 
 
-def _bar_charts(panels: Mapping[str, tuple[Mapping[str, float], float]], each: str) -> Figure | None:
-    """Draw panels side by side, by title: the costs of servers, and the target as a multiple of picows."""
-    if not all(costs for costs, _ in panels.values()):
+def _bar_charts(panels: list[tuple[str, dict[str, float], float]], each: str) -> Figure | None:
+    """Draw panels side by side: a title, the costs of servers, and the target as a multiple of picows."""
+    if not all(costs for _, costs, _ in panels):
         return None
-    height = 1.2 + 0.4 * max(len(costs) for costs, _ in panels.values())
+    height = 1.2 + 0.4 * max(len(costs) for _, costs, _ in panels)
     picture = Figure(figsize=(3.4 + 4.4 * len(panels), height), layout=layout())
-    for axes, (title, (costs, limit)) in zip(
-        picture.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    grid = picture.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, costs, limit) in zip(grid, panels, strict=True):
         axes.set_title(title)
-        _bars(axes, costs, f"µs of server CPU for each {each} (x: of picows)", limit)
+        axes.set_xlabel(f"µs of server CPU for each {each} (x: of picows)", **_SOFT)
+        _bars(axes, costs, limit)
     return picture
 
 
-def _bars(axes: Axes, costs: Mapping[str, float], label: str, limit: float) -> None:
-    """Draw one bar for each server, the cheapest on top, and the target as a multiple of picows."""
+def _bars(axes: Axes, costs: Mapping[str, float], limit: float) -> None:
+    """Draw one bar for each server, the cheapest on top."""
     names, reference = sorted(costs, key=costs.__getitem__, reverse=True), costs.get("picows")
     colours = [LIGHT["c1"] if name == VARDE else PEERS for name in names]
     bars = axes.barh(range(len(names)), [costs[name] for name in names], color=colours)
@@ -79,26 +79,24 @@ def _bars(axes: Axes, costs: Mapping[str, float], label: str, limit: float) -> N
         across = axes.get_xaxis_transform()
         axes.text(limit * reference, 0.99, f" target: {limit:g}x picows", **_LIMIT_WORDS, transform=across)
     axes.set_xlim(0, max(costs.values()) * 1.3)
-    axes.set_xlabel(label, **_SOFT)
     axes.grid(axis="x")
 
 
 def _sizes(results: Results) -> Figure | None:
     found, picture = results.find("fanout") or {}, Figure(figsize=(11.6, 4.8), layout=layout())
-    for axes, (load, (title, _)) in zip(picture.subplots(1, 2, sharey=True), _LOADS.items(), strict=True):
-        rooms = {name: (point.get(load) or {}).get("rooms") or {} for name, point in found.items()}
+    for axes, (load, title) in zip(picture.subplots(1, 2, sharey=True), _LOADS.items(), strict=True):
         lines = {
-            name: sorted((float(size), float(each["us_per_delivery"])) for size, each in sizes.items())
-            for name, sizes in rooms.items()
+            name: sorted((float(size), each["us_per_delivery"]) for size, each in point[load]["rooms"].items())
+            for name, point in found.items()
+            if load in point
         }
         if not any(len(line) > 1 for line in lines.values()):
             return None
         axes.set(xscale="log", yscale="log", title=title)
         _lines(axes, lines)
-        axes.set_xticks([2, 10, 100, 1_000], ["2", "10", "100", "1,000"])
-        axes.set_yticks([1, 2, 5, 10, 20, 50, 100, 200], ["1", "2", "5", "10", "20", "50", "100", "200"])
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_minor_locator(NullLocator())
+        for axis, ticks in ((axes.xaxis, (2, 10, 100, 1_000)), (axes.yaxis, (1, 2, 5, 10, 20, 50, 100, 200))):
+            axis.set_ticks(ticks, [f"{tick:,}" for tick in ticks])
+            axis.set_minor_locator(NullLocator())
         axes.set_xlabel("members of the room", **_SOFT)
     picture.axes[0].set_ylabel("µs of server CPU for each delivery", **_SOFT)
     return picture
@@ -106,7 +104,7 @@ def _sizes(results: Results) -> Figure | None:
 
 def _memory(results: Results) -> Figure | None:
     lines = {
-        name: [(float(each["connections"]), float(each["rss_kib_per_connection"])) for each in point["growth"]]
+        name: [(each["connections"], each["rss_kib_per_connection"]) for each in point["growth"]]
         for name, point in (results.find("idle") or {}).items()
     }
     if not any(len(line) > 1 for line in lines.values()):
@@ -116,6 +114,22 @@ def _memory(results: Results) -> Figure | None:
     axes.set_ylim(0, 1.12 * max(value for line in lines.values() for _, value in line))
     axes.axhline(MEMORY, **_LIMIT)
     axes.text(0.01, MEMORY, f"target: {MEMORY} KiB", **_LIMIT_WORDS, transform=axes.get_yaxis_transform())
+    return picture
+
+
+def _latency(results: Results) -> Figure | None:
+    curves = {name: results.find(f"durable.{name}.at.1000.curve") for name in results.find("durable") or {}}
+    lines = [
+        Line(title_of(name), COLOURS.get(name, "soft"), [(place, ms) for place, ms in curve if place < 100])  # noqa: PLR2004 - the end of the axis
+        for name, curve in curves.items()
+        if curve
+    ]
+    if not lines:
+        return None
+    within = "of all messages were received within"
+    picture, axes = _chart("Durable, 1,000 messages/s: from send to receive", within, "milliseconds")
+    draw(axes, Chart(title="", unit="ms", lines=lines, latency=True))
+    axes.legend(fontsize=8, loc="upper left")
     return picture
 
 
@@ -130,32 +144,12 @@ def _chart(title: str, x: str, y: str) -> tuple[Figure, Axes]:
 
 def _lines(axes: Axes, lines: Lines) -> None:
     """Draw one line for each server, the dearest first in the legend."""
-    drawn = {name: line for name, line in lines.items() if line}
-    for name in sorted(drawn, key=lambda name: -drawn[name][-1][1]):
+    for name, line in sorted(lines.items(), key=lambda named: -named[1][-1][1]):
         style: dict[str, Any] = {"linewidth": 2.4, "zorder": 3} if name == VARDE else {"linewidth": 1.5}
         colour = LIGHT[COLOURS.get(name, "soft")]
-        axes.plot(*zip(*drawn[name], strict=True), color=colour, label=title_of(name), marker="o", **style)
+        axes.plot(*zip(*line, strict=True), color=colour, label=title_of(name), marker="o", **style)
     axes.legend(fontsize=8)
     axes.grid(axis="y")
-
-
-def _latency(results: Results) -> Figure | None:
-    curves = {
-        name: ((found.get("at") or {}).get("1000") or {}).get("curve") or []
-        for name, found in (results.find("durable") or {}).items()
-    }
-    lines = [
-        Line(title_of(name), COLOURS.get(name, "soft"), [(place, ms) for place, ms in curve if place < 100])  # noqa: PLR2004 - the end of the axis
-        for name, curve in curves.items()
-        if curve
-    ]
-    if not lines:
-        return None
-    within = "of all messages were received within"
-    picture, axes = _chart("Durable, 1,000 messages/s: from send to receive", within, "milliseconds")
-    draw(axes, Chart(title="", unit="ms", lines=lines, latency=True))
-    axes.legend(fontsize=8, loc="upper left")
-    return picture
 
 
 CHARTS: Final[dict[str, Callable[[Results], Figure | None]]] = {

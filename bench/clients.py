@@ -6,8 +6,7 @@ from typing import Final
 
 from bench import peer_protocol as peer
 from bench.connections import Client
-from bench.keys import MemberKeys
-from bench.rooms import conversation_of, device_of, profile_of
+from bench.rooms import MemberKeys, conversation_of, device_of, profile_of
 from loadtest.client import websocket
 from loadtest.client.protocol import PATH, Ending, RelayClient
 from loadtest.client.websocket import PING, PONG, ServerFault, masked, measure_frame, split_response
@@ -32,9 +31,7 @@ _TWO_BYTE_LENGTH: Final = 126
 
 
 class Member(Client):
-    """A member of a room. Counters only grow; `pings` are those that were answered, `refused` the messages that the
-    server said it has no room for.
-    """
+    """A member of a room. Counters only grow; `pings` were answered, for `refused` messages the server had no room."""
 
     __slots__ = ("_sent", "_to_check", "acks", "deliveries", "pings", "refused")
 
@@ -89,8 +86,11 @@ class PeerMember(Member):
                 self.deliveries += 1
             elif size == peer.ACK_BYTES:
                 self.acks += 1
+            elif stream[start] & 0x0F == PING:
+                self.pings += 1
+                answer += masked(stream[begin:stop], PONG)
             else:
-                answer += self._control(stream[start], stream[begin:stop])
+                raise ServerFault("the server sent a frame that is neither delivery nor ack nor ping")
             if self._to_check and size in {peer.DELIVERY_BYTES, peer.ACK_BYTES}:
                 self._check(stream[begin:stop])
             start = stop
@@ -113,12 +113,6 @@ class PeerMember(Member):
         self.ready, self._rest = True, b""
         return self.receive(stream[span[1] :]) if span[1] < len(stream) else b""
 
-    def _control(self, first: int, payload: bytes) -> bytes:
-        if first & 0x0F != PING:
-            raise ServerFault("the server sent a frame that is neither delivery nor ack nor ping")
-        self.pings += 1
-        return masked(payload, PONG)
-
     def _check(self, ciphertext: bytes) -> None:
         self._to_check -= 1
         plain = self._decrypt(ciphertext)
@@ -132,14 +126,7 @@ class VardeMember(Member):
     __slots__ = ("_after", "_before", "_joins", "_relay", "_room", "_welcomed")
 
     def __init__(
-        self,
-        authority: str,
-        room: int,
-        member: int,
-        keys: MemberKeys,
-        node: bytes | None,
-        *,
-        joins: bool,
+        self, authority: str, room: int, member: int, keys: MemberKeys, node: bytes | None, *, joins: bool
     ) -> None:
         """Without the public key of the `node`, the pattern is XX."""
         super().__init__(member)

@@ -11,7 +11,7 @@ from typing import Final
 from bench.catalogue import VARDE
 from bench.clients import Member
 from bench.measured_server import MeasuredServer
-from bench.process import rss_kib
+from bench.process import cpu_seconds, rss_kib
 from bench.results import Point, point_of, rounded
 from bench.rooms import Plan
 from varde_contract.session import Pattern
@@ -55,9 +55,9 @@ def _connect(measured: MeasuredServer, members: range, pattern: Pattern) -> floa
     for start in range(0, len(members), GROUP):
         # Made before: their keys cost this process as much as the handshake costs the server.
         clients = list(measured.clients(members[start : start + GROUP], pattern=pattern, joins=False))
-        used -= measured.server.cpu_seconds()
+        used -= cpu_seconds(measured.server.pid)
         connected = measured.connections.open(clients)
-        used += measured.server.cpu_seconds()
+        used += cpu_seconds(measured.server.pid)
         for each in connected:
             each.connection.close()
         time.sleep(GONE_SECONDS)
@@ -105,9 +105,9 @@ def _measure_cpu(measured: MeasuredServer, members: Sequence[Member], window: fl
 
 
 def _cpu_over(measured: MeasuredServer, seconds: float) -> float:
-    used, start = measured.server.cpu_seconds(), time.perf_counter()
+    used, start = cpu_seconds(measured.server.pid), time.perf_counter()
     _wait(measured, seconds)
-    return (measured.server.cpu_seconds() - used) / (time.perf_counter() - start)
+    return (cpu_seconds(measured.server.pid) - used) / (time.perf_counter() - start)
 
 
 def _wait(measured: MeasuredServer, seconds: float) -> None:

@@ -4,7 +4,6 @@ import gc
 import ssl
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -46,12 +45,11 @@ C = TypeVar("C", bound=Client)
 
 
 class Connections:
-    """Connections to one server. Close it when the measurement is over."""
+    """Connections to one server, until the block is left."""
 
     def __init__(self, port: int, tls: ssl.SSLContext | None = None, *, addresses: int = ADDRESSES) -> None:
         """They come from so many `addresses` in turn, because a relay limits what one address may do."""
-        self.forgiving = False
-        """Whether a connection that breaks is only closed: for when a server is killed on purpose."""
+        self._forgiving = False  # whether a connection that breaks is only closed: a server is killed on purpose
         self._server, self._tls = ("127.0.0.1", port), tls
         self._addresses, self._opened = addresses, 0
         self._engine = Engine(self._on_error)
@@ -65,7 +63,7 @@ class Connections:
         or some are not ready after three minutes.
         """
         end, waiting = time.monotonic() + CONNECT_DEADLINE, iter(clients)
-        opening, ready = deque[tuple[C, float]](), list[C]()
+        opening, ready = list[tuple[C, float]](), list[C]()
         while True:
             for client in islice(waiting, at_once - len(opening)):
                 self._connect(client)
@@ -73,9 +71,8 @@ class Connections:
             if not opening:
                 return ready
             self.poll(_GLANCE)
-            now = time.monotonic()
-            for _ in range(len(opening)):
-                client, began = opening.popleft()
+            now, before, opening = time.monotonic(), opening, []
+            for client, began in before:
                 if client.ready:
                     ready.append(client)
                     on_ready(now - began)
@@ -96,19 +93,15 @@ class Connections:
 
     def drain(self, seconds: float) -> None:
         """Read until the server has closed all connections, for so many seconds at most."""
-        self.forgiving, end = True, time.monotonic() + seconds
+        self._forgiving, end = True, time.monotonic() + seconds
         while self._engine.connections and time.monotonic() < end:
             self.poll(_GLANCE)
-
-    def close(self) -> None:
-        """Close everything without a word."""
-        self._engine.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._engine.close()
 
     def _connect(self, client: Client) -> None:
         place = self._opened % self._addresses
@@ -118,7 +111,7 @@ class Connections:
         client.connection.connect(self._server, source=source, tls=self._tls, host="localhost")
 
     def _on_error(self, connection: Connection) -> None:
-        if not self.forgiving:
+        if not self._forgiving:
             raise  # noqa: PLE0704 - the engine calls this inside its `except`
         connection.close()
 

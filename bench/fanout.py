@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 from bench.clients import Member
 from bench.connections import Connections
 from bench.measured_server import MeasuredServer
-from bench.process import Server
+from bench.process import Server, cpu_seconds
 from bench.results import Point, point_of, rounded
 from bench.rooms import Plan
 from loadtest.client.websocket import ServerFault
@@ -35,8 +35,7 @@ TOGETHER: Final = 2
 """Messages that one pass offers, as long as the pause is not shorter than that: people do not write in step."""
 CATCH_UP: Final = 0.02  # seconds' worth of messages that are offered late; beyond, the load was not able to
 BUSY: Final = 0.9  # of a core: above, the load itself may have been what limited the rate
-_QUIET: Final = 0.1
-_SETTLE: Final = 2.0
+SETTLE: Final = 0.3
 
 
 class Spot(NamedTuple):
@@ -89,7 +88,7 @@ def measure_spots(
         for spot in (spot for spot in spots if spot.size == size):
             window = measure_window(measured.server, measured.connections, members, order, spot.rate, pace)
             windows[spot.place] = {**window, "offered_per_second": spot.rate * (size - 1)}
-            _settle(measured.connections, members)
+            measured.connections.poll_for(SETTLE)  # what is still on its way burdens no other spot
         for member in members:
             member.connection.close()
     return windows
@@ -106,10 +105,10 @@ def measure_window(
     """Warm up, then measure, for the seconds of `pace`. `order` is who sends the next message."""
     warm_up, seconds = pace
     _offer(connections, order, rate, warm_up)
-    before, used, own, start = _received(members), server.cpu_seconds(), time.process_time(), time.perf_counter()
+    before, used, own, start = _received(members), cpu_seconds(server.pid), time.process_time(), time.perf_counter()
     sent, held_back = _offer(connections, order, rate, seconds)
     own, seconds = time.process_time() - own, time.perf_counter() - start
-    used, after = server.cpu_seconds() - used, _received(members)
+    used, after = cpu_seconds(server.pid) - used, _received(members)
     deliveries = after[0] - before[0]
     if not deliveries:
         raise ServerFault("delivered nothing while it was measured")
@@ -145,16 +144,6 @@ def _offer(connections: Connections, order: Iterator[Member], rate: float, secon
         connections.poll()
         time.sleep(pause)
     return sent, held_back
-
-
-def _settle(connections: Connections, members: Sequence[Member]) -> None:
-    """Receive what is still on its way, until nothing came for a moment, or for two seconds."""
-    received, since = _received(members), time.perf_counter()
-    end = since + _SETTLE
-    while (now := time.perf_counter()) < end and now < since + _QUIET:
-        connections.poll(PAUSE)
-        if (again := _received(members)) != received:
-            received, since = again, now
 
 
 def _received(members: Sequence[Member]) -> tuple[int, int]:

@@ -9,9 +9,8 @@ from msgspec import Struct
 from bench.catalogue import VARDE, Entry, command_of
 from bench.clients import Member, PeerMember, VardeMember
 from bench.connections import Connections
-from bench.keys import Members, make_members
 from bench.process import Server, open_server
-from bench.rooms import Plan
+from bench.rooms import Members, Plan, make_members
 from loadtest.stack.certificate import Certificate, trust
 from varde_contract.session import Pattern
 

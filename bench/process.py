@@ -42,16 +42,14 @@ def tree_of(pid: int) -> list[psutil.Process]:
 
 def cpu_seconds(pid: int) -> float:
     """Return the CPU seconds that a process and its descendants have used so far, user and system together."""
-    return sum(map(_cpu_seconds, tree_of(pid)))
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    # psutil counts in ticks of 10 ms, a twentieth of what a lightly loaded server uses in a window. The scheduler
-    # counts in nanoseconds, but only for threads that still run: no server here ends one while it is measured.
-    with suppress(OSError, psutil.Error):
-        tasks = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
-        return sum(int(task.read_text().split()[0]) for task in tasks) * 1e-9 or sum(process.cpu_times()[:2])
-    return 0.0
+    total = 0.0
+    for process in tree_of(pid):
+        # psutil counts in ticks of 10 ms, a twentieth of what a lightly loaded server uses in a window. The scheduler
+        # counts in nanoseconds, but only for threads that still run: no server here ends one while it is measured.
+        with suppress(OSError, psutil.Error):
+            tasks = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
+            total += sum(int(task.read_text().split()[0]) for task in tasks) * 1e-9 or sum(process.cpu_times()[:2])
+    return total
 
 
 def rss_kib(pid: int) -> int:
@@ -70,10 +68,6 @@ class Server(Struct, frozen=True):
     pid: int
     port: int
 
-    def cpu_seconds(self) -> float:
-        """Return what it has used so far."""
-        return cpu_seconds(self.pid)
-
 
 @contextmanager
 def open_server(command: Sequence[str], *, core: int | None, log: Path) -> Iterator[Server]:
@@ -87,13 +81,16 @@ def open_server(command: Sequence[str], *, core: int | None, log: Path) -> Itera
         try:
             yield Server(process.pid, _read_port(process, log))
         finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_STOP_DEADLINE)
-            process.kill()
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            end_process(process, _STOP_DEADLINE)
+
+
+def end_process(process: subprocess.Popen[bytes], deadline: float) -> None:
+    """Ask a process to end, and kill it when it has not after so many seconds."""
+    with process:  # closes its pipes
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(deadline)
+        process.kill()
 
 
 def _start(command: Sequence[str], core: int | None, stderr: IO[bytes]) -> subprocess.Popen[bytes]:

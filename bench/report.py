@@ -2,13 +2,14 @@
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
-from bench.catalogue import CATALOGUE, title_of
+from bench.catalogue import CATALOGUE, DURABLE_PEERS, VARDE, title_of
 from bench.charts import draw_charts
 from bench.results import Results, judge
 from loadtest.stack.process import ROOT
@@ -18,6 +19,7 @@ PAGE: Final = ROOT / "docs/benchmarks.md"
 PICTURES: Final = "benchmarks"
 BEGIN: Final = "<!-- written by `make bench`: begin -->"
 END: Final = "<!-- written by `make bench`: end -->"
+_TABLES: Final = Path(__file__).with_name("tables.toml")
 NOTHING: Final = "-"  # where nothing was measured
 BOUND: Final = "*"
 REFUSED: Final = "†"
@@ -51,8 +53,36 @@ def publish(results: Results, folder: Path, page: Path = PAGE) -> None:
 
 def report_of(results: Results, charts: Sequence[Path] = (), folder: str = "") -> str:
     """Return the report without a heading of its own. Of the charts, only names are needed."""
-    template = _ENVIRONMENT.get_template("report.md.j2")
-    return template.render(tree=results.tree, verdicts=judge(results), pictures=charts, folder=folder).strip() + "\n"
+    words = {"tree": results.tree, "verdicts": judge(results), "tables": list(_tables(results))}
+    text = _ENVIRONMENT.get_template("report.md.j2").render(**words, pictures=charts, folder=folder)
+    return text.strip() + "\n"
+
+
+def _tables(results: Results) -> Iterator[tuple[str, str, list[list[str]], list[str]]]:
+    for table in msgspec.toml.decode(_TABLES.read_bytes())["table"]:
+        of, columns = table["of"], table["columns"].split()
+        found = results.find(of) or {}
+        names = [name for name in (*CATALOGUE, *DURABLE_PEERS) if name in found] or found
+        rows = [[_title(name), *(_cell(results, of, name, column) for column in columns)] for name in names]
+        rows = [row for row in rows if set(row[1:]) != {NOTHING}]
+        if rows:
+            cells = "".join(cell for row in rows for cell in row[1:])
+            yield table["heading"], table["head"], rows, [note for mark, note in _NOTES.items() if mark in cells]
+
+
+def _title(row: str) -> str:
+    return f"**{title_of(row)}**" if row == VARDE else f"{int(row):,}" if row.isdigit() else title_of(row)
+
+
+def _cell(results: Results, key: str, row: str, column: str) -> str:
+    place, _, digits = column.removeprefix("/").partition(":")
+    value = results.find(f"{key}.{row}.{place}")
+    if column.startswith("/"):
+        return _over(value, results.find(f"{key}.picows.{place}"))
+    point, _, name = place.rpartition(".")
+    said = results.find(f"{key}.{row}.{point}".rstrip(".")) if name.startswith("us_per_") else {}
+    marks = BOUND * bool(said.get("generator_bound")) + REFUSED * bool(said.get("refused")) if said else ""
+    return figure(value, int(digits or 3)) + marks
 
 
 def figure(value: object, digits: int = 3) -> str:
@@ -65,34 +95,8 @@ def figure(value: object, digits: int = 3) -> str:
     return f"{exact:,.{max(0, digits - 1 - math.floor(math.log10(abs(exact))))}f}"
 
 
-def _times(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.2f}x"
-
-
-def _over(value: Any, reference: Any) -> str:
-    return _times(value / reference) if isinstance(value, int | float) and reference else NOTHING
-
-
-def _cost(point: Any, key: str) -> str:
-    """A figure of a point, marked where it holds more than the server's work."""
-    said = point if isinstance(point, dict) else {}
-    return figure(said.get(key)) + BOUND * bool(said.get("generator_bound")) + REFUSED * bool(said.get("refused"))
-
-
-def _notes(table: str) -> str:
-    """A table, and under it what its marks mean."""
-    marks = table.replace("**", "")
-    return "\n".join((table, *(f"{note}\n" for mark, note in _NOTES.items() if mark in marks)))
-
-
-def _in_order(found: Mapping[str, Any]) -> list[str]:
-    """Servers that have figures there, in the order of the catalogue."""
-    return [name for name in CATALOGUE if name in found]
-
-
-def _has_sizes(fanout: Any) -> bool:
-    loads = [load for each in (fanout or {}).values() for load in each.values()]
-    return any(len(load.get("rooms") or {}) > 1 for load in loads)
+def _over(value: Any, reference: Any = 1) -> str:
+    return f"{value / reference:.2f}x" if isinstance(value, int | float) and reference else NOTHING
 
 
 _ENVIRONMENT: Final = Environment(  # noqa: S701 - it writes Markdown, of figures and names that are ours
@@ -101,5 +105,4 @@ _ENVIRONMENT: Final = Environment(  # noqa: S701 - it writes Markdown, of figure
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters.update(figure=figure, times=_times, over=_over, cost=_cost, notes=_notes, title_of=title_of)
-_ENVIRONMENT.filters.update(in_order=_in_order, has_sizes=_has_sizes, thousands="{:,}".format)
+_ENVIRONMENT.filters.update(figure=figure, over=_over)

@@ -63,9 +63,14 @@ class Results:
             self.put(*names, name, value=part)
 
     def find(self, key: str) -> Any:
-        """Return what is under a key such as `direct.varde.us_per_message`, None where nothing is."""
+        """Return what is under a key such as `direct.varde.us_per_message`, None where nothing is.
+
+        In the growth of idle connections, a step goes by the name of its connections.
+        """
         branch: Any = self.tree
         for name in key.split("."):
+            if isinstance(branch, list):
+                branch = {str(step["connections"]): step for step in branch}
             branch = branch.get(name) if isinstance(branch, dict) else None
         return branch
 

@@ -20,11 +20,10 @@ from bench.catalogue import CATALOGUE, VARDE, Entry, missing
 from bench.connection_cost import HANDSHAKE, IDLE
 from bench.connections import quiet_collector
 from bench.fanout import DIRECT, DIRECT_SPOT, FANOUT, HEADLINE, LIGHT, LOADS, Spot
-from bench.keys import forget_keys
 from bench.measured_server import MeasuredServer, Workplace, open_measured_server
 from bench.process import choose_cores
 from bench.results import FAULTS, Point, Results
-from bench.rooms import Plan
+from bench.rooms import Plan, forget_keys
 from loadtest.stack.certificate import make_certificate
 from loadtest.watch.fingerprint import fingerprint
 

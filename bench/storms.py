@@ -26,11 +26,10 @@ from bench.durable.load import SECOND_NS, Load
 from bench.durable.measure import figures_of
 from bench.durable.varde import POSTGRES, VardeServer, open_varde
 from bench.fanout import BUSY, PAIR, measure_window
-from bench.keys import make_members
 from bench.measured_server import MeasuredServer, Workplace, open_measured_server
 from bench.process import Server
 from bench.results import Missing, Tree, measured_or_why
-from bench.rooms import Plan
+from bench.rooms import Plan, make_members
 from bench.run import Options
 from loadtest.client.websocket import ServerFault
 from loadtest.ledger.histogram import Histogram

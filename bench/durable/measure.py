@@ -34,12 +34,12 @@ Pace: TypeAlias = tuple[float, float]
 """How long a rate is kept up, in seconds: first unmeasured, while caches fill, then measured."""
 
 COMMON_RATE: Final = 1_000  # at which latencies of servers are compared
-RATES: Final = (COMMON_RATE, 2_000, 4_000, 6_000, 10_000, 14_000)
-LOWER_RATES: Final = (500, 250, 100)  # tried when the first is too much already
+RATES: Final[Sequence[int]] = (COMMON_RATE, 2_000, 4_000, 6_000, 10_000, 14_000)
+LOWER_RATES: Final[Sequence[int]] = (500, 250, 100)  # tried when the first is too much already
 KEPT_UP: Final = 0.98  # of what was offered
 PATIENCE_MS: Final = 250.0  # the 99th percentile below which a rate counts as sustained
-PACE: Final = (2.0, 8.0)
-CONNECTIONS: Final = 2_000
+PACE: Final[Pace] = (2.0, 8.0)
+CONNECTIONS: Final[int] = 2_000
 MANY_CONNECTIONS: Final = 10_000
 TARGETS_MS: Final = {1_000: 10.0, 6_000: 25.0, 10_000: 120.0}
 """What 99 of 100 messages may take between 10,000 connections, by messages a second."""
@@ -55,30 +55,35 @@ _MEASURED: Final = 1  # the stage of the ledger that counts; warming up is 0, wh
 
 QUICK_SERVERS: Final = (VARDE, "mosquitto")
 QUICK_CONNECTIONS: Final = 300
-QUICK_PACE: Final = (0.5, 2.0)
+QUICK_PACE: Final[Pace] = (0.5, 2.0)
 
 
 def measure_durable(options: Options) -> Tree:
     """Return the figures by server. Takes about twelve seconds when quick, else some minutes."""
     names = [name for name in SERVERS if options.wants(name) and (not options.quick or name in QUICK_SERVERS)]
-    measure = _measure_quickly if options.quick else _measure_whole
-    return {name: _or_why(options, name, partial(measure, name, options)) for name in names}
+    return {name: _or_why(options, name, partial(_measure_server, name, options)) for name in names}
 
 
 def _or_why(options: Options, what: str, measure: Any) -> Tree:
     return measured_or_why(measure, lambda said: options.say(f"durable: {what}: {said}"))
 
 
-def _measure_quickly(name: str, options: Options) -> Tree:
-    options.say(f"durable: {name}, {COMMON_RATE} messages a second, {QUICK_CONNECTIONS} connections")
-    with open_load(SERVERS[name], QUICK_CONNECTIONS) as load:
-        return _figures({COMMON_RATE: measure_rate(load, COMMON_RATE, QUICK_PACE)}, load)
-
-
-def _measure_whole(name: str, options: Options) -> Tree:
-    options.say(f"durable: {name}, {RATES[0]} to {RATES[-1]} messages a second, {CONNECTIONS} connections")
-    with open_load(SERVERS[name], CONNECTIONS) as load:
-        figures = _figures(climb(load, RATES, LOWER_RATES, PACE), load)
+def _measure_server(name: str, options: Options) -> Tree:
+    connections, rates, lower, pace = CONNECTIONS, RATES, LOWER_RATES, PACE
+    if options.quick:
+        connections, rates, lower, pace = QUICK_CONNECTIONS, RATES[:1], (), QUICK_PACE
+    options.say(f"durable: {name}, {rates[0]} to {rates[-1]} messages a second, {connections} connections")
+    with open_load(SERVERS[name], connections) as load:
+        found = climb(load, rates, lower, pace)
+        figures = {
+            "messages_per_second": highest_sustained(found),
+            "p50_ms": found[COMMON_RATE]["p50_ms"],
+            "p99_ms": found[COMMON_RATE]["p99_ms"],
+            "at": {str(rate): at for rate, at in found.items()},
+            "settings": load.server.settings,
+        }
+    if options.quick:
+        return figures
     # What is measured beside must not take along what was measured before.
     options.say(f"durable: {name}, killed")
     figures["killed"] = _or_why(options, name, lambda: measure_survival(SERVERS[name]))
@@ -208,13 +213,3 @@ def open_load(open_server: Open, connections: int) -> Iterator[Load]:
     ):
         load.connect(range(connections))
         yield load
-
-
-def _figures(found: dict[int, Tree], load: Load) -> Tree:
-    return {
-        "messages_per_second": highest_sustained(found),
-        "p50_ms": found[COMMON_RATE]["p50_ms"],
-        "p99_ms": found[COMMON_RATE]["p99_ms"],
-        "at": {str(rate): figures for rate, figures in found.items()},
-        "settings": load.server.settings,
-    }

@@ -11,9 +11,10 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from bench.durable.load import DurableClient, DurableServer, Load
+from bench.process import end_process
 from bench.results import Missing
 from loadtest.client.websocket import ServerFault
 from loadtest.ledger.ledger import Draft
@@ -52,7 +53,7 @@ _SUBSCRIBE: Final = 0x82  # its low bits are fixed (2.2.2)
 _PERSISTENT: Final = bytes((4, 0, 0, 0))  # level 4, no Clean Session (3.1.2.4), no keep-alive
 _TYPE: Final = 0xF0
 _QOS: Final = 0x06
-_LENGTH_BYTES: Final = 4
+_SHIFTS: Final = (0, 7, 14, 21)  # of the digits of a length, four at most
 _IDS: Final = 0xFFFF
 
 
@@ -77,12 +78,7 @@ def open_mosquitto(folder: Path, clients: int, *, saving: str = "each change") -
         }
         yield DurableServer(port, MqttClient, {"mosquitto": process.pid}, settings)
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_DEADLINE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process, STOP_DEADLINE)
 
 
 def find_program(name: str, package: str) -> str:
@@ -92,13 +88,6 @@ def find_program(name: str, package: str) -> str:
     if found is None:
         raise Missing(f"{name} is not installed: apt-get install {package}")
     return found
-
-
-class Packet(NamedTuple):
-    """One control packet (2.1): its first byte, and what follows the length."""
-
-    head: int
-    body: bytes
 
 
 def write_packet(head: int, body: bytes) -> bytes:
@@ -111,22 +100,27 @@ def write_packet(head: int, body: bytes) -> bytes:
             return bytes((head, *length)) + body
 
 
-def split_packets(stream: bytes) -> tuple[list[Packet], bytes]:
-    """Return the packets that are complete, and the rest of the stream. Raises ServerFault."""
-    packets, start = list[Packet](), 0
+def split_packets(stream: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """Return the packets that are complete, and the rest of the stream. Raises ServerFault.
+
+    A packet (2.1) is its first byte, and what follows the length.
+    """
+    packets, start = list[tuple[int, bytes]](), 0
     while True:
-        length, at = 0, start + 1
-        while stream[at : at + 1] >= b"\x80" and at <= start + _LENGTH_BYTES:
-            length |= (stream[at] & 0x7F) << 7 * (at - start - 1)
-            at += 1
-        if at > start + _LENGTH_BYTES:
-            raise ServerFault("a packet's length does not end")
-        if at < len(stream):
-            length |= stream[at] << 7 * (at - start - 1)
-        if at + 1 + length > len(stream):
-            return packets, stream[start:] if start else stream
-        packets.append(Packet(stream[start], stream[at + 1 : at + 1 + length]))
-        start = at + 1 + length
+        length, begin = 0, start + 1
+        for shift, digit in zip(_SHIFTS, stream[begin : begin + len(_SHIFTS)], strict=False):
+            length, begin = length | (digit & 0x7F) << shift, begin + 1
+            if digit < 0x80:  # noqa: PLR2004 - the last digit, as 2.2.3 has it
+                break
+        else:
+            if begin > start + len(_SHIFTS):
+                raise ServerFault("a packet's length does not end")
+            return packets, stream[start:]
+        end = begin + length
+        if end > len(stream):
+            return packets, stream[start:]
+        packets.append((stream[start], stream[begin:end]))
+        start = end
 
 
 class MqttClient(DurableClient):
@@ -148,7 +142,7 @@ class MqttClient(DurableClient):
         if not received:
             self.lost("the server hung up")
         packets, self._rest = split_packets(self._rest + received if self._rest else received)
-        return b"".join(map(self._answer, packets))
+        return b"".join(self._answer(*packet) for packet in packets)
 
     def send(self, draft: Draft) -> bytes:
         """Return PUBLISH with QoS 1."""
@@ -161,10 +155,10 @@ class MqttClient(DurableClient):
         """Return DISCONNECT; the session stays."""
         return b"\xe0\x00"
 
-    def _answer(self, packet: Packet) -> bytes:
-        kind, body = packet.head & _TYPE, packet.body
+    def _answer(self, head: int, body: bytes) -> bytes:
+        kind = head & _TYPE
         if kind == PUBLISH:
-            if packet.head & _QOS != QOS_1:
+            if head & _QOS != QOS_1:
                 raise ServerFault("the server delivers with another quality of service than 1")
             start = 2 + int.from_bytes(body[:2], "big")
             self._note_received(body[start + 2 :])
@@ -181,11 +175,9 @@ class MqttClient(DurableClient):
 
 
 def _name(number: int) -> str:
-    """The client identifier of a connection; its topic has the same name."""
-    return f"d{number}"
+    return f"d{number}"  # a client identifier, and its topic as well
 
 
 def _text(text: str) -> bytes:
-    """A UTF-8 string as 1.5.3 has it."""
-    octets = text.encode()
+    octets = text.encode()  # as 1.5.3 has it
     return len(octets).to_bytes(2, "big") + octets

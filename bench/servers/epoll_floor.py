@@ -12,7 +12,7 @@ from websockets.speedups import apply_mask
 from websockets.utils import accept_key
 
 from bench.peer_protocol import READY
-from bench.servers.rooms import BACKLOG, HOST, Member, Rooms, announce, read_arguments
+from bench.servers.rooms import BACKLOG, HOST, Member, announce, join, read_arguments
 
 RECEIVE = 256 * 1024
 PASS = 256
@@ -42,10 +42,11 @@ def _split(received: bytes) -> tuple[list[bytes], bytes]:
 class Connection:
     """One connection."""
 
-    def __init__(self, sock: socket.socket, rooms: "Rooms[Connection]") -> None:
-        self.sock, self._rooms = sock, rooms
-        self._rest, self._upgraded = b"", False
-        self._member: Member[Connection] | None = None
+    _member: "Member[Connection] | None" = None
+    _rest, _upgraded = b"", False
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
 
     def receive(self) -> bool:
         """Take what is there; False when the connection is over."""
@@ -70,7 +71,7 @@ class Connection:
 
     def _deliver(self, message: bytes) -> None:
         if self._member is None:
-            self._member = self._rooms.join(message, self)
+            self._member = join(message, self, encrypted=False)
             self.send(_framed(READY))
             return
         delivery, ack = self._member.read(message)
@@ -90,7 +91,7 @@ class Connection:
 
 
 def _serve(listener: socket.socket) -> None:
-    epoll, connections, rooms = select.epoll(), dict[int, Connection](), Rooms[Connection](encrypted=False)
+    epoll, connections = select.epoll(), dict[int, Connection]()
     epoll.register(listener, select.EPOLLIN)
     while True:
         for number, _ in epoll.poll(maxevents=PASS):
@@ -98,7 +99,7 @@ def _serve(listener: socket.socket) -> None:
                 sock, _ = listener.accept()
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connections[sock.fileno()] = Connection(sock, rooms)
+                connections[sock.fileno()] = Connection(sock)
                 epoll.register(sock, select.EPOLLIN)
             elif not connections[number].receive():
                 del connections[number]

@@ -12,32 +12,18 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from bench.peer_protocol import READY
-from bench.servers.rooms import BACKLOG, HOST, Arguments, Rooms, announce, read_arguments
-
-ROOMS: Rooms[WebSocket] = Rooms()
+from bench.servers.rooms import BACKLOG, HOST, announce, read_arguments, serve_member
 
 
-async def _serve_member(connection: WebSocket) -> None:
+async def _serve(connection: WebSocket) -> None:
     await connection.accept()
-    member = ROOMS.join(await connection.receive_bytes(), connection)
-    try:
-        await connection.send_bytes(READY)
-        while True:
-            delivery, ack = member.read(await connection.receive_bytes())
-            for other in member.others():
-                await other.connection.send_bytes(other.encrypt(delivery))
-            await connection.send_bytes(member.encrypt(ack))
-    except WebSocketDisconnect:
-        pass
-    finally:
-        member.leave()
+    await serve_member(connection.receive_bytes, connection.send_bytes, WebSocketDisconnect)
 
 
-async def _run(arguments: Arguments) -> None:
-    listener = socket.create_server((HOST, 0), backlog=BACKLOG)
+async def _run() -> None:
+    arguments, listener = read_arguments(__doc__), socket.create_server((HOST, 0), backlog=BACKLOG)
     config = uvicorn.Config(
-        Starlette(routes=[WebSocketRoute("/", _serve_member)]),
+        Starlette(routes=[WebSocketRoute("/", _serve)]),
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ssl_certfile=arguments.certificate,
@@ -53,4 +39,4 @@ async def _run(arguments: Arguments) -> None:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
-        runner.run(_run(read_arguments(__doc__)))
+        runner.run(_run())

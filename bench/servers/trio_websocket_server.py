@@ -7,44 +7,21 @@ recipient's own lock, which is strictly first come, first served.
 from functools import partial
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, serve_websocket
+from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
 
-from bench.peer_protocol import READY
-from bench.servers.rooms import HOST, Arguments, Rooms, announce, read_arguments
-
-ROOMS: Rooms[WebSocketConnection] = Rooms()
+from bench.servers.rooms import HOST, announce, read_arguments, serve_member, tls_of
 
 
-async def _serve_member(request: WebSocketRequest) -> None:
+async def _serve(request: WebSocketRequest) -> None:
     connection = await request.accept()
-    member = ROOMS.join(await _receive(connection), connection)
-    try:
-        await connection.send_message(READY)
-        while True:
-            delivery, ack = member.read(await _receive(connection))
-            for other in member.others():
-                try:
-                    await other.connection.send_message(other.encrypt(delivery))
-                except ConnectionClosed:
-                    continue
-            await connection.send_message(member.encrypt(ack))
-    except ConnectionClosed:
-        pass
-    finally:
-        member.leave()
+    await serve_member(connection.get_message, connection.send_message, ConnectionClosed)
 
 
-async def _receive(connection: WebSocketConnection) -> bytes:
-    message = await connection.get_message()
-    assert isinstance(message, bytes)
-    return message
-
-
-async def _run(arguments: Arguments) -> None:
+async def _run() -> None:
+    start = partial(serve_websocket, _serve, HOST, 0, ssl_context=tls_of(read_arguments(__doc__)))
     async with trio.open_nursery() as nursery:
-        start = partial(serve_websocket, _serve_member, HOST, 0, ssl_context=arguments.tls())
         announce((await nursery.start(start)).port)
 
 
 if __name__ == "__main__":
-    trio.run(_run, read_arguments(__doc__))
+    trio.run(_run)

@@ -14,12 +14,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from random import SystemRandom
 from types import SimpleNamespace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import trio
 
-from bench.keys import read_node
-from bench.rooms import Plan, account_of, conversation_of, device_of, number_of, profile_of
+from bench.rooms import Plan, account_of, conversation_of, device_of, number_of, profile_of, read_node
 from bench.servers.rooms import announce, read_arguments
 from domain.ports import Stores
 from domain.talk import model as talk
@@ -35,9 +34,6 @@ LIFTED: Final = 1_000_000_000
 ROSTER_VERSION: Final = 1
 
 
-_Calls: TypeAlias = dict[str, Callable[..., Any]]
-
-
 class PlannedStores:
     """Every room of the plan is a group whose roster never moves; every device has confirmed everything."""
 
@@ -47,21 +43,21 @@ class PlannedStores:
 
     def open(self) -> Stores:
         """Return the stores; what only the API asks for is not there."""
-        conversations: _Calls = {
-            "rosters": lambda asked: {each: self._roster(each) for each in asked},
-            "list_many": lambda asked: [(self._head(each.device),) if each.after is None else () for each in asked],
-            "log_heads": lambda _: {},  # nothing that this node has not heard of: there is no other
-        }
-        journal: _Calls = {"commit": self._commit, "find_committed": lambda keys: [None] * len(keys)}
-        mailbox: _Calls = {
-            "read": lambda asked: [self._page(each) for each in asked],
-            "confirm": lambda confirmations: confirmations,
-            "mark_read": lambda marks: range(len(marks)),
-        }
         named: dict[str, Any] = dict.fromkeys(Stores.__struct_fields__)
-        named |= {"conversations": _port(conversations), "journal": _port(journal), "mailbox": _port(mailbox)}
-        named["devices"] = _port({"revocations": lambda _: ()})
-        named["bus"] = _port({"publish": lambda _: None}, listen=lambda *_: nullcontext())
+        named["conversations"] = _port(
+            rosters=lambda asked: {each: self._roster(each) for each in asked},
+            list_many=lambda asked: [(self._head(each.device),) if each.after is None else () for each in asked],
+            log_heads=lambda _: {},  # nothing that this node has not heard of: there is no other
+        )
+        named["journal"] = _port(commit=self._commit, find_committed=lambda keys: [None] * len(keys))
+        named["mailbox"] = _port(
+            read=lambda asked: [self._page(each) for each in asked],
+            confirm=lambda confirmations: confirmations,
+            mark_read=lambda marks: range(len(marks)),
+        )
+        named["devices"] = _port(revocations=lambda _: ())
+        named["bus"] = _port(publish=lambda _: None)
+        named["bus"].listen = lambda *_: nullcontext()
         return Stores(**named)
 
     def _commit(self, drafts: Sequence[talk.Draft]) -> list[talk.Committed]:
@@ -84,22 +80,18 @@ class PlannedStores:
         return talk.ConversationHead(conversation, head, head, ROSTER_VERSION)
 
     def _roster(self, conversation: ConversationId) -> talk.Roster:
-        members = self._plan.members_of(number_of(conversation))
-        named: dict[str, Any] = {"role": Role.MEMBER, "from_seq": 1, "read_receipts": True, "delivery_receipts": True}
-        named |= {"typing": True, "presence": True}
-        return talk.Roster(
-            conversation=conversation,
-            kind=ConversationKind.GROUP,
-            version=ROSTER_VERSION,
-            members={
-                profile_of(each): talk.Member(profile=profile_of(each), account=account_of(each), **named)
-                for each in members
-            },
-            devices={device_of(each): frozenset((profile_of(each),)) for each in members},
-        )
+        numbers = self._plan.members_of(number_of(conversation))
+        granted: dict[str, Any] = dict.fromkeys(("read_receipts", "delivery_receipts", "typing", "presence"), True)
+        profiles = {each: profile_of(each) for each in numbers}
+        members = {
+            profile: talk.Member(profile=profile, account=account_of(each), role=Role.MEMBER, from_seq=1, **granted)
+            for each, profile in profiles.items()
+        }
+        devices = {device_of(each): frozenset((profile,)) for each, profile in profiles.items()}
+        return talk.Roster(conversation, ConversationKind.GROUP, ROSTER_VERSION, members, devices)
 
 
-def _port(calls: _Calls, **plain: Any) -> SimpleNamespace:
+def _port(**calls: Callable[..., Any]) -> SimpleNamespace:
     """A store whose calls answer at once, each after a checkpoint, as calls of a database have one."""
 
     def method(compute: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
@@ -109,7 +101,7 @@ def _port(calls: _Calls, **plain: Any) -> SimpleNamespace:
 
         return call
 
-    return SimpleNamespace(**{name: method(compute) for name, compute in calls.items()}, **plain)
+    return SimpleNamespace(**{name: method(compute) for name, compute in calls.items()})
 
 
 async def _run(plan: Plan, folder: Path, files: TlsFiles | None) -> None:

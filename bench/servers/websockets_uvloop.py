@@ -9,32 +9,28 @@ from websockets.asyncio.server import ServerConnection, broadcast, serve
 from websockets.exceptions import ConnectionClosed
 
 from bench.peer_protocol import READY
-from bench.servers.rooms import BACKLOG, HOST, Arguments, Rooms, announce, read_arguments
-
-ROOMS: Rooms[ServerConnection] = Rooms()
+from bench.servers.rooms import BACKLOG, HOST, announce, join, read_arguments, tls_of
 
 
 async def _serve_member(connection: ServerConnection) -> None:
-    member = ROOMS.join(await connection.recv(decode=False), connection)
+    member = join(await connection.recv(decode=False), connection)
     try:
         await connection.send(READY)
-        async for message in connection:
-            assert isinstance(message, bytes)
-            delivery, ack = member.read(message)
+        while True:
+            delivery, ack = member.read(await connection.recv(decode=False))
             for other in member.others():
                 broadcast((other.connection,), other.encrypt(delivery))
             broadcast((connection,), member.encrypt(ack))
     except ConnectionClosed:
-        pass
-    finally:
         member.leave()
 
 
-async def _run(arguments: Arguments) -> None:
-    async with serve(_serve_member, HOST, 0, compression=None, ssl=arguments.tls(), backlog=BACKLOG) as server:
+async def _run() -> None:
+    tls = tls_of(read_arguments(__doc__))
+    async with serve(_serve_member, HOST, 0, compression=None, ssl=tls, backlog=BACKLOG) as server:
         announce(next(iter(server.sockets)).getsockname()[1])
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(_run(read_arguments(__doc__)))
+    uvloop.run(_run())

@@ -15,7 +15,7 @@ def test_every_part_of_the_results_is_in_the_report() -> None:
     """Each dimension has its table, with the peers, the ratio to picows, the machine, and what was left out."""
     report = report_of(Results(Path(), sample_tree()))
     headings = [line for line in report.splitlines() if line.startswith("### ")]
-    assert len(headings) == 11
+    assert len(headings) == 13
     for said in (
         "Abacus",
         "c0ffee",
