@@ -1,39 +1,30 @@
 """The account of a run: the reports of all workers as one, the senders' beside the receivers'."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from itertools import chain
 
-from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from loadtest.crowd.crowd import Room
-from loadtest.ledger.histogram import merge
-from loadtest.ledger.reports import Arrivals, LedgerError, Report, StageSums, Stream, merge_counts, read
+from loadtest.ledger.histogram import Histogram
+from loadtest.ledger.reports import Arrivals, LedgerError, Report, StageSums, Stream, Totals, read
 from loadtest.report.result import Endpoint, Latencies, Messages
 
-_NUMBERS: Final = ("connects", "reconnects", "failed", "requests", "failures", "unanswered", "earlier")
 
-
-class Account(Struct, kw_only=True):
-    """Everything that all workers recorded. `stages` by index of the plan."""
+class Account(Totals, kw_only=True):
+    """Everything that all workers recorded, and what became of each message."""
 
     messages: Messages
-    stages: dict[int, StageSums]
     lost_acked: int  # of the deliveries that are missing, those of messages that the server had acked
-    close_codes: dict[str, int] = field(default_factory=dict)
-    connect_faults: dict[str, int] = field(default_factory=dict)
-    refusals: dict[str, int] = field(default_factory=dict)
-    gaps: dict[str, int] = field(default_factory=dict)
-    connects: int = 0
-    reconnects: int = 0
-    failed: int = 0  # attempts to connect that ended before Welcome; `connect_faults` says why
-    requests: int = 0
-    failures: int = 0  # of the requests
-    unanswered: int = 0  # requests that were due, and neither answered nor given up when the run ended
-    earlier: int = 0  # messages of an earlier run that were still waiting for their receivers
 
     def latencies_of(self, stages: Iterable[int]) -> Latencies:
         """Return the latencies of several stages together, as exact as those of one."""
         whole = self._sum(stages)
+        request, raw_request = Histogram(), Histogram()
+        for operation in whole.operations.values():
+            request.merge(operation.corrected)
+            raw_request.merge(operation.raw)
         return Latencies(
             send_to_ack=whole.ack.latency(),
             send_to_receive=whole.receive.latency(),
@@ -41,8 +32,8 @@ class Account(Struct, kw_only=True):
             raw_send_to_receive=whole.raw_receive.latency(),
             connect=whole.connect.latency(),
             backlog=whole.backlog.latency(),
-            request=merge(each.corrected for each in whole.operations.values()).latency(),
-            raw_request=merge(each.raw for each in whole.operations.values()).latency(),
+            request=request.latency(),
+            raw_request=raw_request.latency(),
         )
 
     def endpoints_of(self, stages: Iterable[int]) -> list[Endpoint]:
@@ -63,119 +54,96 @@ class Account(Struct, kw_only=True):
 def reconcile(written: Sequence[bytes], rooms: Sequence[Room]) -> Account:
     """Put the reports of all workers side by side. Raises LedgerError for what is no report or of another crowd."""
     reports = [read(each, Report) for each in written]
-    deliveries = _Deliveries(reports, rooms)
-    deliveries.count()
-    counts, stages = dict[str, int](), dict[int, StageSums]()
-    tables: dict[str, Any] = {name: {} for name in ("close_codes", "connect_faults", "refusals", "gaps")}
+    totals = Totals()
     for report in reports:
-        merge_counts(counts, report.counts)
-        for index, sums in report.stages.items():
-            stages.setdefault(index, StageSums()).merge(sums)
-        for name, table in tables.items():
-            merge_counts(table, getattr(report, name))
-    numbers: dict[str, Any] = {name: counts.get(name, 0) for name in _NUMBERS}
-    return Account(
-        messages=_messages(reports, deliveries, counts),
-        stages=dict(sorted(stages.items())),
-        lost_acked=deliveries.lost_acked,
-        **tables,
-        **numbers,
-    )
-
-
-def _messages(reports: Sequence[Report], found: "_Deliveries", counts: dict[str, int]) -> Messages:
+        totals.merge(report.totals)
+    found = _Deliveries(reports, rooms)
     streams = [stream for report in reports for stream in report.streams]
+    for stream in streams:
+        found.count_stream(stream)
+    found.count_rest()
+    counts = found.counts
     sent = sum(stream.sent for stream in streams)
     refused = sum(len(stream.refused) for stream in streams)
     unacked = sum(len(stream.unacked) for stream in streams)
-    named = ("due", "received", "lost", "duplicated", "disordered", "after_gap", "unfetched")
-    deliveries: dict[str, Any] = {name: getattr(found, name) for name in named}
-    return Messages(
+    lost_acked = counts.pop("lost_acked", 0)
+    counts["astray"] += totals.ticks.astray
+    messages = Messages(
         sent=sent,
         acked=sent - refused - unacked,
         refused=refused,
         unacked=unacked,
-        undecryptable=counts.get("undecryptable", 0),
-        resent=counts.get("resent", 0),
-        astray=found.astray + counts.get("astray", 0),
-        **deliveries,
+        undecryptable=totals.ticks.undecryptable,
+        resent=totals.ticks.resent,
+        **counts,
     )
+    totals.stages = dict(sorted(totals.stages.items()))
+    return Account(messages=messages, lost_acked=lost_acked, **asdict(totals))
 
 
 class _Deliveries:
     """What became of every delivery that was due: `due == received + after_gap + unfetched + lost`, always."""
 
     def __init__(self, reports: Sequence[Report], rooms: Sequence[Room]) -> None:
-        self.due = self.received = self.lost = self.unfetched = self.after_gap = 0
-        self.duplicated = self.disordered = self.astray = self.lost_acked = 0
+        self.counts = Counter[str]()
         self._rooms = rooms
         self._arrivals: dict[tuple[int, int], list[Arrivals]] = {}
-        for report in reports:
-            for arrivals in report.arrivals:
-                self._arrivals.setdefault((arrivals.room, arrivals.sender), []).append(arrivals)
-        self._streams = [stream for report in reports for stream in report.streams]
+        for arrivals in chain.from_iterable(report.arrivals for report in reports):
+            self._arrivals.setdefault((arrivals.room, arrivals.sender), []).append(arrivals)
         self._attending = {receiver for report in reports for receiver in report.attending}
         # Where nobody was said to be there, nobody can be said to have been away.
         self._all_attend = not self._attending and not any(report.absent for report in reports)
-        self._excused = {(receiver, room): count for report in reports for receiver, room, count in report.excused}
-        self._missing: dict[tuple[int, int], int] = {}
+        self._excused = {place: count for report in reports for place, count in report.excused.items()}
+        self._missing = Counter[tuple[int, int]]()  # by receiver and room
 
-    def count(self) -> None:
-        """Count all. Raises LedgerError when somebody wrote to a room that the crowd does not have."""
-        for stream in self._streams:
-            self._count_stream(stream)
-        for strange in (each for arrivals in self._arrivals.values() for each in arrivals):
-            # It came to somebody outside the room, or from a stream that nobody reports.
-            self.astray += strange.highest - len(strange.holes)
-            self.duplicated += strange.duplicated
-            self.disordered += strange.disordered
-        for place, missing in self._missing.items():
-            after_gap = min(missing, self._excused.get(place, 0))
-            self.after_gap += after_gap
-            self.lost += missing - after_gap
-
-    def _count_stream(self, stream: Stream) -> None:
+    def count_stream(self, stream: Stream) -> None:
+        """Count one stream's deliveries. Raises LedgerError for a room that the crowd does not have."""
         if not 0 <= stream.room < len(self._rooms):
             raise LedgerError("a worker reports of a room that is not in the crowd: do all use the same file?")
         receivers = set(self._rooms[stream.room].members) - {stream.sender}
         due = stream.sent - len(stream.refused)
-        self.due += due * len(receivers)
-        strange = []
+        self.counts["due"] += due * len(receivers)
+        strange, whole = [], 0
         for each in self._arrivals.pop((stream.room, stream.sender), ()):
             if each.receiver not in receivers:
                 strange.append(each)
                 continue
             receivers.remove(each.receiver)
             if each.highest == due == stream.sent and not (each.holes or each.duplicated or each.disordered):
-                self.received += due  # as it should be; there may be millions of these
+                whole += due  # as it should be; there may be millions of these
             else:
                 self._count_arrivals(stream, each, due)
         for receiver in receivers:
             self._count_arrivals(stream, Arrivals(receiver, stream.room, stream.sender, 0), due)
+        self.counts["received"] += whole
         if strange:
             self._arrivals[stream.room, stream.sender] = strange
 
+    def count_rest(self) -> None:
+        """Count what came to nobody's stream, and what is missing; all streams have been counted."""
+        for strange in chain.from_iterable(self._arrivals.values()):
+            # It came to somebody outside the room, or from a stream that nobody reports.
+            self.counts["astray"] += strange.highest - len(strange.holes)
+            self.counts["duplicated"] += strange.duplicated
+            self.counts["disordered"] += strange.disordered
+        for place, missing in self._missing.items():
+            after_gap = min(missing, self._excused.get(place, 0))
+            self.counts["after_gap"] += after_gap
+            self.counts["lost"] += missing - after_gap
+
     def _count_arrivals(self, stream: Stream, came: Arrivals, due: int) -> None:
         received, astray = _count_received(stream, came)
-        self.received += received
-        self.astray += astray
-        self.duplicated += came.duplicated
-        self.disordered += came.disordered
-        self._count_missing(stream, came, due - received)
-
-    def _count_missing(self, stream: Stream, came: Arrivals, missing: int) -> None:
-        holes = set(came.holes)
+        self.counts.update(received=received, astray=astray, duplicated=came.duplicated, disordered=came.disordered)
+        missing, holes = due - received, set(came.holes)
         unacked = sum(seq > came.highest or seq in holes for seq in stream.unacked)
-        self.lost_acked += missing - unacked
+        self.counts["lost_acked"] += missing - unacked
         if not self._all_attend and came.receiver not in self._attending:
             # What is behind the last one that came may wait at the server; what is before it was left out.
             refused = set(stream.refused)
             left_out = sum(seq not in refused and seq <= stream.sent for seq in came.holes)
-            self.unfetched += missing - left_out
+            self.counts["unfetched"] += missing - left_out
             missing = left_out
-        if missing:
-            place = came.receiver, stream.room
-            self._missing[place] = self._missing.get(place, 0) + missing
+        self._missing[came.receiver, stream.room] += missing
 
 
 def _count_received(stream: Stream, came: Arrivals) -> tuple[int, int]:

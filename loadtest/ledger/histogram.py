@@ -1,7 +1,9 @@
-"""How often which latency was seen: the buckets of an HDR histogram of three digits, of which only used ones exist."""
+"""What adds up over seconds, stages and workers: counters, and HDR histograms of three digits."""
 
-from collections.abc import Iterable
-from typing import Any, Final
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, Final, Self
 
 from hdrh.histogram import HdrHistogram
 from msgspec import Struct, field
@@ -13,12 +15,34 @@ DIGITS: Final = 3
 _HALF_BITS: Final = 10
 _BITS: Final = _HALF_BITS + 1
 _EXACT_US: Final = 1 << _BITS  # below this each microsecond has its own bucket; above, buckets grow with the value
-_US_NS: Final = 1_000
-_MS_US: Final = 1_000
 _CURVE: Final = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.999, 100.0)
 
 
-class Histogram(Struct, array_like=True):
+class Sums(Struct, array_like=True):
+    """Counters, other sums, and dicts of either, which add up field by field."""
+
+    def merge(self, other: Self) -> None:
+        """Add all of another one."""
+        for name in self.__struct_fields__:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if isinstance(mine, int):
+                setattr(self, name, mine + theirs)
+            elif isinstance(mine, Sums):
+                mine.merge(theirs)
+            else:
+                merge_counts(mine, theirs)
+
+
+def merge_counts(whole: dict[Any, Any], part: dict[Any, Any]) -> None:
+    """Add one dict of counts, or of sums, to another."""
+    for key, value in part.items():
+        if isinstance(value, int):
+            whole[key] = whole.get(key, 0) + value
+        else:
+            whole.setdefault(key, type(value)()).merge(value)
+
+
+class Histogram(Sums):
     """Latencies, recorded in nanoseconds and kept in microseconds.
 
     HdrHistogram keeps all its 23,000 counts; a worker has one of these for each stage and operation, and sends several
@@ -28,31 +52,30 @@ class Histogram(Struct, array_like=True):
     buckets: dict[int, int] = field(default_factory=dict)
 
     def record(self, took_ns: int) -> None:
-        """Count one latency. A negative one, which an uncertain clock may give, counts as none at all."""
-        took_us = took_ns // _US_NS
+        """Count one latency. A negative one, which an uncertain clock may give, counts as 0."""
+        took_us = min(max(took_ns // 1_000, 0), MOST_US)
         if took_us >= _EXACT_US:
-            shift = min(took_us, MOST_US).bit_length() - _BITS
-            took_us = (shift << _HALF_BITS) + (min(took_us, MOST_US) >> shift)
-        elif took_us < 0:
-            took_us = 0
-        buckets = self.buckets
-        buckets[took_us] = buckets.get(took_us, 0) + 1
+            shift = took_us.bit_length() - _BITS
+            took_us = (shift << _HALF_BITS) + (took_us >> shift)
+        self.buckets[took_us] = self.buckets.get(took_us, 0) + 1
 
     @property
     def count(self) -> int:
         """How many were recorded."""
         return sum(self.buckets.values())
 
-    def add(self, other: "Histogram") -> None:
-        """Take over what another one saw."""
-        for index, count in other.buckets.items():
-            self.buckets[index] = self.buckets.get(index, 0) + count
+    def percentiles_ms(self, places: Sequence[float]) -> list[float | None]:
+        """Return the latency at each place (0 to 100), as HdrHistogram does: the upper end of its bucket.
 
-    def percentiles_ms(self, places: Iterable[float]) -> list[float | None]:
-        """Return the latency at each place (0 to 100), as HdrHistogram does: the most that its bucket stands for."""
-        ordered = sorted(self.buckets.items())
-        whole = sum(count for _, count in ordered)
-        return [_find(ordered, place, whole) if whole else None for place in places]
+        Place 0 is the lower end of the first. None when nothing was recorded.
+        """
+        if not self.buckets:
+            return [None for _ in places]
+        indices = sorted(self.buckets)
+        until = list(accumulate(self.buckets[index] for index in indices))
+        ranks = [max(1, int(place * until[-1] / 100 + 0.5)) for place in places]
+        found = [indices[bisect_left(until, rank)] for rank in ranks]
+        return [_bounds_us(index)[place > 0] / 1_000 for index, place in zip(found, places, strict=True)]
 
     def percentile_ms(self, place: float) -> float | None:
         """Return the latency at one place; None when nothing was recorded."""
@@ -64,48 +87,19 @@ class Histogram(Struct, array_like=True):
             return Latency()
         p50, p95, p99, p999, most = self.percentiles_ms((50.0, 95.0, 99.0, 99.9, 100.0))
         curve = [(place, value) for place, value in zip(_CURVE, self.percentiles_ms(_CURVE), strict=True) if value]
+        hdr = HdrHistogram(1, MOST_US, DIGITS)
+        for index, count in self.buckets.items():
+            hdr.record_value(_bounds_us(index)[0], count)
         figures = {"p50": p50, "p95": p95, "p99": p99, "p999": p999, "max": most}
-        return Latency(count=self.count, curve=curve, hdr=self.hdr().encode().decode(), **figures)
+        return Latency(count=self.count, curve=curve, hdr=hdr.encode().decode(), **figures)
 
     def counts_ms(self) -> list[tuple[float, int]]:
         """Return each latency that was seen, at the upper end of its bucket, and how often."""
-        return [(_most_us(index) / _MS_US, count) for index, count in sorted(self.buckets.items())]
-
-    def hdr(self) -> Any:
-        """Return the same as a HdrHistogram, in microseconds."""
-        histogram = HdrHistogram(1, MOST_US, DIGITS)
-        for index, count in self.buckets.items():
-            histogram.record_value(_least_us(index), count)
-        return histogram
+        return [(_bounds_us(index)[1] / 1_000, count) for index, count in sorted(self.buckets.items())]
 
 
-def merge(histograms: Iterable[Histogram]) -> Histogram:
-    """Return one that saw what all of them saw."""
-    merged = Histogram()
-    for histogram in histograms:
-        merged.add(histogram)
-    return merged
-
-
-def _find(ordered: list[tuple[int, int]], place: float, whole: int) -> float:
-    wanted = max(1, int(place * whole / 100 + 0.5))
-    seen = 0
-    for index, count in ordered:  # noqa: B007 - it is where the search ended
-        seen += count
-        if seen >= wanted:
-            break
-    # Place 0 is the least that was seen, not the most that its bucket stands for.
-    return (_most_us(index) if place else _least_us(index)) / _MS_US
-
-
-def _shift(index: int) -> int:
-    return 0 if index < _EXACT_US else (index >> _HALF_BITS) - 1
-
-
-def _least_us(index: int) -> int:
-    shift = _shift(index)
-    return (index - (shift << _HALF_BITS)) << shift
-
-
-def _most_us(index: int) -> int:
-    return _least_us(index) + (1 << _shift(index)) - 1
+def _bounds_us(index: int) -> tuple[int, int]:
+    """Return the least and the most microseconds that a bucket stands for."""
+    shift = max(0, (index >> _HALF_BITS) - 1)
+    least = (index - (shift << _HALF_BITS)) << shift
+    return least, least + (1 << shift) - 1

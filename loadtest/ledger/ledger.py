@@ -1,21 +1,17 @@
 """The ledger of one worker process: every message, latency, connection and request that its users report."""
 
 from bisect import bisect_right
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.payload import PayloadCipher
-from loadtest.ledger.reports import Arrivals, OperationSums, Report, StageSums, Stream, Tick, write
+from loadtest.ledger.reports import Arrivals, OperationSums, Report, StageSums, Stream, Tick, Totals, write
 
 _EXCUSES: Final = frozenset({"before-you", "expired"})
 """Gaps that account for a delivery. `own` is none, and what was `delivered` has been received: else it is lost."""
-_COUNTERS: Final = (
-    *("sent", "due", "acked", "refused", "received", "resent"),
-    *("connects", "reconnects", "failed", "closed", "requests", "failures"),
-)
 _ALWAYS: Final = -(1 << 62)
 _MOST_WORDS: Final = 64
 _MOST_LETTERS: Final = 64
@@ -53,7 +49,7 @@ class Ledger:
     """What the users of a worker report. Seats and rooms are numbers of the crowd; times are of the run's clock."""
 
     def __init__(self, clock: RunClock, cipher: PayloadCipher) -> None:
-        self._now: Callable[[], int] = clock.now_ns
+        self._now = clock.now_ns
         self._cipher = cipher
         self._stages = _Stages()
         self._streams: dict[tuple[int, int], _Stream] = {}
@@ -63,15 +59,10 @@ class Ledger:
         self._attending: dict[int, int] = {}
         self._absent: set[int] = set()
         self._excused: dict[tuple[int, int], int] = {}
-        self._tick = Tick()
-        self._before = dict.fromkeys(_COUNTERS, 0)
+        self._tick, self._ticks = Tick(), Tick()  # since the last tick, and before it
         self.under_way = 0
         """Requests that fell due and have not been told of with `request`; whoever makes them counts here."""
-        self._undecryptable = self._astray = self._earlier = 0
-        self._close_codes: dict[str, int] = {}
-        self._connect_faults: dict[str, int] = {}
-        self._refusals: dict[str, int] = {}
-        self._gaps: dict[str, int] = {}
+        self._totals = Totals()
 
     def open_stage(self, index: int, began_ns: int) -> None:
         """Begin a stage, best announced before it begins. Indices are places in `Plan.stages`."""
@@ -121,7 +112,7 @@ class Ledger:
         self._streams[sender, room].refused.append(seq)
         self._stages.at(pending.intended_ns).refused += 1
         self._tick.refused += 1
-        count_word(self._refusals, code)
+        count_word(self._totals.refusals, code)
 
     def resend(self, sender: int, room: int, seq: int) -> None:  # noqa: ARG002 - which it was makes no difference
         """The message was sent again, with the same client id, after its connection was lost."""
@@ -145,11 +136,11 @@ class Ledger:
         """A message came. Not told: what a new connection was told again of numbers that it had already."""
         stamp = self._cipher.read(ciphertext)
         if stamp is None:
-            self._undecryptable += 1
+            self._tick.undecryptable += 1
         elif stamp.run != self._cipher.run:
-            self._earlier += 1
+            self._tick.earlier += 1
         elif stamp.room != room or stamp.sender == receiver:
-            self._astray += 1
+            self._tick.astray += 1
         elif self._is_new((receiver, room, stamp.sender), stamp.seq):
             self._time_receipt(receiver, stamp.intended_ns, stamp.sent_ns)
 
@@ -189,7 +180,7 @@ class Ledger:
 
     def gap(self, receiver: int, room: int, count: int, why: str) -> None:
         """The server said that so many numbers, not told before, cannot be had by this receiver."""
-        count_word(self._gaps, why, count)
+        count_word(self._totals.gaps, why, count)
         if why in _EXCUSES:
             self._excused[receiver, room] = self._excused.get((receiver, room), 0) + count
 
@@ -203,13 +194,13 @@ class Ledger:
     def connect_failed(self, why: str) -> None:
         """An attempt to connect ended before Welcome."""
         self._tick.failed += 1
-        count_word(self._connect_faults, why)
+        count_word(self._totals.connect_faults, why)
 
     def closed(self, code: str) -> None:
         """A connection that had been `connected` ended, by a close code or a word: `reset`, `timeout`, ..."""
         self._tick.closed += 1
         self._tick.connected -= 1
-        count_word(self._close_codes, code)
+        count_word(self._totals.close_codes, code)
 
     def request(self, name: str, intended_ns: int, sent_ns: int, failure: str | None) -> None:
         """A request was answered or given up just now. Failures are timed too: somebody waited for them."""
@@ -235,35 +226,28 @@ class Ledger:
         """Return what happened since the last tick, for `merge_ticks`."""
         tick = self._tick
         tick.at_ns, tick.pending = self._now(), self.pending
-        self._before = self._counts()
+        self._ticks.then(tick)
         self._tick = Tick(connected=tick.connected)
         return write(tick)
 
-    def _counts(self) -> dict[str, int]:
-        """Return what was counted since the run began."""
-        return {name: before + getattr(self._tick, name) for name, before in self._before.items()}
-
     def report(self) -> bytes:
         """Return everything, for `reconcile`."""
-        strange = {"undecryptable": self._undecryptable, "astray": self._astray, "earlier": self._earlier}
-        return write(
-            Report(
-                streams=tuple(
-                    Stream(sender, room, stream.sent, tuple(sorted(stream.refused)), tuple(stream.pending))
-                    for (sender, room), stream in self._streams.items()
-                ),
-                arrivals=tuple(self._arrivals(key, highest) for key, highest in self._highest.items()),
-                excused=tuple((receiver, room, count) for (receiver, room), count in self._excused.items()),
-                attending=tuple(self._attending),
-                absent=tuple(self._absent),
-                stages=dict(self._stages.all()),
-                counts=self._counts() | strange | {"unanswered": self.under_way},
-                close_codes=self._close_codes,
-                connect_faults=self._connect_faults,
-                refusals=self._refusals,
-                gaps=self._gaps,
-            )
+        ticks = Tick()
+        ticks.merge(self._ticks)
+        ticks.merge(self._tick)
+        ticks.at_ns = ticks.connected = ticks.pending = 0  # of an end of a second, and no sum
+        report = Report(
+            streams=tuple(
+                Stream(sender, room, stream.sent, tuple(sorted(stream.refused)), tuple(stream.pending))
+                for (sender, room), stream in self._streams.items()
+            ),
+            arrivals=tuple(self._arrivals(key, highest) for key, highest in self._highest.items()),
+            excused=self._excused,
+            attending=tuple(self._attending),
+            absent=tuple(self._absent),
+            totals=replace(self._totals, ticks=ticks, stages=self._stages.all(), unanswered=self.under_way),
         )
+        return write(report)
 
     def _arrivals(self, key: tuple[int, int, int], highest: int) -> Arrivals:
         odd = self._irregular.get(key)
@@ -295,9 +279,9 @@ class _Stages:
             return self._last
         return self._begun[max(0, bisect_right(self._begun, ns, key=lambda each: each[0]) - 1)][2]
 
-    def all(self) -> list[tuple[int, StageSums]]:
+    def all(self) -> dict[int, StageSums]:
         """Return all stages by their indices."""
-        return [(index, sums) for _, index, sums in self._begun]
+        return {index: sums for _, index, sums in self._begun}
 
 
 def count_word(counts: dict[str, int], word: str, count: int = 1) -> None:

@@ -2,46 +2,23 @@
 
 import zlib
 from collections.abc import Iterable
-from typing import Any, Final, Self, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct, field
 
-from loadtest.ledger.histogram import Histogram
-
-_FASTEST: Final = 1
+from loadtest.ledger.histogram import Histogram, Sums
 
 
 class LedgerError(Exception):
     """What a worker sent is no tick or report, or does not fit the crowd."""
 
 
-class Sums(Struct, array_like=True):
-    """Counters, histograms and dicts of either, which add up field by field."""
-
-    def merge(self, other: Self) -> None:
-        """Add all of another one."""
-        for name in self.__struct_fields__:
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if isinstance(mine, int):
-                setattr(self, name, mine + theirs)
-            elif isinstance(mine, Histogram):
-                mine.add(theirs)
-            else:
-                merge_counts(mine, theirs)
-
-
-def merge_counts(whole: dict[str, Any], part: dict[str, Any]) -> None:
-    """Add one dict of counts, or of sums, to another."""
-    for key, value in part.items():
-        if isinstance(value, int):
-            whole[key] = whole.get(key, 0) + value
-        else:
-            whole.setdefault(key, type(value)()).merge(value)
-
-
 class Tick(Sums):
-    """What happened within a second; `connected`, `pending` and `at_ns` say how it is at its end."""
+    """What happened within a second; `connected`, `pending` and `at_ns` say how it is at its end.
+
+    Of what came and was not due: `undecryptable`, `astray` (to the wrong place), `earlier` (of an earlier run).
+    """
 
     at_ns: int = 0
     connected: int = 0
@@ -58,6 +35,9 @@ class Tick(Sums):
     closed: int = 0
     requests: int = 0
     failures: int = 0
+    undecryptable: int = 0
+    astray: int = 0
+    earlier: int = 0
     ack: Histogram = field(default_factory=Histogram)
     receive: Histogram = field(default_factory=Histogram)
     request: Histogram = field(default_factory=Histogram)
@@ -124,20 +104,27 @@ class StageSums(Sums):
     operations: dict[str, OperationSums] = field(default_factory=dict)
 
 
+class Totals(Sums):
+    """What all workers counted over the run. `stages` by index of the plan."""
+
+    ticks: Tick = field(default_factory=Tick)  # all of them together
+    stages: dict[int, StageSums] = field(default_factory=dict)
+    close_codes: dict[str, int] = field(default_factory=dict)
+    connect_faults: dict[str, int] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)
+    gaps: dict[str, int] = field(default_factory=dict)
+    unanswered: int = 0  # requests that were due, and neither answered nor given up when the run ended
+
+
 class Report(Struct, array_like=True, kw_only=True):
     """Everything that one worker recorded."""
 
     streams: tuple[Stream, ...]
     arrivals: tuple[Arrivals, ...]
-    excused: tuple[tuple[int, int, int], ...]  # `(receiver, room, numbers)` that a gap record said are not to be had
+    excused: dict[tuple[int, int], int]  # `(receiver, room)`: numbers that a gap record said are not to be had
     attending: tuple[int, ...]  # receivers that wanted to receive to the end
     absent: tuple[int, ...]  # receivers that had been there and left of their own will
-    stages: dict[int, StageSums]
-    counts: dict[str, int]
-    close_codes: dict[str, int]
-    connect_faults: dict[str, int]
-    refusals: dict[str, int]
-    gaps: dict[str, int]
+    totals: Totals
 
 
 _Written = TypeVar("_Written", Tick, Report)
@@ -145,7 +132,7 @@ _Written = TypeVar("_Written", Tick, Report)
 
 def write(written: Tick | Report) -> bytes:
     """Return it as bytes."""
-    return zlib.compress(msgspec.msgpack.encode(written), _FASTEST)
+    return zlib.compress(msgspec.msgpack.encode(written), zlib.Z_BEST_SPEED)
 
 
 def read(written: bytes, kind: type[_Written]) -> _Written:

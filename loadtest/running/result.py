@@ -16,7 +16,8 @@ from loadtest.gate.findings import breaking_point
 from loadtest.gate.slo import Slo
 from loadtest.gate.verdict import judge
 from loadtest.ledger.account import Account, reconcile
-from loadtest.ledger.reports import LedgerError, Tick, merge_counts
+from loadtest.ledger.histogram import merge_counts
+from loadtest.ledger.reports import LedgerError, Tick
 from loadtest.report import result as r
 from loadtest.report.result import EXIT_CODES, Latencies, Result, StageFigures, Verdict
 from loadtest.running.options import Options
@@ -104,7 +105,7 @@ def gather(
         rate=_rate(plan, judged, account),
         latency_ms=account.latencies_of(indices),
         messages=account.messages,
-        requests=r.Requests(done=account.requests, failed=account.failures),
+        requests=r.Requests(done=account.ticks.requests, failed=account.ticks.failures),
         generator=_generator(record, judged, bottlenecks),
         endpoints=account.endpoints_of(indices),
         stages=[_stage(plan, stage, record.began_ns, account) for stage in record.stages],
@@ -159,9 +160,9 @@ def _users(plan: Plan, record: RunRecord, account: Account) -> r.Users:
         asked=max(stage.users for stage in plan.stages),
         connected=last.connected,
         peak=max(record.peak, last.connected),
-        connects=account.connects,
-        reconnects=account.reconnects,
-        failed=account.failed,
+        connects=account.ticks.connects,
+        reconnects=account.ticks.reconnects,
+        failed=account.ticks.failed,
     )
 
 

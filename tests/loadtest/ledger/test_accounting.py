@@ -96,7 +96,7 @@ def test_another_runs_messages_are_set_aside() -> None:
     pair.deliver(earlier.draw(SENDER, ROOM, 0, 64, 1))
     settled = pair.reconcile()
     assert settled.messages == Messages()
-    assert settled.earlier == 1
+    assert settled.ticks.earlier == 1
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.ledger.histogram import DIGITS, MOST_US, Histogram, merge
+from loadtest.ledger.histogram import DIGITS, MOST_US, Histogram
 from loadtest.report.result import Latency
 
 PLACES = (0.0, 1.0, 50.0, 90.0, 99.0, 99.9, 100.0)
@@ -38,7 +38,8 @@ def test_percentiles_are_those_of_hdr_histogram(latencies_us: list[int]) -> None
 @given(latencies, latencies)
 def test_merging_is_exact(some_us: list[int], others_us: list[int]) -> None:
     """Two merged histograms are bucket for bucket the one that saw everything."""
-    merged = merge([recorded(some_us), recorded(others_us)])
+    merged = recorded(some_us)
+    merged.merge(recorded(others_us))
     assert merged.buckets == recorded(some_us + others_us).buckets
 
 
@@ -72,4 +73,4 @@ def test_what_cannot_be_is_kept_within_bounds() -> None:
 def test_nothing_recorded_is_nothing_measured() -> None:
     """An empty histogram has no percentile, rather than a good one."""
     assert Histogram().latency() == Latency()
-    assert Histogram().percentile_ms(99) is None
+    assert Histogram().percentiles_ms((99,)) == [None]

@@ -163,5 +163,5 @@ def test_ticks_take_nothing_from_the_report() -> None:
                 merge_ticks([pair.there.tick(), pair.here.tick()])
         pair.here.connect_failed("refused")
     assert watched.reconcile() == alone.reconcile()
-    assert alone.reconcile().failed == 1
+    assert alone.reconcile().ticks.failed == 1
     assert alone.reconcile().messages.received == 3

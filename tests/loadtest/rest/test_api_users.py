@@ -167,7 +167,7 @@ def test_an_idle_caller_does_not_wait_for_a_busy_one() -> None:
         waiting = bench.callers.waiting
         hold.set()
         settled = bench.reconcile()
-    assert (waiting, settled.requests) == (3, 5)
+    assert (waiting, settled.ticks.requests) == (3, 5)
     assert len(set(strange.peers)) == 1, "one address for so few people"
 
 
@@ -179,7 +179,7 @@ def test_a_caller_that_stops_leaves_its_turn_to_others() -> None:
         bench.callers.fire(0)
         bench.everybody[0].stop()
         settled = bench.reconcile()
-    assert (settled.requests, settled.unanswered) == (1, 0)
+    assert (settled.ticks.requests, settled.unanswered) == (1, 0)
 
 
 def test_connections_come_from_the_callers_own_address_and_are_kept() -> None:
