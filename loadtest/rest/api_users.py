@@ -1,18 +1,17 @@
 """The users of the API in one worker process: what is due goes to whoever has been idle longest."""
 
 import random
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import gevent
-from gevent.event import Event
+from gevent.queue import Queue
 
 from loadtest.crowd.crowd import Crowd
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Ledger
-from loadtest.rest.client import ApiClient, Reply, Request, Unanswered, find_origin, judge, read
+from loadtest.rest.client import ApiClient, Request, RequestFailed, find_origin
 from loadtest.rest.journeys import SIGN_INS, Journey, LetterBox, sign_in, sign_up
 from loadtest.rest.operations import Person, draw_request
 
@@ -67,8 +66,7 @@ class ApiUsers:
         self._sign_in_share = sign_in_share
         self._allowance = SignInAllowance(clock.now_ns)
         self._dice = random.Random(seed)  # noqa: S311 - it spreads load
-        self._due: deque[int] = deque()
-        self._idle: dict[ApiUser, None] = {}
+        self.due = Queue[int]()  # when each request was due that nobody has taken; the user idle longest gets it
 
     def open(self, seat: int) -> "ApiUser":
         """Return the user in a seat, whose `live` is to be run."""
@@ -78,33 +76,7 @@ class ApiUsers:
     def fire(self, intended_ns: int) -> None:
         """A request is due. Waits for nothing."""
         self.ledger.under_way += 1
-        self._due.append(intended_ns)
-        self._wake_one()
-
-    @property
-    def waiting(self) -> int:
-        """Requests that are due and for which nobody is idle."""
-        return len(self._due)
-
-    def take(self, user: "ApiUser") -> int | None:
-        """Return when the oldest request was due; None leaves the user among the idle."""
-        if self._due:
-            return self._due.popleft()
-        self._idle[user] = None
-        return None
-
-    def forget(self, user: "ApiUser") -> None:
-        """The user takes no more: if it had been woken, somebody else is."""
-        if user in self._idle:
-            del self._idle[user]
-        elif self._due:
-            self._wake_one()
-
-    def _wake_one(self) -> None:
-        if self._idle:
-            longest = next(iter(self._idle))
-            del self._idle[longest]
-            longest.woken.set()
+        self.due.put_nowait(intended_ns)
 
     def _source(self, seat: int) -> str | None:
         return self._origin.source_of(seat, len(self._crowd.seats))
@@ -122,18 +94,13 @@ class ApiUsers:
         return sign_up(letters)
 
 
-class _Stopped(BaseException):
-    """The user is to end; nothing on the way may take it for a fault."""
-
-
 class ApiUser:
     """Makes one request at a time, whenever one is due. `live` lasts as long as the user does."""
 
     def __init__(self, person: Person, client: ApiClient, users: ApiUsers) -> None:
         self._person, self._client, self._users = person, client, users
-        self.woken = Event()  # something is due
         self._journey: Journey | None = None
-        self._next: Request | None = None
+        self._next: Request | None = None  # of the journey
         self._living: gevent.Greenlet | None = None
 
     @property
@@ -146,40 +113,47 @@ class ApiUser:
         self._living = gevent.getcurrent()
         try:
             while True:
-                self.woken.clear()
-                intended_ns = self._users.take(self)
-                if intended_ns is None:
-                    self.woken.wait()  # as long as nothing is due; `stop` ends it
-                else:
-                    self._serve(intended_ns)
-        except _Stopped:
-            pass
+                self._serve(self._users.due.get())
+        except gevent.GreenletExit:
+            pass  # stopped
         finally:
             self._living = None
-            self._users.forget(self)
             self._client.close()
 
     def stop(self) -> None:
         """End `live`, also in the midst of a request, which then counts as unfinished."""
         living = self._living
         if living is not None and living is not gevent.getcurrent():
-            living.kill(_Stopped, block=False)
+            living.kill(block=False)
 
     def _serve(self, intended_ns: int) -> None:
         ledger, clock = self._users.ledger, self._users.clock
         request = self._next or self._draw()
         sent_ns = clock.now_ns()
+        answer: Any = None
         failure: str | None = "unfinished"
         try:
-            reply = self._client.ask(request)
-            failure = judge(request, reply)
-        except Unanswered as fault:
+            answer, failure = self._client.ask(request), None
+        except RequestFailed as fault:
             failure = str(fault)
         finally:
             # Also when the user is stopped: whoever waited is not forgotten.
             ledger.under_way -= 1
             ledger.request(request.name, intended_ns, sent_ns, failure)
-        self._go_on(request, None if failure else reply)
+        self._go_on(answer, failed=failure is not None)
+
+    def _go_on(self, answer: Any, *, failed: bool) -> None:
+        """Find out what the journey asks next; it ends at a failure."""
+        self._next = None
+        if self._journey is None:
+            return
+        try:
+            if not failed:
+                self._next = self._journey.send(answer)
+        except StopIteration:
+            pass
+        if self._next is None:
+            self._journey = None
 
     def _draw(self) -> Request:
         drawn = self._users.draw(self._person)
@@ -187,17 +161,3 @@ class ApiUser:
             return drawn
         self._journey = drawn
         return next(drawn)
-
-    def _go_on(self, request: Request, reply: Reply | None) -> None:
-        """Find out what the journey asks next; it ends at a reply that was a failure."""
-        journey, self._next = self._journey, None
-        if journey is None:
-            return
-        if reply is None:
-            journey.close()
-            self._journey = None
-            return
-        try:
-            self._next = journey.send(read(request, reply))
-        except StopIteration:
-            self._journey = None

@@ -37,7 +37,7 @@ from varde_contract.rest.people import (
 from varde_contract.signed_statements import device_statement
 
 Journey: TypeAlias = Generator[Request, Any, None]
-"""Yields requests and is sent what `read` makes of each reply; it is closed at the first that fails."""
+"""Yields requests and is sent what each reply says; it is closed at the first that fails."""
 SIGN_INS: Final = 2  # requests of a journey that count against the allowance of a network address
 _MS_NS: Final = 1_000_000
 _PREKEYS: Final = 10

@@ -3,12 +3,13 @@
 import hashlib
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from loadtest.crowd.crowd import Crowd, address_of, signing_key
+from loadtest.crowd.crowd import Crowd, Room, address_of, signing_key
 from loadtest.rest.client import Request
 from varde_contract.ids import DeviceId
 from varde_contract.noise import KeyPair
@@ -42,77 +43,83 @@ class Person:
         self.seat = crowd.seats[number]
         self.rooms = [crowd.rooms[room] for room in self.seat.rooms]
         self.address = address_of(self.seat.device)  # the e-mail address it signs in with
-        self.claims: dict[DeviceId, int] = {}  # how often keys of a device were claimed
+        self.claims = Counter[DeviceId]()  # how often keys of a device were claimed
         self.codes = 0  # how often a code was asked for: the API mails an address five an hour
         self._crowd = crowd
 
-    def get(self, name: str, answer: type, path: str = "") -> Request:
-        """Return a request without a body."""
-        return Request(name=name, path=path, token=self.seat.access_token, answer=answer)
+    def request(self, name: str, answer: type, *, path: str = "", body: Any = None) -> Request:
+        """Return a request with its access token."""
+        return Request(name=name, path=path, token=self.seat.access_token, body=body, answer=answer)
 
-    def show_conversation(self, dice: random.Random) -> Request:
-        """Look at one of its conversations."""
-        if not self.rooms:
-            return self.get("GET /v1/conversations", Conversations)
-        path = f"/v1/conversations/{dice.choice(self.rooms).conversation}"
-        return self.get("GET /v1/conversations/{conversation}", ConversationView, path)
+    def claimable(self, room: Room) -> list[DeviceId]:
+        """Return the other devices of a room of which the API would still hand out keys."""
+        others = (self._crowd.seats[member].device for member in room.members if member != self.number)
+        return [device for device in others if self.claims[device] < CLAIMS]
 
-    def change_profile(self, dice: random.Random) -> Request:
-        """Choose another theme."""
-        body = ProfileUpdate(theme=dice.choice(tuple(Theme)), policies=Policies())
-        path = f"/v1/profiles/{self.seat.profile}"
-        token = self.seat.access_token
-        return Request(name="PUT /v1/profiles/{profile}", path=path, token=token, body=body, answer=ProfileView)
 
-    def upload_prekeys(self, _: random.Random) -> Request:
-        """Upload a fallback key, and always the same one-time key: there is at most one more than there was."""
-        device, signing = self.seat.device, signing_key(self.seat.noise_private)
-        body = PrekeyUpload(
-            one_time_keys=(signed_one_time_key(device, signing, self.seat.noise_private),),
-            fallback_key=signed_fallback_key(device, signing),
-        )
-        return Request(name="POST /v1/prekeys", token=self.seat.access_token, body=body, answer=PrekeyCount)
+Make = Callable[[Person, random.Random], Request]
 
-    def claim_prekeys(self, dice: random.Random) -> Request:
-        """Claim a key of somebody in one of its conversations."""
-        room = dice.choice(self.rooms) if self.rooms else None
-        members = () if room is None else room.members
-        others = (self._crowd.seats[member].device for member in members if member != self.number)
-        claimable = [device for device in others if self.claims.get(device, 0) < CLAIMS]
-        if room is None or not claimable:
-            return self.get("GET /v1/prekeys", PrekeyCount)
-        device = dice.choice(claimable)
-        self.claims[device] = self.claims.get(device, 0) + 1
-        body = PrekeyClaim(room.conversation, (device,))
-        return Request(name="POST /v1/prekeys/claim", token=self.seat.access_token, body=body, answer=ClaimedKeys)
+
+def _show_conversation(person: Person, dice: random.Random) -> Request:
+    if not person.rooms:
+        return person.request("GET /v1/conversations", Conversations)
+    path = f"/v1/conversations/{dice.choice(person.rooms).conversation}"
+    return person.request("GET /v1/conversations/{conversation}", ConversationView, path=path)
+
+
+def _change_profile(person: Person, dice: random.Random) -> Request:
+    body = ProfileUpdate(theme=dice.choice(tuple(Theme)), policies=Policies())
+    path = f"/v1/profiles/{person.seat.profile}"
+    return person.request("PUT /v1/profiles/{profile}", ProfileView, path=path, body=body)
+
+
+def _upload_prekeys(person: Person, _: random.Random) -> Request:
+    # Always the same one-time key: there is at most one more than there was.
+    device, private = person.seat.device, person.seat.noise_private
+    signing = signing_key(private)
+    one_time_keys = (signed_one_time_key(device, signing, private),)
+    return person.request(
+        "POST /v1/prekeys", PrekeyCount, body=PrekeyUpload(one_time_keys, signed_fallback_key(device, signing))
+    )
+
+
+def _claim_prekeys(person: Person, dice: random.Random) -> Request:
+    if person.rooms:
+        room = dice.choice(person.rooms)
+        if claimable := person.claimable(room):
+            device = dice.choice(claimable)
+            person.claims[device] += 1
+            body = PrekeyClaim(room.conversation, (device,))
+            return person.request("POST /v1/prekeys/claim", ClaimedKeys, body=body)
+    return person.request("GET /v1/prekeys", PrekeyCount)
 
 
 class Operation(NamedTuple):
     """`weight` is a share of requests."""
 
     weight: float
-    make: Callable[[Person, random.Random], Request]
+    make: Make
 
 
-def _get(name: str, answer: type) -> Callable[[Person, random.Random], Request]:
-    return lambda person, _: person.get(name, answer)
+def _plain(name: str, answer: type) -> Make:
+    return lambda person, _: person.request(name, answer)
 
 
 # A client asks for its conversations and a ticket each time it starts, which is most of it; profiles and devices are
 # looked at now and then; keys are claimed once for each new device that one writes to.
 MIX: Final = (
-    Operation(22, _get("GET /v1/conversations", Conversations)),
-    Operation(20, _get("POST /v1/relay/tickets", RelayTicket)),
-    Operation(12, Person.show_conversation),
-    Operation(10, _get("GET /v1/profiles", Profiles)),
-    Operation(8, _get("GET /v1/devices", Devices)),
-    Operation(6, _get("GET /v1/prekeys", PrekeyCount)),
-    Operation(5, Person.claim_prekeys),
-    Operation(4, Person.upload_prekeys),
-    Operation(4, Person.change_profile),
-    Operation(4, _get("GET /v1/account", AccountView)),
+    Operation(22, _plain("GET /v1/conversations", Conversations)),
+    Operation(20, _plain("POST /v1/relay/tickets", RelayTicket)),
+    Operation(12, _show_conversation),
+    Operation(10, _plain("GET /v1/profiles", Profiles)),
+    Operation(8, _plain("GET /v1/devices", Devices)),
+    Operation(6, _plain("GET /v1/prekeys", PrekeyCount)),
+    Operation(5, _claim_prekeys),
+    Operation(4, _upload_prekeys),
+    Operation(4, _change_profile),
+    Operation(4, _plain("GET /v1/account", AccountView)),
     Operation(3, lambda _, __: Request(name="GET /v1/relay", answer=RelayAddress)),
-    Operation(2, _get("GET /v1/auth/sessions", Sessions)),
+    Operation(2, _plain("GET /v1/auth/sessions", Sessions)),
 )
 _WEIGHTS: Final = [operation.weight for operation in MIX]
 

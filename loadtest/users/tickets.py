@@ -74,15 +74,14 @@ class Tickets:
 
     def _fetch(self, seat: int) -> str | None:
         # Hardly any run has need of it.
-        from loadtest.rest.client import ApiClient, Request, Unanswered, find_origin, judge, read  # noqa: PLC0415
+        from loadtest.rest.client import ApiClient, Request, RequestFailed, find_origin  # noqa: PLC0415
 
         token = self._crowd.seats[seat].access_token
         request = Request(name=_OPERATION, token=token, answer=RelayTicket)
         client = ApiClient(find_origin(self._crowd.api_url), self._source_of(seat), authority=self._crowd.authority)
         try:
-            reply = client.ask(request)
-            return None if judge(request, reply) else str(read(request, reply).ticket)
-        except Unanswered:
+            return str(client.ask(request).ticket)
+        except RequestFailed:
             return None
         finally:
             client.close()

@@ -38,12 +38,12 @@ class Strange:
 
 
 @contextmanager
-def open_strange(answer: Answer) -> Iterator[Strange]:
-    """Run one until the block ends."""
+def open_strange(answer: Answer, tls: Any = None) -> Iterator[Strange]:
+    """Run one until the block ends; `tls` is its context."""
     strange = Strange(answer)
-    server = StreamServer(("127.0.0.1", 0), strange.serve)
+    server = StreamServer(("127.0.0.1", 0), strange.serve, **({"ssl_context": tls} if tls else {}))
     server.start()
-    strange.url = f"http://127.0.0.1:{server.server_port}"
+    strange.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     try:
         yield strange
     finally:

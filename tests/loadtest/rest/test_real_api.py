@@ -15,7 +15,7 @@ from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
 from loadtest.rest.api_users import ApiUsers
-from loadtest.rest.client import ApiClient, find_origin, judge, read
+from loadtest.rest.client import ApiClient, find_origin
 from loadtest.rest.journeys import Journey, LetterBox, sign_in, sign_up
 from loadtest.rest.operations import MIX, Person
 from tests.api.program import run_program
@@ -64,14 +64,13 @@ def call(crowd: Crowd, count: int, outbox: Path | None, share: float) -> Account
     return reconcile([ledger.report()], crowd.rooms)
 
 
-def walk(client: ApiClient, journey: Journey) -> list[tuple[str, str | None]]:
-    """Make the requests of a journey; each one's name and failure."""
+def walk(client: ApiClient, journey: Journey) -> list[str]:
+    """Make the requests of a journey, none of which may fail, and return their names."""
     made, request = [], next(journey)
     while True:
-        reply = client.ask(request)
-        made.append((request.name, judge(request, reply)))
+        made.append(request.name)
         try:
-            request = journey.send(read(request, reply))
+            request = journey.send(client.ask(request))
         except StopIteration:
             return made
 
@@ -80,17 +79,15 @@ def test_every_operation_of_the_mix_succeeds(crowd: Crowd, outbox: Path) -> None
     """What callers ask is what the API answers: each line of the mix twice, and both journeys to their ends."""
     client = ApiClient(find_origin(crowd.api_url), "127.1.0.1")
     person, dice, letters = Person(crowd, 0), random.Random(1), LetterBox(outbox)  # noqa: S311 - it spreads load
-    asked = [operation.make(person, dice) for operation in MIX for _ in range(2)]
-    assert {request.name: judge(request, client.ask(request)) for request in asked} == dict.fromkeys(
-        request.name for request in asked
-    )
+    for request in [operation.make(person, dice) for operation in MIX for _ in range(2)]:
+        client.ask(request)
     assert walk(client, sign_in(person.address, letters)) == [
-        ("POST /v1/auth/codes", None),
-        ("POST /v1/auth/session", None),
-        ("POST /v1/auth/session/refresh", None),
-        ("DELETE /v1/auth/session", None),
+        "POST /v1/auth/codes",
+        "POST /v1/auth/session",
+        "POST /v1/auth/session/refresh",
+        "DELETE /v1/auth/session",
     ]
-    assert {failure for _, failure in walk(client, sign_up(letters))} == {None}
+    assert len(walk(client, sign_up(letters))) == 8
     client.close()
 
 
