@@ -7,10 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import msgspec
-from msgspec import Struct
 
 from loadtest.crowd.crowd import Crowd, CrowdError, read_crowd
 from loadtest.scenarios.plan import PAIRS, Sizes
@@ -39,12 +38,6 @@ class Order(SecretStruct, frozen=True, kw_only=True):
     into_existing: bool = False  # whether people may live in the database already
 
 
-class Said(Struct, frozen=True):
-    """A line of the child: how far it is, or what went wrong."""
-
-    words: str
-
-
 def run_seeding(order: Order, say: Callable[[str], None] = lambda _: None) -> Crowd:
     """Carry the order out in a child process, and return the crowd that is now also in the file `order.out`.
 
@@ -55,10 +48,14 @@ def run_seeding(order: Order, say: Callable[[str], None] = lambda _: None) -> Cr
     )
     assert process.stdin is not None
     assert process.stdout is not None
+    last = ""
     try:
-        with process.stdin as ears:
-            ears.write(msgspec.json.encode(order))
-        last = _follow(process.stdout, say)
+        with process.stdin as order_pipe:
+            order_pipe.write(msgspec.json.encode(order))
+        for line in process.stdout:
+            if last:
+                say(last)
+            last = line.decode().rstrip()  # the last one may be a fault
         ended = process.wait()  # it has closed its output: it is at its end
     finally:
         process.kill()
@@ -70,13 +67,3 @@ def run_seeding(order: Order, say: Callable[[str], None] = lambda _: None) -> Cr
         raise CrowdError(f"the seeding program ended with {ended}; what it said is above")
     say(last)
     return read_crowd(Path(order.out))
-
-
-def _follow(output: IO[bytes], say: Callable[[str], None]) -> str:
-    """Pass on each line but the last, which may be a fault; return that."""
-    last = ""
-    for line in output:
-        if last:
-            say(last)
-        last = msgspec.json.decode(line, type=Said).words
-    return last
