@@ -24,11 +24,7 @@ class Draft(NamedTuple):
     payload: bytes
 
 
-class _Pending(NamedTuple):
-    """A message that the server has not answered for."""
-
-    intended_ns: int
-    sent_ns: int
+_Pending = tuple[int, int]  # when a message was due and when it was sent, while the server has not answered for it
 
 
 class _Stream(Struct):
@@ -75,7 +71,7 @@ class Ledger:
         if stream is None:
             stream = self._streams[sender, room] = _Stream(0, {}, [])
         stream.sent = seq = stream.sent + 1
-        stream.pending[seq] = _Pending(intended_ns, now_ns)
+        stream.pending[seq] = intended_ns, now_ns
         self._unanswered += 1
         self._stages.at(intended_ns).sent += 1
         self._tick.sent += 1
@@ -94,12 +90,12 @@ class Ledger:
         pending = self._answer(sender, room, seq)
         if pending is None:
             return
-        now_ns = self._now()
-        took_ns = now_ns - pending.intended_ns
-        stage = self._stages.at(pending.intended_ns)
+        now_ns, (intended_ns, sent_ns) = self._now(), pending
+        took_ns = now_ns - intended_ns
+        stage = self._stages.at(intended_ns)
         stage.acked += 1
         stage.ack.record(took_ns)
-        stage.raw_ack.record(now_ns - pending.sent_ns)
+        stage.raw_ack.record(now_ns - sent_ns)
         self._stages.at(now_ns).acked_within += 1
         self._tick.acked += 1
         self._tick.ack.record(took_ns)
@@ -110,7 +106,7 @@ class Ledger:
         if pending is None:
             return
         self._streams[sender, room].refused.append(seq)
-        self._stages.at(pending.intended_ns).refused += 1
+        self._stages.at(pending[0]).refused += 1
         self._tick.refused += 1
         count_word(self._totals.refusals, code)
 

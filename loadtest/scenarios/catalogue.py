@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from loadtest.scenarios.plan import GROUPS, PAIRS, TEXTS, Action, Ask, Behaviour, Kind, Plan, Sizes, Stage
 
@@ -99,7 +100,18 @@ class Scenario(Struct, frozen=True):
 
     def plan(self, ask: Ask) -> Plan:
         """Return the plan with what was asked for filled in. Raises AskError."""
-        much = self._amounts(ask)
+        default = self.small if ask.smoke else self.full
+        if ask.rate is not None and not default.rate:
+            raise AskError("this scenario offers no messages of its own, so a rate has no meaning here")
+        if ask.users is not None and ask.users < 2:  # noqa: PLR2004 - one talks to another
+            raise AskError("users must be 2 or more")
+        asked = {name: value for name in ("users", "rate", "seconds") if (value := getattr(ask, name)) is not None}
+        for name, value in asked.items():
+            if not 0 < value < float("inf"):
+                raise AskError(f"{name} must be more than 0")
+        much = replace(default, **asked)
+        if self.warm_within:
+            much = replace(much, warm=min(much.warm, much.seconds))
         steady = ((Behaviour.STEADY, 1.0),)
         return Plan(
             scenario=self.name,
@@ -114,24 +126,6 @@ class Scenario(Struct, frozen=True):
             nodes=self.nodes,
             ramp=self.stages is _ramp,
         )
-
-    def _amounts(self, ask: Ask) -> Amounts:
-        default = self.small if ask.smoke else self.full
-        if ask.rate is not None and not default.rate:
-            raise AskError("this scenario offers no messages of its own, so a rate has no meaning here")
-        users = default.users if ask.users is None else ask.users
-        if users < 2:  # noqa: PLR2004 - one talks to another
-            raise AskError("users must be 2 or more")
-        rate = default.rate if ask.rate is None else _positive("rate", ask.rate)
-        seconds = default.seconds if ask.seconds is None else _positive("seconds", ask.seconds)
-        warm = min(default.warm, seconds) if self.warm_within else default.warm
-        return Amounts(users, rate, seconds, warm, default.after, default.begin)
-
-
-def _positive(name: str, asked: float) -> float:
-    if not 0 < asked < float("inf"):
-        raise AskError(f"{name} must be more than 0")
-    return asked
 
 
 _TABLE: Final = (
