@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -140,20 +141,10 @@ class ApiUser:
             # Also when the user is stopped: whoever waited is not forgotten.
             ledger.under_way -= 1
             ledger.request(request.name, intended_ns, sent_ns, failure)
-        self._go_on(answer, failed=failure is not None)
-
-    def _go_on(self, answer: Any, *, failed: bool) -> None:
-        """Find out what the journey asks next; it ends at a failure."""
-        self._next = None
-        if self._journey is None:
-            return
-        try:
-            if not failed:
-                self._next = self._journey.send(answer)
-        except StopIteration:
-            pass
-        if self._next is None:
-            self._journey = None
+        journey, self._journey, self._next = self._journey, None, None
+        if journey is not None and failure is None:  # it ends at a failure
+            with suppress(StopIteration):
+                self._next, self._journey = journey.send(answer), journey
 
     def _draw(self) -> Request:
         drawn = self._users.draw(self._person)
