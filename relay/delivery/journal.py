@@ -254,6 +254,7 @@ class Journal:
                 self._refuse_all([submission], outcome, JournalRefusal.ROSTER_MOVED)
             else:  # stored by another node since: the sender had asked there first
                 self._acknowledge(submission.peer, submission.frame, outcome)
+                submission.peer.outbox.flush()  # nothing else would: later frames line up behind what waits already
         return [each for each, refusal in refusals.items() if refusal is None]
 
     def _refuse_all(self, submissions: Sequence[Submission], refused: Refused, why: JournalRefusal) -> None:

@@ -1,6 +1,7 @@
 """The journal from outside: batches, and commits that wait, fail or never answer."""
 
 import trio
+from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
 from tests.cast import (
@@ -79,6 +80,27 @@ async def test_an_outage_between_two_tries_is_said(node: MemoryNode, backend: Ba
         await trio.lowlevel.checkpoint()
     with backend.interference.outage():
         assert (await laptop.receive(f.RefusedFrame)).code == "unavailable"
+
+
+async def test_an_ack_of_what_another_node_stored_meanwhile_leaves_at_once(
+    node: MemoryNode, backend: Backend, sends: Sends
+) -> None:
+    """A send that lost the race against its repetition at another node is acked at once, as any other."""
+    roster = await open_room(backend, alice, bob)
+    laptop = await node.connect_client(alice_laptop)
+    backend.interference.hold_commits()
+    frame = sends.group(roster, alice)
+    await laptop.send(frame)
+    await backend.interference.wait_commit_held()
+    await backend.stores.conversations.set_role(roster.conversation, roster.version, bob.profile, Role.ADMIN)
+    backend.interference.release_commits()
+    batches = backend.stores.journal.batches  # type: ignore[attr-defined]
+    while not batches:
+        await trio.lowlevel.checkpoint()
+    ((draft,),) = batches
+    await backend.stores.journal.commit([replace(draft, roster_version=roster.version + 1)])
+    ack = await laptop.receive(f.Ack)
+    assert (ack.client_id, ack.seq) == (frame.client_id, 1)
 
 
 async def test_who_waits_behind_a_failed_commit_is_refused_at_once(
