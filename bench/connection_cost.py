@@ -80,39 +80,32 @@ def measure_idle(measured: MeasuredServer, steps: Sequence[int], *, window: floa
     """Connect more and more, read the server's memory at each step, then its CPU over `window` seconds."""
     members, held = list[Member](), list[int]()
     for upto in (ROOM, *steps):
-        clients = measured.clients(range(len(members), upto))
-        members += measured.connections.open(clients)
-        _wait(measured, SETTLE)
+        members += measured.connections.open(measured.clients(range(len(members), upto)))
+        _cores_over(measured, SETTLE)
         held.append(rss_kib(measured.server.pid))
     growth = [
         {"connections": upto, "rss_kib": kib, RSS: rounded((kib - held[0]) / (upto - ROOM))}
         for upto, kib in zip(steps, held[1:], strict=True)
     ]
-    return {(IDLE,): {RSS: growth[-1][RSS], "growth": growth, **_measure_cpu(measured, members, window)}}
-
-
-def _measure_cpu(measured: MeasuredServer, members: Sequence[Member], window: float) -> Point:
     for _ in range(REST_LOOKS):
-        if _cpu_over(measured, REST_LOOK) < REST:
+        if _cores_over(measured, REST_LOOK) < REST:
             break
     pings, start = sum(each.pings for each in members), time.perf_counter()
-    cores = _cpu_over(measured, window)
-    return {
+    cores = _cores_over(measured, window)
+    figures = {
+        RSS: growth[-1][RSS],
+        "growth": growth,
         f"cpu_cores_at_{len(members)}": rounded(cores),
         "window_seconds": rounded(time.perf_counter() - start),
         "pings_in_window": sum(each.pings for each in members) - pings,
     }
+    return {(IDLE,): figures}
 
 
-def _cpu_over(measured: MeasuredServer, seconds: float) -> float:
+def _cores_over(measured: MeasuredServer, seconds: float) -> float:
+    """Answer what the server asks, such as pings, for so many seconds, and return the cores that it used."""
     used, start = cpu_seconds(measured.server.pid), time.perf_counter()
-    _wait(measured, seconds)
-    return (cpu_seconds(measured.server.pid) - used) / (time.perf_counter() - start)
-
-
-def _wait(measured: MeasuredServer, seconds: float) -> None:
-    """Answer what the server asks, such as pings, for so many seconds."""
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    while time.perf_counter() < start + seconds:
         measured.connections.poll()
         time.sleep(LOOK)
+    return (cpu_seconds(measured.server.pid) - used) / (time.perf_counter() - start)

@@ -8,7 +8,6 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 from cryptography.exceptions import InvalidTag
-from msgspec import Struct
 
 from bench.catalogue import VARDE
 from loadtest.client.websocket import ServerFault
@@ -102,28 +101,17 @@ def measured_or_why(measure: Callable[[], Tree], say: Callable[[str], None]) -> 
         return {"failed": words}
 
 
-class Target(Struct, frozen=True, forbid_unknown_fields=True):
-    """A promise: `most` or `least` of a figure, or of its ratio to the one named by `of`."""
-
-    what: str
-    unit: str
-    figure: str
-    of: str = ""
-    most: float | None = None
-    least: float | None = None
-
-
 def judge(results: Results) -> list[Tree]:
     """Hold every target against a run. `met` is None where nothing was measured."""
-    targets = msgspec.toml.decode(_TARGETS.read_bytes(), type=dict[str, list[Target]])["target"]
-    return [_verdict(target, _ratio(results, target.figure, target.of)) for target in targets]
+    return [_verdict(results, **target) for target in msgspec.toml.decode(_TARGETS.read_bytes())["target"]]
 
 
-def _verdict(target: Target, measured: float | None) -> Tree:
-    sign, limit = ("≤", target.most) if target.least is None else ("≥", target.least)
-    assert limit is not None
-    met = None if measured is None else measured <= limit if sign == "≤" else measured >= limit
-    return {"what": target.what, "target": f"{sign} {limit:,.6g}{target.unit}", "measured": measured, "met": met}
+def _verdict(results: Results, what: str, unit: str, figure: str, of: str = "", **limits: float) -> Tree:
+    """`limits` is one, `most` or `least`."""
+    (kind, limit), measured = *limits.items(), _ratio(results, figure, of)
+    met = None if measured is None else measured <= limit if kind == "most" else measured >= limit
+    text = f"{'≤' if kind == 'most' else '≥'} {limit:,.6g}{unit}"
+    return {"what": what, "target": text, "measured": measured, "met": met}
 
 
 def _ratio(results: Results, figure: str, of: str) -> float | None:

@@ -157,7 +157,7 @@ def climb(load: Load, rates: Sequence[int], lower: Sequence[int], pace: Pace) ->
     return found
 
 
-def highest_sustained(found: Mapping[int, Mapping[str, Any]]) -> float | None:
+def highest_sustained(found: Mapping[int, Tree]) -> float | None:
     """Return how many messages a second arrived at the highest rate that was sustained; None when none was."""
     sustained = [rate for rate, figures in found.items() if figures["sustained"]]
     return float(found[max(sustained)]["achieved"]) if sustained else None
