@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
 import trio
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.http11 import Response
 from websockets.trio.client import ClientConnection
 from websockets.trio.client import connect as connect_websocket
 from websockets.typing import Subprotocol
 
-from varde.backoff import Backoff
+from varde.backoff import MOST_SECONDS, Backoff
 from varde.connection import SECONDS_PER_MS, Connection, ConnectionEnd, close_for, connection_end
 from varde.device import DeviceKeys
 from varde.errors import Busy, ConnectionRefused, DeviceRevoked, Ended, Refusal, Replaced, Unreachable, VardeError
@@ -134,6 +135,8 @@ class Reconnector:
             return connection_end(closed)
         except PeerFault as fault:
             return ConnectionEnd(fault.close_code.label, fault.close_code)
+        except InvalidStatus as fault:
+            return ConnectionEnd("the relay turns connections away", None, _retry_after(fault.response))
         except (OSError, WebSocketException, trio.BrokenResourceError, trio.TooSlowError):
             return ConnectionEnd("the relay does not answer")
 
@@ -218,3 +221,16 @@ def _goaway_of(fault: Busy) -> Goaway | None:
     """Return the API's retry time as a `goaway`, so that both are waited for in the same way."""
     after_ms = fault.retry_after_ms
     return None if after_ms is None else Goaway(CloseCode.OVERLOADED, after_ms, jitter_ms=after_ms // 2)
+
+
+def _retry_after(response: Response) -> Goaway | None:
+    """Return the relay's `Retry-After` as a `goaway`; None without one in seconds (RFC 9110 section 10.2.3).
+
+    A relay that is late for a moment names a few seconds. The backoff alone grows to 30 s meanwhile.
+    """
+    seconds = response.headers.get("Retry-After", "")
+    if not (seconds.isascii() and seconds.isdigit()):
+        return None
+    # Whoever answers here is not authenticated yet, and may not send us away for longer than the backoff would.
+    after_ms = round(min(float(seconds), MOST_SECONDS) * 1_000)
+    return Goaway(CloseCode.OVERLOADED, after_ms, jitter_ms=after_ms // 2)

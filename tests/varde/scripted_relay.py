@@ -71,6 +71,16 @@ class ServerConnection:
             if frames:
                 return frames
 
+    async def turn_away(self, retry_after: str) -> None:
+        """Answer the upgrade with 503 and this `Retry-After`."""
+        self._protocol.receive_data(await self._stream.receive_some())
+        list(self._protocol.events_received())
+        response = self._protocol.reject(503, "")
+        response.headers["Retry-After"] = retry_after
+        self._protocol.send_response(response)
+        await self._flush()
+        await self._stream.aclose()
+
     async def close(self, code: int) -> None:
         """Say goodbye with a code."""
         self._protocol.send_close(code, "")

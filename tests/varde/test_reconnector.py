@@ -179,6 +179,35 @@ async def test_goaway_names_the_time(autojump_clock: MockClock) -> None:
         assert 50 <= second - first <= 61
 
 
+async def test_a_relay_that_turns_connections_away_names_the_time(autojump_clock: MockClock) -> None:
+    """However often it was late before, the client is back when the relay asked for it, not after a grown pause."""
+
+    async def late(connection: ServerConnection) -> None:
+        await connection.turn_away("2")
+
+    async with open_reconnector(*[late] * 20, live) as running:
+        await running.recorder.wait_connected(1)
+        pauses = [pause for _, pause in running.recorder.disconnects if pause is not None]
+        assert len(pauses) == 20
+        assert 2 <= min(pauses) <= max(pauses) <= 3
+
+
+@pytest.mark.parametrize(("retry_after", "most"), [("86400", 45.0), ("Tue, 01 Dec 2026 08:00:00 GMT", 0.5)])
+async def test_who_turns_connections_away_cannot_send_them_away_for_long(
+    autojump_clock: MockClock, retry_after: str, most: float
+) -> None:
+    """Whoever answers the upgrade has proven nothing yet: a day is cut short, a date is not waited for."""
+
+    async def late(connection: ServerConnection) -> None:
+        await connection.turn_away(retry_after)
+
+    async with open_reconnector(late, live) as running:
+        await running.recorder.wait_connected(1)
+        ((_, pause),) = running.recorder.disconnects
+        assert pause is not None
+        assert pause <= most
+
+
 async def test_the_pauses_grow_and_have_an_end(autojump_clock: MockClock) -> None:
     """Against a relay that is away the pauses grow, up to half a minute; once it was steady they are short again."""
 
