@@ -62,15 +62,15 @@ class Conversation:
 class Position:
     """One device in one conversation. `told` begins anew with each connection, `seen` does not.
 
-    `owing` is whether the relay is to be told, `unconfirmed` of how many messages.
+    `unreported` is whether the relay is to be told, `unconfirmed` of how many messages.
     """
 
-    __slots__ = ("conversation", "owing", "seen", "told", "unconfirmed")
+    __slots__ = ("conversation", "seen", "told", "unconfirmed", "unreported")
 
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
         self.told = self.seen = 0
-        self.owing = False
+        self.unreported = False
         self.unconfirmed = 0
 
     def join(self, joined: f.Joined) -> None:

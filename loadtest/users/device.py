@@ -1,9 +1,7 @@
 """One device as it speaks `varde.v1`: what it has joined, had, confirmed, and sent without an answer so far."""
 
 from collections.abc import Callable
-from typing import ClassVar, Final, NamedTuple, Protocol
-
-from msgspec import Struct
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from loadtest.client.epoll import Connection
 from loadtest.client.protocol import Ending, Phase, RelayClient
@@ -15,6 +13,9 @@ from varde_contract import frames as f
 from varde_contract.noise import KeyPair
 from varde_contract.refusals import RefusalCode
 from varde_contract.session import PROTOCOL_VERSION
+
+if TYPE_CHECKING:
+    from loadtest.users.relay_user import RelayUser
 
 UNANSWERED: Final = 1_024  # sends of one device; beyond, it takes no more until some are answered
 _UNREAD_BYTES: Final = 65_536  # unsent beyond this, the relay does not read, and its pings are not answered
@@ -33,59 +34,36 @@ class Unanswered(NamedTuple):
     frame: bytes
 
 
-class Owner(Protocol):
-    """Whose device it is: told of what concerns its connection. Nobody may wait in these."""
-
-    def welcomed(self, welcome: f.Welcome) -> None:
-        """The relay knows the device."""
-
-    def listening(self) -> None:
-        """Every conversation is joined."""
-
-    def ended(self, ending: Ending) -> None:
-        """The connection has ended."""
-
-    def try_ready(self) -> None:
-        """There is a conversation more to write to."""
-
-    def asked_to_go(self, goaway: f.Goaway) -> None:
-        """The node will close."""
-
-    def turned_away(self) -> None:
-        """The relay will not let the device listen."""
-
-    def answered(self) -> None:
-        """Nothing is without an answer any more."""
-
-
 class Device:
     """The protocol's side of a user. `number` is its seat."""
 
     __slots__ = (
-        *("_client", "_connection", "_owing", "_owner", "_population", "_positions", "_seat"),
-        *("deaf", "joined", "number", "unanswered"),
+        *("_client", "_confirms_later", "_population", "_positions", "_seat", "_user"),
+        *("connection", "deaf", "joined", "number", "unanswered"),
     )
 
-    def __init__(self, population: Population, number: int, owner: Owner) -> None:
-        self._population, self._owner = population, owner
+    _client: RelayClient  # of the last connection
+
+    def __init__(self, population: Population, number: int, user: "RelayUser") -> None:
+        """`user` is told of what concerns the connection."""
+        self._population, self._user = population, user
         self.number = number
-        self._seat: Seat = population.seat(number)
+        self._seat: Seat = population.seats[number]
         self._positions: dict[int, Position] = {}
-        self._client: RelayClient | None = None
-        self._connection: Connection | None = None
-        self._owing = False
+        self.connection: Connection | None = None
+        self._confirms_later = False
         self.deaf = False  # whether nothing but the end of the connection is listened to
         self.joined = 0  # conversations that this connection listens to
         self.unanswered: dict[int, Unanswered] = {}  # by client id
 
-    def connect(self, *, slow: bool) -> Connection:
-        """Begin a connection; what goes wrong is told to the owner, perhaps before this returns."""
+    def connect(self, *, slow: bool) -> None:
+        """Begin a connection; what goes wrong is told to the user, perhaps before this returns."""
         population, target = self._population, self._population.target
         hello = f.Hello(PROTOCOL_VERSION, population.tickets.of(self.number), self._seat.device)
         static = KeyPair.from_private(self._seat.noise_private)
         self._client = RelayClient(target.authority, target.path, hello, static, population.relay_key)
-        self._connection = connection = Connection(population.engine, self)
-        connection.connect(
+        self.connection = Connection(population.engine, self)
+        self.connection.connect(
             target.address,
             family=target.family,
             source=population.source_of(self.number),
@@ -93,51 +71,48 @@ class Device:
             host=target.host,
             slow=slow,
         )
-        return connection
 
     def disconnect(self) -> None:
-        """Close the socket, without a word to the relay or the owner."""
-        if self._connection is not None:
-            self._connection.close()
-        self._client = self._connection = None
-        self._owing = False
-        self.deaf = False
+        """Close the socket, without a word to the relay or the user."""
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = None
+        self._confirms_later = self.deaf = False
         self.joined = 0
 
     def close(self) -> bool:
         """Send a close frame, after which the relay may still speak. False: there is no WebSocket to close."""
-        if self._client is None or self._connection is None:
-            return False
-        if octets := self._client.close():
-            self._connection.send(octets)
+        self._send(self._client.close())
         return self._client.phase is Phase.CLOSING
 
     # What its connection calls
 
     def open(self) -> bytes:
         """Return the upgrade request."""
-        return b"" if self._client is None else self._client.open()
+        return self._client.open()
 
     def receive(self, received: bytes) -> bytes:
         """Take what the relay said."""
-        client, connection = self._client, self._connection
-        if client is None or connection is None:
-            return b""
-        events = client.receive(received)
-        reply = client.take_reply()
+        events = self._client.receive(received)
+        reply = self._client.take_reply()
         # Who does not read answers need not be answered.
-        if reply and connection.unsent < _UNREAD_BYTES:
-            connection.send(reply)
+        if self.connection is not None and self.connection.unsent < _UNREAD_BYTES:
+            self._send(reply)
         for event in events:
-            if self._client is not client:
+            if self.connection is None:
                 break  # the event before ended the connection
-            if not self.deaf or type(event) is Ending:
-                self._HANDLERS[type(event)](self, event)
+            handler = self._HANDLERS.get(type(event))
+            if handler is not None and (not self.deaf or type(event) is Ending):
+                handler(self, event)
         return b""
 
     def lost(self, reason: str) -> None:
         """The connection broke."""
-        self._owner.ended(Ending(reason))
+        self._user.ended(Ending(reason))
+
+    def _send(self, octets: bytes) -> None:
+        if octets and self.connection is not None:
+            self.connection.send(octets)
 
     @property
     def can_send(self) -> bool:
@@ -146,9 +121,8 @@ class Device:
 
     def send(self, intended_ns: int) -> bool:
         """Send a message that was due at that time of the run. False: not now, and nothing was recorded."""
-        client, connection = self._client, self._connection
         room = self._choose_conversation()
-        if room is None or client is None or connection is None or len(self.unanswered) >= UNANSWERED:
+        if room is None or self.connection is None or len(self.unanswered) >= UNANSWERED:
             return False
         population = self._population
         size = min(population.draw_size(), room.most)
@@ -156,41 +130,44 @@ class Device:
         client_id = population.draw_client_id()
         encoded = codec.encode_frame(room.frame(client_id, self._seat.profile, self.number, draft.payload))
         self.unanswered[client_id.int] = Unanswered(room, draft.seq, encoded)
-        connection.send(client.send_encoded(f.Send, encoded))
+        self.connection.send(self._client.send_encoded(f.Send, encoded))
         return True
 
     def confirm(self) -> None:
         """Tell the relay what is held, as far as it does not know."""
-        owing = [position for position in self._positions.values() if position.owing] if self._owing else []
-        self._owing = False
-        for position in owing:
-            self._confirm(position)
+        if self._confirms_later:
+            self._confirms_later = False
+            for position in self._positions.values():
+                if position.unreported:
+                    self._confirm(position)
 
     def _confirm(self, position: Position) -> None:
-        position.owing, position.unconfirmed = False, 0
-        if self._client is not None and self._connection is not None and self._client.live:
+        position.unreported, position.unconfirmed = False, 0
+        if self.connection is not None and self._client.live:
             confirmed = codec.encode_frame(f.Delivered(position.conversation.id, position.seen))
-            self._connection.send(self._client.send_encoded(f.Delivered, confirmed))
+            self._send(self._client.send_encoded(f.Delivered, confirmed))
+
+    def _confirm_later(self, position: Position) -> None:
+        position.unreported = True
+        if not self._confirms_later:
+            self._confirms_later = True
+            self._population.confirm_later(self)
 
     def _choose_conversation(self) -> Conversation | None:
-        positions = self._positions
-        if len(positions) == 1:
-            (position,) = positions.values()
-            return position.conversation if position.conversation.complete else None
-        rooms = [position.conversation for position in positions.values() if position.conversation.complete]
-        return self._population.dice.choice(rooms) if rooms else None
+        rooms = [position.conversation for position in self._positions.values() if position.conversation.complete]
+        if len(rooms) > 1:
+            return self._population.dice.choice(rooms)
+        return rooms[0] if rooms else None
 
     # Frames of the relay
 
     def _on_welcome(self, frame: f.Welcome) -> None:
-        assert self._client is not None
-        assert self._connection is not None
-        self._owner.welcomed(frame)
+        self._user.welcomed(frame)
         if self._client.live:  # else it is leaving already
-            self._connection.send(self._client.send(f.Join()))
+            self._send(self._client.send(f.Join()))
 
     def _on_joined(self, frame: f.Joined) -> None:
-        room = self._population.conversation_of(frame.conversation)
+        room = self._population.conversations.get(frame.conversation.int)
         if room is None:
             return  # a conversation of this device that the run does not know of
         position = self._positions.get(frame.conversation.int)
@@ -198,21 +175,19 @@ class Device:
             position = self._positions[frame.conversation.int] = Position(room)
         position.join(frame)
         if position.told < position.seen:
-            self._owe(position)
+            self._confirm_later(position)
         self.joined += 1
         if self.joined == len(self._seat.rooms):
             self._settle_in()
 
     def _settle_in(self) -> None:
         """Say again what nobody answered for, in order; then be there for more."""
-        assert self._client is not None
-        assert self._connection is not None
         for each in self.unanswered.values():
             self._population.ledger.resend(self.number, each.conversation.number, each.seq)
-            self._connection.send(self._client.send_encoded(f.Send, each.frame))
-        self._owner.listening()
+            self._send(self._client.send_encoded(f.Send, each.frame))
+        self._user.listening()
         for position in self._positions.values():
-            position.conversation.enter(self.number, self._owner.try_ready)
+            position.conversation.enter(self.number, self._user.try_ready)
 
     def _on_new(self, frame: f.New) -> None:
         position = self._positions.get(frame.conversation.int)
@@ -222,8 +197,8 @@ class Device:
         position.unconfirmed += 1
         if position.unconfirmed >= UNCONFIRMED:
             self._confirm(position)
-        elif not position.owing:
-            self._owe(position)
+        elif not position.unreported:
+            self._confirm_later(position)
 
     def _on_gap(self, frame: f.Gap) -> None:
         position = self._positions.get(frame.conversation.int)
@@ -238,17 +213,17 @@ class Device:
         if answered is not None:
             self._population.ledger.ack(self.number, answered.conversation.number, answered.seq)
             if not self.unanswered:
-                self._owner.answered()
+                self._user.answered()
 
     def _on_refused(self, frame: f.RefusedFrame) -> None:
         if frame.about == _SEND and frame.subject is not None:
             self._send_refused(frame, self.unanswered.pop(frame.subject.int, None))
         elif frame.about == _JOIN:
-            self._owner.turned_away()
+            self._user.cut("join-refused")  # try again on another connection
         elif frame.about == _CONFIRM and frame.subject is not None and frame.code in _NOT_NOW:
             position = self._positions.get(frame.subject.int)
             if position is not None:
-                self._owe(position)
+                self._confirm_later(position)
 
     def _send_refused(self, frame: f.RefusedFrame, refused: Unanswered | None) -> None:
         if refused is None:
@@ -257,30 +232,15 @@ class Device:
         if frame.stale is not None:
             refused.conversation.version = max(refused.conversation.version, frame.stale.roster_version)
         if not self.unanswered:
-            self._owner.answered()
+            self._user.answered()
 
     def _on_changed(self, frame: f.Changed) -> None:
-        room = None if frame.conversation is None else self._population.conversation_of(frame.conversation)
+        room = None if frame.conversation is None else self._population.conversations.get(frame.conversation.int)
         if room is not None and frame.kind is not f.ChangeKind.KEYS_LOW:
             room.version = max(room.version, frame.value)
 
-    def _on_ending(self, ending: Ending) -> None:
-        self._owner.ended(ending)
-
-    def _on_goaway(self, frame: f.Goaway) -> None:
-        self._owner.asked_to_go(frame)
-
-    def _pass(self, frame: Struct) -> None:
-        """Receipts, signs of life and what was left out concern nobody here."""
-
-    def _owe(self, position: Position) -> None:
-        position.owing = True
-        if not self._owing:
-            self._owing = True
-            self._population.confirm_later(self)
-
-    _HANDLERS: ClassVar[dict[type[Struct] | type[Ending], Callable[..., None]]] = {
-        Ending: _on_ending,
+    _HANDLERS: ClassVar[dict[type[Any], Callable[..., None]]] = {
+        Ending: lambda self, ending: self._user.ended(ending),
         f.Welcome: _on_welcome,
         f.Joined: _on_joined,
         f.New: _on_new,
@@ -288,6 +248,5 @@ class Device:
         f.Ack: _on_ack,
         f.RefusedFrame: _on_refused,
         f.Changed: _on_changed,
-        f.Goaway: _on_goaway,
-        **dict.fromkeys((f.DeliveredBy, f.ReadBy, f.TypingBy, f.PresenceOf, f.Lagging), _pass),
-    }
+        f.Goaway: lambda self, goaway: self._user.asked_to_go(goaway),
+    }  # receipts, signs of life and what was left out concern nobody here

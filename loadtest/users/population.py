@@ -4,12 +4,11 @@ import heapq
 import ssl
 import sys
 import time
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from itertools import accumulate
 from random import Random
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from gevent import get_hub
 
@@ -21,7 +20,11 @@ from loadtest.scenarios.plan import Behaviour, Plan
 from loadtest.users.conversation import Conversation
 from loadtest.users.target import find_target
 from loadtest.users.tickets import Tickets
-from varde_contract.ids import ENTROPY_BYTES, ClientId, ConversationId, uuid7
+from varde_contract.ids import ENTROPY_BYTES, ClientId, uuid7
+
+if TYPE_CHECKING:
+    from loadtest.users.device import Device
+    from loadtest.users.relay_user import RelayUser
 
 CONFIRM_SECONDS: Final = 1.0  # that confirmations gather, as the protocol advises clients
 SLOW_SECONDS: Final = 2.0  # between two looks of a slow reader
@@ -39,53 +42,28 @@ class NoSeat(LookupError):
     """All seats of this worker are taken."""
 
 
-class Member(Protocol):
-    """A user as the population sees it. None of this may wait."""
-
-    place: int  # among those who are ready, theirs to write; -1 is nowhere
-
-    def send(self, intended_ns: int) -> bool:
-        """Send a message that was due at that time of the run. False: not now, and nothing was recorded."""
-
-    def look(self, now: float) -> None:
-        """See to what has taken too long. Called about once a second while there is a connection."""
-
-    def read_a_little(self) -> None:
-        """What a slow reader does from time to time."""
-
-    def cut(self, word: str) -> None:
-        """End the connection without a word to the relay."""
-
-
-class Confirming(Protocol):
-    """Who has something to confirm."""
-
-    def confirm(self) -> None:
-        """Tell the relay what is held, as far as it does not know."""
-
-
 class ReadyUsers:
     """Who may be asked to send: a random one is picked, one added or removed, in the same time however many."""
 
     def __init__(self, dice: Random) -> None:
         self._chance = dice.random
-        self._users: list[Member] = []
+        self._users: list[RelayUser] = []
 
     def __len__(self) -> int:
         return len(self._users)
 
-    def pick(self) -> "Member | None":
+    def pick(self) -> "RelayUser | None":
         """Return any of them; None when there is none."""
         users = self._users
         return users[int(self._chance() * len(users))] if users else None
 
-    def add(self, user: "Member") -> None:
+    def add(self, user: "RelayUser") -> None:
         """Let it be picked, unless it is there."""
         if user.place < 0:
             user.place = len(self._users)
             self._users.append(user)
 
-    def remove(self, user: "Member") -> None:
+    def remove(self, user: "RelayUser") -> None:
         """Let it be picked no more, if it is there: the last one takes its place."""
         if user.place >= 0:
             last = self._users.pop()
@@ -117,24 +95,24 @@ class Population:
         self.tls = tls or (ssl.create_default_context(cadata=crowd.authority or None) if self.target.tls else None)
         self.dice = Random(worker)  # noqa: S311 - it spreads load, and is to do so the same way each time
         self.ready = ReadyUsers(self.dice)  # who may be asked to send
-        self.present: set[Member] = set()  # who has a connection, or tries to get one
+        self.present: set[RelayUser] = set()  # who has a connection, or tries to get one
         self.connected = 0  # between Welcome and the end of their connection
         self.heartbeat_seconds = 0.0  # the relay's; 0 until it was told
         self._used = min(plan.seats, len(crowd.seats))
         self.tickets = Tickets(crowd, plan.seconds, self.source_of)
-        seats = deal_seats(crowd.rooms, crowd.seats, self._used, worker=worker, workers=workers)
-        self._seats: dict[int, Seat] = {seat: crowd.seats[seat] for seat in seats}
-        # Seats are taken in the order in which they were dealt, so that rooms are filled one after the other.
-        self._turns: dict[int, int] = {seat: turn for turn, seat in enumerate(seats)}
-        self._free: list[tuple[int, int]] = [(turn, seat) for seat, turn in self._turns.items()]
-        self._rooms = _open_rooms(crowd, plan, self._used, self._seats)
+        seats = assign_seats(crowd.rooms, crowd.seats, self._used, worker=worker, workers=workers)
+        self.seats: dict[int, Seat] = {seat: crowd.seats[seat] for seat in seats}
+        # Seats are taken in the order in which they were assigned, so that rooms are filled one after the other.
+        self._turns = {seat: turn for turn, seat in enumerate(seats)}
+        self._free = [(turn, seat) for seat, turn in self._turns.items()]
+        self.conversations = _open_conversations(crowd, plan, self._used, self.seats)  # by the number of its id
         self._sizes = [size for size, _ in plan.payloads.weighted]
         self._upto = list(accumulate(weight for _, weight in plan.payloads.weighted))
-        self._owing: deque[tuple[float, Confirming]] = deque()
-        self._slow: deque[tuple[float, Member]] = deque()
+        self._confirming: deque[tuple[float, Device]] = deque()
+        self._slow: deque[tuple[float, RelayUser]] = deque()
         self.settling = False
         """Whether slow readers read on: nothing more is offered, and what waits for them is to be accounted for."""
-        self._round: list[Member] = []
+        self._round: list[RelayUser] = []
         self._slice = 0
         self.engine = Engine(_report_error)
         self._watcher = get_hub().loop.io(self.engine.file, _LOOP_READ)
@@ -152,35 +130,23 @@ class Population:
         """Let the seat be taken again."""
         heapq.heappush(self._free, (self._turns[seat], seat))
 
-    def seat(self, number: int) -> Seat:
-        """Return one of this worker's."""
-        return self._seats[number]
-
     def source_of(self, seat: int) -> str | None:
         """Return the address a seat comes from; None for whichever the kernel chooses."""
         return self.target.source_of(seat, self._used)
 
-    def behaviour_of(self, seat: int) -> Behaviour:
-        """Return how the user in a seat behaves."""
-        return behaviour_of(seat, self.plan.behaviours)
-
-    def conversation_of(self, conversation: ConversationId) -> Conversation | None:
-        """Return a conversation of the run; None for one that it does not know of."""
-        return self._rooms.get(conversation.int)
-
     def draw_size(self) -> int:
         """Return the bytes of the next ciphertext."""
-        return self._sizes[bisect_right(self._upto, self.dice.random() * self._upto[-1], 0, len(self._upto) - 1)]
+        return self.dice.choices(self._sizes, cum_weights=self._upto)[0]
 
     def draw_client_id(self) -> ClientId:
         """Return one that no device has used before, in this run or another."""
         return ClientId(uuid7(time.time_ns() // _MS_NS, self.dice.randbytes(ENTROPY_BYTES)))
 
-    def confirm_later(self, device: Confirming) -> None:
-        """Have what a device owes confirmed together with what comes meanwhile."""
-        self._owing.append((self.engine.now + CONFIRM_SECONDS, device))
+    def confirm_later(self, device: "Device") -> None:
+        """Have a device confirm what it received, together with what comes meanwhile."""
+        self._confirming.append((self.engine.now + CONFIRM_SECONDS, device))
 
-    def read_later(self, user: Member) -> None:
+    def read_later(self, user: "RelayUser") -> None:
         """Have a slow reader read."""
         self._slow.append((self.engine.now + (_TICK if self.settling else SLOW_SECONDS), user))
 
@@ -196,17 +162,14 @@ class Population:
 
     def _tick(self) -> None:
         self.engine.now = now = time.monotonic()
-        while self._owing and self._owing[0][0] <= now:
-            self._owing.popleft()[1].confirm()
+        while self._confirming and self._confirming[0][0] <= now:
+            self._confirming.popleft()[1].confirm()
         while self._slow and self._slow[0][0] <= now:
             self._slow.popleft()[1].read_a_little()
-        self._look_round(now)
-
-    def _look_round(self, now: float) -> None:
         if not self._round:
             self._round = list(self.present)
-            self._slice = -(-len(self._round) // _SLICES)
-        for user in self._round[-self._slice :] if self._round else ():
+            self._slice = max(1, -(-len(self._round) // _SLICES))
+        for user in self._round[-self._slice :]:
             user.look(now)
         del self._round[-self._slice :]
 
@@ -218,7 +181,7 @@ def _report_error(connection: Connection) -> None:
     connection.protocol.lost("generator-fault")
 
 
-def _open_rooms(crowd: Crowd, plan: Plan, used: int, here: dict[int, Seat]) -> dict[int, Conversation]:
+def _open_conversations(crowd: Crowd, plan: Plan, used: int, here: dict[int, Seat]) -> dict[int, Conversation]:
     """Return the conversations that this worker's seats are in."""
     rooms = {}
     for number in sorted({number for seat in here.values() for number in seat.rooms}):
@@ -235,25 +198,25 @@ def _open_rooms(crowd: Crowd, plan: Plan, used: int, here: dict[int, Seat]) -> d
     return rooms
 
 
-def deal_seats(rooms: Sequence[Room], seats: Sequence[Seat], used: int, *, worker: int, workers: int) -> list[int]:
+def assign_seats(rooms: Sequence[Room], seats: Sequence[Seat], used: int, *, worker: int, workers: int) -> list[int]:
     """Return a worker's seats, of the first `used` ones, in the order in which they are to be taken.
 
     Whole rooms in turn, each to whoever has least so far; what would be more than its share goes on to the next.
     """
-    dealt: list[list[int]] = [[] for _ in range(workers)]
-    # As Locust deals users to workers: to the first ones one more where it does not come out even.
+    assigned: list[list[int]] = [[] for _ in range(workers)]
+    # As Locust assigns users to workers: to the first ones one more where it does not come out even.
     shares = [used // workers + (number < used % workers) for number in range(workers)]
     taken = set[int]()
     for members in (*(room.members for room in rooms), range(used)):
         waiting = [seat for seat in members if seat < used and seat not in taken]
         taken.update(waiting)
         while waiting:
-            least = max(range(workers), key=lambda number: shares[number] - len(dealt[number]))
-            space = shares[least] - len(dealt[least])
-            dealt[least] += waiting[:space]
+            least = max(range(workers), key=lambda number: shares[number] - len(assigned[number]))
+            space = shares[least] - len(assigned[least])
+            assigned[least] += waiting[:space]
             waiting = waiting[space:]
     assert len(taken) <= len(seats), "a room names a seat that is not there"
-    return dealt[worker]
+    return assigned[worker]
 
 
 def behaviour_of(seat: int, behaviours: Sequence[tuple[Behaviour, float]]) -> Behaviour:

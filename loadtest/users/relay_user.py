@@ -7,11 +7,11 @@ from typing import Final
 import gevent
 from gevent.hub import Waiter
 
-from loadtest.client.epoll import HANGUP, READ, Connection
+from loadtest.client.epoll import HANGUP, READ
 from loadtest.client.protocol import Ending
 from loadtest.scenarios.plan import Behaviour
 from loadtest.users.device import Device
-from loadtest.users.population import Population
+from loadtest.users.population import Population, behaviour_of
 from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 
@@ -39,16 +39,15 @@ class RelayUser:
 
     __slots__ = (
         *("_again", "_attempt", "_away", "_behaviour", "_began", "_deadline", "_drained", "_ended", "_population"),
-        *("_leave_at", "_leaving", "_connection", "_listens", "_reads_later", "_resume_at", "_waiter", "_wanted"),
+        *("_leave_at", "_leaving", "_listens", "_reads_later", "_resume_at", "_waiter", "_wanted"),
         *("_welcomed", "device", "place"),
     )
 
     def __init__(self, population: Population, seat: int) -> None:
         self._population = population
-        self._behaviour = population.behaviour_of(seat)
+        self._behaviour = behaviour_of(seat, population.plan.behaviours)
         self.device = Device(population, seat, self)
         self.place = -1  # among those who are ready; theirs to write
-        self._connection: Connection | None = None
         self._waiter: Waiter[None] | None = None
         self._attempt = 0
         self._began = self._resume_at = 0.0
@@ -94,31 +93,31 @@ class RelayUser:
 
     def cut(self, word: str) -> None:
         """End the connection without a word to the relay."""
-        if self._connection is not None:
+        if self.device.connection is not None:
             self.ended(Ending(word))
 
     # What the population calls
 
     def look(self, now: float) -> None:
         """See to what has taken too long. Called about once a second while there is a connection."""
-        if self._connection is None:
+        if self.device.connection is None:
             return
         if now > self._deadline:
             self.cut("left" if self._leaving else "timeout")
         elif self._listens and self._behaviour is not Behaviour.DEAF:
-            silent = now - self._connection.heard_at
+            silent = now - self.device.connection.heard_at
             if silent > SILENT_HEARTBEATS * self._population.heartbeat_seconds:
                 self.cut("silence")
 
     def read_a_little(self) -> None:
         """What a slow reader does from time to time."""
         self._reads_later = False
-        if self._connection is None or not self._listens:
+        if self.device.connection is None or not self._listens:
             return
         if self._population.settling:
-            self._connection.widen()  # with a small window, what has gathered would take longer than anybody waits
+            self.device.connection.widen()  # with a small window, what has gathered would take longer than anybody waits
         else:
-            self._connection.read(SLOW_BYTES)
+            self.device.connection.read(SLOW_BYTES)
             self._read_later()
 
     # What its device calls
@@ -129,7 +128,6 @@ class RelayUser:
         population.present.discard(self)
         population.ready.remove(self)
         self.device.disconnect()
-        self._connection = None
         if self._welcomed:
             population.connected -= 1
             population.ledger.closed(ending.code)
@@ -164,17 +162,17 @@ class RelayUser:
 
     def listening(self) -> None:
         """Everything is joined: from now on this user behaves as it does."""
-        assert self._connection is not None
+        assert self.device.connection is not None
         self._listens = True
         if self._leaving:
             return
         self._deadline = _NEVER
         if self._behaviour is Behaviour.SLOW:
-            self._connection.watch(0)
+            self.device.connection.watch(0)
             self._read_later()
         elif self._behaviour is Behaviour.DEAF:
             self.device.deaf = True
-            self._connection.watch(HANGUP)
+            self.device.connection.watch(HANGUP)
         elif self._behaviour is Behaviour.FLEETING:
             self._leave_at = time.monotonic() + self._draw(self._population.plan.stay_seconds)
             self._wake()
@@ -191,13 +189,9 @@ class RelayUser:
         self._drained = True
         self._wake()
 
-    def turned_away(self) -> None:
-        """The relay does not let the device listen: try again on another connection."""
-        self.cut("join-refused")
-
     def answered(self) -> None:
         """Nothing is without an answer any more."""
-        if self._leaving and self._connection is not None:
+        if self._leaving and self.device.connection is not None:
             self._say_goodbye()
 
     # Leaving
@@ -211,7 +205,7 @@ class RelayUser:
         self._wake()
 
     def _leave(self) -> None:
-        if self._connection is None or self._leaving:
+        if self.device.connection is None or self._leaving:
             return
         self._leaving = True
         self._deadline = time.monotonic() + LEAVE_SECONDS
@@ -220,10 +214,10 @@ class RelayUser:
             self._say_goodbye()
 
     def _say_goodbye(self) -> None:
-        assert self._connection is not None
+        assert self.device.connection is not None
         self.device.confirm()
         if self._listens:
-            self._connection.watch(READ)
+            self.device.connection.watch(READ)
         if not self.device.close():
             self.cut("left")
 
@@ -240,7 +234,7 @@ class RelayUser:
         return min(self._population.dice.expovariate(1 / mean), _MOST_MEANS * mean)
 
     def _read_later(self) -> None:
-        if not self._reads_later and self._connection is not None:
+        if not self._reads_later and self.device.connection is not None:
             self._reads_later = True
             self._population.read_later(self)
 
@@ -277,11 +271,10 @@ class RelayUser:
         self._began = now = time.monotonic()
         self._deadline, self._leave_at = now + CONNECT_SECONDS, _NEVER
         population.present.add(self)
-        connection = self.device.connect(slow=self._behaviour is Behaviour.SLOW)
-        self._connection = None if connection.closed else connection
+        self.device.connect(slow=self._behaviour is Behaviour.SLOW)
 
     def _wait_for_end(self) -> None:
-        while self._connection is not None:
+        while self.device.connection is not None:
             now = time.monotonic()
             if self._leaving:
                 self._park(_NEVER)

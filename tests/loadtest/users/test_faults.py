@@ -194,7 +194,7 @@ def test_a_refused_send_is_booked_and_not_said_again() -> None:
         send(running)
         wait_until(lambda: running.ledger.told("refuse"))
         assert running.ledger.told("refuse") == [(0, 0, 1, "rate-limited")]
-        room = running.population.conversation_of(CONVERSATION)
+        room = running.population.conversations.get(CONVERSATION.int)
         assert room is not None
         wait_until(lambda: room.version == 9)
         send(running)

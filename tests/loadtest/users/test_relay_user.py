@@ -8,6 +8,7 @@ import gevent
 import pytest
 
 from loadtest.scenarios.plan import Behaviour
+from loadtest.users.population import behaviour_of
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_laptop, bob_phone, carol, carol_phone
 from tests.loadtest.users.recording import wait_until
 from tests.loadtest.users.running_users import Relay, RunningUsers, open_relay, open_users
@@ -154,7 +155,7 @@ def test_a_fleeting_user_comes_and_goes() -> None:
 def test_who_reads_badly_is_not_asked_to_send(behaviour: Behaviour) -> None:
     """Slow and deaf users only listen; the slow one has everything in the end, to the deaf one nothing is due."""
     with open_pair(behaviours=((behaviour, 0.4), (Behaviour.STEADY, 0.6))) as (_, running):
-        bad = {seat for seat in range(len(PAIR)) if running.population.behaviour_of(seat) is behaviour}
+        bad = {seat for seat in range(len(PAIR)) if behaviour_of(seat, running.population.plan.behaviours) is behaviour}
         assert 0 < len(bad) < len(PAIR) - 1
         running.enter(len(PAIR))
         wait_until(lambda: len(running.population.ready) == len(PAIR) - len(bad))

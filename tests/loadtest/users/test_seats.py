@@ -1,4 +1,4 @@
-"""Seats, rooms and addresses are dealt alike in every worker, and evenly."""
+"""Seats, rooms and addresses are assigned alike in every worker, and evenly."""
 
 from collections import Counter
 from random import Random
@@ -13,7 +13,7 @@ from loadtest.client.protocol import Ending
 from loadtest.crowd.crowd import CrowdError, Room, Seat
 from loadtest.scenarios.plan import Behaviour
 from loadtest.users.conversation import Conversation, Position
-from loadtest.users.population import ReadyUsers, behaviour_of, deal_seats
+from loadtest.users.population import ReadyUsers, assign_seats, behaviour_of
 from loadtest.users.relay_user import comes_back, pause_after
 from loadtest.users.target import Target, find_target
 from varde_contract import frames as f
@@ -40,21 +40,21 @@ def seat_in(rooms: tuple[int, ...]) -> Seat:
 
 
 @given(st.lists(st.integers(2, 64), min_size=1, max_size=40), st.integers(1, 4), st.integers(0, 5))
-def test_every_seat_is_dealt_once_and_shares_are_even(sizes: list[int], workers: int, unused: int) -> None:
+def test_every_seat_is_assigned_once_and_shares_are_even(sizes: list[int], workers: int, unused: int) -> None:
     """All seats that are used go to one worker each, and no worker has more than its share."""
     rooms, seats = rooms_of(sizes)
     used = max(1, len(seats) - unused)
-    dealt = [deal_seats(rooms, seats, used, worker=worker, workers=workers) for worker in range(workers)]
-    assert sorted(seat for each in dealt for seat in each) == list(range(used))
-    assert max(map(len, dealt)) <= -(-used // workers)
+    assigned = [assign_seats(rooms, seats, used, worker=worker, workers=workers) for worker in range(workers)]
+    assert sorted(seat for each in assigned for seat in each) == list(range(used))
+    assert max(map(len, assigned)) <= -(-used // workers)
 
 
 def test_rooms_stay_whole() -> None:
-    """Pairs are dealt in turn; only a room that is larger than a share is split."""
+    """Pairs are assigned in turn; only a room that is larger than a share is split."""
     rooms, seats = rooms_of([2] * 6)
-    assert deal_seats(rooms, seats, 12, worker=1, workers=2) == [2, 3, 6, 7, 10, 11]
+    assert assign_seats(rooms, seats, 12, worker=1, workers=2) == [2, 3, 6, 7, 10, 11]
     rooms, seats = rooms_of([10])
-    assert [len(deal_seats(rooms, seats, 10, worker=worker, workers=2)) for worker in range(2)] == [5, 5]
+    assert [len(assign_seats(rooms, seats, 10, worker=worker, workers=2)) for worker in range(2)] == [5, 5]
 
 
 def test_behaviours_have_their_shares_everywhere() -> None:
