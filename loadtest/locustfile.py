@@ -11,8 +11,7 @@ from locust import events
 from locust.runners import LocalRunner, WorkerRunner
 
 from loadtest.command.exits import CouldNotRun
-from loadtest.running.master import Master
-from loadtest.running.master import RunShape as RunShape
+from loadtest.running.master import Master, PlanShape
 from loadtest.running.options import Options
 from loadtest.running.worker import VardeUser as VardeUser
 from loadtest.running.worker import Worker, lift_limits
@@ -27,6 +26,10 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--out": {"default": "", "help": "Where to write; else build/load/..."},
     "--hook": {"default": "", "help": "With --crowd: called with kill-node or drain-nodes"},
 }
+
+
+class RunShape(PlanShape):
+    """The shape that Locust finds here."""
 
 
 def _add_options(parser: Any) -> None:

@@ -208,8 +208,16 @@ class Connection:
 
     def on_event(self, mask: int) -> None:
         """The kernel has something for us, or takes something."""
-        if mask & WRITE:
-            self._on_writable()
+        if mask & WRITE and not self._connecting:
+            self._flush()
+        elif mask & WRITE:
+            failed = self._sock.getsockopt(SOL_SOCKET, SO_ERROR)
+            if failed:
+                self._lose(_word(failed))
+                return
+            self._connecting = False
+            self.watch(READ)
+            self._push(self.protocol.open() if self._tls is None else self._tls.take())
         if mask & ~WRITE and self._file >= 0:
             self.read()
 
@@ -234,16 +242,6 @@ class Connection:
             if not received:
                 self.close()  # a socket that has ended stays readable for ever
 
-    def _on_writable(self) -> None:
-        if self._connecting:
-            failed = self._sock.getsockopt(SOL_SOCKET, SO_ERROR)
-            if failed:
-                self._lose(_word(failed))
-                return
-            self._connecting = False
-            self._keep(self.protocol.open() if self._tls is None else self._tls.take())
-        self._flush()
-
     def _decrypt(self, tls: "_Tls", received: bytes) -> bytes:
         shaken = tls.shaken
         try:
@@ -256,14 +254,6 @@ class Connection:
         if tls.shaken and not shaken:
             self.send(self.protocol.open())
         return plain
-
-    def _keep(self, octets: bytes) -> None:
-        """Have these sent as soon as the kernel takes something."""
-        if self._unsent:
-            self._unsent += octets
-        else:
-            self._unsent = bytearray(octets)
-            self.watch(self._mask & ~WRITE)
 
     def _flush(self) -> None:
         unsent = self._unsent
@@ -280,19 +270,22 @@ class Connection:
         self.watch(self._mask & ~WRITE)
 
     def _push(self, octets: bytes) -> bool:
-        sent = 0
         if self._file < 0:
             return False
-        if not self._unsent:
-            try:
-                sent = self._sock.send(octets)
-            except BlockingIOError:
-                pass
-            except OSError:
-                return False  # how it ended, the next read says; before that there may be a close frame
+        if self._unsent:
+            self._unsent += octets
+            return False
+        sent = 0
+        try:
+            sent = self._sock.send(octets)
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False  # how it ended, the next read says; before that there may be a close frame
         if sent == len(octets):
             return True
-        self._keep(octets[sent:])
+        self._unsent = bytearray(octets[sent:])
+        self.watch(self._mask)
         return False
 
     def _lose(self, reason: str) -> None:

@@ -68,13 +68,6 @@ def split_response(received: bytes) -> bytes | None:
         if len(received) > RESPONSE_BYTES:
             raise ServerFault("the response to the upgrade does not end")
         return None
-    _require_switch(head)
-    if not re.search(rb"(?im)^sec-websocket-accept:[ \t]*" + re.escape(_ACCEPT) + rb"[ \t]*\r?$", head):
-        raise ServerFault("the upgrade was accepted without the right Sec-WebSocket-Accept")
-    return rest
-
-
-def _require_switch(head: bytes) -> None:
     said = head.split(b"\r\n", 1)[0][:80].decode("ascii", "replace")
     status = re.match(r"HTTP/1\.1 (\d{3})(?: |$)", said, re.ASCII)
     if status is None:
@@ -82,6 +75,9 @@ def _require_switch(head: bytes) -> None:
     if status[1] != "101":
         after = re.search(rb"(?im)^retry-after:[ \t]*(\d{1,6})[ \t]*\r?$", head)
         raise UpgradeRefused(int(status[1]), int(after[1]) if after else None, said)
+    if not re.search(rb"(?im)^sec-websocket-accept:[ \t]*" + re.escape(_ACCEPT) + rb"[ \t]*\r?$", head):
+        raise ServerFault("the upgrade was accepted without the right Sec-WebSocket-Accept")
+    return rest
 
 
 def masked(payload: bytes, opcode: int = BINARY) -> bytes:

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -22,33 +23,30 @@ from locust.event import Events
 from locust.stats import stats_history
 
 from loadtest.command.exits import CouldNotRun
-from loadtest.gate.findings import breaks
 from loadtest.gate.slo import Slo, SloError, read_slo
-from loadtest.ledger.clock import RunClock, boot_id
-from loadtest.ledger.reports import Tick
+from loadtest.ledger.clock import RunClock
 from loadtest.report.result import EXIT_CODES
-from loadtest.running.messages import Channel, Prepare
 from loadtest.running.options import Options
 from loadtest.running.progress import Progress
-from loadtest.running.result import conclude, figures_so_far, folder_of, publish
-from loadtest.running.run import Run, RunRecord, StageRun
+from loadtest.running.result import RunRecord, conclude, folder_of, publish
+from loadtest.running.run import Run
 from loadtest.running.system import System, open_system, warn_beforehand
 from loadtest.running.web import add_charts, count_second
 from loadtest.running.worker import VardeUser, lift_limits
-from loadtest.running.workers import Workers, open_workers
+from loadtest.running.workers import LocalWorkers, Workers
 from loadtest.scenarios.catalogue import SCENARIOS, AskError
 from loadtest.scenarios.plan import Plan
 from loadtest.stack.process import listens
 
 _END_SECONDS: Final = 120.0
 _STOPPED: Final = 130  # as shells give it for SIGINT
-_RUN_BYTES: Final = 8
 
 
 class PlanShape(LoadTestShape):
     """A plan as Locust understands it: whoever follows it says how many users there are to be now."""
 
-    abstract = True
+    abstract = True  # so that a locustfile may import it
+
     use_common_options = True
 
     def __init__(self) -> None:
@@ -60,29 +58,20 @@ class PlanShape(LoadTestShape):
         return self.target()
 
 
-class RunShape(PlanShape):
-    """The one that is given to a run; its parent is abstract so that a locustfile may import this file."""
-
-
-def plan_of(options: Options) -> Plan:
-    """Return the scenario's plan with what was asked for filled in. Raises CouldNotRun."""
+def read_plan(options: Options) -> tuple[Plan, Slo]:
+    """Return the scenario's plan with what was asked for filled in, and the objectives. Raises CouldNotRun."""
     scenario = SCENARIOS.get(options.scenario)
     if scenario is None:
         raise CouldNotRun(f"there is no scenario {options.scenario!r}", f"There are {', '.join(SCENARIOS)}.")
     try:
-        return scenario.plan(options.ask)
-    except AskError as error:
-        raise CouldNotRun(f"{options.scenario}: {error}") from error
-
-
-def slo_of(options: Options) -> Slo:
-    """Return the objectives, which know the scenario. Raises CouldNotRun."""
-    try:
+        plan = scenario.plan(options.ask)
         slo = read_slo(options.slo) if options.slo is not None else read_slo()
         slo.bounds_of(options.scenario)
+    except AskError as error:
+        raise CouldNotRun(f"{options.scenario}: {error}") from error
     except SloError as error:
         raise CouldNotRun(str(error)) from error
-    return slo
+    return plan, slo
 
 
 class Master:
@@ -91,7 +80,7 @@ class Master:
     def __init__(self, environment: Any, options: Options) -> None:
         """`environment` is Locust's, with its runner. Raises CouldNotRun for what can be seen beforehand."""
         self.options = options
-        self.plan, self._slo = plan_of(options), slo_of(options)
+        self.plan, self._slo = read_plan(options)
         self.progress = Progress()
         self.run: Run | None = None  # the present or the last one
         self.ended = Event()  # a run has ended, and its result is written
@@ -106,32 +95,29 @@ class Master:
 
     def open(self, logs: Path | None = None) -> None:
         """Open the system, and workers of ours if there is a folder for their `logs`. Raises CouldNotRun."""
-        try:
-            self._enter(logs)
-        except BaseException:
-            self._open.close()
-            raise
-
-    def _enter(self, logs: Path | None) -> None:
-        self.system = system = self._open.enter_context(open_system(self.options, self.plan, self.progress.say))
-        lost: Callable[[], int] = lambda: 0  # noqa: E731 - nobody of ours
-        if logs is not None:
-            address = (self.options.bind[0], self._runner.server.port)
-            count = 0 if self.options.remote else self.options.workers
-            if self.options.remote:
-                self.progress.say(f"waiting for {self.options.workers} workers at {address[0]}:{address[1]}")
-            workers = self._open.enter_context(open_workers(count, address, system.crowd_file, logs))
-            workers.wait_connected(self._runner, self.options)
-            lost = workers.lost
-        self._channel = Channel(self._runner)
-        self._workers = Workers(self._runner, self._channel, RunClock(), lost)
+        with ExitStack() as opened:
+            self.system = opened.enter_context(open_system(self.options, self.plan, self.progress.say))
+            lost = self._open_workers(opened, self.system, logs) if logs is not None else lambda: 0
+            self._workers = Workers(self._runner, RunClock(), lost)
+            self._open = opened.pop_all()
         assert isinstance(self._environment.shape_class, PlanShape)
         self._environment.shape_class.target = self._target
-        self._environment.events.test_start.add_listener(lambda **_: self._begin(system))
+        self._environment.events.test_start.add_listener(lambda **_: self._begin())
         self._environment.events.test_stopping.add_listener(lambda **_: self._end())
         self._environment.events.quitting.add_listener(lambda **_: self.close())
         if self._environment.web_ui is not None:
             add_charts(self._environment.web_ui, self)
+
+    def _open_workers(self, opened: ExitStack, system: System, logs: Path) -> Callable[[], int]:
+        """Wait until all workers are there. Returns what counts those of ours that have ended."""
+        address = (self.options.bind[0], self._runner.server.port)
+        if self.options.remote:
+            self.progress.say(f"waiting for {self.options.workers} workers at {address[0]}:{address[1]}")
+        count = 0 if self.options.remote else self.options.workers
+        workers = LocalWorkers(count, address, system.crowd_file, logs)
+        opened.callback(workers.stop)
+        workers.wait_connected(self._runner, self.options)
+        return workers.lost
 
     def close(self) -> None:
         """End the run if there is one, workers and the system."""
@@ -142,28 +128,20 @@ class Master:
         # Before Locust begins a test, and so a run, it asks: what the last run wants does not count any more.
         return (0, 1.0) if self.run is None or self.run is self._over else self.run.target()
 
-    def _begin(self, system: System) -> None:
-        number = int.from_bytes(os.urandom(_RUN_BYTES)) >> 1
-        self.run = Run(
-            self.plan,
-            self._workers,
-            self._channel,
-            system,
-            self.progress,
-            prepare=lambda worker, workers: self._task(system, number, worker, workers),
-            breaks=self._breaks,
-            count=lambda second: count_second(self._environment.stats, second),
-        )
+    def _begin(self) -> None:
+        assert self.system is not None
+        count = partial(count_second, self._environment.stats)
+        self.run = Run(self.plan, self.options, self._slo, self._workers, self.system, self.progress, count)
         self._ending = False
-        self._following = gevent.spawn(self._follow, system, self.run)
+        self._following = gevent.spawn(self._follow, self.system, self.run)
 
     def _follow(self, system: System, run: Run) -> None:
         system.failed = []
-        system.start_watch()
+        watching = gevent.spawn(system.watch)
         try:
             run.run()
         finally:
-            system.stop_watch()
+            watching.kill()
             run.record.broken += system.failed
             self.finish(run.record)
             if not self._ending:
@@ -196,31 +174,12 @@ class Master:
         self.exit_code = self._environment.process_exit_code = EXIT_CODES[result.verdict]
         self.ended.set()
 
-    def _task(self, system: System, run: int, worker: int, workers: int) -> Prepare:
-        return Prepare(
-            plan=self.plan,
-            worker=worker,
-            workers=workers,
-            crowd=str(system.crowd_file),
-            outbox=system.outbox,
-            run=run,
-            seed=self.options.seed,
-            even=self.options.even,
-            boot=boot_id(),
-        )
 
-    def _breaks(self, held: StageRun, ticks: Tick) -> list[str]:
-        assert self.run is not None
-        stage = self.plan.stages[held.index]
-        return breaks(figures_so_far(stage, held, ticks, self.run.record.began_ns), self._slo, stage.users)
-
-
-def _make_environment(options: Options, *, common_options: bool = True) -> Any:
-    """Be Locust's master."""
+def _make_environment(options: Options, *, use_common_options: bool = True) -> Any:
     logging.getLogger("locust").setLevel(logging.ERROR)  # its warnings are about a pace of spawning that we keep
     lift_limits()
-    shape: Any = RunShape()
-    shape.use_common_options = common_options
+    shape: Any = PlanShape()
+    shape.use_common_options = use_common_options
     environment: Any = Environment(user_classes=[VardeUser], shape_class=shape, events=Events())  # type: ignore[no-untyped-call]
     environment.create_master_runner(*options.bind)
     return environment
@@ -255,8 +214,7 @@ def _interruption(gently: Callable[[], bool], leave: Callable[[], None] = lambda
 
 def run_headless(options: Options) -> int:
     """Run once, write what there is, and return the exit code. Raises CouldNotRun when the run cannot begin."""
-    plan_of(options)
-    slo_of(options)
+    read_plan(options)
     environment = _make_environment(options)
     folder = folder_of(options)
     master = Master(environment, msgspec.structs.replace(options, out=folder))
@@ -299,9 +257,8 @@ def serve_page(options: Options, address: tuple[str, int]) -> int:
     """Serve Locust's page until Ctrl-C; runs are started there. Returns the exit code; raises CouldNotRun."""
     if listens(address):
         raise CouldNotRun(f"somebody listens at {address[0]}:{address[1]} already", "Choose another --port.")
-    plan_of(options)
-    slo_of(options)
-    environment = _make_environment(options, common_options=False)
+    read_plan(options)
+    environment = _make_environment(options, use_common_options=False)
     runner = environment.runner
     sys.argv = sys.argv[:1]  # Locust's page reads it, and would not know our words
     web = environment.create_web_ui(*address, delayed_start=True)

@@ -1,23 +1,25 @@
-"""What the master and its workers tell each other, as values, over Locust's own messages."""
+"""What the master and its workers tell each other over Locust's own messages. Times are nanoseconds of run time.
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+`PREPARE` and `HEARTBEAT` carry a Struct as msgpack, the others plain values.
+"""
 
-import msgspec
+from typing import Final
+
 from msgspec import Struct
 
 from loadtest.scenarios.plan import Plan
 
-_FIELD: Final = "body"
-M = TypeVar("M", bound="Message")
+PREPARE: Final = "varde-prepare"  # to a worker, before a run: Prepare
+PREPARED: Final = "varde-prepared"  # from a worker: why it is not ready, or ""; how uncertain its clock is
+STAGE: Final = "varde-stage"  # to all: this stage, by number, began then; past the last one, what is under way may come
+FINISH: Final = "varde-finish"  # to all: send the ledger
+HEARTBEAT: Final = "varde-heartbeat"  # from a worker, each second of run time: Heartbeat
+PING: Final = "varde-ping"  # from a worker, with a number: what time is it?
+PONG: Final = "varde-pong"  # to a worker: the number, and the time when the question came
 
 
-class Message(Struct, frozen=True, kw_only=True):
-    """Something that is said. Times are nanoseconds of run time, which is the master's monotonic clock."""
-
-
-class Prepare(Message, frozen=True, kw_only=True):
-    """To a worker, before a run: what is to be done, and which part of it is its own."""
+class Prepare(Struct, frozen=True, kw_only=True):
+    """What is to be done in a run, and which part of it is the worker's own."""
 
     plan: Plan
     worker: int  # from 0
@@ -30,34 +32,11 @@ class Prepare(Message, frozen=True, kw_only=True):
     boot: str  # of the master's machine: on the same one all clocks are the same clock
 
 
-class Prepared(Message, frozen=True, kw_only=True):
-    """From a worker: it is ready, or why it is not; and how uncertain its clock is against the master's."""
-
-    trouble: str = ""
-    uncertainty_ns: int = 0
-
-
-class StageBegan(Message, frozen=True, kw_only=True):
-    """To all: a stage begins now."""
-
-    index: int
-    began_ns: int
-
-
-class Settle(Message, frozen=True, kw_only=True):
-    """To all: the last stage ended then; send nothing more of your own, what is under way may come."""
-
-    ended_ns: int
-
-
-class Finish(Message, frozen=True, kw_only=True):
-    """To all: hand in your report."""
-
-
-class Heartbeat(Message, frozen=True, kw_only=True):
-    """From a worker, each second of run time. `cpu_ns` is of the process since it began."""
+class Heartbeat(Struct, frozen=True, kw_only=True):
+    """How a worker is. `cpu_ns` is of the process since it began."""
 
     tick: bytes  # of its ledger: what changed
+    ledger: bytes = b""  # all of it, at the end
     at_ns: int
     cpu_ns: int
     rss_mib: float
@@ -66,51 +45,6 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     late: dict[int, int] = {}  # of those, the ones that were taken up too late, whatever the system did
     late_max_ms: float
     uncertainty_ns: int = 0  # of its clock, at worst so far
-    waiting: int = 0
-    """Sends for which no user was ready; they go out as soon as one is, and count from when they fell due."""
-
-
-class Report(Message, frozen=True, kw_only=True):
-    """From a worker, at the end: its whole ledger."""
-
-    ledger: bytes
-
-
-class Ping(Message, frozen=True, kw_only=True):
-    """From a worker: what time is it?"""
-
-    number: int
-
-
-class Pong(Message, frozen=True):
-    """To a worker: so late was it when that question came."""
-
-    number: int
-    now_ns: int
-
-
-class Channel:
-    """Sends and receives messages through a Locust runner of either side; its type is Locust's, not imported here."""
-
-    def __init__(self, runner: Any) -> None:
-        self._runner = runner
-
-    def send(self, message: Message, to: str | None = None) -> None:
-        """Send to one worker, or to whoever is at the other end."""
-        self._runner.send_message(_name_of(type(message)), {_FIELD: msgspec.msgpack.encode(message)}, to)
-
-    def listen(self, kind: type[M], listener: Callable[[M], object]) -> None:
-        """Call `listener(message)` for each of a kind; it must not wait: others are heard after it."""
-        self.listen_to_each(kind, lambda _, message: listener(message))
-
-    def listen_to_each(self, kind: type[M], listener: Callable[[str, M], object]) -> None:
-        """The same with whose it is, `listener(client, message)`: for the master."""
-
-        def received(environment: Any, msg: Any) -> None:  # noqa: ARG001 - Locust's names
-            listener(str(msg.node_id), msgspec.msgpack.decode(msg.data[_FIELD], type=kind))
-
-        self._runner.custom_messages[_name_of(kind)] = (received, False)
-
-
-def _name_of(kind: type[Message]) -> str:
-    return f"varde-{kind.__name__.lower()}"
+    waiting: int = (
+        0  # sends for which no user was ready; they go out as soon as one is, and count from when they were due
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import Struct, field
 
 from loadtest.crowd.crowd import Room
 from loadtest.gate.findings import breaking_point
@@ -17,11 +18,10 @@ from loadtest.gate.slo import Slo
 from loadtest.gate.verdict import judge
 from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.histogram import merge_counts
-from loadtest.ledger.reports import LedgerError, Tick
+from loadtest.ledger.reports import LedgerError, StageSums, Tick
 from loadtest.report import result as r
-from loadtest.report.result import EXIT_CODES, Latencies, Result, StageFigures, Verdict
+from loadtest.report.result import EXIT_CODES, Latencies, Result, Sample, StageFigures, Verdict, WorkerFigures
 from loadtest.running.options import Options
-from loadtest.running.run import RunRecord, StageRun
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Kind, Plan, Stage
 from loadtest.watch.fingerprint import fingerprint
@@ -34,7 +34,52 @@ _LATE_LEAST: Final = 20  # late sends that one hiccup of a small run may make
 _SIGMAS: Final = 4  # arrivals are random: so many square roots of their number may be missing without anybody's fault
 _FOLDER: Final = Path("build") / "load"
 _NS_MS: Final = 1e6
-_SECOND_NS: Final = 1e9
+_SECOND_NS: Final = 1_000_000_000
+
+
+class StageRun(Struct, kw_only=True):
+    """One stage as it went. Times are nanoseconds of run time."""
+
+    index: int
+    began_ns: int
+    ended_ns: int = 0
+    offered: int = 0  # by the generator, by the end
+    late: int = 0  # of those, sends that the generator took up too late
+    connected: int = 0  # at the end
+    broke: list[str] = field(default_factory=list)
+    """Of a ramp: what gave way in it, in words, as it was seen when it ended."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasted."""
+        return (self.ended_ns - self.began_ns) / _SECOND_NS
+
+    @property
+    def heartbeats(self) -> int:
+        """How many whole seconds of run time passed in it: so often each worker has told what it did."""
+        return self.ended_ns // _SECOND_NS - self.began_ns // _SECOND_NS
+
+
+class RunRecord(Struct, kw_only=True):
+    """One run, from its first stage on."""
+
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    began_ns: int = 0
+    ended_ns: int = 0
+    stages: list[StageRun] = field(default_factory=list)
+    series: list[Sample] = field(default_factory=list)
+    peak: int = 0
+    interrupted: bool = False
+    expected_workers: int = 0
+    missing_workers: int = 0
+    workers: list[WorkerFigures] = field(default_factory=list)
+    uncertainty_ns: int = 0
+    ledgers: list[bytes] = field(default_factory=list)
+    invalid: list[str] = field(default_factory=list)  # why nothing was learned, in words
+    broken: list[str] = field(default_factory=list)  # what of the system broke that must not, in words
+    failure: str = ""  # why there was no run at all
+
+
 _Judged = Sequence[tuple[Stage, StageRun]]
 
 
@@ -91,6 +136,8 @@ def gather(
     judged = [(plan.stages[each.index], each) for each in record.stages if plan.stages[each.index].judged]
     bottlenecks = [*record.invalid, *troubles, *_bottlenecks(record, judged, clock_budget_ms, even=even)]
     failed, indices = bool(record.failure), [stage.index for _, stage in judged]
+    ends = [stage.connected for stage in ([held for _, held in judged] or record.stages)]
+    connected = ends[-1] if ends else 0
     closes = dict(account.close_codes)
     merge_counts(closes, account.connect_faults)
     return Result(
@@ -101,12 +148,27 @@ def gather(
         seconds=round((record.ended_ns - record.began_ns) / _SECOND_NS, 1) if record.began_ns else 0.0,
         interrupted=record.interrupted,
         plan=msgspec.to_builtins(plan),
-        users=_users(plan, record, account),
+        users=r.Users(
+            asked=max(stage.users for stage in plan.stages),
+            connected=connected,
+            peak=max(record.peak, connected),
+            connects=account.ticks.connects,
+            reconnects=account.ticks.reconnects,
+            failed=account.ticks.failed,
+        ),
         rate=_rate(plan, judged, account),
         latency_ms=account.latencies_of(indices),
         messages=account.messages,
         requests=r.Requests(done=account.ticks.requests, failed=account.ticks.failures),
-        generator=_generator(record, judged, bottlenecks),
+        generator=r.Generator(
+            cpu_max_percent=max((worker.cpu_max_percent for worker in record.workers), default=0.0),
+            workers=record.workers,
+            expected_workers=record.expected_workers,
+            missing_workers=record.missing_workers,
+            clock_uncertainty_ms=round(record.uncertainty_ns / _NS_MS, 4),
+            late_percent=round(100 * _late_share(judged)[1], 3),
+            bottlenecks=bottlenecks,
+        ),
         endpoints=account.endpoints_of(indices),
         stages=[_stage(plan, stage, record.began_ns, account) for stage in record.stages],
         series=record.series,
@@ -120,50 +182,34 @@ def figures_so_far(stage: Stage, held: StageRun, ticks: Tick, began_ns: int) -> 
 
     Rates are those of the seconds that they have told of: one that is missing must not look like lost throughput.
     """
-    seconds = max(held.heartbeats, 1)
     latencies = Latencies(
         send_to_ack=ticks.ack.latency(), send_to_receive=ticks.receive.latency(), request=ticks.request.latency()
     )
+    return _figures(stage, held, began_ns, max(held.heartbeats, 1), (ticks.acked, ticks.requests), latencies)
+
+
+def _figures(
+    stage: Stage, held: StageRun, began_ns: int, seconds: float, done: tuple[int, int], latencies: Latencies
+) -> StageFigures:
+    """Return a stage in which so many messages were acked and requests answered within its seconds."""
+    acked, requests = done
     return StageFigures(
         name=stage.name,
-        began_s=(held.began_ns - began_ns) / _SECOND_NS,
-        seconds=seconds,
+        began_s=round((held.began_ns - began_ns) / _SECOND_NS, 2),
+        seconds=round(seconds, 2),
         judged=stage.judged,
         users=held.connected,
-        messages_per_second=ticks.acked / seconds,
-        requests_per_second=ticks.requests / seconds,
+        messages_per_second=round(acked / max(seconds, 1e-9), 2),
+        requests_per_second=round(requests / max(seconds, 1e-9), 2),
         target_per_second=stage.target_per_second,
         latency_ms=latencies,
     )
 
 
 def _stage(plan: Plan, held: StageRun, began_ns: int, account: Account) -> StageFigures:
-    stage, seconds = plan.stages[held.index], max(held.seconds, 1e-9)
-    sums = account.stages.get(held.index)
-    return StageFigures(
-        name=stage.name,
-        began_s=round((held.began_ns - began_ns) / _SECOND_NS, 2),
-        seconds=round(held.seconds, 2),
-        judged=stage.judged,
-        users=held.connected,
-        messages_per_second=0.0 if sums is None else round(sums.acked_within / seconds, 2),
-        requests_per_second=0.0 if sums is None else round(sums.requests_within / seconds, 2),
-        target_per_second=stage.target_per_second,
-        latency_ms=account.latencies_of((held.index,)),
-    )
-
-
-def _users(plan: Plan, record: RunRecord, account: Account) -> r.Users:
-    judged = [stage for stage in record.stages if plan.stages[stage.index].judged]
-    last = (judged or record.stages or [StageRun(index=0, began_ns=0)])[-1]
-    return r.Users(
-        asked=max(stage.users for stage in plan.stages),
-        connected=last.connected,
-        peak=max(record.peak, last.connected),
-        connects=account.ticks.connects,
-        reconnects=account.ticks.reconnects,
-        failed=account.ticks.failed,
-    )
+    sums = account.stages.get(held.index, StageSums())
+    done, latencies = (sums.acked_within, sums.requests_within), account.latencies_of((held.index,))
+    return _figures(plan.stages[held.index], held, began_ns, held.seconds, done, latencies)
 
 
 def _rate(plan: Plan, judged: _Judged, account: Account) -> r.Rate:
@@ -178,18 +224,6 @@ def _rate(plan: Plan, judged: _Judged, account: Account) -> r.Rate:
         target_per_second=round(sum(stage.offered for _, stage in judged) / seconds, 2),
         achieved_per_second=round(done / seconds, 2),
         deliveries_per_second=round(sum(each.received_within for each in sums) / seconds, 2),
-    )
-
-
-def _generator(record: RunRecord, judged: _Judged, bottlenecks: list[str]) -> r.Generator:
-    return r.Generator(
-        cpu_max_percent=max((worker.cpu_max_percent for worker in record.workers), default=0.0),
-        workers=record.workers,
-        expected_workers=record.expected_workers,
-        missing_workers=record.missing_workers,
-        clock_uncertainty_ms=round(record.uncertainty_ns / _NS_MS, 4),
-        late_percent=round(100 * _late_share(judged)[1], 3),
-        bottlenecks=bottlenecks,
     )
 
 

@@ -1,19 +1,22 @@
 """One run: the plan followed stage by stage by the master, and what is noted of it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
+from secrets import randbits
 from typing import Final
 
 import gevent
+import msgspec
 from gevent.event import Event
-from msgspec import Struct, field
 
-from loadtest.ledger.clock import RunClock
+from loadtest.gate.findings import breaks
+from loadtest.gate.slo import Slo
+from loadtest.ledger.clock import RunClock, boot_id
 from loadtest.ledger.reports import Tick
-from loadtest.report.result import Sample, WorkerFigures
-from loadtest.running.messages import Channel, Finish, Prepare, Settle, StageBegan
+from loadtest.report.result import Sample
+from loadtest.running import messages as m
+from loadtest.running.options import Options
 from loadtest.running.progress import Progress, line_of
+from loadtest.running.result import RunRecord, StageRun, figures_so_far
 from loadtest.running.system import System
 from loadtest.running.workers import Workers
 from loadtest.scenarios.plan import SYSTEM_ACTIONS, Kind, Plan
@@ -26,49 +29,7 @@ _LOCUST_SECONDS: Final = 3.0
 _QUIET_SECONDS: Final = 4  # nothing came for so long: nothing more is under way
 SETTLE_SECONDS: Final = 90
 _HURRIED_SECONDS: Final = 10  # for a run that was ended early
-
-
-class StageRun(Struct, kw_only=True):
-    """One stage as it went. Times are nanoseconds of run time."""
-
-    index: int
-    began_ns: int
-    ended_ns: int = 0
-    offered: int = 0  # by the generator, by the end
-    late: int = 0  # of those, sends that the generator took up too late
-    connected: int = 0  # at the end
-    broke: list[str] = field(default_factory=list)
-    """Of a ramp: what gave way in it, in words, as it was seen when it ended."""
-
-    @property
-    def seconds(self) -> float:
-        """How long it lasted."""
-        return (self.ended_ns - self.began_ns) / _SECOND_NS
-
-    @property
-    def heartbeats(self) -> int:
-        """How many whole seconds of run time passed in it: so often each worker has told what it did."""
-        return self.ended_ns // _SECOND_NS - self.began_ns // _SECOND_NS
-
-
-class RunRecord(Struct, kw_only=True):
-    """One run, from its first stage on."""
-
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    began_ns: int = 0
-    ended_ns: int = 0
-    stages: list[StageRun] = field(default_factory=list)
-    series: list[Sample] = field(default_factory=list)
-    peak: int = 0
-    interrupted: bool = False
-    expected_workers: int = 0
-    missing_workers: int = 0
-    workers: list[WorkerFigures] = field(default_factory=list)
-    uncertainty_ns: int = 0
-    ledgers: list[bytes] = field(default_factory=list)
-    invalid: list[str] = field(default_factory=list)  # why nothing was learned, in words
-    broken: list[str] = field(default_factory=list)  # what of the system broke that must not, in words
-    failure: str = ""  # why there was no run at all
+_RUN_BITS: Final = 63
 
 
 class Run:
@@ -77,24 +38,19 @@ class Run:
     def __init__(
         self,
         plan: Plan,
+        options: Options,
+        slo: Slo,
         workers: Workers,
-        channel: Channel,
         system: System,
         progress: Progress,
-        *,
-        prepare: Callable[[int, int], Prepare],
-        breaks: Callable[[StageRun, Tick], list[str]],
         count: Callable[[Tick], None],
     ) -> None:
-        """`prepare(worker, workers)` says what a worker has to do, `breaks` what of a stage of a ramp broke, in words.
-
-        `count` is told of each second, for Locust's own figures.
-        """
+        """`count` is told of each second, for Locust's own figures."""
         self.plan = plan
         self.record = RunRecord()
         self.done = Event()
-        self._workers, self._channel, self._system, self._progress = workers, channel, system, progress
-        self._task, self._breaks, self._count = prepare, breaks, count
+        self._options, self._slo, self._workers, self._system = options, slo, workers, system
+        self._progress, self._count = progress, count
         self._clock = RunClock()
         self._stopped = Event()
         self._users = (0, 1.0)
@@ -131,31 +87,37 @@ class Run:
     def _prepare(self) -> bool:
         there = self._workers.begin_run()
         self.record.expected_workers = len(there)
-        for number, client in enumerate(there):
-            self._channel.send(self._task(number, len(there)), client)
-        if not self._workers.wait_until_all("prepared", _PREPARE_SECONDS, self._stopped):
+        number = randbits(_RUN_BITS)
+        for worker, client in enumerate(there):
+            task = m.Prepare(
+                plan=self.plan,
+                worker=worker,
+                workers=len(there),
+                crowd=str(self._system.crowd_file),
+                outbox="" if self._system.stack is None else str(self._system.stack.outbox),
+                run=number,
+                seed=self._options.seed,
+                even=self._options.even,
+                boot=boot_id(),
+            )
+            self._workers.runner.send_message(m.PREPARE, msgspec.msgpack.encode(task), client)
+        if not self._workers.wait_until_all("trouble", _PREPARE_SECONDS, self._stopped):
             self._note_missing()
             return False
-        prepared = [state.prepared for state in self._workers.states.values() if state.prepared is not None]
-        self.record.failure = next((each.trouble for each in prepared if each.trouble), "")
+        self.record.failure = next((each.trouble for each in self._workers.states.values() if each.trouble), "")
         return not self.record.failure
 
     def _follow_plan(self) -> None:
-        for index in range(len(self.plan.stages)):
-            with self._open_stage(index) as stage:
-                self._hold(stage)
+        for index, planned in enumerate(self.plan.stages):
+            self._upcoming = stage = StageRun(index=index, began_ns=0)
+            self._begun.clear()
+            if self._users[0] != planned.users:
+                self._begun.wait(_LOCUST_SECONDS)
+            self._begin()
+            self._hold(stage)
+            stage.ended_ns, stage.connected = self._clock.now_ns(), self._connected
             if self._stopped.is_set() or self._is_broken(stage):
                 return
-
-    @contextmanager
-    def _open_stage(self, index: int) -> Iterator[StageRun]:
-        self._upcoming = stage = StageRun(index=index, began_ns=0)
-        self._begun.clear()
-        if self._users[0] != self.plan.stages[index].users:
-            self._begun.wait(_LOCUST_SECONDS)
-        self._begin()
-        yield stage
-        stage.ended_ns, stage.connected = self._clock.now_ns(), self._connected
 
     def _begin(self) -> None:
         """Begin the stage that is to come, if there is one."""
@@ -171,7 +133,7 @@ class Run:
         self._stage = Tick()
         for state in self._workers.states.values():
             state.cpu.begin_stage(judged=stage.judged)
-        self._channel.send(StageBegan(index=begun.index, began_ns=begun.began_ns))
+        self._workers.runner.send_message(m.STAGE, (begun.index, begun.began_ns))
         self._users = (stage.users, stage.spawn_per_second)
         if stage.action in SYSTEM_ACTIONS:
             gevent.spawn(self._system.act, stage.action)
@@ -187,8 +149,8 @@ class Run:
                 second = self._take()
                 self._sample(self.plan.stages[stage.index].name, second)
                 passed_s, cpu = (self._clock.now_ns() - stage.began_ns) / _SECOND_NS, self._workers.cpu_percent
-                seen = (self._connected, second, self._stage, cpu)
-                self._progress.show(line_of(self.plan, stage.index, passed_s, *seen))
+                line = line_of(self.plan, stage.index, passed_s, self._connected, second, self._stage, cpu)
+                self._progress.show(line)
             self._check()
 
     def _take(self) -> Tick:
@@ -202,7 +164,7 @@ class Run:
     def _check(self) -> None:
         if self._workers.missing():
             self._note_missing()
-        for name in self._system.dead():
+        for name in () if self._system.stack is None else self._system.stack.dead():
             said = f"{name} ended by itself"
             if said not in self.record.broken:
                 self.record.broken.append(said)
@@ -222,14 +184,15 @@ class Run:
         self._wait_heartbeat()  # until workers have told of all of it, they go on as they were
         held.ended_ns, held.connected = self._clock.now_ns(), self._connected
         self._take()
-        held.broke = self._breaks(held, self._stage)
+        figures = figures_so_far(stage, held, self._stage, self.record.began_ns)
+        held.broke = breaks(figures, self._slo, stage.users)
         for each in held.broke:
             self._progress.say(f"{stage.name} breaks: {each}")
         return bool(held.broke)
 
     def _settle(self) -> None:
         """Wait until what is under way has come, or nothing comes any more."""
-        self._channel.send(Settle(ended_ns=self.record.stages[-1].ended_ns))
+        self._workers.runner.send_message(m.STAGE, (len(self.plan.stages), self.record.stages[-1].ended_ns))
         quiet = 0
         self._wait_heartbeat()  # only what is said from now on knows of everything that was sent
         for passed in range(SETTLE_SECONDS):
@@ -258,10 +221,10 @@ class Run:
         record, states = self.record, self._workers.states.values()
         record.ended_ns = record.ended_ns or self._clock.now_ns()
         if record.stages:
-            self._channel.send(Finish())
+            self._workers.runner.send_message(m.FINISH)
             if not self._workers.wait_until_all("ledger", _REPORT_SECONDS):
                 record.missing_workers = max(self._workers.missing(), 1)
-        record.uncertainty_ns = self._workers.uncertainty_ns()
+        record.uncertainty_ns = self._workers.uncertainty_ns
         for stage in record.stages:
             stage.offered = sum(each.offered.get(stage.index, 0) for each in self._workers.heartbeats)
             stage.late = sum(each.late.get(stage.index, 0) for each in self._workers.heartbeats)

@@ -41,11 +41,9 @@ class System:
     ) -> None:
         """Raises CouldNotRun when the plan asks for something that nobody can do."""
         self.crowd, self.crowd_file, self.stack = crowd, file, stack
-        self.outbox = "" if stack is None else str(stack.outbox)  # the folder of mails of a stack of ours
         self.seen: dict[str, float] = {}  # the figures of processes and relay nodes, once a second
         self.failed: list[str] = []  # why something could not be done, in words
         self._hook, self._say = hook, say
-        self._watching: gevent.Greenlet | None = None
         asked = sorted({stage.action for stage in plan.stages if stage.action in SYSTEM_ACTIONS})
         if asked and stack is None and hook is None:
             raise CouldNotRun(
@@ -71,25 +69,14 @@ class System:
             return f"{self.stack.kill_node()} was killed and is back"
         return f"{', '.join(self.stack.drain_nodes())} drained and back"
 
-    def dead(self) -> list[str]:
-        """Return the programs that ended without being asked to."""
-        return [] if self.stack is None else self.stack.dead()
-
-    def start_watch(self) -> None:
-        """Begin to look."""
-        if self.stack is not None:
-            self._watching = gevent.spawn(self._watch, self.stack)
-
-    def stop_watch(self) -> None:
-        """Look no more."""
-        if self._watching is not None:
-            self._watching.kill()
-
-    def _watch(self, stack: Stack) -> None:
+    def watch(self) -> None:
+        """Look at a stack of ours once a second, until the greenlet is killed."""
+        if self.stack is None:
+            return
         pids: dict[str, int] = {}
-        watch = Watch(pids, stack.metrics_urls.values())
+        watch = Watch(pids, self.stack.metrics_urls.values())
         while True:
-            pids.update(stack.pids)  # a node that was killed comes back as another process
+            pids.update(self.stack.pids)  # a node that was killed comes back as another process
             self.seen = watch.sample()
             gevent.sleep(1.0)
 
@@ -136,11 +123,10 @@ def _find_crowd(path: Path, plan: Plan) -> Crowd:
     try:
         crowd = read_crowd(path)
         target = find_target(crowd.relay_url)
+        check_crowd(crowd, plan, path)
+        socket.create_connection((target.host, target.address[1]), timeout=_REACH_SECONDS).close()
     except CrowdError as error:
         raise CouldNotRun(str(error)) from error
-    check_crowd(crowd, plan, path)
-    try:
-        socket.create_connection((target.host, target.address[1]), timeout=_REACH_SECONDS).close()
     except OSError as error:
         raise CouldNotRun(
             f"nobody answers at the relay that {path} names ({error.strerror or 'no answer in time'})",

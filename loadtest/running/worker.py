@@ -11,11 +11,11 @@ import ssl
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeAlias
 
 import gevent
+import msgspec
 import psutil
 from gevent import socket
 from gevent.event import AsyncResult
@@ -103,23 +103,24 @@ class Load:
             self.population.give_back(user.seat)
 
     def open_stage(self, index: int, began_ns: int) -> None:
-        """From `began_ns` on, do what this stage asks of a worker."""
+        """From `began_ns` on, do what this stage asks of a worker.
+
+        Past the last one nothing more is offered, and what comes was not achieved within a stage.
+        """
+        self.ledger.open_stage(index, began_ns)
+        if index == len(self.plan.stages):
+            self.pacer.set_rate(0)
+            self.population.settling = True
+            return
         stage = self.plan.stages[index]
         self.stage, self._began_ns = index, began_ns
         self.offered[index] = self.late[index] = 0
-        self.ledger.open_stage(index, began_ns)
         self._spawn_distance, self._spawn_next = self._share / stage.spawn_per_second, time.monotonic()
         self.pacer.set_rate(stage.target_per_second / self._share, began_ns)
         if stage.action in {Action.GO_OFFLINE, Action.COME_BACK}:
             for seat, user in self._seated.items():
                 if isinstance(user, RelayUser) and seat * _STRIDE % _GRAIN < self.plan.away_share * _GRAIN:
                     user.go_offline() if stage.action is Action.GO_OFFLINE else user.come_back()
-
-    def settle(self, ended_ns: int) -> None:
-        """Offer nothing more. What comes after `ended_ns` was not achieved within the last stage."""
-        self.ledger.open_stage(len(self.plan.stages), ended_ns)
-        self.pacer.set_rate(0)
-        self.population.settling = True
 
     def close(self) -> None:
         """Stop everybody."""
@@ -174,98 +175,88 @@ class VardeUser(User):
 
 
 class Worker:
-    """Listens to the master for as long as the process lives, and may live through several runs.
-
-    What it hears while it waits for something must be heard, so whatever takes time has a greenlet of its own.
-    """
+    """Does what the master says for as long as the process lives, which may be several runs."""
 
     def __init__(self, runner: Any, crowd: Path | None) -> None:
         """`crowd` is this machine's own file of the crowd; without it, the path that the master names is read."""
-        self._channel = m.Channel(runner)
+        self._runner = runner
         self._crowd = crowd
         self._clock = RunClock()
         self._load: Load | None = None
         self._greenlets: list[gevent.Greenlet] = []
         self._pongs: dict[int, AsyncResult] = {}
-        handlers: dict[type[m.Message], Callable[[Any], object]] = {
-            m.Prepare: lambda message: gevent.spawn(self._prepare, message),
-            m.StageBegan: self._on_stage,
-            m.Settle: self._on_settle,
-            m.Finish: lambda _: gevent.spawn(self._finish),
-            m.Pong: self._on_pong,
-        }
-        for kind, handler in handlers.items():
-            self._channel.listen(kind, handler)
+        # What takes time has a greenlet of its own, so that pongs are heard meanwhile.
+        runner.register_message(m.PREPARE, self._prepare, concurrent=True)
+        runner.register_message(m.FINISH, self._finish, concurrent=True)
+        runner.register_message(m.STAGE, self._on_stage)
+        runner.register_message(m.PONG, self._on_pong)
 
-    def _prepare(self, message: m.Prepare) -> None:
+    def _prepare(self, msg: Any, **_: Any) -> None:
         gevent.killall(self._greenlets)
         if self._load is not None:
             self._load.close()  # of an earlier run
         self._load = VardeUser.load = None
         try:
-            crowd = read_crowd(self._crowd or Path(message.crowd))
-            self._clock = open_clock(message.boot, self._ping)
-            self._load = VardeUser.load = Load(crowd, message, self._clock)
+            task = msgspec.msgpack.decode(msg.data, type=m.Prepare)
+            crowd = read_crowd(self._crowd or Path(task.crowd))
+            self._clock = open_clock(task.boot, self._ping)
+            self._load = VardeUser.load = Load(crowd, task, self._clock)
         except (CrowdError, gevent.Timeout, ValueError) as error:
-            self._channel.send(m.Prepared(trouble=str(error) or "the master did not answer"))
+            self._runner.send_message(m.PREPARED, (str(error) or "the master did not answer", 0))
             return
         gc.collect()
         gc.freeze()
         gc.set_threshold(_YOUNG, 20, 20)
         self._greenlets = [gevent.spawn(self._tick, self._load), gevent.spawn(follow_clock, self._clock, self._ping)]
-        self._channel.send(m.Prepared(uncertainty_ns=self._clock.uncertainty_ns))
+        self._runner.send_message(m.PREPARED, ("", self._clock.uncertainty_ns))
 
-    def _on_stage(self, message: m.StageBegan) -> None:
+    def _on_stage(self, msg: Any, **_: Any) -> None:
         if self._load is not None:
-            self._load.open_stage(message.index, message.began_ns)
+            self._load.open_stage(*msg.data)
             gc.freeze()
 
-    def _on_settle(self, message: m.Settle) -> None:
-        if self._load is not None:
-            self._load.settle(message.ended_ns)
-
-    def _finish(self) -> None:
+    def _finish(self, **_: Any) -> None:
         if self._load is not None:
             self._greenlets[0].kill()
-            self._beat(self._load)
-            self._channel.send(m.Report(ledger=self._load.ledger.report()))
+            self._send_heartbeat(self._load, self._load.ledger.report())
 
     def _tick(self, load: Load) -> None:
         """Say each whole second of run time how it goes, all workers at once."""
         while True:
             gevent.sleep((_SECOND_NS - self._clock.now_ns() % _SECOND_NS) / _SECOND_NS)
             load.catch_up()
-            self._beat(load)
+            self._send_heartbeat(load)
 
-    def _beat(self, load: Load) -> None:
-        self._channel.send(
-            m.Heartbeat(
-                tick=load.ledger.tick(),
-                at_ns=time.monotonic_ns(),
-                cpu_ns=time.process_time_ns(),
-                rss_mib=psutil.Process().memory_info().rss / _MIB,
-                users=load.users,
-                offered=load.offered,
-                late=load.late,
-                uncertainty_ns=self._clock.uncertainty_ns,
-                late_max_ms=load.pacer.late_max_ns / _NS_MS,
-                waiting=len(load.waiting),
-            )
+    def _send_heartbeat(self, load: Load, report: bytes = b"") -> None:
+        heartbeat = m.Heartbeat(
+            tick=load.ledger.tick(),
+            ledger=report,
+            at_ns=time.monotonic_ns(),
+            cpu_ns=time.process_time_ns(),
+            rss_mib=psutil.Process().memory_info().rss / _MIB,
+            users=load.users,
+            offered=load.offered,
+            late=load.late,
+            uncertainty_ns=self._clock.uncertainty_ns,
+            late_max_ms=load.pacer.late_max_ns / _NS_MS,
+            waiting=len(load.waiting),
         )
+        self._runner.send_message(m.HEARTBEAT, msgspec.msgpack.encode(heartbeat))
 
     def _ping(self) -> int:
         """Ask the master what time it is. Raises gevent.Timeout."""
         number = time.monotonic_ns()
         answer = self._pongs[number] = AsyncResult()
-        self._channel.send(m.Ping(number=number))
+        self._runner.send_message(m.PING, number)
         try:
             return int(answer.get(timeout=PING_SECONDS))
         finally:
             del self._pongs[number]
 
-    def _on_pong(self, message: m.Pong) -> None:
-        if message.number in self._pongs:
-            self._pongs[message.number].set(message.now_ns)
+    def _on_pong(self, msg: Any, **_: Any) -> None:
+        number, now_ns = msg.data
+        if number in self._pongs:
+            self._pongs[number].set(now_ns)
 
 
 def lift_limits() -> None:

@@ -3,98 +3,95 @@
 import subprocess
 import sys
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import gevent
+import msgspec
 from gevent.event import Event
 
 from loadtest.command.exits import CouldNotRun
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.reports import Tick, merge_ticks
 from loadtest.report.result import WorkerFigures
-from loadtest.running.messages import Channel, Heartbeat, Ping, Pong, Prepared, Report
+from loadtest.running.messages import HEARTBEAT, PING, PONG, PREPARED, Heartbeat
 from loadtest.running.options import Options
 from loadtest.stack.process import ROOT, tail_of
 
 CONNECT_SECONDS: Final = 60.0
-WINDOW_NS: Final = 5_000_000_000
-_WHOLE_NS: Final = 4_500_000_000
-"""Readings come once a second, and not to the millisecond: from here on a window counts as whole."""
+WINDOW: Final = 5  # readings
 _MISSING: Final = "missing"
 _GLANCE: Final = 0.1  # seconds between two looks at who is there: somebody who goes missing says nothing
 _STOP_SECONDS: Final = 5.0
+_Reading: TypeAlias = tuple[int, int]  # the time, and the CPU time so far: nanoseconds
 
 
 class CpuUsage:
-    """How hard a process works: percent of one core over windows of five seconds, from its CPU time as it grows."""
+    """How hard a process works: percent of one core over windows of five readings, from its CPU time as it grows.
+
+    There is one reading a second.
+    """
 
     def __init__(self) -> None:
-        self._first: tuple[int, int] | None = None
-        self._last = (0, 0)
-        self._judged: deque[tuple[int, int]] = deque()
+        self._readings: list[_Reading] = []
+        self._judged: list[list[_Reading]] = []  # of each stretch of judged stages; no window reaches back before one
         self._judging = False
-        self._most: float | None = None
-        self.now_percent = 0.0  # between the last two readings
 
     @property
     def max_percent(self) -> float:
-        """Over the judged stages: of whole windows, or of all there is when they were shorter than one."""
-        if self._most is not None or not self._judged:
-            return self._most or 0.0
-        return _percent(self._judged[0], self._judged[-1])
+        """Over the judged stages: of whole windows, or of the last stretch when all were shorter than one."""
+        windows = [pair for stretch in self._judged for pair in zip(stretch, stretch[WINDOW:], strict=False)]
+        shorter = [(stretch[0], stretch[-1]) for stretch in self._judged[-1:] if stretch]
+        return max((_percent(*pair) for pair in windows or shorter), default=0.0)
 
     @property
     def mean_percent(self) -> float:
         """Since the first reading of the run."""
-        return 0.0 if self._first is None else _percent(self._first, self._last)
+        return _percent(self._readings[0], self._readings[-1]) if self._readings else 0.0
+
+    @property
+    def now_percent(self) -> float:
+        """Between the last two readings."""
+        return _percent(*self._readings[-2:]) if len(self._readings) > 1 else 0.0
 
     def begin_stage(self, *, judged: bool) -> None:
-        """A stage begins. Judged stages in a row are one, and no window reaches back before them."""
+        """A stage begins. Judged stages in a row are one stretch."""
         if judged and not self._judging:
-            self._judged.clear()
+            self._judged.append([])
         self._judging = judged
 
     def add(self, at_ns: int, cpu_ns: int) -> None:
         """One reading of the CPU time, of all cores together."""
-        reading = (at_ns, cpu_ns)
-        if self._first is None:
-            self._first = reading
-        else:
-            self.now_percent = _percent(self._last, reading)
-        self._last = reading
-        if not self._judging:
-            return
-        self._judged.append(reading)
-        while len(self._judged) > 1 and at_ns - self._judged[1][0] >= WINDOW_NS:
-            self._judged.popleft()
-        if at_ns - self._judged[0][0] >= _WHOLE_NS:
-            self._most = max(self._most or 0.0, _percent(self._judged[0], reading))
+        self._readings.append((at_ns, cpu_ns))
+        if self._judging:
+            self._judged[-1].append((at_ns, cpu_ns))
 
 
-def _percent(since: tuple[int, int], until: tuple[int, int]) -> float:
+def _percent(since: _Reading, until: _Reading) -> float:
     took = until[0] - since[0]
     return 100.0 * (until[1] - since[1]) / took if took > 0 else 0.0
 
 
 class WorkerState:
-    """One of them."""
+    """What is known of a worker in a run."""
 
     def __init__(self, number: int) -> None:
         self.name = f"worker-{number + 1}"
         self.cpu = CpuUsage()
-        self.prepared: Prepared | None = None
-        self.heartbeat: Heartbeat | None = None
+        self.trouble: str | None = None  # why it is not prepared, or "" when it is
+        self.uncertainty_ns = 0  # of its clock, at worst
+        self.heartbeat: Heartbeat | None = None  # the last one
         self.ledger: bytes | None = None
         self.connected = 0
         self._tick = Tick()
 
     def take_heartbeat(self, heartbeat: Heartbeat) -> None:
-        """Take in what it says each second."""
+        """Note what it says each second."""
         self.heartbeat = heartbeat
+        self.ledger = heartbeat.ledger or None
+        self.uncertainty_ns = max(self.uncertainty_ns, heartbeat.uncertainty_ns)
         self._tick.then(merge_ticks((heartbeat.tick,)))
         self.connected = self._tick.connected
         self.cpu.add(heartbeat.at_ns, heartbeat.cpu_ns)
@@ -102,7 +99,6 @@ class WorkerState:
     def take_tick(self) -> Tick:
         """Return what came since it was asked last; who said nothing is where it was."""
         taken, self._tick = self._tick, Tick(connected=self.connected)
-        taken.connected = self.connected
         return taken
 
     def figures(self) -> WorkerFigures:
@@ -118,24 +114,22 @@ class WorkerState:
 
 
 class Workers:
-    """Everybody who is part of a run. What others say is not heard."""
+    """All workers that are part of a run. What others say is not heard."""
 
-    def __init__(self, runner: Any, channel: Channel, clock: RunClock, lost: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, runner: Any, clock: RunClock, lost: Callable[[], int] = lambda: 0) -> None:
         """`runner` is Locust's, which knows whose heart beats; `lost` counts processes of ours that have ended."""
-        self._runner = runner
+        self.runner = runner
+        self.states: dict[str, WorkerState] = {}
+        self._clock = clock
         self._lost = lost
         self._moved = Event()
-        self.states: dict[str, WorkerState] = {}
-        channel.listen_to_each(Prepared, lambda client, message: self._set(client, "prepared", message))
-        channel.listen_to_each(Report, lambda client, message: self._set(client, "ledger", message.ledger))
-        channel.listen_to_each(Heartbeat, self._on_heartbeat)
-        channel.listen_to_each(
-            Ping, lambda who, ping: channel.send(Pong(number=ping.number, now_ns=clock.now_ns()), who)
-        )
+        runner.register_message(PREPARED, self._on_prepared)
+        runner.register_message(HEARTBEAT, self._on_heartbeat)
+        runner.register_message(PING, self._on_ping)
 
     def begin_run(self) -> list[str]:
         """Begin anew with those who are there, and return who that is."""
-        clients = getattr(self._runner, "clients", None)
+        clients = getattr(self.runner, "clients", None)
         there = ["local"] if clients is None else _in_turn(each.id for each in clients.all if each.state != _MISSING)
         self.states = {client: WorkerState(number) for number, client in enumerate(there)}
         return there
@@ -158,7 +152,7 @@ class Workers:
         return False
 
     def _is_missing(self, client: str) -> bool:
-        clients = getattr(self._runner, "clients", None)
+        clients = getattr(self.runner, "clients", None)
         return clients is not None and (client not in clients or clients[client].state == _MISSING)
 
     def take_tick(self) -> Tick:
@@ -178,23 +172,27 @@ class Workers:
         """Of the busiest one, at present."""
         return max((state.cpu.now_percent for state in self.states.values()), default=0.0)
 
+    @property
     def uncertainty_ns(self) -> int:
-        """Return how uncertain anybody's clock was at worst, in the whole run."""
-        prepared = (state.prepared.uncertainty_ns for state in self.states.values() if state.prepared is not None)
-        return max((*prepared, *(each.uncertainty_ns for each in self.heartbeats)), default=0)
+        """How uncertain any worker's clock was at worst, in the whole run."""
+        return max((state.uncertainty_ns for state in self.states.values()), default=0)
 
-    def _set(self, client: str, field: str, value: Any) -> None:
-        if client in self.states:
-            setattr(self.states[client], field, value)
+    def _on_prepared(self, msg: Any, **_: Any) -> None:
+        if (state := self.states.get(str(msg.node_id))) is not None:
+            state.trouble, state.uncertainty_ns = msg.data
             self._moved.set()
 
-    def _on_heartbeat(self, client: str, heartbeat: Heartbeat) -> None:
-        if client in self.states:
-            self.states[client].take_heartbeat(heartbeat)
+    def _on_heartbeat(self, msg: Any, **_: Any) -> None:
+        if (state := self.states.get(str(msg.node_id))) is not None:
+            state.take_heartbeat(msgspec.msgpack.decode(msg.data, type=Heartbeat))
+            self._moved.set()
+
+    def _on_ping(self, msg: Any, **_: Any) -> None:
+        self.runner.send_message(PONG, (msg.data, self._clock.now_ns()), msg.node_id)
 
 
 def _in_turn(clients: Iterable[str]) -> list[str]:
-    """Return workers in the order in which Locust deals users to them: host by host in turn."""
+    """Return workers in the order in which Locust assigns users to them: host by host in turn."""
     on_host: Counter[str] = Counter()
     places = []
     for client in sorted(clients):
@@ -213,20 +211,16 @@ class LocalWorkers:
 
     def __init__(self, count: int, master: tuple[str, int], crowd: Path, folder: Path) -> None:
         """What they say goes into `folder`."""
+        program = (sys.executable, "-m", "loadtest", "worker", "--tethered")
+        command = (*program, "--master", f"{master[0]}:{master[1]}", "--crowd", str(crowd))
         self._logs = [folder / f"worker-{number + 1}.log" for number in range(count)]
-        address = ("--master", f"{master[0]}:{master[1]}", "--crowd", str(crowd))
-        self._processes = [self._start(log, *address) for log in self._logs]
-
-    def _start(self, log: Path, *arguments: str) -> "subprocess.Popen[bytes]":
-        with log.open("wb") as output:
-            return subprocess.Popen(  # noqa: S603 - our own program
-                (sys.executable, "-m", "loadtest", "worker", "--tethered", *arguments),
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        self._processes = []
+        for log in self._logs:
+            with log.open("wb") as output:
+                process = subprocess.Popen(  # noqa: S603 - our own program
+                    command, cwd=ROOT, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
+                )
+                self._processes.append(process)
 
     def lost(self) -> int:
         """Count those that have ended."""
@@ -258,13 +252,3 @@ class LocalWorkers:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()  # without a deadline: nothing survives SIGKILL
-
-
-@contextmanager
-def open_workers(count: int, master: tuple[str, int], crowd: Path, folder: Path) -> Iterator[LocalWorkers]:
-    """Run so many workers for as long as a block lasts."""
-    workers = LocalWorkers(count, master, crowd, folder)
-    try:
-        yield workers
-    finally:
-        workers.stop()

@@ -4,8 +4,7 @@ import time
 from random import Random
 from typing import Final
 
-import gevent
-from gevent.hub import Waiter
+from gevent.event import Event
 
 from loadtest.client.epoll import HANGUP, READ
 from loadtest.client.protocol import Ending
@@ -39,8 +38,8 @@ class RelayUser:
 
     __slots__ = (
         *("_again", "_attempt", "_away", "_behaviour", "_began", "_deadline", "_drained", "_ended", "_population"),
-        *("_leave_at", "_leaving", "_listens", "_reads_later", "_resume_at", "_waiter", "_wanted"),
-        *("_welcomed", "device", "place"),
+        *("_leave_at", "_leaving", "_listens", "_reads_later", "_resume_at", "_wanted"),
+        *("_welcomed", "_woken", "device", "place"),
     )
 
     def __init__(self, population: Population, seat: int) -> None:
@@ -48,7 +47,7 @@ class RelayUser:
         self._behaviour = behaviour_of(seat, population.plan.behaviours)
         self.device = Device(population, seat, self)
         self.place = -1  # among those who are ready; theirs to write
-        self._waiter: Waiter[None] | None = None
+        self._woken = Event()
         self._attempt = 0
         self._began = self._resume_at = 0.0
         self._deadline = self._leave_at = _NEVER
@@ -66,8 +65,7 @@ class RelayUser:
             while not self._ended:
                 self._wait_for_turn()
                 self._renew_if_due()
-                if self._may_connect:
-                    self._connect()
+                self._connect()
                 self._wait_for_end()
         finally:
             self.stop()
@@ -115,7 +113,8 @@ class RelayUser:
         if self.device.connection is None or not self._listens:
             return
         if self._population.settling:
-            self.device.connection.widen()  # with a small window, what has gathered would take longer than anybody waits
+            # With a small window, what has gathered would take longer than anybody waits.
+            self.device.connection.widen()
         else:
             self.device.connection.read(SLOW_BYTES)
             self._read_later()
@@ -240,20 +239,9 @@ class RelayUser:
 
     # The greenlet
 
-    @property
-    def _may_connect(self) -> bool:
-        """Whether nobody has stopped this user, or sent it away, while it waited."""
-        return not (self._ended or self._away)
-
     def _wait_for_turn(self) -> None:
-        while not self._ended:
-            pause = self._resume_at - time.monotonic()
-            if self._away:
-                self._park(_NEVER)
-            elif pause > 0:
-                self._park(pause)
-            else:
-                return
+        while not self._ended and (self._away or self._resume_at > time.monotonic()):
+            self._park(_NEVER if self._away else self._resume_at)
 
     def _renew_if_due(self) -> bool:
         """Fetch another ticket when it is time. The connection, if there is one, goes on meanwhile."""
@@ -264,6 +252,8 @@ class RelayUser:
         return due and not self._ended
 
     def _connect(self) -> None:
+        if self._ended or self._away:
+            return  # somebody stopped this user, or sent it away, while it waited
         population = self._population
         if not self._wanted and self._behaviour is not Behaviour.DEAF:
             population.ledger.attend(self.seat)
@@ -275,31 +265,20 @@ class RelayUser:
 
     def _wait_for_end(self) -> None:
         while self.device.connection is not None:
-            now = time.monotonic()
             if self._leaving:
                 self._park(_NEVER)
-            elif self._leave_at <= now:
+            elif self._leave_at <= time.monotonic():
                 self._depart()
             elif not self._renew_if_due():
-                self._park(min(self._leave_at, self._population.tickets.due_at(self.seat)) - now)
+                self._park(min(self._leave_at, self._population.tickets.due_at(self.seat)))
 
-    def _park(self, seconds: float) -> None:
-        """Sleep until woken, or so many seconds."""
-        loop = gevent.get_hub().loop
-        self._waiter = waiter = Waiter()
-        timer = loop.timer(seconds) if seconds < _NEVER else None
-        if timer is not None:
-            timer.start(waiter.switch, None)
-        try:
-            waiter.get()
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.close()
+    def _park(self, until: float) -> None:
+        """Sleep until `_wake`, or that time."""
+        self._woken.clear()
+        self._woken.wait(None if until == _NEVER else max(0.0, until - time.monotonic()))
 
     def _wake(self) -> None:
-        if self._waiter is not None:
-            gevent.get_hub().loop.run_callback(self._waiter.switch, None)
+        self._woken.set()
 
 
 # When a user comes back after a connection has ended: docs/protocol.md, section 9.

@@ -33,7 +33,7 @@ class Tickets:
         self._crowd, self._source_of = crowd, source_of
         self._renewable = may_renew(crowd)
         self._renewed: dict[int, str] = {}
-        self._tried: dict[int, float] = {}
+        self._due: dict[int, float] = {}  # where it is not as planned
         self._refused: set[int] = set()
         self._hopeless: set[int] = set()
         left = crowd.tickets_expire_ms / _MS - time.time()
@@ -46,31 +46,27 @@ class Tickets:
 
     def due_at(self, seat: int) -> float:
         """Return when its user should fetch another one, in monotonic seconds: never, for most."""
-        if seat in self._hopeless:
-            return _NEVER
-        if seat in self._refused:
-            return 0.0
-        if seat in self._renewed or self._ends_at == _NEVER:
-            return _NEVER
-        due = self._ends_at - _EARLY_SECONDS - seat * _STRIDE % _SPREAD_SECONDS
-        return max(due, self._tried[seat] + _AGAIN_SECONDS) if seat in self._tried else due
+        return self._due.get(seat, self._ends_at - _EARLY_SECONDS - seat * _STRIDE % _SPREAD_SECONDS)
 
     def expire(self, seat: int) -> bool:
         """The relay says that the ticket has ended. Returns whether it makes sense to fetch another."""
         if not self._renewable or seat in self._hopeless:
             return False
         self._refused.add(seat)
+        self._due[seat] = 0.0
         return True
 
     def renew(self, seat: int) -> None:
         """Ask the API, and wait for its answer. Without a good one, the seat keeps what it has."""
-        self._tried[seat] = time.monotonic()
         ticket = self._fetch(seat)
+        self._due[seat] = _NEVER
         if ticket is not None:
             self._renewed[seat] = ticket
             self._refused.discard(seat)
         elif seat in self._refused:
             self._hopeless.add(seat)
+        else:
+            self._due[seat] = time.monotonic() + _AGAIN_SECONDS
 
     def _fetch(self, seat: int) -> str | None:
         # Hardly any run has need of it.

@@ -3,8 +3,7 @@
 from loadtest.gate.slo import read_slo
 from loadtest.report.result import Finding
 from loadtest.running.options import Options
-from loadtest.running.result import conclude
-from loadtest.running.run import RunRecord, StageRun
+from loadtest.running.result import RunRecord, StageRun, conclude
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask
 

@@ -13,10 +13,10 @@ import pytest
 from loadtest.gate.slo import read_slo
 from loadtest.gate.verdict import judge
 from loadtest.ledger.clock import EVERY_SECONDS, PING_SECONDS, RunClock, follow_clock, measure_again
+from loadtest.ledger.reports import Tick, write
 from loadtest.report.result import Verdict
-from loadtest.running.messages import Channel, Heartbeat, Prepared
-from loadtest.running.result import gather
-from loadtest.running.run import RunRecord
+from loadtest.running.messages import Heartbeat
+from loadtest.running.result import RunRecord, gather
 from loadtest.running.workers import Workers
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask
@@ -89,23 +89,30 @@ def test_a_leader_who_does_not_answer_leaves_the_clock_uncertain() -> None:
 def heartbeat(uncertainty_ns: int) -> Heartbeat:
     """What a worker says each second, of a clock like this."""
     return Heartbeat(
-        tick=b"", at_ns=0, cpu_ns=0, rss_mib=1, users=1, offered={}, late_max_ms=0, uncertainty_ns=uncertainty_ns
+        tick=write(Tick()),
+        at_ns=0,
+        cpu_ns=0,
+        rss_mib=1,
+        users=1,
+        offered={},
+        late_max_ms=0,
+        uncertainty_ns=uncertainty_ns,
     )
 
 
 def test_the_worst_clock_of_all_workers_decides() -> None:
     """One worker whose clock became too uncertain within the run leaves it without a verdict, whatever was measured."""
     there = [SimpleNamespace(id=name, state="ready") for name in ("a_1", "b_1")]
-    runner: Any = SimpleNamespace(custom_messages={}, clients=SimpleNamespace(all=there))
-    workers = Workers(runner, Channel(runner), RunClock())
+    runner: Any = SimpleNamespace(register_message=lambda *_: None, clients=SimpleNamespace(all=there))
+    workers = Workers(runner, RunClock())
     for who in workers.begin_run():
-        workers.states[who].prepared = Prepared(uncertainty_ns=200_000)
-    assert workers.uncertainty_ns() == 200_000
-    workers.states["a_1"].heartbeat = heartbeat(300_000)
-    workers.states["b_1"].heartbeat = heartbeat(1_700_000)
-    assert workers.uncertainty_ns() == 1_700_000
+        workers.states[who].uncertainty_ns = 200_000
+    assert workers.uncertainty_ns == 200_000
+    workers.states["a_1"].take_heartbeat(heartbeat(300_000))
+    workers.states["b_1"].take_heartbeat(heartbeat(1_700_000))
+    assert workers.uncertainty_ns == 1_700_000
     plan = SCENARIOS["smoke"].plan(Ask())
-    result = gather(plan, RunRecord(uncertainty_ns=workers.uncertainty_ns()), (), clock_budget_ms=1.0)
+    result = gather(plan, RunRecord(uncertainty_ns=workers.uncertainty_ns), (), clock_budget_ms=1.0)
     judged = judge(result, read_slo())
     assert judged.verdict is Verdict.INVALID
     assert "the clocks are 1.70 ms uncertain; the budget is 1 ms" in judged.reasons

@@ -9,8 +9,7 @@ from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
 from loadtest.ledger.reports import Tick
 from loadtest.report.result import Result, Verdict, WorkerFigures
-from loadtest.running.result import figures_so_far, gather
-from loadtest.running.run import RunRecord, StageRun
+from loadtest.running.result import RunRecord, StageRun, figures_so_far, gather
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask
 
