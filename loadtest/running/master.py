@@ -148,11 +148,8 @@ class Master:
                 gevent.spawn(self._end_test)
 
     def _end_test(self) -> None:
-        """End Locust's test with the run.
-
-        Not by the shape's word, as Locust has it: then there is a moment in which it says that it has stopped, and
-        START does nothing.
-        """
+        # Not by the shape's word, as Locust has it: then there is a moment in which it says that it has stopped, and
+        # START does nothing.
         given = self._environment.parsed_options
         (self._runner.quit if given is not None and given.headless else self._runner.stop)()
 
@@ -175,7 +172,7 @@ class Master:
         self.ended.set()
 
 
-def _make_environment(options: Options, *, use_common_options: bool = True) -> Any:
+def _open_environment(options: Options, *, use_common_options: bool = True) -> Any:
     logging.getLogger("locust").setLevel(logging.ERROR)  # its warnings are about a pace of spawning that we keep
     lift_limits()
     shape: Any = PlanShape()
@@ -215,7 +212,7 @@ def _interruption(gently: Callable[[], bool], leave: Callable[[], None] = lambda
 def run_headless(options: Options) -> int:
     """Run once, write what there is, and return the exit code. Raises CouldNotRun when the run cannot begin."""
     read_plan(options)
-    environment = _make_environment(options)
+    environment = _open_environment(options)
     folder = folder_of(options)
     master = Master(environment, msgspec.structs.replace(options, out=folder))
     warn_beforehand(options, master.plan, master.progress.say)
@@ -232,7 +229,9 @@ def run_headless(options: Options) -> int:
             master.open(folder / "logs")
             environment.runner.start_shape()
             master.ended.wait()
-            _keep_stack(master)
+            if options.keep_stack and master.system is not None and master.system.stack is not None:
+                master.progress.say(f"the stack stays until Ctrl-C; run again with --crowd {master.system.crowd_file}")
+                gevent.sleep(float("inf"))  # as long as somebody wants it
         except KeyboardInterrupt:
             if not master.ended.is_set():
                 master.finish(RunRecord(interrupted=True))
@@ -246,19 +245,12 @@ def run_headless(options: Options) -> int:
     return master.exit_code
 
 
-def _keep_stack(master: Master) -> None:
-    system = master.system
-    if master.options.keep_stack and system is not None and system.stack is not None:
-        master.progress.say(f"the stack stays until Ctrl-C; run again with --crowd {system.crowd_file}")
-        gevent.sleep(float("inf"))  # as long as somebody wants it
-
-
 def serve_page(options: Options, address: tuple[str, int]) -> int:
     """Serve Locust's page until Ctrl-C; runs are started there. Returns the exit code; raises CouldNotRun."""
     if listens(address):
         raise CouldNotRun(f"somebody listens at {address[0]}:{address[1]} already", "Choose another --port.")
     read_plan(options)
-    environment = _make_environment(options, use_common_options=False)
+    environment = _open_environment(options, use_common_options=False)
     runner = environment.runner
     sys.argv = sys.argv[:1]  # Locust's page reads it, and would not know our words
     web = environment.create_web_ui(*address, delayed_start=True)

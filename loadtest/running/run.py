@@ -164,7 +164,8 @@ class Run:
     def _check(self) -> None:
         if self._workers.missing():
             self._note_missing()
-        for name in () if self._system.stack is None else self._system.stack.dead():
+        stack = self._system.stack
+        for name in stack.dead() if stack is not None else ():
             said = f"{name} ended by itself"
             if said not in self.record.broken:
                 self.record.broken.append(said)

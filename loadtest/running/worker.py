@@ -11,6 +11,7 @@ import ssl
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeAlias
 
@@ -152,19 +153,13 @@ class VardeUser(User):
     load: ClassVar[Load | None] = None  # of this process; set before the first user is spawned
     seated: Seated | None = None
 
-    def on_start(self) -> None:
-        """Wait for the turn, and take a seat."""
-        assert self.load is not None
-        try:
-            self.seated = self.load.enter()
-        except NoSeat:
-            raise StopUser from None  # there are more users than seats: whoever asked for them sees it in the figures
-
     @task
     def live(self) -> None:
-        """Live until stopped. A user who may not come back leaves for good."""
-        assert self.seated is not None
-        self.seated.live()
+        """Wait for the turn, take a seat, and live until stopped. A user who may not come back leaves for good."""
+        assert self.load is not None
+        with suppress(NoSeat):  # there are more users than seats: whoever asked for them sees it in the figures
+            self.seated = self.load.enter()
+            self.seated.live()
         raise StopUser
 
     def on_stop(self) -> None:
@@ -184,7 +179,7 @@ class Worker:
         self._clock = RunClock()
         self._load: Load | None = None
         self._greenlets: list[gevent.Greenlet] = []
-        self._pongs: dict[int, AsyncResult] = {}
+        self._pinged, self._pong = 0, AsyncResult()
         # What takes time has a greenlet of its own, so that pongs are heard meanwhile.
         runner.register_message(m.PREPARE, self._prepare, concurrent=True)
         runner.register_message(m.FINISH, self._finish, concurrent=True)
@@ -245,18 +240,14 @@ class Worker:
 
     def _ping(self) -> int:
         """Ask the master what time it is. Raises gevent.Timeout."""
-        number = time.monotonic_ns()
-        answer = self._pongs[number] = AsyncResult()
-        self._runner.send_message(m.PING, number)
-        try:
-            return int(answer.get(timeout=PING_SECONDS))
-        finally:
-            del self._pongs[number]
+        self._pinged, self._pong = time.monotonic_ns(), AsyncResult()
+        self._runner.send_message(m.PING, self._pinged)
+        return int(self._pong.get(timeout=PING_SECONDS))
 
     def _on_pong(self, msg: Any, **_: Any) -> None:
         number, now_ns = msg.data
-        if number in self._pongs:
-            self._pongs[number].set(now_ns)
+        if number == self._pinged:  # an answer that came too late is none
+            self._pong.set(now_ns)
 
 
 def lift_limits() -> None:

@@ -23,7 +23,7 @@ from loadtest.stack.process import ROOT, tail_of
 CONNECT_SECONDS: Final = 60.0
 WINDOW: Final = 5  # readings
 _MISSING: Final = "missing"
-_GLANCE: Final = 0.1  # seconds between two looks at who is there: somebody who goes missing says nothing
+_GLANCE: Final = 0.1  # seconds between two looks at who is there: a worker that goes missing says nothing
 _STOP_SECONDS: Final = 5.0
 _Reading: TypeAlias = tuple[int, int]  # the time, and the CPU time so far: nanoseconds
 
@@ -122,7 +122,6 @@ class Workers:
         self.states: dict[str, WorkerState] = {}
         self._clock = clock
         self._lost = lost
-        self._moved = Event()
         runner.register_message(PREPARED, self._on_prepared)
         runner.register_message(HEARTBEAT, self._on_heartbeat)
         runner.register_message(PING, self._on_ping)
@@ -147,8 +146,7 @@ class Workers:
                     return True
                 if all(map(self._is_missing, silent)) or len(silent) <= self._lost():
                     return False
-                self._moved.clear()
-                self._moved.wait(_GLANCE)
+                gevent.sleep(_GLANCE)
         return False
 
     def _is_missing(self, client: str) -> bool:
@@ -180,12 +178,10 @@ class Workers:
     def _on_prepared(self, msg: Any, **_: Any) -> None:
         if (state := self.states.get(str(msg.node_id))) is not None:
             state.trouble, state.uncertainty_ns = msg.data
-            self._moved.set()
 
     def _on_heartbeat(self, msg: Any, **_: Any) -> None:
         if (state := self.states.get(str(msg.node_id))) is not None:
             state.take_heartbeat(msgspec.msgpack.decode(msg.data, type=Heartbeat))
-            self._moved.set()
 
     def _on_ping(self, msg: Any, **_: Any) -> None:
         self.runner.send_message(PONG, (msg.data, self._clock.now_ns()), msg.node_id)

@@ -23,6 +23,7 @@ MOST_SECONDS: Final = 30.0
 STEADY_SECONDS: Final = 5.0
 """A connection that lived this long was a good one: the next try starts from a short pause again."""
 _DOUBLINGS: Final = 16
+_TICKET_EXPIRED: Final = str(int(CloseCode.TICKET_EXPIRED))  # a new ticket is all that the client lacks
 _FOR_GOOD: Final = range(4_100, 4_200)
 _AWAY_SHARE: Final = 1 / 6  # of the time that a fleeting user stays, on average, that it is away
 _MOST_MEANS: Final = 5.0
@@ -141,7 +142,7 @@ class RelayUser:
         now = time.monotonic()
         if self._listens and now - self._began >= STEADY_SECONDS:
             self._attempt = 0
-        renews = wants_ticket(ending) and self._population.tickets.expire(self.seat)
+        renews = ending.code == _TICKET_EXPIRED and self._population.tickets.expire(self.seat)
         if not (renews or comes_back(ending)):
             self._ended, self._wanted = True, False  # what it does not get from now on, it does not get by the relay
         elif self._drained:
@@ -282,11 +283,6 @@ class RelayUser:
 
 
 # When a user comes back after a connection has ended: docs/protocol.md, section 9.
-
-
-def wants_ticket(ending: Ending) -> bool:
-    """Whether a new ticket is all that the client lacks."""
-    return ending.code == str(int(CloseCode.TICKET_EXPIRED))
 
 
 def comes_back(ending: Ending) -> bool:

@@ -130,7 +130,7 @@ class RunningUsers:
 
 @contextmanager
 def open_users(crowd: Crowd, **plan: Any) -> Iterator[RunningUsers]:
-    """Lay a population, and see to it that nobody is left on it."""
+    """Open a population, and see to it that nobody is left in it."""
     simple = {"scenario": "test", "kind": Kind.MESSAGING, "stages": (), "payloads": SMALL, "seats": len(crowd.seats)}
     whole = Plan(**{**simple, **plan})
     ledger = RecordingLedger(PayloadCipher(crowd.payload_key))
