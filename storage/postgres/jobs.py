@@ -27,7 +27,7 @@ class PostgresLeases:
 # and a worker counts from the moment it asked.
 _TAKE: Final = """
     INSERT INTO job_lease AS lease (job, holder, expires_ms)
-    VALUES ($1, $2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $3)
+    VALUES ($1, $2, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + $3)
     ON CONFLICT (job) DO UPDATE SET holder = excluded.holder, expires_ms = excluded.expires_ms
     WHERE lease.holder = excluded.holder OR lease.expires_ms <= extract(epoch FROM clock_timestamp()) * 1000
     RETURNING true

@@ -90,7 +90,7 @@ def running(server: Environment, tmp_path_factory: pytest.TempPathFactory) -> It
     """What the ready file of an installed `varde up` says, and where its mail is."""
     home = tmp_path_factory.mktemp("up")
     binds = ("--api-bind", "127.0.0.1:0", "--relay-bind", "127.0.0.1:0")
-    with server.start("varde", "up", "--quiet", "--data", "data", "--ready-file", "up.json", *binds, home=home) as up:
+    with server.start("varde", "up", "--data", "data", "--ready-file", "up.json", *binds, home=home) as up:
         assert up.stdout is not None
         said = ""
         while "Varde is up" not in said:
