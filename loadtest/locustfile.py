@@ -11,12 +11,12 @@ from locust import events
 from locust.runners import LocalRunner, WorkerRunner
 
 from loadtest.command.exits import CouldNotRun
-from loadtest.running.master import Master, PlanShape
-from loadtest.running.options import Options
+from loadtest.running.master import Master
+from loadtest.running.master import PlanShape as PlanShape
 from loadtest.running.worker import VardeUser as VardeUser
 from loadtest.running.worker import Worker, lift_limits
 from loadtest.scenarios.catalogue import SCENARIOS
-from loadtest.scenarios.plan import Ask
+from loadtest.scenarios.plan import Options
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--scenario": {"default": "smoke", "choices": tuple(SCENARIOS), "help": "What to run (smoke)"},
@@ -26,10 +26,6 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--out": {"default": "", "help": "Where to write; else build/load/..."},
     "--hook": {"default": "", "help": "With --crowd: called with kill-node or drain-nodes"},
 }
-
-
-class RunShape(PlanShape):
-    """The shape that Locust finds here."""
 
 
 def _add_options(parser: Any) -> None:
@@ -51,7 +47,10 @@ def _attach(environment: Any, **_: Any) -> None:
     seconds = float(given.run_time) if given.run_time else None
     options = Options(
         scenario=given.scenario,
-        ask=Ask(users=given.num_users or None, rate=given.rate, seconds=seconds, smoke=given.small),
+        users=given.num_users or None,
+        rate=given.rate,
+        seconds=seconds,
+        smoke=given.small,
         workers=getattr(given, "expect_workers", 1),
         crowd=crowd,
         out=Path(given.out) if given.out else None,

@@ -7,8 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from loadtest.running.options import WORKERS, Options
-from loadtest.scenarios.plan import Ask
+from loadtest.scenarios.plan import WORKERS, Options
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
@@ -48,11 +47,6 @@ def _load_options(*more: Callable[[Any], Any]) -> Callable[[_Command], _Command]
     return lambda command: reduce(lambda made, option: option(made), reversed((*_OPTIONS, *more)), command)
 
 
-def _options(scenario: str, given: dict[str, Any], **more: Any) -> Options:
-    ask = Ask(**{name: given.pop(name) for name in ("users", "rate", "seconds", "smoke")})
-    return Options(scenario=scenario, ask=ask, **given, **more)
-
-
 @click.command(short_help="Run a scenario, headless, and judge it.")
 @click.argument("scenario")
 @_load_options(_WORKERS)
@@ -72,10 +66,10 @@ def run(scenario: str, **given: Any) -> int:
     """
     from loadtest.running.master import run_headless  # noqa: PLC0415 - it patches the process
 
-    return run_headless(_options(scenario, given))
+    return run_headless(Options(scenario=scenario, **given))
 
 
-@click.command(short_help="Locust's own web page, with our charts added.")
+@click.command(short_help="Locust's own web page.")
 @click.argument("scenario", default="smoke")
 @_load_options(
     _WORKERS,
@@ -85,12 +79,12 @@ def run(scenario: str, **given: Any) -> int:
 def ui(scenario: str, host: str, port: int, **given: Any) -> int:
     """Open a web page where SCENARIO can be started, watched and stopped, as often as one likes.
 
-    The page is Locust's; below stand our charts, and a link to the report of the last run. It has no password: leave it
-    on 127.0.0.1, or in a network of your own.
+    The page and its charts are Locust's; below stand the state of the run and a link to the report of the last one. It
+    has no password: leave it on 127.0.0.1, or in a network of your own.
     """
     from loadtest.running.master import serve_page  # noqa: PLC0415 - it patches the process
 
-    return serve_page(_options(scenario, given), (host, port))
+    return serve_page(Options(scenario=scenario, **given), (host, port))
 
 
 @click.command(short_help="Lead a run whose workers are on other machines.")
@@ -113,7 +107,7 @@ def master(scenario: str, host: str, port: int, **given: Any) -> int:
     """
     from loadtest.running.master import run_headless  # noqa: PLC0415 - it patches the process
 
-    return run_headless(_options(scenario, given, remote=True, bind=(host, port)))
+    return run_headless(Options(scenario=scenario, remote=True, bind=(host, port), **given))
 
 
 @click.command(short_help="Make load on this machine, for a master elsewhere.")

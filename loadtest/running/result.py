@@ -21,9 +21,8 @@ from loadtest.ledger.histogram import merge_counts
 from loadtest.ledger.reports import LedgerError, StageSums, Tick
 from loadtest.report import result as r
 from loadtest.report.result import EXIT_CODES, Latencies, Result, Sample, StageFigures, Verdict, WorkerFigures
-from loadtest.running.options import Options
 from loadtest.scenarios.catalogue import SCENARIOS
-from loadtest.scenarios.plan import Kind, Plan, Stage
+from loadtest.scenarios.plan import Kind, Options, Plan, Stage
 from loadtest.watch.fingerprint import fingerprint
 
 CPU_PERCENT: Final = 90.0

@@ -1,5 +1,6 @@
-"""One run: the plan followed stage by stage by the master, and what is noted of it."""
+"""One run: the plan followed stage by stage by the master, what is noted of it, and the line it shows each second."""
 
+import sys
 from collections.abc import Callable
 from secrets import randbits
 from typing import Final
@@ -14,12 +15,10 @@ from loadtest.ledger.clock import RunClock, boot_id
 from loadtest.ledger.reports import Tick
 from loadtest.report.result import Sample
 from loadtest.running import messages as m
-from loadtest.running.options import Options
-from loadtest.running.progress import Progress, line_of
 from loadtest.running.result import RunRecord, StageRun, figures_so_far
 from loadtest.running.system import System
 from loadtest.running.workers import Workers
-from loadtest.scenarios.plan import SYSTEM_ACTIONS, Kind, Plan
+from loadtest.scenarios.plan import SYSTEM_ACTIONS, Kind, Options, Plan, Stage
 
 _SECOND_NS: Final = 1_000_000_000
 _AFTER_THE_SECOND: Final = 0.25  # workers speak at whole seconds of run time; a moment later everybody has been heard
@@ -32,6 +31,25 @@ _HURRIED_SECONDS: Final = 10  # for a run that was ended early
 _RUN_BITS: Final = 63
 
 
+class Console:
+    """Writes to standard error: over its own line on a terminal, and line by line elsewhere."""
+
+    def __init__(self) -> None:
+        self.last = ""
+        self._shown = False
+
+    def say(self, text: str, end: str = "\n") -> None:
+        """Write a line that stays."""
+        clear = "\r\x1b[2K" if self._shown else ""
+        sys.stderr.write(f"{clear}{text}{end}")
+        sys.stderr.flush()
+        self.last, self._shown = text, not end
+
+    def show(self, text: str) -> None:
+        """Write a line that the next one may replace."""
+        self.say(text, "" if sys.stderr.isatty() else "\n")
+
+
 class Run:
     """Follows a plan once. Whoever wants it to end early calls `stop`: it settles, collects what there is, is done."""
 
@@ -42,7 +60,7 @@ class Run:
         slo: Slo,
         workers: Workers,
         system: System,
-        progress: Progress,
+        console: Console,
         count: Callable[[Tick], None],
     ) -> None:
         """`count` is told of each second, for Locust's own figures."""
@@ -50,7 +68,7 @@ class Run:
         self.record = RunRecord()
         self.done = Event()
         self._options, self._slo, self._workers, self._system = options, slo, workers, system
-        self._progress, self._count = progress, count
+        self._console, self._count = console, count
         self._clock = RunClock()
         self._stopped = Event()
         self._users = (0, 1.0)
@@ -139,19 +157,35 @@ class Run:
             gevent.spawn(self._system.act, stage.action)
         self._begun.set()
 
-    def _hold(self, stage: StageRun) -> None:
+    def _hold(self, held: StageRun) -> None:
         """Look each second until the stage is over."""
-        until_ns = stage.began_ns + round(self.plan.stages[stage.index].seconds * _SECOND_NS)
+        stage = self.plan.stages[held.index]
+        until_ns = held.began_ns + round(stage.seconds * _SECOND_NS)
         while (now_ns := self._clock.now_ns()) < until_ns:
             if self._stopped.wait(min(until_ns - now_ns, self._until_heartbeat_ns()) / _SECOND_NS):
                 return
-            if self._clock.now_ns() < until_ns:
+            if (now_ns := self._clock.now_ns()) < until_ns:
                 second = self._take()
-                self._sample(self.plan.stages[stage.index].name, second)
-                passed_s, cpu = (self._clock.now_ns() - stage.began_ns) / _SECOND_NS, self._workers.cpu_percent
-                line = line_of(self.plan, stage.index, passed_s, self._connected, second, self._stage, cpu)
-                self._progress.show(line)
+                sample = self._sample(stage.name, second)
+                self._console.show(self._line(held, stage, (now_ns - held.began_ns) / _SECOND_NS, second, sample))
             self._check()
+
+    def _line(self, held: StageRun, stage: Stage, passed_s: float, second: Tick, sample: Sample) -> str:
+        """Return how it goes: rates of this second, latency of the stage so far."""
+        rest, failed = self.plan.kind is Kind.REST, second.failed + second.failures
+        so_far = (self._stage.request if rest else self._stage.receive).percentiles_ms((50.0, 99.0))
+        p50, p99 = ("-" if ms is None else f"{ms:.1f} ms" for ms in so_far)
+        place = f"{held.index + 1}/{len(self.plan.stages)} {stage.name} {passed_s:.0f}/{stage.seconds:.0f} s"
+        words = (
+            f"[{self.plan.scenario} {place}]",
+            f"users {sample.connected:,}/{stage.users:,}",
+            f"{'requests' if rest else 'sent'} {sample.sent_per_second:,.0f}/s of {stage.target_per_second:,.0f}",
+            f"{'answered' if rest else 'received'} {sample.received_per_second:,.0f}/s",
+            *([f"failed {failed:,}"] if failed else []),
+            f"p50 {p50}  p99 {p99}",
+            f"generator {sample.generator_cpu_percent:.0f} %",
+        )
+        return "  ".join(words)
 
     def _take(self) -> Tick:
         second = self._workers.take_tick()
@@ -169,7 +203,7 @@ class Run:
             said = f"{name} ended by itself"
             if said not in self.record.broken:
                 self.record.broken.append(said)
-                self._progress.say(said)
+                self._console.say(said)
                 self._stopped.set()
 
     def _note_missing(self) -> None:
@@ -188,7 +222,7 @@ class Run:
         figures = figures_so_far(stage, held, self._stage, self.record.began_ns)
         held.broke = breaks(figures, self._slo, stage.users)
         for each in held.broke:
-            self._progress.say(f"{stage.name} breaks: {each}")
+            self._console.say(f"{stage.name} breaks: {each}")
         return bool(held.broke)
 
     def _settle(self) -> None:
@@ -239,21 +273,21 @@ class Run:
             return sum(each.users for each in self._workers.heartbeats)
         return sum(state.connected for state in self._workers.states.values())
 
-    def _sample(self, stage: str, second: Tick) -> None:
+    def _sample(self, stage: str, second: Tick) -> Sample:
         rest = self.plan.kind is Kind.REST
         p50, p99 = (second.request if rest else second.receive).percentiles_ms((50.0, 99.0))
-        self.record.series.append(
-            Sample(
-                at_s=round((self._clock.now_ns() - self.record.began_ns) / _SECOND_NS, 2),
-                stage=stage,
-                users=sum(each.users for each in self._workers.heartbeats),
-                connected=self._connected,
-                sent_per_second=second.requests if rest else second.sent,
-                received_per_second=second.requests - second.failures if rest else second.received,
-                p50_ms=p50,
-                p99_ms=p99,
-                raw_p99_ms=second.raw.percentile_ms(99.0),
-                generator_cpu_percent=round(self._workers.cpu_percent, 1),
-                server=self._system.seen,
-            )
+        sample = Sample(
+            at_s=round((self._clock.now_ns() - self.record.began_ns) / _SECOND_NS, 2),
+            stage=stage,
+            users=sum(each.users for each in self._workers.heartbeats),
+            connected=self._connected,
+            sent_per_second=second.requests if rest else second.sent,
+            received_per_second=second.requests - second.failures if rest else second.received,
+            p50_ms=p50,
+            p99_ms=p99,
+            raw_p99_ms=second.raw.percentile_ms(99.0),
+            generator_cpu_percent=round(self._workers.cpu_percent, 1),
+            server=self._system.seen,
         )
+        self.record.series.append(sample)
+        return sample

@@ -15,8 +15,7 @@ from gevent import socket
 from loadtest.command.exits import CouldNotRun
 from loadtest.crowd.crowd import Crowd, CrowdError, read_crowd
 from loadtest.crowd.order import Order, run_seeding
-from loadtest.running.options import Options
-from loadtest.scenarios.plan import SYSTEM_ACTIONS, Action, Kind, Plan
+from loadtest.scenarios.plan import SYSTEM_ACTIONS, Action, Kind, Options, Plan
 from loadtest.stack.stack import Stack, StackError, open_stack
 from loadtest.users.target import find_target
 from loadtest.users.tickets import TICKET_SECONDS, may_renew
@@ -163,7 +162,7 @@ def warn_beforehand(options: Options, plan: Plan, say: Say, *, machine: Machine 
     """
     if options.remote:
         return
-    small = options.ask.smoke or plan.scenario == "smoke"
+    small = options.smoke or plan.scenario == "smoke"
     for check in check_machine(plan.seats, options.workers, machine=machine):
         if check.grade is Grade.FAULT or (check.grade is Grade.WARNING and not small):
             say(f"preflight: {check.name}: {check.words}")

@@ -17,7 +17,7 @@ from loadtest.ledger.clock import RunClock
 from loadtest.ledger.reports import Tick, merge_ticks
 from loadtest.report.result import WorkerFigures
 from loadtest.running.messages import HEARTBEAT, PING, PONG, PREPARED, Heartbeat
-from loadtest.running.options import Options
+from loadtest.scenarios.plan import Options
 from loadtest.stack.process import ROOT, tail_of
 
 CONNECT_SECONDS: Final = 60.0

@@ -1,6 +1,7 @@
 """What a run is to do, as values: who comes, in which stages, at which rates, and what befalls the system meanwhile."""
 
 import enum
+from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
@@ -31,6 +32,7 @@ class Action(enum.StrEnum):
     COME_BACK = "come-back"  # they connect again and fetch what gathered
 
 
+WORKERS: Final = 2
 SYSTEM_ACTIONS: Final = frozenset({Action.KILL_NODE, Action.DRAIN_NODES})  # the other actions are the users' own
 
 
@@ -100,3 +102,22 @@ class Ask(Struct, frozen=True, kw_only=True):
     rate: float | None = None  # messages (or requests) per second of the judged stages
     seconds: float | None = None  # of the longest judged stage
     smoke: bool = False  # so small and short that it fits a minute in all
+
+
+class Options(Ask, frozen=True, kw_only=True):
+    """One run, however it is started. What is None is decided by the scenario, or has its default in `--help`."""
+
+    scenario: str
+    workers: int = WORKERS
+    crowd: Path | None = None  # people of a system that runs already; without it, a fresh stack is opened and seeded
+    out: Path | None = None
+    slo: Path | None = None
+    nodes: int | None = None
+    tls: bool = False
+    seed: int = 1
+    even: bool = False  # sends at even distances, instead of at random ones as people send
+    keep_stack: bool = False
+    hook: str | None = None  # for a system of somebody else's: a program that is called with what is to befall it
+    clock_budget_ms: float = 1.0
+    remote: bool = False  # workers are started by hand, on other machines
+    bind: tuple[str, int] = ("127.0.0.1", 0)  # where workers find the master

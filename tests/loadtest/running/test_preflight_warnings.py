@@ -4,10 +4,9 @@ from pathlib import Path
 
 import msgspec
 
-from loadtest.running.options import Options
 from loadtest.running.system import warn_beforehand
 from loadtest.scenarios.catalogue import SCENARIOS
-from loadtest.scenarios.plan import Ask
+from loadtest.scenarios.plan import Options
 from loadtest.watch.preflight import Machine
 from tests.loadtest.watch.machines import FINE
 
@@ -18,8 +17,8 @@ POOR = msgspec.structs.replace(BUSY, open_files=(256, 256))
 def warnings(scenario: str, machine: Machine, *, smoke: bool = False, remote: bool = False) -> str:
     """What is said before a run there."""
     said: list[str] = []
-    options = Options(scenario=scenario, ask=Ask(smoke=smoke), remote=remote, out=Path())
-    warn_beforehand(options, SCENARIOS[scenario].plan(options.ask), said.append, machine=machine)
+    options = Options(scenario=scenario, smoke=smoke, remote=remote, out=Path())
+    warn_beforehand(options, SCENARIOS[scenario].plan(options), said.append, machine=machine)
     return "\n".join(said)
 
 

@@ -198,6 +198,8 @@ def test_the_page_starts_as_many_runs_as_somebody_likes(crowd: Path, tmp_path: P
             assert result.verdict in {Verdict.MET, Verdict.MISSED}, result.reasons
             assert is_whole(result), result.messages
             numbers.append(result.started)
+            assert str(tmp_path) in httpx.get(f"{page}/varde/state").text, "the line below Locust's page"
+            assert result.started[11:19] in httpx.get(f"{page}/varde/report").text
             assert wait_for(lambda: httpx.get(f"{page}/stats/requests").json()["state"] == "stopped", 60)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=100)
