@@ -11,6 +11,8 @@ LOOKUPS = {
     "code_window",
     "device_account",
     "job_lease",
+    "log_checkpoint",
+    "log_tile",
     "one_time_code",
     "pair_conversation",
     "profile_account",
@@ -67,13 +69,13 @@ async def test_no_column_could_hold_an_address(island: Island, beside: Connectio
 
 
 async def test_bytes_are_keys_digests_or_ciphertext(island: Island, beside: Connection) -> None:
-    """Every column of bytes has the length of a key, a digest or a signature, but for the one place of ciphertext."""
+    """Bytes have the length of a key, a digest or a signature, but for ciphertext and the public parts of the log."""
     columns = await fetch(island, beside, _COLUMNS)
     free = {
         (each["name"], each["column"]) for each in columns if each["type"] == "bytea" and "= 32" not in each["checks"]
     }
     signatures = {each for each in free if each[1] == "signature"}
-    assert free - signatures == {("cipher", "sealed")}
+    assert free - signatures == {("cipher", "sealed"), ("log_checkpoint", "note"), ("log_tile", "hashes")}
     assert all("= 64" in each["checks"] for each in columns if each["column"] == "signature")
 
 
