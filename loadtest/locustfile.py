@@ -10,7 +10,7 @@ from typing import Any, Final
 from locust import events
 from locust.runners import LocalRunner, WorkerRunner
 
-from loadtest.command.exits import CouldNotRun
+from loadtest.exits import CouldNotRun
 from loadtest.running.master import Master
 from loadtest.running.master import PlanShape as PlanShape
 from loadtest.running.worker import VardeUser as VardeUser

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import click
 
-from loadtest.command.exits import CouldNotRun
 from loadtest.command.load import master, run, ui, worker
 from loadtest.command.machine import calibrate, preflight
 from loadtest.command.runs import catalogue, compare, index, publish
 from loadtest.command.seed import seed
+from loadtest.exits import CouldNotRun
 
 STOPPED = 130
 """Ctrl-C outside a run, as shells give it for SIGINT. A run that is stopped is INVALID, and writes what it has."""
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code: whatever a command raises is told on standard error."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        returned = loadtest.main(given or ["--help"], "python -m loadtest", standalone_mode=False)
+        returned = loadtest.main(given or ["--help"], standalone_mode=False)
     except (KeyboardInterrupt, click.Abort):
         return STOPPED
     except SystemExit as ended:

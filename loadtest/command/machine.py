@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import msgspec
 
-from loadtest.command.exits import CouldNotRun
-from loadtest.report.result import EXIT_CODES, Verdict
+from loadtest.exits import EXIT_CODES, Verdict
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask
 from loadtest.watch.preflight import Check, Grade, check_machine
@@ -51,14 +50,10 @@ def calibrate(*, users: int, seconds: float, out: Path) -> None:
 
     Says how many messages a second it can make before it is the bottleneck itself, and what a connection costs it.
     """
-    from loadtest.watch.calibration import CalibrationFault, measure_generator  # noqa: PLC0415 - it brings in gevent
-    from loadtest.watch.null_server import NullServerFault  # noqa: PLC0415 - the same
+    from loadtest.watch.calibration import measure_generator  # noqa: PLC0415 - it brings in gevent
 
     out.mkdir(parents=True, exist_ok=True)
-    try:
-        found = measure_generator(users, seconds, out, click.echo)
-    except (CalibrationFault, NullServerFault) as fault:
-        raise CouldNotRun(str(fault)) from fault
+    found = measure_generator(users, seconds, out, click.echo)
     path = out / "calibration.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
     click.echo(f"{words_of(found)}\nwritten to {path}")

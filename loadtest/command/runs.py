@@ -6,8 +6,7 @@ from typing import Final
 
 import click
 
-from loadtest.command.exits import CouldNotRun
-from loadtest.report.result import ReadError, read_result
+from loadtest.report.result import read_result
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask, Kind, Plan
 
@@ -76,14 +75,8 @@ def compare(before: Path, after: Path, tolerance: float, *, changed: bool) -> in
     scenario, users, rate or length differ); 3 cannot read.
     """
     from loadtest.report.comparison import Change, compare_results, table_of  # noqa: PLC0415 - others do without
-    from loadtest.report.distribution import DistributionError  # noqa: PLC0415 - the same
 
-    try:
-        comparison = compare_results(read_result(before), read_result(after), tolerance=tolerance / 100)
-    except ReadError as error:
-        raise CouldNotRun(str(error)) from error
-    except DistributionError as error:
-        raise CouldNotRun(f"one of the results holds what is {error}", "compare what the suite wrote") from error
+    comparison = compare_results(read_result(before), read_result(after), tolerance=tolerance / 100)
     names = [(path.parent if path.suffix == ".json" else path).resolve().name for path in (before, after)]
     click.echo(table_of(comparison, (names[0], names[1]), everything=not changed))
     return NOT_COMPARABLE if comparison.obstacles else REGRESSED if comparison.keys(Change.WORSE) else SAME
@@ -109,10 +102,7 @@ def publish(runs: tuple[Path, ...]) -> None:
     Each RUN is the folder of a run. It takes the place of an older run of its scenario. Runs that were INVALID, FAILED
     or interrupted are refused.
     """
-    from loadtest.report.publish import PAGE, PublishError, publish_runs  # noqa: PLC0415 - the same
+    from loadtest.report.publish import PAGE, publish_runs  # noqa: PLC0415 - the same
 
-    try:
-        publish_runs(runs, PAGE, SCENARIOS)
-    except (ReadError, PublishError) as error:
-        raise CouldNotRun(str(error)) from error
+    publish_runs(runs, PAGE, SCENARIOS)
     click.echo(f"{PAGE.name} and {len(runs)} pictures are written")

@@ -5,8 +5,6 @@ from typing import Final
 
 import click
 
-from loadtest.command.exits import CouldNotRun
-from loadtest.crowd.crowd import CrowdError
 from loadtest.crowd.order import PREKEYS, Order, run_seeding
 from loadtest.scenarios.plan import GROUPS, PAIRS, Sizes
 
@@ -68,8 +66,5 @@ def seed(*, users: int, rooms: str, sizes: Sizes | None, **order: str | int | Pa
     drawn = {"pairs": PAIRS, "groups": sizes or GROUPS, "one": Sizes(((users, 1.0),))}[rooms]
     given = {name: value for name, value in order.items() if value is not None}
     texts = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
-    try:
-        crowd = run_seeding(Order(seats=users, rooms=drawn, **texts), click.echo)  # type: ignore[arg-type]  # click checked
-    except CrowdError as error:
-        raise CouldNotRun(str(error)) from error
+    crowd = run_seeding(Order(seats=users, rooms=drawn, **texts), click.echo)  # type: ignore[arg-type]  # click checked
     click.echo(f"{order['out']} has the keys of {len(crowd.seats):,} devices")

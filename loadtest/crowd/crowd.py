@@ -15,6 +15,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 
+from loadtest.exits import CouldNotRun
 from loadtest.scenarios.plan import Sizes
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.secret_struct import SecretStruct
@@ -24,7 +25,7 @@ HOST: Final = "load.example"  # reserved (RFC 2606): no mail can ever arrive the
 _IDS_BYTES: Final = 32  # a token begins with the ids of account and session
 
 
-class CrowdError(Exception):
+class CrowdError(CouldNotRun):
     """The file of a crowd cannot be used; the text names it and says what to do."""
 
 

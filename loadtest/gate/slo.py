@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, inspect
 
+from loadtest.exits import CouldNotRun
 from loadtest.report.formatting import figure
 from loadtest.report.result import Objective, Result, StageFigures
 from loadtest.scenarios.catalogue import SCENARIOS
@@ -24,7 +25,7 @@ VERSION: Final = 1
 RAMP_STAGE: Final = "stage-of-ramp"  # the table that says when a stage of a ramp counts as broken
 
 
-class SloError(Exception):
+class SloError(CouldNotRun):
     """The objectives cannot be used; the text names the file, the table and the line."""
 
 

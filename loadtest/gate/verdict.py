@@ -4,9 +4,10 @@ from typing import Final
 
 import msgspec
 
+from loadtest.exits import Verdict
 from loadtest.gate.findings import findings_of
 from loadtest.gate.slo import Slo
-from loadtest.report.result import Result, Verdict
+from loadtest.report.result import Result
 
 CPU_PERCENT: Final = 90.0  # of one core: a generator above it cannot say whether it was late itself
 INTERRUPTED: Final = "interrupted"

@@ -5,10 +5,11 @@ from functools import partial
 from statistics import fmean
 from typing import Any, Final
 
+from loadtest.exits import Verdict
 from loadtest.report.distribution import curve_of
 from loadtest.report.formatting import KINDS, PERCENTILES, clock, duration, figure, milliseconds, unit_of
 from loadtest.report.plots import LIGHT, Band, Chart, Level, Line, png_of, sheet_of
-from loadtest.report.result import Latency, Objective, Result, Sample, Verdict
+from loadtest.report.result import Latency, Objective, Result, Sample
 
 MOST_POINTS: Final = 300  # in a line over time: as many as an eye can tell apart
 SERVER: Final = {

@@ -6,13 +6,14 @@ from typing import Final
 
 from hdrh.histogram import HdrHistogram
 
+from loadtest.exits import CouldNotRun
 from loadtest.ledger.histogram import Histogram
 from loadtest.report.result import Latency
 
 _TICKS_PER_HALF: Final = 8  # points of a curve between 50 % and 75 %, between 75 % and 87.5 %, and so on
 
 
-class DistributionError(Exception):
+class DistributionError(CouldNotRun):
     """The text is not a histogram: HdrHistogram V2, compressed, base64."""
 
 
@@ -23,7 +24,7 @@ def read_histogram(hdr: str) -> Histogram:
         # Much faster than the library's iterators, which walk each count in Python.
         counts = HdrHistogram.decode(hdr).counts if hdr else []
     except Exception as error:  # the library raises whatever its parts do: zlib, base64, struct and its own
-        raise DistributionError("not a histogram that HdrHistogram can read") from error
+        raise DistributionError("a histogram in the result is none that HdrHistogram can read") from error
     return Histogram({index: count for index, count in enumerate(counts) if count})
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from loadtest.exits import CouldNotRun
 from loadtest.report.charts import picture_of
 from loadtest.report.formatting import figure
 from loadtest.report.result import Latency, Result, read_result
@@ -26,7 +27,7 @@ _ROW: Final = re.compile(r"^\| \[.*\]\(benchmarks/load/([\w-]+)\.png\).*$", re.M
 _MACHINE: Final = re.compile(r"^Machine: .*$", re.MULTILINE)
 
 
-class PublishError(Exception):
+class PublishError(CouldNotRun):
     """A run cannot be published; the text says why."""
 
 

@@ -1,26 +1,15 @@
 """The result of one run: what `result.json` holds, key for key. Its JSON Schema is made from these classes."""
 
-import enum
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, field
 
+from loadtest.exits import CouldNotRun, Verdict
+
 SCHEMA: Final = 1
 FILE: Final = "result.json"
-
-
-class Verdict(enum.StrEnum):
-    """What a run says. Each has its exit code."""
-
-    MET = "met"
-    MISSED = "missed"
-    INVALID = "invalid"  # the generator, not the system, set the limit: nothing was learned
-    FAILED = "failed"  # it could not run
-
-
-EXIT_CODES: Final = {Verdict.MET: 0, Verdict.MISSED: 1, Verdict.INVALID: 2, Verdict.FAILED: 3}
 
 
 class Latency(Struct, frozen=True, kw_only=True):
@@ -229,7 +218,7 @@ class Result(Struct, frozen=True, kw_only=True):
         return self.verdict in {Verdict.MET, Verdict.MISSED}
 
 
-class ReadError(Exception):
+class ReadError(CouldNotRun):
     """There is no result to be read; the text names the file and says why."""
 
 

@@ -22,17 +22,16 @@ from locust.event import Events
 from locust.stats import stats_history
 from msgspec.structs import replace
 
-from loadtest.command.exits import CouldNotRun
-from loadtest.gate.slo import SLO, SloError, read_slo
+from loadtest.exits import EXIT_CODES, CouldNotRun
+from loadtest.gate.slo import SLO, read_slo
 from loadtest.ledger.clock import RunClock
-from loadtest.report.result import EXIT_CODES
 from loadtest.running.result import RunRecord, conclude, folder_of, publish
 from loadtest.running.run import Console, Run
 from loadtest.running.system import System, open_system, warn_beforehand
 from loadtest.running.web import add_state, count_second
 from loadtest.running.worker import VardeUser, lift_limits
 from loadtest.running.workers import LocalWorkers, Workers
-from loadtest.scenarios.catalogue import SCENARIOS, AskError
+from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Options
 from loadtest.stack.process import listens
 
@@ -59,11 +58,8 @@ class Master:
         scenario = SCENARIOS.get(options.scenario)
         if scenario is None:
             raise CouldNotRun(f"there is no scenario {options.scenario!r}", f"There are {', '.join(SCENARIOS)}.")
-        try:
-            self.plan, self._slo = scenario.plan(options), read_slo(options.slo or SLO)
-            self._slo.bounds_of(options.scenario)
-        except (AskError, SloError) as error:
-            raise CouldNotRun(str(error)) from error
+        self.plan, self._slo = scenario.plan(options), read_slo(options.slo or SLO)
+        self._slo.bounds_of(options.scenario)
         self.options = options
         self.console = Console()
         self.run: Run | None = None  # the present or the last one

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from loadtest.crowd.crowd import Room
+from loadtest.exits import EXIT_CODES, Verdict
 from loadtest.gate.findings import breaking_point
 from loadtest.gate.slo import Slo
 from loadtest.gate.verdict import judge
@@ -20,7 +21,7 @@ from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.histogram import merge_counts
 from loadtest.ledger.reports import LedgerError, StageSums, Tick
 from loadtest.report import result as r
-from loadtest.report.result import EXIT_CODES, Latencies, Result, Sample, StageFigures, Verdict, WorkerFigures
+from loadtest.report.result import Latencies, Result, Sample, StageFigures, WorkerFigures
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Kind, Options, Plan, Stage
 from loadtest.watch.fingerprint import fingerprint

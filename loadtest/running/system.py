@@ -12,9 +12,9 @@ from typing import Final
 import gevent
 from gevent import socket
 
-from loadtest.command.exits import CouldNotRun
-from loadtest.crowd.crowd import Crowd, CrowdError, read_crowd
+from loadtest.crowd.crowd import Crowd, read_crowd
 from loadtest.crowd.order import Order, run_seeding
+from loadtest.exits import CouldNotRun
 from loadtest.scenarios.plan import SYSTEM_ACTIONS, Action, Kind, Options, Plan
 from loadtest.stack.stack import Stack, StackError, open_stack
 from loadtest.users.target import find_target
@@ -91,31 +91,21 @@ def open_system(options: Options, plan: Plan, say: Say) -> Iterator[System]:
         folder.chmod(_PASSABLE)
         nodes = options.nodes or plan.nodes
         say(f"a fresh stack: Postgres, API and {nodes} relay node{'s' * (nodes != 1)}")
-        try:
-            with open_stack(folder, nodes=nodes, tls=options.tls) as stack:
-                crowd = _seed(stack, plan, options, file, say)
-                check_crowd(crowd, plan, file)
-                yield System(crowd, file, plan, say, stack=stack, hook=options.hook)
-        except StackError as error:
-            raise CouldNotRun(str(error), "The logs are gone with the stack; its last lines are above.") from error
-
-
-def _seed(stack: Stack, plan: Plan, options: Options, file: Path, say: Say) -> Crowd:
-    order = Order(
-        seats=plan.seats,
-        rooms=plan.rooms,
-        relay_url=stack.relay_url,
-        api_url=stack.api_url,
-        database_url=stack.database_url,
-        keys=str(stack.keys),
-        out=str(file),
-        authority=str(stack.authority or ""),
-        seed=options.seed,
-    )
-    try:
-        return run_seeding(order, say)
-    except CrowdError as error:
-        raise CouldNotRun(f"the stack could not be seeded: {error}") from error
+        with open_stack(folder, nodes=nodes, tls=options.tls) as stack:
+            order = Order(
+                seats=plan.seats,
+                rooms=plan.rooms,
+                relay_url=stack.relay_url,
+                api_url=stack.api_url,
+                database_url=stack.database_url,
+                keys=str(stack.keys),
+                out=str(file),
+                authority=str(stack.authority or ""),
+                seed=options.seed,
+            )
+            crowd = run_seeding(order, say)
+            check_crowd(crowd, plan, file)
+            yield System(crowd, file, plan, say, stack=stack, hook=options.hook)
 
 
 def _find_crowd(path: Path, plan: Plan) -> Crowd:
@@ -124,8 +114,6 @@ def _find_crowd(path: Path, plan: Plan) -> Crowd:
         target = find_target(crowd.relay_url)
         check_crowd(crowd, plan, path)
         socket.create_connection((target.host, target.address[1]), timeout=_REACH_SECONDS).close()
-    except CrowdError as error:
-        raise CouldNotRun(str(error)) from error
     except OSError as error:
         raise CouldNotRun(
             f"nobody answers at the relay that {path} names ({error.strerror or 'no answer in time'})",

@@ -25,8 +25,8 @@ from locust.env import Environment
 from locust.event import Events
 from locust.exception import StopUser
 
-from loadtest.command.exits import CouldNotRun
 from loadtest.crowd.crowd import Crowd, CrowdError, read_crowd
+from loadtest.exits import CouldNotRun
 from loadtest.ledger.clock import PING_SECONDS, RunClock, follow_clock, open_clock
 from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher

@@ -12,7 +12,7 @@ import gevent
 import msgspec
 from gevent.event import Event
 
-from loadtest.command.exits import CouldNotRun
+from loadtest.exits import CouldNotRun
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.reports import Tick, merge_ticks
 from loadtest.report.result import WorkerFigures

@@ -7,13 +7,14 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from loadtest.scenarios.plan import GROUPS, PAIRS, TEXTS, Action, Ask, Behaviour, Kind, Plan, Sizes, Stage
+from loadtest.exits import CouldNotRun
+from loadtest.scenarios.plan import GROUPS, Action, Ask, Behaviour, Kind, Plan, Sizes, Stage
 
 SPAWN_PER_SECOND: Final = 250.0  # how fast users connect where connecting is not what is measured
 _CALM_SECONDS: Final = 3.0
 
 
-class AskError(ValueError):
+class AskError(CouldNotRun):
     """The scenario cannot be run with these choices; the text says which and why."""
 
 
@@ -26,6 +27,7 @@ class Amounts(Struct, frozen=True):
     warm: float = 0  # seconds of load that is not judged: caches fill, the collector finds its pace
     after: float = 0  # seconds judged after what was done to the system; 0 for no such stage
     begin: float = 1  # of a ramp: where it begins, as a share of `rate`
+    stay: float = 30  # seconds that a fleeting user stays, on average
 
 
 def _stage(name: str, seconds: float, much: Amounts, *, judged: bool = True, **other: Any) -> Stage:
@@ -80,27 +82,20 @@ def _ramp(much: Amounts, _: "Scenario") -> tuple[Stage, ...]:
 class Scenario(Struct, frozen=True):
     """A load shape with a name, in its own size and in a small one."""
 
-    name: str
     title: str
     shows: str  # in a sentence or two: what one knows after the run
-    full: Amounts
-    small: Amounts
+    amounts: tuple[Amounts, Amounts]  # in full, and for a smoke run
     stages: Callable[[Amounts, "Scenario"], tuple[Stage, ...]] = _held
     judged: str = "hold"  # the name of the judged stage
     action: Action | None = None
     warm_within: bool = False  # whether the warm stage is never longer than the judged one
-    kind: Kind = Kind.MESSAGING
     one_room: bool = False
-    rooms: Sizes = PAIRS
-    payloads: Sizes = TEXTS
-    unlike: tuple[Behaviour, float] | None = None  # how some users behave instead of STEADY, and which share of them
-    away_share: float = 0.0
-    stay_seconds: tuple[float, float] = (30.0, 30.0)  # of a fleeting user on average: in full, in small
-    nodes: int = 1
+    more: dict[str, Any] = {}  # other fields of the plan
+    name: str = ""
 
     def plan(self, ask: Ask) -> Plan:
         """Return the plan with what was asked for filled in. Raises AskError."""
-        default = self.small if ask.smoke else self.full
+        default = self.amounts[ask.smoke]
         if ask.rate is not None and not default.rate:
             raise AskError("this scenario offers no messages of its own, so a rate has no meaning here")
         if ask.users is not None and ask.users < 2:  # noqa: PLR2004 - one talks to another
@@ -112,149 +107,111 @@ class Scenario(Struct, frozen=True):
         much = replace(default, **asked)
         if self.warm_within:
             much = replace(much, warm=min(much.warm, much.seconds))
-        steady = ((Behaviour.STEADY, 1.0),)
-        return Plan(
-            scenario=self.name,
-            kind=self.kind,
-            stages=self.stages(much, self),
-            seats=much.users,
-            rooms=Sizes(((much.users, 1.0),)) if self.one_room else self.rooms,
-            payloads=self.payloads,
-            behaviours=steady if self.unlike is None else ((Behaviour.STEADY, 1 - self.unlike[1]), self.unlike),
-            away_share=self.away_share,
-            stay_seconds=self.stay_seconds[ask.smoke],
-            nodes=self.nodes,
-            ramp=self.stages is _ramp,
-        )
+        rooms = {"rooms": Sizes(((much.users, 1.0),))} if self.one_room else {}
+        shape: dict[str, Any] = {"stages": self.stages(much, self), "ramp": self.stages is _ramp, **rooms, **self.more}
+        return Plan(scenario=self.name, seats=much.users, stay_seconds=much.stay, **shape)
 
 
-_TABLE: Final = (
-    Scenario(
-        "smoke",
+def _unlike(behaviour: Behaviour, share: float) -> tuple[tuple[Behaviour, float], ...]:
+    return (Behaviour.STEADY, 1 - share), (behaviour, share)
+
+
+_TABLE: Final = {
+    "smoke": Scenario(
         "Smoke run",
         "Everything stands together: people connect, talk in pairs, and each message arrives once and in order.",
-        Amounts(500, 100, 20, warm=3),
-        Amounts(500, 100, 20, warm=3),
+        (Amounts(500, 100, 20, warm=3), Amounts(500, 100, 20, warm=3)),
         warm_within=True,
     ),
-    Scenario(
-        "idle",
+    "idle": Scenario(
         "Idle hold",
         "10,000 authenticated connections stay up with nothing but heartbeats, and what that costs.",
-        Amounts(10_000, 0, 120, warm=5),
-        Amounts(500, 0, 15, warm=5),
+        (Amounts(10_000, 0, 120, warm=5), Amounts(500, 0, 15, warm=5)),
     ),
-    Scenario(
-        "steady",
+    "steady": Scenario(
         "Steady 1:1",
         "How late a durable message between two people is at 1,000 a second over 10,000 connections, for minutes.",
-        Amounts(10_000, 1_000, 300, warm=20),
-        Amounts(500, 100, 15, warm=3),
+        (Amounts(10_000, 1_000, 300, warm=20), Amounts(500, 100, 15, warm=3)),
     ),
-    Scenario(
-        "groups",
+    "groups": Scenario(
         "Group fan-out",
         "What fan-out costs: one ciphertext for a whole group, of sizes as they occur, about 20 deliveries each.",
-        Amounts(5_000, 200, 120, warm=10),
-        Amounts(500, 20, 15, warm=3),
-        rooms=GROUPS,
+        (Amounts(5_000, 200, 120, warm=10), Amounts(500, 20, 15, warm=3)),
+        more={"rooms": GROUPS},
     ),
-    Scenario(
-        "flood",
+    "flood": Scenario(
         "Flood of one room",
         "How long it takes until the last of 2,000 listeners has a message, when every message is for all of them.",
-        Amounts(2_000, 5, 120, warm=5),
-        Amounts(300, 5, 15, warm=5),
+        (Amounts(2_000, 5, 120, warm=5), Amounts(300, 5, 15, warm=5)),
         one_room=True,  # seeded past the API, which would refuse it: what a channel will be
     ),
-    Scenario(
-        "connect-storm",
+    "connect-storm": Scenario(
         "Connect storm",
         "10,000 devices come within 30 seconds: each gets in, and how long it takes from SYN to Welcome.",
-        Amounts(10_000, 0, 30, after=10),
-        Amounts(500, 0, 5, after=10),
+        (Amounts(10_000, 0, 30, after=10), Amounts(500, 0, 5, after=10)),
         stages=_connecting,
     ),
-    Scenario(
-        "reconnect-storm",
+    "reconnect-storm": Scenario(
         "Reconnect storm",
         "A node dies by SIGKILL under load: how soon everybody is back, with no message lost, doubled or mixed up.",
-        Amounts(10_000, 200, 60, warm=5, after=20),
-        Amounts(300, 30, 15, warm=5, after=5),
+        (Amounts(10_000, 200, 60, warm=5, after=20), Amounts(300, 30, 15, warm=5, after=5)),
         judged="storm",
         action=Action.KILL_NODE,
     ),
-    Scenario(
-        "drain",
+    "drain": Scenario(
         "Rolling drain",
         "Nodes are replaced one by one under load, as at each release, and nobody loses a message.",
-        Amounts(10_000, 200, 90, warm=3, after=20),
-        Amounts(200, 20, 25, warm=3, after=4),
+        (Amounts(10_000, 200, 90, warm=3, after=20), Amounts(200, 20, 25, warm=3, after=4)),
         judged="drain",
         action=Action.DRAIN_NODES,
-        nodes=2,
+        more={"nodes": 2},
     ),
-    Scenario(
-        "slow-readers",
+    "slow-readers": Scenario(
         "Slow readers",
         "People who read too slowly cost the others no time and the node no memory without bound, and lose nothing.",
-        Amounts(1_000, 150, 180, warm=5),
-        Amounts(300, 20, 15, warm=5),
-        rooms=GROUPS,
-        payloads=Sizes(((16_352, 1.0),)),  # so that the outbox of whoever is slow fills within the run
-        unlike=(Behaviour.SLOW, 0.04),  # the 95th percentile of all is then still one of those who read well
+        (Amounts(1_000, 150, 180, warm=5), Amounts(300, 20, 15, warm=5)),
+        # Of all users, the 95th percentile is still one of those who read well. With this payload the outbox of whoever
+        # is slow fills within the run.
+        more={"behaviours": _unlike(Behaviour.SLOW, 0.04), "payloads": Sizes(((16_352, 1.0),)), "rooms": GROUPS},
     ),
-    Scenario(
-        "half-open",
+    "half-open": Scenario(
         "Half-open peers",
         "A fifth of the peers falls silent: the node notices, lets them go, and the others feel nothing of it.",
-        Amounts(2_000, 200, 180, warm=5),
-        Amounts(300, 30, 15, warm=5),
-        unlike=(Behaviour.DEAF, 0.2),
+        (Amounts(2_000, 200, 180, warm=5), Amounts(300, 30, 15, warm=5)),
+        more={"behaviours": _unlike(Behaviour.DEAF, 0.2)},
     ),
-    Scenario(
-        "backlog",
+    "backlog": Scenario(
         "Offline backlog",
         "Half of the people come back together: how soon they have all that was written to them, whole and in order.",
-        Amounts(4_000, 400, 60, after=15),
-        Amounts(300, 40, 12, after=4),
+        (Amounts(4_000, 400, 60, after=15), Amounts(300, 40, 12, after=4)),
         stages=_away_and_back,
-        away_share=0.5,
+        more={"away_share": 0.5},
     ),
-    Scenario(
-        "churn",
+    "churn": Scenario(
         "Churn",
         "Phones come and go, some 80 a second: what that costs those who stay, and that resuming loses nothing.",
-        Amounts(3_000, 200, 120, warm=5),
-        Amounts(300, 30, 15, warm=5),
-        unlike=(Behaviour.FLEETING, 0.8),
-        stay_seconds=(30.0, 5.0),
+        (Amounts(3_000, 200, 120, warm=5), Amounts(300, 30, 15, warm=5, stay=5)),
+        more={"behaviours": _unlike(Behaviour.FLEETING, 0.8)},
     ),
-    Scenario(
-        "rest",
+    "rest": Scenario(
         "Mixed REST",
         "How long each operation of the API takes in a mix as people make it, at 150 requests a second.",
-        Amounts(500, 150, 120, warm=10),
-        Amounts(100, 30, 15, warm=3),
+        (Amounts(500, 150, 120, warm=10), Amounts(100, 30, 15, warm=3)),
         stages=_requests,
-        kind=Kind.REST,
+        more={"kind": Kind.REST},
     ),
-    Scenario(
-        "soak",
+    "soak": Scenario(
         "Soak",
         "Two hours later it is as it was: the same latency, and memory that does not grow.",
         # Caches, pools and the interpreter's heap reach their size first; their growth is no slope.
-        Amounts(2_000, 200, 7_200, warm=300),
-        Amounts(300, 50, 20, warm=5),
+        (Amounts(2_000, 200, 7_200, warm=300), Amounts(300, 50, 20, warm=5)),
         warm_within=True,
     ),
-    Scenario(
-        "ramp",
+    "ramp": Scenario(
         "Ramp to the breaking point",
         "The highest rate that still holds, and what gives way first beyond it: latency, throughput or connections.",
-        Amounts(2_000, 12_000, 20, begin=1 / 24),
-        Amounts(300, 1_000, 5, begin=1 / 3),
+        (Amounts(2_000, 12_000, 20, begin=1 / 24), Amounts(300, 1_000, 5, begin=1 / 3)),
         stages=_ramp,
     ),
-)
-SCENARIOS: Final = {scenario.name: scenario for scenario in _TABLE}
+}
+SCENARIOS: Final = {name: replace(scenario, name=name) for name, scenario in _TABLE.items()}

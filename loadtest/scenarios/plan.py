@@ -77,7 +77,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     """A scenario with its numbers filled in."""
 
     scenario: str
-    kind: Kind
+    kind: Kind = Kind.MESSAGING
     stages: tuple[Stage, ...]
     seats: int  # devices to be seeded: as many as there are ever users
     rooms: Sizes = PAIRS  # sizes of conversations; a value of `seats` or more is one room of everybody

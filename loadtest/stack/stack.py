@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import psutil
 
+from loadtest.exits import CouldNotRun
 from loadtest.stack.certificate import make_certificate
 from loadtest.stack.process import HOST, ROOT, hold_ports, runs, tail_of, wait_for
 
@@ -46,7 +47,7 @@ if not orderly:
 case it removes the folder too, which holds a database and the keys of people who exist for one run only."""
 
 
-class StackError(Exception):
+class StackError(CouldNotRun):
     """The system, or a part of it, did not start; the text ends with the last lines of the log."""
 
 

@@ -14,6 +14,7 @@ import psutil
 from msgspec import Struct
 
 from loadtest.crowd.crowd import read_crowd
+from loadtest.exits import CouldNotRun
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
@@ -33,7 +34,7 @@ _CONNECT_SECONDS: Final = 60.0
 _END_SECONDS: Final = 5.0
 
 
-class CalibrationFault(Exception):
+class CalibrationFault(CouldNotRun):
     """The generator could not be calibrated; the text says what did not happen."""
 
 

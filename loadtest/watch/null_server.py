@@ -34,6 +34,7 @@ from picows import (
 
 from loadtest.client.protocol import PATH
 from loadtest.crowd.crowd import Crowd, Room, Seat, write_crowd
+from loadtest.exits import CouldNotRun
 from varde_contract import frames as f
 from varde_contract import ids
 from varde_contract.ids import ConversationId, DeviceId
@@ -50,7 +51,7 @@ _TICKET: Final = "null." + "t" * 400
 _DAY_MS: Final = 86_400_000
 
 
-class NullServerFault(Exception):
+class NullServerFault(CouldNotRun):
     """The null server did not start."""
 
 

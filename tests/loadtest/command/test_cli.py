@@ -7,7 +7,7 @@ import click
 import pytest
 
 from loadtest.command.cli import loadtest, main
-from loadtest.command.exits import CouldNotRun
+from loadtest.exits import CouldNotRun
 
 
 @pytest.fixture(params=["returns", "cannot", "is stopped", "is aborted", "exits", "breaks"])

@@ -4,18 +4,8 @@ from typing import Any
 
 import msgspec
 
-from loadtest.report.result import (
-    Generator,
-    Latencies,
-    Latency,
-    Messages,
-    Rate,
-    Result,
-    Sample,
-    StageFigures,
-    Users,
-    Verdict,
-)
+from loadtest.exits import Verdict
+from loadtest.report.result import Generator, Latencies, Latency, Messages, Rate, Result, Sample, StageFigures, Users
 
 
 def good(**changes: Any) -> Result:

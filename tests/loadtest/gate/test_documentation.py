@@ -8,9 +8,10 @@ import pytest
 
 from loadtest.command.cli import loadtest
 from loadtest.command.runs import amounts_of, shape_of
+from loadtest.exits import EXIT_CODES
 from loadtest.gate.slo import RAMP_STAGE, Bound, keys_of, read_slo
 from loadtest.report.formatting import figure
-from loadtest.report.result import EXIT_CODES, Messages, Result
+from loadtest.report.result import Messages, Result
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask
 from tests.house import tree

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.exits import EXIT_CODES
 from loadtest.gate.slo import Slo, SloError, read_slo
-from loadtest.report.result import EXIT_CODES
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Action, Ask, Kind
 

@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
+from loadtest.exits import Verdict
 from loadtest.gate.slo import read_slo
 from loadtest.gate.verdict import judge
-from loadtest.report.result import Generator, Latencies, Latency, Messages, Rate, Result, Users, Verdict
+from loadtest.report.result import Generator, Latencies, Latency, Messages, Rate, Result, Users
 from tests.loadtest.gate.results import good
 
 SLO = read_slo()

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from hdrh.histogram import HdrHistogram
 
+from loadtest.exits import Verdict
 from loadtest.report.result import (
     Endpoint,
     Finding,
@@ -21,7 +22,6 @@ from loadtest.report.result import (
     Sample,
     StageFigures,
     Users,
-    Verdict,
     WorkerFigures,
 )
 from loadtest.scenarios.plan import Action, Kind, Plan, Stage

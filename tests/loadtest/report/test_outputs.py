@@ -12,11 +12,12 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 from jsonschema_rs import Draft202012Validator
 
+from loadtest.exits import Verdict
 from loadtest.report import outputs, schema
 from loadtest.report.distribution import curve_of, read_histogram
 from loadtest.report.outputs import OUTPUTS, write_reports
 from loadtest.report.page import junit_of
-from loadtest.report.result import Latency, ReadError, Result, Verdict, read_result
+from loadtest.report.result import Latency, ReadError, Result, read_result
 from tests.loadtest.report.sample_runs import empty_run, rest_run, sample_run
 
 PNG = b"\x89PNG\r\n"

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from loadtest.command.cli import main
+from loadtest.exits import Verdict
 from loadtest.report.publish import BEGIN, END, PAGE, PublishError, publish_runs
-from loadtest.report.result import Verdict
 from tests.loadtest.report import sample_runs
 
 WORDS = "# Before\n\n" + BEGIN + "\nold\n" + END + "\n\nAfter.\n"

@@ -10,11 +10,11 @@ from typing import Any
 import gevent
 import pytest
 
+from loadtest.exits import Verdict
 from loadtest.gate.slo import read_slo
 from loadtest.gate.verdict import judge
 from loadtest.ledger.clock import EVERY_SECONDS, PING_SECONDS, RunClock, follow_clock, measure_again
 from loadtest.ledger.reports import Tick, write
-from loadtest.report.result import Verdict
 from loadtest.running.messages import Heartbeat
 from loadtest.running.result import RunRecord, gather
 from loadtest.running.workers import Workers

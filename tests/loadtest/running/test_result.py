@@ -2,13 +2,14 @@
 
 import pytest
 
+from loadtest.exits import Verdict
 from loadtest.gate.slo import read_slo
 from loadtest.gate.verdict import judge
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
 from loadtest.ledger.reports import Tick
-from loadtest.report.result import Result, Verdict, WorkerFigures
+from loadtest.report.result import Result, WorkerFigures
 from loadtest.running.result import RunRecord, StageRun, figures_so_far, gather
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask

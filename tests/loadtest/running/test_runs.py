@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from loadtest.crowd.order import Order, run_seeding
-from loadtest.report.result import Result, Verdict, read_result
+from loadtest.exits import Verdict
+from loadtest.report.result import Result, read_result
 from loadtest.stack.process import runs, wait_for
 from loadtest.stack.stack import open_stack
 

@@ -4,7 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from loadtest.report.result import Verdict, read_result
+from loadtest.exits import Verdict
+from loadtest.report.result import read_result
 from loadtest.watch.null_server import open_null_server
 
 USERS = 50
