@@ -5,9 +5,9 @@ The root key's private half lives with the person, as the recovery phrase.
 
 from typing import Final
 
-from domain.people.keys import is_good_signing_key
 from domain.people.model import Account, Actor
 from domain.people.ports import AccountStore
+from varde_contract.public_keys import is_good_signing_key
 from varde_contract.refusals import RefusalCode, Refused
 
 _GONE: Final = Refused(RefusalCode.UNAUTHENTICATED, "The account is gone. Sign in again.")

@@ -6,12 +6,12 @@ from typing import Final
 
 from domain.events import Event
 from domain.people.events import DevicesChanged, TicketsRevoked
-from domain.people.keys import is_good_exchange_key, is_good_signing_key, is_signed
 from domain.people.model import Actor, Device, Registration, RosterChange
 from domain.people.ports import AccountStore, AdoptFault, DeviceAddFault, DeviceStore, ProfileStore
 from domain.ports import Bus, Clock
 from varde_contract.ids import DeviceId, ProfileId
 from varde_contract.limits import DEVICES_PER_ACCOUNT
+from varde_contract.public_keys import is_good_exchange_key, is_good_signing_key, is_signed
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.signed_statements import device_statement, session_statement
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.people.events import KeysLow
-from domain.people.keys import is_good_exchange_key, is_signed
 from domain.people.model import Actor, ClaimedPrekey, Device, Prekey
 from domain.people.ports import DeviceRoster, DeviceStore, PrekeyStore, RosterStore
 from domain.ports import Bus, Clock
 from varde_contract.ids import ConversationId, DeviceId
 from varde_contract.limits import ONE_TIME_KEYS_PER_DEVICE
+from varde_contract.public_keys import is_good_exchange_key, is_signed
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
 from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 

@@ -12,12 +12,12 @@ from msgspec import Struct
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
-from domain.people.keys import is_good_signing_key
 from domain.people.model import Device
 from domain.people.revocations import Revocations
 from domain.ports import Clock, Entropy
 from varde_contract.ids import ENTROPY_BYTES, AccountId, DeviceId, ProfileId, uuid7
 from varde_contract.limits import SECOND_MS
+from varde_contract.public_keys import is_good_signing_key
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.signed_statements import SIGNATURE_BYTES
 

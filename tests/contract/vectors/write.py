@@ -11,8 +11,10 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 
+from tests.contract import device_lists as lists
 from tests.contract import examples as x
 from varde_contract import codec, signed_statements
+from varde_contract.device_list import PendingRoot, commitment, decode_list, encode, list_hash
 from varde_contract.envelope import encode_envelope
 from varde_contract.frames import tag_of
 from varde_contract.noise import Handshake, KeyPair
@@ -161,11 +163,47 @@ def signed() -> dict[str, Any]:
     }
 
 
+def device_lists() -> dict[str, Any]:
+    """The history of an account, with lists that are refused on the way. Keys are made as in `device_lists`."""
+    phone, laptop = lists.device("phone", manager=True), lists.device("laptop", manager=True)
+    one = lists.first(phone)
+    two = lists.following(one, devices=(laptop, phone))
+    pending = PendingRoot(lists.public("new root"), lists.NOW_MS + 8 * lists.DAY_MS)
+    three = lists.following(two, pending_root=pending)
+    taken = {"root_key": pending.root_key, "pending_root": None}
+    four = lists.following(three, issued_ms=pending.effective_ms, **taken)
+    history: list[tuple[Any, list[tuple[Any, str]]]] = [
+        (lists.sign(one, "phone", roots=["root"]), [(lists.sign(one, roots=["root"]), "a new device did not sign")]),
+        (lists.sign(two, "laptop", "phone"), [(lists.sign(two, "laptop"), "by the root key or by one manager")]),
+        (lists.sign(three, "laptop", "phone"), [(lists.sign(three, "phone"), "all managers together")]),
+        (
+            lists.sign(four, roots=["new root"]),
+            [(lists.sign(lists.following(three, **taken), roots=["new root"]), "as many signatures of root keys")],
+        ),
+    ]
+    steps = [
+        {
+            "json": _json(decode_list(signed.statement)),
+            "hash": list_hash(decode_list(signed.statement)).hex(),
+            "signed": encode(signed).hex(),
+            "refused_before": [{"rule": rule, "signed": encode(refused).hex()} for refused, rule in refused_before],
+        }
+        for signed, refused_before in history
+    ]
+    return {
+        "profile": str(lists.PROFILE),
+        "salt": lists.SALT.hex(),
+        "commitment": commitment(lists.PROFILE, lists.SALT).hex(),
+        "history": steps,
+    }
+
+
 FILES: Final[dict[str, Callable[[], Any]]] = {
     "frames.json": frames,
     "handshake.json": handshakes,
     "envelope.json": envelopes,
     "certificates.json": signed,
+    "device_lists.json": device_lists,
 }
 
 

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.people.keys import is_good_exchange_key, is_good_signing_key, is_signed
+from varde_contract.public_keys import is_good_exchange_key, is_good_signing_key, is_signed
 
 FIELD = 2**255 - 19
 ORDER_8 = 325606250916557431795983626356110631294008115727848805560023387167927233504
@@ -42,6 +42,19 @@ def test_every_honest_key_is_good(seed: bytes) -> None:
 def test_points_of_small_order_are_no_exchange_keys(point: int, high_bit: int) -> None:
     """With these, everybody would know the shared secret; the high bit that X25519 ignores hides none of them."""
     assert not is_good_exchange_key((point | high_bit).to_bytes(32, "little"))
+
+
+@given(seeds)
+def test_a_second_spelling_of_a_point_is_no_exchange_key(seed: bytes) -> None:
+    """X25519 ignores bit 255, so a key with it set is the same point under another name."""
+    key = X25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    assert not is_good_exchange_key(key[:-1] + bytes([key[-1] | 0x80]))
+
+
+@pytest.mark.parametrize("above", range(19))
+def test_a_number_that_is_not_below_the_prime_is_no_exchange_key(above: int) -> None:
+    """X25519 reduces these to small numbers: two spellings again."""
+    assert not is_good_exchange_key((FIELD + above).to_bytes(32, "little"))
 
 
 @pytest.mark.parametrize("point", SMALL_ON_EDWARDS25519)

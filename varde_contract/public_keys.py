@@ -1,11 +1,14 @@
-"""Checks of public keys and signatures."""
+"""Checks of public keys and signatures. Whoever takes a key in from outside asks here first."""
+
+from typing import Final
 
 from nacl import bindings, exceptions
 
 from varde_contract.signed_statements import KEY_BYTES, SIGNATURE_BYTES
 
+_FIELD: Final = 2**255 - 19
 # Any scalar finds the points of small order: X25519 clears the cofactor, so they all come out as zero (RFC 7748, 6.1).
-_PROBE = bytes(range(1, KEY_BYTES + 1))
+_PROBE: Final = bytes(range(1, KEY_BYTES + 1))
 
 
 def is_good_signing_key(key: bytes) -> bool:
@@ -14,8 +17,12 @@ def is_good_signing_key(key: bytes) -> bool:
 
 
 def is_good_exchange_key(key: bytes) -> bool:
-    """Whether a Curve25519 key yields a secret that depends on the other side, which the small-order points do not."""
-    if len(key) != KEY_BYTES:
+    """Whether a Curve25519 key is canonical, and yields a secret that depends on the other side.
+
+    X25519 ignores bit 255 and reduces what is not below the prime (RFC 7748, section 5), so one point has several
+    spellings. Where a key is part of an id, as in an Olm session, a second spelling makes a second id.
+    """
+    if len(key) != KEY_BYTES or int.from_bytes(key, "little") >= _FIELD:
         return False
     try:
         bindings.crypto_scalarmult(_PROBE, key)
