@@ -53,6 +53,7 @@ from varde.events import (
     Sent,
     Typing,
     Undecryptable,
+    Unknown,
     Unsent,
 )
 from varde.identity import Enrolled, Identity, Profile
@@ -128,6 +129,7 @@ __all__ = [
     "TooLarge",
     "Typing",
     "Undecryptable",
+    "Unknown",
     "Unlock",
     "Unreachable",
     "Unsent",

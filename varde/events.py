@@ -31,6 +31,16 @@ class Message(Struct, frozen=True, tag="message"):
     mine: bool
 
 
+class Unknown(Struct, frozen=True, tag="unknown"):
+    """Somebody wrote what this client cannot show yet: it was made by a newer one. Nothing is wrong with it."""
+
+    conversation: ConversationId
+    seq: int
+    client_id: ClientId
+    profile: ProfileId
+    device: DeviceId
+
+
 class Gap(Struct, frozen=True, tag="gap"):
     """The numbers `from_seq` to `to_seq`, both with, cannot be had by this device any more."""
 
@@ -43,7 +53,7 @@ class Gap(Struct, frozen=True, tag="gap"):
 class Reason(enum.StrEnum):
     """Why a message could not be opened."""
 
-    MALFORMED = "malformed"  # not a sealed message of a version this client speaks
+    MALFORMED = "malformed"  # not written as this version of the protocol writes it
     UNKNOWN_SENDER = "unknown-sender"  # no certificate says whose device or profile it is
     ROOT_KEY_CHANGED = "root-key-changed"  # the sender's account shows another root key than before
     NO_SESSION = "no-session"  # no ratchet or sender key here opens it
@@ -117,7 +127,7 @@ class RosterChange(Struct, frozen=True, tag="roster-change"):
     devices_gone: tuple[DeviceId, ...]
 
 
-StoredEvent: TypeAlias = Message | Gap | Undecryptable | Unsent
+StoredEvent: TypeAlias = Message | Unknown | Gap | Undecryptable | Unsent
 """Stored, and handed out by iterators until the application has taken it."""
 
 TransientEvent: TypeAlias = Receipt | Typing | Presence | Connected | Disconnected | RosterChange

@@ -6,11 +6,11 @@ from typing import NamedTuple, Protocol
 from varde.clock import now_ms
 from varde.connection import Connection
 from varde.crypto import CannotDecrypt
-from varde.events import Gap, Message, Presence, Reason, Receipt, Typing, Undecryptable, at
+from varde.events import Gap, Message, Presence, Reason, Receipt, Typing, Undecryptable, Unknown, at
 from varde.gap_tracker import GapTracker
 from varde.services import Services
 from varde_contract import frames as f
-from varde_contract.envelope import Envelope, Text
+from varde_contract.envelope import Envelope, Text, UnknownEnvelope
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
 from varde_contract.refusals import RefusalCode
 
@@ -163,7 +163,8 @@ class Receiver:
                 reason = self._lookup_results[_sender_of(new)]
             self._store_undecryptable(new, reason)
             return True
-        if isinstance(envelope.body, Text) and not self._store.log.add(self._message(new, envelope, envelope.body)):
+        shown = self._shown(new, envelope)
+        if shown is not None and not self._store.log.add(shown):
             self._store_undecryptable(new, Reason.REPLAYED)
         return True
 
@@ -183,7 +184,12 @@ class Receiver:
         if self._keychain.request_reset(new, reason, now_ms()):
             self._on_commit.append(lambda: self._outbox.wake_sender(new.conversation))
 
-    def _message(self, new: f.New, envelope: Envelope, body: Text) -> Message:
+    def _shown(self, new: f.New, envelope: Envelope | UnknownEnvelope) -> Message | Unknown | None:
+        """Return what is shown of a message; None for what only turns ratchets or shares keys."""
+        if isinstance(envelope, UnknownEnvelope):
+            return Unknown(new.conversation, new.seq, new.client_id, new.sender_profile, new.sender_device)
+        if not isinstance(envelope.body, Text):
+            return None
         return Message(
             conversation=new.conversation,
             seq=new.seq,
@@ -191,7 +197,7 @@ class Receiver:
             profile=new.sender_profile,
             device=new.sender_device,
             account=envelope.account,
-            text=body.text,
+            text=envelope.body.text,
             written=at(envelope.written_ms),
             received=at(new.time),
             mine=envelope.account == self._identity.account,

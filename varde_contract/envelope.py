@@ -5,7 +5,7 @@ Everything that Olm and Megolm do not bind is a field here, and is compared with
 """
 
 import enum
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -49,9 +49,7 @@ class Empty(Struct, frozen=True, array_like=True, tag="empty"):
 Body: TypeAlias = Text | GroupKey | Empty
 
 
-class Envelope(SecretStruct, frozen=True, array_like=True):
-    """The plaintext of one message. `recipient` is None in a group ciphertext; `written_ms` is the sender's clock."""
-
+class _Header(SecretStruct, frozen=True, array_like=True):
     version: Annotated[int, Meta(ge=1, le=255)]
     conversation: ConversationId
     account: AccountId
@@ -60,7 +58,22 @@ class Envelope(SecretStruct, frozen=True, array_like=True):
     recipient: DeviceId | None
     client_id: ClientId
     written_ms: Annotated[int, Meta(ge=0, le=SEQ_MAX)]
+
+
+class Envelope(_Header, frozen=True, array_like=True):
+    """The plaintext of one message. `recipient` is None in a group ciphertext; `written_ms` is the sender's clock."""
+
     body: Body
+
+
+class UnknownEnvelope(_Header, frozen=True, array_like=True):
+    """An envelope around a body that this client does not know: one of a later client, which is no attack."""
+
+    body: msgspec.Raw
+
+
+class Misattributed(PeerFault):
+    """The envelope is well-formed, and was not written for the place where the relay shows it."""
 
 
 class Said(NamedTuple):
@@ -76,6 +89,10 @@ class Said(NamedTuple):
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _decoder = msgspec.msgpack.Decoder(Envelope)
+_unknown_decoder = msgspec.msgpack.Decoder(UnknownEnvelope)
+_body_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_tag_decoder = msgspec.msgpack.Decoder(str)
+_TAGS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Body))
 
 
 def encode_envelope(envelope: Envelope) -> bytes:
@@ -83,29 +100,33 @@ def encode_envelope(envelope: Envelope) -> bytes:
     return padding.pad(_encoder.encode(envelope))
 
 
-def open_envelope(plaintext: bytes, said: Said) -> Envelope:
-    """Unpad, decode and compare. Raises PeerFault where the envelope is not what the relay said it was."""
-    try:
-        envelope = _decoder.decode(padding.unpad(plaintext))
-    except codec.NOT_WELL_FORMED:
-        raise PeerFault("the envelope is not well-formed") from None
+def open_envelope(plaintext: bytes, said: Said) -> Envelope | UnknownEnvelope:
+    """Unpad, decode and compare. Raises PeerFault, and Misattributed where the envelope is not what the relay said."""
+    envelope = _decode(padding.unpad(plaintext))
     if envelope.version != ENVELOPE_VERSION:
         raise PeerFault("the envelope has an unknown version")
-    bound = Said(
-        envelope.conversation,
-        envelope.account,
-        envelope.profile,
-        envelope.device,
-        envelope.recipient,
-        envelope.client_id,
-    )
-    for name, inside, outside in zip(Said._fields, bound, said, strict=True):
-        if inside != outside:
-            raise PeerFault(f"the envelope was written for another {name}")
+    for name, outside in zip(Said._fields, said, strict=True):
+        if getattr(envelope, name) != outside:
+            raise Misattributed(f"the envelope was written for another {name}")
     # A sender key is for each device of the roster by itself. In a group ciphertext it would also reach whoever still
     # holds an older session of the group.
     if isinstance(envelope.body, GroupKey) and envelope.recipient is None:
-        raise PeerFault("a group key came outside Olm")
+        raise Misattributed("a group key came outside Olm")
+    return envelope
+
+
+def _decode(content: bytes) -> Envelope | UnknownEnvelope:
+    try:
+        return _decoder.decode(content)
+    except codec.NOT_WELL_FORMED:
+        pass  # perhaps only the body is of a later client
+    try:
+        envelope = _unknown_decoder.decode(content)
+        known = _tag_decoder.decode(_body_decoder.decode(envelope.body)[0]) in _TAGS
+    except (*codec.NOT_WELL_FORMED, IndexError):
+        known = True
+    if known:
+        raise PeerFault("the envelope is not well-formed")
     return envelope
 
 

@@ -54,12 +54,13 @@ class Document(NamedTuple):
 
 
 def structs_of(*modules: ModuleType) -> tuple[type[Struct], ...]:
-    """Return every Struct that these modules define, in the order of their names."""
+    """Return every public Struct that these modules define and somebody writes, in the order of their names."""
     found = {
-        value.__name__: value
+        name: value
         for module in modules
-        for value in vars(module).values()
+        for name, value in vars(module).items()
         if inspect.isclass(value) and issubclass(value, Struct) and value.__module__ == module.__name__
+        if not name.startswith("_") and value is not envelope.UnknownEnvelope
     }
     return tuple(found[name] for name in sorted(found))
 

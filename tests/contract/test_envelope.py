@@ -12,6 +12,7 @@ from tests.contract.edges import Edge, edges
 from tests.contract.strategies import structs
 from varde_contract import envelope as e
 from varde_contract.errors import LocalMisuse, PeerFault
+from varde_contract.ids import DeviceId
 from varde_contract.padding import BUCKETS, CONTENT_BYTES, pad
 
 EDGES = [edge for kind in (e.Text, e.GroupKey) for edge in edges(kind)]
@@ -93,6 +94,28 @@ def test_the_longest_text_fits_its_envelope(letter: str) -> None:
     text = letter * (e.TEXT_CHARACTERS // len(letter.encode()))
     envelope = with_body(e.Text(text))
     assert e.open_envelope(e.encode_envelope(envelope), said_of(envelope)) == envelope
+
+
+@pytest.mark.parametrize("body", [["poll", 7, {"a": 1}], ["text-2"], ["", b"x"]])
+def test_a_body_of_a_later_client_is_no_fault(body: list[object]) -> None:
+    """A body that begins with an unknown word is handed out as unknown; who wrote it, and where, is checked all the
+    same.
+    """
+    content = encoder.encode(ENVELOPE)[: -len(encoder.encode(ENVELOPE.body))] + encoder.encode(body)
+    envelope = e.open_envelope(pad(content), said_of(ENVELOPE))
+    assert isinstance(envelope, e.UnknownEnvelope)
+    assert envelope.client_id == ENVELOPE.client_id
+    with pytest.raises(e.Misattributed, match="another device"):
+        e.open_envelope(pad(content), said_of(ENVELOPE)._replace(device=DeviceId(UUID(int=1))))
+
+
+@pytest.mark.parametrize("body", [["text"], ["text", 7], [], [7], {"text": "x"}, "text", None])
+def test_a_known_body_with_wrong_fields_is_malformed(body: object) -> None:
+    """A word that is known promises its fields. What has no word is no body."""
+    content = encoder.encode(ENVELOPE)[: -len(encoder.encode(ENVELOPE.body))] + encoder.encode(body)
+    with pytest.raises(PeerFault, match="not well-formed") as caught:
+        e.open_envelope(pad(content), said_of(ENVELOPE))
+    assert not isinstance(caught.value, e.Misattributed)
 
 
 def test_a_later_field_at_the_end_is_let_pass() -> None:

@@ -26,7 +26,7 @@ from varde.store import Store
 from varde.store.database import Database
 from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde.store.table import KEY_BYTES, StoreCipher
-from varde_contract.envelope import Body, Empty, Envelope, Text
+from varde_contract.envelope import Body, Empty, Envelope, Text, UnknownEnvelope
 from varde_contract.frames import New
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId
 from varde_contract.noise import KeyPair
@@ -75,7 +75,7 @@ class Endpoint:
         """The device."""
         return self.device.id
 
-    def open(self, new: New) -> Envelope:
+    def open(self, new: New) -> Envelope | UnknownEnvelope:
         """Open a message, in a transaction as the receiver does."""
         with self.store.transaction():
             return self.keychain.open(new)

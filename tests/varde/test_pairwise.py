@@ -137,6 +137,23 @@ def test_an_unknown_device_is_not_read() -> None:
     assert why(bob, talk.send_text(alice, "who am I?")[bob.id]) is Reason.UNKNOWN_SENDER
 
 
+@pytest.mark.parametrize("key", ["one-time", "base", "identity", "ratchet"])
+def test_a_key_written_in_another_way_opens_nothing_again(key: str) -> None:
+    """The highest bit of a key means nothing to X25519, and with a fallback key it made a second session of the same
+    message.
+    """
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = dm(alice, bob)
+    bob.one_time_keys.clear()
+    new = talk.send_text(alice, "once")[bob.id]
+    assert bob.read(new) == "once"
+    # Two bytes of envelope and one of Olm; then each key behind its two bytes of field. The ratchet key comes last.
+    at = {"one-time": 3, "base": 37, "identity": 71, "ratchet": 109}[key] + 2 + 31
+    bent = bytearray(new.ciphertext)
+    bent[at] ^= 0x80
+    assert why(bob, msgspec.structs.replace(new, ciphertext=bytes(bent))) is Reason.MALFORMED
+
+
 @given(data=st.data())
 def test_no_changed_byte_is_read(data: st.DataObject) -> None:
     """A ciphertext with any bit changed, cut off or added to stays closed or reads as it was, and breaks nothing."""

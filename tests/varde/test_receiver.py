@@ -1,5 +1,7 @@
 """Receiving: in order, each exactly once, nothing lost in silence, whatever the relay does."""
 
+from typing import cast
+
 import msgspec
 import pytest
 import trio
@@ -10,8 +12,9 @@ from tests.varde.endpoints import Endpoint, endpoint
 from tests.varde.memory_relay import ConversationClients, first, open_client, open_clients, texts
 from varde.clock import fresh_id
 from varde.errors import Unreachable
-from varde.events import Gap, Reason, Receipt, Undecryptable
+from varde.events import Gap, Reason, Receipt, Undecryptable, Unknown
 from varde_contract import frames as f
+from varde_contract.envelope import Body
 from varde_contract.ids import ClientId
 from varde_contract.refusals import RefusalCode
 from varde_contract.talk import ConversationKind, GapReason
@@ -26,6 +29,22 @@ async def test_the_backlog_comes_in_order(autojump_clock: MockClock) -> None:
         async with open_client(room.relay, bob) as client:
             messages = aiter(client.conversation(room.talk.conversation))
             assert await texts(messages, 30) == [str(number) for number in range(30)]
+
+
+async def test_what_a_newer_client_wrote_is_shown_as_such(autojump_clock: MockClock) -> None:
+    """A body that this version does not know is an event of its own, not an attack, and what follows is read."""
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
+        draft = room.talk.draft(alice)
+        poll = cast("Body", msgspec.Raw(msgspec.msgpack.encode(["poll", "when?"])))
+        ready = room.talk.encrypt_for_each(alice, draft, poll)
+        frame = f.Send(draft.client_id, draft.conversation, draft.profile, 1, devices=ready.devices)
+        room.relay.handle(alice.id, frame)
+        await room[alice].send("Thursday")
+        unknown = await first(room.clients[bob].events(), Unknown)
+        assert (unknown.seq, unknown.client_id, unknown.profile) == (1, draft.client_id, alice.person.profile)
+        assert await texts(room.messages(bob), 1) == ["Thursday"]
+        assert not room[bob].losses()
 
 
 async def test_what_was_taken_in_is_confirmed(autojump_clock: MockClock) -> None:

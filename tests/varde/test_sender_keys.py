@@ -57,6 +57,15 @@ def test_the_key_comes_before_the_first_message() -> None:
     assert why(bob, talk.send_group_text(alice, "too early")[bob.id]) is Reason.NO_SESSION
 
 
+def test_two_people_take_no_sender_key() -> None:
+    """Between two people nothing is opened with a key that others could hold: neither the key nor its messages."""
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = SimulatedConversation(ConversationKind.DM, alice, bob)
+    talk.verify_everywhere()
+    assert why(bob, talk.share(alice)[bob.id]) is Reason.MISATTRIBUTED
+    assert why(bob, talk.send_group_text(alice, "psst")[bob.id]) is Reason.MISATTRIBUTED
+
+
 def test_who_is_added_gets_the_key_from_here_on() -> None:
     """A new device reads what comes after it, with the same key, and nothing from before."""
     alice, bob, dave = endpoint(alice_laptop), endpoint(bob_phone), endpoint(dave_phone)

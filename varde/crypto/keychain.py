@@ -22,8 +22,10 @@ from varde_contract.envelope import (
     Empty,
     Envelope,
     GroupKey,
+    Misattributed,
     Said,
     SealedParts,
+    UnknownEnvelope,
     encode_envelope,
     join_sealed,
     open_envelope,
@@ -34,6 +36,7 @@ from varde_contract.frames import New
 from varde_contract.ids import AccountId, ConversationId, DeviceId
 from varde_contract.rest.people import Certificate, ClaimedKeys
 from varde_contract.rest.talk import ConversationView
+from varde_contract.talk import ConversationKind
 
 NO_SESSION = join_sealed(SealedParts(Cipher.OLM, b"", b"\x00"))
 """For a device that has no prekey left. It cannot be decrypted, which shows the device that it missed something."""
@@ -103,7 +106,7 @@ class Keychain:
         parts = self._sender_keys.encrypt(view.conversation, encode_envelope(self._envelope(draft, None, body)))
         return EncryptedDraft(view.roster_version, group=join_sealed(parts))
 
-    def open(self, new: New) -> Envelope:
+    def open(self, new: New) -> Envelope | UnknownEnvelope:
         """Decrypt a message, check it against its frame, and store a sender key. Raises CannotDecrypt."""
         pair = Pair(new.conversation, new.sender_device)
         peer = self.trust.certificate_of(new.conversation, new.sender_device, new.sender_profile)
@@ -111,6 +114,8 @@ class Keychain:
             parts = split_sealed(new.ciphertext)
         except PeerFault:
             raise CannotDecrypt(Reason.MALFORMED) from None
+        if parts.cipher is Cipher.MEGOLM and not self._is_group(new.conversation):
+            raise CannotDecrypt(Reason.MISATTRIBUTED)
         plaintext, afresh = self._decrypt(pair, peer, parts, new)
         recipient = None if parts.cipher is Cipher.MEGOLM else self._own.device
         envelope = _check(plaintext, _said(new, peer.account, recipient))
@@ -146,8 +151,15 @@ class Keychain:
             return self._sender_keys.decrypt(pair, parts, (new.seq, new.client_id)), False
         return self._pairwise.decrypt(pair, peer, parts)
 
-    def _apply(self, pair: Pair, envelope: Envelope, *, afresh: bool) -> None:
+    def _is_group(self, conversation: ConversationId) -> bool:
+        roster = self._store.conversations.roster(conversation)
+        return roster is not None and roster.kind is ConversationKind.GROUP
+
+    def _apply(self, pair: Pair, envelope: Envelope | UnknownEnvelope, *, afresh: bool) -> None:
         if isinstance(envelope.body, GroupKey):
+            if not self._is_group(pair.conversation):
+                # Whoever holds a key would read what is said to two people, without a device that anybody sees.
+                raise CannotDecrypt(Reason.MISATTRIBUTED)
             self._sender_keys.accept(pair, envelope.body)
         elif isinstance(envelope.body, Empty) and afresh:
             # An empty message on a fresh ratchet means that the peer lost state, perhaps this device's sender key.
@@ -158,8 +170,10 @@ def _said(new: New, account: AccountId, recipient: DeviceId | None) -> Said:
     return Said(new.conversation, account, new.sender_profile, new.sender_device, recipient, new.client_id)
 
 
-def _check(plaintext: bytes, said: Said) -> Envelope:
+def _check(plaintext: bytes, said: Said) -> Envelope | UnknownEnvelope:
     try:
         return open_envelope(plaintext, said)
-    except PeerFault:
+    except Misattributed:
         raise CannotDecrypt(Reason.MISATTRIBUTED) from None
+    except PeerFault:
+        raise CannotDecrypt(Reason.MALFORMED) from None

@@ -6,9 +6,11 @@ from typing import NamedTuple, Protocol, Self, cast
 import vodozemac as v
 
 from varde.crypto import CannotDecrypt
+from varde.crypto.olm_format import check_olm_message
 from varde.errors import UntrustedDevice
 from varde.events import Reason
 from varde_contract.envelope import Cipher
+from varde_contract.public_keys import is_good_exchange_key
 
 _PICKLE_KEY = b"varde.v1 pickle".ljust(32, b"\x00")
 """No secret: pickles under one key are deterministic, so the store encrypts them again with a random nonce."""
@@ -77,11 +79,10 @@ class OlmAccount:
 
     def outbound(self, identity_key: bytes, prekey: bytes) -> "OlmSession":
         """A session to a device, by its identity key and a prekey whose signature was checked."""
+        if not (is_good_exchange_key(identity_key) and is_good_exchange_key(prekey)):
+            raise UntrustedDevice("a device published a key that is not canonical or leads to no secret")
         identity, one_time = v.Curve25519PublicKey.from_bytes(identity_key), v.Curve25519PublicKey.from_bytes(prekey)
-        try:
-            return OlmSession(self._account.create_outbound_session(identity, one_time))
-        except v.SessionCreationException:
-            raise UntrustedDevice("a device published a key that leads to no secret") from None
+        return OlmSession(self._account.create_outbound_session(identity, one_time))
 
     def inbound(self, identity_key: bytes, message: bytes) -> tuple["OlmSession", bytes]:
         """The session that a prekey message opens, and its plaintext. Consumes its prekey. Raises CannotDecrypt."""
@@ -120,6 +121,7 @@ class OlmSession:
 
     def decrypt(self, cipher: Cipher, ciphertext: bytes) -> bytes:
         """Return the plaintext. Raises CannotDecrypt, and the session is then as it was."""
+        check_olm_message(cipher, ciphertext)
         try:
             kind = v.AnyOlmMessage.pre_key if cipher is Cipher.OLM_PREKEY else v.AnyOlmMessage.normal
             return self._session.decrypt(kind(ciphertext))
@@ -224,6 +226,7 @@ class PeerMegolm:
 
 
 def _prekey(message: bytes) -> v.PreKeyMessage:
+    check_olm_message(Cipher.OLM_PREKEY, message)
     try:
         prekey = v.AnyOlmMessage.pre_key(message).to_pre_key()
     except v.DecodeException:

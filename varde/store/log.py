@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from varde.events import Gap, Message, StoredEvent, Undecryptable, Unsent
+from varde.events import Gap, Message, StoredEvent, Undecryptable, Unknown, Unsent
 from varde.store.table import Cell, Table
 from varde_contract.ids import ClientId, ConversationId, DeviceId
 
@@ -129,7 +129,7 @@ class Log(Table):
 
 def _keys(event: StoredEvent) -> tuple[ConversationId, int | None, DeviceId | None, ClientId | None]:
     match event:
-        case Message():
+        case Message() | Unknown():
             return event.conversation, event.seq, event.device, event.client_id
         case Gap():
             return event.conversation, event.from_seq, None, None

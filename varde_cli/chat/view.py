@@ -19,6 +19,7 @@ from varde.events import (
     RosterChange,
     Typing,
     Undecryptable,
+    Unknown,
     Unsent,
 )
 from varde_cli.chat.terminal import LineInput, Screen, open_lines
@@ -229,6 +230,9 @@ class ChatView:
                 self.screen.line(f"   messages {first} to {last} cannot be had here: {why.value}", dim=True)
             case Undecryptable(reason=reason):
                 self.screen.line(f"   a message came that cannot be opened here: {reason.value}", fg="bright_red")
+            case Unknown(profile=profile):
+                name = self.names.of(profile)
+                self.screen.line(f"   {name} sent something that this version cannot show yet", dim=True)
             case Unsent(text=text):
                 self.screen.line(f"   this was not sent: {text}", fg="bright_red")
             case RosterChange(joined=joined, left=left, devices_added=added):
