@@ -1,4 +1,3 @@
-<<<<<<<< HEAD:varde_contract/public_keys.py
 """Checks of public keys and signatures. Whoever takes a key in from outside asks here first."""
 
 from typing import Final
@@ -30,14 +29,6 @@ def is_good_exchange_key(key: bytes) -> bool:
     except exceptions.RuntimeError:
         return False
     return True
-========
-"""Checks of signatures."""
-
-from nacl import bindings, exceptions
-
-from varde_contract.public_keys import is_good_signing_key
-from varde_contract.signed_statements import SIGNATURE_BYTES
->>>>>>>> 4d4c3ae (Keys have one encoding, a dm takes no sender keys, and what a newer client wrote is shown as unknown):domain/people/keys.py
 
 
 def is_signed(statement: bytes, signature: bytes, signing_key: bytes) -> bool:
