@@ -69,7 +69,7 @@ def make_services(
     config: ApiSettings, stores: Stores, mail: Mail, keys: Keys, *, clock: Clock, entropy: Entropy
 ) -> Services:
     """Put the domain together."""
-    sessions = Sessions(stores.sessions, clock=clock, entropy=entropy)
+    sessions = Sessions(stores.sessions, stores.devices, stores.bus, clock=clock, entropy=entropy)
     s, bus = stores, stores.bus
     return Services(
         config=config,

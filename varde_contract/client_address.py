@@ -1,10 +1,13 @@
 """The network address of a client: which addresses count as one, and which one a load balancer names."""
 
 import ipaddress
+import re
 from functools import lru_cache
 from typing import Final
 
 IPV6_HOST_BITS: Final = 64
+# Balancers append an address as they know it: some with the port, IPv6 then in brackets (RFC 7239 section 6).
+_WITH_PORT: Final = re.compile(r"\[(?P<v6>[^\]]*)\](?::\d+)?|(?P<v4>[\d.]+):\d+")
 
 
 @lru_cache(maxsize=4_096)
@@ -27,4 +30,9 @@ def client_address(peer: str, forwarded: str, proxies: int) -> str:
     With none, the header is anybody's claim and is not looked at.
     """
     hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
-    return hops[-proxies] if 0 < proxies <= len(hops) else peer
+    return _without_port(hops[-proxies]) if 0 < proxies <= len(hops) else peer
+
+
+def _without_port(hop: str) -> str:
+    found = _WITH_PORT.fullmatch(hop)
+    return (found["v6"] or found["v4"] or "") if found else hop

@@ -6,6 +6,7 @@ server, and a client that does not read holds up the shutdown for ever.
 
 import logging
 import math
+import re
 from typing import Any, Final, cast
 
 import h11
@@ -27,19 +28,43 @@ from varde_contract.refusals import RefusalCode
 CHUNK: Final = 64 * 1024
 LINGER_BYTES: Final = 4 * 1024 * 1024
 _TARGETS: Final = (b"/", b"http://", b"https://")
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _UNFINISHED: Final = (h11.SEND_BODY, h11.ERROR)
 
 _log = logging.getLogger(__name__)
 
 
+class StrictHttp(h11.Connection):
+    """h11 that takes no line ending but CRLF in a head.
+
+    h11 takes a bare LF as well (RFC 9112 section 2.2 allows it). A proxy in front may not, and the two would then see
+    different requests in the same bytes.
+    """
+
+    def next_event(self) -> Any:
+        """Return the next event. Raises h11.RemoteProtocolError for a bare LF."""
+        if self.their_state is h11.IDLE:
+            head, _, _ = self.trailing_data[0].partition(b"\r\n\r\n")
+            if _BARE_LF.search(head):
+                raise h11.RemoteProtocolError("a line ends in a bare LF")
+        return super().next_event()
+
+
 class Protocol(H11Protocol):
     """Hypercorn's HTTP/1.1 without upgrades, which a server may ignore (RFC 9110 section 7.8)."""
+
+    def __init__(self, *hypercorns: Any, **named: Any) -> None:
+        super().__init__(*hypercorns, **named)
+        self.connection = StrictHttp(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Allow neither h2c nor HTTP/2 by prior knowledge."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        if not (request.target.startswith(_TARGETS) and request.target.isascii()):
+        # With both lengths, a proxy that believes the other one sees another request behind this one (RFC 9112 section
+        # 6.1 tells a server to close, or to refuse).
+        two_lengths = {b"content-length", b"transfer-encoding"} <= {name for name, _ in request.headers}
+        if two_lengths or not (request.target.startswith(_TARGETS) and request.target.isascii()):
             await self._send_error_response(400)
             await self.send(Closed())
             return

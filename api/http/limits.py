@@ -3,7 +3,7 @@
 Each API process counts for itself.
 """
 
-from collections import OrderedDict
+import math
 from collections.abc import Hashable
 from typing import Final, Generic, TypeVar
 
@@ -13,7 +13,8 @@ from varde_contract.refusals import RefusalCode, Refused
 
 SECOND: Final = 1_000
 CAPACITY: Final = 50_000
-"""Keys; past that the one that asked longest ago is forgotten, which only ever lets it ask again."""
+"""Keys remembered. A key whose bucket is full again is forgotten, because nothing is lost with it."""
+SWEEP: Final = 1 * SECOND
 
 K = TypeVar("K", bound=Hashable)
 
@@ -29,20 +30,32 @@ class TokenBuckets(Generic[K]):
         self._clock = clock
         self._capacity = capacity
         # Not how many tokens are left, but when the bucket is full again: one number says both, and needs no ticking.
-        self._full_at: OrderedDict[K, float] = OrderedDict()
+        self._full_at: dict[K, float] = {}
+        self._newcomers_full_at = 0.0
+        self._swept_at = -math.inf
 
     def spend(self, key: K) -> Refused | None:
         """Take one token of a key. Refuses `rate-limited`, and says when there is a token again."""
         now = float(self._clock())
-        full_at = max(self._full_at.get(key, now), now) + self._refill_ms
+        known = key in self._full_at or self._has_room(now)
+        # Past the capacity nobody is forgotten, or a crowd of fresh keys would wash out the one that is limited: who is
+        # new shares one bucket with all others that are new.
+        before = self._full_at.get(key, now) if known else self._newcomers_full_at
+        full_at = max(before, now) + self._refill_ms
         short_ms = full_at - now - self._burst * self._refill_ms
         if short_ms > 0:
             return Refused(RefusalCode.RATE_LIMITED, self._too_many, retry_after_ms=int(short_ms) + 1)
-        self._full_at[key] = full_at
-        self._full_at.move_to_end(key)
-        if len(self._full_at) > self._capacity:
-            self._full_at.popitem(last=False)
+        if known:
+            self._full_at[key] = full_at
+        else:
+            self._newcomers_full_at = full_at
         return None
+
+    def _has_room(self, now: float) -> bool:
+        if len(self._full_at) >= self._capacity and now >= self._swept_at + SWEEP:
+            self._swept_at = now
+            self._full_at = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
+        return len(self._full_at) < self._capacity
 
     def __len__(self) -> int:
         return len(self._full_at)

@@ -31,7 +31,11 @@ class OneTimeCode(Struct, frozen=True):
 
 
 class Session(Struct, frozen=True):
-    """A signed-in client. Digests are SHA-256 of the token secrets."""
+    """A signed-in client. Digests are SHA-256 of the token secrets.
+
+    `parent_digest` is of the refresh token whose use made the present tokens, `spent_digests` are of those before, the
+    newest first.
+    """
 
     account: AccountId
     id: SessionId
@@ -42,6 +46,8 @@ class Session(Struct, frozen=True):
     refresh_expires_ms: int
     created_ms: int
     refreshed_ms: int
+    parent_digest: bytes | None = None
+    spent_digests: tuple[bytes, ...] = ()
 
 
 class Profile(Struct, frozen=True):

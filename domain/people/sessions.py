@@ -1,17 +1,18 @@
 """Sessions: opened by signing in, proven by tokens, carried on by refreshing, ended by their owner or by a theft seen.
 
-A session's end withdraws its tokens and nothing else: a device that is lost is revoked (`domain.people.devices`), which
-ends its sessions too.
+A session's end withdraws its tokens and the relay tickets of its device. A device that is lost is revoked
+(`domain.people.devices`), which ends its sessions too.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from domain.people.events import TicketsRevoked
 from domain.people.model import Actor, Session
-from domain.people.ports import SessionStore
+from domain.people.ports import DeviceStore, SessionStore
 from domain.people.tokens import SECRET_BYTES, Token
-from domain.ports import Clock, Entropy
+from domain.ports import Bus, Clock, Entropy
 from varde_contract.ids import ENTROPY_BYTES, AccountId, SessionId, uuid7
 from varde_contract.refusals import RefusalCode, Refused
 
@@ -19,6 +20,10 @@ HOUR: Final = 3_600_000
 DAY: Final = 24 * HOUR
 ACCESS_TIME: Final = 1 * HOUR
 REFRESH_TIME: Final = 90 * DAY
+RETRY_TIME: Final = 60_000
+"""How long a refresh whose answer was lost may be asked for again with the same token."""
+SPENT_KEPT: Final = 4
+"""Digests of used refresh tokens by which a theft is seen: only what was a token of the session says anything."""
 
 _UNKNOWN: Final = Refused(RefusalCode.UNAUTHENTICATED, "The token is not that of a session. Sign in again.")
 _ACCESS_EXPIRED: Final = Refused(RefusalCode.TOKEN_EXPIRED, "The access token has expired. Use the refresh token.")
@@ -42,8 +47,10 @@ class Granted:
 class Sessions:
     """The sessions of all accounts."""
 
-    def __init__(self, store: SessionStore, *, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, store: SessionStore, devices: DeviceStore, bus: Bus, *, clock: Clock, entropy: Entropy) -> None:
         self._store = store
+        self._devices = devices
+        self._bus = bus
         self._clock = clock
         self._entropy = entropy
 
@@ -67,32 +74,46 @@ class Sessions:
     async def refresh(self, spelled: str) -> Granted | Refused:
         """Trade a refresh token for new tokens, once; shown again, the session ends.
 
-        Refuses `unauthenticated` and `token-expired`.
+        The token that made the present ones may be shown again for a minute, because its answer may have been lost.
+        The tokens of that answer are then spent: whoever has them ends the session with their next refresh, so a thief
+        who was as quick is still seen. Refuses `unauthenticated` and `token-expired`.
         """
         token = Token.parse(spelled)
         session = await self._session_of(token)
-        if token is None or session is None or token.matches(session.access_digest):
-            return _UNKNOWN  # an access token here is a slip of the client, not a theft
-        if not token.matches(session.refresh_digest):
+        if token is None or session is None:
+            return _UNKNOWN
+        if token.matches(session.refresh_digest):
+            if session.refresh_expires_ms <= self._clock():
+                return _REFRESH_EXPIRED
+            return await self._rotate(session, parent=session.refresh_digest)
+        if session.parent_digest is not None and token.matches(session.parent_digest):
+            if self._clock() < session.refreshed_ms + RETRY_TIME:
+                return await self._rotate(session, parent=session.parent_digest)
             return await self._end_stolen(session)
-        if session.refresh_expires_ms <= self._clock():
-            return _REFRESH_EXPIRED
-        return await self._rotate(session)
+        if any(token.matches(spent) for spent in session.spent_digests):
+            return await self._end_stolen(session)
+        return _UNKNOWN  # never a token of this session: anybody can make one up from ids that are no secrets
 
     async def list_live(self, actor: Actor) -> Sequence[Session]:
         """Return the sessions of the account that can still be carried on, oldest first."""
         return await self._store.list_live(actor.account, self._clock())
 
     async def end(self, actor: Actor, session: SessionId) -> Refused | None:
-        """End a session of the account, be it one's own. Refuses `not-found`."""
-        return None if await self._store.end(actor.account, session) else _NO_SESSION
+        """End a session of the account, be it one's own, and void the tickets of its device. Refuses `not-found`."""
+        found = await self._store.find(actor.account, session)
+        if found is None or not await self._store.end(actor.account, session):
+            return _NO_SESSION
+        await self._void_tickets(found)
+        return None
 
     async def _session_of(self, token: Token | None) -> Session | None:
         return None if token is None else await self._store.find(token.account, token.session)
 
-    async def _rotate(self, old: Session) -> Granted | Refused:
+    async def _rotate(self, old: Session, *, parent: bytes) -> Granted | Refused:
         now = self._clock()
-        granted = self._grant(old.account, old.id, now, carried_on=old)
+        # A retry spends the tokens of the answer that was lost; otherwise the parent before is spent.
+        spent = old.refresh_digest if parent == old.parent_digest else old.parent_digest
+        granted = self._grant(old.account, old.id, now, carried_on=old, parent=parent, spent=spent)
         if await self._store.rotate(granted.session, old_refresh_digest=old.refresh_digest):
             return granted
         # Two at once showed the same token, and the other one was faster.
@@ -100,11 +121,28 @@ class Sessions:
 
     async def _end_stolen(self, session: Session) -> Refused:
         await self._store.end(session.account, session.id)
+        await self._void_tickets(session)
         return _REUSED
 
-    def _grant(self, account: AccountId, session: SessionId, now: int, carried_on: Session | None = None) -> Granted:
+    async def _void_tickets(self, session: Session) -> None:
+        if session.device is not None:
+            now = self._clock()
+            await self._devices.void_tickets(session.account, session.device, now)
+            await self._bus.publish([TicketsRevoked(session.device, now, final=False)])
+
+    def _grant(
+        self,
+        account: AccountId,
+        session: SessionId,
+        now: int,
+        *,
+        carried_on: Session | None = None,
+        parent: bytes | None = None,
+        spent: bytes | None = None,
+    ) -> Granted:
         access = Token(account, session, self._entropy(SECRET_BYTES))
         refresh = Token(account, session, self._entropy(SECRET_BYTES))
+        before = carried_on.spent_digests if carried_on else ()
         stored = Session(
             account=account,
             id=session,
@@ -115,5 +153,7 @@ class Sessions:
             refresh_expires_ms=now + REFRESH_TIME,
             created_ms=carried_on.created_ms if carried_on else now,
             refreshed_ms=now,
+            parent_digest=parent,
+            spent_digests=((spent,) if spent else ()) + before[: SPENT_KEPT - 1],
         )
         return Granted(stored, access, refresh)

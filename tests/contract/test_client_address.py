@@ -39,8 +39,20 @@ def test_any_text_is_in_some_network(text: str) -> None:
         ("10.9.9.9, 203.0.113.9", 1, "203.0.113.9"),
         ("10.9.9.9, 203.0.113.9, 10.0.0.1", 2, "203.0.113.9"),
         ("203.0.113.9", 2, HERE),
+        ("203.0.113.9:4711", 1, "203.0.113.9"),
+        ("[2001:db8::1]:4711", 1, "2001:db8::1"),
+        ("[2001:db8::1]", 1, "2001:db8::1"),
+        ("2001:db8::1", 1, "2001:db8::1"),
     ],
 )
 def test_only_our_own_load_balancers_are_believed(forwarded: str, proxies: int, expected: str) -> None:
     """What a client writes into X-Forwarded-For itself stands left of what our proxies saw, and is not looked at."""
     assert client_address(HERE, forwarded, proxies) == expected
+
+
+def test_a_port_puts_nobody_into_the_bucket_of_what_cannot_be_read() -> None:
+    """Two clients behind a balancer that appends ports are two networks, and neither is the one of garbage."""
+    networks = {
+        network_of(client_address(HERE, hop, 1)) for hop in ("203.0.113.9:1", "203.0.113.8:1", "[2001:db8::1]:1")
+    }
+    assert networks == {"203.0.113.9", "203.0.113.8", "2001:db8::"}

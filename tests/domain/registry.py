@@ -28,7 +28,7 @@ class Registry:
         self.clock, self.entropy, self.interference = ManualClock(), DeterministicEntropy(), Interference()
         self.stores = stores = open_memory_stores(interference=self.interference, bus=self.bus, memory=self.memory)
         clock, entropy, bus = self.clock, self.entropy, self.bus
-        self.sessions = Sessions(stores.sessions, clock=clock, entropy=entropy)
+        self.sessions = Sessions(stores.sessions, stores.devices, bus, clock=clock, entropy=entropy)
         self.sign_in = SignIn(stores.sign_in, self.mail, self.sessions, pepper=PEPPER, clock=clock, entropy=entropy)
         self.accounts = Accounts(stores.accounts)
         self.profiles = Profiles(stores.profiles, bus, clock=clock, entropy=entropy)

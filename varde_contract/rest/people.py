@@ -45,7 +45,7 @@ class SignIn(SecretStruct, frozen=True, forbid_unknown_fields=True):
 
 
 class Refresh(SecretStruct, frozen=True, forbid_unknown_fields=True):
-    """Trade a refresh token for new tokens. Each works once: the second use ends the session."""
+    """Trade a refresh token for new tokens. Each works once, and again within a minute if the answer was lost."""
 
     refresh_token: Token
 

@@ -56,7 +56,8 @@ async def sign_in(services: Services, offered: SignIn) -> Answer:
 async def refresh_session(services: Services, shown: Refresh) -> Answer:
     """Trade a refresh token for new tokens.
 
-    Each refresh token works once. Shown a second time, somebody has a copy of it, and the session ends.
+    Each refresh token works once, and again within a minute if the answer was lost. Shown later, somebody has a copy of
+    it, and the session ends.
     """
     granted = await services.sessions.refresh(shown.refresh_token)
     return granted if isinstance(granted, Refused) else _tokens(granted)

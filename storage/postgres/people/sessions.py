@@ -1,9 +1,9 @@
 """Sessions in Postgres."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from domain.people import model as people
 from storage.database import Connection
@@ -41,8 +41,8 @@ class PostgresSessions:
 _ADD: Final = """
     INSERT INTO session (
         account_id, session_id, device_id, access_digest, access_expires_ms, refresh_digest, refresh_expires_ms,
-        created_ms, refreshed_ms
-    ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        created_ms, refreshed_ms, parent_digest, spent_digests
+    ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 
 
@@ -52,20 +52,26 @@ async def _add(connection: Connection, session: people.Session) -> None:
 
 _FIND: Final = """
     SELECT account_id, session_id, device_id, access_digest, access_expires_ms, refresh_digest, refresh_expires_ms,
-           created_ms, refreshed_ms
+           created_ms, refreshed_ms, parent_digest, spent_digests
     FROM session WHERE account_id = $1 AND session_id = $2
 """
 
 
 async def _find(connection: Connection, account: AccountId, session: SessionId) -> people.Session | None:
     row = await connection.fetchrow(_FIND, account, session)
-    return None if row is None else people.Session(*row)
+    return None if row is None else _session(row)
+
+
+def _session(row: Any) -> people.Session:
+    session = people.Session(*row)
+    return replace(session, spent_digests=tuple(session.spent_digests))
 
 
 _ROTATE: Final = """
     UPDATE session
-    SET access_digest = $3, access_expires_ms = $4, refresh_digest = $5, refresh_expires_ms = $6, refreshed_ms = $7
-    WHERE account_id = $1 AND session_id = $2 AND refresh_digest = $8
+    SET access_digest = $3, access_expires_ms = $4, refresh_digest = $5, refresh_expires_ms = $6, refreshed_ms = $7,
+        parent_digest = $8, spent_digests = $9
+    WHERE account_id = $1 AND session_id = $2 AND refresh_digest = $10
     RETURNING true
 """
 
@@ -80,6 +86,8 @@ async def _rotate(connection: Connection, session: people.Session, old_refresh_d
         session.refresh_digest,
         session.refresh_expires_ms,
         session.refreshed_ms,
+        session.parent_digest,
+        session.spent_digests,
         old_refresh_digest,
     )
     return rotated is not None
@@ -94,11 +102,11 @@ async def _end(connection: Connection, account: AccountId, session: SessionId) -
 
 _LIST_LIVE: Final = """
     SELECT account_id, session_id, device_id, access_digest, access_expires_ms, refresh_digest, refresh_expires_ms,
-           created_ms, refreshed_ms
+           created_ms, refreshed_ms, parent_digest, spent_digests
     FROM session WHERE account_id = $1 AND refresh_expires_ms > $2
     ORDER BY created_ms, session_id
 """
 
 
 async def _list_live(connection: Connection, account: AccountId, now_ms: int) -> list[people.Session]:
-    return [people.Session(*row) for row in await connection.fetch(_LIST_LIVE, account, now_ms)]
+    return [_session(row) for row in await connection.fetch(_LIST_LIVE, account, now_ms)]

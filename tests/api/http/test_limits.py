@@ -46,10 +46,22 @@ def test_one_address_does_not_use_up_anothers() -> None:
     assert spend(buckets, 2, "192.0.2.2") == 2
 
 
-def test_no_number_of_addresses_fills_the_memory() -> None:
-    """The table is bounded; who is forgotten may ask again."""
-    buckets: TokenBuckets[str] = TokenBuckets(RateLimit(burst=1), "Too many.", clock=ManualClock(), capacity=100)
-    for number in range(1_000):
-        buckets.spend(f"10.0.{number // 256}.{number % 256}")
+def test_no_number_of_addresses_fills_the_memory_or_frees_who_is_limited() -> None:
+    """The table is bounded. A crowd of fresh addresses shares one bucket, and washes nobody out of the table."""
+    clock = ManualClock()
+    buckets: TokenBuckets[str] = TokenBuckets(RateLimit(burst=1), "Too many.", clock=clock, capacity=100)
+    assert spend(buckets, 2) == 1
+    let_through = sum(buckets.spend(f"10.0.{number // 256}.{number % 256}") is None for number in range(1_000))
     assert len(buckets) == 100
-    assert buckets.spend("10.0.0.0") is None
+    assert let_through == 100  # 99 with a bucket each, and one of all the others
+    assert buckets.spend(HERE) is not None
+
+
+def test_a_bucket_that_is_full_again_makes_room() -> None:
+    """After the crowd has gone, addresses have buckets of their own again."""
+    clock = ManualClock()
+    buckets: TokenBuckets[str] = TokenBuckets(RateLimit(burst=1), "Too many.", clock=clock, capacity=10)
+    for number in range(20):
+        buckets.spend(f"10.0.0.{number}")
+    clock.advance(2 * SECOND)
+    assert all(buckets.spend(f"10.0.1.{number}") is None for number in range(10))

@@ -5,6 +5,7 @@ Refused codes are in `test_refusals.py`.
 
 from typing import Any
 
+from domain.people.sessions import RETRY_TIME
 from tests.api.bodies import new_device
 from tests.api.memory_api import MemoryApi, refusal_of
 from tests.cast import alice, alice_laptop, alice_phone, bob_phone
@@ -66,6 +67,7 @@ async def test_a_refresh_token_shown_twice_ends_the_session(empty_api: MemoryApi
     tokens = await signed_in(empty_api)
     body = {"refresh_token": tokens["refresh_token"]}
     fresh = (await empty_api.ask("POST", "/v1/auth/session/refresh", json=body)).json()
+    empty_api.clock.advance(RETRY_TIME)
     again = await empty_api.ask("POST", "/v1/auth/session/refresh", json=body)
     assert refusal_of(again, 401) is RefusalCode.UNAUTHENTICATED
     assert refusal_of(await empty_api.ask("GET", "/v1/account", by=fresh["access_token"]), 401)

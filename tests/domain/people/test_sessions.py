@@ -5,8 +5,9 @@ from uuid import UUID
 import pytest
 import trio
 
-from domain.people.model import Actor
-from domain.people.sessions import ACCESS_TIME, REFRESH_TIME, Granted
+from domain.people.events import TicketsRevoked
+from domain.people.model import Actor, Revocation
+from domain.people.sessions import ACCESS_TIME, REFRESH_TIME, RETRY_TIME, Granted
 from domain.people.tokens import Token
 from tests.cast import alice, alice_phone, bob
 from tests.domain.registry import Registry, code_of
@@ -119,9 +120,37 @@ async def test_a_refresh_token_shown_twice_ends_the_session(registry: Registry) 
     """A stolen refresh token is noticed as soon as both have used it: neither thief nor owner goes on."""
     stolen = await registry.sessions.open(alice.account)
     new = await refreshed(registry, stolen)
+    registry.clock.advance(RETRY_TIME)
     assert code_of(await registry.sessions.refresh(stolen.refresh.spell())) is RefusalCode.UNAUTHENTICATED
     assert code_of(await registry.sessions.authenticate(new.access.spell())) is RefusalCode.UNAUTHENTICATED
     assert code_of(await registry.sessions.refresh(new.refresh.spell())) is RefusalCode.UNAUTHENTICATED
+
+
+async def test_a_made_up_refresh_token_ends_nothing(registry: Registry) -> None:
+    """Account and session ids are no secrets: whoever has them cannot log the person out."""
+    granted = await refreshed(registry, await registry.sessions.open(alice.account))
+    forged = Token(granted.refresh.account, granted.refresh.session, bytes(32))
+    assert code_of(await registry.sessions.refresh(forged.spell())) is RefusalCode.UNAUTHENTICATED
+    await refreshed(registry, granted)
+
+
+async def test_a_refresh_whose_answer_was_lost_may_be_asked_for_again(registry: Registry) -> None:
+    """The same token works for a minute; the session goes on with what the last answer said."""
+    old = await registry.sessions.open(alice.account)
+    await refreshed(registry, old)
+    registry.clock.advance(RETRY_TIME - 1)
+    again = await refreshed(registry, old)
+    assert isinstance(await registry.sessions.authenticate(again.access.spell()), Actor)
+    await refreshed(registry, again)
+
+
+async def test_a_thief_within_the_minute_is_seen_with_the_owners_next_refresh(registry: Registry) -> None:
+    """The tokens of the owner's answer are spent by the thief's, and showing them ends the session."""
+    stolen = await registry.sessions.open(alice.account)
+    owners = await refreshed(registry, stolen)
+    thiefs = await refreshed(registry, stolen)
+    assert code_of(await registry.sessions.refresh(owners.refresh.spell())) is RefusalCode.UNAUTHENTICATED
+    assert code_of(await registry.sessions.refresh(thiefs.refresh.spell())) is RefusalCode.UNAUTHENTICATED
 
 
 async def test_two_refreshes_at_once_end_the_session(registry: Registry) -> None:
@@ -145,6 +174,7 @@ async def test_a_theft_in_one_session_leaves_the_others(registry: Registry) -> N
     """Only the session whose token was copied ends."""
     stolen, other = await registry.sessions.open(alice.account), await registry.sessions.open(alice.account)
     await refreshed(registry, stolen)
+    registry.clock.advance(RETRY_TIME)
     await registry.sessions.refresh(stolen.refresh.spell())
     assert isinstance(await registry.sessions.authenticate(other.access.spell()), Actor)
 
@@ -156,6 +186,14 @@ async def test_logging_out_ends_the_session_at_once(registry: Registry) -> None:
     assert await registry.sessions.end(actor, actor.session) is None
     assert code_of(await registry.sessions.authenticate(granted.access.spell())) is RefusalCode.UNAUTHENTICATED
     assert code_of(await registry.sessions.refresh(granted.refresh.spell())) is RefusalCode.UNAUTHENTICATED
+
+
+async def test_logging_out_voids_the_tickets_of_the_device(registry: Registry) -> None:
+    """A ticket is good for a day without a database: it must not outlive the session that asked for it."""
+    assert await registry.sessions.end(alice_phone.actor, alice_phone.actor.session) is None
+    now = registry.clock()
+    assert TicketsRevoked(alice_phone.id, now, final=False) in registry.bus.published
+    assert Revocation(alice_phone.id, now, final=False) in await registry.stores.devices.revocations(0)
 
 
 async def test_the_list_has_the_live_sessions_of_the_account_only(registry: Registry) -> None:

@@ -135,7 +135,13 @@ async def test_a_session_rotates_once_for_each_refresh_digest(stores: Stores) ->
     await settle(stores, alice)
     old = alice_phone.session
     fresh = replace(
-        old, access_digest=b"1" * 32, refresh_digest=b"2" * 32, refreshed_ms=BIRTH_MS + 7, access_expires_ms=9
+        old,
+        access_digest=b"1" * 32,
+        refresh_digest=b"2" * 32,
+        refreshed_ms=BIRTH_MS + 7,
+        access_expires_ms=9,
+        parent_digest=old.refresh_digest,
+        spent_digests=(b"3" * 32,),
     )
     assert await stores.sessions.rotate(fresh, old_refresh_digest=old.refresh_digest)
     assert not await stores.sessions.rotate(fresh, old_refresh_digest=old.refresh_digest)
