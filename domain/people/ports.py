@@ -172,7 +172,7 @@ class PrekeyStore(Protocol):
 
     async def claim(
         self,
-        claimer: DeviceId,
+        claimer: AccountId,
         devices: Sequence[tuple[AccountId, DeviceId]],
         *,
         now_ms: int,

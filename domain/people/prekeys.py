@@ -8,16 +8,17 @@ from domain.people.events import KeysLow
 from domain.people.model import Actor, ClaimedPrekey, Device, Prekey
 from domain.people.ports import DeviceRoster, DeviceStore, PrekeyStore, RosterStore
 from domain.ports import Bus, Clock
-from varde_contract.ids import ConversationId, DeviceId
+from varde_contract.ids import AccountId, ConversationId, DeviceId
 from varde_contract.limits import ONE_TIME_KEYS_PER_DEVICE
 from varde_contract.public_keys import is_good_exchange_key, is_signed
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
 from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 
 HOUR: Final = 3_600_000
-# One claim opens an Olm session that lasts. Ten in an hour are for a client that lost its store; more would be somebody
-# who drains another's one-time keys, so that everybody else has to use the fallback key again and again.
-CLAIMS_PER_PAIR: Final = 10
+# One claim opens a session that lasts. Twenty in an hour are for all devices of an account, once, and for a client that
+# lost its store; more would be somebody who drains another's one-time keys, so that everybody else has to use the
+# fallback key again and again. Accounts are counted and not devices: an account makes devices as it likes.
+CLAIMS_PER_ACCOUNT: Final = 20
 CLAIM_WINDOW: Final = 1 * HOUR
 KEYS_LOW: Final = 20
 
@@ -96,15 +97,15 @@ class Prekeys:
         if actor.device in wanted:
             return _OWN_KEYS
         gone = tuple(device for device in wanted if device not in roster.devices)
-        return _stale(roster, gone) if gone else await self._take(actor.device, roster, wanted)
+        return _stale(roster, gone) if gone else await self._take(actor.account, roster, wanted)
 
-    async def _take(self, claimer: DeviceId, roster: DeviceRoster, wanted: Sequence[DeviceId]) -> Claimed | Refused:
+    async def _take(self, claimer: AccountId, roster: DeviceRoster, wanted: Sequence[DeviceId]) -> Claimed | Refused:
         keys = await self._store.claim(
             claimer,
             [(roster.account_of(device), device) for device in wanted],
             now_ms=self._clock(),
             window_ms=CLAIM_WINDOW,
-            most=CLAIMS_PER_PAIR,
+            most=CLAIMS_PER_ACCOUNT,
         )
         if keys is None:
             return _CLAIM_LIMIT

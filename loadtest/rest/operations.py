@@ -32,7 +32,7 @@ from varde_contract.rest.people import (
 from varde_contract.rest.talk import Conversations, ConversationView
 from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 
-CLAIMS: Final = 8  # of one device's keys by one person. The API allows ten an hour, and refuses more
+CLAIMS: Final = 8  # of one device's keys by one person. The API allows an account twenty an hour, and refuses more
 
 
 class Person:

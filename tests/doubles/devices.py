@@ -155,7 +155,7 @@ class MemoryPrekeys:
 
     async def claim(
         self,
-        claimer: DeviceId,
+        claimer: AccountId,
         devices: Sequence[tuple[AccountId, DeviceId]],
         *,
         now_ms: int,
@@ -177,7 +177,7 @@ class MemoryPrekeys:
         found = self._memory.devices.get(device)
         return self._memory.keys[device] if found is not None and found.account == account else None
 
-    def _recent(self, claimer: DeviceId, device: DeviceId, after_ms: int) -> list[int]:
+    def _recent(self, claimer: AccountId, device: DeviceId, after_ms: int) -> list[int]:
         return [time for time in self._memory.claims.get((claimer, device), []) if time > after_ms]
 
 

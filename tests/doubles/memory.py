@@ -103,7 +103,7 @@ class Memory:
     device_ids: set[DeviceId] = field(default_factory=set)
     revocations: dict[DeviceId, tuple[int, people.Revocation]] = field(default_factory=dict)
     keys: dict[DeviceId, KeyChain] = field(default_factory=dict)
-    claims: dict[tuple[DeviceId, DeviceId], list[int]] = field(default_factory=dict)
+    claims: dict[tuple[AccountId, DeviceId], list[int]] = field(default_factory=dict)
     talks: dict[ConversationId, StoredConversation] = field(default_factory=dict)
     pairs: dict[tuple[ProfileId, ProfileId], ConversationId] = field(default_factory=dict)
     leases: dict[str, tuple[WorkerId, float]] = field(default_factory=dict)

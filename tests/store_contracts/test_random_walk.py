@@ -181,7 +181,7 @@ class Walk:
     def claim(self) -> Step:
         """Prekeys of several devices."""
         wanted = [(device.model.account, device.id) for device in self.dice.choices(self.device, k=4)]
-        claimer = self.dice.choice(self.device).id
+        claimer = self.dice.choice(self.device).model.account
         return lambda stores: stores.prekeys.claim(claimer, wanted, now_ms=self.now_ms, window_ms=50, most=3)
 
     def change_policies(self) -> Step:

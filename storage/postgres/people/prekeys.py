@@ -35,7 +35,7 @@ class PostgresPrekeys:
 
     async def claim(
         self,
-        claimer: DeviceId,
+        claimer: AccountId,
         devices: Sequence[tuple[AccountId, DeviceId]],
         *,
         now_ms: int,
@@ -91,7 +91,7 @@ async def _count(connection: Connection, account: AccountId, device: DeviceId) -
 
 
 async def _claim(
-    connection: Connection, claimer: DeviceId, wanted: _Wanted, now_ms: int, window_ms: int, most: int
+    connection: Connection, claimer: AccountId, wanted: _Wanted, now_ms: int, window_ms: int, most: int
 ) -> list[people.ClaimedPrekey]:
     await _count_claims(connection, claimer, wanted, now_ms, window_ms, most)
     taken = await _take(connection, wanted, now_ms)
@@ -121,7 +121,7 @@ _COUNT_CLAIMS: Final = """
 
 
 async def _count_claims(
-    connection: Connection, claimer: DeviceId, wanted: _Wanted, now_ms: int, window_ms: int, most: int
+    connection: Connection, claimer: AccountId, wanted: _Wanted, now_ms: int, window_ms: int, most: int
 ) -> None:
     # The rows are locked from here on, in one order, so two claims at once cannot both be the last one allowed.
     counts = await connection.fetch(_COUNT_CLAIMS, *_columns(wanted), claimer, now_ms, window_ms)

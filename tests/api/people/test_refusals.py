@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.people.prekeys import CLAIMS_PER_PAIR
+from domain.people.prekeys import CLAIMS_PER_ACCOUNT
 from domain.people.sign_in import ATTEMPTS, CODE_TIME
 from tests.api.bodies import claim, new_device, new_message, prekeys, proof
 from tests.api.memory_api import MemoryApi, refusal_of
@@ -147,7 +147,7 @@ async def test_refusal_bad_signature(api: MemoryApi) -> None:
 async def test_refusal_claim_limit(api: MemoryApi) -> None:
     """One device cannot use up the keys of another."""
     body = claim(await group_of(api), bob_phone)
-    for _ in range(CLAIMS_PER_PAIR):
+    for _ in range(CLAIMS_PER_ACCOUNT):
         assert (await api.ask("POST", "/v1/prekeys/claim", by=alice_phone, json=body)).status_code == 200
     response = await api.ask("POST", "/v1/prekeys/claim", by=alice_phone, json=body)
     assert refusal_of(response, 429) is RefusalCode.CLAIM_LIMIT

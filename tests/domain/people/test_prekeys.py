@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from domain.people.events import KeysLow
 from domain.people.model import Actor, Prekey
-from domain.people.prekeys import CLAIM_WINDOW, CLAIMS_PER_PAIR, KEYS_LOW, Claimed, KeyCount
+from domain.people.prekeys import CLAIM_WINDOW, CLAIMS_PER_ACCOUNT, KEYS_LOW, Claimed, KeyCount
 from tests.cast import (
     ONE_TIME_KEYS,
     alice,
@@ -161,9 +161,9 @@ async def test_refusal_not_allowed_for_ones_own_keys(registry: Registry, shared:
 
 
 async def test_refusal_claim_limit(registry: Registry, shared: ConversationId) -> None:
-    """A member cannot use up another's keys: ten claims an hour for each pair, whatever the conversation."""
+    """A member cannot use up another's keys: twenty claims an hour for an account, whatever the conversation."""
     other = await open_conversation(registry.stores, alice, bob, alice)
-    for _ in range(CLAIMS_PER_PAIR):
+    for _ in range(CLAIMS_PER_ACCOUNT):
         await claimed(registry, shared, [bob_phone.id])
     for conversation in (shared, other):
         refused = await registry.prekeys.claim(alice_phone.actor, conversation, [alice_laptop.id, bob_phone.id])
@@ -173,11 +173,12 @@ async def test_refusal_claim_limit(registry: Registry, shared: ConversationId) -
     assert await registry.prekeys.count(alice_laptop.actor) == KeyCount(ONE_TIME_KEYS, has_fallback=True)
 
 
-async def test_the_claim_limit_is_of_one_pair_and_one_hour(registry: Registry, shared: ConversationId) -> None:
-    """Another device may still claim, and so may the same one later."""
-    for _ in range(CLAIMS_PER_PAIR):
+async def test_the_claim_limit_is_of_one_account_and_one_hour(registry: Registry, shared: ConversationId) -> None:
+    """An account drains no more with many devices than with one. It may claim again later."""
+    for _ in range(CLAIMS_PER_ACCOUNT):
         await claimed(registry, shared, [bob_phone.id])
-    assert isinstance(await registry.prekeys.claim(alice_laptop.actor, shared, [bob_phone.id]), Claimed)
+    refused = await registry.prekeys.claim(alice_laptop.actor, shared, [bob_phone.id])
+    assert code_of(refused) is RefusalCode.CLAIM_LIMIT
     registry.clock.advance(CLAIM_WINDOW + 1)
     await claimed(registry, shared, [bob_phone.id])
 

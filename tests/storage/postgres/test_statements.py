@@ -41,7 +41,7 @@ async def use_everything(stores: Stores) -> None:
     await stores.conversations.log_heads([talk])
     await stores.journal.find_committed([talk_model.SendKey(talk, alice_phone.id, client_id(1))])
     assert await stores.conversations.sender(talk, alice_phone.id, bob_phone.id) is not None
-    await stores.prekeys.claim(bob_phone.id, [(alice.account, alice_phone.id)], now_ms=1, window_ms=1, most=9)
+    await stores.prekeys.claim(bob.account, [(alice.account, alice_phone.id)], now_ms=1, window_ms=1, most=9)
     await stores.sessions.list_live(alice.account, BIRTH_MS)
     assert await stores.devices.adopt(alice.account, alice_phone.id, alice_phone.session.id) is None
     await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.profile], BIRTH_MS)

@@ -298,7 +298,7 @@ async def test_revoking_takes_everything_a_device_has(stores: Stores) -> None:
     assert await stores.sessions.find(alice.account, alice_laptop.session.id) is not None
     assert await stores.prekeys.count(alice.account, alice_phone.id) == (0, False)
     claimed = await stores.prekeys.claim(
-        bob_phone.id, [(alice.account, alice_phone.id)], now_ms=BIRTH_MS, window_ms=1000, most=5
+        bob.account, [(alice.account, alice_phone.id)], now_ms=BIRTH_MS, window_ms=1000, most=5
     )
     assert claimed == []
     assert await stores.mailbox.read([talk_model.LogRequest(alice_phone.id, talk, 1, 10, 1000)]) == [None]

@@ -32,7 +32,7 @@ async def claim(
 ) -> Sequence[people.ClaimedPrekey] | None:
     """Claim one key for each device."""
     wanted = [(device.model.account, device.id) for device in devices]
-    return await stores.prekeys.claim(claimer.id, wanted, now_ms=now_ms, window_ms=WINDOW_MS, most=most)
+    return await stores.prekeys.claim(claimer.model.account, wanted, now_ms=now_ms, window_ms=WINDOW_MS, most=most)
 
 
 async def upload(
@@ -93,7 +93,7 @@ async def test_a_device_is_known_with_its_account_only(stores: Stores) -> None:
     """Claims and counts under a wrong account find nothing, and uploads store nothing."""
     await settle(stores, alice, bob, mallory)
     wrong = [(mallory.account, alice_phone.id)]
-    assert await stores.prekeys.claim(bob_phone.id, wrong, now_ms=BIRTH_MS, window_ms=1, most=9) == []
+    assert await stores.prekeys.claim(bob.account, wrong, now_ms=BIRTH_MS, window_ms=1, most=9) == []
     assert await stores.prekeys.count(mallory.account, alice_phone.id) == (0, False)
     keys = mallory_phone.one_time_keys()
     assert await stores.prekeys.upload(mallory.account, alice_phone.id, keys, keys[0], most=MANY) == (0, False)
