@@ -10,11 +10,11 @@ from msgspec import Struct
 
 from loadtest.stack.process import ROOT
 
-_NODE: Final = ROOT / "bench/servers/node"
-_NODE_PROGRAM: Final = "server.mjs"
+_NODE_FOLDER: Final = ROOT / "bench/servers/node"
 _INSTALL_SECONDS: Final = 120
 
 VARDE: Final = "varde"
+NODE: Final = "node-ws"
 
 
 class Entry(Struct, frozen=True):
@@ -22,7 +22,6 @@ class Entry(Struct, frozen=True):
 
     name: str
     title: str
-    program: str
     encrypted: bool = True
     tls: bool = True
 
@@ -30,14 +29,14 @@ class Entry(Struct, frozen=True):
 CATALOGUE: Final = {
     entry.name: entry
     for entry in (
-        Entry(VARDE, "Varde", "varde_node"),
-        Entry("picows", "picows on uvloop", "picows_uvloop"),
-        Entry("websockets", "websockets on asyncio + uvloop", "websockets_uvloop"),
-        Entry("starlette", "Starlette on uvicorn", "starlette_uvicorn"),
-        Entry("websockets-trio", "websockets' Trio server", "websockets_trio"),
-        Entry("trio-websocket", "trio-websocket", "trio_websocket_server"),
-        Entry("node-ws", "Node, ws", _NODE_PROGRAM),
-        Entry("epoll-floor", "epoll floor (no crypto)", "epoll_floor", encrypted=False, tls=False),
+        Entry(VARDE, "Varde"),
+        Entry("picows", "picows on uvloop"),
+        Entry("websockets", "websockets on asyncio + uvloop"),
+        Entry("starlette", "Starlette on uvicorn"),
+        Entry("websockets-trio", "websockets' Trio server"),
+        Entry("trio-websocket", "trio-websocket"),
+        Entry(NODE, "Node, ws"),
+        Entry("epoll-floor", "epoll floor (no crypto)", encrypted=False, tls=False),
     )
 }
 DURABLE_PEERS: Final = ("mosquitto", "mosquitto_each_second")
@@ -51,9 +50,10 @@ def title_of(name: str) -> str:
 
 def command_of(entry: Entry, folder: Path) -> list[str]:
     """Return how to start a server. `folder` is where `missing` installed what it needs."""
-    if entry.program == _NODE_PROGRAM:
-        return ["node", str(folder / "node" / entry.program)]
-    return [sys.executable, "-m", f"bench.servers.{entry.program}"]
+    if entry.name == NODE:
+        return ["node", str(folder / "node/server.mjs")]
+    program = ("bench.servers.varde_node",) if entry.name == VARDE else ("bench.servers.peers", "--peer", entry.name)
+    return [sys.executable, "-m", *program]
 
 
 def missing(entry: Entry, folder: Path) -> str | None:
@@ -61,13 +61,13 @@ def missing(entry: Entry, folder: Path) -> str | None:
 
     The libraries of Python come with the locked requirements. Those of Node are installed into `folder` the first time.
     """
-    if entry.program != _NODE_PROGRAM:
+    if entry.name != NODE:
         return None
     if not shutil.which("node") or not shutil.which("npm"):
         return "there is no `node` or no `npm`: install Node.js 18 or newer (on Debian: apt-get install nodejs npm)"
     folder /= "node"
-    shutil.copytree(_NODE, folder, dirs_exist_ok=True)
-    lock, installed = (_NODE / "package-lock.json").read_bytes(), folder / "installed-lock.json"
+    shutil.copytree(_NODE_FOLDER, folder, dirs_exist_ok=True)
+    lock, installed = (_NODE_FOLDER / "package-lock.json").read_bytes(), folder / "installed-lock.json"
     if installed.exists() and installed.read_bytes() == lock:
         return None
     command = ("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")

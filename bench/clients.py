@@ -53,7 +53,7 @@ class PeerMember(Member):
     def __init__(self, authority: str, room: int, member: int, *, encrypted: bool = True) -> None:
         super().__init__(member)
         keys = os.urandom(_KEY_BYTES), os.urandom(_KEY_BYTES)
-        self._authority, self._hello = authority, peer.pack_hello(room, member, *keys)
+        self._authority, self._hello = authority, peer.HELLO.pack(room, member, *keys)
         sending, receiving = map(peer.Cipher, keys) if encrypted else (peer.NoCipher(), peer.NoCipher())
         self._encrypt, self._decrypt = sending.encrypt, receiving.decrypt
         self._rest, self._upgraded = b"", False

@@ -19,34 +19,14 @@ READY: Final = b"ready"
 DELIVERY: Final = b"D"
 ACK: Final = b"A"
 NUMBER: Final = struct.Struct("!Q")
-_HELLO: Final = struct.Struct("!II32s32s")
-_MEMBER: Final = struct.Struct("!I")
+HELLO: Final = struct.Struct("!II32s32s")  # room, member, and the keys of what the member sends and receives
+MEMBER: Final = struct.Struct("!I")
 
-DELIVERY_BYTES: Final = 1 + _MEMBER.size + NUMBER.size + CONTENT_BYTES + TAG_BYTES
+MESSAGE_BYTES: Final = NUMBER.size + CONTENT_BYTES + TAG_BYTES
+DELIVERY_BYTES: Final = 1 + MEMBER.size + NUMBER.size + CONTENT_BYTES + TAG_BYTES
 ACK_BYTES: Final = 1 + NUMBER.size + TAG_BYTES
 
 _nonce: Final = struct.Struct("<4xQ").pack  # four zero bytes and the counter, as in Noise revision 34, section 12.3
-
-
-def pack_hello(room: int, member: int, sending: bytes, receiving: bytes) -> bytes:
-    """Return the client's first message: who comes, into which room, and the keys of what it sends and receives."""
-    return _HELLO.pack(room, member, sending, receiving)
-
-
-def unpack_hello(message: bytes | memoryview) -> tuple[int, int, bytes, bytes]:
-    """Return what `pack_hello` was given. Raises struct.error for another length."""
-    room, member, sending, receiving = _HELLO.unpack(message)
-    return room, member, sending, receiving
-
-
-def delivery_of(member: int, plain: bytes) -> bytes:
-    """Return what the others in the room are sent."""
-    return DELIVERY + _MEMBER.pack(member) + plain
-
-
-def ack_of(plain: bytes) -> bytes:
-    """Return what the sender is sent."""
-    return ACK + plain[: NUMBER.size]
 
 
 class Cipher:

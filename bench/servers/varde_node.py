@@ -19,7 +19,7 @@ from typing import Any, Final
 import trio
 
 from bench.rooms import Plan, account_of, conversation_of, device_of, number_of, profile_of, read_node
-from bench.servers.rooms import announce, read_arguments
+from bench.servers.peers import announce, read_arguments
 from domain.ports import Stores
 from domain.talk import model as talk
 from relay.node import run_node
