@@ -17,6 +17,10 @@ VARDE: Final = "varde"
 NODE: Final = "node-ws"
 
 
+class Missing(Exception):
+    """A server cannot be run here; the text says what to install."""
+
+
 class Entry(Struct, frozen=True):
     """A server. `encrypted` and `tls` are what it can do."""
 
@@ -49,33 +53,32 @@ def title_of(name: str) -> str:
 
 
 def command_of(entry: Entry, folder: Path) -> list[str]:
-    """Return how to start a server. `folder` is where `missing` installed what it needs."""
+    """Return how to start a server. `folder` is where `install` put what it needs."""
     if entry.name == NODE:
         return ["node", str(folder / "node/server.mjs")]
     program = ("bench.servers.varde_node",) if entry.name == VARDE else ("bench.servers.peers", "--peer", entry.name)
     return [sys.executable, "-m", *program]
 
 
-def missing(entry: Entry, folder: Path) -> str | None:
-    """Return what is not there to run a server, and how to get it; None when all is there.
+def install(entry: Entry, folder: Path) -> None:
+    """Have all there that a server needs. Raises Missing.
 
     The libraries of Python come with the locked requirements. Those of Node are installed into `folder` the first time.
     """
     if entry.name != NODE:
-        return None
+        return
     if not shutil.which("node") or not shutil.which("npm"):
-        return "there is no `node` or no `npm`: install Node.js 18 or newer (on Debian: apt-get install nodejs npm)"
+        raise Missing("there is no `node` or no `npm`: install Node.js 18 (on Debian: apt-get install nodejs npm)")
     folder /= "node"
     shutil.copytree(_NODE_FOLDER, folder, dirs_exist_ok=True)
     lock, installed = (_NODE_FOLDER / "package-lock.json").read_bytes(), folder / "installed-lock.json"
     if installed.exists() and installed.read_bytes() == lock:
-        return None
+        return
     command = ("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")
     try:
         subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=True)  # noqa: S603 - constant
     except (OSError, subprocess.TimeoutExpired):
-        return "`npm ci` did not end: is a package registry within reach?"
+        raise Missing("`npm ci` did not end: is a package registry within reach?") from None
     except subprocess.CalledProcessError as failure:
-        return f"`npm ci` failed: {failure.stderr.strip()[-200:] or 'it did not say why'}"
+        raise Missing(f"`npm ci` failed: {failure.stderr.strip()[-200:] or 'it did not say why'}") from None
     installed.write_bytes(lock)
-    return None

@@ -1,15 +1,23 @@
-"""One member as the load plays it, sans-I/O: how it connects, what it sends, and what it counts."""
+"""The members that the load plays, sans-I/O, and a running server with those that fit it."""
 
 import os
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+
 from bench import peer_protocol as peer
-from bench.connections import Client
-from bench.rooms import MemberKeys, conversation_of, device_of, profile_of
+from bench.catalogue import VARDE, Entry, command_of
+from bench.connections import Client, Connections
+from bench.process import Server, open_server
+from bench.rooms import MemberKeys, Members, Plan, conversation_of, device_of, make_members, profile_of
 from loadtest.client import websocket
 from loadtest.client.protocol import PATH, Ending, RelayClient
 from loadtest.client.websocket import PING, PONG, ServerFault, masked, measure_frame, split_response
+from loadtest.stack.certificate import Certificate, trust
 from varde_contract import frames as f
 from varde_contract.codec import decode_server_frames, encode_frame, pack
 from varde_contract.ids import ClientId, uuid7
@@ -188,3 +196,53 @@ class VardeMember(Member):
                 if frame.code is not RefusalCode.OVERLOADED:
                     raise ServerFault(f"the relay refused a frame: {frame.code}")
                 self.refused += 1
+
+
+class Workplace(Struct, frozen=True):
+    """What all measurements of a run share: the cores of server and load, a folder for files, and the certificate."""
+
+    cores: tuple[int | None, int | None]
+    folder: Path
+    certificate: Certificate
+
+
+class MeasuredServer(Struct, frozen=True):
+    """A running server, and the connections to it."""
+
+    entry: Entry
+    server: Server
+    connections: Connections
+    plan: Plan
+    members: Members | None
+
+    def clients(self, members: Iterable[int], *, pattern: Pattern = Pattern.IK, joins: bool = True) -> Iterator[Member]:
+        """Yield the client of each of these members. `pattern` and `joins` are for Varde's."""
+        authority = f"127.0.0.1:{self.server.port}"
+        for member in members:
+            room = self.plan.room_of(member)
+            if self.members is None:
+                yield PeerMember(authority, room, member, encrypted=self.entry.encrypted)
+            else:
+                node, keys = self.members
+                key = node if pattern is Pattern.IK else None
+                yield VardeMember(authority, room, member, keys[member], key, joins=joins)
+
+
+@contextmanager
+def open_measured_server(
+    workplace: Workplace, entry: Entry, plan: Plan, *, tls: bool = False
+) -> Iterator[MeasuredServer]:
+    """Run a server while the block lasts. Raises ServerFault."""
+    folder, certificate = workplace.folder, workplace.certificate
+    command, members, context = command_of(entry, folder), None, None
+    if entry.name == VARDE:
+        command += ["--plan", plan.text, "--folder", str(folder)]
+        members = make_members(folder, plan.members)
+    if tls:
+        command += ["--certificate", str(certificate.certificate), "--key", str(certificate.key)]
+        context = trust(certificate.certificate)
+    with (
+        open_server(command, core=workplace.cores[0], log=folder / f"{entry.name}.log") as server,
+        Connections(server.port, context) as connections,
+    ):
+        yield MeasuredServer(entry, server, connections, plan, members)

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bench.catalogue import VARDE
-from bench.clients import Member
-from bench.measured_server import MeasuredServer
+from bench.clients import MeasuredServer, Member
 from bench.process import cpu_seconds, rss_kib
 from bench.results import Point, point_of, rounded
 from bench.rooms import Plan

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 from itertools import cycle
 from typing import Final, NamedTuple, TypeAlias
 
-from bench.clients import Member
+from bench.clients import MeasuredServer, Member
 from bench.connections import Connections
-from bench.measured_server import MeasuredServer
 from bench.process import Server, cpu_seconds
 from bench.results import Point, point_of, rounded
 from bench.rooms import Plan

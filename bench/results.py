@@ -2,7 +2,7 @@
 
 import statistics
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -27,10 +27,6 @@ RATIOS: Final = {
 }
 """Figures of a server of which less is better."""
 _TARGETS: Final = Path(__file__).with_name("targets.toml")
-
-
-class Missing(Exception):
-    """The server is not installed; the text says what to install."""
 
 
 class Results:
@@ -86,19 +82,6 @@ def point_of(key: str, values: Sequence[float]) -> Point:
         "spread": [rounded(min(values)), rounded(max(values))],
         "rounds": [rounded(value) for value in values],
     }
-
-
-def measured_or_why(measure: Callable[[], Tree], say: Callable[[str], None]) -> Tree:
-    """Return what is measured, or in words what is `missing` or has `failed`, so that one fault ends no run."""
-    try:
-        return measure()
-    except Missing as missing:
-        say(str(missing))
-        return {"missing": str(missing)}
-    except FAULTS as fault:
-        words = str(fault) or type(fault).__name__
-        say(f"failed: {words}")
-        return {"failed": words}
 
 
 def judge(results: Results) -> list[Tree]:

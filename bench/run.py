@@ -16,13 +16,13 @@ from msgspec import Struct
 
 from bench import connection_cost as cost
 from bench import fanout
-from bench.catalogue import CATALOGUE, VARDE, Entry, missing
+from bench.catalogue import CATALOGUE, VARDE, Entry, Missing, install
+from bench.clients import MeasuredServer, Workplace, open_measured_server
 from bench.connection_cost import HANDSHAKE, IDLE
 from bench.connections import quiet_collector
 from bench.fanout import DIRECT, DIRECT_SPOT, FANOUT, HEADLINE, LIGHT, LOADS, Spot
-from bench.measured_server import MeasuredServer, Workplace, open_measured_server
 from bench.process import choose_cores
-from bench.results import FAULTS, Point, Results
+from bench.results import FAULTS, Point, Results, Tree
 from bench.rooms import Plan, forget_keys
 from loadtest.stack.certificate import make_certificate
 from loadtest.watch.fingerprint import fingerprint
@@ -71,6 +71,19 @@ class Options(Struct, frozen=True, kw_only=True):
     def pace(self) -> Pace:
         """How long and how much is measured."""
         return QUICK if self.quick else Pace(rounds=self.rounds)
+
+    def attempt(self, words: str, measure: Callable[[], Tree]) -> Tree:
+        """Say and return what is measured, or what is `missing` or has `failed`, so that one fault ends no run."""
+        self.say(words)
+        try:
+            return measure()
+        except Missing as missing:
+            self.say(f"{words}: {missing}")
+            return {"missing": str(missing)}
+        except FAULTS as fault:
+            said = str(fault) or type(fault).__name__
+            self.say(f"{words}: failed: {said}")
+            return {"failed": said}
 
 
 class Step(Struct, frozen=True):
@@ -171,12 +184,12 @@ class Run:
         for entry in CATALOGUE.values():
             if not options.wants(entry.name) or (few and entry.name not in QUICK_SERVERS):
                 continue
-            lacking = missing(entry, self._workplace.folder)
-            if lacking is None:
+            try:
+                install(entry, self._workplace.folder)
                 yield entry
-            else:
-                options.say(f"{entry.title} is left out: {lacking}")
-                self._results.put("missing", entry.name, value=lacking)
+            except Missing as missing:
+                options.say(f"{entry.title} is left out: {missing}")
+                self._results.put("missing", entry.name, value=str(missing))
 
     def _take(self, step: Step, text: str) -> None:
         work, own, way = self._workplace, os.sched_getaffinity(0), ("tls",) if step.tls else ()

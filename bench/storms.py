@@ -15,20 +15,19 @@ from itertools import repeat
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
-from bench.catalogue import CATALOGUE, VARDE, missing
-from bench.clients import Member
+from bench.catalogue import CATALOGUE, VARDE, install
+from bench.clients import MeasuredServer, Member, Workplace, open_measured_server
 from bench.connections import Connections, quiet_collector
 from bench.durable.load import SECOND_NS, Load
 from bench.durable.measure import figures_of
 from bench.durable.varde import POSTGRES, VardeServer, open_varde
 from bench.fanout import BUSY, PAIR, measure_window
-from bench.measured_server import MeasuredServer, Workplace, open_measured_server
 from bench.process import Server
-from bench.results import Missing, Tree, measured_or_why
+from bench.results import Tree
 from bench.rooms import Plan, make_members
 from bench.run import Options
 from loadtest.client.websocket import ServerFault
@@ -42,7 +41,6 @@ SETTLING: Final = 10.0
 _PAUSE: Final = 0.25
 _SPIN: Final = 0.001  # the last millisecond before a message is due is spent looking: a wait may end late
 CONNECTIONS: Final = 10_000
-QUICK_CONNECTIONS: Final = 200
 AT_ONCE: Final = 200
 """Handshakes in flight: below what the node takes at once (256), so that nobody is sent away to wait."""
 
@@ -61,25 +59,16 @@ class Flood(Struct, frozen=True):
         return Plan(f"1x{self.listeners},1x{PAIR}")
 
 
-QUICK_FLOOD: Final = Flood(listeners=500, rate=100.0, warm_up=0.5, measured=1.0)
-
-
 def measure_storms(options: Options) -> Tree:
     """Return `flood` by server, and `recovery` of Varde, plain and with TLS."""
-    flood, connections = (QUICK_FLOOD, QUICK_CONNECTIONS) if options.quick else (Flood(), CONNECTIONS)
-
-    def measured(what: str, measure: Any) -> Tree:
-        options.say(f"storms: {what}")
-        return measured_or_why(measure, lambda said: options.say(f"storms: {said}"))
-
     found: Tree = {"flood": {}, "recovery": {}}
-    for server in filter(options.wants, SERVERS[:1] if options.quick else SERVERS):
-        words = f"{server}, a small message while a room of {flood.listeners} is flooded"
-        found["flood"][server] = measured(words, partial(measure_flood, server, flood))
-    for way in ("plain", "tls") if options.tls and not options.quick else ("plain",):
+    for server in filter(options.wants, SERVERS):
+        words = f"storms: {server}, a small message while a room of {Flood().listeners} is flooded"
+        found["flood"][server] = options.attempt(words, partial(measure_flood, server, Flood()))
+    for way in ("plain", "tls") if options.tls else ("plain",):
         if options.wants(VARDE):
-            words = f"varde is killed with {connections} connections, {way}"
-            recovery = measured(words, partial(measure_recovery, connections, tls=way == "tls"))
+            words = f"storms: {VARDE} is killed with {CONNECTIONS} connections, {way}"
+            recovery = options.attempt(words, partial(measure_recovery, CONNECTIONS, tls=way == "tls"))
             found["recovery"].setdefault(VARDE, {})[way] = recovery
     return found
 
@@ -88,9 +77,7 @@ def measure_flood(name: str, flood: Flood) -> Tree:
     """Return the pair's latencies at one server, calm and flooded. Raises Missing, and what `FAULTS` names."""
     with tempfile.TemporaryDirectory(prefix="varde-bench-") as place:
         folder, entry = Path(place), CATALOGUE[name]
-        lacking = missing(entry, folder)
-        if lacking is not None:
-            raise Missing(lacking)
+        install(entry, folder)
         workplace = Workplace((None, None), folder, make_certificate(folder))
         with open_measured_server(workplace, entry, flood.plan) as measured:
             return _measure(measured, flood, folder)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from bench.catalogue import VARDE
 from bench.connections import quiet_collector
@@ -17,7 +17,7 @@ from bench.durable.load import SECOND_NS, Load, Open, draw_schedule, open_ledger
 from bench.durable.mosquitto import open_mosquitto
 from bench.durable.varde import open_varde
 from bench.fanout import BUSY
-from bench.results import Tree, measured_or_why
+from bench.results import Tree
 from bench.run import Options
 from loadtest.client.websocket import ServerFault
 from loadtest.ledger.account import Account
@@ -61,18 +61,13 @@ QUICK_PACE: Final[Pace] = (0.5, 2.0)
 def measure_durable(options: Options) -> Tree:
     """Return the figures by server. Takes about twelve seconds when quick, else some minutes."""
     names = [name for name in SERVERS if options.wants(name) and (not options.quick or name in QUICK_SERVERS)]
-    return {name: _or_why(options, name, partial(_measure_server, name, options)) for name in names}
-
-
-def _or_why(options: Options, what: str, measure: Any) -> Tree:
-    return measured_or_why(measure, lambda said: options.say(f"durable: {what}: {said}"))
+    return {name: options.attempt(f"durable: {name}", partial(_measure_server, name, options)) for name in names}
 
 
 def _measure_server(name: str, options: Options) -> Tree:
     connections, rates, lower, pace = CONNECTIONS, RATES, LOWER_RATES, PACE
     if options.quick:
         connections, rates, lower, pace = QUICK_CONNECTIONS, RATES[:1], (), QUICK_PACE
-    options.say(f"durable: {name}, {rates[0]} to {rates[-1]} messages a second, {connections} connections")
     with open_load(SERVERS[name], connections) as load:
         found = climb(load, rates, lower, pace)
         figures = {
@@ -85,11 +80,10 @@ def _measure_server(name: str, options: Options) -> Tree:
     if options.quick:
         return figures
     # What is measured beside must not take along what was measured before.
-    options.say(f"durable: {name}, killed")
-    figures["killed"] = _or_why(options, name, lambda: measure_survival(SERVERS[name]))
+    figures["killed"] = options.attempt(f"durable: {name}, killed", partial(measure_survival, SERVERS[name]))
     if name == VARDE:
-        options.say(f"durable: {name} with {MANY_CONNECTIONS} connections")
-        figures["connections"] = _or_why(options, name, lambda: _measure_many(options))
+        words = f"durable: {name} with {MANY_CONNECTIONS} connections"
+        figures["connections"] = options.attempt(words, partial(_measure_many, options))
     return figures
 
 
@@ -97,7 +91,7 @@ def _measure_many(options: Options) -> Tree:
     found: Tree = {}
     with open_load(SERVERS[VARDE], MANY_CONNECTIONS) as load:
         for rate, target in TARGETS_MS.items():
-            figures = _or_why(options, VARDE, partial(measure_rate, load, rate, PACE))
+            figures = options.attempt(f"durable: {rate} messages a second", partial(measure_rate, load, rate, PACE))
             found[str(rate)] = {**figures, "target_p99_ms": target}
             if "failed" in figures:
                 break

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from bench.catalogue import Missing
 from bench.durable.load import DurableClient, DurableServer, Load
 from bench.process import end_process
-from bench.results import Missing
 from loadtest.client.websocket import ServerFault
 from loadtest.ledger.ledger import Draft
 from loadtest.stack.process import HOST, free_port, listens, tail_of, wait_for

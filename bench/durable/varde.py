@@ -13,8 +13,7 @@ from bench.catalogue import VARDE
 from bench.durable.load import DurableClient, DurableServer, Load
 from loadtest.client.protocol import PATH, Ending, RelayClient
 from loadtest.client.websocket import ServerFault
-from loadtest.crowd.crowd import Crowd, CrowdError, Seat, read_crowd
-from loadtest.crowd.order import Order, run_seeding
+from loadtest.crowd.crowd import Crowd, CrowdError, Order, Seat, read_crowd, run_seeding
 from loadtest.ledger.ledger import Draft
 from loadtest.stack.stack import Stack, StackError, open_stack
 from varde_contract import frames as f

@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from loadtest.crowd.order import PREKEYS, Order, run_seeding
+from loadtest.crowd.crowd import Order, run_seeding
 from loadtest.scenarios.plan import GROUPS, PAIRS, Sizes
 
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False, exists=True)
@@ -47,7 +47,7 @@ def _sizes(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Si
 @click.option("--authority", type=_FILE, help="PEM of whom users trust for wss. Default: the system's.")
 @click.option("--out", type=_FILE, required=True, help="The file to write, 0600: it holds keys and tickets.")
 @click.option("--seed", type=int, default=1, help="For the sizes of rooms.")
-@click.option("--prekeys", type=click.IntRange(0, 100), default=PREKEYS, help="For each device.")
+@click.option("--prekeys", type=click.IntRange(0, 100), default=5, help="For each device.")
 @click.option("--into-existing", is_flag=True, help="Add to a database in which people live already.")
 def seed(*, users: int, rooms: str, sizes: Sizes | None, **order: str | int | Path | None) -> None:
     r"""Settle accounts, devices, conversations and tickets in a database, fast, and write the file of a crowd.

@@ -1,12 +1,15 @@
-"""The people of a run: their devices with keys and tickets, their conversations, and the file that holds them all.
+"""The people of a run: their devices with keys and tickets, their conversations, the file that holds them all.
 
-The file is written 0600.
+The file is written 0600. A crowd is made by a child process, from an order.
 """
 
 import base64
 import hashlib
 import hmac
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -16,12 +19,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 
 from loadtest.exits import CouldNotRun
-from loadtest.scenarios.plan import Sizes
+from loadtest.scenarios.plan import PAIRS, Sizes
+from loadtest.stack.process import ROOT
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.secret_struct import SecretStruct
 
 _MODE: Final = 0o600
 HOST: Final = "load.example"  # reserved (RFC 2606): no mail can ever arrive there
+FAILED: Final = 3
+"""How the seeding program ends when a person can mend what is wrong, as its last line says. A traceback ends with 1."""
 _IDS_BYTES: Final = 32  # a token begins with the ids of account and session
 
 
@@ -125,3 +131,50 @@ def address_of(device: DeviceId) -> str:
 
 def _derive(noise_private: bytes, what: bytes) -> bytes:
     return hmac.digest(noise_private, b"varde load: " + what, hashlib.sha256)
+
+
+class Order(SecretStruct, frozen=True, kw_only=True):
+    """What people are to be made. It goes over a pipe, as it may hold the password of a database: paths are text."""
+
+    seats: int
+    rooms: Sizes = PAIRS
+    relay_url: str
+    api_url: str = ""
+    database_url: str
+    keys: str  # the servers' folder of keys: tickets are signed, and addresses hidden, with what is there
+    out: str
+    authority: str = ""  # PEM file of whom to trust for `wss`; empty for those whom the system trusts
+    seed: int = 1  # what the sizes of rooms are drawn with. Ids and keys are new each time
+    prekeys: int = 5  # one-time keys for each device; the fallback key comes in addition
+    into_existing: bool = False  # whether people may live in the database already
+
+
+def run_seeding(order: Order, say: Callable[[str], None] = lambda _: None) -> Crowd:
+    """Carry the order out in a child process, and return the crowd that is now also in the file `order.out`.
+
+    `say` is told in lines how far it is. Raises CrowdError, which says what to do.
+    """
+    process = subprocess.Popen(
+        (sys.executable, "-m", "loadtest.crowd.seeding"), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    last = ""
+    try:
+        with process.stdin as order_pipe:
+            order_pipe.write(msgspec.json.encode(order))
+        for line in process.stdout:
+            if last:
+                say(last)
+            last = line.decode().rstrip()  # the last one may be a fault
+        ended = process.wait()  # it has closed its output: it is at its end
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+    if ended == FAILED:
+        raise CrowdError(last)
+    if ended:
+        raise CrowdError(f"the seeding program ended with {ended}; what it said is above")
+    say(last)
+    return read_crowd(Path(order.out))

@@ -22,8 +22,10 @@ from domain.people.sessions import REFRESH_TIME
 from domain.people.tickets import TicketIssuer
 from domain.people.tokens import SECRET_BYTES, Token
 from loadtest.crowd.crowd import (
+    FAILED,
     Crowd,
     CrowdError,
+    Order,
     Room,
     Seat,
     address_of,
@@ -32,7 +34,6 @@ from loadtest.crowd.crowd import (
     signing_key,
     write_crowd,
 )
-from loadtest.crowd.order import FAILED, Order
 from storage.keys import KeyFileError, read_api_keys
 from storage.migrate import SchemaError, require_current
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, SessionId, uuid7

@@ -20,6 +20,8 @@ _SECOND_NS: Final = 1_000_000_000
 _LOOP_READ: Final = 1
 _BURST: Final = 32
 """Overdue sends fired in one go; then the sockets get their turn, or answers would wait behind questions."""
+_Setting: Final = ctypes.c_long * 4
+"""`struct itimerspec`: seconds and nanoseconds of the interval, then of the first time."""
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -113,14 +115,6 @@ class Pacer:
             self._fire(due_ns)
 
 
-class _Time(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
-
-
-class _Setting(ctypes.Structure):
-    _fields_ = (("interval", _Time), ("value", _Time))
-
-
 class Alarm:
     """A timer of the kernel (timerfd_create(2)): calls `ring`, which must not wait, once after each `set`.
 
@@ -138,9 +132,8 @@ class Alarm:
 
     def set(self, after_ns: int) -> None:
         """Ring once after so many nanoseconds, at least one; what was set before is forgotten."""
-        seconds, nanoseconds = divmod(max(1, after_ns), _SECOND_NS)
-        setting = _Setting(_Time(0, 0), _Time(seconds, nanoseconds))
-        if _libc.timerfd_settime(self._timer, 0, ctypes.byref(setting), None) < 0:
+        setting = _Setting(0, 0, *divmod(max(1, after_ns), _SECOND_NS))
+        if _libc.timerfd_settime(self._timer, 0, setting, None) < 0:
             raise OSError(ctypes.get_errno(), "the timer cannot be set")
 
     def close(self) -> None:

@@ -18,22 +18,7 @@ from loadtest.rest.client import Request
 from loadtest.rest.operations import draw_exchange_key, signed_fallback_key, signed_one_time_key
 from varde_contract.ids import ENTROPY_BYTES, DeviceId, uuid7
 from varde_contract.people import ProfileType
-from varde_contract.rest.people import (
-    AccountView,
-    CodeRequest,
-    CodeSent,
-    DeviceView,
-    NewDevice,
-    NewProfile,
-    PrekeyCount,
-    PrekeyUpload,
-    ProfileView,
-    Refresh,
-    RelayTicket,
-    RootKey,
-    SessionTokens,
-    SignIn,
-)
+from varde_contract.rest import people
 from varde_contract.signed_statements import device_statement
 
 Journey: TypeAlias = Generator[Request, Any, None]
@@ -79,8 +64,8 @@ class LetterBox:
 def sign_in(address: str, letters: LetterBox) -> Journey:
     """Somebody who has an account signs in somewhere else, comes back after an hour, and signs out."""
     tokens = yield from _enter(address, letters)
-    shown = Refresh(tokens.refresh_token)
-    tokens = yield Request(name="POST /v1/auth/session/refresh", body=shown, answer=SessionTokens)
+    shown = people.Refresh(tokens.refresh_token)
+    tokens = yield Request(name="POST /v1/auth/session/refresh", body=shown, answer=people.SessionTokens)
     yield Request(name="DELETE /v1/auth/session", token=tokens.access_token)
 
 
@@ -93,24 +78,28 @@ def sign_up(letters: LetterBox) -> Journey:
     def ask(name: str, answer: type, body: object = None) -> Request:
         return Request(name=name, token=tokens.access_token, body=body, answer=answer)
 
-    yield ask("PUT /v1/account/root-key", AccountView, RootKey(root.public_key().public_bytes_raw()))
-    profile = yield ask("POST /v1/profiles", ProfileView, NewProfile(ProfileType.PRIVAT))
+    yield ask("PUT /v1/account/root-key", people.AccountView, people.RootKey(root.public_key().public_bytes_raw()))
+    profile = yield ask("POST /v1/profiles", people.ProfileView, people.NewProfile(ProfileType.PRIVAT))
     noise, signing_public, identity = draw_exchange_key(), signing.public_key().public_bytes_raw(), draw_exchange_key()
     statement = device_statement(
         tokens.account, device, noise_key=noise, signing_key=signing_public, identity_key=identity
     )
     keys = (noise, signing_public, identity)
-    yield ask("POST /v1/devices", DeviceView, NewDevice(device, *keys, root.sign(statement), (profile.profile,)))
+    yield ask(
+        "POST /v1/devices", people.DeviceView, people.NewDevice(device, *keys, root.sign(statement), (profile.profile,))
+    )
     prekeys = tuple(signed_one_time_key(device, signing) for _ in range(_PREKEYS))
-    yield ask("POST /v1/prekeys", PrekeyCount, PrekeyUpload(prekeys, signed_fallback_key(device, signing)))
-    yield ask("POST /v1/relay/tickets", RelayTicket)
+    yield ask(
+        "POST /v1/prekeys", people.PrekeyCount, people.PrekeyUpload(prekeys, signed_fallback_key(device, signing))
+    )
+    yield ask("POST /v1/relay/tickets", people.RelayTicket)
     yield Request(name="DELETE /v1/auth/session", token=tokens.access_token)
 
 
-def _enter(address: str, letters: LetterBox) -> Generator[Request, Any, SessionTokens]:
-    yield Request(name="POST /v1/auth/codes", body=CodeRequest(address), answer=CodeSent)
+def _enter(address: str, letters: LetterBox) -> Generator[Request, Any, people.SessionTokens]:
+    yield Request(name="POST /v1/auth/codes", body=people.CodeRequest(address), answer=people.CodeSent)
     # Without a letter there is still a request to be made, and a failure to be seen.
-    shown = SignIn(address, letters.take(address) or "00000000")
-    tokens = yield Request(name="POST /v1/auth/session", body=shown, answer=SessionTokens)
-    assert isinstance(tokens, SessionTokens)
+    shown = people.SignIn(address, letters.take(address) or "00000000")
+    tokens = yield Request(name="POST /v1/auth/session", body=shown, answer=people.SessionTokens)
+    assert isinstance(tokens, people.SessionTokens)
     return tokens

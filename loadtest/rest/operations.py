@@ -14,21 +14,7 @@ from loadtest.rest.client import Request
 from varde_contract.ids import DeviceId
 from varde_contract.noise import KeyPair
 from varde_contract.people import Policies, Theme
-from varde_contract.rest.people import (
-    AccountView,
-    ClaimedKeys,
-    Devices,
-    PrekeyClaim,
-    PrekeyCount,
-    PrekeyUpload,
-    Profiles,
-    ProfileUpdate,
-    ProfileView,
-    RelayAddress,
-    RelayTicket,
-    Sessions,
-    SignedKey,
-)
+from varde_contract.rest import people
 from varde_contract.rest.talk import Conversations, ConversationView
 from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 
@@ -68,9 +54,9 @@ def _show_conversation(person: Person, dice: random.Random) -> Request:
 
 
 def _change_profile(person: Person, dice: random.Random) -> Request:
-    body = ProfileUpdate(theme=dice.choice(tuple(Theme)), policies=Policies())
+    body = people.ProfileUpdate(theme=dice.choice(tuple(Theme)), policies=Policies())
     path = f"/v1/profiles/{person.seat.profile}"
-    return person.request("PUT /v1/profiles/{profile}", ProfileView, path=path, body=body)
+    return person.request("PUT /v1/profiles/{profile}", people.ProfileView, path=path, body=body)
 
 
 def _upload_prekeys(person: Person, _: random.Random) -> Request:
@@ -79,7 +65,9 @@ def _upload_prekeys(person: Person, _: random.Random) -> Request:
     signing = signing_key(private)
     one_time_keys = (signed_one_time_key(device, signing, private),)
     return person.request(
-        "POST /v1/prekeys", PrekeyCount, body=PrekeyUpload(one_time_keys, signed_fallback_key(device, signing))
+        "POST /v1/prekeys",
+        people.PrekeyCount,
+        body=people.PrekeyUpload(one_time_keys, signed_fallback_key(device, signing)),
     )
 
 
@@ -89,9 +77,9 @@ def _claim_prekeys(person: Person, dice: random.Random) -> Request:
         if claimable := person.claimable(room):
             device = dice.choice(claimable)
             person.claims[device] += 1
-            body = PrekeyClaim(room.conversation, (device,))
-            return person.request("POST /v1/prekeys/claim", ClaimedKeys, body=body)
-    return person.request("GET /v1/prekeys", PrekeyCount)
+            body = people.PrekeyClaim(room.conversation, (device,))
+            return person.request("POST /v1/prekeys/claim", people.ClaimedKeys, body=body)
+    return person.request("GET /v1/prekeys", people.PrekeyCount)
 
 
 class Operation(NamedTuple):
@@ -109,17 +97,17 @@ def _plain(name: str, answer: type) -> Make:
 # looked at now and then; keys are claimed once for each new device that one writes to.
 MIX: Final = (
     Operation(22, _plain("GET /v1/conversations", Conversations)),
-    Operation(20, _plain("POST /v1/relay/tickets", RelayTicket)),
+    Operation(20, _plain("POST /v1/relay/tickets", people.RelayTicket)),
     Operation(12, _show_conversation),
-    Operation(10, _plain("GET /v1/profiles", Profiles)),
-    Operation(8, _plain("GET /v1/devices", Devices)),
-    Operation(6, _plain("GET /v1/prekeys", PrekeyCount)),
+    Operation(10, _plain("GET /v1/profiles", people.Profiles)),
+    Operation(8, _plain("GET /v1/devices", people.Devices)),
+    Operation(6, _plain("GET /v1/prekeys", people.PrekeyCount)),
     Operation(5, _claim_prekeys),
     Operation(4, _upload_prekeys),
     Operation(4, _change_profile),
-    Operation(4, _plain("GET /v1/account", AccountView)),
-    Operation(3, lambda _, __: Request(name="GET /v1/relay", answer=RelayAddress)),
-    Operation(2, _plain("GET /v1/auth/sessions", Sessions)),
+    Operation(4, _plain("GET /v1/account", people.AccountView)),
+    Operation(3, lambda _, __: Request(name="GET /v1/relay", answer=people.RelayAddress)),
+    Operation(2, _plain("GET /v1/auth/sessions", people.Sessions)),
 )
 _WEIGHTS: Final = [operation.weight for operation in MIX]
 
@@ -136,13 +124,13 @@ def draw_exchange_key(seed: bytes = b"") -> bytes:
     return KeyPair.from_private(private).public
 
 
-def signed_one_time_key(device: DeviceId, signing: Ed25519PrivateKey, seed: bytes = b"") -> SignedKey:
+def signed_one_time_key(device: DeviceId, signing: Ed25519PrivateKey, seed: bytes = b"") -> people.SignedKey:
     """Return a one-time key of a device under a real signature, as the API checks it."""
     key = draw_exchange_key(seed)
-    return SignedKey(key, signing.sign(one_time_key_statement(device, key)))
+    return people.SignedKey(key, signing.sign(one_time_key_statement(device, key)))
 
 
-def signed_fallback_key(device: DeviceId, signing: Ed25519PrivateKey) -> SignedKey:
+def signed_fallback_key(device: DeviceId, signing: Ed25519PrivateKey) -> people.SignedKey:
     """Return a new fallback key of a device."""
     key = draw_exchange_key()
-    return SignedKey(key, signing.sign(fallback_key_statement(device, key)))
+    return people.SignedKey(key, signing.sign(fallback_key_statement(device, key)))

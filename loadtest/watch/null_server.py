@@ -19,22 +19,15 @@ from typing import Final
 from uuid import UUID
 
 import click
+import picows as ws
 import psutil
 import uvloop
 from msgspec import Struct
-from picows import (
-    WSFrame,
-    WSListener,
-    WSMsgType,
-    WSTransport,
-    WSUpgradeResponse,
-    WSUpgradeResponseWithListener,
-    ws_create_server,
-)
 
 from loadtest.client.protocol import PATH
 from loadtest.crowd.crowd import Crowd, Room, Seat, write_crowd
 from loadtest.exits import CouldNotRun
+from loadtest.stack.process import ROOT
 from varde_contract import frames as f
 from varde_contract import ids
 from varde_contract.ids import ConversationId, DeviceId
@@ -71,9 +64,8 @@ def open_null_server(users: int, folder: Path) -> Iterator[NullServer]:
     """Run one for so many users; the file of their crowd is in `folder`. Raises NullServerFault."""
     crowd = folder / "null.crowd"
     command = (sys.executable, "-m", "loadtest.watch.null_server", "--users", str(users), "--crowd", str(crowd))
-    root = Path(__file__).parents[2]
     # Popen closes its standard input at the end of the block and waits for it.
-    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own program
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own program
         if process.stdout is None or process.stdout.readline().strip() != _READY:
             raise NullServerFault("the null server did not say that it listens")
         yield NullServer(process.pid, crowd)
@@ -139,7 +131,7 @@ class _Exchange:
                 yield other, f.DeliveredBy(conversation, seat.profile, frame.upto)
 
 
-class _Peer(WSListener):
+class _Peer(ws.WSListener):
     """One connection. picows hangs up where a callback raises, as at a fault of the peer."""
 
     def __init__(self, exchange: _Exchange, static: KeyPair) -> None:
@@ -148,14 +140,14 @@ class _Peer(WSListener):
         self._session = ServerSession(static)
         self._device: DeviceId | None = None
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+    def on_ws_frame(self, transport: ws.WSTransport, frame: ws.WSFrame) -> None:
         """Answer what one message holds; what one device is told goes into one message."""
-        if frame.msg_type is not WSMsgType.BINARY:
+        if frame.msg_type is not ws.WSMsgType.BINARY:
             transport.disconnect()
             return
         frames = self._session.receive(frame.get_payload_as_bytes())
         if (reply := self._session.take_reply()) is not None:
-            transport.send(WSMsgType.BINARY, reply)
+            transport.send(ws.WSMsgType.BINARY, reply)
         if self._device is None and self._session.hello is not None:
             self._device, self._transport = self._session.hello.device, transport
             self._exchange.connected[self._device] = self
@@ -169,14 +161,14 @@ class _Peer(WSListener):
             if (peer := self._exchange.connected.get(device)) is not None:
                 peer.send(*told)
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - the library calls it so
+    def on_ws_disconnected(self, transport: ws.WSTransport) -> None:  # noqa: ARG002 - the library calls it so
         """Forget the connection, unless its device has come back by another one."""
         if self._device is not None and self._exchange.connected.get(self._device) is self:
             del self._exchange.connected[self._device]
 
     def send(self, *frames: f.ServerFrame) -> None:
         """Send frames, all in one message."""
-        self._transport.send(WSMsgType.BINARY, self._session.send(*frames))
+        self._transport.send(ws.WSMsgType.BINARY, self._session.send(*frames))
 
 
 def _new_id() -> UUID:
@@ -189,9 +181,9 @@ def _now_ms() -> int:
 
 async def _serve(users: int, path: Path) -> None:
     static, ended = KeyPair.generate(), asyncio.Event()
-    upgraded = WSUpgradeResponse.create_101_response({"Sec-WebSocket-Protocol": SUBPROTOCOL})
-    server = await ws_create_server(
-        lambda _: WSUpgradeResponseWithListener(upgraded, _Peer(exchange, static)), _HOST, 0, backlog=_BACKLOG
+    upgraded = ws.WSUpgradeResponse.create_101_response({"Sec-WebSocket-Protocol": SUBPROTOCOL})
+    server = await ws.ws_create_server(
+        lambda _: ws.WSUpgradeResponseWithListener(upgraded, _Peer(exchange, static)), _HOST, 0, backlog=_BACKLOG
     )
     crowd = _make_crowd(users, f"ws://{_HOST}:{server.sockets[0].getsockname()[1]}{PATH}", static.public)
     exchange = _Exchange(crowd)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.catalogue import CATALOGUE, DURABLE_PEERS, VARDE, missing
+from bench.catalogue import CATALOGUE, DURABLE_PEERS, VARDE, Missing, install
 from bench.durable.measure import SERVERS
 from bench.fanout import FANOUT
 from bench.process import tree_of
@@ -85,9 +85,8 @@ def test_a_program_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest
     """Without Node.js its server is left out, with the words how to get it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert shutil.which("node") is None
-    said = missing(CATALOGUE["node-ws"], tmp_path)
-    assert said is not None
-    assert "apt-get install nodejs" in said
+    with pytest.raises(Missing, match="apt-get install nodejs"):
+        install(CATALOGUE["node-ws"], tmp_path)
 
 
 def test_rounds_are_outermost() -> None:

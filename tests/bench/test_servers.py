@@ -6,10 +6,9 @@ from time import monotonic
 
 import pytest
 
-from bench.catalogue import CATALOGUE, VARDE, Entry, missing
-from bench.clients import ACK_TAG, CONTENT, NEW_TAG, Member
+from bench.catalogue import CATALOGUE, VARDE, Entry, install
+from bench.clients import ACK_TAG, CONTENT, NEW_TAG, MeasuredServer, Member, Workplace, open_measured_server
 from bench.connections import Connections
-from bench.measured_server import MeasuredServer, Workplace, open_measured_server
 from bench.rooms import Plan
 from loadtest.stack.certificate import make_certificate
 from tests.system import require
@@ -32,7 +31,7 @@ def ready(entry: Entry, folder: Path) -> Entry:
     if entry.name == "node-ws":
         require("node", "nodejs")
         require("npm", "nodejs")
-    assert missing(entry, folder) is None
+    install(entry, folder)
     return entry
 
 

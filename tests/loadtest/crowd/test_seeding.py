@@ -17,8 +17,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec.structs import asdict, replace
 
 from loadtest.command.cli import main
-from loadtest.crowd.crowd import Crowd, CrowdError, Seat, address_of, read_crowd, refresh_token, signing_key
-from loadtest.crowd.order import Order, run_seeding
+from loadtest.crowd.crowd import (
+    Crowd,
+    CrowdError,
+    Order,
+    Seat,
+    address_of,
+    read_crowd,
+    refresh_token,
+    run_seeding,
+    signing_key,
+)
 from loadtest.scenarios.plan import PAIRS, Sizes
 from loadtest.stack.stack import Stack, open_stack
 from tests.loadtest.crowd.member import open_member

@@ -8,8 +8,7 @@ import gevent
 import pytest
 from msgspec.structs import replace
 
-from loadtest.crowd.crowd import Crowd
-from loadtest.crowd.order import Order, run_seeding
+from loadtest.crowd.crowd import Crowd, Order, run_seeding
 from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Ledger

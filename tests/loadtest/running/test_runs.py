@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from loadtest.crowd.order import Order, run_seeding
+from loadtest.crowd.crowd import Order, run_seeding
 from loadtest.exits import Verdict
 from loadtest.report.result import Result, read_result
 from loadtest.stack.process import runs, wait_for

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from loadtest.crowd.order import Order, run_seeding
+from loadtest.crowd.crowd import Order, run_seeding
 from loadtest.stack.certificate import make_certificate
 from loadtest.stack.process import ROOT, runs, wait_for
 from loadtest.stack.stack import Stack, StackError, open_stack
@@ -143,6 +143,6 @@ def test_a_stack_that_cannot_start_says_why(folder: Path) -> None:
 
 def test_who_opens_a_stack_and_orders_people_imports_no_server() -> None:
     """It may be a Locust process: nothing of a server comes with it, and neither does Trio."""
-    said = "import sys, loadtest.stack.stack, loadtest.crowd.order; print(*sys.modules)"
+    said = "import sys, loadtest.stack.stack, loadtest.crowd.crowd; print(*sys.modules)"
     loaded = subprocess.run((sys.executable, "-c", said), cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert {"trio", "storage", "domain", "relay", "api", "varde"}.isdisjoint(loaded.split())

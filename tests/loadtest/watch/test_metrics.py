@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.watch.metrics import Metrics, parse, percentile, scrape
+from loadtest.watch.servers import Metrics, parse, percentile, scrape
 
 
 def page(*, connections: int, committed: int, late: tuple[int, int, int], closes: int = 0) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from loadtest.watch.processes import Watch, usage_of
+from loadtest.watch.servers import Watch, usage_of
 
 BUSY = "import sys; print(flush=True)\nwhile True: pass"
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY!r}])"
