@@ -33,6 +33,7 @@ from loadtest.stack.stack import Stack, open_stack
 from tests.loadtest.crowd.member import open_member
 from varde_contract import frames as f
 from varde_contract.ids import AccountId, DeviceId
+from varde_contract.noise import KeyPair
 from varde_contract.signed_statements import device_statement, one_time_key_statement
 
 TRIPLES = Sizes(((3, 1.0),))
@@ -175,7 +176,7 @@ def test_every_certificate_and_prekey_holds(stack: Stack, pair: Crowd) -> None:
 def test_they_can_do_what_the_rest_scenario_asks_of_them(stack: Stack, pair: Crowd) -> None:
     """A key that the device signs is taken, a refresh token works once, and the code in the mail signs in."""
     seat = pair.seats[1]
-    fresh = os.urandom(32)
+    fresh = KeyPair.generate().public
     signature = signing_key(seat.noise_private).sign(one_time_key_statement(seat.device, fresh))
     upload = {"key": base64.b64encode(fresh).decode(), "signature": base64.b64encode(signature).decode()}
     with caller(stack, seat) as client:
