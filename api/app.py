@@ -19,7 +19,7 @@ from api.resources.people import accounts, devices, prekeys, sign_in
 from api.resources.talk import conversations, members, messages
 from api.schema import document_of, open_schema
 from api.services import Services
-from domain.ports import StoreUnavailable
+from domain.ports import StoreFault, StoreUnavailable
 from varde_contract.exception_groups import locate
 from varde_contract.limits import REST_BODY_BYTES
 
@@ -69,6 +69,7 @@ def create_routes() -> QuartTrio:
         app.register_blueprint(blueprint)
     app.register_error_handler(HTTPException, _refuse_http)
     app.register_error_handler(StoreUnavailable, _refuse_unavailable)
+    app.register_error_handler(StoreFault, _refuse_fault)  # `unavailable` would have clients ask again and again
     app.register_error_handler(Exception, _refuse_fault)
     app.after_request(_add_headers)
     app.extensions[service.DOCUMENTS] = render_documents(document_of(app))

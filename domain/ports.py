@@ -22,6 +22,14 @@ class StoreUnavailable(Exception):
     """The database cannot be reached or does not answer. Nothing is known of the call's effect. Try again later."""
 
 
+class StoreFault(StoreUnavailable):
+    """A bug of ours that the database found, or a schema that is not ours. Trying again helps when somebody mended it.
+
+    Who need not tell it from an outage catches StoreUnavailable. The text is Postgres's code and constraint, or where
+    in our code it was, never a statement or value.
+    """
+
+
 class Bus(Protocol):
     """The doorbell between nodes."""
 

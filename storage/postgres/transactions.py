@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 
 from storage.database import Connection, Pool
 from storage.island import Island
-from storage.postgres.errors import RETRYABLE, domain_errors
+from storage.postgres.errors import RETRYABLE, store_errors
 from storage.postgres.pool import Timeouts
 
 T = TypeVar("T")
@@ -39,12 +39,12 @@ class Transactions:
 
     async def run(self, work: Callable[[Connection, *Ts], Answer[T]], *args: *Ts) -> T:
         """Run `work(connection, *args)` in one transaction. It may run again: of a failed try nothing remains."""
-        with domain_errors():
+        with store_errors():
             return await self._island.run(self._persist, lambda connection: _in_transaction(connection, work, *args))
 
     async def ask(self, work: Callable[[Connection, *Ts], Answer[T]], *args: *Ts) -> T:
         """The same for work that is a single statement: it is a transaction already, and needs no BEGIN."""
-        with domain_errors():
+        with store_errors():
             return await self._island.run(self._persist, lambda connection: work(connection, *args))
 
     async def _persist(self, work: Callable[[Connection], Answer[T]]) -> T:

@@ -10,7 +10,7 @@ from domain.talk import model as talk
 from storage.database import Connection
 from storage.island import Island
 from storage.postgres import protocol
-from storage.postgres.errors import RETRYABLE, domain_errors
+from storage.postgres.errors import RETRYABLE, store_errors
 from storage.postgres.pool import Timeouts
 from storage.postgres.transactions import Transactions
 from storage.postgres.trio_connection import STATEMENT, TrioConnection, TrioConnections
@@ -32,7 +32,7 @@ class PostgresJournal:
         """Number and store the drafts."""
         if not drafts:
             return []
-        with domain_errors():
+        with store_errors():
             connection = None if self._connections is None else await self._connections.take()
             outcomes = None if connection is None else await self._commit_directly(connection, drafts)
         return await self._transactions.ask(_commit, drafts) if outcomes is None else outcomes
@@ -46,6 +46,11 @@ class PostgresJournal:
             return _outcomes(drafts, await connection.ask(_query(drafts)))
         except RETRYABLE:
             return None
+        except Exception:
+            # A migration may have replaced what the statement was prepared for, and then it fails on this connection
+            # for as long as it lives. The next one prepares it anew.
+            connection.close()
+            raise
         finally:
             self._connections.give(connection)
 

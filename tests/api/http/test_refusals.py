@@ -4,6 +4,7 @@ import pytest
 
 from domain.people.sessions import ACCESS_TIME
 from domain.people.sign_in import CODES_PER_WINDOW
+from domain.ports import StoreFault
 from settings.api import ApiSettings, RateLimit, Timeouts
 from tests.api.memory_api import MemoryApi, open_memory_api, refusal_of
 from tests.cast import (
@@ -173,6 +174,19 @@ async def test_refusal_unavailable_when_the_mail_server_is_down(api: MemoryApi) 
     api.mail.down = True
     response = await api.ask("POST", "/v1/auth/codes", json={"email": EMAIL})
     assert refusal_of(response, 503) is RefusalCode.UNAVAILABLE
+
+
+async def test_refusal_internal_when_the_database_refuses_a_statement(
+    api: MemoryApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails for good is not called `unavailable`: clients would ask again and again."""
+
+    async def fail() -> None:
+        raise StoreFault("UniqueViolationError session_pkey")
+
+    monkeypatch.setattr(api.interference, "let_through", fail)
+    response = await api.ask("GET", "/v1/account", by=alice_phone)
+    assert refusal_of(response, 500) is RefusalCode.INTERNAL
 
 
 async def test_refusal_internal(api: MemoryApi, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import pytest
+import trio
 
 from domain.people import model as people
 from domain.people.tickets import TicketIssuer
@@ -18,9 +20,11 @@ from domain.ports import Stores
 from domain.talk import model as talk
 from domain.talk.events import MembershipChanged
 from settings.storage import DatabaseUrl, StorageSettings
+from storage.island import open_island
 from storage.keys import open_keys
 from storage.stores import open_storage
 from tests.cast import CastDevice, alice, alice_laptop, bob, bob_laptop, bob_phone, open_conversation, settle
+from tests.relay.client import RelayClient
 from tests.relay.library_clients import Credentials, open_with_websockets
 from tests.relay.memory_node import Sends
 from tests.relay.tcp_node import open_tcp_node
@@ -199,6 +203,68 @@ async def test_what_was_acked_survives_the_death_of_the_program(program: Program
             head = (await phone.wait_for(f.Joined)).head
             told = {new.seq: new.message for new in [await phone.wait_for(f.New) for _ in range(head)]}
         assert acked.items() <= told.items()
+
+
+FAILING = """
+    CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END $$;
+    CREATE OR REPLACE TRIGGER fail BEFORE INSERT OR UPDATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION fail()
+"""
+CODES = {"disk full": "53100", "I/O": "58030", "corrupt": "XX000", "deadlock": "40P01", "constraint": "23514"}
+
+
+@asynccontextmanager
+async def open_executor(url: str) -> AsyncIterator[Callable[[str], Awaitable[object]]]:
+    """Yield what executes a statement on a connection of the test's own."""
+    async with open_island() as island:
+        connection = await island.run(asyncpg.connect, url)
+        try:
+            yield lambda statement: island.run(connection.execute, statement)
+        finally:
+            await island.run(connection.close)
+
+
+async def send_until_acked(client: RelayClient, frame: f.Send) -> None:
+    """Send the same again for as long as it is refused, after the pause that was asked for."""
+    while True:
+        await client.send(frame)
+        answers = await client.receive_many(1)
+        if isinstance(answers[0], f.Ack):
+            return
+        assert isinstance(answers[0], f.RefusedFrame)
+        assert answers[0].retry_after_ms is not None
+        await trio.sleep(answers[0].retry_after_ms / 1_000)
+
+
+@pytest.mark.timeout(60)
+async def test_the_program_outlives_whatever_the_database_refuses(program: Program, sends: Sends) -> None:
+    """Commits and receipts that fail over there are refused or tried again, and succeed once the database lets them."""
+    program.start()
+    url = program._environ["VARDE_DATABASE_URL"]
+    async with open_stores(url) as stores, open_executor(url) as execute:
+        roster = await open_roster(stores)
+        async with (
+            open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop,
+            open_with_websockets(program.url, program.credentials(bob_phone)) as phone,
+        ):
+            await laptop.connect()
+            await phone.connect()
+            for code in CODES.values():
+                frame = sends.group(roster, alice)
+                await execute(FAILING.format(code=code, table="message"))
+                await laptop.send(frame)
+                assert (await laptop.wait_for(f.RefusedFrame)).code == "unavailable"
+                await execute("DROP TRIGGER fail ON message")
+                await send_until_acked(laptop, frame)
+            for client in (laptop, phone):
+                await client.send(f.Join())
+                await client.wait_for(f.Joined)
+            await execute(FAILING.format(code=CODES["constraint"], table="delivery"))
+            await phone.send(f.Delivered(roster.conversation, len(CODES)))
+            await trio.sleep(0.5)  # nothing says when a receipt has failed
+            await execute("DROP TRIGGER fail ON delivery")
+            assert (await laptop.wait_for(f.DeliveredBy)).upto == len(CODES)
+    assert program.end(signal.SIGTERM) == 0
 
 
 WRONG: list[tuple[dict[str, str], str]] = [

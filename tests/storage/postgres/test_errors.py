@@ -7,13 +7,13 @@ from functools import partial
 import pytest
 import trio
 
-from domain.ports import Stores, StoreUnavailable
+from domain.ports import StoreFault, Stores, StoreUnavailable
 from domain.retention.model import Swept
 from domain.talk import model as talk_model
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.database import Connection
 from storage.island import Island
-from storage.postgres.errors import StoreFault
+from storage.postgres.errors import store_errors
 from storage.postgres.pool import Timeouts
 from storage.stores import open_storage
 from tests.cast import BIRTH_MS, alice, alice_phone, bob, open_conversation, settle
@@ -141,6 +141,14 @@ async def test_a_bug_of_ours_shows_no_value(stores: Stores) -> None:
     assert str(raised.value) == "UniqueViolationError session_pkey"
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__
+
+
+async def test_nothing_else_leaves_a_store(caplog: pytest.LogCaptureFixture) -> None:
+    """What the driver raises by mistake is a fault as well, noted by its place and not by its text."""
+    with pytest.raises(StoreFault, match="RuntimeError at test_errors.py"), store_errors():
+        raise RuntimeError("secret")
+    assert "RuntimeError at test_errors.py" in caplog.text
+    assert "secret" not in caplog.text
 
 
 async def test_an_argument_of_the_wrong_type_shows_no_value(stores: Stores) -> None:
