@@ -145,7 +145,7 @@ async def test_a_bug_of_ours_shows_no_value(stores: Stores) -> None:
 
 async def test_nothing_else_leaves_a_store(caplog: pytest.LogCaptureFixture) -> None:
     """What the driver raises by mistake is a fault as well, noted by its place and not by its text."""
-    with pytest.raises(StoreFault, match="RuntimeError at test_errors.py"), store_errors():
+    with pytest.raises(StoreFault, match=r"RuntimeError at test_errors\.py"), store_errors():
         raise RuntimeError("secret")
     assert "RuntimeError at test_errors.py" in caplog.text
     assert "secret" not in caplog.text
