@@ -42,6 +42,7 @@ class RefusalCode(enum.StrEnum):
     CLAIM_LIMIT = "claim-limit"
     RATE_LIMITED = "rate-limited"
     STALE_DEVICES = "stale-devices"
+    STALE_CHAIN = "stale-chain"
     NOT_JOINED = "not-joined"
     OUT_OF_RANGE = "out-of-range"
     TICKET_INVALID = "ticket-invalid"

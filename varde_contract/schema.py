@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, get_args
 import msgspec
 from msgspec import Struct
 
-from varde_contract import envelope, frames, refusals, rest
+from varde_contract import envelope, frames, membership_statements, refusals, rest
 from varde_contract.limits import FRAMES_PER_MESSAGE
 
 FOLDER: Final = Path(__file__).parent.parent / "docs" / "schema"
@@ -36,6 +36,10 @@ _FRAMES = (
 _ENVELOPE = (
     f"What is inside a ciphertext, after decryption and once the padding is off: the array `Envelope`. {_FORM} "
     "A receiver lets further items at the end pass and refuses a version that it does not know."
+)
+_MEMBERSHIP = (
+    "What a device signs about who is in a conversation. `SignedStatement` holds the msgpack bytes of a statement: an "
+    f"array that begins with its tag. {_FORM} Nothing may be missing at the end, and no other encoding is taken."
 )
 _REST = (
     "The bodies of the REST API, JSON. An id is the text of a UUID, bytes are base64 with padding, a time is RFC 3339 "
@@ -79,6 +83,13 @@ def documents() -> tuple[Document, ...]:
     return (
         Document("frames.json", "Frames of the Varde relay", _FRAMES, spoken, {"anyOf": messages}),
         Document("envelope.json", "The Varde envelope", _ENVELOPE, structs_of(envelope), _ref("Envelope")),
+        Document(
+            "membership.json",
+            "Membership statements",
+            _MEMBERSHIP,
+            structs_of(membership_statements),
+            _ref("SignedStatement"),
+        ),
         Document("rest.json", "Bodies of the Varde REST API", _REST, structs_of(*rest_modules()), {}),
     )
 

@@ -66,6 +66,7 @@ def status_of(code: RefusalCode) -> HTTPStatus:  # noqa: C901, PLR0912 - one row
             | RefusalCode.LAST_OWNER
             | RefusalCode.TOO_MANY
             | RefusalCode.STALE_DEVICES
+            | RefusalCode.STALE_CHAIN
             | RefusalCode.NOT_JOINED
         ):
             return HTTPStatus.CONFLICT

@@ -69,6 +69,7 @@ def close_code(code: Code) -> CloseCode:
             | Code.LAST_OWNER
             | Code.CLAIM_LIMIT
             | Code.STALE_DEVICES
+            | Code.STALE_CHAIN
             | Code.NOT_JOINED
             | Code.OUT_OF_RANGE
         ):

@@ -2,7 +2,7 @@
 
 import json
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -15,6 +15,8 @@ from tests.contract.vectors.write import FixedClient, FixedServer
 from varde_contract import codec, padding
 from varde_contract import envelope as e
 from varde_contract import frames as f
+from varde_contract import membership as m
+from varde_contract import membership_statements as s
 from varde_contract.session import Pattern, noise_name
 
 WRITE = "python -m tests.contract.vectors.write"
@@ -156,3 +158,32 @@ def test_the_statements_differ_from_their_first_bytes_on() -> None:
     """What is signed for one purpose cannot be read as signed for another."""
     statements = sorted(signed["statement"] for signed in vectors("certificates.json")["statements"].values())
     assert all(one[:40] != other[:40] for one, other in pairwise(statements))
+
+
+def test_a_golden_chain_comes_to_its_states() -> None:
+    """The bytes of every kind of statement, of the hashes and of the states after them are frozen."""
+    golden = vectors("membership.json")
+    keys = {signer["device"]: bytes.fromhex(signer["signing_key"]) for signer in golden["signers"]}
+    state: m.Membership | None = None
+    for link in golden["chain"]:
+        signed = bytes.fromhex(link["signed"])
+        assert s.encode_statement(msgspec.convert(link["json"], s.AnyStatement)).hex() == link["statement"]
+        state = m.apply(state, signed, lambda statement: keys[str(statement.device)])
+        assert (state.head.hex(), m.encode_state(state).hex()) == (link["hash"], link["state"])
+    snapshot = golden["snapshot"]
+    before = m.decode_state(bytes.fromhex(snapshot["before"]))
+    state = m.apply(before, bytes.fromhex(snapshot["signed"]), lambda statement: keys[str(statement.device)])
+    assert m.encode_state(state).hex() == snapshot["state"]
+    kinds = {link["json"][0] for link in (*golden["chain"], snapshot)}
+    assert kinds == {kind.__struct_config__.tag for kind in get_args(s.AnyStatement)}
+
+
+@pytest.mark.parametrize("vector", vectors("membership.json")["refused"], ids=lambda vector: vector["why"])
+def test_golden_lies_are_refused(vector: Any) -> None:
+    """Each, after the state beside it, with the word beside it."""
+    keys = {signer["device"]: bytes.fromhex(signer["signing_key"]) for signer in vectors("membership.json")["signers"]}
+    state = m.decode_state(bytes.fromhex(vector["after"]))
+    with pytest.raises(s.ChainFault) as refused:
+        m.apply(state, bytes.fromhex(vector["signed"]), lambda statement: keys[str(statement.device)])
+    found = refused.value.refusal, isinstance(refused.value, s.UnknownStatement)
+    assert found == (vector["refusal"], vector["unknown"])

@@ -10,15 +10,22 @@ from typing import Any, Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
+from msgspec.structs import replace
 
+from tests.chains import NOW_MS, Chain, ChainSigner, keys_of
 from tests.contract import device_lists as lists
 from tests.contract import examples as x
 from varde_contract import codec, signed_statements
+from varde_contract import membership as m
+from varde_contract import membership_statements as s
 from varde_contract.device_list import PendingRoot, commitment, decode_list, encode, list_hash
 from varde_contract.envelope import encode_envelope
 from varde_contract.frames import tag_of
 from varde_contract.noise import Handshake, KeyPair
 from varde_contract.session import ClientSession, Pattern, ServerSession, noise_name, prologue
+from varde_contract.talk import Role
+
+_encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 
 FOLDER: Final = Path(__file__).parent
 
@@ -198,12 +205,81 @@ def device_lists() -> dict[str, Any]:
     }
 
 
+def membership() -> dict[str, Any]:
+    """A group from its creation on with a statement of every kind, and lies about it that are refused."""
+    alice, bob, carol, dave = people = [ChainSigner(name) for name in ("alice", "bob", "carol", "dave")]
+    chain = Chain(keys_of(*people)).create(alice)
+    link = Ed25519PrivateKey.from_private_bytes(ROOT_SEED)
+    link_key = link.public_key().public_bytes_raw()
+    via = s.Via(link_key, link.sign(s.link_statement(chain.conversation, dave.profile)))
+    chain.say(alice, s.Invite, bob.profile, bob.account, Role.ADMIN).say(bob, s.Accept, None)
+    chain.say(bob, s.Invite, carol.profile, carol.account, Role.MEMBER).say(carol, s.Decline)
+    chain.say(alice, s.InviteLink, link_key, NOW_MS, 2, Role.MEMBER).say(dave, s.Accept, via)
+    chain.say(alice, s.Policy, "invite", "members").say(alice, s.ChangeRole, bob.profile, Role.OWNER)
+    chain.say(bob, s.Remove, dave.profile).say(alice, s.Leave)
+    refused = [
+        ("a number that was taken", chain.signed[-1]),
+        ("signed by another device", s.sign_statement(s.Leave(*m.next_head(chain.now, bob.signer, 0)), dave.key.sign)),
+        ("no member any more", chain.sign(alice, s.Leave)),
+        ("of a kind that is not known", _channel(chain, bob)),
+        ("a policy that is not known", chain.sign(bob, s.Policy, "history", "kept")),
+    ]
+    lies = [
+        {"why": why, "after": m.encode_state(chain.now).hex(), "signed": signed.hex(), **_refusal(chain, signed)}
+        for why, signed in refused
+    ]
+    states: list[m.Membership | None] = [None]
+    for signed in chain.signed:
+        states.append(m.apply(states[-1], signed, chain.keys))
+    before = replace(chain.now, number=m.SNAPSHOT_EVERY - 1)
+    snapshot = Chain(chain.keys, state=before).say(bob, s.Leave)
+    return {
+        "signers": [
+            {"device": str(each.device), "signing_key": each.key.public_key().public_bytes_raw().hex()}
+            for each in people
+        ],
+        "chain": [_link(signed, state) for signed, state in zip(chain.signed, states[1:], strict=True)],
+        "snapshot": {
+            "before": m.encode_state(before).hex(),
+            **_link(snapshot.signed[0], m.apply(before, snapshot.signed[0], chain.keys)),
+        },
+        "refused": lies,
+    }
+
+
+def _link(signed: bytes, state: m.Membership | None) -> dict[str, Any]:
+    assert state is not None
+    statement, parts = s.parse_statement(signed)
+    return {
+        "json": _json(statement),
+        "statement": parts.statement.hex(),
+        "signed": signed.hex(),
+        "hash": s.digest_of(signed).hex(),
+        "state": m.encode_state(state).hex(),
+    }
+
+
+def _refusal(chain: Chain, signed: bytes) -> dict[str, Any]:
+    try:
+        m.apply(chain.state, signed, chain.keys)
+    except s.ChainFault as fault:
+        return {"refusal": fault.refusal, "unknown": isinstance(fault, s.UnknownStatement)}
+    raise AssertionError("it was to be refused")
+
+
+def _channel(chain: Chain, by: ChainSigner) -> bytes:
+    """Sign a statement of later."""
+    statement = _encoder.encode(["channel", *m.next_head(chain.now, by.signer, NOW_MS), "all"])
+    return _encoder.encode([statement, by.key.sign(s.statement_bytes(statement))])
+
+
 FILES: Final[dict[str, Callable[[], Any]]] = {
     "frames.json": frames,
     "handshake.json": handshakes,
     "envelope.json": envelopes,
     "certificates.json": signed,
     "device_lists.json": device_lists,
+    "membership.json": membership,
 }
 
 
