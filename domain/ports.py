@@ -11,6 +11,7 @@ from domain.jobs.ports import LeaseStore
 from domain.people.ports import AccountStore, DeviceStore, PrekeyStore, ProfileStore, SessionStore, SignInStore
 from domain.retention.ports import RetentionStore
 from domain.talk.ports import ConversationStore, JournalStore, MailboxStore
+from domain.transparency.ports import LogStore
 
 Clock: TypeAlias = Callable[[], int]
 """Milliseconds since the Unix epoch."""
@@ -54,4 +55,5 @@ class Stores(Struct, frozen=True):
     mailbox: MailboxStore
     retention: RetentionStore
     leases: LeaseStore
+    transparency: LogStore
     bus: Bus

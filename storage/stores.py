@@ -25,6 +25,7 @@ from storage.postgres.talk.conversations import PostgresConversations
 from storage.postgres.talk.journal import PostgresJournal, make_commit_connections
 from storage.postgres.talk.mailbox import PostgresMailbox
 from storage.postgres.transactions import Transactions
+from storage.postgres.transparency import PostgresLog
 from storage.postgres.trio_connection import TrioConnections
 
 
@@ -75,5 +76,6 @@ def _stores(transactions: Transactions, connections: TrioConnections, bus: Bus) 
         mailbox=PostgresMailbox(transactions),
         retention=PostgresRetention(transactions),
         leases=PostgresLeases(transactions),
+        transparency=PostgresLog(transactions),
         bus=bus,
     )

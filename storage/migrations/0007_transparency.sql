@@ -38,8 +38,10 @@ CREATE TABLE log_checkpoint (
     size      bigint  NOT NULL CHECK (size >= 0),
     root      bytea   NOT NULL CHECK (octet_length(root) = 32),
     note      bytea   NOT NULL CHECK (octet_length(note) BETWEEN 1 AND 65536),
+    vkeys     bytea   NOT NULL CHECK (octet_length(vkeys) BETWEEN 1 AND 8192),
     signed_ms bigint  NOT NULL
 );
 COMMENT ON TABLE log_checkpoint IS
-    'The newest checkpoint as a signed note, and the newest one that witnesses have cosigned. Its row is compared and '
+    'The newest checkpoint as a signed note, and the newest one that witnesses have cosigned, each with '
+    'the public keys of its log (vkeys of C2SP, one on a line). Its row is compared and '
     'changed in the transaction that appends, so two workers at once cannot append at the same place.';

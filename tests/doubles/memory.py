@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from domain.jobs.ports import WorkerId
 from domain.people import model as people
 from domain.talk import model as talk_model
+from domain.transparency.model import SignedHead
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.talk import ConversationKind, Role
+from varde_contract.transparency.entry import Entry
+from varde_contract.transparency.tiles import Tile
 
 
 @dataclass
@@ -89,6 +92,17 @@ class KeyChain:
 
 
 @dataclass
+class LogMemory:
+    """The transparency log. `heads` has the cosigned checkpoint under True."""
+
+    places: int = 0
+    pending: dict[int, Entry] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    tiles: dict[Tile, bytes] = field(default_factory=dict)
+    heads: dict[bool, SignedHead] = field(default_factory=dict)
+
+
+@dataclass
 class Memory:
     """Everything the stores keep."""
 
@@ -107,6 +121,7 @@ class Memory:
     talks: dict[ConversationId, StoredConversation] = field(default_factory=dict)
     pairs: dict[tuple[ProfileId, ProfileId], ConversationId] = field(default_factory=dict)
     leases: dict[str, tuple[WorkerId, float]] = field(default_factory=dict)
+    transparency: LogMemory = field(default_factory=LogMemory)
 
     def devices_of(self, account: AccountId) -> list[people.Device]:
         """Return the account's devices, oldest first."""

@@ -10,6 +10,7 @@ from tests.doubles.log import MemoryJournal, MemoryMailbox
 from tests.doubles.memory import Memory
 from tests.doubles.people import MemoryAccounts, MemoryProfiles, MemorySessions, MemorySignIn
 from tests.doubles.retention import MemoryRetention
+from tests.doubles.transparency import MemoryLog
 
 
 def open_memory_stores(
@@ -33,5 +34,6 @@ def open_memory_stores(
         mailbox=MemoryMailbox(memory, interference),
         retention=MemoryRetention(memory, interference),
         leases=MemoryLeases(memory, interference),
+        transparency=MemoryLog(memory, interference),
         bus=bus or RecordingBus(),
     )

@@ -20,6 +20,9 @@ LOOKUPS = {
 }
 """Keyed by what is looked up (account by its own id): everything else starts with whose it is."""
 
+LOG = {("log_checkpoint", "note"), ("log_checkpoint", "vkeys"), ("log_tile", "hashes")}
+"""Signatures, public keys and hashes of the transparency log, which anybody may read."""
+
 _COLUMNS = """
     SELECT c.table_name AS name, c.column_name AS column, c.data_type AS type,
            coalesce(string_agg(k.check_clause, ' AND '), '') AS checks
@@ -75,7 +78,7 @@ async def test_bytes_are_keys_digests_or_ciphertext(island: Island, beside: Conn
         (each["name"], each["column"]) for each in columns if each["type"] == "bytea" and "= 32" not in each["checks"]
     }
     signatures = {each for each in free if each[1] == "signature"}
-    assert free - signatures == {("cipher", "sealed"), ("log_checkpoint", "note"), ("log_tile", "hashes")}
+    assert free - signatures == {("cipher", "sealed"), *LOG}
     assert all("= 64" in each["checks"] for each in columns if each["column"] == "signature")
 
 

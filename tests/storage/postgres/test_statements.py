@@ -6,6 +6,7 @@ from uuid import UUID
 from domain.jobs.ports import WorkerId
 from domain.ports import Stores
 from domain.talk import model as talk_model
+from domain.transparency.sequencing import Signed, sequence
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.database import Connection
 from storage.island import Island
@@ -17,6 +18,8 @@ from tests.cast import BIRTH_MS, FAR_MS, alice, alice_phone, bob, bob_phone, car
 from tests.store_contracts.concurrency import run_concurrently
 from tests.store_contracts.messages import client_id, confirm, draft, held, send
 from varde_contract.ids import ConversationId
+from varde_contract.transparency.checkpoint import log_signers
+from varde_contract.transparency.entry import Entry
 
 _READ_WHOLE = "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE seq_scan > 0 AND relname <> ALL ($1)"
 _DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
@@ -50,9 +53,24 @@ async def use_everything(stores: Stores) -> None:
     await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)
     await stores.devices.revocations(BIRTH_MS)
     await stores.retention.sweep(FAR_MS, retention_ms=1, limit=100)
+    await use_log(stores)
     worker = WorkerId(UUID(int=1))
     assert await stores.leases.take("retention", worker, 1_000)
     await stores.leases.release("retention", worker)
+
+
+async def use_log(stores: Stores) -> None:
+    """The transparency log's part of it."""
+    log, signers = stores.transparency, log_signers("log.example", bytes(32), bytes(32))
+    for number in (1, 2):
+        await log.enqueue([Entry(alice.account, number, bytes(32))])
+        assert await sequence(log, signers, BIRTH_MS, Signed(number - 1, bytes(32)) if number == 1 else None)
+    head = await log.head()
+    assert head is not None
+    await log.keep_cosigned(head)
+    await log.entries(0, 2)
+    assert len(await log.find(alice.account, 1, 9)) == 2
+    await log.backlog()
 
 
 async def test_no_statement_reads_a_whole_table(config: StorageSettings, island: Island, beside: Connection) -> None:
