@@ -24,7 +24,7 @@ class Pending(NamedTuple):
     entry: Entry
 
 
-class Logged(NamedTuple):
+class Logged(Struct, frozen=True):
     """An entry and where it is in the log."""
 
     entry: Entry

@@ -80,4 +80,4 @@ class MemoryLog:
         """As promised."""
         await self._interference.let_through()
         head = self._memory.heads.get(False)
-        return Backlog(len(self._memory.pending), head and head.signed_ms)
+        return Backlog(len(self._memory.pending), None if head is None else head.signed_ms)
