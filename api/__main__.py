@@ -9,6 +9,7 @@ import trio
 from api.app import create_app
 from api.http.serving import serve_api
 from api.services import Keys, make_services
+from domain.budgets import Budgets
 from domain.ports import Stores
 from settings.api import ApiSettings
 from settings.mail import MailSettings
@@ -51,7 +52,9 @@ def _prepare() -> tuple[str, Serve]:
     async def serve(
         stores: Stores, stop: trio.Event, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        services = make_services(config, stores, mail, keys, clock=read_clock, entropy=os.urandom)
+        services = make_services(
+            config, stores, mail, keys, Budgets(clock=read_clock), clock=read_clock, entropy=os.urandom
+        )
         await serve_api(config, create_app(services), stopping=stop, task_status=task_status)
 
     return "http://{}", serve

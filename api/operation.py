@@ -26,6 +26,7 @@ from api.http.problems import UNAVAILABLE
 from api.http.replies import Answer, respond
 from api.http.requests import BodyReader, QueryReader, read_token
 from api.services import Services
+from domain.budgets import Budget
 from domain.people.model import Actor
 from varde_contract.client_address import client_address, network_of
 from varde_contract.refusals import RefusalCode, Refused
@@ -53,13 +54,14 @@ _BODY: Final = frozenset(
 class Declaration(TypedDict, total=False):
     """What a decorator is told. `refuses` are the domain's own refusals; those of HTTP and of the token are known.
 
-    `limits_sign_in` counts a request against its network address, `invites` against the account that asks.
+    `limits_sign_in` counts a request against its network address. `spends` names what a request takes from the budgets
+    of the account that asks, beside the request itself; what depends on the body is spent by the view.
     """
 
     answers: Required[dict[int, type[Struct] | None]]
     refuses: tuple[RefusalCode, ...]
     limits_sign_in: bool
-    invites: bool
+    spends: tuple[Budget, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,7 @@ class Operation:
     answers: dict[int, type[Struct] | None]
     refuses: tuple[RefusalCode, ...] = ()
     limits_sign_in: bool = False
-    invites: bool = False
+    spends: tuple[Budget, ...] = ()
     body: type[Struct] | None = None
     query: type[Struct] | None = None
     needs_token: bool = True
@@ -80,7 +82,7 @@ class Operation:
         mine.update(_SIGNED_IN if self.needs_token else ())
         mine.update(_BODY if self.body else ())
         mine.update([RefusalCode.MALFORMED] if self.query else ())
-        mine.update([RefusalCode.RATE_LIMITED] if self.limits_sign_in or self.invites else ())
+        mine.update([RefusalCode.RATE_LIMITED] if self.limits_sign_in or self.needs_token else ())
         return tuple(code for code in RefusalCode if code in mine)
 
 
@@ -188,8 +190,11 @@ async def _authenticate(operation: Operation, services: Services) -> Actor | Ref
     if isinstance(token, Refused):
         return token
     actor = await services.sessions.authenticate(token)
-    if operation.invites and not isinstance(actor, Refused):
-        return services.invitation_limit.spend(actor.account) or actor
+    if isinstance(actor, Refused):
+        return actor
+    for budget in (Budget.REQUESTS, *operation.spends):
+        if refused := services.budgets.spend(actor.account, budget):
+            return refused
     return actor
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import trio
 
-from api.http.limits import TokenBuckets
+from domain.budgets import Allowance, Budgets, TokenBuckets
 from domain.people.accounts import Accounts
 from domain.people.devices import Devices
 from domain.people.ports import AccountStore, Mail
@@ -27,7 +27,6 @@ from varde_contract.rest.people import RelayAddress
 SECONDS: Final = 1.0
 PROBE: Final = 3 * SECONDS
 TOO_MANY_SIGN_INS: Final = "Too many sign-ins from this network address. Wait a moment."
-TOO_MANY_INVITATIONS: Final = "This account opens too many conversations. Wait a moment."
 NODE: Final = "api"
 """Stands for the node that published an event. No relay has this name, so each takes the API's commits as another's."""
 
@@ -49,8 +48,7 @@ class Services:
     clock: Clock
     sign_in_limit: TokenBuckets[str]
     """By the network of an address."""
-    invitation_limit: TokenBuckets[AccountId]
-    """An invitation costs those who are invited memory, and they are not asked."""
+    budgets: Budgets
     sign_in: SignIn
     sessions: Sessions
     accounts: Accounts
@@ -66,7 +64,7 @@ class Services:
 
 
 def make_services(
-    config: ApiSettings, stores: Stores, mail: Mail, keys: Keys, *, clock: Clock, entropy: Entropy
+    config: ApiSettings, stores: Stores, mail: Mail, keys: Keys, budgets: Budgets, *, clock: Clock, entropy: Entropy
 ) -> Services:
     """Put the domain together."""
     sessions = Sessions(stores.sessions, stores.devices, stores.bus, clock=clock, entropy=entropy)
@@ -74,17 +72,17 @@ def make_services(
     return Services(
         config=config,
         clock=clock,
-        sign_in_limit=TokenBuckets(config.sign_in, TOO_MANY_SIGN_INS, clock=clock),
-        invitation_limit=TokenBuckets(config.invitations, TOO_MANY_INVITATIONS, clock=clock),
+        sign_in_limit=TokenBuckets(Allowance(config.sign_in_burst, 1, TOO_MANY_SIGN_INS), clock=clock),
+        budgets=budgets,
         sign_in=SignIn(s.sign_in, mail, sessions, pepper=keys.pepper, clock=clock, entropy=entropy),
         sessions=sessions,
         accounts=Accounts(s.accounts),
         profiles=Profiles(s.profiles, bus, clock=clock, entropy=entropy),
         devices=Devices(s.devices, s.accounts, s.profiles, bus, clock=clock),
-        prekeys=Prekeys(s.prekeys, s.devices, s.conversations, bus, clock=clock),
+        prekeys=Prekeys(s.prekeys, s.devices, s.conversations, bus, budgets, clock=clock),
         conversations=Conversations(s.conversations, s.profiles, s.devices, bus, clock=clock, entropy=entropy),
         members=Members(s.conversations, s.profiles, bus),
-        messages=Messages(s.conversations, s.journal, bus, node=NODE, clock=clock, entropy=entropy),
+        messages=Messages(s.conversations, s.journal, bus, budgets, node=NODE, clock=clock, entropy=entropy),
         tickets=TicketIssuer(keys.ticket_private, entropy=entropy),
         relay=RelayAddress(url=config.relay_url, static_key=keys.relay_public),
         probe=lambda: _answers(stores.accounts),

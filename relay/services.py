@@ -1,10 +1,12 @@
 """The parts of a node: one frozen object that everything in the node is handed, made in one place."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from random import Random
 
 import trio
 
+from domain.budgets import ALLOWANCES, Allowance, Budget, Budgets
 from domain.people.revocations import Revocations
 from domain.people.tickets import TicketChecker
 from domain.ports import Clock, Entropy, Stores
@@ -46,6 +48,7 @@ class Dependencies:
     entropy: Entropy
     random: Random
     certificate: TlsCertificate | None = None
+    allowances: Mapping[Budget, Allowance] = field(default_factory=lambda: ALLOWANCES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class Services:
     conversations: ConversationStore
     mailbox: MailboxStore
     outage: Outage
+    budgets: Budgets
     flush_scheduler: FlushScheduler
     reactor: Reactor
     hub: Hub
@@ -109,6 +113,7 @@ def make_services(settings: RelaySettings, stores: Stores, dependencies: Depende
     node, metrics = dependencies.entropy(8).hex(), Metrics()
     outage, hub, roster_changes = Outage(settings.outage_patience), Hub(), RosterChanges()
     flush_scheduler = FlushScheduler()
+    budgets = Budgets(clock=dependencies.clock, allowances=dependencies.allowances)
     rosters, publisher = Rosters(stores.conversations), Publisher(stores.bus, metrics, pause=settings.announce_pause)
     peer_nodes = PeerNodes(publisher, hub, node=node)
     notifier = Notifier(hub, rosters)
@@ -132,6 +137,7 @@ def make_services(settings: RelaySettings, stores: Stores, dependencies: Depende
         conversations=stores.conversations,
         mailbox=stores.mailbox,
         outage=outage,
+        budgets=budgets,
         flush_scheduler=flush_scheduler,
         reactor=Reactor(flush_scheduler, metrics, rest=settings.rest),
         hub=hub,
@@ -149,6 +155,7 @@ def make_services(settings: RelaySettings, stores: Stores, dependencies: Depende
             publish=publisher.publish,
             flush_scheduler=flush_scheduler,
             outage=outage,
+            budgets=budgets,
             node=node,
             shards=settings.shards,
             limits=Limits(

@@ -22,14 +22,6 @@ class Timeouts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RateLimit:
-    """A token bucket: `burst` at once, then one more every `refill` seconds."""
-
-    burst: int = 120
-    refill: float = 1 * SECONDS
-
-
-@dataclass(frozen=True, kw_only=True)
 class ApiSettings:
     """Everything the API is told. TLS ends in front of it, at the load balancer."""
 
@@ -41,8 +33,7 @@ class ApiSettings:
     connections: int = 4_000  # at once; a process here may open 20,000 files
     connections_per_address: int = 1_000  # of those; not with proxies, whose address all clients share
     backlog: int = 1_024
-    sign_in: RateLimit = RateLimit()
-    invitations: RateLimit = RateLimit(burst=200, refill=5 * SECONDS)  # a class of pupils at once, a spammer never
+    sign_in_burst: int = 120  # sign-ins from one network at once; then one a second
     timeouts: Timeouts = Timeouts()
 
     @classmethod
@@ -59,7 +50,7 @@ class ApiSettings:
             data=read_data(environ),
             relay_url=_relay_url(environ.get("VARDE_RELAY_URL", cls.relay_url)),
             proxies=read_number(environ, "VARDE_API_PROXIES", cls.proxies),
-            sign_in=RateLimit(burst=read_number(environ, "VARDE_SIGN_IN_BURST", RateLimit.burst)),
+            sign_in_burst=read_number(environ, "VARDE_SIGN_IN_BURST", cls.sign_in_burst),
         )
 
 

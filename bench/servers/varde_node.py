@@ -122,6 +122,7 @@ async def _run(plan: Plan, folder: Path, files: TlsFiles | None) -> None:
         clock=_now_ms,
         entropy=os.urandom,
         random=SystemRandom(),
+        allowances={},
         certificate=None if files is None else TlsCertificate(files, _now_ms),
     )
     async with trio.open_nursery() as nursery:

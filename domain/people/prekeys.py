@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from domain.budgets import Budget, Budgets
 from domain.people.events import KeysLow
 from domain.people.model import Actor, ClaimedPrekey, Device, Prekey
 from domain.people.ports import DeviceRoster, DeviceStore, PrekeyStore, RosterStore
@@ -55,12 +56,20 @@ class Prekeys:
     """The prekeys of all devices: uploaded by the device itself, claimed by those it shares a conversation with."""
 
     def __init__(
-        self, store: PrekeyStore, devices: DeviceStore, rosters: RosterStore, bus: Bus, *, clock: Clock
+        self,
+        store: PrekeyStore,
+        devices: DeviceStore,
+        rosters: RosterStore,
+        bus: Bus,
+        budgets: Budgets,
+        *,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._devices = devices
         self._rosters = rosters
         self._bus = bus
+        self._budgets = budgets
         self._clock = clock
 
     async def upload(self, actor: Actor, one_time: Sequence[Prekey], fallback: Prekey | None) -> KeyCount | Refused:
@@ -71,7 +80,10 @@ class Prekeys:
         device = await self._device_of(actor)
         if device is None:
             return _NO_DEVICE
-        refused = _judge(device, one_time, fallback)
+        # Before the signatures are checked: that is what an upload costs.
+        refused = self._budgets.spend(actor.account, Budget.PREKEYS, len(one_time) + 1) or _judge(
+            device, one_time, fallback
+        )
         if refused is not None:
             return refused
         stored = await self._store.upload(device.account, device.id, one_time, fallback, most=ONE_TIME_KEYS_PER_DEVICE)
@@ -97,7 +109,10 @@ class Prekeys:
         if actor.device in wanted:
             return _OWN_KEYS
         gone = tuple(device for device in wanted if device not in roster.devices)
-        return _stale(roster, gone) if gone else await self._take(actor.account, roster, wanted)
+        if gone:
+            return _stale(roster, gone)
+        over = self._budgets.spend(actor.account, Budget.CLAIMS, len(wanted))
+        return over or await self._take(actor.account, roster, wanted)
 
     async def _take(self, claimer: AccountId, roster: DeviceRoster, wanted: Sequence[DeviceId]) -> Claimed | Refused:
         keys = await self._store.claim(

@@ -5,6 +5,7 @@ from typing import Final, Protocol, TypeAlias
 
 from msgspec import Struct
 
+from domain.budgets import Budget, Budgets
 from domain.ports import Bus, Clock, Entropy
 from domain.talk.events import MessagesCommitted
 from domain.talk.model import Committed, Draft, Roster, RosterOutdated, SendKey
@@ -64,6 +65,11 @@ class SendRequest(Protocol):
     @property
     def devices(self) -> Mapping[DeviceId, bytes] | None:
         """One ciphertext for each device."""
+
+
+def size_of(request: SendRequest | Draft) -> int:
+    """Return the bytes of ciphertext that are stored for it."""
+    return len(request.group) if request.group is not None else sum(map(len, (request.devices or {}).values()))
 
 
 def key_of(device: DeviceId, request: SendRequest) -> SendKey:
@@ -158,6 +164,7 @@ class Messages:
         conversations: ConversationStore,
         journal: JournalStore,
         bus: Bus,
+        budgets: Budgets,
         *,
         node: str,
         clock: Clock,
@@ -167,15 +174,20 @@ class Messages:
         self._conversations = conversations
         self._journal = journal
         self._bus = bus
+        self._budgets = budgets
         self._node = node
         self._clock = clock
         self._entropy = entropy
 
     async def send(self, sender: Sender, request: SendRequest) -> Committed | Refused:
-        """Store a message; durable when this returns. Refuses what `decide` does, and `overloaded`.
+        """Store a message; durable when this returns. Refuses what `decide` does, `overloaded` and `rate-limited`.
 
         What was stored before is acknowledged again, whatever became of the roster and of the sender's place since.
         """
+        budgets, account = self._budgets, sender.account
+        over = budgets.spend(account, Budget.SENDS) or budgets.spend(account, Budget.BYTES, size_of(request))
+        if over is not None:
+            return over  # without a look into the log, which is what a flood would cost
         outcome = await self._store(sender, request)
         if isinstance(outcome, Refused):
             refusals = [(key_of(sender.device, request), outcome)]
@@ -202,4 +214,8 @@ class Messages:
         rosters = await self._conversations.rosters([request.conversation])
         now_ms = self._clock()
         message = MessageId(uuid7(now_ms, self._entropy(ENTROPY_BYTES)))
-        return decide(rosters.get(request.conversation), sender, request, message=message, now_ms=now_ms)
+        roster = rosters.get(request.conversation)
+        draft = decide(roster, sender, request, message=message, now_ms=now_ms)
+        if roster is None or isinstance(draft, Refused):
+            return draft
+        return self._budgets.spend_send(sender.account, size_of(request), len(roster.devices)) or draft

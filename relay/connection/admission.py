@@ -4,6 +4,7 @@ from collections import Counter, OrderedDict
 from contextlib import ExitStack
 from random import Random
 from typing import Final
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -14,6 +15,7 @@ from varde_contract.client_address import client_address, network_of
 from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.frames import ClientFrame, Presence, Typing
+from varde_contract.ids import AccountId
 from varde_contract.limits import FRAMES_PER_MESSAGE, NOISE_MESSAGE_BYTES
 from varde_contract.refusals import RefusalCode, Refused
 
@@ -56,9 +58,9 @@ class TokenBucket:
 
 
 class RateLimiter:
-    """What one device may send: frames and bytes, and how often it may go on after a refusal."""
+    """What one account may send over its connections: frames and bytes, and how often it may go on after a refusal."""
 
-    __slots__ = ("_bytes", "_ephemeral", "_frames", "_strikes")
+    __slots__ = ("__weakref__", "_bytes", "_ephemeral", "_frames", "_strikes")
 
     def __init__(self, settings: RelaySettings, now: float) -> None:
         # The largest message must be possible, however low the rates are set.
@@ -142,6 +144,7 @@ class Admission:
         self._addresses: OrderedDict[str, TokenBucket] = OrderedDict()
         self._unauthenticated = ConnectionCount(settings.strangers, settings.strangers_per_address)
         self._handshakes = ConnectionCount(settings.handshakes, settings.handshakes_per_address)
+        self._rate_limiters: WeakValueDictionary[AccountId, RateLimiter] = WeakValueDictionary()
         self.closed = False
         """Whether the node is shutting down: no handshake begins any more."""
         self.lateness = 0.0
@@ -156,6 +159,13 @@ class Admission:
     def handshakes(self) -> int:
         """Those in a handshake."""
         return len(self._handshakes)
+
+    def rate_limiter(self, account: AccountId, now: float) -> RateLimiter:
+        """Return the limiter that all connections of an account share; it lives as long as one of them."""
+        limiter = self._rate_limiters.get(account)
+        if limiter is None:
+            limiter = self._rate_limiters[account] = RateLimiter(self._settings, now)
+        return limiter
 
     def admit_connection(self, address: str, stay: ExitStack) -> bool:
         """Count a connection that is not authenticated until `stay` ends; False when there is no room for it."""

@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 import trio
 from msgspec import Struct
 
-from relay.connection.admission import RateLimiter
 from relay.connection.handshake import AuthenticatedSession
 from relay.connection.outbox import Outbox
 from relay.connection.peer import Peer
@@ -75,7 +74,7 @@ class EstablishedConnection:
         self._reactor = services.reactor
         self._transport = transport
         self._session = authenticated.session
-        self._rate_limiter = RateLimiter(services.settings, services.reactor.now)
+        self._rate_limiter = services.admission.rate_limiter(authenticated.ticket.account, services.reactor.now)
         self._outbox = Outbox(
             services.settings.outbox_bytes,
             overflow=self._overflow,

@@ -8,11 +8,12 @@ from typing import Final, NoReturn
 import trio
 from msgspec import Struct
 
+from domain.budgets import Budgets
 from domain.ports import StoreUnavailable
 from domain.talk.events import MessagesCommitted
 from domain.talk.model import Committed, Draft, Roster, RosterOutdated
 from domain.talk.ports import JournalStore
-from domain.talk.sending import decide, key_of, settle_refusals, stale_devices
+from domain.talk.sending import decide, key_of, settle_refusals, size_of, stale_devices
 from relay.cache.batched_reads import CommittedMessages
 from relay.cache.outage import UNAVAILABLE, Outage
 from relay.cache.rosters import Rosters
@@ -48,7 +49,7 @@ class Submission:
         self.frame = frame
         self.draft = draft
         self.roster = roster
-        self.size = len(draft.group) if draft.group is not None else sum(map(len, (draft.devices or {}).values()))
+        self.size = size_of(draft)
         self.moved = False
         """Whether the roster changed once already since it was submitted."""
 
@@ -115,6 +116,7 @@ class Journal:
         publish: Callable[[MessagesCommitted], None],
         flush_scheduler: FlushScheduler,
         outage: Outage,
+        budgets: Budgets,
         node: str,
         shards: int,
         limits: Limits,
@@ -128,6 +130,7 @@ class Journal:
         self._publish = publish
         self._flush_scheduler = flush_scheduler
         self._outage = outage
+        self._budgets = budgets
         self._node = node
         self._limits = limits
         self._metrics = metrics
@@ -154,7 +157,10 @@ class Journal:
         return sum(shard.size for shard in self._shards)
 
     def submit_nowait(self, submission: Submission) -> Refused | None:
-        """Queue a message: it will be acked or refused. Refuses `overloaded`, and `unavailable` during an outage."""
+        """Queue a message: it will be acked or refused.
+
+        Refuses `overloaded`, `rate-limited`, and `unavailable` during an outage.
+        """
         if self._outage.just_failed:
             self._metrics.journal_refusals[JournalRefusal.OUTAGE] += 1
             return UNAVAILABLE
@@ -163,6 +169,9 @@ class Journal:
         if not shard.has_room(submission, self._limits):
             self._metrics.journal_refusals[JournalRefusal.QUEUE_FULL] += 1
             return _FULL
+        over = self._budgets.spend_send(submission.peer.sender.account, submission.size, len(submission.roster.devices))
+        if over is not None:
+            return over
         shard.put(submission)
         return None
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from domain.budgets import Budget
 from relay.metrics.definition import Definition, Kind, by_label, by_tag
 
 STORAGE: Final = (
@@ -54,6 +55,16 @@ STORAGE: Final = (
         "Clients send them again by themselves. `queue-full`: add nodes or a faster database. `outage`, "
         "`commit-failed` and `stranded`: the database was away. `roster-moved` is normal while rosters change.",
         lambda services, _: by_label(services.metrics.journal_refusals),
+    ),
+    Definition(
+        "varde_relay_budget_refusals_total",
+        Kind.COUNTER,
+        "budget",
+        "Messages refused because the account had spent a budget, by budget.",
+        "A steady rate is a client in a loop, or somebody who uses others' devices up. docs/limits.md has the budgets.",
+        lambda services, _: {
+            str(budget): services.budgets.refused[budget] for budget in (Budget.DELIVERIES, Budget.STORED_BYTES)
+        },
     ),
     Definition(
         "varde_relay_messages_committed_total",

@@ -1,6 +1,6 @@
 """A live API over memory stores, on a real socket, and a client of it: for everything that is not about Postgres."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -14,8 +14,9 @@ from msgspec import Struct
 from api.app import create_app
 from api.http.serving import serve_api
 from api.services import Keys, Services, make_services
+from domain.budgets import ALLOWANCES, Allowance, Budget, Budgets
 from domain.ports import Stores
-from settings.api import ApiSettings, RateLimit, Timeouts
+from settings.api import ApiSettings, Timeouts
 from tests.cast import CastDevice, settle
 from tests.doubles.bus import RecordingBus
 from tests.doubles.clock import DeterministicEntropy, ManualClock
@@ -27,7 +28,7 @@ from varde_contract.refusals import RefusalCode
 
 TICKET_KEY = Ed25519PrivateKey.from_private_bytes(b"t" * 32)
 KEYS = Keys(relay_public=b"r" * 32, ticket_private=TICKET_KEY.private_bytes_raw(), pepper=b"p" * 32)
-CONFIG = ApiSettings(port=0, sign_in=RateLimit(burst=1_000))
+CONFIG = ApiSettings(port=0, sign_in_burst=1_000)
 PROBLEM = "application/problem+json"
 
 T = TypeVar("T", bound=Struct)
@@ -64,7 +65,11 @@ class MemoryApi:
 
 @asynccontextmanager
 async def open_memory_api(
-    config: ApiSettings = CONFIG, *, timeouts: Timeouts | None = None, known: bool = True
+    config: ApiSettings = CONFIG,
+    *,
+    allowances: Mapping[Budget, Allowance] = ALLOWANCES,
+    timeouts: Timeouts | None = None,
+    known: bool = True,
 ) -> AsyncIterator[MemoryApi]:
     """Serve the API; with `known`, the whole cast is registered."""
     memory, bus, mail, clock, interference = Memory(), RecordingBus(), RecordingMail(), ManualClock(), Interference()
@@ -73,7 +78,15 @@ async def open_memory_api(
         await settle(stores)
     if timeouts is not None:
         config = ApiSettings(**{**vars(config), "timeouts": timeouts})
-    services = make_services(config, stores, mail, KEYS, clock=clock, entropy=DeterministicEntropy())
+    services = make_services(
+        config,
+        stores,
+        mail,
+        KEYS,
+        Budgets(clock=clock, allowances=allowances),
+        clock=clock,
+        entropy=DeterministicEntropy(),
+    )
     async with serve_services(services) as (address, stopping, stopped), open_client(address) as client:
         yield MemoryApi(client, address, stores, services, stopping, stopped, memory, bus, mail, clock, interference)
 

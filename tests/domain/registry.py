@@ -1,5 +1,6 @@
 """The rules about people over memory stores, with a clock, entropy and a mailer that a test holds in its hand."""
 
+from domain.budgets import Budgets
 from domain.people.accounts import Accounts
 from domain.people.devices import Devices
 from domain.people.prekeys import Prekeys
@@ -28,12 +29,13 @@ class Registry:
         self.clock, self.entropy, self.interference = ManualClock(), DeterministicEntropy(), Interference()
         self.stores = stores = open_memory_stores(interference=self.interference, bus=self.bus, memory=self.memory)
         clock, entropy, bus = self.clock, self.entropy, self.bus
+        self.budgets = Budgets(clock=clock)
         self.sessions = Sessions(stores.sessions, stores.devices, bus, clock=clock, entropy=entropy)
         self.sign_in = SignIn(stores.sign_in, self.mail, self.sessions, pepper=PEPPER, clock=clock, entropy=entropy)
         self.accounts = Accounts(stores.accounts)
         self.profiles = Profiles(stores.profiles, bus, clock=clock, entropy=entropy)
         self.devices = Devices(stores.devices, stores.accounts, stores.profiles, bus, clock=clock)
-        self.prekeys = Prekeys(stores.prekeys, stores.devices, stores.conversations, bus, clock=clock)
+        self.prekeys = Prekeys(stores.prekeys, stores.devices, stores.conversations, bus, self.budgets, clock=clock)
         self.conversations = Conversations(
             stores.conversations, stores.profiles, stores.devices, bus, clock=clock, entropy=entropy
         )

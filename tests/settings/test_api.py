@@ -27,7 +27,7 @@ def test_every_variable_is_followed() -> None:
     assert (config.host, config.port) == ("::1", 0)
     assert config.data == Path("/srv/varde")
     assert config.relay_url == "wss://relay.example.org/v1/relay"
-    assert (config.proxies, config.sign_in.burst) == (2, 7)
+    assert (config.proxies, config.sign_in_burst) == (2, 7)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from api.http.replies import Answer, created, instant
 from api.operation import signed_in, signed_in_with_body, signed_in_with_query
 from api.resources.people.devices import certificate
 from api.services import Services
+from domain.budgets import Budget
 from domain.people.model import Actor
 from domain.talk.model import RosterView, Summary
 from varde_contract.ids import ConversationId, DeviceId
@@ -47,7 +48,7 @@ async def list_conversations(services: Services, actor: Actor, page: PageQuery) 
 @blueprint.post("")
 @signed_in_with_body(
     NewConversation,
-    invites=True,
+    spends=(Budget.INVITATIONS,),
     answers={201: ConversationView, 200: ConversationView},
     refuses=(
         RefusalCode.NO_DEVICE,

@@ -10,6 +10,7 @@ from api.http.replies import Answer, Reply, created
 from api.operation import signed_in_with_body, signed_in_with_query
 from api.resources.talk.conversations import show
 from api.services import Services
+from domain.budgets import Budget
 from domain.people.model import Actor
 from varde_contract.ids import ConversationId, ProfileId
 from varde_contract.refusals import RefusalCode, Refused
@@ -39,7 +40,7 @@ class ActingAs(Struct, frozen=True, forbid_unknown_fields=True):
 @blueprint.post("")
 @signed_in_with_body(
     NewMember,
-    invites=True,
+    spends=(Budget.INVITATIONS, Budget.ROSTER_MOVES),
     answers={201: ConversationView},
     refuses=(*_REFUSES, RefusalCode.ALREADY_MEMBER, RefusalCode.TOO_MANY),
 )

@@ -2,10 +2,11 @@
 
 import pytest
 
+from domain.budgets import Allowance, Budget
 from domain.people.sessions import ACCESS_TIME
 from domain.people.sign_in import CODES_PER_WINDOW
 from domain.ports import StoreFault
-from settings.api import ApiSettings, RateLimit, Timeouts
+from settings.api import ApiSettings, Timeouts
 from tests.api.memory_api import MemoryApi, open_memory_api, refusal_of
 from tests.cast import (
     CastDevice,
@@ -126,7 +127,7 @@ async def test_refusal_rate_limited_for_one_address(api: MemoryApi) -> None:
 
 async def test_refusal_rate_limited_for_one_network_address() -> None:
     """A machine that tries many mailboxes is slowed down as well, before anything is looked up."""
-    async with open_memory_api(ApiSettings(port=0, sign_in=RateLimit(burst=2))) as api:
+    async with open_memory_api(ApiSettings(port=0, sign_in_burst=2)) as api:
         for number in range(2):
             await api.ask("POST", "/v1/auth/codes", json={"email": f"{number}@example.org"})
         response = await api.ask("POST", "/v1/auth/session", json={"email": EMAIL, "code": "12345678"})
@@ -136,7 +137,7 @@ async def test_refusal_rate_limited_for_one_network_address() -> None:
 
 async def test_refusal_rate_limited_for_one_account() -> None:
     """Who brings people into conversations again and again is slowed down, and nobody else is."""
-    async with open_memory_api(ApiSettings(port=0, invitations=RateLimit(burst=2))) as api:
+    async with open_memory_api(allowances={Budget.INVITATIONS: Allowance(2, 1, "Too many.")}) as api:
         body = {"kind": "dm", "profile": str(alice.profile), "members": [str(bob.profile)]}
         for _ in range(2):
             await api.ask("POST", "/v1/conversations", by=alice_phone, json=body)

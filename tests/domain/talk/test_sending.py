@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
+from domain.budgets import Budgets
 from domain.people import model as people
 from domain.talk import model as talk
 from domain.talk.events import MessagesCommitted
@@ -164,6 +165,7 @@ class Post:
             self.stores.conversations,
             self.stores.journal,
             self.bus,
+            Budgets(clock=ManualClock()),
             node="api",
             clock=ManualClock(),
             entropy=DeterministicEntropy(),

@@ -1,0 +1,134 @@
+"""What an account may cost: a token bucket for each budget and account, in memory, bounded.
+
+Limits count accounts, because an account makes devices, connections and sessions as it likes; and they count what
+others must do in response, because one call may make thousands of others work. Each process counts for itself.
+"""
+
+import enum
+import math
+from collections import Counter
+from collections.abc import Hashable, Mapping
+from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
+
+from domain.ports import Clock
+from varde_contract.ids import AccountId
+from varde_contract.limits import KIB
+from varde_contract.refusals import RefusalCode, Refused
+
+SECOND: Final = 1_000
+MIB: Final = 1_024 * KIB
+CAPACITY: Final = 50_000
+"""Keys remembered. A key whose bucket is full again is forgotten, because nothing is lost with it."""
+SWEEP: Final = 1 * SECOND
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Allowance(Struct, frozen=True):
+    """A token bucket: `burst` at once, then `per_second` more. `told` is what a person reads when it is empty."""
+
+    burst: float
+    per_second: float
+    told: str
+
+
+class Budget(enum.StrEnum):
+    """What is counted. The words are those of the metrics."""
+
+    REQUESTS = "requests"
+    SENDS = "sends"
+    BYTES = "bytes"
+    STORED_BYTES = "stored-bytes"
+    DELIVERIES = "deliveries"
+    PREKEYS = "prekeys"
+    CLAIMS = "claims"
+    ROSTER_MOVES = "roster-moves"
+    INVITATIONS = "invitations"
+
+
+ALLOWANCES: Final[Mapping[Budget, Allowance]] = {
+    # A client that resumes with thousands of conversations asks for many rosters in a row.
+    Budget.REQUESTS: Allowance(1_000, 50, "This account asks too much at once. Ask slower."),
+    # Over REST only: it is for what does not fit a Noise message and for clients without a socket.
+    Budget.SENDS: Allowance(200, 20, "This account sends too many messages over REST. Use the relay, or send slower."),
+    Budget.BYTES: Allowance(32 * MIB, 4 * MIB, "This account sends too many bytes at once. Send slower."),
+    # What lies in the log until it is fetched, at most 30 days: a gigabyte of text in all that time.
+    Budget.STORED_BYTES: Allowance(1_024 * MIB, 1_024 * MIB / (30 * 86_400), "This account stores too much. Wait."),
+    # Each recipient device is work for the relay and the device. Two full groups of 1,024 devices a second.
+    Budget.DELIVERIES: Allowance(65_536, 2_048, "This account makes too many devices receive. Send slower."),
+    # Each is a signature to check and a row; a device needs fifty, and one more for each conversation opened with it.
+    Budget.PREKEYS: Allowance(1_600, 2, "This account uploads too many prekeys. Wait a moment."),
+    # Each is a key that its device has to make again. A full group of 1,024 devices, twice.
+    Budget.CLAIMS: Allowance(2_048, 2, "This account claims too many prekeys. Wait a moment."),
+    # Each makes every device of every co-member fetch a roster, and voids what is being sent meanwhile.
+    Budget.ROSTER_MOVES: Allowance(60, 1 / 10, "This account changes devices or members too often. Wait a moment."),
+    # An invitation costs those who are invited memory and attention, and they are not asked.
+    Budget.INVITATIONS: Allowance(200, 1 / 5, "This account invites too often. Wait a moment."),
+}
+
+
+class TokenBuckets(Generic[K]):
+    """A token bucket for each of many keys. `spend` is a plain function: nothing happens between looking and taking."""
+
+    def __init__(self, allowance: Allowance, *, clock: Clock, capacity: int = CAPACITY) -> None:
+        self._allowance = allowance
+        self._refill_ms = SECOND / allowance.per_second
+        self._clock = clock
+        self._capacity = capacity
+        # Not how many tokens are left, but when the bucket is full again: one number says both, and needs no ticking.
+        self._full_at: dict[K, float] = {}
+        self._newcomers_full_at = 0.0
+        self._swept_at = -math.inf
+
+    def spend(self, key: K, amount: float = 1) -> Refused | None:
+        """Take tokens of a key, all or none. Refuses `rate-limited`, and says when there are enough again.
+
+        More than the burst at once is never there: who asks for it has to ask for less.
+        """
+        now = float(self._clock())
+        known = key in self._full_at or self._has_room(now)
+        # Past the capacity nobody is forgotten, or a crowd of fresh keys would wash out the one that is limited: who is
+        # new shares one bucket with all others that are new.
+        before = self._full_at.get(key, now) if known else self._newcomers_full_at
+        full_at = max(before, now) + amount * self._refill_ms
+        short_ms = full_at - now - self._allowance.burst * self._refill_ms
+        if short_ms > 0:
+            return Refused(RefusalCode.RATE_LIMITED, self._allowance.told, retry_after_ms=int(short_ms) + 1)
+        if known:
+            self._full_at[key] = full_at
+        else:
+            self._newcomers_full_at = full_at
+        return None
+
+    def _has_room(self, now: float) -> bool:
+        if len(self._full_at) >= self._capacity and now >= self._swept_at + SWEEP:
+            self._swept_at = now
+            self._full_at = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
+        return len(self._full_at) < self._capacity
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+
+class Budgets:
+    """Every budget of every account, at one face. `refused` counts the refusals by budget, for metrics."""
+
+    def __init__(self, *, clock: Clock, allowances: Mapping[Budget, Allowance] = ALLOWANCES) -> None:
+        self._buckets: dict[Budget, TokenBuckets[AccountId]] = {
+            budget: TokenBuckets(allowance, clock=clock) for budget, allowance in allowances.items()
+        }
+        self.refused: Counter[Budget] = Counter()
+
+    def spend(self, account: AccountId, budget: Budget, amount: float = 1) -> Refused | None:
+        """Take from one budget. Refuses `rate-limited`; a budget without an allowance is without a limit."""
+        buckets = self._buckets.get(budget)
+        refused = None if buckets is None else buckets.spend(account, amount)
+        if refused is not None:
+            self.refused[budget] += 1
+        return refused
+
+    def spend_send(self, account: AccountId, size: int, recipients: int) -> Refused | None:
+        """Take what storing one message costs: `size` bytes of ciphertext for so many devices."""
+        return self.spend(account, Budget.DELIVERIES, recipients) or self.spend(account, Budget.STORED_BYTES, size)
