@@ -12,6 +12,7 @@ from api.services import Keys, make_services
 from domain.budgets import Budgets
 from domain.ports import Stores
 from settings.api import ApiSettings
+from settings.environment import command_from_environ
 from settings.mail import MailSettings
 from storage.keys import ApiKeys, make_keys, read_api_keys
 from storage.mail import open_mail
@@ -65,4 +66,4 @@ def _own(keys: ApiKeys) -> Keys:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name=command_from_environ(os.environ))

@@ -15,6 +15,7 @@ from relay.node import run_node
 from relay.services import Dependencies
 from relay.socket.tls_certificate import TlsCertificate
 from relay.socket.upgrade_request import RELAY
+from settings.environment import command_from_environ
 from settings.relay import RelaySettings
 from storage.keys import RelayKeys, make_keys, read_relay_keys
 from storage.program import Serve, read_clock, run_program
@@ -74,4 +75,4 @@ def _dependencies(keys: RelayKeys, certificate: TlsCertificate | None) -> Depend
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name=command_from_environ(os.environ))

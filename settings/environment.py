@@ -13,6 +13,7 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 PORT_MAX: Final = 65_535
 DATA: Final = ".varde"
+CALLED_AS: Final = "VARDE_CALLED_AS"
 _DIGITS_MAX: Final = 9  # of a whole number; no setting needs a milliard
 
 
@@ -50,6 +51,11 @@ class Address(NamedTuple):
         """The same as seen from this machine: a program that listens everywhere is also at the loopback address."""
         loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared with, never bound to
         return Address(loopback.get(self.host, self.host), self.port)
+
+
+def command_from_environ(environ: Mapping[str, str]) -> str | None:
+    """Return the words that a person called this program with, for its help; None when `varde` did not start it."""
+    return environ.get(CALLED_AS)
 
 
 def read_address(environ: Mapping[str, str], name: str, default: Address) -> Address:

@@ -7,7 +7,7 @@ import asyncpg
 import click
 import trio
 
-from settings.environment import ConfigError
+from settings.environment import ConfigError, command_from_environ
 from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings
 from storage.database import open_database
 from storage.embedded.cluster import ClusterError, embedded_url, prepare_cluster
@@ -95,4 +95,4 @@ def _embedded_folder() -> Path:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m storage")
+    main(prog_name=command_from_environ(os.environ))

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 import click
 import trio
 
-from settings.environment import ConfigError
+from settings.environment import CALLED_AS, ConfigError
 from supervisor.data_lock import FolderInUse
 from supervisor.fleet import Fleet
 from supervisor.foreground import run_fleet, run_up
@@ -69,7 +69,7 @@ def failures_in_words() -> Iterator[None]:
 @click.option("--api-bind", metavar="HOST:PORT", help=f"[$VARDE_API_BIND; default: {API_BIND}; port 0: a free one]")
 @click.option("--relay-bind", metavar="HOST:PORT", help=f"[$VARDE_RELAY_BIND; default: {RELAY_BIND}]")
 @click.option("--relay-workers", type=_workers, default=1, metavar="N|auto", help="Relay processes.  [default: 1]")
-@click.option("--quiet", "-q", is_flag=True, help="Only what happens to the programs, not what they say.")
+@click.option("--quiet", "-q", is_flag=True, help="Show what a program says only when it crashes.")
 @click.option(
     "--ready-file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -121,9 +121,12 @@ Try in another terminal:
 Ctrl-C stops everything; the data stays."""
 
 
-def _become(module: str, arguments: tuple[str, ...]) -> NoReturn:
+def _become(module: str, arguments: tuple[str, ...], called_as: str) -> NoReturn:
     """Turn this process into that program: same process number, same signals."""
-    os.execv(sys.executable, (sys.executable, "-m", module, *arguments))  # noqa: S606 - our own program, and no shell
+    # Its help says how it was called. Not by the first argument: from that, Python finds out where it is installed.
+    environ = {**os.environ, CALLED_AS: called_as}
+    command = (sys.executable, "-m", module, *arguments)
+    os.execve(sys.executable, command, environ)  # noqa: S606 - our own program, and no shell
 
 
 _PASS_ON: Final = {"ignore_unknown_options": True, "help_option_names": []}
@@ -134,12 +137,12 @@ _arguments = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @_arguments
 def migrate(arguments: tuple[str, ...]) -> None:
     """Bring the database's schema up to this version."""
-    _become("storage", ("migrate", *arguments))
+    _become("storage", ("migrate", *arguments), program_name())
 
 
 @click.command()
 @click.option("--workers", type=_workers, default=1, metavar="N|auto", help="Relay processes.  [default: 1]")
-@click.option("--quiet", "-q", is_flag=True, help="Of several: only what happens to them, not what they say.")
+@click.option("--quiet", "-q", is_flag=True, help="Show what one of several says only when it crashes.")
 def relay(*, workers: int, quiet: bool) -> None:
     """Run the relay alone, in the foreground.
 
@@ -155,7 +158,7 @@ def relay(*, workers: int, quiet: bool) -> None:
       varde relay --workers auto --quiet
     """
     if workers == 1:
-        _become("relay", ())
+        _become("relay", (), f"{program_name()} relay")
     log = LogOutput(sys.stderr, colour=sys.stderr.isatty() and "NO_COLOR" not in os.environ, quiet=quiet)
     with failures_in_words():
         settings = SystemSettings.from_environ(os.environ, relay_workers=workers)
@@ -171,11 +174,11 @@ def _announce(fleet: Fleet) -> None:
 @_arguments
 def api(arguments: tuple[str, ...]) -> None:
     """Run the API alone, in the foreground."""
-    _become("api", arguments)
+    _become("api", arguments, f"{program_name()} api")
 
 
 @click.command(context_settings=_PASS_ON)
 @_arguments
 def worker(arguments: tuple[str, ...]) -> None:
     """Run a worker alone, in the foreground: it does what nobody waits for, such as deleting what is old."""
-    _become("worker", arguments)
+    _become("worker", arguments, f"{program_name()} worker")

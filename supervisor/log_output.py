@@ -1,5 +1,6 @@
 """The log on a terminal: lines of all programs and of the supervisor, one prefix and one colour for each program."""
 
+from collections import defaultdict, deque
 from typing import Final, TextIO
 
 import click
@@ -16,28 +17,34 @@ _COLOURS: Final = {
 }
 _WIDTH: Final = max(map(len, _COLOURS))
 _OURS: Final = "varde"
+_LAST_LINES: Final = 20  # enough for the innermost frames of a traceback and what they raised
 
 
 class LogOutput:
-    """Writes lines, each at once. With `quiet`, only the supervisor's own."""
+    """Writes lines, each at once. With `quiet`, only our own, and the last ones of a program that crashed."""
 
     def __init__(self, out: TextIO, *, colour: bool, quiet: bool = False) -> None:
         self._out = out
         self._colour = colour
         self._quiet = quiet
         self._broken = False
+        self._unsaid: defaultdict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_LAST_LINES))
 
     def report(self, event: ProcessEvent) -> None:
-        """Write one line about an event."""
+        """Write what is to be said about an event."""
         match event:
             case LogLine(name, line):
                 if name == _OURS or not self._quiet:
                     self.line(name, line)
+                else:
+                    self._unsaid[name].append(line)
             case Ready(name, pid, address, 1, took):
                 self.say(f"{name} is ready at {address} after {took:.1f} s (process {pid})")
             case Ready(name, pid, address, _, took):
                 self.say(f"{name} is back at {address} after {took:.1f} s (process {pid})")
             case Exited(name, pid, why, delay):
+                for line in self._unsaid.pop(name, ()):
+                    self.line(name, line)
                 self.say(f"{name} (process {pid}) {why}; starting it again in {delay:.1f} s", colour="bright_red")
             case Stopping(name, pid):
                 self.say(f"stopping {name} (process {pid})")

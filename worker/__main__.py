@@ -9,6 +9,7 @@ import trio
 
 from domain.jobs.ports import WorkerId
 from domain.ports import Stores
+from settings.environment import command_from_environ
 from settings.worker import WorkerSettings
 from storage.program import Serve, read_clock, run_program
 from worker.run import run_worker
@@ -47,4 +48,4 @@ def _prepare() -> tuple[str, Serve]:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name=command_from_environ(os.environ))

@@ -312,10 +312,11 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGINT
 
 
-def test_the_servers_become_this_very_process(tmp_path: Path) -> None:
-    """`varde migrate` and its siblings pass everything on to the program they stand for, and end as it ends."""
+@pytest.mark.parametrize("command", ["up", "demo", "migrate", "relay", "api", "worker"])
+def test_the_help_of_a_server_command_names_the_command(command: str, tmp_path: Path) -> None:
+    """Also of those that become another program: they pass everything on to it, and end as it ends."""
     done = subprocess.run(
-        (sys.executable, "-m", "varde_cli", "migrate", "--help"),
+        (sys.executable, "-m", "varde_cli", command, "--help"),
         capture_output=True,
         text=True,
         check=False,
@@ -323,4 +324,4 @@ def test_the_servers_become_this_very_process(tmp_path: Path) -> None:
         env=os.environ | {"VARDE_DATA": str(tmp_path)},
     )
     assert done.returncode == 0
-    assert "python -m storage migrate" in done.stdout
+    assert done.stdout.startswith(f"Usage: {program_name()} {command} ")

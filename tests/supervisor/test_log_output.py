@@ -39,6 +39,23 @@ def test_quiet_leaves_only_the_supervisors_own_lines() -> None:
     assert out.getvalue() == "varde    │ api (process 7) was killed\n"
 
 
+def test_quiet_shows_the_last_words_of_a_program_that_ended() -> None:
+    """Without them nobody would know why; those of its next life are its own, and those of others stay unsaid."""
+    out = io.StringIO()
+    log = LogOutput(out, colour=False, quiet=True)
+    for number in range(30):
+        log.report(LogLine("relay", f"line {number}"))
+        log.report(LogLine("api", "chatter"))
+    log.report(Exited("relay", 7, "ended with exit code 1", 0.5))
+    log.report(LogLine("relay", "again"))
+    log.report(Exited("relay", 8, "ended with exit code 1", 0.5))
+    first, second = (
+        f"varde    │ relay (process {pid}) ended with exit code 1; starting it again in 0.5 s" for pid in (7, 8)
+    )
+    words = [f"relay    │ line {number}" for number in range(10, 30)]
+    assert out.getvalue().splitlines() == [*words, first, "relay    │ again", second]
+
+
 def test_a_terminal_that_went_away_ends_nothing() -> None:
     """`varde up | head` keeps running when head has seen enough."""
 

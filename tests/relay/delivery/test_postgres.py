@@ -233,7 +233,7 @@ async def send_until_acked(client: RelayClient, frame: f.Send) -> None:
             return
         assert isinstance(answers[0], f.RefusedFrame)
         assert answers[0].retry_after_ms is not None
-        await trio.sleep(answers[0].retry_after_ms / 1_000)
+        await trio.sleep(answers[0].retry_after_ms / 1_000)  # as the relay asked
 
 
 @pytest.mark.timeout(60)
