@@ -16,8 +16,8 @@ from varde_contract.padding import CONTENT_BYTES
 from varde_contract.rest.talk import ConversationView, MemberRole, MemberView, NewMember
 from varde_contract.talk import ConversationKind, Role
 
-ENVELOPE_OVERHEAD = 256
-"""More than an envelope adds to its text: ids, times and lengths."""
+ENVELOPE_OVERHEAD = 1_024
+"""More than an envelope adds to its text: ids, times, lengths and eight messages seen."""
 
 
 class Conversation:

@@ -62,6 +62,27 @@ class Reason(enum.StrEnum):
     MISATTRIBUTED = "misattributed"  # what is inside is not what the relay said of it
 
 
+class Break(enum.StrEnum):
+    """What does not fit between a message and the ones before it."""
+
+    DROPPED = "dropped"  # messages of the same or of another sender are missing, and nobody said so
+    REORDERED = "reordered"  # it was written before one that came earlier
+    FORKED = "forked"  # it follows other messages than those this device has
+    RESTORED = "restored"  # the sender's device began anew, from a backup
+
+
+class TranscriptBroken(Struct, frozen=True, tag="transcript-broken"):
+    """Message `seq` of `device`, which is shown as well, does not fit the ones before it: `why`.
+
+    But for `restored`, an honest server does not cause this.
+    """
+
+    conversation: ConversationId
+    seq: int
+    device: DeviceId
+    why: Break
+
+
 class Undecryptable(Struct, frozen=True, tag="undecryptable"):
     """A message that this device has and cannot open. It counts as received, and is never hidden."""
 
@@ -127,7 +148,7 @@ class RosterChange(Struct, frozen=True, tag="roster-change"):
     devices_gone: tuple[DeviceId, ...]
 
 
-StoredEvent: TypeAlias = Message | Unknown | Gap | Undecryptable | Unsent
+StoredEvent: TypeAlias = Message | Unknown | Gap | Undecryptable | Unsent | TranscriptBroken
 """Stored, and handed out by iterators until the application has taken it."""
 
 TransientEvent: TypeAlias = Receipt | Typing | Presence | Connected | Disconnected | RosterChange

@@ -14,6 +14,7 @@ from varde.identity import Identity
 from varde.store import Store
 from varde.store.log import Taken
 from varde.store.outbox import Draft, DraftKind
+from varde.store.transcript import Life
 from varde_contract.frames import Ack, RefusedFrame, Send
 from varde_contract.ids import ClientId, ConversationId
 
@@ -154,6 +155,10 @@ class Outbox:
             return lambda: None
         if draft.kind is DraftKind.TEXT:
             self._store.log.add(self._own_message(draft, ack), Taken.NEVER)
+        sealed = self._store.outbox.encrypted(ack.client_id)
+        if sealed is not None:
+            life = Life(ack.conversation, self._identity.device, sealed.incarnation)
+            self._store.transcript.add(life, sealed.counter, sealed.digest, ack.seq)
         self._store.outbox.remove(ack.client_id)
         self._store.own_numbers.acked(ack.conversation, ack.seq)
         self.settle_own_numbers(ack.conversation)

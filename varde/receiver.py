@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from varde.clock import now_ms
 from varde.connection import Connection
 from varde.crypto import CannotDecrypt
-from varde.events import Gap, Message, Presence, Reason, Receipt, Typing, Undecryptable, Unknown, at
+from varde.events import Gap, Message, Presence, Reason, Receipt, TranscriptBroken, Typing, Undecryptable, Unknown, at
 from varde.gap_tracker import GapTracker
 from varde.services import Services
 from varde_contract import frames as f
@@ -154,7 +154,7 @@ class Receiver:
     def _open(self, new: f.New) -> bool:
         """Store what a message says, or why it cannot be opened; False when its sender must be looked up first."""
         try:
-            envelope = self._keychain.open(new)
+            envelope, breaks = self._keychain.open(new)
         except CannotDecrypt as fault:
             reason = fault.reason
             if reason is Reason.UNKNOWN_SENDER:
@@ -166,6 +166,8 @@ class Receiver:
         shown = self._shown(new, envelope)
         if shown is not None and not self._store.log.add(shown):
             self._store_undecryptable(new, Reason.REPLAYED)
+        for why in breaks:
+            self._store.log.add(TranscriptBroken(new.conversation, new.seq, new.sender_device, why))
         return True
 
     def _may_look_up(self, new: f.New) -> bool:
@@ -216,6 +218,7 @@ class Receiver:
         upto = self._store.conversations.upto(joined.conversation)
         if upto is None:
             self._store.conversations.advance(joined.conversation, joined.from_seq - 1)
+            self._store.transcript.add_lost(joined.conversation, joined.from_seq - 1)  # before this device came
         elif upto < joined.from_seq - 1:
             # The server believes this device to be further than it is: the store came from a backup.
             # The reply to a sync names what is gone for good.

@@ -6,14 +6,14 @@ from uuid import UUID
 import click
 
 import varde
-from varde.events import Gap, Message, Undecryptable, Unknown, Unsent
+from varde.events import Gap, Message, TranscriptBroken, Undecryptable, Unknown, Unsent
 from varde_cli.names import Names, open_conversation
 from varde_cli.options import Home, home_options
 from varde_cli.output import json_option, print_json
 from varde_cli.run import Failure, run_connected
 from varde_contract.ids import ConversationId
 
-_KEPT = (Message, Unknown, Gap, Undecryptable, Unsent)
+_KEPT = (Message, Unknown, Gap, Undecryptable, TranscriptBroken, Unsent)
 
 
 @click.command()
@@ -56,7 +56,7 @@ def listen(home: Home, *, conversation: UUID | None, count: int | None, everythi
 
     First what came while nobody listened, then live. Each message is printed once: one whose line was printed is not
     printed by the next `varde listen`. The field `type` says what a line is: message, unknown, gap, undecryptable,
-    unsent, and with --all also receipt, typing, presence, connected, disconnected, roster-change.
+    transcript-broken, unsent, and with --all also receipt, typing, presence, connected, disconnected, roster-change.
 
     Examples:
       varde listen --count 1

@@ -1,10 +1,12 @@
 """The end-to-end envelope: what is inside a ciphertext, and the few bytes in clear in front of it.
 
 Everything that Olm and Megolm do not bind is a field here, and is compared with what the relay said of the message (see
-`Envelope.check`).
+`open_envelope`). A message also names the sender's one before it and what it had seen of others: the transcript.
+Nothing is signed, so nobody can prove to a third person who said what.
 """
 
 import enum
+import hashlib
 from typing import Annotated, NamedTuple, TypeAlias, get_args
 
 import msgspec
@@ -15,8 +17,13 @@ from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId
 from varde_contract.limits import SEQ_MAX
 from varde_contract.secret_struct import SecretStruct
+from varde_contract.talk import ConversationKind
 
-ENVELOPE_VERSION = 1
+ENVELOPE_VERSION = 2
+DIGEST_BYTES = 32
+INCARNATION_BYTES = 8
+"""Random, so that two lives of one device's store never share it."""
+SEEN_MESSAGES = 8
 GROUP_SESSION_BYTES = 32
 TEXT_CHARACTERS = 40_000
 
@@ -49,19 +56,60 @@ class Empty(Struct, frozen=True, array_like=True, tag="empty"):
 Body: TypeAlias = Text | GroupKey | Empty
 
 
+Digest: TypeAlias = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
+Incarnation: TypeAlias = Annotated[bytes, Meta(min_length=INCARNATION_BYTES, max_length=INCARNATION_BYTES)]
+Counter: TypeAlias = Annotated[int, Meta(ge=1, le=SEQ_MAX)]
+
+
+class ChainHead(Struct, frozen=True, array_like=True):
+    """The newest membership statement that the sender knew: its number and hash."""
+
+    number: Annotated[int, Meta(ge=0, le=SEQ_MAX)]
+    hash: Digest
+
+
+class SeenMessage(Struct, frozen=True, array_like=True):
+    """The newest message of another device that the sender had seen."""
+
+    device: DeviceId
+    incarnation: Incarnation
+    counter: Counter
+    digest: Digest
+
+
+class SeenCheckpoint(Struct, frozen=True, array_like=True):
+    """The newest checkpoint of the transparency log that the sender had verified."""
+
+    size: Annotated[int, Meta(ge=0, le=SEQ_MAX)]
+    root: Digest
+
+
 class _Header(SecretStruct, frozen=True, array_like=True):
     version: Annotated[int, Meta(ge=1, le=255)]
     conversation: ConversationId
+    kind: ConversationKind
+    chain: ChainHead
+    lists: Digest
     account: AccountId
     profile: ProfileId
     device: DeviceId
     recipient: DeviceId | None
     client_id: ClientId
     written_ms: Annotated[int, Meta(ge=0, le=SEQ_MAX)]
+    incarnation: Incarnation
+    counter: Counter
+    previous: Digest | None
+    seen: Annotated[tuple[SeenMessage, ...], Meta(max_length=SEEN_MESSAGES)]
+    checkpoint: SeenCheckpoint | None
 
 
 class Envelope(_Header, frozen=True, array_like=True):
-    """The plaintext of one message. `recipient` is None in a group ciphertext; `written_ms` is the sender's clock."""
+    """The plaintext of one message. `recipient` is None in a group ciphertext; `written_ms` is the sender's clock.
+
+    `lists` names the device lists of everybody it was encrypted for, and of the sender. `counter` counts the messages
+    of this device and incarnation in this conversation from 1; `previous` is the digest of the one before, None for the
+    first. `seen` are up to eight newest messages of others, newest first.
+    """
 
     body: Body
 
@@ -80,6 +128,7 @@ class Said(NamedTuple):
     """What the relay and the roster say of a message, to be compared with its envelope."""
 
     conversation: ConversationId
+    kind: ConversationKind
     account: AccountId
     profile: ProfileId
     device: DeviceId
@@ -90,9 +139,27 @@ class Said(NamedTuple):
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _decoder = msgspec.msgpack.Decoder(Envelope)
 _unknown_decoder = msgspec.msgpack.Decoder(UnknownEnvelope)
-_body_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_array_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _tag_decoder = msgspec.msgpack.Decoder(str)
 _TAGS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Body))
+
+
+_MESSAGE = b"varde.v2 message\x00"
+_RECIPIENT = Envelope.__struct_fields__.index("recipient")
+_NIL = msgspec.Raw(b"\xc0")
+
+
+def message_digest(plaintext: bytes) -> bytes:
+    """Return what names a message in the transcript: SHA-256 of the envelope with nil for the recipient.
+
+    It is taken of the bytes as they came: fields of a later client count. Raises PeerFault.
+    """
+    try:
+        fields = _array_decoder.decode(padding.unpad(plaintext))
+        fields[_RECIPIENT] = _NIL
+    except (*codec.NOT_WELL_FORMED, IndexError):
+        raise PeerFault("the envelope is not well-formed") from None
+    return hashlib.sha256(_MESSAGE + _encoder.encode(fields)).digest()
 
 
 def encode_envelope(envelope: Envelope) -> bytes:
@@ -122,7 +189,7 @@ def _decode(content: bytes) -> Envelope | UnknownEnvelope:
         pass  # perhaps only the body is of a later client
     try:
         envelope = _unknown_decoder.decode(content)
-        known = _tag_decoder.decode(_body_decoder.decode(envelope.body)[0]) in _TAGS
+        known = _tag_decoder.decode(_array_decoder.decode(envelope.body)[0]) in _TAGS
     except (*codec.NOT_WELL_FORMED, IndexError):
         known = True
     if known:

@@ -2,8 +2,8 @@
 
 from varde_contract.errors import LocalMisuse, PeerFault
 
-BUCKETS = (256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768, 48_640)
-"""Padded sizes in bytes. The last leaves 512 bytes of a ciphertext for what Olm and Megolm add."""
+BUCKETS = (512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768, 47_104)
+"""Padded sizes in bytes. The last leaves 2 KiB of a ciphertext for what the ciphers and a post-quantum key add."""
 CONTENT_BYTES = BUCKETS[-1] - 1
 
 _MARKER = b"\x80"

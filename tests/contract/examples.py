@@ -4,6 +4,7 @@ from typing import Final, get_args
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from varde_contract import envelope as e
 from varde_contract import frames as f
@@ -11,6 +12,7 @@ from varde_contract.close_codes import CloseCode
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
 from varde_contract.limits import CIPHERTEXT_BYTES, SEQ_MAX, SYNC_MESSAGES
 from varde_contract.refusals import RefusalCode, StaleDevices
+from varde_contract.talk import ConversationKind
 
 
 def _id(number: int) -> UUID:
@@ -29,7 +31,7 @@ ALICE_PHONE: Final = DeviceId(_id(0xAD1))
 BOB_PHONE: Final = DeviceId(_id(0xBD1))
 BOB_LAPTOP: Final = DeviceId(_id(0xBD2))
 NOW_MS: Final = 1_767_225_600_000
-SEALED: Final = bytes.fromhex("0102") + b"ciphertext"
+SEALED: Final = bytes.fromhex("0202") + b"ciphertext"
 
 HELLO: Final = f.Hello(1, "header.claims.signature", ALICE_PHONE)
 
@@ -77,15 +79,42 @@ WELCOME: Final = SERVER[0]
 GOAWAY: Final = SERVER[-1]
 
 _BODIES: Final = (e.Text("Varden er tent på Tryvann 🔥"), e.Text(""), e.Empty())
+_FIRST: Final = e.Envelope(
+    version=2,
+    conversation=CONVERSATION,
+    kind=ConversationKind.GROUP,
+    chain=e.ChainHead(3, bytes(range(64, 96))),
+    lists=bytes(range(96, 128)),
+    account=ALICE,
+    profile=ALICE_PRIVAT,
+    device=ALICE_PHONE,
+    recipient=BOB_PHONE,
+    client_id=CLIENT_ID,
+    written_ms=NOW_MS,
+    incarnation=bytes(range(8)),
+    counter=1,
+    previous=None,
+    seen=(),
+    checkpoint=None,
+    body=_BODIES[0],
+)
+_SEEN: Final = tuple(
+    e.SeenMessage(device, bytes(range(8, 16)), counter, bytes([counter]) * 32)
+    for device, counter in ((BOB_PHONE, 7), (BOB_LAPTOP, 1))
+)
 ENVELOPES: Final = (
-    *(e.Envelope(1, CONVERSATION, ALICE, ALICE_PRIVAT, ALICE_PHONE, BOB_PHONE, CLIENT_ID, NOW_MS, b) for b in _BODIES),
-    e.Envelope(
-        1, CONVERSATION, ALICE, ALICE_PRIVAT, ALICE_PHONE, None, CLIENT_ID, NOW_MS, e.Text("to the whole group")
+    *(replace(_FIRST, body=body) for body in _BODIES),
+    replace(
+        _FIRST,
+        recipient=None,
+        counter=2,
+        previous=bytes(range(128, 160)),
+        seen=_SEEN,
+        checkpoint=e.SeenCheckpoint(1_000, bytes(range(160, 192))),
+        body=e.Text("to the whole group"),
     ),
-    e.Envelope(
-        *(1, CONVERSATION, ALICE, ALICE_PRIVAT, ALICE_PHONE, BOB_PHONE, CLIENT_ID, NOW_MS),
-        e.GroupKey(session=bytes(range(32)), key="a Megolm session key, exported at index 0"),
-    ),
+    replace(_FIRST, body=e.GroupKey(session=bytes(range(32)), key="a Megolm session key, exported at index 0")),
+    replace(_FIRST, kind=ConversationKind.DM, chain=e.ChainHead(0, bytes(32)), body=e.Text("to one person")),
 )
 
 CLIENT_KINDS: Final[tuple[type[Struct], ...]] = get_args(f.ClientFrame)

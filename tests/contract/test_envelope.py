@@ -14,6 +14,7 @@ from varde_contract import envelope as e
 from varde_contract.errors import LocalMisuse, PeerFault
 from varde_contract.ids import DeviceId
 from varde_contract.padding import BUCKETS, CONTENT_BYTES, pad
+from varde_contract.talk import ConversationKind
 
 EDGES = [edge for kind in (e.Text, e.GroupKey) for edge in edges(kind)]
 ENVELOPE = x.ENVELOPES[0]
@@ -23,6 +24,17 @@ encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 def said_of(envelope: e.Envelope) -> e.Said:
     """What an honest relay says of a message."""
     return e.Said(*(getattr(envelope, field) for field in e.Said._fields))
+
+
+def digest_of(envelope: e.Envelope) -> bytes:
+    """The digest of a message as its sender takes it."""
+    return e.message_digest(e.encode_envelope(envelope))
+
+
+def with_more_fields(content: bytes, count: int) -> bytes:
+    """The same array with a header that counts more items; the caller appends them."""
+    assert content[:2] == b"\xdc\x00"
+    return content[:2] + bytes((content[2] + count,)) + content[3:]
 
 
 def with_body(body: e.Body) -> e.Envelope:
@@ -44,7 +56,8 @@ def test_an_honest_relay_is_believed(envelope: e.Envelope) -> None:
 @pytest.mark.parametrize("field", e.Said._fields)
 def test_a_relay_that_lies_is_found_out(field: str) -> None:
     """A message that is shown as another sender's, another conversation's or another id's is refused by that name."""
-    lie = said_of(msgspec.structs.replace(ENVELOPE, **{field: UUID(int=1)}))
+    other = ConversationKind.DM if field == "kind" else UUID(int=1)
+    lie = said_of(msgspec.structs.replace(ENVELOPE, **{field: other}))
     with pytest.raises(PeerFault, match=f"written for another {field}"):
         e.open_envelope(e.encode_envelope(ENVELOPE), lie)
 
@@ -64,7 +77,7 @@ def test_a_group_key_outside_of_olm_is_refused() -> None:
         e.open_envelope(e.encode_envelope(loose), said_of(loose))
 
 
-@pytest.mark.parametrize("version", [2, 255])
+@pytest.mark.parametrize("version", [1, 3, 255])
 def test_another_version_is_refused(version: int) -> None:
     """An envelope of a later version is not guessed at."""
     later = msgspec.structs.replace(ENVELOPE, version=version)
@@ -121,8 +134,9 @@ def test_a_known_body_with_wrong_fields_is_malformed(body: object) -> None:
 def test_a_later_field_at_the_end_is_let_pass() -> None:
     """A newer client may say more in an envelope of this version."""
     content = encoder.encode(ENVELOPE)
-    longer = bytes((content[0] + 1,)) + content[1:] + b"\xc0"
-    assert e.open_envelope(pad(longer), said_of(ENVELOPE)) == ENVELOPE
+    longer = pad(with_more_fields(content, 1) + b"\xc0")
+    assert e.open_envelope(longer, said_of(ENVELOPE)) == ENVELOPE
+    assert e.message_digest(longer) != e.message_digest(e.encode_envelope(ENVELOPE))
 
 
 @pytest.mark.parametrize("nested", [b"\x91" * 40_000 + b"\xc0", b"\xdd\xff\xff\xff\xff"], ids=["deep", "endless"])
@@ -130,7 +144,7 @@ def test_an_envelope_that_cannot_be_read_is_refused(nested: bytes) -> None:
     """A member of the conversation cannot crash the others with what only they can decrypt."""
     content = encoder.encode(ENVELOPE)
     with pytest.raises(PeerFault, match="not well-formed"):
-        e.open_envelope(pad(bytes((content[0] + 1,)) + content[1:] + nested), said_of(ENVELOPE))
+        e.open_envelope(pad(with_more_fields(content, 1) + nested), said_of(ENVELOPE))
 
 
 @given(st.binary(max_size=255), st.booleans())
@@ -138,6 +152,29 @@ def test_other_plaintext_is_refused(content: bytes, padded: bool) -> None:  # no
     """What is no envelope is the sender's fault and nothing else."""
     with pytest.raises(PeerFault):
         e.open_envelope(pad(content) if padded else content, said_of(ENVELOPE))
+
+
+def test_the_digest_names_the_message_and_not_its_copy() -> None:
+    """Every copy of a message has one digest, whoever it is for, and a change of anything else makes another one."""
+    digest = digest_of(ENVELOPE)
+    for recipient in (x.BOB_LAPTOP, None):
+        assert digest_of(msgspec.structs.replace(ENVELOPE, recipient=recipient)) == digest
+    others: list[dict[str, object]] = [
+        {"counter": 2},
+        {"previous": bytes(32)},
+        {"chain": e.ChainHead(4, bytes(32))},
+        {"lists": bytes(32)},
+        {"body": e.Text("another")},
+    ]
+    digests = {digest_of(msgspec.structs.replace(ENVELOPE, **each)) for each in others}
+    assert len(digests | {digest}) == len(others) + 1
+
+
+@pytest.mark.parametrize("content", [b"", b"\x90", b"\xc0", b"\x91\xc1"])
+def test_what_is_no_envelope_has_no_digest(content: bytes) -> None:
+    """A digest is taken of an envelope or not at all."""
+    with pytest.raises(PeerFault, match="not well-formed"):
+        e.message_digest(pad(content))
 
 
 sessions = st.binary(min_size=e.GROUP_SESSION_BYTES, max_size=e.GROUP_SESSION_BYTES)
@@ -156,14 +193,14 @@ def test_sealed_parts_come_apart_as_they_were_joined(cipher: e.Cipher, session: 
     ("sealed", "why"),
     [
         (b"", "no known cipher"),
-        (b"\x01", "no known cipher"),
-        (b"\x01\x00x", "no known cipher"),
-        (b"\x01\x04x", "no known cipher"),
-        (b"\x02\x01x", "unknown version"),
+        (b"\x02", "no known cipher"),
+        (b"\x02\x00x", "no known cipher"),
+        (b"\x02\xffx", "no known cipher"),
+        (b"\x01\x01x", "unknown version"),
         (b"\x00\x03" + bytes(40), "unknown version"),
-        (b"\x01\x01", "too short"),
-        (b"\x01\x02", "too short"),
-        (b"\x01\x03" + bytes(e.GROUP_SESSION_BYTES), "too short"),
+        (b"\x02\x01", "too short"),
+        (b"\x02\x02", "too short"),
+        (b"\x02\x03" + bytes(e.GROUP_SESSION_BYTES), "too short"),
     ],
 )
 def test_a_ciphertext_that_names_no_ratchet_is_refused(sealed: bytes, why: str) -> None:

@@ -26,6 +26,7 @@ from varde.store import Store
 from varde.store.database import Database
 from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde.store.table import KEY_BYTES, StoreCipher
+from varde.store.transcript import Life
 from varde_contract.envelope import Body, Empty, Envelope, Text, UnknownEnvelope
 from varde_contract.frames import New
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId
@@ -78,7 +79,7 @@ class Endpoint:
     def open(self, new: New) -> Envelope | UnknownEnvelope:
         """Open a message, in a transaction as the receiver does."""
         with self.store.transaction():
-            return self.keychain.open(new)
+            return self.keychain.open(new).envelope
 
     def read(self, new: New) -> str:
         """Open a message and return its text."""
@@ -167,9 +168,15 @@ class SimulatedConversation:
             sender.keychain.start_sessions(self.view, self.claim(sender.keychain.without_session(self.view)))
             return sender.keychain.encrypt_for_each(self.view, draft, body)
 
-    def commit(self, sender: Endpoint, draft: Draft, ready: EncryptedDraft) -> dict[DeviceId, New]:
+    def commit(
+        self, sender: Endpoint, draft: Draft, ready: EncryptedDraft, *, acked: bool = True
+    ) -> dict[DeviceId, New]:
         """Number a message, and return it as each device but the sender's gets it."""
         self.seq += 1
+        if acked:
+            life = Life(self.conversation, sender.id, ready.incarnation)
+            with sender.store.transaction():
+                sender.store.transcript.add(life, ready.counter, ready.digest, self.seq)
         everyone = [endpoint.id for endpoint in self.endpoints if endpoint is not sender]
         sealed = ready.devices if ready.devices is not None else dict.fromkeys(everyone, ready.group or b"")
         return {device: self.new(sender, draft, sealed[device]) for device in everyone}

@@ -36,7 +36,7 @@ async def test_no_plaintext_lies_in_any_file(tmp_path: Path) -> None:
             store.settings.put("session", CANARY)
             store.contacts.add(CANARY, bob.profile)
             store.outbox.add(Draft(conversation, client_id, DraftKind.TEXT, alice.profile, 0, CANARY))
-            store.outbox.put_encrypted(client_id, EncryptedDraft(1, group=CANARY.encode()))
+            store.outbox.put_encrypted(client_id, EncryptedDraft(1, bytes(8), 1, bytes(32), group=CANARY.encode()))
             store.log.add(message(conversation, 1, CANARY))
         searched = list(searched_bytes(tmp_path))
     searched.extend(searched_bytes(tmp_path))

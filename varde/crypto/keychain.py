@@ -6,12 +6,16 @@ at all.
 
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from varde.crypto import CannotDecrypt
+from varde.crypto.binding import binding_of
 from varde.crypto.certificates import Trust
 from varde.crypto.pairwise import Pairwise
 from varde.crypto.sender_keys import SenderKeys
+from varde.crypto.transcript import Transcript
 from varde.errors import UntrustedDevice
-from varde.events import Reason
+from varde.events import Break, Reason
 from varde.store.outbox import Draft, EncryptedDraft
 from varde.store.ratchets import Pair
 from varde.store.store import Store
@@ -28,6 +32,7 @@ from varde_contract.envelope import (
     UnknownEnvelope,
     encode_envelope,
     join_sealed,
+    message_digest,
     open_envelope,
     split_sealed,
 )
@@ -51,6 +56,13 @@ class OwnDevice(NamedTuple):
     device: DeviceId
 
 
+class Opened(NamedTuple):
+    """An opened message, and how it does not fit the ones before it."""
+
+    envelope: Envelope | UnknownEnvelope
+    breaks: tuple[Break, ...]
+
+
 class Keychain:
     """The keys of one device."""
 
@@ -60,6 +72,7 @@ class Keychain:
         self._pairwise = Pairwise(store)
         self._sender_keys = SenderKeys(store)
         self.trust = Trust(store, own.account)
+        self.transcript = Transcript(store, own.device)
 
     def peers(self, view: ConversationView) -> dict[DeviceId, Certificate]:
         """Return the devices of a verified roster without this one: the recipients of a message."""
@@ -86,8 +99,9 @@ class Keychain:
 
     def encrypt_for_each(self, view: ConversationView, draft: Draft, body: Body) -> EncryptedDraft:
         """Encrypt for every device of the roster, each on its own session."""
-        sealed = {device: self._encrypt_for(device, draft, body) for device in self.peers(view)}
-        return EncryptedDraft(view.roster_version, devices=sealed)
+        envelope = self._envelope(view, draft, body)
+        sealed = {device: self._encrypt_for(device, envelope) for device in self.peers(view)}
+        return _encrypted(view, envelope, devices=sealed)
 
     def must_share(self, view: ConversationView, now_ms: int) -> bool:
         """Whether the group must be given a sender key before its next message."""
@@ -103,24 +117,29 @@ class Keychain:
 
     def encrypt_for_group(self, view: ConversationView, draft: Draft, body: Body) -> EncryptedDraft:
         """Encrypt once for everybody the sender key was shared with."""
-        parts = self._sender_keys.encrypt(view.conversation, encode_envelope(self._envelope(draft, None, body)))
-        return EncryptedDraft(view.roster_version, group=join_sealed(parts))
+        envelope = self._envelope(view, draft, body)
+        parts = self._sender_keys.encrypt(view.conversation, encode_envelope(envelope))
+        return _encrypted(view, envelope, group=join_sealed(parts))
 
-    def open(self, new: New) -> Envelope | UnknownEnvelope:
-        """Decrypt a message, check it against its frame, and store a sender key. Raises CannotDecrypt."""
+    def open(self, new: New) -> Opened:
+        """Decrypt a message, check it against its frame and the transcript, and store a sender key.
+
+        Raises CannotDecrypt.
+        """
         pair = Pair(new.conversation, new.sender_device)
         peer = self.trust.certificate_of(new.conversation, new.sender_device, new.sender_profile)
         try:
             parts = split_sealed(new.ciphertext)
         except PeerFault:
             raise CannotDecrypt(Reason.MALFORMED) from None
-        if parts.cipher is Cipher.MEGOLM and not self._is_group(new.conversation):
+        kind = self._kind(new.conversation)
+        if parts.cipher is Cipher.MEGOLM and kind is not ConversationKind.GROUP:
             raise CannotDecrypt(Reason.MISATTRIBUTED)
         plaintext, afresh = self._decrypt(pair, peer, parts, new)
         recipient = None if parts.cipher is Cipher.MEGOLM else self._own.device
-        envelope = _check(plaintext, _said(new, peer.account, recipient))
+        envelope = _check(plaintext, _said(new, kind, peer.account, recipient))
         self._apply(pair, envelope, afresh=afresh)
-        return envelope
+        return Opened(envelope, self.transcript.receive(new.seq, envelope, message_digest(plaintext)))
 
     def request_reset(self, new: New, reason: Reason, now_ms: int) -> bool:
         """Note that a message could not be decrypted because a ratchet is lost; True when the sender must be told."""
@@ -128,22 +147,32 @@ class Keychain:
             Pair(new.conversation, new.sender_device), now_ms
         )
 
-    def _encrypt_for(self, device: DeviceId, draft: Draft, body: Body) -> bytes:
-        plaintext = encode_envelope(self._envelope(draft, device, body))
-        parts = self._pairwise.encrypt(Pair(draft.conversation, device), plaintext)
+    def _encrypt_for(self, device: DeviceId, envelope: Envelope) -> bytes:
+        plaintext = encode_envelope(replace(envelope, recipient=device))
+        parts = self._pairwise.encrypt(Pair(envelope.conversation, device), plaintext)
         return NO_SESSION if parts is None else join_sealed(parts)
 
-    def _envelope(self, draft: Draft, recipient: DeviceId | None, body: Body) -> Envelope:
+    def _envelope(self, view: ConversationView, draft: Draft, body: Body) -> Envelope:
+        """Return the envelope for everybody: only the recipient differs, which the digest leaves out."""
+        binding, place = binding_of(view), self.transcript.next(draft.conversation)
         return Envelope(
-            ENVELOPE_VERSION,
-            draft.conversation,
-            self._own.account,
-            draft.profile,
-            self._own.device,
-            recipient,
-            draft.client_id,
-            draft.written_ms,
-            body,
+            version=ENVELOPE_VERSION,
+            conversation=draft.conversation,
+            kind=binding.kind,
+            chain=binding.chain,
+            lists=binding.lists,
+            account=self._own.account,
+            profile=draft.profile,
+            device=self._own.device,
+            recipient=None,
+            client_id=draft.client_id,
+            written_ms=draft.written_ms,
+            incarnation=place.incarnation,
+            counter=place.counter,
+            previous=place.previous,
+            seen=place.seen,
+            checkpoint=binding.checkpoint,
+            body=body,
         )
 
     def _decrypt(self, pair: Pair, peer: Certificate, parts: SealedParts, new: New) -> tuple[bytes, bool]:
@@ -151,13 +180,14 @@ class Keychain:
             return self._sender_keys.decrypt(pair, parts, (new.seq, new.client_id)), False
         return self._pairwise.decrypt(pair, peer, parts)
 
-    def _is_group(self, conversation: ConversationId) -> bool:
+    def _kind(self, conversation: ConversationId) -> ConversationKind:
         roster = self._store.conversations.roster(conversation)
-        return roster is not None and roster.kind is ConversationKind.GROUP
+        assert roster is not None, "whose sender is known has a roster"
+        return roster.kind
 
     def _apply(self, pair: Pair, envelope: Envelope | UnknownEnvelope, *, afresh: bool) -> None:
         if isinstance(envelope.body, GroupKey):
-            if not self._is_group(pair.conversation):
+            if envelope.kind is not ConversationKind.GROUP:
                 # Whoever holds a key would read what is said to two people, without a device that anybody sees.
                 raise CannotDecrypt(Reason.MISATTRIBUTED)
             self._sender_keys.accept(pair, envelope.body)
@@ -166,8 +196,19 @@ class Keychain:
             self._sender_keys.withdraw(pair.conversation)
 
 
-def _said(new: New, account: AccountId, recipient: DeviceId | None) -> Said:
-    return Said(new.conversation, account, new.sender_profile, new.sender_device, recipient, new.client_id)
+def _encrypted(
+    view: ConversationView,
+    envelope: Envelope,
+    *,
+    group: bytes | None = None,
+    devices: dict[DeviceId, bytes] | None = None,
+) -> EncryptedDraft:
+    digest = message_digest(encode_envelope(envelope))
+    return EncryptedDraft(view.roster_version, envelope.incarnation, envelope.counter, digest, group, devices)
+
+
+def _said(new: New, kind: ConversationKind, account: AccountId, recipient: DeviceId | None) -> Said:
+    return Said(new.conversation, kind, account, new.sender_profile, new.sender_device, recipient, new.client_id)
 
 
 def _check(plaintext: bytes, said: Said) -> Envelope | UnknownEnvelope:

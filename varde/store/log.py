@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from varde.events import Gap, Message, StoredEvent, Undecryptable, Unknown, Unsent
+from varde.events import Gap, Message, StoredEvent, TranscriptBroken, Undecryptable, Unknown, Unsent
 from varde.store.table import Cell, Table
 from varde_contract.ids import ClientId, ConversationId, DeviceId
 
@@ -36,6 +36,8 @@ class Log(Table):
         if seq is not None and self._at(conversation, seq):
             return False
         self._insert(event, (conversation.bytes, seq, _bytes(device), _bytes(client_id)), taken)
+        if isinstance(event, Gap | Undecryptable):
+            self._count_lost(event)
         return True
 
     def has(self, conversation: ConversationId, device: DeviceId, client_id: ClientId) -> bool:
@@ -120,6 +122,13 @@ class Log(Table):
             self._encrypt(_log_cell(position), event),
         )
 
+    def _count_lost(self, event: Gap | Undecryptable) -> None:
+        """The person is told of these numbers, so the transcript may lack them."""
+        count = event.to_seq - event.from_seq + 1 if isinstance(event, Gap) else 1
+        self._database.run(
+            "UPDATE conversation SET lost = lost + ? WHERE conversation = ?", count, event.conversation.bytes
+        )
+
     def _at(self, conversation: ConversationId, seq: int) -> bool:
         return (
             self._database.row("SELECT 1 FROM log WHERE conversation = ? AND seq = ?", conversation.bytes, seq)
@@ -137,6 +146,8 @@ def _keys(event: StoredEvent) -> tuple[ConversationId, int | None, DeviceId | No
             return event.conversation, event.seq, None, None
         case Unsent():
             return event.conversation, None, None, event.client_id
+        case TranscriptBroken():
+            return event.conversation, None, None, None
 
 
 def _bytes(key: UUID | None) -> bytes | None:

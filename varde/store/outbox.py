@@ -31,9 +31,15 @@ class Draft(SecretStruct, frozen=True):
 
 
 class EncryptedDraft(Struct, frozen=True):
-    """The very bytes to send, at first and at every retry. One of `group` and `devices` is set."""
+    """The very bytes to send, at first and at every retry. One of `group` and `devices` is set.
+
+    Incarnation, counter and digest are its place in the transcript, taken by the ack.
+    """
 
     roster_version: int
+    incarnation: bytes
+    counter: int
+    digest: bytes
     group: bytes | None = None
     devices: dict[DeviceId, bytes] | None = None
 

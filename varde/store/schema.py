@@ -83,5 +83,17 @@ INSERT INTO own_number
     SELECT conversation, seq FROM log WHERE kind = 'message' AND taken = 2 AND seq IS NOT NULL;
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST, _OWN_NUMBERS)
+_TRANSCRIPT = """
+-- What was opened, or acked, by the counter and digest inside the encryption. `lost`: how many numbers of the
+-- conversation were known to be lost when it came.
+CREATE TABLE transcript (
+    conversation BLOB NOT NULL, device BLOB NOT NULL, incarnation BLOB NOT NULL, counter INTEGER NOT NULL,
+    digest BLOB NOT NULL, seq INTEGER NOT NULL, lost INTEGER NOT NULL,
+    PRIMARY KEY (conversation, device, incarnation, counter)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX transcript_by_seq ON transcript (conversation, device, seq);
+ALTER TABLE conversation ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST, _OWN_NUMBERS, _TRANSCRIPT)
 """Each script takes the store from the version of its index to the next."""

@@ -17,6 +17,7 @@ from varde.store.outbox import OutboxTable
 from varde.store.people import Contacts, Pins
 from varde.store.ratchets import Ratchets, SenderKeyTable
 from varde.store.table import KEY_BYTES, Cell, StoreCipher, Table
+from varde.store.transcript import TranscriptTable
 from varde.store.unlock import Argon2Cost, SlotKind, Unlock
 
 STORE_NAME = "store.sqlite"
@@ -83,6 +84,7 @@ class Store:
         self.sender_keys = SenderKeyTable(database, cipher)
         self.outbox = OutboxTable(database, cipher)
         self.own_numbers = OwnNumbers(database, cipher)
+        self.transcript = TranscriptTable(database, cipher)
         self.log = Log(database, cipher)
         self.contacts = Contacts(database, cipher)
 

@@ -9,6 +9,7 @@ import trio
 
 import varde
 from varde.events import (
+    Break,
     Connected,
     Disconnected,
     Event,
@@ -17,6 +18,7 @@ from varde.events import (
     Presence,
     Receipt,
     RosterChange,
+    TranscriptBroken,
     Typing,
     Undecryptable,
     Unknown,
@@ -35,6 +37,13 @@ _COLOURS: Final = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
 _TYPING_EVERY: Final = 3.0  # seconds between two looks at the line being typed
 _TYPING_SHOWN: Final = 15.0  # seconds in which the same person's typing is shown once
 _LATE: Final = 1.5  # seconds after which the person is told that the message waits
+
+_BREAKS: Final = {
+    Break.DROPPED: "the server left out messages before number {seq}, and did not say so",
+    Break.REORDERED: "message {seq} was written before others that came earlier",
+    Break.FORKED: "message {seq} follows other messages than those shown here: the server shows two histories",
+    Break.RESTORED: "the device that wrote message {seq} was restored from a backup",
+}
 
 RunSlashCommand: TypeAlias = Callable[["ChatView", str], Awaitable[None]]
 """Runs a line that begins with a slash."""
@@ -233,6 +242,8 @@ class ChatView:
             case Unknown(profile=profile):
                 name = self.names.of(profile)
                 self.screen.line(f"   {name} sent something that this version cannot show yet", dim=True)
+            case TranscriptBroken(seq=seq, why=why):
+                self.screen.line(f"   {_BREAKS[why].format(seq=seq)}", fg="bright_red")
             case Unsent(text=text):
                 self.screen.line(f"   this was not sent: {text}", fg="bright_red")
             case RosterChange(joined=joined, left=left, devices_added=added):

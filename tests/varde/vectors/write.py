@@ -12,6 +12,8 @@ import vodozemac as v
 from varde.crypto.olm import OlmAccount, OwnMegolm
 from varde.crypto.root_key import root_key_of, safety_number
 from varde_contract.envelope import (
+    ENVELOPE_VERSION,
+    ChainHead,
     Cipher,
     Envelope,
     GroupKey,
@@ -21,6 +23,7 @@ from varde_contract.envelope import (
     join_sealed,
 )
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId
+from varde_contract.talk import ConversationKind
 
 FILE: Final = Path(__file__).with_name("e2ee.json")
 PICKLE_KEY: Final = bytes(range(32))
@@ -120,7 +123,23 @@ def envelope(recipient: DeviceId | None, number: int, text: str) -> Envelope:
     """What alice says."""
     client_id = ClientId(UUID(f"019b76da-a800-7000-8000-00000000c1{number:02x}"))
     return Envelope(
-        1, CONVERSATION, ALICE, ALICE_PRIVAT, ALICE_PHONE, recipient, client_id, 1_767_225_600_000, Text(text)
+        version=ENVELOPE_VERSION,
+        conversation=CONVERSATION,
+        kind=ConversationKind.GROUP,
+        chain=ChainHead(0, bytes(32)),
+        lists=bytes(32),
+        account=ALICE,
+        profile=ALICE_PRIVAT,
+        device=ALICE_PHONE,
+        recipient=recipient,
+        client_id=client_id,
+        written_ms=1_767_225_600_000,
+        incarnation=bytes(8),
+        counter=number + 1,
+        previous=bytes(32) if number else None,
+        seen=(),
+        checkpoint=None,
+        body=Text(text),
     )
 
 

@@ -1,0 +1,23 @@
+"""What a message is bound to besides its sender: the kind of conversation, its members, everybody's device lists."""
+
+from typing import NamedTuple
+
+from varde_contract.envelope import DIGEST_BYTES, ChainHead, SeenCheckpoint
+from varde_contract.rest.talk import ConversationView
+from varde_contract.talk import ConversationKind
+
+_NOTHING = bytes(DIGEST_BYTES)
+
+
+class Binding(NamedTuple):
+    """The fields of an envelope that say for whom it was encrypted."""
+
+    kind: ConversationKind
+    chain: ChainHead
+    lists: bytes
+    checkpoint: SeenCheckpoint | None
+
+
+def binding_of(view: ConversationView) -> Binding:
+    """Return what a message for this roster is bound to."""
+    return Binding(view.kind, ChainHead(0, _NOTHING), _NOTHING, None)
