@@ -20,17 +20,12 @@ from loadtest.report.result import Latency, Result, Sample
 
 DEVIATIONS: Final = 3.0
 """To either side. A comparison looks at dozens of figures; with two deviations one of them would be a false alarm."""
-_RATES: Final = ("users.connected", "rate.achieved_per_second", "rate.deliveries_per_second")
-_RATE_TOLERANCE: Final = 0.02
-"""An open model offers the same rate each time, so that a few percent less done is a change."""
-_FAULTS: Final = tuple(f"messages.{name}" for name in ("lost", "duplicated", "disordered", "undecryptable", "astray"))
-_COUNTS: Final = ("messages.refused", "messages.unacked", "messages.after_gap", "messages.resent", "users.failed")
-_SERVER: Final = ("cpu_percent", "rss_mib", "lateness_ms")
-_ALIKE: Final = {"scenario": "scenario", "number of users": "users.asked", "target rate": "rate.target_per_second"}
 _LEAST_COUNT: Final = 20
 """Measurements beyond a percentile, below which it is not compared: it would be a matter of single messages."""
 _UNLIKE: Final = 0.01
 _BATCHES: Final = 10  # seconds next to each other are alike; the means of ten long stretches are independent enough
+_SERVER: Final = ("cpu_percent", "rss_mib", "lateness_ms")
+_ALIKE: Final = {"scenario": "scenario", "number of users": "users.asked", "target rate": "rate.target_per_second"}
 _MACHINE: Final = ("cpu", "core", "memory", "kernel")
 """Words in the keys of an environment by which one machine is told from another."""
 
@@ -76,6 +71,29 @@ class Comparison(Struct, frozen=True):
         return {row.key for row in self.rows if row.change is change}
 
 
+def count_of(count: float) -> Figure:
+    """Return a count of events that come one by one, with the noise of Poisson's distribution."""
+    about = DEVIATIONS * math.sqrt(max(1.0, count))
+    return Figure(float(count), (max(0.0, count - about), count + about))
+
+
+def _rate(value: float) -> Figure:
+    """An open model offers the same rate each time, so that a few percent less done is a change."""
+    return Figure(value, (value, value), 0.02, more_is_better=True)
+
+
+def _fault(count: float) -> Figure:
+    """A fault is a fault: it has no noise."""
+    return Figure(count, (count, count), 0.0)
+
+
+_COMPARED: Final[dict[Callable[[float], Figure], tuple[str, ...]]] = {
+    _rate: ("users.connected", "rate.achieved_per_second", "rate.deliveries_per_second"),
+    _fault: tuple(f"messages.{name}" for name in ("lost", "duplicated", "disordered", "undecryptable", "astray")),
+    count_of: (*(f"messages.{name}" for name in ("refused", "unacked", "after_gap", "resent")), "users.failed"),
+}
+
+
 def compare_results(before: Result, after: Result, *, tolerance: float = 0.1) -> Comparison:
     """Compare two runs; `tolerance` is the share by which a figure may grow. Raises DistributionError."""
     first, second = dict(_figures(before)), dict(_figures(after))
@@ -119,12 +137,8 @@ def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
     """What of a run is compared, by its key."""
     for kind in KINDS:
         yield from _percentiles(result, f"latency_ms.{kind}", getattr(result.latency_ms, kind))
-    for key in (*_RATES, *_FAULTS):
-        # No noise to speak of: an open model offers what it was told to, and a fault is a fault.
-        value, rate = float(attrgetter(key)(result)), key in _RATES
-        yield key, Figure(value, (value, value), _RATE_TOLERANCE if rate else 0.0, more_is_better=rate)
-    for key in _COUNTS:
-        yield key, count_of(attrgetter(key)(result))
+    for figure_of, keys in _COMPARED.items():
+        yield from ((key, figure_of(float(attrgetter(key)(result)))) for key in keys)
     for endpoint in result.endpoints:
         yield from _percentiles(result, f"endpoints.{endpoint.name}", endpoint.latency_ms)
         yield f"endpoints.{endpoint.name}.failures", count_of(sum(endpoint.failures.values()))
@@ -144,20 +158,13 @@ def _percentiles(result: Result, key: str, latency: Latency) -> Iterator[tuple[s
             yield f"{key}.{name}", Figure(value, (min(low, value / unsteady), max(high, value * unsteady)))
 
 
-def count_of(count: float) -> Figure:
-    """Return a count of events that come one by one, with the noise of Poisson's distribution."""
-    about = DEVIATIONS * math.sqrt(max(1.0, count))
-    return Figure(float(count), (max(0.0, count - about), count + about))
-
-
 def mean_of(result: Result, key: str) -> Figure | None:
     """Return the mean of a server's series over the judged stages and its noise, by the method of batch means."""
     values = [sample.server[key] for sample in _judged(result) if key in sample.server]
     if not values:
         return None
-    _, error = _batch_means(values, fmean)
-    noise = (min(values), max(values)) if error is None else (fmean(values) - error, fmean(values) + error)
-    return Figure(fmean(values), noise)
+    mean, (_, error) = fmean(values), _batch_means(values, fmean)
+    return Figure(mean, (min(values), max(values)) if error is None else (mean - error, mean + error))
 
 
 def _unsteadiness(result: Result, percentile: float) -> float:
@@ -187,34 +194,28 @@ def _judged(result: Result) -> list[Sample]:
 
 def table_of(comparison: Comparison, names: tuple[str, str], *, everything: bool = True) -> str:
     """Return the comparison for a terminal, what is worse first, with colours that click takes out of files."""
-    return "\n".join(_lines(comparison, names, everything=everything)).strip("\n")
-
-
-def _lines(comparison: Comparison, names: tuple[str, str], *, everything: bool) -> Iterator[str]:
+    lines = list[str]()
     if comparison.obstacles:
-        yield click.style("These runs cannot be compared:", bold=True)
-        yield from (*(f"  - {obstacle}" for obstacle in comparison.obstacles), "")
+        lines += [click.style("These runs cannot be compared:", bold=True)]
+        lines += [*(f"  - {obstacle}" for obstacle in comparison.obstacles), ""]
     if comparison.environment:
         another = any(word in key.lower() for key, _, _ in comparison.environment for word in _MACHINE)
         words = "Another machine or kernel: the figures tell of both it and the code." if another else "What differs:"
-        yield click.style(words, fg="yellow" if another else None, bold=True)
         rows = [(f"  {key}", before, "->", after) for key, before, after in comparison.environment]
-        yield from (*_columns(rows, "<<<<"), "")
-    shown = [row for change in _COLOURS for row in comparison.rows if row.change is change]
-    shown = [row for row in shown if everything or row.change is not Change.SAME]
-    if shown:
+        lines += [click.style(words, fg="yellow" if another else None, bold=True), *_columns(rows, "<<<<"), ""]
+    changes = [change for change in Change if everything or change is not Change.SAME]
+    if shown := [row for change in changes for row in comparison.rows if row.change is change]:
         first, *others = _columns([("", *names, "change", "noise", ""), *map(_cells, shown)], "<>>>><")
-        yield click.style(first, dim=True)
+        lines.append(click.style(first, dim=True))
         for row, text in zip(shown, others, strict=True):
-            yield click.style(text, fg=_COLOURS[row.change], bold=row.change is Change.WORSE)
+            lines.append(click.style(text, fg=_COLOURS[row.change], bold=row.change is Change.WORSE))
     worse, better = len(comparison.keys(Change.WORSE)), len(comparison.keys(Change.BETTER))
-    found = f"{better} figures are better" if better else "nothing changed beyond noise"
-    words, colour = f"No regression: {found}.", "green"
+    words, colour = f"No regression: {better or 'no'} figures are better beyond noise.", "green"
     if comparison.obstacles:
         words, colour = "Not comparable.", ""
     elif worse:
         words, colour = f"A regression: {worse} figures are worse beyond noise, {better} better.", "red"
-    yield "\n" + click.style(words, fg=colour or None, bold=True)
+    return "\n".join((*lines, "", click.style(words, fg=colour or None, bold=True))).strip("\n")
 
 
 def _cells(row: Row) -> tuple[str, ...]:

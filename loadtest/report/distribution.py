@@ -36,9 +36,8 @@ def interval_of(histogram: Histogram, percentile: float, deviations: float) -> t
     """
     share, count = percentile / 100, histogram.count
     about = 100 * (deviations * math.sqrt(count * share * (1 - share)) + 0.5) / count
-    low, high = histogram.percentiles_ms((max(0.0, percentile - about), min(100.0, percentile + about)))
-    assert low is not None
-    assert high is not None
+    places = (max(0.0, percentile - about), min(100.0, percentile + about))
+    low, high = (value or 0.0 for value in histogram.percentiles_ms(places))
     return low, high
 
 

@@ -15,17 +15,8 @@ KINDS: Final = {
 }
 """The kinds of latency, in the order in which a scenario is about them."""
 PERCENTILES: Final = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p999": 99.9, "max": 100.0}
-_UNITS: Final = {
-    "_percent": "%",
-    "_per_second": "/s",
-    "_mib": "MiB",
-    "_kib": "KiB",
-    "_ms": "ms",
-    "_us": "µs",
-    "_bytes": "B",
-    "_seconds": "s",
-    "_s": "s",
-}
+_UNITS: Final = {"percent": "%", "second": "/s", "mib": "MiB", "kib": "KiB", "us": "µs", "bytes": "B", "s": "s"}
+"""By the last word of a key. Below a key that ends with `_ms` all but counts are milliseconds."""
 _TITLES: Final = {
     "users.connected": "Users connected at the end",
     "users.failed": "Attempts to connect that failed",
@@ -64,9 +55,9 @@ def measured(value: float | None, unit: str) -> str:
 def unit_of(key: str) -> str:
     """Return the unit of a dotted path into a result, or of a series of the server."""
     last = key.rpartition(".")[2]
-    if any(part.endswith("_ms") for part in key.split(".")) and not last.endswith("count"):
+    if any(part.endswith("_ms") for part in key.split(".")) and last != "count":
         return "ms"
-    return next((unit for end, unit in _UNITS.items() if last.endswith(end)), "")
+    return _UNITS.get(last.rpartition("_")[2], "") if "_" in last else ""
 
 
 def unit_in(result: Result, key: str) -> str:
@@ -82,9 +73,8 @@ def title_of(key: str) -> str:
     if first == "stages" and len(rest) > 1:
         return f"{title_of('.'.join(rest[1:]))}, in stage {rest[0]}"
     if first == "latency_ms" and parts[-1] in PERCENTILES:
-        name = rest[0].removeprefix("raw_")
-        kind = KINDS.get(name, _plain(name)).split(":")[0]
-        return f"{kind}, {'raw ' if rest[0] != name else ''}{'p99.9' if parts[-1] == 'p999' else parts[-1]}"
+        kind = KINDS[rest[0].removeprefix("raw_")].split(":")[0]
+        return f"{kind}, {'raw ' if 'raw_' in rest[0] else ''}{'p99.9' if parts[-1] == 'p999' else parts[-1]}"
     if first == "messages":
         return f"Messages {_plain(parts[-1]).lower()}"
     return _plain(rest[0]) if first == "findings" else _TITLES.get(key, _plain(" ".join(parts)))

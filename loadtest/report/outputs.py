@@ -3,8 +3,9 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +13,8 @@ import msgspec
 
 from loadtest.report.charts import picture_of
 from loadtest.report.page import junit_of, page_of
-from loadtest.report.result import FILE, Latencies, Latency, Result, Sample, write_whole
+from loadtest.report.result import FILE, Result, Sample, write_whole
 
-_LEGEND: Final = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
 _NOT_IN_A_TAG: Final = re.compile(r"[\s,]+")  # the format ends a tag at a comma, and a line at a break
 COLUMNS: Final = tuple(name for name in Sample.__struct_fields__ if name != "server")
 
@@ -56,34 +56,25 @@ def hdr_log_of(result: Result) -> str:
         began = datetime.fromisoformat(result.started).astimezone(UTC)
     except ValueError:
         began = datetime.fromtimestamp(0, UTC)
-    head = (
+    lines = [
         "#[Varde load report; values in microseconds, Interval_Max in milliseconds]",
         "#[Histogram log format version 1.3]",
         f"#[StartTime: {began.timestamp():.3f} (seconds since epoch), {began:%a %b %d %H:%M:%S UTC %Y}]",
         f"#[BaseTime: {began.timestamp():.3f} (seconds since epoch)]",
-        _LEGEND,
-    )
-    return "\n".join((*head, *_intervals(result), ""))
-
-
-def _intervals(result: Result) -> Iterator[str]:
-    """In the order of their beginnings, as the format asks."""
+        '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"',
+    ]
     judged = [stage for stage in result.stages if stage.judged]
-    if not judged:
-        yield from _interval("judged", 0.0, result.seconds, result.latency_ms)
-    for stage in sorted(result.stages, key=lambda stage: stage.began_s):
-        if judged and stage is judged[0]:
-            until = judged[-1].began_s + judged[-1].seconds
-            yield from _interval("judged", stage.began_s, until - stage.began_s, result.latency_ms)
-        yield from _interval(f"stage.{stage.name}", stage.began_s, stage.seconds, stage.latency_ms)
-
-
-def _interval(tag: str, began_s: float, seconds: float, latencies: Latencies) -> Iterator[str]:
-    for kind, latency in msgspec.structs.asdict(latencies).items():
-        assert isinstance(latency, Latency)
-        if latency.hdr and latency.max is not None:
-            name = _NOT_IN_A_TAG.sub("-", f"{tag}.{kind}")
-            yield f"Tag={name},{began_s:.3f},{seconds:.3f},{latency.max:.3f},{latency.hdr}"
+    first = judged[0].began_s if judged else 0.0
+    length = judged[-1].began_s + judged[-1].seconds - first if judged else result.seconds
+    stages = [(f"stage.{each.name}", each.began_s, each.seconds, each.latency_ms) for each in result.stages]
+    # In the order of their beginnings, as the format asks.
+    intervals = sorted([("judged", first, length, result.latency_ms), *stages], key=itemgetter(1))
+    for tag, began_s, seconds, latencies in intervals:
+        for kind, latency in msgspec.structs.asdict(latencies).items():
+            if latency.hdr and latency.max is not None:
+                name = _NOT_IN_A_TAG.sub("-", f"{tag}.{kind}")
+                lines.append(f"Tag={name},{began_s:.3f},{seconds:.3f},{latency.max:.3f},{latency.hdr}")
+    return "\n".join((*lines, ""))
 
 
 OUTPUTS: Final[dict[str, Callable[[Result], str | bytes]]] = {

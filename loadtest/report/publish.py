@@ -46,15 +46,13 @@ def publish_runs(runs: Sequence[Path], page: Path = PAGE, order: Iterable[str] =
     if not begin or not end:
         raise PublishError(f"{page.name} has no place for the results: it lost one of its marks")
     (page.parent / PICTURES).mkdir(parents=True, exist_ok=True)
-    rows = {found[1]: found[0] for found in _ROW.finditer(written)}
+    rows = dict.fromkeys(order, "") | {found[1]: found[0] for found in _ROW.finditer(written)}
     for result in results:
         picture = page.parent / PICTURES / f"{result.scenario}.png"
         picture.write_bytes(picture_of(result, most=4, dpi=90, colours=96))
         rows[result.scenario] = _row(result)
-    place = {name: number for number, name in enumerate(order)}
-    ordered = [rows[name] for name in sorted(rows, key=lambda name: (place.get(name, len(place)), name))]
-    machines = dict.fromkeys([*_MACHINE.findall(written), *(_machine(result) for result in results)])
-    table = HEAD + "\n".join(ordered) + "\n\n" + "\n".join(machines)
+    machines = dict.fromkeys([*_MACHINE.findall(written), *map(_machine, results)])
+    table = HEAD + "\n".join(filter(None, rows.values())) + "\n\n" + "\n".join(machines)
     page.write_text(f"{before}{begin}\n\n{table}\n\n{end}{after}", encoding="utf-8")
 
 
@@ -62,28 +60,27 @@ def _row(result: Result) -> str:
     figures = (result.latency_ms, *(stage.latency_ms for stage in result.stages))  # of what was judged, or at all
     found = ((words, getattr(each, kind)) for each in figures for kind, words in _TIMED.items())
     timed, latency = next(((words, latency) for words, latency in found if latency.count), ("-", Latency()))
-    messages, rate, timed_ms = result.messages, result.rate, (latency.p50, latency.p99, latency.p999, latency.max)
+    messages, rate, judged = result.messages, result.rate, {stage.name for stage in result.stages if stage.judged}
+    servers = [row.server for row in result.series if row.stage in judged and row.server]
+
+    def cores(process: str) -> str:
+        used = [value for row in servers for key, value in row.items() if re.match(rf"{process}.*\.cpu_percent$", key)]
+        return f"{sum(used) / len(servers) / 100:.2f}" if servers else "-"
+
     cells = (
         f"[{result.title or result.scenario}]({PICTURES}/{result.scenario}.png)",
         result.verdict.value,
         f"{result.users.connected:,}",
         f"{rate.achieved_per_second:,.0f}" if rate.target_per_second else "-",
         timed,
-        *("-" if value is None else figure(float(f"{value:.3g}")) for value in timed_ms),
+        *(figure(value and float(f"{value:.3g}")) for value in (latency.p50, latency.p99, latency.p999, latency.max)),
         f"{messages.sent:,}" if messages.sent else "-",
         f"{messages.lost}, {messages.duplicated}, {messages.disordered}" if messages.sent else "-",
-        *(_cores(result, process) for process in ("relay", "postgres")),
+        *map(cores, ("relay", "postgres")),
         f"{result.generator.cpu_max_percent:.0f} %",
         f"{result.started[:10]}, `{result.environment.get('commit') or '-'}`",
     )
     return f"| {' | '.join(cells)} |"
-
-
-def _cores(result: Result, process: str) -> str:
-    judged = {stage.name for stage in result.stages if stage.judged}
-    rows = [row.server for row in result.series if row.stage in judged and row.server]
-    wanted = [(key, value) for row in rows for key, value in row.items() if key.endswith(".cpu_percent")]
-    return f"{sum(value for key, value in wanted if key.startswith(process)) / len(rows) / 100:.2f}" if rows else "-"
 
 
 def _machine(result: Result) -> str:
