@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import click
 
-from loadtest.command.load import master, run, ui, worker
+from loadtest.command.load import master, run, seed, ui, worker
 from loadtest.command.machine import calibrate, preflight
 from loadtest.command.runs import catalogue, compare, index, publish
-from loadtest.command.seed import seed
 from loadtest.exits import CouldNotRun
 
 STOPPED = 130

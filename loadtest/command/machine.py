@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from loadtest.exits import EXIT_CODES, Verdict
+from loadtest.report.result import RUNS
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask
 from loadtest.watch.preflight import Check, Grade, check_machine
@@ -44,7 +45,7 @@ def line_of(check: Check) -> str:
 @click.command(short_help="What the generator can do by itself, against a null server.")
 @click.option("--users", type=click.IntRange(min=2), default=1000, help="Users of the one worker.")
 @click.option("--seconds", type=click.FloatRange(min=0.5), default=3.0, help="For each rate.")
-@click.option("--out", type=_FOLDER, default=Path("build/load"), help="Folder of calibration.json.")
+@click.option("--out", type=_FOLDER, default=RUNS, help="Folder of calibration.json.")
 def calibrate(*, users: int, seconds: float, out: Path) -> None:
     """Measure one worker of the generator against a server that speaks the protocol and does nothing else.
 

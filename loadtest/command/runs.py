@@ -6,13 +6,10 @@ from typing import Final
 
 import click
 
-from loadtest.report.result import read_result
+from loadtest.report.result import RUNS, read_result
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask, Kind, Plan
 
-SAME: Final = 0
-REGRESSED: Final = 1
-NOT_COMPARABLE: Final = 2
 _PATH: Final = click.Path(path_type=Path)
 
 
@@ -79,17 +76,17 @@ def compare(before: Path, after: Path, tolerance: float, *, changed: bool) -> in
     comparison = compare_results(read_result(before), read_result(after), tolerance=tolerance / 100)
     names = [(path.parent if path.suffix == ".json" else path).resolve().name for path in (before, after)]
     click.echo(table_of(comparison, (names[0], names[1]), everything=not changed))
-    return NOT_COMPARABLE if comparison.obstacles else REGRESSED if comparison.keys(Change.WORSE) else SAME
+    return 2 if comparison.obstacles else int(bool(comparison.keys(Change.WORSE)))
 
 
 @click.command(short_help="Write the index of all runs, with verdicts and trends.")
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path("build/load"))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True), default=RUNS)
 def index(folder: Path) -> None:
     """Write index.html into FOLDER (build/load), from the result.json of each run in it.
 
     Each run into build/load does so by itself; this is for folders that were moved, removed, or copied from elsewhere.
     """
-    from loadtest.report.index import write_index  # noqa: PLC0415 - matplotlib takes a second to import
+    from loadtest.report.page import write_index  # noqa: PLC0415 - matplotlib takes a second to import
 
     click.echo(write_index(folder))
 

@@ -41,15 +41,7 @@ class Bound(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def goal(self) -> float:
         """Whichever is set."""
-        goal = self.at_least if self.at_most is None else self.at_most
-        assert goal is not None
-        return goal
-
-    @property
-    def goal_words(self) -> str:
-        """The goal as a document says it."""
-        words = f"at {'least' if self.at_most is None else 'most'} {figure(self.goal)}"
-        return words if self.of is None else f"{words} of `{self.of}`"
+        return (self.at_least or 0.0) if self.at_most is None else self.at_most
 
     def judge(self, root: Struct) -> Objective:
         """Hold what `root` has at the key against the goal. What was not measured misses it."""

@@ -41,12 +41,13 @@ def percentiles_of(result: Result, kind: str) -> Chart:
     """Return the curve of one kind of latency, corrected beside raw, against its objectives."""
     latency: Latency = getattr(result.latency_ms, kind)
     raw: Latency = getattr(result.latency_ms, f"raw_{kind}", Latency())
-    curve, raw_curve = ([point for point in curve_of(each) if point[0] < PERCENTILES["max"]] for each in (latency, raw))
+    curve, raw_curve = (curve_of(each)[:-1] for each in (latency, raw))  # 100 % would be infinitely far
     lines = [Line("corrected" if raw.count else "measured", "c1", curve)]
     lines += [Line("raw", "c6", raw_curve, dashed=True)] if raw.count else []
+    most = max((value for _, value in curve + raw_curve), default=0.0)
     levels, began = list[Level](), 0.0
     for place, objective in _objectives(result, kind):  # stairs, each step as far as its percentile reaches
-        levels += _levels(place, objective, (began, place), max((value for _, value in curve + raw_curve), default=0.0))
+        levels += _levels(place, objective, (began, place), most)
         began = place
     note = f"{latency.count:,} measured. Each step to the right is a tenth of those who still waited."
     title = f"{KINDS[kind]}, percentiles"

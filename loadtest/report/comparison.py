@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from loadtest.report.distribution import interval_of, read_histogram
 from loadtest.report.formatting import KINDS, PERCENTILES, figure, flat, unit_of
-from loadtest.report.result import Latency, Result, Sample
+from loadtest.report.result import Latency, Result
 
 DEVIATIONS: Final = 3.0
 """To either side. A comparison looks at dozens of figures; with two deviations one of them would be a false alarm."""
@@ -160,7 +160,7 @@ def _percentiles(result: Result, key: str, latency: Latency) -> Iterator[tuple[s
 
 def mean_of(result: Result, key: str) -> Figure | None:
     """Return the mean of a server's series over the judged stages and its noise, by the method of batch means."""
-    values = [sample.server[key] for sample in _judged(result) if key in sample.server]
+    values = [sample.server[key] for sample in result.judged_series if key in sample.server]
     if not values:
         return None
     mean, (_, error) = fmean(values), _batch_means(values, fmean)
@@ -173,7 +173,7 @@ def _unsteadiness(result: Result, percentile: float) -> float:
     Messages of one second share its fate, so that the order statistics of all of them promise too much. The median of
     each stretch's seconds is taken, which a single stall does not move. 0 for a run too short to tell.
     """
-    seconds = [sample.p99_ms if percentile > PERCENTILES["p50"] else sample.p50_ms for sample in _judged(result)]
+    seconds = [sample.p99_ms if percentile > PERCENTILES["p50"] else sample.p50_ms for sample in result.judged_series]
     mean, error = _batch_means([value for value in seconds if value is not None], median)
     return 0.0 if error is None else error / max(mean, 1e-9)
 
@@ -185,11 +185,6 @@ def _batch_means(values: list[float], middle: Callable[[list[float]], float]) ->
         return 0.0, None
     batches = [middle(values[at * size : (at + 1) * size]) for at in range(_BATCHES)]
     return fmean(batches), DEVIATIONS * stdev(batches) / math.sqrt(_BATCHES)
-
-
-def _judged(result: Result) -> list[Sample]:
-    spans = [(stage.began_s, stage.began_s + stage.seconds) for stage in result.stages if stage.judged]
-    return [sample for sample in result.series if any(began <= sample.at_s < until for began, until in spans)]
 
 
 def table_of(comparison: Comparison, names: tuple[str, str], *, everything: bool = True) -> str:

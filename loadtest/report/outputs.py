@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 
 from loadtest.report.charts import picture_of
-from loadtest.report.page import junit_of, page_of
-from loadtest.report.result import FILE, Result, Sample, write_whole
+from loadtest.report.page import junit_of, page_of, write_index
+from loadtest.report.result import FILE, RUNS, Result, Sample, write_whole
 
 _NOT_IN_A_TAG: Final = re.compile(r"[\s,]+")  # the format ends a tag at a comma, and a line at a break
 COLUMNS: Final = tuple(name for name in Sample.__struct_fields__ if name != "server")
@@ -34,6 +34,8 @@ def write_reports(result: Result, folder: Path) -> list[Path]:
             faults.append(fault)
         else:
             written.append(write_whole(folder / name, content.encode() if isinstance(content, str) else content))
+    if folder.parent == RUNS:
+        write_index()
     if faults:
         raise faults[0]
     return written

@@ -1,23 +1,29 @@
-"""The report as one file of HTML, from `templates/`. Nothing is fetched, and only our own script may run."""
+"""The report of a run and the index of all runs, each one file of HTML from `templates/`.
+
+Nothing is fetched, and only our own script may run.
+"""
 
 import base64
 import hashlib
 import json
-from importlib.resources import files
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 from websockets import frames
 
 from loadtest.report import formatting
 from loadtest.report.charts import Timeline, latency_over_time, load_of, main_latency, percentiles_of, server_of
-from loadtest.report.plots import DARK, LIGHT, Chart, svg_of
-from loadtest.report.result import Latency, Result, Sample
+from loadtest.report.plots import DARK, LIGHT, Chart, sparkline_of, svg_of
+from loadtest.report.result import CPU_LIMIT, FILE, RUNS, Latency, ReadError, Result, Sample, read_result, write_whole
 from varde_contract.close_codes import MEANINGS, CloseCode
 
-CPU_BUDGET: Final = 90.0  # Percent of a core: above it a worker may have been late by itself, and the run is invalid
+_MACHINE: Final = ("cpu", "cores", "memory_gib", "kernel")  # what of a fingerprint tells one machine from another
+_SCRIPT: Final = Path(__file__).with_name("templates") / "cursor.js"
 _CLOSES: Final = {
     **{str(int(code)): (code.name.lower().replace("_", "-"), "") for code in frames.CloseCode},
     **{str(int(code)): (code.label, MEANINGS[code].when) for code in CloseCode},
@@ -33,23 +39,17 @@ _CLOSES: Final = {
 }
 
 
-def render(template: str, **context: Any) -> str:
-    """Fill a template; what is no markup is escaped."""
-    return _ENVIRONMENT.get_template(template).render(context)
-
-
 def page_of(result: Result) -> str:
     """Return the page of a run."""
     timeline, (kind, latency) = Timeline(result), main_latency(result)
     curves = [percentiles_of(result, each) for each in formatting.KINDS if getattr(result.latency_ms, each).count]
     over_time = latency_over_time(result, timeline)
-    script = (files("loadtest.report") / "templates/cursor.js").read_text(encoding="utf-8")
+    script = _SCRIPT.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     whole = timeline.chart("", "", [])
-    return render(
-        "run.html",
+    return _ENVIRONMENT.get_template("run.html").render(
         result=result,
-        script=Markup(script),  # noqa: S704 - our own file
+        script=script,
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
         readings=json.dumps(timeline.readings),
         places=json.dumps([whole.across(part[0].at_s) for part in timeline.bins]),
@@ -65,13 +65,13 @@ def page_of(result: Result) -> str:
 
 def junit_of(result: Result) -> str:
     """Return the objectives as tests: a failure for what was missed, an error for a run that is invalid or failed."""
-    return render("junit.xml", result=result)
+    return _ENVIRONMENT.get_template("junit.xml").render(result=result)
 
 
 def _drawn(chart: Chart) -> dict[str, Any]:
     """What the template needs of a chart, with readings at the pointer; those of charts over time are the page's."""
     lines = [(line, json.dumps([value and float(f"{value:.4g}") for _, value in line.points])) for line in chart.lines]
-    drawn = {"chart": chart, "svg": Markup(svg_of(chart)), "lines": lines}  # noqa: S704 - matplotlib escapes
+    drawn = {"chart": chart, "svg": svg_of(chart), "lines": lines}
     if not chart.until and len({len(line.points) for line in chart.lines}) == 1:
         xs = [x for x, _ in chart.lines[0].points]
         drawn |= {
@@ -86,6 +86,36 @@ def _busiest(sample: Sample) -> tuple[float | None, str]:
     late = [value for key, value in sample.server.items() if key.endswith("lateness_ms")]
     busy = [(value, key.partition(".")[0]) for key, value in sample.server.items() if key.endswith(".cpu_percent")]
     return max(late, default=None), "{1} {0:.0f}%".format(*max(busy)) if busy else formatting.NOTHING
+
+
+def write_index(folder: Path = RUNS) -> Path:
+    """Write `index.html` beside the folders of runs, and return it. What is no run is passed over."""
+    runs = list[tuple[str, Result]]()
+    for file in folder.glob(f"*/{FILE}"):
+        with suppress(ReadError):
+            runs.append((file.parent.name, read_result(file)))
+    scenarios = defaultdict[str, list[tuple[str, Result]]](list)
+    for name, result in sorted(runs, key=lambda run: run[1].started, reverse=True):  # the last run on top
+        scenarios[result.scenario].append((name, result))
+    trends = {scenario: list(_trends([result for _, result in found])) for scenario, found in scenarios.items()}
+    page = _ENVIRONMENT.get_template("index.html").render(scenarios=scenarios, trends=trends)
+    return write_whole(folder / "index.html", page.encode())
+
+
+def _trends(results: Sequence[Result]) -> Iterator[tuple[str, str, float]]:
+    """A line for p50 and p99 of the runs that are like the newest: name, picture, latest value."""
+    told = [result for result in reversed(results) if result.learned]
+    alike = [main_latency(result)[1] for result in told if _load(result) == _load(told[-1])]
+    for name in ("p50", "p99"):
+        values = [value for latency in alike if (value := getattr(latency, name)) is not None]
+        if len(values) > 1:
+            yield name, sparkline_of(values), values[-1]
+
+
+def _load(result: Result) -> tuple[object, ...]:
+    """What runs must share to be points of one trend: the machine, the load, the length."""
+    machine = (result.environment.get(key) for key in _MACHINE)
+    return *machine, result.users.asked, round(result.rate.target_per_second), round(result.seconds, -1)
 
 
 _ENVIRONMENT: Final = Environment(
@@ -109,5 +139,5 @@ _ENVIRONMENT.globals |= {
     "nothing": formatting.NOTHING,
     "closes": _CLOSES,
     "orderly": {"1000", "1001", "left", str(int(CloseCode.DRAINING))},
-    "cpu_budget": CPU_BUDGET,
+    "cpu_budget": CPU_LIMIT,
 }

@@ -60,8 +60,8 @@ def _row(result: Result) -> str:
     figures = (result.latency_ms, *(stage.latency_ms for stage in result.stages))  # of what was judged, or at all
     found = ((words, getattr(each, kind)) for each in figures for kind, words in _TIMED.items())
     timed, latency = next(((words, latency) for words, latency in found if latency.count), ("-", Latency()))
-    messages, rate, judged = result.messages, result.rate, {stage.name for stage in result.stages if stage.judged}
-    servers = [row.server for row in result.series if row.stage in judged and row.server]
+    messages, rate = result.messages, result.rate
+    servers = [row.server for row in result.judged_series if row.server]
 
     def cores(process: str) -> str:
         used = [value for row in servers for key, value in row.items() if re.match(rf"{process}.*\.cpu_percent$", key)]

@@ -10,6 +10,8 @@ from loadtest.exits import CouldNotRun, Verdict
 
 SCHEMA: Final = 1
 FILE: Final = "result.json"
+RUNS: Final = Path("build") / "load"  # the folder of all runs
+CPU_LIMIT: Final = 90.0  # percent of a core: a worker above it cannot say whether it was late itself
 
 
 class Latency(Struct, frozen=True, kw_only=True):
@@ -216,6 +218,12 @@ class Result(Struct, frozen=True, kw_only=True):
     def learned(self) -> bool:
         """Whether the run says anything about the system."""
         return self.verdict in {Verdict.MET, Verdict.MISSED}
+
+    @property
+    def judged_series(self) -> list[Sample]:
+        """The samples of the judged stages."""
+        judged = {stage.name for stage in self.stages if stage.judged}
+        return [sample for sample in self.series if sample.stage in judged]
 
 
 class ReadError(CouldNotRun):

@@ -40,14 +40,13 @@ _STOPPED: Final = 130  # as shells give it for SIGINT
 
 
 class PlanShape(LoadTestShape):
-    """A plan as Locust understands it: whoever follows it says how many users there are to be now."""
+    """Begins a Locust test without users: the run asks for them as its stages begin."""
 
     use_common_options = True
-    target: Callable[[], tuple[int, float]] = staticmethod(lambda: (0, 1.0))
 
     def tick(self) -> Any:
-        """Return users, and how many of them are spawned each second."""
-        return self.target()
+        """Return users, and how many of them are spawned each second: always the same, so that Locust does nothing."""
+        return 0, 1.0
 
 
 class Master:
@@ -77,10 +76,10 @@ class Master:
         environment, events = self._environment, self._environment.events
         with ExitStack() as opened:
             self.system = opened.enter_context(open_system(self.options, self.plan, self.console.say))
-            lost = self._open_workers(opened, self.system, logs) if logs is not None else lambda: 0
-            self._workers = Workers(self._runner, RunClock(), lost)
+            if logs is not None:
+                self._open_workers(opened, self.system, logs)
+            self._workers = Workers(self._runner, RunClock())
             self._open = opened.pop_all()
-        environment.shape_class.target = self._target
         events.test_start.add_listener(lambda **_: self._begin())
         events.test_stopping.add_listener(lambda **_: self._end())
         events.quitting.add_listener(lambda **_: self.close())
@@ -88,8 +87,7 @@ class Master:
             ready = f"{self.plan.scenario}: {len(self.plan.stages)} stages, {self.plan.seconds:.0f} s"
             add_state(environment.web_ui, lambda: self.console.last or ready, lambda: self.folder)
 
-    def _open_workers(self, opened: ExitStack, system: System, logs: Path) -> Callable[[], int]:
-        """Wait until all workers are there. Returns what counts those of ours that have ended."""
+    def _open_workers(self, opened: ExitStack, system: System, logs: Path) -> None:
         address = (self.options.bind[0], self._runner.server.port)
         if self.options.remote:
             self.console.say(f"waiting for {self.options.workers} workers at {address[0]}:{address[1]}")
@@ -97,16 +95,11 @@ class Master:
         workers = LocalWorkers(count, address, system.crowd_file, logs)
         opened.callback(workers.stop)
         workers.wait_connected(self._runner, self.options)
-        return workers.lost
 
     def close(self) -> None:
         """End the run if there is one, workers and the system."""
         self._end()
         self._open.close()
-
-    def _target(self) -> tuple[int, float]:
-        # Before Locust begins a test, and so a run, it asks: what the last run wants does not count any more.
-        return (0, 1.0) if self.run is None or self._following is None else self.run.target()
 
     def _begin(self) -> None:
         assert self.system is not None

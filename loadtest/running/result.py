@@ -14,9 +14,8 @@ from msgspec import Struct, field
 
 from loadtest.crowd.crowd import Room
 from loadtest.exits import EXIT_CODES, Verdict
-from loadtest.gate.findings import breaking_point
 from loadtest.gate.slo import Slo
-from loadtest.gate.verdict import judge
+from loadtest.gate.verdict import breaking_point, judge
 from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.histogram import merge_counts
 from loadtest.ledger.reports import LedgerError, StageSums, Tick
@@ -26,13 +25,11 @@ from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Kind, Options, Plan, Stage
 from loadtest.watch.fingerprint import fingerprint
 
-CPU_PERCENT: Final = 90.0
 OFFERED_SHARE: Final = 0.98
 LATE_SHARE: Final = 0.01
 """Of the sends of the judged stages, those that may be late: beyond, a 99th percentile is the generator's own."""
 _LATE_LEAST: Final = 20  # late sends that one hiccup of a small run may make
 _SIGMAS: Final = 4  # arrivals are random: so many square roots of their number may be missing without anybody's fault
-_FOLDER: Final = Path("build") / "load"
 _NS_MS: Final = 1e6
 _SECOND_NS: Final = 1_000_000_000
 
@@ -86,7 +83,7 @@ _Judged = Sequence[tuple[Stage, StageRun]]
 def folder_of(options: Options) -> Path:
     """Return the folder that was asked for, or a new one with the scenario and the time as its name; it is made."""
     now = datetime.now(UTC)
-    folder = options.out or _FOLDER / f"{options.scenario}-{now:%Y%m%dT%H%M%SZ}"
+    folder = options.out or r.RUNS / f"{options.scenario}-{now:%Y%m%dT%H%M%SZ}"
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -112,10 +109,6 @@ def publish(result: Result, folder: Path) -> list[str]:
     from loadtest.report.outputs import write_reports  # noqa: PLC0415 - matplotlib takes a second to import
 
     written = write_reports(result, folder)
-    if folder.parent == _FOLDER:
-        from loadtest.report.index import write_index  # noqa: PLC0415 - matplotlib takes a second to import
-
-        write_index(_FOLDER)
     lines = [""]
     lines += [f"  {'met   ' if each.met else 'MISSED'}  {each.words}" for each in result.objectives]
     lines += [f"  found   {finding.words}" for finding in result.findings]
@@ -192,15 +185,15 @@ def _figures(
     stage: Stage, held: StageRun, began_ns: int, seconds: float, done: tuple[int, int], latencies: Latencies
 ) -> StageFigures:
     """Return a stage in which so many messages were acked and requests answered within its seconds."""
-    acked, requests = done
+    acked, requests = (round(each / max(seconds, 1e-9), 2) for each in done)
     return StageFigures(
         name=stage.name,
         began_s=round((held.began_ns - began_ns) / _SECOND_NS, 2),
         seconds=round(seconds, 2),
         judged=stage.judged,
         users=held.connected,
-        messages_per_second=round(acked / max(seconds, 1e-9), 2),
-        requests_per_second=round(requests / max(seconds, 1e-9), 2),
+        messages_per_second=acked,
+        requests_per_second=requests,
         target_per_second=stage.target_per_second,
         latency_ms=latencies,
     )
@@ -232,7 +225,7 @@ def _bottlenecks(record: RunRecord, judged: _Judged, clock_budget_ms: float, *, 
     found = [
         f"{worker.name} used {worker.cpu_max_percent:.0f} % of its core: more workers, or a smaller load"
         for worker in record.workers
-        if worker.cpu_max_percent > CPU_PERCENT
+        if worker.cpu_max_percent > r.CPU_LIMIT
     ]
     for stage, held in judged:
         planned = stage.target_per_second * held.seconds

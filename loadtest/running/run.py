@@ -9,8 +9,8 @@ import gevent
 import msgspec
 from gevent.event import Event
 
-from loadtest.gate.findings import breaks
 from loadtest.gate.slo import Slo
+from loadtest.gate.verdict import breaks
 from loadtest.ledger.clock import RunClock, boot_id
 from loadtest.ledger.reports import Tick
 from loadtest.report.result import Sample
@@ -24,7 +24,6 @@ _SECOND_NS: Final = 1_000_000_000
 _AFTER_THE_SECOND: Final = 0.25  # workers speak at whole seconds of run time; a moment later everybody has been heard
 _PREPARE_SECONDS: Final = 120.0
 _REPORT_SECONDS: Final = 60.0
-_LOCUST_SECONDS: Final = 3.0
 _QUIET_SECONDS: Final = 4  # nothing came for so long: nothing more is under way
 SETTLE_SECONDS: Final = 90
 _HURRIED_SECONDS: Final = 10  # for a run that was ended early
@@ -71,18 +70,8 @@ class Run:
         self._console, self._count = console, count
         self._clock = RunClock()
         self._stopped = Event()
-        self._users = (0, 1.0)
-        self._upcoming: StageRun | None = None
-        self._begun = Event()
+        self._spawning: gevent.Greenlet | None = None
         self._whole, self._stage = Tick(), Tick()
-
-    def target(self) -> tuple[int, float]:
-        """Return how many users there are to be now, and how many of them are spawned each second.
-
-        Locust asks once a second. A stage that changes the number begins as it asks, so that nobody comes late.
-        """
-        self._begin()
-        return self._users
 
     def stop(self, *, why: str = "") -> None:
         """End early. Without a reason it is somebody's wish: the run is interrupted."""
@@ -100,6 +89,8 @@ class Run:
                 self._settle()
             self._collect()
         finally:
+            if self._spawning is not None:
+                self._spawning.kill()
             self.done.set()
 
     def _prepare(self) -> bool:
@@ -126,40 +117,37 @@ class Run:
         return not self.record.failure
 
     def _follow_plan(self) -> None:
-        for index, planned in enumerate(self.plan.stages):
-            self._upcoming = stage = StageRun(index=index, began_ns=0)
-            self._begun.clear()
-            if self._users[0] != planned.users:
-                self._begun.wait(_LOCUST_SECONDS)
-            self._begin()
-            self._hold(stage)
-            stage.ended_ns, stage.connected = self._clock.now_ns(), self._connected
-            if self._stopped.is_set() or self._is_broken(stage):
+        users = 0
+        for index, stage in enumerate(self.plan.stages):
+            held = StageRun(index=index, began_ns=self._clock.now_ns())
+            self._begin(held, stage)
+            if stage.users != users:
+                self._spawn(users := stage.users, stage.spawn_per_second)
+            self._hold(held, stage)
+            held.ended_ns, held.connected = self._clock.now_ns(), self._connected
+            if self._stopped.is_set() or self._is_broken(held, stage):
                 return
 
-    def _begin(self) -> None:
-        """Begin the stage that is to come, if there is one."""
-        begun, self._upcoming = self._upcoming, None
-        if begun is None:
-            return
-        stage = self.plan.stages[begun.index]
-        begun.began_ns = self._clock.now_ns()
+    def _begin(self, held: StageRun, stage: Stage) -> None:
         if self.record.stages:
-            self.record.stages[-1].ended_ns = begun.began_ns
-        self.record.stages.append(begun)
-        self.record.began_ns = self.record.began_ns or begun.began_ns
+            self.record.stages[-1].ended_ns = held.began_ns
+        self.record.stages.append(held)
+        self.record.began_ns = self.record.began_ns or held.began_ns
         self._stage = Tick()
         for state in self._workers.states.values():
             state.cpu.begin_stage(judged=stage.judged)
-        self._workers.runner.send_message(m.STAGE, (begun.index, begun.began_ns))
-        self._users = (stage.users, stage.spawn_per_second)
+        self._workers.runner.send_message(m.STAGE, (held.index, held.began_ns))
         if stage.action in SYSTEM_ACTIONS:
             gevent.spawn(self._system.act, stage.action)
-        self._begun.set()
 
-    def _hold(self, held: StageRun) -> None:
+    def _spawn(self, users: int, per_second: float) -> None:
+        """Let Locust have so many users. A master's `start` returns when they are there."""
+        if self._spawning is not None:
+            self._spawning.kill()
+        self._spawning = gevent.spawn(self._workers.runner.start, users, per_second)
+
+    def _hold(self, held: StageRun, stage: Stage) -> None:
         """Look each second until the stage is over."""
-        stage = self.plan.stages[held.index]
         until_ns = held.began_ns + round(stage.seconds * _SECOND_NS)
         while (now_ns := self._clock.now_ns()) < until_ns:
             if self._stopped.wait(min(until_ns - now_ns, self._until_heartbeat_ns()) / _SECOND_NS):
@@ -211,9 +199,8 @@ class Run:
         if missing:
             self.stop(why=f"{missing} of {self.record.expected_workers} workers went missing")
 
-    def _is_broken(self, held: StageRun) -> bool:
+    def _is_broken(self, held: StageRun, stage: Stage) -> bool:
         """Whether this was the last stage of a ramp."""
-        stage = self.plan.stages[held.index]
         if not (self.plan.ramp and stage.judged):
             return False
         self._wait_heartbeat()  # until workers have told of all of it, they go on as they were

@@ -14,6 +14,7 @@ from gevent import socket
 
 from loadtest.crowd.crowd import Crowd, Order, read_crowd, run_seeding
 from loadtest.exits import CouldNotRun
+from loadtest.report.formatting import duration
 from loadtest.scenarios.plan import SYSTEM_ACTIONS, Action, Kind, Options, Plan
 from loadtest.stack.stack import Stack, StackError, open_stack
 from loadtest.users.target import find_target
@@ -29,9 +30,9 @@ Say = Callable[[str], None]
 
 
 class System:
-    """What there is to be loaded, and what a run does to it. A fresh stack is ours to hurt and to look at.
+    """What there is to be loaded, and what a run does to it.
 
-    Of a system that runs elsewhere nothing is seen, and its owner gives us a program to call: `--hook`.
+    A fresh stack is ours to hurt and to look at. Another system's owner gives us a program to call: `--hook`.
     """
 
     def __init__(
@@ -128,18 +129,11 @@ def check_crowd(crowd: Crowd, plan: Plan, path: Path) -> None:
         raise CouldNotRun(f"{path} has {len(crowd.seats):,} people; the plan needs {plan.seats:,}", again)
     left_s = crowd.tickets_expire_ms / 1000 - time.time()
     if left_s <= 0:
-        raise CouldNotRun(f"the tickets in {path} expired {_span(-left_s)} ago", again)
+        raise CouldNotRun(f"the tickets in {path} expired {duration(-left_s)} ago", again)
     if plan.kind is Kind.MESSAGING and may_renew(crowd):
         left_s += TICKET_SECONDS  # its users fetch new ones in time, once: then the access tokens have ended as well
     if left_s < plan.seconds + _AFTERWARDS_SECONDS:
-        raise CouldNotRun(f"the tickets in {path} expire in {_span(left_s)}, before the run would be over", again)
-
-
-def _span(seconds: float) -> str:
-    for size, name in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {name}"
-    return f"{seconds:.0f} seconds"
+        raise CouldNotRun(f"the tickets in {path} expire in {duration(left_s)}, before the run would be over", again)
 
 
 def warn_beforehand(options: Options, plan: Plan, say: Say, *, machine: Machine | None = None) -> None:
@@ -152,6 +146,4 @@ def warn_beforehand(options: Options, plan: Plan, say: Say, *, machine: Machine 
     small = options.smoke or plan.scenario == "smoke"
     for check in check_machine(plan.seats, options.workers, machine=machine):
         if check.grade is Grade.FAULT or (check.grade is Grade.WARNING and not small):
-            say(f"preflight: {check.name}: {check.words}")
-            if check.advice:
-                say(f"           do: {check.advice}")
+            say(f"preflight: {check.name}: {check.words}\n           do: {check.advice}")

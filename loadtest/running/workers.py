@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -29,10 +29,7 @@ _Reading: TypeAlias = tuple[int, int]  # the time, and the CPU time so far: nano
 
 
 class CpuUsage:
-    """How hard a process works: percent of one core over windows of five readings, from its CPU time as it grows.
-
-    There is one reading a second.
-    """
+    """How hard a process works, in percent of one core, from a reading of its CPU time each second."""
 
     def __init__(self) -> None:
         self._readings: list[_Reading] = []
@@ -116,12 +113,11 @@ class WorkerState:
 class Workers:
     """All workers that are part of a run. What others say is not heard."""
 
-    def __init__(self, runner: Any, clock: RunClock, lost: Callable[[], int] = lambda: 0) -> None:
-        """`runner` is Locust's, which knows whose heart beats; `lost` counts processes of ours that have ended."""
+    def __init__(self, runner: Any, clock: RunClock) -> None:
+        """`runner` is Locust's, which knows whose heart beats."""
         self.runner = runner
         self.states: dict[str, WorkerState] = {}
         self._clock = clock
-        self._lost = lost
         runner.register_message(PREPARED, self._on_prepared)
         runner.register_message(HEARTBEAT, self._on_heartbeat)
         runner.register_message(PING, self._on_ping)
@@ -135,7 +131,7 @@ class Workers:
 
     def missing(self) -> int:
         """Count those who have gone."""
-        return max(sum(map(self._is_missing, self.states)), self._lost())
+        return sum(map(self._is_missing, self.states))
 
     def wait_until_all(self, done: str, seconds: float, give_up: Event | None = None) -> bool:
         """Wait until a field is set of every worker who is still there. Returns whether it is of all."""
@@ -144,7 +140,7 @@ class Workers:
                 silent = [client for client, state in self.states.items() if getattr(state, done) is None]
                 if not silent:
                     return True
-                if all(map(self._is_missing, silent)) or len(silent) <= self._lost():
+                if all(map(self._is_missing, silent)):
                     return False
                 gevent.sleep(_GLANCE)
         return False
@@ -218,21 +214,13 @@ class LocalWorkers:
                 )
                 self._processes.append(process)
 
-    def lost(self) -> int:
-        """Count those that have ended."""
-        return sum(process.poll() is not None for process in self._processes)
-
     def wait_connected(self, runner: Any, options: Options) -> None:
-        """Wait until as many as were asked for are at a Locust master; remote ones come when they come.
-
-        Raises CouldNotRun.
-        """
+        """Wait until all are at a Locust master; remote ones come when they come. Raises CouldNotRun."""
         end = float("inf") if options.remote else time.monotonic() + CONNECT_SECONDS
         while len(runner.clients.ready) < options.workers:
-            if self.lost():
-                ended = zip(self._logs, self._processes, strict=True)
-                said = "\n".join(tail_of(log) for log, process in ended if process.poll() is not None)
-                raise CouldNotRun(f"a worker ended before the run began:\n{said}")
+            for log, process in zip(self._logs, self._processes, strict=True):
+                if process.poll() is not None:
+                    raise CouldNotRun(f"a worker ended before the run began:\n{tail_of(log)}")
             if time.monotonic() > end:
                 raise CouldNotRun(f"{options.workers} workers did not come within {CONNECT_SECONDS:g} s")
             gevent.sleep(_GLANCE)

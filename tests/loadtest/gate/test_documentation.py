@@ -34,7 +34,9 @@ def objectives_in(said: str) -> list[tuple[str, str, str]]:
 
 def told(bound: Bound) -> tuple[str, str, str]:
     """An objective as the list says it."""
-    return bound.key, bound.goal_words, "" if bound.floor is None else figure(bound.floor)
+    goal = f"at {'least' if bound.at_most is None else 'most'} {figure(bound.goal)}"
+    share = "" if bound.of is None else f" of `{bound.of}`"
+    return bound.key, goal + share, "" if bound.floor is None else figure(bound.floor)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from loadtest.gate.findings import findings_of
 from loadtest.gate.slo import read_slo
+from loadtest.gate.verdict import findings_of
 from loadtest.report.result import Finding, Messages, Result, Sample
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask

@@ -56,7 +56,7 @@ def test_an_unreachable_target_is_said(tmp_path: Path) -> None:
     assert "nobody answers at the relay" in refuse(crowd_file(tmp_path / "crowd", port=port), tmp_path / "out")
 
 
-@pytest.mark.parametrize(("left", "words"), [(-7_300, "expired 2 hours ago"), (60, "before the run would be over")])
+@pytest.mark.parametrize(("left", "words"), [(-7_300, "expired 2.03 h ago"), (60, "before the run would be over")])
 def test_expired_tickets_are_said(tmp_path: Path, left: float, words: str) -> None:
     """Tickets that have ended, or will in the midst of the run, are refused with what to do."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
