@@ -72,7 +72,6 @@ class RunRecord(Struct, kw_only=True):
     workers: list[WorkerFigures] = field(default_factory=list)
     uncertainty_ns: int = 0
     ledgers: list[bytes] = field(default_factory=list)
-    invalid: list[str] = field(default_factory=list)  # why nothing was learned, in words
     broken: list[str] = field(default_factory=list)  # what of the system broke that must not, in words
     failure: str = ""  # why there was no run at all
 
@@ -127,7 +126,7 @@ def gather(
     except LedgerError as error:
         account, troubles = reconcile((), ()), [f"the ledgers do not fit: {error}"]
     judged = [(plan.stages[each.index], each) for each in record.stages if plan.stages[each.index].judged]
-    bottlenecks = [*record.invalid, *troubles, *_bottlenecks(record, judged, clock_budget_ms, even=even)]
+    bottlenecks = [*troubles, *_bottlenecks(record, judged, clock_budget_ms, even=even)]
     failed, indices = bool(record.failure), [stage.index for _, stage in judged]
     ends = [stage.connected for stage in ([held for _, held in judged] or record.stages)]
     connected = ends[-1] if ends else 0
@@ -227,6 +226,8 @@ def _bottlenecks(record: RunRecord, judged: _Judged, clock_budget_ms: float, *, 
         for worker in record.workers
         if worker.cpu_max_percent > r.CPU_LIMIT
     ]
+    if record.missing_workers:
+        found.append(f"{record.missing_workers} of {record.expected_workers} workers went missing")
     for stage, held in judged:
         planned = stage.target_per_second * held.seconds
         slack = 0.0 if even else _SIGMAS * math.sqrt(planned)

@@ -73,12 +73,10 @@ class Run:
         self._spawning: gevent.Greenlet | None = None
         self._whole, self._stage = Tick(), Tick()
 
-    def stop(self, *, why: str = "") -> None:
-        """End early. Without a reason it is somebody's wish: the run is interrupted."""
+    def stop(self) -> None:
+        """End early, because somebody wishes it."""
         if not self._stopped.is_set() and not self.done.is_set():
-            self.record.interrupted = not why
-            if why:
-                self.record.invalid.append(why)
+            self.record.interrupted = True
             self._stopped.set()
 
     def run(self) -> None:
@@ -195,9 +193,9 @@ class Run:
                 self._stopped.set()
 
     def _note_missing(self) -> None:
-        self.record.missing_workers = missing = self._workers.missing()
-        if missing:
-            self.stop(why=f"{missing} of {self.record.expected_workers} workers went missing")
+        self.record.missing_workers = self._workers.missing()
+        if self.record.missing_workers:
+            self._stopped.set()
 
     def _is_broken(self, held: StageRun, stage: Stage) -> bool:
         """Whether this was the last stage of a ramp."""
