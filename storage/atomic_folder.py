@@ -29,7 +29,7 @@ def make_folder_once(folder: Path, fill: Callable[[Path], None]) -> None:
             shutil.rmtree(draft)
         draft.mkdir(mode=0o700)
         fill(draft)
-        _sync(draft)
+        _sync(draft)  # before the rename, or a power cut could leave the name on a folder without its files
         draft.rename(folder)
         _sync(folder.parent)
 

@@ -77,6 +77,7 @@ class Island:
         Raises:
             IslandClosed: the island is closed or dead, or asyncio cancelled the call without being asked from here.
         """
+        # Not a whole checkpoint: the sleep below is one, and every statement would pay for another turn of the loop.
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._closed is not None:
             raise self._gone()
@@ -87,6 +88,8 @@ class Island:
         def abort(raise_cancel: RaiseCancel) -> trio.lowlevel.Abort:
             call.raise_cancel = raise_cancel
             self._on_asyncio(call.cancel)
+            # FAILED keeps the caller asleep until asyncio has said how it ended. Had it gone on at once, its statement
+            # would still be running on a connection that it takes for free, and a commit could happen behind its back.
             return trio.lowlevel.Abort.FAILED
 
         result: T = await trio.lowlevel.wait_task_rescheduled(abort)

@@ -138,6 +138,7 @@ def _fill(folder: Path) -> None:
 
 
 def _write(path: Path, key: bytes) -> None:
+    # The mode with the creation: a chmod afterwards would leave a moment in which others can open the file.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(base64.b64encode(key) + b"\n")

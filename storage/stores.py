@@ -47,6 +47,7 @@ async def open_storage(config: StorageSettings, *, timeouts: Timeouts | None = N
             await island.run(require_current, pool)
         async with _open_bus(island, url) as bus:
             connections = make_commit_connections(island, url, timeouts or Timeouts())
+            # Closed before the pool and the island: they are sockets of Trio's, which nobody else knows of.
             try:
                 yield _stores(Transactions(island, pool, timeouts), connections, bus)
             finally:

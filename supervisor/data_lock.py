@@ -36,7 +36,7 @@ async def open_lock(folder: Path, report: Report) -> AsyncIterator[int]:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield descriptor
-        os.ftruncate(descriptor, 0)
+        os.ftruncate(descriptor, 0)  # the number may be some other process's, soon
     finally:
         os.close(descriptor)
 

@@ -100,6 +100,7 @@ async def _start_workers(
     return tuple(workers[index] for index in range(count))
 
 
+# A task for each and no exit stack, which would stop one after the other: N times the time that a drain takes.
 async def _run_worker(
     program: Program, start: Start, report: Report, task_status: trio.TaskStatus[SupervisedProcess]
 ) -> None:

@@ -99,6 +99,7 @@ async def _run_system(
     ready_file: Path | None,
     kill_now: trio.Event,
 ) -> None:
+    # Empty while the system starts: the first programs are ready long before there is a system to write down.
     running: list[System] = []
 
     def write_ready() -> None:

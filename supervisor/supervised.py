@@ -158,7 +158,7 @@ class _Supervisor:
 
     async def _run_process(self) -> tuple[int, str]:
         """Run one process to its end; return its number and why it ended."""
-        self._tail.clear()
+        self._tail.clear()  # what its last life said would explain the wrong death
         pid, begun, ready = 0, trio.current_time(), False
         startup = trio.CancelScope(deadline=begun + self._program.start_timeout)
 

@@ -78,6 +78,8 @@ async def open_system(
                 (url,) = await run_once(programs.postgres_url(), start, report, report_output=False)
                 programs.use_database(url)
             await run_once(programs.migrate(), start, report)
+            # Servers refuse a schema that is not theirs, so it is made first. The relay comes before the API, so that
+            # a ticket can be used as soon as there is one; stopping in reverse, none is issued while the relay drains.
             relay = await supervise(programs.relay())
             api = await supervise(programs.api())
             worker = await supervise(programs.worker())

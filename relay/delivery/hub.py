@@ -57,6 +57,7 @@ class Hub:
         """Add a peer that has proven to be alive; it replaces an older connection of the same device."""
         older = self._peers.get(peer.device)
         if older is not None:
+            # Now, not when its task has ended: until then messages would go to a connection that sends nothing more.
             self.remove(older)
             older.connection.cut(CloseCode.REPLACED)
         self._peers[peer.device] = peer

@@ -78,6 +78,7 @@ class _Shard:
             self.work.unpark_all()
 
     def put_back(self, submissions: Sequence[Submission]) -> None:
+        # In front, or later messages of the same sender would overtake them. The limits let them in before.
         self.submissions.extendleft(reversed(submissions))
         self.size += sum(submission.size for submission in submissions)
 
@@ -161,6 +162,7 @@ class Journal:
 
         Refuses `overloaded`, `rate-limited`, and `unavailable` during an outage.
         """
+        # Whoever sends now would only wait for a commit that fails, up to its deadline of ten seconds.
         if self._outage.just_failed:
             self._metrics.journal_refusals[JournalRefusal.OUTAGE] += 1
             return UNAVAILABLE

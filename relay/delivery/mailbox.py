@@ -191,6 +191,7 @@ class Mailbox:
     async def _run(self) -> None:
         try:
             while self._replays:
+                # Before the log is read: a peer that does not read holds one outbox in memory, and no page besides.
                 await self._peer.outbox.wait_room()
                 try:
                     await self._run_turn()

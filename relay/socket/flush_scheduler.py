@@ -42,6 +42,7 @@ class FlushScheduler:
         try:
             yield
         finally:
+            # Before the flushes: what they make others send would be gathered for a block that is over.
             self.gathering = False
             gathered, self._gathered = self._gathered, {}
             for connection in gathered:

@@ -195,6 +195,7 @@ class Transport:
 
     def close(self) -> None:
         """Close the socket."""
+        # First: once it is closed, its number may be that of a new connection, which would be removed in its place.
         self._reactor.remove(self._descriptor)
         trio.lowlevel.notify_closing(self._socket)
         self._socket.close()

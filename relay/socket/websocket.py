@@ -99,6 +99,7 @@ class WebSocket:
     def close(self, code: int, reason: str = "") -> None:
         """Write a close frame, unless there is one already."""
         if self.open:
+            # From here on they count what comes in place of the peer's close frame.
             protocol, self.slow_frames = self._slow(), 0
             protocol.send_close(code, reason)
             rest, self._rest = self._rest, None
@@ -143,7 +144,7 @@ class WebSocket:
             # Not copied when it only became longer: a peer may send a large frame a byte at a time.
             self._rest = received if isinstance(received, bytearray) else bytearray(received)
         if self._fragments is None and self._protocol is not None and self._protocol.state is State.OPEN:
-            self._protocol = None
+            self._protocol = None  # nothing slow is under way: the next frames take the short way again
 
     def _feed_slowly(self, received: bytes | bytearray, size: int) -> bytearray:
         """Give one frame to the library; return what is left."""

@@ -157,6 +157,7 @@ def _fill(draft: Path) -> None:
     # The builtin locale sorts the same on every machine and after every upgrade of the system's C library.
     locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
     _run((program("initdb"), "-D", str(draft), *trust, *locale), user)
+    # In single-user mode: no server has to start, be waited for and stop for one statement.
     single = (program("postgres"), "--single", "-D", str(draft), "-c", "exit_on_error=on", "postgres")
     _run(single, user, f"CREATE DATABASE {NAME}\n")
 
@@ -189,6 +190,7 @@ def _check_version(cluster: Path) -> None:
 
 
 def _postmaster(cluster: Path, socket_folder: Path) -> tuple[str, ...]:
+    # As arguments, not in postgresql.conf: a folder made by an older version then has what this version says.
     settings = SETTINGS | {"unix_socket_directories": str(socket_folder)}
     options = (part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
     return (program("postgres"), "-D", str(cluster), *options)

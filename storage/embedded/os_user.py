@@ -33,6 +33,7 @@ class OsUser:
     def assume(self) -> None:
         """Become this user, for good and with no other groups."""
         if self.foreign:
+            # The user last: who is not root any more may not give up its groups.
             os.setgroups([])
             os.setgid(self.gid)
             os.setuid(self.uid)

@@ -11,6 +11,8 @@ from typing import Final
 from storage.database import Connection
 from varde_contract.ids import AccountId, ConversationId
 
+# NO KEY UPDATE, everywhere: the check of a foreign key locks the row it points to FOR KEY SHARE, which waits for UPDATE
+# and not for this. Who only adds something below an account or a conversation is not held up.
 _LOCK_ACCOUNT: Final = "SELECT FROM account WHERE account_id = $1 FOR NO KEY UPDATE"
 
 
@@ -19,6 +21,7 @@ async def lock_account(connection: Connection, account: AccountId) -> None:
     await connection.execute(_LOCK_ACCOUNT, account)
 
 
+# SHARE: many conversations may take in the same account at once; only whoever changes its devices waits for them.
 _HOLD_ACCOUNTS: Final = "SELECT FROM account WHERE account_id = ANY ($1) ORDER BY account_id FOR SHARE"
 
 
@@ -40,6 +43,9 @@ async def lock_conversations(connection: Connection, conversations: Iterable[Con
     await connection.execute(_LOCK_CONVERSATIONS, list(conversations))
 
 
+# Advisory locks have no table, so a conversation is a number here. Two that hash to the same one wait for each other
+# without need, which does no harm. The order is that of the numbers: with that of the ids, such a pair could make two
+# callers wait for each other.
 _TAKE_TURN: Final = """
     SELECT pg_advisory_xact_lock(turn)
     FROM (SELECT DISTINCT hashtextextended(id::text, 0) AS turn FROM unnest($1::uuid[]) AS id ORDER BY turn) AS turns

@@ -87,6 +87,7 @@ async def _leave_as_it_is(connection: Any) -> None:
 
 
 async def _disconnect(pool: Pool, timeouts: Timeouts) -> None:
+    # By itself `close` waits for connections in use without end.
     try:
         await asyncio.wait_for(pool.close(), timeouts.close)
     except TimeoutError:

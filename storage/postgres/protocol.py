@@ -65,6 +65,7 @@ def prepare(name: bytes, statement: str, types: Sequence[int]) -> bytes:
 
 def ask(name: bytes, arguments: Iterable[bytes]) -> bytes:
     """Write Bind, Execute and Sync, for all rows at once."""
+    # Into the portal without a name: the next Bind replaces it, so no Close has to follow.
     parts = list(arguments)
     values = chain.from_iterable((_LENGTH.pack(len(part)), part) for part in parts)
     body = b"".join((b"\0", name, b"\0", _BINARY, struct.pack(">H", len(parts)), *values, _BINARY))
@@ -92,9 +93,11 @@ class Answer:
             kind, length = _HEAD.unpack_from(octets, place)
             if not _LENGTH.size <= length <= ANSWER_LIMIT:
                 raise ConnectionError("the database said something that is no answer")
-            after = place + 1 + length
+            after = place + 1 + length  # the length counts itself, and not the octet that says what it is
             if after > end:
                 break
+            # Completions, parameters and notices are passed over: what matters is in the rows, the error and the end.
+            # An error ends nothing here, because Postgres still reads up to Sync and only then is ready for more.
             if kind == b"D":
                 self._rows.append(octets[place + _HEAD.size : after])
             elif kind == b"E":

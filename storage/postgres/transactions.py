@@ -15,12 +15,14 @@ Ts = TypeVarTuple("Ts")
 Answer = Coroutine[Any, Any, T]
 
 SECONDS: Final = 1.0
+# All pauses together are 0.6 s at most, little of the ten seconds that the journal gives a commit.
 TRIES: Final = 6
 PAUSE: Final = 0.02 * SECONDS  # at most, before the second try; doubled with every further one
 
 _DICE: Final = random.SystemRandom()
 
 
+# An exception, because asyncpg commits whatever block is left in another way.
 class Undo(Exception):
     """Raised within a transaction: undo it, and let the call answer `answer`."""
 
@@ -56,6 +58,7 @@ class Transactions:
         return await self._try(work)
 
     async def _try(self, work: Callable[[Connection], Answer[T]]) -> T:
+        # Anew with each try: in the pause between two, others may have the connection.
         connection = await self._pool.acquire(timeout=self._timeouts.acquire)
         try:
             return await work(connection)

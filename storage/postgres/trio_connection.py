@@ -60,6 +60,8 @@ class TrioConnection:
                 await self._send(query)
                 await self._receive(answer)
         finally:
+            # Otherwise the rest of this answer would be read as that of the next question: acks for messages that were
+            # never stored.
             if not answer.complete:
                 self.close()
         if not answer.complete:
@@ -109,7 +111,7 @@ class TrioConnections:
             self.give(connection)
         if not self._possible or self._count == CONNECTIONS_MAX:
             return None
-        self._count += 1
+        self._count += 1  # before the first checkpoint, at which others may come and count
         try:
             opened = await self._open()
         except BaseException:
@@ -159,6 +161,7 @@ async def _detach(connection: Any) -> socket.socket | None:
     if transport.get_extra_info("sslcontext") is not None:
         await connection.close()
         return None
+    # A second descriptor of the same connection. asyncpg closes the first, which Postgres does not notice.
     sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
     sock.setblocking(False)
     transport.pause_reading()  # at once, while its end takes a turn of the loop

@@ -190,6 +190,7 @@ async def _revoke(
     return await _update_positions(connection, account, device, profiles)
 
 
+# Only ever forward: the clocks of two servers differ, and what was void stays void.
 _VOID_TICKETS: Final = """
     INSERT INTO revocation AS before (account_id, device_id, not_before_ms, final, written_ms)
     VALUES ($1, $2, $3, $4, $3)

@@ -47,7 +47,9 @@ class PostgresPrekeys:
         return await self._transactions.run(_claim, claimer, wanted, now_ms, window_ms, most)
 
 
+# Two uploads at once would each count only their own keys against the most there may be.
 _LOCK_DEVICE: Final = "SELECT true FROM device WHERE account_id = $1 AND device_id = $2 FOR NO KEY UPDATE"
+# DO NOTHING: an upload whose answer was lost comes again, with keys that may have been handed out since.
 _ADD: Final = """
     INSERT INTO one_time_key (account_id, device_id, key, signature)
     SELECT $1, $2, key, signature FROM unnest($3::bytea[], $4::bytea[]) WITH ORDINALITY AS fresh (key, signature, place)

@@ -67,6 +67,8 @@ def _session(row: Any) -> people.Session:
     return replace(session, spent_digests=tuple(session.spent_digests))
 
 
+# The old digest is part of the condition, so of two refreshes with the same token one finds no row. A read before it
+# would have to lock, and every refresh would take two round trips.
 _ROTATE: Final = """
     UPDATE session
     SET access_digest = $3, access_expires_ms = $4, refresh_digest = $5, refresh_expires_ms = $6, refreshed_ms = $7,

@@ -57,6 +57,7 @@ async def _put_code(
     return True
 
 
+# An attempt is spent by reading the code, before anybody compares: guesses at the same moment cannot share one.
 _TAKE_ATTEMPT: Final = """
     WITH found AS (
         SELECT address, code_digest, expires_ms, attempts_left FROM one_time_code WHERE address = $1 FOR UPDATE
@@ -72,6 +73,7 @@ async def _take_attempt(connection: Connection, address: bytes) -> people.OneTim
     return None if row is None else people.OneTimeCode(*row)
 
 
+# Of two who sign in with the same code one deletes it; a code that was sent since is another one, and stays.
 _CONSUME_CODE: Final = "DELETE FROM one_time_code WHERE address = $1 AND code_digest = $2 RETURNING true"
 
 

@@ -167,6 +167,8 @@ async def _log_heads(
     }
 
 
+# The domain has judged the roster at this version, without a lock. If it has moved since, there is no such row, and the
+# domain judges again.
 _LOCK_AT: Final = """
     SELECT head FROM conversation WHERE conversation_id = $1 AND roster_version = $2
     FOR NO KEY UPDATE
@@ -198,6 +200,7 @@ async def _add_member(
         return MemberFault.ALREADY_MEMBER
     if count >= most:
         return MemberFault.TOO_MANY
+    # From the next number on: what was said before is not for the newcomer. The lock keeps the head where it was read.
     await connection.execute(_ADD_MEMBER, conversation, profile, account, role, head + 1)
     await begin_positions(connection, [conversation], [account])
     return await _move(connection, conversation)
