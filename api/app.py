@@ -14,7 +14,7 @@ from api.http.problems import INTERNAL, UNAVAILABLE, refusal_of_exception
 from api.http.replies import respond
 from api.http.requests import BoundedRequest
 from api.operation import SERVICES
-from api.resources import service
+from api.resources import service, transparency
 from api.resources.people import accounts, devices, prekeys, sign_in
 from api.resources.talk import conversations, members, messages
 from api.schema import document_of, open_schema
@@ -33,6 +33,7 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     members.blueprint,
     messages.blueprint,
     devices.relay,
+    transparency.blueprint,
     service.health,
     service.documentation,
 )

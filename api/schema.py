@@ -42,6 +42,7 @@ _TAGS: Final = {
     "members": "The members of a group.",
     "messages": "Sending without a socket.",
     "relay": "How to reach the relay.",
+    "log": "The transparency log of device lists: anybody may check it.",
     "health": "Whether the API runs and can serve.",
 }
 _RETRY: Final = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}}

@@ -20,6 +20,7 @@ from domain.ports import Clock, Entropy, Stores, StoreUnavailable
 from domain.talk.conversations import Conversations
 from domain.talk.members import Members
 from domain.talk.sending import Messages
+from domain.transparency.log import Log
 from settings.api import ApiSettings
 from varde_contract.ids import AccountId
 from varde_contract.rest.people import RelayAddress
@@ -60,6 +61,7 @@ class Services:
     messages: Messages
     tickets: TicketIssuer
     relay: RelayAddress
+    log: Log
     probe: Callable[[], Awaitable[bool]]
 
 
@@ -85,6 +87,7 @@ def make_services(
         messages=Messages(s.conversations, s.journal, bus, budgets, node=NODE, clock=clock, entropy=entropy),
         tickets=TicketIssuer(keys.ticket_private, entropy=entropy),
         relay=RelayAddress(url=config.relay_url, static_key=keys.relay_public),
+        log=Log(s.transparency),
         probe=lambda: _answers(stores.accounts),
     )
 

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from storage.atomic_folder import make_folder_once
 
 KEY_BYTES: Final = 32
-FILE_LIMIT: Final = 256  # bytes; a key takes 45
+FILE_LIMIT: Final = 1_024  # bytes; a key takes 45
 NAMES: Final = ("relay.key", "relay.pub", "ticket.key", "ticket.pub", "pepper")
 
 
@@ -99,7 +99,7 @@ def read_relay_keys(folder: Path) -> RelayKeys:
     Raises:
         KeyFileError: naming the file, and what is wrong with it.
     """
-    _check_folder(folder)
+    check_folder(folder)
     private, public = _read(folder, "relay.key"), _read(folder, "relay.pub")
     if X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw() != public:
         raise KeyFileError(f"{folder / 'relay.pub'} does not belong to relay.key beside it")
@@ -112,7 +112,7 @@ def read_api_keys(folder: Path) -> ApiKeys:
     Raises:
         KeyFileError: naming the file, and what is wrong with it.
     """
-    _check_folder(folder)
+    check_folder(folder)
     private, public = _read(folder, "ticket.key"), _read(folder, "ticket.pub")
     if Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw() != public:
         raise KeyFileError(f"{folder / 'ticket.pub'} does not belong to ticket.key beside it")
@@ -134,19 +134,21 @@ def _fill(folder: Path) -> None:
         os.urandom(KEY_BYTES),
     )
     for name, key in zip(NAMES, keys, strict=True):
-        _write(folder / name, key)
+        write_text(folder / name, base64.b64encode(key).decode())
 
 
-def _write(path: Path, key: bytes) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, and a line feed at its end; it is on the disk when this returns."""
     # The mode with the creation: a chmod afterwards would leave a moment in which others can open the file.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.b64encode(key) + b"\n")
+        file.write(text.encode() + b"\n")
         file.flush()
         os.fsync(descriptor)
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that is missing, or open to others. Raises KeyFileError."""
     try:
         found = folder.lstat()
     except FileNotFoundError:
@@ -156,7 +158,8 @@ def _check_folder(folder: Path) -> None:
     _refuse_open(folder, found, "0700")
 
 
-def _read(folder: Path, name: str) -> bytes:
+def read_text(folder: Path, name: str) -> str:
+    """Read a short file that nobody else may read, without the line feed at its end. Raises KeyFileError."""
     path = folder / name
     try:
         # O_NOFOLLOW: the permissions checked are those of the file read. O_NONBLOCK: a pipe must not hold us up.
@@ -168,7 +171,7 @@ def _read(folder: Path, name: str) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise KeyFileError(f"{path} is not a file")
         _refuse_open(path, found, "0600")
-        return _decode(path, file.read(FILE_LIMIT))
+        return file.read(FILE_LIMIT).decode(errors="replace").removesuffix("\n")
 
 
 def _refuse_open(path: Path, found: os.stat_result, wanted: str) -> None:
@@ -179,11 +182,13 @@ def _refuse_open(path: Path, found: os.stat_result, wanted: str) -> None:
         raise KeyFileError(f"{path} belongs to user {found.st_uid}, who is neither this program's user nor root")
 
 
-def _decode(path: Path, text: bytes) -> bytes:
+def _read(folder: Path, name: str) -> bytes:
     try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except binascii.Error:
+        key = base64.b64decode(read_text(folder, name).strip(), validate=True)
+    except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY_BYTES:
-        raise KeyFileError(f"{path} is damaged: it should hold {KEY_BYTES} bytes as base64; restore it from a backup")
+        raise KeyFileError(
+            f"{folder / name} is damaged: it should hold {KEY_BYTES} bytes as base64; restore it from a backup"
+        )
     return key

@@ -1,6 +1,7 @@
 """The program `python -m worker`: reads the environment, and runs one worker over the storage."""
 
 import os
+from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
@@ -9,10 +10,15 @@ import trio
 
 from domain.jobs.ports import WorkerId
 from domain.ports import Stores
-from settings.environment import command_from_environ
+from settings.environment import ConfigError, command_from_environ
 from settings.worker import WorkerSettings
+from storage.log_key import LogKey
 from storage.program import Serve, read_clock, run_program
-from worker.run import run_worker
+from varde_contract.errors import PeerFault
+from varde_contract.transparency.policy import Policy, parse_policy
+from worker.checkpoints import Checkpoints
+from worker.metrics import serve_metrics
+from worker.run import JOBS, Job, run_worker
 
 HELP: Final = """Run one worker until SIGTERM or SIGINT: it does the jobs that nobody waits for.
 
@@ -24,6 +30,9 @@ It is told everything by the environment, and says in one line what is wrong wit
   VARDE_DATA                  the servers' folder    [.varde]
   VARDE_DATABASE_URL          PostgreSQL 15 or newer [the embedded one, in the folder]
   VARDE_WORKER_LEASE_SECONDS  until another takes up the jobs of one that died [30]
+  VARDE_WORKER_METRICS_BIND   where Prometheus may ask [nowhere]
+  VARDE_LOG_ORIGIN            the name of a transparency log that is made now [of its key]
+  VARDE_LOG_POLICY            a tlog-policy file with witnesses to ask [none]
   VARDE_POOL_MIN, VARDE_POOL_MAX                     database connections
 
 When it is ready it prints one line of JSON with its id. docs/configuration.md says more.
@@ -38,13 +47,27 @@ def main() -> None:
 
 def _prepare() -> tuple[str, Serve]:
     settings = WorkerSettings.from_environ(os.environ)
+    key, policy = LogKey(settings.data / "log", settings.log_origin), _read_policy(settings.log_policy)
+    checkpoints = Checkpoints(key, policy)
 
     async def serve(
         stores: Stores, stop: trio.Event, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        await run_worker(settings, stores, read_clock, WorkerId(uuid4()), stop, task_status=task_status)
+        jobs = (*JOBS, Job("checkpoints", checkpoints.run))
+        async with trio.open_nursery() as nursery:
+            if settings.metrics_bind is not None:
+                await nursery.start(serve_metrics, settings.metrics_bind, stores.transparency, read_clock)
+            await run_worker(settings, stores, read_clock, WorkerId(uuid4()), stop, jobs, task_status=task_status)
+            nursery.cancel_scope.cancel()
 
     return "{}", serve
+
+
+def _read_policy(path: Path | None) -> Policy | None:
+    try:
+        return None if path is None else parse_policy(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, PeerFault) as fault:
+        raise ConfigError(f"VARDE_LOG_POLICY: {fault}") from None
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class Job(NamedTuple):
 
 
 JOBS: Final = (Job("retention", run_retention),)
-"""Every job there is."""
+"""Every job that needs nothing but the stores; `worker.__main__` adds the one that needs the key of the log."""
 
 
 async def run_worker(

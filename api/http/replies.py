@@ -24,7 +24,16 @@ class Reply:
     body: Struct
 
 
-Answer: TypeAlias = Struct | Reply | Refused | None
+@dataclass(frozen=True, slots=True)
+class Content:
+    """An answer that is no JSON, and for how long a cache may keep it."""
+
+    body: bytes
+    media_type: str
+    cache: str
+
+
+Answer: TypeAlias = Struct | Reply | Content | Refused | None
 """What an operation returns. A Struct is answered with 200, None with 204."""
 
 
@@ -47,6 +56,10 @@ def respond(answer: Answer, headers: dict[str, str] | None = None) -> TrioRespon
             return _response(body_of(answer), status_of(answer.code), {**headers_of(answer), **(headers or {})})
         case Reply(status=status, body=body):
             return _json(body, status)
+        case Content():
+            return _response(
+                answer.body, HTTPStatus.OK, {"Content-Type": answer.media_type, "Cache-Control": answer.cache}
+            )
         case _:
             return _json(answer, HTTPStatus.OK)
 

@@ -1,7 +1,7 @@
 """Sequencing: what is pending is appended to the tree, and the tree is signed."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from domain.transparency.model import SignedHead
 from domain.transparency.ports import LogStore
@@ -26,6 +26,20 @@ class Signed(NamedTuple):
 
     size: int
     root: bytes
+
+
+class LogSigner(Protocol):
+    """Who signs a log, and remembers what."""
+
+    @property
+    def signers(self) -> Sequence[Signer]:
+        """The keys of the log. Their name is its origin."""
+
+    def last(self) -> Signed | None:
+        """Return what was signed last, by a memory outside of the database."""
+
+    def remember(self, last: Signed) -> None:
+        """Remember it, before anybody else relies on it."""
 
 
 async def sequence(

@@ -6,14 +6,14 @@ from uuid import UUID
 from msgspec import Meta, Struct
 from quart import Blueprint
 
-from api.http.replies import Answer, Reply, created
+from api.http.replies import Answer, created
 from api.operation import signed_in_with_body, signed_in_with_query
 from api.resources.talk.conversations import show
 from api.services import Services
 from domain.budgets import Budget
 from domain.people.model import Actor
 from varde_contract.ids import ConversationId, ProfileId
-from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.refusals import RefusalCode
 from varde_contract.rest.talk import ConversationView, MemberRole, NewMember
 
 blueprint = Blueprint("members", __name__, url_prefix="/v1/conversations/<uuid:conversation>/members")
@@ -85,4 +85,4 @@ async def remove_member(
 
 
 def _made(answer: Answer) -> Answer:
-    return answer if isinstance(answer, Refused | Reply) or answer is None else created(answer)
+    return created(answer) if isinstance(answer, Struct) else answer

@@ -1,0 +1,105 @@
+"""Witnesses are asked to cosign the log (C2SP tlog-witness v1.0.0), all at once, and what they say is checked."""
+
+import logging
+from typing import Final, Self
+
+import httpx
+import trio
+from msgspec import structs
+
+from domain.transparency.log import Log
+from domain.transparency.model import SignedHead
+from domain.transparency.ports import LogStore
+from varde_contract.errors import PeerFault
+from varde_contract.transparency.checkpoint import signed_time
+from varde_contract.transparency.note import (
+    NOTE_BYTES,
+    Note,
+    NoteSignature,
+    parse_note,
+    parse_number,
+    parse_signatures,
+)
+from varde_contract.transparency.policy import Policy, Witness
+from varde_contract.transparency.proof import AddCheckpoint
+
+PATIENCE: Final = 20.0
+"""Seconds, for one witness."""
+CONFLICT: Final = 409
+
+_log: Final = logging.getLogger("varde.worker")
+
+
+class Witnesses:
+    """The witnesses of a policy that have a URL. Use it with `async with`."""
+
+    def __init__(self, policy: Policy, store: LogStore, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._policy = policy
+        self._store = store
+        self._client = httpx.AsyncClient(timeout=PATIENCE, transport=transport)
+        self._cosigned: dict[str, int] = {}
+        """By URL, what a witness has cosigned last. It says so itself when this is wrong or not known."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def ask_all(self) -> bool:
+        """Have the newest checkpoint cosigned, and keep it when enough have done so. Raises StoreUnavailable."""
+        head = await self._store.head()
+        if head is None:
+            return False
+        note, lines = parse_note(head.note), list[NoteSignature]()
+        by_url = {each.url: each for each in self._policy.witnesses.values() if each.url}
+        async with trio.open_nursery() as nursery:
+            for witness in by_url.values():
+                nursery.start_soon(self._ask, witness, head, note, lines)
+        cosigned = note.signed(lines)
+        if not self._policy.accepts(cosigned):
+            return False
+        await self._store.keep_cosigned(structs.replace(head, note=cosigned.encode()))
+        return True
+
+    async def _ask(self, witness: Witness, head: SignedHead, note: Note, lines: list[NoteSignature]) -> None:
+        who = witness.key.name
+        try:
+            with trio.fail_after(PATIENCE):
+                answer = await self._post(witness.url, head, note)
+                if answer.status_code == CONFLICT and answer.headers.get("content-type") == "text/x.tlog.size":
+                    self._cosigned[witness.url] = parse_number(answer.text.removesuffix("\n"))
+                    answer = await self._post(witness.url, head, note)
+            found = _lines_of(answer)
+        except (httpx.HTTPError, httpx.InvalidURL, trio.TooSlowError, OSError, UnicodeDecodeError, PeerFault) as fault:
+            _log.warning("the witness %s has not cosigned: %s", who, str(fault) or type(fault).__name__)
+            return
+        self._cosigned[witness.url] = head.size
+        lines += self._verified(note, found, witness.url)
+
+    async def _post(self, url: str, head: SignedHead, note: Note) -> httpx.Response:
+        old = self._cosigned.get(url, 0)
+        proof = await Log(self._store).consistency(old, head.size) if old else ()
+        if proof is None:
+            raise PeerFault("it has seen a larger log than this one")
+        body = AddCheckpoint(old, proof, note).encode()
+        return await self._client.post(f"{url.rstrip('/')}/add-checkpoint", content=body)
+
+    def _verified(self, note: Note, found: tuple[NoteSignature, ...], url: str) -> list[NoteSignature]:
+        """Return the lines of those keys of the policy that are at this URL; others are passed over."""
+        keys = {(each.key.name, each.key.id): each.key for each in self._policy.witnesses.values() if each.url == url}
+        lines = []
+        for line in found:
+            key = keys.get((line.name, line.key_id))
+            try:
+                if key is not None and signed_time(note.signed([line]), key) is not None:
+                    lines.append(line)
+            except PeerFault as fault:
+                _log.warning("the witness %s: %s", line.name, fault)
+        return lines
+
+
+def _lines_of(answer: httpx.Response) -> tuple[NoteSignature, ...]:
+    if not answer.is_success or len(answer.content) > NOTE_BYTES:
+        raise PeerFault(f"it answered {answer.status_code}")
+    return parse_signatures(answer.content.decode())
