@@ -150,6 +150,8 @@ class _Supervisor:
                 begun = trio.current_time()
                 pid, why = await self._run_process()
                 failures += 1
+                # What was ready once fails of something that may pass, such as a database that is away, and is started
+                # for ever. What never was lacks something that only a person can give it.
                 if not self.process.starts and failures == FIRST_STARTS:
                     raise StartFailed(self._program, f"{why}, {FIRST_STARTS} times in a row", tuple(self._tail))
                 delay = self._backoff.next_delay(trio.current_time() - begun)
