@@ -1,13 +1,13 @@
-"""What one worker of the generator can do by itself, against a server that does nothing.
+"""What one worker of the generator can do by itself: a worker's own load in this process, against a null server.
 
-It runs in the calling process, on gevent and without Locust; half of the machine stays free for the null server.
+Half of the machine stays free for that server.
 """
 
 import time
 from collections.abc import Callable
 from operator import sub
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 import psutil
@@ -16,26 +16,21 @@ from msgspec import Struct
 from loadtest.crowd.crowd import read_crowd
 from loadtest.exits import CouldNotRun
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.ledger import Ledger
-from loadtest.ledger.payload import PayloadCipher
 from loadtest.ledger.reports import merge_ticks
-from loadtest.ledger.schedule import Pacer
+from loadtest.running.messages import Prepare
 from loadtest.scenarios.plan import Kind, Plan, Stage
-from loadtest.users.population import Population
-from loadtest.users.relay_user import RelayUser
 from loadtest.watch.fingerprint import fingerprint
 from loadtest.watch.null_server import NullServer, open_null_server
 
+if TYPE_CHECKING:
+    from loadtest.running.worker import Load
+
 LIMIT_PERCENT: Final = 90.0  # of a core: above it a run is invalid
-_RATES: Final = tuple(500 << doubled for doubled in range(8))  # up to 64,000 a second
+_RATES: Final = (0, *(500 << doubled for doubled in range(8)))  # nothing, then up to 64,000 a second
 _DONE_SHARE: Final = 0.97
 _UNDER_WAY: Final = 100  # users that connect at the same time
 _CONNECT_SECONDS: Final = 60.0
 _END_SECONDS: Final = 5.0
-
-
-class CalibrationFault(CouldNotRun):
-    """The generator could not be calibrated; the text says what did not happen."""
 
 
 class Step(Struct, frozen=True):
@@ -67,88 +62,39 @@ class Calibration(Struct, frozen=True, kw_only=True):
     environment: dict[str, Any]
 
 
-class _Worker:
-    """The users of one worker, connected to a null server."""
-
-    def __init__(self, users: int, server: NullServer) -> None:
-        crowd, clock = read_crowd(server.crowd), RunClock()
-        stage = Stage(name="calibrate", seconds=1, users=users, spawn_per_second=users)
-        plan = Plan(scenario="calibrate", kind=Kind.MESSAGING, stages=(stage,), seats=users)
-        self._server = server
-        self._ledger = Ledger(clock, PayloadCipher(crowd.payload_key))
-        self._ledger.open_stage(0, clock.now_ns())
-        self._population = Population(crowd, plan, self._ledger, clock, worker=0, workers=1)
-        self._pacer = Pacer(clock, self._send, even=True)
-        self._tasks = [gevent.spawn(self._pacer.run)]
-        self._users: list[RelayUser] = []
-
-    def connect(self, users: int) -> None:
-        """Connect all users, at most `_UNDER_WAY` at the same time. Raises CalibrationFault."""
-        try:
-            with gevent.Timeout(_CONNECT_SECONDS):
-                while len(self._population.ready) < users:
-                    if len(self._users) < min(users, self._population.connected + _UNDER_WAY):
-                        self._users.append(user := RelayUser(self._population, self._population.take_seat()))
-                        self._tasks.append(gevent.spawn(user.live))
-                    else:
-                        gevent.sleep(0.005)
-        except gevent.Timeout:
-            raise CalibrationFault("not every user connected to the null server: see `loadtest preflight`") from None
-
-    def reading(self) -> tuple[float, float, float]:
-        """Return seconds of the clock, and of CPU of this process and of the server."""
-        return time.monotonic(), time.process_time(), self._server.cpu_seconds()
-
-    def measure(self, seconds: float, rate: float = 0.0) -> Step:
-        """Offer a rate for some seconds."""
-        merge_ticks([self._ledger.tick()])
-        self._pacer.late_max_ns = 0
-        before = self.reading()
-        self._pacer.set_rate(rate)
-        gevent.sleep(seconds)
-        took, cpu, server_cpu = map(sub, self.reading(), before)
-        self._pacer.set_rate(0)
-        done = merge_ticks([self._ledger.tick()]).received
-        return Step(rate, done / took, 100 * cpu / took, 100 * server_cpu / took, self._pacer.late_max_ns / 1e6)
-
-    def close(self) -> None:
-        """Disconnect all users."""
-        for user in self._users:
-            user.stop()
-        gevent.joinall(self._tasks[1:], timeout=_END_SECONDS)
-        gevent.killall(self._tasks, timeout=_END_SECONDS)
-        self._population.close()
-
-    def _send(self, intended_ns: int) -> None:
-        user = self._population.ready.pick()
-        if user is not None:
-            user.send(intended_ns)
-
-
 def measure_generator(users: int, seconds: float, folder: Path, say: Callable[[str], None]) -> Calibration:
-    """Measure one worker with so many users, a few seconds for each rate. Raises CalibrationFault, NullServerFault."""
+    """Measure one worker with so many users, a few seconds for each rate. Raises CouldNotRun."""
+    from loadtest.running.worker import Load  # noqa: PLC0415 - it brings in Locust, which patches the process
+
     users += users % 2
+    stages = tuple(
+        Stage(name=str(rate), seconds=seconds, users=users, spawn_per_second=users, messages_per_second=rate)
+        for rate in _RATES
+    )
+    plan = Plan(scenario="calibrate", kind=Kind.MESSAGING, stages=stages, seats=users)
+    task = Prepare(plan=plan, worker=0, workers=1, crowd="", run=0, seed=0, even=True, boot="")
     with open_null_server(users, folder) as server:
-        worker, process = _Worker(users, server), psutil.Process()
+        load, process, living = Load(read_crowd(server.crowd), task, RunClock()), psutil.Process(), list[Any]()
         server.crowd.unlink()
         try:
             say(f"{users:,} users connect")
-            memory, before = process.memory_info().rss, worker.reading()
-            worker.connect(users)
-            took, cpu, _ = map(sub, worker.reading(), before)
+            memory, before = process.memory_info().rss, _read(server)
+            _connect(load, users, living)
+            took, cpu, _ = map(sub, _read(server), before)
             grown = process.memory_info().rss - memory
             say("all users are idle")
-            idle = worker.measure(seconds)
-            steps = list[Step]()
-            for rate in _RATES:
-                steps.append(step := worker.measure(seconds, rate))
+            idle, steps = _measure(load, 0, server), list[Step]()
+            for index, rate in enumerate(_RATES[1:], 1):
+                steps.append(step := _measure(load, index, server))
                 cores = f"CPU {step.cpu_percent:.0f} % (null server {step.server_cpu_percent:.0f} %)"
                 late = f"{step.late_max_ms:.1f} ms late at worst"
                 say(f"{rate:,} messages/s: {step.done_per_second:,.0f} done, {cores}, {late}")
                 if not step.went_well:
                     break
         finally:
-            worker.close()
+            load.open_stage(len(stages), time.monotonic_ns())
+            load.close()
+            gevent.joinall(living, timeout=_END_SECONDS)
     good = [step for step in steps if step.went_well]
     cost = (good[-1].cpu_percent - idle.cpu_percent) / 100 / good[-1].offered_per_second if good else None
     return Calibration(
@@ -162,3 +108,34 @@ def measure_generator(users: int, seconds: float, folder: Path, say: Callable[[s
         steps=steps,
         environment=fingerprint(),
     )
+
+
+def _connect(load: "Load", users: int, living: list[Any]) -> None:
+    """Connect all users, at most `_UNDER_WAY` at the same time. Raises CouldNotRun."""
+    try:
+        with gevent.Timeout(_CONNECT_SECONDS):
+            while len(load.population.ready) < users:
+                if len(living) < min(users, load.population.connected + _UNDER_WAY):
+                    living.append(gevent.spawn(lambda: load.enter().live()))
+                else:
+                    gevent.sleep(0.005)
+    except gevent.Timeout:
+        raise CouldNotRun("not every user connected to the null server: see `loadtest preflight`") from None
+
+
+def _read(server: NullServer) -> tuple[float, float, float]:
+    """Return seconds of the clock, and of CPU of this process and of the server."""
+    return time.monotonic(), time.process_time(), server.cpu_seconds()
+
+
+def _measure(load: "Load", index: int, server: NullServer) -> Step:
+    """Hold a stage of the plan."""
+    stage = load.plan.stages[index]
+    load.ledger.tick()
+    load.pacer.late_max_ns = 0
+    before = _read(server)
+    load.open_stage(index, time.monotonic_ns())
+    gevent.sleep(stage.seconds)
+    took, cpu, server_cpu = map(sub, _read(server), before)
+    done, late_ms = merge_ticks([load.ledger.tick()]).received, load.pacer.late_max_ns / 1e6
+    return Step(stage.messages_per_second, done / took, 100 * cpu / took, 100 * server_cpu / took, late_ms)
