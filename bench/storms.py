@@ -22,9 +22,9 @@ from msgspec import Struct
 from bench.catalogue import CATALOGUE, VARDE, install
 from bench.clients import MeasuredServer, Member, Workplace, open_measured_server
 from bench.connections import Connections, quiet_collector
-from bench.durable.load import SECOND_NS, Load
+from bench.durable.load import SECOND_NS, DurableServer, Load
 from bench.durable.measure import figures_of
-from bench.durable.varde import POSTGRES, VardeServer, open_varde
+from bench.durable.varde import POSTGRES, open_varde
 from bench.fanout import BUSY, PAIR, measure_window
 from bench.process import Server
 from bench.results import Tree
@@ -179,7 +179,7 @@ def measure_recovery(connections: int, *, tls: bool) -> Tree:
         return {**_come_back(server, connections, killed), "seconds_down": down}
 
 
-def _come_back(server: VardeServer, connections: int, killed: float) -> Tree:
+def _come_back(server: DurableServer, connections: int, killed: float) -> Tree:
     back, handshakes, last = Histogram(), Histogram(), killed
 
     def on_ready(took: float) -> None:

@@ -90,6 +90,8 @@ class DurableServer(Struct, frozen=True):
     """PEM: whom to trust over TLS; None for plain TCP."""
     supervisor: int | None = None
     """The process that would start the others again when they are killed."""
+    kill_node: Callable[[], None] = lambda: None
+    """Kill the relay, and return when the supervisor has started it again: only of Varde."""
 
     def cpu_seconds(self) -> dict[str, float]:
         """Return what each process has used so far."""

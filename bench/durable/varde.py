@@ -1,7 +1,7 @@
 """Varde as a durable server: the load suite's stack, with a real Postgres (fsync on) and one relay, and its crowd."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -92,15 +92,8 @@ class VardeClient(DurableClient):
                 pass  # own numbers as gaps, receipts of the partner
 
 
-class VardeServer(DurableServer, frozen=True):
-    """The relay of a whole system, with its Postgres and its people."""
-
-    kill_node: Callable[[], None] = lambda: None
-    """Kill the relay, and return when the supervisor has started it again."""
-
-
 @contextmanager
-def open_varde(folder: Path, clients: int, *, tls: bool = False) -> Iterator[VardeServer]:
+def open_varde(folder: Path, clients: int, *, tls: bool = False) -> Iterator[DurableServer]:
     """Run the system in `folder`. Opened again there, it has the same people. Raises ServerFault."""
     try:
         with open_stack(folder, tls=tls) as stack:
@@ -109,7 +102,7 @@ def open_varde(folder: Path, clients: int, *, tls: bool = False) -> Iterator[Var
         raise ServerFault(str(failure)) from failure
 
 
-def _server_of(stack: Stack, crowd: Crowd) -> VardeServer:
+def _server_of(stack: Stack, crowd: Crowd) -> DurableServer:
     authority = urlsplit(stack.relay_url).netloc
     settings = {
         "transport": "WebSocket, Noise" if stack.authority is None else "TLS 1.3, WebSocket, Noise",
@@ -126,7 +119,7 @@ def _server_of(stack: Stack, crowd: Crowd) -> VardeServer:
         pids[VARDE] = stack.pids["relay-1"]
 
     port, supervisor = int(authority.rpartition(":")[2]), psutil.Process(pids[VARDE]).ppid()
-    return VardeServer(port, client, pids, settings, stack.authority, supervisor, kill_node)
+    return DurableServer(port, client, pids, settings, stack.authority, supervisor, kill_node)
 
 
 def _crowd_of(stack: Stack, path: Path, clients: int) -> Crowd:

@@ -154,24 +154,20 @@ def run_seeding(order: Order, say: Callable[[str], None] = lambda _: None) -> Cr
 
     `say` is told in lines how far it is. Raises CrowdError, which says what to do.
     """
-    process = subprocess.Popen(
-        (sys.executable, "-m", "loadtest.crowd.seeding"), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    last = ""
-    try:
-        with process.stdin as order_pipe:
-            order_pipe.write(msgspec.json.encode(order))
-        for line in process.stdout:
-            if last:
-                say(last)
-            last = line.decode().rstrip()  # the last one may be a fault
-        ended = process.wait()  # it has closed its output: it is at its end
-    finally:
-        process.kill()
-        process.stdout.close()
-        process.wait()
+    last, command = "", (sys.executable, "-m", "loadtest.crowd.seeding")
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own program
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            with process.stdin as order_pipe:
+                order_pipe.write(msgspec.json.encode(order))
+            for line in process.stdout:
+                if last:
+                    say(last)
+                last = line.decode().rstrip()  # the last one may be a fault
+            ended = process.wait()  # it has closed its output: it is at its end
+        finally:
+            process.kill()
     if ended == FAILED:
         raise CrowdError(last)
     if ended:

@@ -217,7 +217,9 @@ class Device:
 
     def _on_refused(self, frame: f.RefusedFrame) -> None:
         if frame.about == _SEND and frame.subject is not None:
-            self._send_refused(frame, self.unanswered.pop(frame.subject.int, None))
+            refused = self.unanswered.pop(frame.subject.int, None)
+            if refused is not None:
+                self._note_refused(refused, frame)
         elif frame.about == _JOIN:
             self._user.cut("join-refused")  # try again on another connection
         elif frame.about == _CONFIRM and frame.subject is not None and frame.code in _NOT_NOW:
@@ -225,9 +227,7 @@ class Device:
             if position is not None:
                 self._confirm_later(position)
 
-    def _send_refused(self, frame: f.RefusedFrame, refused: Unanswered | None) -> None:
-        if refused is None:
-            return
+    def _note_refused(self, refused: Unanswered, frame: f.RefusedFrame) -> None:
         self._population.ledger.refuse(self.number, refused.conversation.number, refused.seq, frame.code.value)
         if frame.stale is not None:
             refused.conversation.version = max(refused.conversation.version, frame.stale.roster_version)

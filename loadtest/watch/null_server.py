@@ -1,6 +1,6 @@
 """A server that does nothing but speak the protocol: acks and deliveries at once, from memory.
 
-`python -m loadtest.watch.null_server --users N --crowd FILE` makes its users, writes the file of their crowd, says that
+`python -m loadtest.watch.null_server USERS FILE` makes its users, writes the file of their crowd, says that
 it listens with one line, and serves until its standard input ends: it does not outlive who started it. It talks to our
 own generator on the loopback: of the protocol it does what that needs, and hangs up on anything else.
 """
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-import click
 import picows as ws
 import psutil
 import uvloop
@@ -44,10 +43,6 @@ _TICKET: Final = "null." + "t" * 400
 _DAY_MS: Final = 86_400_000
 
 
-class NullServerFault(CouldNotRun):
-    """The null server did not start."""
-
-
 class NullServer(Struct, frozen=True):
     """One that listens. The crowd's file says where."""
 
@@ -61,39 +56,31 @@ class NullServer(Struct, frozen=True):
 
 @contextmanager
 def open_null_server(users: int, folder: Path) -> Iterator[NullServer]:
-    """Run one for so many users; the file of their crowd is in `folder`. Raises NullServerFault."""
+    """Run one for so many users; the file of their crowd is in `folder`. Raises CouldNotRun."""
     crowd = folder / "null.crowd"
-    command = (sys.executable, "-m", "loadtest.watch.null_server", "--users", str(users), "--crowd", str(crowd))
+    command = (sys.executable, "-m", "loadtest.watch.null_server", str(users), str(crowd))
     # Popen closes its standard input at the end of the block and waits for it.
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own program
         if process.stdout is None or process.stdout.readline().strip() != _READY:
-            raise NullServerFault("the null server did not say that it listens")
+            raise CouldNotRun("the null server did not say that it listens")
         yield NullServer(process.pid, crowd)
 
 
 def _make_crowd(users: int, relay_url: str, relay_key: bytes) -> Crowd:
     """Return `users` devices in pairs, one more when they are odd."""
     pairs = [(first, first + 1) for first in range(0, users, 2)]
-    seats = [
-        Seat(
-            account=ids.AccountId(_new_id()),
-            profile=ids.ProfileId(_new_id()),
-            device=DeviceId(_new_id()),
-            noise_private=KeyPair.generate().private_bytes(),
-            ticket=_TICKET,
-            access_token="",
-            rooms=(room,),
-        )
-        for room, members in enumerate(pairs)
-        for _ in members
-    ]
+
+    def seat(room: int) -> Seat:
+        account, profile, device = ids.AccountId(_new_id()), ids.ProfileId(_new_id()), DeviceId(_new_id())
+        return Seat(account, profile, device, KeyPair.generate().private_bytes(), _TICKET, "", (room,))
+
     return Crowd(
         relay_url=relay_url,
         api_url="",
         relay_key=relay_key,
         payload_key=os.urandom(32),
         tickets_expire_ms=_now_ms() + _DAY_MS,
-        seats=tuple(seats),
+        seats=tuple(seat(room) for room, members in enumerate(pairs) for _ in members),
         rooms=tuple(Room(ConversationId(_new_id()), members, 1, group=False) for members in pairs),
     )
 
@@ -189,19 +176,11 @@ async def _serve(users: int, path: Path) -> None:
     exchange = _Exchange(crowd)
     write_crowd(path, crowd)
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
-    click.echo(_READY)
+    sys.stdout.write(f"{_READY}\n")
+    sys.stdout.flush()
     await ended.wait()
 
 
-@click.command()
-@click.option("--users", type=int, required=True)
-@click.option("--crowd", type=click.Path(path_type=Path), required=True)
-def main(users: int, crowd: Path) -> None:
-    """Run the program."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    uvloop.run(_serve(users, crowd))
-
-
 if __name__ == "__main__":
-    main()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    uvloop.run(_serve(int(sys.argv[1]), Path(sys.argv[2])))
