@@ -289,11 +289,7 @@ def serve_epoll_floor() -> None:
 
 
 Run = Callable[[Namespace, ssl.SSLContext | None], Coroutine[Any, Any, None]]
-ON_UVLOOP: Final[dict[str, Run]] = {
-    "picows": run_picows,
-    "websockets": run_websockets,
-    "starlette": run_starlette,
-}
+ON_UVLOOP: Final[dict[str, Run]] = {"picows": run_picows, "websockets": run_websockets, "starlette": run_starlette}
 ON_TRIO: Final[dict[str, Run]] = {"websockets-trio": run_websockets_trio, "trio-websocket": run_trio_websocket}
 
 
