@@ -22,12 +22,11 @@ class Missing(Exception):
 
 
 class Entry(Struct, frozen=True):
-    """A server. `encrypted` and `tls` are what it can do."""
+    """A server. `encrypted`: whether it has crypto, and may be asked for TLS as well."""
 
     name: str
     title: str
     encrypted: bool = True
-    tls: bool = True
 
 
 CATALOGUE: Final = {
@@ -40,7 +39,7 @@ CATALOGUE: Final = {
         Entry("websockets-trio", "websockets' Trio server"),
         Entry("trio-websocket", "trio-websocket"),
         Entry(NODE, "Node, ws"),
-        Entry("epoll-floor", "epoll floor (no crypto)", encrypted=False, tls=False),
+        Entry("epoll-floor", "epoll floor (no crypto)", encrypted=False),
     )
 }
 DURABLE_PEERS: Final = ("mosquitto", "mosquitto_each_second")

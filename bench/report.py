@@ -1,17 +1,21 @@
-"""The results of a run as a page of Markdown with charts: beside `bench.json`, and on request in the documentation."""
+"""The results of a run as a page of Markdown with charts (PNG): beside `bench.json`, and on request in the docs."""
 
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import matplotlib as mpl
 import msgspec
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from bench.catalogue import CATALOGUE, DURABLE_PEERS, VARDE, title_of
-from bench.charts import draw_charts
 from bench.results import Results, judge
+from loadtest.report.plots import DASHED, LIGHT, STYLE, Chart, Line, draw, layout, png_of
 from loadtest.stack.process import ROOT
 
 TABLE: Final = "bench.md"
@@ -27,6 +31,19 @@ _NOTES: Final = {
     BOUND: f"\\{BOUND} The generator was more than 90 % busy: this may be its limit, not the server's.",
     REFUSED: f"{REFUSED} The server was asked for more than it takes, and refused some: that cost is in the figure.",
 }
+
+PEERS: Final = "#b4bdc6"
+COLOURS: Final = {name: f"c{place}" for place, name in enumerate(CATALOGUE, 1)} | dict(
+    zip(DURABLE_PEERS, ("c2", "c3"), strict=True)
+)
+DPI: Final = 160
+MEMORY: Final = 16  # KiB for an idle connection: the target
+_LIMIT: Final[dict[str, Any]] = {"color": LIGHT["limit"], "linewidth": 1.2, "linestyle": DASHED, "zorder": 0.9}
+_LIMIT_WORDS: Final[dict[str, Any]] = {"color": LIGHT["limit"], "fontsize": 8.5, "va": "bottom"}
+_SOFT: Final[dict[str, Any]] = {"color": LIGHT["soft"], "fontsize": 9}
+_LOADS: Final = {"light": "Light load: 20,000 deliveries/s", "saturated": "Saturated: 200,000 deliveries/s"}
+_LIMITS: Final = {"light": 1.0, "saturated": 0.6}  # the targets, as multiples of picows
+_DIRECT_LIMIT: Final = 1.3
 
 
 def write_report(results: Results, folder: Path) -> Path:
@@ -106,3 +123,132 @@ _ENVIRONMENT: Final = Environment(  # noqa: S701 - it writes Markdown, of figure
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters.update(figure=figure, over=_over)
+
+
+def draw_charts(results: Results, folder: Path) -> list[Path]:
+    """Draw every chart there are figures for, and return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    with mpl.rc_context(STYLE):
+        for name, draw_picture in CHARTS.items():
+            if (picture := draw_picture(results)) is not None:
+                drawn.append(folder / f"{name}.png")
+                drawn[-1].write_bytes(png_of(picture, DPI))
+    return drawn
+
+
+def _fan_out(results: Results) -> Figure | None:
+    found = (results.find("fanout") or {}).items()
+    costs = [{name: point[load]["us_per_delivery"] for name, point in found if load in point} for load in _LOADS]
+    return _bar_charts(list(zip(_LOADS.values(), costs, _LIMITS.values(), strict=True)), "delivery")
+
+
+def _direct(results: Results) -> Figure | None:
+    costs = {name: point["us_per_message"] for name, point in (results.find("direct") or {}).items()}
+    return _bar_charts([("One to one, 16,000 messages/s offered", costs, _DIRECT_LIMIT)], "message")
+
+
+def _bar_charts(panels: list[tuple[str, dict[str, float], float]], each: str) -> Figure | None:
+    """Draw panels side by side: a title, the costs of servers, and the target as a multiple of picows."""
+    if not all(costs for _, costs, _ in panels):
+        return None
+    height = 1.2 + 0.4 * max(len(costs) for _, costs, _ in panels)
+    picture = Figure(figsize=(3.4 + 4.4 * len(panels), height), layout=layout())
+    grid = picture.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, costs, limit) in zip(grid, panels, strict=True):
+        axes.set_title(title)
+        axes.set_xlabel(f"µs of server CPU for each {each} (x: of picows)", **_SOFT)
+        _bars(axes, costs, limit)
+    return picture
+
+
+def _bars(axes: Axes, costs: Mapping[str, float], limit: float) -> None:
+    """Draw one bar for each server, the cheapest on top."""
+    names, reference = sorted(costs, key=costs.__getitem__, reverse=True), costs.get("picows")
+    colours = [LIGHT["c1"] if name == VARDE else PEERS for name in names]
+    bars = axes.barh(range(len(names)), [costs[name] for name in names], color=colours)
+    axes.set_yticks(range(len(names)), [title_of(name) for name in names])
+    ratios = [f"   {costs[name] / reference:.2f}x" if reference and name != "picows" else "" for name in names]
+    axes.bar_label(bars, [f"{costs[name]:.3g}{ratio}" for name, ratio in zip(names, ratios, strict=True)], padding=7)
+    if reference:
+        axes.axvline(limit * reference, **_LIMIT)
+        across = axes.get_xaxis_transform()
+        axes.text(limit * reference, 0.99, f" target: {limit:g}x picows", **_LIMIT_WORDS, transform=across)
+    axes.set_xlim(0, max(costs.values()) * 1.3)
+    axes.grid(axis="x")
+
+
+def _sizes(results: Results) -> Figure | None:
+    found, picture = results.find("fanout") or {}, Figure(figsize=(11.6, 4.8), layout=layout())
+    for axes, (load, title) in zip(picture.subplots(1, 2, sharey=True), _LOADS.items(), strict=True):
+        lines = {
+            name: sorted((float(size), each["us_per_delivery"]) for size, each in point[load]["rooms"].items())
+            for name, point in found.items()
+            if load in point
+        }
+        if not any(len(line) > 1 for line in lines.values()):
+            return None
+        axes.set(xscale="log", yscale="log")
+        _lines(axes, lines, title, "members of the room")
+        for axis, ticks in ((axes.xaxis, (2, 10, 100, 1_000)), (axes.yaxis, (1, 2, 5, 10, 20, 50, 100, 200))):
+            axis.set_ticks(ticks, [f"{tick:,}" for tick in ticks])
+            axis.set_minor_locator(NullLocator())
+    picture.axes[0].set_ylabel("µs of server CPU for each delivery", **_SOFT)
+    return picture
+
+
+def _memory(results: Results) -> Figure | None:
+    lines = {
+        name: [(each["connections"], each["rss_kib_per_connection"]) for each in point["growth"]]
+        for name, point in (results.find("idle") or {}).items()
+    }
+    if not any(len(line) > 1 for line in lines.values()):
+        return None
+    picture = Figure(figsize=(8.2, 4.8), layout=layout())
+    axes = picture.subplots()
+    _lines(axes, lines, "Memory of an idle connection, as they grow in number", "connections")
+    axes.set_ylabel("KiB of RSS for each", **_SOFT)
+    axes.set_ylim(0, 1.12 * max(value for line in lines.values() for _, value in line))
+    axes.axhline(MEMORY, **_LIMIT)
+    axes.text(0.01, MEMORY, f"target: {MEMORY} KiB", **_LIMIT_WORDS, transform=axes.get_yaxis_transform())
+    return picture
+
+
+def _lines(axes: Axes, lines: Mapping[str, list[tuple[float, float]]], title: str, x: str) -> None:
+    """Draw one line of points for each server, the dearest first in the legend."""
+    axes.set_title(title)
+    axes.set_xlabel(x, **_SOFT)
+    for name, line in sorted(lines.items(), key=lambda named: -named[1][-1][1]):
+        style: dict[str, Any] = {"linewidth": 2.4, "zorder": 3} if name == VARDE else {"linewidth": 1.5}
+        colour = LIGHT[COLOURS.get(name, "soft")]
+        axes.plot(*zip(*line, strict=True), color=colour, label=title_of(name), marker="o", **style)
+    axes.legend(fontsize=8)
+    axes.grid(axis="y")
+
+
+def _latency(results: Results) -> Figure | None:
+    curves = {name: results.find(f"durable.{name}.at.1000.curve") for name in results.find("durable") or {}}
+    lines = [
+        Line(title_of(name), COLOURS.get(name, "soft"), [(place, ms) for place, ms in curve if place < 100])  # noqa: PLR2004 - the end of the axis
+        for name, curve in curves.items()
+        if curve
+    ]
+    if not lines:
+        return None
+    picture = Figure(figsize=(8.2, 4.8), layout=layout())
+    axes = picture.subplots()
+    axes.set_title("Durable, 1,000 messages/s: from send to receive")
+    axes.set_xlabel("of all messages were received within", **_SOFT)
+    axes.set_ylabel("milliseconds", **_SOFT)
+    draw(axes, Chart(title="", unit="ms", lines=lines, latency=True))
+    axes.legend(fontsize=8, loc="upper left")
+    return picture
+
+
+CHARTS: Final[dict[str, Callable[[Results], Figure | None]]] = {
+    "fan-out": _fan_out,
+    "room-sizes": _sizes,
+    "direct": _direct,
+    "memory": _memory,
+    "latency": _latency,
+}

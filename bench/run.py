@@ -14,13 +14,11 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from bench import connection_cost as cost
-from bench import fanout
+from bench import dimensions
 from bench.catalogue import CATALOGUE, VARDE, Entry, Missing, install
 from bench.clients import MeasuredServer, Workplace, open_measured_server
-from bench.connection_cost import HANDSHAKE, IDLE
 from bench.connections import quiet_collector
-from bench.fanout import DIRECT, DIRECT_SPOT, FANOUT, HEADLINE, LIGHT, LOADS, Spot
+from bench.dimensions import DIRECT, DIRECT_SPOT, FANOUT, HANDSHAKE, HEADLINE, IDLE, LIGHT, LOADS, ROOM, WARM_UP, Spot
 from bench.process import choose_cores
 from bench.results import FAULTS, Point, Results, Tree
 from bench.rooms import Plan, forget_keys
@@ -34,6 +32,14 @@ FILES: Final = 12_000  # that the load and a server each may open
 PACKAGES: Final = "cryptography msgspec picows starlette trio trio-websocket uvicorn uvloop websockets"
 _START: Final = 0.8
 """Seconds until a server listens, roughly; the other rates here are as rough, and only for saying what is left."""
+
+
+POINT_OF: Final[dict[str, Callable[[tuple[str, ...], Sequence[Any]], Point]]] = {
+    **dict.fromkeys((FANOUT, DIRECT), dimensions.point_of_windows),
+    HANDSHAKE: dimensions.point_of_rounds,
+    IDLE: lambda _, rounds: rounds[-1],
+}
+"""What goes into the results of several rounds, by place and the figures of each round."""
 
 
 class Pace(Struct, frozen=True, kw_only=True):
@@ -89,7 +95,7 @@ class Options(Struct, frozen=True, kw_only=True):
 class Step(Struct, frozen=True):
     """One server, started with the rooms of `plan` for one measurement, which takes about `planned` seconds.
 
-    `measure` returns figures by their places, which begin with the dimension; `point_of` makes one of several rounds.
+    `measure` returns figures by their places, which begin with the dimension.
     """
 
     dimension: str
@@ -99,7 +105,6 @@ class Step(Struct, frozen=True):
     plan: Plan
     planned: float
     measure: Callable[[MeasuredServer], dict[tuple[str, ...], Any]]
-    point_of: Callable[[tuple[str, ...], Sequence[Any]], Point]
 
 
 def steps_of(pace: Pace, entries: Sequence[Entry], wanted: Sequence[str], *, tls: bool) -> list[Step]:
@@ -107,7 +112,7 @@ def steps_of(pace: Pace, entries: Sequence[Entry], wanted: Sequence[str], *, tls
 
     Rounds are outermost, so that a machine that becomes slower meets all servers alike.
     """
-    ways = [(entry, secure) for entry in entries for secure in (False, True) if not secure or (tls and entry.tls)]
+    ways = [(entry, secure) for entry in entries for secure in (False, True) if not secure or (tls and entry.encrypted)]
     steps = [step for _ in range(pace.rounds) for way in ways for step in _round(pace, wanted, *way)]
     return steps + [step for way in ways if IDLE in wanted for step in _idle(pace, *way)]
 
@@ -118,24 +123,25 @@ def _round(pace: Pace, wanted: Sequence[str], entry: Entry, tls: bool) -> Iterat
     light = [spot for spot in spots if spot.load == LIGHT] + [DIRECT_SPOT] * (DIRECT in wanted)
     # A saturated spot has a process of its own: what a saturated server has not done yet shall burden no other.
     for group in filter(None, (light, *([spot] for spot in spots if spot.load != LIGHT))):
-        words, plan = fanout.words_of(group), fanout.plan_for(group)
+        words, plan = dimensions.words_of(group), dimensions.plan_for(group)
         planned = _START + len(group) * (pace.warm_up + pace.window + 0.3)
-        measure = partial(fanout.measure_spots, spots=group, pace=(pace.warm_up, pace.window))
-        yield Step(FANOUT, entry, tls, words, plan, planned, measure, fanout.point_of_windows)
+        measure = partial(dimensions.measure_spots, spots=group, pace=(pace.warm_up, pace.window))
+        yield Step(FANOUT, entry, tls, words, plan, planned, measure)
     if HANDSHAKE in wanted:
         count = pace.handshakes
-        words, plan = f"{count} handshakes", cost.handshake_plan(count)
+        words, plan = f"{count} handshakes", Plan(f"{-(-(WARM_UP + 2 * count) // ROOM)}x{ROOM}")
         planned = _START + count * (2 if entry.name == VARDE else 1) / _connects(entry)
-        connect = partial(cost.measure_handshakes, count=count)
-        yield Step(HANDSHAKE, entry, tls, words, plan, planned, connect, cost.point_of_rounds)
+        connect = partial(dimensions.measure_handshakes, count=count)
+        yield Step(HANDSHAKE, entry, tls, words, plan, planned, connect)
 
 
 def _idle(pace: Pace, entry: Entry, tls: bool) -> Iterator[Step]:  # noqa: FBT001 - one of the ways
     if counts := pace.tls_idle if tls else pace.idle:
         words = f"{', '.join(f'{each:,}' for each in counts)} idle connections"
+        plan = Plan(f"{max(counts) // ROOM}x{ROOM}")
         planned = _START + max(counts) / _connects(entry) + len(counts) + pace.idle_window
-        measure = partial(cost.measure_idle, steps=counts, window=pace.idle_window)
-        yield Step(IDLE, entry, tls, words, cost.idle_plan(counts), planned, measure, lambda _, rounds: rounds[-1])
+        measure = partial(dimensions.measure_idle, steps=counts, window=pace.idle_window)
+        yield Step(IDLE, entry, tls, words, plan, planned, measure)
 
 
 def _connects(entry: Entry) -> int:
@@ -200,7 +206,7 @@ class Run:
                 for (dimension, *below), figure in step.measure(measured).items():
                     place = (*way, dimension, step.entry.name, *below)
                     self._rounds[place].append(figure)
-                    self._put(place, step.point_of((dimension, *below), self._rounds[place]))
+                    self._put(place, POINT_OF[dimension]((dimension, *below), self._rounds[place]))
         except FAULTS as fault:
             words = f"{type(fault).__name__}: {fault}"
             self._options.say(f"{text}: failed: {words} (its log: {work.folder / step.entry.name}.log)")

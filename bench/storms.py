@@ -22,10 +22,10 @@ from msgspec import Struct
 from bench.catalogue import CATALOGUE, VARDE, install
 from bench.clients import MeasuredServer, Member, Workplace, open_measured_server
 from bench.connections import Connections, quiet_collector
+from bench.dimensions import BUSY, PAIR, measure_window
 from bench.durable.load import SECOND_NS, DurableServer, Load
 from bench.durable.measure import figures_of
 from bench.durable.varde import POSTGRES, open_varde
-from bench.fanout import BUSY, PAIR, measure_window
 from bench.process import Server
 from bench.results import Tree
 from bench.rooms import Plan, make_members

@@ -13,10 +13,10 @@ from typing import Final, TypeAlias
 
 from bench.catalogue import VARDE
 from bench.connections import quiet_collector
+from bench.dimensions import BUSY
 from bench.durable.load import SECOND_NS, Load, Open, draw_schedule, open_ledger, survival_of
 from bench.durable.mosquitto import open_mosquitto
 from bench.durable.varde import open_varde
-from bench.fanout import BUSY
 from bench.results import Tree
 from bench.run import Options
 from loadtest.client.websocket import ServerFault

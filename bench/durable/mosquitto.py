@@ -53,7 +53,7 @@ _SUBSCRIBE: Final = 0x82  # its low bits are fixed (2.2.2)
 _PERSISTENT: Final = bytes((4, 0, 0, 0))  # level 4, no Clean Session (3.1.2.4), no keep-alive
 _TYPE: Final = 0xF0
 _QOS: Final = 0x06
-_SHIFTS: Final = (0, 7, 14, 21)  # of the digits of a length, four at most
+_MORE: Final = 0x80  # the bit of a digit of a length, which counts to 128, that says that another one follows
 _IDS: Final = 0xFFFF
 
 
@@ -91,13 +91,9 @@ def find_program(name: str, package: str) -> str:
 
 
 def write_packet(head: int, body: bytes) -> bytes:
-    """Return a control packet, with its length as 2.2.3 has it."""
-    length, left = bytearray(), len(body)
-    while True:
-        left, digit = divmod(left, 128)
-        length.append(digit | 0x80 if left else digit)
-        if not left:
-            return bytes((head, *length)) + body
+    """Return a control packet, with its length as 2.2.3 has it: one digit or two, as no packet here is longer."""
+    size = len(body)
+    return bytes((head, size) if size < _MORE else (head, size % _MORE | _MORE, size // _MORE)) + body
 
 
 def split_packets(stream: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
@@ -106,21 +102,19 @@ def split_packets(stream: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
     A packet (2.1) is its first byte, and what follows the length.
     """
     packets, start = list[tuple[int, bytes]](), 0
-    while True:
-        length, begin = 0, start + 1
-        for shift, digit in zip(_SHIFTS, stream[begin : begin + len(_SHIFTS)], strict=False):
-            length, begin = length | (digit & 0x7F) << shift, begin + 1
-            if digit < 0x80:  # noqa: PLR2004 - the last digit, as 2.2.3 has it
+    while len(stream) - start > 1:
+        size, begin = stream[start + 1], start + 2
+        if size & _MORE:
+            if begin == len(stream):
                 break
-        else:
-            if begin > start + len(_SHIFTS):
-                raise ServerFault("a packet's length does not end")
-            return packets, stream[start:]
-        end = begin + length
-        if end > len(stream):
-            return packets, stream[start:]
-        packets.append((stream[start], stream[begin:end]))
-        start = end
+            size, begin = size % _MORE + stream[begin] * _MORE, begin + 1
+            if size >= _MORE * _MORE:
+                raise ServerFault("a packet is longer than any that was sent")
+        if begin + size > len(stream):
+            break
+        packets.append((stream[start], stream[begin : begin + size]))
+        start = begin + size
+    return packets, stream[start:]
 
 
 class MqttClient(DurableClient):

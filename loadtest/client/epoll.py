@@ -78,7 +78,7 @@ class Engine:
 
     def __init__(self, on_error: "Callable[[Connection], None] | None" = None) -> None:
         """`on_error` is called inside `except` for what a protocol raised; without it, that is raised by `poll`."""
-        self._epoll = _open_epoll()
+        self.epoll = _open_epoll()
         self._on_error = on_error
         self.connections: dict[int, Connection] = {}  # by file descriptor
         self.now = time.monotonic()  # seconds, read once a pass and by whoever keeps time
@@ -86,16 +86,16 @@ class Engine:
     @property
     def file(self) -> int:
         """The descriptor that is readable when `poll` has something to do."""
-        return self._epoll.fileno()
+        return self.epoll.fileno()
 
     def poll(self, wait: float = 0.0) -> None:
         """Serve what is ready, after waiting so many seconds for the first at most."""
         if wait > 0:
             # epoll itself waits in whole milliseconds; its descriptor is a low one, so select may look at it.
-            select.select((self._epoll,), (), (), wait)
+            select.select((self.epoll,), (), (), wait)
         self.now = time.monotonic()
         connections = self.connections
-        for file, mask in self._epoll.poll(0, EVENTS):
+        for file, mask in self.epoll.poll(0, EVENTS):
             connection = connections.get(file)  # None: closed earlier in this pass
             if connection is None:
                 continue
@@ -110,20 +110,7 @@ class Engine:
         """Close all connections, without a word to their protocols, and the engine."""
         for connection in list(self.connections.values()):
             connection.close()
-        self._epoll.close()
-
-    def watch(self, file: int, mask: int, connection: "Connection | None" = None) -> None:
-        """Watch a descriptor for this; `connection` where it is a new one. Errors and the end are always told."""
-        if connection is None:
-            self._epoll.modify(file, mask)
-        else:
-            self._epoll.register(file, mask)
-            self.connections[file] = connection
-
-    def forget(self, file: int) -> None:
-        """Watch it no more, before it is closed."""
-        del self.connections[file]
-        self._epoll.unregister(file)
+        self.epoll.close()
 
 
 class Connection:
@@ -163,8 +150,9 @@ class Connection:
         try:
             self._sock: Socket = (sock := Socket(family, SOCK_STREAM))
             sock.setblocking(False)
-            self._engine.watch(sock.fileno(), self._mask, self)
+            self._engine.epoll.register(sock.fileno(), self._mask)  # errors and the end are always told
             self._file = sock.fileno()
+            self._engine.connections[self._file] = self
             sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             if slow:
                 sock.setsockopt(SOL_SOCKET, SO_RCVBUF, _SLOW_BUFFER)
@@ -216,7 +204,8 @@ class Connection:
     def close(self) -> None:
         """Close the socket. The protocol is not told."""
         if self._file >= 0:
-            self._engine.forget(self._file)
+            del self._engine.connections[self._file]
+            self._engine.epoll.unregister(self._file)
             self._file = -1
             with suppress(OSError):
                 self._sock.close()
@@ -227,7 +216,7 @@ class Connection:
         """Look out for this: READ, or HANGUP for the end alone, or 0; and for when what is unsent can be sent."""
         self._mask = mask | WRITE if self._unsent else mask
         if self._file >= 0:
-            self._engine.watch(self._file, self._mask)
+            self._engine.epoll.modify(self._file, self._mask)
 
     def widen(self) -> None:
         """Let the kernel keep as much as for anybody: from now on the socket is read as it comes."""

@@ -43,17 +43,11 @@ class UpgradeRefused(ServerFault):
 
 def upgrade_request(authority: str, path: str = "/", subprotocol: str | None = None) -> bytes:
     """Return the request that opens a WebSocket. `authority` is host:port."""
-    lines = [
-        f"GET {path} HTTP/1.1",
-        f"Host: {authority}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        f"Sec-WebSocket-Key: {_KEY.decode()}",
-        "Sec-WebSocket-Version: 13",
-    ]
-    if subprotocol is not None:
-        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+    protocol = "" if subprotocol is None else f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {_KEY.decode()}\r\nSec-WebSocket-Version: 13\r\n{protocol}\r\n"
+    ).encode()
 
 
 def split_response(received: bytes) -> bytes | None:

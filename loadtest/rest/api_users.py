@@ -13,8 +13,7 @@ from loadtest.crowd.crowd import Crowd
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Ledger
 from loadtest.rest.client import ApiClient, Request, RequestFailed, find_origin
-from loadtest.rest.journeys import SIGN_INS, Journey, LetterBox, sign_in, sign_up
-from loadtest.rest.operations import Person, draw_request
+from loadtest.rest.operations import SIGN_INS, Journey, LetterBox, Person, draw_request, sign_in, sign_up
 
 SIGN_IN_SHARE: Final = 0.01
 """Of draws that begin a journey; one has four requests or eight, so that they are about six in a hundred of all."""

@@ -40,12 +40,13 @@ class RelayUser:
     __slots__ = (
         *("_again", "_attempt", "_away", "_behaviour", "_began", "_deadline", "_drained", "_ended", "_population"),
         *("_leave_at", "_leaving", "_listens", "_reads_later", "_resume_at", "_wanted"),
-        *("_welcomed", "_woken", "device", "place"),
+        *("_welcomed", "_woken", "device", "place", "seat"),
     )
 
     def __init__(self, population: Population, seat: int) -> None:
         self._population = population
         self._behaviour = behaviour_of(seat, population.plan.behaviours)
+        self.seat = seat  # its number in the crowd
         self.device = Device(population, seat, self)
         self.place = -1  # among those who are ready; theirs to write
         self._woken = Event()
@@ -54,11 +55,6 @@ class RelayUser:
         self._deadline = self._leave_at = _NEVER
         self._ended = self._away = self._wanted = self._again = self._drained = False
         self._welcomed = self._listens = self._leaving = self._reads_later = False
-
-    @property
-    def seat(self) -> int:
-        """Its number in the crowd."""
-        return self.device.number
 
     def live(self) -> None:
         """Be there, and come back as often as it takes, until `stop`, or until the relay says not to come back."""
@@ -84,7 +80,7 @@ class RelayUser:
     def come_back(self) -> None:
         """Connect again, and fetch what gathered."""
         self._away = False
-        self._wake()
+        self._woken.set()
 
     def send(self, intended_ns: int) -> bool:
         """Send a message that was due at that time of the run. False: not now, and nothing was recorded."""
@@ -136,7 +132,7 @@ class RelayUser:
         if not self._leaving:
             self._plan_return(ending)
         self._welcomed = self._listens = self._leaving = self._drained = False
-        self._wake()
+        self._woken.set()
 
     def _plan_return(self, ending: Ending) -> None:
         now = time.monotonic()
@@ -175,7 +171,7 @@ class RelayUser:
             self.device.connection.watch(HANGUP)
         elif self._behaviour is Behaviour.FLEETING:
             self._leave_at = time.monotonic() + self._draw(self._population.plan.stay_seconds)
-            self._wake()
+            self._woken.set()
 
     def try_ready(self) -> None:
         """Be asked to send from now on, if there is a conversation to write to."""
@@ -187,7 +183,7 @@ class RelayUser:
         pause_ms = goaway.after_ms + self._population.dice.uniform(0, goaway.jitter_ms)
         self._leave_at = time.monotonic() + max(0.0, min(pause_ms, _MOST_PAUSE_MS)) / _MS
         self._drained = True
-        self._wake()
+        self._woken.set()
 
     def answered(self) -> None:
         """Nothing is without an answer any more."""
@@ -202,7 +198,7 @@ class RelayUser:
             self._wanted = False
             self._population.ledger.leave(self.seat)
         self._leave()
-        self._wake()
+        self._woken.set()
 
     def _leave(self) -> None:
         if self.device.connection is None or self._leaving:
@@ -274,12 +270,9 @@ class RelayUser:
                 self._park(min(self._leave_at, self._population.tickets.due_at(self.seat)))
 
     def _park(self, until: float) -> None:
-        """Sleep until `_wake`, or that time."""
+        """Sleep until woken, or that time."""
         self._woken.clear()
         self._woken.wait(None if until == _NEVER else max(0.0, until - time.monotonic()))
-
-    def _wake(self) -> None:
-        self._woken.set()
 
 
 # When a user comes back after a connection has ended: docs/protocol.md, section 9.

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bench.catalogue import CATALOGUE, DURABLE_PEERS, VARDE, Missing, install
+from bench.dimensions import FANOUT
 from bench.durable.measure import SERVERS
-from bench.fanout import FANOUT
 from bench.process import tree_of
 from bench.run import DIMENSIONS, QUICK, Options, steps_of
 

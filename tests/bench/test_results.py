@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.fanout import Window, point_of_windows
+from bench.dimensions import Window, point_of_windows
 from bench.report import NOTHING, figure
 from bench.results import Results, judge, point_of, ratios_of, rounded
 from tests.bench.sample import sample_tree

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest.rest.api_users import SignInAllowance
-from loadtest.rest.journeys import LetterBox, sign_in
-from loadtest.rest.operations import CLAIMS, MIX, Person, draw_request
+from loadtest.rest.operations import CLAIMS, MIX, LetterBox, Person, draw_request, sign_in
 from tests.loadtest.ledger.manual_clock import ManualClock
 from tests.loadtest.rest.people import a_crowd
 

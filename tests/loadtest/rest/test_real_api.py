@@ -15,8 +15,7 @@ from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
 from loadtest.rest.api_users import ApiUsers
 from loadtest.rest.client import ApiClient, find_origin
-from loadtest.rest.journeys import Journey, LetterBox, sign_in, sign_up
-from loadtest.rest.operations import MIX, Person
+from loadtest.rest.operations import MIX, Journey, LetterBox, Person, sign_in, sign_up
 from tests.api.program import run_program
 
 PATIENCE = 60
