@@ -8,6 +8,7 @@ from quart_schema import tag_blueprint
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioResponse
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import UUIDConverter
 
 from api.documentation import render_documents
 from api.http.problems import INTERNAL, UNAVAILABLE, refusal_of_exception
@@ -21,6 +22,7 @@ from api.schema import document_of, open_schema
 from api.services import Services
 from domain.ports import StoreFault, StoreUnavailable
 from varde_contract.exception_groups import locate
+from varde_contract.ids import ID_PATTERN
 from varde_contract.limits import REST_BODY_BYTES
 
 BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
@@ -58,11 +60,18 @@ def create_app(services: Services) -> QuartTrio:
     return app
 
 
+class _IdConverter(UUIDConverter):
+    """An id in a path: spelled like in a body. Any other text is no such path."""
+
+    regex = ID_PATTERN
+
+
 def create_routes() -> QuartTrio:
     """Return the application without services: enough to describe it."""
     app = QuartTrio("api", static_folder=None)
     app.request_class = BoundedRequest
     app.config.update(MAX_CONTENT_LENGTH=REST_BODY_BYTES, PROPAGATE_EXCEPTIONS=False)
+    app.url_map.converters["uuid"] = _IdConverter
     app.url_map.merge_slashes = False  # a path with two slashes is another path, not a redirect
     open_schema().init_app(app)
     for blueprint in BLUEPRINTS:

@@ -18,6 +18,7 @@ from werkzeug.routing import BaseConverter, Rule, UUIDConverter
 
 from api.http.problems import status_of
 from api.operation import BEARER, DECLARED, Operation
+from varde_contract.ids import id_schema
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
 
@@ -75,7 +76,7 @@ class Provider(OpenAPIProvider):
         """Say that ids are UUIDs."""
         parameter = super().build_path_parameter(name, converter)
         if isinstance(converter, UUIDConverter):
-            parameter["schema"] = {"type": "string", "format": "uuid"}
+            parameter["schema"] = id_schema(type(converter))
         return parameter
 
     def build_querystring_parameters(self, model: type[Struct]) -> tuple[list[Json], Json]:  # type: ignore[override]
@@ -124,7 +125,7 @@ def document_of(app: Quart) -> Json:
 
 
 def _components(model: type[Struct]) -> tuple[Json, Json]:
-    (reference,), components = msgspec.json.schema_components([model], ref_template=_REF)
+    (reference,), components = msgspec.json.schema_components([model], schema_hook=id_schema, ref_template=_REF)
     return reference, components
 
 

@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, uuid7
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, decode_text_id, uuid7
 from varde_contract.noise import KeyPair
 
 _EPOCH_MS: Final = 1_767_225_600_000  # any time will do, so long as it is the same on both sides
@@ -75,7 +75,7 @@ def number_of(thing: UUID) -> int:
 
 def read_node(folder: Path) -> NodeKeys:
     """Read the server's file."""
-    keys: NodeKeys = msgspec.msgpack.decode((folder / _NODE).read_bytes(), type=NodeKeys)
+    keys: NodeKeys = msgspec.msgpack.decode((folder / _NODE).read_bytes(), type=NodeKeys, dec_hook=decode_text_id)
     return keys
 
 
@@ -91,7 +91,7 @@ def make_members(folder: Path, wanted: int) -> Members:
 
 
 def _read_members(path: Path) -> Members:
-    members: Members = msgspec.msgpack.decode(path.read_bytes(), type=Members)
+    members: Members = msgspec.msgpack.decode(path.read_bytes(), type=Members, dec_hook=decode_text_id)
     return members
 
 

@@ -12,6 +12,7 @@ import trio
 from msgspec import Struct
 
 from varde.errors import Busy, Refusal, Unreachable, VardeError
+from varde_contract.ids import decode_text_id
 from varde_contract.limits import KIB
 from varde_contract.rest.problems import PROBLEM_MEDIA_TYPE, Problem
 
@@ -143,7 +144,7 @@ async def _read(response: httpx.Response) -> bytes:
 def _refusal(response: httpx.Response, content: bytes) -> VardeError:
     if response.headers.get("content-type", "").partition(";")[0].strip() == PROBLEM_MEDIA_TYPE:
         try:
-            problem = msgspec.json.decode(content, type=Problem)
+            problem = msgspec.json.decode(content, type=Problem, dec_hook=decode_text_id)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             pass
         else:
@@ -155,6 +156,6 @@ def _decode(content: bytes, response_type: type[T]) -> T:
     if response_type is type(None):
         return None  # the caller asked for nothing
     try:
-        return msgspec.json.decode(content, type=response_type)
+        return msgspec.json.decode(content, type=response_type, dec_hook=decode_text_id)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise Unreachable("the server's answer is not what the contract says") from None

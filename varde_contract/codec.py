@@ -9,14 +9,15 @@ from msgspec import Struct
 from varde_contract.close_codes import CloseCode
 from varde_contract.errors import LocalMisuse, PeerFault
 from varde_contract.frames import ClientFrame, Hello, ServerFrame
+from varde_contract.ids import decode_binary_id
 from varde_contract.limits import FRAMES_PER_MESSAGE, PLAINTEXT_BYTES
 
 T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
-_client_frames = msgspec.msgpack.Decoder(list[ClientFrame])
-_server_frames = msgspec.msgpack.Decoder(list[ServerFrame])
-_hello = msgspec.msgpack.Decoder(Hello)
+_client_frames = msgspec.msgpack.Decoder(list[ClientFrame], dec_hook=decode_binary_id)
+_server_frames = msgspec.msgpack.Decoder(list[ServerFrame], dec_hook=decode_binary_id)
+_hello = msgspec.msgpack.Decoder(Hello, dec_hook=decode_binary_id)
 
 ONE_FRAME = b"\x91"
 """What stands before a single frame: the header of a msgpack array of one."""

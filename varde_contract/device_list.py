@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from varde_contract import codec
 from varde_contract.errors import PeerFault
-from varde_contract.ids import AccountId, DeviceId, ProfileId
+from varde_contract.ids import AccountId, DeviceId, ProfileId, decode_binary_id
 from varde_contract.limits import DEVICES_PER_ACCOUNT, PROFILES_PER_ACCOUNT, SECOND_MS, SEQ_MAX
 from varde_contract.public_keys import is_good_exchange_key, is_good_signing_key, is_signed
 from varde_contract.signed_statements import KEY_BYTES, SIGNATURE_BYTES
@@ -98,8 +98,8 @@ class SignedDeviceList(Struct, frozen=True, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
-_lists = msgspec.msgpack.Decoder(DeviceList)
-_signed_lists = msgspec.msgpack.Decoder(SignedDeviceList)
+_lists = msgspec.msgpack.Decoder(DeviceList, dec_hook=decode_binary_id)
+_signed_lists = msgspec.msgpack.Decoder(SignedDeviceList, dec_hook=decode_binary_id)
 
 
 def encode(struct: DeviceList | SignedDeviceList) -> bytes:

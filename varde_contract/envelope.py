@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from varde_contract import codec, padding
 from varde_contract.errors import PeerFault
-from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId, decode_binary_id
 from varde_contract.limits import SEQ_MAX
 from varde_contract.secret_struct import SecretStruct
 from varde_contract.talk import ConversationKind
@@ -137,8 +137,8 @@ class Said(NamedTuple):
 
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
-_decoder = msgspec.msgpack.Decoder(Envelope)
-_unknown_decoder = msgspec.msgpack.Decoder(UnknownEnvelope)
+_decoder = msgspec.msgpack.Decoder(Envelope, dec_hook=decode_binary_id)
+_unknown_decoder = msgspec.msgpack.Decoder(UnknownEnvelope, dec_hook=decode_binary_id)
 _array_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _tag_decoder = msgspec.msgpack.Decoder(str)
 _TAGS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Body))

@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
-from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
+from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId, Uuid7
 from varde_contract.limits import CIPHERTEXT_BYTES, DEVICES_PER_SEND, SEQ_MAX, SYNC_MESSAGES, TICKET_BYTES
 from varde_contract.refusals import RefusalCode, StaleDevices
 from varde_contract.secret_struct import SecretStruct
@@ -223,7 +223,7 @@ class RefusedFrame(Struct, frozen=True, array_like=True, tag="refused"):
     """
 
     about: str
-    subject: ClientId | ConversationId | None
+    subject: Uuid7 | None  # msgspec takes two names of one type for two types, which may not stand in one union
     code: RefusalCode
     detail: str
     retry_after_ms: int | None = None

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from varde_contract.codec import NOT_WELL_FORMED
 from varde_contract.errors import PeerFault
-from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, decode_binary_id
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
 from varde_contract.membership_statements import (
     Accept,
@@ -93,7 +93,7 @@ SignerKey: TypeAlias = Callable[[Statement], bytes]
 the device speak for the profile. Raises PeerFault where it does not. A later list undoes nothing."""
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
-_state = msgspec.msgpack.Decoder(Membership)
+_state = msgspec.msgpack.Decoder(Membership, dec_hook=decode_binary_id)
 
 
 class Signer(NamedTuple):

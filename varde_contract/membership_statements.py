@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from varde_contract.codec import NOT_WELL_FORMED
 from varde_contract.errors import PeerFault
-from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, decode_binary_id
 from varde_contract.limits import SEQ_MAX
 from varde_contract.refusals import RefusalCode
 from varde_contract.signed_statements import KEY_BYTES, SIGNATURE_BYTES
@@ -146,8 +146,8 @@ class SignedStatement(Struct, frozen=True, array_like=True, forbid_unknown_field
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _signed = msgspec.msgpack.Decoder(SignedStatement)
-_statement = msgspec.msgpack.Decoder(AnyStatement)
-_head = msgspec.msgpack.Decoder(Statement)
+_statement = msgspec.msgpack.Decoder(AnyStatement, dec_hook=decode_binary_id)
+_head = msgspec.msgpack.Decoder(Statement, dec_hook=decode_binary_id)
 _HEAD_FIELDS: Final = len(Statement.__struct_fields__)
 _TAGS: Final = frozenset(str(kind.__struct_config__.tag) for kind in get_args(AnyStatement))
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from varde_contract import envelope, frames, membership_statements, refusals, rest
+from varde_contract.ids import id_schema
 from varde_contract.limits import FRAMES_PER_MESSAGE
 
 FOLDER: Final = Path(__file__).parent.parent / "docs" / "schema"
@@ -111,7 +112,7 @@ def render(document: Document) -> str:
 
 
 def _definitions(structs: tuple[type[Struct], ...]) -> dict[str, Schema]:
-    _, components = msgspec.json.schema_components(structs, ref_template="#/$defs/{name}")
+    _, components = msgspec.json.schema_components(structs, schema_hook=id_schema, ref_template="#/$defs/{name}")
     fields = {struct.__name__: struct.__struct_fields__ for struct in structs}
     return {name: _readable(component, fields.get(name, ())) for name, component in components.items()}
 

@@ -13,6 +13,7 @@ from quart import Request
 from quart_trio.wrappers import TrioRequest
 
 from api.http.problems import WRONG_MEDIA_TYPE
+from varde_contract.ids import decode_text_id, id_schema
 from varde_contract.refusals import RefusalCode, Refused
 
 JSON: Final = "application/json"
@@ -49,7 +50,7 @@ class BodyReader(Generic[T]):
 
     def __init__(self, kind: type[T]) -> None:
         self._kind = kind
-        self._decoder = msgspec.json.Decoder(kind)
+        self._decoder = msgspec.json.Decoder(kind, dec_hook=decode_text_id)
         self._fields = _field_names(kind)
 
     async def read_request(self, request: Request) -> T | Refused:
@@ -84,7 +85,8 @@ class QueryReader(Generic[T]):
         if any(len(values) != 1 for values in query.values()):
             return _TWICE
         try:
-            return msgspec.convert({name: values[0] for name, values in query.items()}, self._kind, strict=False)
+            given = {name: values[0] for name, values in query.items()}
+            return msgspec.convert(given, self._kind, strict=False, dec_hook=decode_text_id)
         except msgspec.ValidationError as error:
             return _malformed("query", self._kind, self._fields, error)
 
@@ -106,5 +108,5 @@ def _malformed(where: str, kind: type[Struct], fields: frozenset[str], error: ms
 
 
 def _field_names(kind: type[Struct]) -> frozenset[str]:
-    _, components = msgspec.json.schema_components([kind])
+    _, components = msgspec.json.schema_components([kind], schema_hook=id_schema)
     return frozenset(name for component in components.values() for name in component.get("properties", ()))

@@ -21,7 +21,7 @@ from msgspec import Struct
 from loadtest.exits import CouldNotRun
 from loadtest.scenarios.plan import PAIRS, Sizes
 from loadtest.stack.process import ROOT
-from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, decode_text_id
 from varde_contract.secret_struct import SecretStruct
 
 _MODE: Final = 0o600
@@ -80,7 +80,7 @@ def write_crowd(path: Path, crowd: Crowd) -> None:
 def read_crowd(path: Path) -> Crowd:
     """Read the file. Raises CrowdError when it is not there or holds something else."""
     try:
-        return msgspec.msgpack.decode(path.read_bytes(), type=Crowd)
+        return msgspec.msgpack.decode(path.read_bytes(), type=Crowd, dec_hook=decode_text_id)
     except OSError as error:
         raise CrowdError(f"{path} cannot be read ({error.strerror}): make it with `python -m loadtest seed`") from error
     except msgspec.MsgspecError:

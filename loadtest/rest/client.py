@@ -11,6 +11,7 @@ import msgspec
 from gevent import monkey, socket, ssl
 
 from loadtest.users.target import Target, find_target
+from varde_contract.ids import decode_text_id
 from varde_contract.rest.problems import Problem
 from varde_contract.secret_struct import SecretStruct
 
@@ -19,7 +20,7 @@ PATIENCE: Final = 30.0
 REPLY_BYTES: Final = 1 << 20  # the largest reply that is read. A roster of the largest conversation has a tenth of it
 _WORDS: Final[dict[Any, str]] = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIPE: "reset"}
 _REFUSED: Final = 300  # RFC 9110, section 15: no operation redirects, so from here on all are refusals
-_problem: Final = msgspec.json.Decoder(Problem)
+_problem: Final = msgspec.json.Decoder(Problem, dec_hook=decode_text_id)
 _poll: Final[Any] = monkey.get_original("select", "poll")  # gevent's own switches greenlets; this one never waits
 
 
@@ -59,7 +60,7 @@ class ApiClient:
             if status >= _REFUSED:
                 raise RequestFailed(f"{status} {_problem.decode(body).code}")
             if request.answer is not None:
-                return msgspec.json.decode(body, type=request.answer)
+                return msgspec.json.decode(body, type=request.answer, dec_hook=decode_text_id)
         except msgspec.MsgspecError:
             raise RequestFailed(str(status) if status >= _REFUSED else "malformed") from None
         if body:

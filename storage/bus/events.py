@@ -11,6 +11,7 @@ from msgspec import Struct
 from domain.events import Event
 from storage.bus.text_bus import PAYLOAD_LIMIT, BusDown, TextBus
 from storage.island import IslandClosed
+from varde_contract.ids import decode_text_id
 
 _log = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ class _Tag(Struct):
     type: str
 
 
-_events: Final = msgspec.json.Decoder(Event)
-_many: Final = msgspec.json.Decoder(list[Event])
+_events: Final = msgspec.json.Decoder(Event, dec_hook=decode_text_id)
+_many: Final = msgspec.json.Decoder(list[Event], dec_hook=decode_text_id)
 _parts: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _tag: Final = msgspec.json.Decoder(_Tag)
 _KNOWN: Final = frozenset(kind.__struct_config__.tag for kind in get_args(Event))

@@ -23,6 +23,7 @@ ANSWER_LIMIT: Final = 64 * 1024 * 1024
 
 _UUID, _BIGINT, _BYTEA = 2950, 20, 17
 _SIXTEEN: Final = b"\0\0\0\x10"
+_NULL: Final = b"\xff\xff\xff\xff"
 _SYNC: Final = b"S\0\0\0\x04"
 _BINARY: Final = struct.pack(">HH", 1, 1)
 """One format for all of them, and it is binary."""
@@ -39,6 +40,12 @@ def uuids(values: Collection[UUID]) -> bytes:
     return _array(_UUID, len(values), b"".join([_SIXTEEN + value.bytes for value in values]))
 
 
+def nullable_uuids(values: Collection[UUID | None]) -> bytes:
+    """Encode a `uuid[]` that may have nulls."""
+    elements = b"".join([_NULL if value is None else _SIXTEEN + value.bytes for value in values])
+    return _array(_UUID, len(values), elements, nulls=True)
+
+
 def bigints(values: Collection[int]) -> bytes:
     """Encode a `bigint[]`."""
     pack = _EIGHT.pack
@@ -51,10 +58,10 @@ def byteas(values: Collection[bytes]) -> bytes:
     return _array(_BYTEA, len(values), b"".join([part for value in values for part in (pack(len(value)), value)]))
 
 
-def _array(kind: int, count: int, elements: bytes) -> bytes:
+def _array(kind: int, count: int, elements: bytes, *, nulls: bool = False) -> bytes:
     if not count:
         return _EMPTY.pack(0, 0, kind)
-    return _ARRAY.pack(1, 0, kind, count, 1) + elements  # one dimension, no nulls, counted from 1
+    return _ARRAY.pack(1, nulls, kind, count, 1) + elements  # one dimension, counted from 1
 
 
 def prepare(name: bytes, statement: str, types: Sequence[int]) -> bytes:

@@ -61,7 +61,7 @@ _STEP: Final = """
 # SKIP LOCKED: somebody who holds a row is deleting it. Should that fail, it goes with its message at the latest.
 _CIPHERTEXTS: Final = """
     WITH passed AS (
-        SELECT conversation_id, seq, device_id
+        SELECT cipher.ctid AS place
         FROM (
             SELECT conversation_id, seq, sent_ms FROM message WHERE sent_ms > $1 AND sent_ms <= $2 OFFSET 0
         ) AS message
@@ -70,9 +70,7 @@ _CIPHERTEXTS: Final = """
         LIMIT $3
         FOR UPDATE OF cipher SKIP LOCKED
     )
-    DELETE FROM cipher USING passed
-    WHERE cipher.conversation_id = passed.conversation_id
-      AND cipher.seq = passed.seq AND cipher.device_id = passed.device_id
+    DELETE FROM cipher WHERE ctid = ANY (ARRAY(SELECT place FROM passed))
 """
 _REMEMBER: Final = "UPDATE sweeper SET cipher_ms = $1"
 

@@ -24,6 +24,7 @@ from tests.doubles.interference import Interference
 from tests.doubles.mail import RecordingMail
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
+from varde_contract.ids import decode_text_id
 from varde_contract.refusals import RefusalCode
 
 TICKET_KEY = Ed25519PrivateKey.from_private_bytes(b"t" * 32)
@@ -139,7 +140,7 @@ class DeviceClient:
         assert response.status_code == status, response.text
         assert response.headers["content-type"] == "application/json"
         assert response.headers["cache-control"] == "no-store"
-        return msgspec.json.decode(response.content, type=kind)
+        return msgspec.json.decode(response.content, type=kind, dec_hook=decode_text_id)
 
 
 def refusal_of(response: httpx.Response, status: int) -> RefusalCode:

@@ -9,6 +9,7 @@ import msgspec
 import trio
 
 from tests.api.memory_api import MemoryApi
+from varde_contract.ids import decode_text_id
 from varde_contract.rest.problems import Problem
 
 
@@ -24,7 +25,7 @@ class Answer:
     def problem(self) -> Problem:
         """The body as the problem it has to be."""
         assert self.headers["content-type"] == "application/problem+json"
-        problem = msgspec.json.decode(self.body, type=Problem)
+        problem = msgspec.json.decode(self.body, type=Problem, dec_hook=decode_text_id)
         assert problem.status == self.status
         return problem
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.ids import id_of
 from varde import KeyFile, Passphrase
 from varde.events import Receipt
 from varde.store.store import STORE_NAME
@@ -24,8 +25,8 @@ from varde_cli.options import choose_home
 from varde_cli.output import format_time, print_table, printable
 from varde_contract.ids import ConversationId, ProfileId
 
-BOB, CAROL = ProfileId(UUID(int=1)), ProfileId(UUID(int=2))
-ROOM = ConversationId(UUID(int=9))
+BOB, CAROL = ProfileId(id_of(1)), ProfileId(id_of(2))
+ROOM = ConversationId(id_of(9))
 
 
 class Typed:

@@ -13,6 +13,7 @@ from tests.conformance.case import HALF_CLOSE, Part, probes_of
 from tests.conformance.frame_reader import NO_CLOSE, FrameReader
 from tests.conformance.frames import LEAST, Frame, Piece, Probe, binary, close
 from tests.conformance.variants import Segments
+from tests.ids import id_of
 from tests.relay.client import UPGRADE, ConnectionClosed, SessionClient
 from varde_contract import frames as f
 from varde_contract.ids import ClientId, ConversationId, ProfileId, uuid7
@@ -160,7 +161,7 @@ def _frames(probe: Probe, ids: list[UUID]) -> list[Struct]:
 
 
 def _send(client_id: UUID, size: int) -> f.Send:
-    nobody = UUID(int=0)
+    nobody = id_of(0)
     return f.Send(ClientId(client_id), ConversationId(nobody), ProfileId(nobody), 0, group=bytes(size))
 
 

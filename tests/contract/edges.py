@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
-from uuid import UUID
 
 import msgspec.inspect as mi
 from msgspec import Struct
 from msgspec.structs import replace
+
+from tests.ids import id_of
 
 
 class Edge(NamedTuple):
@@ -83,7 +84,7 @@ def _sized(kind: mi.Type, size: int) -> Any:
             start, letters = text_of(kind)
             return (start + letters[0] * size)[:size]
         case mi.DictType():
-            return {UUID(int=number): _least(kind.value_type) for number in range(size)}
+            return {id_of(number): _least(kind.value_type) for number in range(size)}
         case mi.VarTupleType():
             return (_least(kind.item_type),) * size
     raise TypeError(f"{kind!r} has no size")
@@ -106,8 +107,8 @@ def _least(kind: mi.Type) -> Any:
             return kind.cls(**{field.name: _least(field.type) for field in kind.fields})
         case mi.EnumType():
             return next(iter(kind.cls))
-        case mi.UUIDType():
-            return UUID(int=0)
+        case mi.CustomType():
+            return id_of(0)
         case mi.BoolType():
             return False
         case mi.DateTimeType():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from tests.contract.edges import text_of
+from tests.ids import id_of
 
 S = TypeVar("S", bound=Struct)
 
@@ -66,8 +67,8 @@ def _scalar(kind: mi.Type) -> st.SearchStrategy[Any]:
             return st.text(**_sizes(kind, SHORT))
         case mi.BytesType():
             return st.binary(**_sizes(kind, SHORT))
-        case mi.UUIDType():
-            return st.uuids()
+        case mi.CustomType():
+            return st.integers(0, 2**62 - 1).map(id_of)
         case mi.EnumType():
             return st.sampled_from(kind.cls)
         case mi.DateTimeType():

@@ -1,7 +1,5 @@
 """The envelope binds what the ratchets do not: each lie of a relay about a message is found."""
 
-from uuid import UUID
-
 import msgspec
 import pytest
 from hypothesis import given
@@ -10,6 +8,7 @@ from hypothesis import strategies as st
 from tests.contract import examples as x
 from tests.contract.edges import Edge, edges
 from tests.contract.strategies import structs
+from tests.ids import id_of
 from varde_contract import envelope as e
 from varde_contract.errors import LocalMisuse, PeerFault
 from varde_contract.ids import DeviceId
@@ -56,7 +55,7 @@ def test_an_honest_relay_is_believed(envelope: e.Envelope) -> None:
 @pytest.mark.parametrize("field", e.Said._fields)
 def test_a_relay_that_lies_is_found_out(field: str) -> None:
     """A message that is shown as another sender's, another conversation's or another id's is refused by that name."""
-    other = ConversationKind.DM if field == "kind" else UUID(int=1)
+    other = ConversationKind.DM if field == "kind" else id_of(1)
     lie = said_of(msgspec.structs.replace(ENVELOPE, **{field: other}))
     with pytest.raises(PeerFault, match=f"written for another {field}"):
         e.open_envelope(e.encode_envelope(ENVELOPE), lie)
@@ -119,7 +118,7 @@ def test_a_body_of_a_later_client_is_no_fault(body: list[object]) -> None:
     assert isinstance(envelope, e.UnknownEnvelope)
     assert envelope.client_id == ENVELOPE.client_id
     with pytest.raises(e.Misattributed, match="another device"):
-        e.open_envelope(pad(content), said_of(ENVELOPE)._replace(device=DeviceId(UUID(int=1))))
+        e.open_envelope(pad(content), said_of(ENVELOPE)._replace(device=DeviceId(id_of(1))))
 
 
 @pytest.mark.parametrize("body", [["text"], ["text", 7], [], [7], {"text": "x"}, "text", None])

@@ -1,10 +1,22 @@
 """Ids are UUIDv7 as RFC 9562 has them."""
 
+import copy
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from varde_contract.ids import ENTROPY_BYTES, uuid7
+from tests.ids import id_of
+from varde_contract.codec import decode_client_frames, decode_hello
+from varde_contract.errors import PeerFault
+from varde_contract.frames import Delivered
+from varde_contract.ids import ENTROPY_BYTES, decode_text_id, uuid7
+from varde_contract.rest.talk import NewMember
 
 LAST_MS = 2**48 - 1
 times = st.integers(0, LAST_MS)
@@ -52,3 +64,70 @@ def test_a_time_that_does_not_fit_is_refused(now_ms: int) -> None:
     """A time outside of 48 bits never wraps around."""
     with pytest.raises(OverflowError):
         uuid7(now_ms, bytes(ENTROPY_BYTES))
+
+
+GOOD: Final = id_of(7)
+V4: Final = UUID("0af35eb1-3f1b-4b5c-a7b7-34e5a7d1c6f2")
+SPELLINGS: Final = (str(GOOD).upper(), GOOD.hex, f"{{{GOOD}}}", f"urn:uuid:{GOOD}", f"{GOOD} ", f"{GOOD}\n")
+NO_IDS: Final = (UUID(int=0), UUID(int=2**128 - 1), V4, UUID("017f22e2-79b0-7cc3-18c4-dc0c0c07398f"))
+"""All zeros, all ones, version 4, and version 7 under the variant of another committee."""
+
+
+def binary(value: object) -> bytes:
+    """`receipt:delivered` with this in the place of its conversation."""
+    frames = [("receipt:delivered", value, 1)]
+    return msgspec.msgpack.encode(frames)
+
+
+def read_text(value: object, dec_hook: Callable[[type, Any], Any] | None = decode_text_id) -> NewMember:
+    """Read a body in JSON that has this in the place of an id."""
+    body = {"profile": GOOD, "as_profile": value}
+    return msgspec.json.decode(msgspec.json.encode(body), type=NewMember, dec_hook=dec_hook)
+
+
+def test_an_id_is_read_as_it_was_written() -> None:
+    """Sixteen bytes of msgpack and canonical text of JSON both come out as the id, which can be copied and compared."""
+    (frame,) = decode_client_frames(binary(GOOD.bytes))
+    assert isinstance(frame, Delivered)
+    for read in (frame.conversation, read_text(GOOD).as_profile):
+        assert read == GOOD
+        assert (hash(read), str(read), copy.deepcopy(read)) == (hash(GOOD), str(GOOD), GOOD)
+
+
+@pytest.mark.parametrize("number", NO_IDS, ids=str)
+def test_no_other_uuid_is_an_id(number: UUID) -> None:
+    """The nil UUID once stood for a whole group. Nobody can bring it, or a random UUID, as an id of their own."""
+    hello = msgspec.msgpack.encode((1, "ticket", number.bytes))
+    for read in (lambda: decode_client_frames(binary(number.bytes)), lambda: decode_hello(hello)):
+        with pytest.raises(PeerFault):
+            read()
+    with pytest.raises(msgspec.ValidationError, match="UUIDv7"):
+        read_text(number)
+
+
+@pytest.mark.parametrize("value", [str(GOOD), GOOD.hex, GOOD.bytes[:15], GOOD.bytes + b"\0", list(GOOD.bytes), None, 7])
+def test_msgpack_has_ids_as_sixteen_bytes_only(value: object) -> None:
+    """One id has one spelling on the wire: text passes no more."""
+    with pytest.raises(PeerFault):
+        decode_client_frames(binary(value))
+
+
+def test_map_keys_are_ids_like_any_other() -> None:
+    """A send to each device names them in bytes: text as a key passes no more."""
+    for key, good in ((GOOD.bytes, True), (str(GOOD), False), (V4.bytes, False)):
+        packed = msgspec.msgpack.encode([("msg:send", *(GOOD.bytes,) * 3, 1, None, {key: b"x"})])
+        with nullcontext() if good else pytest.raises(PeerFault):
+            assert decode_client_frames(packed)
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_json_has_ids_in_lower_case_with_hyphens_only(text: str) -> None:
+    """Upper case, no hyphens, braces and urn: are other spellings of a UUID, and of no id."""
+    with pytest.raises(msgspec.ValidationError, match="lower case"):
+        read_text(text)
+
+
+def test_ids_cannot_be_read_without_these_rules() -> None:
+    """A decoder that was made without the hook reads no id at all, in any spelling."""
+    with pytest.raises(msgspec.ValidationError):
+        read_text(GOOD, dec_hook=None)

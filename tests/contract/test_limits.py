@@ -1,8 +1,7 @@
 """The limits fit into one another."""
 
-from uuid import UUID
-
 from tests.contract import examples as x
+from tests.ids import id_of
 from varde_contract import codec, limits, padding
 from varde_contract import frames as f
 from varde_contract.envelope import GROUP_SESSION_BYTES
@@ -41,7 +40,7 @@ def test_the_fullest_welcome_fits_a_transport_message() -> None:
 
 def test_the_longest_refusal_fits_a_transport_message() -> None:
     """Even a sender who left out as many devices as can be told, and named as many that are gone, is told at once."""
-    missing = tuple(DeviceId(UUID(int=number)) for number in range(limits.DEVICES_PER_SEND))
+    missing = tuple(DeviceId(id_of(number)) for number in range(limits.DEVICES_PER_SEND))
     stale = StaleDevices(limits.SEQ_MAX, missing=missing, gone=missing)
     detail = "x" * LONGEST_DETAIL
     refused = f.RefusedFrame("msg:send", x.CLIENT_ID, RefusalCode.STALE_DEVICES, detail, limits.SEQ_MAX, stale)

@@ -9,6 +9,7 @@ from msgspec import Struct
 from tests.contract.edges import Edge, edges, smallest
 from tests.contract.strategies import structs
 from varde_contract import people
+from varde_contract.ids import decode_text_id
 from varde_contract.schema import rest_modules, structs_of
 
 BODIES = structs_of(*rest_modules(), people)
@@ -33,7 +34,7 @@ def name_of(part: Edge | type[Struct]) -> str:
 def test_every_body_survives_json(kind: type[Struct], drawn: st.DataObject) -> None:
     """What one side writes, the other reads the same, times and keys included."""
     body = drawn.draw(structs(kind))
-    assert msgspec.json.decode(msgspec.json.encode(body), type=kind) == body
+    assert msgspec.json.decode(msgspec.json.encode(body), type=kind, dec_hook=decode_text_id) == body
 
 
 @pytest.mark.parametrize("edge", EDGES, ids=name_of)
@@ -41,10 +42,10 @@ def test_limits_of_bodies(edge: Edge) -> None:
     """The last good value of each field is accepted, the first bad one is refused."""
     written = msgspec.json.encode(edge.struct)
     if edge.good:
-        assert msgspec.json.decode(written, type=type(edge.struct)) == edge.struct
+        assert msgspec.json.decode(written, type=type(edge.struct), dec_hook=decode_text_id) == edge.struct
     else:
         with pytest.raises(msgspec.ValidationError):
-            msgspec.json.decode(written, type=type(edge.struct))
+            msgspec.json.decode(written, type=type(edge.struct), dec_hook=decode_text_id)
 
 
 def test_the_edges_are_there() -> None:
@@ -68,7 +69,7 @@ def test_a_request_takes_no_strange_field(kind: type[Struct]) -> None:
     """A misspelt or smuggled field is refused, not ignored."""
     fields = msgspec.to_builtins(smallest(kind)) | {"is_admin": True}
     with pytest.raises(msgspec.ValidationError, match="unknown field"):
-        msgspec.json.decode(msgspec.json.encode(fields), type=kind)
+        msgspec.json.decode(msgspec.json.encode(fields), type=kind, dec_hook=decode_text_id)
 
 
 @pytest.mark.parametrize("kind", BODIES, ids=name_of)

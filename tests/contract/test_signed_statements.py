@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.ids import id_of
 from varde_contract.ids import AccountId, DeviceId, SessionId
 from varde_contract.signed_statements import (
     KEY_BYTES,
@@ -18,7 +19,7 @@ from varde_contract.signed_statements import (
 
 keys = st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES)
 devices = st.tuples(st.uuids(), st.uuids(), keys, keys, keys)
-ACCOUNT, DEVICE = AccountId(UUID(int=1)), DeviceId(UUID(int=2))
+ACCOUNT, DEVICE = AccountId(id_of(1)), DeviceId(id_of(2))
 
 
 def statement_of(device: tuple[UUID, UUID, bytes, bytes, bytes]) -> bytes:
@@ -40,8 +41,8 @@ def test_no_two_devices_share_a_statement(
 
 def test_every_field_counts() -> None:
     """Changing any single field changes the bytes that are signed."""
-    plain = (UUID(int=1), UUID(int=2), b"n" * KEY_BYTES, b"s" * KEY_BYTES, b"i" * KEY_BYTES)
-    others = (UUID(int=3), UUID(int=3), *(bytes(KEY_BYTES),) * 3)
+    plain = (id_of(1), id_of(2), b"n" * KEY_BYTES, b"s" * KEY_BYTES, b"i" * KEY_BYTES)
+    others = (id_of(3), id_of(3), *(bytes(KEY_BYTES),) * 3)
     changed = {
         statement_of((*plain[:field], other, *plain[field + 1 :]))  # type: ignore[arg-type]  # mypy loses the positions
         for field, other in enumerate(others)
@@ -65,7 +66,7 @@ def test_a_signature_over_one_kind_never_passes_for_another(
 
 def test_a_session_and_a_device_do_not_change_places() -> None:
     """A proof is for one device in one session: with either exchanged, or both for each other, it is another."""
-    ids = (UUID(int=1), UUID(int=2), UUID(int=3))
+    ids = (id_of(1), id_of(2), id_of(3))
     pairs = [(session, device) for session in ids for device in ids]
     assert len({session_statement(SessionId(session), DeviceId(device)) for session, device in pairs}) == len(pairs)
 

@@ -17,6 +17,7 @@ from varde_contract import envelope as e
 from varde_contract import frames as f
 from varde_contract import membership as m
 from varde_contract import membership_statements as s
+from varde_contract.ids import decode_text_id
 from varde_contract.session import Pattern, noise_name
 
 WRITE = "python -m tests.contract.vectors.write"
@@ -133,7 +134,7 @@ def independent_relay(transcript: Any) -> Any:
 def test_golden_envelopes_are_read(vector: Any) -> None:
     """Each plaintext is padded to its bucket and holds what stands beside it in JSON."""
     plaintext = bytes.fromhex(vector["plaintext"])
-    envelope = msgspec.convert(vector["json"], e.Envelope)
+    envelope = msgspec.convert(vector["json"], e.Envelope, dec_hook=decode_text_id)
     said = e.Said(*(getattr(envelope, field) for field in e.Said._fields))
     assert e.open_envelope(plaintext, said) == envelope
     assert len(plaintext) in padding.BUCKETS
@@ -167,12 +168,15 @@ def test_a_golden_chain_comes_to_its_states() -> None:
     state: m.Membership | None = None
     for link in golden["chain"]:
         signed = bytes.fromhex(link["signed"])
-        assert s.encode_statement(msgspec.convert(link["json"], s.AnyStatement)).hex() == link["statement"]
-        state = m.apply(state, signed, lambda statement: keys[str(statement.device)])
+        assert (
+            s.encode_statement(msgspec.convert(link["json"], s.AnyStatement, dec_hook=decode_text_id)).hex()
+            == link["statement"]
+        )
+        state = m.apply(state, signed, lambda signer: keys[str(signer.device)])
         assert (state.head.hex(), m.encode_state(state).hex()) == (link["hash"], link["state"])
     snapshot = golden["snapshot"]
     before = m.decode_state(bytes.fromhex(snapshot["before"]))
-    state = m.apply(before, bytes.fromhex(snapshot["signed"]), lambda statement: keys[str(statement.device)])
+    state = m.apply(before, bytes.fromhex(snapshot["signed"]), lambda signer: keys[str(signer.device)])
     assert m.encode_state(state).hex() == snapshot["state"]
     kinds = {link["json"][0] for link in (*golden["chain"], snapshot)}
     assert kinds == {kind.__struct_config__.tag for kind in get_args(s.AnyStatement)}
@@ -184,6 +188,6 @@ def test_golden_lies_are_refused(vector: Any) -> None:
     keys = {signer["device"]: bytes.fromhex(signer["signing_key"]) for signer in vectors("membership.json")["signers"]}
     state = m.decode_state(bytes.fromhex(vector["after"]))
     with pytest.raises(s.ChainFault) as refused:
-        m.apply(state, bytes.fromhex(vector["signed"]), lambda statement: keys[str(statement.device)])
+        m.apply(state, bytes.fromhex(vector["signed"]), lambda signer: keys[str(signer.device)])
     found = refused.value.refusal, isinstance(refused.value, s.UnknownStatement)
     assert found == (vector["refusal"], vector["unknown"])

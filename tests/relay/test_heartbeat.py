@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
-from uuid import UUID
 
 import pytest
 import trio
@@ -15,6 +14,7 @@ from relay.connection.peer import Peer
 from relay.delivery.mailbox import Mailbox
 from relay.heartbeat import PINGS, SILENCES, SLICE
 from tests.cast import alice
+from tests.ids import id_of
 from tests.relay.memory_node import MemoryNode
 from varde_contract.close_codes import CloseCode
 from varde_contract.ids import DeviceId
@@ -33,7 +33,7 @@ class FakeConnection:
         self._hub = node.services.hub
         now_ms = node.services.clock()
         ticket = Ticket(
-            *(UUID(int=number), DeviceId(UUID(int=number)), alice.account, bytes(32)),
+            *(id_of(number), DeviceId(id_of(number)), alice.account, bytes(32)),
             *(frozenset({alice.profile}), now_ms, now_ms + LIFETIME),
         )
         self._peer = Peer(

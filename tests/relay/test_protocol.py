@@ -5,7 +5,6 @@ Whoever adds one of them adds how it is provoked: the tables here have a row for
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, get_args
-from uuid import UUID
 
 import pytest
 import trio
@@ -14,6 +13,7 @@ from msgspec.structs import replace
 from domain.people.events import KeysLow, TicketsRevoked
 from domain.talk import model as talk
 from tests.cast import alice, alice_laptop, bob, bob_phone
+from tests.ids import id_of
 from tests.relay.client import StreamClient
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
 from varde_contract import frames as f
@@ -23,7 +23,7 @@ from varde_contract.refusals import RefusalCode
 from varde_contract.session import PROTOCOL_VERSION, Pattern
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
-NOWHERE: Final = ConversationId(UUID(int=7))
+NOWHERE: Final = ConversationId(id_of(7))
 
 Settings = dict[str, Any]
 Provoke = Callable[[MemoryNode, Backend], Awaitable[StreamClient]]

@@ -1,15 +1,14 @@
 """One event of every kind."""
 
-from uuid import UUID
-
 from domain import events
 from domain.events import Event
 from domain.people import events as people_events
 from domain.talk import events as talk_events
+from tests.ids import id_of
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
 from varde_contract.talk import PresenceState
 
-CONVERSATION, PROFILE, DEVICE = ConversationId(UUID(int=1)), ProfileId(UUID(int=2)), DeviceId(UUID(int=3))
+CONVERSATION, PROFILE, DEVICE = ConversationId(id_of(1)), ProfileId(id_of(2)), DeviceId(id_of(3))
 EVERY_EVENT: tuple[Event, ...] = (
     talk_events.MessagesCommitted("node", CONVERSATION, 2**63 - 1),
     talk_events.MembershipChanged(CONVERSATION, 2),

@@ -2,11 +2,11 @@
 
 from itertools import count
 from typing import Final
-from uuid import UUID
 
 from domain.ports import Stores
 from domain.talk import model as talk
 from tests.cast import BIRTH_MS, CastDevice
+from tests.ids import id_of
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId
 
 _ids: Final = count(1)
@@ -14,7 +14,7 @@ _ids: Final = count(1)
 
 def client_id(number: int) -> ClientId:
     """The client id with this number, always the same."""
-    return ClientId(UUID(int=number))
+    return ClientId(id_of(number))
 
 
 def draft(
@@ -29,7 +29,7 @@ def draft(
     """A message of the first profile of `device`: a ciphertext for each device of `to`, or for the group with none."""
     fresh = next(_ids)
     return talk.Draft(
-        message=MessageId(UUID(int=fresh << 64)),
+        message=MessageId(id_of(fresh << 40)),
         conversation=conversation,
         roster_version=version,
         client_id=client_id(fresh << 32 if client is None else client),

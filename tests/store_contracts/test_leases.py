@@ -1,13 +1,12 @@
 """The contract of leases: a job is one worker's at a time, and free again when that one has died or given it back."""
 
-from uuid import UUID
-
 import trio
 
 from domain.jobs.ports import WorkerId
 from domain.ports import Stores
+from tests.ids import id_of
 
-ONE, OTHER = WorkerId(UUID(int=1)), WorkerId(UUID(int=2))
+ONE, OTHER = WorkerId(id_of(1)), WorkerId(id_of(2))
 LONG_MS = 3_600_000
 ENDED_MS = 0
 """A lease that has ended as soon as it is taken: by the time the next call is answered, its holder has died."""
@@ -49,12 +48,12 @@ async def test_a_lease_is_given_back(stores: Stores) -> None:
 
 async def test_of_many_that_ask_at_once_one_gets_it(nodes: tuple[Stores, Stores]) -> None:
     """Also when they take up the job of a worker that died."""
-    assert await nodes[0].leases.take("push", WorkerId(UUID(int=99)), ENDED_MS)
+    assert await nodes[0].leases.take("push", WorkerId(id_of(99)), ENDED_MS)
     for job in ("retention", "push"):
         taken: list[int] = []
 
         async def ask(stores: Stores, number: int, job: str = job, taken: list[int] = taken) -> None:
-            if await stores.leases.take(job, WorkerId(UUID(int=number)), LONG_MS):
+            if await stores.leases.take(job, WorkerId(id_of(number)), LONG_MS):
                 taken.append(number)
 
         async with trio.open_nursery() as nursery:

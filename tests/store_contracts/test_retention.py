@@ -1,7 +1,5 @@
 """The contract of the retention store: what has passed its time goes, and nothing else does."""
 
-from uuid import UUID
-
 import trio
 from msgspec.structs import replace
 
@@ -9,6 +7,7 @@ from domain.people import model as people
 from domain.ports import Stores
 from domain.retention.model import Swept
 from tests.cast import BIRTH_MS, alice, alice_laptop, alice_phone, bob, bob_laptop, bob_phone, open_conversation, settle
+from tests.ids import id_of
 from tests.store_contracts.messages import confirm, draft, held, page_of, send
 from varde_contract.ids import SessionId
 
@@ -120,11 +119,11 @@ async def test_dead_sessions_go(stores: Stores) -> None:
     """A session goes when its refresh token has expired, others stay."""
     await stores.sign_in.account_of(alice.address, alice.account, BIRTH_MS)
     for number in range(3):
-        session = replace(alice_phone.session, id=SessionId(UUID(int=number)), refresh_expires_ms=BIRTH_MS + number)
+        session = replace(alice_phone.session, id=SessionId(id_of(number)), refresh_expires_ms=BIRTH_MS + number)
         await stores.sessions.add(session)
     assert await sweep(stores, BIRTH_MS + 1) == replace(NOTHING, sessions=2)
-    assert await stores.sessions.find(alice.account, SessionId(UUID(int=1))) is None
-    assert await stores.sessions.find(alice.account, SessionId(UUID(int=2))) is not None
+    assert await stores.sessions.find(alice.account, SessionId(id_of(1))) is None
+    assert await stores.sessions.find(alice.account, SessionId(id_of(2))) is not None
 
 
 async def test_revocations_go_when_the_tickets_have_expired(stores: Stores) -> None:

@@ -1,7 +1,6 @@
 """The contract of the log: entries come once and stay, in one order, however many append; everything else is proven."""
 
 from collections.abc import Sequence
-from uuid import UUID
 
 import pytest
 import trio
@@ -13,13 +12,14 @@ from domain.transparency.ports import LogStore
 from domain.transparency.sequencing import REFRESH_MS, LogFault, Signed, sequence
 from tests.cast import BIRTH_MS, alice, bob
 from tests.contract.transparency.logs import KEYS, SIGNERS
+from tests.ids import id_of
 from varde_contract.ids import AccountId
 from varde_contract.transparency.checkpoint import Ed25519Signer, open_checkpoint
 from varde_contract.transparency.entry import Entry, split_entries
 from varde_contract.transparency.merkle import EMPTY_ROOT, check_consistency, check_inclusion, root_of
 from varde_contract.transparency.tiles import Tile
 
-OTHERS = AccountId(UUID(int=0xF00D))
+OTHERS = AccountId(id_of(0xF00D))
 
 
 def entries(account: AccountId, first: int, count: int = 1) -> list[Entry]:
@@ -52,7 +52,7 @@ async def test_what_is_enqueued_is_proven(stores: Stores) -> None:
     proof = await log.consistency(302, 304)
     assert proof is not None
     check_consistency(302, 304, heads[0].root, heads[1].root, proof)
-    assert await log.lookup(AccountId(UUID(int=1)), 1) == (head, [])
+    assert await log.lookup(AccountId(id_of(1)), 1) == (head, [])
     many = await append(stores.transparency, entries(alice.account, 4, LOOKUP_MOST + 1))
     found = await log.lookup(alice.account, 4)
     assert found is not None

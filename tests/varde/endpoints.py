@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import UUID
 
 import pytest
 
 from tests import cast
 from tests.cast import CastDevice, Person
+from tests.ids import id_of
 from varde.clock import fresh_id
 from varde.crypto import CannotDecrypt
 from varde.crypto.certificates import certify
@@ -186,7 +186,7 @@ class SimulatedConversation:
         return New(
             conversation=self.conversation,
             seq=self.seq,
-            message=MessageId(UUID(int=self.seq)),
+            message=MessageId(id_of(self.seq)),
             client_id=draft.client_id,
             sender_profile=draft.profile,
             sender_device=sender.id,

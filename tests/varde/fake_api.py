@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from varde.clock import fresh_id
 from varde.crypto.certificates import check_signature
-from varde_contract.ids import AccountId, DeviceId, ProfileId, SessionId
+from varde_contract.ids import AccountId, DeviceId, ProfileId, SessionId, decode_text_id
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import (
     AccountView,
@@ -127,13 +127,15 @@ class FakeApi:
                     tuple(msgspec.structs.replace(view, current=at == session.session) for at, view in self.devices)
                 )
             case "POST", "/v1/devices":
-                return self._register(msgspec.json.decode(body, type=NewDevice), session)
+                return self._register(msgspec.json.decode(body, type=NewDevice, dec_hook=decode_text_id), session)
             case "PUT", path if path.endswith("/session"):
                 return self._adopt(path.split("/")[3], msgspec.json.decode(body, type=DeviceProof), session)
             case "GET", "/v1/prekeys":
                 return self.count(session.session)
             case "POST", "/v1/prekeys":
-                self.uploads[session.session].append(msgspec.json.decode(body, type=PrekeyUpload))
+                self.uploads[session.session].append(
+                    msgspec.json.decode(body, type=PrekeyUpload, dec_hook=decode_text_id)
+                )
                 return self.count(session.session)
         raise No(404, RefusalCode.NOT_FOUND)
 

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar, cast
-from uuid import UUID
 
 import trio
 from msgspec import Struct
 from trio.testing import wait_all_tasks_blocked
 
+from tests.ids import id_of
 from tests.varde.endpoints import NOW, Endpoint, SimulatedConversation
 from varde.client import Client
 from varde.connection import Connection
@@ -167,7 +167,7 @@ class MemoryRelay:
         return f.New(
             conversation=frame.conversation,
             seq=stored.seq,
-            message=MessageId(UUID(int=stored.seq)),
+            message=MessageId(id_of(stored.seq)),
             client_id=frame.client_id,
             sender_profile=frame.profile,
             sender_device=stored.sender,
@@ -177,7 +177,7 @@ class MemoryRelay:
 
     def _ack(self, stored: Stored) -> f.Ack:
         frame = stored.frame
-        return f.Ack(frame.client_id, frame.conversation, MessageId(UUID(int=stored.seq)), stored.seq, NOW)
+        return f.Ack(frame.client_id, frame.conversation, MessageId(id_of(stored.seq)), stored.seq, NOW)
 
 
 class FakeRest:
@@ -214,7 +214,7 @@ class FakeRest:
         self._relay._store(self._device, frame)
         stored = next(each for each in self._relay.log[new.conversation] if each.frame.client_id == new.client_id)
         sent_at = datetime.fromtimestamp(NOW / 1_000, UTC)
-        return MessageStored(new.client_id, new.conversation, MessageId(UUID(int=stored.seq)), stored.seq, sent_at)
+        return MessageStored(new.client_id, new.conversation, MessageId(id_of(stored.seq)), stored.seq, sent_at)
 
     async def prekeys(self) -> PrekeyCount:
         """Enough."""
@@ -234,7 +234,7 @@ class MemoryConnection:
     """What `varde.connection.Connection` is to a client."""
 
     def __init__(self, relay: MemoryRelay, device: DeviceId) -> None:
-        self.welcome = f.Welcome(SessionId(UUID(int=1)), NOW, 25_000, f.ServerLimits(1, 1, 1, 1), (), more=True)
+        self.welcome = f.Welcome(SessionId(id_of(1)), NOW, 25_000, f.ServerLimits(1, 1, 1, 1), (), more=True)
         self._relay = relay
         self._device = device
         self._send, self.incoming = trio.open_memory_channel[list[f.ServerFrame]](float("inf"))

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import cast
-from uuid import UUID
 
 import trio
 from msgspec import Struct
@@ -19,6 +18,7 @@ from websockets.trio.client import connect
 from websockets.typing import Subprotocol
 
 from tests.cast import alice_laptop
+from tests.ids import id_of
 from tests.varde.endpoints import endpoint, memory_store
 from varde.connection import Connection
 from varde.device import DeviceKeys
@@ -49,7 +49,7 @@ class ServerConnection:
     async def welcome(self, *first: Struct, heartbeat_ms: int = HEARTBEAT_MS) -> None:
         """Shake hands and welcome the client."""
         await self.handshake()
-        welcome = f.Welcome(SessionId(UUID(int=1)), 0, heartbeat_ms, f.ServerLimits(1, 1, 1, 1), (), more=False)
+        welcome = f.Welcome(SessionId(id_of(1)), 0, heartbeat_ms, f.ServerLimits(1, 1, 1, 1), (), more=False)
         await self.send(welcome, *first)
 
     async def handshake(self) -> None:

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from uuid import UUID
 
 import httpx
 import msgspec
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from tests.cast import alice_laptop
+from tests.ids import id_of
 from tests.varde.endpoints import endpoint, memory_store
 from tests.varde.fake_api import CODE, URL, FakeApi, No
 from varde import rest as calls
@@ -162,7 +162,7 @@ async def test_nonsense_is_unreachable(content: bytes, status: int, *, problem: 
 )
 async def test_a_refusal_has_its_kind(code: RefusalCode, kind: type[Refusal]) -> None:
     """A problem of the API is raised as the error its code belongs to, with what to do."""
-    stale = StaleDevices(4, missing=(DeviceId(UUID(int=1)),))
+    stale = StaleDevices(4, missing=(DeviceId(id_of(1)),))
     problem = Problem("about:blank", "No", 400, code, "Do this.", 700, stale)
     answer = httpx.Response(
         400, headers={"content-type": PROBLEM_MEDIA_TYPE + "; charset=utf-8"}, content=msgspec.json.encode(problem)
@@ -181,10 +181,10 @@ async def test_errors_and_logs_name_no_addresses(caplog: pytest.LogCaptureFixtur
     caplog.set_level(logging.INFO)
     async with Script(away).http() as http:
         with pytest.raises(Unreachable) as caught:
-            await http.call("POST", f"/v1/conversations/{UUID(int=77)}", Health, token="secret-token")
+            await http.call("POST", f"/v1/conversations/{id_of(77)}", Health, token="secret-token")
     assert "10.1.2.3" not in str(caught.value)
     assert caught.value.__cause__ is None
-    assert str(UUID(int=77)) not in caplog.text
+    assert str(id_of(77)) not in caplog.text
     assert "secret-token" not in caplog.text
 
 

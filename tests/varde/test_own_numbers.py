@@ -1,13 +1,13 @@
 """Whose a number is: own where an ack said so to a draft, and else a gap that is shown."""
 
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.cast import alice_laptop, bob_phone
+from tests.ids import id_of
 from tests.varde.endpoints import NOW, endpoint
 from tests.varde.memory_relay import first, open_client, open_clients, texts
 from varde.clock import fresh_id
@@ -93,7 +93,7 @@ async def test_an_own_gap_before_its_ack(autojump_clock: MockClock, *, hidden: b
 
 def test_an_old_store_knows_its_own_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store from before acks were kept knows the numbers of the texts it sent, and of nothing else."""
-    path, conversation = str(tmp_path / "store"), ConversationId(UUID(int=7))
+    path, conversation = str(tmp_path / "store"), ConversationId(id_of(7))
     with monkeypatch.context() as before:
         before.setattr("varde.store.database.VERSIONS", VERSIONS[:1])
         old = Database(connect_file(path))

@@ -1,13 +1,12 @@
 """Messages for one device: ratchets that begin, cross, lose messages and are lost."""
 
-from uuid import UUID
-
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cast import alice_laptop, alice_phone, bob_phone, carol_phone
+from tests.ids import id_of
 from tests.varde.endpoints import NOW, Endpoint, SimulatedConversation, endpoint, why
 from varde.crypto import CannotDecrypt
 from varde.errors import UntrustedDevice
@@ -110,7 +109,7 @@ def test_what_the_relay_says_must_be_what_is_inside() -> None:
     def message_to_bob() -> New:
         return talk.send_text(alice, "to be bent")[bob.id]
 
-    bent = msgspec.structs.replace(message_to_bob(), client_id=ClientId(UUID(int=7)))
+    bent = msgspec.structs.replace(message_to_bob(), client_id=ClientId(id_of(7)))
     assert why(bob, bent) is Reason.MISATTRIBUTED
     moved = msgspec.structs.replace(message_to_bob(), conversation=other.conversation)
     assert why(bob, moved) in {Reason.NO_SESSION, Reason.MISATTRIBUTED}

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cast import alice_laptop, bob_phone, carol_phone, dave_phone, mallory_phone
+from tests.ids import id_of
 from tests.varde.endpoints import NOW, Endpoint, SimulatedConversation, endpoint, why
 from varde.crypto import CannotDecrypt
 from varde.crypto.sender_keys import ROTATE_AFTER_MESSAGES, ROTATE_AFTER_MS
@@ -139,7 +140,7 @@ def test_a_replayed_group_message_is_refused() -> None:
     new = talk.send_group_text(alice, "once")[bob.id]
     assert bob.read(new) == "once"
     assert why(bob, msgspec.structs.replace(new, seq=new.seq + 1)) is Reason.REPLAYED
-    assert why(bob, msgspec.structs.replace(new, client_id=ClientId(UUID(int=1)))) is Reason.REPLAYED
+    assert why(bob, msgspec.structs.replace(new, client_id=ClientId(id_of(1)))) is Reason.REPLAYED
     assert bob.read(new) == "once"  # the very same number again, as after a crash before the commit
 
 

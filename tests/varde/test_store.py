@@ -3,13 +3,13 @@
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cast import alice, alice_laptop, bob, bob_phone
+from tests.ids import id_of
 from tests.varde.endpoints import endpoint, memory_store
 from varde.clock import fresh_id
 from varde.errors import StoreDamaged
@@ -153,7 +153,7 @@ def test_nothing_is_written_outside_a_transaction() -> None:
 def test_a_contact_is_a_name_for_a_profile() -> None:
     """A name stands for the profile it was last given to."""
     contacts = memory_store().contacts
-    contacts.add("bob", ProfileId(UUID(int=1)))
+    contacts.add("bob", ProfileId(id_of(1)))
     contacts.add("bob", bob.profile)
     assert contacts.all() == {"bob": bob.profile}
     assert contacts.profile_of("bob") == bob.profile

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, carol, carol_phone, mallory, mallory_phone
+from tests.ids import id_of
 from tests.varde.endpoints import Endpoint, SimulatedConversation, endpoint
 from varde.crypto.certificates import check_certificate
 from varde.crypto.root_key import new_phrase, root_key_of, safety_number
@@ -192,4 +193,4 @@ def test_both_sides_read_the_same_number() -> None:
     assert len(number.replace(" ", "")) == 60
     assert number.replace(" ", "").isdigit()
     assert number != safety_number(hers, (bob.account, mallory.root_key))
-    assert number != safety_number(hers, (AccountId(UUID(int=1)), bob.root_key))
+    assert number != safety_number(hers, (AccountId(id_of(1)), bob.root_key))

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from uuid import UUID
 
 import pytest
 import trio
@@ -16,10 +15,11 @@ from settings.worker import WorkerSettings
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
+from tests.ids import id_of
 from worker.lease import RENEWALS, Lease
 
 SETTINGS = WorkerSettings(lease=30)
-ALICE, BOB = WorkerId(UUID(int=1)), WorkerId(UUID(int=2))
+ALICE, BOB = WorkerId(id_of(1)), WorkerId(id_of(2))
 
 
 class Diary:

@@ -1,7 +1,6 @@
 """A worker's life: all jobs, each under its lease, until it is told to stop."""
 
 from functools import partial
-from uuid import UUID
 
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -12,9 +11,10 @@ from settings.worker import WorkerSettings
 from tests.doubles.clock import ManualClock
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
+from tests.ids import id_of
 from worker.run import JOBS, Job, run_worker
 
-WORKER = WorkerId(UUID(int=7))
+WORKER = WorkerId(id_of(7))
 
 
 async def test_every_job_runs_until_the_worker_stops() -> None:

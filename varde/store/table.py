@@ -13,6 +13,7 @@ from nacl.exceptions import CryptoError
 
 from varde.errors import StoreDamaged
 from varde.store.database import Database
+from varde_contract.ids import decode_binary_id
 
 KEY_BYTES = bindings.crypto_aead_xchacha20poly1305_ietf_KEYBYTES
 NONCE_BYTES = bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
@@ -69,6 +70,6 @@ class Table:
 
     def _decrypt(self, cell: Cell, sealed: bytes, kind: type[T]) -> T:
         try:
-            return msgspec.msgpack.decode(self._cipher.decrypt(cell, sealed), type=kind)
+            return msgspec.msgpack.decode(self._cipher.decrypt(cell, sealed), type=kind, dec_hook=decode_binary_id)
         except msgspec.MsgspecError:
             raise StoreDamaged("a value in the store is not of the kind it should be") from None

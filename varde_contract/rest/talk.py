@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from varde_contract.frames import Ciphertext, Seq, Version
-from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, id_schema
 from varde_contract.limits import DEVICES_PER_SEND, MEMBERS_PER_CONVERSATION
 from varde_contract.rest.fields import Instant, Key
 from varde_contract.rest.people import Certificate
@@ -105,7 +105,7 @@ class NewMessage(Struct, frozen=True, forbid_unknown_fields=True):
     devices: (
         Annotated[
             dict[DeviceId, Ciphertext],
-            Meta(max_length=DEVICES_PER_SEND, extra_json_schema={"propertyNames": {"format": "uuid"}}),
+            Meta(max_length=DEVICES_PER_SEND, extra_json_schema={"propertyNames": id_schema(DeviceId)}),
         ]
         | None
     ) = None

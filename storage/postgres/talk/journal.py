@@ -1,7 +1,7 @@
 """The journal in Postgres: one statement for each batch."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
 from typing import Final
 from uuid import UUID
@@ -15,9 +15,6 @@ from storage.postgres.pool import Timeouts
 from storage.postgres.transactions import Transactions
 from storage.postgres.trio_connection import STATEMENT, TrioConnection, TrioConnections
 from varde_contract.ids import DeviceId, MessageId
-
-GROUP: Final = DeviceId(UUID(int=0))
-"""Stands in `cipher.device_id` for every device: a primary key has no nulls."""
 
 
 class PostgresJournal:
@@ -59,7 +56,7 @@ class PostgresJournal:
         return await self._transactions.ask(_find_committed, keys) if keys else []
 
 
-# What it does, and why it is a function, is said where it is made: migrations/0003_log.sql.
+# Why it is a function is said in migrations/0003_log.sql; as it is now it stands in 0010_ids.sql.
 _COMMIT: Final = """
     SELECT message_id, seq, sent_ms, duplicate
     FROM journal_commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -114,7 +111,7 @@ def _query(drafts: Sequence[talk.Draft]) -> bytes:
         protocol.uuids([draft.profile for draft in drafts]),
         protocol.bigints([draft.sent_ms for draft in drafts]),
         protocol.bigints(places),
-        protocol.uuids(devices),
+        protocol.nullable_uuids(devices),
         protocol.byteas(ciphertexts),
     )
     return protocol.ask(STATEMENT, arguments)
@@ -138,13 +135,14 @@ def _outcome(draft: talk.Draft, row: protocol.Row) -> talk.Committed | talk.Rost
     return talk.Committed(MessageId(UUID(bytes=message)), seq, sent_ms, duplicate=True)
 
 
-def _ciphers(drafts: Sequence[talk.Draft]) -> tuple[list[int], list[DeviceId], list[bytes]]:
-    """The ciphertexts of all drafts as columns, each with the place of its draft, from 1."""
-    parts = [draft.devices if draft.group is None else {GROUP: draft.group} for draft in drafts]
-    known = [part or {} for part in parts]
-    places = chain.from_iterable(repeat(place, len(part)) for place, part in enumerate(known, start=1))
-    devices = chain.from_iterable(known)
-    return list(places), list(devices), list(chain.from_iterable(part.values() for part in known))
+def _ciphers(drafts: Sequence[talk.Draft]) -> tuple[list[int], list[DeviceId | None], list[bytes]]:
+    """The ciphertexts of all drafts as columns: the place of its draft, from 1, and its device, or None for all."""
+    parts: list[Mapping[DeviceId, bytes] | Mapping[None, bytes]] = [
+        (draft.devices or {}) if draft.group is None else {None: draft.group} for draft in drafts
+    ]
+    places = chain.from_iterable(repeat(place, len(part)) for place, part in enumerate(parts, start=1))
+    devices = chain.from_iterable(parts)
+    return list(places), list(devices), list(chain.from_iterable(part.values() for part in parts))
 
 
 # Without the locks of a commit: what is being stored in this moment may be missed, and its sender will ask again.

@@ -63,9 +63,12 @@ _READ: Final = """
         ) AS message
         LEFT JOIN LATERAL (
             SELECT sealed FROM cipher
-            WHERE cipher.conversation_id = request.conversation_id
-              AND cipher.seq = message.seq
-              AND cipher.device_id IN (request.device_id, '00000000-0000-0000-0000-000000000000')
+            WHERE cipher.conversation_id = request.conversation_id AND cipher.seq = message.seq AND for_all
+              AND message.seq >= start_seq AND sender_id <> request.device_id
+            UNION ALL
+            SELECT sealed FROM cipher
+            WHERE cipher.conversation_id = request.conversation_id AND cipher.seq = message.seq
+              AND NOT for_all AND cipher.device_id = request.device_id
               AND message.seq >= start_seq AND sender_id <> request.device_id
             LIMIT 1
         ) AS cipher ON true

@@ -1,5 +1,7 @@
 """Conversations, members and messages over HTTP: what is allowed arrives, and changes are announced."""
 
+from uuid import UUID
+
 from domain.talk.events import MembershipChanged, MessagesCommitted
 from tests.api.bodies import new_message
 from tests.api.memory_api import DeviceClient, MemoryApi, refusal_of
@@ -14,6 +16,7 @@ from tests.cast import (
     open_conversation,
 )
 from varde_contract.ids import ConversationId, ProfileId
+from varde_contract.refusals import RefusalCode
 from varde_contract.rest.talk import Conversations, ConversationView, MessageStored, SenderView
 from varde_contract.talk import ConversationKind, Role
 
@@ -41,6 +44,24 @@ async def test_a_roster_says_all_that_a_sender_needs(api: MemoryApi) -> None:
     devices = [device.certificate.device for device in view.devices]
     assert devices == sorted(device.id for device in (*alice.devices, *bob.devices))
     assert (view.head, view.roster_version) == (0, 1)
+
+
+async def test_an_id_in_a_path_has_one_spelling(api: MemoryApi) -> None:
+    """Upper case, other versions and the id of all zeros name nothing, as no body may hold them either."""
+    conversation = await open_conversation(api.stores, alice, bob)
+    client = DeviceClient(api, alice_phone)
+    assert (await client.get(ConversationView, f"{PATH}/{conversation}")).conversation == conversation
+    for text in (
+        str(conversation).upper(),
+        conversation.hex,
+        str(UUID(int=0)),
+        str(UUID(int=conversation.int ^ 1 << 78)),
+    ):
+        response = await api.ask("GET", f"{PATH}/{text}", by=alice_phone)
+        assert refusal_of(response, 404) is RefusalCode.NOT_FOUND
+        new = {"profile": text, "as_profile": str(alice.profile)}
+        response = await api.ask("POST", f"{PATH}/{conversation}/members", by=alice_phone, json=new)
+        assert refusal_of(response, 400) is RefusalCode.MALFORMED
 
 
 async def test_who_wrote_is_shown_when_gone(api: MemoryApi) -> None:

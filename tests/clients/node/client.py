@@ -19,6 +19,7 @@ from tests.relay.client import ConnectionClosed, RelayClient
 from tests.relay.library_clients import Credentials
 from tests.system import require, require_modules
 from varde_contract import frames as f
+from varde_contract.ids import decode_binary_id
 
 FOLDER: Final = Path(__file__).parent
 KINDS: Final = {f.tag_of(kind): kind for kind in get_args(f.ServerFrame)}
@@ -144,12 +145,8 @@ def _from_json(found: dict[str, Any]) -> Any:
 
 def _frame(tag: str, fields: list[Any]) -> f.ServerFrame:
     kind = KINDS[tag]
-    frame: f.ServerFrame = msgspec.convert([tag, *fields], kind, builtin_types=(bytes,), dec_hook=_decode)
+    frame: f.ServerFrame = msgspec.convert([tag, *fields], kind, builtin_types=(bytes,), dec_hook=decode_binary_id)
     return frame
-
-
-def _decode(kind: type, value: Any) -> Any:
-    return UUID(bytes=value) if issubclass(kind, UUID) else value
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ What a relay makes of a revocation is not asked here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
@@ -28,6 +27,7 @@ from tests.cast import (
 )
 from tests.domain.registry import Registry, code_of
 from tests.doubles.devices import MemoryDevices
+from tests.ids import id_of
 from varde_contract.ids import AccountId, DeviceId, ProfileId, SessionId
 from varde_contract.limits import DEVICES_PER_ACCOUNT
 from varde_contract.refusals import RefusalCode, Refused
@@ -148,7 +148,7 @@ async def test_refusal_bad_signature_by_another_root_key(tablets: SignedIn) -> N
 async def test_refusal_profile_not_allowed_on_a_new_whitelist(tablets: SignedIn) -> None:
     """A device receives for its owner's profiles only; somebody else's answers as one that does not exist."""
     theirs = await tablets.register(replace(request(tablet), profiles=(alice.profile, bob.profile)))
-    nobody = await tablets.register(replace(request(tablet), profiles=(alice.profile, ProfileId(uuid4()))))
+    nobody = await tablets.register(replace(request(tablet), profiles=(alice.profile, ProfileId(id_of(7)))))
     assert theirs == nobody
     assert code_of(theirs) is RefusalCode.PROFILE_NOT_ALLOWED
 

@@ -1,7 +1,6 @@
 """Prekeys: signed by their device, claimed only by those who may write to it, and never used up by strangers."""
 
 from collections.abc import Sequence
-from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
@@ -21,11 +20,12 @@ from tests.cast import (
     open_conversation,
 )
 from tests.domain.registry import Registry, code_of
+from tests.ids import id_of
 from varde_contract.ids import ConversationId, DeviceId
 from varde_contract.limits import ONE_TIME_KEYS_PER_DEVICE
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
 
-NO_CONVERSATION = ConversationId(UUID(int=7))
+NO_CONVERSATION = ConversationId(id_of(7))
 NO_DEVICE = Actor(alice.account, alice_phone.session.id, None)
 
 

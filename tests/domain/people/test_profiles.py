@@ -1,19 +1,18 @@
 """Profiles: the modes of one's own account, and of nobody else's."""
 
-from uuid import UUID
-
 import pytest
 
 from domain.people.events import ProfileChanged
 from tests.cast import alice, alice_phone, bob
 from tests.domain.registry import Registry, code_of
+from tests.ids import id_of
 from varde_contract.ids import ProfileId
 from varde_contract.limits import PROFILES_PER_ACCOUNT
 from varde_contract.people import Notifications, Policies, ProfileType, Theme
 from varde_contract.refusals import RefusalCode, Refused
 
 QUIET = Policies(notifications=Notifications.NONE, read_receipts=False)
-NOBODY = ProfileId(UUID(int=7))
+NOBODY = ProfileId(id_of(7))
 
 
 @pytest.fixture

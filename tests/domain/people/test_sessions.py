@@ -1,7 +1,5 @@
 """Sessions: who holds the newest token is the session, and nobody else."""
 
-from uuid import UUID
-
 import pytest
 import trio
 
@@ -12,6 +10,7 @@ from domain.people.tokens import Token
 from tests.cast import alice, alice_phone, bob
 from tests.domain.registry import Registry, code_of
 from tests.doubles.clock import HOUR
+from tests.ids import id_of
 from varde_contract.ids import SessionId
 from varde_contract.refusals import RefusalCode, Refused
 
@@ -211,7 +210,7 @@ async def test_refusal_not_found_for_the_session_of_another(registry: Registry) 
     """Nobody ends somebody else's session, or learns that there is one."""
     theirs = await registry.sessions.open(bob.account)
     refused = await registry.sessions.end(alice_phone.actor, theirs.session.id)
-    assert refused == await registry.sessions.end(alice_phone.actor, SessionId(UUID(int=7)))
+    assert refused == await registry.sessions.end(alice_phone.actor, SessionId(id_of(7)))
     assert code_of(refused) is RefusalCode.NOT_FOUND
     assert isinstance(await registry.sessions.authenticate(theirs.access.spell()), Actor)
 

@@ -17,6 +17,7 @@ from domain.people.revocations import Revocations
 from domain.people.tickets import LIFETIME, SKEW, TYPE, IssuedTicket, Ticket, TicketChecker, TicketIssuer
 from tests.cast import alice, alice_laptop, bob_phone
 from tests.doubles.clock import DeterministicEntropy, ManualClock
+from tests.ids import id_of
 from varde_contract.ids import DeviceId
 from varde_contract.limits import TICKET_BYTES
 from varde_contract.refusals import RefusalCode, Refused
@@ -201,7 +202,7 @@ words = st.tuples(st.integers(0, 3), st.integers(0, 100), st.booleans())
 def test_revocations_do_not_depend_on_their_order(heard: list[tuple[int, int, bool]], dice: random.Random) -> None:
     """Bus and snapshot may say the same things in any order, and any number of times."""
     one, other = Revocations(), Revocations()
-    said = [Revocation(DeviceId(UUID(int=device)), at, final) for device, at, final in heard]
+    said = [Revocation(DeviceId(id_of(device)), at, final) for device, at, final in heard]
     for each in said:
         one.note(each)
     dice.shuffle(said)
@@ -209,7 +210,7 @@ def test_revocations_do_not_depend_on_their_order(heard: list[tuple[int, int, bo
         other.note(each)
     for device in range(4):
         for issued in range(102):
-            key = DeviceId(UUID(int=device))
+            key = DeviceId(id_of(device))
             assert one.find(key, issued) == other.find(key, issued)
 
 
@@ -217,10 +218,10 @@ def test_revocations_are_forgotten_when_no_ticket_can_need_them() -> None:
     """The table does not grow for ever."""
     revocations = Revocations()
     for device in range(10):
-        revocations.note(Revocation(DeviceId(UUID(int=device)), device, final=True))
+        revocations.note(Revocation(DeviceId(id_of(device)), device, final=True))
     revocations.forget_before(7)
     assert len(revocations) == 3
-    assert revocations.find(DeviceId(UUID(int=7)), 0) is not None
+    assert revocations.find(DeviceId(id_of(7)), 0) is not None
 
 
 @pytest.mark.parametrize("key", [bytes(32), PUBLIC[:31], PUBLIC + b"\0", b"\1" + bytes(31)])

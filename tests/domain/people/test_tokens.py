@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.people.tokens import SECRET_BYTES, TOKEN_CHARACTERS, Token
+from tests.ids import id_of
 from varde_contract.ids import AccountId, SessionId
 
-token = Token(AccountId(UUID(int=1)), SessionId(UUID(int=2)), b"s" * SECRET_BYTES)
+token = Token(AccountId(id_of(1)), SessionId(id_of(2)), b"s" * SECRET_BYTES)
 
 
 @given(st.uuids(), st.uuids(), st.binary(min_size=SECRET_BYTES, max_size=SECRET_BYTES))

@@ -3,8 +3,6 @@
 How members change is in `test_members.py`.
 """
 
-from uuid import UUID
-
 import pytest
 import trio
 from msgspec.structs import replace
@@ -25,6 +23,7 @@ from tests.cast import (
     mallory_phone,
 )
 from tests.domain.registry import Registry, code_of
+from tests.ids import id_of
 from tests.store_contracts.messages import draft, send
 from varde_contract.ids import ConversationId, ProfileId
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
@@ -32,8 +31,8 @@ from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.talk import ConversationKind, Role
 
 DM, GROUP, SELF = ConversationKind.DM, ConversationKind.GROUP, ConversationKind.SELF
-NOBODY = ProfileId(UUID(int=7))
-NOWHERE = ConversationId(UUID(int=7))
+NOBODY = ProfileId(id_of(7))
+NOWHERE = ConversationId(id_of(7))
 NO_DEVICE = Actor(alice.account, alice_phone.session.id, None)
 
 
@@ -136,7 +135,7 @@ async def test_a_member_named_twice_is_one_member(registry: Registry) -> None:
 
 async def test_refusal_too_many_members(registry: Registry) -> None:
     """A conversation has 256 members at most."""
-    members = [ProfileId(UUID(int=number)) for number in range(MEMBERS_PER_CONVERSATION)]
+    members = [ProfileId(id_of(number)) for number in range(MEMBERS_PER_CONVERSATION)]
     refused = await registry.conversations.open(alice_phone.actor, GROUP, alice.profile, members)
     assert code_of(refused) is RefusalCode.TOO_MANY
 

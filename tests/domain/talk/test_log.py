@@ -2,23 +2,23 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.talk.log import LogGap, read_items
 from domain.talk.model import LogEntry, LogPage
+from tests.ids import id_of
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId
 from varde_contract.talk import GapReason
 
-ME, OTHER = DeviceId(UUID(int=1)), DeviceId(UUID(int=2))
-HERE = ConversationId(UUID(int=3))
+ME, OTHER = DeviceId(id_of(1)), DeviceId(id_of(2))
+HERE = ConversationId(id_of(3))
 
 
 def entry(seq: int, device: DeviceId, sealed: bytes | None) -> LogEntry:
     """One row of the log."""
-    return LogEntry(seq, MessageId(UUID(int=seq)), ClientId(UUID(int=seq)), ProfileId(UUID(int=4)), device, 0, sealed)
+    return LogEntry(seq, MessageId(id_of(seq)), ClientId(id_of(seq)), ProfileId(id_of(4)), device, 0, sealed)
 
 
 @dataclass(frozen=True)

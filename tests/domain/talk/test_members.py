@@ -4,7 +4,6 @@ The rules alone are in `test_membership.py`.
 """
 
 from collections.abc import Awaitable, Callable
-from uuid import UUID
 
 import pytest
 
@@ -17,13 +16,14 @@ from tests.cast import alice, alice_phone, bob, bob_phone, carol, carol_phone, m
 from tests.domain.registry import Registry, code_of
 from tests.doubles.conversations import MemoryConversations
 from tests.doubles.memory import Membership
+from tests.ids import id_of
 from varde_contract.ids import AccountId, ConversationId, ProfileId
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.talk import Role
 
-NOBODY = ProfileId(UUID(int=7))
-NOWHERE = ConversationId(UUID(int=7))
+NOBODY = ProfileId(id_of(7))
+NOWHERE = ConversationId(id_of(7))
 Change = Callable[[Members, Actor, ConversationId], Awaitable[Refused | None]]
 
 
@@ -132,9 +132,9 @@ async def test_refusal_too_many_members_in_a_group(registry: Registry, group: Co
     """A group that is full takes nobody."""
     members = registry.memory.talks[group].members
     for number in range(MEMBERS_PER_CONVERSATION - len(members)):
-        filler = ProfileId(UUID(int=number + 100))
+        filler = ProfileId(id_of(number + 100))
         registry.memory.profiles[filler] = bob.privat
-        members[filler] = Membership(AccountId(UUID(int=number + 100)), Role.MEMBER, 1)
+        members[filler] = Membership(AccountId(id_of(number + 100)), Role.MEMBER, 1)
     assert code_of(await add_carol(registry.members, alice_phone.actor, group)) is RefusalCode.TOO_MANY
 
 

@@ -1,12 +1,12 @@
 """Two workers' ledgers and one room of the crowd, between which a test carries the messages."""
 
 from typing import Final
-from uuid import UUID
 
 from loadtest.crowd.crowd import Room
 from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.ledger import Draft, Ledger
 from loadtest.ledger.payload import PayloadCipher
+from tests.ids import id_of
 from tests.loadtest.ledger.manual_clock import ManualClock
 from varde_contract.ids import ConversationId
 
@@ -19,7 +19,7 @@ ROOM: Final = 0
 
 def a_room(*members: int) -> Room:
     """Return a conversation of these seats."""
-    return Room(ConversationId(UUID(int=1)), members, 1, group=len(members) > 2)
+    return Room(ConversationId(id_of(1)), members, 1, group=len(members) > 2)
 
 
 class TwoLedgers:

@@ -2,16 +2,16 @@
 
 import time
 from pathlib import Path
-from uuid import UUID
 
 from loadtest.crowd.crowd import Crowd, Room, Seat, write_crowd
+from tests.ids import id_of
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 
 
 def crowd_file(path: Path, *, port: int, expires_in_s: float = 3_600, seats: int = 10) -> Path:
     """Write a crowd of pairs whose relay is at a port of this machine."""
     pairs = [
-        Room(ConversationId(UUID(int=number + 1)), (2 * number, 2 * number + 1), 1, group=False)
+        Room(ConversationId(id_of(number + 1)), (2 * number, 2 * number + 1), 1, group=False)
         for number in range(seats // 2)
     ]
     people = [_seat(number) for number in range(seats)]
@@ -31,5 +31,5 @@ def crowd_file(path: Path, *, port: int, expires_in_s: float = 3_600, seats: int
 
 
 def _seat(number: int) -> Seat:
-    name = UUID(int=number + 1)
+    name = id_of(number + 1)
     return Seat(AccountId(name), ProfileId(name), DeviceId(name), bytes(32), "", "", (number // 2,))

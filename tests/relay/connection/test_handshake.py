@@ -1,7 +1,6 @@
 """From the first byte to Welcome, one message at a time."""
 
 from dataclasses import replace
-from uuid import UUID
 
 import msgspec
 import pytest
@@ -9,6 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from domain.people.events import TicketsRevoked
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, mallory_phone
+from tests.ids import id_of
 from tests.relay.client import ConnectionClosed, StreamClient
 from tests.relay.memory_node import RELAY_KEY, TICKET_KEY, Backend, MemoryNode, open_room
 from varde_contract import frames as f
@@ -198,7 +198,7 @@ async def test_a_device_with_many_conversations_is_told_of_the_first_thousand(
     roster = await open_room(backend, alice)
     talk = backend.memory.talks[roster.conversation]
     for number in range(1, 1_001):
-        other = ConversationId(UUID(int=number))
+        other = ConversationId(id_of(number))
         backend.memory.talks[other] = replace(talk, id=other)
     welcome = await node.open_client(alice_laptop).connect()
     assert len(welcome.heads) == 1_000

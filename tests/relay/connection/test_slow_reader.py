@@ -1,12 +1,12 @@
 """What becomes of a client that does not read: what is dropped for it, what waits, and when it is cut."""
 
 from dataclasses import replace
-from uuid import UUID
 
 import pytest
 import trio
 
 from tests.cast import alice, alice_phone, bob, bob_phone
+from tests.ids import id_of
 from tests.relay.client import StreamClient
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
 from tests.relay.metrics_reader import watch
@@ -103,7 +103,7 @@ async def test_a_large_welcome_reaches_a_slow_reader(backend: Backend) -> None:
     roster = await open_room(backend, alice)
     talk = backend.memory.talks[roster.conversation]
     for number in range(1, HEADS_PER_WELCOME):
-        other = ConversationId(UUID(int=number))
+        other = ConversationId(id_of(number))
         backend.memory.talks[other] = replace(talk, id=other)
     async with open_node(backend) as node:
         client = node.open_client(alice_phone)

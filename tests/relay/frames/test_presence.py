@@ -3,7 +3,6 @@
 from dataclasses import replace
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -22,6 +21,7 @@ from tests.cast import (
     mallory,
     mallory_phone,
 )
+from tests.ids import id_of
 from tests.relay.frames.test_receipts import allow
 from tests.relay.memory_node import Backend, MemoryNode, open_node, open_room
 from varde_contract import frames as f
@@ -172,8 +172,7 @@ async def test_who_shares_very_many_conversations_does_not_hold_the_loop(node: M
     roster = await open_room(backend, alice, bob)
     talks = backend.memory.talks
     talks |= {
-        each: replace(talks[roster.conversation], id=each)
-        for each in (ConversationId(UUID(int=i)) for i in range(1, 201))
+        each: replace(talks[roster.conversation], id=each) for each in (ConversationId(id_of(i)) for i in range(1, 201))
     }
     laptop = await node.connect_client(alice_laptop)
     await laptop.send(f.Join())

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
-from uuid import UUID
 
 import pytest
 import trio
@@ -17,6 +16,7 @@ from settings.relay import TlsFiles
 from storage.program import read_clock
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
 from tests.certificates import Authority, issue
+from tests.ids import id_of
 from tests.relay.client import UPGRADE, StreamClient
 from tests.relay.memory_node import Backend, MemoryNode, open_node, open_room
 from tests.relay.metrics_reader import watch
@@ -309,7 +309,7 @@ async def test_our_own_reasons_are_counted(backend: Backend) -> None:
             peer = node.services.hub.find(alice_phone.id)
             assert peer is not None
             del peer.mailbox
-            await other.send(f.Sync(ConversationId(UUID(int=1)), 1))
+            await other.send(f.Sync(ConversationId(id_of(1)), 1))
             await other.wait_closed()
 
         difference = await watch(node, story)

@@ -1,7 +1,6 @@
 """Every counter moves when its event happens: clients of a running node cause it, and the page shows it."""
 
 from functools import partial
-from uuid import UUID
 
 import pytest
 import trio
@@ -11,6 +10,7 @@ from domain.people.events import KeysLow
 from domain.talk.events import TypingMoved
 from relay.fleet.publisher import MOST_WAITING
 from tests.cast import alice, alice_laptop, bob, bob_phone
+from tests.ids import id_of
 from tests.relay.client import UPGRADE
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
 from tests.relay.metrics_reader import watch
@@ -215,9 +215,7 @@ async def test_the_bus_is_counted(node: MemoryNode, backend: Backend) -> None:
     assert difference.moved("varde_relay_bus_resyncs_total") == 1
     assert difference.moved("varde_relay_revocation_snapshots_total") == 1
     for number in range(MOST_WAITING + 3):
-        node.services.publisher.publish(
-            TypingMoved("here", ConversationId(UUID(int=number)), alice.profile, active=True)
-        )
+        node.services.publisher.publish(TypingMoved("here", ConversationId(id_of(number)), alice.profile, active=True))
     assert node.services.metrics.events_dropped == 3
     assert node.services.publisher.waiting == MOST_WAITING
 

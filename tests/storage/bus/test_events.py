@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from uuid import UUID
 
 import pytest
 import trio
@@ -12,10 +11,11 @@ from domain.events import Event
 from domain.talk.events import MembershipChanged
 from storage.bus.events import EventBus, MalformedEvent, decode_event, encode_event
 from storage.bus.text_bus import PAYLOAD_LIMIT, BusDown
+from tests.ids import id_of
 from tests.store_contracts.every_event import EVERY_EVENT
 from varde_contract.ids import ConversationId
 
-CHANGED = MembershipChanged(ConversationId(UUID(int=7)), 3)
+CHANGED = MembershipChanged(ConversationId(id_of(7)), 3)
 SECRET = "canary-of-content"
 
 

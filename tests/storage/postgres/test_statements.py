@@ -1,7 +1,6 @@
 """How the statements of the stores run: never through a whole table, and never in each other's way."""
 
 from typing import Any
-from uuid import UUID
 
 from domain.jobs.ports import WorkerId
 from domain.ports import Stores
@@ -15,6 +14,7 @@ from storage.postgres.talk.journal import PostgresJournal
 from storage.postgres.transactions import Transactions
 from storage.stores import open_storage
 from tests.cast import BIRTH_MS, FAR_MS, alice, alice_phone, bob, bob_phone, carol, open_conversation, settle
+from tests.ids import id_of
 from tests.store_contracts.concurrency import run_concurrently
 from tests.store_contracts.messages import client_id, confirm, draft, held, send
 from varde_contract.ids import ConversationId
@@ -54,7 +54,7 @@ async def use_everything(stores: Stores) -> None:
     await stores.devices.revocations(BIRTH_MS)
     await stores.retention.sweep(FAR_MS, retention_ms=1, limit=100)
     await use_log(stores)
-    worker = WorkerId(UUID(int=1))
+    worker = WorkerId(id_of(1))
     assert await stores.leases.take("retention", worker, 1_000)
     await stores.leases.release("retention", worker)
 
@@ -87,7 +87,7 @@ async def test_no_statement_is_planned_anew(island: Island, config: StorageSetti
         transactions = Transactions(island, pool)
         journal = PostgresJournal(transactions)
         for number in range(10):  # Postgres makes up its mind after five
-            await journal.commit([draft(alice_phone, ConversationId(UUID(int=number)))])
+            await journal.commit([draft(alice_phone, ConversationId(id_of(number)))])
         (row,) = await transactions.ask(_read_plans)
     assert row["custom"] == 0
     assert row["generic"] >= 10

@@ -1,7 +1,6 @@
 """The contract of the accounts, sign-in, session and profile stores."""
 
 import secrets
-from uuid import UUID
 
 import trio
 from msgspec.structs import replace
@@ -9,6 +8,7 @@ from msgspec.structs import replace
 from domain.people import model as people
 from domain.ports import Stores
 from tests.cast import BIRTH_MS, FAR_MS, MANY, alice, alice_phone, bob, settle
+from tests.ids import id_of
 from varde_contract.ids import AccountId, ProfileId, SessionId
 from varde_contract.people import Notifications, Policies, ProfileType, Theme, WorkingHours
 
@@ -42,7 +42,7 @@ async def test_an_address_has_one_account_even_for_two_at_once(nodes: tuple[Stor
 
     async with trio.open_nursery() as nursery:
         for stores in nodes * 4:
-            nursery.start_soon(sign_in, stores, AccountId(UUID(bytes=secrets.token_bytes(16))))
+            nursery.start_soon(sign_in, stores, AccountId(id_of(secrets.randbits(60))))
     assert len({account.id for account, _ in answers}) == 1
     assert [made for _, made in answers].count(True) == 1
 
@@ -162,9 +162,9 @@ async def test_live_sessions_are_listed_oldest_first(stores: Stores) -> None:
     """The list holds the sessions whose refresh token is still good, oldest first."""
     await stores.sign_in.account_of(ADDRESS, alice.account, BIRTH_MS)
     ages = {
-        created: replace(alice_phone.session, id=SessionId(UUID(int=created)), created_ms=created) for created in (3, 1)
+        created: replace(alice_phone.session, id=SessionId(id_of(created)), created_ms=created) for created in (3, 1)
     }
-    dead = replace(alice_phone.session, id=SessionId(UUID(int=2)), created_ms=2, refresh_expires_ms=50)
+    dead = replace(alice_phone.session, id=SessionId(id_of(2)), created_ms=2, refresh_expires_ms=50)
     for session in (*ages.values(), dead):
         await stores.sessions.add(session)
     assert await stores.sessions.list_live(alice.account, 50) == [ages[1], ages[3]]
@@ -188,7 +188,7 @@ async def test_an_account_has_so_many_profiles_at_most(nodes: tuple[Stores, Stor
     answers = []
 
     async def add(stores: Stores, number: int) -> None:
-        profile = replace(alice.privat, id=ProfileId(UUID(int=number)))
+        profile = replace(alice.privat, id=ProfileId(id_of(number)))
         answers.append(await stores.profiles.add(profile, 3))
 
     async with trio.open_nursery() as nursery:
@@ -216,7 +216,7 @@ async def test_what_can_change_of_a_profile_is_replaced(stores: Stores) -> None:
 async def test_owners_are_found_by_profile(stores: Stores) -> None:
     """Whose profiles they are is found for several at once; unknown ones are left out."""
     await settle(stores, alice, bob)
-    unknown = ProfileId(UUID(int=1))
+    unknown = ProfileId(id_of(1))
     owners = await stores.profiles.owners([alice.jobb.id, bob.privat.id, unknown])
     assert owners == {
         alice.jobb.id: people.Account(alice.account, BIRTH_MS, alice.root_key),
@@ -228,7 +228,7 @@ async def test_profiles_are_listed_oldest_first(stores: Stores) -> None:
     """The list is in the order of making."""
     await stores.sign_in.account_of(ADDRESS, alice.account, BIRTH_MS)
     made = [
-        people.Profile(alice.account, ProfileId(UUID(int=9 - age)), ProfileType.JOBB, Theme.LIGHT, Policies(), age)
+        people.Profile(alice.account, ProfileId(id_of(9 - age)), ProfileType.JOBB, Theme.LIGHT, Policies(), age)
         for age in (2, 1, 3)
     ]
     for profile in made:

@@ -1,7 +1,5 @@
 """The contract of the device store."""
 
-from uuid import UUID
-
 import trio
 from msgspec.structs import replace
 
@@ -27,6 +25,7 @@ from tests.cast import (
     open_conversation,
     settle,
 )
+from tests.ids import id_of
 from tests.store_contracts.messages import draft, page_of, send
 from varde_contract.ids import ConversationId, DeviceId, SessionId
 from varde_contract.talk import ConversationKind, Role
@@ -36,7 +35,7 @@ TABLET = alice.further_device("tablet")
 
 def session(number: int) -> people.Session:
     """A further session of Alice's."""
-    return replace(alice_phone.session, id=SessionId(UUID(int=number)))
+    return replace(alice_phone.session, id=SessionId(id_of(number)))
 
 
 async def test_a_device_is_found_by_its_account_only(stores: Stores) -> None:
@@ -79,7 +78,7 @@ async def test_a_device_id_is_used_once(stores: Stores) -> None:
     """Nobody can add a device with an id that is or was somebody's, not even its own account after revoking it."""
     await settle(stores, alice, mallory)
     stolen = replace(alice_phone.model, account=mallory.account, profiles=mallory_phone.model.profiles)
-    thief = replace(mallory_phone.session, id=SessionId(UUID(int=1)))
+    thief = replace(mallory_phone.session, id=SessionId(id_of(1)))
     await stores.sessions.add(thief)
     await stores.sessions.add(session(2))
     assert await stores.devices.add(stolen, thief.id, most=MANY) is DeviceAddFault.EXISTS
@@ -185,7 +184,7 @@ async def test_a_session_that_is_bound_or_over_adopts_nothing(stores: Stores) ->
     """A session of another device, one that ended, and one of another account change nothing."""
     await settle(stores, alice, bob)
     before = await sessions_of(stores)
-    stranger = replace(bob_phone.session, id=SessionId(UUID(int=1)))
+    stranger = replace(bob_phone.session, id=SessionId(id_of(1)))
     await stores.sessions.add(stranger)
     for asking in (alice_laptop.session.id, TABLET.session.id, stranger.id):
         assert await stores.devices.adopt(alice.account, alice_phone.id, asking) is AdoptFault.SESSION_BOUND
@@ -235,7 +234,7 @@ async def test_a_whitelist_change_moves_only_what_it_changes(stores: Stores) -> 
     privat = await open_conversation(stores, alice, bob)
     members = [(alice.jobb.id, alice.account, Role.OWNER), (bob.profile, bob.account, Role.MEMBER)]
     jobb, _ = await stores.conversations.open(
-        NewRoster(ConversationId(UUID(int=9)), ConversationKind.GROUP, members, None, BIRTH_MS)
+        NewRoster(ConversationId(id_of(9)), ConversationKind.GROUP, members, None, BIRTH_MS)
     )
     assert await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 5) == [
         people.RosterChange(privat, 2)
@@ -350,7 +349,7 @@ async def test_a_device_added_while_a_conversation_opens_is_in_it(nodes: tuple[S
     async def open_groups(start: int) -> None:
         for number in range(start, start + 3):
             member = alice.profile, alice.account, Role.OWNER
-            group = NewRoster(ConversationId(UUID(int=number)), ConversationKind.GROUP, [member], None, BIRTH_MS)
+            group = NewRoster(ConversationId(id_of(number)), ConversationKind.GROUP, [member], None, BIRTH_MS)
             await nodes[1].conversations.open(group)
 
     for attempt in range(8):

@@ -1,7 +1,5 @@
 """The contract of the conversation store."""
 
-from uuid import UUID
-
 import trio
 from msgspec.structs import replace
 
@@ -26,12 +24,13 @@ from tests.cast import (
     roster_of,
     settle,
 )
+from tests.ids import id_of
 from tests.store_contracts.messages import draft, held, page_of, send, version_of
 from varde_contract.ids import AccountId, ConversationId, ProfileId
 from varde_contract.people import Policies, Theme
 from varde_contract.talk import ConversationKind, Role
 
-UNKNOWN = ConversationId(UUID(int=1))
+UNKNOWN = ConversationId(id_of(1))
 
 
 def new_member(person: Person, role: Role = Role.MEMBER) -> tuple[ProfileId, AccountId, Role]:
@@ -57,7 +56,7 @@ async def test_a_pair_has_one_conversation(stores: Stores) -> None:
         (dm, [new_member(alice), new_member(bob)], 10),
         ((alice.profile,) * 2, [new_member(alice)], 20),
     ):
-        first, second = (ConversationId(UUID(int=start + number)) for number in range(2))
+        first, second = (ConversationId(id_of(start + number)) for number in range(2))
         news = [NewRoster(each, ConversationKind.DM, members, pair, BIRTH_MS) for each in (first, second)]
         assert [await stores.conversations.open(new) for new in news] == [(first, True), (first, False)]
         assert second not in await stores.conversations.rosters([first, second])
@@ -71,7 +70,7 @@ async def test_a_pair_has_one_conversation_even_when_both_open_it(nodes: tuple[S
 
     async def open_dm(stores: Stores, number: int) -> None:
         new = NewRoster(
-            ConversationId(UUID(int=number)), ConversationKind.DM, [new_member(alice), new_member(bob)], pair, BIRTH_MS
+            ConversationId(id_of(number)), ConversationKind.DM, [new_member(alice), new_member(bob)], pair, BIRTH_MS
         )
         answers.append(await stores.conversations.open(new))
 

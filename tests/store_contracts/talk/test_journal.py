@@ -1,7 +1,5 @@
 """The contract of the journal: numbers without holes, each message once, only at the roster decided upon."""
 
-from uuid import UUID
-
 import trio
 from msgspec.structs import replace
 
@@ -21,6 +19,7 @@ from tests.cast import (
     open_conversation,
     settle,
 )
+from tests.ids import id_of
 from tests.store_contracts.messages import client_id, draft, page_of, send
 from varde_contract.ids import ConversationId, MessageId
 
@@ -118,7 +117,7 @@ async def test_a_draft_on_an_old_roster_is_not_stored(stores: Stores) -> None:
 async def test_an_unknown_conversation_has_no_roster_to_be_at(stores: Stores) -> None:
     """Nothing is stored where there is no conversation."""
     await settle(stores, alice, bob)
-    unknown = ConversationId(UUID(int=1))
+    unknown = ConversationId(id_of(1))
     assert await stores.journal.commit([draft(mallory_phone, unknown, version=0)]) == [MOVED]
     assert await stores.conversations.rosters([unknown]) == {}
 
@@ -145,7 +144,7 @@ async def test_what_is_stored_is_found_by_its_client_id(stores: Stores) -> None:
         talk_model.SendKey(talk, alice_phone.id, client_id(8)),
         talk_model.SendKey(talk, bob_phone.id, client_id(7)),
         talk_model.SendKey(talk, alice_phone.id, client_id(9)),
-        talk_model.SendKey(ConversationId(UUID(int=1)), alice_phone.id, client_id(7)),
+        talk_model.SendKey(ConversationId(id_of(1)), alice_phone.id, client_id(7)),
         talk_model.SendKey(talk, alice_phone.id, client_id(7)),
         talk_model.SendKey(talk, alice_phone.id, client_id(8)),
     ]

@@ -1,7 +1,5 @@
 """The contract of the mailbox: what a device may read, and the positions that say what it has."""
 
-from uuid import UUID
-
 import trio
 
 from domain.ports import Stores
@@ -22,11 +20,12 @@ from tests.cast import (
     open_conversation,
     settle,
 )
+from tests.ids import id_of
 from tests.store_contracts.messages import confirm, draft, held, page_of, send
 from varde_contract.ids import ConversationId
 from varde_contract.talk import Role
 
-UNKNOWN = ConversationId(UUID(int=1))
+UNKNOWN = ConversationId(id_of(1))
 
 
 async def test_each_request_has_its_page(stores: Stores) -> None:
@@ -131,7 +130,7 @@ async def test_many_confirmations_at_once_are_all_made(stores: Stores) -> None:
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk))
-    strangers = [talk_model.Confirmation(ConversationId(UUID(int=number)), bob_phone.id, 1) for number in range(1200)]
+    strangers = [talk_model.Confirmation(ConversationId(id_of(number)), bob_phone.id, 1) for number in range(1200)]
     mine = talk_model.Confirmation(talk, bob_phone.id, 1)
     assert await stores.mailbox.confirm([*strangers[:600], mine, *strangers[600:]]) == [mine]
 

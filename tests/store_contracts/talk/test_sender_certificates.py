@@ -1,7 +1,5 @@
 """The contract of looking up who wrote: a device, current or gone, for those who can have what it wrote."""
 
-from uuid import UUID
-
 from msgspec.structs import replace
 
 from domain.ports import Stores
@@ -23,12 +21,13 @@ from tests.cast import (
     open_conversation,
     settle,
 )
+from tests.ids import id_of
 from tests.store_contracts.messages import confirm, draft, send
 from varde_contract.ids import ConversationId
 from varde_contract.talk import Role
 
 RETENTION_MS = 1_000
-UNKNOWN = ConversationId(UUID(int=1))
+UNKNOWN = ConversationId(id_of(1))
 
 
 def sender(person: Person, device: CastDevice) -> talk_model.SenderCertificate:

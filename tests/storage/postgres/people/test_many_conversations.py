@@ -9,7 +9,7 @@ CROWD = 40_000
 """More than max_locks_per_transaction times max_connections, here and by PostgreSQL's defaults."""
 _OPEN_MANY = """
     INSERT INTO conversation (conversation_id, kind, created_ms)
-    SELECT gen_random_uuid(), 'group', 0 FROM generate_series(1, $1)
+    SELECT uuidv7(), 'group', 0 FROM generate_series(1, $1)
 """
 _SEAT = """
     INSERT INTO membership (conversation_id, profile_id, account_id, role, from_seq)

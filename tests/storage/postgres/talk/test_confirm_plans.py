@@ -13,6 +13,7 @@ from storage.database import Connection
 from storage.island import Island
 from storage.postgres.pool import open_pool
 from storage.postgres.transactions import Transactions
+from tests.ids import id_of
 
 CROWD, BATCH, MESSAGES = 1_000, 200, 2
 ROWS, PAGES = 60, 60
@@ -22,12 +23,12 @@ _OPEN = "INSERT INTO conversation (conversation_id, kind, head, created_ms) SELE
 _POSITIONS = "INSERT INTO delivery SELECT talk, device, 1, 0 FROM unnest($1::uuid[], $2::uuid[]) AS seat (talk, device)"
 _MESSAGES = """
     INSERT INTO message
-    SELECT talk, seq, gen_random_uuid(), gen_random_uuid(), $2, $2, 0
+    SELECT talk, seq, uuidv7(), uuidv7(), $2, $2, 0
     FROM unnest($1::uuid[]) AS talk, generate_series(1, $3::bigint) AS seq
 """
 _CIPHERS = """
-    INSERT INTO cipher
-    SELECT conversation_id, seq, '00000000-0000-0000-0000-000000000000', 'sealed' FROM message
+    INSERT INTO cipher (conversation_id, seq, for_all, sealed)
+    SELECT conversation_id, seq, true, 'sealed' FROM message
     WHERE conversation_id = ANY ($1)
 """
 _LEFT = "SELECT count(*) FROM cipher WHERE conversation_id = ANY ($1)"
@@ -35,13 +36,13 @@ _SOURCE = "SELECT prosrc FROM pg_proc WHERE proname = $1"
 _EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) EXECUTE"
 
 Seats = list[tuple[UUID, UUID]]
-SENDER = UUID(int=1)
+SENDER = id_of(1)
 
 
 def room(number: int, members: int) -> Seats:
     """One conversation, its sender first. Ids are scattered, as random ones are."""
-    talk = UUID(int=number)
-    return [(talk, SENDER), *((talk, UUID(int=(7919 * member + number) << 64)) for member in range(1, members))]
+    talk = id_of(number)
+    return [(talk, SENDER), *((talk, id_of((7919 * member + number) << 40)) for member in range(1, members))]
 
 
 def pairs(number: int, count: int) -> Seats:
