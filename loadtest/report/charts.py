@@ -135,19 +135,17 @@ def load_of(result: Result, timeline: Timeline) -> list[Chart]:
 
 def server_of(timeline: Timeline) -> list[Chart]:
     """Return a chart for each measure of the servers, with a line for each process."""
-    keys = sorted({key for sample in timeline.samples for key in sample.server})
+    keys = {key for sample in timeline.samples for key in sample.server}
     processes = sorted({key.rpartition(".")[0] for key in keys})
-    colours = {process: f"c{1 + place % 8}" for place, process in enumerate(processes)}
     measures = {key.rpartition(".")[2] for key in keys}
     known = [measure for measure in SERVER if measure in measures]
     charts = []
     for measure in (*known, *sorted(measures - set(known))):
-        unit = unit_of(measure)
-        lines = []
-        for process in processes:
+        unit, lines = unit_of(measure), []
+        for number, process in enumerate(processes):
             if (key := f"{process}.{measure}".lstrip(".")) in keys:
                 read = partial(lambda key, sample: sample.server.get(key), key)
-                lines.append(timeline.line(process or "server", colours[process], read, worst=unit == "ms"))
+                lines.append(timeline.line(process or "server", f"c{1 + number % 8}", read, worst=unit == "ms"))
         title = SERVER.get(measure, measure.removesuffix("_ms").replace("_", " ").capitalize())
         charts.append(timeline.chart(title, unit, lines))
     return charts

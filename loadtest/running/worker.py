@@ -68,7 +68,7 @@ class Load:
         self.late: dict[int, int] = {}
         self._share = task.workers
         self._spawn_distance = self._spawn_next = 0.0
-        self._seated: dict[int, Seated] = {}
+        self.seated: dict[int, Seated] = {}
         self._began_ns = 0
         self._clock = clock
         self._api_users: ApiUsers | None = None
@@ -76,11 +76,6 @@ class Load:
             outbox = Path(task.outbox) if task.outbox else None
             self._api_users = ApiUsers(crowd, self.ledger, clock, outbox, seed=task.seed)
         self._pacing = gevent.spawn(self.pacer.run)
-
-    @property
-    def users(self) -> int:
-        """How many have a seat."""
-        return len(self._seated)
 
     def enter(self) -> Seated:
         """Wait for a turn and take a seat. Raises NoSeat.
@@ -94,13 +89,13 @@ class Load:
         gevent.sleep(turn - now)
         seat = self.population.take_seat()
         user: Seated = RelayUser(self.population, seat) if self._api_users is None else self._api_users.open(seat)
-        self._seated[seat] = user
+        self.seated[seat] = user
         return user
 
     def leave(self, user: Seated) -> None:
         """Stop it, and give its seat back."""
         user.stop()
-        if self._seated.pop(user.seat, None) is not None:
+        if self.seated.pop(user.seat, None) is not None:
             self.population.give_back(user.seat)
 
     def open_stage(self, index: int, began_ns: int) -> None:
@@ -119,14 +114,14 @@ class Load:
         self._spawn_distance, self._spawn_next = self._share / stage.spawn_per_second, time.monotonic()
         self.pacer.set_rate(stage.target_per_second / self._share, began_ns)
         if stage.action in {Action.GO_OFFLINE, Action.COME_BACK}:
-            for seat, user in self._seated.items():
+            for seat, user in self.seated.items():
                 if isinstance(user, RelayUser) and seat * _STRIDE % _GRAIN < self.plan.away_share * _GRAIN:
                     user.go_offline() if stage.action is Action.GO_OFFLINE else user.come_back()
 
     def close(self) -> None:
         """Stop everybody."""
         self._pacing.kill()
-        for user in list(self._seated.values()):
+        for user in list(self.seated.values()):
             self.leave(user)
         self.population.close()
 
@@ -229,7 +224,7 @@ class Worker:
             at_ns=time.monotonic_ns(),
             cpu_ns=time.process_time_ns(),
             rss_mib=psutil.Process().memory_info().rss / _MIB,
-            users=load.users,
+            users=len(load.seated),
             offered=load.offered,
             late=load.late,
             uncertainty_ns=self._clock.uncertainty_ns,

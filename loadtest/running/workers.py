@@ -38,20 +38,19 @@ class CpuUsage:
 
     @property
     def max_percent(self) -> float:
-        """Over the judged stages: of whole windows, or of the last stretch when all were shorter than one."""
+        """Over windows of the judged stages, or their last stretch when all were shorter than a window."""
         windows = [pair for stretch in self._judged for pair in zip(stretch, stretch[WINDOW:], strict=False)]
-        shorter = [(stretch[0], stretch[-1]) for stretch in self._judged[-1:] if stretch]
-        return max((_percent(*pair) for pair in windows or shorter), default=0.0)
+        return max((_percent(*pair) for pair in windows), default=_percent(*self._judged[-1]) if self._judged else 0.0)
 
     @property
     def mean_percent(self) -> float:
         """Since the first reading of the run."""
-        return _percent(self._readings[0], self._readings[-1]) if self._readings else 0.0
+        return _percent(*self._readings)
 
     @property
     def now_percent(self) -> float:
         """Between the last two readings."""
-        return _percent(*self._readings[-2:]) if len(self._readings) > 1 else 0.0
+        return _percent(*self._readings[-2:])
 
     def begin_stage(self, *, judged: bool) -> None:
         """A stage begins. Judged stages in a row are one stretch."""
@@ -66,9 +65,10 @@ class CpuUsage:
             self._judged[-1].append((at_ns, cpu_ns))
 
 
-def _percent(since: _Reading, until: _Reading) -> float:
-    took = until[0] - since[0]
-    return 100.0 * (until[1] - since[1]) / took if took > 0 else 0.0
+def _percent(*readings: _Reading) -> float:
+    """Between the first and the last one."""
+    took = readings[-1][0] - readings[0][0] if readings else 0
+    return 100.0 * (readings[-1][1] - readings[0][1]) / took if took > 0 else 0.0
 
 
 class WorkerState:
