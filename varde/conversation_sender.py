@@ -10,7 +10,7 @@ from varde.services import Services
 from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde_contract import codec
 from varde_contract.envelope import Empty, Text
-from varde_contract.frames import Ack, RefusedFrame, Send
+from varde_contract.frames import Ack, Join, RefusedFrame, Send
 from varde_contract.ids import ClientId, ConversationId, DeviceId
 from varde_contract.refusals import RefusalCode, StaleDevices
 from varde_contract.rest.people import ClaimedKeys, PrekeyClaim
@@ -20,6 +20,8 @@ from varde_contract.talk import ConversationKind
 FIRST_PAUSE_SECONDS = 0.1
 GRACE_SECONDS = 1.0
 """A device that was just registered uploads its prekeys a moment later: one more claim after this long."""
+JOIN_SECONDS = 10.0
+"""After this long the sender asks by itself to join the conversation, and whether it still is in it."""
 NO_PREKEYS_SECONDS = 30.0
 """For how long a device without prekeys is not claimed from again."""
 
@@ -40,6 +42,7 @@ class ConversationSender:
         self._rest = services.rest
         self._rosters = services.rosters
         self._outbox = services.outbox
+        self._joins = services.joins
         self._backoff = Backoff(first=FIRST_PAUSE_SECONDS)
         self._without_prekeys: dict[DeviceId, float] = {}
 
@@ -77,6 +80,7 @@ class ConversationSender:
         """
         if draft is not None and (ready := self._store.outbox.encrypted(draft.client_id)) is not None:
             return draft, ready
+        await self._wait_caught_up()
         view = await self._rosters.current(self._conversation)
         now = now_ms()
         due = self._due(view, draft, now)
@@ -88,6 +92,8 @@ class ConversationSender:
         if claimed is None:
             return draft, None
         with self._store.transaction():
+            if not self._joins.may_encrypt(self._conversation):
+                return draft, None
             self._keychain.start_sessions(view, claimed)
             if draft is None or draft.kind is not due:
                 draft = self._draft(view, due)
@@ -95,6 +101,17 @@ class ConversationSender:
             ready = self._encrypt_draft(view, draft, now)
             self._store.outbox.put_encrypted(draft.client_id, ready)
         return draft, ready
+
+    async def _wait_caught_up(self) -> None:
+        """Return when nothing that this device sent can be unknown to its store. Raises Refusal and Unreachable."""
+        while not self._joins.has_caught_up(self._conversation):
+            with trio.move_on_after(JOIN_SECONDS):
+                await self._joins.wait_caught_up(self._conversation)
+                return
+            if self._outbox.connected:
+                # Who is no member any more is told so here: nobody joins them.
+                await self._rosters.refresh(self._conversation)
+                self._outbox.send_nowait(Join(self._conversation))
 
     def _due(self, view: ConversationView, draft: Draft | None, now: int) -> DraftKind | None:
         """Return what must go next: an empty message on a fresh ratchet, then a sender key, then the text."""

@@ -50,6 +50,7 @@ class Receiver:
         self._keychain = services.keychain
         self._rosters = services.rosters
         self._outbox = services.outbox
+        self._joins = services.joins
         self._events = services.events
         self._background = background
         self._connection: Connection | None = None
@@ -64,12 +65,14 @@ class Receiver:
         """Join every conversation over a new connection."""
         self._connection = connection
         self._gaps.clear()
+        self._joins.clear()
         self._join()
 
     def drop_connection(self) -> None:
         """The connection is lost."""
         self._connection = None
         self._gaps.clear()
+        self._joins.clear()
 
     def receive(self, frames: Sequence[f.ServerFrame]) -> None:
         """Store the frames of one message, all of them or none."""
@@ -215,6 +218,7 @@ class Receiver:
         return True
 
     def _joined(self, joined: f.Joined) -> None:
+        self._joins.joined(joined)
         upto = self._store.conversations.upto(joined.conversation)
         if upto is None:
             self._store.conversations.advance(joined.conversation, joined.from_seq - 1)
@@ -292,6 +296,7 @@ class Receiver:
         for action in self._on_commit:
             action()
         if self._advanced:
+            self._joins.notify()
             self._events.notify()
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from varde.crypto.keychain import Keychain
 from varde.event_stream import EventStream
 from varde.identity import Identity
+from varde.joins import Joins
 from varde.outbox import Outbox
 from varde.rest import Rest
 from varde.rosters import Rosters
@@ -22,3 +23,4 @@ class Services:
     rosters: Rosters
     events: EventStream
     outbox: Outbox
+    joins: Joins

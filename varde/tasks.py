@@ -29,6 +29,7 @@ from varde.event_stream import EventStream
 from varde.events import Connected, Disconnected, Reason
 from varde.http import Http
 from varde.identity import Identity
+from varde.joins import Joins
 from varde.outbox import Outbox
 from varde.prekeys import PrekeyUploads
 from varde.receiver import Receiver
@@ -77,7 +78,8 @@ def make_services(store: Store, http: Http, identity: Identity) -> Services:
     keychain, events = Keychain(store, OwnDevice(identity.account, identity.device)), EventStream(store)
     rest = Rest(http, AccessTokens(store, http))
     rosters = Rosters(store, rest, keychain.trust, events.publish)
-    return Services(identity, store, keychain, rest, rosters, events, Outbox(store, identity, events))
+    outbox, joins = Outbox(store, identity, events), Joins(store, keychain, identity.device)
+    return Services(identity, store, keychain, rest, rosters, events, outbox, joins)
 
 
 class Connector(Protocol):

@@ -125,12 +125,17 @@ class ServerLimits(Struct, frozen=True, array_like=True):
 
 
 class Head(Struct, frozen=True, array_like=True):
-    """One conversation as the node knows it: its last number and what this device had confirmed."""
+    """One conversation as the node knows it: its last number and what this device had confirmed.
+
+    `own_seq` is the last number behind `upto` that this device sent itself, 0 for none. A device that does not know it
+    has an old store.
+    """
 
     conversation: ConversationId
     head: Upto
     upto: Upto
     roster_version: Version
+    own_seq: Upto
 
 
 class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
@@ -145,12 +150,16 @@ class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
 
 
 class Joined(Struct, frozen=True, array_like=True, tag="joined"):
-    """The conversation is listened to; numbers from `from_seq` to `head` follow as backlog, then live."""
+    """The conversation is listened to; numbers from `from_seq` to `head` follow as backlog, then live.
+
+    `own_seq` is that of `Head`. Nothing is encrypted before the backlog is taken in and the number is known.
+    """
 
     conversation: ConversationId
     from_seq: Seq
     head: Upto
     roster_version: Version
+    own_seq: Upto
 
 
 class Ack(Struct, frozen=True, array_like=True, tag="ack"):

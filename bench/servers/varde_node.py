@@ -77,7 +77,7 @@ class PlannedStores:
     def _head(self, device: Any) -> talk.ConversationHead:
         conversation = conversation_of(self._plan.room_of(number_of(device)))
         head = self._heads[conversation]
-        return talk.ConversationHead(conversation, head, head, ROSTER_VERSION)
+        return talk.ConversationHead(conversation, head, head, ROSTER_VERSION, 0)
 
     def _roster(self, conversation: ConversationId) -> talk.Roster:
         numbers = self._plan.members_of(number_of(conversation))

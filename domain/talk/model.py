@@ -77,12 +77,16 @@ class ListRequest(Struct, frozen=True):
 
 
 class ConversationHead(Struct, frozen=True):
-    """Where a device stands in a conversation: what a relay needs of a list, and no more."""
+    """Where a device stands in a conversation: what a relay needs of a list, and no more.
+
+    `own_seq` is the last number behind `upto` that the device sent itself, 0 for none.
+    """
 
     conversation: ConversationId
     head: int
     upto: int
     roster_version: int
+    own_seq: int
 
 
 class Draft(Struct, frozen=True):

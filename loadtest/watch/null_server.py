@@ -98,7 +98,7 @@ class _Exchange:
     def welcome(self, device: DeviceId) -> f.Welcome:
         """The first frame. Raises KeyError for a device of no crowd."""
         _, conversation = self._own[device]
-        heads = (f.Head(conversation, self._heads[conversation], 0, 1),)
+        heads = (f.Head(conversation, self._heads[conversation], 0, 1, 0),)
         return f.Welcome(ids.SessionId(_new_id()), _now_ms(), _HEARTBEAT_MS, _LIMITS, heads, more=False)
 
     def answer(self, device: DeviceId, frame: f.ClientFrame) -> Iterator[tuple[DeviceId, f.ServerFrame]]:
@@ -107,7 +107,7 @@ class _Exchange:
         other, head = self._other[device], self._heads[conversation]
         match frame:
             case f.Join():
-                yield device, f.Joined(conversation, head + 1, head, 1)
+                yield device, f.Joined(conversation, head + 1, head, 1, 0)
             case f.Send() if frame.devices and other in frame.devices:
                 seq = self._heads[conversation] = head + 1
                 message, now_ms, text = ids.MessageId(_new_id()), _now_ms(), frame.devices[other]

@@ -149,4 +149,4 @@ async def _welcome(services: Services, ticket: Ticket) -> Welcome:
 
 
 def _head(head: ConversationHead) -> Head:
-    return Head(head.conversation, head.head, head.upto, head.roster_version)
+    return Head(head.conversation, head.head, head.upto, head.roster_version, head.own_seq)

@@ -3,11 +3,12 @@
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
+from uuid import UUID
 
 import trio
 
 from domain.ports import StoreUnavailable
-from domain.talk.model import ConversationHead, LogPage, LogRequest
+from domain.talk.model import ConversationHead
 from domain.talk.sending import NO_CONVERSATION
 from relay.cache.outage import RETRY
 from relay.connection.peer import Peer
@@ -16,15 +17,12 @@ from relay.metrics.labels import JoinOutcome
 from relay.services import Services
 from varde_contract.frames import Join, Joined, Sync
 from varde_contract.ids import ConversationId
-from varde_contract.limits import SEQ_MAX
 from varde_contract.refusals import RefusalCode, Refused
 
 T = TypeVar("T")
 
 PAGE: Final = 256
 """Conversations in one page of the list."""
-_NOWHERE: Final = SEQ_MAX // 2
-"""A number far beyond any head: a request from there returns the positions and no message."""
 
 _BEYOND: Final = Refused(RefusalCode.OUT_OF_RANGE, "The conversation has no such number yet. Join from its head on.")
 _ALL_OR_ONE: Final = Refused(RefusalCode.MALFORMED, "Joining all starts where the device had confirmed.")
@@ -94,7 +92,7 @@ def join_these(services: Services, peer: Peer, heads: Sequence[ConversationHead]
             continue
         if len(peer.listeners) >= services.settings.joined:
             return _TOO_MANY
-        joined = Joined(head.conversation, head.upto + 1, head.head, head.roster_version)
+        joined = Joined(head.conversation, head.upto + 1, head.head, head.roster_version, head.own_seq)
         _listen(services, peer, joined)
     return None
 
@@ -110,14 +108,14 @@ def sync(services: Services, peer: Peer, frame: Sync) -> Outcome:
 async def _look(services: Services, peer: Peer, conversation: ConversationId, from_seq: int | None) -> Joined | Refused:
     if conversation not in peer.listeners and len(peer.listeners) >= services.settings.joined:
         return _TOO_MANY
-    page = await _patiently(services, partial(_positions, services, peer, conversation))
+    head = await _patiently(services, partial(_head, services, peer, conversation))
     roster = await _patiently(services, partial(services.rosters.find, conversation, peer.device))
-    if page is None or roster is None:
+    if head is None or roster is None:
         return NO_CONVERSATION
-    start = from_seq if from_seq is not None else page.upto + 1
-    if start > page.head + 1:
+    start = from_seq if from_seq is not None else head.upto + 1
+    if start > head.head + 1:
         return _BEYOND
-    return Joined(conversation, start, page.head, roster.version)
+    return Joined(conversation, start, head.head, roster.version, head.own_seq)
 
 
 def _listen(services: Services, peer: Peer, joined: Joined) -> None:
@@ -130,9 +128,11 @@ def _listen(services: Services, peer: Peer, joined: Joined) -> None:
     peer.mailbox.listen(joined.conversation, joined.from_seq - 1, joined.head)
 
 
-async def _positions(services: Services, peer: Peer, conversation: ConversationId) -> LogPage | None:
-    request = LogRequest(peer.device, conversation, _NOWHERE, 1, 1)
-    return (await services.log_reader.read([request])).get(request)
+async def _head(services: Services, peer: Peer, conversation: ConversationId) -> ConversationHead | None:
+    """Return one line of the list: the first one behind the id before."""
+    before = ConversationId(UUID(int=max(conversation.int - 1, 0)))
+    heads = await services.conversation_heads.list_for(peer.device, before, 1)
+    return next((head for head in heads if head.conversation == conversation), None)
 
 
 async def _heads(services: Services, peer: Peer, after: ConversationId | None) -> Sequence[ConversationHead]:

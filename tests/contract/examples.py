@@ -53,12 +53,12 @@ CLIENT: Final[tuple[f.ClientFrame, ...]] = (
 LIMITS: Final = f.ServerLimits(
     ciphertext_bytes=CIPHERTEXT_BYTES, frames_per_second=50, bytes_per_second=262_144, joined=1_000
 )
-_HEADS: Final = (f.Head(CONVERSATION, 12, 7, 3), f.Head(OTHER, 0, 0, 1))
+_HEADS: Final = (f.Head(CONVERSATION, 12, 7, 3, 11), f.Head(OTHER, 0, 0, 1, 0))
 _STALE: Final = StaleDevices(4, missing=(BOB_LAPTOP,), gone=(BOB_PHONE,))
 SERVER: Final[tuple[f.ServerFrame, ...]] = (
     f.Welcome(SESSION, NOW_MS, 30_000, LIMITS, _HEADS, more=False),
     f.Welcome(SESSION, NOW_MS, 30_000, LIMITS, (), more=True),
-    f.Joined(CONVERSATION, 8, 12, 3),
+    f.Joined(CONVERSATION, 8, 12, 3, 11),
     f.Ack(CLIENT_ID, CONVERSATION, MESSAGE, 13, NOW_MS),
     f.New(CONVERSATION, 13, MESSAGE, CLIENT_ID, ALICE_PRIVAT, ALICE_PHONE, NOW_MS, SEALED),
     f.DeliveredBy(CONVERSATION, BOB_PRIVAT, 13),

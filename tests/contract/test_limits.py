@@ -33,7 +33,7 @@ def test_the_largest_new_message_fits_a_transport_message() -> None:
 
 def test_the_fullest_welcome_fits_a_transport_message() -> None:
     """A device in more conversations than one Welcome names can still be greeted."""
-    head = f.Head(x.CONVERSATION, limits.SEQ_MAX, limits.SEQ_MAX, limits.SEQ_MAX)
+    head = f.Head(x.CONVERSATION, limits.SEQ_MAX, limits.SEQ_MAX, limits.SEQ_MAX, limits.SEQ_MAX)
     largest = f.Welcome(x.SESSION, x.NOW_MS, 30_000, x.LIMITS, (head,) * limits.HEADS_PER_WELCOME, more=True)
     assert codec.fits(len(codec.encode_frame(largest)), 1)
 

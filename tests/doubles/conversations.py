@@ -162,4 +162,6 @@ class MemoryConversations:
 
 
 def _standing(talk: StoredConversation, device: DeviceId) -> talk_model.ConversationHead:
-    return talk_model.ConversationHead(talk.id, talk.head, talk.positions[device].upto, talk.version)
+    upto = talk.positions[device].upto
+    own_seq = max((seq for seq, draft in talk.log.items() if seq > upto and draft.device == device), default=0)
+    return talk_model.ConversationHead(talk.id, talk.head, upto, talk.version, own_seq)

@@ -19,6 +19,7 @@ from varde.errors import Ended, Refusal, VardeError
 from varde.event_stream import EventIterator, EventStream
 from varde.events import Event, Message
 from varde.identity import Identity, Profile
+from varde.joins import Joins
 from varde.outbox import Outbox
 from varde.reconnector import ConnectionListener
 from varde.rest import Rest
@@ -126,7 +127,8 @@ class MemoryRelay:
     def _join(self, device: DeviceId, talk: SimulatedConversation) -> None:
         upto = self.confirmed.setdefault((talk.conversation, device), 0)
         head = len(self.log[talk.conversation])
-        self.deliver(device, f.Joined(talk.conversation, upto + 1, head, talk.version))
+        own = [each.seq for each in self.log[talk.conversation] if each.sender == device and each.seq > upto]
+        self.deliver(device, f.Joined(talk.conversation, upto + 1, head, talk.version, max(own, default=0)))
         self._deliver_log(device, talk, upto + 1, head)
 
     def _store(self, device: DeviceId, frame: f.Send) -> None:
@@ -297,7 +299,8 @@ def make_services(relay: MemoryRelay, endpoint: Endpoint) -> Services:
     stream = EventStream(store)
     rest = cast("Rest", FakeRest(relay, endpoint.id))
     rosters = Rosters(store, rest, endpoint.keychain.trust, stream.publish)
-    return Services(me, store, endpoint.keychain, rest, rosters, stream, Outbox(store, me, stream))
+    outbox, joins = Outbox(store, me, stream), Joins(store, endpoint.keychain, endpoint.id)
+    return Services(me, store, endpoint.keychain, rest, rosters, stream, outbox, joins)
 
 
 def refused(

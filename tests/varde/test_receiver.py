@@ -267,7 +267,7 @@ async def test_a_conversation_of_before_is_asked_about(autojump_clock: MockClock
     async with open_clients(ConversationKind.DM, alice, bob) as room:
         await room[alice].send("en")
         await wait_all_tasks_blocked()
-        room.relay.deliver(bob.id, f.Joined(room.talk.conversation, 5, 4, 1))
+        room.relay.deliver(bob.id, f.Joined(room.talk.conversation, 5, 4, 1, 0))
         await wait_all_tasks_blocked()
         assert [each.from_seq for each in room.relay.frames_of(f.Sync) if isinstance(each, f.Sync)] == [2]
 

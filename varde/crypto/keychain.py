@@ -141,6 +141,16 @@ class Keychain:
         self._apply(pair, envelope, afresh=afresh)
         return Opened(envelope, self.transcript.receive(new.seq, envelope, message_digest(plaintext)))
 
+    def start_anew(self) -> None:
+        """This store is old: encrypt with nothing that it holds, and begin a new life in every transcript.
+
+        Sessions stay for reading what is still on its way. Prekeys whose private halves are lost are used up by others,
+        and each such message asks for a session reset.
+        """
+        self.transcript.start_incarnation()
+        self._store.ratchets.stop_sending()
+        self._store.sender_keys.drop_all_own()
+
     def request_reset(self, new: New, reason: Reason, now_ms: int) -> bool:
         """Note that a message could not be decrypted because a ratchet is lost; True when the sender must be told."""
         return reason in RESETTABLE and self._store.ratchets.request_reset(

@@ -42,12 +42,14 @@ class Pairwise:
 
     def encrypt(self, pair: Pair, plaintext: bytes) -> SealedParts | None:
         """Encrypt for the pair's device on the session that last received; None when there is no session."""
-        for session_id, pickle in self._store.ratchets.sessions(pair):
-            session = OlmSession.restore(pickle)
-            cipher, ciphertext = session.encrypt(plaintext)
-            self._store.ratchets.put(pair, session_id, session.pickle(), best=False)
-            return SealedParts(cipher, b"", ciphertext)
-        return None
+        found = self._store.ratchets.to_send_on(pair)
+        if found is None:
+            return None
+        session_id, pickle = found
+        session = OlmSession.restore(pickle)
+        cipher, ciphertext = session.encrypt(plaintext)
+        self._store.ratchets.put(pair, session_id, session.pickle(), best=False)
+        return SealedParts(cipher, b"", ciphertext)
 
     def decrypt(self, pair: Pair, peer: Certificate, parts: SealedParts) -> tuple[bytes, bool]:
         """Return the plaintext, and whether the message opened a ratchet of its own. Raises CannotDecrypt."""

@@ -36,12 +36,22 @@ class Ratchets(Table):
         )
         return [(session, self._decrypt(_session_cell(pair, session), sealed, str)) for session, sealed in rows]
 
+    def to_send_on(self, pair: Pair) -> tuple[str, str] | None:
+        """Return id and pickle of the session to send on."""
+        row = self._database.row(
+            "SELECT session, sealed FROM olm_session WHERE conversation = ? AND device = ? AND turn > 0"
+            " ORDER BY turn DESC LIMIT 1",
+            *_key(pair),
+        )
+        return None if row is None else (row[0], self._decrypt(_session_cell(pair, row[0]), row[1], str))
+
     def has_session(self, pair: Pair) -> bool:
         """Whether there is anything to send on."""
-        return (
-            self._database.row("SELECT 1 FROM olm_session WHERE conversation = ? AND device = ?", *_key(pair))
-            is not None
-        )
+        return self.to_send_on(pair) is not None
+
+    def stop_sending(self) -> None:
+        """Keep every session for reading only: its next key may have been used already."""
+        self._database.run("UPDATE olm_session SET turn = -turn WHERE turn > 0")
 
     def put(self, pair: Pair, session: str, pickle: str, *, best: bool) -> None:
         """Keep a session; with `best` it becomes the one to send on, and the worst above five are forgotten."""
@@ -93,7 +103,9 @@ class Ratchets(Table):
             *_key(pair),
             session,
         ) or (0, None)
-        return int(highest) + 1 if best or own is None else int(own)
+        if own is not None and own < 0:
+            return int(own)
+        return max(int(highest), 0) + 1 if best or own is None else int(own)
 
 
 def _key(pair: Pair) -> tuple[bytes, bytes]:
@@ -133,6 +145,10 @@ class SenderKeyTable(Table):
     def drop_own(self, conversation: ConversationId) -> None:
         """Forget it: the next message makes a new one."""
         self._database.run("DELETE FROM own_sender_key WHERE conversation = ?", conversation.bytes)
+
+    def drop_all_own(self) -> None:
+        """Forget all of this device's keys."""
+        self._database.run("DELETE FROM own_sender_key")
 
     def find(self, pair: Pair, session: bytes) -> str | None:
         """Return the pickle of the key that the pair's device shared under this session id."""

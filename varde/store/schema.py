@@ -24,7 +24,7 @@ CREATE TABLE conversation (
     read_upto INTEGER NOT NULL DEFAULT 0, read_told INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
--- Ratchets. `turn` orders the sessions of a pair: the highest is the one to send on.
+-- Ratchets. `turn` orders the sessions of a pair: the highest is the one to send on. Below zero: for reading only.
 CREATE TABLE olm_session (
     conversation BLOB NOT NULL, device BLOB NOT NULL, session TEXT NOT NULL, turn INTEGER NOT NULL,
     sealed BLOB NOT NULL, PRIMARY KEY (conversation, device, session)

@@ -128,12 +128,20 @@ async def _list_for(connection: Connection, device: DeviceId, after: UUID, limit
 
 
 # A walk along the index of the device's positions for each request, which ends with the page. Exactly the devices that
-# receive for a member have a position, so neither the device nor its memberships are looked at.
+# receive for a member have a position, so neither the device nor its memberships are looked at. The device's own last
+# message is looked for behind its position only: there is mostly nothing, and otherwise it is read as backlog anyway.
 _LIST_MANY: Final = """
-    SELECT place, conversation_id, head, upto, roster_version
+    SELECT place, conversation_id, head, upto, roster_version,
+           CASE WHEN head > upto THEN coalesce((
+               SELECT seq FROM message
+               WHERE message.conversation_id = position.conversation_id AND seq > upto
+                 AND message.device_id = position.device_id
+               ORDER BY seq DESC
+               LIMIT 1
+           ), 0) ELSE 0 END
     FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) WITH ORDINALITY AS request (device_id, after, most, place)
     CROSS JOIN LATERAL (
-        SELECT conversation_id, upto FROM delivery
+        SELECT conversation_id, device_id, upto FROM delivery
         WHERE delivery.device_id = request.device_id AND conversation_id > after
         ORDER BY conversation_id
         LIMIT most

@@ -79,7 +79,7 @@ class Peer:
         """Greet, and answer the `join:conversation`."""
         self.greet(**greeting)
         self.hear(f.Join)
-        self.say(f.Joined(CONVERSATION, from_seq, head, 1))
+        self.say(f.Joined(CONVERSATION, from_seq, head, 1, 0))
 
     def say(self, *frames: Struct) -> None:
         """Send frames in one message."""

@@ -111,10 +111,10 @@ def test_the_largest_message_of_a_pair_fits() -> None:
 def test_a_cursor_knows_what_it_had() -> None:
     """Told again on a new connection is not new; on the same one it is, for the ledger to judge."""
     position = Position(Conversation(0, Room(CONVERSATION, (0, 1), 1, group=True), [], due=1, here=[]))
-    position.join(f.Joined(CONVERSATION, 1, 3, 7))
+    position.join(f.Joined(CONVERSATION, 1, 3, 7, 0))
     assert [position.take(1), position.take(2), position.take(2)] == [True, True, True]
     assert position.skip(2, 5) == 3
-    position.join(f.Joined(CONVERSATION, 2, 5, 6))
+    position.join(f.Joined(CONVERSATION, 2, 5, 6, 0))
     assert [position.take(2), position.skip(3, 5), position.take(6)] == [False, 0, True]
     assert position.conversation.version == 7
 

@@ -29,7 +29,7 @@ async def test_frame_welcome(node: MemoryNode, backend: Backend) -> None:
     """The relay's first word says what it allows and where each conversation of the device stands."""
     roster = await open_room(backend, alice, bob)
     welcome = await node.open_client(alice_laptop).connect()
-    assert welcome.heads == (f.Head(roster.conversation, 0, 0, 1),)
+    assert welcome.heads == (f.Head(roster.conversation, 0, 0, 1, 0),)
     assert not welcome.more
     assert welcome.time == backend.clock.now_ms
     assert welcome.heartbeat_ms == 25_000

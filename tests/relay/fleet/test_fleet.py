@@ -170,7 +170,7 @@ async def test_who_is_added_while_live_begins_to_listen(node: MemoryNode, backen
     moved = await backend.stores.conversations.add_member(roster.conversation, roster.version, member, most=9)
     assert isinstance(moved, people.RosterChange)
     backend.bus.publish_nowait([MembershipChanged(moved.conversation, moved.version)])
-    assert await phone.receive(f.Joined) == f.Joined(roster.conversation, 2, 1, moved.version)
+    assert await phone.receive(f.Joined) == f.Joined(roster.conversation, 2, 1, moved.version, 0)
     await phone.receive(f.Changed)
     await laptop.send(sends.group(await roster_now(backend, roster.conversation), alice))
     assert (await phone.receive(f.New)).seq == 2

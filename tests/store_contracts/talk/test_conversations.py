@@ -26,7 +26,7 @@ from tests.cast import (
 )
 from tests.ids import id_of
 from tests.store_contracts.messages import draft, held, page_of, send, version_of
-from varde_contract.ids import AccountId, ConversationId, ProfileId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.people import Policies, Theme
 from varde_contract.talk import ConversationKind, Role
 
@@ -166,14 +166,30 @@ async def test_many_are_listed_at_once(stores: Stores) -> None:
     ]
     pages = await stores.conversations.list_many(requests)
     alone = [await stores.conversations.list_for(each.device, each.after, each.limit) for each in requests]
-    assert [list(page) for page in pages] == [[standing(summary) for summary in page] for page in alone]
+    assert [[standing(head) for head in page] for page in pages] == [[*map(standing, page)] for page in alone]
     assert sum(map(len, pages)) > 10
     assert await stores.conversations.list_many([]) == []
 
 
-def standing(summary: talk_model.Summary) -> talk_model.ConversationHead:
-    """What a relay needs of a summary."""
-    return talk_model.ConversationHead(summary.conversation, summary.head, summary.upto, summary.roster_version)
+def standing(each: talk_model.Summary | talk_model.ConversationHead) -> tuple[object, ...]:
+    """What both kinds of list say of a conversation."""
+    return each.conversation, each.head, each.upto, each.roster_version
+
+
+async def test_a_device_is_told_what_it_sent_last(stores: Stores) -> None:
+    """The last own number behind the position: not those of others, and none where nothing is behind it."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    senders = (alice_phone, alice_phone, bob_phone)
+    await send(stores, *(draft(sender, talk) for sender in senders))
+
+    async def own_seq(device: DeviceId) -> int:
+        ((head,),) = await stores.conversations.list_many([talk_model.ListRequest(device, None, 1)])
+        return head.own_seq
+
+    assert [await own_seq(each.id) for each in (alice_phone, bob_phone, alice_laptop)] == [2, 3, 0]
+    await stores.mailbox.confirm([talk_model.Confirmation(talk, alice_phone.id, 2)])
+    assert await own_seq(alice_phone.id) == 0
 
 
 async def test_a_tip_says_how_far_a_conversation_has_come(stores: Stores) -> None:
