@@ -1,6 +1,7 @@
 """The program `python -m api`: reads the environment and the keys, and serves over the storage."""
 
 import os
+from dataclasses import replace
 from typing import Final
 
 import click
@@ -13,10 +14,11 @@ from domain.budgets import Budgets
 from domain.ports import Stores
 from settings.api import ApiSettings
 from settings.environment import command_from_environ
-from settings.mail import MailSettings
+from settings.mail import LOOPBACK, MailFolder, MailSettings
+from settings.storage import StorageSettings
 from storage.keys import ApiKeys, make_keys, read_api_keys
 from storage.mail import open_mail
-from storage.program import Serve, read_clock, run_program
+from storage.program import Serve, read_clock, run_program, user_of
 
 HELP: Final = """Run the REST API until SIGTERM or SIGINT, then finish what is under way.
 
@@ -45,7 +47,7 @@ def main() -> None:
 
 def _prepare() -> tuple[str, Serve]:
     config = ApiSettings.from_environ(os.environ)
-    mail = open_mail(MailSettings.from_environ(os.environ))
+    mail = open_mail(_mail_settings(config))
     folder = config.data / "keys"
     make_keys(folder)
     keys = _own(read_api_keys(folder))
@@ -59,6 +61,17 @@ def _prepare() -> tuple[str, Serve]:
         await serve_api(config, create_app(services), stopping=stop, task_status=task_status)
 
     return "http://{}", serve
+
+
+def _mail_settings(config: ApiSettings) -> MailSettings:
+    settings = MailSettings.from_environ(os.environ)
+    if not isinstance(settings.route, MailFolder):
+        return settings
+    folder, user = settings.route.folder, user_of("api", StorageSettings.from_environ(os.environ).database)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    user.give(folder)
+    user.let_through(folder.parent)
+    return replace(settings, route=MailFolder(folder, show_codes=config.host in LOOPBACK))
 
 
 def _own(keys: ApiKeys) -> Keys:

@@ -25,9 +25,13 @@ class Security(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class MailFolder:
-    """No mail server: letters go to files in `folder`, and their codes to the console. For development."""
+    """No mail server: letters go to files in `folder`. For development.
+
+    With `show_codes` they go to the console too: not where strangers can ask for one, because consoles become logs.
+    """
 
     folder: Path
+    show_codes: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Outgoing e-mail: the message with a one-time code, written to a folder or handed to a mail server."""
 
+import logging
 import secrets
 import smtplib
 import ssl
@@ -22,6 +23,8 @@ from settings.mail import MailFolder, MailSettings, Security, Smtp
 SMTP_DEADLINE: Final = 10 * SECONDS
 SMTP_STEP: Final = 5 * SECONDS  # each read and write of the connection, so that an abandoned thread ends too
 SMTP_AT_ONCE: Final = 8
+
+_log = logging.getLogger(__name__)
 
 _TEXT = """\
 Your code to sign in to Varde:
@@ -65,6 +68,7 @@ class FolderMail:
 
     def __init__(self, route: MailFolder, sender: str) -> None:
         self._folder = trio.Path(route.folder)
+        self._show_codes = route.show_codes
         self._sender = sender
 
     async def send_code(self, address: str, code: str, *, expires_in_s: int) -> None:
@@ -78,7 +82,8 @@ class FolderMail:
         # Whoever watches the folder never sees half a message.
         await partial.rename(self._folder / f"{name}.eml")
         # Standard error: standard output is for the line that says the program is ready. The address is in the file.
-        sys.stderr.write(f"sign-in code: {code}  ({self._folder / name}.eml)\n")
+        shown = code if self._show_codes else "in the file"
+        sys.stderr.write(f"sign-in code: {shown}  ({self._folder / name}.eml)\n")
         sys.stderr.flush()
 
 
@@ -102,7 +107,8 @@ class SmtpMail:
             with trio.fail_after(self._deadline):
                 await trio.to_thread.run_sync(deliver, abandon_on_cancel=True, limiter=self._threads)
         except (OSError, smtplib.SMTPException, UnicodeError, trio.TooSlowError) as error:
-            # The cause is cut off: the mail server's words repeat the address.
+            # The cause is cut off, and the log has its kind only: the mail server's words repeat the address.
+            _log.error("the mail server did not take a message: %s", type(error).__name__)
             raise MailUnavailable(f"the mail server did not take the message ({type(error).__name__})") from None
 
     def _deliver(self, message: EmailMessage, address: str) -> None:

@@ -4,17 +4,21 @@ import json
 import logging
 import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Final, Protocol
+from urllib.parse import parse_qs, urlsplit
 
 import trio
 
 from domain.ports import Stores, StoreUnavailable
 from settings.environment import ConfigError
-from settings.storage import StorageSettings
+from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings
 from storage.embedded.cluster import ClusterError
+from storage.embedded.os_user import OsUser, OsUserError, choose_os_user, owner_of
 from storage.embedded.server import EmbeddedPostgresError
 from storage.keys import KeyFileError
 from storage.migrate import SchemaError
@@ -22,13 +26,14 @@ from storage.stores import open_storage
 from varde_contract.exception_groups import first_cause
 
 EXPECTED: Final[tuple[type[Exception], ...]] = (
-    *(ConfigError, KeyFileError, ClusterError, EmbeddedPostgresError),
+    *(ConfigError, KeyFileError, ClusterError, EmbeddedPostgresError, OsUserError),
     *(SchemaError, StoreUnavailable, OSError),
 )
 """What a person can mend; anything else is a surprise and keeps its traceback."""
 SWITCH: Final = 0.0005
 """Seconds for which one thread may keep the interpreter from the other. With Python's 5 ms, what the island has for
 Trio waited behind whatever Trio did: at 1,000 messages a second, 4.0 ms from send to receive instead of 3.3."""
+_log = logging.getLogger(__name__)
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
@@ -52,21 +57,56 @@ def run_program(name: str, prepare: Callable[[], tuple[str, Serve]]) -> None:
     failed: list[str] = []
     try:
         (url, serve), storage = prepare(), StorageSettings.from_environ(os.environ)
-        trio.run(_run, serve, storage, lambda address: _say_ready(name, url.format(address)))
+
+        def started(address: str) -> None:
+            _leave_root(name, storage)
+            _say_ready(name, url.format(address))
+
+        trio.run(_run, serve, storage, started)
     except* EXPECTED as failures:
         failed.append(_first_words(failures))
     if failed:
         sys.exit(f"{name}: {failed[0]}")
 
 
-async def _run(serve: Serve, storage: StorageSettings, say_ready: Callable[[str], None]) -> None:
+def user_of(name: str, database: EmbeddedDatabase | DatabaseUrl) -> OsUser:
+    """Return who the server of this name runs as when root starts it.
+
+    The socket of the embedded Postgres is open to its owner only, so with that one the servers are this owner. They
+    still cannot read each other's keys: the files are root's, and the kernel lets nobody look into the memory of a
+    process that was root.
+
+    Raises:
+        OsUserError: there is no such user and it cannot be made.
+    """
+    query = parse_qs(urlsplit(database.url).query) if isinstance(database, DatabaseUrl) else {}
+    sockets = Path(*query.get("host", ()))
+    if sockets.is_absolute() and not sockets.stat().st_mode & stat.S_IXOTH:
+        return owner_of(sockets)
+    return choose_os_user(f"varde-{name}")
+
+
+def _leave_root(name: str, storage: StorageSettings) -> None:
+    # Only now: it listens, perhaps on a port below 1024, and has read its own keys, which no other user can.
+    if os.geteuid() != 0:
+        return
+    if isinstance(storage.database, EmbeddedDatabase):
+        _log.warning("stays root, because it runs the embedded Postgres itself: use `varde up`, or a database URL")
+        return
+    user = user_of(name, storage.database)
+    for imported in (sys.prefix, __file__):  # Python may import more of it later
+        user.let_through(Path(imported).parent)
+    user.assume()
+
+
+async def _run(serve: Serve, storage: StorageSettings, started: Callable[[str], None]) -> None:
     stop = trio.Event()
     # The signals first: who starts a server and stops it at once shall not find it deaf.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery, open_storage(storage) as stores:
             nursery.start_soon(_stop_on_signal, signals, stop)
             async with trio.open_nursery() as server:
-                say_ready(await server.start(serve, stores, stop))
+                started(await server.start(serve, stores, stop))
             nursery.cancel_scope.cancel()
 
 

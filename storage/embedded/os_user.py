@@ -1,6 +1,6 @@
-"""The operating system's user that runs the embedded Postgres, and its way to the files it needs.
+"""The operating system's users that programs run as when root starts them, and their way to the files they need.
 
-PostgreSQL refuses to run as root, so root runs it as another user.
+PostgreSQL refuses to run as root. The servers could, but one that is broken into must not read the keys of another.
 """
 
 import logging
@@ -19,12 +19,12 @@ _log = logging.getLogger(__name__)
 
 
 class OsUserError(Exception):
-    """No user can be found, made or used to run Postgres; the text says what to do."""
+    """No user can be found, made or used; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class OsUser:
-    """Who runs Postgres. `foreign`: not the user of this process, so root has to hand things over."""
+    """Who runs a program. `foreign`: not the user of this process, so root has to hand things over."""
 
     uid: int
     gid: int
@@ -67,15 +67,15 @@ class OsUser:
                     _add_mode(file, stat.S_IROTH | (stat.S_IXOTH if runs else 0))
 
 
-def choose_os_user() -> OsUser:
-    """For something new: this user or, when it is root, the system user, which is made when absent.
+def choose_os_user(name: str = SYSTEM_USER) -> OsUser:
+    """For something new: this user or, when it is root, the system user of that name, which is made when absent.
 
     Raises:
         OsUserError: there is no system user and it cannot be made.
     """
     if os.geteuid() != 0:
         return OsUser(os.geteuid(), os.getegid(), foreign=False)
-    entry = _system_user()
+    entry = _system_user(name)
     return OsUser(entry.pw_uid, entry.pw_gid, foreign=True)
 
 
@@ -93,19 +93,19 @@ def owner_of(path: Path) -> OsUser:
     return OsUser(owner.st_uid, owner.st_gid, foreign=me == 0)
 
 
-def _system_user() -> pwd.struct_passwd:
+def _system_user(name: str) -> pwd.struct_passwd:
     try:
-        return pwd.getpwnam(SYSTEM_USER)
+        return pwd.getpwnam(name)
     except KeyError:
-        said = _useradd()
+        said = _useradd(name)
     try:  # whatever it said: another process may have made the user in the same moment
-        return pwd.getpwnam(SYSTEM_USER)
+        return pwd.getpwnam(name)
     except KeyError:
-        raise OsUserError(f"root needs a user to run Postgres as: useradd --system {SYSTEM_USER} ({said})") from None
+        raise OsUserError(f"root needs a user to run a program as: useradd --system {name} ({said})") from None
 
 
-def _useradd() -> str:
-    command = ("useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER)
+def _useradd(name: str) -> str:
+    command = ("useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", name)
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=USERADD_DEADLINE)  # noqa: S603  our own words
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -117,4 +117,4 @@ def _add_mode(path: Path, bits: int) -> None:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & bits != bits:
         path.chmod(mode | bits)
-        _log.warning("mode of %s changed from %04o to %04o, so that Postgres can get there", path, mode, mode | bits)
+        _log.warning("mode of %s changed from %04o to %04o, for another user to get there", path, mode, mode | bits)

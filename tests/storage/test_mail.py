@@ -75,6 +75,18 @@ async def test_the_outbox_keeps_whole_letters_for_its_owner_only(
     assert ADDRESS not in said.err
 
 
+async def test_no_code_goes_to_a_console_where_strangers_may_ask_for_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The console says where the letter is, and no more."""
+    await FolderMail(MailFolder(tmp_path / "outbox", show_codes=False), SENDER).send_code(
+        ADDRESS, CODE, expires_in_s=600
+    )
+    said = capsys.readouterr().err
+    assert CODE not in said
+    assert ".eml" in said
+
+
 class _Inbox:
     """Takes letters and keeps them; refuses recipients when told to."""
 
@@ -110,6 +122,13 @@ async def test_a_letter_is_handed_to_the_server() -> None:
             await SmtpMail(route, SENDER).send_code(address, CODE, expires_in_s=600)
     assert [recipients for recipients, _ in inbox.letters] == [[ADDRESS], ["bjørn@blåbær.example"]]
     assert CODE in read(inbox.letters[0][1]).get_content()
+
+
+async def test_a_dead_mail_server_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Operators see it; the address is not there."""
+    await unavailable(SmtpMail(Smtp(host="127.0.0.1", port=1, security=Security.NONE), SENDER))
+    assert "the mail server did not take a message: ConnectionRefusedError" in caplog.text
+    assert ADDRESS not in caplog.text
 
 
 async def unavailable(mail: SmtpMail) -> MailUnavailable:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import trio
 
@@ -39,6 +40,19 @@ async def open_patiently(client: varde.Client, address: varde.ProfileId) -> vard
             return await client.open_dm(address)
         except (varde.Unreachable, varde.Busy):
             await trio.sleep(0.1)  # what is waited for is the answer itself
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
+def test_no_server_stays_root_or_can_read_the_keys_of_another(real_system: RealSystem) -> None:
+    """Started as root, no server stays it. The key files are root's, and no memory is open to one of the same user."""
+    keys = real_system.data / "keys"
+    assert all(path.stat().st_uid == 0 and not path.stat().st_mode & 0o077 for path in (keys, *keys.iterdir()))
+    for name in ("relay", "api", "worker"):
+        pid = real_system.ready["pids"][name]
+        uids = psutil.Process(pid).uids()
+        assert uids.real == uids.effective == uids.saved != 0
+        look = subprocess.run(["cat", f"/proc/{pid}/environ"], user=uids.real, check=False, capture_output=True)
+        assert b"Permission denied" in look.stderr
 
 
 def test_whatever_is_killed_comes_back_and_people_talk_on(real_system: RealSystem, tmp_path: Path) -> None:
