@@ -103,8 +103,6 @@ def _start(command: Sequence[str], core: int | None, stderr: IO[bytes]) -> subpr
         return subprocess.Popen(  # noqa: S603 - our own servers
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, process_group=0
         )
-    except FileNotFoundError:
-        raise ServerFault(f"there is no program {command[0]}") from None
     finally:
         os.sched_setaffinity(0, own)
 

@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import resource
-import ssl
 import sys
 import time
 from collections import deque
@@ -58,9 +57,8 @@ class Load:
     def __init__(self, crowd: Crowd, task: m.Prepare, clock: RunClock) -> None:
         self.plan = task.plan
         self.ledger = Ledger(clock, PayloadCipher(crowd.payload_key, task.run))
-        tls = ssl.create_default_context(cadata=crowd.authority) if crowd.authority else None
         place = {"worker": task.worker, "workers": task.workers}
-        self.population = Population(crowd, task.plan, self.ledger, clock, **place, tls=tls)
+        self.population = Population(crowd, task.plan, self.ledger, clock, **place)
         self.pacer = Pacer(clock, self._fire, seed=task.seed * task.workers + task.worker, even=task.even)
         self.stage = -1
         self.waiting: deque[int] = deque()

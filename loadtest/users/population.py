@@ -75,24 +75,11 @@ class ReadyUsers:
 class Population:
     """Made once a run. Close it when everybody has gone."""
 
-    def __init__(
-        self,
-        crowd: Crowd,
-        plan: Plan,
-        ledger: Ledger,
-        clock: RunClock,
-        *,
-        worker: int,
-        workers: int,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        """`worker` counts from 0. `tls` is for `wss`; without it the system's authorities are trusted.
-
-        Raises CrowdError for a relay that cannot be looked up.
-        """
+    def __init__(self, crowd: Crowd, plan: Plan, ledger: Ledger, clock: RunClock, *, worker: int, workers: int) -> None:
+        """`worker` counts from 0. Raises CrowdError for a relay that cannot be looked up."""
         self.plan, self.ledger, self.clock, self.relay_key = plan, ledger, clock, crowd.relay_key
         self.target = find_target(crowd.relay_url)
-        self.tls = tls or (ssl.create_default_context(cadata=crowd.authority or None) if self.target.tls else None)
+        self.tls = ssl.create_default_context(cadata=crowd.authority or None) if self.target.tls else None
         self.dice = Random(worker)  # noqa: S311 - it spreads load, and is to do so the same way each time
         self.ready = ReadyUsers(self.dice)  # who may be asked to send
         self.present: set[RelayUser] = set()  # who has a connection, or tries to get one
