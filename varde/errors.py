@@ -81,6 +81,20 @@ class UntrustedDevice(VardeError):
     advice = "nothing was sent; if it goes on, treat the server as hostile"
 
 
+class UnprovenList(VardeError):
+    """A device list is not in the transparency log, or the log does not prove it: nothing is encrypted for it."""
+
+    code = "unproven-list"
+    advice = "try again in a minute; if it goes on, treat the server as hostile"
+
+
+class LogForked(VardeError):
+    """The server has signed two histories of its transparency log. Both are kept, as proof."""
+
+    code = "log-forked"
+    advice = "treat the server as hostile until its operator has said why; see docs/transparency.md"
+
+
 class TooLarge(VardeError):
     """The text does not fit one message."""
 

@@ -148,10 +148,21 @@ class RosterChange(Struct, frozen=True, tag="roster-change"):
     devices_gone: tuple[DeviceId, ...]
 
 
+class ForkedLog(Struct, frozen=True, tag="forked-log"):
+    """Two histories of the transparency log were shown: `why` in words.
+
+    With a `device`, that device says that it has seen another one, which is no proof: ask its owner. Without, the
+    server itself has signed both: nothing is sent any more, and this is told again at every start.
+    """
+
+    why: str
+    device: DeviceId | None = None
+
+
 StoredEvent: TypeAlias = Message | Unknown | Gap | Undecryptable | Unsent | TranscriptBroken
 """Stored, and handed out by iterators until the application has taken it."""
 
-TransientEvent: TypeAlias = Receipt | Typing | Presence | Connected | Disconnected | RosterChange
+TransientEvent: TypeAlias = Receipt | Typing | Presence | Connected | Disconnected | RosterChange | ForkedLog
 """Given to iterators that listen now, and not stored."""
 
 Event: TypeAlias = StoredEvent | TransientEvent

@@ -73,9 +73,14 @@ class Http:
             params=query,
             headers=headers if body is None else {**headers, "Content-Type": "application/json"},
         )
-        return await _repeat(lambda: self._exchange(request, response_type), tries)
+        return _decode(await _repeat(lambda: self._exchange(request), tries), response_type)
 
-    async def _exchange(self, request: httpx.Request, response_type: type[T]) -> T:
+    async def read(self, path: str) -> bytes:
+        """Return what is at a path that anybody may read. Raises Refusal, Unreachable."""
+        request = self._client.build_request("GET", path)
+        return await _repeat(lambda: self._exchange(request), TRIES)
+
+    async def _exchange(self, request: httpx.Request) -> bytes:
         try:
             with trio.fail_after(CALL_SECONDS):
                 response = await self._client.send(request, stream=True)
@@ -88,7 +93,7 @@ class Http:
             raise Unreachable("the server did not answer") from None
         if not response.is_success:
             raise _refusal(response, content)
-        return _decode(content, response_type)
+        return content
 
 
 def check_url(base_url: str, *, allow_plaintext: bool = False) -> None:

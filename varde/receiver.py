@@ -52,6 +52,7 @@ class Receiver:
         self._outbox = services.outbox
         self._joins = services.joins
         self._events = services.events
+        self._transparency = services.transparency
         self._background = background
         self._connection: Connection | None = None
         self._gaps = GapTracker()
@@ -166,6 +167,7 @@ class Receiver:
                 reason = self._lookup_results[_sender_of(new)]
             self._store_undecryptable(new, reason)
             return True
+        self._on_commit.append(lambda: self._transparency.hear(envelope.checkpoint, new.sender_device))
         shown = self._shown(new, envelope)
         if shown is not None and not self._store.log.add(shown):
             self._store_undecryptable(new, Reason.REPLAYED)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from varde.errors import SignedOut
 from varde.http import Http
 from varde.store import Store
-from varde_contract.ids import ConversationId, DeviceId, ProfileId, SessionId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import (
     AccountView,
@@ -45,6 +45,7 @@ from varde_contract.rest.talk import (
     NewMessage,
     SenderView,
 )
+from varde_contract.rest.transparency import ConsistencyProof, LogLookup
 
 T = TypeVar("T")
 
@@ -225,6 +226,22 @@ class Rest:
     async def ticket(self) -> RelayTicket:
         """Return a ticket for this device. Asking again makes another one and harms nobody."""
         return await self._call("POST", "/v1/relay/tickets", RelayTicket, repeat=True)
+
+    async def log_keys(self) -> str:
+        """Return the verifier keys of the transparency log, one on a line."""
+        return (await self._http.read("/v1/log/key")).decode(errors="replace")
+
+    async def log_checkpoint(self) -> bytes:
+        """Return the newest checkpoint of the transparency log as a signed note."""
+        return await self._http.read("/v1/log/checkpoint")
+
+    async def log_lookup(self, account: AccountId, number: int) -> LogLookup:
+        """Return an account's entries in the transparency log from this list number on."""
+        return await self._call("GET", f"/v1/log/lookup/{account}", LogLookup, query={"number": str(number)})
+
+    async def log_consistency(self, old: int, size: int) -> ConsistencyProof:
+        """Return the proof that one size of the transparency log continues another."""
+        return await self._http.call("GET", f"/v1/log/consistency/{old}/{size}", ConsistencyProof)
 
     async def _call(
         self,

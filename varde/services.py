@@ -10,6 +10,7 @@ from varde.outbox import Outbox
 from varde.rest import Rest
 from varde.rosters import Rosters
 from varde.store import Store
+from varde.transparency import Transparency
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,4 @@ class Services:
     events: EventStream
     outbox: Outbox
     joins: Joins
+    transparency: Transparency

@@ -5,6 +5,7 @@ connect
    └─ nursery
       ├─ reconnector              connects, reconnects, hands frames to the receiver
       ├─ rosters                  fetches rosters that the relay says have changed
+      ├─ transparency             keeps the log's newest checkpoint, compares it with what others saw
       ├─ prekeys                  uploads prekeys at the start, when few are left, and once a day
       ├─ sender lookups, retries  one short task each
       └─ conversation sender x N  one for each conversation in which something is sent
@@ -38,6 +39,7 @@ from varde.rest import AccessTokens, Rest
 from varde.rosters import Rosters
 from varde.services import Services
 from varde.store import Store, Unlock, open_store
+from varde.transparency import Transparency
 from varde_contract.exception_groups import ungrouped
 from varde_contract.frames import ServerFrame
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
@@ -79,7 +81,8 @@ def make_services(store: Store, http: Http, identity: Identity) -> Services:
     rest = Rest(http, AccessTokens(store, http))
     rosters = Rosters(store, rest, keychain.trust, events.publish)
     outbox, joins = Outbox(store, identity, events), Joins(store, keychain, identity.device)
-    return Services(identity, store, keychain, rest, rosters, events, outbox, joins)
+    transparency = Transparency(store, rest, events.publish)
+    return Services(identity, store, keychain, rest, rosters, events, outbox, joins, transparency)
 
 
 class Connector(Protocol):
@@ -108,6 +111,7 @@ class ClientTasks:
         nursery.start_soon(self._run_connector)
         nursery.start_soon(services.rosters.run)
         nursery.start_soon(self._prekeys.run)
+        nursery.start_soon(services.transparency.run)
         services.outbox.resume()
 
     def on_connected(self, connection: Connection) -> None:

@@ -12,6 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.ids import id_of
 from tests.varde.endpoints import NOW, Endpoint, SimulatedConversation
+from tests.varde.fake_log import FakeLog
 from varde.client import Client
 from varde.connection import Connection
 from varde.conversation import Conversation
@@ -27,6 +28,7 @@ from varde.rosters import Rosters
 from varde.services import Services
 from varde.store import Store
 from varde.tasks import ClientTasks
+from varde.transparency import Transparency
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId, DeviceId, MessageId, SessionId
 from varde_contract.people import ProfileType
@@ -50,6 +52,9 @@ class MemoryRelay:
     def __init__(self, *talks: SimulatedConversation) -> None:
         self.talks = {talk.conversation: talk for talk in talks}
         self.log: defaultdict[ConversationId, list[Stored]] = defaultdict(list)
+        self.transparency = FakeLog()
+        self.other_logs: dict[DeviceId, FakeLog] = {}
+        """For devices that are shown another log than the rest."""
         self.connections: dict[DeviceId, MemoryConnection] = {}
         self.received: list[tuple[DeviceId, Struct]] = []
         self.claims: list[PrekeyClaim] = []
@@ -300,7 +305,9 @@ def make_services(relay: MemoryRelay, endpoint: Endpoint) -> Services:
     rest = cast("Rest", FakeRest(relay, endpoint.id))
     rosters = Rosters(store, rest, endpoint.keychain.trust, stream.publish)
     outbox, joins = Outbox(store, me, stream), Joins(store, endpoint.keychain, endpoint.id)
-    return Services(me, store, endpoint.keychain, rest, rosters, stream, outbox, joins)
+    log = relay.other_logs.get(endpoint.id, relay.transparency)
+    transparency = Transparency(store, log, stream.publish, lambda: NOW)
+    return Services(me, store, endpoint.keychain, rest, rosters, stream, outbox, joins, transparency)
 
 
 def refused(
@@ -332,11 +339,15 @@ class ConversationClients:
 
 @asynccontextmanager
 async def open_clients(
-    kind: ConversationKind, *endpoints: Endpoint, offline: tuple[Endpoint, ...] = ()
+    kind: ConversationKind,
+    *endpoints: Endpoint,
+    offline: tuple[Endpoint, ...] = (),
+    logs: Mapping[DeviceId, FakeLog] | None = None,
 ) -> AsyncIterator[ConversationClients]:
     """Clients of these parties in one conversation, connected but for those that are absent."""
     talk = SimulatedConversation(kind, *endpoints)
     relay = MemoryRelay(talk)
+    relay.other_logs.update(logs or {})
     async with trio.open_nursery() as nursery:
         nursery.start_soon(relay.run)
         async with AsyncExitStack() as stack:

@@ -18,6 +18,6 @@ class Binding(NamedTuple):
     checkpoint: SeenCheckpoint | None
 
 
-def binding_of(view: ConversationView) -> Binding:
-    """Return what a message for this roster is bound to."""
-    return Binding(view.kind, ChainHead(0, _NOTHING), _NOTHING, None)
+def binding_of(view: ConversationView, checkpoint: SeenCheckpoint | None) -> Binding:
+    """Return what a message for this roster is bound to. `checkpoint` is the newest that this device has verified."""
+    return Binding(view.kind, ChainHead(0, _NOTHING), _NOTHING, checkpoint)

@@ -95,5 +95,13 @@ CREATE INDEX transcript_by_seq ON transcript (conversation, device, seq);
 ALTER TABLE conversation ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST, _OWN_NUMBERS, _TRANSCRIPT)
+_TRANSPARENCY = """
+-- The transparency log: its keys and the last checkpoint; and lists that were shown, `place` NULL until proven.
+CREATE TABLE log_state (one INTEGER PRIMARY KEY CHECK (one = 1), sealed BLOB NOT NULL) STRICT;
+CREATE TABLE logged_list (
+    account BLOB NOT NULL, number INTEGER NOT NULL, place INTEGER, sealed BLOB NOT NULL, PRIMARY KEY (account, number)
+) STRICT, WITHOUT ROWID;
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY)
 """Each script takes the store from the version of its index to the next."""

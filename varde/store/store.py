@@ -18,6 +18,7 @@ from varde.store.people import Contacts, Pins
 from varde.store.ratchets import Ratchets, SenderKeyTable
 from varde.store.table import KEY_BYTES, Cell, StoreCipher, Table
 from varde.store.transcript import TranscriptTable
+from varde.store.transparency import LogTable
 from varde.store.unlock import Argon2Cost, SlotKind, Unlock
 
 STORE_NAME = "store.sqlite"
@@ -87,6 +88,7 @@ class Store:
         self.transcript = TranscriptTable(database, cipher)
         self.log = Log(database, cipher)
         self.contacts = Contacts(database, cipher)
+        self.transparency = LogTable(database, cipher)
 
     def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
         """Commit what the block does, all of it or nothing; a block inside a block joins it.

@@ -13,6 +13,7 @@ from varde.events import (
     Connected,
     Disconnected,
     Event,
+    ForkedLog,
     Gap,
     Message,
     Presence,
@@ -189,6 +190,8 @@ class ChatView:
                 self.seen[event.profile] = event.state.value
             case Disconnected() | Connected():
                 self._show_connection(event)
+            case ForkedLog():
+                self.screen.line(f"   WARNING, transparency log: {event.why}")
             case Message() if event.conversation == self.conversation.id:
                 await self._take_message(event)
             case Message() if not event.mine:
