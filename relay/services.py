@@ -111,7 +111,7 @@ class Services:
 def make_services(settings: RelaySettings, stores: Stores, dependencies: Dependencies) -> Services:
     """Make the parts of a node. To be called within Trio."""
     node, metrics = dependencies.entropy(8).hex(), Metrics()
-    outage, hub, roster_changes = Outage(settings.outage_patience), Hub(), RosterChanges()
+    outage, hub, roster_changes = Outage(settings.outage_patience), Hub(), RosterChanges(settings.changes_pause)
     flush_scheduler = FlushScheduler()
     budgets = Budgets(clock=dependencies.clock, allowances=dependencies.allowances)
     rosters, publisher = Rosters(stores.conversations), Publisher(stores.bus, metrics, pause=settings.announce_pause)

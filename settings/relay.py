@@ -90,6 +90,8 @@ class RelaySettings:
     """How long receipts gather before they are stored; a person does not see it, the database does."""
     announce_pause: float = 0.005 * SECONDS
     """Until the next time on the bus: a query each, and what happens meanwhile shares the next one."""
+    changes_pause: float = 1 * SECONDS
+    """How long the members of a conversation hear nothing of further changes of its roster."""
     presence_pause: float = 1 * SECONDS
     """How long what a profile shows gathers before others are told: it may be told to thousands."""
     outage_patience: float = 15 * SECONDS

@@ -26,6 +26,8 @@ class Roster(Struct, frozen=True):
     """The members of a conversation and the profiles each of their current devices receives for.
 
     Lean on purpose: relays keep many. A device is here when at least one member profile is on its whitelist.
+    `superseded_ms` says when each of the versions just before this one was superseded, oldest first, as far back as
+    nobody was removed.
     """
 
     conversation: ConversationId
@@ -33,6 +35,7 @@ class Roster(Struct, frozen=True):
     version: int
     members: Mapping[ProfileId, Member]
     devices: Mapping[DeviceId, frozenset[ProfileId]]
+    superseded_ms: tuple[int, ...] = ()
 
     def account_of(self, device: DeviceId) -> AccountId:
         """Return whose device it is. Raises KeyError when it is not in the roster."""

@@ -18,6 +18,10 @@ TRIES: Final = 4
 """How often a roster may move under one send before the sender is asked to come back."""
 MOVING_RETRY: Final = 1 * SECOND_MS
 
+GRACE: Final = 10 * SECOND_MS
+"""How long a superseded roster is good for a `group` ciphertext. A member who toggled a whitelist twenty times a second
+once silenced everybody whose messages took longer than that to arrive."""
+
 NO_CONVERSATION: Final = Refused(
     RefusalCode.NOT_FOUND, "There is no such conversation for this device. List the conversations again."
 )
@@ -86,7 +90,7 @@ def decide(
     """
     if roster is None:
         return NO_CONVERSATION
-    refused = _judge_sender(roster, sender, request.profile) or _judge_ciphertexts(roster, sender, request)
+    refused = _judge_sender(roster, sender, request.profile) or _judge_ciphertexts(roster, sender, request, now_ms)
     if refused is not None:
         return refused
     return Draft(
@@ -112,12 +116,25 @@ def _judge_sender(roster: Roster, sender: Sender, profile: ProfileId) -> Refused
     return None
 
 
-def _judge_ciphertexts(roster: Roster, sender: Sender, request: SendRequest) -> Refused | None:
+def _judge_ciphertexts(roster: Roster, sender: Sender, request: SendRequest, now_ms: int) -> Refused | None:
     if (request.group is None) == (request.devices is None):
         return _ONE_OF_TWO
     if request.devices is not None:
         return _judge_devices(roster, sender, request.devices)
-    return None if request.roster_version == roster.version else stale_devices(roster.version)
+    return None if _is_good(roster, request.roster_version, now_ms) else stale_devices(roster.version)
+
+
+def _is_good(roster: Roster, version: int, now_ms: int) -> bool:
+    """Whether a group ciphertext may be for this version of the roster.
+
+    A removal ends the grace at once, or what is said next could be opened by who was removed, if the server helped.
+    Who came since cannot open it: that is told to them, and their key comes with the sender's next message. Between
+    devices of the roster's own choice, a whitelist made narrower is no removal.
+    """
+    behind = roster.version - version
+    if behind == 0:
+        return True
+    return 0 < behind <= len(roster.superseded_ms) and now_ms < roster.superseded_ms[-behind] + GRACE
 
 
 def _judge_devices(roster: Roster, sender: Sender, named: Mapping[DeviceId, bytes]) -> Refused | None:

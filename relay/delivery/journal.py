@@ -13,7 +13,7 @@ from domain.ports import StoreUnavailable
 from domain.talk.events import MessagesCommitted
 from domain.talk.model import Committed, Draft, Roster, RosterOutdated
 from domain.talk.ports import JournalStore
-from domain.talk.sending import decide, key_of, settle_refusals, size_of, stale_devices
+from domain.talk.sending import TRIES, decide, key_of, settle_refusals, size_of, stale_devices
 from relay.cache.batched_reads import CommittedMessages
 from relay.cache.outage import UNAVAILABLE, Outage
 from relay.cache.rosters import Rosters
@@ -25,6 +25,9 @@ from relay.metrics.labels import JournalRefusal
 from relay.socket.flush_scheduler import FlushScheduler
 from varde_contract.frames import Ack, Send
 from varde_contract.refusals import RefusalCode, Refused
+
+SHARES: Final = 8
+"""One conversation has an eighth of a batch while others wait, in drafts and in bytes."""
 
 _FULL: Final = Refused(RefusalCode.OVERLOADED, "The node writes as fast as it can. Send again.", retry_after_ms=1_000)
 
@@ -42,7 +45,7 @@ class Limits(Struct, frozen=True):
 class Submission:
     """A message to be stored: what was asked, by whom, and the draft that a roster allowed."""
 
-    __slots__ = ("draft", "frame", "moved", "peer", "roster", "size")
+    __slots__ = ("draft", "frame", "moves", "peer", "roster", "size")
 
     def __init__(self, peer: Peer, frame: Send, draft: Draft, roster: Roster) -> None:
         self.peer = peer
@@ -50,8 +53,8 @@ class Submission:
         self.draft = draft
         self.roster = roster
         self.size = size_of(draft)
-        self.moved = False
-        """Whether the roster changed once already since it was submitted."""
+        self.moves = 0
+        """How often the roster changed since it was submitted."""
 
     def refuse(self, refused: Refused) -> None:
         """Tell the sender that nothing was stored."""
@@ -61,43 +64,85 @@ class Submission:
 class _Shard:
     """The queue of one writer. A conversation is always in the same shard, so its numbers follow the queue's order."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.submissions: deque[Submission] = deque()
         self.size = 0
         """Bytes of ciphertext in the queue."""
+        self.held: dict[int, int] = {}
+        """What each conversation has in the queue, by the number of its id: to hash a UUID takes Python.
+
+        A draft weighs its bytes, or its part of the queue's bytes where that is more.
+        """
+        self.least = limits.queue_bytes // limits.queue
         self.busy = False
         self.work = trio.lowlevel.ParkingLot()
 
     def has_room(self, submission: Submission, limits: Limits) -> bool:
-        return len(self.submissions) < limits.queue and self.size + submission.size <= limits.queue_bytes
+        if len(self.submissions) >= limits.queue or self.size + submission.size > limits.queue_bytes:
+            return False
+        # Half of the queue is for the others: a conversation that fills its half keeps out only itself.
+        held = self.held.get(submission.draft.conversation.int, 0)
+        return held + max(submission.size, self.least) <= limits.queue_bytes // 2
 
     def put(self, submission: Submission) -> None:
         self.submissions.append(submission)
-        self.size += submission.size
+        self._hold(submission)
         if self.work:
             self.work.unpark_all()
 
     def put_back(self, submissions: Sequence[Submission]) -> None:
         # In front, or later messages of the same sender would overtake them. The limits let them in before.
         self.submissions.extendleft(reversed(submissions))
-        self.size += sum(submission.size for submission in submissions)
+        for submission in submissions:
+            self._hold(submission)
+
+    def _hold(self, submission: Submission) -> None:
+        conversation = submission.draft.conversation.int
+        self.held[conversation] = self.held.get(conversation, 0) + max(submission.size, self.least)
+        self.size += submission.size
+
+    def _release(self, submission: Submission) -> None:
+        conversation = submission.draft.conversation.int
+        left = self.held.pop(conversation) - max(submission.size, self.least)
+        if left:
+            self.held[conversation] = left
+        self.size -= submission.size
 
     async def wait(self) -> None:
         while not self.submissions:
             await self.work.park()  # without a deadline: there may be nothing to write for ever
 
     def take(self, limits: Limits) -> list[Submission]:
+        if len(self.submissions) > limits.batch or self.size > limits.batch_bytes:
+            self._bring_forward(limits)
         # At least one, however large: a draft beyond the batch's bytes must not wait for ever.
         batch = [self.submissions.popleft()]
         size = batch[0].size
         while self.submissions and len(batch) < limits.batch and size + self.submissions[0].size <= limits.batch_bytes:
             size += self.submissions[0].size
             batch.append(self.submissions.popleft())
-        self.size -= size
+        for submission in batch:
+            self._release(submission)
         return batch
+
+    def _bring_forward(self, limits: Limits) -> None:
+        """Let the first of every conversation, up to its share of the batch, stand before the rest.
+
+        Only when more waits than one batch holds, so an ordinary message does not pay for it. Within a conversation
+        the order stays: its numbers are given in it.
+        """
+        first, rest = list[Submission](), list[Submission]()
+        shares: dict[int, list[int]] = {}
+        for submission in self.submissions:
+            share = shares.setdefault(submission.draft.conversation.int, [limits.batch, limits.batch_bytes])
+            share[0] -= SHARES
+            share[1] -= SHARES * submission.size
+            (first if min(share) >= 0 else rest).append(submission)
+        self.submissions = deque(first + rest)
 
     def take_all(self) -> list[Submission]:
         submissions, self.submissions, self.size = list(self.submissions), deque(), 0
+        self.held.clear()
         return submissions
 
 
@@ -135,7 +180,7 @@ class Journal:
         self._node = node
         self._limits = limits
         self._metrics = metrics
-        self._shards = tuple(_Shard() for _ in range(shards))
+        self._shards = tuple(_Shard(limits) for _ in range(shards))
 
     @property
     def shards(self) -> range:
@@ -287,8 +332,9 @@ def _check_again(submission: Submission, roster: Roster | None) -> Refused | Non
     if isinstance(draft, Refused):
         return draft
     assert roster is not None
-    if submission.moved:
+    submission.moves += 1
+    if submission.moves == TRIES:
         # The roster changes faster than a commit takes. The sender has to look at it, or we would try for ever.
         return stale_devices(roster.version)
-    submission.draft, submission.roster, submission.moved = draft, roster, True
+    submission.draft, submission.roster = draft, roster
     return None

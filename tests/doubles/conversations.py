@@ -136,7 +136,7 @@ class MemoryConversations:
         if talk is None:
             return MemberFault.MOVED
         member = talk.members.pop(profile, None)
-        return MemberFault.NO_MEMBER if member is None else self._reseat(talk, member.account)
+        return MemberFault.NO_MEMBER if member is None else self._reseat(talk, member.account, removal=True)
 
     async def set_role(
         self, conversation: ConversationId, version: int, profile: ProfileId, role: Role
@@ -149,16 +149,16 @@ class MemoryConversations:
         if profile not in talk.members:
             return MemberFault.NO_MEMBER
         talk.members[profile].role = role
-        return talk.move_version()
+        return talk.move_version(self._memory.clock())
 
     def _at(self, conversation: ConversationId, version: int) -> StoredConversation | None:
         talk = self._memory.talks.get(conversation)
         return talk if talk is not None and talk.version == version else None
 
-    def _reseat(self, talk: StoredConversation, account: AccountId) -> people.RosterChange:
+    def _reseat(self, talk: StoredConversation, account: AccountId, *, removal: bool = False) -> people.RosterChange:
         for device in self._memory.devices_of(account):
             self._memory.reseat(talk, device)
-        return talk.move_version()
+        return talk.move_version(self._memory.clock(), removal=removal)
 
 
 def _standing(talk: StoredConversation, device: DeviceId) -> talk_model.ConversationHead:

@@ -94,7 +94,7 @@ class MemoryDevices:
         memory.past_devices[device] = before
         memory.sessions = {key: session for key, session in memory.sessions.items() if session.device != device}
         self._void(device, now_ms, final=True)
-        return self._move(before, before.profiles)
+        return self._move(before, before.profiles, removal=True)
 
     async def revocations(self, since_ms: int) -> Sequence[people.Revocation]:
         """As promised."""
@@ -111,11 +111,13 @@ class MemoryDevices:
         final = final or (known is not None and known.final)
         self._memory.revocations[device] = not_before, people.Revocation(device, not_before, final)
 
-    def _move(self, device: people.Device, profiles: Iterable[ProfileId]) -> list[people.RosterChange]:
+    def _move(
+        self, device: people.Device, profiles: Iterable[ProfileId], *, removal: bool = False
+    ) -> list[people.RosterChange]:
         talks = self._memory.talks_with(device.account, profiles)
         for talk in talks:
             self._memory.reseat(talk, device)
-        return [talk.move_version() for talk in talks]
+        return [talk.move_version(self._memory.clock(), removal=removal) for talk in talks]
 
 
 class MemoryPrekeys:

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 
 from domain.jobs.ports import WorkerId
 from domain.people import model as people
+from domain.ports import Clock
 from domain.talk import model as talk_model
+from domain.talk.sending import GRACE
 from domain.transparency.model import SignedHead
+from tests.doubles.clock import ManualClock
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.talk import ConversationKind, Role
 from varde_contract.transparency.entry import Entry
@@ -45,10 +48,13 @@ class StoredConversation:
     log: dict[int, talk_model.Draft] = field(default_factory=dict)
     ciphers: dict[tuple[int, DeviceId | None], bytes] = field(default_factory=dict)
     known: dict[tuple[DeviceId, ClientId], int] = field(default_factory=dict)
+    superseded_ms: list[int] = field(default_factory=list)
 
-    def move_version(self) -> people.RosterChange:
+    def move_version(self, now_ms: int, *, removal: bool = False) -> people.RosterChange:
         """Move the roster version."""
         self.version += 1
+        recent = [at_ms for at_ms in self.superseded_ms if at_ms > now_ms - GRACE]
+        self.superseded_ms = [] if removal else [*recent, now_ms][-64:]
         return people.RosterChange(self.id, self.version)
 
     def add_device(self, device: DeviceId) -> None:
@@ -122,6 +128,7 @@ class Memory:
     pairs: dict[tuple[ProfileId, ProfileId], ConversationId] = field(default_factory=dict)
     leases: dict[str, tuple[WorkerId, float]] = field(default_factory=dict)
     transparency: LogMemory = field(default_factory=LogMemory)
+    clock: Clock = field(default_factory=ManualClock)
 
     def devices_of(self, account: AccountId) -> list[people.Device]:
         """Return the account's devices, oldest first."""
@@ -167,6 +174,7 @@ class Memory:
             version=talk.version,
             members={profile: self._member(profile, member) for profile, member in talk.members.items()},
             devices={device.id: frozenset(profiles) for device, profiles in self.current_devices(talk)},
+            superseded_ms=tuple(talk.superseded_ms),
         )
 
     def _member(self, profile: ProfileId, member: Membership) -> talk_model.Member:

@@ -61,9 +61,10 @@ class Backend:
 
 def make_backend() -> Backend:
     """Make empty stores."""
-    memory, bus, interference = Memory(), RecordingBus(), Interference()
+    clock = ManualClock()
+    memory, bus, interference = Memory(clock=clock), RecordingBus(), Interference()
     stores = open_memory_stores(interference=interference, bus=bus, memory=memory)
-    return Backend(memory, bus, interference, stores, ManualClock(), DeterministicEntropy())
+    return Backend(memory, bus, interference, stores, clock, DeterministicEntropy())
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ class MemoryNode:
 async def open_node(backend: Backend, **changes: Any) -> AsyncIterator[MemoryNode]:
     """Run a node until the block ends, with the product's settings but for `changes`, and without pauses."""
     settings = replace(
-        RelaySettings(strict=True, receipts_pause=0.0, presence_pause=0.0, announce_pause=0.0), **changes
+        RelaySettings(strict=True, receipts_pause=0.0, presence_pause=0.0, announce_pause=0.0, changes_pause=0.0),
+        **changes,
     )
     dependencies = Dependencies(
         static=RELAY_KEY,

@@ -187,7 +187,7 @@ async def _revoke(
     if profiles is None:
         return None
     await _void_tickets(connection, account, device, now_ms, final=True)
-    return await _update_positions(connection, account, device, profiles)
+    return await _update_positions(connection, account, device, profiles, removal=True)
 
 
 # Only ever forward: the clocks of two servers differ, and what was void stays void.
@@ -217,7 +217,12 @@ _CONVERSATIONS: Final = (
 
 
 async def _update_positions(
-    connection: Connection, account: AccountId, device: DeviceId, profiles: Iterable[ProfileId]
+    connection: Connection,
+    account: AccountId,
+    device: DeviceId,
+    profiles: Iterable[ProfileId],
+    *,
+    removal: bool = False,
 ) -> list[people.RosterChange]:
     """Let positions begin and end, and rosters move, where these profiles are members."""
     rows = await connection.fetch(_CONVERSATIONS, list(profiles), account)
@@ -227,7 +232,7 @@ async def _update_positions(
     await lock_conversations(connection, conversations)
     await begin_positions(connection, conversations, [account])
     await end_positions(connection, conversations, [device])
-    return await move_rosters(connection, conversations)
+    return await move_rosters(connection, conversations, removal=removal)
 
 
 _REVOCATIONS: Final = "SELECT device_id, not_before_ms, final FROM revocation WHERE written_ms >= $1"

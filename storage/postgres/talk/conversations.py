@@ -230,7 +230,7 @@ async def _remove_member(
         return MemberFault.NO_MEMBER
     devices = await connection.fetch(_DEVICES, account)
     await end_positions(connection, [conversation], [device for (device,) in devices])
-    return await _move(connection, conversation)
+    return await _move(connection, conversation, removal=True)
 
 
 _SET_ROLE: Final = """
@@ -248,6 +248,6 @@ async def _set_role(
     return await _move(connection, conversation)
 
 
-async def _move(connection: Connection, conversation: ConversationId) -> people.RosterChange:
-    (move,) = await move_rosters(connection, [conversation])
+async def _move(connection: Connection, conversation: ConversationId, *, removal: bool = False) -> people.RosterChange:
+    (move,) = await move_rosters(connection, [conversation], removal=removal)
     return move

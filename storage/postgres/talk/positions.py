@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from domain.people import model as people
+from domain.talk.sending import GRACE
 from storage.database import Connection
 from storage.postgres.locks import take_turn_to_forget
 from varde_contract.ids import AccountId, ConversationId, DeviceId
@@ -68,14 +69,27 @@ async def forget(connection: Connection, passed: Sequence[Any]) -> None:
 
 
 _MOVE_ROSTERS: Final = """
-    UPDATE conversation SET roster_version = roster_version + 1 WHERE conversation_id = ANY ($1)
+    UPDATE conversation SET
+        roster_version = roster_version + 1,
+        superseded_ms = CASE WHEN $2 THEN '{}' ELSE ARRAY(
+            SELECT at_ms FROM (
+                SELECT at_ms FROM unnest(superseded_ms || now.ms) AS earlier (at_ms)
+                WHERE at_ms > now.ms - $3 ORDER BY at_ms DESC LIMIT 64
+            ) AS recent
+            ORDER BY at_ms
+        ) END
+    FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS ms) AS now
+    WHERE conversation_id = ANY ($1)
     RETURNING conversation_id, roster_version
 """
 
 
-async def move_rosters(connection: Connection, conversations: Sequence[ConversationId]) -> list[people.RosterChange]:
-    """Move the roster versions, each once; return them in the order of ids."""
-    return sorted(
-        (people.RosterChange(*row) for row in await connection.fetch(_MOVE_ROSTERS, conversations)),
-        key=lambda move: move.conversation,
-    )
+async def move_rosters(
+    connection: Connection, conversations: Sequence[ConversationId], *, removal: bool
+) -> list[people.RosterChange]:
+    """Move the roster versions, each once; return them in the order of ids.
+
+    With `removal` somebody was removed or revoked, and no version before this one is good for anything any more.
+    """
+    rows = await connection.fetch(_MOVE_ROSTERS, conversations, removal, GRACE)
+    return sorted((people.RosterChange(*row) for row in rows), key=lambda move: move.conversation)

@@ -17,7 +17,7 @@ from varde_contract.talk import ConversationKind, Role
 
 # A row for each member and each device that receives for it, but also for a member without one, and for nobody at all.
 _ROSTERS: Final = """
-    SELECT conversation_id, kind, roster_version,
+    SELECT conversation_id, kind, roster_version, superseded_ms,
            membership.profile_id, membership.account_id, role, from_seq, policies,
            device_id
     FROM conversation
@@ -38,7 +38,7 @@ async def read_rosters(
 
 
 _VIEW: Final = """
-    SELECT conversation_id, kind, roster_version, conversation.created_ms AS opened_ms, head,
+    SELECT conversation_id, kind, roster_version, superseded_ms, conversation.created_ms AS opened_ms, head,
            membership.profile_id, membership.account_id, role, from_seq, policies,
            root_key,
            device_id, noise_key, signing_key, identity_key, signature, device.created_ms
@@ -100,6 +100,7 @@ def _roster(rows: Sequence[Any]) -> talk.Roster:
         version=first["roster_version"],
         members={row["profile_id"]: _member(row) for row in rows if row["profile_id"] is not None},
         devices={device: frozenset(profiles) for device, profiles in _received(rows).items()},
+        superseded_ms=tuple(first["superseded_ms"]),
     )
 
 

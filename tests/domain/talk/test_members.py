@@ -151,7 +151,7 @@ class _MovingConversations(MemoryConversations):
             self._memory.talks[conversation].members[alice.profile].role = (
                 Role.MEMBER if self.moves == 0 else Role.OWNER
             )
-            self._memory.talks[conversation].move_version()
+            self._memory.talks[conversation].move_version(0)
         return await super().remove_member(conversation, version, profile)
 
 

@@ -133,7 +133,7 @@ async def test_a_commit_without_an_answer_has_a_deadline(node: MemoryNode, backe
 async def test_refusal_overloaded(backend: Backend, sends: Sends) -> None:
     """When too many wait for the database, the next is asked to come back, and those that wait are stored."""
     roster = await open_room(backend, alice, bob)
-    async with open_node(backend, queue_drafts=2) as node:
+    async with open_node(backend, queue_drafts=4) as node:
         laptop = await node.connect_client(alice_laptop)
         backend.interference.hold_commits()
         await laptop.send(sends.group(roster, alice))
@@ -149,7 +149,7 @@ async def test_refusal_overloaded(backend: Backend, sends: Sends) -> None:
 async def test_what_waits_is_bounded_in_bytes(backend: Backend, sends: Sends) -> None:
     """A few large messages fill the queue as many small ones do, and what is written makes room again."""
     roster = await open_room(backend, alice, bob)
-    async with open_node(backend, queue_bytes=1_000) as node:
+    async with open_node(backend, queue_bytes=2_000) as node:
         laptop = await node.connect_client(alice_laptop)
         for seqs in ([1, 2, 3], [4, 5, 6]):
             backend.interference.hold_commits()
@@ -164,7 +164,7 @@ async def test_what_waits_is_bounded_in_bytes(backend: Backend, sends: Sends) ->
 async def test_bytes_that_were_refused_make_room(backend: Backend, sends: Sends) -> None:
     """After an outage that emptied the queue, all the room is there again."""
     roster = await open_room(backend, alice, bob)
-    async with open_node(backend, queue_bytes=1_000) as node:
+    async with open_node(backend, queue_bytes=2_000) as node:
         laptop = await node.connect_client(alice_laptop)
         backend.interference.hold_commits()
         await laptop.send(sends.group(roster, alice))

@@ -23,6 +23,8 @@ LOOKUPS = {
 LOG = {("log_checkpoint", "note"), ("log_checkpoint", "vkeys"), ("log_tile", "hashes")}
 """Signatures, public keys and hashes of the transparency log, which anybody may read."""
 
+ARRAYS = {"profiles", "sent_ms", "superseded_ms", "claimed_ms", "wrapped_keys", "spent_digests"}
+
 _COLUMNS = """
     SELECT c.table_name AS name, c.column_name AS column, c.data_type AS type,
            coalesce(string_agg(k.check_clause, ' AND '), '') AS checks
@@ -65,7 +67,14 @@ async def test_no_column_could_hold_an_address(island: Island, beside: Connectio
             case "jsonb":
                 assert "!~~ '%@%'" in each["checks"], each
             case "ARRAY":
-                assert each["column"] in {"profiles", "sent_ms", "claimed_ms", "wrapped_keys", "spent_digests"}, each
+                assert each["column"] in {
+                    "profiles",
+                    "sent_ms",
+                    "superseded_ms",
+                    "claimed_ms",
+                    "wrapped_keys",
+                    "spent_digests",
+                }, each
             case _:
                 raise AssertionError(each)
     assert len(wordy) >= 10
