@@ -24,7 +24,7 @@ from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Draft, Ledger
 from loadtest.ledger.payload import PayloadCipher
-from loadtest.ledger.reports import merge_ticks
+from loadtest.ledger.reports import Totals, read
 from loadtest.ledger.schedule import Schedule
 from loadtest.stack.certificate import trust
 from varde_contract.ids import ConversationId
@@ -180,10 +180,12 @@ class Load(Connections):
 
     def settle(self, seconds: float) -> Account:
         """Receive until nothing is under way, for so long at most; confirm what is owed; return what became of all."""
-        total, end = merge_ticks([self.ledger.tick()]), time.monotonic() + seconds
-        while (total.received + total.refused < total.sent or total.pending) and time.monotonic() < end:
+        total, end = read(self.ledger.tick(), Totals), time.monotonic() + seconds
+        while (
+            (sums := total.sum_of()).received + sums.refused < sums.sent or total.pending
+        ) and time.monotonic() < end:
             self.poll()
-            total.then(merge_ticks([self.ledger.tick()]))
+            total.merge(read(self.ledger.tick(), Totals))
         self._confirm(float("inf"))
         return reconcile([self.ledger.report()], pairs(self.clients))
 

@@ -110,12 +110,12 @@ def measure_rate(load: Load, rate: float, pace: Pace) -> Tree:
         seconds, own = load.run(draw_schedule(rate, seconds, range(load.clients)), start_ns)
         spent = {name: (now - used[name]) / seconds for name, now in server.cpu_seconds().items()}
         account = load.settle(_SETTLING)
-    stage, counts = account.stages[_MEASURED], counts_of(account)
+    stage, counts = account.sum_of((_MEASURED,)), counts_of(account)
     itself, *beside = spent
     figures = {
         "offered": stage.sent / measured,
         "achieved": stage.received_within / measured,
-        **figures_of(account.latencies_of((_MEASURED,)).send_to_receive),
+        **figures_of(stage.latencies().send_to_receive),
         "server_cores": spent[itself],
         "beside_cores": {name: spent[name] for name in beside},
         "generator_cores": own / seconds,

@@ -1,15 +1,14 @@
 """The account of a run: the reports of all workers as one, the senders' beside the receivers'."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 from msgspec.structs import asdict
 
 from loadtest.crowd.crowd import Room
-from loadtest.ledger.histogram import Histogram
-from loadtest.ledger.reports import Arrivals, LedgerError, Report, StageSums, Stream, Totals, read
-from loadtest.report.result import Endpoint, Latencies, Messages
+from loadtest.ledger.reports import Arrivals, LedgerError, Report, Stream, Totals, read
+from loadtest.report.result import Messages
 
 
 class Account(Totals, kw_only=True):
@@ -17,38 +16,6 @@ class Account(Totals, kw_only=True):
 
     messages: Messages
     lost_acked: int  # of the deliveries that are missing, those of messages that the server had acked
-
-    def latencies_of(self, stages: Iterable[int]) -> Latencies:
-        """Return the latencies of several stages together, as exact as those of one."""
-        whole = self._sum(stages)
-        request, raw_request = Histogram(), Histogram()
-        for operation in whole.operations.values():
-            request.merge(operation.corrected)
-            raw_request.merge(operation.raw)
-        return Latencies(
-            send_to_ack=whole.ack.latency(),
-            send_to_receive=whole.receive.latency(),
-            raw_send_to_ack=whole.raw_ack.latency(),
-            raw_send_to_receive=whole.raw_receive.latency(),
-            connect=whole.connect.latency(),
-            backlog=whole.backlog.latency(),
-            request=request.latency(),
-            raw_request=raw_request.latency(),
-        )
-
-    def endpoints_of(self, stages: Iterable[int]) -> list[Endpoint]:
-        """Return the operations of the API in several stages together, by name."""
-        return [
-            Endpoint(name=name, requests=(it := each.corrected).count, latency_ms=it.latency(), failures=each.failures)
-            for name, each in sorted(self._sum(stages).operations.items())
-        ]
-
-    def _sum(self, stages: Iterable[int]) -> StageSums:
-        whole = StageSums()
-        for index in stages:
-            if index in self.stages:
-                whole.merge(self.stages[index])
-        return whole
 
 
 def reconcile(written: Sequence[bytes], rooms: Sequence[Room]) -> Account:
@@ -67,14 +34,14 @@ def reconcile(written: Sequence[bytes], rooms: Sequence[Room]) -> Account:
     refused = sum(len(stream.refused) for stream in streams)
     unacked = sum(len(stream.unacked) for stream in streams)
     lost_acked = counts.pop("lost_acked", 0)
-    counts["astray"] += totals.ticks.astray
+    counts["astray"] += totals.astray
     messages = Messages(
         sent=sent,
         acked=sent - refused - unacked,
         refused=refused,
         unacked=unacked,
-        undecryptable=totals.ticks.undecryptable,
-        resent=totals.ticks.resent,
+        undecryptable=totals.undecryptable,
+        resent=totals.resent,
         **counts,
     )
     totals.stages = dict(sorted(totals.stages.items()))

@@ -8,51 +8,83 @@ import msgspec
 from msgspec import Struct, field
 
 from loadtest.ledger.histogram import Histogram, Sums
+from loadtest.report.result import Endpoint, Latencies
 
 
 class LedgerError(Exception):
     """What a worker sent is no tick or report, or does not fit the crowd."""
 
 
-class Tick(Sums):
-    """What happened within a second; `connected`, `pending` and `at_ns` say how it is at its end.
+class OperationSums(Sums):
+    """One operation of the API within one stage. Failures are in the histogram too: they took their time as well."""
 
-    Of what came and was not due: `undecryptable`, `astray` (to the wrong place), `earlier` (of an earlier run).
+    latency: Histogram = field(default_factory=Histogram)
+    failures: dict[str, int] = field(default_factory=dict)
+
+
+class StageSums(Sums):
+    """One stage: what was due in it, and in `*_within` what happened while it was open. `due` counts deliveries.
+
+    Histograms have the names that they have in a result.
     """
 
-    at_ns: int = 0
-    connected: int = 0
-    pending: int = 0
     sent: int = 0
     due: int = 0
-    acked: int = 0
     refused: int = 0
     received: int = 0
-    resent: int = 0
-    connects: int = 0
-    reconnects: int = 0
-    failed: int = 0
-    closed: int = 0
-    requests: int = 0
+    acked_within: int = 0
+    received_within: int = 0
+    requests_within: int = 0
     failures: int = 0
+    send_to_ack: Histogram = field(default_factory=Histogram)
+    send_to_receive: Histogram = field(default_factory=Histogram)
+    raw_send_to_ack: Histogram = field(default_factory=Histogram)
+    raw_send_to_receive: Histogram = field(default_factory=Histogram)
+    connect: Histogram = field(default_factory=Histogram)
+    request: Histogram = field(default_factory=Histogram)
+    raw_request: Histogram = field(default_factory=Histogram)
+    backlog: Histogram = field(default_factory=Histogram)
+    operations: dict[str, OperationSums] = field(default_factory=dict)
+
+    def latencies(self) -> Latencies:
+        """Return the figures of a result."""
+        return Latencies(**{name: getattr(self, name).latency() for name in Latencies.__struct_fields__})
+
+
+class Totals(Sums):
+    """What was counted in a second, or over a run. `stages` by index of the plan.
+
+    `connected` and `pending` are by how much these grew, so that their sums say how it is. Of what came and was not
+    due: `undecryptable`, `astray` (to the wrong place), `earlier` (of an earlier run).
+    """
+
+    connected: int = 0
+    pending: int = 0  # messages and requests that the server has not answered for
+    resent: int = 0
+    reconnects: int = 0
     undecryptable: int = 0
     astray: int = 0
     earlier: int = 0
-    ack: Histogram = field(default_factory=Histogram)
-    receive: Histogram = field(default_factory=Histogram)
-    request: Histogram = field(default_factory=Histogram)
-    raw: Histogram = field(default_factory=Histogram)  # of what was received, and of requests: from when it was sent
+    stages: dict[int, StageSums] = field(default_factory=dict)
+    close_codes: dict[str, int] = field(default_factory=dict)
+    connect_faults: dict[str, int] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)
+    gaps: dict[str, int] = field(default_factory=dict)
 
-    def beside(self, other: "Tick") -> None:
-        """Add another worker's tick of the same second."""
-        at_ns = max(self.at_ns, other.at_ns)
-        self.merge(other)
-        self.at_ns = at_ns
+    def sum_of(self, stages: Iterable[int] | None = None) -> StageSums:
+        """Return several stages together, or all of them: figures are as exact as those of one."""
+        whole = StageSums()
+        for index in self.stages if stages is None else stages:
+            if index in self.stages:
+                whole.merge(self.stages[index])
+        return whole
 
-    def then(self, later: "Tick") -> None:
-        """Add what happened afterwards, for figures so far."""
-        self.merge(later)
-        self.at_ns, self.connected, self.pending = later.at_ns, later.connected, later.pending
+    def endpoints_of(self, stages: Iterable[int]) -> list[Endpoint]:
+        """Return the operations of the API in several stages together, by name."""
+        return [
+            Endpoint(name=name, requests=(it := each.latency).count, latency_ms=it.latency(), failures=each.failures)
+            for name, each in sorted(self.sum_of(stages).operations.items())
+        ]
 
 
 class Stream(Struct, array_like=True, gc=False):
@@ -77,45 +109,6 @@ class Arrivals(Struct, array_like=True, gc=False):
     disordered: int = 0
 
 
-class OperationSums(Sums):
-    """One operation of the API within one stage. Failures are in the histograms too: they took their time as well."""
-
-    corrected: Histogram = field(default_factory=Histogram)
-    raw: Histogram = field(default_factory=Histogram)
-    failures: dict[str, int] = field(default_factory=dict)
-
-
-class StageSums(Sums):
-    """One stage. `sent`, `acked`, `received`: of messages due in it; `*_within`: what happened while it was open."""
-
-    sent: int = 0
-    acked: int = 0
-    refused: int = 0
-    received: int = 0
-    acked_within: int = 0
-    received_within: int = 0
-    requests_within: int = 0
-    ack: Histogram = field(default_factory=Histogram)
-    raw_ack: Histogram = field(default_factory=Histogram)
-    receive: Histogram = field(default_factory=Histogram)
-    raw_receive: Histogram = field(default_factory=Histogram)
-    connect: Histogram = field(default_factory=Histogram)
-    backlog: Histogram = field(default_factory=Histogram)
-    operations: dict[str, OperationSums] = field(default_factory=dict)
-
-
-class Totals(Sums):
-    """What all workers counted over the run. `stages` by index of the plan."""
-
-    ticks: Tick = field(default_factory=Tick)  # all of them together
-    stages: dict[int, StageSums] = field(default_factory=dict)
-    close_codes: dict[str, int] = field(default_factory=dict)
-    connect_faults: dict[str, int] = field(default_factory=dict)
-    refusals: dict[str, int] = field(default_factory=dict)
-    gaps: dict[str, int] = field(default_factory=dict)
-    unanswered: int = 0  # requests that were due, and neither answered nor given up when the run ended
-
-
 class Report(Struct, array_like=True, kw_only=True):
     """Everything that one worker recorded."""
 
@@ -127,10 +120,10 @@ class Report(Struct, array_like=True, kw_only=True):
     totals: Totals
 
 
-_Written = TypeVar("_Written", Tick, Report)
+_Written = TypeVar("_Written", Totals, Report)
 
 
-def write(written: Tick | Report) -> bytes:
+def write(written: Totals | Report) -> bytes:
     """Return it as bytes."""
     return zlib.compress(msgspec.msgpack.encode(written), zlib.Z_BEST_SPEED)
 
@@ -141,11 +134,3 @@ def read(written: bytes, kind: type[_Written]) -> _Written:
         return msgspec.msgpack.decode(zlib.decompress(written), type=kind)
     except (zlib.error, msgspec.MsgspecError):
         raise LedgerError(f"a worker's {kind.__name__} cannot be read") from None
-
-
-def merge_ticks(written: Iterable[bytes]) -> Tick:
-    """Return the ticks of all workers as one. Raises LedgerError for what is no tick."""
-    merged = Tick()
-    for each in written:
-        merged.beside(read(each, Tick))
-    return merged

@@ -75,7 +75,7 @@ class ApiUsers:
 
     def fire(self, intended_ns: int) -> None:
         """A request is due. Waits for nothing."""
-        self.ledger.under_way += 1
+        self.ledger.request_due()
         self.due.put_nowait(intended_ns)
 
     def _source(self, seat: int) -> str | None:
@@ -138,7 +138,6 @@ class ApiUser:
             failure = str(fault)
         finally:
             # Also when the user is stopped: whoever waited is not forgotten.
-            ledger.under_way -= 1
             ledger.request(request.name, intended_ns, sent_ns, failure)
         journey, self._journey, self._next = self._journey, None, None
         if journey is not None and failure is None:  # it ends at a failure

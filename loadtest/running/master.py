@@ -30,7 +30,7 @@ from loadtest.running.run import Console, Run
 from loadtest.running.system import System, open_system, warn_beforehand
 from loadtest.running.web import add_state, count_second
 from loadtest.running.worker import VardeUser, lift_limits
-from loadtest.running.workers import LocalWorkers, Workers
+from loadtest.running.workers import Workers, open_workers
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Options
 from loadtest.stack.process import listens
@@ -77,7 +77,11 @@ class Master:
         with ExitStack() as opened:
             self.system = opened.enter_context(open_system(self.options, self.plan, self.console.say))
             if logs is not None:
-                self._open_workers(opened, self.system, logs)
+                address = (self.options.bind[0], self._runner.server.port)
+                if self.options.remote:
+                    self.console.say(f"waiting for {self.options.workers} workers at {address[0]}:{address[1]}")
+                workers = open_workers(self._runner, self.options, address, self.system.crowd_file, logs)
+                opened.enter_context(workers)
             self._workers = Workers(self._runner, RunClock())
             self._open = opened.pop_all()
         events.test_start.add_listener(lambda **_: self._begin())
@@ -86,15 +90,6 @@ class Master:
         if environment.web_ui is not None:
             ready = f"{self.plan.scenario}: {len(self.plan.stages)} stages, {self.plan.seconds:.0f} s"
             add_state(environment.web_ui, lambda: self.console.last or ready, lambda: self.folder)
-
-    def _open_workers(self, opened: ExitStack, system: System, logs: Path) -> None:
-        address = (self.options.bind[0], self._runner.server.port)
-        if self.options.remote:
-            self.console.say(f"waiting for {self.options.workers} workers at {address[0]}:{address[1]}")
-        count = 0 if self.options.remote else self.options.workers
-        workers = LocalWorkers(count, address, system.crowd_file, logs)
-        opened.callback(workers.stop)
-        workers.wait_connected(self._runner, self.options)
 
     def close(self) -> None:
         """End the run if there is one, workers and the system."""

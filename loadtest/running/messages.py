@@ -35,16 +35,15 @@ class Prepare(Struct, frozen=True, kw_only=True):
 class Heartbeat(Struct, frozen=True, kw_only=True):
     """How a worker is. `cpu_ns` is of the process since it began."""
 
-    tick: bytes  # of its ledger: what changed
+    tick: bytes = b""  # of its ledger: what changed
     ledger: bytes = b""  # all of it, at the end
-    at_ns: int
-    cpu_ns: int
-    rss_mib: float
-    users: int
-    offered: dict[int, int]  # sends that fell due, by stage
+    at_ns: int = 0
+    cpu_ns: int = 0
+    rss_mib: float = 0.0
+    users: int = 0
+    offered: dict[int, int] = {}  # sends that fell due, by stage
     late: dict[int, int] = {}  # of those, the ones that were taken up too late, whatever the system did
-    late_max_ms: float
+    late_max_ms: float = 0.0
     uncertainty_ns: int = 0  # of its clock, at worst so far
-    waiting: int = (
-        0  # sends for which no user was ready; they go out as soon as one is, and count from when they were due
-    )
+    waiting: int = 0
+    """Sends for which no user was ready; they go out as soon as one is, and count from when they were due."""

@@ -18,9 +18,9 @@ from loadtest.gate.slo import Slo
 from loadtest.gate.verdict import breaking_point, judge
 from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.histogram import merge_counts
-from loadtest.ledger.reports import LedgerError, StageSums, Tick
+from loadtest.ledger.reports import LedgerError, Totals
 from loadtest.report import result as r
-from loadtest.report.result import Latencies, Result, Sample, StageFigures, WorkerFigures
+from loadtest.report.result import Result, Sample, StageFigures, WorkerFigures
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Kind, Options, Plan, Stage
 from loadtest.watch.fingerprint import fingerprint
@@ -52,9 +52,9 @@ class StageRun(Struct, kw_only=True):
         return (self.ended_ns - self.began_ns) / _SECOND_NS
 
     @property
-    def heartbeats(self) -> int:
-        """How many whole seconds of run time passed in it: so often each worker has told what it did."""
-        return self.ended_ns // _SECOND_NS - self.began_ns // _SECOND_NS
+    def told_seconds(self) -> float:
+        """Of how much of it workers have told: they speak at whole seconds of run time."""
+        return max(0.0, self.ended_ns // _SECOND_NS - self.began_ns / _SECOND_NS)
 
 
 class RunRecord(Struct, kw_only=True):
@@ -130,7 +130,7 @@ def gather(
     failed, indices = bool(record.failure), [stage.index for _, stage in judged]
     ends = [stage.connected for stage in ([held for _, held in judged] or record.stages)]
     connected = ends[-1] if ends else 0
-    closes = dict(account.close_codes)
+    whole, closes = account.sum_of(), dict(account.close_codes)
     merge_counts(closes, account.connect_faults)
     return Result(
         verdict=Verdict.FAILED if failed else Verdict.INVALID if bottlenecks or record.interrupted else Verdict.MET,
@@ -144,14 +144,14 @@ def gather(
             asked=max(stage.users for stage in plan.stages),
             connected=connected,
             peak=max(record.peak, connected),
-            connects=account.ticks.connects,
-            reconnects=account.ticks.reconnects,
-            failed=account.ticks.failed,
+            connects=whole.connect.count,
+            reconnects=account.reconnects,
+            failed=sum(account.connect_faults.values()),
         ),
         rate=_rate(plan, judged, account),
-        latency_ms=account.latencies_of(indices),
+        latency_ms=account.sum_of(indices).latencies(),
         messages=account.messages,
-        requests=r.Requests(done=account.ticks.requests, failed=account.ticks.failures),
+        requests=r.Requests(done=whole.requests_within, failed=whole.failures),
         generator=r.Generator(
             cpu_max_percent=max((worker.cpu_max_percent for worker in record.workers), default=0.0),
             workers=record.workers,
@@ -162,60 +162,44 @@ def gather(
             bottlenecks=bottlenecks,
         ),
         endpoints=account.endpoints_of(indices),
-        stages=[_stage(plan, stage, record.began_ns, account) for stage in record.stages],
+        stages=[figures_of(plan, stage, record.began_ns, account, stage.seconds) for stage in record.stages],
         series=record.series,
         close_codes=closes,
         refusals=account.refusals,
     )
 
 
-def figures_so_far(stage: Stage, held: StageRun, ticks: Tick, began_ns: int) -> StageFigures:
-    """Return a stage that has just ended, from what the workers said each second; `gather` is more exact.
+def figures_of(plan: Plan, held: StageRun, began_ns: int, totals: Totals, seconds: float) -> StageFigures:
+    """Return a stage of which so many seconds are known.
 
-    Rates are those of the seconds that they have told of: one that is missing must not look like lost throughput.
+    While a run goes on these are fewer than it lasted: a second that is missing must not look like lost throughput.
     """
-    latencies = Latencies(
-        send_to_ack=ticks.ack.latency(), send_to_receive=ticks.receive.latency(), request=ticks.request.latency()
-    )
-    return _figures(stage, held, began_ns, max(held.heartbeats, 1), (ticks.acked, ticks.requests), latencies)
-
-
-def _figures(
-    stage: Stage, held: StageRun, began_ns: int, seconds: float, done: tuple[int, int], latencies: Latencies
-) -> StageFigures:
-    """Return a stage in which so many messages were acked and requests answered within its seconds."""
-    acked, requests = (round(each / max(seconds, 1e-9), 2) for each in done)
+    stage, sums = plan.stages[held.index], totals.sum_of((held.index,))
     return StageFigures(
         name=stage.name,
         began_s=round((held.began_ns - began_ns) / _SECOND_NS, 2),
         seconds=round(seconds, 2),
         judged=stage.judged,
         users=held.connected,
-        messages_per_second=acked,
-        requests_per_second=requests,
+        messages_per_second=round(sums.acked_within / max(seconds, 1e-9), 2),
+        requests_per_second=round(sums.requests_within / max(seconds, 1e-9), 2),
         target_per_second=stage.target_per_second,
-        latency_ms=latencies,
+        latency_ms=sums.latencies(),
     )
-
-
-def _stage(plan: Plan, held: StageRun, began_ns: int, account: Account) -> StageFigures:
-    sums = account.stages.get(held.index, StageSums())
-    done, latencies = (sums.acked_within, sums.requests_within), account.latencies_of((held.index,))
-    return _figures(plan.stages[held.index], held, began_ns, held.seconds, done, latencies)
 
 
 def _rate(plan: Plan, judged: _Judged, account: Account) -> r.Rate:
     """What fell due is the target: with random arrivals it is the stage's rate in the mean only."""
     seconds = sum(stage.seconds for _, stage in judged)
-    if not account.stages or not seconds:
+    if not seconds:
         planned = max((stage.target_per_second for stage in plan.stages if stage.judged), default=0.0)
         return r.Rate(target_per_second=planned, achieved_per_second=0.0)
-    sums = [account.stages[stage.index] for _, stage in judged if stage.index in account.stages]
-    done = sum(each.requests_within if plan.kind is Kind.REST else each.acked_within for each in sums)
+    sums = account.sum_of(stage.index for _, stage in judged)
+    done = sums.requests_within if plan.kind is Kind.REST else sums.acked_within
     return r.Rate(
         target_per_second=round(sum(stage.offered for _, stage in judged) / seconds, 2),
         achieved_per_second=round(done / seconds, 2),
-        deliveries_per_second=round(sum(each.received_within for each in sums) / seconds, 2),
+        deliveries_per_second=round(sums.received_within / seconds, 2),
     )
 
 

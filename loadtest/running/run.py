@@ -12,10 +12,11 @@ from gevent.event import Event
 from loadtest.gate.slo import Slo
 from loadtest.gate.verdict import breaks
 from loadtest.ledger.clock import RunClock, boot_id
-from loadtest.ledger.reports import Tick
+from loadtest.ledger.histogram import Histogram
+from loadtest.ledger.reports import StageSums, Totals
 from loadtest.report.result import Sample
 from loadtest.running import messages as m
-from loadtest.running.result import RunRecord, StageRun, figures_so_far
+from loadtest.running.result import RunRecord, StageRun, figures_of
 from loadtest.running.system import System
 from loadtest.running.workers import Workers
 from loadtest.scenarios.plan import SYSTEM_ACTIONS, Kind, Options, Plan, Stage
@@ -60,7 +61,7 @@ class Run:
         workers: Workers,
         system: System,
         console: Console,
-        count: Callable[[Tick], None],
+        count: Callable[[StageSums], None],
     ) -> None:
         """`count` is told of each second, for Locust's own figures."""
         self.plan = plan
@@ -71,7 +72,6 @@ class Run:
         self._clock = RunClock()
         self._stopped = Event()
         self._spawning: gevent.Greenlet | None = None
-        self._whole, self._stage = Tick(), Tick()
 
     def stop(self) -> None:
         """End early, because somebody wishes it."""
@@ -131,9 +131,7 @@ class Run:
             self.record.stages[-1].ended_ns = held.began_ns
         self.record.stages.append(held)
         self.record.began_ns = self.record.began_ns or held.began_ns
-        self._stage = Tick()
-        for state in self._workers.states.values():
-            state.cpu.begin_stage(judged=stage.judged)
+        self._workers.judging = stage.judged
         self._workers.runner.send_message(m.STAGE, (held.index, held.began_ns))
         if stage.action in SYSTEM_ACTIONS:
             gevent.spawn(self._system.act, stage.action)
@@ -156,10 +154,11 @@ class Run:
                 self._console.show(self._line(held, stage, (now_ns - held.began_ns) / _SECOND_NS, second, sample))
             self._check()
 
-    def _line(self, held: StageRun, stage: Stage, passed_s: float, second: Tick, sample: Sample) -> str:
+    def _line(self, held: StageRun, stage: Stage, passed_s: float, second: Totals, sample: Sample) -> str:
         """Return how it goes: rates of this second, latency of the stage so far."""
-        rest, failed = self.plan.kind is Kind.REST, second.failed + second.failures
-        so_far = (self._stage.request if rest else self._stage.receive).percentiles_ms((50.0, 99.0))
+        rest = self.plan.kind is Kind.REST
+        failed = second.sum_of().failures + sum(second.connect_faults.values())
+        so_far = self._timed(self._workers.totals.sum_of((held.index,))).percentiles_ms((50.0, 99.0))
         p50, p99 = ("-" if ms is None else f"{ms:.1f} ms" for ms in so_far)
         place = f"{held.index + 1}/{len(self.plan.stages)} {stage.name} {passed_s:.0f}/{stage.seconds:.0f} s"
         words = (
@@ -173,13 +172,14 @@ class Run:
         )
         return "  ".join(words)
 
-    def _take(self) -> Tick:
-        second = self._workers.take_tick()
-        self._whole.then(second)
-        self._stage.then(second)
+    def _take(self) -> Totals:
+        second = self._workers.take()
         self.record.peak = max(self.record.peak, self._connected)
-        self._count(second)
+        self._count(second.sum_of())
         return second
+
+    def _timed(self, sums: StageSums) -> Histogram:
+        return sums.request if self.plan.kind is Kind.REST else sums.send_to_receive
 
     def _check(self) -> None:
         if self._workers.missing():
@@ -204,7 +204,7 @@ class Run:
         self._wait_heartbeat()  # until workers have told of all of it, they go on as they were
         held.ended_ns, held.connected = self._clock.now_ns(), self._connected
         self._take()
-        figures = figures_so_far(stage, held, self._stage, self.record.began_ns)
+        figures = figures_of(self.plan, held, self.record.began_ns, self._workers.totals, held.told_seconds)
         held.broke = breaks(figures, self._slo, stage.users)
         for each in held.broke:
             self._console.say(f"{stage.name} breaks: {each}")
@@ -221,9 +221,9 @@ class Run:
             self._wait_heartbeat()
             second = self._take()
             self._sample("settle", second)
-            quiet = 0 if second.received or second.acked or second.requests or second.connects else quiet + 1
-            whole = self._whole
-            waiting = whole.pending or any(each.waiting for each in self._workers.heartbeats)
+            now, whole = second.sum_of(), self._workers.totals.sum_of()
+            quiet = 0 if now.received or now.acked_within or now.requests_within or now.connect.count else quiet + 1
+            waiting = self._workers.totals.pending or any(each.waiting for each in self._workers.heartbeats)
             settled = not waiting and whole.received >= whole.due
             if settled or quiet >= _QUIET_SECONDS or self._workers.missing():
                 break
@@ -256,21 +256,21 @@ class Run:
         """Devices at the relay; for REST, users."""
         if self.plan.kind is Kind.REST:
             return sum(each.users for each in self._workers.heartbeats)
-        return sum(state.connected for state in self._workers.states.values())
+        return self._workers.totals.connected
 
-    def _sample(self, stage: str, second: Tick) -> Sample:
-        rest = self.plan.kind is Kind.REST
-        p50, p99 = (second.request if rest else second.receive).percentiles_ms((50.0, 99.0))
+    def _sample(self, stage: str, second: Totals) -> Sample:
+        rest, sums = self.plan.kind is Kind.REST, second.sum_of()
+        p50, p99 = self._timed(sums).percentiles_ms((50.0, 99.0))
         sample = Sample(
             at_s=round((self._clock.now_ns() - self.record.began_ns) / _SECOND_NS, 2),
             stage=stage,
             users=sum(each.users for each in self._workers.heartbeats),
             connected=self._connected,
-            sent_per_second=second.requests if rest else second.sent,
-            received_per_second=second.requests - second.failures if rest else second.received,
+            sent_per_second=sums.requests_within if rest else sums.sent,
+            received_per_second=sums.requests_within - sums.failures if rest else sums.received,
             p50_ms=p50,
             p99_ms=p99,
-            raw_p99_ms=second.raw.percentile_ms(99.0),
+            raw_p99_ms=(sums.raw_request if rest else sums.raw_send_to_receive).percentile_ms(99.0),
             generator_cpu_percent=round(self._workers.cpu_percent, 1),
             server=self._system.seen,
         )

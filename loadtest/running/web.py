@@ -8,7 +8,7 @@ from typing import Any, Final
 from locust import stats as locust_stats
 from locust.stats import RequestStats, StatsEntry, bucket_response_time
 
-from loadtest.ledger.reports import Tick
+from loadtest.ledger.reports import StageSums
 
 _TAGS: Final = b"""
 <style>.MuiFormControl-root:has([name=userCount],[name=spawnRate],[name=host]),form .MuiAccordion-root{display:none}
@@ -19,11 +19,13 @@ _TAGS: Final = b"""
   document.querySelector("#varde output").textContent = await (await fetch("./varde/state")).text();
 }, 1000);</script></body>"""
 """The scenario decides what the hidden fields of Locust's form ask for."""
+_RAW: Final = "message to receiver, or request, from when it was sent"
 _NAMES: Final = (
-    ("ack", "SEND", "message, to ack"),
-    ("receive", "RECV", "message, to receiver"),
+    ("send_to_ack", "SEND", "message, to ack"),
+    ("send_to_receive", "RECV", "message, to receiver"),
     ("request", "API", "request"),
-    ("raw", "RAW", "message to receiver, or request, from when it was sent"),
+    ("raw_send_to_receive", "RAW", _RAW),
+    ("raw_request", "RAW", _RAW),
 )
 
 
@@ -51,13 +53,13 @@ def add_state(web: Any, state: Callable[[], str], folder: Callable[[], Path | No
     app.after_request(with_tags)
 
 
-def count_second(stats: RequestStats, second: Tick) -> None:
+def count_second(stats: RequestStats, second: StageSums) -> None:
     """Add what happened within a second to Locust's statistics. A message counts from when it was due."""
     for field, method, name in _NAMES:
         if counts := getattr(second, field).counts_ms():
             entry = _entry(stats, method, name, counts)
             stats.get(name, method).extend(entry)
-            if field != "raw":  # the same messages again
+            if method != "RAW":  # the same messages again
                 stats.total.extend(entry)
 
 

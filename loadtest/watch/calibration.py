@@ -16,7 +16,7 @@ from msgspec import Struct
 from loadtest.crowd.crowd import read_crowd
 from loadtest.exits import CouldNotRun
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.reports import merge_ticks
+from loadtest.ledger.reports import Totals, read
 from loadtest.running.messages import Prepare
 from loadtest.scenarios.plan import Kind, Plan, Stage
 from loadtest.watch.fingerprint import fingerprint
@@ -137,5 +137,5 @@ def _measure(load: "Load", index: int, server: NullServer) -> Step:
     load.open_stage(index, time.monotonic_ns())
     gevent.sleep(stage.seconds)
     took, cpu, server_cpu = map(sub, _read(server), before)
-    done, late_ms = merge_ticks([load.ledger.tick()]).received, load.pacer.late_max_ns / 1e6
+    done, late_ms = read(load.ledger.tick(), Totals).sum_of().received, load.pacer.late_max_ns / 1e6
     return Step(stage.messages_per_second, done / took, 100 * cpu / took, 100 * server_cpu / took, late_ms)

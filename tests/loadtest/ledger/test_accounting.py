@@ -10,7 +10,7 @@ from loadtest.crowd.crowd import Room
 from loadtest.ledger.account import reconcile
 from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
-from loadtest.ledger.reports import LedgerError, merge_ticks
+from loadtest.ledger.reports import LedgerError, Totals, read
 from loadtest.report.result import Messages
 from tests.loadtest.ledger.manual_clock import ManualClock
 from tests.loadtest.ledger.two_ledgers import KEY, RECEIVER, ROOM, RUN, SENDER, TwoLedgers, a_room
@@ -96,7 +96,7 @@ def test_another_runs_messages_are_set_aside() -> None:
     pair.deliver(earlier.draw(SENDER, ROOM, 0, 64, 1))
     settled = pair.reconcile()
     assert settled.messages == Messages()
-    assert settled.ticks.earlier == 1
+    assert settled.earlier == 1
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ def test_what_is_no_report_is_refused() -> None:
     pair.write()
     with pytest.raises(LedgerError, match="Report cannot be read"):
         reconcile([b"nothing"], [])
-    with pytest.raises(LedgerError, match="Tick cannot be read"):
-        merge_ticks([pair.there.report()])
+    with pytest.raises(LedgerError, match="Totals cannot be read"):
+        read(pair.there.report(), Totals)
     with pytest.raises(LedgerError, match="not in the crowd"):
         reconcile([pair.there.report()], [])
 

@@ -3,7 +3,7 @@
 from loadtest.ledger.account import reconcile
 from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
-from loadtest.ledger.reports import merge_ticks
+from loadtest.ledger.reports import Totals, read
 from loadtest.ledger.schedule import Schedule
 from tests.loadtest.ledger.manual_clock import ManualClock
 from tests.loadtest.ledger.two_ledgers import KEY, RECEIVER, ROOM, SENDER, TwoLedgers
@@ -28,7 +28,7 @@ def test_a_server_that_stalls_is_seen_in_the_corrected_figures() -> None:
         pair.clock.shows_ns += SECOND if stalls else MS
         pair.there.ack(SENDER, ROOM, draft.seq)
         pair.deliver(draft)
-    figures = pair.reconcile().latencies_of([0])
+    figures = pair.reconcile().sum_of([0]).latencies()
     for raw, corrected in (
         (figures.raw_send_to_ack, figures.send_to_ack),
         (figures.raw_send_to_receive, figures.send_to_receive),
@@ -49,7 +49,7 @@ def test_a_stalled_request_is_seen_in_the_corrected_figures() -> None:
     ledger.request("ticket", intended_ns=SECOND, sent_ns=2 * SECOND - 5 * MS, failure="503")
     settled = reconcile([ledger.report()], [])
     (endpoint,) = settled.endpoints_of([0])
-    figures = settled.latencies_of([0])
+    figures = settled.sum_of([0]).latencies()
     assert (endpoint.name, endpoint.requests, endpoint.failures) == ("ticket", 2, {"503": 1})
     assert endpoint.latency_ms == figures.request
     assert figures.request.p50 is not None
@@ -73,8 +73,8 @@ def test_a_latency_belongs_to_the_stage_in_which_its_message_was_due() -> None:
     stages = account.stages
     assert [stages[index].received for index in (0, 1)] == [1, 1]
     assert [stages[index].received_within for index in (0, 1)] == [0, 2]
-    assert (account.latencies_of([0]).send_to_receive.max or 0) >= 5_000
-    assert (account.latencies_of([1]).send_to_receive.max or 0) < 1
+    assert (account.sum_of([0]).latencies().send_to_receive.max or 0) >= 5_000
+    assert (account.sum_of([1]).latencies().send_to_receive.max or 0) < 1
 
 
 def test_a_stage_may_be_announced_early_and_twice() -> None:
@@ -101,7 +101,7 @@ def test_stages_and_workers_merge_exactly() -> None:
         pair.deliver(draft)
         mine = pair.here.draw(RECEIVER, ROOM, intended_ns, 64, 1)
         pair.here.ack(RECEIVER, ROOM, mine.seq)
-    both = pair.reconcile().latencies_of([0, 1])
+    both = pair.reconcile().sum_of([0, 1]).latencies()
     assert (both.send_to_receive.count, both.send_to_ack.count) == (4, 8)
     assert both.send_to_receive.p50 is not None
     assert both.send_to_receive.p50 <= 3.001
@@ -123,14 +123,14 @@ def test_a_backlog_is_timed_from_coming_back() -> None:
     pair.here.connected(5 * MS, again=True)
     pair.here.attend(RECEIVER)
     pair.deliver(cut_off)
-    figures = pair.reconcile().latencies_of([0])
+    figures = pair.reconcile().sum_of([0]).latencies()
     assert figures.backlog.count == figures.send_to_receive.count == 1
     assert (figures.backlog.max or 0) < 21
     assert (figures.send_to_receive.max or 0) >= 2_000
 
 
 def test_a_tick_holds_the_last_second_of_all_workers() -> None:
-    """A tick has what happened since the one before, and how many are connected and unanswered now."""
+    """A tick has what happened since the one before; all of them say how many are connected and unanswered now."""
     pair = TwoLedgers()
     pair.here.connected(MS, again=False)
     pair.there.connected(MS, again=True)
@@ -138,19 +138,31 @@ def test_a_tick_holds_the_last_second_of_all_workers() -> None:
     unanswered = pair.there.draw(SENDER, ROOM, 0, 64, 1)
     pair.clock.shows_ns = 7 * MS
     pair.deliver(first)
-    before = merge_ticks([pair.there.tick(), pair.here.tick()])
-    assert (before.sent, before.due, before.acked, before.received, before.pending) == (3, 3, 2, 1, 1)
-    assert (before.connected, before.connects, before.reconnects, before.at_ns) == (2, 2, 1, 7 * MS)
-    assert (before.receive.count, before.ack.count) == (1, 2)
+    before = tick_of(pair)
+    sums = before.sum_of()
+    assert (sums.sent, sums.due, sums.acked_within, sums.received, before.pending) == (3, 3, 2, 1, 1)
+    assert (before.connected, before.reconnects) == (2, 1)
+    assert (sums.connect.count, sums.send_to_receive.count, sums.send_to_ack.count) == (2, 1, 2)
     settled = [not pair.there.pending]
     pair.there.ack(SENDER, ROOM, unanswered.seq)
     assert [*settled, not pair.there.pending] == [False, True]
     pair.deliver(second)
     pair.here.closed("reset")
-    after = merge_ticks([pair.there.tick(), pair.here.tick()])
-    assert (after.sent, after.acked, after.received, after.pending, after.connected) == (0, 1, 1, 0, 1)
-    before.then(after)
-    assert (before.sent, before.received, before.connected, before.receive.count) == (3, 2, 1, 2)
+    after = tick_of(pair)
+    sums = after.sum_of()
+    assert (sums.sent, sums.acked_within, sums.received, after.pending, after.connected) == (0, 1, 1, -1, -1)
+    before.merge(after)
+    sums = before.sum_of()
+    assert (sums.sent, sums.received, sums.send_to_receive.count) == (3, 2, 2)
+    assert (before.pending, before.connected) == (0, 1)
+
+
+def tick_of(pair: TwoLedgers) -> Totals:
+    """What both workers tell of a second, as one."""
+    whole = Totals()
+    for ledger in (pair.there, pair.here):
+        whole.merge(read(ledger.tick(), Totals))
+    return whole
 
 
 def test_ticks_take_nothing_from_the_report() -> None:
@@ -160,8 +172,8 @@ def test_ticks_take_nothing_from_the_report() -> None:
         for draft in pair.write(3):
             pair.deliver(draft)
             if pair is watched:
-                merge_ticks([pair.there.tick(), pair.here.tick()])
+                tick_of(pair)
         pair.here.connect_failed("refused")
     assert watched.reconcile() == alone.reconcile()
-    assert alone.reconcile().ticks.failed == 1
+    assert alone.reconcile().connect_faults == {"refused": 1}
     assert alone.reconcile().messages.received == 3

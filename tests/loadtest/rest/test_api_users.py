@@ -74,7 +74,7 @@ def test_a_server_that_stalls_is_seen_by_those_who_had_to_wait() -> None:
         benches.append(bench)
         for _ in range(10):
             bench.callers.fire(0)
-        figures = bench.reconcile().latencies_of([0])
+        figures = bench.reconcile().sum_of([0]).latencies()
     assert (figures.request.count, figures.raw_request.count) == (10, 10)
     assert figures.request.p50 is not None
     assert figures.request.p50 >= 1_000
@@ -122,7 +122,7 @@ def test_a_request_that_is_stopped_is_not_forgotten() -> None:
         settled = bench.stop()
         never.set()
     assert failures(settled) == {"unfinished": 1}
-    assert settled.unanswered == 2
+    assert settled.pending == 2
 
 
 def test_an_answer_that_never_comes_is_a_failure_in_a_word() -> None:
@@ -171,7 +171,7 @@ def test_an_idle_caller_does_not_wait_for_a_busy_one() -> None:
         waiting = bench.callers.due.qsize()
         hold.set()
         settled = bench.reconcile()
-    assert (waiting, settled.ticks.requests) == (3, 5)
+    assert (waiting, settled.sum_of().requests_within) == (3, 5)
     assert len(set(strange.peers)) == 1, "one address for so few people"
 
 
@@ -183,7 +183,7 @@ def test_a_caller_that_stops_leaves_its_turn_to_others() -> None:
         bench.callers.fire(0)
         bench.everybody[0].stop()
         settled = bench.reconcile()
-    assert (settled.ticks.requests, settled.unanswered) == (1, 0)
+    assert (settled.sum_of().requests_within, settled.pending) == (1, 0)
 
 
 def test_connections_come_from_the_callers_own_address_and_are_kept() -> None:

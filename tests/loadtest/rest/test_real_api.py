@@ -94,7 +94,8 @@ def test_many_callers_are_served_without_a_failure(crowd: Crowd, outbox: Path) -
     settled = call(crowd, 240, outbox, share=0.1)
     endpoints = {endpoint.name: endpoint for endpoint in settled.endpoints_of([0])}
     assert {name: endpoint.failures for name, endpoint in endpoints.items() if endpoint.failures} == {}
-    assert (settled.ticks.requests, settled.ticks.failures, settled.unanswered) == (240, 0, 0)
+    whole = settled.sum_of()
+    assert (whole.requests_within, whole.failures, settled.pending) == (240, 0, 0)
     assert sum(endpoint.requests for endpoint in endpoints.values()) == 240
     assert {"POST /v1/auth/session", "POST /v1/relay/tickets", "POST /v1/prekeys", "GET /v1/devices"} <= set(endpoints)
 
@@ -105,4 +106,4 @@ def test_tokens_of_nobody_are_failures_in_words(crowd: Crowd) -> None:
     settled = call(replace(crowd, seats=seats), 40, None, share=1.0)
     failures = {word for endpoint in settled.endpoints_of([0]) for word in endpoint.failures}
     assert failures == {"401 unauthenticated"}
-    assert settled.ticks.requests == 40
+    assert settled.sum_of().requests_within == 40

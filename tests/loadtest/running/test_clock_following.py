@@ -8,13 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import gevent
+import msgspec
 import pytest
 
 from loadtest.exits import Verdict
 from loadtest.gate.slo import read_slo
 from loadtest.gate.verdict import judge
 from loadtest.ledger.clock import EVERY_SECONDS, PING_SECONDS, RunClock, follow_clock, measure_again
-from loadtest.ledger.reports import Tick, write
+from loadtest.ledger.reports import Totals, write
 from loadtest.running.messages import Heartbeat
 from loadtest.running.result import RunRecord, gather
 from loadtest.running.workers import Workers
@@ -86,18 +87,10 @@ def test_a_leader_who_does_not_answer_leaves_the_clock_uncertain() -> None:
     assert clock.uncertainty_ns == PING_SECONDS * 1_000 * MS
 
 
-def heartbeat(uncertainty_ns: int) -> Heartbeat:
+def heartbeat(worker: str, uncertainty_ns: int) -> Any:
     """What a worker says each second, of a clock like this."""
-    return Heartbeat(
-        tick=write(Tick()),
-        at_ns=0,
-        cpu_ns=0,
-        rss_mib=1,
-        users=1,
-        offered={},
-        late_max_ms=0,
-        uncertainty_ns=uncertainty_ns,
-    )
+    said = Heartbeat(tick=write(Totals()), uncertainty_ns=uncertainty_ns)
+    return SimpleNamespace(node_id=worker, data=msgspec.msgpack.encode(said))
 
 
 def test_the_worst_clock_of_all_workers_decides() -> None:
@@ -108,8 +101,8 @@ def test_the_worst_clock_of_all_workers_decides() -> None:
     for who in workers.begin_run():
         workers.states[who].uncertainty_ns = 200_000
     assert workers.uncertainty_ns == 200_000
-    workers.states["a_1"].take_heartbeat(heartbeat(300_000))
-    workers.states["b_1"].take_heartbeat(heartbeat(1_700_000))
+    workers._on_heartbeat(heartbeat("a_1", 300_000))
+    workers._on_heartbeat(heartbeat("b_1", 1_700_000))
     assert workers.uncertainty_ns == 1_700_000
     plan = SCENARIOS["smoke"].plan(Ask())
     result = gather(plan, RunRecord(uncertainty_ns=workers.uncertainty_ns), (), clock_budget_ms=1.0)

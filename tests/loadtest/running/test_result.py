@@ -8,9 +8,9 @@ from loadtest.gate.verdict import judge
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
-from loadtest.ledger.reports import Tick
+from loadtest.ledger.reports import StageSums, Totals
 from loadtest.report.result import Result, WorkerFigures
-from loadtest.running.result import RunRecord, StageRun, figures_so_far, gather
+from loadtest.running.result import RunRecord, StageRun, figures_of, gather
 from loadtest.scenarios.catalogue import SCENARIOS
 from loadtest.scenarios.plan import Ask
 
@@ -103,14 +103,13 @@ def test_a_run_that_could_not_begin_says_why() -> None:
 
 
 def test_a_rate_so_far_is_that_of_the_seconds_that_were_told_of() -> None:
-    """Workers speak at whole seconds: what was told in two of them was done in two seconds."""
+    """Workers speak at whole seconds: what they told of a stage was done up to the last one."""
     held = StageRun(index=JUDGED, began_ns=10 * SECOND + SECOND // 4, ended_ns=13 * SECOND + SECOND // 8)
-    assert held.heartbeats == 3
+    assert held.told_seconds == 2.75
     held.ended_ns = 13 * SECOND - 1
-    told = Tick()
-    told.acked = 200
-    figures = figures_so_far(PLAN.stages[JUDGED], held, told, 0)
-    assert (held.heartbeats, figures.messages_per_second, figures.target_per_second) == (2, 100, 100)
+    told = Totals(stages={JUDGED: StageSums(acked_within=175)})
+    figures = figures_of(PLAN, held, 0, told, held.told_seconds)
+    assert (figures.seconds, figures.messages_per_second, figures.target_per_second) == (1.75, 100, 100)
 
 
 def test_the_target_is_what_fell_due() -> None:
