@@ -19,6 +19,7 @@ from domain.talk import model as talk
 from domain.talk.ports import NewRoster
 from varde_contract import signed_statements
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId, uuid7
+from varde_contract.kem import KemKeyPair
 from varde_contract.noise import KeyPair
 from varde_contract.people import Policies, ProfileType, Theme
 from varde_contract.talk import ConversationKind, Role
@@ -28,6 +29,8 @@ BIRTH_MS: Final = 1_767_225_600_000
 FAR_MS: Final = 4_102_444_800_000
 """2100-01-01T00:00:00Z: when its tokens expire, so that they are good by any clock a test may use."""
 ONE_TIME_KEYS: Final = 5
+KEM_KEY = KemKeyPair.from_private(bytes(range(96))).public
+"""Of every prekey: nobody of the cast opens anything with it."""
 MANY: Final = 1_000
 
 
@@ -71,14 +74,17 @@ class CastDevice:
         """Signed Curve25519 keys: number `start` and the following, the same ones each time."""
         keys = (_curve("one-time", self.name, str(number)) for number in range(start, start + count))
         return tuple(
-            people_model.Prekey(key, self.signing.sign(signed_statements.one_time_key_statement(self.id, key)))
+            people_model.Prekey(
+                key, KEM_KEY, self.signing.sign(signed_statements.one_time_key_statement(self.id, key, KEM_KEY))
+            )
             for key in keys
         )
 
     def fallback_key(self) -> people_model.Prekey:
         """The signed fallback key."""
         key = _curve("fallback", self.name)
-        return people_model.Prekey(key, self.signing.sign(signed_statements.fallback_key_statement(self.id, key)))
+        statement = signed_statements.fallback_key_statement(self.id, key, KEM_KEY)
+        return people_model.Prekey(key, KEM_KEY, self.signing.sign(statement))
 
 
 @dataclass(frozen=True, repr=False)

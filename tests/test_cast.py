@@ -35,9 +35,12 @@ def test_every_device_is_signed_by_its_owner(person: cast.Person) -> None:
         Ed25519PublicKey.from_public_bytes(person.root_key).verify(model.signature, statement)
         signing = Ed25519PublicKey.from_public_bytes(model.signing_key)
         for prekey in device.one_time_keys():
-            signing.verify(prekey.signature, signed_statements.one_time_key_statement(device.id, prekey.key))
+            signing.verify(
+                prekey.signature, signed_statements.one_time_key_statement(device.id, prekey.key, prekey.kem_key)
+            )
         fallback = device.fallback_key()
-        signing.verify(fallback.signature, signed_statements.fallback_key_statement(device.id, fallback.key))
+        statement = signed_statements.fallback_key_statement(device.id, fallback.key, fallback.kem_key)
+        signing.verify(fallback.signature, statement)
 
 
 @pytest.mark.parametrize("device", GEAR, ids=repr)

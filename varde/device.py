@@ -8,7 +8,7 @@ from varde.clock import fresh_id
 from varde.crypto.certificates import certify
 from varde.crypto.keychain import OwnDevice
 from varde.crypto.olm import OlmAccount
-from varde.crypto.pairwise import Pairwise
+from varde.crypto.pairwise import keep_account
 from varde.errors import NotEnrolled
 from varde.identity import Identity, Profile
 from varde.store import Store
@@ -71,7 +71,7 @@ def open_device(store: Store, account: AccountId, root: Ed25519PrivateKey) -> De
     )
     made = DeviceKeys(certificate, noise.private_bytes())
     with store.transaction():
-        Pairwise(store).keep_account(olm)
+        keep_account(store, olm)
         store.settings.put(DEVICE, made)
     return made
 

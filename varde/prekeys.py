@@ -1,14 +1,18 @@
 """This device's prekeys at the server: one-time keys topped up as they are used, the fallback key renewed weekly."""
 
+from collections.abc import Callable
+
 import trio
 
 from varde.backoff import Backoff
 from varde.clock import now_ms
-from varde.crypto.pairwise import Pairwise
+from varde.crypto.outer import kem_id_of
+from varde.crypto.pairwise import keep_account, load_account
 from varde.errors import Busy, Refusal, Unreachable
 from varde.rest import Rest
 from varde.store import Store
 from varde_contract.ids import DeviceId
+from varde_contract.kem import KemKeyPair
 from varde_contract.rest.people import PrekeyUpload, SignedKey
 from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 
@@ -69,17 +73,20 @@ async def fill_prekeys(store: Store, rest: Rest, device: DeviceId) -> None:
 
 def make_prekeys(store: Store, device: DeviceId, one_time: int, *, fallback: bool) -> PrekeyUpload:
     """Make and store prekeys, and return their public halves, signed."""
-    pairwise = Pairwise(store)
     with store.transaction():
-        account = pairwise.account()
-        keys = tuple(
-            SignedKey(key, account.sign(one_time_key_statement(device, key)))
-            for key in (account.new_one_time_keys(one_time) if one_time else ())
-        )
+        account = load_account(store)
+
+        def sign(statement: Callable[[DeviceId, bytes, bytes], bytes], key: bytes, *, fallback: bool) -> SignedKey:
+            kem = KemKeyPair.generate()
+            kem_key = kem.public
+            store.kem_prekeys.add(kem_id_of(kem_key), kem.private_bytes(), fallback=fallback)
+            return SignedKey(key, kem_key, account.sign(statement(device, key, kem_key)))
+
+        fresh = account.new_one_time_keys(one_time) if one_time else ()
+        keys = tuple(sign(one_time_key_statement, key, fallback=False) for key in fresh)
         last = None
         if fallback:
-            key = account.new_fallback_key()
-            last = SignedKey(key, account.sign(fallback_key_statement(device, key)))
+            last = sign(fallback_key_statement, account.new_fallback_key(), fallback=True)
             store.settings.put(_FALLBACK_MADE, now_ms())
-        pairwise.keep_account(account)
+        keep_account(store, account)
     return PrekeyUpload(keys, last)

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 
 from varde import rest as calls
-from varde.crypto.pairwise import Pairwise
+from varde.crypto.pairwise import load_account
 from varde.device import IDENTITY, DeviceKeys, load_api_url, load_device
 from varde.errors import Busy, DeviceRevoked, NotEnrolled, NotFound, Refusal, Unreachable, WrongAccount
 from varde.http import Http
@@ -94,7 +94,7 @@ async def _sign_in(store: Store, http: Http, account: AccountId, email: str, cod
 async def _adopt(store: Store, http: Http, keys: DeviceKeys, tokens: SessionTokens) -> None:
     """Bind a session to this device and use it from now on. The same again changes nothing, so it may be repeated."""
     device = keys.own.device
-    signature = Pairwise(store).account().sign(session_statement(tokens.session, device))
+    signature = load_account(store).sign(session_statement(tokens.session, device))
     try:
         await calls.adopt_device(http, tokens.access_token, device, signature)
     except NotFound:

@@ -10,7 +10,7 @@ PLAINTEXT_BYTES = NOISE_MESSAGE_BYTES - NOISE_TAG_BYTES
 
 CIPHERTEXT_BYTES = 48 * KIB
 """One end-to-end ciphertext; anything larger is media. With all other fields of `msg:new` it fits a Noise message."""
-REST_BODY_BYTES = 1024 * KIB
+REST_BODY_BYTES = 4 * 1024 * KIB
 """One request body at the API, JSON with base64 inside."""
 TICKET_BYTES = 4 * KIB
 

@@ -7,11 +7,12 @@ another; every field has a fixed length, so that no two statements share their b
 from varde_contract.ids import AccountId, DeviceId, SessionId
 
 KEY_BYTES = 32
+KEM_KEY_BYTES = 1_216
 SIGNATURE_BYTES = 64
 
 _DEVICE = b"varde.v1 device certificate\x00"
-_ONE_TIME = b"varde.v1 one-time key\x00"
-_FALLBACK = b"varde.v1 fallback key\x00"
+_ONE_TIME = b"varde.v2 one-time key\x00"
+_FALLBACK = b"varde.v2 fallback key\x00"
 _SESSION = b"varde.v1 device session\x00"
 
 
@@ -22,14 +23,14 @@ def device_statement(
     return _DEVICE + account.bytes + device.bytes + _exact(noise_key) + _exact(signing_key) + _exact(identity_key)
 
 
-def one_time_key_statement(device: DeviceId, key: bytes) -> bytes:
-    """Return what a device's signing key signs for a one-time key."""
-    return _ONE_TIME + device.bytes + _exact(key)
+def one_time_key_statement(device: DeviceId, key: bytes, kem_key: bytes) -> bytes:
+    """Return what a device's signing key signs for a one-time key: Curve25519 and KEM key together."""
+    return _ONE_TIME + device.bytes + _exact(key) + _exact(kem_key, KEM_KEY_BYTES)
 
 
-def fallback_key_statement(device: DeviceId, key: bytes) -> bytes:
-    """Return what a device's signing key signs for its fallback key."""
-    return _FALLBACK + device.bytes + _exact(key)
+def fallback_key_statement(device: DeviceId, key: bytes, kem_key: bytes) -> bytes:
+    """Return what a device's signing key signs for its fallback key, the same two."""
+    return _FALLBACK + device.bytes + _exact(key) + _exact(kem_key, KEM_KEY_BYTES)
 
 
 def session_statement(session: SessionId, device: DeviceId) -> bytes:
@@ -37,7 +38,7 @@ def session_statement(session: SessionId, device: DeviceId) -> bytes:
     return _SESSION + session.bytes + device.bytes
 
 
-def _exact(key: bytes) -> bytes:
-    if len(key) != KEY_BYTES:
-        raise ValueError(f"a key has {KEY_BYTES} bytes")
+def _exact(key: bytes, size: int = KEY_BYTES) -> bytes:
+    if len(key) != size:
+        raise ValueError(f"a key has {size} bytes")
     return key

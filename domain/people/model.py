@@ -94,9 +94,10 @@ class Revocation(Struct, frozen=True):
 
 
 class Prekey(Struct, frozen=True):
-    """A signed Curve25519 public key of a device."""
+    """A prekey of a device: a Curve25519 and a KEM public key under one signature."""
 
     key: bytes
+    kem_key: bytes
     signature: bytes
 
 

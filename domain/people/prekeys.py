@@ -10,6 +10,7 @@ from domain.people.model import Actor, ClaimedPrekey, Device, Prekey
 from domain.people.ports import DeviceRoster, DeviceStore, PrekeyStore, RosterStore
 from domain.ports import Bus, Clock
 from varde_contract.ids import AccountId, ConversationId, DeviceId
+from varde_contract.kem import is_good_kem_key
 from varde_contract.limits import ONE_TIME_KEYS_PER_DEVICE
 from varde_contract.public_keys import is_good_exchange_key, is_signed
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
@@ -24,7 +25,9 @@ CLAIM_WINDOW: Final = 1 * HOUR
 KEYS_LOW: Final = 20
 
 _NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. Register one first.")
-_BAD_KEY: Final = Refused(RefusalCode.BAD_KEY, "A prekey is not a usable Curve25519 public key. Make a new one.")
+_BAD_KEY: Final = Refused(
+    RefusalCode.BAD_KEY, "A prekey is no usable pair of Curve25519 and KEM public keys. Make a new one."
+)
 _BAD_SIGNATURE: Final = Refused(RefusalCode.BAD_SIGNATURE, "A prekey is not signed by the device's signing key.")
 _TOO_MANY: Final = Refused(RefusalCode.TOO_MANY, f"A device has at most {ONE_TIME_KEYS_PER_DEVICE} one-time keys.")
 _NO_CONVERSATION: Final = Refused(RefusalCode.NOT_FOUND, "This device belongs to no such conversation.")
@@ -136,10 +139,10 @@ class Prekeys:
 
 
 def _judge(device: Device, one_time: Sequence[Prekey], fallback: Prekey | None) -> Refused | None:
-    signed = [(prekey, one_time_key_statement(device.id, prekey.key)) for prekey in one_time]
+    signed = [(prekey, one_time_key_statement(device.id, prekey.key, prekey.kem_key)) for prekey in one_time]
     if fallback is not None:
-        signed.append((fallback, fallback_key_statement(device.id, fallback.key)))
-    if not all(is_good_exchange_key(prekey.key) for prekey, _ in signed):
+        signed.append((fallback, fallback_key_statement(device.id, fallback.key, fallback.kem_key)))
+    if not all(is_good_exchange_key(prekey.key) and is_good_kem_key(prekey.kem_key) for prekey, _ in signed):
         return _BAD_KEY
     good = all(is_signed(statement, prekey.signature, device.signing_key) for prekey, statement in signed)
     return None if good else _BAD_SIGNATURE

@@ -22,10 +22,13 @@ from loadtest.exits import CouldNotRun
 from loadtest.scenarios.plan import PAIRS, Sizes
 from loadtest.stack.process import ROOT
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, decode_text_id
+from varde_contract.kem import KemKeyPair
 from varde_contract.secret_struct import SecretStruct
 
 _MODE: Final = 0o600
 HOST: Final = "load.example"  # reserved (RFC 2606): no mail can ever arrive there
+KEM_KEY: Final = KemKeyPair.generate().public
+"""Of every prekey that is uploaded: nobody opens anything with it, and one for each would take as long as the rest."""
 FAILED: Final = 3
 """How the seeding program ends when a person can mend what is wrong, as its last line says. A traceback ends with 1."""
 _IDS_BYTES: Final = 32  # a token begins with the ids of account and session

@@ -23,6 +23,7 @@ from domain.people.tickets import TicketIssuer
 from domain.people.tokens import SECRET_BYTES, Token
 from loadtest.crowd.crowd import (
     FAILED,
+    KEM_KEY,
     Crowd,
     CrowdError,
     Order,
@@ -54,8 +55,8 @@ COLUMNS: Final = {
     "device_account": "device_id account_id",
     "session": "account_id session_id device_id access_digest access_expires_ms refresh_digest refresh_expires_ms"
     " created_ms refreshed_ms",
-    "one_time_key": "account_id device_id key signature",
-    "fallback_key": "account_id device_id key signature",
+    "one_time_key": "account_id device_id key kem_key signature",
+    "fallback_key": "account_id device_id key kem_key signature",
     "conversation": "conversation_id kind created_ms",
     "pair_conversation": "low_profile_id high_profile_id conversation_id",
     "membership": "conversation_id profile_id account_id role from_seq",
@@ -145,10 +146,11 @@ class Rows:
         for table in _PERSON:
             self._add(table, row)
         for key in (_draw_exchange_key() for _ in range(self._prekeys)):
-            signature = signing.sign(one_time_key_statement(device, key))
-            self._add("one_time_key", row | {"key": key, "signature": signature})
+            signature = signing.sign(one_time_key_statement(device, key, KEM_KEY))
+            self._add("one_time_key", row | {"key": key, "kem_key": KEM_KEY, "signature": signature})
         key = _draw_exchange_key()
-        self._add("fallback_key", row | {"key": key, "signature": signing.sign(fallback_key_statement(device, key))})
+        signature = signing.sign(fallback_key_statement(device, key, KEM_KEY))
+        self._add("fallback_key", row | {"key": key, "kem_key": KEM_KEY, "signature": signature})
         return Seat(account, profile, device, noise_private, ticket.text, access.spell(), (room,))
 
     def _draw_id(self) -> UUID:

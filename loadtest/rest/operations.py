@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from loadtest.crowd.crowd import HOST, Crowd, Room, address_of, signing_key
+from loadtest.crowd.crowd import HOST, KEM_KEY, Crowd, Room, address_of, signing_key
 from loadtest.rest.client import Request
 from varde_contract.ids import ENTROPY_BYTES, DeviceId, uuid7
 from varde_contract.noise import KeyPair
@@ -143,13 +143,13 @@ def draw_exchange_key(seed: bytes = b"") -> bytes:
 def signed_one_time_key(device: DeviceId, signing: Ed25519PrivateKey, seed: bytes = b"") -> people.SignedKey:
     """Return a one-time key of a device under a real signature, as the API checks it."""
     key = draw_exchange_key(seed)
-    return people.SignedKey(key, signing.sign(one_time_key_statement(device, key)))
+    return people.SignedKey(key, KEM_KEY, signing.sign(one_time_key_statement(device, key, KEM_KEY)))
 
 
 def signed_fallback_key(device: DeviceId, signing: Ed25519PrivateKey) -> people.SignedKey:
     """Return a new fallback key of a device."""
     key = draw_exchange_key()
-    return people.SignedKey(key, signing.sign(fallback_key_statement(device, key)))
+    return people.SignedKey(key, KEM_KEY, signing.sign(fallback_key_statement(device, key, KEM_KEY)))
 
 
 class LetterBox:

@@ -65,4 +65,4 @@ def new_message(
 
 
 def _signed(key: Prekey) -> SignedKey:
-    return SignedKey(key.key, key.signature)
+    return SignedKey(key.key, key.kem_key, key.signature)

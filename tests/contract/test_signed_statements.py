@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.ids import id_of
 from varde_contract.ids import AccountId, DeviceId, SessionId
 from varde_contract.signed_statements import (
+    KEM_KEY_BYTES,
     KEY_BYTES,
     device_statement,
     fallback_key_statement,
@@ -19,6 +20,7 @@ from varde_contract.signed_statements import (
 
 keys = st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES)
 devices = st.tuples(st.uuids(), st.uuids(), keys, keys, keys)
+KEM_KEY = bytes(KEM_KEY_BYTES)
 ACCOUNT, DEVICE = AccountId(id_of(1)), DeviceId(id_of(2))
 
 
@@ -57,8 +59,8 @@ def test_a_signature_over_one_kind_never_passes_for_another(
     """No statement is the beginning of one of another kind, whatever the ids and keys."""
     kinds = (
         statement_of(device),
-        one_time_key_statement(DeviceId(device[1]), key),
-        fallback_key_statement(DeviceId(device[1]), key),
+        one_time_key_statement(DeviceId(device[1]), key, KEM_KEY),
+        fallback_key_statement(DeviceId(device[1]), key, KEM_KEY),
         session_statement(SessionId(device[0]), DeviceId(device[1])),
     )
     assert not [pair for pair in combinations(kinds, 2) if pair[0].startswith(pair[1]) or pair[1].startswith(pair[0])]
@@ -85,4 +87,6 @@ def test_a_prekey_of_another_length_is_refused(size: int) -> None:
     """The same holds for one-time and fallback keys."""
     for statement in (one_time_key_statement, fallback_key_statement):
         with pytest.raises(ValueError, match="32 bytes"):
-            statement(DEVICE, bytes(size))
+            statement(DEVICE, bytes(size), KEM_KEY)
+        with pytest.raises(ValueError, match="1216 bytes"):
+            statement(DEVICE, bytes(KEY_BYTES), bytes(size))

@@ -19,7 +19,7 @@ from varde.crypto import CannotDecrypt
 from varde.crypto.certificates import certify
 from varde.crypto.keychain import Keychain, OwnDevice
 from varde.crypto.olm import OlmAccount
-from varde.crypto.pairwise import Pairwise
+from varde.crypto.pairwise import keep_account
 from varde.events import Reason
 from varde.prekeys import make_prekeys
 from varde.store import Store
@@ -58,7 +58,7 @@ class Endpoint:
     def __post_init__(self) -> None:
         olm = OlmAccount.generate()
         with self.store.transaction():
-            Pairwise(self.store).keep_account(olm)
+            keep_account(self.store, olm)
         self.certificate = certify(
             self.person.root,
             self.person.account,

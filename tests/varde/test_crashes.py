@@ -30,6 +30,10 @@ async def settle_in(home: Path, someone: Endpoint) -> None:
         with store.transaction():
             for name in ("olm-account",):
                 store.settings.put(name, settings.find(name, str))
+            for kem_id, fallback in someone.store._database.rows("SELECT kem_id, fallback FROM kem_prekey"):
+                private = someone.store.kem_prekeys.find(kem_id)
+                assert private is not None
+                store.kem_prekeys.add(kem_id, private, fallback=bool(fallback))
 
 
 async def live(

@@ -50,10 +50,12 @@ def assert_enrolled(api: FakeApi, done: varde.Enrolled) -> None:
     check_certificate(certificate, root_key)
     for upload in api.uploads[session]:
         for each in upload.one_time_keys:
-            check_signature(certificate.signing_key, one_time_key_statement(done.device, each.key), each.signature)
+            statement = one_time_key_statement(done.device, each.key, each.kem_key)
+            check_signature(certificate.signing_key, statement, each.signature)
         if upload.fallback_key is not None:
-            statement = fallback_key_statement(done.device, upload.fallback_key.key)
-            check_signature(certificate.signing_key, statement, upload.fallback_key.signature)
+            last = upload.fallback_key
+            statement = fallback_key_statement(done.device, last.key, last.kem_key)
+            check_signature(certificate.signing_key, statement, last.signature)
     assert api.count(session).one_time_keys >= 50
     assert api.count(session).has_fallback
 

@@ -9,6 +9,7 @@ from tests.cast import alice_laptop, alice_phone, bob_phone, carol_phone
 from tests.ids import id_of
 from tests.varde.endpoints import NOW, Endpoint, SimulatedConversation, endpoint, why
 from varde.crypto import CannotDecrypt
+from varde.crypto.olm import OlmAccount
 from varde.errors import UntrustedDevice
 from varde.events import Reason
 from varde.store.ratchets import RESET_EVERY_MS, SESSIONS_PER_PAIR, Pair
@@ -90,10 +91,11 @@ def test_a_message_opens_once() -> None:
     first = talk.send_text(alice, "once")[bob.id]
     bob.read(first)
     assert why(bob, first) is Reason.TAMPERED
+    assert not bob.store.kem_prekeys.find(first.ciphertext[11:27])  # the private half is gone
     alice.read(talk.send_text(bob, "ok")[alice.id])
     later = talk.send_text(alice, "once more")[bob.id]
     bob.read(later)
-    assert why(bob, later) is Reason.NO_SESSION
+    assert why(bob, later) is Reason.TAMPERED
 
 
 def test_what_the_relay_says_must_be_what_is_inside() -> None:
@@ -114,7 +116,7 @@ def test_what_the_relay_says_must_be_what_is_inside() -> None:
     moved = msgspec.structs.replace(message_to_bob(), conversation=other.conversation)
     assert why(bob, moved) in {Reason.NO_SESSION, Reason.MISATTRIBUTED}
     as_carol = msgspec.structs.replace(message_to_bob(), sender_device=carol.id, sender_profile=carol.person.profile)
-    assert why(bob, as_carol) is Reason.NO_SESSION
+    assert why(bob, as_carol) is Reason.TAMPERED
     lent = msgspec.structs.replace(message_to_bob(), sender_profile=carol.person.profile)
     assert why(bob, lent) is Reason.UNKNOWN_SENDER
 
@@ -141,16 +143,17 @@ def test_a_key_written_in_another_way_opens_nothing_again(key: str) -> None:
     """The highest bit of a key means nothing to X25519, and with a fallback key it made a second session of the same
     message.
     """
-    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
-    talk = dm(alice, bob)
-    bob.one_time_keys.clear()
-    new = talk.send_text(alice, "once")[bob.id]
-    assert bob.read(new) == "once"
-    # Two bytes of envelope and one of Olm; then each key behind its two bytes of field. The ratchet key comes last.
-    at = {"one-time": 3, "base": 37, "identity": 71, "ratchet": 109}[key] + 2 + 31
-    bent = bytearray(new.ciphertext)
+    alice, bob = OlmAccount.generate(), OlmAccount.generate()
+    session = alice.outbound(bob.identity_key, bob.new_fallback_key())
+    _, message = session.encrypt(b"once")
+    assert bob.inbound(alice.identity_key, message)[1] == b"once"
+    # Behind the version byte, each key stands after its two bytes of field; the ratchet key comes last.
+    at = {"one-time": 3, "base": 37, "identity": 71, "ratchet": 109}[key] + 31
+    bent = bytearray(message)
     bent[at] ^= 0x80
-    assert why(bob, msgspec.structs.replace(new, ciphertext=bytes(bent))) is Reason.MALFORMED
+    with pytest.raises(CannotDecrypt) as caught:
+        bob.inbound(alice.identity_key, bytes(bent))
+    assert caught.value.reason is Reason.MALFORMED
 
 
 @given(data=st.data())

@@ -76,6 +76,7 @@ async def test_nothing_is_sealed_before_the_backlog_is_in(autojump_clock: MockCl
         await room[alice].send("to begin with")
         room.relay.drop = lambda frame: isinstance(frame, f.Joined)
         room.relay.cut(alice.id)
+        await wait_all_tasks_blocked()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(room[alice].send, "too early")
             await wait_all_tasks_blocked()

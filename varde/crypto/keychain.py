@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from varde.crypto import CannotDecrypt
 from varde.crypto.binding import binding_of
 from varde.crypto.certificates import Trust
+from varde.crypto.outer import NOTHING
 from varde.crypto.pairwise import Pairwise
 from varde.crypto.sender_keys import SenderKeys
 from varde.crypto.transcript import Transcript
@@ -43,8 +44,7 @@ from varde_contract.rest.people import Certificate, ClaimedKeys
 from varde_contract.rest.talk import ConversationView
 from varde_contract.talk import ConversationKind
 
-NO_SESSION = join_sealed(SealedParts(Cipher.OLM, b"", b"\x00"))
-"""For a device that has no prekey left. It cannot be decrypted, which shows the device that it missed something."""
+NO_SESSION = join_sealed(SealedParts(Cipher.OLM, b"", NOTHING))
 
 RESETTABLE = frozenset({Reason.NO_SESSION, Reason.TAMPERED})
 
@@ -69,7 +69,7 @@ class Keychain:
     def __init__(self, store: Store, own: OwnDevice) -> None:
         self._store = store
         self._own = own
-        self._pairwise = Pairwise(store)
+        self._pairwise = Pairwise(store, own.account, own.device)
         self._sender_keys = SenderKeys(store)
         self.trust = Trust(store, own.account)
         self.transcript = Transcript(store, own.device)
@@ -100,7 +100,7 @@ class Keychain:
     def encrypt_for_each(self, view: ConversationView, draft: Draft, body: Body) -> EncryptedDraft:
         """Encrypt for every device of the roster, each on its own session."""
         envelope = self._envelope(view, draft, body)
-        sealed = {device: self._encrypt_for(device, envelope) for device in self.peers(view)}
+        sealed = {device: self._encrypt_for(peer, envelope) for device, peer in self.peers(view).items()}
         return _encrypted(view, envelope, devices=sealed)
 
     def must_share(self, view: ConversationView, now_ms: int) -> bool:
@@ -157,9 +157,9 @@ class Keychain:
             Pair(new.conversation, new.sender_device), now_ms
         )
 
-    def _encrypt_for(self, device: DeviceId, envelope: Envelope) -> bytes:
-        plaintext = encode_envelope(replace(envelope, recipient=device))
-        parts = self._pairwise.encrypt(Pair(envelope.conversation, device), plaintext)
+    def _encrypt_for(self, peer: Certificate, envelope: Envelope) -> bytes:
+        plaintext = encode_envelope(replace(envelope, recipient=peer.device))
+        parts = self._pairwise.encrypt(Pair(envelope.conversation, peer.device), peer, plaintext)
         return NO_SESSION if parts is None else join_sealed(parts)
 
     def _envelope(self, view: ConversationView, draft: Draft, body: Body) -> Envelope:

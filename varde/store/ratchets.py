@@ -25,25 +25,48 @@ class Pair(NamedTuple):
     device: DeviceId
 
 
+class OuterState(SecretStruct, frozen=True):
+    """The outer layer of one session. `keys` are newest first; `began` is whether this device began the session.
+
+    `answer` is sent along until the peer is heard under the newest key, and `offered` is the private half of the offer
+    that is sent along until it is answered. `answered` is the id of the last KEM key that an answer was made for.
+    """
+
+    keys: tuple[bytes, ...]
+    began: bool
+    since_ms: int
+    messages: int = 0
+    answer: bytes = b""
+    offered: bytes = b""
+    answered: bytes = b""
+
+
+class StoredSession(SecretStruct, frozen=True):
+    """A pickled Olm session, and the outer layer of its messages."""
+
+    pickle: str
+    outer: OuterState
+
+
 class Ratchets(Table):
     """Pickled sessions, best first: the one that received last, or was made last."""
 
-    def sessions(self, pair: Pair) -> Sequence[tuple[str, str]]:
-        """Return session ids and pickles, the one to send on first."""
+    def sessions(self, pair: Pair) -> Sequence[tuple[str, StoredSession]]:
+        """Return session ids and sessions, the one to send on first."""
         rows = self._database.rows(
             "SELECT session, sealed FROM olm_session WHERE conversation = ? AND device = ? ORDER BY turn DESC",
             *_key(pair),
         )
-        return [(session, self._decrypt(_session_cell(pair, session), sealed, str)) for session, sealed in rows]
+        return [(row[0], self._decrypt(_session_cell(pair, row[0]), row[1], StoredSession)) for row in rows]
 
-    def to_send_on(self, pair: Pair) -> tuple[str, str] | None:
-        """Return id and pickle of the session to send on."""
+    def to_send_on(self, pair: Pair) -> tuple[str, StoredSession] | None:
+        """Return the session to send on, and its id."""
         row = self._database.row(
             "SELECT session, sealed FROM olm_session WHERE conversation = ? AND device = ? AND turn > 0"
             " ORDER BY turn DESC LIMIT 1",
             *_key(pair),
         )
-        return None if row is None else (row[0], self._decrypt(_session_cell(pair, row[0]), row[1], str))
+        return None if row is None else (row[0], self._decrypt(_session_cell(pair, row[0]), row[1], StoredSession))
 
     def has_session(self, pair: Pair) -> bool:
         """Whether there is anything to send on."""
@@ -53,7 +76,7 @@ class Ratchets(Table):
         """Keep every session for reading only: its next key may have been used already."""
         self._database.run("UPDATE olm_session SET turn = -turn WHERE turn > 0")
 
-    def put(self, pair: Pair, session: str, pickle: str, *, best: bool) -> None:
+    def put(self, pair: Pair, session: str, stored: StoredSession, *, best: bool) -> None:
         """Keep a session; with `best` it becomes the one to send on, and the worst above five are forgotten."""
         turn = self._turn(pair, session, best=best)
         self._database.run(
@@ -62,7 +85,7 @@ class Ratchets(Table):
             *_key(pair),
             session,
             turn,
-            self._encrypt(_session_cell(pair, session), pickle),
+            self._encrypt(_session_cell(pair, session), stored),
         )
         self._database.run(
             "DELETE FROM olm_session WHERE conversation = ?1 AND device = ?2 AND session NOT IN"
@@ -114,6 +137,36 @@ def _key(pair: Pair) -> tuple[bytes, bytes]:
 
 def _session_cell(pair: Pair, session: str) -> Cell:
     return Cell("olm_session", "sealed", *_key(pair), session)
+
+
+class KemPrekeys(Table):
+    """The private halves of this device's KEM prekeys."""
+
+    def add(self, kem_id: bytes, private: bytes, *, fallback: bool) -> None:
+        """Keep one. Of fallback keys the last two are kept, as Olm does: one that was just claimed is still used."""
+        self._database.run(
+            "INSERT INTO kem_prekey (kem_id, fallback, sealed) VALUES (?, ?, ?)",
+            kem_id,
+            int(fallback),
+            self._encrypt(_kem_cell(kem_id), private),
+        )
+        self._database.run(
+            "DELETE FROM kem_prekey WHERE fallback = 1 AND place NOT IN"
+            " (SELECT place FROM kem_prekey WHERE fallback = 1 ORDER BY place DESC LIMIT 2)"
+        )
+
+    def find(self, kem_id: bytes) -> bytes | None:
+        """Return the private half."""
+        row = self._database.row("SELECT sealed FROM kem_prekey WHERE kem_id = ?", kem_id)
+        return None if row is None else self._decrypt(_kem_cell(kem_id), row[0], bytes)
+
+    def use_up(self, kem_id: bytes) -> None:
+        """Forget a one-time key that opened a session; a fallback key stays."""
+        self._database.run("DELETE FROM kem_prekey WHERE kem_id = ? AND fallback = 0", kem_id)
+
+
+def _kem_cell(kem_id: bytes) -> Cell:
+    return Cell("kem_prekey", "sealed", kem_id)
 
 
 class OwnSenderKey(SecretStruct, frozen=True):

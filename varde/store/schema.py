@@ -103,5 +103,14 @@ CREATE TABLE logged_list (
 ) STRICT, WITHOUT ROWID;
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY)
+_OUTER = """
+CREATE TABLE kem_prekey (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, kem_id BLOB NOT NULL UNIQUE, fallback INTEGER NOT NULL,
+    sealed BLOB NOT NULL
+) STRICT;
+-- Sessions of before have no outer layer, and nobody takes their messages any more.
+DELETE FROM olm_session;
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER)
 """Each script takes the store from the version of its index to the next."""

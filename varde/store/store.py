@@ -15,7 +15,7 @@ from varde.store.database import Connect, Database, connect_file, open_file
 from varde.store.log import Log
 from varde.store.outbox import OutboxTable
 from varde.store.people import Contacts, Pins
-from varde.store.ratchets import Ratchets, SenderKeyTable
+from varde.store.ratchets import KemPrekeys, Ratchets, SenderKeyTable
 from varde.store.table import KEY_BYTES, Cell, StoreCipher, Table
 from varde.store.transcript import TranscriptTable
 from varde.store.transparency import LogTable
@@ -82,6 +82,7 @@ class Store:
         self.conversations = Conversations(database, cipher)
         self.receipts = Receipts(database, cipher)
         self.ratchets = Ratchets(database, cipher)
+        self.kem_prekeys = KemPrekeys(database, cipher)
         self.sender_keys = SenderKeyTable(database, cipher)
         self.outbox = OutboxTable(database, cipher)
         self.own_numbers = OwnNumbers(database, cipher)

@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
-from varde_contract.signed_statements import KEY_BYTES, SIGNATURE_BYTES
+from varde_contract.signed_statements import KEM_KEY_BYTES, KEY_BYTES, SIGNATURE_BYTES
 
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="A time (RFC 3339), in UTC.")]
 Key: TypeAlias = Annotated[
@@ -15,6 +15,15 @@ Key: TypeAlias = Annotated[
         max_length=KEY_BYTES,
         description="32 bytes of public key, base64.",
         extra_json_schema={"pattern": "^[A-Za-z0-9+/]{43}=$"},
+    ),
+]
+KemKey: TypeAlias = Annotated[
+    bytes,
+    Meta(
+        min_length=KEM_KEY_BYTES,
+        max_length=KEM_KEY_BYTES,
+        description="1,216 bytes of MLKEM768_X25519 public key, base64.",
+        extra_json_schema={"pattern": "^[A-Za-z0-9+/]{1622}==$"},
     ),
 ]
 Signature: TypeAlias = Annotated[

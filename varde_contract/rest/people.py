@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.limits import DEVICES_PER_SEND, ONE_TIME_KEYS_PER_DEVICE, PROFILES_PER_ACCOUNT
 from varde_contract.people import Policies, ProfileType, Theme
-from varde_contract.rest.fields import Email, Instant, Key, OneTimeCode, Signature, Token
+from varde_contract.rest.fields import Email, Instant, KemKey, Key, OneTimeCode, Signature, Token
 from varde_contract.secret_struct import SecretStruct
 
 
@@ -162,9 +162,10 @@ class Devices(Struct, frozen=True):
 
 
 class SignedKey(Struct, frozen=True, forbid_unknown_fields=True):
-    """A Curve25519 public key under the signature of the device's signing key."""
+    """A prekey: a Curve25519 and a post-quantum public key under one signature of the device's signing key."""
 
     key: Key
+    kem_key: KemKey
     signature: Signature
 
 

@@ -61,7 +61,11 @@ async def claim_prekeys(services: Services, actor: Actor, claim: PrekeyClaim) ->
 
 
 def _prekey(key: SignedKey) -> Prekey:
-    return Prekey(key.key, key.signature)
+    return Prekey(key.key, key.kem_key, key.signature)
+
+
+def _signed_key(prekey: Prekey) -> SignedKey:
+    return SignedKey(prekey.key, prekey.kem_key, prekey.signature)
 
 
 def _count(count: KeyCount | Refused) -> Answer:
@@ -69,7 +73,4 @@ def _count(count: KeyCount | Refused) -> Answer:
 
 
 def _keys(keys: Sequence[ClaimedPrekey]) -> tuple[ClaimedKey, ...]:
-    return tuple(
-        ClaimedKey(claimed.device, SignedKey(claimed.prekey.key, claimed.prekey.signature), claimed.fallback)
-        for claimed in keys
-    )
+    return tuple(ClaimedKey(claimed.device, _signed_key(claimed.prekey), claimed.fallback) for claimed in keys)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import astuple
+
 from domain.people import model as people
 from storage.database import Connection
 from storage.postgres.transactions import Transactions, Undo
@@ -51,14 +53,16 @@ class PostgresPrekeys:
 _LOCK_DEVICE: Final = "SELECT true FROM device WHERE account_id = $1 AND device_id = $2 FOR NO KEY UPDATE"
 # DO NOTHING: an upload whose answer was lost comes again, with keys that may have been handed out since.
 _ADD: Final = """
-    INSERT INTO one_time_key (account_id, device_id, key, signature)
-    SELECT $1, $2, key, signature FROM unnest($3::bytea[], $4::bytea[]) WITH ORDINALITY AS fresh (key, signature, place)
+    INSERT INTO one_time_key (account_id, device_id, key, kem_key, signature)
+    SELECT $1, $2, key, kem_key, signature
+    FROM unnest($3::bytea[], $4::bytea[], $5::bytea[]) WITH ORDINALITY AS fresh (key, kem_key, signature, place)
     ORDER BY place
     ON CONFLICT (account_id, device_id, key) DO NOTHING
 """
 _SET_FALLBACK: Final = """
-    INSERT INTO fallback_key (account_id, device_id, key, signature) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (account_id, device_id) DO UPDATE SET key = excluded.key, signature = excluded.signature
+    INSERT INTO fallback_key (account_id, device_id, key, kem_key, signature) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (account_id, device_id)
+    DO UPDATE SET key = excluded.key, kem_key = excluded.kem_key, signature = excluded.signature
 """
 _COUNT: Final = """
     SELECT (SELECT count(*) FROM one_time_key WHERE account_id = $1 AND device_id = $2 AND handed_out_ms IS NULL),
@@ -76,10 +80,10 @@ async def _upload(
 ) -> tuple[int, bool]:
     if not await connection.fetchval(_LOCK_DEVICE, account, device):
         return 0, False
-    keys, signatures = [prekey.key for prekey in one_time], [prekey.signature for prekey in one_time]
-    await connection.execute(_ADD, account, device, keys, signatures)
+    columns = [[getattr(prekey, name) for prekey in one_time] for name in people.Prekey.__struct_fields__]
+    await connection.execute(_ADD, account, device, *columns)
     if fallback is not None:
-        await connection.execute(_SET_FALLBACK, account, device, fallback.key, fallback.signature)
+        await connection.execute(_SET_FALLBACK, account, device, *astuple(fallback))
     count, has_fallback = await _count(connection, account, device)
     if count > most:
         raise Undo(None)
@@ -147,17 +151,17 @@ _TAKE: Final = """
     UPDATE one_time_key AS taken SET handed_out_ms = $3
     FROM first
     WHERE taken.account_id = first.account_id AND taken.device_id = first.device_id AND taken.key = first.key
-    RETURNING taken.device_id, taken.key, taken.signature
+    RETURNING taken.device_id, taken.key, taken.kem_key, taken.signature
 """
 
 
 async def _take(connection: Connection, wanted: _Wanted, now_ms: int) -> dict[DeviceId, people.Prekey]:
     rows = await connection.fetch(_TAKE, *_columns(wanted), now_ms)
-    return {device: people.Prekey(key, signature) for device, key, signature in rows}
+    return {device: people.Prekey(*prekey) for device, *prekey in rows}
 
 
 _LEFT: Final = """
-    SELECT device_id, fallback_key.key, fallback_key.signature, (
+    SELECT device_id, fallback_key.key, fallback_key.kem_key, fallback_key.signature, (
         SELECT count(*) FROM one_time_key AS queue
         WHERE queue.account_id = wanted.account_id AND queue.device_id = wanted.device_id AND handed_out_ms IS NULL
     )
@@ -168,10 +172,7 @@ _LEFT: Final = """
 
 async def _left(connection: Connection, wanted: _Wanted) -> dict[DeviceId, tuple[int, people.Prekey | None]]:
     rows = await connection.fetch(_LEFT, *_columns(wanted))
-    return {
-        device: (count, None if key is None else people.Prekey(key, signature))
-        for device, key, signature, count in rows
-    }
+    return {device: (count, None if prekey[0] is None else people.Prekey(*prekey)) for device, *prekey, count in rows}
 
 
 def _columns(wanted: _Wanted) -> tuple[list[AccountId], list[DeviceId]]:

@@ -21,6 +21,7 @@ from varde_contract import membership_statements as s
 from varde_contract.device_list import PendingRoot, commitment, decode_list, encode, list_hash
 from varde_contract.envelope import encode_envelope
 from varde_contract.frames import tag_of
+from varde_contract.kem import KemKeyPair
 from varde_contract.noise import Handshake, KeyPair
 from varde_contract.session import ClientSession, Pattern, ServerSession, noise_name, prologue
 from varde_contract.talk import Role
@@ -36,6 +37,7 @@ RELAY_EPHEMERAL: Final = bytes(range(96, 128))
 ROOT_SEED: Final = bytes(range(128, 160))
 SIGNING_SEED: Final = bytes(range(160, 192))
 IDENTITY: Final = bytes(range(192, 224))
+KEM: Final = KemKeyPair.from_private(bytes(range(96)))
 
 
 TALK: Final[tuple[tuple[str, tuple[Struct, ...]], ...]] = (
@@ -150,8 +152,8 @@ def signed() -> dict[str, Any]:
     }
     statements = {
         "device_certificate": (root, signed_statements.device_statement(x.ALICE, x.ALICE_PHONE, **keys)),
-        "one_time_key": (signing, signed_statements.one_time_key_statement(x.ALICE_PHONE, IDENTITY)),
-        "fallback_key": (signing, signed_statements.fallback_key_statement(x.ALICE_PHONE, IDENTITY)),
+        "one_time_key": (signing, signed_statements.one_time_key_statement(x.ALICE_PHONE, IDENTITY, KEM.public)),
+        "fallback_key": (signing, signed_statements.fallback_key_statement(x.ALICE_PHONE, IDENTITY, KEM.public)),
         "device_session": (signing, signed_statements.session_statement(x.SESSION, x.ALICE_PHONE)),
     }
     return {
@@ -163,6 +165,8 @@ def signed() -> dict[str, Any]:
         "session": str(x.SESSION),
         **{name: key.hex() for name, key in keys.items()},
         "prekey": IDENTITY.hex(),
+        "kem_private": KEM.private_bytes().hex(),
+        "kem_prekey": KEM.public.hex(),
         "statements": {
             name: {"statement": statement.hex(), "signature": key.sign(statement).hex()}
             for name, (key, statement) in statements.items()

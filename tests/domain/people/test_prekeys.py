@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.people.events import KeysLow
-from domain.people.model import Actor, Prekey
+from domain.people.model import Actor
 from domain.people.prekeys import CLAIM_WINDOW, CLAIMS_PER_ACCOUNT, KEYS_LOW, Claimed, KeyCount
 from tests.cast import (
     ONE_TIME_KEYS,
@@ -24,6 +24,7 @@ from tests.ids import id_of
 from varde_contract.ids import ConversationId, DeviceId
 from varde_contract.limits import ONE_TIME_KEYS_PER_DEVICE
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
+from varde_contract.signed_statements import KEM_KEY_BYTES
 
 NO_CONVERSATION = ConversationId(id_of(7))
 NO_DEVICE = Actor(alice.account, alice_phone.session.id, None)
@@ -76,9 +77,13 @@ async def test_refusal_bad_signature_for_a_prekey(registry: Registry) -> None:
 
 async def test_refusal_bad_key_for_a_prekey(registry: Registry) -> None:
     """An all-zero key is refused before its signature is looked at."""
-    zero = Prekey(bytes(32), alice_phone.one_time_keys(1)[0].signature)
+    zero = replace(alice_phone.one_time_keys(1)[0], key=bytes(32))
     assert code_of(await registry.prekeys.upload(alice_phone.actor, [zero], None)) is RefusalCode.BAD_KEY
     assert code_of(await registry.prekeys.upload(alice_phone.actor, [], zero)) is RefusalCode.BAD_KEY
+    good = alice_phone.fallback_key()
+    for kem_key in (bytes(KEM_KEY_BYTES), b"\xff" * 1_184 + good.kem_key[1_184:]):
+        bad = replace(good, kem_key=kem_key)
+        assert code_of(await registry.prekeys.upload(alice_phone.actor, [], bad)) is RefusalCode.BAD_KEY
 
 
 async def test_refusal_too_many_prekeys(registry: Registry) -> None:

@@ -18,6 +18,7 @@ from msgspec.structs import asdict, replace
 
 from loadtest.command.cli import main
 from loadtest.crowd.crowd import (
+    KEM_KEY,
     Crowd,
     CrowdError,
     Order,
@@ -169,7 +170,7 @@ def test_every_certificate_and_prekey_holds(stack: Stack, pair: Crowd) -> None:
         )
         Ed25519PublicKey.from_public_bytes(roots[shown["account"]]).verify(raw(shown["signature"]), statement)
     key = claimed["key"]
-    signed = one_time_key_statement(other.device, raw(key["key"]))
+    signed = one_time_key_statement(other.device, raw(key["key"]), raw(key["kem_key"]))
     signing_key(other.noise_private).public_key().verify(raw(key["signature"]), signed)
 
 
@@ -177,8 +178,9 @@ def test_they_can_do_what_the_rest_scenario_asks_of_them(stack: Stack, pair: Cro
     """A key that the device signs is taken, a refresh token works once, and the code in the mail signs in."""
     seat = pair.seats[1]
     fresh = KeyPair.generate().public
-    signature = signing_key(seat.noise_private).sign(one_time_key_statement(seat.device, fresh))
-    upload = {"key": base64.b64encode(fresh).decode(), "signature": base64.b64encode(signature).decode()}
+    signature = signing_key(seat.noise_private).sign(one_time_key_statement(seat.device, fresh, KEM_KEY))
+    keys = {"key": fresh, "kem_key": KEM_KEY, "signature": signature}
+    upload = {name: base64.b64encode(content).decode() for name, content in keys.items()}
     with caller(stack, seat) as client:
         before = ask(client, "GET", "/v1/prekeys")["one_time_keys"]
         assert ask(client, "POST", "/v1/prekeys", {"one_time_keys": [upload]})["one_time_keys"] == before + 1

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import vodozemac as v
 
+from varde.crypto import outer
 from varde.crypto.olm import OlmAccount, OwnMegolm
 from varde.crypto.root_key import root_key_of, safety_number
 from varde_contract.envelope import (
@@ -21,8 +22,10 @@ from varde_contract.envelope import (
     Text,
     encode_envelope,
     join_sealed,
+    message_digest,
 )
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId
+from varde_contract.kem import KemKeyPair
 from varde_contract.talk import ConversationKind
 
 FILE: Final = Path(__file__).with_name("e2ee.json")
@@ -82,23 +85,41 @@ def megolm() -> dict[str, Any]:
 
 
 def olm() -> dict[str, Any]:
-    """A device's account as vodozemac pickles it, and the first messages somebody sends to it."""
+    """A device's account as vodozemac pickles it with its KEM key, and the first messages somebody sends to it."""
     reader = v.Account()
     reader.generate_one_time_keys(1)
     (one_time,) = reader.one_time_keys.values()
     reader.mark_keys_as_published()
-    writer = OlmAccount.generate()
+    writer, kem = OlmAccount.generate(), KemKeyPair.generate()
     session = writer.outbound(reader.curve25519_key.to_bytes(), one_time.to_bytes())
-    plaintexts = [encode_envelope(envelope(BOB_PHONE, number, f"melding {number}")) for number in range(2)]
-    parts = [session.encrypt(plaintext) for plaintext in plaintexts]
+    ends = outer.Ends(
+        CONVERSATION,
+        outer.End(ALICE, ALICE_PHONE, writer.identity_key),
+        outer.End(BOB, BOB_PHONE, reader.curve25519_key.to_bytes()),
+    )
+    state = outer.begin(kem.public, ends, 0)
+    messages = []
+    for number in range(2):
+        plaintext = encode_envelope(envelope(BOB_PHONE, number, f"melding {number}"))
+        cipher, ciphertext = session.encrypt(plaintext)
+        content, state = outer.seal(state, cipher, ciphertext, ends, 0)
+        messages.append(
+            {
+                "sealed": join_sealed(SealedParts(cipher, b"", content)).hex(),
+                "outer_key": state.keys[0].hex(),
+                "olm": ciphertext.hex(),
+                "plaintext": plaintext.hex(),
+                "digest": message_digest(plaintext).hex(),
+            }
+        )
     return {
         "pickle_key": PICKLE_KEY.hex(),
         "account": reader.pickle(PICKLE_KEY),
-        "sender_identity_key": writer.identity_key.hex(),
-        "messages": [
-            {"sealed": join_sealed(SealedParts(cipher, b"", ciphertext)).hex(), "plaintext": plaintext.hex()}
-            for (cipher, ciphertext), plaintext in zip(parts, plaintexts, strict=True)
-        ],
+        "kem_private": kem.private_bytes().hex(),
+        "conversation": str(CONVERSATION),
+        "sender": {"account": str(ALICE), "device": str(ALICE_PHONE), "identity_key": writer.identity_key.hex()},
+        "recipient": {"account": str(BOB), "device": str(BOB_PHONE), "identity_key": ends.peer.identity_key.hex()},
+        "messages": messages,
     }
 
 
