@@ -64,6 +64,7 @@ from varde.identity import Enrolled, Identity, Profile
 from varde.reauthentication import StoredDevice, find_device, sign_in_again
 from varde.store import Argon2Cost, Contacts, KeyFile, Passphrase, Unlock
 from varde.tasks import connect
+from varde.transparency import LoggedDeviceList
 from varde_contract.close_codes import CloseCode
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
 from varde_contract.people import ProfileType
@@ -103,6 +104,7 @@ __all__ = [
     "Identity",
     "KeyFile",
     "LogForked",
+    "LoggedDeviceList",
     "MemberView",
     "Message",
     "MessageId",

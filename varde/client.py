@@ -13,6 +13,7 @@ from varde.reconnector import TICKET
 from varde.rest import SESSION
 from varde.services import Services
 from varde.store.people import Contacts
+from varde.transparency import LoggedDeviceList
 from varde_contract.frames import Presence
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.refusals import RefusalCode
@@ -113,6 +114,22 @@ class Client:
         if mine is None or theirs is None:
             raise NotFound(RefusalCode.NOT_FOUND, "This device has not met that account yet.")
         return safety_number((self.identity.account, mine), (account, theirs))
+
+    async def logged_lists(self, number: int = 1) -> tuple[LoggedDeviceList, ...]:
+        """Return this account's device lists in the transparency log from a number on, each proven.
+
+        One that is not `known` was never shown to this device. Raises UnprovenList, LogForked, Refusal, Unreachable.
+        """
+        log, account = self._services.transparency, self.identity.account
+        return tuple(log.describe(entry, index) for entry, index in await log.history(account, number))
+
+    async def prove_list(self, number: int) -> bytes:
+        """Return the proof that this account's list is in the log: a `.tlog-proof` file. Raises as `logged_lists`."""
+        return await self._services.transparency.prove(self.identity.account, number)
+
+    def forget_log(self) -> None:
+        """Forget what was seen of the log: the next one that is shown is believed. Only a person may ask for it."""
+        self._services.transparency.forget()
 
     async def _open(self, kind: ConversationKind, mine: ProfileId, members: tuple[ProfileId, ...]) -> ConversationView:
         return await self._services.rest.open_conversation(NewConversation(kind, mine, members))

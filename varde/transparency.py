@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import trio
+from msgspec import Struct
 
 from varde.backoff import Backoff
 from varde.clock import now_ms
@@ -22,7 +23,8 @@ from varde_contract.rest.transparency import ConsistencyProof, LogLookup
 from varde_contract.transparency.checkpoint import Opened, open_checkpoint
 from varde_contract.transparency.entry import Entry
 from varde_contract.transparency.merkle import EMPTY_ROOT, check_consistency, check_inclusion
-from varde_contract.transparency.note import SignatureType, VerifierKey
+from varde_contract.transparency.note import SignatureType, VerifierKey, parse_note
+from varde_contract.transparency.proof import InclusionProof
 
 GRACE_MS = 60_000
 """How long a list may be used that is not in the log yet. The log takes a second; its worker may be restarting."""
@@ -33,6 +35,18 @@ SKEW_SECONDS = 60
 REFRESH_SECONDS = 5 * 60.0
 HEARD_MOST = 1_000
 """What others saw, kept so as not to check it again."""
+
+
+class LoggedDeviceList(Struct, frozen=True):
+    """A device list in the log: its number, its place, the SHA-256 of the signed list.
+
+    `known` says whether this device was shown the list.
+    """
+
+    number: int
+    index: int
+    digest: bytes
+    known: bool
 
 
 class LogReader(Protocol):
@@ -90,10 +104,23 @@ class Transparency:
     async def history(self, account: AccountId, number: int = 1) -> list[tuple[Entry, int]]:
         """Return all entries of an account from a list number on, each proven, with its place. Raises as `verify`."""
         found: list[tuple[Entry, int]] = []
-        while page := await self._proven(account, number):
+        while page := (await self._proven(account, number))[1]:
             found += page
             number = page[-1][0].number + 1
         return found
+
+    def describe(self, entry: Entry, index: int) -> LoggedDeviceList:
+        """Say of an entry whether this device was shown its list."""
+        known = self._store.transparency.known(entry.account, entry.number)
+        return LoggedDeviceList(entry.number, index, entry.digest, known is not None and known.digest == entry.digest)
+
+    async def prove(self, account: AccountId, number: int) -> bytes:
+        """Return a proof that stands alone (C2SP tlog-proof), after checking it. Raises as `verify`."""
+        lookup, found = await self._proven(account, number)
+        if not found:
+            raise UnprovenList("there is no such device list in the transparency log")
+        told = lookup.entries[0]
+        return InclusionProof(told.index, told.proof, parse_note(lookup.checkpoint.encode())).encode()
 
     async def refresh(self) -> LogState:
         """Take in the newest checkpoint. Raises UnprovenList, LogForked, Refusal, Unreachable."""
@@ -145,7 +172,7 @@ class Transparency:
     async def _look_up(self, entry: Entry) -> tuple[int | None, int]:
         """Return the place of a list in the log, and the account's newest number there."""
         try:
-            found = await self._proven(entry.account, entry.number)
+            _, found = await self._proven(entry.account, entry.number)
         except NotFound:
             return None, 0  # nothing was signed yet
         same = [(each, index) for each, index in found if each.number == entry.number]
@@ -153,7 +180,7 @@ class Transparency:
             raise UnprovenList("another device list is in the transparency log than the one shown")
         return (same[0][1] if same else None), max((each.number for each, _ in found), default=0)
 
-    async def _proven(self, account: AccountId, number: int) -> list[tuple[Entry, int]]:
+    async def _proven(self, account: AccountId, number: int) -> tuple[LogLookup, list[tuple[Entry, int]]]:
         lookup = await self._reader.log_lookup(account, number)
         state = await self._accept(lookup.checkpoint.encode())
         found = [(Entry(account, each.number, each.digest), each.index) for each in lookup.entries]
@@ -166,7 +193,7 @@ class Transparency:
                 check_inclusion(index, state.size, entry.leaf(), state.root, told.proof)
             except PeerFault:
                 raise UnprovenList("the proof of a device list is wrong") from None
-        return found
+        return lookup, found
 
     async def _accept(self, note: bytes) -> LogState:
         """Verify a checkpoint and keep it. What it proves is the tree of the state that is returned."""

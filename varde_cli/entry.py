@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 import click
 
-from varde_cli import account, contacts, conversations, devices, messages
+from varde_cli import account, contacts, conversations, devices, messages, transparency
 from varde_cli.chat import command as chat
 from varde_cli.output import program_name
 from varde_cli.run import EXIT_CODES, Failure, run_command
@@ -33,6 +33,7 @@ FAMILIES: Final[dict[str, tuple[click.Command, ...]]] = {
         *(contacts.contacts, contacts.verify, conversations.conversations, conversations.group),
     ),
     "Talk": (chat.chat, messages.send, messages.listen),
+    "Check the server": (transparency.log, transparency.audit_command, transparency.witness),
 }
 
 
