@@ -12,7 +12,6 @@ that comes back from a backup does not know what clients have seen since.
 import base64
 import hashlib
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -23,10 +22,13 @@ from domain.transparency.sequencing import Signed
 from storage.atomic_folder import make_folder_once
 from storage.keys import KEY_BYTES, KeyFileError, check_folder, read_text, write_text
 from varde_contract.transparency.checkpoint import ORIGIN_BYTES, Signer, log_signers
+from varde_contract.transparency.merkle import HASH_BYTES
 from varde_contract.transparency.note import is_key_name
 
 KEY: Final = "log.key"
 LAST: Final = "log.last"
+_SIZE_DIGITS: Final = 20
+_LINE_BYTES: Final = _SIZE_DIGITS + 1 + 2 * HASH_BYTES + 1
 
 
 class LogKey:
@@ -42,29 +44,34 @@ class LogKey:
         except OSError as error:
             raise KeyFileError(f"the log's key cannot be made: {error}") from error
         check_folder(folder)
-        self._folder = folder
         self.signers = _read_signers(folder)
-        self.last()  # a damaged file is told at the start
+        # Kept open: the program leaves root later, and the folder stays root's.
+        self._file = os.open(folder / LAST, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._last = _read_last(folder / LAST, os.pread(self._file, _LINE_BYTES + 1, 0))
 
     def last(self) -> Signed | None:
-        """Return what was signed last here, None for nothing. Raises KeyFileError."""
-        if not (self._folder / LAST).exists():
-            return None
-        text = read_text(self._folder, LAST)
-        size, _, root = text.partition(" ")
-        try:
-            return Signed(int(size), bytes.fromhex(root))
-        except ValueError:
-            raise KeyFileError(f"{self._folder / LAST} is damaged: restore it from a backup") from None
+        """Return what was signed last here, None for nothing."""
+        return self._last
 
     def remember(self, last: Signed) -> None:
         """Remember what was signed; it is on the disk when this returns."""
-        descriptor, name = tempfile.mkstemp(dir=self._folder)  # mode 0600
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"{last.size} {last.root.hex()}\n")
-            file.flush()
-            os.fsync(descriptor)
-        Path(name).replace(self._folder / LAST)
+        # In place, and not by renaming a draft, which needs the folder. The line has one length and fits one sector.
+        os.pwrite(self._file, f"{last.size:0{_SIZE_DIGITS}} {last.root.hex()}\n".encode(), 0)
+        os.fsync(self._file)
+        self._last = last
+
+
+def _read_last(path: Path, line: bytes) -> Signed | None:
+    if not line:
+        return None
+    try:
+        size, root = line.decode("ascii").removesuffix("\n").split(" ")
+        signed = Signed(int(size), bytes.fromhex(root))
+    except ValueError:
+        signed = Signed(0, b"")
+    if len(line) != _LINE_BYTES or len(signed.root) != HASH_BYTES:
+        raise KeyFileError(f"{path} is damaged: restore it from a backup")
+    return signed
 
 
 def _new_key(origin: str | None) -> str:

@@ -130,7 +130,8 @@ def test_the_key_is_made_once(tmp_path: Path) -> None:
         (KEY, "log.example\nAAAA\nAAAA"),
         (KEY, "log example\n" + "A" * 43 + "=\n" + "A" * 43 + "="),
         (KEY, "log\n!\n!"),
-        (LAST, ""),
+        (LAST, "5 00\n"),
+        (LAST, "x" * 86),
     ],
 )
 def test_a_damaged_file_is_told(tmp_path: Path, name: str, text: str) -> None:
