@@ -16,6 +16,7 @@ from bench.report import publish, write_report
 from bench.results import FILE, Results, judge, ratios_of
 from bench.run import DIMENSIONS, QUICK_DIMENSIONS, Options, Run
 from bench.storms import measure_storms
+from bench.transparency import measure_transparency
 
 STOPPED: Final = 130  # the exit status of a run that was stopped, as shells give it for SIGINT
 HELP: Final = f"""Measure Varde's relay beside what one would use instead, on this machine.
@@ -30,7 +31,8 @@ Every server runs in its own process on one core; the load comes from this proce
   only in the durable dimension: {", ".join(DURABLE_PEERS)}
 
 What is measured: fanout and direct (CPU for each delivery), handshake, idle (memory and CPU of connections that do
-nothing), durable (messages that are kept, beside Mosquitto), storms (latency in a flood, recovery after
+nothing), durable (messages that are kept, beside Mosquitto), transparency (the log of device lists at a
+million entries), storms (latency in a flood, recovery after
 10,000 connections dropped at once). What cannot be run here is left out, and the results say so.
 
 Ctrl-C ends the run; what was measured until then is kept. docs/benchmarks.md explains every figure.
@@ -74,6 +76,8 @@ def measure_all(options: Options, results: Results, wanted: Sequence[str]) -> bo
         Run(options, results).measure(wanted)
         if "durable" in wanted:
             results.merge("durable", value=measure_durable(options))
+        if "transparency" in wanted:
+            results.merge("transparency", value=measure_transparency(options))
         if "storms" in wanted:
             results.merge(value=measure_storms(options))
         results.put("run", "complete", value=True)

@@ -25,7 +25,7 @@ from bench.rooms import Plan, forget_keys
 from loadtest.stack.certificate import make_certificate
 from loadtest.watch.fingerprint import fingerprint
 
-DIMENSIONS: Final = (FANOUT, DIRECT, HANDSHAKE, IDLE, "durable", "storms")
+DIMENSIONS: Final = (FANOUT, DIRECT, HANDSHAKE, IDLE, "durable", "transparency", "storms")
 QUICK_DIMENSIONS: Final = DIMENSIONS[:-1]  # a storm that is over in seconds says nothing
 QUICK_SERVERS: Final = (VARDE, "picows")
 FILES: Final = 12_000  # that the load and a server each may open

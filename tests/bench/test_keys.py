@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import run
+from bench import run, transparency
 from bench.__main__ import measure_all
 from bench.durable import measure as durable
 from bench.results import Results
@@ -53,6 +53,7 @@ PACKAGES = (
     "uvloop",
     "websockets",
 )
+TRANSPARENCY = ("entries", "append_us", "proof_ms", "lookup_ms", "consistency_ms", "audit_s", "lookup_p99_ms")
 EXPECTED: dict[str, Any] = {
     "machine": {
         **dict.fromkeys(("cpu", "cores", "memory_gib", "kernel", "python", "node", "date", "commit")),
@@ -67,6 +68,7 @@ EXPECTED: dict[str, Any] = {
         "varde": {**DURABLE, "at": {"1000": {**RATE, "beside_cores": {"postgres": VALUE}}}},
         "mosquitto": {**DURABLE, "at": {"1000": {**RATE, "beside_cores": {}}}},
     },
+    "transparency": dict.fromkeys(TRANSPARENCY),
     "ratios": dict.fromkeys(("fanout.light", "fanout.saturated", "direct", "idle"), PICOWS),
     "targets": [dict.fromkeys(("what", "target", "measured", "met"))],
 }
@@ -89,6 +91,7 @@ def test_a_quick_run_writes_every_key(tmp_path: Path, monkeypatch: pytest.Monkey
     pace = run.Pace(rounds=1, sizes=(100,), handshakes=10, idle=(20,), tls_idle=(), **short)
     monkeypatch.setattr(run, "QUICK", pace)
     monkeypatch.setattr(durable, "QUICK_CONNECTIONS", 4)
+    monkeypatch.setattr(transparency, "QUICK_ENTRIES", 300)
     monkeypatch.setattr(durable, "QUICK_PACE", (0.1, 0.4))
     said: list[str] = []
     results = Results(tmp_path)
