@@ -1,7 +1,4 @@
-"""For those who know Locust: `locust -f loadtest/locustfile.py --scenario steady`, with a web page or `--headless`.
-
-As master, as worker, or as both in one process.
-"""
+"""For those who know Locust: `locust -f loadtest/locustfile.py`, as master, as worker, or as both in one process."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""The load rooms' one epoll engine: many non-blocking connections in one thread, driven by a loop or by gevent.
-
-Who only measures calls `Engine.poll` in a loop of its own. Under gevent the loop waits for `Engine.file` instead.
-"""
+"""The load rooms' epoll engine: many non-blocking connections in one thread, driven by a loop or by gevent."""
 
 import errno
 import os
@@ -45,16 +42,10 @@ class Protocol(TypingProtocol):
         """Return what to send when TCP, and TLS where there is some, is there."""
 
     def receive(self, received: bytes) -> bytes:
-        """Take what was read, nothing for the end of the stream; return what to send at once.
-
-        What it raises goes to who called `Engine.poll`.
-        """
+        """Take what was read, nothing for the end. Return what to send. Raises to who called `Engine.poll`."""
 
     def lost(self, reason: str) -> None:
-        """The connection broke without an end of the stream.
-
-        `reason` is refused, reset, timeout, fault for TLS, or the name of an errno.
-        """
+        """It broke without an end: refused, reset, timeout, fault for TLS, or the name of an errno."""
 
 
 def _open_epoll() -> "select.epoll":

@@ -85,10 +85,7 @@ class RelayClient:
         return self._receive(received, self._session.receive)
 
     def receive_plaintexts(self, received: bytes) -> list[bytes | Ending]:
-        """The same for who only counts: packed frames as they were decrypted, not decoded, not held against the state.
-
-        Only after Welcome came through `receive`.
-        """
+        """Return packed frames, decrypted but not decoded or held against the state. Only after Welcome."""
         session = self._session
         return self._receive(received, lambda message: (session.unseal(message),))
 

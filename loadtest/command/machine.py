@@ -47,10 +47,7 @@ def line_of(check: Check) -> str:
 @click.option("--seconds", type=click.FloatRange(min=0.5), default=3.0, help="For each rate.")
 @click.option("--out", type=_FOLDER, default=RUNS, help="Folder of calibration.json.")
 def calibrate(*, users: int, seconds: float, out: Path) -> None:
-    """Measure one worker of the generator against a server that speaks the protocol and does nothing else.
-
-    Says how many messages a second it can make before it is the bottleneck itself, and what a connection costs it.
-    """
+    """Measure how many messages a second one worker can make, and what a connection costs it."""
     from loadtest.watch.calibration import measure_generator  # noqa: PLC0415 - it brings in gevent
 
     out.mkdir(parents=True, exist_ok=True)

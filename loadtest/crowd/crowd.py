@@ -1,7 +1,4 @@
-"""The people of a run: their devices with keys and tickets, their conversations, the file that holds them all.
-
-The file is written 0600. A crowd is made by a child process, from an order.
-"""
+"""The people of a run: devices with keys and tickets, conversations, and the file, 0600, that holds them all."""
 
 import base64
 import hashlib
@@ -153,10 +150,7 @@ class Order(SecretStruct, frozen=True, kw_only=True):
 
 
 def run_seeding(order: Order, say: Callable[[str], None] = lambda _: None) -> Crowd:
-    """Carry the order out in a child process, and return the crowd that is now also in the file `order.out`.
-
-    `say` is told in lines how far it is. Raises CrowdError, which says what to do.
-    """
+    """Have a child process carry it out; return what `order.out` has. `say` gets progress. Raises CrowdError."""
     last, command = "", (sys.executable, "-m", "loadtest.crowd.seeding")
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own program
         assert process.stdin is not None

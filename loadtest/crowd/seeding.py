@@ -79,10 +79,7 @@ _SILENT: Final = msgspec.json.encode(
 
 
 class Rows:
-    """What sign-up and `POST /v1/conversations` would have written, by table.
-
-    People are drawn from the system's entropy. Each has a device, which is signed in.
-    """
+    """What sign-up and `POST /v1/conversations` would have written, by table: people, each with a device."""
 
     def __init__(self, issuer: TicketIssuer, pepper: bytes, now_ms: int, prekeys: int) -> None:
         """`prekeys` one-time keys for each device; the fallback key comes in addition."""

@@ -25,10 +25,7 @@ _NOUNS: Final = {"latency_ms": "latency", "messages_per_second": "throughput", "
 
 
 def judge(result: Result, slo: Slo) -> Result:
-    """Return the result with findings, objectives, verdict and reasons. Raises SloError for a scenario without a table.
-
-    A run that FAILED stays what it is, with its reasons.
-    """
+    """Return the judged result; one that FAILED stays FAILED. Raises SloError for a scenario without a table."""
     bounds = slo.bounds_of(result.scenario)
     result = msgspec.structs.replace(result, findings=findings_of(result, slo))
     objectives = [bound.judge(result) for bound in bounds]

@@ -74,10 +74,7 @@ def open_clock(masters_boot_id: str, ping: Callable[[], int]) -> RunClock:
 
 
 def follow_clock(clock: RunClock, ping: Callable[[], int], pause: Callable[[float], object] = gevent.sleep) -> None:
-    """Hold a worker's clock against the master's every half minute, until the greenlet is killed.
-
-    `ping` raises gevent.Timeout after `PING_SECONDS`. On the master's own host there is one clock, and nothing to do.
-    """
+    """Hold a worker's clock against the master's every half minute, for ever, unless they are the same clock."""
     while clock.uncertainty_ns:
         pause(EVERY_SECONDS)
         measure_again(clock, ping, pause)

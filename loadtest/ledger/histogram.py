@@ -2,12 +2,14 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Final, Self
 
 from hdrh.histogram import HdrHistogram
 from msgspec import Struct, field
 
+from loadtest.exits import CouldNotRun
 from loadtest.report.result import Latency
 
 MOST_US: Final = 3_600_000_000  # an hour. What took longer counts as that
@@ -65,10 +67,7 @@ class Histogram(Sums):
         return sum(self.buckets.values())
 
     def percentiles_ms(self, places: Sequence[float]) -> list[float | None]:
-        """Return the latency at each place (0 to 100), as HdrHistogram does: the upper end of its bucket.
-
-        Place 0 is the lower end of the first. None when nothing was recorded.
-        """
+        """Return the upper end of the bucket at each place (0 to 100), at 0 the lower one; None without any."""
         if not self.buckets:
             return [None for _ in places]
         indices = sorted(self.buckets)
@@ -103,3 +102,18 @@ def _bounds_us(index: int) -> tuple[int, int]:
     shift = max(0, (index >> _HALF_BITS) - 1)
     least = (index - (shift << _HALF_BITS)) << shift
     return least, least + (1 << shift) - 1
+
+
+class HistogramError(CouldNotRun):
+    """The text is not a histogram: HdrHistogram V2, compressed, base64."""
+
+
+@lru_cache(maxsize=256)
+def read_histogram(hdr: str) -> Histogram:
+    """Return what was measured, from `Latency.hdr`; an empty text is nothing. Raises HistogramError."""
+    try:
+        # Much faster than the library's iterators, which walk each count in Python.
+        counts = HdrHistogram.decode(hdr).counts if hdr else []
+    except Exception as error:  # the library raises whatever its parts do: zlib, base64, struct and its own
+        raise HistogramError("a histogram in the result is none that HdrHistogram can read") from error
+    return Histogram({index: count for index, count in enumerate(counts) if count})

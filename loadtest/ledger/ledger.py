@@ -59,10 +59,7 @@ class Ledger:
         self._second, self._before = Totals(), Totals()  # since the last tick, and before it
 
     def open_stage(self, index: int, began_ns: int) -> None:
-        """Begin a stage, best announced before it begins. Indices are places in `Plan.stages`.
-
-        What was recorded before it was announced, and is due in it, stays where it was recorded.
-        """
+        """Begin a stage, best announced before it begins. `index` is its place in `Plan.stages`."""
         others = (each for each in self._begun if each[1] != index)
         self._begun = sorted((*others, (began_ns if index else _ALWAYS, index)))
 

@@ -23,10 +23,7 @@ class OperationSums(Sums):
 
 
 class StageSums(Sums):
-    """One stage: what was due in it, and in `*_within` what happened while it was open. `due` counts deliveries.
-
-    Histograms have the names that they have in a result.
-    """
+    """One stage: what was due in it, and in `*_within` what happened while it was open. `due` counts deliveries."""
 
     sent: int = 0
     due: int = 0

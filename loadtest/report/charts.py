@@ -1,12 +1,13 @@
 """The charts of a run: which there are, and what of a result each one shows."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from statistics import fmean
 from typing import Any, Final
 
 from loadtest.exits import Verdict
-from loadtest.report.distribution import curve_of
+from loadtest.ledger.histogram import HistogramError, read_histogram
 from loadtest.report.formatting import KINDS, PERCENTILES, clock, duration, figure, milliseconds, unit_of
 from loadtest.report.plots import LIGHT, Band, Chart, Level, Line, png_of, sheet_of
 from loadtest.report.result import Latency, Objective, Result, Sample
@@ -25,6 +26,7 @@ SERVER: Final = {
     "journal_waiting": "Messages waiting for the journal",
 }
 """What the watch samples, the best known first."""
+_TICKS_PER_HALF: Final = 8  # points of a curve between 50 % and 75 %, between 75 % and 87.5 %, and so on
 _FAR: Final = 4.0  # a floor this many times higher than anything measured is told in words, and not drawn
 _VERDICTS: Final = {Verdict.MET: LIGHT["c1"], Verdict.MISSED: "#b3261e"}
 
@@ -35,6 +37,18 @@ def main_latency(result: Result) -> tuple[str, Latency]:
     """Return the latency that a scenario is about, and its kind: the first that it measured."""
     latencies = [(kind, getattr(result.latency_ms, kind)) for kind in KINDS]
     return next(((kind, latency) for kind, latency in latencies if latency.count), latencies[0])
+
+
+def curve_of(latency: Latency) -> list[tuple[float, float]]:
+    """Return `(percentile, milliseconds)`, dense on an axis of nines; without a histogram, the few of the result."""
+    try:
+        histogram = read_histogram(latency.hdr)
+    except HistogramError:
+        return latency.curve
+    steps = math.ceil(math.log2(max(2, histogram.count))) * _TICKS_PER_HALF
+    places = [*(100 * (1 - 0.5 ** (step / _TICKS_PER_HALF)) for step in range(steps)), 100.0]
+    values = zip(places, histogram.percentiles_ms(places), strict=True)
+    return [(place, value) for place, value in values if value is not None] or latency.curve
 
 
 def percentiles_of(result: Result, kind: str) -> Chart:

@@ -14,7 +14,7 @@ from typing import Final
 import click
 from msgspec import Struct
 
-from loadtest.report.distribution import interval_of, read_histogram
+from loadtest.ledger.histogram import Histogram, read_histogram
 from loadtest.report.formatting import KINDS, PERCENTILES, figure, flat, unit_of
 from loadtest.report.result import Latency, Result
 
@@ -77,25 +77,22 @@ def count_of(count: float) -> Figure:
     return Figure(float(count), (max(0.0, count - about), count + about))
 
 
-def _rate(value: float) -> Figure:
-    """An open model offers the same rate each time, so that a few percent less done is a change."""
-    return Figure(value, (value, value), 0.02, more_is_better=True)
-
-
-def _fault(count: float) -> Figure:
-    """A fault is a fault: it has no noise."""
-    return Figure(count, (count, count), 0.0)
-
-
 _COMPARED: Final[dict[Callable[[float], Figure], tuple[str, ...]]] = {
-    _rate: ("users.connected", "rate.achieved_per_second", "rate.deliveries_per_second"),
-    _fault: tuple(f"messages.{name}" for name in ("lost", "duplicated", "disordered", "undecryptable", "astray")),
+    # An open model offers the same rate each time, so that a few percent less done is a change.
+    lambda value: Figure(value, (value, value), 0.02, more_is_better=True): (
+        "users.connected",
+        "rate.achieved_per_second",
+        "rate.deliveries_per_second",
+    ),
+    lambda count: Figure(count, (count, count), 0.0): tuple(
+        f"messages.{name}" for name in ("lost", "duplicated", "disordered", "undecryptable", "astray")
+    ),
     count_of: (*(f"messages.{name}" for name in ("refused", "unacked", "after_gap", "resent")), "users.failed"),
 }
 
 
 def compare_results(before: Result, after: Result, *, tolerance: float = 0.1) -> Comparison:
-    """Compare two runs; `tolerance` is the share by which a figure may grow. Raises DistributionError."""
+    """Compare two runs; `tolerance` is the share by which a figure may grow. Raises HistogramError."""
     first, second = dict(_figures(before)), dict(_figures(after))
     obstacles, rows = list(_obstacles(before, after)), list[Row]()
     for key in (key for key in first if key in second):
@@ -156,6 +153,19 @@ def _percentiles(result: Result, key: str, latency: Latency) -> Iterator[tuple[s
             low, high = interval_of(histogram, percentile, DEVIATIONS)
             unsteady = 1 + _unsteadiness(result, percentile)
             yield f"{key}.{name}", Figure(value, (min(low, value / unsteady), max(high, value * unsteady)))
+
+
+def interval_of(histogram: Histogram, percentile: float, deviations: float) -> tuple[float, float]:
+    """Return between which milliseconds the true percentile lies, by order statistics.
+
+    The rank of a percentile among `count` measurements is binomial; `deviations` of it to either side are taken.
+    This takes measurements as independent, which a stall is not: it is the least noise there can be.
+    """
+    share, count = percentile / 100, histogram.count
+    about = 100 * (deviations * math.sqrt(count * share * (1 - share)) + 0.5) / count
+    places = (max(0.0, percentile - about), min(100.0, percentile + about))
+    low, high = (value or 0.0 for value in histogram.percentiles_ms(places))
+    return low, high
 
 
 def mean_of(result: Result, key: str) -> Figure | None:

@@ -20,11 +20,7 @@ COLUMNS: Final = tuple(name for name in Sample.__struct_fields__ if name != "ser
 
 
 def write_reports(result: Result, folder: Path) -> list[Path]:
-    """Write every output of a run, also of one that measured nothing, and return the files.
-
-    Raises OSError when the folder cannot be written to. What goes wrong with one output is raised after all others
-    were written.
-    """
+    """Write every output of any run, and return the files. What goes wrong with one is raised after the others."""
     folder.mkdir(parents=True, exist_ok=True)
     written, faults = list[Path](), list[Exception]()
     for name, make in OUTPUTS.items():

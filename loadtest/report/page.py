@@ -1,7 +1,4 @@
-"""The report of a run and the index of all runs, each one file of HTML from `templates/`.
-
-Nothing is fetched, and only our own script may run.
-"""
+"""The report of a run and the index of all runs as HTML. Nothing is fetched, and only our own script may run."""
 
 import base64
 import hashlib
@@ -27,15 +24,6 @@ _SCRIPT: Final = Path(__file__).with_name("templates") / "cursor.js"
 _CLOSES: Final = {
     **{str(int(code)): (code.name.lower().replace("_", "-"), "") for code in frames.CloseCode},
     **{str(int(code)): (code.label, MEANINGS[code].when) for code in CloseCode},
-    "reset": ("", "the peer's kernel reset the connection: its process was gone"),
-    "refused": ("", "nobody listened"),
-    "timeout": ("", "no answer in time"),
-    "left": ("", "the user went, as it was told to"),
-    "eof": ("", "the server hung up without a close frame"),
-    "silence": ("", "nothing was heard for longer than the heartbeat allows"),
-    "fault": ("", "the server broke a protocol"),
-    "join-refused": ("", "a join was refused, so that the user gave up"),
-    "generator-fault": ("", "a fault of the generator's own"),
 }
 
 

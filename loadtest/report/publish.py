@@ -1,7 +1,4 @@
-"""Runs put into the documentation: a picture of each, and one table of all that are there.
-
-A row stays as it was written until a newer run of its scenario takes its place, so that no result need be kept.
-"""
+"""Runs put into the documentation: a picture and a row of each, kept until a newer run of its scenario comes."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -32,10 +29,7 @@ class PublishError(CouldNotRun):
 
 
 def publish_runs(runs: Sequence[Path], page: Path = PAGE, order: Iterable[str] = ()) -> None:
-    """Write the pictures and rows of some runs, each in place of an older one of its scenario, in the given order.
-
-    Raises PublishError, and ReadError for what is no run.
-    """
+    """Write pictures and rows of runs in place of older ones, in the given order. Raises PublishError, ReadError."""
     results = [read_result(run) for run in runs]
     for run, result in zip(runs, results, strict=True):
         if not result.learned or result.interrupted:

@@ -165,16 +165,6 @@ class Objective(Struct, frozen=True, kw_only=True):
         """Whether what was measured is on the good side of a limit; nothing never is."""
         return self.measured is not None and (self.measured >= limit if self.at_least else self.measured <= limit)
 
-    @property
-    def standing(self) -> tuple[str, str]:
-        """How good it is (`good`, `warn` or `bad`), and that in words: a missed goal may still hold its floor."""
-        if self.met:
-            return "good", "met"
-        if self.measured is None or self.floor in {None, self.limit}:
-            return "bad", "nothing" if self.measured is None else "missed"
-        assert self.floor is not None
-        return ("warn", "goal missed") if self.holds(self.floor) else ("bad", "under floor")
-
 
 class Finding(Struct, frozen=True, kw_only=True):
     """What a scenario was made to find, such as the breaking point or the slope of memory."""

@@ -81,39 +81,39 @@ class ApiUsers:
     def _source(self, seat: int) -> str | None:
         return self._origin.source_of(seat, len(self._crowd.seats))
 
-    def draw(self, person: Person) -> Request | Journey:
-        """Return what somebody asks next: one thing, or the beginning of a journey."""
-        letters = self._letters
-        if letters is None or self._dice.random() >= self._sign_in_share:
-            return draw_request(person, self._dice)
-        if not self._allowance.spend(self._source(person.number) or "", SIGN_INS):
-            return draw_request(person, self._dice)
-        if person.codes < _CODES and self._dice.random() >= _SIGN_UP_SHARE:
+    def draw(self, person: Person) -> Journey:
+        """Yield what somebody asks next: one thing, or all of a journey."""
+        letters, dice = self._letters, self._dice
+        if (
+            letters is None
+            or dice.random() >= self._sign_in_share
+            or not self._allowance.spend(self._source(person.number) or "", SIGN_INS)
+        ):
+            yield draw_request(person, dice)
+        elif person.codes < _CODES and dice.random() >= _SIGN_UP_SHARE:
             person.codes += 1
-            return sign_in(person.address, letters)
-        return sign_up(letters)
+            yield from sign_in(person.address, letters)
+        else:
+            yield from sign_up(letters)
 
 
 class ApiUser:
     """Makes one request at a time, whenever one is due. `live` lasts as long as the user does."""
 
     def __init__(self, person: Person, client: ApiClient, users: ApiUsers) -> None:
+        self.seat = person.number  # its number in the crowd
         self._person, self._client, self._users = person, client, users
-        self._journey: Journey | None = None
-        self._next: Request | None = None  # of the journey
         self._living: gevent.Greenlet | None = None
 
-    @property
-    def seat(self) -> int:
-        """Its number in the crowd."""
-        return self._person.number
-
     def live(self) -> None:
-        """Make requests until stopped."""
+        """Make requests until stopped. A journey ends at the first that fails."""
         self._living = gevent.getcurrent()
         try:
             while True:
-                self._serve(self._users.due.get())
+                journey, answer = self._users.draw(self._person), None
+                with suppress(StopIteration, RequestFailed):
+                    while True:
+                        answer = self._ask(journey.send(answer), self._users.due.get())
         except gevent.GreenletExit:
             pass  # stopped
         finally:
@@ -122,31 +122,17 @@ class ApiUser:
 
     def stop(self) -> None:
         """End `live`, also in the midst of a request, which then counts as unfinished."""
-        living = self._living
-        if living is not None and living is not gevent.getcurrent():
-            living.kill(block=False)
+        if self._living is not None and self._living is not gevent.getcurrent():
+            self._living.kill(block=False)
 
-    def _serve(self, intended_ns: int) -> None:
-        ledger, clock = self._users.ledger, self._users.clock
-        request = self._next or self._draw()
-        sent_ns = clock.now_ns()
-        answer: Any = None
-        failure: str | None = "unfinished"
+    def _ask(self, request: Request, intended_ns: int) -> Any:
+        sent_ns, failure = self._users.clock.now_ns(), "unfinished"
         try:
-            answer, failure = self._client.ask(request), None
+            answer, failure = self._client.ask(request), ""
         except RequestFailed as fault:
             failure = str(fault)
+            raise
         finally:
             # Also when the user is stopped: whoever waited is not forgotten.
-            ledger.request(request.name, intended_ns, sent_ns, failure)
-        journey, self._journey, self._next = self._journey, None, None
-        if journey is not None and failure is None:  # it ends at a failure
-            with suppress(StopIteration):
-                self._next, self._journey = journey.send(answer), journey
-
-    def _draw(self) -> Request:
-        drawn = self._users.draw(self._person)
-        if isinstance(drawn, Request):
-            return drawn
-        self._journey = drawn
-        return next(drawn)
+            self._users.ledger.request(request.name, intended_ns, sent_ns, failure or None)
+        return answer

@@ -1,7 +1,4 @@
-"""What people ask the API for in a day, and how often: the mix as one table, and ways through several requests.
-
-The ways are signing in and signing up. They need a folder of letters, because a code comes by mail.
-"""
+"""What people ask the API for: a mix as one table, and journeys (sign-in, sign-up) that need a code from a letter."""
 
 import hashlib
 import os
@@ -10,9 +7,10 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -77,14 +75,9 @@ def _change_profile(person: Person, dice: random.Random) -> Request:
 
 def _upload_prekeys(person: Person, _: random.Random) -> Request:
     # Always the same one-time key: there is at most one more than there was.
-    device, private = person.seat.device, person.seat.noise_private
-    signing = signing_key(private)
-    one_time_keys = (signed_one_time_key(device, signing, private),)
-    return person.request(
-        "POST /v1/prekeys",
-        people.PrekeyCount,
-        body=people.PrekeyUpload(one_time_keys, signed_fallback_key(device, signing)),
-    )
+    private = person.seat.noise_private
+    keys = signed_prekeys(person.seat.device, signing_key(private), [private])
+    return person.request("POST /v1/prekeys", people.PrekeyCount, body=keys)
 
 
 def _claim_prekeys(person: Person, dice: random.Random) -> Request:
@@ -98,40 +91,33 @@ def _claim_prekeys(person: Person, dice: random.Random) -> Request:
     return person.request("GET /v1/prekeys", people.PrekeyCount)
 
 
-class Operation(NamedTuple):
-    """`weight` is a share of requests."""
-
-    weight: float
-    make: Make
-
-
 def _plain(name: str, answer: type) -> Make:
     return lambda person, _: person.request(name, answer)
 
 
-# A client asks for its conversations and a ticket each time it starts, which is most of it; profiles and devices are
-# looked at now and then; keys are claimed once for each new device that one writes to.
-MIX: Final = (
-    Operation(22, _plain("GET /v1/conversations", Conversations)),
-    Operation(20, _plain("POST /v1/relay/tickets", people.RelayTicket)),
-    Operation(12, _show_conversation),
-    Operation(10, _plain("GET /v1/profiles", people.Profiles)),
-    Operation(8, _plain("GET /v1/devices", people.Devices)),
-    Operation(6, _plain("GET /v1/prekeys", people.PrekeyCount)),
-    Operation(5, _claim_prekeys),
-    Operation(4, _upload_prekeys),
-    Operation(4, _change_profile),
-    Operation(4, _plain("GET /v1/account", people.AccountView)),
-    Operation(3, lambda _, __: Request(name="GET /v1/relay", answer=people.RelayAddress)),
-    Operation(2, _plain("GET /v1/auth/sessions", people.Sessions)),
+# Each with its share of requests. A client asks for its conversations and a ticket each time it starts, which is most
+# of it; profiles and devices are looked at now and then; keys are claimed once for each new device.
+MIX: Final[tuple[tuple[float, Make], ...]] = (
+    (22, _plain("GET /v1/conversations", Conversations)),
+    (20, _plain("POST /v1/relay/tickets", people.RelayTicket)),
+    (12, _show_conversation),
+    (10, _plain("GET /v1/profiles", people.Profiles)),
+    (8, _plain("GET /v1/devices", people.Devices)),
+    (6, _plain("GET /v1/prekeys", people.PrekeyCount)),
+    (5, _claim_prekeys),
+    (4, _upload_prekeys),
+    (4, _change_profile),
+    (4, _plain("GET /v1/account", people.AccountView)),
+    (3, lambda _, __: Request(name="GET /v1/relay", answer=people.RelayAddress)),
+    (2, _plain("GET /v1/auth/sessions", people.Sessions)),
 )
-_WEIGHTS: Final = [operation.weight for operation in MIX]
+_WEIGHTS: Final = [weight for weight, _ in MIX]
 
 
 def draw_request(person: Person, dice: random.Random) -> Request:
     """Return something that this person asks for."""
-    (operation,) = dice.choices(MIX, _WEIGHTS)
-    return operation.make(person, dice)
+    ((_, make),) = dice.choices(MIX, _WEIGHTS)
+    return make(person, dice)
 
 
 def draw_exchange_key(seed: bytes = b"") -> bytes:
@@ -140,16 +126,13 @@ def draw_exchange_key(seed: bytes = b"") -> bytes:
     return KeyPair.from_private(private).public
 
 
-def signed_one_time_key(device: DeviceId, signing: Ed25519PrivateKey, seed: bytes = b"") -> people.SignedKey:
-    """Return a one-time key of a device under a real signature, as the API checks it."""
-    key = draw_exchange_key(seed)
-    return people.SignedKey(key, KEM_KEY, signing.sign(one_time_key_statement(device, key, KEM_KEY)))
-
-
-def signed_fallback_key(device: DeviceId, signing: Ed25519PrivateKey) -> people.SignedKey:
-    """Return a new fallback key of a device."""
-    key = draw_exchange_key()
-    return people.SignedKey(key, KEM_KEY, signing.sign(fallback_key_statement(device, key, KEM_KEY)))
+def signed_prekeys(device: DeviceId, signing: Ed25519PrivateKey, seeds: Iterable[bytes]) -> people.PrekeyUpload:
+    """Return one-time keys of a device, one of each seed, and a new fallback key, under real signatures."""
+    keys, fallback = map(draw_exchange_key, seeds), draw_exchange_key()
+    statements = ((key, one_time_key_statement(device, key, KEM_KEY)) for key in keys)
+    one_time = tuple(people.SignedKey(key, KEM_KEY, signing.sign(statement)) for key, statement in statements)
+    signature = signing.sign(fallback_key_statement(device, fallback, KEM_KEY))
+    return people.PrekeyUpload(one_time, people.SignedKey(fallback, KEM_KEY, signature))
 
 
 class LetterBox:
@@ -164,21 +147,14 @@ class LetterBox:
         """Return the newest code for an address; None without a letter. The API writes it before it answers."""
         names = {path.name for path in self._folder.glob("*.eml")}
         for name in sorted(names - self._seen):  # names begin with the time, the newest last
-            self._keep(name)
+            with suppress(FileNotFoundError), (self._folder / name).open("rb") as letter:
+                text = letter.read(_LETTER_BYTES)
+                if (to := _TO.search(text)) is not None and (code := _CODE.search(text)) is not None:
+                    self._codes[to[1].decode("ascii", "replace")] = code[1].decode()
+        while len(self._codes) > _MOST_KEPT:
+            del self._codes[next(iter(self._codes))]
         self._seen = names
         return self._codes.pop(address, None)
-
-    def _keep(self, name: str) -> None:
-        try:
-            with (self._folder / name).open("rb") as letter:
-                text = letter.read(_LETTER_BYTES)
-        except FileNotFoundError:
-            return
-        address, code = _TO.search(text), _CODE.search(text)
-        if address is not None and code is not None:
-            self._codes[address[1].decode("ascii", "replace")] = code[1].decode()
-            if len(self._codes) > _MOST_KEPT:
-                del self._codes[next(iter(self._codes))]
 
 
 def sign_in(address: str, letters: LetterBox) -> Journey:
@@ -200,18 +176,15 @@ def sign_up(letters: LetterBox) -> Journey:
 
     yield ask("PUT /v1/account/root-key", people.AccountView, people.RootKey(root.public_key().public_bytes_raw()))
     profile = yield ask("POST /v1/profiles", people.ProfileView, people.NewProfile(ProfileType.PRIVAT))
-    noise, signing_public, identity = draw_exchange_key(), signing.public_key().public_bytes_raw(), draw_exchange_key()
-    statement = device_statement(
-        tokens.account, device, noise_key=noise, signing_key=signing_public, identity_key=identity
-    )
-    keys = (noise, signing_public, identity)
-    yield ask(
-        "POST /v1/devices", people.DeviceView, people.NewDevice(device, *keys, root.sign(statement), (profile.profile,))
-    )
-    prekeys = tuple(signed_one_time_key(device, signing) for _ in range(_PREKEYS))
-    yield ask(
-        "POST /v1/prekeys", people.PrekeyCount, people.PrekeyUpload(prekeys, signed_fallback_key(device, signing))
-    )
+    public = {
+        "noise_key": draw_exchange_key(),
+        "signing_key": signing.public_key().public_bytes_raw(),
+        "identity_key": draw_exchange_key(),
+    }
+    signature = root.sign(device_statement(tokens.account, device, **public))
+    registered = people.NewDevice(device, **public, signature=signature, profiles=(profile.profile,))
+    yield ask("POST /v1/devices", people.DeviceView, registered)
+    yield ask("POST /v1/prekeys", people.PrekeyCount, signed_prekeys(device, signing, [b""] * _PREKEYS))
     yield ask("POST /v1/relay/tickets", people.RelayTicket)
     yield Request(name="DELETE /v1/auth/session", token=tokens.access_token)
 

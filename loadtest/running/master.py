@@ -1,7 +1,4 @@
-"""The master: opens a system and workers, makes a run of each Locust test, headless or from Locust's web page.
-
-Importing this file imports locust, which patches the process.
-"""
+"""The master: opens a system and workers, and makes a run of each Locust test, headless or from Locust's web page."""
 
 import logging
 import os
@@ -160,10 +157,7 @@ def _open_environment(options: Options) -> Any:
 
 @contextmanager
 def _interruptible(say: Callable[[str], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM: the first one raises KeyboardInterrupt in the block, the second one ends the process.
-
-    Whatever we started ends when it notices that we are gone.
-    """
+    """SIGINT or SIGTERM: the first one raises KeyboardInterrupt in the block, the second one ends the process."""
     signals, main = list[int](), gevent.getcurrent()
 
     def on_signal(number: int) -> None:

@@ -1,7 +1,4 @@
-"""What the master and its workers tell each other over Locust's own messages. Times are nanoseconds of run time.
-
-`PREPARE` and `HEARTBEAT` carry a Struct as msgpack, the others plain values.
-"""
+"""What master and workers tell each other over Locust's messages, some as msgpack. Times are ns of run time."""
 
 from typing import Final
 

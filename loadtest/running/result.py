@@ -1,7 +1,4 @@
-"""The result of a run: its record and the ledgers put together, judged, written, and told in a few last lines.
-
-Whatever happened, there is a result: also of a run that was interrupted, and of one that could not begin.
-"""
+"""The result of a run, however it ended: record and ledgers put together, judged, written, told in a few lines."""
 
 import math
 from collections.abc import Sequence
@@ -230,10 +227,7 @@ def _bottlenecks(record: RunRecord, judged: _Judged, clock_budget_ms: float, *, 
 
 
 def _late_share(judged: _Judged) -> tuple[int, float]:
-    """How many sends were late, and which share of all, where nothing is done to the system.
-
-    Where everybody connects again, sends wait for handshakes.
-    """
+    """How many sends were late, and which share. Not where all connect again: sends wait for handshakes there."""
     calm = [held for stage, held in judged if stage.action is None]
     late, offered = sum(held.late for held in calm), sum(held.offered for held in calm)
     return late, late / offered if offered else 0.0

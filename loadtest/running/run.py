@@ -66,16 +66,15 @@ class Run:
         """`count` is told of each second, for Locust's own figures."""
         self.plan = plan
         self.record = RunRecord()
-        self.done = Event()
         self._options, self._slo, self._workers, self._system = options, slo, workers, system
         self._console, self._count = console, count
         self._clock = RunClock()
         self._stopped = Event()
-        self._spawning: gevent.Greenlet | None = None
+        self._spawning: list[gevent.Greenlet] = []
 
     def stop(self) -> None:
         """End early, because somebody wishes it."""
-        if not self._stopped.is_set() and not self.done.is_set():
+        if not self._stopped.is_set():
             self.record.interrupted = True
             self._stopped.set()
 
@@ -87,9 +86,8 @@ class Run:
                 self._settle()
             self._collect()
         finally:
-            if self._spawning is not None:
-                self._spawning.kill()
-            self.done.set()
+            gevent.killall(self._spawning)
+            self._stopped.set()
 
     def _prepare(self) -> bool:
         there = self._workers.begin_run()
@@ -109,7 +107,7 @@ class Run:
             )
             self._workers.runner.send_message(m.PREPARE, msgspec.msgpack.encode(task), client)
         if not self._workers.wait_until_all("trouble", _PREPARE_SECONDS, self._stopped):
-            self._note_missing()
+            self._check()
             return False
         self.record.failure = next((each.trouble for each in self._workers.states.values() if each.trouble), "")
         return not self.record.failure
@@ -120,7 +118,10 @@ class Run:
             held = StageRun(index=index, began_ns=self._clock.now_ns())
             self._begin(held, stage)
             if stage.users != users:
-                self._spawn(users := stage.users, stage.spawn_per_second)
+                # A master's `start` returns when they are there.
+                users, start = stage.users, self._workers.runner.start
+                gevent.killall(self._spawning)
+                self._spawning = [gevent.spawn(start, users, stage.spawn_per_second)]
             self._hold(held, stage)
             held.ended_ns, held.connected = self._clock.now_ns(), self._connected
             if self._stopped.is_set() or self._is_broken(held, stage):
@@ -135,12 +136,6 @@ class Run:
         self._workers.runner.send_message(m.STAGE, (held.index, held.began_ns))
         if stage.action in SYSTEM_ACTIONS:
             gevent.spawn(self._system.act, stage.action)
-
-    def _spawn(self, users: int, per_second: float) -> None:
-        """Let Locust have so many users. A master's `start` returns when they are there."""
-        if self._spawning is not None:
-            self._spawning.kill()
-        self._spawning = gevent.spawn(self._workers.runner.start, users, per_second)
 
     def _hold(self, held: StageRun, stage: Stage) -> None:
         """Look each second until the stage is over."""
@@ -182,20 +177,16 @@ class Run:
         return sums.request if self.plan.kind is Kind.REST else sums.send_to_receive
 
     def _check(self) -> None:
-        if self._workers.missing():
-            self._note_missing()
-        stack = self._system.stack
-        for name in stack.dead() if stack is not None else ():
-            said = f"{name} ended by itself"
-            if said not in self.record.broken:
-                self.record.broken.append(said)
-                self._console.say(said)
-                self._stopped.set()
-
-    def _note_missing(self) -> None:
+        """End the run when a worker or a part of the system is gone."""
         self.record.missing_workers = self._workers.missing()
         if self.record.missing_workers:
             self._stopped.set()
+        stack = self._system.stack
+        for name in stack.dead() if stack is not None else ():
+            if (said := f"{name} ended by itself") not in self.record.broken:
+                self.record.broken.append(said)
+                self._console.say(said)
+                self._stopped.set()
 
     def _is_broken(self, held: StageRun, stage: Stage) -> bool:
         """Whether this was the last stage of a ramp."""

@@ -30,10 +30,7 @@ Say = Callable[[str], None]
 
 
 class System:
-    """What there is to be loaded, and what a run does to it.
-
-    A fresh stack is ours to hurt and to look at. Another system's owner gives us a program to call: `--hook`.
-    """
+    """What is loaded: a fresh stack of ours to hurt and watch, or another's, whose owner gives us `--hook`."""
 
     def __init__(
         self, crowd: Crowd, file: Path, plan: Plan, say: Say, *, stack: Stack | None = None, hook: str | None = None
@@ -52,21 +49,19 @@ class System:
 
     def act(self, action: Action) -> None:
         """Do what a stage asks for, and return when it is done. Raises nothing: what fails is kept."""
+        done = "done"
         try:
-            self._say(f"{action}: {self._act(action)}")
+            if self._hook is not None:
+                command = (*shlex.split(self._hook), str(action))
+                subprocess.run(command, check=True, timeout=_HOOK_SECONDS, stdin=subprocess.DEVNULL)  # noqa: S603 - the caller's own words
+            elif self.stack is not None and action is Action.KILL_NODE:
+                done = f"{self.stack.kill_node()} was killed and is back"
+            elif self.stack is not None:
+                done = f"{', '.join(self.stack.drain_nodes())} drained and back"
+            self._say(f"{action}: {done}")
         except (StackError, OSError, subprocess.SubprocessError) as error:
             self.failed.append(f"{action} failed: {str(error).splitlines()[0]}")
             self._say(self.failed[-1])
-
-    def _act(self, action: Action) -> str:
-        if self._hook is not None:
-            command = (*shlex.split(self._hook), str(action))
-            subprocess.run(command, check=True, timeout=_HOOK_SECONDS, stdin=subprocess.DEVNULL)  # noqa: S603 - the caller's own words
-            return "done"
-        assert self.stack is not None
-        if action is Action.KILL_NODE:
-            return f"{self.stack.kill_node()} was killed and is back"
-        return f"{', '.join(self.stack.drain_nodes())} drained and back"
 
     def watch(self) -> None:
         """Look at a stack of ours once a second, until the greenlet is killed."""
@@ -137,10 +132,7 @@ def check_crowd(crowd: Crowd, plan: Plan, path: Path) -> None:
 
 
 def warn_beforehand(options: Options, plan: Plan, say: Say, *, machine: Machine | None = None) -> None:
-    """Say each warning of `preflight` with what to do; of a smoke run only what it will not work with.
-
-    Workers on other machines are looked at there, by hand.
-    """
+    """Say each warning of `preflight`; of a smoke run only faults. Remote workers are looked at by hand."""
     if options.remote:
         return
     small = options.smoke or plan.scenario == "smoke"

@@ -1,7 +1,4 @@
-"""A worker process: it prepares when told to, follows the stages, and reports.
-
-Importing this file imports locust, which patches the process.
-"""
+"""A worker process: it prepares when told to, follows the stages, and reports."""
 
 import gc
 import logging
@@ -97,10 +94,7 @@ class Load:
             self.population.give_back(user.seat)
 
     def open_stage(self, index: int, began_ns: int) -> None:
-        """From `began_ns` on, do what this stage asks of a worker.
-
-        Past the last one nothing more is offered, and what comes was not achieved within a stage.
-        """
+        """From `began_ns` on, do what this stage asks. Past the last one nothing more is offered."""
         self.ledger.open_stage(index, began_ns)
         if index == len(self.plan.stages):
             self.pacer.set_rate(0)

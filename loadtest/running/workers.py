@@ -40,10 +40,7 @@ def cpu_percent(readings: Sequence[Reading]) -> float:
 
 
 def cpu_max_percent(readings: Sequence[Reading]) -> float:
-    """Return the most over windows of the judged stages, or over the last of these when all are shorter than a window.
-
-    Judged stages in a row are one stretch. No window reaches back before one.
-    """
+    """Return the most over any window within judged stages in a row, or over the last such when all are shorter."""
     stretches = [list(stretch) for judged, stretch in groupby(readings, itemgetter(2)) if judged]
     windows = [stretch[at : at + WINDOW + 1] for stretch in stretches for at in range(len(stretch) - WINDOW)]
     return max(map(cpu_percent, windows or stretches[-1:]), default=0.0)

@@ -1,8 +1,4 @@
-"""A whole system for a run: `varde up` with a folder of its own, read from its ready file.
-
-Nothing of a server is imported. A node that dies, by a crash or because a scenario kills it, is started again by the
-supervisor.
-"""
+"""A whole system for a run: `varde up` with a folder of its own. It starts a node that dies again by itself."""
 
 import json
 import os
@@ -92,20 +88,14 @@ class Stack:
         return [name for name, process in self._known.items() if not (process.is_running() and runs(process.pid))]
 
     def kill_node(self) -> str:
-        """Kill a node with SIGKILL and return its name when it is back: each call takes the next one.
-
-        Raises StackError when it does not come back.
-        """
+        """Kill the next node with SIGKILL, and return its name when it is back. Raises StackError."""
         name = list(self.metrics_urls)[self._next % len(self.metrics_urls)]
         self._next += 1
         self._restart(name, psutil.Process.kill)
         return name
 
     def drain_nodes(self) -> list[str]:
-        """Drain one node after the other (SIGTERM), and return their names when all are back.
-
-        Raises StackError when one does not come back.
-        """
+        """Drain one node after the other (SIGTERM), and return their names when all are back. Raises StackError."""
         for name in self.metrics_urls:
             self._restart(name, psutil.Process.terminate)
         return list(self.metrics_urls)
@@ -143,10 +133,7 @@ class Stack:
 
 @contextmanager
 def open_stack(folder: Path, *, nodes: int = 1, tls: bool = False) -> Iterator[Stack]:
-    """Run a system in `folder`, ready when the block begins and gone when it ends. It may be opened there again.
-
-    The folder must be one that another user may pass through, as Postgres refuses to run as root. Raises StackError.
-    """
+    """Run a system in `folder`, which Postgres's own user must be able to pass through. Raises StackError."""
     folder = folder.resolve()
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     (folder / "ready.json").unlink(missing_ok=True)

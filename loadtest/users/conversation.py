@@ -60,18 +60,14 @@ class Conversation:
 
 
 class Position:
-    """One device in one conversation. `told` begins anew with each connection, `seen` does not.
+    """One device in one conversation. `told` begins anew with each connection, `seen` does not."""
 
-    `unreported` is whether the relay is to be told, `unconfirmed` of how many messages.
-    """
-
-    __slots__ = ("conversation", "seen", "told", "unconfirmed", "unreported")
+    __slots__ = ("conversation", "seen", "told", "unconfirmed")
 
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
         self.told = self.seen = 0
-        self.unreported = False
-        self.unconfirmed = 0
+        self.unconfirmed = 0  # of how many messages the relay is to be told; one more where it has to be told again
 
     def join(self, joined: f.Joined) -> None:
         """The server tells what follows from there on."""
@@ -82,13 +78,11 @@ class Position:
     def take(self, seq: int) -> bool:
         """Move to a number. False: this device had it already, and is told again because its connection is new."""
         again = self.told < seq <= self.seen
-        self.told = max(self.told, seq)
-        self.seen = max(self.seen, seq)
+        self.told, self.seen = max(self.told, seq), max(self.seen, seq)
         return not again
 
     def skip(self, first: int, last: int) -> int:
         """Move past numbers that cannot be had. How many of them are new."""
         new = max(0, last - max(first - 1, self.seen))
-        self.told = max(self.told, last)
-        self.seen = max(self.seen, last)
+        self.told, self.seen = max(self.told, last), max(self.seen, last)
         return new

@@ -7,7 +7,7 @@ from loadtest.client.epoll import Connection
 from loadtest.client.protocol import Ending, Phase, RelayClient
 from loadtest.crowd.crowd import Seat
 from loadtest.users.conversation import Conversation, Position
-from loadtest.users.population import Population
+from loadtest.users.population import CONFIRM_SECONDS, Population
 from varde_contract import codec
 from varde_contract import frames as f
 from varde_contract.noise import KeyPair
@@ -115,16 +115,16 @@ class Device:
             self.connection.send(octets)
 
     @property
-    def can_send(self) -> bool:
-        """Whether there is a conversation to write to."""
-        return any(position.conversation.complete for position in self._positions.values())
+    def writable(self) -> list[Conversation]:
+        """The conversations to which this device may write."""
+        return [each.conversation for each in self._positions.values() if each.conversation.complete]
 
     def send(self, intended_ns: int) -> bool:
         """Send a message that was due at that time of the run. False: not now, and nothing was recorded."""
-        room = self._choose_conversation()
-        if room is None or self.connection is None or len(self.unanswered) >= UNANSWERED:
+        rooms, population = self.writable, self._population
+        if not rooms or self.connection is None or len(self.unanswered) >= UNANSWERED:
             return False
-        population = self._population
+        room = rooms[0] if len(rooms) == 1 else population.dice.choice(rooms)
         size = min(population.draw_size(), room.most)
         draft = population.ledger.draw(self.number, room.number, intended_ns, size, room.due)
         client_id = population.draw_client_id()
@@ -138,26 +138,20 @@ class Device:
         if self._confirms_later:
             self._confirms_later = False
             for position in self._positions.values():
-                if position.unreported:
+                if position.unconfirmed:
                     self._confirm(position)
 
     def _confirm(self, position: Position) -> None:
-        position.unreported, position.unconfirmed = False, 0
+        position.unconfirmed = 0
         if self.connection is not None and self._client.live:
             confirmed = codec.encode_frame(f.Delivered(position.conversation.id, position.seen))
             self._send(self._client.send_encoded(f.Delivered, confirmed))
 
     def _confirm_later(self, position: Position) -> None:
-        position.unreported = True
+        position.unconfirmed += 1
         if not self._confirms_later:
             self._confirms_later = True
-            self._population.confirm_later(self)
-
-    def _choose_conversation(self) -> Conversation | None:
-        rooms = [position.conversation for position in self._positions.values() if position.conversation.complete]
-        if len(rooms) > 1:
-            return self._population.dice.choice(rooms)
-        return rooms[0] if rooms else None
+            self._population.call_later(CONFIRM_SECONDS, self.confirm)
 
     # Frames of the relay
 
@@ -177,11 +171,9 @@ class Device:
         if position.told < position.seen:
             self._confirm_later(position)
         self.joined += 1
-        if self.joined == len(self._seat.rooms):
-            self._settle_in()
-
-    def _settle_in(self) -> None:
-        """Say again what nobody answered for, in order; then be there for more."""
+        if self.joined < len(self._seat.rooms):
+            return
+        # Say again what nobody answered for, in order; then be there for more.
         for each in self.unanswered.values():
             self._population.ledger.resend(self.number, each.conversation.number, each.seq)
             self._send(self._client.send_encoded(f.Send, each.frame))
@@ -194,11 +186,9 @@ class Device:
         if position is None or not position.take(frame.seq):
             return
         self._population.ledger.receive(self.number, position.conversation.number, frame.ciphertext)
-        position.unconfirmed += 1
+        self._confirm_later(position)
         if position.unconfirmed >= UNCONFIRMED:
             self._confirm(position)
-        elif not position.unreported:
-            self._confirm_later(position)
 
     def _on_gap(self, frame: f.Gap) -> None:
         position = self._positions.get(frame.conversation.int)
@@ -209,30 +199,28 @@ class Device:
             self._population.ledger.gap(self.number, position.conversation.number, new, frame.why.value)
 
     def _on_ack(self, frame: f.Ack) -> None:
-        answered = self.unanswered.pop(frame.client_id.int, None)
-        if answered is not None:
+        if (answered := self._answer(frame.client_id.int)) is not None:
             self._population.ledger.ack(self.number, answered.conversation.number, answered.seq)
-            if not self.unanswered:
-                self._user.answered()
 
     def _on_refused(self, frame: f.RefusedFrame) -> None:
-        if frame.about == _SEND and frame.subject is not None:
-            refused = self.unanswered.pop(frame.subject.int, None)
-            if refused is not None:
-                self._note_refused(refused, frame)
-        elif frame.about == _JOIN:
+        if frame.about == _JOIN:
             self._user.cut("join-refused")  # try again on another connection
-        elif frame.about == _CONFIRM and frame.subject is not None and frame.code in _NOT_NOW:
-            position = self._positions.get(frame.subject.int)
-            if position is not None:
-                self._confirm_later(position)
+        elif frame.subject is None:
+            return
+        elif frame.about == _SEND and (refused := self._answer(frame.subject.int)) is not None:
+            room = refused.conversation
+            self._population.ledger.refuse(self.number, room.number, refused.seq, frame.code.value)
+            if frame.stale is not None:
+                room.version = max(room.version, frame.stale.roster_version)
+        elif frame.about == _CONFIRM and frame.code in _NOT_NOW and frame.subject.int in self._positions:
+            self._confirm_later(self._positions[frame.subject.int])
 
-    def _note_refused(self, refused: Unanswered, frame: f.RefusedFrame) -> None:
-        self._population.ledger.refuse(self.number, refused.conversation.number, refused.seq, frame.code.value)
-        if frame.stale is not None:
-            refused.conversation.version = max(refused.conversation.version, frame.stale.roster_version)
-        if not self.unanswered:
+    def _answer(self, client_id: int) -> Unanswered | None:
+        """Return the message that was answered for; None when there is none, or it had been already."""
+        answered = self.unanswered.pop(client_id, None)
+        if answered is not None and not self.unanswered:
             self._user.answered()
+        return answered
 
     def _on_changed(self, frame: f.Changed) -> None:
         room = None if frame.conversation is None else self._population.conversations.get(frame.conversation.int)

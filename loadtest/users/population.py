@@ -4,9 +4,8 @@ import heapq
 import ssl
 import sys
 import time
-from collections import deque
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Callable, Sequence
+from itertools import accumulate, count
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -23,12 +22,11 @@ from loadtest.users.tickets import Tickets
 from varde_contract.ids import ENTROPY_BYTES, ClientId, uuid7
 
 if TYPE_CHECKING:
-    from loadtest.users.device import Device
     from loadtest.users.relay_user import RelayUser
 
 CONFIRM_SECONDS: Final = 1.0  # that confirmations gather, as the protocol advises clients
 SLOW_SECONDS: Final = 2.0  # between two looks of a slow reader
-_TICK: Final = 0.05
+TICK_SECONDS: Final = 0.05
 _SLICES: Final = 20
 """Ticks in which everybody is looked at once: a look at ten thousand in one go would be counted as latency."""
 _LOOP_READ: Final = 1
@@ -95,8 +93,8 @@ class Population:
         self.conversations = _open_conversations(crowd, plan, self._used, self.seats)  # by the number of its id
         self._sizes = [size for size, _ in plan.payloads.weighted]
         self._upto = list(accumulate(weight for _, weight in plan.payloads.weighted))
-        self._confirming: deque[tuple[float, Device]] = deque()
-        self._slow: deque[tuple[float, RelayUser]] = deque()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []  # a heap
+        self._numbers = count()  # of two that are due at once, the first comes first
         self.settling = False
         """Whether slow readers read on: nothing more is offered, and what waits for them is to be accounted for."""
         self._round: list[RelayUser] = []
@@ -104,7 +102,7 @@ class Population:
         self.engine = Engine(_report_error)
         self._watcher = get_hub().loop.io(self.engine.file, _LOOP_READ)
         self._watcher.start(self.engine.poll)
-        self._timer = get_hub().loop.timer(_TICK, _TICK)
+        self._timer = get_hub().loop.timer(TICK_SECONDS, TICK_SECONDS)
         self._timer.start(self._tick)
 
     def take_seat(self) -> int:
@@ -129,13 +127,9 @@ class Population:
         """Return one that no device has used before, in this run or another."""
         return ClientId(uuid7(time.time_ns() // _MS_NS, self.dice.randbytes(ENTROPY_BYTES)))
 
-    def confirm_later(self, device: "Device") -> None:
-        """Have a device confirm what it received, together with what comes meanwhile."""
-        self._confirming.append((self.engine.now + CONFIRM_SECONDS, device))
-
-    def read_later(self, user: "RelayUser") -> None:
-        """Have a slow reader read."""
-        self._slow.append((self.engine.now + (_TICK if self.settling else SLOW_SECONDS), user))
+    def call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Have something done after a while, with what else is due then. It must not wait."""
+        heapq.heappush(self._timers, (self.engine.now + seconds, next(self._numbers), call))
 
     def close(self) -> None:
         """Cut who is still there."""
@@ -149,10 +143,8 @@ class Population:
 
     def _tick(self) -> None:
         self.engine.now = now = time.monotonic()
-        while self._confirming and self._confirming[0][0] <= now:
-            self._confirming.popleft()[1].confirm()
-        while self._slow and self._slow[0][0] <= now:
-            self._slow.popleft()[1].read_a_little()
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
         if not self._round:
             self._round = list(self.present)
             self._slice = max(1, -(-len(self._round) // _SLICES))

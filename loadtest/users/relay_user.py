@@ -10,7 +10,7 @@ from loadtest.client.epoll import HANGUP, READ
 from loadtest.client.protocol import Ending
 from loadtest.scenarios.plan import Behaviour
 from loadtest.users.device import Device
-from loadtest.users.population import Population, behaviour_of
+from loadtest.users.population import SLOW_SECONDS, TICK_SECONDS, Population, behaviour_of
 from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 
@@ -175,7 +175,7 @@ class RelayUser:
 
     def try_ready(self) -> None:
         """Be asked to send from now on, if there is a conversation to write to."""
-        if self._listens and not self._leaving and self._behaviour in _SENDERS and self.device.can_send:
+        if self._listens and not self._leaving and self._behaviour in _SENDERS and self.device.writable:
             self._population.ready.add(self)
 
     def asked_to_go(self, goaway: f.Goaway) -> None:
@@ -189,8 +189,6 @@ class RelayUser:
         """Nothing is without an answer any more."""
         if self._leaving and self.device.connection is not None:
             self._say_goodbye()
-
-    # Leaving
 
     def _go(self) -> None:
         """Leave of this user's own will."""
@@ -232,7 +230,8 @@ class RelayUser:
     def _read_later(self) -> None:
         if not self._reads_later and self.device.connection is not None:
             self._reads_later = True
-            self._population.read_later(self)
+            seconds = TICK_SECONDS if self._population.settling else SLOW_SECONDS
+            self._population.call_later(seconds, self.read_a_little)
 
     # The greenlet
 
@@ -243,10 +242,9 @@ class RelayUser:
     def _renew_if_due(self) -> bool:
         """Fetch another ticket when it is time. The connection, if there is one, goes on meanwhile."""
         tickets = self._population.tickets
-        due = tickets.due_at(self.seat) <= time.monotonic()
-        if due and not self._ended:
+        if due := not self._ended and tickets.due_at(self.seat) <= time.monotonic():
             tickets.renew(self.seat)
-        return due and not self._ended
+        return due
 
     def _connect(self) -> None:
         if self._ended or self._away:

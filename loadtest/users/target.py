@@ -32,10 +32,7 @@ class Target(Struct, frozen=True):
     tls: bool
 
     def source_of(self, seat: int, seats: int) -> str | None:
-        """Return the address that a seat binds to; None leaves the choice to the kernel.
-
-        Neighbours come from different ones: seats are filled in order, and the first hundred come together.
-        """
+        """Return the address that a seat binds to, another than its neighbours'; None leaves it to the kernel."""
         if self.family != socket.AF_INET or not ipaddress.IPv4Address(str(self.address[0])).is_loopback:
             return None
         place = seat % max(1, -(-seats // SEATS_PER_ADDRESS))

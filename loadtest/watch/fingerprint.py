@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import resource
 import subprocess
 from collections.abc import Iterable
@@ -29,43 +30,35 @@ def fingerprint(names: Iterable[str] = PACKAGES) -> dict[str, Any]:
     for name in names:
         with suppress(PackageNotFoundError):
             packages[name] = version(name)
+    # The revision, with `+` when the tree is not as it was committed.
+    command, commit = ("git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"), None
+    with suppress(OSError, subprocess.SubprocessError):  # without git or a clone
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_GIT_SECONDS, check=True)  # noqa: S603 - constants
+        commit = done.stdout.strip()
+    models = re.findall(r"(?m)^model name\s*: (.*)", _text(Path("/proc/cpuinfo")))
     return {
-        "cpu": _cpu(),
+        "cpu": " ".join((*models[:1], f"({platform.machine()})" if models else platform.machine())),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": packages,
-        "commit": _commit(),
+        "commit": commit,
         "open_files": {"soft": soft, "hard": hard},
         "cgroup": {name: limit for name in ("cpu.max", "memory.max") if (limit := _cgroup_limit(name)) is not None},
     }
 
 
-def _cpu() -> str:
+def _text(path: Path) -> str:
+    """Return what a file says; nothing where there is none."""
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return f"{line.partition(':')[2].strip()} ({platform.machine()})"
-    return platform.machine()
+        return path.read_text()
+    return ""
 
 
 def _cgroup_limit(name: str) -> str | None:
     """Return the limit set nearest to us on the way from our own group to the root; None where there is none."""
-    with suppress(OSError):
-        own = [line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")]
-        group = _CGROUP / "".join(own[:1]).lstrip("/")
-        for folder in (group, *group.parents):
-            with suppress(OSError):
-                if not (limit := (folder / name).read_text().strip()).startswith("max"):
-                    return limit
-    return None
-
-
-def _commit() -> str | None:
-    """Return the revision, with `+` when the tree is not as it was committed; None without git or a clone."""
-    command = ("git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*")
-    with suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_GIT_SECONDS, check=True)  # noqa: S603 - constants
-        return done.stdout.strip()
-    return None
+    own = re.findall(r"(?m)^0::/*(.*)", _text(Path("/proc/self/cgroup")))
+    group = _CGROUP / "".join(own[:1])
+    limits = (_text(folder / name).strip() for folder in (group, *group.parents))
+    return next((limit for limit in limits if limit and not limit.startswith("max")), None)

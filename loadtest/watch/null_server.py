@@ -68,20 +68,21 @@ def open_null_server(users: int, folder: Path) -> Iterator[NullServer]:
 
 def _make_crowd(users: int, relay_url: str, relay_key: bytes) -> Crowd:
     """Return `users` devices in pairs, one more when they are odd."""
-    pairs = [(first, first + 1) for first in range(0, users, 2)]
-
-    def seat(room: int) -> Seat:
-        account, profile, device = ids.AccountId(_new_id()), ids.ProfileId(_new_id()), DeviceId(_new_id())
-        return Seat(account, profile, device, KeyPair.generate().private_bytes(), _TICKET, "", (room,))
-
+    seats, rooms = list[Seat](), list[Room]()
+    for first in range(0, users, 2):
+        for _ in range(2):
+            account, profile, device = ids.AccountId(_new_id()), ids.ProfileId(_new_id()), DeviceId(_new_id())
+            private = KeyPair.generate().private_bytes()
+            seats.append(Seat(account, profile, device, private, _TICKET, "", (len(rooms),)))
+        rooms.append(Room(ConversationId(_new_id()), (first, first + 1), 1, group=False))
     return Crowd(
         relay_url=relay_url,
         api_url="",
         relay_key=relay_key,
         payload_key=os.urandom(32),
         tickets_expire_ms=_now_ms() + _DAY_MS,
-        seats=tuple(seat(room) for room, members in enumerate(pairs) for _ in members),
-        rooms=tuple(Room(ConversationId(_new_id()), members, 1, group=False) for members in pairs),
+        seats=tuple(seats),
+        rooms=tuple(rooms),
     )
 
 

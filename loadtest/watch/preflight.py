@@ -141,8 +141,7 @@ def _read(path: str) -> str | None:
 
 
 def _number(path: str) -> int | None:
-    text = _read(path)
-    return int(text) if text is not None and text.isdigit() else None
+    return int(text) if (text := _read(path) or "").isdigit() else None
 
 
 def _can_bind() -> bool:

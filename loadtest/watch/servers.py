@@ -1,7 +1,4 @@
-"""The servers of a run from outside: CPU and memory of their processes, and the metrics of relay nodes.
-
-All are read once a second. A node that does not answer is left out.
-"""
+"""The servers of a run from outside: CPU and memory of processes, and metrics of the nodes that answer."""
 
 import http.client
 import time
@@ -75,10 +72,7 @@ def usage_of(pid: int) -> Usage | None:
 
 
 class Watch:
-    """What is sampled of the servers once a second.
-
-    `pids` are processes by name; they may change meanwhile, as when a node is started again.
-    """
+    """What is sampled of the servers once a second. `pids`, by name, may change meanwhile."""
 
     def __init__(self, pids: Mapping[str, int], metrics_urls: Iterable[str]) -> None:
         self._pids = pids
@@ -87,25 +81,20 @@ class Watch:
         self._sampled_at = time.monotonic()
 
     def sample(self) -> dict[str, float]:
-        """Return what is known of the time since the last sample, by the keys of `series[].server`.
-
-        Of each process these are `<process>.cpu_percent` of one core, and `<process>.rss_mib`.
-        """
+        """Return CPU (percent of a core) and memory of each process and the metrics, by keys of `series[].server`."""
         sampled, seen = {}, {}
         for name, pid in list(self._pids.items()):
-            usage, now = usage_of(pid), time.monotonic()
-            if usage is None:
+            if (usage := usage_of(pid)) is None:
                 continue
-            seen[pid] = (now, usage.cpu_seconds)
+            seen[pid] = now, used = time.monotonic(), usage.cpu_seconds
             sampled[f"{name}.rss_mib"] = round(usage.rss_mib, 1)
-            if pid in self._before and now > self._before[pid][0]:
-                since, used = self._before[pid]
+            since, before = self._before.get(pid, seen[pid])
+            if now > since:
                 # A child that ends takes what it used away until its parent has waited for it.
-                share = max(0.0, usage.cpu_seconds - used) / (now - since)
-                sampled[f"{name}.cpu_percent"] = round(100 * share, 1)
+                sampled[f"{name}.cpu_percent"] = round(100 * max(0.0, used - before) / (now - since), 1)
         self._before = seen
-        before, self._sampled_at = self._sampled_at, time.monotonic()
-        return sampled | self._metrics.sample(self._sampled_at - before)
+        last, self._sampled_at = self._sampled_at, time.monotonic()
+        return sampled | self._metrics.sample(self._sampled_at - last)
 
 
 def scrape(url: str, timeout: float = _SECONDS) -> Page | None:

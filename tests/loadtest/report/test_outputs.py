@@ -13,8 +13,9 @@ from hdrh.log import HistogramLogReader
 from jsonschema_rs import Draft202012Validator
 
 from loadtest.exits import Verdict
+from loadtest.ledger.histogram import read_histogram
 from loadtest.report import outputs, schema
-from loadtest.report.distribution import curve_of, read_histogram
+from loadtest.report.charts import curve_of
 from loadtest.report.outputs import OUTPUTS, write_reports
 from loadtest.report.page import junit_of
 from loadtest.report.result import Latency, ReadError, Result, read_result

@@ -25,7 +25,7 @@ def test_the_mix_is_asked_by_its_weights() -> None:
     """Over many draws every operation comes, and the two most usual ones in the shares of the table."""
     person, dice = Person(a_crowd("http://127.0.0.1"), 0), random.Random(1)  # noqa: S311 - it spreads load
     names = Counter(draw_request(person, dice).name for _ in range(5_000))
-    whole = sum(operation.weight for operation in MIX)
+    whole = sum(weight for weight, _ in MIX)
     assert len(names) == len(MIX)
     assert abs(names["GET /v1/conversations"] / 5_000 - 22 / whole) < 0.03
     assert abs(names["POST /v1/relay/tickets"] / 5_000 - 20 / whole) < 0.03

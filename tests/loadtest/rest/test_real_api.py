@@ -77,7 +77,7 @@ def test_every_operation_of_the_mix_succeeds(crowd: Crowd, outbox: Path) -> None
     """What callers ask is what the API answers: each line of the mix twice, and both journeys to their ends."""
     client = ApiClient(find_origin(crowd.api_url), "127.1.0.1")
     person, dice, letters = Person(crowd, 0), random.Random(1), LetterBox(outbox)  # noqa: S311 - it spreads load
-    for request in [operation.make(person, dice) for operation in MIX for _ in range(2)]:
+    for request in [make(person, dice) for _, make in MIX for _ in range(2)]:
         client.ask(request)
     assert walk(client, sign_in(person.address, letters)) == [
         "POST /v1/auth/codes",
