@@ -16,7 +16,7 @@ from api.http.replies import respond
 from api.http.requests import BoundedRequest
 from api.operation import SERVICES
 from api.resources import service, transparency
-from api.resources.people import accounts, devices, prekeys, sign_in
+from api.resources.people import accounts, device_lists, devices, prekeys, sign_in
 from api.resources.talk import conversations, members, messages
 from api.schema import document_of, open_schema
 from api.services import Services
@@ -29,6 +29,8 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     sign_in.blueprint,
     accounts.account,
     accounts.profiles,
+    device_lists.own,
+    device_lists.accounts,
     devices.devices,
     prekeys.blueprint,
     conversations.blueprint,

@@ -9,6 +9,7 @@ import trio
 
 from domain.budgets import Allowance, Budgets, TokenBuckets
 from domain.people.accounts import Accounts
+from domain.people.device_lists import DeviceLists
 from domain.people.devices import Devices
 from domain.people.ports import AccountStore, Mail
 from domain.people.prekeys import Prekeys
@@ -55,6 +56,7 @@ class Services:
     accounts: Accounts
     profiles: Profiles
     devices: Devices
+    device_lists: DeviceLists
     prekeys: Prekeys
     conversations: Conversations
     members: Members
@@ -80,7 +82,8 @@ def make_services(
         sessions=sessions,
         accounts=Accounts(s.accounts),
         profiles=Profiles(s.profiles, bus, clock=clock, entropy=entropy),
-        devices=Devices(s.devices, s.accounts, s.profiles, bus, clock=clock),
+        devices=Devices(s.devices),
+        device_lists=DeviceLists(s.devices, s.profiles, bus, clock=clock),
         prekeys=Prekeys(s.prekeys, s.devices, s.conversations, bus, budgets, clock=clock),
         conversations=Conversations(s.conversations, s.profiles, s.devices, bus, clock=clock, entropy=entropy),
         members=Members(s.conversations, s.profiles, bus),

@@ -111,7 +111,7 @@ def _make(folder: Path, members: int) -> None:
 
     def member(number: int) -> MemberKeys:
         noise, profiles = KeyPair.generate(), (profile_of(number),)
-        device = Device(account_of(number), device_of(number), noise.public, b"", b"", b"", profiles, created_ms=now_ms)
+        device = Device(account_of(number), device_of(number), noise.public, b"", b"", profiles, None, now_ms)
         return noise.private_bytes(), issuer.issue(device, read_ms=now_ms).text
 
     node_keys = node.private_bytes(), ticket_key.public_key().public_bytes_raw()

@@ -13,6 +13,7 @@ It is the SDK and nothing else: no server code, no terminal, and of the reposito
 
 from varde.client import Client
 from varde.conversation import Conversation
+from varde.crypto.device_lists import Learned
 from varde.enrolment import log_in, request_code, sign_up
 from varde.errors import (
     AlreadyEnrolled,
@@ -21,6 +22,7 @@ from varde.errors import (
     ConnectionRefused,
     DeviceRevoked,
     Ended,
+    ListRollback,
     LogForked,
     NotAllowed,
     NotEnrolled,
@@ -49,9 +51,11 @@ from varde.events import (
     Gap,
     Message,
     Outgoing,
+    OwnListChanged,
     Presence,
     Reason,
     Receipt,
+    RootKeyChange,
     RosterChange,
     Sent,
     TranscriptBroken,
@@ -59,13 +63,16 @@ from varde.events import (
     Undecryptable,
     Unknown,
     Unsent,
+    Withheld,
 )
 from varde.identity import Enrolled, Identity, Profile
+from varde.own_list import OwnList
 from varde.reauthentication import StoredDevice, find_device, sign_in_again
 from varde.store import Argon2Cost, Contacts, KeyFile, Passphrase, Unlock
 from varde.tasks import connect
 from varde.transparency import LoggedDeviceList
 from varde_contract.close_codes import CloseCode
+from varde_contract.device_list import DeviceList, ListedDevice
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
 from varde_contract.people import ProfileType
 from varde_contract.refusals import RefusalCode, StaleDevices
@@ -91,6 +98,7 @@ __all__ = [
     "ConversationKind",
     "ConversationView",
     "DeviceId",
+    "DeviceList",
     "DeviceRevoked",
     "DeviceView",
     "Disconnected",
@@ -103,6 +111,9 @@ __all__ = [
     "GapReason",
     "Identity",
     "KeyFile",
+    "Learned",
+    "ListRollback",
+    "ListedDevice",
     "LogForked",
     "LoggedDeviceList",
     "MemberView",
@@ -112,6 +123,8 @@ __all__ = [
     "NotEnrolled",
     "NotFound",
     "Outgoing",
+    "OwnList",
+    "OwnListChanged",
     "Passphrase",
     "Presence",
     "PresenceState",
@@ -124,6 +137,7 @@ __all__ = [
     "RefusalCode",
     "Replaced",
     "Role",
+    "RootKeyChange",
     "RootKeyChanged",
     "RosterChange",
     "Sent",
@@ -145,6 +159,7 @@ __all__ = [
     "Unsent",
     "UntrustedDevice",
     "VardeError",
+    "Withheld",
     "WrongAccount",
     "WrongKey",
     "WrongPhrase",

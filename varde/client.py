@@ -5,10 +5,11 @@ from contextlib import suppress
 
 from varde.conversation import Conversation
 from varde.crypto.root_key import safety_number
-from varde.errors import Busy, NotFound, RootKeyChanged, Unreachable, UntrustedDevice
+from varde.errors import Busy, ListRollback, NotFound, RootKeyChanged, Unreachable, UntrustedDevice
 from varde.event_stream import EventIterator
 from varde.events import Event
 from varde.identity import Identity, default_profile
+from varde.own_list import OwnList
 from varde.reconnector import TICKET
 from varde.rest import SESSION
 from varde.services import Services
@@ -62,23 +63,23 @@ class Client:
     async def open_dm(self, profile: ProfileId, *, as_profile: ProfileId | None = None) -> Conversation:
         """Open the conversation with one other profile, or return the one that is there.
 
-        Raises NotFound, RootKeyChanged, UntrustedDevice, Refusal, Unreachable.
+        Raises NotFound, RootKeyChanged, ListRollback, UntrustedDevice, Refusal, Unreachable.
         """
         mine = default_profile(self.identity, as_profile)
         view = await self._open(ConversationKind.DM, mine, (profile,))
-        return self._accept(view, ConversationKind.DM, {mine, profile})
+        return await self._accept(view, ConversationKind.DM, {mine, profile})
 
     async def open_group(self, profiles: Sequence[ProfileId], *, as_profile: ProfileId | None = None) -> Conversation:
         """Open a new group with these profiles; this account's is its owner. Raises what `open_dm` raises."""
         mine = default_profile(self.identity, as_profile)
         view = await self._open(ConversationKind.GROUP, mine, tuple(profiles))
-        return self._accept(view, ConversationKind.GROUP, {mine, *profiles})
+        return await self._accept(view, ConversationKind.GROUP, {mine, *profiles})
 
     async def open_self(self, *, as_profile: ProfileId | None = None) -> Conversation:
         """Open the conversation with oneself: notes, on all own devices. Raises what `open_dm` raises."""
         mine = default_profile(self.identity, as_profile)
         view = await self._open(ConversationKind.SELF, mine, ())
-        return self._accept(view, ConversationKind.SELF, {mine})
+        return await self._accept(view, ConversationKind.SELF, {mine})
 
     def presence(self, state: PresenceState | str, *, as_profile: ProfileId | None = None) -> None:
         """Set a profile's presence. Sent once, to who is connected now; not stored."""
@@ -88,9 +89,18 @@ class Client:
         """Return this account's devices. Raises Refusal, Unreachable."""
         return (await self._services.rest.devices()).devices
 
-    async def revoke_device(self, device: DeviceId) -> None:
-        """Revoke a device for ever: it is disconnected at once, and nothing is encrypted for it any more."""
-        await self._services.rest.revoke_device(device)
+    @property
+    def own_list(self) -> OwnList:
+        """This account's device list, and what can be changed of it."""
+        return self._services.own_list
+
+    async def revoke_device(self, device: DeviceId, *, recovery_phrase: str | None = None) -> None:
+        """Revoke a device for ever: it is disconnected at once, and nothing is encrypted for it any more.
+
+        This device signs that, which must be a manager, or the root key of the recovery phrase. Raises NotFound,
+        NotAllowed, WrongPhrase, Refusal, Unreachable.
+        """
+        await self._services.own_list.revoke(device, recovery_phrase)
 
     async def sessions(self) -> tuple[SessionView, ...]:
         """Return this account's live sessions."""
@@ -100,17 +110,20 @@ class Client:
         """End a session. Its device stays and may come back with `sign_in_again`: revoke it instead when it is lost."""
         await self._services.rest.end_session(session)
 
-    async def log_out(self) -> None:
-        """Revoke this very device and forget its session. Messages stay in the store, readable with its key."""
-        await self._services.rest.revoke_device(self.identity.device)
+    async def log_out(self, *, recovery_phrase: str | None = None) -> None:
+        """Revoke this very device and forget its session. Messages stay in the store, readable with its key.
+
+        Raises what `revoke_device` raises: a device that is no manager leaves the list with the phrase only.
+        """
+        await self.revoke_device(self.identity.device, recovery_phrase=recovery_phrase)
         with self._services.store.transaction():
             self._services.store.settings.remove(SESSION)
             self._services.store.settings.remove(TICKET)
 
     def safety_number(self, account: AccountId) -> str:
         """Return 60 digits for two people to compare over another way. Raises NotFound for an account never met."""
-        pins = self._services.store.pins
-        mine, theirs = pins.root_key(self.identity.account), pins.root_key(account)
+        lists = self._services.keychain.trust.lists
+        mine, theirs = lists.root_key(self.identity.account), lists.root_key(account)
         if mine is None or theirs is None:
             raise NotFound(RefusalCode.NOT_FOUND, "This device has not met that account yet.")
         return safety_number((self.identity.account, mine), (account, theirs))
@@ -134,13 +147,13 @@ class Client:
     async def _open(self, kind: ConversationKind, mine: ProfileId, members: tuple[ProfileId, ...]) -> ConversationView:
         return await self._services.rest.open_conversation(NewConversation(kind, mine, members))
 
-    def _accept(self, view: ConversationView, kind: ConversationKind, members: set[ProfileId]) -> Conversation:
+    async def _accept(self, view: ConversationView, kind: ConversationKind, members: set[ProfileId]) -> Conversation:
         if view.kind is not kind:
             # A dm that is called a group could be given further members later.
             raise UntrustedDevice("the server opened a conversation of another kind than asked for")
         if {member.profile for member in view.members} != members:
             raise UntrustedDevice("the server opened a conversation with other members than those asked for")
-        self._services.rosters.accept(view)
+        await self._services.rosters.accept(view)
         return self.conversation(view.conversation)
 
     async def _fetch_conversations(self) -> None:
@@ -151,7 +164,7 @@ class Client:
                 self._services.rosters.note_version(summary.conversation, summary.roster_version)
                 try:
                     await self._services.rosters.current(summary.conversation)
-                except (NotFound, RootKeyChanged, UntrustedDevice):
+                except (NotFound, RootKeyChanged, ListRollback, UntrustedDevice):
                     continue  # left meanwhile, or not verified: a send says which
             if page.next is None:
                 return

@@ -112,13 +112,13 @@ class Conversation:
         """Add a member, who cannot read earlier messages. Raises Refusal."""
         as_profile = await self._own_profile()
         view = await self._services.rest.add_member(self.id, NewMember(profile, as_profile, Role(role)))
-        self._services.rosters.accept(view)
+        await self._services.rosters.accept(view)
 
     async def set_role(self, profile: ProfileId, role: Role | str) -> None:
         """Give a member another role. Raises Refusal."""
         as_profile = await self._own_profile()
         view = await self._services.rest.set_role(self.id, profile, MemberRole(Role(role), as_profile))
-        self._services.rosters.accept(view)
+        await self._services.rosters.accept(view)
 
     async def remove(self, profile: ProfileId) -> None:
         """Remove a member. The next message is encrypted with keys they do not have. Raises Refusal."""

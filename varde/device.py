@@ -1,20 +1,18 @@
-"""This device as its store holds it: ids, Noise key, certificate and profiles."""
+"""This device as its store holds it: ids, Noise key and profiles."""
 
 from collections.abc import Sequence
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from varde.clock import fresh_id
-from varde.crypto.certificates import certify
 from varde.crypto.keychain import OwnDevice
 from varde.crypto.olm import OlmAccount
 from varde.crypto.pairwise import keep_account
-from varde.errors import NotEnrolled
+from varde.errors import NotEnrolled, StoreDamaged
 from varde.identity import Identity, Profile
 from varde.store import Store
+from varde_contract.device_list import ListedDevice, commitment
 from varde_contract.ids import AccountId, DeviceId
 from varde_contract.noise import KeyPair
-from varde_contract.rest.people import Certificate, NewDevice, ProfileView
+from varde_contract.rest.people import ProfileView
 from varde_contract.secret_struct import SecretStruct
 
 DEVICE = "device"
@@ -27,51 +25,38 @@ PHRASE = "recovery-phrase"
 
 
 class DeviceKeys(SecretStruct, frozen=True):
-    """The keys of this device next to its Olm account."""
+    """This device, and the keys that are not in its Olm account."""
 
-    certificate: Certificate
+    account: AccountId
+    device: DeviceId
     noise_private: bytes
 
     @property
     def own(self) -> OwnDevice:
         """Who this device is."""
-        return OwnDevice(self.certificate.account, self.certificate.device)
+        return OwnDevice(self.account, self.device)
 
     @property
     def noise(self) -> KeyPair:
         """The static key of the relay connection."""
         return KeyPair.from_private(self.noise_private)
 
-    def registration(self, profiles: Sequence[ProfileView]) -> NewDevice:
-        """Return what the server is told, receiving for all of these profiles."""
-        known = self.certificate
-        return NewDevice(
-            known.device,
-            known.noise_key,
-            known.signing_key,
-            known.identity_key,
-            known.signature,
-            tuple(profile.profile for profile in profiles),
+    def listed(self, olm: OlmAccount, profiles: Sequence[ProfileView]) -> ListedDevice:
+        """Return this device as a device list shows it: a manager, receiving for all of these profiles."""
+        commitments = sorted(commitment(profile.profile, profile.salt) for profile in profiles)
+        return ListedDevice(
+            self.device, self.noise.public, olm.signing_key, olm.identity_key, tuple(commitments), manager=True
         )
 
 
-def open_device(store: Store, account: AccountId, root: Ed25519PrivateKey) -> DeviceKeys:
-    """Return this store's device, made and certified now when there is none."""
+def open_device(store: Store, account: AccountId) -> DeviceKeys:
+    """Return this store's device, made now when there is none."""
     found = store.settings.find(DEVICE, DeviceKeys)
     if found is not None:
         return found
-    olm, noise = OlmAccount.generate(), KeyPair.generate()
-    certificate = certify(
-        root,
-        account,
-        DeviceId(fresh_id()),
-        noise_key=noise.public,
-        signing_key=olm.signing_key,
-        identity_key=olm.identity_key,
-    )
-    made = DeviceKeys(certificate, noise.private_bytes())
+    made = DeviceKeys(account, DeviceId(fresh_id()), KeyPair.generate().private_bytes())
     with store.transaction():
-        keep_account(store, olm)
+        keep_account(store, OlmAccount.generate())
         store.settings.put(DEVICE, made)
     return made
 
@@ -81,6 +66,8 @@ def load_device(store: Store) -> tuple[DeviceKeys, Identity]:
     keys, identity = store.settings.find(DEVICE, DeviceKeys), store.settings.find(IDENTITY, Identity)
     if keys is None or identity is None:
         raise NotEnrolled("the enrolment of this device was not finished", advice="run it again")
+    if store.pins.newest(identity.account) is None:
+        raise StoreDamaged("this account's own device list is missing from the store")
     return keys, identity
 
 

@@ -1,5 +1,6 @@
 """Enrolment: how a home folder becomes a device, of a new account or of one with a recovery phrase."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,18 +8,22 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from varde import rest as calls
-from varde.crypto.certificates import Trust
+from varde.crypto.pairwise import load_account
 from varde.crypto.root_key import new_phrase, root_key_of
+from varde.crypto.trust import Trust
 from varde.device import API_URL, DEVICE, IDENTITY, PHRASE, DeviceKeys, open_device, profile_of
-from varde.errors import AlreadyEnrolled, Refusal, SignedOut, VardeError, WrongPhrase
+from varde.errors import AlreadyEnrolled, SignedOut, VardeError, WrongPhrase
 from varde.http import Http, check_url
 from varde.identity import Enrolled, Identity
+from varde.own_list import OwnList
 from varde.prekeys import fill_prekeys
 from varde.rest import SESSION, AccessTokens, Rest
 from varde.store import Store, Unlock, open_store
+from varde.store.people import PinnedProfile
+from varde_contract.device_list import SALT_BYTES, DeviceList
 from varde_contract.people import ProfileType
-from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import CodeSent, NewProfile, ProfileView, SessionTokens
+from varde_contract.signed_statements import session_statement
 
 ENROLLING = "enrolling"
 """The setting that holds API and address of an enrolment until it is finished."""
@@ -60,7 +65,7 @@ async def sign_up(
             return done
         enrolment = _Enrolment(store, http)
         await enrolment.sign_in(api_url, email, code)
-        root = await enrolment.set_root_key()
+        root = await enrolment.make_root_key()
         return await enrolment.finish(root, await enrolment.make_profiles(types))
 
 
@@ -127,61 +132,67 @@ class _Enrolment:
             return False  # the session is gone; the code opens another
         return True
 
-    async def set_root_key(self) -> Ed25519PrivateKey:
-        """Make the phrase and give its public key to the account."""
+    async def make_root_key(self) -> Ed25519PrivateKey:
+        """Make the phrase, unless an interrupted run did; what stands in the account's list already must be its own."""
         phrase = self._store.settings.find(PHRASE, str)
         if phrase is None:
             phrase = new_phrase()
             with self._store.transaction():
                 self._store.settings.put(PHRASE, phrase)
         root = root_key_of(phrase)
-        try:
-            await self._rest.set_root_key(root.public_key().public_bytes_raw())
-        except Refusal as refusal:
-            if refusal.refusal is not RefusalCode.ROOT_KEY_SET:
-                raise
+        newest = await self._newest()
+        if newest is not None and newest.root_key != root.public_key().public_bytes_raw():
             raise VardeError(
                 "this account exists already", code="account-exists", advice="log in with its recovery phrase"
-            ) from None
+            )
         return root
 
     async def check_root_key(self, root: Ed25519PrivateKey, phrase: str) -> None:
         """Compare the phrase with the account before anything is signed with it."""
-        shown = (await self._rest.account()).root_key
-        if shown is None:
+        newest = await self._newest()
+        if newest is None:
             raise VardeError("this account has no root key yet", code="no-root-key", advice="sign up")
-        if shown != root.public_key().public_bytes_raw():
+        if newest.root_key != root.public_key().public_bytes_raw():
             raise WrongPhrase("this recovery phrase belongs to another account")
         with self._store.transaction():
             self._store.settings.put(PHRASE, phrase)
+
+    async def _newest(self) -> DeviceList | None:
+        own = self._own_list()
+        await own.refresh()
+        return own.newest()
+
+    def _own_list(self) -> OwnList:
+        return OwnList(self._store, self._rest, self._keys().own)
+
+    def _keys(self) -> DeviceKeys:
+        return open_device(self._store, self._access.tokens().account)
 
     async def make_profiles(self, types: Sequence[ProfileType]) -> Sequence[ProfileView]:
         """Make the profiles that are missing and return all."""
         there = list((await self._rest.profiles()).profiles)
         for kind in types:
             if kind not in {profile.type for profile in there}:
-                there.append(await self._rest.make_profile(NewProfile(kind)))
+                there.append(await self._rest.make_profile(NewProfile(kind, os.urandom(SALT_BYTES))))
         return there
 
     async def finish(self, root: Ed25519PrivateKey, profiles: Sequence[ProfileView]) -> Enrolled:
-        """Register the device, upload its prekeys, and call it enrolled."""
-        keys = open_device(self._store, self._access.tokens().account, root)
-        await self._register(keys, profiles)
-        await fill_prekeys(self._store, self._rest, keys.own.device)
-        identity = Identity(keys.own.account, keys.own.device, tuple(profile_of(profile) for profile in profiles))
+        """Put the device into the account's list, bind the session to it, upload prekeys, and call it enrolled."""
+        keys = self._keys()
+        olm = load_account(self._store)
+        listed = keys.listed(olm, profiles)
+        # An earlier run may have put it, and its answer never came: then this changes nothing.
+        await self._own_list().change(
+            lambda others: [*(each for each in others if each.device != keys.device), listed], root
+        )
+        proof = olm.sign(session_statement(self._access.tokens().session, keys.device))
+        await self._access.use(lambda token: calls.adopt_device(self._http, token, keys.device, proof))
+        await fill_prekeys(self._store, self._rest, keys.device)
+        identity = Identity(keys.account, keys.device, tuple(profile_of(profile) for profile in profiles))
         with self._store.transaction():
-            Trust(self._store, identity.account).pin_root_key(identity.account, root.public_key().public_bytes_raw())
+            trust = Trust(self._store, identity.account)
+            for profile in profiles:
+                trust.pin_profile(profile.profile, PinnedProfile(identity.account, profile.salt))
             self._store.settings.put(IDENTITY, identity)
             self._store.settings.remove(ENROLLING)
         return Enrolled(identity.account, identity.device, identity.profiles, self._store.settings.find(PHRASE, str))
-
-    async def _register(self, keys: DeviceKeys, profiles: Sequence[ProfileView]) -> None:
-        try:
-            await self._rest.register_device(keys.registration(profiles))
-        except Refusal as refusal:
-            if refusal.refusal not in (RefusalCode.DEVICE_EXISTS, RefusalCode.SESSION_HAS_DEVICE):
-                raise
-            # Perhaps this very device, in a run whose answer never came.
-            mine = [view.certificate for view in (await self._rest.devices()).devices if view.current]
-            if mine != [keys.certificate]:
-                raise

@@ -68,16 +68,23 @@ class WrongAccount(VardeError):
 
 
 class RootKeyChanged(VardeError):
-    """An account shows another root key than the one seen first: nothing is sent to it and nothing from it believed."""
+    """An account shows a root key that the one before does not vouch for: nothing is sent to it, nothing believed."""
 
     code = "root-key-changed"
     advice = "ask the person over another way; until you know why, treat the server as hostile"
 
 
 class UntrustedDevice(VardeError):
-    """The server names a device, a key or a member that the accounts' root keys do not vouch for."""
+    """The server names a device, a key or a member that the accounts' own device lists do not prove."""
 
     code = "untrusted-device"
+    advice = "nothing was sent; if it goes on, treat the server as hostile"
+
+
+class ListRollback(VardeError):
+    """The server shows an account's device list that is older than one seen before, or another of the same number."""
+
+    code = "list-rollback"
     advice = "nothing was sent; if it goes on, treat the server as hostile"
 
 

@@ -54,7 +54,7 @@ class Reason(enum.StrEnum):
     """Why a message could not be opened."""
 
     MALFORMED = "malformed"  # not written as this version of the protocol writes it
-    UNKNOWN_SENDER = "unknown-sender"  # no certificate says whose device or profile it is
+    UNKNOWN_SENDER = "unknown-sender"  # no device list says whose device or profile it is
     ROOT_KEY_CHANGED = "root-key-changed"  # the sender's account shows another root key than before
     NO_SESSION = "no-session"  # no ratchet or sender key here opens it
     TAMPERED = "tampered"  # the cipher refused it
@@ -159,10 +159,47 @@ class ForkedLog(Struct, frozen=True, tag="forked-log"):
     device: DeviceId | None = None
 
 
+class OwnListChanged(Struct, frozen=True, tag="own-list-changed"):
+    """This account's device list changed, and not by this device: was it you? Without `listed` it was taken off."""
+
+    number: int
+    devices_added: tuple[DeviceId, ...]
+    devices_gone: tuple[DeviceId, ...]
+    listed: bool
+
+
+class RootKeyChange(Struct, frozen=True, tag="root-key-change"):
+    """An account replaces its root key: `effective` says from when on, None that it did so now.
+
+    The one before vouches for it, or all managers of the account announced it. Compare safety numbers again.
+    """
+
+    account: AccountId
+    effective: datetime | None
+
+
+class Withheld(Struct, frozen=True, tag="withheld"):
+    """The server leaves out devices that members' own device lists prove: they do not get what is said now."""
+
+    conversation: ConversationId
+    devices: tuple[DeviceId, ...]
+
+
 StoredEvent: TypeAlias = Message | Unknown | Gap | Undecryptable | Unsent | TranscriptBroken
 """Stored, and handed out by iterators until the application has taken it."""
 
-TransientEvent: TypeAlias = Receipt | Typing | Presence | Connected | Disconnected | RosterChange | ForkedLog
+TransientEvent: TypeAlias = (
+    Receipt
+    | Typing
+    | Presence
+    | Connected
+    | Disconnected
+    | RosterChange
+    | ForkedLog
+    | OwnListChanged
+    | RootKeyChange
+    | Withheld
+)
 """Given to iterators that listen now, and not stored."""
 
 Event: TypeAlias = StoredEvent | TransientEvent

@@ -17,24 +17,26 @@ from varde_contract.rest.people import (
     ClaimedKeys,
     CodeRequest,
     CodeSent,
+    DeviceListView,
     DeviceProof,
     Devices,
     DeviceView,
-    NewDevice,
+    NewDeviceList,
     NewProfile,
     PrekeyClaim,
     PrekeyCount,
     PrekeyUpload,
+    ProfileOpening,
     Profiles,
     ProfileView,
     Refresh,
     RelayAddress,
     RelayTicket,
-    RootKey,
     Sessions,
     SessionTokens,
     SignIn,
 )
+from varde_contract.rest.people import DeviceLists as Lists
 from varde_contract.rest.talk import (
     Conversations,
     ConversationView,
@@ -43,7 +45,6 @@ from varde_contract.rest.talk import (
     NewConversation,
     NewMember,
     NewMessage,
-    SenderView,
 )
 from varde_contract.rest.transparency import ConsistencyProof, LogLookup
 
@@ -115,7 +116,7 @@ async def sign_in(http: Http, email: str, code: str) -> SessionTokens:
 
 
 async def adopt_device(http: Http, access_token: str, device: DeviceId, signature: bytes) -> DeviceView:
-    """Bind a session that has no device to a device that has come back. The same again changes nothing."""
+    """Bind a session that has no device to a device of the account's list. The same again changes nothing."""
     path = f"/v1/devices/{device}/session"
     return await http.call("PUT", path, DeviceView, body=DeviceProof(signature), token=access_token)
 
@@ -136,9 +137,22 @@ class Rest:
         """Return this account."""
         return await self._call("GET", "/v1/account", AccountView)
 
-    async def set_root_key(self, root_key: bytes) -> None:
-        """Set the account's root key, once."""
-        await self._call("PUT", "/v1/account/root-key", AccountView, body=RootKey(root_key))
+    async def put_device_list(self, signed: bytes) -> DeviceListView:
+        """Make a signed list the account's newest; return the newest. The same again changes nothing."""
+        return await self._call("PUT", "/v1/device-list", DeviceListView, body=NewDeviceList(signed))
+
+    async def own_lists(self, from_number: int) -> Lists:
+        """Return this account's device lists from a number on, one page."""
+        return await self._call("GET", "/v1/device-list", Lists, query={"from": str(from_number)})
+
+    async def device_lists(self, account: AccountId, from_number: int, profile: ProfileId | None = None) -> Lists:
+        """Return an account's device lists from a number on, one page. Name a profile to write to a stranger."""
+        query = {"from": str(from_number)} | ({} if profile is None else {"profile": str(profile)})
+        return await self._call("GET", f"/v1/accounts/{account}/device-lists", Lists, query=query)
+
+    async def opening(self, profile: ProfileId) -> ProfileOpening:
+        """Return whose a profile is, and the salt of its commitment."""
+        return await self._call("GET", f"/v1/profiles/{profile}/opening", ProfileOpening)
 
     async def profiles(self) -> Profiles:
         """Return the account's profiles."""
@@ -151,14 +165,6 @@ class Rest:
     async def devices(self) -> Devices:
         """Return the account's devices."""
         return await self._call("GET", "/v1/devices", Devices)
-
-    async def register_device(self, device: NewDevice) -> DeviceView:
-        """Register the device this session runs on."""
-        return await self._call("POST", "/v1/devices", DeviceView, body=device)
-
-    async def revoke_device(self, device: DeviceId) -> None:
-        """Revoke a device for ever."""
-        await self._call("DELETE", f"/v1/devices/{device}", type(None))
 
     async def sessions(self) -> Sessions:
         """Return the account's live sessions."""
@@ -196,10 +202,6 @@ class Rest:
     async def conversation(self, conversation: ConversationId) -> ConversationView:
         """Return a conversation with its roster."""
         return await self._call("GET", f"/v1/conversations/{conversation}", ConversationView)
-
-    async def sender(self, conversation: ConversationId, device: DeviceId) -> SenderView:
-        """Return the certificate of a device that wrote in a conversation, also when it is gone."""
-        return await self._call("GET", f"/v1/conversations/{conversation}/senders/{device}", SenderView)
 
     async def add_member(self, conversation: ConversationId, member: NewMember) -> ConversationView:
         """Add a member."""

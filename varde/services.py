@@ -7,6 +7,7 @@ from varde.event_stream import EventStream
 from varde.identity import Identity
 from varde.joins import Joins
 from varde.outbox import Outbox
+from varde.own_list import OwnList
 from varde.rest import Rest
 from varde.rosters import Rosters
 from varde.store import Store
@@ -22,6 +23,7 @@ class Services:
     keychain: Keychain
     rest: Rest
     rosters: Rosters
+    own_list: OwnList
     events: EventStream
     outbox: Outbox
     joins: Joins

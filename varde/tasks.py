@@ -25,18 +25,19 @@ from varde.connection import Connection
 from varde.conversation_sender import ConversationSender
 from varde.crypto.keychain import Keychain, OwnDevice
 from varde.device import PHRASE, load_api_url, load_device
-from varde.errors import Busy, Ended, RootKeyChanged, Unreachable, VardeError
+from varde.errors import Busy, Ended, ListRollback, RootKeyChanged, Unreachable, UntrustedDevice, VardeError
 from varde.event_stream import EventStream
-from varde.events import Connected, Disconnected, Reason
+from varde.events import Connected, Disconnected, OwnListChanged, Reason
 from varde.http import Http
 from varde.identity import Identity
 from varde.joins import Joins
 from varde.outbox import Outbox
+from varde.own_list import OwnList
 from varde.prekeys import PrekeyUploads
 from varde.receiver import Receiver
 from varde.reconnector import ConnectionListener, Reconnector
 from varde.rest import AccessTokens, Rest
-from varde.rosters import Rosters
+from varde.rosters import Rosters, root_key_changes
 from varde.services import Services
 from varde.store import Store, Unlock, open_store
 from varde.transparency import Transparency
@@ -77,12 +78,14 @@ async def connect(
 
 def make_services(store: Store, http: Http, identity: Identity) -> Services:
     """Build the parts of a client over an open store."""
-    keychain, events = Keychain(store, OwnDevice(identity.account, identity.device)), EventStream(store)
+    own = OwnDevice(identity.account, identity.device)
+    keychain, events = Keychain(store, own), EventStream(store)
     rest = Rest(http, AccessTokens(store, http))
     rosters = Rosters(store, rest, keychain.trust, events.publish)
     outbox, joins = Outbox(store, identity, events), Joins(store, keychain, identity.device)
     transparency = Transparency(store, rest, events.publish)
-    return Services(identity, store, keychain, rest, rosters, events, outbox, joins, transparency)
+    own_list = OwnList(store, rest, own)
+    return Services(identity, store, keychain, rest, rosters, own_list, events, outbox, joins, transparency)
 
 
 class Connector(Protocol):
@@ -120,6 +123,7 @@ class ClientTasks:
         self._services.outbox.set_connection(connection)
         for head in connection.welcome.heads:
             self._services.rosters.note_version(head.conversation, head.roster_version)
+        self._nursery.start_soon(self._check_own_list)
         self._services.events.publish(Connected(self._was_connected))
         self._was_connected = True
 
@@ -161,6 +165,26 @@ class ClientTasks:
 
     def _start_sender(self, conversation: ConversationId) -> None:
         self._nursery.start_soon(ConversationSender(conversation, self._services).run)
+
+    async def _check_own_list(self) -> None:
+        """Say what the account's own list holds that this device did not sign. What cannot be checked now waits."""
+        identity, publish = self._services.identity, self._services.events.publish
+        try:
+            learned = await self._services.own_list.refresh()
+        except (RootKeyChanged, ListRollback, UntrustedDevice) as fault:
+            # Whoever shows another list of one's own devices has others encrypt for devices that are not one's own.
+            self._end(fault)
+            await self._connector.aclose()
+            return
+        except VardeError:
+            return
+        for before, after in learned:
+            known = set() if before is None else {listed.device for listed in before.devices}
+            now = {listed.device for listed in after.devices}
+            added, gone = tuple(sorted(now - known)), tuple(sorted(known - now))
+            publish(OwnListChanged(after.number, added, gone, identity.device in now))
+        for event in root_key_changes(identity.account, learned):
+            publish(event)
 
     async def _look_up_sender(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
         backoff, reason = Backoff(), Reason.UNKNOWN_SENDER

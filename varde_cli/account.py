@@ -11,8 +11,9 @@ import trio
 
 import varde
 from varde.identity import Enrolled, Identity, Profile
+from varde_cli.devices import ask_phrase, phrase_option
 from varde_cli.options import Home, home_options
-from varde_cli.output import json_option, print_json, print_table, program_name
+from varde_cli.output import json_option, print_json, print_phrase, print_table, program_name
 from varde_cli.run import run_client, run_connected
 
 T = TypeVar("T")
@@ -22,7 +23,6 @@ DEFAULT_API_URL: Final = "http://127.0.0.1:8400"
 SERVER_DATA: Final = ".varde"
 """Where `varde up` keeps its data by default; the mail that it does not send is there."""
 _TRIES: Final = 3
-_WORDS_PER_LINE: Final = 6
 
 _email = click.option("--email", prompt="E-mail address", prompt_required=True, help="Where the one-time code goes.")
 _api = click.option(
@@ -81,7 +81,7 @@ def signup(
         return
     click.secho("Welcome. This machine is the first device of your account.", bold=True)
     _show_addresses(enrolled.profiles)
-    _show_phrase(enrolled.recovery_phrase or "")
+    print_phrase(enrolled.recovery_phrase or "")
     click.echo(f"\nNext: {program_name()} chat, or {program_name()} chat <somebody's address>")
 
 
@@ -210,15 +210,6 @@ def _show_addresses(profiles: tuple[Profile, ...]) -> None:
         click.echo(f"    {profile.type:<6}  {profile.id}")
 
 
-def _show_phrase(phrase: str) -> None:
-    words = phrase.split()
-    click.echo("\nYour recovery phrase. Write it down now: it is shown once, and nobody can give it to you again.")
-    for start in range(0, len(words), _WORDS_PER_LINE):
-        click.secho(
-            "    " + " ".join(f"{word:<9}" for word in words[start : start + _WORDS_PER_LINE]).rstrip(), bold=True
-        )
-
-
 @click.command()
 @json_option
 @home_options()
@@ -238,8 +229,9 @@ def whoami(home: Home, *, as_json: bool) -> None:
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@phrase_option
 @home_options()
-def logout(home: Home, *, yes: bool) -> None:
+def logout(home: Home, *, yes: bool, phrase: bool) -> None:
     """Take this device out of your account, for ever.
 
     What was said stays in its folder. To come back, `varde login` makes a new device in another folder.
@@ -247,8 +239,10 @@ def logout(home: Home, *, yes: bool) -> None:
     if not yes:
         click.confirm("Take this device out of your account for ever?", abort=True)
 
+    words = ask_phrase(wanted=phrase)
+
     async def end(client: varde.Client) -> None:
-        await client.log_out()
+        await client.log_out(recovery_phrase=words)
 
     run_connected(home, end)
     click.echo("Logged out.")

@@ -6,9 +6,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
+
+_WORDS_PER_LINE: Final = 6
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -33,6 +36,15 @@ def format_time(moment: datetime) -> str:
     local = moment.astimezone()
     today = local.date() == datetime.now(local.tzinfo).date()
     return f"{local:%H:%M}" if today else f"{local:%Y-%m-%d %H:%M}"
+
+
+def print_phrase(phrase: str) -> None:
+    """Print a recovery phrase, which is shown once, in rows of words."""
+    words = phrase.split()
+    click.echo("\nYour recovery phrase. Write it down now: it is shown once, and nobody can give it to you again.")
+    for start in range(0, len(words), _WORDS_PER_LINE):
+        row = " ".join(f"{word:<9}" for word in words[start : start + _WORDS_PER_LINE])
+        click.secho(f"    {row.rstrip()}", bold=True)
 
 
 def printable(text: str) -> str:

@@ -22,6 +22,8 @@ MEMBERS_PER_CONVERSATION = 64
 """Small groups: so many that one send can still name every device of every member. More people are a channel."""
 DEVICES_PER_SEND = MEMBERS_PER_CONVERSATION * DEVICES_PER_ACCOUNT
 """A sender key for each, in the second padding bucket, fits one REST body."""
+LISTS_PER_PAGE = 64
+"""Device lists in one answer: 1 MiB, were each as long as it can be."""
 ONE_TIME_KEYS_PER_DEVICE = 100
 # The fullest Welcome has to fit one Noise message. Who belongs to more conversations lists the rest by REST.
 HEADS_PER_WELCOME = 1_000

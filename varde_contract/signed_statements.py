@@ -1,26 +1,18 @@
-"""The bytes that are signed: device certificates, prekeys, sessions. Both sides build them here, so that they agree.
+"""The bytes that are signed: prekeys, sessions. Both sides build them here, so that they agree.
 
 Every statement begins with a label of its own (domain separation), so that a signature over one can never pass for
 another; every field has a fixed length, so that no two statements share their bytes.
 """
 
-from varde_contract.ids import AccountId, DeviceId, SessionId
+from varde_contract.ids import DeviceId, SessionId
 
 KEY_BYTES = 32
 KEM_KEY_BYTES = 1_216
 SIGNATURE_BYTES = 64
 
-_DEVICE = b"varde.v1 device certificate\x00"
 _ONE_TIME = b"varde.v2 one-time key\x00"
 _FALLBACK = b"varde.v2 fallback key\x00"
 _SESSION = b"varde.v1 device session\x00"
-
-
-def device_statement(
-    account: AccountId, device: DeviceId, *, noise_key: bytes, signing_key: bytes, identity_key: bytes
-) -> bytes:
-    """Return what the account's root key signs for a device. Keys are 32 bytes each: X25519, Ed25519, Curve25519."""
-    return _DEVICE + account.bytes + device.bytes + _exact(noise_key) + _exact(signing_key) + _exact(identity_key)
 
 
 def one_time_key_statement(device: DeviceId, key: bytes, kem_key: bytes) -> bytes:

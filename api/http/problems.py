@@ -57,8 +57,7 @@ def status_of(code: RefusalCode) -> HTTPStatus:  # noqa: C901, PLR0912 - one row
             return HTTPStatus.REQUEST_TIMEOUT
         case (
             RefusalCode.NO_DEVICE
-            | RefusalCode.NO_ROOT_KEY
-            | RefusalCode.ROOT_KEY_SET
+            | RefusalCode.STALE_DEVICE_LIST
             | RefusalCode.SESSION_HAS_DEVICE
             | RefusalCode.DEVICE_EXISTS
             | RefusalCode.WRONG_KIND
@@ -74,7 +73,7 @@ def status_of(code: RefusalCode) -> HTTPStatus:  # noqa: C901, PLR0912 - one row
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         case RefusalCode.UNSUPPORTED_MEDIA_TYPE:
             return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-        case RefusalCode.BAD_KEY | RefusalCode.BAD_SIGNATURE:
+        case RefusalCode.BAD_KEY | RefusalCode.BAD_SIGNATURE | RefusalCode.BAD_DEVICE_LIST:
             return HTTPStatus.UNPROCESSABLE_ENTITY
         case RefusalCode.CLAIM_LIMIT | RefusalCode.RATE_LIMITED:
             return HTTPStatus.TOO_MANY_REQUESTS

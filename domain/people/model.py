@@ -1,5 +1,7 @@
 """The types of the rules about people, as frozen Structs. Times are integer milliseconds of the Unix epoch."""
 
+import hashlib
+
 from msgspec import Struct
 
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
@@ -15,11 +17,11 @@ class Actor(Struct, frozen=True):
 
 
 class Account(Struct, frozen=True):
-    """One person's account. `root_key` is the Ed25519 public key that signs its devices."""
+    """One person's account. `list_number` is that of its newest device list, 0 before the first."""
 
     id: AccountId
     created_ms: int
-    root_key: bytes | None
+    list_number: int
 
 
 class OneTimeCode(Struct, frozen=True):
@@ -51,7 +53,7 @@ class Session(Struct, frozen=True):
 
 
 class Profile(Struct, frozen=True):
-    """A mode of an account."""
+    """A mode of an account. The salt opens its commitment in device lists."""
 
     account: AccountId
     id: ProfileId
@@ -59,30 +61,50 @@ class Profile(Struct, frozen=True):
     theme: Theme
     policies: Policies
     created_ms: int
+    salt: bytes
 
 
 class Device(Struct, frozen=True):
-    """A device with its public keys, the root key's signature over them, and the profiles it receives for."""
+    """A device of the account's newest list: its public keys, and the profiles it receives for."""
 
     account: AccountId
     id: DeviceId
     noise_key: bytes
     signing_key: bytes
     identity_key: bytes
-    signature: bytes
     profiles: tuple[ProfileId, ...]
+    valid_until_ms: int | None
     created_ms: int
 
 
-class Registration(Struct, frozen=True):
-    """What a device says of itself to be registered. The id is the client's choice, because it is signed."""
+class StoredList(Struct, frozen=True):
+    """A device list with its signatures, encoded; `hash` is that of the list, which the next one names."""
 
-    device: DeviceId
-    noise_key: bytes
-    signing_key: bytes
-    identity_key: bytes
-    signature: bytes
-    profiles: tuple[ProfileId, ...]
+    account: AccountId
+    number: int
+    signed: bytes
+    hash: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """What the transparency log holds of it."""
+        return hashlib.sha256(self.signed).digest()
+
+
+class ListChange(Struct, frozen=True):
+    """A list that follows the newest one, and what it changes.
+
+    Tickets of `voided` devices are void; those of revoked ones for ever. With `everywhere`, all rosters that the
+    account is in move, otherwise only those of profiles that a device begins or ceases to receive for.
+    """
+
+    stored: StoredList
+    added: tuple[Device, ...]
+    changed: tuple[Device, ...]
+    revoked: tuple[DeviceId, ...]
+    voided: tuple[DeviceId, ...]
+    everywhere: bool
+    now_ms: int
 
 
 class Revocation(Struct, frozen=True):

@@ -11,12 +11,14 @@ from domain.people.model import (
     Account,
     ClaimedPrekey,
     Device,
+    ListChange,
     OneTimeCode,
     Prekey,
     Profile,
     Revocation,
     RosterChange,
     Session,
+    StoredList,
 )
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.people import Policies, Theme
@@ -27,9 +29,6 @@ class AccountStore(Protocol):
 
     async def find(self, account: AccountId) -> Account | None:
         """Return the account."""
-
-    async def set_root_key(self, account: AccountId, root_key: bytes) -> bool:
-        """Set the root key once. True when it is this key now, also when it was before."""
 
 
 class SignInStore(Protocol):
@@ -89,16 +88,15 @@ class ProfileStore(Protocol):
         """Return whose these profiles are; unknown ones are left out."""
 
 
-class DeviceAddFault(enum.Enum):
-    """Why a device was not added; the first of these that holds.
+class ListFault(enum.Enum):
+    """Why a device list was not stored.
 
-    EXISTS: the id was used before, by anybody, also by a device that is revoked. SESSION_BOUND: the session has a
-    device, or ended meanwhile.
+    STALE: another one was stored meanwhile. DEVICE_EXISTS: the id of a new device was used before, by anybody, also by
+    a device that is revoked.
     """
 
-    EXISTS = "exists"
-    SESSION_BOUND = "session-bound"
-    TOO_MANY = "too-many"
+    STALE = "stale"
+    DEVICE_EXISTS = "device-exists"
 
 
 class AdoptFault(enum.Enum):
@@ -113,13 +111,23 @@ class AdoptFault(enum.Enum):
 
 
 class DeviceStore(Protocol):
-    """Devices. Each change moves the roster version of every conversation that one of the profiles is a member of.
+    """Device lists, and the devices that follow from the newest one of each account."""
 
-    The profiles of a change are those that the device begins or ceases to receive for. Moves come in the order of ids.
-    """
+    async def apply(self, change: ListChange) -> Sequence[RosterChange] | ListFault:
+        """Store a list, enqueue it for the transparency log, and change devices, positions and rosters as it says.
 
-    async def add(self, device: Device, session: SessionId, *, most: int) -> Sequence[RosterChange] | DeviceAddFault:
-        """Store a device, bind the session to it, and give it a position (the head) in each of its conversations."""
+        An added device has a position (the head) in each of its conversations. Of a revoked one go sessions, prekeys,
+        positions and waiting ciphertext, for ever. Moves come in the order of ids.
+        """
+
+    async def newest_list(self, account: AccountId) -> StoredList | None:
+        """Return the account's newest list."""
+
+    async def lists(self, account: AccountId, from_number: int, most: int) -> Sequence[StoredList]:
+        """Return the account's lists from a number on, in their order."""
+
+    async def may_read_lists(self, reader: AccountId, device: DeviceId | None, account: AccountId) -> bool:
+        """Whether both are members of one conversation, or `device` can have a message that the account wrote."""
 
     async def adopt(self, account: AccountId, device: DeviceId, session: SessionId) -> AdoptFault | None:
         """Bind the session to a device that is there, and end the device's other sessions; no roster moves.
@@ -133,16 +141,8 @@ class DeviceStore(Protocol):
     async def list_all(self, account: AccountId) -> Sequence[Device]:
         """Return the account's devices that are not revoked, oldest first."""
 
-    async def set_profiles(
-        self, account: AccountId, device: DeviceId, profiles: Sequence[ProfileId], now_ms: int
-    ) -> Sequence[RosterChange] | None:
-        """Replace the whitelist and void the tickets issued before now. Positions follow. None: no such device."""
-
     async def void_tickets(self, account: AccountId, device: DeviceId, now_ms: int) -> None:
         """Void the tickets issued before now. A revocation stays final, and nothing is voided less than before."""
-
-    async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[RosterChange] | None:
-        """Revoke for ever: sessions, prekeys, positions and waiting ciphertext of it go. None: no such device."""
 
     async def revocations(self, since_ms: int) -> Sequence[Revocation]:
         """Return the revocations written at or after `since_ms`."""

@@ -8,9 +8,9 @@ from domain.people.model import Account, Actor
 from domain.people.ports import DeviceStore, ProfileStore
 from domain.ports import Bus, Clock, Entropy
 from domain.talk.events import MembershipChanged
-from domain.talk.model import RosterView, SenderCertificate, Summary
+from domain.talk.model import RosterView, Summary
 from domain.talk.ports import ConversationStore, NewRoster
-from varde_contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, uuid7
+from varde_contract.ids import ENTROPY_BYTES, AccountId, ConversationId, ProfileId, uuid7
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.talk import ConversationKind, Role
@@ -18,7 +18,6 @@ from varde_contract.talk import ConversationKind, Role
 _NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. Register one first.")
 _NOT_HELD: Final = Refused(RefusalCode.PROFILE_NOT_ALLOWED, "The session's device does not receive for that profile.")
 _UNKNOWN: Final = Refused(RefusalCode.NOT_FOUND, "This device belongs to no such conversation.")
-_NO_SENDER: Final = Refused(RefusalCode.NOT_FOUND, "That device wrote nothing there that this device can have.")
 _NO_PROFILE: Final = Refused(RefusalCode.NOT_FOUND, "One of the profiles does not exist or cannot be written to yet.")
 _DM_OF_TWO: Final = Refused(RefusalCode.MALFORMED, "A dm names exactly one other member.")
 _SELF_OF_ONE: Final = Refused(RefusalCode.MALFORMED, "A conversation with oneself names no member.")
@@ -66,8 +65,8 @@ class Conversations:
     ) -> Opened | Refused:
         """Open a conversation as `profile`; the same dm or self again is the one that is there.
 
-        Every member's account has a root key, because without it nobody could check its devices; a member need not have
-        a device. Refuses `no-device`, `profile-not-allowed`, `malformed`, `too-many` and `not-found`.
+        Every member's account has a device list, because without it nobody could check its devices; there need not be a
+        device in it. Refuses `no-device`, `profile-not-allowed`, `malformed`, `too-many` and `not-found`.
         """
         others = tuple(dict.fromkeys(member for member in members if member != profile))
         refused = await self._refuse_acting(actor, profile) or _refuse_shape(kind, len(members), len(others))
@@ -80,22 +79,12 @@ class Conversations:
         return await self._store_new(actor, kind, roles)
 
     async def view(self, actor: Actor, conversation: ConversationId) -> RosterView | Refused:
-        """Return the roster with certificates. Refuses `no-device` and `not-found`."""
+        """Return the roster with what it is checked by. Refuses `no-device` and `not-found`."""
         if actor.device is None:
             return _NO_DEVICE
         view = await self._store.view(conversation)
         # One answer for what is not there and what is not theirs: the difference would tell an outsider something.
         return view if view is not None and actor.device in view.roster.devices else _UNKNOWN
-
-    async def sender(self, actor: Actor, conversation: ConversationId, device: DeviceId) -> SenderCertificate | Refused:
-        """Return the certificate of a device that wrote something the actor's device can have, even if it is gone.
-
-        Whoever may have a message may check who sealed it, and nobody else: an outsider, and a device that came later,
-        hear the same as of a device that does not exist. Refuses `no-device` and `not-found`.
-        """
-        if actor.device is None:
-            return _NO_DEVICE
-        return await self._store.sender(conversation, device, actor.device) or _NO_SENDER
 
     async def list_for(self, actor: Actor, after: ConversationId | None, limit: int) -> Page | Refused:
         """Return the conversations that the actor's device receives for. Refuses `no-device`."""
@@ -136,7 +125,7 @@ class Conversations:
 
 def is_reachable(owner: Account | None) -> bool:
     """Whether a profile's owner can be a member: its devices can be checked, be they registered only later."""
-    return owner is not None and owner.root_key is not None
+    return owner is not None and owner.list_number > 0
 
 
 def _refuse_shape(kind: ConversationKind, named: int, others: int) -> Refused | None:

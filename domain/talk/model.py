@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from domain.people.model import Device
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId
 from varde_contract.talk import ConversationKind, Role
 
@@ -43,21 +42,21 @@ class Roster(Struct, frozen=True):
         return self.members[next(iter(self.devices[device]))].account
 
 
+class ListHead(Struct, frozen=True):
+    """An account's newest device list, by number and hash."""
+
+    number: int
+    hash: bytes
+
+
 class RosterView(Struct, frozen=True):
-    """A roster with everything a sender needs: root keys by account and devices with their certificates."""
+    """A roster with what a sender checks it by: the salts that open profiles, and the accounts' newest device lists."""
 
     roster: Roster
     created_ms: int
     head: int
-    root_keys: Mapping[AccountId, bytes]
-    devices: Mapping[DeviceId, Device]
-
-
-class SenderCertificate(Struct, frozen=True):
-    """A device that wrote something, current or gone, with its account's root key. It has no profiles here."""
-
-    device: Device
-    root_key: bytes
+    salts: Mapping[ProfileId, bytes]
+    lists: Mapping[AccountId, ListHead]
 
 
 class Summary(Struct, frozen=True):

@@ -22,7 +22,6 @@ from domain.talk.model import (
     Roster,
     RosterOutdated,
     RosterView,
-    SenderCertificate,
     SendKey,
     Summary,
 )
@@ -59,15 +58,7 @@ class ConversationStore(Protocol):
         """Return the rosters; unknown conversations are left out."""
 
     async def view(self, conversation: ConversationId) -> RosterView | None:
-        """Return the roster with certificates. The devices' profiles are narrowed to those that are members."""
-
-    async def sender(
-        self, conversation: ConversationId, device: DeviceId, reader: DeviceId
-    ) -> SenderCertificate | None:
-        """Return the device, revoked or not, that wrote a message still in the log which `reader` can have.
-
-        None where there is no such message, and where `reader` does not belong to the conversation.
-        """
+        """Return the roster with salts and device lists."""
 
     async def list_for(self, device: DeviceId, after: ConversationId | None, limit: int) -> Sequence[Summary]:
         """Return the conversations the device receives for, in the order of their ids, after a cursor."""

@@ -18,6 +18,7 @@ from msgspec import Struct
 from loadtest.exits import CouldNotRun
 from loadtest.scenarios.plan import PAIRS, Sizes
 from loadtest.stack.process import ROOT
+from varde_contract.device_list import DeviceList, ListedDevice, encode, sign_list, statement_to_sign
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, decode_text_id
 from varde_contract.kem import KemKeyPair
 from varde_contract.secret_struct import SecretStruct
@@ -171,3 +172,13 @@ def run_seeding(order: Order, say: Callable[[str], None] = lambda _: None) -> Cr
         raise CrowdError(f"the seeding program ended with {ended}; what it said is above")
     say(last)
     return read_crowd(Path(order.out))
+
+
+def first_list(
+    account: AccountId, listed: ListedDevice, signing: Ed25519PrivateKey, now_ms: int
+) -> tuple[DeviceList, bytes]:
+    """Return an account's first device list, of one device, and the same with its signatures. Nobody keeps the root."""
+    root = Ed25519PrivateKey.generate()
+    first = DeviceList(account, 1, None, root.public_key().public_bytes_raw(), (listed,), None, now_ms)
+    statement = statement_to_sign(encode(first))
+    return first, encode(sign_list(first, {listed.device: signing.sign(statement)}, root.sign(statement)))

@@ -14,10 +14,9 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from domain.people.addresses import address_digest, normal_address
-from domain.people.model import Device
+from domain.people.model import Device, StoredList
 from domain.people.sessions import REFRESH_TIME
 from domain.people.tickets import TicketIssuer
 from domain.people.tokens import SECRET_BYTES, Token
@@ -31,27 +30,31 @@ from loadtest.crowd.crowd import (
     Seat,
     address_of,
     deal_rooms,
+    first_list,
     refresh_secret,
     signing_key,
     write_crowd,
 )
 from storage.keys import KeyFileError, read_api_keys
 from storage.migrate import SchemaError, require_current
+from varde_contract.device_list import SALT_BYTES, ListedDevice, commitment, list_hash
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, SessionId, uuid7
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
 from varde_contract.noise import KeyPair
 from varde_contract.people import Policies, ProfileType, Theme
-from varde_contract.signed_statements import device_statement, fallback_key_statement, one_time_key_statement
+from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 from varde_contract.talk import ConversationKind, Role
 
 EXPECTED: Final = (CrowdError, SchemaError, KeyFileError, OSError, ValueError, asyncpg.PostgresError)
 """What a person can mend."""
 COLUMNS: Final = {
-    "account": "account_id created_ms root_key",
+    "account": "account_id created_ms list_number",
     "address_account": "address account_id",
-    "profile": "account_id profile_id type theme policies created_ms",
+    "profile": "account_id profile_id type theme policies created_ms salt",
     "profile_account": "profile_id account_id",
-    "device": "account_id device_id noise_key signing_key identity_key signature profiles created_ms",
+    "device_list": "account_id number statement hash",
+    "log_pending": "account_id number digest",
+    "device": "account_id device_id noise_key signing_key identity_key profiles created_ms",
     "device_account": "device_id account_id",
     "session": "account_id session_id device_id access_digest access_expires_ms refresh_digest refresh_expires_ms"
     " created_ms refreshed_ms",
@@ -64,7 +67,17 @@ COLUMNS: Final = {
 }
 """In the order in which they have to be filled."""
 _PERSON: Final = (
-    *("account", "address_account", "profile", "profile_account", "device", "device_account", "session"),
+    *(
+        "account",
+        "address_account",
+        "profile",
+        "profile_account",
+        "device_list",
+        "log_pending",
+        "device",
+        "device_account",
+        "session",
+    ),
     *("membership", "delivery"),
 )
 """Tables that have one row for each person."""
@@ -107,28 +120,42 @@ class Rows:
 
     def _add_person(self, room: int, row: dict[str, Any]) -> Seat:
         account, profile, device = AccountId(self._draw_id()), ProfileId(self._draw_id()), DeviceId(self._draw_id())
-        noise_private, root = os.urandom(_KEY_BYTES), Ed25519PrivateKey.generate()
+        noise_private = os.urandom(_KEY_BYTES)
         signing = signing_key(noise_private)
         keys = {
             "noise_key": KeyPair.from_private(noise_private).public,
             "signing_key": signing.public_key().public_bytes_raw(),
             "identity_key": _draw_exchange_key(),
         }
-        signature = root.sign(device_statement(account, device, **keys))
-        registered = Device(account, device, **keys, signature=signature, profiles=(profile,), created_ms=self._now)
+        salt = os.urandom(SALT_BYTES)
+        listed = ListedDevice(
+            device,
+            keys["noise_key"],
+            keys["signing_key"],
+            keys["identity_key"],
+            (commitment(profile, salt),),
+            manager=True,
+        )
+        first, signed = first_list(account, listed, signing, self._now)
+        stored = StoredList(account, 1, signed, list_hash(first))
+        registered = Device(account, device, **keys, profiles=(profile,), valid_until_ms=None, created_ms=self._now)
         ticket = self._issuer.issue(registered, read_ms=self._now)
         self.tickets_expire_ms = ticket.expires_ms
         session = SessionId(self._draw_id())
         access = Token(account, session, os.urandom(SECRET_BYTES))
         row |= keys | {
             "account_id": account,
-            "root_key": root.public_key().public_bytes_raw(),
+            "list_number": 1,
+            "number": 1,
+            "statement": signed,
+            "hash": stored.hash,
+            "digest": stored.digest,
+            "salt": salt,
             "address": address_digest(self._pepper, normal_address(address_of(device))),
             "profile_id": profile,
             "type": ProfileType.PRIVAT.value,
             "theme": Theme.SYSTEM.value,
             "device_id": device,
-            "signature": signature,
             "profiles": [profile],
             "session_id": session,
             "access_digest": access.digest(),

@@ -14,14 +14,15 @@ from typing import Any, Final, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from loadtest.crowd.crowd import HOST, KEM_KEY, Crowd, Room, address_of, signing_key
+from loadtest.crowd.crowd import HOST, KEM_KEY, Crowd, Room, address_of, first_list, signing_key
 from loadtest.rest.client import Request
+from varde_contract.device_list import SALT_BYTES, ListedDevice, commitment
 from varde_contract.ids import ENTROPY_BYTES, DeviceId, uuid7
 from varde_contract.noise import KeyPair
 from varde_contract.people import Policies, ProfileType, Theme
 from varde_contract.rest import people
 from varde_contract.rest.talk import Conversations, ConversationView
-from varde_contract.signed_statements import device_statement, fallback_key_statement, one_time_key_statement
+from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement, session_statement
 
 CLAIMS: Final = 8  # of one device's keys by one person. The API allows an account twenty an hour, and refuses more
 Journey: TypeAlias = Generator[Request, Any, None]
@@ -168,22 +169,25 @@ def sign_in(address: str, letters: LetterBox) -> Journey:
 def sign_up(letters: LetterBox) -> Journey:
     """Somebody new makes an account, a profile and a device with keys, and fetches a ticket."""
     tokens = yield from _enter(f"{secrets.token_hex(16)}@{HOST}", letters)
-    root, signing = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    signing = Ed25519PrivateKey.generate()
     device = DeviceId(uuid7(time.time_ns() // _MS_NS, os.urandom(ENTROPY_BYTES)))
 
     def ask(name: str, answer: type, body: object = None) -> Request:
         return Request(name=name, token=tokens.access_token, body=body, answer=answer)
 
-    yield ask("PUT /v1/account/root-key", people.AccountView, people.RootKey(root.public_key().public_bytes_raw()))
-    profile = yield ask("POST /v1/profiles", people.ProfileView, people.NewProfile(ProfileType.PRIVAT))
-    public = {
-        "noise_key": draw_exchange_key(),
-        "signing_key": signing.public_key().public_bytes_raw(),
-        "identity_key": draw_exchange_key(),
-    }
-    signature = root.sign(device_statement(tokens.account, device, **public))
-    registered = people.NewDevice(device, **public, signature=signature, profiles=(profile.profile,))
-    yield ask("POST /v1/devices", people.DeviceView, registered)
+    salt = os.urandom(SALT_BYTES)
+    profile = yield ask("POST /v1/profiles", people.ProfileView, people.NewProfile(ProfileType.PRIVAT, salt))
+    keys = (draw_exchange_key(), signing.public_key().public_bytes_raw(), draw_exchange_key())
+    listed = ListedDevice(device, *keys, (commitment(profile.profile, salt),), manager=True)
+    _, signed = first_list(tokens.account, listed, signing, time.time_ns() // _MS_NS)
+    yield ask("PUT /v1/device-list", people.DeviceListView, people.NewDeviceList(signed))
+    yield Request(
+        name="PUT /v1/devices/{device}/session",
+        path=f"/v1/devices/{device}/session",
+        token=tokens.access_token,
+        body=people.DeviceProof(signing.sign(session_statement(tokens.session, device))),
+        answer=people.DeviceView,
+    )
     yield ask("POST /v1/prekeys", people.PrekeyCount, signed_prekeys(device, signing, [b""] * _PREKEYS))
     yield ask("POST /v1/relay/tickets", people.RelayTicket)
     yield Request(name="DELETE /v1/auth/session", token=tokens.access_token)

@@ -55,8 +55,8 @@ def close_code(code: Code) -> CloseCode:
             | Code.NOT_ALLOWED
             | Code.PROFILE_NOT_ALLOWED
             | Code.NO_DEVICE
-            | Code.NO_ROOT_KEY
-            | Code.ROOT_KEY_SET
+            | Code.STALE_DEVICE_LIST
+            | Code.BAD_DEVICE_LIST
             | Code.CODE_WRONG
             | Code.CODE_EXPIRED
             | Code.CODE_EXHAUSTED

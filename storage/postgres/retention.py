@@ -37,7 +37,6 @@ async def _sweep(connection: Connection, now_ms: int, retention_ms: int, limit: 
         sessions=await _count(connection, _SESSIONS, now_ms, limit),
         revocations=await _count(connection, _REVOCATIONS, now_ms - TICKET_LIFE_MS, limit),
     )
-    await _count(connection, _PAST_DEVICES, now_ms - 2 * retention_ms, limit)
     await _count(connection, _CODE_WINDOWS, now_ms, limit)
     await _count(connection, _CLAIM_WINDOWS, now_ms, limit)
     await _count(connection, _ONE_TIME_KEYS, now_ms - retention_ms, limit)
@@ -106,13 +105,6 @@ _MESSAGES: Final = """
     )
     DELETE FROM message USING passed
     WHERE message.conversation_id = passed.conversation_id AND message.seq = passed.seq
-"""
-# As long as messages stay: the last one it wrote is no younger than its end. Its ciphertext went long before.
-_PAST_DEVICES: Final = """
-    DELETE FROM past_device WHERE (account_id, device_id) IN (
-        SELECT account_id, device_id FROM past_device WHERE revoked_ms <= $1
-        ORDER BY revoked_ms LIMIT $2 FOR UPDATE SKIP LOCKED
-    )
 """
 _CODES: Final = """
     DELETE FROM one_time_code WHERE address IN (

@@ -1,15 +1,29 @@
 """Request bodies as a client of the cast sends them, as JSON."""
 
 import json
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.people.model import Prekey
-from tests.cast import CastDevice, alice, alice_phone, bob
-from varde_contract.ids import ConversationId, SessionId
-from varde_contract.rest.people import DeviceProof, NewDevice, PrekeyClaim, PrekeyUpload, SignedKey
+from domain.ports import Stores
+from tests.cast import CastDevice, alice, alice_phone, bob, listed_device, next_change
+from varde_contract.device_list import (
+    DeviceList,
+    decode_list,
+    decode_signed_list,
+    encode,
+    list_hash,
+    sign_list,
+    statement_to_sign,
+)
+from varde_contract.ids import AccountId, ConversationId, SessionId
+from varde_contract.rest.people import DeviceProof, NewDeviceList, PrekeyClaim, PrekeyUpload, SignedKey
 from varde_contract.signed_statements import session_statement
 
 
@@ -18,19 +32,44 @@ def jsonable(struct: Struct) -> dict[str, Any]:
     return dict(json.loads(msgspec.json.encode(struct)))
 
 
-def new_device(device: CastDevice) -> dict[str, Any]:
-    """Register this device."""
-    model = device.model
-    return jsonable(
-        NewDevice(
-            device=model.id,
-            noise_key=model.noise_key,
-            signing_key=model.signing_key,
-            identity_key=model.identity_key,
-            signature=model.signature,
-            profiles=model.profiles,
-        )
+async def device_list(
+    stores: Stores, issued_ms: int, *, add: Sequence[CastDevice] = (), **changes: Any
+) -> dict[str, Any]:
+    """Alice's next device list, signed by her root key; the changes are those of `next_change`."""
+    change = await next_change(stores, alice.account, add=add, issued_ms=issued_ms, **changes)
+    return jsonable(NewDeviceList(change.stored.signed))
+
+
+def first_list(
+    account: AccountId,
+    root: Ed25519PrivateKey,
+    before: bytes | None,
+    commitments: Sequence[bytes],
+    *devices: CastDevice,
+) -> dict[str, Any]:
+    """The list of an account that the server made, with these devices; the last one is new, where there was one."""
+    previous = None if before is None else decode_list(decode_signed_list(before).statement)
+    listed = sorted(
+        (replace(listed_device(device), profiles=tuple(commitments)) for device in devices),
+        key=lambda each: each.device,
     )
+    fresh = DeviceList(
+        account,
+        1 if previous is None else previous.number + 1,
+        None if previous is None else list_hash(previous),
+        root.public_key().public_bytes_raw(),
+        tuple(listed),
+        None,
+        time.time_ns() // 1_000_000,
+    )
+    statement = statement_to_sign(encode(fresh))
+    known = () if previous is None else previous.devices
+    new = {
+        device.id: device.signing.sign(statement)
+        for device in devices
+        if not any(each.device == device.id for each in known)
+    }
+    return jsonable(NewDeviceList(encode(sign_list(fresh, new, root.sign(statement)))))
 
 
 def proof(device: CastDevice, session: SessionId) -> dict[str, Any]:

@@ -126,9 +126,9 @@ class DeviceClient:
         """Expect 201, or what the test says."""
         return await self._ask(kind, status, "POST", path, json=body)
 
-    async def put(self, kind: type[T], path: str, body: object) -> T:
-        """Expect 200."""
-        return await self._ask(kind, 200, "PUT", path, json=body)
+    async def put(self, kind: type[T], path: str, body: object, status: int = 200) -> T:
+        """Expect 200, or what is said."""
+        return await self._ask(kind, status, "PUT", path, json=body)
 
     async def delete(self, path: str, **query: Any) -> None:
         """Expect 204."""

@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,11 +21,12 @@ from uuid import UUID
 
 import httpx
 
-from tests.api.bodies import new_device, prekeys
+from tests.api.bodies import first_list, prekeys, proof
 from tests.cast import CastDevice, Person
-from varde_contract.ids import AccountId
-from varde_contract.signed_statements import device_statement
+from varde_contract.device_list import commitment
+from varde_contract.ids import AccountId, ProfileId, SessionId
 
+SALT = bytes(range(32))
 CODE = re.compile(r"^ +(\d{8})$", re.MULTILINE)
 
 
@@ -116,18 +117,19 @@ class SignedUpDevice:
         assert response.status_code == status, response.text
         return dict(response.json()) if response.content else {}
 
-    def certified(self, device: CastDevice) -> dict[str, Any]:
-        """Register this device under the account it has here, signed by the root key."""
-        model = device.model
-        statement = device_statement(
-            self.account,
-            model.id,
-            noise_key=model.noise_key,
-            signing_key=model.signing_key,
-            identity_key=model.identity_key,
+    def put_list(self, *devices: CastDevice) -> None:
+        """Make these the account's devices, signed by its root key and by those that are new."""
+        own = self.expect(200, "GET", "/v1/device-list")["lists"]
+        before = b64decode(own[-1]["list"]) if own else None
+        commitments = (commitment(ProfileId(UUID(self.profile)), SALT),)
+        self.expect(
+            201, "PUT", "/v1/device-list", first_list(self.account, self.person.root, before, commitments, *devices)
         )
-        signature = self.person.root.sign(statement)
-        return new_device(device) | {"signature": text_of(signature), "profiles": [self.profile]}
+
+    def adopt(self, device: CastDevice) -> dict[str, Any]:
+        """Bind the session to this device."""
+        body = proof(device, SessionId(UUID(self.tokens["session"])))
+        return self.expect(200, "PUT", f"/v1/devices/{device.id}/session", body)
 
 
 def text_of(raw: bytes) -> str:
@@ -136,11 +138,13 @@ def text_of(raw: bytes) -> str:
 
 
 def sign_up(program: Program, client: httpx.Client, person: Person, device: CastDevice) -> SignedUpDevice:
-    """Sign up from nothing: code, session, root key, profile, device, prekeys."""
+    """Sign up from nothing: code, session, profile, device list, prekeys."""
     signed_up = SignedUpDevice(person, device, client, log_in(program, client, person))
-    signed_up.expect(200, "PUT", "/v1/account/root-key", {"root_key": text_of(person.root_key)})
-    signed_up.profile = signed_up.expect(201, "POST", "/v1/profiles", {"type": "PRIVAT"})["profile"]
-    signed_up.expect(201, "POST", "/v1/devices", signed_up.certified(device))
+    signed_up.profile = signed_up.expect(201, "POST", "/v1/profiles", {"type": "PRIVAT", "salt": text_of(SALT)})[
+        "profile"
+    ]
+    signed_up.put_list(device)
+    signed_up.adopt(device)
     signed_up.expect(200, "POST", "/v1/prekeys", prekeys(device))
     return signed_up
 

@@ -4,15 +4,13 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
 from storage.embedded.cluster import program as postgres_program
-from tests.api.bodies import claim, proof
+from tests.api.bodies import claim
 from tests.api.program import Program, SignedUpDevice, log_in, run_program, sign_up
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, mallory, mallory_phone
-from varde_contract.ids import SessionId
 
 
 @pytest.fixture
@@ -78,11 +76,12 @@ def test_a_revoked_device_is_out_at_once(program: Program) -> None:
         one, other = sign_up(program, client, alice, alice_phone), sign_up(program, client, bob, bob_phone)
         conversation = open_dm(one, other)
         laptop = SignedUpDevice(alice, alice_laptop, client, log_in(program, client, alice), one.profile)
-        laptop.expect(201, "POST", "/v1/devices", laptop.certified(alice_laptop))
-        laptop.expect(204, "DELETE", f"/v1/devices/{alice_phone.id}")
+        laptop.put_list(alice_laptop, alice_phone)
+        laptop.adopt(alice_laptop)
+        laptop.put_list(alice_laptop)
         assert one.ask("GET", "/v1/account").status_code == 401
         view = other.expect(200, "GET", f"/v1/conversations/{conversation}")
-        devices = {device["certificate"]["device"] for device in view["devices"]}
+        devices = {device["device"] for device in view["devices"]}
         assert devices == {str(alice_laptop.id), str(bob_phone.id)}
         gone = other.ask("POST", "/v1/prekeys/claim", claim(conversation, alice_phone)).json()
         assert gone["stale"]["gone"] == [str(alice_phone.id)]
@@ -96,9 +95,7 @@ def test_a_device_whose_session_ended_comes_back(program: Program) -> None:
         other.expect(204, "DELETE", "/v1/auth/session")
         one.expect(201, "POST", "/v1/messages", message(one, other, conversation))
         other.tokens = log_in(program, client, bob)
-        assert other.ask("POST", "/v1/devices", other.certified(bob_phone)).json()["code"] == "device-exists"
-        body = proof(bob_phone, SessionId(UUID(other.tokens["session"])))
-        assert other.expect(200, "PUT", f"/v1/devices/{bob_phone.id}/session", body)["current"]
+        assert other.adopt(bob_phone)["current"]
         (row,) = other.expect(200, "GET", "/v1/conversations")["conversations"]
         assert (row["head"], row["upto"]) == (1, 0)
         assert other.expect(201, "POST", "/v1/relay/tickets")["ticket"]

@@ -145,11 +145,11 @@ def test_every_body_of_an_envelope_has_golden_bytes() -> None:
     assert {vector["json"][-1][0] for vector in vectors("envelope.json")} == {"text", "group-key", "empty"}
 
 
-@pytest.mark.parametrize("name", ["device_certificate", "one_time_key", "fallback_key", "device_session"])
+@pytest.mark.parametrize("name", ["one_time_key", "fallback_key", "device_session"])
 def test_golden_signatures_verify(name: str) -> None:
     """Each statement is under its key's signature, as any Ed25519 library can see."""
-    golden = vectors("certificates.json")
-    key = golden["root_public"] if name == "device_certificate" else golden["signing_key"]
+    golden = vectors("signed_statements.json")
+    key = golden["signing_key"]
     signed = golden["statements"][name]
     verify = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify
     verify(bytes.fromhex(signed["signature"]), bytes.fromhex(signed["statement"]))
@@ -157,7 +157,7 @@ def test_golden_signatures_verify(name: str) -> None:
 
 def test_the_statements_differ_from_their_first_bytes_on() -> None:
     """What is signed for one purpose cannot be read as signed for another."""
-    statements = sorted(signed["statement"] for signed in vectors("certificates.json")["statements"].values())
+    statements = sorted(signed["statement"] for signed in vectors("signed_statements.json")["statements"].values())
     assert all(one[:40] != other[:40] for one, other in pairwise(statements))
 
 

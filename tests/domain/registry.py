@@ -2,6 +2,7 @@
 
 from domain.budgets import Budgets
 from domain.people.accounts import Accounts
+from domain.people.device_lists import DeviceLists
 from domain.people.devices import Devices
 from domain.people.prekeys import Prekeys
 from domain.people.profiles import Profiles
@@ -34,7 +35,8 @@ class Registry:
         self.sign_in = SignIn(stores.sign_in, self.mail, self.sessions, pepper=PEPPER, clock=clock, entropy=entropy)
         self.accounts = Accounts(stores.accounts)
         self.profiles = Profiles(stores.profiles, bus, clock=clock, entropy=entropy)
-        self.devices = Devices(stores.devices, stores.accounts, stores.profiles, bus, clock=clock)
+        self.devices = Devices(stores.devices)
+        self.device_lists = DeviceLists(stores.devices, stores.profiles, bus, clock=clock)
         self.prekeys = Prekeys(stores.prekeys, stores.devices, stores.conversations, bus, self.budgets, clock=clock)
         self.conversations = Conversations(
             stores.conversations, stores.profiles, stores.devices, bus, clock=clock, entropy=entropy

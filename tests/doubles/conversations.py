@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from msgspec.structs import replace
-
 from domain.people import model as people
 from domain.talk import model as talk_model
 from domain.talk.ports import MemberFault, NewRoster
@@ -47,32 +45,17 @@ class MemoryConversations:
         talk = self._memory.talks.get(conversation)
         if talk is None:
             return None
-        accounts = (self._memory.accounts[member.account] for member in talk.members.values())
+        lists = self._memory.lists
+        newest = (
+            lists[member.account, self._memory.accounts[member.account].list_number] for member in talk.members.values()
+        )
         return talk_model.RosterView(
             roster=self._memory.roster(talk),
             created_ms=talk.created_ms,
             head=talk.head,
-            root_keys={account.id: account.root_key for account in accounts if account.root_key is not None},
-            devices={
-                device.id: replace(device, profiles=profiles) for device, profiles in self._memory.current_devices(talk)
-            },
+            salts={profile: self._memory.profiles[profile].salt for profile in talk.members},
+            lists={stored.account: talk_model.ListHead(stored.number, stored.hash) for stored in newest},
         )
-
-    async def sender(
-        self, conversation: ConversationId, device: DeviceId, reader: DeviceId
-    ) -> talk_model.SenderCertificate | None:
-        """As promised. Past devices stay for ever: without a message in the log nobody hears of them."""
-        await self._interference.let_through()
-        memory, talk = self._memory, self._memory.talks.get(conversation)
-        position = None if talk is None else talk.positions.get(reader)
-        if talk is None or position is None:
-            return None
-        if not any(seq >= position.start and draft.device == device for seq, draft in talk.log.items()):
-            return None
-        found = memory.devices.get(device) or memory.past_devices[device]
-        root_key = memory.accounts[found.account].root_key
-        assert root_key is not None, "it is certified by one"
-        return talk_model.SenderCertificate(replace(found, profiles=()), root_key)
 
     async def list_for(
         self, device: DeviceId, after: ConversationId | None, limit: int

@@ -1,14 +1,14 @@
 """Devices and their prekeys, in memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from domain.people import model as people
-from domain.people.ports import AdoptFault, DeviceAddFault
+from domain.people.ports import AdoptFault, ListFault
 from tests.doubles.interference import Interference
 from tests.doubles.memory import KeyChain, Memory
-from varde_contract.ids import AccountId, DeviceId, ProfileId, SessionId
+from varde_contract.ids import AccountId, DeviceId, SessionId
 
 
 class MemoryDevices:
@@ -18,28 +18,66 @@ class MemoryDevices:
         self._memory = memory
         self._interference = interference
 
-    async def add(
-        self, device: people.Device, session: SessionId, *, most: int
-    ) -> Sequence[people.RosterChange] | DeviceAddFault:
+    async def apply(self, change: people.ListChange) -> Sequence[people.RosterChange] | ListFault:
         """As promised."""
         await self._interference.let_through()
-        fault = self._fault(device, session, most)
-        if fault is not None:
-            return fault
-        memory, key = self._memory, (device.account, session)
-        memory.devices[device.id] = device
-        memory.device_ids.add(device.id)
-        memory.keys[device.id] = KeyChain()
-        memory.sessions[key] = replace(memory.sessions[key], device=device.id)
-        return self._move(device, device.profiles)
+        memory, stored = self._memory, change.stored
+        account = memory.accounts[stored.account]
+        if stored.number != account.list_number + 1:
+            return ListFault.STALE
+        if any(device.id in memory.device_owners for device in change.added):
+            return ListFault.DEVICE_EXISTS
+        memory.accounts[account.id] = replace(account, list_number=stored.number)
+        memory.lists[account.id, stored.number] = stored
+        touched = [memory.devices[device] for device in change.revoked]
+        moved = {profile for device in touched for profile in device.profiles}
+        for device in change.changed:
+            before = memory.devices[device.id]
+            moved |= set(before.profiles) ^ set(device.profiles)
+            memory.devices[device.id] = replace(device, created_ms=before.created_ms)
+        for device_id in change.revoked:
+            del memory.devices[device_id], memory.keys[device_id]
+        memory.sessions = {
+            key: session for key, session in memory.sessions.items() if session.device not in change.revoked
+        }
+        for device in change.added:
+            memory.devices[device.id] = device
+            memory.device_owners[device.id] = account.id
+            memory.keys[device.id] = KeyChain()
+            moved |= set(device.profiles)
+        for device_id in (*change.revoked, *change.voided):
+            self._void(device_id, change.now_ms, final=device_id in change.revoked)
+        own = {profile.id for profile in memory.profiles.values() if profile.account == account.id}
+        talks = memory.talks_with(account.id, own if change.everywhere else moved)
+        for talk in talks:
+            for device in (*touched, *memory.devices_of(account.id)):
+                memory.reseat(talk, device)
+        return [talk.move_version(memory.clock(), removal=bool(change.revoked)) for talk in talks]
 
-    def _fault(self, device: people.Device, session: SessionId, most: int) -> DeviceAddFault | None:
-        if device.id in self._memory.device_ids:
-            return DeviceAddFault.EXISTS
-        found = self._memory.sessions.get((device.account, session))
-        if found is None or found.device is not None:
-            return DeviceAddFault.SESSION_BOUND
-        return DeviceAddFault.TOO_MANY if len(self._memory.devices_of(device.account)) >= most else None
+    async def newest_list(self, account: AccountId) -> people.StoredList | None:
+        """As promised."""
+        await self._interference.let_through()
+        return self._memory.lists.get((account, self._memory.accounts[account].list_number))
+
+    async def lists(self, account: AccountId, from_number: int, most: int) -> Sequence[people.StoredList]:
+        """As promised."""
+        await self._interference.let_through()
+        own = [stored for (whose, _), stored in sorted(self._memory.lists.items()) if whose == account]
+        return [stored for stored in own if stored.number >= from_number][:most]
+
+    async def may_read_lists(self, reader: AccountId, device: DeviceId | None, account: AccountId) -> bool:
+        """As promised."""
+        await self._interference.let_through()
+        for talk in self._memory.talks.values():
+            accounts = {member.account for member in talk.members.values()}
+            position = None if device is None else talk.positions.get(device)
+            wrote = position is not None and any(
+                seq >= position.start and self._memory.device_owners[draft.device] == account
+                for seq, draft in talk.log.items()
+            )
+            if wrote or {reader, account} <= accounts:
+                return True
+        return False
 
     async def adopt(self, account: AccountId, device: DeviceId, session: SessionId) -> AdoptFault | None:
         """As promised."""
@@ -64,37 +102,11 @@ class MemoryDevices:
         await self._interference.let_through()
         return self._memory.devices_of(account)
 
-    async def set_profiles(
-        self, account: AccountId, device: DeviceId, profiles: Sequence[ProfileId], now_ms: int
-    ) -> Sequence[people.RosterChange] | None:
-        """As promised."""
-        await self._interference.let_through()
-        before = self._find(account, device)
-        if before is None:
-            return None
-        after = replace(before, profiles=tuple(dict.fromkeys(profiles)))
-        self._memory.devices[device] = after
-        self._void(device, now_ms, final=False)
-        return self._move(after, set(before.profiles) ^ set(after.profiles))
-
     async def void_tickets(self, account: AccountId, device: DeviceId, now_ms: int) -> None:
         """As promised."""
         await self._interference.let_through()
         assert account in self._memory.accounts
         self._void(device, now_ms, final=False)
-
-    async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[people.RosterChange] | None:
-        """As promised."""
-        await self._interference.let_through()
-        before = self._find(account, device)
-        if before is None:
-            return None
-        memory = self._memory
-        del memory.devices[device], memory.keys[device]
-        memory.past_devices[device] = before
-        memory.sessions = {key: session for key, session in memory.sessions.items() if session.device != device}
-        self._void(device, now_ms, final=True)
-        return self._move(before, before.profiles, removal=True)
 
     async def revocations(self, since_ms: int) -> Sequence[people.Revocation]:
         """As promised."""
@@ -110,14 +122,6 @@ class MemoryDevices:
         not_before = max(before, now_ms)
         final = final or (known is not None and known.final)
         self._memory.revocations[device] = not_before, people.Revocation(device, not_before, final)
-
-    def _move(
-        self, device: people.Device, profiles: Iterable[ProfileId], *, removal: bool = False
-    ) -> list[people.RosterChange]:
-        talks = self._memory.talks_with(device.account, profiles)
-        for talk in talks:
-            self._memory.reseat(talk, device)
-        return [talk.move_version(self._memory.clock(), removal=removal) for talk in talks]
 
 
 class MemoryPrekeys:

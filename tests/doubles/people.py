@@ -23,14 +23,6 @@ class MemoryAccounts:
         await self._interference.let_through()
         return self._memory.accounts.get(account)
 
-    async def set_root_key(self, account: AccountId, root_key: bytes) -> bool:
-        """As promised."""
-        await self._interference.let_through()
-        found = self._memory.accounts[account]
-        if found.root_key is None:
-            self._memory.accounts[account] = replace(found, root_key=root_key)
-        return found.root_key in {None, root_key}
-
 
 class MemorySignIn:
     """A `domain.people.ports.SignInStore`."""
@@ -75,7 +67,7 @@ class MemorySignIn:
         if known is not None:
             return self._memory.accounts[known], False
         self._memory.addresses[address] = fresh
-        self._memory.accounts[fresh] = people.Account(fresh, now_ms, None)
+        self._memory.accounts[fresh] = people.Account(fresh, now_ms, 0)
         return self._memory.accounts[fresh], True
 
 

@@ -193,7 +193,7 @@ async def test_logging_out_leaves_the_account(stack: Stack, tmp_path: Path) -> N
     async with connected((alice, "laptop"), (alice, "phone")) as (laptop, phone):
         assert len(await laptop.devices()) == 2
         await phone.log_out()
-        assert [each.certificate.device for each in await laptop.devices()] == [laptop.identity.device]
+        assert [each.device for each in await laptop.devices()] == [laptop.identity.device]
         assert len(await laptop.sessions()) == 1
     with trio.fail_after(SECONDS):
         async with varde.connect(alice.home("phone"), alice.key("phone")) as phone:

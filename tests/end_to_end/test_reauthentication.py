@@ -67,7 +67,7 @@ async def test_a_device_whose_session_was_ended_comes_back(stack: Stack, tmp_pat
                 assert not his.conversation(conversation.id).losses()
                 assert not conversation.losses()
             devices = {me.device, phone.identity.device}
-            assert {each.certificate.device for each in await his.devices()} == devices
+            assert {each.device for each in await his.devices()} == devices
             assert {each.device for each in await his.sessions()} == devices
             assert len(await his.sessions()) == len(devices)
 

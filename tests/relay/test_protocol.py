@@ -189,8 +189,13 @@ ELSEWHERE: Final = frozenset(
         # Of the API: tests/api provokes them.
         *(RefusalCode.TOO_LARGE, RefusalCode.UNSUPPORTED_MEDIA_TYPE, RefusalCode.METHOD_NOT_ALLOWED),
         *(RefusalCode.UNAUTHENTICATED, RefusalCode.TOKEN_EXPIRED, RefusalCode.CODE_WRONG, RefusalCode.CODE_EXPIRED),
-        *(RefusalCode.CODE_EXHAUSTED, RefusalCode.NOT_ALLOWED, RefusalCode.NO_DEVICE, RefusalCode.NO_ROOT_KEY),
-        *(RefusalCode.ROOT_KEY_SET, RefusalCode.SESSION_HAS_DEVICE, RefusalCode.DEVICE_EXISTS, RefusalCode.BAD_KEY),
+        *(RefusalCode.CODE_EXHAUSTED, RefusalCode.NOT_ALLOWED, RefusalCode.NO_DEVICE, RefusalCode.BAD_DEVICE_LIST),
+        *(
+            RefusalCode.STALE_DEVICE_LIST,
+            RefusalCode.SESSION_HAS_DEVICE,
+            RefusalCode.DEVICE_EXISTS,
+            RefusalCode.BAD_KEY,
+        ),
         *(RefusalCode.BAD_SIGNATURE, RefusalCode.WRONG_KIND, RefusalCode.ALREADY_MEMBER, RefusalCode.LAST_OWNER),
         RefusalCode.CLAIM_LIMIT,
     }

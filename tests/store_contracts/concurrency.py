@@ -8,7 +8,18 @@ from domain.people import model as people
 from domain.ports import Stores
 from domain.talk import model as talk_model
 from domain.talk.ports import MemberFault
-from tests.cast import BIRTH_MS, MANY, CastDevice, Person, alice, alice_phone, bob_phone, carol, carol_phone
+from tests.cast import (
+    BIRTH_MS,
+    MANY,
+    CastDevice,
+    Person,
+    alice,
+    alice_phone,
+    bob_phone,
+    carol,
+    carol_phone,
+    set_profiles,
+)
 from tests.store_contracts.messages import draft, version_of
 from varde_contract.ids import ConversationId
 from varde_contract.talk import Role
@@ -39,9 +50,7 @@ async def change_whitelist(stores: Stores, device: CastDevice) -> None:
     """Take modes off the device's whitelist, and put them back."""
     for number in range(ROUNDS):
         profiles = (device.model.profiles[:1], device.model.profiles, device.model.profiles[1:])[number % 3]
-        assert (
-            await stores.devices.set_profiles(device.model.account, device.id, profiles, BIRTH_MS + number) is not None
-        )
+        await set_profiles(stores, device.model.account, device.id, profiles, BIRTH_MS + number)
 
 
 async def confirm_all(stores: Stores, talks: Sequence[ConversationId], device: CastDevice) -> None:

@@ -14,7 +14,7 @@ from domain.ports import Stores
 from domain.talk import model as talk_model
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.stores import open_storage
-from tests.cast import BIRTH_MS, MANY, PEOPLE, CastDevice, enrol, open_conversation, settle
+from tests.cast import BIRTH_MS, MANY, PEOPLE, CastDevice, enrol, open_conversation, revoke, set_profiles, settle
 from tests.doubles.stores import open_memory_stores
 from tests.store_contracts.messages import client_id, draft
 from varde_contract.ids import ConversationId
@@ -113,7 +113,7 @@ class Walk:
         """Another whitelist for a device."""
         device = self.dice.choice(self.device)
         profiles = self.dice.sample(device.model.profiles, self.dice.randrange(3))
-        return lambda stores: stores.devices.set_profiles(device.model.account, device.id, profiles, self.now_ms)
+        return lambda stores: set_profiles(stores, device.model.account, device.id, profiles, self.now_ms)
 
     def join(self) -> Step:
         """A member more, on the roster as it is."""
@@ -164,7 +164,7 @@ class Walk:
     def revoke(self) -> Step:
         """A device less."""
         device = self.dice.choice(self.device)
-        return lambda stores: stores.devices.revoke(device.model.account, device.id, self.now_ms)
+        return lambda stores: revoke(stores, device.model.account, device.id, self.now_ms)
 
     def void_tickets(self) -> Step:
         """Tickets of a device that is there, or was."""

@@ -6,7 +6,19 @@ from msgspec.structs import replace
 from domain.people import model as people
 from domain.ports import Stores
 from domain.retention.model import Swept
-from tests.cast import BIRTH_MS, alice, alice_laptop, alice_phone, bob, bob_laptop, bob_phone, open_conversation, settle
+from tests.cast import (
+    BIRTH_MS,
+    alice,
+    alice_laptop,
+    alice_phone,
+    bob,
+    bob_laptop,
+    bob_phone,
+    open_conversation,
+    revoke,
+    set_profiles,
+    settle,
+)
 from tests.ids import id_of
 from tests.store_contracts.messages import confirm, draft, held, page_of, send
 from varde_contract.ids import SessionId
@@ -129,8 +141,8 @@ async def test_dead_sessions_go(stores: Stores) -> None:
 async def test_revocations_go_when_the_tickets_have_expired(stores: Stores) -> None:
     """After a day no ticket is left that a changed whitelist voids; what revoking a device wrote stays for ever."""
     await settle(stores, alice)
-    await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.profile], BIRTH_MS)
-    await stores.devices.revoke(alice.account, alice_laptop.id, BIRTH_MS)
+    await set_profiles(stores, alice.account, alice_phone.id, [alice.profile], BIRTH_MS)
+    await revoke(stores, alice.account, alice_laptop.id, BIRTH_MS)
     assert await sweep(stores, BIRTH_MS + DAY_MS - 1) == NOTHING
     assert await sweep(stores, BIRTH_MS + DAY_MS) == replace(NOTHING, revocations=1)
     assert await stores.devices.revocations(0) == [people.Revocation(alice_laptop.id, BIRTH_MS, final=True)]

@@ -5,18 +5,20 @@ messages.
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests import cast
-from tests.cast import CastDevice, Person
+from tests.cast import CastDevice, Person, salt_of
 from tests.ids import id_of
 from varde.clock import fresh_id
 from varde.crypto import CannotDecrypt
-from varde.crypto.certificates import certify
+from varde.crypto.device_lists import next_list, sign
 from varde.crypto.keychain import Keychain, OwnDevice
 from varde.crypto.olm import OlmAccount
 from varde.crypto.pairwise import keep_account
@@ -27,12 +29,13 @@ from varde.store.database import Database
 from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde.store.table import KEY_BYTES, StoreCipher
 from varde.store.transcript import Life
+from varde_contract.device_list import DeviceList, ListedDevice, commitment, list_hash
 from varde_contract.envelope import Body, Empty, Envelope, Text, UnknownEnvelope
 from varde_contract.frames import New
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId
 from varde_contract.noise import KeyPair
-from varde_contract.rest.people import Certificate, ClaimedKey, ClaimedKeys, SignedKey
-from varde_contract.rest.talk import ConversationView, MemberView, RosterDevice, SenderView
+from varde_contract.rest.people import ClaimedKey, ClaimedKeys, SignedKey
+from varde_contract.rest.talk import ConversationView, ListHead, MemberView, RosterDevice
 from varde_contract.talk import ConversationKind, Role
 
 NOW = 1_800_000_000_000
@@ -43,15 +46,63 @@ def memory_store() -> Store:
     return Store(Database(sqlite3.connect(":memory:", isolation_level=None)), StoreCipher(os.urandom(KEY_BYTES)))
 
 
+class Account:
+    """A person's device lists, honestly signed: one more with every device that comes or goes."""
+
+    def __init__(self, person: Person) -> None:
+        self.person = person
+        self.lists: list[DeviceList] = []
+        self.signed: list[bytes] = []
+
+    @property
+    def devices(self) -> tuple[ListedDevice, ...]:
+        """The devices of the newest list."""
+        return self.lists[-1].devices if self.lists else ()
+
+    @property
+    def head(self) -> ListHead:
+        """What a roster says of the newest list."""
+        return ListHead(self.person.account, len(self.lists), list_hash(self.lists[-1]))
+
+    def put(self, devices: Iterable[ListedDevice], **signers: OlmAccount) -> None:
+        """The next list: signed by the root key, and by devices that are new."""
+        before = self.lists[-1] if self.lists else None
+        fresh = next_list(before, self.person.account, self.person.root_key, devices, NOW)
+        new = {DeviceId(UUID(device)): olm.sign for device, olm in signers.items()}
+        self.lists.append(fresh)
+        self.signed.append(sign(fresh, roots=(self.person.root,), signers=new))
+
+    def forge(self, root: Ed25519PrivateKey) -> None:
+        """A next list under a root key of the server's making, which the one before does not vouch for."""
+        before = self.lists[-1]
+        public = root.public_key().public_bytes_raw()
+        self.lists.append(next_list(before, self.person.account, public, before.devices, NOW))
+        self.signed.append(sign(self.lists[-1], roots=(root,)))
+
+    def revoke(self, device: DeviceId) -> None:
+        """Take a device off the list."""
+        self.put(listed for listed in self.devices if listed.device != device)
+
+
+_accounts: dict[str, Account] = {}
+"""The newest of each person. A device that is made anew begins another life of its person."""
+
+
+def forget_accounts() -> None:
+    """Begin anew with everybody."""
+    _accounts.clear()
+
+
 @dataclass(eq=False)
 class Endpoint:
-    """One device of the cast, with keys it really holds."""
+    """One device of the cast, with keys it really holds, in the device list of its account."""
 
     person: Person
     device: CastDevice
     store: Store = field(default_factory=memory_store)
     keychain: Keychain = field(init=False)
-    certificate: Certificate = field(init=False)
+    listed: ListedDevice = field(init=False)
+    account: Account = field(init=False)
     one_time_keys: deque[SignedKey] = field(init=False)
     fallback_key: SignedKey | None = field(init=False)
 
@@ -59,14 +110,19 @@ class Endpoint:
         olm = OlmAccount.generate()
         with self.store.transaction():
             keep_account(self.store, olm)
-        self.certificate = certify(
-            self.person.root,
-            self.person.account,
+        self.listed = ListedDevice(
             self.device.id,
-            noise_key=KeyPair.generate().public,
-            signing_key=olm.signing_key,
-            identity_key=olm.identity_key,
+            KeyPair.generate().public,
+            olm.signing_key,
+            olm.identity_key,
+            (commitment(self.person.profile, salt_of(self.person.profile)),),
+            manager=True,
         )
+        account = _accounts.get(self.person.name)
+        if account is None or any(listed.device == self.id for each in account.lists for listed in each.devices):
+            account = _accounts[self.person.name] = Account(self.person)
+        account.put([*account.devices, self.listed], **{str(self.id): olm})
+        self.account = account
         self.keychain = Keychain(self.store, OwnDevice(self.person.account, self.device.id))
         upload = make_prekeys(self.store, self.device.id, 5, fallback=True)
         self.one_time_keys, self.fallback_key = deque(upload.one_time_keys), upload.fallback_key
@@ -75,6 +131,12 @@ class Endpoint:
     def id(self) -> DeviceId:
         """The device."""
         return self.device.id
+
+    def learn(self, *accounts: Account) -> None:
+        """Take in what is new of these accounts' lists."""
+        with self.store.transaction():
+            for account in accounts:
+                self.keychain.trust.lists.accept(account.person.account, account.signed)
 
     def open(self, new: New) -> Envelope | UnknownEnvelope:
         """Open a message, in a transaction as the receiver does."""
@@ -117,10 +179,17 @@ class SimulatedConversation:
         self.version += 1
 
     def remove(self, endpoint: Endpoint) -> None:
-        """Somebody goes."""
+        """A device is revoked, or the only one of somebody leaves."""
         self.endpoints.remove(endpoint)
         self.past.append(endpoint)
+        if any(each.person is endpoint.person for each in self.endpoints):
+            endpoint.account.revoke(endpoint.id)
         self.version += 1
+
+    @property
+    def everybody(self) -> list[Endpoint]:
+        """Who is here, and who was."""
+        return [*self.endpoints, *self.past]
 
     @property
     def view(self) -> ConversationView:
@@ -132,18 +201,20 @@ class SimulatedConversation:
             created_at=datetime(2026, 1, 1, tzinfo=UTC),
             head=self.seq,
             roster_version=self.version,
-            members=tuple(MemberView(p.profile, p.account, Role.MEMBER, p.root_key) for p in people),
-            devices=tuple(RosterDevice(p.certificate, (p.person.profile,)) for p in self.endpoints),
+            members=tuple(MemberView(p.profile, p.account, Role.MEMBER, salt_of(p.profile)) for p in people),
+            lists=tuple(account.head for account in self.accounts),
+            devices=tuple(RosterDevice(p.id, p.person.account, (p.person.profile,)) for p in self.endpoints),
         )
 
-    def sender(self, device: DeviceId) -> SenderView:
-        """A device that is here, or was."""
-        (endpoint,) = (each for each in (*self.endpoints, *self.past) if each.id == device)
-        return SenderView(endpoint.certificate, endpoint.person.root_key)
+    @property
+    def accounts(self) -> list[Account]:
+        """The accounts of who is here."""
+        return list({endpoint.person.account: endpoint.account for endpoint in self.endpoints}.values())
 
     def verify_everywhere(self) -> None:
         """Every endpoint verifies the roster."""
         for endpoint in self.endpoints:
+            endpoint.learn(*self.accounts)
             with endpoint.store.transaction():
                 endpoint.keychain.trust.accept_roster(self.view)
 

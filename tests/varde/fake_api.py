@@ -5,7 +5,7 @@ What a server must refuse is tested with the server; this one refuses what a cli
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -14,25 +14,33 @@ import msgspec
 from msgspec import Struct
 
 from varde.clock import fresh_id
-from varde.crypto.certificates import check_signature
+from varde.crypto.trust import check_signature
+from varde_contract.device_list import (
+    DeviceList,
+    ListedDevice,
+    commitment,
+    decode_list,
+    decode_signed_list,
+    judge,
+)
 from varde_contract.ids import AccountId, DeviceId, ProfileId, SessionId, decode_text_id
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import (
     AccountView,
-    Certificate,
     CodeRequest,
     CodeSent,
+    DeviceLists,
+    DeviceListView,
     DeviceProof,
     Devices,
     DeviceView,
-    NewDevice,
+    NewDeviceList,
     NewProfile,
     PrekeyCount,
     PrekeyUpload,
     Profiles,
     ProfileView,
     Refresh,
-    RootKey,
     SessionTokens,
     SignIn,
 )
@@ -50,6 +58,7 @@ class Call(NamedTuple):
     method: str
     path: str
     authorization: str | None
+    query: Mapping[str, str] = {}
 
 
 class No(Exception):
@@ -69,9 +78,10 @@ class FakeApi:
 
     def __init__(self) -> None:
         self.account = AccountId(fresh_id())
-        self.root_key: bytes | None = None
+        self.lists: list[bytes] = []
         self.profiles: list[ProfileView] = []
-        self.devices: list[tuple[SessionId, DeviceView]] = []
+        self.bound: dict[DeviceId, SessionId] = {}
+        """Which session each device is bound to."""
         self.uploads: defaultdict[SessionId, list[PrekeyUpload]] = defaultdict(list)
         self.sessions: dict[str, SessionTokens] = {}
         self.code: str | None = CODE
@@ -81,7 +91,7 @@ class FakeApi:
         self.transport = httpx.MockTransport(self._handle)
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
-        call = Call(request.method, request.url.path, request.headers.get("authorization"))
+        call = Call(request.method, request.url.path, request.headers.get("authorization"), dict(request.url.params))
         self.calls.append(call)
         try:
             answer = self._answer(call, request.content)
@@ -106,14 +116,19 @@ class FakeApi:
     def _answer_signed_in(self, call: Call, body: bytes, session: SessionTokens) -> Struct | None:
         match call.method, call.path:
             case "GET", "/v1/account":
-                return AccountView(self.account, LONG_AGO, self.root_key)
-            case "PUT", "/v1/account/root-key":
-                return self._set_root_key(msgspec.json.decode(body, type=RootKey).root_key)
+                return AccountView(self.account, LONG_AGO, len(self.lists))
+            case "PUT", "/v1/device-list":
+                return self._put_list(msgspec.json.decode(body, type=NewDeviceList).list)
+            case "GET", "/v1/device-list":
+                lists = [DeviceListView(number, signed) for number, signed in enumerate(self.lists, start=1)]
+                return DeviceLists(tuple(lists[int(call.query.get("from", "1")) - 1 :]))
             case "GET", "/v1/profiles":
                 return Profiles(tuple(self.profiles))
             case "POST", "/v1/profiles":
                 new = msgspec.json.decode(body, type=NewProfile)
-                self.profiles.append(ProfileView(ProfileId(fresh_id()), new.type, new.theme, new.policies, LONG_AGO))
+                self.profiles.append(
+                    ProfileView(ProfileId(fresh_id()), new.type, new.theme, new.policies, LONG_AGO, new.salt)
+                )
                 return self.profiles[-1]
             case "DELETE", "/v1/auth/session":
                 self.end(session.session)
@@ -123,11 +138,7 @@ class FakeApi:
     def _answer_device(self, call: Call, body: bytes, session: SessionTokens) -> Struct | None:
         match call.method, call.path:
             case "GET", "/v1/devices":
-                return Devices(
-                    tuple(msgspec.structs.replace(view, current=at == session.session) for at, view in self.devices)
-                )
-            case "POST", "/v1/devices":
-                return self._register(msgspec.json.decode(body, type=NewDevice, dec_hook=decode_text_id), session)
+                return Devices(tuple(self._view(listed, session) for listed in self.listed))
             case "PUT", path if path.endswith("/session"):
                 return self._adopt(path.split("/")[3], msgspec.json.decode(body, type=DeviceProof), session)
             case "GET", "/v1/prekeys":
@@ -169,33 +180,38 @@ class FakeApi:
             raise No(401, RefusalCode.TOKEN_EXPIRED)
         return tokens
 
-    def _set_root_key(self, root_key: bytes) -> AccountView:
-        if self.root_key not in (None, root_key):
-            raise No(409, RefusalCode.ROOT_KEY_SET)
-        self.root_key = root_key
-        return AccountView(self.account, LONG_AGO, self.root_key)
+    @property
+    def newest(self) -> DeviceList | None:
+        """The account's newest list."""
+        return decode_list(decode_signed_list(self.lists[-1]).statement) if self.lists else None
 
-    def _register(self, new: NewDevice, session: SessionTokens) -> DeviceView:
-        certificate = Certificate(
-            self.account, new.device, new.noise_key, new.signing_key, new.identity_key, new.signature
-        )
-        if any(view.certificate.device == new.device for _, view in self.devices):
-            raise No(409, RefusalCode.DEVICE_EXISTS)
-        self.devices.append((session.session, DeviceView(certificate, new.profiles, LONG_AGO, current=True)))
-        return self.devices[-1][1]
+    @property
+    def listed(self) -> tuple[ListedDevice, ...]:
+        """The account's devices."""
+        return () if self.newest is None else self.newest.devices
+
+    def _put_list(self, signed: bytes) -> DeviceListView:
+        if signed not in self.lists[-1:]:
+            judge(self.newest, decode_signed_list(signed))
+            self.lists.append(signed)
+        return DeviceListView(len(self.lists), signed)
+
+    def _view(self, listed: ListedDevice, session: SessionTokens) -> DeviceView:
+        own = {commitment(profile.profile, profile.salt): profile.profile for profile in self.profiles}
+        profiles = tuple(own[each] for each in listed.profiles)
+        return DeviceView(listed.device, profiles, None, LONG_AGO, self.bound.get(listed.device) == session.session)
 
     def _adopt(self, wanted: str, proof: DeviceProof, session: SessionTokens) -> DeviceView:
-        for place, (bound, view) in enumerate(self.devices):
-            device = view.certificate.device
-            if str(device) == wanted:
-                check_signature(
-                    view.certificate.signing_key, session_statement(session.session, device), proof.signature
-                )
-                self.devices[place] = session.session, view
-                if bound != session.session:
-                    self.uploads[session.session] = self.uploads.pop(bound, [])
-                    self.end(bound)
-                return view
+        for listed in self.listed:
+            if str(listed.device) == wanted:
+                check_signature(listed.signing_key, session_statement(session.session, listed.device), proof.signature)
+                before = self.bound.get(listed.device)
+                self.bound[listed.device] = session.session
+                if before not in {None, session.session}:
+                    assert before is not None
+                    self.uploads[session.session] = self.uploads.pop(before, [])
+                    self.end(before)
+                return self._view(listed, session)
         raise No(404, RefusalCode.NOT_FOUND)
 
     def end(self, session: SessionId) -> None:
@@ -215,6 +231,6 @@ def token() -> str:
 
 
 def device_of(api: FakeApi) -> DeviceId:
-    """The one device that was registered."""
-    ((_, view),) = api.devices
-    return view.certificate.device
+    """The one device that is listed."""
+    (listed,) = api.listed
+    return listed.device

@@ -1,7 +1,7 @@
 """Whole clients around a relay in memory that a test can make misbehave: real senders, receivers and stores."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar, cast
@@ -10,18 +10,21 @@ import trio
 from msgspec import Struct
 from trio.testing import wait_all_tasks_blocked
 
+from tests.cast import salt_of
 from tests.ids import id_of
-from tests.varde.endpoints import NOW, Endpoint, SimulatedConversation
+from tests.varde.endpoints import NOW, Account, Endpoint, SimulatedConversation
 from tests.varde.fake_log import FakeLog
 from varde.client import Client
 from varde.connection import Connection
 from varde.conversation import Conversation
+from varde.crypto.keychain import OwnDevice
 from varde.errors import Ended, Refusal, VardeError
 from varde.event_stream import EventIterator, EventStream
 from varde.events import Event, Message
 from varde.identity import Identity, Profile
 from varde.joins import Joins
 from varde.outbox import Outbox
+from varde.own_list import OwnList
 from varde.reconnector import ConnectionListener
 from varde.rest import Rest
 from varde.rosters import Rosters
@@ -30,11 +33,19 @@ from varde.store import Store
 from varde.tasks import ClientTasks
 from varde.transparency import Transparency
 from varde_contract import frames as f
-from varde_contract.ids import ConversationId, DeviceId, MessageId, SessionId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
 from varde_contract.people import ProfileType
 from varde_contract.refusals import RefusalCode, StaleDevices
-from varde_contract.rest.people import ClaimedKeys, PrekeyClaim, PrekeyCount, PrekeyUpload
-from varde_contract.rest.talk import ConversationView, MessageStored, NewMessage, SenderView
+from varde_contract.rest.people import (
+    ClaimedKeys,
+    DeviceLists,
+    DeviceListView,
+    PrekeyClaim,
+    PrekeyCount,
+    PrekeyUpload,
+    ProfileOpening,
+)
+from varde_contract.rest.talk import ConversationView, MessageStored, NewMessage
 from varde_contract.talk import ConversationKind
 
 
@@ -58,9 +69,10 @@ class MemoryRelay:
         self.connections: dict[DeviceId, MemoryConnection] = {}
         self.received: list[tuple[DeviceId, Struct]] = []
         self.claims: list[PrekeyClaim] = []
-        self.asked_for: list[DeviceId] = []
-        self.sender_view: Callable[[SimulatedConversation, DeviceId], SenderView] = SimulatedConversation.sender
-        """What the API says of a device that wrote."""
+        self.asked_for: list[ProfileId] = []
+        """Whose openings were asked for."""
+        self.lists: Callable[[Account], Sequence[bytes]] = lambda account: account.signed
+        """The lists that the API shows of an account."""
         self.by_rest: list[NewMessage] = []
         self.confirmed: dict[tuple[ConversationId, DeviceId], int] = {}
         self.refuse: Callable[[f.Send], f.RefusedFrame | None] = lambda _: None
@@ -199,13 +211,32 @@ class FakeRest:
         await self._answer()
         return self._relay.talks[conversation].view
 
-    async def sender(self, conversation: ConversationId, device: DeviceId) -> SenderView:
-        """A device that wrote in the conversation."""
+    async def opening(self, profile: ProfileId) -> ProfileOpening:
+        """Whose a profile of the tables is."""
         await self._answer()
-        self._relay.asked_for.append(device)
-        if device not in {each.sender for each in self._relay.log[conversation]}:
+        self._relay.asked_for.append(profile)
+        account = next((each for each in self._accounts() if each.person.profile == profile), None)
+        if account is None:
             raise Refusal.of(RefusalCode.NOT_FOUND, "no")
-        return self._relay.sender_view(self._relay.talks[conversation], device)
+        return ProfileOpening(profile, account.person.account, salt_of(profile), len(account.lists))
+
+    async def device_lists(self, account: AccountId, from_number: int, _: ProfileId | None = None) -> DeviceLists:
+        """The lists of an account of the tables."""
+        await self._answer()
+        shown = next((each for each in self._accounts() if each.person.account == account), None)
+        if shown is None:
+            raise Refusal.of(RefusalCode.NOT_FOUND, "no")
+        lists = enumerate(self._relay.lists(shown), start=1)
+        return DeviceLists(tuple(DeviceListView(number, signed) for number, signed in lists if number >= from_number))
+
+    async def own_lists(self, from_number: int) -> DeviceLists:
+        """The lists of this account."""
+        everybody = (endpoint for talk in self._relay.talks.values() for endpoint in talk.everybody)
+        own = next((each.person.account for each in everybody if each.id == self._device), None)
+        return DeviceLists(()) if own is None else await self.device_lists(own, from_number)
+
+    def _accounts(self) -> list[Account]:
+        return [endpoint.account for talk in self._relay.talks.values() for endpoint in talk.everybody]
 
     async def claim_prekeys(self, claim: PrekeyClaim) -> ClaimedKeys:
         """Prekeys of the table's parties."""
@@ -304,10 +335,12 @@ def make_services(relay: MemoryRelay, endpoint: Endpoint) -> Services:
     stream = EventStream(store)
     rest = cast("Rest", FakeRest(relay, endpoint.id))
     rosters = Rosters(store, rest, endpoint.keychain.trust, stream.publish)
+    endpoint.learn(endpoint.account)
+    own_list = OwnList(store, rest, OwnDevice(endpoint.person.account, endpoint.id))
     outbox, joins = Outbox(store, me, stream), Joins(store, endpoint.keychain, endpoint.id)
     log = relay.other_logs.get(endpoint.id, relay.transparency)
     transparency = Transparency(store, log, stream.publish, lambda: NOW)
-    return Services(me, store, endpoint.keychain, rest, rosters, stream, outbox, joins, transparency)
+    return Services(me, store, endpoint.keychain, rest, rosters, own_list, stream, outbox, joins, transparency)
 
 
 def refused(

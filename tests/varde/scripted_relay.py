@@ -17,9 +17,9 @@ from websockets.server import ServerProtocol
 from websockets.trio.client import connect
 from websockets.typing import Subprotocol
 
-from tests.cast import alice_laptop
+from tests.cast import alice, alice_laptop
 from tests.ids import id_of
-from tests.varde.endpoints import endpoint, memory_store
+from tests.varde.endpoints import memory_store
 from varde.connection import Connection
 from varde.device import DeviceKeys
 from varde.errors import VardeError
@@ -221,7 +221,7 @@ class RunningReconnector:
         self.recorder = ListenerRecorder()
         self.relay = ScriptedRelay(nursery, *scripts)
         self.store = memory_store()
-        keys = DeviceKeys(endpoint(alice_laptop).certificate, KeyPair.generate().private_bytes())
+        keys = DeviceKeys(alice.account, alice_laptop.id, KeyPair.generate().private_bytes())
         self.reconnector = Reconnector(self.store, cast("Rest", self.relay), keys, self.recorder, dial=self.relay.dial)
         self.end: VardeError | None = None
         self.ended = trio.Event()

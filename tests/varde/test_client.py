@@ -45,6 +45,7 @@ async def test_a_conversation_is_opened_as_asked(autojump_clock: MockClock) -> N
         SimulatedConversation(ConversationKind.GROUP, hers, his, carols),
     )
     notes = SimulatedConversation(ConversationKind.SELF, hers)
+    hers.learn(*group.accounts)
     async with open_client(MemoryRelay(), hers) as client:
         rest = answering(client, open_conversation=dm.view)
         opened = await client.open_dm(bob.profile)
@@ -219,7 +220,7 @@ async def test_an_older_roster_changes_nothing(autojump_clock: MockClock) -> Non
         room.talk.join(carols)
         room.relay.change(room.talk)
         await wait_all_tasks_blocked()
-        kept = room.clients[hers]._services.rosters.accept(msgspec.structs.replace(old))
+        kept = await room.clients[hers]._services.rosters.accept(msgspec.structs.replace(old))
         assert kept.roster_version == 2
         assert len(room[hers].members) == 3
 

@@ -1,7 +1,5 @@
 """Sending: committed or raised, in order, sealed for who is there, the same bytes again."""
 
-import dataclasses
-
 import msgspec
 import pytest
 import trio
@@ -196,7 +194,7 @@ async def test_a_changed_root_key_stops_the_send(autojump_clock: MockClock) -> N
     async with open_clients(ConversationKind.DM, alice, bob) as room:
         await room[alice].send("før")
         before = len(room.relay.frames_of(f.Send))
-        bob.person = dataclasses.replace(bob.person, root=mallory.root)
+        bob.account.forge(mallory.root)
         room.talk.version += 1
         room.relay.change(room.talk)
         await wait_all_tasks_blocked()

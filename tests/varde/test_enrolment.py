@@ -10,8 +10,8 @@ import varde
 from tests.varde.crash_points import crash_at, is_crash
 from tests.varde.fake_api import CODE, URL, Call, FakeApi, device_of
 from varde import enrolment
-from varde.crypto.certificates import check_certificate, check_signature
 from varde.crypto.root_key import new_phrase, root_key_of
+from varde.crypto.trust import check_signature
 from varde.device import PHRASE
 from varde.store.store import open_store
 from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
@@ -40,22 +40,21 @@ async def log_in(api: FakeApi, home: Path, phrase: str) -> varde.Enrolled:
 
 
 def assert_enrolled(api: FakeApi, done: varde.Enrolled) -> None:
-    """The server holds one device, vouched for by the phrase, with prekeys vouched for by the device."""
+    """The account's list holds the device, under the root key of the phrase, with prekeys vouched for by the device."""
     assert done.recovery_phrase is not None
-    root_key = root_key_of(done.recovery_phrase).public_key().public_bytes_raw()
-    assert api.root_key == root_key
-    session, view = api.devices[-1]
-    certificate = view.certificate
-    assert certificate.device == done.device
-    check_certificate(certificate, root_key)
+    newest = api.newest
+    assert newest is not None
+    assert newest.root_key == root_key_of(done.recovery_phrase).public_key().public_bytes_raw()
+    listed, session = newest.find(done.device), api.bound[done.device]
+    assert listed is not None
     for upload in api.uploads[session]:
         for each in upload.one_time_keys:
             statement = one_time_key_statement(done.device, each.key, each.kem_key)
-            check_signature(certificate.signing_key, statement, each.signature)
+            check_signature(listed.signing_key, statement, each.signature)
         if upload.fallback_key is not None:
             last = upload.fallback_key
             statement = fallback_key_statement(done.device, last.key, last.kem_key)
-            check_signature(certificate.signing_key, statement, last.signature)
+            check_signature(listed.signing_key, statement, last.signature)
     assert api.count(session).one_time_keys >= 50
     assert api.count(session).has_fallback
 
@@ -66,7 +65,7 @@ async def test_signing_up_makes_a_device(tmp_path: Path) -> None:
     done = await sign_up(api, tmp_path, profile_types=("PRIVAT", "JOBB"))
     assert_enrolled(api, done)
     assert [profile.type for profile in done.profiles] == ["PRIVAT", "JOBB"]
-    assert {profile.id for profile in done.profiles} == set(api.devices[0][1].profiles)
+    assert len(api.listed[0].profiles) == 2
     assert str(done.recovery_phrase) not in repr(done)
 
 

@@ -39,12 +39,12 @@ async def come_back(api: FakeApi, home: Path, code: str = CODE) -> varde.Identit
 
 async def assert_back(api: FakeApi, home: Path, device: DeviceId) -> None:
     """It is one device with one session, and calls the API as such."""
-    ((bound, view),) = api.devices
-    assert view.certificate.device == device
+    assert device_of(api) == device
+    bound = api.bound[device]
     assert [tokens.session for tokens in api.sessions.values()] == [bound]
     async with varde.connect(home, key(home), transport=api.transport) as client:
         (mine,) = await client.devices()
-    assert (mine.certificate.device, mine.current) == (device, True)
+    assert (mine.device, mine.current) == (device, True)
 
 
 async def test_a_signed_out_device_comes_back(tmp_path: Path) -> None:
@@ -71,11 +71,11 @@ async def test_a_session_that_is_alive_is_replaced(tmp_path: Path) -> None:
     """Signing in again without need harms nothing: the device has one session, the new one."""
     api = FakeApi()
     done = await varde.sign_up(tmp_path, key(tmp_path), api_url=URL, email=EMAIL, code=CODE, transport=api.transport)
-    ((before, _),) = api.devices
+    before = api.bound[done.device]
     api.code = CODE
     await come_back(api, tmp_path)
     await assert_back(api, tmp_path, done.device)
-    assert api.devices[0][0] != before
+    assert api.bound[done.device] != before
 
 
 async def test_another_account_is_refused(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ async def test_a_revoked_device_does_not_come_back(tmp_path: Path) -> None:
     """It is told that it was revoked and what to do, and leaves no session behind."""
     api = FakeApi()
     await signed_out(api, tmp_path)
-    api.devices.clear()
+    api.lists.clear()
     with pytest.raises(varde.DeviceRevoked) as caught:
         await come_back(api, tmp_path)
     assert "new folder" in caught.value.advice

@@ -165,8 +165,8 @@ async def test_a_changed_root_key_is_a_reason(autojump_clock: MockClock) -> None
     """A first message from an account whose root key is not the pinned one is closed for that reason."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.DM, alice, bob, offline=(bob,)) as room:
-        with bob.store.transaction():
-            bob.keychain.trust.pin_root_key(alice.person.account, mallory.root_key)
+        bob.learn(alice.account)
+        alice.account.forge(mallory.root)
         await room[alice].send("en annen alice?")
         async with open_client(room.relay, bob) as client:
             closed = await first(client.events(), Undecryptable)

@@ -10,14 +10,15 @@ from msgspec.structs import replace
 
 from varde.crypto import CannotDecrypt
 from varde.crypto.binding import binding_of
-from varde.crypto.certificates import Trust
 from varde.crypto.outer import NOTHING
 from varde.crypto.pairwise import Pairwise
 from varde.crypto.sender_keys import SenderKeys
 from varde.crypto.transcript import Transcript
+from varde.crypto.trust import Trust
 from varde.errors import UntrustedDevice
 from varde.events import Break, Reason
 from varde.store.outbox import Draft, EncryptedDraft
+from varde.store.people import KnownDevice
 from varde.store.ratchets import Pair
 from varde.store.store import Store
 from varde_contract.envelope import (
@@ -40,7 +41,7 @@ from varde_contract.envelope import (
 from varde_contract.errors import PeerFault
 from varde_contract.frames import New
 from varde_contract.ids import AccountId, ConversationId, DeviceId
-from varde_contract.rest.people import Certificate, ClaimedKeys
+from varde_contract.rest.people import ClaimedKeys
 from varde_contract.rest.talk import ConversationView
 from varde_contract.talk import ConversationKind
 
@@ -74,11 +75,10 @@ class Keychain:
         self.trust = Trust(store, own.account)
         self.transcript = Transcript(store, own.device)
 
-    def peers(self, view: ConversationView) -> dict[DeviceId, Certificate]:
+    def peers(self, view: ConversationView) -> dict[DeviceId, KnownDevice]:
         """Return the devices of a verified roster without this one: the recipients of a message."""
-        certificates = {device.certificate.device: device.certificate for device in view.devices}
-        certificates.pop(self._own.device, None)
-        return certificates
+        known = (self._store.pins.device(each.device) for each in view.devices if each.device != self._own.device)
+        return {peer.device: peer for peer in known if peer is not None}
 
     def without_session(self, view: ConversationView) -> tuple[DeviceId, ...]:
         """Return the devices a prekey must be claimed of before something can be encrypted for each."""
@@ -127,7 +127,7 @@ class Keychain:
         Raises CannotDecrypt.
         """
         pair = Pair(new.conversation, new.sender_device)
-        peer = self.trust.certificate_of(new.conversation, new.sender_device, new.sender_profile)
+        peer = self.trust.sender(new.conversation, new.sender_device, new.sender_profile)
         try:
             parts = split_sealed(new.ciphertext)
         except PeerFault:
@@ -157,7 +157,7 @@ class Keychain:
             Pair(new.conversation, new.sender_device), now_ms
         )
 
-    def _encrypt_for(self, peer: Certificate, envelope: Envelope) -> bytes:
+    def _encrypt_for(self, peer: KnownDevice, envelope: Envelope) -> bytes:
         plaintext = encode_envelope(replace(envelope, recipient=peer.device))
         parts = self._pairwise.encrypt(Pair(envelope.conversation, peer.device), peer, plaintext)
         return NO_SESSION if parts is None else join_sealed(parts)
@@ -185,7 +185,7 @@ class Keychain:
             body=body,
         )
 
-    def _decrypt(self, pair: Pair, peer: Certificate, parts: SealedParts, new: New) -> tuple[bytes, bool]:
+    def _decrypt(self, pair: Pair, peer: KnownDevice, parts: SealedParts, new: New) -> tuple[bytes, bool]:
         if parts.cipher is Cipher.MEGOLM:
             return self._sender_keys.decrypt(pair, parts, (new.seq, new.client_id)), False
         return self._pairwise.decrypt(pair, peer, parts)

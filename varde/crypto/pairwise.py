@@ -4,16 +4,17 @@ from functools import cached_property
 
 from varde.clock import now_ms
 from varde.crypto import CannotDecrypt, outer
-from varde.crypto.certificates import check_signature
 from varde.crypto.olm import OlmAccount, OlmSession, session_of
+from varde.crypto.trust import check_signature
 from varde.errors import UntrustedDevice
 from varde.events import Reason
+from varde.store.people import KnownDevice
 from varde.store.ratchets import OuterState, Pair, StoredSession
 from varde.store.store import Store
 from varde_contract.envelope import Cipher, SealedParts
 from varde_contract.ids import AccountId, DeviceId
 from varde_contract.kem import KemKeyPair, is_good_kem_key
-from varde_contract.rest.people import Certificate, ClaimedKey
+from varde_contract.rest.people import ClaimedKey
 from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 
 OLM_ACCOUNT = "olm-account"
@@ -40,7 +41,7 @@ class Pairwise:
         self._account = account
         self._device = device
 
-    def start(self, pair: Pair, peer: Certificate, claimed: ClaimedKey) -> None:
+    def start(self, pair: Pair, peer: KnownDevice, claimed: ClaimedKey) -> None:
         """Open a ratchet to a device with a claimed prekey, and send on it from now on.
 
         Raises UntrustedDevice when the device's signing key did not sign the prekey.
@@ -54,7 +55,7 @@ class Pairwise:
         state = outer.begin(kem_key, self._ends(pair, peer), now_ms())
         self._put(pair, session, state, best=True)
 
-    def encrypt(self, pair: Pair, peer: Certificate, plaintext: bytes) -> SealedParts | None:
+    def encrypt(self, pair: Pair, peer: KnownDevice, plaintext: bytes) -> SealedParts | None:
         """Encrypt for the pair's device on the session that last received; None when there is no session."""
         found = self._store.ratchets.to_send_on(pair)
         if found is None:
@@ -65,7 +66,7 @@ class Pairwise:
         self._put(pair, session, state, best=False)
         return SealedParts(cipher, b"", content)
 
-    def decrypt(self, pair: Pair, peer: Certificate, parts: SealedParts) -> tuple[bytes, bool]:
+    def decrypt(self, pair: Pair, peer: KnownDevice, parts: SealedParts) -> tuple[bytes, bool]:
         """Return the plaintext, and whether the message opened a ratchet of its own. Raises CannotDecrypt."""
         message, ends = outer.parse(parts.cipher, parts.ciphertext), self._ends(pair, peer)
         for _, stored in self._store.ratchets.sessions(pair):
@@ -81,7 +82,7 @@ class Pairwise:
             return plaintext, False
         return self._open_session(pair, peer, parts.cipher, message), True
 
-    def _open_session(self, pair: Pair, peer: Certificate, cipher: Cipher, message: outer.OuterMessage) -> bytes:
+    def _open_session(self, pair: Pair, peer: KnownDevice, cipher: Cipher, message: outer.OuterMessage) -> bytes:
         private = self._store.kem_prekeys.find(message.kem_id)
         if private is None or cipher is not Cipher.OLM_PREKEY:
             raise CannotDecrypt(Reason.NO_SESSION)
@@ -100,7 +101,7 @@ class Pairwise:
     def _put(self, pair: Pair, session: OlmSession, state: OuterState, *, best: bool) -> None:
         self._store.ratchets.put(pair, session.id, StoredSession(session.pickle(), state), best=best)
 
-    def _ends(self, pair: Pair, peer: Certificate) -> outer.Ends:
+    def _ends(self, pair: Pair, peer: KnownDevice) -> outer.Ends:
         own = outer.End(self._account, self._device, self._identity_key)
         return outer.Ends(pair.conversation, own, outer.End(peer.account, peer.device, peer.identity_key))
 

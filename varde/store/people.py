@@ -1,62 +1,157 @@
-"""What this device knows of others: pinned root keys, whose a profile is, device certificates, local names."""
+"""What this device knows of others: their device lists, whose a profile is, local names."""
 
 from collections.abc import Mapping
 
 from msgspec import Struct
 
+from varde.errors import StoreDamaged
 from varde.store.table import Cell, Table
 from varde_contract.ids import AccountId, DeviceId, ProfileId
-from varde_contract.rest.people import Certificate
+
+
+class PinnedList(Struct, frozen=True):
+    """The newest device list of an account that was verified. No older one, and no other of its number, is taken in."""
+
+    number: int
+    hash: bytes
+
+
+class PinnedProfile(Struct, frozen=True):
+    """Whose a profile is, and the salt of its commitment in that account's device lists."""
+
+    account: AccountId
+    salt: bytes
+
+
+class KnownDevice(Struct, frozen=True):
+    """A device of any list of an account, also one that is gone; `profiles` are all commitments it ever had."""
+
+    account: AccountId
+    device: DeviceId
+    noise_key: bytes
+    signing_key: bytes
+    identity_key: bytes
+    profiles: frozenset[bytes]
+
+
+class PinCount(Struct, frozen=True):
+    """How many rows there are to be: one that is missing was deleted."""
+
+    lists: int = 0
+    profiles: int = 0
 
 
 class Pins(Table):
-    """What was seen first and must not change. Encrypted although public, so that nobody can swap a pin in the file."""
+    """What was seen first and must not change. Encrypted although public, so that nobody can swap a pin in the file.
 
-    def root_key(self, account: AccountId) -> bytes | None:
-        """Return the root key this account showed first."""
-        row = self._database.row("SELECT sealed FROM pinned_root WHERE account = ?", account.bytes)
-        return None if row is None else self._decrypt(_root_cell(account), row[0], bytes)
+    Nor can anybody delete one, so that the next thing the server shows would be believed as the first: where no pin is
+    found, the rows are counted. Raises StoreDamaged then.
+    """
 
-    def pin_root_key(self, account: AccountId, root_key: bytes) -> None:
-        """Trust this root key from now on. Pinning another one is a bug: compare first."""
+    def newest(self, account: AccountId) -> PinnedList | None:
+        """Return which list of the account is the newest that was verified."""
+        row = self._database.row("SELECT sealed FROM pinned_list WHERE account = ?", account.bytes)
+        if row is None:
+            self._check_count()
+            return None
+        pinned = self._decrypt(_pin_cell(account), row[0], PinnedList)
+        # An older row that was put back would let an old list pass for a new one.
+        if self._database.row("SELECT max(number) FROM device_list WHERE account = ?", account.bytes) != (
+            pinned.number,
+        ):
+            raise StoreDamaged("the pinned device list of an account is not its newest in the store")
+        return pinned
+
+    def signed_list(self, account: AccountId, number: int) -> bytes:
+        """Return a list that was verified, with its signatures, encoded."""
+        row = self._database.row(
+            "SELECT sealed FROM device_list WHERE account = ? AND number = ?", account.bytes, number
+        )
+        if row is None:
+            raise StoreDamaged("a device list is missing from the store")
+        return self._decrypt(_list_cell(account, number), row[0], bytes)
+
+    def put_list(self, account: AccountId, pinned: PinnedList, signed: bytes) -> None:
+        """Keep the next list of an account, which was verified, and pin it."""
+        if self.newest(account) is None:
+            self._put_count(lists=1)
         self._database.run(
-            "INSERT INTO pinned_root VALUES (?, ?)", account.bytes, self._encrypt(_root_cell(account), root_key)
+            "INSERT INTO device_list VALUES (?, ?, ?)",
+            account.bytes,
+            pinned.number,
+            self._encrypt(_list_cell(account, pinned.number), signed),
+        )
+        self._database.run(
+            "INSERT INTO pinned_list VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET sealed = excluded.sealed",
+            account.bytes,
+            self._encrypt(_pin_cell(account), pinned),
         )
 
-    def account_of(self, profile: ProfileId) -> AccountId | None:
+    def profile(self, profile: ProfileId) -> PinnedProfile | None:
         """Return whose profile it is."""
         row = self._database.row("SELECT sealed FROM pinned_profile WHERE profile = ?", profile.bytes)
-        return None if row is None else self._decrypt(_profile_cell(profile), row[0], AccountId)
+        if row is None:
+            self._check_count()
+            return None
+        return self._decrypt(_profile_cell(profile), row[0], PinnedProfile)
 
-    def pin_profile(self, profile: ProfileId, account: AccountId) -> None:
+    def pin_profile(self, profile: ProfileId, pinned: PinnedProfile) -> None:
         """Trust from now on that the profile is this account's."""
+        self._put_count(profiles=1)
         self._database.run(
-            "INSERT INTO pinned_profile VALUES (?, ?)", profile.bytes, self._encrypt(_profile_cell(profile), account)
+            "INSERT INTO pinned_profile VALUES (?, ?)", profile.bytes, self._encrypt(_profile_cell(profile), pinned)
         )
 
-    def certificate(self, device: DeviceId) -> Certificate | None:
-        """Return the verified certificate of a device, current or gone: old messages are still its own."""
-        row = self._database.row("SELECT sealed FROM certificate WHERE device = ?", device.bytes)
-        return None if row is None else self._decrypt(_certificate_cell(device), row[0], Certificate)
+    def device(self, device: DeviceId) -> KnownDevice | None:
+        """Return a device of some verified list, current or gone: old messages are still its own."""
+        row = self._database.row("SELECT sealed FROM known_device WHERE device = ?", device.bytes)
+        return None if row is None else self._decrypt(_device_cell(device), row[0], KnownDevice)
 
-    def keep_certificate(self, certificate: Certificate) -> None:
-        """Keep a certificate that was verified."""
-        device = certificate.device
+    def put_device(self, known: KnownDevice) -> None:
+        """Keep a device of a verified list."""
         self._database.run(
-            "INSERT INTO certificate VALUES (?, ?)", device.bytes, self._encrypt(_certificate_cell(device), certificate)
+            "INSERT INTO known_device VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET sealed = excluded.sealed",
+            known.device.bytes,
+            self._encrypt(_device_cell(known.device), known),
         )
 
+    def _count(self) -> PinCount:
+        row = self._database.row("SELECT sealed FROM pin_count WHERE one = 1")
+        return PinCount() if row is None else self._decrypt(_COUNT, row[0], PinCount)
 
-def _root_cell(account: AccountId) -> Cell:
-    return Cell("pinned_root", "sealed", account.bytes)
+    def _put_count(self, *, lists: int = 0, profiles: int = 0) -> None:
+        self._check_count()
+        before = self._count()
+        after = PinCount(before.lists + lists, before.profiles + profiles)
+        self._database.run(
+            "INSERT INTO pin_count VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET sealed = excluded.sealed",
+            self._encrypt(_COUNT, after),
+        )
+
+    def _check_count(self) -> None:
+        there = self._database.row("SELECT (SELECT count(*) FROM pinned_list), (SELECT count(*) FROM pinned_profile)")
+        wanted = self._count()
+        if there != (wanted.lists, wanted.profiles):
+            raise StoreDamaged("what was pinned is missing from the store")
+
+
+_COUNT = Cell("pin_count", "sealed", 1)
+
+
+def _pin_cell(account: AccountId) -> Cell:
+    return Cell("pinned_list", "sealed", account.bytes)
+
+
+def _list_cell(account: AccountId, number: int) -> Cell:
+    return Cell("device_list", "sealed", account.bytes + number.to_bytes(8))
 
 
 def _profile_cell(profile: ProfileId) -> Cell:
     return Cell("pinned_profile", "sealed", profile.bytes)
 
 
-def _certificate_cell(device: DeviceId) -> Cell:
-    return Cell("certificate", "sealed", device.bytes)
+def _device_cell(device: DeviceId) -> Cell:
+    return Cell("known_device", "sealed", device.bytes)
 
 
 class Contact(Struct, frozen=True):

@@ -112,5 +112,20 @@ CREATE TABLE kem_prekey (
 DELETE FROM olm_session;
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER)
+_DEVICE_LISTS = """
+-- Certificates and root keys gave way to device lists: everybody's whole history, and which list is the newest seen.
+-- What was pinned before can prove nothing now. pin_count says how many pins there are, so that none can be deleted.
+DROP TABLE pinned_root;
+DROP TABLE certificate;
+DELETE FROM pinned_profile;
+UPDATE conversation SET roster = NULL;
+CREATE TABLE pinned_list (account BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE device_list (
+    account BLOB NOT NULL, number INTEGER NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (account, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE known_device (device BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE pin_count (one INTEGER PRIMARY KEY CHECK (one = 1), sealed BLOB NOT NULL) STRICT;
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER, _DEVICE_LISTS)
 """Each script takes the store from the version of its index to the next."""

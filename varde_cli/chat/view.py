@@ -16,14 +16,17 @@ from varde.events import (
     ForkedLog,
     Gap,
     Message,
+    OwnListChanged,
     Presence,
     Receipt,
+    RootKeyChange,
     RosterChange,
     TranscriptBroken,
     Typing,
     Undecryptable,
     Unknown,
     Unsent,
+    Withheld,
 )
 from varde_cli.chat.terminal import LineInput, Screen, open_lines
 from varde_cli.names import Names, load_members
@@ -196,8 +199,16 @@ class ChatView:
                 await self._take_message(event)
             case Message() if not event.mine:
                 self.screen.line(f"   {self.names.of(event.profile)} wrote in another conversation", dim=True)
+            case OwnListChanged():
+                self.screen.line("   your devices changed: was it you? `varde devices` lists them", fg="bright_red")
+            case RootKeyChange():
+                self._show_root_key(event)
             case _ if event.conversation == self.conversation.id:
                 self._show_passing(event)
+
+    def _show_root_key(self, change: RootKeyChange) -> None:
+        when = "now" if change.effective is None else f"at {format_time(change.effective)}"
+        self.screen.line(f"   somebody replaces their recovery phrase {when}: compare safety numbers", fg="bright_red")
 
     async def _take_message(self, message: Message) -> None:
         if message.seq > self._shown:
@@ -249,6 +260,8 @@ class ChatView:
                 self.screen.line(f"   {_BREAKS[why].format(seq=seq)}", fg="bright_red")
             case Unsent(text=text):
                 self.screen.line(f"   this was not sent: {text}", fg="bright_red")
+            case Withheld():
+                self.screen.line("   the server keeps what is said here from a device of a member", fg="bright_red")
             case RosterChange(joined=joined, left=left, devices_added=added):
                 self._show_roster(joined, left, devices=len(added))
 

@@ -5,6 +5,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
+from varde_contract.device_list import SALT_BYTES
 from varde_contract.signed_statements import KEM_KEY_BYTES, KEY_BYTES, SIGNATURE_BYTES
 
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="A time (RFC 3339), in UTC.")]
@@ -24,6 +25,15 @@ KemKey: TypeAlias = Annotated[
         max_length=KEM_KEY_BYTES,
         description="1,216 bytes of MLKEM768_X25519 public key, base64.",
         extra_json_schema={"pattern": "^[A-Za-z0-9+/]{1622}==$"},
+    ),
+]
+Salt: TypeAlias = Annotated[
+    bytes,
+    Meta(
+        min_length=SALT_BYTES,
+        max_length=SALT_BYTES,
+        description="32 random bytes, base64.",
+        extra_json_schema={"pattern": "^[A-Za-z0-9+/]{43}=$"},
     ),
 ]
 Signature: TypeAlias = Annotated[

@@ -1,20 +1,15 @@
 """Accounts, sign-in and sessions, profiles, devices and prekeys, and what a device needs to reach the relay."""
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
+from varde_contract.device_list import DEVICE_LIST_BYTES
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
-from varde_contract.limits import DEVICES_PER_SEND, ONE_TIME_KEYS_PER_DEVICE, PROFILES_PER_ACCOUNT
+from varde_contract.limits import DEVICES_PER_SEND, ONE_TIME_KEYS_PER_DEVICE
 from varde_contract.people import Policies, ProfileType, Theme
-from varde_contract.rest.fields import Email, Instant, KemKey, Key, OneTimeCode, Signature, Token
+from varde_contract.rest.fields import Email, Instant, KemKey, Key, OneTimeCode, Salt, Signature, Token
 from varde_contract.secret_struct import SecretStruct
-
-
-class RootKey(Struct, frozen=True, forbid_unknown_fields=True):
-    """The Ed25519 public key that signs the account's devices. Set once."""
-
-    root_key: Key
 
 
 class AccountView(Struct, frozen=True):
@@ -22,7 +17,7 @@ class AccountView(Struct, frozen=True):
 
     account: AccountId
     created_at: Instant
-    root_key: Key | None
+    list_number: Annotated[int, Meta(description="The number of the newest device list, 0 before the first.")]
 
 
 class CodeRequest(SecretStruct, frozen=True, forbid_unknown_fields=True):
@@ -79,9 +74,10 @@ class Sessions(Struct, frozen=True):
 
 
 class NewProfile(Struct, frozen=True, forbid_unknown_fields=True):
-    """Make a profile."""
+    """Make a profile. The client makes the salt, 32 random bytes: it opens the profile's commitment in device lists."""
 
     type: ProfileType
+    salt: Salt
     theme: Theme = Theme.SYSTEM
     policies: Policies = Policies()
 
@@ -101,6 +97,16 @@ class ProfileView(Struct, frozen=True):
     theme: Theme
     policies: Policies
     created_at: Instant
+    salt: Salt
+
+
+class ProfileOpening(Struct, frozen=True):
+    """Whose a profile is. The salt shows it in the account's device lists (`device_list.commitment`)."""
+
+    profile: ProfileId
+    account: AccountId
+    salt: Salt
+    list_number: int
 
 
 class Profiles(Struct, frozen=True):
@@ -109,35 +115,33 @@ class Profiles(Struct, frozen=True):
     profiles: tuple[ProfileView, ...]
 
 
-Whitelist = Annotated[tuple[ProfileId, ...], Meta(min_length=1, max_length=PROFILES_PER_ACCOUNT)]
+SignedList: TypeAlias = Annotated[
+    bytes,
+    Meta(
+        min_length=1,
+        max_length=DEVICE_LIST_BYTES,
+        description="A signed device list in its one encoding (msgpack, `device_list.SignedDeviceList`), base64.",
+    ),
+]
 
 
-class Certificate(Struct, frozen=True):
-    """A device's public keys under the signature of its account's root key (`signed_statements.device_statement`)."""
+class NewDeviceList(Struct, frozen=True, forbid_unknown_fields=True):
+    """The account's next device list: adds, changes and revokes devices, and sets or replaces the root key."""
 
-    account: AccountId
-    device: DeviceId
-    noise_key: Key
-    signing_key: Key
-    identity_key: Key
-    signature: Signature
+    list: SignedList
 
 
-class NewDevice(Struct, frozen=True, forbid_unknown_fields=True):
-    """Register the device this session runs on. The client chooses the id, a UUIDv7, because it is signed."""
+class DeviceListView(Struct, frozen=True):
+    """One device list of an account."""
 
-    device: DeviceId
-    noise_key: Key
-    signing_key: Key
-    identity_key: Key
-    signature: Signature
-    profiles: Whitelist
+    number: int
+    list: SignedList
 
 
-class ProfileWhitelist(Struct, frozen=True, forbid_unknown_fields=True):
-    """The profiles a device receives for. Replaces the list."""
+class DeviceLists(Struct, frozen=True):
+    """Device lists in their order. There may be more: ask from the number after the last one, until none comes."""
 
-    profiles: Whitelist
+    lists: tuple[DeviceListView, ...]
 
 
 class DeviceProof(Struct, frozen=True, forbid_unknown_fields=True):
@@ -147,10 +151,11 @@ class DeviceProof(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DeviceView(Struct, frozen=True):
-    """One device, as its owner sees it."""
+    """One device, as its owner sees it. Its keys are in the device list."""
 
-    certificate: Certificate
+    device: DeviceId
     profiles: tuple[ProfileId, ...]
+    valid_until: Instant | None
     created_at: Instant
     current: bool
 

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from varde_contract.device_list import HASH_BYTES
 from varde_contract.frames import Ciphertext, Seq, Version
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, id_schema
 from varde_contract.limits import DEVICES_PER_SEND, MEMBERS_PER_CONVERSATION
-from varde_contract.rest.fields import Instant, Key
-from varde_contract.rest.people import Certificate
+from varde_contract.rest.fields import Instant, Salt
 from varde_contract.talk import ConversationKind, Role
 
 
@@ -39,23 +39,35 @@ class MemberRole(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MemberView(Struct, frozen=True):
-    """One member: whose profile it is, and that account's root key to check device certificates with."""
+    """One member: whose profile it is, and the salt that shows it in the account's device lists."""
 
     profile: ProfileId
     account: AccountId
     role: Role
-    root_key: Key
+    salt: Salt
+
+
+class ListHead(Struct, frozen=True):
+    """A member account's newest device list; `hash` is that of the list without its signatures."""
+
+    account: AccountId
+    number: int
+    hash: Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
 
 
 class RosterDevice(Struct, frozen=True):
-    """One current device of the members: its certificate and the member profiles it receives for."""
+    """One current device of the members, and the member profiles it receives for. Its keys are in the device list."""
 
-    certificate: Certificate
+    device: DeviceId
+    account: AccountId
     profiles: tuple[ProfileId, ...]
 
 
 class ConversationView(Struct, frozen=True):
-    """A conversation with its roster: members and current devices, at `roster_version`."""
+    """A conversation with its roster: members and current devices, at `roster_version`.
+
+    Believe no device of it that the account's own device list, signed and numbered, does not prove.
+    """
 
     conversation: ConversationId
     kind: ConversationKind
@@ -63,17 +75,8 @@ class ConversationView(Struct, frozen=True):
     head: int
     roster_version: int
     members: tuple[MemberView, ...]
+    lists: tuple[ListHead, ...]
     devices: tuple[RosterDevice, ...]
-
-
-class SenderView(Struct, frozen=True):
-    """A device that wrote in a conversation, current or gone, and its account's root key to check it with.
-
-    It is for reading what the device wrote. It says nothing about who is a member now: never encrypt for it.
-    """
-
-    certificate: Certificate
-    root_key: Key
 
 
 class ConversationSummary(Struct, frozen=True):

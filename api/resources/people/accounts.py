@@ -1,4 +1,4 @@
-"""The account, its root key, and its profiles."""
+"""The account and its profiles."""
 
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from api.services import Services
 from domain.people.model import Account, Actor, Profile
 from varde_contract.ids import ProfileId
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.people import AccountView, NewProfile, Profiles, ProfileUpdate, ProfileView, RootKey
+from varde_contract.rest.people import AccountView, NewProfile, ProfileOpening, Profiles, ProfileUpdate, ProfileView
 
 account = Blueprint("account", __name__, url_prefix="/v1/account")
 profiles = Blueprint("profiles", __name__, url_prefix="/v1/profiles")
@@ -23,20 +23,10 @@ async def show_account(services: Services, actor: Actor) -> Answer:
     return _account_view(await services.accounts.find(actor))
 
 
-@account.put("/root-key")
-@signed_in_with_body(RootKey, answers={200: AccountView}, refuses=(RefusalCode.BAD_KEY, RefusalCode.ROOT_KEY_SET))
-async def set_root_key(services: Services, actor: Actor, wanted: RootKey) -> Answer:
-    """Set the account's root key, once.
-
-    Sending the same key again changes nothing; another one is refused.
-    """
-    return _account_view(await services.accounts.set_root_key(actor, wanted.root_key))
-
-
 def _account_view(found: Account | Refused) -> Answer:
     if isinstance(found, Refused):
         return found
-    return AccountView(account=found.id, created_at=instant(found.created_ms), root_key=found.root_key)
+    return AccountView(account=found.id, created_at=instant(found.created_ms), list_number=found.list_number)
 
 
 @profiles.get("")
@@ -53,7 +43,7 @@ async def create_profile(services: Services, actor: Actor, new: NewProfile) -> A
 
     Its id is the address that others write to.
     """
-    made = await services.profiles.create(actor, new.type, new.theme, new.policies)
+    made = await services.profiles.create(actor, new.type, new.theme, new.policies, new.salt)
     return made if isinstance(made, Refused) else created(_profile_view(made))
 
 
@@ -63,6 +53,16 @@ async def show_profile(services: Services, actor: Actor, profile: UUID) -> Answe
     """Show one of the account's profiles."""
     found = await services.profiles.find(actor, ProfileId(profile))
     return found if isinstance(found, Refused) else _profile_view(found)
+
+
+@profiles.get("/<uuid:profile>/opening")
+@signed_in(answers={200: ProfileOpening}, refuses=(RefusalCode.NOT_FOUND,))
+async def open_profile(services: Services, actor: Actor, profile: UUID) -> Answer:  # noqa: ARG001 - it must be signed in
+    """Show whose a profile is, with the salt of its commitment in that account's device lists, before writing to it."""
+    found = await services.profiles.opening(ProfileId(profile))
+    if isinstance(found, Refused):
+        return found
+    return ProfileOpening(found.profile, found.account, found.salt, found.list_number)
 
 
 @profiles.put("/<uuid:profile>")
@@ -80,4 +80,5 @@ def _profile_view(profile: Profile) -> ProfileView:
         theme=profile.theme,
         policies=profile.policies,
         created_at=instant(profile.created_ms),
+        salt=profile.salt,
     )

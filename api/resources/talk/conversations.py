@@ -8,21 +8,20 @@ from quart import Blueprint
 
 from api.http.replies import Answer, created, instant
 from api.operation import signed_in, signed_in_with_body, signed_in_with_query
-from api.resources.people.devices import certificate
 from api.services import Services
 from domain.budgets import Budget
 from domain.people.model import Actor
 from domain.talk.model import RosterView, Summary
-from varde_contract.ids import ConversationId, DeviceId
+from varde_contract.ids import ConversationId
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.rest.talk import (
     Conversations,
     ConversationSummary,
     ConversationView,
+    ListHead,
     MemberView,
     NewConversation,
     RosterDevice,
-    SenderView,
 )
 
 blueprint = Blueprint("conversations", __name__, url_prefix="/v1/conversations")
@@ -71,22 +70,9 @@ async def open_conversation(services: Services, actor: Actor, new: NewConversati
 async def show_conversation(services: Services, actor: Actor, conversation: UUID) -> Answer:
     """Show a conversation with its roster: what a sender encrypts for.
 
-    Check every device's certificate against its account's root key.
+    Encrypt only for devices that the accounts' own device lists prove.
     """
     return await show(services, actor, ConversationId(conversation))
-
-
-@blueprint.get("/<uuid:conversation>/senders/<uuid:device>")
-@signed_in(answers={200: SenderView}, refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND))
-async def show_sender(services: Services, actor: Actor, conversation: UUID, device: UUID) -> Answer:
-    """Show a device that wrote in a conversation, also when it was revoked or its account left.
-
-    It is shown to devices that can have a message it wrote, for as long as that is in the log. Check its certificate
-    against the root key, and that against the one seen before. Never encrypt for a device that the roster does not
-    name.
-    """
-    sender = await services.conversations.sender(actor, ConversationId(conversation), DeviceId(device))
-    return sender if isinstance(sender, Refused) else SenderView(certificate(sender.device), sender.root_key)
 
 
 async def show(services: Services, actor: Actor, conversation: ConversationId) -> Answer:
@@ -106,11 +92,11 @@ def roster_view(view: RosterView) -> ConversationView:
         head=view.head,
         roster_version=roster.version,
         members=tuple(
-            MemberView(member.profile, member.account, member.role, view.root_keys[member.account])
-            for member in members
+            MemberView(member.profile, member.account, member.role, view.salts[member.profile]) for member in members
         ),
+        lists=tuple(ListHead(account, head.number, head.hash) for account, head in sorted(view.lists.items())),
         devices=tuple(
-            RosterDevice(certificate(view.devices[device]), tuple(sorted(roster.devices[device])))
+            RosterDevice(device, roster.account_of(device), tuple(sorted(roster.devices[device])))
             for device in sorted(roster.devices)
         ),
     )

@@ -6,11 +6,11 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from domain.people import model as people
-from domain.people.ports import AdoptFault, DeviceAddFault
+from domain.people.ports import AdoptFault, ListFault
 from storage.database import Connection
 from storage.postgres.locks import lock_account, lock_conversations
 from storage.postgres.talk.positions import begin_positions, end_positions, move_rosters
-from storage.postgres.transactions import Transactions
+from storage.postgres.transactions import Transactions, Undo
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 
 
@@ -20,11 +20,21 @@ class PostgresDevices:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    async def add(
-        self, device: people.Device, session: SessionId, *, most: int
-    ) -> Sequence[people.RosterChange] | DeviceAddFault:
-        """Store a device, bind the session to it, and give it its positions."""
-        return await self._transactions.run(_add, device, session, most)
+    async def apply(self, change: people.ListChange) -> Sequence[people.RosterChange] | ListFault:
+        """Store a list, enqueue it for the transparency log, and change devices, positions and rosters."""
+        return await self._transactions.run(_apply, change)
+
+    async def newest_list(self, account: AccountId) -> people.StoredList | None:
+        """Return the account's newest list."""
+        return await self._transactions.ask(_newest_list, account)
+
+    async def lists(self, account: AccountId, from_number: int, most: int) -> Sequence[people.StoredList]:
+        """Return the account's lists from a number on."""
+        return await self._transactions.ask(_lists, account, from_number, most)
+
+    async def may_read_lists(self, reader: AccountId, device: DeviceId | None, account: AccountId) -> bool:
+        """Whether both share a conversation, or the device can have a message that the account wrote."""
+        return bool(await self._transactions.ask(_may_read_lists, reader, device, account))
 
     async def adopt(self, account: AccountId, device: DeviceId, session: SessionId) -> AdoptFault | None:
         """Bind the session to a device that is there, and end the device's other sessions."""
@@ -38,69 +48,108 @@ class PostgresDevices:
         """Return the account's devices that are not revoked, oldest first."""
         return await self._transactions.ask(_list_all, account)
 
-    async def set_profiles(
-        self, account: AccountId, device: DeviceId, profiles: Sequence[ProfileId], now_ms: int
-    ) -> Sequence[people.RosterChange] | None:
-        """Replace the whitelist and void the tickets issued before now."""
-        return await self._transactions.run(_set_profiles, account, device, profiles, now_ms)
-
     async def void_tickets(self, account: AccountId, device: DeviceId, now_ms: int) -> None:
         """Void the tickets issued before now."""
         await self._transactions.ask(_void_tickets_now, account, device, now_ms)
-
-    async def revoke(self, account: AccountId, device: DeviceId, now_ms: int) -> Sequence[people.RosterChange] | None:
-        """Revoke for ever."""
-        return await self._transactions.run(_revoke, account, device, now_ms)
 
     async def revocations(self, since_ms: int) -> Sequence[people.Revocation]:
         """Return the revocations written at or after `since_ms`."""
         return await self._transactions.ask(_revocations, since_ms)
 
 
-_IS_USED: Final = "SELECT EXISTS (SELECT FROM device_account WHERE device_id = $1)"
-_IS_FREE: Final = """
-    SELECT device_id IS NULL FROM session WHERE account_id = $1 AND session_id = $2 FOR NO KEY UPDATE
+_NEXT: Final = """
+    UPDATE account SET list_number = $2 WHERE account_id = $1 AND list_number = $2 - 1 RETURNING true
 """
-_COUNT: Final = "SELECT count(*) FROM device WHERE account_id = $1"
-_CLAIM_ID: Final = """
-    INSERT INTO device_account (device_id, account_id) VALUES ($1, $2)
+_STORE: Final = "INSERT INTO device_list (account_id, number, statement, hash) VALUES ($1, $2, $3, $4)"
+_LOG: Final = "INSERT INTO log_pending (account_id, number, digest) VALUES ($1, $2, $3)"
+_REVOKE: Final = "DELETE FROM device WHERE account_id = $1 AND device_id = ANY ($2) RETURNING profiles"
+_CLAIM_IDS: Final = """
+    INSERT INTO device_account (device_id, account_id) SELECT unnest($2::uuid[]), $1
     ON CONFLICT (device_id) DO NOTHING
-    RETURNING true
+    RETURNING device_id
 """
 _ADD: Final = """
     INSERT INTO device (
-        account_id, device_id, noise_key, signing_key, identity_key, signature, profiles, created_ms
+        account_id, device_id, noise_key, signing_key, identity_key, profiles, valid_until_ms, created_ms
     ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
-_BIND: Final = "UPDATE session SET device_id = $3 WHERE account_id = $1 AND session_id = $2"
+_WHITELIST: Final = "SELECT profiles FROM device WHERE account_id = $1 AND device_id = $2"
+_CHANGE: Final = "UPDATE device SET profiles = $3, valid_until_ms = $4 WHERE account_id = $1 AND device_id = $2"
 
 
-async def _add(
-    connection: Connection, device: people.Device, session: SessionId, most: int
-) -> list[people.RosterChange] | DeviceAddFault:
-    await lock_account(connection, device.account)
-    if await connection.fetchval(_IS_USED, device.id):
-        return DeviceAddFault.EXISTS
-    if not await connection.fetchval(_IS_FREE, device.account, session):
-        return DeviceAddFault.SESSION_BOUND
-    if await connection.fetchval(_COUNT, device.account) >= most:
-        return DeviceAddFault.TOO_MANY
-    # Last of the questions, because it writes: another account may take the same id in the same moment.
-    if not await connection.fetchval(_CLAIM_ID, device.id, device.account):
-        return DeviceAddFault.EXISTS
-    await connection.execute(
-        _ADD,
-        device.account,
-        device.id,
-        device.noise_key,
-        device.signing_key,
-        device.identity_key,
-        device.signature,
-        device.profiles,
-        device.created_ms,
+async def _apply(connection: Connection, change: people.ListChange) -> list[people.RosterChange] | ListFault:
+    stored, account = change.stored, change.stored.account
+    # The account's row is the lock: of two lists at once the second finds another number.
+    await lock_account(connection, account)
+    if not await connection.fetchval(_NEXT, account, stored.number):
+        return ListFault.STALE
+    await connection.execute(_STORE, account, stored.number, stored.signed, stored.hash)
+    await connection.execute(_LOG, account, stored.number, stored.digest)
+    moved: set[ProfileId] = set()
+    for row in await connection.fetch(_REVOKE, account, change.revoked):
+        moved.update(row["profiles"])
+    fresh = [device.id for device in change.added]
+    # Another account may take the same id in the same moment: the row that is there in the end decides.
+    if len(await connection.fetch(_CLAIM_IDS, account, fresh)) != len(fresh):
+        raise Undo(ListFault.DEVICE_EXISTS)
+    for device in change.added:
+        keys = device.noise_key, device.signing_key, device.identity_key
+        await connection.execute(
+            _ADD, account, device.id, *keys, device.profiles, device.valid_until_ms, device.created_ms
+        )
+        moved.update(device.profiles)
+    for device in change.changed:
+        moved |= set(await connection.fetchval(_WHITELIST, account, device.id)) ^ set(device.profiles)
+        await connection.execute(_CHANGE, account, device.id, device.profiles, device.valid_until_ms)
+    for device_id in (*change.revoked, *change.voided):
+        await _void_tickets(connection, account, device_id, change.now_ms, final=device_id in change.revoked)
+    gone = [*change.revoked, *(device.id for device in change.changed)]
+    profiles = None if change.everywhere else moved
+    return await _update_positions(connection, account, gone, profiles, removal=bool(change.revoked))
+
+
+_LISTS: Final = """
+    SELECT account_id, number, statement, hash FROM device_list
+    WHERE account_id = $1 AND number >= $2 ORDER BY number LIMIT $3
+"""
+
+
+async def _lists(connection: Connection, account: AccountId, from_number: int, most: int) -> list[people.StoredList]:
+    return [people.StoredList(*row) for row in await connection.fetch(_LISTS, account, from_number, most)]
+
+
+_NEWEST_LIST: Final = """
+    SELECT account_id, number, statement, hash FROM device_list
+    WHERE account_id = $1 ORDER BY number DESC LIMIT 1
+"""
+
+
+async def _newest_list(connection: Connection, account: AccountId) -> people.StoredList | None:
+    row = await connection.fetchrow(_NEWEST_LIST, account)
+    return None if row is None else people.StoredList(*row)
+
+
+# The second half is for who was off while somebody wrote and left: few ask, and each step is one look into an index.
+_MAY_READ_LISTS: Final = """
+    SELECT EXISTS (
+        SELECT FROM membership AS own JOIN membership AS other USING (conversation_id)
+        WHERE own.account_id = $1 AND other.account_id = $3
+    ) OR EXISTS (
+        SELECT FROM delivery CROSS JOIN device_account CROSS JOIN LATERAL (
+            SELECT FROM message
+            WHERE message.conversation_id = delivery.conversation_id
+              AND message.device_id = device_account.device_id AND seq >= start_seq
+            LIMIT 1
+        ) AS written
+        WHERE delivery.device_id = $2 AND device_account.account_id = $3
     )
-    await connection.execute(_BIND, device.account, session, device.id)
-    return await _update_positions(connection, device.account, device.id, device.profiles)
+"""
+
+
+async def _may_read_lists(
+    connection: Connection, reader: AccountId, device: DeviceId | None, account: AccountId
+) -> Any:
+    return await connection.fetchval(_MAY_READ_LISTS, reader, device, account)
 
 
 _IS_THERE: Final = "SELECT EXISTS (SELECT FROM device WHERE account_id = $1 AND device_id = $2)"
@@ -124,7 +173,7 @@ async def _adopt(connection: Connection, account: AccountId, device: DeviceId, s
 
 
 _FIND: Final = """
-    SELECT account_id, device_id, noise_key, signing_key, identity_key, signature, profiles, created_ms
+    SELECT account_id, device_id, noise_key, signing_key, identity_key, profiles, valid_until_ms, created_ms
     FROM device WHERE account_id = $1 AND device_id = $2
 """
 
@@ -135,7 +184,7 @@ async def _find(connection: Connection, account: AccountId, device: DeviceId) ->
 
 
 _LIST_ALL: Final = """
-    SELECT account_id, device_id, noise_key, signing_key, identity_key, signature, profiles, created_ms
+    SELECT account_id, device_id, noise_key, signing_key, identity_key, profiles, valid_until_ms, created_ms
     FROM device WHERE account_id = $1 ORDER BY created_ms, device_id
 """
 
@@ -147,47 +196,6 @@ async def _list_all(connection: Connection, account: AccountId) -> list[people.D
 def _device(row: Any) -> people.Device:
     device = people.Device(*row)
     return replace(device, profiles=tuple(device.profiles))
-
-
-_WHITELIST: Final = "SELECT profiles FROM device WHERE account_id = $1 AND device_id = $2"
-_SET_PROFILES: Final = "UPDATE device SET profiles = $3 WHERE account_id = $1 AND device_id = $2"
-
-
-async def _set_profiles(
-    connection: Connection, account: AccountId, device: DeviceId, profiles: Sequence[ProfileId], now_ms: int
-) -> list[people.RosterChange] | None:
-    await lock_account(connection, account)
-    before = await connection.fetchval(_WHITELIST, account, device)
-    if before is None:
-        return None
-    await connection.execute(_SET_PROFILES, account, device, list(dict.fromkeys(profiles)))
-    await _void_tickets(connection, account, device, now_ms, final=False)
-    return await _update_positions(connection, account, device, set(before) ^ set(profiles))
-
-
-_REVOKE: Final = """
-    WITH revoked AS (
-        DELETE FROM device WHERE account_id = $1 AND device_id = $2 RETURNING *
-    ),
-    past AS (
-        INSERT INTO past_device (
-            account_id, device_id, noise_key, signing_key, identity_key, signature, created_ms, revoked_ms
-        )
-        SELECT account_id, device_id, noise_key, signing_key, identity_key, signature, created_ms, $3 FROM revoked
-    )
-    SELECT profiles FROM revoked
-"""
-
-
-async def _revoke(
-    connection: Connection, account: AccountId, device: DeviceId, now_ms: int
-) -> list[people.RosterChange] | None:
-    await lock_account(connection, account)
-    profiles = await connection.fetchval(_REVOKE, account, device, now_ms)
-    if profiles is None:
-        return None
-    await _void_tickets(connection, account, device, now_ms, final=True)
-    return await _update_positions(connection, account, device, profiles, removal=True)
 
 
 # Only ever forward: the clocks of two servers differ, and what was void stays void.
@@ -211,27 +219,28 @@ async def _void_tickets_now(connection: Connection, account: AccountId, device: 
     await _void_tickets(connection, account, device, now_ms, final=False)
 
 
-_CONVERSATIONS: Final = (
-    "SELECT DISTINCT conversation_id FROM membership WHERE profile_id = ANY ($1) AND account_id = $2"
-)
+_CONVERSATIONS: Final = """
+    SELECT DISTINCT conversation_id FROM membership
+    WHERE account_id = $1 AND ($2::uuid[] IS NULL OR profile_id = ANY ($2))
+"""
 
 
 async def _update_positions(
     connection: Connection,
     account: AccountId,
-    device: DeviceId,
-    profiles: Iterable[ProfileId],
+    devices: Sequence[DeviceId],
+    profiles: Iterable[ProfileId] | None,
     *,
-    removal: bool = False,
+    removal: bool,
 ) -> list[people.RosterChange]:
-    """Let positions begin and end, and rosters move, where these profiles are members."""
-    rows = await connection.fetch(_CONVERSATIONS, list(profiles), account)
+    """Let positions begin and end, and rosters move, where these profiles are members; None: all of the account."""
+    rows = await connection.fetch(_CONVERSATIONS, account, None if profiles is None else list(profiles))
     conversations: list[ConversationId] = [row["conversation_id"] for row in rows]
     if not conversations:
         return []
     await lock_conversations(connection, conversations)
     await begin_positions(connection, conversations, [account])
-    await end_positions(connection, conversations, [device])
+    await end_positions(connection, conversations, devices)
     return await move_rosters(connection, conversations, removal=removal)
 
 

@@ -61,12 +61,14 @@ def _profile(row: Any) -> people.Profile:
         theme=Theme(row["theme"]),
         policies=read_policies(row["policies"]),
         created_ms=row["created_ms"],
+        salt=row["salt"],
     )
 
 
 _COUNT: Final = "SELECT count(*) FROM profile WHERE account_id = $1"
 _ADD: Final = """
-    INSERT INTO profile (account_id, profile_id, type, theme, policies, created_ms) VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO profile (account_id, profile_id, type, theme, policies, created_ms, salt)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 _ADD_OWNER: Final = "INSERT INTO profile_account (profile_id, account_id) VALUES ($1, $2)"
 
@@ -83,13 +85,14 @@ async def _add(connection: Connection, profile: people.Profile, most: int) -> bo
         profile.theme,
         _write_policies(profile.policies),
         profile.created_ms,
+        profile.salt,
     )
     await connection.execute(_ADD_OWNER, profile.id, profile.account)
     return True
 
 
 _FIND: Final = """
-    SELECT account_id, profile_id, type, theme, policies, created_ms
+    SELECT account_id, profile_id, type, theme, policies, created_ms, salt
     FROM profile WHERE account_id = $1 AND profile_id = $2
 """
 
@@ -100,7 +103,7 @@ async def _find(connection: Connection, account: AccountId, profile: ProfileId) 
 
 
 _LIST_ALL: Final = """
-    SELECT account_id, profile_id, type, theme, policies, created_ms
+    SELECT account_id, profile_id, type, theme, policies, created_ms, salt
     FROM profile WHERE account_id = $1 ORDER BY created_ms, profile_id
 """
 
@@ -111,7 +114,7 @@ async def _list_all(connection: Connection, account: AccountId) -> list[people.P
 
 _REPLACE: Final = """
     UPDATE profile SET theme = $3, policies = $4 WHERE account_id = $1 AND profile_id = $2
-    RETURNING account_id, profile_id, type, theme, policies, created_ms
+    RETURNING account_id, profile_id, type, theme, policies, created_ms, salt
 """
 
 
@@ -123,7 +126,7 @@ async def _replace(
 
 
 _OWNERS: Final = """
-    SELECT profile_id, account_id, created_ms, root_key
+    SELECT profile_id, account_id, created_ms, list_number
     FROM profile_account JOIN account USING (account_id) WHERE profile_id = ANY ($1)
 """
 

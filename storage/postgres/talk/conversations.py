@@ -10,7 +10,7 @@ from domain.talk.ports import MemberFault, NewRoster
 from storage.database import Connection
 from storage.postgres.locks import hold_accounts
 from storage.postgres.talk.positions import begin_positions, end_positions, move_rosters
-from storage.postgres.talk.rosters import read_rosters, read_sender, read_view
+from storage.postgres.talk.rosters import read_rosters, read_view
 from storage.postgres.transactions import Transactions
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.talk import ConversationKind, Role
@@ -33,14 +33,8 @@ class PostgresConversations:
         return await self._transactions.ask(read_rosters, conversations)
 
     async def view(self, conversation: ConversationId) -> talk.RosterView | None:
-        """Return the roster with certificates."""
+        """Return the roster with what it is checked by."""
         return await self._transactions.ask(read_view, conversation)
-
-    async def sender(
-        self, conversation: ConversationId, device: DeviceId, reader: DeviceId
-    ) -> talk.SenderCertificate | None:
-        """Return the device that wrote something `reader` can have."""
-        return await self._transactions.ask(read_sender, conversation, device, reader)
 
     async def list_for(self, device: DeviceId, after: ConversationId | None, limit: int) -> Sequence[talk.Summary]:
         """Return a page of the conversations the device receives for."""

@@ -19,7 +19,8 @@ CANARY = "canary-5d41402a"
 
 def test_a_good_body_is_read() -> None:
     """What fits is what was sent."""
-    assert profiles.read(b'{"type": "JOBB"}') == NewProfile(ProfileType.JOBB)
+    body = b'{"type": "JOBB", "salt": "%s="}' % (b"A" * 43)
+    assert profiles.read(body) == NewProfile(ProfileType.JOBB, bytes(32))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from domain.people.prekeys import CLAIMS_PER_ACCOUNT
 from domain.people.sign_in import ATTEMPTS, CODE_TIME
-from tests.api.bodies import claim, new_device, new_message, prekeys, proof
+from tests.api.bodies import claim, device_list, new_message, prekeys, proof
 from tests.api.memory_api import MemoryApi, refusal_of
 from tests.cast import (
     CastDevice,
@@ -14,6 +14,7 @@ from tests.cast import (
     bob,
     bob_phone,
     open_conversation,
+    revoke,
 )
 from varde_contract.ids import ConversationId
 from varde_contract.refusals import RefusalCode
@@ -62,7 +63,6 @@ async def test_refusal_code_expired(api: MemoryApi) -> None:
         ("POST", "/v1/prekeys"),
         ("GET", "/v1/conversations"),
         ("GET", f"/v1/conversations/{NOWHERE}"),
-        ("GET", f"/v1/conversations/{NOWHERE}/senders/{NOWHERE}"),
         ("DELETE", f"/v1/conversations/{NOWHERE}/members/{NOWHERE}"),
         ("POST", "/v1/relay/tickets"),
         ("POST", "/v1/messages"),
@@ -76,26 +76,6 @@ async def test_refusal_no_device(api: MemoryApi, method: str, path: str) -> None
     assert refusal_of(response, 409) is RefusalCode.NO_DEVICE
 
 
-async def test_refusal_no_root_key(empty_api: MemoryApi) -> None:
-    """A device is certified by a root key, which has to be there first."""
-    await empty_api.stores.sign_in.account_of(alice.address, alice.account, 1)
-    response = await empty_api.ask("POST", "/v1/devices", by=await deviceless(empty_api), json=new_device(tablet))
-    assert refusal_of(response, 409) is RefusalCode.NO_ROOT_KEY
-
-
-async def test_refusal_root_key_set(api: MemoryApi) -> None:
-    """A root key is set once."""
-    key = new_device(bob_phone)["signing_key"]
-    response = await api.ask("PUT", "/v1/account/root-key", by=alice_phone, json={"root_key": key})
-    assert refusal_of(response, 409) is RefusalCode.ROOT_KEY_SET
-
-
-async def test_refusal_session_has_device(api: MemoryApi) -> None:
-    """A session is bound to one device."""
-    response = await api.ask("POST", "/v1/devices", by=alice_phone, json=new_device(tablet))
-    assert refusal_of(response, 409) is RefusalCode.SESSION_HAS_DEVICE
-
-
 async def test_refusal_session_has_device_for_one_that_comes_back(api: MemoryApi) -> None:
     """A session that is bound does not go over to another device, whoever signed."""
     path, body = f"/v1/devices/{alice_laptop.id}/session", proof(alice_laptop, alice_phone.session.id)
@@ -106,7 +86,7 @@ async def test_refusal_session_has_device_for_one_that_comes_back(api: MemoryApi
 async def test_refusal_not_found_for_one_that_comes_back(api: MemoryApi) -> None:
     """Somebody else's, a revoked and an unknown device are answered the same."""
     token = await deviceless(api)
-    await api.ask("DELETE", f"/v1/devices/{alice_laptop.id}", by=alice_phone)
+    await revoke(api.stores, alice.account, alice_laptop.id, api.clock())
     answers = []
     for device in (bob_phone, alice_laptop, tablet):
         path, body = f"/v1/devices/{device.id}/session", proof(device, tablet.session.id)
@@ -124,24 +104,36 @@ async def test_refusal_bad_signature_for_one_that_comes_back(api: MemoryApi) -> 
     assert refusal_of(await api.ask("POST", "/v1/relay/tickets", by=token), 409) is RefusalCode.NO_DEVICE
 
 
+async def put_list(api: MemoryApi, body: object, status: int) -> RefusalCode:
+    """Ask for a device list, which is refused."""
+    return refusal_of(await api.ask("PUT", "/v1/device-list", by=alice_phone, json=body), status)
+
+
 async def test_refusal_device_exists(api: MemoryApi) -> None:
     """An id is given once."""
-    response = await api.ask("POST", "/v1/devices", by=await deviceless(api), json=new_device(alice_laptop))
-    assert refusal_of(response, 409) is RefusalCode.DEVICE_EXISTS
+    await revoke(api.stores, alice.account, alice_laptop.id, api.clock())
+    body = await device_list(api.stores, api.clock(), add=[alice_laptop])
+    assert await put_list(api, body, 409) is RefusalCode.DEVICE_EXISTS
 
 
-async def test_refusal_bad_key(api: MemoryApi) -> None:
-    """An all-zero key is refused."""
-    body = new_device(tablet) | {"noise_key": "A" * 43 + "="}
-    response = await api.ask("POST", "/v1/devices", by=await deviceless(api), json=body)
-    assert refusal_of(response, 422) is RefusalCode.BAD_KEY
+async def test_refusal_stale_device_list(api: MemoryApi) -> None:
+    """Somebody else's list came first."""
+    late = await device_list(api.stores, api.clock(), revoke=[alice_phone.id])
+    await revoke(api.stores, alice.account, alice_laptop.id, api.clock())
+    assert await put_list(api, late, 409) is RefusalCode.STALE_DEVICE_LIST
 
 
-async def test_refusal_bad_signature(api: MemoryApi) -> None:
-    """A certificate that the account's root key did not sign is refused."""
-    body = new_device(tablet) | {"signature": new_device(bob_phone)["signature"]}
-    response = await api.ask("POST", "/v1/devices", by=await deviceless(api), json=body)
-    assert refusal_of(response, 422) is RefusalCode.BAD_SIGNATURE
+async def test_refusal_bad_device_list(api: MemoryApi) -> None:
+    """A list of an hour ago, and bytes that are none, are refused, and the rule is said."""
+    old = await device_list(api.stores, api.clock() - 3_600_001, revoke=[alice_laptop.id])
+    for body in (old, {"list": "AAAA"}):
+        assert await put_list(api, body, 422) is RefusalCode.BAD_DEVICE_LIST
+
+
+async def test_refusal_profile_not_allowed_in_a_list(api: MemoryApi) -> None:
+    """A device receives for its own account's profiles."""
+    body = await device_list(api.stores, api.clock(), profiles={alice_laptop.id: [bob.profile]})
+    assert await put_list(api, body, 403) is RefusalCode.PROFILE_NOT_ALLOWED
 
 
 async def test_refusal_claim_limit(api: MemoryApi) -> None:

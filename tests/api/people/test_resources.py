@@ -5,7 +5,7 @@ import msgspec
 from domain.people.events import DevicesChanged, KeysLow, ProfileChanged, TicketsRevoked
 from domain.people.revocations import Revocations
 from domain.people.tickets import LIFETIME, Ticket, TicketChecker
-from tests.api.bodies import claim, new_device, prekeys, proof
+from tests.api.bodies import claim, device_list, prekeys, proof
 from tests.api.memory_api import KEYS, TICKET_KEY, DeviceClient, MemoryApi, refusal_of
 from tests.cast import (
     ONE_TIME_KEYS,
@@ -14,27 +14,33 @@ from tests.cast import (
     alice_phone,
     bob,
     bob_phone,
+    mallory,
+    mallory_phone,
     open_conversation,
 )
 from varde_contract.people import Theme
 from varde_contract.rest.people import (
     ClaimedKeys,
+    DeviceLists,
+    DeviceListView,
     Devices,
     DeviceView,
     PrekeyCount,
+    ProfileOpening,
     Profiles,
     ProfileView,
     RelayAddress,
     RelayTicket,
 )
 
+SALT = "A" * 43 + "="
 tablet = alice.further_device("tablet")
 
 
 async def test_profiles_are_made_shown_and_replaced(api: MemoryApi) -> None:
     """A profile is what was asked for, and a change of it reaches the relays."""
     client = DeviceClient(api, alice_phone)
-    made = await client.post(ProfileView, "/v1/profiles", {"type": "JOBB", "policies": {"typing": False}})
+    made = await client.post(ProfileView, "/v1/profiles", {"type": "JOBB", "salt": SALT, "policies": {"typing": False}})
     assert made.policies.typing is False
     assert await client.get(ProfileView, f"/v1/profiles/{made.profile}") == made
     body = {"theme": "dark", "policies": {"notifications": "none"}}
@@ -45,18 +51,34 @@ async def test_profiles_are_made_shown_and_replaced(api: MemoryApi) -> None:
     assert [view.profile for view in listed.profiles] == [alice.profile, alice.jobb.id, made.profile]
 
 
-async def test_a_device_is_registered_and_known_to_its_session(api: MemoryApi) -> None:
-    """From registering on, the session acts as the device; the same request again changes nothing."""
+async def test_a_device_is_registered_by_a_list_and_binds_its_session(api: MemoryApi) -> None:
+    """The list makes the device, the device's own proof gives it the session; both again change nothing."""
     await api.stores.sessions.add(tablet.session)
-    client = DeviceClient(api, tablet)
-    made = await client.post(DeviceView, "/v1/devices", new_device(tablet))
-    assert made.current
-    assert made.certificate.signature == tablet.model.signature
-    assert await client.post(DeviceView, "/v1/devices", new_device(tablet), status=200) == made
+    client, body = DeviceClient(api, tablet), await device_list(api.stores, api.clock(), add=[tablet])
+    made = await client.put(DeviceListView, "/v1/device-list", body, status=201)
+    assert made.number == 3
+    assert await client.put(DeviceListView, "/v1/device-list", body) == made
+    path = f"/v1/devices/{tablet.id}/session"
+    assert (await client.put(DeviceView, path, proof(tablet, tablet.session.id))).current
     listed = await client.get(Devices, "/v1/devices")
-    assert [view.certificate.device for view in listed.devices if view.current] == [tablet.id]
+    assert [view.device for view in listed.devices if view.current] == [tablet.id]
     assert len(listed.devices) == 3
     assert (await client.get(PrekeyCount, "/v1/prekeys")) == PrekeyCount(0, has_fallback=False)
+
+
+async def test_lists_are_shown_to_their_owner_and_to_who_may_write(api: MemoryApi) -> None:
+    """The owner sees all, from a number on; a stranger names a profile, whose opening says which account it is."""
+    own = await DeviceClient(api, alice_phone).get(DeviceLists, "/v1/device-list")
+    assert [view.number for view in own.lists] == [1, 2]
+    later = await DeviceClient(api, alice_phone).get(DeviceLists, "/v1/device-list", **{"from": 2})
+    assert later.lists == own.lists[1:]
+    stranger, path = DeviceClient(api, mallory_phone), f"/v1/accounts/{alice.account}/device-lists"
+    opening = await stranger.get(ProfileOpening, f"/v1/profiles/{alice.profile}/opening")
+    assert opening == ProfileOpening(alice.profile, alice.account, alice.privat.salt, 2)
+    assert await stranger.get(DeviceLists, path, profile=str(alice.profile)) == own
+    refusal_of(await api.ask("GET", path, by=mallory_phone), 404)
+    await open_conversation(api.stores, alice, mallory)
+    assert await stranger.get(DeviceLists, path) == own
 
 
 async def test_a_device_comes_back_in_a_new_session(api: MemoryApi) -> None:
@@ -65,7 +87,7 @@ async def test_a_device_comes_back_in_a_new_session(api: MemoryApi) -> None:
     client, path = DeviceClient(api, tablet), f"/v1/devices/{alice_phone.id}/session"
     adopted = await client.put(DeviceView, path, proof(alice_phone, tablet.session.id))
     assert adopted.current
-    assert adopted.certificate.signature == alice_phone.model.signature
+    assert adopted.device == alice_phone.id
     assert await client.put(DeviceView, path, proof(alice_phone, tablet.session.id)) == adopted
     listed = await client.get(Devices, "/v1/devices")
     assert [view for view in listed.devices if view.current] == [adopted]
@@ -77,16 +99,18 @@ async def test_a_device_comes_back_in_a_new_session(api: MemoryApi) -> None:
 
 async def test_a_whitelist_is_replaced(api: MemoryApi) -> None:
     """The device's tickets are void, so that its next one says what it may receive now."""
-    body = {"profiles": [str(alice.jobb.id)]}
-    changed = await DeviceClient(api, alice_laptop).put(DeviceView, f"/v1/devices/{alice_phone.id}/profiles", body)
-    assert changed.profiles == (alice.jobb.id,)
+    body = await device_list(api.stores, api.clock(), profiles={alice_phone.id: [alice.jobb.id]})
+    await DeviceClient(api, alice_laptop).put(DeviceListView, "/v1/device-list", body, status=201)
+    listed = await DeviceClient(api, alice_laptop).get(Devices, "/v1/devices")
+    assert [view.profiles for view in listed.devices if view.device == alice_phone.id] == [(alice.jobb.id,)]
     assert api.bus.published == [TicketsRevoked(alice_phone.id, api.clock(), final=False)]
 
 
 async def test_a_device_is_revoked(api: MemoryApi) -> None:
     """Relays are told to cut it before anything else, and it can ask for nothing any more."""
     conversation = await open_conversation(api.stores, alice, bob)
-    await DeviceClient(api, alice_laptop).delete(f"/v1/devices/{alice_phone.id}")
+    body = await device_list(api.stores, api.clock(), revoke=[alice_phone.id])
+    await DeviceClient(api, alice_laptop).put(DeviceListView, "/v1/device-list", body, status=201)
     assert api.bus.published == [
         TicketsRevoked(alice_phone.id, api.clock(), final=True),
         DevicesChanged(conversation, 2),

@@ -6,7 +6,6 @@ Refused codes are in `test_refusals.py`.
 from typing import Any
 
 from domain.people.sessions import RETRY_TIME
-from tests.api.bodies import new_device
 from tests.api.memory_api import MemoryApi, refusal_of
 from tests.cast import alice, alice_laptop, alice_phone, bob_phone
 from tests.doubles.clock import HOUR
@@ -31,7 +30,7 @@ async def test_a_code_is_traded_for_a_session(empty_api: MemoryApi) -> None:
     assert (first["new_account"], second["new_account"]) == (True, False)
     assert first["account"] == second["account"]
     account = await empty_api.ask("GET", "/v1/account", by=first["access_token"])
-    assert account.json() == {"account": first["account"], "created_at": "2026-01-02T00:00:00Z", "root_key": None}
+    assert account.json() == {"account": first["account"], "created_at": "2026-01-02T00:00:00Z", "list_number": 0}
 
 
 async def test_the_expiry_times_are_what_the_server_keeps_to(empty_api: MemoryApi) -> None:
@@ -100,14 +99,12 @@ async def test_logging_out_ends_the_session(api: MemoryApi) -> None:
 
 
 async def test_signing_up_ends_with_a_device(empty_api: MemoryApi) -> None:
-    """Code, session, root key, profile, device: the whole way of a new client, for somebody not of the cast."""
+    """Code, session, profile, device list: the whole way of a new client, for somebody not of the cast."""
     tokens = await signed_in(empty_api)
     by = tokens["access_token"]
-    key = {"root_key": new_device(bob_phone)["signing_key"]}
-    for _ in range(2):
-        account = await empty_api.ask("PUT", "/v1/account/root-key", by=by, json=key)
-        assert (account.status_code, account.json()["root_key"]) == (200, key["root_key"])
-    profile = await empty_api.ask("POST", "/v1/profiles", by=by, json={"type": "PRIVAT"})
+    account = await empty_api.ask("GET", "/v1/account", by=by)
+    assert account.json()["list_number"] == 0
+    profile = await empty_api.ask("POST", "/v1/profiles", by=by, json={"type": "PRIVAT", "salt": "A" * 43 + "="})
     assert profile.status_code == 201
     assert profile.json()["profile"] != str(alice.profile)
     assert (await empty_api.ask("GET", "/v1/devices", by=by)).json() == {"devices": []}

@@ -7,7 +7,6 @@ from tests.api.bodies import new_message
 from tests.api.memory_api import DeviceClient, MemoryApi, refusal_of
 from tests.cast import (
     alice,
-    alice_laptop,
     alice_phone,
     bob,
     bob_phone,
@@ -17,7 +16,7 @@ from tests.cast import (
 )
 from varde_contract.ids import ConversationId, ProfileId
 from varde_contract.refusals import RefusalCode
-from varde_contract.rest.talk import Conversations, ConversationView, MessageStored, SenderView
+from varde_contract.rest.talk import Conversations, ConversationView, MessageStored
 from varde_contract.talk import ConversationKind, Role
 
 PATH = "/v1/conversations"
@@ -34,14 +33,16 @@ async def test_a_dm_is_opened_once(api: MemoryApi) -> None:
 
 
 async def test_a_roster_says_all_that_a_sender_needs(api: MemoryApi) -> None:
-    """Members with their root keys, and devices with certificates, in the order of their ids."""
+    """Members with their salts, the newest device lists, and devices, in the order of their ids."""
     conversation = await open_conversation(api.stores, alice, bob)
     view = await DeviceClient(api, bob_phone).get(ConversationView, f"{PATH}/{conversation}")
-    assert {member.profile: member.root_key for member in view.members} == {
-        alice.profile: alice.root_key,
-        bob.profile: bob.root_key,
+    assert {member.profile: member.salt for member in view.members} == {
+        alice.profile: alice.privat.salt,
+        bob.profile: bob.privat.salt,
     }
-    devices = [device.certificate.device for device in view.devices]
+    assert {head.account: head.number for head in view.lists} == {alice.account: 2, bob.account: 2}
+    assert {device.account for device in view.devices} == {alice.account, bob.account}
+    devices = [device.device for device in view.devices]
     assert devices == sorted(device.id for device in (*alice.devices, *bob.devices))
     assert (view.head, view.roster_version) == (0, 1)
 
@@ -62,22 +63,6 @@ async def test_an_id_in_a_path_has_one_spelling(api: MemoryApi) -> None:
         new = {"profile": text, "as_profile": str(alice.profile)}
         response = await api.ask("POST", f"{PATH}/{conversation}/members", by=alice_phone, json=new)
         assert refusal_of(response, 400) is RefusalCode.MALFORMED
-
-
-async def test_who_wrote_is_shown_when_gone(api: MemoryApi) -> None:
-    """A member gets the certificate and root key of a device that wrote: current, revoked, and of who left."""
-    conversation = await open_conversation(api.stores, alice, bob)
-    await DeviceClient(api, alice_phone).post(MessageStored, "/v1/messages", new_message(conversation))
-    path, client = f"{PATH}/{conversation}/senders/{alice_phone.id}", DeviceClient(api, bob_phone)
-    shown = await client.get(SenderView, path)
-    assert (shown.certificate.account, shown.certificate.device) == (alice.account, alice_phone.id)
-    assert shown.certificate.signature == alice_phone.model.signature
-    assert shown.root_key == alice.root_key
-    await DeviceClient(api, alice_laptop).delete(f"/v1/devices/{alice_phone.id}")
-    assert await client.get(SenderView, path) == shown
-    assert (await client.get(ConversationView, f"{PATH}/{conversation}")).roster_version == 2
-    await api.stores.conversations.remove_member(conversation, 2, alice.profile)
-    assert await client.get(SenderView, path) == shown
 
 
 async def test_the_list_is_paged_by_cursor(api: MemoryApi) -> None:

@@ -143,33 +143,24 @@ def envelopes() -> list[Any]:
 
 
 def signed() -> dict[str, Any]:
-    """What root and signing keys sign, and the signatures (Ed25519 is deterministic, RFC 8032)."""
-    root, signing = (Ed25519PrivateKey.from_private_bytes(seed) for seed in (ROOT_SEED, SIGNING_SEED))
-    keys = {
-        "noise_key": KeyPair.from_private(CLIENT_STATIC).public,
-        "signing_key": signing.public_key().public_bytes_raw(),
-        "identity_key": IDENTITY,
-    }
+    """What signing keys sign beside device lists, and the signatures (Ed25519 is deterministic, RFC 8032)."""
+    signing = Ed25519PrivateKey.from_private_bytes(SIGNING_SEED)
     statements = {
-        "device_certificate": (root, signed_statements.device_statement(x.ALICE, x.ALICE_PHONE, **keys)),
-        "one_time_key": (signing, signed_statements.one_time_key_statement(x.ALICE_PHONE, IDENTITY, KEM.public)),
-        "fallback_key": (signing, signed_statements.fallback_key_statement(x.ALICE_PHONE, IDENTITY, KEM.public)),
-        "device_session": (signing, signed_statements.session_statement(x.SESSION, x.ALICE_PHONE)),
+        "one_time_key": signed_statements.one_time_key_statement(x.ALICE_PHONE, IDENTITY, KEM.public),
+        "fallback_key": signed_statements.fallback_key_statement(x.ALICE_PHONE, IDENTITY, KEM.public),
+        "device_session": signed_statements.session_statement(x.SESSION, x.ALICE_PHONE),
     }
     return {
-        "root_private": ROOT_SEED.hex(),
-        "root_public": root.public_key().public_bytes_raw().hex(),
         "signing_private": SIGNING_SEED.hex(),
-        "account": str(x.ALICE),
+        "signing_key": signing.public_key().public_bytes_raw().hex(),
         "device": str(x.ALICE_PHONE),
         "session": str(x.SESSION),
-        **{name: key.hex() for name, key in keys.items()},
         "prekey": IDENTITY.hex(),
         "kem_private": KEM.private_bytes().hex(),
         "kem_prekey": KEM.public.hex(),
         "statements": {
-            name: {"statement": statement.hex(), "signature": key.sign(statement).hex()}
-            for name, (key, statement) in statements.items()
+            name: {"statement": statement.hex(), "signature": signing.sign(statement).hex()}
+            for name, statement in statements.items()
         },
     }
 
@@ -281,7 +272,7 @@ FILES: Final[dict[str, Callable[[], Any]]] = {
     "frames.json": frames,
     "handshake.json": handshakes,
     "envelope.json": envelopes,
-    "certificates.json": signed,
+    "signed_statements.json": signed,
     "device_lists.json": device_lists,
     "membership.json": membership,
 }

@@ -3,7 +3,8 @@
 import pytest
 
 from domain.people.events import ProfileChanged
-from tests.cast import alice, alice_phone, bob
+from domain.people.profiles import Opening
+from tests.cast import BIRTH_MS, alice, alice_phone, bob, carol, mallory
 from tests.domain.registry import Registry, code_of
 from tests.ids import id_of
 from varde_contract.ids import ProfileId
@@ -13,6 +14,7 @@ from varde_contract.refusals import RefusalCode, Refused
 
 QUIET = Policies(notifications=Notifications.NONE, read_receipts=False)
 NOBODY = ProfileId(id_of(7))
+SALT = bytes(range(32))
 
 
 @pytest.fixture
@@ -25,9 +27,9 @@ async def registry() -> Registry:
 
 async def test_a_profile_is_made_listed_and_shown(registry: Registry) -> None:
     """What was asked for is there, and found by its id."""
-    made = await registry.profiles.create(alice_phone.actor, ProfileType.JOBB, Theme.DARK, QUIET)
+    made = await registry.profiles.create(alice_phone.actor, ProfileType.JOBB, Theme.DARK, QUIET, SALT)
     assert not isinstance(made, Refused)
-    assert (made.type, made.theme, made.policies) == (ProfileType.JOBB, Theme.DARK, QUIET)
+    assert (made.type, made.theme, made.policies, made.salt) == (ProfileType.JOBB, Theme.DARK, QUIET, SALT)
     assert await registry.profiles.find(alice_phone.actor, made.id) == made
     assert list(await registry.profiles.list_all(alice_phone.actor)) == [alice.privat, alice.jobb, made]
 
@@ -35,8 +37,8 @@ async def test_a_profile_is_made_listed_and_shown(registry: Registry) -> None:
 async def test_refusal_too_many_profiles(registry: Registry) -> None:
     """An account has eight profiles at most."""
     for _ in range(PROFILES_PER_ACCOUNT - 2):
-        await registry.profiles.create(alice_phone.actor, ProfileType.PRIVAT, Theme.LIGHT, Policies())
-    refused = await registry.profiles.create(alice_phone.actor, ProfileType.PRIVAT, Theme.LIGHT, Policies())
+        await registry.profiles.create(alice_phone.actor, ProfileType.PRIVAT, Theme.LIGHT, Policies(), SALT)
+    refused = await registry.profiles.create(alice_phone.actor, ProfileType.PRIVAT, Theme.LIGHT, Policies(), SALT)
     assert code_of(refused) is RefusalCode.TOO_MANY
     assert len(await registry.profiles.list_all(alice_phone.actor)) == PROFILES_PER_ACCOUNT
 
@@ -57,3 +59,17 @@ async def test_refusal_not_found_for_the_profile_of_another(registry: Registry) 
         assert code_of(await registry.profiles.replace(actor, profile, Theme.DARK, QUIET)) is RefusalCode.NOT_FOUND
     assert registry.memory.profiles[bob.profile] == bob.privat
     assert registry.bus.published == []
+
+
+async def test_a_profile_is_opened_to_who_may_write_to_it(registry: Registry) -> None:
+    """Whoever knows the id is told the account and the salt, with which its device lists show the profile."""
+    opening = await registry.profiles.opening(alice.profile)
+    assert opening == Opening(alice.profile, alice.account, alice.privat.salt, 2)
+
+
+async def test_refusal_not_found_for_a_profile_that_cannot_be_written_to(registry: Registry) -> None:
+    """One that does not exist, and one whose account has no device list yet, answer the same."""
+    await registry.stores.sign_in.account_of(carol.address, carol.account, BIRTH_MS)
+    await registry.stores.profiles.add(carol.privat, 8)
+    for profile in (carol.profile, mallory.profile):
+        assert code_of(await registry.profiles.opening(profile)) is RefusalCode.NOT_FOUND

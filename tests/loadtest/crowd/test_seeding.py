@@ -13,7 +13,6 @@ from uuid import UUID
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec.structs import asdict, replace
 
 from loadtest.command.cli import main
@@ -33,9 +32,10 @@ from loadtest.scenarios.plan import PAIRS, Sizes
 from loadtest.stack.stack import Stack, open_stack
 from tests.loadtest.crowd.member import open_member
 from varde_contract import frames as f
-from varde_contract.ids import AccountId, DeviceId
+from varde_contract.device_list import commitment, decode_signed_list, judge
+from varde_contract.ids import DeviceId, ProfileId
 from varde_contract.noise import KeyPair
-from varde_contract.signed_statements import device_statement, one_time_key_statement
+from varde_contract.signed_statements import one_time_key_statement
 
 TRIPLES = Sizes(((3, 1.0),))
 MANY = 70
@@ -152,7 +152,7 @@ def test_the_api_knows_them(stack: Stack, pair: Crowd) -> None:
         pass
 
 
-def test_every_certificate_and_prekey_holds(stack: Stack, pair: Crowd) -> None:
+def test_every_device_list_and_prekey_holds(stack: Stack, pair: Crowd) -> None:
     """A client that checks who it encrypts for finds signatures that are good."""
     one, other = pair.seats
     conversation = pair.rooms[0].conversation
@@ -160,15 +160,15 @@ def test_every_certificate_and_prekey_holds(stack: Stack, pair: Crowd) -> None:
         view = ask(client, "GET", f"/v1/conversations/{conversation}")
         claim = {"conversation": str(conversation), "devices": [str(other.device)]}
         (claimed,) = ask(client, "POST", "/v1/prekeys/claim", claim)["keys"]
-    roots = {member["account"]: raw(member["root_key"]) for member in view["members"]}
+    salts = {member["account"]: (ProfileId(UUID(member["profile"])), raw(member["salt"])) for member in view["members"]}
     assert len(view["devices"]) == 2
-    for shown in (each["certificate"] for each in view["devices"]):
-        statement = device_statement(
-            AccountId(UUID(shown["account"])),
-            DeviceId(UUID(shown["device"])),
-            **{name: raw(shown[name]) for name in ("noise_key", "signing_key", "identity_key")},
-        )
-        Ed25519PublicKey.from_public_bytes(roots[shown["account"]]).verify(raw(shown["signature"]), statement)
+    for shown in view["devices"]:
+        with caller(stack, one) as client:
+            (only,) = ask(client, "GET", f"/v1/accounts/{shown['account']}/device-lists")["lists"]
+        first = judge(None, decode_signed_list(raw(only["list"])))
+        listed = first.find(DeviceId(UUID(shown["device"])))
+        assert listed is not None
+        assert listed.profiles == (commitment(*salts[shown["account"]]),)
     key = claimed["key"]
     signed = one_time_key_statement(other.device, raw(key["key"]), raw(key["kem_key"]))
     signing_key(other.noise_private).public_key().verify(raw(key["signature"]), signed)

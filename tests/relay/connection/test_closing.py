@@ -8,7 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from domain.people.events import TicketsRevoked
-from tests.cast import CastDevice, alice, alice_laptop, alice_phone, bob, bob_phone
+from tests.cast import CastDevice, alice, alice_laptop, alice_phone, bob, bob_phone, revoke
 from tests.relay.client import StreamClient
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
 from varde_contract import frames as f
@@ -74,10 +74,10 @@ async def test_a_revocation_the_bus_lost_counts_all_the_same(node: MemoryNode, b
     await open_room(backend, alice, bob)
     laptop, phone = await node.connect_client(alice_laptop), await node.connect_client(bob_phone)
     backend.clock.advance(1)
-    await backend.stores.devices.revoke(alice.account, alice_laptop.id, backend.clock.now_ms)
+    await revoke(backend.stores, alice.account, alice_laptop.id, backend.clock.now_ms)
     backend.bus.lose_track()
     assert (await laptop.wait_closed()).code == 4101
-    await backend.stores.devices.revoke(bob.account, bob_phone.id, backend.clock.now_ms)
+    await revoke(backend.stores, bob.account, bob_phone.id, backend.clock.now_ms)
     assert (await phone.wait_closed()).code == 4101
 
 

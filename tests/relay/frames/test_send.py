@@ -17,6 +17,7 @@ from tests.cast import (
     carol,
     carol_phone,
     enrol,
+    revoke,
 )
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_room, roster_now, waiting_bytes
 from varde_contract import frames as f
@@ -130,7 +131,7 @@ async def test_a_group_message_for_a_roster_before_a_removal_is_stale(
     roster = await open_room(backend, alice, bob)
     laptop = await node.listen(alice_laptop, roster.conversation)
     if what == "device":
-        await backend.stores.devices.revoke(bob.account, bob_phone.id, backend.clock())
+        await revoke(backend.stores, bob.account, bob_phone.id, backend.clock())
     else:
         await backend.stores.conversations.remove_member(roster.conversation, roster.version, bob.profile)
     member = (carol.profile, carol.account, Role.MEMBER)

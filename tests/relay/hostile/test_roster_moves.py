@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 from domain.people.events import DevicesChanged
 from domain.talk import model as talk
 from domain.talk.ports import NewRoster
-from tests.cast import BIRTH_MS, alice, alice_phone, bob, bob_laptop, carol, carol_phone, settle
+from tests.cast import BIRTH_MS, alice, alice_phone, bob, bob_laptop, carol, carol_phone, set_profiles, settle
 from tests.ids import id_of
 from tests.relay.memory_node import Backend, Sends, open_node, open_room, roster_now
 from varde_contract import frames as f
@@ -27,8 +27,7 @@ async def toggle(backend: Backend, times: int) -> None:
     device, profiles = bob_laptop.id, bob_laptop.model.profiles
     for number in range(times):
         wanted = profiles if number % 2 else ()
-        moves = await backend.stores.devices.set_profiles(bob.account, device, wanted, backend.clock())
-        assert moves is not None
+        moves = await set_profiles(backend.stores, bob.account, device, wanted, backend.clock())
         await backend.bus.publish([DevicesChanged(move.conversation, move.version) for move in moves])
         await trio.sleep(PERIOD)
         backend.clock.advance(round(PERIOD * 1_000))

@@ -22,7 +22,7 @@ NIL = UUID(int=0)
 V4 = uuid4()
 
 INSERTS = {
-    "account": "INSERT INTO account VALUES ($1, 0, NULL)",
+    "account": "INSERT INTO account VALUES ($1, 0)",
     "conversation": "INSERT INTO conversation (conversation_id, kind, created_ms) VALUES ($1, 'group', 0)",
     "position": "INSERT INTO delivery VALUES (uuidv7(), $1, 1, 0)",
     "message": "INSERT INTO message VALUES (uuidv7(), 1, $1, uuidv7(), uuidv7(), uuidv7(), 0)",
@@ -75,7 +75,7 @@ async def test_a_log_of_before_is_read_as_it_was_meant(
         shutil.copy(FOLDER / name, tmp_path)
     await island.run(migrate, connection, tmp_path)
     talk, account = id_of(1), id_of(2)
-    await island.run(connection.execute, "INSERT INTO account VALUES ($1, 0, NULL)", account)
+    await island.run(connection.execute, "INSERT INTO account VALUES ($1, 0)", account)
     await island.run(connection.execute, "INSERT INTO conversation VALUES ($1, 'group', NULL, 1, 1, 0)", talk)
     key, signature = b"k" * 32, b"s" * 64
     for device in (NIL, id_of(3)):
@@ -83,7 +83,8 @@ async def test_a_log_of_before_is_read_as_it_was_meant(
         await island.run(connection.execute, "INSERT INTO delivery VALUES ($1, $2, 1, 0)", talk, device)
     await island.run(connection.execute, "INSERT INTO cipher VALUES ($1, 1, $2, 'group')", talk, NIL)
     await island.run(connection.execute, "INSERT INTO cipher VALUES ($1, 1, $2, 'one')", talk, id_of(3))
-    await island.run(migrate, connection)
+    shutil.copy(FOLDER / "0010_ids.sql", tmp_path)
+    await island.run(migrate, connection, tmp_path)
     rows = await island.run(connection.fetch, "SELECT for_all, device_id, sealed FROM cipher ORDER BY for_all")
     assert [tuple(row) for row in rows] == [(False, id_of(3), b"one"), (True, None, b"group")]
     assert await island.run(connection.fetchval, "SELECT array_agg(device_id) FROM device") == [id_of(3)]

@@ -13,7 +13,19 @@ from storage.postgres.pool import open_pool
 from storage.postgres.talk.journal import PostgresJournal
 from storage.postgres.transactions import Transactions
 from storage.stores import open_storage
-from tests.cast import BIRTH_MS, FAR_MS, alice, alice_phone, bob, bob_phone, carol, open_conversation, settle
+from tests.cast import (
+    BIRTH_MS,
+    FAR_MS,
+    alice,
+    alice_phone,
+    bob,
+    bob_phone,
+    carol,
+    open_conversation,
+    revoke,
+    set_profiles,
+    settle,
+)
 from tests.ids import id_of
 from tests.store_contracts.concurrency import run_concurrently
 from tests.store_contracts.messages import client_id, confirm, draft, held, send
@@ -43,14 +55,15 @@ async def use_everything(stores: Stores) -> None:
     )
     await stores.conversations.log_heads([talk])
     await stores.journal.find_committed([talk_model.SendKey(talk, alice_phone.id, client_id(1))])
-    assert await stores.conversations.sender(talk, alice_phone.id, bob_phone.id) is not None
+    assert await stores.devices.may_read_lists(alice.account, alice_phone.id, bob.account)
+    assert len(await stores.devices.lists(alice.account, 1, 9)) == 2
     await stores.prekeys.claim(bob.account, [(alice.account, alice_phone.id)], now_ms=1, window_ms=1, most=9)
     await stores.sessions.list_live(alice.account, BIRTH_MS)
     assert await stores.devices.adopt(alice.account, alice_phone.id, alice_phone.session.id) is None
-    await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.profile], BIRTH_MS)
+    await set_profiles(stores, alice.account, alice_phone.id, [alice.profile], BIRTH_MS)
     await stores.devices.void_tickets(alice.account, alice_phone.id, BIRTH_MS)
     await stores.conversations.remove_member(talk, 2, bob.profile)
-    await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)
+    await revoke(stores, alice.account, alice_phone.id, BIRTH_MS)
     await stores.devices.revocations(BIRTH_MS)
     await stores.retention.sweep(FAR_MS, retention_ms=1, limit=100)
     await use_log(stores)
@@ -62,14 +75,14 @@ async def use_everything(stores: Stores) -> None:
 async def use_log(stores: Stores) -> None:
     """The transparency log's part of it."""
     log, signers = stores.transparency, log_signers("log.example", bytes(32), bytes(32))
-    for number in (1, 2):
+    for number in (101, 102):
         await log.enqueue([Entry(alice.account, number, bytes(32))])
         assert await sequence(log, signers, BIRTH_MS, Signed(number - 1, bytes(32)) if number == 1 else None)
     head = await log.head()
     assert head is not None
     await log.keep_cosigned(head)
     await log.entries(0, 2)
-    assert len(await log.find(alice.account, 1, 9)) == 2
+    assert len(await log.find(alice.account, 101, 9)) == 2
     await log.backlog()
 
 

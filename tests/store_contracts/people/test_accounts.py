@@ -13,6 +13,7 @@ from varde_contract.ids import AccountId, ProfileId, SessionId
 from varde_contract.people import Notifications, Policies, ProfileType, Theme, WorkingHours
 
 CODE = people.OneTimeCode(code_digest=b"c" * 32, expires_ms=BIRTH_MS + 1000, attempts_left=2)
+SALT = bytes(range(32))
 ADDRESS = b"a" * 32
 WINDOW_MS = 1000
 """In which tests of limits count."""
@@ -27,7 +28,7 @@ async def test_an_address_has_one_account(stores: Stores) -> None:
     """The first sign-in of an address makes its account, every later one finds it."""
     made, was_made = await stores.sign_in.account_of(ADDRESS, alice.account, BIRTH_MS)
     found, was_made_again = await stores.sign_in.account_of(ADDRESS, bob.account, BIRTH_MS + 1)
-    assert made == found == people.Account(alice.account, BIRTH_MS, None)
+    assert made == found == people.Account(alice.account, BIRTH_MS, 0)
     assert (was_made, was_made_again) == (True, False)
     assert await stores.accounts.find(alice.account) == made
     assert await stores.accounts.find(bob.account) is None
@@ -45,17 +46,6 @@ async def test_an_address_has_one_account_even_for_two_at_once(nodes: tuple[Stor
             nursery.start_soon(sign_in, stores, AccountId(id_of(secrets.randbits(60))))
     assert len({account.id for account, _ in answers}) == 1
     assert [made for _, made in answers].count(True) == 1
-
-
-async def test_a_root_key_is_set_once(stores: Stores) -> None:
-    """The first root key stays; saying it again is fine, saying another is not."""
-    await stores.sign_in.account_of(ADDRESS, alice.account, BIRTH_MS)
-    assert await stores.accounts.set_root_key(alice.account, alice.root_key)
-    assert await stores.accounts.set_root_key(alice.account, alice.root_key)
-    assert not await stores.accounts.set_root_key(alice.account, bob.root_key)
-    found = await stores.accounts.find(alice.account)
-    assert found is not None
-    assert found.root_key == alice.root_key
 
 
 async def test_attempts_count_down(stores: Stores) -> None:
@@ -219,8 +209,8 @@ async def test_owners_are_found_by_profile(stores: Stores) -> None:
     unknown = ProfileId(id_of(1))
     owners = await stores.profiles.owners([alice.jobb.id, bob.privat.id, unknown])
     assert owners == {
-        alice.jobb.id: people.Account(alice.account, BIRTH_MS, alice.root_key),
-        bob.privat.id: people.Account(bob.account, BIRTH_MS, bob.root_key),
+        alice.jobb.id: people.Account(alice.account, BIRTH_MS, 2),
+        bob.privat.id: people.Account(bob.account, BIRTH_MS, 2),
     }
 
 
@@ -228,7 +218,7 @@ async def test_profiles_are_listed_oldest_first(stores: Stores) -> None:
     """The list is in the order of making."""
     await stores.sign_in.account_of(ADDRESS, alice.account, BIRTH_MS)
     made = [
-        people.Profile(alice.account, ProfileId(id_of(9 - age)), ProfileType.JOBB, Theme.LIGHT, Policies(), age)
+        people.Profile(alice.account, ProfileId(id_of(9 - age)), ProfileType.JOBB, Theme.LIGHT, Policies(), age, SALT)
         for age in (2, 1, 3)
     ]
     for profile in made:

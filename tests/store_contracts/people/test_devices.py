@@ -4,7 +4,7 @@ import trio
 from msgspec.structs import replace
 
 from domain.people import model as people
-from domain.people.ports import AdoptFault, DeviceAddFault
+from domain.people.ports import AdoptFault
 from domain.ports import Stores
 from domain.talk import model as talk_model
 from domain.talk.ports import NewRoster
@@ -20,9 +20,9 @@ from tests.cast import (
     bob_phone,
     carol,
     enrol,
-    mallory,
-    mallory_phone,
     open_conversation,
+    revoke,
+    set_profiles,
     settle,
 )
 from tests.ids import id_of
@@ -46,70 +46,11 @@ async def test_a_device_is_found_by_its_account_only(stores: Stores) -> None:
     assert set(await stores.devices.list_all(alice.account)) == {alice_phone.model, alice_laptop.model}
 
 
-async def test_adding_a_device_binds_its_session(stores: Stores) -> None:
-    """The session that registers a device is bound to it, and cannot register a second one."""
-    await settle(stores, alice)
-    await stores.sessions.add(TABLET.session)
-    assert await stores.devices.add(TABLET.model, TABLET.session.id, most=MANY) == []
-    found = await stores.sessions.find(alice.account, TABLET.session.id)
-    assert found == replace(TABLET.session, device=TABLET.id)
-    second = alice.further_device("watch")
-    assert await stores.devices.add(second.model, TABLET.session.id, most=MANY) is DeviceAddFault.SESSION_BOUND
-    assert await stores.devices.find(alice.account, second.id) is None
-
-
-async def test_a_device_needs_a_session_that_is_there(stores: Stores) -> None:
-    """A session that ended meanwhile cannot register a device."""
-    await settle(stores, alice)
-    added = await stores.devices.add(TABLET.model, TABLET.session.id, most=MANY)
-    assert added is DeviceAddFault.SESSION_BOUND
-
-
-async def test_an_account_has_so_many_devices_at_most(stores: Stores) -> None:
-    """One device too many is refused, and leaves session and id free."""
-    await settle(stores, alice)
-    await stores.sessions.add(TABLET.session)
-    assert await stores.devices.add(TABLET.model, TABLET.session.id, most=2) is DeviceAddFault.TOO_MANY
-    assert await stores.devices.find(alice.account, TABLET.id) is None
-    assert await stores.devices.add(TABLET.model, TABLET.session.id, most=3) == []
-
-
-async def test_a_device_id_is_used_once(stores: Stores) -> None:
-    """Nobody can add a device with an id that is or was somebody's, not even its own account after revoking it."""
-    await settle(stores, alice, mallory)
-    stolen = replace(alice_phone.model, account=mallory.account, profiles=mallory_phone.model.profiles)
-    thief = replace(mallory_phone.session, id=SessionId(id_of(1)))
-    await stores.sessions.add(thief)
-    await stores.sessions.add(session(2))
-    assert await stores.devices.add(stolen, thief.id, most=MANY) is DeviceAddFault.EXISTS
-    await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)
-    assert await stores.devices.add(stolen, thief.id, most=MANY) is DeviceAddFault.EXISTS
-    assert await stores.devices.add(alice_phone.model, session(2).id, most=MANY) is DeviceAddFault.EXISTS
-
-
-async def test_one_session_adds_one_device_however_many_it_tries_at_once(nodes: tuple[Stores, Stores]) -> None:
-    """Of several registrations with one session at once, one holds."""
-    await settle(nodes[0], alice)
-    await nodes[0].sessions.add(TABLET.session)
-    answers = []
-
-    async def add(stores: Stores, device: CastDevice) -> None:
-        answers.append(await stores.devices.add(device.model, TABLET.session.id, most=MANY))
-
-    async with trio.open_nursery() as nursery:
-        for number in range(6):
-            nursery.start_soon(add, nodes[number % 2], alice.further_device(f"number {number}"))
-    assert answers.count([]) == 1
-    assert answers.count(DeviceAddFault.SESSION_BOUND) == 5
-    assert len(await nodes[0].devices.list_all(alice.account)) == 3
-
-
 async def test_adding_a_device_moves_the_rosters_it_comes_into(stores: Stores) -> None:
     """The rosters of the conversations of its profiles move, those of others do not; it is in them at once."""
     await settle(stores, alice, bob, carol)
     shared, other = await open_conversation(stores, alice, bob), await open_conversation(stores, bob, carol)
-    await stores.sessions.add(TABLET.session)
-    moves = await stores.devices.add(TABLET.model, TABLET.session.id, most=MANY)
+    moves = await enrol(stores, TABLET)
     assert moves == [people.RosterChange(shared, 2)]
     rosters = await stores.conversations.rosters([shared, other])
     assert rosters[shared].version == 2
@@ -148,7 +89,6 @@ async def test_a_session_adopts_a_device_and_is_all_it_has(stores: Stores) -> No
         assert await stores.devices.adopt(alice.account, alice_phone.id, fresh.id) is None
         assert await sessions_of(stores) == {fresh.id: alice_phone.id, alice_laptop.session.id: alice_laptop.id}
     assert await stores.sessions.find(alice.account, fresh.id) == replace(fresh, device=alice_phone.id)
-    assert await stores.devices.add(TABLET.model, fresh.id, most=MANY) is DeviceAddFault.SESSION_BOUND
 
 
 async def test_an_adopted_device_is_where_it_was(stores: Stores) -> None:
@@ -169,7 +109,7 @@ async def test_an_adopted_device_is_where_it_was(stores: Stores) -> None:
 async def test_only_a_device_that_is_there_is_adopted(stores: Stores) -> None:
     """An unknown, another account's or a revoked device is not, whatever the session; it stays free and others live."""
     await settle(stores, alice, bob)
-    await stores.devices.revoke(alice.account, alice_laptop.id, BIRTH_MS)
+    await revoke(stores, alice.account, alice_laptop.id, BIRTH_MS)
     await stores.sessions.add(session(1))
     for device in (TABLET.id, bob_phone.id, alice_laptop.id):
         for asking in (session(1).id, alice_phone.session.id, TABLET.session.id):
@@ -224,7 +164,7 @@ async def test_a_device_that_is_revoked_while_it_is_adopted_has_no_session(nodes
         await nodes[0].sessions.add(session(number))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(adopt, device, number)
-            nursery.start_soon(nodes[1].devices.revoke, alice.account, device.id, BIRTH_MS)
+            nursery.start_soon(revoke, nodes[1], alice.account, device.id, BIRTH_MS)
         assert device.id not in (await sessions_of(nodes[0])).values()
 
 
@@ -236,7 +176,7 @@ async def test_a_whitelist_change_moves_only_what_it_changes(stores: Stores) -> 
     jobb, _ = await stores.conversations.open(
         NewRoster(ConversationId(id_of(9)), ConversationKind.GROUP, members, None, BIRTH_MS)
     )
-    assert await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 5) == [
+    assert await set_profiles(stores, alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 5) == [
         people.RosterChange(privat, 2)
     ]
     rosters = await stores.conversations.rosters([privat, jobb])
@@ -254,9 +194,9 @@ async def test_a_device_that_comes_back_starts_anew(stores: Stores) -> None:
     """A profile taken off the whitelist and put back gives a position at the head of then, not the old one."""
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
-    await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 1)
+    await set_profiles(stores, alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 1)
     await send(stores, draft(bob_phone, talk, version=2))
-    moves = await stores.devices.set_profiles(alice.account, alice_phone.id, alice_phone.model.profiles, BIRTH_MS + 2)
+    moves = await set_profiles(stores, alice.account, alice_phone.id, alice_phone.model.profiles, BIRTH_MS + 2)
     assert moves == [people.RosterChange(talk, 3)]
     page = await page_of(stores, alice_phone, talk)
     assert (page.start, page.upto) == (2, 1)
@@ -268,7 +208,7 @@ async def test_a_device_that_belongs_through_two_profiles_stays_for_one(stores: 
     talk = await open_conversation(stores, alice, bob)
     await stores.conversations.add_member(talk, 1, (alice.jobb.id, alice.account, Role.MEMBER), most=MANY)
     await send(stores, draft(bob_phone, talk, version=2))
-    assert await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 1) == [
+    assert await set_profiles(stores, alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 1) == [
         people.RosterChange(talk, 3)
     ]
     page = await page_of(stores, alice_phone, talk)
@@ -276,22 +216,11 @@ async def test_a_device_that_belongs_through_two_profiles_stays_for_one(stores: 
     assert page.entries[0].ciphertext == b"sealed"
 
 
-async def test_only_ones_own_devices_change(stores: Stores) -> None:
-    """Changing or revoking an unknown, another account's or a revoked device does nothing and says so."""
-    await settle(stores, alice, mallory)
-    assert await stores.devices.set_profiles(mallory.account, alice_phone.id, [mallory.profile], BIRTH_MS) is None
-    assert await stores.devices.revoke(mallory.account, alice_phone.id, BIRTH_MS) is None
-    assert await stores.devices.revoke(alice.account, TABLET.id, BIRTH_MS) is None
-    assert await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS) == []
-    assert await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS + 1) is None
-    assert [each.final for each in await stores.devices.revocations(0)] == [True]
-
-
 async def test_revoking_takes_everything_a_device_has(stores: Stores) -> None:
     """Sessions, prekeys, positions and places in rosters of a revoked device are gone; its siblings keep theirs."""
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
-    assert await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS + 9) == [people.RosterChange(talk, 2)]
+    assert await revoke(stores, alice.account, alice_phone.id, BIRTH_MS + 9) == [people.RosterChange(talk, 2)]
     assert await stores.devices.find(alice.account, alice_phone.id) is None
     assert await stores.sessions.find(alice.account, alice_phone.session.id) is None
     assert await stores.sessions.find(alice.account, alice_laptop.session.id) is not None
@@ -309,8 +238,8 @@ async def test_revoking_takes_everything_a_device_has(stores: Stores) -> None:
 async def test_revocations_are_read_from_a_time_on(stores: Stores) -> None:
     """A changed whitelist voids earlier tickets, revoking voids all; both are read by when they were written."""
     await settle(stores, alice)
-    await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.profile], BIRTH_MS + 100)
-    await stores.devices.revoke(alice.account, alice_laptop.id, BIRTH_MS + 200)
+    await set_profiles(stores, alice.account, alice_phone.id, [alice.profile], BIRTH_MS + 100)
+    await revoke(stores, alice.account, alice_laptop.id, BIRTH_MS + 200)
     voided = people.Revocation(alice_phone.id, BIRTH_MS + 100, final=False)
     revoked = people.Revocation(alice_laptop.id, BIRTH_MS + 200, final=True)
     assert set(await stores.devices.revocations(BIRTH_MS + 100)) == {voided, revoked}
@@ -321,10 +250,10 @@ async def test_revocations_are_read_from_a_time_on(stores: Stores) -> None:
 async def test_a_revocation_never_goes_back(stores: Stores) -> None:
     """A change by a node whose clock is behind leaves the later time; revoking after that is final."""
     await settle(stores, alice)
-    await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.profile], BIRTH_MS + 100)
-    await stores.devices.set_profiles(alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 50)
+    await set_profiles(stores, alice.account, alice_phone.id, [alice.profile], BIRTH_MS + 100)
+    await set_profiles(stores, alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 50)
     assert await stores.devices.revocations(0) == [people.Revocation(alice_phone.id, BIRTH_MS + 100, final=False)]
-    await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS + 60)
+    await revoke(stores, alice.account, alice_phone.id, BIRTH_MS + 60)
     assert await stores.devices.revocations(0) == [people.Revocation(alice_phone.id, BIRTH_MS + 100, final=True)]
 
 
@@ -333,7 +262,7 @@ async def test_tickets_are_voided_up_to_a_time(stores: Stores) -> None:
     await settle(stores, alice)
     for device, now_ms in ((alice_phone, 100), (alice_phone, 50), (alice_laptop, 70)):
         await stores.devices.void_tickets(alice.account, device.id, BIRTH_MS + now_ms)
-    await stores.devices.revoke(alice.account, alice_laptop.id, BIRTH_MS + 80)
+    await revoke(stores, alice.account, alice_laptop.id, BIRTH_MS + 80)
     await stores.devices.void_tickets(alice.account, alice_laptop.id, BIRTH_MS + 90)
     assert set(await stores.devices.revocations(0)) == {
         people.Revocation(alice_phone.id, BIRTH_MS + 100, final=False),

@@ -22,6 +22,7 @@ from tests.cast import (
     mallory_phone,
     open_conversation,
     roster_of,
+    set_profiles,
     settle,
 )
 from tests.ids import id_of
@@ -98,7 +99,7 @@ async def test_a_roster_shows_policies_as_they_are(stores: Stores) -> None:
 async def test_a_device_is_in_a_roster_with_the_member_profiles_it_receives_for(stores: Stores) -> None:
     """A device that receives for two members is there once, for both; one that receives for none is not there."""
     await settle(stores, alice, bob)
-    await stores.devices.set_profiles(alice.account, alice_laptop.id, [alice.jobb.id], BIRTH_MS)
+    await set_profiles(stores, alice.account, alice_laptop.id, [alice.jobb.id], BIRTH_MS)
     talk = await open_conversation(stores, alice, bob)
     roster = (await stores.conversations.rosters([talk]))[talk]
     assert alice_laptop.id not in roster.devices
@@ -108,24 +109,19 @@ async def test_a_device_is_in_a_roster_with_the_member_profiles_it_receives_for(
     assert roster.devices[alice_phone.id] == {alice.profile, alice.jobb.id}
 
 
-async def test_a_view_has_certificates_and_nothing_of_other_modes(stores: Stores) -> None:
-    """The view has root keys and devices; of a device's profiles only those that are members."""
+async def test_a_view_has_salts_and_the_newest_lists(stores: Stores) -> None:
+    """With them a client checks members and devices; nothing is said of other modes."""
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk))
-    view = await stores.conversations.view(talk)
-    assert view == talk_model.RosterView(
+    newest = [await stores.devices.newest_list(person.account) for person in (alice, bob)]
+    assert await stores.conversations.view(talk) == talk_model.RosterView(
         roster=roster_of(alice, bob),
         created_ms=BIRTH_MS,
         head=1,
-        root_keys={alice.account: alice.root_key, bob.account: bob.root_key},
-        devices={
-            device.id: replace(device.model, profiles=(person.profile,))
-            for person in (alice, bob)
-            for device in person.devices
-        },
+        salts={alice.profile: alice.privat.salt, bob.profile: bob.privat.salt},
+        lists={each.account: talk_model.ListHead(each.number, each.hash) for each in newest if each is not None},
     )
-    assert await stores.conversations.view(UNKNOWN) is None
 
 
 async def test_conversations_are_listed_in_pages(stores: Stores) -> None:
@@ -296,7 +292,7 @@ async def test_the_last_member_may_leave(stores: Stores) -> None:
     assert rosters == {talk: talk_model.Roster(talk, ConversationKind.GROUP, 2, {}, {})}
     view = await stores.conversations.view(talk)
     assert view is not None
-    assert (view.root_keys, view.devices) == ({}, {})
+    assert (view.salts, view.lists) == ({}, {})
 
 
 async def test_a_role_changes(stores: Stores) -> None:

@@ -17,6 +17,7 @@ from tests.cast import (
     dave,
     mallory_phone,
     open_conversation,
+    revoke,
     settle,
 )
 from tests.ids import id_of
@@ -103,7 +104,7 @@ async def test_a_draft_on_an_old_roster_is_not_stored(stores: Stores) -> None:
     """Where the roster moved nothing is stored and no number used; other drafts of the batch are not held up."""
     await settle(stores, alice, bob, carol)
     moved, still = await open_conversation(stores, alice, bob), await open_conversation(stores, alice, carol)
-    await stores.devices.revoke(bob.account, bob_laptop.id, BIRTH_MS)
+    await revoke(stores, bob.account, bob_laptop.id, BIRTH_MS)
     drafts = [
         draft(alice_phone, moved, version=1),
         draft(alice_phone, still, version=1),
@@ -128,7 +129,7 @@ async def test_what_is_stored_already_stays_acknowledged_when_the_roster_moves(s
     talk = await open_conversation(stores, alice, bob)
     first = draft(alice_phone, talk, client=7)
     await send(stores, first)
-    await stores.devices.revoke(bob.account, bob_laptop.id, BIRTH_MS)
+    await revoke(stores, bob.account, bob_laptop.id, BIRTH_MS)
     again = [draft(alice_phone, talk, client=7, version=version) for version in (1, 2)]
     assert await stores.journal.commit(again) == [stored(first, 1, duplicate=True)] * 2
 
@@ -139,7 +140,7 @@ async def test_what_is_stored_is_found_by_its_client_id(stores: Stores) -> None:
     talk = await open_conversation(stores, alice, bob)
     first, second = draft(alice_phone, talk, client=7), draft(alice_phone, talk, bob_phone, client=8)
     await send(stores, first, second)
-    await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)
+    await revoke(stores, alice.account, alice_phone.id, BIRTH_MS)
     keys = [
         talk_model.SendKey(talk, alice_phone.id, client_id(8)),
         talk_model.SendKey(talk, bob_phone.id, client_id(7)),

@@ -18,6 +18,8 @@ from tests.cast import (
     mallory,
     mallory_phone,
     open_conversation,
+    revoke,
+    set_profiles,
     settle,
 )
 from tests.ids import id_of
@@ -186,7 +188,7 @@ async def test_a_group_s_ciphertext_goes_when_who_it_waits_for_goes(stores: Stor
     assert await held(stores, bob_phone, talk) == [2, 3]
     await stores.conversations.remove_member(talk, 1, carol.profile)
     assert await held(stores, bob_phone, talk) == [3]
-    await stores.devices.revoke(bob.account, bob_laptop.id, BIRTH_MS)
+    await revoke(stores, bob.account, bob_laptop.id, BIRTH_MS)
     assert await held(stores, bob_phone, talk) == []
 
 
@@ -195,8 +197,8 @@ async def test_a_device_that_is_gone_leaves_no_ciphertext(stores: Stores) -> Non
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk, bob_phone, bob_laptop))
-    await stores.devices.set_profiles(bob.account, bob_phone.id, [bob.jobb.id], BIRTH_MS)
-    await stores.devices.set_profiles(bob.account, bob_phone.id, [bob.profile], BIRTH_MS)
+    await set_profiles(stores, bob.account, bob_phone.id, [bob.jobb.id], BIRTH_MS)
+    await set_profiles(stores, bob.account, bob_phone.id, [bob.profile], BIRTH_MS)
     assert await held(stores, bob_phone, talk) == []
     assert await held(stores, bob_laptop, talk) == [1]
 

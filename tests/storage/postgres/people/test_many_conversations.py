@@ -3,7 +3,7 @@
 from domain.ports import Stores
 from storage.database import Connection
 from storage.island import Island
-from tests.cast import BIRTH_MS, alice, alice_phone, settle
+from tests.cast import BIRTH_MS, alice, alice_phone, revoke, settle
 
 CROWD = 40_000
 """More than max_locks_per_transaction times max_connections, here and by PostgreSQL's defaults."""
@@ -26,7 +26,7 @@ async def test_a_device_in_very_many_conversations_can_be_revoked(
     await island.run(beside.execute, _OPEN_MANY, CROWD)
     await island.run(beside.execute, _SEAT, alice.profile, alice.account)
     await island.run(beside.execute, _DELIVER, alice_phone.id)
-    moves = await stores.devices.revoke(alice.account, alice_phone.id, BIRTH_MS)
+    moves = await revoke(stores, alice.account, alice_phone.id, BIRTH_MS)
     assert moves is not None
     assert len(moves) == CROWD
     assert await stores.devices.find(alice.account, alice_phone.id) is None
