@@ -131,7 +131,7 @@ class Receiver:
                 self._refused(frame)
             case f.Changed():
                 self._changed(frame)
-            case f.Welcome() | f.Goaway() | f.Lagging():
+            case f.Welcome() | f.Goaway() | f.Lagging() | f.ProbeEcho():
                 pass  # for the connection; and what `lagging` says was dropped is ephemeral
 
     def _receive_range(self, conversation: ConversationId, first: int, last: int, store: Callable[[], bool]) -> None:

@@ -68,7 +68,7 @@ def dial(url: str, stream: trio.abc.Stream | None = None) -> connect_websocket:
         max_size=NOISE_MESSAGE_BYTES,
         open_timeout=HANDSHAKE_DEADLINE_MS * SECONDS_PER_MS,
         compression=None,  # ciphertext does not compress
-        ping_interval=None,  # `Connection` pings, at the interval that Welcome gives
+        ping_interval=None,  # `Connection` probes, at the interval that Welcome gives
         close_timeout=CLOSE_SECONDS,
         user_agent_header=None,
         logger=_logger,
@@ -196,6 +196,12 @@ class Reconnector:
                 return ConnectionRefused(code) if self._bad_tickets > BAD_TICKETS else None
             case CloseCode.HANDSHAKE_FAILED:
                 # The relay may have another static key: XX learns it, and the API is asked for the one to expect.
+                self._pattern = Pattern.XX
+                self._remove(RELAY)
+                return None
+            case CloseCode.UNSUPPORTED_HANDSHAKE as code:
+                if self._pattern is Pattern.XX:
+                    return ConnectionRefused(code)
                 self._pattern = Pattern.XX
                 self._remove(RELAY)
                 return None

@@ -24,6 +24,8 @@ class CloseCode(enum.IntEnum):
     HANDSHAKE_FAILED = 4105
     UNSUPPORTED_VERSION = 4106
     ABUSE = 4107
+    BAD_HELLO = 4108
+    UNSUPPORTED_HANDSHAKE = 4109
 
     @property
     def label(self) -> str:
@@ -67,10 +69,15 @@ MEANINGS: dict[CloseCode, Meaning] = {
     CloseCode.TICKET_EXPIRED: Meaning("the ticket had passed its time", "ask the API for a new ticket, then reconnect"),
     CloseCode.HANDSHAKE_FAILED: Meaning(
         "the Noise handshake did not authenticate",
-        "fetch the relay's static key again and start over with XX; if it goes on, suspect the network",
+        "fetch the relay's keys again and start over with XX; if it goes on, suspect the network",
     ),
     CloseCode.UNSUPPORTED_VERSION: Meaning("Hello asked for a version this node does not speak", "upgrade the client"),
     CloseCode.ABUSE: Meaning(
         "limits were ignored again and again", "slow down; reconnect only when told to by a person"
+    ),
+    CloseCode.BAD_HELLO: Meaning("Noise was fine, but Hello was not well-formed", "report a bug in the client"),
+    CloseCode.UNSUPPORTED_HANDSHAKE: Meaning(
+        "the first byte named a handshake that this relay does not have, or has no key for",
+        "fetch the relay's keys again and use another handshake; upgrade the client if there is none",
     ),
 }

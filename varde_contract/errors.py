@@ -1,6 +1,11 @@
 """The errors of the protocol: our own misuse, or the peer's fault. There is no third kind."""
 
+from typing import Final
+
 from varde_contract.close_codes import CloseCode
+
+CLOSE_REASON_BYTES: Final = 123
+"""RFC 6455 section 5.5: a control frame has at most 125 bytes, two of them the code. Our rules are ASCII."""
 
 
 class LocalMisuse(Exception):
@@ -16,6 +21,11 @@ class PeerFault(Exception):
     def __init__(self, rule: str, close_code: CloseCode = CloseCode.PROTOCOL_ERROR) -> None:
         super().__init__(rule)
         self.close_code = close_code
+
+    @property
+    def close_reason(self) -> str:
+        """The label of the code, a colon and the rule: whoever writes a client reads what to look at."""
+        return f"{self.close_code.label}: {self}"[:CLOSE_REASON_BYTES]
 
 
 class NoiseMisuse(LocalMisuse):

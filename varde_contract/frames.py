@@ -1,12 +1,12 @@
 """The frames of the relay protocol, both directions, as msgspec Structs (array-like, tagged with the papers' words)."""
 
 import enum
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, Struct
 
 from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId, Uuid7
-from varde_contract.limits import CIPHERTEXT_BYTES, DEVICES_PER_SEND, SEQ_MAX, SYNC_MESSAGES, TICKET_BYTES
+from varde_contract.limits import CIPHERTEXT_BYTES, DEVICES_PER_SEND, PROBE_BYTES, SEQ_MAX, SYNC_MESSAGES, TICKET_BYTES
 from varde_contract.refusals import RefusalCode, StaleDevices
 from varde_contract.secret_struct import SecretStruct
 from varde_contract.talk import GapReason as GapReason
@@ -15,14 +15,19 @@ from varde_contract.talk import PresenceState as PresenceState
 Seq: TypeAlias = Annotated[int, Meta(ge=1, le=SEQ_MAX, description="Number of a message in its conversation, from 1.")]
 Upto: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="A position: every number up to and with this.")]
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="Milliseconds since the Unix epoch.")]
+_BASE64: Final = {"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}
 Ciphertext: TypeAlias = Annotated[
     bytes,
     Meta(
         min_length=1,
         max_length=CIPHERTEXT_BYTES,
         description="End-to-end ciphertext; see the envelope.",
-        extra_json_schema={"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"},
+        extra_json_schema=_BASE64,
     ),
+]
+ProbeToken: TypeAlias = Annotated[
+    bytes,
+    Meta(max_length=PROBE_BYTES, description="Bytes that come back as they are.", extra_json_schema=_BASE64),
 ]
 Version: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="Roster version of a conversation.")]
 
@@ -110,6 +115,15 @@ class Presence(Struct, frozen=True, array_like=True, forbid_unknown_fields=True,
 
     profile: ProfileId
     state: PresenceState
+
+
+class Probe(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="probe"):
+    """Ask the relay for a sign of life, answered by `probe` with the same token.
+
+    For clients that see no pings: browsers answer those by themselves and do not show them.
+    """
+
+    token: ProbeToken
 
 
 # Relay to client
@@ -228,7 +242,8 @@ class PresenceOf(Struct, frozen=True, array_like=True, tag="presence"):
 class RefusedFrame(Struct, frozen=True, array_like=True, tag="refused"):
     """The frame with tag `about` was refused, and nothing of it was done.
 
-    `subject` is its client id (`msg:send`), its conversation (all others that have one), or None.
+    `about` is empty for a tag that the relay does not know. `subject` is the client id (`msg:send`), the conversation
+    (all others that have one), or None; also None where it could not be read.
     """
 
     about: str
@@ -261,7 +276,28 @@ class Goaway(Struct, frozen=True, array_like=True, tag="goaway"):
     jitter_ms: int
 
 
-ClientFrame: TypeAlias = Join | Send | Delivered | Read | Sync | Typing | Presence
+class ProbeEcho(Struct, frozen=True, array_like=True, tag="probe"):
+    """The answer to `probe`."""
+
+    token: ProbeToken
+
+
+# Not on the wire
+
+
+class MalformedFrame(Struct, frozen=True, tag="malformed"):
+    """Stands for a frame of a client that the relay could not read, among those of the same message that it could.
+
+    `about` is its tag, empty for one that is not known. `detail` names the field in our words.
+    """
+
+    about: str
+    subject: Uuid7 | None
+    detail: str
+
+
+ClientFrame: TypeAlias = Join | Send | Delivered | Read | Sync | Typing | Presence | Probe
+ReceivedFrame: TypeAlias = ClientFrame | MalformedFrame
 ServerFrame: TypeAlias = (
     Welcome
     | Joined
@@ -276,6 +312,7 @@ ServerFrame: TypeAlias = (
     | Lagging
     | Changed
     | Goaway
+    | ProbeEcho
 )
 EPHEMERAL: tuple[type[Struct], ...] = (TypingBy, PresenceOf)
 
@@ -285,8 +322,19 @@ def tag_of(frame: Struct | type[Struct]) -> str:
     return str(frame.__struct_config__.tag)
 
 
-def subject_of(frame: ClientFrame) -> ClientId | ConversationId | None:
-    """Return what `refused` names for this frame."""
-    if isinstance(frame, Send):
-        return frame.client_id
-    return None if isinstance(frame, Presence) else frame.conversation
+def about_of(frame: ReceivedFrame) -> str:
+    """Return the tag that `refused` names for this frame."""
+    return frame.about if isinstance(frame, MalformedFrame) else tag_of(frame)
+
+
+def subject_of(frame: ReceivedFrame) -> ClientId | ConversationId | None:
+    """Return what `refused` names for this frame beside its tag."""
+    match frame:
+        case Send():
+            return frame.client_id
+        case MalformedFrame():
+            return None if frame.subject is None else ConversationId(frame.subject)
+        case Presence() | Probe():
+            return None
+        case _:
+            return frame.conversation

@@ -28,6 +28,8 @@ ONE_TIME_KEYS_PER_DEVICE = 100
 # The fullest Welcome has to fit one Noise message. Who belongs to more conversations lists the rest by REST.
 HEADS_PER_WELCOME = 1_000
 SYNC_MESSAGES = 500
+PROBE_BYTES = 16
+"""The token of a `probe`: enough to be unlike every other one."""
 
 # A bigint of Postgres. JavaScript is exact to 2**53 only, so a client there has to keep numbers as BigInt.
 SEQ_MAX = 2**63 - 1

@@ -44,13 +44,13 @@ class State(enum.Enum):
 CLIENT_FRAMES: Final[dict[tuple[State, type[Struct]], State]] = {
     (state, frame): state
     for state in (State.LIVE, State.DRAINING)
-    for frame in (f.Join, f.Send, f.Delivered, f.Read, f.Sync, f.Typing, f.Presence)
+    for frame in (f.Join, f.Send, f.Delivered, f.Read, f.Sync, f.Typing, f.Presence, f.Probe)
 }
 """What a client may say, and where the session stands afterwards."""
 
 _SPOKEN: Final = (
     *(f.Joined, f.Ack, f.New, f.Gap, f.DeliveredBy, f.ReadBy),
-    *(f.TypingBy, f.PresenceOf, f.RefusedFrame, f.Lagging, f.Changed),
+    *(f.TypingBy, f.PresenceOf, f.RefusedFrame, f.Lagging, f.Changed, f.ProbeEcho),
 )
 SERVER_FRAMES: Final[dict[tuple[State, type[Struct]], State]] = {
     (State.GREETING, f.Welcome): State.LIVE,
@@ -72,6 +72,10 @@ def _by_state(table: dict[tuple[State, type[Struct]], State]) -> ByState:
 
 
 _CLIENT_FRAMES: Final = _by_state(CLIENT_FRAMES)
+_RECEIVED_FRAMES: Final = _by_state(
+    {**CLIENT_FRAMES, **{(state, f.MalformedFrame): state for state in (State.LIVE, State.DRAINING)}}
+)
+"""What a relay takes in: of a client's frames also those that it will refuse for their shape."""
 _SERVER_FRAMES: Final = _by_state(SERVER_FRAMES)
 
 
@@ -208,7 +212,7 @@ class _Session(ABC, Generic[Frame]):
         self._turn(State.GREETING)
 
 
-class ServerSession(_Session[f.ClientFrame]):
+class ServerSession(_Session[f.ReceivedFrame]):
     """The relay's side. `receive` takes one WebSocket message; `take_reply` gives what must be sent at once.
 
     When `state` turns to GREETING, `hello` and `remote_static` are there to be judged; answer with `Welcome`.
@@ -217,7 +221,7 @@ class ServerSession(_Session[f.ClientFrame]):
     __slots__ = ("_static", "handshake_hash", "hello", "pattern", "remote_static")
 
     def __init__(self, static: KeyPair) -> None:
-        super().__init__(sends=_SERVER_FRAMES, receives=_CLIENT_FRAMES, decode=codec.decode_client_frames)
+        super().__init__(sends=_SERVER_FRAMES, receives=_RECEIVED_FRAMES, decode=codec.decode_client_frames)
         self._static = static
         self.pattern: Pattern | None = None
         self.hello: f.Hello | None = None
@@ -241,7 +245,7 @@ class ServerSession(_Session[f.ClientFrame]):
         try:
             self.pattern = Pattern(message[0])
         except (IndexError, ValueError):
-            raise PeerFault("the first byte names no known pattern", CloseCode.HANDSHAKE_FAILED) from None
+            raise PeerFault("the first byte names no known pattern", CloseCode.UNSUPPORTED_HANDSHAKE) from None
         self._handshake = Handshake(
             noise_name(self.pattern), initiator=False, prologue=prologue(self.pattern), s=self._static
         )
@@ -309,4 +313,4 @@ class ClientSession(_Session[f.ServerFrame]):
 def _require_empty(payload: bytes) -> None:
     """Only Hello has something to say during the handshake; what else is there, nobody would have checked."""
     if payload:
-        raise PeerFault("a handshake message carries a payload that it may not have", CloseCode.HANDSHAKE_FAILED)
+        raise PeerFault("a handshake message carries a payload that it may not have")

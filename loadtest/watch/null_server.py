@@ -102,7 +102,7 @@ class _Exchange:
         heads = (f.Head(conversation, self._heads[conversation], 0, 1, 0),)
         return f.Welcome(ids.SessionId(_new_id()), _now_ms(), _HEARTBEAT_MS, _LIMITS, heads, more=False)
 
-    def answer(self, device: DeviceId, frame: f.ClientFrame) -> Iterator[tuple[DeviceId, f.ServerFrame]]:
+    def answer(self, device: DeviceId, frame: f.ReceivedFrame) -> Iterator[tuple[DeviceId, f.ServerFrame]]:
         """Return who is told what."""
         seat, conversation = self._own[device]
         other, head = self._other[device], self._heads[conversation]

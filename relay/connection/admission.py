@@ -14,7 +14,7 @@ from settings.relay import RelaySettings
 from varde_contract.client_address import client_address, network_of
 from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
-from varde_contract.frames import ClientFrame, Presence, Typing
+from varde_contract.frames import MalformedFrame, Presence, Probe, ReceivedFrame, Typing
 from varde_contract.ids import AccountId
 from varde_contract.limits import FRAMES_PER_MESSAGE, NOISE_MESSAGE_BYTES
 from varde_contract.refusals import RefusalCode, Refused
@@ -27,7 +27,8 @@ BUSY_RETRY: Final = 2.0
 """Seconds. A client that was turned away is told to come back after once to twice that, at random."""
 
 
-_EPHEMERAL: Final = frozenset({Typing, Presence})
+_EPHEMERAL: Final = frozenset({Typing, Presence, Probe})
+_LOOKED_AT: Final = _EPHEMERAL | {MalformedFrame}
 
 
 class TokenBucket:
@@ -79,20 +80,30 @@ class RateLimiter:
             self._frames.take(frames)
             self._bytes.take(size)
             return None
-        if self._strikes.wait_for(1, now):
-            raise PeerFault("limits were ignored again and again", CloseCode.ABUSE)
-        self._strikes.take(1)
+        self._strike(now)
         return _slower(max(for_frames, for_bytes))
 
-    def check_frame(self, frame: ClientFrame, now: float) -> Refused | None:
-        """Check one frame of such a message. Refuses `rate-limited` to ephemeral ones, without a strike."""
-        if type(frame) not in _EPHEMERAL:
+    def check_frame(self, frame: ReceivedFrame, now: float) -> Refused | None:
+        """Check one frame of such a message. Refuses `rate-limited` to ephemeral ones, without a strike.
+
+        Refuses `malformed` with one: a client that stores what it sends and repeats it would never stop.
+        """
+        if type(frame) not in _LOOKED_AT:
             return None
+        if isinstance(frame, MalformedFrame):
+            self._strike(now)
+            return Refused(RefusalCode.MALFORMED, frame.detail)
         wait = self._ephemeral.wait_for(1, now)
         if wait:
             return _slower(wait)
         self._ephemeral.take(1)
         return None
+
+    def _strike(self, now: float) -> None:
+        """Count what a client should have known better than to send. Raises PeerFault when there is no more of it."""
+        if self._strikes.wait_for(1, now):
+            raise PeerFault("limits or refusals were ignored again and again", CloseCode.ABUSE)
+        self._strikes.take(1)
 
 
 def _slower(wait: float) -> Refused:

@@ -26,7 +26,7 @@ from relay.services import Services
 from relay.socket.transport import CONNECTION_LOST, Transport
 from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
-from varde_contract.frames import ClientFrame
+from varde_contract.frames import ReceivedFrame
 from varde_contract.refusals import Refused
 from varde_contract.session import Pattern
 
@@ -38,9 +38,9 @@ DRAINED: Final = (CloseCode.DRAINING.value, CloseCode.DRAINING.label)
 class _Deferred(NamedTuple):
     """A frame that has to wait for a store, and the frames behind it."""
 
-    frame: ClientFrame
+    frame: ReceivedFrame
     deferred: Deferred
-    rest: Iterator[tuple[ClientFrame, Refused | None]]
+    rest: Iterator[tuple[ReceivedFrame, Refused | None]]
 
 
 class EstablishedConnection:
@@ -221,7 +221,7 @@ class EstablishedConnection:
                 hostility = hostility_of_fault(fault)
                 if hostility is not None:
                     self._metrics.hostile[hostility] += 1
-                self.cut(fault.close_code)
+                self._end(fault.close_code, fault.close_reason)
             case OSError():
                 self._lose()
             case _:
@@ -245,7 +245,7 @@ class EstablishedConnection:
         if self._deferred is not None or self._transport.unsent:
             self._watch()
 
-    def _decrypt(self, messages: Sequence[bytes]) -> Iterator[tuple[ClientFrame, Refused | None]]:
+    def _decrypt(self, messages: Sequence[bytes]) -> Iterator[tuple[ReceivedFrame, Refused | None]]:
         """Yield the frames of messages, each with the refusal if it exceeds the limits."""
         for message in messages:
             frames = self._session.receive(message)
@@ -257,13 +257,13 @@ class EstablishedConnection:
             for frame in frames:
                 yield frame, refused or self._rate_limiter.check_frame(frame, now)
 
-    def _count(self, frames: Sequence[ClientFrame], message: bytes) -> None:
+    def _count(self, frames: Sequence[ReceivedFrame], message: bytes) -> None:
         metrics = self._metrics
         for frame in frames:
             metrics.frames_in[type(frame)] += 1
         metrics.bytes_in[SeveralFrames if len(frames) > 1 else type(frames[0])] += len(message)
 
-    def _handle(self, frames: Iterator[tuple[ClientFrame, Refused | None]]) -> None:
+    def _handle(self, frames: Iterator[tuple[ReceivedFrame, Refused | None]]) -> None:
         """Handle frames up to the first one that has to wait for a store."""
         for frame, refusal in frames:
             if self._ended:
@@ -291,7 +291,7 @@ class EstablishedConnection:
                 self._end_for(fault)
         self._watch()
 
-    def _refuse(self, frame: ClientFrame, refused: Refused) -> None:
+    def _refuse(self, frame: ReceivedFrame, refused: Refused) -> None:
         self._metrics.refusals[refused.code] += 1
         self._peer.send(refused_frame(frame, refused))
 

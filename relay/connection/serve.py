@@ -57,15 +57,15 @@ async def _admit(services: Services, transport: Transport, address: str) -> Auth
     with ExitStack() as stay:
         if not services.admission.admit_connection(address, stay):
             return None
-        code = CloseCode.HANDSHAKE_FAILED
+        code, reason = CloseCode.HANDSHAKE_FAILED, CloseCode.HANDSHAKE_FAILED.label
         try:
             authenticated = await _authenticate(services, transport, address)
         except PeerFault as fault:
-            code = fault.close_code
+            code, reason = fault.close_code, fault.close_reason
         else:
             if authenticated is not None:
                 return authenticated
-        await _turn_away(services, transport, code)
+        await _turn_away(services, transport, code, reason)
     return None
 
 
@@ -93,11 +93,11 @@ async def _authenticate(services: Services, transport: Transport, address: str) 
     return None
 
 
-async def _turn_away(services: Services, transport: Transport, code: CloseCode) -> None:
+async def _turn_away(services: Services, transport: Transport, code: CloseCode, reason: str) -> None:
     """Send the answer or the close frame, and wait for the peer to hang up within the close grace."""
     # PeerFault: it does not read its answer.
     with trio.move_on_after(services.settings.close_grace) as grace, suppress(PeerFault):
-        transport.close_protocol(code, code.label)
+        transport.close_protocol(code, reason)
         await transport.flush()
         await transport.linger()
     services.metrics.hostile[Hostility.SLOW_CLOSE] += grace.cancelled_caught

@@ -10,6 +10,7 @@ from relay.cache.outage import UNAVAILABLE
 from relay.connection.peer import Peer
 from relay.frames.join import join, sync
 from relay.frames.presence import presence, typing
+from relay.frames.probe import probe
 from relay.frames.receipts import delivered, read
 from relay.frames.refusals import Deferred, Outcome
 from relay.frames.send import send
@@ -25,10 +26,11 @@ _HANDLERS: Final[dict[type[Struct], Callable[[Services, Peer, Any], Outcome]]] =
     f.Sync: sync,
     f.Typing: typing,
     f.Presence: presence,
+    f.Probe: probe,
 }
 
 
-def dispatch(services: Services, peer: Peer, frame: f.ClientFrame) -> Outcome:
+def dispatch(services: Services, peer: Peer, frame: f.ReceivedFrame) -> Outcome:
     """Handle a frame. Returns None, its refusal, or the rest of its handler if that has to wait for a store."""
     return _HANDLERS[type(frame)](services, peer, frame)
 

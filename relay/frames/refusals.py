@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias, assert_never
 
 from varde_contract.close_codes import CloseCode
-from varde_contract.frames import ClientFrame, RefusedFrame, subject_of, tag_of
+from varde_contract.frames import ReceivedFrame, RefusedFrame, about_of, subject_of
 from varde_contract.refusals import RefusalCode as Code
 from varde_contract.refusals import Refused
 
@@ -16,10 +16,10 @@ Outcome: TypeAlias = Refused | Deferred | None
 pass, and return None or a refusal. Only what has to ask a store is deferred to the connection's own task."""
 
 
-def refused_frame(frame: ClientFrame, refused: Refused) -> RefusedFrame:
+def refused_frame(frame: ReceivedFrame, refused: Refused) -> RefusedFrame:
     """Return the frame that tells a client what was refused and why."""
     return RefusedFrame(
-        about=tag_of(frame),
+        about=about_of(frame),
         subject=subject_of(frame),
         code=refused.code,
         detail=refused.detail,

@@ -15,7 +15,7 @@ from relay.metrics.labels import (
     JoinOutcome,
     JournalRefusal,
 )
-from varde_contract.frames import EPHEMERAL, ClientFrame, ServerFrame
+from varde_contract.frames import EPHEMERAL, ReceivedFrame, ServerFrame
 from varde_contract.refusals import RefusalCode
 from varde_contract.talk import GapReason
 
@@ -59,8 +59,8 @@ class Metrics:
 
     def __init__(self) -> None:
         # On the wire.
-        self.frames_in = _zeros(_kinds(ClientFrame))
-        self.bytes_in: dict[type[Struct], int] = _zeros((*_kinds(ClientFrame), SeveralFrames))
+        self.frames_in = _zeros(_kinds(ReceivedFrame))
+        self.bytes_in: dict[type[Struct], int] = _zeros((*_kinds(ReceivedFrame), SeveralFrames))
         """Of Noise messages, by the kind of their only frame."""
         self.frames_out = _zeros(_kinds(ServerFrame))
         self.bytes_out = _zeros(_kinds(ServerFrame))

@@ -21,6 +21,8 @@ class HandshakeOutcome(enum.StrEnum):
     TIMED_OUT = "timed-out"
     MALFORMED = "malformed"
     FAILED = "failed"
+    BAD_HELLO = "bad-hello"
+    UNSUPPORTED_HANDSHAKE = "unsupported-handshake"
     BAD_TICKET = "bad-ticket"
     TICKET_EXPIRED = "ticket-expired"
     REVOKED = "revoked"
@@ -85,6 +87,8 @@ HANDSHAKE_OUTCOME: Final[dict[HandshakeOutcome, str]] = {
     HandshakeOutcome.TIMED_OUT: "Not done within the deadline: 408, or close code 4004.",
     HandshakeOutcome.MALFORMED: "The client broke TLS, the WebSocket or the protocol, or did not read our answers.",
     HandshakeOutcome.FAILED: "The Noise handshake did not authenticate.",
+    HandshakeOutcome.BAD_HELLO: "Noise was fine, and Hello was not well-formed.",
+    HandshakeOutcome.UNSUPPORTED_HANDSHAKE: "The client asked for a handshake that this node does not have.",
     HandshakeOutcome.BAD_TICKET: "The ticket was forged, withdrawn, or made for another device or key.",
     HandshakeOutcome.TICKET_EXPIRED: "The ticket had expired.",
     HandshakeOutcome.REVOKED: "The device was revoked.",
@@ -181,6 +185,8 @@ HANDSHAKE_CLOSE_CODES: Final[dict[CloseCode, HandshakeOutcome]] = {
     CloseCode.TICKET_EXPIRED: HandshakeOutcome.TICKET_EXPIRED,
     CloseCode.HANDSHAKE_FAILED: HandshakeOutcome.FAILED,
     CloseCode.UNSUPPORTED_VERSION: HandshakeOutcome.UNSUPPORTED_VERSION,
+    CloseCode.BAD_HELLO: HandshakeOutcome.BAD_HELLO,
+    CloseCode.UNSUPPORTED_HANDSHAKE: HandshakeOutcome.UNSUPPORTED_HANDSHAKE,
 }
 """The outcome of a handshake that was closed with one of our codes."""
 

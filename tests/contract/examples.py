@@ -10,7 +10,7 @@ from varde_contract import envelope as e
 from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
-from varde_contract.limits import CIPHERTEXT_BYTES, SEQ_MAX, SYNC_MESSAGES
+from varde_contract.limits import CIPHERTEXT_BYTES, PROBE_BYTES, SEQ_MAX, SYNC_MESSAGES
 from varde_contract.refusals import RefusalCode, StaleDevices
 from varde_contract.talk import ConversationKind
 
@@ -49,6 +49,8 @@ CLIENT: Final[tuple[f.ClientFrame, ...]] = (
     f.Sync(CONVERSATION, 70_000, SYNC_MESSAGES),
     f.Typing(CONVERSATION, ALICE_PRIVAT, active=True),
     f.Presence(ALICE_PRIVAT, f.PresenceState.AWAY),
+    f.Probe(b""),
+    f.Probe(bytes(range(PROBE_BYTES))),
 )
 LIMITS: Final = f.ServerLimits(
     ciphertext_bytes=CIPHERTEXT_BYTES, frames_per_second=50, bytes_per_second=262_144, joined=1_000
@@ -73,6 +75,7 @@ SERVER: Final[tuple[f.ServerFrame, ...]] = (
     f.Changed(f.ChangeKind.MEMBERSHIP, CONVERSATION, 4),
     f.Changed(f.ChangeKind.DEVICES, CONVERSATION, 5),
     f.Changed(f.ChangeKind.KEYS_LOW, None, 9),
+    f.ProbeEcho(bytes(range(PROBE_BYTES))),
     f.Goaway(CloseCode.DRAINING, 2_000, 10_000),
 )
 WELCOME: Final = SERVER[0]

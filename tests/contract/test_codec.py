@@ -11,6 +11,7 @@ from varde_contract import codec
 from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 from varde_contract.errors import LocalMisuse, PeerFault
+from varde_contract.ids import ConversationId
 from varde_contract.limits import CIPHERTEXT_BYTES, FRAMES_PER_MESSAGE, PLAINTEXT_BYTES
 
 TYPING = codec.encode_frame(f.Typing(x.CONVERSATION, x.ALICE_PRIVAT, active=True))
@@ -76,7 +77,6 @@ def test_a_message_is_filled_to_the_last_byte(count: int, header: int) -> None:
         TYPING,
         b"\x91",
         b"\x91\x90",
-        b"\x91\x91\xa7unknown",
         b"\x91\x91\xc0",
         b"\x91" + TYPING + b"\xc0",
         b"\x92" + TYPING,
@@ -84,20 +84,75 @@ def test_a_message_is_filled_to_the_last_byte(count: int, header: int) -> None:
         b"\x91\xdd\xff\xff\xff\xff",
         b"\x91\xc6\xff\xff\xff\xff",
         b"\xc1",
-        b"\x91\x94\xa6typing\xd8\x01" + bytes(16) + b"\xc4\x10" + bytes(16) + b"\xc3",
-        b"\x91\x94\xa6typing\xc4\x0f" + bytes(15) + b"\xc4\x10" + bytes(16) + b"\xc3",
         b"\x91\x92\xa6\xff\xff\xff\xff\xff\xff\xc0",
         DEEP,
     ],
     ids=lambda packed: packed[:12].hex() or "nothing",
 )
 def test_bytes_that_are_no_frames_are_the_peers_fault(packed: bytes) -> None:
-    """Whatever is not an array of known frames is refused by both sides, with nothing of it in the text."""
+    """Whatever is not an array of frames is refused by both sides, with nothing of it in the text."""
+    array = r"(the message|frame \d of the message) is not an array (of( known)? frames|that begins with a tag)"
     for decode in (codec.decode_client_frames, codec.decode_server_frames):
-        with pytest.raises(PeerFault, match=r"^the message is not an array of known frames$") as refused:
+        with pytest.raises(PeerFault, match=f"^{array}$") as refused:
             decode(packed)
         assert refused.value.close_code is CloseCode.PROTOCOL_ERROR
         assert refused.value.__suppress_context__
+
+
+def test_where_a_message_is_no_array_of_frames_is_said() -> None:
+    """The close reason is the word and the position, so that a client's author knows where to look."""
+    with pytest.raises(PeerFault) as refused:
+        codec.decode_client_frames(b"\x92" + TYPING + b"\xc0")
+    told = "protocol-error: frame 1 of the message is not an array that begins with a tag"
+    assert refused.value.close_reason == told
+
+
+ID = b"\xc4\x10" + x.CONVERSATION.bytes
+SEND = b"\xa8msg:send"
+
+
+@pytest.mark.parametrize(
+    ("frame", "about", "subject", "detail"),
+    [
+        (b"\x91\xa7unknown", "", None, "has a tag that this relay does not know"),
+        (b"\x94\xa6typing\xd8\x01" + bytes(16) + ID + b"\xc3", "typing", None, "look at `conversation`"),
+        (b"\x94\xa6typing\xc4\x0f" + bytes(15) + ID + b"\xc3", "typing", None, "look at `conversation`. An id is 16"),
+        (b"\x94\xa6typing" + ID + ID + b"\x01", "typing", x.CONVERSATION, "look at `active`. Expected `bool`"),
+        (b"\x93\xa8presence" + ID + b"\xa3sad", "presence", None, "look at `state`."),
+        (b"\x93\xa8presence" + ID + b"\xa1\xff", "presence", None, "holds text that is not UTF-8"),
+        (b"\x91" + SEND, "msg:send", None, "`client_id` is missing"),
+        (b"\x93" + SEND + ID + ID, "msg:send", x.CONVERSATION, "`profile` is missing"),
+        (
+            b"\x95" + SEND + ID * 3 + b"\xff",
+            "msg:send",
+            x.CONVERSATION,
+            "look at `roster_version`. Expected `int` >= 0",
+        ),
+        (b"\x96" + SEND + ID * 3 + b"\x01\xc4\x00", "msg:send", x.CONVERSATION, "look at `group`. Expected `bytes`"),
+        (
+            b"\x97" + SEND + ID * 3 + b"\x01\xc0\x81\xc4\x01\x00\xc4\x01\x00",
+            "msg:send",
+            x.CONVERSATION,
+            "`devices[...]`",
+        ),
+        (
+            b"\x98" + SEND + ID * 3 + b"\x01\xc0\xc0\xc0",
+            "msg:send",
+            x.CONVERSATION,
+            "has more fields than this relay knows",
+        ),
+        (b"\x92\xa5probe\xc4\x11" + bytes(17), "probe", None, "look at `token`. Expected `bytes` of length <= 16"),
+    ],
+)
+def test_a_bad_frame_spares_the_others(frame: bytes, about: str, subject: ConversationId | None, detail: str) -> None:
+    """Of a frame that cannot be read the relay says which it is, which field it is, and what would be right."""
+    before, refused, after = codec.decode_client_frames(b"\x93" + TYPING + frame + TYPING)
+    assert before == after != refused
+    assert isinstance(refused, f.MalformedFrame)
+    assert (f.about_of(refused), f.subject_of(refused)) == (about, subject)
+    assert refused.detail.startswith("Frame 1 of the message")
+    assert detail in refused.detail
+    assert not {"unknown", "sad"} & set(refused.detail.split())
 
 
 def test_a_field_that_is_too_deep_to_skip_is_the_peers_fault() -> None:
@@ -110,10 +165,10 @@ def test_a_field_that_is_too_deep_to_skip_is_the_peers_fault() -> None:
     "payload", [b"", b"\xc0", b"\x93\x01\xa1t", b"\x93\x01\xa0\xc4\x10" + bytes(16), b"\x94\x01" + DEEP]
 )
 def test_a_hello_that_is_not_well_formed_fails_the_handshake(payload: bytes) -> None:
-    """A broken Hello closes with 4105, not with a protocol error of an established connection."""
+    """A broken Hello closes with 4108: neither the keys are to blame, nor an established connection."""
     with pytest.raises(PeerFault, match="Hello is not well-formed") as refused:
         codec.decode_hello(payload)
-    assert refused.value.close_code is CloseCode.HANDSHAKE_FAILED
+    assert refused.value.close_code is CloseCode.BAD_HELLO
 
 
 def test_ids_are_sixteen_bytes_on_the_wire() -> None:

@@ -12,6 +12,7 @@ from tests.contract import examples as x
 from tests.contract.strategies import one_of
 from tests.contract.two_cores import open_pair
 from varde_contract import codec
+from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.limits import PLAINTEXT_BYTES
@@ -115,17 +116,18 @@ def judged(decode: Callable[[bytes], T], content: bytes, close_code: CloseCode) 
 @pytest.mark.parametrize("side", SIDES)
 @given(valid, mutations, st.lists(places, max_size=2))
 def test_the_codec_accepts_or_refuses(side: str, content: bytes, steps: list[Mutation], cuts: list[float]) -> None:
-    """Nothing but PeerFault comes of broken bytes; what is accepted is a message that can be said again."""
+    """Nothing but PeerFault comes of broken bytes; what is accepted can be said again, but for bad frames."""
     decode = SIDES[side]
     for chunk in chunks(mutated(content, steps), cuts):
         accepted = judged(decode, chunk, CloseCode.PROTOCOL_ERROR)
-        assert accepted is None or decode(codec.pack([codec.encode_frame(frame) for frame in accepted])) == accepted
+        good = [frame for frame in accepted or () if not isinstance(frame, f.MalformedFrame)]
+        assert not good or decode(codec.pack([codec.encode_frame(frame) for frame in good])) == good
 
 
 @given(st.just(codec.encode_hello(x.HELLO)) | st.binary(max_size=200), mutations)
 def test_hello_is_accepted_or_refused(payload: bytes, steps: list[Mutation]) -> None:
     """Whatever is in the last handshake payload, Hello comes out or the handshake has failed."""
-    hello = judged(codec.decode_hello, mutated(payload, steps), CloseCode.HANDSHAKE_FAILED)
+    hello = judged(codec.decode_hello, mutated(payload, steps), CloseCode.BAD_HELLO)
     assert hello is None or codec.decode_hello(codec.encode_hello(hello)) == hello
 
 

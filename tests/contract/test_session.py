@@ -80,13 +80,13 @@ def test_the_first_byte_names_the_pattern(pattern: Pattern) -> None:
     assert prologue(pattern) == b"varde.v1" + bytes((pattern,))
 
 
-@pytest.mark.parametrize("first", [b"", b"\x00", b"\x03", b"\x00" * 96, b"GET / HTTP/1.1"])
+@pytest.mark.parametrize("first", [b"", b"\x00", b"\xff", b"\x00" * 96, b"GET / HTTP/1.1"])
 def test_another_first_byte_fails_the_handshake(first: bytes) -> None:
-    """A stranger's first byte closes with handshake-failed, before any key is touched."""
+    """A stranger's first byte closes with unsupported-handshake, before any key is touched."""
     server = ServerSession(RELAY_KEYS)
     with pytest.raises(PeerFault, match="no known pattern") as refused:
         server.receive(first)
-    assert refused.value.close_code is CloseCode.HANDSHAKE_FAILED
+    assert refused.value.close_code is CloseCode.UNSUPPORTED_HANDSHAKE
     assert (server.state, server.take_reply()) == (State.CLOSED, None)
 
 
@@ -145,15 +145,15 @@ def raw_client(pattern: Pattern) -> Handshake:
 
 @pytest.mark.parametrize("pattern", Pattern)
 @pytest.mark.parametrize("payload", [b"", b"\xc0", b"\x93\x01", b"x" * 5_000])
-def test_a_payload_that_is_no_hello_fails_the_handshake(pattern: Pattern, payload: bytes) -> None:
-    """Keys alone are not enough: who does not say Hello is closed with handshake-failed."""
+def test_a_payload_that_is_no_hello_is_told_so(pattern: Pattern, payload: bytes) -> None:
+    """Keys alone are not enough: who does not say Hello is closed with bad-hello, and not told to look at the keys."""
     server, client = ServerSession(RELAY_KEYS), raw_client(pattern)
     first = client.write_message(payload if pattern is Pattern.IK else b"")
     with pytest.raises(PeerFault) as refused:  # noqa: PT012 - the payload travels in another message in each pattern
         server.receive(bytes((pattern,)) + first)
         client.read_message(took(server.take_reply()))
         server.receive(client.write_message(payload))
-    assert refused.value.close_code is CloseCode.HANDSHAKE_FAILED
+    assert refused.value.close_code is CloseCode.BAD_HELLO
     assert server.state is State.CLOSED
 
 

@@ -117,11 +117,26 @@ async def ticket_expired(node: MemoryNode, backend: Backend) -> StreamClient:
 
 
 async def no_noise(node: MemoryNode, _: Backend) -> StreamClient:
-    """What follows the upgrade is no Noise message."""
+    """What follows the byte of the pattern is no Noise message."""
+    client = node.open_client(alice_laptop)
+    await client.upgrade()
+    await client.send_message(b"\x02" + bytes(100))
+    return client
+
+
+async def unknown_pattern(node: MemoryNode, _: Backend) -> StreamClient:
+    """The first byte names no pattern."""
     client = node.open_client(alice_laptop)
     await client.upgrade()
     await client.send_message(bytes(100))
     return client
+
+
+async def no_hello(node: MemoryNode, _: Backend) -> StreamClient:
+    """Noise authenticates, and what it carries is no Hello."""
+    client = node.open_client(alice_laptop)
+    client.session._hello = b"\xc0"
+    return await begin(client)
 
 
 async def future_version(node: MemoryNode, _: Backend) -> StreamClient:
@@ -151,19 +166,32 @@ CLOSED: Final[dict[CloseCode, tuple[Provoke, Settings]]] = {
     CloseCode.PROTOCOL_ERROR: (malformed, {}),
     CloseCode.TICKET_EXPIRED: (ticket_expired, {}),
     CloseCode.HANDSHAKE_FAILED: (no_noise, {}),
+    CloseCode.BAD_HELLO: (no_hello, {}),
+    CloseCode.UNSUPPORTED_HANDSHAKE: (unknown_pattern, {}),
     CloseCode.UNSUPPORTED_VERSION: (future_version, {}),
     CloseCode.ABUSE: (abuse, {"frames_per_second": 1, "strikes": 1}),
 }
 
 
+TELL_THE_RULE: Final = frozenset(
+    {
+        *(CloseCode.OVERLOADED, CloseCode.DATABASE_LOST, CloseCode.HANDSHAKE_TIMEOUT, CloseCode.BAD_TICKET),
+        *(CloseCode.PROTOCOL_ERROR, CloseCode.HANDSHAKE_FAILED, CloseCode.UNSUPPORTED_VERSION, CloseCode.ABUSE),
+        *(CloseCode.BAD_HELLO, CloseCode.UNSUPPORTED_HANDSHAKE),
+    }
+)
+
+
 @pytest.mark.parametrize("code", CloseCode)
 async def test_every_close_code_is_seen_by_a_client(backend: Backend, code: CloseCode) -> None:
-    """With its code and its label as the reason."""
+    """With its code, and a reason that begins with its label; a rule that was broken follows."""
     await open_room(backend, alice, bob)
     provoke, settings = CLOSED[code]
     async with open_node(backend, **settings) as node:
         closed = await (await provoke(node, backend)).wait_closed()
-        assert (closed.code, closed.reason) == (code, code.label)
+        word, _, rule = (closed.reason or "").partition(": ")
+        assert (closed.code, word) == (code, code.label)
+        assert bool(rule) is (code in TELL_THE_RULE)
 
 
 REFUSED: Final[dict[RefusalCode, tuple[Callable[[talk.Roster], f.ClientFrame], Settings]]] = {
@@ -197,7 +225,7 @@ ELSEWHERE: Final = frozenset(
             RefusalCode.BAD_KEY,
         ),
         *(RefusalCode.BAD_SIGNATURE, RefusalCode.WRONG_KIND, RefusalCode.ALREADY_MEMBER, RefusalCode.LAST_OWNER),
-        RefusalCode.CLAIM_LIMIT,
+        *(RefusalCode.CLAIM_LIMIT, RefusalCode.STALE_CHAIN),
     }
 )
 
@@ -235,6 +263,7 @@ async def test_every_frame_of_the_relay_is_seen_by_a_client(backend: Backend, se
         await phone.send(
             f.Typing(conversation, bob.profile, active=True), f.Presence(bob.profile, f.PresenceState.ACTIVE)
         )
+        await laptop.send(f.Probe(b""))
         backend.bus.publish_nowait([KeysLow(alice_laptop.id, 3)])
         seen |= {type(frame) for frame in await laptop.receive_pending()}
         peer = node.services.hub.find(alice_laptop.id)

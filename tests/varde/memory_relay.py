@@ -32,6 +32,7 @@ from varde.services import Services
 from varde.store import Store
 from varde.tasks import ClientTasks
 from varde.transparency import Transparency
+from varde_contract import codec
 from varde_contract import frames as f
 from varde_contract.ids import AccountId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
 from varde_contract.people import ProfileType
@@ -101,7 +102,8 @@ class MemoryRelay:
     def handle(self, device: DeviceId, frame: Struct) -> None:
         """Handle a frame of a client in its turn."""
         self.received.append((device, frame))
-        self._send.send_nowait(lambda: self._handle(device, frame))
+        (taken,) = codec.decode_client_frames(codec.pack([codec.encode_frame(frame)]))
+        self._send.send_nowait(lambda: self._handle(device, taken))
 
     def deliver(self, device: DeviceId, *frames: Struct) -> None:
         """Send frames to a client, if it is connected by then."""
@@ -138,6 +140,8 @@ class MemoryRelay:
                 talk = self.talks[frame.conversation]
                 for endpoint in talk.endpoints:
                     self.deliver(endpoint.id, f.ReadBy(frame.conversation, frame.profile, frame.upto))
+            case f.MalformedFrame(about, subject, detail):
+                self.deliver(device, f.RefusedFrame(about, subject, RefusalCode.MALFORMED, detail))
             case _:
                 pass
 

@@ -64,7 +64,7 @@ class ServerConnection:
         """Say something."""
         await self._write(self.session.send(*frames))
 
-    async def receive(self) -> list[f.ClientFrame]:
+    async def receive(self) -> list[f.ReceivedFrame]:
         """Hear something."""
         while True:
             frames = await self._take()
@@ -100,12 +100,12 @@ class ServerConnection:
             if data and not self.unresponsive:
                 await self._stream.send_all(data)
 
-    async def _take(self) -> list[f.ClientFrame]:
+    async def _take(self) -> list[f.ReceivedFrame]:
         data = await self._stream.receive_some()
         if not data:
             raise trio.EndOfChannel
         self._protocol.receive_data(data)
-        frames: list[f.ClientFrame] = []
+        frames: list[f.ReceivedFrame] = []
         for event in self._protocol.events_received():
             if isinstance(event, Request):
                 self._protocol.send_response(self._protocol.accept(event))

@@ -8,10 +8,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.cast import alice_laptop, alice_phone, bob_laptop, bob_phone, carol_phone, mallory
 from tests.varde.endpoints import endpoint
 from tests.varde.memory_relay import first, open_client, open_clients, refused, texts
+from varde.clock import fresh_id
 from varde.errors import NotFound, RootKeyChanged, TooLarge
 from varde.events import Unsent
+from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde_contract import frames as f
 from varde_contract.envelope import TEXT_CHARACTERS
+from varde_contract.ids import ClientId
+from varde_contract.limits import CIPHERTEXT_BYTES
 from varde_contract.refusals import RefusalCode
 from varde_contract.talk import ConversationKind
 
@@ -186,6 +190,27 @@ async def test_what_nobody_waits_for_is_still_sent_or_told(autojump_clock: MockC
         unsent = await first(events, Unsent)
         assert (unsent.text, unsent.code) == ("dømt", "not-allowed")
         assert await texts(room.messages(bob), 1) == ["utålmodig"]
+
+
+async def test_a_stored_send_of_a_wrong_shape_is_given_up(autojump_clock: MockClock) -> None:
+    """Ciphertext that lies in the store and that no relay takes is told as `Unsent`, once; what comes after it goes."""
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
+        events = room.clients[alice].events()
+        profile, client_id = alice.person.profile, ClientId(fresh_id())
+        draft = Draft(room.talk.conversation, client_id, DraftKind.TEXT, profile, 0, "for stor")
+        bad = EncryptedDraft(room.talk.version, bytes(8), 1, bytes(32), devices={bob.id: bytes(CIPHERTEXT_BYTES + 1)})
+        with alice.store.transaction():
+            alice.store.outbox.add(draft)
+            alice.store.outbox.put_encrypted(client_id, bad)
+        await room[alice].send("etter")
+        unsent = await first(events, Unsent)
+        assert (unsent.client_id, unsent.text, unsent.code) == (client_id, "for stor", "malformed")
+        assert await texts(room.messages(bob), 1) == ["etter"]
+        room.relay.cut(alice.id)
+        await wait_all_tasks_blocked()
+        sent = [frame.client_id for frame in room.relay.frames_of(f.Send) if isinstance(frame, f.Send)]
+        assert sent.count(client_id) == 1
 
 
 async def test_a_changed_root_key_stops_the_send(autojump_clock: MockClock) -> None:

@@ -35,7 +35,7 @@ async def test_a_link_knows_its_relay(autojump_clock: MockClock) -> None:
 
 async def test_frames_come_in_order_and_go_in_order(autojump_clock: MockClock) -> None:
     """What is queued leaves in the order of queueing, positions coalesced; what comes is handed over as it came."""
-    heard: list[f.ClientFrame] = []
+    heard: list[f.ReceivedFrame] = []
     alice = endpoint(alice_laptop)
 
     async def script(connection: ServerConnection) -> None:
@@ -106,8 +106,14 @@ ENDS = {
     CloseCode.PROTOCOL_ERROR: ConnectionRefused,
     CloseCode.UNSUPPORTED_VERSION: ConnectionRefused,
     CloseCode.ABUSE: ConnectionRefused,
+    CloseCode.BAD_HELLO: ConnectionRefused,
 }
-TURNS = {CloseCode.BAD_TICKET, CloseCode.TICKET_EXPIRED, CloseCode.HANDSHAKE_FAILED}
+TURNS = {
+    CloseCode.BAD_TICKET,
+    CloseCode.TICKET_EXPIRED,
+    CloseCode.HANDSHAKE_FAILED,
+    CloseCode.UNSUPPORTED_HANDSHAKE,
+}
 """Codes that say not to come back unchanged, and what has to change is in the client's hands."""
 
 
@@ -229,7 +235,7 @@ async def test_the_pauses_grow_and_have_an_end(autojump_clock: MockClock) -> Non
 
 
 async def test_a_silent_relay_is_left(autojump_clock: MockClock) -> None:
-    """A relay that answers no pings is given up after two heartbeats; one that does not greet, after ten seconds."""
+    """A relay that answers no probe is given up after two heartbeats; one that does not greet, after ten seconds."""
 
     async def dead(connection: ServerConnection) -> None:
         await connection.welcome()
@@ -246,6 +252,44 @@ async def test_a_silent_relay_is_left(autojump_clock: MockClock) -> None:
         first, second, third = running.relay.dialled
         assert 50 <= second - first <= 54
         assert 10 <= third - second <= 14
+
+
+async def test_only_a_quiet_connection_is_probed(autojump_clock: MockClock) -> None:
+    """The answer to a probe keeps the connection; where something comes anyway, nothing is asked."""
+    probes: list[f.ReceivedFrame] = []
+
+    async def quiet(connection: ServerConnection) -> None:
+        await connection.welcome()
+        for _ in range(4):
+            probes.extend(await connection.receive())
+            await connection.send(f.ProbeEcho(b""))
+        await connection.drop()
+
+    async def busy(connection: ServerConnection) -> None:
+        await connection.welcome()
+        for _ in range(10):
+            await trio.sleep(20)
+            await connection.send(f.Lagging(1))
+        await connection.drop()
+
+    async with open_reconnector(quiet, busy, live) as running:
+        await running.recorder.wait_connected(3)
+        first, second, third = running.relay.dialled
+        assert probes == [f.Probe(b"")] * 4
+        assert 4 * 25 <= second - first <= 4 * 50
+        assert third - second >= 200
+
+
+async def test_another_handshake_is_tried_once(autojump_clock: MockClock) -> None:
+    """A relay that does not have IK is asked with XX, under fresh keys; when it has neither there is no point."""
+    async with open_reconnector(closing(CloseCode.UNSUPPORTED_HANDSHAKE), live) as running:
+        await running.recorder.wait_connected(1)
+        assert running.relay.asked_where == 2
+    assert running.relay.patterns == [Pattern.IK, Pattern.XX]
+    async with open_reconnector(closing(CloseCode.UNSUPPORTED_HANDSHAKE)) as running:
+        await running.ended.wait()
+        assert isinstance(running.end, ConnectionRefused)
+        assert len(running.relay.dialled) == 2
 
 
 async def test_a_relay_that_breaks_the_protocol_is_left(autojump_clock: MockClock) -> None:
@@ -269,7 +313,7 @@ async def test_a_relay_that_breaks_the_protocol_is_left(autojump_clock: MockCloc
 
 async def test_goodbye_waits_for_what_is_queued(autojump_clock: MockClock) -> None:
     """Closing writes what was said before it."""
-    heard: list[f.ClientFrame] = []
+    heard: list[f.ReceivedFrame] = []
 
     async def script(connection: ServerConnection) -> None:
         await connection.welcome()

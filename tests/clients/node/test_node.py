@@ -87,6 +87,21 @@ async def test_node_is_refused_in_words_it_understands(scene: tuple[TcpNode, tal
         assert set(refused.stale.missing) == set(frame.devices) - {bob_phone.id}
 
 
+async def test_node_probes_and_is_told_which_field_is_wrong(scene: tuple[TcpNode, talk.Roster]) -> None:
+    """What a browser needs: a sign of life that it sees, and refusals that name the field and spare the connection."""
+    (node, roster), sends = scene, Sends()
+    async with open_node(node.url, node.credentials(alice_laptop)) as laptop:
+        await laptop.connect()
+        bad = f.Send(sends.group(roster, alice).client_id, roster.conversation, alice.profile, -1, b"x")
+        await laptop.send(f.Probe(b"one"), bad, f.Probe(b"two"))
+        assert await laptop.wait_for(f.ProbeEcho) == f.ProbeEcho(b"one")
+        refused = await laptop.wait_for(f.RefusedFrame)
+        assert (refused.about, refused.subject, refused.code.value) == ("msg:send", bad.client_id, "malformed")
+        assert "Frame 1 of the message" in refused.detail
+        assert "`roster_version`" in refused.detail
+        assert await laptop.wait_for(f.ProbeEcho) == f.ProbeEcho(b"two")
+
+
 async def test_node_pings_and_closes(scene: tuple[TcpNode, talk.Roster]) -> None:
     """A ping brings back what it carried, no extension is agreed on, and a close is answered with its own code."""
     node, _ = scene

@@ -37,9 +37,9 @@ class Relay:
         self.upgrade.send_response(self.upgrade.accept(asked))
         return b"".join(self.upgrade.data_to_send())
 
-    def receive(self, octets: bytes) -> tuple[list[f.ClientFrame], bytes]:
+    def receive(self, octets: bytes) -> tuple[list[f.ReceivedFrame], bytes]:
         """Take what the client sent; return its frames, and what is sent back."""
-        frames, reply = list[f.ClientFrame](), b""
+        frames, reply = list[f.ReceivedFrame](), b""
         self.upgrade.receive_data(octets)
         for event in self.upgrade.events_received():
             assert isinstance(event, Frame)

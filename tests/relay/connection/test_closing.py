@@ -125,12 +125,12 @@ async def test_close_heartbeat_missed(node: MemoryNode, backend: Backend) -> Non
     assert (await silent.wait_closed()).code == 4005
 
 
-MALFORMED = [b"", b"\x90", b"\xc0", b"\x91\x91\xa7nothing", b"\x91\x92\xa4sync\x01", b"\xdd" + b"\xff" * 4]
+MALFORMED = [b"", b"\x90", b"\xc0", b"\x91\x91\x01", b"\x91\x92\xa4sync", b"\xdd" + b"\xff" * 4]
 
 
 @pytest.mark.parametrize("packed", MALFORMED)
 async def test_close_protocol_error(node: MemoryNode, backend: Backend, packed: bytes) -> None:
-    """What is sealed in good order and is no array of known frames ends the connection."""
+    """What is sealed in good order and is no array of frames ends the connection."""
     await open_room(backend, alice)
     laptop = await node.connect_client(alice_laptop)
     await laptop.send_message(laptop.session.seal(packed))

@@ -147,21 +147,25 @@ async def test_refusal_version_unsupported(node: MemoryNode) -> None:
 
 
 @pytest.mark.parametrize(
-    "first", [b"", b"\x00", b"\x03" + bytes(64), b"\x01", b"\x01" + bytes(31), b"\x02" + bytes(96)]
+    ("first", "code"),
+    [
+        *((first, 4109) for first in (b"", b"\x00", b"\xff" + bytes(64))),
+        *((first, 4105) for first in (b"\x01", b"\x01" + bytes(31), b"\x02" + bytes(96))),
+    ],
 )
-async def test_close_handshake_failed(node: MemoryNode, first: bytes) -> None:
-    """A first message that is no handshake ends the connection."""
+async def test_close_handshake_failed(node: MemoryNode, first: bytes, code: int) -> None:
+    """A first message that is no handshake ends the connection; one that names no pattern has a code of its own."""
     client = node.open_client(alice_laptop)
     await client.upgrade()
     await client.send_message(first)
-    assert (await client.wait_closed()).code == 4105
+    assert (await client.wait_closed()).code == code
 
 
-async def test_a_hello_that_is_none_fails_the_handshake(node: MemoryNode) -> None:
-    """What is sealed in good order and means nothing ends the connection as well."""
+async def test_close_bad_hello(node: MemoryNode) -> None:
+    """What is sealed in good order and means nothing ends the connection as well, with a code of its own."""
     client = node.open_client(alice_laptop)
     client.session._hello = msgspec.msgpack.encode({"hello": 1})
-    assert await end_of(client) == 4105
+    assert await end_of(client) == 4108
 
 
 async def test_a_frame_before_welcome_is_a_fault(node: MemoryNode, backend: Backend) -> None:

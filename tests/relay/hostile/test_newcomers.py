@@ -197,8 +197,8 @@ async def test_a_close_that_is_never_answered() -> None:
         stream = await node.open_stream()
         await stream.send_all(UPGRADE + frame(0x82, b"\x07 no pattern"))
         await node.talk()
-        assert await read_to_the_end(stream, stay=True) == "close 4105"
+        assert await read_to_the_end(stream, stay=True) == "close 4109"
         moved = await node.moved()
-        assert moved.words("varde_relay_handshakes_total") == {"failed": 1}
+        assert moved.words("varde_relay_handshakes_total") == {"unsupported-handshake": 1}
         assert moved.words("varde_relay_hostile_total") == {"slow-close": 1}
         assert CountingKeys.used <= 4, "two honest handshakes, and nothing for this one"

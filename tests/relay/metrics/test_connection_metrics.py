@@ -103,6 +103,13 @@ async def be_revoked(node: MemoryNode) -> None:
     await fail(node.open_client(alice_laptop))
 
 
+async def say_no_hello(node: MemoryNode) -> None:
+    """Shake hands, and say something else than Hello."""
+    client = node.open_client(alice_laptop)
+    client.session._hello = b"\xc0"
+    await fail(client)
+
+
 async def speak_another_version(node: MemoryNode) -> None:
     """Be of tomorrow."""
     await fail(
@@ -146,7 +153,9 @@ HANDSHAKES: Final[list[tuple[str, Story, str, set[str]]]] = [
     ("unmasked", beginning(b"\x82\x01x"), "malformed", {"bad-frame"}),
     ("compressed", beginning(b"\xc2\x81abcdx"), "malformed", {"reserved-bits"}),
     ("flood-of-pings", beginning(b"\x89\x80abcd" * (SLOW_FRAMES + 1)), "malformed", {"flood"}),
-    ("no-noise", beginning(b"\x82\x81\0\0\0\0\x07"), "failed", set()),
+    ("no-pattern", beginning(b"\x82\x81\0\0\0\0\xff"), "unsupported-handshake", set()),
+    ("no-noise", beginning(b"\x82\x81\0\0\0\0\x01"), "failed", set()),
+    ("bad-hello", say_no_hello, "bad-hello", set()),
     ("forged", forge, "bad-ticket", set()),
     ("late", come_late, "ticket-expired", set()),
     ("revoked", be_revoked, "revoked", set()),
