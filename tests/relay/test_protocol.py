@@ -203,7 +203,7 @@ REFUSED: Final[dict[RefusalCode, tuple[Callable[[talk.Roster], f.ClientFrame], S
     RefusalCode.OUT_OF_RANGE: (lambda roster: f.Join(roster.conversation, 99), {}),
     RefusalCode.TOO_MANY: (lambda roster: f.Join(roster.conversation), {"joined": 0}),
     RefusalCode.RATE_LIMITED: (lambda _: f.Typing(NOWHERE, alice.profile, active=True), {"ephemeral_per_second": 1e-9}),
-    RefusalCode.OVERLOADED: (lambda roster: Sends().group(roster, alice), {"queue_drafts": 0}),
+    RefusalCode.OVERLOADED: (lambda roster: Sends().group(roster, alice), {"queue_bytes": 0}),
     RefusalCode.UNAVAILABLE: (lambda roster: f.Delivered(roster.conversation, 0), {}),
 }
 """A frame that is refused with the code, by a client that has joined nothing."""

@@ -268,7 +268,7 @@ async def test_only_a_quiet_connection_is_probed(autojump_clock: MockClock) -> N
     async def busy(connection: ServerConnection) -> None:
         await connection.welcome()
         for _ in range(10):
-            await trio.sleep(20)
+            await trio.sleep(20)  # in time that jumps
             await connection.send(f.Lagging(1))
         await connection.drop()
 
