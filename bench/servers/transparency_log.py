@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import asyncpg
+import psutil
 import trio
 
 from bench.rooms import account_of
@@ -35,7 +36,8 @@ from varde_contract.transparency.tiles import range_hash, read_index_path, tiles
 LISTS: Final = 4
 """Of one account. A person with some devices changes them a few times."""
 SAMPLES: Final = 1_000
-_NS_PER_US: Final = 1_000
+_STORED: Final = "SELECT pg_total_relation_size('log_entry') + pg_total_relation_size('log_tile')"
+_US: Final = 1_000_000
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -48,19 +50,19 @@ class Measurement:
         self.signers = log_signers("log.example/bench", os.urandom(32), os.urandom(32))
         self._random = random.Random(1)  # noqa: S311 - the same places in every run
 
-    async def fill(self, entries: int) -> int:
-        """Append so many; return nanoseconds. What stores the lists themselves is not in it: that is the API's work."""
-        taken = 0
+    async def fill(self, entries: int, cpu: Callable[[], float]) -> tuple[float, float]:
+        """Append so many; return seconds by the clock, and of CPU. What stores the lists themselves is not in it."""
+        taken = busy = 0.0
         for first in range(0, entries, BATCH):
             numbers = range(first, min(first + BATCH, entries))
             # Lists of an account are far apart in the log, as they are in life.
             accounts = -(-entries // LISTS)
             wanted = [Entry(account_of(n % accounts), n // accounts + 1, os.urandom(32)) for n in numbers]
             await self.store.enqueue(wanted)
-            begun = time.perf_counter_ns()
+            begun, worked = time.perf_counter(), cpu()
             await sequence(self.store, self.signers, time.time_ns() // _NS_PER_MS)
-            taken += time.perf_counter_ns() - begun
-        return taken
+            taken, busy = taken + time.perf_counter() - begun, busy + cpu() - worked
+        return taken, busy
 
     async def proofs(self, size: int) -> list[float]:
         """Milliseconds of CPU and nothing else for an inclusion proof, with its tiles at hand."""
@@ -108,6 +110,16 @@ class Measurement:
         return found or b""
 
 
+def _postgres_in(folder: Path) -> psutil.Process:
+    return psutil.Process(int(next(folder.rglob("postmaster.pid")).read_text().split()[0]))
+
+
+def _cpu_of(postgres: psutil.Process) -> float:
+    """Return seconds of CPU that Postgres has used: the server, its connections, its writers."""
+    times = [process.cpu_times() for process in (postgres, *postgres.children(recursive=True))]
+    return float(sum(each.user + each.system for each in times))
+
+
 async def _timed(call: Callable[[], Awaitable[None]]) -> list[float]:
     found = []
     for _ in range(SAMPLES):
@@ -122,7 +134,11 @@ def _percentile(values: list[float], percent: int) -> float:
 
 
 async def measure(entries: int, folder: Path) -> dict[str, float]:
-    """Return the figures. Times of single calls are medians, but where their name says another percentile."""
+    """Return the figures.
+
+    An append is CPU, of this process and Postgres together, like the other figures of the benchmark; beside it what the
+    clock says. Times of single calls are medians by the clock, but where their name says another percentile.
+    """
     async with open_database(EmbeddedDatabase(folder / "postgres")) as url:
         async with open_island() as island:
             connection = await island.run(asyncpg.connect, url)
@@ -130,13 +146,20 @@ async def measure(entries: int, folder: Path) -> dict[str, float]:
             await island.run(connection.close)
         async with open_storage(StorageSettings(database=DatabaseUrl(url), pool_min=1, pool_max=2)) as stores:
             log = Measurement(stores.transparency)
-            taken = await log.fill(entries)
+            postgres = _postgres_in(folder)
+            taken, busy = await log.fill(entries, lambda: time.process_time() + _cpu_of(postgres))
             begun = time.perf_counter_ns()
             audited = await audit(log.read)
             audit_ms = (time.perf_counter_ns() - begun) / _NS_PER_MS
+            async with open_island() as island:
+                connection = await island.run(asyncpg.connect, url)
+                stored = await island.run(connection.fetchval, _STORED)
+                await island.run(connection.close)
             return {
                 "entries": audited.size,
-                "append_us": taken / entries / _NS_PER_US,
+                "bytes_per_entry": stored / entries,
+                "append_us": busy / entries * _US,
+                "append_wall_us": taken / entries * _US,
                 "proof_ms": _percentile(await log.proofs(entries), 50),
                 "lookup_ms": _percentile(lookups := await log.lookups(entries), 50),
                 "lookup_p99_ms": _percentile(lookups, 99),

@@ -92,11 +92,13 @@ _NEXT: Final = """
     WHERE NOT cosigned AND size = $6 AND root = $7
     RETURNING true
 """
-_TAKE: Final = "DELETE FROM log_pending WHERE place = ANY ($1::bigint[])"
+# The order is that in which they were read, and hashed.
 _ENTER: Final = """
+    WITH taken AS (
+        DELETE FROM log_pending WHERE place = ANY ($1::bigint[]) RETURNING place, account_id, number, digest
+    )
     INSERT INTO log_entry (account_id, number, position, digest)
-    SELECT account_id, number, $4 + row - 1, digest
-    FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]) WITH ORDINALITY AS entry (account_id, number, digest, row)
+    SELECT account_id, number, $2 + row_number() OVER (ORDER BY place) - 1, digest FROM taken
 """
 _GROW: Final = """
     INSERT INTO log_tile AS tile (level, position, hashes)
@@ -119,10 +121,9 @@ async def _append(
     if not moved:
         return False
     if pending:
-        taken = await connection.execute(_TAKE, [each.place for each in pending])
-        if taken != f"DELETE {len(pending)}":
+        entered = await connection.execute(_ENTER, [each.place for each in pending], head.size - len(pending))
+        if entered != f"INSERT 0 {len(pending)}":
             raise Undo(False)
-        await connection.execute(_ENTER, *_columns([each.entry for each in pending]), head.size - len(pending))
         tiles = [each.tile for each in growth]
         hashes = [each.hashes for each in growth]
         await connection.execute(_GROW, [tile.level for tile in tiles], [tile.index for tile in tiles], hashes)

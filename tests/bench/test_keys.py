@@ -53,7 +53,10 @@ PACKAGES = (
     "uvloop",
     "websockets",
 )
-TRANSPARENCY = ("entries", "append_us", "proof_ms", "lookup_ms", "consistency_ms", "audit_s", "lookup_p99_ms")
+TRANSPARENCY = (
+    *("entries", "append_us", "append_wall_us", "proof_ms", "lookup_ms", "lookup_p99_ms", "consistency_ms"),
+    *("audit_s", "bytes_per_entry"),
+)
 EXPECTED: dict[str, Any] = {
     "machine": {
         **dict.fromkeys(("cpu", "cores", "memory_gib", "kernel", "python", "node", "date", "commit")),

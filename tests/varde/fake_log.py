@@ -37,6 +37,8 @@ class FakeLog:
         self.fault: Exception | None = None
         self.lie: Callable[[LogLookup], LogLookup] = lambda lookup: lookup
         self.calls: list[str] = []
+        self.keys_text: str | None = None
+        """What is shown instead of the keys."""
 
     def now_ms(self) -> int:
         """The clock of the test."""
@@ -58,7 +60,7 @@ class FakeLog:
     async def log_keys(self) -> str:
         """As promised."""
         await self._answer("keys")
-        return "".join(f"{signer.key}\n" for signer in self.signers)
+        return self.keys_text or "".join(f"{signer.key}\n" for signer in self.signers)
 
     async def log_checkpoint(self) -> bytes:
         """As promised."""

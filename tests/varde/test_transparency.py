@@ -15,13 +15,15 @@ from varde.clock import fresh_id
 from varde.errors import LogForked, NotFound, StoreDamaged, UnprovenList, Unreachable
 from varde.events import ForkedLog
 from varde.store import Store
-from varde.transparency import GRACE_MS, REFRESH_SECONDS, SKEW_SECONDS, STALE_SECONDS, Transparency
+from varde.transparency import GRACE_MS, HEARD_MOST, REFRESH_SECONDS, SKEW_SECONDS, STALE_SECONDS, Transparency
 from varde_contract.envelope import SeenCheckpoint
 from varde_contract.ids import DeviceId
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.transparency import LogLookup
 from varde_contract.talk import ConversationKind
 from varde_contract.transparency.checkpoint import log_signers, open_checkpoint
+from varde_contract.transparency.merkle import check_inclusion
+from varde_contract.transparency.proof import InclusionProof
 
 MINUTE_MS = 60_000
 DEVICE = DeviceId(fresh_id())
@@ -56,6 +58,21 @@ async def test_history_is_read_to_its_end() -> None:
     log = FakeLog(*(listed(number) for number in range(1, 131)))
     found = await Follower(log).transparency.history(SOMEBODY, 3)
     assert [(entry.number, index) for entry, index in found] == [(number, number - 1) for number in range(3, 131)]
+
+
+async def test_a_proof_stands_alone() -> None:
+    """A list of one's own is proven to anybody who has the log's keys; one that is not in the log is not."""
+    log = FakeLog(*(listed(number) for number in range(1, 8)))
+    follower = Follower(log)
+    await follower.verify(listed(5))
+    proof = InclusionProof.parse(await follower.transparency.prove(SOMEBODY, 5))
+    checkpoint = open_checkpoint(proof.checkpoint.encode(), KEYS).checkpoint
+    check_inclusion(proof.index, checkpoint.size, listed(5).leaf(), checkpoint.root, proof.hashes)
+    with pytest.raises(UnprovenList, match="no such"):
+        await follower.transparency.prove(SOMEBODY, 8)
+    shown = [follower.transparency.describe(*each) for each in await follower.transparency.history(SOMEBODY, 4)]
+    assert [(each.number, each.known) for each in shown] == [(4, False), (5, True), (6, False), (7, False)]
+    assert not follower.transparency.describe(listed(5, digest=99), 4).known
 
 
 async def test_a_list_may_be_on_its_way_for_a_minute() -> None:
@@ -226,6 +243,10 @@ async def test_another_log_is_not_believed() -> None:
     follower = Follower(log)
     with pytest.raises(UnprovenList, match="two keys"):
         await follower.transparency.refresh()
+    log.keys_text = "hello"
+    with pytest.raises(UnprovenList, match="two keys"):
+        await follower.transparency.refresh()
+    log.keys_text = None
     log.signers = SIGNERS
     await follower.transparency.refresh()
     log.signers = log_signers(SIGNERS[0].key.name, b"x" * 32, b"y" * 32)
@@ -304,8 +325,36 @@ async def test_what_was_heard_while_the_server_was_away_is_heard_again() -> None
         await trio.testing.wait_all_tasks_blocked()
         assert len(follower.told) == 1
         nursery.cancel_scope.cancel()
-    for size in range(2_000):
+    for size in range(2_000):  # nobody takes them up any more, and that must not grow without end
         follower.transparency.hear(SeenCheckpoint(size + 10, bytes(32)), DEVICE)
+    assert len(follower.transparency._heard) < 100
+
+
+async def test_of_very_much_the_newest_is_remembered() -> None:
+    """What was compared long ago would be compared again, and that is all."""
+    follower = Follower(LOG)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follower.transparency.run)
+        await trio.testing.wait_all_tasks_blocked()
+        for size in range(HEARD_MOST + 5):
+            follower.transparency.hear(SeenCheckpoint(0, size.to_bytes(32)), DEVICE)
+            if size % 50 == 0:
+                await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert len(follower.transparency._heard) == HEARD_MOST
+
+
+async def test_a_log_that_is_at_fault_is_not_blamed_on_a_member() -> None:
+    """What somebody saw cannot be compared with a log that is stale."""
+    follower = Follower(FakeLog(listed(1)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follower.transparency.run)
+        await trio.testing.wait_all_tasks_blocked()
+        follower.log.signed_ms = 0
+        follower.transparency.hear(SeenCheckpoint(9, bytes(32)), DEVICE)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert follower.told == []
 
 
 async def test_the_checkpoint_is_kept_fresh(autojump_clock: trio.testing.MockClock) -> None:

@@ -1,6 +1,9 @@
 """The job that signs the log: every second when something waits, each minute when nothing does, never two histories."""
 
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 from uuid import UUID
 
@@ -216,6 +219,19 @@ async def test_the_job_asks_its_witnesses(
             await trio.sleep(SETTINGS.witness_pause)  # of the mocked clock
         nursery.cancel_scope.cancel()
     assert caplog.messages.count("too few witnesses have cosigned the transparency log") == 3
+
+
+@pytest.mark.parametrize("text", [None, "trust nobody\n", "\xff"])
+def test_a_policy_that_cannot_be_read_is_told(tmp_path: Path, text: str | None) -> None:
+    """By its variable, before the worker begins."""
+    path = tmp_path / "policy"
+    if text is not None:
+        path.write_text(text, encoding="latin-1")
+    environ = os.environ | {"VARDE_DATA": str(tmp_path / "data"), "VARDE_LOG_POLICY": str(path)}
+    command = (sys.executable, "-m", "worker")
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("worker: VARDE_LOG_POLICY: ")
 
 
 async def test_metrics_tell_what_an_alert_needs(tmp_path: Path) -> None:
