@@ -75,7 +75,12 @@ def _mail_settings(config: ApiSettings) -> MailSettings:
 
 
 def _own(keys: ApiKeys) -> Keys:
-    return Keys(relay_public=keys.relay_public, ticket_private=keys.ticket_private, pepper=keys.pepper)
+    return Keys(
+        relay_public=keys.relay_public,
+        relay_kem_public=keys.relay_kem_public,
+        ticket_private=keys.ticket_private,
+        pepper=keys.pepper,
+    )
 
 
 if __name__ == "__main__":

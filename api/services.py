@@ -38,6 +38,7 @@ class Keys:
     """The server's own keys that the API needs: raw bytes, 32 each."""
 
     relay_public: bytes
+    relay_kem_public: bytes
     ticket_private: bytes = field(repr=False)
     pepper: bytes = field(repr=False)
 
@@ -89,7 +90,7 @@ def make_services(
         members=Members(s.conversations, s.profiles, bus),
         messages=Messages(s.conversations, s.journal, bus, budgets, node=NODE, clock=clock, entropy=entropy),
         tickets=TicketIssuer(keys.ticket_private, entropy=entropy),
-        relay=RelayAddress(url=config.relay_url, static_key=keys.relay_public),
+        relay=RelayAddress(config.relay_url, keys.relay_public, keys.relay_kem_public),
         log=Log(s.transparency),
         probe=lambda: _answers(stores.accounts),
     )

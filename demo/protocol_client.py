@@ -139,7 +139,13 @@ class ProtocolClient:
         """Connect to the relay with this ticket, or with a new one. Raises Closed, and what the API raises."""
         address = self._store.settings.find(RELAY, RelayAddress) or await self.rest.relay()
         hello = Hello(PROTOCOL_VERSION, ticket or (await self.rest.ticket()).ticket, self.keys.own.device)
-        session = ClientSession(self.keys.noise, hello, relay_key=address.static_key, pattern=Pattern.XX)
+        session = ClientSession(
+            self.keys.noise,
+            hello,
+            relay_key=address.static_key,
+            pattern=Pattern.XXpsk3,
+            relay_kem=address.kem_key,
+        )
         opening = connect_websocket(
             address.url,
             subprotocols=[Subprotocol(SUBPROTOCOL)],

@@ -19,6 +19,7 @@ from settings.environment import command_from_environ
 from settings.relay import RelaySettings
 from storage.keys import RelayKeys, make_keys, read_relay_keys
 from storage.program import Serve, read_clock, run_program
+from varde_contract.kem import MlKemKeyPair
 from varde_contract.noise import KeyPair
 
 HELP: Final = """Run one relay node until SIGTERM or SIGINT. Then drain it: clients are asked to go, in good order.
@@ -66,6 +67,7 @@ def _prepare() -> tuple[str, Serve]:
 def _dependencies(keys: RelayKeys, certificate: TlsCertificate | None) -> Dependencies:
     return Dependencies(
         static=KeyPair.from_private(keys.relay_private),
+        kem=MlKemKeyPair(keys.relay_kem_private),
         ticket_public=keys.ticket_public,
         clock=read_clock,
         entropy=os.urandom,

@@ -31,6 +31,7 @@ from relay.socket.tls import Tls
 from relay.socket.tls_certificate import TlsCertificate
 from settings.relay import RelaySettings
 from varde_contract.frames import ServerLimits
+from varde_contract.kem import MlKemKeyPair
 from varde_contract.limits import CIPHERTEXT_BYTES
 from varde_contract.noise import KeyPair
 
@@ -39,7 +40,8 @@ from varde_contract.noise import KeyPair
 class Dependencies:
     """What a node is given besides settings and stores: keys, time and randomness. `static` is its Noise key pair.
 
-    Without a `certificate`, TLS ends in front of the node, or there is none.
+    Without `kem`, post-quantum handshakes are refused. Without a `certificate`, TLS ends in front of the node, or there
+    is none.
     """
 
     static: KeyPair
@@ -47,6 +49,7 @@ class Dependencies:
     clock: Clock
     entropy: Entropy
     random: Random
+    kem: MlKemKeyPair | None = None
     certificate: TlsCertificate | None = None
     allowances: Mapping[Budget, Allowance] = field(default_factory=lambda: ALLOWANCES)
 
@@ -59,6 +62,7 @@ class Services:
     settings: RelaySettings
     metrics: Metrics
     static: KeyPair
+    kem: MlKemKeyPair | None
     certificate: TlsCertificate | None
     clock: Clock
     entropy: Entropy
@@ -130,6 +134,7 @@ def make_services(settings: RelaySettings, stores: Stores, dependencies: Depende
         settings=settings,
         metrics=metrics,
         static=dependencies.static,
+        kem=dependencies.kem,
         certificate=dependencies.certificate,
         clock=dependencies.clock,
         entropy=dependencies.entropy,

@@ -3,10 +3,12 @@
 Keys of people and devices never come here. A folder that is incomplete, damaged or open to others is refused, never
 repaired: a new pepper would lock everybody out, and a key that others could read is no key.
 
-| file         | holds (32 bytes, base64 text)                 | read by    |
+| file         | holds (32 bytes where not said, base64 text)  | read by    |
 |--------------|-----------------------------------------------|------------|
 | `relay.key`  | X25519 private key: the relay's Noise static  | relay      |
 | `relay.pub`  | its public key                                | relay, api |
+| `relay.kem`  | ML-KEM-768 seed, 64 bytes: the relay's secret for post-quantum handshakes | relay |
+| `relay.kem.pub` | its public key, 1,184 bytes                | relay, api |
 | `ticket.key` | Ed25519 private key that signs relay tickets  | api        |
 | `ticket.pub` | its public key                                | relay, api |
 | `pepper`     | HMAC key under which e-mail addresses are kept | api        |
@@ -24,10 +26,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from storage.atomic_folder import make_folder_once
+from varde_contract.kem import MLKEM_KEY_BYTES, MLKEM_SEED_BYTES, MlKemKeyPair
 
 KEY_BYTES: Final = 32
-FILE_LIMIT: Final = 1_024  # bytes; a key takes 45
-NAMES: Final = ("relay.key", "relay.pub", "ticket.key", "ticket.pub", "pepper")
+FILE_LIMIT: Final = 4_096  # bytes; a key takes 45, the longest 1,581
+NAMES: Final = ("relay.key", "relay.pub", "relay.kem", "relay.kem.pub", "ticket.key", "ticket.pub", "pepper")
 
 
 class KeyFileError(Exception):
@@ -36,18 +39,21 @@ class KeyFileError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayKeys:
-    """What the relay needs: its own key pair, and the means to check tickets. Raw bytes, 32 each."""
+    """What the relay needs: its own key pairs, and the means to check tickets. Raw bytes."""
 
     relay_private: bytes = field(repr=False)
     relay_public: bytes
+    relay_kem_private: bytes = field(repr=False)
+    relay_kem_public: bytes
     ticket_public: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKeys:
-    """What the API needs: to sign tickets, to look up addresses, and to tell clients the relay's key. 32 bytes each."""
+    """What the API needs: to sign tickets, to look up addresses, and to tell clients the relay's keys. Raw bytes."""
 
     relay_public: bytes
+    relay_kem_public: bytes
     ticket_private: bytes = field(repr=False)
     ticket_public: bytes
     pepper: bytes = field(repr=False)
@@ -55,10 +61,12 @@ class ApiKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerKeys:
-    """All of them, for a program that is relay and API at once. Raw bytes, 32 each."""
+    """All of them, for a program that is relay and API at once. Raw bytes."""
 
     relay_private: bytes = field(repr=False)
     relay_public: bytes
+    relay_kem_private: bytes = field(repr=False)
+    relay_kem_public: bytes
     ticket_private: bytes = field(repr=False)
     ticket_public: bytes
     pepper: bytes = field(repr=False)
@@ -87,6 +95,8 @@ def open_keys(folder: Path) -> ServerKeys:
     return ServerKeys(
         relay_private=relay.relay_private,
         relay_public=relay.relay_public,
+        relay_kem_private=relay.relay_kem_private,
+        relay_kem_public=relay.relay_kem_public,
         ticket_private=api.ticket_private,
         ticket_public=api.ticket_public,
         pepper=api.pepper,
@@ -103,7 +113,16 @@ def read_relay_keys(folder: Path) -> RelayKeys:
     private, public = _read(folder, "relay.key"), _read(folder, "relay.pub")
     if X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw() != public:
         raise KeyFileError(f"{folder / 'relay.pub'} does not belong to relay.key beside it")
-    return RelayKeys(relay_private=private, relay_public=public, ticket_public=_read(folder, "ticket.pub"))
+    kem, kem_public = _read(folder, "relay.kem", MLKEM_SEED_BYTES), _read(folder, "relay.kem.pub", MLKEM_KEY_BYTES)
+    if MlKemKeyPair(kem).public != kem_public:
+        raise KeyFileError(f"{folder / 'relay.kem.pub'} does not belong to relay.kem beside it")
+    return RelayKeys(
+        relay_private=private,
+        relay_public=public,
+        relay_kem_private=kem,
+        relay_kem_public=kem_public,
+        ticket_public=_read(folder, "ticket.pub"),
+    )
 
 
 def read_api_keys(folder: Path) -> ApiKeys:
@@ -118,6 +137,7 @@ def read_api_keys(folder: Path) -> ApiKeys:
         raise KeyFileError(f"{folder / 'ticket.pub'} does not belong to ticket.key beside it")
     return ApiKeys(
         relay_public=_read(folder, "relay.pub"),
+        relay_kem_public=_read(folder, "relay.kem.pub", MLKEM_KEY_BYTES),
         ticket_private=private,
         ticket_public=public,
         pepper=_read(folder, "pepper"),
@@ -126,9 +146,13 @@ def read_api_keys(folder: Path) -> ApiKeys:
 
 def _fill(folder: Path) -> None:
     relay, ticket = X25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    # Not made out of relay.key: whoever could compute that one from its public half would have this one, too.
+    kem = os.urandom(MLKEM_SEED_BYTES)
     keys = (
         relay.private_bytes_raw(),
         relay.public_key().public_bytes_raw(),
+        kem,
+        MlKemKeyPair(kem).public,
         ticket.private_bytes_raw(),
         ticket.public_key().public_bytes_raw(),
         os.urandom(KEY_BYTES),
@@ -182,13 +206,13 @@ def _refuse_open(path: Path, found: os.stat_result, wanted: str) -> None:
         raise KeyFileError(f"{path} belongs to user {found.st_uid}, who is neither this program's user nor root")
 
 
-def _read(folder: Path, name: str) -> bytes:
+def _read(folder: Path, name: str, size: int = KEY_BYTES) -> bytes:
     try:
         key = base64.b64decode(read_text(folder, name).strip(), validate=True)
     except (binascii.Error, ValueError):
         key = b""
-    if len(key) != KEY_BYTES:
+    if len(key) != size:
         raise KeyFileError(
-            f"{folder / name} is damaged: it should hold {KEY_BYTES} bytes as base64; restore it from a backup"
+            f"{folder / name} is damaged: it should hold {size} bytes as base64; restore it from a backup"
         )
     return key

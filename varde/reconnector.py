@@ -92,7 +92,7 @@ class Reconnector:
         self._rest = rest
         self._keys = keys
         self._listener = listener
-        self._pattern = Pattern.IK  # one round trip less than XX: the API has named the relay's static key
+        self._pattern = Pattern.IKpsk1  # one round trip less than XX: the API has named the relay's static key
         self._bad_tickets = 0
         self._backoff = Backoff()
         self._connection: Connection | None = None
@@ -156,7 +156,7 @@ class Reconnector:
         async with self._dial(route.address.url) as websocket:
             with trio.fail_at(deadline):
                 connection, rest = await self._handshake(websocket, route)
-            self._pattern, self._bad_tickets, self._connection = Pattern.IK, 0, connection
+            self._pattern, self._bad_tickets, self._connection = Pattern.IKpsk1, 0, connection
             try:
                 self._listener.on_connected(connection)
                 self._listener.on_frames(rest)
@@ -167,7 +167,13 @@ class Reconnector:
     async def _handshake(self, websocket: ClientConnection, route: _Route) -> tuple[Connection, Sequence[ServerFrame]]:
         hello = Hello(PROTOCOL_VERSION, route.ticket.ticket, self._keys.own.device)
         # After XX the session compares the key that the relay showed with the one the API named.
-        session = ClientSession(self._keys.noise, hello, relay_key=route.address.static_key, pattern=route.pattern)
+        session = ClientSession(
+            self._keys.noise,
+            hello,
+            relay_key=route.address.static_key,
+            pattern=route.pattern,
+            relay_kem=route.address.kem_key,
+        )
         try:
             await websocket.send(session.open())
             while True:
@@ -195,14 +201,15 @@ class Reconnector:
                 self._remove(TICKET)
                 return ConnectionRefused(code) if self._bad_tickets > BAD_TICKETS else None
             case CloseCode.HANDSHAKE_FAILED:
-                # The relay may have another static key: XX learns it, and the API is asked for the one to expect.
-                self._pattern = Pattern.XX
+                # The relay may have other keys: XX learns the static one, and the API is asked for those to expect.
+                self._pattern = Pattern.XXpsk3
                 self._remove(RELAY)
                 return None
             case CloseCode.UNSUPPORTED_HANDSHAKE as code:
-                if self._pattern is Pattern.XX:
+                # Never one without a post-quantum secret: somebody on the way may have sent this.
+                if self._pattern is Pattern.XXpsk3:
                     return ConnectionRefused(code)
-                self._pattern = Pattern.XX
+                self._pattern = Pattern.XXpsk3
                 self._remove(RELAY)
                 return None
             case code:

@@ -1,7 +1,8 @@
-"""The post-quantum KEM of prekeys: MLKEM768_X25519 (X-Wing), as in HPKE (RFC 9180, draft-ietf-hpke-pq).
+"""The post-quantum KEMs: MLKEM768_X25519 for prekeys, ML-KEM-768 alone (FIPS 203) beside the relay's Noise handshake.
 
-A public key is the ML-KEM-768 key (FIPS 203, 1,184 bytes), then the X25519 key. `cryptography` has no bare
-encapsulation for the pair, so a random secret is sent by HPKE: its `info` binds whatever the caller names.
+That of prekeys is X-Wing, as in HPKE (RFC 9180, draft-ietf-hpke-pq). Its public key is the one of ML-KEM-768 (1,184
+bytes), then the one of X25519. `cryptography` has no bare encapsulation for the pair, so a random secret is sent by
+HPKE: its `info` binds whatever the caller names.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.hpke import (
 )
 from nacl.bindings import randombytes
 
+from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.public_keys import is_good_exchange_key
 from varde_contract.signed_statements import KEM_KEY_BYTES
@@ -28,7 +30,7 @@ MLKEM_KEY_BYTES: Final = 1_184
 MLKEM_CIPHERTEXT_BYTES: Final = 1_088
 SECRET_BYTES: Final = 32
 ENCAPSULATED_BYTES: Final = MLKEM_CIPHERTEXT_BYTES + 32 + SECRET_BYTES + 16
-_SEED_BYTES: Final = 64
+MLKEM_SEED_BYTES: Final = 64
 
 _SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 
@@ -42,7 +44,7 @@ class KemKeyPair:
     @classmethod
     def generate(cls) -> Self:
         """A fresh pair from the operating system's randomness."""
-        return cls(randombytes(_SEED_BYTES + 32))
+        return cls(randombytes(MLKEM_SEED_BYTES + 32))
 
     @classmethod
     def from_private(cls, private: bytes) -> Self:
@@ -69,8 +71,37 @@ class KemKeyPair:
             raise PeerFault("an encapsulated key was made for another key or purpose") from None
 
     def _keys(self) -> tuple[MLKEM768PrivateKey, X25519PrivateKey]:
-        seed, private = self._private[:_SEED_BYTES], self._private[_SEED_BYTES:]
+        seed, private = self._private[:MLKEM_SEED_BYTES], self._private[MLKEM_SEED_BYTES:]
         return MLKEM768PrivateKey.from_seed_bytes(seed), X25519PrivateKey.from_private_bytes(private)
+
+
+class MlKemKeyPair:
+    """An ML-KEM-768 key pair, expanded once: a relay decapsulates at every handshake."""
+
+    __slots__ = ("_private", "public")
+
+    def __init__(self, seed: bytes) -> None:
+        """Take the 64 bytes of FIPS 203, the only form in which the private half is kept."""
+        self._private = MLKEM768PrivateKey.from_seed_bytes(seed)
+        self.public = self._private.public_key().public_bytes_raw()
+
+    @classmethod
+    def generate(cls) -> Self:
+        """A fresh pair."""
+        return cls(randombytes(MLKEM_SEED_BYTES))
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        """Return the secret of 32 bytes. A ciphertext for another key gives another secret, not an error."""
+        return self._private.decapsulate(ciphertext)
+
+
+def encapsulate_mlkem(public: bytes) -> tuple[bytes, bytes]:
+    """Return a fresh secret of 32 bytes, and what gives it to the owner of the key. Raises PeerFault for no key."""
+    try:
+        secret, ciphertext = MLKEM768PublicKey.from_public_bytes(public).encapsulate()
+    except ValueError:
+        raise PeerFault("this is no ML-KEM-768 key", CloseCode.HANDSHAKE_FAILED) from None
+    return secret, ciphertext
 
 
 def is_good_kem_key(key: bytes) -> bool:

@@ -31,7 +31,7 @@ _FORM = (
     "those with a default may be missing at the end. The title of an item is the name of its field."
 )
 _FRAMES = (
-    "The relay protocol varde.v1. `Hello` is the payload of the client's last handshake message; afterwards every "
+    "The relay protocol varde.v2. `Hello` is the payload of the client's last handshake message; afterwards every "
     f"Noise transport message is a `ClientMessage` or a `ServerMessage`. {_FORM}"
 )
 _ENVELOPE = (
@@ -56,6 +56,7 @@ class Document(NamedTuple):
     description: str
     structs: tuple[type[Struct], ...]
     root: Schema
+    version: str = "v2"
 
 
 def structs_of(*modules: ModuleType) -> tuple[type[Struct], ...]:
@@ -91,7 +92,7 @@ def documents() -> tuple[Document, ...]:
             structs_of(membership_statements),
             _ref("SignedStatement"),
         ),
-        Document("rest.json", "Bodies of the Varde REST API", _REST, structs_of(*rest_modules()), {}),
+        Document("rest.json", "Bodies of the Varde REST API", _REST, structs_of(*rest_modules()), {}, "v1"),
     )
 
 
@@ -102,7 +103,7 @@ def render(document: Document) -> str:
         definitions |= _directions()
     whole = {
         "$schema": DIALECT,
-        "$id": f"urn:varde:v1:{document.name.removesuffix('.json')}",
+        "$id": f"urn:varde:{document.version}:{document.name.removesuffix('.json')}",
         "title": document.title,
         "description": document.description,
         **document.root,

@@ -14,21 +14,38 @@ from varde_contract import codec
 from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 from varde_contract.errors import LocalMisuse, PeerFault
+from varde_contract.kem import MLKEM_CIPHERTEXT_BYTES, MlKemKeyPair, encapsulate_mlkem
 from varde_contract.noise import Handshake, KeyPair, Transport
 
 Frame = TypeVar("Frame", bound=Struct)
 """What this side receives."""
 
-SUBPROTOCOL: Final = "varde.v1"
-PROTOCOL_VERSION: Final = 1
+SUBPROTOCOL: Final = "varde.v2"
+PROTOCOL_VERSION: Final = 2
 SUITE: Final = "25519_ChaChaPoly_SHA256"
 
 
 class Pattern(enum.IntEnum):
-    """The first byte of the client's first message."""
+    """The first byte of the client's first message.
+
+    The last two mix an ML-KEM-768 secret in as `psk`: what is recorded today stays closed to who breaks X25519 one day.
+    The psk comes where it also covers Hello.
+    """
 
     XX = 1
     IK = 2
+    XXpsk3 = 3
+    IKpsk1 = 4
+
+    @property
+    def one_round_trip(self) -> bool:
+        """Whether the client knows the relay's static key beforehand, and says Hello in its first message."""
+        return self in {Pattern.IK, Pattern.IKpsk1}
+
+    @property
+    def post_quantum(self) -> bool:
+        """Whether the ciphertext of an ML-KEM secret stands before the first Noise message."""
+        return self in {Pattern.XXpsk3, Pattern.IKpsk1}
 
 
 class State(enum.Enum):
@@ -88,9 +105,9 @@ def noise_name(pattern: Pattern) -> str:
     return _NAMES[pattern]
 
 
-def prologue(pattern: Pattern) -> bytes:
-    """Return what both sides mix in first, so that the pattern byte cannot be changed on the way."""
-    return _PROLOGUES[pattern]
+def prologue(pattern: Pattern, kem_key: bytes = b"", kem_ciphertext: bytes = b"") -> bytes:
+    """Return what both sides mix in first: neither pattern byte nor KEM ciphertext can be changed on the way."""
+    return _PROLOGUES[pattern] + kem_key + kem_ciphertext
 
 
 class _Session(ABC, Generic[Frame]):
@@ -218,11 +235,13 @@ class ServerSession(_Session[f.ReceivedFrame]):
     When `state` turns to GREETING, `hello` and `remote_static` are there to be judged; answer with `Welcome`.
     """
 
-    __slots__ = ("_static", "handshake_hash", "hello", "pattern", "remote_static")
+    __slots__ = ("_kem", "_static", "handshake_hash", "hello", "pattern", "remote_static")
 
-    def __init__(self, static: KeyPair) -> None:
+    def __init__(self, static: KeyPair, kem: MlKemKeyPair | None = None) -> None:
+        """Without `kem` the patterns that need one are refused."""
         super().__init__(sends=_SERVER_FRAMES, receives=_RECEIVED_FRAMES, decode=codec.decode_client_frames)
         self._static = static
+        self._kem = kem
         self.pattern: Pattern | None = None
         self.hello: f.Hello | None = None
         self.remote_static = b""
@@ -246,10 +265,24 @@ class ServerSession(_Session[f.ReceivedFrame]):
             self.pattern = Pattern(message[0])
         except (IndexError, ValueError):
             raise PeerFault("the first byte names no known pattern", CloseCode.UNSUPPORTED_HANDSHAKE) from None
+        psks, bound, message = self._take_secret(message[1:]) if self.pattern.post_quantum else ((), (), message[1:])
         self._handshake = Handshake(
-            noise_name(self.pattern), initiator=False, prologue=prologue(self.pattern), s=self._static
+            noise_name(self.pattern),
+            initiator=False,
+            prologue=prologue(self.pattern, *bound),
+            s=self._static,
+            psks=psks,
         )
-        return message[1:]
+        return message
+
+    def _take_secret(self, message: bytes) -> tuple[tuple[bytes], tuple[bytes, bytes], bytes]:
+        """Return the psk, what the prologue binds, and the Noise message behind the ciphertext."""
+        if self._kem is None:
+            raise PeerFault("this node has no key for a post-quantum pattern", CloseCode.UNSUPPORTED_HANDSHAKE)
+        ciphertext, message = message[:MLKEM_CIPHERTEXT_BYTES], message[MLKEM_CIPHERTEXT_BYTES:]
+        if len(ciphertext) < MLKEM_CIPHERTEXT_BYTES:
+            raise PeerFault("the first message is too short for its KEM ciphertext", CloseCode.HANDSHAKE_FAILED)
+        return (self._kem.decapsulate(ciphertext),), (self._kem.public, ciphertext), message
 
     def _greet(self, payload: bytes) -> None:
         assert self._handshake is not None
@@ -265,15 +298,27 @@ class ServerSession(_Session[f.ReceivedFrame]):
 class ClientSession(_Session[f.ServerFrame]):
     """The client's side. With the relay's static key it speaks IK (one round trip), without it XX.
 
+    With a post-quantum pattern, `relay_kem` is the relay's ML-KEM-768 public key. Raises PeerFault when it is none.
     After XX, `remote_static` is what the relay showed: compare it with a key had from elsewhere before trusting it.
     """
 
-    __slots__ = ("_expected", "_hello", "handshake_hash", "pattern", "remote_static")
+    __slots__ = ("_expected", "_hello", "_kem_ciphertext", "handshake_hash", "pattern", "remote_static")
 
-    def __init__(self, static: KeyPair, hello: f.Hello, *, relay_key: bytes | None, pattern: Pattern) -> None:
+    def __init__(
+        self,
+        static: KeyPair,
+        hello: f.Hello,
+        *,
+        relay_key: bytes | None,
+        pattern: Pattern,
+        relay_kem: bytes | None = None,
+    ) -> None:
         super().__init__(sends=_CLIENT_FRAMES, receives=_SERVER_FRAMES, decode=codec.decode_server_frames)
-        if pattern is Pattern.IK and relay_key is None:
+        if pattern.one_round_trip and relay_key is None:
             raise LocalMisuse("IK needs the relay's static key")
+        if pattern.post_quantum is not (relay_kem is not None):
+            raise LocalMisuse("exactly the post-quantum patterns use the relay's KEM key")
+        psk, self._kem_ciphertext = (b"", b"") if relay_kem is None else encapsulate_mlkem(relay_kem)
         self.pattern = pattern
         self._hello = codec.encode_hello(hello)
         self._expected = relay_key
@@ -282,16 +327,17 @@ class ClientSession(_Session[f.ServerFrame]):
         self._handshake = Handshake(
             noise_name(pattern),
             initiator=True,
-            prologue=prologue(pattern),
+            prologue=prologue(pattern, relay_kem or b"", self._kem_ciphertext),
             s=static,
-            rs=relay_key if pattern is Pattern.IK else None,
+            rs=relay_key if pattern.one_round_trip else None,
+            psks=(psk,) if psk else (),
         )
 
     def open(self) -> bytes:
         """Return the first WebSocket message to send."""
         assert self._handshake is not None
-        payload = self._hello if self.pattern is Pattern.IK else b""
-        return bytes((self.pattern,)) + self._handshake.write_message(payload)
+        payload = self._hello if self.pattern.one_round_trip else b""
+        return bytes((self.pattern,)) + self._kem_ciphertext + self._handshake.write_message(payload)
 
     def _receive_handshake(self, message: bytes) -> None:
         assert self._handshake is not None

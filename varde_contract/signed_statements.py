@@ -12,7 +12,7 @@ SIGNATURE_BYTES = 64
 
 _ONE_TIME = b"varde.v2 one-time key\x00"
 _FALLBACK = b"varde.v2 fallback key\x00"
-_SESSION = b"varde.v1 device session\x00"
+_SESSION = b"varde.v2 device session\x00"
 
 
 def one_time_key_statement(device: DeviceId, key: bytes, kem_key: bytes) -> bytes:

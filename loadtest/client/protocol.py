@@ -1,4 +1,4 @@
-"""A client of `varde.v1` without a socket: the upgrade, the WebSocket, Noise and frames.
+"""A client of `varde.v2` without a socket: the upgrade, the WebSocket, Noise and frames.
 
 Bytes in, events out; what must be sent is returned as bytes. The end of a connection is an event too, however it came.
 """

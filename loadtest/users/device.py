@@ -1,4 +1,4 @@
-"""One device as it speaks `varde.v1`: what it has joined, had, confirmed, and sent without an answer so far."""
+"""One device as it speaks `varde.v2`: what it has joined, had, confirmed, and sent without an answer so far."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple

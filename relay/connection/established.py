@@ -28,7 +28,6 @@ from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 from varde_contract.frames import ReceivedFrame
 from varde_contract.refusals import Refused
-from varde_contract.session import Pattern
 
 SURPRISED: Final = (1011, "")
 """RFC 6455 section 7.4.1: an internal error, without a reason. For an end that nobody chose."""
@@ -109,7 +108,7 @@ class EstablishedConnection:
             # A peer that finished XX is alive: its last message answered our ephemeral key. The first message of IK may
             # be a replay. Then the peer must not be visible, nor replace an older connection, before it has sent a
             # message that only the owner of the key can encrypt.
-            if self._session.pattern is Pattern.XX:
+            if self._session.pattern is not None and not self._session.pattern.one_round_trip:
                 self._enter_hub()
             else:
                 await self._wait_proof()

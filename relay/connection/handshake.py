@@ -94,7 +94,7 @@ async def _upgrade(
 
 
 async def _run_noise(services: Services, transport: Transport) -> ServerSession:
-    session = ServerSession(services.static)
+    session = ServerSession(services.static, services.kem)
     while session.state is State.HANDSHAKE:
         for message in transport.websocket.take_messages() or await _read_open(transport):
             session.receive(message)

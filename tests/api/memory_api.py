@@ -28,7 +28,12 @@ from varde_contract.ids import decode_text_id
 from varde_contract.refusals import RefusalCode
 
 TICKET_KEY = Ed25519PrivateKey.from_private_bytes(b"t" * 32)
-KEYS = Keys(relay_public=b"r" * 32, ticket_private=TICKET_KEY.private_bytes_raw(), pepper=b"p" * 32)
+KEYS = Keys(
+    relay_public=b"r" * 32,
+    relay_kem_public=b"k" * 1_184,
+    ticket_private=TICKET_KEY.private_bytes_raw(),
+    pepper=b"p" * 32,
+)
 CONFIG = ApiSettings(port=0, sign_in_burst=1_000)
 PROBLEM = "application/problem+json"
 

@@ -18,7 +18,7 @@ FIELDS: Final[tuple[tuple[str, str], ...]] = (
     ("Connection", "Upgrade"),
     ("Sec-WebSocket-Key", KEY),
     ("Sec-WebSocket-Version", "13"),
-    ("Sec-WebSocket-Protocol", "varde.v1"),
+    ("Sec-WebSocket-Protocol", "varde.v2"),
 )
 
 

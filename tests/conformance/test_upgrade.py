@@ -47,7 +47,7 @@ async def test_the_relay_opens_as_the_rfc_says(case: UpgradeCase, relay: RelayUn
             if status == 101:
                 wanted = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-accept": ACCEPT}
                 assert wanted.items() <= fields.items(), name
-                assert fields["sec-websocket-protocol"] == "varde.v1"
+                assert fields["sec-websocket-protocol"] == "varde.v2"
                 assert "sec-websocket-extensions" not in fields
             else:
                 with trio.fail_after(PATIENCE):

@@ -33,7 +33,7 @@ BOB_LAPTOP: Final = DeviceId(_id(0xBD2))
 NOW_MS: Final = 1_767_225_600_000
 SEALED: Final = bytes.fromhex("0202") + b"ciphertext"
 
-HELLO: Final = f.Hello(1, "header.claims.signature", ALICE_PHONE)
+HELLO: Final = f.Hello(2, "header.claims.signature", ALICE_PHONE)
 
 CLIENT: Final[tuple[f.ClientFrame, ...]] = (
     f.Join(),

@@ -3,17 +3,19 @@
 Chance has its own file, `test_session_walk`.
 """
 
-from itertools import product
+from itertools import permutations, product
+from typing import NamedTuple
 
 import pytest
 from msgspec import Struct
 
 from tests.contract import examples as x
-from tests.contract.two_cores import CLIENT_KEYS, RELAY_KEYS, open_pair, took
+from tests.contract.two_cores import CLIENT_KEYS, RELAY_KEM, RELAY_KEYS, open_pair, took
 from varde_contract import codec
 from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 from varde_contract.errors import LocalMisuse, PeerFault
+from varde_contract.kem import MLKEM_CIPHERTEXT_BYTES, MlKemKeyPair, encapsulate_mlkem
 from varde_contract.noise import Handshake, KeyPair
 from varde_contract.session import (
     CLIENT_FRAMES,
@@ -48,11 +50,11 @@ def test_frame_hello_ends_the_handshake(pattern: Pattern) -> None:
     pair = open_pair(pattern)
     assert pair.states == (State.HANDSHAKE, State.HANDSHAKE)
     assert pair.server.receive(pair.client.open()) == []
-    assert pair.server.state is (State.GREETING if pattern is Pattern.IK else State.HANDSHAKE)
+    assert pair.server.state is (State.GREETING if pattern.one_round_trip else State.HANDSHAKE)
     assert pair.client.receive(took(pair.server.take_reply())) == []
     assert pair.client.state is State.GREETING
     reply = pair.client.take_reply()
-    assert (reply is None) is (pattern is Pattern.IK)
+    assert (reply is None) is pattern.one_round_trip
     if reply is not None:
         assert pair.server.receive(reply) == []
     assert pair.states == (State.GREETING, State.GREETING)
@@ -74,10 +76,10 @@ def test_a_reply_is_handed_out_once(pattern: Pattern) -> None:
 
 @pytest.mark.parametrize("pattern", Pattern)
 def test_the_first_byte_names_the_pattern(pattern: Pattern) -> None:
-    """1 is XX and 2 is IK, as the protocol says, and the byte is in the prologue."""
-    assert (Pattern.XX, Pattern.IK) == (1, 2)
+    """1 is XX, 2 is IK, 3 and 4 are their post-quantum kind, as the protocol says; the byte is in the prologue."""
+    assert (Pattern.XX, Pattern.IK, Pattern.XXpsk3, Pattern.IKpsk1) == (1, 2, 3, 4)
     assert open_pair(pattern).client.open()[0] == pattern
-    assert prologue(pattern) == b"varde.v1" + bytes((pattern,))
+    assert prologue(pattern) == b"varde.v2" + bytes((pattern,))
 
 
 @pytest.mark.parametrize("first", [b"", b"\x00", b"\xff", b"\x00" * 96, b"GET / HTTP/1.1"])
@@ -90,7 +92,7 @@ def test_another_first_byte_fails_the_handshake(first: bytes) -> None:
     assert (server.state, server.take_reply()) == (State.CLOSED, None)
 
 
-@pytest.mark.parametrize(("meant", "said"), [(Pattern.IK, Pattern.XX), (Pattern.XX, Pattern.IK)])
+@pytest.mark.parametrize(("meant", "said"), list(permutations(Pattern, 2)))
 def test_the_pattern_byte_cannot_be_changed_on_the_way(meant: Pattern, said: Pattern) -> None:
     """A handshake that somebody on the way turns into the other pattern does not come to its end."""
     pair = open_pair(meant)
@@ -104,7 +106,7 @@ def test_the_pattern_byte_cannot_be_changed_on_the_way(meant: Pattern, said: Pat
 @pytest.mark.parametrize("pattern", Pattern)
 def test_a_relay_with_another_key_never_sees_the_ticket(pattern: Pattern) -> None:
     """Against a key the client knows, an impostor is found out before Hello can be read."""
-    impostor = ServerSession(KeyPair.generate())
+    impostor = ServerSession(KeyPair.generate(), MlKemKeyPair.generate())
     client = open_pair(pattern).client
     with pytest.raises(PeerFault) as refused:  # noqa: PT012 - IK fails at the impostor, XX at the client
         impostor.receive(client.open())
@@ -137,20 +139,81 @@ def test_another_version_is_told_so(pattern: Pattern, version: int) -> None:
     assert (pair.server.state, pair.server.hello) == (State.CLOSED, None)
 
 
+class Secret(NamedTuple):
+    """An ML-KEM secret for the relay, and what gives it to the relay."""
+
+    psk: bytes
+    ciphertext: bytes
+
+
+SECRET = Secret(*encapsulate_mlkem(RELAY_KEM.public))
+
+
+@pytest.mark.parametrize("pattern", [Pattern.XXpsk3, Pattern.IKpsk1])
+@pytest.mark.parametrize("at", [1, 1_088])
+def test_a_secret_cannot_be_exchanged_on_the_way(pattern: Pattern, at: int) -> None:
+    """One changed bit of the KEM ciphertext ends the handshake before Hello can be read."""
+    pair = open_pair(pattern)
+    first = bytearray(pair.client.open())
+    first[at] ^= 1
+    with pytest.raises(PeerFault) as refused:  # noqa: PT012 - where it fails depends on the pattern
+        pair.server.receive(bytes(first))
+        pair.client.receive(took(pair.server.take_reply()))
+        pair.server.receive(took(pair.client.take_reply()))
+    assert refused.value.close_code is CloseCode.HANDSHAKE_FAILED
+    assert pair.server.hello is None
+
+
+@pytest.mark.parametrize("pattern", [Pattern.XXpsk3, Pattern.IKpsk1])
+def test_a_relay_with_another_kem_key_never_sees_the_ticket(pattern: Pattern) -> None:
+    """Hello is read by nobody who has the relay's static key alone, as one has who can compute it one day."""
+    client, thief = open_pair(pattern).client, ServerSession(RELAY_KEYS, MlKemKeyPair.generate())
+    with pytest.raises(PeerFault):  # noqa: PT012 - IK fails at the first message, XX at the last
+        thief.receive(client.open())
+        client.receive(took(thief.take_reply()))
+        thief.receive(took(client.take_reply()))
+    assert thief.hello is None
+
+
+def test_a_relay_without_a_kem_key_refuses_the_patterns_that_need_one() -> None:
+    """And the first message must hold the whole ciphertext."""
+    for server, first, code in (
+        (ServerSession(RELAY_KEYS), open_pair(Pattern.IKpsk1).client.open(), CloseCode.UNSUPPORTED_HANDSHAKE),
+        (ServerSession(RELAY_KEYS, RELAY_KEM), bytes((Pattern.IKpsk1,)) + bytes(1_087), CloseCode.HANDSHAKE_FAILED),
+    ):
+        with pytest.raises(PeerFault, match=r"KEM|post-quantum") as refused:
+            server.receive(first)
+        assert refused.value.close_code is code
+
+
+def test_a_client_uses_a_kem_key_where_the_pattern_does() -> None:
+    """To leave it out, or to give one in vain, is our bug; a key that is none is the peer's fault."""
+    for pattern, kem in ((Pattern.IKpsk1, None), (Pattern.IK, RELAY_KEM.public)):
+        with pytest.raises(LocalMisuse, match="post-quantum"):
+            ClientSession(CLIENT_KEYS, x.HELLO, relay_key=RELAY_KEYS.public, pattern=pattern, relay_kem=kem)
+    with pytest.raises(PeerFault, match="no ML-KEM-768 key"):
+        ClientSession(
+            CLIENT_KEYS, x.HELLO, relay_key=RELAY_KEYS.public, pattern=Pattern.IKpsk1, relay_kem=b"\xff" * 1_184
+        )
+
+
 def raw_client(pattern: Pattern) -> Handshake:
     """A client's handshake without the session around it, to say what a session never would."""
-    rs = RELAY_KEYS.public if pattern is Pattern.IK else None
-    return Handshake(noise_name(pattern), initiator=True, prologue=prologue(pattern), s=CLIENT_KEYS, rs=rs)
+    rs = RELAY_KEYS.public if pattern.one_round_trip else None
+    bound = (RELAY_KEM.public, SECRET.ciphertext) if pattern.post_quantum else ()
+    psks = (SECRET.psk,) if pattern.post_quantum else ()
+    name = noise_name(pattern)
+    return Handshake(name, initiator=True, prologue=prologue(pattern, *bound), s=CLIENT_KEYS, rs=rs, psks=psks)
 
 
 @pytest.mark.parametrize("pattern", Pattern)
 @pytest.mark.parametrize("payload", [b"", b"\xc0", b"\x93\x01", b"x" * 5_000])
 def test_a_payload_that_is_no_hello_is_told_so(pattern: Pattern, payload: bytes) -> None:
     """Keys alone are not enough: who does not say Hello is closed with bad-hello, and not told to look at the keys."""
-    server, client = ServerSession(RELAY_KEYS), raw_client(pattern)
-    first = client.write_message(payload if pattern is Pattern.IK else b"")
+    server, client = ServerSession(RELAY_KEYS, RELAY_KEM), raw_client(pattern)
+    first = client.write_message(payload if pattern.one_round_trip else b"")
     with pytest.raises(PeerFault) as refused:  # noqa: PT012 - the payload travels in another message in each pattern
-        server.receive(bytes((pattern,)) + first)
+        server.receive(bytes((pattern,)) + (SECRET.ciphertext if pattern.post_quantum else b"") + first)
         client.read_message(took(server.take_reply()))
         server.receive(client.write_message(payload))
     assert refused.value.close_code is CloseCode.BAD_HELLO
@@ -169,8 +232,14 @@ def test_a_payload_in_the_clear_is_refused() -> None:
 def test_a_relay_has_nothing_to_say_in_the_handshake(pattern: Pattern) -> None:
     """What a relay puts into its handshake message is refused: nobody would have looked at it."""
     client = open_pair(pattern).client
-    responder = Handshake(noise_name(pattern), initiator=False, prologue=prologue(pattern), s=RELAY_KEYS)
-    responder.read_message(client.open()[1:])
+    at = 1 + (MLKEM_CIPHERTEXT_BYTES if pattern.post_quantum else 0)
+    ciphertext, first = (opening := client.open())[1:at], opening[at:]
+    psks = (RELAY_KEM.decapsulate(ciphertext),) if ciphertext else ()
+    bound = (RELAY_KEM.public, ciphertext) if ciphertext else ()
+    responder = Handshake(
+        noise_name(pattern), initiator=False, prologue=prologue(pattern, *bound), s=RELAY_KEYS, psks=psks
+    )
+    responder.read_message(first)
     with pytest.raises(PeerFault, match="may not have"):
         client.receive(responder.write_message(b"advertisement"))
     assert (client.state, client.take_reply()) == (State.CLOSED, None)

@@ -7,10 +7,12 @@ from typing import Final, NamedTuple
 
 from tests.contract import examples as x
 from varde_contract.frames import Hello
+from varde_contract.kem import MlKemKeyPair
 from varde_contract.noise import KeyPair
 from varde_contract.session import ClientSession, Pattern, ServerSession, State
 
 CLIENT_KEYS: Final = KeyPair.from_private(bytes(range(32)))
+RELAY_KEM: Final = MlKemKeyPair(bytes(range(64)))
 RELAY_KEYS: Final = KeyPair.from_private(bytes(range(64, 96)))
 
 
@@ -59,8 +61,9 @@ def open_pair(
     pattern: Pattern = Pattern.IK, *, hello: Hello = x.HELLO, relay_key: bytes | None = RELAY_KEYS.public
 ) -> Pair:
     """Both ends, before the first message."""
-    client = ClientSession(CLIENT_KEYS, hello, relay_key=relay_key, pattern=pattern)
-    return Pair(client, ServerSession(RELAY_KEYS))
+    kem = RELAY_KEM.public if pattern.post_quantum else None
+    client = ClientSession(CLIENT_KEYS, hello, relay_key=relay_key, pattern=pattern, relay_kem=kem)
+    return Pair(client, ServerSession(RELAY_KEYS, RELAY_KEM))
 
 
 def took(message: bytes | None) -> bytes:

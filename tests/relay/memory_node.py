@@ -33,10 +33,12 @@ from tests.doubles.stores import open_memory_stores
 from tests.relay.client import StreamClient
 from varde_contract import frames as f
 from varde_contract.ids import ClientId, ConversationId, uuid7
+from varde_contract.kem import MlKemKeyPair
 from varde_contract.noise import KeyPair
 from varde_contract.session import PROTOCOL_VERSION, ClientSession, Pattern
 from varde_contract.talk import ConversationKind
 
+RELAY_KEM: Final = MlKemKeyPair(hashlib.sha512(b"the relay of the tests").digest())
 RELAY_KEY: Final = KeyPair.from_private(hashlib.sha256(b"the relay of the tests").digest())
 TICKET_KEY: Final = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"the tickets of the tests").digest())
 ADDRESS: Final = "192.0.2.1"
@@ -92,7 +94,13 @@ class MemoryNode:
     ) -> StreamClient:
         """Open a connection, nothing said yet."""
         hello = hello or f.Hello(PROTOCOL_VERSION, ticket or self.ticket(device), device.id)
-        session = ClientSession(device.noise, hello, relay_key=RELAY_KEY.public, pattern=pattern)
+        session = ClientSession(
+            device.noise,
+            hello,
+            relay_key=RELAY_KEY.public,
+            pattern=pattern,
+            relay_kem=RELAY_KEM.public if pattern.post_quantum else None,
+        )
         return StreamClient(self.open_stream(), session)
 
     def open_stream(self, address: str = ADDRESS, *, narrow: bool = False) -> trio.SocketStream:
@@ -130,6 +138,7 @@ async def open_node(backend: Backend, **changes: Any) -> AsyncIterator[MemoryNod
     )
     dependencies = Dependencies(
         static=RELAY_KEY,
+        kem=RELAY_KEM,
         ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
         clock=backend.clock,
         entropy=backend.entropy,

@@ -18,7 +18,7 @@ from settings.relay import RelaySettings
 from tests.cast import CastDevice
 from tests.doubles.clock import DeterministicEntropy, ManualClock
 from tests.relay.library_clients import Credentials
-from tests.relay.memory_node import RELAY_KEY, TICKET_KEY
+from tests.relay.memory_node import RELAY_KEM, RELAY_KEY, TICKET_KEY
 from varde_contract import frames as f
 from varde_contract.session import PROTOCOL_VERSION, Pattern
 
@@ -59,6 +59,7 @@ async def open_tcp_node(
     clock, stop, ended = ManualClock(), trio.Event(), trio.Event()
     dependencies = Dependencies(
         static=RELAY_KEY,
+        kem=RELAY_KEM,
         ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
         clock=clock,
         entropy=os.urandom,  # two nodes must not have one name

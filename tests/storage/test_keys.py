@@ -23,8 +23,8 @@ from storage.keys import (
     read_relay_keys,
 )
 
-RELAY_NAMES = ("relay.key", "relay.pub", "ticket.pub")
-API_NAMES = ("relay.pub", "ticket.key", "ticket.pub", "pepper")
+RELAY_NAMES = ("relay.key", "relay.pub", "relay.kem", "relay.kem.pub", "ticket.pub")
+API_NAMES = ("relay.pub", "relay.kem.pub", "ticket.key", "ticket.pub", "pepper")
 READERS = [*((read_relay_keys, name) for name in RELAY_NAMES), *((read_api_keys, name) for name in API_NAMES)]
 Read = Callable[[Path], object]
 
@@ -53,7 +53,7 @@ def test_two_folders_hold_different_keys(tmp_path: Path) -> None:
     """No key is ever made twice."""
     one, other = open_keys(tmp_path / "one"), open_keys(tmp_path / "other")
     texts = [(tmp_path / folder / name).read_text() for folder in ("one", "other") for name in NAMES]
-    assert len(set(texts)) == 10
+    assert len(set(texts)) == 2 * len(NAMES)
     assert one != other
 
 
@@ -67,10 +67,15 @@ def test_each_program_reads_only_what_it_needs(folder: Path) -> None:
     """The relay can do without the API's secrets, and the API without the relay's."""
     keys = open_keys(folder)
     expected_relay = RelayKeys(
-        relay_private=keys.relay_private, relay_public=keys.relay_public, ticket_public=keys.ticket_public
+        relay_private=keys.relay_private,
+        relay_public=keys.relay_public,
+        relay_kem_private=keys.relay_kem_private,
+        relay_kem_public=keys.relay_kem_public,
+        ticket_public=keys.ticket_public,
     )
     expected_api = ApiKeys(
         relay_public=keys.relay_public,
+        relay_kem_public=keys.relay_kem_public,
         ticket_private=keys.ticket_private,
         ticket_public=keys.ticket_public,
         pepper=keys.pepper,
@@ -87,7 +92,7 @@ def test_secrets_are_not_shown(folder: Path) -> None:
     """No private key and no pepper appears in a repr."""
     keys = open_keys(folder)
     shown = repr((keys, read_relay_keys(folder), read_api_keys(folder)))
-    for secret in (keys.relay_private, keys.ticket_private, keys.pepper):
+    for secret in (keys.relay_private, keys.relay_kem_private, keys.ticket_private, keys.pepper):
         assert repr(secret) not in shown
     assert repr(keys.relay_public) in shown
 
@@ -132,10 +137,13 @@ def test_a_damaged_file_is_refused(folder: Path, read: Read, name: str, content:
         read(folder)
 
 
-@pytest.mark.parametrize(("read", "name"), [(read_relay_keys, "relay.pub"), (read_api_keys, "ticket.pub")])
-def test_a_public_key_that_belongs_to_another_is_refused(folder: Path, read: Read, name: str) -> None:
+@pytest.mark.parametrize(
+    ("read", "name", "size"),
+    [(read_relay_keys, "relay.pub", 32), (read_relay_keys, "relay.kem.pub", 1_184), (read_api_keys, "ticket.pub", 32)],
+)
+def test_a_public_key_that_belongs_to_another_is_refused(folder: Path, read: Read, name: str, size: int) -> None:
     """A pair that does not belong together would only be found out by clients who cannot connect."""
-    (folder / name).write_text(base64.b64encode(b"k" * 32).decode())
+    (folder / name).write_text(base64.b64encode(b"k" * size).decode())
     with pytest.raises(KeyFileError, match=f"{name} does not belong"):
         read(folder)
 

@@ -28,6 +28,7 @@ from varde.rest import Rest
 from varde_contract import frames as f
 from varde_contract.errors import PeerFault
 from varde_contract.ids import SessionId
+from varde_contract.kem import MlKemKeyPair
 from varde_contract.noise import KeyPair
 from varde_contract.rest.people import RelayAddress, RelayTicket
 from varde_contract.session import SUBPROTOCOL, Pattern, ServerSession
@@ -39,10 +40,10 @@ HEARTBEAT_MS = 25_000
 class ServerConnection:
     """The relay's end of one connection."""
 
-    def __init__(self, stream: trio.abc.Stream, static: KeyPair) -> None:
+    def __init__(self, stream: trio.abc.Stream, static: KeyPair, kem: MlKemKeyPair) -> None:
         self._stream = stream
         self._protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
-        self.session = ServerSession(static)
+        self.session = ServerSession(static, kem)
         self.unresponsive = False
         """Whether pings are left unanswered, and everything else unread."""
 
@@ -122,7 +123,7 @@ class ScriptedRelay:
     """Plays one script for each connection, the last one again and again. It is the API's relay part as well."""
 
     def __init__(self, nursery: trio.Nursery, *scripts: Script) -> None:
-        self.static = KeyPair.generate()
+        self.static, self.kem = KeyPair.generate(), MlKemKeyPair.generate()
         self.told_key = self.static.public
         self.told_url = URL
         self.tickets = 0
@@ -143,7 +144,7 @@ class ScriptedRelay:
     async def relay(self) -> RelayAddress:
         """Where the relay is."""
         self.asked_where += 1
-        return RelayAddress(self.told_url, self.told_key)
+        return RelayAddress(self.told_url, self.told_key, self.kem.public)
 
     async def ticket(self) -> RelayTicket:
         """A ticket, each one another."""
@@ -151,7 +152,7 @@ class ScriptedRelay:
         return RelayTicket(f"ticket-{self.tickets}", datetime.now(UTC) + timedelta(days=1))
 
     async def _play(self, script: Script, stream: trio.abc.Stream) -> None:
-        connection = ServerConnection(stream, self.static)
+        connection = ServerConnection(stream, self.static, self.kem)
         try:
             await script(connection)
         except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):

@@ -166,8 +166,8 @@ async def test_a_relay_with_another_key_is_looked_up_again(autojump_clock: MockC
         assert not running.recorder.connections
         running.relay.told_key = running.relay.static.public
         await running.recorder.wait_connected(1)
-        assert running.relay.patterns[0] is Pattern.IK
-        assert set(running.relay.patterns[1:]) == {Pattern.XX}
+        assert running.relay.patterns[0] is Pattern.IKpsk1
+        assert set(running.relay.patterns[1:]) == {Pattern.XXpsk3}
 
 
 async def test_goaway_names_the_time(autojump_clock: MockClock) -> None:
@@ -281,11 +281,14 @@ async def test_only_a_quiet_connection_is_probed(autojump_clock: MockClock) -> N
 
 
 async def test_another_handshake_is_tried_once(autojump_clock: MockClock) -> None:
-    """A relay that does not have IK is asked with XX, under fresh keys; when it has neither there is no point."""
+    """A relay that does not have IK is asked with XX, under fresh keys; when it has neither there is no point.
+
+    Both are post-quantum: nobody on the way can talk a client out of that.
+    """
     async with open_reconnector(closing(CloseCode.UNSUPPORTED_HANDSHAKE), live) as running:
         await running.recorder.wait_connected(1)
         assert running.relay.asked_where == 2
-    assert running.relay.patterns == [Pattern.IK, Pattern.XX]
+    assert running.relay.patterns == [Pattern.IKpsk1, Pattern.XXpsk3]
     async with open_reconnector(closing(CloseCode.UNSUPPORTED_HANDSHAKE)) as running:
         await running.ended.wait()
         assert isinstance(running.end, ConnectionRefused)

@@ -6,6 +6,7 @@ from typing import Annotated, TypeAlias
 from msgspec import Meta
 
 from varde_contract.device_list import SALT_BYTES
+from varde_contract.kem import MLKEM_KEY_BYTES
 from varde_contract.signed_statements import KEM_KEY_BYTES, KEY_BYTES, SIGNATURE_BYTES
 
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="A time (RFC 3339), in UTC.")]
@@ -34,6 +35,15 @@ Salt: TypeAlias = Annotated[
         max_length=SALT_BYTES,
         description="32 random bytes, base64.",
         extra_json_schema={"pattern": "^[A-Za-z0-9+/]{43}=$"},
+    ),
+]
+RelayKemKey: TypeAlias = Annotated[
+    bytes,
+    Meta(
+        min_length=MLKEM_KEY_BYTES,
+        max_length=MLKEM_KEY_BYTES,
+        description="1,184 bytes of ML-KEM-768 public key, base64.",
+        extra_json_schema={"pattern": "^[A-Za-z0-9+/]{1579}=$"},
     ),
 ]
 Signature: TypeAlias = Annotated[

@@ -8,7 +8,7 @@ from varde_contract.device_list import DEVICE_LIST_BYTES
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.limits import DEVICES_PER_SEND, ONE_TIME_KEYS_PER_DEVICE
 from varde_contract.people import Policies, ProfileType, Theme
-from varde_contract.rest.fields import Email, Instant, KemKey, Key, OneTimeCode, Salt, Signature, Token
+from varde_contract.rest.fields import Email, Instant, KemKey, Key, OneTimeCode, RelayKemKey, Salt, Signature, Token
 from varde_contract.secret_struct import SecretStruct
 
 
@@ -211,10 +211,11 @@ class ClaimedKeys(Struct, frozen=True):
 
 
 class RelayAddress(Struct, frozen=True):
-    """Where the relay listens, and the Noise static key it shows."""
+    """Where the relay listens, the Noise static key it shows, and the ML-KEM-768 key for post-quantum handshakes."""
 
     url: str
     static_key: Key
+    kem_key: RelayKemKey
 
 
 class RelayTicket(SecretStruct, frozen=True):

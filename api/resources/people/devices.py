@@ -39,7 +39,7 @@ async def adopt_device(services: Services, actor: Actor, proof: DeviceProof, dev
     """Bind this session to a device of the account's list: a new one, or one whose session ended.
 
     The session, which has no device yet, is bound to the device from then on; the device's other sessions end. The
-    signature is that of the device's signing key over the label `varde.v1 device session`, a zero byte, the session id
+    signature is that of the device's signing key over the label `varde.v2 device session`, a zero byte, the session id
     and the device id (16 bytes each). The same request again, in the same session, is answered the same.
     """
     adopted = await services.devices.adopt(actor, DeviceId(device), proof.signature)

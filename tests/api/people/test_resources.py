@@ -149,4 +149,4 @@ async def test_the_relay_is_shown_to_everybody(api: MemoryApi) -> None:
     """Its address and key are public: a client checks the key in the handshake."""
     response = await api.ask("GET", "/v1/relay")
     shown = msgspec.json.decode(response.content, type=RelayAddress)
-    assert shown == RelayAddress(url=api.services.config.relay_url, static_key=KEYS.relay_public)
+    assert shown == RelayAddress(api.services.config.relay_url, KEYS.relay_public, KEYS.relay_kem_public)

@@ -94,7 +94,7 @@ class Handshake {
     this.turn = 0;
     this.keys = { s: staticKey, e: KeyPair.generate() };
     this.theirs = { s: pattern.premessage ? relayKey : null, e: null };
-    this.mixHash(Buffer.concat([Buffer.from("varde.v1"), this.byte]));
+    this.mixHash(Buffer.concat([Buffer.from("varde.v2"), this.byte]));
     if (pattern.premessage) this.mixHash(relayKey);
   }
 
@@ -203,8 +203,8 @@ class Client {
   enter({ url, pattern, static: secret, relay, ticket, device }) {
     this.handshake = new Handshake(pattern, KeyPair.from(secret), relay);
     this.relay = relay;
-    this.hello = pack([1, ticket, device]);
-    this.socket = new WebSocket(url, "varde.v1");
+    this.hello = pack([2, ticket, device]);
+    this.socket = new WebSocket(url, "varde.v2");
     this.socket.on("open", () => this.open());
     this.socket.on("message", (message, isBinary) => this.guard(() => this.receive(message, isBinary)));
     this.socket.on("ping", (bytes) => tell({ pinged: bytes }));

@@ -107,7 +107,7 @@ async def test_node_pings_and_closes(scene: tuple[TcpNode, talk.Roster]) -> None
     node, _ = scene
     async with open_node(node.url, node.credentials(alice_laptop, Pattern.XX)) as laptop:
         await laptop.connect()
-        assert (laptop.upgraded["subprotocol"], laptop.upgraded["extensions"]) == ("varde.v1", "")
+        assert (laptop.upgraded["subprotocol"], laptop.upgraded["extensions"]) == ("varde.v2", "")
         for payload in (b"", b"hei", bytes(range(125))):
             assert await laptop.ping(payload) == payload
         await laptop.close(3000, "ha det")

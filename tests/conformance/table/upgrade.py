@@ -26,7 +26,7 @@ REQUESTS: Final[tuple[UpgradeCase, ...]] = (
     row("a hundred further fields", "10.4", 101, head(*((f"X-{number}", "y") for number in range(100)))),
     row("a field of 8,000 bytes", "10.4", 101, head(("X-Long", "y" * 7_900))),
     row("bytes beyond ASCII in a value", "RFC 9110 5.5", 101, head(("X-Name", "bl\xe5b\xe6r"))),
-    row("our subprotocol among others", "4.2.2", 101, head(sec_websocket_protocol="mqtt, varde.v1, chat")),
+    row("our subprotocol among others", "4.2.2", 101, head(sec_websocket_protocol="mqtt, varde.v2, chat")),
     row("our subprotocol in a second field", "4.2.2", 101, head(("Sec-WebSocket-Protocol", "chat"))),
     row("compression is offered", "9.1", 101, head(("Sec-WebSocket-Extensions", "permessage-deflate"))),
     row(

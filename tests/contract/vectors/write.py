@@ -1,4 +1,4 @@
-"""`python -m tests.contract.vectors.write`: the golden bytes of protocol v1, for our tests and for writers
+"""`python -m tests.contract.vectors.write`: the golden bytes of protocol v2, for our tests and for writers
 of clients.
 """
 
@@ -21,7 +21,7 @@ from varde_contract import membership_statements as s
 from varde_contract.device_list import PendingRoot, commitment, decode_list, encode, list_hash
 from varde_contract.envelope import encode_envelope
 from varde_contract.frames import tag_of
-from varde_contract.kem import KemKeyPair
+from varde_contract.kem import KemKeyPair, MlKemKeyPair, encapsulate_mlkem
 from varde_contract.noise import Handshake, KeyPair
 from varde_contract.session import ClientSession, Pattern, ServerSession, noise_name, prologue
 from varde_contract.talk import Role
@@ -37,6 +37,7 @@ RELAY_EPHEMERAL: Final = bytes(range(96, 128))
 ROOT_SEED: Final = bytes(range(128, 160))
 SIGNING_SEED: Final = bytes(range(160, 192))
 IDENTITY: Final = bytes(range(192, 224))
+RELAY_KEM: Final = MlKemKeyPair(bytes(range(64)))
 KEM: Final = KemKeyPair.from_private(bytes(range(96)))
 
 
@@ -50,21 +51,35 @@ TALK: Final[tuple[tuple[str, tuple[Struct, ...]], ...]] = (
 """What is said once the handshake is over. 16 frames in one message need the longer array header."""
 
 
+def _kem_ciphertext() -> bytes:
+    """Encapsulation is random and takes no seed: the ciphertext that was written down first is used for ever."""
+    file = FOLDER / "handshake.json"
+    written = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    found = next((each["kem_ciphertext"] for each in written if "kem_ciphertext" in each), None)
+    return encapsulate_mlkem(RELAY_KEM.public)[1] if found is None else bytes.fromhex(found)
+
+
+KEM_CIPHERTEXT: Final = _kem_ciphertext()
+
+
 class FixedClient(ClientSession):
     """A client whose ephemeral key is known. For vectors only: it breaks every promise of Noise."""
 
     def __init__(self, pattern: Pattern) -> None:
         relay = KeyPair.from_private(RELAY_STATIC).public
         static = KeyPair.from_private(CLIENT_STATIC)
-        super().__init__(static, x.HELLO, relay_key=relay, pattern=pattern)
-        self._handshake = _fixed(pattern, static, CLIENT_EPHEMERAL, rs=relay if pattern is Pattern.IK else None)
+        kem = RELAY_KEM.public if pattern.post_quantum else None
+        super().__init__(static, x.HELLO, relay_key=relay, pattern=pattern, relay_kem=kem)
+        if pattern.post_quantum:
+            self._kem_ciphertext = KEM_CIPHERTEXT
+        self._handshake = _fixed(pattern, static, CLIENT_EPHEMERAL, rs=relay if pattern.one_round_trip else None)
 
 
 class FixedServer(ServerSession):
     """A relay whose ephemeral key is known. For vectors only."""
 
     def __init__(self) -> None:
-        super().__init__(KeyPair.from_private(RELAY_STATIC))
+        super().__init__(KeyPair.from_private(RELAY_STATIC), RELAY_KEM)
 
     def _choose(self, message: bytes) -> bytes:
         rest = super()._choose(message)
@@ -77,7 +92,10 @@ def _fixed(
     pattern: Pattern, static: KeyPair, ephemeral: bytes, *, initiator: bool = True, rs: bytes | None = None
 ) -> Handshake:
     e = KeyPair.from_private(ephemeral)
-    return Handshake(noise_name(pattern), initiator=initiator, prologue=prologue(pattern), s=static, rs=rs, e=e)
+    bound = (RELAY_KEM.public, KEM_CIPHERTEXT) if pattern.post_quantum else ()
+    psks = (RELAY_KEM.decapsulate(KEM_CIPHERTEXT),) if pattern.post_quantum else ()
+    name, first = noise_name(pattern), prologue(pattern, *bound)
+    return Handshake(name, initiator=initiator, prologue=first, s=static, rs=rs, e=e, psks=psks)
 
 
 def frames() -> list[Any]:
@@ -112,9 +130,18 @@ def _transcript(pattern: Pattern) -> dict[str, Any]:
         "relay_static_public": server._static.public.hex(),
         "relay_ephemeral_private": RELAY_EPHEMERAL.hex(),
     }
+    bound: tuple[bytes, ...] = ()
+    if pattern.post_quantum:
+        bound = (RELAY_KEM.public, KEM_CIPHERTEXT)
+        keys |= {
+            "relay_kem_seed": bytes(range(64)).hex(),
+            "relay_kem_public": RELAY_KEM.public.hex(),
+            "kem_ciphertext": KEM_CIPHERTEXT.hex(),
+            "psk": RELAY_KEM.decapsulate(KEM_CIPHERTEXT).hex(),
+        }
     return {
         "noise": noise_name(pattern),
-        "prologue": prologue(pattern).hex(),
+        "prologue": prologue(pattern, *bound).hex(),
         **keys,
         "hello": {"json": _json(x.HELLO), "msgpack": codec.encode_hello(x.HELLO).hex()},
         "handshake": [{"from": side, "websocket": message.hex()} for side, message in sent],

@@ -25,7 +25,7 @@ class Relay:
     """The other end: the upgrade of `websockets`, the session of the contract."""
 
     def __init__(self) -> None:
-        self.upgrade = ServerProtocol(subprotocols=["varde.v1"])  # type: ignore[list-item]
+        self.upgrade = ServerProtocol(subprotocols=["varde.v2"])  # type: ignore[list-item]
         self.session = ServerSession(RELAY_KEY)
         self.closed_with: int | None = None
 

@@ -58,10 +58,22 @@ async def test_ik_takes_one_round_trip(node: MemoryNode, backend: Backend) -> No
     assert node.services.hub.find(alice_laptop.id) is not None
 
 
-async def test_a_replayed_ik_message_has_no_side_effect(node: MemoryNode, backend: Backend) -> None:
+@pytest.mark.parametrize("pattern", [Pattern.XXpsk3, Pattern.IKpsk1])
+async def test_a_post_quantum_handshake_is_taken(node: MemoryNode, backend: Backend, pattern: Pattern) -> None:
+    """The relay takes the secret out of the first message, and the device is as much there as with the others."""
+    await open_room(backend, alice, bob)
+    client = node.open_client(alice_laptop, pattern)
+    await client.connect()
+    await client.send(f.Join())
+    assert isinstance(await client.receive(f.Joined), f.Joined)
+    assert node.services.hub.find(alice_laptop.id) is not None
+
+
+@pytest.mark.parametrize("pattern", [Pattern.IK, Pattern.IKpsk1])
+async def test_a_replayed_ik_message_has_no_side_effect(node: MemoryNode, backend: Backend, pattern: Pattern) -> None:
     """Who only repeats a first message replaces nobody, shows nobody and can read no answer."""
     roster = await open_room(backend, alice, bob)
-    original, replay = (node.open_client(alice_laptop, Pattern.IK) for _ in range(2))
+    original, replay = (node.open_client(alice_laptop, pattern) for _ in range(2))
     first = original.session.open()
     await original.upgrade()
     await original.send_message(first)

@@ -139,7 +139,7 @@ async def meet_a_fault(node: MemoryNode) -> None:
 HANDSHAKES: Final[list[tuple[str, Story, str, set[str]]]] = [
     ("honest", connect_client, "accepted", set()),
     ("health", saying(b"GET /v1/health HTTP/1.1\r\n\r\n"), "plain-http", set()),
-    ("no-subprotocol", saying(UPGRADE.replace(b"varde.v1", b"other")), "plain-http", set()),
+    ("no-subprotocol", saying(UPGRADE.replace(b"varde.v2", b"other")), "plain-http", set()),
     ("mail", saying(b"HELO relay.test\r\n"), "no-request", {"no-http"}),
     ("endless-headers", saying(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 10_000), "no-request", {"no-http"}),
     ("giant-headers", saying(b"GET / HTTP/1.1\r\n" + b"a: %s\r\n" % bytes(4_000) * 10), "no-request", {"no-http"}),

@@ -14,7 +14,7 @@ UPGRADE = (
     "Connection: Upgrade",
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Protocol: varde.v1",
+    "Sec-WebSocket-Protocol: varde.v2",
 )
 
 
@@ -45,7 +45,7 @@ async def test_the_upgrade_selects_our_subprotocol_and_no_extension(node: Memory
     """Compression costs memory and ciphertext does not compress: it is never accepted."""
     answer = await ask(node, *UPGRADE, "Sec-WebSocket-Extensions: permessage-deflate")
     assert status(answer) == 101
-    assert "Sec-WebSocket-Protocol: varde.v1" in answer
+    assert "Sec-WebSocket-Protocol: varde.v2" in answer
     assert "Extensions" not in answer
 
 
