@@ -10,7 +10,7 @@ from domain.events import Event
 from domain.jobs.ports import LeaseStore
 from domain.people.ports import AccountStore, DeviceStore, PrekeyStore, ProfileStore, SessionStore, SignInStore
 from domain.retention.ports import RetentionStore
-from domain.talk.ports import ConversationStore, JournalStore, MailboxStore
+from domain.talk.ports import ConversationStore, EpochStore, JournalStore, MailboxStore
 from domain.transparency.ports import LogStore
 
 Clock: TypeAlias = Callable[[], int]
@@ -53,6 +53,7 @@ class Stores(Struct, frozen=True):
     conversations: ConversationStore
     journal: JournalStore
     mailbox: MailboxStore
+    epochs: EpochStore
     retention: RetentionStore
     leases: LeaseStore
     transparency: LogStore

@@ -82,6 +82,7 @@ def start_services(services: Services, nursery: trio.Nursery) -> None:
     nursery.start_soon(services.notifier.run)
     nursery.start_soon(services.presence_notifier.run)
     nursery.start_soon(services.revocations.run)
+    nursery.start_soon(services.epochs.run)
     if services.certificate is not None:
         nursery.start_soon(services.certificate.run)
     nursery.start_soon(run_membership_sync, services)

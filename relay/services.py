@@ -12,6 +12,7 @@ from domain.people.tickets import TicketChecker
 from domain.ports import Clock, Entropy, Stores
 from domain.talk.ports import ConversationStore, MailboxStore
 from relay.cache.batched_reads import ConversationHeads, LogReader
+from relay.cache.epochs import Epochs
 from relay.cache.outage import Outage
 from relay.cache.revocations import RevocationFeed
 from relay.cache.rosters import Rosters
@@ -75,6 +76,7 @@ class Services:
     reactor: Reactor
     hub: Hub
     rosters: Rosters
+    epochs: Epochs
     conversation_heads: ConversationHeads
     log_reader: LogReader
     notifier: Notifier
@@ -118,6 +120,7 @@ def make_services(settings: RelaySettings, stores: Stores, dependencies: Depende
     outage, hub, roster_changes = Outage(settings.outage_patience), Hub(), RosterChanges(settings.changes_pause)
     flush_scheduler = FlushScheduler()
     budgets = Budgets(clock=dependencies.clock, allowances=dependencies.allowances)
+    epochs = Epochs(stores.epochs, hub.cut_all)
     rosters, publisher = Rosters(stores.conversations), Publisher(stores.bus, metrics, pause=settings.announce_pause)
     peer_nodes = PeerNodes(publisher, hub, node=node)
     notifier = Notifier(hub, rosters)
@@ -147,8 +150,9 @@ def make_services(settings: RelaySettings, stores: Stores, dependencies: Depende
         reactor=Reactor(flush_scheduler, metrics, rest=settings.rest),
         hub=hub,
         rosters=rosters,
+        epochs=epochs,
         conversation_heads=ConversationHeads(stores.conversations),
-        log_reader=LogReader(stores.mailbox, outage, metrics),
+        log_reader=LogReader(stores.mailbox, epochs, outage, metrics),
         notifier=notifier,
         presence_notifier=presence_notifier,
         publisher=publisher,
@@ -160,6 +164,7 @@ def make_services(settings: RelaySettings, stores: Stores, dependencies: Depende
             publish=publisher.publish,
             flush_scheduler=flush_scheduler,
             outage=outage,
+            epochs=epochs,
             budgets=budgets,
             node=node,
             shards=settings.shards,

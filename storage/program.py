@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import trio
 
 from domain.ports import Stores, StoreUnavailable
-from settings.environment import ConfigError
+from settings.environment import ConfigError, read_data
 from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings
 from storage.embedded.cluster import ClusterError
 from storage.embedded.os_user import OsUser, OsUserError, choose_os_user, owner_of
@@ -62,11 +62,17 @@ def run_program(name: str, prepare: Callable[[], tuple[str, Serve]]) -> None:
             _leave_root(name, storage)
             _say_ready(name, url.format(address))
 
-        trio.run(_run, serve, storage, started)
+        trio.run(_run, serve, storage, _mark_of(name), started)
     except* EXPECTED as failures:
         failed.append(_first_words(failures))
     if failed:
         sys.exit(f"{name}: {failed[0]}")
+
+
+def _mark_of(name: str) -> Path | None:
+    # Beside the keys and not beside the database: whoever puts back an old database must not put this back with it.
+    folder = read_data(os.environ) / "keys"
+    return folder / f"{name}.mark" if folder.is_dir() else None
 
 
 def user_of(name: str, database: EmbeddedDatabase | DatabaseUrl) -> OsUser:
@@ -99,11 +105,11 @@ def _leave_root(name: str, storage: StorageSettings) -> None:
     user.assume()
 
 
-async def _run(serve: Serve, storage: StorageSettings, started: Callable[[str], None]) -> None:
+async def _run(serve: Serve, storage: StorageSettings, mark: Path | None, started: Callable[[str], None]) -> None:
     stop = trio.Event()
     # The signals first: who starts a server and stops it at once shall not find it deaf.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with trio.open_nursery() as nursery, open_storage(storage) as stores:
+        async with trio.open_nursery() as nursery, open_storage(storage, mark=mark) as stores:
             nursery.start_soon(_stop_on_signal, signals, stop)
             async with trio.open_nursery() as server:
                 started(await server.start(serve, stores, stop))

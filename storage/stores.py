@@ -1,7 +1,8 @@
 """`open_storage` opens all stores of the domain and the bus, and closes them in the reverse order."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
 
 from domain.ports import Bus, Stores, StoreUnavailable
 from settings.storage import StorageSettings
@@ -11,6 +12,7 @@ from storage.bus.text_bus import BusDown
 from storage.database import open_database
 from storage.island import Island, open_island
 from storage.migrate import require_current
+from storage.postgres.epochs import PostgresEpochs
 from storage.postgres.errors import domain_errors
 from storage.postgres.jobs import PostgresLeases
 from storage.postgres.people.accounts import PostgresAccounts
@@ -30,26 +32,44 @@ from storage.postgres.trio_connection import TrioConnections
 
 
 @asynccontextmanager
-async def open_storage(config: StorageSettings, *, timeouts: Timeouts | None = None) -> AsyncIterator[Stores]:
+async def open_storage(
+    config: StorageSettings, *, timeouts: Timeouts | None = None, mark: Path | None = None
+) -> AsyncIterator[Stores]:
     """Connect to the database (run the embedded one, if it does not run), check its schema, and listen on the bus.
+
+    `mark` is the file that remembers how far the database was, so that a loss is noticed.
 
     Raises:
         StoreUnavailable: the database cannot be reached.
         SchemaError: its schema is not the one of this program: `varde migrate`.
         ClusterError, EmbeddedPostgresError: the embedded database cannot be run.
     """
+    with closing(PostgresEpochs(mark)) as epochs:
+        async with _open_stores(config, timeouts, epochs) as stores:
+            yield stores
+
+
+@asynccontextmanager
+async def _open_stores(
+    config: StorageSettings, timeouts: Timeouts | None, epochs: PostgresEpochs
+) -> AsyncIterator[Stores]:
     async with (
         open_database(config.database) as url,
         open_island() as island,
-        open_pool(island, url, least=config.pool_min, most=config.pool_max, timeouts=timeouts) as pool,
+        open_pool(
+            island, url, least=config.pool_min, most=config.pool_max, timeouts=timeouts, check=epochs.check_connection
+        ) as pool,
     ):
         with domain_errors():
             await island.run(require_current, pool)
+        transactions = Transactions(island, pool, timeouts)
+        epochs.open(transactions)
+        await epochs.look()
         async with _open_bus(island, url) as bus:
-            connections = make_commit_connections(island, url, timeouts or Timeouts())
+            connections = make_commit_connections(island, url, timeouts or Timeouts(), check=epochs.check_connection)
             # Closed before the pool and the island: they are sockets of Trio's, which nobody else knows of.
             try:
-                yield _stores(Transactions(island, pool, timeouts), connections, bus)
+                yield _stores(transactions, connections, epochs, bus)
             finally:
                 connections.close()
 
@@ -64,7 +84,7 @@ async def _open_bus(island: Island, url: str) -> AsyncIterator[Bus]:
         yield EventBus(wire)
 
 
-def _stores(transactions: Transactions, connections: TrioConnections, bus: Bus) -> Stores:
+def _stores(transactions: Transactions, connections: TrioConnections, epochs: PostgresEpochs, bus: Bus) -> Stores:
     return Stores(
         accounts=PostgresAccounts(transactions),
         sign_in=PostgresSignIn(transactions),
@@ -75,6 +95,7 @@ def _stores(transactions: Transactions, connections: TrioConnections, bus: Bus) 
         conversations=PostgresConversations(transactions),
         journal=PostgresJournal(transactions, connections),
         mailbox=PostgresMailbox(transactions),
+        epochs=epochs,
         retention=PostgresRetention(transactions),
         leases=PostgresLeases(transactions),
         transparency=PostgresLog(transactions),

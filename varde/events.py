@@ -83,6 +83,17 @@ class TranscriptBroken(Struct, frozen=True, tag="transcript-broken"):
     why: Break
 
 
+class HistoryLost(Struct, frozen=True, tag="history-lost"):
+    """The server has lost the numbers `from_seq` to `to_seq`, both with; others may be given the same numbers.
+
+    What this device had of them is here still, and what it sent is sent again.
+    """
+
+    conversation: ConversationId
+    from_seq: int
+    to_seq: int
+
+
 class Undecryptable(Struct, frozen=True, tag="undecryptable"):
     """A message that this device has and cannot open. It counts as received, and is never hidden."""
 
@@ -185,7 +196,7 @@ class Withheld(Struct, frozen=True, tag="withheld"):
     devices: tuple[DeviceId, ...]
 
 
-StoredEvent: TypeAlias = Message | Unknown | Gap | Undecryptable | Unsent | TranscriptBroken
+StoredEvent: TypeAlias = Message | Unknown | Gap | Undecryptable | Unsent | TranscriptBroken | HistoryLost
 """Stored, and handed out by iterators until the application has taken it."""
 
 TransientEvent: TypeAlias = (

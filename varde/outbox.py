@@ -1,6 +1,6 @@
 """Everything on its way out: who waits for an ack, what the relay replied, and one sender for each conversation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import trio
@@ -163,6 +163,14 @@ class Outbox:
         self._store.own_numbers.acked(ack.conversation, ack.seq)
         self.settle_own_numbers(ack.conversation)
         return lambda: self._report_ack(ack)
+
+    def send_again(self, lost: Sequence[Message]) -> None:
+        """Put messages that were acked, and that the server has lost, back under their client ids. In a transaction."""
+        for each in lost:
+            if self._store.outbox.find(each.client_id) is None:
+                written_ms = round(each.written.timestamp() * 1_000)
+                draft = Draft(each.conversation, each.client_id, DraftKind.TEXT, each.profile, written_ms, each.text)
+                self._store.outbox.add(draft)
 
     def settle_own_numbers(self, conversation: ConversationId) -> None:
         """Once no ack is due, store as gaps what the relay called own and no ack named. Within a transaction."""

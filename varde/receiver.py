@@ -1,12 +1,25 @@
 """Frames from the relay, stored: those of one message in one transaction, in order, each number exactly once."""
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 from varde.clock import now_ms
 from varde.connection import Connection
 from varde.crypto import CannotDecrypt
-from varde.events import Gap, Message, Presence, Reason, Receipt, TranscriptBroken, Typing, Undecryptable, Unknown, at
+from varde.events import (
+    Gap,
+    HistoryLost,
+    Message,
+    Presence,
+    Reason,
+    Receipt,
+    TranscriptBroken,
+    Typing,
+    Undecryptable,
+    Unknown,
+    at,
+)
 from varde.gap_tracker import GapTracker
 from varde.services import Services
 from varde_contract import frames as f
@@ -220,6 +233,7 @@ class Receiver:
         return True
 
     def _joined(self, joined: f.Joined) -> None:
+        self._follow_epochs(joined)
         self._joins.joined(joined)
         upto = self._store.conversations.upto(joined.conversation)
         if upto is None:
@@ -232,6 +246,37 @@ class Receiver:
         self._rosters.note_version(joined.conversation, joined.roster_version)
         self._advanced.add(joined.conversation)
         self._send_read_position(joined.conversation)
+
+    def _follow_epochs(self, joined: f.Joined) -> None:
+        """Where the server has lost numbers of before, go back to the last it has kept, and send again what was acked.
+
+        A number that this device has is given to another message then: it would be passed over, and be deleted as
+        delivered.
+        """
+        if not joined.epochs:
+            return
+        conversation, newest = joined.conversation, joined.epochs[0]
+        before = self._store.conversations.epoch(conversation)
+        if before is not None and before[0] != newest.epoch:
+            epoch, kept = before
+            since = list(takewhile(lambda each: each.epoch != epoch, joined.epochs))
+            # An epoch that the server does not know is lost itself, and what it had kept when it began is all there is.
+            unknown = [kept] if len(since) == len(joined.epochs) else []
+            self._lose(conversation, min([each.head for each in since] + unknown))
+        if before is None or before[0] != newest.epoch:
+            self._store.conversations.put_epoch(conversation, newest.epoch, newest.head)
+
+    def _lose(self, conversation: ConversationId, kept: int) -> None:
+        upto = self._store.conversations.upto(conversation)
+        if upto is None or upto <= kept:
+            return
+        self._store.conversations.go_back(conversation, kept)
+        self._keychain.withdraw_share(conversation)  # who has not fetched it will never have it
+        self._store.transcript.add_lost(conversation, upto - kept)
+        self._outbox.send_again(self._store.log.lose(conversation, kept, self._identity.device))
+        self._store.log.add(HistoryLost(conversation, kept + 1, upto))
+        self._on_commit.append(lambda: self._outbox.wake_sender(conversation))
+        self._on_commit.append(self._events.notify)
 
     def _send_read_position(self, conversation: ConversationId) -> None:
         """Send again how far the person has read, where the relay may not know it."""

@@ -6,14 +6,14 @@ from uuid import UUID
 import click
 
 import varde
-from varde.events import Gap, Message, TranscriptBroken, Undecryptable, Unknown, Unsent
+from varde.events import Gap, HistoryLost, Message, TranscriptBroken, Undecryptable, Unknown, Unsent
 from varde_cli.names import Names, open_conversation
 from varde_cli.options import Home, home_options
 from varde_cli.output import json_option, print_json
 from varde_cli.run import Failure, run_connected
 from varde_contract.ids import ConversationId
 
-_KEPT = (Message, Unknown, Gap, Undecryptable, TranscriptBroken, Unsent)
+_KEPT = (Message, Unknown, Gap, Undecryptable, TranscriptBroken, HistoryLost, Unsent)
 
 
 @click.command()

@@ -5,7 +5,7 @@ from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, Struct
 
-from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId, Uuid7
+from varde_contract.ids import ClientId, ConversationId, DeviceId, EpochId, MessageId, ProfileId, SessionId, Uuid7
 from varde_contract.limits import CIPHERTEXT_BYTES, DEVICES_PER_SEND, PROBE_BYTES, SEQ_MAX, SYNC_MESSAGES, TICKET_BYTES
 from varde_contract.refusals import RefusalCode, StaleDevices
 from varde_contract.secret_struct import SecretStruct
@@ -152,6 +152,13 @@ class Head(Struct, frozen=True, array_like=True):
     own_seq: Upto
 
 
+class EpochHead(Struct, frozen=True, array_like=True):
+    """An epoch of the store, and the last number of the conversation that was kept when it began."""
+
+    epoch: EpochId
+    head: Upto
+
+
 class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
     """The first frame of the relay. With `more`, there are further conversations than `heads` names."""
 
@@ -161,11 +168,13 @@ class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
     limits: ServerLimits
     heads: tuple[Head, ...]
     more: bool
+    epoch: EpochId | None = None
 
 
 class Joined(Struct, frozen=True, array_like=True, tag="joined"):
     """The conversation is listened to; numbers from `from_seq` to `head` follow as backlog, then live.
 
+    `epochs` are those of the store, newest first: who knew another one before has lost numbers, see the protocol.
     `own_seq` is that of `Head`. Nothing is encrypted before the backlog is taken in and the number is known.
     """
 
@@ -174,6 +183,7 @@ class Joined(Struct, frozen=True, array_like=True, tag="joined"):
     head: Upto
     roster_version: Version
     own_seq: Upto
+    epochs: tuple[EpochHead, ...] = ()
 
 
 class Ack(Struct, frozen=True, array_like=True, tag="ack"):

@@ -30,6 +30,8 @@ HEADS_PER_WELCOME = 1_000
 SYNC_MESSAGES = 500
 PROBE_BYTES = 16
 """The token of a `probe`: enough to be unlike every other one."""
+EPOCHS_PER_JOIN = 8
+"""Who knows an epoch that is older still takes everything for lost that the eight before have not kept."""
 
 # A bigint of Postgres. JavaScript is exact to 2**53 only, so a client there has to keep numbers as BigInt.
 SEQ_MAX = 2**63 - 1

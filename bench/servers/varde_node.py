@@ -26,7 +26,7 @@ from relay.node import run_node
 from relay.services import Dependencies
 from relay.socket.tls_certificate import TlsCertificate
 from settings.relay import RelaySettings, TlsFiles
-from varde_contract.ids import ConversationId
+from varde_contract.ids import ENTROPY_BYTES, ConversationId, EpochId, uuid7
 from varde_contract.noise import KeyPair
 from varde_contract.talk import ConversationKind, Role
 
@@ -56,6 +56,8 @@ class PlannedStores:
             mark_read=lambda marks: range(len(marks)),
         )
         named["devices"] = _port(revocations=lambda _: ())
+        named["epochs"] = _port(look=lambda: None)
+        named["epochs"].known = (EpochId(uuid7(0, bytes(ENTROPY_BYTES))),)
         named["bus"] = _port(publish=lambda _: None)
         named["bus"].listen = lambda *_: nullcontext()
         return Stores(**named)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, EpochId, MessageId, ProfileId
 from varde_contract.talk import ConversationKind, Role
 
 
@@ -89,6 +89,13 @@ class ConversationHead(Struct, frozen=True):
     upto: int
     roster_version: int
     own_seq: int
+
+
+class EpochHead(Struct, frozen=True):
+    """The last number that a conversation had kept when an epoch of the store began."""
+
+    epoch: EpochId
+    head: int
 
 
 class Draft(Struct, frozen=True):

@@ -15,6 +15,7 @@ from domain.talk.model import (
     Confirmation,
     ConversationHead,
     Draft,
+    EpochHead,
     ListRequest,
     LogHead,
     LogPage,
@@ -25,7 +26,7 @@ from domain.talk.model import (
     SendKey,
     Summary,
 )
-from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, EpochId, ProfileId
 from varde_contract.talk import ConversationKind, Role
 
 
@@ -117,3 +118,17 @@ class MailboxStore(Protocol):
 
         A mark beyond the head, or of a profile that is no member, does nothing.
         """
+
+
+class EpochStore(Protocol):
+    """The epochs of the store. A new one begins when something that was committed is lost."""
+
+    @property
+    def known(self) -> Sequence[EpochId]:
+        """The epochs, newest first, as of the last look. Every new connection is looked at before it is used."""
+
+    async def look(self) -> None:
+        """Look whether a new one has to begin, and remember how far the store is."""
+
+    async def heads(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, Sequence[EpochHead]]:
+        """Return the last numbers that each conversation had kept when each epoch began, newest first."""

@@ -9,6 +9,7 @@ from domain.ports import StoreUnavailable
 from domain.talk.model import Committed, ConversationHead, ListRequest, LogPage, LogRequest, SendKey
 from domain.talk.ports import ConversationStore, JournalStore, MailboxStore
 from relay.cache.batching import BatchedLoader
+from relay.cache.epochs import Epochs
 from relay.cache.outage import Outage
 from relay.metrics.counters import Metrics
 from varde_contract.ids import ConversationId, DeviceId
@@ -45,8 +46,9 @@ class ConversationHeads:
 class LogReader:
     """Pages of the log."""
 
-    def __init__(self, store: MailboxStore, outage: Outage, metrics: Metrics) -> None:
+    def __init__(self, store: MailboxStore, epochs: Epochs, outage: Outage, metrics: Metrics) -> None:
         self._store = store
+        self._epochs = epochs
         self._outage = outage
         self.metrics = metrics
         self._loader = BatchedLoader(self._load, concurrency=PAGE_QUERIES_AT_ONCE, batch_size=PAGES_PER_QUERY)
@@ -67,6 +69,8 @@ class LogReader:
             self.metrics.failed_reads += 1
             self._outage.failed()
             raise
+        if not self._epochs.check():
+            raise StoreUnavailable("the numbers are of another epoch")
         self.metrics.reads.observe(trio.current_time() - began)
         self._outage.answered()
         return {request: page for request, page in zip(requests, pages, strict=True) if page is not None}

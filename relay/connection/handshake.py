@@ -145,6 +145,7 @@ async def _welcome(services: Services, ticket: Ticket) -> Welcome:
         limits=services.limits,
         heads=tuple(map(_head, heads[:HEADS_PER_WELCOME])),
         more=len(heads) > HEADS_PER_WELCOME,
+        epoch=services.epochs.current,
     )
 
 

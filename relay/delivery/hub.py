@@ -71,6 +71,11 @@ class Hub:
         for conversation in tuple(peer.listeners):
             self.remove_listener(peer, conversation)
 
+    def cut_all(self) -> None:
+        """Let everybody come back, because the database is another one: positions and heads mean nothing any more."""
+        for peer in self.peers:
+            peer.connection.cut(CloseCode.DATABASE_LOST)
+
     async def wait_empty(self) -> None:
         """Return when nobody is connected. The deadline is the caller's."""
         while self._peers:

@@ -15,6 +15,7 @@ from domain.talk.model import Committed, Draft, Roster, RosterOutdated
 from domain.talk.ports import JournalStore
 from domain.talk.sending import TRIES, decide, key_of, settle_refusals, size_of, stale_devices
 from relay.cache.batched_reads import CommittedMessages
+from relay.cache.epochs import Epochs
 from relay.cache.outage import UNAVAILABLE, Outage
 from relay.cache.rosters import Rosters
 from relay.connection.peer import Peer
@@ -162,6 +163,7 @@ class Journal:
         publish: Callable[[MessagesCommitted], None],
         flush_scheduler: FlushScheduler,
         outage: Outage,
+        epochs: Epochs,
         budgets: Budgets,
         node: str,
         shards: int,
@@ -176,6 +178,7 @@ class Journal:
         self._publish = publish
         self._flush_scheduler = flush_scheduler
         self._outage = outage
+        self._epochs = epochs
         self._budgets = budgets
         self._node = node
         self._limits = limits
@@ -254,6 +257,8 @@ class Journal:
         began = trio.current_time()
         with trio.move_on_after(self._limits.deadline), suppress(StoreUnavailable):
             outcomes = await self._store.commit(drafts)
+            if not self._epochs.check():
+                outcomes = None  # stored, under numbers that the senders have for others: they ask again
         self._metrics.commits.observe(trio.current_time() - began)
         if outcomes is None:
             self._outage.failed()

@@ -73,9 +73,11 @@ async def _join_again(services: Services) -> None:
     for start in range(0, len(wanting), PEERS_PER_QUERY):
         peers = wanting[start : start + PEERS_PER_QUERY]
         pages = await services.conversations.list_many([ListRequest(peer.device, None, PAGE) for peer in peers])
-        await services.rosters.remember(head.conversation for page in pages for head in page)
+        joining = [head.conversation for page in pages for head in page]
+        await services.rosters.remember(joining)
+        epochs = await services.epochs.heads(joining)
         for peer, page in zip(peers, pages, strict=True):
             if len(page) < PAGE:
-                join_these(services, peer, page)
+                join_these(services, peer, page, epochs)
             else:
                 await join_all(services, peer)

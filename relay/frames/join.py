@@ -1,6 +1,6 @@
 """`join:conversation` and `sync`: how a peer starts to listen, and how it reads the log."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 from uuid import UUID
@@ -15,7 +15,7 @@ from relay.connection.peer import Peer
 from relay.frames.refusals import Deferred, Outcome
 from relay.metrics.labels import JoinOutcome
 from relay.services import Services
-from varde_contract.frames import Join, Joined, Sync
+from varde_contract.frames import EpochHead, Join, Joined, Sync
 from varde_contract.ids import ConversationId
 from varde_contract.refusals import RefusalCode, Refused
 
@@ -79,21 +79,26 @@ async def join_all(services: Services, peer: Peer) -> Refused | None:
     after: ConversationId | None = None
     while True:
         heads = await _patiently(services, partial(_heads, services, peer, after))
-        refused = join_these(services, peer, heads)
+        epochs = await _patiently(services, partial(services.epochs.heads, [head.conversation for head in heads]))
+        refused = join_these(services, peer, heads, epochs)
         if refused is not None or len(heads) < PAGE:
             return refused
         after = heads[-1].conversation
 
 
-def join_these(services: Services, peer: Peer, heads: Sequence[ConversationHead]) -> Refused | None:
+def join_these(
+    services: Services,
+    peer: Peer,
+    heads: Sequence[ConversationHead],
+    epochs: Mapping[ConversationId, Sequence[EpochHead]],
+) -> Refused | None:
     """Let a peer listen to the given conversations, if it does not already. Refuses `too-many`."""
     for head in heads:
         if head.conversation in peer.listeners:
             continue
         if len(peer.listeners) >= services.settings.joined:
             return _TOO_MANY
-        joined = Joined(head.conversation, head.upto + 1, head.head, head.roster_version, head.own_seq)
-        _listen(services, peer, joined)
+        _listen(services, peer, _joined(head, head.upto + 1, head.roster_version, epochs))
     return None
 
 
@@ -115,7 +120,15 @@ async def _look(services: Services, peer: Peer, conversation: ConversationId, fr
     start = from_seq if from_seq is not None else head.upto + 1
     if start > head.head + 1:
         return _BEYOND
-    return Joined(conversation, start, head.head, roster.version, head.own_seq)
+    epochs = await _patiently(services, partial(services.epochs.heads, [conversation]))
+    return _joined(head, start, roster.version, epochs)
+
+
+def _joined(
+    head: ConversationHead, start: int, version: int, epochs: Mapping[ConversationId, Sequence[EpochHead]]
+) -> Joined:
+    kept = tuple(epochs.get(head.conversation, ()))
+    return Joined(head.conversation, start, head.head, version, head.own_seq, kept)
 
 
 def _listen(services: Services, peer: Peer, joined: Joined) -> None:

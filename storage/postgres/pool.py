@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 import trio
 
-from storage.database import Pool
+from storage.database import Connection, Pool
 from storage.island import Island, IslandClosed
 from storage.postgres.errors import domain_errors
 
@@ -28,6 +28,9 @@ SETTINGS: Final = {
     "plan_cache_mode": "force_generic_plan",
 }
 
+
+Check: TypeAlias = Callable[[Connection], Coroutine[Any, Any, None]]
+"""Called with each new connection before it is used."""
 
 _pool_log: Final = logging.getLogger("asyncpg.pool")
 
@@ -50,9 +53,15 @@ class Timeouts:
 
 @asynccontextmanager
 async def open_pool(
-    island: Island, url: str, *, least: int, most: int, timeouts: Timeouts | None = None
+    island: Island,
+    url: str,
+    *,
+    least: int,
+    most: int,
+    timeouts: Timeouts | None = None,
+    check: Check | None = None,
 ) -> AsyncIterator[Pool]:
-    """Connect `least` times now and up to `most` times when asked; disconnect at exit.
+    """Connect `least` times now and up to `most` times when asked; disconnect at exit. `check` sees each connection.
 
     Raises:
         StoreUnavailable: the database cannot be reached.
@@ -60,7 +69,7 @@ async def open_pool(
     timeouts = timeouts or Timeouts()
     _pool_log.addFilter(_drop_reason)
     with domain_errors():
-        pool = await island.run(_connect, url, least, most, timeouts)
+        pool = await island.run(_connect, url, least, most, timeouts, check)
     try:
         yield pool
     finally:
@@ -69,7 +78,7 @@ async def open_pool(
             await island.run(_disconnect, pool, timeouts)
 
 
-async def _connect(url: str, least: int, most: int, timeouts: Timeouts) -> Pool:
+async def _connect(url: str, least: int, most: int, timeouts: Timeouts, check: Check | None) -> Pool:
     return await asyncpg.create_pool(
         url,
         min_size=least,
@@ -78,6 +87,7 @@ async def _connect(url: str, least: int, most: int, timeouts: Timeouts) -> Pool:
         timeout=timeouts.statement,
         command_timeout=timeouts.statement,
         server_settings=SETTINGS,
+        init=check,
         reset=_leave_as_it_is,
     )
 

@@ -15,7 +15,7 @@ import trio
 
 from storage.island import Island
 from storage.postgres import protocol
-from storage.postgres.pool import SETTINGS, Timeouts
+from storage.postgres.pool import SETTINGS, Check, Timeouts
 
 CONNECTIONS_MAX: Final = 4
 """Of one process. Who finds all of them busy goes over the island."""
@@ -91,8 +91,9 @@ class TrioConnection:
 class TrioConnections:
     """The connections of one process, each with the same statement."""
 
-    def __init__(self, island: Island, url: str, timeouts: Timeouts, query: bytes) -> None:
-        """`query` prepares the statement."""
+    def __init__(self, island: Island, url: str, timeouts: Timeouts, query: bytes, check: Check | None = None) -> None:
+        """`query` prepares the statement; `check` sees each connection before it is used."""
+        self._check = check
         self._island = island
         self._url = url
         self._timeouts = timeouts
@@ -135,7 +136,7 @@ class TrioConnections:
             self._free.pop().close()
 
     async def _open(self) -> TrioConnection | None:
-        sock = await self._island.run(_connect, self._url, self._timeouts)
+        sock = await self._island.run(_connect, self._url, self._timeouts, self._check)
         if sock is None:
             return None
         connection = TrioConnection(sock, self._timeouts.statement)
@@ -143,12 +144,14 @@ class TrioConnections:
         return connection
 
 
-async def _connect(url: str, timeouts: Timeouts) -> socket.socket | None:
+async def _connect(url: str, timeouts: Timeouts, check: Check | None) -> socket.socket | None:
     # We hang up without a cancel request: the server ends by itself what nobody waits for any more.
     settings = {**SETTINGS, "statement_timeout": str(round(1_000 * timeouts.statement))}
     connection = await asyncpg.connect(url, timeout=timeouts.statement, server_settings=settings)
     try:
         async with asyncio.timeout(timeouts.statement):
+            if check is not None:
+                await check(connection)
             return await _detach(connection)
     except BaseException:
         connection.terminate()

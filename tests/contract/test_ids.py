@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from tests.ids import id_of
 from varde_contract.codec import decode_client_frames, decode_hello
 from varde_contract.errors import PeerFault
-from varde_contract.frames import Delivered
+from varde_contract.frames import Delivered, MalformedFrame
 from varde_contract.ids import ENTROPY_BYTES, decode_text_id, uuid7
 from varde_contract.rest.talk import NewMember
 
@@ -79,6 +78,12 @@ def binary(value: object) -> bytes:
     return msgspec.msgpack.encode(frames)
 
 
+def is_malformed(packed: bytes) -> bool:
+    """Whether a relay refuses the one frame of this message."""
+    (frame,) = decode_client_frames(packed)
+    return isinstance(frame, MalformedFrame)
+
+
 def read_text(value: object, dec_hook: Callable[[type, Any], Any] | None = decode_text_id) -> NewMember:
     """Read a body in JSON that has this in the place of an id."""
     body = {"profile": GOOD, "as_profile": value}
@@ -98,9 +103,9 @@ def test_an_id_is_read_as_it_was_written() -> None:
 def test_no_other_uuid_is_an_id(number: UUID) -> None:
     """The nil UUID once stood for a whole group. Nobody can bring it, or a random UUID, as an id of their own."""
     hello = msgspec.msgpack.encode((1, "ticket", number.bytes))
-    for read in (lambda: decode_client_frames(binary(number.bytes)), lambda: decode_hello(hello)):
-        with pytest.raises(PeerFault):
-            read()
+    assert is_malformed(binary(number.bytes))
+    with pytest.raises(PeerFault):
+        decode_hello(hello)
     with pytest.raises(msgspec.ValidationError, match="UUIDv7"):
         read_text(number)
 
@@ -108,16 +113,14 @@ def test_no_other_uuid_is_an_id(number: UUID) -> None:
 @pytest.mark.parametrize("value", [str(GOOD), GOOD.hex, GOOD.bytes[:15], GOOD.bytes + b"\0", list(GOOD.bytes), None, 7])
 def test_msgpack_has_ids_as_sixteen_bytes_only(value: object) -> None:
     """One id has one spelling on the wire: text passes no more."""
-    with pytest.raises(PeerFault):
-        decode_client_frames(binary(value))
+    assert is_malformed(binary(value))
 
 
 def test_map_keys_are_ids_like_any_other() -> None:
     """A send to each device names them in bytes: text as a key passes no more."""
     for key, good in ((GOOD.bytes, True), (str(GOOD), False), (V4.bytes, False)):
         packed = msgspec.msgpack.encode([("msg:send", *(GOOD.bytes,) * 3, 1, None, {key: b"x"})])
-        with nullcontext() if good else pytest.raises(PeerFault):
-            assert decode_client_frames(packed)
+        assert is_malformed(packed) is not good
 
 
 @pytest.mark.parametrize("text", SPELLINGS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from domain.jobs.ports import WorkerId
 from domain.people import model as people
@@ -10,10 +11,22 @@ from domain.talk import model as talk_model
 from domain.talk.sending import GRACE
 from domain.transparency.model import SignedHead
 from tests.doubles.clock import ManualClock
-from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId, SessionId
+from varde_contract.ids import (
+    ENTROPY_BYTES,
+    AccountId,
+    ClientId,
+    ConversationId,
+    DeviceId,
+    EpochId,
+    ProfileId,
+    SessionId,
+    uuid7,
+)
 from varde_contract.talk import ConversationKind, Role
 from varde_contract.transparency.entry import Entry
 from varde_contract.transparency.tiles import Tile
+
+FIRST_EPOCH: Final = EpochId(uuid7(0, bytes(ENTROPY_BYTES)))
 
 
 @dataclass
@@ -128,6 +141,8 @@ class Memory:
     pairs: dict[tuple[ProfileId, ProfileId], ConversationId] = field(default_factory=dict)
     leases: dict[str, tuple[WorkerId, float]] = field(default_factory=dict)
     transparency: LogMemory = field(default_factory=LogMemory)
+    epochs: list[tuple[EpochId, dict[ConversationId, int]]] = field(default_factory=lambda: [(FIRST_EPOCH, {})])
+    """Newest first, with what each conversation had kept when it began."""
     clock: Clock = field(default_factory=ManualClock)
 
     def devices_of(self, account: AccountId) -> list[people.Device]:

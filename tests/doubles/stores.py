@@ -4,6 +4,7 @@ from domain.ports import Stores
 from tests.doubles.bus import RecordingBus
 from tests.doubles.conversations import MemoryConversations
 from tests.doubles.devices import MemoryDevices, MemoryPrekeys
+from tests.doubles.epochs import MemoryEpochs
 from tests.doubles.interference import Interference
 from tests.doubles.jobs import MemoryLeases
 from tests.doubles.log import MemoryJournal, MemoryMailbox
@@ -32,6 +33,7 @@ def open_memory_stores(
         conversations=MemoryConversations(memory, interference),
         journal=MemoryJournal(memory, interference),
         mailbox=MemoryMailbox(memory, interference),
+        epochs=MemoryEpochs(memory, interference),
         retention=MemoryRetention(memory, interference),
         leases=MemoryLeases(memory, interference),
         transparency=MemoryLog(memory, interference),

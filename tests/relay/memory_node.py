@@ -28,7 +28,7 @@ from tests.cast import CastDevice, Person, open_conversation, settle
 from tests.doubles.bus import RecordingBus
 from tests.doubles.clock import DeterministicEntropy, ManualClock
 from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
+from tests.doubles.memory import FIRST_EPOCH, Memory
 from tests.doubles.stores import open_memory_stores
 from tests.relay.client import StreamClient
 from varde_contract import frames as f
@@ -41,6 +41,8 @@ from varde_contract.talk import ConversationKind
 RELAY_KEM: Final = MlKemKeyPair(hashlib.sha512(b"the relay of the tests").digest())
 RELAY_KEY: Final = KeyPair.from_private(hashlib.sha256(b"the relay of the tests").digest())
 TICKET_KEY: Final = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"the tickets of the tests").digest())
+KEPT: Final = (f.EpochHead(FIRST_EPOCH, 0),)
+"""What `joined` says of a store that never lost anything."""
 ADDRESS: Final = "192.0.2.1"
 
 

@@ -34,7 +34,7 @@ from varde.tasks import ClientTasks
 from varde.transparency import Transparency
 from varde_contract import codec
 from varde_contract import frames as f
-from varde_contract.ids import AccountId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, EpochId, MessageId, ProfileId, SessionId
 from varde_contract.people import ProfileType
 from varde_contract.refusals import RefusalCode, StaleDevices
 from varde_contract.rest.people import (
@@ -76,6 +76,8 @@ class MemoryRelay:
         """The lists that the API shows of an account."""
         self.by_rest: list[NewMessage] = []
         self.confirmed: dict[tuple[ConversationId, DeviceId], int] = {}
+        self.epochs: list[tuple[EpochId, dict[ConversationId, int]]] = [(EpochId(id_of(99)), {})]
+        """Newest first, with what was kept when each began."""
         self.refuse: Callable[[f.Send], f.RefusedFrame | None] = lambda _: None
         """Asked before each send is stored: refuse it."""
         self.drop: Callable[[Struct], bool] = lambda _: False
@@ -145,11 +147,23 @@ class MemoryRelay:
             case _:
                 pass
 
+    def restore(self, heads: dict[ConversationId, int]) -> None:
+        """Put back a copy of when these were the heads: everything after them is lost, and everybody is cut."""
+        for conversation, head in heads.items():
+            del self.log[conversation][head:]
+        for key, upto in self.confirmed.items():
+            self.confirmed[key] = min(upto, heads.get(key[0], upto))
+        self.epochs.insert(0, (EpochId(id_of(len(self.epochs) + 100)), dict(heads)))
+        for device in list(self.connections):
+            self.cut(device)
+
     def _join(self, device: DeviceId, talk: SimulatedConversation) -> None:
         upto = self.confirmed.setdefault((talk.conversation, device), 0)
         head = len(self.log[talk.conversation])
         own = [each.seq for each in self.log[talk.conversation] if each.sender == device and each.seq > upto]
-        self.deliver(device, f.Joined(talk.conversation, upto + 1, head, talk.version, max(own, default=0)))
+        epochs = tuple(f.EpochHead(epoch, heads.get(talk.conversation, 0)) for epoch, heads in self.epochs)
+        joined = f.Joined(talk.conversation, upto + 1, head, talk.version, max(own, default=0), epochs)
+        self.deliver(device, joined)
         self._deliver_log(device, talk, upto + 1, head)
 
     def _store(self, device: DeviceId, frame: f.Send) -> None:
@@ -279,6 +293,7 @@ class MemoryConnection:
         self.welcome = f.Welcome(SessionId(id_of(1)), NOW, 25_000, f.ServerLimits(1, 1, 1, 1), (), more=True)
         self._relay = relay
         self._device = device
+        self._closed = False
         self._send, self.incoming = trio.open_memory_channel[list[f.ServerFrame]](float("inf"))
 
     def deliver(self, frames: list[f.ServerFrame]) -> None:
@@ -288,11 +303,13 @@ class MemoryConnection:
 
     def close(self) -> None:
         """The connection breaks."""
+        self._closed = True
         self._send.close()
 
     def send(self, frame: Struct) -> None:
-        """Say something."""
-        self._relay.handle(self._device, frame)
+        """Say something; nobody hears it once the connection is broken."""
+        if not self._closed:
+            self._relay.handle(self._device, frame)
 
     def confirm(self, conversation: ConversationId, upto: int) -> None:
         """Confirm something."""

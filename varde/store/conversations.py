@@ -5,7 +5,7 @@ from uuid import UUID
 
 from varde.events import Gap
 from varde.store.table import Cell, Table
-from varde_contract.ids import ConversationId, ProfileId
+from varde_contract.ids import ConversationId, EpochId, ProfileId
 from varde_contract.rest.talk import ConversationView
 from varde_contract.talk import GapReason
 
@@ -49,6 +49,39 @@ class Conversations(Table):
             conversation.bytes,
             upto,
         )
+
+    def epoch(self, conversation: ConversationId) -> tuple[EpochId, int] | None:
+        """Return the epoch that the numbers are of, and the last one kept when it began; None when none was told."""
+        row = self._database.row(
+            "SELECT epoch, kept FROM conversation WHERE conversation = ? AND epoch IS NOT NULL", conversation.bytes
+        )
+        return None if row is None else (EpochId(UUID(bytes=row[0])), row[1])
+
+    def put_epoch(self, conversation: ConversationId, epoch: EpochId, kept: int) -> None:
+        """Note the epoch that the numbers are of."""
+        self._database.run(
+            "INSERT INTO conversation (conversation, epoch, kept) VALUES (?, ?, ?) ON CONFLICT (conversation)"
+            " DO UPDATE SET epoch = excluded.epoch, kept = excluded.kept",
+            conversation.bytes,
+            epoch.bytes,
+            kept,
+        )
+
+    def go_back(self, conversation: ConversationId, kept: int) -> None:
+        """Forget every position beyond a number, because the server has lost what came after it."""
+        self._database.run(
+            "UPDATE conversation SET upto = min(upto, ?2), read_upto = min(read_upto, ?2),"
+            " read_told = min(read_told, ?2) WHERE conversation = ?1",
+            conversation.bytes,
+            kept,
+        )
+        self._database.run(
+            "UPDATE receipt SET delivered = min(delivered, ?2), read = min(read, ?2) WHERE conversation = ?1",
+            conversation.bytes,
+            kept,
+        )
+        self._database.run("DELETE FROM own_number WHERE conversation = ? AND seq > ?", conversation.bytes, kept)
+        self._database.run("DELETE FROM own_claim WHERE conversation = ? AND last_seq > ?", conversation.bytes, kept)
 
     def read_upto(self, conversation: ConversationId) -> int:
         """Return how far the person has read."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from varde.events import Gap, Message, StoredEvent, TranscriptBroken, Undecryptable, Unknown, Unsent
+from varde.events import Gap, HistoryLost, Message, StoredEvent, TranscriptBroken, Undecryptable, Unknown, Unsent
 from varde.store.table import Cell, Table
 from varde_contract.ids import ClientId, ConversationId, DeviceId
 
@@ -32,13 +32,42 @@ class Log(Table):
         """Store an event; False when its number, or its client id from that device, is here already."""
         conversation, seq, device, client_id = _keys(event)
         if client_id is not None and device is not None and self.has(conversation, device, client_id):
-            return False
+            return self._number_again(conversation, device, client_id, seq)
         if seq is not None and self._at(conversation, seq):
             return False
         self._insert(event, (conversation.bytes, seq, _bytes(device), _bytes(client_id)), taken)
         if isinstance(event, Gap | Undecryptable):
             self._count_lost(event)
         return True
+
+    def _number_again(
+        self, conversation: ConversationId, device: DeviceId, client_id: ClientId, seq: int | None
+    ) -> bool:
+        """Give a message that the server had lost the number under which it came again: it is not shown twice."""
+        return (
+            self._database.run(
+                "UPDATE log SET seq = ?4, lost_seq = NULL WHERE conversation = ?1 AND device = ?2 AND client_id = ?3"
+                " AND lost_seq IS NOT NULL AND NOT EXISTS (SELECT 1 FROM log WHERE conversation = ?1 AND seq = ?4)",
+                conversation.bytes,
+                device.bytes,
+                client_id.bytes,
+                seq,
+            )
+            > 0
+        )
+
+    def lose(self, conversation: ConversationId, kept: int, own: DeviceId) -> Sequence[Message]:
+        """Take the numbers beyond `kept` off their events, which stay; return the messages of `own` among them."""
+        self._database.run(
+            "UPDATE log SET lost_seq = seq, seq = NULL WHERE conversation = ? AND seq > ?", conversation.bytes, kept
+        )
+        rows = self._database.rows(
+            "SELECT position, sealed FROM log WHERE conversation = ? AND device = ? AND kind = 'message'"
+            " AND lost_seq IS NOT NULL ORDER BY lost_seq",
+            conversation.bytes,
+            own.bytes,
+        )
+        return [self._decrypt(_log_cell(position), sealed, Message) for position, sealed in rows]
 
     def has(self, conversation: ConversationId, device: DeviceId, client_id: ClientId) -> bool:
         """Whether the device's message with this client id is here."""
@@ -55,8 +84,9 @@ class Log(Table):
     def history(self, conversation: ConversationId, limit: int, before: int | None) -> Sequence[Message]:
         """Return the last `limit` messages below number `before`, in order."""
         rows = self._database.rows(
-            "SELECT position, sealed FROM log WHERE conversation = ? AND kind = 'message' AND (?2 IS NULL OR seq < ?2)"
-            " ORDER BY seq DESC LIMIT ?3",
+            "SELECT position, sealed FROM log WHERE conversation = ? AND kind = 'message'"
+            " AND (?2 IS NULL OR ifnull(seq, lost_seq) < ?2)"
+            " ORDER BY ifnull(seq, lost_seq) DESC, position DESC LIMIT ?3",
             conversation.bytes,
             before,
             limit,
@@ -114,7 +144,7 @@ class Log(Table):
         (last,) = self._database.row("SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'log'") or (0,)
         position = int(last) + 1
         self._database.run(
-            "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
             position,
             *keys,
             str(event.__struct_config__.tag),
@@ -146,7 +176,7 @@ def _keys(event: StoredEvent) -> tuple[ConversationId, int | None, DeviceId | No
             return event.conversation, event.seq, None, None
         case Unsent():
             return event.conversation, None, None, event.client_id
-        case TranscriptBroken():
+        case TranscriptBroken() | HistoryLost():
             return event.conversation, None, None, None
 
 

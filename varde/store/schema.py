@@ -127,5 +127,13 @@ CREATE TABLE known_device (device BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT
 CREATE TABLE pin_count (one INTEGER PRIMARY KEY CHECK (one = 1), sealed BLOB NOT NULL) STRICT;
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER, _DEVICE_LISTS)
+_EPOCHS = """
+-- The epoch of the server's store that the numbers are of, and the last one it had kept when that began.
+ALTER TABLE conversation ADD COLUMN epoch BLOB;
+ALTER TABLE conversation ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
+-- The number of what the server has lost: its row has no seq, because another one may come under that.
+ALTER TABLE log ADD COLUMN lost_seq INTEGER;
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER, _DEVICE_LISTS, _EPOCHS)
 """Each script takes the store from the version of its index to the next."""

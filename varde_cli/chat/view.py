@@ -15,6 +15,7 @@ from varde.events import (
     Event,
     ForkedLog,
     Gap,
+    HistoryLost,
     Message,
     OwnListChanged,
     Presence,
@@ -258,6 +259,9 @@ class ChatView:
                 self.screen.line(f"   {name} sent something that this version cannot show yet", dim=True)
             case TranscriptBroken(seq=seq, why=why):
                 self.screen.line(f"   {_BREAKS[why].format(seq=seq)}", fg="bright_red")
+            case HistoryLost(from_seq=first, to_seq=last):
+                told = f"   the server has lost numbers {first} to {last}; what this device sent of them goes out again"
+                self.screen.line(told, fg="bright_red")
             case Unsent(text=text):
                 self.screen.line(f"   this was not sent: {text}", fg="bright_red")
             case Withheld():

@@ -11,7 +11,7 @@ from storage.database import Connection
 from storage.island import Island
 from storage.postgres import protocol
 from storage.postgres.errors import RETRYABLE, store_errors
-from storage.postgres.pool import Timeouts
+from storage.postgres.pool import Check, Timeouts
 from storage.postgres.transactions import Transactions
 from storage.postgres.trio_connection import STATEMENT, TrioConnection, TrioConnections
 from varde_contract.ids import DeviceId, MessageId
@@ -95,9 +95,11 @@ _TYPES: Final = (
 )
 
 
-def make_commit_connections(island: Island, url: str, timeouts: Timeouts) -> TrioConnections:
+def make_commit_connections(
+    island: Island, url: str, timeouts: Timeouts, *, check: Check | None = None
+) -> TrioConnections:
     """Make the straight connections for a journal; none is open yet."""
-    return TrioConnections(island, url, timeouts, protocol.prepare(STATEMENT, _COMMIT, _TYPES))
+    return TrioConnections(island, url, timeouts, protocol.prepare(STATEMENT, _COMMIT, _TYPES), check)
 
 
 def _query(drafts: Sequence[talk.Draft]) -> bytes:

@@ -21,7 +21,7 @@ from tests.cast import (
     enrol,
     settle,
 )
-from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room, roster_now
+from tests.relay.memory_node import KEPT, Backend, MemoryNode, Sends, open_node, open_room, roster_now
 from varde_contract import frames as f
 from varde_contract.talk import Role
 
@@ -170,7 +170,7 @@ async def test_who_is_added_while_live_begins_to_listen(node: MemoryNode, backen
     moved = await backend.stores.conversations.add_member(roster.conversation, roster.version, member, most=9)
     assert isinstance(moved, people.RosterChange)
     backend.bus.publish_nowait([MembershipChanged(moved.conversation, moved.version)])
-    assert await phone.receive(f.Joined) == f.Joined(roster.conversation, 2, 1, moved.version, 0)
+    assert await phone.receive(f.Joined) == f.Joined(roster.conversation, 2, 1, moved.version, 0, KEPT)
     await phone.receive(f.Changed)
     await laptop.send(sends.group(await roster_now(backend, roster.conversation), alice))
     assert (await phone.receive(f.New)).seq == 2

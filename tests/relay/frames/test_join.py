@@ -11,7 +11,7 @@ from domain.talk import model as talk
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, carol, carol_phone, mallory, mallory_phone
 from tests.doubles.held_mailbox import HeldMailbox
 from tests.relay.client import StreamClient
-from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room, roster_now
+from tests.relay.memory_node import KEPT, Backend, MemoryNode, Sends, open_node, open_room, roster_now
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId, MessageId
 from varde_contract.talk import ConversationKind, Role
@@ -57,7 +57,7 @@ async def test_frame_join_conversation(node: MemoryNode, backend: Backend, sends
     await backend.stores.mailbox.confirm([talk.Confirmation(roster.conversation, alice_laptop.id, 2)])
     client = await node.connect_client(alice_laptop)
     await client.send(f.Join(roster.conversation))
-    assert await client.receive(f.Joined) == f.Joined(roster.conversation, 3, 5, 1, 0)
+    assert await client.receive(f.Joined) == f.Joined(roster.conversation, 3, 5, 1, 0, KEPT)
     assert seqs(await client.receive_pending()) == [3, 4, 5]
 
 
@@ -67,7 +67,7 @@ async def test_frame_joined_names_the_number_asked_for(node: MemoryNode, backend
     await fill(backend, sends, roster, 5)
     client = await node.connect_client(alice_laptop)
     await client.send(f.Join(roster.conversation, 5))
-    assert await client.receive(f.Joined) == f.Joined(roster.conversation, 5, 5, 1, 0)
+    assert await client.receive(f.Joined) == f.Joined(roster.conversation, 5, 5, 1, 0, KEPT)
     assert seqs(await client.receive_pending()) == [5]
 
 

@@ -16,6 +16,7 @@ LOOKUPS = {
     "one_time_code",
     "pair_conversation",
     "profile_account",
+    "store_epoch",
     "sweeper",
 }
 """Keyed by what is looked up (account by its own id): everything else starts with whose it is."""

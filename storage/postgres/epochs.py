@@ -1,0 +1,148 @@
+"""Notices that the database has lost what was committed, and begins a new epoch then, before anything else is done.
+
+Three things show it: another system identifier (a dump was restored), another timeline (a standby was promoted, or a
+backup was recovered), and a position in the write-ahead log behind one that was seen before (files were put back). What
+was seen is kept in a file beside the keys, because everything in the database goes back with it. An epoch that begins
+without a loss does no harm: nobody has more than the heads that are kept.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from domain.talk.model import EpochHead
+from storage.database import Connection
+from storage.postgres.transactions import Transactions
+from varde_contract.ids import ENTROPY_BYTES, ConversationId, EpochId, decode_text_id, uuid7
+from varde_contract.limits import EPOCHS_PER_JOIN
+
+_log: Final = logging.getLogger(__name__)
+
+# The flushed position, not the inserted one: an ack comes after its flush. The timeline is that of the segment being
+# written; the control file's is that of the last checkpoint, and lags behind a promotion.
+_STATE: Final = """
+    SELECT (SELECT system_identifier FROM pg_control_system()),
+           ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::bigint,
+           (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint
+"""
+_EPOCHS: Final = "SELECT epoch, replaces, system_identifier, timeline FROM store_epoch ORDER BY number DESC"
+_LOCK: Final = "LOCK TABLE store_epoch IN EXCLUSIVE MODE"
+_BEGIN: Final = "INSERT INTO store_epoch (epoch, replaces, system_identifier, timeline) VALUES ($1, $2, $3, $4)"
+_KEEP_HEADS: Final = (
+    "INSERT INTO epoch_head (conversation_id, epoch, head) SELECT conversation_id, $1, head FROM conversation"
+)
+
+
+class Mark(Struct, frozen=True):
+    """What was seen last: the epoch, and how far the write-ahead log had been flushed."""
+
+    epoch: EpochId
+    lsn: int
+
+
+class PostgresEpochs:
+    """Keeps the promises of `domain.talk.ports.EpochStore`."""
+
+    def __init__(self, path: Path | None) -> None:
+        """`path` is where the mark is kept; without one only the timeline and the identifier are looked at."""
+        # Open for good: the folder of keys is closed to whoever the program runs as later.
+        self._file = None if path is None else os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._mark = None if self._file is None else _read(self._file)
+        self._transactions: Transactions | None = None
+        self.known: Sequence[EpochId] = ()
+        """The epochs, newest first."""
+
+    def open(self, transactions: Transactions) -> None:
+        """Look at every connection from now on: the schema is there."""
+        self._transactions = transactions
+
+    async def look(self) -> None:
+        """Look at the database, over any connection."""
+        assert self._transactions is not None
+        await self._transactions.ask(self._check)
+
+    async def heads(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, Sequence[EpochHead]]:
+        """Return what each conversation had kept when each epoch began, newest first."""
+        assert self._transactions is not None
+        return await self._transactions.ask(_heads, conversations)
+
+    async def check_connection(self, connection: Connection) -> None:
+        """Look at a new connection before it is used: behind it may be another database than yesterday's."""
+        if self._transactions is not None:
+            await self._check(connection)
+
+    async def _check(self, connection: Connection) -> None:
+        state, epochs = await connection.fetchrow(_STATE), await connection.fetch(_EPOCHS)
+        assert state is not None
+        if not self._is_kept(state, epochs):
+            async with connection.transaction():
+                # Of several that notice at once, the first begins the epoch.
+                await connection.execute(_LOCK)
+                epochs = await connection.fetch(_EPOCHS)
+                if not self._is_kept(state, epochs):
+                    await self._begin(connection, state, earlier=bool(epochs))
+                    epochs = await connection.fetch(_EPOCHS)
+        self._note(Mark(epochs[0]["epoch"], state[2]))
+        self.known = [row["epoch"] for row in epochs[:EPOCHS_PER_JOIN]]
+
+    def _is_kept(self, state: Any, epochs: Sequence[Any]) -> bool:
+        system, timeline, lsn = state
+        if not epochs or (epochs[0]["system_identifier"], epochs[0]["timeline"]) != (system, timeline):
+            return False
+        mark = self._mark
+        if mark is None or mark.epoch == epochs[0]["replaces"]:
+            return True
+        if mark.epoch == epochs[0]["epoch"]:
+            return bool(lsn >= mark.lsn)
+        return any(mark.epoch == row["epoch"] for row in epochs)  # another process has begun the newer one
+
+    async def _begin(self, connection: Connection, state: Any, *, earlier: bool) -> None:
+        system, timeline, _ = state
+        epoch = uuid7(time.time_ns() // 1_000_000, os.urandom(ENTROPY_BYTES))
+        replaces = None if self._mark is None else self._mark.epoch
+        if earlier or replaces is not None:  # otherwise nobody knows an epoch before this one
+            await connection.execute(_KEEP_HEADS, epoch)
+        await connection.execute(_BEGIN, epoch, replaces, system, timeline)
+        _log.warning("a new epoch of the store has begun: the database is new, was promoted, or was restored")
+
+    def _note(self, mark: Mark) -> None:
+        if mark == self._mark:
+            return
+        self._mark = mark
+        if self._file is not None:
+            # In place and in one piece, always as long: there is no moment in which the file holds none.
+            os.pwrite(self._file, f'{{"epoch":"{mark.epoch}","lsn":{mark.lsn:20}}}\n'.encode(), 0)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            os.close(self._file)
+
+
+def _read(file: int) -> Mark | None:
+    written = os.pread(file, 1_000, 0)
+    return msgspec.json.decode(written, type=Mark, dec_hook=decode_text_id) if written else None
+
+
+_HEADS: Final = """
+    SELECT conversation_id, epoch, coalesce(epoch_head.head, 0)
+    FROM unnest($1::uuid[]) AS asked (conversation_id)
+    CROSS JOIN (SELECT epoch, number FROM store_epoch ORDER BY number DESC LIMIT $2) AS latest
+    LEFT JOIN epoch_head USING (conversation_id, epoch)
+    ORDER BY conversation_id, number DESC
+"""
+
+
+async def _heads(
+    connection: Connection, conversations: Sequence[ConversationId]
+) -> dict[ConversationId, list[EpochHead]]:
+    heads: dict[ConversationId, list[EpochHead]] = {}
+    for conversation, epoch, head in await connection.fetch(_HEADS, conversations, EPOCHS_PER_JOIN):
+        heads.setdefault(conversation, []).append(EpochHead(epoch, head))
+    return heads
