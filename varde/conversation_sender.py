@@ -81,7 +81,7 @@ class ConversationSender:
         if draft is not None and (ready := self._store.outbox.encrypted(draft.client_id)) is not None:
             return draft, ready
         await self._wait_caught_up()
-        view = await self._rosters.current(self._conversation)
+        view = await self._rosters.prove(await self._rosters.current(self._conversation))
         now = now_ms()
         due = self._due(view, draft, now)
         if due is None:

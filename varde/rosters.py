@@ -4,6 +4,7 @@ With each come the device lists of its members' accounts, as far as they are new
 is found in the lists of its account.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
@@ -17,9 +18,11 @@ from varde.events import RootKeyChange, RosterChange, TransientEvent, Withheld, 
 from varde.rest import Rest
 from varde.store import Store
 from varde.store.people import PinnedProfile
+from varde.transparency import Transparency
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
-from varde_contract.rest.talk import ConversationView
+from varde_contract.rest.talk import ConversationView, ListHead
 from varde_contract.talk import ConversationKind
+from varde_contract.transparency.entry import Entry
 
 TRIES = 3
 """Of a roster whose device lists moved on while it was fetched."""
@@ -28,10 +31,14 @@ TRIES = 3
 class Rosters:
     """The rosters of this device's conversations."""
 
-    def __init__(self, store: Store, rest: Rest, trust: Trust, publish: Callable[[TransientEvent], None]) -> None:
+    def __init__(
+        self, store: Store, rest: Rest, trust: Trust, log: Transparency, publish: Callable[[TransientEvent], None]
+    ) -> None:
         self._store = store
         self._rest = rest
         self._trust = trust
+        self._log = log
+        self._proven: set[tuple[AccountId, int]] = set()
         self._publish = publish
         self._fetching_lists: defaultdict[AccountId, trio.Lock] = defaultdict(trio.Lock)
         self._fetching: defaultdict[ConversationId, trio.Lock] = defaultdict(trio.Lock)
@@ -119,6 +126,30 @@ class Rosters:
                     learned = self._trust.lists.accept(account, [each.list for each in page.lists])
                 for event in root_key_changes(account, learned):
                     self._publish(event)
+
+    async def prove(self, view: ConversationView) -> ConversationView:
+        """Demand that the transparency log holds the lists that a roster rests on; return the roster to encrypt for.
+
+        A list that is on its way there may be used for a minute. Where the log has a newer one, the roster is fetched
+        again. Raises UnprovenList, LogForked, ListRollback, and what `refresh` raises.
+        """
+        for left in range(TRIES - 1, -1, -1):
+            behind = [head for head in view.lists if await self._prove_list(head) > head.number]
+            if not behind:
+                return view
+            if left:
+                view = await self.refresh(view.conversation)
+        raise ListRollback("the transparency log has a newer device list of an account than the server shows")
+
+    async def _prove_list(self, head: ListHead) -> int:
+        """Return the newest number of the account that the log is known to have."""
+        if (head.account, head.number) in self._proven:
+            return head.number
+        digest = hashlib.sha256(self._store.pins.signed_list(head.account, head.number)).digest()
+        newest = await self._log.verify(Entry(head.account, head.number, digest))
+        if newest == head.number:
+            self._proven.add((head.account, head.number))
+        return newest or head.number
 
     def note_version(self, conversation: ConversationId, version: int) -> None:
         """The relay says that the roster is at `version`: it is fetched in the background, or before the next send."""

@@ -81,9 +81,9 @@ def make_services(store: Store, http: Http, identity: Identity) -> Services:
     own = OwnDevice(identity.account, identity.device)
     keychain, events = Keychain(store, own), EventStream(store)
     rest = Rest(http, AccessTokens(store, http))
-    rosters = Rosters(store, rest, keychain.trust, events.publish)
     outbox, joins = Outbox(store, identity, events), Joins(store, keychain, identity.device)
     transparency = Transparency(store, rest, events.publish)
+    rosters = Rosters(store, rest, keychain.trust, transparency, events.publish)
     own_list = OwnList(store, rest, own)
     return Services(identity, store, keychain, rest, rosters, own_list, events, outbox, joins, transparency)
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import NamedTuple, TypeVar, cast
 
 import trio
@@ -48,6 +49,7 @@ from varde_contract.rest.people import (
 )
 from varde_contract.rest.talk import ConversationView, MessageStored, NewMessage
 from varde_contract.talk import ConversationKind
+from varde_contract.transparency.entry import Entry
 
 
 class Stored(NamedTuple):
@@ -85,6 +87,15 @@ class MemoryRelay:
         self.rest_error: VardeError | None = None
         """What every REST call raises."""
         self._send, self._receive = trio.open_memory_channel[Callable[[], None]](float("inf"))
+
+    def publish_lists(self) -> None:
+        """Put what is new of everybody's device lists into the logs."""
+        for log in (self.transparency, *self.other_logs.values()):
+            known = {(entry.account, entry.number) for entry in log.entries}
+            for account in {each.account for talk in self.talks.values() for each in talk.everybody}:
+                for number, signed in enumerate(account.signed, start=1):
+                    if (account.person.account, number) not in known:
+                        log.entries.append(Entry(account.person.account, number, sha256(signed).digest()))
 
     async def run(self) -> None:
         """Put frames through, one after the other."""
@@ -227,6 +238,7 @@ class FakeRest:
     async def conversation(self, conversation: ConversationId) -> ConversationView:
         """The roster now."""
         await self._answer()
+        self._relay.publish_lists()
         return self._relay.talks[conversation].view
 
     async def opening(self, profile: ProfileId) -> ProfileOpening:
@@ -355,12 +367,12 @@ def make_services(relay: MemoryRelay, endpoint: Endpoint) -> Services:
     me = Identity(endpoint.person.account, endpoint.id, (Profile(endpoint.person.profile, ProfileType.PRIVAT),))
     stream = EventStream(store)
     rest = cast("Rest", FakeRest(relay, endpoint.id))
-    rosters = Rosters(store, rest, endpoint.keychain.trust, stream.publish)
     endpoint.learn(endpoint.account)
     own_list = OwnList(store, rest, OwnDevice(endpoint.person.account, endpoint.id))
     outbox, joins = Outbox(store, me, stream), Joins(store, endpoint.keychain, endpoint.id)
     log = relay.other_logs.get(endpoint.id, relay.transparency)
     transparency = Transparency(store, log, stream.publish, lambda: NOW)
+    rosters = Rosters(store, rest, endpoint.keychain.trust, transparency, stream.publish)
     return Services(me, store, endpoint.keychain, rest, rosters, own_list, stream, outbox, joins, transparency)
 
 
