@@ -133,6 +133,7 @@ class Rosters:
         A list that is on its way there may be used for a minute. Where the log has a newer one, the roster is fetched
         again. Raises UnprovenList, LogForked, ListRollback, and what `refresh` raises.
         """
+        self._log.refuse_fork()  # also where every list was proven before: by which of the two histories?
         for left in range(TRIES - 1, -1, -1):
             behind = [head for head in view.lists if await self._prove_list(head) > head.number]
             if not behind:

@@ -4,6 +4,7 @@ A server that shows somebody another list than the rest must show two logs. This
 demands that every later one continues it, and compares with what others saw (they say so inside their messages).
 """
 
+import hashlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -79,6 +80,12 @@ class Transparency:
         self._heard: dict[SeenCheckpoint, None] = {}
         self._send_heard, self._receive_heard = trio.open_memory_channel[tuple[SeenCheckpoint, DeviceId]](64)
 
+    def refuse_fork(self) -> None:
+        """Raise LogForked once two histories were shown."""
+        state = self._store.transparency.state()
+        if state is not None and state.forked is not None:
+            raise LogForked(state.forked[0])
+
     async def verify(self, entry: Entry, *, again: bool = False) -> int | None:
         """Prove that a device list is in the log; return the number of the account's newest list there.
 
@@ -87,7 +94,7 @@ class Transparency:
 
         Raises UnprovenList: nothing may be encrypted for the account. Raises LogForked, Refusal, Unreachable.
         """
-        self._refuse_fork()
+        self.refuse_fork()
         known = self._store.transparency.known(entry.account, entry.number)
         if known is not None and known.digest != entry.digest:
             raise UnprovenList("two different device lists with the same number were shown")
@@ -111,8 +118,12 @@ class Transparency:
 
     def describe(self, entry: Entry, index: int) -> LoggedDeviceList:
         """Say of an entry whether this device was shown its list."""
-        known = self._store.transparency.known(entry.account, entry.number)
-        return LoggedDeviceList(entry.number, index, entry.digest, known is not None and known.digest == entry.digest)
+        pinned, known = self._store.pins.newest(entry.account), self._store.transparency.known(*entry[:2])
+        shown = known is not None and known.digest == entry.digest
+        if pinned is not None and entry.number <= pinned.number:
+            signed = self._store.pins.signed_list(entry.account, entry.number)
+            shown = hashlib.sha256(signed).digest() == entry.digest
+        return LoggedDeviceList(entry.number, index, entry.digest, shown)
 
     async def prove(self, account: AccountId, number: int) -> bytes:
         """Return a proof that stands alone (C2SP tlog-proof), after checking it. Raises as `verify`."""
@@ -124,7 +135,7 @@ class Transparency:
 
     async def refresh(self) -> LogState:
         """Take in the newest checkpoint. Raises UnprovenList, LogForked, Refusal, Unreachable."""
-        self._refuse_fork()
+        self.refuse_fork()
         return await self._accept(await self._reader.log_checkpoint())
 
     def hear(self, checkpoint: SeenCheckpoint | None, device: DeviceId) -> None:
@@ -198,7 +209,7 @@ class Transparency:
     async def _accept(self, note: bytes) -> LogState:
         """Verify a checkpoint and keep it. What it proves is the tree of the state that is returned."""
         async with self._accepting:
-            self._refuse_fork()
+            self.refuse_fork()
             last = self._store.transparency.state() or await self._pin()
             opened = self._open(note, last)
             await self._demand_consistency(last, opened)
@@ -249,11 +260,6 @@ class Transparency:
             self._store.transparency.put_state(LogState(last.vkeys, last.size, last.root, last.time, last.note, forked))
         self._publish(ForkedLog(why))
         return LogForked(why)
-
-    def _refuse_fork(self) -> None:
-        state = self._store.transparency.state()
-        if state is not None and state.forked is not None:
-            raise LogForked(state.forked[0])
 
     async def _compare(self, checkpoint: SeenCheckpoint, device: DeviceId) -> None:
         try:

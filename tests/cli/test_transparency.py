@@ -62,7 +62,9 @@ def test_an_owner_is_told_of_every_list(system: RealSystem, tmp_path: Path) -> N
     """Also of one that this device was never shown; each can be proven to others with a file that stands alone."""
     home = tmp_path / "home"
     account = system.sign_up(home, "watch@example.org").account
-    before = len(watch(system, home))
+    own = wait_logged(system, home, 1)  # sign-up has made the first
+    assert all(each["known"] for each in own)
+    before = len(own)
     add_lists(system, account, before + 1, before + 2)
     found = wait_logged(system, home, before + 2)
     assert [each["number"] for each in found] == list(range(1, before + 3))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import trio
 from msgspec import structs
+from trio.testing import MockClock
 
 from tests.cast import alice_laptop, bob_phone, carol_phone
 from tests.contract.transparency.logs import KEYS, SIGNERS
@@ -292,9 +293,7 @@ async def test_what_others_saw_is_compared(heard: SeenCheckpoint | None, *, told
 
 
 @pytest.mark.parametrize("kind", [ConversationKind.DM, ConversationKind.GROUP])
-async def test_members_tell_each_other_what_they_saw(
-    kind: ConversationKind, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_members_tell_each_other_what_they_saw(kind: ConversationKind, autojump_clock: MockClock) -> None:
     """Every message carries the sender's checkpoint: who is shown another log learns it from the next message."""
     hers, his, carols = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
     honest, other = FakeLog(listed(1), listed(2)), FakeLog(listed(1, digest=99), listed(2), listed(3))
@@ -306,6 +305,20 @@ async def test_members_tell_each_other_what_they_saw(
         assert await first(events[1], ForkedLog) == ForkedLog("another device has seen another log", hers.id)
         await room[his].send("hva?")
         assert await first(events[0], ForkedLog) == ForkedLog("another device has seen another log", his.id)
+
+
+async def test_a_forked_log_stops_sending(autojump_clock: MockClock) -> None:
+    """Also to those whose lists were proven before."""
+    hers, his = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, hers, his) as room:
+        await room[hers].send("proven")
+        log = room.relay.transparency
+        await room.clients[hers]._services.transparency.refresh()
+        log.entries.reverse()
+        with pytest.raises(LogForked):
+            await room.clients[hers]._services.transparency.refresh()
+        with pytest.raises(LogForked):
+            await room[hers].send("nothing")
 
 
 async def test_what_was_heard_while_the_server_was_away_is_heard_again() -> None:
@@ -357,7 +370,7 @@ async def test_a_log_that_is_at_fault_is_not_blamed_on_a_member() -> None:
     assert follower.told == []
 
 
-async def test_the_checkpoint_is_kept_fresh(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_checkpoint_is_kept_fresh(autojump_clock: MockClock) -> None:
     """Every five minutes, an outage or a stale log or not."""
     log = FakeLog(listed(1))
     follower = Follower(log)
