@@ -158,15 +158,21 @@ async def change_devices(
     add: Sequence[CastDevice] = (),
     revoke: Collection[DeviceId] = (),
     profiles: Mapping[DeviceId, Sequence[ProfileId]] | None = None,
+    ends: Mapping[DeviceId, int | None] | None = None,
     now_ms: int = BIRTH_MS,
 ) -> Sequence[people_model.RosterChange]:
     """Store the account's next list, signed by its root key as a client would; return which rosters moved."""
     while True:
-        change = await next_change(stores, account, add=add, revoke=revoke, profiles=profiles, now_ms=now_ms)
+        change = await next_change(stores, account, add=add, revoke=revoke, profiles=profiles, ends=ends, now_ms=now_ms)
         moves = await stores.devices.apply(change)
         if not isinstance(moves, ListFault):
             return moves
         assert moves is ListFault.STALE
+
+
+async def set_valid_until(stores: Stores, account: AccountId, device: DeviceId, end_ms: int | None) -> None:
+    """Give a device another end."""
+    await change_devices(stores, account, ends={device: end_ms})
 
 
 async def revoke(
@@ -190,6 +196,7 @@ async def next_change(
     add: Sequence[CastDevice] = (),
     revoke: Collection[DeviceId] = (),
     profiles: Mapping[DeviceId, Sequence[ProfileId]] | None = None,
+    ends: Mapping[DeviceId, int | None] | None = None,
     now_ms: int = BIRTH_MS,
     issued_ms: int = BIRTH_MS,
 ) -> people_model.ListChange:
@@ -200,7 +207,11 @@ async def next_change(
     before = None if newest is None else _lists[newest.signed]
     wanted = {device: tuple(sorted(map(_commitment, own))) for device, own in (profiles or {}).items()}
     kept = [
-        replace(listed, profiles=wanted.get(listed.device, listed.profiles))
+        replace(
+            listed,
+            profiles=wanted.get(listed.device, listed.profiles),
+            valid_until_ms=(ends or {}).get(listed.device, listed.valid_until_ms),
+        )
         for listed in (() if before is None else before.devices)
         if listed.device not in revoke
     ]

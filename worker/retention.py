@@ -1,9 +1,10 @@
-"""The retention job: sweep, again and again."""
+"""The retention job: sweep, and end the time of devices, again and again."""
 
 from typing import NoReturn
 
 import trio
 
+from domain.people.device_lists import expire_devices
 from domain.ports import Clock, Stores, StoreUnavailable
 from domain.retention.sweep import sweep
 from settings.worker import WorkerSettings
@@ -13,6 +14,8 @@ async def run_retention(settings: WorkerSettings, stores: Stores, clock: Clock) 
     """Sweep at once, then after every pause. An outage of the store only delays it."""
     while True:
         try:
+            while await expire_devices(stores.devices, stores.bus, now_ms=clock()):
+                await trio.lowlevel.checkpoint()
             while await sweep(stores.retention, now_ms=clock()):
                 await trio.lowlevel.checkpoint()
         except StoreUnavailable:

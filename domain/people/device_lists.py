@@ -41,6 +41,10 @@ _EXISTS: Final = Refused(RefusalCode.DEVICE_EXISTS, "A device with this id exist
 _UNKNOWN: Final = Refused(RefusalCode.NOT_FOUND, "There is no such account that this one may write to.")
 
 
+EXPIRED_AT_ONCE: Final = 100
+"""Each is a transaction of its own: it locks the account and its conversations."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """The account's newest list; without `made` it was the newest before."""
@@ -135,6 +139,20 @@ class DeviceLists:
         return Accepted(stored, made=True)
 
 
+async def expire_devices(store: DeviceStore, bus: Bus, *, now_ms: int) -> bool:
+    """Let devices whose time is over leave all rosters, and announce it; True when there may be more of them.
+
+    The list says so already, and clients go by it: this only keeps the server's rosters true to it. A later list may
+    give a device more time. Raises StoreUnavailable.
+    """
+    expired = await store.expire(now_ms, EXPIRED_AT_ONCE)
+    events: list[Event] = [TicketsRevoked(device, now_ms, final=False) for device in expired.devices]
+    events += [DevicesChanged(move.conversation, move.version) for move in expired.moves]
+    if events:
+        await bus.publish(events)
+    return len(expired.devices) >= EXPIRED_AT_ONCE
+
+
 def list_change(
     before: DeviceList | None,
     devices: DeviceList,
@@ -193,7 +211,8 @@ def _device(account: AccountId, listed: ListedDevice, opened: Mapping[bytes, Pro
         noise_key=listed.noise_key,
         signing_key=listed.signing_key,
         identity_key=listed.identity_key,
-        profiles=tuple(sorted(opened[each] for each in listed.profiles)),
+        # One whose time is over receives for nothing, as `expire_devices` would leave it.
+        profiles=tuple(sorted(opened[each] for each in listed.profiles)) if listed.is_valid(now_ms) else (),
         valid_until_ms=listed.valid_until_ms,
         created_ms=now_ms,
     )

@@ -107,6 +107,13 @@ class ListChange(Struct, frozen=True):
     now_ms: int
 
 
+class Expired(Struct, frozen=True):
+    """Devices whose time was over, and the rosters that moved when they left them."""
+
+    devices: tuple[DeviceId, ...]
+    moves: tuple["RosterChange", ...]
+
+
 class Revocation(Struct, frozen=True):
     """Tickets of `device` issued before `not_before_ms` are void; with `final`, all of them for ever."""
 

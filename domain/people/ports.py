@@ -11,6 +11,7 @@ from domain.people.model import (
     Account,
     ClaimedPrekey,
     Device,
+    Expired,
     ListChange,
     OneTimeCode,
     Prekey,
@@ -119,6 +120,9 @@ class DeviceStore(Protocol):
         An added device has a position (the head) in each of its conversations. Of a revoked one go sessions, prekeys,
         positions and waiting ciphertext, for ever. Moves come in the order of ids.
         """
+
+    async def expire(self, now_ms: int, most: int) -> Expired:
+        """Let devices whose time is over receive for nothing, at most so many of them, and void their tickets."""
 
     async def newest_list(self, account: AccountId) -> StoredList | None:
         """Return the account's newest list."""

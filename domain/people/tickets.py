@@ -87,7 +87,7 @@ class TicketIssuer:
 
         With a later time, a change of the whitelist between the reading and the signing would not void the ticket.
         """
-        expires_ms = read_ms + LIFETIME
+        expires_ms = min(read_ms + LIFETIME, device.valid_until_ms or read_ms + LIFETIME)
         claims = _Claims(
             sub=device.id,
             acc=device.account,

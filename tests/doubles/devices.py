@@ -54,6 +54,24 @@ class MemoryDevices:
                 memory.reseat(talk, device)
         return [talk.move_version(memory.clock(), removal=bool(change.revoked)) for talk in talks]
 
+    async def expire(self, now_ms: int, most: int) -> people.Expired:
+        """As promised."""
+        await self._interference.let_through()
+        memory = self._memory
+        due = [
+            device
+            for device in memory.devices.values()
+            if device.valid_until_ms is not None and device.valid_until_ms <= now_ms and device.profiles
+        ]
+        moves: list[people.RosterChange] = []
+        for device in sorted(due, key=lambda each: each.valid_until_ms or 0)[:most]:
+            memory.devices[device.id] = replace(device, profiles=())
+            self._void(device.id, now_ms, final=False)
+            for talk in memory.talks_with(device.account, device.profiles):
+                memory.reseat(talk, memory.devices[device.id])
+                moves.append(talk.move_version(memory.clock(), removal=True))
+        return people.Expired(tuple(device.id for device in due[:most]), tuple(moves))
+
     async def newest_list(self, account: AccountId) -> people.StoredList | None:
         """As promised."""
         await self._interference.let_through()

@@ -24,6 +24,12 @@ class PostgresDevices:
         """Store a list, enqueue it for the transparency log, and change devices, positions and rosters."""
         return await self._transactions.run(_apply, change)
 
+    async def expire(self, now_ms: int, most: int) -> people.Expired:
+        """Let devices whose time is over receive for nothing."""
+        due = await self._transactions.ask(_due, now_ms, most)
+        moves = [await self._transactions.run(_expire, account, device, now_ms) for account, device in due]
+        return people.Expired(tuple(device for _, device in due), tuple(move for each in moves for move in each))
+
     async def newest_list(self, account: AccountId) -> people.StoredList | None:
         """Return the account's newest list."""
         return await self._transactions.ask(_newest_list, account)
@@ -106,6 +112,34 @@ async def _apply(connection: Connection, change: people.ListChange) -> list[peop
     gone = [*change.revoked, *(device.id for device in change.changed)]
     profiles = None if change.everywhere else moved
     return await _update_positions(connection, account, gone, profiles, removal=bool(change.revoked))
+
+
+_DUE: Final = """
+    SELECT account_id, device_id FROM device WHERE valid_until_ms <= $1 AND profiles <> '{}'
+    ORDER BY valid_until_ms LIMIT $2
+"""
+
+
+async def _due(connection: Connection, now_ms: int, most: int) -> list[tuple[AccountId, DeviceId]]:
+    return [(row["account_id"], row["device_id"]) for row in await connection.fetch(_DUE, now_ms, most)]
+
+
+_STILL_DUE: Final = """
+    SELECT profiles FROM device WHERE account_id = $1 AND device_id = $2 AND valid_until_ms <= $3
+"""
+_EXPIRE: Final = "UPDATE device SET profiles = '{}' WHERE account_id = $1 AND device_id = $2"
+
+
+async def _expire(
+    connection: Connection, account: AccountId, device: DeviceId, now_ms: int
+) -> list[people.RosterChange]:
+    await lock_account(connection, account)
+    profiles = await connection.fetchval(_STILL_DUE, account, device, now_ms)
+    if not profiles:
+        return []  # a list gave it more time, or revoked it, in between
+    await connection.execute(_EXPIRE, account, device)
+    await _void_tickets(connection, account, device, now_ms, final=False)
+    return await _update_positions(connection, account, [device], profiles, removal=True)
 
 
 _LISTS: Final = """

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from domain.people.device_lists import Accepted, DeviceLists
+from domain.people.device_lists import Accepted, DeviceLists, expire_devices
 from domain.people.events import DevicesChanged, TicketsRevoked
 from domain.people.model import Actor, ListChange, RosterChange
 from domain.people.ports import ListFault
 from domain.people.revocations import Revocations
+from domain.people.tickets import TicketIssuer
 from tests.cast import CastDevice, alice, alice_laptop, alice_phone, bob, listed_device, mallory, open_conversation
 from tests.cast import salt_of as salt_of_cast
 from tests.domain.registry import Registry, code_of
@@ -324,3 +325,24 @@ async def test_lists_are_shown_to_who_needs_them(lists: Lists) -> None:
     assert await registry.device_lists.of_account(stranger, alice.account, 1, alice.jobb.id) == own
     await open_conversation(registry.stores, alice, mallory)
     assert await registry.device_lists.of_account(stranger, alice.account, 1, None) == own
+
+
+async def test_a_device_whose_time_is_over_is_cut(lists: Lists) -> None:
+    """Its tickets end with it, and every roster it was in is announced."""
+    registry = lists.registry
+    conversation = await open_conversation(registry.stores, alice, bob)
+    end_ms = registry.clock() + 1_000
+    devices = changed((await lists.newest()).devices, alice_phone.id, valid_until_ms=end_ms)
+    assert isinstance(await lists.put(await lists.next(devices=devices)), Accepted)
+    kept = await registry.stores.devices.find(alice.account, alice_phone.id)
+    assert kept is not None
+    issuer = TicketIssuer(bytes(range(32)), entropy=registry.entropy)
+    assert issuer.issue(kept, read_ms=registry.clock()).expires_ms == end_ms
+    registry.bus.published.clear()
+    registry.clock.advance(1_000)
+    assert not await expire_devices(registry.stores.devices, registry.bus, now_ms=registry.clock())
+    assert registry.bus.published == [
+        TicketsRevoked(alice_phone.id, end_ms, final=False),
+        DevicesChanged(conversation, 2),
+    ]
+    assert not await expire_devices(registry.stores.devices, registry.bus, now_ms=registry.clock())

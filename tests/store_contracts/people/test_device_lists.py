@@ -26,9 +26,10 @@ from tests.cast import (
     open_conversation,
     revoke,
     set_profiles,
+    set_valid_until,
     settle,
 )
-from tests.store_contracts.messages import draft, send
+from tests.store_contracts.messages import draft, page_of, send
 from varde_contract.device_list import decode_list, decode_signed_list, judge
 from varde_contract.ids import ConversationId
 from varde_contract.talk import Role
@@ -121,6 +122,26 @@ async def test_a_new_root_key_moves_every_roster_of_the_account(stores: Stores) 
     )
     assert await stores.devices.apply(change) == [people.RosterChange(talk, 2)]
     assert (await stores.conversations.rosters([other]))[other].version == 1
+
+
+async def test_a_device_whose_time_is_over_leaves_the_rosters(stores: Stores) -> None:
+    """With its position and its tickets, and nothing else; a later list lets it come back at the head."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await set_valid_until(stores, alice.account, alice_phone.id, BIRTH_MS + 10)
+    assert await stores.devices.expire(BIRTH_MS + 9, 9) == people.Expired((), ())
+    moved = people.RosterChange(talk, 2)
+    assert await stores.devices.expire(BIRTH_MS + 10, 9) == people.Expired((alice_phone.id,), (moved,))
+    assert await stores.devices.expire(BIRTH_MS + 11, 9) == people.Expired((), ())
+    roster = (await stores.conversations.rosters([talk]))[talk]
+    assert roster.devices.keys() == {alice_laptop.id, bob_phone.id, bob_laptop.id}
+    assert [(each.device, each.final) for each in await stores.devices.revocations(BIRTH_MS + 10)] == [
+        (alice_phone.id, False)
+    ]
+    await send(stores, draft(bob_phone, talk, version=2))
+    await set_valid_until(stores, alice.account, alice_phone.id, None)
+    page = await page_of(stores, alice_phone, talk)
+    assert (page.start, page.upto) == (2, 1)
 
 
 async def talk_of_two(stores: Stores) -> ConversationId:
