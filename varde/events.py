@@ -148,6 +148,17 @@ class Disconnected(Struct, frozen=True, tag="disconnected"):
     retry_in_s: float | None
 
 
+class NotJoined(Struct, frozen=True, tag="not-joined"):
+    """The relay refused to join a conversation, or with None some of all: nothing comes from there on this connection.
+
+    `code` is the refusal: `too-many` means that the connection listens to as many as it may.
+    """
+
+    conversation: ConversationId | None
+    code: str
+    detail: str
+
+
 class RosterChange(Struct, frozen=True, tag="roster-change"):
     """Members or devices of a conversation are different now: who is new, who is gone."""
 
@@ -205,6 +216,7 @@ TransientEvent: TypeAlias = (
     | Presence
     | Connected
     | Disconnected
+    | NotJoined
     | RosterChange
     | ForkedLog
     | OwnListChanged

@@ -11,6 +11,7 @@ from varde.events import (
     Gap,
     HistoryLost,
     Message,
+    NotJoined,
     Presence,
     Reason,
     Receipt,
@@ -30,6 +31,8 @@ from varde_contract.refusals import RefusalCode
 SYNC, SEND, JOIN = (f.tag_of(kind) for kind in (f.Sync, f.Send, f.Join))
 RETRYABLE = frozenset({RefusalCode.RATE_LIMITED, RefusalCode.UNAVAILABLE, RefusalCode.OVERLOADED})
 RETRY_MS = 1_000
+RECENT = 64
+"""Conversations, of those written in last, that are joined before all others where there are too many."""
 
 
 class _Sender(NamedTuple):
@@ -80,6 +83,10 @@ class Receiver:
         self._connection = connection
         self._gaps.clear()
         self._joins.clear()
+        if connection.welcome.more:
+            # The relay joins the newest first, up to a limit: what is old and still talked in is named by its id.
+            for conversation in self._store.log.recent(RECENT):
+                connection.send(f.Join(conversation))
         self._join()
 
     def drop_connection(self) -> None:
@@ -303,6 +310,10 @@ class Receiver:
             self._on_commit.append(lambda: self._background.call_later(refused.retry_after_ms or RETRY_MS, again))
         elif refused.about == SYNC and refused.subject is not None:
             self._gaps.drop(ConversationId(refused.subject))  # nothing can be had there any more
+        elif refused.about == JOIN:
+            conversation = None if refused.subject is None else ConversationId(refused.subject)
+            not_joined = NotJoined(conversation, refused.code.value, refused.detail)
+            self._on_commit.append(lambda: self._events.publish(not_joined))
 
     def _again(self, refused: f.RefusedFrame) -> Callable[[], None]:
         """Return what to do once the relay can be asked again."""

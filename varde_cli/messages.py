@@ -56,7 +56,8 @@ def listen(home: Home, *, conversation: UUID | None, count: int | None, everythi
 
     First what came while nobody listened, then live. Each message is printed once: one whose line was printed is not
     printed by the next `varde listen`. The field `type` says what a line is: message, unknown, gap, undecryptable,
-    transcript-broken, unsent, and with --all also receipt, typing, presence, connected, disconnected, roster-change.
+    transcript-broken, unsent, and with --all also receipt, typing, presence, connected, disconnected,
+    not-joined, roster-change.
 
     Examples:
       varde listen --count 1

@@ -46,7 +46,7 @@ class PlannedStores:
         named: dict[str, Any] = dict.fromkeys(Stores.__struct_fields__)
         named["conversations"] = _port(
             rosters=lambda asked: {each: self._roster(each) for each in asked},
-            list_many=lambda asked: [self._heads_after(each.device, each.after) for each in asked],
+            list_many=lambda asked: [self._heads_before(each.device, each.before) for each in asked],
             log_heads=lambda _: {},  # nothing that this node has not heard of: there is no other
         )
         named["journal"] = _port(commit=self._commit, find_committed=lambda keys: [None] * len(keys))
@@ -81,9 +81,9 @@ class PlannedStores:
         head = self._heads[conversation]
         return talk.ConversationHead(conversation, head, head, ROSTER_VERSION, 0)
 
-    def _heads_after(self, device: Any, after: ConversationId | None) -> tuple[talk.ConversationHead, ...]:
+    def _heads_before(self, device: Any, before: ConversationId | None) -> tuple[talk.ConversationHead, ...]:
         head = self._head(device)
-        return (head,) if after is None or head.conversation > after else ()
+        return (head,) if before is None or head.conversation < before else ()
 
     def _roster(self, conversation: ConversationId) -> talk.Roster:
         numbers = self._plan.members_of(number_of(conversation))

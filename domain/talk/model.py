@@ -71,10 +71,13 @@ class Summary(Struct, frozen=True):
 
 
 class ListRequest(Struct, frozen=True):
-    """Ask for a page of the conversations a device receives for: at most `limit`, those after `after`."""
+    """Ask for a page of the conversations a device receives for, newest first: `limit` of those older than `before`.
+
+    A connection joins them in this order, so what it has no room for are the oldest, not a friend's of today.
+    """
 
     device: DeviceId
-    after: ConversationId | None
+    before: ConversationId | None
     limit: int
 
 

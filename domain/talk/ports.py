@@ -65,7 +65,7 @@ class ConversationStore(Protocol):
         """Return the conversations the device receives for, in the order of their ids, after a cursor."""
 
     async def list_many(self, requests: Sequence[ListRequest]) -> Sequence[Sequence[ConversationHead]]:
-        """Return such a page for each request, without kinds and profiles, in one query for all of them."""
+        """Return a page for each request, newest conversations first, in one query for all of them."""
 
     async def log_heads(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, LogHead]:
         """Return how far these conversations have come; unknown ones are left out."""

@@ -31,12 +31,12 @@ class ConversationHeads:
         self._store = store
         self._loader = BatchedLoader(self._load, concurrency=LIST_QUERIES_AT_ONCE, batch_size=LISTS_PER_QUERY)
 
-    async def list_for(self, device: DeviceId, after: ConversationId | None, limit: int) -> Sequence[ConversationHead]:
-        """Return a page of the device's conversations in the order of their ids, those after a cursor.
+    async def list_for(self, device: DeviceId, before: ConversationId | None, limit: int) -> Sequence[ConversationHead]:
+        """Return a page of the device's conversations, newest first, those older than a cursor.
 
         Raises StoreUnavailable.
         """
-        request = ListRequest(device, after, limit)
+        request = ListRequest(device, before, limit)
         return (await self._loader.get_many([request]))[request]
 
     async def _load(self, requests: Sequence[ListRequest]) -> Mapping[ListRequest, Sequence[ConversationHead]]:

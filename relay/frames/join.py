@@ -21,6 +21,7 @@ from varde_contract.refusals import RefusalCode, Refused
 
 T = TypeVar("T")
 
+_LAST: Final = 2**128 - 1
 PAGE: Final = 256
 """Conversations in one page of the list."""
 
@@ -75,15 +76,15 @@ async def join_new(services: Services, peer: Peer, conversation: ConversationId)
 
 
 async def join_all(services: Services, peer: Peer) -> Refused | None:
-    """Let a peer listen to every conversation its device receives for. Refuses `too-many`."""
-    after: ConversationId | None = None
+    """Let a peer listen to every conversation its device receives for, the newest first. Refuses `too-many`."""
+    before: ConversationId | None = None
     while True:
-        heads = await _patiently(services, partial(_heads, services, peer, after))
+        heads = await _patiently(services, partial(_heads, services, peer, before))
         epochs = await _patiently(services, partial(services.epochs.heads, [head.conversation for head in heads]))
         refused = join_these(services, peer, heads, epochs)
         if refused is not None or len(heads) < PAGE:
             return refused
-        after = heads[-1].conversation
+        before = heads[-1].conversation
 
 
 def join_these(
@@ -142,14 +143,14 @@ def _listen(services: Services, peer: Peer, joined: Joined) -> None:
 
 
 async def _head(services: Services, peer: Peer, conversation: ConversationId) -> ConversationHead | None:
-    """Return one line of the list: the first one behind the id before."""
-    before = ConversationId(UUID(int=max(conversation.int - 1, 0)))
+    """Return one line of the list: the first one before the id behind."""
+    before = ConversationId(UUID(int=min(conversation.int + 1, _LAST)))
     heads = await services.conversation_heads.list_for(peer.device, before, 1)
     return next((head for head in heads if head.conversation == conversation), None)
 
 
-async def _heads(services: Services, peer: Peer, after: ConversationId | None) -> Sequence[ConversationHead]:
-    heads = await services.conversation_heads.list_for(peer.device, after, PAGE)
+async def _heads(services: Services, peer: Peer, before: ConversationId | None) -> Sequence[ConversationHead]:
+    heads = await services.conversation_heads.list_for(peer.device, before, PAGE)
     await services.rosters.remember(head.conversation for head in heads)  # for presence
     return heads
 

@@ -70,7 +70,7 @@ class MemoryConversations:
         """As promised."""
         await self._interference.let_through()
         return [
-            [_standing(talk, each.device) for talk in self._listed(each.device, each.after)[: each.limit]]
+            [_standing(talk, each.device) for talk in self._newest(each.device, each.before)[: each.limit]]
             for each in requests
         ]
 
@@ -83,6 +83,9 @@ class MemoryConversations:
     def _listed(self, device: DeviceId, after: ConversationId | None) -> list[StoredConversation]:
         seated = (talk for _, talk in sorted(self._memory.talks.items()) if device in talk.positions)
         return [talk for talk in seated if after is None or talk.id > after]
+
+    def _newest(self, device: DeviceId, before: ConversationId | None) -> list[StoredConversation]:
+        return [talk for talk in reversed(self._listed(device, None)) if before is None or talk.id < before]
 
     def _summary(self, talk: StoredConversation, device: people.Device) -> talk_model.Summary:
         return talk_model.Summary(

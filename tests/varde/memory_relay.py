@@ -84,6 +84,8 @@ class MemoryRelay:
         """Asked before each send is stored: refuse it."""
         self.drop: Callable[[Struct], bool] = lambda _: False
         """Asked for each frame on its way to a client: drop it."""
+        self.more = False
+        """Whether there are more conversations than a Welcome holds."""
         self.rest_error: VardeError | None = None
         """What every REST call raises."""
         self._send, self._receive = trio.open_memory_channel[Callable[[], None]](float("inf"))
@@ -302,7 +304,7 @@ class MemoryConnection:
     """What `varde.connection.Connection` is to a client."""
 
     def __init__(self, relay: MemoryRelay, device: DeviceId) -> None:
-        self.welcome = f.Welcome(SessionId(id_of(1)), NOW, 25_000, f.ServerLimits(1, 1, 1, 1), (), more=True)
+        self.welcome = f.Welcome(SessionId(id_of(1)), NOW, 25_000, f.ServerLimits(1, 1, 1, 1), (), more=relay.more)
         self._relay = relay
         self._device = device
         self._closed = False

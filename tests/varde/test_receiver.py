@@ -12,7 +12,7 @@ from tests.varde.endpoints import Endpoint, endpoint
 from tests.varde.memory_relay import ConversationClients, first, open_client, open_clients, texts
 from varde.clock import fresh_id
 from varde.errors import Unreachable
-from varde.events import Gap, Reason, Receipt, Undecryptable, Unknown
+from varde.events import Gap, NotJoined, Reason, Receipt, Undecryptable, Unknown
 from varde_contract import frames as f
 from varde_contract.envelope import Body
 from varde_contract.ids import ClientId
@@ -45,6 +45,30 @@ async def test_what_a_newer_client_wrote_is_shown_as_such(autojump_clock: MockCl
         assert (unknown.seq, unknown.client_id, unknown.profile) == (1, draft.client_id, alice.person.profile)
         assert await texts(room.messages(bob), 1) == ["Thursday"]
         assert not room[bob].losses()
+
+
+async def test_a_refusal_to_join_is_told(autojump_clock: MockClock) -> None:
+    """Whoever is not brought what is said must not believe that nothing is."""
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
+        for conversation in (None, room.talk.conversation):
+            refusal = f.RefusedFrame(f.tag_of(f.Join), conversation, RefusalCode.TOO_MANY, "full", None, None)
+            room.relay.deliver(bob.id, refusal)
+            assert await first(room.clients[bob].events(), NotJoined) == NotJoined(conversation, "too-many", "full")
+
+
+async def test_where_there_are_too_many_what_is_talked_in_is_joined_first(autojump_clock: MockClock) -> None:
+    """The relay joins the newest first, up to a limit; an old conversation in daily use must be among them."""
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
+        await room[alice].send("hei")
+        assert await texts(room.messages(bob), 1) == ["hei"]
+        for more, joins in ((True, [f.Join(room.talk.conversation), f.Join()]), (False, [f.Join()])):
+            room.relay.more = more
+            room.relay.received.clear()
+            room.relay.cut(bob.id)
+            await wait_all_tasks_blocked()
+            assert [frame for device, frame in room.relay.received if device == bob.id][: len(joins)] == joins
 
 
 async def test_what_was_taken_in_is_confirmed(autojump_clock: MockClock) -> None:

@@ -106,6 +106,13 @@ class Log(Table):
         row = self._database.row("SELECT ifnull(max(position), 0) FROM log")
         return 0 if row is None else int(row[0])
 
+    def recent(self, limit: int) -> Sequence[ConversationId]:
+        """Return the conversations in which something was stored last, the latest first."""
+        rows = self._database.rows(
+            "SELECT conversation FROM log GROUP BY conversation ORDER BY max(position) DESC LIMIT ?", limit
+        )
+        return [ConversationId(UUID(bytes=row[0])) for row in rows]
+
     def not_taken(self, conversation: ConversationId | None) -> Sequence[int]:
         """Return the positions that the application has not taken, in order."""
         rows = self._database.rows(

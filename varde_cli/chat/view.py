@@ -17,6 +17,7 @@ from varde.events import (
     Gap,
     HistoryLost,
     Message,
+    NotJoined,
     OwnListChanged,
     Presence,
     Receipt,
@@ -200,6 +201,9 @@ class ChatView:
                 await self._take_message(event)
             case Message() if not event.mine:
                 self.screen.line(f"   {self.names.of(event.profile)} wrote in another conversation", dim=True)
+            case NotJoined():
+                where = "other conversations" if event.conversation is None else "a conversation"
+                self.screen.line(f"   the relay does not bring what comes in {where}: {event.detail}", fg="bright_red")
             case OwnListChanged():
                 self.screen.line("   your devices changed: was it you? `varde devices` lists them", fg="bright_red")
             case RootKeyChange():

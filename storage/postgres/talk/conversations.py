@@ -15,7 +15,9 @@ from storage.postgres.transactions import Transactions
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.talk import ConversationKind, Role
 
-_FIRST: Final = UUID(int=0)  # before every id, so that one statement, with one plan, serves the first page as well
+# Before and behind every id, so that one statement, with one plan, serves the first page as well.
+_FIRST: Final = UUID(int=0)
+_LAST: Final = UUID(int=2**128 - 1)
 
 
 class PostgresConversations:
@@ -133,15 +135,15 @@ _LIST_MANY: Final = """
                ORDER BY seq DESC
                LIMIT 1
            ), 0) ELSE 0 END
-    FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) WITH ORDINALITY AS request (device_id, after, most, place)
+    FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) WITH ORDINALITY AS request (device_id, before, most, place)
     CROSS JOIN LATERAL (
         SELECT conversation_id, device_id, upto FROM delivery
-        WHERE delivery.device_id = request.device_id AND conversation_id > after
-        ORDER BY conversation_id
+        WHERE delivery.device_id = request.device_id AND conversation_id < before
+        ORDER BY conversation_id DESC
         LIMIT most
     ) AS position
     JOIN conversation USING (conversation_id)
-    ORDER BY place, conversation_id
+    ORDER BY place, conversation_id DESC
 """
 
 
@@ -149,7 +151,7 @@ async def _list_many(connection: Connection, requests: Sequence[talk.ListRequest
     rows = await connection.fetch(
         _LIST_MANY,
         [request.device for request in requests],
-        [request.after or _FIRST for request in requests],
+        [request.before or _LAST for request in requests],
         [request.limit for request in requests],
     )
     pages: list[list[talk.ConversationHead]] = [[] for _ in requests]

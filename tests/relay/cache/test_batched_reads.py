@@ -70,7 +70,7 @@ async def test_a_storm_of_lists_is_a_few_queries(nursery: trio.Nursery) -> None:
     await wait_all_tasks_blocked()
     assert len(pages) == 4 * LISTS_PER_QUERY
     for request, page in pages:
-        listed = sorted(talks)[: request.limit] if request.device == alice_phone.id else []
+        listed = sorted(talks, reverse=True)[: request.limit] if request.device == alice_phone.id else []
         assert [head.conversation for head in page] == listed
     assert sum(store.queries) == 4 * LISTS_PER_QUERY
     assert max(store.queries) == LISTS_PER_QUERY

@@ -225,6 +225,20 @@ async def test_refusal_too_many(backend: Backend) -> None:
         assert (await client.receive(f.RefusedFrame)).code == "too-many"
 
 
+async def test_of_too_many_the_newest_are_joined(backend: Backend) -> None:
+    """Others who open many conversations with somebody do not keep a later one from being heard."""
+    rosters = [await open_room(backend, alice, *others) for others in ((bob,), (carol,), (bob, carol), (mallory,))]
+    newest = sorted((roster.conversation for roster in rosters), reverse=True)
+    async with open_node(backend, joined=3) as node:
+        client = node.open_client(alice_laptop)
+        assert [head.conversation for head in (await client.connect()).heads] == newest
+        await client.send(f.Join(newest[-1]), f.Join())
+        heard = await client.receive_pending()
+        joined = [frame.conversation for frame in heard if isinstance(frame, f.Joined)]
+        assert joined == [newest[-1], *newest[:2]], "what is named comes before what is new"
+        assert [frame.code for frame in heard if isinstance(frame, f.RefusedFrame)] == ["too-many"]
+
+
 OUTSIDERS_FRAMES = [
     pytest.param(f.Join, id="join"),
     pytest.param(lambda conversation: f.Join(conversation, 1), id="join-from"),

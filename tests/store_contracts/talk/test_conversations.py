@@ -150,18 +150,26 @@ async def test_a_summary_says_where_the_device_stands(stores: Stores) -> None:
 
 
 async def test_many_are_listed_at_once(stores: Stores) -> None:
-    """Each request has the page it would have had alone: its own device, cursor and size, in the order asked."""
+    """Each request has its own device, cursor and size, newest first, in the order asked."""
     await settle(stores, alice, bob, carol, dave)
     for other in (bob, carol, dave):
         await send(stores, draft(alice_phone, await open_conversation(stores, alice, other)))
-    first = (await stores.conversations.list_for(alice_phone.id, None, 1))[0].conversation
+    listed = {
+        device: (await stores.conversations.list_for(device, None, 10))[::-1]
+        for device in (bob_phone.id, alice_phone.id, mallory_phone.id, carol_phone.id)
+    }
+    last = listed[alice_phone.id][0].conversation
     requests = [
-        talk_model.ListRequest(device, after, limit)
-        for device in (bob_phone.id, alice_phone.id, mallory_phone.id, carol_phone.id, alice_phone.id)
-        for after, limit in ((None, 10), (None, 2), (first, 10), (first, 1))
+        talk_model.ListRequest(device, before, limit)
+        for device in (*listed, alice_phone.id)
+        for before, limit in ((None, 10), (None, 2), (last, 10), (last, 1))
     ]
     pages = await stores.conversations.list_many(requests)
-    alone = [await stores.conversations.list_for(each.device, each.after, each.limit) for each in requests]
+    older = [
+        [each for each in listed[asked.device] if asked.before is None or each.conversation < asked.before]
+        for asked in requests
+    ]
+    alone = [found[: asked.limit] for asked, found in zip(requests, older, strict=True)]
     assert [[standing(head) for head in page] for page in pages] == [[*map(standing, page)] for page in alone]
     assert sum(map(len, pages)) > 10
     assert await stores.conversations.list_many([]) == []
