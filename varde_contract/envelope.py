@@ -7,6 +7,7 @@ Nothing is signed, so nobody can prove to a third person who said what.
 
 import enum
 import hashlib
+from collections.abc import Iterable
 from typing import Annotated, NamedTuple, TypeAlias, get_args
 
 import msgspec
@@ -145,8 +146,15 @@ _TAGS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Body))
 
 
 _MESSAGE = b"varde.v2 message\x00"
+_LISTS = b"varde.v2 lists\x00"
 _RECIPIENT = Envelope.__struct_fields__.index("recipient")
 _NIL = msgspec.Raw(b"\xc0")
+
+
+def lists_digest(lists: Iterable[tuple[AccountId, int, bytes]]) -> bytes:
+    """Return the digest of the newest device lists of all members: account, number and hash of each."""
+    parts = (account.bytes + number.to_bytes(8, "big") + digest for account, number, digest in sorted(lists))
+    return hashlib.sha256(_LISTS + b"".join(parts)).digest()
 
 
 def message_digest(plaintext: bytes) -> bytes:

@@ -11,7 +11,7 @@ from tests.varde.endpoints import Endpoint, SimulatedConversation, endpoint, why
 from tests.varde.memory_relay import ConversationClients, first, open_clients, texts
 from varde.events import Break, Gap, Reason, TranscriptBroken
 from varde_contract import frames as f
-from varde_contract.envelope import Envelope, Text
+from varde_contract.envelope import Envelope, Text, lists_digest
 from varde_contract.frames import New
 from varde_contract.ids import DeviceId
 from varde_contract.talk import ConversationKind, GapReason
@@ -136,6 +136,21 @@ def test_a_restored_device_is_told_once() -> None:
     assert breaks(bob, talk.send_text(alice, "back")) == {Break.RESTORED}
     assert breaks(bob, talk.send_text(alice, "again")) == NEVER
     assert breaks(bob, late) == {Break.REORDERED}
+
+
+def test_the_device_lists_are_bound() -> None:
+    """Every message names the newest lists of all members, the sender's own too; a newer list makes another digest."""
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    talk = talk_of(alice, bob)
+    news = talk.send_text(alice, "hei")
+    with bob.store.transaction():
+        envelope = bob.keychain.open(news[bob.id]).envelope
+    pinned = {person.account: bob.store.pins.newest(person.account) for person in (alice.person, bob.person)}
+    lists = [(account, each.number, each.hash) for account, each in pinned.items() if each is not None]
+    assert len(lists) == 2
+    assert envelope.lists == lists_digest(lists) == lists_digest(reversed(lists))
+    account, number, digest = lists[0]
+    assert lists_digest([(account, number + 1, digest), lists[1]]) != envelope.lists
 
 
 def test_the_kind_is_bound() -> None:

@@ -164,7 +164,7 @@ class Keychain:
 
     def _envelope(self, view: ConversationView, draft: Draft, body: Body) -> Envelope:
         """Return the envelope for everybody: only the recipient differs, which the digest leaves out."""
-        binding, place = binding_of(view, self._store.transparency.seen()), self.transcript.next(draft.conversation)
+        binding, place = binding_of(self._store, view), self.transcript.next(draft.conversation)
         return Envelope(
             version=ENVELOPE_VERSION,
             conversation=draft.conversation,
