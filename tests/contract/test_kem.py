@@ -1,6 +1,12 @@
 """The post-quantum KEM of prekeys: what is encapsulated to a key opens with it, for its purpose, and nowhere else."""
 
+import hashlib
+import hmac
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from nacl import bindings
 
 from varde_contract.errors import PeerFault
 from varde_contract.kem import ENCAPSULATED_BYTES, MLKEM_KEY_BYTES, KemKeyPair, encapsulate, is_good_kem_key
@@ -51,3 +57,31 @@ def test_only_a_good_public_key_is_taken() -> None:
         PAIR.public + b"\x00",
     )
     assert not any(map(is_good_kem_key, bad))
+
+
+def labeled_extract(suite: bytes, label: bytes, material: bytes) -> bytes:
+    """LabeledExtract of RFC 9180, section 4, without a salt."""
+    return hmac.digest(b"", b"HPKE-v1" + suite + label + material, "sha256")
+
+
+def labeled_expand(suite: bytes, key: bytes, label: bytes, info: bytes, size: int) -> bytes:
+    """LabeledExpand of RFC 9180, section 4, of one block."""
+    labeled = size.to_bytes(2, "big") + b"HPKE-v1" + suite + label + info
+    return hmac.digest(key, labeled + b"\x01", "sha256")[:size]
+
+
+def test_an_independent_hpke_agrees() -> None:
+    """X-Wing and HPKE written down from their specifications open what was encapsulated: as `docs/envelope.md` says."""
+    secret, encapsulated = encapsulate(PAIR.public, b"purpose")
+    sent, ephemeral, sealed = encapsulated[:1_088], encapsulated[1_088:1_120], encapsulated[1_120:]
+    private = PAIR.private_bytes()
+    mlkem = MLKEM768PrivateKey.from_seed_bytes(private[:64]).decapsulate(sent)
+    x25519 = bindings.crypto_scalarmult(private[64:], ephemeral)
+    label = bytes.fromhex("5c2e2f2f5e5c")
+    shared = hashlib.sha3_256(mlkem + x25519 + ephemeral + PAIR.public[MLKEM_KEY_BYTES:] + label).digest()
+    suite = b"HPKE" + bytes.fromhex("647a00010003")
+    context = b"\x00" + labeled_extract(suite, b"psk_id_hash", b"") + labeled_extract(suite, b"info_hash", b"purpose")
+    schedule = hmac.digest(shared, b"HPKE-v1" + suite + b"secret", "sha256")
+    key = labeled_expand(suite, schedule, b"key", context, 32)
+    nonce = labeled_expand(suite, schedule, b"base_nonce", context, 12)
+    assert ChaCha20Poly1305(key).decrypt(nonce, sealed, b"") == secret

@@ -4,10 +4,9 @@ import pytest
 from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.cast import alice, alice_laptop, alice_phone, bob_phone, mallory
+from tests.cast import alice_laptop, alice_phone, bob_phone, mallory
 from tests.varde.endpoints import NOW, Account, Endpoint, SimulatedConversation, endpoint
 from tests.varde.memory_relay import first, open_clients
-from varde.crypto.binding import lists_digest
 from varde.crypto.device_lists import DeviceLists, Sign, next_list, sign
 from varde.crypto.pairwise import load_account
 from varde.errors import ListRollback, RootKeyChanged, StoreDamaged, UnprovenList, UntrustedDevice
@@ -15,7 +14,6 @@ from varde.events import OwnListChanged, RootKeyChange, Withheld
 from varde.rosters import root_key_changes
 from varde.store.people import PinnedProfile
 from varde_contract.device_list import PendingRoot
-from varde_contract.rest.talk import ListHead
 from varde_contract.talk import ConversationKind
 
 GROUP, DM = ConversationKind.GROUP, ConversationKind.DM
@@ -161,13 +159,6 @@ def test_an_old_pin_that_was_put_back_is_damage() -> None:
         database.run("UPDATE pinned_list SET sealed = ? WHERE account = ?", old, account.bytes)
     with pytest.raises(StoreDamaged):
         lists.newest(account)
-
-
-def test_the_digest_of_lists_does_not_depend_on_their_order() -> None:
-    """All recipients and the sender, each by number and hash."""
-    one, other = ListHead(alice.account, 1, bytes(32)), ListHead(mallory.account, 2, b"x" * 32)
-    assert lists_digest([one, other]) == lists_digest([other, one])
-    assert lists_digest([one]) != lists_digest([replace(one, number=2)])
 
 
 async def test_a_change_of_ones_own_list_is_told(autojump_clock: MockClock) -> None:
