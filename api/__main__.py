@@ -31,6 +31,7 @@ It is told everything by the environment, and says in one line what is wrong wit
   VARDE_RELAY_URL      where clients find the relay [ws://127.0.0.1:8401/v1/relay]
   VARDE_SMTP_URL       the mail server for codes    [none: console and outbox folder]
   VARDE_MAIL_FROM      the sender of those mails    [needed with VARDE_SMTP_URL]
+  VARDE_API_ORIGINS    web pages that may call it    [none; https://chat.example.org ...]
   VARDE_API_PROXIES    load balancers in front      [0]
   VARDE_SIGN_IN_BURST  sign-ins one address may try [120, then one a second]
   VARDE_POOL_MIN, VARDE_POOL_MAX                    database connections

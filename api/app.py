@@ -3,7 +3,7 @@
 import logging
 from typing import Any, Final
 
-from quart import Blueprint
+from quart import Blueprint, current_app, request
 from quart_schema import tag_blueprint
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioResponse
@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import UUIDConverter
 
 from api.documentation import render_documents
+from api.http.cors import add_cors_headers
 from api.http.problems import INTERNAL, UNAVAILABLE, refusal_of_exception
 from api.http.replies import respond
 from api.http.requests import BoundedRequest
@@ -59,6 +60,8 @@ def create_app(services: Services) -> QuartTrio:
     app.config["BODY_TIMEOUT"] = services.config.timeouts.body
     # An answer is one piece, and how long a client may take for it is the connection's to say.
     app.config["RESPONSE_TIMEOUT"] = None
+    if services.config.origins:
+        app.after_request(_allow_origins)
     return app
 
 
@@ -101,6 +104,10 @@ async def _refuse_unavailable(error: StoreUnavailable) -> TrioResponse:
 async def _refuse_fault(error: Exception) -> TrioResponse:
     _log.error("a request failed: %s", locate(error))
     return respond(INTERNAL)
+
+
+async def _allow_origins(response: Any) -> Any:
+    return add_cors_headers(current_app.extensions[SERVICES].config.origins, request, response)
 
 
 async def _add_headers(response: Any) -> Any:

@@ -1,11 +1,17 @@
 """Settings of the API: where it listens, where the relay is, and how much it lets one address do."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from settings.environment import DATA, SECONDS, Address, ConfigError, read_address, read_data, read_number
+
+_ORIGIN: Final = re.compile(
+    r"(?!https://[^/]*:443$|http://[^/]*:80$)[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +39,13 @@ class ApiSettings:
     connections: int = 4_000  # at once; a process here may open 20,000 files
     connections_per_address: int = 1_000  # of those; not with proxies, whose address all clients share
     backlog: int = 1_024
+    origins: frozenset[str] = frozenset()  # of web pages that may call the API, as browsers spell them
     sign_in_burst: int = 120  # sign-ins from one network at once; then one a second
     timeouts: Timeouts = Timeouts()
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "ApiSettings":
-        """Read `VARDE_API_BIND`, `VARDE_DATA`, `VARDE_RELAY_URL`, `VARDE_API_PROXIES` and `VARDE_SIGN_IN_BURST`.
+        """Read `VARDE_API_BIND`, `VARDE_DATA`, `VARDE_RELAY_URL`, and what else `--help` names.
 
         Raises:
             ConfigError: naming the variable.
@@ -50,8 +57,21 @@ class ApiSettings:
             data=read_data(environ),
             relay_url=_relay_url(environ.get("VARDE_RELAY_URL", cls.relay_url)),
             proxies=read_number(environ, "VARDE_API_PROXIES", cls.proxies),
+            origins=_origins(environ.get("VARDE_API_ORIGINS", "")),
             sign_in_burst=read_number(environ, "VARDE_SIGN_IN_BURST", cls.sign_in_burst),
         )
+
+
+def _origins(text: str) -> frozenset[str]:
+    """Read origins with spaces or commas in between. No wildcard passes: `*` is no origin."""
+    origins = text.replace(",", " ").split()
+    # Compared as text with what a browser sends (RFC 6454 section 6.2), where a slash at the end never matches.
+    if not all(_ORIGIN.fullmatch(origin) for origin in origins):
+        raise ConfigError(
+            "VARDE_API_ORIGINS must be origins such as https://chat.example.org: in lower case, without a path, and "
+            "without the port that the scheme has anyway"
+        )
+    return frozenset(origins)
 
 
 def _relay_url(text: str) -> str:

@@ -1,6 +1,6 @@
 """What is read of a request, strictly: body and query as Structs, the access token; and how large a body may be.
 
-What msgspec says of a fault may repeat the fault, so of that only the path of the field is passed on.
+What msgspec says of a fault may repeat what was sent. Passed on are the field, its index, and what was expected there.
 """
 
 import re
@@ -15,6 +15,7 @@ from quart_trio.wrappers import TrioRequest
 from api.http.problems import WRONG_MEDIA_TYPE
 from varde_contract.ids import decode_text_id, id_schema
 from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.shape_faults import expectation_of, missing_field, path_of
 
 JSON: Final = "application/json"
 SIGN_IN_PATH: Final = "/v1/auth/"
@@ -23,7 +24,7 @@ SIGN_IN_BODY_BYTES: Final = 8 * 1_024
 
 T = TypeVar("T", bound=Struct)
 
-_FIELD: Final = re.compile(r" - at `\$([a-z0-9_.\[\]]*)`\Z")
+_PATH: Final = re.compile(r"[a-z0-9_.\[\]]*")
 _NO_JSON: Final = Refused(RefusalCode.MALFORMED, "The body is not JSON.")
 _TWICE: Final = Refused(RefusalCode.MALFORMED, "A query parameter is there twice.")
 _NO_TOKEN: Final = Refused(RefusalCode.UNAUTHENTICATED, "Send the access token as Authorization: Bearer.")
@@ -100,11 +101,17 @@ def read_token(authorization: Sequence[str]) -> str | Refused:
 
 
 def _malformed(where: str, kind: type[Struct], fields: frozenset[str], error: msgspec.ValidationError) -> Refused:
-    found = _FIELD.search(str(error))
-    path = found[1] if found else ""
-    # Names that are not ours came from the client: a map's key is part of the path, and may be anything.
-    known = path if set(re.findall(r"[a-z_]+", path)) <= fields else ""
-    return Refused(RefusalCode.MALFORMED, f"The {where} is not a {kind.__name__}: look at {where}{known}.")
+    text = str(error)
+    path = path_of(text)
+    # Names that are not ours came from the client: a field's name may be written so that it looks like a path.
+    known = path if _PATH.fullmatch(path) and set(re.findall(r"[a-z_]+", path)) <= fields else ""
+    if missing := missing_field(text):
+        told = f"{where}{known}.{missing} is missing."
+    elif text.startswith("Object contains unknown field"):
+        told = f"{where}{known} has a field that is not known there."
+    else:
+        told = f"look at {where}{known}.{expectation_of(text)}"
+    return Refused(RefusalCode.MALFORMED, f"The {where} is not a {kind.__name__}: {told}")
 
 
 def _field_names(kind: type[Struct]) -> frozenset[str]:

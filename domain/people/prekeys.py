@@ -25,13 +25,9 @@ CLAIM_WINDOW: Final = 1 * HOUR
 KEYS_LOW: Final = 20
 
 _NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. Register one first.")
-_BAD_KEY: Final = Refused(
-    RefusalCode.BAD_KEY, "A prekey is no usable pair of Curve25519 and KEM public keys. Make a new one."
-)
-_BAD_SIGNATURE: Final = Refused(RefusalCode.BAD_SIGNATURE, "A prekey is not signed by the device's signing key.")
 _TOO_MANY: Final = Refused(RefusalCode.TOO_MANY, f"A device has at most {ONE_TIME_KEYS_PER_DEVICE} one-time keys.")
 _NO_CONVERSATION: Final = Refused(RefusalCode.NOT_FOUND, "This device belongs to no such conversation.")
-_OWN_KEYS: Final = Refused(RefusalCode.NOT_ALLOWED, "A device does not claim its own keys. Leave it out.")
+_OWN_KEYS: Final = Refused(RefusalCode.NOT_ALLOWED, "A device does not claim its own keys. Leave it out of devices.")
 _CLAIM_LIMIT: Final = Refused(
     RefusalCode.CLAIM_LIMIT,
     "Keys of one of these devices were claimed too often. Use the sessions you have.",
@@ -139,13 +135,24 @@ class Prekeys:
 
 
 def _judge(device: Device, one_time: Sequence[Prekey], fallback: Prekey | None) -> Refused | None:
-    signed = [(prekey, one_time_key_statement(device.id, prekey.key, prekey.kem_key)) for prekey in one_time]
+    """Refuse the first key that is no good, by the name it has in the request."""
+    signed = [
+        (f"one_time_keys[{index}]", prekey, one_time_key_statement(device.id, prekey.key, prekey.kem_key))
+        for index, prekey in enumerate(one_time)
+    ]
     if fallback is not None:
-        signed.append((fallback, fallback_key_statement(device.id, fallback.key, fallback.kem_key)))
-    if not all(is_good_exchange_key(prekey.key) and is_good_kem_key(prekey.kem_key) for prekey, _ in signed):
-        return _BAD_KEY
-    good = all(is_signed(statement, prekey.signature, device.signing_key) for prekey, statement in signed)
-    return None if good else _BAD_SIGNATURE
+        signed.append(("fallback_key", fallback, fallback_key_statement(device.id, fallback.key, fallback.kem_key)))
+    for name, prekey, _ in signed:
+        if not is_good_exchange_key(prekey.key):
+            told = f"{name}.key is no usable Curve25519 public key. Make a new pair."
+            return Refused(RefusalCode.BAD_KEY, told)
+        if not is_good_kem_key(prekey.kem_key):
+            return Refused(RefusalCode.BAD_KEY, f"{name}.kem_key is no usable KEM public key. Make a new pair.")
+    for name, prekey, statement in signed:
+        if not is_signed(statement, prekey.signature, device.signing_key):
+            told = f"{name}.signature is none of the device's signing key over the label, the device and the two keys."
+            return Refused(RefusalCode.BAD_SIGNATURE, told)
+    return None
 
 
 def _stale(roster: DeviceRoster, gone: tuple[DeviceId, ...]) -> Refused:

@@ -18,9 +18,8 @@ from varde_contract.talk import ConversationKind, Role
 _NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. Register one first.")
 _NOT_HELD: Final = Refused(RefusalCode.PROFILE_NOT_ALLOWED, "The session's device does not receive for that profile.")
 _UNKNOWN: Final = Refused(RefusalCode.NOT_FOUND, "This device belongs to no such conversation.")
-_NO_PROFILE: Final = Refused(RefusalCode.NOT_FOUND, "One of the profiles does not exist or cannot be written to yet.")
-_DM_OF_TWO: Final = Refused(RefusalCode.MALFORMED, "A dm names exactly one other member.")
-_SELF_OF_ONE: Final = Refused(RefusalCode.MALFORMED, "A conversation with oneself names no member.")
+_DM_OF_TWO: Final = Refused(RefusalCode.MALFORMED, "A dm names exactly one other profile in members.")
+_SELF_OF_ONE: Final = Refused(RefusalCode.MALFORMED, "A conversation with oneself names nobody in members.")
 _TOO_MANY: Final = Refused(RefusalCode.TOO_MANY, f"A conversation has at most {MEMBERS_PER_CONVERSATION} members.")
 
 
@@ -73,8 +72,10 @@ class Conversations:
         if refused is not None:
             return refused
         owners = await self._profiles.owners([profile, *others])
-        if not all(is_reachable(owners.get(member)) for member in (profile, *others)):
-            return _NO_PROFILE
+        named = [("profile", profile), *((f"members[{index}]", member) for index, member in enumerate(members))]
+        for name, member in named:
+            if not is_reachable(owners.get(member)):
+                return Refused(RefusalCode.NOT_FOUND, f"{name} does not exist or cannot be written to yet.")
         roles = [(member, owners[member].id, _role(kind, member, profile)) for member in (profile, *others)]
         return await self._store_new(actor, kind, roles)
 

@@ -26,7 +26,9 @@ NO_CONVERSATION: Final = Refused(
     RefusalCode.NOT_FOUND, "There is no such conversation for this device. List the conversations again."
 )
 """One text for what is not there and for what is not theirs: the difference would tell an outsider something."""
-_ONE_OF_TWO: Final = Refused(RefusalCode.MALFORMED, "Send either one group ciphertext or one ciphertext per device.")
+_ONE_OF_TWO: Final = Refused(
+    RefusalCode.MALFORMED, "Send either `group`, one ciphertext for all, or `devices`, one for each device."
+)
 _NOT_AS_THAT: Final = Refused(
     RefusalCode.PROFILE_NOT_ALLOWED, "This device does not hold that profile. Send as one it holds."
 )
@@ -119,13 +121,14 @@ def _judge_sender(roster: Roster, sender: Sender, profile: ProfileId) -> Refused
 def _judge_ciphertexts(roster: Roster, sender: Sender, request: SendRequest, now_ms: int) -> Refused | None:
     if (request.group is None) == (request.devices is None):
         return _ONE_OF_TWO
-    if request.devices is not None:
-        return _judge_devices(roster, sender, request.devices)
+    if request.devices is not None and (refused := _judge_devices(roster, sender, request.devices)) is not None:
+        return refused
+    # With the right devices too: what a client says it encrypted for is not just ignored where it is wrong.
     return None if _is_good(roster, request.roster_version, now_ms) else stale_devices(roster.version)
 
 
 def _is_good(roster: Roster, version: int, now_ms: int) -> bool:
-    """Whether a group ciphertext may be for this version of the roster.
+    """Whether ciphertext may be for this version of the roster.
 
     A removal ends the grace at once, or what is said next could be opened by who was removed, if the server helped.
     Who came since cannot open it: that is told to them, and their key comes with the sender's next message. Between

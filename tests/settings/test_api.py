@@ -22,12 +22,14 @@ def test_every_variable_is_followed() -> None:
             "VARDE_RELAY_URL": "wss://relay.example.org/v1/relay",
             "VARDE_API_PROXIES": "2",
             "VARDE_SIGN_IN_BURST": "7",
+            "VARDE_API_ORIGINS": "https://chat.example.org http://localhost:5173,capacitor://localhost",
         }
     )
     assert (config.host, config.port) == ("::1", 0)
     assert config.data == Path("/srv/varde")
     assert config.relay_url == "wss://relay.example.org/v1/relay"
     assert (config.proxies, config.sign_in_burst) == (2, 7)
+    assert config.origins == {"https://chat.example.org", "http://localhost:5173", "capacitor://localhost"}
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,12 @@ def test_every_variable_is_followed() -> None:
         ("VARDE_RELAY_URL", "ws://"),
         ("VARDE_API_PROXIES", "-1"),
         ("VARDE_SIGN_IN_BURST", "many"),
+        ("VARDE_API_ORIGINS", "*"),
+        ("VARDE_API_ORIGINS", "null"),
+        ("VARDE_API_ORIGINS", "chat.example.org"),
+        ("VARDE_API_ORIGINS", "https://chat.example.org/"),
+        ("VARDE_API_ORIGINS", "https://chat.example.org:443"),
+        ("VARDE_API_ORIGINS", "https://good.example https://Chat.example.org"),
     ],
 )
 def test_what_cannot_be_followed_is_named(name: str, text: str) -> None:

@@ -198,7 +198,7 @@ class MemoryRelay:
         talk = self.talks[frame.conversation]
         current = {endpoint.id for endpoint in talk.endpoints} - {device}
         given = current if frame.devices is None else set(frame.devices)
-        if given == current and (frame.devices is not None or frame.roster_version == talk.version):
+        if given == current and frame.roster_version == talk.version:
             return None
         stale = StaleDevices(talk.version, tuple(sorted(current - given)), tuple(sorted(given - current)))
         return refused(frame, RefusalCode.STALE_DEVICES, stale=stale)

@@ -14,6 +14,7 @@ from varde_contract.rest.talk import NewConversation
 
 profiles = BodyReader(NewProfile)
 pages = QueryReader(PageQuery)
+ID = b"019b76da-a800-7000-8000-000000000007"
 CANARY = "canary-5d41402a"
 
 
@@ -73,10 +74,26 @@ def test_the_field_at_fault_is_named() -> None:
     """A developer sees where to look, by names that are in the documentation anyhow."""
     outcome = profiles.read(b'{"type": "JOBB", "policies": {"working_hours": {"from_minute": -1, "to_minute": 2}}}')
     assert isinstance(outcome, Refused)
-    assert outcome.detail == "The body is not a NewProfile: look at body.policies.working_hours.from_minute."
-    list_item = BodyReader(NewConversation).read(b'{"kind": "dm", "profile": "x"}')
-    assert isinstance(list_item, Refused)
-    assert list_item.detail.endswith("body.profile.")
+    told = "The body is not a NewProfile: look at body.policies.working_hours.from_minute. Expected `int` >= 0."
+    assert outcome.detail == told
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"kind": "dm", "profile": "x"}', "look at body.profile. An id is a UUIDv7, in lower case with hyphens."),
+        (b'{"kind": "dm"}', "body.profile is missing."),
+        (b'{"kind": "DM", "profile": "%s"}' % ID, "look at body.kind."),
+        (b'{"kind": "dm", "profile": "%s", "members": ["%s", 7]}' % (ID, ID), "look at body.members[1]."),
+        (b'{"kind": "dm", "profile": "%s", "to": []}' % ID, "body has a field that is not known there."),
+        (b"[]", "look at body. Expected `object`, got `array`."),
+    ],
+)
+def test_the_field_its_index_and_what_is_expected_are_named(body: bytes, told: str) -> None:
+    """Whoever writes a client need not guess, and reads none of the client's own bytes."""
+    outcome = BodyReader(NewConversation).read(body)
+    assert isinstance(outcome, Refused)
+    assert outcome.detail.startswith(f"The body is not a NewConversation: {told}")
 
 
 @given(st.binary(max_size=200))

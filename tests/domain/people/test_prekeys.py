@@ -86,6 +86,23 @@ async def test_refusal_bad_key_for_a_prekey(registry: Registry) -> None:
         assert code_of(await registry.prekeys.upload(alice_phone.actor, [], bad)) is RefusalCode.BAD_KEY
 
 
+async def test_the_prekey_at_fault_is_named(registry: Registry) -> None:
+    """A client that uploads fifty keys is told which one is wrong, and what about it."""
+    good, fallback = alice_phone.one_time_keys(3, start=10), alice_phone.fallback_key()
+    stolen, zero = bob_phone.one_time_keys(1, start=10)[0], replace(good[1], key=bytes(32))
+    no_kem = replace(good[1], kem_key=bytes(KEM_KEY_BYTES))
+    for one_time, last, name in (
+        ((good[0], zero, good[2]), None, "one_time_keys[1].key "),
+        ((good[0], no_kem), None, "one_time_keys[1].kem_key "),
+        ((*good, stolen), None, "one_time_keys[3].signature "),
+        (good, replace(fallback, key=bytes(32)), "fallback_key.key "),
+        (good, good[0], "fallback_key.signature "),
+    ):
+        refused = await registry.prekeys.upload(alice_phone.actor, one_time, last)
+        assert isinstance(refused, Refused)
+        assert refused.detail.startswith(name)
+
+
 async def test_refusal_too_many_prekeys(registry: Registry) -> None:
     """A device has a hundred one-time keys at most, and what would be more is not stored in part."""
     keys = alice_phone.one_time_keys(ONE_TIME_KEYS_PER_DEVICE - ONE_TIME_KEYS + 1, start=10)

@@ -147,6 +147,8 @@ async def test_refusal_not_found_for_a_profile_that_cannot_be_written_to(registr
     without_key = await registry.conversations.open(alice_phone.actor, DM, alice.profile, [carol.profile])
     assert unknown == without_key
     assert code_of(unknown) is RefusalCode.NOT_FOUND
+    assert isinstance(unknown, Refused)
+    assert unknown.detail.startswith("members[")
     assert registry.memory.talks == {}
 
 

@@ -155,6 +155,16 @@ def test_a_note_to_self_on_one_device_names_nobody() -> None:
     assert isinstance(judge(group(group=None, devices={}), roster=roster), talk.Draft)
 
 
+@pytest.mark.parametrize("version", [ROSTER.version - 1, ROSTER.version + 1])
+def test_ciphertext_for_each_device_names_the_version_it_is_for(version: int) -> None:
+    """The right devices under another version are refused like a group ciphertext; none is missing or gone."""
+    devices = {device: b"sealed" for device in ROSTER.devices if device != SENDER.device}
+    refused = judge(group(group=None, devices=devices, roster_version=version))
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.stale) == (RefusalCode.STALE_DEVICES, StaleDevices(ROSTER.version))
+    assert isinstance(judge(group(group=None, devices=devices)), talk.Draft)
+
+
 class Post:
     """A sender over the memory stores, and what the test does to them."""
 
