@@ -143,12 +143,12 @@ async def test_refusal_not_found_for_a_profile_that_cannot_be_written_to(registr
     """An unknown profile and one whose account has no device list yet answer the same, and nothing is opened."""
     await registry.stores.sign_in.account_of(b"new", carol.account, BIRTH_MS)
     registry.memory.accounts[carol.account] = type(registry.memory.accounts[carol.account])(carol.account, 1, 0)
-    unknown = await registry.conversations.open(alice_phone.actor, GROUP, alice.profile, [bob.profile, NOBODY])
+    unknown = await registry.conversations.open(alice_phone.actor, GROUP, alice.profile, [NOBODY, bob.profile])
     without_key = await registry.conversations.open(alice_phone.actor, DM, alice.profile, [carol.profile])
     assert unknown == without_key
     assert code_of(unknown) is RefusalCode.NOT_FOUND
     assert isinstance(unknown, Refused)
-    assert unknown.detail.startswith("members[")
+    assert unknown.detail.startswith("members[0] ")
     assert registry.memory.talks == {}
 
 

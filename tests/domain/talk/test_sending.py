@@ -84,11 +84,6 @@ def test_the_same_request_over_rest_is_the_same_draft() -> None:
     assert judge(body) == judge(group())
 
 
-def test_one_ciphertext_per_device_needs_no_version() -> None:
-    """The names of the devices say what was encrypted for; an old version with the right devices is no fault."""
-    assert isinstance(judge(group(group=None, devices=dict.fromkeys(OTHERS, b"sealed"), roster_version=1)), talk.Draft)
-
-
 @given(st.sets(st.sampled_from((*OTHERS, alice_laptop.id, carol_phone.id))))
 def test_the_devices_must_be_exactly_the_others(named: set[DeviceId]) -> None:
     """Every other current device and nobody else: whatever differs is said, as missing or as gone."""
