@@ -8,9 +8,12 @@ from typing import Final, get_args
 import pytest
 
 from api.http.problems import status_of
+from domain.people.prekeys import CLAIMS_PER_ACCOUNT, KEYS_LOW
+from settings.relay import RelaySettings
 from tests.house import tree
 from varde_contract import frames
 from varde_contract.close_codes import CloseCode
+from varde_contract.limits import PROBE_BYTES
 from varde_contract.refusals import RefusalCode
 from varde_contract.session import CLIENT_FRAMES, SERVER_FRAMES, State
 
@@ -118,6 +121,17 @@ def test_the_protocol_gives_the_statuses_that_are_answered() -> None:
     assert rows
     wrong = [word for word, status in rows if status_of(RefusalCode(word)) != int(status)]
     tree.expect_none(wrong, "refusals with another status in docs/protocol.md than in api/problems.py")
+
+
+def test_the_protocol_gives_the_thresholds_that_count() -> None:
+    """The figures at which a client has to act are those of the servers."""
+    page, relay = (tree.ROOT / "docs/protocol.md").read_text(encoding="utf-8"), RelaySettings()
+    assert f"{KEYS_LOW} one-time keys or fewer left" in page
+    assert f"{CLAIMS_PER_ACCOUNT} prekeys of one device claimed by one account in an hour" in page
+    assert f"{relay.strikes} refusals for a rate, or for `malformed`" in page
+    assert f"{relay.syncs} of a connection unanswered" in page
+    assert f"{relay.joined:,} conversations joined on a connection" in page
+    assert f"token (bin, 0-{PROBE_BYTES} bytes)" in page
 
 
 def test_every_variable_of_the_environment_is_explained() -> None:
