@@ -1,9 +1,11 @@
 """Messages for a group: who is given the sender key, when it is replaced, what it does not open."""
 
+import base64
 from uuid import UUID
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +13,7 @@ from tests.cast import alice_laptop, bob_phone, carol_phone, dave_phone, mallory
 from tests.ids import id_of
 from tests.varde.endpoints import NOW, Endpoint, SimulatedConversation, endpoint, why
 from varde.crypto import CannotDecrypt
+from varde.crypto.olm import OwnMegolm
 from varde.crypto.sender_keys import ROTATE_AFTER_MESSAGES, ROTATE_AFTER_MS
 from varde.events import Reason
 from varde_contract.envelope import Empty, GroupKey, SealedParts, Text, join_sealed, split_sealed
@@ -274,3 +277,14 @@ def test_a_text_in_a_group_may_still_go_pairwise() -> None:
     draft = talk.draft(alice)
     news = talk.commit(alice, draft, talk.encrypt_for_each(alice, draft, Text("pairwise")))
     assert bob.read(news[bob.id]) == "pairwise"
+
+
+def test_a_shared_key_has_the_form_of_the_page() -> None:
+    """The signed session key: version, step, ratchet, public key and its signature, as base64 without padding."""
+    session = OwnMegolm.generate()
+    for step in range(3):
+        assert len(session.key) == 306
+        raw = base64.b64decode(session.key + "==")
+        assert (len(raw), raw[0], int.from_bytes(raw[1:5]), raw[133:165]) == (229, 2, step, session.id)
+        Ed25519PublicKey.from_public_bytes(raw[133:165]).verify(raw[165:], raw[:165])
+        session.encrypt(b"x")

@@ -96,6 +96,16 @@ def test_the_field_its_index_and_what_is_expected_are_named(body: bytes, told: s
     assert outcome.detail.startswith(f"The body is not a NewConversation: {told}")
 
 
+@pytest.mark.parametrize(
+    "salt", [b"A" * 43, b"A" * 42 + b"-=", b"A" * 42 + b"_=", b"A" * 43 + b"==", b" " + b"A" * 43 + b"="]
+)
+def test_bytes_are_base64_with_padding(salt: bytes) -> None:
+    """One spelling, as the protocol says: neither the URL-safe one nor one without padding."""
+    outcome = profiles.read(b'{"type": "JOBB", "salt": "%s"}' % salt)
+    assert isinstance(outcome, Refused)
+    assert "look at body.salt." in outcome.detail
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     """Nothing that arrives raises."""
