@@ -108,6 +108,11 @@ class Transparency:
             raise UnprovenList("a device list is not in the transparency log, a minute after it was shown")
         return None if index is None else newest
 
+    def is_on_its_way(self, account: AccountId, number: int) -> bool:
+        """Whether a list was asked for before, and may still be on its way into the log."""
+        known = self._store.transparency.known(account, number)
+        return known is not None and 0 <= self._now_ms() - known.since_ms < GRACE_MS
+
     async def history(self, account: AccountId, number: int = 1) -> list[tuple[Entry, int]]:
         """Return all entries of an account from a list number on, each proven, with its place. Raises as `verify`."""
         found: list[tuple[Entry, int]] = []

@@ -9,7 +9,7 @@ from tests.varde.endpoints import NOW, Account, Endpoint, SimulatedConversation,
 from tests.varde.memory_relay import first, open_clients
 from varde.crypto.device_lists import DeviceLists, Sign, next_list, sign
 from varde.crypto.pairwise import load_account
-from varde.errors import ListRollback, RootKeyChanged, StoreDamaged, UnprovenList, UntrustedDevice
+from varde.errors import ListRollback, RootKeyChanged, StoreDamaged, UnprovenList, Unreachable, UntrustedDevice
 from varde.events import OwnListChanged, RootKeyChange, Withheld
 from varde.rosters import root_key_changes
 from varde.store.people import PinnedProfile
@@ -210,6 +210,12 @@ async def test_nothing_is_encrypted_by_a_list_that_is_not_in_the_log(autojump_cl
         sender._log._now_ms = lambda: clock[0]
         room.relay.transparency.clock_ms = NOW
         assert await sender.prove(view) == view
+        room.relay.transparency.fault = Unreachable("away")
+        assert await sender.prove(view) == view
+        clock[0] = NOW + 61_000
+        with pytest.raises(Unreachable):
+            await sender.prove(view)
+        room.relay.transparency.fault = None
         clock[0] = room.relay.transparency.clock_ms = NOW + 61_000
         with pytest.raises(UnprovenList):
             await sender.prove(view)
