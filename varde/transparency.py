@@ -101,13 +101,7 @@ class Transparency:
         if known is not None and known.index is not None and not again:
             return entry.number
         since_ms = self._now_ms() if known is None else known.since_ms
-        try:
-            index, newest = await self._look_up(entry)
-        except Unreachable:
-            # Whoever has just met talks on without the API: a list that was shown may be used for its minute anyway.
-            if known is None or known.index is not None or not 0 <= self._now_ms() - since_ms < GRACE_MS:
-                raise
-            return None
+        index, newest = await self._look_up(entry)
         with self._store.transaction():
             self._store.transparency.put(entry, since_ms, index)
         if index is None and not 0 <= self._now_ms() - since_ms < GRACE_MS:
