@@ -148,11 +148,6 @@ class Connection:
             self._lose(_word(failure.errno))
 
     @property
-    def closed(self) -> bool:
-        """Whether it has ended or was never begun."""
-        return self._file < 0
-
-    @property
     def unsent(self) -> int:
         """Bytes that the kernel has not taken yet."""
         return len(self._unsent)

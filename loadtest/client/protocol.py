@@ -1,7 +1,4 @@
-"""A client of `varde.v2` without a socket: the upgrade, the WebSocket, Noise and frames.
-
-Bytes in, events out; what must be sent is returned as bytes. The end of a connection is an event too, however it came.
-"""
+"""A client of `varde.v2` without a socket: bytes in, events out, and as the last event how the connection ended."""
 
 import enum
 from collections.abc import Callable, Iterable
@@ -78,10 +75,7 @@ class RelayClient:
         return self._session.state in {State.LIVE, State.DRAINING} and self.phase is Phase.OPEN
 
     def receive(self, received: bytes) -> list[Event]:
-        """Take what was read, nothing for the end of the stream, and return the frames in it.
-
-        The last event of a connection is its `Ending`. Never raises for what a server does.
-        """
+        """Take what was read, nothing at the end; return its frames, at last an `Ending`. Never raises."""
         return self._receive(received, self._session.receive)
 
     def receive_plaintexts(self, received: bytes) -> list[bytes | Ending]:

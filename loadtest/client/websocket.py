@@ -53,9 +53,7 @@ def upgrade_request(authority: str, path: str = "/", subprotocol: str | None = N
 def split_response(received: bytes) -> bytes | None:
     """Return what came behind the 101 response, None while it is not complete.
 
-    Raises:
-        UpgradeRefused: another status.
-        ServerFault: no answer of HTTP, or one without the right proof.
+    Raises UpgradeRefused for another status, ServerFault for no answer of HTTP, or one without the right proof.
     """
     head, end, rest = received.partition(b"\r\n\r\n")
     if not end:
@@ -91,8 +89,7 @@ def measure_frame(
 ) -> tuple[int, int] | None:
     """Return where the payload of the frame at `start` begins and ends; None when its head is not all there.
 
-    Raises:
-        ServerFault: a frame that is masked, fragmented, longer than `most` or has a reserved bit.
+    Raises ServerFault for a frame that is masked, fragmented, longer than `most` or has a reserved bit.
     """
     if len(received) - start < 2:  # noqa: PLR2004 - the two bytes every frame begins with
         return None

@@ -1,6 +1,5 @@
 """The people of a run: devices with keys and tickets, conversations, and the file, 0600, that holds them all."""
 
-import base64
 import hashlib
 import hmac
 import os
@@ -29,7 +28,6 @@ KEM_KEY: Final = KemKeyPair.generate().public
 """Of every prekey that is uploaded: nobody opens anything with it, and one for each would take as long as the rest."""
 FAILED: Final = 3
 """How the seeding program ends when a person can mend what is wrong, as its last line says. A traceback ends with 1."""
-_IDS_BYTES: Final = 32  # a token begins with the ids of account and session
 
 
 class CrowdError(CouldNotRun):
@@ -89,10 +87,7 @@ def read_crowd(path: Path) -> Crowd:
 
 
 def deal_rooms(sizes: Sizes, seats: int, seed: int) -> list[range]:
-    """Return the seats of each room, side by side, for `seats` people, or one more so that nobody is alone.
-
-    A size of `seats` or more is one room of everybody. Raises ValueError for sizes below two.
-    """
+    """Return the seats of rooms side by side, one more than asked so that nobody is alone; raises ValueError."""
     random = Random(seed)  # noqa: S311 - sizes of rooms, no secrets
     values, weights = zip(*sizes.weighted, strict=True)
     if min(values) < 2:  # noqa: PLR2004 - a room is where two can talk
@@ -106,32 +101,19 @@ def deal_rooms(sizes: Sizes, seats: int, seed: int) -> list[range]:
     return rooms
 
 
-# What a device keeps to itself besides its Noise key is derived from that: no file has to hold it as well.
+def derive_secret(noise_private: bytes, what: bytes) -> bytes:
+    """Return 32 bytes that a device keeps to itself besides its Noise key: no file has to hold them as well."""
+    return hmac.digest(noise_private, b"varde load: " + what, hashlib.sha256)
 
 
 def signing_key(noise_private: bytes) -> Ed25519PrivateKey:
     """Return the device's signing key: prekeys that it uploads are signed with it."""
-    return Ed25519PrivateKey.from_private_bytes(_derive(noise_private, b"signing"))
-
-
-def refresh_secret(noise_private: bytes) -> bytes:
-    """Return the secret part of the refresh token that the device was seeded with, 32 bytes."""
-    return _derive(noise_private, b"refresh")
-
-
-def refresh_token(seat: Seat) -> str:
-    """Return the refresh token that the seat was seeded with. It is good once: shown again, the session ends."""
-    ids = base64.urlsafe_b64decode(seat.access_token + "==")[:_IDS_BYTES]
-    return base64.urlsafe_b64encode(ids + refresh_secret(seat.noise_private)).rstrip(b"=").decode()
+    return Ed25519PrivateKey.from_private_bytes(derive_secret(noise_private, b"signing"))
 
 
 def address_of(device: DeviceId) -> str:
     """Return the e-mail address that the person with this device signs in with."""
     return f"{device.hex}@{HOST}"
-
-
-def _derive(noise_private: bytes, what: bytes) -> bytes:
-    return hmac.digest(noise_private, b"varde load: " + what, hashlib.sha256)
 
 
 class Order(SecretStruct, frozen=True, kw_only=True):
@@ -166,10 +148,8 @@ def run_seeding(order: Order, say: Callable[[str], None] = lambda _: None) -> Cr
             ended = process.wait()  # it has closed its output: it is at its end
         finally:
             process.kill()
-    if ended == FAILED:
-        raise CrowdError(last)
     if ended:
-        raise CrowdError(f"the seeding program ended with {ended}; what it said is above")
+        raise CrowdError(last if ended == FAILED else f"the seeding program ended with {ended}; see above")
     say(last)
     return read_crowd(Path(order.out))
 

@@ -1,8 +1,4 @@
-"""The program `python -m loadtest.crowd.seeding` settles a crowd in a database by COPY.
-
-An order comes in on standard input, lines of progress go out. Only here does the load suite import the domain and
-storage.
-"""
+"""`python -m loadtest.crowd.seeding` settles a crowd by COPY: alone here domain and storage are imported."""
 
 import asyncio
 import os
@@ -30,8 +26,8 @@ from loadtest.crowd.crowd import (
     Seat,
     address_of,
     deal_rooms,
+    derive_secret,
     first_list,
-    refresh_secret,
     signing_key,
     write_crowd,
 )
@@ -160,7 +156,7 @@ class Rows:
             "session_id": session,
             "access_digest": access.digest(),
             "access_expires_ms": ticket.expires_ms,
-            "refresh_digest": Token(account, session, refresh_secret(noise_private)).digest(),
+            "refresh_digest": Token(account, session, derive_secret(noise_private, b"refresh")).digest(),
             "refresh_expires_ms": self._now + REFRESH_TIME,
             "refreshed_ms": self._now,
             "from_seq": 1,

@@ -40,10 +40,9 @@ def judge(result: Result, slo: Slo) -> Result:
 
 def _invalid(result: Result) -> list[str]:
     """Return why nothing was learned. What the run itself put into `reasons` and `bottlenecks` is kept."""
-    said = list(result.reasons) if result.verdict is Verdict.INVALID else []
-    said += ["interrupted"] * result.interrupted
     generator = result.generator
-    said += generator.bottlenecks
+    said = list(result.reasons) if result.verdict is Verdict.INVALID else []
+    said += ["interrupted"] * result.interrupted + generator.bottlenecks
     # Where nobody has named a bottleneck, the figures alone may make a run invalid.
     if not generator.bottlenecks and generator.missing_workers:
         said.append(f"{generator.missing_workers} of {generator.expected_workers} workers went missing")
@@ -143,8 +142,7 @@ def breaking_point(
     earlier stage, or a last one that seemed to hold, may turn out to have been too much.
     """
     judged = [stage for stage in stages if stage.judged]
-    value, words = None, "no stage of the ramp came to its end"
-    held = "nothing held"
+    value, held, words = None, "nothing held", "no stage of the ramp came to its end"
     for stage in judged:
         seen = ended_by if stage is judged[-1] else ()
         if missed := seen or breaks(stage, slo, asked):

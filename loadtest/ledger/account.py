@@ -20,31 +20,15 @@ class Account(Totals, kw_only=True):
 
 def reconcile(written: Sequence[bytes], rooms: Sequence[Room]) -> Account:
     """Put the reports of all workers side by side. Raises LedgerError for what is no report or of another crowd."""
-    reports = [read(each, Report) for each in written]
-    totals = Totals()
+    reports, totals = [read(each, Report) for each in written], Totals()
     for report in reports:
         totals.merge(report.totals)
-    found = _Deliveries(reports, rooms)
-    streams = [stream for report in reports for stream in report.streams]
-    for stream in streams:
-        found.count_stream(stream)
-    found.count_rest()
-    counts = found.counts
-    sent = sum(stream.sent for stream in streams)
-    refused = sum(len(stream.refused) for stream in streams)
-    unacked = sum(len(stream.unacked) for stream in streams)
-    lost_acked = counts.pop("lost_acked", 0)
-    counts["astray"] += totals.astray
-    messages = Messages(
-        sent=sent,
-        acked=sent - refused - unacked,
-        refused=refused,
-        unacked=unacked,
-        undecryptable=totals.undecryptable,
-        resent=totals.resent,
-        **counts,
-    )
     totals.stages = dict(sorted(totals.stages.items()))
+    counts = _Deliveries(reports, rooms).counts
+    counts["astray"] += totals.astray
+    counts["acked"] = counts["sent"] - counts["refused"] - counts["unacked"]
+    lost_acked = counts.pop("lost_acked", 0)
+    messages = Messages(undecryptable=totals.undecryptable, resent=totals.resent, **counts)
     return Account(messages=messages, lost_acked=lost_acked, **asdict(totals))
 
 
@@ -62,13 +46,23 @@ class _Deliveries:
         self._all_attend = not self._attending and not any(report.absent for report in reports)
         self._excused = {place: count for report in reports for place, count in report.excused.items()}
         self._missing = Counter[tuple[int, int]]()  # by receiver and room
+        for stream in chain.from_iterable(report.streams for report in reports):
+            self._count_stream(stream)
+        for strange in chain.from_iterable(self._arrivals.values()):
+            # It came to somebody outside the room, or from a stream that nobody reports.
+            astray = strange.highest - len(strange.holes)
+            self.counts.update(astray=astray, duplicated=strange.duplicated, disordered=strange.disordered)
+        for place, missing in self._missing.items():
+            after_gap = min(missing, self._excused.get(place, 0))
+            self.counts.update(after_gap=after_gap, lost=missing - after_gap)
 
-    def count_stream(self, stream: Stream) -> None:
-        """Count one stream's deliveries. Raises LedgerError for a room that the crowd does not have."""
+    def _count_stream(self, stream: Stream) -> None:
+        """Count one stream and its deliveries. Raises LedgerError for a room that the crowd does not have."""
         if not 0 <= stream.room < len(self._rooms):
             raise LedgerError("a worker reports of a room that is not in the crowd: do all use the same file?")
         receivers = set(self._rooms[stream.room].members) - {stream.sender}
         due = stream.sent - len(stream.refused)
+        self.counts.update(sent=stream.sent, refused=len(stream.refused), unacked=len(stream.unacked))
         self.counts["due"] += due * len(receivers)
         strange, whole = [], 0
         for each in self._arrivals.pop((stream.room, stream.sender), ()):
@@ -85,18 +79,6 @@ class _Deliveries:
         self.counts["received"] += whole
         if strange:
             self._arrivals[stream.room, stream.sender] = strange
-
-    def count_rest(self) -> None:
-        """Count what came to nobody's stream, and what is missing; all streams have been counted."""
-        for strange in chain.from_iterable(self._arrivals.values()):
-            # It came to somebody outside the room, or from a stream that nobody reports.
-            self.counts["astray"] += strange.highest - len(strange.holes)
-            self.counts["duplicated"] += strange.duplicated
-            self.counts["disordered"] += strange.disordered
-        for place, missing in self._missing.items():
-            after_gap = min(missing, self._excused.get(place, 0))
-            self.counts["after_gap"] += after_gap
-            self.counts["lost"] += missing - after_gap
 
     def _count_arrivals(self, stream: Stream, came: Arrivals, due: int) -> None:
         received, astray = _count_received(stream, came)

@@ -9,6 +9,7 @@ import gevent
 
 PING_SECONDS: Final = 5.0  # that an answer is waited for
 EVERY_SECONDS: Final = 30.0
+SECOND_NS: Final = 1_000_000_000
 _BETWEEN_SECONDS: Final = 0.2  # between two questions, so that not all of them fall into one busy moment of ours
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _ROUNDS: Final = 16
@@ -64,10 +65,7 @@ def boot_id() -> str:
 
 
 def open_clock(masters_boot_id: str, ping: Callable[[], int]) -> RunClock:
-    """Return the clock of a worker: the host's own where it is the master's, otherwise one that was measured.
-
-    A time namespace shifts the clock within one host; then the two differ by more than the measurement may be wrong.
-    """
+    """Return a worker's clock: its host's own if that is the master's, unless a time namespace shifts it."""
     measured = measure_offset(ping)
     same = masters_boot_id == boot_id() and abs(measured.offset_ns) <= measured.uncertainty_ns
     return RunClock() if same else RunClock(*measured)
@@ -85,5 +83,5 @@ def measure_again(clock: RunClock, ping: Callable[[], int], pause: Callable[[flo
     try:
         measured = measure_offset(ping, pause=lambda: pause(_BETWEEN_SECONDS))
     except gevent.Timeout:
-        measured = Offset(clock.offset_ns, round(PING_SECONDS * 1_000_000_000))
+        measured = Offset(clock.offset_ns, round(PING_SECONDS * SECOND_NS))
     clock.follow(measured)

@@ -14,9 +14,8 @@ from typing import Final
 import gevent
 from gevent.event import Event
 
-from loadtest.ledger.clock import RunClock
+from loadtest.ledger.clock import SECOND_NS, RunClock
 
-_SECOND_NS: Final = 1_000_000_000
 _LOOP_READ: Final = 1
 _BURST: Final = 32
 """Overdue sends fired in one go; then the sockets get their turn, or answers would wait behind questions."""
@@ -45,38 +44,29 @@ class Schedule:
     def next_ns(self) -> int | None:
         """Return when the next one is due; None while the rate is 0."""
         while True:
-            due_ns = self._due_ns()
+            due_ns = None
+            if self._rate:
+                due_ns = self._since_ns + max(0, round((self._arrival - self._turned) / self._rate * SECOND_NS))
             if not self._changes or (due_ns is not None and due_ns < self._changes[0][0]):
                 return due_ns
-            self._turn(*self._changes.pop(0))
+            at_ns, rate = self._changes.pop(0)
+            at_ns = max(at_ns, self._since_ns)
+            self._turned += self._rate * (at_ns - self._since_ns) / SECOND_NS
+            self._since_ns, self._rate = at_ns, rate
 
     def take(self) -> None:
         """Cross off the one that `next_ns` named."""
         self._arrival += 1.0 if self._even else self._dice.expovariate(1.0)
 
-    def _due_ns(self) -> int | None:
-        if not self._rate:
-            return None
-        return self._since_ns + max(0, round((self._arrival - self._turned) / self._rate * _SECOND_NS))
-
-    def _turn(self, at_ns: int, rate: float) -> None:
-        at_ns = max(at_ns, self._since_ns)
-        self._turned += self._rate * (at_ns - self._since_ns) / _SECOND_NS
-        self._since_ns, self._rate = at_ns, rate
-
 
 class Pacer:
-    """Calls `fire(intended_ns)`, which must not wait, at the times of a schedule. `offered` counts the calls.
-
-    Each is charged from when it should have been, however late it is; how late one ever was is kept.
-    """
+    """Calls `fire(intended_ns)`, which must not wait, for all that is due, and keeps how late it ever was."""
 
     def __init__(self, clock: RunClock, fire: Callable[[int], None], *, seed: int = 0, even: bool = False) -> None:
         self._clock = clock
         self._fire = fire
         self._schedule = Schedule(clock.now_ns(), seed=seed, even=even)
         self._stirred = Event()
-        self.offered = 0
         self.late_max_ns = 0
 
     def set_rate(self, per_second: float, at_ns: int | None = None) -> None:
@@ -110,7 +100,6 @@ class Pacer:
             if due_ns is None or late_ns < 0:
                 return
             self._schedule.take()
-            self.offered += 1
             self.late_max_ns = max(self.late_max_ns, late_ns)
             self._fire(due_ns)
 
@@ -132,7 +121,7 @@ class Alarm:
 
     def set(self, after_ns: int) -> None:
         """Ring once after so many nanoseconds, at least one; what was set before is forgotten."""
-        setting = _Setting(0, 0, *divmod(max(1, after_ns), _SECOND_NS))
+        setting = _Setting(0, 0, *divmod(max(1, after_ns), SECOND_NS))
         if _libc.timerfd_settime(self._timer, 0, setting, None) < 0:
             raise OSError(ctypes.get_errno(), "the timer cannot be set")
 

@@ -1,8 +1,4 @@
-"""Two runs beside each other: what changed, and whether by more than noise.
-
-A change is worse or better only when it is larger than the tolerance and the two intervals of noise do not touch.
-Faults such as lost messages have no noise: one more is worse.
-"""
+"""Two runs beside each other. A change counts beyond the tolerance and the noise of both; a fault has no noise."""
 
 import enum
 import math

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from loadtest.report.charts import picture_of
-from loadtest.report.page import junit_of, page_of, write_index
+from loadtest.report.page import TEMPLATES, junit_of, page_of, write_index
 from loadtest.report.result import FILE, RUNS, Result, Sample, write_whole
 
 _NOT_IN_A_TAG: Final = re.compile(r"[\s,]+")  # the format ends a tag at a comma, and a line at a break
@@ -54,25 +54,14 @@ def hdr_log_of(result: Result) -> str:
         began = datetime.fromisoformat(result.started).astimezone(UTC)
     except ValueError:
         began = datetime.fromtimestamp(0, UTC)
-    lines = [
-        "#[Varde load report; values in microseconds, Interval_Max in milliseconds]",
-        "#[Histogram log format version 1.3]",
-        f"#[StartTime: {began.timestamp():.3f} (seconds since epoch), {began:%a %b %d %H:%M:%S UTC %Y}]",
-        f"#[BaseTime: {began.timestamp():.3f} (seconds since epoch)]",
-        '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"',
-    ]
     judged = [stage for stage in result.stages if stage.judged]
     first = judged[0].began_s if judged else 0.0
     length = judged[-1].began_s + judged[-1].seconds - first if judged else result.seconds
-    stages = [(f"stage.{each.name}", each.began_s, each.seconds, each.latency_ms) for each in result.stages]
+    stages = ((f"stage.{each.name}", each.began_s, each.seconds, each.latency_ms) for each in result.stages)
     # In the order of their beginnings, as the format asks.
     intervals = sorted([("judged", first, length, result.latency_ms), *stages], key=itemgetter(1))
-    for tag, began_s, seconds, latencies in intervals:
-        for kind, latency in msgspec.structs.asdict(latencies).items():
-            if latency.hdr and latency.max is not None:
-                name = _NOT_IN_A_TAG.sub("-", f"{tag}.{kind}")
-                lines.append(f"Tag={name},{began_s:.3f},{seconds:.3f},{latency.max:.3f},{latency.hdr}")
-    return "\n".join((*lines, ""))
+    tagged = [(_NOT_IN_A_TAG.sub("-", tag), *more) for tag, *more in intervals]
+    return TEMPLATES.get_template("latency.hdr").render(began=began, intervals=tagged)
 
 
 OUTPUTS: Final[dict[str, Callable[[Result], str | bytes]]] = {

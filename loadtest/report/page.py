@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, PackageLoader, select_autoescape
 from websockets import frames
 
 from loadtest.report import formatting
@@ -35,7 +35,7 @@ def page_of(result: Result) -> str:
     script = _SCRIPT.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     whole = timeline.chart("", "", [])
-    return _ENVIRONMENT.get_template("run.html").render(
+    return TEMPLATES.get_template("run.html").render(
         result=result,
         script=script,
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
@@ -53,7 +53,7 @@ def page_of(result: Result) -> str:
 
 def junit_of(result: Result) -> str:
     """Return the objectives as tests: a failure for what was missed, an error for a run that is invalid or failed."""
-    return _ENVIRONMENT.get_template("junit.xml").render(result=result)
+    return TEMPLATES.get_template("junit.xml").render(result=result)
 
 
 def _drawn(chart: Chart) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def write_index(folder: Path = RUNS) -> Path:
     for name, result in sorted(runs, key=lambda run: run[1].started, reverse=True):  # the last run on top
         scenarios[result.scenario].append((name, result))
     trends = {scenario: list(_trends([result for _, result in found])) for scenario, found in scenarios.items()}
-    page = _ENVIRONMENT.get_template("index.html").render(scenarios=scenarios, trends=trends)
+    page = TEMPLATES.get_template("index.html").render(scenarios=scenarios, trends=trends)
     return write_whole(folder / "index.html", page.encode())
 
 
@@ -106,10 +106,10 @@ def _load(result: Result) -> tuple[object, ...]:
     return *machine, result.users.asked, round(result.rate.target_per_second), round(result.seconds, -1)
 
 
-_ENVIRONMENT: Final = Environment(
-    loader=PackageLoader("loadtest.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+TEMPLATES: Final = Environment(
+    loader=PackageLoader("loadtest.report"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
 )
-_ENVIRONMENT.filters |= {
+TEMPLATES.filters |= {
     **{name: getattr(formatting, name) for name in ("clock", "duration", "figure", "flat", "measured")},
     "ms": formatting.milliseconds,
     "title": formatting.title_of,
@@ -119,7 +119,7 @@ _ENVIRONMENT.filters |= {
     # XML 1.0 has no control characters.
     "printable": lambda text: "".join(each if each.isprintable() or each == "\n" else " " for each in str(text)),
 }
-_ENVIRONMENT.globals |= {
+TEMPLATES.globals |= {
     "light": LIGHT,
     "dark": DARK,
     "kinds": formatting.KINDS,

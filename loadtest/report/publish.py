@@ -7,7 +7,7 @@ from typing import Final
 
 from loadtest.exits import CouldNotRun
 from loadtest.report.charts import picture_of
-from loadtest.report.formatting import figure
+from loadtest.report.page import TEMPLATES
 from loadtest.report.result import Latency, Result, read_result
 
 PAGE: Final = Path(__file__).parents[2] / "docs/load-results.md"
@@ -53,28 +53,13 @@ def publish_runs(runs: Sequence[Path], page: Path = PAGE, order: Iterable[str] =
 def _row(result: Result) -> str:
     figures = (result.latency_ms, *(stage.latency_ms for stage in result.stages))  # of what was judged, or at all
     found = ((words, getattr(each, kind)) for each in figures for kind, words in _TIMED.items())
-    timed, latency = next(((words, latency) for words, latency in found if latency.count), ("-", Latency()))
-    messages, rate = result.messages, result.rate
-    servers = [row.server for row in result.judged_series if row.server]
-
-    def cores(process: str) -> str:
+    kind, latency = next(((words, latency) for words, latency in found if latency.count), ("-", Latency()))
+    servers, cores = [row.server for row in result.judged_series if row.server], list[float | None]()
+    for process in ("relay", "postgres"):
         used = [value for row in servers for key, value in row.items() if re.match(rf"{process}.*\.cpu_percent$", key)]
-        return f"{sum(used) / len(servers) / 100:.2f}" if servers else "-"
-
-    cells = (
-        f"[{result.title or result.scenario}]({PICTURES}/{result.scenario}.png)",
-        result.verdict.value,
-        f"{result.users.connected:,}",
-        f"{rate.achieved_per_second:,.0f}" if rate.target_per_second else "-",
-        timed,
-        *(figure(value and float(f"{value:.3g}")) for value in (latency.p50, latency.p99, latency.p999, latency.max)),
-        f"{messages.sent:,}" if messages.sent else "-",
-        f"{messages.lost}, {messages.duplicated}, {messages.disordered}" if messages.sent else "-",
-        *map(cores, ("relay", "postgres")),
-        f"{result.generator.cpu_max_percent:.0f} %",
-        f"{result.started[:10]}, `{result.environment.get('commit') or '-'}`",
-    )
-    return f"| {' | '.join(cells)} |"
+        cores.append(sum(used) / len(servers) / 100 if servers else None)
+    given = {"kind": kind, "latency": latency, "cores": cores, "picture": f"{PICTURES}/{result.scenario}.png"}
+    return TEMPLATES.get_template("published.md").render(result=result, **given).strip()
 
 
 def _machine(result: Result) -> str:

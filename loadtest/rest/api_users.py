@@ -10,10 +10,11 @@ import gevent
 from gevent.queue import Queue
 
 from loadtest.crowd.crowd import Crowd
-from loadtest.ledger.clock import RunClock
+from loadtest.ledger.clock import SECOND_NS, RunClock
 from loadtest.ledger.ledger import Ledger
-from loadtest.rest.client import ApiClient, Request, RequestFailed, find_origin
+from loadtest.rest.client import ApiClient, Request, RequestFailed
 from loadtest.rest.operations import SIGN_INS, Journey, LetterBox, Person, draw_request, sign_in, sign_up
+from loadtest.users.target import find_target
 
 SIGN_IN_SHARE: Final = 0.01
 """Of draws that begin a journey; one has four requests or eight, so that they are about six in a hundred of all."""
@@ -22,7 +23,6 @@ _CODES: Final = 4  # of one address. The API mails five an hour
 _BURST: Final = 40.0
 _PER_SECOND: Final = 0.3
 """A third of the API's own figures (VARDE_SIGN_IN_BURST and one a second): several workers may share an address."""
-_SECOND_NS: Final = 1_000_000_000
 
 
 class SignInAllowance:
@@ -36,7 +36,7 @@ class SignInAllowance:
         """Take tokens of an address. Whether there were enough."""
         now_ns = self._now_ns()
         left, at_ns = self._left.get(source, (_BURST, now_ns))
-        left = min(_BURST, left + (now_ns - at_ns) / _SECOND_NS * _PER_SECOND)
+        left = min(_BURST, left + (now_ns - at_ns) / SECOND_NS * _PER_SECOND)
         enough = left >= tokens
         self._left[source] = (left - tokens if enough else left, now_ns)
         return enough
@@ -61,7 +61,7 @@ class ApiUsers:
     ) -> None:
         self.ledger, self.clock = ledger, clock
         self._crowd = crowd
-        self._origin = find_origin(crowd.api_url)
+        self._origin = find_target(crowd.api_url, "API")
         self._letters = None if outbox is None else LetterBox(outbox)
         self._sign_in_share = sign_in_share
         self._allowance = SignInAllowance(clock.now_ns)

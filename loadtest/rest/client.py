@@ -10,7 +10,7 @@ import gevent
 import msgspec
 from gevent import monkey, socket, ssl
 
-from loadtest.users.target import Target, find_target
+from loadtest.users.target import Target
 from varde_contract.ids import decode_text_id
 from varde_contract.rest.problems import Problem
 from varde_contract.secret_struct import SecretStruct
@@ -36,11 +36,6 @@ class Request(SecretStruct, frozen=True, kw_only=True):
 
 class RequestFailed(Exception):
     """The request was refused, or got no reply that could be read; the text is the word to count it by."""
-
-
-def find_origin(url: str) -> Target:
-    """Read the API's `http://` or `https://` URL and look its host up. Raises CrowdError."""
-    return find_target(url, what="API", like="http://host:port", ports={"http": 80, "https": 443})
 
 
 class ApiClient:

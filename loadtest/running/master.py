@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -14,18 +15,19 @@ from typing import Any, Final
 import gevent
 from gevent.event import Event
 from locust import LoadTestShape
+from locust import stats as locust_stats
 from locust.env import Environment
 from locust.event import Events
-from locust.stats import stats_history
+from locust.stats import RequestStats, StatsEntry, bucket_response_time, stats_history
 from msgspec.structs import replace
 
 from loadtest.exits import EXIT_CODES, CouldNotRun
 from loadtest.gate.slo import SLO, read_slo
 from loadtest.ledger.clock import RunClock
+from loadtest.ledger.reports import StageSums
 from loadtest.running.result import RunRecord, conclude, folder_of, publish
 from loadtest.running.run import Console, Run
 from loadtest.running.system import System, open_system, warn_beforehand
-from loadtest.running.web import add_state, count_second
 from loadtest.running.worker import VardeUser, lift_limits
 from loadtest.running.workers import Workers, open_workers
 from loadtest.scenarios.catalogue import SCENARIOS
@@ -34,6 +36,23 @@ from loadtest.stack.process import listens
 
 _END_SECONDS: Final = 120.0
 _STOPPED: Final = 130  # as shells give it for SIGINT
+_TAGS: Final = b"""
+<style>.MuiFormControl-root:has([name=userCount],[name=spawnRate],[name=host]),form .MuiAccordion-root{display:none}
+#varde{position:sticky;bottom:0;z-index:1;margin:0;padding:8px 24px;font:13px system-ui;background:#222;color:#ddd}
+#varde a{color:inherit}</style>
+<p id="varde"><output></output> &middot; <a href="./varde/report">the last report</a></p>
+<script>setInterval(async () => {
+  document.querySelector("#varde output").textContent = await (await fetch("./varde/state")).text();
+}, 1000);</script></body>"""
+"""The scenario decides what the hidden fields of Locust's form ask for."""
+_RAW: Final = "message to receiver, or request, from when it was sent"
+_NAMES: Final = (
+    ("send_to_ack", "SEND", "message, to ack"),
+    ("send_to_receive", "RECV", "message, to receiver"),
+    ("request", "API", "request"),
+    ("raw_send_to_receive", "RAW", _RAW),
+    ("raw_request", "RAW", _RAW),
+)
 
 
 class PlanShape(LoadTestShape):
@@ -86,7 +105,7 @@ class Master:
         events.quitting.add_listener(lambda **_: self.close())
         if environment.web_ui is not None:
             ready = f"{self.plan.scenario}: {len(self.plan.stages)} stages, {self.plan.seconds:.0f} s"
-            add_state(environment.web_ui, lambda: self.console.last or ready, lambda: self.folder)
+            _add_state(environment.web_ui, lambda: self.console.last or ready, lambda: self.folder)
 
     def close(self) -> None:
         """End the run if there is one, workers and the system."""
@@ -95,7 +114,7 @@ class Master:
 
     def _begin(self) -> None:
         assert self.system is not None
-        count = partial(count_second, self._environment.stats)
+        count = partial(_count_second, self._environment.stats)
         self.run = Run(self.plan, self.options, self._slo, self._workers, self.system, self.console, count)
         self._ending = False
         self._following = gevent.spawn(self._follow, self.system, self.run)
@@ -227,3 +246,50 @@ def serve_page(options: Options, address: tuple[str, int]) -> int:
             history.kill()
             environment.runner.greenlet.kill()
     return master.exit_code
+
+
+def _add_state(web: Any, state: Callable[[], str], folder: Callable[[], Path | None]) -> None:
+    """Add to the page of Locust's WebUI the present state in words, and the report in the last run's folder."""
+    app, answer = web.app, web.app.response_class
+    locust_stats.PERCENTILES_TO_CHART = [0.5, 0.99]
+
+    def report() -> Any:
+        page = (folder() or Path()) / "report.html"
+        if not page.exists():
+            return answer("no run has ended yet", status=404, mimetype="text/plain")
+        return answer(page.read_bytes(), mimetype="text/html")
+
+    def with_tags(response: Any) -> Any:
+        if response.mimetype == "text/html" and not response.direct_passthrough:
+            page = response.get_data()
+            # Only the page that Locust's own program is drawn into; others, such as reports, stay as they are.
+            if b"window.templateArgs" in page:
+                response.set_data(page.replace(b"</body>", _TAGS, 1))
+        return response
+
+    app.add_url_rule("/varde/state", "state", lambda: answer(state(), mimetype="text/plain"))
+    app.add_url_rule("/varde/report", "report", report)
+    app.after_request(with_tags)
+
+
+def _count_second(stats: RequestStats, second: StageSums) -> None:
+    """Add what happened within a second to Locust's statistics. A message counts from when it was due."""
+    for field, method, name in _NAMES:
+        if counts := getattr(second, field).counts_ms():
+            entry = _entry(stats, method, name, counts)
+            stats.get(name, method).extend(entry)
+            if method != "RAW":  # the same messages again
+                stats.total.extend(entry)
+
+
+def _entry(stats: RequestStats, method: str, name: str, counts: list[tuple[float, int]]) -> StatsEntry:
+    entry: Any = StatsEntry(stats, name, method)
+    for took_ms, count in counts:
+        bucket = bucket_response_time(took_ms)
+        entry.response_times[bucket] = entry.response_times.get(bucket, 0) + count
+    entry.total_response_time = sum(took_ms * count for took_ms, count in counts)
+    entry.min_response_time, entry.max_response_time = counts[0][0], counts[-1][0]
+    entry.num_requests = sum(count for _, count in counts)
+    entry.last_request_timestamp = now = time.time()
+    entry.num_reqs_per_sec = {int(now): entry.num_requests}
+    return entry  # type: ignore[no-any-return]

@@ -14,6 +14,7 @@ from loadtest.exits import EXIT_CODES, Verdict
 from loadtest.gate.slo import Slo
 from loadtest.gate.verdict import breaking_point, judge
 from loadtest.ledger.account import Account, reconcile
+from loadtest.ledger.clock import SECOND_NS
 from loadtest.ledger.histogram import merge_counts
 from loadtest.ledger.reports import LedgerError, Totals
 from loadtest.report import result as r
@@ -28,7 +29,6 @@ LATE_SHARE: Final = 0.01
 _LATE_LEAST: Final = 20  # late sends that one hiccup of a small run may make
 _SIGMAS: Final = 4  # arrivals are random: so many square roots of their number may be missing without anybody's fault
 _NS_MS: Final = 1e6
-_SECOND_NS: Final = 1_000_000_000
 
 
 class StageRun(Struct, kw_only=True):
@@ -46,12 +46,12 @@ class StageRun(Struct, kw_only=True):
     @property
     def seconds(self) -> float:
         """How long it lasted."""
-        return (self.ended_ns - self.began_ns) / _SECOND_NS
+        return (self.ended_ns - self.began_ns) / SECOND_NS
 
     @property
     def told_seconds(self) -> float:
         """Of how much of it workers have told: they speak at whole seconds of run time."""
-        return max(0.0, self.ended_ns // _SECOND_NS - self.began_ns / _SECOND_NS)
+        return max(0.0, self.ended_ns // SECOND_NS - self.began_ns / SECOND_NS)
 
 
 class RunRecord(Struct, kw_only=True):
@@ -134,7 +134,7 @@ def gather(
         reasons=[record.failure] if failed else [],
         scenario=plan.scenario,
         started=record.started.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        seconds=round((record.ended_ns - record.began_ns) / _SECOND_NS, 1) if record.began_ns else 0.0,
+        seconds=round((record.ended_ns - record.began_ns) / SECOND_NS, 1) if record.began_ns else 0.0,
         interrupted=record.interrupted,
         plan=msgspec.to_builtins(plan),
         users=r.Users(
@@ -167,14 +167,11 @@ def gather(
 
 
 def figures_of(plan: Plan, held: StageRun, began_ns: int, totals: Totals, seconds: float) -> StageFigures:
-    """Return a stage of which so many seconds are known.
-
-    While a run goes on these are fewer than it lasted: a second that is missing must not look like lost throughput.
-    """
+    """Return a stage of which so many seconds are known: a second that is missing is no lost throughput."""
     stage, sums = plan.stages[held.index], totals.sum_of((held.index,))
     return StageFigures(
         name=stage.name,
-        began_s=round((held.began_ns - began_ns) / _SECOND_NS, 2),
+        began_s=round((held.began_ns - began_ns) / SECOND_NS, 2),
         seconds=round(seconds, 2),
         judged=stage.judged,
         users=held.connected,

@@ -11,8 +11,7 @@ from gevent.event import Event
 
 from loadtest.gate.slo import Slo
 from loadtest.gate.verdict import breaks
-from loadtest.ledger.clock import RunClock, boot_id
-from loadtest.ledger.histogram import Histogram
+from loadtest.ledger.clock import SECOND_NS, RunClock, boot_id
 from loadtest.ledger.reports import StageSums, Totals
 from loadtest.report.result import Sample
 from loadtest.running import messages as m
@@ -21,7 +20,6 @@ from loadtest.running.system import System
 from loadtest.running.workers import Workers
 from loadtest.scenarios.plan import SYSTEM_ACTIONS, Kind, Options, Plan, Stage
 
-_SECOND_NS: Final = 1_000_000_000
 _AFTER_THE_SECOND: Final = 0.25  # workers speak at whole seconds of run time; a moment later everybody has been heard
 _PREPARE_SECONDS: Final = 120.0
 _REPORT_SECONDS: Final = 60.0
@@ -139,21 +137,20 @@ class Run:
 
     def _hold(self, held: StageRun, stage: Stage) -> None:
         """Look each second until the stage is over."""
-        until_ns = held.began_ns + round(stage.seconds * _SECOND_NS)
+        until_ns = held.began_ns + round(stage.seconds * SECOND_NS)
         while (now_ns := self._clock.now_ns()) < until_ns:
-            if self._stopped.wait(min(until_ns - now_ns, self._until_heartbeat_ns()) / _SECOND_NS):
+            if self._stopped.wait(min(until_ns - now_ns, self._until_heartbeat_ns()) / SECOND_NS):
                 return
             if (now_ns := self._clock.now_ns()) < until_ns:
-                second = self._take()
-                sample = self._sample(stage.name, second)
-                self._console.show(self._line(held, stage, (now_ns - held.began_ns) / _SECOND_NS, second, sample))
+                second, sample = self._look(stage.name)
+                self._console.show(self._line(held, stage, (now_ns - held.began_ns) / SECOND_NS, second, sample))
             self._check()
 
     def _line(self, held: StageRun, stage: Stage, passed_s: float, second: Totals, sample: Sample) -> str:
         """Return how it goes: rates of this second, latency of the stage so far."""
         rest = self.plan.kind is Kind.REST
         failed = second.sum_of().failures + sum(second.connect_faults.values())
-        so_far = self._timed(self._workers.totals.sum_of((held.index,))).percentiles_ms((50.0, 99.0))
+        so_far = self._timed(self._workers.totals.sum_of((held.index,)))
         p50, p99 = ("-" if ms is None else f"{ms:.1f} ms" for ms in so_far)
         place = f"{held.index + 1}/{len(self.plan.stages)} {stage.name} {passed_s:.0f}/{stage.seconds:.0f} s"
         words = (
@@ -167,14 +164,9 @@ class Run:
         )
         return "  ".join(words)
 
-    def _take(self) -> Totals:
-        second = self._workers.take()
-        self.record.peak = max(self.record.peak, self._connected)
-        self._count(second.sum_of())
-        return second
-
-    def _timed(self, sums: StageSums) -> Histogram:
-        return sums.request if self.plan.kind is Kind.REST else sums.send_to_receive
+    def _timed(self, sums: StageSums) -> tuple[float | None, ...]:
+        timed = sums.request if self.plan.kind is Kind.REST else sums.send_to_receive
+        return tuple(timed.percentiles_ms((50.0, 99.0)))
 
     def _check(self) -> None:
         """End the run when a worker or a part of the system is gone."""
@@ -194,7 +186,7 @@ class Run:
             return False
         self._wait_heartbeat()  # until workers have told of all of it, they go on as they were
         held.ended_ns, held.connected = self._clock.now_ns(), self._connected
-        self._take()
+        self._look(stage.name)
         figures = figures_of(self.plan, held, self.record.began_ns, self._workers.totals, held.told_seconds)
         held.broke = breaks(figures, self._slo, stage.users)
         for each in held.broke:
@@ -210,9 +202,7 @@ class Run:
             if self._stopped.is_set() and passed >= _HURRIED_SECONDS:
                 break
             self._wait_heartbeat()
-            second = self._take()
-            self._sample("settle", second)
-            now, whole = second.sum_of(), self._workers.totals.sum_of()
+            now, whole = self._look("settle")[0].sum_of(), self._workers.totals.sum_of()
             quiet = 0 if now.received or now.acked_within or now.requests_within or now.connect.count else quiet + 1
             waiting = self._workers.totals.pending or any(each.waiting for each in self._workers.heartbeats)
             settled = not waiting and whole.received >= whole.due
@@ -222,10 +212,10 @@ class Run:
 
     def _wait_heartbeat(self) -> None:
         """Wait until workers have said how it is at the next whole second."""
-        gevent.sleep(self._until_heartbeat_ns() / _SECOND_NS)
+        gevent.sleep(self._until_heartbeat_ns() / SECOND_NS)
 
     def _until_heartbeat_ns(self) -> int:
-        return _SECOND_NS - (self._clock.now_ns() - round(_AFTER_THE_SECOND * _SECOND_NS)) % _SECOND_NS
+        return SECOND_NS - (self._clock.now_ns() - round(_AFTER_THE_SECOND * SECOND_NS)) % SECOND_NS
 
     def _collect(self) -> None:
         """Ask everybody for the whole ledger; who is gone took it along."""
@@ -249,11 +239,15 @@ class Run:
             return sum(each.users for each in self._workers.heartbeats)
         return self._workers.totals.connected
 
-    def _sample(self, stage: str, second: Totals) -> Sample:
-        rest, sums = self.plan.kind is Kind.REST, second.sum_of()
-        p50, p99 = self._timed(sums).percentiles_ms((50.0, 99.0))
+    def _look(self, stage: str) -> tuple[Totals, Sample]:
+        """Take what workers have said since the last look, and add a row to the series."""
+        second, rest = self._workers.take(), self.plan.kind is Kind.REST
+        sums = second.sum_of()
+        self._count(sums)
+        self.record.peak = max(self.record.peak, self._connected)
+        p50, p99 = self._timed(sums)
         sample = Sample(
-            at_s=round((self._clock.now_ns() - self.record.began_ns) / _SECOND_NS, 2),
+            at_s=round((self._clock.now_ns() - self.record.began_ns) / SECOND_NS, 2),
             stage=stage,
             users=sum(each.users for each in self._workers.heartbeats),
             connected=self._connected,
@@ -266,4 +260,4 @@ class Run:
             server=self._system.seen,
         )
         self.record.series.append(sample)
-        return sample
+        return second, sample

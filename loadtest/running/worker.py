@@ -23,7 +23,7 @@ from locust.exception import StopUser
 
 from loadtest.crowd.crowd import Crowd, CrowdError, read_crowd
 from loadtest.exits import CouldNotRun
-from loadtest.ledger.clock import PING_SECONDS, RunClock, follow_clock, open_clock
+from loadtest.ledger.clock import PING_SECONDS, SECOND_NS, RunClock, follow_clock, open_clock
 from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
 from loadtest.ledger.schedule import Pacer
@@ -37,7 +37,6 @@ LATE_NS: Final = 100_000_000
 """A send that is taken up so long after it was due is a late one: the process did not get to run."""
 _GRAIN: Final = 1_000_000  # places of seats by which those who go away are chosen: the same ones in every run
 _STRIDE: Final = 618_034
-_SECOND_NS: Final = 1_000_000_000
 _MIB: Final = 1 << 20
 _NS_MS: Final = 1e6
 _YOUNG: Final = 50_000
@@ -61,23 +60,16 @@ class Load:
         self.waiting: deque[int] = deque()
         self.offered: dict[int, int] = {}
         self.late: dict[int, int] = {}
-        self._share = task.workers
+        self._share, self._clock, self._began_ns = task.workers, clock, 0
         self._spawn_distance = self._spawn_next = 0.0
         self.seated: dict[int, Seated] = {}
-        self._began_ns = 0
-        self._clock = clock
-        self._api_users: ApiUsers | None = None
-        if task.plan.kind is Kind.REST:
-            outbox = Path(task.outbox) if task.outbox else None
-            self._api_users = ApiUsers(crowd, self.ledger, clock, outbox, seed=task.seed)
+        outbox, rest = Path(task.outbox) if task.outbox else None, task.plan.kind is Kind.REST
+        self._api_users = ApiUsers(crowd, self.ledger, clock, outbox, seed=task.seed) if rest else None
         self._pacing = gevent.spawn(self.pacer.run)
 
     def enter(self) -> Seated:
-        """Wait for a turn and take a seat. Raises NoSeat.
-
-        Locust spawns users in bursts, once a second. A crowd does not come in bursts, and the relay would be measured
-        with a queue that no crowd makes.
-        """
+        """Wait for a turn and take a seat. Raises NoSeat."""
+        # Locust spawns users in bursts, once a second: the relay would be measured with a queue that no crowd makes.
         now = time.monotonic()
         turn = max(self._spawn_next, now)
         self._spawn_next = turn + self._spawn_distance
@@ -205,7 +197,7 @@ class Worker:
     def _tick(self, load: Load) -> None:
         """Say each whole second of run time how it goes, all workers at once."""
         while True:
-            gevent.sleep((_SECOND_NS - self._clock.now_ns() % _SECOND_NS) / _SECOND_NS)
+            gevent.sleep((SECOND_NS - self._clock.now_ns() % SECOND_NS) / SECOND_NS)
             load.catch_up()
             self._send_heartbeat(load)
 

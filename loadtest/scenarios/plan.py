@@ -41,12 +41,6 @@ class Sizes(Struct, frozen=True):
 
     weighted: tuple[tuple[int, float], ...]
 
-    @property
-    def mean(self) -> float:
-        """The expected value."""
-        whole = sum(weight for _, weight in self.weighted)
-        return sum(value * weight for value, weight in self.weighted) / whole
-
 
 PAIRS: Final = Sizes(((2, 1.0),))
 GROUPS: Final = Sizes(((3, 30.0), (5, 30.0), (8, 20.0), (16, 12.0), (32, 6.0), (64, 2.0)))

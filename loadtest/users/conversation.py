@@ -13,11 +13,7 @@ _DEVICE_BYTES: Final = 24  # of the map from devices to ciphertexts, for each: a
 
 
 class Conversation:
-    """A conversation. Nobody writes there before all who are to read it here have come once.
-
-    Only then is each message due to all of them; in a room larger than any group, where the last one comes late,
-    that is not waited for.
-    """
+    """A conversation. Nobody writes before all readers have come once, except in a room larger than any group."""
 
     __slots__ = ("_absent", "_devices", "_waiting", "due", "group", "id", "most", "number", "version")
 

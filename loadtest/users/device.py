@@ -63,14 +63,8 @@ class Device:
         static = KeyPair.from_private(self._seat.noise_private)
         self._client = RelayClient(target.authority, target.path, hello, static, population.relay_key)
         self.connection = Connection(population.engine, self)
-        self.connection.connect(
-            target.address,
-            family=target.family,
-            source=population.source_of(self.number),
-            tls=population.tls,
-            host=target.host,
-            slow=slow,
-        )
+        where: dict[str, Any] = {"family": target.family, "tls": population.tls, "host": target.host}
+        self.connection.connect(target.address, source=population.source_of(self.number), slow=slow, **where)
 
     def disconnect(self) -> None:
         """Close the socket, without a word to the relay or the user."""
@@ -191,12 +185,10 @@ class Device:
             self._confirm(position)
 
     def _on_gap(self, frame: f.Gap) -> None:
-        position = self._positions.get(frame.conversation.int)
-        if position is None:
-            return
-        new = position.skip(frame.from_seq, frame.to_seq)
-        if new and frame.why is not f.GapReason.OWN:
-            self._population.ledger.gap(self.number, position.conversation.number, new, frame.why.value)
+        if (position := self._positions.get(frame.conversation.int)) is not None:
+            new = position.skip(frame.from_seq, frame.to_seq)
+            if new and frame.why is not f.GapReason.OWN:
+                self._population.ledger.gap(self.number, position.conversation.number, new, frame.why.value)
 
     def _on_ack(self, frame: f.Ack) -> None:
         if (answered := self._answer(frame.client_id.int)) is not None:

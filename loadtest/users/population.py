@@ -87,9 +87,7 @@ class Population:
         self.tickets = Tickets(crowd, plan.seconds, self.source_of)
         seats = assign_seats(crowd.rooms, crowd.seats, self._used, worker=worker, workers=workers)
         self.seats: dict[int, Seat] = {seat: crowd.seats[seat] for seat in seats}
-        # Seats are taken in the order in which they were assigned, so that rooms are filled one after the other.
-        self._turns = {seat: turn for turn, seat in enumerate(seats)}
-        self._free = [(turn, seat) for seat, turn in self._turns.items()]
+        self._free = seats[::-1]  # the last one is taken first, so that rooms are filled one after the other
         self.conversations = _open_conversations(crowd, plan, self._used, self.seats)  # by the number of its id
         self._sizes = [size for size, _ in plan.payloads.weighted]
         self._upto = list(accumulate(weight for _, weight in plan.payloads.weighted))
@@ -109,11 +107,11 @@ class Population:
         """Return a free seat. Raises NoSeat."""
         if not self._free:
             raise NoSeat("every seat of this worker is taken: the crowd is smaller than the plan")
-        return heapq.heappop(self._free)[1]
+        return self._free.pop()
 
     def give_back(self, seat: int) -> None:
         """Let the seat be taken again."""
-        heapq.heappush(self._free, (self._turns[seat], seat))
+        self._free.append(seat)
 
     def source_of(self, seat: int) -> str | None:
         """Return the address a seat comes from; None for whichever the kernel chooses."""
@@ -166,22 +164,15 @@ def _open_conversations(crowd: Crowd, plan: Plan, used: int, here: dict[int, Sea
     for number in sorted({number for seat in here.values() for number in seat.rooms}):
         room = crowd.rooms[number]
         members = [seat for seat in room.members if seat < used]
-        readers = [seat for seat in members if behaviour_of(seat, plan.behaviours) is not Behaviour.DEAF]
-        rooms[room.conversation.int] = Conversation(
-            number,
-            room,
-            [] if room.group else [(seat, crowd.seats[seat].device) for seat in room.members],
-            due=len(readers) - 1,
-            here=[seat for seat in members if seat in here],
-        )
+        due = sum(behaviour_of(seat, plan.behaviours) is not Behaviour.DEAF for seat in members) - 1
+        devices = [] if room.group else [(seat, crowd.seats[seat].device) for seat in room.members]
+        present = [seat for seat in members if seat in here]
+        rooms[room.conversation.int] = Conversation(number, room, devices, due=due, here=present)
     return rooms
 
 
 def assign_seats(rooms: Sequence[Room], seats: Sequence[Seat], used: int, *, worker: int, workers: int) -> list[int]:
-    """Return a worker's seats, of the first `used` ones, in the order in which they are to be taken.
-
-    Whole rooms in turn, each to whoever has least so far; what would be more than its share goes on to the next.
-    """
+    """Return a worker's seats as they are to be taken: whole rooms in turn, each to whoever has least so far."""
     assigned: list[list[int]] = [[] for _ in range(workers)]
     # As Locust assigns users to workers: to the first ones one more where it does not come out even.
     shares = [used // workers + (number < used % workers) for number in range(workers)]

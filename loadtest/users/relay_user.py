@@ -8,6 +8,7 @@ from gevent.event import Event
 
 from loadtest.client.epoll import HANGUP, READ
 from loadtest.client.protocol import Ending
+from loadtest.ledger.clock import SECOND_NS
 from loadtest.scenarios.plan import Behaviour
 from loadtest.users.device import Device
 from loadtest.users.population import SLOW_SECONDS, TICK_SECONDS, Population, behaviour_of
@@ -28,7 +29,6 @@ _FOR_GOOD: Final = range(4_100, 4_200)
 _AWAY_SHARE: Final = 1 / 6  # of the time that a fleeting user stays, on average, that it is away
 _MOST_MEANS: Final = 5.0
 _MS: Final = 1_000
-_SECOND_NS: Final = 1_000_000_000
 _MOST_PAUSE_MS: Final = 600_000  # however long a relay asks for
 _NEVER: Final = float("inf")
 _SENDERS: Final = frozenset({Behaviour.STEADY, Behaviour.FLEETING})  # whose acks are read as they come
@@ -153,7 +153,7 @@ class RelayUser:
         self._welcomed = True
         population.connected += 1
         population.heartbeat_seconds = max(1.0, welcome.heartbeat_ms / _MS)
-        population.ledger.connected(round((time.monotonic() - self._began) * _SECOND_NS), self._again)
+        population.ledger.connected(round((time.monotonic() - self._began) * SECOND_NS), self._again)
         self._again = True
 
     def listening(self) -> None:

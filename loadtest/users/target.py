@@ -5,7 +5,6 @@ the program under load is the one of production; from elsewhere they come from t
 """
 
 import ipaddress
-from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,7 +13,10 @@ from msgspec import Struct
 
 from loadtest.crowd.crowd import CrowdError
 
-_PORTS: Final = {"ws": 80, "wss": 443}
+_URLS: Final[dict[str, tuple[str, dict[str, int]]]] = {
+    "relay": ("ws://host:port/path", {"ws": 80, "wss": 443}),
+    "API": ("http://host:port", {"http": 80, "https": 443}),
+}
 SEATS_PER_ADDRESS: Final = 10
 """A node that is killed brings everybody back at once: so few from one address stay within its limits even then."""
 _NETWORK: Final = int(ipaddress.IPv4Address("127.1.0.0"))
@@ -39,14 +41,12 @@ class Target(Struct, frozen=True):
         return str(ipaddress.IPv4Address(_NETWORK + place // _HOSTS * 256 + place % _HOSTS + 1))
 
 
-def find_target(
-    url: str, *, what: str = "relay", like: str = "ws://host:port/path", ports: Mapping[str, int] = _PORTS
-) -> Target:
-    """Read a URL, of a relay or with the other words of an API, and look its host up. Raises CrowdError."""
+def find_target(url: str, what: str = "relay") -> Target:
+    """Read the URL of a relay or an `API` and look its host up. Raises CrowdError."""
+    like, ports = _URLS[what]
     try:
         parts = urlsplit(url)
-        port = parts.port or ports[parts.scheme]
-        host = parts.hostname or ""
+        port, host = parts.port or ports[parts.scheme], parts.hostname or ""
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0] if host else None
     except (ValueError, KeyError):
         found = None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from loadtest.crowd.crowd import Crowd
+from loadtest.users.target import find_target
 from varde_contract.rest.people import RelayTicket
 
 TICKET_SECONDS: Final = 84_600.0
@@ -33,8 +34,7 @@ class Tickets:
         self._crowd, self._source_of = crowd, source_of
         self._renewable = may_renew(crowd)
         self._renewed: dict[int, str] = {}
-        self._due: dict[int, float] = {}  # where it is not as planned
-        self._refused: set[int] = set()
+        self._due: dict[int, float] = {}  # where it is not as planned; 0 where the relay has refused the old one
         self._hopeless: set[int] = set()
         left = crowd.tickets_expire_ms / _MS - time.time()
         needed = left < seconds + _AFTERWARDS_SECONDS + _EARLY_SECONDS + _SPREAD_SECONDS
@@ -52,29 +52,29 @@ class Tickets:
         """The relay says that the ticket has ended. Returns whether it makes sense to fetch another."""
         if not self._renewable or seat in self._hopeless:
             return False
-        self._refused.add(seat)
         self._due[seat] = 0.0
         return True
 
     def renew(self, seat: int) -> None:
         """Ask the API, and wait for its answer. Without a good one, the seat keeps what it has."""
-        ticket = self._fetch(seat)
+        ticket, refused = self._fetch(seat), self._due.get(seat) == 0
         self._due[seat] = _NEVER
         if ticket is not None:
             self._renewed[seat] = ticket
-            self._refused.discard(seat)
-        elif seat in self._refused:
+        elif refused:
             self._hopeless.add(seat)
         else:
             self._due[seat] = time.monotonic() + _AGAIN_SECONDS
 
     def _fetch(self, seat: int) -> str | None:
         # Hardly any run has need of it.
-        from loadtest.rest.client import ApiClient, Request, RequestFailed, find_origin  # noqa: PLC0415
+        from loadtest.rest.client import ApiClient, Request, RequestFailed  # noqa: PLC0415
 
         token = self._crowd.seats[seat].access_token
         request = Request(name=_OPERATION, token=token, answer=RelayTicket)
-        client = ApiClient(find_origin(self._crowd.api_url), self._source_of(seat), authority=self._crowd.authority)
+        client = ApiClient(
+            find_target(self._crowd.api_url, "API"), self._source_of(seat), authority=self._crowd.authority
+        )
         try:
             return str(client.ask(request).ticket)
         except RequestFailed:

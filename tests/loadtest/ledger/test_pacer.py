@@ -19,7 +19,6 @@ def test_a_standstill_skips_nothing() -> None:
     for _ in range(10):
         pacer.fire_due()
     assert fired == [round((n + 0.5) * SECOND / 100) for n in range(100)]
-    assert pacer.offered == 100
     assert pacer.late_max_ns == SECOND - fired[0]
 
 
@@ -67,5 +66,5 @@ def test_it_runs_by_itself() -> None:
     assert done.wait(PATIENCE)
     gevent.sleep(0)  # it has seen that nothing more is due
     running.kill()
-    assert pacer.offered == 60
+    assert len(fired) == 60
     assert all(intended_ns <= began_ns + SECOND * 2 // 5 for intended_ns in fired)

@@ -16,8 +16,9 @@ from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
 from loadtest.rest.api_users import ApiUsers
-from loadtest.rest.client import REPLY_BYTES, ApiClient, Request, RequestFailed, find_origin
+from loadtest.rest.client import REPLY_BYTES, ApiClient, Request, RequestFailed
 from loadtest.stack.certificate import make_certificate
+from loadtest.users.target import find_target
 from tests.loadtest.ledger.manual_clock import ManualClock
 from tests.loadtest.rest.people import a_crowd
 from tests.loadtest.rest.strange import open_strange, response
@@ -134,7 +135,7 @@ def test_an_answer_that_never_comes_is_a_failure_in_a_word() -> None:
 
     request = Request(name="GET /v1/profiles")
     with open_strange(hang_once) as strange:
-        client = ApiClient(find_origin(strange.url), patience=0.05)
+        client = ApiClient(find_target(strange.url, "API"), patience=0.05)
         with pytest.raises(RequestFailed, match="timeout"):
             client.ask(request)
         hold.set()
@@ -194,7 +195,7 @@ def test_connections_come_from_the_callers_own_address_and_are_kept() -> None:
     with ExitStack() as others, open_strange(lambda: response(b"")) as strange:
         for _ in range(1_100):
             others.enter_context(open("/dev/null", "rb"))  # noqa: PTH123 - only the descriptor counts
-        client = ApiClient(find_origin(strange.url), "127.1.2.3")
+        client = ApiClient(find_target(strange.url, "API"), "127.1.2.3")
         for _ in range(2):
             client.ask(request)
         client.close()
@@ -209,12 +210,12 @@ def test_a_connection_over_tls_is_kept(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.certificate, files.key)
     with open_strange(lambda: response(b""), context) as strange:
-        client = ApiClient(find_origin(strange.url), authority=files.certificate.read_text())
+        client = ApiClient(find_target(strange.url, "API"), authority=files.certificate.read_text())
         for _ in range(3):
             client.ask(request)
         client.close()
         with pytest.raises(RequestFailed, match="unreachable"):
-            ApiClient(find_origin(strange.url)).ask(request)
+            ApiClient(find_target(strange.url, "API")).ask(request)
     assert len(strange.peers) == 1
 
 
@@ -222,11 +223,11 @@ def test_a_connection_over_tls_is_kept(tmp_path: Path) -> None:
 def test_an_address_that_is_none_is_told(url: str) -> None:
     """A crowd without a usable address of an API is refused in words."""
     with pytest.raises(CrowdError, match="not like http://host:port"):
-        find_origin(url)
+        find_target(url, "API")
 
 
 def test_a_host_that_is_not_there_is_told() -> None:
     """A host without an address is refused in words, without its name."""
     with pytest.raises(CrowdError, match="cannot be found") as refused:
-        find_origin("http://varde.invalid:1")
+        find_target("http://varde.invalid:1", "API")
     assert "varde.invalid" not in str(refused.value)

@@ -14,8 +14,9 @@ from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Ledger
 from loadtest.ledger.payload import PayloadCipher
 from loadtest.rest.api_users import ApiUsers
-from loadtest.rest.client import ApiClient, find_origin
+from loadtest.rest.client import ApiClient
 from loadtest.rest.operations import MIX, Journey, LetterBox, Person, sign_in, sign_up
+from loadtest.users.target import find_target
 from tests.api.program import run_program
 
 PATIENCE = 60
@@ -75,7 +76,7 @@ def walk(client: ApiClient, journey: Journey) -> list[str]:
 
 def test_every_operation_of_the_mix_succeeds(crowd: Crowd, outbox: Path) -> None:
     """What callers ask is what the API answers: each line of the mix twice, and both journeys to their ends."""
-    client = ApiClient(find_origin(crowd.api_url), "127.1.0.1")
+    client = ApiClient(find_target(crowd.api_url, "API"), "127.1.0.1")
     person, dice, letters = Person(crowd, 0), random.Random(1), LetterBox(outbox)  # noqa: S311 - it spreads load
     for request in [make(person, dice) for _, make in MIX for _ in range(2)]:
         client.ask(request)
