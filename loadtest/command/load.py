@@ -8,7 +8,8 @@ from typing import Any, Final, TypeVar
 import click
 
 from loadtest.crowd.crowd import Order, run_seeding
-from loadtest.scenarios.plan import GROUPS, PAIRS, WORKERS, Options, Sizes
+from loadtest.scenarios.catalogue import sizes_of
+from loadtest.scenarios.plan import WORKERS, Options, Sizes
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
@@ -180,7 +181,7 @@ def seed(*, users: int, rooms: str, sizes: Sizes | None, **order: str | int | Pa
     """
     if sizes is not None and rooms != "groups":
         raise click.UsageError("--sizes is for --rooms groups")
-    drawn = {"pairs": PAIRS, "groups": sizes or GROUPS, "one": Sizes(((users, 1.0),))}[rooms]
+    drawn = sizes or sizes_of(rooms, users)
     given = {name: value for name, value in order.items() if value is not None}
     texts = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     crowd = run_seeding(Order(seats=users, rooms=drawn, **texts), click.echo)  # type: ignore[arg-type]  # click checked
