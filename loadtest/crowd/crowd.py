@@ -1,7 +1,5 @@
 """The people of a run: devices with keys and tickets, conversations, and the file, 0600, that holds them all."""
 
-import hashlib
-import hmac
 import os
 import subprocess
 import sys
@@ -11,21 +9,16 @@ from random import Random
 from typing import Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 
 from loadtest.exits import CouldNotRun
 from loadtest.scenarios.plan import PAIRS, Sizes
 from loadtest.stack.process import ROOT
-from varde_contract.device_list import DeviceList, ListedDevice, encode, sign_list, statement_to_sign
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, decode_text_id
-from varde_contract.kem import KemKeyPair
 from varde_contract.secret_struct import SecretStruct
 
 _MODE: Final = 0o600
 HOST: Final = "load.example"  # reserved (RFC 2606): no mail can ever arrive there
-KEM_KEY: Final = KemKeyPair.generate().public
-"""Of every prekey that is uploaded: nobody opens anything with it, and one for each would take as long as the rest."""
 FAILED: Final = 3
 """How the seeding program ends when a person can mend what is wrong, as its last line says. A traceback ends with 1."""
 
@@ -101,16 +94,6 @@ def deal_rooms(sizes: Sizes, seats: int, seed: int) -> list[range]:
     return rooms
 
 
-def derive_secret(noise_private: bytes, what: bytes) -> bytes:
-    """Return 32 bytes that a device keeps to itself besides its Noise key: no file has to hold them as well."""
-    return hmac.digest(noise_private, b"varde load: " + what, hashlib.sha256)
-
-
-def signing_key(noise_private: bytes) -> Ed25519PrivateKey:
-    """Return the device's signing key: prekeys that it uploads are signed with it."""
-    return Ed25519PrivateKey.from_private_bytes(derive_secret(noise_private, b"signing"))
-
-
 def address_of(device: DeviceId) -> str:
     """Return the e-mail address that the person with this device signs in with."""
     return f"{device.hex}@{HOST}"
@@ -152,13 +135,3 @@ def run_seeding(order: Order, say: Callable[[str], None] = lambda _: None) -> Cr
         raise CrowdError(last if ended == FAILED else f"the seeding program ended with {ended}; see above")
     say(last)
     return read_crowd(Path(order.out))
-
-
-def first_list(
-    account: AccountId, listed: ListedDevice, signing: Ed25519PrivateKey, now_ms: int
-) -> tuple[DeviceList, bytes]:
-    """Return an account's first device list, of one device, and the same with its signatures. Nobody keeps the root."""
-    root = Ed25519PrivateKey.generate()
-    first = DeviceList(account, 1, None, root.public_key().public_bytes_raw(), (listed,), None, now_ms)
-    statement = statement_to_sign(encode(first))
-    return first, encode(sign_list(first, {listed.device: signing.sign(statement)}, root.sign(statement)))

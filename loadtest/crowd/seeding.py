@@ -10,35 +10,22 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+from msgspec.structs import asdict
 
 from domain.people.addresses import address_digest, normal_address
 from domain.people.model import Device, StoredList
 from domain.people.sessions import REFRESH_TIME
 from domain.people.tickets import TicketIssuer
 from domain.people.tokens import SECRET_BYTES, Token
-from loadtest.crowd.crowd import (
-    FAILED,
-    KEM_KEY,
-    Crowd,
-    CrowdError,
-    Order,
-    Room,
-    Seat,
-    address_of,
-    deal_rooms,
-    derive_secret,
-    first_list,
-    signing_key,
-    write_crowd,
-)
+from loadtest.crowd.crowd import FAILED, Crowd, CrowdError, Order, Room, Seat, address_of, deal_rooms, write_crowd
+from loadtest.crowd.device_keys import derive_secret, draw_exchange_key, first_list, signed_prekeys, signing_key
 from storage.keys import KeyFileError, read_api_keys
 from storage.migrate import SchemaError, require_current
-from varde_contract.device_list import SALT_BYTES, ListedDevice, commitment, list_hash
+from varde_contract.device_list import SALT_BYTES, list_hash
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ConversationId, DeviceId, ProfileId, SessionId, uuid7
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
 from varde_contract.noise import KeyPair
 from varde_contract.people import Policies, ProfileType, Theme
-from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement
 from varde_contract.talk import ConversationKind, Role
 
 EXPECTED: Final = (CrowdError, SchemaError, KeyFileError, OSError, ValueError, asyncpg.PostgresError)
@@ -62,20 +49,7 @@ COLUMNS: Final = {
     "delivery": "conversation_id device_id start_seq upto",
 }
 """In the order in which they have to be filled."""
-_PERSON: Final = (
-    *(
-        "account",
-        "address_account",
-        "profile",
-        "profile_account",
-        "device_list",
-        "log_pending",
-        "device",
-        "device_account",
-        "session",
-    ),
-    *("membership", "delivery"),
-)
+_PERSON: Final = COLUMNS.keys() - {"conversation", "pair_conversation", "one_time_key", "fallback_key"}
 """Tables that have one row for each person."""
 _KEY_BYTES: Final = 32
 _EACH: Final = 1_000  # people between two lines of progress
@@ -117,22 +91,12 @@ class Rows:
     def _add_person(self, room: int, row: dict[str, Any]) -> Seat:
         account, profile, device = AccountId(self._draw_id()), ProfileId(self._draw_id()), DeviceId(self._draw_id())
         noise_private = os.urandom(_KEY_BYTES)
-        signing = signing_key(noise_private)
-        keys = {
-            "noise_key": KeyPair.from_private(noise_private).public,
-            "signing_key": signing.public_key().public_bytes_raw(),
-            "identity_key": _draw_exchange_key(),
-        }
+        signing, noise = signing_key(noise_private), KeyPair.from_private(noise_private).public
+        # Payloads of a run are encrypted otherwise: nobody holds the private half of the identity key.
+        public = (noise, signing.public_key().public_bytes_raw(), draw_exchange_key())
+        keys = dict(zip(("noise_key", "signing_key", "identity_key"), public, strict=True))
         salt = os.urandom(SALT_BYTES)
-        listed = ListedDevice(
-            device,
-            keys["noise_key"],
-            keys["signing_key"],
-            keys["identity_key"],
-            (commitment(profile, salt),),
-            manager=True,
-        )
-        first, signed = first_list(account, listed, signing, self._now)
+        first, signed = first_list(account, device, public, (profile, salt), signing, self._now)
         stored = StoredList(account, 1, signed, list_hash(first))
         registered = Device(account, device, **keys, profiles=(profile,), valid_until_ms=None, created_ms=self._now)
         ticket = self._issuer.issue(registered, read_ms=self._now)
@@ -165,21 +129,15 @@ class Rows:
         }
         for table in _PERSON:
             self._add(table, row)
-        for key in (_draw_exchange_key() for _ in range(self._prekeys)):
-            signature = signing.sign(one_time_key_statement(device, key, KEM_KEY))
-            self._add("one_time_key", row | {"key": key, "kem_key": KEM_KEY, "signature": signature})
-        key = _draw_exchange_key()
-        signature = signing.sign(fallback_key_statement(device, key, KEM_KEY))
-        self._add("fallback_key", row | {"key": key, "kem_key": KEM_KEY, "signature": signature})
+        upload = signed_prekeys(device, signing, [b""] * self._prekeys)
+        assert upload.fallback_key is not None
+        for table, signed_keys in (("one_time_key", upload.one_time_keys), ("fallback_key", (upload.fallback_key,))):
+            for key in signed_keys:
+                self._add(table, row | asdict(key))
         return Seat(account, profile, device, noise_private, ticket.text, access.spell(), (room,))
 
     def _draw_id(self) -> UUID:
         return uuid7(self._now, os.urandom(ENTROPY_BYTES))
-
-
-def _draw_exchange_key() -> bytes:
-    # Nobody holds the private half: payloads of a run are encrypted otherwise.
-    return KeyPair.from_private(os.urandom(_KEY_BYTES)).public
 
 
 async def seed(order: Order) -> None:

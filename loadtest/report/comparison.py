@@ -73,18 +73,10 @@ def count_of(count: float) -> Figure:
     return Figure(float(count), (max(0.0, count - about), count + about))
 
 
-_COMPARED: Final[dict[Callable[[float], Figure], tuple[str, ...]]] = {
-    # An open model offers the same rate each time, so that a few percent less done is a change.
-    lambda value: Figure(value, (value, value), 0.02, more_is_better=True): (
-        "users.connected",
-        "rate.achieved_per_second",
-        "rate.deliveries_per_second",
-    ),
-    lambda count: Figure(count, (count, count), 0.0): tuple(
-        f"messages.{name}" for name in ("lost", "duplicated", "disordered", "undecryptable", "astray")
-    ),
-    count_of: (*(f"messages.{name}" for name in ("refused", "unacked", "after_gap", "resent")), "users.failed"),
-}
+_RATES: Final = ("users.connected", "rate.achieved_per_second", "rate.deliveries_per_second")
+"""An open model offers the same rate each time, so that a few percent less done is a change."""
+_FAULTS: Final = tuple(f"messages.{name}" for name in ("lost", "duplicated", "disordered", "undecryptable", "astray"))
+_COUNTS: Final = (*(f"messages.{name}" for name in ("refused", "unacked", "after_gap", "resent")), "users.failed")
 
 
 def compare_results(before: Result, after: Result, *, tolerance: float = 0.1) -> Comparison:
@@ -130,8 +122,10 @@ def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
     """What of a run is compared, by its key."""
     for kind in KINDS:
         yield from _percentiles(result, f"latency_ms.{kind}", getattr(result.latency_ms, kind))
-    for figure_of, keys in _COMPARED.items():
-        yield from ((key, figure_of(float(attrgetter(key)(result)))) for key in keys)
+    for key in (*_RATES, *_FAULTS, *_COUNTS):
+        value, rate = float(attrgetter(key)(result)), key in _RATES
+        exact = Figure(value, (value, value), 0.02 if rate else 0.0, more_is_better=rate)
+        yield key, count_of(value) if key in _COUNTS else exact
     for endpoint in result.endpoints:
         yield from _percentiles(result, f"endpoints.{endpoint.name}", endpoint.latency_ms)
         yield f"endpoints.{endpoint.name}.failures", count_of(sum(endpoint.failures.values()))

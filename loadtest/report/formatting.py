@@ -47,11 +47,6 @@ def milliseconds(value: float | None) -> str:
     return f"{short / 1_000:,g} s" if short >= 10_000 else f"{short:,g} ms"  # noqa: PLR2004 - ten seconds
 
 
-def measured(value: float | None, unit: str) -> str:
-    """Return a figure in the form of its unit."""
-    return milliseconds(value) if unit == "ms" else figure(value, unit)
-
-
 def unit_of(key: str) -> str:
     """Return the unit of a dotted path into a result, or of a series of the server."""
     last = key.rpartition(".")[2]

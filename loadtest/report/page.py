@@ -110,7 +110,7 @@ TEMPLATES: Final = Environment(
     loader=PackageLoader("loadtest.report"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
 )
 TEMPLATES.filters |= {
-    **{name: getattr(formatting, name) for name in ("clock", "duration", "figure", "flat", "measured")},
+    **{name: getattr(formatting, name) for name in ("clock", "duration", "figure", "flat")},
     "ms": formatting.milliseconds,
     "title": formatting.title_of,
     "unit": formatting.unit_in,

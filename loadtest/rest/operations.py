@@ -1,28 +1,27 @@
 """What people ask the API for: a mix as one table, and journeys (sign-in, sign-up) that need a code from a letter."""
 
-import hashlib
 import os
 import random
 import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from loadtest.crowd.crowd import HOST, KEM_KEY, Crowd, Room, address_of, first_list, signing_key
+from loadtest.crowd.crowd import HOST, Crowd, Room, address_of
+from loadtest.crowd.device_keys import draw_exchange_key, first_list, signed_prekeys, signing_key
 from loadtest.rest.client import Request
-from varde_contract.device_list import SALT_BYTES, ListedDevice, commitment
+from varde_contract.device_list import SALT_BYTES
 from varde_contract.ids import ENTROPY_BYTES, DeviceId, uuid7
-from varde_contract.noise import KeyPair
 from varde_contract.people import Policies, ProfileType, Theme
 from varde_contract.rest import people
 from varde_contract.rest.talk import Conversations, ConversationView
-from varde_contract.signed_statements import fallback_key_statement, one_time_key_statement, session_statement
+from varde_contract.signed_statements import session_statement
 
 CLAIMS: Final = 8  # of one device's keys by one person. The API allows an account twenty an hour, and refuses more
 Journey: TypeAlias = Generator[Request, Any, None]
@@ -121,21 +120,6 @@ def draw_request(person: Person, dice: random.Random) -> Request:
     return make(person, dice)
 
 
-def draw_exchange_key(seed: bytes = b"") -> bytes:
-    """Return a Curve25519 public key: always the same of a seed, a new one without."""
-    private = hashlib.sha256(b"varde load: exchange " + seed).digest() if seed else os.urandom(32)
-    return KeyPair.from_private(private).public
-
-
-def signed_prekeys(device: DeviceId, signing: Ed25519PrivateKey, seeds: Iterable[bytes]) -> people.PrekeyUpload:
-    """Return one-time keys of a device, one of each seed, and a new fallback key, under real signatures."""
-    keys, fallback = map(draw_exchange_key, seeds), draw_exchange_key()
-    statements = ((key, one_time_key_statement(device, key, KEM_KEY)) for key in keys)
-    one_time = tuple(people.SignedKey(key, KEM_KEY, signing.sign(statement)) for key, statement in statements)
-    signature = signing.sign(fallback_key_statement(device, fallback, KEM_KEY))
-    return people.PrekeyUpload(one_time, people.SignedKey(fallback, KEM_KEY, signature))
-
-
 class LetterBox:
     """The letters that a fresh stack writes to a folder instead of mailing them: codes, each to be taken once."""
 
@@ -178,8 +162,7 @@ def sign_up(letters: LetterBox) -> Journey:
     salt = os.urandom(SALT_BYTES)
     profile = yield ask("POST /v1/profiles", people.ProfileView, people.NewProfile(ProfileType.PRIVAT, salt))
     keys = (draw_exchange_key(), signing.public_key().public_bytes_raw(), draw_exchange_key())
-    listed = ListedDevice(device, *keys, (commitment(profile.profile, salt),), manager=True)
-    _, signed = first_list(tokens.account, listed, signing, time.time_ns() // _MS_NS)
+    _, signed = first_list(tokens.account, device, keys, (profile.profile, salt), signing, time.time_ns() // _MS_NS)
     yield ask("PUT /v1/device-list", people.DeviceListView, people.NewDeviceList(signed))
     yield Request(
         name="PUT /v1/devices/{device}/session",

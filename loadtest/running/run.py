@@ -17,7 +17,7 @@ from loadtest.report.result import Sample
 from loadtest.running import messages as m
 from loadtest.running.result import RunRecord, StageRun, figures_of
 from loadtest.running.system import System
-from loadtest.running.workers import Workers
+from loadtest.running.workers import Workers, cpu_percent
 from loadtest.scenarios.plan import SYSTEM_ACTIONS, Kind, Options, Plan, Stage
 
 _AFTER_THE_SECOND: Final = 0.25  # workers speak at whole seconds of run time; a moment later everybody has been heard
@@ -246,6 +246,7 @@ class Run:
         self._count(sums)
         self.record.peak = max(self.record.peak, self._connected)
         p50, p99 = self._timed(sums)
+        busy = (cpu_percent(state.readings[-2:]) for state in self._workers.states.values())
         sample = Sample(
             at_s=round((self._clock.now_ns() - self.record.began_ns) / SECOND_NS, 2),
             stage=stage,
@@ -256,7 +257,7 @@ class Run:
             p50_ms=p50,
             p99_ms=p99,
             raw_p99_ms=(sums.raw_request if rest else sums.raw_send_to_receive).percentile_ms(99.0),
-            generator_cpu_percent=round(self._workers.cpu_percent, 1),
+            generator_cpu_percent=round(max(busy, default=0.0), 1),
             server=self._system.seen,
         )
         self.record.series.append(sample)

@@ -30,13 +30,11 @@ from loadtest.ledger.schedule import Pacer
 from loadtest.rest.api_users import ApiUser, ApiUsers
 from loadtest.running import messages as m
 from loadtest.scenarios.plan import Action, Kind
-from loadtest.users.population import NoSeat, Population
+from loadtest.users.population import NoSeat, Population, place_of
 from loadtest.users.relay_user import RelayUser
 
 LATE_NS: Final = 100_000_000
 """A send that is taken up so long after it was due is a late one: the process did not get to run."""
-_GRAIN: Final = 1_000_000  # places of seats by which those who go away are chosen: the same ones in every run
-_STRIDE: Final = 618_034
 _MIB: Final = 1 << 20
 _NS_MS: Final = 1e6
 _YOUNG: Final = 50_000
@@ -99,7 +97,7 @@ class Load:
         self.pacer.set_rate(stage.target_per_second / self._share, began_ns)
         if stage.action in {Action.GO_OFFLINE, Action.COME_BACK}:
             for seat, user in self.seated.items():
-                if isinstance(user, RelayUser) and seat * _STRIDE % _GRAIN < self.plan.away_share * _GRAIN:
+                if isinstance(user, RelayUser) and place_of(seat) < self.plan.away_share:
                     user.go_offline() if stage.action is Action.GO_OFFLINE else user.come_back()
 
     def close(self) -> None:

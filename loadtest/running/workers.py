@@ -124,11 +124,6 @@ class Workers:
         return [state.heartbeat for state in self.states.values()]
 
     @property
-    def cpu_percent(self) -> float:
-        """Of the busiest one, at present."""
-        return max((cpu_percent(state.readings[-2:]) for state in self.states.values()), default=0.0)
-
-    @property
     def uncertainty_ns(self) -> int:
         """How uncertain any worker's clock was at worst, in the whole run."""
         return max((state.uncertainty_ns for state in self.states.values()), default=0)

@@ -189,11 +189,13 @@ def assign_seats(rooms: Sequence[Room], seats: Sequence[Seat], used: int, *, wor
     return assigned[worker]
 
 
+def place_of(seat: int) -> float:
+    """Return a number below 1, by which those are chosen who behave otherwise: the same ones in every run."""
+    return seat * _STRIDE % _GRAIN / _GRAIN
+
+
 def behaviour_of(seat: int, behaviours: Sequence[tuple[Behaviour, float]]) -> Behaviour:
     """Return how the user in a seat behaves; the shares are those of the plan."""
-    place, upto = seat * _STRIDE % _GRAIN / _GRAIN, 0.0
-    for behaviour, share in behaviours:
-        upto += share
-        if place < upto:
-            return behaviour
-    return behaviours[-1][0]
+    upto = accumulate(share for _, share in behaviours)
+    found = (behaviour for (behaviour, _), until in zip(behaviours, upto, strict=True) if place_of(seat) < until)
+    return next(found, behaviours[-1][0])

@@ -46,12 +46,8 @@ _DAY_MS: Final = 86_400_000
 class NullServer(Struct, frozen=True):
     """One that listens. The crowd's file says where."""
 
-    pid: int
+    process: psutil.Process
     crowd: Path
-
-    def cpu_seconds(self) -> float:
-        """What it has used until now."""
-        return float(sum(psutil.Process(self.pid).cpu_times()[:2]))
 
 
 @contextmanager
@@ -63,7 +59,7 @@ def open_null_server(users: int, folder: Path) -> Iterator[NullServer]:
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own program
         if process.stdout is None or process.stdout.readline().strip() != _READY:
             raise CouldNotRun("the null server did not say that it listens")
-        yield NullServer(process.pid, crowd)
+        yield NullServer(psutil.Process(process.pid), crowd)
 
 
 def _make_crowd(users: int, relay_url: str, relay_key: bytes) -> Crowd:

@@ -16,18 +16,8 @@ import pytest
 from msgspec.structs import asdict, replace
 
 from loadtest.command.cli import main
-from loadtest.crowd.crowd import (
-    KEM_KEY,
-    Crowd,
-    CrowdError,
-    Order,
-    Seat,
-    address_of,
-    derive_secret,
-    read_crowd,
-    run_seeding,
-    signing_key,
-)
+from loadtest.crowd.crowd import Crowd, CrowdError, Order, Seat, address_of, read_crowd, run_seeding
+from loadtest.crowd.device_keys import KEM_KEY, derive_secret, signing_key
 from loadtest.scenarios.plan import PAIRS, Sizes
 from loadtest.stack.stack import Stack, open_stack
 from tests.loadtest.crowd.member import open_member

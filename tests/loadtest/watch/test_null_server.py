@@ -151,6 +151,6 @@ def test_nonsense_ends_the_connection_and_nothing_else(
 def test_it_ends_with_who_started_it(tmp_path: Path) -> None:
     """After the block there is no process left."""
     with open_null_server(2, tmp_path) as server:
-        pid = server.pid
+        pid = server.process.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
