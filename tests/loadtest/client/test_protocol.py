@@ -70,9 +70,9 @@ def open_pair(pattern: Pattern = Pattern.IK) -> tuple[RelayClient, Relay]:
     return client, relay
 
 
-@pytest.mark.parametrize("pattern", list(Pattern))
+@pytest.mark.parametrize("pattern", [pattern for pattern in Pattern if not pattern.post_quantum])
 def test_frames_pass_both_ways(pattern: Pattern) -> None:
-    """After either handshake the relay reads what the client sends, and the client what the relay says."""
+    """After either handshake of the load the relay reads what the client sends, and the client what the relay says."""
     client, relay = open_pair(pattern)
     encoded = encode_frame(SYNC)
     sent = client.send(f.Join()) + client.send_encoded(f.Sync, encoded) + client.seal(pack([encoded]))

@@ -20,7 +20,7 @@ from loadtest.ledger.payload import PayloadCipher
 from loadtest.scenarios.plan import Kind, Plan, Sizes
 from loadtest.users.population import Population
 from loadtest.users.relay_user import RelayUser
-from tests.cast import CastDevice, Person, open_conversation, settle
+from tests.cast import CastDevice, Person, alice, bob, carol, open_conversation, settle
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
 from tests.loadtest.users.recording import PATIENCE, RecordingLedger, wait_until
@@ -89,7 +89,7 @@ async def _serve(
 def seat_of(node: TcpNode, device: CastDevice) -> Seat:
     """Return a device with a good ticket, in room 0."""
     credentials = node.credentials(device)
-    (profile, *_) = device.model.profiles
+    profile = next(person.profile for person in (alice, bob, carol) if person.account == device.model.account)
     return Seat(
         device.model.account, profile, device.id, device.noise.private_bytes(), credentials.hello.ticket, "", (0,)
     )
