@@ -49,6 +49,18 @@ async def send_a_body_slowly(client: StreamClient) -> None:
     await client.stream.send_all(bytes(35))
 
 
+async def send_malformed_without_end(client: StreamClient) -> None:
+    """Frames that are refused for their shape, again and again, as a client does that repeats what it has stored."""
+    while True:
+        await client.send(*[f.Probe(bytes(17))] * 20)
+
+
+async def probe_without_end(client: StreamClient) -> None:
+    """More probes than anybody may send, with the longest token."""
+    while True:
+        await client.send(*[f.Probe(bytes(16))] * 100)
+
+
 async def send_without_end(client: StreamClient) -> None:
     """More messages than anybody may send, whatever the answers say."""
     while True:
@@ -90,6 +102,8 @@ MEMBERS: Final = [
         largest=2 * READ_BYTES + UNREAD_BYTES,
         settings={"frames_per_second": 1_000_000},
     ),
+    Member("malformed-without-end", send_malformed_without_end, {4107, None}, {"abuse"}, {"flood"}),
+    Member("probes-without-end", probe_without_end, {4107, None}, {"abuse"}, {"flood"}),
     Member("messages-without-end", send_without_end, {4107, None}, {"abuse"}, {"flood"}),
 ]
 
