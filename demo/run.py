@@ -13,6 +13,7 @@ from demo.chapters.access_control import non_member, revoked_device
 from demo.chapters.conversations import direct_messages, group_of_five, sign_up
 from demo.chapters.database_search import search_database
 from demo.chapters.delivery import offline_device, repeated_send, stale_device_list
+from demo.chapters.ghost_device import ghost_device
 from demo.chapters.relay_crash import relay_crash
 from demo.context import DemoContext, ProcessLog
 from demo.people import PEOPLE, SignUps, make_person
@@ -32,6 +33,7 @@ CHAPTERS: Final[dict[str, Chapter]] = {
     "A message is sent twice": repeated_send,
     "A list of devices is out of date": stale_device_list,
     "The relay is killed": relay_crash,
+    "The operator adds a device": ghost_device,
     "A device is taken away": revoked_device,
     "An outsider tries": non_member,
     "The database is searched": search_database,

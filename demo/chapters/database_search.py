@@ -32,9 +32,9 @@ async def dump_database(url: str) -> bytes:
     return await _run(_pg_dump(), "--dbname", url)
 
 
-async def checkpoint(url: str) -> None:
-    """Have the database write all of its memory to its files. Raises NoDump."""
-    await _run(_pg_dump().with_name("psql"), "--dbname", url, "--command", "CHECKPOINT")
+async def run_sql(url: str, commands: str) -> None:
+    """Do something in the database as its operator can. Raises NoDump."""
+    await _run(_pg_dump().with_name("psql"), "--dbname", url, "--set", "ON_ERROR_STOP=1", "--command", commands)
 
 
 async def _run(program: Path, *arguments: str) -> bytes:
@@ -138,7 +138,7 @@ async def search_database(context: DemoContext) -> None:
     assert context.dm is not None
     waiting = await _leave_waiting(context)
     url, folder = context.system.database_url, context.system.data / "postgres"
-    await checkpoint(url)
+    await run_sql(url, "CHECKPOINT")
     dump = await dump_database(url)
     files = list(cluster_files(folder))
     async with context.transcript.promise(
