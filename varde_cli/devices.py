@@ -23,7 +23,7 @@ def devices() -> None:
     Examples:
       varde devices
       varde devices revoke 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
-      varde devices manager 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f --off
+      varde devices until 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f 2027-01-31
     """
 
 

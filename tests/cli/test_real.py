@@ -210,7 +210,7 @@ def test_a_further_device_and_its_end(system: RealSystem, tmp_path: Path) -> Non
     )
     home = ("--home", str(tmp_path / "dave"))
     found = json.loads(system.run("devices", *home, "--json"))
-    (other,) = (each["certificate"]["device"] for each in found if not each["current"])
+    (other,) = (each["device"] for each in found if not each["current"])
     assert other in system.run("devices", "list", *home)
     assert len(json.loads(system.run("sessions", "--json", *home))) == 2
     system.run("devices", "manager", other, "--off", *home)
@@ -249,7 +249,7 @@ def test_a_device_that_was_signed_out_logs_in_again(system: RealSystem, tmp_path
     assert device["current"]
     system.run("login", *home, "--email", email, "--request-only")
     shown = json.loads(system.run("login", *home, "--email", email, "--code", system.code_for(email), "--json"))
-    assert shown["device"] == device["certificate"]["device"]
+    assert shown["device"] == device["device"]
     system.run("logout", "--yes", *home)
     assert "Enrol again" in system.run("login", *home, "--email", email, code=1)
 
