@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from settings.environment import ConfigError, read_data, read_number
+from settings.environment import DATA, ConfigError, read_data, read_number
 
 POOL_MIN: Final = 2
 POOL_MAX: Final = 10
@@ -32,6 +32,7 @@ class StorageSettings:
     """Where the truth is kept. Pool sizes count connections of one process."""
 
     database: EmbeddedDatabase | DatabaseUrl
+    data: Path = Path(DATA)
     pool_min: int = POOL_MIN
     pool_max: int = POOL_MAX
 
@@ -46,7 +47,7 @@ class StorageSettings:
         pool_min = _connections(environ, "VARDE_POOL_MIN", min(POOL_MIN, pool_max))
         if pool_min > pool_max:
             raise ConfigError(f"VARDE_POOL_MIN is {pool_min}, more than VARDE_POOL_MAX ({pool_max})")
-        return cls(database=_database(environ), pool_min=pool_min, pool_max=pool_max)
+        return cls(database=_database(environ), data=read_data(environ), pool_min=pool_min, pool_max=pool_max)
 
 
 def _database(environ: Mapping[str, str]) -> EmbeddedDatabase | DatabaseUrl:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import trio
 
 from domain.ports import Stores, StoreUnavailable
-from settings.environment import ConfigError, read_data
+from settings.environment import ConfigError
 from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings
 from storage.embedded.cluster import ClusterError
 from storage.embedded.os_user import OsUser, OsUserError, choose_os_user, owner_of
@@ -62,16 +62,16 @@ def run_program(name: str, prepare: Callable[[], tuple[str, Serve]]) -> None:
             _leave_root(name, storage)
             _say_ready(name, url.format(address))
 
-        trio.run(_run, serve, storage, _mark_of(name), started)
+        trio.run(_run, serve, storage, _mark_of(name, storage.data), started)
     except* EXPECTED as failures:
         failed.append(_first_words(failures))
     if failed:
         sys.exit(f"{name}: {failed[0]}")
 
 
-def _mark_of(name: str) -> Path | None:
+def _mark_of(name: str, data: Path) -> Path | None:
     # Beside the keys and not beside the database: whoever puts back an old database must not put this back with it.
-    folder = read_data(os.environ) / "keys"
+    folder = data / "keys"
     return folder / f"{name}.mark" if folder.is_dir() else None
 
 

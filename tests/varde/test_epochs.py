@@ -24,7 +24,7 @@ async def wait_until_stored(room: ConversationClients, client_ids: set[ClientId]
     for _ in range(300):
         if client_ids <= {each.frame.client_id for each in room.relay.log[room.talk.conversation]}:
             break
-        await trio.sleep(1)
+        await trio.sleep(1)  # of virtual time: between two looks
     await wait_all_tasks_blocked()
 
 

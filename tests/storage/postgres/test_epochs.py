@@ -145,4 +145,4 @@ async def say_again(stores: Stores, conversation: ConversationId) -> int:
         try:
             return await say(stores, conversation, 1)
         except StoreUnavailable:
-            await trio.sleep(0.1)
+            await trio.sleep(0.1)  # between two questions to a database that is not up yet
