@@ -18,6 +18,9 @@ class Binding(NamedTuple):
 
 
 def binding_of(store: Store, view: ConversationView) -> Binding:
-    """Return what a message for this verified roster is bound to, as this device knows it now."""
+    """Return what a message for this verified roster is bound to, as this device knows it now.
+
+    The chain is number 0 for a conversation that has no membership statements.
+    """
     lists = lists_digest((head.account, head.number, head.hash) for head in view.lists)
     return Binding(view.kind, ChainHead(0, bytes(DIGEST_BYTES)), lists, store.transparency.seen())
