@@ -71,7 +71,6 @@ def _mail_settings(config: ApiSettings) -> MailSettings:
     folder, user = settings.route.folder, user_of("api", StorageSettings.from_environ(os.environ).database)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     user.give(folder)
-    user.let_through(folder.parent)
     return replace(settings, route=MailFolder(folder, show_codes=config.host in LOOPBACK))
 
 

@@ -1,11 +1,13 @@
 """Outgoing e-mail: the message with a one-time code, written to a folder or handed to a mail server."""
 
 import logging
+import os
 import secrets
 import smtplib
 import ssl
 import sys
 import time
+import weakref
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -67,24 +69,34 @@ class FolderMail:
     """A `domain.people.ports.Mail` for development. Whoever reads the folder can sign in as anybody."""
 
     def __init__(self, route: MailFolder, sender: str) -> None:
-        self._folder = trio.Path(route.folder)
+        """Open the folder, which is made when absent. Raises OSError.
+
+        By descriptor and not by path: a server that has left root may not get through the folders above.
+        """
+        route.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = route.folder
+        self._descriptor = os.open(route.folder, os.O_DIRECTORY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
         self._show_codes = route.show_codes
         self._sender = sender
 
     async def send_code(self, address: str, code: str, *, expires_in_s: int) -> None:
         """Write the message as one complete `.eml` file, the newest last in the order of names; show the code."""
         message = write_message(self._sender, address, code, expires_in_s=expires_in_s)
-        await self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = f"{time.time_ns():020}-{secrets.token_hex(4)}"
-        partial = self._folder / f".{name}"
-        await partial.write_bytes(message.as_bytes(policy=message.policy.clone(linesep="\n")))
-        await partial.chmod(0o600)
-        # Whoever watches the folder never sees half a message.
-        await partial.rename(self._folder / f"{name}.eml")
+        text = message.as_bytes(policy=message.policy.clone(linesep="\n"))
+        await trio.to_thread.run_sync(self._write, name, text)
         # Standard error: standard output is for the line that says the program is ready. The address is in the file.
         shown = code if self._show_codes else "in the file"
         sys.stderr.write(f"sign-in code: {shown}  ({self._folder / name}.eml)\n")
         sys.stderr.flush()
+
+    def _write(self, name: str, text: bytes) -> None:
+        folder, draft = self._descriptor, f".{name}"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder), "wb") as file:
+            file.write(text)
+        # Whoever watches the folder never sees half a message.
+        os.rename(draft, f"{name}.eml", src_dir_fd=folder, dst_dir_fd=folder)
 
 
 class SmtpMail:
