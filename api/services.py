@@ -18,8 +18,8 @@ from domain.people.sessions import Sessions
 from domain.people.sign_in import SignIn
 from domain.people.tickets import TicketIssuer
 from domain.ports import Clock, Entropy, Stores, StoreUnavailable
+from domain.talk.chains import Chains
 from domain.talk.conversations import Conversations
-from domain.talk.members import Members
 from domain.talk.sending import Messages
 from domain.transparency.log import Log
 from settings.api import ApiSettings
@@ -60,7 +60,7 @@ class Services:
     device_lists: DeviceLists
     prekeys: Prekeys
     conversations: Conversations
-    members: Members
+    chains: Chains
     messages: Messages
     tickets: TicketIssuer
     relay: RelayAddress
@@ -86,8 +86,8 @@ def make_services(
         devices=Devices(s.devices),
         device_lists=DeviceLists(s.devices, s.profiles, bus, clock=clock),
         prekeys=Prekeys(s.prekeys, s.devices, s.conversations, bus, budgets, clock=clock),
-        conversations=Conversations(s.conversations, s.profiles, s.devices, bus, clock=clock, entropy=entropy),
-        members=Members(s.conversations, s.profiles, bus),
+        conversations=Conversations(s.conversations, s.devices),
+        chains=Chains(s.conversations, s.profiles, s.devices, bus, node=NODE, clock=clock, entropy=entropy),
         messages=Messages(s.conversations, s.journal, bus, budgets, node=NODE, clock=clock, entropy=entropy),
         tickets=TicketIssuer(keys.ticket_private, entropy=entropy),
         relay=RelayAddress(config.relay_url, keys.relay_public, keys.relay_kem_public),

@@ -7,6 +7,7 @@ from msgspec import Struct
 from domain.people.events import DevicesChanged, KeysLow, ProfileChanged, TicketsRevoked
 from domain.talk.events import (
     DeliveredMoved,
+    Invited,
     MembershipChanged,
     MessagesCommitted,
     PresenceMoved,
@@ -28,6 +29,7 @@ class NodeHere(Struct, frozen=True, tag="node-here"):
 Event: TypeAlias = (
     MessagesCommitted
     | MembershipChanged
+    | Invited
     | DevicesChanged
     | ProfileChanged
     | TicketsRevoked

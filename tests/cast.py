@@ -19,7 +19,8 @@ from domain.people.device_lists import list_change
 from domain.people.ports import ListFault
 from domain.ports import Stores
 from domain.talk import model as talk
-from domain.talk.ports import NewRoster
+from domain.talk.ports import ChainChange, NewRoster
+from varde_contract import membership as chain
 from varde_contract import signed_statements
 from varde_contract.device_list import (
     DeviceList,
@@ -260,11 +261,48 @@ async def open_conversation(
 ) -> ConversationId:
     """Open the conversation of these people's private modes; the first of a group owns it, a dm nobody."""
     roster = roster_of(*people, kind=kind)
-    members = [(member.profile, member.account, member.role) for member in roster.members.values()]
+    members = {
+        member.profile: chain.Member(member.account, member.role, accepted=True) for member in roster.members.values()
+    }
     low, high = min(roster.members), max(roster.members)
     pair = None if kind is ConversationKind.GROUP else (low, high)
     opened, _ = await stores.conversations.open(NewRoster(roster.conversation, kind, members, pair, BIRTH_MS))
     return opened
+
+
+async def put_member(
+    stores: Stores,
+    conversation: ConversationId,
+    person: Person,
+    role: Role = Role.MEMBER,
+    *,
+    profile: ProfileId | None = None,
+    accepted: bool = True,
+) -> people_model.RosterChange:
+    """Make a profile of a person a member, or give it another role, without a statement that says so."""
+    member = chain.Member(person.account, role, accepted=accepted)
+    return await _change_members(stores, conversation, {profile or person.profile: member})
+
+
+async def remove_member(
+    stores: Stores, conversation: ConversationId, person: Person, *, profile: ProfileId | None = None
+) -> people_model.RosterChange:
+    """Make a profile of a person no member any more, without a statement that says so."""
+    return await _change_members(stores, conversation, {profile or person.profile: None})
+
+
+async def _change_members(
+    stores: Stores, conversation: ConversationId, changes: Mapping[ProfileId, chain.Member | None]
+) -> people_model.RosterChange:
+    roster = (await stores.conversations.rosters([conversation]))[conversation]
+    before = {
+        profile: chain.Member(member.account, member.role, accepted=True) for profile, member in roster.members.items()
+    }
+    after = {profile: member for profile, member in {**before, **changes}.items() if member is not None}
+    joining = frozenset(member.account for profile, member in after.items() if member.accepted)
+    extended = await stores.conversations.extend(ChainChange(conversation, -1, after, (), b"", joining, None))
+    assert extended is not None
+    return people_model.RosterChange(conversation, extended.roster_version)
 
 
 def roster_of(*people: Person, kind: ConversationKind = ConversationKind.GROUP, version: int = 1) -> talk.Roster:

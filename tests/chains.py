@@ -3,15 +3,17 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.cast import PEOPLE, CastDevice, Person
 from varde_contract import membership as m
 from varde_contract import membership_statements as s
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, uuid7
 from varde_contract.refusals import RefusalCode
-from varde_contract.talk import ConversationKind
+from varde_contract.talk import ConversationKind, Role
 
 NOW_MS = 1_767_225_600_000
 CONVERSATION = ConversationId(UUID("019b76da-a800-7000-8000-0000000000c0"))
@@ -53,6 +55,65 @@ class ChainSigner:
         return uuid7(NOW_MS, hashlib.sha256(f"{kind} {self.name}".encode()).digest()[:10])
 
 
+class SignsStatements(Protocol):
+    """Who can be the author of a statement."""
+
+    @property
+    def signer(self) -> m.Signer:
+        """What stands of it in a statement."""
+
+    @property
+    def key(self) -> "SigningKey":
+        """The device's signing key."""
+
+
+class SigningKey(Protocol):
+    """An Ed25519 key, or what has one."""
+
+    def sign(self, data: bytes, /) -> bytes:
+        """Sign."""
+
+
+@dataclass(frozen=True)
+class CastSigner:
+    """A device of the cast, as one of its profiles: the private mode when none is named."""
+
+    device: CastDevice
+    profile: ProfileId | None = None
+    account: AccountId | None = None
+    list_number: int | None = None
+
+    @property
+    def signer(self) -> m.Signer:
+        """What stands of it in a statement."""
+        model = self.device.model
+        # Each device of the cast came with a list of its own.
+        person = next(each for each in PEOPLE if each.account == model.account)
+        newest = self.list_number or len(person.devices)
+        return m.Signer(self.account or model.account, self.profile or person.profile, model.id, newest)
+
+    @property
+    def key(self) -> Ed25519PrivateKey:
+        """The device's signing key."""
+        return self.device.signing
+
+
+def cast_key(statement: s.Statement) -> bytes:
+    """The signing key of a device of the cast."""
+    (found,) = (device for person in PEOPLE for device in person.devices if device.id == statement.device)
+    return found.model.signing_key
+
+
+def opening(
+    by: SignsStatements, kind: ConversationKind, *invited: Person, conversation: ConversationId = CONVERSATION
+) -> "Chain":
+    """A chain of the cast that begins a conversation."""
+    chain = Chain(cast_key, conversation).create(by, kind)
+    for person in invited:
+        chain.say(by, s.Invite, person.profile, person.account, Role.MEMBER)
+    return chain
+
+
 def keys_of(*signers: ChainSigner) -> m.SignerKey:
     """The keys of these people's devices, in every list, for their own account and profile."""
     known = {(each.account, each.profile, each.device): each.key.public_key().public_bytes_raw() for each in signers}
@@ -75,7 +136,7 @@ class Chain:
     state: m.Membership | None = None
     signed: list[bytes] = field(default_factory=list)
 
-    def create(self, by: ChainSigner, kind: ConversationKind = ConversationKind.GROUP) -> "Chain":
+    def create(self, by: SignsStatements, kind: ConversationKind = ConversationKind.GROUP) -> "Chain":
         """Begin."""
         return self.append(
             s.sign_statement(
@@ -83,13 +144,13 @@ class Chain:
             )
         )
 
-    def say(self, by: ChainSigner, kind: Callable[..., s.AnyStatement], *body: object) -> "Chain":
+    def say(self, by: SignsStatements, kind: Callable[..., s.AnyStatement], *body: object) -> "Chain":
         """Append a statement; a snapshot first where one is due."""
         if m.snapshot_is_due(self.now):
             self.append(self.sign(by, s.Snapshot, self.now.digest_of_state))
         return self.append(self.sign(by, kind, *body))
 
-    def sign(self, by: ChainSigner, kind: Callable[..., s.AnyStatement], *body: object) -> bytes:
+    def sign(self, by: SignsStatements, kind: Callable[..., s.AnyStatement], *body: object) -> bytes:
         """Sign what would follow now, without appending it."""
         return s.sign_statement(kind(*m.next_head(self.now, by.signer, NOW_MS), *body), by.key.sign)
 

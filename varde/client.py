@@ -7,7 +7,7 @@ from varde.conversation import Conversation
 from varde.crypto.root_key import safety_number
 from varde.errors import Busy, ListRollback, NotFound, RootKeyChanged, Unreachable, UntrustedDevice
 from varde.event_stream import EventIterator
-from varde.events import Event
+from varde.events import Event, Request
 from varde.identity import Identity, default_profile
 from varde.own_list import OwnList
 from varde.reconnector import TICKET
@@ -19,7 +19,6 @@ from varde_contract.frames import Presence
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import DeviceView, SessionView
-from varde_contract.rest.talk import ConversationView, NewConversation
 from varde_contract.talk import ConversationKind, PresenceState
 
 
@@ -60,26 +59,25 @@ class Client:
             await self._fetch_conversations()
         return tuple(self.conversation(each) for each in self._services.store.conversations.all_ids())
 
+    async def requests(self) -> tuple[Request, ...]:
+        """Return who wants to write to this account and waits for an answer. Raises Refusal, Unreachable."""
+        return await self._services.memberships.requests()
+
     async def open_dm(self, profile: ProfileId, *, as_profile: ProfileId | None = None) -> Conversation:
         """Open the conversation with one other profile, or return the one that is there.
 
-        Raises NotFound, RootKeyChanged, ListRollback, UntrustedDevice, Refusal, Unreachable.
+        The other is asked, and what is sent waits until they accept. Where they asked before, this accepts. Raises
+        NotFound, RootKeyChanged, UntrustedDevice, Refusal, Unreachable.
         """
-        mine = default_profile(self.identity, as_profile)
-        view = await self._open(ConversationKind.DM, mine, (profile,))
-        return await self._accept(view, ConversationKind.DM, {mine, profile})
+        return await self._open(ConversationKind.DM, as_profile, (profile,))
 
     async def open_group(self, profiles: Sequence[ProfileId], *, as_profile: ProfileId | None = None) -> Conversation:
-        """Open a new group with these profiles; this account's is its owner. Raises what `open_dm` raises."""
-        mine = default_profile(self.identity, as_profile)
-        view = await self._open(ConversationKind.GROUP, mine, tuple(profiles))
-        return await self._accept(view, ConversationKind.GROUP, {mine, *profiles})
+        """Open a new group and invite these profiles; this account's is its owner. Raises what `open_dm` raises."""
+        return await self._open(ConversationKind.GROUP, as_profile, profiles)
 
     async def open_self(self, *, as_profile: ProfileId | None = None) -> Conversation:
         """Open the conversation with oneself: notes, on all own devices. Raises what `open_dm` raises."""
-        mine = default_profile(self.identity, as_profile)
-        view = await self._open(ConversationKind.SELF, mine, ())
-        return await self._accept(view, ConversationKind.SELF, {mine})
+        return await self._open(ConversationKind.SELF, as_profile, ())
 
     def presence(self, state: PresenceState | str, *, as_profile: ProfileId | None = None) -> None:
         """Set a profile's presence. Sent once, to who is connected now; not stored."""
@@ -144,17 +142,12 @@ class Client:
         """Forget what was seen of the log: the next one that is shown is believed. Only a person may ask for it."""
         self._services.transparency.forget()
 
-    async def _open(self, kind: ConversationKind, mine: ProfileId, members: tuple[ProfileId, ...]) -> ConversationView:
-        return await self._services.rest.open_conversation(NewConversation(kind, mine, members))
-
-    async def _accept(self, view: ConversationView, kind: ConversationKind, members: set[ProfileId]) -> Conversation:
-        if view.kind is not kind:
-            # A dm that is called a group could be given further members later.
-            raise UntrustedDevice("the server opened a conversation of another kind than asked for")
-        if {member.profile for member in view.members} != members:
-            raise UntrustedDevice("the server opened a conversation with other members than those asked for")
-        await self._services.rosters.accept(view)
-        return self.conversation(view.conversation)
+    async def _open(
+        self, kind: ConversationKind, as_profile: ProfileId | None, invited: Sequence[ProfileId]
+    ) -> Conversation:
+        mine = default_profile(self.identity, as_profile)
+        others = [each for each in invited if each != mine]
+        return self.conversation(await self._services.memberships.open(kind, mine, others))
 
     async def _fetch_conversations(self) -> None:
         after: ConversationId | None = None

@@ -12,8 +12,9 @@ from varde.store.outbox import Draft, DraftKind
 from varde_contract.envelope import TEXT_CHARACTERS
 from varde_contract.frames import Read, Typing
 from varde_contract.ids import ClientId, ConversationId, ProfileId
+from varde_contract.membership_statements import ChangeRole, Decline, Leave, Remove
 from varde_contract.padding import CONTENT_BYTES
-from varde_contract.rest.talk import ConversationView, MemberRole, MemberView, NewMember
+from varde_contract.rest.talk import ConversationView, MemberView
 from varde_contract.talk import ConversationKind, Role
 
 ENVELOPE_OVERHEAD = 1_024
@@ -108,34 +109,42 @@ class Conversation:
         """The roster this device verified last."""
         return self._roster()
 
-    async def add(self, profile: ProfileId, role: Role | str = Role.MEMBER) -> None:
-        """Add a member, who cannot read earlier messages. Raises Refusal."""
-        as_profile = await self._own_profile()
-        view = await self._services.rest.add_member(self.id, NewMember(profile, as_profile, Role(role)))
-        await self._services.rosters.accept(view)
+    @property
+    def invited(self) -> tuple[ProfileId, ...]:
+        """Who is invited and has not accepted: nothing is encrypted for them."""
+        state = self._services.memberships.state(self.id)
+        return tuple(profile for profile, member in state.members.items() if not member.accepted)
+
+    async def accept(self) -> None:
+        """Accept the invitation: what is sent from now on is for this account too. Raises Refusal."""
+        await self._services.memberships.accept(self.id)
+        await self._services.rosters.refresh(self.id)
+
+    async def decline(self) -> None:
+        """Decline the invitation. Raises Refusal."""
+        await self._services.memberships.say(self.id, lambda head: Decline(*head), accepted=False)
+
+    async def invite(self, profile: ProfileId, role: Role | str = Role.MEMBER) -> None:
+        """Invite somebody into a group, who cannot read earlier messages. Raises Refusal."""
+        await self._services.memberships.invite(self.id, profile, Role(role))
 
     async def set_role(self, profile: ProfileId, role: Role | str) -> None:
         """Give a member another role. Raises Refusal."""
-        as_profile = await self._own_profile()
-        view = await self._services.rest.set_role(self.id, profile, MemberRole(Role(role), as_profile))
-        await self._services.rosters.accept(view)
+        await self._services.memberships.say(self.id, lambda head: ChangeRole(*head, profile, Role(role)))
+        await self._services.rosters.refresh(self.id)
 
     async def remove(self, profile: ProfileId) -> None:
         """Remove a member. The next message is encrypted with keys they do not have. Raises Refusal."""
-        await self._services.rest.remove_member(self.id, profile, await self._own_profile())
+        await self._services.memberships.say(self.id, lambda head: Remove(*head, profile))
         await self._services.rosters.refresh(self.id)
 
     async def leave(self) -> None:
-        """Leave the conversation. Its messages stay in the local store. Raises Refusal."""
-        mine = await self._own_profile()
-        await self._services.rest.remove_member(self.id, mine, mine)
+        """Leave a group or a dm. Its messages stay in the local store. Raises Refusal."""
+        await self._services.memberships.say(self.id, lambda head: Leave(*head))
 
     async def refresh(self) -> None:
         """Fetch and verify the roster now. Raises RootKeyChanged, UntrustedDevice, Refusal, Unreachable."""
         await self._services.rosters.refresh(self.id)
-
-    async def _own_profile(self) -> ProfileId:
-        return own_profile(await self._services.rosters.current(self.id), self._services.identity)
 
     def _roster(self) -> ConversationView:
         view = self._services.rosters.known(self.id)

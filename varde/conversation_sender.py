@@ -4,7 +4,7 @@ import trio
 
 from varde.backoff import Backoff
 from varde.clock import fresh_id, now_ms
-from varde.errors import Busy, Refusal, Unreachable, VardeError
+from varde.errors import Busy, NotAccepted, Refusal, Unreachable, VardeError
 from varde.identity import own_profile
 from varde.services import Services
 from varde.store.outbox import Draft, DraftKind, EncryptedDraft
@@ -24,6 +24,8 @@ JOIN_SECONDS = 10.0
 """After this long the sender asks by itself to join the conversation, and whether it still is in it."""
 NO_PREKEYS_SECONDS = 30.0
 """For how long a device without prekeys is not claimed from again."""
+
+_TWO = 2
 
 _NOTHING_CLAIMED = ClaimedKeys((), ())
 
@@ -60,6 +62,8 @@ class ConversationSender:
         if draft is None and not self._store.ratchets.pending_resets(self._conversation):
             return False
         try:
+            if self._must_wait(draft):
+                return False
             draft, ready = await self._prepare(draft)
             if draft is not None and ready is not None and await self._deliver(draft, ready):
                 self._backoff.reset()
@@ -71,6 +75,15 @@ class ConversationSender:
                 return False  # the client ended; the draft is fine, and stays in the store
             self._give_up(draft, fault)
         return True
+
+    def _must_wait(self, draft: Draft | None) -> bool:
+        """Whether the other one of a dm has not accepted yet. Raises NotAccepted where nobody is there any more."""
+        chain = self._store.chains.find(self._conversation)
+        if draft is None or chain is None or chain.state.kind is not ConversationKind.DM:
+            return False
+        if len(chain.state.members) < _TWO:
+            raise NotAccepted("the other one has declined or left")
+        return len(chain.state.accepted) < _TWO
 
     async def _prepare(self, draft: Draft | None) -> tuple[Draft | None, EncryptedDraft | None]:
         """Return what goes next with its ciphertext: the draft, or the keys that must go before it.
@@ -91,6 +104,8 @@ class ConversationSender:
         claimed = await self._claim(view) if for_each else _NOTHING_CLAIMED
         if claimed is None:
             return draft, None
+        if not self._rosters.is_current(view):
+            return draft, None  # a statement came in while keys were claimed: somebody may be gone
         with self._store.transaction():
             if not self._joins.may_encrypt(self._conversation):
                 return draft, None

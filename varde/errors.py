@@ -102,6 +102,20 @@ class LogForked(VardeError):
     advice = "treat the server as hostile until its operator has said why; see docs/transparency.md"
 
 
+class NotAccepted(VardeError):
+    """The other one of a dm has declined or left it: nobody is there to write to."""
+
+    code = "not-accepted"
+    advice = "open it again, which asks once more"
+
+
+class UpdateNeeded(VardeError):
+    """A member changed who is in the conversation in a way that this version does not know: it may mean to keep out."""
+
+    code = "update-needed"
+    advice = "install a newer version"
+
+
 class TooLarge(VardeError):
     """The text does not fit one message."""
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId
-from varde_contract.talk import GapReason, PresenceState
+from varde_contract.talk import ConversationKind, GapReason, PresenceState, Role
 
 
 class Message(Struct, frozen=True, tag="message"):
@@ -59,6 +59,8 @@ class Reason(enum.StrEnum):
     NO_SESSION = "no-session"  # no ratchet or sender key here opens it
     TAMPERED = "tampered"  # the cipher refused it
     REPLAYED = "replayed"  # it was here before, under another number or client id
+    FORGED_STATEMENT = "forged-statement"  # it says who is a member, and is not what a member signed at that place
+    UNKNOWN_STATEMENT = "unknown-statement"  # it says so in a way that needs a newer client
     MISATTRIBUTED = "misattributed"  # what is inside is not what the relay said of it
 
 
@@ -111,6 +113,36 @@ class Unsent(Struct, frozen=True, tag="unsent"):
     code: str
 
 
+class Change(enum.StrEnum):
+    """What a membership statement did."""
+
+    CREATED = "created"
+    INVITED = "invited"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    REMOVED = "removed"
+    LEFT = "left"
+    ROLE = "role"
+    LINK = "link"
+    POLICY = "policy"
+
+
+class MembershipChange(Struct, frozen=True, tag="membership-change"):
+    """A member's device signed a change of who is in the conversation, and this device has verified it.
+
+    `by` said it of `profile`, who may be the same. `mine` is true when it was one of this account's own devices.
+    """
+
+    conversation: ConversationId
+    seq: int
+    number: int
+    change: Change
+    by: ProfileId
+    profile: ProfileId
+    role: Role | None
+    mine: bool
+
+
 class Receipt(Struct, frozen=True, tag="receipt"):
     """`profile` has received (`read` is false) or read every message up to and with `upto`."""
 
@@ -159,6 +191,20 @@ class NotJoined(Struct, frozen=True, tag="not-joined"):
     detail: str
 
 
+class RequestsChanged(Struct, frozen=True, tag="requests-changed"):
+    """Somebody wants to write, or no longer does: `Client.requests` says who."""
+
+
+class Request(Struct, frozen=True, tag="request"):
+    """`invited_by` asks `profile`, one of this account's, into a conversation. Verified, like everything said of it."""
+
+    conversation: ConversationId
+    kind: ConversationKind
+    profile: ProfileId
+    invited_by: ProfileId
+    members: tuple[ProfileId, ...]
+
+
 class RosterChange(Struct, frozen=True, tag="roster-change"):
     """Members or devices of a conversation are different now: who is new, who is gone."""
 
@@ -201,13 +247,19 @@ class RootKeyChange(Struct, frozen=True, tag="root-key-change"):
 
 
 class Withheld(Struct, frozen=True, tag="withheld"):
-    """The server leaves out devices that members' own device lists prove: they do not get what is said now."""
+    """The server leaves out members that the chain proves, or devices that their own lists prove.
+
+    They do not get what is said now.
+    """
 
     conversation: ConversationId
     devices: tuple[DeviceId, ...]
+    profiles: tuple[ProfileId, ...] = ()
 
 
-StoredEvent: TypeAlias = Message | Unknown | Gap | Undecryptable | Unsent | TranscriptBroken | HistoryLost
+StoredEvent: TypeAlias = (
+    Message | Unknown | MembershipChange | Gap | Undecryptable | Unsent | TranscriptBroken | HistoryLost
+)
 """Stored, and handed out by iterators until the application has taken it."""
 
 TransientEvent: TypeAlias = (
@@ -222,6 +274,7 @@ TransientEvent: TypeAlias = (
     | OwnListChanged
     | RootKeyChange
     | Withheld
+    | RequestsChanged
 )
 """Given to iterators that listen now, and not stored."""
 

@@ -173,8 +173,11 @@ class Outbox:
                 self._store.outbox.add(draft)
 
     def settle_own_numbers(self, conversation: ConversationId) -> None:
-        """Once no ack is due, store as gaps what the relay called own and no ack named. Within a transaction."""
-        if self._store.outbox.has_drafts(conversation):
+        """Once neither an ack nor the answer to a statement is due, store as gaps the own numbers that none named.
+
+        Within a transaction.
+        """
+        if self._store.outbox.has_drafts(conversation) or self._store.chains.is_pending(conversation):
             return
         for gap in self._store.own_numbers.unexplained(conversation):
             self._store.log.add(gap)

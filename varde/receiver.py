@@ -4,10 +4,13 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import NamedTuple, Protocol
 
+from varde.chains import Numbered
 from varde.clock import now_ms
 from varde.connection import Connection
 from varde.crypto import CannotDecrypt
+from varde.crypto.trust import UnknownSigner
 from varde.events import (
+    Break,
     Gap,
     HistoryLost,
     Message,
@@ -15,6 +18,7 @@ from varde.events import (
     Presence,
     Reason,
     Receipt,
+    RequestsChanged,
     TranscriptBroken,
     Typing,
     Undecryptable,
@@ -24,8 +28,10 @@ from varde.events import (
 from varde.gap_tracker import GapTracker
 from varde.services import Services
 from varde_contract import frames as f
-from varde_contract.envelope import Envelope, Text, UnknownEnvelope
+from varde_contract.envelope import Cipher, Envelope, Text, UnknownEnvelope, split_sealed
+from varde_contract.errors import PeerFault
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
+from varde_contract.membership_statements import UnknownStatement, parse_statement
 from varde_contract.refusals import RefusalCode
 
 SYNC, SEND, JOIN = (f.tag_of(kind) for kind in (f.Sync, f.Send, f.Join))
@@ -33,6 +39,9 @@ RETRYABLE = frozenset({RefusalCode.RATE_LIMITED, RefusalCode.UNAVAILABLE, Refusa
 RETRY_MS = 1_000
 RECENT = 64
 """Conversations, of those written in last, that are joined before all others where there are too many."""
+
+
+_MEMBERSHIP = bytes((Cipher.MEMBERSHIP,))
 
 
 class _Sender(NamedTuple):
@@ -48,6 +57,9 @@ class BackgroundWork(Protocol):
 
     def look_up_sender(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
         """Fetch and verify whose device this is, then call `Receiver.release`."""
+
+    def catch_up(self, conversation: ConversationId) -> None:
+        """Fetch and verify the statements about the members, then call `Receiver.release_chain`."""
 
     def call_later(self, after_ms: int, action: Callable[[], None]) -> None:
         """Call `action` after so many milliseconds."""
@@ -65,6 +77,7 @@ class Receiver:
         self._store = services.store
         self._keychain = services.keychain
         self._rosters = services.rosters
+        self._chains = services.chains
         self._outbox = services.outbox
         self._joins = services.joins
         self._events = services.events
@@ -75,6 +88,9 @@ class Receiver:
         self._lookups: set[_Sender] = set()
         # For as long as the client lives: a sender that stays unknown must not cost a request for every message.
         self._lookup_results: dict[_Sender, Reason] = {}
+        self._catching_up: set[ConversationId] = set()
+        # By the number of the statement: a chain that stays unproven must not cost a request for each message.
+        self._caught_up: dict[ConversationId, int] = {}
         self._advanced: set[ConversationId] = set()
         self._on_commit: list[Callable[[], None]] = []
 
@@ -118,6 +134,12 @@ class Receiver:
         """The sender was looked up: receive what was held back, with `reason` where the sender is still unknown."""
         self._lookups.discard(_Sender(conversation, device, profile))
         self._lookup_results[_Sender(conversation, device, profile)] = reason
+        self._gaps.release(conversation)
+        self._request_missing(conversation)
+
+    def release_chain(self, conversation: ConversationId) -> None:
+        """The chain was fetched: receive what was held back."""
+        self._catching_up.discard(conversation)
         self._gaps.release(conversation)
         self._request_missing(conversation)
 
@@ -177,6 +199,8 @@ class Receiver:
 
     def _open(self, new: f.New) -> bool:
         """Store what a message says, or why it cannot be opened; False when its sender must be looked up first."""
+        if new.ciphertext[1:2] == _MEMBERSHIP:
+            return self._take_statement(new)
         try:
             envelope, breaks = self._keychain.open(new)
         except CannotDecrypt as fault:
@@ -191,8 +215,44 @@ class Receiver:
         shown = self._shown(new, envelope)
         if shown is not None and not self._store.log.add(shown):
             self._store_undecryptable(new, Reason.REPLAYED)
+        statement = self._store.chains.hash_of(new.conversation, envelope.chain.number)
+        if statement not in {None, envelope.chain.hash} and Break.FORKED not in breaks:
+            breaks = (*breaks, Break.FORKED)  # the sender was shown other members
         for why in breaks:
             self._store.log.add(TranscriptBroken(new.conversation, new.seq, new.sender_device, why))
+        return True
+
+    def _take_statement(self, new: f.New) -> bool:
+        """Take a membership statement in; False when the chain before it, or its signer, must be fetched first."""
+        reason = Reason.FORGED_STATEMENT
+        try:
+            signed = split_sealed(new.ciphertext).ciphertext
+            try:
+                if self._chains.take(new.conversation, Numbered(new.seq, signed)):
+                    self._on_commit.append(lambda: self._outbox.wake_sender(new.conversation))
+                    return True
+            except UnknownStatement:
+                self._chains.block(new.conversation)
+                reason = Reason.UNKNOWN_STATEMENT
+            except UnknownSigner:
+                pass
+            if reason is Reason.FORGED_STATEMENT and self._may_catch_up(new, signed):
+                return False
+        except PeerFault:
+            pass
+        self._store.log.add(Undecryptable(new.conversation, new.seq, reason))
+        return True
+
+    def _may_catch_up(self, new: f.New, signed: bytes) -> bool:
+        number = parse_statement(signed)[0].number
+        catching_up = new.conversation in self._catching_up
+        if not catching_up and self._caught_up.get(new.conversation, -1) >= number:
+            return False
+        self._gaps.hold(new.conversation)
+        if not catching_up:
+            self._catching_up.add(new.conversation)
+            self._caught_up[new.conversation] = number
+            self._on_commit.append(lambda: self._background.catch_up(new.conversation))
         return True
 
     def _may_look_up(self, new: f.New) -> bool:
@@ -341,7 +401,9 @@ class Receiver:
             self._connection.confirm(conversation, upto)
 
     def _changed(self, changed: f.Changed) -> None:
-        if changed.kind is f.ChangeKind.KEYS_LOW:
+        if changed.kind is f.ChangeKind.REQUESTS:
+            self._on_commit.append(lambda: self._events.publish(RequestsChanged()))
+        elif changed.kind is f.ChangeKind.KEYS_LOW:
             self._on_commit.append(self._background.refill_prekeys)
         elif changed.conversation is not None:
             self._rosters.note_version(changed.conversation, changed.value)

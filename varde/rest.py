@@ -40,11 +40,12 @@ from varde_contract.rest.people import DeviceLists as Lists
 from varde_contract.rest.talk import (
     Conversations,
     ConversationView,
-    MemberRole,
     MessageStored,
-    NewConversation,
-    NewMember,
     NewMessage,
+    NewStatements,
+    Requests,
+    Statements,
+    StatementsStored,
 )
 from varde_contract.rest.transparency import ConsistencyProof, LogLookup
 
@@ -195,27 +196,27 @@ class Rest:
         query = {} if after is None else {"after": str(after)}
         return await self._call("GET", "/v1/conversations", Conversations, query=query)
 
-    async def open_conversation(self, new: NewConversation) -> ConversationView:
-        """Open a conversation, or return the dm or self that is there."""
-        return await self._call("POST", "/v1/conversations", ConversationView, body=new)
+    async def open_conversation(self, new: NewStatements) -> ConversationView:
+        """Open a conversation, or return the dm or self that is there. The same again changes nothing."""
+        return await self._call("POST", "/v1/conversations", ConversationView, body=new, repeat=True)
 
     async def conversation(self, conversation: ConversationId) -> ConversationView:
         """Return a conversation with its roster."""
         return await self._call("GET", f"/v1/conversations/{conversation}", ConversationView)
 
-    async def add_member(self, conversation: ConversationId, member: NewMember) -> ConversationView:
-        """Add a member."""
-        return await self._call("POST", f"/v1/conversations/{conversation}/members", ConversationView, body=member)
+    async def append_statements(self, conversation: ConversationId, statements: NewStatements) -> StatementsStored:
+        """Put membership statements into a chain. The same again changes nothing."""
+        path = f"/v1/conversations/{conversation}/statements"
+        return await self._call("POST", path, StatementsStored, body=statements, repeat=True)
 
-    async def set_role(self, conversation: ConversationId, profile: ProfileId, role: MemberRole) -> ConversationView:
-        """Change a member's role."""
-        path = f"/v1/conversations/{conversation}/members/{profile}"
-        return await self._call("PUT", path, ConversationView, body=role)
+    async def statements(self, conversation: ConversationId, first: int) -> Statements:
+        """Return a page of a chain."""
+        path = f"/v1/conversations/{conversation}/statements"
+        return await self._call("GET", path, Statements, query={"from": str(first)})
 
-    async def remove_member(self, conversation: ConversationId, profile: ProfileId, as_profile: ProfileId) -> None:
-        """Remove a member, oneself included."""
-        path = f"/v1/conversations/{conversation}/members/{profile}"
-        await self._call("DELETE", path, type(None), query={"as_profile": str(as_profile)})
+    async def requests(self) -> Requests:
+        """Return what this device's profiles are invited to."""
+        return await self._call("GET", "/v1/requests", Requests)
 
     async def send(self, message: NewMessage) -> MessageStored:
         """Send without a socket. The same client id again stores nothing."""

@@ -1,4 +1,4 @@
-"""Verified rosters: from the store, fetched again when the relay says that they changed.
+"""Verified rosters and the chains that prove them: from the store, fetched again when the relay says that they changed.
 
 With each come the device lists of its members' accounts, as far as they are new. A sender that is in no roster any more
 is found in the lists of its account.
@@ -11,17 +11,20 @@ from collections.abc import Callable, Sequence
 import trio
 
 from varde.backoff import Backoff
+from varde.chains import Chains, Numbered
 from varde.crypto.device_lists import Learned
-from varde.crypto.trust import Trust
+from varde.crypto.trust import Trust, UnknownSigner
 from varde.errors import Busy, ListRollback, Refusal, Unreachable, UntrustedDevice, VardeError
 from varde.events import RootKeyChange, RosterChange, TransientEvent, Withheld, at
 from varde.rest import Rest
 from varde.store import Store
 from varde.store.people import PinnedProfile
 from varde.transparency import Transparency
+from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
-from varde_contract.rest.talk import ConversationView, ListHead
-from varde_contract.talk import ConversationKind
+from varde_contract.membership_statements import Statement, UnknownStatement
+from varde_contract.rest.people import ProfileOpening
+from varde_contract.rest.talk import STATEMENTS_PER_PAGE, ConversationView, ListHead, StatementView
 from varde_contract.transparency.entry import Entry
 
 TRIES = 3
@@ -32,13 +35,20 @@ class Rosters:
     """The rosters of this device's conversations."""
 
     def __init__(
-        self, store: Store, rest: Rest, trust: Trust, log: Transparency, publish: Callable[[TransientEvent], None]
+        self,
+        store: Store,
+        rest: Rest,
+        trust: Trust,
+        chains: Chains,
+        log: Transparency,
+        publish: Callable[[TransientEvent], None],
     ) -> None:
         self._store = store
         self._rest = rest
         self._trust = trust
         self._log = log
         self._proven: set[tuple[AccountId, int]] = set()
+        self._chains = chains
         self._publish = publish
         self._fetching_lists: defaultdict[AccountId, trio.Lock] = defaultdict(trio.Lock)
         self._fetching: defaultdict[ConversationId, trio.Lock] = defaultdict(trio.Lock)
@@ -68,51 +78,130 @@ class Rosters:
             if known is not None and (newer or (newer_than is not None and known.roster_version > newer_than)):
                 return known
             for left in range(TRIES - 1, -1, -1):
-                view = await self._rest.conversation(conversation)
-                if view.conversation != conversation:
-                    # A valid roster of another conversation would have drafts encrypted for the members of that one.
-                    raise UntrustedDevice("another conversation was shown than the one asked for")
                 try:
-                    return await self.accept(view)
+                    return await self.accept(await self._fetch(conversation))
                 except ListRollback:
                     # Perhaps a list moved on between the roster and the lists: then the next roster knows it.
                     if not left:
                         raise
             raise AssertionError("there is at least one try")
 
+    async def catch_up(self, conversation: ConversationId) -> None:
+        """Verify the chain up to its head, also where this account is only invited. Raises what `refresh` raises."""
+        async with self._fetching[conversation]:
+            await self._fetch(conversation)
+
+    async def _fetch(self, conversation: ConversationId) -> ConversationView:
+        """Return the roster, with the chain verified up to the very statement that it was true after."""
+        while True:
+            before = self._chains.number(conversation)
+            view = await self._rest.conversation(conversation)
+            if view.conversation != conversation:
+                # A valid roster of another conversation would have drafts encrypted for the members of that one.
+                raise UntrustedDevice("another conversation was shown than the one asked for")
+            if view.chain is None or view.chain.number < before:
+                raise UntrustedDevice("the server shows an older membership than it did before")
+            if view.chain.number > before:
+                await self._learn_members(view)
+                await self._fetch_chain(conversation)
+            chain = self._store.chains.find(conversation)
+            if chain is None or chain.blocked or chain.state.number == view.chain.number:
+                if chain is not None and not chain.blocked and chain.state.head != view.chain.hash:
+                    raise UntrustedDevice("the server shows another chain of statements than it did before")
+                return view
+            # Statements came in meanwhile: a roster that is older than the chain proves nothing.
+
+    async def _learn_members(self, view: ConversationView) -> None:
+        """Take in whose the named profiles are, to verify statements with: nobody is a member because of it."""
+        await self._fetch_heads(view)
+        with self._store.transaction():
+            for member in view.members:
+                self._trust.pin_profile(member.profile, PinnedProfile(member.account, member.salt))
+
+    async def _fetch_heads(self, view: ConversationView) -> None:
+        for head in view.lists:
+            if self._trust.lists.missing_from(head) is not None:
+                await self._fetch_lists(head.account, upto=head.number)
+
+    async def _fetch_chain(self, conversation: ConversationId) -> None:
+        known = self._chains.number(conversation)
+        statements: list[StatementView] = []
+        while not statements or len(statements) % STATEMENTS_PER_PAGE == 0:
+            first = statements[-1].number + 1 if statements else known + 1
+            page = (await self._rest.statements(conversation, first)).statements
+            statements += page
+            if not page:
+                break
+        numbered = [Numbered(each.seq, each.signed) for each in statements]
+        while True:
+            try:
+                with self._store.transaction():
+                    if self._store.chains.find(conversation) is None:
+                        state = statements[0].state if statements else None
+                        self._chains.begin(conversation, numbered, state)
+                    else:
+                        self._take_all(conversation, numbered)
+            except UnknownSigner as unknown:
+                await self._learn_signer(unknown.statement)
+            except PeerFault as fault:
+                raise UntrustedDevice(f"who is in the conversation is not proven: {fault}") from None
+            else:
+                return
+
+    def _take_all(self, conversation: ConversationId, statements: Sequence[Numbered]) -> None:
+        for each in statements:
+            try:
+                if not self._chains.take(conversation, each):
+                    raise UntrustedDevice("a statement about the members is left out")
+            except UnknownStatement:
+                self._chains.block(conversation)
+                return
+
     async def verify_sender(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
         """Verify whose device wrote as `profile`: by the roster, or by the lists of its account when it is gone.
 
         What is verified is stored, so it is fetched once. Raises what `refresh` raises.
         """
-        view = await self.refresh(conversation)
+        await self.refresh(conversation)
         if self._trust.knows(conversation, device, profile):
             return
-        if view.kind is not ConversationKind.GROUP:
-            raise UntrustedDevice("somebody wrote who is no member of a conversation whose members never change")
+        chain = self._store.chains.find(conversation)
+        if chain is None or profile not in chain.past:
+            raise UntrustedDevice("somebody wrote who never was a member")
+        await self.learn_profile(profile)
+
+    async def learn_profile(self, profile: ProfileId) -> ProfileOpening:
+        """Fetch and pin whose a profile is, with its account's device lists. Raises what `refresh` raises."""
         opening = await self._rest.opening(profile)
         if opening.profile != profile:
             raise UntrustedDevice("another profile was shown than the one asked for")
         await self._fetch_lists(opening.account, upto=opening.list_number, profile=profile)
         with self._store.transaction():
             self._trust.pin_profile(profile, PinnedProfile(opening.account, opening.salt))
+        return opening
+
+    async def _learn_signer(self, statement: Statement) -> None:
+        opening = await self.learn_profile(statement.profile)
+        if opening.account != statement.account or opening.list_number < statement.list_number:
+            raise UntrustedDevice("a statement names a device list that its account does not have")
 
     async def accept(self, view: ConversationView) -> ConversationView:
         """Verify and store a roster that the API gave, with the lists it needs, and publish what is different."""
         before = self.known(view.conversation)
         if before is not None and before.roster_version > view.roster_version:
             return before
-        for head in view.lists:
-            if self._trust.lists.missing_from(head) is not None:
-                await self._fetch_lists(head.account, upto=head.number)
+        await self._fetch_heads(view)
         with self._store.transaction():
             withheld = self._trust.accept_roster(view)
         self._wanted.pop(view.conversation, None)
         change = _difference(before, view)
         if change is not None:
             self._publish(change)
-        if withheld:
-            self._publish(Withheld(view.conversation, withheld))
+        chain = self._store.chains.find(view.conversation)
+        served = {member.profile for member in view.members}
+        profiles = () if chain is None else tuple(sorted(chain.state.accepted.keys() - served))
+        if withheld or profiles:
+            self._publish(Withheld(view.conversation, withheld, profiles))
         return view
 
     async def _fetch_lists(self, account: AccountId, *, upto: int, profile: ProfileId | None = None) -> None:
@@ -183,7 +272,12 @@ class Rosters:
                 pass  # it stays stale: the next send tries again, and raises to a caller who can judge it
 
     def _is_stale(self, known: ConversationView) -> bool:
-        return self._wanted.get(known.conversation, 0) > known.roster_version
+        wanted = self._wanted.get(known.conversation, 0)
+        return wanted > known.roster_version or not self.is_current(known)
+
+    def is_current(self, view: ConversationView) -> bool:
+        """Whether no statement came in since the roster was verified."""
+        return view.chain is not None and view.chain.number == self._chains.number(view.conversation)
 
 
 def root_key_changes(account: AccountId, learned: Sequence[Learned]) -> Sequence[RootKeyChange]:
@@ -199,10 +293,12 @@ def root_key_changes(account: AccountId, learned: Sequence[Learned]) -> Sequence
 
 
 def _difference(before: ConversationView | None, after: ConversationView) -> RosterChange | None:
-    if before is None or before.roster_version == after.roster_version:
+    if before is None:
         return None
     members = {member.profile for member in before.members}, {member.profile for member in after.members}
     devices = {each.device for each in before.devices}, {each.device for each in after.devices}
+    if members[0] == members[1] and devices[0] == devices[1]:
+        return None
     return RosterChange(
         after.conversation,
         after.roster_version,

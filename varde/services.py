@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from varde.chains import Chains
 from varde.crypto.keychain import Keychain
 from varde.event_stream import EventStream
 from varde.identity import Identity
 from varde.joins import Joins
+from varde.memberships import Memberships
 from varde.outbox import Outbox
 from varde.own_list import OwnList
 from varde.rest import Rest
@@ -24,6 +26,8 @@ class Services:
     rest: Rest
     rosters: Rosters
     own_list: OwnList
+    chains: Chains
+    memberships: Memberships
     events: EventStream
     outbox: Outbox
     joins: Joins

@@ -20,6 +20,7 @@ import httpx
 import trio
 
 from varde.backoff import Backoff
+from varde.chains import Chains
 from varde.client import Client
 from varde.connection import Connection
 from varde.conversation_sender import ConversationSender
@@ -31,6 +32,7 @@ from varde.events import Connected, Disconnected, OwnListChanged, Reason
 from varde.http import Http
 from varde.identity import Identity
 from varde.joins import Joins
+from varde.memberships import Memberships
 from varde.outbox import Outbox
 from varde.own_list import OwnList
 from varde.prekeys import PrekeyUploads
@@ -81,11 +83,28 @@ def make_services(store: Store, http: Http, identity: Identity) -> Services:
     own = OwnDevice(identity.account, identity.device)
     keychain, events = Keychain(store, own), EventStream(store)
     rest = Rest(http, AccessTokens(store, http))
-    outbox, joins = Outbox(store, identity, events), Joins(store, keychain, identity.device)
-    transparency = Transparency(store, rest, events.publish)
-    rosters = Rosters(store, rest, keychain.trust, transparency, events.publish)
-    own_list = OwnList(store, rest, own)
-    return Services(identity, store, keychain, rest, rosters, own_list, events, outbox, joins, transparency)
+    transparency, own_list = Transparency(store, rest, events.publish), OwnList(store, rest, own)
+    return put_together(identity, store, keychain, rest, events, transparency, own_list)
+
+
+def put_together(
+    identity: Identity,
+    store: Store,
+    keychain: Keychain,
+    rest: Rest,
+    events: EventStream,
+    transparency: Transparency,
+    own_list: OwnList,
+) -> Services:
+    """Build the rest of a client around its keys and its API."""
+    chains = Chains(store, keychain.trust, identity)
+    rosters = Rosters(store, rest, keychain.trust, chains, transparency, events.publish)
+    outbox = Outbox(store, identity, events)
+    memberships = Memberships(store, rest, rosters, chains, outbox, own_list, identity)
+    joins = Joins(store, keychain, identity.device)
+    return Services(
+        *(identity, store, keychain, rest, rosters, own_list, chains, memberships, events, outbox, joins, transparency)
+    )
 
 
 class Connector(Protocol):
@@ -116,6 +135,8 @@ class ClientTasks:
         nursery.start_soon(self._prekeys.run)
         nursery.start_soon(services.transparency.run)
         services.outbox.resume()
+        for conversation in services.store.chains.all_pending():
+            nursery.start_soon(self._finish_statements, conversation)
 
     def on_connected(self, connection: Connection) -> None:
         """Join every conversation, and go on sending."""
@@ -140,6 +161,10 @@ class ClientTasks:
     def look_up_sender(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
         """See `BackgroundWork`."""
         self._nursery.start_soon(self._look_up_sender, conversation, device, profile)
+
+    def catch_up(self, conversation: ConversationId) -> None:
+        """See `BackgroundWork`."""
+        self._nursery.start_soon(self._catch_up, conversation)
 
     def call_later(self, after_ms: int, action: Callable[[], None]) -> None:
         """See `BackgroundWork`."""
@@ -200,6 +225,31 @@ class ClientTasks:
                 pass  # the receiver then stores the message as undecryptable, from an unknown sender
             self._receiver.release(conversation, device, profile, reason)
             return
+
+    async def _catch_up(self, conversation: ConversationId) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                await self._services.rosters.catch_up(conversation)
+            except (Unreachable, Busy):
+                await trio.sleep(backoff.next())
+                continue
+            except VardeError:
+                pass  # the receiver then shows the statement as one that nothing proves
+            self._receiver.release_chain(conversation)
+            return
+
+    async def _finish_statements(self, conversation: ConversationId) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                await self._services.memberships.finish(conversation)
+            except (Unreachable, Busy):
+                await trio.sleep(backoff.next())
+            except VardeError:
+                return  # it is a member no more, or nothing is proven: whoever sends there is told
+            else:
+                return
 
     async def _call_later(self, after_ms: int, action: Callable[[], None]) -> None:
         await trio.sleep(after_ms / 1_000)

@@ -55,7 +55,7 @@ def group() -> None:
 
     Examples:
       varde group create alice bob carol
-      varde group add 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f dave
+      varde group invite 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f dave
       varde chat 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
     """
 
@@ -65,7 +65,7 @@ def group() -> None:
 @click.option("--as", "as_profile", metavar="MODE", help="Make it as this profile of yours.")
 @home_options()
 def create(home: Home, people: tuple[str, ...], *, as_profile: str | None) -> None:
-    """Make a group of you and PEOPLE (contacts or addresses), and print its id."""
+    """Make a group, invite PEOPLE (contacts or addresses) into it, and print its id."""
 
     async def run(client: varde.Client) -> None:
         names = Names(client)
@@ -87,11 +87,11 @@ def create(home: Home, people: tuple[str, ...], *, as_profile: str | None) -> No
     help="What they may do: an owner everything, an admin add and remove members, a member write.",
 )
 @home_options()
-def add(home: Home, group_id: UUID, who: str, *, role: str) -> None:
-    """Add WHO. What was written before stays unknown to them."""
+def invite(home: Home, group_id: UUID, who: str, *, role: str) -> None:
+    """Invite WHO. They get what is written after they have accepted."""
 
     async def run(client: varde.Client) -> None:
-        await client.conversation(ConversationId(group_id)).add(Names(client).profile(who), role=Role(role))
+        await client.conversation(ConversationId(group_id)).invite(Names(client).profile(who), role=Role(role))
 
     run_connected(home, run)
 
@@ -109,32 +109,103 @@ def remove(home: Home, group_id: UUID, who: str) -> None:
     run_connected(home, run)
 
 
-@group.command()
-@_group_argument
+_conversation_argument = click.argument("conversation_id", type=click.UUID, metavar="CONVERSATION")
+
+
+@click.command()
+@_conversation_argument
 @home_options()
-def leave(home: Home, group_id: UUID) -> None:
-    """Leave the group."""
+def leave(home: Home, conversation_id: UUID) -> None:
+    """Leave a group or a conversation of two. Its messages stay on this device.
+
+    Example:
+      varde leave 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+    """
 
     async def run(client: varde.Client) -> None:
-        await client.conversation(ConversationId(group_id)).leave()
+        await client.conversation(ConversationId(conversation_id)).leave()
 
     run_connected(home, run)
 
 
-@group.command()
-@_group_argument
+@click.command()
+@_conversation_argument
 @json_option
 @home_options()
-def members(home: Home, group_id: UUID, *, as_json: bool) -> None:
-    """List the members."""
+def members(home: Home, conversation_id: UUID, *, as_json: bool) -> None:
+    """List who is in a conversation, and who is invited.
+
+    Example:
+      varde members 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+    """
 
     async def run(client: varde.Client) -> None:
         names = Names(client)
-        found = (await load_members(client.conversation(ConversationId(group_id)), fresh=True)).members
+        found = await load_members(client.conversation(ConversationId(conversation_id)), fresh=True)
+        if as_json:
+            print_json({"members": found.members, "invited": found.invited})
+            return
+        rows = [(names.of(each.profile), each.role.value, str(each.profile)) for each in found.members]
+        rows += [(names.of(each), "invited", str(each)) for each in found.invited]
+        print_table(("WHO", "ROLE", "ADDRESS"), rows)
+
+    run_connected(home, run)
+
+
+@click.command()
+@json_option
+@home_options()
+def requests(home: Home, *, as_json: bool) -> None:
+    """List who wants to write to you.
+
+    They are told nothing before you accept.
+
+    Examples:
+      varde requests
+      varde accept 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+      varde decline 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+    """
+
+    async def run(client: varde.Client) -> None:
+        names, found = Names(client), await client.requests()
         if as_json:
             print_json(found)
-            return
-        rows = ((names.of(each.profile), each.role.value, str(each.profile)) for each in found)
-        print_table(("WHO", "ROLE", "ADDRESS"), rows)
+        elif found:
+            rows = ((str(each.conversation), each.kind.value, names.of(each.invited_by)) for each in found)
+            print_table(("CONVERSATION", "KIND", "FROM"), rows)
+        else:
+            click.echo("Nobody waits for an answer.")
+
+    run_connected(home, run)
+
+
+@click.command()
+@_conversation_argument
+@home_options()
+def accept(home: Home, conversation_id: UUID) -> None:
+    """Accept a request: from now on what is written there is for you, too.
+
+    Example:
+      varde accept 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+    """
+
+    async def run(client: varde.Client) -> None:
+        await client.conversation(ConversationId(conversation_id)).accept()
+
+    run_connected(home, run)
+
+
+@click.command()
+@_conversation_argument
+@home_options()
+def decline(home: Home, conversation_id: UUID) -> None:
+    """Decline a request.
+
+    Example:
+      varde decline 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+    """
+
+    async def run(client: varde.Client) -> None:
+        await client.conversation(ConversationId(conversation_id)).decline()
 
     run_connected(home, run)

@@ -32,7 +32,11 @@ FAMILIES: Final[dict[str, tuple[click.Command, ...]]] = {
     "People and conversations": (
         *(contacts.contacts, contacts.verify, conversations.conversations, conversations.group),
     ),
-    "Talk": (chat.chat, messages.send, messages.listen),
+    "Talk": (
+        *(chat.chat, messages.send, messages.listen),
+        *(conversations.requests, conversations.accept, conversations.decline),
+        *(conversations.members, conversations.leave),
+    ),
     "Check the server": (transparency.log, transparency.audit_command, transparency.witness),
 }
 

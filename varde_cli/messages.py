@@ -6,14 +6,23 @@ from uuid import UUID
 import click
 
 import varde
-from varde.events import Gap, HistoryLost, Message, TranscriptBroken, Undecryptable, Unknown, Unsent
+from varde.events import (
+    Gap,
+    HistoryLost,
+    MembershipChange,
+    Message,
+    TranscriptBroken,
+    Undecryptable,
+    Unknown,
+    Unsent,
+)
 from varde_cli.names import Names, open_conversation
 from varde_cli.options import Home, home_options
 from varde_cli.output import json_option, print_json
 from varde_cli.run import Failure, run_connected
 from varde_contract.ids import ConversationId
 
-_KEPT = (Message, Unknown, Gap, Undecryptable, TranscriptBroken, HistoryLost, Unsent)
+_KEPT = (Message, Unknown, MembershipChange, Gap, Undecryptable, TranscriptBroken, HistoryLost, Unsent)
 
 
 @click.command()
@@ -55,9 +64,9 @@ def listen(home: Home, *, conversation: UUID | None, count: int | None, everythi
     """Print what comes in, one line of JSON each, as it comes.
 
     First what came while nobody listened, then live. Each message is printed once: one whose line was printed is not
-    printed by the next `varde listen`. The field `type` says what a line is: message, unknown, gap, undecryptable,
-    transcript-broken, unsent, and with --all also receipt, typing, presence, connected, disconnected,
-    not-joined, roster-change.
+    printed by the next `varde listen`. The field `type` says what a line is: message, unknown, membership-change, gap,
+    undecryptable, transcript-broken, unsent, and with --all also receipt, typing, presence, connected, disconnected,
+    not-joined, roster-change, withheld, requests-changed.
 
     Examples:
       varde listen --count 1

@@ -35,6 +35,8 @@ class Cipher(enum.IntEnum):
     OLM_PREKEY = 1
     OLM = 2
     MEGOLM = 3
+    MEMBERSHIP = 4
+    """In the clear: a signed membership statement, which the API alone puts into the log."""
 
 
 class Text(SecretStruct, frozen=True, array_like=True, tag="text"):

@@ -38,6 +38,7 @@ class ChangeKind(enum.StrEnum):
     MEMBERSHIP = "membership"
     DEVICES = "devices"
     KEYS_LOW = "keys-low"
+    REQUESTS = "requests"
 
 
 # In the handshake

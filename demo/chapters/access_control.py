@@ -16,7 +16,7 @@ from varde_contract.close_codes import CloseCode
 from varde_contract.frames import ClientFrame, Join, RefusedFrame, Sync, Welcome
 from varde_contract.ids import ConversationId
 from varde_contract.rest.people import PrekeyClaim
-from varde_contract.rest.talk import NewMember
+from varde_contract.rest.talk import NewStatements
 
 
 async def non_member(context: DemoContext) -> None:
@@ -28,7 +28,7 @@ async def non_member(context: DemoContext) -> None:
     await context.sign_ups.sign_up(mallory)
     before = await _view(context)
     async with open_protocol_client(mallory.devices["phone"]) as protocol:
-        attempts = _Attempts(protocol, mallory.address, _victims(context))
+        attempts = _Attempts(protocol, _victims(context))
         async with protocol.open_connection() as connection:
             async with context.transcript.promise(
                 "Mallory cannot join the conversation of Alice and Bob, nor ask for its messages"
@@ -74,9 +74,8 @@ async def _view(context: DemoContext) -> object:
 class _Attempts:
     """Everything Mallory tries, each with the conversation it is tried on."""
 
-    def __init__(self, protocol: ProtocolClient, profile: varde.ProfileId, devices: tuple[varde.DeviceId, ...]) -> None:
+    def __init__(self, protocol: ProtocolClient, devices: tuple[varde.DeviceId, ...]) -> None:
         self._protocol = protocol
-        self._profile = profile
         self._devices = devices
 
     def join(self, conversation: ConversationId) -> ClientFrame:
@@ -97,7 +96,7 @@ class _Attempts:
         return self._protocol.rest.conversation(conversation)
 
     def enter(self, conversation: ConversationId) -> Awaitable[object]:
-        return self._protocol.rest.add_member(conversation, NewMember(self._profile, self._profile))
+        return self._protocol.rest.append_statements(conversation, NewStatements((b"let me in",)))
 
     def claim(self, conversation: ConversationId) -> Awaitable[object]:
         return self._protocol.rest.claim_prekeys(PrekeyClaim(conversation, self._devices))

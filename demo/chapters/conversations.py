@@ -35,9 +35,14 @@ async def direct_messages(context: DemoContext) -> None:
             for person in (alice, bob)
             for device in person.devices.values()
         ]
-        async with context.transcript.promise("Alice writes to Bob, and he reads it on both of his devices"):
+        async with context.transcript.promise(
+            "Alice asks Bob, who accepts; then she writes, and he reads it on both of his devices"
+        ):
             dm = await a_phone.client.open_dm(bob.address)
             context.dm = dm.id
+            (request,) = await b_phone.client.requests()
+            expect((request.conversation, request.invited_by), (dm.id, alice.address))
+            await b_phone.client.conversation(dm.id).accept()
             await context.send_text(dm, "Hi Bob, it is Alice. Nobody between us can read this.")
             for device in (b_phone, b_laptop):
                 expect(await device.inbox.wait_texts(dm.id, 1), context.sent_texts[-1:])
@@ -78,9 +83,14 @@ async def group_of_five(context: DemoContext) -> None:
             for name, device in person.devices.items()
         }
         phones = {name: device for (name, kind), device in online.items() if kind == "phone"}
-        async with context.transcript.promise("Alice opens a group of five and writes; the other six devices read it"):
+        async with context.transcript.promise(
+            "Alice opens a group, four accept, and she writes; the other six devices read it"
+        ):
             group = await phones["alice"].client.open_group([person.address for person in people[1:]])
             context.group = group.id
+            for name in list(phones)[1:]:
+                await phones[name].client.conversation(group.id).accept()
+            await group.refresh()
             await context.send_text(group, "Welcome, all five of you. One ciphertext for the whole group.")
             for (name, kind), device in online.items():
                 if (name, kind) != ("alice", "phone"):

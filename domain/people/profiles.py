@@ -17,8 +17,8 @@ from varde_contract.people import Policies, ProfileType, Theme
 from varde_contract.refusals import RefusalCode, Refused
 
 _TOO_MANY: Final = Refused(RefusalCode.TOO_MANY, f"An account has at most {PROFILES_PER_ACCOUNT} profiles.")
+_NO_PROFILE: Final = Refused(RefusalCode.NOT_FOUND, "The profile does not exist or cannot be written to yet.")
 _UNKNOWN: Final = Refused(RefusalCode.NOT_FOUND, "The account has no such profile.")
-_NO_PROFILE: Final = Refused(RefusalCode.NOT_FOUND, "There is no such profile that this account may write to.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from varde_contract.ids import ConversationId, ProfileId
+from varde_contract.ids import ConversationId, DeviceId, ProfileId
 from varde_contract.talk import PresenceState
 
 
@@ -19,6 +19,12 @@ class MembershipChanged(Struct, frozen=True, tag="membership-changed"):
 
     conversation: ConversationId
     version: int
+
+
+class Invited(Struct, frozen=True, tag="invited"):
+    """A profile that `device` receives for is asked to be a member of something."""
+
+    device: DeviceId
 
 
 class DeliveredMoved(Struct, frozen=True, tag="delivered-moved"):

@@ -49,14 +49,66 @@ class ListHead(Struct, frozen=True):
     hash: bytes
 
 
+class ChainHead(Struct, frozen=True):
+    """The last membership statement of a conversation: its number and hash."""
+
+    number: int
+    hash: bytes
+
+
 class RosterView(Struct, frozen=True):
-    """A roster with what a sender checks it by: the salts that open profiles, and the accounts' newest device lists."""
+    """A roster with what a sender checks it by: the salts that open profiles, and the accounts' newest device lists.
+
+    `invited` are the profiles that have not accepted: they are in no roster. `chain` is None without statements.
+    """
 
     roster: Roster
+    invited: Mapping[ProfileId, AccountId]
+    chain: ChainHead | None
     created_ms: int
     head: int
     salts: Mapping[ProfileId, bytes]
     lists: Mapping[AccountId, ListHead]
+
+
+class NewStatement(Struct, frozen=True):
+    """A membership statement that was judged, not stored yet. `state` is what a snapshot speaks of, else None."""
+
+    signed: bytes
+    number: int
+    hash: bytes
+    state: bytes | None
+    account: AccountId
+    profile: ProfileId
+    device: DeviceId
+    message: MessageId
+    client_id: ClientId
+    sent_ms: int
+
+
+class StoredStatement(Struct, frozen=True):
+    """A membership statement and the number it has in the log."""
+
+    number: int
+    seq: int
+    signed: bytes
+    state: bytes | None
+
+
+class Extended(Struct, frozen=True):
+    """Statements are in the log under `seqs`. `moved`: the roster is another one now, at `roster_version`."""
+
+    seqs: tuple[int, ...]
+    roster_version: int
+    moved: bool
+
+
+class Invitation(Struct, frozen=True):
+    """A profile is asked to be a member of a conversation."""
+
+    conversation: ConversationId
+    kind: ConversationKind
+    profile: ProfileId
 
 
 class Summary(Struct, frozen=True):

@@ -3,50 +3,65 @@
 Every method may raise `StoreUnavailable`, and is a checkpoint. A call that changes something is one transaction.
 """
 
-import enum
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
-from domain.people.model import RosterChange
 from domain.talk.model import (
     Committed,
     Confirmation,
     ConversationHead,
     Draft,
     EpochHead,
+    Extended,
+    Invitation,
     ListRequest,
     LogHead,
     LogPage,
     LogRequest,
+    NewStatement,
     Roster,
     RosterOutdated,
     RosterView,
     SendKey,
+    StoredStatement,
     Summary,
 )
 from varde_contract.ids import AccountId, ConversationId, DeviceId, EpochId, ProfileId
-from varde_contract.talk import ConversationKind, Role
-
-
-class MemberFault(enum.Enum):
-    """Why a membership was not changed."""
-
-    MOVED = "moved"
-    ALREADY_MEMBER = "already-member"
-    TOO_MANY = "too-many"
-    NO_MEMBER = "no-member"
+from varde_contract.membership import Member
+from varde_contract.talk import ConversationKind
 
 
 class NewRoster(Struct, frozen=True):
-    """A conversation to be opened. `pair` is the sorted two (dm) or the one (self) profile it is unique by."""
+    """A conversation to be opened, with the statements that say so and the encoded membership after them.
+
+    `pair` is the sorted two (dm) or the one (self) profile it is unique by.
+    """
 
     conversation: ConversationId
     kind: ConversationKind
-    members: Sequence[tuple[ProfileId, AccountId, Role]]
+    members: Mapping[ProfileId, Member]
     pair: tuple[ProfileId, ProfileId] | None
     created_ms: int
+    statements: Sequence[NewStatement] = ()
+    state: bytes = b""
+
+
+class ChainChange(Struct, frozen=True):
+    """Statements that follow number `after` of a conversation, and the members and encoded membership after them.
+
+    `joining` are the accounts of those who are members now and were not before. `freed` is the pair of a dm that is
+    over, so that its two may begin another one.
+    """
+
+    conversation: ConversationId
+    after: int
+    members: Mapping[ProfileId, Member]
+    statements: Sequence[NewStatement]
+    state: bytes
+    joining: frozenset[AccountId]
+    freed: tuple[ProfileId, ProfileId] | None
 
 
 class ConversationStore(Protocol):
@@ -70,20 +85,22 @@ class ConversationStore(Protocol):
     async def log_heads(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, LogHead]:
         """Return how far these conversations have come; unknown ones are left out."""
 
-    async def add_member(
-        self, conversation: ConversationId, version: int, member: tuple[ProfileId, AccountId, Role], *, most: int
-    ) -> RosterChange | MemberFault:
-        """Add a member from the head on, only where the roster is still at `version`; its devices get positions."""
+    async def extend(self, change: ChainChange) -> Extended | None:
+        """Store statements, and the members as they then are; None where the last statement is another one.
 
-    async def remove_member(
-        self, conversation: ConversationId, version: int, profile: ProfileId
-    ) -> RosterChange | MemberFault:
-        """Remove a member with the positions and waiting ciphertext of the devices that no longer belong."""
+        Who accepted has what comes from the head on, that very statement first. Who is gone loses the positions and
+        waiting ciphertext of the devices that no longer belong. The roster moves when those who accepted are others, or
+        their roles are.
+        """
 
-    async def set_role(
-        self, conversation: ConversationId, version: int, profile: ProfileId, role: Role
-    ) -> RosterChange | MemberFault:
-        """Change a member's role."""
+    async def membership(self, conversation: ConversationId) -> bytes | None:
+        """Return the encoded membership after the last statement."""
+
+    async def statements(self, conversation: ConversationId, first: int, limit: int) -> Sequence[StoredStatement]:
+        """Return the statements from number `first` on, in order."""
+
+    async def invitations(self, device: DeviceId) -> Sequence[Invitation]:
+        """Return what the profiles that a device receives for are invited to, newest conversations first."""
 
 
 class JournalStore(Protocol):

@@ -10,9 +10,12 @@ from domain.ports import Bus, Clock, Entropy
 from domain.talk.events import MessagesCommitted
 from domain.talk.model import Committed, Draft, Roster, RosterOutdated, SendKey
 from domain.talk.ports import ConversationStore, JournalStore
+from varde_contract.envelope import Cipher
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, uuid7
 from varde_contract.limits import DEVICES_PER_SEND, SECOND_MS
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
+
+_MEMBERSHIP: Final = bytes((Cipher.MEMBERSHIP,))
 
 TRIES: Final = 4
 """How often a roster may move under one send before the sender is asked to come back."""
@@ -28,6 +31,9 @@ NO_CONVERSATION: Final = Refused(
 """One text for what is not there and for what is not theirs: the difference would tell an outsider something."""
 _ONE_OF_TWO: Final = Refused(
     RefusalCode.MALFORMED, "Send either `group`, one ciphertext for all, or `devices`, one for each device."
+)
+_STATEMENT: Final = Refused(
+    RefusalCode.MALFORMED, "A membership statement is no message. Give it to the API, which judges it."
 )
 _NOT_AS_THAT: Final = Refused(
     RefusalCode.PROFILE_NOT_ALLOWED, "This device does not hold that profile. Send as one it holds."
@@ -121,6 +127,10 @@ def _judge_sender(roster: Roster, sender: Sender, profile: ProfileId) -> Refused
 def _judge_ciphertexts(roster: Roster, sender: Sender, request: SendRequest, now_ms: int) -> Refused | None:
     if (request.group is None) == (request.devices is None):
         return _ONE_OF_TWO
+    # Members would apply a statement that the server has not judged, and hold another chain than everybody else.
+    ciphertexts = request.devices.values() if request.group is None and request.devices else (request.group or b"",)
+    if any(ciphertext[1:2] == _MEMBERSHIP for ciphertext in ciphertexts):
+        return _STATEMENT
     if request.devices is not None and (refused := _judge_devices(roster, sender, request.devices)) is not None:
         return refused
     # With the right devices too: what a client says it encrypted for is not just ignored where it is wrong.

@@ -45,7 +45,7 @@ COLUMNS: Final = {
     "fallback_key": "account_id device_id key kem_key signature",
     "conversation": "conversation_id kind created_ms",
     "pair_conversation": "low_profile_id high_profile_id conversation_id",
-    "membership": "conversation_id profile_id account_id role from_seq",
+    "membership": "conversation_id profile_id account_id role accepted from_seq",
     "delivery": "conversation_id device_id start_seq upto",
 }
 """In the order in which they have to be filled."""
@@ -123,6 +123,7 @@ class Rows:
             "refresh_digest": Token(account, session, derive_secret(noise_private, b"refresh")).digest(),
             "refresh_expires_ms": self._now + REFRESH_TIME,
             "refreshed_ms": self._now,
+            "accepted": True,
             "from_seq": 1,
             "start_seq": 1,
             "upto": 0,

@@ -95,6 +95,7 @@ class Bridge:
         self._handlers: Final[dict[type[Struct], Callable[[Any], None]]] = {
             talk_events.MessagesCommitted: self._messages_committed,
             talk_events.MembershipChanged: self._membership_changed,
+            talk_events.Invited: self._invited,
             people_events.DevicesChanged: self._devices_changed,
             people_events.ProfileChanged: self._profile_changed,
             people_events.TicketsRevoked: revocations.note_event,
@@ -128,6 +129,11 @@ class Bridge:
     def _membership_changed(self, event: talk_events.MembershipChanged) -> None:
         self._rosters.forget(event.conversation)
         self._roster_changes.note(event.conversation, ChangeKind.MEMBERSHIP)
+
+    def _invited(self, event: talk_events.Invited) -> None:
+        peer = self._hub.find(event.device)
+        if peer is not None:
+            peer.send_changed(ChangeKind.REQUESTS, None, 0)
 
     def _devices_changed(self, event: people_events.DevicesChanged) -> None:
         self._rosters.forget(event.conversation)

@@ -24,6 +24,7 @@ from varde_contract.device_list import (
 )
 from varde_contract.ids import AccountId, ConversationId, SessionId
 from varde_contract.rest.people import DeviceProof, NewDeviceList, PrekeyClaim, PrekeyUpload, SignedKey
+from varde_contract.rest.talk import NewStatements
 from varde_contract.signed_statements import session_statement
 
 
@@ -101,6 +102,11 @@ def new_message(
         "roster_version": 1,
         "devices": {str(device.id): "c2VhbGVk" for device in others},
     } | more
+
+
+def statements(*signed: bytes) -> dict[str, Any]:
+    """Begin a conversation, or extend its chain."""
+    return jsonable(NewStatements(signed))
 
 
 def _signed(key: Prekey) -> SignedKey:

@@ -4,13 +4,18 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from storage.embedded.cluster import program as postgres_program
-from tests.api.bodies import claim
+from tests.api.bodies import claim, statements
 from tests.api.program import Program, SignedUpDevice, log_in, run_program, sign_up
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, mallory, mallory_phone
+from tests.chains import CastSigner, Chain, cast_key
+from varde_contract.ids import ProfileId
+from varde_contract.membership_statements import Accept, Invite
+from varde_contract.talk import ConversationKind, Role
 
 
 @pytest.fixture
@@ -21,9 +26,14 @@ def program(database_url: str, tmp_path: Path) -> Iterator[Program]:
 
 
 def open_dm(one: SignedUpDevice, other: SignedUpDevice) -> str:
-    """Open a dm; its id."""
-    body = {"kind": "dm", "profile": one.profile, "members": [other.profile]}
-    return str(one.expect(201, "POST", "/v1/conversations", body)["conversation"])
+    """Open a dm that the other one accepts; its id."""
+    first, second = (CastSigner(each.device, ProfileId(UUID(each.profile)), each.account, 1) for each in (one, other))
+    chain = Chain(cast_key).create(first, ConversationKind.DM)
+    chain.say(first, Invite, second.signer.profile, second.signer.account, Role.MEMBER)
+    one.expect(201, "POST", "/v1/conversations", statements(*chain.signed))
+    accepted = statements(chain.sign(second, Accept, None))
+    other.expect(201, "POST", f"/v1/conversations/{chain.conversation}/statements", accepted)
+    return str(chain.conversation)
 
 
 def message(by: SignedUpDevice, to: SignedUpDevice, conversation: str, number: int = 1) -> dict[str, object]:
@@ -32,7 +42,7 @@ def message(by: SignedUpDevice, to: SignedUpDevice, conversation: str, number: i
         "client_id": f"019b76da-a800-7000-8000-{number:012x}",
         "conversation": conversation,
         "profile": by.profile,
-        "roster_version": 1,
+        "roster_version": 2,
         "devices": {str(to.device.id): "c2VhbGVk"},
     }
 
@@ -53,7 +63,7 @@ def test_two_people_sign_up_and_write(program: Program) -> None:
         stored = one.expect(201, "POST", "/v1/messages", message(one, other, conversation))
         assert one.expect(200, "POST", "/v1/messages", message(one, other, conversation)) == stored
         (row,) = other.expect(200, "GET", "/v1/conversations")["conversations"]
-        assert (row["head"], row["upto"]) == (1, 0)
+        assert (row["head"], row["upto"]) == (4, 2)
         assert one.expect(201, "POST", "/v1/relay/tickets")["ticket"]
 
 
@@ -67,7 +77,7 @@ def test_what_was_answered_survives_a_kill(database_url: str, tmp_path: Path) ->
     with run_program(tmp_path, database_url) as second, second.client() as client:
         one.client = client
         assert one.expect(200, "POST", "/v1/messages", message(one, other, conversation)) == stored
-        assert one.expect(201, "POST", "/v1/messages", message(one, other, conversation, 2))["seq"] == 2
+        assert one.expect(201, "POST", "/v1/messages", message(one, other, conversation, 2))["seq"] == 5
 
 
 def test_a_revoked_device_is_out_at_once(program: Program) -> None:
@@ -97,7 +107,7 @@ def test_a_device_whose_session_ended_comes_back(program: Program) -> None:
         other.tokens = log_in(program, client, bob)
         assert other.adopt(bob_phone)["current"]
         (row,) = other.expect(200, "GET", "/v1/conversations")["conversations"]
-        assert (row["head"], row["upto"]) == (1, 0)
+        assert (row["head"], row["upto"]) == (4, 2)
         assert other.expect(201, "POST", "/v1/relay/tickets")["ticket"]
 
 

@@ -5,7 +5,7 @@ Refusals as such are in `test_refusals.py`.
 
 import trio
 
-from tests.api.bodies import claim, new_message
+from tests.api.bodies import claim, new_message, statements
 from tests.api.memory_api import MemoryApi
 from tests.cast import CastDevice, alice, alice_phone, bob, bob_phone, mallory, mallory_phone, open_conversation
 from varde_contract.ids import ConversationId
@@ -19,13 +19,12 @@ async def test_an_outsider_learns_nothing_of_a_conversation(api: MemoryApi) -> N
     conversation = await open_conversation(api.stores, alice, bob)
 
     async def answers(name: ConversationId | str) -> list[tuple[int, str]]:
-        path, member = f"/v1/conversations/{name}", f"/v1/conversations/{name}/members/{bob.profile}"
+        path = f"/v1/conversations/{name}"
         acting = str(mallory.profile)
         asked = [
             await api.ask("GET", path, by=mallory_phone),
-            await api.ask("DELETE", member, by=mallory_phone),
-            await api.ask("PUT", member, by=mallory_phone, json={"role": "owner", "as_profile": acting}),
-            await api.ask("POST", f"{path}/members", by=mallory_phone, json={"profile": acting, "as_profile": acting}),
+            await api.ask("GET", f"{path}/statements", by=mallory_phone),
+            await api.ask("POST", f"{path}/statements", by=mallory_phone, json=statements(b"let me in")),
             await api.ask("POST", "/v1/messages", by=mallory_phone, json=new_message(name, profile=acting)),
             await api.ask("POST", "/v1/prekeys/claim", by=mallory_phone, json=claim(name, bob_phone)),
         ]

@@ -15,7 +15,7 @@ from varde_contract.codec import decode_client_frames, decode_hello
 from varde_contract.errors import PeerFault
 from varde_contract.frames import Delivered, MalformedFrame
 from varde_contract.ids import ENTROPY_BYTES, decode_text_id, uuid7
-from varde_contract.rest.talk import NewMember
+from varde_contract.rest.talk import InvitationView
 
 LAST_MS = 2**48 - 1
 times = st.integers(0, LAST_MS)
@@ -84,17 +84,17 @@ def is_malformed(packed: bytes) -> bool:
     return isinstance(frame, MalformedFrame)
 
 
-def read_text(value: object, dec_hook: Callable[[type, Any], Any] | None = decode_text_id) -> NewMember:
+def read_text(value: object, dec_hook: Callable[[type, Any], Any] | None = decode_text_id) -> InvitationView:
     """Read a body in JSON that has this in the place of an id."""
-    body = {"profile": GOOD, "as_profile": value}
-    return msgspec.json.decode(msgspec.json.encode(body), type=NewMember, dec_hook=dec_hook)
+    body = {"conversation": GOOD, "kind": "dm", "profile": value}
+    return msgspec.json.decode(msgspec.json.encode(body), type=InvitationView, dec_hook=dec_hook)
 
 
 def test_an_id_is_read_as_it_was_written() -> None:
     """Sixteen bytes of msgpack and canonical text of JSON both come out as the id, which can be copied and compared."""
     (frame,) = decode_client_frames(binary(GOOD.bytes))
     assert isinstance(frame, Delivered)
-    for read in (frame.conversation, read_text(GOOD).as_profile):
+    for read in (frame.conversation, read_text(GOOD).profile):
         assert read == GOOD
         assert (hash(read), str(read), copy.deepcopy(read)) == (hash(GOOD), str(GOOD), GOOD)
 

@@ -8,8 +8,8 @@ from domain.people.prekeys import Prekeys
 from domain.people.profiles import Profiles
 from domain.people.sessions import Sessions
 from domain.people.sign_in import SignIn
+from domain.talk.chains import Chains
 from domain.talk.conversations import Conversations
-from domain.talk.members import Members
 from tests.cast import Person, settle
 from tests.doubles.bus import RecordingBus
 from tests.doubles.clock import DeterministicEntropy, ManualClock
@@ -38,10 +38,10 @@ class Registry:
         self.devices = Devices(stores.devices)
         self.device_lists = DeviceLists(stores.devices, stores.profiles, bus, clock=clock)
         self.prekeys = Prekeys(stores.prekeys, stores.devices, stores.conversations, bus, self.budgets, clock=clock)
-        self.conversations = Conversations(
-            stores.conversations, stores.profiles, stores.devices, bus, clock=clock, entropy=entropy
+        self.conversations = Conversations(stores.conversations, stores.devices)
+        self.chains = Chains(
+            stores.conversations, stores.profiles, stores.devices, bus, node="api", clock=clock, entropy=entropy
         )
-        self.members = Members(stores.conversations, stores.profiles, bus)
 
     async def settle(self, *people: Person) -> None:
         """Let these people of the cast be known here; all when none is named."""

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from domain.people import model as people
 from domain.talk import model as talk_model
-from domain.talk.ports import MemberFault, NewRoster
+from domain.talk.ports import ChainChange, NewRoster
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Membership, Memory, StoredConversation
-from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from varde_contract.envelope import Cipher, SealedParts, join_sealed
+from varde_contract.ids import ConversationId, DeviceId, ProfileId
+from varde_contract.membership import Member
 from varde_contract.talk import Role
 
 
@@ -25,12 +27,13 @@ class MemoryConversations:
             return self._memory.pairs[new.pair], False
         assert new.conversation not in self._memory.talks
         talk = StoredConversation(new.conversation, new.kind, new.created_ms)
-        talk.members = {profile: Membership(account, role, from_seq=1) for profile, account, role in new.members}
+        talk.members = {profile: replace_member(None, member, 1) for profile, member in new.members.items()}
         self._memory.talks[talk.id] = talk
         if new.pair is not None:
             self._memory.pairs[new.pair] = talk.id
         for device, _ in self._memory.current_devices(talk):
             talk.add_device(device.id)
+        _say(talk, new.statements, new.state)
         return talk.id, True
 
     async def rosters(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, talk_model.Roster]:
@@ -51,6 +54,8 @@ class MemoryConversations:
         )
         return talk_model.RosterView(
             roster=self._memory.roster(talk),
+            invited={profile: member.account for profile, member in talk.members.items() if not member.accepted},
+            chain=_chain_head(talk),
             created_ms=talk.created_ms,
             head=talk.head,
             salts={profile: self._memory.profiles[profile].salt for profile in talk.members},
@@ -97,57 +102,95 @@ class MemoryConversations:
             roster_version=talk.version,
         )
 
-    async def add_member(
-        self, conversation: ConversationId, version: int, member: tuple[ProfileId, AccountId, Role], *, most: int
-    ) -> people.RosterChange | MemberFault:
+    async def extend(self, change: ChainChange) -> talk_model.Extended | None:
         """As promised."""
         await self._interference.let_through()
-        profile, account, role = member
-        talk = self._at(conversation, version)
-        if talk is None:
-            return MemberFault.MOVED
-        if profile in talk.members:
-            return MemberFault.ALREADY_MEMBER
-        if len(talk.members) >= most:
-            return MemberFault.TOO_MANY
-        talk.members[profile] = Membership(account, role, talk.head + 1)
-        return self._reseat(talk, account)
+        talk = self._memory.talks[change.conversation]
+        if (talk.statements[-1][0].number if talk.statements else -1) != change.after:
+            return None
+        before, accounts = talk.members, {member.account for member in talk.members.values()}
+        talk.members = {
+            profile: replace_member(before.get(profile), member, talk.head + 1)
+            for profile, member in change.members.items()
+        }
+        moved = _roles(before) != _roles(talk.members)
+        for account in accounts | {member.account for member in talk.members.values()}:
+            for device in self._memory.devices_of(account):
+                self._memory.reseat(talk, device)
+        if change.freed is not None and self._memory.pairs.get(change.freed) == talk.id:
+            del self._memory.pairs[change.freed]
+        if moved:
+            removal = not _roles(before).keys() <= _roles(talk.members).keys()
+            talk.move_version(self._memory.clock(), removal=removal)
+        return talk_model.Extended(_say(talk, change.statements, change.state), talk.version, moved)
 
-    async def remove_member(
-        self, conversation: ConversationId, version: int, profile: ProfileId
-    ) -> people.RosterChange | MemberFault:
+    async def membership(self, conversation: ConversationId) -> bytes | None:
         """As promised."""
         await self._interference.let_through()
-        talk = self._at(conversation, version)
-        if talk is None:
-            return MemberFault.MOVED
-        member = talk.members.pop(profile, None)
-        return MemberFault.NO_MEMBER if member is None else self._reseat(talk, member.account, removal=True)
-
-    async def set_role(
-        self, conversation: ConversationId, version: int, profile: ProfileId, role: Role
-    ) -> people.RosterChange | MemberFault:
-        """As promised."""
-        await self._interference.let_through()
-        talk = self._at(conversation, version)
-        if talk is None:
-            return MemberFault.MOVED
-        if profile not in talk.members:
-            return MemberFault.NO_MEMBER
-        talk.members[profile].role = role
-        return talk.move_version(self._memory.clock())
-
-    def _at(self, conversation: ConversationId, version: int) -> StoredConversation | None:
         talk = self._memory.talks.get(conversation)
-        return talk if talk is not None and talk.version == version else None
+        return None if talk is None else talk.membership
 
-    def _reseat(self, talk: StoredConversation, account: AccountId, *, removal: bool = False) -> people.RosterChange:
-        for device in self._memory.devices_of(account):
-            self._memory.reseat(talk, device)
-        return talk.move_version(self._memory.clock(), removal=removal)
+    async def statements(
+        self, conversation: ConversationId, first: int, limit: int
+    ) -> Sequence[talk_model.StoredStatement]:
+        """As promised."""
+        await self._interference.let_through()
+        talk = self._memory.talks.get(conversation)
+        return [] if talk is None else [each for each, _ in talk.statements if each.number >= first][:limit]
+
+    async def invitations(self, device: DeviceId) -> Sequence[talk_model.Invitation]:
+        """As promised."""
+        await self._interference.let_through()
+        found = self._memory.devices[device]
+        return [
+            talk_model.Invitation(talk.id, talk.kind, profile)
+            for _, talk in sorted(self._memory.talks.items(), reverse=True)
+            for profile, member in talk.members.items()
+            if profile in found.profiles and member.account == found.account and not member.accepted
+        ]
+
+
+def replace_member(before: Membership | None, after: Member, from_seq: int) -> Membership:
+    """The row of a member: who accepts has what comes from then on."""
+    if before is not None and before.accepted:
+        from_seq = before.from_seq
+    return Membership(after.account, after.role, from_seq, after.accepted, 0 if before is None else before.read_upto)
+
+
+def _roles(members: Mapping[ProfileId, Membership]) -> dict[ProfileId, Role]:
+    return {profile: member.role for profile, member in members.items() if member.accepted}
+
+
+def _say(talk: StoredConversation, statements: Sequence[talk_model.NewStatement], membership: bytes) -> tuple[int, ...]:
+    for each in statements:
+        talk.head += 1
+        sealed = join_sealed(SealedParts(Cipher.MEMBERSHIP, b"", each.signed))
+        talk.log[talk.head] = talk_model.Draft(
+            message=each.message,
+            conversation=talk.id,
+            roster_version=talk.version,
+            client_id=each.client_id,
+            profile=each.profile,
+            device=each.device,
+            sent_ms=each.sent_ms,
+            group=sealed,
+            devices=None,
+        )
+        talk.ciphers[talk.head, None] = sealed
+        talk.known[each.device, each.client_id] = talk.head
+        talk.statements.append((talk_model.StoredStatement(each.number, talk.head, each.signed, each.state), each.hash))
+        talk.membership = membership
+    return tuple(range(talk.head - len(statements) + 1, talk.head + 1))
 
 
 def _standing(talk: StoredConversation, device: DeviceId) -> talk_model.ConversationHead:
     upto = talk.positions[device].upto
     own_seq = max((seq for seq, draft in talk.log.items() if seq > upto and draft.device == device), default=0)
     return talk_model.ConversationHead(talk.id, talk.head, upto, talk.version, own_seq)
+
+
+def _chain_head(talk: StoredConversation) -> talk_model.ChainHead | None:
+    if not talk.statements:
+        return None
+    last, head = talk.statements[-1]
+    return talk_model.ChainHead(last.number, head)

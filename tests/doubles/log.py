@@ -113,7 +113,7 @@ class MemoryMailbox:
     def _mark(self, conversation: ConversationId, profile: ProfileId, upto: int) -> bool:
         talk = self._memory.talks.get(conversation)
         member = None if talk is None else talk.members.get(profile)
-        if talk is None or member is None or not member.read_upto < upto <= talk.head:
+        if talk is None or member is None or not member.accepted or not member.read_upto < upto <= talk.head:
             return False
         member.read_upto = upto
         return True

@@ -36,6 +36,7 @@ class Membership:
     account: AccountId
     role: Role
     from_seq: int
+    accepted: bool = True
     read_upto: int = 0
 
 
@@ -62,6 +63,9 @@ class StoredConversation:
     ciphers: dict[tuple[int, DeviceId | None], bytes] = field(default_factory=dict)
     known: dict[tuple[DeviceId, ClientId], int] = field(default_factory=dict)
     superseded_ms: list[int] = field(default_factory=list)
+    statements: list[tuple[talk_model.StoredStatement, bytes]] = field(default_factory=list)
+    """With the hash of each."""
+    membership: bytes | None = None
 
     def move_version(self, now_ms: int, *, removal: bool = False) -> people.RosterChange:
         """Move the roster version."""
@@ -156,7 +160,10 @@ class Memory:
         return [
             talk
             for _, talk in sorted(self.talks.items())
-            if any(profile in wanted and member.account == account for profile, member in talk.members.items())
+            if any(
+                profile in wanted and member.account == account and member.accepted
+                for profile, member in talk.members.items()
+            )
         ]
 
     def received_profiles(self, talk: StoredConversation, device: people.Device) -> tuple[ProfileId, ...]:
@@ -164,7 +171,9 @@ class Memory:
         return tuple(
             profile
             for profile in sorted(device.profiles)
-            if profile in talk.members and talk.members[profile].account == device.account
+            if (member := talk.members.get(profile)) is not None
+            and member.account == device.account
+            and member.accepted
         )
 
     def current_devices(self, talk: StoredConversation) -> Iterator[tuple[people.Device, tuple[ProfileId, ...]]]:
@@ -187,7 +196,9 @@ class Memory:
             conversation=talk.id,
             kind=talk.kind,
             version=talk.version,
-            members={profile: self._member(profile, member) for profile, member in talk.members.items()},
+            members={
+                profile: self._member(profile, member) for profile, member in talk.members.items() if member.accepted
+            },
             devices={device.id: frozenset(profiles) for device, profiles in self.current_devices(talk)},
             superseded_ms=tuple(talk.superseded_ms),
         )

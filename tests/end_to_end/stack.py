@@ -187,6 +187,30 @@ async def people(stack: Stack, folder: Path, *names: str) -> list[Person]:
     return persons
 
 
+async def open_dm(opener: varde.Client, other: varde.Client) -> varde.Conversation:
+    """A dm that the other one has accepted."""
+    conversation = await opener.open_dm(other.identity.profiles[0].id)
+    await other.conversation(conversation.id).accept()
+    await conversation.refresh()
+    return conversation
+
+
+async def open_group(opener: varde.Client, *others: varde.Client) -> varde.Conversation:
+    """A group that everybody has accepted to be in."""
+    group = await opener.open_group([other.identity.profiles[0].id for other in others])
+    for other in others:
+        await other.conversation(group.id).accept()
+    await group.refresh()
+    return group
+
+
+async def invite(group: varde.Conversation, other: varde.Client) -> None:
+    """One more member, who has accepted."""
+    await group.invite(other.identity.profiles[0].id)
+    await other.conversation(group.id).accept()
+    await group.refresh()
+
+
 async def texts(client: varde.Client, conversation: varde.Conversation, count: int) -> list[str]:
     """The next texts of a conversation, as one client reads it."""
     messages = aiter(client.conversation(conversation.id))

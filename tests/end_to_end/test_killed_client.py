@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import varde
-from tests.end_to_end.stack import ROOT, Person, Stack, connected, people
+from tests.end_to_end.stack import ROOT, Person, Stack, connected, open_dm, open_group, people
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
 
@@ -40,8 +40,7 @@ async def test_a_killed_sender_loses_and_doubles_nothing(stack: Stack, tmp_path:
     """However often the sender is killed with -9, every text arrives once and in order."""
     alice, bob = await people(stack, tmp_path, "alice", "bob")
     async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
-        profile = his.identity.profiles[0].id
-        opened = await (hers.open_dm(profile) if kind == "dm" else hers.open_group([profile]))
+        opened = await (open_dm if kind == "dm" else open_group)(hers, his)
     for life in range(1, KILLS + 1):
         await run_sender(alice.home("laptop"), opened, life * COUNT // (KILLS + 1))
     await run_sender(alice.home("laptop"), opened, None)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import varde
-from tests.end_to_end.stack import Person, Stack, connected, people
+from tests.end_to_end.stack import Person, Stack, connected, invite, open_dm, open_group, people
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
 
@@ -15,8 +15,7 @@ async def test_what_a_revoked_device_wrote_is_read(stack: Stack, tmp_path: Path,
     """Bob is off while a phone he never met writes, and is revoked: he reads everything, and the talk goes on."""
     alice, bob = await people(stack, tmp_path, "alice", "bob")
     async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
-        profile = his.identity.profiles[0].id
-        talk = await (hers.open_dm(profile) if kind == "dm" else hers.open_group([profile]))
+        talk = await (open_dm if kind == "dm" else open_group)(hers, his)
         await talk.send("fra laptopen")
         assert await read(his, talk, 1) == ["fra laptopen"]
     await write_and_revoke(alice, talk, "fra telefonen", "og en til")
@@ -42,12 +41,12 @@ async def test_what_somebody_wrote_before_leaving_is_read(stack: Stack, tmp_path
     """Carol joins, writes and leaves while Bob is off; nothing he has ever seen names her, and he reads her."""
     alice, bob, carol = await people(stack, tmp_path, "alice", "bob", "carol")
     async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
-        group = await hers.open_group([his.identity.profiles[0].id])
+        group = await open_group(hers, his)
         await group.send("vi to")
         assert await read(his, group, 1) == ["vi to"]
     async with connected((alice, "laptop"), (carol, "laptop")) as (hers, carols):
         theirs = carols.identity.profiles[0].id
-        await hers.conversation(group.id).add(theirs)
+        await invite(hers.conversation(group.id), carols)
         await carols.conversation(group.id).send("innom")
         await carols.conversation(group.id).leave()
     async with connected((bob, "laptop")) as (his,):

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 import varde
-from tests.end_to_end.stack import SECONDS, Person, Stack, connected, people, texts
+from tests.end_to_end.stack import SECONDS, Person, Stack, connected, open_dm, open_group, people, texts
 from varde.reconnector import TICKET
 from varde.store.store import open_store
 
@@ -40,7 +40,7 @@ async def test_a_device_whose_session_was_ended_comes_back(stack: Stack, tmp_pat
     async with connected((alice, "laptop"), (bob, "phone")) as (hers, phone):
         async with connected((bob, "laptop")) as (his,):
             me = his.identity
-            dm, group = await hers.open_dm(me.profiles[0].id), await hers.open_group([me.profiles[0].id])
+            dm, group = await open_dm(hers, his), await open_group(hers, his)
             for conversation in (dm, group):
                 await conversation.send("før")
                 assert await texts(his, conversation, 1) == ["før"]

@@ -220,6 +220,7 @@ ELSEWHERE: Final = frozenset(
         *(RefusalCode.CODE_EXHAUSTED, RefusalCode.NOT_ALLOWED, RefusalCode.NO_DEVICE, RefusalCode.BAD_DEVICE_LIST),
         *(
             RefusalCode.STALE_DEVICE_LIST,
+            RefusalCode.STALE_CHAIN,
             RefusalCode.SESSION_HAS_DEVICE,
             RefusalCode.DEVICE_EXISTS,
             RefusalCode.BAD_KEY,

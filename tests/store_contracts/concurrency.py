@@ -4,13 +4,10 @@ from collections.abc import Sequence
 
 import trio
 
-from domain.people import model as people
 from domain.ports import Stores
 from domain.talk import model as talk_model
-from domain.talk.ports import MemberFault
 from tests.cast import (
     BIRTH_MS,
-    MANY,
     CastDevice,
     Person,
     alice,
@@ -18,11 +15,12 @@ from tests.cast import (
     bob_phone,
     carol,
     carol_phone,
+    put_member,
+    remove_member,
     set_profiles,
 )
 from tests.store_contracts.messages import draft, version_of
 from varde_contract.ids import ConversationId
-from varde_contract.talk import Role
 
 ROUNDS = 12
 
@@ -40,10 +38,8 @@ async def write(
 async def change_members(stores: Stores, talk: ConversationId, person: Person) -> None:
     """Add and remove the person's other mode."""
     for _ in range(ROUNDS):
-        member = person.jobb.id, person.account, Role.MEMBER
-        await stores.conversations.add_member(talk, await version_of(stores, talk), member, most=MANY)
-        gone = await stores.conversations.remove_member(talk, await version_of(stores, talk), person.jobb.id)
-        assert isinstance(gone, people.RosterChange) or gone in {MemberFault.MOVED, MemberFault.NO_MEMBER}
+        await put_member(stores, talk, person, profile=person.jobb.id)
+        await remove_member(stores, talk, person, profile=person.jobb.id)
 
 
 async def change_whitelist(stores: Stores, device: CastDevice) -> None:

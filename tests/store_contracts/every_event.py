@@ -12,6 +12,7 @@ CONVERSATION, PROFILE, DEVICE = ConversationId(id_of(1)), ProfileId(id_of(2)), D
 EVERY_EVENT: tuple[Event, ...] = (
     talk_events.MessagesCommitted("node", CONVERSATION, 2**63 - 1),
     talk_events.MembershipChanged(CONVERSATION, 2),
+    talk_events.Invited(DEVICE),
     people_events.DevicesChanged(CONVERSATION, 3),
     people_events.ProfileChanged(PROFILE),
     people_events.TicketsRevoked(DEVICE, 1_767_225_600_000, final=True),

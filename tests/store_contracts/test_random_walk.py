@@ -15,7 +15,19 @@ from domain.ports import Stores
 from domain.talk import model as talk_model
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.stores import open_storage
-from tests.cast import BIRTH_MS, MANY, PEOPLE, CastDevice, enrol, open_conversation, revoke, set_profiles, settle
+from tests.cast import (
+    BIRTH_MS,
+    MANY,
+    PEOPLE,
+    CastDevice,
+    enrol,
+    open_conversation,
+    put_member,
+    remove_member,
+    revoke,
+    set_profiles,
+    settle,
+)
 from tests.doubles.stores import open_memory_stores
 from tests.store_contracts.messages import client_id, draft
 from varde_contract.ids import ConversationId
@@ -23,6 +35,7 @@ from varde_contract.people import Policies, Theme
 from varde_contract.talk import Role
 
 STEPS = 250
+_ACCEPTED = 0.7
 RETENTION_MS = 400
 
 Step = Callable[[Stores], Awaitable[Any]]
@@ -124,29 +137,19 @@ class Walk:
     def join(self) -> Step:
         """A member more, on the roster as it is."""
         talk, person = self.dice.choice(self.talks), self.dice.choice(PEOPLE)
-        member = self.dice.choice((person.profile, person.jobb.id)), person.account, Role.MEMBER
-
-        async def join(stores: Stores) -> object:
-            at = (await stores.conversations.rosters([talk]))[talk].version
-            return await stores.conversations.add_member(talk, at, member, most=7)
-
-        return join
+        profile, accepted = self.dice.choice((person.profile, person.jobb.id)), self.dice.random() < _ACCEPTED
+        return lambda stores: put_member(stores, talk, person, profile=profile, accepted=accepted)
 
     def leave(self) -> Step:
         """A member less, on the roster as it is."""
         talk, person = self.dice.choice(self.talks), self.dice.choice(PEOPLE)
         profile = self.dice.choice((person.profile, person.jobb.id))
-
-        async def leave(stores: Stores) -> object:
-            at = (await stores.conversations.rosters([talk]))[talk].version
-            return await stores.conversations.remove_member(talk, at, profile)
-
-        return leave
+        return lambda stores: remove_member(stores, talk, person, profile=profile)
 
     def promote(self) -> Step:
-        """Another role, on some roster."""
-        talk, person, version = self.dice.choice(self.talks), self.dice.choice(PEOPLE), self.dice.randrange(9)
-        return lambda stores: stores.conversations.set_role(talk, version, person.profile, Role.ADMIN)
+        """A member, or another role for one."""
+        talk, person = self.dice.choice(self.talks), self.dice.choice(PEOPLE)
+        return lambda stores: put_member(stores, talk, person, Role.ADMIN)
 
     def sweep(self) -> Step:
         """A sweep of everything."""

@@ -12,19 +12,22 @@ from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
 
 from tests import cast
 from tests.cast import CastDevice, Person, salt_of
+from tests.chains import Chain
 from tests.ids import id_of
 from varde.clock import fresh_id
 from varde.crypto import CannotDecrypt
 from varde.crypto.device_lists import next_list, sign
 from varde.crypto.keychain import Keychain, OwnDevice
 from varde.crypto.olm import OlmAccount
-from varde.crypto.pairwise import keep_account
+from varde.crypto.pairwise import keep_account, load_account
 from varde.events import Reason
 from varde.prekeys import make_prekeys
 from varde.store import Store
+from varde.store.chains import Chain as StoredChain
 from varde.store.database import Database
 from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde.store.table import KEY_BYTES, StoreCipher
@@ -32,10 +35,12 @@ from varde.store.transcript import Life
 from varde_contract.device_list import DeviceList, ListedDevice, commitment, list_hash
 from varde_contract.envelope import Body, Empty, Envelope, Text, UnknownEnvelope
 from varde_contract.frames import New
-from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId
+from varde_contract.ids import ClientId, ConversationId, DeviceId, MessageId, ProfileId
+from varde_contract.membership import Signer, replay
+from varde_contract.membership_statements import Accept, Invite, Remove, Statement
 from varde_contract.noise import KeyPair
 from varde_contract.rest.people import ClaimedKey, ClaimedKeys, SignedKey
-from varde_contract.rest.talk import ConversationView, ListHead, MemberView, RosterDevice
+from varde_contract.rest.talk import ChainHead, ConversationView, ListHead, MemberView, RosterDevice
 from varde_contract.talk import ConversationKind, Role
 
 NOW = 1_800_000_000_000
@@ -138,6 +143,20 @@ class Endpoint:
             for account in accounts:
                 self.keychain.trust.lists.accept(account.person.account, account.signed)
 
+    @property
+    def signer(self) -> Signer:
+        """What stands of it in a statement."""
+        return Signer(self.person.account, self.person.profile, self.id, self.account.head.number)
+
+    @property
+    def key(self) -> "Endpoint":
+        """What signs its statements: it does."""
+        return self
+
+    def sign(self, statement: bytes) -> bytes:
+        """Sign with the device's key."""
+        return load_account(self.store).sign(statement)
+
     def open(self, new: New) -> Envelope | UnknownEnvelope:
         """Open a message, in a transaction as the receiver does."""
         with self.store.transaction():
@@ -172,10 +191,29 @@ class SimulatedConversation:
         self.past: list[Endpoint] = []
         self.version = 1
         self.seq = 0
+        self.chain = Chain(self._key_of, self.conversation)
+        self._members: set[ProfileId] = set()
+        self._creator = endpoints[0]
+        self.chain.create(self._creator, kind)
+        self._members.add(self._creator.person.profile)
+        for endpoint in endpoints:
+            self._accept(endpoint)
+
+    @classmethod
+    def begun_by(cls, opener: Endpoint, signed: Sequence[bytes]) -> "SimulatedConversation":
+        """Take what somebody signed to begin a conversation."""
+        state = replay(None, signed[0])
+        made = cls(state.kind, opener)
+        made.conversation = state.conversation
+        made.chain = Chain(made._key_of, state.conversation)
+        for each in signed:
+            made.chain.append(each)
+        return made
 
     def join(self, endpoint: Endpoint) -> None:
         """Somebody comes in."""
         self.endpoints.append(endpoint)
+        self._accept(endpoint)
         self.version += 1
 
     def remove(self, endpoint: Endpoint) -> None:
@@ -185,6 +223,23 @@ class SimulatedConversation:
         if any(each.person is endpoint.person for each in self.endpoints):
             endpoint.account.revoke(endpoint.id)
         self.version += 1
+        profile = endpoint.person.profile
+        if self.kind is ConversationKind.GROUP and profile not in {each.person.profile for each in self.endpoints}:
+            self._members.discard(profile)
+            # The creator's first device may be revoked by now, and then signs nothing any more.
+            owner = next(each for each in self.endpoints if each.person is self._creator.person)
+            self.chain.say(owner, Remove, profile)
+
+    def _accept(self, endpoint: Endpoint) -> None:
+        person = endpoint.person
+        if person.profile not in self._members:
+            self._members.add(person.profile)
+            self.chain.say(self._creator, Invite, person.profile, person.account, Role.MEMBER)
+            self.chain.say(endpoint, Accept, None)
+
+    def _key_of(self, statement: Statement) -> bytes:
+        found = next(each for each in (*self.endpoints, *self.past) if each.id == statement.device)
+        return found.listed.signing_key
 
     @property
     def everybody(self) -> list[Endpoint]:
@@ -194,16 +249,26 @@ class SimulatedConversation:
     @property
     def view(self) -> ConversationView:
         """The roster now."""
-        people = list({endpoint.person.profile: endpoint.person for endpoint in self.endpoints}.values())
+        accepted = self.chain.now.accepted
+        people = list({each.person.profile: each.person for each in self.endpoints}.values())
+        people = [person for person in people if person.profile in accepted]
         return ConversationView(
             conversation=self.conversation,
             kind=self.kind,
             created_at=datetime(2026, 1, 1, tzinfo=UTC),
             head=self.seq,
             roster_version=self.version,
-            members=tuple(MemberView(p.profile, p.account, Role.MEMBER, salt_of(p.profile)) for p in people),
+            members=tuple(
+                MemberView(p.profile, p.account, self.chain.now.members[p.profile].role, salt_of(p.profile))
+                for p in people
+            ),
             lists=tuple(account.head for account in self.accounts),
-            devices=tuple(RosterDevice(p.id, p.person.account, (p.person.profile,)) for p in self.endpoints),
+            devices=tuple(
+                RosterDevice(each.id, each.person.account, (each.person.profile,))
+                for each in self.endpoints
+                if each.person in people
+            ),
+            chain=ChainHead(self.chain.now.number, self.chain.now.head),
         )
 
     @property
@@ -211,10 +276,18 @@ class SimulatedConversation:
         """The accounts of who is here."""
         return list({endpoint.person.account: endpoint.account for endpoint in self.endpoints}.values())
 
+    def prove(self, endpoint: Endpoint) -> None:
+        """Let an endpoint hold the chain, as if it had verified it."""
+        past = {profile: member.account for profile, member in self.chain.now.accepted.items()}
+        past |= {each.person.profile: each.person.account for each in self.past}
+        with endpoint.store.transaction():
+            endpoint.store.chains.put(StoredChain(replace(self.chain.now, conversation=self.conversation), past, {}))
+
     def verify_everywhere(self) -> None:
         """Every endpoint verifies the roster."""
         for endpoint in self.endpoints:
             endpoint.learn(*self.accounts)
+            self.prove(endpoint)
             with endpoint.store.transaction():
                 endpoint.keychain.trust.accept_roster(self.view)
 

@@ -23,19 +23,17 @@ from varde.errors import Ended, Refusal, VardeError
 from varde.event_stream import EventIterator, EventStream
 from varde.events import Event, Message
 from varde.identity import Identity, Profile
-from varde.joins import Joins
-from varde.outbox import Outbox
 from varde.own_list import OwnList
 from varde.reconnector import ConnectionListener
 from varde.rest import Rest
-from varde.rosters import Rosters
 from varde.services import Services
 from varde.store import Store
-from varde.tasks import ClientTasks
+from varde.tasks import ClientTasks, put_together
 from varde.transparency import Transparency
 from varde_contract import codec
 from varde_contract import frames as f
 from varde_contract.ids import AccountId, ConversationId, DeviceId, EpochId, MessageId, ProfileId, SessionId
+from varde_contract.membership_statements import ChainFault
 from varde_contract.people import ProfileType
 from varde_contract.refusals import RefusalCode, StaleDevices
 from varde_contract.rest.people import (
@@ -47,9 +45,19 @@ from varde_contract.rest.people import (
     PrekeyUpload,
     ProfileOpening,
 )
-from varde_contract.rest.talk import ConversationView, MessageStored, NewMessage
+from varde_contract.rest.talk import (
+    ConversationView,
+    MessageStored,
+    NewMessage,
+    NewStatements,
+    Statements,
+    StatementsStored,
+    StatementView,
+)
 from varde_contract.talk import ConversationKind
 from varde_contract.transparency.entry import Entry
+
+_BEYOND = 1_000_000
 
 
 class Stored(NamedTuple):
@@ -76,6 +84,8 @@ class MemoryRelay:
         """Whose openings were asked for."""
         self.lists: Callable[[Account], Sequence[bytes]] = lambda account: account.signed
         """The lists that the API shows of an account."""
+        self.strangers: list[Endpoint] = []
+        """Who can be written to, and is in no conversation."""
         self.by_rest: list[NewMessage] = []
         self.confirmed: dict[tuple[ConversationId, DeviceId], int] = {}
         self.epochs: list[tuple[EpochId, dict[ConversationId, int]]] = [(EpochId(id_of(99)), {})]
@@ -233,9 +243,31 @@ class MemoryRelay:
 class FakeRest:
     """The part of `varde.rest.Rest` that a running client uses, over the relay's tables."""
 
-    def __init__(self, relay: MemoryRelay, device: DeviceId) -> None:
+    def __init__(self, relay: MemoryRelay, endpoint: Endpoint) -> None:
         self._relay = relay
-        self._device = device
+        self._endpoint = endpoint
+        self._device = endpoint.id
+
+    async def open_conversation(self, new: NewStatements) -> ConversationView:
+        """Begin a conversation."""
+        await self._answer()
+        talk = SimulatedConversation.begun_by(self._endpoint, new.statements)
+        self._relay.talks[talk.conversation] = talk
+        return talk.view
+
+    async def append_statements(self, conversation: ConversationId, new: NewStatements) -> StatementsStored:
+        """Put statements into the chain; what another one has got there first is refused."""
+        await self._answer()
+        talk = self._relay.talks[conversation]
+        chain, accepted = talk.chain, talk.chain.now.accepted
+        try:
+            for signed in new.statements:
+                chain.append(signed)
+        except ChainFault as fault:
+            raise Refusal.of(fault.refusal, str(fault)) from None
+        talk.version += chain.now.accepted != accepted
+        head = _BEYOND + len(chain.signed)
+        return StatementsStored(tuple(range(head - len(new.statements), head)))
 
     async def conversation(self, conversation: ConversationId) -> ConversationView:
         """The roster now."""
@@ -263,12 +295,21 @@ class FakeRest:
 
     async def own_lists(self, from_number: int) -> DeviceLists:
         """The lists of this account."""
-        everybody = (endpoint for talk in self._relay.talks.values() for endpoint in talk.everybody)
-        own = next((each.person.account for each in everybody if each.id == self._device), None)
-        return DeviceLists(()) if own is None else await self.device_lists(own, from_number)
+        await self._answer()
+        lists = enumerate(self._relay.lists(self._endpoint.account), start=1)
+        return DeviceLists(tuple(DeviceListView(number, signed) for number, signed in lists if number >= from_number))
 
     def _accounts(self) -> list[Account]:
-        return [endpoint.account for talk in self._relay.talks.values() for endpoint in talk.everybody]
+        everybody = [endpoint for talk in self._relay.talks.values() for endpoint in talk.everybody]
+        return [endpoint.account for endpoint in (*everybody, *self._relay.strangers)]
+
+    async def statements(self, conversation: ConversationId, first: int) -> Statements:
+        """The chain. Its statements are no messages of these tables, so their numbers are beyond those of messages."""
+        await self._answer()
+        signed = self._relay.talks[conversation].chain.signed
+        return Statements(
+            tuple(StatementView(number, _BEYOND + number, signed[number], None) for number in range(first, len(signed)))
+        )
 
     async def claim_prekeys(self, claim: PrekeyClaim) -> ClaimedKeys:
         """Prekeys of the table's parties."""
@@ -368,14 +409,12 @@ def make_services(relay: MemoryRelay, endpoint: Endpoint) -> Services:
     store: Store = endpoint.store
     me = Identity(endpoint.person.account, endpoint.id, (Profile(endpoint.person.profile, ProfileType.PRIVAT),))
     stream = EventStream(store)
-    rest = cast("Rest", FakeRest(relay, endpoint.id))
+    rest = cast("Rest", FakeRest(relay, endpoint))
     endpoint.learn(endpoint.account)
     own_list = OwnList(store, rest, OwnDevice(endpoint.person.account, endpoint.id))
-    outbox, joins = Outbox(store, me, stream), Joins(store, endpoint.keychain, endpoint.id)
     log = relay.other_logs.get(endpoint.id, relay.transparency)
     transparency = Transparency(store, log, stream.publish, lambda: NOW)
-    rosters = Rosters(store, rest, endpoint.keychain.trust, transparency, stream.publish)
-    return Services(me, store, endpoint.keychain, rest, rosters, own_list, stream, outbox, joins, transparency)
+    return put_together(me, store, endpoint.keychain, rest, stream, transparency, own_list)
 
 
 def refused(

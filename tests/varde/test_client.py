@@ -1,6 +1,6 @@
 """The face of a client: conversations, members, contacts, and a server that says the wrong thing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -8,15 +8,20 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.cast import alice, alice_laptop, bob, bob_phone, carol, carol_phone, mallory
-from tests.varde.endpoints import SimulatedConversation, endpoint
-from tests.varde.memory_relay import ConversationClients, MemoryRelay, open_client, open_clients, texts
+from tests.cast import alice, alice_laptop, bob, bob_phone, carol, carol_phone, dave, mallory
+from tests.chains import Chain
+from tests.varde.endpoints import Endpoint, SimulatedConversation, endpoint
+from tests.varde.memory_relay import ConversationClients, MemoryRelay, first, open_client, open_clients, texts
 from varde.client import Client
+from varde.conversation import Conversation
 from varde.errors import NotAllowed, NotFound, Refusal, Unreachable, UntrustedDevice, VardeError
+from varde.events import Withheld
 from varde_contract import frames as f
+from varde_contract.membership import Member
+from varde_contract.membership_statements import Accept, Decline, Invite
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import ClaimedKeys, PrekeyClaim
-from varde_contract.rest.talk import Conversations, ConversationSummary, MemberRole, NewConversation, NewMember
+from varde_contract.rest.talk import ChainHead, Conversations, ConversationSummary
 from varde_contract.talk import ConversationKind, Role
 
 
@@ -37,38 +42,53 @@ def answering(client: Client, **calls: object) -> Any:
     return rest
 
 
+def relay_with(*talks: SimulatedConversation, strangers: Sequence[Endpoint] = ()) -> MemoryRelay:
+    """A relay that knows of these people, too."""
+    relay = MemoryRelay(*talks)
+    relay.strangers = [*strangers]
+    return relay
+
+
 async def test_a_conversation_is_opened_as_asked(autojump_clock: MockClock) -> None:
-    """Dm, group and notes are opened with the profiles that were named, and known from then on."""
+    """Dm, group and notes are begun with the profiles that were named, who are invited."""
+    hers = endpoint(alice_laptop)
+    async with open_client(relay_with(strangers=(endpoint(bob_phone), endpoint(carol_phone))), hers) as client:
+        dm = await client.open_dm(bob.profile)
+        assert (dm.kind, dm.invited) == (ConversationKind.DM, (bob.profile,))
+        assert {member.profile for member in dm.members} == {alice.profile}
+        group = await client.open_group([bob.profile, carol.profile])
+        assert (group.kind, set(group.invited)) == (ConversationKind.GROUP, {bob.profile, carol.profile})
+        notes = await client.open_self()
+        assert (notes.kind, notes.invited) == (ConversationKind.SELF, ())
+
+
+async def test_another_conversation_than_the_one_asked_for_is_refused(autojump_clock: MockClock) -> None:
+    """A server that opens a dm with another person, or something with room for more than two, is not believed."""
     hers, his, carols = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
-    dm, group = (
-        SimulatedConversation(ConversationKind.DM, hers, his),
-        SimulatedConversation(ConversationKind.GROUP, hers, his, carols),
-    )
-    notes = SimulatedConversation(ConversationKind.SELF, hers)
-    hers.learn(*group.accounts)
-    async with open_client(MemoryRelay(), hers) as client:
-        rest = answering(client, open_conversation=dm.view)
-        opened = await client.open_dm(bob.profile)
-        assert rest.asked == [(NewConversation(ConversationKind.DM, alice.profile, (bob.profile,)),)]
-        assert (opened.id, opened.kind) == (dm.conversation, ConversationKind.DM)
-        assert {member.profile for member in opened.members} == {alice.profile, bob.profile}
-        answering(client, open_conversation=group.view)
-        assert (await client.open_group([bob.profile, carol.profile])).kind is ConversationKind.GROUP
-        answering(client, open_conversation=notes.view)
-        assert (await client.open_self()).kind is ConversationKind.SELF
+    for lie in (
+        SimulatedConversation(ConversationKind.DM, hers, carols),
+        SimulatedConversation(ConversationKind.GROUP, hers, his),
+        SimulatedConversation(ConversationKind.SELF, hers),
+    ):
+        async with open_client(relay_with(lie, strangers=(his,)), hers) as client:
+            answering(client, open_conversation=lie.view)
+            with pytest.raises(UntrustedDevice):
+                await client.open_dm(bob.profile)
 
 
-async def test_a_conversation_with_somebody_else_is_refused(autojump_clock: MockClock) -> None:
-    """A server that opens a dm with another person than the one asked for is not believed."""
+async def test_who_asked_before_is_accepted_by_opening(autojump_clock: MockClock) -> None:
+    """Both wanted the same dm: the one that is there is theirs, and both are in it."""
     hers, his = endpoint(alice_laptop), endpoint(bob_phone)
-    async with open_client(MemoryRelay(), hers) as client:
-        answering(client, open_conversation=SimulatedConversation(ConversationKind.DM, hers, his).view)
-        with pytest.raises(UntrustedDevice):
-            await client.open_dm(mallory.profile)
-        with pytest.raises(UntrustedDevice):
-            await client.open_group([bob.profile, mallory.profile])
-        with pytest.raises(UntrustedDevice):
-            await client.open_self()
+    asked = Chain(lambda _: his.listed.signing_key).create(his, ConversationKind.DM)
+    asked.say(his, Invite, alice.profile, alice.account, Role.MEMBER)
+    talk = SimulatedConversation.begun_by(his, asked.signed)
+    async with open_client(MemoryRelay(talk), hers) as client:
+        answering(client, open_conversation=talk.view)
+        talk.endpoints.append(hers)
+        talk.version += 1
+        conversation = await client.open_dm(bob.profile)
+        assert {member.profile for member in conversation.members} == {alice.profile, bob.profile}
+        assert talk.chain.now.members[alice.profile].accepted
 
 
 async def test_one_speaks_as_oneself(autojump_clock: MockClock) -> None:
@@ -83,21 +103,100 @@ async def test_one_speaks_as_oneself(autojump_clock: MockClock) -> None:
 
 
 async def test_members_come_and_go(autojump_clock: MockClock) -> None:
-    """Adding, promoting, removing and leaving are calls in the name of this device's profile."""
+    """Inviting, promoting, removing and leaving are statements of this device, judged here before they are sent."""
     hers, his = endpoint(alice_laptop), endpoint(bob_phone)
     async with open_clients(ConversationKind.GROUP, hers, his) as room:
-        rest = answering(room.clients[hers], add_member=room.talk.view, set_role=room.talk.view, remove_member=None)
-        await room[hers].add(carol.profile, "admin")
+        chain, room.relay.strangers = room.talk.chain, [endpoint(carol_phone)]
+        await room[hers].invite(carol.profile, "admin")
+        assert chain.now.members[carol.profile] == Member(carol.account, Role.ADMIN, accepted=False)
+        assert room[hers].invited == (carol.profile,)
         await room[hers].set_role(bob.profile, Role.OWNER)
+        assert chain.now.members[bob.profile].role is Role.OWNER
+        room.talk.endpoints.remove(his)
+        room.talk.version += 1
         await room[hers].remove(bob.profile)
+        assert set(chain.now.members) == {alice.profile, carol.profile}
+        with pytest.raises(Refusal):
+            await room[hers].remove(bob.profile)
         await room[hers].leave()
-        group = room.talk.conversation
-        assert rest.asked == [
-            (group, NewMember(carol.profile, alice.profile, Role.ADMIN)),
-            (group, bob.profile, MemberRole(Role.OWNER, alice.profile)),
-            (group, bob.profile, alice.profile),
-            (group, alice.profile, alice.profile),
-        ]
+        assert not chain.now.members
+
+
+async def test_who_loses_against_another_statement_tries_once_more(autojump_clock: MockClock) -> None:
+    """It reads what came first, and says the same of the membership as it is then."""
+    hers, his = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.GROUP, hers, his) as room:
+        room.relay.strangers = [endpoint(dave.devices[0]), endpoint(mallory.devices[0])]
+        room.talk.chain.say(hers, Invite, carol.profile, carol.account, Role.MEMBER)
+        await room[hers].invite(dave.profile)
+        assert set(room[hers].invited) == {carol.profile, dave.profile}
+        answering(room.clients[hers], append_statements=Refusal.of(RefusalCode.STALE_CHAIN, "again"))
+        with pytest.raises(Refusal, match="stale-chain"):
+            await room[hers].invite(mallory.profile)
+
+
+async def test_an_older_membership_is_not_believed(autojump_clock: MockClock) -> None:
+    """A server that shows the chain as it was before somebody was removed is refused, and so is another chain."""
+    hers, his, carols = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    async with open_clients(ConversationKind.GROUP, hers, his, carols) as room:
+        before = room.talk.view
+        room.talk.remove(carols)
+        room.relay.change(room.talk)
+        await wait_all_tasks_blocked()
+        assert len(room[hers].members) == 2
+        answering(room.clients[hers], conversation=msgspec.structs.replace(before, roster_version=9))
+        with pytest.raises(UntrustedDevice):
+            await room[hers].refresh()
+        now = room.talk.view
+        assert now.chain is not None
+        forked = msgspec.structs.replace(now, chain=ChainHead(now.chain.number, bytes(32)))
+        answering(room.clients[hers], conversation=forked)
+        with pytest.raises(UntrustedDevice):
+            await room[hers].refresh()
+
+
+async def test_who_is_proven_and_not_served_is_told(autojump_clock: MockClock) -> None:
+    """A server may withhold service from somebody; that nothing reaches them is said."""
+    hers, his, carols = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
+    async with open_clients(ConversationKind.GROUP, hers, his, carols) as room:
+        events = room.clients[hers].events()
+        view = room.talk.view
+        served = msgspec.structs.replace(
+            view,
+            roster_version=2,
+            members=tuple(each for each in view.members if each.profile != carol.profile),
+            devices=tuple(each for each in view.devices if each.profiles != (carol.profile,)),
+        )
+        answering(room.clients[hers], conversation=served)
+        await room[hers].refresh()
+        assert await first(events, Withheld) == Withheld(room.talk.conversation, (), (carol.profile,))
+
+
+async def test_a_message_to_who_has_not_accepted_waits(autojump_clock: MockClock) -> None:
+    """Nothing is encrypted for the other one of a dm before they accept; when they declined it is refused."""
+    hers, his = endpoint(alice_laptop), endpoint(bob_phone)
+    for answer in (Accept, Decline):
+        relay = relay_with(strangers=(his,))
+        async with trio.open_nursery() as nursery, open_client(relay, hers) as client:
+            nursery.start_soon(relay.run)
+            conversation = await client.open_dm(bob.profile)
+            (talk,) = relay.talks.values()
+            nursery.start_soon(send_or_not, conversation)
+            await wait_all_tasks_blocked()
+            assert [draft.text for draft in conversation.outgoing()] == ["er du der?"]
+            assert not relay.frames_of(f.Send)
+            talk.endpoints.append(his)
+            talk.version += 1
+            talk.chain.say(his, answer, *([None] if answer is Accept else []))
+            if answer is Accept:
+                await conversation.refresh()
+                assert {member.profile for member in conversation.members} == {alice.profile, bob.profile}
+            nursery.cancel_scope.cancel()
+
+
+async def send_or_not(conversation: Conversation) -> None:
+    """Send, for as long as it takes."""
+    await conversation.send("er du der?")
 
 
 async def test_the_list_is_what_the_api_has_or_what_is_known(autojump_clock: MockClock) -> None:
@@ -246,13 +345,3 @@ async def test_the_roster_of_another_conversation_is_no_answer(autojump_clock: M
                 await client.conversation(dm.conversation).send("bare til bob")
             assert len(relay.frames_of(f.Send)) == before
         nursery.cancel_scope.cancel()
-
-
-async def test_a_dm_that_is_called_a_group_is_refused(autojump_clock: MockClock) -> None:
-    """A server cannot open something with room for more members than the two of a dm."""
-    hers, his = endpoint(alice_laptop), endpoint(bob_phone)
-    async with open_clients(ConversationKind.DM, hers, offline=()) as room:
-        client = room.clients[hers]
-        answering(client, open_conversation=SimulatedConversation(ConversationKind.GROUP, hers, his).view)
-        with pytest.raises(UntrustedDevice):
-            await client.open_dm(bob.profile)

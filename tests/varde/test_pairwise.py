@@ -135,6 +135,7 @@ def test_an_unknown_device_is_not_read() -> None:
     talk = SimulatedConversation(ConversationKind.DM, alice, bob)
     alice.learn(*talk.accounts)
     with alice.store.transaction():
+        talk.prove(alice)
         alice.keychain.trust.accept_roster(talk.view)
     assert why(bob, talk.send_text(alice, "who am I?")[bob.id]) is Reason.UNKNOWN_SENDER
 

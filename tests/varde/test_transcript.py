@@ -162,6 +162,7 @@ def test_the_kind_is_bound() -> None:
     liar.conversation, liar.version = talk.conversation, 2
     with alice.store.transaction():
         alice.store.conversations.put_roster(liar.view)
+    liar.prove(alice)
     assert why(bob, liar.send_text(alice, "a group?")[bob.id]) is Reason.MISATTRIBUTED
 
 

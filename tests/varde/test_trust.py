@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from tests.cast import (
     alice,
     alice_laptop,
-    alice_phone,
     bob,
     bob_laptop,
     bob_phone,
@@ -16,13 +15,15 @@ from tests.cast import (
     carol_phone,
     mallory,
     mallory_phone,
+    salt_of,
 )
 from tests.ids import id_of
 from tests.varde.endpoints import Endpoint, SimulatedConversation, endpoint
 from varde.crypto.root_key import new_phrase, root_key_of, safety_number
-from varde.errors import ListRollback, UntrustedDevice, WrongPhrase
+from varde.errors import ListRollback, UntrustedDevice, UpdateNeeded, WrongPhrase
 from varde.store.people import PinnedProfile
 from varde_contract.ids import AccountId
+from varde_contract.membership_statements import Invite
 from varde_contract.rest.talk import ConversationView, MemberView, RosterDevice
 from varde_contract.talk import ConversationKind, Role
 
@@ -51,6 +52,7 @@ def test_a_member_without_its_list_is_refused() -> None:
     """What nobody fetched and verified proves nothing; nor does a view that leaves a list out."""
     reader, bobs = endpoint(alice_laptop), endpoint(bob_phone)
     talk = SimulatedConversation(ConversationKind.DM, reader, bobs)
+    talk.prove(reader)
     reader.learn(reader.account)
     with pytest.raises(ListRollback):
         take(reader, talk.view)
@@ -89,6 +91,7 @@ def test_a_whitelist_is_the_owners_word() -> None:
     """The server cannot make a person's device receive for another of that person's profiles."""
     reader, bobs = endpoint(alice_laptop), endpoint(bob_phone)
     talk = SimulatedConversation(ConversationKind.GROUP, reader, bobs)
+    talk.prove(reader)
     reader.learn(*talk.accounts)
     jobb = MemberView(bob.jobb.id, bob.account, Role.MEMBER, bob.jobb.salt)
     devices = tuple(
@@ -102,6 +105,7 @@ def test_a_device_whose_time_is_over_is_not_written_to() -> None:
     """Nothing is encrypted for it, a few minutes later at the latest, whatever the server says."""
     reader, bobs = endpoint(alice_laptop), endpoint(bob_phone)
     talk = SimulatedConversation(ConversationKind.GROUP, reader, bobs)
+    talk.prove(reader)
     bobs.account.put([replace(bobs.listed, valid_until_ms=1_000)])
     reader.learn(*talk.accounts)
     with pytest.raises(UntrustedDevice):
@@ -115,6 +119,7 @@ def test_what_the_server_withholds_is_found() -> None:
     """A device that a member's list proves and the roster leaves out is named; nothing is lost by that."""
     reader, bobs, spare = endpoint(alice_laptop), endpoint(bob_phone), endpoint(bob_laptop)
     talk = SimulatedConversation(ConversationKind.GROUP, reader, bobs, spare)
+    talk.prove(reader)
     reader.learn(*talk.accounts)
     view = replace(talk.view, devices=talk.view.devices[:2])
     with reader.store.transaction():
@@ -165,42 +170,85 @@ def test_nobody_can_be_slipped_in(bend: Callable[[ConversationView, Endpoint], C
         take(reader, bend(talk.view, ghost))
 
 
-def test_a_third_never_comes_into_a_dm() -> None:
-    """A dm has two people for ever, whatever the server says."""
-    reader, bobs, carols = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
-    talk = SimulatedConversation(ConversationKind.DM, reader, bobs)
+def with_member(view: ConversationView, other: Endpoint) -> ConversationView:
+    """Somebody whom no statement names, with a device and everything that belongs to it."""
+    person = other.person
+    member = MemberView(person.profile, person.account, Role.MEMBER, salt_of(person.profile))
+    device = RosterDevice(other.id, person.account, (person.profile,))
+    return replace(
+        view,
+        members=(*view.members, member),
+        lists=(*view.lists, other.account.head),
+        devices=(*view.devices, device),
+    )
+
+
+@pytest.mark.parametrize("kind", ConversationKind)
+def test_nobody_is_a_member_without_a_statement(kind: ConversationKind) -> None:
+    """A server that names one more is not believed, in a group as in a dm, nor is one that gives a role."""
+    reader, stranger = endpoint(alice_laptop), endpoint(mallory_phone)
+    talk = SimulatedConversation(kind, reader) if kind is ConversationKind.SELF else conversation_of_two(kind, reader)
     talk.verify_everywhere()
-    talk.join(carols)
-    newcomer = endpoint(alice_phone)
-    for each in (reader, newcomer):
-        each.learn(*talk.accounts)
+    before = reader.store.conversations.roster(talk.conversation)
+    for version in (talk.version, talk.version + 1):
+        lie = replace(with_member(talk.view, stranger), roster_version=version)
         with pytest.raises(UntrustedDevice):
-            take(each, talk.view)
-
-
-def test_notes_to_oneself_are_for_oneself() -> None:
-    """Nobody else is in a conversation with oneself."""
-    reader, bobs = endpoint(alice_laptop), endpoint(bob_phone)
-    reader.learn(bobs.account)
+            take(reader, lie)
+    promoted = tuple(replace(member, role=Role.ADMIN) for member in talk.view.members)
     with pytest.raises(UntrustedDevice):
-        take(reader, SimulatedConversation(ConversationKind.SELF, bobs).view)
-    own = SimulatedConversation(ConversationKind.SELF, reader, endpoint(alice_phone))
-    own.verify_everywhere()
+        take(reader, replace(talk.view, members=promoted))
+    assert reader.store.conversations.roster(talk.conversation) == before
 
 
-def test_a_conversation_stays_of_its_kind() -> None:
-    """A dm does not turn into a group."""
+def conversation_of_two(kind: ConversationKind, reader: Endpoint) -> SimulatedConversation:
+    """Alice and Bob."""
+    return SimulatedConversation(kind, reader, endpoint(bob_phone))
+
+
+def test_who_is_only_invited_is_no_member() -> None:
+    """Nothing is encrypted for somebody before they have said themselves that they want it."""
     reader = endpoint(alice_laptop)
-    talk = SimulatedConversation(ConversationKind.DM, reader, endpoint(bob_phone))
+    talk = conversation_of_two(ConversationKind.GROUP, reader)
+    talk.chain.say(reader, Invite, carol.profile, carol.account, Role.MEMBER)
     talk.verify_everywhere()
+    with pytest.raises(UntrustedDevice):
+        take(reader, with_member(talk.view, endpoint(carol_phone)))
+
+
+def test_without_a_chain_nobody_is_a_member() -> None:
+    """A roster alone is the server's word."""
+    reader = endpoint(alice_laptop)
+    with pytest.raises(UntrustedDevice):
+        take(reader, conversation_of_two(ConversationKind.DM, reader).view)
+
+
+def test_the_kind_is_what_the_creation_says() -> None:
+    """A dm is never taken for a group, whatever the server calls it: then others could be added later."""
+    reader = endpoint(alice_laptop)
+    talk = conversation_of_two(ConversationKind.DM, reader)
+    talk.prove(reader)
     with pytest.raises(UntrustedDevice):
         take(reader, replace(talk.view, kind=ConversationKind.GROUP))
+
+
+def test_a_statement_that_is_not_known_stops_sending() -> None:
+    """It may mean to keep somebody out; an update knows."""
+    reader = endpoint(alice_laptop)
+    talk = conversation_of_two(ConversationKind.GROUP, reader)
+    talk.verify_everywhere()
+    with reader.store.transaction():
+        chain = reader.store.chains.find(talk.conversation)
+        assert chain is not None
+        reader.store.chains.put(replace(chain, blocked=True))
+    with pytest.raises(UpdateNeeded):
+        take(reader, talk.view)
 
 
 def test_a_member_without_devices_is_no_fault() -> None:
     """Somebody who revoked their last device is still a member; nothing is sealed for them."""
     reader = endpoint(alice_laptop)
     talk = SimulatedConversation(ConversationKind.GROUP, reader, endpoint(carol_phone))
+    talk.prove(reader)
     reader.learn(*talk.accounts)
     view = replace(talk.view, devices=talk.view.devices[:1])
     take(reader, view)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from varde.store.store import Store
-from varde_contract.envelope import DIGEST_BYTES, ChainHead, SeenCheckpoint, lists_digest
+from varde_contract.envelope import ChainHead, SeenCheckpoint, lists_digest
 from varde_contract.rest.talk import ConversationView
 from varde_contract.talk import ConversationKind
 
@@ -23,4 +23,7 @@ def binding_of(store: Store, view: ConversationView) -> Binding:
     The chain is number 0 for a conversation that has no membership statements.
     """
     lists = lists_digest((head.account, head.number, head.hash) for head in view.lists)
-    return Binding(view.kind, ChainHead(0, bytes(DIGEST_BYTES)), lists, store.transparency.seen())
+    chain = store.chains.find(view.conversation)
+    assert chain is not None, "a roster is verified by its chain"
+    head = ChainHead(chain.state.number, chain.state.head)
+    return Binding(chain.state.kind, head, lists, store.transparency.seen())

@@ -191,9 +191,9 @@ class Keychain:
         return self._pairwise.decrypt(pair, peer, parts)
 
     def _kind(self, conversation: ConversationId) -> ConversationKind:
-        roster = self._store.conversations.roster(conversation)
-        assert roster is not None, "whose sender is known has a roster"
-        return roster.kind
+        chain = self._store.chains.find(conversation)
+        assert chain is not None, "whose sender is known was a member"
+        return chain.state.kind
 
     def _apply(self, pair: Pair, envelope: Envelope | UnknownEnvelope, *, afresh: bool) -> None:
         if isinstance(envelope.body, GroupKey):

@@ -6,14 +6,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from varde.clock import now_ms
 from varde.crypto import CannotDecrypt
 from varde.crypto.device_lists import DeviceLists, is_current
-from varde.errors import ListRollback, UntrustedDevice
+from varde.errors import ListRollback, UntrustedDevice, UpdateNeeded
 from varde.events import Reason
 from varde.store.people import KnownDevice, PinnedProfile
 from varde.store.store import Store
 from varde_contract.device_list import commitment
+from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from varde_contract.membership_statements import ChainFault, Statement
+from varde_contract.refusals import RefusalCode
 from varde_contract.rest.talk import ConversationView, MemberView, RosterDevice
-from varde_contract.talk import ConversationKind
 
 
 def check_signature(public_key: bytes, statement: bytes, signature: bytes) -> None:
@@ -22,6 +24,14 @@ def check_signature(public_key: bytes, statement: bytes, signature: bytes) -> No
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, statement)
     except (InvalidSignature, ValueError):
         raise UntrustedDevice("a signature does not match its key") from None
+
+
+class UnknownSigner(PeerFault):
+    """The device list that a statement names, or the salt of its signer's profile, is not here yet."""
+
+    def __init__(self, statement: Statement) -> None:
+        super().__init__("the signer is not known")
+        self.statement = statement
 
 
 class Trust:
@@ -33,12 +43,13 @@ class Trust:
         self.lists = DeviceLists(store)
 
     def accept_roster(self, view: ConversationView) -> tuple[DeviceId, ...]:
-        """Check a roster against the device lists in the store, pin what is new, and store it.
+        """Check a roster against the chain and the device lists in the store, pin what is new, and store it.
 
         Returns the devices that the lists prove for it and the server withholds. The lists that the view names must be
-        known. Raises ListRollback or UntrustedDevice; the caller's transaction then rolls back what was pinned.
+        known. Raises UpdateNeeded, ListRollback or UntrustedDevice; the caller's transaction then rolls back what was
+        pinned.
         """
-        self._check_shape(view)
+        self._check_members(view)
         heads = {head.account: head for head in view.lists}
         for member in view.members:
             if member.account not in heads or self.lists.missing_from(heads[member.account]) is not None:
@@ -49,6 +60,21 @@ class Trust:
             _check_device(device, proven)
         self._store.conversations.put_roster(view)
         return tuple(sorted(proven.keys() - {device.device for device in view.devices}))
+
+    def signer_key(self, statement: Statement) -> bytes:
+        """Return the key that a statement must be signed with: a `varde_contract.membership.SignerKey`.
+
+        Raises UnknownSigner where the list that it names, or the salt of its profile, is not here.
+        """
+        pinned, newest = self._store.pins.profile(statement.profile), self.lists.newest(statement.account)
+        if pinned is None or newest is None or newest.number < statement.list_number:
+            raise UnknownSigner(statement)
+        listed = self.lists.at(statement.account, statement.list_number).find(statement.device)
+        if pinned.account != statement.account or listed is None or not listed.is_valid(statement.issued_ms):
+            raise ChainFault(RefusalCode.BAD_SIGNATURE, "the device is not in the list that the statement names")
+        if commitment(statement.profile, pinned.salt) not in listed.profiles:
+            raise ChainFault(RefusalCode.BAD_SIGNATURE, "the device does not receive for the profile it signs as")
+        return listed.signing_key
 
     def pin_profile(self, profile: ProfileId, pinned: PinnedProfile) -> None:
         """Trust from now on that the profile is this account's. Raises UntrustedDevice where it was another's."""
@@ -75,12 +101,9 @@ class Trust:
             return None
         if commitment(profile, pinned.salt) not in known.profiles:
             return None
-        # A device known from a group is still a stranger in a conversation whose members never change.
-        roster = self._store.conversations.roster(conversation)
-        may_write = roster is not None and (
-            roster.kind is ConversationKind.GROUP or any(member.profile == profile for member in roster.members)
-        )
-        return known if may_write else None
+        # A device known from elsewhere is a stranger here, unless its profile accepted to be a member once.
+        chain = self._store.chains.find(conversation)
+        return known if chain is not None and chain.past.get(profile) == known.account else None
 
     def _proven(self, view: ConversationView) -> dict[DeviceId, tuple[AccountId, frozenset[ProfileId]]]:
         """Return the devices that the accounts' own lists prove for the members, with the profiles of each."""
@@ -98,22 +121,21 @@ class Trust:
                     proven[listed.device] = account, profiles
         return proven
 
-    def _check_shape(self, view: ConversationView) -> None:
+    def _check_members(self, view: ConversationView) -> None:
+        chain = self._store.chains.find(view.conversation)
+        if chain is None:
+            raise UntrustedDevice("no statement proves who is in this conversation")
+        if chain.blocked:
+            raise UpdateNeeded("a statement about the members is not known to this version")
+        if view.kind is not chain.state.kind:
+            raise UntrustedDevice("a conversation is called of another kind than it was created as")
+        proven = {profile: (member.account, member.role) for profile, member in chain.state.accepted.items()}
+        if any(proven.get(member.profile) != (member.account, member.role) for member in view.members):
+            raise UntrustedDevice("a member is named that no statement proves")
         before = self._store.conversations.roster(view.conversation)
-        members = {member.profile for member in view.members}
-        if before is not None and before.kind is not view.kind:
-            raise UntrustedDevice("a conversation is of another kind than before")
         if before is not None and before.roster_version == view.roster_version and _content(before) != _content(view):
             # The version moves with every change, so this one was made by whoever shows it.
             raise UntrustedDevice("a roster changed without a new version")
-        if view.kind is ConversationKind.GROUP:
-            return
-        if before is not None and {member.profile for member in before.members} != members:
-            raise UntrustedDevice("the members of a conversation that cannot change did")
-        if view.kind is ConversationKind.SELF and {member.account for member in view.members} != {self._account}:
-            raise UntrustedDevice("somebody else is in a conversation with oneself")
-        if len(members) > (2 if view.kind is ConversationKind.DM else 1):
-            raise UntrustedDevice("there are more members than this kind of conversation has")
 
 
 def _check_device(device: RosterDevice, proven: dict[DeviceId, tuple[AccountId, frozenset[ProfileId]]]) -> None:

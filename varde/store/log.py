@@ -5,7 +5,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from varde.events import Gap, HistoryLost, Message, StoredEvent, TranscriptBroken, Undecryptable, Unknown, Unsent
+from varde.events import (
+    Gap,
+    HistoryLost,
+    MembershipChange,
+    Message,
+    StoredEvent,
+    TranscriptBroken,
+    Undecryptable,
+    Unknown,
+    Unsent,
+)
 from varde.store.table import Cell, Table
 from varde_contract.ids import ClientId, ConversationId, DeviceId
 
@@ -179,7 +189,7 @@ def _keys(event: StoredEvent) -> tuple[ConversationId, int | None, DeviceId | No
             return event.conversation, event.seq, event.device, event.client_id
         case Gap():
             return event.conversation, event.from_seq, None, None
-        case Undecryptable():
+        case Undecryptable() | MembershipChange():
             return event.conversation, event.seq, None, None
         case Unsent():
             return event.conversation, None, None, event.client_id

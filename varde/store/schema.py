@@ -135,5 +135,16 @@ ALTER TABLE conversation ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE log ADD COLUMN lost_seq INTEGER;
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER, _DEVICE_LISTS, _EPOCHS)
+_CHAINS = """
+-- Membership as it was verified, and the hash of each statement. Pending: a statement of this device is on its way.
+CREATE TABLE chain (conversation BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE chain_hash (
+    conversation BLOB NOT NULL, number INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (conversation, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE chain_pending (conversation BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+"""
+
+VERSIONS: tuple[str, ...] = (
+    *(_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER, _DEVICE_LISTS, _EPOCHS, _CHAINS),
+)
 """Each script takes the store from the version of its index to the next."""

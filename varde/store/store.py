@@ -10,6 +10,7 @@ from typing import TypeVar
 import trio
 
 from varde.errors import NotEnrolled, StoreDamaged, StoreInUse, WrongKey
+from varde.store.chains import Chains
 from varde.store.conversations import Conversations, OwnNumbers, Receipts
 from varde.store.database import Connect, Database, connect_file, open_file
 from varde.store.log import Log
@@ -80,6 +81,7 @@ class Store:
         self.settings = Settings(database, cipher)
         self.pins = Pins(database, cipher)
         self.conversations = Conversations(database, cipher)
+        self.chains = Chains(database, cipher)
         self.receipts = Receipts(database, cipher)
         self.ratchets = Ratchets(database, cipher)
         self.kem_prekeys = KemPrekeys(database, cipher)

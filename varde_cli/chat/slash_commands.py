@@ -52,12 +52,12 @@ async def _history(view: ChatView, rest: str) -> None:
     view.show_history(int(rest or HISTORY))
 
 
-async def _add(view: ChatView, rest: str) -> None:
+async def _invite(view: ChatView, rest: str) -> None:
     if not rest:
-        raise Failure("whom?", "Write /add and a contact's name or an address.")
+        raise Failure("whom?", "Write /invite and a contact's name or an address.")
     if view.conversation.kind is not ConversationKind.GROUP:
         raise Failure("only a group takes more members", "Make one with: varde group create")
-    await view.conversation.add(view.names.profile(rest))
+    await view.conversation.invite(view.names.profile(rest))
 
 
 async def _name(view: ChatView, rest: str) -> None:
@@ -81,7 +81,7 @@ COMMANDS: Final = {
     "quit": SlashCommand("/quit", "leave the chat (Ctrl-D does, too)", _quit),
     "members": SlashCommand("/members", "who is in it, and as what", _members),
     "history": SlashCommand("/history [count]", "show earlier messages", _history),
-    "add": SlashCommand("/add <name>", "add somebody to a group", _add),
+    "invite": SlashCommand("/invite <name>", "invite somebody into a group", _invite),
     "name": SlashCommand("/name <name>", "remember the other by a name, on this device", _name),
     "who": SlashCommand("/who", "who you are here, and who is there now", _who),
 }

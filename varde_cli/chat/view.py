@@ -10,17 +10,20 @@ import trio
 import varde
 from varde.events import (
     Break,
+    Change,
     Connected,
     Disconnected,
     Event,
     ForkedLog,
     Gap,
     HistoryLost,
+    MembershipChange,
     Message,
     NotJoined,
     OwnListChanged,
     Presence,
     Receipt,
+    RequestsChanged,
     RootKeyChange,
     RosterChange,
     TranscriptBroken,
@@ -189,7 +192,7 @@ class ChatView:
         async for event in self.client.events():
             await self._take(event)
 
-    async def _take(self, event: Event) -> None:
+    async def _take(self, event: Event) -> None:  # noqa: C901 - one row for each kind
         match event:
             case Presence():
                 self.seen[event.profile] = event.state.value
@@ -197,6 +200,8 @@ class ChatView:
                 self._show_connection(event)
             case ForkedLog():
                 self.screen.line(f"   WARNING, transparency log: {event.why}")
+            case RequestsChanged():
+                self.screen.line("   somebody wants to write to you: `varde requests` says who", dim=True)
             case Message() if event.conversation == self.conversation.id:
                 await self._take_message(event)
             case Message() if not event.mine:
@@ -268,18 +273,29 @@ class ChatView:
                 self.screen.line(told, fg="bright_red")
             case Unsent(text=text):
                 self.screen.line(f"   this was not sent: {text}", fg="bright_red")
-            case Withheld():
-                self.screen.line("   the server keeps what is said here from a device of a member", fg="bright_red")
-            case RosterChange(joined=joined, left=left, devices_added=added):
-                self._show_roster(joined, left, devices=len(added))
+            case MembershipChange():
+                self._show_change(event)
+            case Withheld(profiles=profiles):
+                names = ", ".join(map(self.names.of, profiles)) or "a device of a member"
+                self.screen.line(f"   the server keeps what is said here from {names}", fg="bright_red")
+            case RosterChange(joined=(), devices_added=added) if added:
+                self.screen.line("   somebody has a new device", dim=True)
 
-    def _show_roster(self, joined: tuple[ProfileId, ...], left: tuple[ProfileId, ...], *, devices: int) -> None:
-        for profile in joined:
-            self.screen.line(f"   {self.names.of(profile)} joined", dim=True)
-        for profile in left:
-            self.screen.line(f"   {self.names.of(profile)} left", dim=True)
-        if devices and not joined:
-            self.screen.line("   somebody has a new device", dim=True)
+    def _show_change(self, change: MembershipChange) -> None:
+        role = change.role.value if change.role is not None else ""
+        whom = self.names.of(change.profile)
+        says = {
+            Change.CREATED: "began this",
+            Change.INVITED: f"invited {whom}",
+            Change.ACCEPTED: "joined",
+            Change.DECLINED: "declined",
+            Change.REMOVED: f"removed {whom}",
+            Change.LEFT: "left",
+            Change.ROLE: f"made {whom} {role}",
+            Change.LINK: "made a link to join by",
+            Change.POLICY: "changed the rules",
+        }[change.change]
+        self.screen.line(f"   {self.names.of(change.by)} {says}", dim=True)
 
     async def _send_typing(self, line_input: LineInput) -> None:
         """Send `typing` while something is being typed that is no slash command."""

@@ -109,6 +109,14 @@ class ProfileOpening(Struct, frozen=True):
     list_number: int
 
 
+class ProfileOwner(Struct, frozen=True):
+    """Whose a profile is: what is needed to invite it."""
+
+    profile: ProfileId
+    account: AccountId
+    root_key: Key
+
+
 class Profiles(Struct, frozen=True):
     """The profiles of an account."""
 

@@ -8,34 +8,68 @@ from varde_contract.device_list import HASH_BYTES
 from varde_contract.frames import Ciphertext, Seq, Version
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, id_schema
 from varde_contract.limits import DEVICES_PER_SEND, MEMBERS_PER_CONVERSATION
+from varde_contract.membership_statements import DIGEST_BYTES, STATEMENT_BYTES
 from varde_contract.rest.fields import Instant, Salt
 from varde_contract.talk import ConversationKind, Role
 
+STATEMENTS_PER_PAGE = 256
+SignedStatement = Annotated[
+    bytes,
+    Meta(
+        min_length=1,
+        max_length=2 * STATEMENT_BYTES,
+        description="A signed membership statement, msgpack, base64: see membership.json.",
+    ),
+]
+Digest = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES, description="SHA-256, base64.")]
 
-class NewConversation(Struct, frozen=True, forbid_unknown_fields=True):
-    """Open a conversation as `profile`. A dm names one other member, a group any number, a self none.
 
-    Opening the same dm or self again returns the one that is there.
-    """
+class NewStatements(Struct, frozen=True, forbid_unknown_fields=True):
+    """Signed membership statements that follow each other: at the beginning of a conversation its creation first."""
 
+    statements: Annotated[tuple[SignedStatement, ...], Meta(min_length=1, max_length=MEMBERS_PER_CONVERSATION + 1)]
+
+
+class StatementsStored(Struct, frozen=True):
+    """Each statement is in the log of the conversation, under these numbers, for ever."""
+
+    seqs: tuple[Seq, ...]
+
+
+class StatementView(Struct, frozen=True):
+    """A statement of the chain, and the number it has in the log. `state` is the membership a snapshot speaks of."""
+
+    number: int
+    seq: Seq
+    signed: SignedStatement
+    state: bytes | None
+
+
+class Statements(Struct, frozen=True):
+    """A page of a chain, in order; the last page is not full (256)."""
+
+    statements: tuple[StatementView, ...]
+
+
+class InvitationView(Struct, frozen=True):
+    """A profile of this device is asked to be a member. What is said here is proven by the statements alone."""
+
+    conversation: ConversationId
     kind: ConversationKind
     profile: ProfileId
-    members: Annotated[tuple[ProfileId, ...], Meta(max_length=MEMBERS_PER_CONVERSATION - 1)] = ()
 
 
-class NewMember(Struct, frozen=True, forbid_unknown_fields=True):
-    """Add a member. `profile` is the one who joins; the session's device must hold `as_profile`, who adds."""
+class Requests(Struct, frozen=True):
+    """What this device's profiles are asked for, newest conversations first."""
 
-    profile: ProfileId
-    as_profile: ProfileId
-    role: Role = Role.MEMBER
+    invitations: tuple[InvitationView, ...]
 
 
-class MemberRole(Struct, frozen=True, forbid_unknown_fields=True):
-    """Change a member's role."""
+class ChainHead(Struct, frozen=True):
+    """The last statement of a conversation: its number and hash."""
 
-    role: Role
-    as_profile: ProfileId
+    number: int
+    hash: Digest
 
 
 class MemberView(Struct, frozen=True):
@@ -64,9 +98,10 @@ class RosterDevice(Struct, frozen=True):
 
 
 class ConversationView(Struct, frozen=True):
-    """A conversation with its roster: members and current devices, at `roster_version`.
+    """A conversation with its roster: who accepted and their current devices, at `roster_version`.
 
-    Believe no device of it that the account's own device list, signed and numbered, does not prove.
+    Who is a member is proven by the chain alone, and which devices they have by the accounts' own device lists, signed
+    and numbered: encrypt for nobody and nothing else.
     """
 
     conversation: ConversationId
@@ -77,6 +112,7 @@ class ConversationView(Struct, frozen=True):
     members: tuple[MemberView, ...]
     lists: tuple[ListHead, ...]
     devices: tuple[RosterDevice, ...]
+    chain: ChainHead | None = None
 
 
 class ConversationSummary(Struct, frozen=True):

@@ -15,16 +15,31 @@ from domain.talk.model import RosterView, Summary
 from varde_contract.ids import ConversationId
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.rest.talk import (
+    ChainHead,
     Conversations,
     ConversationSummary,
     ConversationView,
     ListHead,
     MemberView,
-    NewConversation,
+    NewStatements,
     RosterDevice,
 )
 
 blueprint = Blueprint("conversations", __name__, url_prefix="/v1/conversations")
+
+
+JUDGED = (
+    RefusalCode.NO_DEVICE,
+    RefusalCode.NOT_FOUND,
+    RefusalCode.PROFILE_NOT_ALLOWED,
+    RefusalCode.NOT_ALLOWED,
+    RefusalCode.BAD_SIGNATURE,
+    RefusalCode.WRONG_KIND,
+    RefusalCode.ALREADY_MEMBER,
+    RefusalCode.TOO_MANY,
+    RefusalCode.STALE_CHAIN,
+)
+"""What a statement is refused with, whichever it is."""
 
 
 class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,23 +61,21 @@ async def list_conversations(services: Services, actor: Actor, page: PageQuery) 
 
 @blueprint.post("")
 @signed_in_with_body(
-    NewConversation,
+    NewStatements,
     spends=(Budget.INVITATIONS,),
     answers={201: ConversationView, 200: ConversationView},
-    refuses=(
-        RefusalCode.NO_DEVICE,
-        RefusalCode.PROFILE_NOT_ALLOWED,
-        RefusalCode.NOT_FOUND,
-        RefusalCode.TOO_MANY,
-    ),
+    refuses=(*JUDGED, RefusalCode.MALFORMED),
 )
-async def open_conversation(services: Services, actor: Actor, new: NewConversation) -> Answer:
-    """Open a dm, a group, or a conversation with oneself.
+async def open_conversation(services: Services, actor: Actor, new: NewStatements) -> Answer:
+    """Open a dm, a group, or a conversation with oneself: with its creation, then its invitations.
 
-    The same dm or self again is answered with 200 and the one that is there.
+    The same dm or self again is answered with 200 and the one that is there, which has another id.
     """
-    opened = await services.conversations.open(actor, new.kind, new.profile, new.members)
-    return opened if isinstance(opened, Refused) else created(roster_view(opened.view), fresh=opened.made)
+    opened = await services.chains.open(actor, new.statements)
+    if isinstance(opened, Refused):
+        return opened
+    view = await services.conversations.view(actor, opened.conversation)
+    return view if isinstance(view, Refused) else created(roster_view(view), fresh=opened.made)
 
 
 @blueprint.get("/<uuid:conversation>")
@@ -70,14 +83,10 @@ async def open_conversation(services: Services, actor: Actor, new: NewConversati
 async def show_conversation(services: Services, actor: Actor, conversation: UUID) -> Answer:
     """Show a conversation with its roster: what a sender encrypts for.
 
-    Encrypt only for devices that the accounts' own device lists prove.
+    Believe no member that the statements up to the head of the chain do not name, and encrypt only for devices that
+    the accounts' own device lists prove.
     """
-    return await show(services, actor, ConversationId(conversation))
-
-
-async def show(services: Services, actor: Actor, conversation: ConversationId) -> Answer:
-    """Answer with the roster as it is now."""
-    view = await services.conversations.view(actor, conversation)
+    view = await services.conversations.view(actor, ConversationId(conversation))
     return view if isinstance(view, Refused) else roster_view(view)
 
 
@@ -99,6 +108,7 @@ def roster_view(view: RosterView) -> ConversationView:
             RosterDevice(device, roster.account_of(device), tuple(sorted(roster.devices[device])))
             for device in sorted(roster.devices)
         ),
+        chain=None if view.chain is None else ChainHead(view.chain.number, view.chain.hash),
     )
 
 

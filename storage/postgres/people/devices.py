@@ -255,7 +255,7 @@ async def _void_tickets_now(connection: Connection, account: AccountId, device: 
 
 _CONVERSATIONS: Final = """
     SELECT DISTINCT conversation_id FROM membership
-    WHERE account_id = $1 AND ($2::uuid[] IS NULL OR profile_id = ANY ($2))
+    WHERE account_id = $1 AND accepted AND ($2::uuid[] IS NULL OR profile_id = ANY ($2))
 """
 
 

@@ -4,16 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from domain.people import model as people
 from domain.talk import model as talk
-from domain.talk.ports import MemberFault, NewRoster
+from domain.talk.ports import ChainChange, NewRoster
 from storage.database import Connection
 from storage.postgres.locks import hold_accounts
-from storage.postgres.talk.positions import begin_positions, end_positions, move_rosters
+from storage.postgres.talk.chains import begin, extend, read_invitations, read_membership, read_statements
 from storage.postgres.talk.rosters import read_rosters, read_view
 from storage.postgres.transactions import Transactions
-from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
-from varde_contract.talk import ConversationKind, Role
+from varde_contract.ids import ConversationId, DeviceId
+from varde_contract.talk import ConversationKind
 
 # Before and behind every id, so that one statement, with one plan, serves the first page as well.
 _FIRST: Final = UUID(int=0)
@@ -50,23 +49,21 @@ class PostgresConversations:
         """Return heads and roster versions."""
         return await self._transactions.ask(_log_heads, conversations) if conversations else {}
 
-    async def add_member(
-        self, conversation: ConversationId, version: int, member: tuple[ProfileId, AccountId, Role], *, most: int
-    ) -> people.RosterChange | MemberFault:
-        """Add a member from the head on."""
-        return await self._transactions.run(_add_member, conversation, version, member, most)
+    async def extend(self, change: ChainChange) -> talk.Extended | None:
+        """Store statements, and the members after them."""
+        return await self._transactions.run(extend, change)
 
-    async def remove_member(
-        self, conversation: ConversationId, version: int, profile: ProfileId
-    ) -> people.RosterChange | MemberFault:
-        """Remove a member and what its devices no longer need."""
-        return await self._transactions.run(_remove_member, conversation, version, profile)
+    async def membership(self, conversation: ConversationId) -> bytes | None:
+        """Return the encoded membership."""
+        return await self._transactions.ask(read_membership, conversation)
 
-    async def set_role(
-        self, conversation: ConversationId, version: int, profile: ProfileId, role: Role
-    ) -> people.RosterChange | MemberFault:
-        """Change a member's role."""
-        return await self._transactions.run(_set_role, conversation, version, profile, role)
+    async def statements(self, conversation: ConversationId, first: int, limit: int) -> Sequence[talk.StoredStatement]:
+        """Return statements."""
+        return await self._transactions.ask(read_statements, conversation, first, limit)
+
+    async def invitations(self, device: DeviceId) -> Sequence[talk.Invitation]:
+        """Return what is waited for."""
+        return await self._transactions.ask(read_invitations, device)
 
 
 _CLAIM_PAIR: Final = """
@@ -76,23 +73,17 @@ _CLAIM_PAIR: Final = """
 """
 _FIND_PAIR: Final = "SELECT conversation_id FROM pair_conversation WHERE low_profile_id = $1 AND high_profile_id = $2"
 _OPEN: Final = "INSERT INTO conversation (conversation_id, kind, created_ms) VALUES ($1, $2, $3)"
-_SEAT: Final = """
-    INSERT INTO membership (conversation_id, profile_id, account_id, role, from_seq)
-    SELECT $1, profile_id, account_id, role, 1
-    FROM unnest($2::uuid[], $3::uuid[], $4::text[]) AS member (profile_id, account_id, role)
-"""
 
 
 async def _open(connection: Connection, new: NewRoster) -> tuple[ConversationId, bool]:
-    profiles, accounts, roles = zip(*new.members, strict=True)
+    accounts = [member.account for member in new.members.values()]
     await hold_accounts(connection, accounts)
     if new.pair is not None and not await connection.fetchval(_CLAIM_PAIR, *new.pair, new.conversation):
         # Whoever was first has committed, or the claim would still wait: this statement sees it.
         known: ConversationId = await connection.fetchval(_FIND_PAIR, *new.pair)
         return known, False
     await connection.execute(_OPEN, new.conversation, new.kind, new.created_ms)
-    await connection.execute(_SEAT, new.conversation, profiles, accounts, roles)
-    await begin_positions(connection, [new.conversation], accounts)
+    await begin(connection, new)
     return new.conversation, True
 
 
@@ -100,7 +91,7 @@ _LIST_FOR: Final = """
     SELECT conversation_id, kind,
            ARRAY(
                SELECT profile_id FROM membership
-               WHERE membership.conversation_id = delivery.conversation_id
+               WHERE membership.conversation_id = delivery.conversation_id AND accepted
                  AND membership.account_id = device.account_id AND profile_id = ANY (device.profiles)
                ORDER BY profile_id
            ),
@@ -169,81 +160,3 @@ async def _log_heads(
     return {
         conversation: talk.LogHead(*tip) for conversation, *tip in await connection.fetch(_LOG_HEADS, conversations)
     }
-
-
-# The domain has judged the roster at this version, without a lock. If it has moved since, there is no such row, and the
-# domain judges again.
-_LOCK_AT: Final = """
-    SELECT head FROM conversation WHERE conversation_id = $1 AND roster_version = $2
-    FOR NO KEY UPDATE
-"""
-_MEMBERS: Final = """
-    SELECT count(*), count(*) FILTER (WHERE profile_id = $2) FROM membership WHERE conversation_id = $1
-"""
-_ADD_MEMBER: Final = """
-    INSERT INTO membership (conversation_id, profile_id, account_id, role, from_seq) VALUES ($1, $2, $3, $4, $5)
-"""
-
-
-async def _add_member(
-    connection: Connection,
-    conversation: ConversationId,
-    version: int,
-    member: tuple[ProfileId, AccountId, Role],
-    most: int,
-) -> people.RosterChange | MemberFault:
-    profile, account, role = member
-    await hold_accounts(connection, [account])
-    head = await connection.fetchval(_LOCK_AT, conversation, version)
-    if head is None:
-        return MemberFault.MOVED
-    row = await connection.fetchrow(_MEMBERS, conversation, profile)
-    assert row is not None
-    count, already = row
-    if already:
-        return MemberFault.ALREADY_MEMBER
-    if count >= most:
-        return MemberFault.TOO_MANY
-    # From the next number on: what was said before is not for the newcomer. The lock keeps the head where it was read.
-    await connection.execute(_ADD_MEMBER, conversation, profile, account, role, head + 1)
-    await begin_positions(connection, [conversation], [account])
-    return await _move(connection, conversation)
-
-
-_REMOVE_MEMBER: Final = """
-    DELETE FROM membership WHERE conversation_id = $1 AND profile_id = $2 RETURNING account_id
-"""
-_DEVICES: Final = "SELECT device_id FROM device WHERE account_id = $1"
-
-
-async def _remove_member(
-    connection: Connection, conversation: ConversationId, version: int, profile: ProfileId
-) -> people.RosterChange | MemberFault:
-    if await connection.fetchval(_LOCK_AT, conversation, version) is None:
-        return MemberFault.MOVED
-    account = await connection.fetchval(_REMOVE_MEMBER, conversation, profile)
-    if account is None:
-        return MemberFault.NO_MEMBER
-    devices = await connection.fetch(_DEVICES, account)
-    await end_positions(connection, [conversation], [device for (device,) in devices])
-    return await _move(connection, conversation, removal=True)
-
-
-_SET_ROLE: Final = """
-    UPDATE membership SET role = $3 WHERE conversation_id = $1 AND profile_id = $2 RETURNING true
-"""
-
-
-async def _set_role(
-    connection: Connection, conversation: ConversationId, version: int, profile: ProfileId, role: Role
-) -> people.RosterChange | MemberFault:
-    if await connection.fetchval(_LOCK_AT, conversation, version) is None:
-        return MemberFault.MOVED
-    if not await connection.fetchval(_SET_ROLE, conversation, profile, role):
-        return MemberFault.NO_MEMBER
-    return await _move(connection, conversation)
-
-
-async def _move(connection: Connection, conversation: ConversationId, *, removal: bool = False) -> people.RosterChange:
-    (move,) = await move_rosters(connection, [conversation], removal=removal)
-    return move

@@ -32,7 +32,7 @@ class PostgresJournal:
         with store_errors():
             connection = None if self._connections is None else await self._connections.take()
             outcomes = None if connection is None else await self._commit_directly(connection, drafts)
-        return await self._transactions.ask(_commit, drafts) if outcomes is None else outcomes
+        return await self._transactions.ask(commit, drafts) if outcomes is None else outcomes
 
     async def _commit_directly(
         self, connection: TrioConnection, drafts: Sequence[talk.Draft]
@@ -63,7 +63,8 @@ _COMMIT: Final = """
 """
 
 
-async def _commit(connection: Connection, drafts: Sequence[talk.Draft]) -> list[talk.Committed | talk.RosterOutdated]:
+async def commit(connection: Connection, drafts: Sequence[talk.Draft]) -> list[talk.Committed | talk.RosterOutdated]:
+    """Number and store drafts, alone or within a transaction that holds the conversations' locks."""
     places, devices, ciphertexts = _ciphers(drafts)
     rows = await connection.fetch(
         _COMMIT,

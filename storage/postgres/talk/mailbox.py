@@ -137,7 +137,7 @@ _MARK_READ: Final = """
     WITH member AS (
         SELECT conversation_id, profile_id, read_upto, head
         FROM membership JOIN conversation USING (conversation_id)
-        WHERE (conversation_id, profile_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
+        WHERE (conversation_id, profile_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[])) AND accepted
         ORDER BY conversation_id, profile_id
         FOR NO KEY UPDATE OF membership
     ),

@@ -20,7 +20,7 @@ _BEGIN: Final = """
     JOIN conversation USING (conversation_id)
     JOIN membership USING (conversation_id)
     JOIN device USING (account_id)
-    WHERE account_id = ANY ($2) AND profile_id = ANY (device.profiles)
+    WHERE account_id = ANY ($2) AND profile_id = ANY (device.profiles) AND accepted
     ON CONFLICT (conversation_id, device_id) DO NOTHING
 """
 
@@ -37,7 +37,7 @@ _END: Final = """
         DELETE FROM delivery
         WHERE conversation_id = ANY ($1) AND device_id = ANY ($2) AND NOT EXISTS (
             SELECT FROM membership JOIN device USING (account_id)
-            WHERE membership.conversation_id = delivery.conversation_id
+            WHERE membership.conversation_id = delivery.conversation_id AND accepted
               AND device.device_id = delivery.device_id AND membership.profile_id = ANY (device.profiles)
         )
         RETURNING conversation_id, device_id, upto

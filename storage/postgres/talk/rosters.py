@@ -17,12 +17,13 @@ from varde_contract.talk import ConversationKind, Role
 # A row for each member and each device that receives for it, but also for a member without one, and for nobody at all.
 _ROSTERS: Final = """
     SELECT conversation_id, kind, roster_version, superseded_ms,
-           membership.profile_id, membership.account_id, role, from_seq, policies,
+           membership.profile_id, membership.account_id, role, accepted, from_seq, policies,
            device_id
     FROM conversation
     LEFT JOIN membership USING (conversation_id)
     LEFT JOIN profile USING (account_id, profile_id)
-    LEFT JOIN device ON device.account_id = membership.account_id AND membership.profile_id = ANY (device.profiles)
+    LEFT JOIN device ON accepted
+        AND device.account_id = membership.account_id AND membership.profile_id = ANY (device.profiles)
     WHERE conversation_id = ANY ($1)
     ORDER BY conversation_id
 """
@@ -38,15 +39,18 @@ async def read_rosters(
 
 _VIEW: Final = """
     SELECT conversation_id, kind, roster_version, superseded_ms, conversation.created_ms, head,
-           membership.profile_id, membership.account_id, role, from_seq, policies, salt,
-           number, hash,
+           membership.profile_id, membership.account_id, role, accepted, from_seq, policies, salt,
+           device_list.number, device_list.hash, chain.number AS chain_number, chain.hash AS chain_hash,
            device_id
     FROM conversation
+    LEFT JOIN membership_chain AS chain USING (conversation_id)
     LEFT JOIN membership USING (conversation_id)
     LEFT JOIN profile USING (account_id, profile_id)
     LEFT JOIN account USING (account_id)
-    LEFT JOIN device_list ON device_list.account_id = account.account_id AND number = list_number
-    LEFT JOIN device ON device.account_id = membership.account_id AND membership.profile_id = ANY (device.profiles)
+    LEFT JOIN device_list ON accepted
+        AND device_list.account_id = account.account_id AND device_list.number = list_number
+    LEFT JOIN device ON accepted
+        AND device.account_id = membership.account_id AND membership.profile_id = ANY (device.profiles)
     WHERE conversation_id = $1
 """
 
@@ -63,7 +67,7 @@ def _roster(rows: Sequence[Any]) -> talk.Roster:
         conversation=first["conversation_id"],
         kind=ConversationKind(first["kind"]),
         version=first["roster_version"],
-        members={row["profile_id"]: _member(row) for row in rows if row["profile_id"] is not None},
+        members={row["profile_id"]: _member(row) for row in rows if row["accepted"]},
         devices={device: frozenset(profiles) for device, profiles in _received(rows).items()},
         superseded_ms=tuple(first["superseded_ms"]),
     )
@@ -92,11 +96,14 @@ def _received(rows: Iterable[Any]) -> dict[DeviceId, list[ProfileId]]:
 
 
 def _view(rows: Sequence[Any]) -> talk.RosterView:
+    first = rows[0]
     return talk.RosterView(
         roster=_roster(rows),
-        created_ms=rows[0]["created_ms"],
-        head=rows[0]["head"],
-        salts={row["profile_id"]: row["salt"] for row in rows if row["profile_id"] is not None},
+        invited={row["profile_id"]: row["account_id"] for row in rows if row["accepted"] is False},
+        chain=None if first["chain_hash"] is None else talk.ChainHead(first["chain_number"], first["chain_hash"]),
+        created_ms=first["created_ms"],
+        head=first["head"],
+        salts={row["profile_id"]: row["salt"] for row in rows if row["accepted"]},
         lists={
             row["account_id"]: talk.ListHead(row["number"], row["hash"]) for row in rows if row["number"] is not None
         },

@@ -7,6 +7,7 @@ from domain.people.sessions import ACCESS_TIME
 from domain.people.sign_in import CODES_PER_WINDOW
 from domain.ports import StoreFault
 from settings.api import ApiSettings, Timeouts
+from tests.api.bodies import statements
 from tests.api.memory_api import MemoryApi, open_memory_api, refusal_of
 from tests.cast import (
     CastDevice,
@@ -16,8 +17,11 @@ from tests.cast import (
     bob_phone,
     open_conversation,
 )
+from tests.chains import CastSigner, opening
+from varde.clock import fresh_id
 from varde_contract.ids import ConversationId
 from varde_contract.refusals import RefusalCode
+from varde_contract.talk import ConversationKind
 
 EMAIL = "someone@example.org"
 NOWHERE = "019b76da-a800-7000-8000-000000000007"
@@ -138,12 +142,13 @@ async def test_refusal_rate_limited_for_one_network_address() -> None:
 async def test_refusal_rate_limited_for_one_account() -> None:
     """Who brings people into conversations again and again is slowed down, and nobody else is."""
     async with open_memory_api(allowances={Budget.INVITATIONS: Allowance(2, 1, "Too many.")}) as api:
-        body = {"kind": "dm", "profile": str(alice.profile), "members": [str(bob.profile)]}
+        body = statements(*opening(CastSigner(alice_phone), ConversationKind.DM, bob).signed)
         for _ in range(2):
             await api.ask("POST", "/v1/conversations", by=alice_phone, json=body)
         response = await api.ask("POST", "/v1/conversations", by=alice_phone, json=body)
         assert refusal_of(response, 429) is RefusalCode.RATE_LIMITED
-        body = {"kind": "self", "profile": str(bob.profile)}
+        other = opening(CastSigner(bob_phone), ConversationKind.SELF, conversation=ConversationId(fresh_id()))
+        body = statements(*other.signed)
         assert (await api.ask("POST", "/v1/conversations", by=bob_phone, json=body)).status_code == 201
 
 

@@ -9,8 +9,7 @@ from api.http.requests import BodyReader, QueryReader
 from api.resources.talk.conversations import PageQuery
 from varde_contract.people import ProfileType
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.people import NewProfile
-from varde_contract.rest.talk import NewConversation
+from varde_contract.rest.people import NewProfile, PrekeyClaim
 
 profiles = BodyReader(NewProfile)
 pages = QueryReader(PageQuery)
@@ -81,19 +80,18 @@ def test_the_field_at_fault_is_named() -> None:
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        (b'{"kind": "dm", "profile": "x"}', "look at body.profile. An id is a UUIDv7, in lower case with hyphens."),
-        (b'{"kind": "dm"}', "body.profile is missing."),
-        (b'{"kind": "DM", "profile": "%s"}' % ID, "look at body.kind."),
-        (b'{"kind": "dm", "profile": "%s", "members": ["%s", 7]}' % (ID, ID), "look at body.members[1]."),
-        (b'{"kind": "dm", "profile": "%s", "to": []}' % ID, "body has a field that is not known there."),
+        (b'{"conversation": "x"}', "look at body.conversation. An id is a UUIDv7, in lower case with hyphens."),
+        (b'{"conversation": "%s"}' % ID, "body.devices is missing."),
+        (b'{"conversation": "%s", "devices": ["%s", 7]}' % (ID, ID), "look at body.devices[1]."),
+        (b'{"conversation": "%s", "to": []}' % ID, "body has a field that is not known there."),
         (b"[]", "look at body. Expected `object`, got `array`."),
     ],
 )
 def test_the_field_its_index_and_what_is_expected_are_named(body: bytes, told: str) -> None:
     """Whoever writes a client need not guess, and reads none of the client's own bytes."""
-    outcome = BodyReader(NewConversation).read(body)
+    outcome = BodyReader(PrekeyClaim).read(body)
     assert isinstance(outcome, Refused)
-    assert outcome.detail.startswith(f"The body is not a NewConversation: {told}")
+    assert outcome.detail.startswith(f"The body is not a PrekeyClaim: {told}")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from domain.people.prekeys import CLAIMS_PER_ACCOUNT
 from domain.people.sign_in import ATTEMPTS, CODE_TIME
-from tests.api.bodies import claim, device_list, new_message, prekeys, proof
+from tests.api.bodies import claim, device_list, new_message, prekeys, proof, statements
 from tests.api.memory_api import MemoryApi, refusal_of
 from tests.cast import (
     CastDevice,
@@ -63,7 +63,9 @@ async def test_refusal_code_expired(api: MemoryApi) -> None:
         ("POST", "/v1/prekeys"),
         ("GET", "/v1/conversations"),
         ("GET", f"/v1/conversations/{NOWHERE}"),
-        ("DELETE", f"/v1/conversations/{NOWHERE}/members/{NOWHERE}"),
+        ("GET", f"/v1/conversations/{NOWHERE}/statements"),
+        ("POST", f"/v1/conversations/{NOWHERE}/statements"),
+        ("GET", "/v1/requests"),
         ("POST", "/v1/relay/tickets"),
         ("POST", "/v1/messages"),
     ],
@@ -71,6 +73,7 @@ async def test_refusal_code_expired(api: MemoryApi) -> None:
 async def test_refusal_no_device(api: MemoryApi, method: str, path: str) -> None:
     """What only a device may do needs one."""
     bodies = {"/v1/prekeys": {}, "/v1/messages": new_message(ConversationId(alice.account))}
+    bodies[f"/v1/conversations/{NOWHERE}/statements"] = statements(b"any")
     body = bodies.get(path) if method == "POST" else None
     response = await api.ask(method, path, by=await deviceless(api), json=body)
     assert refusal_of(response, 409) is RefusalCode.NO_DEVICE

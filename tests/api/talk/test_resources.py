@@ -2,10 +2,11 @@
 
 from uuid import UUID
 
-from domain.talk.events import MembershipChanged, MessagesCommitted
-from tests.api.bodies import new_message
+from domain.talk.events import MessagesCommitted
+from tests.api.bodies import new_message, statements
 from tests.api.memory_api import DeviceClient, MemoryApi, refusal_of
 from tests.cast import (
+    Person,
     alice,
     alice_phone,
     bob,
@@ -14,22 +15,66 @@ from tests.cast import (
     carol_phone,
     open_conversation,
 )
-from varde_contract.ids import ConversationId, ProfileId
+from tests.chains import CastSigner, Chain, opening
+from varde.clock import fresh_id
+from varde_contract import membership_statements as s
+from varde_contract.ids import ConversationId
 from varde_contract.refusals import RefusalCode
-from varde_contract.rest.talk import Conversations, ConversationView, MessageStored
-from varde_contract.talk import ConversationKind, Role
+from varde_contract.rest.talk import (
+    ChainHead,
+    Conversations,
+    ConversationView,
+    InvitationView,
+    MessageStored,
+    Requests,
+    Statements,
+    StatementsStored,
+)
+from varde_contract.talk import ConversationKind
 
 PATH = "/v1/conversations"
 
 
+ALICE, BOB, CAROL = (CastSigner(each) for each in (alice_phone, bob_phone, carol_phone))
+
+
+async def begun(api: MemoryApi, kind: ConversationKind, *invited: Person) -> Chain:
+    """A conversation that Alice's phone has opened over HTTP."""
+    chain = opening(ALICE, kind, *invited)
+    made = await DeviceClient(api, alice_phone).post(ConversationView, PATH, statements(*chain.signed))
+    assert (made.conversation, made.kind) == (chain.conversation, kind)
+    assert made.chain == ChainHead(chain.now.number, chain.now.head)
+    return chain
+
+
 async def test_a_dm_is_opened_once(api: MemoryApi) -> None:
-    """The second time, from either side, it is the one that is there."""
-    dm = {"kind": "dm", "profile": str(alice.profile), "members": [str(bob.profile)]}
-    made = await DeviceClient(api, alice_phone).post(ConversationView, PATH, dm)
-    assert made.kind is ConversationKind.DM
-    back = {"kind": "dm", "profile": str(bob.profile), "members": [str(alice.profile)]}
-    assert await DeviceClient(api, bob_phone).post(ConversationView, PATH, back, status=200) == made
-    assert api.bus.published == [MembershipChanged(made.conversation, made.roster_version)]
+    """The second time, from either side, it is the one that is there, also while it waits to be accepted."""
+    chain = await begun(api, ConversationKind.DM, bob)
+    back = opening(BOB, ConversationKind.DM, alice, conversation=ConversationId(fresh_id()))
+    view = await DeviceClient(api, bob_phone).post(ConversationView, PATH, statements(*back.signed), status=200)
+    assert view.conversation == chain.conversation
+    assert {member.profile for member in view.members} == {alice.profile}
+
+
+async def test_who_is_asked_reads_why_and_answers(api: MemoryApi) -> None:
+    """The request, the statements that prove it, and the acceptance."""
+    chain = await begun(api, ConversationKind.GROUP, bob)
+    client, path = DeviceClient(api, bob_phone), f"{PATH}/{chain.conversation}/statements"
+    (asked,) = (await client.get(Requests, "/v1/requests")).invitations
+    assert asked == InvitationView(chain.conversation, ConversationKind.GROUP, bob.profile)
+    page = (await client.get(Statements, path)).statements
+    assert [(each.number, each.seq, each.signed, each.state) for each in page] == [
+        (0, 1, chain.signed[0], None),
+        (1, 2, chain.signed[1], None),
+    ]
+    rest = (await client.get(Statements, path, **{"from": 1})).statements
+    assert rest == page[1:]
+    chain.say(BOB, s.Accept, None)
+    assert (await client.post(StatementsStored, path, statements(chain.signed[-1]))).seqs == (3,)
+    assert (await client.get(Requests, "/v1/requests")).invitations == ()
+    view = await client.get(ConversationView, f"{PATH}/{chain.conversation}")
+    assert {member.profile for member in view.members} == {alice.profile, bob.profile}
+    assert view.chain == ChainHead(2, chain.now.head)
 
 
 async def test_a_roster_says_all_that_a_sender_needs(api: MemoryApi) -> None:
@@ -60,9 +105,8 @@ async def test_an_id_in_a_path_has_one_spelling(api: MemoryApi) -> None:
     ):
         response = await api.ask("GET", f"{PATH}/{text}", by=alice_phone)
         assert refusal_of(response, 404) is RefusalCode.NOT_FOUND
-        new = {"profile": text, "as_profile": str(alice.profile)}
-        response = await api.ask("POST", f"{PATH}/{conversation}/members", by=alice_phone, json=new)
-        assert refusal_of(response, 400) is RefusalCode.MALFORMED
+        response = await api.ask("GET", f"{PATH}/{text}/statements", by=alice_phone)
+        assert refusal_of(response, 404) is RefusalCode.NOT_FOUND
 
 
 async def test_the_list_is_paged_by_cursor(api: MemoryApi) -> None:
@@ -76,26 +120,6 @@ async def test_the_list_is_paged_by_cursor(api: MemoryApi) -> None:
     assert [row.conversation for row in last.conversations] == made[2:]
     assert last.next is None
     assert last.conversations[0].profiles == (alice.profile,)
-
-
-def member_path(conversation: ConversationId, profile: ProfileId) -> str:
-    """The path of one member."""
-    return f"{PATH}/{conversation}/members/{profile}"
-
-
-async def test_members_come_rise_and_go(api: MemoryApi) -> None:
-    """The life of a group over HTTP; every step is announced."""
-    conversation = await open_conversation(api.stores, alice, bob)
-    client, acting = DeviceClient(api, alice_phone), {"as_profile": str(alice.profile)}
-    body = {"profile": str(carol.profile), "role": "admin"} | acting
-    added = await client.post(ConversationView, f"{PATH}/{conversation}/members", body)
-    assert {member.profile: member.role for member in added.members}[carol.profile] is Role.ADMIN
-    await DeviceClient(api, carol_phone).delete(member_path(conversation, bob.profile), as_profile=carol.profile)
-    raised = await client.put(ConversationView, member_path(conversation, carol.profile), {"role": "owner"} | acting)
-    assert {member.role for member in raised.members} == {Role.OWNER}
-    await client.delete(member_path(conversation, alice.profile))
-    refusal_of(await api.ask("GET", f"{PATH}/{conversation}", by=alice_phone), 404)
-    assert api.bus.published == [MembershipChanged(conversation, version) for version in (2, 3, 4, 5)]
 
 
 async def test_a_message_is_stored_once(api: MemoryApi) -> None:

@@ -9,12 +9,11 @@ from trio.testing import wait_all_tasks_blocked
 from domain.ports import StoreUnavailable
 from relay.cache.batching import BatchedLoader
 from relay.cache.rosters import Rosters
-from tests.cast import alice, alice_laptop, bob, carol, carol_phone, dave, open_conversation, settle
+from tests.cast import alice, alice_laptop, bob, carol, carol_phone, dave, open_conversation, put_member, settle
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Memory
 from tests.doubles.stores import open_memory_stores
 from varde_contract.ids import ConversationId
-from varde_contract.talk import Role
 
 
 class HeldStore:
@@ -162,8 +161,7 @@ async def test_a_no_from_memory_is_checked() -> None:
     assert await cabinet.rosters.find(conversation, carol_phone.id) is None
     roster = await cabinet.rosters.get(conversation)
     assert roster is not None
-    member = (carol.profile, carol.account, Role.MEMBER)
-    await cabinet.stores.conversations.add_member(conversation, roster.version, member, most=9)
+    await put_member(cabinet.stores, conversation, carol)
     assert await cabinet.rosters.find(conversation, carol_phone.id) is not None
     assert await cabinet.rosters.find(conversation, alice_laptop.id) is not None
 

@@ -9,6 +9,7 @@ from tests.cast import (
     alice_laptop,
     bob,
     bob_phone,
+    put_member,
 )
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room, waiting_bytes
 from varde_contract import frames as f
@@ -73,7 +74,7 @@ async def test_an_outage_between_two_tries_is_said(node: MemoryNode, backend: Ba
     backend.interference.hold_commits()
     await laptop.send(sends.each(roster, alice, alice_laptop))
     await backend.interference.wait_commit_held()
-    await backend.stores.conversations.set_role(roster.conversation, roster.version, bob.profile, Role.ADMIN)
+    await put_member(backend.stores, roster.conversation, bob, Role.ADMIN)
     backend.interference.release_commits()
     batches = backend.stores.journal.batches  # type: ignore[attr-defined]
     while not batches:
@@ -92,7 +93,7 @@ async def test_an_ack_of_what_another_node_stored_meanwhile_leaves_at_once(
     frame = sends.group(roster, alice)
     await laptop.send(frame)
     await backend.interference.wait_commit_held()
-    await backend.stores.conversations.set_role(roster.conversation, roster.version, bob.profile, Role.ADMIN)
+    await put_member(backend.stores, roster.conversation, bob, Role.ADMIN)
     backend.interference.release_commits()
     batches = backend.stores.journal.batches  # type: ignore[attr-defined]
     while not batches:

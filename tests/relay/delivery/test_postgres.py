@@ -23,7 +23,17 @@ from settings.storage import DatabaseUrl, StorageSettings
 from storage.island import open_island
 from storage.keys import open_keys
 from storage.stores import open_storage
-from tests.cast import CastDevice, alice, alice_laptop, bob, bob_laptop, bob_phone, open_conversation, settle
+from tests.cast import (
+    CastDevice,
+    alice,
+    alice_laptop,
+    bob,
+    bob_laptop,
+    bob_phone,
+    open_conversation,
+    remove_member,
+    settle,
+)
 from tests.relay.client import RelayClient
 from tests.relay.library_clients import Credentials, open_with_websockets
 from tests.relay.memory_node import Sends
@@ -77,7 +87,7 @@ async def test_a_fleet_over_postgres(database_url: str, sends: Sends) -> None:
                 await late.connect()
                 await late.send(f.Join())
                 assert [(await late.wait_for(f.New)).seq for _ in range(50)] == list(range(1, 51))
-            move = await here.conversations.remove_member(roster.conversation, roster.version, bob.profile)
+            move = await remove_member(here, roster.conversation, bob)
             assert isinstance(move, people.RosterChange)
             await here.bus.publish([MembershipChanged(move.conversation, move.version)])
             assert (await phone.wait_for(f.Changed)).value == move.version

@@ -19,11 +19,12 @@ from tests.cast import (
     carol,
     carol_phone,
     enrol,
+    put_member,
+    remove_member,
     settle,
 )
 from tests.relay.memory_node import KEPT, Backend, MemoryNode, Sends, open_node, open_room, roster_now
 from varde_contract import frames as f
-from varde_contract.talk import Role
 
 
 @asynccontextmanager
@@ -90,7 +91,7 @@ async def test_what_the_bus_lost_is_delivered_after_it_says_so(backend: Backend,
         await laptop.send(sends.group(roster, alice))
         await laptop.receive_many(2)
         fresh = await open_room(backend, alice, bob)
-        await backend.stores.conversations.remove_member(roster.conversation, roster.version, carol.profile)
+        await remove_member(backend.stores, roster.conversation, carol)
         assert await phone.receive_pending() == []
         backend.bus.losing = False
         backend.bus.lose_track()
@@ -139,7 +140,7 @@ async def test_who_is_removed_while_live_stops_listening(node: MemoryNode, backe
     roster = await open_room(backend, alice, bob, carol)
     laptop = await node.listen(alice_laptop, roster.conversation)
     phone = await node.listen(carol_phone, roster.conversation)
-    moved = await backend.stores.conversations.remove_member(roster.conversation, roster.version, carol.profile)
+    moved = await remove_member(backend.stores, roster.conversation, carol)
     assert isinstance(moved, people.RosterChange)
     backend.bus.publish_nowait([MembershipChanged(moved.conversation, moved.version)])
     changed = f.Changed(f.ChangeKind.MEMBERSHIP, roster.conversation, moved.version)
@@ -166,8 +167,7 @@ async def test_who_is_added_while_live_begins_to_listen(node: MemoryNode, backen
     phone = await node.connect_client(carol_phone)
     await phone.send(f.Join())
     await wait_all_tasks_blocked()
-    member = (carol.profile, carol.account, Role.MEMBER)
-    moved = await backend.stores.conversations.add_member(roster.conversation, roster.version, member, most=9)
+    moved = await put_member(backend.stores, roster.conversation, carol)
     assert isinstance(moved, people.RosterChange)
     backend.bus.publish_nowait([MembershipChanged(moved.conversation, moved.version)])
     assert await phone.receive(f.Joined) == f.Joined(roster.conversation, 2, 1, moved.version, 0, KEPT)

@@ -8,7 +8,7 @@ import trio
 from domain.people import model as people
 from domain.talk.events import MessagesCommitted
 from relay.fleet.resync import CONVERSATIONS_PER_QUERY, ROUND, resync, run_resync
-from tests.cast import alice, alice_laptop, bob, bob_phone, carol, carol_phone, open_conversation
+from tests.cast import alice, alice_laptop, bob, bob_phone, carol, carol_phone, open_conversation, remove_member
 from tests.relay.memory_node import Backend, MemoryNode, Sends, make_backend, open_node, open_room
 from tests.store_contracts.messages import draft, send
 from varde_contract import frames as f
@@ -45,7 +45,7 @@ async def test_a_roster_that_moved_unheard_is_noticed(looking: MemoryNode, backe
     await laptop.send(sends.group(roster, alice))  # which has the node keep the roster at hand
     await phone.receive(f.New)
     await laptop.receive_many(2)
-    move = await backend.stores.conversations.remove_member(roster.conversation, roster.version, carol.profile)
+    move = await remove_member(backend.stores, roster.conversation, carol)
     assert isinstance(move, people.RosterChange)
     await trio.sleep(TWO_ROUNDS)  # in time that jumps
     for client in (laptop, phone):

@@ -8,13 +8,24 @@ import pytest
 from msgspec import structs
 
 from domain.talk import model as talk
-from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, carol, carol_phone, mallory, mallory_phone
+from tests.cast import (
+    alice,
+    alice_laptop,
+    alice_phone,
+    bob,
+    bob_phone,
+    carol,
+    carol_phone,
+    mallory,
+    mallory_phone,
+    put_member,
+)
 from tests.doubles.held_mailbox import HeldMailbox
 from tests.relay.client import StreamClient
 from tests.relay.memory_node import KEPT, Backend, MemoryNode, Sends, open_node, open_room, roster_now
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId, MessageId
-from varde_contract.talk import ConversationKind, Role
+from varde_contract.talk import ConversationKind
 
 NOWHERE = ConversationId(alice_laptop.id)
 """No conversation has this id."""
@@ -360,8 +371,7 @@ async def test_a_gap_says_what_was_before_a_member(node: MemoryNode, backend: Ba
     roster = await open_room(backend, alice, bob)
     await open_room(backend, carol)
     await fill(backend, sends, roster, 3)
-    member = (carol.profile, carol.account, Role.MEMBER)
-    await backend.stores.conversations.add_member(roster.conversation, roster.version, member, most=9)
+    await put_member(backend.stores, roster.conversation, carol)
     await fill(backend, sends, await roster_now(backend, roster.conversation), 1)
     client = await node.connect_client(carol_phone)
     await client.send(f.Join(roster.conversation, 1))

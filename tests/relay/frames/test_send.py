@@ -4,7 +4,6 @@ import pytest
 from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
-from domain.people import model as people
 from domain.talk.events import MembershipChanged, MessagesCommitted
 from domain.talk.sending import GRACE, TRIES
 from tests.cast import (
@@ -17,6 +16,8 @@ from tests.cast import (
     carol,
     carol_phone,
     enrol,
+    put_member,
+    remove_member,
     revoke,
 )
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_room, roster_now, waiting_bytes
@@ -133,9 +134,8 @@ async def test_a_group_message_for_a_roster_before_a_removal_is_stale(
     if what == "device":
         await revoke(backend.stores, bob.account, bob_phone.id, backend.clock())
     else:
-        await backend.stores.conversations.remove_member(roster.conversation, roster.version, bob.profile)
-    member = (carol.profile, carol.account, Role.MEMBER)
-    await backend.stores.conversations.add_member(roster.conversation, roster.version + 1, member, most=9)
+        await remove_member(backend.stores, roster.conversation, bob)
+    await put_member(backend.stores, roster.conversation, carol)
     await laptop.send(sends.group(roster, alice))
     refused = await laptop.receive(f.RefusedFrame)
     assert (refused.code, refused.stale) == ("stale-devices", StaleDevices(roster.version + 2))
@@ -174,7 +174,7 @@ async def test_what_was_stored_is_acked_again_to_who_was_removed(
     frame = sends.group(roster, alice)
     await laptop.send(frame)
     ack = await laptop.receive(f.Ack)
-    await backend.stores.conversations.remove_member(roster.conversation, roster.version, alice.profile)
+    await remove_member(backend.stores, roster.conversation, alice)
     if not cached:
         node.services.rosters.forget_all()
     await laptop.send(frame)
@@ -192,8 +192,7 @@ async def test_a_send_for_a_roster_the_node_has_not_heard_of_is_judged_by_it(
     laptop = await node.listen(alice_laptop, roster.conversation)
     await laptop.send(sends.group(roster, alice))
     await laptop.receive_many(2)
-    member = (carol.profile, carol.account, Role.MEMBER)
-    await backend.stores.conversations.add_member(roster.conversation, roster.version, member, most=9)
+    await put_member(backend.stores, roster.conversation, carol)
     phone = await node.connect_client(carol_phone)
     await phone.send(sends.group(await roster_now(backend, roster.conversation), carol))
     assert (await phone.receive(f.Ack)).seq == 2
@@ -226,7 +225,7 @@ async def test_a_roster_that_only_changed_its_version_delays_nothing(
     backend.interference.hold_commits()
     await laptop.send(sends.each(roster, alice, alice_laptop))
     await backend.interference.wait_commit_held()
-    await backend.stores.conversations.set_role(roster.conversation, roster.version, bob.profile, Role.ADMIN)
+    await put_member(backend.stores, roster.conversation, bob, Role.ADMIN)
     backend.interference.release_commits()
     assert (await laptop.receive(f.Ack)).seq == 1
     assert waiting_bytes(node) == 0  # what went back into the queue was counted in again, and out
@@ -241,11 +240,11 @@ async def test_a_roster_that_never_rests_is_the_senders_to_look_at(
     backend.interference.hold_commits()
     await laptop.send(sends.each(roster, alice, alice_laptop))
     version = roster.version
-    for _ in range(TRIES):
+    for number in range(TRIES):
         await backend.interference.wait_commit_held()
-        move = await backend.stores.conversations.set_role(roster.conversation, version, bob.profile, Role.ADMIN)
-        assert isinstance(move, people.RosterChange)
-        version = move.version
+        version = (
+            await put_member(backend.stores, roster.conversation, bob, (Role.ADMIN, Role.MEMBER)[number % 2])
+        ).version
         backend.interference.release_commits()
         backend.interference.hold_commits()
     refused = await laptop.receive(f.RefusedFrame)
@@ -303,7 +302,7 @@ async def test_who_was_removed_gets_nothing_that_was_sent_afterwards(
     roster = await open_room(backend, alice, bob, carol)
     laptop = await node.listen(alice_laptop, roster.conversation)
     phone = await node.listen(carol_phone, roster.conversation)
-    await backend.stores.conversations.remove_member(roster.conversation, roster.version, carol.profile)
+    await remove_member(backend.stores, roster.conversation, carol)
     await laptop.send(sends.group(await roster_now(backend, roster.conversation), alice))
     assert (await laptop.receive(f.Ack)).seq == 1
     assert not [frame for frame in await phone.receive_pending() if isinstance(frame, f.New)]

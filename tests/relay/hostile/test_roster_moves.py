@@ -13,6 +13,7 @@ from tests.ids import id_of
 from tests.relay.memory_node import Backend, Sends, open_node, open_room, roster_now
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId
+from varde_contract.membership import Member
 from varde_contract.talk import ConversationKind, Role
 
 TOGGLES: Final = 404
@@ -35,7 +36,7 @@ async def toggle(backend: Backend, times: int) -> None:
 
 async def open_group(backend: Backend, number: int) -> talk.Roster:
     """Open one more group of Alice, Bob and Carol; return its roster."""
-    members = [(each.profile, each.account, Role.MEMBER) for each in (alice, bob, carol)]
+    members = {each.profile: Member(each.account, Role.MEMBER, accepted=True) for each in (alice, bob, carol)}
     group = NewRoster(ConversationId(id_of(number)), ConversationKind.GROUP, members, None, BIRTH_MS)
     conversation, _ = await backend.stores.conversations.open(group)
     return await roster_now(backend, conversation)

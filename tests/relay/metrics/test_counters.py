@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 from domain.people.events import KeysLow
 from domain.talk.events import TypingMoved
 from relay.fleet.publisher import MOST_WAITING
-from tests.cast import alice, alice_laptop, bob, bob_phone
+from tests.cast import alice, alice_laptop, bob, bob_phone, remove_member
 from tests.ids import id_of
 from tests.relay.client import UPGRADE
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
@@ -155,7 +155,7 @@ async def test_a_roster_that_moves_under_a_message_is_counted(node: MemoryNode, 
     async def story() -> None:
         await laptop.send(sends.each(roster, alice, alice_laptop))
         await backend.interference.wait_commit_held()
-        await backend.stores.conversations.remove_member(roster.conversation, roster.version, alice.profile)
+        await remove_member(backend.stores, roster.conversation, alice)
         backend.interference.release_commits()
         await laptop.receive(f.RefusedFrame)
 

@@ -16,7 +16,7 @@ from storage.island import Island
 from storage.postgres.errors import store_errors
 from storage.postgres.pool import Timeouts
 from storage.stores import open_storage
-from tests.cast import BIRTH_MS, alice, alice_phone, bob, open_conversation, settle
+from tests.cast import BIRTH_MS, alice, alice_phone, bob, open_conversation, remove_member, settle
 from tests.store_contracts.messages import draft, send
 
 IMPATIENT = Timeouts(acquire=0.2, statement=0.2)
@@ -96,7 +96,7 @@ async def test_a_statement_has_a_deadline(config: StorageSettings, island: Islan
         with pytest.raises(StoreUnavailable):
             await stores.journal.commit([draft(alice_phone, talk)])
         with pytest.raises(StoreUnavailable):
-            await stores.conversations.remove_member(talk, 1, bob.profile)
+            await remove_member(stores, talk, bob)
         await let_go(island, beside)
         assert (await send(stores, draft(alice_phone, talk)))[0].seq == 1
 
@@ -109,7 +109,7 @@ async def test_waiting_for_a_connection_has_a_deadline(database_url: str, island
         talk = await open_conversation(stores, alice, bob)
         await hold(island, beside, _LOCK)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(stores.conversations.remove_member, talk, 1, bob.profile))
+            nursery.start_soon(partial(remove_member, stores, talk, bob))
             await wait_blocked(island, beside)
             with pytest.raises(StoreUnavailable):
                 await stores.accounts.find(alice.account)
@@ -126,7 +126,7 @@ async def test_a_cancelled_call_leaves_its_connection_usable(
         talk = await open_conversation(stores, alice, bob)
         await hold(island, beside, _LOCK)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(stores.conversations.remove_member, talk, 1, bob.profile))
+            nursery.start_soon(partial(remove_member, stores, talk, bob))
             await wait_blocked(island, beside)
             nursery.cancel_scope.cancel()
         await let_go(island, beside)

@@ -21,6 +21,7 @@ LOOKUPS = {
 }
 """Keyed by what is looked up (account by its own id): everything else starts with whose it is."""
 
+MEMBERSHIP = {("membership_chain", "state"), ("membership_statement", "signed"), ("membership_statement", "state")}
 LOG = {("log_checkpoint", "note"), ("log_checkpoint", "vkeys"), ("log_tile", "hashes")}
 """Signatures, public keys and hashes of the transparency log, which anybody may read."""
 
@@ -82,13 +83,13 @@ async def test_no_column_could_hold_an_address(island: Island, beside: Connectio
 
 
 async def test_bytes_are_keys_digests_or_ciphertext(island: Island, beside: Connection) -> None:
-    """Bytes have the length of a key, a digest or a signature, but for ciphertext and the public parts of the log."""
+    """Bytes have the length of a key, a digest or a signature, but for ciphertext and what is signed in public."""
     columns = await fetch(island, beside, _COLUMNS)
     free = {
         (each["name"], each["column"]) for each in columns if each["type"] == "bytea" and "= 32" not in each["checks"]
     }
     signatures = {each for each in free if each[1] in {"signature", "kem_key"}}
-    assert free - signatures == {("cipher", "sealed"), ("device_list", "statement"), *LOG}
+    assert free - signatures == {("cipher", "sealed"), ("device_list", "statement"), *LOG, *MEMBERSHIP}
     assert all("= 64" in each["checks"] for each in columns if each["column"] == "signature")
 
 

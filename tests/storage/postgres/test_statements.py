@@ -22,6 +22,7 @@ from tests.cast import (
     bob_phone,
     carol,
     open_conversation,
+    remove_member,
     revoke,
     set_profiles,
     settle,
@@ -62,7 +63,7 @@ async def use_everything(stores: Stores) -> None:
     assert await stores.devices.adopt(alice.account, alice_phone.id, alice_phone.session.id) is None
     await set_profiles(stores, alice.account, alice_phone.id, [alice.profile], BIRTH_MS)
     await stores.devices.void_tickets(alice.account, alice_phone.id, BIRTH_MS)
-    await stores.conversations.remove_member(talk, 2, bob.profile)
+    await remove_member(stores, talk, bob)
     await revoke(stores, alice.account, alice_phone.id, BIRTH_MS)
     await stores.devices.revocations(BIRTH_MS)
     await stores.retention.sweep(FAR_MS, retention_ms=1, limit=100)

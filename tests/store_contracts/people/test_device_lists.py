@@ -24,6 +24,8 @@ from tests.cast import (
     mallory_phone,
     next_change,
     open_conversation,
+    put_member,
+    remove_member,
     revoke,
     set_profiles,
     set_valid_until,
@@ -32,7 +34,6 @@ from tests.cast import (
 from tests.store_contracts.messages import draft, page_of, send
 from varde_contract.device_list import decode_list, decode_signed_list, judge
 from varde_contract.ids import ConversationId
-from varde_contract.talk import Role
 
 TABLET = alice.further_device("tablet")
 RETENTION_MS = 1_000
@@ -164,8 +165,8 @@ async def test_members_read_each_others_lists_and_strangers_none(stores: Stores)
 async def test_who_left_is_read_of_by_those_who_can_have_their_message(stores: Stores) -> None:
     """For as long as it is in the log, and by no device that came after it."""
     talk = await talk_of_two(stores)
-    await stores.conversations.add_member(talk, 1, (carol.profile, carol.account, Role.MEMBER), most=MANY)
-    await stores.conversations.remove_member(talk, 2, alice.profile)
+    await put_member(stores, talk, carol)
+    await remove_member(stores, talk, alice)
     await revoke(stores, alice.account, alice_phone.id, BIRTH_MS)
     for reader in (bob_phone, bob_laptop):
         assert await stores.devices.may_read_lists(bob.account, reader.id, alice.account)

@@ -21,6 +21,7 @@ from tests.cast import (
     carol,
     enrol,
     open_conversation,
+    put_member,
     revoke,
     set_profiles,
     settle,
@@ -28,6 +29,7 @@ from tests.cast import (
 from tests.ids import id_of
 from tests.store_contracts.messages import draft, page_of, send
 from varde_contract.ids import ConversationId, DeviceId, SessionId
+from varde_contract.membership import Member
 from varde_contract.talk import ConversationKind, Role
 
 TABLET = alice.further_device("tablet")
@@ -172,7 +174,10 @@ async def test_a_whitelist_change_moves_only_what_it_changes(stores: Stores) -> 
     """Rosters move for the profiles that come or go; the device is gone from those it no longer receives for."""
     await settle(stores, alice, bob)
     privat = await open_conversation(stores, alice, bob)
-    members = [(alice.jobb.id, alice.account, Role.OWNER), (bob.profile, bob.account, Role.MEMBER)]
+    members = {
+        alice.jobb.id: Member(alice.account, Role.OWNER, accepted=True),
+        bob.profile: Member(bob.account, Role.MEMBER, accepted=True),
+    }
     jobb, _ = await stores.conversations.open(
         NewRoster(ConversationId(id_of(9)), ConversationKind.GROUP, members, None, BIRTH_MS)
     )
@@ -206,7 +211,7 @@ async def test_a_device_that_belongs_through_two_profiles_stays_for_one(stores: 
     """With both modes of Alice in a conversation, a device that loses one of them keeps its position."""
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
-    await stores.conversations.add_member(talk, 1, (alice.jobb.id, alice.account, Role.MEMBER), most=MANY)
+    await put_member(stores, talk, alice, profile=alice.jobb.id)
     await send(stores, draft(bob_phone, talk, version=2))
     assert await set_profiles(stores, alice.account, alice_phone.id, [alice.jobb.id], BIRTH_MS + 1) == [
         people.RosterChange(talk, 3)
@@ -277,8 +282,8 @@ async def test_a_device_added_while_a_conversation_opens_is_in_it(nodes: tuple[S
 
     async def open_groups(start: int) -> None:
         for number in range(start, start + 3):
-            member = alice.profile, alice.account, Role.OWNER
-            group = NewRoster(ConversationId(id_of(number)), ConversationKind.GROUP, [member], None, BIRTH_MS)
+            members = {alice.profile: Member(alice.account, Role.OWNER, accepted=True)}
+            group = NewRoster(ConversationId(id_of(number)), ConversationKind.GROUP, members, None, BIRTH_MS)
             await nodes[1].conversations.open(group)
 
     for attempt in range(8):

@@ -6,10 +6,9 @@ from msgspec.structs import replace
 from domain.people import model as people
 from domain.ports import Stores
 from domain.talk import model as talk_model
-from domain.talk.ports import MemberFault, NewRoster
+from domain.talk.ports import NewRoster
 from tests.cast import (
     BIRTH_MS,
-    MANY,
     Person,
     alice,
     alice_laptop,
@@ -21,22 +20,25 @@ from tests.cast import (
     dave,
     mallory_phone,
     open_conversation,
+    put_member,
+    remove_member,
     roster_of,
     set_profiles,
     settle,
 )
 from tests.ids import id_of
 from tests.store_contracts.messages import draft, held, page_of, send, version_of
-from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from varde_contract.ids import ConversationId, DeviceId, ProfileId
+from varde_contract.membership import Member
 from varde_contract.people import Policies, Theme
 from varde_contract.talk import ConversationKind, Role
 
 UNKNOWN = ConversationId(id_of(1))
 
 
-def new_member(person: Person, role: Role = Role.MEMBER) -> tuple[ProfileId, AccountId, Role]:
-    """A member to add: the person's private mode."""
-    return person.profile, person.account, role
+def members_of(*people: Person) -> dict[ProfileId, Member]:
+    """Members of a new conversation: these people's private modes."""
+    return {person.profile: Member(person.account, Role.MEMBER, accepted=True) for person in people}
 
 
 async def test_a_conversation_opens_with_its_members(stores: Stores) -> None:
@@ -54,8 +56,8 @@ async def test_a_pair_has_one_conversation(stores: Stores) -> None:
     await settle(stores, alice, bob)
     dm = min(alice.profile, bob.profile), max(alice.profile, bob.profile)
     for pair, members, start in (
-        (dm, [new_member(alice), new_member(bob)], 10),
-        ((alice.profile,) * 2, [new_member(alice)], 20),
+        (dm, members_of(alice, bob), 10),
+        ((alice.profile,) * 2, members_of(alice), 20),
     ):
         first, second = (ConversationId(id_of(start + number)) for number in range(2))
         news = [NewRoster(each, ConversationKind.DM, members, pair, BIRTH_MS) for each in (first, second)]
@@ -70,9 +72,7 @@ async def test_a_pair_has_one_conversation_even_when_both_open_it(nodes: tuple[S
     answers = []
 
     async def open_dm(stores: Stores, number: int) -> None:
-        new = NewRoster(
-            ConversationId(id_of(number)), ConversationKind.DM, [new_member(alice), new_member(bob)], pair, BIRTH_MS
-        )
+        new = NewRoster(ConversationId(id_of(number)), ConversationKind.DM, members_of(alice, bob), pair, BIRTH_MS)
         answers.append(await stores.conversations.open(new))
 
     async with trio.open_nursery() as nursery:
@@ -103,7 +103,7 @@ async def test_a_device_is_in_a_roster_with_the_member_profiles_it_receives_for(
     talk = await open_conversation(stores, alice, bob)
     roster = (await stores.conversations.rosters([talk]))[talk]
     assert alice_laptop.id not in roster.devices
-    await stores.conversations.add_member(talk, 1, (alice.jobb.id, alice.account, Role.MEMBER), most=MANY)
+    await put_member(stores, talk, alice, profile=alice.jobb.id)
     roster = (await stores.conversations.rosters([talk]))[talk]
     assert roster.devices[alice_laptop.id] == {alice.jobb.id}
     assert roster.devices[alice_phone.id] == {alice.profile, alice.jobb.id}
@@ -117,6 +117,8 @@ async def test_a_view_has_salts_and_the_newest_lists(stores: Stores) -> None:
     newest = [await stores.devices.newest_list(person.account) for person in (alice, bob)]
     assert await stores.conversations.view(talk) == talk_model.RosterView(
         roster=roster_of(alice, bob),
+        invited={},
+        chain=None,
         created_ms=BIRTH_MS,
         head=1,
         salts={alice.profile: alice.privat.salt, bob.profile: bob.privat.salt},
@@ -140,7 +142,7 @@ async def test_a_summary_says_where_the_device_stands(stores: Stores) -> None:
     """A summary has the kind, the member profiles the device receives for, head, position and version."""
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
-    await stores.conversations.add_member(talk, 1, (alice.jobb.id, alice.account, Role.MEMBER), most=MANY)
+    await put_member(stores, talk, alice, profile=alice.jobb.id)
     await send(stores, *(draft(bob_phone, talk, version=2) for _ in range(3)))
     await stores.mailbox.confirm([talk_model.Confirmation(talk, alice_phone.id, 2)])
     low, high = sorted((alice.profile, alice.jobb.id))
@@ -201,7 +203,7 @@ async def test_a_tip_says_how_far_a_conversation_has_come(stores: Stores) -> Non
     await settle(stores, alice, bob, carol)
     quiet, busy = await open_conversation(stores, alice, bob), await open_conversation(stores, alice, carol)
     await send(stores, draft(alice_phone, busy), draft(alice_phone, busy))
-    await stores.conversations.set_role(busy, 1, carol.profile, Role.ADMIN)
+    await put_member(stores, busy, carol, Role.ADMIN)
     heads = await stores.conversations.log_heads([busy, UNKNOWN, quiet])
     assert heads == {
         quiet: talk_model.LogHead(head=0, roster_version=1),
@@ -215,9 +217,7 @@ async def test_a_member_joins_at_the_head(stores: Stores) -> None:
     await settle(stores, alice, bob, carol)
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk))
-    assert await stores.conversations.add_member(talk, 1, new_member(carol, Role.ADMIN), most=3) == people.RosterChange(
-        talk, 2
-    )
+    assert await put_member(stores, talk, carol, Role.ADMIN) == people.RosterChange(talk, 2)
     await send(stores, draft(alice_phone, talk, version=2))
     roster = (await stores.conversations.rosters([talk]))[talk]
     assert (roster.members[carol.profile].from_seq, roster.members[carol.profile].role) == (2, Role.ADMIN)
@@ -225,53 +225,12 @@ async def test_a_member_joins_at_the_head(stores: Stores) -> None:
     assert await held(stores, bob_phone, talk) == [1, 2]
 
 
-async def test_members_change_only_at_the_version_decided_upon(stores: Stores) -> None:
-    """A change decided on another roster, or on a conversation that is not there, does nothing."""
-    await settle(stores, alice, bob, carol)
-    talk = await open_conversation(stores, alice, bob)
-    store = stores.conversations
-    for conversation, version in ((talk, 2), (talk, 0), (UNKNOWN, 1)):
-        assert await store.add_member(conversation, version, new_member(carol), most=MANY) is MemberFault.MOVED
-        assert await store.remove_member(conversation, version, bob.profile) is MemberFault.MOVED
-        assert await store.set_role(conversation, version, bob.profile, Role.ADMIN) is MemberFault.MOVED
-    assert await store.rosters([talk]) == {talk: roster_of(alice, bob)}
-
-
-async def test_impossible_changes_are_named(stores: Stores) -> None:
-    """Who is a member cannot be added, who is not cannot be removed or promoted, and nobody joins a full house."""
-    await settle(stores, alice, bob, carol)
-    talk = await open_conversation(stores, alice, bob)
-    store = stores.conversations
-    assert await store.add_member(talk, 1, new_member(bob), most=2) is MemberFault.ALREADY_MEMBER
-    assert await store.add_member(talk, 1, new_member(carol), most=2) is MemberFault.TOO_MANY
-    assert await store.remove_member(talk, 1, carol.profile) is MemberFault.NO_MEMBER
-    assert await store.set_role(talk, 1, carol.profile, Role.OWNER) is MemberFault.NO_MEMBER
-    assert await store.rosters([talk]) == {talk: roster_of(alice, bob)}
-
-
-async def test_of_two_changes_at_once_one_holds(nodes: tuple[Stores, Stores]) -> None:
-    """Two changes decided on the same roster at once: one is made, the other has to be decided again."""
-    await settle(nodes[0], alice, bob, carol, dave)
-    talk = await open_conversation(nodes[0], alice, bob)
-    answers = []
-
-    async def add(stores: Stores, person: Person) -> None:
-        answers.append(await stores.conversations.add_member(talk, 1, new_member(person), most=MANY))
-
-    async with trio.open_nursery() as nursery:
-        for stores, person in zip(nodes, (carol, dave), strict=True):
-            nursery.start_soon(add, stores, person)
-    assert people.RosterChange(talk, 2) in answers
-    assert MemberFault.MOVED in answers
-    assert len((await nodes[0].conversations.rosters([talk]))[talk].members) == 3
-
-
 async def test_a_removed_member_can_read_nothing_more(stores: Stores) -> None:
     """The devices of a removed member have no place in the conversation, the others keep theirs."""
     await settle(stores, alice, bob, carol)
     talk = await open_conversation(stores, alice, bob, carol)
     await send(stores, draft(alice_phone, talk))
-    assert await stores.conversations.remove_member(talk, 1, bob.profile) == people.RosterChange(talk, 2)
+    assert await remove_member(stores, talk, bob) == people.RosterChange(talk, 2)
     assert await stores.mailbox.read([talk_model.LogRequest(bob_phone.id, talk, 1, 10, 1000)]) == [None]
     assert await stores.conversations.list_for(bob_phone.id, None, 10) == []
     assert await held(stores, carol_phone, talk) == [1]
@@ -285,8 +244,8 @@ async def test_a_member_who_comes_back_starts_anew(stores: Stores) -> None:
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk))
-    await stores.conversations.remove_member(talk, 1, bob.profile)
-    await stores.conversations.add_member(talk, 2, new_member(bob), most=MANY)
+    await remove_member(stores, talk, bob)
+    await put_member(stores, talk, bob)
     await send(stores, draft(alice_phone, talk, version=3))
     assert await held(stores, bob_phone, talk) == [2]
 
@@ -295,7 +254,7 @@ async def test_the_last_member_may_leave(stores: Stores) -> None:
     """A conversation without members is still there, with nobody in it."""
     await settle(stores, alice)
     talk = await open_conversation(stores, alice)
-    await stores.conversations.remove_member(talk, 1, alice.profile)
+    await remove_member(stores, talk, alice)
     rosters = await stores.conversations.rosters([talk])
     assert rosters == {talk: talk_model.Roster(talk, ConversationKind.GROUP, 2, {}, {})}
     view = await stores.conversations.view(talk)
@@ -307,7 +266,7 @@ async def test_a_role_changes(stores: Stores) -> None:
     """A changed role is in the roster, at the next version."""
     await settle(stores, alice, bob)
     talk = await open_conversation(stores, alice, bob)
-    assert await stores.conversations.set_role(talk, 1, bob.profile, Role.ADMIN) == people.RosterChange(talk, 2)
+    assert await put_member(stores, talk, bob, Role.ADMIN) == people.RosterChange(talk, 2)
     roster = (await stores.conversations.rosters([talk]))[talk]
     assert roster.members[bob.profile].role is Role.ADMIN
     assert await version_of(stores, talk) == 2

@@ -6,7 +6,6 @@ from domain.ports import Stores
 from domain.talk import model as talk_model
 from tests.cast import (
     BIRTH_MS,
-    MANY,
     alice,
     alice_laptop,
     alice_phone,
@@ -18,6 +17,8 @@ from tests.cast import (
     mallory,
     mallory_phone,
     open_conversation,
+    put_member,
+    remove_member,
     revoke,
     set_profiles,
     settle,
@@ -25,7 +26,6 @@ from tests.cast import (
 from tests.ids import id_of
 from tests.store_contracts.messages import confirm, draft, held, page_of, send
 from varde_contract.ids import ConversationId
-from varde_contract.talk import Role
 
 UNKNOWN = ConversationId(id_of(1))
 
@@ -186,7 +186,7 @@ async def test_a_group_s_ciphertext_goes_when_who_it_waits_for_goes(stores: Stor
     await confirm(stores, talk, 2, bob_laptop)
     await confirm(stores, talk, 1, carol_phone)
     assert await held(stores, bob_phone, talk) == [2, 3]
-    await stores.conversations.remove_member(talk, 1, carol.profile)
+    await remove_member(stores, talk, carol)
     assert await held(stores, bob_phone, talk) == [3]
     await revoke(stores, bob.account, bob_laptop.id, BIRTH_MS)
     assert await held(stores, bob_phone, talk) == []
@@ -208,7 +208,7 @@ async def test_a_late_member_is_waited_for_from_then_on(stores: Stores) -> None:
     await settle(stores, alice, bob, carol)
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk))
-    await stores.conversations.add_member(talk, 1, (carol.profile, carol.account, Role.MEMBER), most=MANY)
+    await put_member(stores, talk, carol)
     await send(stores, draft(alice_phone, talk, version=2))
     await confirm(stores, talk, 2, alice_laptop, bob_phone, bob_laptop)
     assert await held(stores, bob_phone, talk) == [2]
@@ -251,6 +251,6 @@ async def test_a_member_who_comes_back_has_read_nothing(stores: Stores) -> None:
     talk = await open_conversation(stores, alice, bob)
     await send(stores, draft(alice_phone, talk))
     await stores.mailbox.mark_read([(talk, bob.profile, 1)])
-    await stores.conversations.remove_member(talk, 1, bob.profile)
-    await stores.conversations.add_member(talk, 2, (bob.profile, bob.account, Role.MEMBER), most=MANY)
+    await remove_member(stores, talk, bob)
+    await put_member(stores, talk, bob)
     assert await stores.mailbox.mark_read([(talk, bob.profile, 1)]) == [0]

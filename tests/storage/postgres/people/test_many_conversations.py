@@ -12,8 +12,8 @@ _OPEN_MANY = """
     SELECT uuidv7(), 'group', 0 FROM generate_series(1, $1)
 """
 _SEAT = """
-    INSERT INTO membership (conversation_id, profile_id, account_id, role, from_seq)
-    SELECT conversation_id, $1, $2, 'member', 1 FROM conversation
+    INSERT INTO membership (conversation_id, profile_id, account_id, role, accepted, from_seq)
+    SELECT conversation_id, $1, $2, 'member', true, 1 FROM conversation
 """
 _DELIVER = "INSERT INTO delivery SELECT conversation_id, $1, 1, 0 FROM conversation"
 

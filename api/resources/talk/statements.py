@@ -1,0 +1,76 @@
+"""Membership: signed statements, appended to a conversation's chain and read by its members and who is invited."""
+
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import Meta, Struct, field
+from quart import Blueprint
+
+from api.http.replies import Answer, created
+from api.operation import signed_in, signed_in_with_body, signed_in_with_query
+from api.resources.talk.conversations import JUDGED
+from api.services import Services
+from domain.budgets import Budget
+from domain.people.model import Actor
+from varde_contract.ids import ConversationId
+from varde_contract.limits import SEQ_MAX
+from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.rest.talk import (
+    InvitationView,
+    NewStatements,
+    Requests,
+    Statements,
+    StatementsStored,
+    StatementView,
+)
+
+blueprint = Blueprint("statements", __name__, url_prefix="/v1/conversations/<uuid:conversation>/statements")
+requests = Blueprint("requests", __name__, url_prefix="/v1/requests")
+
+
+class From(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where in the chain."""
+
+    first: Annotated[
+        int, Meta(ge=0, le=SEQ_MAX, description="The first number. With 0 the page begins with the last snapshot.")
+    ] = field(name="from", default=0)
+
+
+@blueprint.post("")
+@signed_in_with_body(
+    NewStatements,
+    spends=(Budget.INVITATIONS, Budget.ROSTER_MOVES),
+    answers={201: StatementsStored},
+    refuses=(*JUDGED, RefusalCode.LAST_OWNER),
+)
+async def append_statements(services: Services, actor: Actor, new: NewStatements, conversation: UUID) -> Answer:
+    """Invite, accept, decline, remove, leave, or give a role: append signed statements to a conversation.
+
+    The first for each number wins. On `stale-chain` read the statements that came meanwhile and sign again. The very
+    same statements again store nothing.
+    """
+    extended = await services.chains.extend(actor, ConversationId(conversation), new.statements)
+    return extended if isinstance(extended, Refused) else created(StatementsStored(extended.seqs))
+
+
+@blueprint.get("")
+@signed_in_with_query(From, answers={200: Statements}, refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND))
+async def list_statements(services: Services, actor: Actor, query: From, conversation: UUID) -> Answer:
+    """List the membership statements of a conversation, in order.
+
+    Members and those that are invited may. Verify each: the server is believed in nothing.
+    """
+    page = await services.chains.page(actor, ConversationId(conversation), query.first)
+    if isinstance(page, Refused):
+        return page
+    return Statements(tuple(StatementView(each.number, each.seq, each.signed, each.state) for each in page))
+
+
+@requests.get("")
+@signed_in(answers={200: Requests}, refuses=(RefusalCode.NO_DEVICE,))
+async def list_requests(services: Services, actor: Actor) -> Answer:
+    """List the conversations that the profiles of this session's device are invited to."""
+    found = await services.chains.invitations(actor)
+    if isinstance(found, Refused):
+        return found
+    return Requests(tuple(InvitationView(each.conversation, each.kind, each.profile) for each in found))

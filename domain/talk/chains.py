@@ -1,0 +1,274 @@
+"""Membership: statements that devices sign, judged at their place in a conversation's chain, and stored for ever.
+
+The rules themselves are in `varde_contract.membership`, where clients have them too. Here a statement is also held to
+who is asking, and to which profiles there are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from domain.people.model import Account, Actor, Device
+from domain.people.ports import DeviceStore, ProfileStore
+from domain.ports import Bus, Clock, Entropy
+from domain.talk.events import Invited, MembershipChanged, MessagesCommitted
+from domain.talk.model import Extended, Invitation, NewStatement, StoredStatement
+from domain.talk.ports import ChainChange, ConversationStore, NewRoster
+from varde_contract import membership as chain
+from varde_contract import membership_statements as s
+from varde_contract.ids import ENTROPY_BYTES, ClientId, ConversationId, MessageId, ProfileId, uuid7
+from varde_contract.refusals import RefusalCode, Refused
+from varde_contract.rest.talk import STATEMENTS_PER_PAGE
+from varde_contract.talk import ConversationKind
+
+_NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. Register one first.")
+_UNKNOWN: Final = Refused(RefusalCode.NOT_FOUND, "This device belongs to no such conversation.")
+_NO_PROFILE: Final = Refused(RefusalCode.NOT_FOUND, "One of the profiles does not exist or cannot be written to yet.")
+_NO_LINKS: Final = Refused(RefusalCode.NOT_ALLOWED, "This server takes no invitations by link yet.")
+_TAKEN: Final = Refused(RefusalCode.STALE_CHAIN, "The conversation has this statement's number already. Read on.")
+_NOT_CREATED: Final = Refused(RefusalCode.MALFORMED, "Begin with a creation. A dm invites one other, a self nobody.")
+
+Judged: TypeAlias = tuple[chain.Membership, list[NewStatement]]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A conversation; without `made` it had been there before."""
+
+    conversation: ConversationId
+    made: bool
+
+
+class Chains:
+    """The chains of all conversations."""
+
+    def __init__(
+        self,
+        store: ConversationStore,
+        profiles: ProfileStore,
+        devices: DeviceStore,
+        bus: Bus,
+        *,
+        node: str,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        """`node` is a name no relay has: every relay must take the statements to its listeners."""
+        self._store = store
+        self._profiles = profiles
+        self._devices = devices
+        self._bus = bus
+        self._node = node
+        self._clock = clock
+        self._entropy = entropy
+
+    async def open(self, actor: Actor, signed: Sequence[bytes]) -> Opened | Refused:
+        """Begin a conversation with its creation and invitations; the same dm or self again is the one that is there.
+
+        The accounts of all invited have device lists, because without one nobody could check their devices; there need
+        not be a device in it. Refuses `no-device`, `malformed`, `not-found`, and what the rules of membership do.
+        """
+        device = await self._device(actor)
+        if device is None:
+            return _NO_DEVICE
+        judged = self._judge(None, signed, device, await self._list_number(actor))
+        refused = judged if isinstance(judged, Refused) else await self._refuse_invited(None, judged[0])
+        if isinstance(judged, Refused) or refused is not None:
+            return refused or _NOT_CREATED
+        state, statements = judged
+        if not _has_its_shape(state):
+            return _NOT_CREATED
+        if await self._store.membership(state.conversation) is not None:
+            # Its id is the creator's to choose: an answer that was lost is asked for again, and nobody else guesses it.
+            same = await self._stored_before(state.conversation, statements)
+            return Opened(state.conversation, made=False) if same else _TAKEN
+        ids = sorted(state.members)
+        new = NewRoster(
+            conversation=state.conversation,
+            kind=state.kind,
+            members=state.members,
+            pair=None if state.kind is ConversationKind.GROUP else (ids[0], ids[-1]),
+            created_ms=self._clock(),
+            statements=statements,
+            state=chain.encode_state(state),
+        )
+        conversation, made = await self._store.open(new)
+        if made:
+            await self._bus.publish([MembershipChanged(conversation, 1), *await self._invited(None, state)])
+        return Opened(conversation, made)
+
+    async def extend(self, actor: Actor, conversation: ConversationId, signed: Sequence[bytes]) -> Extended | Refused:
+        """Append statements. The first for a number wins; the same again are answered as they were the first time.
+
+        Refuses `no-device`, `not-found`, `stale-chain`, and what the rules of membership do.
+        """
+        device = await self._device(actor)
+        if device is None:
+            return _NO_DEVICE
+        before = await self._state(device, conversation)
+        if before is None:
+            return _UNKNOWN
+        judged = self._judge(before, signed, device, await self._list_number(actor))
+        if isinstance(judged, Refused):
+            stored = await self._stored_before(conversation, signed)
+            return Extended(tuple(each.seq for each in stored), 0, moved=False) if stored else judged
+        after, statements = judged
+        refused = await self._refuse_invited(before, after)
+        if refused is not None:
+            return refused
+        is_over = after.kind is ConversationKind.DM and len(after.members) < len(before.members)
+        ids = sorted(before.members)
+        change = ChainChange(
+            conversation=conversation,
+            after=before.number,
+            members=after.members,
+            statements=statements,
+            state=chain.encode_state(after),
+            joining=frozenset(member.account for each, member in after.accepted.items() if each not in before.accepted),
+            freed=(ids[0], ids[-1]) if is_over else None,
+        )
+        extended = await self._store.extend(change)
+        if extended is None:
+            return _TAKEN
+        moved = [MembershipChanged(conversation, extended.roster_version)] if extended.moved else []
+        committed = MessagesCommitted(self._node, conversation, extended.seqs[-1])
+        await self._bus.publish([*moved, committed, *await self._invited(before, after)])
+        return extended
+
+    async def page(self, actor: Actor, conversation: ConversationId, first: int) -> Sequence[StoredStatement] | Refused:
+        """Return the statements from number `first` on, to members and to who is invited.
+
+        From 0 on they begin with the last snapshot, if there is one: with its state nothing before it is needed.
+        Refuses `no-device` and `not-found`.
+        """
+        device = await self._device(actor)
+        if device is None:
+            return _NO_DEVICE
+        state = await self._state(device, conversation)
+        if state is None:
+            return _UNKNOWN
+        start = first or state.number - state.number % chain.SNAPSHOT_EVERY
+        return await self._store.statements(conversation, start, STATEMENTS_PER_PAGE)
+
+    async def invitations(self, actor: Actor) -> Sequence[Invitation] | Refused:
+        """Return what the profiles of the actor's device are invited to. Refuses `no-device`."""
+        return _NO_DEVICE if actor.device is None else await self._store.invitations(actor.device)
+
+    async def _device(self, actor: Actor) -> Device | None:
+        return None if actor.device is None else await self._devices.find(actor.account, actor.device)
+
+    async def _state(self, device: Device, conversation: ConversationId) -> chain.Membership | None:
+        """Return the membership, if a profile of the device is a member or invited.
+
+        To all others it is as if there were none: the difference would tell an outsider something.
+        """
+        encoded = await self._store.membership(conversation)
+        if encoded is None:
+            return None
+        state = chain.decode_state(encoded)
+        members = (state.members.get(profile) for profile in device.profiles)
+        return state if any(member is not None and member.account == device.account for member in members) else None
+
+    async def _list_number(self, actor: Actor) -> int:
+        newest = await self._devices.newest_list(actor.account)
+        return 0 if newest is None else newest.number
+
+    def _judge(
+        self, state: chain.Membership | None, signed: Sequence[bytes], device: Device, list_number: int
+    ) -> Judged | Refused:
+        statements: list[NewStatement] = []
+        try:
+            for each in signed:
+                before, state = state, chain.apply(state, each, _keys_of(device, list_number))
+                if before is not None and state.links and state.links != before.links:
+                    return _NO_LINKS
+                statements.append(self._statement(before, state, each))
+        except s.ChainFault as fault:
+            # To HTTP the body is well-formed: it is bytes. What does not read as a statement was signed by nobody.
+            code = RefusalCode.BAD_SIGNATURE if fault.refusal is RefusalCode.MALFORMED else fault.refusal
+            return Refused(code, f"The statement was refused: {fault}.")
+        return _NOT_CREATED if state is None else (state, statements)
+
+    def _statement(self, before: chain.Membership | None, after: chain.Membership, signed: bytes) -> NewStatement:
+        statement, _ = s.parse_statement(signed)
+        now = self._clock()
+        return NewStatement(
+            signed=signed,
+            number=after.number,
+            hash=after.head,
+            state=chain.encode_state(before) if before is not None and isinstance(statement, s.Snapshot) else None,
+            account=statement.account,
+            profile=statement.profile,
+            device=statement.device,
+            message=MessageId(uuid7(now, self._entropy(ENTROPY_BYTES))),
+            client_id=ClientId(uuid7(now, self._entropy(ENTROPY_BYTES))),
+            sent_ms=now,
+        )
+
+    async def _stored_before(
+        self, conversation: ConversationId, signed: Sequence[bytes] | Sequence[NewStatement]
+    ) -> Sequence[StoredStatement]:
+        """Return these very statements as they are stored, or none of them."""
+        wanted = [each.signed if isinstance(each, NewStatement) else each for each in signed]
+        try:
+            first = s.parse_statement(wanted[0])[0].number
+        except s.ChainFault:
+            return ()
+        stored = await self._store.statements(conversation, first, len(wanted))
+        return stored if [each.signed for each in stored] == wanted else ()
+
+    async def _refuse_invited(self, before: chain.Membership | None, after: chain.Membership) -> Refused | None:
+        invited = _newly_invited(before, after)
+        owners = await self._profiles.owners(list(invited)) if invited else {}
+        known = all(
+            is_reachable(owner := owners.get(profile)) and owner is not None and owner.id == member.account
+            for profile, member in invited.items()
+        )
+        return None if known else _NO_PROFILE
+
+    async def _invited(self, before: chain.Membership | None, after: chain.Membership) -> list[Invited]:
+        return [
+            Invited(device.id)
+            for profile, member in _newly_invited(before, after).items()
+            for device in await self._devices.list_all(member.account)
+            if profile in device.profiles
+        ]
+
+
+def is_reachable(owner: Account | None) -> bool:
+    """Whether a profile's owner can be a member: its devices can be checked, be they registered only later."""
+    return owner is not None and owner.list_number > 0
+
+
+def _keys_of(device: Device, list_number: int) -> chain.SignerKey:
+    """Only the asking device signs, as a profile it receives for, with the newest list of its account."""
+
+    def key(statement: s.Statement) -> bytes:
+        if (statement.account, statement.device) != (device.account, device.id):
+            raise s.ChainFault(RefusalCode.NOT_ALLOWED, "it is not of this session's device")
+        if statement.profile not in device.profiles:
+            raise s.ChainFault(RefusalCode.PROFILE_NOT_ALLOWED, "the device does not receive for that profile")
+        if statement.list_number != list_number:
+            raise s.ChainFault(RefusalCode.STALE_CHAIN, "it does not name the newest device list")
+        return device.signing_key
+
+    return key
+
+
+def _has_its_shape(state: chain.Membership) -> bool:
+    match state.kind:
+        case ConversationKind.DM:
+            return len(state.members) == 2  # noqa: PLR2004 - a dm is of two
+        case ConversationKind.SELF:
+            return len(state.members) == 1
+        case ConversationKind.GROUP:
+            return True
+
+
+def _newly_invited(before: chain.Membership | None, after: chain.Membership) -> Mapping[ProfileId, chain.Member]:
+    known = {} if before is None else before.members
+    return {
+        profile: member
+        for profile, member in after.members.items()
+        if not member.accepted and known.get(profile) != member
+    }
