@@ -94,6 +94,8 @@ class MemoryRelay:
         """Asked before each send is stored: refuse it."""
         self.drop: Callable[[Struct], bool] = lambda _: False
         """Asked for each frame on its way to a client: drop it."""
+        self.alter: Callable[[DeviceId, Struct], Sequence[Struct]] = lambda _, frame: (frame,)
+        """Asked for each frame on its way to a client: what comes in its place."""
         self.more = False
         """Whether there are more conversations than a Welcome holds."""
         self.rest_error: VardeError | None = None
@@ -132,7 +134,7 @@ class MemoryRelay:
 
     def deliver(self, device: DeviceId, *frames: Struct) -> None:
         """Send frames to a client, if it is connected by then."""
-        delivered = [frame for frame in frames if not self.drop(frame)]
+        delivered = [each for frame in frames if not self.drop(frame) for each in self.alter(device, frame)]
 
         def deliver_now() -> None:
             if device in self.connections and delivered:
