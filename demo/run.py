@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from demo.chapters.access_control import non_member, revoked_device
+from demo.chapters.access_control import non_member, revoked_device, stranger
 from demo.chapters.conversations import direct_messages, group_of_five, sign_up
 from demo.chapters.database_search import search_database
 from demo.chapters.delivery import offline_device, repeated_send, stale_device_list
-from demo.chapters.ghost_device import ghost_device
+from demo.chapters.dishonest_operator import forked_history, ghost_device
 from demo.chapters.relay_crash import relay_crash
 from demo.context import DemoContext, ProcessLog
 from demo.people import PEOPLE, SignUps, make_person
@@ -34,8 +34,10 @@ CHAPTERS: Final[dict[str, Chapter]] = {
     "A list of devices is out of date": stale_device_list,
     "The relay is killed": relay_crash,
     "The operator adds a device": ghost_device,
+    "The operator forks a history": forked_history,
     "A device is taken away": revoked_device,
     "An outsider tries": non_member,
+    "A stranger asks": stranger,
     "The database is searched": search_database,
 }
 _ANY_PORT: Final = "127.0.0.1:0"

@@ -1,6 +1,7 @@
 """Who is no member and what was revoked: both are refused, and neither learns anything."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from demo.people import make_person
 from demo.promises import BrokenPromise, expect
 from demo.protocol_client import Closed, ProtocolClient, RelayConnection, as_body, open_protocol_client
 from varde.clock import fresh_id
-from varde.events import Message
+from varde.events import Message, Presence, Receipt, Typing
 from varde_contract.close_codes import CloseCode
 from varde_contract.frames import ClientFrame, Join, RefusedFrame, Sync, Welcome
 from varde_contract.ids import ConversationId
@@ -52,6 +53,38 @@ async def non_member(context: DemoContext) -> None:
                 await _keep_talking(context)
                 await attempts.on_relay(connection, context.dm, (attempts.join,))
                 expect([frame for frame in connection.received if not isinstance(frame, Welcome | RefusedFrame)], [])
+
+
+async def stranger(context: DemoContext) -> None:
+    """Mallory was given Bob's address, and writes to him."""
+    mallory, bob = context.people["mallory"], context.people["bob"]
+    async with (
+        mallory.devices["phone"].online() as hers,
+        context.device("bob", "phone").online() as his,
+        trio.open_nursery() as nursery,
+    ):
+        async with context.transcript.promise("a stranger who writes to Bob is a request on his phone, and no message"):
+            conversation = await hers.client.open_dm(bob.address)
+            nursery.start_soon(_write_in_vain, context, conversation)
+            (request,) = await his.client.requests()
+            expect((request.conversation, request.invited_by), (conversation.id, mallory.address))
+        async with context.transcript.promise(
+            "before he accepts nothing of hers is encrypted or stored, and she learns nothing of him"
+        ):
+            expect([each.text for each in conversation.outgoing()], context.sent_texts[-1:])
+            expect(his.inbox.texts(conversation.id), [])
+            shown = [*hers.inbox.of(Presence), *hers.inbox.of(Receipt), *hers.inbox.of(Typing)]
+            expect([each for each in shown if getattr(each, "conversation", conversation.id) == conversation.id], [])
+        async with context.transcript.promise("he declines, and there is no request any more"):
+            await his.client.conversation(conversation.id).decline()
+            expect(await his.client.requests(), ())
+            expect(his.inbox.texts(conversation.id), [])
+        nursery.cancel_scope.cancel()
+
+
+async def _write_in_vain(context: DemoContext, conversation: varde.Conversation) -> None:
+    with suppress(varde.NotAccepted):
+        await context.send_text(conversation, "Bob, you do not know me. Shall we talk?")
 
 
 async def _keep_talking(context: DemoContext) -> None:

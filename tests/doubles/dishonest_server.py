@@ -511,6 +511,12 @@ async def membership_rolled_back(server: DishonestServer) -> None:
     await server.say(server.bob, "secret")
 
 
+async def removal_withheld(server: DishonestServer) -> None:
+    """Alice removes Carol, and Bob is told nothing of it."""
+    server.talk.chain.say(server.alice, s.Remove, server.carol.person.profile)
+    await server.say(server.bob, "to Carol, too")
+
+
 async def stale_snapshot(server: DishonestServer) -> None:
     """To a device that joins, the membership of before Carol was removed is shown with a snapshot of after it."""
     chain, before = server.talk.chain, server.talk.chain.now
@@ -577,6 +583,7 @@ LIES: Final[dict[str, Lie]] = {
     "statement withheld": lie(GROUP, statement_left_out, UntrustedDevice),
     "statements reordered": lie(GROUP, statements_reordered, UntrustedDevice),
     "membership rolled back": lie(GROUP, membership_rolled_back, UntrustedDevice),
+    "newest statement withheld": lie(GROUP, removal_withheld),
     "stale snapshot": lie(GROUP, stale_snapshot, UntrustedDevice),
 }
 """By the name that the row has in docs/threat-model.md."""

@@ -10,27 +10,14 @@ from tests.cast import alice_laptop, bob_phone
 from tests.ids import id_of
 from tests.varde.endpoints import NOW, endpoint
 from tests.varde.memory_relay import first, open_client, open_clients, texts
-from varde.clock import fresh_id
 from varde.events import Gap
 from varde.store.conversations import OwnNumbers
 from varde.store.database import Database, connect_file
 from varde.store.schema import VERSIONS
 from varde.store.table import KEY_BYTES, StoreCipher
 from varde_contract import frames as f
-from varde_contract.ids import ClientId, ConversationId, MessageId
+from varde_contract.ids import ConversationId
 from varde_contract.talk import ConversationKind, GapReason
-
-
-async def test_a_made_up_ack_hides_nothing(autojump_clock: MockClock) -> None:
-    """An ack of what this device never wrote moves no position: the message of that number is read."""
-    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
-    async with open_clients(ConversationKind.DM, alice, bob) as room:
-        conversation = room.talk.conversation
-        room.relay.deliver(bob.id, f.Ack(ClientId(fresh_id()), conversation, MessageId(fresh_id()), 1, NOW))
-        await wait_all_tasks_blocked()
-        assert room[bob].upto == 0
-        await room[alice].send("ikke skjult")
-        assert await texts(room.messages(bob), 1) == ["ikke skjult"]
 
 
 async def test_an_ack_again_hides_nothing(autojump_clock: MockClock) -> None:

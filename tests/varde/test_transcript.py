@@ -2,15 +2,11 @@
 
 from collections.abc import Mapping
 
-import msgspec
-import pytest
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock
 
 from tests.cast import alice_laptop, bob_phone, carol_phone
 from tests.varde.endpoints import Endpoint, SimulatedConversation, endpoint, why
-from tests.varde.memory_relay import ConversationClients, first, open_clients, texts
-from varde.events import Break, Gap, Reason, TranscriptBroken
-from varde_contract import frames as f
+from varde.events import Break, Gap, Reason
 from varde_contract.envelope import Envelope, Text, lists_digest
 from varde_contract.frames import New
 from varde_contract.ids import DeviceId
@@ -164,32 +160,3 @@ def test_the_kind_is_bound() -> None:
         alice.store.conversations.put_roster(liar.view)
     liar.prove(alice)
     assert why(bob, liar.send_text(alice, "a group?")[bob.id]) is Reason.MISATTRIBUTED
-
-
-@pytest.mark.parametrize("kind", [ConversationKind.DM, ConversationKind.GROUP])
-async def test_a_relay_that_swaps_and_drops_is_found_out(autojump_clock: MockClock, kind: ConversationKind) -> None:
-    """With numbers that have no gap: the break is an event, stored, and every message that came is shown."""
-    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
-    async with open_clients(kind, alice, bob) as room:
-        await room[alice].send("0")
-        await wait_all_tasks_blocked()
-        held = await hold_back(room, alice, bob, ["1", "2", "3"])
-        base = held[0].seq
-        room.relay.deliver(bob.id, msgspec.structs.replace(held[1], seq=base))
-        room.relay.deliver(bob.id, msgspec.structs.replace(held[0], seq=base + 1))
-        assert await texts(room.messages(bob), 3) == ["0", "2", "1"]
-        events = room.clients[bob].events()
-        told = [await first(events, TranscriptBroken) for _ in range(2)]
-        assert [(each.seq, each.why) for each in told] == [(base, Break.DROPPED), (base + 1, Break.REORDERED)]
-        assert {each.device for each in told} == {alice.id}
-        assert not room[bob].losses()
-
-
-async def hold_back(room: ConversationClients, sender: Endpoint, reader: Endpoint, words: list[str]) -> list[f.New]:
-    """The messages of a sender that a relay keeps from a reader."""
-    room.relay.drop = lambda frame: isinstance(frame, f.New)
-    sent = [await room[sender].send(text) for text in words]
-    room.relay.drop = lambda _: False
-    log = room.relay.log[room.talk.conversation]
-    frames = [room.relay._as_seen_by(reader.id, log[each.seq - 1]) for each in sent]
-    return [frame for frame in frames if isinstance(frame, f.New)]

@@ -1,4 +1,4 @@
-"""The operator writes a device of their own into somebody's account: the server believes it, and nobody else does."""
+"""What the operator tries in the database: a device written into an account, and two readers shown two histories."""
 
 from uuid import UUID
 
@@ -7,7 +7,7 @@ from demo.chapters.database_search import run_sql
 from demo.context import DemoContext
 from demo.promises import BrokenPromise, expect
 from varde.clock import fresh_id
-from varde.events import Message
+from varde.events import Break, Message, TranscriptBroken
 from varde_contract.noise import KeyPair
 
 _APPEAR = """
@@ -19,6 +19,10 @@ _APPEAR = """
 """
 _MOVE = "UPDATE conversation SET roster_version = roster_version + 1 WHERE conversation_id = '{conversation}';"
 _VANISH = "DELETE FROM device WHERE device_id = '{ghost}';"
+_SWAP = """
+    UPDATE {table} SET seq = {far} + {one} + {two} - seq WHERE {here} AND seq IN ({one}, {two});
+    UPDATE {table} SET seq = seq - {far} WHERE {here} AND seq > {far};
+"""
 
 
 async def ghost_device(context: DemoContext) -> None:
@@ -49,3 +53,35 @@ async def _expect_refused(conversation: varde.Conversation, ghost: UUID) -> None
         expect(ghost in {device.device for device in conversation.roster.devices}, expected=False)
         return
     raise BrokenPromise("a refused roster", "a roster with a ghost was taken in")
+
+
+async def forked_history(context: DemoContext) -> None:
+    """Bob's phone has read two messages of Alice when the operator exchanges them for his laptop."""
+    assert context.dm is not None
+    async with context.device("alice", "phone").online() as alice, context.device("bob", "phone").online() as phone:
+        conversation = alice.client.conversation(context.dm)
+        sent = [await context.send_text(conversation, text) for text in ("Shall we sell? No.", "On reflection: yes.")]
+        await phone.inbox.wait_text(context.dm, context.sent_texts[-1])
+        told = context.sent_texts[-2:]
+        expect([text for text in phone.inbox.texts(context.dm) if text in told], told)
+    await _exchange(context, *(each.seq for each in sent))
+    async with context.device("bob", "laptop").online() as laptop:
+        async with context.transcript.promise(
+            "the operator shows Bob's laptop two messages the other way round than his phone, and it says so at once"
+        ):
+            await laptop.inbox.wait(
+                lambda inbox: any(
+                    (broken.device, broken.why) == (context.device("alice", "phone").id, Break.REORDERED)
+                    for broken in inbox.of(TranscriptBroken)
+                )
+            )
+        async with context.transcript.promise("it shows them all the same: a warning hides nothing"):
+            await laptop.inbox.wait_text(context.dm, told[0])
+            expect([text for text in laptop.inbox.texts(context.dm) if text in told], told[::-1])
+
+
+async def _exchange(context: DemoContext, one: int, two: int) -> None:
+    here = f"conversation_id = '{context.dm}'"
+    # In two steps over numbers that nobody has: a key is checked row by row.
+    swaps = [_SWAP.format(table=table, here=here, one=one, two=two, far=10**12) for table in ("message", "cipher")]
+    await run_sql(context.system.database_url, "".join(swaps))
