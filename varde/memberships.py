@@ -56,6 +56,20 @@ class Memberships:
         Who is there already as invited accepts: to open a conversation with somebody is to want it.
         """
         owners = [await self._rosters.learn_profile(each) for each in dict.fromkeys(invited)]
+        try:
+            conversation = await self._create(kind, mine, owners)
+        except Refusal as refusal:
+            if refusal.refusal is not RefusalCode.STALE_CHAIN:
+                raise
+            await self._own_list.refresh()  # another device of this account came or went meanwhile
+            conversation = await self._create(kind, mine, owners)
+        await self._rosters.catch_up(conversation)
+        await self._check_opened(conversation, kind, {mine, *invited})
+        return conversation
+
+    async def _create(
+        self, kind: ConversationKind, mine: ProfileId, owners: Sequence[ProfileOpening]
+    ) -> ConversationId:
         conversation = ConversationId(fresh_id())
         signer = self._chains.signer(mine)
         create = s.Create(*m.first_head(conversation, signer, now_ms()), kind, os.urandom(NONCE_BYTES))
@@ -67,8 +81,6 @@ class Memberships:
             with self._store.transaction():
                 # A new log: each statement has the number in it that follows its own.
                 self._chains.keep_own(conversation, [Numbered(seq, each) for seq, each in enumerate(signed, start=1)])
-        await self._rosters.catch_up(view.conversation)
-        await self._check_opened(view.conversation, kind, {mine, *invited})
         return view.conversation
 
     async def _check_opened(self, conversation: ConversationId, kind: ConversationKind, wanted: set[ProfileId]) -> None:

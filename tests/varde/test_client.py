@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.cast import alice, alice_laptop, bob, bob_phone, carol, carol_phone, dave, mallory
+from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, carol, carol_phone, dave, mallory
 from tests.chains import Chain
 from tests.varde.endpoints import Endpoint, SimulatedConversation, endpoint
 from tests.varde.memory_relay import ConversationClients, MemoryRelay, first, open_client, open_clients, texts
@@ -18,10 +18,10 @@ from varde.errors import NotAllowed, NotFound, Refusal, Unreachable, UntrustedDe
 from varde.events import Withheld
 from varde_contract import frames as f
 from varde_contract.membership import Member
-from varde_contract.membership_statements import Accept, Decline, Invite
+from varde_contract.membership_statements import Accept, Decline, Invite, parse_statement
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import ClaimedKeys, PrekeyClaim
-from varde_contract.rest.talk import ChainHead, Conversations, ConversationSummary
+from varde_contract.rest.talk import ChainHead, Conversations, ConversationSummary, ConversationView, NewStatements
 from varde_contract.talk import ConversationKind, Role
 
 
@@ -74,6 +74,28 @@ async def test_another_conversation_than_the_one_asked_for_is_refused(autojump_c
             answering(client, open_conversation=lie.view)
             with pytest.raises(UntrustedDevice):
                 await client.open_dm(bob.profile)
+
+
+async def test_who_does_not_know_the_own_newest_list_opens_all_the_same(autojump_clock: MockClock) -> None:
+    """A device was added a moment ago: the creation is refused for the list it names, and signed again."""
+    hers, his = endpoint(alice_laptop), endpoint(bob_phone)
+    relay = relay_with(SimulatedConversation(ConversationKind.SELF, hers), strangers=(his,))
+    async with open_client(relay, hers) as client:
+        await wait_all_tasks_blocked()
+        endpoint(alice_phone)
+        rest: Any = client._services.rest
+        honest, named = rest.open_conversation, []
+
+        async def as_the_server_does(new: NewStatements) -> ConversationView:
+            named.append(parse_statement(new.statements[0])[0].list_number)
+            if named[-1] < len(hers.account.lists):
+                raise Refusal.of(RefusalCode.STALE_CHAIN, "no")
+            opened: ConversationView = await honest(new)
+            return opened
+
+        rest.open_conversation = as_the_server_does
+        assert (await client.open_dm(bob.profile)).kind is ConversationKind.DM
+        assert named == [1, 2]
 
 
 async def test_who_asked_before_is_accepted_by_opening(autojump_clock: MockClock) -> None:
