@@ -18,7 +18,7 @@ from api.http.requests import BoundedRequest
 from api.operation import SERVICES
 from api.resources import service, transparency
 from api.resources.people import accounts, device_lists, devices, prekeys, sign_in
-from api.resources.talk import conversations, messages, statements
+from api.resources.talk import consent, conversations, messages, statements
 from api.schema import document_of, open_schema
 from api.services import Services
 from domain.ports import StoreFault, StoreUnavailable
@@ -36,7 +36,9 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     prekeys.blueprint,
     conversations.blueprint,
     statements.blueprint,
-    statements.requests,
+    consent.words,
+    consent.requests,
+    consent.blocks,
     messages.blueprint,
     devices.relay,
     transparency.blueprint,

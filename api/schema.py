@@ -43,6 +43,8 @@ _TAGS: Final = {
     "prekeys": "What others need to write to a device that is away.",
     "conversations": "Conversations and their rosters.",
     "statements": "Who is in a conversation: signed statements, appended to its chain.",
+    "blocks": "Accounts whose invitations are not shown. They are never told.",
+    "words": "The first words of an invitation.",
     "requests": "Invitations that wait for an answer.",
     "messages": "Sending without a socket.",
     "relay": "How to reach the relay.",

@@ -19,6 +19,7 @@ from domain.people.sign_in import SignIn
 from domain.people.tickets import TicketIssuer
 from domain.ports import Clock, Entropy, Stores, StoreUnavailable
 from domain.talk.chains import Chains
+from domain.talk.consent import Consent
 from domain.talk.conversations import Conversations
 from domain.talk.sending import Messages
 from domain.transparency.log import Log
@@ -61,6 +62,7 @@ class Services:
     prekeys: Prekeys
     conversations: Conversations
     chains: Chains
+    consent: Consent
     messages: Messages
     tickets: TicketIssuer
     relay: RelayAddress
@@ -74,6 +76,7 @@ def make_services(
     """Put the domain together."""
     sessions = Sessions(stores.sessions, stores.devices, stores.bus, clock=clock, entropy=entropy)
     s, bus = stores, stores.bus
+    consent = Consent(s.consent, budgets, clock=clock)
     return Services(
         config=config,
         clock=clock,
@@ -85,9 +88,10 @@ def make_services(
         profiles=Profiles(s.profiles, bus, clock=clock, entropy=entropy),
         devices=Devices(s.devices),
         device_lists=DeviceLists(s.devices, s.profiles, bus, clock=clock),
-        prekeys=Prekeys(s.prekeys, s.devices, s.conversations, bus, budgets, clock=clock),
+        prekeys=Prekeys(s.prekeys, s.devices, s.conversations, s.consent, bus, budgets, clock=clock),
         conversations=Conversations(s.conversations, s.devices),
-        chains=Chains(s.conversations, s.profiles, s.devices, bus, node=NODE, clock=clock, entropy=entropy),
+        chains=Chains(s.conversations, s.profiles, s.devices, consent, bus, node=NODE, clock=clock, entropy=entropy),
+        consent=consent,
         messages=Messages(s.conversations, s.journal, bus, budgets, node=NODE, clock=clock, entropy=entropy),
         tickets=TicketIssuer(keys.ticket_private, entropy=entropy),
         relay=RelayAddress(config.relay_url, keys.relay_public, keys.relay_kem_public),

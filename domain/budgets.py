@@ -46,6 +46,7 @@ class Budget(enum.StrEnum):
     CLAIMS = "claims"
     ROSTER_MOVES = "roster-moves"
     INVITATIONS = "invitations"
+    STRANGERS = "strangers"
 
 
 ALLOWANCES: Final[Mapping[Budget, Allowance]] = {
@@ -66,6 +67,8 @@ ALLOWANCES: Final[Mapping[Budget, Allowance]] = {
     Budget.ROSTER_MOVES: Allowance(60, 1 / 10, "This account changes devices or members too often. Wait a moment."),
     # An invitation costs those who are invited memory and attention, and they are not asked.
     Budget.INVITATIONS: Allowance(200, 1 / 5, "This account invites too often. Wait a moment."),
+    # Who begins asks a full group at once; ten an hour are more new people than anybody meets, and few for who spams.
+    Budget.STRANGERS: Allowance(64, 10 / 3_600, "This account asked too many people it shares nothing with. Wait."),
 }
 
 

@@ -10,7 +10,7 @@ from domain.events import Event
 from domain.jobs.ports import LeaseStore
 from domain.people.ports import AccountStore, DeviceStore, PrekeyStore, ProfileStore, SessionStore, SignInStore
 from domain.retention.ports import RetentionStore
-from domain.talk.ports import ConversationStore, EpochStore, JournalStore, MailboxStore
+from domain.talk.ports import ConsentStore, ConversationStore, EpochStore, JournalStore, MailboxStore
 from domain.transparency.ports import LogStore
 
 Clock: TypeAlias = Callable[[], int]
@@ -51,6 +51,7 @@ class Stores(Struct, frozen=True):
     devices: DeviceStore
     prekeys: PrekeyStore
     conversations: ConversationStore
+    consent: ConsentStore
     journal: JournalStore
     mailbox: MailboxStore
     epochs: EpochStore

@@ -23,6 +23,7 @@ from storage.postgres.people.sessions import PostgresSessions
 from storage.postgres.people.sign_in import PostgresSignIn
 from storage.postgres.pool import Timeouts, open_pool
 from storage.postgres.retention import PostgresRetention
+from storage.postgres.talk.consent import PostgresConsent
 from storage.postgres.talk.conversations import PostgresConversations
 from storage.postgres.talk.journal import PostgresJournal, make_commit_connections
 from storage.postgres.talk.mailbox import PostgresMailbox
@@ -93,6 +94,7 @@ def _stores(transactions: Transactions, connections: TrioConnections, epochs: Po
         devices=PostgresDevices(transactions),
         prekeys=PostgresPrekeys(transactions),
         conversations=PostgresConversations(transactions),
+        consent=PostgresConsent(transactions),
         journal=PostgresJournal(transactions, connections),
         mailbox=PostgresMailbox(transactions),
         epochs=epochs,

@@ -82,7 +82,7 @@ from varde.transparency import LoggedDeviceList
 from varde_contract.close_codes import CloseCode
 from varde_contract.device_list import DeviceList, ListedDevice
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, SessionId
-from varde_contract.people import ProfileType
+from varde_contract.people import FoundBy, ProfileType
 from varde_contract.refusals import RefusalCode, StaleDevices
 from varde_contract.rest.people import CodeSent, DeviceView, SessionView
 from varde_contract.rest.talk import ConversationView, MemberView
@@ -116,6 +116,7 @@ __all__ = [
     "Event",
     "EventIterator",
     "ForkedLog",
+    "FoundBy",
     "Gap",
     "GapReason",
     "HistoryLost",

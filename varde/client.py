@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
+from msgspec.structs import replace
+
 from varde.conversation import Conversation
 from varde.crypto.root_key import safety_number
 from varde.errors import Busy, ListRollback, NotFound, RootKeyChanged, Unreachable, UntrustedDevice
@@ -17,8 +19,9 @@ from varde.store.people import Contacts
 from varde.transparency import LoggedDeviceList
 from varde_contract.frames import Presence
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
+from varde_contract.people import FoundBy
 from varde_contract.refusals import RefusalCode
-from varde_contract.rest.people import DeviceView, SessionView
+from varde_contract.rest.people import DeviceView, ProfileUpdate, SessionView
 from varde_contract.talk import ConversationKind, PresenceState
 
 
@@ -62,6 +65,41 @@ class Client:
     async def requests(self) -> tuple[Request, ...]:
         """Return who wants to write to this account and waits for an answer. Raises Refusal, Unreachable."""
         return await self._services.memberships.requests()
+
+    async def account_of(self, profile: ProfileId) -> AccountId:
+        """Return whose profile it is. Raises NotFound where there is none that this account may find."""
+        return await self._services.memberships.account_of(profile)
+
+    async def block(self, account: AccountId) -> None:
+        """Show nothing any more of what an account asks, and leave the dms with it. Raises Refusal, Unreachable.
+
+        It is not told of the block, but sees that the dms were left. Groups that both are in stay as they are.
+        """
+        await self._services.rest.block(account)
+        await self._services.memberships.leave_dms(account)
+
+    async def unblock(self, account: AccountId) -> None:
+        """Block an account no longer: what it asked meanwhile is among the requests. Raises Refusal, Unreachable."""
+        await self._services.rest.unblock(account)
+
+    async def blocked(self) -> tuple[AccountId, ...]:
+        """Return whom this account has blocked, the newest first. Raises Refusal, Unreachable."""
+        return tuple(each.account for each in (await self._services.rest.blocks()).blocks)
+
+    async def found_by(self, *, as_profile: ProfileId | None = None) -> FoundBy:
+        """Return who may ask a profile into a conversation. Raises Refusal, Unreachable."""
+        profile = default_profile(self.identity, as_profile)
+        return (await self._services.rest.profile(profile)).policies.found_by
+
+    async def set_found_by(self, found_by: FoundBy | str, *, as_profile: ProfileId | None = None) -> None:
+        """Let everyone, those who share a conversation with it, or nobody ask a profile. Raises Refusal, Unreachable.
+
+        Requests that wait stay as they are.
+        """
+        rest, profile = self._services.rest, default_profile(self.identity, as_profile)
+        known = await rest.profile(profile)
+        policies = replace(known.policies, found_by=FoundBy(found_by))
+        await rest.replace_profile(profile, ProfileUpdate(known.theme, policies))
 
     async def open_dm(self, profile: ProfileId, *, as_profile: ProfileId | None = None) -> Conversation:
         """Open the conversation with one other profile, or return the one that is there.

@@ -115,6 +115,12 @@ class Conversation:
         state = self._services.memberships.state(self.id)
         return tuple(profile for profile, member in state.members.items() if not member.accepted)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether what is sent here waits because the other one of a dm has not accepted yet."""
+        state = self._services.memberships.state(self.id)
+        return state.kind is ConversationKind.DM and len(state.members) > len(state.accepted)
+
     async def accept(self) -> None:
         """Accept the invitation: what is sent from now on is for this account too. Raises Refusal."""
         await self._services.memberships.accept(self.id)

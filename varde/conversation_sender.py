@@ -45,6 +45,7 @@ class ConversationSender:
         self._rosters = services.rosters
         self._outbox = services.outbox
         self._joins = services.joins
+        self._first_contact = services.first_contact
         self._backoff = Backoff(first=FIRST_PAUSE_SECONDS)
         self._without_prekeys: dict[DeviceId, float] = {}
 
@@ -62,7 +63,9 @@ class ConversationSender:
         if draft is None and not self._store.ratchets.pending_resets(self._conversation):
             return False
         try:
-            if self._must_wait(draft):
+            if draft is not None and self._must_wait():
+                await self._wait_caught_up()
+                await self._first_contact.send(draft, lambda: self._joins.may_encrypt(self._conversation))
                 return False
             draft, ready = await self._prepare(draft)
             if draft is not None and ready is not None and await self._deliver(draft, ready):
@@ -76,10 +79,10 @@ class ConversationSender:
             self._give_up(draft, fault)
         return True
 
-    def _must_wait(self, draft: Draft | None) -> bool:
+    def _must_wait(self) -> bool:
         """Whether the other one of a dm has not accepted yet. Raises NotAccepted where nobody is there any more."""
         chain = self._store.chains.find(self._conversation)
-        if draft is None or chain is None or chain.state.kind is not ConversationKind.DM:
+        if chain is None or chain.state.kind is not ConversationKind.DM:
             return False
         if len(chain.state.members) < _TWO:
             raise NotAccepted("the other one has declined or left")

@@ -196,13 +196,18 @@ class RequestsChanged(Struct, frozen=True, tag="requests-changed"):
 
 
 class Request(Struct, frozen=True, tag="request"):
-    """`invited_by` asks `profile`, one of this account's, into a conversation. Verified, like everything said of it."""
+    """`invited_by`, of `account`, asks `profile`, one of this account's, into a conversation. All of it is verified.
+
+    `text` is how what they want to say begins, if they have said something and this device can read it.
+    """
 
     conversation: ConversationId
     kind: ConversationKind
     profile: ProfileId
     invited_by: ProfileId
+    account: AccountId
     members: tuple[ProfileId, ...]
+    text: str | None
 
 
 class RosterChange(Struct, frozen=True, tag="roster-change"):

@@ -8,6 +8,7 @@ from varde.chains import Chains, Numbered
 from varde.clock import fresh_id, now_ms
 from varde.errors import NotFound, Refusal, RootKeyChanged, UntrustedDevice
 from varde.events import Request
+from varde.first_words import FirstContact
 from varde.identity import Identity
 from varde.outbox import Outbox
 from varde.own_list import OwnList
@@ -16,7 +17,7 @@ from varde.rosters import Rosters
 from varde.store import Store
 from varde_contract import membership as m
 from varde_contract import membership_statements as s
-from varde_contract.ids import ConversationId, ProfileId
+from varde_contract.ids import AccountId, ConversationId, ProfileId
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import ProfileOpening
 from varde_contract.rest.talk import NewStatements
@@ -38,6 +39,7 @@ class Memberships:
         rest: Rest,
         rosters: Rosters,
         chains: Chains,
+        first_contact: FirstContact,
         outbox: Outbox,
         own_list: OwnList,
         identity: Identity,
@@ -46,6 +48,7 @@ class Memberships:
         self._rest = rest
         self._rosters = rosters
         self._chains = chains
+        self._first_contact = first_contact
         self._outbox = outbox
         self._own_list = own_list
         self._identity = identity
@@ -134,8 +137,25 @@ class Memberships:
                     continue
                 members = tuple(chain.state.accepted)
                 inviter = chain.inviters[each.profile]
-                found.append(Request(each.conversation, chain.state.kind, each.profile, inviter, members))
+                kind, account = chain.state.kind, chain.past[inviter]
+                text = self._first_contact.read(each.conversation, inviter, each.words)
+                found.append(Request(each.conversation, kind, each.profile, inviter, account, members, text))
         return tuple(found)
+
+    async def account_of(self, profile: ProfileId) -> AccountId:
+        """Return whose profile it is, verified. Raises NotFound, and what `Rosters.refresh` raises."""
+        pinned = self._store.pins.profile(profile)
+        return (await self._rosters.learn_profile(profile)).account if pinned is None else pinned.account
+
+    async def leave_dms(self, account: AccountId) -> None:
+        """Leave every dm with an account. Raises what `say` raises."""
+        for conversation in self._store.conversations.all_ids():
+            chain = self._store.chains.find(conversation)
+            if chain is None or chain.state.kind is not ConversationKind.DM:
+                continue
+            accounts = {member.account for member in chain.state.accepted.values()}
+            if {account, self._identity.account} <= accounts:
+                await self.say(conversation, lambda head: s.Leave(*head))
 
     def state(self, conversation: ConversationId) -> m.Membership:
         """Return the membership that is proven here. Raises UntrustedDevice where there is none."""

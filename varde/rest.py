@@ -28,6 +28,7 @@ from varde_contract.rest.people import (
     PrekeyUpload,
     ProfileOpening,
     Profiles,
+    ProfileUpdate,
     ProfileView,
     Refresh,
     RelayAddress,
@@ -38,8 +39,10 @@ from varde_contract.rest.people import (
 )
 from varde_contract.rest.people import DeviceLists as Lists
 from varde_contract.rest.talk import (
+    Blocks,
     Conversations,
     ConversationView,
+    FirstWords,
     MessageStored,
     NewMessage,
     NewStatements,
@@ -217,6 +220,30 @@ class Rest:
     async def requests(self) -> Requests:
         """Return what this device's profiles are invited to."""
         return await self._call("GET", "/v1/requests", Requests)
+
+    async def put_words(self, conversation: ConversationId, profile: ProfileId, words: FirstWords) -> None:
+        """Let an invitation say something. The same again changes nothing."""
+        await self._call("PUT", f"/v1/conversations/{conversation}/words/{profile}", type(None), body=words)
+
+    async def blocks(self) -> Blocks:
+        """Return whom this account has blocked."""
+        return await self._call("GET", "/v1/blocks", Blocks)
+
+    async def block(self, account: AccountId) -> None:
+        """Block an account. The same again changes nothing."""
+        await self._call("PUT", f"/v1/blocks/{account}", type(None))
+
+    async def unblock(self, account: AccountId) -> None:
+        """Block an account no longer. The same again changes nothing."""
+        await self._call("DELETE", f"/v1/blocks/{account}", type(None))
+
+    async def profile(self, profile: ProfileId) -> ProfileView:
+        """Return one of this account's profiles, with its policies."""
+        return await self._call("GET", f"/v1/profiles/{profile}", ProfileView)
+
+    async def replace_profile(self, profile: ProfileId, update: ProfileUpdate) -> ProfileView:
+        """Replace what can change of a profile. The same again changes nothing."""
+        return await self._call("PUT", f"/v1/profiles/{profile}", ProfileView, body=update)
 
     async def send(self, message: NewMessage) -> MessageStored:
         """Send without a socket. The same client id again stores nothing."""

@@ -231,6 +231,19 @@ class Rosters:
                 view = await self.refresh(view.conversation)
         raise ListRollback("the transparency log has a newer device list of an account than the server shows")
 
+    async def prove_lists(self, *accounts: AccountId) -> tuple[ListHead, ...]:
+        """Demand that the log holds the newest known lists of these accounts, and return them. Raises as `prove`."""
+        self._log.refuse_fork()
+        heads = []
+        for account in accounts:
+            pinned = self._store.pins.newest(account)
+            if pinned is None:
+                raise ListRollback("no device list of an account is known")
+            heads.append(ListHead(account, pinned.number, pinned.hash))
+            if await self._prove_list(heads[-1]) > pinned.number:
+                raise ListRollback("the transparency log has a newer device list of an account than the server shows")
+        return tuple(heads)
+
     async def _prove_list(self, head: ListHead) -> int:
         """Return the newest number of the account that the log is known to have."""
         if (head.account, head.number) in self._proven:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from varde.chains import Chains
 from varde.crypto.keychain import Keychain
 from varde.event_stream import EventStream
+from varde.first_words import FirstContact
 from varde.identity import Identity
 from varde.joins import Joins
 from varde.memberships import Memberships
@@ -27,6 +28,7 @@ class Services:
     rosters: Rosters
     own_list: OwnList
     chains: Chains
+    first_contact: FirstContact
     memberships: Memberships
     events: EventStream
     outbox: Outbox

@@ -29,6 +29,7 @@ from varde.device import PHRASE, load_api_url, load_device
 from varde.errors import Busy, Ended, ListRollback, RootKeyChanged, Unreachable, UntrustedDevice, VardeError
 from varde.event_stream import EventStream
 from varde.events import Connected, Disconnected, OwnListChanged, Reason
+from varde.first_words import FirstContact
 from varde.http import Http
 from varde.identity import Identity
 from varde.joins import Joins
@@ -100,10 +101,12 @@ def put_together(
     chains = Chains(store, keychain.trust, identity)
     rosters = Rosters(store, rest, keychain.trust, chains, transparency, events.publish)
     outbox = Outbox(store, identity, events)
-    memberships = Memberships(store, rest, rosters, chains, outbox, own_list, identity)
+    first_contact = FirstContact(store, keychain, rest, rosters, identity)
+    memberships = Memberships(store, rest, rosters, chains, first_contact, outbox, own_list, identity)
     joins = Joins(store, keychain, identity.device)
     return Services(
-        *(identity, store, keychain, rest, rosters, own_list, chains, memberships, events, outbox, joins, transparency)
+        *(identity, store, keychain, rest, rosters, own_list, chains, first_contact, memberships),
+        *(events, outbox, joins, transparency),
     )
 
 

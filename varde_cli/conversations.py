@@ -109,11 +109,11 @@ def remove(home: Home, group_id: UUID, who: str) -> None:
     run_connected(home, run)
 
 
-_conversation_argument = click.argument("conversation_id", type=click.UUID, metavar="CONVERSATION")
+conversation_argument = click.argument("conversation_id", type=click.UUID, metavar="CONVERSATION")
 
 
 @click.command()
-@_conversation_argument
+@conversation_argument
 @home_options()
 def leave(home: Home, conversation_id: UUID) -> None:
     """Leave a group or a conversation of two. Its messages stay on this device.
@@ -129,7 +129,7 @@ def leave(home: Home, conversation_id: UUID) -> None:
 
 
 @click.command()
-@_conversation_argument
+@conversation_argument
 @json_option
 @home_options()
 def members(home: Home, conversation_id: UUID, *, as_json: bool) -> None:
@@ -148,64 +148,5 @@ def members(home: Home, conversation_id: UUID, *, as_json: bool) -> None:
         rows = [(names.of(each.profile), each.role.value, str(each.profile)) for each in found.members]
         rows += [(names.of(each), "invited", str(each)) for each in found.invited]
         print_table(("WHO", "ROLE", "ADDRESS"), rows)
-
-    run_connected(home, run)
-
-
-@click.command()
-@json_option
-@home_options()
-def requests(home: Home, *, as_json: bool) -> None:
-    """List who wants to write to you.
-
-    They are told nothing before you accept.
-
-    Examples:
-      varde requests
-      varde accept 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
-      varde decline 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
-    """
-
-    async def run(client: varde.Client) -> None:
-        names, found = Names(client), await client.requests()
-        if as_json:
-            print_json(found)
-        elif found:
-            rows = ((str(each.conversation), each.kind.value, names.of(each.invited_by)) for each in found)
-            print_table(("CONVERSATION", "KIND", "FROM"), rows)
-        else:
-            click.echo("Nobody waits for an answer.")
-
-    run_connected(home, run)
-
-
-@click.command()
-@_conversation_argument
-@home_options()
-def accept(home: Home, conversation_id: UUID) -> None:
-    """Accept a request: from now on what is written there is for you, too.
-
-    Example:
-      varde accept 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
-    """
-
-    async def run(client: varde.Client) -> None:
-        await client.conversation(ConversationId(conversation_id)).accept()
-
-    run_connected(home, run)
-
-
-@click.command()
-@_conversation_argument
-@home_options()
-def decline(home: Home, conversation_id: UUID) -> None:
-    """Decline a request.
-
-    Example:
-      varde decline 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
-    """
-
-    async def run(client: varde.Client) -> None:
-        await client.conversation(ConversationId(conversation_id)).decline()
 
     run_connected(home, run)

@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 import click
 
-from varde_cli import account, contacts, conversations, devices, messages, transparency
+from varde_cli import account, contacts, conversations, devices, messages, requests, transparency
 from varde_cli.chat import command as chat
 from varde_cli.output import program_name
 from varde_cli.run import EXIT_CODES, Failure, run_command
@@ -31,10 +31,11 @@ FAMILIES: Final[dict[str, tuple[click.Command, ...]]] = {
     ),
     "People and conversations": (
         *(contacts.contacts, contacts.verify, conversations.conversations, conversations.group),
+        *(requests.block, requests.unblock, requests.blocked, requests.found_by),
     ),
     "Talk": (
         *(chat.chat, messages.send, messages.listen),
-        *(conversations.requests, conversations.accept, conversations.decline),
+        *(requests.requests, requests.accept, requests.decline),
         *(conversations.members, conversations.leave),
     ),
     "Check the server": (transparency.log, transparency.audit_command, transparency.witness),

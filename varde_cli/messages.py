@@ -1,9 +1,11 @@
 """`varde send` and `varde listen`, for scripts: one message out, and everything that comes in as JSON lines."""
 
+import math
 import sys
 from uuid import UUID
 
 import click
+import trio
 
 import varde
 from varde.events import (
@@ -22,6 +24,8 @@ from varde_cli.output import json_option, print_json
 from varde_cli.run import Failure, run_connected
 from varde_contract.ids import ConversationId
 
+_UNANSWERED = 2.0  # seconds for the text to be stored, and for an answer that is just coming
+
 _KEPT = (Message, Unknown, MembershipChange, Gap, Undecryptable, TranscriptBroken, HistoryLost, Unsent)
 
 
@@ -34,7 +38,8 @@ _KEPT = (Message, Unknown, MembershipChange, Gap, Undecryptable, TranscriptBroke
 def send(home: Home, to: str, words: tuple[str, ...], *, as_profile: str | None, as_json: bool) -> None:
     """Send one message and wait until it is stored.
 
-    TO is as in `varde chat`. Without WORDS the message is read from standard input.
+    TO is as in `varde chat`. Without WORDS the message is read from standard input. Somebody you write to for the first
+    time has to accept first: the message then waits on this device, and goes out the next time varde runs after that.
 
     Examples:
       varde send bob "see you at eight"
@@ -46,11 +51,13 @@ def send(home: Home, to: str, words: tuple[str, ...], *, as_profile: str | None,
 
     async def run(client: varde.Client) -> None:
         conversation = await open_conversation(client, Names(client), to, as_profile)
-        sent = await conversation.send(text)
+        sent = None
+        with trio.move_on_after(_UNANSWERED if conversation.waiting else math.inf):
+            sent = await conversation.send(text)
         if as_json:
             print_json({"conversation": conversation.id, "sent": sent})
         else:
-            click.echo(f"sent as number {sent.seq}")
+            click.echo("waits until they accept" if sent is None else f"sent as number {sent.seq}")
 
     run_connected(home, run)
 

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from varde_contract import codec, padding
 from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, ProfileId, decode_binary_id
-from varde_contract.limits import SEQ_MAX
+from varde_contract.limits import FIRST_WORDS_CHARACTERS, SEQ_MAX
 from varde_contract.secret_struct import SecretStruct
 from varde_contract.talk import ConversationKind
 
@@ -56,7 +56,19 @@ class Empty(Struct, frozen=True, array_like=True, tag="empty"):
     """Nothing to show: keeps a ratchet turning."""
 
 
-Body: TypeAlias = Text | GroupKey | Empty
+class Invite(SecretStruct, frozen=True, array_like=True, tag="invite"):
+    """The first words to somebody who has not accepted yet, and the statement that invites them.
+
+    It is the only thing that is ever encrypted for them, comes with the request and not in the log, and stands in no
+    transcript.
+    """
+
+    number: Annotated[int, Meta(ge=0, le=SEQ_MAX)]
+    hash: Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
+    text: Annotated[str, Meta(max_length=FIRST_WORDS_CHARACTERS)]
+
+
+Body: TypeAlias = Text | GroupKey | Empty | Invite
 
 
 Digest: TypeAlias = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]

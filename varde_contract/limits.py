@@ -25,6 +25,13 @@ DEVICES_PER_SEND = MEMBERS_PER_CONVERSATION * DEVICES_PER_ACCOUNT
 LISTS_PER_PAGE = 64
 """Device lists in one answer: 1 MiB, were each as long as it can be."""
 ONE_TIME_KEYS_PER_DEVICE = 100
+# More than a person reads through, and few enough that nobody's memory or eyes are filled by others.
+REQUESTS_OF_STRANGERS = 32
+REQUESTS_PER_ACCOUNT = 8
+BLOCKS_PER_ACCOUNT = 1_000
+FIRST_WORDS_CHARACTERS = 2_000
+FIRST_WORDS_BYTES = 16 * KIB
+"""One ciphertext of them: four bytes a character, both layers and padding."""
 # The fullest Welcome has to fit one Noise message. Who belongs to more conversations lists the rest by REST.
 HEADS_PER_WELCOME = 1_000
 SYNC_MESSAGES = 500

@@ -33,6 +33,14 @@ class Notifications(enum.StrEnum):
 Minute: TypeAlias = Annotated[int, Meta(ge=0, le=1_440, description="Minutes since local midnight.")]
 
 
+class FoundBy(enum.StrEnum):
+    """Who may ask a profile into a conversation. To all others it is as if there were no such profile."""
+
+    EVERYONE = "everyone"
+    SHARED = "shared"  # whose account is in a conversation with it
+    NOBODY = "nobody"
+
+
 class WorkingHours(Struct, frozen=True, forbid_unknown_fields=True):
     """From and to, in minutes since midnight in the profile's time zone."""
 
@@ -42,7 +50,10 @@ class WorkingHours(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Policies(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the mode allows. The relay enforces the receipts, typing and presence rows; clients the rest."""
+    """What the mode allows.
+
+    The relay enforces the receipts, typing and presence rows, the API `found_by`; clients the rest.
+    """
 
     notifications: Notifications = Notifications.ALL
     working_hours: WorkingHours | None = None
@@ -51,3 +62,4 @@ class Policies(Struct, frozen=True, forbid_unknown_fields=True):
     typing: bool = True
     presence: bool = True
     require_unlock: bool = False
+    found_by: FoundBy = FoundBy.EVERYONE

@@ -201,6 +201,13 @@ class MailUnavailable(Exception):
     """The mail server cannot be reached or refused the message."""
 
 
+class InviteeStore(Protocol):
+    """Who is invited: what claims of prekeys ask of it."""
+
+    async def invited_devices(self, account: AccountId, conversation: ConversationId) -> Mapping[DeviceId, AccountId]:
+        """Return the devices, with their accounts, of the profiles that an account invited and that did not answer."""
+
+
 class DeviceRoster(Protocol):
     """The devices that somebody may write to in one place, and whose they are. In the domain's talk, a `Roster`."""
 

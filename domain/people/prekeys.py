@@ -7,7 +7,7 @@ from typing import Final
 from domain.budgets import Budget, Budgets
 from domain.people.events import KeysLow
 from domain.people.model import Actor, ClaimedPrekey, Device, Prekey
-from domain.people.ports import DeviceRoster, DeviceStore, PrekeyStore, RosterStore
+from domain.people.ports import DeviceRoster, DeviceStore, InviteeStore, PrekeyStore, RosterStore
 from domain.ports import Bus, Clock
 from varde_contract.ids import AccountId, ConversationId, DeviceId
 from varde_contract.kem import is_good_kem_key
@@ -59,6 +59,7 @@ class Prekeys:
         store: PrekeyStore,
         devices: DeviceStore,
         rosters: RosterStore,
+        invitees: InviteeStore,
         bus: Bus,
         budgets: Budgets,
         *,
@@ -67,6 +68,7 @@ class Prekeys:
         self._store = store
         self._devices = devices
         self._rosters = rosters
+        self._invitees = invitees
         self._bus = bus
         self._budgets = budgets
         self._clock = clock
@@ -95,7 +97,9 @@ class Prekeys:
         return KeyCount(*await self._store.count(actor.account, actor.device))
 
     async def claim(self, actor: Actor, conversation: ConversationId, devices: Sequence[DeviceId]) -> Claimed | Refused:
-        """Take one key of each of these devices of the roster, first in first out; the fallback key when none is left.
+        """Take one key of each of these devices, first in first out; the fallback key when none is left.
+
+        They are in the roster, or of somebody whom the actor's account invited and who did not answer yet.
 
         Refuses `no-device`, `not-found`, `not-allowed`, `stale-devices` (saying which are gone) and `claim-limit`.
         """
@@ -107,16 +111,20 @@ class Prekeys:
             return _NO_CONVERSATION
         if actor.device in wanted:
             return _OWN_KEYS
-        gone = tuple(device for device in wanted if device not in roster.devices)
+        absent = tuple(device for device in wanted if device not in roster.devices)
+        # For the first words to somebody who is invited. The rule about the account's invitations bounds it.
+        invited = await self._invitees.invited_devices(actor.account, conversation) if absent else {}
+        gone = tuple(device for device in absent if device not in invited)
         if gone:
             return _stale(roster, gone)
         over = self._budgets.spend(actor.account, Budget.CLAIMS, len(wanted))
-        return over or await self._take(actor.account, roster, wanted)
+        owned = [(invited.get(device) or roster.account_of(device), device) for device in wanted]
+        return over or await self._take(actor.account, owned)
 
-    async def _take(self, claimer: AccountId, roster: DeviceRoster, wanted: Sequence[DeviceId]) -> Claimed | Refused:
+    async def _take(self, claimer: AccountId, wanted: Sequence[tuple[AccountId, DeviceId]]) -> Claimed | Refused:
         keys = await self._store.claim(
             claimer,
-            [(roster.account_of(device), device) for device in wanted],
+            wanted,
             now_ms=self._clock(),
             window_ms=CLAIM_WINDOW,
             most=CLAIMS_PER_ACCOUNT,
@@ -128,7 +136,7 @@ class Prekeys:
         if low:
             await self._bus.publish(low)
         had = {claimed.device for claimed in keys}
-        return Claimed(keys, tuple(device for device in wanted if device not in had))
+        return Claimed(keys, tuple(device for _, device in wanted if device not in had))
 
     async def _device_of(self, actor: Actor) -> Device | None:
         return None if actor.device is None else await self._devices.find(actor.account, actor.device)

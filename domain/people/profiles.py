@@ -17,7 +17,7 @@ from varde_contract.people import Policies, ProfileType, Theme
 from varde_contract.refusals import RefusalCode, Refused
 
 _TOO_MANY: Final = Refused(RefusalCode.TOO_MANY, f"An account has at most {PROFILES_PER_ACCOUNT} profiles.")
-_NO_PROFILE: Final = Refused(RefusalCode.NOT_FOUND, "The profile does not exist or cannot be written to yet.")
+NO_PROFILE: Final = Refused(RefusalCode.NOT_FOUND, "The profile does not exist or cannot be written to yet.")
 _UNKNOWN: Final = Refused(RefusalCode.NOT_FOUND, "The account has no such profile.")
 
 
@@ -65,7 +65,7 @@ class Profiles:
         owner = (await self._store.owners([profile])).get(profile)
         found = None if owner is None else await self._store.find(owner.id, profile)
         if owner is None or found is None or owner.list_number == 0:
-            return _NO_PROFILE
+            return NO_PROFILE
         return Opening(profile, owner.id, found.salt, owner.list_number)
 
     async def replace(self, actor: Actor, profile: ProfileId, theme: Theme, policies: Policies) -> Profile | Refused:

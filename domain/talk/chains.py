@@ -4,26 +4,27 @@ The rules themselves are in `varde_contract.membership`, where clients have them
 who is asking, and to which profiles there are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from domain.people.model import Account, Actor, Device
 from domain.people.ports import DeviceStore, ProfileStore
 from domain.ports import Bus, Clock, Entropy
+from domain.talk.consent import NO_PROFILE, Consent
 from domain.talk.events import Invited, MembershipChanged, MessagesCommitted
 from domain.talk.model import Extended, Invitation, NewStatement, StoredStatement
 from domain.talk.ports import ChainChange, ConversationStore, NewRoster
 from varde_contract import membership as chain
 from varde_contract import membership_statements as s
-from varde_contract.ids import ENTROPY_BYTES, ClientId, ConversationId, MessageId, ProfileId, uuid7
+from varde_contract.ids import ENTROPY_BYTES, AccountId, ClientId, ConversationId, MessageId, ProfileId, uuid7
+from varde_contract.limits import REQUESTS_OF_STRANGERS
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.rest.talk import STATEMENTS_PER_PAGE
 from varde_contract.talk import ConversationKind
 
 _NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. Register one first.")
 _UNKNOWN: Final = Refused(RefusalCode.NOT_FOUND, "This device belongs to no such conversation.")
-_NO_PROFILE: Final = Refused(RefusalCode.NOT_FOUND, "One of the profiles does not exist or cannot be written to yet.")
 _NO_LINKS: Final = Refused(RefusalCode.NOT_ALLOWED, "This server takes no invitations by link yet.")
 _TAKEN: Final = Refused(RefusalCode.STALE_CHAIN, "The conversation has this statement's number already. Read on.")
 _NOT_CREATED: Final = Refused(RefusalCode.MALFORMED, "Begin with a creation. A dm invites one other, a self nobody.")
@@ -47,6 +48,7 @@ class Chains:
         store: ConversationStore,
         profiles: ProfileStore,
         devices: DeviceStore,
+        consent: Consent,
         bus: Bus,
         *,
         node: str,
@@ -57,6 +59,7 @@ class Chains:
         self._store = store
         self._profiles = profiles
         self._devices = devices
+        self._consent = consent
         self._bus = bus
         self._node = node
         self._clock = clock
@@ -66,15 +69,14 @@ class Chains:
         """Begin a conversation with its creation and invitations; the same dm or self again is the one that is there.
 
         The accounts of all invited have device lists, because without one nobody could check their devices; there need
-        not be a device in it. Refuses `no-device`, `malformed`, `not-found`, and what the rules of membership do.
+        not be a device in it. Refuses `no-device`, `malformed`, and what `Consent.judge` and the membership rules do.
         """
         device = await self._device(actor)
         if device is None:
             return _NO_DEVICE
         judged = self._judge(None, signed, device, await self._list_number(actor))
-        refused = judged if isinstance(judged, Refused) else await self._refuse_invited(None, judged[0])
-        if isinstance(judged, Refused) or refused is not None:
-            return refused or _NOT_CREATED
+        if isinstance(judged, Refused):
+            return judged
         state, statements = judged
         if not _has_its_shape(state):
             return _NOT_CREATED
@@ -83,24 +85,31 @@ class Chains:
             same = await self._stored_before(state.conversation, statements)
             return Opened(state.conversation, made=False) if same else _TAKEN
         ids = sorted(state.members)
+        pair = None if state.kind is ConversationKind.GROUP else (ids[0], ids[-1])
+        known = None if pair is None else await self._store.pair(pair)
+        if known is not None:
+            return Opened(known, made=False)  # nobody is asked again, so nobody has to allow it
+        told = await self._judge_invited(actor.account, None, state)
+        if isinstance(told, Refused):
+            return told
         new = NewRoster(
             conversation=state.conversation,
             kind=state.kind,
             members=state.members,
-            pair=None if state.kind is ConversationKind.GROUP else (ids[0], ids[-1]),
+            pair=pair,
             created_ms=self._clock(),
             statements=statements,
             state=chain.encode_state(state),
         )
         conversation, made = await self._store.open(new)
         if made:
-            await self._bus.publish([MembershipChanged(conversation, 1), *await self._invited(None, state)])
+            await self._bus.publish([MembershipChanged(conversation, 1), *await self._invited(state, told)])
         return Opened(conversation, made)
 
     async def extend(self, actor: Actor, conversation: ConversationId, signed: Sequence[bytes]) -> Extended | Refused:
         """Append statements. The first for a number wins; the same again are answered as they were the first time.
 
-        Refuses `no-device`, `not-found`, `stale-chain`, and what the rules of membership do.
+        Refuses `no-device`, `not-found`, `stale-chain`, and what `Consent.judge` and the rules of membership do.
         """
         device = await self._device(actor)
         if device is None:
@@ -113,9 +122,9 @@ class Chains:
             stored = await self._stored_before(conversation, signed)
             return Extended(tuple(each.seq for each in stored), 0, moved=False) if stored else judged
         after, statements = judged
-        refused = await self._refuse_invited(before, after)
-        if refused is not None:
-            return refused
+        told = await self._judge_invited(actor.account, before, after)
+        if isinstance(told, Refused):
+            return told
         is_over = after.kind is ConversationKind.DM and len(after.members) < len(before.members)
         ids = sorted(before.members)
         change = ChainChange(
@@ -132,7 +141,7 @@ class Chains:
             return _TAKEN
         moved = [MembershipChanged(conversation, extended.roster_version)] if extended.moved else []
         committed = MessagesCommitted(self._node, conversation, extended.seqs[-1])
-        await self._bus.publish([*moved, committed, *await self._invited(before, after)])
+        await self._bus.publish([*moved, committed, *await self._invited(after, told)])
         return extended
 
     async def page(self, actor: Actor, conversation: ConversationId, first: int) -> Sequence[StoredStatement] | Refused:
@@ -152,7 +161,9 @@ class Chains:
 
     async def invitations(self, actor: Actor) -> Sequence[Invitation] | Refused:
         """Return what the profiles of the actor's device are invited to. Refuses `no-device`."""
-        return _NO_DEVICE if actor.device is None else await self._store.invitations(actor.device)
+        if actor.device is None:
+            return _NO_DEVICE
+        return await self._store.invitations(actor.device, REQUESTS_OF_STRANGERS)
 
     async def _device(self, actor: Actor) -> Device | None:
         return None if actor.device is None else await self._devices.find(actor.account, actor.device)
@@ -217,20 +228,28 @@ class Chains:
         stored = await self._store.statements(conversation, first, len(wanted))
         return stored if [each.signed for each in stored] == wanted else ()
 
-    async def _refuse_invited(self, before: chain.Membership | None, after: chain.Membership) -> Refused | None:
-        invited = _newly_invited(before, after)
+    async def _judge_invited(
+        self, account: AccountId, before: chain.Membership | None, after: chain.Membership
+    ) -> Collection[ProfileId] | Refused:
+        """Return which of the newly invited are told so."""
+        known = {} if before is None else before.members
+        invited = {
+            profile: member
+            for profile, member in after.members.items()
+            if not member.accepted and known.get(profile) != member
+        }
         owners = await self._profiles.owners(list(invited)) if invited else {}
-        known = all(
-            is_reachable(owner := owners.get(profile)) and owner is not None and owner.id == member.account
-            for profile, member in invited.items()
-        )
-        return None if known else _NO_PROFILE
+        for profile, member in invited.items():
+            owner = owners.get(profile)
+            if owner is None or not is_reachable(owner) or owner.id != member.account:
+                return NO_PROFILE
+        return await self._consent.judge(account, invited)
 
-    async def _invited(self, before: chain.Membership | None, after: chain.Membership) -> list[Invited]:
+    async def _invited(self, state: chain.Membership, told: Collection[ProfileId]) -> list[Invited]:
         return [
             Invited(device.id)
-            for profile, member in _newly_invited(before, after).items()
-            for device in await self._devices.list_all(member.account)
+            for profile in told
+            for device in await self._devices.list_all(state.members[profile].account)
             if profile in device.profiles
         ]
 
@@ -263,12 +282,3 @@ def _has_its_shape(state: chain.Membership) -> bool:
             return len(state.members) == 1
         case ConversationKind.GROUP:
             return True
-
-
-def _newly_invited(before: chain.Membership | None, after: chain.Membership) -> Mapping[ProfileId, chain.Member]:
-    known = {} if before is None else before.members
-    return {
-        profile: member
-        for profile, member in after.members.items()
-        if not member.accepted and known.get(profile) != member
-    }

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, EpochId, MessageId, ProfileId
+from varde_contract.people import FoundBy
 from varde_contract.talk import ConversationKind, Role
 
 
@@ -103,12 +104,45 @@ class Extended(Struct, frozen=True):
     moved: bool
 
 
+class Words(Struct, frozen=True):
+    """The first words of an invitation for one device, and who wrote them: as which profile, with which device."""
+
+    client_id: ClientId
+    profile: ProfileId
+    device: DeviceId
+    ciphertext: bytes
+
+
 class Invitation(Struct, frozen=True):
-    """A profile is asked to be a member of a conversation."""
+    """A profile is asked to be a member of a conversation; `words` are for the device that asks."""
 
     conversation: ConversationId
     kind: ConversationKind
     profile: ProfileId
+    words: Words | None = None
+
+
+class Reach(Struct, frozen=True):
+    """How an account stands to a profile that it wants to ask: what the owner allows, and what there is already.
+
+    `shares`: its account and the profile accepted to be in one conversation. `signed`: the profile signed something in
+    a conversation that the account is in or invited to, and must be able to verify. `waiting`: how many of its
+    invitations of this profile wait for an answer, seen or not. `blocked`: the owner does not want to see them.
+    """
+
+    owner: AccountId
+    found_by: FoundBy
+    shares: bool
+    signed: bool
+    waiting: int
+    blocked: bool
+
+
+class Block(Struct, frozen=True):
+    """An account that another one has blocked."""
+
+    account: AccountId
+    since_ms: int
 
 
 class Summary(Struct, frozen=True):

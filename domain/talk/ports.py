@@ -9,6 +9,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from domain.talk.model import (
+    Block,
     Committed,
     Confirmation,
     ConversationHead,
@@ -21,12 +22,14 @@ from domain.talk.model import (
     LogPage,
     LogRequest,
     NewStatement,
+    Reach,
     Roster,
     RosterOutdated,
     RosterView,
     SendKey,
     StoredStatement,
     Summary,
+    Words,
 )
 from varde_contract.ids import AccountId, ConversationId, DeviceId, EpochId, ProfileId
 from varde_contract.membership import Member
@@ -70,6 +73,9 @@ class ConversationStore(Protocol):
     async def open(self, new: NewRoster) -> tuple[ConversationId, bool]:
         """Store the conversation, or return the one its pair already has; True when it was made now."""
 
+    async def pair(self, pair: tuple[ProfileId, ProfileId]) -> ConversationId | None:
+        """Return the dm or self of a pair."""
+
     async def rosters(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, Roster]:
         """Return the rosters; unknown conversations are left out."""
 
@@ -99,8 +105,40 @@ class ConversationStore(Protocol):
     async def statements(self, conversation: ConversationId, first: int, limit: int) -> Sequence[StoredStatement]:
         """Return the statements from number `first` on, in order."""
 
-    async def invitations(self, device: DeviceId) -> Sequence[Invitation]:
-        """Return what the profiles that a device receives for are invited to, newest conversations first."""
+    async def invitations(self, device: DeviceId, most: int) -> Sequence[Invitation]:
+        """Return what the profiles that a device receives for are invited to, newest first.
+
+        Left out is what accounts ask that the owner has blocked. Of each profile at most `most` are by strangers, who
+        share no conversation with it: those of accounts that ask for less come before those of accounts that ask for
+        more, and then the newest ones.
+        """
+
+
+class ConsentStore(Protocol):
+    """Who may ask whom, and who does not want to be asked."""
+
+    async def reach(self, account: AccountId, profiles: Sequence[ProfileId]) -> Mapping[ProfileId, Reach]:
+        """Return how the account stands to these profiles; unknown ones are left out."""
+
+    async def invited_devices(self, account: AccountId, conversation: ConversationId) -> Mapping[DeviceId, AccountId]:
+        """Return the devices, with their accounts, of the profiles that an account invited and that did not answer."""
+
+    async def put_words(
+        self, account: AccountId, conversation: ConversationId, profile: ProfileId, words: Mapping[DeviceId, Words]
+    ) -> bool:
+        """Keep what an invitation of the account says to devices of the profile, until it is answered.
+
+        Words for other devices are left out. False where no invitation of the account waits.
+        """
+
+    async def block(self, account: AccountId, blocked: AccountId, now_ms: int, most: int) -> bool:
+        """Block an account, known or not. Again changes nothing. False when there are `most` already."""
+
+    async def unblock(self, account: AccountId, blocked: AccountId) -> None:
+        """Block it no longer. What it asked meanwhile is seen again."""
+
+    async def blocks(self, account: AccountId) -> Sequence[Block]:
+        """Return whom the account has blocked, newest first."""
 
 
 class JournalStore(Protocol):

@@ -15,7 +15,7 @@ from varde_contract.ids import DeviceId
 from varde_contract.padding import BUCKETS, CONTENT_BYTES, pad
 from varde_contract.talk import ConversationKind
 
-EDGES = [edge for kind in (e.Text, e.GroupKey) for edge in edges(kind)]
+EDGES = [edge for kind in (e.Text, e.GroupKey, e.Invite) for edge in edges(kind)]
 ENVELOPE = x.ENVELOPES[0]
 encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 
@@ -87,7 +87,7 @@ def test_another_version_is_refused(version: int) -> None:
 @pytest.mark.parametrize("edge", EDGES, ids=lambda edge: edge.name)
 def test_limits_of_bodies(edge: Edge) -> None:
     """The longest text that its type allows is taken, a longer one is the sender's fault; the same for keys."""
-    assert isinstance(edge.struct, e.Text | e.GroupKey)
+    assert isinstance(edge.struct, e.Text | e.GroupKey | e.Invite)
     envelope = with_body(edge.struct)
     content = encoder.encode(envelope)
     if len(content) > CONTENT_BYTES:

@@ -19,7 +19,7 @@ EDGES = [edge for kind in BODIES for edge in edges(kind)]
 REQUESTS = {
     *("CodeRequest", "SignIn", "Refresh", "NewStatements", "NewDeviceList"),
     *("SignedKey", "PrekeyUpload", "PrekeyClaim", "NewMessage", "NewProfile", "ProfileUpdate"),
-    *("Policies", "WorkingHours", "DeviceProof"),
+    *("Policies", "WorkingHours", "DeviceProof", "FirstWords"),
 }
 
 

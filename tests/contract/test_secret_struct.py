@@ -12,7 +12,13 @@ from varde_contract.secret_struct import SecretStruct
 
 BODIES: Final = structs_of(*rest_modules())
 SECRETS: Final = {"email", "code", "access_token", "refresh_token", "ticket", "text", "recovery_phrase"}
-SPOKEN: Final[tuple[type[Struct], ...]] = (frames.Hello, envelope.Text, envelope.GroupKey, envelope.Envelope)
+SPOKEN: Final[tuple[type[Struct], ...]] = (
+    frames.Hello,
+    envelope.Text,
+    envelope.GroupKey,
+    envelope.Invite,
+    envelope.Envelope,
+)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in (*BODIES, *SPOKEN) if SECRETS & set(kind.__struct_fields__)])

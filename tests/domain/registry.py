@@ -9,6 +9,7 @@ from domain.people.profiles import Profiles
 from domain.people.sessions import Sessions
 from domain.people.sign_in import SignIn
 from domain.talk.chains import Chains
+from domain.talk.consent import Consent
 from domain.talk.conversations import Conversations
 from tests.cast import Person, settle
 from tests.doubles.bus import RecordingBus
@@ -37,10 +38,20 @@ class Registry:
         self.profiles = Profiles(stores.profiles, bus, clock=clock, entropy=entropy)
         self.devices = Devices(stores.devices)
         self.device_lists = DeviceLists(stores.devices, stores.profiles, bus, clock=clock)
-        self.prekeys = Prekeys(stores.prekeys, stores.devices, stores.conversations, bus, self.budgets, clock=clock)
+        self.prekeys = Prekeys(
+            stores.prekeys, stores.devices, stores.conversations, stores.consent, bus, self.budgets, clock=clock
+        )
         self.conversations = Conversations(stores.conversations, stores.devices)
+        self.consent = Consent(stores.consent, self.budgets, clock=clock)
         self.chains = Chains(
-            stores.conversations, stores.profiles, stores.devices, bus, node="api", clock=clock, entropy=entropy
+            stores.conversations,
+            stores.profiles,
+            stores.devices,
+            self.consent,
+            bus,
+            node="api",
+            clock=clock,
+            entropy=entropy,
         )
 
     async def settle(self, *people: Person) -> None:

@@ -1,5 +1,6 @@
 """Conversations and memberships, in memory."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from domain.people import model as people
@@ -8,7 +9,7 @@ from domain.talk.ports import ChainChange, NewRoster
 from tests.doubles.interference import Interference
 from tests.doubles.memory import Membership, Memory, StoredConversation
 from varde_contract.envelope import Cipher, SealedParts, join_sealed
-from varde_contract.ids import ConversationId, DeviceId, ProfileId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.membership import Member
 from varde_contract.talk import Role
 
@@ -27,7 +28,9 @@ class MemoryConversations:
             return self._memory.pairs[new.pair], False
         assert new.conversation not in self._memory.talks
         talk = StoredConversation(new.conversation, new.kind, new.created_ms)
-        talk.members = {profile: replace_member(None, member, 1) for profile, member in new.members.items()}
+        talk.members = {
+            profile: replace_member(None, member, 1, new.statements) for profile, member in new.members.items()
+        }
         self._memory.talks[talk.id] = talk
         if new.pair is not None:
             self._memory.pairs[new.pair] = talk.id
@@ -110,9 +113,11 @@ class MemoryConversations:
             return None
         before, accounts = talk.members, {member.account for member in talk.members.values()}
         talk.members = {
-            profile: replace_member(before.get(profile), member, talk.head + 1)
+            profile: replace_member(before.get(profile), member, talk.head + 1, change.statements)
             for profile, member in change.members.items()
         }
+        waiting = {profile for profile, row in talk.members.items() if not row.accepted}
+        talk.words = {key: words for key, words in talk.words.items() if key[0] in waiting}
         moved = _roles(before) != _roles(talk.members)
         for account in accounts | {member.account for member in talk.members.values()}:
             for device in self._memory.devices_of(account):
@@ -138,23 +143,50 @@ class MemoryConversations:
         talk = self._memory.talks.get(conversation)
         return [] if talk is None else [each for each, _ in talk.statements if each.number >= first][:limit]
 
-    async def invitations(self, device: DeviceId) -> Sequence[talk_model.Invitation]:
+    async def pair(self, pair: tuple[ProfileId, ProfileId]) -> ConversationId | None:
+        """As promised."""
+        await self._interference.let_through()
+        return self._memory.pairs.get(pair)
+
+    async def invitations(self, device: DeviceId, most: int) -> Sequence[talk_model.Invitation]:
         """As promised."""
         await self._interference.let_through()
         found = self._memory.devices[device]
-        return [
-            talk_model.Invitation(talk.id, talk.kind, profile)
-            for _, talk in sorted(self._memory.talks.items(), reverse=True)
-            for profile, member in talk.members.items()
-            if profile in found.profiles and member.account == found.account and not member.accepted
+        asked = [
+            (row, talk_model.Invitation(talk.id, talk.kind, profile, talk.words.get((profile, device))))
+            for talk in self._memory.talks.values()
+            for profile, row in talk.members.items()
+            if profile in found.profiles and row.account == found.account and not row.accepted
+            if (found.account, row.inviter) not in self._memory.blocks
         ]
+        asked.sort(key=lambda each: (each[0].asked_ms, each[1].conversation), reverse=True)
+        turns: Counter[tuple[ProfileId, AccountId | None]] = Counter()
+        ranked: list[tuple[int, Membership, talk_model.Invitation]] = []
+        for row, invitation in asked:
+            turns[invitation.profile, row.inviter] += 1
+            ranked.append((turns[invitation.profile, row.inviter], row, invitation))
+        places: Counter[ProfileId] = Counter()
+        shown = []
+        for _, row, invitation in sorted(ranked, key=lambda each: each[0]):
+            stranger = row.inviter is None or not self._memory.shares(row.inviter, invitation.profile)
+            places[invitation.profile] += stranger
+            if not stranger or places[invitation.profile] <= most:
+                shown.append(invitation)
+        return [invitation for _, invitation in asked if invitation in shown]
 
 
-def replace_member(before: Membership | None, after: Member, from_seq: int) -> Membership:
+def replace_member(
+    before: Membership | None, after: Member, from_seq: int, statements: Sequence[talk_model.NewStatement]
+) -> Membership:
     """The row of a member: who accepts has what comes from then on."""
     if before is not None and before.accepted:
         from_seq = before.from_seq
-    return Membership(after.account, after.role, from_seq, after.accepted, 0 if before is None else before.read_upto)
+    row = Membership(after.account, after.role, from_seq, after.accepted, 0 if before is None else before.read_upto)
+    if not after.accepted and before is not None:
+        row.inviter, row.asked_ms = before.inviter, before.asked_ms
+    elif not after.accepted and statements:
+        row.inviter, row.asked_ms = statements[-1].account, statements[-1].sent_ms
+    return row
 
 
 def _roles(members: Mapping[ProfileId, Membership]) -> dict[ProfileId, Role]:
@@ -180,6 +212,7 @@ def _say(talk: StoredConversation, statements: Sequence[talk_model.NewStatement]
         talk.known[each.device, each.client_id] = talk.head
         talk.statements.append((talk_model.StoredStatement(each.number, talk.head, each.signed, each.state), each.hash))
         talk.membership = membership
+        talk.signers.add(each.profile)
     return tuple(range(talk.head - len(statements) + 1, talk.head + 1))
 
 

@@ -38,6 +38,8 @@ class Membership:
     from_seq: int
     accepted: bool = True
     read_upto: int = 0
+    inviter: AccountId | None = None
+    asked_ms: int = 0
 
 
 @dataclass
@@ -65,6 +67,8 @@ class StoredConversation:
     superseded_ms: list[int] = field(default_factory=list)
     statements: list[tuple[talk_model.StoredStatement, bytes]] = field(default_factory=list)
     """With the hash of each."""
+    signers: set[ProfileId] = field(default_factory=set)
+    words: dict[tuple[ProfileId, DeviceId], talk_model.Words] = field(default_factory=dict)
     membership: bytes | None = None
 
     def move_version(self, now_ms: int, *, removal: bool = False) -> people.RosterChange:
@@ -142,6 +146,7 @@ class Memory:
     keys: dict[DeviceId, KeyChain] = field(default_factory=dict)
     claims: dict[tuple[AccountId, DeviceId], list[int]] = field(default_factory=dict)
     talks: dict[ConversationId, StoredConversation] = field(default_factory=dict)
+    blocks: dict[tuple[AccountId, AccountId], int] = field(default_factory=dict)
     pairs: dict[tuple[ProfileId, ProfileId], ConversationId] = field(default_factory=dict)
     leases: dict[str, tuple[WorkerId, float]] = field(default_factory=dict)
     transparency: LogMemory = field(default_factory=LogMemory)
@@ -189,6 +194,14 @@ class Memory:
             talk.add_device(device.id)
         else:
             talk.remove_device(device.id)
+
+    def shares(self, account: AccountId, profile: ProfileId) -> bool:
+        """Whether an account and a profile are members of one conversation."""
+        for talk in self.talks.values():
+            member, accounts = talk.members.get(profile), {m.account for m in talk.members.values() if m.accepted}
+            if member is not None and member.accepted and account in accounts:
+                return True
+        return False
 
     def roster(self, talk: StoredConversation) -> talk_model.Roster:
         """Return the roster."""

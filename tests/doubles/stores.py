@@ -2,6 +2,7 @@
 
 from domain.ports import Stores
 from tests.doubles.bus import RecordingBus
+from tests.doubles.consent import MemoryConsent
 from tests.doubles.conversations import MemoryConversations
 from tests.doubles.devices import MemoryDevices, MemoryPrekeys
 from tests.doubles.epochs import MemoryEpochs
@@ -31,6 +32,7 @@ def open_memory_stores(
         devices=MemoryDevices(memory, interference),
         prekeys=MemoryPrekeys(memory, interference),
         conversations=MemoryConversations(memory, interference),
+        consent=MemoryConsent(memory, interference),
         journal=MemoryJournal(memory, interference),
         mailbox=MemoryMailbox(memory, interference),
         epochs=MemoryEpochs(memory, interference),

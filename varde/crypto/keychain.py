@@ -4,6 +4,8 @@ Every call runs inside the caller's transaction, so that an advanced ratchet and
 at all.
 """
 
+import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -23,17 +25,21 @@ from varde.store.ratchets import Pair
 from varde.store.store import Store
 from varde_contract.envelope import (
     ENVELOPE_VERSION,
+    INCARNATION_BYTES,
     Body,
+    ChainHead,
     Cipher,
     Empty,
     Envelope,
     GroupKey,
+    Invite,
     Misattributed,
     Said,
     SealedParts,
     UnknownEnvelope,
     encode_envelope,
     join_sealed,
+    lists_digest,
     message_digest,
     open_envelope,
     split_sealed,
@@ -41,8 +47,10 @@ from varde_contract.envelope import (
 from varde_contract.errors import PeerFault
 from varde_contract.frames import New
 from varde_contract.ids import AccountId, ConversationId, DeviceId
+from varde_contract.limits import FIRST_WORDS_CHARACTERS
+from varde_contract.membership import Membership
 from varde_contract.rest.people import ClaimedKeys
-from varde_contract.rest.talk import ConversationView
+from varde_contract.rest.talk import ConversationView, ListHead, WordsView
 from varde_contract.talk import ConversationKind
 
 NO_SESSION = join_sealed(SealedParts(Cipher.OLM, b"", NOTHING))
@@ -138,8 +146,70 @@ class Keychain:
         plaintext, afresh = self._decrypt(pair, peer, parts, new)
         recipient = None if parts.cipher is Cipher.MEGOLM else self._own.device
         envelope = _check(plaintext, _said(new, kind, peer.account, recipient))
+        if isinstance(envelope.body, Invite):
+            raise CannotDecrypt(Reason.MISATTRIBUTED)  # it comes with a request, and never in the log
         self._apply(pair, envelope, afresh=afresh)
         return Opened(envelope, self.transcript.receive(new.seq, envelope, message_digest(plaintext)))
+
+    def encrypt_words(
+        self,
+        state: Membership,
+        draft: Draft,
+        lists: Sequence[ListHead],
+        devices: Sequence[KnownDevice],
+        keys: ClaimedKeys,
+    ) -> dict[DeviceId, bytes]:
+        """Encrypt the first words for devices of somebody who is only invited, as far as there are sessions with them.
+
+        They are a life of their own in the transcript: whoever never reads them misses nothing. Raises UntrustedDevice.
+        """
+        peers = {peer.device: peer for peer in devices}
+        for key in keys.keys:
+            if key.device not in peers:
+                raise UntrustedDevice("a prekey was given for a device that is not the invited one's")
+            self._pairwise.start(Pair(draft.conversation, key.device), peers[key.device], key)
+        envelope = Envelope(
+            version=ENVELOPE_VERSION,
+            conversation=draft.conversation,
+            kind=state.kind,
+            chain=ChainHead(state.number, state.head),
+            lists=lists_digest((head.account, head.number, head.hash) for head in lists),
+            account=self._own.account,
+            profile=draft.profile,
+            device=self._own.device,
+            recipient=None,
+            client_id=draft.client_id,
+            written_ms=draft.written_ms,
+            incarnation=os.urandom(INCARNATION_BYTES),
+            counter=1,
+            previous=None,
+            seen=(),
+            checkpoint=self._store.transparency.seen(),
+            body=Invite(state.number, state.head, draft.text[:FIRST_WORDS_CHARACTERS]),
+        )
+        sealed = {device: self._encrypt_for(peer, envelope) for device, peer in peers.items()}
+        return {device: each for device, each in sealed.items() if each != NO_SESSION}
+
+    def open_words(self, conversation: ConversationId, words: WordsView) -> str:
+        """Return the first words of an invitation whose statement was verified. Raises CannotDecrypt."""
+        peer = self.trust.sender(conversation, words.device, words.profile)
+        try:
+            parts = split_sealed(words.ciphertext)
+        except PeerFault:
+            raise CannotDecrypt(Reason.MALFORMED) from None
+        if parts.cipher not in {Cipher.OLM, Cipher.OLM_PREKEY}:
+            raise CannotDecrypt(Reason.MISATTRIBUTED)
+        plaintext, _ = self._pairwise.decrypt(Pair(conversation, words.device), peer, parts)
+        kind = self._kind(conversation)
+        ends = words.profile, words.device, self._own.device, words.client_id
+        body = _check(plaintext, Said(conversation, kind, peer.account, *ends)).body
+        # What they name is the membership that the writer saw: another one here means that the server showed two.
+        if not isinstance(body, Invite) or self._store.chains.hash_of(conversation, body.number) not in {
+            None,
+            body.hash,
+        }:
+            raise CannotDecrypt(Reason.MISATTRIBUTED)
+        return body.text
 
     def start_anew(self) -> None:
         """This store is old: encrypt with nothing that it holds, and begin a new life in every transcript.

@@ -84,6 +84,16 @@ class Trust:
         elif known != pinned:
             raise UntrustedDevice("a profile belongs to another account than before, or has another salt")
 
+    def devices_of(self, profile: ProfileId, now_ms: int) -> tuple[KnownDevice, ...]:
+        """Return the devices that the newest list of a pinned profile's account proves for it."""
+        pinned = self._store.pins.profile(profile)
+        newest = None if pinned is None else self.lists.newest(pinned.account)
+        if pinned is None or newest is None:
+            return ()
+        mark = commitment(profile, pinned.salt)
+        listed = (each.device for each in newest.devices if mark in each.profiles and is_current(each, now_ms))
+        return tuple(known for known in map(self._store.pins.device, listed) if known is not None)
+
     def knows(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> bool:
         """Whether a device is known to speak for a profile in a conversation, so that what it wrote can be opened."""
         return self._sender(conversation, device, profile) is not None

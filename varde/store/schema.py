@@ -144,7 +144,12 @@ CREATE TABLE chain_hash (
 CREATE TABLE chain_pending (conversation BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 """
 
+_WORDS = """
+-- The first words of an invitation, sent by this device or read by it.
+CREATE TABLE first_words (conversation BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
 VERSIONS: tuple[str, ...] = (
-    *(_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER, _DEVICE_LISTS, _EPOCHS, _CHAINS),
+    *(_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER, _DEVICE_LISTS, _EPOCHS, _CHAINS, _WORDS),
 )
 """Each script takes the store from the version of its index to the next."""

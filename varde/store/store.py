@@ -13,6 +13,7 @@ from varde.errors import NotEnrolled, StoreDamaged, StoreInUse, WrongKey
 from varde.store.chains import Chains
 from varde.store.conversations import Conversations, OwnNumbers, Receipts
 from varde.store.database import Connect, Database, connect_file, open_file
+from varde.store.first_words import FirstWordsTable
 from varde.store.log import Log
 from varde.store.outbox import OutboxTable
 from varde.store.people import Contacts, Pins
@@ -82,6 +83,7 @@ class Store:
         self.pins = Pins(database, cipher)
         self.conversations = Conversations(database, cipher)
         self.chains = Chains(database, cipher)
+        self.first_words = FirstWordsTable(database, cipher)
         self.receipts = Receipts(database, cipher)
         self.ratchets = Ratchets(database, cipher)
         self.kem_prekeys = KemPrekeys(database, cipher)

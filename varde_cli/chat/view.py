@@ -186,7 +186,8 @@ class ChatView:
 
     async def _warn_if_late(self) -> None:
         await trio.sleep(_LATE)
-        self.screen.line("   waiting for the relay; what you wrote is kept and goes out by itself", dim=True)
+        whom = "them to accept" if self.conversation.waiting else "the relay"
+        self.screen.line(f"   waiting for {whom}; what you wrote is kept and goes out by itself", dim=True)
 
     async def _show_events(self) -> None:
         async for event in self.client.events():

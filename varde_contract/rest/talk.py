@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 from varde_contract.device_list import HASH_BYTES
 from varde_contract.frames import Ciphertext, Seq, Version
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, id_schema
-from varde_contract.limits import DEVICES_PER_SEND, MEMBERS_PER_CONVERSATION
+from varde_contract.limits import DEVICES_PER_ACCOUNT, DEVICES_PER_SEND, FIRST_WORDS_BYTES, MEMBERS_PER_CONVERSATION
 from varde_contract.membership_statements import DIGEST_BYTES, STATEMENT_BYTES
 from varde_contract.rest.fields import Instant, Salt
 from varde_contract.talk import ConversationKind, Role
@@ -51,18 +51,56 @@ class Statements(Struct, frozen=True):
     statements: tuple[StatementView, ...]
 
 
+class FirstWords(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an invitation says, encrypted for each device of who is invited: an envelope with the body `invite`."""
+
+    client_id: ClientId
+    profile: ProfileId
+    devices: Annotated[
+        dict[DeviceId, Annotated[bytes, Meta(min_length=1, max_length=FIRST_WORDS_BYTES, description="Base64.")]],
+        Meta(
+            min_length=1,
+            max_length=DEVICES_PER_ACCOUNT,
+            extra_json_schema={"propertyNames": id_schema(DeviceId)},
+        ),
+    ]
+
+
+class WordsView(Struct, frozen=True):
+    """The first words for this device: as which profile they were written, with which device."""
+
+    client_id: ClientId
+    profile: ProfileId
+    device: DeviceId
+    ciphertext: bytes
+
+
 class InvitationView(Struct, frozen=True):
     """A profile of this device is asked to be a member. What is said here is proven by the statements alone."""
 
     conversation: ConversationId
     kind: ConversationKind
     profile: ProfileId
+    words: WordsView | None = None
 
 
 class Requests(Struct, frozen=True):
     """What this device's profiles are asked for, newest conversations first."""
 
     invitations: tuple[InvitationView, ...]
+
+
+class BlockView(Struct, frozen=True):
+    """An account whose requests this one does not want to see."""
+
+    account: AccountId
+    since: Instant
+
+
+class Blocks(Struct, frozen=True):
+    """Whom the account has blocked, newest first."""
+
+    blocks: tuple[BlockView, ...]
 
 
 class ChainHead(Struct, frozen=True):

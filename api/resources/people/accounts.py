@@ -8,6 +8,7 @@ from api.http.replies import Answer, created, instant
 from api.operation import signed_in, signed_in_with_body
 from api.services import Services
 from domain.people.model import Account, Actor, Profile
+from domain.people.profiles import NO_PROFILE
 from varde_contract.ids import ProfileId
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.rest.people import AccountView, NewProfile, ProfileOpening, Profiles, ProfileUpdate, ProfileView
@@ -57,8 +58,14 @@ async def show_profile(services: Services, actor: Actor, profile: UUID) -> Answe
 
 @profiles.get("/<uuid:profile>/opening")
 @signed_in(answers={200: ProfileOpening}, refuses=(RefusalCode.NOT_FOUND,))
-async def open_profile(services: Services, actor: Actor, profile: UUID) -> Answer:  # noqa: ARG001 - it must be signed in
-    """Show whose a profile is, with the salt of its commitment in that account's device lists, before writing to it."""
+async def open_profile(services: Services, actor: Actor, profile: UUID) -> Answer:
+    """Show whose a profile is, with the salt of its commitment in that account's device lists, before writing to it.
+
+    Who may find it is the profile's policy `found_by`; to all others there is none. Who is in a conversation with it
+    always may.
+    """
+    if not await services.consent.may_find(actor, ProfileId(profile)):
+        return NO_PROFILE
     found = await services.profiles.opening(ProfileId(profile))
     if isinstance(found, Refused):
         return found

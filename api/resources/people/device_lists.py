@@ -72,9 +72,13 @@ async def show_device_lists(services: Services, actor: Actor, query: OwnQuery) -
 async def show_account_lists(services: Services, actor: Actor, query: AccountQuery, account: UUID) -> Answer:
     """Show an account's device lists.
 
-    They are shown to who shares a conversation with it, can have a message of it, or names a profile of it.
+    They are shown to who shares a conversation with it, can have a message of it, or names a profile of it that
+    it may find.
     """
-    found = await services.device_lists.of_account(actor, AccountId(account), query.from_number, query.profile)
+    profile = query.profile
+    if profile is not None and not await services.consent.may_find(actor, profile):
+        profile = None  # as if it had not been named
+    found = await services.device_lists.of_account(actor, AccountId(account), query.from_number, profile)
     return found if isinstance(found, Refused) else DeviceLists(tuple(map(_view, found)))
 
 

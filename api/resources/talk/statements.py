@@ -7,7 +7,7 @@ from msgspec import Meta, Struct, field
 from quart import Blueprint
 
 from api.http.replies import Answer, created
-from api.operation import signed_in, signed_in_with_body, signed_in_with_query
+from api.operation import signed_in_with_body, signed_in_with_query
 from api.resources.talk.conversations import JUDGED
 from api.services import Services
 from domain.budgets import Budget
@@ -15,17 +15,9 @@ from domain.people.model import Actor
 from varde_contract.ids import ConversationId
 from varde_contract.limits import SEQ_MAX
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.talk import (
-    InvitationView,
-    NewStatements,
-    Requests,
-    Statements,
-    StatementsStored,
-    StatementView,
-)
+from varde_contract.rest.talk import NewStatements, Statements, StatementsStored, StatementView
 
 blueprint = Blueprint("statements", __name__, url_prefix="/v1/conversations/<uuid:conversation>/statements")
-requests = Blueprint("requests", __name__, url_prefix="/v1/requests")
 
 
 class From(Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +38,10 @@ class From(Struct, frozen=True, forbid_unknown_fields=True):
 async def append_statements(services: Services, actor: Actor, new: NewStatements, conversation: UUID) -> Answer:
     """Invite, accept, decline, remove, leave, or give a role: append signed statements to a conversation.
 
+    Who is invited reads so with `GET /v1/requests`, and gets nothing else before accepting. An account has at most
+    eight invitations of one profile that wait for an answer (`too-many`). A profile that may not be found by this
+    account is `not-found`.
+
     The first for each number wins. On `stale-chain` read the statements that came meanwhile and sign again. The very
     same statements again store nothing.
     """
@@ -64,13 +60,3 @@ async def list_statements(services: Services, actor: Actor, query: From, convers
     if isinstance(page, Refused):
         return page
     return Statements(tuple(StatementView(each.number, each.seq, each.signed, each.state) for each in page))
-
-
-@requests.get("")
-@signed_in(answers={200: Requests}, refuses=(RefusalCode.NO_DEVICE,))
-async def list_requests(services: Services, actor: Actor) -> Answer:
-    """List the conversations that the profiles of this session's device are invited to."""
-    found = await services.chains.invitations(actor)
-    if isinstance(found, Refused):
-        return found
-    return Requests(tuple(InvitationView(each.conversation, each.kind, each.profile) for each in found))

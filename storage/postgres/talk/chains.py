@@ -15,14 +15,18 @@ from varde_contract.membership import Member
 from varde_contract.talk import ConversationKind, Role
 
 _PUT_MEMBERS: Final = """
-    INSERT INTO membership AS before (conversation_id, profile_id, account_id, role, accepted, from_seq)
-    SELECT conversation_id, profile_id, account_id, role, accepted, head + 1
+    INSERT INTO membership AS before
+           (conversation_id, profile_id, account_id, role, accepted, from_seq, inviter_id, asked_ms)
+    SELECT conversation_id, profile_id, account_id, role, accepted, head + 1,
+           CASE WHEN NOT accepted THEN $6::uuid END, CASE WHEN NOT accepted THEN $7::bigint END
     FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::boolean[]) AS member (profile_id, account_id, role, accepted)
     JOIN conversation ON conversation_id = $1
     ON CONFLICT (conversation_id, profile_id) DO UPDATE SET
         account_id = excluded.account_id,
         role = excluded.role,
         accepted = excluded.accepted,
+        inviter_id = CASE WHEN NOT excluded.accepted THEN coalesce(before.inviter_id, excluded.inviter_id) END,
+        asked_ms = CASE WHEN NOT excluded.accepted THEN coalesce(before.asked_ms, excluded.asked_ms) END,
         from_seq = CASE WHEN before.accepted THEN before.from_seq ELSE excluded.from_seq END
 """
 _PUT_CHAIN: Final = """
@@ -31,14 +35,14 @@ _PUT_CHAIN: Final = """
         number = excluded.number, hash = excluded.hash, state = excluded.state
 """
 _PUT_STATEMENTS: Final = """
-    INSERT INTO membership_statement (conversation_id, number, seq, hash, signed, state)
-    SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[])
+    INSERT INTO membership_statement (conversation_id, number, seq, hash, signed, state, profile_id)
+    SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::uuid[])
 """
 
 
 async def begin(connection: Connection, new: NewRoster) -> None:
     """Store the members and statements of a conversation that was just inserted."""
-    await _put_members(connection, new.conversation, list(new.members.items()))
+    await _put_members(connection, new.conversation, list(new.members.items()), new.statements)
     await begin_positions(connection, [new.conversation], [member.account for member in new.members.values()])
     await _put_statements(connection, new.conversation, 1, new.statements, new.state)
 
@@ -48,6 +52,7 @@ _ROSTER_VERSION: Final = "SELECT roster_version FROM conversation WHERE conversa
 _MEMBERS: Final = "SELECT profile_id, account_id, role, accepted FROM membership WHERE conversation_id = $1"
 _REMOVE: Final = "DELETE FROM membership WHERE conversation_id = $1 AND profile_id = ANY ($2)"
 _DEVICES: Final = "SELECT device_id FROM device WHERE account_id = ANY ($1)"
+_FORGET_WORDS: Final = "DELETE FROM first_words WHERE conversation_id = $1 AND profile_id = ANY ($2)"
 _FREE_PAIR: Final = """
     DELETE FROM pair_conversation WHERE low_profile_id = $1 AND high_profile_id = $2 AND conversation_id = $3
 """
@@ -69,13 +74,14 @@ async def extend(connection: Connection, change: ChainChange) -> talk.Extended |
     changed = [(profile, member) for profile, member in after.items() if before.get(profile) != member]
     gone = [profile for profile in before if profile not in after]
     await connection.execute(_REMOVE, conversation, gone)
-    await _put_members(connection, conversation, changed)
+    await _put_members(connection, conversation, changed, change.statements)
     await begin_positions(connection, [conversation], [member.account for _, member in changed if member.accepted])
     roles, roles_after = _accepted_roles(before), _accepted_roles(after)
     ended = [before[profile].account for profile in roles if profile not in roles_after]
     if ended:
         devices = await connection.fetch(_DEVICES, ended)
         await end_positions(connection, [conversation], [device for (device,) in devices])
+    await connection.execute(_FORGET_WORDS, conversation, [each for each, member in changed if member.accepted])
     if change.freed is not None:
         await connection.execute(_FREE_PAIR, *change.freed, conversation)
     # An invitation changes nothing for who sends: it must not make everybody encrypt again.
@@ -92,7 +98,10 @@ def _accepted_roles(members: Mapping[ProfileId, Member]) -> dict[ProfileId, Role
 
 
 async def _put_members(
-    connection: Connection, conversation: ConversationId, members: Sequence[tuple[object, Member]]
+    connection: Connection,
+    conversation: ConversationId,
+    members: Sequence[tuple[object, Member]],
+    statements: Sequence[talk.NewStatement],
 ) -> None:
     await connection.execute(
         _PUT_MEMBERS,
@@ -101,6 +110,9 @@ async def _put_members(
         [member.account for _, member in members],
         [member.role for _, member in members],
         [member.accepted for _, member in members],
+        # All statements of a change are of the device that asks, so whoever is invited here is invited by it.
+        statements[-1].account if statements else None,
+        statements[-1].sent_ms if statements else None,
     )
 
 
@@ -140,6 +152,7 @@ async def _put_statements(
         [statement.hash for statement in statements],
         [statement.signed for statement in statements],
         [statement.state for statement in statements],
+        [statement.profile for statement in statements],
     )
     return seqs
 
@@ -167,19 +180,44 @@ async def read_statements(
 
 
 _INVITATIONS: Final = """
-    SELECT conversation_id, kind, profile_id
-    FROM device_account
-    JOIN device USING (account_id, device_id)
-    JOIN membership ON membership.profile_id = ANY (device.profiles) AND membership.account_id = device.account_id
+    WITH asked AS (
+        SELECT conversation_id, profile_id, account_id, inviter_id, asked_ms
+        FROM device_account
+        JOIN device USING (account_id, device_id)
+        JOIN membership USING (account_id)
+        WHERE device_id = $1 AND profile_id = ANY (device.profiles) AND NOT accepted AND NOT EXISTS (
+            SELECT FROM block WHERE block.account_id = membership.account_id AND blocked_id = inviter_id
+        )
+    ), strange AS (
+        SELECT inviter_id, profile_id, NOT EXISTS (
+            SELECT FROM membership AS theirs JOIN membership AS mine USING (conversation_id)
+            WHERE mine.profile_id = asked.profile_id AND mine.accepted
+              AND theirs.account_id = asked.inviter_id AND theirs.accepted
+        ) AS stranger
+        FROM (SELECT DISTINCT inviter_id, profile_id FROM asked) AS asked
+    ), turns AS (
+        SELECT *, row_number() OVER (
+            PARTITION BY profile_id, inviter_id ORDER BY asked_ms DESC, conversation_id DESC
+        ) AS turn
+        FROM asked JOIN strange USING (inviter_id, profile_id)
+    ), placed AS (
+        SELECT *, row_number() OVER (
+            PARTITION BY profile_id, stranger ORDER BY turn, asked_ms DESC, conversation_id DESC
+        ) AS place
+        FROM turns
+    )
+    SELECT conversation_id, kind, profile_id, client_id, by_profile_id, by_device_id, ciphertext
+    FROM placed
     JOIN conversation USING (conversation_id)
-    WHERE device_id = $1 AND NOT accepted
-    ORDER BY conversation_id DESC
+    LEFT JOIN (SELECT * FROM first_words WHERE device_id = $1) AS words USING (conversation_id, profile_id)
+    WHERE place <= $2 OR NOT stranger
+    ORDER BY asked_ms DESC, conversation_id DESC
 """
 
 
-async def read_invitations(connection: Connection, device: DeviceId) -> list[talk.Invitation]:
-    """Read what the profiles of a device are invited to."""
+async def read_invitations(connection: Connection, device: DeviceId, most: int) -> list[talk.Invitation]:
+    """Read what the profiles of a device are invited to, as far as its owner is to see it."""
     return [
-        talk.Invitation(conversation, ConversationKind(kind), profile)
-        for conversation, kind, profile in await connection.fetch(_INVITATIONS, device)
+        talk.Invitation(conversation, ConversationKind(kind), profile, None if words[0] is None else talk.Words(*words))
+        for conversation, kind, profile, *words in await connection.fetch(_INVITATIONS, device, most)
     ]

@@ -11,7 +11,7 @@ from storage.postgres.locks import hold_accounts
 from storage.postgres.talk.chains import begin, extend, read_invitations, read_membership, read_statements
 from storage.postgres.talk.rosters import read_rosters, read_view
 from storage.postgres.transactions import Transactions
-from varde_contract.ids import ConversationId, DeviceId
+from varde_contract.ids import ConversationId, DeviceId, ProfileId
 from varde_contract.talk import ConversationKind
 
 # Before and behind every id, so that one statement, with one plan, serves the first page as well.
@@ -28,6 +28,10 @@ class PostgresConversations:
     async def open(self, new: NewRoster) -> tuple[ConversationId, bool]:
         """Store the conversation, or return the one its pair already has."""
         return await self._transactions.run(_open, new)
+
+    async def pair(self, pair: tuple[ProfileId, ProfileId]) -> ConversationId | None:
+        """Return the dm or self of a pair."""
+        return await self._transactions.ask(_find_pair, pair)
 
     async def rosters(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, talk.Roster]:
         """Return the rosters."""
@@ -61,9 +65,9 @@ class PostgresConversations:
         """Return statements."""
         return await self._transactions.ask(read_statements, conversation, first, limit)
 
-    async def invitations(self, device: DeviceId) -> Sequence[talk.Invitation]:
+    async def invitations(self, device: DeviceId, most: int) -> Sequence[talk.Invitation]:
         """Return what is waited for."""
-        return await self._transactions.ask(read_invitations, device)
+        return await self._transactions.ask(read_invitations, device, most)
 
 
 _CLAIM_PAIR: Final = """
@@ -80,11 +84,17 @@ async def _open(connection: Connection, new: NewRoster) -> tuple[ConversationId,
     await hold_accounts(connection, accounts)
     if new.pair is not None and not await connection.fetchval(_CLAIM_PAIR, *new.pair, new.conversation):
         # Whoever was first has committed, or the claim would still wait: this statement sees it.
-        known: ConversationId = await connection.fetchval(_FIND_PAIR, *new.pair)
+        known = await _find_pair(connection, new.pair)
+        assert known is not None
         return known, False
     await connection.execute(_OPEN, new.conversation, new.kind, new.created_ms)
     await begin(connection, new)
     return new.conversation, True
+
+
+async def _find_pair(connection: Connection, pair: tuple[ProfileId, ProfileId]) -> ConversationId | None:
+    found: ConversationId | None = await connection.fetchval(_FIND_PAIR, *pair)
+    return found
 
 
 _LIST_FOR: Final = """

@@ -66,8 +66,8 @@ async def test_who_is_invited_has_nothing(stores: Stores) -> None:
     assert (view.roster, view.invited) == (roster, {bob.profile: bob.account})
     assert view.chain == talk_model.ChainHead(1, bytes([1]) * 32)
     invited = [talk_model.Invitation(TALK, ConversationKind.GROUP, bob.profile)]
-    assert await stores.conversations.invitations(bob_phone.id) == invited
-    assert await stores.conversations.invitations(alice_phone.id) == []
+    assert await stores.conversations.invitations(bob_phone.id, 10) == invited
+    assert await stores.conversations.invitations(alice_phone.id, 10) == []
 
 
 async def test_an_invited_profiles_devices_move_no_roster(stores: Stores) -> None:
@@ -75,7 +75,7 @@ async def test_an_invited_profiles_devices_move_no_roster(stores: Stores) -> Non
     await settle(stores, alice, bob)
     await stores.conversations.open(opening())
     assert await set_profiles(stores, bob.account, bob_phone.id, [bob.jobb.id], BIRTH_MS) == []
-    assert await stores.conversations.invitations(bob_phone.id) == []
+    assert await stores.conversations.invitations(bob_phone.id, 10) == []
     assert await stores.mailbox.mark_read([(TALK, bob.profile, 1)]) == []
 
 

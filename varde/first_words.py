@@ -1,0 +1,86 @@
+"""The first words to somebody who has not accepted: sent with the invitation of a dm, and shown with the request.
+
+They are the beginning of what waits in the outbox, and nothing but a foretaste: once the other has accepted, all that
+waits is sent as messages, so that the log of both is whole.
+"""
+
+from collections.abc import Callable
+
+from varde.clock import now_ms
+from varde.crypto import CannotDecrypt
+from varde.crypto.keychain import Keychain
+from varde.errors import Busy, Unreachable, VardeError
+from varde.identity import Identity
+from varde.rest import Rest
+from varde.rosters import Rosters
+from varde.store import Store
+from varde.store.chains import Chain
+from varde.store.outbox import Draft, DraftKind
+from varde.store.ratchets import Pair
+from varde_contract.ids import ConversationId, ProfileId
+from varde_contract.rest.people import ClaimedKeys, PrekeyClaim
+from varde_contract.rest.talk import FirstWords, WordsView
+
+
+class FirstContact:
+    """What this device says, and is told, before anybody has accepted."""
+
+    def __init__(self, store: Store, keychain: Keychain, rest: Rest, rosters: Rosters, identity: Identity) -> None:
+        self._store = store
+        self._keychain = keychain
+        self._rest = rest
+        self._rosters = rosters
+        self._identity = identity
+
+    async def send(self, draft: Draft, may_encrypt: Callable[[], bool]) -> None:
+        """Let the invitation say what waits first, once. Raises Unreachable and Busy; all else leaves it unsaid.
+
+        `may_encrypt` is asked last, within the transaction that turns the ratchets.
+        """
+        chain = self._store.chains.find(draft.conversation)
+        if chain is None or chain.blocked or draft.kind is not DraftKind.TEXT:
+            return
+        if self._store.first_words.find(draft.conversation) is not None:
+            return
+        try:
+            await self._send(chain, draft, may_encrypt)
+        except (Unreachable, Busy):
+            raise
+        except VardeError:
+            pass  # the invitation stands without it, and the text itself still waits
+
+    async def _send(self, chain: Chain, draft: Draft, may_encrypt: Callable[[], bool]) -> None:
+        invited = [(each, member.account) for each, member in chain.state.members.items() if not member.accepted]
+        if len(invited) != 1 or invited[0][1] == self._identity.account:
+            return
+        ((profile, account),) = invited
+        await self._rosters.learn_profile(profile)
+        lists = await self._rosters.prove_lists(self._identity.account, account)
+        devices = self._keychain.trust.devices_of(profile, now_ms())
+        pairs = (Pair(draft.conversation, peer.device) for peer in devices)
+        missing = tuple(pair.device for pair in pairs if not self._store.ratchets.has_session(pair))
+        keys = ClaimedKeys((), ())
+        if missing:
+            keys = await self._rest.claim_prekeys(PrekeyClaim(draft.conversation, missing))
+        with self._store.transaction():
+            if not may_encrypt():
+                return
+            sealed = self._keychain.encrypt_words(chain.state, draft, lists, devices, keys)
+        if sealed:
+            words = FirstWords(draft.client_id, draft.profile, sealed)
+            await self._rest.put_words(draft.conversation, profile, words)
+            with self._store.transaction():
+                self._store.first_words.put(draft.conversation, draft.text)
+
+    def read(self, conversation: ConversationId, inviter: ProfileId, words: WordsView | None) -> str | None:
+        """Return what an invitation says, which was verified; None where it says nothing that this device can read."""
+        known = self._store.first_words.find(conversation)
+        if known is not None or words is None or words.profile != inviter:
+            return known
+        try:
+            with self._store.transaction():
+                text = self._keychain.open_words(conversation, words)
+                self._store.first_words.put(conversation, text)
+        except CannotDecrypt:
+            return None
+        return text

@@ -1,0 +1,170 @@
+"""`varde requests` and what one answers them with; `varde block`, and who may ask at all."""
+
+from uuid import UUID
+
+import click
+
+import varde
+from varde_cli.conversations import conversation_argument
+from varde_cli.names import Names, as_uuid
+from varde_cli.options import Home, home_options
+from varde_cli.output import json_option, print_json, print_table, printable
+from varde_cli.run import run_connected
+from varde_contract.ids import AccountId, ConversationId
+from varde_contract.people import FoundBy
+
+
+@click.command()
+@json_option
+@home_options()
+def requests(home: Home, *, as_json: bool) -> None:
+    """List who wants to write to you.
+
+    They are told nothing before you accept.
+
+    Examples:
+      varde requests
+      varde accept 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+      varde decline 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+    """
+
+    async def run(client: varde.Client) -> None:
+        names, found = Names(client), await client.requests()
+        if as_json:
+            print_json(found)
+        elif found:
+            rows = (
+                (str(each.conversation), each.kind.value, names.of(each.invited_by), printable(each.text or ""))
+                for each in found
+            )
+            print_table(("CONVERSATION", "KIND", "FROM", "SAYS"), rows)
+        else:
+            click.echo("Nobody waits for an answer.")
+
+    run_connected(home, run)
+
+
+@click.command()
+@conversation_argument
+@home_options()
+def accept(home: Home, conversation_id: UUID) -> None:
+    """Accept a request: from now on what is written there is for you, too.
+
+    Example:
+      varde accept 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+    """
+
+    async def run(client: varde.Client) -> None:
+        await client.conversation(ConversationId(conversation_id)).accept()
+
+    run_connected(home, run)
+
+
+@click.command()
+@conversation_argument
+@home_options()
+def decline(home: Home, conversation_id: UUID) -> None:
+    """Decline a request.
+
+    Example:
+      varde decline 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+    """
+
+    async def run(client: varde.Client) -> None:
+        await client.conversation(ConversationId(conversation_id)).decline()
+
+    run_connected(home, run)
+
+
+@click.command()
+@click.argument("who")
+@home_options()
+def block(home: Home, who: str) -> None:
+    """Block WHO: a contact, an address, or the conversation of a request.
+
+    You see nothing any more of what they ask, and the conversation of you two is left. They are not told, but they see
+    that you left. In groups that you both are in nothing changes.
+
+    Examples:
+      varde block 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
+      varde blocked
+      varde unblock bob
+    """
+
+    async def run(client: varde.Client) -> None:
+        account = await _account(client, who)
+        await client.block(account)
+        click.echo(f"blocked account {account}")
+
+    run_connected(home, run)
+
+
+@click.command()
+@click.argument("who")
+@home_options()
+def unblock(home: Home, who: str) -> None:
+    """Block WHO no longer: a contact, an address, or an account of `varde blocked`.
+
+    Example:
+      varde unblock bob
+    """
+
+    async def run(client: varde.Client) -> None:
+        given = as_uuid(who)
+        is_blocked = given is not None and given in await client.blocked()
+        await client.unblock(AccountId(given) if given is not None and is_blocked else await _account(client, who))
+
+    run_connected(home, run)
+
+
+@click.command()
+@json_option
+@home_options()
+def blocked(home: Home, *, as_json: bool) -> None:
+    """List the accounts that you have blocked.
+
+    Example:
+      varde blocked
+    """
+
+    async def run(client: varde.Client) -> None:
+        found = await client.blocked()
+        if as_json:
+            print_json(found)
+        else:
+            click.echo("\n".join(map(str, found)) or "You have blocked nobody.")
+
+    run_connected(home, run)
+
+
+@click.command("found-by")
+@click.argument("whom", required=False, type=click.Choice([each.value for each in FoundBy]))
+@click.option("--as", "as_profile", metavar="MODE", help="For this profile of yours: PRIVAT, JOBB or its address.")
+@home_options()
+def found_by(home: Home, whom: str | None, *, as_profile: str | None) -> None:
+    """Show or set who may ask you into a conversation.
+
+    everyone: who knows your address. shared: who is in a conversation with you already. nobody: you ask, and nobody
+    else. To all others it is as if you did not exist. Requests that wait stay.
+
+    Examples:
+      varde found-by
+      varde found-by shared
+      varde found-by nobody --as PRIVAT
+    """
+
+    async def run(client: varde.Client) -> None:
+        profile = Names(client).own_profile(as_profile)
+        if whom is not None:
+            await client.set_found_by(whom, as_profile=profile)
+        click.echo((await client.found_by(as_profile=profile)).value)
+
+    run_connected(home, run)
+
+
+async def _account(client: varde.Client, who: str) -> AccountId:
+    given = as_uuid(who)
+    for request in await client.requests() if given is not None else ():
+        if request.conversation == given:
+            return request.account
+    return await client.account_of(Names(client).profile(who))
