@@ -42,7 +42,7 @@ from varde.transparency import STALE_SECONDS
 from varde_contract import frames as f
 from varde_contract import membership as m
 from varde_contract import membership_statements as s
-from varde_contract.device_list import DeviceList, list_hash
+from varde_contract.device_list import DeviceList, commitment, list_hash
 from varde_contract.envelope import ENVELOPE_VERSION, Cipher, GroupKey
 from varde_contract.ids import ClientId, DeviceId, EpochId, MessageId
 from varde_contract.refusals import RefusalCode, StaleDevices
@@ -205,14 +205,27 @@ async def dm_becomes_group(server: DishonestServer) -> None:
 
 
 async def other_profile_of_device(server: DishonestServer) -> None:
-    """Bob's device is said to receive for a profile that he did not list it for."""
-    jobb = MemberView(bob_person.jobb.id, bob_person.account, Role.MEMBER, bob_person.jobb.salt)
+    """Bob is there as a second profile, on his laptop; the server says that his phone receives for that one too."""
+    jobb, laptop = bob_person.jobb, endpoint(bob_laptop)
+    listed_for_jobb = replace(laptop.listed, profiles=(commitment(jobb.id, jobb.salt),))
+    server.bob.account.put([server.bob.listed, listed_for_jobb])
+    server.talk.past.append(laptop)
+    server.talk.chain.say(server.alice, s.Invite, jobb.id, bob_person.account, Role.MEMBER)
+    server.talk.chain.say(SecondProfile(laptop.signer._replace(profile=jobb.id), laptop), s.Accept, None)
     devices = tuple(
-        replace(each, profiles=(jobb.profile,)) if each.account == jobb.account else each
-        for each in server.view.devices
+        replace(each, profiles=(*each.profiles, jobb.id)) if each.device == server.bob.id else each
+        for each in (*server.view.devices, RosterDevice(laptop.id, bob_person.account, (jobb.id,)))
     )
-    await server.show(server.alice, replace(server.view, members=(*server.view.members, jobb), devices=devices))
+    member = MemberView(jobb.id, bob_person.account, Role.MEMBER, jobb.salt)
+    await server.show(server.alice, replace(server.view, members=(*server.view.members, member), devices=devices))
     await server.say(server.alice, "secret")
+
+
+class SecondProfile(NamedTuple):
+    """A device that signs as a profile which is not its person's first."""
+
+    signer: m.Signer
+    key: Endpoint
 
 
 async def withheld_device(server: DishonestServer) -> None:
