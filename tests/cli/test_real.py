@@ -81,14 +81,17 @@ def test_a_passphrase_protects_a_home(system: RealSystem, tmp_path: Path) -> Non
 
 
 def test_what_is_sent_is_listened_to_once(system: RealSystem, pair: Pair) -> None:
-    """`send` waits for the ack; `listen` prints JSON lines, each message once, and ends after its count."""
-    assert system.run("send", "bob", "see you", "at eight", "--home", pair.alice) == "sent as number 1\n"
+    """`send` waits for the ack, not for who has yet to accept; `listen` prints each message once, and ends by count."""
+    assert system.run("send", "bob", "see you", "at eight", "--home", pair.alice) == "waits until they accept\n"
+    (request,) = json.loads(system.run("requests", "--home", pair.bob, "--json"))
+    assert request["text"] == "see you at eight"
+    system.run("accept", request["conversation"], "--home", pair.bob)
     sent = json.loads(system.run("send", "bob", "--home", pair.alice, "--json", text="two\nlines\n"))
-    lines = system.run("listen", "--home", pair.bob, "--count", "2").splitlines()
-    events = [json.loads(line) for line in lines]
+    one = ("--conversation", request["conversation"])
+    events = [json.loads(line) for line in system.run("listen", "--home", pair.bob, *one, "--count", "2").splitlines()]
     assert [(each["type"], each["seq"], each["text"]) for each in events] == [
-        ("message", 1, "see you at eight"),
-        ("message", 2, "two\nlines"),
+        ("message", 4, "see you at eight"),
+        ("message", 5, "two\nlines"),
     ]
     assert {each["conversation"] for each in events} == {sent["conversation"]}
     system.run("send", "bob", "three", "--home", pair.alice)
