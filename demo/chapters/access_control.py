@@ -12,7 +12,7 @@ from demo.people import make_person
 from demo.promises import BrokenPromise, expect
 from demo.protocol_client import Closed, ProtocolClient, RelayConnection, as_body, open_protocol_client
 from varde.clock import fresh_id
-from varde.events import Message, Presence, Receipt, Typing
+from varde.events import Message, Presence, Receipt, Request, Typing
 from varde_contract.close_codes import CloseCode
 from varde_contract.frames import ClientFrame, Join, RefusedFrame, Sync, Welcome
 from varde_contract.ids import ConversationId
@@ -63,13 +63,16 @@ async def stranger(context: DemoContext) -> None:
         context.device("bob", "phone").online() as his,
         trio.open_nursery() as nursery,
     ):
-        async with context.transcript.promise("a stranger who writes to Bob is a request on his phone, and no message"):
+        async with context.transcript.promise(
+            "a stranger who writes to Bob is a request on his phone, with her first words, and no message"
+        ):
             conversation = await hers.client.open_dm(bob.address)
             nursery.start_soon(_write_in_vain, context, conversation)
-            (request,) = await his.client.requests()
+            request = await _wait_request(his.client)
             expect((request.conversation, request.invited_by), (conversation.id, mallory.address))
+            expect(request.text, context.sent_texts[-1])
         async with context.transcript.promise(
-            "before he accepts nothing of hers is encrypted or stored, and she learns nothing of him"
+            "before he accepts no message of hers is sent, and she learns nothing of him"
         ):
             expect([each.text for each in conversation.outgoing()], context.sent_texts[-1:])
             expect(his.inbox.texts(conversation.id), [])
@@ -79,7 +82,20 @@ async def stranger(context: DemoContext) -> None:
             await his.client.conversation(conversation.id).decline()
             expect(await his.client.requests(), ())
             expect(his.inbox.texts(conversation.id), [])
+        async with context.transcript.promise("he blocks her, and is shown nothing of what she asks then"):
+            await his.client.block(request.account)
+            await hers.client.open_group([bob.address])
+            expect(await his.client.requests(), ())
         nursery.cancel_scope.cancel()
+
+
+async def _wait_request(client: varde.Client) -> Request:
+    """Return the one request, when its first words have come."""
+    while True:
+        for request in await client.requests():
+            if request.text is not None:
+                return request
+        await trio.sleep(0.05)
 
 
 async def _write_in_vain(context: DemoContext, conversation: varde.Conversation) -> None:
