@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+import varde
 from tests.cli.pseudo_terminal import open_terminal
 from tests.supervisor.real_system import TIMEOUT, RealSystem
 
@@ -21,14 +23,16 @@ def system(real_system: RealSystem) -> RealSystem:
 
 
 class Pair:
-    """Alice and Bob, signed up, and Alice knows Bob by name."""
+    """Alice and Bob, signed up; Alice knows Bob by name, and with `accepted` Bob has accepted to be written to."""
 
-    def __init__(self, system: RealSystem, folder: Path) -> None:
+    def __init__(self, system: RealSystem, folder: Path, *, accepted: bool = True) -> None:
         self.alice, self.bob = str(folder / "alice"), str(folder / "bob")
         self.alice_address, self.bob_address = (
             str(system.sign_up(folder / name, f"{name}@{folder.name}.org").profiles[0].id) for name in ("alice", "bob")
         )
         system.run("contacts", "add", "bob", self.bob_address, "--home", self.alice)
+        if accepted:
+            system.befriend(folder / "alice", folder / "bob", varde.ProfileId(UUID(self.bob_address)))
 
 
 @pytest.fixture
@@ -80,8 +84,9 @@ def test_a_passphrase_protects_a_home(system: RealSystem, tmp_path: Path) -> Non
         assert terminal.wait_end() == 0
 
 
-def test_what_is_sent_is_listened_to_once(system: RealSystem, pair: Pair) -> None:
+def test_what_is_sent_is_listened_to_once(system: RealSystem, tmp_path: Path) -> None:
     """`send` waits for the ack, not for who has yet to accept; `listen` prints each message once, and ends by count."""
+    pair = Pair(system, tmp_path, accepted=False)
     assert system.run("send", "bob", "see you", "at eight", "--home", pair.alice) == "waits until they accept\n"
     (request,) = json.loads(system.run("requests", "--home", pair.bob, "--json"))
     assert request["text"] == "see you at eight"
@@ -122,7 +127,7 @@ def test_listen_prints_at_once_and_ends_on_ctrl_c(system: RealSystem, pair: Pair
 def test_two_people_chat_side_by_side(system: RealSystem, pair: Pair) -> None:
     """What one types the other sees as it comes, in between is what is half typed, and marks say who has read."""
     with open_terminal(system.environ(), "chat", "--home", pair.bob) as bob:
-        assert pair.bob_address in bob.read_until("(PRIVAT)")
+        bob.read_until("/help for commands")
         with open_terminal(system.environ(), "chat", "bob", "--home", pair.alice) as alice:
             assert "chat with bob" in alice.read_until("/help for commands")
             alice.read_until("> ")
@@ -182,20 +187,24 @@ def test_a_chat_goes_on_when_the_relay_was_killed(system: RealSystem, pair: Pair
 
 
 def test_groups_are_made_and_changed(system: RealSystem, pair: Pair, tmp_path: Path) -> None:
-    """Create, add, members, remove, leave: each says what it did, and the others can talk there."""
+    """Create, invite, accept, members, remove, leave: each says what it did, and the others can talk there."""
     carol = str(tmp_path / "carol")
     address = str(system.sign_up(tmp_path / "carol", f"carol@{tmp_path.name}.org").profiles[0].id)
     group = system.run("group", "create", "bob", "--home", pair.alice).strip()
-    system.run("group", "add", group, address, "--role", "admin", "--home", pair.alice)
+    system.run("group", "invite", group, address, "--role", "admin", "--home", pair.alice)
+    (asked,) = json.loads(system.run("requests", "--json", "--home", carol))
+    assert asked["conversation"] == group
+    for home in (carol, pair.bob):
+        system.run("accept", group, "--home", home)
     system.run("send", group, "welcome", "--home", pair.alice)
     (events,) = system.run("listen", "--home", carol, "--count", "1").splitlines()
     assert json.loads(events)["text"] == "welcome"
-    members = json.loads(system.run("group", "members", group, "--home", carol, "--json"))
+    members = json.loads(system.run("members", group, "--home", carol, "--json"))["members"]
     roles = {pair.alice_address: "owner", pair.bob_address: "member", address: "admin"}
     assert {each["profile"]: each["role"] for each in members} == roles
     system.run("group", "remove", group, pair.bob_address, "--home", carol)
-    system.run("group", "leave", group, "--home", carol)
-    shown = system.run("group", "members", group, "--home", pair.alice)
+    system.run("leave", group, "--home", carol)
+    shown = system.run("members", group, "--home", pair.alice)
     assert pair.bob_address not in shown
     assert address not in shown
     assert "owner" in shown

@@ -98,6 +98,16 @@ class RealSystem:
         code = self.code_for(email)
         return await varde.sign_up(home, varde.KeyFile(home / "key"), api_url=api_url, email=email, code=code)
 
+    def befriend(self, one: Path, other: Path, address: varde.ProfileId) -> None:
+        """Open the conversation of two people, and let the other accept: three numbers of its log."""
+        trio.run(self._befriend, one, other, address)
+
+    async def _befriend(self, one: Path, other: Path, address: varde.ProfileId) -> None:
+        async with varde.connect(one, varde.KeyFile(one / "key")) as client:
+            conversation = (await client.open_dm(address)).id
+        async with varde.connect(other, varde.KeyFile(other / "key")) as client:
+            await client.conversation(conversation).accept()
+
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
