@@ -197,7 +197,7 @@ def test_groups_are_made_and_changed(system: RealSystem, pair: Pair, tmp_path: P
     for home in (carol, pair.bob):
         system.run("accept", group, "--home", home)
     system.run("send", group, "welcome", "--home", pair.alice)
-    (events,) = system.run("listen", "--home", carol, "--count", "1").splitlines()
+    (events,) = system.run("listen", "--home", carol, "--conversation", group, "--count", "1").splitlines()
     assert json.loads(events)["text"] == "welcome"
     members = json.loads(system.run("members", group, "--home", carol, "--json"))["members"]
     roles = {pair.alice_address: "owner", pair.bob_address: "member", address: "admin"}

@@ -51,17 +51,15 @@ class MemoryConversations:
         talk = self._memory.talks.get(conversation)
         if talk is None:
             return None
-        lists = self._memory.lists
-        newest = (
-            lists[member.account, self._memory.accounts[member.account].list_number] for member in talk.members.values()
-        )
+        memory, accepted = self._memory, {key: each for key, each in talk.members.items() if each.accepted}
+        newest = (memory.lists[each.account, memory.accounts[each.account].list_number] for each in accepted.values())
         return talk_model.RosterView(
             roster=self._memory.roster(talk),
             invited={profile: member.account for profile, member in talk.members.items() if not member.accepted},
             chain=_chain_head(talk),
             created_ms=talk.created_ms,
             head=talk.head,
-            salts={profile: self._memory.profiles[profile].salt for profile in talk.members},
+            salts={profile: memory.profiles[profile].salt for profile in accepted},
             lists={stored.account: talk_model.ListHead(stored.number, stored.hash) for stored in newest},
         )
 
