@@ -28,7 +28,7 @@ from varde.events import (
 from varde.gap_tracker import GapTracker
 from varde.services import Services
 from varde_contract import frames as f
-from varde_contract.envelope import Cipher, Envelope, Text, UnknownEnvelope, split_sealed
+from varde_contract.envelope import ChainHead, Cipher, Envelope, Text, UnknownEnvelope, split_sealed
 from varde_contract.errors import PeerFault
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
 from varde_contract.membership_statements import UnknownStatement, parse_statement
@@ -50,6 +50,14 @@ class _Sender(NamedTuple):
     conversation: ConversationId
     device: DeviceId
     profile: ProfileId
+
+
+class _Ahead(NamedTuple):
+    """A message whose sender had seen a statement that is not here."""
+
+    seq: int
+    device: DeviceId
+    head: ChainHead
 
 
 class BackgroundWork(Protocol):
@@ -91,6 +99,7 @@ class Receiver:
         self._catching_up: set[ConversationId] = set()
         # By the number of the statement: a chain that stays unproven must not cost a request for each message.
         self._caught_up: dict[ConversationId, int] = {}
+        self._ahead: dict[ConversationId, _Ahead] = {}
         self._advanced: set[ConversationId] = set()
         self._on_commit: list[Callable[[], None]] = []
 
@@ -140,6 +149,12 @@ class Receiver:
     def release_chain(self, conversation: ConversationId) -> None:
         """The chain was fetched: receive what was held back."""
         self._catching_up.discard(conversation)
+        ahead, chain = self._ahead.pop(conversation, None), self._store.chains.find(conversation)
+        # A chain that a newer client continued says why it stopped by itself.
+        if ahead is not None and chain is not None and not chain.blocked and chain.state.number < ahead.head.number:
+            with self._store.transaction():
+                self._store.log.add(TranscriptBroken(conversation, ahead.seq, ahead.device, Break.DROPPED))
+            self._events.notify()
         self._gaps.release(conversation)
         self._request_missing(conversation)
 
@@ -215,12 +230,24 @@ class Receiver:
         shown = self._shown(new, envelope)
         if shown is not None and not self._store.log.add(shown):
             self._store_undecryptable(new, Reason.REPLAYED)
+        self._note_chain(new, envelope.chain)
         statement = self._store.chains.hash_of(new.conversation, envelope.chain.number)
         if statement not in {None, envelope.chain.hash} and Break.FORKED not in breaks:
             breaks = (*breaks, Break.FORKED)  # the sender was shown other members
         for why in breaks:
             self._store.log.add(TranscriptBroken(new.conversation, new.seq, new.sender_device, why))
         return True
+
+    def _note_chain(self, new: f.New, head: ChainHead) -> None:
+        """Look for statements that the sender had seen and this device has not."""
+        if head.number <= self._chains.number(new.conversation):
+            return
+        # After the message, which cannot be opened twice. Where the server has no such statement, that is told then.
+        self._ahead[new.conversation] = _Ahead(new.seq, new.sender_device, head)
+        if new.conversation not in self._catching_up and self._caught_up.get(new.conversation, -1) < head.number:
+            self._catching_up.add(new.conversation)
+            self._caught_up[new.conversation] = head.number
+            self._on_commit.append(lambda: self._background.catch_up(new.conversation))
 
     def _take_statement(self, new: f.New) -> bool:
         """Take a membership statement in; False when the chain before it, or its signer, must be fetched first."""

@@ -525,9 +525,12 @@ async def membership_rolled_back(server: DishonestServer) -> None:
 
 
 async def removal_withheld(server: DishonestServer) -> None:
-    """Alice removes Carol, and Bob is told nothing of it."""
-    server.talk.chain.say(server.alice, s.Remove, server.carol.person.profile)
-    await server.say(server.bob, "to Carol, too")
+    """Alice removes Carol, and Bob is told nothing of it, nor when he asks because Alice's next message names it."""
+    before = server.talk.view
+    server.bend(server.bob, "conversation", lambda _: before)
+    server.talk.remove(server.carol)
+    await server.room[server.alice].refresh()
+    await server.say(server.alice, "without Carol")
 
 
 async def stale_snapshot(server: DishonestServer) -> None:
@@ -596,7 +599,7 @@ LIES: Final[dict[str, Lie]] = {
     "statement withheld": lie(GROUP, statement_left_out, UntrustedDevice),
     "statements reordered": lie(GROUP, statements_reordered, UntrustedDevice),
     "membership rolled back": lie(GROUP, membership_rolled_back, UntrustedDevice),
-    "newest statement withheld": lie(GROUP, removal_withheld),
+    "newest statement withheld": lie(GROUP, removal_withheld, Break.DROPPED),
     "stale snapshot": lie(GROUP, stale_snapshot, UntrustedDevice),
 }
 """By the name that the row has in docs/threat-model.md."""
