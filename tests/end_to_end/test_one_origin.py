@@ -11,8 +11,7 @@ import httpx
 import pytest
 import trio
 
-import varde
-from tests.end_to_end.stack import ROOT, SECONDS, Stack, connected, people, texts
+from tests.end_to_end.stack import ROOT, SECONDS, Stack, connected, open_dm, people, texts
 from tests.system import require
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
@@ -62,7 +61,7 @@ async def test_one_origin_is_enough(stack: Stack, tmp_path: Path) -> None:
             assert of_the_relay.status_code in {400, 426}
             alice, bob = await people(stack, tmp_path, "alice", "bob")
             async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
-                conversation: varde.Conversation = await hers.open_dm(his.identity.profiles[0].id)
+                conversation = await open_dm(hers, his)
                 await conversation.send("hei")
                 assert await texts(his, conversation, 1) == ["hei"]
         finally:
