@@ -110,14 +110,23 @@ def sign_up(client: Environment, running: dict[str, Any], home: Path, name: str)
     return str(json.loads(client.run("varde", *words, "--code", code, "--json", home=home))["profiles"][0]["id"])
 
 
+def wait_request(client: Environment, home: Path, who: str) -> str:
+    """Look until somebody wants to write to them, and return the conversation."""
+    while not (found := json.loads(client.run("varde", "requests", "--json", "--home", who, home=home))):
+        pass
+    return str(found[0]["conversation"])
+
+
 def test_two_installed_clients_talk_over_an_installed_server(
     client: Environment, running: dict[str, Any], tmp_path: Path
 ) -> None:
-    """The README's program says hei to Bob, who reads it on his command line and answers."""
+    """The README's program says hei to Bob, who accepts on his command line, reads it there and answers."""
     alice, bob = (sign_up(client, running, tmp_path, name) for name in ("alice", "bob"))
     program = tmp_path / "example.py"
     program.write_text(example().replace("<bob's address>", bob), encoding="utf-8")
     with client.start("python", "-u", str(program), home=tmp_path) as talking:
+        asked = wait_request(client, tmp_path, ".varde-bob")
+        client.run("varde", "accept", asked, "--home", ".varde-bob", home=tmp_path)
         heard = client.run("varde", "listen", "--count", "1", "--home", ".varde-bob", home=tmp_path)
         assert json.loads(heard)["text"] == "hei!"
         client.run("varde", "send", alice, "hei", "Alice", "--home", ".varde-bob", home=tmp_path)
