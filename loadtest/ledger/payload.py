@@ -7,6 +7,10 @@ from typing import Final, NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from varde_contract.envelope import ENVELOPE_VERSION, Cipher
+
+_HEAD: Final = bytes((ENVELOPE_VERSION, Cipher.OLM))
+"""What a nonce begins with: of random bytes, a relay would take one message in 256 for a membership statement."""
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _STAMP: Final = struct.Struct("!QIIIqq")
@@ -37,7 +41,7 @@ class PayloadCipher:
         if size < LEAST_BYTES:
             raise ValueError(f"a payload has at least {LEAST_BYTES} bytes")
         stamp = _STAMP.pack(self.run, sender, room, seq, intended_ns, sent_ns)
-        nonce = os.urandom(_NONCE_BYTES)
+        nonce = _HEAD + os.urandom(_NONCE_BYTES - len(_HEAD))
         return nonce + self._encrypt(nonce, stamp + bytes(size - LEAST_BYTES), None)
 
     def read(self, ciphertext: bytes) -> Stamp | None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from loadtest.ledger.payload import LEAST_BYTES, PayloadCipher, Stamp
 from tests.loadtest.ledger.two_ledgers import KEY, RUN
+from varde_contract.envelope import Cipher, split_sealed
 
 numbers = st.integers(0, 2**32 - 1)
 times = st.integers(-(2**63), 2**63 - 1)
@@ -46,6 +47,12 @@ def test_the_same_message_looks_different_each_time() -> None:
     """Two payloads of one message share nothing that a server could compress or recognise."""
     seal = PayloadCipher(KEY)
     assert seal.write(1, 2, 3, 4, 5, 64) != seal.write(1, 2, 3, 4, 5, 64)
+
+
+def test_a_payload_begins_as_a_message_does() -> None:
+    """To a relay each one is a message, never a membership statement, which it refuses from members."""
+    seal = PayloadCipher(KEY)
+    assert {split_sealed(seal.write(1, 2, 3, 4, 5, 64)).cipher for _ in range(2_000)} == {Cipher.OLM}
 
 
 def test_a_payload_has_a_least_size() -> None:
