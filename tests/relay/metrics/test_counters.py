@@ -108,9 +108,9 @@ async def release(backend: Backend) -> None:
 
 
 async def test_a_full_journal_is_counted(backend: Backend, sends: Sends) -> None:
-    """Each message that found no room."""
+    """Each message that found no room: of a queue of two, one conversation has one place."""
     roster = await open_room(backend, alice, bob)
-    async with open_node(backend, queue_drafts=1) as node:
+    async with open_node(backend, queue_drafts=2) as node:
         laptop = await node.connect_client(alice_laptop)
         backend.interference.hold_commits()
         await laptop.send(sends.group(roster, alice))
