@@ -15,19 +15,19 @@ from varde_contract.talk import PresenceState as PresenceState
 Seq: TypeAlias = Annotated[int, Meta(ge=1, le=SEQ_MAX, description="Number of a message in its conversation, from 1.")]
 Upto: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="A position: every number up to and with this.")]
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="Milliseconds since the Unix epoch.")]
-_BASE64: Final = {"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}
+BASE64: Final = {"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}
 Ciphertext: TypeAlias = Annotated[
     bytes,
     Meta(
         min_length=1,
         max_length=CIPHERTEXT_BYTES,
         description="End-to-end ciphertext; see the envelope.",
-        extra_json_schema=_BASE64,
+        extra_json_schema=BASE64,
     ),
 ]
 ProbeToken: TypeAlias = Annotated[
     bytes,
-    Meta(max_length=PROBE_BYTES, description="Bytes that come back as they are.", extra_json_schema=_BASE64),
+    Meta(max_length=PROBE_BYTES, description="Bytes that come back as they are.", extra_json_schema=BASE64),
 ]
 Version: TypeAlias = Annotated[int, Meta(ge=0, le=SEQ_MAX, description="Roster version of a conversation.")]
 

@@ -1,5 +1,8 @@
 """Every REST body, from its type alone: it survives JSON, each limit holds, and requests take no strange field."""
 
+import re
+from base64 import b64encode
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -10,6 +13,7 @@ from tests.contract.edges import Edge, edges, smallest
 from tests.contract.strategies import structs
 from varde_contract import people
 from varde_contract.ids import decode_text_id
+from varde_contract.rest.fields import base64_schema
 from varde_contract.schema import rest_modules, structs_of
 
 BODIES = structs_of(*rest_modules(), people)
@@ -76,3 +80,13 @@ def test_a_request_takes_no_strange_field(kind: type[Struct]) -> None:
 def test_no_body_can_be_changed(kind: type[Struct]) -> None:
     """Bodies are frozen: what was validated stays what it was."""
     assert kind.__struct_config__.frozen
+
+
+@pytest.mark.parametrize("most", [6, 7, 8])
+def test_the_document_of_bytes_ends_at_their_limit(most: int) -> None:
+    """Together with the length of the text, its pattern takes as many bytes as are allowed and not one more."""
+    longest = len(b64encode(bytes(most)))
+    for size in range(most + 4):
+        text = b64encode(bytes(size)).decode()
+        taken = len(text) <= longest and re.search(base64_schema(most)["pattern"], text) is not None
+        assert taken == (size <= most), size

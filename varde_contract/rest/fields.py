@@ -1,13 +1,27 @@
 """Field types that several bodies share."""
 
 from datetime import datetime
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from msgspec import Meta
 
 from varde_contract.device_list import SALT_BYTES
+from varde_contract.frames import BASE64
 from varde_contract.kem import MLKEM_KEY_BYTES
 from varde_contract.signed_statements import KEM_KEY_BYTES, KEY_BYTES, SIGNATURE_BYTES
+
+
+def base64_schema(most: int) -> dict[str, Any]:
+    """Return the JSON Schema of base64 of at most so many bytes, where the length of the text does not say enough.
+
+    The longest text has room for up to two bytes more than `most`, unless it ends with its padding.
+    """
+    padding = -most % 3
+    if not padding:
+        return BASE64
+    unpadded = (most + padding) // 3 * 4 - padding
+    return {"pattern": f"^(?![A-Za-z0-9+/]{{{unpadded + 1}}})" + BASE64["pattern"].removeprefix("^")}
+
 
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="A time (RFC 3339), in UTC.")]
 Key: TypeAlias = Annotated[

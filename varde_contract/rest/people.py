@@ -8,7 +8,18 @@ from varde_contract.device_list import DEVICE_LIST_BYTES
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
 from varde_contract.limits import DEVICES_PER_SEND, ONE_TIME_KEYS_PER_DEVICE
 from varde_contract.people import Policies, ProfileType, Theme
-from varde_contract.rest.fields import Email, Instant, KemKey, Key, OneTimeCode, RelayKemKey, Salt, Signature, Token
+from varde_contract.rest.fields import (
+    Email,
+    Instant,
+    KemKey,
+    Key,
+    OneTimeCode,
+    RelayKemKey,
+    Salt,
+    Signature,
+    Token,
+    base64_schema,
+)
 from varde_contract.secret_struct import SecretStruct
 
 
@@ -129,6 +140,7 @@ SignedList: TypeAlias = Annotated[
         min_length=1,
         max_length=DEVICE_LIST_BYTES,
         description="A signed device list in its one encoding (msgpack, `device_list.SignedDeviceList`), base64.",
+        extra_json_schema=base64_schema(DEVICE_LIST_BYTES),
     ),
 ]
 

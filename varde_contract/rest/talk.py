@@ -9,7 +9,7 @@ from varde_contract.frames import Ciphertext, Seq, Version
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, id_schema
 from varde_contract.limits import DEVICES_PER_ACCOUNT, DEVICES_PER_SEND, FIRST_WORDS_BYTES, MEMBERS_PER_CONVERSATION
 from varde_contract.membership_statements import DIGEST_BYTES, STATEMENT_BYTES
-from varde_contract.rest.fields import Instant, Salt
+from varde_contract.rest.fields import Instant, Salt, base64_schema
 from varde_contract.talk import ConversationKind, Role
 
 STATEMENTS_PER_PAGE = 256
@@ -19,9 +19,20 @@ SignedStatement = Annotated[
         min_length=1,
         max_length=2 * STATEMENT_BYTES,
         description="A signed membership statement, msgpack, base64: see membership.json.",
+        extra_json_schema=base64_schema(2 * STATEMENT_BYTES),
     ),
 ]
 Digest = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES, description="SHA-256, base64.")]
+
+SealedWords = Annotated[
+    bytes,
+    Meta(
+        min_length=1,
+        max_length=FIRST_WORDS_BYTES,
+        description="Base64.",
+        extra_json_schema=base64_schema(FIRST_WORDS_BYTES),
+    ),
+]
 
 
 class NewStatements(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,7 +68,7 @@ class FirstWords(Struct, frozen=True, forbid_unknown_fields=True):
     client_id: ClientId
     profile: ProfileId
     devices: Annotated[
-        dict[DeviceId, Annotated[bytes, Meta(min_length=1, max_length=FIRST_WORDS_BYTES, description="Base64.")]],
+        dict[DeviceId, SealedWords],
         Meta(
             min_length=1,
             max_length=DEVICES_PER_ACCOUNT,
