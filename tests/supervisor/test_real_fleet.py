@@ -112,6 +112,7 @@ def test_people_talk_across_workers_and_one_may_die(tmp_path: Path) -> None:
     with open_real_system(tmp_path / "data", ANY_PORTS, "--relay-workers", "2") as system:
         system.sign_up(alice, "alice@example.org")
         address = system.sign_up(bob, "bob@example.org").profiles[0].id
+        system.befriend(alice, bob, address)
         workers = Workers(lambda: system.lines, system.ready["relay"])
         killed = trio.run(talk_across, workers, alice, bob, address)
         system.wait_line(f"{killed} is back")

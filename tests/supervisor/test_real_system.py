@@ -60,6 +60,7 @@ def test_whatever_is_killed_comes_back_and_people_talk_on(real_system: RealSyste
     alice, bob = tmp_path / "alice", tmp_path / "bob"
     real_system.sign_up(alice, f"alice@{tmp_path.name}.org")
     address = real_system.sign_up(bob, f"bob@{tmp_path.name}.org").profiles[0].id
+    real_system.befriend(alice, bob, address)
     trio.run(talk, alice, bob, address, "before anything died")
     before = real_system.ready["starts"]
     for name in ("relay", "api", "worker", "postgres"):
@@ -75,8 +76,9 @@ def test_a_second_up_finds_the_data_again(tmp_path: Path) -> None:
     alice, bob = tmp_path / "alice", tmp_path / "bob"
     with open_real_system(tmp_path / "data") as system:
         system.sign_up(alice, "alice@example.org")
-        address = str(system.sign_up(bob, "bob@example.org").profiles[0].id)
-        system.run("send", address, "said before the stop", "--home", str(alice))
+        address = system.sign_up(bob, "bob@example.org").profiles[0].id
+        system.befriend(alice, bob, address)
+        system.run("send", str(address), "said before the stop", "--home", str(alice))
         second = subprocess.run(
             (sys.executable, "-m", "varde_cli", "up", "--data", str(system.data)),
             capture_output=True,

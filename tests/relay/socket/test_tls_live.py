@@ -13,6 +13,7 @@ from domain.ports import Stores
 from domain.talk import model as talk
 from relay.socket.tls_certificate import TlsCertificate
 from settings.relay import TlsFiles
+from storage.embedded.os_user import choose_os_user
 from storage.program import read_clock
 from tests.cast import alice, alice_laptop, bob, bob_phone, open_conversation, settle
 from tests.certificates import Authority, issue
@@ -235,6 +236,14 @@ def program(tmp_path: Path, database_url: str, files: TlsFiles) -> Iterator[Prog
         program.end(signal.SIGKILL)
 
 
+def let_read(files: TlsFiles) -> None:
+    """Let the user read them that the relay has become after it left root."""
+    user = choose_os_user()
+    for file in (files.certificate, files.key):
+        user.give(file)
+    user.let_through(files.key.parent)
+
+
 async def test_a_certificate_is_renewed_under_a_running_program(
     program: Program, database_url: str, authority: Authority, files: TlsFiles, sends: Sends
 ) -> None:
@@ -246,6 +255,7 @@ async def test_a_certificate_is_renewed_under_a_running_program(
         async with open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop:
             await laptop.connect()
             issue(authority, files.key.parent)
+            let_read(files)
             program.tell(signal.SIGHUP)
             while (after := await shown(program.url, authority)) == before:
                 pass  # each look is a connection of its own: the test's timeout is the deadline
