@@ -23,6 +23,7 @@ from loadtest.stack.stack import Stack, open_stack
 from tests.loadtest.crowd.member import open_member
 from varde_contract import frames as f
 from varde_contract.device_list import commitment, decode_signed_list, judge
+from varde_contract.envelope import Cipher, SealedParts, join_sealed
 from varde_contract.ids import DeviceId, ProfileId
 from varde_contract.noise import KeyPair
 from varde_contract.signed_statements import one_time_key_statement
@@ -89,7 +90,7 @@ def test_two_people_talk(pair: Crowd) -> None:
     assert (room.members, room.group, [seat.rooms for seat in pair.seats]) == ((0, 1), False, [(0,), (0,)])
     with open_member(pair, 0) as one, open_member(pair, 1) as other:
         for number, (sender, receiver) in enumerate(((one, other), (other, one)), start=1):
-            ciphertext = os.urandom(200)
+            ciphertext = join_sealed(SealedParts(Cipher.OLM, b"", os.urandom(200)))
             ack = sender.send_devices(room, {receiver.seat.device: ciphertext})
             new = receiver.wait(f.New)
             assert (ack.seq, new.seq, new.ciphertext, new.sender_device) == (
