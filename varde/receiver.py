@@ -28,7 +28,7 @@ from varde.events import (
 from varde.gap_tracker import GapTracker
 from varde.services import Services
 from varde_contract import frames as f
-from varde_contract.envelope import ChainHead, Cipher, Envelope, Text, UnknownEnvelope, split_sealed
+from varde_contract.envelope import ENVELOPE_VERSION, ChainHead, Cipher, Envelope, Text, UnknownEnvelope, split_sealed
 from varde_contract.errors import PeerFault
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
 from varde_contract.membership_statements import UnknownStatement, parse_statement
@@ -41,7 +41,7 @@ RECENT = 64
 """Conversations, of those written in last, that are joined before all others where there are too many."""
 
 
-_MEMBERSHIP = bytes((Cipher.MEMBERSHIP,))
+_MEMBERSHIP = bytes((ENVELOPE_VERSION, Cipher.MEMBERSHIP))
 
 
 class _Sender(NamedTuple):
@@ -214,7 +214,7 @@ class Receiver:
 
     def _open(self, new: f.New) -> bool:
         """Store what a message says, or why it cannot be opened; False when its sender must be looked up first."""
-        if new.ciphertext[1:2] == _MEMBERSHIP:
+        if new.ciphertext[:2] == _MEMBERSHIP:
             return self._take_statement(new)
         try:
             envelope, breaks = self._keychain.open(new)

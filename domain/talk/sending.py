@@ -10,12 +10,12 @@ from domain.ports import Bus, Clock, Entropy
 from domain.talk.events import MessagesCommitted
 from domain.talk.model import Committed, Draft, Roster, RosterOutdated, SendKey
 from domain.talk.ports import ConversationStore, JournalStore
-from varde_contract.envelope import Cipher
+from varde_contract.envelope import ENVELOPE_VERSION, Cipher
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, uuid7
 from varde_contract.limits import DEVICES_PER_SEND, SECOND_MS
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
 
-_MEMBERSHIP: Final = bytes((Cipher.MEMBERSHIP,))
+_MEMBERSHIP: Final = bytes((ENVELOPE_VERSION, Cipher.MEMBERSHIP))
 
 TRIES: Final = 4
 """How often a roster may move under one send before the sender is asked to come back."""
@@ -129,7 +129,7 @@ def _judge_ciphertexts(roster: Roster, sender: Sender, request: SendRequest, now
         return _ONE_OF_TWO
     # Members would apply a statement that the server has not judged, and hold another chain than everybody else.
     ciphertexts = request.devices.values() if request.group is None and request.devices else (request.group or b"",)
-    if any(ciphertext[1:2] == _MEMBERSHIP for ciphertext in ciphertexts):
+    if any(ciphertext[:2] == _MEMBERSHIP for ciphertext in ciphertexts):
         return _STATEMENT
     if request.devices is not None and (refused := _judge_devices(roster, sender, request.devices)) is not None:
         return refused
