@@ -128,11 +128,15 @@ def _judge_ciphertexts(roster: Roster, sender: Sender, request: SendRequest, now
     if (request.group is None) == (request.devices is None):
         return _ONE_OF_TWO
     # Members would apply a statement that the server has not judged, and hold another chain than everybody else.
-    ciphertexts = request.devices.values() if request.group is None and request.devices else (request.group or b"",)
-    if any(ciphertext[:2] == _MEMBERSHIP for ciphertext in ciphertexts):
-        return _STATEMENT
-    if request.devices is not None and (refused := _judge_devices(roster, sender, request.devices)) is not None:
-        return refused
+    if request.group is not None:
+        if request.group.startswith(_MEMBERSHIP):  # by itself, and not in a loop of one: this is the hot path
+            return _STATEMENT
+    elif request.devices is not None:
+        if any(ciphertext.startswith(_MEMBERSHIP) for ciphertext in request.devices.values()):
+            return _STATEMENT
+        refused = _judge_devices(roster, sender, request.devices)
+        if refused is not None:
+            return refused
     # With the right devices too: what a client says it encrypted for is not just ignored where it is wrong.
     return None if _is_good(roster, request.roster_version, now_ms) else stale_devices(roster.version)
 
