@@ -151,7 +151,13 @@ class Receiver:
         self._catching_up.discard(conversation)
         ahead, chain = self._ahead.pop(conversation, None), self._store.chains.find(conversation)
         # A chain that a newer client continued says why it stopped by itself.
-        if ahead is not None and chain is not None and not chain.blocked and chain.state.number < ahead.head.number:
+        unmet = chain is not None and not chain.blocked and ahead is not None and chain.state.number < ahead.head.number
+        if ahead is not None and unmet and self._caught_up[conversation] < ahead.head.number:
+            # What was fetched was asked for before this message came, and may be older than the statement it names.
+            self._ahead[conversation] = ahead
+            self._begin_catch_up(conversation, ahead.head.number)
+            self._background.catch_up(conversation)
+        elif ahead is not None and unmet:
             with self._store.transaction():
                 self._store.log.add(TranscriptBroken(conversation, ahead.seq, ahead.device, Break.DROPPED))
             self._events.notify()
@@ -240,13 +246,13 @@ class Receiver:
 
     def _note_chain(self, new: f.New, head: ChainHead) -> None:
         """Look for statements that the sender had seen and this device has not."""
-        if head.number <= self._chains.number(new.conversation):
+        caught_up = self._caught_up.get(new.conversation, -1)
+        if head.number <= max(self._chains.number(new.conversation), caught_up):
             return
         # After the message, which cannot be opened twice. Where the server has no such statement, that is told then.
         self._ahead[new.conversation] = _Ahead(new.seq, new.sender_device, head)
-        if new.conversation not in self._catching_up and self._caught_up.get(new.conversation, -1) < head.number:
-            self._catching_up.add(new.conversation)
-            self._caught_up[new.conversation] = head.number
+        if new.conversation not in self._catching_up:
+            self._begin_catch_up(new.conversation, head.number)
             self._on_commit.append(lambda: self._background.catch_up(new.conversation))
 
     def _take_statement(self, new: f.New) -> bool:
@@ -277,10 +283,13 @@ class Receiver:
             return False
         self._gaps.hold(new.conversation)
         if not catching_up:
-            self._catching_up.add(new.conversation)
-            self._caught_up[new.conversation] = number
+            self._begin_catch_up(new.conversation, number)
             self._on_commit.append(lambda: self._background.catch_up(new.conversation))
         return True
+
+    def _begin_catch_up(self, conversation: ConversationId, number: int) -> None:
+        self._catching_up.add(conversation)
+        self._caught_up[conversation] = number
 
     def _may_look_up(self, new: f.New) -> bool:
         sender = _sender_of(new)

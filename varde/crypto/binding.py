@@ -18,10 +18,7 @@ class Binding(NamedTuple):
 
 
 def binding_of(store: Store, view: ConversationView) -> Binding:
-    """Return what a message for this verified roster is bound to, as this device knows it now.
-
-    The chain is number 0 for a conversation that has no membership statements.
-    """
+    """Return what a message for this verified roster is bound to, as this device knows it now."""
     lists = lists_digest((head.account, head.number, head.hash) for head in view.lists)
     chain = store.chains.find(view.conversation)
     assert chain is not None, "a roster is verified by its chain"
