@@ -96,7 +96,9 @@ def forget(home: Home, *, yes: bool) -> None:
 
 
 @click.command("audit")
-@click.option("--api-url", envvar="VARDE_API_URL", required=True, help="The server's API.  [$VARDE_API_URL]")
+@click.option(
+    "--api", "api_url", metavar="URL", envvar="VARDE_API_URL", required=True, help="The server's API.  [$VARDE_API_URL]"
+)
 @click.option(
     "--state",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -108,8 +110,8 @@ def audit_command(api_url: str, state: Path | None, policy: Path | None, *, as_j
     """Read the whole transparency log of a server and check it. Anybody may; no account is needed.
 
     Examples:
-      varde audit --api-url https://chat.example.org --state audit.json
-      varde audit --api-url https://chat.example.org --policy chat.policy
+      varde audit --api https://chat.example.org --state audit.json
+      varde audit --api https://chat.example.org --policy chat.policy
     """
     check_url(api_url)
     last = _read_state(state)
@@ -127,9 +129,10 @@ def audit_command(api_url: str, state: Path | None, policy: Path | None, *, as_j
         return
     click.echo(f"{found.size} entries of {found.accounts} accounts are whole; root {found.root.hex()}")
     if last is None and policy is None:
-        click.echo("The log's keys were believed as the server shows them:")
+        click.echo("The log's keys were believed as the server shows them (--json has them whole, for a policy):")
         for vkey in found.vkeys:
-            click.echo(f"  log {vkey}")
+            name, key_id, _ = vkey.split("+", 2)  # the rest is the key itself: of ML-DSA, 2,600 characters
+            click.echo(f"  log {name}+{key_id}")
 
 
 @click.command()

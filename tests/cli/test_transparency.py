@@ -80,22 +80,22 @@ def test_an_owner_is_told_of_every_list(system: RealSystem, tmp_path: Path) -> N
 def test_anybody_can_audit(system: RealSystem, tmp_path: Path) -> None:
     """Without an account; the next audit demands that the log continues, with the same keys."""
     state, url = tmp_path / "audit.json", system.ready["api"]
-    shown = system.run("audit", "--api-url", url, "--state", str(state))
+    shown = system.run("audit", "--api", url, "--state", str(state))
     assert "are whole" in shown
     assert "were believed" in shown
-    assert "were believed" not in system.run("audit", "--api-url", url, "--state", str(state))
+    assert "were believed" not in system.run("audit", "--api", url, "--state", str(state))
     vkeys = json.loads(state.read_text())["vkeys"]
     policy = tmp_path / "policy"
     policy.write_text("".join(f"log {vkey}\n" for vkey in vkeys) + "quorum none\n")
-    found = json.loads(system.run("audit", "--api-url", url, "--policy", str(policy), "--json"))
+    found = json.loads(system.run("audit", "--api", url, "--policy", str(policy), "--json"))
     assert found["vkeys"] == vkeys
     damaged = json.loads(state.read_text()) | {"size": 10**6}
     state.write_text(json.dumps(damaged))
-    assert "had 1000000 before" in system.run("audit", "--api-url", url, "--state", str(state), code=1)
+    assert "had 1000000 before" in system.run("audit", "--api", url, "--state", str(state), code=1)
     state.write_text("{}")
-    assert "not what an audit has written" in system.run("audit", "--api-url", url, "--state", str(state), code=1)
+    assert "not what an audit has written" in system.run("audit", "--api", url, "--state", str(state), code=1)
     policy.write_text("trust nobody\n")
-    assert "line 1 of the policy" in system.run("audit", "--api-url", url, "--policy", str(policy), code=1)
+    assert "line 1 of the policy" in system.run("audit", "--api", url, "--policy", str(policy), code=1)
 
 
 @contextmanager
