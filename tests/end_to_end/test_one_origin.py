@@ -46,10 +46,8 @@ def running_proxy(stack: Stack) -> Iterator[str]:
 async def test_one_origin_is_enough(stack: Stack, tmp_path: Path) -> None:
     """People sign up, find the relay and talk through the proxy alone; the two resources of one path are told apart."""
     with running_proxy(stack) as origin:
-        stack.api.stop()
-        stack.api.change(VARDE_RELAY_URL=f"ws://{origin}/v1/relay", VARDE_API_PROXIES="1")
-        stack.api.start()
-        direct, stack.api.address = stack.api.address, f"http://{origin}"
+        _restart_api(stack, f"ws://{origin}/v1/relay", proxies=1)
+        stack.api.address = f"http://{origin}"
         try:
             with trio.fail_after(SECONDS):
                 await _wait_ready(origin)
@@ -65,7 +63,14 @@ async def test_one_origin_is_enough(stack: Stack, tmp_path: Path) -> None:
                 await conversation.send("hei")
                 assert await texts(his, conversation, 1) == ["hei"]
         finally:
-            stack.api.address = direct
+            # Other tests share the stack: it must not go on naming a proxy that is gone.
+            _restart_api(stack, stack.relay.address, proxies=0)
+
+
+def _restart_api(stack: Stack, relay_url: str, *, proxies: int) -> None:
+    stack.api.stop()
+    stack.api.change(VARDE_RELAY_URL=relay_url, VARDE_API_PROXIES=str(proxies))
+    stack.api.start()
 
 
 async def _wait_ready(origin: str) -> None:
