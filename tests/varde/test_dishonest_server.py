@@ -9,7 +9,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.cast import alice_laptop, bob_phone, carol_phone, mallory_phone
-from tests.doubles.dishonest_server import LIES, DishonestServer
+from tests.doubles.dishonest_server import DishonestServer
+from tests.doubles.lies import LIES
 from tests.varde.endpoints import Endpoint, endpoint
 from tests.varde.memory_relay import open_clients
 from varde.events import Message
