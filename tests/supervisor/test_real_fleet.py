@@ -181,7 +181,7 @@ def migrate(data: Path) -> None:
 def is_gone(pid: int) -> bool:
     """Whether the process has ended. Whoever adopted it may take a second to read its exit code."""
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 
