@@ -2,36 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from itertools import takewhile
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from varde.chains import Numbered
-from varde.clock import now_ms
 from varde.connection import Connection
-from varde.crypto import CannotDecrypt
-from varde.crypto.trust import UnknownSigner
-from varde.events import (
-    Break,
-    Gap,
-    HistoryLost,
-    Message,
-    NotJoined,
-    Presence,
-    Reason,
-    Receipt,
-    RequestsChanged,
-    TranscriptBroken,
-    Typing,
-    Undecryptable,
-    Unknown,
-    at,
-)
+from varde.events import Gap, HistoryLost, NotJoined, Presence, Reason, Receipt, RequestsChanged, Typing
 from varde.gap_tracker import GapTracker
+from varde.message_opener import Lookups, MessageOpener
 from varde.services import Services
 from varde_contract import frames as f
-from varde_contract.envelope import ENVELOPE_VERSION, ChainHead, Cipher, Envelope, Text, UnknownEnvelope, split_sealed
-from varde_contract.errors import PeerFault
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
-from varde_contract.membership_statements import UnknownStatement, parse_statement
 from varde_contract.refusals import RefusalCode
 
 SYNC, SEND, JOIN = (f.tag_of(kind) for kind in (f.Sync, f.Send, f.Join))
@@ -41,33 +20,8 @@ RECENT = 64
 """Conversations, of those written in last, that are joined before all others where there are too many."""
 
 
-_MEMBERSHIP = bytes((ENVELOPE_VERSION, Cipher.MEMBERSHIP))
-
-
-class _Sender(NamedTuple):
-    """A sender as a message names it."""
-
-    conversation: ConversationId
-    device: DeviceId
-    profile: ProfileId
-
-
-class _Ahead(NamedTuple):
-    """A message whose sender had seen a statement that is not here."""
-
-    seq: int
-    device: DeviceId
-    head: ChainHead
-
-
-class BackgroundWork(Protocol):
+class BackgroundWork(Lookups, Protocol):
     """What takes time, and is therefore done by tasks of the client. None of these calls waits."""
-
-    def look_up_sender(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
-        """Fetch and verify whose device this is, then call `Receiver.release`."""
-
-    def catch_up(self, conversation: ConversationId) -> None:
-        """Fetch and verify the statements about the members, then call `Receiver.release_chain`."""
 
     def call_later(self, after_ms: int, action: Callable[[], None]) -> None:
         """Call `action` after so many milliseconds."""
@@ -85,23 +39,15 @@ class Receiver:
         self._store = services.store
         self._keychain = services.keychain
         self._rosters = services.rosters
-        self._chains = services.chains
         self._outbox = services.outbox
         self._joins = services.joins
         self._events = services.events
-        self._transparency = services.transparency
         self._background = background
         self._connection: Connection | None = None
         self._gaps = GapTracker()
-        self._lookups: set[_Sender] = set()
-        # For as long as the client lives: a sender that stays unknown must not cost a request for every message.
-        self._lookup_results: dict[_Sender, Reason] = {}
-        self._catching_up: set[ConversationId] = set()
-        # By the number of the statement: a chain that stays unproven must not cost a request for each message.
-        self._caught_up: dict[ConversationId, int] = {}
-        self._ahead: dict[ConversationId, _Ahead] = {}
         self._advanced: set[ConversationId] = set()
         self._on_commit: list[Callable[[], None]] = []
+        self._opener = MessageOpener(services, background, self._gaps, self._on_commit.append)
 
     def set_connection(self, connection: Connection) -> None:
         """Join every conversation over a new connection."""
@@ -141,26 +87,13 @@ class Receiver:
         reason: Reason = Reason.UNKNOWN_SENDER,
     ) -> None:
         """The sender was looked up: receive what was held back, with `reason` where the sender is still unknown."""
-        self._lookups.discard(_Sender(conversation, device, profile))
-        self._lookup_results[_Sender(conversation, device, profile)] = reason
+        self._opener.sender_looked_up(conversation, device, profile, reason)
         self._gaps.release(conversation)
         self._request_missing(conversation)
 
     def release_chain(self, conversation: ConversationId) -> None:
         """The chain was fetched: receive what was held back."""
-        self._catching_up.discard(conversation)
-        ahead, chain = self._ahead.pop(conversation, None), self._store.chains.find(conversation)
-        # A chain that a newer client continued says why it stopped by itself.
-        unmet = chain is not None and not chain.blocked and ahead is not None and chain.state.number < ahead.head.number
-        if ahead is not None and unmet and self._caught_up[conversation] < ahead.head.number:
-            # What was fetched was asked for before this message came, and may be older than the statement it names.
-            self._ahead[conversation] = ahead
-            self._begin_catch_up(conversation, ahead.head.number)
-            self._background.catch_up(conversation)
-        elif ahead is not None and unmet:
-            with self._store.transaction():
-                self._store.log.add(TranscriptBroken(conversation, ahead.seq, ahead.device, Break.DROPPED))
-            self._events.notify()
+        self._opener.chain_fetched(conversation)
         self._gaps.release(conversation)
         self._request_missing(conversation)
 
@@ -174,7 +107,7 @@ class Receiver:
     def _receive(self, frame: f.ServerFrame) -> None:  # noqa: C901 - one row for each frame
         match frame:
             case f.New():
-                self._receive_range(frame.conversation, frame.seq, frame.seq, lambda: self._open(frame))
+                self._receive_range(frame.conversation, frame.seq, frame.seq, lambda: self._opener.open(frame))
             case f.Gap():
                 self._receive_range(frame.conversation, frame.from_seq, frame.to_seq, lambda: self._store_gap(frame))
             case f.Ack():
@@ -217,114 +150,6 @@ class Receiver:
         if self._store.own_numbers.has(ack.conversation, ack.seq):
             self._store.conversations.advance(ack.conversation, ack.seq)
             self._advanced.add(ack.conversation)
-
-    def _open(self, new: f.New) -> bool:
-        """Store what a message says, or why it cannot be opened; False when its sender must be looked up first."""
-        if new.ciphertext[:2] == _MEMBERSHIP:
-            return self._take_statement(new)
-        try:
-            envelope, breaks = self._keychain.open(new)
-        except CannotDecrypt as fault:
-            reason = fault.reason
-            if reason is Reason.UNKNOWN_SENDER:
-                if self._may_look_up(new):
-                    return False
-                reason = self._lookup_results[_sender_of(new)]
-            self._store_undecryptable(new, reason)
-            return True
-        self._on_commit.append(lambda: self._transparency.hear(envelope.checkpoint, new.sender_device))
-        shown = self._shown(new, envelope)
-        if shown is not None and not self._store.log.add(shown):
-            self._store_undecryptable(new, Reason.REPLAYED)
-        self._note_chain(new, envelope.chain)
-        statement = self._store.chains.hash_of(new.conversation, envelope.chain.number)
-        if statement not in {None, envelope.chain.hash} and Break.FORKED not in breaks:
-            breaks = (*breaks, Break.FORKED)  # the sender was shown other members
-        for why in breaks:
-            self._store.log.add(TranscriptBroken(new.conversation, new.seq, new.sender_device, why))
-        return True
-
-    def _note_chain(self, new: f.New, head: ChainHead) -> None:
-        """Look for statements that the sender had seen and this device has not."""
-        caught_up = self._caught_up.get(new.conversation, -1)
-        if head.number <= max(self._chains.number(new.conversation), caught_up):
-            return
-        # After the message, which cannot be opened twice. Where the server has no such statement, that is told then.
-        self._ahead[new.conversation] = _Ahead(new.seq, new.sender_device, head)
-        if new.conversation not in self._catching_up:
-            self._begin_catch_up(new.conversation, head.number)
-            self._on_commit.append(lambda: self._background.catch_up(new.conversation))
-
-    def _take_statement(self, new: f.New) -> bool:
-        """Take a membership statement in; False when the chain before it, or its signer, must be fetched first."""
-        reason = Reason.FORGED_STATEMENT
-        try:
-            signed = split_sealed(new.ciphertext).ciphertext
-            try:
-                if self._chains.take(new.conversation, Numbered(new.seq, signed)):
-                    self._on_commit.append(lambda: self._outbox.wake_sender(new.conversation))
-                    return True
-            except UnknownStatement:
-                self._chains.block(new.conversation)
-                reason = Reason.UNKNOWN_STATEMENT
-            except UnknownSigner:
-                pass
-            if reason is Reason.FORGED_STATEMENT and self._may_catch_up(new, signed):
-                return False
-        except PeerFault:
-            pass
-        self._store.log.add(Undecryptable(new.conversation, new.seq, reason))
-        return True
-
-    def _may_catch_up(self, new: f.New, signed: bytes) -> bool:
-        number = parse_statement(signed)[0].number
-        catching_up = new.conversation in self._catching_up
-        if not catching_up and self._caught_up.get(new.conversation, -1) >= number:
-            return False
-        self._gaps.hold(new.conversation)
-        if not catching_up:
-            self._begin_catch_up(new.conversation, number)
-            self._on_commit.append(lambda: self._background.catch_up(new.conversation))
-        return True
-
-    def _begin_catch_up(self, conversation: ConversationId, number: int) -> None:
-        self._catching_up.add(conversation)
-        self._caught_up[conversation] = number
-
-    def _may_look_up(self, new: f.New) -> bool:
-        sender = _sender_of(new)
-        if sender in self._lookup_results:
-            return False
-        # Also when it comes again meanwhile, perhaps on another connection: only the result of the lookup decides.
-        self._gaps.hold(new.conversation)
-        if sender not in self._lookups:
-            self._lookups.add(sender)
-            self._on_commit.append(lambda: self._background.look_up_sender(*sender))
-        return True
-
-    def _store_undecryptable(self, new: f.New, reason: Reason) -> None:
-        self._store.log.add(Undecryptable(new.conversation, new.seq, reason))
-        if self._keychain.request_reset(new, reason, now_ms()):
-            self._on_commit.append(lambda: self._outbox.wake_sender(new.conversation))
-
-    def _shown(self, new: f.New, envelope: Envelope | UnknownEnvelope) -> Message | Unknown | None:
-        """Return what is shown of a message; None for what only turns ratchets or shares keys."""
-        if isinstance(envelope, UnknownEnvelope):
-            return Unknown(new.conversation, new.seq, new.client_id, new.sender_profile, new.sender_device)
-        if not isinstance(envelope.body, Text):
-            return None
-        return Message(
-            conversation=new.conversation,
-            seq=new.seq,
-            client_id=new.client_id,
-            profile=new.sender_profile,
-            device=new.sender_device,
-            account=envelope.account,
-            text=envelope.body.text,
-            written=at(envelope.written_ms),
-            received=at(new.time),
-            mine=envelope.account == self._identity.account,
-        )
 
     def _store_gap(self, gap: f.Gap) -> bool:
         start = max(gap.from_seq, (self._store.conversations.upto(gap.conversation) or 0) + 1)
@@ -454,7 +279,3 @@ class Receiver:
         if self._advanced:
             self._joins.notify()
             self._events.notify()
-
-
-def _sender_of(new: f.New) -> _Sender:
-    return _Sender(new.conversation, new.sender_device, new.sender_profile)
