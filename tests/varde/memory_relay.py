@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import NamedTuple, TypeVar, cast
 
@@ -11,15 +10,15 @@ import trio
 from msgspec import Struct
 from trio.testing import wait_all_tasks_blocked
 
-from tests.cast import salt_of
 from tests.ids import id_of
 from tests.varde.endpoints import NOW, Account, Endpoint, SimulatedConversation
 from tests.varde.fake_log import FakeLog
+from tests.varde.fake_rest import FakeRest
 from varde.client import Client
 from varde.connection import Connection
 from varde.conversation import Conversation
 from varde.crypto.keychain import OwnDevice
-from varde.errors import Ended, Refusal, VardeError
+from varde.errors import Ended, VardeError
 from varde.event_stream import EventIterator, EventStream
 from varde.events import Event, Message
 from varde.identity import Identity, Profile
@@ -32,32 +31,13 @@ from varde.tasks import ClientTasks, put_together
 from varde.transparency import Transparency
 from varde_contract import codec
 from varde_contract import frames as f
-from varde_contract.ids import AccountId, ConversationId, DeviceId, EpochId, MessageId, ProfileId, SessionId
-from varde_contract.membership_statements import ChainFault
+from varde_contract.ids import ConversationId, DeviceId, EpochId, MessageId, ProfileId, SessionId
 from varde_contract.people import ProfileType
 from varde_contract.refusals import RefusalCode, StaleDevices
-from varde_contract.rest.people import (
-    ClaimedKeys,
-    DeviceLists,
-    DeviceListView,
-    PrekeyClaim,
-    PrekeyCount,
-    PrekeyUpload,
-    ProfileOpening,
-)
-from varde_contract.rest.talk import (
-    ConversationView,
-    MessageStored,
-    NewMessage,
-    NewStatements,
-    Statements,
-    StatementsStored,
-    StatementView,
-)
+from varde_contract.rest.people import PrekeyClaim
+from varde_contract.rest.talk import NewMessage
 from varde_contract.talk import ConversationKind
 from varde_contract.transparency.entry import Entry
-
-_BEYOND = 1_000_000
 
 
 class Stored(NamedTuple):
@@ -158,7 +138,7 @@ class MemoryRelay:
                     if device in {endpoint.id for endpoint in talk.endpoints}:
                         self._join(device, talk)
             case f.Send():
-                self._store(device, frame)
+                self.store(device, frame)
             case f.Sync():
                 self._deliver_log(device, self.talks[frame.conversation], frame.from_seq, frame.limit)
             case f.Delivered():
@@ -191,7 +171,8 @@ class MemoryRelay:
         self.deliver(device, joined)
         self._deliver_log(device, talk, upto + 1, head)
 
-    def _store(self, device: DeviceId, frame: f.Send) -> None:
+    def store(self, device: DeviceId, frame: f.Send) -> None:
+        """Store a send, and give it to the members."""
         refused = self.refuse(frame) or self._check(device, frame)
         if refused is not None:
             self.deliver(device, refused)
@@ -240,107 +221,6 @@ class MemoryRelay:
     def _ack(self, stored: Stored) -> f.Ack:
         frame = stored.frame
         return f.Ack(frame.client_id, frame.conversation, MessageId(id_of(stored.seq)), stored.seq, NOW)
-
-
-class FakeRest:
-    """The part of `varde.rest.Rest` that a running client uses, over the relay's tables."""
-
-    def __init__(self, relay: MemoryRelay, endpoint: Endpoint) -> None:
-        self._relay = relay
-        self._endpoint = endpoint
-        self._device = endpoint.id
-
-    async def open_conversation(self, new: NewStatements) -> ConversationView:
-        """Begin a conversation."""
-        await self._answer()
-        talk = SimulatedConversation.begun_by(self._endpoint, new.statements)
-        self._relay.talks[talk.conversation] = talk
-        return talk.view
-
-    async def append_statements(self, conversation: ConversationId, new: NewStatements) -> StatementsStored:
-        """Put statements into the chain; what another one has got there first is refused."""
-        await self._answer()
-        talk = self._relay.talks[conversation]
-        chain, accepted = talk.chain, talk.chain.now.accepted
-        try:
-            for signed in new.statements:
-                chain.append(signed)
-        except ChainFault as fault:
-            raise Refusal.of(fault.refusal, str(fault)) from None
-        talk.version += chain.now.accepted != accepted
-        head = _BEYOND + len(chain.signed)
-        return StatementsStored(tuple(range(head - len(new.statements), head)))
-
-    async def conversation(self, conversation: ConversationId) -> ConversationView:
-        """The roster now."""
-        await self._answer()
-        self._relay.publish_lists()
-        return self._relay.talks[conversation].view
-
-    async def opening(self, profile: ProfileId) -> ProfileOpening:
-        """Whose a profile of the tables is."""
-        await self._answer()
-        self._relay.asked_for.append(profile)
-        account = next((each for each in self._accounts() if each.person.profile == profile), None)
-        if account is None:
-            raise Refusal.of(RefusalCode.NOT_FOUND, "no")
-        return ProfileOpening(profile, account.person.account, salt_of(profile), len(account.lists))
-
-    async def device_lists(self, account: AccountId, from_number: int, _: ProfileId | None = None) -> DeviceLists:
-        """The lists of an account of the tables."""
-        await self._answer()
-        shown = next((each for each in self._accounts() if each.person.account == account), None)
-        if shown is None:
-            raise Refusal.of(RefusalCode.NOT_FOUND, "no")
-        lists = enumerate(self._relay.lists(shown), start=1)
-        return DeviceLists(tuple(DeviceListView(number, signed) for number, signed in lists if number >= from_number))
-
-    async def own_lists(self, from_number: int) -> DeviceLists:
-        """The lists of this account."""
-        await self._answer()
-        lists = enumerate(self._relay.lists(self._endpoint.account), start=1)
-        return DeviceLists(tuple(DeviceListView(number, signed) for number, signed in lists if number >= from_number))
-
-    def _accounts(self) -> list[Account]:
-        everybody = [endpoint for talk in self._relay.talks.values() for endpoint in talk.everybody]
-        return [endpoint.account for endpoint in (*everybody, *self._relay.strangers)]
-
-    async def statements(self, conversation: ConversationId, first: int) -> Statements:
-        """The chain. Its statements are no messages of these tables, so their numbers are beyond those of messages."""
-        await self._answer()
-        signed = self._relay.talks[conversation].chain.signed
-        return Statements(
-            tuple(StatementView(number, _BEYOND + number, signed[number], None) for number in range(first, len(signed)))
-        )
-
-    async def claim_prekeys(self, claim: PrekeyClaim) -> ClaimedKeys:
-        """Prekeys of the table's parties."""
-        await self._answer()
-        self._relay.claims.append(claim)
-        return self._relay.talks[claim.conversation].claim(claim.devices)
-
-    async def send(self, new: NewMessage) -> MessageStored:
-        """The send without a socket."""
-        await self._answer()
-        self._relay.by_rest.append(new)
-        frame = f.Send(new.client_id, new.conversation, new.profile, new.roster_version, new.group, new.devices)
-        self._relay._store(self._device, frame)
-        stored = next(each for each in self._relay.log[new.conversation] if each.frame.client_id == new.client_id)
-        sent_at = datetime.fromtimestamp(NOW / 1_000, UTC)
-        return MessageStored(new.client_id, new.conversation, MessageId(id_of(stored.seq)), stored.seq, sent_at)
-
-    async def prekeys(self) -> PrekeyCount:
-        """Enough."""
-        return PrekeyCount(50, has_fallback=True)
-
-    async def upload_prekeys(self, upload: PrekeyUpload) -> PrekeyCount:
-        """Taken and forgotten."""
-        return PrekeyCount(len(upload.one_time_keys), has_fallback=True)
-
-    async def _answer(self) -> None:
-        await trio.lowlevel.checkpoint()
-        if self._relay.rest_error is not None:
-            raise self._relay.rest_error
 
 
 class MemoryConnection:

@@ -7,8 +7,9 @@ import pytest
 
 from domain.talk import model as talk
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
+from tests.relay.backlog import DAY_MS, fill
 from tests.relay.client import StreamClient
-from tests.relay.frames.test_join import DAY_MS, NOWHERE, fill, open_held
+from tests.relay.frames.test_join import NOWHERE, open_held
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
 from tests.relay.metrics_reader import watch
 from varde_contract import frames as f
