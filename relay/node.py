@@ -13,7 +13,7 @@ from relay.fleet.resync import run_resync
 from relay.garbage_collection import run_garbage_collection
 from relay.heartbeat import run_heartbeat
 from relay.loop_lateness import run_loop_lateness
-from relay.metrics.exposition import start_metrics
+from relay.metrics.exposition import start_node_metrics
 from relay.services import Dependencies, Services, make_services
 from relay.socket.listeners import address_of, open_listeners, run_listener
 from settings.relay import RelaySettings
@@ -57,7 +57,7 @@ async def run_node(
         async with trio.open_nursery() as running:
             start_services(services, running)
             running.start_soon(run_garbage_collection, services)
-            await start_metrics(services, running)
+            await start_node_metrics(services, running)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as listening:
                     address = await _start_listeners(services, listening, connections)

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from relay.metrics.definition import Definition, Kind, by_close_code, by_label, by_tag
+from observability.definition import Kind, by_label
+from relay.metrics.definition import Definition, by_close_code, by_tag
 
 CONNECTIONS: Final = (
     Definition(

@@ -6,7 +6,7 @@ from typing import Final, TypeVar, get_args
 from msgspec import Struct
 
 from domain.events import Event
-from relay.metrics.histogram import BYTES, COUNTS, SECONDS, Histogram
+from observability.histogram import BYTES, COUNTS, SECONDS, Histogram
 from relay.metrics.labels import (
     CLOSE_CODES,
     UNKNOWN_CODE,

@@ -1,45 +1,17 @@
-"""The definition of one metric: its name and label, what it means, what to do about it, and how it is read."""
+"""The definition of a node's metric: read from the services, and from what is only looked at for a scrape."""
 
-import enum
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeAlias, TypeVar
+from collections.abc import Mapping
+from typing import TypeAlias
 
 from msgspec import Struct
 
-from relay.metrics.histogram import Histogram
+from observability import definition
 from relay.metrics.labels import CLOSE_CODES
 from relay.metrics.snapshot import Snapshot
 from relay.services import Services
 from varde_contract.frames import tag_of
 
-L = TypeVar("L", bound=str)
-
-Value: TypeAlias = float | Histogram | Mapping[str, float] | Mapping[str, Histogram]
-"""One number or histogram, or one for each word of the label."""
-
-
-class Kind(enum.StrEnum):
-    """The types of Prometheus."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-class Definition(NamedTuple):
-    """One metric. `read` returns None for what this machine does not report."""
-
-    name: str
-    kind: Kind
-    label: str | None
-    meaning: str
-    advice: str
-    read: Callable[[Services, Snapshot], Value | None]
-
-
-def by_label(counts: Mapping[L, int]) -> Mapping[str, float]:
-    """Return counts by the words of an enum."""
-    return {str(word): count for word, count in counts.items()}
+Definition: TypeAlias = definition.Definition[[Services, Snapshot]]
 
 
 def by_tag(counts: Mapping[type[Struct], int]) -> Mapping[str, float]:

@@ -4,7 +4,8 @@ from importlib.metadata import version
 from math import inf
 from typing import Final
 
-from relay.metrics.definition import Definition, Kind
+from observability.definition import Kind
+from relay.metrics.definition import Definition
 
 VERSION: Final = version("varde-server")
 

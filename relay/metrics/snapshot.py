@@ -9,8 +9,8 @@ from typing import Final
 import trio
 from msgspec import Struct
 
+from observability.histogram import BYTES, Histogram
 from relay.delivery.hub import Hub
-from relay.metrics.histogram import BYTES, Histogram
 
 SLICE: Final = 500
 """Peers between two checkpoints: a fifth of a millisecond."""

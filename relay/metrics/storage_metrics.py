@@ -3,7 +3,8 @@
 from typing import Final
 
 from domain.budgets import Budget
-from relay.metrics.definition import Definition, Kind, by_label, by_tag
+from observability.definition import Kind, by_label
+from relay.metrics.definition import Definition, by_tag
 
 STORAGE: Final = (
     Definition(

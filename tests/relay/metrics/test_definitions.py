@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import trio
 
+from observability.definition import Kind
+from observability.histogram import Histogram
 from relay.frames.refusals import close_code
 from relay.metrics import documentation
 from relay.metrics.counters import Metrics
-from relay.metrics.definition import Definition, Kind
+from relay.metrics.definition import Definition
 from relay.metrics.documentation import COMMAND, MARKER, PAGE, render_page
 from relay.metrics.exposition import DEFINITIONS
-from relay.metrics.histogram import Histogram
 from relay.metrics.labels import (
     CLOSE_CODES,
     HANDSHAKE_CLOSE_CODES,

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from relay.metrics.exposition import DEADLINE, REQUEST_BYTES, SCRAPERS, start_metrics
+from observability.serving import DEADLINE, REQUEST_BYTES, SCRAPERS
+from relay.metrics.exposition import start_node_metrics
 from tests.relay.memory_node import Backend, MemoryNode, open_node
 from tests.relay.metrics_reader import parse
 
@@ -16,7 +17,7 @@ from tests.relay.metrics_reader import parse
 async def open_port(node: MemoryNode) -> AsyncIterator[str]:
     """Serve the metrics of a node; yield the address."""
     async with trio.open_nursery() as nursery:
-        address = await start_metrics(node.services, nursery)
+        address = await start_node_metrics(node.services, nursery)
         assert address is not None
         yield address
         nursery.cancel_scope.cancel()
@@ -166,7 +167,7 @@ async def test_a_surprise_ends_the_scrape_alone(backend: Backend, caplog: pytest
 async def test_a_node_that_is_told_nothing_listens_nowhere(node: MemoryNode) -> None:
     """Metrics are for who asks for them."""
     async with trio.open_nursery() as nursery:
-        assert await start_metrics(node.services, nursery) is None
+        assert await start_node_metrics(node.services, nursery) is None
         assert not nursery.child_tasks
 
 
@@ -175,4 +176,4 @@ async def test_a_taken_port_is_said(backend: Backend, port: str) -> None:
     bind = ("127.0.0.1", int(port.rpartition(":")[2]))
     async with open_node(backend, metrics_bind=bind) as node, trio.open_nursery() as nursery:
         with pytest.raises(OSError, match=f"no metrics can be served at 127.0.0.1, port {bind[1]}"):
-            await start_metrics(node.services, nursery)
+            await start_node_metrics(node.services, nursery)
