@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from loadtest.exits import Verdict
 from loadtest.ledger.histogram import HistogramError, read_histogram
-from loadtest.report.formatting import KINDS, PERCENTILES, clock, duration, figure, milliseconds, unit_of
+from loadtest.report.formatting import KINDS, PERCENTILES, duration, figure, milliseconds, unit_of
 from loadtest.report.plots import LIGHT, Band, Chart, Level, Line, png_of, sheet_of
 from loadtest.report.result import Latency, Objective, Result, Sample
 
@@ -89,7 +89,6 @@ class Timeline:
         self.samples = result.series
         each = -(-len(self.samples) // MOST_POINTS) or 1
         self.bins = [self.samples[at : at + each] for at in range(0, len(self.samples), each)]
-        self.readings = [f"{clock(part[0].at_s)} · {part[0].stage}" for part in self.bins]
         self.bands = [Band(each.name, each.began_s, each.began_s + each.seconds, each.judged) for each in result.stages]
         ends = [*(band.until for band in self.bands), *(sample.at_s for sample in self.samples[-1:])]
         self.until = max([1.0, result.seconds, *ends])

@@ -1,13 +1,10 @@
-"""The report of a run and the index of all runs as HTML. Nothing is fetched, and only our own script may run."""
+"""The report of a run and the index of all runs as HTML. Nothing is fetched, and no script may run."""
 
-import base64
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from jinja2 import Environment, PackageLoader, select_autoescape
@@ -15,12 +12,11 @@ from websockets import frames
 
 from loadtest.report import formatting
 from loadtest.report.charts import Timeline, latency_over_time, load_of, main_latency, percentiles_of, server_of
-from loadtest.report.plots import DARK, LIGHT, Chart, sparkline_of, svg_of
+from loadtest.report.plots import DARK, LIGHT, sparkline_of, svg_of
 from loadtest.report.result import CPU_LIMIT, FILE, RUNS, Latency, ReadError, Result, Sample, read_result, write_whole
 from varde_contract.close_codes import MEANINGS, CloseCode
 
 _MACHINE: Final = ("cpu", "cores", "memory_gib", "kernel")  # what of a fingerprint tells one machine from another
-_SCRIPT: Final = Path(__file__).with_name("templates") / "cursor.js"
 _CLOSES: Final = {
     **{str(int(code)): (code.name.lower().replace("_", "-"), "") for code in frames.CloseCode},
     **{str(int(code)): (code.label, MEANINGS[code].when) for code in CloseCode},
@@ -32,21 +28,14 @@ def page_of(result: Result) -> str:
     timeline, (kind, latency) = Timeline(result), main_latency(result)
     curves = [percentiles_of(result, each) for each in formatting.KINDS if getattr(result.latency_ms, each).count]
     over_time = latency_over_time(result, timeline)
-    script = _SCRIPT.read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    whole = timeline.chart("", "", [])
     return TEMPLATES.get_template("run.html").render(
         result=result,
-        script=script,
-        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
-        readings=json.dumps(timeline.readings),
-        places=json.dumps([whole.across(part[0].at_s) for part in timeline.bins]),
         kind=kind,
         latency=latency,
         raw=getattr(result.latency_ms, f"raw_{kind}", Latency()),
-        latency_charts=[_drawn(chart) for chart in (*curves[:1], over_time, *curves[1:]) if chart],
-        load_charts=[_drawn(chart) for chart in load_of(result, timeline)],
-        server_charts=[_drawn(chart) for chart in server_of(timeline)],
+        latency_charts=[chart for chart in (*curves[:1], over_time, *curves[1:]) if chart],
+        load_charts=load_of(result, timeline),
+        server_charts=server_of(timeline),
         plan=msgspec.json.format(msgspec.json.encode(result.plan), indent=2).decode() if result.plan else "",
     )
 
@@ -54,19 +43,6 @@ def page_of(result: Result) -> str:
 def junit_of(result: Result) -> str:
     """Return the objectives as tests: a failure for what was missed, an error for a run that is invalid or failed."""
     return TEMPLATES.get_template("junit.xml").render(result=result)
-
-
-def _drawn(chart: Chart) -> dict[str, Any]:
-    """What the template needs of a chart, with readings at the pointer; those of charts over time are the page's."""
-    lines = [(line, json.dumps([value and float(f"{value:.4g}") for _, value in line.points])) for line in chart.lines]
-    drawn = {"chart": chart, "svg": svg_of(chart), "lines": lines}
-    if not chart.until and len({len(line.points) for line in chart.lines}) == 1:
-        xs = [x for x, _ in chart.lines[0].points]
-        drawn |= {
-            "places": json.dumps([chart.across(x) for x in xs]),
-            "readings": json.dumps([f"{x:.6g} %" for x in xs]),
-        }
-    return drawn
 
 
 def _busiest(sample: Sample) -> tuple[float | None, str]:
@@ -115,6 +91,7 @@ TEMPLATES.filters |= {
     "title": formatting.title_of,
     "unit": formatting.unit_in,
     "busiest": _busiest,
+    "svg": svg_of,
     "main_latency": main_latency,
     # XML 1.0 has no control characters.
     "printable": lambda text: "".join(each if each.isprintable() or each == "\n" else " " for each in str(text)),

@@ -78,6 +78,11 @@ class Line(NamedTuple):
     dashed: bool = False
     filled: bool = False
 
+    @property
+    def most(self) -> float | None:
+        """The largest value, which the legend of a chart over time names."""
+        return max((value for _, value in self.points if value is not None), default=None)
+
 
 class Band(NamedTuple):
     """A stage, in seconds."""
@@ -112,11 +117,6 @@ class Chart(Struct, frozen=True, kw_only=True):
     def place(self, x: float) -> float:
         """Return where `x` stands on the horizontal axis: percentiles by how few are beyond, as HdrHistogram does."""
         return x if self.until else -math.log10(max(1e-9, 1 - x / 100))
-
-    def across(self, x: float) -> float:
-        """Return where `x` stands in the SVG, as a share of its width."""
-        left, right = _INSIDE["left"], _INSIDE["right"]
-        return round(left + (right - left) * self.place(x) / self.end, 4)
 
     @property
     def end(self) -> float:
