@@ -14,9 +14,8 @@ from bench.catalogue import CATALOGUE, DURABLE_PEERS
 from bench.durable.measure import measure_durable
 from bench.report import publish, write_report
 from bench.results import FILE, Results, judge, ratios_of
-from bench.run import DIMENSIONS, QUICK_DIMENSIONS, Options, Run
+from bench.run import DIMENSIONS, QUICK_DIMENSIONS, Options, Run, measure_transparency
 from bench.storms import measure_storms
-from bench.transparency import measure_transparency
 
 STOPPED: Final = 130  # the exit status of a run that was stopped, as shells give it for SIGINT
 HELP: Final = f"""Measure Varde's relay beside what one would use instead, on this machine.

@@ -3,13 +3,12 @@
 import gc
 import ssl
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Final, Self, TypeVar
 
-from loadtest.client.epoll import Connection, Engine
+from loadtest.client.epoll import Connection, Engine, Protocol
 from loadtest.client.websocket import ServerFault
 
 ADDRESSES: Final = 64  # to connect from, 127.0.1.1 and on: each has some 28,000 ports of its own
@@ -18,8 +17,8 @@ _EACH_NETWORK: Final = 250
 _GLANCE: Final = 0.05
 
 
-class Client(ABC):
-    """One connection's side of a protocol, sans-I/O, as the engine drives it."""
+class Client(Protocol):
+    """One connection's side of a protocol. `receive` raises ServerFault, for the end of the connection as well."""
 
     __slots__ = ("connection", "number", "ready")
 
@@ -27,14 +26,6 @@ class Client(ABC):
         self.number = number
         self.ready = False  # to send messages
         self.connection: Connection
-
-    @abstractmethod
-    def open(self) -> bytes:
-        """Return the first bytes to send."""
-
-    @abstractmethod
-    def receive(self, received: bytes) -> bytes:
-        """Take what was read and return what must be sent in answer. Raises ServerFault, for the end as well."""
 
     def lost(self, reason: str) -> None:
         """Raises ServerFault."""
@@ -44,15 +35,15 @@ class Client(ABC):
 C = TypeVar("C", bound=Client)
 
 
-class Connections:
+class Connections(Engine):
     """Connections to one server, until the block is left."""
 
     def __init__(self, port: int, tls: ssl.SSLContext | None = None, *, addresses: int = ADDRESSES) -> None:
         """They come from so many `addresses` in turn, because a relay limits what one address may do."""
+        super().__init__(self._on_fault)
         self._forgiving = False  # whether a connection that breaks is only closed: a server is killed on purpose
         self._server, self._tls = ("127.0.0.1", port), tls
         self._addresses, self._opened = addresses, 0
-        self._engine = Engine(self._on_error)
 
     def open(
         self, clients: Iterable[C], *, at_once: int = 64, on_ready: Callable[[float], None] = lambda _: None
@@ -81,12 +72,8 @@ class Connections:
             if now > end:
                 raise ServerFault(f"only {len(ready)} connections were ready in {CONNECT_DEADLINE:.0f} s")
 
-    def poll(self, wait: float = 0.0) -> None:
-        """Read what came and send what is unsent, after waiting so many seconds for the first at most."""
-        self._engine.poll(wait)
-
     def poll_for(self, seconds: float) -> None:
-        """Do so for so many seconds."""
+        """Serve the connections for so many seconds."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self.poll(left)
@@ -94,23 +81,23 @@ class Connections:
     def drain(self, seconds: float) -> None:
         """Read until the server has closed all connections, for so many seconds at most."""
         self._forgiving, end = True, time.monotonic() + seconds
-        while self._engine.connections and time.monotonic() < end:
+        while self.connections and time.monotonic() < end:
             self.poll(_GLANCE)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._engine.close()
+        self.close()
 
     def _connect(self, client: Client) -> None:
         place = self._opened % self._addresses
         self._opened += 1
         source = f"127.0.{1 + place // _EACH_NETWORK}.{1 + place % _EACH_NETWORK}"
-        client.connection = Connection(self._engine, client)
+        client.connection = Connection(self, client)
         client.connection.connect(self._server, source=source, tls=self._tls, host="localhost")
 
-    def _on_error(self, connection: Connection) -> None:
+    def _on_fault(self, connection: Connection) -> None:
         if not self._forgiving:
             raise  # noqa: PLE0704 - the engine calls this inside its `except`
         connection.close()

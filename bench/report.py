@@ -16,13 +16,12 @@ from matplotlib.ticker import NullLocator
 from bench.catalogue import CATALOGUE, DURABLE_PEERS, VARDE, title_of
 from bench.results import Results, judge
 from loadtest.report.plots import DASHED, LIGHT, STYLE, Chart, Line, draw, layout, png_of
+from loadtest.report.result import split_page
 from loadtest.stack.process import ROOT
 
 TABLE: Final = "bench.md"
 PAGE: Final = ROOT / "docs/benchmarks.md"
 PICTURES: Final = "benchmarks"
-BEGIN: Final = "<!-- written by `make bench`: begin -->"
-END: Final = "<!-- written by `make bench`: end -->"
 _TABLES: Final = Path(__file__).with_name("tables.toml")
 NOTHING: Final = "-"  # where nothing was measured
 BOUND: Final = "*"
@@ -54,18 +53,13 @@ def write_report(results: Results, folder: Path) -> Path:
 
 
 def publish(results: Results, folder: Path, page: Path = PAGE) -> None:
-    """Put report and charts of a folder into the page. Raises ValueError for a page without the marks."""
+    """Put report and charts of a folder into the page. Raises CouldNotRun for a page without the marks."""
     pictures, charts = page.parent / PICTURES, draw_charts(results, folder)
     pictures.mkdir(exist_ok=True)
     for chart in charts:
         shutil.copy(chart, pictures)
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page.name} has no place for the results: it lost one of its marks")
-    inner = f"\n\n{report_of(results, charts, f'{PICTURES}/')}\n"
-    page.write_text(before + begin + inner + end + after, encoding="utf-8")
+    before, _, after = split_page(page, "make bench")
+    page.write_text(f"{before}\n\n{report_of(results, charts, f'{PICTURES}/')}\n{after}", encoding="utf-8")
 
 
 def report_of(results: Results, charts: Sequence[Path] = (), folder: str = "") -> str:

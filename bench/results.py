@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidTag
 
 from bench.catalogue import VARDE
 from loadtest.client.websocket import ServerFault
+from loadtest.report.result import write_whole
 from varde_contract.errors import PeerFault
 
 Tree: TypeAlias = dict[str, Any]
@@ -48,9 +49,7 @@ class Results:
             branch = branch.setdefault(name, {})
         branch[names[-1]] = msgspec.to_builtins(value)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_suffix(".new")
-        beside.write_bytes(msgspec.json.format(msgspec.json.encode(self.tree), indent=2) + b"\n")
-        beside.replace(self.path)
+        write_whole(self.path, msgspec.json.format(msgspec.json.encode(self.tree), indent=2) + b"\n")
 
     def merge(self, *names: str, value: Mapping[str, object]) -> None:
         """Put each part of a mapping."""

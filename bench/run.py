@@ -1,9 +1,11 @@
 """A run from its first step to its last: each measured figure is in the results before the next step begins."""
 
+import json
 import os
 import resource
 import shutil
 import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +22,7 @@ from bench.clients import MeasuredServer, Workplace, open_measured_server
 from bench.connections import quiet_collector
 from bench.dimensions import DIRECT, DIRECT_SPOT, FANOUT, HANDSHAKE, HEADLINE, IDLE, LIGHT, LOADS, ROOM, WARM_UP, Spot
 from bench.process import choose_cores
-from bench.results import FAULTS, Point, Results, Tree
+from bench.results import FAULTS, Point, Results, Tree, rounded
 from bench.rooms import Plan, forget_keys
 from loadtest.stack.certificate import make_certificate
 from loadtest.watch.fingerprint import fingerprint
@@ -29,10 +31,10 @@ DIMENSIONS: Final = (FANOUT, DIRECT, HANDSHAKE, IDLE, "durable", "transparency",
 QUICK_DIMENSIONS: Final = DIMENSIONS[:-1]  # a storm that is over in seconds says nothing
 QUICK_SERVERS: Final = (VARDE, "picows")
 FILES: Final = 12_000  # that the load and a server each may open
+ENTRIES: Final = 1_000_000  # of the transparency log, which take about a minute
+QUICK_ENTRIES: Final = 20_000
+_LOG_SECONDS: Final = 900
 PACKAGES: Final = "cryptography msgspec picows starlette trio trio-websocket uvicorn uvloop websockets"
-_START: Final = 0.8
-"""Seconds until a server listens, roughly; the other rates here are as rough, and only for saying what is left."""
-
 
 POINT_OF: Final[dict[str, Callable[[tuple[str, ...], Sequence[Any]], Point]]] = {
     **dict.fromkeys((FANOUT, DIRECT), dimensions.point_of_windows),
@@ -93,17 +95,13 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class Step(Struct, frozen=True):
-    """One server, started with the rooms of `plan` for one measurement, which takes about `planned` seconds.
-
-    `measure` returns figures by their places, which begin with the dimension.
-    """
+    """One server, started with the rooms of `plan` for `measure`: figures by places that begin with the dimension."""
 
     dimension: str
     entry: Entry
     tls: bool
     words: str
     plan: Plan
-    planned: float
     measure: Callable[[MeasuredServer], dict[tuple[str, ...], Any]]
 
 
@@ -124,28 +122,21 @@ def _round(pace: Pace, wanted: Sequence[str], entry: Entry, tls: bool) -> Iterat
     # A saturated spot has a process of its own: what a saturated server has not done yet shall burden no other.
     for group in filter(None, (light, *([spot] for spot in spots if spot.load != LIGHT))):
         words, plan = dimensions.words_of(group), dimensions.plan_for(group)
-        planned = _START + len(group) * (pace.warm_up + pace.window + 0.3)
         measure = partial(dimensions.measure_spots, spots=group, pace=(pace.warm_up, pace.window))
-        yield Step(FANOUT, entry, tls, words, plan, planned, measure)
+        yield Step(FANOUT, entry, tls, words, plan, measure)
     if HANDSHAKE in wanted:
         count = pace.handshakes
         words, plan = f"{count} handshakes", Plan(f"{-(-(WARM_UP + 2 * count) // ROOM)}x{ROOM}")
-        planned = _START + count * (2 if entry.name == VARDE else 1) / _connects(entry)
         connect = partial(dimensions.measure_handshakes, count=count)
-        yield Step(HANDSHAKE, entry, tls, words, plan, planned, connect)
+        yield Step(HANDSHAKE, entry, tls, words, plan, connect)
 
 
 def _idle(pace: Pace, entry: Entry, tls: bool) -> Iterator[Step]:  # noqa: FBT001 - one of the ways
     if counts := pace.tls_idle if tls else pace.idle:
         words = f"{', '.join(f'{each:,}' for each in counts)} idle connections"
         plan = Plan(f"{max(counts) // ROOM}x{ROOM}")
-        planned = _START + max(counts) / _connects(entry) + len(counts) + pace.idle_window
         measure = partial(dimensions.measure_idle, steps=counts, window=pace.idle_window)
-        yield Step(IDLE, entry, tls, words, plan, planned, measure)
-
-
-def _connects(entry: Entry) -> int:
-    return 1_100 if entry.name == VARDE else 4_000  # in a second
+        yield Step(IDLE, entry, tls, words, plan, measure)
 
 
 class Run:
@@ -162,14 +153,13 @@ class Run:
         options = self._options
         self._prepare()
         steps = steps_of(options.pace, list(self._entries()), wanted, tls=options.tls and not options.quick)
-        planned, done, began = max(1.0, sum(step.planned for step in steps)), 0.0, time.monotonic()
-        for step in steps:
-            # What is left is corrected by how the steps so far kept to their plan.
-            left = (planned - done) * ((time.monotonic() - began) / done if done else 1.0)
+        began = time.monotonic()
+        for number, step in enumerate(steps):
+            # As if the others took as long as those so far: rounds, the outermost loop, are alike.
+            left = f", {(len(steps) - number) * (time.monotonic() - began) / number:.0f} s left" if number else ""
             text = f"{step.entry.title}{', TLS' * step.tls}: {step.words}"
-            options.say(f"[{min(99, 100 * done / planned):3.0f} %, {left:4.0f} s left] {text}")
+            options.say(f"[{number + 1}/{len(steps)}{left}] {text}")
             self._take(step, text)
-            done += step.planned
 
     def _prepare(self) -> None:
         options, pinned = self._options, self._workplace.cores[0] is not None
@@ -229,3 +219,16 @@ def describe_machine() -> dict[str, Any]:
         "node": said.stdout.strip() if node else None,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
+
+
+def measure_transparency(options: Options) -> Tree:
+    """Return the log's figures. One process that serves nobody is measured, so there are no rounds and no peers."""
+    entries = QUICK_ENTRIES if options.quick else ENTRIES
+
+    def measure() -> Tree:
+        command = (sys.executable, "-m", "bench.servers.transparency_log", str(entries))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_LOG_SECONDS, check=True)  # noqa: S603 - constants
+        figures: dict[str, float] = json.loads(done.stdout)
+        return {"entries": figures.pop("entries"), **{name: rounded(value) for name, value in figures.items()}}
+
+    return options.attempt(f"transparency: {entries:,} entries", measure)

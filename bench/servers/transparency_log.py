@@ -12,12 +12,13 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import asyncpg
-import psutil
 import trio
 
+from bench.process import cpu_seconds
 from bench.rooms import account_of
 from domain.transparency.log import Log
 from domain.transparency.ports import LogStore
@@ -44,15 +45,16 @@ _NS_PER_MS: Final = 1_000_000
 class Measurement:
     """The log while it is measured."""
 
-    def __init__(self, store: LogStore) -> None:
-        self.store = store
+    def __init__(self, store: LogStore, size: int) -> None:
+        """`size` is how many entries it is to have."""
+        self.store, self.size = store, size
         self.log = Log(store)
         self.signers = log_signers("log.example/bench", os.urandom(32), os.urandom(32))
         self._random = random.Random(1)  # noqa: S311 - the same places in every run
 
-    async def fill(self, entries: int, cpu: Callable[[], float]) -> tuple[float, float]:
-        """Append so many; return seconds by the clock, and of CPU. What stores the lists themselves is not in it."""
-        taken = busy = 0.0
+    async def fill(self, cpu: Callable[[], float]) -> tuple[float, float]:
+        """Append all; return seconds by the clock, and of CPU. What stores the lists themselves is not in it."""
+        taken, busy, entries = 0.0, 0.0, self.size
         for first in range(0, entries, BATCH):
             numbers = range(first, min(first + BATCH, entries))
             # Lists of an account are far apart in the log, as they are in life.
@@ -64,73 +66,45 @@ class Measurement:
             taken, busy = taken + time.perf_counter() - begun, busy + cpu() - worked
         return taken, busy
 
-    async def proofs(self, size: int) -> list[float]:
-        """Milliseconds of CPU and nothing else for an inclusion proof, with its tiles at hand."""
-        found = []
-        for _ in range(SAMPLES):
-            index = self._random.randrange(size)
-            ranges = list(proof_ranges(index, index + 1, size))
-            tiles = await self.store.tiles(tiles_of(ranges))
-            begun = time.perf_counter_ns()
-            for subtree in proof_ranges(index, index + 1, size):
-                range_hash(subtree, tiles.__getitem__)
-            found.append((time.perf_counter_ns() - begun) / _NS_PER_MS)
-        return found
+    async def prove(self) -> float:
+        """Return the milliseconds of CPU and nothing else that an inclusion proof takes, with its tiles at hand."""
+        index = self._random.randrange(self.size)
+        tiles = await self.store.tiles(tiles_of(list(proof_ranges(index, index + 1, self.size))))
+        begun = time.perf_counter_ns()
+        for subtree in proof_ranges(index, index + 1, self.size):
+            range_hash(subtree, tiles.__getitem__)
+        return (time.perf_counter_ns() - begun) / _NS_PER_MS
 
-    async def lookups(self, size: int) -> list[float]:
-        """Milliseconds for a look-up of an account with all its lists, their proofs and the checkpoint."""
-        accounts = -(-size // LISTS)
+    async def look_up(self) -> None:
+        """Ask for an account with all its lists, their proofs and the checkpoint, and check them as a client does."""
+        found = await self.log.lookup(account_of(self._random.randrange(-(-self.size // LISTS))), 1)
+        assert found is not None, "the log has no checkpoint"
+        head, proven = found
+        for each in proven:
+            check_inclusion(each.logged.index, head.size, each.logged.entry.leaf(), head.root, each.hashes)
 
-        async def look_up() -> None:
-            found = await self.log.lookup(account_of(self._random.randrange(accounts)), 1)
-            if found is None:
-                raise AssertionError("the log has no checkpoint")
-            head, proven = found
-            for each in proven:
-                check_inclusion(each.logged.index, head.size, each.logged.entry.leaf(), head.root, each.hashes)
-
-        return await _timed(look_up)
-
-    async def consistency(self, size: int) -> list[float]:
-        """Milliseconds for a consistency proof between a random size and the newest."""
-
-        async def prove() -> None:
-            await self.log.consistency(self._random.randrange(1, size), size)
-
-        return await _timed(prove)
+    async def prove_consistency(self) -> None:
+        """Ask for a proof between a random size and the newest."""
+        await self.log.consistency(self._random.randrange(1, self.size), self.size)
 
     async def read(self, path: str) -> bytes:
         """Return a file of the log, for the audit."""
         head = await self.log.head()
-        if head is None:
-            raise AssertionError("the log has no checkpoint")
+        assert head is not None, "the log has no checkpoint"
         if path in {"key", "checkpoint"}:
             return head.vkeys.encode() if path == "key" else head.note
         found = await self.log.bundle(*read_index_path(path.removeprefix("tile/entries/")))
         return found or b""
 
 
-def _postgres_in(folder: Path) -> psutil.Process:
-    return psutil.Process(int(next(folder.rglob("postmaster.pid")).read_text().split()[0]))
-
-
-def _cpu_of(postgres: psutil.Process) -> float:
-    """Return seconds of CPU that Postgres has used: the server, its connections, its writers."""
-    times = [process.cpu_times() for process in (postgres, *postgres.children(recursive=True))]
-    return float(sum(each.user + each.system for each in times))
-
-
 async def _timed(call: Callable[[], Awaitable[None]]) -> list[float]:
+    """Return the milliseconds of each of many calls, by the clock, rising."""
     found = []
     for _ in range(SAMPLES):
         begun = time.perf_counter_ns()
         await call()
         found.append((time.perf_counter_ns() - begun) / _NS_PER_MS)
-    return found
-
-
-def _percentile(values: list[float], percent: int) -> float:
-    return sorted(values)[len(values) * percent // 100]
+    return sorted(found)
 
 
 async def measure(entries: int, folder: Path) -> dict[str, float]:
@@ -145,9 +119,9 @@ async def measure(entries: int, folder: Path) -> dict[str, float]:
             await island.run(migrate, connection)
             await island.run(connection.close)
         async with open_storage(StorageSettings(database=DatabaseUrl(url), pool_min=1, pool_max=2)) as stores:
-            log = Measurement(stores.transparency)
-            postgres = _postgres_in(folder)
-            taken, busy = await log.fill(entries, lambda: time.process_time() + _cpu_of(postgres))
+            log = Measurement(stores.transparency, entries)
+            postgres = int(next(folder.rglob("postmaster.pid")).read_text().split()[0])  # noqa: ASYNC240 - nobody waits
+            taken, busy = await log.fill(lambda: time.process_time() + cpu_seconds(postgres))
             begun = time.perf_counter_ns()
             audited = await audit(log.read)
             audit_ms = (time.perf_counter_ns() - begun) / _NS_PER_MS
@@ -155,15 +129,16 @@ async def measure(entries: int, folder: Path) -> dict[str, float]:
                 connection = await island.run(asyncpg.connect, url)
                 stored = await island.run(connection.fetchval, _STORED)
                 await island.run(connection.close)
+            lookups = await _timed(log.look_up)
             return {
                 "entries": audited.size,
                 "bytes_per_entry": stored / entries,
                 "append_us": busy / entries * _US,
                 "append_wall_us": taken / entries * _US,
-                "proof_ms": _percentile(await log.proofs(entries), 50),
-                "lookup_ms": _percentile(lookups := await log.lookups(entries), 50),
-                "lookup_p99_ms": _percentile(lookups, 99),
-                "consistency_ms": _percentile(await log.consistency(entries), 50),
+                "proof_ms": median([await log.prove() for _ in range(SAMPLES)]),
+                "lookup_ms": median(lookups),
+                "lookup_p99_ms": lookups[SAMPLES * 99 // 100],
+                "consistency_ms": median(await _timed(log.prove_consistency)),
                 "audit_s": audit_ms / 1_000,
             }
 

@@ -38,6 +38,8 @@ Address: TypeAlias = tuple[str | int, ...]
 class Protocol(TypingProtocol):
     """What speaks on a connection, sans-I/O."""
 
+    __slots__ = ()
+
     def open(self) -> bytes:
         """Return what to send when TCP, and TLS where there is some, is there."""
 

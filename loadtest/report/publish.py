@@ -8,12 +8,10 @@ from typing import Final
 from loadtest.exits import CouldNotRun
 from loadtest.report.charts import picture_of
 from loadtest.report.page import TEMPLATES
-from loadtest.report.result import Latency, Result, read_result
+from loadtest.report.result import Latency, Result, read_result, split_page
 
 PAGE: Final = Path(__file__).parents[2] / "docs/load-results.md"
 PICTURES: Final = Path("benchmarks/load")
-BEGIN: Final = "<!-- written by `python -m loadtest publish`: begin -->"
-END: Final = "<!-- written by `python -m loadtest publish`: end -->"
 HEAD: Final = (
     "| scenario | verdict | users | done per second | what was timed | p50, ms | p99, ms | p99.9, ms | most, ms "
     "| sent | lost, twice, out of order | relay, cores | database, cores | generator, of one core | day, commit |\n"
@@ -24,21 +22,13 @@ _ROW: Final = re.compile(r"^\| \[.*\]\(benchmarks/load/([\w-]+)\.png\).*$", re.M
 _MACHINE: Final = re.compile(r"^Machine: .*$", re.MULTILINE)
 
 
-class PublishError(CouldNotRun):
-    """A run cannot be published; the text says why."""
-
-
 def publish_runs(runs: Sequence[Path], page: Path = PAGE, order: Iterable[str] = ()) -> None:
-    """Write pictures and rows of runs in place of older ones, in the given order. Raises PublishError, ReadError."""
+    """Write pictures and rows of runs in place of older ones, in the given order. Raises CouldNotRun."""
     results = [read_result(run) for run in runs]
     for run, result in zip(runs, results, strict=True):
         if not result.learned or result.interrupted:
-            raise PublishError(f"the run in {run.name} is {result.verdict.value}: nothing was learned from it")
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    written, end, after = rest.partition(END)
-    if not begin or not end:
-        raise PublishError(f"{page.name} has no place for the results: it lost one of its marks")
+            raise CouldNotRun(f"the run in {run.name} is {result.verdict.value}: nothing was learned from it")
+    before, written, after = split_page(page, "python -m loadtest publish")
     (page.parent / PICTURES).mkdir(parents=True, exist_ok=True)
     rows = dict.fromkeys(order, "") | {found[1]: found[0] for found in _ROW.finditer(written)}
     for result in results:
@@ -47,7 +37,7 @@ def publish_runs(runs: Sequence[Path], page: Path = PAGE, order: Iterable[str] =
         rows[result.scenario] = _row(result)
     machines = dict.fromkeys([*_MACHINE.findall(written), *map(_machine, results)])
     table = HEAD + "\n".join(filter(None, rows.values())) + "\n\n" + "\n".join(machines)
-    page.write_text(f"{before}{begin}\n\n{table}\n\n{end}{after}", encoding="utf-8")
+    page.write_text(f"{before}\n\n{table}\n\n{after}", encoding="utf-8")
 
 
 def _row(result: Result) -> str:

@@ -239,3 +239,16 @@ def write_whole(path: Path, content: bytes) -> Path:
     half = path.with_name(f".{path.name}.half")
     half.write_bytes(content)
     return half.replace(path)
+
+
+def split_page(page: Path, program: str) -> tuple[str, str, str]:
+    """Return a page of the documentation in three: before, between and behind the marks of what a program writes.
+
+    The marks stay with the outer parts. Raises CouldNotRun for a page without them.
+    """
+    begin, end = (f"<!-- written by `{program}`: {word} -->" for word in ("begin", "end"))
+    before, began, rest = page.read_text(encoding="utf-8").partition(begin)
+    inner, ended, after = rest.partition(end)
+    if not began or not ended:
+        raise CouldNotRun(f"{page.name} has no place for the results: it lost one of its marks")
+    return before + begin, inner, end + after

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import run, transparency
+from bench import run
 from bench.__main__ import measure_all
 from bench.durable import measure as durable
 from bench.results import Results
@@ -94,7 +94,7 @@ def test_a_quick_run_writes_every_key(tmp_path: Path, monkeypatch: pytest.Monkey
     pace = run.Pace(rounds=1, sizes=(100,), handshakes=10, idle=(20,), tls_idle=(), **short)
     monkeypatch.setattr(run, "QUICK", pace)
     monkeypatch.setattr(durable, "QUICK_CONNECTIONS", 4)
-    monkeypatch.setattr(transparency, "QUICK_ENTRIES", 300)
+    monkeypatch.setattr(run, "QUICK_ENTRIES", 300)
     monkeypatch.setattr(durable, "QUICK_PACE", (0.1, 0.4))
     said: list[str] = []
     results = Results(tmp_path)

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.report import BEGIN, END, PAGE, publish, report_of, write_report
+from bench.report import PAGE, publish, report_of, write_report
 from bench.results import Results
+from loadtest.exits import CouldNotRun
 from tests.bench.sample import sample_tree
 
 PNG = b"\x89PNG"
+BEGIN = "<!-- written by `make bench`: begin -->"
+END = BEGIN.replace("begin", "end")
 
 
 def test_every_part_of_the_results_is_in_the_report() -> None:
@@ -78,7 +81,7 @@ def test_only_what_is_between_the_marks_changes(tmp_path: Path) -> None:
     assert once.endswith(f"{END}\nafter\n")
     assert "old" not in once
     page.write_text("no place", encoding="utf-8")
-    with pytest.raises(ValueError, match="marks"):
+    with pytest.raises(CouldNotRun, match="marks"):
         publish(results, tmp_path, page)
 
 

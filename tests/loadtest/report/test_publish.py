@@ -6,10 +6,12 @@ import msgspec
 import pytest
 
 from loadtest.command.cli import main
-from loadtest.exits import Verdict
-from loadtest.report.publish import BEGIN, END, PAGE, PublishError, publish_runs
+from loadtest.exits import CouldNotRun, Verdict
+from loadtest.report.publish import PAGE, publish_runs
 from tests.loadtest.report import sample_runs
 
+BEGIN = "<!-- written by `python -m loadtest publish`: begin -->"
+END = BEGIN.replace("begin", "end")
 WORDS = "# Before\n\n" + BEGIN + "\nold\n" + END + "\n\nAfter.\n"
 SMALL = 60_000
 
@@ -62,7 +64,7 @@ def test_a_published_run_leaves_a_small_picture_and_nothing_else(tmp_path: Path,
 def test_a_run_of_which_nothing_was_learned_is_refused(tmp_path: Path, page: Path) -> None:
     """An invalid run changes nothing, not even what comes with it."""
     good, bad = run_of(tmp_path, "steady"), run_of(tmp_path, "idle", Verdict.INVALID)
-    with pytest.raises(PublishError, match="idle is invalid"):
+    with pytest.raises(CouldNotRun, match="idle is invalid"):
         publish_runs([good, bad], page)
     assert page.read_text() == WORDS
     assert not (page.parent / "benchmarks").exists()
@@ -71,7 +73,7 @@ def test_a_run_of_which_nothing_was_learned_is_refused(tmp_path: Path, page: Pat
 def test_a_page_without_its_marks_is_refused(tmp_path: Path, page: Path) -> None:
     """Nobody's words are guessed at."""
     page.write_text("# Before\n")
-    with pytest.raises(PublishError, match="marks"):
+    with pytest.raises(CouldNotRun, match="marks"):
         publish_runs([run_of(tmp_path, "steady")], page)
 
 
