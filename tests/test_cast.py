@@ -6,8 +6,8 @@ import hashlib
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from simulation.stores import open_memory_stores
 from tests import cast
-from tests.doubles.stores import open_memory_stores
 from varde_contract import signed_statements
 from varde_contract.device_list import decode_list, decode_signed_list
 from varde_contract.talk import ConversationKind, Role

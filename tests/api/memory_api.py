@@ -17,13 +17,13 @@ from api.services import Keys, Services, make_services
 from domain.budgets import ALLOWANCES, Allowance, Budget, Budgets
 from domain.ports import Stores
 from settings.api import ApiSettings, Timeouts
+from simulation.stores import open_memory_stores
+from simulation.stores.bus import RecordingBus
+from simulation.stores.clock import DeterministicEntropy, ManualClock
+from simulation.stores.interference import Interference
+from simulation.stores.mail import RecordingMail
+from simulation.stores.memory import Memory
 from tests.cast import CastDevice, settle
-from tests.doubles.bus import RecordingBus
-from tests.doubles.clock import DeterministicEntropy, ManualClock
-from tests.doubles.interference import Interference
-from tests.doubles.mail import RecordingMail
-from tests.doubles.memory import Memory
-from tests.doubles.stores import open_memory_stores
 from varde_contract.ids import decode_text_id
 from varde_contract.refusals import RefusalCode
 

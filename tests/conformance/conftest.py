@@ -12,15 +12,15 @@ import trio
 
 from relay.socket.tls_certificate import TlsCertificate
 from settings.relay import TlsFiles
+from simulation.stores import open_memory_stores
+from simulation.stores.bus import RecordingBus
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory
 from storage.program import read_clock
 from tests.cast import CastDevice, alice, enrol, open_conversation, settle
 from tests.certificates import Authority, issue
 from tests.conformance.raw_client import RawClient
 from tests.conformance.runner import PATIENCE, ConnectClient
-from tests.doubles.bus import RecordingBus
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
-from tests.doubles.stores import open_memory_stores
 from tests.relay.tcp_node import TcpNode, open_tcp_node
 from varde_contract.ids import ConversationId
 

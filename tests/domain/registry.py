@@ -11,13 +11,13 @@ from domain.people.sign_in import SignIn
 from domain.talk.chains import Chains
 from domain.talk.consent import Consent
 from domain.talk.conversations import Conversations
+from simulation.stores import open_memory_stores
+from simulation.stores.bus import RecordingBus
+from simulation.stores.clock import DeterministicEntropy, ManualClock
+from simulation.stores.interference import Interference
+from simulation.stores.mail import RecordingMail
+from simulation.stores.memory import Memory
 from tests.cast import Person, settle
-from tests.doubles.bus import RecordingBus
-from tests.doubles.clock import DeterministicEntropy, ManualClock
-from tests.doubles.interference import Interference
-from tests.doubles.mail import RecordingMail
-from tests.doubles.memory import Memory
-from tests.doubles.stores import open_memory_stores
 from varde_contract.refusals import RefusalCode, Refused
 
 PEPPER = bytes(range(32))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from domain.budgets import ALLOWANCES, Allowance, Budget, Budgets, TokenBuckets
+from simulation.stores.clock import SECOND, ManualClock
 from tests.cast import alice, bob
-from tests.doubles.clock import SECOND, ManualClock
 from varde_contract.refusals import RefusalCode
 
 HERE = "192.0.2.1"

@@ -6,10 +6,10 @@ import trio.testing
 
 from domain.ports import Stores, StoreUnavailable
 from domain.talk import model as talk_model
+from simulation.stores import open_memory_stores
+from simulation.stores.bus import RecordingBus
+from simulation.stores.interference import Interference
 from tests.cast import alice, alice_phone, bob, open_conversation, settle
-from tests.doubles.bus import RecordingBus
-from tests.doubles.interference import Interference
-from tests.doubles.stores import open_memory_stores
 from tests.store_contracts.every_event import EVERY_EVENT
 from tests.store_contracts.messages import draft, page_of
 

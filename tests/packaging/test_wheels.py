@@ -16,7 +16,11 @@ pytestmark = [pytest.mark.xdist_group("distributions"), pytest.mark.timeout(300)
 
 CLIENT: Final = {"varde", "varde_contract", "varde_cli"}
 LOAD: Final = {"loadtest", "bench"}
-PACKAGES: Final = {"varde": CLIENT, "varde-server": set(tree.ROOMS) - CLIENT - LOAD, "varde-load": LOAD}
+PACKAGES: Final = {
+    "varde": CLIENT,
+    "varde-server": set(tree.ROOMS) - CLIENT - LOAD - {"simulation"},
+    "varde-load": LOAD,
+}
 
 
 def names(wheel: Path) -> list[str]:

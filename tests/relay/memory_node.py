@@ -24,12 +24,12 @@ from relay.connection.serve import serve_connection
 from relay.node import start_services
 from relay.services import Dependencies, Services, make_services
 from settings.relay import RelaySettings
+from simulation.stores import open_memory_stores
+from simulation.stores.bus import RecordingBus
+from simulation.stores.clock import DeterministicEntropy, ManualClock
+from simulation.stores.interference import Interference
+from simulation.stores.memory import FIRST_EPOCH, Memory
 from tests.cast import CastDevice, Person, open_conversation, settle
-from tests.doubles.bus import RecordingBus
-from tests.doubles.clock import DeterministicEntropy, ManualClock
-from tests.doubles.interference import Interference
-from tests.doubles.memory import FIRST_EPOCH, Memory
-from tests.doubles.stores import open_memory_stores
 from tests.relay.client import StreamClient
 from varde_contract import frames as f
 from varde_contract.ids import ClientId, ConversationId, uuid7

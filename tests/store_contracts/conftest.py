@@ -7,10 +7,10 @@ import pytest
 
 from domain.ports import Stores
 from settings.storage import DatabaseUrl, StorageSettings
+from simulation.stores import open_memory_stores
+from simulation.stores.bus import RecordingBus
+from simulation.stores.memory import Memory
 from storage.stores import open_storage
-from tests.doubles.bus import RecordingBus
-from tests.doubles.memory import Memory
-from tests.doubles.stores import open_memory_stores
 
 
 @pytest.fixture(params=["memory", "postgres"])

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from domain.ports import Stores
 from domain.talk import model as talk_model
 from settings.storage import DatabaseUrl, StorageSettings
+from simulation.stores import open_memory_stores
 from storage.stores import open_storage
 from tests.cast import (
     BIRTH_MS,
@@ -28,7 +29,6 @@ from tests.cast import (
     set_profiles,
     settle,
 )
-from tests.doubles.stores import open_memory_stores
 from tests.store_contracts.messages import client_id, draft
 from varde_contract.ids import ConversationId
 from varde_contract.people import Policies, Theme

@@ -17,12 +17,12 @@ from domain.ports import Stores
 from domain.transparency.model import SignedHead
 from domain.transparency.sequencing import Signed
 from settings.worker import WorkerSettings
+from simulation.stores import open_memory_stores
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory
 from storage.keys import KeyFileError
 from storage.log_key import KEY, LAST, LogKey
 from tests.contract.transparency.logs import PQ_WITNESS, WITNESS
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
-from tests.doubles.stores import open_memory_stores
 from tests.doubles.witness import WitnessDouble
 from varde_contract.ids import AccountId
 from varde_contract.transparency.checkpoint import open_checkpoint, signed_time

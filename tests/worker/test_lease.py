@@ -12,9 +12,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from domain.jobs.ports import WorkerId
 from domain.ports import Stores
 from settings.worker import WorkerSettings
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
-from tests.doubles.stores import open_memory_stores
+from simulation.stores import open_memory_stores
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory
 from tests.ids import id_of
 from worker.lease import RENEWALS, Lease
 

@@ -8,9 +8,9 @@ from domain.ports import StoreUnavailable
 from domain.retention.model import Swept
 from domain.retention.sweep import SWEEP_ROWS
 from settings.worker import WorkerSettings
-from tests.doubles.clock import ManualClock
-from tests.doubles.retention import ScriptedRetention
-from tests.doubles.stores import open_memory_stores
+from simulation.stores import open_memory_stores
+from simulation.stores.clock import ManualClock
+from simulation.stores.retention import ScriptedRetention
 from worker.retention import run_retention
 
 SETTINGS = WorkerSettings()

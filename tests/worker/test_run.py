@@ -8,9 +8,9 @@ from trio.testing import wait_all_tasks_blocked
 from domain.jobs.ports import WorkerId
 from domain.ports import Clock, Stores
 from settings.worker import WorkerSettings
-from tests.doubles.clock import ManualClock
-from tests.doubles.memory import Memory
-from tests.doubles.stores import open_memory_stores
+from simulation.stores import open_memory_stores
+from simulation.stores.clock import ManualClock
+from simulation.stores.memory import Memory
 from tests.ids import id_of
 from worker.run import JOBS, Job, run_worker
 

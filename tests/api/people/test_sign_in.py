@@ -6,9 +6,9 @@ Refused codes are in `test_refusals.py`.
 from typing import Any
 
 from domain.people.sessions import RETRY_TIME
+from simulation.stores.clock import HOUR
 from tests.api.memory_api import MemoryApi, refusal_of
 from tests.cast import alice, alice_laptop, alice_phone, bob_phone
-from tests.doubles.clock import HOUR
 from varde_contract.refusals import RefusalCode
 
 EMAIL = "someone@example.org"

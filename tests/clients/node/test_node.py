@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from domain.talk import model as talk
+from simulation.stores import open_memory_stores
+from simulation.stores.bus import RecordingBus
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory
 from tests.cast import alice, alice_laptop, bob, bob_phone, carol, open_conversation, settle
 from tests.clients.node.client import open_node, open_with_node
-from tests.doubles.bus import RecordingBus
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
-from tests.doubles.stores import open_memory_stores
 from tests.relay.library_clients import open_with_websockets
 from tests.relay.memory_node import Sends
 from tests.relay.tcp_node import TcpNode, open_tcp_node

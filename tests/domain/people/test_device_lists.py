@@ -12,10 +12,10 @@ from domain.people.model import Actor, ListChange, RosterChange
 from domain.people.ports import ListFault
 from domain.people.revocations import Revocations
 from domain.people.tickets import TicketIssuer
+from simulation.stores.devices import MemoryDevices
 from tests.cast import CastDevice, alice, alice_laptop, alice_phone, bob, listed_device, mallory, open_conversation
 from tests.cast import salt_of as salt_of_cast
 from tests.domain.registry import Registry, code_of
-from tests.doubles.devices import MemoryDevices
 from varde_contract.device_list import (
     DeviceList,
     ListedDevice,

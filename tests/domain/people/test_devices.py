@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from domain.people.devices import Devices
 from domain.people.model import Actor, ListChange
 from domain.people.ports import AdoptFault
+from simulation.stores.devices import MemoryDevices
 from tests.cast import (
     BIRTH_MS,
     CastDevice,
@@ -21,7 +22,6 @@ from tests.cast import (
     revoke,
 )
 from tests.domain.registry import Registry, code_of
-from tests.doubles.devices import MemoryDevices
 from varde_contract.ids import AccountId, DeviceId, SessionId
 from varde_contract.refusals import RefusalCode
 from varde_contract.signed_statements import session_statement

@@ -7,9 +7,9 @@ from domain.people.events import TicketsRevoked
 from domain.people.model import Actor, Revocation
 from domain.people.sessions import ACCESS_TIME, REFRESH_TIME, RETRY_TIME, Granted
 from domain.people.tokens import Token
+from simulation.stores.clock import HOUR
 from tests.cast import alice, alice_phone, bob
 from tests.domain.registry import Registry, code_of
-from tests.doubles.clock import HOUR
 from tests.ids import id_of
 from varde_contract.ids import SessionId
 from varde_contract.refusals import RefusalCode, Refused

@@ -3,8 +3,8 @@
 import trio
 
 from domain.people.sign_in import ATTEMPTS, CODE_DIGITS, CODE_TIME, CODE_WINDOW, CODES_PER_WINDOW, SECOND, SignedIn
+from simulation.stores.clock import MINUTE
 from tests.domain.registry import Registry, code_of
-from tests.doubles.clock import MINUTE
 from varde_contract.refusals import RefusalCode, Refused
 
 ADDRESS = "alice@example.org"

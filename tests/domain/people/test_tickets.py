@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from domain.people.model import Revocation
 from domain.people.revocations import Revocations
 from domain.people.tickets import LIFETIME, SKEW, TYPE, IssuedTicket, Ticket, TicketChecker, TicketIssuer
+from simulation.stores.clock import DeterministicEntropy, ManualClock
 from tests.cast import alice, alice_laptop, bob_phone
-from tests.doubles.clock import DeterministicEntropy, ManualClock
 from tests.ids import id_of
 from varde_contract.ids import DeviceId
 from varde_contract.limits import TICKET_BYTES

@@ -2,7 +2,7 @@
 
 from domain.retention.model import Swept
 from domain.retention.sweep import RETENTION_MS, SWEEP_ROWS, sweep
-from tests.doubles.retention import ScriptedRetention
+from simulation.stores.retention import ScriptedRetention
 
 
 async def test_a_sweep_says_whether_there_is_more() -> None:

@@ -11,6 +11,11 @@ from domain.budgets import Budgets
 from domain.talk import model as talk
 from domain.talk.events import MessagesCommitted
 from domain.talk.sending import TRIES, Messages, Sender, decide
+from simulation.stores import open_memory_stores
+from simulation.stores.bus import RecordingBus
+from simulation.stores.clock import DeterministicEntropy, ManualClock
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory
 from tests.cast import (
     alice,
     alice_laptop,
@@ -28,11 +33,6 @@ from tests.cast import (
     roster_of,
     settle,
 )
-from tests.doubles.bus import RecordingBus
-from tests.doubles.clock import DeterministicEntropy, ManualClock
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
-from tests.doubles.stores import open_memory_stores
 from varde_contract.frames import Send
 from varde_contract.ids import ClientId, DeviceId, MessageId, ProfileId, uuid7
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices

@@ -20,9 +20,9 @@ from loadtest.ledger.payload import PayloadCipher
 from loadtest.scenarios.plan import Kind, Plan, Sizes
 from loadtest.users.population import Population
 from loadtest.users.relay_user import RelayUser
+from simulation.stores import open_memory_stores
+from simulation.stores.memory import Memory
 from tests.cast import CastDevice, Person, alice, bob, carol, open_conversation, settle
-from tests.doubles.memory import Memory
-from tests.doubles.stores import open_memory_stores
 from tests.loadtest.users.recording import PATIENCE, RecordingLedger, wait_until
 from tests.relay.memory_node import RELAY_KEY
 from tests.relay.tcp_node import TcpNode, open_tcp_node

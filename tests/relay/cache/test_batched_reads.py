@@ -8,11 +8,11 @@ from trio.testing import wait_all_tasks_blocked
 from domain.talk import model as talk_model
 from domain.talk.ports import JournalStore
 from relay.cache.batched_reads import LISTS_PER_QUERY, CommittedMessages, ConversationHeads
+from simulation.stores import open_memory_stores
+from simulation.stores.conversations import MemoryConversations
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory
 from tests.cast import alice, alice_phone, bob, carol, mallory_phone, open_conversation, settle
-from tests.doubles.conversations import MemoryConversations
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
-from tests.doubles.stores import open_memory_stores
 from tests.store_contracts.messages import client_id, draft, send
 
 

@@ -9,10 +9,10 @@ from trio.testing import wait_all_tasks_blocked
 from domain.ports import StoreUnavailable
 from relay.cache.batching import BatchedLoader
 from relay.cache.rosters import Rosters
+from simulation.stores import open_memory_stores
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory
 from tests.cast import alice, alice_laptop, bob, carol, carol_phone, dave, open_conversation, put_member, settle
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
-from tests.doubles.stores import open_memory_stores
 from varde_contract.ids import ConversationId
 
 

@@ -15,12 +15,12 @@ from websockets.typing import Subprotocol
 from domain.people.events import TicketsRevoked
 from domain.talk import model as talk
 from relay.socket.listeners import open_listeners, run_listener
+from simulation.stores import open_memory_stores
+from simulation.stores.bus import RecordingBus
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, open_conversation, settle
 from tests.clients.node.client import open_with_node
-from tests.doubles.bus import RecordingBus
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
-from tests.doubles.stores import open_memory_stores
 from tests.relay.client import URI
 from tests.relay.library_clients import LIBRARIES, OpenClient, open_with_trio_websocket, open_with_websockets
 from tests.relay.memory_node import Sends

@@ -2,8 +2,8 @@
 
 import trio
 
+from simulation.stores.memory import FIRST_EPOCH
 from tests.cast import alice, alice_laptop, alice_phone, bob
-from tests.doubles.memory import FIRST_EPOCH
 from tests.ids import id_of
 from tests.relay.memory_node import KEPT, Backend, MemoryNode, Sends, open_room
 from varde_contract import frames as f

@@ -20,8 +20,8 @@ from relay.services import Dependencies, Services, make_services
 from relay.socket.listeners import open_listeners, run_listener
 from relay.socket.transport import Transport
 from settings.relay import RelaySettings
+from simulation.stores.clock import ManualClock
 from tests.cast import CastDevice, alice, alice_laptop, bob, bob_phone, open_conversation, settle
-from tests.doubles.clock import ManualClock
 from tests.relay.client import StreamClient
 from tests.relay.memory_node import RELAY_KEY, TICKET_KEY, Backend, Sends, make_backend
 from tests.relay.metrics_reader import Difference, Samples, scrape

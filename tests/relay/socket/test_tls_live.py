@@ -13,14 +13,14 @@ from domain.ports import Stores
 from domain.talk import model as talk
 from relay.socket.tls_certificate import TlsCertificate
 from settings.relay import TlsFiles
+from simulation.stores import open_memory_stores
+from simulation.stores.bus import RecordingBus
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory
 from storage.embedded.os_user import choose_os_user
 from storage.program import read_clock
 from tests.cast import alice, alice_laptop, bob, bob_phone, open_conversation, settle
 from tests.certificates import Authority, issue
-from tests.doubles.bus import RecordingBus
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
-from tests.doubles.stores import open_memory_stores
 from tests.relay.delivery.test_postgres import Program, open_roster, open_stores
 from tests.relay.library_clients import LIBRARIES, OpenClient, open_with_trio_websocket, open_with_websockets
 from tests.relay.memory_node import Sends

@@ -6,8 +6,8 @@ from typing import TypeVar
 import trio
 
 from domain.retention.model import Swept
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory
 
 K = TypeVar("K")
 V = TypeVar("V")

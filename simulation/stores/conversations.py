@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from domain.people import model as people
 from domain.talk import model as talk_model
 from domain.talk.ports import ChainChange, NewRoster
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Membership, Memory, StoredConversation
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Membership, Memory, StoredConversation
 from varde_contract.envelope import Cipher, SealedParts, join_sealed
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.membership import Member

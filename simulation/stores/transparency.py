@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from domain.transparency.model import Backlog, Logged, Pending, SignedHead
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory
 from varde_contract.ids import AccountId
 from varde_contract.transparency.entry import Entry
 from varde_contract.transparency.tiles import Growth, Tile

@@ -6,8 +6,8 @@ from itertools import islice
 from msgspec.structs import astuple, replace
 
 from domain.talk import model as talk_model
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory, StoredConversation
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory, StoredConversation
 from varde_contract.ids import ClientId, ConversationId, DeviceId, ProfileId
 
 

@@ -3,18 +3,18 @@
 import hashlib
 from typing import Final
 
-from tests.cast import BIRTH_MS
-
 SECOND: Final = 1_000
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
+START_MS: Final = 1_767_312_000_000
+"""2026-01-02T00:00:00Z, a day after everything of the cast of the tests was made."""
 
 
 class ManualClock:
-    """A `domain.ports.Clock`, a day after the cast was made."""
+    """A `domain.ports.Clock`."""
 
-    def __init__(self, now_ms: int = BIRTH_MS + DAY) -> None:
+    def __init__(self, now_ms: int = START_MS) -> None:
         self.now_ms = now_ms
 
     def __call__(self) -> int:

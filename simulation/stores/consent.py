@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from domain.talk.model import Block, Reach, Words
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 
 

@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from domain.people import model as people
 from domain.people.ports import AdoptFault, ListFault
-from tests.doubles.interference import Interference
-from tests.doubles.memory import KeyChain, Memory
+from simulation.stores.interference import Interference
+from simulation.stores.memory import KeyChain, Memory
 from varde_contract.ids import AccountId, DeviceId, SessionId
 
 

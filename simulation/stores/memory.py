@@ -10,7 +10,7 @@ from domain.ports import Clock
 from domain.talk import model as talk_model
 from domain.talk.sending import GRACE
 from domain.transparency.model import SignedHead
-from tests.doubles.clock import ManualClock
+from simulation.stores.clock import ManualClock
 from varde_contract.ids import (
     ENTROPY_BYTES,
     AccountId,

@@ -1,18 +1,18 @@
 """All stores of the domain in memory, around one `Memory`. The store contracts judge them as they judge Postgres."""
 
 from domain.ports import Stores
-from tests.doubles.bus import RecordingBus
-from tests.doubles.consent import MemoryConsent
-from tests.doubles.conversations import MemoryConversations
-from tests.doubles.devices import MemoryDevices, MemoryPrekeys
-from tests.doubles.epochs import MemoryEpochs
-from tests.doubles.interference import Interference
-from tests.doubles.jobs import MemoryLeases
-from tests.doubles.log import MemoryJournal, MemoryMailbox
-from tests.doubles.memory import Memory
-from tests.doubles.people import MemoryAccounts, MemoryProfiles, MemorySessions, MemorySignIn
-from tests.doubles.retention import MemoryRetention
-from tests.doubles.transparency import MemoryLog
+from simulation.stores.bus import RecordingBus
+from simulation.stores.consent import MemoryConsent
+from simulation.stores.conversations import MemoryConversations
+from simulation.stores.devices import MemoryDevices, MemoryPrekeys
+from simulation.stores.epochs import MemoryEpochs
+from simulation.stores.interference import Interference
+from simulation.stores.jobs import MemoryLeases
+from simulation.stores.log import MemoryJournal, MemoryMailbox
+from simulation.stores.memory import Memory
+from simulation.stores.people import MemoryAccounts, MemoryProfiles, MemorySessions, MemorySignIn
+from simulation.stores.retention import MemoryRetention
+from simulation.stores.transparency import MemoryLog
 
 
 def open_memory_stores(

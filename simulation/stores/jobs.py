@@ -3,8 +3,8 @@
 import trio
 
 from domain.jobs.ports import WorkerId
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory
 
 
 class MemoryLeases:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from domain.people import model as people
-from tests.doubles.interference import Interference
-from tests.doubles.memory import Memory
+from simulation.stores.interference import Interference
+from simulation.stores.memory import Memory
 from varde_contract.ids import AccountId, ProfileId, SessionId
 from varde_contract.people import Policies, Theme
 
