@@ -109,7 +109,7 @@ class Load:
 
     def catch_up(self) -> None:
         """Send what no user was ready for, as far as there is one now."""
-        while self.waiting and (user := self.population.ready.pick()) is not None and user.send(self.waiting[0]):
+        while self.waiting and (device := self.population.ready.pick()) is not None and device.send(self.waiting[0]):
             self.waiting.popleft()
 
     def _fire(self, intended_ns: int) -> None:

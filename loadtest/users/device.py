@@ -1,25 +1,27 @@
-"""One device as it speaks `varde.v2`: what it has joined, had, confirmed, and sent without an answer so far."""
+"""One device as it speaks `varde.v2`: its connections, what it has had and confirmed, and sent without an answer."""
 
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
-from loadtest.client.epoll import Connection
+from loadtest.client.epoll import READ, Connection
 from loadtest.client.protocol import Ending, Phase, RelayClient
 from loadtest.crowd.crowd import Seat
+from loadtest.ledger.clock import SECOND_NS
 from loadtest.users.conversation import Conversation, Position
-from loadtest.users.population import CONFIRM_SECONDS, Population
+from loadtest.users.population import Population
 from varde_contract import codec
 from varde_contract import frames as f
 from varde_contract.noise import KeyPair
 from varde_contract.refusals import RefusalCode
 from varde_contract.session import PROTOCOL_VERSION
 
-if TYPE_CHECKING:
-    from loadtest.users.relay_user import RelayUser
-
+NEVER: Final = float("inf")
 UNANSWERED: Final = 1_024  # sends of one device; beyond, it takes no more until some are answered
 _UNREAD_BYTES: Final = 65_536  # unsent beyond this, the relay does not read, and its pings are not answered
 UNCONFIRMED: Final = 32  # messages of one conversation that are confirmed at once instead of after a second
+_MS: Final = 1_000
+_MOST_PAUSE_MS: Final = 600_000  # however long a relay asks for
 _SEND: Final = f.tag_of(f.Send)
 _JOIN: Final = f.tag_of(f.Join)
 _CONFIRM: Final = f.tag_of(f.Delivered)
@@ -35,49 +37,79 @@ class Unanswered(NamedTuple):
 
 
 class Device:
-    """The protocol's side of a user. `number` is its seat."""
+    """The protocol's side of a user. `number` is its seat. What a connection left behind stands until the next one."""
 
     __slots__ = (
-        *("_client", "_confirms_later", "_population", "_positions", "_seat", "_user"),
-        *("connection", "deaf", "joined", "number", "unanswered"),
+        *("_again", "_began", "_client", "_confirms_later", "_population", "_positions", "_seat", "_sends", "_wake"),
+        *("connection", "deaf", "ending", "goaway_at", "joined", "leaving", "listens", "number", "place"),
+        *("unanswered", "welcomed"),
     )
 
     _client: RelayClient  # of the last connection
 
-    def __init__(self, population: Population, number: int, user: "RelayUser") -> None:
-        """`user` is told of what concerns the connection."""
-        self._population, self._user = population, user
+    def __init__(self, population: Population, number: int, wake: Callable[[], None], *, sends: bool) -> None:
+        """`wake` is called when there may be what its user waits for: an end, or everything joined or answered."""
+        self._population, self._wake, self._sends = population, wake, sends
         self.number = number
+        self.place = -1  # among those who are ready to send; theirs to write
         self._seat: Seat = population.seats[number]
         self._positions: dict[int, Position] = {}
-        self.connection: Connection | None = None
-        self._confirms_later = False
-        self.deaf = False  # whether nothing but the end of the connection is listened to
-        self.joined = 0  # conversations that this connection listens to
+        self._again = False  # whether it was connected before
         self.unanswered: dict[int, Unanswered] = {}  # by client id
+        self.connection: Connection | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._began = time.monotonic()
+        self.ending: Ending | None = None
+        self.goaway_at = NEVER  # when the node has asked it to leave
+        self.joined = 0  # conversations that this connection listens to
+        self.welcomed = self.listens = False  # `listens`: to all of them
+        self.leaving = False  # whether it goes of its own will
+        self.deaf = False  # whether nothing but the end of the connection is listened to
+        self._confirms_later = False
 
     def connect(self, *, slow: bool) -> None:
-        """Begin a connection; what goes wrong is told to the user, perhaps before this returns."""
+        """Begin a connection, which may have ended before this returns."""
         population, target = self._population, self._population.target
+        self._begin()
         hello = f.Hello(PROTOCOL_VERSION, population.tickets.of(self.number), self._seat.device)
         static = KeyPair.from_private(self._seat.noise_private)
         self._client = RelayClient(target.authority, target.path, hello, static, population.relay_key)
         self.connection = Connection(population.engine, self)
+        population.present.add(self)
         where: dict[str, Any] = {"family": target.family, "tls": population.tls, "host": target.host}
         self.connection.connect(target.address, source=population.source_of(self.number), slow=slow, **where)
 
-    def disconnect(self) -> None:
-        """Close the socket, without a word to the relay or the user."""
-        if self.connection is not None:
-            self.connection.close()
-        self.connection = None
-        self._confirms_later = self.deaf = False
-        self.joined = 0
+    def end(self, ending: Ending) -> None:
+        """Close the socket without a word to the relay, and count how it ended: once for each connection."""
+        if self.connection is None:
+            return
+        self.connection.close()
+        self.connection, self.ending = None, ending
+        population = self._population
+        population.present.discard(self)
+        population.ready.remove(self)
+        if self.welcomed:
+            population.connected -= 1
+            population.ledger.closed(ending.code)
+        elif not self.leaving:
+            population.ledger.connect_failed(ending.code)
+        self._wake()
 
-    def close(self) -> bool:
-        """Send a close frame, after which the relay may still speak. False: there is no WebSocket to close."""
+    def withdraw(self) -> None:
+        """Send nothing new from now on: it is about to leave."""
+        self.leaving = True
+        self._population.ready.remove(self)
+
+    def close(self) -> None:
+        """Confirm what is held, and send a close frame, after which the relay may still speak; or end at once."""
+        self.confirm()
+        if self.listens and self.connection is not None:
+            self.connection.watch(READ)
         self._send(self._client.close())
-        return self._client.phase is Phase.CLOSING
+        if self._client.phase is not Phase.CLOSING:  # there is no WebSocket yet
+            self.end(Ending("left"))
 
     # What its connection calls
 
@@ -102,21 +134,20 @@ class Device:
 
     def lost(self, reason: str) -> None:
         """The connection broke."""
-        self._user.ended(Ending(reason))
+        self.end(Ending(reason))
 
     def _send(self, octets: bytes) -> None:
         if octets and self.connection is not None:
             self.connection.send(octets)
 
     @property
-    def writable(self) -> list[Conversation]:
-        """The conversations to which this device may write."""
+    def _writable(self) -> list[Conversation]:
         return [each.conversation for each in self._positions.values() if each.conversation.complete]
 
     def send(self, intended_ns: int) -> bool:
         """Send a message that was due at that time of the run. False: not now, and nothing was recorded."""
-        rooms, population = self.writable, self._population
-        if not rooms or self.connection is None or len(self.unanswered) >= UNANSWERED:
+        rooms, population = self._writable, self._population
+        if self.place < 0 or not rooms or self.connection is None or len(self.unanswered) >= UNANSWERED:
             return False
         room = rooms[0] if len(rooms) == 1 else population.dice.choice(rooms)
         size = min(population.draw_size(), room.most)
@@ -145,12 +176,17 @@ class Device:
         position.unconfirmed += 1
         if not self._confirms_later:
             self._confirms_later = True
-            self._population.call_later(CONFIRM_SECONDS, self.confirm)
+            self._population.confirm_later(self)
 
     # Frames of the relay
 
     def _on_welcome(self, frame: f.Welcome) -> None:
-        self._user.welcomed(frame)
+        population = self._population
+        self.welcomed = True
+        population.connected += 1
+        population.heartbeat_seconds = max(1.0, frame.heartbeat_ms / _MS)
+        population.ledger.connected(round((time.monotonic() - self._began) * SECOND_NS), self._again)
+        self._again = True
         if self._client.live:  # else it is leaving already
             self._send(self._client.send(f.Join()))
 
@@ -171,9 +207,15 @@ class Device:
         for each in self.unanswered.values():
             self._population.ledger.resend(self.number, each.conversation.number, each.seq)
             self._send(self._client.send_encoded(f.Send, each.frame))
-        self._user.listening()
+        self.listens = True
+        self._wake()
         for position in self._positions.values():
-            position.conversation.enter(self.number, self._user.try_ready)
+            position.conversation.enter(self.number, self._try_ready)
+
+    def _try_ready(self) -> None:
+        """Be asked to send from now on, if there is a conversation to write to."""
+        if self._sends and self.connection is not None and self.listens and not self.leaving and self._writable:
+            self._population.ready.add(self)
 
     def _on_new(self, frame: f.New) -> None:
         position = self._positions.get(frame.conversation.int)
@@ -196,7 +238,7 @@ class Device:
 
     def _on_refused(self, frame: f.RefusedFrame) -> None:
         if frame.about == _JOIN:
-            self._user.cut("join-refused")  # try again on another connection
+            self.end(Ending("join-refused"))  # try again on another connection
         elif frame.subject is None:
             return
         elif frame.about == _SEND and (refused := self._answer(frame.subject.int)) is not None:
@@ -210,8 +252,8 @@ class Device:
     def _answer(self, client_id: int) -> Unanswered | None:
         """Return the message that was answered for; None when there is none, or it had been already."""
         answered = self.unanswered.pop(client_id, None)
-        if answered is not None and not self.unanswered:
-            self._user.answered()
+        if answered is not None and not self.unanswered and self.leaving:
+            self._wake()
         return answered
 
     def _on_changed(self, frame: f.Changed) -> None:
@@ -219,8 +261,14 @@ class Device:
         if room is not None and frame.kind is not f.ChangeKind.KEYS_LOW:
             room.version = max(room.version, frame.value)
 
+    def _on_goaway(self, frame: f.Goaway) -> None:
+        """Leave within the time that the node spreads its peers over."""
+        pause_ms = frame.after_ms + self._population.dice.uniform(0, frame.jitter_ms)
+        self.goaway_at = time.monotonic() + max(0.0, min(pause_ms, _MOST_PAUSE_MS)) / _MS
+        self._wake()
+
     _HANDLERS: ClassVar[dict[type[Any], Callable[..., None]]] = {
-        Ending: lambda self, ending: self._user.ended(ending),
+        Ending: end,
         f.Welcome: _on_welcome,
         f.Joined: _on_joined,
         f.New: _on_new,
@@ -228,5 +276,5 @@ class Device:
         f.Ack: _on_ack,
         f.RefusedFrame: _on_refused,
         f.Changed: _on_changed,
-        f.Goaway: lambda self, goaway: self._user.asked_to_go(goaway),
+        f.Goaway: _on_goaway,
     }  # receipts, signs of life and what was left out concern nobody here

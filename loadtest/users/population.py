@@ -1,17 +1,18 @@
 """The users of one worker process and what they share: seats, conversations, the epoll engine, timers."""
 
-import heapq
 import ssl
 import sys
 import time
-from collections.abc import Callable, Sequence
-from itertools import accumulate, count
+from collections import deque
+from collections.abc import Sequence
+from itertools import accumulate
 from random import Random
 from typing import TYPE_CHECKING, Final
 
 from gevent import get_hub
 
 from loadtest.client.epoll import Connection, Engine
+from loadtest.client.protocol import Ending
 from loadtest.crowd.crowd import Crowd, Room, Seat
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.ledger import Ledger
@@ -22,13 +23,10 @@ from loadtest.users.tickets import Tickets
 from varde_contract.ids import ENTROPY_BYTES, ClientId, uuid7
 
 if TYPE_CHECKING:
-    from loadtest.users.relay_user import RelayUser
+    from loadtest.users.device import Device
 
 CONFIRM_SECONDS: Final = 1.0  # that confirmations gather, as the protocol advises clients
-SLOW_SECONDS: Final = 2.0  # between two looks of a slow reader
-TICK_SECONDS: Final = 0.05
-_SLICES: Final = 20
-"""Ticks in which everybody is looked at once: a look at ten thousand in one go would be counted as latency."""
+_TICK_SECONDS: Final = 0.05
 _LOOP_READ: Final = 1
 _GRAIN: Final = 1_000_000
 _STRIDE: Final = 754_877
@@ -40,34 +38,34 @@ class NoSeat(LookupError):
     """All seats of this worker are taken."""
 
 
-class ReadyUsers:
+class ReadyDevices:
     """Who may be asked to send: a random one is picked, one added or removed, in the same time however many."""
 
     def __init__(self, dice: Random) -> None:
         self._chance = dice.random
-        self._users: list[RelayUser] = []
+        self._devices: list[Device] = []
 
     def __len__(self) -> int:
-        return len(self._users)
+        return len(self._devices)
 
-    def pick(self) -> "RelayUser | None":
+    def pick(self) -> "Device | None":
         """Return any of them; None when there is none."""
-        users = self._users
-        return users[int(self._chance() * len(users))] if users else None
+        devices = self._devices
+        return devices[int(self._chance() * len(devices))] if devices else None
 
-    def add(self, user: "RelayUser") -> None:
+    def add(self, device: "Device") -> None:
         """Let it be picked, unless it is there."""
-        if user.place < 0:
-            user.place = len(self._users)
-            self._users.append(user)
+        if device.place < 0:
+            device.place = len(self._devices)
+            self._devices.append(device)
 
-    def remove(self, user: "RelayUser") -> None:
+    def remove(self, device: "Device") -> None:
         """Let it be picked no more, if it is there: the last one takes its place."""
-        if user.place >= 0:
-            last = self._users.pop()
-            if last is not user:
-                self._users[user.place], last.place = last, user.place
-            user.place = -1
+        if device.place >= 0:
+            last = self._devices.pop()
+            if last is not device:
+                self._devices[device.place], last.place = last, device.place
+            device.place = -1
 
 
 class Population:
@@ -79,8 +77,8 @@ class Population:
         self.target = find_target(crowd.relay_url)
         self.tls = ssl.create_default_context(cadata=crowd.authority or None) if self.target.tls else None
         self.dice = Random(worker)  # noqa: S311 - it spreads load, and is to do so the same way each time
-        self.ready = ReadyUsers(self.dice)  # who may be asked to send
-        self.present: set[RelayUser] = set()  # who has a connection, or tries to get one
+        self.ready = ReadyDevices(self.dice)  # who may be asked to send
+        self.present: set[Device] = set()  # who has a connection, or tries to get one
         self.connected = 0  # between Welcome and the end of their connection
         self.heartbeat_seconds = 0.0  # the relay's; 0 until it was told
         self._used = min(plan.seats, len(crowd.seats))
@@ -91,16 +89,13 @@ class Population:
         self.conversations = _open_conversations(crowd, plan, self._used, self.seats)  # by the number of its id
         self._sizes = [size for size, _ in plan.payloads.weighted]
         self._upto = list(accumulate(weight for _, weight in plan.payloads.weighted))
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []  # a heap
-        self._numbers = count()  # of two that are due at once, the first comes first
+        self._confirming: deque[tuple[float, Device]] = deque()
         self.settling = False
         """Whether slow readers read on: nothing more is offered, and what waits for them is to be accounted for."""
-        self._round: list[RelayUser] = []
-        self._slice = 0
         self.engine = Engine(_report_error)
         self._watcher = get_hub().loop.io(self.engine.file, _LOOP_READ)
         self._watcher.start(self.engine.poll)
-        self._timer = get_hub().loop.timer(TICK_SECONDS, TICK_SECONDS)
+        self._timer = get_hub().loop.timer(_TICK_SECONDS, _TICK_SECONDS)
         self._timer.start(self._tick)
 
     def take_seat(self) -> int:
@@ -125,14 +120,14 @@ class Population:
         """Return one that no device has used before, in this run or another."""
         return ClientId(uuid7(time.time_ns() // _MS_NS, self.dice.randbytes(ENTROPY_BYTES)))
 
-    def call_later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Have something done after a while, with what else is due then. It must not wait."""
-        heapq.heappush(self._timers, (self.engine.now + seconds, next(self._numbers), call))
+    def confirm_later(self, device: "Device") -> None:
+        """Have a device confirm in a second what it holds then."""
+        self._confirming.append((self.engine.now + CONFIRM_SECONDS, device))
 
     def close(self) -> None:
         """Cut who is still there."""
-        for user in tuple(self.present):
-            user.cut("left")
+        for device in tuple(self.present):
+            device.end(Ending("left"))
         self._timer.stop()
         self._timer.close()
         self._watcher.stop()
@@ -141,14 +136,8 @@ class Population:
 
     def _tick(self) -> None:
         self.engine.now = now = time.monotonic()
-        while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2]()
-        if not self._round:
-            self._round = list(self.present)
-            self._slice = max(1, -(-len(self._round) // _SLICES))
-        for user in self._round[-self._slice :]:
-            user.look(now)
-        del self._round[-self._slice :]
+        while self._confirming and self._confirming[0][0] <= now:
+            self._confirming.popleft()[1].confirm()
 
 
 def _report_error(connection: Connection) -> None:

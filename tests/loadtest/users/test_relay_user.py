@@ -7,6 +7,7 @@ from typing import Any
 import gevent
 import pytest
 
+from loadtest.client.protocol import Ending
 from loadtest.scenarios.plan import Behaviour
 from loadtest.users.population import behaviour_of
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_laptop, bob_phone, carol, carol_phone
@@ -79,7 +80,7 @@ def test_nobody_writes_before_everybody_has_come() -> None:
         wait_until(lambda: running.population.connected == 3)
         wait_until(lambda: all(user.device.joined for user in running.users))
         assert running.population.ready.pick() is None
-        assert not running.users[0].send(0)
+        assert not running.users[0].device.send(0)
         assert running.ledger.told("draw") == []
         running.enter()
         wait_until(lambda: len(running.population.ready) == len(PAIR))
@@ -95,7 +96,7 @@ def test_what_gathers_while_a_user_is_away_comes_when_it_is_back() -> None:
         assert running.ledger.told("closed") == [("1000",)]
         assert running.ledger.told("leave") == [(away.seat,)]
         for _ in range(MESSAGES):
-            assert running.users[1].send(running.population.clock.now_ns())
+            assert running.users[1].device.send(running.population.clock.now_ns())
         wait_until(lambda: not running.ledger.pending)
         assert not any(call[0] == away.seat for call in running.ledger.told("receive"))
         away.come_back()
@@ -110,8 +111,8 @@ def test_a_lost_connection_loses_no_message() -> None:
     with open_pair() as (_, running):
         running.enter_all()
         for user in running.users:
-            assert user.send(running.population.clock.now_ns())
-            user.cut("reset")
+            assert user.device.send(running.population.clock.now_ns())
+            user.device.end(Ending("reset"))
         assert running.population.connected == 0
         wait_until(lambda: running.population.connected == len(PAIR))
         running.settle()

@@ -13,7 +13,7 @@ from loadtest.client.protocol import Ending
 from loadtest.crowd.crowd import CrowdError, Room, Seat
 from loadtest.scenarios.plan import Behaviour
 from loadtest.users.conversation import Conversation, Position
-from loadtest.users.population import ReadyUsers, assign_seats, behaviour_of
+from loadtest.users.population import ReadyDevices, assign_seats, behaviour_of
 from loadtest.users.relay_user import comes_back, pause_after
 from loadtest.users.target import Target, find_target
 from varde_contract import frames as f
@@ -76,7 +76,7 @@ def test_the_ready_are_a_set_one_can_draw_from(steps: list[tuple[bool, int]]) ->
         place = -1
 
     members, inside = [Member() for _ in range(10)], set[Member]()
-    crowd: Any = ReadyUsers(Random(1))  # noqa: S311 - nothing secret is drawn
+    crowd: Any = ReadyDevices(Random(1))  # noqa: S311 - nothing secret is drawn
     for adds, number in steps:
         (crowd.add if adds else crowd.remove)(members[number])
         (inside.add if adds else inside.discard)(members[number])
