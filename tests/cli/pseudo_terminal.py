@@ -4,23 +4,21 @@ import os
 import pty
 import re
 import select
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing.context import ForkServerProcess
+
+from tests.cli.forked_command import start_on_terminal
 
 TIMEOUT = 60
-# The first terminal that the leader of a session opens becomes its own: from there Ctrl-C is a signal.
-_TAKE_TERMINAL = 'exec "$@" <"$0" >"$0" 2>&1'
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
     """The person's side."""
 
-    def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
+    def __init__(self, process: ForkServerProcess, descriptor: int) -> None:
         self.process = process
         self._descriptor = descriptor
         self._seen = ""
@@ -42,7 +40,9 @@ class Terminal:
 
     def wait_end(self) -> int:
         """Wait for the end of the command and return its exit code."""
-        return self.process.wait(TIMEOUT)
+        self.process.join(TIMEOUT)
+        assert self.process.exitcode is not None, f"it runs on after: {self._seen[self._read_to :]!r}"
+        return self.process.exitcode
 
     def _receive(self) -> str:
         return os.read(self._descriptor, 65536).decode(errors="replace")
@@ -52,16 +52,11 @@ class Terminal:
 def open_terminal(environ: Mapping[str, str], *words: str) -> Iterator[Terminal]:
     """Run a command on a terminal of its own while the block runs."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        ("/bin/sh", "-c", _TAKE_TERMINAL, os.ttyname(theirs), sys.executable, "-m", "varde_cli", *words),
-        env={**environ, "TERM": "xterm", "COLUMNS": "100"},
-        start_new_session=True,
-    )
+    process = start_on_terminal(words, {**environ, "TERM": "xterm", "COLUMNS": "100"}, os.ttyname(theirs))
     try:
         yield Terminal(process, ours)
     finally:
         os.close(theirs)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-        process.wait(TIMEOUT)
+        process.kill()
+        process.join(TIMEOUT)
         os.close(ours)

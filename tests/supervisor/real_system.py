@@ -16,6 +16,7 @@ import pytest
 import trio
 
 import varde
+from tests.cli.forked_command import run_forked
 
 ANY_PORTS = "127.0.0.1:0", "127.0.0.1:0"
 TIMEOUT = 60
@@ -70,15 +71,7 @@ class RealSystem:
 
     def run(self, *words: str, text: str | None = None, code: int = 0) -> str:
         """Run a command to its end and return what it printed: its errors, where it is to fail."""
-        done = subprocess.run(
-            (sys.executable, "-m", "varde_cli", *words),
-            input=text or "",
-            capture_output=True,
-            text=True,
-            env=self.environ(),
-            check=False,
-            timeout=TIMEOUT,
-        )
+        done = run_forked(words, self.environ(), text or "", TIMEOUT)
         assert done.returncode == code, f"{words} ended with {done.returncode}: {done.stderr}"
         return done.stderr if code else done.stdout
 
