@@ -70,6 +70,8 @@ class Break(enum.StrEnum):
     DROPPED = "dropped"  # messages of the same or of another sender are missing, and nobody said so
     REORDERED = "reordered"  # it was written before one that came earlier
     FORKED = "forked"  # it follows other messages than those this device has
+    OLD_LISTS = "old-lists"  # it was encrypted for the devices of somebody as they were before, and late
+    OTHER_LISTS = "other-lists"  # it was encrypted for device lists that nobody here was shown
     RESTORED = "restored"  # the sender's device began anew, from a backup
 
 

@@ -5,6 +5,7 @@ background, and the number is held back until then. Each thing is asked for once
 """
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol
 
 from varde.chain_catch_up import Ahead, ChainCatchUp
@@ -14,11 +15,12 @@ from varde.crypto import CannotDecrypt
 from varde.crypto.trust import UnknownSigner
 from varde.events import Break, Message, Reason, TranscriptBroken, Undecryptable, Unknown, at
 from varde.gap_tracker import GapTracker
+from varde.named_lists import Unjudged
 from varde.services import Services
 from varde_contract import frames as f
 from varde_contract.envelope import ENVELOPE_VERSION, ChainHead, Cipher, Envelope, Text, UnknownEnvelope, split_sealed
 from varde_contract.errors import PeerFault
-from varde_contract.ids import ConversationId, DeviceId, ProfileId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.membership_statements import UnknownStatement, parse_statement
 
 _MEMBERSHIP = bytes((ENVELOPE_VERSION, Cipher.MEMBERSHIP))
@@ -40,6 +42,9 @@ class Lookups(Protocol):
 
     def catch_up(self, conversation: ConversationId) -> None:
         """Fetch and verify the statements about the members, then call `Receiver.release_chain`."""
+
+    def learn_lists(self, conversation: ConversationId) -> None:
+        """In a moment, fetch and verify the device lists of the members, then call `Receiver.judge_lists`."""
 
 
 class MessageOpener:
@@ -66,6 +71,7 @@ class MessageOpener:
         # For as long as the client lives: a sender that stays unknown must not cost a request for every message.
         self._lookup_results: dict[_Sender, Reason] = {}
         self._catch_up = ChainCatchUp()
+        self._named_lists = services.named_lists
 
     def open(self, new: f.New) -> bool:
         """Store what a message says, or why it cannot be opened; False when it must wait for what is fetched now."""
@@ -89,7 +95,8 @@ class MessageOpener:
         statement = self._store.chains.hash_of(new.conversation, envelope.chain.number)
         if statement not in {None, envelope.chain.hash} and Break.FORKED not in breaks:
             breaks = (*breaks, Break.FORKED)  # the sender was shown other members
-        for why in breaks:
+        why_lists = self._judge_lists(new, envelope)
+        for why in (*breaks, *([] if why_lists is None else [why_lists])):
             self._store.log.add(TranscriptBroken(new.conversation, new.seq, new.sender_device, why))
         return True
 
@@ -113,6 +120,24 @@ class MessageOpener:
         with self._store.transaction():
             self._store.log.add(TranscriptBroken(conversation, ahead.seq, ahead.device, Break.DROPPED))
         self._events.notify()
+
+    def lists_fetched(self, conversation: ConversationId, unknown: AbstractSet[AccountId]) -> None:
+        """Device lists were fetched, but for those of `unknown`: say which messages name others."""
+        found = self._named_lists.end(conversation, unknown)
+        with self._store.transaction():
+            for message, why in found:
+                self._store.log.add(TranscriptBroken(conversation, message.seq, message.device, why))
+        if found:
+            self._events.notify()
+        if self._named_lists.begin(conversation):
+            self._lookups.learn_lists(conversation)
+
+    def _judge_lists(self, new: f.New, envelope: Envelope | UnknownEnvelope) -> Break | None:
+        said = envelope.chain, envelope.lists, envelope.written_ms
+        why = self._named_lists.judge(Unjudged(new.conversation, new.seq, new.sender_device, *said))
+        if self._named_lists.begin(new.conversation):
+            self._on_commit(lambda: self._lookups.learn_lists(new.conversation))
+        return why
 
     def _note_chain(self, new: f.New, head: ChainHead) -> None:
         """Look for statements that the sender had seen and this device has not."""

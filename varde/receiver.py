@@ -1,6 +1,7 @@
 """Frames from the relay, stored: those of one message in one transaction, in order, each number exactly once."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import takewhile
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from varde.gap_tracker import GapTracker
 from varde.message_opener import Lookups, MessageOpener
 from varde.services import Services
 from varde_contract import frames as f
-from varde_contract.ids import ConversationId, DeviceId, ProfileId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 from varde_contract.refusals import RefusalCode
 
 SYNC, SEND, JOIN = (f.tag_of(kind) for kind in (f.Sync, f.Send, f.Join))
@@ -96,6 +97,10 @@ class Receiver:
         self._opener.chain_fetched(conversation)
         self._gaps.release(conversation)
         self._request_missing(conversation)
+
+    def judge_lists(self, conversation: ConversationId, unknown: AbstractSet[AccountId]) -> None:
+        """Device lists were fetched, but for those of `unknown`: judge the messages that waited for them."""
+        self._opener.lists_fetched(conversation, unknown)
 
     def _request_missing(self, conversation: ConversationId) -> None:
         """Ask for missing numbers, unless they are on their way already."""

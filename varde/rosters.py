@@ -7,6 +7,7 @@ is found in the lists of its account.
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 
 import trio
 
@@ -14,11 +15,11 @@ from varde.backoff import Backoff
 from varde.chains import Chains, Numbered
 from varde.crypto.device_lists import Learned
 from varde.crypto.trust import Trust, UnknownSigner
-from varde.errors import Busy, ListRollback, Refusal, Unreachable, UntrustedDevice, VardeError
+from varde.errors import Busy, ListRollback, NotFound, Refusal, Unreachable, UntrustedDevice, VardeError
 from varde.events import RootKeyChange, RosterChange, TransientEvent, Withheld, at
 from varde.rest import Rest
 from varde.store import Store
-from varde.store.people import PinnedProfile
+from varde.store.people import PinnedList, PinnedProfile
 from varde.transparency import Transparency
 from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
@@ -49,6 +50,8 @@ class Rosters:
         self._log = log
         self._proven: set[tuple[AccountId, int]] = set()
         self._chains = chains
+        self._listed: dict[ConversationId, tuple[int, int]] = {}
+        """Rosters whose lists were the newest here, by their version and the revision of the pins."""
         self._publish = publish
         self._fetching_lists: defaultdict[AccountId, trio.Lock] = defaultdict(trio.Lock)
         self._fetching: defaultdict[ConversationId, trio.Lock] = defaultdict(trio.Lock)
@@ -204,11 +207,32 @@ class Rosters:
             self._publish(Withheld(view.conversation, withheld, profiles))
         return view
 
-    async def _fetch_lists(self, account: AccountId, *, upto: int, profile: ProfileId | None = None) -> None:
-        """Fetch and verify an account's lists up to a number at least, and publish what they say of its root key."""
+    async def learn_lists(self, conversation: ConversationId, accounts: AbstractSet[AccountId]) -> frozenset[AccountId]:
+        """Fetch the newest lists of a conversation's accounts, also of those that are gone. Raises what `refresh` does.
+
+        Returns those of `accounts` that are gone and that the server shows nothing of any more.
+        """
+        view = await self.refresh(conversation)
+        gone, unknown = accounts - {head.account for head in view.lists}, set()
+        chain = self._store.chains.find(conversation)
+        for profile, account in {} if chain is None else chain.past.items():
+            if account in gone:
+                try:
+                    await self._fetch_lists(account, upto=None, profile=profile)
+                except NotFound:
+                    unknown.add(account)
+        return frozenset(unknown)
+
+    async def _fetch_lists(self, account: AccountId, *, upto: int | None, profile: ProfileId | None = None) -> None:
+        """Fetch and verify an account's lists up to a number at least, and publish what they say of its root key.
+
+        Without a number, as many as there are.
+        """
         async with self._fetching_lists[account]:
-            while (known := self._trust.lists.newest(account)) is None or known.number < upto:
+            while (known := self._trust.lists.newest(account)) is None or upto is None or known.number < upto:
                 page = await self._rest.device_lists(account, 1 if known is None else known.number + 1, profile)
+                if not page.lists and upto is None:
+                    return
                 if not page.lists:
                     raise ListRollback("the server shows fewer device lists of an account than it says there are")
                 with self._store.transaction():
@@ -289,8 +313,25 @@ class Rosters:
         return wanted > known.roster_version or not self.is_current(known)
 
     def is_current(self, view: ConversationView) -> bool:
-        """Whether no statement came in since the roster was verified."""
-        return view.chain is not None and view.chain.number == self._chains.number(view.conversation)
+        """Whether no statement and no device list came in since the roster was verified.
+
+        A list may come with the roster of another conversation, and say that a device is gone.
+        """
+        return (
+            view.chain is not None
+            and view.chain.number == self._chains.number(view.conversation)
+            and self._has_newest_lists(view)
+        )
+
+    def _has_newest_lists(self, view: ConversationView) -> bool:
+        revision = self._store.pins.revision
+        # A look at every pin for every message would cost a room of a thousand more than the encryption.
+        if self._listed.get(view.conversation) != (view.roster_version, revision):
+            heads = ((self._store.pins.newest(head.account), PinnedList(head.number, head.hash)) for head in view.lists)
+            if any(pinned != named for pinned, named in heads):
+                return False
+            self._listed[view.conversation] = view.roster_version, revision
+        return True
 
 
 def root_key_changes(account: AccountId, learned: Sequence[Learned]) -> Sequence[RootKeyChange]:

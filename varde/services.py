@@ -9,6 +9,7 @@ from varde.first_words import FirstContact
 from varde.identity import Identity
 from varde.joins import Joins
 from varde.memberships import Memberships
+from varde.named_lists import NamedLists
 from varde.outbox import Outbox
 from varde.own_list import OwnList
 from varde.rest import Rest
@@ -30,6 +31,7 @@ class Services:
     chains: Chains
     first_contact: FirstContact
     memberships: Memberships
+    named_lists: NamedLists
     events: EventStream
     outbox: Outbox
     joins: Joins

@@ -26,7 +26,7 @@ from varde.connection import Connection
 from varde.conversation_sender import ConversationSender
 from varde.crypto.keychain import Keychain, OwnDevice
 from varde.device import PHRASE, load_api_url, load_device
-from varde.errors import Busy, Ended, ListRollback, RootKeyChanged, Unreachable, UntrustedDevice, VardeError
+from varde.errors import Busy, Ended, ListRollback, Refusal, RootKeyChanged, Unreachable, UntrustedDevice, VardeError
 from varde.event_stream import EventStream
 from varde.events import Connected, Disconnected, OwnListChanged, Reason
 from varde.first_words import FirstContact
@@ -34,6 +34,7 @@ from varde.http import Http
 from varde.identity import Identity
 from varde.joins import Joins
 from varde.memberships import Memberships
+from varde.named_lists import NamedLists
 from varde.outbox import Outbox
 from varde.own_list import OwnList
 from varde.prekeys import PrekeyUploads
@@ -46,10 +47,14 @@ from varde.store import Store, Unlock, open_store
 from varde.transparency import Transparency
 from varde_contract.exception_groups import ungrouped
 from varde_contract.frames import ServerFrame
-from varde_contract.ids import ConversationId, DeviceId, ProfileId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
 
 CLOSE_SECONDS = 2.0
 """How long the end of the block waits for queued frames to leave, receipts above all."""
+
+LISTS_PAUSE_SECONDS = 2.0
+"""Before device lists are fetched for a message: by then a roster that just changed is here by itself, and a member who
+names made-up lists in every message costs each reader no more than this."""
 
 
 @asynccontextmanager
@@ -106,6 +111,7 @@ def put_together(
     joins = Joins(store, keychain, identity.device)
     return Services(
         *(identity, store, keychain, rest, rosters, own_list, chains, first_contact, memberships),
+        NamedLists(store, keychain.trust.lists),
         *(events, outbox, joins, transparency),
     )
 
@@ -168,6 +174,10 @@ class ClientTasks:
     def catch_up(self, conversation: ConversationId) -> None:
         """See `BackgroundWork`."""
         self._nursery.start_soon(self._catch_up, conversation)
+
+    def learn_lists(self, conversation: ConversationId) -> None:
+        """See `BackgroundWork`."""
+        self._nursery.start_soon(self._learn_lists, conversation)
 
     def call_later(self, after_ms: int, action: Callable[[], None]) -> None:
         """See `BackgroundWork`."""
@@ -240,6 +250,24 @@ class ClientTasks:
             except VardeError:
                 pass  # the receiver then shows the statement as one that nothing proves
             self._receiver.release_chain(conversation)
+            return
+
+    async def _learn_lists(self, conversation: ConversationId) -> None:
+        backoff, named = Backoff(), self._services.named_lists
+        await trio.sleep(LISTS_PAUSE_SECONDS)
+        while True:
+            accounts = named.wanted(conversation)
+            unknown: frozenset[AccountId] = frozenset()
+            try:
+                unknown = await self._services.rosters.learn_lists(conversation, accounts)
+            except (Unreachable, Busy):
+                await trio.sleep(backoff.next())
+                continue
+            except Refusal:
+                unknown = accounts  # this account is no member any more, and is shown nothing
+            except VardeError:
+                pass  # what does not verify explains nothing
+            self._receiver.judge_lists(conversation, unknown)
             return
 
     async def _finish_statements(self, conversation: ConversationId) -> None:

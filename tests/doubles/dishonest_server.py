@@ -14,7 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.cast import bob as bob_person
 from tests.cast import salt_of
-from tests.varde.endpoints import Endpoint
+from tests.varde.endpoints import NOW, Endpoint
 from tests.varde.memory_relay import ConversationClients
 from varde.client import Client
 from varde.conversation import Conversation
@@ -56,6 +56,8 @@ class DishonestServer:
         self.written: dict[DeviceId, list[str]] = defaultdict(list)
         self.hidden: defaultdict[DeviceId, set[int]] = defaultdict(set)
         self.held: dict[DeviceId, list[f.New]] = {}
+        self.clock_ms = NOW
+        """What those who write take for the time."""
         self.relay.alter = self._alter
 
     async def say(self, writer: Endpoint, text: str, conversation: Conversation | None = None) -> None:

@@ -61,6 +61,8 @@ LIES: Final[dict[str, Lie]] = {
     "list of another account": lie(GROUP, directory.list_of_somebody_else, UntrustedDevice),
     "list unsigned": lie(GROUP, directory.list_unsigned, UntrustedDevice),
     "list of a removed manager": lie(GROUP, directory.list_of_removed_manager, UntrustedDevice),
+    "list kept from one": lie(GROUP, directory.list_kept_from_one, Break.OLD_LISTS),
+    "list for one alone": lie(GROUP, directory.list_for_one, Break.OTHER_LISTS),
     "wrong inclusion proof": lie(GROUP, directory.wrong_inclusion_proof, UnprovenList),
     "forked log": lie(GROUP, directory.forked_log, LogForked, ForkedLog),
     "stale checkpoint": lie(GROUP, directory.stale_checkpoint, UnprovenList),

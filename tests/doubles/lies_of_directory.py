@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, TypeVar
 
+import trio
 from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
@@ -13,7 +14,10 @@ from tests.varde.fake_log import listed
 from tests.varde.memory_relay import refused
 from tests.varde.test_transparency import wrong_proof
 from varde.crypto.device_lists import next_list, sign
+from varde.named_lists import LAG_MS
+from varde.tasks import LISTS_PAUSE_SECONDS
 from varde.transparency import STALE_SECONDS
+from varde_contract import frames as f
 from varde_contract import membership as m
 from varde_contract import membership_statements as s
 from varde_contract.device_list import DeviceList, commitment, list_hash
@@ -133,6 +137,40 @@ async def list_unsigned(server: DishonestServer) -> None:
     """A list of Bob with the ghost, which only the ghost signed."""
     fresh = list_with_ghost(server)
     await show_list(server, sign(fresh, signers={server.ghost.id: server.ghost.sign}), fresh)
+
+
+async def list_kept_from_one(server: DishonestServer) -> None:
+    """Bob has lost his laptop and taken it off his list. Alice is not shown that; the relay takes what she sends."""
+    account, lost = server.bob.account, endpoint(bob_laptop)
+    server.talk.join(lost)
+    server.relay.change(server.talk)
+    await server.say(server.alice, "before")
+    kept = server.talk.view
+    server.bend(server.alice, "conversation", lambda _: kept)
+    server.talk.remove(lost)
+    assert lost.id not in {each.device for each in account.devices}
+    changed = f.Changed(f.ChangeKind.DEVICES, server.talk.conversation, server.talk.version)
+    for reader in (server.bob, server.carol):
+        server.relay.deliver(reader.id, changed)
+    server.relay.takes_all = True
+    server.clock_ms += LAG_MS + 1
+    await server.say(server.alice, "secret")
+
+
+async def list_for_one(server: DishonestServer) -> None:
+    """Whoever has stolen a manager of Bob signs a list that Alice alone is shown."""
+    account, thief = server.bob.account, server.bob
+    before = account.lists[-1]
+    fresh = next_list(before, before.account, before.root_key, before.devices, NOW)
+    signed = sign(fresh, signers={thief.id: thief.sign})
+    heads = tuple(each for each in server.talk.view.lists if each.account != before.account)
+    head = ListHead(before.account, fresh.number, list_hash(fresh))
+    server.bend(server.alice, "device_lists", lambda _: DeviceLists((DeviceListView(fresh.number, signed),)))
+    server.talk.version += 1
+    await server.show(server.alice, replace(server.talk.view, lists=(*heads, head)))
+    await server.say(server.alice, "who is this for")
+    await server.say(server.alice, "and this")
+    await trio.sleep(LISTS_PAUSE_SECONDS + 1)
 
 
 async def list_of_removed_manager(server: DishonestServer) -> None:

@@ -58,6 +58,8 @@ class Account:
         self.person = person
         self.lists: list[DeviceList] = []
         self.signed: list[bytes] = []
+        self.clock_ms = NOW
+        """When the next list is issued."""
 
     @property
     def devices(self) -> tuple[ListedDevice, ...]:
@@ -72,7 +74,7 @@ class Account:
     def put(self, devices: Iterable[ListedDevice], **signers: OlmAccount) -> None:
         """The next list: signed by the root key, and by devices that are new."""
         before = self.lists[-1] if self.lists else None
-        fresh = next_list(before, self.person.account, self.person.root_key, devices, NOW)
+        fresh = next_list(before, self.person.account, self.person.root_key, devices, self.clock_ms)
         new = {DeviceId(UUID(device)): olm.sign for device, olm in signers.items()}
         self.lists.append(fresh)
         self.signed.append(sign(fresh, roots=(self.person.root,), signers=new))

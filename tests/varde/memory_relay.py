@@ -72,6 +72,8 @@ class MemoryRelay:
         """Newest first, with what was kept when each began."""
         self.refuse: Callable[[f.Send], f.RefusedFrame | None] = lambda _: None
         """Asked before each send is stored: refuse it."""
+        self.takes_all = False
+        """Whether a send for another roster than the newest is stored."""
         self.drop: Callable[[Struct], bool] = lambda _: False
         """Asked for each frame on its way to a client: drop it."""
         self.alter: Callable[[DeviceId, Struct], Sequence[Struct]] = lambda _, frame: (frame,)
@@ -191,7 +193,7 @@ class MemoryRelay:
         talk = self.talks[frame.conversation]
         current = {endpoint.id for endpoint in talk.endpoints} - {device}
         given = current if frame.devices is None else set(frame.devices)
-        if given == current and frame.roster_version == talk.version:
+        if self.takes_all or (given == current and frame.roster_version == talk.version):
             return None
         stale = StaleDevices(talk.version, tuple(sorted(current - given)), tuple(sorted(given - current)))
         return refused(frame, RefusalCode.STALE_DEVICES, stale=stale)

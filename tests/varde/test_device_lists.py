@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.cast import alice_laptop, alice_phone, bob_phone, mallory
+from tests.cast import alice_laptop, alice_phone, bob_laptop, bob_phone, mallory
 from tests.varde.endpoints import NOW, Account, Endpoint, SimulatedConversation, endpoint
 from tests.varde.memory_relay import first, open_clients
 from varde.crypto.device_lists import DeviceLists, Sign, next_list, sign
@@ -13,6 +13,7 @@ from varde.errors import ListRollback, RootKeyChanged, StoreDamaged, UnprovenLis
 from varde.events import OwnListChanged, RootKeyChange, Withheld
 from varde.rosters import root_key_changes
 from varde.store.people import PinnedProfile
+from varde_contract import frames as f
 from varde_contract.device_list import PendingRoot
 from varde_contract.talk import ConversationKind
 
@@ -219,3 +220,16 @@ async def test_nothing_is_encrypted_by_a_list_that_is_not_in_the_log(autojump_cl
         clock[0] = room.relay.transparency.clock_ms = NOW + 61_000
         with pytest.raises(UnprovenList):
             await sender.prove(view)
+
+
+async def test_a_list_that_came_another_way_makes_a_roster_old(autojump_clock: MockClock) -> None:
+    """A device is gone, as another conversation has shown: what is sent here is not encrypted for it once more."""
+    alice, bob, lost = endpoint(alice_laptop), endpoint(bob_phone), endpoint(bob_laptop)
+    async with open_clients(GROUP, alice, bob, lost, offline=(lost,)) as room:
+        await room[alice].send("one")
+        room.talk.remove(lost)
+        alice.learn(bob.account)
+        before = len(room.relay.frames_of(f.Send))
+        await room[alice].send("two")
+        sends = room.relay.frames_of(f.Send)[before:]
+        assert {getattr(each, "roster_version", None) for each in sends} == {room.talk.version}

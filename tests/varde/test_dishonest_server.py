@@ -21,7 +21,9 @@ THREAT_MODEL = Path(__file__).parents[2] / "docs" / "threat-model.md"
 
 
 @pytest.mark.parametrize("name", LIES)
-async def test_a_lie_is_told_and_comes_to_nothing(autojump_clock: MockClock, name: str) -> None:
+async def test_a_lie_is_told_and_comes_to_nothing(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     """Each row: exactly what stands there is told, the ghost gets nothing, and nothing is shown that nobody wrote."""
     row = LIES[name]
     honest = endpoint(alice_laptop), endpoint(bob_phone), endpoint(carol_phone)
@@ -30,6 +32,8 @@ async def test_a_lie_is_told_and_comes_to_nothing(autojump_clock: MockClock, nam
     async with open_clients(row.kind, *there) as room, trio.open_nursery() as nursery:
         room.relay.strangers = [ghost]
         server = DishonestServer(room, *honest, ghost)
+        for module in ("varde.conversation", "varde.conversation_sender"):
+            monkeypatch.setattr(f"{module}.now_ms", lambda: server.clock_ms)
         for client in room.clients.values():
             nursery.start_soon(server.listen, client.events())
         await wait_all_tasks_blocked()

@@ -30,8 +30,9 @@ class Chains(Table):
         return None if row is None else self._decrypt(_chain_cell(conversation), row[0], Chain)
 
     def put(self, chain: Chain) -> None:
-        """Keep a chain, and the hash of its last statement."""
+        """Keep a chain, and the hash and the members of its last statement."""
         conversation = chain.state.conversation
+        self._put_accounts(chain)
         self._database.run(
             "INSERT INTO chain (conversation, sealed) VALUES (?, ?)"
             " ON CONFLICT (conversation) DO UPDATE SET sealed = excluded.sealed",
@@ -44,6 +45,27 @@ class Chains(Table):
             chain.state.number,
             chain.state.head,
         )
+
+    def accounts_at(self, conversation: ConversationId, number: int) -> list[AccountId]:
+        """Return the accounts that had accepted members after a statement; none where this device did not see it."""
+        rows = self._database.rows(
+            "SELECT account FROM chain_account WHERE conversation = ? AND number <= ?"
+            " GROUP BY account HAVING sum(step) > 0",
+            conversation.bytes,
+            number,
+        )
+        return [AccountId(UUID(bytes=row[0])) for row in rows]
+
+    def _put_accounts(self, chain: Chain) -> None:
+        conversation, number = chain.state.conversation, chain.state.number
+        before = set(self.accounts_at(conversation, number))
+        after = {member.account for member in chain.state.accepted.values()}
+        # Only what differs: a room of a thousand would otherwise cost a thousand rows for each statement.
+        steps = [(each, 1) for each in after - before] + [(each, -1) for each in before - after]
+        for account, step in steps:
+            self._database.run(
+                "INSERT INTO chain_account VALUES (?, ?, ?, ?)", conversation.bytes, account.bytes, number, step
+            )
 
     def hash_of(self, conversation: ConversationId, number: int) -> bytes | None:
         """Return the hash of a statement that was verified; None before the first this device has."""

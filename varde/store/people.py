@@ -48,6 +48,9 @@ class Pins(Table):
     found, the rows are counted. Raises StoreDamaged then.
     """
 
+    revision = 0
+    """Grows with every list that is put in: what was concluded from the lists before is over."""
+
     def newest(self, account: AccountId) -> PinnedList | None:
         """Return which list of the account is the newest that was verified."""
         row = self._database.row("SELECT sealed FROM pinned_list WHERE account = ?", account.bytes)
@@ -75,6 +78,7 @@ class Pins(Table):
         """Keep the next list of an account, which was verified, and pin it."""
         if self.newest(account) is None:
             self._put_count(lists=1)
+        self.revision += 1
         self._database.run(
             "INSERT INTO device_list VALUES (?, ?, ?)",
             account.bytes,

@@ -149,7 +149,17 @@ _WORDS = """
 CREATE TABLE first_words (conversation BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
 """
 
+_ACCOUNTS = """
+-- Accounts that became (1) or ceased to be (-1) accepted members, by the statement; the first row of a conversation
+-- begins with all of them. Who they were at a statement is what messages of then are judged by.
+CREATE TABLE chain_account (
+    conversation BLOB NOT NULL, account BLOB NOT NULL, number INTEGER NOT NULL, step INTEGER NOT NULL,
+    PRIMARY KEY (conversation, account, number)
+) STRICT, WITHOUT ROWID;
+"""
+
 VERSIONS: tuple[str, ...] = (
     *(_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER, _DEVICE_LISTS, _EPOCHS, _CHAINS, _WORDS),
+    _ACCOUNTS,
 )
 """Each script takes the store from the version of its index to the next."""

@@ -51,6 +51,8 @@ _BREAKS: Final = {
     Break.DROPPED: "the server left out messages before number {seq}, and did not say so",
     Break.REORDERED: "message {seq} was written before others that came earlier",
     Break.FORKED: "message {seq} follows other messages than those shown here: the server shows two histories",
+    Break.OLD_LISTS: "who wrote message {seq} does not know of a device that came or is gone: a lost one may read it",
+    Break.OTHER_LISTS: "who wrote message {seq} was shown other devices of the members than are shown here",
     Break.RESTORED: "the device that wrote message {seq} was restored from a backup",
 }
 
