@@ -2,8 +2,6 @@
 
 from typing import TypeAlias
 
-from msgspec import Struct
-
 from domain.people.events import DevicesChanged, KeysLow, ProfileChanged, TicketsRevoked
 from domain.talk.events import (
     DeliveredMoved,
@@ -14,17 +12,6 @@ from domain.talk.events import (
     ReadMoved,
     TypingMoved,
 )
-
-
-class NodeHere(Struct, frozen=True, tag="node-here"):
-    """A relay node is there, and tells the others what it commits.
-
-    `quiet`: until now it did not, because it believed to be alone. Whoever hears that looks for what was committed.
-    """
-
-    node: str
-    quiet: bool
-
 
 Event: TypeAlias = (
     MessagesCommitted
@@ -38,5 +25,4 @@ Event: TypeAlias = (
     | ReadMoved
     | TypingMoved
     | PresenceMoved
-    | NodeHere
 )

@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 
 from domain.events import Event
+from domain.fleet.ports import NodeStore
 from domain.jobs.ports import LeaseStore
 from domain.people.ports import AccountStore, DeviceStore, PrekeyStore, ProfileStore, SessionStore, SignInStore
 from domain.retention.ports import RetentionStore
@@ -57,5 +58,6 @@ class Stores(Struct, frozen=True):
     epochs: EpochStore
     retention: RetentionStore
     leases: LeaseStore
+    nodes: NodeStore
     transparency: LogStore
     bus: Bus

@@ -4,6 +4,7 @@ No other file of this room imports storage or reads files.
 """
 
 import os
+from importlib.metadata import version
 from random import SystemRandom
 from typing import Final
 
@@ -28,6 +29,7 @@ All settings come from the environment. A wrong one is reported in one line.
 
 \b
   VARDE_RELAY_BIND           where it listens        [127.0.0.1:8401; port 0: a free one]
+  VARDE_RELAY_NAME           what operators call it  [relay; each start adds something]
   VARDE_RELAY_REUSE_PORT     1: others may listen there too [0]
   VARDE_RELAY_METRICS_BIND   where Prometheus asks   [nowhere; such as 127.0.0.1:9401]
   VARDE_DATA                 its folder              [.varde]
@@ -73,6 +75,7 @@ def _dependencies(keys: RelayKeys, certificate: TlsCertificate | None) -> Depend
         entropy=os.urandom,
         random=SystemRandom(),
         certificate=certificate,
+        version=version("varde-server"),
     )
 
 

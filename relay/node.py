@@ -8,6 +8,7 @@ import trio
 
 from domain.ports import Stores
 from relay.connection.serve import serve_connection
+from relay.draining import ask_to_go
 from relay.fleet.membership_sync import run_membership_sync
 from relay.fleet.resync import run_resync
 from relay.garbage_collection import run_garbage_collection
@@ -18,7 +19,6 @@ from relay.services import Dependencies, Services, make_services
 from relay.socket.listeners import address_of, open_listeners, run_listener
 from settings.relay import RelaySettings
 from varde_contract.close_codes import CloseCode
-from varde_contract.frames import Goaway
 
 FLUSH: Final = 5.0
 """Seconds to commit and publish what was accepted, after the last connection has ended."""
@@ -37,7 +37,7 @@ async def run_node(
     stop: trio.Event,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run a node until `stop` is set, then drain it. Started with the address it listens on.
+    """Run a node until `stop` is set, by the caller or by an order, then drain it. Started with its address.
 
     ::
 
@@ -50,7 +50,7 @@ async def run_node(
 
     Raises StoreUnavailable when the store does not answer at the start, OSError when the address cannot be had.
     """
-    services = make_services(settings, stores, dependencies)
+    services = make_services(settings, stores, dependencies, stop)
     # Listen first, then read the snapshot: a revocation in between is seen twice rather than never.
     with stores.bus.listen(services.bridge.receive, services.bridge.resync):
         await services.revocations.load()
@@ -60,15 +60,17 @@ async def run_node(
             await start_node_metrics(services, running)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as listening:
-                    address = await _start_listeners(services, listening, connections)
-                    task_status.started(address)
+                    await _start_listeners(services, listening, connections)
+                    task_status.started(services.peer_nodes.address)
                     await stop.wait()  # without a deadline: this is the node's life
                     services.begin_drain()
+                    await services.peer_nodes.beat()  # nobody shall take it for one that others may be sent to
                     listening.cancel_scope.cancel()
                 await _drain(services)
                 connections.cancel_scope.cancel()
             await _flush(services)
             running.cancel_scope.cancel()
+        await services.peer_nodes.leave()
 
 
 def start_services(services: Services, nursery: trio.Nursery) -> None:
@@ -79,6 +81,7 @@ def start_services(services: Services, nursery: trio.Nursery) -> None:
     nursery.start_soon(services.receipts.run)
     nursery.start_soon(services.publisher.run)
     nursery.start_soon(services.peer_nodes.run)
+    nursery.start_soon(services.orders.run)
     nursery.start_soon(services.notifier.run)
     nursery.start_soon(services.presence_notifier.run)
     nursery.start_soon(services.revocations.run)
@@ -91,24 +94,20 @@ def start_services(services: Services, nursery: trio.Nursery) -> None:
     nursery.start_soon(run_loop_lateness, services)
 
 
-async def _start_listeners(services: Services, listening: trio.Nursery, connections: trio.Nursery) -> str:
+async def _start_listeners(services: Services, listening: trio.Nursery, connections: trio.Nursery) -> None:
     settings = services.settings
     listeners = await open_listeners(settings.host, settings.port, reuse_port=settings.reuse_port)
+    services.peer_nodes.address = address_of(listeners[0])
+    await services.peer_nodes.beat()  # before anybody listens here: see PeerNodes
     serve = partial(serve_connection, services)
     for listener in listeners:
         listening.start_soon(run_listener, listener, connections, serve)
-    return address_of(listeners[0])
 
 
 async def _drain(services: Services) -> None:
-    """Ask all clients to go, give them time, then cut them. The caller cancels handshakes that take longer."""
-    settings = services.settings
+    """Ask all clients to go, one after the other, then cut them. The caller cancels handshakes that take longer."""
     _log.info("draining %d connections", len(services.hub))
-    goaway = Goaway(CloseCode.DRAINING, 0, round(settings.drain_jitter * 1_000))
-    for peer in services.hub.peers:
-        peer.send_goaway(goaway)
-    with trio.move_on_after(settings.drain_deadline):
-        await services.hub.wait_empty()
+    await ask_to_go(services.hub, tuple(services.hub.peers), services.settings.drain_deadline)
     with trio.move_on_after(TURN_AWAY):
         await trio.sleep(POLL)  # for connections that were accepted a moment ago
         while services.admission.unauthenticated:  # noqa: ASYNC110 - once in the life of a node

@@ -7,6 +7,7 @@ from random import Random
 import trio
 
 from domain.budgets import ALLOWANCES, Allowance, Budget, Budgets
+from domain.fleet.model import NodeReport, NodeState
 from domain.people.revocations import Revocations
 from domain.people.tickets import TicketChecker
 from domain.ports import Clock, Entropy, Stores
@@ -22,6 +23,7 @@ from relay.delivery.journal import Journal, Limits
 from relay.delivery.notifier import Notifier
 from relay.delivery.presence import PresenceNotifier
 from relay.delivery.receipts import Receipts
+from relay.draining import Orders
 from relay.fleet.bridge import Bridge, RosterChanges
 from relay.fleet.peer_nodes import PeerNodes
 from relay.fleet.publisher import Publisher
@@ -52,12 +54,13 @@ class Dependencies:
     random: Random
     kem: MlKemKeyPair | None = None
     certificate: TlsCertificate | None = None
+    version: str = "0"
     allowances: Mapping[Budget, Allowance] = field(default_factory=lambda: ALLOWANCES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The parts of one node. `node` is its name, a new one with each start."""
+    """The parts of one node. `node` is its name, a new one with each start: that of the settings, and four bytes."""
 
     node: str
     settings: RelaySettings
@@ -83,6 +86,7 @@ class Services:
     presence_notifier: PresenceNotifier
     publisher: Publisher
     peer_nodes: PeerNodes
+    orders: Orders
     journal: Journal
     receipts: Receipts
     roster_changes: RosterChanges
@@ -90,6 +94,8 @@ class Services:
     revocations: RevocationFeed
     admission: Admission
     bridge: Bridge
+    stop: trio.Event
+    """Set when the node is to drain and end: by a signal, or by its operator's order."""
     draining: trio.Event
     """Set when the node begins to drain."""
 
@@ -114,19 +120,36 @@ class Services:
         return ServerLimits(CIPHERTEXT_BYTES, settings.frames_per_second, settings.bytes_per_second, settings.joined)
 
 
-def make_services(settings: RelaySettings, stores: Stores, dependencies: Dependencies) -> Services:
-    """Make the parts of a node. To be called within Trio."""
-    node, metrics = dependencies.entropy(8).hex(), Metrics()
+def make_services(
+    settings: RelaySettings, stores: Stores, dependencies: Dependencies, stop: trio.Event | None = None
+) -> Services:
+    """Make the parts of a node. To be called within Trio. `stop` is set when the node is to drain and end."""
+    node, metrics = f"{settings.name}-{dependencies.entropy(4).hex()}", Metrics()
+    stop, draining = trio.Event() if stop is None else stop, trio.Event()
     outage, hub, roster_changes = Outage(settings.outage_patience), Hub(), RosterChanges(settings.changes_pause)
     flush_scheduler = FlushScheduler()
     budgets = Budgets(clock=dependencies.clock, allowances=dependencies.allowances)
     epochs = Epochs(stores.epochs, hub.cut_all)
     rosters, publisher = Rosters(stores.conversations), Publisher(stores.bus, metrics, pause=settings.announce_pause)
-    peer_nodes = PeerNodes(publisher, hub, node=node)
     notifier = Notifier(hub, rosters)
     presence_notifier = PresenceNotifier(
         hub, rosters, publish=publisher.publish, node=node, pause=settings.presence_pause
     )
+    orders = Orders(hub, dependencies.random, stop)
+    started_ms = dependencies.clock()
+
+    def report() -> NodeReport:
+        return NodeReport(
+            name=node,
+            address="",
+            version=dependencies.version,
+            started_ms=started_ms,
+            connections=len(hub),
+            capacity=settings.connections,
+            state=NodeState.DRAINING if draining.is_set() else NodeState.SERVING,
+        )
+
+    peer_nodes = PeerNodes(stores.nodes, publisher, hub, presence_notifier, report=report, obey=orders.obey)
     table = Revocations()
     checker = TicketChecker(dependencies.ticket_public, table, clock=dependencies.clock)
     revocations = RevocationFeed(
@@ -157,6 +180,7 @@ def make_services(settings: RelaySettings, stores: Stores, dependencies: Depende
         presence_notifier=presence_notifier,
         publisher=publisher,
         peer_nodes=peer_nodes,
+        orders=orders,
         journal=Journal(
             stores.journal,
             rosters=rosters,
@@ -200,8 +224,8 @@ def make_services(settings: RelaySettings, stores: Stores, dependencies: Depende
             notifier=notifier,
             presence_notifier=presence_notifier,
             revocations=revocations,
-            peer_nodes=peer_nodes,
             metrics=metrics,
         ),
-        draining=trio.Event(),
+        stop=stop,
+        draining=draining,
     )

@@ -1,5 +1,6 @@
 """Settings of a relay node: its limits and times, and the reasons for their defaults."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from settings.environment import (
 
 TLS_CERTIFICATE: Final = "VARDE_RELAY_TLS_CERTIFICATE"
 TLS_KEY: Final = "VARDE_RELAY_TLS_KEY"
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class TlsFiles:
 class RelaySettings:
     """One node. Times are seconds."""
 
+    name: str = "relay"
+    """What operators call the node. Each start adds something of its own, so several nodes may have one."""
     host: str = "127.0.0.1"
     port: int = 8401
     reuse_port: bool = False
@@ -106,8 +110,7 @@ class RelaySettings:
     close_grace: float = 5 * SECONDS
     """For the close frame to be written and answered."""
     drain_deadline: float = 20 * SECONDS
-    drain_jitter: float = 10 * SECONDS
-    """Clients come back spread over this long."""
+    """For all clients to go. With the last commits a node has ended after 25 s; Kubernetes kills it after 30."""
 
     strict: bool = False
     """Let a surprise in one connection crash the node. For tests: in production it ends that connection alone."""
@@ -123,6 +126,7 @@ class RelaySettings:
         host, port = read_address(environ, "VARDE_RELAY_BIND", Address(default.host, default.port))
         drain = read_number(environ, "VARDE_RELAY_DRAIN_SECONDS", int(default.drain_deadline), least=1)
         return cls(
+            name=_name(environ, default.name),
             host=host,
             port=port,
             reuse_port=read_flag(environ, "VARDE_RELAY_REUSE_PORT"),
@@ -133,6 +137,13 @@ class RelaySettings:
             connections=read_number(environ, "VARDE_RELAY_CONNECTIONS", default.connections, least=1),
             drain_deadline=float(drain),
         )
+
+
+def _name(environ: Mapping[str, str], default: str) -> str:
+    name = environ.get("VARDE_RELAY_NAME", default)
+    if not _NAME.fullmatch(name):
+        raise ConfigError("VARDE_RELAY_NAME must be 1 to 32 lower-case letters, digits and hyphens")
+    return name
 
 
 def _metrics_bind(environ: Mapping[str, str]) -> Address | None:

@@ -14,6 +14,7 @@ from storage.island import Island, open_island
 from storage.migrate import require_current
 from storage.postgres.epochs import PostgresEpochs
 from storage.postgres.errors import domain_errors
+from storage.postgres.fleet import PostgresNodes
 from storage.postgres.jobs import PostgresLeases
 from storage.postgres.people.accounts import PostgresAccounts
 from storage.postgres.people.devices import PostgresDevices
@@ -100,6 +101,7 @@ def _stores(transactions: Transactions, connections: TrioConnections, epochs: Po
         epochs=epochs,
         retention=PostgresRetention(transactions),
         leases=PostgresLeases(transactions),
+        nodes=PostgresNodes(transactions),
         transparency=PostgresLog(transactions),
         bus=bus,
     )

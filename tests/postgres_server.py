@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -88,7 +88,8 @@ class PostgresServer:
         # The postmaster first: while it stands still, no child is born that would be missed.
         pid = self._running().pid
         for each in (pid, *_children_of(pid)):
-            os.kill(each, how)
+            with suppress(ProcessLookupError):  # a backend whose client hung up meanwhile
+                os.kill(each, how)
 
 
 def _children_of(pid: int) -> set[int]:

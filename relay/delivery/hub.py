@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-import trio
 from msgspec import Struct
 
 from domain.talk.model import Committed, Draft, LogEntry, Roster
@@ -34,7 +33,6 @@ class Hub:
         self._peers: dict[DeviceId, Peer] = {}
         self._listeners: dict[ConversationId, dict[DeviceId, Listener]] = {}
         self._shown: Counter[ProfileId] = Counter()
-        self._departures = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -67,7 +65,6 @@ class Hub:
         # By identity: the peer that replaced it has the same device.
         if self._peers.get(peer.device) is peer:
             del self._peers[peer.device]
-            self._departures.unpark_all()
         for conversation in tuple(peer.listeners):
             self.remove_listener(peer, conversation)
 
@@ -75,11 +72,6 @@ class Hub:
         """Let everybody come back, because the database is another one: positions and heads mean nothing any more."""
         for peer in self.peers:
             peer.connection.cut(CloseCode.DATABASE_LOST)
-
-    async def wait_empty(self) -> None:
-        """Return when nobody is connected. The deadline is the caller's."""
-        while self._peers:
-            await self._departures.park()
 
     def add_listener(self, listener: Listener) -> None:
         """Add a listener: it misses nothing from here on. The caller has checked that it is a member."""
@@ -97,6 +89,10 @@ class Hub:
     def listeners(self, conversation: ConversationId) -> tuple[Listener, ...]:
         """Return everybody who listens to a conversation, as of now."""
         return tuple(self._listeners.get(conversation, _NOBODY).values())
+
+    def shows(self, profile: ProfileId) -> bool:
+        """Whether a peer of this node shows a profile as present."""
+        return self._shown[profile] > 0
 
     def show_profile(self, peer: Peer, profile: ProfileId, state: PresenceState) -> None:
         """Note that a peer shows a profile as present."""

@@ -11,6 +11,7 @@ from relay.cache.rosters import Rosters
 from relay.delivery.hub import Hub
 from varde_contract.frames import PresenceOf
 from varde_contract.ids import DeviceId, ProfileId
+from varde_contract.talk import PresenceState
 
 MOST_WAITING: Final = 20_000
 """Profiles. Presence of further ones is dropped: this is more than a node has connections, and it is no message."""
@@ -31,6 +32,8 @@ class PresenceNotifier:
         self._node = node
         self._pause = pause
         self._waiting: dict[ProfileId, PresenceMoved] = {}
+        self._shown_by: dict[str, set[ProfileId]] = {}
+        """What other nodes show to somebody here, by node."""
         self._work = trio.lowlevel.ParkingLot()
         self._busy = False
 
@@ -44,6 +47,11 @@ class PresenceNotifier:
         if moved.profile in self._waiting or len(self._waiting) < MOST_WAITING:
             self._waiting[moved.profile] = moved
             self._work.unpark_all()
+
+    def forget_node(self, node: str) -> None:
+        """Take what a node that is gone has shown as offline, unless another one shows it by now."""
+        for profile in self._shown_by.pop(node, ()):
+            self.notify_soon(PresenceMoved(node, profile, PresenceState.OFFLINE))
 
     async def run(self) -> NoReturn:
         """Send what has gathered, then pause, for as long as the node lives."""
@@ -61,7 +69,26 @@ class PresenceNotifier:
         if moved.node == self._node:
             self._publish(moved)
         audience = await self._find_audience(moved.profile)
+        self._note_shown(moved, seen=bool(audience))
+        # A device that changes nodes is shown by the new one before the old one says that it has gone.
+        if moved.state is PresenceState.OFFLINE and self._is_shown_beside(moved):
+            return
         self._hub.send_to_devices(audience, PresenceOf(moved.profile, moved.state))
+
+    def _note_shown(self, moved: PresenceMoved, *, seen: bool) -> None:
+        """Note what another node shows, if somebody here sees it."""
+        if moved.node == self._node:
+            return
+        if moved.state is PresenceState.OFFLINE:
+            self._shown_by.get(moved.node, set()).discard(moved.profile)
+        elif seen:
+            self._shown_by.setdefault(moved.node, set()).add(moved.profile)
+
+    def _is_shown_beside(self, moved: PresenceMoved) -> bool:
+        """Whether another node than the event's shows the profile."""
+        if moved.node != self._node and self._hub.shows(moved.profile):
+            return True
+        return any(moved.profile in shown for node, shown in self._shown_by.items() if node != moved.node)
 
     async def _find_audience(self, profile: ProfileId) -> set[DeviceId]:
         """Return the devices here that share a conversation with the profile and may see it, once each."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 import trio
 from msgspec import Struct
 
-from domain import events
+from domain.events import Event
 from domain.people import events as people_events
 from domain.talk import events as talk_events
 from relay.cache.revocations import RevocationFeed
@@ -15,7 +15,6 @@ from relay.cache.rosters import Rosters
 from relay.delivery.hub import Hub
 from relay.delivery.notifier import Notifier
 from relay.delivery.presence import PresenceNotifier
-from relay.fleet.peer_nodes import PeerNodes
 from relay.metrics.counters import Metrics
 from varde_contract.frames import ChangeKind
 from varde_contract.ids import ConversationId
@@ -69,7 +68,7 @@ class RosterChanges:
 class Bridge:
     """`receive` and `resync` are called by the bus. Plain functions, one row of a table for each event."""
 
-    def __init__(  # noqa: PLR0913 - every part that hears of something is named where it is handed in
+    def __init__(
         self,
         *,
         node: str,
@@ -79,7 +78,6 @@ class Bridge:
         notifier: Notifier,
         presence_notifier: PresenceNotifier,
         revocations: RevocationFeed,
-        peer_nodes: PeerNodes,
         metrics: Metrics,
     ) -> None:
         """`node` is this one's name: its own messages, receipts and presence were delivered here already."""
@@ -90,7 +88,6 @@ class Bridge:
         self._notifier = notifier
         self._presence_notifier = presence_notifier
         self._revocations = revocations
-        self._peer_nodes = peer_nodes
         self._metrics = metrics
         self._handlers: Final[dict[type[Struct], Callable[[Any], None]]] = {
             talk_events.MessagesCommitted: self._messages_committed,
@@ -104,10 +101,9 @@ class Bridge:
             talk_events.ReadMoved: self._moved,
             talk_events.TypingMoved: self._moved,
             talk_events.PresenceMoved: self._presence_moved,
-            events.NodeHere: peer_nodes.note_event,
         }
 
-    def receive(self, event: events.Event) -> None:
+    def receive(self, event: Event) -> None:
         """Handle an event from the bus."""
         self._metrics.events_received[type(event)] += 1
         self._handlers[type(event)](event)
@@ -117,7 +113,6 @@ class Bridge:
         self._metrics.resyncs += 1
         self._rosters.forget_all()
         self._hub.reread_all()
-        self._peer_nodes.expect()
         self._roster_changes.note_any()
         self._revocations.ask()
 

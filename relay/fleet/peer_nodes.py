@@ -1,64 +1,139 @@
-"""Whether there are other relay nodes: each says so every few seconds, and a node that hears of none stays quiet."""
+"""The other relay nodes, and this one among them: a lease in the store, renewed each second.
 
+The table of nodes is the one place that says who is there. A beat also brings what the operator wants of this node.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn
 
 import trio
+from msgspec.structs import replace
 
-from domain.events import NodeHere
+from domain.fleet.model import LEASE_MS, Node, NodeReport, Order
+from domain.fleet.ports import NodeStore
+from domain.ports import StoreUnavailable
 from relay.delivery.hub import Hub
+from relay.delivery.presence import PresenceNotifier
 from relay.fleet.publisher import Publisher
 
-BEAT: Final = 2.0
-"""Seconds between two `NodeHere` of a node."""
-SILENCE: Final = 3 * BEAT
-"""Seconds without an event from any other node after which a node takes itself to be alone. After its start one beat
-is enough: other nodes answer a new one at once."""
+BEAT: Final = 1.0
+"""Seconds between two beats. Twice that is how late a node may hear what another one committed in silence."""
+LEASE: Final = LEASE_MS / 1_000
+ANSWER: Final = LEASE / 2
+"""Seconds for the store to answer a beat: a second one shall fit into the lease."""
+
+_log: Final = logging.getLogger("varde.relay")
 
 
 class PeerNodes:
     """Tells the publisher when this node is alone, so that it saves the bus.
 
     Each publication costs a round trip to the database and an echo back, which on a single node is for nobody. No
-    message is missed by saving it: a new node says at its start that it is there. A node that was alone answers that it
-    was quiet, and publishes from then on. What it committed while it was quiet is in the log by then, and the new node
-    reads the log because of that answer. If one of these events is lost, the slow round of `relay.fleet.resync` finds
-    what was missed.
+    message is missed by saving it. A newcomer beats before it listens, so whoever was alone sees it within a beat,
+    publishes from then on, and counts that in `resumed`. The newcomer sees the count move and reads the log once more.
+    It is a count and not a flag, because silence may begin and end between two beats of the other node.
     """
 
-    def __init__(self, publisher: Publisher, hub: Hub, *, node: str) -> None:
-        """`node` is this one's name. At first it does not take itself to be alone."""
+    def __init__(
+        self,
+        store: NodeStore,
+        publisher: Publisher,
+        hub: Hub,
+        presence_notifier: PresenceNotifier,
+        *,
+        report: Callable[[], NodeReport],
+        obey: Callable[[Order], None],
+    ) -> None:
+        """`report` says how this node is, `obey` does what the operator wants. A node is not alone at first."""
+        self._store = store
         self._publisher = publisher
         self._hub = hub
-        self._node = node
-        self._others: dict[str, float] = {}
-        """When each was heard last."""
-        self._expected_until = trio.current_time() + BEAT
+        self._presence_notifier = presence_notifier
+        self._make_report = report
+        self._obey = obey
+        self._resumed = 0
+        self._done = 0
+        self._others: Mapping[str, Node] = {}
+        self._beats = 0
+        """That were answered."""
+        self._answering_since: float | None = None
+        """None: the last beat was not answered."""
+        self.address = ""
+        """Where this node listens, once it does."""
 
-    def note_event(self, event: NodeHere) -> None:
-        """Note that a node is there. It may be this one's own event."""
-        if event.node == self._node:
-            return
-        is_new = event.node not in self._others
-        self._others[event.node] = trio.current_time()
-        was_alone = self._publisher.alone
-        self.expect()
-        if is_new and not was_alone:
-            self._publisher.publish(NodeHere(self._node, quiet=False))
-        if event.quiet:
-            self._hub.reread_all()
-
-    def expect(self) -> None:
-        """Take it that there are other nodes, because one was heard or events may have been lost."""
-        self._expected_until = trio.current_time() + SILENCE
-        if self._publisher.alone:
-            self._publisher.alone = False
-            self._publisher.publish(NodeHere(self._node, quiet=True))
+    @property
+    def others(self) -> Sequence[Node]:
+        """The other nodes that are alive, as they last said."""
+        return tuple(self._others.values())
 
     async def run(self) -> NoReturn:
-        """Say that this node is there, for as long as it lives."""
+        """Renew the lease, for as long as the node lives."""
         while True:
-            self._publisher.publish(NodeHere(self._node, quiet=False))
             await trio.sleep(BEAT)
-            now = trio.current_time()
-            self._others = {node: heard_at for node, heard_at in self._others.items() if heard_at + SILENCE > now}
-            self._publisher.alone = now >= self._expected_until
+            await self.beat()
+
+    async def beat(self) -> None:
+        """Renew the lease, hear who is there and what is wanted. Raises nothing: an outage shows everywhere else."""
+        report, nodes = self._report(), None
+        with trio.move_on_after(ANSWER):
+            try:
+                nodes = await self._store.beat(report)
+            except StoreUnavailable:
+                nodes = None
+        if nodes is None:
+            # Others may come meanwhile. While nobody can know, everything is told.
+            self._answering_since = None
+            self._resume()
+            return
+        self._note_nodes(report.name, nodes)
+        if self._resumed != report.resumed:
+            await self.beat()  # at once, for others wait for it
+
+    async def leave(self) -> None:
+        """End the lease: the node has ended in good order."""
+        with trio.move_on_after(ANSWER, shield=True):
+            try:
+                await self._store.leave(self._report().name)
+            except StoreUnavailable:
+                _log.info("the lease of this node ends by itself")
+
+    def _report(self) -> NodeReport:
+        return replace(self._make_report(), address=self.address, resumed=self._resumed, done=self._done)
+
+    def _note_nodes(self, own: str, nodes: Sequence[Node]) -> None:
+        was_away = self._answering_since is None
+        if self._answering_since is None:
+            self._answering_since = trio.current_time()
+        self._note_others({node.report.name: node for node in nodes if node.report.name != own}, was_away=was_away)
+        if self._others:
+            self._resume()
+        elif self._beats:  # not with the first one: of two nodes that start at once, neither may see the other in it
+            self._publisher.alone = True
+        self._beats += 1
+        order = next((node.order for node in nodes if node.report.name == own), Order())
+        if order.number != self._done:
+            self._done = order.number
+            self._obey(order)
+
+    def _note_others(self, found: Mapping[str, Node], *, was_away: bool) -> None:
+        # After an outage every lease seems to have ended, because nobody could renew one.
+        patient = trio.current_time() < (self._answering_since or 0.0) + LEASE
+        before = self._others
+        self._others = {name: node for name, node in found.items() if node.alive or (patient and name in before)}
+        for name in before.keys() - self._others.keys():
+            if name in found:
+                _log.warning("the node %s has died", name)
+            self._presence_notifier.forget_node(name)
+        moved = any(
+            node.report.resumed != (before[name].report.resumed if name in before else 0)
+            for name, node in self._others.items()
+        )
+        # Whatever the first beat shows was committed before anybody listened here.
+        if self._beats and self._others and (moved or was_away):
+            self._hub.reread_all()
+
+    def _resume(self) -> None:
+        if self._publisher.alone:
+            self._publisher.alone = False
+            self._resumed += 1

@@ -5,7 +5,7 @@ from typing import Final, NoReturn
 
 import trio
 
-from domain.events import Event, NodeHere
+from domain.events import Event
 from domain.ports import Bus
 from domain.talk.events import MessagesCommitted
 from relay.metrics.counters import Metrics
@@ -26,7 +26,7 @@ class Publisher:
         self._work = trio.lowlevel.ParkingLot()
         self._busy = False
         self.alone = False
-        """Whether there is no other node: then nothing is published but that this node is there."""
+        """Whether there is no other node: then nothing is published."""
 
     @property
     def idle(self) -> bool:
@@ -40,7 +40,7 @@ class Publisher:
 
     def publish(self, event: Event) -> None:
         """Queue an event, unless there is no other node."""
-        if self.alone and not isinstance(event, NodeHere):
+        if self.alone:
             return
         subject = _subject(event)
         if isinstance(event, MessagesCommitted):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from domain.fleet.model import NodeReport, Order
 from domain.jobs.ports import WorkerId
 from domain.people import model as people
 from domain.ports import Clock
@@ -149,6 +150,8 @@ class Memory:
     blocks: dict[tuple[AccountId, AccountId], int] = field(default_factory=dict)
     pairs: dict[tuple[ProfileId, ProfileId], ConversationId] = field(default_factory=dict)
     leases: dict[str, tuple[WorkerId, float]] = field(default_factory=dict)
+    nodes: dict[str, tuple[NodeReport, Order, float]] = field(default_factory=dict)
+    """With Trio's time of the last beat."""
     transparency: LogMemory = field(default_factory=LogMemory)
     epochs: list[tuple[EpochId, dict[ConversationId, int]]] = field(default_factory=lambda: [(FIRST_EPOCH, {})])
     """Newest first, with what each conversation had kept when it began."""

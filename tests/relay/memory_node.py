@@ -15,7 +15,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import asdict
 
-from domain.events import Event, NodeHere
+from domain.events import Event
 from domain.people import model as people_model
 from domain.people.tickets import TicketIssuer
 from domain.ports import Stores
@@ -59,8 +59,8 @@ class Backend:
 
     @property
     def published(self) -> list[Event]:
-        """The events on the bus, without those of nodes that say they are there."""
-        return [event for event in self.bus.published if not isinstance(event, NodeHere)]
+        """The events on the bus."""
+        return self.bus.published
 
 
 def make_backend() -> Backend:
@@ -149,6 +149,7 @@ async def open_node(backend: Backend, **changes: Any) -> AsyncIterator[MemoryNod
     services = make_services(settings, backend.stores, dependencies)
     with ExitStack() as sockets, backend.bus.listen(services.bridge.receive, services.bridge.resync):
         await services.revocations.load()
+        await services.peer_nodes.beat()
         async with trio.open_nursery() as running:
             start_services(services, running)
             async with trio.open_nursery() as connections:

@@ -1,6 +1,5 @@
 """One event of every kind."""
 
-from domain import events
 from domain.events import Event
 from domain.people import events as people_events
 from domain.talk import events as talk_events
@@ -21,5 +20,4 @@ EVERY_EVENT: tuple[Event, ...] = (
     talk_events.ReadMoved("node", CONVERSATION, PROFILE, 6),
     talk_events.TypingMoved("node", CONVERSATION, PROFILE, active=True),
     talk_events.PresenceMoved("node", PROFILE, PresenceState.AWAY),
-    events.NodeHere("node", quiet=True),
 )

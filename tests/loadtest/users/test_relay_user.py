@@ -24,7 +24,7 @@ MESSAGES = 20
 def open_pair(**plan: Any) -> Iterator[tuple[Relay, RunningUsers]]:
     """A relay, and a population for the four devices."""
     with (
-        open_relay(alice, bob, kind=ConversationKind.DM, drain_jitter=0.05, drain_deadline=20.0) as relay,
+        open_relay(alice, bob, kind=ConversationKind.DM, drain_deadline=20.0) as relay,
         open_users(relay.crowd(*PAIR, group=False), **plan) as running,
     ):
         yield relay, running
