@@ -185,8 +185,8 @@ STORAGE: Final = (
         Kind.COUNTER,
         "event",
         "Events published to other nodes over the bus, by kind.",
-        "Fewer than there are messages: of several in one conversation, only the newest is published. Only "
-        "`node-here` while there is no other node.",
+        "Fewer than there are messages: of several in one conversation, only the newest is published. None "
+        "while there is no other node.",
         lambda services, _: by_tag(services.metrics.events_published),
     ),
     Definition(
