@@ -45,7 +45,7 @@ check: .venv/.dev ## what CI asks before the tests: style, types, walls between 
 	$(BIN)/lint-imports
 	$(BIN)/python -m varde_contract.schema --check
 	$(BIN)/python -m api.openapi --check
-	$(BIN)/python -m relay.metrics.documentation --check
+	$(BIN)/python -m tests.metrics_documentation --check
 	$(BIN)/python -m tests.conformance.documentation --check
 	$(BIN)/python -m loadtest.report.schema --check
 
@@ -58,7 +58,7 @@ load: .venv/.dev ## load on a fresh stack, judged, in under a minute; the report
 schema: .venv/.dev ## write the generated files again: JSON Schema, OpenAPI, pages of docs/
 	$(BIN)/python -m varde_contract.schema
 	$(BIN)/python -m api.openapi
-	$(BIN)/python -m relay.metrics.documentation
+	$(BIN)/python -m tests.metrics_documentation
 	$(BIN)/python -m tests.conformance.documentation
 	$(BIN)/python -m loadtest.report.schema
 

@@ -9,6 +9,7 @@ import trio
 
 from api.app import create_app
 from api.http.serving import serve_api
+from api.metrics.exposition import start_api_metrics
 from api.services import Keys, make_services
 from domain.budgets import Budgets
 from domain.ports import Stores
@@ -33,6 +34,7 @@ It is told everything by the environment, and says in one line what is wrong wit
   VARDE_MAIL_FROM      the sender of those mails    [needed with VARDE_SMTP_URL]
   VARDE_API_ORIGINS    web pages that may call it    [none; https://chat.example.org ...]
   VARDE_API_PROXIES    load balancers in front      [0]
+  VARDE_API_METRICS_BIND  where Prometheus may ask   [nowhere; such as 127.0.0.1:9400]
   VARDE_SIGN_IN_BURST  sign-ins one address may try [120, then one a second]
   VARDE_POOL_MIN, VARDE_POOL_MAX                    database connections
 
@@ -59,7 +61,11 @@ def _prepare() -> tuple[str, Serve]:
         services = make_services(
             config, stores, mail, keys, Budgets(clock=read_clock), clock=read_clock, entropy=os.urandom
         )
-        await serve_api(config, create_app(services), stopping=stop, task_status=task_status)
+        app = create_app(services)
+        async with trio.open_nursery() as nursery:
+            await start_api_metrics(services, nursery)
+            await serve_api(config, app, services.metrics, stopping=stop, task_status=task_status)
+            nursery.cancel_scope.cancel()
 
     return "http://{}", serve
 

@@ -3,7 +3,8 @@
 import logging
 from typing import Any, Final
 
-from quart import Blueprint, current_app, request
+import trio
+from quart import Blueprint, current_app, g, request
 from quart_schema import tag_blueprint
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioResponse
@@ -15,6 +16,7 @@ from api.http.cors import add_cors_headers
 from api.http.problems import INTERNAL, UNAVAILABLE, refusal_of_exception
 from api.http.replies import respond
 from api.http.requests import BoundedRequest
+from api.metrics.counters import ApiMetrics
 from api.operation import SERVICES
 from api.resources import service, transparency
 from api.resources.people import accounts, device_lists, devices, prekeys, sign_in
@@ -63,6 +65,8 @@ def create_app(services: Services) -> QuartTrio:
     app.config["BODY_TIMEOUT"] = services.config.timeouts.body
     # An answer is one piece, and how long a client may take for it is the connection's to say.
     app.config["RESPONSE_TIMEOUT"] = None
+    app.before_request(_note_start)
+    app.after_request(_note_answer)
     if services.config.origins:
         app.after_request(_allow_origins)
     return app
@@ -100,17 +104,33 @@ async def _refuse_http(error: HTTPException) -> TrioResponse:
 
 
 async def _refuse_unavailable(error: StoreUnavailable) -> TrioResponse:
+    _metrics().store_unavailable += 1
     _log.warning("the store is unavailable: %s", locate(error))
     return respond(UNAVAILABLE)
 
 
 async def _refuse_fault(error: Exception) -> TrioResponse:
+    _metrics().surprises += 1
     _log.error("a request failed: %s", locate(error))
     return respond(INTERNAL)
 
 
 async def _allow_origins(response: Any) -> Any:
     return add_cors_headers(current_app.extensions[SERVICES].config.origins, request, response)
+
+
+def _metrics() -> ApiMetrics:
+    services: Services = current_app.extensions[SERVICES]
+    return services.metrics
+
+
+async def _note_start() -> None:
+    g.started = trio.current_time()
+
+
+async def _note_answer(response: Any) -> Any:
+    _metrics().note_answer(request.endpoint, response.status_code, trio.current_time() - g.started)
+    return response
 
 
 async def _add_headers(response: Any) -> Any:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import trio
 
+from api.metrics.counters import ApiMetrics, CountedMail
 from domain.budgets import Allowance, Budgets, TokenBuckets
 from domain.people.accounts import Accounts
 from domain.people.device_lists import DeviceLists
@@ -49,6 +50,7 @@ class Services:
     """What requests reach."""
 
     config: ApiSettings
+    metrics: ApiMetrics
     clock: Clock
     sign_in_limit: TokenBuckets[str]
     """By the network of an address."""
@@ -75,14 +77,16 @@ def make_services(
 ) -> Services:
     """Put the domain together."""
     sessions = Sessions(stores.sessions, stores.devices, stores.bus, clock=clock, entropy=entropy)
-    s, bus = stores, stores.bus
+    s, bus, metrics = stores, stores.bus, ApiMetrics()
+    counted_mail = CountedMail(mail, metrics)
     consent = Consent(s.consent, budgets, clock=clock)
     return Services(
         config=config,
+        metrics=metrics,
         clock=clock,
         sign_in_limit=TokenBuckets(Allowance(config.sign_in_burst, 1, TOO_MANY_SIGN_INS), clock=clock),
         budgets=budgets,
-        sign_in=SignIn(s.sign_in, mail, sessions, pepper=keys.pepper, clock=clock, entropy=entropy),
+        sign_in=SignIn(s.sign_in, counted_mail, sessions, pepper=keys.pepper, clock=clock, entropy=entropy),
         sessions=sessions,
         accounts=Accounts(s.accounts),
         profiles=Profiles(s.profiles, bus, clock=clock, entropy=entropy),

@@ -7,13 +7,13 @@ from typing import Final
 import trio
 
 from domain.ports import Stores
+from observability.loop_lateness import run_loop_lateness
 from relay.connection.serve import serve_connection
 from relay.draining import ask_to_go
 from relay.fleet.membership_sync import run_membership_sync
 from relay.fleet.resync import run_resync
 from relay.garbage_collection import run_garbage_collection
 from relay.heartbeat import run_heartbeat
-from relay.loop_lateness import run_loop_lateness
 from relay.metrics.exposition import start_node_metrics
 from relay.services import Dependencies, Services, make_services
 from relay.socket.listeners import address_of, open_listeners, run_listener
@@ -91,7 +91,7 @@ def start_services(services: Services, nursery: trio.Nursery) -> None:
     nursery.start_soon(run_membership_sync, services)
     nursery.start_soon(run_resync, services)
     nursery.start_soon(run_heartbeat, services)
-    nursery.start_soon(run_loop_lateness, services)
+    nursery.start_soon(run_loop_lateness, services.admission.note_lateness)
 
 
 async def _start_listeners(services: Services, listening: trio.Nursery, connections: trio.Nursery) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from settings.environment import DATA, SECONDS, Address, ConfigError, read_address, read_data, read_number
+from settings.environment import DATA, SECONDS, Address, ConfigError, read_address, read_bind, read_data, read_number
 
 _ORIGIN: Final = re.compile(
     r"(?!https://[^/]*:443$|http://[^/]*:80$)[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?"
@@ -41,6 +41,7 @@ class ApiSettings:
     backlog: int = 1_024
     origins: frozenset[str] = frozenset()  # of web pages that may call the API, as browsers spell them
     sign_in_burst: int = 120  # sign-ins from one network at once; then one a second
+    metrics_bind: tuple[str, int] | None = None  # where Prometheus may ask; whoever can connect there can read it
     timeouts: Timeouts = Timeouts()
 
     @classmethod
@@ -58,6 +59,7 @@ class ApiSettings:
             relay_url=_relay_url(environ.get("VARDE_RELAY_URL", cls.relay_url)),
             proxies=read_number(environ, "VARDE_API_PROXIES", cls.proxies),
             origins=_origins(environ.get("VARDE_API_ORIGINS", "")),
+            metrics_bind=read_bind(environ, "VARDE_API_METRICS_BIND"),
             sign_in_burst=read_number(environ, "VARDE_SIGN_IN_BURST", cls.sign_in_burst),
         )
 

@@ -69,6 +69,11 @@ def read_address(environ: Mapping[str, str], name: str, default: Address) -> Add
         raise ConfigError(f"{name} must be an address and a port, such as 127.0.0.1:8401 or [::]:8401") from None
 
 
+def read_bind(environ: Mapping[str, str], name: str) -> Address | None:
+    """Read the address and port of something that is served only when it is asked for. Raises ConfigError."""
+    return read_address(environ, name, Address("", 0)) if environ.get(name) else None
+
+
 def read_number(
     environ: Mapping[str, str], name: str, default: int, *, least: int = 0, most: int | None = None, unit: str = ""
 ) -> int:

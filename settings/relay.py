@@ -13,6 +13,7 @@ from settings.environment import (
     Address,
     ConfigError,
     read_address,
+    read_bind,
     read_data,
     read_flag,
     read_number,
@@ -130,7 +131,7 @@ class RelaySettings:
             host=host,
             port=port,
             reuse_port=read_flag(environ, "VARDE_RELAY_REUSE_PORT"),
-            metrics_bind=_metrics_bind(environ),
+            metrics_bind=read_bind(environ, "VARDE_RELAY_METRICS_BIND"),
             tls=_tls(environ),
             data=read_data(environ),
             proxies=read_number(environ, "VARDE_RELAY_PROXIES", default.proxies),
@@ -144,11 +145,6 @@ def _name(environ: Mapping[str, str], default: str) -> str:
     if not _NAME.fullmatch(name):
         raise ConfigError("VARDE_RELAY_NAME must be 1 to 32 lower-case letters, digits and hyphens")
     return name
-
-
-def _metrics_bind(environ: Mapping[str, str]) -> Address | None:
-    name = "VARDE_RELAY_METRICS_BIND"
-    return read_address(environ, name, Address("", 0)) if environ.get(name) else None
 
 
 def _tls(environ: Mapping[str, str]) -> TlsFiles | None:

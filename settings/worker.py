@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from settings.environment import DATA, SECONDS, Address, ConfigError, read_address, read_data, read_number
+from settings.environment import DATA, SECONDS, ConfigError, read_bind, read_data, read_number
 from varde_contract.transparency.checkpoint import ORIGIN_BYTES
 from varde_contract.transparency.note import is_key_name
 
@@ -42,10 +42,10 @@ class WorkerSettings:
             ConfigError: naming the variable.
         """
         default = cls()
-        metrics, policy = "VARDE_WORKER_METRICS_BIND", environ.get("VARDE_LOG_POLICY")
+        policy = environ.get("VARDE_LOG_POLICY")
         return cls(
             lease=float(read_number(environ, "VARDE_WORKER_LEASE_SECONDS", int(default.lease), least=1)),
-            metrics_bind=read_address(environ, metrics, Address("", 0)) if environ.get(metrics) else None,
+            metrics_bind=read_bind(environ, "VARDE_WORKER_METRICS_BIND"),
             data=read_data(environ),
             log_origin=_origin(environ.get("VARDE_LOG_ORIGIN")),
             log_policy=Path(policy) if policy else None,

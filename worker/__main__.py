@@ -17,7 +17,7 @@ from storage.program import Serve, read_clock, run_program
 from varde_contract.errors import PeerFault
 from varde_contract.transparency.policy import Policy, parse_policy
 from worker.checkpoints import Checkpoints
-from worker.metrics import serve_metrics
+from worker.metrics import WorkerMetrics, start_worker_metrics
 from worker.run import JOBS, Job, run_worker
 
 HELP: Final = """Run one worker until SIGTERM or SIGINT: it does the jobs that nobody waits for.
@@ -55,9 +55,9 @@ def _prepare() -> tuple[str, Serve]:
     ) -> None:
         jobs = (*JOBS, Job("checkpoints", checkpoints.run))
         async with trio.open_nursery() as nursery:
-            if settings.metrics_bind is not None:
-                await nursery.start(serve_metrics, settings.metrics_bind, stores.transparency, read_clock)
-            await run_worker(settings, stores, read_clock, WorkerId(uuid4()), stop, jobs, task_status=task_status)
+            metrics, worker = WorkerMetrics(), WorkerId(uuid4())
+            await start_worker_metrics(settings.metrics_bind, metrics, stores.transparency, read_clock, nursery)
+            await run_worker(settings, stores, read_clock, worker, stop, jobs, metrics, task_status=task_status)
             nursery.cancel_scope.cancel()
 
     return "{}", serve

@@ -11,6 +11,7 @@ from domain.jobs.ports import LeaseStore, WorkerId
 from domain.ports import StoreUnavailable
 from settings.worker import WorkerSettings
 from varde_contract.exception_groups import locate
+from worker.metrics import WorkerMetrics
 
 RENEWALS: Final = 3
 """In the time of a lease, so that one may fail or be late."""
@@ -21,7 +22,11 @@ _log: Final = logging.getLogger("varde.worker")
 class Lease:
     """The lease of one job for one worker. It may be taken again when it was lost."""
 
-    def __init__(self, store: LeaseStore, job: str, worker: WorkerId, settings: WorkerSettings) -> None:
+    def __init__(
+        self, store: LeaseStore, job: str, worker: WorkerId, settings: WorkerSettings, metrics: WorkerMetrics
+    ) -> None:
+        metrics.held[job] = 0
+        self._metrics = metrics
         self._store = store
         self._job = job
         self._worker = worker
@@ -45,6 +50,7 @@ class Lease:
         return asked + self._settings.lease if mine else None
 
     async def _hold(self, work: Callable[[], Awaitable[object]], until: float) -> None:
+        self._metrics.held[self._job] = 1
         _log.info("this worker does the job %s", self._job)
         scope = trio.CancelScope(deadline=until)
         try:
@@ -54,10 +60,13 @@ class Lease:
                     await work()
                     nursery.cancel_scope.cancel()
         except Exception as surprise:  # noqa: BLE001 - the fence: what is wrong with one job does not stop the others
+            self._metrics.failures[self._job] += 1
             _log.error("the job %s ended with a surprise: %s", self._job, locate(surprise))
         finally:
+            self._metrics.held[self._job] = 0
             await self._release()
         if scope.cancelled_caught:
+            self._metrics.lost_leases[self._job] += 1
             _log.warning("this worker has lost the lease of the job %s", self._job)
 
     async def _renew(self, scope: trio.CancelScope) -> None:

@@ -10,6 +10,7 @@ from domain.jobs.ports import WorkerId
 from domain.ports import Clock, Stores
 from settings.worker import WorkerSettings
 from worker.lease import Lease
+from worker.metrics import WorkerMetrics
 from worker.retention import run_retention
 
 
@@ -31,6 +32,7 @@ async def run_worker(
     worker: WorkerId,
     stop: trio.Event,
     jobs: tuple[Job, ...] = JOBS,
+    metrics: WorkerMetrics | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run until `stop` is set, then give the leases back. Started with the worker's id, as the table of leases has it.
@@ -43,9 +45,10 @@ async def run_worker(
 
     An outage of the store stops the jobs when their leases have passed, and does not stop the worker.
     """
+    metrics = metrics or WorkerMetrics()
     async with trio.open_nursery() as nursery:
         for job in jobs:
-            lease = Lease(stores.leases, job.name, worker, settings)
+            lease = Lease(stores.leases, job.name, worker, settings, metrics)
             nursery.start_soon(lease.run, partial(job.run, settings, stores, clock))
         task_status.started(str(worker))
         await stop.wait()

@@ -17,6 +17,7 @@ from hypercorn.typing import ASGIFramework
 
 from api.http.connection import Connection
 from api.http.problems import TOO_MANY_CONNECTIONS, body_of, headers_of
+from api.metrics.counters import ApiMetrics
 from settings.api import ApiSettings
 from varde_contract.client_address import network_of
 
@@ -30,6 +31,7 @@ REFUSAL_SECONDS: Final = 1.0
 async def serve_api(
     config: ApiSettings,
     app: ASGIFramework,
+    metrics: ApiMetrics,
     *,
     stopping: trio.Event | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
@@ -38,7 +40,7 @@ async def serve_api(
 
     After `stopping`, nobody new is let in, idle connections close, and requests under way get `timeouts.stop` seconds.
     """
-    server = _Server(config, app)
+    server = _Server(config, app, metrics)
     listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=config.backlog)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
@@ -58,12 +60,13 @@ async def _accept(server: "_Server", listeners: list[trio.SocketListener], conne
 class _Server:
     """All connections, counted in total and by network."""
 
-    def __init__(self, config: ApiSettings, app: ASGIFramework) -> None:
+    def __init__(self, config: ApiSettings, app: ASGIFramework, metrics: ApiMetrics) -> None:
         self._most = config.connections
         # Behind proxies all clients have the proxies' address, and the limit for each of them is set there.
         self._most_of_one = config.connections if config.proxies else config.connections_per_address
         self._timeouts = config.timeouts
         self._app = ASGIWrapper(app)
+        self._metrics = metrics
         self._hypercorn = _hypercorn_config()
         self._context = WorkerContext(None)
         self._connections: set[Connection] = set()
@@ -73,6 +76,7 @@ class _Server:
         """Serve one client, or turn it away."""
         network = _network_of(stream)
         if self._is_full(network) or self._context.terminated.is_set():
+            self._metrics.refused_connections += 1
             await _refuse_connection(stream)
             return
         connection = Connection(stream, self._app, self._hypercorn, self._context, self._timeouts)
@@ -85,11 +89,13 @@ class _Server:
     @contextmanager
     def _counted(self, connection: Connection, network: str) -> Iterator[None]:
         self._connections.add(connection)
+        self._metrics.connections += 1
         self._networks[network] += 1
         try:
             yield
         finally:
             self._connections.discard(connection)
+            self._metrics.connections -= 1
             self._networks[network] -= 1
             if not self._networks[network]:
                 del self._networks[network]

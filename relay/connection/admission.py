@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 import trio
 
+from observability.loop_lateness import TICK
 from relay.metrics.counters import Metrics
 from relay.metrics.labels import HandshakeOutcome, Hostility
 from settings.relay import RelaySettings
@@ -26,7 +27,10 @@ ADDRESS_BURST: Final = 10.0
 BUSY_RETRY: Final = 2.0
 """Seconds. A client that was turned away is told to come back after once to twice that, at random."""
 
+LATENESS_FADING: Final = 0.5
+"""How much of the loop's lateness still counts a second later."""
 
+_FADING_PER_TICK: Final = LATENESS_FADING**TICK
 _EPHEMERAL: Final = frozenset({Typing, Presence, Probe})
 _LOOKED_AT: Final = _EPHEMERAL | {MalformedFrame}
 
@@ -159,7 +163,7 @@ class Admission:
         self.closed = False
         """Whether the node is shutting down: no handshake begins any more."""
         self.lateness = 0.0
-        """How late the loop ran lately, in seconds. `relay.loop_lateness` writes it."""
+        """How late the loop ran lately, in seconds."""
 
     @property
     def unauthenticated(self) -> int:
@@ -170,6 +174,11 @@ class Admission:
     def handshakes(self) -> int:
         """Those in a handshake."""
         return len(self._handshakes)
+
+    def note_lateness(self, lateness: float) -> None:
+        """Note how late the loop just was. Nobody new is let in until it has been good for a while."""
+        self._metrics.lateness.observe(lateness)
+        self.lateness = max(lateness, self.lateness * _FADING_PER_TICK)
 
     def rate_limiter(self, account: AccountId, now: float) -> RateLimiter:
         """Return the limiter that all connections of an account share; it lives as long as one of them."""

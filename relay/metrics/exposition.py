@@ -6,15 +6,16 @@ from typing import Final
 import trio
 
 from observability.definition import Page, make_page, render_metric
+from observability.process import PROCESS
 from observability.serving import start_metrics
 from relay.metrics.connection_metrics import CONNECTIONS, TRAFFIC
 from relay.metrics.definition import Definition
-from relay.metrics.process_metrics import PROCESS
+from relay.metrics.node_metrics import NODE
 from relay.metrics.snapshot import take_snapshot
 from relay.metrics.storage_metrics import STORAGE
 from relay.services import Services
 
-DEFINITIONS: Final[tuple[Definition, ...]] = (*CONNECTIONS, *TRAFFIC, *STORAGE, *PROCESS)
+DEFINITIONS: Final[tuple[Definition, ...]] = (*CONNECTIONS, *TRAFFIC, *STORAGE, *NODE, *PROCESS)
 """Every metric there is, in the order of the page and of docs/metrics.md."""
 
 

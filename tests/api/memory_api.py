@@ -108,7 +108,8 @@ async def serve_services(services: Services) -> AsyncIterator[tuple[str, trio.Ev
     stopping, stopped = trio.Event(), trio.Event()
 
     async def serve(task_status: trio.TaskStatus[str]) -> None:
-        await serve_api(services.config, create_app(services), stopping=stopping, task_status=task_status)
+        app = create_app(services)
+        await serve_api(services.config, app, services.metrics, stopping=stopping, task_status=task_status)
         stopped.set()
 
     async with trio.open_nursery() as nursery:

@@ -170,7 +170,7 @@ async def list_for_one(server: DishonestServer) -> None:
     await server.show(server.alice, replace(server.talk.view, lists=(*heads, head)))
     await server.say(server.alice, "who is this for")
     await server.say(server.alice, "and this")
-    await trio.sleep(LISTS_PAUSE_SECONDS + 1)
+    await trio.sleep(LISTS_PAUSE_SECONDS + 1)  # for the next look at the lists, in time that jumps
 
 
 async def list_of_removed_manager(server: DishonestServer) -> None:

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relay.loop_lateness import TICK
+from observability.loop_lateness import TICK
 from tests.relay.memory_node import MemoryNode
 from tests.relay.metrics_reader import scrape
 
@@ -30,7 +30,7 @@ async def test_a_loop_on_time_is_seen(node: MemoryNode) -> None:
 async def test_a_late_loop_is_seen(node: MemoryNode, caplog: pytest.LogCaptureFixture) -> None:
     """By its length, in the log if it is worth a word, and by admission until it has been good for a while."""
     await trio.sleep(TICK / 2)  # in time that jumps
-    with caplog.at_level(logging.WARNING, logger="varde.relay"):
+    with caplog.at_level(logging.WARNING, logger="varde.loop"):
         hold_the_loop(4.0)
         await trio.sleep(TICK)  # for the canary to see it, in time that jumps
     samples = await scrape(node.services)

@@ -10,7 +10,6 @@ from uuid import UUID
 import httpx
 import pytest
 import trio
-from msgspec import structs
 from trio.testing import MockClock
 
 from domain.ports import Stores
@@ -30,7 +29,6 @@ from varde_contract.transparency.entry import Entry
 from varde_contract.transparency.note import VerifierKey, parse_note
 from varde_contract.transparency.policy import Policy, parse_policy
 from worker.checkpoints import FAULT_PAUSE, Checkpoints
-from worker.metrics import GAUGES, render_metrics, serve_metrics
 from worker.witnesses import Witnesses
 
 SETTINGS = WorkerSettings()
@@ -232,34 +230,3 @@ def test_a_policy_that_cannot_be_read_is_told(tmp_path: Path, text: str | None) 
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("worker: VARDE_LOG_POLICY: ")
-
-
-async def test_metrics_tell_what_an_alert_needs(tmp_path: Path) -> None:
-    """How old the checkpoint is, what waits; over HTTP, also to who goes away in the middle."""
-    job = Job(tmp_path)
-    await job.log.enqueue([entry(1)])
-    now = lambda: 100_000  # noqa: E731 - a clock that stands still
-    assert "varde_log_pending_entries 1\n" in await render_metrics(job.log, now)
-    head = SignedHead(3, bytes(32), b"", "", 40_000)
-    job.memory.transparency.heads.update({False: head, True: structs.replace(head, signed_ms=10_000)})
-    found = await render_metrics(job.log, now)
-    for line in (
-        "varde_log_up 1",
-        "varde_log_entries 3",
-        "varde_log_checkpoint_age_seconds 60.0",
-        "varde_log_cosigned_age_seconds 90.0",
-    ):
-        assert f"{line}\n" in found
-    assert all(f"# TYPE {name} gauge\n" in found for name in GAUGES)
-    with job.interference.outage():
-        assert "varde_log_up 0\n" in await render_metrics(job.log, now)
-    async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(serve_metrics, ("127.0.0.1", 0), job.log, now)
-        host, port = listener.socket.getsockname()
-        gone = await trio.open_tcp_stream(host, port)
-        await gone.send_all(b"GET /metr")
-        await gone.aclose()
-        async with httpx.AsyncClient() as client:
-            answer = await client.get(f"http://{host}:{port}/metrics")
-        assert answer.text == found
-        nursery.cancel_scope.cancel()

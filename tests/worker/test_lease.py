@@ -17,6 +17,7 @@ from simulation.stores.interference import Interference
 from simulation.stores.memory import Memory
 from tests.ids import id_of
 from worker.lease import RENEWALS, Lease
+from worker.metrics import WorkerMetrics
 
 SETTINGS = WorkerSettings(lease=30)
 ALICE, BOB = WorkerId(id_of(1)), WorkerId(id_of(2))
@@ -52,6 +53,7 @@ class Fleet:
         self.memory = Memory()
         self.work = work
         self.interference = {worker: Interference() for worker in (ALICE, BOB)}
+        self.metrics = {worker: WorkerMetrics() for worker in (ALICE, BOB)}
         self.scopes: dict[WorkerId, trio.CancelScope] = {}
         self._nursery = nursery
 
@@ -66,7 +68,7 @@ class Fleet:
 
     async def _run(self, worker: WorkerId) -> None:
         with trio.CancelScope() as self.scopes[worker]:
-            lease = Lease(self.stores(worker).leases, "job", worker, SETTINGS)
+            lease = Lease(self.stores(worker).leases, "job", worker, SETTINGS, self.metrics[worker])
             await lease.run(partial(self.work, worker))
 
 

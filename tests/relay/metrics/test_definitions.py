@@ -1,8 +1,6 @@
 """The metrics as a page: every one is documented, none names anybody, and no set of series grows."""
 
-import re
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 import trio
@@ -10,10 +8,7 @@ import trio
 from observability.definition import Kind
 from observability.histogram import Histogram
 from relay.frames.refusals import close_code
-from relay.metrics import documentation
 from relay.metrics.counters import Metrics
-from relay.metrics.definition import Definition
-from relay.metrics.documentation import COMMAND, MARKER, PAGE, render_page
 from relay.metrics.exposition import DEFINITIONS
 from relay.metrics.labels import (
     CLOSE_CODES,
@@ -37,37 +32,6 @@ from varde_contract.ids import ConversationId
 from varde_contract.refusals import RefusalCode
 from varde_contract.session import Pattern
 
-by_name = pytest.mark.parametrize("row", DEFINITIONS, ids=[row.name for row in DEFINITIONS])
-
-
-def test_the_page_is_generated_from_the_definitions() -> None:
-    """Every metric and every word of a label is in docs/metrics.md, and nothing else below its marker."""
-    page = PAGE.read_text(encoding="utf-8")
-    assert render_page(page) == page
-    assert all(f"| `{each.name}` |" in page for each in DEFINITIONS)
-    assert all(f"| `{word}` |" in page for word in (*HandshakeOutcome, *JoinOutcome, *Hostility, *JournalRefusal))
-
-
-def test_a_page_that_is_out_of_date_is_reported_and_repaired(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`--check` writes nothing; without it the tables are written again, and the text above them stays."""
-    page = tmp_path / "metrics.md"
-    page.write_text(f"by hand\n{MARKER}old tables\n", encoding="utf-8")
-    monkeypatch.setattr(documentation, "PAGE", page)
-    assert documentation.main(["--check"]) == 1
-    assert COMMAND in capsys.readouterr().err
-    assert "old tables" in page.read_text(encoding="utf-8")
-    assert documentation.main([]) == 0
-    assert documentation.main(["--check"]) == 0
-    assert page.read_text(encoding="utf-8").startswith(f"by hand\n{MARKER}\n## Connections\n")
-
-
-def test_a_page_without_its_marker_is_not_written() -> None:
-    """Text by hand is never overwritten by mistake."""
-    with pytest.raises(ValueError, match="no line"):
-        render_page("# Metrics\n")
-
 
 @pytest.mark.parametrize(
     ("words", "explained"),
@@ -82,30 +46,6 @@ def test_a_page_without_its_marker_is_not_written() -> None:
 def test_every_word_has_a_meaning(words: Iterable[str], explained: dict[str, str]) -> None:
     """A word that can be counted can be looked up."""
     assert list(words) == list(explained)
-
-
-def test_expressions_of_the_page_name_metrics_that_exist() -> None:
-    """What one copies from the page into Prometheus finds something."""
-    named = set(re.findall(r"\b((?:varde_relay|process)_\w+)", PAGE.read_text(encoding="utf-8")))
-    known = {row.name for row in DEFINITIONS} | {
-        f"{row.name}_bucket" for row in DEFINITIONS if row.kind is Kind.HISTOGRAM
-    }
-    assert named <= known, named - known
-
-
-@by_name
-def test_names_follow_the_conventions(row: Definition) -> None:
-    """Counters and nothing else end with `_total`, and whoever measures says in which unit."""
-    assert row.name.startswith(("varde_relay_", "process_"))
-    assert row.name.endswith("_total") == (row.kind is Kind.COUNTER)
-    assert not re.search(r"_(ms|milliseconds|kb|kib|count|sum|bucket)(_|$)", row.name)
-    for unit in ("seconds", "bytes"):
-        assert unit not in row.name or row.name.removesuffix("_total").endswith(f"_{unit}")
-
-
-def test_no_metric_is_there_twice() -> None:
-    """One name, one row."""
-    assert len({row.name for row in DEFINITIONS}) == len(DEFINITIONS)
 
 
 def test_a_histogram_counts_what_is_not_larger() -> None:

@@ -1,4 +1,4 @@
-"""`python -m relay.metrics.documentation [--check]`: writes the tables of docs/metrics.md from the definitions.
+"""`python -m tests.metrics_documentation [--check]`: writes the tables of docs/metrics.md from the definitions.
 
 Everything above the marker in that file is written by hand; everything below it is generated.
 """
@@ -9,16 +9,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
+from api.metrics.definitions import PARTS, REQUESTS
+from observability.definition import Definition
+from observability.process import PROCESS
 from relay.metrics.connection_metrics import CONNECTIONS, TRAFFIC
-from relay.metrics.definition import Definition
 from relay.metrics.labels import HANDSHAKE_OUTCOME, HOSTILITY, HOSTILITY_ADVICE, JOIN_OUTCOME, JOURNAL_REFUSAL
-from relay.metrics.process_metrics import PROCESS
+from relay.metrics.node_metrics import NODE
 from relay.metrics.storage_metrics import STORAGE
+from worker.metrics import JOBS, LOG
 
 W = TypeVar("W", bound=str)
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "metrics.md"
-COMMAND: Final = "python -m relay.metrics.documentation"
+PAGE: Final = Path(__file__).parents[1] / "docs" / "metrics.md"
+COMMAND: Final = "python -m tests.metrics_documentation"
 MARKER: Final = f"<!-- Generated from here on by `{COMMAND}`. -->\n"
 HOSTILE_NOTE: Final = (
     "The node bounds each of these in time and memory, and counts it. Nobody has to do anything. Broken clients and "
@@ -32,19 +35,24 @@ def render_page(page: str) -> str:
     if not marker:
         raise ValueError(f"{PAGE.name} has no line {MARKER.strip()}")
     sections = (
-        ("## Connections", _metrics(CONNECTIONS)),
+        ("## Relay: connections", _metrics(CONNECTIONS)),
         ("### Outcomes of a handshake", _words(HANDSHAKE_OUTCOME)),
         ("### Outcomes of a join", _words(JOIN_OUTCOME)),
         ("### What hostile peers do", HOSTILE_NOTE + "\n" + _words(HOSTILITY, HOSTILITY_ADVICE)),
-        ("## On the wire", _metrics(TRAFFIC)),
-        ("## Database and bus", _metrics(STORAGE)),
+        ("## Relay: on the wire", _metrics(TRAFFIC)),
+        ("## Relay: database and bus", _metrics(STORAGE)),
         ("### Why the journal refuses a message", _words(JOURNAL_REFUSAL)),
-        ("## The process", _metrics(PROCESS)),
+        ("## Relay: the node", _metrics(NODE)),
+        ("## API: requests", _metrics(REQUESTS)),
+        ("## API: what it needs", _metrics(PARTS)),
+        ("## Worker: jobs", _metrics(JOBS)),
+        ("## Worker: the transparency log", _metrics(LOG)),
+        ("## Every process", _metrics(PROCESS)),
     )
     return by_hand + marker + "".join(f"\n{heading}\n\n{body}" for heading, body in sections)
 
 
-def _metrics(definitions: Iterable[Definition]) -> str:
+def _metrics(definitions: Iterable[Definition[...]]) -> str:
     rows = [
         (f"`{each.name}`", str(each.kind), f"`{each.label}`" if each.label else "", each.meaning, each.advice)
         for each in definitions

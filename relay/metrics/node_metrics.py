@@ -1,15 +1,13 @@
-"""Metrics of the process: loop lateness, garbage collection, readiness, and what the operating system reports."""
+"""Metrics of the node itself: loop lateness, garbage collection, readiness, certificate and version."""
 
-from importlib.metadata import version
 from math import inf
 from typing import Final
 
 from observability.definition import Kind
+from observability.process import VERSION
 from relay.metrics.definition import Definition
 
-VERSION: Final = version("varde-server")
-
-PROCESS: Final = (
+NODE: Final = (
     Definition(
         "varde_relay_loop_lateness_seconds",
         Kind.HISTOGRAM,
@@ -91,53 +89,5 @@ PROCESS: Final = (
         "1, with the version that runs.",
         "To see a roll-out in the other metrics.",
         lambda *_: {VERSION: 1.0},
-    ),
-    Definition(
-        "process_cpu_seconds_total",
-        Kind.COUNTER,
-        None,
-        "Processor time of the process, user and system.",
-        "One node uses one core: at a rate of 0.7, add a worker.",
-        lambda _, snapshot: snapshot.process.get("process_cpu_seconds_total"),
-    ),
-    Definition(
-        "process_resident_memory_bytes",
-        Kind.GAUGE,
-        None,
-        "Memory of the process that is in RAM.",
-        "It follows the connections. Memory that stays after they have ended comes back with the next thaw.",
-        lambda _, snapshot: snapshot.process.get("process_resident_memory_bytes"),
-    ),
-    Definition(
-        "process_virtual_memory_bytes",
-        Kind.GAUGE,
-        None,
-        "Address space of the process.",
-        "Nothing.",
-        lambda _, snapshot: snapshot.process.get("process_virtual_memory_bytes"),
-    ),
-    Definition(
-        "process_open_fds",
-        Kind.GAUGE,
-        None,
-        "Open files and sockets. Linux 6.2 or newer.",
-        "Stay well below the next one: at the limit, no connection is accepted.",
-        lambda _, snapshot: snapshot.process.get("process_open_fds"),
-    ),
-    Definition(
-        "process_max_fds",
-        Kind.GAUGE,
-        None,
-        "Files and sockets the process may open.",
-        "At least VARDE_RELAY_CONNECTIONS and 3,000 more.",
-        lambda _, snapshot: snapshot.process.get("process_max_fds"),
-    ),
-    Definition(
-        "process_start_time_seconds",
-        Kind.GAUGE,
-        None,
-        "When the process started, in seconds since 1970.",
-        "For a restart that nobody ordered, see the supervisor's log.",
-        lambda _, snapshot: snapshot.process.get("process_start_time_seconds"),
     ),
 )

@@ -1,0 +1,1 @@
+"""What the API counts, and the page of it that Prometheus reads."""
