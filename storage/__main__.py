@@ -7,16 +7,27 @@ import asyncpg
 import click
 import trio
 
+from domain.ports import StoreUnavailable
 from settings.environment import ConfigError, command_from_environ
 from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings
 from storage.database import open_database
 from storage.embedded.cluster import ClusterError, embedded_url, prepare_cluster
 from storage.embedded.os_user import OsUserError
 from storage.embedded.server import EmbeddedPostgresError
+from storage.fleet_command import fleet, node
 from storage.island import open_island
 from storage.migrate import Migration, SchemaError, migrate, read_migrations
 
-EXPECTED = (OsUserError, ClusterError, ConfigError, EmbeddedPostgresError, SchemaError, OSError, asyncpg.PostgresError)
+EXPECTED = (
+    OsUserError,
+    ClusterError,
+    ConfigError,
+    EmbeddedPostgresError,
+    SchemaError,
+    OSError,
+    asyncpg.PostgresError,
+    StoreUnavailable,
+)
 CONNECTING_DEADLINE = 30.0  # seconds
 
 
@@ -93,6 +104,9 @@ def _embedded_folder() -> Path:
         raise click.UsageError("VARDE_DATABASE_URL names another Postgres; say --data to run the embedded one anyway")
     return database.folder
 
+
+main.add_command(node)
+main.add_command(fleet)
 
 if __name__ == "__main__":
     main(prog_name=command_from_environ(os.environ))

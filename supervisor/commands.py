@@ -179,6 +179,20 @@ def api(arguments: tuple[str, ...]) -> None:
 
 @click.command(context_settings=_PASS_ON)
 @_arguments
+def node(arguments: tuple[str, ...]) -> None:
+    """List the relay nodes, drain one, or have it shed connections."""
+    _become("storage", ("node", *arguments), program_name())
+
+
+@click.command(context_settings=_PASS_ON)
+@_arguments
+def fleet(arguments: tuple[str, ...]) -> None:
+    """Watch all relay nodes in a live table: `fleet status`."""
+    _become("storage", ("fleet", *arguments), program_name())
+
+
+@click.command(context_settings=_PASS_ON)
+@_arguments
 def worker(arguments: tuple[str, ...]) -> None:
     """Run a worker alone, in the foreground: it does what nobody waits for, such as deleting what is old."""
     _become("worker", arguments, f"{program_name()} worker")

@@ -40,7 +40,7 @@ def tree(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[
 
 
 COMMANDS = dict(tree(program))
-PASSED_ON = {("migrate",), ("api",), ("worker",)}
+PASSED_ON = {("migrate",), ("api",), ("worker",), ("node",), ("fleet",)}
 """Their --help is the program's own."""
 
 
