@@ -18,7 +18,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def client(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with `varde` alone."""
     environment = Environment(tmp_path_factory.mktemp("client"))
-    environment.install_locked("client.txt")
+    environment.link_locked("client.txt")
     environment.install(str(wheels["varde"]))
     return environment
 
@@ -27,6 +27,6 @@ def client(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 def server(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with `varde-server`."""
     environment = Environment(tmp_path_factory.mktemp("server"))
-    environment.install_locked("runtime.txt")
+    environment.link_locked("runtime.txt")
     environment.install(str(wheels["varde"]), str(wheels["varde-server"]))
     return environment

@@ -1,5 +1,6 @@
 """What the three distributions hold and require."""
 
+import re
 import tomllib
 from email.parser import HeaderParser
 from importlib.metadata import entry_points
@@ -10,7 +11,7 @@ from zipfile import ZipFile
 import pytest
 
 from tests.house import tree
-from tests.packaging.environments import ROOT
+from tests.packaging.environments import ROOT, read_locked
 
 pytestmark = [pytest.mark.xdist_group("distributions"), pytest.mark.timeout(300)]
 
@@ -78,3 +79,13 @@ def test_the_load_suite_is_a_console_command() -> None:
     """`varde-load` is `python -m loadtest`."""
     (command,) = entry_points(group="console_scripts", name="varde-load")
     assert callable(command.load())
+
+
+def test_the_client_is_locked_as_the_server_is() -> None:
+    """Each package with the hashes that `make` installs it by, so that what works here is what a client gets."""
+    client, runtime = (
+        set(re.findall(r"^\S+==.*\n(?:    --hash.*\n)+", read_locked(name), re.MULTILINE))
+        for name in ("client.txt", "runtime.txt")
+    )
+    assert client
+    assert client < runtime
