@@ -15,7 +15,7 @@ def packages_asked_for() -> set[str]:
     found = set()
     for source in tree.sources("tests"):
         if source.path.name != "test_system.py":
-            for call in tree.calls(source.tree):
+            for call in source.calls:
                 if tree.dotted(call.func).split(".")[-1] == "require" and isinstance(call.args[-1], ast.Constant):
                     found.add(str(call.args[-1].value))
     return found

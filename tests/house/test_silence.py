@@ -18,7 +18,7 @@ def logging_calls(source: tree.Source) -> list[ast.Call]:
     """Every call that writes a log line."""
     return [
         call
-        for call in tree.calls(source.tree)
+        for call in source.calls
         if isinstance(call.func, ast.Attribute)
         and call.func.attr in LEVELS
         and LOGGERS.match(tree.dotted(call.func.value).split(".")[-1])
@@ -58,7 +58,7 @@ def test_nothing_is_printed_by_a_server() -> None:
     found = [
         source.at(call)
         for source in tree.sources(*tree.SERVER_ROOMS)
-        for call in tree.calls(source.tree)
+        for call in source.calls
         if tree.dotted(call.func) in {"print", "pprint", "breakpoint"}
     ]
     tree.expect_none(found, "prints in a server")

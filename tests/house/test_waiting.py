@@ -26,7 +26,7 @@ def test_no_test_sleeps_without_saying_why() -> None:
     """A sleep of a fixed length has its reason in a comment, on its line or right above, or it is not there."""
     found = []
     for source in tree.sources("tests"):
-        for call in tree.calls(source.tree):
+        for call in source.calls:
             if tree.dotted(call.func) in SLEEPS and call.args and is_time(call.args[0]):
                 around = source.lines[max(0, call.lineno - 3) : call.lineno]
                 if not any(re.search(r"#.*\w{3}.*\w{3}", line) for line in around):
@@ -38,7 +38,7 @@ def test_no_test_asserts_how_long_something_took() -> None:
     """A timing is a benchmark: on a busy machine it turns red for nothing."""
     found = []
     for source in tree.sources("tests"):
-        for node in ast.walk(source.tree):
+        for node in source.nodes:
             if isinstance(node, ast.Assert):
                 names = {
                     tree.dotted(each) for each in ast.walk(node.test) if isinstance(each, ast.Name | ast.Attribute)

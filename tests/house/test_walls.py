@@ -19,7 +19,8 @@ def found_in(source: tree.Source, node: ast.AST, wanted: str) -> Iterator[str]:
     """The functions around each call whose name ends with `wanted`."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, tree.Function):
-            own = [call for call in tree.calls(child) if tree.dotted(call.func).split(".")[-1] == wanted]
+            calls = (each for each in ast.walk(child) if isinstance(each, ast.Call))
+            own = [call for call in calls if tree.dotted(call.func).split(".")[-1] == wanted]
             inner = list(found_in(source, child, wanted))
             yield from inner or [child.name] * bool(own)
         else:
@@ -54,7 +55,7 @@ def test_the_contract_imports_nothing_that_waits() -> None:
     found += [
         f"{source.at(call)} {tree.dotted(call.func)}"
         for source in tree.sources("varde_contract")
-        for call in tree.calls(source.tree)
+        for call in source.calls
         if tree.dotted(call.func) in CLOCKS
     ]
     tree.expect_none(found, "things that wait, in the contract")
@@ -64,10 +65,7 @@ def test_the_contract_awaits_nothing() -> None:
     """There is no `await` and no `async` in the contract."""
     waiting = ast.Await | ast.AsyncFunctionDef | ast.AsyncFor | ast.AsyncWith
     found = [
-        source.name
-        for source in tree.sources("varde_contract")
-        for node in ast.walk(source.tree)
-        if isinstance(node, waiting)
+        source.name for source in tree.sources("varde_contract") for node in source.nodes if isinstance(node, waiting)
     ]
     tree.expect_none(found, "files of the contract that await")
 
@@ -101,11 +99,11 @@ def reads_environment(source: tree.Source) -> Iterator[str]:
     """Where a file reads the environment, other than to hand all of it to a `from_environ`."""
     handed = {
         id(argument)
-        for call in tree.calls(source.tree)
+        for call in source.calls
         if tree.dotted(call.func).endswith("from_environ")
         for argument in call.args
     }
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         reads = isinstance(node, ast.Attribute) and tree.dotted(node) in {"os.environ", "os.getenv", "os.environb"}
         imported = (
             isinstance(node, ast.ImportFrom) and node.module == "os" and "environ" in {a.name for a in node.names}

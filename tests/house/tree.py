@@ -34,6 +34,16 @@ class Source(NamedTuple):
         return _parse(self.path)
 
     @property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the tree."""
+        return _walk(self.path)
+
+    @property
+    def calls(self) -> Iterator[ast.Call]:
+        """Every call in the file."""
+        return (each for each in self.nodes if isinstance(each, ast.Call))
+
+    @property
     def lines(self) -> list[str]:
         """The text, line by line; line 1 is the first."""
         return self.path.read_text(encoding="utf-8").splitlines()
@@ -46,6 +56,17 @@ class Source(NamedTuple):
 @cache
 def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _walk(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(_parse(path)))
+
+
+def forget() -> None:
+    """Forget what was parsed."""
+    _parse.cache_clear()
+    _walk.cache_clear()
 
 
 @cache
@@ -71,7 +92,7 @@ def expect_none(found: Iterable[object], remedy: str) -> None:
 
 def functions(source: Source) -> Iterator[Function]:
     """Every function of a file, methods and inner functions too."""
-    return (node for node in ast.walk(source.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return (node for node in source.nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def tests() -> Iterator[tuple[Source, Function]]:
@@ -79,11 +100,6 @@ def tests() -> Iterator[tuple[Source, Function]]:
     for source in sources("tests"):
         if source.path.name.startswith("test_"):
             yield from ((source, each) for each in functions(source) if each.name.startswith("test_"))
-
-
-def calls(node: ast.AST) -> Iterator[ast.Call]:
-    """Every call within a node."""
-    return (each for each in ast.walk(node) if isinstance(each, ast.Call))
 
 
 def dotted(node: ast.AST) -> str:
@@ -96,7 +112,7 @@ def dotted(node: ast.AST) -> str:
 
 def imports(source: Source) -> Iterator[tuple[ast.stmt, str]]:
     """Every module that a file imports, wherever in the file it does."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:

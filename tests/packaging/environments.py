@@ -49,7 +49,7 @@ class Environment:
             found = distribution(wanted)
             assert found.version == version, f"{wanted} is {found.version} here, not {version}: `make .venv/.dev`"
             for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
-                (self.site_packages / top).symlink_to(found.locate_file(top))
+                (self.site_packages / top).symlink_to(str(found.locate_file(top)))
 
     def install(self, *words: str) -> None:
         """Install wheels or projects, without their requirements and without an index."""
