@@ -78,26 +78,31 @@ class TokenBuckets(Generic[K]):
     def __init__(self, allowance: Allowance, *, clock: Clock, capacity: int = CAPACITY) -> None:
         self._allowance = allowance
         self._refill_ms = SECOND / allowance.per_second
+        self._most_ms = allowance.burst * self._refill_ms
         self._clock = clock
         self._capacity = capacity
         # Not how many tokens are left, but when the bucket is full again: one number says both, and needs no ticking.
         self._full_at: dict[K, float] = {}
         self._newcomers_full_at = 0.0
         self._swept_at = -math.inf
+        self.refused = 0
 
     def spend(self, key: K, amount: float = 1) -> Refused | None:
         """Take tokens of a key, all or none. Refuses `rate-limited`, and says when there are enough again.
 
         More than the burst at once is never there: who asks for it has to ask for less.
         """
-        now = float(self._clock())
-        known = key in self._full_at or self._has_room(now)
-        # Past the capacity nobody is forgotten, or a crowd of fresh keys would wash out the one that is limited: who is
-        # new shares one bucket with all others that are new.
-        before = self._full_at.get(key, now) if known else self._newcomers_full_at
-        full_at = max(before, now) + amount * self._refill_ms
-        short_ms = full_at - now - self._allowance.burst * self._refill_ms
+        now = self._clock()
+        full_at = self._full_at.get(key)
+        known = full_at is not None or self._has_room(now)
+        if full_at is None:
+            # Past the capacity nobody is forgotten, or a crowd of fresh keys would wash out the one that is limited:
+            # who is new shares one bucket with all others that are new.
+            full_at = now if known else self._newcomers_full_at
+        full_at = max(full_at, now) + amount * self._refill_ms
+        short_ms = full_at - now - self._most_ms
         if short_ms > 0:
+            self.refused += 1
             return Refused(RefusalCode.RATE_LIMITED, self._allowance.told, retry_after_ms=int(short_ms) + 1)
         if known:
             self._full_at[key] = full_at
@@ -116,22 +121,29 @@ class TokenBuckets(Generic[K]):
 
 
 class Budgets:
-    """Every budget of every account, at one face. `refused` counts the refusals by budget, for metrics."""
+    """Every budget of every account, at one face."""
 
     def __init__(self, *, clock: Clock, allowances: Mapping[Budget, Allowance] = ALLOWANCES) -> None:
-        self._buckets: dict[Budget, TokenBuckets[AccountId]] = {
+        # By the number of the account's id, because to hash a UUID takes Python. So does a member of an enumeration: each
+        # message spends two of these budgets, which are looked up once.
+        self._buckets: dict[Budget, TokenBuckets[int]] = {
             budget: TokenBuckets(allowance, clock=clock) for budget, allowance in allowances.items()
         }
-        self.refused: Counter[Budget] = Counter()
+        self._deliveries = self._buckets.get(Budget.DELIVERIES)
+        self._stored_bytes = self._buckets.get(Budget.STORED_BYTES)
+
+    @property
+    def refused(self) -> Counter[Budget]:
+        """How many refusals there were of each budget, for metrics."""
+        return Counter({budget: buckets.refused for budget, buckets in self._buckets.items()})
 
     def spend(self, account: AccountId, budget: Budget, amount: float = 1) -> Refused | None:
         """Take from one budget. Refuses `rate-limited`; a budget without an allowance is without a limit."""
         buckets = self._buckets.get(budget)
-        refused = None if buckets is None else buckets.spend(account, amount)
-        if refused is not None:
-            self.refused[budget] += 1
-        return refused
+        return None if buckets is None else buckets.spend(account.int, amount)
 
     def spend_send(self, account: AccountId, size: int, recipients: int) -> Refused | None:
         """Take what storing one message costs: `size` bytes of ciphertext for so many devices."""
-        return self.spend(account, Budget.DELIVERIES, recipients) or self.spend(account, Budget.STORED_BYTES, size)
+        if self._deliveries is not None and (refused := self._deliveries.spend(account.int, recipients)):
+            return refused
+        return None if self._stored_bytes is None else self._stored_bytes.spend(account.int, size)

@@ -138,19 +138,19 @@ def _judge_ciphertexts(roster: Roster, sender: Sender, request: SendRequest, now
         if refused is not None:
             return refused
     # With the right devices too: what a client says it encrypted for is not just ignored where it is wrong.
-    return None if _is_good(roster, request.roster_version, now_ms) else stale_devices(roster.version)
+    if request.roster_version == roster.version or _in_grace(roster, request.roster_version, now_ms):
+        return None
+    return stale_devices(roster.version)
 
 
-def _is_good(roster: Roster, version: int, now_ms: int) -> bool:
-    """Whether ciphertext may be for this version of the roster.
+def _in_grace(roster: Roster, version: int, now_ms: int) -> bool:
+    """Whether ciphertext may still be for a version of the roster that was superseded.
 
     A removal ends the grace at once, or what is said next could be opened by who was removed, if the server helped.
     Who came since cannot open it: that is told to them, and their key comes with the sender's next message. Between
     devices of the roster's own choice, a whitelist made narrower is no removal.
     """
     behind = roster.version - version
-    if behind == 0:
-        return True
     return 0 < behind <= len(roster.superseded_ms) and now_ms < roster.superseded_ms[-behind] + GRACE
 
 

@@ -38,28 +38,25 @@ _LOOKED_AT: Final = _EPHEMERAL | {MalformedFrame}
 class TokenBucket:
     """A token bucket: `rate` tokens a second, never more than `size`; it starts full."""
 
-    __slots__ = ("_at", "_rate", "_size", "_tokens")
+    __slots__ = ("_at", "_rate", "_size", "tokens")
 
     def __init__(self, rate: float, size: float, now: float) -> None:
         self._rate = rate
         self._size = size
-        self._tokens = size
         self._at = now
+        self.tokens = size
+        """As of the last `wait_for`. Who was told that there are enough takes them off here: a call costs as much."""
 
     def wait_for(self, tokens: float, now: float) -> float:
         """Return the seconds until there are this many tokens, 0 if there are. `now` is Trio's time.
 
         For more than `size` tokens that time never comes.
         """
-        there = self._tokens + (now - self._at) * self._rate
+        there = self.tokens + (now - self._at) * self._rate
         if there > self._size:  # noqa: PLR1730 - twice for each message: a call of `min` takes as long as the rest
             there = self._size
-        self._tokens, self._at = there, now
+        self.tokens, self._at = there, now
         return 0.0 if there >= tokens else (tokens - there) / self._rate
-
-    def take(self, tokens: float) -> None:
-        """Take tokens that `wait_for` said are there."""
-        self._tokens -= tokens
 
 
 class RateLimiter:
@@ -81,8 +78,8 @@ class RateLimiter:
         """Check a message against the limits. Refuses `rate-limited`; raises PeerFault if that is ignored for long."""
         for_frames, for_bytes = self._frames.wait_for(frames, now), self._bytes.wait_for(size, now)
         if not (for_frames or for_bytes):
-            self._frames.take(frames)
-            self._bytes.take(size)
+            self._frames.tokens -= frames
+            self._bytes.tokens -= size
             return None
         self._strike(now)
         return _slower(max(for_frames, for_bytes))
@@ -100,14 +97,14 @@ class RateLimiter:
         wait = self._ephemeral.wait_for(1, now)
         if wait:
             return _slower(wait)
-        self._ephemeral.take(1)
+        self._ephemeral.tokens -= 1
         return None
 
     def _strike(self, now: float) -> None:
         """Count what a client should have known better than to send. Raises PeerFault when there is no more of it."""
         if self._strikes.wait_for(1, now):
             raise PeerFault("limits or refusals were ignored again and again", CloseCode.ABUSE)
-        self._strikes.take(1)
+        self._strikes.tokens -= 1
 
 
 def _slower(wait: float) -> Refused:
@@ -214,7 +211,7 @@ class Admission:
         wait = bucket.wait_for(1, now)
         if wait:
             return self._refuse(RefusalCode.RATE_LIMITED, "Too many connects from there.", max(wait, 1.0))
-        bucket.take(1)
+        bucket.tokens -= 1
         self._handshakes.count(network, stay)
         return None
 

@@ -1,6 +1,6 @@
 """Group commit: a few writers store the messages of all connections, one batch each at a time."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from typing import Final, NoReturn
@@ -53,7 +53,7 @@ class Submission:
         self.frame = frame
         self.draft = draft
         self.roster = roster
-        self.size = size_of(draft)
+        self.size = len(draft.group) if draft.group is not None else size_of(draft)
         self.moves = 0
         """How often the roster changed since it was submitted."""
 
@@ -69,45 +69,47 @@ class _Shard:
         self.submissions: deque[Submission] = deque()
         self.size = 0
         """Bytes of ciphertext in the queue."""
-        self.held: dict[int, int] = {}
+        self.held: Counter[int] | None = None
         """What each conversation has in the queue, by the number of its id: to hash a UUID takes Python.
 
-        A draft weighs its bytes, or its part of the queue's bytes where that is more.
+        Only counted while the queue is half full: an ordinary message does not pay for it.
         """
         self.least = limits.queue_bytes // limits.queue
+        """A draft weighs its bytes, or its part of the queue's bytes where that is more."""
         self.busy = False
         self.work = trio.lowlevel.ParkingLot()
 
     def has_room(self, submission: Submission, limits: Limits) -> bool:
-        if len(self.submissions) >= limits.queue or self.size + submission.size > limits.queue_bytes:
+        count, size = len(self.submissions) + 1, self.size + submission.size
+        if count > limits.queue or size > limits.queue_bytes:
             return False
-        # Half of the queue is for the others: a conversation that fills its half keeps out only itself.
-        held = self.held.get(submission.draft.conversation.int, 0)
-        return held + max(submission.size, self.least) <= limits.queue_bytes // 2
+        # Half of the queue is for the others: a conversation that fills its half keeps out only itself. As long as all
+        # that waits fits one half, so does each conversation.
+        half = limits.queue_bytes // 2
+        if size + count * self.least <= half:
+            return True
+        if self.held is None:
+            self.held = Counter()
+            for each in self.submissions:
+                self._hold(self.held, each)
+        return self.held[submission.draft.conversation.int] + max(submission.size, self.least) <= half
 
     def put(self, submission: Submission) -> None:
         self.submissions.append(submission)
-        self._hold(submission)
+        self.size += submission.size
+        if self.held is not None:
+            self._hold(self.held, submission)
         if self.work:
             self.work.unpark_all()
 
     def put_back(self, submissions: Sequence[Submission]) -> None:
         # In front, or later messages of the same sender would overtake them. The limits let them in before.
         self.submissions.extendleft(reversed(submissions))
-        for submission in submissions:
-            self._hold(submission)
+        self.size += sum(submission.size for submission in submissions)
+        self.held = None
 
-    def _hold(self, submission: Submission) -> None:
-        conversation = submission.draft.conversation.int
-        self.held[conversation] = self.held.get(conversation, 0) + max(submission.size, self.least)
-        self.size += submission.size
-
-    def _release(self, submission: Submission) -> None:
-        conversation = submission.draft.conversation.int
-        left = self.held.pop(conversation) - max(submission.size, self.least)
-        if left:
-            self.held[conversation] = left
-        self.size -= submission.size
+    def _hold(self, held: Counter[int], submission: Submission) -> None:
+        held[submission.draft.conversation.int] += max(submission.size, self.least)
 
     async def wait(self) -> None:
         while not self.submissions:
@@ -122,8 +124,8 @@ class _Shard:
         while self.submissions and len(batch) < limits.batch and size + self.submissions[0].size <= limits.batch_bytes:
             size += self.submissions[0].size
             batch.append(self.submissions.popleft())
-        for submission in batch:
-            self._release(submission)
+        self.size -= size
+        self.held = None
         return batch
 
     def _bring_forward(self, limits: Limits) -> None:
@@ -143,7 +145,7 @@ class _Shard:
 
     def take_all(self) -> list[Submission]:
         submissions, self.submissions, self.size = list(self.submissions), deque(), 0
-        self.held.clear()
+        self.held = None
         return submissions
 
 
