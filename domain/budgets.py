@@ -124,8 +124,8 @@ class Budgets:
     """Every budget of every account, at one face."""
 
     def __init__(self, *, clock: Clock, allowances: Mapping[Budget, Allowance] = ALLOWANCES) -> None:
-        # By the number of the account's id, because to hash a UUID takes Python. So does a member of an enumeration: each
-        # message spends two of these budgets, which are looked up once.
+        # By the number of the account's id: to hash a UUID takes Python. So does a member of an enumeration, and each
+        # message spends two of these budgets: they are looked up once.
         self._buckets: dict[Budget, TokenBuckets[int]] = {
             budget: TokenBuckets(allowance, clock=clock) for budget, allowance in allowances.items()
         }
