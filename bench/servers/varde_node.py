@@ -20,6 +20,7 @@ import trio
 
 from bench.rooms import Plan, account_of, conversation_of, device_of, number_of, profile_of, read_node
 from bench.servers.peers import announce, read_arguments
+from domain.fleet.model import Node, Order
 from domain.ports import Stores
 from domain.talk import model as talk
 from relay.node import run_node
@@ -58,6 +59,7 @@ class PlannedStores:
         named["devices"] = _port(revocations=lambda _: ())
         named["epochs"] = _port(look=lambda: None)
         named["epochs"].known = (EpochId(uuid7(0, bytes(ENTROPY_BYTES))),)
+        named["nodes"] = _port(beat=lambda report: [Node(report, Order(), 0)], leave=lambda _: None)
         named["bus"] = _port(publish=lambda _: None)
         named["bus"].listen = lambda *_: nullcontext()
         return Stores(**named)
