@@ -1,9 +1,9 @@
 """The services of the domain that requests reach, in one frozen bag, made of stores, keys and a clock."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
-from uuid import UUID
 
 import trio
 
@@ -12,7 +12,7 @@ from domain.budgets import Allowance, Budgets, TokenBuckets
 from domain.people.accounts import Accounts
 from domain.people.device_lists import DeviceLists
 from domain.people.devices import Devices
-from domain.people.ports import AccountStore, Mail
+from domain.people.ports import Mail
 from domain.people.prekeys import Prekeys
 from domain.people.profiles import Profiles
 from domain.people.sessions import Sessions
@@ -25,8 +25,8 @@ from domain.talk.conversations import Conversations
 from domain.talk.sending import Messages
 from domain.transparency.log import Log
 from settings.api import ApiSettings
-from varde_contract.ids import AccountId
 from varde_contract.rest.people import RelayAddress
+from varde_contract.rest.problems import Readiness
 
 SECONDS: Final = 1.0
 PROBE: Final = 3 * SECONDS
@@ -69,7 +69,7 @@ class Services:
     tickets: TicketIssuer
     relay: RelayAddress
     log: Log
-    probe: Callable[[], Awaitable[bool]]
+    probe: Callable[[], Awaitable[Readiness]]
 
 
 def make_services(
@@ -100,16 +100,13 @@ def make_services(
         tickets=TicketIssuer(keys.ticket_private, entropy=entropy),
         relay=RelayAddress(config.relay_url, keys.relay_public, keys.relay_kem_public),
         log=Log(s.transparency),
-        probe=lambda: _answers(stores.accounts),
+        probe=lambda: _probe(stores),
     )
 
 
-async def _answers(accounts: AccountStore) -> bool:
-    """Ask the database for an account that cannot exist: one index is read, and nothing is found."""
-    with trio.move_on_after(PROBE):
-        try:
-            await accounts.find(AccountId(UUID(int=0)))
-        except StoreUnavailable:
-            return False
-        return True
-    return False
+async def _probe(stores: Stores) -> Readiness:
+    database = schema = False
+    with trio.move_on_after(PROBE), suppress(StoreUnavailable):
+        schema = await stores.schema.fits()
+        database = True
+    return Readiness(ready=database and schema, database=database, schema=schema, bus=stores.bus.connected)

@@ -41,6 +41,17 @@ class Bus(Protocol):
     def listen(self, receive: Callable[[Event], None], resync: Callable[[], None]) -> AbstractContextManager[None]:
         """Call `receive` with each event and `resync` whenever events may have been lost. Both are plain functions."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether events from elsewhere are heard now. Afterwards `resync` makes up for the time in which not."""
+
+
+class SchemaStore(Protocol):
+    """The schema of the database, as far as a running program asks for it."""
+
+    async def fits(self) -> bool:
+        """Whether this program may work on it. Migrations may have been applied since it started."""
+
 
 class Stores(Struct, frozen=True):
     """Everything `storage.stores.open_storage` hands out."""
@@ -59,5 +70,6 @@ class Stores(Struct, frozen=True):
     retention: RetentionStore
     leases: LeaseStore
     nodes: NodeStore
+    schema: SchemaStore
     transparency: LogStore
     bus: Bus

@@ -1,16 +1,19 @@
-"""A port of its own for what operators ask: the page that Prometheus reads. Never the port that clients use."""
+"""A port of its own for what operators ask: Prometheus's page, life and readiness. Never the port that clients use."""
 
 import errno
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Final, NamedTuple, NoReturn, Protocol
+from typing import Final, NamedTuple, NoReturn, Protocol, TypeAlias
 
 import trio
 
 from observability.definition import Page
 
 PATH: Final = b"/metrics"
+HEALTH: Final = b"/v1/health"
+READY: Final = b"/v1/ready"
 SCRAPERS: Final = 4
 """Served at once. A few more wait in the kernel."""
 BACKLOG: Final = 16
@@ -35,15 +38,28 @@ class Render(Protocol):
         """Render."""
 
 
+Ready: TypeAlias = Callable[[], Awaitable[Sequence[str]]]
+"""Says in single words why the program cannot serve now; nothing when it can."""
+
+
 class Refusal(NamedTuple):
-    """An answer other than the page."""
+    """A short answer in place of the page."""
 
     status: HTTPStatus
     text: str
 
 
-async def start_metrics(bind: tuple[str, int], render: Render, nursery: trio.Nursery, *, strict: bool = False) -> str:
-    """Serve the page at `bind`, in this nursery, and return the address. Port 0 means any free one.
+def readiness_answer(reasons: Sequence[str]) -> Refusal:
+    """Return what a load balancer is told: 200, or 503 with the reasons."""
+    if reasons:
+        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {', '.join(reasons)}")
+    return Refusal(HTTPStatus.OK, "ready")
+
+
+async def start_metrics(
+    bind: tuple[str, int], render: Render, ready: Ready, nursery: trio.Nursery, *, strict: bool = False
+) -> str:
+    """Serve page, life and readiness at `bind`, in this nursery, and return the address. Port 0 means any free one.
 
     `strict` lets a surprise in a scrape end the program, for tests; otherwise it ends that scrape alone.
     Raises OSError when the address cannot be had.
@@ -58,14 +74,20 @@ async def start_metrics(bind: tuple[str, int], render: Render, nursery: trio.Nur
     for listener in listeners:
         turn = trio.Lock()
         for _ in range(SCRAPERS):
-            nursery.start_soon(_run_scraper, render, listener, turn, strict)
+            nursery.start_soon(_run_scraper, render, ready, listener, turn, strict)
     name = listeners[0].socket.getsockname()
     listening = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
     _log.info("metrics are at http://%s%s", listening, PATH.decode())
     return listening
 
 
-async def _run_scraper(render: Render, listener: trio.SocketListener, turn: trio.Lock, strict: bool) -> NoReturn:  # noqa: FBT001 - start_soon passes no names
+async def _run_scraper(
+    render: Render,
+    ready: Ready,
+    listener: trio.SocketListener,
+    turn: trio.Lock,
+    strict: bool,  # noqa: FBT001 - start_soon passes no names
+) -> NoReturn:
     async with listener:
         while True:
             async with turn:  # Trio lets one task at a time wait for a socket
@@ -73,7 +95,7 @@ async def _run_scraper(render: Render, listener: trio.SocketListener, turn: trio
             try:
                 async with stream:
                     with trio.move_on_after(DEADLINE), suppress(trio.BrokenResourceError):
-                        await _serve(render, stream)
+                        await _serve(render, ready, stream)
             except Exception as surprise:
                 _log.error("a scrape ended with a surprise: %s", type(surprise).__name__)
                 if strict:
@@ -90,9 +112,13 @@ async def _accept(listener: trio.SocketListener) -> trio.SocketStream:
             await trio.sleep(BREATHER)
 
 
-async def _serve(render: Render, stream: trio.SocketStream) -> None:
+async def _serve(render: Render, ready: Ready, stream: trio.SocketStream) -> None:
     head = await _read_head(stream)
-    refusal = _judge(head)
+    path, refusal = _judge(head)
+    if path == HEALTH:
+        refusal = Refusal(HTTPStatus.OK, "alive")  # whatever is wrong outside: a restart would not mend it
+    elif path == READY:
+        refusal = readiness_answer(await ready())
     if refusal is None:
         page = await render(openmetrics=b"application/openmetrics-text" in head)
         await stream.send_all(_head(HTTPStatus.OK, page.media_type, len(page.text)) + page.text)
@@ -112,17 +138,21 @@ async def _read_head(stream: trio.SocketStream) -> bytes:
     return head
 
 
-def _judge(head: bytes) -> Refusal | None:
+def _judge(head: bytes) -> tuple[bytes, Refusal | None]:
+    """Return the path that is asked for; a refusal, and no path, when there is nothing to say to it."""
     if _END not in head[: REQUEST_BYTES + len(_END)]:
         if len(head) > REQUEST_BYTES:
-            return Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request is too large.")
-        return Refusal(HTTPStatus.BAD_REQUEST, "This is not an HTTP request.")
+            return b"", Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request is too large.")
+        return b"", Refusal(HTTPStatus.BAD_REQUEST, "This is not an HTTP request.")
     words = head.partition(b"\r\n")[0].split(b" ")
     if len(words) != 3 or words[2] not in {b"HTTP/1.1", b"HTTP/1.0"}:  # noqa: PLR2004 - method, target, version
-        return Refusal(HTTPStatus.BAD_REQUEST, "This is not an HTTP request.")
-    if words[1].partition(b"?")[0] != PATH:
-        return Refusal(HTTPStatus.NOT_FOUND, "Only /metrics is here.")
-    return None if words[0] == b"GET" else Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here.")
+        return b"", Refusal(HTTPStatus.BAD_REQUEST, "This is not an HTTP request.")
+    path = words[1].partition(b"?")[0]
+    if path not in {PATH, HEALTH, READY}:
+        return b"", Refusal(HTTPStatus.NOT_FOUND, "Only /metrics, /v1/health and /v1/ready are here.")
+    if words[0] != b"GET":
+        return b"", Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here.")
+    return path, None
 
 
 def _head(status: HTTPStatus, media_type: str, size: int) -> bytes:

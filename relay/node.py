@@ -82,6 +82,7 @@ def start_services(services: Services, nursery: trio.Nursery) -> None:
     nursery.start_soon(services.publisher.run)
     nursery.start_soon(services.peer_nodes.run)
     nursery.start_soon(services.orders.run)
+    nursery.start_soon(services.readiness.run)
     nursery.start_soon(services.notifier.run)
     nursery.start_soon(services.presence_notifier.run)
     nursery.start_soon(services.revocations.run)

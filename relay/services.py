@@ -28,6 +28,7 @@ from relay.fleet.bridge import Bridge, RosterChanges
 from relay.fleet.peer_nodes import PeerNodes
 from relay.fleet.publisher import Publisher
 from relay.metrics.counters import Metrics
+from relay.readiness import Readiness
 from relay.socket.flush_scheduler import FlushScheduler
 from relay.socket.reactor import Reactor
 from relay.socket.tls import Tls
@@ -94,6 +95,7 @@ class Services:
     revocations: RevocationFeed
     admission: Admission
     bridge: Bridge
+    readiness: Readiness
     stop: trio.Event
     """Set when the node is to drain and end: by a signal, or by its operator's order."""
     draining: trio.Event
@@ -101,8 +103,8 @@ class Services:
 
     @property
     def ready(self) -> bool:
-        """Whether new connections are accepted."""
-        return not (self.draining.is_set() or self.outage.lasting)
+        """Whether a load balancer may send clients here."""
+        return not self.readiness.reasons
 
     def begin_drain(self) -> None:
         """Accept nobody new, because the node shuts down in good order."""
@@ -146,6 +148,7 @@ def make_services(
             started_ms=started_ms,
             connections=len(hub),
             capacity=settings.connections,
+            bus=stores.bus.connected,
             state=NodeState.DRAINING if draining.is_set() else NodeState.SERVING,
         )
 
@@ -225,6 +228,9 @@ def make_services(
             presence_notifier=presence_notifier,
             revocations=revocations,
             metrics=metrics,
+        ),
+        readiness=Readiness(
+            stores.schema, stores.bus, outage, hub, peer_nodes, draining, capacity=settings.connections
         ),
         stop=stop,
         draining=draining,

@@ -1,6 +1,8 @@
 """The schema's history: plain SQL files, applied in order, each once, in a transaction of its own.
 
-It refuses to guess: a file changed after it was applied, or a database newer than this code, stops everything.
+It refuses to guess: a file changed after it was applied, or a newer database that this program does not fit, stops
+everything. A newer one that it does fit is what an old program meets in the middle of a rolling upgrade
+(docs/operations/upgrade.md).
 No SQL but that of its own table stands here; the schema itself is in `migrations/`.
 
 The functions run on the asyncio island.
@@ -24,14 +26,23 @@ LOCK: Final = 0x56617264_65  # "Varde"; any number will do that nobody else take
 DEADLINE: Final = 3600.0  # seconds for one file, or for another migrator's; rewriting a large table takes its time
 
 _FILE_NAME: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_NEEDS: Final = re.compile(r"\A-- Needs programs of schema (\d{4}) or newer\.")
+_FIRST_EXPANDING: Final = 18
+"""Migrations before this one were made before there was a release: programs without them do not work with them."""
 _TABLE: Final = """
     CREATE TABLE IF NOT EXISTS schema_migration (
         version    integer PRIMARY KEY,
         name       text NOT NULL,
         sha256     text NOT NULL,
         applied_at timestamptz NOT NULL DEFAULT now()
-    )
+    );
+    ALTER TABLE schema_migration ADD COLUMN IF NOT EXISTS needs integer
 """
+_HISTORY: Final = """
+    SELECT version, name, sha256, coalesce((to_jsonb(m) ->> 'needs')::integer, version) AS needs
+    FROM schema_migration m ORDER BY version
+"""
+"""By way of JSON, because the column came later: a row without it is of a time when no older program fitted."""
 
 
 class SchemaError(Exception):
@@ -46,6 +57,8 @@ class Migration:
     name: str
     sha256: str  # of the file's bytes, in hex
     sql: str
+    needs: int
+    """The oldest schema whose programs still work once this is applied."""
 
     def __str__(self) -> str:
         return f"{self.version:04}_{self.name}"
@@ -68,8 +81,10 @@ def _read(path: Path) -> Migration:
     match = _FILE_NAME.fullmatch(path.name)
     if match is None:
         raise SchemaError(f"{path}: name it like 0001_accounts.sql (digits, lower-case letters, underscores)")
-    content = path.read_bytes()
-    return Migration(int(match[1]), match[2], hashlib.sha256(content).hexdigest(), content.decode())
+    content, version = path.read_bytes(), int(match[1])
+    said = _NEEDS.match(content.decode())
+    needs = int(said[1]) if said else version if version < _FIRST_EXPANDING else 0
+    return Migration(version, match[2], hashlib.sha256(content).hexdigest(), content.decode(), needs)
 
 
 async def migrate(database: PoolOrConnection, folder: Path = FOLDER) -> tuple[Migration, ...]:
@@ -90,15 +105,20 @@ async def migrate(database: PoolOrConnection, folder: Path = FOLDER) -> tuple[Mi
 
 
 async def require_current(database: PoolOrConnection, folder: Path = FOLDER) -> None:
-    """Return when the database has exactly the files of `folder`; a server asks this before it serves.
+    """Return when programs with the files of `folder` work on the database; a server asks this before it serves.
 
     Raises:
-        SchemaError: it lacks some (then the text says: run varde migrate), or its history is another one.
+        SchemaError: it lacks some (then the text says: run varde migrate), it has more and they need newer programs, or
+            its history is another one.
     """
-    migrations = read_migrations(folder)
     async with _connection(database) as connection:
         _refuse_old_server(connection)
-        at = await _version(connection, migrations)
+        await require_fitting(connection, read_migrations(folder))
+
+
+async def require_fitting(connection: Connection, migrations: Sequence[Migration]) -> None:
+    """The same for files that were read before: those on the disk may be a newer version's by now."""
+    at = await _version(connection, migrations)
     if at < len(migrations):
         raise SchemaError(f"the database is at {at:04}, this program needs {len(migrations):04}; run: varde migrate")
 
@@ -128,7 +148,7 @@ async def _step(connection: Connection, migrations: Sequence[Migration]) -> Migr
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK, timeout=DEADLINE)
         at = await _version(connection, migrations)
-        if at == len(migrations):
+        if at >= len(migrations):
             return None
         await _apply(connection, migrations[at])
         return migrations[at]
@@ -144,10 +164,11 @@ async def _apply(connection: Connection, migration: Migration) -> None:
         raise SchemaError(f"{migration} ends its transaction (BEGIN, COMMIT or ROLLBACK); take that out of the file")
     await connection.execute(_TABLE)
     await connection.execute(
-        "INSERT INTO schema_migration (version, name, sha256) VALUES ($1, $2, $3)",
+        "INSERT INTO schema_migration (version, name, sha256, needs) VALUES ($1, $2, $3, $4)",
         migration.version,
         migration.name,
         migration.sha256,
+        migration.needs,
     )
 
 
@@ -155,14 +176,17 @@ async def _version(connection: Connection, migrations: Sequence[Migration]) -> i
     """The number of the last file applied, 0 for none, after checking that the history is ours."""
     if await connection.fetchval("SELECT to_regclass('schema_migration')") is None:
         return 0
-    rows = await connection.fetch("SELECT version, name, sha256 FROM schema_migration ORDER BY version")
+    rows = await connection.fetch(_HISTORY)
     for row, migration in zip(rows, migrations, strict=False):
         if (row["version"], row["name"], row["sha256"]) != (migration.version, migration.name, migration.sha256):
             raise SchemaError(
                 f"{migration} is not the file that was applied as {row['version']:04}_{row['name']}: "
                 "put the old file back, and make the change in a new one"
             )
-    if len(rows) > len(migrations):
-        last = rows[-1]
-        raise SchemaError(f"the database is at {last['version']:04}, newer than this program: install a newer Varde")
+    needs = max((row["needs"] for row in rows[len(migrations) :]), default=0)
+    if needs > len(migrations):
+        raise SchemaError(
+            f"the database is at {len(rows):04}, and needs programs of schema {needs:04} or newer, "
+            f"newer than this program: install a newer Varde"
+        )
     return len(rows)

@@ -56,7 +56,7 @@ def _prepare() -> tuple[str, Serve]:
         jobs = (*JOBS, Job("checkpoints", checkpoints.run))
         async with trio.open_nursery() as nursery:
             metrics, worker = WorkerMetrics(), WorkerId(uuid4())
-            await start_worker_metrics(settings.metrics_bind, metrics, stores.transparency, read_clock, nursery)
+            await start_worker_metrics(settings.metrics_bind, metrics, stores, read_clock, nursery)
             await run_worker(settings, stores, read_clock, worker, stop, jobs, metrics, task_status=task_status)
             nursery.cancel_scope.cancel()
 

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import trio
 
-from domain.ports import Clock, StoreUnavailable
+from domain.ports import Clock, Stores, StoreUnavailable
 from domain.transparency.ports import LogStore
 from observability import definition
 from observability.definition import Kind, Page, Value, make_page, render_metric
@@ -143,11 +143,20 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (*JOBS, *LOG, *PROCESS)
 
 
 async def start_worker_metrics(
-    bind: tuple[str, int] | None, metrics: WorkerMetrics, store: LogStore, clock: Clock, nursery: trio.Nursery
+    bind: tuple[str, int] | None, metrics: WorkerMetrics, stores: Stores, clock: Clock, nursery: trio.Nursery
 ) -> str | None:
     """Serve the page if `bind` says where, and return the address. Raises OSError when it cannot be had."""
     nursery.start_soon(run_loop_lateness, metrics.lateness.observe)
-    return None if bind is None else await start_metrics(bind, partial(render_page, metrics, store, clock), nursery)
+    if bind is None:
+        return None
+
+    async def ready() -> tuple[str, ...]:
+        try:
+            return () if await stores.schema.fits() else ("schema",)
+        except StoreUnavailable:
+            return ("database",)
+
+    return await start_metrics(bind, partial(render_page, metrics, stores.transparency, clock), ready, nursery)
 
 
 async def render_page(metrics: WorkerMetrics, store: LogStore, clock: Clock, *, openmetrics: bool) -> Page:

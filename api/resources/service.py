@@ -30,13 +30,12 @@ async def show_health(services: Services) -> Answer:  # noqa: ARG001 - every vie
 @health.get("/ready")
 @public(answers={200: Readiness, UNREADY: Readiness})
 async def show_readiness(services: Services) -> Answer:
-    """Say whether the process can serve.
+    """Say whether the process can serve, which takes a database and the schema of this version.
 
-    A load balancer takes it out of service while this is 503.
+    A load balancer takes it out of service while this is 503. Without the bus, nothing but time is lost.
     """
-    database = await services.probe()
-    readiness = Readiness(ready=database, database=database)
-    return readiness if database else Reply(UNREADY, readiness)
+    readiness = await services.probe()
+    return readiness if readiness.ready else Reply(UNREADY, readiness)
 
 
 @documentation.get("/openapi.json")

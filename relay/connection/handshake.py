@@ -82,7 +82,7 @@ async def _upgrade(
     while http.request is None and not http.wants_eof:
         await transport.read()
     if http.request is not None:
-        outcome = http.answer(admit, ready=services.ready)
+        outcome = http.answer(admit, unready=services.readiness.reasons)
         if outcome is None:
             transport.upgrade()
             await transport.flush()

@@ -24,7 +24,12 @@ async def start_node_metrics(services: Services, nursery: trio.Nursery) -> str |
     settings = services.settings
     if settings.metrics_bind is None:
         return None
-    return await start_metrics(settings.metrics_bind, partial(render_page, services), nursery, strict=settings.strict)
+
+    async def ready() -> tuple[str, ...]:
+        return services.readiness.reasons
+
+    page = partial(render_page, services)
+    return await start_metrics(settings.metrics_bind, page, ready, nursery, strict=settings.strict)
 
 
 async def render_page(services: Services, *, openmetrics: bool) -> Page:

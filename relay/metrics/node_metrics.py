@@ -46,8 +46,8 @@ NODE: Final = (
         "varde_relay_ready",
         Kind.GAUGE,
         None,
-        "1 while new connections are accepted: not draining, and no long outage.",
-        "The same as /v1/ready.",
+        "1 while a load balancer may send clients here.",
+        "0: /v1/ready says why. One of draining, database, schema, bus, full.",
         lambda services, _: float(services.ready),
     ),
     Definition(

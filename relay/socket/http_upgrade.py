@@ -1,7 +1,7 @@
 """The HTTP part of a connection: one request and its one answer, which is a WebSocket, health, or a clean error."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -11,6 +11,7 @@ from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from observability.serving import readiness_answer
 from relay.metrics.labels import HandshakeOutcome
 from relay.socket.upgrade_request import RELAY, Upgrade, accepted, read_upgrade
 from varde_contract.refusals import RefusalCode, Refused
@@ -88,10 +89,11 @@ class HttpUpgrade:
             else:
                 self.rest += line
 
-    def answer(self, admit: Callable[[str], Refused | None], *, ready: bool) -> HandshakeOutcome | None:
+    def answer(self, admit: Callable[[str], Refused | None], *, unready: Sequence[str]) -> HandshakeOutcome | None:
         """Answer the request. None when it became a WebSocket, otherwise what became of it.
 
-        `admit` asks admission, with the X-Forwarded-For that load balancers wrote.
+        `admit` asks admission, with the X-Forwarded-For that load balancers wrote. `unready` is why no clients
+        should be sent here, if so.
         """
         request = self.request
         assert request is not None
@@ -103,7 +105,7 @@ class HttpUpgrade:
                 self.respond(_plain(HTTPStatus.BAD_REQUEST, "A request names its host, and once.\n"))
                 return HandshakeOutcome.PLAIN_HTTP
             return self._upgrade(request, admit(",".join(request.headers.get_all("X-Forwarded-For"))))
-        self.respond(_answer_of(request.method, path, ready=ready))
+        self.respond(_answer_of(request.method, path, unready))
         return HandshakeOutcome.PLAIN_HTTP
 
     def respond(self, response: Response) -> None:
@@ -179,14 +181,15 @@ def _lines_of(received: bytes) -> Iterator[bytes]:
         begin = end
 
 
-def _answer_of(method: str, path: str, *, ready: bool) -> Response:
+def _answer_of(method: str, path: str, unready: Sequence[str]) -> Response:
     if path not in (RELAY, HEALTH, READY):
         return _plain(HTTPStatus.NOT_FOUND, "There is no such resource here.\n")
     if method != "GET":
         return _plain(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here.\n", {"Allow": "GET"})
-    if path == READY and not ready:
-        return _plain(HTTPStatus.SERVICE_UNAVAILABLE, "not ready\n")
-    return _plain(HTTPStatus.OK, "ready\n" if path == READY else "alive\n")
+    if path == HEALTH:
+        return _plain(HTTPStatus.OK, "alive\n")
+    answer = readiness_answer(unready)
+    return _plain(answer.status, f"{answer.text}\n")
 
 
 def _plain(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -6,7 +6,7 @@ from simulation.stores.consent import MemoryConsent
 from simulation.stores.conversations import MemoryConversations
 from simulation.stores.devices import MemoryDevices, MemoryPrekeys
 from simulation.stores.epochs import MemoryEpochs
-from simulation.stores.fleet import MemoryNodes
+from simulation.stores.fleet import MemoryNodes, MemorySchema
 from simulation.stores.interference import Interference
 from simulation.stores.jobs import MemoryLeases
 from simulation.stores.log import MemoryJournal, MemoryMailbox
@@ -40,6 +40,7 @@ def open_memory_stores(
         retention=MemoryRetention(memory, interference),
         leases=MemoryLeases(memory, interference),
         nodes=MemoryNodes(memory, interference),
+        schema=MemorySchema(memory, interference),
         transparency=MemoryLog(memory, interference),
         bus=bus or RecordingBus(),
     )

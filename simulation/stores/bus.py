@@ -24,6 +24,7 @@ class RecordingBus:
     def __init__(self) -> None:
         self.published: list[Event] = []
         self.losing = False
+        self.connected = True
         self._listeners: list[_Listener] = []
 
     async def publish(self, events: Sequence[Event]) -> None:

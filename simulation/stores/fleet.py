@@ -51,3 +51,16 @@ class MemoryNodes:
             for _, (report, order, seen) in sorted(self._memory.nodes.items())
         )
         return [node for node in found if node.age_ms < FORGET_MS]
+
+
+class MemorySchema:
+    """A `domain.ports.SchemaStore`."""
+
+    def __init__(self, memory: Memory, interference: Interference) -> None:
+        self._memory = memory
+        self._interference = interference
+
+    async def fits(self) -> bool:
+        """As promised."""
+        await self._interference.let_through()
+        return self._memory.schema_fits

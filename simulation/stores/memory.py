@@ -150,6 +150,7 @@ class Memory:
     blocks: dict[tuple[AccountId, AccountId], int] = field(default_factory=dict)
     pairs: dict[tuple[ProfileId, ProfileId], ConversationId] = field(default_factory=dict)
     leases: dict[str, tuple[WorkerId, float]] = field(default_factory=dict)
+    schema_fits: bool = True
     nodes: dict[str, tuple[NodeReport, Order, float]] = field(default_factory=dict)
     """With Trio's time of the last beat."""
     transparency: LogMemory = field(default_factory=LogMemory)

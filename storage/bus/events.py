@@ -29,6 +29,11 @@ class EventBus:
         except (BusDown, IslandClosed) as error:
             _log.warning("%d events were not published: %s", len(events), error)
 
+    @property
+    def connected(self) -> bool:
+        """Whether the wire is."""
+        return self._wire.connected
+
     def listen(self, receive: Callable[[Event], None], resync: Callable[[], None]) -> AbstractContextManager[None]:
         """Hear what is published while the block runs. What the two functions raise ends the bus: it is a bug."""
         return self._wire.listen(lambda text: _pass_on(text, receive), resync)

@@ -80,6 +80,8 @@ class PostgresBus:
         self._publisher: Connection | None = None
         self._turn = asyncio.Lock()
         self._closed = False
+        self.connected = True
+        """Whether payloads are heard now. Written on the asyncio side, read on both."""
 
     async def publish(self, payloads: Sequence[str]) -> None:
         """Ring for every payload, all in one transaction. A checkpoint."""
@@ -143,8 +145,10 @@ class PostgresBus:
         try:
             while True:
                 await self._watch(connection)
+                self.connected = False
                 connection.terminate()  # no Terminate message: its peer may be the one that does not answer
                 connection = await self._reopen_listener()
+                self.connected = True
                 self._queue.lose()
         finally:
             await self._close(connection)

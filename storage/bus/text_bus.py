@@ -33,6 +33,11 @@ class TextBus(Protocol):
         """
         ...
 
+    @property
+    def connected(self) -> bool:
+        """Whether payloads are heard now."""
+        ...
+
     def listen(self, receive: Receive, resync: Resync) -> AbstractContextManager[None]:
         """Until the block ends, call `receive` with every payload that is published from now on.
 

@@ -6,7 +6,12 @@ from tests.api.memory_api import MemoryApi
 async def test_health_and_readiness(api: MemoryApi) -> None:
     """A load balancer hears that the process runs and can serve."""
     assert (await api.ask("GET", "/v1/health")).json() == {"status": "ok"}
-    assert (await api.ask("GET", "/v1/ready")).json() == {"ready": True, "database": True}
+    assert (await api.ask("GET", "/v1/ready")).json() == {
+        "ready": True,
+        "database": True,
+        "schema": True,
+        "bus": True,
+    }
 
 
 async def test_head_and_options_are_answered(api: MemoryApi) -> None:

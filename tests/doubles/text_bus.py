@@ -38,6 +38,8 @@ class Wire:
 class TextBus:
     """One node's bus."""
 
+    connected = True
+
     def __init__(self, wire: Wire, scope: trio.CancelScope) -> None:
         self.fault: Exception | None = None
         self.closed = False

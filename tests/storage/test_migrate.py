@@ -109,12 +109,27 @@ async def test_a_changed_file_is_refused(island: Island, connection: Connection,
 async def test_a_database_newer_than_the_program_is_refused(
     island: Island, connection: Connection, tmp_path: Path
 ) -> None:
-    """An old program does not work on a schema it has never seen."""
+    """An old program does not work on a schema that needs newer ones."""
     await island.run(migrate, connection, write(tmp_path, ONE, TWO))
     write(tmp_path, ONE)
     for ask in (migrate, require_current):
-        with pytest.raises(SchemaError, match="at 0002, newer than this program: install a newer"):
+        with pytest.raises(SchemaError, match="at 0002, and needs programs of schema 0002 or newer"):
             await island.run(ask, connection, tmp_path)
+
+
+async def test_an_old_program_works_on_what_was_only_expanded(
+    island: Island, connection: Connection, tmp_path: Path
+) -> None:
+    """A migration that says that older programs still work lets them start and migrate, until one says otherwise."""
+    wider = (TWO[0], f"-- Needs programs of schema 0001 or newer.\n{TWO[1]}")
+    await island.run(migrate, connection, write(tmp_path, ONE, wider))
+    write(tmp_path, ONE)
+    await island.run(require_current, connection, tmp_path)
+    assert await island.run(migrate, connection, tmp_path) == ()
+    await island.run(migrate, connection, write(tmp_path, ONE, wider, ("0003_narrower.sql", "SELECT 1")))
+    for files in ((ONE,), (ONE, wider)):
+        with pytest.raises(SchemaError, match="at 0003, and needs programs of schema 0003 or newer"):
+            await island.run(require_current, connection, write(tmp_path, *files))
 
 
 async def test_a_server_is_told_to_migrate_first(island: Island, connection: Connection, tmp_path: Path) -> None:

@@ -32,3 +32,5 @@ class Readiness(Struct, frozen=True):
 
     ready: bool
     database: bool
+    schema: bool = True
+    bus: bool = True

@@ -159,7 +159,10 @@ async def test_refusal_unavailable(api: MemoryApi) -> None:
         assert refusal_of(response, 503) is RefusalCode.UNAVAILABLE
         assert response.headers["retry-after"] == "1"
         ready = await api.ask("GET", "/v1/ready")
-        assert (ready.status_code, ready.json()) == (503, {"ready": False, "database": False})
+        assert (ready.status_code, ready.json()) == (
+            503,
+            {"ready": False, "database": False, "schema": False, "bus": True},
+        )
         assert (await api.ask("GET", "/v1/health")).status_code == 200
     assert (await api.ask("GET", "/v1/account", by=alice_phone)).status_code == 200
 

@@ -67,6 +67,16 @@ async def test_the_page_is_served(port: str) -> None:
     assert parse(page)["varde_relay_scrapes_total", ()] == 1
 
 
+async def test_life_and_readiness_are_told_apart(backend: Backend) -> None:
+    """On the operators' port, too: a node that must not get clients is alive, and says why it does not want any."""
+    async with open_node(backend, metrics_bind=("127.0.0.1", 0)) as node, open_port(node) as port:
+        assert (await ask(port, b"GET /v1/ready HTTP/1.1\r\n\r\n")).endswith(b"\r\n\r\nready\n")
+        node.services.draining.set()
+        assert status(answer := await ask(port, b"GET /v1/ready HTTP/1.1\r\n\r\n")) == 503
+        assert answer.endswith(b"\r\n\r\nnot ready: draining\n")
+        assert status(await ask(port, b"GET /v1/health HTTP/1.1\r\n\r\n")) == 200
+
+
 async def test_openmetrics_is_served_to_who_asks_for_it(port: str) -> None:
     """With its own media type and its end mark."""
     request = b"GET /metrics?a=b HTTP/1.1\r\nAccept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n\r\n"

@@ -13,7 +13,7 @@ FULL = Refused(RefusalCode.OVERLOADED, "The node is at its limit.", retry_after_
 
 def accept(http: HttpUpgrade) -> bool:
     """Whether the request is answered with an upgrade."""
-    return http.answer(lambda _: None, ready=True) is None and http.take_bytes().startswith(b"HTTP/1.1 101 ")
+    return http.answer(lambda _: None, unready=()) is None and http.take_bytes().startswith(b"HTTP/1.1 101 ")
 
 
 def masked(opcode: Opcode, data: bytes = b"") -> bytes:
@@ -98,7 +98,7 @@ def test_what_comes_after_a_refusal_is_not_kept() -> None:
     """A client that was turned away and goes on sending fills no memory."""
     http = HttpUpgrade()
     http.feed(UPGRADE)
-    http.answer(lambda _: FULL, ready=True)
+    http.answer(lambda _: FULL, unready=())
     assert http.take_bytes().startswith(b"HTTP/1.1 503 ")
     for _ in range(100):
         http.feed(bytes(1_000))

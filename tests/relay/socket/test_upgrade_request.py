@@ -42,7 +42,7 @@ class Outcome:
             http.feed(piece)
         self.became: HandshakeOutcome | str | None = "nothing yet"
         if http.request is not None:
-            self.became = http.answer(lambda forwarded: self._admit(forwarded, refused), ready=True)
+            self.became = http.answer(lambda forwarded: self._admit(forwarded, refused), unready=())
         self.rest, self.ended = bytes(http.rest), http.wants_eof
         first, *fields = http.take_bytes().partition(b"\r\n\r\n")[0].split(b"\r\n")
         # Whoever upgrades need not say when.

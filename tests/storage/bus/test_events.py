@@ -22,6 +22,8 @@ SECRET = "canary-of-content"
 class Wire:
     """A bus of text in one task; with `down` it cannot be reached."""
 
+    connected = True
+
     def __init__(self) -> None:
         self.down = False
         self.receive: Callable[[str], object] = print
