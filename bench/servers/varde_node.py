@@ -62,6 +62,8 @@ class PlannedStores:
         named["nodes"] = _port(beat=lambda report: [Node(report, Order(), 0)], leave=lambda _: None)
         named["bus"] = _port(publish=lambda _: None)
         named["bus"].listen = lambda *_: nullcontext()
+        named["bus"].connected = True
+        named["schema"] = _port(fits=lambda: True)
         return Stores(**named)
 
     def _commit(self, drafts: Sequence[talk.Draft]) -> list[talk.Committed]:

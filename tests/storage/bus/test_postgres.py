@@ -38,11 +38,6 @@ class Database:
         """End every connection of a bus, from the server's side."""
         await self.island.run(self._watcher.execute, f"SELECT pg_terminate_backend(pid) {BUSES}")
 
-    async def admit(self, *, connections: bool) -> None:
-        """Let new connections in, or not."""
-        name = await self.island.run(self._watcher.fetchval, "SELECT current_database()")
-        await self.island.run(self._watcher.execute, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {connections}')
-
     async def count(self) -> int:
         """How many connections the buses hold."""
         return int(await self.island.run(self._watcher.fetchval, f"SELECT count(*) {BUSES}"))
@@ -105,17 +100,24 @@ async def test_a_publisher_survives_the_loss_of_its_connection(database: Databas
             await listener.wait_heard("before", "after")
 
 
-async def test_a_bus_knows_when_it_hears_nothing(database: Database) -> None:
+async def test_a_bus_knows_when_it_hears_nothing(database: Database, connect: Connect, bare_database_url: str) -> None:
     """From the loss of its connection until it has another one; readiness asks for it."""
+    parts = urlsplit(bare_database_url)
+    elsewhere = await connect(parts._replace(path="/postgres").geturl())
+
+    async def admit(*, connections: bool) -> None:
+        door = f'ALTER DATABASE "{parts.path[1:]}" ALLOW_CONNECTIONS {connections}'
+        await database.island.run(elsewhere.execute, door)
+
     listener = RecordingListener()
     async with database.open_bus() as bus:
         with bus.listen(listener.receive, listener.resync):
             said = [bus.connected]
-            await database.admit(connections=False)
+            await admit(connections=False)
             await database.cut()
             while bus.connected:  # noqa: ASYNC110 - the other side's loss
                 await trio.sleep(0.01)
-            await database.admit(connections=True)
+            await admit(connections=True)
             await listener.wait_until(lambda listener: listener.resyncs == 1)
             assert [*said, bus.connected] == [True, True]
 
