@@ -14,7 +14,7 @@ It is the SDK and nothing else: no server code, no terminal, and of the reposito
 from varde.client import Client
 from varde.conversation import Conversation
 from varde.crypto.device_lists import Learned
-from varde.enrolment import log_in, request_code, sign_up
+from varde.enrolment import complete_device, log_in, request_code, request_device, sign_up
 from varde.errors import (
     AlreadyEnrolled,
     Busy,
@@ -28,6 +28,7 @@ from varde.errors import (
     NotAllowed,
     NotEnrolled,
     NotFound,
+    NotListed,
     Refusal,
     Replaced,
     RootKeyChanged,
@@ -38,6 +39,7 @@ from varde.errors import (
     UnprovenList,
     Unreachable,
     UntrustedDevice,
+    UnusableCode,
     UpdateNeeded,
     VardeError,
     WrongAccount,
@@ -74,7 +76,7 @@ from varde.events import (
     Withheld,
 )
 from varde.identity import Enrolled, Identity, Profile
-from varde.own_list import OwnList
+from varde.own_list import OwnList, RootKeyAnnouncement
 from varde.reauthentication import StoredDevice, find_device, sign_in_again
 from varde.store import Argon2Cost, Contacts, KeyFile, Passphrase, Unlock
 from varde.tasks import connect
@@ -136,6 +138,7 @@ __all__ = [
     "NotEnrolled",
     "NotFound",
     "NotJoined",
+    "NotListed",
     "Outgoing",
     "OwnList",
     "OwnListChanged",
@@ -153,6 +156,7 @@ __all__ = [
     "Request",
     "RequestsChanged",
     "Role",
+    "RootKeyAnnouncement",
     "RootKeyChange",
     "RootKeyChanged",
     "RosterChange",
@@ -174,16 +178,19 @@ __all__ = [
     "Unreachable",
     "Unsent",
     "UntrustedDevice",
+    "UnusableCode",
     "UpdateNeeded",
     "VardeError",
     "Withheld",
     "WrongAccount",
     "WrongKey",
     "WrongPhrase",
+    "complete_device",
     "connect",
     "find_device",
     "log_in",
     "request_code",
+    "request_device",
     "sign_in_again",
     "sign_up",
 ]

@@ -41,11 +41,11 @@ class DeviceKeys(SecretStruct, frozen=True):
         """The static key of the relay connection."""
         return KeyPair.from_private(self.noise_private)
 
-    def listed(self, olm: OlmAccount, profiles: Sequence[ProfileView]) -> ListedDevice:
-        """Return this device as a device list shows it: a manager, receiving for all of these profiles."""
+    def listed(self, olm: OlmAccount, profiles: Sequence[ProfileView], *, manager: bool) -> ListedDevice:
+        """Return this device as a device list shows it, receiving for all of these profiles."""
         commitments = sorted(commitment(profile.profile, profile.salt) for profile in profiles)
         return ListedDevice(
-            self.device, self.noise.public, olm.signing_key, olm.identity_key, tuple(commitments), manager=True
+            self.device, self.noise.public, olm.signing_key, olm.identity_key, tuple(commitments), manager
         )
 
 

@@ -5,28 +5,35 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
+import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from varde import rest as calls
+from varde.backoff import Backoff
+from varde.clock import now_ms
 from varde.crypto.pairwise import load_account
 from varde.crypto.root_key import new_phrase, root_key_of
 from varde.crypto.trust import Trust
-from varde.device import API_URL, DEVICE, IDENTITY, PHRASE, DeviceKeys, open_device, profile_of
-from varde.errors import AlreadyEnrolled, SignedOut, VardeError, WrongPhrase
+from varde.device import API_URL, DEVICE, IDENTITY, PHRASE, DeviceKeys, load_api_url, open_device, profile_of
+from varde.errors import AlreadyEnrolled, Busy, NotEnrolled, NotListed, SignedOut, Unreachable, VardeError, WrongPhrase
 from varde.http import Http, check_url
 from varde.identity import Enrolled, Identity
+from varde.list_codes import DeviceCode, encode_code
 from varde.own_list import OwnList
 from varde.prekeys import fill_prekeys
 from varde.rest import SESSION, AccessTokens, Rest
 from varde.store import Store, Unlock, open_store
 from varde.store.people import PinnedProfile
-from varde_contract.device_list import SALT_BYTES, DeviceList
+from varde_contract.device_list import CLOCK_SKEW_MS, SALT_BYTES, DeviceList
 from varde_contract.people import ProfileType
 from varde_contract.rest.people import CodeSent, NewProfile, ProfileView, SessionTokens
 from varde_contract.signed_statements import session_statement
 
 ENROLLING = "enrolling"
 """The setting that holds API and address of an enrolment until it is finished."""
+REQUEST = "device-request"
+"""The setting that holds what a manager was asked for."""
+POLL_SECONDS = 2.0
 
 
 async def request_code(
@@ -66,7 +73,9 @@ async def sign_up(
         enrolment = _Enrolment(store, http)
         await enrolment.sign_in(api_url, email, code)
         root = await enrolment.make_root_key()
-        return await enrolment.finish(root, await enrolment.make_profiles(types))
+        profiles = await enrolment.make_profiles(types)
+        await enrolment.list_device(root, profiles)
+        return await enrolment.finish(profiles)
 
 
 async def log_in(
@@ -90,7 +99,54 @@ async def log_in(
         enrolment = _Enrolment(store, http)
         await enrolment.sign_in(api_url, email, code)
         await enrolment.check_root_key(root, recovery_phrase)
-        return await enrolment.finish(root, await enrolment.make_profiles(()))
+        profiles = await enrolment.make_profiles(())
+        await enrolment.list_device(root, profiles)
+        return await enrolment.finish(profiles)
+
+
+async def request_device(
+    home: Path | str,
+    unlock: Unlock,
+    *,
+    api_url: str,
+    email: str,
+    code: str,
+    allow_plaintext: bool = False,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> str:
+    """Let this folder ask to be a further device of an account, without its recovery phrase; return a code.
+
+    A manager of the account takes the code (`OwnList.add`) within the hour, and `complete_device` waits for that.
+    Called again it gives another code, and needs no one-time code as long as its session lives. Raises what
+    `sign_up` raises.
+    """
+    check_url(api_url, allow_plaintext=allow_plaintext)
+    async with open_store(Path(home), unlock, make=True) as store, Http(api_url, transport=transport) as http:
+        if store.settings.find(IDENTITY, Identity) is not None:
+            raise AlreadyEnrolled("this home folder already holds a device")
+        enrolment = _Enrolment(store, http)
+        await enrolment.sign_in(api_url, email, code)
+        return await enrolment.request(await enrolment.make_profiles(()))
+
+
+async def complete_device(
+    home: Path | str, unlock: Unlock, *, transport: httpx.AsyncBaseTransport | None = None
+) -> Enrolled:
+    """Wait until a manager has added the device that asked, and make it one. The caller sets a deadline.
+
+    Raises NotListed once the code is void, NotEnrolled where nothing was asked, SignedOut, Refusal, UntrustedDevice.
+    """
+    async with open_store(Path(home), unlock) as store:
+        identity = store.settings.find(IDENTITY, Identity)
+        if identity is not None:
+            return Enrolled(identity.account, identity.device, identity.profiles, None)
+        asked = store.settings.find(REQUEST, DeviceCode)
+        if asked is None:
+            raise NotEnrolled("this folder has not asked to be a device")
+        async with Http(load_api_url(store), transport=transport) as http:
+            enrolment = _Enrolment(store, http)
+            await enrolment.wait_listed(asked)
+            return await enrolment.finish(await enrolment.make_profiles(()))
 
 
 def _finished(store: Store) -> Enrolled | None:
@@ -121,6 +177,7 @@ class _Enrolment:
                 # What an interrupted run made for somebody else is of no use here.
                 self._store.settings.remove(DEVICE)
                 self._store.settings.remove(PHRASE)
+                self._store.settings.remove(REQUEST)
             self._store.settings.put(ENROLLING, whose)
             self._store.settings.put(API_URL, api_url)
             self._store.settings.put(SESSION, tokens)
@@ -151,8 +208,10 @@ class _Enrolment:
         """Compare the phrase with the account before anything is signed with it."""
         newest = await self._newest()
         if newest is None:
-            raise VardeError("this account has no root key yet", code="no-root-key", advice="sign up")
-        if newest.root_key != root.public_key().public_bytes_raw():
+            raise _no_root_key()
+        # One that was announced signs after its time, and is the account's then.
+        announced = None if newest.pending_root is None else newest.pending_root.root_key
+        if root.public_key().public_bytes_raw() not in {newest.root_key, announced}:
             raise WrongPhrase("this recovery phrase belongs to another account")
         with self._store.transaction():
             self._store.settings.put(PHRASE, phrase)
@@ -176,15 +235,50 @@ class _Enrolment:
                 there.append(await self._rest.make_profile(NewProfile(kind, os.urandom(SALT_BYTES))))
         return there
 
-    async def finish(self, root: Ed25519PrivateKey, profiles: Sequence[ProfileView]) -> Enrolled:
-        """Put the device into the account's list, bind the session to it, upload prekeys, and call it enrolled."""
+    async def list_device(self, root: Ed25519PrivateKey, profiles: Sequence[ProfileView]) -> None:
+        """Put the device into the account's list, as a manager."""
         keys = self._keys()
-        olm = load_account(self._store)
-        listed = keys.listed(olm, profiles)
+        listed = keys.listed(load_account(self._store), profiles, manager=True)
         # An earlier run may have put it, and its answer never came: then this changes nothing.
         await self._own_list().change(
             lambda others: [*(each for each in others if each.device != keys.device), listed], root
         )
+
+    async def request(self, profiles: Sequence[ProfileView]) -> str:
+        """Sign a list with the device in it, for a manager to sign as well. It is no manager: that is a second step."""
+        olm, before = load_account(self._store), await self._newest()
+        if before is None:
+            raise _no_root_key()
+        listed = self._keys().listed(olm, profiles, manager=False)
+        code = DeviceCode.ask(before, listed, olm.sign, now_ms())
+        with self._store.transaction():
+            self._store.settings.put(REQUEST, code)
+        return encode_code(code)
+
+    async def wait_listed(self, asked: DeviceCode) -> None:
+        """Return once the device that asked is in the account's list. Raises NotListed where it cannot come there."""
+        backoff = Backoff()
+        while True:
+            pause = POLL_SECONDS  # a device that is in no list has no connection over which it could be told
+            try:
+                if await self._is_listed(asked):
+                    return
+            except (Unreachable, Busy):
+                pause = backoff.next()
+            await trio.sleep(pause)
+
+    async def _is_listed(self, asked: DeviceCode) -> bool:
+        newest = await self._newest()
+        if newest is not None and newest.find(asked.device.device) is not None:
+            return True
+        if newest is None or newest.number >= asked.number or now_ms() > asked.issued_ms + CLOCK_SKEW_MS:
+            raise NotListed("another change of the account's devices came first, or an hour is over")
+        return False
+
+    async def finish(self, profiles: Sequence[ProfileView]) -> Enrolled:
+        """Bind the session to the device, which is in the account's list, upload prekeys, and call it enrolled."""
+        keys = self._keys()
+        olm = load_account(self._store)
         proof = olm.sign(session_statement(self._access.tokens().session, keys.device))
         await self._access.use(lambda token: calls.adopt_device(self._http, token, keys.device, proof))
         await fill_prekeys(self._store, self._rest, keys.device)
@@ -195,4 +289,9 @@ class _Enrolment:
                 trust.pin_profile(profile.profile, PinnedProfile(identity.account, profile.salt))
             self._store.settings.put(IDENTITY, identity)
             self._store.settings.remove(ENROLLING)
+            self._store.settings.remove(REQUEST)
         return Enrolled(identity.account, identity.device, identity.profiles, self._store.settings.find(PHRASE, str))
+
+
+def _no_root_key() -> VardeError:
+    return VardeError("this account has no root key yet", code="no-root-key", advice="sign up")

@@ -53,6 +53,20 @@ class AlreadyEnrolled(VardeError):
     advice = "use it as it is, sign in again if its session ended, or choose an empty folder for a further device"
 
 
+class UnusableCode(VardeError):
+    """A code from another device of the account is not whole, too old, or of another history of devices."""
+
+    code = "unusable-code"
+    advice = "make a new one there; if that is refused too, the two devices are shown different lists: do not go on"
+
+
+class NotListed(VardeError):
+    """No manager has added this device yet, and the code that it gave out is void by now."""
+
+    code = "not-listed"
+    advice = "ask again, and give the new code to a manager"
+
+
 class WrongPhrase(VardeError):
     """The recovery phrase is misspelt, or belongs to another account."""
 

@@ -1,5 +1,6 @@
 """`varde signup`, `login`, `whoami` and `logout`: the account, and this machine as one of its devices."""
 
+import functools
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -23,6 +24,7 @@ DEFAULT_API_URL: Final = "http://127.0.0.1:8400"
 SERVER_DATA: Final = ".varde"
 """Where `varde up` keeps its data by default; the mail that it does not send is there."""
 _TRIES: Final = 3
+_ADDED_MEANWHILE: Final = 2.0
 
 _email = click.option("--email", prompt="E-mail address", prompt_required=True, help="Where the one-time code goes.")
 _api = click.option(
@@ -96,6 +98,7 @@ def signup(
     metavar="FILE",
     help="Read the 24 words from there ('-': standard input) instead of asking for them.",
 )
+@click.option("--by-manager", is_flag=True, help="Have a manager among your devices add this one, without the words.")
 @json_option
 @home_options(fresh=True)
 def login(
@@ -106,17 +109,20 @@ def login(
     code: str | None,
     request_only: bool,
     phrase_file: Path | None,
+    by_manager: bool,
     as_json: bool,
 ) -> None:
     """Make this machine a further device of an account you have, or sign its device in again.
 
-    For a further device you need the e-mail address and the 24 words. It sees what is written from now on.
+    For a further device you need the e-mail address, and the 24 words or a device that is a manager (--by-manager).
+    It sees what is written from now on.
 
     A folder that holds a device already (its session was ended, or ran out) stays that device: you need the e-mail
     address only. It keeps what it has, and gets what still waits for it.
 
     Examples:
       varde login --email you@example.org --home ~/.varde-laptop
+      varde login --email you@example.org --home ~/.varde-laptop --by-manager
       varde login --email you@example.org
     """
     # With a phrase it is a further device, new or half-made by an interrupted run.
@@ -127,6 +133,10 @@ def login(
         _sign_in_again(home, stored, email, code, request_only=request_only, as_json=as_json)
         return
     url = _api_url(api_url)
+    if by_manager:
+        wait = functools.partial(_log_in_by_manager, home, url, email, code, request_only=request_only, as_json=as_json)
+        _welcome_back(run_client(wait), as_json=as_json)
+        return
     phrase = "" if request_only else " ".join(_read_phrase(phrase_file).split())
 
     async def enrol(given: str) -> Enrolled:
@@ -134,14 +144,44 @@ def login(
             home.folder, home.unlock, api_url=url, email=email, code=given, recovery_phrase=phrase
         )
 
-    enrolled = run_client(lambda: _with_code(url, email, code, enrol, request_only=request_only))
-    if enrolled is None:
-        return
-    if as_json:
+    _welcome_back(run_client(lambda: _with_code(url, email, code, enrol, request_only=request_only)), as_json=as_json)
+
+
+def _welcome_back(enrolled: Enrolled | None, *, as_json: bool) -> None:
+    if enrolled is not None and as_json:
         print_json(enrolled)
-        return
-    click.secho("Welcome back. This machine is now a device of your account.", bold=True)
-    _show_addresses(enrolled.profiles)
+    elif enrolled is not None:
+        click.secho("Welcome back. This machine is now a device of your account.", bold=True)
+        _show_addresses(enrolled.profiles)
+
+
+async def _log_in_by_manager(
+    home: Home, url: str, email: str, code: str | None, *, request_only: bool, as_json: bool
+) -> Enrolled | None:
+    async def ask(given: str) -> str:
+        return await varde.request_device(home.folder, home.unlock, api_url=url, email=email, code=given)
+
+    try:
+        # Where it was interrupted before: perhaps it was added meanwhile, and else the session is still good.
+        with trio.move_on_after(_ADDED_MEANWHILE):
+            return await varde.complete_device(home.folder, home.unlock)
+        shown: str | None = await ask("")
+    except varde.NotListed:
+        shown = await ask("")
+    except (varde.NotEnrolled, varde.SignedOut):
+        shown = await _with_code(url, email, code, ask, request_only=request_only)
+    while shown is not None:
+        if as_json:
+            print_json({"code": shown})
+        else:
+            click.echo("\nOn a device of yours that is a manager, within the hour:\n")
+            click.echo(f"{program_name()} devices add {shown}\n")
+            click.echo("This waits for it. Ctrl-C ends that; run the same again to go on.", err=True)
+        try:
+            return await varde.complete_device(home.folder, home.unlock)
+        except varde.NotListed:
+            shown = await ask("")
+    return None
 
 
 def _sign_in_again(

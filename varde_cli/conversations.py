@@ -1,15 +1,12 @@
 """`varde conversations` and `varde group`: which conversations there are, and who is in a group."""
 
-from uuid import UUID
-
 import click
 
 import varde
 from varde_cli.names import Names, load_members
 from varde_cli.options import Home, home_options
 from varde_cli.output import format_time, json_option, print_json, print_table, printable
-from varde_cli.run import run_connected
-from varde_contract.ids import ConversationId
+from varde_cli.run import in_conversation, run_connected
 from varde_contract.talk import Role
 
 _PREVIEW = 40
@@ -46,9 +43,6 @@ def _row(names: Names, conversation: varde.Conversation) -> tuple[str, str, str,
     return str(conversation.id), conversation.kind.value, ", ".join(others) or "yourself", last
 
 
-_group_argument = click.argument("group_id", type=click.UUID, metavar="GROUP")
-
-
 @click.group()
 def group() -> None:
     """Groups: make one, and say who is in it.
@@ -77,7 +71,7 @@ def create(home: Home, people: tuple[str, ...], *, as_profile: str | None) -> No
 
 
 @group.command()
-@_group_argument
+@in_conversation("GROUP")
 @click.argument("who")
 @click.option(
     "--role",
@@ -86,67 +80,43 @@ def create(home: Home, people: tuple[str, ...], *, as_profile: str | None) -> No
     show_default=True,
     help="What they may do: an owner everything, an admin add and remove members, a member write.",
 )
-@home_options()
-def invite(home: Home, group_id: UUID, who: str, *, role: str) -> None:
+async def invite(client: varde.Client, conversation: varde.Conversation, who: str, *, role: str) -> None:
     """Invite WHO. They get what is written after they have accepted."""
-
-    async def run(client: varde.Client) -> None:
-        await client.conversation(ConversationId(group_id)).invite(Names(client).profile(who), role=Role(role))
-
-    run_connected(home, run)
+    await conversation.invite(Names(client).profile(who), role=Role(role))
 
 
 @group.command()
-@_group_argument
+@in_conversation("GROUP")
 @click.argument("who")
-@home_options()
-def remove(home: Home, group_id: UUID, who: str) -> None:
+async def remove(client: varde.Client, conversation: varde.Conversation, who: str) -> None:
     """Remove WHO. What is written from now on stays unknown to them."""
-
-    async def run(client: varde.Client) -> None:
-        await client.conversation(ConversationId(group_id)).remove(Names(client).profile(who))
-
-    run_connected(home, run)
-
-
-conversation_argument = click.argument("conversation_id", type=click.UUID, metavar="CONVERSATION")
+    await conversation.remove(Names(client).profile(who))
 
 
 @click.command()
-@conversation_argument
-@home_options()
-def leave(home: Home, conversation_id: UUID) -> None:
+@in_conversation()
+async def leave(_: varde.Client, conversation: varde.Conversation) -> None:
     """Leave a group or a conversation of two. Its messages stay on this device.
 
     Example:
       varde leave 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
     """
-
-    async def run(client: varde.Client) -> None:
-        await client.conversation(ConversationId(conversation_id)).leave()
-
-    run_connected(home, run)
+    await conversation.leave()
 
 
 @click.command()
-@conversation_argument
+@in_conversation()
 @json_option
-@home_options()
-def members(home: Home, conversation_id: UUID, *, as_json: bool) -> None:
+async def members(client: varde.Client, conversation: varde.Conversation, *, as_json: bool) -> None:
     """List who is in a conversation, and who is invited.
 
     Example:
       varde members 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
     """
-
-    async def run(client: varde.Client) -> None:
-        names = Names(client)
-        found = await load_members(client.conversation(ConversationId(conversation_id)), fresh=True)
-        if as_json:
-            print_json({"members": found.members, "invited": found.invited})
-            return
-        rows = [(names.of(each.profile), each.role.value, str(each.profile)) for each in found.members]
-        rows += [(names.of(each), "invited", str(each)) for each in found.invited]
-        print_table(("WHO", "ROLE", "ADDRESS"), rows)
-
-    run_connected(home, run)
+    names, found = Names(client), await load_members(conversation, fresh=True)
+    if as_json:
+        print_json({"members": found.members, "invited": found.invited})
+        return
+    rows = [(names.of(each.profile), each.role.value, str(each.profile)) for each in found.members]
+    rows += [(names.of(each), "invited", str(each)) for each in found.invited]
+    print_table(("WHO", "ROLE", "ADDRESS"), rows)

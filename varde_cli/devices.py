@@ -1,6 +1,7 @@
 """`varde devices` and `varde sessions`: the account's devices, where it is signed in, and ending either."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -8,8 +9,9 @@ from uuid import UUID
 import click
 
 import varde
+from varde.events import at
 from varde_cli.options import Home, ListByDefault, home_options
-from varde_cli.output import format_time, json_option, print_json, print_phrase, print_table
+from varde_cli.output import format_time, json_option, print_json, print_table
 from varde_cli.run import run_connected
 from varde_contract.ids import DeviceId, ProfileId, SessionId
 
@@ -22,6 +24,7 @@ def devices() -> None:
 
     Examples:
       varde devices
+      varde devices add <the code that a new device shows>
       varde devices revoke 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
       varde devices until 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f 2027-01-31
     """
@@ -66,92 +69,83 @@ def list_devices(home: Home, *, as_json: bool) -> None:
                 for each in found
             ),
         )
+        pending = None if newest is None else newest.pending_root
+        if pending is not None:
+            click.echo(
+                f"\nA new recovery phrase is announced, and works from {format_time(at(pending.effective_ms))} on. "
+                "If that was not you: varde phrase cancel"
+            )
 
     run_connected(home, run)
 
 
+def _changes_device(action: Callable[..., Awaitable[str]]) -> Callable[..., None]:
+    """Make a change of one device a command: it is given the account's list, the device, the phrase, and the rest.
+
+    What it returns is told.
+    """
+
+    @click.argument("device", type=click.UUID)
+    @phrase_option
+    @home_options()
+    @functools.wraps(action)
+    def command(home: Home, device: UUID, *, phrase: bool, **given: Any) -> None:
+        words = ask_phrase(wanted=phrase)
+        click.echo(run_connected(home, lambda client: action(client.own_list, DeviceId(device), words, **given)))
+
+    return command
+
+
 @devices.command("revoke")
-@click.argument("device", type=click.UUID)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@phrase_option
-@home_options()
-def revoke_device(home: Home, device: UUID, *, yes: bool, phrase: bool) -> None:
+@click.confirmation_option(prompt="Revoke it for ever?", help="Do not ask.")
+@_changes_device
+async def revoke_device(own_list: varde.OwnList, device: DeviceId, words: str | None) -> str:
     """Take a device away for ever, for example one that was lost.
 
     It is cut off within a second, and what waits for it is deleted. Messages that it holds already stay on it.
     """
-    if not yes:
-        click.confirm(f"Revoke {device} for ever?", abort=True)
-    words = ask_phrase(wanted=phrase)
-
-    async def run(client: varde.Client) -> None:
-        await client.revoke_device(DeviceId(device), recovery_phrase=words)
-
-    run_connected(home, run)
-    click.echo("Revoked.")
+    await own_list.revoke(device, words)
+    return "Revoked."
 
 
 @devices.command("manager")
-@click.argument("device", type=click.UUID)
+@_changes_device
 @click.option("--on/--off", default=True, help="Whether it may.  [default: on]")
-@phrase_option
-@home_options()
-def set_manager(home: Home, device: UUID, *, on: bool, phrase: bool) -> None:
+async def set_manager(own_list: varde.OwnList, device: DeviceId, words: str | None, *, on: bool) -> str:
     """Let a device change the list of devices, or no more."""
-    words = ask_phrase(wanted=phrase)
-
-    async def run(client: varde.Client) -> None:
-        await client.own_list.set_manager(DeviceId(device), on, words)
-
-    run_connected(home, run)
-    click.echo("It is a manager." if on else "It is no manager.")
+    await own_list.set_manager(device, on, words)
+    return "It is a manager." if on else "It is no manager."
 
 
 @devices.command("until")
-@click.argument("device", type=click.UUID)
+@_changes_device
 @click.argument("end", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"]), required=False)
-@phrase_option
-@home_options()
-def set_end(home: Home, device: UUID, end: datetime | None, *, phrase: bool) -> None:
+async def set_end(own_list: varde.OwnList, device: DeviceId, words: str | None, end: datetime | None) -> str:
     """Let a device end by itself at a time, or without a time never."""
-    words = ask_phrase(wanted=phrase)
-
-    async def run(client: varde.Client) -> None:
-        await client.own_list.set_valid_until(DeviceId(device), None if end is None else end.astimezone(), words)
-
-    run_connected(home, run)
-    click.echo("It does not end by itself." if end is None else f"It ends at {format_time(end.astimezone())}.")
+    await own_list.set_valid_until(device, None if end is None else end.astimezone(), words)
+    return "It does not end by itself." if end is None else f"It ends at {format_time(end.astimezone())}."
 
 
 @devices.command("profiles")
-@click.argument("device", type=click.UUID)
+@_changes_device
 @click.argument("profiles", type=click.UUID, nargs=-1, required=True)
-@phrase_option
-@home_options()
-def set_profiles(home: Home, device: UUID, profiles: tuple[UUID, ...], *, phrase: bool) -> None:
+async def set_profiles(own_list: varde.OwnList, device: DeviceId, words: str | None, profiles: tuple[UUID, ...]) -> str:
     """Let a device receive for these of your addresses, and no others."""
-    words = ask_phrase(wanted=phrase)
-
-    async def run(client: varde.Client) -> None:
-        await client.own_list.set_profiles(DeviceId(device), [ProfileId(profile) for profile in profiles], words)
-
-    run_connected(home, run)
-    click.echo("Changed.")
+    await own_list.set_profiles(device, [ProfileId(profile) for profile in profiles], words)
+    return "Changed."
 
 
-@devices.command("new-phrase")
+@devices.command("add")
+@click.argument("code")
+@click.confirmation_option(prompt="Is this code from a device of yours, which you have before you?", help="Do not ask.")
 @home_options()
-def new_phrase(home: Home) -> None:
-    """Replace the recovery phrase, for example one that somebody may have read. The old one signs that."""
-    words = ask_phrase(wanted=True)
-    assert words is not None
-    made: list[str] = []
+def add_device(home: Home, code: str) -> None:
+    """Add the device that shows CODE: it ran `varde login --by-manager`. This device must be a manager.
 
-    async def run(client: varde.Client) -> None:
-        made.append(await client.own_list.change_recovery_phrase(words))
-
-    run_connected(home, run)
-    print_phrase(made[0])
+    The new one gets what is written from now on. Whoever has talked you into pasting a code would get that, too.
+    """
+    added = run_connected(home, lambda client: client.own_list.add(code))
+    click.echo(f"Added {added.device}. It is no manager: `varde devices manager` makes it one.")
 
 
 @click.group(cls=ListByDefault)

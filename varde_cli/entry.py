@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 import click
 
-from varde_cli import account, contacts, conversations, devices, messages, requests, transparency
+from varde_cli import account, contacts, conversations, devices, messages, phrase, requests, transparency
 from varde_cli.chat import command as chat
 from varde_cli.output import program_name
 from varde_cli.run import EXIT_CODES, Failure, run_command
@@ -27,7 +27,8 @@ SERVER_COMMANDS: Final = ("up", "demo", "migrate", "relay", "api", "worker", "no
 
 FAMILIES: Final[dict[str, tuple[click.Command, ...]]] = {
     "You and your devices": (
-        *(account.signup, account.login, account.whoami, devices.devices, devices.sessions, account.logout),
+        *(account.signup, account.login, account.whoami, devices.devices, phrase.phrase),
+        *(devices.sessions, account.logout),
     ),
     "People and conversations": (
         *(contacts.contacts, contacts.verify, conversations.conversations, conversations.group),

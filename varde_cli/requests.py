@@ -1,16 +1,13 @@
 """`varde requests` and what one answers them with; `varde block`, and who may ask at all."""
 
-from uuid import UUID
-
 import click
 
 import varde
-from varde_cli.conversations import conversation_argument
 from varde_cli.names import Names, as_uuid
 from varde_cli.options import Home, home_options
 from varde_cli.output import json_option, print_json, print_table, printable
-from varde_cli.run import run_connected
-from varde_contract.ids import AccountId, ConversationId
+from varde_cli.run import in_conversation, run_connected
+from varde_contract.ids import AccountId
 from varde_contract.people import FoundBy
 
 
@@ -45,35 +42,25 @@ def requests(home: Home, *, as_json: bool) -> None:
 
 
 @click.command()
-@conversation_argument
-@home_options()
-def accept(home: Home, conversation_id: UUID) -> None:
+@in_conversation()
+async def accept(_: varde.Client, conversation: varde.Conversation) -> None:
     """Accept a request: from now on what is written there is for you, too.
 
     Example:
       varde accept 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
     """
-
-    async def run(client: varde.Client) -> None:
-        await client.conversation(ConversationId(conversation_id)).accept()
-
-    run_connected(home, run)
+    await conversation.accept()
 
 
 @click.command()
-@conversation_argument
-@home_options()
-def decline(home: Home, conversation_id: UUID) -> None:
+@in_conversation()
+async def decline(_: varde.Client, conversation: varde.Conversation) -> None:
     """Decline a request.
 
     Example:
       varde decline 0192f0c1-7b3e-7c55-9d1a-0e4b7e1d2c3f
     """
-
-    async def run(client: varde.Client) -> None:
-        await client.conversation(ConversationId(conversation_id)).decline()
-
-    run_connected(home, run)
+    await conversation.decline()
 
 
 @click.command()

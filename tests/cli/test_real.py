@@ -237,6 +237,33 @@ def test_a_further_device_and_its_end(system: RealSystem, tmp_path: Path) -> Non
     assert "Enrol again" in system.run("devices", *home, code=1)
 
 
+def test_a_manager_adds_a_device_and_all_managers_replace_a_lost_phrase(system: RealSystem, tmp_path: Path) -> None:
+    """Without the words: one code takes a device in, another one a new phrase, which is cancelled in its seven days."""
+    email = f"frank@{tmp_path.name}.org"
+    old = system.sign_up(tmp_path / "frank", email).recovery_phrase
+    home, phone = ("--home", str(tmp_path / "frank")), ("--home", str(tmp_path / "phone"))
+    system.run("login", *phone, "--email", email, "--by-manager", "--request-only")
+    words = "login", *phone, "--email", email, "--by-manager", "--code", system.code_for(email), "--json"
+    with open_terminal(system.environ(), *words) as terminal:
+        code = json.loads(terminal.read_until("}"))["code"]
+        added = system.run("devices", "add", code, "--yes", *home).split()[1].rstrip(".")
+        assert json.loads(terminal.read_until("}]") + terminal.read_until("}"))["device"] == added
+        assert terminal.wait_end() == 0
+    system.run("send", "self", "from the phone", *phone)
+    assert "no manager" in system.run("phrase", "lost", "--yes", *phone, code=1)
+    system.run("devices", "manager", added, *home)
+    shown = system.run("phrase", "lost", "--yes", *home)
+    assert added in shown
+    assert "announced" not in system.run("devices", *home)
+    assert "Announced." in system.run("phrase", "sign", shown.split()[-1], *phone)
+    assert "a new recovery phrase is announced" in system.run("devices", *home).lower()
+    new = " ".join(line for line in shown.splitlines() if line.startswith("    ") and added not in line)
+    assert "works from" in system.run("phrase", "finish", *home, text=new + "\n", code=1)
+    system.run("phrase", "cancel", *phone)
+    assert "announced" not in system.run("devices", *home)
+    assert len(system.run("phrase", "replace", *home, text=f"{old}\n").split()) > 24
+
+
 def test_a_device_that_was_signed_out_logs_in_again(system: RealSystem, tmp_path: Path) -> None:
     """In a folder with a device, `login` asks for the address and a code only, and the device is the one it was."""
     email = f"erin@{tmp_path.name}.org"
