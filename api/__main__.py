@@ -36,6 +36,8 @@ It is told everything by the environment, and says in one line what is wrong wit
   VARDE_API_PROXIES    load balancers in front      [0]
   VARDE_API_METRICS_BIND  where Prometheus may ask   [nowhere; such as 127.0.0.1:9400]
   VARDE_SIGN_IN_BURST  sign-ins one address may try [120, then one a second]
+  VARDE_LOG_FORMAT, VARDE_OTLP_URL, VARDE_OTLP_ONE_IN, VARDE_SENTRY_DSN
+                             logs, traces, reports [text on stderr; none]
   VARDE_POOL_MIN, VARDE_POOL_MAX                    database connections
 
 When it is ready it prints one line of JSON with its address. docs/configuration.md says more.

@@ -24,6 +24,7 @@ from api.resources.talk import consent, conversations, messages, statements
 from api.schema import document_of, open_schema
 from api.services import Services
 from domain.ports import StoreFault, StoreUnavailable
+from observability.surprises import note_surprise
 from varde_contract.exception_groups import locate
 from varde_contract.ids import ID_PATTERN
 from varde_contract.limits import REST_BODY_BYTES
@@ -111,7 +112,7 @@ async def _refuse_unavailable(error: StoreUnavailable) -> TrioResponse:
 
 async def _refuse_fault(error: Exception) -> TrioResponse:
     _metrics().surprises += 1
-    _log.error("a request failed: %s", locate(error))
+    note_surprise(_log, "a request failed", error)
     return respond(INTERNAL)
 
 

@@ -28,6 +28,7 @@ from api.http.requests import BodyReader, QueryReader, read_token
 from api.services import Services
 from domain.budgets import Budget
 from domain.people.model import Actor
+from observability.tracing import span
 from varde_contract.client_address import client_address, network_of
 from varde_contract.refusals import RefusalCode, Refused
 
@@ -174,7 +175,7 @@ def _handler(operation: Operation, call: PublicView[Path]) -> Handler[Path]:
     async def handle(*args: Path.args, **path: Path.kwargs) -> TrioResponse:
         services = cast("Services", current_app.extensions[SERVICES])
         timeouts = services.config.timeouts
-        with trio.move_on_after(timeouts.body + timeouts.work):
+        with span(call.__name__), trio.move_on_after(timeouts.body + timeouts.work):
             if operation.limits_sign_in and (refused := services.sign_in_limit.spend(_network(services))):
                 return respond(refused)
             return respond(await call(services, *args, **path))

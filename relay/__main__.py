@@ -39,6 +39,8 @@ All settings come from the environment. A wrong one is reported in one line.
   VARDE_RELAY_DRAIN_SECONDS  for clients to go       [20]
   VARDE_RELAY_TLS_CERTIFICATE, VARDE_RELAY_TLS_KEY   [none: TLS ends in front of it]
                              PEM files, read again when they change and at SIGHUP
+  VARDE_LOG_FORMAT, VARDE_OTLP_URL, VARDE_OTLP_ONE_IN, VARDE_SENTRY_DSN
+                             logs, traces, reports [text on stderr; none]
   VARDE_POOL_MIN, VARDE_POOL_MAX                     database connections
 
 When it is ready it prints one line of JSON with its address. docs/configuration.md says more.

@@ -15,7 +15,12 @@ from urllib.parse import parse_qs, urlsplit
 import trio
 
 from domain.ports import Stores, StoreUnavailable
+from observability.logs import set_up_logs
+from observability.process import VERSION
+from observability.surprises import set_up_reports
+from observability.tracing import Tracing
 from settings.environment import ConfigError
+from settings.observability import ObservabilitySettings
 from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings
 from storage.embedded.cluster import ClusterError
 from storage.embedded.os_user import OsUser, OsUserError, choose_os_user, owner_of
@@ -34,7 +39,6 @@ SWITCH: Final = 0.0005
 """Seconds for which one thread may keep the interpreter from the other. With Python's 5 ms, what the island has for
 Trio waited behind whatever Trio did: at 1,000 messages a second, 4.0 ms from send to receive instead of 3.3."""
 _log = logging.getLogger(__name__)
-LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 class Serve(Protocol):
@@ -53,20 +57,35 @@ def run_program(name: str, prepare: Callable[[], tuple[str, Serve]]) -> None:
     with 1 and one line for what a person can mend.
     """
     sys.setswitchinterval(SWITCH)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
     failed: list[str] = []
     try:
+        tracing = _set_up_observability(name)
         (url, serve), storage = prepare(), StorageSettings.from_environ(os.environ)
 
         def started(address: str) -> None:
             _leave_root(name, storage)
             _say_ready(name, url.format(address))
 
-        trio.run(_run, serve, storage, _mark_of(name, storage.data), started)
+        trio.run(_run, serve, storage, _mark_of(name, storage.data), started, tracing)
     except* EXPECTED as failures:
         failed.append(_first_words(failures))
     if failed:
         sys.exit(f"{name}: {failed[0]}")
+
+
+def _set_up_observability(program: str) -> Tracing | None:
+    settings = ObservabilitySettings.from_environ(os.environ)
+    set_up_logs(program, as_json=settings.json_logs)
+    try:
+        if settings.sentry_dsn is not None:
+            set_up_reports(settings.sentry_dsn, program=program, release=VERSION)
+        if settings.otlp_url is not None:
+            return Tracing(settings.otlp_url, program=program, one_in=settings.otlp_one_in)
+    except ImportError:
+        raise ConfigError("tracing and reports need more: pip install varde-server[observability]") from None
+    except ValueError:
+        raise ConfigError("VARDE_SENTRY_DSN is not a DSN of Sentry") from None
+    return None
 
 
 def _mark_of(name: str, data: Path) -> Path | None:
@@ -105,12 +124,20 @@ def _leave_root(name: str, storage: StorageSettings) -> None:
     user.assume()
 
 
-async def _run(serve: Serve, storage: StorageSettings, mark: Path | None, started: Callable[[str], None]) -> None:
+async def _run(
+    serve: Serve,
+    storage: StorageSettings,
+    mark: Path | None,
+    started: Callable[[str], None],
+    tracing: Tracing | None,
+) -> None:
     stop = trio.Event()
     # The signals first: who starts a server and stops it at once shall not find it deaf.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery, open_storage(storage, mark=mark) as stores:
             nursery.start_soon(_stop_on_signal, signals, stop)
+            if tracing is not None:
+                nursery.start_soon(tracing.run)
             async with trio.open_nursery() as server:
                 started(await server.start(serve, stores, stop))
             nursery.cancel_scope.cancel()

@@ -33,6 +33,8 @@ It is told everything by the environment, and says in one line what is wrong wit
   VARDE_WORKER_METRICS_BIND   where Prometheus may ask [nowhere]
   VARDE_LOG_ORIGIN            the name of a transparency log that is made now [of its key]
   VARDE_LOG_POLICY            a tlog-policy file with witnesses to ask [none]
+  VARDE_LOG_FORMAT, VARDE_OTLP_URL, VARDE_OTLP_ONE_IN, VARDE_SENTRY_DSN
+                             logs, traces, reports [text on stderr; none]
   VARDE_POOL_MIN, VARDE_POOL_MAX                     database connections
 
 When it is ready it prints one line of JSON with its id. docs/configuration.md says more.

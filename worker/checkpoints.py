@@ -8,6 +8,7 @@ import trio
 from domain.ports import Clock, Stores, StoreUnavailable
 from domain.transparency.ports import LogStore
 from domain.transparency.sequencing import LogFault, LogSigner, Signed, sequence
+from observability.tracing import span
 from settings.worker import WorkerSettings
 from varde_contract.transparency.policy import Policy
 from worker.witnesses import Witnesses
@@ -36,7 +37,8 @@ class Checkpoints:
         while True:
             pause = settings.checkpoint_pause
             try:
-                head = await sequence(store, self._key.signers, clock(), self._key.last())
+                with span("checkpoint"):
+                    head = await sequence(store, self._key.signers, clock(), self._key.last())
                 if head is not None:
                     # After the commit. Before it, a crash in between would leave a size that the database never had,
                     # and nothing could be signed any more. Not in a thread: nobody here waits for the loop.

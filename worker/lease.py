@@ -9,8 +9,8 @@ import trio
 
 from domain.jobs.ports import LeaseStore, WorkerId
 from domain.ports import StoreUnavailable
+from observability.surprises import note_surprise
 from settings.worker import WorkerSettings
-from varde_contract.exception_groups import locate
 from worker.metrics import WorkerMetrics
 
 RENEWALS: Final = 3
@@ -61,7 +61,7 @@ class Lease:
                     nursery.cancel_scope.cancel()
         except Exception as surprise:  # noqa: BLE001 - the fence: what is wrong with one job does not stop the others
             self._metrics.failures[self._job] += 1
-            _log.error("the job %s ended with a surprise: %s", self._job, locate(surprise))
+            note_surprise(_log, f"the job {self._job} ended with a surprise", surprise)
         finally:
             self._metrics.held[self._job] = 0
             await self._release()

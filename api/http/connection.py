@@ -21,8 +21,8 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 
 from api.http.problems import body_of, headers_of, refusal_of_status
+from observability.surprises import note_surprise
 from settings.api import Timeouts
-from varde_contract.exception_groups import locate
 from varde_contract.refusals import RefusalCode
 
 CHUNK: Final = 64 * 1024
@@ -133,7 +133,7 @@ class Connection:
                 await self._linger()
         except Exception as error:  # noqa: BLE001 - the fence: one client's fault must not end the server
             if not _is_disconnect(error):
-                _log.error("a connection failed: %s", locate(error))
+                note_surprise(_log, "a connection failed", error)
         finally:
             await trio.aclose_forcefully(self._stream)
 

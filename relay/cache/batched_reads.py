@@ -8,6 +8,7 @@ import trio
 from domain.ports import StoreUnavailable
 from domain.talk.model import Committed, ConversationHead, ListRequest, LogPage, LogRequest, SendKey
 from domain.talk.ports import ConversationStore, JournalStore, MailboxStore
+from observability.tracing import span
 from relay.cache.batching import BatchedLoader
 from relay.cache.epochs import Epochs
 from relay.cache.outage import Outage
@@ -64,7 +65,8 @@ class LogReader:
         self.metrics.read_requests.observe(len(requests))
         began = trio.current_time()
         try:
-            pages = await self._store.read(requests)
+            with span("read-log", requests=len(requests)):
+                pages = await self._store.read(requests)
         except StoreUnavailable:
             self.metrics.failed_reads += 1
             self._outage.failed()

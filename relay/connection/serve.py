@@ -7,6 +7,8 @@ from typing import Final
 
 import trio
 
+from observability.surprises import note_surprise
+from observability.tracing import span
 from relay.connection.established import EstablishedConnection
 from relay.connection.handshake import AuthenticatedSession, authenticate
 from relay.metrics.labels import HANDSHAKE_CLOSE_CODES, HandshakeOutcome, Hostility, hostility_of_fault
@@ -14,7 +16,6 @@ from relay.services import Services
 from relay.socket.transport import CONNECTION_LOST, Transport
 from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
-from varde_contract.exception_groups import locate
 
 _log: Final = logging.getLogger("varde.relay")
 
@@ -45,7 +46,7 @@ async def serve_connection(services: Services, sock: socket.socket, address: str
     except CONNECTION_LOST:
         return
     except Exception as surprise:
-        _log.error("a connection ended with a surprise: %s", locate(surprise))
+        note_surprise(_log, "a connection ended with a surprise", surprise)
         if services.settings.strict:
             raise
     finally:
@@ -73,7 +74,8 @@ async def _authenticate(services: Services, transport: Transport, address: str) 
     """Authenticate, and count the outcome once, unless the node ends meanwhile."""
     handshakes = services.metrics.handshakes
     try:
-        authenticated = await authenticate(services, transport, address)
+        with span("handshake"):
+            authenticated = await authenticate(services, transport, address)
     except PeerFault as fault:
         handshakes[HANDSHAKE_CLOSE_CODES[fault.close_code]] += 1
         hostility = transport.websocket.broken or hostility_of_fault(fault)

@@ -14,6 +14,7 @@ from domain.talk.events import MessagesCommitted
 from domain.talk.model import Committed, Draft, Roster, RosterOutdated
 from domain.talk.ports import JournalStore
 from domain.talk.sending import TRIES, decide, key_of, settle_refusals, size_of, stale_devices
+from observability.tracing import span
 from relay.cache.batched_reads import CommittedMessages
 from relay.cache.epochs import Epochs
 from relay.cache.outage import UNAVAILABLE, Outage
@@ -257,7 +258,11 @@ class Journal:
     async def _commit(self, drafts: Sequence[Draft]) -> Sequence[Committed | RosterOutdated] | None:
         outcomes = None
         began = trio.current_time()
-        with trio.move_on_after(self._limits.deadline), suppress(StoreUnavailable):
+        with (
+            span("commit", messages=len(drafts)),
+            trio.move_on_after(self._limits.deadline),
+            suppress(StoreUnavailable),
+        ):
             outcomes = await self._store.commit(drafts)
             if not self._epochs.check():
                 outcomes = None  # stored, under numbers that the senders have for others: they ask again
