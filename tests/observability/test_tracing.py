@@ -46,7 +46,7 @@ async def test_spans_reach_the_collector(monkeypatch: pytest.MonkeyPatch, autoju
                         await trio.lowlevel.checkpoint()
         with pytest.raises(KeyError), span("commit"):  # the 21st: its turn
             raise KeyError("a secret")
-        await trio.sleep(2 * PAUSE)
+        await trio.sleep(2 * PAUSE)  # for exports, in time that jumps
         nursery.cancel_scope.cancel()
     assert sorted(collector.names) == ["commit"] * 3 + ["inner"]
     assert all(b"secret" not in body for body in collector.bodies)
@@ -65,10 +65,10 @@ async def test_a_collector_that_is_away_costs_nothing(
             with span("commit"):
                 pass
         assert traced.dropped == 5
-        await trio.sleep(3 * PAUSE)
+        await trio.sleep(3 * PAUSE)  # for exports, in time that jumps
         with span("commit"):
             pass
-        await trio.sleep(3 * PAUSE)
+        await trio.sleep(3 * PAUSE)  # for exports, in time that jumps
         began = trio.current_time()
         nursery.cancel_scope.cancel()
     assert trio.current_time() == began
