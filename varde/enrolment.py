@@ -246,10 +246,12 @@ class _Enrolment:
 
     async def request(self, profiles: Sequence[ProfileView]) -> str:
         """Sign a list with the device in it, for a manager to sign as well. It is no manager: that is a second step."""
-        olm, before = load_account(self._store), await self._newest()
+        before = await self._newest()
         if before is None:
             raise _no_root_key()
-        listed = self._keys().listed(olm, profiles, manager=False)
+        keys = self._keys()  # before the Olm account is loaded: it makes both where there are none
+        olm = load_account(self._store)
+        listed = keys.listed(olm, profiles, manager=False)
         code = DeviceCode.ask(before, listed, olm.sign, now_ms())
         with self._store.transaction():
             self._store.settings.put(REQUEST, code)
