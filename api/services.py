@@ -22,6 +22,7 @@ from domain.ports import Clock, Entropy, Stores, StoreUnavailable
 from domain.talk.chains import Chains
 from domain.talk.consent import Consent
 from domain.talk.conversations import Conversations
+from domain.talk.lost_statements import LostStatements
 from domain.talk.sending import Messages
 from domain.transparency.log import Log
 from settings.api import ApiSettings
@@ -64,6 +65,7 @@ class Services:
     prekeys: Prekeys
     conversations: Conversations
     chains: Chains
+    lost_statements: LostStatements
     consent: Consent
     messages: Messages
     tickets: TicketIssuer
@@ -91,10 +93,13 @@ def make_services(
         accounts=Accounts(s.accounts),
         profiles=Profiles(s.profiles, bus, clock=clock, entropy=entropy),
         devices=Devices(s.devices),
-        device_lists=DeviceLists(s.devices, s.profiles, bus, clock=clock),
+        device_lists=DeviceLists(s.accounts, s.devices, s.profiles, bus, clock=clock),
         prekeys=Prekeys(s.prekeys, s.devices, s.conversations, s.consent, bus, budgets, clock=clock),
         conversations=Conversations(s.conversations, s.devices),
         chains=Chains(s.conversations, s.profiles, s.devices, consent, bus, node=NODE, clock=clock, entropy=entropy),
+        lost_statements=LostStatements(
+            *(s.conversations, s.profiles, s.devices, s.epochs, bus), node=NODE, clock=clock, entropy=entropy
+        ),
         consent=consent,
         messages=Messages(s.conversations, s.journal, bus, budgets, node=NODE, clock=clock, entropy=entropy),
         tickets=TicketIssuer(keys.ticket_private, entropy=entropy),

@@ -88,6 +88,7 @@ class Chains:
                     break
             if membership.conversation != conversation:
                 raise s.ChainFault(RefusalCode.STALE_CHAIN, "the statements are of another conversation")
+            self._store.chains.keep(membership, each.signed)
             chain = _following(chain, membership, s.parse_statement(each.signed)[0])
         if chain is None:
             raise s.ChainFault(RefusalCode.STALE_CHAIN, "a conversation has no statements")
@@ -131,6 +132,7 @@ class Chains:
     def _append(self, chain: Chain | None, statement: Numbered, membership: m.Membership) -> None:
         parsed, _ = s.parse_statement(statement.signed)
         self._store.chains.put(_following(chain, membership, parsed))
+        self._store.chains.keep(membership, statement.signed)
         own = parsed.device == self._identity.device
         if own:
             self._store.own_numbers.acked(membership.conversation, statement.seq)

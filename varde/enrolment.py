@@ -19,6 +19,7 @@ from varde.errors import AlreadyEnrolled, Busy, NotEnrolled, NotListed, SignedOu
 from varde.http import Http, check_url
 from varde.identity import Enrolled, Identity
 from varde.list_codes import DeviceCode, encode_code
+from varde.lost_records import LostRecords
 from varde.own_list import OwnList
 from varde.prekeys import fill_prekeys
 from varde.rest import SESSION, AccessTokens, Rest
@@ -222,7 +223,10 @@ class _Enrolment:
         return own.newest()
 
     def _own_list(self) -> OwnList:
-        return OwnList(self._store, self._rest, self._keys().own)
+        own = self._keys().own
+        # Nothing of this device is numbered in any conversation yet.
+        lost = LostRecords(self._store, self._rest, own.account, lambda _: None)
+        return OwnList(self._store, self._rest, own, lost)
 
     def _keys(self) -> DeviceKeys:
         return open_device(self._store, self._access.tokens().account)

@@ -16,6 +16,7 @@ from varde.crypto.root_key import new_phrase, root_key_of
 from varde.errors import ListRollback, NotAllowed, NotFound, Refusal, UntrustedDevice, WrongPhrase
 from varde.events import at
 from varde.list_codes import DeviceCode, RootKeyCode, decode_code, encode_code, managers
+from varde.lost_records import LostRecords
 from varde.rest import Rest
 from varde.store import Store
 from varde_contract.device_list import (
@@ -25,11 +26,16 @@ from varde_contract.device_list import (
     ListSignature,
     PendingRoot,
     commitment,
+    decode_list,
+    decode_signed_list,
     encode,
+    list_hash,
     statement_to_sign,
 )
+from varde_contract.errors import PeerFault
 from varde_contract.ids import DeviceId, ProfileId
 from varde_contract.refusals import RefusalCode
+from varde_contract.rest.talk import ListHead
 
 TRIES = 3
 """Of a change that another device of the account was faster than."""
@@ -53,9 +59,12 @@ class RootKeyAnnouncement:
 class OwnList:
     """The device list of this store's account."""
 
-    def __init__(self, store: Store, rest: Rest, own: OwnDevice, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(
+        self, store: Store, rest: Rest, own: OwnDevice, lost: LostRecords, clock: Callable[[], int] = now_ms
+    ) -> None:
         self._now_ms = clock
         self._store = store
+        self._lost = lost
         self._rest = rest
         self._account, self._device = own
         self._lists = DeviceLists(store)
@@ -67,17 +76,32 @@ class OwnList:
     async def refresh(self) -> Sequence[Learned]:
         """Fetch and verify lists that are new. Raises ListRollback, RootKeyChanged, UntrustedDevice, Unreachable."""
         learned: list[Learned] = []
+        may_put_back = True
         while True:
             known = self.newest()
             page = (await self._rest.own_lists(1 if known is None else known.number)).lists
             # The page begins with the newest list that is known: a server that forgot it is not asked for the next.
             if known is not None and not page:
+                if may_put_back and await self._lost.put_back_lists(await self._head()):
+                    may_put_back = False
+                    continue
                 raise ListRollback("the server does not know this account's newest device list")
             with self._store.transaction():
                 fresh = self._lists.accept(self._account, [view.list for view in page])
             if not fresh:
                 return learned
             learned += fresh
+
+    async def _head(self) -> ListHead:
+        """Return the newest of this account's lists that the server has; number 0 for none."""
+        head = ListHead(self._account, 0, b"")
+        while page := (await self._rest.own_lists(head.number + 1)).lists:
+            try:
+                newest = decode_list(decode_signed_list(page[-1].list).statement)
+            except PeerFault:
+                raise UntrustedDevice("the server shows what is no device list") from None
+            head = ListHead(self._account, newest.number, list_hash(newest))
+        return head
 
     async def revoke(self, device: DeviceId, recovery_phrase: str | None = None) -> None:
         """Take a device off the list for ever. Raises NotFound, and what `change` raises."""

@@ -21,6 +21,7 @@ from varde_contract.rest.people import (
     DeviceProof,
     Devices,
     DeviceView,
+    LostDeviceLists,
     NewDeviceList,
     NewProfile,
     PrekeyClaim,
@@ -211,6 +212,15 @@ class Rest:
         """Put membership statements into a chain. The same again changes nothing."""
         path = f"/v1/conversations/{conversation}/statements"
         return await self._call("POST", path, StatementsStored, body=statements, repeat=True)
+
+    async def put_back_statements(self, conversation: ConversationId, lost: NewStatements) -> StatementsStored:
+        """Put back statements that the server has lost. The same again changes nothing."""
+        path = f"/v1/conversations/{conversation}/statements"
+        return await self._call("PUT", path, StatementsStored, body=lost)
+
+    async def put_back_lists(self, account: AccountId, lost: LostDeviceLists) -> DeviceListView:
+        """Put back device lists that the server has lost; return the newest that it has then."""
+        return await self._call("PUT", f"/v1/accounts/{account}/device-lists", DeviceListView, body=lost)
 
     async def statements(self, conversation: ConversationId, first: int) -> Statements:
         """Return a page of a chain."""

@@ -17,6 +17,7 @@ from varde.crypto.device_lists import Learned
 from varde.crypto.trust import Trust, UnknownSigner
 from varde.errors import Busy, ListRollback, NotFound, Refusal, Unreachable, UntrustedDevice, VardeError
 from varde.events import RootKeyChange, RosterChange, TransientEvent, Withheld, at
+from varde.lost_records import LostRecords
 from varde.rest import Rest
 from varde.store import Store
 from varde.store.people import PinnedList, PinnedProfile
@@ -42,12 +43,14 @@ class Rosters:
         trust: Trust,
         chains: Chains,
         log: Transparency,
+        lost: LostRecords,
         publish: Callable[[TransientEvent], None],
     ) -> None:
         self._store = store
         self._rest = rest
         self._trust = trust
         self._log = log
+        self._lost = lost
         self._proven: set[tuple[AccountId, int]] = set()
         self._chains = chains
         self._listed: dict[ConversationId, tuple[int, int]] = {}
@@ -95,13 +98,26 @@ class Rosters:
             await self._fetch(conversation)
 
     async def _fetch(self, conversation: ConversationId) -> ConversationView:
-        """Return the roster, with the chain verified up to the very statement that it was true after."""
+        """Return the roster, with the chain verified up to the very statement that it was true after.
+
+        A server that has lost something is given it back, once: who loses it again shows an older one and no mishap.
+        """
+        may_put_back = True
         while True:
             before = self._chains.number(conversation)
-            view = await self._rest.conversation(conversation)
+            try:
+                view = await self._rest.conversation(conversation)
+            except NotFound:
+                if not may_put_back or not await self._lost.put_back_chain(conversation, None):
+                    raise
+                may_put_back = False
+                continue
             if view.conversation != conversation:
                 # A valid roster of another conversation would have drafts encrypted for the members of that one.
                 raise UntrustedDevice("another conversation was shown than the one asked for")
+            if may_put_back and await self._put_back(view):
+                may_put_back = False
+                continue
             if view.chain is None or view.chain.number < before:
                 raise UntrustedDevice("the server shows an older membership than it did before")
             if view.chain.number > before:
@@ -113,6 +129,12 @@ class Rosters:
                     raise UntrustedDevice("the server shows another chain of statements than it did before")
                 return view
             # Statements came in meanwhile: a roster that is older than the chain proves nothing.
+
+    async def _put_back(self, view: ConversationView) -> bool:
+        """Whether something was put back that the server had lost: lists first, which statements may name."""
+        lists = [head for head in view.lists if await self._lost.put_back_lists(head)]
+        behind = view.chain is not None and view.chain.number < self._chains.number(view.conversation)
+        return bool(behind and await self._lost.put_back_chain(view.conversation, view.chain)) or bool(lists)
 
     async def _learn_members(self, view: ConversationView) -> None:
         """Take in whose the named profiles are, to verify statements with: nobody is a member because of it."""

@@ -33,6 +33,7 @@ from varde.first_words import FirstContact
 from varde.http import Http
 from varde.identity import Identity
 from varde.joins import Joins
+from varde.lost_records import LostRecords
 from varde.memberships import Memberships
 from varde.named_lists import NamedLists
 from varde.outbox import Outbox
@@ -47,8 +48,10 @@ from varde.store import Store, Unlock, open_store
 from varde.transparency import Transparency
 from varde_contract.exception_groups import ungrouped
 from varde_contract.frames import ServerFrame
-from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from varde_contract.ids import AccountId, ConversationId, DeviceId, EpochId, ProfileId
 
+EPOCH = "epoch"
+"""The setting with the epoch of the server's store in which everything was last put back."""
 CLOSE_SECONDS = 2.0
 """How long the end of the block waits for queued frames to leave, receipts above all."""
 
@@ -86,11 +89,9 @@ async def connect(
 
 def make_services(store: Store, http: Http, identity: Identity) -> Services:
     """Build the parts of a client over an open store."""
-    own = OwnDevice(identity.account, identity.device)
-    keychain, events = Keychain(store, own), EventStream(store)
+    keychain, events = Keychain(store, OwnDevice(identity.account, identity.device)), EventStream(store)
     rest = Rest(http, AccessTokens(store, http))
-    transparency, own_list = Transparency(store, rest, events.publish), OwnList(store, rest, own)
-    return put_together(identity, store, keychain, rest, events, transparency, own_list)
+    return put_together(identity, store, keychain, rest, events, Transparency(store, rest, events.publish))
 
 
 def put_together(
@@ -100,12 +101,13 @@ def put_together(
     rest: Rest,
     events: EventStream,
     transparency: Transparency,
-    own_list: OwnList,
 ) -> Services:
     """Build the rest of a client around its keys and its API."""
     chains = Chains(store, keychain.trust, identity)
-    rosters = Rosters(store, rest, keychain.trust, chains, transparency, events.publish)
     outbox = Outbox(store, identity, events)
+    lost = LostRecords(store, rest, identity.account, outbox.settle_own_numbers)
+    own_list = OwnList(store, rest, OwnDevice(identity.account, identity.device), lost)
+    rosters = Rosters(store, rest, keychain.trust, chains, transparency, lost, events.publish)
     first_contact = FirstContact(store, keychain, rest, rosters, identity)
     memberships = Memberships(store, rest, rosters, chains, first_contact, outbox, own_list, identity)
     joins = Joins(store, keychain, identity.device)
@@ -154,6 +156,7 @@ class ClientTasks:
         for head in connection.welcome.heads:
             self._services.rosters.note_version(head.conversation, head.roster_version)
         self._nursery.start_soon(self._check_own_list)
+        self._nursery.start_soon(self._follow_epoch, connection.welcome.epoch)
         self._services.events.publish(Connected(self._was_connected))
         self._was_connected = True
 
@@ -223,6 +226,32 @@ class ClientTasks:
             publish(OwnListChanged(after.number, added, gone, identity.device in now))
         for event in root_key_changes(identity.account, learned):
             publish(event)
+
+    async def _follow_epoch(self, epoch: EpochId | None) -> None:
+        """After a loss, look at every conversation: what the server lacks and this device holds is put back.
+
+        Whoever was removed in the time that is lost is a member again until somebody does.
+        """
+        store, rosters = self._services.store, self._services.rosters
+        before = store.settings.find(EPOCH, EpochId)
+        if epoch is None or epoch == before:
+            return
+        if before is not None:
+            self._prekeys.wake()  # the server has forgotten them
+            backoff = Backoff()
+            for conversation in store.chains.all_ids():
+                while True:
+                    try:
+                        await rosters.catch_up(conversation)
+                    except (Unreachable, Busy):
+                        await trio.sleep(backoff.next())
+                        continue
+                    except VardeError:
+                        pass  # it is told to whoever sends there
+                    backoff.reset()
+                    break
+        with store.transaction():
+            store.settings.put(EPOCH, epoch)  # last: after a crash all of it is looked at again
 
     async def _look_up_sender(self, conversation: ConversationId, device: DeviceId, profile: ProfileId) -> None:
         backoff, reason = Backoff(), Reason.UNKNOWN_SENDER

@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from varde_contract.codec import NOT_WELL_FORMED
+from varde_contract.device_list import DeviceList, commitment
 from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, decode_binary_id
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
@@ -91,6 +92,20 @@ class Membership(Struct, frozen=True, array_like=True):
 SignerKey: TypeAlias = Callable[[Statement], bytes]
 """Return the Ed25519 key of the device that a statement names, out of the device list it names, where that list lets
 the device speak for the profile. Raises PeerFault where it does not. A later list undoes nothing."""
+
+
+def listed_key(statement: Statement, devices: DeviceList, salt: bytes) -> bytes:
+    """Return the key that a statement must be signed with, by the device list that it names and its profile's salt.
+
+    Raises ChainFault where that list does not let the device speak for the profile.
+    """
+    listed = devices.find(statement.device)
+    if devices.account != statement.account or listed is None or not listed.is_valid(statement.issued_ms):
+        raise ChainFault(RefusalCode.BAD_SIGNATURE, "the device is not in the list that the statement names")
+    if commitment(statement.profile, salt) not in listed.profiles:
+        raise ChainFault(RefusalCode.BAD_SIGNATURE, "the device does not receive for the profile it signs as")
+    return listed.signing_key
+
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _state = msgspec.msgpack.Decoder(Membership, dec_hook=decode_binary_id)

@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from domain.events import Event
 from domain.people.events import DevicesChanged, TicketsRevoked
-from domain.people.model import Actor, Device, ListChange, StoredList
-from domain.people.ports import DeviceStore, ListFault, ProfileStore
+from domain.people.model import Actor, Device, ListChange, Profile, StoredList
+from domain.people.ports import AccountStore, DeviceStore, ListFault, ProfileStore
 from domain.ports import Bus, Clock
 from varde_contract.device_list import (
+    CLOCK_SKEW_MS,
     DeviceList,
     ListedDevice,
     SignedDeviceList,
@@ -28,6 +29,7 @@ from varde_contract.device_list import (
 from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, ProfileId
 from varde_contract.limits import LISTS_PER_PAGE
+from varde_contract.people import FoundBy, Policies, ProfileType, Theme
 from varde_contract.refusals import RefusalCode, Refused
 
 _NOT_YOURS: Final = Refused(
@@ -38,9 +40,14 @@ _STALE: Final = Refused(
 )
 _OTHER_ACCOUNT: Final = Refused(RefusalCode.BAD_DEVICE_LIST, "The device list is of another account.")
 _EXISTS: Final = Refused(RefusalCode.DEVICE_EXISTS, "A device with this id exists or existed. Choose a fresh id.")
+_NOT_LOST: Final = Refused(RefusalCode.BAD_DEVICE_LIST, "This device list is newer than what was lost.")
 _UNKNOWN: Final = Refused(RefusalCode.NOT_FOUND, "There is no such account that this one may write to.")
 
 
+_LOST: Final = Policies(found_by=FoundBy.NOBODY)
+"""Of a profile that was lost: whom it let ask is lost, too, and nobody may be there to answer."""
+TRIES: Final = 3
+"""All who hold lost lists put them back in the same moment: who is slower finds them there at the next try."""
 EXPIRED_AT_ONCE: Final = 100
 """Each is a transaction of its own: it locks the account and its conversations."""
 
@@ -56,7 +63,10 @@ class Accepted:
 class DeviceLists:
     """The device lists of all accounts."""
 
-    def __init__(self, store: DeviceStore, profiles: ProfileStore, bus: Bus, *, clock: Clock) -> None:
+    def __init__(
+        self, accounts: AccountStore, store: DeviceStore, profiles: ProfileStore, bus: Bus, *, clock: Clock
+    ) -> None:
+        self._accounts = accounts
         self._store = store
         self._profiles = profiles
         self._bus = bus
@@ -85,6 +95,61 @@ class DeviceLists:
             return Accepted(newest, made=False)
         return await self._store_next(before, devices, encoded, now)
 
+    async def put_back(
+        self, account: AccountId, encoded: Sequence[bytes], openings: Mapping[ProfileId, bytes], since_ms: int
+    ) -> StoredList | Refused:
+        """Store lists that were lost since the store's last backup, in their order; return the newest that is known.
+
+        Anybody may who holds them: they are signed. Those that are there are passed over. An account that is lost is
+        known again, with those of its `openings` (profiles and salts) that the lists commit to, so that what its
+        devices signed can be judged; nobody signs in as it. `since_ms` is when the loss was noticed: later lists are
+        not lost ones.
+
+        Refuses `bad-device-list`, `stale-device-list`, `profile-not-allowed` and `device-exists`.
+        """
+        try:
+            lists = [(each, decode_list(decode_signed_list(each).statement)) for each in encoded]
+        except PeerFault as fault:
+            return Refused(RefusalCode.BAD_DEVICE_LIST, f"This device list was never one: {fault}.")
+        if any(devices.account != account for _, devices in lists):
+            return _OTHER_ACCOUNT
+        if any(devices.issued_ms > since_ms + CLOCK_SKEW_MS for _, devices in lists):
+            return _NOT_LOST
+        for left in range(TRIES - 1, -1, -1):
+            outcome = await self._put_back(account, lists, openings)
+            if outcome is not _STALE or not left:
+                return outcome
+        raise AssertionError("there is at least one try")
+
+    async def _put_back(
+        self, account: AccountId, lists: Sequence[tuple[bytes, DeviceList]], openings: Mapping[ProfileId, bytes]
+    ) -> StoredList | Refused:
+        stored = await self._store.lists(account, lists[0][1].number, len(lists))
+        if [each.signed for each in stored] != [each for each, _ in lists[: len(stored)]]:
+            return _STALE
+        known = await self._accounts.find(account) is not None
+        committed = {each for _, devices in lists for device in devices.devices for each in device.profiles}
+        fresh = [
+            Profile(account, profile, ProfileType.PRIVAT, Theme.SYSTEM, _LOST, self._clock(), salt)
+            for profile, salt in openings.items()
+            if commitment(profile, salt) in committed
+        ]
+        newest = stored[-1] if stored else await self._store.newest_list(account) if known else None
+        for each, claimed in lists[len(stored) :]:
+            before = None if newest is None else _list_of(newest)
+            if claimed.number != (1 if before is None else before.number + 1):
+                return _STALE
+            try:
+                devices = judge(before, decode_signed_list(each))
+            except PeerFault as fault:
+                return Refused(RefusalCode.BAD_DEVICE_LIST, f"This device list was never one: {fault}.")
+            await self._accounts.put_back(account, fresh)
+            taken = await self._store_next(before, devices, each, self._clock(), all_opened=known)
+            if isinstance(taken, Refused):
+                return taken
+            newest = taken.stored
+        return _STALE if newest is None else newest
+
     async def own(self, actor: Actor, from_number: int) -> Sequence[StoredList]:
         """Return the actor's lists from a number on, at most `LISTS_PER_PAGE`."""
         return await self._store.lists(actor.account, from_number, LISTS_PER_PAGE)
@@ -110,11 +175,11 @@ class DeviceLists:
         return await self._store.may_read_lists(actor.account, actor.device, account)
 
     async def _store_next(
-        self, before: DeviceList | None, devices: DeviceList, encoded: bytes, now_ms: int
+        self, before: DeviceList | None, devices: DeviceList, encoded: bytes, now_ms: int, *, all_opened: bool = True
     ) -> Accepted | Refused:
         profiles = await self._profiles.list_all(devices.account)
         opened = {commitment(profile.id, profile.salt): profile.id for profile in profiles}
-        if any(each not in opened for device in devices.devices for each in device.profiles):
+        if all_opened and any(each not in opened for device in devices.devices for each in device.profiles):
             return _NOT_YOURS
         stored = StoredList(devices.account, devices.number, encoded, list_hash(devices))
         change = list_change(before, devices, stored, opened, now_ms)
@@ -212,7 +277,9 @@ def _device(account: AccountId, listed: ListedDevice, opened: Mapping[bytes, Pro
         signing_key=listed.signing_key,
         identity_key=listed.identity_key,
         # One whose time is over receives for nothing, as `expire_devices` would leave it.
-        profiles=tuple(sorted(opened[each] for each in listed.profiles)) if listed.is_valid(now_ms) else (),
+        profiles=tuple(sorted(opened[each] for each in listed.profiles if each in opened))
+        if listed.is_valid(now_ms)
+        else (),
         valid_until_ms=listed.valid_until_ms,
         created_ms=now_ms,
     )

@@ -31,6 +31,9 @@ class AccountStore(Protocol):
     async def find(self, account: AccountId) -> Account | None:
         """Return the account."""
 
+    async def put_back(self, account: AccountId, profiles: Sequence[Profile]) -> None:
+        """Let an account and profiles of it that were lost be known again; those that are known stay as they are."""
+
 
 class SignInStore(Protocol):
     """One-time codes and whose address is whose, by keyed digest of the address."""
@@ -129,6 +132,9 @@ class DeviceStore(Protocol):
 
     async def lists(self, account: AccountId, from_number: int, most: int) -> Sequence[StoredList]:
         """Return the account's lists from a number on, in their order."""
+
+    async def kept_list(self, account: AccountId, before_ms: int) -> int:
+        """Return the number of the newest list that was stored before a time, 0 for none."""
 
     async def may_read_lists(self, reader: AccountId, device: DeviceId | None, account: AccountId) -> bool:
         """Whether both are members of one conversation, or `device` can have a message that the account wrote."""

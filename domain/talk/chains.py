@@ -4,7 +4,7 @@ The rules themselves are in `varde_contract.membership`, where clients have them
 who is asking, and to which profiles there are.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -30,6 +30,8 @@ _TAKEN: Final = Refused(RefusalCode.STALE_CHAIN, "The conversation has this stat
 _NOT_CREATED: Final = Refused(RefusalCode.MALFORMED, "Begin with a creation. A dm invites one other, a self nobody.")
 
 Judged: TypeAlias = tuple[chain.Membership, list[NewStatement]]
+MakesStatement: TypeAlias = Callable[[chain.Membership | None, chain.Membership, bytes], NewStatement | Refused]
+"""Makes what is stored of a statement, from the membership before it, the one after it, and its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,33 +76,23 @@ class Chains:
         device = await self._device(actor)
         if device is None:
             return _NO_DEVICE
-        judged = self._judge(None, signed, device, await self._list_number(actor))
+        judged = judge(None, signed, _keys_of(device, await self._list_number(actor)), self._new_statement)
         if isinstance(judged, Refused):
             return judged
         state, statements = judged
-        if not _has_its_shape(state):
+        if not has_its_shape(state):
             return _NOT_CREATED
         if await self._store.membership(state.conversation) is not None:
             # Its id is the creator's to choose: an answer that was lost is asked for again, and nobody else guesses it.
             same = await self._stored_before(state.conversation, statements)
             return Opened(state.conversation, made=False) if same else _TAKEN
-        ids = sorted(state.members)
-        pair = None if state.kind is ConversationKind.GROUP else (ids[0], ids[-1])
-        known = None if pair is None else await self._store.pair(pair)
+        new = new_roster(state, statements, self._clock())
+        known = None if new.pair is None else await self._store.pair(new.pair)
         if known is not None:
             return Opened(known, made=False)  # nobody is asked again, so nobody has to allow it
         told = await self._judge_invited(actor.account, None, state)
         if isinstance(told, Refused):
             return told
-        new = NewRoster(
-            conversation=state.conversation,
-            kind=state.kind,
-            members=state.members,
-            pair=pair,
-            created_ms=self._clock(),
-            statements=statements,
-            state=chain.encode_state(state),
-        )
         conversation, made = await self._store.open(new)
         if made:
             await self._bus.publish([MembershipChanged(conversation, 1), *await self._invited(state, told)])
@@ -117,7 +109,7 @@ class Chains:
         before = await self._state(device, conversation)
         if before is None:
             return _UNKNOWN
-        judged = self._judge(before, signed, device, await self._list_number(actor))
+        judged = judge(before, signed, _keys_of(device, await self._list_number(actor)), self._new_statement)
         if isinstance(judged, Refused):
             stored = await self._stored_before(conversation, signed)
             return Extended(tuple(each.seq for each in stored), 0, moved=False) if stored else judged
@@ -125,18 +117,7 @@ class Chains:
         told = await self._judge_invited(actor.account, before, after)
         if isinstance(told, Refused):
             return told
-        is_over = after.kind is ConversationKind.DM and len(after.members) < len(before.members)
-        ids = sorted(before.members)
-        change = ChainChange(
-            conversation=conversation,
-            after=before.number,
-            members=after.members,
-            statements=statements,
-            state=chain.encode_state(after),
-            joining=frozenset(member.account for each, member in after.accepted.items() if each not in before.accepted),
-            freed=(ids[0], ids[-1]) if is_over else None,
-        )
-        extended = await self._store.extend(change)
+        extended = await self._store.extend(chain_change(before, after, statements))
         if extended is None:
             return _TAKEN
         moved = [MembershipChanged(conversation, extended.roster_version)] if extended.moved else []
@@ -177,44 +158,18 @@ class Chains:
         if encoded is None:
             return None
         state = chain.decode_state(encoded)
-        members = (state.members.get(profile) for profile in device.profiles)
-        return state if any(member is not None and member.account == device.account for member in members) else None
+        return state if is_in(device, state) else None
 
     async def _list_number(self, actor: Actor) -> int:
         newest = await self._devices.newest_list(actor.account)
         return 0 if newest is None else newest.number
 
-    def _judge(
-        self, state: chain.Membership | None, signed: Sequence[bytes], device: Device, list_number: int
-    ) -> Judged | Refused:
-        statements: list[NewStatement] = []
-        try:
-            for each in signed:
-                before, state = state, chain.apply(state, each, _keys_of(device, list_number))
-                if before is not None and state.links and state.links != before.links:
-                    return _NO_LINKS
-                statements.append(self._statement(before, state, each))
-        except s.ChainFault as fault:
-            # To HTTP the body is well-formed: it is bytes. What does not read as a statement was signed by nobody.
-            code = RefusalCode.BAD_SIGNATURE if fault.refusal is RefusalCode.MALFORMED else fault.refusal
-            return Refused(code, f"The statement was refused: {fault}.")
-        return _NOT_CREATED if state is None else (state, statements)
-
-    def _statement(self, before: chain.Membership | None, after: chain.Membership, signed: bytes) -> NewStatement:
-        statement, _ = s.parse_statement(signed)
-        now = self._clock()
-        return NewStatement(
-            signed=signed,
-            number=after.number,
-            hash=after.head,
-            state=chain.encode_state(before) if before is not None and isinstance(statement, s.Snapshot) else None,
-            account=statement.account,
-            profile=statement.profile,
-            device=statement.device,
-            message=MessageId(uuid7(now, self._entropy(ENTROPY_BYTES))),
-            client_id=ClientId(uuid7(now, self._entropy(ENTROPY_BYTES))),
-            sent_ms=now,
-        )
+    def _new_statement(
+        self, before: chain.Membership | None, after: chain.Membership, signed: bytes
+    ) -> NewStatement | Refused:
+        if before is not None and after.links and after.links != before.links:
+            return _NO_LINKS
+        return new_statement(before, after, signed, self._clock(), self._entropy)
 
     async def _stored_before(
         self, conversation: ConversationId, signed: Sequence[bytes] | Sequence[NewStatement]
@@ -254,6 +209,82 @@ class Chains:
         ]
 
 
+def judge(
+    state: chain.Membership | None, signed: Sequence[bytes], keys: chain.SignerKey, make: MakesStatement
+) -> Judged | Refused:
+    """Return the membership after some statements, and what is stored of each. Refuses what the rules do."""
+    statements: list[NewStatement] = []
+    try:
+        for each in signed:
+            before, state = state, chain.apply(state, each, keys)
+            made = make(before, state, each)
+            if isinstance(made, Refused):
+                return made
+            statements.append(made)
+    except s.ChainFault as fault:
+        # To HTTP the body is well-formed: it is bytes. What does not read as a statement was signed by nobody.
+        code = RefusalCode.BAD_SIGNATURE if fault.refusal is RefusalCode.MALFORMED else fault.refusal
+        return Refused(code, f"The statement was refused: {fault}.")
+    return _NOT_CREATED if state is None else (state, statements)
+
+
+def new_statement(
+    before: chain.Membership | None, after: chain.Membership, signed: bytes, now_ms: int, entropy: Entropy
+) -> NewStatement:
+    """Return what is stored of a statement that was judged, as its signer brings it."""
+    statement, _ = s.parse_statement(signed)
+    return NewStatement(
+        signed=signed,
+        number=after.number,
+        hash=after.head,
+        state=chain.encode_state(before) if before is not None and isinstance(statement, s.Snapshot) else None,
+        account=statement.account,
+        signer=statement.profile,
+        invited=statement.invited if isinstance(statement, s.Invite) else None,
+        profile=statement.profile,
+        device=statement.device,
+        message=MessageId(uuid7(now_ms, entropy(ENTROPY_BYTES))),
+        client_id=ClientId(uuid7(now_ms, entropy(ENTROPY_BYTES))),
+        sent_ms=now_ms,
+    )
+
+
+def chain_change(before: chain.Membership, after: chain.Membership, statements: Sequence[NewStatement]) -> ChainChange:
+    """Return what statements that follow change."""
+    is_over = after.kind is ConversationKind.DM and len(after.members) < len(before.members)
+    ids = sorted(before.members)
+    return ChainChange(
+        conversation=after.conversation,
+        after=before.number,
+        members=after.members,
+        statements=statements,
+        state=chain.encode_state(after),
+        joining=frozenset(member.account for each, member in after.accepted.items() if each not in before.accepted),
+        freed=(ids[0], ids[-1]) if is_over else None,
+    )
+
+
+def new_roster(state: chain.Membership, statements: Sequence[NewStatement], now_ms: int) -> NewRoster:
+    """Return the conversation that a chain begins."""
+    ids = sorted(state.members)
+    return NewRoster(
+        conversation=state.conversation,
+        kind=state.kind,
+        members=state.members,
+        # A dm that is over already leaves its two free to begin another one.
+        pair=(ids[0], ids[-1]) if state.kind is not ConversationKind.GROUP and has_its_shape(state) else None,
+        created_ms=now_ms,
+        statements=statements,
+        state=chain.encode_state(state),
+    )
+
+
+def is_in(device: Device, state: chain.Membership) -> bool:
+    """Whether a profile of the device is a member or invited."""
+    members = (state.members.get(profile) for profile in device.profiles)
+    return any(member is not None and member.account == device.account for member in members)
+
+
 def is_reachable(owner: Account | None) -> bool:
     """Whether a profile's owner can be a member: its devices can be checked, be they registered only later."""
     return owner is not None and owner.list_number > 0
@@ -274,7 +305,8 @@ def _keys_of(device: Device, list_number: int) -> chain.SignerKey:
     return key
 
 
-def _has_its_shape(state: chain.Membership) -> bool:
+def has_its_shape(state: chain.Membership) -> bool:
+    """Whether a conversation of this kind begins with so many members."""
     match state.kind:
         case ConversationKind.DM:
             return len(state.members) == 2  # noqa: PLR2004 - a dm is of two

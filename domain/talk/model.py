@@ -73,18 +73,25 @@ class RosterView(Struct, frozen=True):
 
 
 class NewStatement(Struct, frozen=True):
-    """A membership statement that was judged, not stored yet. `state` is what a snapshot speaks of, else None."""
+    """A membership statement that was judged, not stored yet. `state` is what a snapshot speaks of, else None.
+
+    `account` and `signer` signed it; it invites the profile `invited`, if it does. `profile` and `device` bring it: the
+    message of the log is theirs. They are the signer's, but for a statement that somebody else puts back.
+    """
 
     signed: bytes
     number: int
     hash: bytes
     state: bytes | None
     account: AccountId
+    signer: ProfileId
+    invited: ProfileId | None
     profile: ProfileId
     device: DeviceId
     message: MessageId
     client_id: ClientId
     sent_ms: int
+    put_back: bool = False
 
 
 class StoredStatement(Struct, frozen=True):

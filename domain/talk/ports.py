@@ -39,7 +39,7 @@ from varde_contract.talk import ConversationKind
 class NewRoster(Struct, frozen=True):
     """A conversation to be opened, with the statements that say so and the encoded membership after them.
 
-    `pair` is the sorted two (dm) or the one (self) profile it is unique by.
+    `pair` is the sorted two (dm) or the one (self) profile it is unique by. Its roster begins at `version`.
     """
 
     conversation: ConversationId
@@ -49,6 +49,7 @@ class NewRoster(Struct, frozen=True):
     created_ms: int
     statements: Sequence[NewStatement] = ()
     state: bytes = b""
+    version: int = 1
 
 
 class ChainChange(Struct, frozen=True):
@@ -71,7 +72,10 @@ class ConversationStore(Protocol):
     """Conversations and memberships. A change of members moves the roster version."""
 
     async def open(self, new: NewRoster) -> tuple[ConversationId, bool]:
-        """Store the conversation, or return the one its pair already has; True when it was made now."""
+        """Store the conversation, or return the one its pair already has; True when it was made now.
+
+        One whose id is there already is not touched.
+        """
 
     async def pair(self, pair: tuple[ProfileId, ProfileId]) -> ConversationId | None:
         """Return the dm or self of a pair."""
@@ -104,6 +108,9 @@ class ConversationStore(Protocol):
 
     async def statements(self, conversation: ConversationId, first: int, limit: int) -> Sequence[StoredStatement]:
         """Return the statements from number `first` on, in order."""
+
+    async def has_gone_on(self, conversation: ConversationId) -> bool:
+        """Whether something new was stated since the present epoch began: what was lost cannot follow that."""
 
     async def invitations(self, device: DeviceId, most: int) -> Sequence[Invitation]:
         """Return what the profiles that a device receives for are invited to, newest first.

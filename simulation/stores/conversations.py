@@ -22,15 +22,17 @@ class MemoryConversations:
         self._interference = interference
 
     async def open(self, new: NewRoster) -> tuple[ConversationId, bool]:
-        """As promised. Like the database, insists on a fresh id."""
+        """As promised."""
         await self._interference.let_through()
         if new.pair is not None and new.pair in self._memory.pairs:
             return self._memory.pairs[new.pair], False
-        assert new.conversation not in self._memory.talks
+        if new.conversation in self._memory.talks:
+            return new.conversation, False
         talk = StoredConversation(new.conversation, new.kind, new.created_ms)
         talk.members = {
-            profile: replace_member(None, member, 1, new.statements) for profile, member in new.members.items()
+            profile: replace_member(profile, None, member, 1, new.statements) for profile, member in new.members.items()
         }
+        talk.version = new.version
         self._memory.talks[talk.id] = talk
         if new.pair is not None:
             self._memory.pairs[new.pair] = talk.id
@@ -111,7 +113,7 @@ class MemoryConversations:
             return None
         before, accounts = talk.members, {member.account for member in talk.members.values()}
         talk.members = {
-            profile: replace_member(before.get(profile), member, talk.head + 1, change.statements)
+            profile: replace_member(profile, before.get(profile), member, talk.head + 1, change.statements)
             for profile, member in change.members.items()
         }
         waiting = {profile for profile, row in talk.members.items() if not row.accepted}
@@ -140,6 +142,14 @@ class MemoryConversations:
         await self._interference.let_through()
         talk = self._memory.talks.get(conversation)
         return [] if talk is None else [each for each, _ in talk.statements if each.number >= first][:limit]
+
+    async def has_gone_on(self, conversation: ConversationId) -> bool:
+        """As promised."""
+        await self._interference.let_through()
+        talk = self._memory.talks.get(conversation)
+        if talk is None or talk.last_put_back:
+            return False
+        return talk.statements[-1][0].seq > self._memory.epochs[0][1].get(conversation, 0)
 
     async def pair(self, pair: tuple[ProfileId, ProfileId]) -> ConversationId | None:
         """As promised."""
@@ -174,7 +184,11 @@ class MemoryConversations:
 
 
 def replace_member(
-    before: Membership | None, after: Member, from_seq: int, statements: Sequence[talk_model.NewStatement]
+    profile: ProfileId,
+    before: Membership | None,
+    after: Member,
+    from_seq: int,
+    statements: Sequence[talk_model.NewStatement],
 ) -> Membership:
     """The row of a member: who accepts has what comes from then on."""
     if before is not None and before.accepted:
@@ -183,7 +197,8 @@ def replace_member(
     if not after.accepted and before is not None:
         row.inviter, row.asked_ms = before.inviter, before.asked_ms
     elif not after.accepted and statements:
-        row.inviter, row.asked_ms = statements[-1].account, statements[-1].sent_ms
+        row.inviter = {each.invited: each.account for each in statements}.get(profile)
+        row.asked_ms = statements[-1].sent_ms
     return row
 
 
@@ -210,7 +225,8 @@ def _say(talk: StoredConversation, statements: Sequence[talk_model.NewStatement]
         talk.known[each.device, each.client_id] = talk.head
         talk.statements.append((talk_model.StoredStatement(each.number, talk.head, each.signed, each.state), each.hash))
         talk.membership = membership
-        talk.signers.add(each.profile)
+        talk.signers.add(each.signer)
+        talk.last_put_back = each.put_back
     return tuple(range(talk.head - len(statements) + 1, talk.head + 1))
 
 

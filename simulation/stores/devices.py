@@ -29,6 +29,7 @@ class MemoryDevices:
             return ListFault.DEVICE_EXISTS
         memory.accounts[account.id] = replace(account, list_number=stored.number)
         memory.lists[account.id, stored.number] = stored
+        memory.stored_ms[account.id, stored.number] = change.now_ms
         touched = [memory.devices[device] for device in change.revoked]
         moved = {profile for device in touched for profile in device.profiles}
         for device in change.changed:
@@ -82,6 +83,12 @@ class MemoryDevices:
         await self._interference.let_through()
         own = [stored for (whose, _), stored in sorted(self._memory.lists.items()) if whose == account]
         return [stored for stored in own if stored.number >= from_number][:most]
+
+    async def kept_list(self, account: AccountId, before_ms: int) -> int:
+        """As promised."""
+        await self._interference.let_through()
+        times = self._memory.stored_ms.items()
+        return max((number for (whose, number), ms in times if whose == account and ms < before_ms), default=0)
 
     async def may_read_lists(self, reader: AccountId, device: DeviceId | None, account: AccountId) -> bool:
         """As promised."""

@@ -69,6 +69,7 @@ class StoredConversation:
     statements: list[tuple[talk_model.StoredStatement, bytes]] = field(default_factory=list)
     """With the hash of each."""
     signers: set[ProfileId] = field(default_factory=set)
+    last_put_back: bool = False
     words: dict[tuple[ProfileId, DeviceId], talk_model.Words] = field(default_factory=dict)
     membership: bytes | None = None
 
@@ -142,6 +143,8 @@ class Memory:
     profiles: dict[ProfileId, people.Profile] = field(default_factory=dict)
     devices: dict[DeviceId, people.Device] = field(default_factory=dict)
     lists: dict[tuple[AccountId, int], people.StoredList] = field(default_factory=dict)
+    stored_ms: dict[tuple[AccountId, int], int] = field(default_factory=dict)
+    """When each list was stored."""
     device_owners: dict[DeviceId, AccountId] = field(default_factory=dict)
     revocations: dict[DeviceId, tuple[int, people.Revocation]] = field(default_factory=dict)
     keys: dict[DeviceId, KeyChain] = field(default_factory=dict)

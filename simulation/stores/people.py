@@ -23,6 +23,13 @@ class MemoryAccounts:
         await self._interference.let_through()
         return self._memory.accounts.get(account)
 
+    async def put_back(self, account: AccountId, profiles: Sequence[people.Profile]) -> None:
+        """As promised."""
+        await self._interference.let_through()
+        self._memory.accounts.setdefault(account, people.Account(account, profiles[0].created_ms if profiles else 0, 0))
+        for profile in profiles:
+            self._memory.profiles.setdefault(profile.id, profile)
+
 
 class MemorySignIn:
     """A `domain.people.ports.SignInStore`."""

@@ -11,6 +11,7 @@ from domain.people.sign_in import SignIn
 from domain.talk.chains import Chains
 from domain.talk.consent import Consent
 from domain.talk.conversations import Conversations
+from domain.talk.lost_statements import LostStatements
 from simulation.stores import open_memory_stores
 from simulation.stores.bus import RecordingBus
 from simulation.stores.clock import DeterministicEntropy, ManualClock
@@ -37,12 +38,18 @@ class Registry:
         self.accounts = Accounts(stores.accounts)
         self.profiles = Profiles(stores.profiles, bus, clock=clock, entropy=entropy)
         self.devices = Devices(stores.devices)
-        self.device_lists = DeviceLists(stores.devices, stores.profiles, bus, clock=clock)
+        self.device_lists = DeviceLists(stores.accounts, stores.devices, stores.profiles, bus, clock=clock)
         self.prekeys = Prekeys(
             stores.prekeys, stores.devices, stores.conversations, stores.consent, bus, self.budgets, clock=clock
         )
         self.conversations = Conversations(stores.conversations, stores.devices)
         self.consent = Consent(stores.consent, self.budgets, clock=clock)
+        self.lost_statements = LostStatements(
+            *(stores.conversations, stores.profiles, stores.devices, stores.epochs, bus),
+            node="api",
+            clock=clock,
+            entropy=entropy,
+        )
         self.chains = Chains(
             stores.conversations,
             stores.profiles,

@@ -284,6 +284,10 @@ class SimulatedConversation:
         past |= {each.person.profile: each.person.account for each in self.past}
         with endpoint.store.transaction():
             endpoint.store.chains.put(StoredChain(replace(self.chain.now, conversation=self.conversation), past, {}))
+            state = None
+            for signed in self.chain.signed:
+                state = replay(state, signed)
+                endpoint.store.chains.keep(state, signed)
 
     def verify_everywhere(self) -> None:
         """Every endpoint verifies the roster."""

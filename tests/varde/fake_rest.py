@@ -10,13 +10,15 @@ from tests.ids import id_of
 from tests.varde.endpoints import NOW, Account, Endpoint, SimulatedConversation
 from varde.errors import Refusal
 from varde_contract import frames as f
+from varde_contract.device_list import decode_list, decode_signed_list
 from varde_contract.ids import AccountId, ConversationId, MessageId, ProfileId
-from varde_contract.membership_statements import ChainFault
+from varde_contract.membership_statements import ChainFault, parse_statement
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import (
     ClaimedKeys,
     DeviceLists,
     DeviceListView,
+    LostDeviceLists,
     PrekeyClaim,
     PrekeyCount,
     PrekeyUpload,
@@ -66,6 +68,30 @@ class FakeRest:
         talk.version += chain.now.accepted != accepted
         head = _BEYOND + len(chain.signed)
         return StatementsStored(tuple(range(head - len(new.statements), head)))
+
+    async def put_back_statements(self, conversation: ConversationId, lost: NewStatements) -> StatementsStored:
+        """Take back what was lost, where something was."""
+        await self._answer()
+        if not self._relay.takes_back:
+            raise Refusal.of(RefusalCode.NOT_ALLOWED, "no")
+        chain = self._relay.talks[conversation].chain
+        numbers = [parse_statement(signed)[0].number for signed in lost.statements]
+        missing = [signed for signed in lost.statements if signed not in chain.signed]
+        if missing:
+            await self.append_statements(conversation, NewStatements(tuple(missing)))
+        return StatementsStored(tuple(_BEYOND + number for number in numbers))
+
+    async def put_back_lists(self, account: AccountId, lost: LostDeviceLists) -> DeviceListView:
+        """The same for device lists."""
+        await self._answer()
+        if not self._relay.takes_back:
+            raise Refusal.of(RefusalCode.NOT_ALLOWED, "no")
+        found = next(each for each in self._accounts() if each.person.account == account)
+        for signed in lost.lists:
+            if signed not in found.signed:
+                found.lists.append(decode_list(decode_signed_list(signed).statement))
+                found.signed.append(signed)
+        return DeviceListView(len(found.signed), found.signed[-1])
 
     async def conversation(self, conversation: ConversationId) -> ConversationView:
         """The roster now."""

@@ -17,12 +17,10 @@ from tests.varde.fake_rest import FakeRest
 from varde.client import Client
 from varde.connection import Connection
 from varde.conversation import Conversation
-from varde.crypto.keychain import OwnDevice
 from varde.errors import Ended, VardeError
 from varde.event_stream import EventIterator, EventStream
 from varde.events import Event, Message
 from varde.identity import Identity, Profile
-from varde.own_list import OwnList
 from varde.reconnector import ConnectionListener
 from varde.rest import Rest
 from varde.services import Services
@@ -78,6 +76,8 @@ class MemoryRelay:
         """Asked for each frame on its way to a client: drop it."""
         self.alter: Callable[[DeviceId, Struct], Sequence[Struct]] = lambda _, frame: (frame,)
         """Asked for each frame on its way to a client: what comes in its place."""
+        self.takes_back = False
+        """Whether it lost something, and takes it back from who holds it."""
         self.more = False
         """Whether there are more conversations than a Welcome holds."""
         self.rest_error: VardeError | None = None
@@ -229,7 +229,8 @@ class MemoryConnection:
     """What `varde.connection.Connection` is to a client."""
 
     def __init__(self, relay: MemoryRelay, device: DeviceId) -> None:
-        self.welcome = f.Welcome(SessionId(id_of(1)), NOW, 25_000, f.ServerLimits(1, 1, 1, 1), (), more=relay.more)
+        limits, epoch = f.ServerLimits(1, 1, 1, 1), relay.epochs[0][0]
+        self.welcome = f.Welcome(SessionId(id_of(1)), NOW, 25_000, limits, (), relay.more, epoch)
         self._relay = relay
         self._device = device
         self._closed = False
@@ -295,10 +296,9 @@ def make_services(relay: MemoryRelay, endpoint: Endpoint) -> Services:
     stream = EventStream(store)
     rest = cast("Rest", FakeRest(relay, endpoint))
     endpoint.learn(endpoint.account)
-    own_list = OwnList(store, rest, OwnDevice(endpoint.person.account, endpoint.id))
     log = relay.other_logs.get(endpoint.id, relay.transparency)
     transparency = Transparency(store, log, stream.publish, lambda: NOW)
-    return put_together(me, store, endpoint.keychain, rest, stream, transparency, own_list)
+    return put_together(me, store, endpoint.keychain, rest, stream, transparency)
 
 
 def refused(

@@ -17,6 +17,7 @@ from varde.crypto.root_key import new_phrase, root_key_of
 from varde.device import load_device
 from varde.http import Http
 from varde.list_codes import DeviceCode, decode_code, encode_code
+from varde.lost_records import LostRecords
 from varde.own_list import OwnList
 from varde.rest import AccessTokens, Rest
 from varde.store.store import open_store
@@ -42,7 +43,9 @@ async def own_list(api: FakeApi, home: Path, clock: Wall | None = None) -> Async
         Http(URL, transport=api.transport) as http,
     ):
         keys, _ = load_device(store)
-        yield OwnList(store, Rest(http, AccessTokens(store, http)), keys.own, clock or Wall())
+        rest = Rest(http, AccessTokens(store, http))
+        lost = LostRecords(store, rest, keys.own.account, lambda _: None)
+        yield OwnList(store, rest, keys.own, lost, clock or Wall())
 
 
 async def request_device(api: FakeApi, home: Path) -> str:

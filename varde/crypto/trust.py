@@ -13,6 +13,7 @@ from varde.store.store import Store
 from varde_contract.device_list import commitment
 from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId
+from varde_contract.membership import listed_key
 from varde_contract.membership_statements import ChainFault, Statement
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.talk import ConversationView, MemberView, RosterDevice
@@ -69,12 +70,9 @@ class Trust:
         pinned, newest = self._store.pins.profile(statement.profile), self.lists.newest(statement.account)
         if pinned is None or newest is None or newest.number < statement.list_number:
             raise UnknownSigner(statement)
-        listed = self.lists.at(statement.account, statement.list_number).find(statement.device)
-        if pinned.account != statement.account or listed is None or not listed.is_valid(statement.issued_ms):
-            raise ChainFault(RefusalCode.BAD_SIGNATURE, "the device is not in the list that the statement names")
-        if commitment(statement.profile, pinned.salt) not in listed.profiles:
-            raise ChainFault(RefusalCode.BAD_SIGNATURE, "the device does not receive for the profile it signs as")
-        return listed.signing_key
+        if pinned.account != statement.account:
+            raise ChainFault(RefusalCode.BAD_SIGNATURE, "the statement is signed as somebody else's profile")
+        return listed_key(statement, self.lists.at(statement.account, statement.list_number), pinned.salt)
 
     def pin_profile(self, profile: ProfileId, pinned: PinnedProfile) -> None:
         """Trust from now on that the profile is this account's. Raises UntrustedDevice where it was another's."""

@@ -30,7 +30,7 @@ class Chains(Table):
         return None if row is None else self._decrypt(_chain_cell(conversation), row[0], Chain)
 
     def put(self, chain: Chain) -> None:
-        """Keep a chain, and the hash and the members of its last statement."""
+        """Keep a chain as it is now, and who its members are after its last statement."""
         conversation = chain.state.conversation
         self._put_accounts(chain)
         self._database.run(
@@ -39,12 +39,32 @@ class Chains(Table):
             conversation.bytes,
             self._encrypt(_chain_cell(conversation), chain),
         )
+
+    def keep(self, state: Membership, signed: bytes) -> None:
+        """Keep the last statement of a chain, and its hash: a server that loses it can be given it back."""
         self._database.run(
-            "INSERT OR IGNORE INTO chain_hash VALUES (?, ?, ?)",
-            conversation.bytes,
-            chain.state.number,
-            chain.state.head,
+            "INSERT OR IGNORE INTO chain_hash VALUES (?, ?, ?, ?)",
+            state.conversation.bytes,
+            state.number,
+            state.head,
+            self._encrypt(_statement_cell(state.conversation, state.number), signed),
         )
+
+    def signed_from(self, conversation: ConversationId, number: int) -> list[bytes]:
+        """Return the signed statements from a number on; none where that one is not here."""
+        rows = self._database.rows(
+            "SELECT number, signed FROM chain_hash WHERE conversation = ? AND number >= ? ORDER BY number",
+            conversation.bytes,
+            number,
+        )
+        if [each for each, signed in rows if signed is not None] != list(range(number, number + len(rows))):
+            return []
+        return [self._decrypt(_statement_cell(conversation, each), signed, bytes) for each, signed in rows]
+
+    def all_ids(self) -> list[ConversationId]:
+        """Return the conversations of which a chain is known."""
+        rows = self._database.rows("SELECT conversation FROM chain ORDER BY conversation")
+        return [ConversationId(UUID(bytes=row[0])) for row in rows]
 
     def accounts_at(self, conversation: ConversationId, number: int) -> list[AccountId]:
         """Return the accounts that had accepted members after a statement; none where this device did not see it."""
@@ -90,6 +110,10 @@ class Chains(Table):
     def is_pending(self, conversation: ConversationId) -> bool:
         """Whether the answer to a statement of this device is due."""
         return self._database.row("SELECT 1 FROM chain_pending WHERE conversation = ?", conversation.bytes) is not None
+
+
+def _statement_cell(conversation: ConversationId, number: int) -> Cell:
+    return Cell("chain_hash", "signed", conversation.bytes, number)
 
 
 def _chain_cell(conversation: ConversationId) -> Cell:

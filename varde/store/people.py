@@ -1,6 +1,7 @@
 """What this device knows of others: their device lists, whose a profile is, local names."""
 
 from collections.abc import Mapping
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -98,6 +99,13 @@ class Pins(Table):
             self._check_count()
             return None
         return self._decrypt(_profile_cell(profile), row[0], PinnedProfile)
+
+    def salts_of(self, account: AccountId) -> dict[ProfileId, bytes]:
+        """Return the salts of an account's profiles that are known. Slow: every pin is opened."""
+        rows = self._database.rows("SELECT profile, sealed FROM pinned_profile ORDER BY profile")
+        profiles = [(ProfileId(UUID(bytes=row)), sealed) for row, sealed in rows]
+        pins = ((each, self._decrypt(_profile_cell(each), sealed, PinnedProfile)) for each, sealed in profiles)
+        return {each: pinned.salt for each, pinned in pins if pinned.account == account}
 
     def pin_profile(self, profile: ProfileId, pinned: PinnedProfile) -> None:
         """Trust from now on that the profile is this account's."""

@@ -158,8 +158,13 @@ CREATE TABLE chain_account (
 ) STRICT, WITHOUT ROWID;
 """
 
+_STATEMENTS = """
+-- The signed statements themselves: a server that was restored from a backup gets back from here what it has lost.
+ALTER TABLE chain_hash ADD COLUMN signed BLOB;
+"""
+
 VERSIONS: tuple[str, ...] = (
     *(_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER, _DEVICE_LISTS, _EPOCHS, _CHAINS, _WORDS),
-    _ACCOUNTS,
+    *(_ACCOUNTS, _STATEMENTS),
 )
 """Each script takes the store from the version of its index to the next."""

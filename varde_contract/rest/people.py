@@ -5,8 +5,8 @@ from typing import Annotated, TypeAlias
 from msgspec import Meta, Struct
 
 from varde_contract.device_list import DEVICE_LIST_BYTES
-from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId
-from varde_contract.limits import DEVICES_PER_SEND, ONE_TIME_KEYS_PER_DEVICE
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SessionId, id_schema
+from varde_contract.limits import DEVICES_PER_SEND, ONE_TIME_KEYS_PER_DEVICE, PROFILES_PER_ACCOUNT
 from varde_contract.people import Policies, ProfileType, Theme
 from varde_contract.rest.fields import (
     Email,
@@ -134,6 +134,8 @@ class Profiles(Struct, frozen=True):
     profiles: tuple[ProfileView, ...]
 
 
+LISTS_PUT_BACK = 16
+"""In one request: encoded, the longest fill half of what a body may have."""
 SignedList: TypeAlias = Annotated[
     bytes,
     Meta(
@@ -149,6 +151,16 @@ class NewDeviceList(Struct, frozen=True, forbid_unknown_fields=True):
     """The account's next device list: adds, changes and revokes devices, and sets or replaces the root key."""
 
     list: SignedList
+
+
+class LostDeviceLists(Struct, frozen=True, forbid_unknown_fields=True):
+    """Device lists of an account that the server has lost, in their order, and the salts that open their profiles."""
+
+    lists: Annotated[tuple[SignedList, ...], Meta(min_length=1, max_length=LISTS_PUT_BACK)]
+    openings: Annotated[
+        dict[ProfileId, Salt],
+        Meta(max_length=PROFILES_PER_ACCOUNT, extra_json_schema={"propertyNames": id_schema(ProfileId)}),
+    ]
 
 
 class DeviceListView(Struct, frozen=True):

@@ -14,7 +14,7 @@ from domain.people.model import Actor, StoredList
 from varde_contract.ids import AccountId, ProfileId
 from varde_contract.limits import SEQ_MAX
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.people import DeviceLists, DeviceListView, NewDeviceList
+from varde_contract.rest.people import DeviceLists, DeviceListView, LostDeviceLists, NewDeviceList
 
 own = Blueprint("device-list", __name__, url_prefix="/v1/device-list")
 accounts = Blueprint("accounts", __name__, url_prefix="/v1/accounts")
@@ -80,6 +80,32 @@ async def show_account_lists(services: Services, actor: Actor, query: AccountQue
         profile = None  # as if it had not been named
     found = await services.device_lists.of_account(actor, AccountId(account), query.from_number, profile)
     return found if isinstance(found, Refused) else DeviceLists(tuple(map(_view, found)))
+
+
+@accounts.put("/<uuid:account>/device-lists")
+@signed_in_with_body(
+    LostDeviceLists,
+    spends=(Budget.INVITATIONS,),
+    answers={200: DeviceListView},
+    refuses=(
+        RefusalCode.NOT_ALLOWED,
+        RefusalCode.BAD_DEVICE_LIST,
+        RefusalCode.STALE_DEVICE_LIST,
+        RefusalCode.PROFILE_NOT_ALLOWED,
+        RefusalCode.DEVICE_EXISTS,
+    ),
+)
+async def put_back_device_lists(services: Services, _: Actor, lost: LostDeviceLists, account: UUID) -> Answer:
+    """Put back device lists that the server lost when its database came back from a backup.
+
+    Anybody may who holds them, for 30 days (`not-allowed` without a loss, and later): they are signed. Those that are
+    there already are passed over. The answer is the newest list that is there then.
+    """
+    since = services.lost_statements.since()
+    if isinstance(since, Refused):
+        return since
+    newest = await services.device_lists.put_back(AccountId(account), lost.lists, lost.openings, since)
+    return newest if isinstance(newest, Refused) else _view(newest)
 
 
 def _view(stored: StoredList) -> DeviceListView:

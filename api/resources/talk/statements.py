@@ -49,6 +49,24 @@ async def append_statements(services: Services, actor: Actor, new: NewStatements
     return extended if isinstance(extended, Refused) else created(StatementsStored(extended.seqs))
 
 
+@blueprint.put("")
+@signed_in_with_body(
+    NewStatements,
+    answers={200: StatementsStored},
+    refuses=(*JUDGED, RefusalCode.LAST_OWNER),
+)
+async def put_back_statements(services: Services, actor: Actor, lost: NewStatements, conversation: UUID) -> Answer:
+    """Put back statements that the server lost when its database came back from a backup.
+
+    Signed by whomever, they follow the head of the chain, or begin a conversation that is lost. Who is in the
+    conversation by them may do it, for 30 days (`not-allowed` without a loss, and later). Those that are there already
+    are passed over. `stale-chain`: something else was stated since. `not-found`: also where a device list that they
+    name is not there: put that back first.
+    """
+    stored = await services.lost_statements.put_back(actor, ConversationId(conversation), lost.statements)
+    return stored if isinstance(stored, Refused) else StatementsStored(stored.seqs)
+
+
 @blueprint.get("")
 @signed_in_with_query(From, answers={200: Statements}, refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND))
 async def list_statements(services: Services, actor: Actor, query: From, conversation: UUID) -> Answer:

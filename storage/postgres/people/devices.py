@@ -38,6 +38,10 @@ class PostgresDevices:
         """Return the account's lists from a number on."""
         return await self._transactions.ask(_lists, account, from_number, most)
 
+    async def kept_list(self, account: AccountId, before_ms: int) -> int:
+        """Return the number of the newest list of before."""
+        return int(await self._transactions.ask(_kept_list, account, before_ms))
+
     async def may_read_lists(self, reader: AccountId, device: DeviceId | None, account: AccountId) -> bool:
         """Whether both share a conversation, or the device can have a message that the account wrote."""
         return bool(await self._transactions.ask(_may_read_lists, reader, device, account))
@@ -66,7 +70,7 @@ class PostgresDevices:
 _NEXT: Final = """
     UPDATE account SET list_number = $2 WHERE account_id = $1 AND list_number = $2 - 1 RETURNING true
 """
-_STORE: Final = "INSERT INTO device_list (account_id, number, statement, hash) VALUES ($1, $2, $3, $4)"
+_STORE: Final = "INSERT INTO device_list (account_id, number, statement, hash, stored_ms) VALUES ($1, $2, $3, $4, $5)"
 _LOG: Final = "INSERT INTO log_pending (account_id, number, digest) VALUES ($1, $2, $3)"
 _REVOKE: Final = "DELETE FROM device WHERE account_id = $1 AND device_id = ANY ($2) RETURNING profiles"
 _CLAIM_IDS: Final = """
@@ -89,7 +93,7 @@ async def _apply(connection: Connection, change: people.ListChange) -> list[peop
     await lock_account(connection, account)
     if not await connection.fetchval(_NEXT, account, stored.number):
         return ListFault.STALE
-    await connection.execute(_STORE, account, stored.number, stored.signed, stored.hash)
+    await connection.execute(_STORE, account, stored.number, stored.signed, stored.hash, change.now_ms)
     await connection.execute(_LOG, account, stored.number, stored.digest)
     moved: set[ProfileId] = set()
     for row in await connection.fetch(_REVOKE, account, change.revoked):
@@ -161,6 +165,15 @@ _NEWEST_LIST: Final = """
 async def _newest_list(connection: Connection, account: AccountId) -> people.StoredList | None:
     row = await connection.fetchrow(_NEWEST_LIST, account)
     return None if row is None else people.StoredList(*row)
+
+
+_KEPT_LIST: Final = """
+    SELECT coalesce(max(number), 0) FROM device_list WHERE account_id = $1 AND stored_ms < $2
+"""
+
+
+async def _kept_list(connection: Connection, account: AccountId, before_ms: int) -> Any:
+    return await connection.fetchval(_KEPT_LIST, account, before_ms)
 
 
 # The second half is for who was off while somebody wrote and left: few ask, and each step is one look into an index.

@@ -77,6 +77,22 @@ async def _add(connection: Connection, profile: people.Profile, most: int) -> bo
     await lock_account(connection, profile.account)
     if await connection.fetchval(_COUNT, profile.account) >= most:
         return False
+    await connection.execute(_ADD_OWNER, profile.id, profile.account)
+    await _insert(connection, profile)
+    return True
+
+
+_CLAIM_OWNER: Final = f"{_ADD_OWNER} ON CONFLICT DO NOTHING RETURNING true"
+
+
+async def put_back(connection: Connection, profile: people.Profile) -> None:
+    """Store a profile that was lost, within the caller's transaction; one that is known stays whose it is."""
+    await lock_account(connection, profile.account)
+    if await connection.fetchval(_CLAIM_OWNER, profile.id, profile.account):
+        await _insert(connection, profile)
+
+
+async def _insert(connection: Connection, profile: people.Profile) -> None:
     await connection.execute(
         _ADD,
         profile.account,
@@ -87,8 +103,6 @@ async def _add(connection: Connection, profile: people.Profile, most: int) -> bo
         profile.created_ms,
         profile.salt,
     )
-    await connection.execute(_ADD_OWNER, profile.id, profile.account)
-    return True
 
 
 _FIND: Final = """

@@ -18,8 +18,9 @@ _PUT_MEMBERS: Final = """
     INSERT INTO membership AS before
            (conversation_id, profile_id, account_id, role, accepted, from_seq, inviter_id, asked_ms)
     SELECT conversation_id, profile_id, account_id, role, accepted, head + 1,
-           CASE WHEN NOT accepted THEN $6::uuid END, CASE WHEN NOT accepted THEN $7::bigint END
-    FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::boolean[]) AS member (profile_id, account_id, role, accepted)
+           CASE WHEN NOT accepted THEN inviter_id END, CASE WHEN NOT accepted THEN $7::bigint END
+    FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::boolean[], $6::uuid[])
+         AS member (profile_id, account_id, role, accepted, inviter_id)
     JOIN conversation ON conversation_id = $1
     ON CONFLICT (conversation_id, profile_id) DO UPDATE SET
         account_id = excluded.account_id,
@@ -35,8 +36,8 @@ _PUT_CHAIN: Final = """
         number = excluded.number, hash = excluded.hash, state = excluded.state
 """
 _PUT_STATEMENTS: Final = """
-    INSERT INTO membership_statement (conversation_id, number, seq, hash, signed, state, profile_id)
-    SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::uuid[])
+    INSERT INTO membership_statement (conversation_id, number, seq, hash, signed, state, profile_id, put_back)
+    SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::uuid[], $8::bool[])
 """
 
 
@@ -44,7 +45,7 @@ async def begin(connection: Connection, new: NewRoster) -> None:
     """Store the members and statements of a conversation that was just inserted."""
     await _put_members(connection, new.conversation, list(new.members.items()), new.statements)
     await begin_positions(connection, [new.conversation], [member.account for member in new.members.values()])
-    await _put_statements(connection, new.conversation, 1, new.statements, new.state)
+    await _put_statements(connection, new.conversation, new.version, new.statements, new.state)
 
 
 _CHAIN_NUMBER: Final = "SELECT coalesce(max(number), -1) FROM membership_chain WHERE conversation_id = $1"
@@ -100,9 +101,10 @@ def _accepted_roles(members: Mapping[ProfileId, Member]) -> dict[ProfileId, Role
 async def _put_members(
     connection: Connection,
     conversation: ConversationId,
-    members: Sequence[tuple[object, Member]],
+    members: Sequence[tuple[ProfileId, Member]],
     statements: Sequence[talk.NewStatement],
 ) -> None:
+    inviters = {each.invited: each.account for each in statements if each.invited is not None}
     await connection.execute(
         _PUT_MEMBERS,
         conversation,
@@ -110,8 +112,7 @@ async def _put_members(
         [member.account for _, member in members],
         [member.role for _, member in members],
         [member.accepted for _, member in members],
-        # All statements of a change are of the device that asks, so whoever is invited here is invited by it.
-        statements[-1].account if statements else None,
+        [inviters.get(profile) for profile, _ in members],
         statements[-1].sent_ms if statements else None,
     )
 
@@ -152,7 +153,8 @@ async def _put_statements(
         [statement.hash for statement in statements],
         [statement.signed for statement in statements],
         [statement.state for statement in statements],
-        [statement.profile for statement in statements],
+        [statement.signer for statement in statements],
+        [statement.put_back for statement in statements],
     )
     return seqs
 
@@ -164,6 +166,23 @@ async def read_membership(connection: Connection, conversation: ConversationId) 
     """Read the encoded membership after the last statement."""
     state: bytes | None = await connection.fetchval(_STATE, conversation)
     return state
+
+
+# The last one decides: what was put back never follows what is new.
+_HAS_GONE_ON: Final = """
+    SELECT EXISTS (
+        SELECT FROM membership_chain
+        JOIN membership_statement AS last USING (conversation_id, number)
+        LEFT JOIN epoch_head ON epoch_head.conversation_id = last.conversation_id
+            AND epoch = (SELECT epoch FROM store_epoch ORDER BY number DESC LIMIT 1)
+        WHERE last.conversation_id = $1 AND NOT put_back AND seq > coalesce(epoch_head.head, 0)
+    )
+"""
+
+
+async def has_gone_on(connection: Connection, conversation: ConversationId) -> bool:
+    """Whether something new was stated in the present epoch."""
+    return bool(await connection.fetchval(_HAS_GONE_ON, conversation))
 
 
 _STATEMENTS: Final = """

@@ -8,7 +8,7 @@ from domain.talk import model as talk
 from domain.talk.ports import ChainChange, NewRoster
 from storage.database import Connection
 from storage.postgres.locks import hold_accounts
-from storage.postgres.talk.chains import begin, extend, read_invitations, read_membership, read_statements
+from storage.postgres.talk.chains import begin, extend, has_gone_on, read_invitations, read_membership, read_statements
 from storage.postgres.talk.rosters import read_rosters, read_view
 from storage.postgres.transactions import Transactions
 from varde_contract.ids import ConversationId, DeviceId, ProfileId
@@ -65,6 +65,10 @@ class PostgresConversations:
         """Return statements."""
         return await self._transactions.ask(read_statements, conversation, first, limit)
 
+    async def has_gone_on(self, conversation: ConversationId) -> bool:
+        """Whether something new was stated in the present epoch."""
+        return await self._transactions.ask(has_gone_on, conversation)
+
     async def invitations(self, device: DeviceId, most: int) -> Sequence[talk.Invitation]:
         """Return what is waited for."""
         return await self._transactions.ask(read_invitations, device, most)
@@ -76,7 +80,11 @@ _CLAIM_PAIR: Final = """
     RETURNING true
 """
 _FIND_PAIR: Final = "SELECT conversation_id FROM pair_conversation WHERE low_profile_id = $1 AND high_profile_id = $2"
-_OPEN: Final = "INSERT INTO conversation (conversation_id, kind, created_ms) VALUES ($1, $2, $3)"
+_OPEN: Final = """
+    INSERT INTO conversation (conversation_id, kind, created_ms, roster_version) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (conversation_id) DO NOTHING
+    RETURNING true
+"""
 
 
 async def _open(connection: Connection, new: NewRoster) -> tuple[ConversationId, bool]:
@@ -87,7 +95,8 @@ async def _open(connection: Connection, new: NewRoster) -> tuple[ConversationId,
         known = await _find_pair(connection, new.pair)
         assert known is not None
         return known, False
-    await connection.execute(_OPEN, new.conversation, new.kind, new.created_ms)
+    if not await connection.fetchval(_OPEN, new.conversation, new.kind, new.created_ms, new.version):
+        return new.conversation, False  # several put back the same one at once
     await begin(connection, new)
     return new.conversation, True
 

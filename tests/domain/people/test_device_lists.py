@@ -208,7 +208,7 @@ class HeldUp(MemoryDevices):
 async def test_a_ticket_issued_while_the_list_waited_is_void(lists: Lists) -> None:
     """However long the change took, tickets made from the whitelist before it are void, here and on every relay."""
     registry, store = lists.registry, HeldUp(lists.registry)
-    held_up = DeviceLists(store, registry.stores.profiles, registry.bus, clock=registry.clock)
+    held_up = DeviceLists(registry.stores.accounts, store, registry.stores.profiles, registry.bus, clock=registry.clock)
     devices = changed((await lists.newest()).devices, alice_phone.id, profiles=JOBB_ONLY)
     signed = sign(await lists.next(devices=devices))
     issued_ms = registry.clock() + WAITED_MS
@@ -293,7 +293,7 @@ async def test_refusal_stale_device_list_when_the_other_comes_in_between(lists: 
             return await super().apply(change)
 
     store = Interrupted(registry.memory, registry.interference)
-    between = DeviceLists(store, registry.stores.profiles, registry.bus, clock=registry.clock)
+    between = DeviceLists(registry.stores.accounts, store, registry.stores.profiles, registry.bus, clock=registry.clock)
     assert code_of(await between.put(lists.actor, sign(late, tablet))) is RefusalCode.STALE_DEVICE_LIST
 
 

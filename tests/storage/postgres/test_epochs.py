@@ -19,7 +19,7 @@ from storage.embedded.server import open_embedded_postgres
 from storage.island import open_island
 from storage.migrate import migrate
 from storage.stores import open_storage
-from tests.cast import alice, alice_phone, bob, open_conversation, settle
+from tests.cast import ONE_TIME_KEYS, alice, alice_phone, bob, open_conversation, settle
 from tests.store_contracts.messages import draft
 from varde_contract.ids import ConversationId
 
@@ -43,7 +43,9 @@ async def opened(folder: Path, mark: Path | None) -> AsyncIterator[Stores]:
 
 async def say(stores: Stores, conversation: ConversationId, count: int) -> int:
     """Commit so many messages; return the number of the last."""
-    outcomes = [(await stores.journal.commit([draft(alice_phone, conversation)]))[0] for _ in range(count)]
+    version = (await stores.conversations.log_heads([conversation]))[conversation].roster_version
+    drafts = [draft(alice_phone, conversation, version=version) for _ in range(count)]
+    outcomes = [(await stores.journal.commit([each]))[0] for each in drafts]
     return max(getattr(outcome, "seq", 0) for outcome in outcomes)
 
 
@@ -62,6 +64,7 @@ async def test_files_that_were_put_back_are_a_new_epoch(short_path: Path, tmp_pa
         assert await say(stores, talk, 2) == 2
         (first,) = stores.epochs.known
         await stores.epochs.look()
+        assert await stores.prekeys.count(alice.account, alice_phone.id) == (ONE_TIME_KEYS, True)
     copy(short_path / "cluster", tmp_path / "backup")
     async with opened(short_path, mark) as stores:
         assert list(stores.epochs.known) == [first]  # a restart is no loss
@@ -73,6 +76,11 @@ async def test_files_that_were_put_back_are_a_new_epoch(short_path: Path, tmp_pa
             second, earlier = stores.epochs.known
             assert earlier == first != second
             assert await stores.epochs.heads([talk]) == {talk: [EpochHead(second, 2), EpochHead(first, 0)]}
+            # No version of a roster that was lost is given out again, whatever was in it.
+            log_head = (await stores.conversations.log_heads([talk]))[talk]
+            assert log_head.roster_version == second.int >> 80
+            # What came back may have been claimed since, and then nobody can open what is encrypted for it.
+            assert await stores.prekeys.count(alice.account, alice_phone.id) == (0, True)
     async with opened(short_path, mark) as stores:
         assert await say(stores, talk, 1) == 3
         await stores.epochs.look()
@@ -143,6 +151,8 @@ async def say_again(stores: Stores, conversation: ConversationId) -> int:
     """Commit a message as soon as the database answers."""
     while True:
         try:
-            return await say(stores, conversation, 1)
+            # 0: the roster was that of before, and moved with the epoch.
+            if seq := await say(stores, conversation, 1):
+                return seq
         except StoreUnavailable:
             await trio.sleep(0.1)  # between two questions to a database that is not up yet

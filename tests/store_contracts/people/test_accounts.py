@@ -224,3 +224,13 @@ async def test_profiles_are_listed_oldest_first(stores: Stores) -> None:
     for profile in made:
         assert await stores.profiles.add(profile, MANY)
     assert await stores.profiles.list_all(alice.account) == [made[1], made[0], made[2]]
+
+
+async def test_an_account_that_was_lost_is_known_again(stores: Stores) -> None:
+    """With its profiles, and without an address. What is known stays as it is."""
+    lost = replace(alice.privat, policies=replace(alice.privat.policies, typing=False))
+    await stores.accounts.put_back(alice.account, [lost])
+    await stores.accounts.put_back(alice.account, [alice.privat])
+    assert await stores.accounts.find(alice.account) == people.Account(alice.account, lost.created_ms, 0)
+    assert await stores.profiles.list_all(alice.account) == [lost]
+    assert (await stores.profiles.owners([lost.id])).keys() == {lost.id}

@@ -10,6 +10,7 @@ from domain.people.ports import ListFault
 from domain.ports import Stores
 from tests.cast import (
     BIRTH_MS,
+    FAR_MS,
     MANY,
     alice,
     alice_laptop,
@@ -53,6 +54,7 @@ async def test_every_list_is_kept_and_follows_the_one_before(stores: Stores) -> 
     account = await stores.accounts.find(alice.account)
     assert account is not None
     assert account.list_number == 3
+    assert [await stores.devices.kept_list(alice.account, before) for before in (0, FAR_MS)] == [0, 3]
 
 
 async def test_lists_are_read_in_pages(stores: Stores) -> None:

@@ -31,6 +31,8 @@ def statement(number: int, state: bytes | None = None) -> talk_model.NewStatemen
         hash=bytes([number]) * 32,
         state=state,
         account=alice.account,
+        signer=alice.profile,
+        invited=bob.profile,
         profile=alice.profile,
         device=alice_phone.id,
         message=MessageId(id_of(1_000 + number)),
@@ -167,3 +169,16 @@ async def test_a_dm_that_is_over_makes_room_for_another(stores: Stores) -> None:
     assert await stores.conversations.open(again) == (TALK, False)
     await stores.conversations.extend(replace(change(2, member(alice)), freed=PAIR))
     assert await stores.conversations.open(again) == (OTHER, True)
+
+
+async def test_what_is_put_back_leaves_room_for_more(stores: Stores) -> None:
+    """Something new was stated since the epoch began, or only what had been lost."""
+    await settle(stores, alice, bob)
+    assert not await stores.conversations.has_gone_on(TALK)
+    lost = [replace(statement(number), put_back=True) for number in (0, 1)]
+    assert await stores.conversations.open(replace(opening(), statements=lost, version=7)) == (TALK, True)
+    assert (await stores.conversations.log_heads([TALK]))[TALK].roster_version == 7
+    assert await stores.conversations.open(opening()) == (TALK, False)
+    assert not await stores.conversations.has_gone_on(TALK)
+    assert await stores.conversations.extend(change(2, member(alice), member(bob), joining=bob))
+    assert await stores.conversations.has_gone_on(TALK)

@@ -18,7 +18,7 @@ from varde_contract.talk import ConversationKind, Role
 NOW_MS = 1_767_225_600_000
 
 
-def statement(by: Person, number: int, at_ms: int, key: int) -> NewStatement:
+def statement(by: Person, number: int, at_ms: int, key: int, invited: Person | None = None) -> NewStatement:
     """A statement of somebody, as far as a store looks into it."""
     digest = hashlib.sha256(f"{key} {number}".encode()).digest()
     return NewStatement(
@@ -27,6 +27,8 @@ def statement(by: Person, number: int, at_ms: int, key: int) -> NewStatement:
         hash=digest,
         state=None,
         account=by.account,
+        signer=by.profile,
+        invited=None if invited is None else invited.profile,
         profile=by.profile,
         device=by.devices[0].id,
         message=MessageId(id_of(10_000 + 2 * key + number)),
@@ -48,7 +50,7 @@ async def ask(stores: Stores, by: Person, whom: Person, number: int, at_ms: int 
         },
         pair=None,
         created_ms=at_ms,
-        statements=[statement(by, 0, at_ms, number), statement(by, 1, at_ms, number)],
+        statements=[statement(by, 0, at_ms, number), statement(by, 1, at_ms, number, whom)],
         state=b"",
     )
     assert await stores.conversations.open(new) == (conversation, True)
