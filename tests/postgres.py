@@ -20,6 +20,7 @@ import trio
 
 from storage.embedded.cluster import program
 from storage.embedded.server import open_embedded_postgres
+from tests.system import SCRATCH
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +30,7 @@ def postgres_url() -> Iterator[str]:
     if given is not None:
         yield given
         return
-    with tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as folder, _server(Path(folder)) as url:
+    with tempfile.TemporaryDirectory(prefix="varde-", dir=SCRATCH) as folder, _server(Path(folder)) as url:
         # Nothing here outlives the process, so nothing has to survive a power cut either.
         _sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
         yield url

@@ -7,6 +7,7 @@ import pytest
 from tests.house import tree
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put them into one group."""
     for item in items:

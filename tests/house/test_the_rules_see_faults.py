@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,11 @@ Plant = Callable[[str], tree.Source]
 @pytest.fixture
 def plant(tmp_path: Path) -> Plant:
     """Makes a source of some text."""
+    numbers = count()
 
     def plant(text: str) -> tree.Source:
-        path = tmp_path / "planted.py"
+        path = tmp_path / f"planted{next(numbers)}.py"  # what was parsed is remembered by its path
         path.write_text(text, encoding="utf-8")
-        tree._parse.cache_clear()
         return tree.Source("planted.py", path)
 
     return plant
@@ -31,6 +32,17 @@ def test_a_nursery_in_an_inner_function_is_seen(plant: Plant) -> None:
         "class C:\n    async def method(self):\n        async with open_nursery() as n: pass\n"
     )
     assert list(test_walls.found_in(source, source.tree, "open_nursery")) == ["inner", "method"]
+
+
+@pytest.mark.parametrize(
+    "line", ["await trio.sleep(0)", "async with lock: pass", "async for each in messages: pass", "f(x=[await g()])"]
+)
+def test_a_wait_in_a_transaction_is_seen(plant: Plant, line: str) -> None:
+    """Whatever waits does, but not what a function does that is only made there."""
+    source = plant(f"async def f(self):\n    with self._store.transaction():\n        {line}\n")
+    assert list(test_walls.waits_in_transactions(source)) == ["planted.py:3"]
+    source = plant(f"with store.transaction():\n    async def f():\n        {line}\n")
+    assert list(test_walls.waits_in_transactions(source)) == []
 
 
 @pytest.mark.parametrize(

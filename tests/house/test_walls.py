@@ -117,3 +117,29 @@ def test_only_settings_read_the_environment() -> None:
     """A server is told everything by its settings, which `from_environ` makes from one mapping."""
     found = [place for source in tree.sources(*tree.SERVER_ROOMS) for place in reads_environment(source)]
     tree.expect_none(found, "readers of the environment; let `from_environ` do it")
+
+
+def within(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a node runs: not what stands in a function that it only defines."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, tree.Function | ast.Lambda):
+            yield child
+            yield from within(child)
+
+
+def waits_in_transactions(source: tree.Source) -> Iterator[str]:
+    """The waits inside the transactions of a store."""
+    for block in source.nodes:
+        if isinstance(block, ast.With) and any(
+            isinstance(item.context_expr, ast.Call) and tree.dotted(item.context_expr.func).endswith(".transaction")
+            for item in block.items
+        ):
+            yield from (
+                source.at(each) for each in within(block) if isinstance(each, ast.Await | ast.AsyncFor | ast.AsyncWith)
+            )
+
+
+def test_nothing_waits_in_a_transaction_of_the_store() -> None:
+    """Others would write into it meanwhile; and a client that dies in one has told nobody of it."""
+    found = [place for source in tree.sources("varde") for place in waits_in_transactions(source)]
+    tree.expect_none(found, "waits inside a transaction of the store")

@@ -10,19 +10,20 @@ import pytest
 from storage.database import Connection
 from storage.embedded.cluster import prepare_cluster
 from storage.island import Island, open_island
+from tests.system import SCRATCH
 
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:
     """An empty folder whose path is short enough for a socket in it, wherever pytest keeps its own."""
-    with tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as path:
+    with tempfile.TemporaryDirectory(prefix="varde-", dir=SCRATCH) as path:
         yield Path(path)
 
 
 @pytest.fixture(scope="session")
 def prepared() -> Iterator[Path]:
     """A folder in which a cluster was made, which no test may run or change."""
-    with tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as path:
+    with tempfile.TemporaryDirectory(prefix="varde-", dir=SCRATCH) as path:
         prepare_cluster(Path(path))
         yield Path(path)
 

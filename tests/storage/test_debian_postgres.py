@@ -19,7 +19,7 @@ from domain.talk import model as talk
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.stores import open_storage
 from tests import cast
-from tests.system import require
+from tests.system import SCRATCH, require
 from varde_contract.ids import ClientId, MessageId, uuid7
 
 pytestmark = pytest.mark.xdist_group("debian-postgres")  # one server is enough
@@ -33,7 +33,7 @@ ON: Final = "-c listen_addresses='' -c fsync=off -k "
 def debian_url() -> Iterator[str]:
     """The URL of Debian's server on a folder of its own, behind a Unix socket, migrated by our own command."""
     require(str(PROGRAMS / "postgres"), "postgresql-15")
-    with tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as made:
+    with tempfile.TemporaryDirectory(prefix="varde-", dir=SCRATCH) as made:
         folder, user = Path(made), unprivileged(Path(made))
         cluster = folder / "cluster"
         run("initdb", "-D", cluster, "-U", "varde", "-A", "trust", "-E", "UTF8", "--no-sync", **user)

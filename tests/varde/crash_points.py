@@ -10,9 +10,10 @@ class Crashed(BaseException):
 
 
 class CrashingConnection:
-    """A SQLite connection whose process dies at the n-th point: before each change, and right after each COMMIT.
+    """A SQLite connection whose process dies at the n-th point: right before each COMMIT, and right after it.
 
-    Dying at a query is the same as dying at the change before or after it; and after a change, as before the next one.
+    To die earlier in a transaction is the same as right before its COMMIT: nothing of it is in the file, and nothing
+    of it has left the process, because a transaction has no checkpoint. What changes outside of one is a point, too.
     """
 
     def __init__(self, path: str, point: int) -> None:
@@ -22,7 +23,7 @@ class CrashingConnection:
 
     def execute(self, sql: str, *args: object) -> sqlite3.Cursor:
         """Run a statement, or die."""
-        if self._dead or not sql.startswith(("SELECT", "PRAGMA")):
+        if self._dead or sql == "COMMIT" or self._changes_alone(sql):
             self._pass_point()
         cursor = self._connection.execute(sql, *args)  # type: ignore[arg-type] # as it was called
         if sql == "COMMIT":
@@ -37,6 +38,9 @@ class CrashingConnection:
     def close(self) -> None:
         """Whoever opened it closes it."""
         self._connection.close()
+
+    def _changes_alone(self, sql: str) -> bool:
+        return not self._connection.in_transaction and not sql.startswith(("SELECT", "PRAGMA", "BEGIN"))
 
     def _pass_point(self) -> None:
         if self._dead or self._left == 0:

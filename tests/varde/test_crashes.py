@@ -67,14 +67,14 @@ async def deliver(client: Client, talk: SimulatedConversation, store: Store) -> 
 
 @pytest.mark.parametrize("kind", [ConversationKind.DM, ConversationKind.GROUP])
 async def test_a_sender_killed_anywhere_goes_on(
-    tmp_path: Path, autojump_clock: MockClock, kind: ConversationKind
+    scratch: Path, autojump_clock: MockClock, kind: ConversationKind
 ) -> None:
     """Killed before or after any statement, every text arrives once and in order, and no bytes go twice changed."""
     for point in count():
         alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
         talk = SimulatedConversation(kind, alice, bob)
         relay = MemoryRelay(talk)
-        home = tmp_path / str(point)
+        home = scratch / str(point)
         await settle_in(home, alice)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(relay.run)
@@ -105,14 +105,14 @@ def assert_same_bytes(relay: MemoryRelay) -> None:
 
 @pytest.mark.parametrize("kind", [ConversationKind.DM, ConversationKind.GROUP])
 async def test_a_reader_killed_anywhere_goes_on(
-    tmp_path: Path, autojump_clock: MockClock, kind: ConversationKind
+    scratch: Path, autojump_clock: MockClock, kind: ConversationKind
 ) -> None:
     """Killed before or after any statement, a reader has every text once and in order, and has confirmed no more."""
     for point in count():
         alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
         talk = SimulatedConversation(kind, alice, bob)
         relay = MemoryRelay(talk)
-        home = tmp_path / str(point)
+        home = scratch / str(point)
         await settle_in(home, bob)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(relay.run)

@@ -172,10 +172,10 @@ async def test_any_answer_may_be_lost(tmp_path: Path, autojump_clock: MockClock)
         device_of(api)
 
 
-async def test_enrolment_killed_anywhere_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_enrolment_killed_anywhere_goes_on(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed at any change of the store, signing up again ends with one device, and the phrase that was made first."""
     for point in count():
-        api, home = FakeApi(), tmp_path / str(point)
+        api, home = FakeApi(), scratch / str(point)
         monkeypatch.setattr(enrolment, "open_store", _crashing_store(point))
         try:
             await sign_up(api, home)

@@ -21,6 +21,7 @@ from loadtest.crowd.device_keys import KEM_KEY, derive_secret, signing_key
 from loadtest.scenarios.plan import PAIRS, Sizes
 from loadtest.stack.stack import Stack, open_stack
 from tests.loadtest.crowd.member import open_member
+from tests.system import SCRATCH
 from varde_contract import frames as f
 from varde_contract.device_list import commitment, decode_signed_list, judge
 from varde_contract.envelope import Cipher, SealedParts, join_sealed
@@ -36,7 +37,7 @@ MANY = 70
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """A system that runs, in a folder that Postgres may pass through, as another user."""
-    with tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as name, open_stack(Path(name)) as opened:
+    with tempfile.TemporaryDirectory(prefix="varde-", dir=SCRATCH) as name, open_stack(Path(name)) as opened:
         yield opened
 
 

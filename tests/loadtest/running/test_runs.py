@@ -21,6 +21,7 @@ from loadtest.exits import Verdict
 from loadtest.report.result import Result, read_result
 from loadtest.stack.process import runs, wait_for
 from loadtest.stack.stack import open_stack
+from tests.system import SCRATCH
 
 pytestmark = pytest.mark.xdist_group("load-runs")  # they share one stack
 USERS = 12
@@ -31,7 +32,7 @@ OUTPUTS = {"result.json", "report.html", "report.png", "series.csv", "latency.hd
 @pytest.fixture(scope="module")
 def crowd() -> Iterator[Path]:
     """People of a system that runs as long as the tests of this file."""
-    with tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="varde-", dir=SCRATCH) as name:
         folder = Path(name)
         folder.chmod(0o711)
         with open_stack(folder) as stack:

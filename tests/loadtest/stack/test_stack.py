@@ -19,6 +19,7 @@ from loadtest.stack.certificate import make_certificate
 from loadtest.stack.process import ROOT, runs, wait_for
 from loadtest.stack.stack import Stack, StackError, open_stack
 from tests.loadtest.crowd.member import open_member
+from tests.system import SCRATCH
 
 PATIENCE = 60.0
 """Seconds. Only what never happens takes so long."""
@@ -42,7 +43,7 @@ with open_stack(Path(sys.argv[1])) as stack:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that Postgres may pass through, as another user: pytest's own are closed."""
-    with tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="varde-", dir=SCRATCH) as name:
         yield Path(name)
 
 

@@ -26,6 +26,7 @@ from tests.relay.client import ConnectionClosed, RelayClient
 from tests.relay.library_clients import open_with_websockets
 from tests.relay.memory_node import Sends
 from tests.relay.tcp_node import TcpNode, open_tcp_node
+from tests.system import SCRATCH
 from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 from varde_contract.ids import ClientId
@@ -41,7 +42,7 @@ DEADLINE = 60.0
 def lonely_server() -> Iterator[PostgresServer]:
     """A server that nobody else uses. Its folder lies high: the path of a socket is short."""
     with (
-        tempfile.TemporaryDirectory(prefix="varde-", dir="/tmp") as folder,
+        tempfile.TemporaryDirectory(prefix="varde-", dir=SCRATCH) as folder,
         open_postgres_server(Path(folder)) as server,
     ):
         yield server

@@ -189,8 +189,8 @@ def test_a_short_folder_made_by_a_stranger_is_refused(copied: Path, short_folder
     if spoil == "mode":
         short.chmod(0o777)
     elif spoil == "link":
-        short.rename(copied / "elsewhere")
-        short.symlink_to(copied / "elsewhere")
+        short.rename(short_folders / "elsewhere")
+        short.symlink_to(short_folders / "elsewhere")
     elif os.geteuid() == 0:
         os.chown(short, 12345, 12345)
     else:

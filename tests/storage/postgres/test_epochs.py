@@ -65,12 +65,12 @@ async def test_files_that_were_put_back_are_a_new_epoch(short_path: Path, tmp_pa
         (first,) = stores.epochs.known
         await stores.epochs.look()
         assert await stores.prekeys.count(alice.account, alice_phone.id) == (ONE_TIME_KEYS, True)
-    copy(short_path / "cluster", tmp_path / "backup")
+    copy(short_path / "cluster", short_path / "backup")
     async with opened(short_path, mark) as stores:
         assert list(stores.epochs.known) == [first]  # a restart is no loss
         assert await say(stores, talk, 3) == 5
         await stores.epochs.look()
-    copy(tmp_path / "backup", short_path / "cluster")
+    copy(short_path / "backup", short_path / "cluster")
     for _ in range(2):  # and that one was restored is known from then on
         async with opened(short_path, mark) as stores:
             second, earlier = stores.epochs.known
@@ -85,7 +85,7 @@ async def test_files_that_were_put_back_are_a_new_epoch(short_path: Path, tmp_pa
         assert await say(stores, talk, 1) == 3
         await stores.epochs.look()
     # The same backup once more: the epoch that was begun after the first restore is not known there.
-    copy(tmp_path / "backup", short_path / "cluster")
+    copy(short_path / "backup", short_path / "cluster")
     async with opened(short_path, mark) as stores:
         third, _ = stores.epochs.known
         assert third not in {first, second}
@@ -118,7 +118,21 @@ def follow(primary: Path, standby: Path) -> None:
     """Make a standby of a running primary, as of now."""
     user = owner_of(primary)
     user.give(standby)
-    command = [program("pg_basebackup"), "-h", str(primary), "-p", str(PORT), "-U", "varde", "-R", "-X", "stream"]
+    # Not a spread checkpoint, which takes half a minute lest it disturb anybody.
+    command = [
+        program("pg_basebackup"),
+        "-h",
+        str(primary),
+        "-p",
+        str(PORT),
+        "-U",
+        "varde",
+        "-R",
+        "-X",
+        "stream",
+        "-c",
+        "fast",
+    ]
     subprocess.run([*command, "-D", str(standby / "cluster")], check=True, cwd="/", **user.for_subprocess())
     (standby / "cluster").chmod(0o700)
 
@@ -129,7 +143,7 @@ async def test_a_database_that_changes_behind_a_connection_is_noticed(short_path
     async with opened(short_path, mark) as stores:
         await settle(stores, alice, bob)
         talk = await open_conversation(stores, alice, bob)
-    copy(short_path / "cluster", tmp_path / "backup")
+    copy(short_path / "cluster", short_path / "backup")
     async with open_island(), trio.open_nursery():
         running = open_embedded_postgres(short_path)
         url = await running.__aenter__()
@@ -140,7 +154,7 @@ async def test_a_database_that_changes_behind_a_connection_is_noticed(short_path
             assert await say(stores, talk, 4) == 4
             await stores.epochs.look()
             await running.__aexit__(None, None, None)
-            copy(tmp_path / "backup", short_path / "cluster")
+            copy(short_path / "backup", short_path / "cluster")
             async with open_embedded_postgres(short_path):
                 assert await say_again(stores, talk) == 1
                 assert len(stores.epochs.known) == 2
