@@ -10,6 +10,7 @@ from domain.ports import Stores
 from observability.loop_lateness import run_loop_lateness
 from relay.connection.serve import serve_connection
 from relay.draining import ask_to_go
+from relay.fleet.journal_tail import run_journal_tail
 from relay.fleet.membership_sync import run_membership_sync
 from relay.fleet.resync import run_resync
 from relay.garbage_collection import run_garbage_collection
@@ -90,6 +91,7 @@ def start_services(services: Services, nursery: trio.Nursery) -> None:
     if services.certificate is not None:
         nursery.start_soon(services.certificate.run)
     nursery.start_soon(run_membership_sync, services)
+    nursery.start_soon(run_journal_tail, services)
     nursery.start_soon(run_resync, services)
     nursery.start_soon(run_heartbeat, services)
     nursery.start_soon(run_loop_lateness, services.admission.note_lateness)

@@ -95,6 +95,9 @@ class ConversationStore(Protocol):
     async def log_heads(self, conversations: Sequence[ConversationId]) -> Mapping[ConversationId, LogHead]:
         """Return how far these conversations have come; unknown ones are left out."""
 
+    async def recent_heads(self, after_ms: int, upto_ms: int) -> Mapping[ConversationId, int]:
+        """Return the last number of each conversation among the messages that were sent in that time."""
+
     async def extend(self, change: ChainChange) -> Extended | None:
         """Store statements, and the members as they then are; None where the last statement is another one.
 

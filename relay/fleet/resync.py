@@ -1,7 +1,8 @@
 """The slow round that finds what the bus never said: every conversation with a listener here is looked up in turn.
 
 A node publishes what it commits, and a bus that breaks says so. But a process that dies between its commit and its
-event on the bus can do neither.
+event on the bus can do neither. `relay.fleet.journal_tail` finds its messages sooner; what was stored too late for it,
+and rosters that moved, are found here.
 """
 
 from collections.abc import Sequence

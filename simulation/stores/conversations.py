@@ -88,6 +88,15 @@ class MemoryConversations:
         talks = (self._memory.talks[each] for each in conversations if each in self._memory.talks)
         return {talk.id: talk_model.LogHead(talk.head, talk.version) for talk in talks}
 
+    async def recent_heads(self, after_ms: int, upto_ms: int) -> Mapping[ConversationId, int]:
+        """As promised."""
+        await self._interference.let_through()
+        sent = {
+            talk.id: [seq for seq, draft in talk.log.items() if after_ms < draft.sent_ms <= upto_ms]
+            for talk in self._memory.talks.values()
+        }
+        return {conversation: max(seqs) for conversation, seqs in sent.items() if seqs}
+
     def _listed(self, device: DeviceId, after: ConversationId | None) -> list[StoredConversation]:
         seated = (talk for _, talk in sorted(self._memory.talks.items()) if device in talk.positions)
         return [talk for talk in seated if after is None or talk.id > after]

@@ -53,6 +53,10 @@ class PostgresConversations:
         """Return heads and roster versions."""
         return await self._transactions.ask(_log_heads, conversations) if conversations else {}
 
+    async def recent_heads(self, after_ms: int, upto_ms: int) -> Mapping[ConversationId, int]:
+        """Return the last number of each among the messages of that time."""
+        return await self._transactions.ask(_recent_heads, after_ms, upto_ms)
+
     async def extend(self, change: ChainChange) -> talk.Extended | None:
         """Store statements, and the members after them."""
         return await self._transactions.run(extend, change)
@@ -179,3 +183,14 @@ async def _log_heads(
     return {
         conversation: talk.LogHead(*tip) for conversation, *tip in await connection.fetch(_LOG_HEADS, conversations)
     }
+
+
+# Along message_by_time, which the retention needs anyway: a commit pays nothing for it.
+_RECENT_HEADS: Final = """
+    SELECT conversation_id, max(seq) AS head FROM message WHERE sent_ms > $1 AND sent_ms <= $2 GROUP BY conversation_id
+"""
+
+
+async def _recent_heads(connection: Connection, after_ms: int, upto_ms: int) -> dict[ConversationId, int]:
+    rows = await connection.fetch(_RECENT_HEADS, after_ms, upto_ms)
+    return {row["conversation_id"]: row["head"] for row in rows}

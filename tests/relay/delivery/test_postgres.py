@@ -1,11 +1,8 @@
 """A fleet over a real PostgreSQL, and the program itself."""
 
-import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,48 +12,23 @@ import pytest
 import trio
 
 from domain.people import model as people
-from domain.people.tickets import TicketIssuer
-from domain.ports import Stores
-from domain.talk import model as talk
 from domain.talk.events import MembershipChanged
-from settings.storage import DatabaseUrl, StorageSettings
 from storage.island import open_island
-from storage.keys import open_keys
-from storage.stores import open_storage
 from tests.cast import (
-    CastDevice,
     alice,
     alice_laptop,
     bob,
     bob_laptop,
     bob_phone,
-    open_conversation,
     remove_member,
-    settle,
 )
 from tests.relay.client import RelayClient
-from tests.relay.library_clients import Credentials, open_with_websockets
+from tests.relay.library_clients import open_with_websockets
 from tests.relay.memory_node import Sends
+from tests.relay.program import PATIENCE_SECONDS, ROOT, Program, open_roster, open_stores
 from tests.relay.tcp_node import open_tcp_node
 from varde_contract import frames as f
-from varde_contract.session import PROTOCOL_VERSION, Pattern
-
-ROOT = Path(__file__).parents[3]
-PATIENCE_SECONDS = 30
-
-
-@asynccontextmanager
-async def open_stores(url: str) -> AsyncIterator[Stores]:
-    """Connect to the test's database."""
-    async with open_storage(StorageSettings(database=DatabaseUrl(url), pool_min=1, pool_max=4)) as stores:
-        yield stores
-
-
-async def open_roster(stores: Stores) -> talk.Roster:
-    """Settle Alice and Bob and open their conversation."""
-    await settle(stores, alice, bob)
-    conversation = await open_conversation(stores, alice, bob)
-    return (await stores.conversations.rosters([conversation]))[conversation]
+from varde_contract.session import Pattern
 
 
 async def test_a_fleet_over_postgres(database_url: str, sends: Sends) -> None:
@@ -109,65 +81,6 @@ async def test_the_same_client_id_over_two_nodes_is_one_message(database_url: st
         assert acks[0] == acks[1]
 
 
-class Program:
-    """`python -m relay`, and what it takes to call it."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.keys = open_keys(folder / "keys")
-        self.log = folder / "relay.log"
-        self._environ = os.environ | {
-            "VARDE_DATA": str(folder),
-            "VARDE_DATABASE_URL": url,
-            "VARDE_RELAY_BIND": "127.0.0.1:0",
-            "VARDE_RELAY_DRAIN_SECONDS": "1",
-        }
-        self.process: subprocess.Popen[bytes] | None = None
-        self.url = ""
-
-    def start(self, **environ: str) -> None:
-        """Start it, and wait for its word."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                (sys.executable, "-m", "relay"),
-                env=self._environ | environ,
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self.log.read_text()
-        said = json.loads(line)
-        assert said["ready"] == "relay"
-        self.url = said["address"]
-
-    def end(self, how: signal.Signals) -> int:
-        """Send a signal and return how it ended."""
-        self.tell(how)
-        return self.wait()
-
-    def tell(self, how: signal.Signals) -> None:
-        """Send a signal."""
-        assert self.process is not None
-        self.process.send_signal(how)
-
-    def wait(self) -> int:
-        """Return how it ended."""
-        assert self.process is not None
-        code = self.process.wait(PATIENCE_SECONDS)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.process = None
-        return code
-
-    def credentials(self, device: CastDevice) -> Credentials:
-        """What a device comes in with: a ticket of now."""
-        issuer = TicketIssuer(self.keys.ticket_private, entropy=os.urandom)
-        ticket = issuer.issue(device.model, read_ms=time.time_ns() // 1_000_000).text
-        hello = f.Hello(PROTOCOL_VERSION, ticket, device.id)
-        return Credentials(device.noise, hello, self.keys.relay_public, Pattern.IK)
-
-
 @pytest.fixture
 def program(tmp_path: Path, database_url: str) -> Iterator[Program]:
     """The program over a database of its own, not started yet."""
@@ -181,7 +94,7 @@ def program(tmp_path: Path, database_url: str) -> Iterator[Program]:
 async def test_the_program_drains_when_it_is_told_to(program: Program, how: signal.Signals) -> None:
     """A polite signal is a goaway to everybody, the documented close code, and a clean exit."""
     program.start()
-    async with open_stores(program._environ["VARDE_DATABASE_URL"]) as stores:
+    async with open_stores(program.environ["VARDE_DATABASE_URL"]) as stores:
         await open_roster(stores)
         async with open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop:
             await laptop.connect()
@@ -196,7 +109,7 @@ async def test_the_program_drains_when_it_is_told_to(program: Program, how: sign
 async def test_what_was_acked_survives_the_death_of_the_program(program: Program, sends: Sends) -> None:
     """Killed in the middle of a flood, the program comes back and has every message that it acked."""
     program.start()
-    async with open_stores(program._environ["VARDE_DATABASE_URL"]) as stores:
+    async with open_stores(program.environ["VARDE_DATABASE_URL"]) as stores:
         roster = await open_roster(stores)
         acked: dict[f.Seq, object] = {}
         async with open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop:
@@ -250,7 +163,7 @@ async def send_until_acked(client: RelayClient, frame: f.Send) -> None:
 async def test_the_program_outlives_whatever_the_database_refuses(program: Program, sends: Sends) -> None:
     """Commits and receipts that fail over there are refused or tried again, and succeed once the database lets them."""
     program.start()
-    url = program._environ["VARDE_DATABASE_URL"]
+    url = program.environ["VARDE_DATABASE_URL"]
     async with open_stores(url) as stores, open_executor(url) as execute:
         roster = await open_roster(stores)
         async with (
@@ -293,7 +206,7 @@ def test_what_a_person_can_mend_is_one_line(program: Program, environ: dict[str,
     run: Callable[..., subprocess.CompletedProcess[str]] = subprocess.run
     ended = run(
         (sys.executable, "-m", "relay"),
-        env=program._environ | environ,
+        env=program.environ | environ,
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -309,7 +222,7 @@ def test_what_a_person_can_mend_is_one_line(program: Program, environ: dict[str,
 async def test_the_log_names_nobody(program: Program, sends: Sends) -> None:
     """After a connection, a message and a surprise-free end, no id and no address is in the program's log."""
     program.start()
-    async with open_stores(program._environ["VARDE_DATABASE_URL"]) as stores:
+    async with open_stores(program.environ["VARDE_DATABASE_URL"]) as stores:
         roster = await open_roster(stores)
         async with open_with_websockets(program.url, program.credentials(alice_laptop)) as laptop:
             await laptop.connect()

@@ -21,9 +21,9 @@ from storage.embedded.os_user import choose_os_user
 from storage.program import read_clock
 from tests.cast import alice, alice_laptop, bob, bob_phone, open_conversation, settle
 from tests.certificates import Authority, issue
-from tests.relay.delivery.test_postgres import Program, open_roster, open_stores
 from tests.relay.library_clients import LIBRARIES, OpenClient, open_with_trio_websocket, open_with_websockets
 from tests.relay.memory_node import Sends
+from tests.relay.program import Program, open_roster, open_stores
 from tests.relay.tcp_node import TcpNode, open_tcp_node
 from varde_contract import frames as f
 

@@ -55,6 +55,7 @@ async def use_everything(stores: Stores) -> None:
         [talk_model.ListRequest(bob_phone.id, None, 10), talk_model.ListRequest(alice_phone.id, talk, 1)]
     )
     await stores.conversations.log_heads([talk])
+    await stores.conversations.recent_heads(BIRTH_MS, FAR_MS)
     await stores.journal.find_committed([talk_model.SendKey(talk, alice_phone.id, client_id(1))])
     assert await stores.devices.may_read_lists(alice.account, alice_phone.id, bob.account)
     assert len(await stores.devices.lists(alice.account, 1, 9)) == 2

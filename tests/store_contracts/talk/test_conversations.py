@@ -212,6 +212,17 @@ async def test_a_tip_says_how_far_a_conversation_has_come(stores: Stores) -> Non
     assert await stores.conversations.log_heads([]) == {}
 
 
+async def test_recent_heads_are_those_of_a_time(stores: Stores) -> None:
+    """The last number of each conversation that something was sent in, after the first moment and up to the last."""
+    await settle(stores, alice, bob, carol)
+    one, two = await open_conversation(stores, alice, bob), await open_conversation(stores, alice, carol)
+    await send(stores, *(draft(alice_phone, one, sent_ms=BIRTH_MS + at) for at in (1, 2, 3)))
+    await send(stores, draft(alice_phone, two, sent_ms=BIRTH_MS + 2))
+    assert await stores.conversations.recent_heads(BIRTH_MS + 1, BIRTH_MS + 2) == {one: 2, two: 1}
+    assert await stores.conversations.recent_heads(BIRTH_MS + 2, BIRTH_MS + 9) == {one: 3}
+    assert await stores.conversations.recent_heads(BIRTH_MS + 3, BIRTH_MS + 9) == {}
+
+
 async def test_a_member_joins_at_the_head(stores: Stores) -> None:
     """A new member has what comes after, with all devices; those who were there keep what they have."""
     await settle(stores, alice, bob, carol)
