@@ -13,9 +13,8 @@ from relay.delivery.hub import Hub
 from varde_contract.close_codes import CloseCode
 from varde_contract.frames import Goaway
 
-DEPARTURES_PER_SECOND: Final = 1_000
-"""How fast connections are asked to go, if there is time: as fast as another node accepts handshakes, which cost it two
-thirds of a millisecond each."""
+DEPARTURES_PER_SECOND: Final = 700
+"""How fast connections are asked to go, if there is time: one other node accepts so many (`handshakes_per_second`)."""
 LEAVE: Final = 5.0
 """Seconds that a client has after its `goaway`, to finish what is under way and go by itself."""
 TICK: Final = 0.05

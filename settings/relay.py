@@ -57,6 +57,8 @@ class RelaySettings:
     """In flight. At 0.3 ms of crypto each, the last one in the queue waits a tenth of a second."""
     handshakes_per_address: int = 32
     """Of those, for one address: a silent peer holds its place until the deadline, so one address must not have all."""
+    handshakes_per_second: float = 700.0
+    """Half a core's worth, so that a herd leaves the other half to those who are there: ten thousand come in 15 s."""
     strangers: int = 2_048
     """Accepted and not authenticated yet. With the established ones below the files a process may open."""
     strangers_per_address: int = 256

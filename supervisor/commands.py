@@ -23,6 +23,8 @@ from varde_cli.account import DEFAULT_API_URL
 from varde_cli.output import program_name
 from varde_cli.run import Failure
 
+UP_DRAIN: Final = "1"
+"""Seconds for clients to go. All nodes end together, so there is no other one to go to, and a person waits."""
 WORKERS_MAX: Final = 256
 SPREADS: Final = sys.platform == "linux"
 """Whether the kernel spreads connections over the programs that listen on one address."""
@@ -99,8 +101,9 @@ def up(
     """
     log = LogOutput(sys.stdout, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ, quiet=quiet)
     with failures_in_words():
+        environ = {"VARDE_RELAY_DRAIN_SECONDS": UP_DRAIN, **os.environ}
         settings = SystemSettings.from_environ(
-            os.environ, data=data, api_bind=api_bind, relay_bind=relay_bind, relay_workers=relay_workers
+            environ, data=data, api_bind=api_bind, relay_bind=relay_bind, relay_workers=relay_workers
         )
         trio.run(lambda: run_up(settings, log, welcome=_welcome, ready_file=ready_file))
 

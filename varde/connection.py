@@ -1,5 +1,6 @@
 """One open connection to a relay: frames out in order, frames in as they come, until somebody closes."""
 
+import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -43,6 +44,8 @@ class Connection:
         self._work = trio.Event()
         self._idle = trio.Event()
         self._goaway: Goaway | None = None
+        self._asked_to_go = trio.Event()
+        self._left = False
         self._heard_at = trio.current_time()
 
     def send(self, frame: Struct) -> None:
@@ -60,6 +63,7 @@ class Connection:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write)
             nursery.start_soon(self._heartbeat)
+            nursery.start_soon(self._leave_when_asked)
             end = await self._read(on_frames)
             nursery.cancel_scope.cancel()
         return end
@@ -74,12 +78,16 @@ class Connection:
             try:
                 frames = self._session.receive(await self._websocket.recv(decode=False))
             except ConnectionClosed as closed:
+                if self._left:
+                    return ConnectionEnd("the relay asked to go", None, Goaway(CloseCode.DRAINING, 0, 0))
                 return connection_end(closed, self._goaway)
             except PeerFault as fault:
                 await close_for(self._websocket, fault)
                 return ConnectionEnd("the relay broke the protocol", None, self._goaway)
             self._heard_at = trio.current_time()
             self._goaway = next((frame for frame in frames if isinstance(frame, Goaway)), self._goaway)
+            if self._goaway is not None:
+                self._asked_to_go.set()
             on_frames(frames)
 
     async def _write(self) -> None:
@@ -91,6 +99,16 @@ class Connection:
                 await self._websocket.send(self._session.send_encoded(self._next_message()))
             except ConnectionClosed:
                 return  # the reader says how it ended
+
+    async def _leave_when_asked(self) -> None:
+        # By ourselves, at a moment of our own in the time that the relay names, and then back at once. To wait for the
+        # relay's close would leave everybody without a connection for that time.
+        await self._asked_to_go.wait()
+        assert self._goaway is not None
+        await trio.sleep(spread(self._goaway))
+        await self._idle.wait()
+        self._left = True
+        await self._websocket.aclose()
 
     async def _heartbeat(self) -> None:
         # `websockets` answers the relay's pings and does not show them. A ping of our own would be answered by whatever
@@ -128,6 +146,11 @@ class Connection:
         if self._idle.is_set():
             self._idle = trio.Event()
         self._work.set()
+
+
+def spread(goaway: Goaway) -> float:
+    """Return the seconds after which a client is to come back, at random within what the relay named."""
+    return (goaway.after_ms + random.uniform(0, goaway.jitter_ms)) * SECONDS_PER_MS  # noqa: S311 - jitter is no secret
 
 
 def connection_end(closed: ConnectionClosed, goaway: Goaway | None = None) -> ConnectionEnd:

@@ -1,7 +1,6 @@
 """The connection to the relay, opened and authenticated again and again for as long as the client lives."""
 
 import logging
-import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
@@ -14,7 +13,7 @@ from websockets.trio.client import connect as connect_websocket
 from websockets.typing import Subprotocol
 
 from varde.backoff import MOST_SECONDS, Backoff
-from varde.connection import SECONDS_PER_MS, Connection, ConnectionEnd, close_for, connection_end
+from varde.connection import SECONDS_PER_MS, Connection, ConnectionEnd, close_for, connection_end, spread
 from varde.device import DeviceKeys
 from varde.errors import Busy, ConnectionRefused, DeviceRevoked, Ended, Refusal, Replaced, Unreachable, VardeError
 from varde.rest import Rest
@@ -218,8 +217,7 @@ class Reconnector:
     def _pause(self, ended: ConnectionEnd) -> float:
         if ended.goaway is None:
             return self._backoff.next()
-        after, jitter = ended.goaway.after_ms, ended.goaway.jitter_ms
-        return (after + random.uniform(0, jitter)) * SECONDS_PER_MS  # noqa: S311 - jitter is no secret
+        return spread(ended.goaway)
 
     def _put(self, name: str, value: object) -> None:
         with self._store.transaction():

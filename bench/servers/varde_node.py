@@ -123,6 +123,7 @@ async def _run(plan: Plan, folder: Path, files: TlsFiles | None) -> None:
         handshakes_per_address=default.handshakes,
         strangers_per_address=default.strangers,
         connects_per_second=LIFTED,
+        handshakes_per_second=LIFTED,
         frames_per_second=LIFTED,
         bytes_per_second=LIFTED,
     )

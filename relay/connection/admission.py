@@ -26,6 +26,8 @@ ADDRESS_BURST: Final = 10.0
 """Seconds' worth of connects that may come at once."""
 BUSY_RETRY: Final = 2.0
 """Seconds. A client that was turned away is told to come back after once to twice that, at random."""
+MOST_RETRY: Final = 30.0
+"""Seconds, before the dice: no client is sent away for longer than its own backoff grows to."""
 
 LATENESS_FADING: Final = 0.5
 """How much of the loop's lateness still counts a second later."""
@@ -156,6 +158,10 @@ class Admission:
         self._addresses: OrderedDict[str, TokenBucket] = OrderedDict()
         self._unauthenticated = ConnectionCount(settings.strangers, settings.strangers_per_address)
         self._handshakes = ConnectionCount(settings.handshakes, settings.handshakes_per_address)
+        rate, now = settings.handshakes_per_second, trio.current_time()
+        self._pace = TokenBucket(rate, rate, now)
+        self._turned_away = TokenBucket(rate, rate * MOST_RETRY, now)
+        """What it lacks are those who were told to come back, less those for whom there was time since."""
         self._rate_limiters: WeakValueDictionary[AccountId, RateLimiter] = WeakValueDictionary()
         self.closed = False
         """Whether the node is shutting down: no handshake begins any more."""
@@ -211,9 +217,22 @@ class Admission:
         wait = bucket.wait_for(1, now)
         if wait:
             return self._refuse(RefusalCode.RATE_LIMITED, "Too many connects from there.", max(wait, 1.0))
+        if self._pace.wait_for(1, now):
+            return self._refuse(RefusalCode.OVERLOADED, "Too many come at once.", self._queue(now))
         bucket.tokens -= 1
+        self._pace.tokens -= 1
         self._handshakes.count(network, stay)
         return None
+
+    def _queue(self, now: float) -> float:
+        """Return the seconds until there is time for one more, behind all who were told to come back before.
+
+        A crowd of ten thousand that is told two seconds comes back as a crowd. Told like this, it comes as it can be
+        served, and nearly everybody is turned away once.
+        """
+        if not self._turned_away.wait_for(1, now):
+            self._turned_away.tokens -= 1
+        return max(BUSY_RETRY, self._turned_away.wait_for(self._settings.handshakes_per_second * MOST_RETRY, now))
 
     def _refuse(self, code: RefusalCode, detail: str, seconds: float) -> Refused:
         return Refused(code, detail, retry_after_ms=round(seconds * self._random.uniform(1, 2) * 1_000))

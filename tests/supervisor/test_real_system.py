@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -69,6 +70,32 @@ def test_whatever_is_killed_comes_back_and_people_talk_on(real_system: RealSyste
         trio.run(talk, alice, bob, address, f"after the death of {name}")
     after = real_system.ready["starts"]
     assert all(after[name] > before[name] for name in ("relay", "api", "worker", "postgres"))
+
+
+def test_ctrl_c_waits_for_no_client(tmp_path: Path) -> None:
+    """A client that does not go holds up the end for a second: nobody is killed, and everybody was told."""
+    with open_real_system(tmp_path / "data") as system:
+        alice = tmp_path / "alice"
+        system.sign_up(alice, "alice@ctrl-c.org")
+
+        async def stay(stopped: threading.Event) -> None:
+            async with varde.connect(alice, varde.KeyFile(alice / "key")) as client:
+                await client.wait_connected()
+                stopped.set()
+                await trio.sleep_forever()
+
+        async def stop() -> None:
+            connected = threading.Event()
+            with trio.fail_after(TIMEOUT):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(stay, connected)
+                    await trio.to_thread.run_sync(connected.wait)
+                    assert await trio.to_thread.run_sync(system.end) == 0
+                    nursery.cancel_scope.cancel()
+
+        trio.run(stop)
+        assert any("draining 1 connections" in line for line in system.lines)
+        assert not any("kill" in line for line in system.lines if "once more kills at once" not in line)
 
 
 def test_a_second_up_finds_the_data_again(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from varde.errors import (
     Unreachable,
     VardeError,
 )
-from varde.reconnector import TICKET
+from varde.reconnector import CLOSE_SECONDS, TICKET
 from varde_contract import frames as f
 from varde_contract.close_codes import MEANINGS, CloseCode
 from varde_contract.noise import KeyPair
@@ -183,6 +183,26 @@ async def test_goaway_names_the_time(autojump_clock: MockClock) -> None:
         await running.recorder.wait_connected(2)
         first, second = running.relay.dialled
         assert 50 <= second - first <= 61
+
+
+async def test_goaway_is_followed_while_the_relay_is_still_there(autojump_clock: MockClock) -> None:
+    """The client leaves by itself in the time that was named, when its queue is written, and is back at once."""
+    heard: list[f.ReceivedFrame] = []
+
+    async def draining(connection: ServerConnection) -> None:
+        await connection.welcome()
+        await connection.send(f.Goaway(CloseCode.DRAINING, after_ms=5_000, jitter_ms=2_000))
+        while True:
+            heard.extend(await connection.receive())
+
+    async with open_reconnector(draining, live) as running:
+        await running.recorder.wait_connected(1)
+        running.recorder.connections[0].send(f.Join())
+        await running.recorder.wait_connected(2)
+        first, second = running.relay.dialled
+        assert 5 <= second - first <= 7 + CLOSE_SECONDS + 0.1  # this relay does not answer the close
+        assert [type(frame) for frame in heard] == [f.Join]
+        assert running.recorder.disconnects == [("the relay asked to go", 0)]
 
 
 async def test_a_relay_that_turns_connections_away_names_the_time(autojump_clock: MockClock) -> None:
