@@ -127,7 +127,7 @@ class RelaySettings:
         """
         default = cls()
         host, port = read_address(environ, "VARDE_RELAY_BIND", Address(default.host, default.port))
-        drain = read_number(environ, "VARDE_RELAY_DRAIN_SECONDS", int(default.drain_deadline), least=1)
+        drain = read_number(environ, "VARDE_RELAY_DRAIN_SECONDS", int(default.drain_deadline))
         return cls(
             name=_name(environ, default.name),
             host=host,

@@ -23,7 +23,7 @@ from varde_cli.account import DEFAULT_API_URL
 from varde_cli.output import program_name
 from varde_cli.run import Failure
 
-UP_DRAIN: Final = "1"
+UP_DRAIN: Final = "0"
 """Seconds for clients to go. All nodes end together, so there is no other one to go to, and a person waits."""
 WORKERS_MAX: Final = 256
 SPREADS: Final = sys.platform == "linux"

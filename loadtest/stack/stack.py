@@ -142,7 +142,7 @@ def open_stack(folder: Path, *, nodes: int = 1, tls: bool = False) -> Iterator[S
     environ = {name: value for name, value in os.environ.items() if not name.startswith("VARDE_")}
     with ExitStack() as held:
         metrics = hold_ports(held, nodes)
-        # As in production, where nodes are drained one by one: `varde up` gives them a second.
+        # As in production, where nodes are drained one by one: `varde up` gives them no time.
         environ |= {"VARDE_RELAY_METRICS_BIND": f"{HOST}:{metrics}", "VARDE_RELAY_DRAIN_SECONDS": "20"}
         if certificate is not None:
             environ["VARDE_RELAY_TLS_CERTIFICATE"] = str(certificate.certificate)

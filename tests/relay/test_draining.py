@@ -76,6 +76,15 @@ async def test_few_go_at_once(autojump_clock: object) -> None:
     assert trio.current_time() - begun <= 2 * TICK
 
 
+async def test_without_time_all_go_at_once(autojump_clock: object) -> None:
+    """When everything ends together there is no other node to go to."""
+    hub, peers = crowd(5, polite=False)
+    begun = trio.current_time()
+    await ask_to_go(hub, peers, 0.0)  # type: ignore[arg-type]
+    assert (trio.current_time() - begun, len(hub)) == (0.0, 0)
+    assert all(peer.asked_at == peer.cut_at == begun for peer in peers)
+
+
 async def test_a_share_is_shed(node: MemoryNode, backend: Backend) -> None:
     """Half of two connections is one: it is asked to go and cut, and the node goes on with the other."""
     roster = await open_room(backend, alice, bob)

@@ -41,12 +41,12 @@ def test_metrics_are_shown_where_one_says() -> None:
         RelaySettings.from_environ({"VARDE_RELAY_METRICS_BIND": "9401"})
 
 
-@pytest.mark.parametrize("variable", ["VARDE_RELAY_CONNECTIONS", "VARDE_RELAY_DRAIN_SECONDS"])
-def test_numbers_are_whole_and_positive(variable: str) -> None:
+def test_numbers_are_whole_and_positive() -> None:
     """Everything else is refused by name."""
-    for text in ("", "0", "-1", "1.5", "many", "\N{SUPERSCRIPT TWO}"):
-        with pytest.raises(ConfigError, match=variable):
-            RelaySettings.from_environ({variable: text})
+    for variable, zero in (("VARDE_RELAY_CONNECTIONS", ["0"]), ("VARDE_RELAY_DRAIN_SECONDS", [])):
+        for text in ("", *zero, "-1", "1.5", "many", "\N{SUPERSCRIPT TWO}"):
+            with pytest.raises(ConfigError, match=variable):
+                RelaySettings.from_environ({variable: text})
 
 
 def test_an_address_is_shared_only_when_it_is_said() -> None:

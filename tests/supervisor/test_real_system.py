@@ -73,7 +73,7 @@ def test_whatever_is_killed_comes_back_and_people_talk_on(real_system: RealSyste
 
 
 def test_ctrl_c_waits_for_no_client(tmp_path: Path) -> None:
-    """A client that does not go holds up the end for a second: nobody is killed, and everybody was told."""
+    """No client holds up the end: nobody is killed, and everybody was told."""
     with open_real_system(tmp_path / "data") as system:
         alice = tmp_path / "alice"
         system.sign_up(alice, "alice@ctrl-c.org")
