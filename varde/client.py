@@ -176,6 +176,18 @@ class Client:
         """Return the proof that this account's list is in the log: a `.tlog-proof` file. Raises as `logged_lists`."""
         return await self._services.transparency.prove(self.identity.account, number)
 
+    @property
+    def log_policy(self) -> str | None:
+        """What is demanded of the log, a C2SP tlog-policy file; None: nothing but what every client demands."""
+        return self._services.transparency.policy()
+
+    def set_log_policy(self, text: str | None) -> None:
+        """Demand these keys of the log, and that so many of these witnesses have cosigned it within an hour.
+
+        Otherwise nothing is sent: UnprovenList. Raises VardeError for a policy that is not for this log.
+        """
+        self._services.transparency.set_policy(text)
+
     def forget_log(self) -> None:
         """Forget what was seen of the log: the next one that is shown is believed. Only a person may ask for it."""
         self._services.transparency.forget()

@@ -275,6 +275,10 @@ class Rest:
         """Return the newest checkpoint of the transparency log as a signed note."""
         return await self._http.read("/v1/log/checkpoint")
 
+    async def log_cosigned(self) -> bytes:
+        """Return the newest checkpoint that the server's witnesses have cosigned, as a signed note."""
+        return await self._http.read("/v1/log/checkpoint/cosigned")
+
     async def log_lookup(self, account: AccountId, number: int) -> LogLookup:
         """Return an account's entries in the transparency log from this list number on."""
         return await self._call("GET", f"/v1/log/lookup/{account}", LogLookup, query={"number": str(number)})

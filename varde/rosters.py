@@ -51,7 +51,6 @@ class Rosters:
         self._trust = trust
         self._log = log
         self._lost = lost
-        self._proven: set[tuple[AccountId, int]] = set()
         self._chains = chains
         self._listed: dict[ConversationId, tuple[int, int]] = {}
         """Rosters whose lists were the newest here, by their version and the revision of the pins."""
@@ -268,7 +267,8 @@ class Rosters:
         A list that is on its way there may be used for a minute. Where the log has a newer one, the roster is fetched
         again. Raises UnprovenList, LogForked, ListRollback, and what `refresh` raises.
         """
-        self._log.refuse_fork()  # also where every list was proven before: by which of the two histories?
+        # Also where every list was proven before: by which of two histories?
+        await self._log.demand_witnesses()
         for left in range(TRIES - 1, -1, -1):
             behind = [head for head in view.lists if await self._prove_list(head) > head.number]
             if not behind:
@@ -279,7 +279,7 @@ class Rosters:
 
     async def prove_lists(self, *accounts: AccountId) -> tuple[ListHead, ...]:
         """Demand that the log holds the newest known lists of these accounts, and return them. Raises as `prove`."""
-        self._log.refuse_fork()
+        await self._log.demand_witnesses()
         heads = []
         for account in accounts:
             pinned = self._store.pins.newest(account)
@@ -292,7 +292,7 @@ class Rosters:
 
     async def _prove_list(self, head: ListHead) -> int:
         """Return the newest number of the account that the log is known to have."""
-        if (head.account, head.number) in self._proven:
+        if self._log.is_good(head.account, head.number):
             return head.number
         digest = hashlib.sha256(self._store.pins.signed_list(head.account, head.number)).digest()
         try:
@@ -302,8 +302,6 @@ class Rosters:
             if not self._log.is_on_its_way(head.account, head.number):
                 raise
             newest = None
-        if newest == head.number:
-            self._proven.add((head.account, head.number))
         return newest or head.number
 
     def note_version(self, conversation: ConversationId, version: int) -> None:

@@ -6,6 +6,7 @@ connect
       ├─ reconnector              connects, reconnects, hands frames to the receiver
       ├─ rosters                  fetches rosters that the relay says have changed
       ├─ transparency             keeps the log's newest checkpoint, compares it with what others saw
+      ├─ list lookups             asks the log once a day whether a contact has a newer device list
       ├─ prekeys                  uploads prekeys at the start, when few are left, and once a day
       ├─ sender lookups, retries  one short task each
       └─ conversation sender x N  one for each conversation in which something is sent
@@ -33,6 +34,7 @@ from varde.first_words import FirstContact
 from varde.http import Http
 from varde.identity import Identity
 from varde.joins import Joins
+from varde.list_lookups import ListLookups
 from varde.lost_records import LostRecords
 from varde.memberships import Memberships
 from varde.named_lists import NamedLists
@@ -145,6 +147,7 @@ class ClientTasks:
         nursery.start_soon(services.rosters.run)
         nursery.start_soon(self._prekeys.run)
         nursery.start_soon(services.transparency.run)
+        nursery.start_soon(ListLookups(services.store, services.transparency).run)
         services.outbox.resume()
         for conversation in services.store.chains.all_pending():
             nursery.start_soon(self._finish_statements, conversation)

@@ -10,13 +10,15 @@ from typing import Protocol
 
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from varde.backoff import Backoff
 from varde.clock import now_ms
 from varde.errors import Busy, LogForked, NotFound, Refusal, UnprovenList, Unreachable, VardeError
 from varde.events import ForkedLog
+from varde.log_policy import COSIGNED_SECONDS, LogPolicy
 from varde.store import Store
-from varde.store.transparency import LogState
+from varde.store.transparency import KnownList, LogState
 from varde_contract.envelope import SeenCheckpoint
 from varde_contract.errors import PeerFault
 from varde_contract.ids import AccountId, DeviceId
@@ -34,6 +36,8 @@ STALE_SECONDS = 10 * 60
 SKEW_SECONDS = 60
 """By how much the clocks of two workers that sign one log may differ."""
 REFRESH_SECONDS = 5 * 60.0
+PROOF_MS = 7 * 24 * 3_600 * 1_000
+"""How long a proof stands without another look. `ListLookups` looks each day: so long the API may be away."""
 HEARD_MOST = 1_000
 """What others saw, kept so as not to check it again."""
 
@@ -59,6 +63,9 @@ class LogReader(Protocol):
     async def log_checkpoint(self) -> bytes:
         """Return the newest checkpoint as a signed note."""
 
+    async def log_cosigned(self) -> bytes:
+        """Return the newest cosigned checkpoint as a signed note."""
+
     async def log_lookup(self, account: AccountId, number: int) -> LogLookup:
         """Return an account's entries from this list number on."""
 
@@ -77,6 +84,8 @@ class Transparency:
         self._publish = publish
         self._now_ms = clock
         self._accepting = trio.Lock()
+        self._good_until_ms: dict[tuple[AccountId, int], int] = {}
+        self._policy = LogPolicy(store)
         self._heard: dict[SeenCheckpoint, None] = {}
         self._send_heard, self._receive_heard = trio.open_memory_channel[tuple[SeenCheckpoint, DeviceId]](64)
 
@@ -86,11 +95,54 @@ class Transparency:
         if state is not None and state.forked is not None:
             raise LogForked(state.forked[0])
 
+    def policy(self) -> str | None:
+        """Return what is demanded of the log, a C2SP tlog-policy file."""
+        return self._policy.text()
+
+    def set_policy(self, text: str | None) -> None:
+        """Demand from now on what a policy says; None: nothing. Raises VardeError for one that is not for this log."""
+        state = self._store.transparency.state()
+        with self._store.transaction():
+            self._policy.put(text, () if state is None else state.vkeys)
+            if state is not None:
+                self._store.transparency.put_state(replace(state, cosigned_time=0))
+
+    async def demand_witnesses(self, within_s: float = COSIGNED_SECONDS) -> None:
+        """Where a policy names witnesses: demand that enough of them have cosigned this very log a short time ago.
+
+        So nobody can be shown a log of their own for longer than that. Raises UnprovenList, LogForked, Refusal,
+        Unreachable.
+        """
+        self.refuse_fork()
+        known, now = self._store.transparency.state(), self._now_ms() / 1_000
+        if not self._policy.demands_witnesses:
+            return
+        if known is not None and abs(now - known.cosigned_time) < within_s:
+            return
+        try:
+            note = await self._reader.log_cosigned()
+            state = await self.refresh()  # after it: the newest checkpoint then has what witnesses have cosigned
+            opened = open_checkpoint(note, [VerifierKey.parse(vkey) for vkey in state.vkeys])
+            cosigned_time = self._policy.cosigned_time(opened.note, round(now))
+        except (NotFound, PeerFault):
+            cosigned_time = None
+        if cosigned_time is None:
+            advice = "wait, or ask the witnesses of your policy whether they run"
+            raise UnprovenList("too few witnesses have cosigned the transparency log", advice=advice)
+        if opened.checkpoint.size > state.size:
+            raise UnprovenList("an older checkpoint of the transparency log was shown than witnesses have cosigned")
+        if not await self._agrees(SeenCheckpoint(*opened.checkpoint[1:]), state):
+            raise self._fork("witnesses have cosigned another log than the one shown", state, opened)
+        async with self._accepting:
+            with self._store.transaction():
+                newest = self._store.transparency.state() or state
+                self._store.transparency.put_state(replace(newest, cosigned_time=cosigned_time))
+
     async def verify(self, entry: Entry, *, again: bool = False) -> int | None:
         """Prove that a device list is in the log; return the number of the account's newest list there.
 
         None while it may still be on its way there, for a minute from when it was first shown. A list that was proven
-        is not looked up again, unless one asks `again` whether there is a newer one.
+        as the newest is not looked up again for a week, unless one asks `again`.
 
         Raises UnprovenList: nothing may be encrypted for the account. Raises LogForked, Refusal, Unreachable.
         """
@@ -98,15 +150,42 @@ class Transparency:
         known = self._store.transparency.known(entry.account, entry.number)
         if known is not None and known.digest != entry.digest:
             raise UnprovenList("two different device lists with the same number were shown")
-        if known is not None and known.index is not None and not again:
+        if known is not None and not again and self._keep_good(entry, known):
             return entry.number
         since_ms = self._now_ms() if known is None else known.since_ms
         index, newest = await self._look_up(entry)
+        # Of a list that is not the newest the proof stands, and it is asked again before anything is sent.
+        looked_up_ms = self._now_ms() if index is not None and newest == entry.number else 0
+        known = KnownList(entry.digest, since_ms, index, looked_up_ms)
         with self._store.transaction():
-            self._store.transparency.put(entry, since_ms, index)
+            self._store.transparency.put(*entry[:2], known)
+        self._keep_good(entry, known)
         if index is None and not 0 <= self._now_ms() - since_ms < GRACE_MS:
             raise UnprovenList("a device list is not in the transparency log, a minute after it was shown")
         return None if index is None else newest
+
+    def proof_age_ms(self, account: AccountId, number: int) -> int | None:
+        """Return how long ago the log was last asked for a newer list than this one; None for one not proven."""
+        known = self._store.transparency.known(account, number)
+        return None if known is None or known.index is None else self._now_ms() - known.looked_up_ms
+
+    async def look_again(self, account: AccountId, number: int) -> None:
+        """Ask the log whether there is a newer list. Then this one is good no more. Raises as `verify`."""
+        known = self._store.transparency.known(account, number)
+        if known is not None:
+            await self.verify(Entry(account, number, known.digest), again=True)
+
+    def is_good(self, account: AccountId, number: int) -> bool:
+        """Whether a list was proven as the newest, not long ago: without a look at the store."""
+        return self._now_ms() < self._good_until_ms.get((account, number), 0)
+
+    def _keep_good(self, entry: Entry, known: KnownList) -> bool:
+        until_ms = known.looked_up_ms + PROOF_MS
+        if known.index is not None and known.looked_up_ms <= self._now_ms() < until_ms:
+            self._good_until_ms[entry[:2]] = until_ms
+            return True
+        self._good_until_ms.pop(entry[:2], None)
+        return False
 
     def is_on_its_way(self, account: AccountId, number: int) -> bool:
         """Whether a list was asked for before, and may still be on its way into the log."""
@@ -169,6 +248,7 @@ class Transparency:
 
     def forget(self) -> None:
         """Forget keys, checkpoint and proofs: the next log that is shown is believed. Only a person may ask for it."""
+        self._good_until_ms.clear()
         with self._store.transaction():
             self._store.transparency.forget()
 
@@ -177,6 +257,7 @@ class Transparency:
         while True:
             try:
                 await self.refresh()
+                await self.demand_witnesses(within_s=REFRESH_SECONDS)
                 backoff.reset()
             except (Unreachable, Busy):
                 await trio.sleep(backoff.next())
@@ -218,7 +299,8 @@ class Transparency:
             last = self._store.transparency.state() or await self._pin()
             opened = self._open(note, last)
             await self._demand_consistency(last, opened)
-            new = LogState(last.vkeys, *opened.checkpoint[1:], max(opened.time, last.time), note)
+            size, root, time = opened.checkpoint.size, opened.checkpoint.root, max(opened.time, last.time)
+            new = replace(last, size=size, root=root, time=time, note=note)
             with self._store.transaction():
                 self._store.transparency.put_state(new)
             return new
@@ -231,6 +313,7 @@ class Transparency:
             keys = []
         if [key.type for key in keys] != [SignatureType.ED25519, SignatureType.COSIGNATURE_ML_DSA_44]:
             raise UnprovenList("the transparency log does not have the two keys that it signs with")
+        self._policy.check_keys(vkeys)
         return LogState(vkeys, 0, EMPTY_ROOT, 0, b"")
 
     def _open(self, note: bytes, last: LogState) -> Opened:

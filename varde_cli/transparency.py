@@ -79,6 +79,27 @@ def prove(home: Home, number: int) -> None:
     run_connected(home, run)
 
 
+@log.command("policy")
+@click.argument("file", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--none", "remove", is_flag=True, help="Demand nothing any more.")
+@home_options()
+def policy_command(home: Home, file: Path | None, *, remove: bool) -> None:
+    """Show what this device demands of the log, or demand what FILE says, a tlog-policy.
+
+    It names the log's keys, and witnesses of whom so many must have cosigned the log within an hour. Otherwise nothing
+    is sent.
+    """
+    text = None if file is None else file.read_text(encoding="utf-8")
+
+    async def run(client: varde.Client) -> str:
+        await trio.lowlevel.checkpoint()
+        if text is not None or remove:
+            client.set_log_policy(text)
+        return client.log_policy or "No policy: the log's own keys are demanded, and no witnesses.\n"
+
+    click.echo(run_connected(home, run), nl=False)
+
+
 @log.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @home_options()

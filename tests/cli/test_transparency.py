@@ -15,6 +15,7 @@ import trio
 
 from settings.storage import EmbeddedDatabase, StorageSettings
 from storage.stores import open_storage
+from tests.contract.transparency.logs import KEYS, WITNESS
 from tests.supervisor.real_system import TIMEOUT, RealSystem, environ
 from varde_contract.ids import AccountId
 from varde_contract.transparency.checkpoint import signed_time
@@ -75,6 +76,24 @@ def test_an_owner_is_told_of_every_list(system: RealSystem, tmp_path: Path) -> N
     assert "no such device list" in system.run("log", "prove", str(before + 9), "--home", str(home), code=1)
     assert "Forgotten" in system.run("log", "forget", "--yes", "--home", str(home))
     assert len(watch(system, home)) == before + 2
+
+
+def test_a_person_demands_keys_and_witnesses(system: RealSystem, tmp_path: Path) -> None:
+    """What a policy demands and the log does not have stops sending; another log's policy is refused."""
+    home, policy = ("--home", str(tmp_path / "home")), tmp_path / "policy"
+    system.sign_up(tmp_path / "home", "demand@example.org")
+    assert "No policy" in system.run("log", "policy", *home)
+    keys = "".join(f"log {vkey}\n" for vkey in httpx.get(f"{system.ready['api']}/v1/log/key").text.split())
+    policy.write_text(f"{keys}quorum none\n")
+    assert system.run("log", "policy", str(policy), *home) == policy.read_text()
+    system.run("send", "self", "hei", *home)
+    policy.write_text(f"{keys}witness one {WITNESS.key}\nquorum one\n")
+    system.run("log", "policy", str(policy), *home)
+    assert "too few witnesses" in system.run("send", "self", "hei", *home, code=1)
+    policy.write_text("".join(f"log {key}\n" for key in KEYS) + "quorum none\n")
+    assert "other keys" in system.run("log", "policy", str(policy), *home, code=1)
+    assert "No policy" in system.run("log", "policy", "--none", *home)
+    system.run("send", "self", "hei", *home)
 
 
 def test_anybody_can_audit(system: RealSystem, tmp_path: Path) -> None:

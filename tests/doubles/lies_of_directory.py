@@ -8,12 +8,14 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.cast import bob as bob_person
 from tests.cast import bob_laptop
+from tests.contract.transparency.logs import KEYS, WITNESS
 from tests.doubles.dishonest_server import DishonestServer
 from tests.varde.endpoints import NOW, Endpoint, endpoint
 from tests.varde.fake_log import listed
 from tests.varde.memory_relay import refused
 from tests.varde.test_transparency import wrong_proof
 from varde.crypto.device_lists import next_list, sign
+from varde.list_lookups import DAY_MS, ROUND_SECONDS
 from varde.named_lists import LAG_MS
 from varde.tasks import LISTS_PAUSE_SECONDS
 from varde.transparency import STALE_SECONDS
@@ -139,7 +141,7 @@ async def list_unsigned(server: DishonestServer) -> None:
     await show_list(server, sign(fresh, signers={server.ghost.id: server.ghost.sign}), fresh)
 
 
-async def list_kept_from_one(server: DishonestServer) -> None:
+async def keep_list(server: DishonestServer) -> None:
     """Bob has lost his laptop and taken it off his list. Alice is not shown that; the relay takes what she sends."""
     account, lost = server.bob.account, endpoint(bob_laptop)
     server.talk.join(lost)
@@ -153,7 +155,46 @@ async def list_kept_from_one(server: DishonestServer) -> None:
     for reader in (server.bob, server.carol):
         server.relay.deliver(reader.id, changed)
     server.relay.takes_all = True
+
+
+async def list_kept_from_one(server: DishonestServer) -> None:
+    """Two hours later she writes."""
+    await keep_list(server)
     server.clock_ms += LAG_MS + 1
+    await server.say(server.alice, "secret")
+
+
+async def list_kept_for_a_day(server: DishonestServer) -> None:
+    """She writes on the next day only."""
+    await keep_list(server)
+    log = server.relay.transparency
+    log.clock_ms += DAY_MS
+    await trio.sleep(2 * ROUND_SECONDS)
+    server.clock_ms += DAY_MS
+    await server.say(server.alice, "secret")
+
+
+def demand_witness(server: DishonestServer) -> None:
+    """Alice demands that a witness has cosigned the log."""
+    policy = [f"log {key}" for key in KEYS] + [f"witness one {WITNESS.key}", "quorum one"]
+    server.room.clients[server.alice].set_log_policy("\n".join(policy))
+
+
+async def cosignatures_withheld(server: DishonestServer) -> None:
+    """Alice's policy names a witness, and the server shows nothing that it has cosigned."""
+    demand_witness(server)
+    await server.say(server.alice, "secret")
+
+
+async def log_for_one(server: DishonestServer) -> None:
+    """The witness has cosigned the log that all others see. Alice, who has asked nobody yet, is shown another one."""
+    log = server.relay.transparency
+    log.cosigners = (WITNESS,)
+    server.relay.publish_lists()
+    log.cosigned = log.cosign()
+    log.entries[0] = listed(1, digest=99)
+    server.room.clients[server.alice].forget_log()
+    demand_witness(server)
     await server.say(server.alice, "secret")
 
 

@@ -37,6 +37,10 @@ class FakeLog:
         self.fault: Exception | None = None
         self.lie: Callable[[LogLookup], LogLookup] = lambda lookup: lookup
         self.calls: list[str] = []
+        self.cosigners: tuple[Signer, ...] = ()
+        """Witnesses that cosign whatever they are shown, which is the log as it is now."""
+        self.cosigned: bytes | None = None
+        """What is shown as cosigned instead."""
         self.keys_text: str | None = None
         """What is shown instead of the keys."""
 
@@ -66,6 +70,18 @@ class FakeLog:
         """As promised."""
         await self._answer("checkpoint")
         return self.note()
+
+    async def log_cosigned(self) -> bytes:
+        """As promised."""
+        await self._answer("cosigned")
+        if self.cosigned is None and not self.cosigners:
+            raise Refusal.of(RefusalCode.NOT_FOUND, "no")
+        return self.cosigned or self.cosign()
+
+    def cosign(self) -> bytes:
+        """What the witnesses make of the log now."""
+        checkpoint = Checkpoint(ORIGIN, len(self.entries), self.root())
+        return sign_checkpoint(checkpoint, (*self.signers, *self.cosigners), self.clock_ms // 1_000).encode()
 
     async def log_lookup(self, account: AccountId, number: int) -> LogLookup:
         """As promised."""

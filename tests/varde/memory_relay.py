@@ -297,7 +297,7 @@ def make_services(relay: MemoryRelay, endpoint: Endpoint) -> Services:
     rest = cast("Rest", FakeRest(relay, endpoint))
     endpoint.learn(endpoint.account)
     log = relay.other_logs.get(endpoint.id, relay.transparency)
-    transparency = Transparency(store, log, stream.publish, lambda: NOW)
+    transparency = Transparency(store, log, stream.publish, log.now_ms)
     return put_together(me, store, endpoint.keychain, rest, stream, transparency)
 
 

@@ -6,7 +6,6 @@ from varde.errors import StoreDamaged
 from varde.store.table import Cell, Table
 from varde_contract.envelope import SeenCheckpoint
 from varde_contract.ids import AccountId
-from varde_contract.transparency.entry import Entry
 
 _STATE = Cell("log_state", "sealed", 1)
 
@@ -14,7 +13,8 @@ _STATE = Cell("log_state", "sealed", 1)
 class LogState(Struct, frozen=True):
     """The log as it was seen last: the keys that were pinned, and a checkpoint with its time in seconds.
 
-    `forked` says, once two histories were shown, in which way, with both signed notes.
+    `forked` says, once two histories were shown, in which way, with both signed notes. `cosigned_time`: when the last
+    of the witnesses that a policy demands has cosigned a checkpoint which is part of this log.
     """
 
     vkeys: tuple[str, ...]
@@ -23,14 +23,19 @@ class LogState(Struct, frozen=True):
     time: int
     note: bytes
     forked: tuple[str, bytes, bytes] | None = None
+    cosigned_time: int = 0
 
 
 class KnownList(Struct, frozen=True):
-    """A device list that this device was shown; `index` is its place in the log, None before it was proven."""
+    """A device list that this device was shown; `index` is its place in the log, None before it was proven.
+
+    `looked_up_ms`: when the log was seen to have no newer one of the account; 0 once it had.
+    """
 
     digest: bytes
     since_ms: int
     index: int | None
+    looked_up_ms: int = 0
 
 
 class LogTable(Table):
@@ -64,16 +69,15 @@ class LogTable(Table):
         row = self._database.row(query, account.bytes, number)
         return None if row is None else self._decrypt(_list_cell(account, number), row[0], KnownList)
 
-    def put(self, entry: Entry, since_ms: int, index: int | None) -> None:
+    def put(self, account: AccountId, number: int, known: KnownList) -> None:
         """Keep a list that was shown, new or again."""
-        sealed = self._encrypt(_list_cell(entry.account, entry.number), KnownList(entry.digest, since_ms, index))
         self._database.run(
             "INSERT INTO logged_list VALUES (?, ?, ?, ?) ON CONFLICT (account, number)"
             " DO UPDATE SET place = excluded.place, sealed = excluded.sealed",
-            entry.account.bytes,
-            entry.number,
-            index,
-            sealed,
+            account.bytes,
+            number,
+            known.index,
+            self._encrypt(_list_cell(account, number), known),
         )
 
     def forget(self) -> None:
