@@ -14,6 +14,7 @@ from varde.errors import LogForked, UnprovenList, Unreachable, VardeError
 from varde.events import ForkedLog
 from varde.list_lookups import DAY_MS
 from varde.log_policy import COSIGNED_SECONDS, SKEW_SECONDS
+from varde.transparency import PROOF_MS
 from varde_contract.talk import ConversationKind
 from varde_contract.transparency.checkpoint import log_signers
 
@@ -139,6 +140,24 @@ async def test_without_witnesses_nothing_is_sent(autojump_clock: MockClock) -> N
         await room[alice].send("hei")
         client.set_log_policy(None)
         assert client.log_policy is None
+
+
+async def test_an_old_proof_does_not_stand_for_ever() -> None:
+    """A week without a look at the log, and it is looked at again. A clock that was set back makes it no longer."""
+    follower = Follower(FakeLog(listed(1)))
+    assert await follower.verify(listed(1)) == 1
+    follower.log.clock_ms += PROOF_MS - 1
+    assert follower.transparency.is_good(*listed(1)[:2])
+    assert follower.transparency.proof_age_ms(*listed(1)[:2]) == PROOF_MS - 1
+    follower.log.clock_ms += 1
+    follower.log.entries.append(listed(2))
+    assert not follower.transparency.is_good(*listed(1)[:2])
+    assert await follower.verify(listed(1)) == 2
+    follower.log.clock_ms -= 2 * PROOF_MS
+    again = Follower(follower.log, follower.store)
+    again.log.fault = Unreachable("away")
+    with pytest.raises(Unreachable):
+        await again.verify(listed(1))
 
 
 async def test_each_contact_is_looked_up_once_a_day(autojump_clock: MockClock) -> None:
