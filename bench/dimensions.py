@@ -38,7 +38,6 @@ TOGETHER: Final = 2
 """Messages that one pass offers, as long as the pause is not shorter than that: people do not write in step."""
 CATCH_UP: Final = 0.02  # seconds' worth of messages that are offered late; beyond, the load was not able to
 BUSY: Final = 0.9  # of a core: above, the load itself may have been what limited the rate
-SETTLE: Final = 0.3
 
 HANDSHAKE: Final = "handshake"
 ROOM: Final = 10  # the first room of idle members is there before memory is read first
@@ -69,48 +68,34 @@ class Spot(NamedTuple):
         return (DIRECT,) if self.load == DIRECT else (FANOUT, self.load, "rooms", str(self.size))
 
     @property
+    def words(self) -> str:
+        """What it is, for whoever waits."""
+        return DIRECT if self.load == DIRECT else f"{self.load}, rooms of {self.size}"
+
+    @property
+    def plan(self) -> Plan:
+        """Rooms of this size, and enough of them."""
+        return Plan(f"{max(1, CONNECTIONS // self.size)}x{self.size}")
+
+    @property
     def rate(self) -> float:
         """How many messages are offered in a second."""
         return DIRECT_RATE if self.load == DIRECT else min(MESSAGES, LOADS[self.load] / (self.size - 1))
 
-
-DIRECT_SPOT: Final = Spot(DIRECT, PAIR)
 
 Window: TypeAlias = dict[str, float]
 """What happened while it was open: `us_per_delivery` of server CPU, `deliveries_per_second`, `server_load` and
 `generator_load` (cores), messages `sent`, `held_back` because the socket had no room, and `refused` by the server."""
 
 
-def plan_for(spots: Sequence[Spot]) -> Plan:
-    """Return rooms of every size that is asked for."""
-    sizes = sorted({spot.size for spot in spots})
-    return Plan(",".join(f"{max(1, CONNECTIONS // size)}x{size}" for size in sizes))
-
-
-def words_of(spots: Sequence[Spot]) -> str:
-    """Return what is measured, in words."""
-    loads = ", ".join(sorted({spot.load for spot in spots}))
-    sizes = ", ".join(map(str, sorted({spot.size for spot in spots if spot is not DIRECT_SPOT})))
-    return loads + f", rooms of {sizes}" * bool(sizes)
-
-
-def measure_spots(
-    measured: MeasuredServer, spots: Sequence[Spot], pace: tuple[float, float]
-) -> dict[tuple[str, ...], Window]:
-    """Measure one window for each spot. The members of one size are connected only while it is measured."""
-    windows: dict[tuple[str, ...], Window] = {}
-    for size in sorted({spot.size for spot in spots}):
-        members = measured.connections.open(measured.clients(measured.plan.blocks[size]))
-        # Neighbours in the order are in different rooms, as messages of real people are.
-        ordered = sorted(members, key=lambda member: member.number)
-        order = cycle([member for place in range(size) for member in ordered[place::size]])
-        for spot in (spot for spot in spots if spot.size == size):
-            window = measure_window(measured.server, measured.connections, members, order, spot.rate, pace)
-            windows[spot.place] = {**window, "offered_per_second": spot.rate * (size - 1)}
-            measured.connections.poll_for(SETTLE)  # what is still on its way burdens no other spot
-        for member in members:
-            member.connection.close()
-    return windows
+def measure_spot(measured: MeasuredServer, spot: Spot, pace: tuple[float, float]) -> dict[tuple[str, ...], Window]:
+    """Measure one window. The server began for it: what a saturated one has not done yet burdens no other window."""
+    members = measured.connections.open(measured.clients(range(measured.plan.members)))
+    # Neighbours in the order are in different rooms, as messages of real people are.
+    ordered = sorted(members, key=lambda member: member.number)
+    order = cycle([member for place in range(spot.size) for member in ordered[place :: spot.size]])
+    window = measure_window(measured.server, measured.connections, members, order, spot.rate, pace)
+    return {spot.place: {**window, "offered_per_second": spot.rate * (spot.size - 1)}}
 
 
 def measure_window(

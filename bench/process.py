@@ -8,19 +8,18 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import psutil
 from msgspec import Struct
 
 from loadtest.client.websocket import ServerFault
-from loadtest.stack.process import ROOT
+from loadtest.stack.process import open_program, tail_of
 
 START_DEADLINE: Final = 30.0
 _STOP_DEADLINE: Final = 1.0
-_LAST_WORDS: Final = 2_000  # bytes of its stderr in which its last line is looked for when it fails
 
 
 def choose_cores() -> tuple[int | None, int | None]:
@@ -76,35 +75,17 @@ def open_server(command: Sequence[str], *, core: int | None, log: Path) -> Itera
     Raises ServerFault, with the last that it wrote to stderr.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as stderr:
-        process = _start(command, core, stderr)
-        try:
-            yield Server(process.pid, _read_port(process, log))
-        finally:
-            end_process(process, _STOP_DEADLINE)
-
-
-def end_process(process: subprocess.Popen[bytes], deadline: float) -> None:
-    """Ask a process to end, and kill it when it has not after so many seconds."""
-    with process:  # closes its pipes
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(deadline)
-        process.kill()
-
-
-def _start(command: Sequence[str], core: int | None, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
     # A child inherits where its parent's thread may run: no moment on another core, and none of its threads escapes.
     own = os.sched_getaffinity(0)
-    try:
-        if core is not None:
-            os.sched_setaffinity(0, {core})
-        # A process group of its own: Ctrl-C is for the benchmark, which ends its servers itself.
-        return subprocess.Popen(  # noqa: S603 - our own servers
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, process_group=0
-        )
-    finally:
-        os.sched_setaffinity(0, own)
+    with ExitStack() as opened:
+        try:
+            if core is not None:
+                os.sched_setaffinity(0, {core})
+            program = open_program(command, _STOP_DEADLINE, log=log, stdout=subprocess.PIPE)
+            process = opened.enter_context(program)
+        finally:
+            os.sched_setaffinity(0, own)
+        yield Server(process.pid, _read_port(process, log))
 
 
 def _read_port(process: subprocess.Popen[bytes], log: Path) -> int:
@@ -115,7 +96,7 @@ def _read_port(process: subprocess.Popen[bytes], log: Path) -> int:
     try:
         return int(json.loads(process.stdout.readline())["port"])
     except (ValueError, KeyError, TypeError):
-        said = log.read_bytes()[-_LAST_WORDS:].decode(errors="replace").strip().splitlines()
+        said = tail_of(log).splitlines()
         raise ServerFault(said[-1] if said else "it ended or was silent instead of listening") from None
     finally:
         watchdog.cancel()

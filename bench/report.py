@@ -11,7 +11,6 @@ import msgspec
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from bench.catalogue import CATALOGUE, DURABLE_PEERS, VARDE, title_of
 from bench.results import Results, judge
@@ -32,11 +31,8 @@ _NOTES: Final = {
 }
 
 PEERS: Final = "#b4bdc6"
-COLOURS: Final = {name: f"c{place}" for place, name in enumerate(CATALOGUE, 1)} | dict(
-    zip(DURABLE_PEERS, ("c2", "c3"), strict=True)
-)
+COLOURS: Final = dict(zip((VARDE, *DURABLE_PEERS), ("c1", "c2", "c3"), strict=True))
 DPI: Final = 160
-MEMORY: Final = 16  # KiB for an idle connection: the target
 _LIMIT: Final[dict[str, Any]] = {"color": LIGHT["limit"], "linewidth": 1.2, "linestyle": DASHED, "zorder": 0.9}
 _LIMIT_WORDS: Final[dict[str, Any]] = {"color": LIGHT["limit"], "fontsize": 8.5, "va": "bottom"}
 _SOFT: Final[dict[str, Any]] = {"color": LIGHT["soft"], "fontsize": 9}
@@ -172,54 +168,6 @@ def _bars(axes: Axes, costs: Mapping[str, float], limit: float) -> None:
     axes.grid(axis="x")
 
 
-def _sizes(results: Results) -> Figure | None:
-    found, picture = results.find("fanout") or {}, Figure(figsize=(11.6, 4.8), layout=layout())
-    for axes, (load, title) in zip(picture.subplots(1, 2, sharey=True), _LOADS.items(), strict=True):
-        lines = {
-            name: sorted((float(size), each["us_per_delivery"]) for size, each in point[load]["rooms"].items())
-            for name, point in found.items()
-            if load in point
-        }
-        if not any(len(line) > 1 for line in lines.values()):
-            return None
-        axes.set(xscale="log", yscale="log")
-        _lines(axes, lines, title, "members of the room")
-        for axis, ticks in ((axes.xaxis, (2, 10, 100, 1_000)), (axes.yaxis, (1, 2, 5, 10, 20, 50, 100, 200))):
-            axis.set_ticks(ticks, [f"{tick:,}" for tick in ticks])
-            axis.set_minor_locator(NullLocator())
-    picture.axes[0].set_ylabel("µs of server CPU for each delivery", **_SOFT)
-    return picture
-
-
-def _memory(results: Results) -> Figure | None:
-    lines = {
-        name: [(each["connections"], each["rss_kib_per_connection"]) for each in point["growth"]]
-        for name, point in (results.find("idle") or {}).items()
-    }
-    if not any(len(line) > 1 for line in lines.values()):
-        return None
-    picture = Figure(figsize=(8.2, 4.8), layout=layout())
-    axes = picture.subplots()
-    _lines(axes, lines, "Memory of an idle connection, as they grow in number", "connections")
-    axes.set_ylabel("KiB of RSS for each", **_SOFT)
-    axes.set_ylim(0, 1.12 * max(value for line in lines.values() for _, value in line))
-    axes.axhline(MEMORY, **_LIMIT)
-    axes.text(0.01, MEMORY, f"target: {MEMORY} KiB", **_LIMIT_WORDS, transform=axes.get_yaxis_transform())
-    return picture
-
-
-def _lines(axes: Axes, lines: Mapping[str, list[tuple[float, float]]], title: str, x: str) -> None:
-    """Draw one line of points for each server, the dearest first in the legend."""
-    axes.set_title(title)
-    axes.set_xlabel(x, **_SOFT)
-    for name, line in sorted(lines.items(), key=lambda named: -named[1][-1][1]):
-        style: dict[str, Any] = {"linewidth": 2.4, "zorder": 3} if name == VARDE else {"linewidth": 1.5}
-        colour = LIGHT[COLOURS.get(name, "soft")]
-        axes.plot(*zip(*line, strict=True), color=colour, label=title_of(name), marker="o", **style)
-    axes.legend(fontsize=8)
-    axes.grid(axis="y")
-
-
 def _latency(results: Results) -> Figure | None:
     curves = {name: results.find(f"durable.{name}.at.1000.curve") for name in results.find("durable") or {}}
     lines = [
@@ -241,8 +189,6 @@ def _latency(results: Results) -> Figure | None:
 
 CHARTS: Final[dict[str, Callable[[Results], Figure | None]]] = {
     "fan-out": _fan_out,
-    "room-sizes": _sizes,
     "direct": _direct,
-    "memory": _memory,
     "latency": _latency,
 }

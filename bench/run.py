@@ -20,7 +20,7 @@ from bench import dimensions
 from bench.catalogue import CATALOGUE, VARDE, Entry, Missing, install
 from bench.clients import MeasuredServer, Workplace, open_measured_server
 from bench.connections import quiet_collector
-from bench.dimensions import DIRECT, DIRECT_SPOT, FANOUT, HANDSHAKE, HEADLINE, IDLE, LIGHT, LOADS, ROOM, WARM_UP, Spot
+from bench.dimensions import DIRECT, FANOUT, HANDSHAKE, HEADLINE, IDLE, LOADS, PAIR, ROOM, WARM_UP, Spot
 from bench.process import choose_cores
 from bench.results import FAULTS, Point, Results, Tree, rounded
 from bench.rooms import Plan, forget_keys
@@ -117,13 +117,10 @@ def steps_of(pace: Pace, entries: Sequence[Entry], wanted: Sequence[str], *, tls
 
 def _round(pace: Pace, wanted: Sequence[str], entry: Entry, tls: bool) -> Iterator[Step]:  # noqa: FBT001 - one of the ways
     sizes = () if FANOUT not in wanted else (HEADLINE,) if tls else pace.sizes
-    spots = [Spot(load, size) for size in sizes for load in LOADS]
-    light = [spot for spot in spots if spot.load == LIGHT] + [DIRECT_SPOT] * (DIRECT in wanted)
-    # A saturated spot has a process of its own: what a saturated server has not done yet shall burden no other.
-    for group in filter(None, (light, *([spot] for spot in spots if spot.load != LIGHT))):
-        words, plan = dimensions.words_of(group), dimensions.plan_for(group)
-        measure = partial(dimensions.measure_spots, spots=group, pace=(pace.warm_up, pace.window))
-        yield Step(FANOUT, entry, tls, words, plan, measure)
+    spots = [Spot(load, size) for size in sizes for load in LOADS] + [Spot(DIRECT, PAIR)] * (DIRECT in wanted)
+    for spot in spots:
+        measure = partial(dimensions.measure_spot, spot=spot, pace=(pace.warm_up, pace.window))
+        yield Step(spot.place[0], entry, tls, spot.words, spot.plan, measure)
     if HANDSHAKE in wanted:
         count = pace.handshakes
         words, plan = f"{count} handshakes", Plan(f"{-(-(WARM_UP + 2 * count) // ROOM)}x{ROOM}")

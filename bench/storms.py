@@ -36,7 +36,7 @@ from loadtest.stack.certificate import make_certificate
 
 SERVERS: Final = (VARDE, "picows", "websockets")
 GAP_NS: Final = 10_000_000
-NICENESS: Final = 10
+NICENESS: Final = 10  # of what floods: the pair shall wait for the server, and not for the load
 SETTLING: Final = 10.0
 _PAUSE: Final = 0.25
 _SPIN: Final = 0.001  # the last millisecond before a message is due is spent looking: a wait may end late

@@ -12,8 +12,7 @@ from loadtest.running.master import Master
 from loadtest.running.master import PlanShape as PlanShape
 from loadtest.running.worker import VardeUser as VardeUser
 from loadtest.running.worker import Worker, lift_limits
-from loadtest.scenarios.catalogue import SCENARIOS
-from loadtest.scenarios.plan import Options
+from loadtest.scenarios.plan import SCENARIOS, Options
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--scenario": {"default": "smoke", "choices": tuple(SCENARIOS), "help": "What to run (smoke)"},

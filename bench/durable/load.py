@@ -20,11 +20,9 @@ from msgspec import Struct
 from bench.connections import Client, Connections
 from bench.process import cpu_seconds, tree_of
 from loadtest.crowd.crowd import Room
-from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.ledger import Draft, Ledger
-from loadtest.ledger.payload import PayloadCipher
-from loadtest.ledger.reports import Totals, read
+from loadtest.ledger.ledger import Draft, Ledger, PayloadCipher
+from loadtest.ledger.reports import Account, Totals, read, reconcile
 from loadtest.ledger.schedule import Schedule
 from loadtest.stack.certificate import trust
 from varde_contract.ids import ConversationId
@@ -35,7 +33,7 @@ CONFIRM_AFTER: Final = 1.0  # seconds that confirmations may gather, as the prot
 PER_ADDRESS: Final = 10  # connections from one address, as the load suite has it: below what a relay allows each
 _SEED: Final = 7_395
 _GLANCE: Final = 0.05
-_PASS_MESSAGES: Final = 64  # sent between two looks at what has come, however late they are
+_PASS_MESSAGES: Final = 64  # sent between two looks at what has come, however late: acks shall not wait behind sends
 _KILL_SECONDS: Final = 5.0
 
 

@@ -20,7 +20,7 @@ from bench.durable.varde import open_varde
 from bench.results import Tree
 from bench.run import Options
 from loadtest.client.websocket import ServerFault
-from loadtest.ledger.account import Account
+from loadtest.ledger.reports import Account
 from loadtest.report.result import Latency
 
 SERVERS: Final[dict[str, Open]] = {

@@ -7,7 +7,6 @@ and the load must not be the limit (docs/decisions/2026-11-30-bench-peers.md).
 
 import getpass
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,28 +14,13 @@ from typing import Final
 
 from bench.catalogue import Missing
 from bench.durable.load import DurableClient, DurableServer, Load
-from bench.process import end_process
 from loadtest.client.websocket import ServerFault
 from loadtest.ledger.ledger import Draft
-from loadtest.stack.process import HOST, free_port, listens, tail_of, wait_for
+from loadtest.stack.process import HOST, free_port, listens, open_program, tail_of, wait_for
 
 START_DEADLINE: Final = 60.0
 STOP_DEADLINE: Final = 20.0
-CONFIG: Final = """\
-user {user}
-listener {port} {host}
-allow_anonymous true
-set_tcp_nodelay true
-persistence true
-persistence_location {folder}/
-{saving}
-max_inflight_messages 0
-max_queued_messages 0
-max_connections -1
-log_dest stderr
-log_type error
-log_type warning
-"""
+CONFIG: Final = Path(__file__).with_name("mosquitto.conf")
 SAVING: Final = {
     "each change": "autosave_on_changes true\nautosave_interval 1",
     "each second": "autosave_on_changes false\nautosave_interval 1",
@@ -64,10 +48,9 @@ def open_mosquitto(folder: Path, clients: int, *, saving: str = "each change") -
     port, config, log = free_port(), folder / "mosquitto.conf", folder / "mosquitto.log"
     # As root it would become another user, who has no business in the folder.
     words = {"user": getpass.getuser(), "port": port, "host": HOST, "folder": folder, "saving": SAVING[saving]}
-    config.write_text(CONFIG.format(**words))
-    with log.open("ab") as errors:
-        process = subprocess.Popen((program, "-c", str(config)), env={}, stderr=errors, stdin=subprocess.DEVNULL)  # noqa: S603 - a constant
-    try:
+    config.write_text(CONFIG.read_text().format(**words))
+    # Nothing of our environment shall change how it runs.
+    with open_program((program, "-c", str(config)), STOP_DEADLINE, log=log, env={}) as process:
         wait_for(lambda: process.poll() is not None or listens((HOST, port)), START_DEADLINE)
         if not listens((HOST, port)):
             raise ServerFault(f"mosquitto did not start:\n{tail_of(log)}")
@@ -77,8 +60,6 @@ def open_mosquitto(folder: Path, clients: int, *, saving: str = "each change") -
             "connections": str(clients),
         }
         yield DurableServer(port, MqttClient, {"mosquitto": process.pid}, settings)
-    finally:
-        end_process(process, STOP_DEADLINE)
 
 
 def find_program(name: str, package: str) -> str:

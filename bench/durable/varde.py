@@ -13,9 +13,10 @@ from bench.catalogue import VARDE
 from bench.durable.load import DurableClient, DurableServer, Load
 from loadtest.client.protocol import PATH, Ending, RelayClient
 from loadtest.client.websocket import ServerFault
-from loadtest.crowd.crowd import Crowd, CrowdError, Order, Seat, read_crowd, run_seeding
+from loadtest.crowd.crowd import Crowd, Seat, read_crowd, run_seeding
+from loadtest.exits import CouldNotRun
 from loadtest.ledger.ledger import Draft
-from loadtest.stack.stack import Stack, StackError, open_stack
+from loadtest.stack.stack import Stack, open_stack
 from varde_contract import frames as f
 from varde_contract.codec import encode_frame
 from varde_contract.ids import ClientId, uuid7
@@ -98,7 +99,7 @@ def open_varde(folder: Path, clients: int, *, tls: bool = False) -> Iterator[Dur
     try:
         with open_stack(folder, tls=tls) as stack:
             yield _server_of(stack, _crowd_of(stack, folder / _CROWD, clients))
-    except (StackError, CrowdError) as failure:
+    except CouldNotRun as failure:
         raise ServerFault(str(failure)) from failure
 
 
@@ -123,7 +124,4 @@ def _server_of(stack: Stack, crowd: Crowd) -> DurableServer:
 
 
 def _crowd_of(stack: Stack, path: Path, clients: int) -> Crowd:
-    if path.exists():
-        return read_crowd(path)
-    relay, database, keys = stack.relay_url, stack.database_url, str(stack.keys)
-    return run_seeding(Order(seats=clients, relay_url=relay, database_url=database, keys=keys, out=str(path)))
+    return read_crowd(path) if path.exists() else run_seeding(stack.order(clients, path))

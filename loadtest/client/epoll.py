@@ -24,9 +24,9 @@ _WRITE_BYTES: Final = 262_144
 _SLOW_BUFFER: Final = 4_096
 _WIDE_BUFFER: Final = 1 << 20
 _TLS_BYTES: Final = 65_536
+# IP_BIND_ADDRESS_NO_PORT of Linux, for which Python has no name: the port is chosen when the peer is known, so that
+# one local port serves several peers.
 _BIND_ADDRESS_NO_PORT: Final = 24
-"""IP_BIND_ADDRESS_NO_PORT of Linux, for which Python has no name: the port is chosen when the peer is known, so that
-one local port serves several peers."""
 _NOTHING: Final = bytearray()  # stands for nothing unsent in all connections; nobody adds to it
 _WORDS: Final = dict.fromkeys((errno.ECONNRESET, errno.EPIPE), "reset") | {
     errno.ECONNREFUSED: "refused",
@@ -135,7 +135,7 @@ class Connection:
             self._engine.epoll.register(sock.fileno(), self._mask)  # errors and the end are always told
             self._file = sock.fileno()
             self._engine.connections[self._file] = self
-            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)  # Nagle would hold a message until the one before is acked
             if slow:
                 sock.setsockopt(SOL_SOCKET, SO_RCVBUF, _SLOW_BUFFER)
             if source is not None:
@@ -199,7 +199,7 @@ class Connection:
             self.read()
 
     def read(self, most: int = READ_BYTES) -> None:
-        """Read once, and hand it on."""
+        """Read once, and hand it on. What is left makes the socket ready again, and others get a turn before."""
         try:
             received = self._sock.recv(most)
         except BlockingIOError:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import click
 
 from loadtest.command.load import master, run, seed, ui, worker
-from loadtest.command.machine import calibrate, preflight
-from loadtest.command.runs import catalogue, compare, index, publish
+from loadtest.command.runs import calibrate, catalogue, compare, index, preflight, publish
 from loadtest.exits import CouldNotRun
 
 STOPPED = 130

@@ -20,11 +20,7 @@ from varde_contract.secret_struct import SecretStruct
 _MODE: Final = 0o600
 HOST: Final = "load.example"  # reserved (RFC 2606): no mail can ever arrive there
 FAILED: Final = 3
-"""How the seeding program ends when a person can mend what is wrong, as its last line says. A traceback ends with 1."""
-
-
-class CrowdError(CouldNotRun):
-    """The file of a crowd cannot be used; the text names it and says what to do."""
+"""How the seeding program ends when a person can mend what is wrong, as it says. A traceback ends with 1."""
 
 
 class Seat(SecretStruct, frozen=True, array_like=True):
@@ -70,13 +66,15 @@ def write_crowd(path: Path, crowd: Crowd) -> None:
 
 
 def read_crowd(path: Path) -> Crowd:
-    """Read the file. Raises CrowdError when it is not there or holds something else."""
+    """Read the file. Raises CouldNotRun when it is not there or holds something else."""
     try:
         return msgspec.msgpack.decode(path.read_bytes(), type=Crowd, dec_hook=decode_text_id)
     except OSError as error:
-        raise CrowdError(f"{path} cannot be read ({error.strerror}): make it with `python -m loadtest seed`") from error
+        raise CouldNotRun(
+            f"{path} cannot be read ({error.strerror}): make it with `python -m loadtest seed`"
+        ) from error
     except msgspec.MsgspecError:
-        raise CrowdError(f"{path} is not the file of a crowd: make it with `python -m loadtest seed`") from None
+        raise CouldNotRun(f"{path} is not the file of a crowd: make it with `python -m loadtest seed`") from None
 
 
 def deal_rooms(sizes: Sizes, seats: int, seed: int) -> list[range]:
@@ -116,22 +114,13 @@ class Order(SecretStruct, frozen=True, kw_only=True):
 
 
 def run_seeding(order: Order, say: Callable[[str], None] = lambda _: None) -> Crowd:
-    """Have a child process carry it out; return what `order.out` has. `say` gets progress. Raises CrowdError."""
-    last, command = "", (sys.executable, "-m", "loadtest.crowd.seeding")
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own program
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            with process.stdin as order_pipe:
-                order_pipe.write(msgspec.json.encode(order))
-            for line in process.stdout:
-                if last:
-                    say(last)
-                last = line.decode().rstrip()  # the last one may be a fault
-            ended = process.wait()  # it has closed its output: it is at its end
-        finally:
-            process.kill()
-    if ended:
-        raise CrowdError(last if ended == FAILED else f"the seeding program ended with {ended}; see above")
-    say(last)
+    """Have a child process carry it out, `say` what it says, and return what `order.out` has. Raises CouldNotRun."""
+    command = (sys.executable, "-m", "loadtest.crowd.seeding")
+    done = subprocess.run(command, cwd=ROOT, input=msgspec.json.encode(order), stdout=subprocess.PIPE, check=False)  # noqa: S603 - our own program
+    words = done.stdout.decode().rstrip()
+    if done.returncode:
+        raise CouldNotRun(
+            words if done.returncode == FAILED else f"the seeding program ended with {done.returncode}; see above"
+        )
+    say(words)
     return read_crowd(Path(order.out))

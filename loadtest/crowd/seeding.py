@@ -17,8 +17,9 @@ from domain.people.model import Device, StoredList
 from domain.people.sessions import REFRESH_TIME
 from domain.people.tickets import TicketIssuer
 from domain.people.tokens import SECRET_BYTES, Token
-from loadtest.crowd.crowd import FAILED, Crowd, CrowdError, Order, Room, Seat, address_of, deal_rooms, write_crowd
+from loadtest.crowd.crowd import FAILED, Crowd, Order, Room, Seat, address_of, deal_rooms, write_crowd
 from loadtest.crowd.device_keys import derive_secret, draw_exchange_key, first_list, signed_prekeys, signing_key
+from loadtest.exits import CouldNotRun
 from storage.keys import KeyFileError, read_api_keys
 from storage.migrate import SchemaError, require_current
 from varde_contract.device_list import SALT_BYTES, list_hash
@@ -28,7 +29,7 @@ from varde_contract.noise import KeyPair
 from varde_contract.people import Policies, ProfileType, Theme
 from varde_contract.talk import ConversationKind, Role
 
-EXPECTED: Final = (CrowdError, SchemaError, KeyFileError, OSError, ValueError, asyncpg.PostgresError)
+EXPECTED: Final = (CouldNotRun, SchemaError, KeyFileError, OSError, ValueError, asyncpg.PostgresError)
 """What a person can mend."""
 COLUMNS: Final = {
     "account": "account_id created_ms list_number",
@@ -49,10 +50,9 @@ COLUMNS: Final = {
     "delivery": "conversation_id device_id start_seq upto",
 }
 """In the order in which they have to be filled."""
+# Tables that have one row for each person.
 _PERSON: Final = COLUMNS.keys() - {"conversation", "pair_conversation", "one_time_key", "fallback_key"}
-"""Tables that have one row for each person."""
 _KEY_BYTES: Final = 32
-_EACH: Final = 1_000  # people between two lines of progress
 _CONNECT_SECONDS: Final = 30.0
 _TABLE_SECONDS: Final = 600.0
 _OPEN: Final = msgspec.json.encode(Policies()).decode()
@@ -141,25 +141,24 @@ class Rows:
         return uuid7(self._now, os.urandom(ENTROPY_BYTES))
 
 
-async def seed(order: Order) -> None:
-    """Make the people, write them into the database, and the file."""
+async def seed(order: Order) -> str:
+    """Make the people, write them into the database, and the file. Returns what was done, in words."""
     keys = read_api_keys(Path(order.keys))
     try:
         connection = await asyncpg.connect(order.database_url, timeout=_CONNECT_SECONDS)
     except OSError as error:  # a TimeoutError, too; neither text holds the URL
-        raise CrowdError(f"the database cannot be reached: {error.strerror or 'no answer'}") from None
+        raise CouldNotRun(f"the database cannot be reached: {error.strerror or 'no answer'}") from None
     try:
         await require_current(connection)
         if not order.into_existing and await connection.fetchval("SELECT EXISTS (SELECT FROM account)"):
-            raise CrowdError("people live in this database already: say --into-existing to add a crowd to them")
+            raise CouldNotRun("people live in this database already: say --into-existing to add a crowd to them")
         if not Path(order.out).parent.is_dir():
-            raise CrowdError(f"{Path(order.out).parent} is not a folder")
+            raise CouldNotRun(f"{Path(order.out).parent} is not a folder")
         began, now_ms = time.monotonic(), time.time_ns() // 1_000_000
         rows = Rows(TicketIssuer(keys.ticket_private, entropy=os.urandom), keys.pepper, now_ms, order.prekeys)
         crowd = _make_crowd(order, rows, keys.relay_public)
         # The file first: people whose keys are nowhere would be of no use, and in the way of the next crowd.
         write_crowd(Path(order.out), crowd)
-        _say(f"{len(crowd.seats):,} people go into {len(COLUMNS)} tables")
         try:
             await _copy(connection, rows)
         except BaseException:
@@ -169,16 +168,13 @@ async def seed(order: Order) -> None:
         await connection.close()
     took, count = max(time.monotonic() - began, 0.001), sum(map(len, rows.tables.values()))
     pace = f"{took:.1f} s, {len(crowd.seats) / took:,.0f} people a second"
-    _say(f"{len(crowd.seats):,} people in {len(crowd.rooms):,} conversations, {count:,} rows: {pace}")
+    return f"{len(crowd.seats):,} people in {len(crowd.rooms):,} conversations, {count:,} rows: {pace}"
 
 
 def _make_crowd(order: Order, rows: Rows, relay_key: bytes) -> Crowd:
     authority = Path(order.authority).read_text() if order.authority else ""
-    seats, rooms, told = list[Seat](), list[Room](), 0
+    seats, rooms = list[Seat](), list[Room]()
     for number, members in enumerate(deal_rooms(order.rooms, order.seats, order.seed)):
-        if members.start >= told:
-            _say(f"{members.start:,} of {order.seats:,} people have keys and tickets")
-            told += _EACH
         new, room = rows.add_room(number, members)
         seats += new
         rooms.append(room)
@@ -201,23 +197,21 @@ async def _copy(connection: Any, rows: Rows) -> None:
             await connection.copy_records_to_table(
                 table, records=rows.tables[table], columns=columns.split(), timeout=_TABLE_SECONDS
             )
+    # Postgres would go by what it knew of empty tables, and read them from end to end, until it looks by itself.
     await connection.execute("ANALYZE", timeout=_TABLE_SECONDS)
 
 
 def main() -> int:
     """Carry out the order on standard input. Returns the exit code."""
+    code = 0
     try:
-        asyncio.run(seed(msgspec.json.decode(sys.stdin.buffer.read(), type=Order)))
+        words = asyncio.run(seed(msgspec.json.decode(sys.stdin.buffer.read(), type=Order)))
     except EXPECTED as error:
         # Of what Postgres says its first argument only: DETAIL may hold the values of rows.
-        _say(f"the database refused: {error.args[0]}" if isinstance(error, asyncpg.PostgresError) else str(error))
-        return FAILED
-    return 0
-
-
-def _say(words: str) -> None:
+        words = f"the database refused: {error.args[0]}" if isinstance(error, asyncpg.PostgresError) else str(error)
+        code = FAILED
     sys.stdout.write(" ".join(words.splitlines()) + "\n")
-    sys.stdout.flush()
+    return code
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from msgspec import Struct, inspect
 from loadtest.exits import CouldNotRun
 from loadtest.report.formatting import figure
 from loadtest.report.result import Objective, Result, StageFigures
-from loadtest.scenarios.catalogue import SCENARIOS
+from loadtest.scenarios.plan import SCENARIOS
 
 SLO: Final = Path(__file__).parent.parent / "slo.toml"
 VERSION: Final = 1

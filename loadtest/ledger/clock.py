@@ -12,7 +12,7 @@ EVERY_SECONDS: Final = 30.0
 SECOND_NS: Final = 1_000_000_000
 _BETWEEN_SECONDS: Final = 0.2  # between two questions, so that not all of them fall into one busy moment of ours
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
-_ROUNDS: Final = 16
+_ROUNDS: Final = 16  # one quick answer decides: among so many, one is not held up
 
 
 class Offset(NamedTuple):
@@ -75,13 +75,8 @@ def follow_clock(clock: RunClock, ping: Callable[[], int], pause: Callable[[floa
     """Hold a worker's clock against the master's every half minute, for ever, unless they are the same clock."""
     while clock.uncertainty_ns:
         pause(EVERY_SECONDS)
-        measure_again(clock, ping, pause)
-
-
-def measure_again(clock: RunClock, ping: Callable[[], int], pause: Callable[[float], object]) -> None:
-    """Measure, and go by that. A master that does not answer leaves the clock as uncertain as the wait was long."""
-    try:
-        measured = measure_offset(ping, pause=lambda: pause(_BETWEEN_SECONDS))
-    except gevent.Timeout:
-        measured = Offset(clock.offset_ns, round(PING_SECONDS * SECOND_NS))
-    clock.follow(measured)
+        try:
+            measured = measure_offset(ping, pause=lambda: pause(_BETWEEN_SECONDS))
+        except gevent.Timeout:  # nobody knows how far apart they are: as uncertain as the wait was long
+            measured = Offset(clock.offset_ns, round(PING_SECONDS * SECOND_NS))
+        clock.follow(measured)

@@ -104,16 +104,12 @@ def _bounds_us(index: int) -> tuple[int, int]:
     return least, least + (1 << shift) - 1
 
 
-class HistogramError(CouldNotRun):
-    """The text is not a histogram: HdrHistogram V2, compressed, base64."""
-
-
 @lru_cache(maxsize=256)
 def read_histogram(hdr: str) -> Histogram:
-    """Return what was measured, from `Latency.hdr`; an empty text is nothing. Raises HistogramError."""
+    """Return what was measured, from `Latency.hdr`; an empty text is nothing. Raises CouldNotRun."""
     try:
         # Much faster than the library's iterators, which walk each count in Python.
         counts = HdrHistogram.decode(hdr).counts if hdr else []
     except Exception as error:  # the library raises whatever its parts do: zlib, base64, struct and its own
-        raise HistogramError("a histogram in the result is none that HdrHistogram can read") from error
+        raise CouldNotRun("a histogram in the result is none that HdrHistogram can read") from error
     return Histogram({index: count for index, count in enumerate(counts) if count})

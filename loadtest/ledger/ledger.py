@@ -1,21 +1,69 @@
-"""The ledger of one worker process: every message, latency, connection and request that its users report."""
+"""The ledger of one worker process: every message, latency, connection and request that its users report.
 
+The payload of each message is ciphertext of the size that was asked for, with a stamp inside that says what it is.
+"""
+
+import os
+import struct
 from bisect import bisect_right
-from collections import defaultdict
 from typing import Final, NamedTuple
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from msgspec import Struct
 
 from loadtest.ledger.clock import RunClock
 from loadtest.ledger.histogram import merge_counts
-from loadtest.ledger.payload import PayloadCipher
 from loadtest.ledger.reports import Arrivals, OperationSums, Report, StageSums, Stream, Totals, write
+from varde_contract.envelope import ENVELOPE_VERSION, Cipher
 
+# Gaps that account for a delivery. `own` is none, and what was `delivered` has been received: else it is lost.
 _EXCUSES: Final = frozenset({"before-you", "expired"})
-"""Gaps that account for a delivery. `own` is none, and what was `delivered` has been received: else it is lost."""
 _ALWAYS: Final = -(1 << 62)
-_MOST_WORDS: Final = 64
-_MOST_LETTERS: Final = 64
+# What a nonce begins with: of random bytes, a relay would take one message in 256 for a membership statement.
+_HEAD: Final = bytes((ENVELOPE_VERSION, Cipher.OLM))
+_NONCE_BYTES: Final = 12
+_TAG_BYTES: Final = 16
+_STAMP: Final = struct.Struct("!QIIIqq")
+LEAST_BYTES: Final = _NONCE_BYTES + _STAMP.size + _TAG_BYTES  # the smallest payload: 64 bytes
+
+
+class Stamp(NamedTuple):
+    """What a payload says of itself. `seq` counts the messages of one sender in one room, from 1."""
+
+    run: int
+    sender: int
+    room: int
+    seq: int
+    intended_ns: int
+    sent_ns: int
+
+
+class PayloadCipher:
+    """Writes and reads payloads. `run` is a number of the run's own (64 bits): backlogs may hold another run's."""
+
+    def __init__(self, key: bytes, run: int = 0) -> None:
+        cipher = ChaCha20Poly1305(key)
+        self._encrypt, self._decrypt = cipher.encrypt, cipher.decrypt
+        self.run = run
+
+    def write(self, sender: int, room: int, seq: int, intended_ns: int, sent_ns: int, size: int) -> bytes:
+        """Return `size` bytes: nonce, encrypted stamp and filling, tag. ValueError below LEAST_BYTES."""
+        if size < LEAST_BYTES:
+            raise ValueError(f"a payload has at least {LEAST_BYTES} bytes")
+        stamp = _STAMP.pack(self.run, sender, room, seq, intended_ns, sent_ns)
+        nonce = _HEAD + os.urandom(_NONCE_BYTES - len(_HEAD))
+        return nonce + self._encrypt(nonce, stamp + bytes(size - LEAST_BYTES), None)
+
+    def read(self, ciphertext: bytes) -> Stamp | None:
+        """Return the stamp, or None when one bit of the payload is not as it was written."""
+        if len(ciphertext) < LEAST_BYTES:
+            return None
+        try:
+            opened = self._decrypt(ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:], None)
+        except InvalidTag:
+            return None
+        return Stamp._make(_STAMP.unpack_from(opened))
 
 
 class Draft(NamedTuple):
@@ -31,7 +79,7 @@ _Pending = tuple[int, int]  # when a message was due and when it was sent, while
 class _Stream(Struct):
     sent: int
     pending: dict[int, _Pending]
-    refused: list[int]
+    refused: list[int]  # nobody is to receive these
 
 
 class _Irregular(Struct):
@@ -55,7 +103,6 @@ class Ledger:
         self._attending: dict[int, int] = {}
         self._absent: set[int] = set()
         self._excused: dict[tuple[int, int], int] = {}
-        self._words = defaultdict[str, set[str]](set)
         self._second, self._before = Totals(), Totals()  # since the last tick, and before it
 
     def open_stage(self, index: int, began_ns: int) -> None:
@@ -112,7 +159,7 @@ class Ledger:
             return
         self._streams[sender, room].refused.append(seq)
         self._stage_at(pending[0]).refused += 1
-        self._count(self._second.refusals, "refusals", code)
+        merge_counts(self._second.refusals, {code: 1})
 
     def resend(self, sender: int, room: int, seq: int) -> None:  # noqa: ARG002 - which it was makes no difference
         """The message was sent again, with the same client id, after its connection was lost."""
@@ -176,7 +223,7 @@ class Ledger:
 
     def gap(self, receiver: int, room: int, count: int, why: str) -> None:
         """The server said that so many numbers, not told before, cannot be had by this receiver."""
-        self._count(self._second.gaps, "gaps", why, count)
+        merge_counts(self._second.gaps, {why: count})
         if why in _EXCUSES:
             self._excused[receiver, room] = self._excused.get((receiver, room), 0) + count
 
@@ -188,12 +235,12 @@ class Ledger:
 
     def connect_failed(self, why: str) -> None:
         """An attempt to connect ended before Welcome."""
-        self._count(self._second.connect_faults, "connect_faults", why)
+        merge_counts(self._second.connect_faults, {why: 1})
 
     def closed(self, code: str) -> None:
         """A connection that had been `connected` ended, by a close code or a word: `reset`, `timeout`, ..."""
         self._second.connected -= 1
-        self._count(self._second.close_codes, "close_codes", code)
+        merge_counts(self._second.close_codes, {code: 1})
 
     def request_due(self) -> None:
         """A request fell due; `request` is to tell how it ended."""
@@ -209,17 +256,9 @@ class Ledger:
         operation.latency.record(now_ns - intended_ns)
         if failure is not None:
             stage.failures += 1
-            self._count(operation.failures, "failures", failure)
+            merge_counts(operation.failures, {failure: 1})
         self._stage_at(now_ns).requests_within += 1
         self._second.pending -= 1
-
-    def _count(self, counts: dict[str, int], table: str, word: str, count: int = 1) -> None:
-        """Count a word that may come from outside: beyond 64 of a table, and longer than 64 letters, as `other`."""
-        known = self._words[table]
-        if len(word) > _MOST_LETTERS or (word not in known and len(known) >= _MOST_WORDS):
-            word = "other"
-        known.add(word)
-        merge_counts(counts, {word: count})
 
     @property
     def pending(self) -> int:

@@ -17,10 +17,10 @@ from gevent.event import Event
 from loadtest.ledger.clock import SECOND_NS, RunClock
 
 _LOOP_READ: Final = 1
+# Overdue sends fired in one go; then the sockets get their turn, or answers would wait behind questions.
 _BURST: Final = 32
-"""Overdue sends fired in one go; then the sockets get their turn, or answers would wait behind questions."""
+# `struct itimerspec`: seconds and nanoseconds of the interval, then of the first time.
 _Setting: Final = ctypes.c_long * 4
-"""`struct itimerspec`: seconds and nanoseconds of the interval, then of the first time."""
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -88,7 +88,7 @@ class Pacer:
                     self._stirred.wait()  # for the alarm or a new rate; without a rate there is only that
                 else:
                     self.fire_due()
-                    gevent.sleep(0)
+                    gevent.sleep(0)  # the answers to what was just sent are to be read before more is
         finally:
             alarm.close()
 

@@ -16,14 +16,14 @@ from loadtest.report.result import Latency, Result
 
 DEVIATIONS: Final = 3.0
 """To either side. A comparison looks at dozens of figures; with two deviations one of them would be a false alarm."""
+# Measurements beyond a percentile, below which it is not compared: it would be a matter of single messages.
 _LEAST_COUNT: Final = 20
-"""Measurements beyond a percentile, below which it is not compared: it would be a matter of single messages."""
 _UNLIKE: Final = 0.01
 _BATCHES: Final = 10  # seconds next to each other are alike; the means of ten long stretches are independent enough
 _SERVER: Final = ("cpu_percent", "rss_mib", "lateness_ms")
 _ALIKE: Final = {"scenario": "scenario", "number of users": "users.asked", "target rate": "rate.target_per_second"}
+# Words in the keys of an environment by which one machine is told from another.
 _MACHINE: Final = ("cpu", "core", "memory", "kernel")
-"""Words in the keys of an environment by which one machine is told from another."""
 
 
 class Change(enum.StrEnum):
@@ -73,14 +73,14 @@ def count_of(count: float) -> Figure:
     return Figure(float(count), (max(0.0, count - about), count + about))
 
 
+# An open model offers the same rate each time, so that a few percent less done is a change.
 _RATES: Final = ("users.connected", "rate.achieved_per_second", "rate.deliveries_per_second")
-"""An open model offers the same rate each time, so that a few percent less done is a change."""
 _FAULTS: Final = tuple(f"messages.{name}" for name in ("lost", "duplicated", "disordered", "undecryptable", "astray"))
 _COUNTS: Final = (*(f"messages.{name}" for name in ("refused", "unacked", "after_gap", "resent")), "users.failed")
 
 
 def compare_results(before: Result, after: Result, *, tolerance: float = 0.1) -> Comparison:
-    """Compare two runs; `tolerance` is the share by which a figure may grow. Raises HistogramError."""
+    """Compare two runs; `tolerance` is the share by which a figure may grow. Raises CouldNotRun."""
     first, second = dict(_figures(before)), dict(_figures(after))
     obstacles, rows = list(_obstacles(before, after)), list[Row]()
     for key in (key for key in first if key in second):

@@ -1,30 +1,16 @@
 """Numbers and keys of a result as a person reads them."""
 
+import tomllib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from loadtest.report.result import Result
 
 NOTHING: Final = "\N{EN DASH}"
-KINDS: Final = {
-    "send_to_receive": "Send to receive",
-    "send_to_ack": "Send to ack",
-    "request": "Request to answer",
-    "connect": "Connect: SYN to Welcome",
-    "backlog": "Backlog: back until received",
-}
-"""The kinds of latency, in the order in which a scenario is about them."""
+WORDS: Final[dict[str, dict[str, str]]] = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
+KINDS: Final = WORDS["kinds"]
 PERCENTILES: Final = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p999": 99.9, "max": 100.0}
-_UNITS: Final = {"percent": "%", "second": "/s", "mib": "MiB", "kib": "KiB", "us": "µs", "bytes": "B", "s": "s"}
-"""By the last word of a key. Below a key that ends with `_ms` all but counts are milliseconds."""
-_TITLES: Final = {
-    "users.connected": "Users connected at the end",
-    "users.failed": "Attempts to connect that failed",
-    "users.reconnects": "Connections made again",
-    "rate.achieved_per_second": "Rate achieved",
-    "rate.deliveries_per_second": "Deliveries",
-    "generator.cpu_max_percent": "CPU of the generator",
-}
 
 
 def figure(value: float | None, unit: str = "") -> str:
@@ -52,7 +38,7 @@ def unit_of(key: str) -> str:
     last = key.rpartition(".")[2]
     if any(part.endswith("_ms") for part in key.split(".")) and last != "count":
         return "ms"
-    return _UNITS.get(last.rpartition("_")[2], "") if "_" in last else ""
+    return WORDS["units"].get(last.rpartition("_")[2], "") if "_" in last else ""
 
 
 def unit_in(result: Result, key: str) -> str:
@@ -72,7 +58,7 @@ def title_of(key: str) -> str:
         return f"{kind}, {'raw ' if 'raw_' in rest[0] else ''}{'p99.9' if parts[-1] == 'p999' else parts[-1]}"
     if first == "messages":
         return f"Messages {_plain(parts[-1]).lower()}"
-    return _plain(rest[0]) if first == "findings" else _TITLES.get(key, _plain(" ".join(parts)))
+    return _plain(rest[0]) if first == "findings" else WORDS["titles"].get(key, _plain(" ".join(parts)))
 
 
 def _plain(name: str) -> str:

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import matplotlib as mpl
@@ -21,6 +22,7 @@ from PIL import Image
 
 from loadtest.report.formatting import clock, figure
 
+# On a light page and on a dark one.
 _COLOURS: Final = {
     "ink": ("#1c2127", "#e8ecf0"),
     "soft": ("#5d6773", "#9aa6b2"),
@@ -36,29 +38,9 @@ _COLOURS: Final = {
     "c7": ("#0d8a9e", "#4ccbe0"),
     "c8": ("#7a8b1f", "#bcd057"),
 }
-"""On a light page and on a dark one."""
 LIGHT: Final = {name: light for name, (light, _) in _COLOURS.items()}
 DARK: Final = {name: dark for name, (_, dark) in _COLOURS.items()}
-STYLE: Final[dict[Any, Any]] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": LIGHT["ink"],
-    "legend.frameon": False,
-    "axes.edgecolor": LIGHT["grid"],
-    "axes.labelcolor": LIGHT["ink"],
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 14,
-    "axes.axisbelow": True,
-    "xtick.color": LIGHT["soft"],
-    "ytick.color": LIGHT["soft"],
-    "grid.color": LIGHT["grid"],
-    **{f"{axis}tick.{kind}.size": 0 for axis in "xy" for kind in ("major", "minor")},
-    **{f"axes.spines.{side}": False for side in ("top", "right", "left")},
-    "svg.fonttype": "none",
-    "svg.hashsalt": "varde",
-}
+STYLE: Final[Any] = mpl.rc_params_from_file(Path(__file__).with_name("report.mplstyle"), use_default_template=False)
 DASHED: Final = (0, (4, 3))
 _NINES: Final = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
 _STEPS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400)
@@ -216,13 +198,13 @@ def _svg(picture: Figure, attributes: str) -> str:
     return f'<svg {attributes} viewBox="0 0 {width:.0f} {height:.0f}">' + re.sub(r">\s+<", "><", text)
 
 
-def sheet_of(charts: Sequence[Chart], head: Sequence[tuple[float, float, str, dict[str, Any]]], size: Any) -> Figure:
-    """Return charts on one sheet, two in a row, below some text: `(x, y)` in shares of the sheet, words, how."""
-    with mpl.rc_context(STYLE | {"font.size": 9}):
-        picture = Figure(figsize=size, layout=layout(rect=(0, 0, 1, min(y for _, y, _, _ in head) - 0.02)))
-        for x, y, words, how in head:
-            picture.text(x, y, words, va="center", **how)
-        for axes in picture.subplots(max(1, -(-len(charts) // 2)), 2).flat[len(charts) :]:
+def sheet_of(charts: Sequence[Chart], title: str) -> Figure:
+    """Return charts on one sheet, two in a row, below a title."""
+    rows = max(1, -(-len(charts) // 2))
+    with mpl.rc_context({**STYLE, "font.size": 9}):
+        picture = Figure(figsize=(11.5, 1 + 3.1 * rows), layout=layout())
+        picture.suptitle(title, fontsize=12, weight="bold")
+        for axes in picture.subplots(rows, 2).flat[len(charts) :]:
             axes.set_axis_off()
         for axes, chart in zip(picture.axes, charts, strict=False):
             axes.set_title(f"{chart.title}, {chart.unit}" if chart.unit else chart.title)
@@ -232,9 +214,9 @@ def sheet_of(charts: Sequence[Chart], head: Sequence[tuple[float, float, str, di
     return picture
 
 
-def layout(**more: Any) -> ConstrainedLayoutEngine:
+def layout() -> ConstrainedLayoutEngine:
     """Return a layout with some air around the axes."""
-    return ConstrainedLayoutEngine(w_pad=0.16, h_pad=0.14, **more)
+    return ConstrainedLayoutEngine(w_pad=0.16, h_pad=0.14)
 
 
 def png_of(picture: Figure, dpi: int, colours: int | None = None) -> bytes:

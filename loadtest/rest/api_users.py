@@ -21,8 +21,8 @@ SIGN_IN_SHARE: Final = 0.01
 _SIGN_UP_SHARE: Final = 0.5
 _CODES: Final = 4  # of one address. The API mails five an hour
 _BURST: Final = 40.0
+# A third of the API's own figures (VARDE_SIGN_IN_BURST and one a second): several workers may share an address.
 _PER_SECOND: Final = 0.3
-"""A third of the API's own figures (VARDE_SIGN_IN_BURST and one a second): several workers may share an address."""
 
 
 class SignInAllowance:
@@ -43,7 +43,7 @@ class SignInAllowance:
 
 
 class ApiUsers:
-    """Opens them, and gives them their turns. Raises CrowdError when the API's host cannot be found.
+    """Opens them, and gives them their turns. Raises CouldNotRun when the API's host cannot be found.
 
     `outbox`: the folder to which a fresh stack writes its letters. Without one nobody signs in, because no code can be
     read, and nobody refreshes: the tokens in the crowd's file would be void for the next run.

@@ -30,21 +30,13 @@ from loadtest.running.run import Console, Run
 from loadtest.running.system import System, open_system, warn_beforehand
 from loadtest.running.worker import VardeUser, lift_limits
 from loadtest.running.workers import Workers, open_workers
-from loadtest.scenarios.catalogue import SCENARIOS
-from loadtest.scenarios.plan import Options
+from loadtest.scenarios.plan import SCENARIOS, Options
 from loadtest.stack.process import listens
 
 _END_SECONDS: Final = 120.0
 _STOPPED: Final = 130  # as shells give it for SIGINT
-_TAGS: Final = b"""
-<style>.MuiFormControl-root:has([name=userCount],[name=spawnRate],[name=host]),form .MuiAccordion-root{display:none}
-#varde{position:sticky;bottom:0;z-index:1;margin:0;padding:8px 24px;font:13px system-ui;background:#222;color:#ddd}
-#varde a{color:inherit}</style>
-<p id="varde"><output></output> &middot; <a href="./varde/report">the last report</a></p>
-<script>setInterval(async () => {
-  document.querySelector("#varde output").textContent = await (await fetch("./varde/state")).text();
-}, 1000);</script></body>"""
-"""The scenario decides what the hidden fields of Locust's form ask for."""
+# What Locust's page gets at its end. The scenario decides what the hidden fields of its form ask for.
+_TAGS: Final = Path(__file__).with_name("locust_page.html")
 _RAW: Final = "message to receiver, or request, from when it was sent"
 _NAMES: Final = (
     ("send_to_ack", "SEND", "message, to ack"),
@@ -264,7 +256,7 @@ def _add_state(web: Any, state: Callable[[], str], folder: Callable[[], Path | N
             page = response.get_data()
             # Only the page that Locust's own program is drawn into; others, such as reports, stay as they are.
             if b"window.templateArgs" in page:
-                response.set_data(page.replace(b"</body>", _TAGS, 1))
+                response.set_data(page.replace(b"</body>", _TAGS.read_bytes(), 1))
         return response
 
     app.add_url_rule("/varde/state", "state", lambda: answer(state(), mimetype="text/plain"))

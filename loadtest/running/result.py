@@ -13,14 +13,12 @@ from loadtest.crowd.crowd import Room
 from loadtest.exits import EXIT_CODES, Verdict
 from loadtest.gate.slo import Slo
 from loadtest.gate.verdict import breaking_point, judge
-from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.clock import SECOND_NS
 from loadtest.ledger.histogram import merge_counts
-from loadtest.ledger.reports import LedgerError, Totals
+from loadtest.ledger.reports import Account, LedgerError, Totals, reconcile
 from loadtest.report import result as r
 from loadtest.report.result import Result, Sample, StageFigures, WorkerFigures
-from loadtest.scenarios.catalogue import SCENARIOS
-from loadtest.scenarios.plan import Kind, Options, Plan, Stage
+from loadtest.scenarios.plan import SCENARIOS, Kind, Options, Plan, Stage
 from loadtest.watch.fingerprint import fingerprint
 
 OFFERED_SHARE: Final = 0.98

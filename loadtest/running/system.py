@@ -12,15 +12,14 @@ from typing import Final
 import gevent
 from gevent import socket
 
-from loadtest.crowd.crowd import Crowd, Order, read_crowd, run_seeding
+from loadtest.crowd.crowd import Crowd, read_crowd, run_seeding
 from loadtest.exits import CouldNotRun
 from loadtest.report.formatting import duration
-from loadtest.scenarios.plan import SYSTEM_ACTIONS, Action, Kind, Options, Plan
-from loadtest.stack.stack import Stack, StackError, open_stack
+from loadtest.scenarios.plan import SYSTEM_ACTIONS, Action, Options, Plan
+from loadtest.stack.stack import Stack, open_stack
 from loadtest.users.target import find_target
-from loadtest.users.tickets import TICKET_SECONDS, may_renew
 from loadtest.watch.preflight import Grade, Machine, check_machine
-from loadtest.watch.servers import Watch
+from loadtest.watch.servers import Look, figures_of, look_at
 
 _REACH_SECONDS: Final = 5.0
 _AFTERWARDS_SECONDS: Final = 120.0  # what a run may take beyond its plan: preparing and settling
@@ -59,7 +58,7 @@ class System:
             elif self.stack is not None:
                 done = f"{', '.join(self.stack.drain_nodes())} drained and back"
             self._say(f"{action}: {done}")
-        except (StackError, OSError, subprocess.SubprocessError) as error:
+        except (CouldNotRun, OSError, subprocess.SubprocessError) as error:
             self.failed.append(f"{action} failed: {str(error).splitlines()[0]}")
             self._say(self.failed[-1])
 
@@ -67,11 +66,11 @@ class System:
         """Look at a stack of ours once a second, until the greenlet is killed."""
         if self.stack is None:
             return
-        pids: dict[str, int] = {}
-        watch = Watch(pids, self.stack.metrics_urls.values())
+        before = Look(0.0, {}, {})
         while True:
-            pids.update(self.stack.pids)  # a node that was killed comes back as another process
-            self.seen = watch.sample()
+            # Asked anew each time: a node that was killed comes back as another process.
+            now = look_at(self.stack.pids, self.stack.metrics_urls.values())
+            self.seen, before = figures_of(before, now), now
             gevent.sleep(1.0)
 
 
@@ -87,17 +86,7 @@ def open_system(options: Options, plan: Plan, say: Say) -> Iterator[System]:
         nodes = options.nodes or plan.nodes
         say(f"a fresh stack: Postgres, API and {nodes} relay node{'s' * (nodes != 1)}")
         with open_stack(folder, nodes=nodes, tls=options.tls) as stack:
-            order = Order(
-                seats=plan.seats,
-                rooms=plan.rooms,
-                relay_url=stack.relay_url,
-                api_url=stack.api_url,
-                database_url=stack.database_url,
-                keys=str(stack.keys),
-                out=str(file),
-                authority=str(stack.authority or ""),
-                seed=options.seed,
-            )
+            order = stack.order(plan.seats, file, rooms=plan.rooms, seed=options.seed)
             crowd = run_seeding(order, say)
             check_crowd(crowd, plan, file)
             yield System(crowd, file, plan, say, stack=stack, hook=options.hook)
@@ -125,8 +114,6 @@ def check_crowd(crowd: Crowd, plan: Plan, path: Path) -> None:
     left_s = crowd.tickets_expire_ms / 1000 - time.time()
     if left_s <= 0:
         raise CouldNotRun(f"the tickets in {path} expired {duration(-left_s)} ago", again)
-    if plan.kind is Kind.MESSAGING and may_renew(crowd):
-        left_s += TICKET_SECONDS  # its users fetch new ones in time, once: then the access tokens have ended as well
     if left_s < plan.seconds + _AFTERWARDS_SECONDS:
         raise CouldNotRun(f"the tickets in {path} expire in {duration(left_s)}, before the run would be over", again)
 

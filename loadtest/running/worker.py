@@ -21,11 +21,10 @@ from locust.env import Environment
 from locust.event import Events
 from locust.exception import StopUser
 
-from loadtest.crowd.crowd import Crowd, CrowdError, read_crowd
+from loadtest.crowd.crowd import Crowd, read_crowd
 from loadtest.exits import CouldNotRun
 from loadtest.ledger.clock import PING_SECONDS, SECOND_NS, RunClock, follow_clock, open_clock
-from loadtest.ledger.ledger import Ledger
-from loadtest.ledger.payload import PayloadCipher
+from loadtest.ledger.ledger import Ledger, PayloadCipher
 from loadtest.ledger.schedule import Pacer
 from loadtest.rest.api_users import ApiUser, ApiUsers
 from loadtest.running import messages as m
@@ -37,9 +36,9 @@ LATE_NS: Final = 100_000_000
 """A send that is taken up so long after it was due is a late one: the process did not get to run."""
 _MIB: Final = 1 << 20
 _NS_MS: Final = 1e6
+# Allocations between two passes of the garbage collector: users are objects that live, and looking at them all costs
+# milliseconds that would be counted as latency.
 _YOUNG: Final = 50_000
-"""Allocations between two passes of the garbage collector: users are objects that live, and looking at them all costs
-milliseconds that would be counted as latency."""
 
 
 Seated: TypeAlias = RelayUser | ApiUser
@@ -173,9 +172,10 @@ class Worker:
             crowd = read_crowd(self._crowd or Path(task.crowd))
             self._clock = open_clock(task.boot, self._ping)
             self._load = VardeUser.load = Load(crowd, task, self._clock)
-        except (CrowdError, gevent.Timeout, ValueError) as error:
+        except (CouldNotRun, gevent.Timeout, ValueError) as error:
             self._runner.send_message(m.PREPARED, (str(error) or "the master did not answer", 0))
             return
+        # What is here now lives as long as the run, so the collector need not look at it again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(_YOUNG, 20, 20)

@@ -5,7 +5,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import groupby, zip_longest
 from operator import itemgetter
 from pathlib import Path
@@ -22,10 +22,10 @@ from loadtest.ledger.reports import Totals, read
 from loadtest.report.result import WorkerFigures
 from loadtest.running.messages import HEARTBEAT, PING, PONG, PREPARED, Heartbeat
 from loadtest.scenarios.plan import Options
-from loadtest.stack.process import ROOT, tail_of
+from loadtest.stack.process import open_program, tail_of
 
 CONNECT_SECONDS: Final = 60.0
-WINDOW: Final = 5  # readings
+WINDOW: Final = 5  # readings, a second apart: one busy second is no bottleneck
 _MISSING: Final = "missing"
 _GLANCE: Final = 0.1  # seconds between two looks at who is there: a worker that goes missing says nothing
 _STOP_SECONDS: Final = 5.0
@@ -133,6 +133,7 @@ class Workers:
             state.trouble, state.uncertainty_ns = msg.data
 
     def _on_heartbeat(self, msg: Any, **_: Any) -> None:
+        # A worker that came after the run had begun has no seats in it, and what it says is not counted.
         if (state := self.states.get(str(msg.node_id))) is not None:
             state.heartbeat = said = msgspec.msgpack.decode(msg.data, type=Heartbeat)
             state.ledger = said.ledger or None
@@ -149,34 +150,20 @@ class Workers:
 def open_workers(runner: Any, options: Options, address: tuple[str, int], crowd: Path, logs: Path) -> Iterator[None]:
     """Have as many workers as the options say at a Locust master: child processes, or remote ones when they come.
 
-    Ours live in sessions of their own, so that Ctrl-C in a terminal reaches the master alone, and end when it is gone:
-    each holds the other end of a pipe. What they say goes into the folder `logs`. Raises CouldNotRun.
+    What ours say goes into the folder `logs`. Raises CouldNotRun.
     """
     program = (sys.executable, "-m", "loadtest", "worker", "--tethered")
     command = (*program, "--master", f"{address[0]}:{address[1]}", "--crowd", str(crowd))
-    processes = dict[Path, "subprocess.Popen[bytes]"]()
+    ours = [logs / f"worker-{number + 1}.log" for number in range(0 if options.remote else options.workers)]
     end = float("inf") if options.remote else time.monotonic() + CONNECT_SECONDS
-    try:
-        for number in range(0 if options.remote else options.workers):
-            with (log := logs / f"worker-{number + 1}.log").open("wb") as output:
-                processes[log] = subprocess.Popen(  # noqa: S603 - our own program
-                    command, cwd=ROOT, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
-                )
+    with ExitStack() as opened:
+        programs = [open_program(command, _STOP_SECONDS, log=log, stdin=subprocess.PIPE) for log in ours]
+        processes = [opened.enter_context(program) for program in programs]
         while len(runner.clients.ready) < options.workers:
-            for log, process in processes.items():
+            for log, process in zip(ours, processes, strict=True):
                 if process.poll() is not None:
                     raise CouldNotRun(f"a worker ended before the run began:\n{tail_of(log)}")
             if time.monotonic() > end:
                 raise CouldNotRun(f"{options.workers} workers did not come within {CONNECT_SECONDS:g} s")
             gevent.sleep(_GLANCE)
         yield
-    finally:
-        for process in processes.values():
-            assert process.stdin is not None
-            process.stdin.close()
-        for process in processes.values():
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()  # without a deadline: nothing survives SIGKILL

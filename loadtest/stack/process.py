@@ -1,11 +1,13 @@
 """Processes and ports of this machine. Every wait is a `time.sleep` in a loop, which gevent may have patched."""
 
 import socket
+import subprocess
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Final
+from subprocess import DEVNULL
+from typing import Any, Final
 
 import psutil
 
@@ -13,6 +15,32 @@ ROOT: Final = Path(__file__).parents[2]
 HOST: Final = "127.0.0.1"
 GLANCE: Final = 0.02  # seconds between two looks at something that tells nobody when it changes
 _TAIL: Final = 10
+
+
+@contextmanager
+def open_program(
+    command: Sequence[str], patience: float | None, *, log: Path | None = None, **how: Any
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run a program while the block lasts. What it says goes to `log`; `how` is for Popen.
+
+    With `stdin=PIPE` it is to end when its input does, however whoever started it has ended; another one gets SIGTERM.
+    What is there after `patience` seconds more is killed.
+    """
+    with nullcontext() if log is None else log.open("wb") as output:
+        # A session of its own: Ctrl-C in the terminal is for whoever runs it, and ends it in good order.
+        usual: dict[str, Any] = {"stdin": DEVNULL, "stdout": output, "stderr": output, "start_new_session": True}
+        process = subprocess.Popen(command, **{"cwd": ROOT, **usual, **how})  # noqa: S603 - our own words
+    with process:  # closes what is left of its pipes
+        try:
+            yield process
+        finally:
+            if process.stdin is None:
+                process.terminate()
+            else:
+                process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(patience)
+            process.kill()
 
 
 def wait_for(happened: Callable[[], bool], deadline: float) -> bool:

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import psutil
 
+from loadtest.crowd.crowd import Order
 from loadtest.exits import CouldNotRun
 from loadtest.stack.certificate import make_certificate
-from loadtest.stack.process import HOST, ROOT, hold_ports, runs, tail_of, wait_for
+from loadtest.stack.process import HOST, ROOT, hold_ports, open_program, runs, tail_of, wait_for
 
 START_SECONDS: Final = 180.0
 """A first start takes three; on a machine under load, with its database replaying a log, far more."""
@@ -22,6 +23,8 @@ RESTART_SECONDS: Final = 90.0
 DRAIN_SECONDS: Final = 40.0
 """Twenty for clients to go (VARDE_RELAY_DRAIN_SECONDS), then what was accepted is still committed."""
 STOP_SECONDS: Final = 20.0
+# Ends the system when its input ends, however whoever started it has ended: by itself, or by SIGKILL. In the second
+# case it removes the folder too, which holds a database and the keys of people who exist for one run only.
 _RUNNER: Final = """
 import os, shutil, signal, subprocess, sys, threading
 folder, patience, command = sys.argv[1], float(sys.argv[2]), sys.argv[3:]
@@ -39,12 +42,6 @@ for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):  # the second on
 if not orderly:
     shutil.rmtree(folder, ignore_errors=True)
 """
-"""Ends the system when its input ends, however whoever started it has ended: by itself, or by SIGKILL. In the second
-case it removes the folder too, which holds a database and the keys of people who exist for one run only."""
-
-
-class StackError(CouldNotRun):
-    """The system, or a part of it, did not start; the text ends with the last lines of the log."""
 
 
 class Stack:
@@ -62,6 +59,12 @@ class Stack:
         self.relay_url = self.api_url = self.database_url = ""
         self._known: dict[str, psutil.Process] = {}
         self._next = 0
+
+    def order(self, seats: int, out: Path, **more: Any) -> Order:
+        """Return the order of so many people of this system; `more` are other fields of it."""
+        urls: dict[str, Any] = {"relay_url": self.relay_url, "api_url": self.api_url, "database_url": self.database_url}
+        authority = str(self.authority or "")
+        return Order(seats=seats, out=str(out), keys=str(self.keys), authority=authority, **urls, **more)
 
     @property
     def pids(self) -> dict[str, int]:
@@ -88,14 +91,14 @@ class Stack:
         return [name for name, process in self._known.items() if not (process.is_running() and runs(process.pid))]
 
     def kill_node(self) -> str:
-        """Kill the next node with SIGKILL, and return its name when it is back. Raises StackError."""
+        """Kill the next node with SIGKILL, and return its name when it is back. Raises CouldNotRun."""
         name = list(self.metrics_urls)[self._next % len(self.metrics_urls)]
         self._next += 1
         self._restart(name, psutil.Process.kill)
         return name
 
     def drain_nodes(self) -> list[str]:
-        """Drain one node after the other (SIGTERM), and return their names when all are back. Raises StackError."""
+        """Drain one node after the other (SIGTERM), and return their names when all are back. Raises CouldNotRun."""
         for name in self.metrics_urls:
             self._restart(name, psutil.Process.terminate)
         return list(self.metrics_urls)
@@ -106,7 +109,7 @@ class Stack:
         if not wait_for(lambda: not runs(old.pid), DRAIN_SECONDS):
             old.kill()
         if not wait_for(lambda: self.pids.get(name, old.pid) != old.pid and self._answers(name), RESTART_SECONDS):
-            raise StackError(f"{name} did not come back:\n{tail_of(self.log)}")
+            raise CouldNotRun(f"{name} did not come back:\n{tail_of(self.log)}")
         self._known[name] = psutil.Process(self.pids[name])
 
     def _answers(self, name: str) -> bool:
@@ -117,11 +120,11 @@ class Stack:
             return False
 
     def wait_ready(self, process: "subprocess.Popen[bytes]") -> None:
-        """Wait until all of it is ready. Raises StackError."""
+        """Wait until all of it is ready. Raises CouldNotRun."""
         ready = self._folder / "ready.json"
         wait_for(lambda: ready.exists() or process.poll() is not None, START_SECONDS)
         if not ready.exists():
-            raise StackError(f"the system did not start:\n{tail_of(self.log)}")
+            raise CouldNotRun(f"the system did not start:\n{tail_of(self.log)}")
         self.relay_url, self.api_url = self._read()["relay"], self._read()["api"]
         url = (sys.executable, "-m", "storage", "url", "--data", str(self._folder / "postgres"))
         self.database_url = subprocess.run(url, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603 - our own words
@@ -133,7 +136,7 @@ class Stack:
 
 @contextmanager
 def open_stack(folder: Path, *, nodes: int = 1, tls: bool = False) -> Iterator[Stack]:
-    """Run a system in `folder`, which Postgres's own user must be able to pass through. Raises StackError."""
+    """Run a system in `folder`, which Postgres's own user must be able to pass through. Raises CouldNotRun."""
     folder = folder.resolve()
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     (folder / "ready.json").unlink(missing_ok=True)
@@ -148,32 +151,18 @@ def open_stack(folder: Path, *, nodes: int = 1, tls: bool = False) -> Iterator[S
             environ["VARDE_RELAY_TLS_CERTIFICATE"] = str(certificate.certificate)
             environ["VARDE_RELAY_TLS_KEY"] = str(certificate.key)
         stack = Stack(folder, metrics, nodes, None if certificate is None else certificate.certificate)
-        with _run(folder, nodes, environ, stack.log) as process:
-            stack.wait_ready(process)
-            yield stack
-
-
-@contextmanager
-def _run(folder: Path, nodes: int, environ: dict[str, str], log: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    up = (sys.executable, "-m", "varde_cli", "up", "--data", str(folder), "--ready-file", str(folder / "ready.json"))
-    where = ("--api-bind", f"{HOST}:0", "--relay-bind", f"{HOST}:0", "--relay-workers", str(nodes))
-    with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own programs, with our own words
-            (sys.executable, "-I", "-S", "-c", _RUNNER, str(folder), str(STOP_SECONDS / 4), *up, *where),
-            env=environ,
-            cwd=ROOT,
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # Ctrl-C in the terminal is for whoever runs the stack
-        )
-    # Not a pipe of ours: gevent's `os.close` closes at some later time, and the runner waits for the end.
-    assert process.stdin is not None
-    try:
-        yield process
-    finally:
-        with suppress(BrokenPipeError):
-            process.stdin.write(b"orderly")
-        process.stdin.close()
-        process.wait()  # without a deadline: it has its own, and nothing survives SIGKILL
+        up = ("-m", "varde_cli", "up", "--data", str(folder), "--ready-file", str(folder / "ready.json"))
+        where = ("--api-bind", f"{HOST}:0", "--relay-bind", f"{HOST}:0", "--relay-workers", str(nodes))
+        # `-I -S`: of the environment it needs the standard library alone.
+        runner = (sys.executable, "-I", "-S", "-c", _RUNNER, str(folder), str(STOP_SECONDS / 4))
+        command = (*runner, sys.executable, *up, *where)
+        # Without a deadline for its end: the runner has its own. Without a buffer: what is written is to be there.
+        pipe: dict[str, Any] = {"stdin": subprocess.PIPE, "bufsize": 0}
+        with open_program(command, None, log=stack.log, env=environ, **pipe) as process:
+            try:
+                stack.wait_ready(process)
+                yield stack
+            finally:
+                assert process.stdin is not None
+                with suppress(BrokenPipeError):
+                    process.stdin.write(b"orderly")

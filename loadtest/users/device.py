@@ -73,7 +73,7 @@ class Device:
         """Begin a connection, which may have ended before this returns."""
         population, target = self._population, self._population.target
         self._begin()
-        hello = f.Hello(PROTOCOL_VERSION, population.tickets.of(self.number), self._seat.device)
+        hello = f.Hello(PROTOCOL_VERSION, self._seat.ticket, self._seat.device)
         static = KeyPair.from_private(self._seat.noise_private)
         self._client = RelayClient(target.authority, target.path, hello, static, population.relay_key)
         self.connection = Connection(population.engine, self)
@@ -153,6 +153,7 @@ class Device:
         size = min(population.draw_size(), room.most)
         draft = population.ledger.draw(self.number, room.number, intended_ns, size, room.due)
         client_id = population.draw_client_id()
+        # Kept as bytes: sent again after a lost connection, it has to be the same message under the same client id.
         encoded = codec.encode_frame(room.frame(client_id, self._seat.profile, self.number, draft.payload))
         self.unanswered[client_id.int] = Unanswered(room, draft.seq, encoded)
         self.connection.send(self._client.send_encoded(f.Send, encoded))

@@ -19,18 +19,17 @@ from loadtest.ledger.ledger import Ledger
 from loadtest.scenarios.plan import Behaviour, Plan
 from loadtest.users.conversation import Conversation
 from loadtest.users.target import find_target
-from loadtest.users.tickets import Tickets
 from varde_contract.ids import ENTROPY_BYTES, ClientId, uuid7
 
 if TYPE_CHECKING:
     from loadtest.users.device import Device
 
 CONFIRM_SECONDS: Final = 1.0  # that confirmations gather, as the protocol advises clients
-_TICK_SECONDS: Final = 0.05
+_TICK_SECONDS: Final = 0.05  # how exact a second of gathering has to be; each tick wakes an idle process
 _LOOP_READ: Final = 1
 _GRAIN: Final = 1_000_000
+# Prime to the grain: neighbours get places far apart, and any run of seats has about the shares of the whole.
 _STRIDE: Final = 754_877
-"""Prime to the grain: neighbours get places far apart, and any run of seats has about the shares of the whole."""
 _MS_NS: Final = 1_000_000
 
 
@@ -72,7 +71,7 @@ class Population:
     """Made once a run. Close it when everybody has gone."""
 
     def __init__(self, crowd: Crowd, plan: Plan, ledger: Ledger, clock: RunClock, *, worker: int, workers: int) -> None:
-        """`worker` counts from 0. Raises CrowdError for a relay that cannot be looked up."""
+        """`worker` counts from 0. Raises CouldNotRun for a relay that cannot be looked up."""
         self.plan, self.ledger, self.clock, self.relay_key = plan, ledger, clock, crowd.relay_key
         self.target = find_target(crowd.relay_url)
         self.tls = ssl.create_default_context(cadata=crowd.authority or None) if self.target.tls else None
@@ -82,17 +81,17 @@ class Population:
         self.connected = 0  # between Welcome and the end of their connection
         self.heartbeat_seconds = 0.0  # the relay's; 0 until it was told
         self._used = min(plan.seats, len(crowd.seats))
-        self.tickets = Tickets(crowd, plan.seconds, self.source_of)
         seats = assign_seats(crowd.rooms, crowd.seats, self._used, worker=worker, workers=workers)
         self.seats: dict[int, Seat] = {seat: crowd.seats[seat] for seat in seats}
         self._free = seats[::-1]  # the last one is taken first, so that rooms are filled one after the other
         self.conversations = _open_conversations(crowd, plan, self._used, self.seats)  # by the number of its id
         self._sizes = [size for size, _ in plan.payloads.weighted]
         self._upto = list(accumulate(weight for _, weight in plan.payloads.weighted))
-        self._confirming: deque[tuple[float, Device]] = deque()
+        self._confirming: deque[tuple[float, Device]] = deque()  # no heap: all wait equally long
         self.settling = False
         """Whether slow readers read on: nothing more is offered, and what waits for them is to be accounted for."""
         self.engine = Engine(_report_error)
+        # One descriptor for all sockets: a watcher for each would wake a greenlet for each message.
         self._watcher = get_hub().loop.io(self.engine.file, _LOOP_READ)
         self._watcher.start(self.engine.poll)
         self._timer = get_hub().loop.timer(_TICK_SECONDS, _TICK_SECONDS)

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 from gevent import socket
 from msgspec import Struct
 
-from loadtest.crowd.crowd import CrowdError
+from loadtest.exits import CouldNotRun
 
 _URLS: Final[dict[str, tuple[str, dict[str, int]]]] = {
     "relay": ("ws://host:port/path", {"ws": 80, "wss": 443}),
     "API": ("http://host:port", {"http": 80, "https": 443}),
 }
-SEATS_PER_ADDRESS: Final = 10
+SEATS_PER_ADDRESS: Final = 10  # a relay lets one address connect 50 times a second
 """A node that is killed brings everybody back at once: so few from one address stay within its limits even then."""
 _NETWORK: Final = int(ipaddress.IPv4Address("127.1.0.0"))
 _HOSTS: Final = 250  # used of each 256, none of which ends in 0 or 255
@@ -42,7 +42,7 @@ class Target(Struct, frozen=True):
 
 
 def find_target(url: str, what: str = "relay") -> Target:
-    """Read the URL of a relay or an `API` and look its host up. Raises CrowdError."""
+    """Read the URL of a relay or an `API` and look its host up. Raises CouldNotRun."""
     like, ports = _URLS[what]
     try:
         parts = urlsplit(url)
@@ -51,7 +51,7 @@ def find_target(url: str, what: str = "relay") -> Target:
     except (ValueError, KeyError):
         found = None
     except OSError as failure:
-        raise CrowdError(f"the {what}'s host cannot be found ({failure.strerror})") from None
+        raise CouldNotRun(f"the {what}'s host cannot be found ({failure.strerror})") from None
     if found is None:
-        raise CrowdError(f"the {what}'s URL in the crowd's file is not like {like}")
+        raise CouldNotRun(f"the {what}'s URL in the crowd's file is not like {like}")
     return Target(found[0], found[4], host, parts.netloc, parts.path or "/", parts.scheme in {"wss", "https"})

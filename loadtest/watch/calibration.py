@@ -60,13 +60,13 @@ def measure_generator(users: int, seconds: float, folder: Path, say: Callable[[s
     stages = tuple(Stage(name=str(rate), messages_per_second=rate, **each) for rate in _RATES)
     plan = Plan(scenario="calibrate", kind=Kind.MESSAGING, stages=stages, seats=users)
     task = Prepare(plan=plan, worker=0, workers=1, crowd="", run=0, seed=0, even=True, boot="")
-    with open_null_server(users, folder) as server:
-        load, process, living = Load(read_crowd(server.crowd), task, RunClock()), psutil.Process(), list[Any]()
-        server.crowd.unlink()
+    with open_null_server(users, folder) as (server, crowd):
+        load, process, living = Load(read_crowd(crowd), task, RunClock()), psutil.Process(), list[Any]()
+        crowd.unlink()
 
         def spent() -> tuple[float, float, float]:
             """Seconds of the clock, and of CPU of this process and of the server."""
-            return time.monotonic(), time.process_time(), sum(server.process.cpu_times()[:2])
+            return time.monotonic(), time.process_time(), sum(server.cpu_times()[:2])
 
         def measure(index: int) -> Step:
             load.ledger.tick()

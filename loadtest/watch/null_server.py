@@ -21,12 +21,11 @@ from uuid import UUID
 import picows as ws
 import psutil
 import uvloop
-from msgspec import Struct
 
 from loadtest.client.protocol import PATH
 from loadtest.crowd.crowd import Crowd, Room, Seat, write_crowd
 from loadtest.exits import CouldNotRun
-from loadtest.stack.process import ROOT
+from loadtest.stack.process import open_program
 from varde_contract import frames as f
 from varde_contract import ids
 from varde_contract.ids import ConversationId, DeviceId
@@ -36,30 +35,23 @@ from varde_contract.session import SUBPROTOCOL, ServerSession
 _HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 4096
 _READY: Final = "listening"
+_END_SECONDS: Final = 5.0
 _HEARTBEAT_MS: Final = 600_000  # never within a calibration: pings are not what is looked at
 _LIMITS: Final = f.ServerLimits(48 * 1024, 1_000_000, 1 << 40, 1_000)
+# Nobody checks tickets here. They are as long as real ones, since that is what the generator has to send.
 _TICKET: Final = "null." + "t" * 400
-"""Nobody checks tickets here. They are as long as real ones, since that is what the generator has to send."""
 _DAY_MS: Final = 86_400_000
 
 
-class NullServer(Struct, frozen=True):
-    """One that listens. The crowd's file says where."""
-
-    process: psutil.Process
-    crowd: Path
-
-
 @contextmanager
-def open_null_server(users: int, folder: Path) -> Iterator[NullServer]:
-    """Run one for so many users; the file of their crowd is in `folder`. Raises CouldNotRun."""
+def open_null_server(users: int, folder: Path) -> Iterator[tuple[psutil.Process, Path]]:
+    """Run one for so many users: its process, and the file of their crowd, in `folder`. Raises CouldNotRun."""
     crowd = folder / "null.crowd"
     command = (sys.executable, "-m", "loadtest.watch.null_server", str(users), str(crowd))
-    # Popen closes its standard input at the end of the block and waits for it.
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own program
-        if process.stdout is None or process.stdout.readline().strip() != _READY:
+    with open_program(command, _END_SECONDS, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        if process.stdout is None or process.stdout.readline().decode().strip() != _READY:
             raise CouldNotRun("the null server did not say that it listens")
-        yield NullServer(psutil.Process(process.pid), crowd)
+        yield psutil.Process(process.pid), crowd
 
 
 def _make_crowd(users: int, relay_url: str, relay_key: bytes) -> Crowd:
@@ -115,7 +107,7 @@ class _Exchange:
                 yield other, f.DeliveredBy(conversation, seat.profile, frame.upto)
 
 
-class _Peer(ws.WSListener):
+class _Peer(ws.WSListener):  # picows, as what is measured is the worker: the server must not be the slower one
     """One connection. picows hangs up where a callback raises, as at a fault of the peer."""
 
     def __init__(self, exchange: _Exchange, static: KeyPair) -> None:

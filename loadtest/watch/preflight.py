@@ -11,8 +11,8 @@ from typing import Final
 import psutil
 from msgspec import Struct
 
+# Sources that are read without entering the kernel.
 _CLOCKS: Final = {"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page"}
-"""Sources that are read without entering the kernel."""
 _OWN_FILES: Final = 300
 _RELAY_FILES: Final = 3_000  # what a relay node opens beside its connections; see VARDE_RELAY_CONNECTIONS
 _KIB_PER_USER: Final = 96  # in the relay, its sockets' buffers and the generator together, on the safe side

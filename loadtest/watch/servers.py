@@ -71,30 +71,48 @@ def usage_of(pid: int) -> Usage | None:
     return Usage(cpu_seconds, (private + shared) / _MIB)
 
 
-class Watch:
-    """What is sampled of the servers once a second. `pids`, by name, may change meanwhile."""
+class Look(Struct, frozen=True):
+    """What the servers were like at one moment: processes by name, and the pages of nodes that answered by URL."""
 
-    def __init__(self, pids: Mapping[str, int], metrics_urls: Iterable[str]) -> None:
-        self._pids = pids
-        self._before: dict[int, tuple[float, float]] = {}
-        self._metrics = Metrics(metrics_urls)
-        self._sampled_at = time.monotonic()
+    at: float  # monotonic seconds
+    processes: dict[str, tuple[int, Usage]]  # with the pid: a name may get another process
+    pages: dict[str, Page]
 
-    def sample(self) -> dict[str, float]:
-        """Return CPU (percent of a core) and memory of each process and the metrics, by keys of `series[].server`."""
-        sampled, seen = {}, {}
-        for name, pid in list(self._pids.items()):
-            if (usage := usage_of(pid)) is None:
-                continue
-            seen[pid] = now, used = time.monotonic(), usage.cpu_seconds
-            sampled[f"{name}.rss_mib"] = round(usage.rss_mib, 1)
-            since, before = self._before.get(pid, seen[pid])
-            if now > since:
-                # A child that ends takes what it used away until its parent has waited for it.
-                sampled[f"{name}.cpu_percent"] = round(100 * max(0.0, used - before) / (now - since), 1)
-        self._before = seen
-        last, self._sampled_at = self._sampled_at, time.monotonic()
-        return sampled | self._metrics.sample(self._sampled_at - last)
+
+def look_at(pids: Mapping[str, int], metrics_urls: Iterable[str]) -> Look:
+    """Look at processes and metrics. Who is gone or does not answer is left out."""
+    at = time.monotonic()
+    processes = {name: (pid, usage) for name, pid in pids.items() if (usage := usage_of(pid)) is not None}
+    return Look(at, processes, {url: page for url in metrics_urls if (page := scrape(url)) is not None})
+
+
+def figures_of(before: Look, now: Look) -> dict[str, float]:
+    """Return CPU (percent of a core) and memory of each process and the metrics, by keys of `series[].server`.
+
+    What grows is left out where `before` has nothing to compare it with. Nodes are added up.
+    """
+    figures, seconds, pages = dict[str, float](), now.at - before.at, now.pages
+    for name, (pid, usage) in now.processes.items():
+        figures[f"{name}.rss_mib"] = round(usage.rss_mib, 1)
+        old_pid, old = before.processes.get(name, (0, usage))
+        if old_pid == pid and seconds > 0:
+            # A child that ends takes what it used away until its parent has waited for it.
+            used = max(0.0, usage.cpu_seconds - old.cpu_seconds)
+            figures[f"{name}.cpu_percent"] = round(100 * used / seconds, 1)
+    if pages:
+        figures["relay.connections"] = sum(page[CONNECTIONS, ""] for page in pages.values())
+        for name, (key, unit) in GAUGES.items():
+            figures[key] = round(max(page[name, ""] for page in pages.values()) * unit, 1)
+    if (known := before.pages.keys() & pages.keys()) and seconds > 0:
+        grown = Page(float)
+        for url in known:
+            for series, value in pages[url].items():
+                was = before.pages[url][series]
+                grown[series] += value - was if value >= was else value  # a node that began anew counts from 0
+        figures |= {key: round(grown[name, ""] / seconds, 1) for name, key in COUNTERS.items()}
+        slow = {key: _p99(grown, name) for name, key in HISTOGRAMS.items()}
+        figures |= {key: round(value * 1000, 2) for key, value in slow.items() if value is not None}
+    return figures
 
 
 def scrape(url: str, timeout: float = _SECONDS) -> Page | None:
@@ -114,34 +132,6 @@ def parse(text: str) -> Page:
         for sample in family.samples:
             page[sample.name, sample.labels.get("le", "")] += sample.value
     return page
-
-
-class Metrics:
-    """All nodes of a system, added up."""
-
-    def __init__(self, urls: Iterable[str]) -> None:
-        self._urls = tuple(urls)
-        self._before: dict[str, Page] = {}
-
-    def sample(self, seconds: float) -> dict[str, float]:
-        """Scrape all nodes. `seconds` have passed since the last time; what grows is left out the first time."""
-        pages = {url: page for url in self._urls if (page := scrape(url)) is not None}
-        before, self._before = self._before, pages
-        sampled: dict[str, float] = {}
-        if pages:
-            sampled["relay.connections"] = sum(page[CONNECTIONS, ""] for page in pages.values())
-            for name, (key, unit) in GAUGES.items():
-                sampled[key] = round(max(page[name, ""] for page in pages.values()) * unit, 1)
-        if before.keys() & pages.keys() and seconds > 0:
-            grown = Page(float)
-            for url in before.keys() & pages.keys():
-                for series, value in pages[url].items():
-                    old = before[url][series]
-                    grown[series] += value - old if value >= old else value  # a node that began anew counts from 0
-            sampled |= {key: round(grown[name, ""] / seconds, 1) for name, key in COUNTERS.items()}
-            slow = {key: _p99(grown, name) for name, key in HISTOGRAMS.items()}
-            sampled |= {key: round(value * 1000, 2) for key, value in slow.items() if value is not None}
-        return sampled
 
 
 def _p99(grown: Page, histogram: str) -> float | None:

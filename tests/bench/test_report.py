@@ -62,9 +62,9 @@ def test_charts_are_drawn_of_what_there_is(tmp_path: Path) -> None:
     """Whole results have five pictures beside the table; empty ones have a table without any."""
     path = write_report(Results(tmp_path, sample_tree()), tmp_path)
     charts = sorted(tmp_path.glob("*.png"))
-    assert [chart.stem for chart in charts] == ["direct", "fan-out", "latency", "memory", "room-sizes"]
+    assert [chart.stem for chart in charts] == ["direct", "fan-out", "latency"]
     assert {chart.read_bytes()[:4] for chart in charts} == {PNG}
-    assert path.read_text().count("![") == 5
+    assert path.read_text().count("![") == 3
     assert "![" not in write_report(Results(tmp_path / "empty", {}), tmp_path / "empty").read_text()
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from loadtest.command.cli import main
-from loadtest.command.machine import words_of
+from loadtest.command.runs import words_of
 from loadtest.watch.calibration import Calibration, Step
 from tests.house import tree
 

@@ -3,8 +3,7 @@
 from click.testing import CliRunner
 
 from loadtest.command.runs import amounts_of, catalogue, shape_of
-from loadtest.scenarios.catalogue import SCENARIOS
-from loadtest.scenarios.plan import Ask
+from loadtest.scenarios.plan import SCENARIOS, Ask
 
 
 def listed(*arguments: str) -> str:

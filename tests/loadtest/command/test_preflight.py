@@ -3,7 +3,7 @@
 import pytest
 
 from loadtest.command.cli import main
-from loadtest.command.machine import line_of
+from loadtest.command.runs import line_of
 from loadtest.watch.preflight import Check, Grade
 
 

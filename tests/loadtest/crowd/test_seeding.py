@@ -16,8 +16,9 @@ import pytest
 from msgspec.structs import asdict, replace
 
 from loadtest.command.cli import main
-from loadtest.crowd.crowd import Crowd, CrowdError, Order, Seat, address_of, read_crowd, run_seeding
+from loadtest.crowd.crowd import Crowd, Order, Seat, address_of, read_crowd, run_seeding
 from loadtest.crowd.device_keys import KEM_KEY, derive_secret, signing_key
+from loadtest.exits import CouldNotRun
 from loadtest.scenarios.plan import PAIRS, Sizes
 from loadtest.stack.stack import Stack, open_stack
 from tests.loadtest.crowd.member import open_member
@@ -41,23 +42,10 @@ def stack() -> Iterator[Stack]:
         yield opened
 
 
-def order(stack: Stack, out: Path, seats: int, **words: Any) -> Order:
-    """An order of people for this stack."""
-    return Order(
-        seats=seats,
-        relay_url=stack.relay_url,
-        api_url=stack.api_url,
-        database_url=stack.database_url,
-        keys=str(stack.keys),
-        out=str(out),
-        **words,
-    )
-
-
 @pytest.fixture(scope="module")
 def pair(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Crowd:
     """Two people with a dm, the first in the database."""
-    return run_seeding(order(stack, tmp_path_factory.mktemp("pair") / "crowd", 2, rooms=PAIRS, into_existing=True))
+    return run_seeding(stack.order(2, tmp_path_factory.mktemp("pair") / "crowd", rooms=PAIRS, into_existing=True))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +53,7 @@ def channel(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Crowd:
     """One room of everybody."""
     everybody = Sizes(((MANY, 1.0),))
     out = tmp_path_factory.mktemp("channel") / "crowd"
-    return run_seeding(order(stack, out, MANY, rooms=everybody, into_existing=True))
+    return run_seeding(stack.order(MANY, out, rooms=everybody, into_existing=True))
 
 
 def caller(stack: Stack, seat: Seat) -> httpx.Client:
@@ -104,7 +92,7 @@ def test_two_people_talk(pair: Crowd) -> None:
 
 def test_a_group_hears_its_member_and_nobody_else_does(stack: Stack, tmp_path: Path) -> None:
     """Of two groups of three, the two others of the first get the message; the second group is told of its own only."""
-    crowd = run_seeding(order(stack, tmp_path / "crowd", 6, rooms=TRIPLES, into_existing=True))
+    crowd = run_seeding(stack.order(6, tmp_path / "crowd", rooms=TRIPLES, into_existing=True))
     assert [room.members for room in crowd.rooms] == [(0, 1, 2), (3, 4, 5)]
     with ExitStack() as open_ones:
         members = [open_ones.enter_context(open_member(crowd, number)) for number in range(6)]
@@ -188,8 +176,8 @@ def test_they_can_do_what_the_rest_scenario_asks_of_them(stack: Stack, pair: Cro
 
 def test_nobody_is_added_to_people_by_mistake(stack: Stack, pair: Crowd, tmp_path: Path) -> None:
     """A database with people in it is left alone unless that is meant, and no file of a crowd is written."""
-    with pytest.raises(CrowdError, match="--into-existing"):
-        run_seeding(order(stack, tmp_path / "crowd", 2))
+    with pytest.raises(CouldNotRun, match="--into-existing"):
+        run_seeding(stack.order(2, tmp_path / "crowd"))
     assert not (tmp_path / "crowd").exists()
 
 
@@ -206,34 +194,31 @@ def test_nobody_is_added_to_people_by_mistake(stack: Stack, pair: Crowd, tmp_pat
 )
 def test_what_is_wrong_is_said(stack: Stack, tmp_path: Path, words: dict[str, Any], said: str) -> None:
     """The child's fault comes out as a sentence, and the file is not there."""
-    asked = order(stack, tmp_path / "crowd", 2, into_existing=True)
-    with pytest.raises(CrowdError, match=said):
+    asked = stack.order(2, tmp_path / "crowd", into_existing=True)
+    with pytest.raises(CouldNotRun, match=said):
         run_seeding(Order(**(asdict(asked) | words)))
     assert not (tmp_path / "crowd").exists()
 
 
 def test_the_command_seeds(stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`python -m loadtest seed` writes a file that only its owner reads, and shows how far it is and no key."""
+    """`python -m loadtest seed` writes a file that only its owner reads, and shows what it has done and no key."""
     out = tmp_path / "crowd"
     words = (
-        *("seed", "--users", "7", "--rooms", "groups", "--sizes", "3:1", "--into-existing", "--out", str(out)),
+        *("seed", "--users", "7", "--rooms", "one", "--into-existing", "--out", str(out)),
         *("--database-url", stack.database_url, "--keys", str(stack.keys), "--relay-url", stack.relay_url),
     )
     assert main(words) == 0
     crowd = read_crowd(out)
-    assert [len(room.members) for room in crowd.rooms] == [3, 3, 2]
+    assert [len(room.members) for room in crowd.rooms] == [7]
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     shown = capsys.readouterr().out
-    assert "8 people in 3 conversations" in shown
+    assert "7 people in 1 conversations" in shown
     assert not any(seat.ticket in shown or seat.ticket in repr(crowd) for seat in crowd.seats)
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--users", "4", "--sizes", "3:1"), "--sizes is for --rooms groups"),
-        (("--users", "4", "--rooms", "groups", "--sizes", "3"), "is not sizes with shares"),
-        (("--users", "4", "--rooms", "groups", "--sizes", "1:1"), "two members or more"),
         (("--users", "1"), "--users"),
     ],
 )

@@ -12,8 +12,7 @@ from loadtest.exits import EXIT_CODES
 from loadtest.gate.slo import RAMP_STAGE, Bound, keys_of, read_slo
 from loadtest.report.formatting import figure
 from loadtest.report.result import Messages, Result
-from loadtest.scenarios.catalogue import SCENARIOS
-from loadtest.scenarios.plan import Ask
+from loadtest.scenarios.plan import SCENARIOS, Ask
 from tests.house import tree
 
 PAGE: Final = (tree.ROOT / "docs" / "load-testing.md").read_text(encoding="utf-8")

@@ -6,8 +6,7 @@ import pytest
 from loadtest.gate.slo import read_slo
 from loadtest.gate.verdict import findings_of
 from loadtest.report.result import Finding, Messages, Result, Sample
-from loadtest.scenarios.catalogue import SCENARIOS
-from loadtest.scenarios.plan import Ask
+from loadtest.scenarios.plan import SCENARIOS, Ask
 from tests.loadtest.gate.results import good, sample, stage
 
 SLO = read_slo()

@@ -6,8 +6,7 @@ import pytest
 
 from loadtest.exits import EXIT_CODES
 from loadtest.gate.slo import Slo, SloError, read_slo
-from loadtest.scenarios.catalogue import SCENARIOS
-from loadtest.scenarios.plan import Action, Ask, Kind
+from loadtest.scenarios.plan import SCENARIOS, Action, Ask, Kind
 
 LINE = '"messages.lost" = { at_most = 0 }\n'
 RAMP = '[stage-of-ramp]\n"latency_ms.send_to_receive.p99" = { at_most = 600 }\n'

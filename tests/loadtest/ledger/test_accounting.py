@@ -7,10 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.crowd.crowd import Room
-from loadtest.ledger.account import reconcile
-from loadtest.ledger.ledger import Ledger
-from loadtest.ledger.payload import PayloadCipher
-from loadtest.ledger.reports import LedgerError, Totals, read
+from loadtest.ledger.ledger import Ledger, PayloadCipher
+from loadtest.ledger.reports import LedgerError, Totals, read, reconcile
 from loadtest.report.result import Messages
 from tests.loadtest.ledger.manual_clock import ManualClock
 from tests.loadtest.ledger.two_ledgers import KEY, RECEIVER, ROOM, RUN, SENDER, TwoLedgers, a_room
@@ -164,18 +162,6 @@ def test_a_group_is_accounted_for_member_by_member() -> None:
         ledgers[seat].receive(seat, 0, draft.payload)
     settled = reconcile([ledger.report() for ledger in ledgers], [a_room(0, 1, 2, 3)])
     assert settled.messages == Messages(sent=1, acked=1, due=3, received=2, lost=1)
-
-
-def test_words_from_outside_do_not_pile_up() -> None:
-    """A server that closes with a thousand different words, or with a long one, fills a bounded table."""
-    pair = TwoLedgers()
-    for number in range(1_000):
-        pair.here.closed(f"word {number}")
-    pair.here.closed("x" * 10_000)
-    codes = pair.reconcile().close_codes
-    assert sum(codes.values()) == 1_001
-    assert len(codes) <= 65
-    assert max(map(len, codes)) < 65
 
 
 def test_what_is_no_report_is_refused() -> None:

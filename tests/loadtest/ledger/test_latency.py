@@ -1,9 +1,7 @@
 """What a ledger says of time: honest about waiting, and by the stage in which a message was due. No clock runs here."""
 
-from loadtest.ledger.account import reconcile
-from loadtest.ledger.ledger import Ledger
-from loadtest.ledger.payload import PayloadCipher
-from loadtest.ledger.reports import Totals, read
+from loadtest.ledger.ledger import Ledger, PayloadCipher
+from loadtest.ledger.reports import Totals, read, reconcile
 from loadtest.ledger.schedule import Schedule
 from tests.loadtest.ledger.manual_clock import ManualClock
 from tests.loadtest.ledger.two_ledgers import KEY, RECEIVER, ROOM, SENDER, TwoLedgers

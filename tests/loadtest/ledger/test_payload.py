@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.ledger.payload import LEAST_BYTES, PayloadCipher, Stamp
+from loadtest.ledger.ledger import LEAST_BYTES, PayloadCipher, Stamp
 from tests.loadtest.ledger.two_ledgers import KEY, RUN
 from varde_contract.envelope import Cipher, split_sealed
 

@@ -3,9 +3,8 @@
 from typing import Final
 
 from loadtest.crowd.crowd import Room
-from loadtest.ledger.account import Account, reconcile
-from loadtest.ledger.ledger import Draft, Ledger
-from loadtest.ledger.payload import PayloadCipher
+from loadtest.ledger.ledger import Draft, Ledger, PayloadCipher
+from loadtest.ledger.reports import Account, reconcile
 from tests.ids import id_of
 from tests.loadtest.ledger.manual_clock import ManualClock
 from varde_contract.ids import ConversationId

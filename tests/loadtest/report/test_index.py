@@ -7,7 +7,7 @@ import pytest
 
 from loadtest.command.cli import main
 from loadtest.exits import Verdict
-from loadtest.report.page import write_index
+from loadtest.report.outputs import write_index
 from loadtest.report.result import Result
 from tests.loadtest.report.html_page import Page
 from tests.loadtest.report.sample_runs import empty_run, rest_run, sample_run

@@ -15,10 +15,8 @@ from jsonschema_rs import Draft202012Validator
 from loadtest.exits import Verdict
 from loadtest.ledger.histogram import read_histogram
 from loadtest.report import outputs, schema
-from loadtest.report.charts import curve_of
-from loadtest.report.outputs import OUTPUTS, write_reports
-from loadtest.report.page import junit_of
-from loadtest.report.result import Latency, ReadError, Result, read_result
+from loadtest.report.outputs import OUTPUTS, junit_of, write_reports
+from loadtest.report.result import ReadError, Result, read_result
 from tests.loadtest.report.sample_runs import empty_run, rest_run, sample_run
 
 PNG = b"\x89PNG\r\n"
@@ -165,12 +163,6 @@ def test_one_output_that_fails_takes_no_other_with_it(tmp_path: Path, monkeypatc
     assert {path.name for path in tmp_path.iterdir()} == set(OUTPUTS) - {"series.csv"}
 
 
-def test_a_histogram_that_is_none_does_not_lose_the_report() -> None:
-    """Where the histogram cannot be read, the page draws the points that the result names."""
-    latency = sample_run().latency_ms.send_to_receive
-    assert curve_of(msgspec.structs.replace(latency, hdr="AAAA")) == latency.curve
-
-
 def test_a_curve_names_every_percentile_it_was_asked_for() -> None:
     """A distribution read back agrees with the figures that were taken from the histogram itself."""
     latency = sample_run().latency_ms.send_to_receive
@@ -178,7 +170,5 @@ def test_a_curve_names_every_percentile_it_was_asked_for() -> None:
     assert histogram.count == latency.count
     for percentile, value in ((50.0, latency.p50), (99.0, latency.p99), (99.9, latency.p999), (100.0, latency.max)):
         assert histogram.percentile_ms(percentile) == value
-    curve = curve_of(latency)
-    assert curve == sorted(curve)
-    assert curve[-1] == (100.0, latency.max)
-    assert curve_of(Latency()) == []
+    assert latency.curve == sorted(latency.curve)
+    assert latency.curve[-1] == (100.0, latency.max)

@@ -7,7 +7,7 @@ import pytest
 
 from loadtest.command.cli import main
 from loadtest.exits import CouldNotRun, Verdict
-from loadtest.report.publish import PAGE, publish_runs
+from loadtest.report.outputs import PAGE, publish_runs
 from tests.loadtest.report import sample_runs
 
 BEGIN = "<!-- written by `python -m loadtest publish`: begin -->"

@@ -11,10 +11,9 @@ import pytest
 from gevent import ssl
 from gevent.event import Event
 
-from loadtest.crowd.crowd import CrowdError
-from loadtest.ledger.account import Account, reconcile
-from loadtest.ledger.ledger import Ledger
-from loadtest.ledger.payload import PayloadCipher
+from loadtest.exits import CouldNotRun
+from loadtest.ledger.ledger import Ledger, PayloadCipher
+from loadtest.ledger.reports import Account, reconcile
 from loadtest.rest.api_users import ApiUsers
 from loadtest.rest.client import REPLY_BYTES, ApiClient, Request, RequestFailed
 from loadtest.stack.certificate import make_certificate
@@ -222,12 +221,12 @@ def test_a_connection_over_tls_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["", "ftp://127.0.0.1", "http://", "127.0.0.1:80", "http://127.0.0.1:port"])
 def test_an_address_that_is_none_is_told(url: str) -> None:
     """A crowd without a usable address of an API is refused in words."""
-    with pytest.raises(CrowdError, match="not like http://host:port"):
+    with pytest.raises(CouldNotRun, match="not like http://host:port"):
         find_target(url, "API")
 
 
 def test_a_host_that_is_not_there_is_told() -> None:
     """A host without an address is refused in words, without its name."""
-    with pytest.raises(CrowdError, match="cannot be found") as refused:
+    with pytest.raises(CouldNotRun, match="cannot be found") as refused:
         find_target("http://varde.invalid:1", "API")
     assert "varde.invalid" not in str(refused.value)

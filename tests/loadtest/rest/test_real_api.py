@@ -9,10 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from loadtest.crowd.crowd import Crowd, Order, run_seeding
-from loadtest.ledger.account import Account, reconcile
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.ledger import Ledger
-from loadtest.ledger.payload import PayloadCipher
+from loadtest.ledger.ledger import Ledger, PayloadCipher
+from loadtest.ledger.reports import Account, reconcile
 from loadtest.rest.api_users import ApiUsers
 from loadtest.rest.client import ApiClient
 from loadtest.rest.operations import MIX, Journey, LetterBox, Person, sign_in, sign_up

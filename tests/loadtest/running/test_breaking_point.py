@@ -3,8 +3,7 @@
 from loadtest.gate.slo import read_slo
 from loadtest.report.result import Finding
 from loadtest.running.result import RunRecord, StageRun, conclude
-from loadtest.scenarios.catalogue import SCENARIOS
-from loadtest.scenarios.plan import Ask, Options
+from loadtest.scenarios.plan import SCENARIOS, Ask, Options
 
 SECOND = 1_000_000_000
 RAMP = SCENARIOS["ramp"].plan(Ask(users=10, rate=1_000, smoke=True))

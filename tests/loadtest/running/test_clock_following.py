@@ -14,13 +14,12 @@ import pytest
 from loadtest.exits import Verdict
 from loadtest.gate.slo import read_slo
 from loadtest.gate.verdict import judge
-from loadtest.ledger.clock import EVERY_SECONDS, PING_SECONDS, RunClock, follow_clock, measure_again
+from loadtest.ledger.clock import EVERY_SECONDS, PING_SECONDS, RunClock, follow_clock
 from loadtest.ledger.reports import Totals, write
 from loadtest.running.messages import Heartbeat
 from loadtest.running.result import RunRecord, gather
 from loadtest.running.workers import Workers
-from loadtest.scenarios.catalogue import SCENARIOS
-from loadtest.scenarios.plan import Ask
+from loadtest.scenarios.plan import SCENARIOS, Ask
 
 MS = 1_000_000
 AHEAD_NS = 7_000 * MS
@@ -78,11 +77,12 @@ def test_the_leaders_own_clock_is_not_followed() -> None:
 def test_a_leader_who_does_not_answer_leaves_the_clock_uncertain() -> None:
     """Without an answer nobody knows how far the clocks are apart: as uncertain as the wait was long."""
 
-    def silent() -> int:
-        raise gevent.Timeout(PING_SECONDS)
+    class Silent(Drifting):
+        def ping(self) -> int:
+            raise gevent.Timeout(PING_SECONDS)
 
     clock = RunClock(AHEAD_NS, 50_000)
-    measure_again(clock, silent, lambda _: None)
+    follow(Silent(0, looks=1), clock)
     assert clock.offset_ns == AHEAD_NS
     assert clock.uncertainty_ns == PING_SECONDS * 1_000 * MS
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import msgspec
 
 from loadtest.running.system import warn_beforehand
-from loadtest.scenarios.catalogue import SCENARIOS
-from loadtest.scenarios.plan import Options
+from loadtest.scenarios.plan import SCENARIOS, Options
 from loadtest.watch.preflight import Machine
 from tests.loadtest.watch.machines import FINE
 

@@ -6,13 +6,11 @@ from loadtest.exits import Verdict
 from loadtest.gate.slo import read_slo
 from loadtest.gate.verdict import judge
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.ledger import Ledger
-from loadtest.ledger.payload import PayloadCipher
+from loadtest.ledger.ledger import Ledger, PayloadCipher
 from loadtest.ledger.reports import StageSums, Totals
 from loadtest.report.result import Result, WorkerFigures
 from loadtest.running.result import RunRecord, StageRun, figures_of, gather
-from loadtest.scenarios.catalogue import SCENARIOS
-from loadtest.scenarios.plan import Ask
+from loadtest.scenarios.plan import SCENARIOS, Ask
 
 SECOND = 1_000_000_000
 PLAN = SCENARIOS["smoke"].plan(Ask(users=10, rate=100, seconds=10))

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from loadtest.scenarios.catalogue import SCENARIOS, AskError, Scenario
-from loadtest.scenarios.plan import Action, Ask, Behaviour, Kind
+from loadtest.exits import CouldNotRun
+from loadtest.scenarios.plan import SCENARIOS, Action, Ask, Behaviour, Kind, Scenario
 
 WANTED = {
     *("smoke", "idle", "steady", "groups", "flood", "connect-storm", "reconnect-storm", "drain", "slow-readers"),
@@ -77,13 +77,13 @@ def test_who_asks_is_given(scenario: Scenario) -> None:
 )
 def test_nonsense_is_refused(scenario: Scenario, ask: Ask) -> None:
     """Nobody, no rate, no time or endless ones are refused in words."""
-    with pytest.raises(AskError, match=r"must be|no meaning"):
+    with pytest.raises(CouldNotRun, match=r"must be|no meaning"):
         scenario.plan(ask)
 
 
 def test_a_rate_without_messages_is_refused() -> None:
     """A scenario that offers nothing says so, instead of leaving the choice unheard."""
-    with pytest.raises(AskError, match="no meaning"):
+    with pytest.raises(CouldNotRun, match="no meaning"):
         SCENARIOS["idle"].plan(Ask(rate=10))
 
 

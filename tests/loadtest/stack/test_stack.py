@@ -14,10 +14,11 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from loadtest.crowd.crowd import Order, run_seeding
+from loadtest.crowd.crowd import run_seeding
+from loadtest.exits import CouldNotRun
 from loadtest.stack.certificate import make_certificate
 from loadtest.stack.process import ROOT, runs, wait_for
-from loadtest.stack.stack import Stack, StackError, open_stack
+from loadtest.stack.stack import Stack, open_stack
 from tests.loadtest.crowd.member import open_member
 from tests.system import SCRATCH
 
@@ -57,19 +58,6 @@ def everybody(stack: Stack) -> list[int]:
     return family(list(stack.pids.values()))
 
 
-def order(stack: Stack, folder: Path, seats: int) -> Order:
-    """An order for people of this stack, with their file in the folder."""
-    return Order(
-        seats=seats,
-        relay_url=stack.relay_url,
-        api_url=stack.api_url,
-        database_url=stack.database_url,
-        keys=str(stack.keys),
-        authority=str(stack.authority or ""),
-        out=str(folder / "crowd"),
-    )
-
-
 def stranger(folder: Path) -> str:
     """An authority that vouches for somebody else."""
     return make_certificate(folder / "stranger").certificate.read_text()
@@ -78,7 +66,7 @@ def stranger(folder: Path) -> str:
 def test_nodes_that_were_killed_or_drained_come_back_on_their_port(folder: Path) -> None:
     """Killed one by one, then drained, over TLS: there are other processes, and people connect as before."""
     with open_stack(folder, nodes=2, tls=True) as stack:
-        crowd = run_seeding(order(stack, folder, 2))
+        crowd = run_seeding(stack.order(2, folder / "crowd"))
         before = stack.pids
         assert (stack.kill_node(), stack.kill_node()) == ("relay-1", "relay-2")
         after = stack.pids
@@ -138,7 +126,7 @@ def test_nothing_is_left_when_whoever_runs_it_is_stopped(folder: Path, how: sign
 def test_a_stack_that_cannot_start_says_why(folder: Path) -> None:
     """The words are those of the program that failed."""
     (folder / "postgres" / "cluster").mkdir(parents=True)
-    with pytest.raises(StackError, match="is not a Postgres cluster"), open_stack(folder):
+    with pytest.raises(CouldNotRun, match="is not a Postgres cluster"), open_stack(folder):
         pass
 
 

@@ -6,8 +6,7 @@ from typing import Final
 import gevent
 
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.ledger import Draft, Ledger
-from loadtest.ledger.payload import PayloadCipher
+from loadtest.ledger.ledger import Draft, Ledger, PayloadCipher
 
 PATIENCE: Final = 30.0
 """Seconds. Nothing here takes two; only what never comes takes this long."""

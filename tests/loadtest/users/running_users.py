@@ -16,7 +16,7 @@ from gevent.greenlet import Greenlet
 
 from loadtest.crowd.crowd import Crowd, Room, Seat
 from loadtest.ledger.clock import RunClock
-from loadtest.ledger.payload import PayloadCipher
+from loadtest.ledger.ledger import PayloadCipher
 from loadtest.scenarios.plan import Kind, Plan, Sizes
 from loadtest.users.population import Population
 from loadtest.users.relay_user import RelayUser

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.client.protocol import Ending
-from loadtest.crowd.crowd import CrowdError, Room, Seat
+from loadtest.crowd.crowd import Room, Seat
+from loadtest.exits import CouldNotRun
 from loadtest.scenarios.plan import Behaviour
 from loadtest.users.conversation import Conversation, Position
 from loadtest.users.population import ReadyDevices, assign_seats, behaviour_of
@@ -139,7 +140,7 @@ def test_from_elsewhere_the_kernel_chooses_the_address() -> None:
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1/", "ws://", "ws://127.0.0.1:x/", "ws://127.0.0.1:99999/"])
 def test_a_url_that_is_none_is_refused_in_words(url: str) -> None:
     """What cannot be the relay's URL is said to be wrong, without showing it."""
-    with pytest.raises(CrowdError, match="URL"):
+    with pytest.raises(CouldNotRun, match="URL"):
         find_target(url)
 
 

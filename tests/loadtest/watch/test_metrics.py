@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import msgspec
 import pytest
 
-from loadtest.watch.servers import Metrics, parse, percentile, scrape
+from loadtest.watch.servers import Look, figures_of, look_at, parse, percentile, scrape
 
 
 def page(*, connections: int, committed: int, late: tuple[int, int, int], closes: int = 0) -> str:
@@ -32,6 +33,19 @@ varde_relay_loop_lateness_seconds_count {all_}
 varde_relay_loop_lateness_seconds_sum {all_ * 0.0002}
 varde_relay_something_else{{le="broken
 """
+
+
+class Metrics:
+    """Looks at nodes again and again, as if so many seconds had passed since the last look."""
+
+    def __init__(self, urls: list[str]) -> None:
+        self.urls, self.before = urls, Look(0.0, {}, {})
+
+    def sample(self, seconds: float) -> dict[str, float]:
+        """What the figures are now."""
+        now = msgspec.structs.replace(look_at({}, self.urls), at=self.before.at + seconds)
+        figures, self.before = figures_of(self.before, now), now
+        return figures
 
 
 class Node:

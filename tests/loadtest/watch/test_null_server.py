@@ -67,8 +67,8 @@ class Client:
 @pytest.fixture
 def crowd(tmp_path: Path) -> Iterator[Crowd]:
     """Four people in two pairs at a null server."""
-    with open_null_server(4, tmp_path) as server:
-        yield read_crowd(server.crowd)
+    with open_null_server(4, tmp_path) as (_, file):
+        yield read_crowd(file)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_nonsense_ends_the_connection_and_nothing_else(
 
 def test_it_ends_with_who_started_it(tmp_path: Path) -> None:
     """After the block there is no process left."""
-    with open_null_server(2, tmp_path) as server:
-        pid = server.process.pid
+    with open_null_server(2, tmp_path) as (process, _):
+        pid = process.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
