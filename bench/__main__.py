@@ -12,7 +12,6 @@ import msgspec
 
 from bench.catalogue import CATALOGUE, DURABLE_PEERS
 from bench.durable.measure import measure_durable
-from bench.report import publish, write_report
 from bench.results import FILE, Results, judge, ratios_of
 from bench.run import DIMENSIONS, QUICK_DIMENSIONS, Options, Run, measure_transparency
 from bench.storms import measure_storms
@@ -63,6 +62,9 @@ def main(*, only: tuple[str, ...], keep: bool, measure: bool, published: bool, *
     options = Options(**asked, say=partial(click.echo, err=True))
     results = _results(options.output, anew=measure and not keep)
     whole = not measure or measure_all(options, results, only or (QUICK_DIMENSIONS if options.quick else DIMENSIONS))
+    # Here and not above: matplotlib takes a second, for which nobody shall wait who asks for help or errs.
+    from bench.report import publish, write_report  # noqa: PLC0415
+
     click.echo(write_report(results, options.output).read_text(encoding="utf-8"))
     if published:
         publish(results, options.output)

@@ -4,7 +4,12 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from tests.system import SCRATCH
+
 pytest_plugins = ["tests.postgres", "tests.supervisor.real_system"]
+
+# For the folders of pytest. Stores and databases of tests sync to what is no disk, and what passes leaves nothing.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", SCRATCH)
 
 # Two cores are shared with a database and a browser: a slow example is no finding, and a deadline would time a test.
 _shared = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])

@@ -19,6 +19,8 @@ from tests.api.program import Program, SignedUpDevice, run_program, sign_up
 from tests.cast import CastDevice, Person, alice
 from tests.postgres import _database
 
+pytestmark = pytest.mark.xdist_group("schema-fuzz")  # they share one program
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what its imports warn of is nothing of ours
     import schemathesis

@@ -30,6 +30,8 @@ from varde_contract.ids import DeviceId, ProfileId
 from varde_contract.noise import KeyPair
 from varde_contract.signed_statements import one_time_key_statement
 
+pytestmark = pytest.mark.xdist_group("seeding")  # they share one stack
+
 TRIPLES = Sizes(((3, 1.0),))
 MANY = 70
 """More than the API lets into one conversation."""

@@ -13,6 +13,8 @@ from loadtest.report.comparison import DEVIATIONS, Change, compare_results, coun
 from loadtest.report.result import Messages, Rate, Result, Sample, Users
 from tests.loadtest.report.sample_runs import empty_run, latency_of, rest_run, sample_run
 
+pytestmark = pytest.mark.xdist_group("reports")  # they share the runs that they are about
+
 BEFORE = sample_run()
 
 

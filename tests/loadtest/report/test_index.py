@@ -12,6 +12,8 @@ from loadtest.report.result import Result
 from tests.loadtest.report.html_page import Page
 from tests.loadtest.report.sample_runs import empty_run, rest_run, sample_run
 
+pytestmark = pytest.mark.xdist_group("reports")  # they share the runs that they are about
+
 
 def keep(folder: Path, name: str, result: Result, **changes: object) -> None:
     """Write the result of a run into its folder."""

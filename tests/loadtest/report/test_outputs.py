@@ -19,6 +19,8 @@ from loadtest.report.outputs import OUTPUTS, junit_of, write_reports
 from loadtest.report.result import ReadError, Result, read_result
 from tests.loadtest.report.sample_runs import empty_run, rest_run, sample_run
 
+pytestmark = pytest.mark.xdist_group("reports")  # they share the runs that they are about
+
 PNG = b"\x89PNG\r\n"
 READ_BY_OTHERS = (
     *("verdict", "scenario", "users.connected", "rate.achieved_per_second", "generator.cpu_max_percent"),

@@ -13,6 +13,8 @@ from loadtest.report.result import Latencies, Messages, Objective, Result
 from tests.loadtest.report.html_page import Page
 from tests.loadtest.report.sample_runs import empty_run, rest_run, sample_run
 
+pytestmark = pytest.mark.xdist_group("reports")  # they share the runs that they are about
+
 SECTIONS = [
     *("objectives", "findings", "latency", "messages", "load", "endings"),
     *("server", "stages", "generator", "environment"),

@@ -10,6 +10,8 @@ from loadtest.exits import CouldNotRun, Verdict
 from loadtest.report.outputs import PAGE, publish_runs
 from tests.loadtest.report import sample_runs
 
+pytestmark = pytest.mark.xdist_group("reports")  # they share the runs that they are about
+
 BEGIN = "<!-- written by `python -m loadtest publish`: begin -->"
 END = BEGIN.replace("begin", "end")
 WORDS = "# Before\n\n" + BEGIN + "\nold\n" + END + "\n\nAfter.\n"

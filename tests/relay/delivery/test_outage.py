@@ -31,6 +31,8 @@ from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
 from varde_contract.ids import ClientId
 
+pytestmark = pytest.mark.xdist_group("outage")  # they share one Postgres
+
 F = TypeVar("F", bound=Struct)
 
 IMPATIENCE = Timeouts(acquire=1.0, statement=1.0, cancel=0.2, close=1.0)
