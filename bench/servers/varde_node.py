@@ -49,6 +49,7 @@ class PlannedStores:
             rosters=lambda asked: {each: self._roster(each) for each in asked},
             list_many=lambda asked: [self._heads_before(each.device, each.before) for each in asked],
             log_heads=lambda _: {},  # nothing that this node has not heard of: there is no other
+            recent_heads=lambda *_: {},
         )
         named["journal"] = _port(commit=self._commit, find_committed=lambda keys: [None] * len(keys))
         named["mailbox"] = _port(
