@@ -53,7 +53,7 @@ def example() -> str:
     ("distribution", "packages"),
     [
         ("client", "varde,varde_contract,varde_cli"),
-        ("server", "settings,observability,domain,storage,relay,api,worker,supervisor,demo"),
+        ("server", "settings,observability,domain,storage,relay,api,worker,supervisor,operations,demo"),
     ],
 )
 def test_every_module_can_be_imported(

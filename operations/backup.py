@@ -1,0 +1,246 @@
+"""Backup and restore of a server: its database and its keys in one file, believed only after it was restored once.
+
+A backup is a tar archive: a pg_dump in custom format, the keys of all programs, and the key of the transparency log. It
+is as secret as the server itself. What tells a program how far its database was (`*.mark`, `log.last`) is left out on
+purpose: whoever puts back an old database must not put back the memory of it (docs/operations/backup.md).
+"""
+
+import io
+import json
+import os
+import tarfile
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import asyncpg
+import trio
+
+from settings.storage import EmbeddedDatabase, StorageSettings
+from storage.database import open_database
+from storage.embedded.cluster import program
+from storage.island import Island, open_island
+from storage.keys import NAMES, KeyFileError, check_folder, read_text, write_text
+from storage.log_key import KEY as LOG_KEY
+
+Say = Callable[[str], None]
+
+FORMAT: Final = 1
+ABOUT, DUMP = "about.json", "database.dump"
+MEMBER_BYTES: Final = 8_192
+"""The longest member that is read whole: everything but the dump."""
+MEMBERS: Final = {f"keys/{name}" for name in NAMES} | {f"log/{LOG_KEY}"}
+_TABLES: Final = """
+SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
+"""
+
+
+class BackupError(Exception):
+    """A backup cannot be made, read or restored; the text says why and what to do."""
+
+
+async def back_up(settings: StorageSettings, file: Path, say: Say) -> Mapping[str, int]:
+    """Write a backup to `file`, restore it into a server of its own, and compare. Returns the rows of each table.
+
+    The database may be in use: the dump is of one moment. `file` appears when all is well, readable by its owner only.
+    Raises BackupError.
+    """
+    if await trio.Path(file).exists():
+        raise BackupError(f"{file} is there already; name another one")
+    keys = _collect_keys(settings.data)
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as work:
+        dump = Path(work) / DUMP
+        async with _connected(settings) as (island, url, connection):
+            # The dump and the counts are of the same snapshot, whatever is written meanwhile.
+            await island.run(connection.execute, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            snapshot = await island.run(connection.fetchval, "SELECT pg_export_snapshot()")
+            say("dumping the database")
+            await _run("pg_dump", url, "--format=custom", "--no-owner", f"--snapshot={snapshot}", f"--file={dump}")
+            rows = await _count(island, connection)
+        draft = Path(work) / file.name
+        _pack(draft, dump, keys, rows)
+        say("restoring it into a server of its own, to see that it is whole")
+        found = await _restore_aside(draft, Path(work))
+        if found != rows:
+            raise BackupError("the restored copy has other rows than the database; the backup was thrown away")
+        draft.rename(file)
+    return rows
+
+
+async def restore(settings: StorageSettings, file: Path, say: Say) -> Mapping[str, int]:
+    """Put a backup into an empty database, and its keys into a data folder without any. Raises BackupError."""
+    with _opened(file) as archive, tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as work:
+        keys = _read_keys(archive)
+        _refuse_other_keys(settings.data, keys)
+        dump = _unpack(archive, Path(work))
+        async with _connected(settings) as (island, url, connection):
+            if await island.run(connection.fetchval, f"SELECT count(*) FROM ({_TABLES}) AS it"):  # noqa: S608
+                raise BackupError("the database is not empty; make a new one, and name it in VARDE_DATABASE_URL")
+            say("restoring the database")
+            await _run("pg_restore", url, "--no-owner", "--exit-on-error", "--single-transaction", str(dump))
+            rows = await _count(island, connection)
+        if rows != _about(archive)["rows"]:
+            raise BackupError("the restored database has other rows than the backup says; do not use it")
+        _write_keys(settings.data, keys)
+    return rows
+
+
+@asynccontextmanager
+async def _connected(
+    settings: StorageSettings,
+) -> AsyncIterator[tuple[Island, str, "asyncpg.Connection[asyncpg.Record]"]]:
+    async with open_database(settings.database) as url, open_island() as island:
+        try:
+            connection = await island.run(asyncpg.connect, url)
+        except (OSError, asyncpg.PostgresError) as error:
+            raise BackupError(f"the database cannot be reached: {type(error).__name__}") from None
+        try:
+            yield island, url, connection
+        finally:
+            with trio.CancelScope(shield=True):
+                await island.run(connection.close)
+
+
+async def _count(island: Island, connection: "asyncpg.Connection[asyncpg.Record]") -> dict[str, int]:
+    tables = [row[0] for row in await island.run(connection.fetch, _TABLES)]
+    counts = {}
+    for table in tables:
+        counts[table] = await island.run(connection.fetchval, f"SELECT count(*) FROM {table}")  # noqa: S608 - quoted by Postgres
+    return counts
+
+
+async def _restore_aside(file: Path, work: Path) -> Mapping[str, int]:
+    with _opened(file) as archive:
+        aside = StorageSettings(database=EmbeddedDatabase(work / "postgres"), data=work / "data")
+        dump = _unpack(archive, work)
+        async with _connected(aside) as (island, url, connection):
+            await _run("pg_restore", url, "--no-owner", "--exit-on-error", "--single-transaction", str(dump))
+            found = await _count(island, connection)
+        _write_keys(aside.data, _read_keys(archive))
+    return found
+
+
+async def _run(name: str, url: str, *arguments: str) -> None:
+    """Run one of Postgres's programs on a database. The password goes by the environment, which others cannot see."""
+    parts = urlsplit(url)
+    environ = {"PATH": os.defpath, "LC_ALL": "C"}
+    if parts.password is not None:
+        environ["PGPASSWORD"] = parts.password
+        url = parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", "@", 1)).geturl()
+    done = await trio.run_process(
+        [program(name), f"--dbname={url}", *arguments], env=environ, capture_stderr=True, check=False
+    )
+    if done.returncode != 0:
+        raise BackupError(f"{name} failed: {done.stderr.decode(errors='replace').strip()}")
+
+
+def _pack(file: Path, dump: Path, keys: Mapping[str, bytes], rows: Mapping[str, int]) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as out, tarfile.open(fileobj=out, mode="w") as archive:
+        about = json.dumps({"format": FORMAT, "rows": rows}).encode()
+        members = {ABOUT: about, **keys}
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o600
+            archive.addfile(member, io.BytesIO(content))
+        archive.add(dump, DUMP, filter=_anonymous)
+        out.flush()
+        os.fsync(descriptor)
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o600
+    return member
+
+
+def _collect_keys(data: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for folder, names in (("keys", NAMES), ("log", (LOG_KEY,))):
+        if not (data / folder).is_dir():
+            raise BackupError(f"{data / folder} is missing: name the servers' folder with VARDE_DATA")
+        check_folder(data / folder)
+        found |= {f"{folder}/{name}": read_text(data / folder, name).encode() + b"\n" for name in names}
+    return found
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(file) as archive:
+            if _about(archive)["format"] != FORMAT:
+                raise BackupError(f"{file} was made by another version of Varde")
+            yield archive
+    except (OSError, tarfile.TarError, KeyError, ValueError) as error:
+        raise BackupError(f"{file} is no backup of Varde: {type(error).__name__}") from error
+
+
+def _about(archive: tarfile.TarFile) -> dict[str, Any]:
+    about: dict[str, Any] = json.loads(_read(archive, ABOUT))
+    return about
+
+
+def _read(archive: tarfile.TarFile, name: str) -> bytes:
+    content = archive.extractfile(name)
+    if content is None or archive.getmember(name).size > MEMBER_BYTES:
+        raise BackupError(f"{name} in the backup is not what it should be")
+    return content.read()
+
+
+def _read_keys(archive: tarfile.TarFile) -> dict[str, str]:
+    return {name: _read(archive, name).decode().removesuffix("\n") for name in sorted(MEMBERS)}
+
+
+def _unpack(archive: tarfile.TarFile, work: Path) -> Path:
+    target = work / "restored.dump"
+    content = archive.extractfile(DUMP)
+    assert content is not None
+    with target.open("wb") as out:
+        while piece := content.read(1 << 20):
+            out.write(piece)
+    return target
+
+
+def _refuse_other_keys(data: Path, keys: Mapping[str, str]) -> None:
+    for name, text in keys.items():
+        folder, file = data / Path(name).parent, Path(name).name
+        if (folder / file).exists() and read_text(folder, file) != text:
+            raise BackupError(f"{folder / file} is another key than the backup's; move {folder} away first")
+
+
+def _write_keys(data: Path, keys: Mapping[str, str]) -> None:
+    for name, text in keys.items():
+        path = data / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            write_text(path, text)
+
+
+def hand_out_keys(data: Path, program_name: str, folder: Path) -> Sequence[str]:
+    """Copy the keys that one program needs into a new folder, for a machine or a container of its own.
+
+    Returns the names of the files. Raises KeyFileError.
+    """
+    needed = PROGRAM_KEYS[program_name]
+    source = data / ("log" if program_name == "worker" else "keys")
+    check_folder(source)
+    try:
+        folder.mkdir(mode=0o700)
+        for name in needed:
+            write_text(folder / name, read_text(source, name))
+    except OSError as error:
+        raise KeyFileError(f"{folder} cannot be made: {error.strerror}") from None
+    return needed
+
+
+PROGRAM_KEYS: Final = {
+    "relay": ("relay.key", "relay.pub", "relay.kem", "relay.kem.pub", "ticket.pub"),
+    "api": ("relay.pub", "relay.kem.pub", "ticket.key", "ticket.pub", "pepper"),
+    "worker": (LOG_KEY,),
+}
+"""What each program reads: the table at the top of storage/keys.py."""

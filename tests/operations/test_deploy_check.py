@@ -1,0 +1,91 @@
+"""`varde deploy check` over what is shipped, and over the same files with a fault planted in each."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from operations.commands import deploy
+from operations.deploy_check import VALIDATORS, check_deployment, read_settings
+from settings.environment import ConfigError
+from tests import system
+from tests.house import tree
+
+DEPLOY = tree.ROOT / "deploy"
+FAULTS = {
+    "settings of prod": ("env/prod.toml", 'VARDE_RELAY_CONNECTIONS = "12000"', 'VARDE_RELAY_CONNECTIONS = "many"'),
+    "Prometheus": ("prometheus/prometheus.yml", "scrape_interval: 15s", "scrape_interval: often"),
+    "alerts": ("prometheus/alerts.yml", "> 20000", "> 90000"),
+    "Alertmanager": ("alertmanager/alertmanager.yml", "receiver: page", "receiver: nobody"),
+    "Kubernetes": ("kubernetes/relay.yaml", "replicas: 3", 'replicas: "three"'),
+    "image": ("image/Dockerfile", "FROM python:3.11-slim-bookworm\n", "FROM python\n"),
+    "compose": ("compose/compose.yaml", "stop_grace_period: 15s", "stop_grace: 15s"),
+    "systemd units": ("systemd/varde-api.service", "Restart=on-failure", "Restarts=on-failure"),
+    "systemd hardening": ("systemd/varde-worker.service", "CapabilityBoundingSet=\n", ""),
+}
+
+
+@pytest.fixture(autouse=True)
+def _programs() -> None:
+    """What .ci/run installs; the other validators come with pip."""
+    system.require("promtool", "prometheus")
+    system.require("amtool", "prometheus-alertmanager")
+    system.require("systemd-analyze", "systemd")
+
+
+def test_what_is_shipped_is_valid() -> None:
+    """Every validator that is here has no complaint, and each file is judged by one."""
+    found = list(check_deployment(DEPLOY))
+    assert [verdict for verdict in found if verdict.complaint is not None] == []
+    judged = {path for validator in VALIDATORS for path in DEPLOY.glob(validator.files)} | set(DEPLOY.glob("env/*"))
+    folders = {path.parent for path in judged} | {path for path in judged if path.is_dir()}
+    assert not [path for path in DEPLOY.iterdir() if path.is_dir() and path not in folders]
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files with all faults: one run of all validators judges them all."""
+    folder = tmp_path_factory.mktemp("deploy") / "deploy"
+    shutil.copytree(DEPLOY, folder)
+    for name, old, new in FAULTS.values():
+        text = (folder / name).read_text(encoding="utf-8")
+        assert old in text, name
+        (folder / name).write_text(text.replace(old, new), encoding="utf-8")
+    return folder
+
+
+def test_a_fault_is_found(faulty: Path) -> None:
+    """Each by the validator that is for it; the command says which, and fails."""
+    complaints = {verdict.what: verdict.complaint for verdict in check_deployment(faulty)}
+    assert {what for what in FAULTS if not complaints[what]} == set()
+    done = CliRunner().invoke(deploy, ["check", str(faulty)])
+    assert done.exit_code == 1
+    assert "FAILED" in done.output
+    assert "VARDE_RELAY_CONNECTIONS must be a whole number" in done.output
+
+
+def test_settings_are_printed_for_a_program() -> None:
+    """Its own and those for all, as an EnvironmentFile has them."""
+    done = CliRunner().invoke(deploy, ["env", str(DEPLOY / "env" / "prod.toml"), "relay"])
+    lines = dict(line.split("=", 1) for line in done.output.splitlines())
+    assert lines["VARDE_RELAY_CONNECTIONS"] == "12000"
+    assert lines["VARDE_LOG_FORMAT"] == "json"
+    assert not [name for name in lines if name.startswith("VARDE_API")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[api]\n",
+        "[api]\n[relay]\n[worker]\n[other]\n",
+        "[api]\nPATH='x'\n[relay]\n[worker]\n",
+        "[api]\nVARDE_X=1\n[relay]\n[worker]\n",
+    ],
+)
+def test_files_of_settings_have_one_shape(tmp_path: Path, text: str) -> None:
+    """Three tables of variables of ours, as text."""
+    file = tmp_path / "x.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError):
+        read_settings(file)

@@ -1,0 +1,88 @@
+"""`varde doctor`: what is right is said, what is wrong is named with what to do, and secrets are never shown."""
+
+import socket
+from pathlib import Path
+
+import pytest
+import trio
+
+from operations.doctor import Finding, Health, examine
+from storage.keys import make_keys
+
+
+async def findings(environ: dict[str, str], mail_to: str | None = None) -> dict[str, Finding]:
+    """What it says, by part."""
+    found: list[Finding] = []
+    healthy = await examine(environ, mail_to, found.append)
+    assert healthy == all(each.health is not Health.BAD for each in found)
+    return {each.what: each for each in found}
+
+
+async def test_a_healthy_server(tmp_path: Path, database_url: str) -> None:
+    """Database, schema, clocks, keys and ports; what is fit for one machine only is a warning."""
+    make_keys(tmp_path / "keys")
+    found = await findings(
+        {
+            "VARDE_DATA": str(tmp_path),
+            "VARDE_DATABASE_URL": database_url,
+            "VARDE_API_BIND": "127.0.0.1:0",
+            "VARDE_RELAY_BIND": "127.0.0.1:0",
+            "VARDE_RELAY_CONNECTIONS": "10",
+        }
+    )
+    assert {what: each.health for what, each in found.items()} == {
+        "database": Health.OK,
+        "keys": Health.OK,
+        "ports": Health.OK,
+        "open files": Health.OK,
+        "relay URL": Health.WARNING,
+        "mail server": Health.WARNING,
+    }
+    assert "schema up to date" in found["database"].text
+
+
+async def test_what_is_wrong_is_named(tmp_path: Path, bare_database_url: str) -> None:
+    """No schema, no keys, a taken port, a relay without TLS, a mail server that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = socket.create_server(("127.0.0.1", 0))
+        nobody = free.getsockname()[1]
+        free.close()
+        found = await findings(
+            {
+                "VARDE_DATA": str(tmp_path),
+                "VARDE_DATABASE_URL": bare_database_url,
+                "VARDE_API_BIND": f"127.0.0.1:{taken.getsockname()[1]}",
+                "VARDE_RELAY_BIND": "127.0.0.1:0",
+                "VARDE_RELAY_CONNECTIONS": "900000000",
+                "VARDE_RELAY_URL": "ws://relay.example/v1/relay",
+                "VARDE_SMTP_URL": f"smtp://127.0.0.1:{nobody}?tls=none",
+                "VARDE_MAIL_FROM": "codes@example.org",
+            },
+            mail_to="somebody@example.org",
+        )
+    assert "varde migrate" in found["database"].text
+    assert found["keys"].health is Health.BAD
+    assert found["ports"].health is Health.WARNING
+    assert "ulimit" in found["open files"].text
+    assert found["relay URL"].health is Health.BAD
+    assert found["mail server"].health is found["test mail"].health is Health.BAD
+    assert not [each for each in found.values() if "somebody" in each.text]
+
+
+async def test_a_password_is_not_shown(tmp_path: Path) -> None:
+    """Whatever the database says about it."""
+    url = "postgresql://varde:a-secret@127.0.0.1:1/varde"
+    found = await findings({"VARDE_DATA": str(tmp_path), "VARDE_DATABASE_URL": url})
+    assert found["database"].health is Health.BAD
+    assert "a-secret" not in str(found)
+
+
+@pytest.fixture(autouse=True)
+def _names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name is asked for outside of this machine."""
+
+    async def resolve(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        await trio.lowlevel.checkpoint()
+        return [(None, None, None, None, ("192.0.2.1", port))]
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", resolve)
