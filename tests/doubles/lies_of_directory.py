@@ -169,7 +169,7 @@ async def list_kept_for_a_day(server: DishonestServer) -> None:
     await keep_list(server)
     log = server.relay.transparency
     log.clock_ms += DAY_MS
-    await trio.sleep(2 * ROUND_SECONDS)
+    await trio.sleep(2 * ROUND_SECONDS)  # for the next look at the lists, in time that jumps
     server.clock_ms += DAY_MS
     await server.say(server.alice, "secret")
 
