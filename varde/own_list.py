@@ -82,7 +82,9 @@ class OwnList:
             page = (await self._rest.own_lists(1 if known is None else known.number)).lists
             # The page begins with the newest list that is known: a server that forgot it is not asked for the next.
             if known is not None and not page:
-                if may_put_back and await self._lost.put_back_lists(await self._head()):
+                head = await self._head()
+                # All who hold it put it back in the same moment: by now it may be there.
+                if may_put_back and (head.number >= known.number or await self._lost.put_back_lists(head)):
                     may_put_back = False
                     continue
                 raise ListRollback("the server does not know this account's newest device list")

@@ -100,6 +100,18 @@ async def test_the_own_lists_that_were_lost_are_put_back(autojump_clock: MockClo
             await room.clients[alice].own_list.refresh()
 
 
+async def test_an_own_list_that_somebody_else_put_back_first_is_there(autojump_clock: MockClock) -> None:
+    """Between two answers of the server: that is no rollback."""
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(DM, alice, bob) as room:
+        lost = await forget_list(room, alice)
+        await wait_all_tasks_blocked()
+        shown = iter([alice.account.signed[:0]])
+        alice.account.signed.append(lost)
+        room.relay.lists = lambda account: next(shown, account.signed)
+        assert await room.clients[alice].own_list.refresh() == []
+
+
 async def test_lists_of_others_that_were_lost_are_put_back(autojump_clock: MockClock) -> None:
     """They are signed, so anybody who holds them may."""
     alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
