@@ -11,7 +11,7 @@ from quart_trio.wrappers import TrioResponse
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import UUIDConverter
 
-from api.documentation import render_documents
+from api.documentation import Documents, render_documents
 from api.http.cors import add_cors_headers
 from api.http.problems import INTERNAL, UNAVAILABLE, refusal_of_exception
 from api.http.replies import respond
@@ -57,6 +57,9 @@ HEADERS: Final = {
 }
 
 _log = logging.getLogger(__name__)
+# The first application of a process renders them for all, which have the same routes. A program makes one; tests make
+# hundreds, and it takes more time than everything else in most of them.
+_documents: Final[list[Documents]] = []
 
 
 def create_app(services: Services) -> QuartTrio:
@@ -95,7 +98,9 @@ def create_routes() -> QuartTrio:
     app.register_error_handler(StoreFault, _refuse_fault)  # `unavailable` would have clients ask again and again
     app.register_error_handler(Exception, _refuse_fault)
     app.after_request(_add_headers)
-    app.extensions[service.DOCUMENTS] = render_documents(document_of(app))
+    if not _documents:
+        _documents.append(render_documents(document_of(app)))
+    app.extensions[service.DOCUMENTS] = _documents[0]
     return app
 
 

@@ -3,7 +3,9 @@
 import ipaddress
 import logging
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from typing import Self, TypeVar
 
 import httpx
@@ -33,12 +35,22 @@ for _name in ("httpx", "httpcore"):
 _TIMEOUT = httpx.Timeout(10.0)
 
 
+@cache
+def _tls_context() -> ssl.SSLContext:
+    # To read the authorities takes longer than most calls: once is enough for all clients of a process.
+    return httpx.create_ssl_context()
+
+
 class Http:
     """The API behind one base URL. Close it with `async with`."""
 
     def __init__(self, base_url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._client = httpx.AsyncClient(
-            base_url=base_url, timeout=_TIMEOUT, transport=transport, headers={"User-Agent": "varde-sdk"}
+            base_url=base_url,
+            timeout=_TIMEOUT,
+            transport=transport,
+            headers={"User-Agent": "varde-sdk"},
+            verify=_tls_context(),
         )
 
     async def __aenter__(self) -> Self:
