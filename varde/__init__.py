@@ -76,6 +76,7 @@ from varde.events import (
     Withheld,
 )
 from varde.identity import Enrolled, Identity, Profile
+from varde.invitation_links import InvitationLink
 from varde.own_list import OwnList, RootKeyAnnouncement
 from varde.reauthentication import StoredDevice, find_device, sign_in_again
 from varde.store import Argon2Cost, Contacts, KeyFile, Passphrase, Unlock
@@ -123,6 +124,7 @@ __all__ = [
     "GapReason",
     "HistoryLost",
     "Identity",
+    "InvitationLink",
     "KeyFile",
     "Learned",
     "ListRollback",

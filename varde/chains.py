@@ -19,6 +19,7 @@ from varde_contract import membership as m
 from varde_contract import membership_statements as s
 from varde_contract.ids import ConversationId, ProfileId
 from varde_contract.refusals import RefusalCode
+from varde_contract.rest.talk import ChainHead
 
 
 class Numbered(NamedTuple):
@@ -69,11 +70,12 @@ class Chains:
     def begin(self, conversation: ConversationId, statements: Sequence[Numbered], state: bytes | None) -> None:
         """Keep a chain that somebody else began, as this device sees it first; `state` where it begins with a snapshot.
 
-        It is anchored on the last statement that invited this account, or made it the creator. Whoever signed that one
-        vouches for all before it by its hash; those after it are verified one by one. Raises what `take` raises.
+        It is anchored on the statement that the link named by which this device came, on the last one that invited this
+        account, or on the creation. Whoever signed that one vouches for all before it by its hash; those after it are
+        verified one by one. Raises what `take` raises.
         """
         membership = None if state is None else m.decode_state(state)
-        anchor = max((place for place, each in enumerate(statements) if self._is_own(each.signed)), default=0)
+        anchor = self._anchor(conversation, statements)
         chain: Chain | None = None
         for place, each in enumerate(statements):
             if place < anchor:
@@ -93,6 +95,24 @@ class Chains:
         if chain is None:
             raise s.ChainFault(RefusalCode.STALE_CHAIN, "a conversation has no statements")
         self._store.chains.put(chain)
+
+    def expect(self, conversation: ConversationId, head: ChainHead | None) -> None:
+        """Begin the conversation's chain, when it comes, at nothing but this statement; None: as any other."""
+        if head is None:
+            self._store.settings.remove(_anchor_of(conversation))
+        else:
+            self._store.settings.put(_anchor_of(conversation), head)
+
+    def _anchor(self, conversation: ConversationId, statements: Sequence[Numbered]) -> int:
+        expected = self._store.settings.find(_anchor_of(conversation), ChainHead)
+        if expected is None:
+            return max((place for place, each in enumerate(statements) if self._is_own(each.signed)), default=0)
+        for place, each in enumerate(statements):
+            number = s.parse_statement(each.signed)[0].number
+            if ChainHead(number, s.digest_of(each.signed)) == expected:
+                return place
+        # Also where a snapshot came since: what it says of the members is the server's word, with nothing to compare.
+        raise s.ChainFault(RefusalCode.STALE_CHAIN, "the chain does not hold the statement that the link names")
 
     def make(self, membership: m.Membership | None, signed: bytes) -> m.Membership:
         """Judge a statement of this device before it is sent. Raises ChainFault where the server would refuse it."""
@@ -139,6 +159,10 @@ class Chains:
         event = _event_of(parsed, statement.seq, mine=parsed.account == self._identity.account)
         if event is not None:
             self._store.log.add(event, Taken.NEVER if own else Taken.NOT_YET)
+
+
+def _anchor_of(conversation: ConversationId) -> str:
+    return f"anchor-{conversation}"
 
 
 def _following(chain: Chain | None, membership: m.Membership, statement: s.Statement) -> Chain:

@@ -11,6 +11,7 @@ from varde.errors import Busy, ListRollback, NotFound, RootKeyChanged, Unreachab
 from varde.event_stream import EventIterator
 from varde.events import Event, Request
 from varde.identity import Identity, default_profile
+from varde.invitation_links import InvitationLink
 from varde.own_list import OwnList
 from varde.reconnector import TICKET
 from varde.rest import SESSION
@@ -112,6 +113,15 @@ class Client:
     async def open_group(self, profiles: Sequence[ProfileId], *, as_profile: ProfileId | None = None) -> Conversation:
         """Open a new group and invite these profiles; this account's is its owner. Raises what `open_dm` raises."""
         return await self._open(ConversationKind.GROUP, as_profile, profiles)
+
+    async def join_by_link(self, link: InvitationLink, *, as_profile: ProfileId | None = None) -> Conversation:
+        """Come into a group by a link. What was said before cannot be read.
+
+        Raises NotFound where the link is used up, expired or revoked, UntrustedDevice where the server shows another
+        group than the one it was made for, Refusal, Unreachable.
+        """
+        await self._services.memberships.join(link, default_profile(self.identity, as_profile))
+        return self.conversation(link.conversation)
 
     async def open_self(self, *, as_profile: ProfileId | None = None) -> Conversation:
         """Open the conversation with oneself: notes, on all own devices. Raises what `open_dm` raises."""

@@ -1,18 +1,20 @@
 """A conversation as an application uses it: send, iterate, read the history, change the members."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from varde.clock import fresh_id, now_ms
 from varde.errors import NotEnrolled, TooLarge
 from varde.event_stream import EventIterator
 from varde.events import Gap, Message, Outgoing, Sent, Undecryptable, at
 from varde.identity import own_profile
+from varde.invitation_links import InvitationLink
 from varde.services import Services
 from varde.store.outbox import Draft, DraftKind
 from varde_contract.envelope import TEXT_CHARACTERS
 from varde_contract.frames import Read, Typing
 from varde_contract.ids import ClientId, ConversationId, ProfileId
-from varde_contract.membership_statements import ChangeRole, Decline, Leave, Remove
+from varde_contract.membership_statements import ChangeRole, Decline, InviteLink, Leave, Remove
 from varde_contract.padding import CONTENT_BYTES
 from varde_contract.rest.talk import ConversationView, MemberView
 from varde_contract.talk import ConversationKind, Role
@@ -133,6 +135,18 @@ class Conversation:
     async def invite(self, profile: ProfileId, role: Role | str = Role.MEMBER) -> None:
         """Invite somebody into a group, who cannot read earlier messages. Raises Refusal."""
         await self._services.memberships.invite(self.id, profile, Role(role))
+
+    async def make_link(self, expires: datetime, *, uses: int = 1, role: Role | str = Role.MEMBER) -> InvitationLink:
+        """Invite whoever is given the link, so many times and until then. Give it over a way you trust.
+
+        Raises Refusal.
+        """
+        expires_ms = round(expires.timestamp() * 1_000)
+        return await self._services.memberships.make_link(self.id, expires_ms, uses, Role(role))
+
+    async def revoke_link(self, key: bytes) -> None:
+        """Let nobody in any more by the link of this public key (`InvitationLink.key`). Raises Refusal."""
+        await self._services.memberships.say(self.id, lambda head: InviteLink(*head, key, 0, 0, Role.MEMBER))
 
     async def set_role(self, profile: ProfileId, role: Role | str) -> None:
         """Give a member another role. Raises Refusal."""

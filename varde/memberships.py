@@ -10,6 +10,7 @@ from varde.errors import NotFound, Refusal, RootKeyChanged, UntrustedDevice
 from varde.events import Request
 from varde.first_words import FirstContact
 from varde.identity import Identity
+from varde.invitation_links import InvitationLink, new_seed, public_key, via_link
 from varde.outbox import Outbox
 from varde.own_list import OwnList
 from varde.rest import Rest
@@ -20,7 +21,7 @@ from varde_contract import membership_statements as s
 from varde_contract.ids import AccountId, ConversationId, ProfileId
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import ProfileOpening
-from varde_contract.rest.talk import NewStatements
+from varde_contract.rest.talk import ChainHead, LinkProof, NewStatements
 from varde_contract.talk import ConversationKind, Role
 
 NONCE_BYTES = 16
@@ -96,8 +97,8 @@ class Memberships:
 
     async def say(
         self, conversation: ConversationId, say: Say, *, as_profile: ProfileId | None = None, accepted: bool = True
-    ) -> None:
-        """Sign a statement and put it into the chain. Loses against another one once, and then tries again.
+    ) -> ChainHead:
+        """Sign a statement, put it into the chain, and return its place. Loses against another once, and tries again.
 
         Raises Refusal, also where these rules refuse it before the server is asked; and what `Rosters.refresh` raises.
         """
@@ -115,7 +116,44 @@ class Memberships:
                 if refusal.refusal is not RefusalCode.STALE_CHAIN or attempt == TRIES:
                     raise
             else:
-                return
+                return ChainHead(s.parse_statement(signed[-1])[0].number, s.digest_of(signed[-1]))
+        raise AssertionError("there is at least one try")
+
+    async def make_link(self, conversation: ConversationId, expires_ms: int, uses: int, role: Role) -> InvitationLink:
+        """Invite whoever is given the link. Raises what `say` raises."""
+        seed = new_seed()
+        key = public_key(seed)
+        head = await self.say(conversation, lambda head: s.InviteLink(*head, key, expires_ms, uses, role))
+        return InvitationLink(conversation, seed, head)
+
+    async def join(self, link: InvitationLink, profile: ProfileId) -> None:
+        """Come in by a link. Raises NotFound where it is good no more, and what `say` raises."""
+        via, conversation = via_link(link, profile), link.conversation
+        proof = LinkProof(profile, via.key, via.signature)
+        for attempt in range(1, TRIES + 1):
+            head = await self._rest.link_head(conversation, proof)
+            signer = self._chains.signer(profile)
+            place = m.Head(conversation, head.number + 1, head.hash, *signer, now_ms())
+            with self._store.transaction():
+                self._chains.expect(conversation, link.head)
+                self._store.chains.set_pending(conversation, pending=True)
+            try:
+                new = NewStatements((self._chains.sign(s.Accept(*place, via)),))
+                stored = await self._rest.append_statements(conversation, new)
+            except Refusal as refusal:
+                with self._store.transaction():
+                    self._chains.expect(conversation, None)
+                    self._settle(conversation)
+                if refusal.refusal is not RefusalCode.STALE_CHAIN or attempt == TRIES:
+                    raise
+                await self._own_list.refresh()
+            else:
+                with self._store.transaction():
+                    self._store.own_numbers.acked(conversation, stored.seqs[0])
+                    self._settle(conversation)
+                break
+        # What the head rests on is verified only now, because strangers are shown nothing: until then, nothing is sent.
+        await self._rosters.refresh(conversation)
 
     async def invite(self, conversation: ConversationId, profile: ProfileId, role: Role) -> None:
         """Invite somebody. Raises what `say` raises."""
@@ -197,6 +235,9 @@ class Memberships:
                 state = self._judge(state, signed[-1])
             signed.append(self._chains.sign(say(m.next_head(state, signer, now_ms()))))
             state = self._judge(state, signed[-1])
+        if m.snapshot_is_due(state) and signer.profile in state.members:
+            # At once, because somebody who comes by a link cannot: who is no member does not sign for the members.
+            signed.append(self._chains.sign(s.Snapshot(*m.next_head(state, signer, now_ms()), state.digest_of_state)))
         return signed
 
     def _judge(self, state: m.Membership | None, signed: bytes) -> m.Membership:

@@ -41,9 +41,11 @@ from varde_contract.rest.people import (
 from varde_contract.rest.people import DeviceLists as Lists
 from varde_contract.rest.talk import (
     Blocks,
+    ChainHead,
     Conversations,
     ConversationView,
     FirstWords,
+    LinkProof,
     MessageStored,
     NewMessage,
     NewStatements,
@@ -212,6 +214,12 @@ class Rest:
         """Put membership statements into a chain. The same again changes nothing."""
         path = f"/v1/conversations/{conversation}/statements"
         return await self._call("POST", path, StatementsStored, body=statements, repeat=True)
+
+    async def link_head(self, conversation: ConversationId, proof: LinkProof) -> ChainHead:
+        """Return the head of a chain that a link lets somebody into."""
+        return await self._call(
+            "POST", f"/v1/conversations/{conversation}/statements/head", ChainHead, body=proof, repeat=True
+        )
 
     async def put_back_statements(self, conversation: ConversationId, lost: NewStatements) -> StatementsStored:
         """Put back statements that the server has lost. The same again changes nothing."""

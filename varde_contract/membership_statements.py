@@ -5,6 +5,7 @@ signature. Each names its number and the SHA-256 of the signed statement before 
 `varde_contract.membership` judges.
 """
 
+import enum
 import hashlib
 from collections.abc import Callable
 from typing import Annotated, Any, Final, TypeAlias, get_args
@@ -14,7 +15,7 @@ from msgspec import Meta, Struct
 
 from varde_contract.codec import NOT_WELL_FORMED
 from varde_contract.errors import PeerFault
-from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, decode_binary_id
+from varde_contract.ids import AccountId, ConversationId, DeviceId, ProfileId, SpaceId, decode_binary_id
 from varde_contract.limits import SEQ_MAX
 from varde_contract.refusals import RefusalCode
 from varde_contract.signed_statements import KEY_BYTES, SIGNATURE_BYTES
@@ -132,8 +133,69 @@ class Snapshot(Statement, frozen=True, array_like=True, forbid_unknown_fields=Tr
     state: Digest
 
 
+# The bytes of the next three are settled, so that nothing on the wire changes when they come into force. Until then
+# `varde_contract.membership` judges them as it does a kind that it does not know: whoever cannot do what a statement
+# asks sends nothing.
+
+
+class GuestRight(enum.IntFlag):
+    """What a guest may do besides reading. A sum and not a list of words, so that it has one encoding."""
+
+    WRITE = 1
+    REACT = 2
+    MEDIA = 4
+
+
+class Guest(Statement, frozen=True, array_like=True, forbid_unknown_fields=True, tag="guest"):
+    """Invite whoever holds the private half of `key` as a guest, whose stay ends at `expires_ms`, and who is shown so.
+
+    The link's key and not an account: a guest has none that outlives the visit. `rights` is a sum of `GuestRight`.
+    """
+
+    key: Key
+    expires_ms: Count
+    uses: Annotated[int, Meta(ge=0, le=1_000)]  # 0 ends the stay of all who came by it
+    rights: Annotated[int, Meta(ge=0, le=sum(GuestRight))]
+    per_minute: Annotated[int, Meta(ge=0, le=1_000)]  # messages
+
+
+class Channel(Statement, frozen=True, array_like=True, forbid_unknown_fields=True, tag="channel"):
+    """Say which key signs the posts of a channel. `successor` signs the next such statement's, when `key` is retired.
+
+    `title` is a commitment, so that a private channel's name is not in the clear: SHA-256 of `varde.v2 channel title`,
+    a zero byte, a salt of 32 bytes, and the text.
+    """
+
+    key: Key
+    successor: Key | None
+    title: Digest
+    public: bool
+
+
+class Space(Statement, frozen=True, array_like=True, forbid_unknown_fields=True, tag="space"):
+    """Put the conversation into a space, or with None take it out. `policies` is the hash of the space's own statement.
+
+    The hash and not the policies: they are the space's, and a conversation says by which of them it goes.
+    """
+
+    space: SpaceId | None
+    policies: Digest | None
+
+
 AnyStatement: TypeAlias = (
-    Create | Invite | InviteLink | Accept | Decline | Remove | ChangeRole | Leave | Policy | Snapshot
+    Create
+    | Invite
+    | InviteLink
+    | Accept
+    | Decline
+    | Remove
+    | ChangeRole
+    | Leave
+    | Policy
+    | Snapshot
+    | Guest
+    | Channel
+    | Space
 )
 
 

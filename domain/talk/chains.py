@@ -13,19 +13,20 @@ from domain.people.ports import DeviceStore, ProfileStore
 from domain.ports import Bus, Clock, Entropy
 from domain.talk.consent import NO_PROFILE, Consent
 from domain.talk.events import Invited, MembershipChanged, MessagesCommitted
-from domain.talk.model import Extended, Invitation, NewStatement, StoredStatement
+from domain.talk.model import ChainHead, Extended, Invitation, NewStatement, StoredStatement
 from domain.talk.ports import ChainChange, ConversationStore, NewRoster
 from varde_contract import membership as chain
 from varde_contract import membership_statements as s
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ClientId, ConversationId, MessageId, ProfileId, uuid7
 from varde_contract.limits import REQUESTS_OF_STRANGERS
+from varde_contract.public_keys import is_signed
 from varde_contract.refusals import RefusalCode, Refused
 from varde_contract.rest.talk import STATEMENTS_PER_PAGE
 from varde_contract.talk import ConversationKind
 
 _NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. Register one first.")
 _UNKNOWN: Final = Refused(RefusalCode.NOT_FOUND, "This device belongs to no such conversation.")
-_NO_LINKS: Final = Refused(RefusalCode.NOT_ALLOWED, "This server takes no invitations by link yet.")
+_NO_LINK: Final = Refused(RefusalCode.NOT_FOUND, "There is no such link any more.")
 _TAKEN: Final = Refused(RefusalCode.STALE_CHAIN, "The conversation has this statement's number already. Read on.")
 _NOT_CREATED: Final = Refused(RefusalCode.MALFORMED, "Begin with a creation. A dm invites one other, a self nobody.")
 
@@ -106,8 +107,8 @@ class Chains:
         device = await self._device(actor)
         if device is None:
             return _NO_DEVICE
-        before = await self._state(device, conversation)
-        if before is None:
+        before = await self._membership(conversation)
+        if before is None or not (is_in(device, before) or self._comes_by_link(before, signed)):
             return _UNKNOWN
         judged = judge(before, signed, _keys_of(device, await self._list_number(actor)), self._new_statement)
         if isinstance(judged, Refused):
@@ -124,6 +125,36 @@ class Chains:
         committed = MessagesCommitted(self._node, conversation, extended.seqs[-1])
         await self._bus.publish([*moved, committed, *await self._invited(after, told)])
         return extended
+
+    async def link_head(
+        self, actor: Actor, conversation: ConversationId, profile: ProfileId, via: s.Via
+    ) -> ChainHead | Refused:
+        """Return what an acceptance must follow, to who holds the private half of a link's key; and nothing else.
+
+        Refuses `no-device` and `not-found`.
+        """
+        device = await self._device(actor)
+        if device is None:
+            return _NO_DEVICE
+        state = await self._membership(conversation)
+        if state is None or profile not in device.profiles or not self._opens(state, profile, via):
+            return _UNKNOWN
+        return ChainHead(state.number, state.head)
+
+    def _comes_by_link(self, state: chain.Membership, signed: Sequence[bytes]) -> bool:
+        try:
+            statement, _ = s.parse_statement(signed[0])
+        except s.ChainFault:
+            return False
+        via = statement.via if isinstance(statement, s.Accept) else None
+        return via is not None and self._opens(state, statement.profile, via)
+
+    def _opens(self, state: chain.Membership, profile: ProfileId, via: s.Via) -> bool:
+        """Whether a link lets a profile in now. Clients judge its time by the acceptance's own, which is a claim."""
+        link = state.links.get(via.key)
+        if link is None or self._clock() > link.expires_ms:
+            return False
+        return is_signed(s.link_statement(state.conversation, profile), via.signature, via.key)
 
     async def page(self, actor: Actor, conversation: ConversationId, first: int) -> Sequence[StoredStatement] | Refused:
         """Return the statements from number `first` on, to members and to who is invited.
@@ -154,11 +185,12 @@ class Chains:
 
         To all others it is as if there were none: the difference would tell an outsider something.
         """
+        state = await self._membership(conversation)
+        return state if state is not None and is_in(device, state) else None
+
+    async def _membership(self, conversation: ConversationId) -> chain.Membership | None:
         encoded = await self._store.membership(conversation)
-        if encoded is None:
-            return None
-        state = chain.decode_state(encoded)
-        return state if is_in(device, state) else None
+        return None if encoded is None else chain.decode_state(encoded)
 
     async def _list_number(self, actor: Actor) -> int:
         newest = await self._devices.newest_list(actor.account)
@@ -167,8 +199,10 @@ class Chains:
     def _new_statement(
         self, before: chain.Membership | None, after: chain.Membership, signed: bytes
     ) -> NewStatement | Refused:
-        if before is not None and after.links and after.links != before.links:
-            return _NO_LINKS
+        statement, _ = s.parse_statement(signed)
+        via = statement.via if isinstance(statement, s.Accept) else None
+        if before is not None and via is not None and not self._opens(before, statement.profile, via):
+            return _NO_LINK
         return new_statement(before, after, signed, self._clock(), self._entropy)
 
     async def _stored_before(

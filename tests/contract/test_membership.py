@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from tests.chains import NOW_MS, Chain, ChainSigner, keys_of
 from tests.contract.strategies import structs
+from tests.ids import id_of
 from varde_contract import membership as m
 from varde_contract import membership_statements as s
 from varde_contract.errors import PeerFault
-from varde_contract.ids import ConversationId, ProfileId
+from varde_contract.ids import ConversationId, ProfileId, SpaceId
 from varde_contract.limits import MEMBERS_PER_CONVERSATION
 from varde_contract.refusals import RefusalCode
 from varde_contract.talk import ConversationKind, Role
@@ -276,7 +277,7 @@ def test_an_account_never_goes_back_to_an_older_device_list() -> None:
 def test_an_unknown_statement_is_told_apart_from_a_forged_one() -> None:
     """Signed by a member's device it asks for an update; a signature that is not right is only a lie."""
     made = group(BOB)
-    unknown = encode(["channel", *m.next_head(made.now, BOB.signer, NOW_MS), "readers"])
+    unknown = encode(["poll", *m.next_head(made.now, BOB.signer, NOW_MS), "readers"])
     with pytest.raises(s.UnknownStatement):
         m.apply(made.state, encode([unknown, BOB.key.sign(s.statement_bytes(unknown))]), KEYS)
     with pytest.raises(s.ChainFault) as forged:
@@ -284,6 +285,35 @@ def test_an_unknown_statement_is_told_apart_from_a_forged_one() -> None:
     assert not isinstance(forged.value, s.UnknownStatement)
     with pytest.raises(s.UnknownStatement):
         m.apply(made.state, made.sign(ALICE, s.Policy, "history", "kept"), KEYS)
+
+
+def test_what_is_settled_is_read_strictly_and_not_done_yet() -> None:
+    """Guests, channels and spaces: one encoding, every field; and then as a kind that is not known."""
+    made = group(BOB)
+    head = m.next_head(made.now, BOB.signer, NOW_MS)
+    space = SpaceId(id_of(1))
+    for good in (
+        s.Guest(*head, LINK_KEY, NOW_MS, 1, s.GuestRight.MEDIA | s.GuestRight.WRITE, 10),
+        s.Channel(*head, LINK_KEY, LINK_KEY, bytes(32), public=False),
+        s.Space(*head, space, None),
+    ):
+        signed = s.sign_statement(good, BOB.key.sign)
+        assert s.parse_statement(signed)[0] == good
+        with pytest.raises(s.UnknownStatement):
+            m.apply(made.state, signed, KEYS)
+    for bad in (
+        ["guest", *head, LINK_KEY, NOW_MS, 1, 8, 10],
+        ["guest", *head, LINK_KEY, NOW_MS, 1, ["write"], 10],
+        ["guest", *head, LINK_KEY, NOW_MS, 1, 1],
+        ["channel", *head, LINK_KEY, b"", bytes(32), True],
+        ["channel", *head, LINK_KEY, None, bytes(32), True, 1],
+        ["space", *head, bytes(16), None],
+        ["space", *head, space, bytes(31)],
+    ):
+        encoded = encode(bad)
+        with pytest.raises(s.ChainFault) as refused:
+            m.apply(made.state, encode([encoded, BOB.key.sign(s.statement_bytes(encoded))]), KEYS)
+        assert not isinstance(refused.value, s.UnknownStatement)
 
 
 @given(st.binary(max_size=600) | st.lists(st.text() | st.integers(0, 2**63) | st.binary()).map(encode))

@@ -181,7 +181,17 @@ def test_a_golden_chain_comes_to_its_states() -> None:
     before = m.decode_state(bytes.fromhex(snapshot["before"]))
     state = m.apply(before, bytes.fromhex(snapshot["signed"]), lambda signer: keys[str(signer.device)])
     assert m.encode_state(state).hex() == snapshot["state"]
-    kinds = {link["json"][0] for link in (*golden["chain"], snapshot)}
+    settled = golden["settled"]
+    after = m.decode_state(bytes.fromhex(settled["after"]))
+    for each in settled["statements"]:
+        assert (
+            s.encode_statement(msgspec.convert(each["json"], s.AnyStatement, dec_hook=decode_text_id)).hex()
+            == each["statement"]
+        )
+        # The bytes are settled. Nobody does yet what they ask, so nothing is sent behind them.
+        with pytest.raises(s.UnknownStatement):
+            m.apply(after, bytes.fromhex(each["signed"]), lambda signer: keys[str(signer.device)])
+    kinds = {each["json"][0] for each in (*golden["chain"], snapshot, *settled["statements"])}
     assert kinds == {kind.__struct_config__.tag for kind in get_args(s.AnyStatement)}
 
 

@@ -9,7 +9,7 @@ from varde_contract.frames import Ciphertext, Seq, Version
 from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, id_schema
 from varde_contract.limits import DEVICES_PER_ACCOUNT, DEVICES_PER_SEND, FIRST_WORDS_BYTES, MEMBERS_PER_CONVERSATION
 from varde_contract.membership_statements import DIGEST_BYTES, STATEMENT_BYTES
-from varde_contract.rest.fields import Instant, Salt, base64_schema
+from varde_contract.rest.fields import Instant, Key, Salt, Signature, base64_schema
 from varde_contract.talk import ConversationKind, Role
 
 STATEMENTS_PER_PAGE = 256
@@ -119,6 +119,14 @@ class ChainHead(Struct, frozen=True):
 
     number: int
     hash: Digest
+
+
+class LinkProof(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whoever has a link wants to come in as `profile`: its public key, and the signature that the acceptance shows."""
+
+    profile: ProfileId
+    key: Key
+    signature: Signature
 
 
 class MemberView(Struct, frozen=True):

@@ -14,8 +14,9 @@ from domain.budgets import Budget
 from domain.people.model import Actor
 from varde_contract.ids import ConversationId
 from varde_contract.limits import SEQ_MAX
+from varde_contract.membership_statements import Via
 from varde_contract.refusals import RefusalCode, Refused
-from varde_contract.rest.talk import NewStatements, Statements, StatementsStored, StatementView
+from varde_contract.rest.talk import ChainHead, LinkProof, NewStatements, Statements, StatementsStored, StatementView
 
 blueprint = Blueprint("statements", __name__, url_prefix="/v1/conversations/<uuid:conversation>/statements")
 
@@ -36,7 +37,7 @@ class From(Struct, frozen=True, forbid_unknown_fields=True):
     refuses=(*JUDGED, RefusalCode.LAST_OWNER),
 )
 async def append_statements(services: Services, actor: Actor, new: NewStatements, conversation: UUID) -> Answer:
-    """Invite, accept, decline, remove, leave, or give a role: append signed statements to a conversation.
+    """Invite, also by a link, accept, decline, remove, leave, give a role: append signed statements to a conversation.
 
     Who is invited reads so with `GET /v1/requests`, and gets nothing else before accepting. An account has at most
     eight invitations of one profile that wait for an answer (`too-many`). A profile that may not be found by this
@@ -47,6 +48,24 @@ async def append_statements(services: Services, actor: Actor, new: NewStatements
     """
     extended = await services.chains.extend(actor, ConversationId(conversation), new.statements)
     return extended if isinstance(extended, Refused) else created(StatementsStored(extended.seqs))
+
+
+@blueprint.post("/head")
+@signed_in_with_body(
+    LinkProof,
+    spends=(Budget.INVITATIONS,),
+    answers={200: ChainHead},
+    refuses=(RefusalCode.NO_DEVICE, RefusalCode.NOT_FOUND),
+)
+async def show_link_head(services: Services, actor: Actor, proof: LinkProof, conversation: UUID) -> Answer:
+    """Show the head of a conversation's chain to who holds a link to it.
+
+    Append an `accept` that follows it, with the same key and signature as `via`: then this device's profile is a
+    member, and reads the statements. Verify them from the one on whose hash came with the link.
+    """
+    via = Via(proof.key, proof.signature)
+    head = await services.chains.link_head(actor, ConversationId(conversation), proof.profile, via)
+    return head if isinstance(head, Refused) else ChainHead(head.number, head.hash)
 
 
 @blueprint.put("")

@@ -21,6 +21,7 @@ from varde_contract import membership_statements as s
 from varde_contract.device_list import PendingRoot, commitment, decode_list, encode, list_hash
 from varde_contract.envelope import encode_envelope
 from varde_contract.frames import tag_of
+from varde_contract.ids import SpaceId, uuid7
 from varde_contract.kem import KemKeyPair, MlKemKeyPair, encapsulate_mlkem
 from varde_contract.noise import Handshake, KeyPair
 from varde_contract.session import ClientSession, Pattern, ServerSession, noise_name, prologue
@@ -243,7 +244,7 @@ def membership() -> dict[str, Any]:
         ("a number that was taken", chain.signed[-1]),
         ("signed by another device", s.sign_statement(s.Leave(*m.next_head(chain.now, bob.signer, 0)), dave.key.sign)),
         ("no member any more", chain.sign(alice, s.Leave)),
-        ("of a kind that is not known", _channel(chain, bob)),
+        ("of a kind that is not known", _poll(chain, bob)),
         ("a policy that is not known", chain.sign(bob, s.Policy, "history", "kept")),
     ]
     lies = [
@@ -253,6 +254,12 @@ def membership() -> dict[str, Any]:
     states: list[m.Membership | None] = [None]
     for signed in chain.signed:
         states.append(m.apply(states[-1], signed, chain.keys))
+    settled = [
+        chain.sign(bob, s.Guest, link_key, NOW_MS, 1, s.GuestRight.REACT | s.GuestRight.WRITE, 10),
+        chain.sign(bob, s.Channel, link_key, None, bytes(32), True),
+        chain.sign(bob, s.Space, SpaceId(uuid7(NOW_MS, bytes(10))), bytes(32)),
+        chain.sign(bob, s.Space, None, None),
+    ]
     before = replace(chain.now, number=m.SNAPSHOT_EVERY - 1)
     snapshot = Chain(chain.keys, state=before).say(bob, s.Leave)
     return {
@@ -265,20 +272,27 @@ def membership() -> dict[str, Any]:
             "before": m.encode_state(before).hex(),
             **_link(snapshot.signed[0], m.apply(before, snapshot.signed[0], chain.keys)),
         },
+        "settled": {
+            "after": m.encode_state(chain.now).hex(),
+            "statements": [_statement(signed) for signed in settled],
+        },
         "refused": lies,
     }
 
 
-def _link(signed: bytes, state: m.Membership | None) -> dict[str, Any]:
-    assert state is not None
+def _statement(signed: bytes) -> dict[str, Any]:
     statement, parts = s.parse_statement(signed)
     return {
         "json": _json(statement),
         "statement": parts.statement.hex(),
         "signed": signed.hex(),
         "hash": s.digest_of(signed).hex(),
-        "state": m.encode_state(state).hex(),
     }
+
+
+def _link(signed: bytes, state: m.Membership | None) -> dict[str, Any]:
+    assert state is not None
+    return _statement(signed) | {"state": m.encode_state(state).hex()}
 
 
 def _refusal(chain: Chain, signed: bytes) -> dict[str, Any]:
@@ -289,9 +303,9 @@ def _refusal(chain: Chain, signed: bytes) -> dict[str, Any]:
     raise AssertionError("it was to be refused")
 
 
-def _channel(chain: Chain, by: ChainSigner) -> bytes:
+def _poll(chain: Chain, by: ChainSigner) -> bytes:
     """Sign a statement of later."""
-    statement = _encoder.encode(["channel", *m.next_head(chain.now, by.signer, NOW_MS), "all"])
+    statement = _encoder.encode(["poll", *m.next_head(chain.now, by.signer, NOW_MS), "all"])
     return _encoder.encode([statement, by.key.sign(s.statement_bytes(statement))])
 
 
