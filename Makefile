@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check bench load schema lock clean
+.PHONY: help up demo test check bench load simulate schema lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -54,6 +54,10 @@ bench: .venv/.dev ## measure the relay beside its peers, into build/ (QUICK=1: a
 
 load: .venv/.dev ## load on a fresh stack, judged, in under a minute; the report is in build/load/
 	@$(BIN)/python -m loadtest run smoke $(ARGS)
+
+SEEDS ?= 20
+simulate: .venv/.dev ## the whole system in virtual time while everything fails (SEEDS=200); into build/simulate.json
+	@$(BIN)/python -m simulation --seeds $(SEEDS) --mutants $(ARGS)
 
 schema: .venv/.dev ## write the generated files again: JSON Schema, OpenAPI, pages of docs/
 	$(BIN)/python -m varde_contract.schema

@@ -71,7 +71,7 @@ async def sign_up(
         done = _finished(store)
         if done is not None:
             return done
-        enrolment = _Enrolment(store, http)
+        enrolment = Enrolment(store, http)
         await enrolment.sign_in(api_url, email, code)
         root = await enrolment.make_root_key()
         profiles = await enrolment.make_profiles(types)
@@ -97,7 +97,7 @@ async def log_in(
         done = _finished(store)
         if done is not None:
             return done
-        enrolment = _Enrolment(store, http)
+        enrolment = Enrolment(store, http)
         await enrolment.sign_in(api_url, email, code)
         await enrolment.check_root_key(root, recovery_phrase)
         profiles = await enrolment.make_profiles(())
@@ -125,7 +125,7 @@ async def request_device(
     async with open_store(Path(home), unlock, make=True) as store, Http(api_url, transport=transport) as http:
         if store.settings.find(IDENTITY, Identity) is not None:
             raise AlreadyEnrolled("this home folder already holds a device")
-        enrolment = _Enrolment(store, http)
+        enrolment = Enrolment(store, http)
         await enrolment.sign_in(api_url, email, code)
         return await enrolment.request(await enrolment.make_profiles(()))
 
@@ -145,7 +145,7 @@ async def complete_device(
         if asked is None:
             raise NotEnrolled("this folder has not asked to be a device")
         async with Http(load_api_url(store), transport=transport) as http:
-            enrolment = _Enrolment(store, http)
+            enrolment = Enrolment(store, http)
             await enrolment.wait_listed(asked)
             return await enrolment.finish(await enrolment.make_profiles(()))
 
@@ -157,8 +157,8 @@ def _finished(store: Store) -> Enrolled | None:
     return None if identity is None else Enrolled(identity.account, identity.device, identity.profiles, phrase)
 
 
-class _Enrolment:
-    """The steps over one store."""
+class Enrolment:
+    """The steps over one store. Called again after a crash, each goes on where it was."""
 
     def __init__(self, store: Store, http: Http) -> None:
         self._store = store

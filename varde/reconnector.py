@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple, Protocol
 
 import trio
@@ -13,6 +13,7 @@ from websockets.trio.client import connect as connect_websocket
 from websockets.typing import Subprotocol
 
 from varde.backoff import MOST_SECONDS, Backoff
+from varde.clock import now
 from varde.connection import SECONDS_PER_MS, Connection, ConnectionEnd, close_for, connection_end, spread
 from varde.device import DeviceKeys
 from varde.errors import Busy, ConnectionRefused, DeviceRevoked, Ended, Refusal, Replaced, Unreachable, VardeError
@@ -145,7 +146,7 @@ class Reconnector:
             address = await self._rest.relay()
             self._put(RELAY, address)
         ticket = self._store.settings.find(TICKET, RelayTicket)
-        if ticket is None or ticket.expires_at - EARLY <= datetime.now(UTC):
+        if ticket is None or ticket.expires_at - EARLY <= now():
             ticket = await self._rest.ticket()
             self._put(TICKET, ticket)
         return _Route(address, ticket, self._pattern)

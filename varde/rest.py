@@ -1,12 +1,13 @@
 """The API as this device uses it: its access token, refreshed in time, and one function for each call."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 
 import trio
 from msgspec import Struct
 
+from varde.clock import now
 from varde.errors import SignedOut
 from varde.http import Http
 from varde.store import Store
@@ -92,7 +93,7 @@ class AccessTokens:
 
     async def _token(self) -> str:
         tokens = self.tokens()
-        if datetime.now(UTC) < tokens.access_expires_at - EARLY:
+        if now() < tokens.access_expires_at - EARLY:
             return tokens.access_token
         return await self._refreshed(tokens.access_token)
 

@@ -1,5 +1,6 @@
 """Devices and their prekeys, in memory."""
 
+import hashlib
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -9,6 +10,7 @@ from domain.people.ports import AdoptFault, ListFault
 from simulation.stores.interference import Interference
 from simulation.stores.memory import KeyChain, Memory
 from varde_contract.ids import AccountId, DeviceId, SessionId
+from varde_contract.transparency.entry import Entry
 
 
 class MemoryDevices:
@@ -30,6 +32,8 @@ class MemoryDevices:
         memory.accounts[account.id] = replace(account, list_number=stored.number)
         memory.lists[account.id, stored.number] = stored
         memory.stored_ms[account.id, stored.number] = change.now_ms
+        digest = hashlib.sha256(stored.signed).digest()
+        memory.transparency.enqueue(Entry(account.id, stored.number, digest))  # in the transaction that stores the list
         touched = [memory.devices[device] for device in change.revoked]
         moved = {profile for device in touched for profile in device.profiles}
         for device in change.changed:

@@ -130,6 +130,11 @@ class LogMemory:
     tiles: dict[Tile, bytes] = field(default_factory=dict)
     heads: dict[bool, SignedHead] = field(default_factory=dict)
 
+    def enqueue(self, entry: Entry) -> None:
+        """Let an entry wait for the log."""
+        self.places += 1
+        self.pending[self.places] = entry
+
 
 @dataclass
 class Memory:

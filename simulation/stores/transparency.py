@@ -21,8 +21,7 @@ class MemoryLog:
         """As promised."""
         await self._interference.let_through()
         for entry in entries:
-            self._memory.places += 1
-            self._memory.pending[self._memory.places] = entry
+            self._memory.enqueue(entry)
 
     async def pending(self, limit: int) -> Sequence[Pending]:
         """As promised."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import test_clone, test_docs, test_silence, test_waiting, test_walls, tree
+from tests.house import test_clone, test_docs, test_sets, test_silence, test_waiting, test_walls, tree
 
 Plant = Callable[[str], tree.Source]
 
@@ -122,3 +122,30 @@ def test_a_path_of_a_machine_is_seen(path: str) -> None:
 def test_a_path_of_every_machine_is_none(path: str) -> None:
     """Relative paths, routes and folders of the system may be named."""
     assert not test_clone.MACHINE.search(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "waiting: set[Peer] = set()\nfor peer in waiting: pass",
+        "def f(names: frozenset[str] | None):\n    return [name for name in names]",
+        "class C:\n    def f(self):\n        self.peers: set[Peer] = set()\n        list(self.peers)",
+        "def audience() -> set[Peer]: ...\nfor each in hub.audience(): pass",
+        "print(*{a, b})",
+    ],
+)
+def test_a_set_without_an_order_is_seen(plant: Plant, text: str) -> None:
+    """Whether it is a variable, a parameter, an attribute, an answer or written out."""
+    assert list(test_sets.unordered(plant(text)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "devices: set[DeviceId] = set()\nfor device in devices: pass",
+        "peers: set[Peer] = set()\nany(peer.ready for peer in peers)\nsorted(peers)\npeers2 = {p for p in peers}",
+    ],
+)
+def test_a_set_whose_order_is_always_the_same_may_be_gone_over(plant: Plant, text: str) -> None:
+    """Ids hash alike in every process, and some questions have the same answer in any order."""
+    assert list(test_sets.unordered(plant(text))) == []

@@ -17,7 +17,8 @@ FOR_EVER = "public, max-age=31536000, immutable"
 
 
 async def fill(api: MemoryApi, count: int, first: int = 1) -> list[Entry]:
-    """So many lists of alice, sequenced."""
+    """So many lists of alice, sequenced, and nothing else: the true lists of the cast are not."""
+    api.memory.transparency.pending.clear()
     entries = [Entry(alice.account, number, number.to_bytes(32)) for number in range(first, first + count)]
     await api.stores.transparency.enqueue(entries)
     assert await sequence(api.stores.transparency, SIGNERS, BIRTH_MS) is not None

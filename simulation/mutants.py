@@ -1,0 +1,167 @@
+"""Bugs that are planted into the product, one at a time, to see whether the simulation finds them.
+
+A simulation that finds nothing proves something only if it would have. Each mutant is a bug that somebody could write.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final, NamedTuple
+
+import trio
+
+import relay.fleet.resync
+import relay.node
+from domain.talk import sending
+from domain.talk.model import Committed, Draft
+from relay.cache.revocations import RevocationFeed
+from relay.connection.established import EstablishedConnection
+from relay.connection.outbox import Outbox
+from relay.connection.peer import Listener
+from relay.delivery.hub import Hub
+from relay.delivery.journal import Journal
+from relay.fleet.bridge import Bridge
+from simulation.determinism import replaced
+from simulation.stores.log import MemoryJournal
+from varde.outbox import Outbox as ClientOutbox
+from varde.receiver import Receiver
+from varde_contract.frames import New, ServerFrame
+
+LATER_MS: Final = 500
+
+
+class Mutant(NamedTuple):
+    """A planted bug: its name, what is wrong with it, and how it comes in for the length of a block."""
+
+    name: str
+    what: str
+    planted: Callable[[], AbstractContextManager[None]]
+
+
+@contextmanager
+def _ack_before_commit() -> Iterator[None]:
+    heads: dict[Any, int] = {}
+    real_write, real_settle = Journal._write, Journal._settle
+
+    async def write(self: Journal, shard: Any) -> None:
+        for each in shard.submissions:
+            head = heads.get(each.draft.conversation)
+            if head is not None:
+                heads[each.draft.conversation] = head + 1
+                made_up = Committed(each.draft.message, head + 1, each.draft.sent_ms, duplicate=False)
+                self._acknowledge(each.peer, each.frame, made_up)
+                each.peer.outbox.flush()
+        await real_write(self, shard)
+
+    def settle(self: Journal, submission: Any, outcome: Any) -> bool:
+        if isinstance(outcome, Committed):
+            heads[submission.draft.conversation] = outcome.seq
+        return real_settle(self, submission, outcome)
+
+    with replaced(Journal, "_write", write), replaced(Journal, "_settle", settle):
+        yield
+
+
+@contextmanager
+def _resync_skipped() -> Iterator[None]:
+    with replaced(Bridge, "resync", _nothing), replaced(relay.fleet.resync, "_compare", _nothing):
+        yield
+
+
+@contextmanager
+def _confirmed_before_stored() -> Iterator[None]:
+    real = Receiver.receive
+
+    def receive(self: Receiver, frames: Sequence[ServerFrame]) -> None:
+        for frame in frames:
+            if isinstance(frame, New) and self._connection is not None:
+                self._connection.confirm(frame.conversation, frame.seq)
+        self._background.call_later(LATER_MS, lambda: real(self, frames))
+
+    with replaced(Receiver, "receive", receive):
+        yield
+
+
+@contextmanager
+def _stored_twice() -> Iterator[None]:
+    real = MemoryJournal._store
+
+    def store(self: MemoryJournal, draft: Draft) -> bool:
+        talk = self._memory.talks.get(draft.conversation)
+        if talk is not None:
+            talk.known.pop((draft.device, draft.client_id), None)
+        return real(self, draft)
+
+    with replaced(MemoryJournal, "_store", store):
+        yield
+
+
+@contextmanager
+def _roster_unchecked() -> Iterator[None]:
+    with replaced(sending, "_judge_devices", _nothing), replaced(sending, "_is_good", lambda *_: True):
+        yield
+
+
+@contextmanager
+def _order_swapped() -> Iterator[None]:
+    real = Outbox.take
+    with replaced(Outbox, "take", lambda self: real(self)[::-1]):
+        yield
+
+
+@contextmanager
+def _replay_accepted() -> Iterator[None]:
+    async def wait_proof(self: EstablishedConnection) -> None:
+        self._enter_hub()
+        await trio.lowlevel.checkpoint()
+
+    with replaced(EstablishedConnection, "_wait_proof", wait_proof):
+        yield
+
+
+@contextmanager
+def _drain_drops() -> Iterator[None]:
+    async def at_once(_: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    with replaced(relay.node, "_drain", at_once), replaced(relay.node, "_flush", at_once):
+        yield
+
+
+@contextmanager
+def _sender_left_waiting() -> Iterator[None]:
+    def drop(self: ClientOutbox) -> None:
+        self._connection, self._connection_changed = None, trio.Event()
+
+    with replaced(ClientOutbox, "drop_connection", drop):
+        yield
+
+
+@contextmanager
+def _backlog_skipped() -> Iterator[None]:
+    real = Listener.start
+    with replaced(Listener, "start", lambda self, cursor, head: real(self, max(cursor, head), head)):
+        yield
+
+
+def _nothing(*_: object) -> None:
+    return None
+
+
+MUTANTS: Final = (
+    Mutant("ack-before-commit", "a message is acked before it is stored", _ack_before_commit),
+    Mutant("doorbell-ignored", "what other nodes stored is not read", lambda: replaced(Hub, "note_head", _nothing)),
+    Mutant("resync-skipped", "nothing is read again when the bus is back, nor in rounds", _resync_skipped),
+    Mutant("confirmed-before-stored", "a client confirms half a second before it stores", _confirmed_before_stored),
+    Mutant("stored-twice", "a client id that was stored is forgotten", _stored_twice),
+    Mutant("revoked-kept", "a revoked device keeps its connection", lambda: replaced(RevocationFeed, "judge", _yes)),
+    Mutant("roster-unchecked", "any devices may be encrypted for", _roster_unchecked),
+    Mutant("order-swapped", "what waits for a peer leaves in reverse", _order_swapped),
+    Mutant("replay-accepted", "a handshake's first message is believed when it comes again", _replay_accepted),
+    Mutant("drain-drops", "a draining node leaves without finishing", _drain_drops),
+    Mutant("sender-left-waiting", "a send that was on a lost connection is not repeated", _sender_left_waiting),
+    Mutant("backlog-skipped", "a device that joins hears only what comes from then on", _backlog_skipped),
+)
+
+
+def _yes(*_: object) -> bool:
+    return True
