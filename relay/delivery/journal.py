@@ -100,7 +100,7 @@ class _Shard:
         self.size += submission.size
         if self.held is not None:
             self._hold(self.held, submission)
-        if self.work:
+        if len(self.submissions) == 1:  # the writer waits for nothing else than the first
             self.work.unpark_all()
 
     def put_back(self, submissions: Sequence[Submission]) -> None:
@@ -117,8 +117,9 @@ class _Shard:
             await self.work.park()  # without a deadline: there may be nothing to write for ever
 
     def take(self, limits: Limits) -> list[Submission]:
-        if len(self.submissions) > limits.batch or self.size > limits.batch_bytes:
-            self._bring_forward(limits)
+        if len(self.submissions) <= limits.batch and self.size <= limits.batch_bytes:
+            return self.take_all()  # nearly always: a batch is what came while the one before was written
+        self._bring_forward(limits)
         # At least one, however large: a draft beyond the batch's bytes must not wait for ever.
         batch = [self.submissions.popleft()]
         size = batch[0].size
@@ -132,8 +133,7 @@ class _Shard:
     def _bring_forward(self, limits: Limits) -> None:
         """Let the first of every conversation, up to its share of the batch, stand before the rest.
 
-        Only when more waits than one batch holds, so an ordinary message does not pay for it. Within a conversation
-        the order stays: its numbers are given in it.
+        Within a conversation the order stays: its numbers are given in it.
         """
         first, rest = list[Submission](), list[Submission]()
         shares: dict[int, list[int]] = {}
@@ -238,9 +238,10 @@ class Journal:
             shard.busy = False
 
     async def _write(self, shard: _Shard) -> None:
+        waiting = shard.size
         batch = shard.take(self._limits)
         self._metrics.batch_drafts.observe(len(batch))
-        self._metrics.batch_bytes.observe(sum(submission.size for submission in batch))
+        self._metrics.batch_bytes.observe(waiting - shard.size)
         outcomes = await self._commit([submission.draft for submission in batch])
         if outcomes is None:
             # Nobody knows whether the batch was stored; sending the same client id again tells. What is queued behind
