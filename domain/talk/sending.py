@@ -22,8 +22,8 @@ TRIES: Final = 4
 MOVING_RETRY: Final = 1 * SECOND_MS
 
 GRACE: Final = 10 * SECOND_MS
-"""How long a superseded roster is good for a `group` ciphertext. A member who toggled a whitelist twenty times a second
-once silenced everybody whose messages took longer than that to arrive."""
+"""How long a superseded roster is good for ciphertext. A member who toggled a whitelist twenty times a second once
+silenced everybody whose messages took longer than that to arrive: in a group, in a dm, and with a key share."""
 
 NO_CONVERSATION: Final = Refused(
     RefusalCode.NOT_FOUND, "There is no such conversation for this device. List the conversations again."
@@ -136,7 +136,9 @@ def _judge_ciphertexts(roster: Roster, sender: Sender, request: SendRequest, now
             return _STATEMENT
         refused = _judge_devices(roster, sender, request.devices)
         if refused is not None:
-            return refused
+            # Nobody was removed in the grace, so what is named is still there, and what is missing came since.
+            still_there = request.devices.keys() <= roster.devices.keys() - {sender.device}
+            return None if still_there and _in_grace(roster, request.roster_version, now_ms) else refused
     # With the right devices too: what a client says it encrypted for is not just ignored where it is wrong.
     if request.roster_version == roster.version or _in_grace(roster, request.roster_version, now_ms):
         return None

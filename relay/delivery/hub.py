@@ -134,8 +134,12 @@ class Hub:
                     listener.fall_behind(seq)
             else:
                 assert draft.devices is not None
-                ciphertext = draft.devices[listener.peer.device]
-                listener.deliver(seq, New, encode_new(draft.conversation, draft, committed, ciphertext=ciphertext))
+                ciphertext = draft.devices.get(listener.peer.device)
+                if ciphertext is None:
+                    # It came while the sender encrypted. The log says so in the same words as to who reads it later.
+                    listener.fall_behind(seq)
+                else:
+                    listener.deliver(seq, New, encode_new(draft.conversation, draft, committed, ciphertext=ciphertext))
 
     def note_head(self, conversation: ConversationId, head: int) -> None:
         """Have numbers up to `head`, committed elsewhere, read from the log by the listeners that lack them."""

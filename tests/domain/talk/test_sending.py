@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from domain.budgets import Budgets
 from domain.talk import model as talk
 from domain.talk.events import MessagesCommitted
-from domain.talk.sending import TRIES, Messages, Sender, decide
+from domain.talk.sending import GRACE, TRIES, Messages, Sender, decide
 from simulation.stores import open_memory_stores
 from simulation.stores.bus import RecordingBus
 from simulation.stores.clock import DeterministicEntropy, ManualClock
@@ -24,12 +24,12 @@ from tests.cast import (
     bob_laptop,
     bob_phone,
     carol_phone,
-    enrol,
     mallory,
     mallory_phone,
     open_conversation,
     put_member,
     remove_member,
+    revoke,
     roster_of,
     settle,
 )
@@ -161,6 +161,22 @@ def test_ciphertext_for_each_device_names_the_version_it_is_for(version: int) ->
     assert isinstance(judge(group(group=None, devices=devices)), talk.Draft)
 
 
+def test_ciphertext_for_each_device_has_the_same_grace() -> None:
+    """In a dm, and for a key share: a device that came since may be missing, for a while; one that is gone may not."""
+    roster = replace(ROSTER, superseded_ms=(NOW_MS - 1,))
+    fewer: dict[DeviceId, bytes] = {device: b"sealed" for device in OTHERS if device != bob_laptop.id}
+    assert isinstance(judge(group(group=None, devices=fewer, roster_version=6), roster=roster), talk.Draft)
+    for late in (
+        judge(group(group=None, devices=fewer), roster=roster),  # of the present roster it left one out
+        judge(group(group=None, devices=fewer, roster_version=5), roster=roster),
+        judge(group(group=None, devices=fewer, roster_version=6), roster=replace(roster, superseded_ms=())),
+        judge(group(group=None, devices=fewer, roster_version=6), roster=replace(roster, superseded_ms=(-GRACE,))),
+        judge(group(group=None, devices={**fewer, carol_phone.id: b""}, roster_version=6), roster=roster),
+        judge(group(group=None, devices={**fewer, SENDER.device: b""}, roster_version=6), roster=roster),
+    ):
+        assert code(late) is RefusalCode.STALE_DEVICES
+
+
 class Post:
     """A sender over the memory stores, and what the test does to them."""
 
@@ -219,7 +235,7 @@ async def test_what_was_stored_is_acked_again_after_the_roster_moved() -> None:
     roster = await post.open()
     first = await post.sender.send(SENDER, letter(roster))
     assert isinstance(first, talk.Committed)
-    await enrol(post.stores, bob.further_device("tablet"))
+    await revoke(post.stores, bob.account, bob_laptop.id, NOW_MS)
     assert await post.sender.send(SENDER, letter(roster)) == replace(first, duplicate=True)
     stale = await post.sender.send(SENDER, letter(roster, 2))
     assert isinstance(stale, Refused)
@@ -276,7 +292,7 @@ async def test_a_sender_decides_again_when_the_roster_moves(nursery: trio.Nurser
     post.interference.hold_commits()
     nursery.start_soon(send, letter(roster, 2))
     await post.interference.wait_commit_held()
-    await enrol(post.stores, bob.further_device("tablet"))
+    await revoke(post.stores, bob.account, bob_laptop.id, NOW_MS)
     post.interference.release_commits()
     await wait_all_tasks_blocked()
     stored, refused = outcomes

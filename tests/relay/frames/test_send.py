@@ -103,6 +103,19 @@ async def test_refusal_stale_devices(node: MemoryNode, backend: Backend, sends: 
     assert backend.memory.talks[roster.conversation].head == 0
 
 
+async def test_a_dm_for_an_older_roster_is_good_for_a_while(node: MemoryNode, backend: Backend, sends: Sends) -> None:
+    """Who adds devices without end silences nobody in a dm either; the new device is told that it has nothing."""
+    roster = await open_room(backend, alice, bob)
+    laptop = await node.listen(alice_laptop, roster.conversation)
+    phone = await node.listen(bob_phone, roster.conversation)
+    tablet = bob.further_device("tablet")
+    await enrol(backend.stores, tablet)
+    newcomer = await node.listen(tablet, roster.conversation)
+    await laptop.send(sends.each(roster, alice, alice_laptop))
+    assert (await phone.receive(f.New)).ciphertext == b"sealed for " + bob_phone.id.bytes
+    assert await newcomer.receive(f.Gap) == f.Gap(roster.conversation, 1, 1, f.GapReason.EXPIRED)
+
+
 async def test_a_group_message_for_an_older_roster_is_good_for_a_while(
     node: MemoryNode, backend: Backend, sends: Sends
 ) -> None:
@@ -205,15 +218,13 @@ async def test_a_roster_that_moves_under_the_commit_is_decided_again(
     roster = await open_room(backend, alice, bob)
     laptop = await node.connect_client(alice_laptop)
     backend.interference.hold_commits()
-    await laptop.send(sends.each(roster, alice, alice_laptop), sends.group(roster, alice))
+    await laptop.send(sends.each(roster, alice, alice_laptop))
     await backend.interference.wait_commit_held()
-    tablet = bob.further_device("tablet")
-    await enrol(backend.stores, tablet)
+    await revoke(backend.stores, bob.account, bob_laptop.id, backend.clock())
     backend.interference.release_commits()
     refused = await laptop.receive(f.RefusedFrame)
-    assert refused.stale == StaleDevices(roster.version + 1, missing=(tablet.id,))
-    assert (await laptop.receive(f.Ack)).seq == 1  # what is for the group is good for a while
-    assert backend.memory.talks[roster.conversation].head == 1
+    assert refused.stale == StaleDevices(roster.version + 1, gone=(bob_laptop.id,))
+    assert backend.memory.talks[roster.conversation].head == 0
 
 
 async def test_a_roster_that_only_changed_its_version_delays_nothing(
