@@ -185,6 +185,7 @@ class VardeMember(Member):
         return reply
 
     def _count(self, plain: bytes) -> None:
+        # Several frames may be in one message, so that lengths say nothing: 1.3 us to open it and to count tags.
         self.deliveries += plain.count(NEW_TAG)
         self.acks += plain.count(ACK_TAG)
         for frame in decode_server_frames(plain) if self._to_check or _REFUSED_TAG in plain else ():

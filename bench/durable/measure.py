@@ -187,7 +187,7 @@ def measure_survival(open_server: Open, *, seconds: float = AWAY_SECONDS) -> Tre
             with Load(server, AWAY, ledger) as senders:
                 senders.connect(_SENDERS)
                 senders.run(draw_schedule(COMMON_RATE, seconds, _SENDERS), time.monotonic_ns() + BEGIN_NS)
-                server.kill()
+                server.kill()  # as a power cut would; SIGTERM would give each server the time to write
                 senders.drain(_SETTLING)  # they go on reading acks for as long as there are any
         with open_server(folder, AWAY) as server, Load(server, AWAY, ledger) as receivers:
             receivers.connect(_RECEIVERS)

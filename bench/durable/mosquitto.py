@@ -21,6 +21,7 @@ from loadtest.stack.process import HOST, free_port, listens, open_program, tail_
 START_DEADLINE: Final = 60.0
 STOP_DEADLINE: Final = 20.0
 CONFIG: Final = Path(__file__).with_name("mosquitto.conf")
+# With `on_changes` the whole store is written and synced once in each pass of the broker's loop that changed something.
 SAVING: Final = {
     "each change": "autosave_on_changes true\nautosave_interval 1",
     "each second": "autosave_on_changes false\nautosave_interval 1",

@@ -83,6 +83,7 @@ async def serve_member(
             await send(READY)
             while True:
                 delivery, ack = member.read(await receive())
+                # In turn: cheaper than a writer task for each connection, though one slow reader holds up the room.
                 for other in member.others():
                     with suppress(closed):
                         await other.connection(other.encrypt(delivery))

@@ -154,11 +154,9 @@ class Connection:
         """Bytes that the kernel has not taken yet."""
         return len(self._unsent)
 
-    def send(self, octets: bytes) -> bool:
-        """Send. What the kernel does not take now is kept until it does, and the answer is False."""
-        if self._tls is not None:
-            octets = self._tls.seal(octets)
-        return self._push(octets)
+    def send(self, octets: bytes) -> None:
+        """Send. What the kernel does not take now is kept until it does."""
+        self._push(octets if self._tls is None else self._tls.seal(octets))
 
     def close(self) -> None:
         """Close the socket. The protocol is not told."""
@@ -246,24 +244,22 @@ class Connection:
         self._unsent = _NOTHING
         self.watch(self._mask & ~WRITE)
 
-    def _push(self, octets: bytes) -> bool:
+    def _push(self, octets: bytes) -> None:
         if self._file < 0:
-            return False
+            return
         if self._unsent:
             self._unsent += octets
-            return False
+            return
         sent = 0
         try:
             sent = self._sock.send(octets)
         except BlockingIOError:
             pass
         except OSError:
-            return False  # how it ended, the next read says; before that there may be a close frame
-        if sent == len(octets):
-            return True
-        self._unsent = bytearray(octets[sent:])
-        self.watch(self._mask)
-        return False
+            return  # how it ended, the next read says; before that there may be a close frame
+        if sent < len(octets):
+            self._unsent = bytearray(octets[sent:])
+            self.watch(self._mask)
 
     def _lose(self, reason: str) -> None:
         self.close()

@@ -9,7 +9,7 @@ import msgspec
 
 from loadtest.exits import EXIT_CODES, Verdict
 from loadtest.report.result import RUNS, read_result
-from loadtest.scenarios.plan import SCENARIOS, Ask, Kind, Plan
+from loadtest.scenarios.plan import SCENARIOS, Kind, Options, Plan
 from loadtest.watch.preflight import Check, Grade, check_machine
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _SIGNS: Final = {Grade.GOOD: "ok  ", Grade.WARNING: "warn", Grade.FAULT: "BAD "}
 def catalogue(*, smoke: bool) -> None:
     """The catalogue: each scenario, what it shows, and its load shape. Stages in brackets are judged."""
     for scenario in SCENARIOS.values():
-        plan = scenario.plan(Ask(smoke=smoke))
+        plan = scenario.plan(Options(smoke=smoke))
         click.echo(f"{scenario.name}: {scenario.title} ({amounts_of(plan)})")
         for text in (scenario.shows, shape_of(plan)):
             click.echo(textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="    "))
@@ -65,7 +65,7 @@ def preflight(*, scenario: str | None, users: int | None, workers: int) -> int:
     Exit code 0: nothing is in the way, though there may be warnings. 1: a run of this size will not work here.
     """
     if users is None:
-        users = 10_000 if scenario is None else SCENARIOS[scenario].plan(Ask()).seats
+        users = 10_000 if scenario is None else SCENARIOS[scenario].plan(Options()).seats
     click.echo(f"{users:,} users in {workers} workers:\n")
     checks = check_machine(users, workers)
     click.echo("\n".join(map(line_of, checks)))

@@ -101,19 +101,14 @@ class Plan(Struct, frozen=True, kw_only=True):
         return sum(stage.seconds for stage in self.stages)
 
 
-class Ask(Struct, frozen=True, kw_only=True):
-    """What whoever starts a run may choose; None leaves the scenario's default."""
+class Options(Struct, frozen=True, kw_only=True):
+    """One run, however it is started. What is None is decided by the scenario, or has its default in `--help`."""
 
+    scenario: str = "smoke"
     users: int | None = None
     rate: float | None = None  # messages (or requests) per second of the judged stages
     seconds: float | None = None  # of the longest judged stage
     smoke: bool = False  # so small and short that it fits a minute in all
-
-
-class Options(Ask, frozen=True, kw_only=True):
-    """One run, however it is started. What is None is decided by the scenario, or has its default in `--help`."""
-
-    scenario: str
     workers: int = WORKERS
     crowd: Path | None = None  # people of a system that runs already; without it, a fresh stack is opened and seeded
     out: Path | None = None
@@ -218,7 +213,7 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     away_share: float = 0.0
     nodes: int = 1
 
-    def plan(self, ask: Ask) -> Plan:
+    def plan(self, ask: Options) -> Plan:
         """Return the plan with what was asked for filled in. Raises CouldNotRun."""
         default = self.smoke if ask.smoke else self.full
         if ask.rate is not None and not default.rate:

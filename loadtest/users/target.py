@@ -19,6 +19,7 @@ _URLS: Final[dict[str, tuple[str, dict[str, int]]]] = {
 }
 SEATS_PER_ADDRESS: Final = 10  # a relay lets one address connect 50 times a second
 """A node that is killed brings everybody back at once: so few from one address stay within its limits even then."""
+# Limits raised for the test would measure a program that nobody runs, by a switch that somebody could leave on.
 _NETWORK: Final = int(ipaddress.IPv4Address("127.1.0.0"))
 _HOSTS: Final = 250  # used of each 256, none of which ends in 0 or 255
 

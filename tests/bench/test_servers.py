@@ -55,7 +55,8 @@ def exchange(measured: MeasuredServer) -> None:
     three, two = (connections.open(measured.clients(members)) for members in measured.plan.blocks.values())
     for _ in range(MESSAGES):
         for member in three:
-            assert member.connection.send(member.message())
+            member.connection.send(member.message())
+            assert not member.connection.unsent
     poll_until(connections, lambda: received(three) == [(2 * MESSAGES, MESSAGES)] * 3)
     sender = min(two, key=lambda each: each.number)
     sender.connection.send(sender.message())

@@ -12,7 +12,7 @@ from loadtest.exits import EXIT_CODES
 from loadtest.gate.slo import RAMP_STAGE, Bound, keys_of, read_slo
 from loadtest.report.formatting import figure
 from loadtest.report.result import Messages, Result
-from loadtest.scenarios.plan import SCENARIOS, Ask
+from loadtest.scenarios.plan import SCENARIOS, Options
 from tests.house import tree
 
 PAGE: Final = (tree.ROOT / "docs" / "load-testing.md").read_text(encoding="utf-8")
@@ -42,7 +42,7 @@ def told(bound: Bound) -> tuple[str, str, str]:
 def test_each_scenario_is_explained_as_it_is(name: str) -> None:
     """Each scenario has a section with its purpose, load shape and objectives."""
     scenario, said = SCENARIOS[name], section(name)
-    plan = scenario.plan(Ask())
+    plan = scenario.plan(Options())
     assert f"*{scenario.title}.* {scenario.shows}" in said
     assert f"Load: {amounts_of(plan)}." in said
     assert f"`{shape_of(plan)}`" in said

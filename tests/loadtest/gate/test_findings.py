@@ -6,7 +6,7 @@ import pytest
 from loadtest.gate.slo import read_slo
 from loadtest.gate.verdict import findings_of
 from loadtest.report.result import Finding, Messages, Result, Sample
-from loadtest.scenarios.plan import SCENARIOS, Ask
+from loadtest.scenarios.plan import SCENARIOS, Options
 from tests.loadtest.gate.results import good, sample, stage
 
 SLO = read_slo()
@@ -19,7 +19,7 @@ def found(result: Result) -> dict[str, float | None]:
 
 def run_of(scenario: str, series: list[Sample], *names: str) -> Result:
     """A run of a scenario whose stages last ten seconds each."""
-    plan = msgspec.to_builtins(SCENARIOS[scenario].plan(Ask()))
+    plan = msgspec.to_builtins(SCENARIOS[scenario].plan(Options()))
     stages = [stage(name, began_s=10.0 * place) for place, name in enumerate(names)]
     return good(scenario=scenario, plan=plan, stages=stages, series=series)
 

@@ -6,7 +6,7 @@ import pytest
 
 from loadtest.exits import EXIT_CODES
 from loadtest.gate.slo import Slo, SloError, read_slo
-from loadtest.scenarios.plan import SCENARIOS, Action, Ask, Kind
+from loadtest.scenarios.plan import SCENARIOS, Action, Kind, Options
 
 LINE = '"messages.lost" = { at_most = 0 }\n'
 RAMP = '[stage-of-ramp]\n"latency_ms.send_to_receive.p99" = { at_most = 600 }\n'
@@ -27,7 +27,7 @@ def test_every_scenario_has_objectives() -> None:
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "rest"])
 def test_no_message_may_be_lost_doubled_or_mixed_up(name: str) -> None:
     """Where messages are sent, none may be lost, come twice or out of order: the limit is 0, in each scenario."""
-    plan = SCENARIOS[name].plan(Ask())
+    plan = SCENARIOS[name].plan(Options())
     if plan.kind is Kind.MESSAGING and any(stage.messages_per_second for stage in plan.stages):
         limits = {bound.key: bound.at_most for bound in read_slo().bounds_of(name)}
         assert {limits.get(f"messages.{what}") for what in ("lost", "duplicated", "disordered")} == {0}
@@ -42,7 +42,7 @@ def test_the_floor_of_the_papers_is_there() -> None:
 def test_stages_and_findings_are_named_as_they_are() -> None:
     """A key that goes through a stage names one of that scenario's plan, and a finding one that is found there."""
     for name, bounds in read_slo().scenarios.items():
-        plan = SCENARIOS[name].plan(Ask())
+        plan = SCENARIOS[name].plan(Options())
         actions = {stage.action for stage in plan.stages}
         found = {"memory-growth", "memory-slope"} | ({"breaking-point"} if plan.ramp else set())
         found |= {"recovery"} if actions & set(Action) - {Action.GO_OFFLINE} else set()

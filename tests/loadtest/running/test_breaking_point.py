@@ -3,10 +3,10 @@
 from loadtest.gate.slo import read_slo
 from loadtest.report.result import Finding
 from loadtest.running.result import RunRecord, StageRun, conclude
-from loadtest.scenarios.plan import SCENARIOS, Ask, Options
+from loadtest.scenarios.plan import SCENARIOS, Options
 
 SECOND = 1_000_000_000
-RAMP = SCENARIOS["ramp"].plan(Ask(users=10, rate=1_000, smoke=True))
+RAMP = SCENARIOS["ramp"].plan(Options(users=10, rate=1_000, smoke=True))
 FIRST = next(index for index, stage in enumerate(RAMP.stages) if stage.judged)
 
 

@@ -19,7 +19,7 @@ from loadtest.ledger.reports import Totals, write
 from loadtest.running.messages import Heartbeat
 from loadtest.running.result import RunRecord, gather
 from loadtest.running.workers import Workers
-from loadtest.scenarios.plan import SCENARIOS, Ask
+from loadtest.scenarios.plan import SCENARIOS, Options
 
 MS = 1_000_000
 AHEAD_NS = 7_000 * MS
@@ -104,7 +104,7 @@ def test_the_worst_clock_of_all_workers_decides() -> None:
     workers._on_heartbeat(heartbeat("a_1", 300_000))
     workers._on_heartbeat(heartbeat("b_1", 1_700_000))
     assert workers.uncertainty_ns == 1_700_000
-    plan = SCENARIOS["smoke"].plan(Ask())
+    plan = SCENARIOS["smoke"].plan(Options())
     result = gather(plan, RunRecord(uncertainty_ns=workers.uncertainty_ns), (), clock_budget_ms=1.0)
     judged = judge(result, read_slo())
     assert judged.verdict is Verdict.INVALID

@@ -10,10 +10,10 @@ from loadtest.ledger.ledger import Ledger, PayloadCipher
 from loadtest.ledger.reports import StageSums, Totals
 from loadtest.report.result import Result, WorkerFigures
 from loadtest.running.result import RunRecord, StageRun, figures_of, gather
-from loadtest.scenarios.plan import SCENARIOS, Ask
+from loadtest.scenarios.plan import SCENARIOS, Options
 
 SECOND = 1_000_000_000
-PLAN = SCENARIOS["smoke"].plan(Ask(users=10, rate=100, seconds=10))
+PLAN = SCENARIOS["smoke"].plan(Options(users=10, rate=100, seconds=10))
 JUDGED = len(PLAN.stages) - 1
 
 
@@ -83,7 +83,7 @@ def test_a_hiccup_is_no_reason() -> None:
 
 def test_where_everybody_connects_again_sends_may_be_late() -> None:
     """A worker that is full of handshakes because a node was killed has not been asked for too much."""
-    plan = SCENARIOS["reconnect-storm"].plan(Ask(users=10, rate=100, seconds=10))
+    plan = SCENARIOS["reconnect-storm"].plan(Options(users=10, rate=100, seconds=10))
     storm = next(index for index, stage in enumerate(plan.stages) if stage.action is not None)
     assert plan.stages[storm].judged
     held = StageRun(index=storm, began_ns=0, ended_ns=10 * SECOND, connected=10)
