@@ -95,11 +95,11 @@ class TokenBuckets(Generic[K]):
         now = self._clock()
         full_at = self._full_at.get(key)
         known = full_at is not None or self._has_room(now)
-        if full_at is None:
+        if full_at is None or full_at < now:
             # Past the capacity nobody is forgotten, or a crowd of fresh keys would wash out the one that is limited:
             # who is new shares one bucket with all others that are new.
-            full_at = now if known else self._newcomers_full_at
-        full_at = max(full_at, now) + amount * self._refill_ms
+            full_at = now if known else max(self._newcomers_full_at, now)
+        full_at += amount * self._refill_ms
         short_ms = full_at - now - self._most_ms
         if short_ms > 0:
             self.refused += 1

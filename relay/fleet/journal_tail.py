@@ -37,9 +37,8 @@ async def read_journal_tail(services: Services) -> None:
     try:
         heads = await services.conversations.recent_heads(now_ms - WINDOW_MS, now_ms - UNDER_WAY_MS)
     except StoreUnavailable:
-        services.outage.failed()
+        # Not reported as an outage: for a second sends would be refused, and commits have connections of their own.
         return
-    services.outage.answered()
     for place, (conversation, head) in enumerate(heads.items(), start=1):
         services.hub.note_head(conversation, head)
         if place % HEADS_AT_ONCE == 0:

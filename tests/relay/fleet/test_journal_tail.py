@@ -89,6 +89,16 @@ async def test_who_is_alone_does_not_look(node: MemoryNode, backend: Backend) ->
         assert (await phone.receive(f.New)).seq == 1
 
 
+async def test_a_look_in_vain_refuses_nobody(node: MemoryNode, backend: Backend, sends: Sends) -> None:
+    """A query that fails is no outage: commits go over other connections, and may well succeed."""
+    roster = await open_room(backend, alice, bob)
+    laptop = await node.listen(alice_laptop, roster.conversation)
+    with backend.interference.outage():
+        await read_journal_tail(node.services)
+    await laptop.send(sends.group(roster, alice))
+    assert (await laptop.receive(f.Ack)).seq == 1
+
+
 async def notifying(connection: Connection) -> list[int]:
     """The processes of the database that rang, and wait for more to do."""
     return [row["pid"] for row in await connection.fetch(NOTIFYING)]
