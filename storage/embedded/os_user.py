@@ -37,6 +37,8 @@ class OsUser:
             os.setgroups([])
             os.setgid(self.gid)
             os.setuid(self.uid)
+            # asyncpg looks for ~/.pgpass at each connection over TCP, and takes "not allowed to look" for an outage.
+            os.environ["HOME"] = "/"
 
     def give(self, path: Path) -> None:
         """Make this user the owner of `path`."""

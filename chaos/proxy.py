@@ -1,0 +1,130 @@
+"""A TCP proxy between two parts that makes the network bad: slow, shaky, silent, cut, half closed, sliced, narrow."""
+
+import random
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import trio
+
+CHUNK: Final = 64 * 1024
+IN_FLIGHT: Final = 256
+"""Chunks on the way in one direction: like a network, it holds a bounded number of bytes."""
+GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: closing sends a reset instead of the orderly end."""
+
+Connect: TypeAlias = Callable[[], Awaitable[trio.SocketStream]]
+"""Opens a connection to the part behind the proxy."""
+
+
+@dataclass(slots=True)
+class Weather:
+    """How bad the network is. Seconds and bytes; the default is a good one."""
+
+    latency: float = 0.0
+    """One way."""
+    jitter: float = 0.0
+    """At the most so much more. Order is kept, as TCP does."""
+    slice_bytes: int = CHUNK
+    """A write becomes writes of so many bytes."""
+    bytes_per_second: float = float("inf")
+
+
+@dataclass(slots=True)
+class Link:
+    """One proxy. Faults change `weather`, stall it, or act on the connections that are open now."""
+
+    connect: Connect
+    dice: random.Random
+    weather: Weather = field(default_factory=Weather)
+    port: int = 0
+    refuses: bool = False
+    """Whether new connections are reset at once."""
+    _open: set[tuple[trio.SocketStream, trio.SocketStream]] = field(default_factory=set)
+    _flowing: trio.Event = field(default_factory=trio.Event)
+
+    def __post_init__(self) -> None:
+        self._flowing.set()
+
+    def stall(self) -> None:
+        """Let nothing through, in either direction, and tell nobody: as when a cable is pulled."""
+        self._flowing = trio.Event()
+
+    def flow(self) -> None:
+        """Let through what has gathered."""
+        self._flowing.set()
+
+    def reset(self) -> None:
+        """Cut every connection with a reset, on both sides."""
+        for pair in self._open:
+            for stream in pair:
+                with suppress(*GONE):
+                    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                stream.socket.close()
+
+    async def half_close(self) -> None:
+        """End every connection in one direction only: from the clients to the part behind."""
+        for _, server in list(self._open):
+            with suppress(*GONE):
+                await server.send_eof()
+
+    async def serve(self, client: trio.SocketStream) -> None:
+        """Carry one connection until both directions have ended."""
+        if self.refuses:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            client.socket.close()
+            return
+        try:
+            server = await self.connect()
+        except OSError:
+            return
+        pair = (client, server)
+        self._open.add(pair)
+        try:
+            async with server, trio.open_nursery() as nursery:
+                nursery.start_soon(self._carry, client, server)
+                nursery.start_soon(self._carry, server, client)
+        finally:
+            self._open.discard(pair)
+
+    async def _carry(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        sender, receiver = trio.open_memory_channel[tuple[float, bytes]](IN_FLIGHT)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._deliver, receiver, sink)
+            async with sender:
+                with suppress(*GONE):
+                    while chunk := await source.receive_some(CHUNK):
+                        delay = self.weather.latency + self.dice.uniform(0, self.weather.jitter)
+                        await sender.send((trio.current_time() + delay, bytes(chunk)))
+
+    async def _deliver(
+        self, receiver: "trio.MemoryReceiveChannel[tuple[float, bytes]]", sink: trio.SocketStream
+    ) -> None:
+        with suppress(*GONE):
+            async with receiver:
+                async for due, chunk in receiver:
+                    await trio.sleep_until(due)
+                    for start in range(0, len(chunk), self.weather.slice_bytes):
+                        piece = chunk[start : start + self.weather.slice_bytes]
+                        await self._flowing.wait()  # without a deadline: whoever stalled it lets it flow again
+                        await sink.send_all(piece)
+                        await trio.sleep(len(piece) / self.weather.bytes_per_second)
+                await sink.send_eof()
+
+
+@asynccontextmanager
+async def open_link(connect: Connect, dice: random.Random) -> AsyncIterator[Link]:
+    """Listen on a free port of the loopback, and carry what comes there to the part behind."""
+    link = Link(connect, dice)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    link.port = listener.socket.getsockname()[1]
+    # Small pieces leave at once: the weather decides when, and not Nagle's algorithm (RFC 896).
+    listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, link.serve, [listener])
+        yield link
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,95 @@
+"""The bad network, in time that jumps: every byte comes, in order, as late as the weather says; or is cut as told."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from chaos.proxy import Link, Weather, open_link
+
+
+@asynccontextmanager
+async def open_echo() -> AsyncIterator[Link]:
+    """A link to a server that sends back what it gets."""
+
+    async def echo(stream: trio.SocketStream) -> None:
+        async with stream:
+            try:
+                while received := await stream.receive_some():
+                    await stream.send_all(received)
+            except trio.BrokenResourceError:
+                return
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, echo, [listener])
+        async with open_link(lambda: trio.open_tcp_stream("127.0.0.1", port), random.Random(1)) as link:
+            yield link
+        nursery.cancel_scope.cancel()
+
+
+async def exchange(stream: trio.SocketStream, sent: bytes) -> bytes:
+    """Send, and read as much."""
+    await stream.send_all(sent)
+    received = bytearray()
+    while len(received) < len(sent):
+        received += await stream.receive_some()
+    return bytes(received)
+
+
+@pytest.mark.parametrize(
+    ("weather", "least"),
+    [
+        pytest.param(Weather(), 0.0, id="good"),
+        pytest.param(Weather(latency=0.5, jitter=0.2), 1.0, id="slow"),
+        pytest.param(Weather(slice_bytes=7), 0.0, id="sliced"),
+        pytest.param(Weather(bytes_per_second=1_000), 10.0, id="narrow"),
+    ],
+)
+async def test_every_byte_comes(autojump_clock: MockClock, weather: Weather, least: float) -> None:
+    """In order, and not sooner than the weather lets it."""
+    sent = random.Random(2).randbytes(5_000)
+    async with open_echo() as link:
+        link.weather = weather
+        async with await trio.open_tcp_stream("127.0.0.1", link.port) as stream:
+            began = trio.current_time()
+            assert await exchange(stream, sent) == sent
+            assert trio.current_time() - began >= least
+
+
+async def test_a_stalled_link_says_nothing(autojump_clock: MockClock) -> None:
+    """Until it flows again: then all comes that had gathered."""
+    async with open_echo() as link, await trio.open_tcp_stream("127.0.0.1", link.port) as stream:
+        assert await exchange(stream, b"before") == b"before"
+        link.stall()
+        await stream.send_all(b"meanwhile")
+        with trio.move_on_after(60):
+            pytest.fail(f"{await stream.receive_some()!r} came through")
+        link.flow()
+        assert await stream.receive_some() == b"meanwhile"
+
+
+async def test_a_reset_is_a_reset(autojump_clock: MockClock) -> None:
+    """Not an orderly end; and who comes to a link that refuses is cut at once."""
+    async with open_echo() as link:
+        async with await trio.open_tcp_stream("127.0.0.1", link.port) as stream:
+            await exchange(stream, b"before")
+            link.reset()
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.receive_some()
+        link.refuses = True
+        async with await trio.open_tcp_stream("127.0.0.1", link.port) as stream:
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.receive_some()
+
+
+async def test_half_an_end(autojump_clock: MockClock) -> None:
+    """The part behind sees the end of its client; this one ends its own half, and that comes back."""
+    async with open_echo() as link, await trio.open_tcp_stream("127.0.0.1", link.port) as stream:
+        await exchange(stream, b"before")
+        await link.half_close()
+        assert await stream.receive_some() == b""
