@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check bench load simulate schema lock clean
+.PHONY: help up demo test check bench load simulate chaos schema lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ load: .venv/.dev ## load on a fresh stack, judged, in under a minute; the report
 	@$(BIN)/python -m loadtest run smoke $(ARGS)
 
 SEEDS ?= 20
+chaos: .venv/.dev ## real processes killed, stopped and cut off while people talk; into build/chaos.json (QUICK=1: under a minute)
+	@$(BIN)/python -m chaos $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+
 simulate: .venv/.dev ## the whole system in virtual time while everything fails (SEEDS=200); into build/simulate.json
 	@$(BIN)/python -m simulation --seeds $(SEEDS) --mutants $(ARGS)
 

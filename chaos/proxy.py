@@ -111,8 +111,8 @@ class Link:
                     for start in range(0, len(chunk), self.weather.slice_bytes):
                         piece = chunk[start : start + self.weather.slice_bytes]
                         await self._flowing.wait()  # without a deadline: whoever stalled it lets it flow again
-                        await sink.send_all(piece)
                         await trio.sleep(len(piece) / self.weather.bytes_per_second)
+                        await sink.send_all(piece)
                 await sink.send_eof()
 
 

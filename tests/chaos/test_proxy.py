@@ -3,12 +3,15 @@
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from chaos.proxy import Link, Weather, open_link
+
+DICE = random.Random(1)  # noqa: S311 - to repeat it
 
 
 @asynccontextmanager
@@ -27,7 +30,7 @@ async def open_echo() -> AsyncIterator[Link]:
     port = listener.socket.getsockname()[1]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, echo, [listener])
-        async with open_link(lambda: trio.open_tcp_stream("127.0.0.1", port), random.Random(1)) as link:
+        async with open_link(partial(trio.open_tcp_stream, "127.0.0.1", port), DICE) as link:
             yield link
         nursery.cancel_scope.cancel()
 
@@ -52,7 +55,7 @@ async def exchange(stream: trio.SocketStream, sent: bytes) -> bytes:
 )
 async def test_every_byte_comes(autojump_clock: MockClock, weather: Weather, least: float) -> None:
     """In order, and not sooner than the weather lets it."""
-    sent = random.Random(2).randbytes(5_000)
+    sent = DICE.randbytes(5_000)
     async with open_echo() as link:
         link.weather = weather
         async with await trio.open_tcp_stream("127.0.0.1", link.port) as stream:

@@ -103,6 +103,10 @@ def reads_environment(source: tree.Source) -> Iterator[str]:
         if tree.dotted(call.func).endswith("from_environ")
         for argument in call.args
     }
+    # What is written there is for libraries, and tells the server nothing.
+    handed |= {
+        id(each.value) for each in source.nodes if isinstance(each, ast.Subscript) and isinstance(each.ctx, ast.Store)
+    }
     for node in source.nodes:
         reads = isinstance(node, ast.Attribute) and tree.dotted(node) in {"os.environ", "os.getenv", "os.environb"}
         imported = (
