@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from domain.people import model as people
 from domain.talk import model as talk_model
 from domain.talk.ports import ChainChange, NewRoster
+from simulation.stores.clock import MINUTE
 from simulation.stores.interference import Interference
 from simulation.stores.memory import Membership, Memory, StoredConversation
 from varde_contract.envelope import Cipher, SealedParts, join_sealed
@@ -91,11 +92,8 @@ class MemoryConversations:
     async def recent_heads(self, after_ms: int, upto_ms: int) -> Mapping[ConversationId, int]:
         """As promised."""
         await self._interference.let_through()
-        sent = {
-            talk.id: [seq for seq, draft in talk.log.items() if after_ms < draft.sent_ms <= upto_ms]
-            for talk in self._memory.talks.values()
-        }
-        return {conversation: max(seqs) for conversation, seqs in sent.items() if seqs}
+        heads = {talk.id: _recent_head(talk, after_ms, upto_ms) for talk in self._memory.talks.values()}
+        return {conversation: head for conversation, head in heads.items() if head}
 
     def _listed(self, device: DeviceId, after: ConversationId | None) -> list[StoredConversation]:
         seated = (talk for _, talk in sorted(self._memory.talks.items()) if device in talk.positions)
@@ -250,3 +248,14 @@ def _chain_head(talk: StoredConversation) -> talk_model.ChainHead | None:
         return None
     last, head = talk.statements[-1]
     return talk_model.ChainHead(last.number, head)
+
+
+def _recent_head(talk: StoredConversation, after_ms: int, upto_ms: int) -> int:
+    # From the end: every node asks each second. No draft waits a minute for its commit.
+    for seq in reversed(talk.log):
+        sent_ms = talk.log[seq].sent_ms
+        if after_ms < sent_ms <= upto_ms:
+            return seq
+        if sent_ms <= after_ms - MINUTE:
+            break
+    return 0
