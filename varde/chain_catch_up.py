@@ -30,6 +30,7 @@ class ChainCatchUp:
         """Note that statement `number` is wanted; return whether to fetch now, False while a fetch is on its way."""
         if conversation in self._fetching:
             return False
+        # The number that began the fetch, not the highest wanted: what came during it may not be in the answer.
         self._fetching.add(conversation)
         self._asked[conversation] = number
         return True

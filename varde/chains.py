@@ -56,6 +56,7 @@ class Chains:
         if parsed.number > chain.state.number:
             self._append(chain, statement, m.apply(chain.state, statement.signed, self._trust.signer_key))
             return True
+        # The log brings each statement that was fetched by the API a second time: that is the usual case, not a lie.
         known = self._store.chains.hash_of(conversation, parsed.number)
         if known is not None and known != s.digest_of(statement.signed):
             raise s.ChainFault(RefusalCode.STALE_CHAIN, "two statements have the same number")
@@ -156,6 +157,7 @@ class Chains:
         own = parsed.device == self._identity.device
         if own:
             self._store.own_numbers.acked(membership.conversation, statement.seq)
+        # An own statement is told to nobody: who made it knows. Other devices of the account are told.
         event = _event_of(parsed, statement.seq, mine=parsed.account == self._identity.account)
         if event is not None:
             self._store.log.add(event, Taken.NEVER if own else Taken.NOT_YET)

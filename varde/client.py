@@ -76,6 +76,7 @@ class Client:
 
         It is not told of the block, but sees that the dms were left. Groups that both are in stay as they are.
         """
+        # First the block: who is blocked could otherwise ask again between the two.
         await self._services.rest.block(account)
         await self._services.memberships.leave_dms(account)
 

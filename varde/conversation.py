@@ -45,6 +45,7 @@ class Conversation:
         """
         if len(text) > TEXT_CHARACTERS or len(text.encode()) > CONTENT_BYTES - ENVELOPE_OVERHEAD:
             raise TooLarge("the text is too long for one message")
+        # Only for the profile to write as. What it is encrypted for is asked again when it goes, perhaps much later.
         view = await self._services.rosters.current(self.id)
         draft = Draft(
             conversation=self.id,

@@ -97,6 +97,7 @@ class ConversationSender:
         if draft is not None and (ready := self._store.outbox.encrypted(draft.client_id)) is not None:
             return draft, ready
         await self._wait_caught_up()
+        # Before each encryption, not once for each draft: by now a proof may be old, or the log be forked.
         view = await self._rosters.prove(await self._rosters.current(self._conversation))
         now = now_ms()
         due = self._due(view, draft, now)
@@ -167,6 +168,7 @@ class ConversationSender:
             await self._rosters.refresh(self._conversation)
             await trio.sleep(self._backoff.next())
             return None
+        # Nobody waits for them: they get what cannot be opened, and so learn that they missed something.
         self._without_prekeys.update(dict.fromkeys(again.without, trio.current_time() + NO_PREKEYS_SECONDS))
         return ClaimedKeys(first.keys + again.keys, again.without)
 

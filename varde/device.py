@@ -55,6 +55,7 @@ def open_device(store: Store, account: AccountId) -> DeviceKeys:
     if found is not None:
         return found
     made = DeviceKeys(account, DeviceId(fresh_id()), KeyPair.generate().private_bytes())
+    # Both at once, before anything is said to the server: an interrupted enrolment goes on with the same keys.
     with store.transaction():
         keep_account(store, OlmAccount.generate())
         store.settings.put(DEVICE, made)

@@ -48,6 +48,7 @@ class EventStream:
 
     def mark_all_taken(self) -> None:
         """Count everything that was handed out as taken: the application left its block without an exception."""
+        # Not durable: after a power cut it is handed out once more, which applications must bear anyhow.
         with self._store.transaction(durable=False):
             for position in self._handed_out:
                 self._store.log.mark_taken(position)
@@ -104,8 +105,10 @@ class EventIterator(Generic[E]):
 
     async def __anext__(self) -> E:
         await trio.lowlevel.checkpoint()
+        # An event counts as taken when the next one is asked for: until then the loop body may still fail.
         self._take_last()
         while True:
+            # Stored events first: what somebody types now is worth less than what they wrote.
             found = self._next_stored() or self._next_transient()
             if found is not None:
                 return found

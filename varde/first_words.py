@@ -55,6 +55,7 @@ class FirstContact:
             return
         ((profile, account),) = invited
         await self._rosters.learn_profile(profile)
+        # Proven as for a message: these are words, and the server would like to choose who reads them.
         lists = await self._rosters.prove_lists(self._identity.account, account)
         devices = self._keychain.trust.devices_of(profile, now_ms())
         pairs = (Pair(draft.conversation, peer.device) for peer in devices)
@@ -66,6 +67,7 @@ class FirstContact:
             if not may_encrypt():
                 return
             sealed = self._keychain.encrypt_words(chain.state, draft, lists, devices, keys)
+        # Nothing where no device had a prekey: it is tried again with the next look, and the text waits anyhow.
         if sealed:
             words = FirstWords(draft.client_id, draft.profile, sealed)
             await self._rest.put_words(draft.conversation, profile, words)

@@ -34,6 +34,7 @@ class GapTracker:
         if upto >= self._heard.get(conversation, 0):
             self.drop(conversation)
             return None
+        # A held number would come again with every sync, until what it waits for is here.
         if conversation in self._held or upto < self._requested.get(conversation, 0):
             return None
         # What is heard of while this sync is on its way is asked for by the next one.

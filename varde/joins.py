@@ -22,6 +22,7 @@ class Joins:
         self._own = own
         self._joined: dict[ConversationId, Joined] = {}
         self._changed = trio.Event()
+        # Not persisted: what this process sends it knows, and the next process asks the relay again.
         self._restored = False
 
     def clear(self) -> None:
@@ -48,6 +49,7 @@ class Joins:
     def has_caught_up(self, conversation: ConversationId) -> bool:
         """Whether the conversation is joined, and everything up to the head of then is taken in."""
         joined = self._joined.get(conversation)
+        # The head of the join, not the newest one: in a busy group a sender would never come to its turn.
         return joined is not None and (self._store.conversations.upto(conversation) or 0) >= joined.head
 
     def may_encrypt(self, conversation: ConversationId) -> bool:
@@ -57,6 +59,7 @@ class Joins:
         """
         if not self.has_caught_up(conversation):
             return False
+        # The number is asked for here and not at the join: what this device sent since was acked, and is no mishap.
         own_seq, restored = self._joined[conversation].own_seq, self._restored
         if own_seq and not self._store.own_numbers.has(conversation, own_seq):
             self._start_anew(conversation, own_seq)

@@ -47,6 +47,7 @@ class DeviceCode(Struct, frozen=True, array_like=True, tag="device"):
         """Return the list that it asks for. Raises UnusableCode where it was made after another one than `before`."""
         if self.device.manager or self.device.valid_until_ms is not None:
             raise UnusableCode("this code asks for more than a device that receives")
+        # An id that is in the list already would make a list that the rules refuse, by whoever judges it.
         devices = [*before.devices, self.device]
         fresh = next_list(before, before.account, before.root_key, devices, self.issued_ms)
         _check(fresh, self.number, {self.device.device: self.signature}, {self.device.device: self.device.signing_key})

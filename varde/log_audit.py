@@ -67,6 +67,7 @@ async def audit(read: Read, last: Audited | None = None, policy: Policy | None =
         opened = open_checkpoint(note.encode(), keys)
         wanted = {(opened.checkpoint.size, opened.checkpoint.root)}
         if last is not None:
+            # Replayed to that size as well: consistency proofs would say the same, and need the log to make them.
             wanted.add((last.size, last.root))
         if policy is not None and policy.quorum != NONE:
             cosigned = open_checkpoint(await read("checkpoint/cosigned"), keys)

@@ -64,6 +64,7 @@ class LogPolicy:
         policy, earliest, latest = self._policy, now - COSIGNED_SECONDS, now + SKEW_SECONDS + 1
         found = {signed_time(note, witness.key) for witness in policy.witnesses.values()}
         times = sorted((time for time in found if time is not None and time > earliest), reverse=True)
+        # Newest first: the largest time at which the quorum holds says for how long it is good.
         return next((since for since in times if policy.accepts(note, range(since, latest).__contains__)), None)
 
 

@@ -59,6 +59,7 @@ class Memberships:
 
         Who is there already as invited accepts: to open a conversation with somebody is to want it.
         """
+        # Before anything is signed: an invitation says for ever which account a profile is of.
         owners = [await self._rosters.learn_profile(each) for each in dict.fromkeys(invited)]
         try:
             conversation = await self._create(kind, mine, owners)
@@ -192,6 +193,7 @@ class Memberships:
             if chain is None or chain.state.kind is not ConversationKind.DM:
                 continue
             accounts = {member.account for member in chain.state.accepted.values()}
+            # Of a request that was not accepted there is nothing to leave: the block hides it.
             if {account, self._identity.account} <= accounts:
                 await self.say(conversation, lambda head: s.Leave(*head))
 
@@ -203,6 +205,7 @@ class Memberships:
         return chain.state
 
     async def _append(self, conversation: ConversationId, signed: Sequence[bytes]) -> None:
+        # Before the call: the relay may call the number own, in a later process even, before the answer is here.
         with self._store.transaction():
             self._store.chains.set_pending(conversation, pending=True)
         try:
@@ -229,6 +232,7 @@ class Memberships:
     def _follow(self, state: m.Membership, signer: m.Signer, says: Sequence[Say]) -> list[bytes]:
         signed: list[bytes] = []
         for say in says:
+            # Whoever comes next makes the snapshot, in the same call: alone it would be one more race to lose.
             if m.snapshot_is_due(state):
                 snapshot = s.Snapshot(*m.next_head(state, signer, now_ms()), state.digest_of_state)
                 signed.append(self._chains.sign(snapshot))

@@ -88,6 +88,7 @@ class MessageOpener:
             self._store_undecryptable(new, reason)
             return True
         self._on_commit(lambda: self._transparency.hear(envelope.checkpoint, new.sender_device))
+        # Shown, whatever else is wrong: to hide what somebody wrote would be one more thing that a server can do.
         shown = self._shown(new, envelope)
         if shown is not None and not self._store.log.add(shown):
             self._store_undecryptable(new, Reason.REPLAYED)
@@ -190,6 +191,7 @@ class MessageOpener:
 
     def _store_undecryptable(self, new: f.New, reason: Reason) -> None:
         self._store.log.add(Undecryptable(new.conversation, new.seq, reason))
+        # Only where a ratchet is lost. To answer a forgery so would let anybody make a device speak.
         if self._keychain.request_reset(new, reason, now_ms()):
             self._on_commit(lambda: self._outbox.wake_sender(new.conversation))
 

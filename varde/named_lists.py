@@ -132,6 +132,7 @@ class NamedLists:
     def _compare(self, message: Unjudged, tries: int) -> Break | None:
         if self._store.chains.hash_of(message.conversation, message.chain.number) != message.chain.hash:
             return None  # who the members were is in question itself, and that is told
+        # What was an honest list may have become an old one with any list that came since.
         if self._revision != self._store.pins.revision or len(self._superseded) > KEPT:
             self._revision = self._store.pins.revision
             self._superseded.clear()
@@ -149,6 +150,7 @@ class NamedLists:
 
     def _find(self, accounts: Sequence[AccountId], digest: bytes, tries: int) -> Mapping[AccountId, int] | None:
         """Return the number of the list of each account that a digest names, None where it is found in no try."""
+        # Whole histories are in the store, so a digest of older lists is found without asking anybody.
         newest = {account: pinned.number for account in accounts if (pinned := self._store.pins.newest(account))}
         if len(newest) < len(accounts):
             return None

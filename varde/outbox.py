@@ -69,6 +69,7 @@ class Outbox:
         # A further failed attempt to connect changes nothing for those who wait already.
         if self._connection is not None:
             self._connection, self._connection_changed = None, trio.Event()
+        # None, not an error: the same bytes go again under the same client id, and the relay answers as the first time.
         for reply in self._replies.values():
             reply.set(None)
         self._replies.clear()
@@ -108,6 +109,7 @@ class Outbox:
         # Not durable: sealing it commits durably, and comes before anything is sent.
         with self._store.transaction(durable=False):
             self._store.outbox.add(draft)
+        # Before the sender is woken: the ack may come before this task runs again.
         self._waiters[draft.client_id] = waiter = Future[Sent]()
         self.wake_sender(draft.conversation)
         try:
@@ -155,6 +157,7 @@ class Outbox:
             return lambda: None
         if draft.kind is DraftKind.TEXT:
             self._store.log.add(self._own_message(draft, ack), Taken.NEVER)
+        # The place in the transcript is taken by the ack, so that a refused message leaves no hole for readers.
         sealed = self._store.outbox.encrypted(ack.client_id)
         if sealed is not None:
             life = Life(ack.conversation, self._identity.device, sealed.incarnation)
@@ -167,6 +170,7 @@ class Outbox:
     def send_again(self, lost: Sequence[Message]) -> None:
         """Put messages that were acked, and that the server has lost, back under their client ids. In a transaction."""
         for each in lost:
+            # One that is there waits for its ack anyhow. The client id is the old one, so who has it shows it once.
             if self._store.outbox.find(each.client_id) is None:
                 written_ms = round(each.written.timestamp() * 1_000)
                 draft = Draft(each.conversation, each.client_id, DraftKind.TEXT, each.profile, written_ms, each.text)
@@ -194,6 +198,7 @@ class Outbox:
         """A draft is refused for good: raise it in `send`, or store it as unsent when nobody waits any more."""
         waiter = self._waiters.get(draft.client_id)
         with self._store.transaction():
+            # An ack of it may have been lost: then its number is a gap here, and never hides another message.
             self._store.outbox.remove(draft.client_id)
             self.settle_own_numbers(draft.conversation)
             if waiter is None and draft.kind is DraftKind.TEXT:

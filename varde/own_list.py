@@ -174,6 +174,7 @@ class OwnList:
         before, phrase = self._newest_for_manager(), new_phrase()
         issued_ms = max(self._now_ms(), before.issued_ms)
         public = root_key_of(phrase).public_key().public_bytes_raw()
+        # The phrase is made here and shown here only: other managers sign a public key.
         code = RootKeyCode(before.number + 1, issued_ms, PendingRoot(public, issued_ms + ROOT_KEY_DELAY_MS), ())
         done = await self._sign_root_key(before, code)
         return RootKeyAnnouncement(done.missing, done.code, phrase)
@@ -235,6 +236,7 @@ class OwnList:
             await self.refresh()
             before = self.newest()
             devices = () if before is None else before.devices
+            # From the newest list at each try: another device may have taken off what this one would put back.
             wanted = tuple(sorted(change(devices), key=lambda listed: listed.device))
             root_key = self._root_key(before, root)
             stays = before is not None and (wanted, root_key) == (devices, before.root_key)

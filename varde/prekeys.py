@@ -42,6 +42,7 @@ class PrekeyUploads:
         """Check at the start, at every `wake`, and once a day."""
         backoff = Backoff()
         while True:
+            # A new one before the look: what is said during it wakes the next round.
             self._wake = trio.Event()
             try:
                 await fill_prekeys(self._store, self._rest, self._device)
@@ -67,6 +68,7 @@ async def fill_prekeys(store: Store, rest: Rest, device: DeviceId) -> None:
     # An age below zero means that the clock went back: renew rather than trust it.
     old = made_ms is None or not 0 <= now_ms() - made_ms < FALLBACK_AGE_MS
     if wanted or old or not count.has_fallback:
+        # A fallback key that the server has lost is replaced, not sent again: somebody may have claimed it.
         upload = make_prekeys(store, device, wanted, fallback=old or not count.has_fallback)
         await rest.upload_prekeys(upload)
 

@@ -139,6 +139,7 @@ class Receiver:
         upto = self._store.conversations.upto(conversation)
         if upto is None or last <= upto:
             return  # not joined yet, or received before
+        # Never past a hole: what is confirmed is deleted at the relay, and with it what was before.
         if first > upto + 1 or not store():
             self._gaps.notice(conversation, last)
         else:
@@ -224,6 +225,7 @@ class Receiver:
         if profile in self._profiles and read:
             self._store.conversations.mark_read(conversation, upto)
             self._store.conversations.mark_read_reported(conversation, upto)
+        # Positions only grow: the relay repeats the last one at every join.
         moved = self._store.receipts.move(conversation, profile, delivered=upto, read=upto if read else 0)
         if moved:
             self._on_commit.append(lambda: self._events.publish(Receipt(conversation, profile, upto, read)))

@@ -93,11 +93,13 @@ class AccessTokens:
 
     async def _token(self) -> str:
         tokens = self.tokens()
+        # Early, because a token may end on the way. A clock that is wrong is found out by the server's `token-expired`.
         if now() < tokens.access_expires_at - EARLY:
             return tokens.access_token
         return await self._refreshed(tokens.access_token)
 
     async def _refreshed(self, old: str) -> str:
+        # One at a time: the second use of a refresh token ends the session, as if somebody had stolen it.
         async with self._refreshing:
             tokens = self.tokens()
             if tokens.access_token != old:

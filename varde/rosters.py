@@ -79,6 +79,7 @@ class Rosters:
         before = self.known(conversation)
         async with self._fetching[conversation]:
             known = self.known(conversation)
+            # Many wait for one lock when a roster moves: the first of them has fetched it for all.
             newer = known is not None and before is not None and known.roster_version > before.roster_version
             if known is not None and (newer or (newer_than is not None and known.roster_version > newer_than)):
                 return known
@@ -212,6 +213,7 @@ class Rosters:
     async def accept(self, view: ConversationView) -> ConversationView:
         """Verify and store a roster that the API gave, with the lists it needs, and publish what is different."""
         before = self.known(view.conversation)
+        # Two answers may overtake each other. The older one is neither used nor held against the server.
         if before is not None and before.roster_version > view.roster_version:
             return before
         await self._fetch_heads(view)
@@ -249,6 +251,7 @@ class Rosters:
 
         Without a number, as many as there are.
         """
+        # One fetch for an account at a time: two conversations would both judge the same list as the next.
         async with self._fetching_lists[account]:
             while (known := self._trust.lists.newest(account)) is None or upto is None or known.number < upto:
                 page = await self._rest.device_lists(account, 1 if known is None else known.number + 1, profile)

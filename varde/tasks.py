@@ -148,12 +148,14 @@ class ClientTasks:
         nursery.start_soon(self._prekeys.run)
         nursery.start_soon(services.transparency.run)
         nursery.start_soon(ListLookups(services.store, services.transparency).run)
+        # What an earlier process wrote goes before anybody calls anything: an application may only listen.
         services.outbox.resume()
         for conversation in services.store.chains.all_pending():
             nursery.start_soon(self._finish_statements, conversation)
 
     def on_connected(self, connection: Connection) -> None:
         """Join every conversation, and go on sending."""
+        # The receiver first: it joins, and what waits may be encrypted only once that is answered.
         self._receiver.set_connection(connection)
         self._services.outbox.set_connection(connection)
         for head in connection.welcome.heads:

@@ -294,6 +294,8 @@ class Transparency:
 
     async def _accept(self, note: bytes) -> LogState:
         """Verify a checkpoint and keep it. What it proves is the tree of the state that is returned."""
+        # One at a time: two answers on their way would be compared with the same last checkpoint, and the older of them
+        # stored last.
         async with self._accepting:
             self.refuse_fork()
             last = self._store.transparency.state() or await self._pin()
@@ -334,6 +336,7 @@ class Transparency:
             raise UnprovenList("an older checkpoint of the transparency log was shown than before")
         if size == last.size and root != last.root:
             raise self._fork("two different logs of the same size were signed", last, opened)
+        # An empty log is the beginning of every log, and proves nothing.
         if 0 < last.size < size:
             try:
                 proof = (await self._reader.log_consistency(last.size, size)).proof

@@ -84,6 +84,7 @@ class Witness:
 
     def _refuse(self, asked: AddCheckpoint, checkpoint: Checkpoint) -> Answer | None:
         size, root = self._last(checkpoint.origin)
+        # The log must say where it goes on from: so one that has two histories has to choose which this witness knows.
         if asked.old != size:
             return Answer(HTTPStatus.CONFLICT, f"{size}\n", "text/x.tlog.size")
         if size == checkpoint.size and size and root != checkpoint.root:

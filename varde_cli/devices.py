@@ -144,6 +144,7 @@ def add_device(home: Home, code: str) -> None:
 
     The new one gets what is written from now on. Whoever has talked you into pasting a code would get that, too.
     """
+    # Nothing of the code is shown for comparison: it cannot be made for another history, nor ask for more.
     added = run_connected(home, lambda client: client.own_list.add(code))
     click.echo(f"Added {added.device}. It is no manager: `varde devices manager` makes it one.")
 

@@ -74,6 +74,7 @@ async def open_conversation(
     mine = names.own_profile(as_profile)
     if target == SELF:
         return await client.open_self(as_profile=mine)
+    # A conversation before a profile: both are ids, and only of conversations there is a list to look in.
     found = as_uuid(target)
     if found is not None and any(each.id == found for each in await client.conversations()):
         return client.conversation(ConversationId(found))

@@ -80,5 +80,6 @@ class ListByDefault(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `list` in front where no command is named and nobody asks for help."""
+        # Anywhere in the words, because options may stand before the command.
         named = set(args) & {*self.commands, *ctx.help_option_names}
         return super().parse_args(ctx, args if named else [LIST, *args])

@@ -40,6 +40,7 @@ def format_time(moment: datetime) -> str:
 
 def print_phrase(phrase: str) -> None:
     """Print a recovery phrase, which is shown once, in rows of words."""
+    # In rows, because people write them down by hand and lose their place in one long line.
     words = phrase.split()
     click.echo("\nYour recovery phrase. Write it down now: it is shown once, and nobody can give it to you again.")
     for start in range(0, len(words), _WORDS_PER_LINE):

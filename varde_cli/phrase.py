@@ -39,6 +39,7 @@ def lost(home: Home) -> None:
     manager, or whoever has the old phrase, may cancel it. Everybody who writes to you is told.
     """
     announced = run_connected(home, lambda client: client.own_list.announce_root_key())
+    # Shown before it is in force, and also when others must sign first: no later command can show it.
     print_phrase(announced.recovery_phrase or "")
     _show(announced)
 

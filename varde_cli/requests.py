@@ -150,6 +150,7 @@ def found_by(home: Home, whom: str | None, *, as_profile: str | None) -> None:
 
 
 async def _account(client: varde.Client, who: str) -> AccountId:
+    # Who asks may be nobody that this device can find otherwise: the request itself says whose it is.
     given = as_uuid(who)
     for request in await client.requests() if given is not None else ():
         if request.conversation == given:

@@ -148,6 +148,7 @@ def in_conversation(metavar: str = "CONVERSATION") -> Callable[[Callable[..., Aw
 async def _run_until_signal(work: Callable[[], Awaitable[T]]) -> T:
     with trio.open_signal_receiver(*_SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
+            # Not the nursery's own scope: the signal must not cancel who listens for the second one.
             working = trio.CancelScope()
             nursery.start_soon(_cancel_on_signal, signals, working)
             with working:

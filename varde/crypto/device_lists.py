@@ -83,6 +83,7 @@ class DeviceLists:
                 after = _judge(account, before, parsed)
             except PeerFault as fault:
                 raise UntrustedDevice(f"an account's device list breaks a rule: {fault}") from None
+            # Kept for ever, also when it is gone from the list: what it wrote before may still come.
             for listed in after.devices:
                 self._keep_device(account, listed)
             self._store.pins.put_list(account, PinnedList(after.number, list_hash(after)), signed)
@@ -138,6 +139,7 @@ def next_list(
     if before is None:
         return DeviceList(account, 1, None, root_key, ordered, None, now_ms)
     pending = before.pending_root if before.root_key == root_key else None
+    # A clock that was set back must not make a list that the rules refuse.
     issued_ms = max(now_ms, before.issued_ms)
     return DeviceList(account, before.number + 1, list_hash(before), root_key, ordered, pending, issued_ms)
 

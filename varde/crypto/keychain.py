@@ -108,6 +108,8 @@ class Keychain:
     def encrypt_for_each(self, view: ConversationView, draft: Draft, body: Body) -> EncryptedDraft:
         """Encrypt for every device of the roster, each on its own session."""
         envelope = self._envelope(view, draft, body)
+        # One without a prekey gets NO_SESSION: the relay wants a ciphertext for every device, and to leave one out
+        # would let whoever empties a device's prekeys stop all others from talking.
         sealed = {device: self._encrypt_for(peer, envelope) for device, peer in self.peers(view).items()}
         return _encrypted(view, envelope, devices=sealed)
 
@@ -135,6 +137,7 @@ class Keychain:
         Raises CannotDecrypt.
         """
         pair = Pair(new.conversation, new.sender_device)
+        # Before anything is decrypted: what a stranger sent turns no ratchet.
         peer = self.trust.sender(new.conversation, new.sender_device, new.sender_profile)
         try:
             parts = split_sealed(new.ciphertext)
@@ -144,6 +147,7 @@ class Keychain:
         if parts.cipher is Cipher.MEGOLM and kind is not ConversationKind.GROUP:
             raise CannotDecrypt(Reason.MISATTRIBUTED)
         plaintext, afresh = self._decrypt(pair, peer, parts, new)
+        # Olm says who wrote, not for whom: what was made for another device of this account is refused here.
         recipient = None if parts.cipher is Cipher.MEGOLM else self._own.device
         envelope = _check(plaintext, _said(new, kind, peer.account, recipient))
         if isinstance(envelope.body, Invite):
@@ -180,6 +184,7 @@ class Keychain:
             recipient=None,
             client_id=draft.client_id,
             written_ms=draft.written_ms,
+            # Random each time: it has no place between messages, and must not look like a hole there.
             incarnation=os.urandom(INCARNATION_BYTES),
             counter=1,
             previous=None,

@@ -121,6 +121,7 @@ class OlmSession:
 
     def decrypt(self, cipher: Cipher, ciphertext: bytes) -> bytes:
         """Return the plaintext. Raises CannotDecrypt, and the session is then as it was."""
+        # vodozemac masks bit 255 of a key: what it takes as equal would otherwise be two messages.
         check_olm_message(cipher, ciphertext)
         try:
             kind = v.AnyOlmMessage.pre_key if cipher is Cipher.OLM_PREKEY else v.AnyOlmMessage.normal
@@ -208,6 +209,7 @@ class PeerMegolm:
 
     def opens_more_than(self, other: "PeerMegolm") -> bool:
         """Whether this is the same key from an earlier step: then it replaces the other."""
+        # A member may share a key again from an earlier step, and never another key under the same id.
         step = other._session.first_known_index  # noqa: SLF001 - another of the same class
         if self._session.first_known_index >= step:
             return False

@@ -75,6 +75,7 @@ def parse(cipher: Cipher, content: bytes) -> OuterMessage:
     if content == NOTHING:
         raise CannotDecrypt(Reason.NO_SESSION)
     flags, at = content[:1], 1 + ID_BYTES
+    # Unknown flags are refused: a later version has another first byte, and until then every bit is authenticated.
     if flags not in (b"\x00", b"\x01", b"\x02", b"\x03"):
         raise CannotDecrypt(Reason.MALFORMED)
     key_id, kem_id, encapsulated, offer = content[1:at], b"", b"", b""
@@ -126,6 +127,7 @@ def open_outer(state: OuterState, message: OuterMessage, ends: Ends, now_ms: int
         content: bytes = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, associated, nonce, key)
     except CryptoError:
         raise CannotDecrypt(Reason.TAMPERED) from None
+    # Until then the answer goes along with every message: any one of them may be the first that arrives.
     if key == state.keys[0]:
         state = replace(state, answer=b"")  # the peer has the newest key
     return content, _answer_offer(replace(state, messages=state.messages + 1), message.offer, ends, now_ms)
@@ -150,6 +152,7 @@ def _renewed(state: OuterState, now_ms: int) -> OuterState:
 
 
 def _answer_offer(state: OuterState, offer: bytes, ends: Ends, now_ms: int) -> OuterState:
+    # The one who began offers, the other answers. An offer that comes twice is answered with the same key.
     if not offer or state.began or kem_id_of(offer) == state.answered:
         return state
     if not is_good_kem_key(offer):
@@ -194,6 +197,7 @@ def _info(conversation: ConversationId, sender: End, owner: End, kem_key: bytes)
 def _derive(
     secret: bytes, before: bytes, conversation: ConversationId, sender: End, owner: End, kem_key: bytes
 ) -> bytes:
+    # The old key is the salt: whoever breaks one exchange, or makes it up, still lacks what came before.
     salt = before or bytes(SECRET_BYTES)
     info = _info(conversation, sender, owner, kem_key)
     return HKDF(algorithm=SHA256(), length=SECRET_BYTES, salt=salt, info=info).derive(secret)

@@ -60,6 +60,7 @@ class Pairwise:
         found = self._store.ratchets.to_send_on(pair)
         if found is None:
             return None
+        # Turned here, stored in the caller's transaction with the ciphertext: a crash repeats bytes and never a key.
         session = OlmSession.restore(found[1].pickle)
         cipher, ciphertext = session.encrypt(plaintext)
         content, state = outer.seal(found[1].outer, cipher, ciphertext, self._ends(pair, peer), now_ms())
@@ -91,9 +92,11 @@ class Pairwise:
         ciphertext, state = outer.open_outer(state, message, ends, now_ms())
         if session_of(ciphertext) in dict(self._store.ratchets.sessions(pair)):
             raise CannotDecrypt(Reason.TAMPERED)  # a session has one outer layer for life
+        # With the identity key of the device list, not with the one in the message: so the list says who it is.
         account = load_account(self._store)
         session, plaintext = account.inbound(peer.identity_key, ciphertext)
         keep_account(self._store, account)
+        # Only now: a message that somebody made up must not use up the key that an honest one needs.
         self._store.kem_prekeys.use_up(message.kem_id)
         self._put(pair, session, state, best=True)
         return plaintext

@@ -32,6 +32,7 @@ def new_phrase() -> str:
 
 def root_key_of(phrase: str) -> Ed25519PrivateKey:
     """Return the root key of a phrase: HKDF-SHA256 (RFC 5869) of the BIP 39 seed. Raises WrongPhrase."""
+    # As people type them: capitals, line breaks, and accents of a keyboard that composes them.
     words = unicodedata.normalize("NFKD", phrase).lower().split()
     if len(words) != STRENGTH_BITS * 3 // 32 or not _words.check(" ".join(words)):
         raise WrongPhrase("these are not 24 words that belong together")
@@ -46,6 +47,7 @@ def safety_number(one: tuple[AccountId, bytes], other: tuple[AccountId, bytes]) 
 
 
 def _digits(account: AccountId, root_key: bytes) -> str:
+    # Iterated, because people compare a part of it: to find a key with similar digits must cost more than it is worth.
     digest = statement = _LABEL + account.bytes + root_key
     for _ in range(ROUNDS):
         digest = hashlib.sha512(digest + statement).digest()

@@ -33,6 +33,7 @@ class SenderKeys:
         It opens messages from its current step on: who is new cannot read what was said before.
         """
         own = self._store.sender_keys.own(conversation)
+        # The same key goes on where a device only came: it starts for the newcomer at the current step.
         if own is None or _worn(own, devices, now_ms):
             own = OwnSenderKey(OwnMegolm.generate().pickle(), now_ms, 0, frozenset())
         megolm = OwnMegolm.restore(own.pickle)
@@ -76,5 +77,6 @@ class SenderKeys:
 
 
 def _worn(own: OwnSenderKey, devices: AbstractSet[DeviceId], now_ms: int) -> bool:
+    # Who is gone has the key, and perhaps a way to the ciphertext: so nothing more may be sealed with it.
     gone = own.shared - devices
     return bool(gone) or own.sealed >= ROTATE_AFTER_MESSAGES or not 0 <= now_ms - own.made_ms < ROTATE_AFTER_MS

@@ -64,6 +64,7 @@ class Transcript:
         return tuple(dict.fromkeys(each for each in breaks if each is not None))
 
     def _check_life(self, life: Life) -> Break | None:
+        # By number, not by time: an older life that speaks again after a newer one is a replay, or a second copy.
         latest = self._store.transcript.latest_life(life.conversation, life.device)
         if latest is None or latest == life:
             return None
@@ -100,6 +101,7 @@ class Transcript:
             missing, known = upto, lost - (0 if before is None else before.lost)
         else:
             missing, known = upto - head.counter, lost - head.lost
+        # Nobody can say whose the lost numbers were, so each sender may claim all of them.
         if missing <= known:
             return None
         # It is told now: the next message that shows the same hole is no news.

@@ -59,6 +59,7 @@ class Trust:
         proven = self._proven(view)
         for device in view.devices:
             _check_device(device, proven)
+        # After every check: a transaction that fails leaves neither pins nor roster of a view that lied somewhere.
         self._store.conversations.put_roster(view)
         return tuple(sorted(proven.keys() - {device.device for device in view.devices}))
 
@@ -72,6 +73,7 @@ class Trust:
             raise UnknownSigner(statement)
         if pinned.account != statement.account:
             raise ChainFault(RefusalCode.BAD_SIGNATURE, "the statement is signed as somebody else's profile")
+        # The list of then: a device that was revoked later had the right, and to undo what it did would fork the chain.
         return listed_key(statement, self.lists.at(statement.account, statement.list_number), pinned.salt)
 
     def pin_profile(self, profile: ProfileId, pinned: PinnedProfile) -> None:

@@ -80,6 +80,7 @@ class Conversations(Table):
             conversation.bytes,
             kept,
         )
+        # Other messages will be given these numbers: one that stayed own would be passed over without being shown.
         self._database.run("DELETE FROM own_number WHERE conversation = ? AND seq > ?", conversation.bytes, kept)
         self._database.run("DELETE FROM own_claim WHERE conversation = ? AND last_seq > ?", conversation.bytes, kept)
 
@@ -161,6 +162,7 @@ class OwnNumbers(Table):
 
     def unexplained(self, conversation: ConversationId) -> Sequence[Gap]:
         """Decide every claim: return the numbers in them that no ack named, in order, and forget the claims."""
+        # Judged once, when no ack is due any more: before that an own number and a hidden message look the same.
         claims = self._database.rows(
             "SELECT first_seq, last_seq FROM own_claim WHERE conversation = ? ORDER BY first_seq", conversation.bytes
         )

@@ -43,6 +43,7 @@ class Log(Table):
         conversation, seq, device, client_id = _keys(event)
         if client_id is not None and device is not None and self.has(conversation, device, client_id):
             return self._number_again(conversation, device, client_id, seq)
+        # By number as well: the relay could send two messages under one, and the first was confirmed.
         if seq is not None and self._at(conversation, seq):
             return False
         self._insert(event, (conversation.bytes, seq, _bytes(device), _bytes(client_id)), taken)

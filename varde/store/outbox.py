@@ -53,6 +53,7 @@ class OutboxTable(Table):
             "INSERT INTO outbox (conversation, client_id, rank, draft) VALUES (?, ?, ?, ?)",
             draft.conversation.bytes,
             draft.client_id.bytes,
+            # A key that is made later must still go first: it opens the text that waits.
             int(draft.kind is DraftKind.TEXT),
             self._encrypt(_draft_cell(draft.client_id), draft),
         )

@@ -55,6 +55,7 @@ class Pins(Table):
     def newest(self, account: AccountId) -> PinnedList | None:
         """Return which list of the account is the newest that was verified."""
         row = self._database.row("SELECT sealed FROM pinned_list WHERE account = ?", account.bytes)
+        # A row that is absent is first use, or was deleted by somebody who wants it to look like that.
         if row is None:
             self._check_count()
             return None

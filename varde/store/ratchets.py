@@ -126,6 +126,7 @@ class Ratchets(Table):
             *_key(pair),
             session,
         ) or (0, None)
+        # A session that is for reading only stays so, also when something comes on it.
         if own is not None and own < 0:
             return int(own)
         return max(int(highest), 0) + 1 if best or own is None else int(own)
@@ -230,6 +231,7 @@ class SenderKeyTable(Table):
             session,
             step,
         )
+        # The same message again is no replay: it comes twice when its confirmation was lost.
         if found is not None:
             return found == (seq, client_id.bytes)
         self._database.run(

@@ -82,6 +82,7 @@ class LogTable(Table):
 
     def forget(self) -> None:
         """Forget the log and what was proven in it."""
+        # Both: a proof says nothing under other keys.
         self._database.run("DELETE FROM log_state")
         self._database.run("DELETE FROM logged_list")
 
