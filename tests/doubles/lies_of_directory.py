@@ -154,6 +154,7 @@ async def keep_list(server: DishonestServer) -> None:
     changed = f.Changed(f.ChangeKind.DEVICES, server.talk.conversation, server.talk.version)
     for reader in (server.bob, server.carol):
         server.relay.deliver(reader.id, changed)
+    await wait_all_tasks_blocked()
     server.relay.takes_all = True
 
 
