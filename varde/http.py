@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import os
 import random
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -36,8 +37,9 @@ _TIMEOUT = httpx.Timeout(10.0)
 
 
 @cache
-def _tls_context() -> ssl.SSLContext:
-    # To read the authorities takes longer than most calls: once is enough for all clients of a process.
+def _tls_context(_: tuple[str | None, ...]) -> ssl.SSLContext:
+    # To read the authorities takes longer than most calls: once is enough for all clients of a process, and once more
+    # where the environment names others.
     return httpx.create_ssl_context()
 
 
@@ -50,7 +52,7 @@ class Http:
             timeout=_TIMEOUT,
             transport=transport,
             headers={"User-Agent": "varde-sdk"},
-            verify=_tls_context(),
+            verify=_tls_context(tuple(map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR")))),
         )
 
     async def __aenter__(self) -> Self:
