@@ -5,6 +5,8 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar, TypeVarTuple
 
+import asyncpg
+
 from storage.database import Connection, Pool
 from storage.island import Island
 from storage.postgres.errors import RETRYABLE, store_errors
@@ -62,6 +64,12 @@ class Transactions:
         connection = await self._pool.acquire(timeout=self._timeouts.acquire)
         try:
             return await work(connection)
+        except asyncpg.ReadOnlySQLTransactionError:
+            # A standby by now, and its connection is in good health: kept, it would refuse every change until somebody
+            # restarts the program. The next one finds the primary, if the URL names both (target_session_attrs).
+            connection.terminate()
+            await self._pool.expire_connections()
+            raise
         finally:
             await self._pool.release(connection, timeout=self._timeouts.cancel)
 

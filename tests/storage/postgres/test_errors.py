@@ -57,6 +57,26 @@ async def test_a_lost_connection_is_found_again(stores: Stores, island: Island, 
     assert failures <= 4
 
 
+async def test_connections_to_a_demoted_primary_are_dropped(stores: Stores, island: Island, beside: Connection) -> None:
+    """What is read-only by now would refuse every change as long as it lives: the next call has a new connection."""
+    name = await island.run(beside.fetchval, "SELECT current_database()")
+    await island.run(beside.execute, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await island.run(beside.fetchval, _CUT)
+    failures = 0
+    for _ in range(10):  # until no connection from before is left
+        with pytest.raises(StoreUnavailable):
+            await settle(stores, alice)
+    await island.run(beside.execute, f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    while failures < 10:
+        try:
+            await settle(stores, alice)
+            break
+        except StoreUnavailable:
+            failures += 1
+    assert failures <= 4  # each of the pool's, at the most
+    assert await stores.accounts.find(alice.account) is not None
+
+
 async def test_a_call_that_is_cut_is_unavailable(stores: Stores, island: Island, beside: Connection) -> None:
     """Who waits for the database when the connection dies is told, and nothing is stored."""
     await settle(stores, alice, bob)
