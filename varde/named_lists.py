@@ -113,6 +113,8 @@ class NamedLists:
         return found
 
     def _is_ahead(self, message: Unjudged) -> bool:
+        if self._store.chains.hash_of(message.conversation, message.chain.number) is not None:
+            return False  # without a look at the chain, which costs the more the larger the room is
         chain = self._store.chains.find(message.conversation)
         return chain is not None and not chain.blocked and message.chain.number > chain.state.number
 

@@ -69,6 +69,13 @@ def list_devices(home: Home, *, as_json: bool) -> None:
                 for each in found
             ),
         )
+        for each in await client.sessions():
+            if each.device is None:
+                click.echo(
+                    f"\nSomebody has signed in ({format_time(each.created_at)}) and waits to be added: "
+                    "varde devices add <the code that is shown there>. "
+                    f"If that is not you: varde sessions revoke {each.session}"
+                )
         pending = None if newest is None else newest.pending_root
         if pending is not None:
             click.echo(

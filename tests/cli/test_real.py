@@ -246,6 +246,7 @@ def test_a_manager_adds_a_device_and_all_managers_replace_a_lost_phrase(system: 
     words = "login", *phone, "--email", email, "--by-manager", "--code", system.code_for(email), "--json"
     with open_terminal(system.environ(), *words) as terminal:
         code = json.loads(terminal.read_until("}"))["code"]
+        assert "waits to be added" in system.run("devices", *home)
         added = system.run("devices", "add", code, "--yes", *home).split()[1].rstrip(".")
         assert json.loads(terminal.read_until("}]") + terminal.read_until("}"))["device"] == added
         assert terminal.wait_end() == 0
