@@ -10,7 +10,7 @@ from tests.varde.endpoints import endpoint
 from tests.varde.fake_log import SOMEBODY, FakeLog, listed
 from tests.varde.memory_relay import open_clients
 from tests.varde.test_transparency import Follower
-from varde.errors import LogForked, UnprovenList, Unreachable, VardeError
+from varde.errors import ListRollback, LogForked, UnprovenList, Unreachable, VardeError
 from varde.events import ForkedLog
 from varde.list_lookups import DAY_MS
 from varde.log_policy import COSIGNED_SECONDS, SKEW_SECONDS
@@ -158,6 +158,18 @@ async def test_an_old_proof_does_not_stand_for_ever() -> None:
     again.log.fault = Unreachable("away")
     with pytest.raises(Unreachable):
         await again.verify(listed(1))
+
+
+async def test_for_first_words_the_log_is_asked_anew(autojump_clock: MockClock) -> None:
+    """A proof of yesterday does for messages, whose readers judge them; nobody judges these."""
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room:
+        await room[alice].send("proven")
+        rosters, account = room.clients[alice]._services.rosters, bob.person.account
+        assert await rosters.prove_lists(account) == (bob.account.head,)
+        room.relay.transparency.entries.append(listed(2, account))
+        with pytest.raises(ListRollback):
+            await rosters.prove_lists(account)
 
 
 async def test_each_contact_is_looked_up_once_a_day(autojump_clock: MockClock) -> None:
