@@ -36,6 +36,7 @@ All settings come from the environment. A wrong one is reported in one line.
   VARDE_DATABASE_URL         PostgreSQL 15 or newer  [the embedded one, in the folder]
   VARDE_RELAY_CONNECTIONS    at the most             [15000]
   VARDE_RELAY_PROXIES        load balancers in front [0]
+  VARDE_RELAY_PROXY_PROTOCOL balancers that send it  [none; 192.0.2.7 10.0.0.0/8 ...]
   VARDE_RELAY_DRAIN_SECONDS  for clients to go       [20]
   VARDE_RELAY_TLS_CERTIFICATE, VARDE_RELAY_TLS_KEY   [none: TLS ends in front of it]
                              PEM files, read again when they change and at SIGHUP

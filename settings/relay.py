@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +50,9 @@ class RelaySettings:
     data: Path = Path(DATA)
     proxies: int = 0
     """Load balancers in front that each add the address they saw to X-Forwarded-For."""
+
+    proxy_protocol: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Load balancers that pass connections through, and begin each with a PROXY header. Nobody else is believed."""
 
     # Admission: what strangers may cost.
     connections: int = 15_000
@@ -137,9 +141,18 @@ class RelaySettings:
             tls=_tls(environ),
             data=read_data(environ),
             proxies=read_number(environ, "VARDE_RELAY_PROXIES", default.proxies),
+            proxy_protocol=_networks(environ),
             connections=read_number(environ, "VARDE_RELAY_CONNECTIONS", default.connections, least=1),
             drain_deadline=float(drain),
         )
+
+
+def _networks(environ: Mapping[str, str]) -> tuple[IPv4Network | IPv6Network, ...]:
+    name = "VARDE_RELAY_PROXY_PROTOCOL"
+    try:
+        return tuple(ip_network(text) for text in environ.get(name, "").split())
+    except ValueError:
+        raise ConfigError(f"{name} must be addresses or networks such as 192.0.2.7 2001:db8::/32") from None
 
 
 def _name(environ: Mapping[str, str], default: str) -> str:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import NamedTuple, Protocol
+from urllib.parse import quote
 
 import trio
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
@@ -153,7 +154,7 @@ class Reconnector:
 
     async def _serve(self, route: _Route) -> ConnectionEnd:
         deadline = trio.current_time() + HANDSHAKE_DEADLINE_MS * SECONDS_PER_MS
-        async with self._dial(route.address.url) as websocket:
+        async with self._dial(_with_hint(route.address.url, route.ticket.route)) as websocket:
             with trio.fail_at(deadline):
                 connection, rest = await self._handshake(websocket, route)
             self._pattern, self._bad_tickets, self._connection = Pattern.IKpsk1, 0, connection
@@ -227,6 +228,11 @@ class Reconnector:
     def _remove(self, name: str) -> None:
         with self._store.transaction():
             self._store.settings.remove(name)
+
+
+def _with_hint(url: str, route: str) -> str:
+    """Return the relay's URL with the hint that lets a load balancer send a device to the same node each time."""
+    return f"{url}{'&' if '?' in url else '?'}route={quote(route)}" if route else url
 
 
 def _goaway_of(fault: Busy) -> Goaway | None:

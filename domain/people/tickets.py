@@ -50,13 +50,19 @@ class Ticket(Struct, frozen=True):
 
 
 class IssuedTicket(Struct, frozen=True):
-    """A ticket as it is handed out. `text` is a secret of its device."""
+    """A ticket as it is handed out. `text` is a secret of its device, `route` is for load balancers to see."""
 
     text: str
     expires_ms: int
+    route: str = ""
 
     def __repr__(self) -> str:
         return f"IssuedTicket(expires_ms={self.expires_ms})"
+
+
+ROUTE_BYTES: Final = 2
+"""Of the routing hint: enough to spread 65,536 buckets over hundreds of nodes, and too few to tell devices apart. Of a
+million devices, fifteen share each; whoever reads a balancer's log learns nothing that holds for one of them."""
 
 
 class _Claims(Struct, frozen=True):
@@ -81,6 +87,7 @@ class TicketIssuer:
         """`private_key` is 32 bytes of Ed25519."""
         self._key = Ed25519PrivateKey.from_private_bytes(private_key)
         self._entropy = entropy
+        self._route_key = hmac.digest(private_key, b"varde.v2 routing hint", "sha256")
 
     def issue(self, device: Device, *, read_ms: int) -> IssuedTicket:
         """Sign a ticket for a device. `read_ms` is a time before it was read from the store.
@@ -98,7 +105,9 @@ class TicketIssuer:
             jti=uuid7(read_ms, self._entropy(ENTROPY_BYTES)),
         )
         payload = msgspec.to_builtins(claims)
-        return IssuedTicket(jwt.encode(payload, self._key, algorithm=ALGORITHM, headers={"typ": TYPE}), expires_ms)
+        text = jwt.encode(payload, self._key, algorithm=ALGORITHM, headers={"typ": TYPE})
+        route = hmac.digest(self._route_key, device.id.bytes, "sha256")[:ROUTE_BYTES].hex()
+        return IssuedTicket(text, expires_ms, route)
 
 
 class TicketChecker:

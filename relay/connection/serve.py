@@ -13,6 +13,7 @@ from relay.connection.established import EstablishedConnection
 from relay.connection.handshake import AuthenticatedSession, authenticate
 from relay.metrics.labels import HANDSHAKE_CLOSE_CODES, HandshakeOutcome, Hostility, hostility_of_fault
 from relay.services import Services
+from relay.socket.proxy_protocol import is_trusted, read_client_address
 from relay.socket.transport import CONNECTION_LOST, Transport
 from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
@@ -26,6 +27,7 @@ async def serve_connection(services: Services, sock: socket.socket, address: str
     ::
 
         serve_connection            catches a surprise, so that it ends this connection only
+    ├─ PROXY header             from trusted load balancers alone
         ├─ authenticate             within the handshake deadline: TLS, HTTP, Noise, ticket
         ├─ nursery                  cancelled by `cut`, by the peer's end, or by a surprise
         │  ├─ mailbox               reads the log while a listener is behind
@@ -34,7 +36,8 @@ async def serve_connection(services: Services, sock: socket.socket, address: str
     """
     transport = Transport(sock, services.reactor, services.open_tls())
     try:
-        authenticated = await _admit(services, transport, address)
+        client = await _client_address(services, sock, address)
+        authenticated = None if client is None else await _admit(services, transport, client)
         if authenticated is not None:
             connection = EstablishedConnection(services, transport, authenticated)
             try:
@@ -51,6 +54,19 @@ async def serve_connection(services: Services, sock: socket.socket, address: str
             raise
     finally:
         transport.close()
+
+
+async def _client_address(services: Services, sock: socket.socket, address: str) -> str | None:
+    """Return whom a connection is from. None when a trusted balancer did not say so: it gets no answer."""
+    trusted = services.settings.proxy_protocol
+    if not trusted or not is_trusted(address, trusted):
+        return address
+    try:
+        with trio.fail_after(services.settings.handshake_deadline):
+            return await read_client_address(sock, address)
+    except (PeerFault, trio.TooSlowError):
+        services.metrics.hostile[Hostility.NO_PROXY_HEADER] += 1
+        return None
 
 
 async def _admit(services: Services, transport: Transport, address: str) -> AuthenticatedSession | None:

@@ -51,6 +51,7 @@ class Hostility(enum.StrEnum):
     IDLE = "idle"
     SLOW_HEADER = "slow-header"
     NO_HTTP = "no-http"
+    NO_PROXY_HEADER = "no-proxy-header"
     BAD_TLS = "bad-tls"
     SLOW_HANDSHAKE = "slow-handshake"
     REPLAY = "replay"
@@ -110,6 +111,7 @@ HOSTILITY: Final[dict[Hostility, str]] = {
     Hostility.CROWD: "Connected when its address, or the node, had the most unauthenticated connections allowed.",
     Hostility.IDLE: "Connected and sent nothing until the deadline.",
     Hostility.SLOW_HEADER: "Began a request and did not finish it in time.",
+    Hostility.NO_PROXY_HEADER: "Came from a trusted load balancer without a PROXY header, or with a malformed one.",
     Hostility.NO_HTTP: "Sent something that is no HTTP request, or a larger one than any client sends.",
     Hostility.BAD_TLS: "Broke TLS, or sent something else on a TLS port: usually plain HTTP.",
     Hostility.SLOW_HANDSHAKE: "Did not finish TLS in time, or upgraded and did not finish Noise and Hello in time.",
@@ -130,6 +132,7 @@ HOSTILITY_ADVICE: Final[dict[Hostility, str]] = {
     Hostility.IDLE: "Scanners, or load balancers that only connect to test the node: use `GET /v1/health`.",
     Hostility.SLOW_HEADER: "An attempt to hold all places, or a very bad network. Each holds one place until the "
     "handshake's deadline. Block the address when `crowd` follows.",
+    Hostility.NO_PROXY_HEADER: "The balancer does not send it: `send-proxy-v2` is missing, perhaps in its checks.",
     Hostility.NO_HTTP: "Scanners. If every connection does it, your proxy speaks TLS or HTTP/2 to the node.",
     Hostility.BAD_TLS: "Clients with `ws://` instead of `wss://`, without TLS 1.3, or that do not trust the "
     "certificate: check when it expires.",

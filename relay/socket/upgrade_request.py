@@ -17,7 +17,8 @@ RELAY: Final = "/v1/relay"
 SMALL: Final = 2_048
 """Bytes of the largest request that is read here. Ours has 250, and a load balancer adds as much again."""
 
-_FIRST_LINE: Final = f"GET {RELAY} HTTP/1.1\r\n".encode()
+_FIRST_LINE: Final = re.compile(rb"GET %b(?:\?route=[0-9a-f]{4})? HTTP/1\.1\r\n" % RELAY.encode())
+"""With the routing hint, which is for load balancers and means nothing here."""
 _END: Final = b"\r\n\r\n"
 _FIXED: Final = {
     b"upgrade": frozenset({b"websocket", b"WebSocket"}),
@@ -52,10 +53,11 @@ class Upgrade(Struct, frozen=True):
 
 def read_upgrade(received: bytes) -> Upgrade | None:
     """Read the first bytes of a connection; None unless they are exactly this request. Then the library parses them."""
-    if len(received) > SMALL or not (received.startswith(_FIRST_LINE) and received.endswith(_END)):
+    first = _FIRST_LINE.match(received)
+    if first is None or len(received) > SMALL or not received.endswith(_END):
         return None
     # No regular expression over the whole request: endless headers kept the first draft's busy for minutes.
-    lines = received[len(_FIRST_LINE) : -len(_END)].split(b"\r\n")
+    lines = received[first.end() : -len(_END)].split(b"\r\n")
     fields = {name.lower(): value for name, _, value in (line.partition(b": ") for line in lines)}
     # A field that occurs twice leaves fewer fields than lines.
     if len(fields) != len(lines) or not _NEEDED <= fields.keys() <= _KNOWN:

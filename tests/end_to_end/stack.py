@@ -58,6 +58,15 @@ class Program:
         """As an operator would."""
         self._end(signal.SIGTERM)
 
+    def wait(self) -> int:
+        """Wait until it has ended by itself, and return its exit code."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        code = self._process.wait(SECONDS)
+        self._process.stdout.close()
+        self._process = None
+        return code
+
     @property
     def log(self) -> str:
         """What it has written to stderr."""
@@ -88,6 +97,7 @@ class Stack:
         }
         self.data = data
         self.database_url = database_url
+        self._environ = environ
         self.relay = Program("relay", dict(environ), data / "relay.log")
         self.api = Program("api", dict(environ), data / "api.log")
 
@@ -102,6 +112,17 @@ class Stack:
         self.relay.change(VARDE_RELAY_BIND=host)
         self.api.change(VARDE_RELAY_URL=f"ws://{host}/v1/relay")
         self.api.change(VARDE_API_BIND=self.api.start().removeprefix("http://"))
+
+    def open_relay(self, name: str, **environ: str) -> Program:
+        """A further relay node on a port of its own, not started yet."""
+        told = self._environ | {"VARDE_RELAY_BIND": "127.0.0.1:0", "VARDE_RELAY_NAME": name, **environ}
+        return Program("relay", told, self.data / f"{name}.log")
+
+    def restart_api(self, relay_url: str, *, proxies: int) -> None:
+        """Have the API name another relay. Other tests share the stack: give it back as it was."""
+        self.api.stop()
+        self.api.change(VARDE_RELAY_URL=relay_url, VARDE_API_PROXIES=str(proxies))
+        self.api.start()
 
     def stop(self) -> None:
         """Both, politely."""

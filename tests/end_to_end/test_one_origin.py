@@ -1,7 +1,6 @@
 """The example of a proxy in docs/how-to: API and relay behind one origin, with real processes."""
 
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +10,12 @@ import httpx
 import pytest
 import trio
 
+from tests.end_to_end.balancer import free_port
 from tests.end_to_end.stack import ROOT, SECONDS, Stack, connected, open_dm, people, texts
 from tests.system import require
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
 EXAMPLE = ROOT / "docs/how-to/one-origin.cfg"
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @contextmanager
@@ -46,7 +40,7 @@ def running_proxy(stack: Stack) -> Iterator[str]:
 async def test_one_origin_is_enough(stack: Stack, tmp_path: Path) -> None:
     """People sign up, find the relay and talk through the proxy alone; the two resources of one path are told apart."""
     with running_proxy(stack) as origin:
-        _restart_api(stack, f"ws://{origin}/v1/relay", proxies=1)
+        stack.restart_api(f"ws://{origin}/v1/relay", proxies=1)
         stack.api.address = f"http://{origin}"
         try:
             with trio.fail_after(SECONDS):
@@ -63,14 +57,7 @@ async def test_one_origin_is_enough(stack: Stack, tmp_path: Path) -> None:
                 await conversation.send("hei")
                 assert await texts(his, conversation, 1) == ["hei"]
         finally:
-            # Other tests share the stack: it must not go on naming a proxy that is gone.
-            _restart_api(stack, stack.relay.address, proxies=0)
-
-
-def _restart_api(stack: Stack, relay_url: str, *, proxies: int) -> None:
-    stack.api.stop()
-    stack.api.change(VARDE_RELAY_URL=relay_url, VARDE_API_PROXIES=str(proxies))
-    stack.api.start()
+            stack.restart_api(stack.relay.address, proxies=0)
 
 
 async def _wait_ready(origin: str) -> None:

@@ -49,6 +49,23 @@ def test_numbers_are_whole_and_positive() -> None:
                 RelaySettings.from_environ({variable: text})
 
 
+def test_balancers_are_networks() -> None:
+    """Addresses and networks, of either family; a name or a half of one is refused by the variable's name."""
+    read = RelaySettings.from_environ({"VARDE_RELAY_PROXY_PROTOCOL": "192.0.2.7 10.0.0.0/8 2001:db8::/32"})
+    assert [str(network) for network in read.proxy_protocol] == ["192.0.2.7/32", "10.0.0.0/8", "2001:db8::/32"]
+    for text in ("haproxy", "10.0.0.1/8", "10.0.0.0/8,192.0.2.7"):
+        with pytest.raises(ConfigError, match="VARDE_RELAY_PROXY_PROTOCOL"):
+            RelaySettings.from_environ({"VARDE_RELAY_PROXY_PROTOCOL": text})
+
+
+def test_a_node_has_the_name_that_it_is_given() -> None:
+    """Letters, digits and hyphens: it stands in tables, commands and logs."""
+    assert RelaySettings.from_environ({"VARDE_RELAY_NAME": "oslo-1"}).name == "oslo-1"
+    for text in ("", "Oslo", "-a", "a" * 33, "a b"):
+        with pytest.raises(ConfigError, match="VARDE_RELAY_NAME"):
+            RelaySettings.from_environ({"VARDE_RELAY_NAME": text})
+
+
 def test_an_address_is_shared_only_when_it_is_said() -> None:
     """Two nodes on one port by mistake would share its clients."""
     variable = "VARDE_RELAY_REUSE_PORT"

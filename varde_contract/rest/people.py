@@ -251,7 +251,12 @@ class RelayAddress(Struct, frozen=True):
 
 
 class RelayTicket(SecretStruct, frozen=True):
-    """A ticket for the session's device, bound to its Noise key."""
+    """A ticket for the session's device, bound to its Noise key.
+
+    `route` is a hint for load balancers: clients add it to the relay's URL as `?route=`. It is the same for a device
+    each time, shared by many devices, and means nothing to the relay.
+    """
 
     ticket: str
     expires_at: Instant
+    route: str = ""

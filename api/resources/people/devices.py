@@ -66,7 +66,7 @@ async def issue_ticket(services: Services, actor: Actor) -> Answer:
     if isinstance(device, Refused):
         return device
     issued = services.tickets.issue(device, read_ms=read_ms)
-    return created(RelayTicket(ticket=issued.text, expires_at=instant(issued.expires_ms)))
+    return created(RelayTicket(ticket=issued.text, expires_at=instant(issued.expires_ms), route=issued.route))
 
 
 def _view(device: Device, actor: Actor, *, current: bool = False) -> DeviceView:

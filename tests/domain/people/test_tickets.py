@@ -3,10 +3,12 @@
 import base64
 import json
 import random
+import re
 from typing import Any
 from uuid import UUID
 
 import jwt
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
@@ -70,6 +72,19 @@ def test_a_good_ticket_says_who_comes() -> None:
     assert (ticket.issued_ms, ticket.expires_ms) == (door.clock(), door.clock() + LIFETIME)
     assert issued.expires_ms == ticket.expires_ms
     assert len(issued.text) <= TICKET_BYTES
+
+
+def test_a_routing_hint_stays_and_tells_nothing() -> None:
+    """A device has the same each time, under one key alone; it is two bytes, so that many devices share one."""
+    door = Door()
+    hint = door.issue().route
+    assert re.fullmatch("[0-9a-f]{4}", hint)
+    assert hint == door.issue().route
+    devices = [msgspec.structs.replace(alice_laptop.model, id=DeviceId(id_of(number))) for number in range(100)]
+    other = TicketIssuer(OTHER_KEY.private_bytes_raw(), entropy=DeterministicEntropy())
+    ours, theirs = ([issuer.issue(device, read_ms=0).route for device in devices] for issuer in (door.issuer, other))
+    assert len(set(ours)) > len(devices) / 2
+    assert sum(one == another for one, another in zip(ours, theirs, strict=True)) < 5
 
 
 def test_a_ticket_is_not_shown_by_accident() -> None:

@@ -21,8 +21,12 @@ OURS = (
     head(("User-Agent", "Python/3.11 websockets/17.4")),
     head(("X-Forwarded-For", "192.0.2.1, 198.51.100.7"), ("X-Forwarded-Proto", "https")),
     head().replace(b"Sec-WebSocket", b"sec-websocket"),
+    head().replace(b"/v1/relay", b"/v1/relay?route=3fa9"),
 )
 FOREIGN = (
+    head().replace(b"/v1/relay", b"/v1/relay?route=3FA9"),
+    head().replace(b"/v1/relay", b"/v1/relay?route=3fa90"),
+    head().replace(b"/v1/relay", b"/v1/relay?hue=blue"),
     head(("X-Forwarded-For", "192.0.2.1"), ("X-Forwarded-For", "198.51.100.7")),
     head(("X-Forwarded-For", "192.0.2.1\xa0")),
     head(("User-Agent", "a "), ("X-Forwarded-For", "")),

@@ -1,0 +1,228 @@
+"""Real relay nodes behind a real HAProxy with the configuration that we ship: sticky, killed, drained, reloaded."""
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+import varde
+from tests.end_to_end.balancer import CONFIG, PASSTHROUGH, Balancer, addresses, open_balancer
+from tests.end_to_end.stack import ROOT, SECONDS, Person, Stack, connected, open_dm, people
+
+pytestmark = pytest.mark.xdist_group("end-to-end")
+BOTH = "relay-1", "relay-2"
+
+
+@pytest.fixture(scope="module")
+def balancer(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balancer]:
+    """Two nodes behind one balancer, which ends TLS."""
+    folder = tmp_path_factory.mktemp("balancer")
+    with pytest.MonkeyPatch.context() as patch, open_balancer(stack, folder, config=CONFIG.read_text()) as balancer:
+        patch.setenv("SSL_CERT_FILE", str(folder / "authority.pem"))
+        yield balancer
+
+
+@asynccontextmanager
+async def talking(balancer: Balancer, folder: Path) -> AsyncIterator["Talk"]:
+    """Alice and Bob, connected through the balancer."""
+    alice, bob = await people(balancer.stack, folder, "alice", "bob")
+    async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
+        yield Talk(hers, his, await open_dm(hers, his))
+
+
+class Talk:
+    """A conversation that goes on whatever happens: numbers, sent by Alice and read by Bob."""
+
+    def __init__(self, hers: varde.Client, his: varde.Client, conversation: varde.Conversation) -> None:
+        self._hers = hers
+        self._his = his
+        self._conversation = conversation
+        self._sent = 0
+
+    async def go_on(self, count: int = 5) -> None:
+        """Send some more; all that was ever sent came once and in order."""
+        for _ in range(count):
+            await self._conversation.send(str(self._sent))
+            self._sent += 1
+        assert await all_texts(self._his, self._conversation, self._sent) == [
+            str(number) for number in range(self._sent)
+        ]
+
+
+async def all_texts(client: varde.Client, opened: varde.Conversation, count: int) -> list[str]:
+    """Everything that somebody else has written, once so many texts have come, of which nothing is lost."""
+    conversation = client.conversation(opened.id)
+    while True:
+        found = [each.text for each in conversation.history(10 * count) if not each.mine]
+        if len(found) >= count:
+            assert not conversation.losses()
+            return found
+        await trio.sleep(0.02)  # the caller has a deadline
+
+
+async def node_of(balancer: Balancer, person: Person) -> str:
+    """Connect somebody alone, and return which node they came to."""
+    while any(balancer.sessions().values()):  # noqa: ASYNC110 - until another process has seen the last one go
+        await trio.sleep(0.02)
+    async with connected((person, "laptop")):
+        (name,) = (name for name, count in balancer.sessions().items() if count)
+    return name
+
+
+async def test_a_device_comes_back_to_its_node(balancer: Balancer, tmp_path: Path) -> None:
+    """As often as it connects, by its hint alone: all of them come from one address."""
+    await balancer.wait_ready(*BOTH, "api-1")
+    persons = await people(balancer.stack, tmp_path, "alice", "bob", "carol")
+    for person in persons:
+        assert len({await node_of(balancer, person) for _ in range(3)}) == 1
+
+
+async def test_a_node_is_drained_and_comes_back(balancer: Balancer, tmp_path: Path) -> None:
+    """The balancer sends nobody there any more, the node asks its clients to go, and ends with 0; nothing is lost."""
+    await balancer.wait_ready(*BOTH, "api-1")
+    async with talking(balancer, tmp_path) as talk:
+        await talk.go_on()
+        leaver = max(balancer.sessions(), key=lambda name: balancer.sessions()[name])
+        balancer.say(f"set server relay/{leaver} state drain")
+        command = (sys.executable, "-m", "storage", "node", "drain", leaver, "--wait")
+        environ = os.environ | {"VARDE_DATABASE_URL": balancer.stack.database_url}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk.go_on, 20)
+            said = await trio.run_process(command, cwd=ROOT, env=environ, capture_stdout=True)
+        assert f"{leaver}-".encode() in said.stdout
+        assert await trio.to_thread.run_sync(balancer.nodes[leaver].wait) == 0
+        await talk.go_on()
+        balancer.nodes[leaver].start()
+        balancer.say(f"set server relay/{leaver} state ready")
+        await balancer.wait_ready(*BOTH, "api-1")
+        await talk.go_on()
+
+
+async def test_a_node_is_added_while_all_runs(balancer: Balancer, tmp_path: Path) -> None:
+    """The runtime API takes in a third node, and it gets clients; the connections that are there stay."""
+    await balancer.wait_ready(*BOTH, "api-1")
+    third = balancer.stack.open_relay("relay-3", VARDE_RELAY_PROXIES="1")
+    third.start()
+    try:
+        async with talking(balancer, tmp_path) as talk:
+            (address,) = addresses([third])
+            balancer.say(f"add server relay/relay-3 {address} check inter 1s")
+            balancer.say("enable server relay/relay-3; enable health relay/relay-3")
+            await balancer.wait_ready(*BOTH, "relay-3", "api-1")
+            for name in BOTH:
+                balancer.say(f"set server relay/{name} state drain")
+            (carol,) = await people(balancer.stack, tmp_path, "carol")
+            async with connected((carol, "laptop")):
+                assert balancer.sessions()["relay-3"] == 1
+                await talk.go_on()
+            for name in BOTH:
+                balancer.say(f"set server relay/{name} state ready")
+            await balancer.wait_ready(*BOTH, "relay-3", "api-1")
+            balancer.say("set server relay/relay-3 state maint")
+    finally:
+        third.stop()
+        balancer.say("del server relay/relay-3")
+
+
+async def test_a_reload_cuts_nobody(balancer: Balancer, tmp_path: Path) -> None:
+    """The old worker keeps the WebSockets that it has, the new one takes newcomers."""
+    await balancer.wait_ready(*BOTH, "api-1")
+    alice, bob = await people(balancer.stack, tmp_path, "alice", "bob")
+    async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
+        talk = Talk(hers, his, await open_dm(hers, his))
+        await talk.go_on()
+        ended: list[varde.Event] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(note_ends, hers, ended)
+            nursery.start_soon(note_ends, his, ended)
+            with trio.fail_after(SECONDS):
+                await balancer.reload()
+                await balancer.wait_ready(*BOTH, "api-1")
+            await talk.go_on()
+            nursery.cancel_scope.cancel()
+        assert ended == []
+        (carol,) = await people(balancer.stack, tmp_path, "carol")
+        async with connected((carol, "laptop")):
+            assert sum(balancer.sessions().values()) == 1  # of the new worker's
+
+
+async def note_ends(client: varde.Client, ended: list[varde.Event]) -> None:
+    """Note whenever a connection ends."""
+    async for event in client.events():
+        ended += [event] if isinstance(event, varde.Disconnected) else []
+
+
+async def test_requests_leave_no_other_way(balancer: Balancer) -> None:
+    """REST goes to the API, whatever a request wants to upgrade to; TLS is 1.3 or nothing."""
+    await balancer.wait_ready(*BOTH, "api-1")
+    url = f"https://127.0.0.1:{balancer.port}"
+    async with httpx.AsyncClient() as client:
+        for wanted in ({}, {"Upgrade": "h2c", "Connection": "Upgrade"}, {"Upgrade": "websocket"}):
+            answer = await client.get(f"{url}/v1/ready", headers=wanted)
+            assert (answer.status_code, answer.json()["ready"]) == (200, True)
+        assert (await client.get(f"{url}/v1/relay")).json()["url"].startswith("wss://")
+    old = subprocess.run(
+        ("openssl", "s_client", "-connect", f"127.0.0.1:{balancer.port}", "-tls1_2"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    assert old.returncode != 0
+
+
+async def test_correctness_needs_no_stickiness(balancer: Balancer, tmp_path: Path) -> None:
+    """With every connection to a node at random, people who come and go in mid-talk lose nothing."""
+    config = balancer.control.with_name("haproxy.cfg")
+    shipped = config.read_text()
+    start, end = shipped.index("    balance url_param route"), shipped.index("    option httpchk")
+    config.write_text(f"{shipped[:start]}    balance random(1)\n{shipped[end:]}")
+    try:
+        await balancer.reload()
+        await balancer.wait_ready(*BOTH, "api-1")
+        alice, bob = await people(balancer.stack, tmp_path, "alice", "bob")
+        async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
+            opened = await open_dm(hers, his)
+        for number in range(6):
+            async with connected((alice, "laptop")) as (hers,):
+                await hers.conversation(opened.id).send(f"{number} while away")
+                async with connected((bob, "laptop")) as (his,):
+                    await his.conversation(opened.id).send(f"{number} back")
+                    await hers.conversation(opened.id).send(f"{number} live")
+        async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
+            sent = [f"{number} {word}" for number in range(6) for word in ("while away", "live")]
+            assert await all_texts(his, opened, len(sent)) == sent
+            assert await all_texts(hers, opened, 6) == [f"{number} back" for number in range(6)]
+    finally:
+        config.write_text(shipped)
+
+
+async def test_a_killed_node_takes_nothing_along(balancer: Balancer, tmp_path: Path) -> None:
+    """After kill -9 its clients are on the other node, and every message came once and in order."""
+    await balancer.wait_ready(*BOTH, "api-1")
+    async with talking(balancer, tmp_path) as talk:
+        await talk.go_on()
+        victim = max(balancer.sessions(), key=lambda name: balancer.sessions()[name])
+        balancer.nodes[victim].kill()
+        await talk.go_on()
+        assert balancer.sessions()[victim] == 0
+        balancer.nodes[victim].start()
+        await balancer.wait_ready(*BOTH, "api-1")
+        await talk.go_on()
+
+
+async def test_tls_is_passed_through(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nodes end TLS themselves, learn the client's address from the PROXY header, and people talk."""
+    config = PASSTHROUGH.read_text().replace("relay.example.org", "relay.test")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    with open_balancer(stack, tmp_path, config=config, tls=True) as balancer:
+        with trio.fail_after(SECONDS):
+            await balancer.wait_ready(*BOTH)
+        async with talking(balancer, tmp_path) as talk:
+            await talk.go_on()
+            assert sum(balancer.sessions().values()) == 2
