@@ -67,7 +67,7 @@ class Balancer:
         before = self.say("show info").split("Pid: ")[1].split()[0]
         self.process.send_signal(signal.SIGUSR2)
         while True:
-            await trio.sleep(0.05)  # as above
+            await trio.sleep(0.05)  # between two looks at another process
             try:
                 if self.say("show info").split("Pid: ")[1].split()[0] != before:
                     return
