@@ -42,6 +42,7 @@ class Tracing:
     def __init__(self, url: str, *, program: str, one_in: int) -> None:
         """Send to `url`, an OTLP/HTTP endpoint such as http://127.0.0.1:4318/v1/traces. Raises ImportError."""
         from opentelemetry import trace  # noqa: PLC0415 - an extra, which only who traces has installed
+        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: PLC0415
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import SpanProcessor, TracerProvider  # noqa: PLC0415
 
@@ -62,6 +63,7 @@ class Tracing:
         provider.add_span_processor(Queue())
         self._tracer: Any = provider.get_tracer("varde")
         self._current: Any = trace.get_current_span
+        self._encode: Any = encode_spans
 
     def start(self, name: str, counts: Mapping[str, int]) -> AbstractContextManager[object]:
         """Begin a span when its parent is one, or when it is the turn of this one."""
@@ -88,9 +90,7 @@ class Tracing:
             _tracing = None
 
     async def _export(self, client: httpx.AsyncClient, batch: Sequence["ReadableSpan"]) -> None:
-        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: PLC0415
-
-        body = encode_spans(batch).SerializeToString()
+        body = self._encode(batch).SerializeToString()
         try:
             answer = await client.post(self._url, content=body, headers={"Content-Type": "application/x-protobuf"})
             answer.raise_for_status()

@@ -119,7 +119,7 @@ def _leave_root(name: str, storage: StorageSettings) -> None:
         _log.warning("stays root, because it runs the embedded Postgres itself: use `varde up`, or a database URL")
         return
     user = user_of(name, storage.database)
-    for imported in (sys.prefix, __file__):  # Python may import more of it later
+    for imported in (sys.prefix, os.__file__, __file__):  # Python may import more of it later
         user.let_through(Path(imported).parent)
     user.assume()
 
