@@ -2,7 +2,8 @@
 
 import os
 from dataclasses import replace
-from typing import Final
+from functools import partial
+from typing import Final, NoReturn
 
 import click
 import trio
@@ -10,9 +11,11 @@ import trio
 from api.app import create_app
 from api.http.serving import serve_api
 from api.metrics.exposition import start_api_metrics
-from api.services import Keys, make_services
+from api.services import Keys, Services, make_services
 from domain.budgets import Budgets
+from domain.people.addresses import network_key
 from domain.ports import Stores
+from domain.spending import PERIOD, share, share_spending, shared_budgets
 from settings.api import ApiSettings
 from settings.environment import command_from_environ
 from settings.mail import LOOPBACK, MailFolder, MailSettings
@@ -66,10 +69,19 @@ def _prepare() -> tuple[str, Serve]:
         app = create_app(services)
         async with trio.open_nursery() as nursery:
             await start_api_metrics(services, nursery)
+            nursery.start_soon(_run_shared_budgets, services, stores, keys.pepper)
             await serve_api(config, app, services.metrics, stopping=stop, task_status=task_status)
             nursery.cancel_scope.cancel()
 
     return "http://{}", serve
+
+
+async def _run_shared_budgets(services: Services, stores: Stores, pepper: bytes) -> NoReturn:
+    """Let budgets hold over all nodes and APIs, and the sign-in limit over all APIs."""
+    shared = [*shared_budgets(services.budgets), share("sign-in", services.sign_in_limit, partial(network_key, pepper))]
+    while True:
+        await trio.sleep(PERIOD)
+        await share_spending(stores.spending, shared)
 
 
 def _mail_settings(config: ApiSettings) -> MailSettings:

@@ -1,13 +1,15 @@
 """What an account may cost: a token bucket for each budget and account, in memory, bounded.
 
 Limits count accounts, because an account makes devices, connections and sessions as it likes; and they count what
-others must do in response, because one call may make thousands of others work. Each process counts for itself.
+others must do in response, because one call may make thousands of others work. Each process counts for itself, and
+`domain.spending` adds up what they gave.
 """
 
 import enum
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from itertools import islice
 from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
@@ -22,6 +24,9 @@ MIB: Final = 1_024 * KIB
 CAPACITY: Final = 50_000
 """Keys remembered. A key whose bucket is full again is forgotten, because nothing is lost with it."""
 SWEEP: Final = 1 * SECOND
+CHUNK: Final = 1 / 16
+"""Of a burst: what a process gives somebody before it tells the others. Hardly anybody ever comes that far, so the
+store hears of a few accounts a second and not of all."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -85,6 +90,9 @@ class TokenBuckets(Generic[K]):
         self._full_at: dict[K, float] = {}
         self._newcomers_full_at = 0.0
         self._swept_at = -math.inf
+        # Whom other processes have to hear of, and how many milliseconds of refilling were given since they last did.
+        self._due: dict[K, float] = {}
+        self._chunk_ms = math.inf
         self.refused = 0
 
     def spend(self, key: K, amount: float = 1) -> Refused | None:
@@ -106,9 +114,40 @@ class TokenBuckets(Generic[K]):
             return Refused(RefusalCode.RATE_LIMITED, self._allowance.told, retry_after_ms=int(short_ms) + 1)
         if known:
             self._full_at[key] = full_at
+            # For hardly anybody, and so no more than a comparison on the way of each message.
+            if full_at - now > self._chunk_ms:
+                self._count(key, amount, full_at - now)
         else:
             self._newcomers_full_at = full_at
         return None
+
+    def share(self) -> None:
+        """Count from now on what other processes have to hear of."""
+        self._chunk_ms = self._most_ms * CHUNK
+
+    def _count(self, key: K, amount: float, debt_ms: float) -> None:
+        spent_ms = amount * self._refill_ms
+        if key in self._due:
+            self._due[key] += spent_ms
+        else:
+            self._due[key] = debt_ms  # all that is not refilled yet, none of which was reported
+
+    def take_due(self, most: int) -> list[tuple[K, float]]:
+        """Return who is to be reported, and what they were given, as the milliseconds in which that refills.
+
+        Those who had a chunk, and from then on everybody who is not full again: others may give to them, too.
+        """
+        now = self._clock()
+        for key in [key for key in self._due if self._full_at.get(key, 0.0) <= now]:
+            del self._due[key]
+        due = [(key, self._due.pop(key)) for key in list(islice(self._due, most))]
+        self._due |= {key: 0.0 for key, _ in due}  # at the end now, so that all have their turn
+        return due
+
+    def learn(self, key: K, full_in_ms: float) -> None:
+        """All processes together have given so much that the bucket is full only then."""
+        since_ms = self._due.get(key, 0.0)  # given here while the report was on its way
+        self._full_at[key] = max(self._full_at.get(key, 0.0), self._clock() + full_in_ms + since_ms)
 
     def _has_room(self, now: float) -> bool:
         if len(self._full_at) >= self._capacity and now >= self._swept_at + SWEEP:
@@ -136,6 +175,10 @@ class Budgets:
     def refused(self) -> Counter[Budget]:
         """How many refusals there were of each budget, for metrics."""
         return Counter({budget: buckets.refused for budget, buckets in self._buckets.items()})
+
+    def by_name(self) -> Iterator[tuple[Budget, TokenBuckets[int]]]:
+        """Return the buckets of each budget, by the number of the account's id."""
+        yield from self._buckets.items()
 
     def spend(self, account: AccountId, budget: Budget, amount: float = 1) -> Refused | None:
         """Take from one budget. Refuses `rate-limited`; a budget without an allowance is without a limit."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -53,6 +53,22 @@ class SchemaStore(Protocol):
         """Whether this program may work on it. Migrations may have been applied since it started."""
 
 
+class Spent(NamedTuple):
+    """What was taken from one bucket, as the time in which that refills. `key` has 32 bytes, of whom and of what."""
+
+    key: bytes
+    milliseconds: float
+
+
+class SpendingStore(Protocol):
+    """What all processes have given. May forget: then somebody has a full budget once more."""
+
+    async def add(self, spent: Sequence[Spent]) -> Sequence[float]:
+        """Add these to what is known; return for each in how many milliseconds its bucket is full. Each key is there
+        once. Raises StoreUnavailable.
+        """
+
+
 class Stores(Struct, frozen=True):
     """Everything `storage.stores.open_storage` hands out."""
 
@@ -69,6 +85,7 @@ class Stores(Struct, frozen=True):
     epochs: EpochStore
     retention: RetentionStore
     leases: LeaseStore
+    spending: SpendingStore
     nodes: NodeStore
     schema: SchemaStore
     transparency: LogStore

@@ -2,11 +2,12 @@
 
 import logging
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 import trio
 
 from domain.ports import Stores
+from domain.spending import PERIOD, share_spending, shared_budgets
 from observability.loop_lateness import run_loop_lateness
 from relay.connection.serve import serve_connection
 from relay.draining import ask_to_go
@@ -88,6 +89,7 @@ def start_services(services: Services, nursery: trio.Nursery) -> None:
     nursery.start_soon(services.presence_notifier.run)
     nursery.start_soon(services.revocations.run)
     nursery.start_soon(services.epochs.run)
+    nursery.start_soon(_run_shared_budgets, services)
     if services.certificate is not None:
         nursery.start_soon(services.certificate.run)
     nursery.start_soon(run_membership_sync, services)
@@ -95,6 +97,14 @@ def start_services(services: Services, nursery: trio.Nursery) -> None:
     nursery.start_soon(run_resync, services)
     nursery.start_soon(run_heartbeat, services)
     nursery.start_soon(run_loop_lateness, services.admission.note_lateness)
+
+
+async def _run_shared_budgets(services: Services) -> NoReturn:
+    """Let budgets hold over all nodes and the API, for as long as the node lives."""
+    shared = shared_budgets(services.budgets)
+    while True:
+        await trio.sleep(PERIOD)
+        await share_spending(services.spending, shared)
 
 
 async def _start_listeners(services: Services, listening: trio.Nursery, connections: trio.Nursery) -> None:

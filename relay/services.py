@@ -10,7 +10,7 @@ from domain.budgets import ALLOWANCES, Allowance, Budget, Budgets
 from domain.fleet.model import NodeReport, NodeState
 from domain.people.revocations import Revocations
 from domain.people.tickets import TicketChecker
-from domain.ports import Clock, Entropy, Stores
+from domain.ports import Clock, Entropy, SpendingStore, Stores
 from domain.talk.ports import ConversationStore, MailboxStore
 from relay.cache.batched_reads import ConversationHeads, LogReader
 from relay.cache.epochs import Epochs
@@ -76,6 +76,7 @@ class Services:
     mailbox: MailboxStore
     outage: Outage
     budgets: Budgets
+    spending: SpendingStore
     flush_scheduler: FlushScheduler
     reactor: Reactor
     hub: Hub
@@ -170,6 +171,7 @@ def make_services(
         random=dependencies.random,
         conversations=stores.conversations,
         mailbox=stores.mailbox,
+        spending=stores.spending,
         outage=outage,
         budgets=budgets,
         flush_scheduler=flush_scheduler,

@@ -25,6 +25,7 @@ from storage.postgres.people.sign_in import PostgresSignIn
 from storage.postgres.pool import Timeouts, open_pool
 from storage.postgres.retention import PostgresRetention
 from storage.postgres.schema import PostgresSchema
+from storage.postgres.spending import PostgresSpending
 from storage.postgres.talk.consent import PostgresConsent
 from storage.postgres.talk.conversations import PostgresConversations
 from storage.postgres.talk.journal import PostgresJournal, make_commit_connections
@@ -102,6 +103,7 @@ def _stores(transactions: Transactions, connections: TrioConnections, epochs: Po
         epochs=epochs,
         retention=PostgresRetention(transactions),
         leases=PostgresLeases(transactions),
+        spending=PostgresSpending(transactions),
         nodes=PostgresNodes(transactions),
         schema=PostgresSchema(transactions),
         transparency=PostgresLog(transactions),

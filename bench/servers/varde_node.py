@@ -65,6 +65,7 @@ class PlannedStores:
         named["bus"].listen = lambda *_: nullcontext()
         named["bus"].connected = True
         named["schema"] = _port(fits=lambda: True)
+        named["spending"] = _port(add=lambda spent: [each.milliseconds for each in spent])
         return Stores(**named)
 
     def _commit(self, drafts: Sequence[talk.Draft]) -> list[talk.Committed]:

@@ -10,6 +10,7 @@ import unicodedata
 
 _ADDRESS = b"varde.v1 address\x00"
 _CODE = b"varde.v1 one-time code\x00"
+_NETWORK = b"varde.v1 network\x00"
 
 
 def normal_address(typed: str) -> str:
@@ -27,6 +28,11 @@ def address_digest(pepper: bytes, normal: str) -> bytes:
 def code_digest(pepper: bytes, normal: str, code: str) -> bytes:
     """Return what stands for a code mailed to the address. No address can hold the zero byte between the two."""
     return _keyed(pepper, _CODE + normal.encode() + b"\x00" + code.encode())
+
+
+def network_key(pepper: bytes, network: str) -> bytes:
+    """Return what stands for a network where sign-ins are counted: there are too few of them for a hash without key."""
+    return _keyed(pepper, _NETWORK + network.encode())
 
 
 def _keyed(pepper: bytes, message: bytes) -> bytes:

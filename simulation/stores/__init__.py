@@ -13,6 +13,7 @@ from simulation.stores.log import MemoryJournal, MemoryMailbox
 from simulation.stores.memory import Memory
 from simulation.stores.people import MemoryAccounts, MemoryProfiles, MemorySessions, MemorySignIn
 from simulation.stores.retention import MemoryRetention
+from simulation.stores.spending import MemorySpending
 from simulation.stores.transparency import MemoryLog
 
 
@@ -39,6 +40,7 @@ def open_memory_stores(
         epochs=MemoryEpochs(memory, interference),
         retention=MemoryRetention(memory, interference),
         leases=MemoryLeases(memory, interference),
+        spending=MemorySpending(memory, interference),
         nodes=MemoryNodes(memory, interference),
         schema=MemorySchema(memory, interference),
         transparency=MemoryLog(memory, interference),

@@ -157,6 +157,8 @@ class Memory:
     talks: dict[ConversationId, StoredConversation] = field(default_factory=dict)
     blocks: dict[tuple[AccountId, AccountId], int] = field(default_factory=dict)
     pairs: dict[tuple[ProfileId, ProfileId], ConversationId] = field(default_factory=dict)
+    spending: dict[bytes, float] = field(default_factory=dict)
+    """When each bucket is full again."""
     leases: dict[str, tuple[WorkerId, float]] = field(default_factory=dict)
     schema_fits: bool = True
     nodes: dict[str, tuple[NodeReport, Order, float]] = field(default_factory=dict)

@@ -16,6 +16,7 @@ LOOKUPS = {
     "one_time_code",
     "pair_conversation",
     "profile_account",
+    "spending",
     "store_epoch",
     "sweeper",
 }
