@@ -33,12 +33,18 @@ class Program:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self.address = ""
+        self.root = ROOT
+        """Whose code it runs."""
 
     def start(self) -> str:
         """Start it and return the address of its ready line."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                (sys.executable, "-m", self._module), env=self._environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=log
+                (sys.executable, "-m", self._module),
+                env=self._environ | {"PYTHONPATH": str(self.root)},
+                cwd=self.root,
+                stdout=subprocess.PIPE,
+                stderr=log,
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

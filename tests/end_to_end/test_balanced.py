@@ -1,6 +1,7 @@
 """Real relay nodes behind a real HAProxy with the configuration that we ship: sticky, killed, drained, reloaded."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,7 @@ import pytest
 import trio
 
 import varde
+from storage.migrate import read_migrations
 from tests.end_to_end.balancer import CONFIG, PASSTHROUGH, Balancer, addresses, open_balancer
 from tests.end_to_end.stack import ROOT, SECONDS, Person, Stack, connected, open_dm, people
 
@@ -128,6 +130,41 @@ async def test_a_node_is_added_while_all_runs(balancer: Balancer, tmp_path: Path
     finally:
         third.stop()
         balancer.say("del server relay/relay-3")
+
+
+def older_version(folder: Path) -> Path:
+    """The server as it was before its newest migration, which only expands: a version that knows nothing of it."""
+    rooms = ("varde_contract", "settings", "observability", "domain", "storage", "relay")
+    for room in rooms:
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    newest = max((folder / "storage/migrations").glob("*.sql"))
+    assert read_migrations()[-1].needs < len(read_migrations()), f"{newest.name} ends the time of older programs"
+    newest.unlink()
+    return folder
+
+
+async def test_versions_are_replaced_one_node_at_a_time(
+    balancer: Balancer, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The database is migrated first; then old and new nodes run side by side, under load, and nothing is lost."""
+    old = older_version(tmp_path_factory.mktemp("older"))
+    await balancer.wait_ready(*BOTH, "api-1")
+    for node in balancer.nodes.values():
+        node.stop()
+        node.root = old
+        node.start()
+    await balancer.wait_ready(*BOTH, "api-1")
+    async with talking(balancer, tmp_path) as talk:
+        await talk.go_on()
+        for node in balancer.nodes.values():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(talk.go_on, 20)
+                await trio.to_thread.run_sync(node.stop)
+            node.root = ROOT
+            node.start()
+            await talk.go_on()
+            await balancer.wait_ready(*BOTH, "api-1")
+        await talk.go_on()
 
 
 async def test_a_reload_cuts_nobody(balancer: Balancer, tmp_path: Path) -> None:

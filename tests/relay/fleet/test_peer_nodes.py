@@ -90,7 +90,7 @@ async def test_a_store_that_does_not_answer_ends_the_solitude(node: MemoryNode, 
 async def test_the_living_outlive_an_outage(backend: Backend) -> None:
     """After an outage of the store longer than a lease, every lease seems to have ended: nobody is taken for dead."""
     async with open_node(backend) as one, open_node(backend) as other:
-        await trio.sleep(BEAT)  # in time that jumps
+        await trio.sleep(2 * BEAT)  # in time that jumps
         with backend.interference.outage():
             await trio.sleep(2 * LEASE)  # in time that jumps
         await one.services.peer_nodes.beat()
