@@ -4,10 +4,18 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from settings.api import ApiSettings
 from settings.environment import ConfigError
@@ -17,6 +25,7 @@ from settings.relay import RelaySettings
 from settings.storage import StorageSettings
 from settings.worker import WorkerSettings
 
+DAY: Final = timedelta(days=1)
 DEADLINE: Final = 120.0
 """Seconds for one validator."""
 EXPOSURE_MOST: Final = 20
@@ -49,6 +58,11 @@ class Verdict(NamedTuple):
 
 
 VALIDATORS: Final = (
+    Validator("HAProxy", "apt: haproxy", ("haproxy", "-c", "-f"), "haproxy/*.cfg", each=True),
+    Validator(
+        "nginx", "apt: nginx", ("nginx", "-t", "-q", "-e", "stderr", "-g", "pid /dev/null;", "-c"), "nginx/*", each=True
+    ),
+    Validator("Caddy", "caddy", ("caddy", "validate", "--adapter", "caddyfile", "--config"), "caddy/Caddyfile"),
     Validator("Prometheus", "apt: prometheus", ("promtool", "check", "config"), "prometheus/prometheus.yml"),
     Validator("alerts", "apt: prometheus", ("promtool", "test", "rules"), "prometheus/*_test.yml"),
     Validator(
@@ -81,8 +95,43 @@ VALIDATORS: Final = (
 )
 
 
+CERTIFICATES: Final = ("/etc/haproxy/varde.pem", "/etc/nginx/varde.pem", "/etc/nginx/varde.key")
+"""What the files of balancers name and only a live machine has: a throw-away one stands in its place."""
+NGINX: Final = "events {{ }} http {{ {} }}"
+"""The file is one of nginx's conf.d, which stands inside of this."""
+
+
 def check_deployment(folder: Path) -> Iterator[Verdict]:
     """Run every validator over the files in `folder`, one after the other. Takes seconds."""
+    with tempfile.TemporaryDirectory(prefix="varde-deploy-") as work:
+        copy = Path(work) / "deploy"
+        shutil.copytree(folder, copy)
+        _stand_in(copy, Path(work))
+        yield from _check(copy)
+
+
+def _stand_in(folder: Path, work: Path) -> None:
+    """Make the copies of files that name certificates such that they can be judged here."""
+    pem = work / "certificate.pem"
+    pem.write_bytes(_throw_away_certificate())
+    for path in (*folder.glob("haproxy/*.cfg"), *folder.glob("nginx/*.conf")):
+        text = path.read_text(encoding="utf-8")
+        for name in CERTIFICATES:
+            text = text.replace(name, str(pem))
+        path.write_text(NGINX.format(text) if path.suffix == ".conf" else text, encoding="utf-8")
+
+
+def _throw_away_certificate() -> bytes:
+    """Return a key and a certificate that it has signed itself, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "throw-away")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + DAY)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return private + builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
+
+
+def _check(folder: Path) -> Iterator[Verdict]:
     for path in sorted(folder.glob("env/*.toml")):
         yield Verdict(f"settings of {path.stem}", _judge_settings(path))
     for validator in VALIDATORS:
@@ -116,7 +165,7 @@ def _run(validator: Validator, command: Sequence[str], files: Sequence[Path]) ->
     said = [line for line in (done.stdout + done.stderr).splitlines() if validator.harmless not in line]
     loud = any(line and validator.harmless not in line for line in done.stderr.splitlines())
     failed = loud if validator.strict else done.returncode != 0
-    return "\n".join(said) if failed else None
+    return ("\n".join(said) or f"exit code {done.returncode}") if failed else None
 
 
 def _judge_settings(path: Path) -> str | None:

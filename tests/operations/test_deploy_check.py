@@ -14,6 +14,8 @@ from tests.house import tree
 
 DEPLOY = tree.ROOT / "deploy"
 FAULTS = {
+    "HAProxy": ("haproxy/haproxy.cfg", "balance url_param route", "balance by_luck"),
+    "nginx": ("nginx/varde.conf", "ssl_protocols TLSv1.3;", "ssl_protocols TLSv9;"),
     "settings of prod": ("env/prod.toml", 'VARDE_RELAY_CONNECTIONS = "12000"', 'VARDE_RELAY_CONNECTIONS = "many"'),
     "Prometheus": ("prometheus/prometheus.yml", "scrape_interval: 15s", "scrape_interval: often"),
     "alerts": ("prometheus/alerts.yml", "> 20000", "> 90000"),
@@ -32,6 +34,8 @@ def _programs() -> None:
     system.require("promtool", "prometheus")
     system.require("amtool", "prometheus-alertmanager")
     system.require("systemd-analyze", "systemd")
+    system.require("haproxy", "haproxy")
+    system.require("nginx", "nginx")
 
 
 def test_what_is_shipped_is_valid() -> None:
