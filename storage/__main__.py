@@ -1,6 +1,7 @@
 """The command line `python -m storage`: run the embedded Postgres, print its URL, migrate a database."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -10,6 +11,7 @@ import trio
 from domain.ports import StoreUnavailable
 from settings.environment import ConfigError, command_from_environ
 from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings
+from settings.worker import WorkerSettings
 from storage.database import open_database
 from storage.embedded.cluster import ClusterError, embedded_url, prepare_cluster
 from storage.embedded.os_user import OsUserError
@@ -17,6 +19,7 @@ from storage.embedded.server import EmbeddedPostgresError
 from storage.fleet_command import fleet, node
 from storage.island import open_island
 from storage.migrate import Migration, SchemaError, migrate, read_migrations
+from storage.postgres.transparency import begin_log_anew
 
 EXPECTED = (
     OsUserError,
@@ -77,6 +80,36 @@ def migrate_command() -> None:
     and a second run changes nothing. Stop the servers first only if a release says so.
     """
     trio.run(_migrate, StorageSettings.from_environ(os.environ).database)
+
+
+@main.command("new-log")
+@click.confirmation_option(prompt="Clients stop until each person has run `varde log forget`. Begin a new log?")
+def new_log() -> None:
+    """Begin a new transparency log, because entries that clients have seen are lost for good.
+
+    Stop all workers first. Every device list that is stored is put into the new log. The folder with the old key stays
+    beside the new one, renamed: it can still show what was signed. Then tell people why.
+    """
+    environ = os.environ
+    settings, data = StorageSettings.from_environ(environ), WorkerSettings.from_environ(environ).data
+    queued = trio.run(_begin_log, settings.database)
+    if queued is None:
+        raise click.ClickException("a worker may still be signing: stop all of them, and try again in a minute")
+    folder = data / "log"
+    if folder.exists():
+        ended = data / f"log.ended-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        folder.rename(ended)
+        click.echo(f"the old log's key is kept in {ended}")
+    click.echo(f"{queued} device lists wait for the new log; start the workers")
+
+
+async def _begin_log(database: EmbeddedDatabase | DatabaseUrl) -> int | None:
+    async with open_database(database) as url, open_island() as island:
+        connection = await island.run(asyncpg.connect, url)
+        try:
+            return await island.run(begin_log_anew, connection)
+        finally:
+            await island.run(connection.close)
 
 
 async def _migrate(database: EmbeddedDatabase | DatabaseUrl) -> None:

@@ -199,8 +199,16 @@ class Client:
         """
         self._services.transparency.set_policy(text)
 
+    def past_logs(self) -> tuple[bytes, ...]:
+        """Return the last checkpoints of the logs that were let go, as signed notes: two of one that was forked."""
+        states = self._services.store.transparency.past()
+        return tuple(note for each in states for note in (each.forked or (None, each.note))[1:])
+
     def forget_log(self) -> None:
-        """Forget what was seen of the log: the next one that is shown is believed. Only a person may ask for it."""
+        """Let the log go: the next one that is shown is believed. Only a person may ask for it.
+
+        Its last checkpoint is kept, and both where it was forked: `past_logs`.
+        """
         self._services.transparency.forget()
 
     async def _open(

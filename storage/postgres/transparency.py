@@ -193,3 +193,33 @@ def _columns(entries: Sequence[Entry]) -> tuple[list[AccountId], list[int], list
 
 def _row(head: SignedHead) -> tuple[int, bytes, bytes, bytes, int]:
     return head.size, head.root, head.note, head.vkeys.encode(), head.signed_ms
+
+
+_IS_SIGNED: Final = """
+    SELECT EXISTS (
+        SELECT FROM job_lease
+        WHERE job = 'checkpoints' AND expires_ms > extract(epoch FROM clock_timestamp()) * 1000
+    )
+"""
+_EMPTY: Final = "TRUNCATE log_entry, log_tile, log_checkpoint, log_pending"
+_ENQUEUE_ALL: Final = """
+    WITH queued AS (
+        INSERT INTO log_pending (account_id, number, digest)
+        SELECT account_id, number, sha256(statement) FROM device_list ORDER BY stored_ms, account_id, number
+        RETURNING 1
+    )
+    SELECT count(*) FROM queued
+"""
+
+
+async def begin_log_anew(connection: Connection) -> int | None:
+    """Empty the log and put every device list that is stored into its queue; return how many.
+
+    None, and nothing happens, while a worker may be signing.
+    """
+    async with connection.transaction():
+        if await connection.fetchval(_IS_SIGNED):
+            return None
+        await connection.execute(_EMPTY)
+        queued: int = await connection.fetchval(_ENQUEUE_ALL)
+        return queued

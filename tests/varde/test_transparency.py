@@ -225,6 +225,7 @@ async def test_two_histories_are_told_loudly(lie: Callable[[FakeLog], None]) -> 
     assert again.told == follower.told
     again.transparency.forget()
     assert await again.verify(log.entries[1]) is not None
+    assert again.store.transparency.past() == [state]  # the proof outlives the decision to go on
 
 
 async def test_an_older_checkpoint_is_not_believed_and_is_no_fork() -> None:

@@ -163,8 +163,13 @@ _STATEMENTS = """
 ALTER TABLE chain_hash ADD COLUMN signed BLOB;
 """
 
+_PAST_LOGS = """
+-- Transparency logs that a person has let go: what they had signed last may prove something some day.
+CREATE TABLE past_log (position INTEGER PRIMARY KEY AUTOINCREMENT, sealed BLOB NOT NULL) STRICT;
+"""
+
 VERSIONS: tuple[str, ...] = (
     *(_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER, _DEVICE_LISTS, _EPOCHS, _CHAINS, _WORDS),
-    *(_ACCOUNTS, _STATEMENTS),
+    *(_ACCOUNTS, _STATEMENTS, _PAST_LOGS),
 )
 """Each script takes the store from the version of its index to the next."""

@@ -80,11 +80,27 @@ class LogTable(Table):
             self._encrypt(_list_cell(account, number), known),
         )
 
+    def past(self) -> list[LogState]:
+        """Return the logs that were let go, as they were seen last, oldest first."""
+        rows = self._database.rows("SELECT position, sealed FROM past_log ORDER BY position")
+        return [self._decrypt(_past_cell(position), sealed, LogState) for position, sealed in rows]
+
     def forget(self) -> None:
-        """Forget the log and what was proven in it."""
+        """Begin anew with the next log that is shown. What was proven goes; the last checkpoint is put aside."""
+        state = self.state()
+        if state is not None:
+            # The position is part of the associated data, so it is chosen here, as that of an event is.
+            (last,) = self._database.row("SELECT ifnull(max(position), 0) FROM past_log") or (0,)
+            self._database.run(
+                "INSERT INTO past_log VALUES (?, ?)", last + 1, self._encrypt(_past_cell(last + 1), state)
+            )
         # Both: a proof says nothing under other keys.
         self._database.run("DELETE FROM log_state")
         self._database.run("DELETE FROM logged_list")
+
+
+def _past_cell(position: int) -> Cell:
+    return Cell("past_log", "sealed", position)
 
 
 def _list_cell(account: AccountId, number: int) -> Cell:
