@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -140,7 +141,8 @@ def _hunt(mutant: Mutant, options: argparse.Namespace) -> dict[str, Any]:
     """Run seeds with a bug planted until it is found."""
     start_of_all()  # before the bug comes in: it belongs to what is simulated, not to how it begins
     stopwatch = Stopwatch()
-    for seed in range(options.first, options.first + MUTANT_SEEDS):
+    seeds = (seed for seed in count(options.first) if mutant.may_show(expand(seed)))
+    for seed in islice(seeds, MUTANT_SEEDS):
         with mutant.planted():
             report = simulate(seed, options.hours, eager=True)
         if report.violations:

@@ -233,7 +233,7 @@ async def _revoke(world: "World", step: Step, _: trio.Nursery) -> None:
 
 async def _replay(world: "World", step: Step, _: trio.Nursery) -> None:
     """Somebody on the way sends the beginning of a connection once more, to every node."""
-    recorded = [bytes(link.recorded) for link in world.network.links_of(owner=step.who)]
+    recorded = [b"".join(link.recorded) for link in world.network.links_of(owner=step.who)]
     for host in sorted(world.network.listeners):
         for first in recorded:
             stream = world.network.connect("mallory", host)

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
+import relay.fleet.journal_tail
 import relay.fleet.resync
 import relay.node
 from domain.talk import sending
@@ -21,20 +22,32 @@ from relay.delivery.hub import Hub
 from relay.delivery.journal import Journal
 from relay.fleet.bridge import Bridge
 from simulation.determinism import replaced
+from simulation.options import Options
 from simulation.stores.log import MemoryJournal
 from varde.outbox import Outbox as ClientOutbox
 from varde.receiver import Receiver
 from varde_contract.frames import New, ServerFrame
 
 LATER_MS: Final = 500
+MANY_NODES: Final = "nodes"
 
 
 class Mutant(NamedTuple):
-    """A planted bug: its name, what is wrong with it, and how it comes in for the length of a block."""
+    """A planted bug: its name, what is wrong with it, and how it comes in for the length of a block.
+
+    It cannot show without one of the options it `needs`: seeds without them are not tried.
+    """
 
     name: str
     what: str
     planted: Callable[[], AbstractContextManager[None]]
+    needs: frozenset[str] = frozenset()
+
+    def may_show(self, options: Options) -> bool:
+        """Whether a seed with these options can find it."""
+        fleet = MANY_NODES not in self.needs or options.nodes > 1
+        wanted = self.needs - {MANY_NODES}
+        return fleet and (not wanted or any(getattr(options, each) for each in sorted(wanted)))
 
 
 @contextmanager
@@ -62,8 +75,12 @@ def _ack_before_commit() -> Iterator[None]:
 
 
 @contextmanager
-def _resync_skipped() -> Iterator[None]:
-    with replaced(Bridge, "resync", _nothing), replaced(relay.fleet.resync, "_compare", _nothing):
+def _gaps_not_filled() -> Iterator[None]:
+    with (
+        replaced(Bridge, "resync", _nothing),
+        replaced(relay.fleet.resync, "_compare", _nothing),
+        replaced(relay.fleet.journal_tail, "read_journal_tail", _at_once),
+    ):
         yield
 
 
@@ -120,10 +137,7 @@ def _replay_accepted() -> Iterator[None]:
 
 @contextmanager
 def _drain_drops() -> Iterator[None]:
-    async def at_once(_: object) -> None:
-        await trio.lowlevel.checkpoint()
-
-    with replaced(relay.node, "_drain", at_once), replaced(relay.node, "_flush", at_once):
+    with replaced(relay.node, "_drain", _at_once), replaced(relay.node, "_flush", _at_once):
         yield
 
 
@@ -147,21 +161,27 @@ def _nothing(*_: object) -> None:
     return None
 
 
-MUTANTS: Final = (
-    Mutant("ack-before-commit", "a message is acked before it is stored", _ack_before_commit),
-    Mutant("doorbell-ignored", "what other nodes stored is not read", lambda: replaced(Hub, "note_head", _nothing)),
-    Mutant("resync-skipped", "nothing is read again when the bus is back, nor in rounds", _resync_skipped),
-    Mutant("confirmed-before-stored", "a client confirms half a second before it stores", _confirmed_before_stored),
-    Mutant("stored-twice", "a client id that was stored is forgotten", _stored_twice),
-    Mutant("revoked-kept", "a revoked device keeps its connection", lambda: replaced(RevocationFeed, "judge", _yes)),
-    Mutant("roster-unchecked", "any devices may be encrypted for", _roster_unchecked),
-    Mutant("order-swapped", "what waits for a peer leaves in reverse", _order_swapped),
-    Mutant("replay-accepted", "a handshake's first message is believed when it comes again", _replay_accepted),
-    Mutant("drain-drops", "a draining node leaves without finishing", _drain_drops),
-    Mutant("sender-left-waiting", "a send that was on a lost connection is not repeated", _sender_left_waiting),
-    Mutant("backlog-skipped", "a device that joins hears only what comes from then on", _backlog_skipped),
-)
-
-
 def _yes(*_: object) -> bool:
     return True
+
+
+async def _at_once(_: object) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+REVOKE: Final = frozenset({"revoke"})
+FLEET: Final = frozenset({MANY_NODES})
+MUTANTS: Final = (
+    Mutant("ack-before-commit", "a message is acked before it is stored", _ack_before_commit),
+    Mutant("doorbell-ignored", "what others stored is not read", lambda: replaced(Hub, "note_head", _nothing), FLEET),
+    Mutant("gaps-not-filled", "what the bus has lost is not looked up", _gaps_not_filled, FLEET | {"bus_loses"}),
+    Mutant("confirmed-before-stored", "a client confirms half a second before it stores", _confirmed_before_stored),
+    Mutant("stored-twice", "a client id that was stored is forgotten", _stored_twice),
+    Mutant("revoked-kept", "a revoked device stays", lambda: replaced(RevocationFeed, "judge", _yes), REVOKE),
+    Mutant("roster-unchecked", "any devices may be encrypted for", _roster_unchecked, REVOKE | {"remove_member"}),
+    Mutant("order-swapped", "what waits for a peer leaves in reverse", _order_swapped),
+    Mutant("replay-accepted", "a handshake that comes again is believed", _replay_accepted, frozenset({"replay"})),
+    Mutant("drain-drops", "a draining node leaves without finishing", _drain_drops, frozenset({"node_drain"})),
+    Mutant("sender-left-waiting", "a send on a lost connection is not repeated", _sender_left_waiting),
+    Mutant("backlog-skipped", "a device that joins hears only what comes from then on", _backlog_skipped),
+)

@@ -8,6 +8,7 @@ overtake each other: that is TCP's promise, so breaking it would find bugs that 
 import select
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from heapq import heappop, heappush
 from random import Random
 from typing import Any, Final
@@ -15,83 +16,12 @@ from typing import Any, Final
 import trio
 
 import relay.node
-import relay.socket.reactor
 from simulation.determinism import replaced
+from simulation.epoll import Epoll, Pollable
 
+RECORDED: Final = 2
 CAPACITY: Final = 65_536
 """Bytes on their way in one direction: what the kernels of both ends hold."""
-FIRST_DESCRIPTOR: Final = 1_000_000
-"""Beyond any real one, so that the real epoll of Trio knows none of them."""
-READ: Final = relay.socket.reactor._READ  # noqa: SLF001 - the reactor's own masks
-WRITE: Final = relay.socket.reactor._WRITE  # noqa: SLF001
-
-
-class Pollable:
-    """Something with a descriptor, that a task or an epoll waits for."""
-
-    def __init__(self, network: "Network") -> None:
-        self.network = network
-        self.descriptor = network.add(self)
-        self.waiting = trio.lowlevel.ParkingLot()
-        self.epoll: Epoll | None = None
-
-    def fileno(self) -> int:
-        """Return the made-up descriptor."""
-        return self.descriptor
-
-    def readable(self) -> bool:
-        """Whether reading would return at once."""
-        raise NotImplementedError
-
-    def writable(self) -> bool:
-        """Whether writing would take something."""
-        return True
-
-    def changed(self) -> None:
-        """Let whoever waits look again."""
-        self.waiting.unpark_all()
-        if self.epoll is not None:
-            self.epoll.waiting.unpark_all()
-
-    async def wait(self, ready: Callable[[], bool]) -> None:
-        """Return when it is ready. A checkpoint."""
-        await trio.lowlevel.checkpoint()
-        while not ready():
-            await self.waiting.park()
-
-
-class Epoll(Pollable):
-    """A `select.epoll` over pollables, level-triggered."""
-
-    def __init__(self, network: "Network") -> None:
-        super().__init__(network)
-        self._masks: dict[int, int] = {}
-
-    def register(self, descriptor: int, mask: int) -> None:
-        """Watch one."""
-        self._masks[descriptor] = mask
-        self.network.pollables[descriptor].epoll = self
-        self.waiting.unpark_all()
-
-    modify = register
-
-    def unregister(self, descriptor: int) -> None:
-        """Watch it no more."""
-        del self._masks[descriptor]
-        self.network.pollables[descriptor].epoll = None
-
-    def poll(self, _: float, most: int) -> list[tuple[int, int]]:
-        """Return what is ready now, in the order of registration."""
-        ready = [(each, found) for each in self._masks if (found := self._ready(each))]
-        return ready[:most]
-
-    def readable(self) -> bool:
-        """Whether `poll` would return something."""
-        return any(self._ready(each) for each in self._masks)
-
-    def _ready(self, descriptor: int) -> int:
-        found, mask = self.network.pollables[descriptor], self._masks[descriptor]
-        return (READ if mask & READ and found.readable() else 0) | (WRITE if mask & WRITE and found.writable() else 0)
 
 
 class Pipe:
@@ -115,8 +45,8 @@ class Link:
         self.stalled_until = 0.0
         self.reset = False
         self.silent = False
-        self.recorded = bytearray()
-        """What the client sent first: enough for somebody on the way to send its handshake again."""
+        self.recorded: list[bytes] = []
+        """What the client sent first, the upgrade and its first Noise message: for somebody who sends it again."""
         self.server = ServerSocket(self)
         self.client = ClientStream(self)
 
@@ -127,17 +57,17 @@ class Link:
         self.network.call_at(trio.current_time() + self.latency, lambda: self.deliver(pipe))
 
     def deliver(self, pipe: Pipe) -> None:
-        """Let everything on its way arrive, unless the link is stalled."""
+        """Let the oldest on its way arrive, unless the link is stalled. Called once for each `put`, in their order."""
         if self.silent:
             return
         if trio.current_time() < self.stalled_until:
             self.network.call_at(self.stalled_until, lambda: self.deliver(pipe))
             return
-        while pipe.under_way:  # everything before it, too: nothing overtakes
+        if pipe.under_way:
             data = pipe.under_way.pop(0)
             pipe.delivered += data
             pipe.ended = pipe.ended or not data
-        self.changed()
+            self.changed()
 
     def cut(self) -> None:
         """Reset both ends at once."""
@@ -226,8 +156,8 @@ class ClientStream(trio.abc.HalfCloseableStream):
         while self._link.up.size >= CAPACITY and not self._link.reset:
             await self.waiting.park()
         self._refuse_closed()
-        if len(self._link.recorded) < 1 << 14:
-            self._link.recorded += data
+        if len(self._link.recorded) < RECORDED:
+            self._link.recorded.append(bytes(data))
         self._link.put(self._link.up, bytes(data))
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -279,6 +209,7 @@ class Listener(Pollable):
 
     def __init__(self, network: "Network", host: str) -> None:
         super().__init__(network)
+        self._listeners = network.listeners
         self._host = host
         self._queue: list[ServerSocket] = []
 
@@ -303,7 +234,7 @@ class Listener(Pollable):
 
     def close(self) -> None:
         """Nobody can connect any more."""
-        self.network.listeners.pop(self._host, None)
+        self._listeners.pop(self._host, None)
 
 
 class Network:
@@ -317,12 +248,6 @@ class Network:
         self._calls: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._earlier = trio.lowlevel.ParkingLot()
-
-    def add(self, pollable: Pollable) -> int:
-        """Give a pollable its descriptor."""
-        descriptor = FIRST_DESCRIPTOR + len(self.pollables)
-        self.pollables[descriptor] = pollable
-        return descriptor
 
     def call_at(self, when: float, call: Callable[[], None]) -> None:
         """Call a plain function at a virtual time."""
@@ -351,8 +276,8 @@ class Network:
     def wake(self, link: Link) -> None:
         """Deliver now what a stall held back, and let a slow peer read."""
         for pipe in (link.up, link.down):
-            if pipe.under_way:
-                self.call_at(trio.current_time(), lambda pipe=pipe: link.deliver(pipe))  # type: ignore[misc]
+            for _ in pipe.under_way:
+                self.call_at(trio.current_time(), partial(link.deliver, pipe))
         link.changed()
 
     def links_of(self, *, owner: str = "", node: str = "") -> list[Link]:

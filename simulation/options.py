@@ -95,8 +95,8 @@ LENGTHS: Final = {"database_silent": 20.0, "database_away": 30.0, "restore": 60.
 SMALL_OUTBOX: Final = 0.3
 OFTEN_OFF: Final = frozenset({"restore", "revoke", "database_silent"})
 
-MID_SEND: Final = frozenset({"remove_member", "revoke"})
-"""While these happen many write: the roster is to change under messages that are on their way."""
+MID_SEND: Final = frozenset({"remove_member", "revoke", "node_drain"})
+"""While these happen many write: the roster is to change, or the node to go, under messages that are on their way."""
 
 
 def expand(seed: int) -> Options:
@@ -133,7 +133,7 @@ def schedule(seed: int, options: Options, hours: float) -> list[Step]:
                 # Somebody is writing when it happens: otherwise most faults meet an idle system.
                 steps += _writing(random, moment - 0.5)
                 if field.name in MID_SEND:
-                    steps += [each for _ in range(8) for each in _writing(random, moment + random.uniform(0, 3))]
+                    steps += [each for _ in range(8) for each in _writing(random, moment + random.uniform(-1, 2))]
     for _ in range(round(options.sends * hours)):
         steps += _writing(random, random.uniform(5, end))
     for _ in range(round(10 * hours)):
