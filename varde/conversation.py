@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from varde.clock import fresh_id, now_ms
-from varde.errors import NotEnrolled, TooLarge
+from varde.errors import Busy, NotEnrolled, TooLarge, Unreachable
 from varde.event_stream import EventIterator
 from varde.events import Gap, Message, Outgoing, Sent, Undecryptable, at
 from varde.identity import own_profile
@@ -41,12 +41,22 @@ class Conversation:
         """Send `text` and return once it is committed: whatever dies after that, it arrives.
 
         Waits through lost connections for as long as the client lives. Cancelled, it stops waiting; the message is
-        still sent, by this process or the next. Raises TooLarge, RootKeyChanged, UntrustedDevice, Refusal, Ended.
+        still sent, by this process or the next. Raises TooLarge, RootKeyChanged, UntrustedDevice, Refusal, Ended, and
+        Unreachable where this device has never seen who is in the conversation.
         """
         if len(text) > TEXT_CHARACTERS or len(text.encode()) > CONTENT_BYTES - ENVELOPE_OVERHEAD:
             raise TooLarge("the text is too long for one message")
         # Only for the profile to write as. What it is encrypted for is asked again when it goes, perhaps much later.
-        view = await self._services.rosters.current(self.id)
+        rosters = self._services.rosters
+        try:
+            view = await rosters.current(self.id)
+        except (Unreachable, Busy):
+            # Only the own profile is taken from it. The sender asks again, for as long as it takes, before it encrypts;
+            # a text that was refused here would be lost to whoever believes the promise above.
+            known = rosters.known(self.id)
+            if known is None:
+                raise
+            view = known
         draft = Draft(
             conversation=self.id,
             client_id=ClientId(fresh_id()),

@@ -9,7 +9,7 @@ from tests.cast import alice_laptop, alice_phone, bob_laptop, bob_phone, carol_p
 from tests.varde.endpoints import endpoint
 from tests.varde.memory_relay import first, open_client, open_clients, refused, texts
 from varde.clock import fresh_id
-from varde.errors import NotFound, RootKeyChanged, TooLarge
+from varde.errors import NotFound, RootKeyChanged, TooLarge, Unreachable
 from varde.events import Unsent
 from varde.store.outbox import Draft, DraftKind, EncryptedDraft
 from varde_contract import frames as f
@@ -97,6 +97,22 @@ async def test_a_stale_roster_is_repaired(autojump_clock: MockClock, kind: Conve
         assert await texts(room.messages(bob), 2) == ["før", "etter"]
         tried = [each.client_id for each in room.relay.frames_of(f.Send) if isinstance(each, f.Send)]
         assert tried.count(sent.client_id) == 2
+
+
+async def test_a_text_waits_while_a_newer_roster_cannot_be_had(autojump_clock: MockClock) -> None:
+    """The relay has named a newer roster, and the API is away: the text is kept, and goes when the API is back."""
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+    async with open_clients(ConversationKind.DM, alice, bob) as room, trio.open_nursery() as nursery:
+        await room[alice].send("en")
+        room.relay.rest_error = Unreachable("away")
+        room.talk.version += 1
+        room.relay.change(room.talk)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(room[alice].send, "to")
+        await trio.sleep(100)  # in virtual time: many tries at an API that is away
+        assert [each.text for each in room[alice].outgoing()] == ["to"]
+        room.relay.rest_error = None
+        assert await texts(room.messages(bob), 2) == ["en", "to"]
 
 
 async def test_who_left_is_not_sealed_for(autojump_clock: MockClock) -> None:
