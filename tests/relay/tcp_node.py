@@ -1,5 +1,6 @@
 """A relay node on TCP, the whole of `run_node`."""
 
+import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -75,3 +76,4 @@ async def open_tcp_node(
         address = await nursery.start(run)
         yield TcpNode(address, clock, stop, ended, "ws" if certificate is None else "wss")
         nursery.cancel_scope.cancel()
+    gc.freeze()  # the node has thawed at its end what tests/conftest.py had frozen

@@ -10,6 +10,13 @@ from relay.garbage_collection import GONE_LEAST, QUIET_TICKS, RAMP, STORM, THAW_
 from relay.metrics.counters import Metrics
 
 
+@pytest.fixture(autouse=True)
+def freeze_again() -> Iterator[None]:
+    """Leave the collector as the tests that follow want it: see tests/conftest.py."""
+    yield
+    gc.freeze()
+
+
 class Loop:
     """Garbage that only the collector finds."""
 
@@ -44,6 +51,7 @@ def policy(metrics: Metrics) -> Iterator[CollectionPolicy]:
 
 def test_everything_is_put_back(metrics: Metrics) -> None:
     """A node that has ended leaves Python's collector as it was."""
+    gc.unfreeze()  # what the tests have frozen themselves
     before = gc.get_threshold(), list(gc.callbacks), gc.get_freeze_count()
     with CollectionPolicy(metrics).applied():
         assert gc.get_threshold() == THRESHOLDS
