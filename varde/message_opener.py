@@ -125,10 +125,10 @@ class MessageOpener:
     def lists_fetched(self, conversation: ConversationId, unknown: AbstractSet[AccountId]) -> None:
         """Device lists were fetched, but for those of `unknown`: say which messages name others."""
         found = self._named_lists.end(conversation, unknown)
-        with self._store.transaction():
-            for message, why in found:
-                self._store.log.add(TranscriptBroken(conversation, message.seq, message.device, why))
         if found:
+            with self._store.transaction():
+                for message, why in found:
+                    self._store.log.add(TranscriptBroken(conversation, message.seq, message.device, why))
             self._events.notify()
         if self._named_lists.begin(conversation):
             self._lookups.learn_lists(conversation)
