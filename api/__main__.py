@@ -41,6 +41,7 @@ It is told everything by the environment, and says in one line what is wrong wit
   VARDE_SIGN_IN_BURST  sign-ins one address may try [120, then one a second]
   VARDE_LOG_FORMAT, VARDE_OTLP_URL, VARDE_OTLP_ONE_IN, VARDE_SENTRY_DSN
                              logs, traces, reports [text on stderr; none]
+  VARDE_BUS_URL        redis://, rediss://, redis+cluster:// [LISTEN/NOTIFY]
   VARDE_POOL_MIN, VARDE_POOL_MAX                    database connections
 
 When it is ready it prints one line of JSON with its address. docs/configuration.md says more.

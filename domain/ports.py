@@ -13,6 +13,7 @@ from domain.people.ports import AccountStore, DeviceStore, PrekeyStore, ProfileS
 from domain.retention.ports import RetentionStore
 from domain.talk.ports import ConsentStore, ConversationStore, EpochStore, JournalStore, MailboxStore
 from domain.transparency.ports import LogStore
+from varde_contract.ids import ConversationId
 
 Clock: TypeAlias = Callable[[], int]
 """Milliseconds since the Unix epoch."""
@@ -32,18 +33,43 @@ class StoreFault(StoreUnavailable):
     """
 
 
+Resync: TypeAlias = Callable[[frozenset[ConversationId] | None], None]
+"""Called with the conversations whose events may have been missed until now; None for any event at all."""
+
+
+class BusListener(Protocol):
+    """What a listener wants to hear, besides the events that are for every node. Plain functions, from Trio only."""
+
+    def subscribe(self, conversation: ConversationId) -> None:
+        """Hear the events of a conversation.
+
+        It takes a moment until a bus hears them. What it may have missed meanwhile, it says by `resync` once it does.
+        So: subscribe, then read the head, and read it again on `resync`.
+        """
+
+    def unsubscribe(self, conversation: ConversationId) -> None:
+        """Hear them no more, from now on."""
+
+
 class Bus(Protocol):
-    """The doorbell between nodes."""
+    """The doorbell between nodes. Events of one publisher about one conversation keep their order."""
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Tell every node, this one included. May lose; never blocks for longer than its deadline; never raises."""
+        """Tell every node that wants to hear, this one included. Never blocks for longer than its deadline.
 
-    def listen(self, receive: Callable[[Event], None], resync: Callable[[], None]) -> AbstractContextManager[None]:
-        """Call `receive` with each event and `resync` whenever events may have been lost. Both are plain functions."""
+        It may lose events, and never raises: once it can, it tells every node to resync instead.
+        """
+
+    def listen(self, receive: Callable[[Event], None], resync: Resync) -> AbstractContextManager[BusListener]:
+        """Call `receive` with events and `resync` whenever some may have been lost. Both are plain functions."""
 
     @property
     def connected(self) -> bool:
         """Whether events from elsewhere are heard now. Afterwards `resync` makes up for the time in which not."""
+
+    @property
+    def down_seconds(self) -> float:
+        """How long they were not, in all."""
 
 
 class SchemaStore(Protocol):

@@ -42,6 +42,7 @@ All settings come from the environment. A wrong one is reported in one line.
                              PEM files, read again when they change and at SIGHUP
   VARDE_LOG_FORMAT, VARDE_OTLP_URL, VARDE_OTLP_ONE_IN, VARDE_SENTRY_DSN
                              logs, traces, reports [text on stderr; none]
+  VARDE_BUS_URL              redis://, redis+cluster:// and the like [LISTEN/NOTIFY]
   VARDE_POOL_MIN, VARDE_POOL_MAX                     database connections
 
 When it is ready it prints one line of JSON with its address. docs/configuration.md says more.

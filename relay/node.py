@@ -13,7 +13,7 @@ from relay.connection.serve import serve_connection
 from relay.draining import ask_to_go
 from relay.fleet.journal_tail import run_journal_tail
 from relay.fleet.membership_sync import run_membership_sync
-from relay.fleet.resync import run_resync
+from relay.fleet.resync import run_head_lookups, run_resync
 from relay.garbage_collection import run_garbage_collection
 from relay.heartbeat import run_heartbeat
 from relay.metrics.exposition import start_node_metrics
@@ -54,7 +54,7 @@ async def run_node(
     """
     services = make_services(settings, stores, dependencies, stop)
     # Listen first, then read the snapshot: a revocation in between is seen twice rather than never.
-    with stores.bus.listen(services.bridge.receive, services.bridge.resync):
+    with services.bridge.listen(stores.bus):
         await services.revocations.load()
         async with trio.open_nursery() as running:
             start_services(services, running)
@@ -95,6 +95,7 @@ def start_services(services: Services, nursery: trio.Nursery) -> None:
     nursery.start_soon(run_membership_sync, services)
     nursery.start_soon(run_journal_tail, services)
     nursery.start_soon(run_resync, services)
+    nursery.start_soon(run_head_lookups, services)
     nursery.start_soon(run_heartbeat, services)
     nursery.start_soon(run_loop_lateness, services.admission.note_lateness)
 

@@ -10,7 +10,7 @@ from domain.budgets import ALLOWANCES, Allowance, Budget, Budgets
 from domain.fleet.model import NodeReport, NodeState
 from domain.people.revocations import Revocations
 from domain.people.tickets import TicketChecker
-from domain.ports import Clock, Entropy, SpendingStore, Stores
+from domain.ports import Bus, Clock, Entropy, SpendingStore, Stores
 from domain.talk.ports import ConversationStore, MailboxStore
 from relay.cache.batched_reads import ConversationHeads, LogReader
 from relay.cache.epochs import Epochs
@@ -25,8 +25,10 @@ from relay.delivery.presence import PresenceNotifier
 from relay.delivery.receipts import Receipts
 from relay.draining import Orders
 from relay.fleet.bridge import Bridge, RosterChanges
+from relay.fleet.device_connections import DeviceConnections
 from relay.fleet.peer_nodes import PeerNodes
 from relay.fleet.publisher import Publisher
+from relay.fleet.stale_heads import StaleHeads
 from relay.metrics.counters import Metrics
 from relay.readiness import Readiness
 from relay.socket.flush_scheduler import FlushScheduler
@@ -74,6 +76,7 @@ class Services:
     random: Random
     conversations: ConversationStore
     mailbox: MailboxStore
+    bus: Bus
     outage: Outage
     budgets: Budgets
     spending: SpendingStore
@@ -89,6 +92,8 @@ class Services:
     publisher: Publisher
     peer_nodes: PeerNodes
     orders: Orders
+    device_connections: DeviceConnections
+    stale_heads: StaleHeads
     journal: Journal
     receipts: Receipts
     roster_changes: RosterChanges
@@ -134,6 +139,10 @@ def make_services(
     budgets = Budgets(clock=dependencies.clock, allowances=dependencies.allowances)
     epochs = Epochs(stores.epochs, hub.cut_all)
     rosters, publisher = Rosters(stores.conversations), Publisher(stores.bus, metrics, pause=settings.announce_pause)
+    stale_heads = StaleHeads(hub)
+    device_connections = DeviceConnections(
+        hub, stores.bus, publish=publisher.publish, node=node, clock=dependencies.clock
+    )
     notifier = Notifier(hub, rosters)
     presence_notifier = PresenceNotifier(
         hub, rosters, publish=publisher.publish, node=node, pause=settings.presence_pause
@@ -153,7 +162,7 @@ def make_services(
             state=NodeState.DRAINING if draining.is_set() else NodeState.SERVING,
         )
 
-    peer_nodes = PeerNodes(stores.nodes, publisher, hub, presence_notifier, report=report, obey=orders.obey)
+    peer_nodes = PeerNodes(stores.nodes, publisher, stale_heads, presence_notifier, report=report, obey=orders.obey)
     table = Revocations()
     checker = TicketChecker(dependencies.ticket_public, table, clock=dependencies.clock)
     revocations = RevocationFeed(
@@ -172,6 +181,7 @@ def make_services(
         conversations=stores.conversations,
         mailbox=stores.mailbox,
         spending=stores.spending,
+        bus=stores.bus,
         outage=outage,
         budgets=budgets,
         flush_scheduler=flush_scheduler,
@@ -186,6 +196,8 @@ def make_services(
         publisher=publisher,
         peer_nodes=peer_nodes,
         orders=orders,
+        device_connections=device_connections,
+        stale_heads=stale_heads,
         journal=Journal(
             stores.journal,
             rosters=rosters,
@@ -229,6 +241,8 @@ def make_services(
             notifier=notifier,
             presence_notifier=presence_notifier,
             revocations=revocations,
+            device_connections=device_connections,
+            stale_heads=stale_heads,
             metrics=metrics,
         ),
         readiness=Readiness(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from settings.bus import DatabaseBus, ValkeyServers, read_bus
 from settings.environment import DATA, ConfigError, read_data, read_number
 
 POOL_MIN: Final = 2
@@ -32,13 +33,14 @@ class StorageSettings:
     """Where the truth is kept. Pool sizes count connections of one process."""
 
     database: EmbeddedDatabase | DatabaseUrl
+    bus: DatabaseBus | ValkeyServers = DatabaseBus()  # noqa: RUF009 - it holds nothing
     data: Path = Path(DATA)
     pool_min: int = POOL_MIN
     pool_max: int = POOL_MAX
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "StorageSettings":
-        """Read `VARDE_DATABASE_URL` or, without it, `VARDE_DATA`; `VARDE_POOL_MIN` and `VARDE_POOL_MAX`.
+        """Read `VARDE_DATABASE_URL` or, without it, `VARDE_DATA`; `VARDE_BUS_URL`, `VARDE_POOL_MIN`, `VARDE_POOL_MAX`.
 
         Raises:
             ConfigError: naming the variable.
@@ -47,7 +49,13 @@ class StorageSettings:
         pool_min = _connections(environ, "VARDE_POOL_MIN", min(POOL_MIN, pool_max))
         if pool_min > pool_max:
             raise ConfigError(f"VARDE_POOL_MIN is {pool_min}, more than VARDE_POOL_MAX ({pool_max})")
-        return cls(database=_database(environ), data=read_data(environ), pool_min=pool_min, pool_max=pool_max)
+        return cls(
+            database=_database(environ),
+            bus=read_bus(environ),
+            data=read_data(environ),
+            pool_min=pool_min,
+            pool_max=pool_max,
+        )
 
 
 def _database(environ: Mapping[str, str]) -> EmbeddedDatabase | DatabaseUrl:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
 import trio
 
-from domain.events import Event
+from domain.events import Event, topic_of
+from domain.ports import Resync
 from simulation.database import Process
 from simulation.network import Network
+from varde_contract.ids import ConversationId
 
 QUICK: Final = 0.01
 """Seconds, at most, of an event while nothing is wrong. Then those of one publication stay together."""
@@ -18,11 +20,13 @@ QUICK: Final = 0.01
 
 @dataclass(eq=False)
 class Listening:
-    """Who listens."""
+    """Who listens. What it `wants` to hear is `heard` a moment later, when the server has taken it in."""
 
     process: Process
     receive: Callable[[Event], None]
-    resync: Callable[[], None]
+    resync: Resync
+    wanted: set[ConversationId] = field(default_factory=set)
+    heard: set[ConversationId] = field(default_factory=set)
 
 
 class SimulatedBus:
@@ -33,6 +37,8 @@ class SimulatedBus:
         self.repeat = 0.0
         self.delay = QUICK
         self.away = False
+        self.down_seconds = 0.0
+        self._away_since = 0.0
         self._network = network
         self._random = random
         self._listening: dict[Listening, None] = {}
@@ -54,28 +60,66 @@ class SimulatedBus:
                 for _ in range(1 + (self._random.random() < self.repeat)):
                     self._send(listening, [event])
 
+    def go_away(self) -> None:
+        """Nothing is heard until `come_back`."""
+        self.away, self._away_since = True, trio.current_time()
+
     def come_back(self) -> None:
         """The bus is there again, and says that something may have been lost."""
-        self.away = False
+        if self.away:
+            self.away = False
+            self.down_seconds += trio.current_time() - self._away_since
         for listening in tuple(self._listening):
-            listening.resync()
+            listening.heard = set(listening.wanted)
+            listening.resync(None)
+
+    def subscribe(self, listening: Listening, conversation: ConversationId) -> None:
+        """Hear a conversation in a moment, and say then that something may have been missed until now."""
+        listening.wanted.add(conversation)
+
+        def take_in() -> None:
+            if listening in self._listening and conversation in listening.wanted and not self.away:
+                listening.heard.add(conversation)
+                listening.resync(frozenset({conversation}))
+
+        self._network.call_at(trio.current_time() + self._random.uniform(0.001, self.delay), take_in)
 
     def _send(self, listening: Listening, events: Sequence[Event]) -> None:
         def deliver() -> None:
             for event in events:
-                if listening in self._listening and not self.away and not listening.process.dead:
+                if listening not in self._listening or self.away or listening.process.dead:
+                    return
+                topic = topic_of(event)
+                if topic is None or topic in listening.heard:
                     listening.receive(event)
 
         self._network.call_at(trio.current_time() + self._random.uniform(0.001, self.delay), deliver)
 
     @contextmanager
-    def listen(self, listening: Listening) -> Iterator[None]:
+    def listen(self, listening: Listening) -> Iterator["ProcessListener"]:
         """Listen until the block ends."""
         self._listening[listening] = None
         try:
-            yield
+            yield ProcessListener(self, listening)
         finally:
             self._listening.pop(listening, None)
+
+
+class ProcessListener:
+    """A `domain.ports.BusListener`."""
+
+    def __init__(self, bus: SimulatedBus, listening: Listening) -> None:
+        self._bus = bus
+        self._listening = listening
+
+    def subscribe(self, conversation: ConversationId) -> None:
+        """As promised."""
+        self._bus.subscribe(self._listening, conversation)
+
+    def unsubscribe(self, conversation: ConversationId) -> None:
+        """As promised."""
+        self._listening.wanted.discard(conversation)
+        self._listening.heard.discard(conversation)
 
 
 class ProcessBus:
@@ -90,13 +134,18 @@ class ProcessBus:
         """As promised."""
         return not self._bus.away
 
+    @property
+    def down_seconds(self) -> float:
+        """As promised."""
+        return self._bus.down_seconds
+
     async def publish(self, events: Sequence[Event]) -> None:
         """As promised: it may lose, and raises nothing."""
         await trio.lowlevel.checkpoint()
         self._bus.publish(self._process, events)
 
     @contextmanager
-    def listen(self, receive: Callable[[Event], None], resync: Callable[[], None]) -> Iterator[None]:
+    def listen(self, receive: Callable[[Event], None], resync: Resync) -> Iterator[ProcessListener]:
         """As promised."""
-        with self._bus.listen(Listening(self._process, receive, resync)):
-            yield
+        with self._bus.listen(Listening(self._process, receive, resync)) as listener:
+            yield listener

@@ -189,7 +189,7 @@ async def _bus(world: "World", step: Step, _: trio.Nursery) -> None:
     bus = world.bus
     match step.kind:
         case "bus_away":
-            bus.away = True
+            bus.go_away()
             await trio.sleep(step.amount)
             bus.come_back()
         case "bus_loses":

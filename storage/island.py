@@ -87,7 +87,7 @@ class Island:
 
         def abort(raise_cancel: RaiseCancel) -> trio.lowlevel.Abort:
             call.raise_cancel = raise_cancel
-            self._on_asyncio(call.cancel)
+            self.call_soon(call.cancel)
             # FAILED keeps the caller asleep until asyncio has said how it ended. Had it gone on at once, its statement
             # would still be running on a connection that it takes for free, and a commit could happen behind its back.
             return trio.lowlevel.Abort.FAILED
@@ -107,9 +107,10 @@ class Island:
         self._outbound.append(call)
         if not self._outbound_rung:
             self._outbound_rung = True
-            self._on_asyncio(self._take)
+            self.call_soon(self._take)
 
-    def _on_asyncio(self, fn: Callable[[], object]) -> None:
+    def call_soon(self, fn: Callable[[], object]) -> None:
+        """Run a plain function soon on the asyncio side, in order of calling; dropped when that side is gone."""
         # A loop that has just closed refuses; then the island's end is already on its way to wake every waiter.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(fn)
@@ -201,7 +202,7 @@ class Island:
 
     async def _aclose(self, grace: float) -> None:
         self._close("the asyncio island was closed while the call ran, or before it")
-        self._on_asyncio(self._leave.set)
+        self.call_soon(self._leave.set)
         with trio.move_on_after(grace, shield=True):
             await self._ended.wait()
             return

@@ -5,10 +5,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 from domain.ports import Bus, Stores, StoreUnavailable
+from settings.bus import DatabaseBus, ValkeyServers
 from settings.storage import StorageSettings
-from storage.bus.events import EventBus
-from storage.bus.postgres import open_postgres_bus
-from storage.bus.text_bus import BusDown
+from storage.bus.event_bus import open_event_bus
+from storage.bus.postgres import PostgresWire
+from storage.bus.wire import BusDown, Wire
 from storage.database import open_database
 from storage.island import Island, open_island
 from storage.migrate import require_current
@@ -69,7 +70,7 @@ async def _open_stores(
         transactions = Transactions(island, pool, timeouts)
         epochs.open(transactions)
         await epochs.look()
-        async with _open_bus(island, url) as bus:
+        async with _open_bus(island, url, config.bus) as bus:
             connections = make_commit_connections(island, url, timeouts or Timeouts(), check=epochs.check_connection)
             # Closed before the pool and the island: they are sockets of Trio's, which nobody else knows of.
             try:
@@ -79,13 +80,22 @@ async def _open_stores(
 
 
 @asynccontextmanager
-async def _open_bus(island: Island, url: str) -> AsyncIterator[Bus]:
+async def _open_bus(island: Island, url: str, settings: DatabaseBus | ValkeyServers) -> AsyncIterator[Bus]:
     async with AsyncExitStack() as stack:
         try:
-            wire = await stack.enter_async_context(open_postgres_bus(island, url))
+            bus = await stack.enter_async_context(open_event_bus(island, _make_wire(url, settings)))
         except BusDown as error:
-            raise StoreUnavailable("the bus cannot be reached") from error
-        yield EventBus(wire)
+            raise StoreUnavailable(f"the bus cannot be reached: {error}") from error
+        yield bus
+
+
+def _make_wire(url: str, settings: DatabaseBus | ValkeyServers) -> Wire:
+    if isinstance(settings, DatabaseBus):
+        return PostgresWire(url)
+    # Here, because a program without Valkey should not pay for it: to import the library takes a fifth of a second.
+    from storage.bus.valkey import ValkeyWire  # noqa: PLC0415
+
+    return ValkeyWire(settings)
 
 
 def _stores(transactions: Transactions, connections: TrioConnections, epochs: PostgresEpochs, bus: Bus) -> Stores:

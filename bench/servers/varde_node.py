@@ -63,7 +63,7 @@ class PlannedStores:
         named["nodes"] = _port(beat=lambda report: [Node(report, Order(), 0)], leave=lambda _: None)
         named["bus"] = _port(publish=lambda _: None)
         named["bus"].listen = lambda *_: nullcontext()
-        named["bus"].connected = True
+        named["bus"].connected, named["bus"].down_seconds = True, 0.0
         named["schema"] = _port(fits=lambda: True)
         named["spending"] = _port(add=lambda spent: [each.milliseconds for each in spent])
         return Stores(**named)

@@ -26,6 +26,14 @@ class TicketsRevoked(Struct, frozen=True, tag="tickets-revoked"):
     final: bool
 
 
+class DeviceConnected(Struct, frozen=True, tag="device-connected"):
+    """A device has connected to `node`. Of two connections of it, that with the higher `number` stays."""
+
+    node: str
+    device: DeviceId
+    number: int
+
+
 class KeysLow(Struct, frozen=True, tag="keys-low"):
     """A device has `left` one-time keys."""
 

@@ -313,7 +313,7 @@ class EstablishedConnection:
         if self._proof is not None:
             self._proof.deadline = float("inf")
             self._wake()
-        self._services.hub.add(self._peer)
+        self._services.device_connections.enter(self._peer)
         # A revocation or a drain may have come after the ticket was checked, while this peer was not in the hub.
         self._services.revocations.judge(self._peer)
         if self._services.draining.is_set():

@@ -52,6 +52,7 @@ class Peer:
         "heard_at",
         "listeners",
         "mailbox",
+        "number",
         "outbox",
         "ping_at",
         "sender",
@@ -76,6 +77,8 @@ class Peer:
         self.outbox = outbox
         self.connection = connection
         self.mailbox = open_mailbox(self)
+        self.number = 0
+        """Of this connection among all that the device had, on any node; 0 until it is in the hub."""
         self.heard_at = now
         self.ping_at = 0.0
         """When the heartbeat pings it next; 0 until that is planned."""

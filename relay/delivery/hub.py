@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from domain.ports import BusListener
 from domain.talk.model import Committed, Draft, LogEntry, Roster
 from relay.connection.peer import Listener, Peer
 from varde_contract.close_codes import CloseCode
@@ -33,6 +34,8 @@ class Hub:
         self._peers: dict[DeviceId, Peer] = {}
         self._listeners: dict[ConversationId, dict[DeviceId, Listener]] = {}
         self._shown: Counter[ProfileId] = Counter()
+        self.subscriptions: BusListener | None = None
+        """Told of the first and the last listener of each conversation, once the node listens on the bus."""
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -75,6 +78,10 @@ class Hub:
 
     def add_listener(self, listener: Listener) -> None:
         """Add a listener: it misses nothing from here on. The caller has checked that it is a member."""
+        # Subscribe first, then read the head. The mailbox reads the log after this; what other nodes commit after that
+        # and before the bus really hears the conversation is found by the look-up that the bus asks for once it does.
+        if self.subscriptions is not None and listener.conversation not in self._listeners:
+            self.subscriptions.subscribe(listener.conversation)
         listener.peer.listeners[listener.conversation] = listener
         self._listeners.setdefault(listener.conversation, {})[listener.peer.device] = listener
 
@@ -85,6 +92,8 @@ class Hub:
             del listeners[peer.device]
             if not listeners:
                 del self._listeners[conversation]
+                if self.subscriptions is not None:
+                    self.subscriptions.unsubscribe(conversation)
 
     def listeners(self, conversation: ConversationId) -> tuple[Listener, ...]:
         """Return everybody who listens to a conversation, as of now."""
@@ -146,12 +155,6 @@ class Hub:
         for listener in self.listeners(conversation):
             if head > listener.cursor:
                 listener.fall_behind(head)
-
-    def reread_all(self) -> None:
-        """Have every listener read the log: anything may have been committed elsewhere."""
-        for conversation in self.conversations:
-            for listener in self.listeners(conversation):
-                listener.fall_behind(listener.cursor)
 
     def send_to_listeners(self, conversation: ConversationId, audience: Iterable[DeviceId], frame: Struct) -> None:
         """Send a frame to those of the audience who listen to the conversation."""

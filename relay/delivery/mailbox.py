@@ -93,8 +93,10 @@ class CatchUp:
     def refuse(self) -> None:
         """Remove a listener that is no member any more, which the bus has not said yet."""
         self.outcome = JoinOutcome.REFUSED
-        self.listener.peer.send_changed(ChangeKind.MEMBERSHIP, self.conversation, 0)
-        self._hub.remove_listener(self.listener.peer, self.conversation)
+        peer = self.listener.peer
+        if peer.listeners.get(self.conversation) is self.listener:  # else the bus has said it meanwhile
+            peer.send_changed(ChangeKind.MEMBERSHIP, self.conversation, 0)
+            self._hub.remove_listener(peer, self.conversation)
 
     def finish(self, page: LogPage) -> bool:
         """Whether there is nothing newer, neither in the log nor published since it was read."""

@@ -1,7 +1,8 @@
 """From the bus to this node: events from elsewhere reach the listeners, the caches and the tasks here."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import trio
@@ -9,12 +10,15 @@ from msgspec import Struct
 
 from domain.events import Event
 from domain.people import events as people_events
+from domain.ports import Bus
 from domain.talk import events as talk_events
 from relay.cache.revocations import RevocationFeed
 from relay.cache.rosters import Rosters
 from relay.delivery.hub import Hub
 from relay.delivery.notifier import Notifier
 from relay.delivery.presence import PresenceNotifier
+from relay.fleet.device_connections import DeviceConnections
+from relay.fleet.stale_heads import StaleHeads
 from relay.metrics.counters import Metrics
 from varde_contract.frames import ChangeKind
 from varde_contract.ids import ConversationId
@@ -68,7 +72,7 @@ class RosterChanges:
 class Bridge:
     """`receive` and `resync` are called by the bus. Plain functions, one row of a table for each event."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every part that hears of something is named where it is handed in
         self,
         *,
         node: str,
@@ -78,6 +82,8 @@ class Bridge:
         notifier: Notifier,
         presence_notifier: PresenceNotifier,
         revocations: RevocationFeed,
+        device_connections: DeviceConnections,
+        stale_heads: StaleHeads,
         metrics: Metrics,
     ) -> None:
         """`node` is this one's name: its own messages, receipts and presence were delivered here already."""
@@ -88,6 +94,8 @@ class Bridge:
         self._notifier = notifier
         self._presence_notifier = presence_notifier
         self._revocations = revocations
+        self._device_connections = device_connections
+        self._stale_heads = stale_heads
         self._metrics = metrics
         self._handlers: Final[dict[type[Struct], Callable[[Any], None]]] = {
             talk_events.MessagesCommitted: self._messages_committed,
@@ -96,6 +104,7 @@ class Bridge:
             people_events.DevicesChanged: self._devices_changed,
             people_events.ProfileChanged: self._profile_changed,
             people_events.TicketsRevoked: revocations.note_event,
+            people_events.DeviceConnected: device_connections.note_event,
             people_events.KeysLow: self._keys_low,
             talk_events.DeliveredMoved: self._moved,
             talk_events.ReadMoved: self._moved,
@@ -103,16 +112,26 @@ class Bridge:
             talk_events.PresenceMoved: self._presence_moved,
         }
 
+    @contextmanager
+    def listen(self, bus: Bus) -> Iterator[None]:
+        """Hear the bus while the block runs: what is for every node, and the conversations with listeners here."""
+        with bus.listen(self.receive, self.resync) as self._hub.subscriptions:
+            yield
+
     def receive(self, event: Event) -> None:
         """Handle an event from the bus."""
         self._metrics.events_received[type(event)] += 1
         self._handlers[type(event)](event)
 
-    def resync(self) -> None:
-        """Look everything up again, because events may have been lost."""
+    def resync(self, conversations: frozenset[ConversationId] | None) -> None:
+        """Look up again what events may have been lost about: these conversations, or anything at all."""
+        self._stale_heads.note(conversations)
+        if conversations is not None:
+            return
         self._metrics.resyncs += 1
+        # A lost change of policies moves no version, so what is cached cannot be compared with the store.
         self._rosters.forget_all()
-        self._hub.reread_all()
+        self._device_connections.tell_again()
         self._roster_changes.note_any()
         self._revocations.ask()
 

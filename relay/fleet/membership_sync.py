@@ -11,6 +11,7 @@ import trio
 from domain.ports import StoreUnavailable
 from domain.talk.model import ListRequest, Roster
 from relay.cache.outage import RETRY
+from relay.cache.rosters import ROSTERS_PER_QUERY
 from relay.connection.peer import Peer
 from relay.frames.join import PAGE, join_all, join_new, join_these
 from relay.services import Services
@@ -29,6 +30,7 @@ async def run_membership_sync(services: Services) -> NoReturn:
         try:
             await _apply(services, changed)
             if any_others:
+                await _remove_former_members(services)
                 await _join_again(services)
         except StoreUnavailable:
             for conversation, kind in changed.items():
@@ -53,6 +55,16 @@ def _remove_listeners(services: Services, conversation: ConversationId, roster: 
             version = 0 if roster is None else roster.version
             listener.peer.send_changed(ChangeKind.MEMBERSHIP, conversation, version)
             services.hub.remove_listener(listener.peer, conversation)
+
+
+async def _remove_former_members(services: Services) -> None:
+    """Check every listener against the roster as it is now, because a removal may have been missed."""
+    conversations = sorted(services.hub.conversations)
+    for start in range(0, len(conversations), ROSTERS_PER_QUERY):
+        asked = conversations[start : start + ROSTERS_PER_QUERY]
+        rosters = await services.rosters.fetch(asked)
+        for conversation in asked:
+            _remove_listeners(services, conversation, rosters.get(conversation))
 
 
 async def _notify_members(services: Services, roster: Roster, kind: ChangeKind) -> None:

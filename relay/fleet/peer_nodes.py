@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from domain.fleet.model import LEASE_MS, Node, NodeReport, Order
 from domain.fleet.ports import NodeStore
 from domain.ports import StoreUnavailable
-from relay.delivery.hub import Hub
 from relay.delivery.presence import PresenceNotifier
 from relay.fleet.publisher import Publisher
+from relay.fleet.stale_heads import StaleHeads
 
 BEAT: Final = 1.0
 """Seconds between two beats. Twice that is how late a node may hear what another one committed in silence."""
@@ -39,7 +39,7 @@ class PeerNodes:
         self,
         store: NodeStore,
         publisher: Publisher,
-        hub: Hub,
+        stale_heads: StaleHeads,
         presence_notifier: PresenceNotifier,
         *,
         report: Callable[[], NodeReport],
@@ -48,7 +48,7 @@ class PeerNodes:
         """`report` says how this node is, `obey` does what the operator wants. A node is not alone at first."""
         self._store = store
         self._publisher = publisher
-        self._hub = hub
+        self._stale_heads = stale_heads
         self._presence_notifier = presence_notifier
         self._make_report = report
         self._obey = obey
@@ -131,7 +131,7 @@ class PeerNodes:
         )
         # Whatever the first beat shows was committed before anybody listened here.
         if self._beats and self._others and (moved or was_away):
-            self._hub.reread_all()
+            self._stale_heads.note(None)
 
     def _resume(self) -> None:
         if self._publisher.alone:

@@ -1,4 +1,7 @@
-"""Publishes this node's events on the bus, in batches; of several about the same subject only the latest."""
+"""Publishes this node's events on the bus, in batches; of several about the same subject only the latest.
+
+All events of a batch are one call of the bus, which writes them at once.
+"""
 
 from collections.abc import Hashable
 from typing import Final, NoReturn
@@ -7,11 +10,14 @@ import trio
 
 from domain.events import Event
 from domain.ports import Bus
-from domain.talk.events import MessagesCommitted
+from domain.talk.events import DeliveredMoved, MessagesCommitted, PresenceMoved, ReadMoved, TypingMoved
 from relay.metrics.counters import Metrics
 
 MOST_WAITING: Final = 10_000
-"""Beyond that, only committed messages are queued: at most one event for each conversation."""
+"""Beyond that, what is droppable is dropped. The rest is bounded by itself: one event for each conversation, and one
+for each device that has just connected."""
+DROPPABLE: Final = (TypingMoved, PresenceMoved, DeliveredMoved, ReadMoved)
+"""Each is a state, of which the next event says more than this one."""
 
 
 class Publisher:
@@ -48,7 +54,7 @@ class Publisher:
             # A message that was sent again has its old number: it must not replace a newer one.
             if isinstance(earlier, MessagesCommitted) and earlier.head > event.head:
                 return
-        elif len(self._waiting) >= MOST_WAITING:
+        elif subject not in self._waiting and isinstance(event, DROPPABLE) and len(self._waiting) >= MOST_WAITING:
             self._metrics.events_dropped += 1
             return
         self._waiting[subject] = event

@@ -1,8 +1,8 @@
-"""The slow round that finds what the bus never said: every conversation with a listener here is looked up in turn.
+"""Looks up heads and roster versions of conversations with listeners here, and has what was missed read from the log.
 
-A node publishes what it commits, and a bus that breaks says so. But a process that dies between its commit and its
-event on the bus can do neither. `relay.fleet.journal_tail` finds its messages sooner; what was stored too late for it,
-and rosters that moved, are found here.
+At once where the bus says that it may have missed something, and in a slow round where nobody can say so: rosters that
+a process moved and died before its event. Messages of such a process are found sooner, by `relay.fleet.journal_tail`,
+which also keeps delivery going while the bus is away.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,15 @@ import trio
 
 from domain.ports import StoreUnavailable
 from domain.talk.model import LogHead
+from relay.cache.outage import RETRY
 from relay.services import Services
 from varde_contract.frames import ChangeKind
 from varde_contract.ids import ConversationId
 
 ROUND: Final = 45.0
 """Seconds in which every conversation is looked up once."""
+ROUND_WITHOUT_BUS: Final = 5.0
+"""The same while the bus is away, for removals and revocations that it would tell of. Messages come by the tail."""
 JITTER: Final = 1 / 3
 """Of the round, either way, so that nodes that started together do not query together for ever."""
 CONVERSATIONS_PER_QUERY: Final = 1_000
@@ -28,24 +31,49 @@ async def run_resync(services: Services) -> NoReturn:
     """Look everything up, round after round, for as long as the node lives; the queries are spread over the round."""
     while True:
         batches = _batches(sorted(services.hub.conversations))
-        pause = ROUND * services.random.uniform(1 - JITTER, 1 + JITTER) / len(batches)
+        share = services.random.uniform(1 - JITTER, 1 + JITTER) / len(batches)
         for conversations in batches:
-            await trio.sleep(pause)
+            await _wait_turn(services, share)
             await resync(services, conversations)
+        if not services.bus.connected:
+            services.revocations.ask()
 
 
-async def resync(services: Services, conversations: Sequence[ConversationId]) -> None:
-    """Have the listeners of these conversations read what they have not seen. During an outage, do nothing."""
+async def _wait_turn(services: Services, share: float) -> None:
+    """Wait for a share of the round, which becomes shorter when the bus goes away meanwhile."""
+    begun = trio.current_time()
+    while True:
+        round_ = ROUND if services.bus.connected else ROUND_WITHOUT_BUS
+        left = begun + round_ * share - trio.current_time()
+        if left <= 0:
+            return
+        await trio.sleep(min(left, ROUND_WITHOUT_BUS / 2))
+
+
+async def run_head_lookups(services: Services) -> NoReturn:
+    """Look up what may be stale, as soon as that is known, for as long as the node lives."""
+    while True:
+        await services.stale_heads.wait()
+        for conversations in _batches(services.stale_heads.take()):
+            if not await resync(services, conversations):
+                # It stays stale until the store answers: the bus and the database usually go together.
+                services.stale_heads.note(frozenset(conversations))
+                await trio.sleep(RETRY)
+
+
+async def resync(services: Services, conversations: Sequence[ConversationId]) -> bool:
+    """Have the listeners of these conversations read what they have not seen. Whether the store answered."""
     if not conversations:
-        return
+        return True
     try:
         log_heads = await services.conversations.log_heads(conversations)
     except StoreUnavailable:
         services.outage.failed()
-        return
+        return False
     services.outage.answered()
     for conversation, log_head in log_heads.items():
         _compare(services, conversation, log_head)
+    return True
 
 
 def _compare(services: Services, conversation: ConversationId, log_head: LogHead) -> None:

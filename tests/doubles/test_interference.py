@@ -80,7 +80,7 @@ async def test_a_bus_that_loses_is_deaf_and_says_so_when_told() -> None:
     bus = RecordingBus()
     stores: Stores = open_memory_stores(bus=bus)
     resyncs: list[str] = []
-    with bus.listen(lambda _: pytest.fail("it was heard"), lambda: resyncs.append("once")):
+    with bus.listen(lambda _: pytest.fail("it was heard"), lambda _: resyncs.append("once")):
         bus.losing = True
         await stores.bus.publish(EVERY_EVENT)
         bus.lose_track()

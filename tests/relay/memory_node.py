@@ -17,6 +17,7 @@ from msgspec.structs import asdict
 
 from domain.events import Event
 from domain.people import model as people_model
+from domain.people.events import DeviceConnected
 from domain.people.tickets import TicketIssuer
 from domain.ports import Stores
 from domain.talk import model as talk
@@ -59,8 +60,8 @@ class Backend:
 
     @property
     def published(self) -> list[Event]:
-        """The events on the bus."""
-        return self.bus.published
+        """The events on the bus, without those that say who has connected."""
+        return [event for event in self.bus.published if not isinstance(event, DeviceConnected)]
 
 
 def make_backend() -> Backend:
@@ -147,7 +148,7 @@ async def open_node(backend: Backend, **changes: Any) -> AsyncIterator[MemoryNod
         random=Random(1),  # noqa: S311 - it spreads load, and is to do so the same way each time
     )
     services = make_services(settings, backend.stores, dependencies)
-    with ExitStack() as sockets, backend.bus.listen(services.bridge.receive, services.bridge.resync):
+    with ExitStack() as sockets, services.bridge.listen(backend.bus):
         await services.revocations.load()
         await services.peer_nodes.beat()
         async with trio.open_nursery() as running:

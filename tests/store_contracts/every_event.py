@@ -15,6 +15,7 @@ EVERY_EVENT: tuple[Event, ...] = (
     people_events.DevicesChanged(CONVERSATION, 3),
     people_events.ProfileChanged(PROFILE),
     people_events.TicketsRevoked(DEVICE, 1_767_225_600_000, final=True),
+    people_events.DeviceConnected("node", DEVICE, 2**53),
     people_events.KeysLow(DEVICE, 4),
     talk_events.DeliveredMoved("node", CONVERSATION, PROFILE, 5),
     talk_events.ReadMoved("node", CONVERSATION, PROFILE, 6),

@@ -83,7 +83,8 @@ async def test_work_that_has_begun_is_finished_when_its_client_goes(api: MemoryA
     conversation = await open_conversation(api.stores, alice, bob)
     api.interference.hold_commits()
     heard = trio.Event()
-    with api.bus.listen(lambda _: heard.set(), lambda: None):
+    with api.bus.listen(lambda _: heard.set(), lambda _: None) as listener:
+        listener.subscribe(conversation)
         async with open_client(api.address) as client, trio.open_nursery() as nursery:
             headers = {"Authorization": f"Bearer {alice_phone.access_token}"}
             body = new_message(conversation)

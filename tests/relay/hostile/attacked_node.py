@@ -154,7 +154,7 @@ async def open_attacked_node(**settings: Any) -> AsyncIterator[AttackedNode]:
     with (
         trio.fail_after(PATIENCE),
         ExitStack() as sockets,
-        backend.bus.listen(services.bridge.receive, services.bridge.resync),
+        services.bridge.listen(backend.bus),
     ):
         await services.revocations.load()
         (listener,) = await open_listeners(HONEST, 0)

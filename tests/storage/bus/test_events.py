@@ -1,47 +1,17 @@
-"""The domain's events on a bus that carries text: what it makes of texts it cannot use, and of a bus that is down."""
-
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+"""Events as JSON: what comes back, what is no event, and how several share a text."""
 
 import pytest
-import trio
 
 from domain.events import Event
 from domain.talk.events import MembershipChanged
-from storage.bus.events import EventBus, MalformedEvent, decode_event, encode_event
-from storage.bus.text_bus import PAYLOAD_LIMIT, BusDown
+from storage.bus.events import MalformedEvent, decode_event, decode_events, encode_event
+from storage.bus.postgres import PAYLOAD_LIMIT
+from storage.bus.wire import pack
 from tests.ids import id_of
 from tests.store_contracts.every_event import EVERY_EVENT
 from varde_contract.ids import ConversationId
 
 CHANGED = MembershipChanged(ConversationId(id_of(7)), 3)
-SECRET = "canary-of-content"
-
-
-class Wire:
-    """A bus of text in one task; with `down` it cannot be reached."""
-
-    connected = True
-
-    def __init__(self) -> None:
-        self.down = False
-        self.receive: Callable[[str], object] = print
-
-    async def publish(self, payloads: Sequence[str]) -> None:
-        """Let the listener hear it at once."""
-        await trio.lowlevel.checkpoint()
-        if self.down:
-            raise BusDown("the wire is cut")
-        for payload in payloads:
-            self.receive(payload)
-
-    @contextmanager
-    def listen(self, receive: Callable[[str], object], resync: Callable[[], object]) -> Iterator[None]:
-        """One listener, who misses nothing."""
-        assert callable(resync)
-        self.receive = receive
-        yield
 
 
 @pytest.mark.parametrize("event", EVERY_EVENT, ids=lambda event: type(event).__name__)
@@ -49,7 +19,7 @@ def test_an_event_is_small_and_comes_back_equal(event: Event) -> None:
     """Every event fits a bus with room to spare, and reads back as it was written."""
     text = encode_event(event)
     assert decode_event(text) == event
-    assert len(text.encode()) < PAYLOAD_LIMIT / 10
+    assert len(text) < PAYLOAD_LIMIT / 10
 
 
 @pytest.mark.parametrize(
@@ -65,27 +35,15 @@ def test_what_is_no_event_is_malformed(text: str) -> None:
 def test_an_event_of_a_newer_node_is_ignored() -> None:
     """While a fleet is upgraded, older nodes hear kinds and fields they do not know."""
     assert decode_event('{"type":"not-thought-of-yet","whatever":[1]}') is None
-    assert decode_event(encode_event(CHANGED).replace("{", '{"hue":"blue",', 1)) == CHANGED
+    assert decode_event(encode_event(CHANGED).replace(b"{", b'{"hue":"blue",', 1)) == CHANGED
 
 
-async def test_malformed_texts_are_logged_without_content(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever else is said on the channel goes to nobody, and its content not to the log."""
-    wire = Wire()
-    heard: list[Event] = []
-    with caplog.at_level(logging.DEBUG), EventBus(wire).listen(heard.append, lambda: None):
-        wire.receive(f'{{"type":"keys-low","device":"{SECRET}"}}')
-        wire.receive(SECRET)
-        wire.receive(f'{{"type":"{SECRET}"}}')
-        wire.receive(encode_event(CHANGED))
-    assert heard == [CHANGED]
-    assert len(caplog.records) == 2
-    assert SECRET not in caplog.text
-
-
-async def test_publishing_never_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """A bus that is down loses the event, says how many in the log, and the publisher goes on."""
-    wire = Wire()
-    wire.down = True
-    await EventBus(wire).publish([CHANGED, CHANGED])
-    assert "2 events were not published" in caplog.text
-    assert str(CHANGED.conversation) not in caplog.text
+def test_events_share_texts_in_their_order() -> None:
+    """As few texts as they fit, none above the limit, and a kind that is not known here is left out among them."""
+    events = [encode_event(event) for event in EVERY_EVENT]
+    texts = pack([*events, b'{"type":"not-thought-of-yet"}'], 500)
+    assert [event for text in texts for event in decode_events(text)] == [*EVERY_EVENT]
+    assert max(len(text) for text in texts) <= 500
+    assert len(texts) < len(events) / 2
+    assert pack(events[:1], 1) == [events[0].decode()]
+    assert pack([], 500) == []
