@@ -220,6 +220,20 @@ async def test_the_bus_is_counted(node: MemoryNode, backend: Backend) -> None:
     assert node.services.publisher.waiting == MOST_WAITING
 
 
+async def test_a_bus_that_is_away_shows(node: MemoryNode, backend: Backend) -> None:
+    """Whether it is there, how long it was not, and how many conversations are asked for."""
+    roster = await open_room(backend, alice, bob)
+
+    async def story() -> None:
+        await node.listen(alice_laptop, roster.conversation)
+        backend.bus.connected, backend.bus.down_seconds = False, 2.5
+
+    difference = await watch(node, story)
+    assert difference.moved("varde_relay_bus_up") == -1
+    assert difference.moved("varde_relay_bus_down_seconds_total") == 2.5
+    assert difference.moved("varde_relay_bus_subscriptions") == 1
+
+
 async def test_a_list_of_revocations_that_cannot_be_read_is_counted(node: MemoryNode, backend: Backend) -> None:
     """It grows old, which is what one is woken for."""
     backend.interference.unavailable = True

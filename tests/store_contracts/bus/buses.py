@@ -26,7 +26,8 @@ from varde_contract.ids import ConversationId
 
 PATIENCE = 60
 """Seconds until an event that does not come is a failure."""
-SOON = Timeouts(first_retry=0.01, last_retry=0.05)
+SOON = Timeouts(answer=30.0, first_retry=0.01, last_retry=0.05)
+"""Back soon, and patient: on a busy machine a server that is there may take its time."""
 IMPATIENT = Timeouts(answer=1.0, probe=0.05, first_retry=0.01, last_retry=0.05)
 BUSES = "FROM pg_stat_activity WHERE application_name = 'varde bus' AND datname = current_database()"
 
