@@ -17,7 +17,16 @@ from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissi
 from settings.bus import ValkeyServers
 from settings.environment import Address
 from storage.bus.inbox import Inbox
-from storage.bus.valkey_link import LOST, PLAIN, PREFIX, SHARDED, ValkeyLink, make_connection, open_connection
+from storage.bus.valkey_link import (
+    LOST,
+    PLAIN,
+    PREFIX,
+    SHARDED,
+    ValkeyLink,
+    make_connection,
+    open_connection,
+    raise_if_cancelled,
+)
 from storage.bus.wire import FLEET, BusDown, Message, Timeouts, pack
 
 TEXT_LIMIT: Final = 64 * 1024
@@ -114,6 +123,7 @@ class ValkeyWire:
                 # Both at once: whoever publishes or subscribes in between must find a link for each owner.
                 self._slots = _slots_of(moved)
                 self._links = self._make_links(inbox, missed=True)
+            raise_if_cancelled()
 
     async def _watch_slots(self) -> None:
         """Ask for the slots whenever a server is lost, or does not own what we took it to own, until they moved."""

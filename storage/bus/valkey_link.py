@@ -122,6 +122,7 @@ class ValkeyLink:
                     await self._hear()
                 except* LOST as group:
                     self.failure = _first(group)
+                raise_if_cancelled()
                 if self.up:
                     self.up = False
                     pauses = retry_pauses(self._timeouts)
@@ -238,6 +239,17 @@ class ValkeyLink:
         if self._missed:
             self._inbox.lose(None if FLEET in self.topics else frozenset(self.topics))
         self._missed = True
+
+
+def raise_if_cancelled() -> None:
+    """Raise a cancellation that a TaskGroup has swallowed.
+
+    When one of its tasks fails in the moment in which the group itself is cancelled, Python 3.11 raises the failure
+    alone. Who handles it and goes on could then never be ended.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _commands(verb: str, topics: Sequence[str], together: int) -> Iterator[Command]:

@@ -1,5 +1,6 @@
 """The wire over Valkey: what only real servers can show, and what a wrong or hostile one is answered with."""
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -7,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -15,8 +17,10 @@ from domain.ports import Bus
 from settings.bus import ValkeyServers as ValkeySettings
 from settings.bus import read_bus
 from storage.bus.event_bus import open_event_bus
+from storage.bus.inbox import Inbox
 from storage.bus.valkey import ValkeyWire
-from storage.bus.wire import BusDown
+from storage.bus.valkey_link import PLAIN, ValkeyLink
+from storage.bus.wire import FLEET, BusDown
 from storage.island import Island
 from tests.certificates import Authority, ecdsa_key, pem_of
 from tests.ids import id_of
@@ -185,6 +189,48 @@ async def test_tls_with_certificates_of_both_sides(island: Island, valkey: Valke
             with pytest.raises(BusDown):
                 async with open_bus(island, f"{url}?{query}"):
                     pass
+
+
+class _BreakingConnection:
+    """A connection that is lost when it is told to be."""
+
+    def __init__(self) -> None:
+        self.reading = asyncio.Event()
+        self.lost = asyncio.get_running_loop().create_future()
+
+    async def connect(self) -> None:
+        pass
+
+    async def disconnect(self, *, nowait: bool) -> None:
+        pass
+
+    def pack_commands(self, commands: object) -> list[bytes]:  # noqa: ARG002 - the library's
+        return []
+
+    async def send_packed_command(self, command: object) -> None:
+        pass
+
+    async def read_response(self, *, timeout: float) -> object:  # noqa: ARG002, ASYNC109 - the same
+        self.reading.set()
+        return await self.lost
+
+
+async def test_a_link_that_is_lost_as_it_is_closed_ends(island: Island) -> None:
+    """A cancellation in the very moment of a loss is not taken for the loss, after which nothing would ever end it."""
+
+    async def lose_and_cancel() -> bool:
+        connection = _BreakingConnection()
+        inbox = Inbox(island, trio.CancelScope(), str, str)
+        connect: Any = lambda: connection  # noqa: E731 - what it returns is no whole connection
+        link = ValkeyLink(connect, PLAIN, (FLEET,), SOON, inbox, lambda _: None, missed=False)
+        task = asyncio.get_running_loop().create_task(link.run())
+        await connection.reading.wait()
+        connection.lost.set_exception(ConnectionError())
+        task.cancel()
+        await asyncio.wait((task,), timeout=PATIENCE)
+        return task.cancelled()
+
+    assert await island.run(lose_and_cancel)
 
 
 class _Gate:
