@@ -1,5 +1,6 @@
 """`varde deploy check`: every validator there is, over the files of a deployment."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -134,6 +135,7 @@ def _throw_away_certificate() -> bytes:
 def _check(folder: Path) -> Iterator[Verdict]:
     for path in sorted(folder.glob("env/*.toml")):
         yield Verdict(f"settings of {path.stem}", _judge_settings(path))
+    yield Verdict("dashboards", _judge_dashboards(sorted(folder.glob("dashboards/*.json"))))
     for validator in VALIDATORS:
         files = sorted(folder.glob(validator.files))
         # Tools installed beside this Python count, also when its folder is not on the path.
@@ -166,6 +168,21 @@ def _run(validator: Validator, command: Sequence[str], files: Sequence[Path]) ->
     loud = any(line and validator.harmless not in line for line in done.stderr.splitlines())
     failed = loud if validator.strict else done.returncode != 0
     return ("\n".join(said) or f"exit code {done.returncode}") if failed else None
+
+
+def _judge_dashboards(paths: Sequence[Path]) -> str | None:
+    """Return what Grafana would not take, or None. Whether their panels show anything, only a running system tells."""
+    seen: set[str] = set()
+    for path in paths:
+        try:
+            board = json.loads(path.read_text(encoding="utf-8"))
+            asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+        except (ValueError, KeyError, TypeError) as error:
+            return f"{path.name}: {type(error).__name__} {error}"
+        if board.get("uid") in {None, *seen} or not board.get("title") or not all(asked):
+            return f"{path.name}: it needs a uid of its own, a title, and panels that ask for something"
+        seen.add(board["uid"])
+    return None
 
 
 def _judge_settings(path: Path) -> str | None:

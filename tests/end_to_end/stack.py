@@ -52,6 +52,11 @@ class Program:
         self.address = json.loads(line)["address"]
         return self.address
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """A copy of what it is told."""
+        return dict(self._environ)
+
     def change(self, **environ: str) -> None:
         """Start it with this from the next time on."""
         self._environ |= environ

@@ -23,11 +23,13 @@ import pytest
 import trio
 
 from storage.embedded.cluster import program
-from tests.end_to_end.stack import Stack, connected, open_dm, open_group, people, texts
+from tests import system
+from tests.end_to_end.stack import Program, Stack, connected, open_dm, open_group, people, texts
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
 CANARY = "canary-7f3ac1"
 STRANGER = "203.0.113.77"
+DASHBOARDS = Path(__file__).parents[2] / "deploy" / "dashboards"
 
 
 class Sink(ThreadingHTTPServer):
@@ -83,7 +85,7 @@ def open_sink() -> Iterator[Sink]:
             thread.join()
 
 
-async def talk(stack: Stack, folder: Path) -> set[str | bytes]:
+async def talk(stack: Stack, folder: Path) -> set[bytes]:
     """Let people do what people do; return everything that names them or that they said."""
     alice, bob, carol = await people(stack, folder, "alice", "bob", "carol")
     async with connected((alice, "laptop"), (bob, "laptop"), (carol, "laptop")) as clients:
@@ -96,10 +98,10 @@ async def talk(stack: Stack, folder: Path) -> set[str | bytes]:
         for client in clients:
             identity = client.identity
             ids += [identity.account, identity.device, *(profile.id for profile in identity.profiles)]
-    found: set[str | bytes] = {person.email for person in (alice, bob, carol)}
+    found = {person.email.encode() for person in (alice, bob, carol)}
     for each in ids:
         value = UUID(str(each))
-        found |= {str(value), value.hex, value.bytes}
+        found |= {str(value).encode(), value.hex.encode(), value.bytes}
     return found
 
 
@@ -130,52 +132,111 @@ async def fail_unexpectedly(stack: Stack, folder: Path) -> None:
             await his.blocked()
 
 
-def scrape(log: str) -> bytes:
-    """The metrics page that a log line says where to find."""
-    found = re.search(r"metrics are at (http://[0-9.:]+/metrics)", log)
-    assert found is not None, log
-    return httpx.get(found[1]).content
+def metrics_of(server: Program) -> str:
+    """Where the log says that its metrics are."""
+    found = re.search(r"metrics are at http://([0-9.:]+)/metrics", server.log)
+    assert found is not None, server.log
+    return found[1]
+
+
+@contextmanager
+def open_prometheus(folder: Path, targets: dict[str, str]) -> Iterator[httpx.Client]:
+    """A real Prometheus that asks these targets each second; what is yielded asks it."""
+    binary = system.require("prometheus", "prometheus")
+    jobs = [{"job_name": f"varde-{name}", "static_configs": [{"targets": [at]}]} for name, at in targets.items()]
+    (folder / "prometheus.yml").write_text(
+        json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}), encoding="utf-8"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = (f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/prometheus")
+    command = (str(binary), *options, f"--web.listen-address=127.0.0.1:{port}", "--log.level=error")
+    with subprocess.Popen(command) as process, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        try:
+            yield client
+        finally:
+            process.terminate()
+
+
+def has_data(prometheus: httpx.Client, expression: str) -> bool:
+    """Whether an expression finds a number just now."""
+    with suppress(httpx.TransportError):  # it is still starting
+        answer = prometheus.get("/api/v1/query", params={"query": expression}).json()
+        assert answer["status"] == "success", (expression, answer)
+        return any(each["value"][1] != "NaN" for each in answer["data"]["result"])
+    return False
+
+
+def expressions() -> dict[str, str]:
+    """What each panel of each dashboard asks, by where it stands."""
+    found = {}
+    for path in sorted(DASHBOARDS.glob("*.json")):
+        for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]:
+            for target in panel["targets"]:
+                found[f"{path.name}: {panel['title']}: {target['legendFormat']}"] = target["expr"]
+    return found
+
+
+async def wait_for_data(prometheus: httpx.Client, stack: Stack, folder: Path) -> set[str]:
+    """Let life go on until every panel has data, or long enough; return those that have none."""
+    missing = expressions()
+    (erin, frank) = await people(stack, folder, "erin", "frank")
+    async with connected((erin, "laptop"), (frank, "laptop")) as (hers, his):
+        dm = await open_dm(hers, his)
+        with trio.move_on_after(20):
+            while missing:
+                await dm.send("on and on")
+                await do_harm(stack)
+                missing = {where: each for where, each in missing.items() if not has_data(prometheus, each)}
+                await trio.sleep(0.2)  # for further scrapes: Prometheus tells nobody
+    return set(missing)
 
 
 async def test_nothing_that_operators_see_names_anybody(tmp_path: Path, database_url: str) -> None:
-    """And each of the four is really there, so that the search is not in an empty room."""
+    """And each of the four is really there, so that the search is not in an empty room. Every panel shows something."""
     data = tmp_path / "data"
     data.mkdir()
     stack = Stack(data, database_url)
+    worker = Program("worker", stack.api.environ, data / "worker.log")
+    servers = {"api": stack.api, "relay": stack.relay, "worker": worker}
     with open_sink() as sink:
-        for server in (stack.api, stack.relay):
+        for name, server in servers.items():
             server.change(
                 VARDE_LOG_FORMAT="json",
                 VARDE_OTLP_URL=f"http://{sink.url}/v1/traces",
                 VARDE_OTLP_ONE_IN="1",
                 VARDE_SENTRY_DSN=f"http://key@{sink.url}/1",
             )
-        stack.api.change(VARDE_API_METRICS_BIND="127.0.0.1:0")
-        stack.relay.change(VARDE_RELAY_METRICS_BIND="127.0.0.1:0")
+            server.change(**{f"VARDE_{name.upper()}_METRICS_BIND": "127.0.0.1:0"})
         try:
             stack.start()
-            names = await talk(stack, tmp_path)
-            await do_harm(stack)
+            worker.start()
+            targets = {name: metrics_of(server) for name, server in servers.items()}
+            with open_prometheus(tmp_path, targets) as prometheus:
+                names = await talk(stack, tmp_path)
+                await do_harm(stack)
+                assert await wait_for_data(prometheus, stack, tmp_path) == set()
             await fail_unexpectedly(stack, tmp_path)
             for path in ("/v1/traces", "/envelope/"):
                 await trio.to_thread.run_sync(sink.wait, path)
-            pages = [scrape(stack.api.log), scrape(stack.relay.log)]
+            async with httpx.AsyncClient() as client:
+                pages = [(await client.get(f"http://{at}/metrics")).content for at in targets.values()]
         finally:
             stack.stop()
-        logs = [line for server in (stack.api, stack.relay) for line in server.log.splitlines()]
+            worker.stop()
+        logs = [line for server in servers.values() for line in server.log.splitlines()]
         reports = [body for path, bodies in sink.bodies.items() if "envelope" in path for body in bodies]
         spans = sink.bodies["/v1/traces"]
-    lines = [
-        line for line in logs if not line.startswith("sign-in code: ")
-    ]  # of the folder that stands for a mail server
+    # Without a mail server codes go to the console, for development.
+    lines = [line for line in logs if not line.startswith("sign-in code: ")]
     assert all(json.loads(line).keys() == {"time", "level", "program", "logger", "message"} for line in lines)
     assert any("a request failed" in line for line in lines)
     assert any(b"StoreFault" in body for body in reports)
-    assert any(b"handshake" in body for body in spans)
-    assert any(b"commit" in body for body in spans)
+    for kind in (b"handshake", b"commit", b"checkpoint"):
+        assert any(kind in body for body in spans), kind
     seen = {"log": "\n".join(lines).encode(), "metric": b"".join(pages), "span": b"".join(spans)}
     seen["report"] = b"".join(reports)
     for what, content in seen.items():
         assert content, what
-        for name in (*names, CANARY, STRANGER):
-            assert (name if isinstance(name, bytes) else name.encode()) not in content, (what, name)
+        for each in (*names, CANARY.encode(), STRANGER.encode()):
+            assert each not in content, (what, each)

@@ -17,6 +17,7 @@ FAULTS = {
     "HAProxy": ("haproxy/haproxy.cfg", "balance url_param route", "balance by_luck"),
     "nginx": ("nginx/varde.conf", "ssl_protocols TLSv1.3;", "ssl_protocols TLSv9;"),
     "settings of prod": ("env/prod.toml", 'VARDE_RELAY_CONNECTIONS = "12000"', 'VARDE_RELAY_CONNECTIONS = "many"'),
+    "dashboards": ("dashboards/relay.json", "varde-relay", "varde-fleet"),
     "Prometheus": ("prometheus/prometheus.yml", "scrape_interval: 15s", "scrape_interval: often"),
     "alerts": ("prometheus/alerts.yml", "> 20000", "> 90000"),
     "Alertmanager": ("alertmanager/alertmanager.yml", "receiver: page", "receiver: nobody"),
@@ -42,7 +43,11 @@ def test_what_is_shipped_is_valid() -> None:
     """Every validator that is here has no complaint, and each file is judged by one."""
     found = list(check_deployment(DEPLOY))
     assert [verdict for verdict in found if verdict.complaint is not None] == []
-    judged = {path for validator in VALIDATORS for path in DEPLOY.glob(validator.files)} | set(DEPLOY.glob("env/*"))
+    judged = (
+        {path for validator in VALIDATORS for path in DEPLOY.glob(validator.files)}
+        | set(DEPLOY.glob("env/*"))
+        | set(DEPLOY.glob("dashboards/*"))
+    )
     folders = {path.parent for path in judged} | {path for path in judged if path.is_dir()}
     assert not [path for path in DEPLOY.iterdir() if path.is_dir() and path not in folders]
 
