@@ -64,7 +64,9 @@ MEANINGS: dict[CloseCode, Meaning] = {
         "ask the API for a new ticket, then reconnect",
     ),
     CloseCode.REVOKED: Meaning("the device was revoked", "stop; register a new device to come back"),
-    CloseCode.REPLACED: Meaning("the same device connected again", "stop; the newer connection has taken over"),
+    CloseCode.REPLACED: Meaning(
+        "the same device connected again, here or to another node", "stop; the newer connection has taken over"
+    ),
     CloseCode.PROTOCOL_ERROR: Meaning("a message broke the protocol", "report a bug in the client"),
     CloseCode.TICKET_EXPIRED: Meaning("the ticket had passed its time", "ask the API for a new ticket, then reconnect"),
     CloseCode.HANDSHAKE_FAILED: Meaning(
