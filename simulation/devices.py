@@ -62,7 +62,9 @@ class Device:
     client: Client | None = None
     ended: VardeError | None = None
     home: str = ""
-    """The node that the balancer sends it to first."""
+    """The node that the balancer sends it to, while that is there."""
+    node: str = ""
+    """The node it connected to last."""
     life: int = 0
     _scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     _nursery: trio.Nursery | None = None
@@ -151,9 +153,9 @@ class Device:
         nodes = sorted(self.fleet.network.listeners)
         if not nodes:
             raise ConnectionRefusedError
-        if self.home not in nodes or self.random.random() < self.observers.options.roam:
-            self.home = self.random.choice(nodes)
-        return dial(url, self.fleet.network.connect(self.name, self.home))
+        stray = self.home not in nodes or self.random.random() < self.observers.options.roam
+        self.node = self.random.choice(nodes) if stray else self.home
+        return dial(url, self.fleet.network.connect(self.name, self.node))
 
     async def _read_events(self, client: Client) -> None:
         events = client.events()

@@ -58,6 +58,11 @@ async def heal(world: "World", nursery: trio.Nursery) -> None:
     await trio.sleep(RESTART)
     for host in _hosts(world):
         fleet.start(host)
+    await trio.sleep(RESTART)
+    # Rebalanced: after a node has died everybody is at those that are left, and no message crosses the bus.
+    for link in tuple(world.network.links):
+        if link.owner in world.devices and world.devices[link.owner].home != link.node:
+            link.cut()
 
 
 def check_ends(world: "World") -> None:

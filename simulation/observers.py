@@ -287,7 +287,7 @@ class Observers:
 
     def connected(self, device: "Device") -> None:
         """A connection begins."""
-        self.note(f"{device.name} connected to {device.home}")
+        self.note(f"{device.name} connected to {device.node}")
         self.counts["connections"] += 1
         self._readers[device.id].wire.clear()
 

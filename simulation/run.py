@@ -144,8 +144,10 @@ async def _run(
             await nursery.start(world.fleet.run)
             for number in range(options.nodes):
                 world.fleet.start(f"n{number}")
-            for saved in start.devices:
-                world.put(load(saved, world.fleet, world.observers, world.random))
+            for number, saved in enumerate(start.devices):
+                device = load(saved, world.fleet, world.observers, world.random)
+                device.home = f"n{number % options.nodes}"
+                world.put(device)
             for device in world.devices.values():
                 nursery.start_soon(device.run)
             async with trio.open_nursery() as failing:
