@@ -88,6 +88,7 @@ async def show_account_lists(services: Services, actor: Actor, query: AccountQue
     spends=(Budget.INVITATIONS,),
     answers={200: DeviceListView},
     refuses=(
+        RefusalCode.NOT_FOUND,  # an account that is no id
         RefusalCode.NOT_ALLOWED,
         RefusalCode.BAD_DEVICE_LIST,
         RefusalCode.STALE_DEVICE_LIST,
