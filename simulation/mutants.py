@@ -174,7 +174,7 @@ FLEET: Final = frozenset({MANY_NODES})
 MUTANTS: Final = (
     Mutant("ack-before-commit", "a message is acked before it is stored", _ack_before_commit),
     Mutant("doorbell-ignored", "what others stored is not read", lambda: replaced(Hub, "note_head", _nothing), FLEET),
-    Mutant("gaps-not-filled", "what the bus has lost is not looked up", _gaps_not_filled, FLEET | {"bus_loses"}),
+    Mutant("gaps-not-filled", "what the bus has lost is not looked up", _gaps_not_filled, FLEET),
     Mutant("confirmed-before-stored", "a client confirms half a second before it stores", _confirmed_before_stored),
     Mutant("stored-twice", "a client id that was stored is forgotten", _stored_twice),
     Mutant("revoked-kept", "a revoked device stays", lambda: replaced(RevocationFeed, "judge", _yes), REVOKE),

@@ -173,7 +173,9 @@ async def _converge(world: World, nursery: trio.Nursery) -> float:
         _write_everywhere(world, device)
     await _wait_for_all(world, CONVERGENCE)
     took = trio.current_time() - began
-    # Then one alone has the last word: nothing comes behind it, so only the doorbell can bring it.
+    # Then one alone has the last word, and the bus loses its event without a word. Nothing comes behind it that would
+    # show a gap: only the tail of the journal can bring it.
+    world.bus.lose = 1.0
     _write_everywhere(world, world.random.choice([each for each in world.devices.values() if not each.revoked]))
     await _wait_for_all(world, LAST_WORD)
     await trio.sleep(2.0)  # for positions that were confirmed to be stored
