@@ -51,6 +51,15 @@ async def _kill_api(chaos: ChaosSystem, _: random.Random, seconds: float) -> Non
     await trio.sleep(seconds)  # for it to come back
 
 
+async def _kill_bus(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
+    send_signal([chaos.valkey.pid], signal.SIGKILL)
+    await trio.sleep(seconds)  # for it to come back
+
+
+async def _stop_bus(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
+    await _stop([chaos.valkey.pid], seconds)
+
+
 async def _kill_worker(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
     send_signal([chaos.system.worker.pid], signal.SIGKILL)
     await trio.sleep(seconds)  # for it to come back
@@ -133,6 +142,10 @@ def _database(chaos: ChaosSystem) -> Link:
     return chaos.database
 
 
+def _bus(chaos: ChaosSystem) -> Link:
+    return chaos.bus
+
+
 def _requests(chaos: ChaosSystem) -> Link:
     return chaos.requests
 
@@ -149,6 +162,12 @@ FAULTS: Final[dict[str, Fault]] = {
     "all-nodes-killed": Fault(_kill_all_nodes, quick=False),
     "database-killed": Fault(_kill_database),
     "database-stopped": Fault(_stop_database, quick=False),
+    "bus-killed": Fault(_kill_bus),
+    "bus-stopped": Fault(_stop_bus, quick=False),
+    "bus-slow": Fault(_weather(_bus, _SLOW), quick=False),
+    "bus-silent": Fault(_stall(_bus), quick=False),
+    "bus-reset": Fault(_reset(_bus), quick=False),
+    "bus-refused": Fault(_refuse(_bus), quick=False),
     "api-killed": Fault(_kill_api),
     "api-stopped": Fault(_stop_api, quick=False),
     "worker-killed": Fault(_kill_worker, quick=False),

@@ -78,10 +78,12 @@ async def run_chaos(
             _open_people(chaos, Path(folder)) as people,
         ):
             say(f"chaos: seed {seed}, {nodes} nodes, {len(people.clients)} people, {seconds:g} s of each fault")
-            for name in names:
-                results[name] = await _run_fault(chaos, people, name, dice, seconds, seed)
+            for turn, name in enumerate(names):
+                # Of the same fault twice, each has its own books.
+                label = name if name not in results else f"{name}-{turn + 1}"
+                results[label] = await _run_fault(chaos, people, name, label, dice, seconds, seed)
                 memory = {part: max(memory.get(part, 0), mib) for part, mib in chaos.memory().items()}
-                say(_describe(name, results[name]))
+                say(_describe(label, results[label]))
     total = add_up(results, seed)
     facts: dict[str, object] = {"seed": seed, "nodes": nodes, "seconds": seconds, "memory_mib": memory}
     await trio.Path(output).write_bytes(to_json(results, total, facts))
@@ -93,18 +95,18 @@ async def run_chaos(
 
 
 async def _run_fault(
-    chaos: ChaosSystem, people: People, name: str, dice: random.Random, seconds: float, seed: int
+    chaos: ChaosSystem, people: People, name: str, label: str, dice: random.Random, seconds: float, seed: int
 ) -> FaultResult:
     stop, began = trio.Event(), trio.current_time()
     with trio.move_on_after(PATIENCE + seconds):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(people.talk, name, stop)
+            nursery.start_soon(people.talk, label, stop)
             await FAULTS[name].apply(chaos, dice, seconds)
             await trio.sleep(AFTERWARDS)  # talk goes on
             stop.set()
-        while people.account.missing(name):  # noqa: ASYNC110 - four people, and a look is cheap
+        while people.account.missing(label):  # noqa: ASYNC110 - four people, and a look is cheap
             await trio.sleep(0.05)
-    return people.account.close(name, began, seed)
+    return people.account.close(label, began, seed)
 
 
 def _describe(name: str, result: FaultResult) -> str:

