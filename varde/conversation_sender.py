@@ -18,6 +18,9 @@ from varde_contract.rest.talk import ConversationView, NewMessage
 from varde_contract.talk import ConversationKind
 
 FIRST_PAUSE_SECONDS = 0.1
+# Less than for connecting: the connection is there, and a refusal costs the relay little. With thirty, people waited
+# twice as long for a message as the database took to fail over.
+MOST_PAUSE_SECONDS = 8.0
 GRACE_SECONDS = 1.0
 """A device that was just registered uploads its prekeys a moment later: one more claim after this long."""
 JOIN_SECONDS = 10.0
@@ -46,7 +49,7 @@ class ConversationSender:
         self._outbox = services.outbox
         self._joins = services.joins
         self._first_contact = services.first_contact
-        self._backoff = Backoff(first=FIRST_PAUSE_SECONDS)
+        self._backoff = Backoff(first=FIRST_PAUSE_SECONDS, most=MOST_PAUSE_SECONDS)
         self._without_prekeys: dict[DeviceId, float] = {}
 
     async def run(self) -> None:

@@ -199,9 +199,9 @@ class Person:
 
 
 @asynccontextmanager
-async def connected(*devices: tuple[Person, str]) -> AsyncIterator[list[varde.Client]]:
-    """Clients of these devices, connected."""
-    with trio.fail_after(SECONDS):
+async def connected(*devices: tuple[Person, str], seconds: float = SECONDS) -> AsyncIterator[list[varde.Client]]:
+    """Clients of these devices, connected. The block fails after so many seconds."""
+    with trio.fail_after(seconds):
         async with AsyncExitStack() as stack:
             clients = []
             for person, device in devices:

@@ -21,6 +21,7 @@ FAULTS = {
     "Prometheus": ("prometheus/prometheus.yml", "scrape_interval: 15s", "scrape_interval: often"),
     "alerts": ("prometheus/alerts.yml", "> 20000", "> 90000"),
     "Alertmanager": ("alertmanager/alertmanager.yml", "receiver: page", "receiver: nobody"),
+    "Patroni": ("patroni/patroni.yml", "connect_address: 10.0.0.11:5432", "connect_address: localhost:5432"),
     "Kubernetes": ("kubernetes/relay.yaml", "replicas: 3", 'replicas: "three"'),
     "image": ("image/Dockerfile", "FROM python:3.11-slim-bookworm\n", "FROM python\n"),
     "compose": ("compose/compose.yaml", "stop_grace_period: 15s", "stop_grace: 15s"),

@@ -1,0 +1,177 @@
+"""PostgreSQL servers of a cluster change places or die under people who talk: what was acked is there, and once.
+
+The cases share one cluster and one system, and run in this order. Each signs people up, so the API has found the
+primary that the case before left behind.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import trio
+
+import varde
+from chaos.account import Account, Said
+from storage.embedded.cluster import program
+from tests.end_to_end.stack import ROOT, Stack, connected, open_dm, people, running_stack
+from tests.ha.patroni import PatroniCluster, open_patroni_cluster, wait
+from tests.system import SCRATCH
+from varde.events import Message
+
+pytestmark = [pytest.mark.xdist_group("failover"), pytest.mark.timeout(180)]
+PAUSE = 0.02
+"""Seconds between two messages."""
+AFTERWARDS = 20
+"""So many messages must be acked when all is over."""
+
+
+class System(NamedTuple):
+    """The servers, over the database."""
+
+    cluster: PatroniCluster
+    stack: Stack
+    worker: "subprocess.Popen[bytes]"
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    """Everything a production system has, with one relay node."""
+    with (
+        tempfile.TemporaryDirectory(prefix="varde-", dir=SCRATCH, ignore_cleanup_errors=True) as name,
+        open_patroni_cluster(Path(name)) as cluster,
+    ):
+        environ = os.environ | {"VARDE_DATABASE_URL": cluster.url, "VARDE_WORKER_LEASE_SECONDS": "3"}
+        subprocess.run((sys.executable, "-m", "storage", "migrate"), env=environ, check=True, stdout=subprocess.DEVNULL)
+        data = Path(name) / "servers"
+        data.mkdir()
+        with running_stack(data, cluster.url) as stack, (data / "worker.log").open("wb") as log:
+            environ |= {"VARDE_DATA": str(data)}
+            worker = subprocess.Popen((sys.executable, "-m", "worker"), env=environ, cwd=ROOT, stdout=log, stderr=log)
+            try:
+                yield System(cluster, stack, worker)
+            finally:
+                # In good order they would wait for a database of which nothing is asked here any more.
+                worker.kill()
+                worker.wait()
+                stack.relay.kill()
+                stack.api.kill()
+
+
+class Talk(NamedTuple):
+    """One who writes all the time, one who reads, and the books. A message's number is its place among those sent."""
+
+    account: Account
+    numbers: dict[Said, int]
+    """What each acked message is in the log of the conversation."""
+    conversation: varde.Conversation
+
+    @property
+    def acked(self) -> int:
+        """How many the writer was told to be stored."""
+        return len(self.account.acked)
+
+    async def wait_acked(self, more: int) -> None:
+        """Return when so many more are."""
+        wanted = self.acked + more
+        while self.acked < wanted:  # noqa: ASYNC110 - the servers are other processes
+            await trio.sleep(PAUSE)
+
+
+async def _write(talk: Talk) -> None:
+    for number in count(1):
+        said = Said("failover", "alice", number)
+        key = (talk.conversation.id, said)
+        talk.account.sent[key] = trio.current_time()
+        sent = await talk.conversation.send(said.text)  # without a deadline: the client waits through every fault
+        talk.account.acked[key] = trio.current_time()
+        talk.numbers[said] = sent.seq
+        await trio.sleep(PAUSE)
+
+
+async def _read(client: varde.Client, account: Account) -> None:
+    async for event in client.events():
+        if isinstance(event, Message) and not event.mine:
+            row = (trio.current_time(), event.conversation, event.profile, Said.parse(event.text))
+            account.shown["bob"].append(row)
+
+
+@asynccontextmanager
+async def _talk(system: System, folder: Path) -> AsyncIterator[Talk]:
+    """Two people talk during the block; then the books must be right, and the log must hold what was acked."""
+    persons = await people(system.stack, folder, "alice", "bob")
+    async with connected(*((person, "laptop") for person in persons), seconds=120) as (alice, bob):
+        account = Account(members={}, names={alice.identity.profiles[0].id: "alice"})
+        conversation = await open_dm(alice, bob)
+        account.members[conversation.id] = frozenset({"alice", "bob"})
+        talk = Talk(account, {}, conversation)
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_read, bob, account)
+            async with trio.open_nursery() as writer:
+                writer.start_soon(_write, talk)
+                await talk.wait_acked(AFTERWARDS)
+                yield talk
+                await talk.wait_acked(AFTERWARDS)
+                writer.cancel_scope.cancel()
+            while account.missing("failover"):  # noqa: ASYNC110
+                await trio.sleep(PAUSE)
+            nursery.cancel_scope.cancel()
+    result = account.close("failover", began, 0)
+    sys.stdout.write(f"{folder.name}: {result}\n")  # pytest -rP shows the measured outage
+    assert result.clean, result
+    assert len(set(talk.numbers.values())) == talk.acked
+    asked = f"SELECT seq FROM message WHERE conversation_id = '{conversation.id}'"  # noqa: S608 - an id of ours
+    log = subprocess.run(
+        (program("psql"), "-X", "-At", "-c", asked, system.cluster.url), check=True, capture_output=True, text=True
+    )
+    assert set(talk.numbers.values()) <= {int(line) for line in log.stdout.split()}
+    assert system.worker.poll() is None
+
+
+async def _off(call: Callable[[], object]) -> None:
+    await trio.to_thread.run_sync(call)
+
+
+async def test_a_planned_switchover(system: System, tmp_path: Path) -> None:
+    """The primary hands over: a pause, and no more."""
+    await _off(system.cluster.wait_healthy)
+    async with _talk(system, tmp_path):
+        old = system.cluster.primary
+        await _off(lambda: old.switch_over(system.cluster.other(old).name))
+        assert system.cluster.primary is not old
+
+
+async def test_postgres_is_killed(system: System, tmp_path: Path) -> None:
+    """Its Patroni lives, and gives the lease away."""
+    await _off(system.cluster.wait_healthy)
+    async with _talk(system, tmp_path):
+        old = system.cluster.primary
+        old.kill_postgres()
+        await _off(lambda: wait(lambda: system.cluster.other(old).state.get("role") == "primary"))
+
+
+async def test_etcd_is_killed(system: System, tmp_path: Path) -> None:
+    """The primary asks the other server instead, and goes on: nobody's place changes, and no message waits for it."""
+    primary = await trio.to_thread.run_sync(system.cluster.wait_healthy)
+    async with _talk(system, tmp_path) as talk:
+        system.cluster.etcd.kill()
+        await _off(lambda: wait(lambda: bool(primary.state.get("failsafe_mode_is_active"))))
+        await talk.wait_acked(AFTERWARDS)
+        await _off(system.cluster.etcd.start)
+        await _off(lambda: wait(lambda: not primary.state.get("failsafe_mode_is_active")))
+        assert system.cluster.primary is primary
+
+
+async def test_a_whole_server_is_killed(system: System, tmp_path: Path) -> None:
+    """Nobody gives its lease away: the other one waits for the end of it, and then takes over."""
+    old = await trio.to_thread.run_sync(system.cluster.wait_healthy)
+    async with _talk(system, tmp_path):
+        old.kill()
+        await _off(lambda: wait(lambda: system.cluster.other(old).state.get("role") == "primary"))
