@@ -75,6 +75,11 @@ async def examine(environ: Mapping[str, str], mail_to: str | None, report: Calla
     return healthy
 
 
+_LINE: Final = """
+    SELECT ssl, client_addr FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE pid = pg_backend_pid()
+"""
+
+
 async def _look_at_database(environ: Mapping[str, str]) -> str:
     settings = StorageSettings.from_environ(environ)
     if not isinstance(settings.database, DatabaseUrl):
@@ -88,14 +93,15 @@ async def _look_at_database(environ: Mapping[str, str]) -> str:
             skew = abs(theirs - (before + time.time()) / 2)
             in_recovery = await island.run(connection.fetchval, "SELECT pg_is_in_recovery()")
             version = ".".join(map(str, connection.get_server_version()[:2]))
-            used_tls = await island.run(connection.fetchval, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+            line = await island.run(connection.fetchrow, _LINE)
         finally:
             await island.run(connection.close)
     if in_recovery:
         raise ConfigError("the server is a replica, which takes no writes: name the primary, or both with commas")
     if skew > SKEW_MOST:
         raise ConfigError(f"its clock and this one differ by {skew:.1f} s: run an NTP client on both machines")
-    if not used_tls and urlsplit(settings.database.url).hostname not in {None, "", "127.0.0.1", "::1", "localhost"}:
+    # By what the server sees: the URL may name several servers, and in more than one way. A socket has no address.
+    if line is not None and not line["ssl"] and line["client_addr"] is not None and not line["client_addr"].is_loopback:
         raise Warning(f"PostgreSQL {version}, reached without TLS: add sslmode=verify-full to the URL")
     return f"PostgreSQL {version}, schema up to date, clocks {skew * 1_000:.0f} ms apart"
 

@@ -92,7 +92,7 @@ async def _write(talk: Talk) -> None:
         sent = await talk.conversation.send(said.text)  # without a deadline: the client waits through every fault
         talk.account.acked[key] = trio.current_time()
         talk.numbers[said] = sent.seq
-        await trio.sleep(PAUSE)
+        await trio.sleep(PAUSE)  # people pause between two messages
 
 
 async def _read(client: varde.Client, account: Account) -> None:
