@@ -25,7 +25,12 @@ _folder: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.group()
 def deploy() -> None:
-    """Check the files of a deployment, and print the settings of a program."""
+    """Check the files of a deployment, and print the settings of a program.
+
+    Examples:
+      varde deploy check
+      varde deploy env deploy/env/prod.toml api
+    """
 
 
 @deploy.command()
@@ -96,6 +101,10 @@ def server() -> None:
     """Back a server up, restore it, and hand out keys.
 
     VARDE_DATABASE_URL and VARDE_DATA name the server, as for the programs themselves.
+
+    Examples:
+      varde server backup varde.tar
+      varde server keys relay relay-keys
     """
 
 

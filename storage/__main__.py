@@ -90,8 +90,7 @@ def new_log() -> None:
     Stop all workers first. Every device list that is stored is put into the new log. The folder with the old key stays
     beside the new one, renamed: it can still show what was signed. Then tell people why.
     """
-    environ = os.environ
-    settings, data = StorageSettings.from_environ(environ), WorkerSettings.from_environ(environ).data
+    settings, data = StorageSettings.from_environ(os.environ), WorkerSettings.from_environ(os.environ).data
     queued = trio.run(_begin_log, settings.database)
     if queued is None:
         raise click.ClickException("a worker may still be signing: stop all of them, and try again in a minute")

@@ -22,7 +22,10 @@ from varde_cli.run import EXIT_CODES, Failure, run_command
 GROUP: Final = "varde.commands"
 SERVER: Final = "Run the system on this machine"
 OTHERS: Final = "From other distributions"
-SERVER_COMMANDS: Final = ("up", "demo", "migrate", "relay", "api", "worker", "node", "fleet")
+SERVER_COMMANDS: Final = (
+    *("up", "demo", "migrate", "relay", "api", "worker"),
+    *("node", "fleet", "server", "doctor", "deploy"),
+)
 """What `varde-server` adds, in the order of the help. A client alone knows the names, to say where they come from."""
 
 FAMILIES: Final[dict[str, tuple[click.Command, ...]]] = {
