@@ -179,7 +179,8 @@ class Fleet:
 
     def _check_drained(self, node: Node) -> None:
         services = node.services
-        may_fail = self.database.away or self.database.silent or node.process.away
+        database = self.database
+        may_fail = database.away or database.silent or database.lose_answers or node.process.away
         if services is not None and not may_fail and not (services.journal.idle and services.receipts.idle):
             self._fault(f"{node.host} drained with work left")
 

@@ -114,7 +114,7 @@ def _stored_twice() -> Iterator[None]:
 
 @contextmanager
 def _roster_unchecked() -> Iterator[None]:
-    with replaced(sending, "_judge_devices", _nothing), replaced(sending, "_is_good", lambda *_: True):
+    with replaced(sending, "_judge_devices", _nothing), replaced(sending, "_in_grace", _yes):
         yield
 
 

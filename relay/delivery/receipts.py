@@ -53,6 +53,7 @@ class Receipts:
         self._metrics = metrics
         self._pending = PendingReceipts()
         self._work = trio.lowlevel.ParkingLot()
+        self._busy = False
 
     def confirm_nowait(self, confirmation: Confirmation) -> Refused | None:
         """Queue what a device has received. Refuses `unavailable` when too many wait for the database."""
@@ -64,8 +65,10 @@ class Receipts:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits."""
-        return not self._pending
+        """Whether everything was stored and told."""
+        # Also what was taken out and is not answered: a drain that did not wait for it would cancel it, and the devices
+        # would be sent everything again.
+        return not (self._pending or self._busy)
 
     @property
     def waiting(self) -> int:
@@ -79,6 +82,7 @@ class Receipts:
                 await self._work.park()  # without a deadline: nobody may ever read anything
             # Receipts of a moment share two statements; a person does not notice the pause.
             await trio.sleep(self._pause)
+            self._busy = True
             try:
                 await self._store_delivered()
                 await self._store_read()
@@ -86,6 +90,7 @@ class Receipts:
                 self._metrics.failed_receipts += 1
                 self._outage.failed()
                 await trio.sleep(RETRY)
+            self._busy = False
 
     def _take(self, gather: Callable[[], None]) -> Refused | None:
         if len(self._pending) >= MOST_WAITING:

@@ -1,6 +1,7 @@
 """Receipts: gathered, stored, and told as policy allows."""
 
 import trio
+import trio.testing
 from msgspec.structs import replace
 
 from domain.talk.model import Roster
@@ -146,3 +147,12 @@ async def test_a_confirmed_message_comes_no_more(node: MemoryNode, backend: Back
     await again.send(f.Join(roster.conversation))
     assert (await again.receive(f.Joined)).from_seq == 3
     assert (await again.receive(f.New)).seq == 3
+
+
+async def test_what_is_being_stored_is_not_done(node: MemoryNode, backend: Backend, sends: Sends) -> None:
+    """A draining node waits for the receipts that the database has not answered yet, as for those that wait."""
+    roster, _, phone = await talk(node, backend, sends, 1)
+    backend.interference.silent = True
+    await phone.send(f.Delivered(roster.conversation, 1))
+    await trio.testing.wait_all_tasks_blocked()
+    assert not node.services.receipts.idle
