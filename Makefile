@@ -48,6 +48,7 @@ check: .venv/.dev ## what CI asks before the tests: style, types, walls between 
 	$(BIN)/python -m tests.metrics_documentation --check
 	$(BIN)/python -m tests.conformance.documentation --check
 	$(BIN)/python -m loadtest.report.schema --check
+	$(BIN)/python -m tests.citus_lint
 
 bench: .venv/.dev ## measure the relay beside its peers, into build/ (QUICK=1: a smoke test in under a minute)
 	@$(BIN)/python -m bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
