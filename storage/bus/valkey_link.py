@@ -72,6 +72,15 @@ async def open_connection(connection: Connection, timeouts: Timeouts) -> None:
         await connection.connect()  # type: ignore[no-untyped-call]  # the library has no types here
 
 
+async def send(connection: Connection, commands: Sequence[Command]) -> None:
+    """Send commands. Raises one of LOST."""
+    # Without this, the library connects anew by itself when somebody else has found the connection lost: to a server
+    # that has none of our subscriptions, while everybody believes that all is heard.
+    if not connection.is_connected:
+        raise ConnectionError("the connection was lost before")
+    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+
+
 class ValkeyLink:
     """Hears and publishes what belongs to one server. A lost connection is opened again, and the loss is said.
 
@@ -155,7 +164,7 @@ class ValkeyLink:
                 publisher = self._publisher = self._publisher or self._connect()
                 await open_connection(publisher, self._timeouts)
                 commands = [(self._verbs.publish, PREFIX + topic, text) for topic, text in texts]
-                await publisher.send_packed_command(publisher.pack_commands(commands))
+                await send(publisher, commands)
                 for _ in commands:
                     await publisher.read_response()
             except LOST as error:
@@ -194,7 +203,7 @@ class ValkeyLink:
             commands = [await self._changes.get()]
             while not self._changes.empty():
                 commands.append(self._changes.get_nowait())
-            await connection.send_packed_command(connection.pack_commands(commands))
+            await send(connection, commands)
 
     async def _read(self, connection: Connection, waiting: set[str]) -> None:
         asked = False
@@ -208,7 +217,7 @@ class ValkeyLink:
                 raise TimeoutError("the Valkey server is silent")
             asked = reply is None
             if asked:
-                await connection.send_command("PING")
+                await send(connection, [("PING",)])
             elif isinstance(reply, list):
                 self._take(reply, waiting)
 
@@ -220,7 +229,7 @@ class ValkeyLink:
         topic = str(channel or "").removeprefix(PREFIX)
         if kind in {"subscribe", "ssubscribe"}:
             if self.up:
-                self._inbox.lose(frozenset({topic}))
+                self._lose({topic})
             else:
                 waiting.discard(topic)
                 if not waiting:
@@ -236,8 +245,11 @@ class ValkeyLink:
         self.tried.set()
         self._note(self)
         if self._missed:
-            self._inbox.lose(None if FLEET in self.topics else frozenset(self.topics))
+            self._lose(self.topics)
         self._missed = True
+
+    def _lose(self, topics: Collection[str]) -> None:
+        self._inbox.lose(None if FLEET in topics else frozenset(topics))
 
 
 async def run_until_first_end(*works: Coroutine[None, None, None]) -> None:

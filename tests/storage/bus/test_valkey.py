@@ -16,10 +16,12 @@ import trio
 from domain.ports import Bus
 from settings.bus import ValkeyServers as ValkeySettings
 from settings.bus import read_bus
+from settings.environment import Address
 from storage.bus.event_bus import open_event_bus
 from storage.bus.inbox import Inbox
 from storage.bus.valkey import ValkeyWire
-from storage.bus.valkey_link import PLAIN, ValkeyLink
+from storage.bus.valkey_link import PLAIN, ValkeyLink, make_connection, open_connection
+from storage.bus.valkey_link import send as send_commands
 from storage.bus.wire import FLEET, BusDown
 from storage.island import Island
 from tests.certificates import Authority, ecdsa_key, pem_of
@@ -214,6 +216,8 @@ class _BreakingConnection:
         self.reading = asyncio.Event()
         self.lost = asyncio.get_running_loop().create_future()
 
+    is_connected = True
+
     async def connect(self) -> None:
         pass
 
@@ -223,12 +227,28 @@ class _BreakingConnection:
     def pack_commands(self, commands: object) -> list[bytes]:  # noqa: ARG002 - the library's
         return []
 
-    async def send_packed_command(self, command: object) -> None:
+    async def send_packed_command(self, command: object, *, check_health: bool) -> None:
         pass
 
     async def read_response(self, *, timeout: float) -> object:  # noqa: ARG002, ASYNC109 - the same
         self.reading.set()
         return await self.lost
+
+
+async def test_a_connection_that_was_lost_is_not_opened_again_behind_our_back(
+    island: Island, valkey: ValkeyServers
+) -> None:
+    """To send on a lost connection is a loss, of which somebody learns, and not a new connection without its topics."""
+
+    async def use() -> bool:
+        connection = make_connection(settings_of(valkey.url), Address("127.0.0.1", valkey.servers[0].port), SOON)
+        await open_connection(connection, SOON)
+        await connection.disconnect(nowait=True)
+        with pytest.raises(ConnectionError):
+            await send_commands(connection, [("PING",)])
+        return bool(connection.is_connected)
+
+    assert not await island.run(use)
 
 
 async def test_a_link_that_is_lost_as_it_is_closed_ends(island: Island) -> None:
