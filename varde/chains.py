@@ -92,7 +92,11 @@ class Chains:
             if membership.conversation != conversation:
                 raise s.ChainFault(RefusalCode.STALE_CHAIN, "the statements are of another conversation")
             self._store.chains.keep(membership, each.signed)
-            chain = _following(chain, membership, s.parse_statement(each.signed)[0])
+            parsed, _ = s.parse_statement(each.signed)
+            chain = _following(chain, membership, parsed)
+            # Also what this device said itself: it may be told of its new conversation before it has the answer.
+            if place >= anchor and parsed.device == self._identity.device:
+                self._store.own_numbers.acked(conversation, each.seq)
         if chain is None:
             raise s.ChainFault(RefusalCode.STALE_CHAIN, "a conversation has no statements")
         self._store.chains.put(chain)

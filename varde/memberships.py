@@ -81,11 +81,20 @@ class Memberships:
         says = [_invitation(owner, Role.MEMBER) for owner in owners]
         first = self._chains.sign(create)
         signed = [first, *self._follow(self._judge(None, first), signer, says)]
-        view = await self._rest.open_conversation(NewStatements(tuple(signed)))
-        if view.conversation == conversation:
+        # Before the call, as in `_append`: the relay may be faster with the numbers than the API with its answer.
+        with self._store.transaction():
+            self._store.chains.set_pending(conversation, pending=True)
+        try:
+            view = await self._rest.open_conversation(NewStatements(tuple(signed)))
+        except Refusal:
             with self._store.transaction():
+                self._settle(conversation)
+            raise
+        with self._store.transaction():
+            if view.conversation == conversation:
                 # A new log: each statement has the number in it that follows its own.
                 self._chains.keep_own(conversation, [Numbered(seq, each) for seq, each in enumerate(signed, start=1)])
+            self._settle(conversation)
         return view.conversation
 
     async def _check_opened(self, conversation: ConversationId, kind: ConversationKind, wanted: set[ProfileId]) -> None:
@@ -221,7 +230,8 @@ class Memberships:
 
     async def finish(self, conversation: ConversationId) -> None:
         """Look what became of statements whose answer an earlier process did not hear."""
-        await self._rosters.catch_up(conversation)
+        with suppress(NotFound):  # they were to open it, and never came
+            await self._rosters.catch_up(conversation)
         with self._store.transaction():
             self._settle(conversation)
 

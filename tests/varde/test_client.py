@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone, carol, carol_phone, dave, mallory
 from tests.chains import Chain
 from tests.varde.endpoints import Endpoint, SimulatedConversation, endpoint
+from tests.varde.fake_rest import FakeRest
 from tests.varde.memory_relay import ConversationClients, MemoryRelay, first, open_client, open_clients, texts
 from varde.client import Client
 from varde.conversation import Conversation
@@ -22,7 +23,7 @@ from varde_contract.membership_statements import Accept, Decline, Invite, parse_
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import ClaimedKeys, PrekeyClaim
 from varde_contract.rest.talk import ChainHead, Conversations, ConversationSummary, ConversationView, NewStatements
-from varde_contract.talk import ConversationKind, Role
+from varde_contract.talk import ConversationKind, GapReason, Role
 
 
 def answering(client: Client, **calls: object) -> Any:
@@ -47,6 +48,31 @@ def relay_with(*talks: SimulatedConversation, strangers: Sequence[Endpoint] = ()
     relay = MemoryRelay(*talks)
     relay.strangers = [*strangers]
     return relay
+
+
+async def test_the_relay_may_be_faster_than_the_answer(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens a conversation has lost nothing in it, also when the relay tells her own statements first."""
+    hers, relay = endpoint(alice_laptop), relay_with(strangers=(endpoint(bob_phone),))
+    answer = FakeRest.open_conversation
+
+    async def answer_late(rest: FakeRest, new: NewStatements) -> ConversationView:
+        view = await answer(rest, new)
+        own = [each.seq for each in (await rest.statements(view.conversation, 0)).statements]
+        joined = f.Joined(view.conversation, own[0], own[-1], view.roster_version, 0, ())
+        relay.deliver(hers.id, joined, f.Gap(view.conversation, own[0], own[-1], GapReason.OWN))
+        await wait_all_tasks_blocked()
+        return view
+
+    monkeypatch.setattr(FakeRest, "open_conversation", answer_late)
+    async with open_client(relay, hers) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(relay.run)
+        await client.wait_connected()
+        dm = await client.open_dm(bob.profile)
+        assert dm.upto > 0
+        assert not dm.losses()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_conversation_is_opened_as_asked(autojump_clock: MockClock) -> None:
