@@ -46,3 +46,4 @@ SEQ_MAX = 2**63 - 1
 MS = 1
 SECOND_MS = 1_000
 HANDSHAKE_DEADLINE_MS = 10 * SECOND_MS
+ROSTER_GRACE_MS = 10 * SECOND_MS  # how long a roster that was superseded is good for sends

@@ -2,12 +2,15 @@
 
 from typing import Final
 
+import trio
+
 from demo.context import DemoContext
 from demo.people import Device
 from demo.promises import BrokenPromise, expect
 from demo.protocol_client import as_body, open_protocol_client
 from varde.events import Gap, Message
 from varde_contract.frames import Ack, RefusedFrame
+from varde_contract.limits import ROSTER_GRACE_MS, SECOND_MS
 from varde_contract.refusals import RefusalCode
 
 MISSED: Final = 40
@@ -88,8 +91,9 @@ async def stale_device_list(context: DemoContext) -> None:
         old = await protocol.rest.conversation(context.dm)
         await context.sign_ups.log_in(bob, tablet)
         async with context.transcript.promise(
-            "a message that leaves out Bob's new tablet is refused, with the name of what is missing"
+            "ten seconds later, a message that leaves out Bob's new tablet is refused, with the name of what is missing"
         ):
+            await trio.sleep(ROSTER_GRACE_MS / SECOND_MS + 1)  # until then it is taken, and the tablet told of a gap
             text = "Sealed for the devices of yesterday."
             context.sent_texts.append(text)
             async with protocol.open_connection() as connection:

@@ -12,7 +12,7 @@ from domain.talk.model import Committed, Draft, Roster, RosterOutdated, SendKey
 from domain.talk.ports import ConversationStore, JournalStore
 from varde_contract.envelope import ENVELOPE_VERSION, Cipher
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, uuid7
-from varde_contract.limits import DEVICES_PER_SEND, SECOND_MS
+from varde_contract.limits import DEVICES_PER_SEND, ROSTER_GRACE_MS, SECOND_MS
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
 
 _MEMBERSHIP: Final = bytes((ENVELOPE_VERSION, Cipher.MEMBERSHIP))
@@ -20,10 +20,6 @@ _MEMBERSHIP: Final = bytes((ENVELOPE_VERSION, Cipher.MEMBERSHIP))
 TRIES: Final = 4
 """How often a roster may move under one send before the sender is asked to come back."""
 MOVING_RETRY: Final = 1 * SECOND_MS
-
-GRACE: Final = 10 * SECOND_MS
-"""How long a superseded roster is good for ciphertext. A member who toggled a whitelist twenty times a second once
-silenced everybody whose messages took longer than that to arrive: in a group, in a dm, and with a key share."""
 
 NO_CONVERSATION: Final = Refused(
     RefusalCode.NOT_FOUND, "There is no such conversation for this device. List the conversations again."
@@ -153,7 +149,8 @@ def _in_grace(roster: Roster, version: int, now_ms: int) -> bool:
     devices of the roster's own choice, a whitelist made narrower is no removal.
     """
     behind = roster.version - version
-    return 0 < behind <= len(roster.superseded_ms) and now_ms < roster.superseded_ms[-behind] + GRACE
+    # A member who toggled a whitelist twenty times a second once silenced all whose messages took longer to arrive.
+    return 0 < behind <= len(roster.superseded_ms) and now_ms < roster.superseded_ms[-behind] + ROSTER_GRACE_MS
 
 
 def _judge_devices(roster: Roster, sender: Sender, named: Mapping[DeviceId, bytes]) -> Refused | None:

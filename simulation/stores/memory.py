@@ -9,7 +9,6 @@ from domain.jobs.ports import WorkerId
 from domain.people import model as people
 from domain.ports import Clock
 from domain.talk import model as talk_model
-from domain.talk.sending import GRACE
 from domain.transparency.model import SignedHead
 from simulation.stores.clock import ManualClock
 from varde_contract.ids import (
@@ -23,6 +22,7 @@ from varde_contract.ids import (
     SessionId,
     uuid7,
 )
+from varde_contract.limits import ROSTER_GRACE_MS
 from varde_contract.talk import ConversationKind, Role
 from varde_contract.transparency.entry import Entry
 from varde_contract.transparency.tiles import Tile
@@ -76,7 +76,7 @@ class StoredConversation:
     def move_version(self, now_ms: int, *, removal: bool = False) -> people.RosterChange:
         """Move the roster version."""
         self.version += 1
-        recent = [at_ms for at_ms in self.superseded_ms if at_ms > now_ms - GRACE]
+        recent = [at_ms for at_ms in self.superseded_ms if at_ms > now_ms - ROSTER_GRACE_MS]
         self.superseded_ms = [] if removal else [*recent, now_ms][-64:]
         return people.RosterChange(self.id, self.version)
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from domain.people import model as people
-from domain.talk.sending import GRACE
 from storage.database import Connection
 from storage.postgres.locks import take_turn_to_forget
 from varde_contract.ids import AccountId, ConversationId, DeviceId
+from varde_contract.limits import ROSTER_GRACE_MS
 
 # Joined to the list, not compared with it: with tens of thousands of conversations, each row would be held against all.
 _BEGIN: Final = """
@@ -91,5 +91,5 @@ async def move_rosters(
 
     With `removal` somebody was removed or revoked, and no version before this one is good for anything any more.
     """
-    rows = await connection.fetch(_MOVE_ROSTERS, conversations, removal, GRACE)
+    rows = await connection.fetch(_MOVE_ROSTERS, conversations, removal, ROSTER_GRACE_MS)
     return sorted((people.RosterChange(*row) for row in rows), key=lambda move: move.conversation)

@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from domain.budgets import Budgets
 from domain.talk import model as talk
 from domain.talk.events import MessagesCommitted
-from domain.talk.sending import GRACE, TRIES, Messages, Sender, decide
+from domain.talk.sending import TRIES, Messages, Sender, decide
 from simulation.stores import open_memory_stores
 from simulation.stores.bus import RecordingBus
 from simulation.stores.clock import DeterministicEntropy, ManualClock
@@ -35,6 +35,7 @@ from tests.cast import (
 )
 from varde_contract.frames import Send
 from varde_contract.ids import ClientId, DeviceId, MessageId, ProfileId, uuid7
+from varde_contract.limits import ROSTER_GRACE_MS
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
 from varde_contract.rest.talk import NewMessage
 from varde_contract.talk import ConversationKind, Role
@@ -170,7 +171,10 @@ def test_ciphertext_for_each_device_has_the_same_grace() -> None:
         judge(group(group=None, devices=fewer), roster=roster),  # of the present roster it left one out
         judge(group(group=None, devices=fewer, roster_version=5), roster=roster),
         judge(group(group=None, devices=fewer, roster_version=6), roster=replace(roster, superseded_ms=())),
-        judge(group(group=None, devices=fewer, roster_version=6), roster=replace(roster, superseded_ms=(-GRACE,))),
+        judge(
+            group(group=None, devices=fewer, roster_version=6),
+            roster=replace(roster, superseded_ms=(-ROSTER_GRACE_MS,)),
+        ),
         judge(group(group=None, devices={**fewer, carol_phone.id: b""}, roster_version=6), roster=roster),
         judge(group(group=None, devices={**fewer, SENDER.device: b""}, roster_version=6), roster=roster),
     ):

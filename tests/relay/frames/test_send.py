@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
 from domain.talk.events import MembershipChanged, MessagesCommitted
-from domain.talk.sending import GRACE, TRIES
+from domain.talk.sending import TRIES
 from tests.cast import (
     alice,
     alice_laptop,
@@ -22,6 +22,7 @@ from tests.cast import (
 )
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_room, roster_now, waiting_bytes
 from varde_contract import frames as f
+from varde_contract.limits import ROSTER_GRACE_MS
 from varde_contract.refusals import StaleDevices
 from varde_contract.talk import ConversationKind, Role
 
@@ -128,7 +129,7 @@ async def test_a_group_message_for_an_older_roster_is_good_for_a_while(
         await laptop.send(sends.group(roster, alice))
         assert (await laptop.receive_many(2))[0].__class__ is f.Ack
         node.services.rosters.forget_all()
-    backend.clock.advance(GRACE)
+    backend.clock.advance(ROSTER_GRACE_MS)
     await laptop.send(sends.group(roster, alice))
     refused = await laptop.receive(f.RefusedFrame)
     assert (refused.code, refused.stale) == ("stale-devices", StaleDevices(roster.version + 1))
@@ -171,7 +172,7 @@ async def test_what_was_stored_is_acked_again_after_the_roster_moved(
         node.services.rosters.forget_all()
     await laptop.send(*frames)
     assert [await laptop.receive(f.Ack) for _ in frames] == acks
-    backend.clock.advance(GRACE)
+    backend.clock.advance(ROSTER_GRACE_MS)
     await laptop.send(sends.group(roster, alice))
     assert (await laptop.receive(f.RefusedFrame)).code == "stale-devices"
     assert backend.memory.talks[roster.conversation].head == 2
