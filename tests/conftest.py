@@ -3,6 +3,8 @@
 import gc
 import os
 
+import pytest
+from _pytest.nodeid import coerce_node_id
 from hypothesis import HealthCheck, settings
 
 from tests.system import SCRATCH
@@ -26,6 +28,20 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 # Hardly anything dies while tests are collected, yet the garbage collector took a third of the time to look for it.
 gc.disable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Say in which group of xdist each test is: pytest-xdist 3.8 writes it where pytest 9.2 does not look any more.
+
+    Without it nothing is said either, and tests that share a server each start it in both processes.
+    """
+    if not getattr(config.option, "loadgroup", False):
+        return
+    for item in items:
+        mark = item.get_closest_marker("xdist_group")
+        if mark is not None and "@" not in item.nodeid.rpartition("]")[2]:
+            item._id = coerce_node_id(f"{item.nodeid}@{mark.args[0]}")
 
 
 def pytest_collection_finish() -> None:

@@ -40,3 +40,10 @@ def test_modules_that_cannot_be_had_are_told_of(monkeypatch: pytest.MonkeyPatch,
     for _ in range(2):
         with pytest.raises(pytest.skip.Exception, match="npm ci"):
             require_modules(tmp_path)
+
+
+@pytest.mark.xdist_group("groups")
+def test_a_group_is_in_the_name_of_a_test(request: pytest.FixtureRequest) -> None:
+    """By it xdist sends the tests of one group to one process, so that they share what they start."""
+    grouped = getattr(request.config.option, "loadgroup", False)
+    assert request.node.nodeid.endswith("@groups") == grouped

@@ -105,6 +105,8 @@ class PostgresWire:
 
     async def _watch(self, listener: Connection) -> None:
         """Return when the connection is lost. A peer that is gone without a word is found out by asking it."""
+        # Whether it is still the primary need not be asked: one that becomes a standby restarts, which ends this
+        # connection, and a standby refuses LISTEN, so the next one is at a primary again.
         lost = asyncio.Event()
         listener.add_termination_listener(lambda _: lost.set())
         try:

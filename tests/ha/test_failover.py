@@ -148,6 +148,16 @@ async def test_a_planned_switchover(system: System, tmp_path: Path) -> None:
         assert system.cluster.primary is not old
 
 
+async def test_nobody_listens_at_a_standby(system: System) -> None:
+    """The bus need not ask where it is: it hears only at a primary."""
+    primary = await trio.to_thread.run_sync(system.cluster.wait_healthy)
+    standby = f"host=127.0.0.1 port={system.cluster.other(primary).port} user=varde dbname=varde"
+    done = await trio.run_process(
+        (program("psql"), "-X", "-c", "LISTEN varde", standby), check=False, capture_stdout=True, capture_stderr=True
+    )
+    assert b"cannot execute LISTEN during recovery" in done.stderr
+
+
 async def test_postgres_is_killed(system: System, tmp_path: Path) -> None:
     """Its Patroni lives, and gives the lease away."""
     await _off(system.cluster.wait_healthy)
