@@ -68,7 +68,7 @@ async def _open_stores(
         with domain_errors():
             await island.run(require_current, pool)
         transactions = Transactions(island, pool, timeouts)
-        epochs.open(transactions)
+        epochs.open(transactions, url)
         await epochs.look()
         async with _open_bus(island, url, config.bus) as bus:
             connections = make_commit_connections(island, url, timeouts or Timeouts(), check=epochs.check_connection)

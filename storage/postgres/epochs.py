@@ -7,6 +7,7 @@ was seen is kept in a file beside the keys, because everything in the database g
 without a loss does no harm: nobody has more than the heads that are kept.
 """
 
+import asyncio
 import logging
 import os
 import time
@@ -14,15 +15,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import asyncpg
 import msgspec
 from msgspec import Struct
 
 from domain.talk.model import EpochHead
 from storage.database import Connection
+from storage.postgres.pool import SETTINGS
 from storage.postgres.transactions import Transactions
 from varde_contract.ids import ENTROPY_BYTES, ConversationId, EpochId, decode_text_id, uuid7
 from varde_contract.limits import EPOCHS_PER_JOIN
 
+CONNECT_SECONDS: Final = 10.0
 _log: Final = logging.getLogger(__name__)
 
 # The flushed position, not the inserted one: an ack comes after its flush. The timeline is that of the segment being
@@ -66,12 +70,14 @@ class PostgresEpochs:
         self._file = None if path is None else os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._mark = None if self._file is None else _read(self._file)
         self._transactions: Transactions | None = None
+        self._url = ""
+        self._beginning: asyncio.Task[None] | None = None
         self.known: Sequence[EpochId] = ()
         """The epochs, newest first."""
 
-    def open(self, transactions: Transactions) -> None:
-        """Look at every connection from now on: the schema is there."""
-        self._transactions = transactions
+    def open(self, transactions: Transactions, url: str) -> None:
+        """Look at every connection from now on: the schema is there. An epoch is begun on a connection of its own."""
+        self._transactions, self._url = transactions, url
 
     async def look(self) -> None:
         """Look at the database, over any connection."""
@@ -100,13 +106,38 @@ class PostgresEpochs:
         # read before that would look like a loss.
         mark, (state, epochs) = self._mark, await _read_database(connection)
         if not _is_kept(mark, state, epochs):
+            await self._wait_begun()
+            mark, (state, epochs) = self._mark, await _read_database(connection)
+            if not _is_kept(mark, state, epochs):
+                raise asyncpg.InterfaceError("the database has changed again meanwhile")
+        self._note_seen(state, epochs)
+
+    async def _wait_begun(self) -> None:
+        """Wait until an epoch has begun; whoever gives up before that does not end it.
+
+        It writes a row for each conversation, in one transaction: for half a million that is longer than anybody waits
+        for a connection. Undone each time, it would never be over, and nobody could write after a promotion.
+        """
+        if self._beginning is None or self._beginning.done():
+            self._beginning = asyncio.get_running_loop().create_task(self._begin_alone())
+            # Also where nobody waits any more: what it raised is said by the next one that tries.
+            self._beginning.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(self._beginning)
+
+    async def _begin_alone(self) -> None:
+        # No deadline for a statement: it takes as long as there are conversations.
+        connection = await asyncpg.connect(self._url, timeout=CONNECT_SECONDS, server_settings=SETTINGS)
+        try:
             async with connection.transaction():
                 # Of several that notice at once, the first begins the epoch.
                 await connection.execute(_LOCK)
                 mark, (state, epochs) = self._mark, await _read_database(connection)
                 if not _is_kept(mark, state, epochs):
                     await self._begin(connection, state, earlier=bool(epochs))
-                    epochs = await connection.fetch(_EPOCHS)
+        finally:
+            await connection.close(timeout=CONNECT_SECONDS)
+
+    def _note_seen(self, state: Any, epochs: Sequence[Any]) -> None:
         self._note(Mark(epochs[0]["epoch"], state[2], epochs[0]["looks"]))
         self.known = [row["epoch"] for row in epochs[:EPOCHS_PER_JOIN]]
 

@@ -13,10 +13,11 @@ import trio
 from domain.ports import Stores, StoreUnavailable
 from domain.talk.model import EpochHead
 from settings.storage import DatabaseUrl, StorageSettings
+from storage.database import Connection
 from storage.embedded.cluster import PORT, program
 from storage.embedded.os_user import owner_of
 from storage.embedded.server import open_embedded_postgres
-from storage.island import open_island
+from storage.island import Island, open_island
 from storage.migrate import migrate
 from storage.stores import open_storage
 from tests.cast import ONE_TIME_KEYS, alice, alice_phone, bob, open_conversation, settle
@@ -170,3 +171,28 @@ async def say_again(stores: Stores, conversation: ConversationId) -> int:
                 return seq
         except StoreUnavailable:
             await trio.sleep(0.1)  # between two questions to a database that is not up yet
+
+
+async def test_an_epoch_begins_however_long_it_takes(stores: Stores, island: Island, beside: Connection) -> None:
+    """Who waits for a connection gives up before half a million conversations are written; the next one waits on.
+
+    Begun within the wait, it was undone with each that gave up, and nobody could write any more.
+    """
+    known = list(stores.epochs.known)
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE store_epoch%'"
+    await island.run(beside.execute, "UPDATE store_epoch SET timeline = timeline + 7")  # as if this were a standby
+    await island.run(beside.execute, "BEGIN")
+    await island.run(beside.execute, "LOCK TABLE store_epoch IN SHARE MODE")
+    begun_by = set()
+    for _ in range(2):
+        with trio.move_on_after(0.5):
+            await stores.epochs.look()
+            pytest.fail("it cannot be over yet")
+        begun_by.add(await island.run(beside.fetchval, waiting))
+    assert len(begun_by) == 1
+    assert None not in begun_by
+    await island.run(beside.execute, "COMMIT")
+    await stores.epochs.look()
+    newest, *earlier = stores.epochs.known
+    assert earlier == known
+    assert newest not in known
