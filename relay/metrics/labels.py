@@ -111,8 +111,8 @@ HOSTILITY: Final[dict[Hostility, str]] = {
     Hostility.CROWD: "Connected when its address, or the node, had the most unauthenticated connections allowed.",
     Hostility.IDLE: "Connected and sent nothing until the deadline.",
     Hostility.SLOW_HEADER: "Began a request and did not finish it in time.",
-    Hostility.NO_PROXY_HEADER: "Came from a trusted load balancer without a PROXY header, or with a malformed one.",
     Hostility.NO_HTTP: "Sent something that is no HTTP request, or a larger one than any client sends.",
+    Hostility.NO_PROXY_HEADER: "Came from a trusted load balancer without a PROXY header, or with a malformed one.",
     Hostility.BAD_TLS: "Broke TLS, or sent something else on a TLS port: usually plain HTTP.",
     Hostility.SLOW_HANDSHAKE: "Did not finish TLS in time, or upgraded and did not finish Noise and Hello in time.",
     Hostility.REPLAY: "Opened with a valid first IK message and sent nothing after it: perhaps a recording.",
@@ -132,8 +132,8 @@ HOSTILITY_ADVICE: Final[dict[Hostility, str]] = {
     Hostility.IDLE: "Scanners, or load balancers that only connect to test the node: use `GET /v1/health`.",
     Hostility.SLOW_HEADER: "An attempt to hold all places, or a very bad network. Each holds one place until the "
     "handshake's deadline. Block the address when `crowd` follows.",
-    Hostility.NO_PROXY_HEADER: "The balancer does not send it: `send-proxy-v2` is missing, perhaps in its checks.",
     Hostility.NO_HTTP: "Scanners. If every connection does it, your proxy speaks TLS or HTTP/2 to the node.",
+    Hostility.NO_PROXY_HEADER: "The balancer does not send it: `send-proxy-v2` is missing, perhaps in its checks.",
     Hostility.BAD_TLS: "Clients with `ws://` instead of `wss://`, without TLS 1.3, or that do not trust the "
     "certificate: check when it expires.",
     Hostility.SLOW_HANDSHAKE: "A few are bad networks. Many from one release: that client stops after the upgrade. "
