@@ -34,7 +34,7 @@ up: .venv/.runtime ## run the whole system here: Postgres, API, relay and worker
 demo: .venv/.runtime ## a story against real processes that prints each promise as it is kept
 	@$(BIN)/python -m varde_cli demo
 
-test: .venv/.dev ## every test, in about nine minutes
+test: .venv/.dev ## every test, in about eight minutes
 # With bytecode on disk: the tests start hundreds of processes, and compiling every module took a seventh of their time.
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
