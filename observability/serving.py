@@ -24,7 +24,7 @@ LINGER_BYTES: Final = 65_536
 """Read after the answer: closing with unread data would reset the stream (RFC 9293 section 3.10.7.4)."""
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 BREATHER: Final = 0.1
-"""Seconds until `accept` is tried again when files or memory have run out."""
+"""Seconds without accepting when files or memory run out. Meanwhile the kernel queues, then refuses."""
 
 _END: Final = b"\r\n\r\n"
 _TEXT: Final = "text/plain; charset=utf-8"

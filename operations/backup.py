@@ -8,12 +8,13 @@ purpose: whoever puts back an old database must not put back the memory of it (d
 import io
 import json
 import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -32,6 +33,12 @@ FORMAT: Final = 1
 ABOUT, DUMP = "about.json", "database.dump"
 MEMBER_BYTES: Final = 8_192
 """The longest member that is read whole: everything but the dump."""
+PROGRAM_KEYS: Final = {
+    "relay": ("relay.key", "relay.pub", "relay.kem", "relay.kem.pub", "ticket.pub"),
+    "api": ("relay.pub", "relay.kem.pub", "ticket.key", "ticket.pub", "pepper"),
+    "worker": (LOG_KEY,),
+}
+"""What each program reads: the table at the top of storage/keys.py."""
 MEMBERS: Final = {f"keys/{name}" for name in NAMES} | {f"log/{LOG_KEY}"}
 _TABLES: Final = """
 SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
@@ -52,6 +59,7 @@ async def back_up(settings: StorageSettings, file: Path, say: Say) -> Mapping[st
     if await trio.Path(file).exists():
         raise BackupError(f"{file} is there already; name another one")
     keys = _collect_keys(settings.data)
+    # Closed to others, and beside the file, so that it can be renamed into its place.
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as work:
         dump = Path(work) / DUMP
         async with _connected(settings) as (island, url, connection):
@@ -114,8 +122,9 @@ async def _count(island: Island, connection: "asyncpg.Connection[asyncpg.Record]
 
 
 async def _restore_aside(file: Path, work: Path) -> Mapping[str, int]:
-    with _opened(file) as archive:
-        aside = StorageSettings(database=EmbeddedDatabase(work / "postgres"), data=work / "data")
+    # The server has a folder of its own: it may run as another user, who must get there, and not to the dump.
+    with _opened(file) as archive, tempfile.TemporaryDirectory(prefix="varde-") as server:
+        aside = StorageSettings(database=EmbeddedDatabase(Path(server)), data=work / "data")
         dump = _unpack(archive, work)
         async with _connected(aside) as (island, url, connection):
             await _run("pg_restore", url, "--no-owner", "--exit-on-error", "--single-transaction", str(dump))
@@ -132,14 +141,14 @@ async def _run(name: str, url: str, *arguments: str) -> None:
         environ["PGPASSWORD"] = parts.password
         url = parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", "@", 1)).geturl()
     done = await trio.run_process(
-        [program(name), f"--dbname={url}", *arguments], env=environ, capture_stderr=True, check=False
+        [program(name), f"--dbname={url}", *arguments], env=environ, umask=0o077, capture_stderr=True, check=False
     )
     if done.returncode != 0:
         raise BackupError(f"{name} failed: {done.stderr.decode(errors='replace').strip()}")
 
 
 def _pack(file: Path, dump: Path, keys: Mapping[str, bytes], rows: Mapping[str, int]) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = _create(file)
     with os.fdopen(descriptor, "wb") as out, tarfile.open(fileobj=out, mode="w") as archive:
         about = json.dumps({"format": FORMAT, "rows": rows}).encode()
         members = {ABOUT: about, **keys}
@@ -171,13 +180,15 @@ def _collect_keys(data: Path) -> dict[str, bytes]:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[tarfile.TarFile]:
-    try:
-        with tarfile.open(file) as archive:
-            if _about(archive)["format"] != FORMAT:
-                raise BackupError(f"{file} was made by another version of Varde")
-            yield archive
-    except (OSError, tarfile.TarError, KeyError, ValueError) as error:
-        raise BackupError(f"{file} is no backup of Varde: {type(error).__name__}") from error
+    with ExitStack() as stack:
+        try:
+            archive = stack.enter_context(tarfile.open(file, "r:"))  # never compressed: a small file stays small
+            made_by = _about(archive)["format"]
+        except (OSError, tarfile.TarError, KeyError, ValueError, BackupError) as error:
+            raise BackupError(f"{file} is no backup of Varde: {type(error).__name__}") from error
+        if made_by != FORMAT:
+            raise BackupError(f"{file} was made by another version of Varde")
+        yield archive
 
 
 def _about(archive: tarfile.TarFile) -> dict[str, Any]:
@@ -186,10 +197,23 @@ def _about(archive: tarfile.TarFile) -> dict[str, Any]:
 
 
 def _read(archive: tarfile.TarFile, name: str) -> bytes:
-    content = archive.extractfile(name)
-    if content is None or archive.getmember(name).size > MEMBER_BYTES:
-        raise BackupError(f"{name} in the backup is not what it should be")
-    return content.read()
+    with _member(archive, name) as content:
+        found = content.read(MEMBER_BYTES + 1)
+    if len(found) > MEMBER_BYTES:
+        raise BackupError(f"{name} in the backup is larger than it should be")
+    return found
+
+
+@contextmanager
+def _member(archive: tarfile.TarFile, name: str) -> Iterator[IO[bytes]]:
+    try:
+        content = archive.extractfile(name)
+        if content is None:
+            raise BackupError(f"{name} in the backup is no file")
+        with content:
+            yield content
+    except (KeyError, tarfile.TarError) as error:
+        raise BackupError(f"{name} is missing in the backup, or cut off") from error
 
 
 def _read_keys(archive: tarfile.TarFile) -> dict[str, str]:
@@ -198,12 +222,13 @@ def _read_keys(archive: tarfile.TarFile) -> dict[str, str]:
 
 def _unpack(archive: tarfile.TarFile, work: Path) -> Path:
     target = work / "restored.dump"
-    content = archive.extractfile(DUMP)
-    assert content is not None
-    with target.open("wb") as out:
-        while piece := content.read(1 << 20):
-            out.write(piece)
+    with _member(archive, DUMP) as content, os.fdopen(_create(target), "wb") as out:
+        shutil.copyfileobj(content, out)
     return target
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def _refuse_other_keys(data: Path, keys: Mapping[str, str]) -> None:
@@ -236,11 +261,3 @@ def hand_out_keys(data: Path, program_name: str, folder: Path) -> Sequence[str]:
     except OSError as error:
         raise KeyFileError(f"{folder} cannot be made: {error.strerror}") from None
     return needed
-
-
-PROGRAM_KEYS: Final = {
-    "relay": ("relay.key", "relay.pub", "relay.kem", "relay.kem.pub", "ticket.pub"),
-    "api": ("relay.pub", "relay.kem.pub", "ticket.key", "ticket.pub", "pepper"),
-    "worker": (LOG_KEY,),
-}
-"""What each program reads: the table at the top of storage/keys.py."""

@@ -15,9 +15,11 @@ from operations.deploy_check import PROGRAMS, check_deployment, read_settings
 from operations.doctor import Finding, Health, examine
 from settings.environment import ConfigError, read_data
 from settings.storage import StorageSettings
+from settings.worker import WorkerSettings
 from storage.embedded.cluster import ClusterError
 from storage.embedded.server import EmbeddedPostgresError
 from storage.keys import KeyFileError, make_keys
+from storage.log_key import LogKey
 from varde_contract.exception_groups import ungrouped
 
 _folder: Final = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -161,8 +163,10 @@ def keys(program: str, folder: Path) -> None:
     data = read_data(os.environ)
     try:
         make_keys(data / "keys")
+        if program == "worker":
+            LogKey(data / "log", WorkerSettings.from_environ(os.environ).log_origin)
         names = hand_out_keys(data, program, folder)
-    except KeyFileError as error:
+    except (ConfigError, KeyFileError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"{folder}: {', '.join(names)}")
 

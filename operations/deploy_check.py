@@ -113,6 +113,8 @@ NGINX: Final = "events {{ }} http {{ {} }}"
 
 def check_deployment(folder: Path) -> Iterator[Verdict]:
     """Run every validator over the files in `folder`, one after the other. Takes seconds."""
+    if not any(any(folder.glob(validator.files)) for validator in VALIDATORS):
+        yield Verdict(str(folder), "there is no file of a deployment in it")
     with tempfile.TemporaryDirectory(prefix="varde-deploy-") as work:
         copy = Path(work) / "deploy"
         shutil.copytree(folder, copy)
@@ -151,8 +153,8 @@ def _check(folder: Path) -> Iterator[Verdict]:
         place = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin"])
         program = shutil.which(validator.command[0], path=place)
         if not files:
-            yield Verdict(validator.what, f"there is no {validator.files}")
-        elif program is None:
+            continue  # whoever has HAProxy needs no file for nginx
+        if program is None:
             yield Verdict(validator.what, missing=validator.package)
         else:
             command = (program, *validator.command[1:])

@@ -29,7 +29,6 @@ PATIENCE: Final = 10.0
 """Seconds for one look."""
 SKEW_MOST: Final = 2.0
 """Seconds between this clock and the database's. Tickets and leases allow for some."""
-FILES_PER_CONNECTION: Final = 1
 FILES_BESIDE: Final = 3_000
 CERTIFICATE_DAYS: Final = 14
 
@@ -132,7 +131,7 @@ async def _look_at_ports(environ: Mapping[str, str]) -> str:
 
 
 async def _look_at_files(environ: Mapping[str, str]) -> str:
-    needed = RelaySettings.from_environ(environ).connections * FILES_PER_CONNECTION + FILES_BESIDE
+    needed = RelaySettings.from_environ(environ).connections + FILES_BESIDE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < needed:
         raise Warning(f"a process may open {soft} files (at the most {hard}); a full relay needs {needed}: ulimit -n")

@@ -1,5 +1,6 @@
 """In the place of the kernel's epoll: things with a made-up descriptor that a task or an epoll waits for."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -19,7 +20,7 @@ class Pollables(Protocol):
     pollables: dict[int, "Pollable"]
 
 
-class Pollable:
+class Pollable(ABC):
     """Something with a descriptor, that a task or an epoll waits for."""
 
     def __init__(self, network: Pollables) -> None:
@@ -33,9 +34,9 @@ class Pollable:
         """Return the made-up descriptor."""
         return self.descriptor
 
+    @abstractmethod
     def readable(self) -> bool:
         """Whether reading would return at once."""
-        raise NotImplementedError
 
     def writable(self) -> bool:
         """Whether writing would take something."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from api.metrics.definitions import PARTS, REQUESTS
+from api.metrics.exposition import PARTS, REQUESTS
 from observability.definition import Definition
 from observability.process import PROCESS
 from relay.metrics.connection_metrics import CONNECTIONS, TRAFFIC

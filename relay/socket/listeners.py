@@ -9,9 +9,10 @@ from typing import Any, Final, NoReturn
 
 import trio
 
+from observability.serving import BREATHER, EXHAUSTED
+
 Serve = Callable[[socket.socket, str], Awaitable[None]]
 
-EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 THEIRS: Final = frozenset(
     {
         *(errno.ECONNABORTED, errno.EPROTO, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPERM),
@@ -19,8 +20,6 @@ THEIRS: Final = frozenset(
     }
 )
 """Errors of the new connection that `accept` reports (accept(2), error handling)."""
-BREATHER: Final = 0.1
-"""Seconds without accepting when files or memory run out. Meanwhile the kernel queues, then refuses."""
 BACKLOG: Final = 4_096
 AT_ONCE: Final = 32
 """Connections accepted between two checkpoints: each begins a handshake that costs a third of a millisecond."""

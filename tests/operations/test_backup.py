@@ -5,9 +5,11 @@ import stat
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from operations import backup
 from operations.backup import BackupError, back_up, hand_out_keys, restore
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.embedded.cluster import program
@@ -102,3 +104,38 @@ def test_a_program_gets_its_own_keys_alone(server: StorageSettings, tmp_path: Pa
         read_relay_keys(tmp_path / "api")
     with pytest.raises(KeyFileError, match="cannot be made"):
         hand_out_keys(server.data, "relay", tmp_path / "relay")
+
+
+async def test_nobody_else_can_read_while_it_is_made(
+    server: StorageSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dump lies in a folder closed to others, also while a server of another user restores it aside."""
+    seen: list[tuple[str, int]] = []
+    count = backup._count
+
+    def note_modes() -> None:
+        for path in tmp_path.glob(".backup.tar.*"):
+            seen.extend((each.name, stat.S_IMODE(each.stat().st_mode)) for each in (path, *path.glob("*.dump")))
+
+    async def look(*arguments: Any) -> dict[str, int]:
+        note_modes()
+        return await count(*arguments)
+
+    monkeypatch.setattr(backup, "_count", look)
+    await back_up(server, tmp_path / "backup.tar", quiet)
+    assert {name for name, _ in seen} >= {"database.dump", "restored.dump"}
+    assert {mode for _, mode in seen} == {0o700, 0o600}
+
+
+async def test_a_backup_that_is_cut_off_is_refused(
+    server: StorageSettings, tmp_path: Path, bare_database_url: str
+) -> None:
+    """And nothing of it is put anywhere."""
+    file = tmp_path / "backup.tar"
+    await back_up(server, file, quiet)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 3])
+    other = StorageSettings(database=DatabaseUrl(bare_database_url), data=tmp_path / "other")
+    with pytest.raises(BackupError):
+        await restore(other, file, quiet)
+    assert sql(bare_database_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == "0"
+    assert not (tmp_path / "other").exists()

@@ -1,9 +1,11 @@
 """`varde deploy check` over what is shipped, and over the same files with a fault planted in each."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from operations.commands import deploy
@@ -51,6 +53,35 @@ def test_what_is_shipped_is_valid() -> None:
     )
     folders = {path.parent for path in judged} | {path for path in judged if path.is_dir()}
     assert not [path for path in DEPLOY.iterdir() if path.is_dir() and path not in folders]
+
+
+def test_a_part_that_is_not_there_is_not_judged(tmp_path: Path) -> None:
+    """Whoever has systemd alone needs no file for Kubernetes; a folder with nothing in it is a mistake."""
+    assert [verdict.complaint for verdict in check_deployment(tmp_path) if verdict.complaint] == [
+        "there is no file of a deployment in it"
+    ]
+    shutil.copytree(DEPLOY / "systemd", tmp_path / "systemd")
+    assert not [verdict for verdict in check_deployment(tmp_path) if verdict.complaint]
+
+
+def test_only_variables_that_exist_are_set() -> None:
+    """What the files of containers set is read by a program, or by the balancer's own file."""
+    sources = [*(tree.ROOT / "settings").glob("*.py"), *(DEPLOY / "haproxy").glob("*.cfg")]
+    known = set(re.findall(r"VARDE_[A-Z0-9_]+", "".join(path.read_text(encoding="utf-8") for path in sources)))
+    for path in (
+        *(DEPLOY / "compose").glob("*.yaml"),
+        *(DEPLOY / "kubernetes").glob("*.yaml"),
+        *DEPLOY.glob("image/*"),
+    ):
+        used = set(re.findall(r"\bVARDE_[A-Z0-9_]+", path.read_text(encoding="utf-8")))
+        assert used <= known, (path.name, used - known)
+
+
+def test_the_balancer_of_compose_is_told_where_everything_is() -> None:
+    """Its file has addresses of one machine where a variable is not set; in a container these lead nowhere."""
+    wanted = set(re.findall(r"\$\{(VARDE_\w+)-", (DEPLOY / "haproxy" / "haproxy.cfg").read_text(encoding="utf-8")))
+    compose = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text(encoding="utf-8"))
+    assert wanted - {"VARDE_BALANCER_CONNECTIONS"} == set(compose["services"]["haproxy"]["environment"])
 
 
 @pytest.fixture(scope="module")

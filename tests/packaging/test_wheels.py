@@ -19,7 +19,7 @@ CLIENT: Final = {"varde", "varde_contract", "varde_cli"}
 LOAD: Final = {"loadtest", "bench"}
 PACKAGES: Final = {
     "varde": CLIENT,
-    "varde-server": set(tree.ROOMS) - CLIENT - LOAD - {"simulation"},
+    "varde-server": set(tree.ROOMS) - CLIENT - LOAD - {"chaos", "simulation"},
     "varde-load": LOAD,
 }
 

@@ -82,8 +82,6 @@ async def wait_state(*buses: Bus, connected: bool) -> None:
 class Fleet(Protocol):
     """What the processes of a fleet have in common: a server to hang a bus on, and what a test can do to it."""
 
-    stalls: bool
-    """Whether its server can stand still."""
     subscribes: bool
     """Whether it takes a moment until a conversation is heard, which `resync` then tells of."""
 
@@ -95,6 +93,10 @@ class Fleet(Protocol):
         """Let every connection break, and the server be there again."""
         ...
 
+
+class RealFleet(Fleet, Protocol):
+    """The same on a real server, which can stand still."""
+
     def stalled(self) -> AbstractContextManager[None]:
         """Let nothing pass while the block runs, and close nothing."""
         ...
@@ -103,7 +105,7 @@ class Fleet(Protocol):
 class MemoryFleet:
     """The double: every process has the same bus."""
 
-    stalls = subscribes = False
+    subscribes = False
 
     def __init__(self) -> None:
         self._bus = RecordingBus()
@@ -117,15 +119,11 @@ class MemoryFleet:
         """Tell everybody that something may have been lost."""
         self._bus.lose_track()
 
-    def stalled(self) -> AbstractContextManager[None]:
-        """Cannot be."""
-        raise NotImplementedError
-
 
 class NotifyFleet:
     """LISTEN/NOTIFY on one database, with a line in front of it that can fall silent."""
 
-    stalls, subscribes = True, False
+    subscribes = False
 
     def __init__(self, island: Island, line: "Line", watcher: Connection) -> None:
         self._island = island
@@ -159,7 +157,7 @@ class NotifyFleet:
 class ValkeyFleet:
     """Valkey, alone or as a cluster, killed and frozen for real."""
 
-    stalls = subscribes = True
+    subscribes = True
 
     def __init__(self, island: Island, servers: ValkeyServers) -> None:
         self._island = island

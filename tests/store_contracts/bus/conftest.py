@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from storage.island import Island, open_island
-from tests.store_contracts.bus.buses import Fleet, Line, MemoryFleet, NotifyFleet, ValkeyFleet
+from tests.store_contracts.bus.buses import Fleet, Line, MemoryFleet, NotifyFleet, RealFleet, ValkeyFleet
 
 
 @pytest.fixture
@@ -30,14 +30,28 @@ async def open_notify_fleet(island: Island, url: str) -> AsyncIterator[NotifyFle
     await island.run(watcher.close)
 
 
+@asynccontextmanager
+async def open_real_fleet(request: pytest.FixtureRequest, island: Island) -> AsyncIterator[RealFleet]:
+    """One on the server that the test is parametrised with."""
+    if request.param == "notify":
+        async with open_notify_fleet(island, request.getfixturevalue("bare_database_url")) as fleet:
+            yield fleet
+    else:
+        yield ValkeyFleet(island, request.getfixturevalue(request.param))
+
+
+@pytest.fixture(params=["notify", "valkey", "valkey_cluster"])
+async def real_fleet(request: pytest.FixtureRequest, island: Island) -> AsyncIterator[RealFleet]:
+    """Those with a server that a test can stop."""
+    async with open_real_fleet(request, island) as fleet:
+        yield fleet
+
+
 @pytest.fixture(params=["memory", "notify", "valkey", "valkey_cluster"])
 async def fleet(request: pytest.FixtureRequest, island: Island) -> AsyncIterator[Fleet]:
-    """What the promises are judged over."""
-    match request.param:
-        case "memory":
-            yield MemoryFleet()
-        case "notify":
-            async with open_notify_fleet(island, request.getfixturevalue("bare_database_url")) as fleet:
-                yield fleet
-        case kind:
-            yield ValkeyFleet(island, request.getfixturevalue(kind))
+    """What the promises are judged over: the double, too."""
+    if request.param == "memory":
+        yield MemoryFleet()
+    else:
+        async with open_real_fleet(request, island) as fleet:
+            yield fleet
