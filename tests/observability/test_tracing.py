@@ -8,7 +8,7 @@ import trio
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from trio.testing import MockClock
 
-from observability.tracing import DEADLINE, MOST_WAITING, PAUSE, Tracing, span
+from observability.tracing import MOST_WAITING, PAUSE, Tracing, span
 
 URL = "http://collector.test/v1/traces"
 
@@ -74,5 +74,4 @@ async def test_a_collector_that_is_away_costs_nothing(
     assert trio.current_time() == began
     assert traced.failed == MOST_WAITING + 1
     assert caplog.text.count("takes no spans") == 1
-    assert DEADLINE < 25  # of a drain
     assert len(collector.bodies) > 1
