@@ -21,7 +21,7 @@ from relay.socket.listeners import open_listeners, run_listener
 from relay.socket.transport import Transport
 from settings.relay import RelaySettings
 from simulation.stores.clock import ManualClock
-from tests.cast import CastDevice, alice, alice_laptop, bob, bob_phone, open_conversation, settle
+from tests.cast import CastDevice, alice, alice_laptop, bob, bob_phone, carol, open_conversation, settle
 from tests.relay.client import StreamClient
 from tests.relay.memory_node import RELAY_KEY, TICKET_KEY, Backend, Sends, make_backend
 from tests.relay.metrics_reader import Difference, Samples, scrape
@@ -50,7 +50,10 @@ class CountingKeys(KeyPair):
 
 @dataclass
 class AttackedNode:
-    """Alice's laptop and Bob's phone are connected and listen. `before` is what was counted until then."""
+    """Alice's laptop and Bob's phone are connected and listen. `before` is what was counted until then.
+
+    Who floods is Carol: connections of one account share its limits, so that Alice's phone would silence her laptop.
+    """
 
     services: Services
     backend: Backend
@@ -147,8 +150,8 @@ async def _listen(
 async def open_attacked_node(**settings: Any) -> AsyncIterator[AttackedNode]:
     """Run a node until the block ends, and let nothing in it take for ever."""
     backend = make_backend()
-    await settle(backend.stores, alice, bob)
-    conversation = await open_conversation(backend.stores, alice, bob)
+    await settle(backend.stores, alice, bob, carol)
+    conversation = await open_conversation(backend.stores, alice, bob, carol)
     roster = (await backend.stores.conversations.rosters([conversation]))[conversation]
     services = _make_services(backend, settings)
     with (

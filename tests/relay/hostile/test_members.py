@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from relay.socket.transport import READ_BYTES, UNREAD_BYTES
-from tests.cast import alice_phone, bob
+from tests.cast import CastDevice, alice_phone, bob, carol_phone
 from tests.relay.client import ConnectionClosed, StreamClient
 from tests.relay.hostile.attacked_node import AttackedNode, open_attacked_node
 from varde_contract import frames as f
@@ -112,12 +112,12 @@ MEMBERS: Final = [
 async def test_a_hostile_member(member: Member) -> None:
     """It ends with its code; two others talk before, meanwhile and afterwards."""
     async with open_attacked_node(burst=1, strikes=10, **member.settings) as node:
-        client = await node.connect_client(alice_phone, narrow=True)
+        client = await node.connect_client(carol_phone, narrow=True)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_go_on, member.story, client)
             await node.talk()
             assert node.largest() <= member.largest
-            await _wait_gone(node)
+            await _wait_gone(node, carol_phone)
             assert node.largest() <= member.largest
             nursery.cancel_scope.cancel()
         assert (await _wait_closed(client)).code in member.codes
@@ -141,8 +141,8 @@ async def _wait_closed(client: StreamClient) -> ConnectionClosed:
         return ConnectionClosed(None, "")
 
 
-async def _wait_gone(node: AttackedNode) -> None:
-    while node.services.hub.find(alice_phone.id) is not None:
+async def _wait_gone(node: AttackedNode, device: CastDevice) -> None:
+    while node.services.hub.find(device.id) is not None:
         await node.talk()
         await trio.sleep(BREATH)  # the honest are not to flood the node themselves
 
@@ -151,7 +151,7 @@ async def test_a_member_that_is_only_half_there() -> None:
     """No FIN and no answer: it neither reads nor answers pings, and is cut when it was not heard for long enough."""
     async with open_attacked_node(heartbeat=1.0) as node:
         await node.connect_client(alice_phone)
-        await _wait_gone(node)
+        await _wait_gone(node, alice_phone)
         await node.talk()
         moved = await node.moved()
         assert moved.words("varde_relay_disconnects_total") == {"heartbeat-missed": 1}
