@@ -32,6 +32,7 @@ It is told everything by the environment, and says in one line what is wrong wit
   VARDE_API_BIND       where it listens             [127.0.0.1:8400; port 0: a free one]
   VARDE_DATA           its folder                   [.varde]
   VARDE_DATABASE_URL   PostgreSQL 15 or newer       [the embedded one, in the folder]
+  VARDE_REPLICA_URL    a standby, for the log's tiles [none: all at the primary]
   VARDE_RELAY_URL      where clients find the relay [ws://127.0.0.1:8401/v1/relay]
   VARDE_SMTP_URL       the mail server for codes    [none: console and outbox folder]
   VARDE_MAIL_FROM      the sender of those mails    [needed with VARDE_SMTP_URL]

@@ -104,7 +104,7 @@ def make_services(
         messages=Messages(s.conversations, s.journal, bus, budgets, node=NODE, clock=clock, entropy=entropy),
         tickets=TicketIssuer(keys.ticket_private, entropy=entropy),
         relay=RelayAddress(config.relay_url, keys.relay_public, keys.relay_kem_public),
-        log=Log(s.transparency),
+        log=Log(s.transparency, s.stale_log),
         probe=lambda: _probe(stores),
     )
 

@@ -12,7 +12,7 @@ from domain.jobs.ports import LeaseStore
 from domain.people.ports import AccountStore, DeviceStore, PrekeyStore, ProfileStore, SessionStore, SignInStore
 from domain.retention.ports import RetentionStore
 from domain.talk.ports import ConsentStore, ConversationStore, EpochStore, JournalStore, MailboxStore
-from domain.transparency.ports import LogStore
+from domain.transparency.ports import LogStore, StaleLogStore
 from varde_contract.ids import ConversationId
 
 Clock: TypeAlias = Callable[[], int]
@@ -116,3 +116,5 @@ class Stores(Struct, frozen=True):
     schema: SchemaStore
     transparency: LogStore
     bus: Bus
+    stale_log: StaleLogStore | None = None
+    """On a replica, where there is one."""

@@ -37,10 +37,12 @@ class StorageSettings:
     data: Path = Path(DATA)
     pool_min: int = POOL_MIN
     pool_max: int = POOL_MAX
+    replica: DatabaseUrl | None = None
+    """A standby of it, for what may be stale by name: see `domain.transparency.ports.StaleLogStore`."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "StorageSettings":
-        """Read `VARDE_DATABASE_URL` or, without it, `VARDE_DATA`; `VARDE_BUS_URL`, `VARDE_POOL_MIN`, `VARDE_POOL_MAX`.
+        """Read `VARDE_DATABASE_URL` or, without it, `VARDE_DATA`; `VARDE_REPLICA_URL`, `VARDE_BUS_URL`, `VARDE_POOL_*`.
 
         Raises:
             ConfigError: naming the variable.
@@ -55,6 +57,7 @@ class StorageSettings:
             data=read_data(environ),
             pool_min=pool_min,
             pool_max=pool_max,
+            replica=_replica(environ),
         )
 
 
@@ -63,8 +66,19 @@ def _database(environ: Mapping[str, str]) -> EmbeddedDatabase | DatabaseUrl:
     if url is None:
         return EmbeddedDatabase(read_data(environ) / "postgres")
     # An empty one is a mistake in a deployment; falling back would start a fresh, empty database beside the real one.
+    return _url(url, "VARDE_DATABASE_URL must begin with postgresql:// (unset it to use the embedded Postgres)")
+
+
+def _replica(environ: Mapping[str, str]) -> DatabaseUrl | None:
+    url = environ.get("VARDE_REPLICA_URL")
+    if url is None:
+        return None
+    return _url(url, "VARDE_REPLICA_URL must begin with postgresql:// (unset it to read everything at the primary)")
+
+
+def _url(url: str, refusal: str) -> DatabaseUrl:
     if urlsplit(url).scheme not in {"postgresql", "postgres"}:
-        raise ConfigError("VARDE_DATABASE_URL must begin with postgresql:// (unset it to use the embedded Postgres)")
+        raise ConfigError(refusal)
     return DatabaseUrl(url)
 
 

@@ -3,10 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
 
 from domain.ports import Bus, Stores, StoreUnavailable
 from settings.bus import DatabaseBus, ValkeyServers
-from settings.storage import StorageSettings
+from settings.storage import DatabaseUrl, StorageSettings
 from storage.bus.event_bus import open_event_bus
 from storage.bus.postgres import PostgresWire
 from storage.bus.wire import BusDown, Wire
@@ -32,8 +35,13 @@ from storage.postgres.talk.conversations import PostgresConversations
 from storage.postgres.talk.journal import PostgresJournal, make_commit_connections
 from storage.postgres.talk.mailbox import PostgresMailbox
 from storage.postgres.transactions import Transactions
-from storage.postgres.transparency import PostgresLog
+from storage.postgres.transparency import PostgresLog, ReplicaLog
 from storage.postgres.trio_connection import TrioConnections
+
+REPLICA_POOL: Final = 2
+"""Connections. What is read there is read by its key."""
+REPLICA_TIMEOUTS: Final = Timeouts(acquire=1.0, statement=2.0)
+"""Far shorter than those of the primary, which is asked when these have passed."""
 
 
 @asynccontextmanager
@@ -70,11 +78,11 @@ async def _open_stores(
         transactions = Transactions(island, pool, timeouts)
         epochs.open(transactions, url)
         await epochs.look()
-        async with _open_bus(island, url, config.bus) as bus:
+        async with _open_bus(island, url, config.bus) as bus, _open_replica(island, config.replica) as replica:
             connections = make_commit_connections(island, url, timeouts or Timeouts(), check=epochs.check_connection)
             # Closed before the pool and the island: they are sockets of Trio's, which nobody else knows of.
             try:
-                yield _stores(transactions, connections, epochs, bus)
+                yield replace(_stores(transactions, connections, epochs, bus), stale_log=replica)
             finally:
                 connections.close()
 
@@ -87,6 +95,16 @@ async def _open_bus(island: Island, url: str, settings: DatabaseBus | ValkeyServ
         except BusDown as error:
             raise StoreUnavailable(f"the bus cannot be reached: {error}") from error
         yield bus
+
+
+@asynccontextmanager
+async def _open_replica(island: Island, replica: DatabaseUrl | None) -> AsyncIterator[ReplicaLog | None]:
+    if replica is None:
+        yield None
+        return
+    # No connection is made before somebody asks: a program starts, and runs, without its replica.
+    async with open_pool(island, replica.url, least=0, most=REPLICA_POOL, timeouts=REPLICA_TIMEOUTS) as pool:
+        yield ReplicaLog(Transactions(island, pool, REPLICA_TIMEOUTS))
 
 
 def _make_wire(url: str, settings: DatabaseBus | ValkeyServers) -> Wire:

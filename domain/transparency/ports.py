@@ -9,8 +9,24 @@ from varde_contract.transparency.entry import Entry
 from varde_contract.transparency.tiles import Growth, Tile
 
 
-class LogStore(Protocol):
-    """Pending entries, the log, its tiles, and two checkpoints: the newest, and the newest that was cosigned."""
+class StaleLogStore(Protocol):
+    """A copy of the log that may be behind: on a replica, which shows what is appended some time later.
+
+    What is in it never changes, but that a tile gets wider. So whoever knows a checkpoint sees what is missing.
+    """
+
+    async def tiles(self, tiles: Iterable[Tile]) -> dict[Tile, bytes]:
+        """Return those of the tiles that are there, as wide as they are by now."""
+
+    async def entries(self, first: int, count: int) -> Sequence[Entry]:
+        """Return the entries from number `first`, in their order; those that are there."""
+
+
+class LogStore(StaleLogStore, Protocol):
+    """Pending entries, the log, its tiles, and two checkpoints: the newest, and the newest that was cosigned.
+
+    Here the log is never behind.
+    """
 
     async def enqueue(self, entries: Sequence[Entry]) -> None:
         """Let entries wait for the log. A device list is enqueued by the transaction that stores it."""
@@ -31,12 +47,6 @@ class LogStore(Protocol):
 
     async def keep_cosigned(self, head: SignedHead) -> None:
         """Keep a checkpoint that was cosigned, unless a larger one is kept already."""
-
-    async def tiles(self, tiles: Iterable[Tile]) -> dict[Tile, bytes]:
-        """Return those of the tiles that are there, as wide as they are by now."""
-
-    async def entries(self, first: int, count: int) -> Sequence[Entry]:
-        """Return the entries from number `first`, in their order."""
 
     async def find(self, account: AccountId, first: int, limit: int) -> Sequence[Logged]:
         """Return the entries of an account from list number `first`, in the order of these numbers."""

@@ -1,14 +1,21 @@
 """The transparency log in Postgres. An append is one transaction, which begins by moving the newest checkpoint."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
+import trio
+
+from domain.ports import StoreUnavailable
 from domain.transparency.model import Backlog, Logged, Pending, SignedHead
 from storage.database import Connection
 from storage.postgres.transactions import Transactions, Undo
 from varde_contract.ids import AccountId
 from varde_contract.transparency.entry import Entry
 from varde_contract.transparency.tiles import Growth, Tile
+
+REPLICA_PAUSE: Final = 5.0
+"""Seconds."""
 
 
 class PostgresLog:
@@ -54,6 +61,37 @@ class PostgresLog:
     async def backlog(self) -> Backlog:
         """Return what an alert asks for."""
         return await self._transactions.ask(_backlog)
+
+
+class ReplicaLog:
+    """Keeps the promises of `domain.transparency.ports.StaleLogStore`, on a standby of Postgres.
+
+    One that does not answer is left alone for a while: whoever asks would wait for it each time before the primary.
+    """
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._log = PostgresLog(transactions)
+        self._away_until = 0.0
+
+    async def tiles(self, tiles: Iterable[Tile]) -> dict[Tile, bytes]:
+        """Return tiles."""
+        with self._noticing():
+            return await self._log.tiles(tiles)
+
+    async def entries(self, first: int, count: int) -> Sequence[Entry]:
+        """Return entries by their place in the log."""
+        with self._noticing():
+            return await self._log.entries(first, count)
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        if trio.current_time() < self._away_until:
+            raise StoreUnavailable("the replica did not answer a moment ago")
+        try:
+            yield
+        except StoreUnavailable:
+            self._away_until = trio.current_time() + REPLICA_PAUSE
+            raise
 
 
 _ENQUEUE: Final = """

@@ -164,9 +164,17 @@ class PatroniCluster:
     @property
     def url(self) -> str:
         """Both servers, for whoever wants to write."""
+        return self._url("read-write")
+
+    @property
+    def replica_url(self) -> str:
+        """Both, for whoever can do with what is behind."""
+        return self._url("prefer-standby")
+
+    def _url(self, wanted: str) -> str:
         ports = ",".join(str(member.port) for member in self._members.values())
         hosts = ",".join("127.0.0.1" for _ in self._members)
-        return f"postgresql://varde@/varde?host={hosts}&port={ports}&target_session_attrs=read-write"
+        return f"postgresql://varde@/varde?host={hosts}&port={ports}&target_session_attrs={wanted}"
 
     def start(self) -> None:
         """Start all, and make the database. The standby may be on its way yet: see `wait_healthy`."""

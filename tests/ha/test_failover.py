@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 import trio
 
@@ -24,6 +25,7 @@ from tests.end_to_end.stack import ROOT, Stack, connected, open_dm, people, runn
 from tests.ha.patroni import PatroniCluster, open_patroni_cluster, wait
 from tests.system import SCRATCH
 from varde.events import Message
+from varde_contract.transparency.entry import split_entries
 
 pytestmark = [pytest.mark.xdist_group("failover"), pytest.mark.timeout(180)]
 PAUSE = 0.02
@@ -146,6 +148,27 @@ async def test_a_planned_switchover(system: System, tmp_path: Path) -> None:
         old = system.cluster.primary
         await _off(lambda: old.switch_over(system.cluster.other(old).name))
         assert system.cluster.primary is not old
+
+
+async def test_the_log_is_read_at_a_standby(system: System, tmp_path: Path) -> None:
+    """What is read there is what the checkpoint says. The API keeps its replica for the cases that follow."""
+    primary = await trio.to_thread.run_sync(system.cluster.wait_healthy)
+    api = system.stack.api
+    await _off(api.stop)
+    api.change(VARDE_REPLICA_URL=system.cluster.replica_url)
+    await _off(api.start)
+    await people(system.stack, tmp_path, "carol")
+    async with httpx.AsyncClient(base_url=api.address) as client:
+        with trio.fail_after(30):
+            while (await client.get("/v1/log/tile/0/000.p/1")).status_code != 200:  # noqa: ASYNC110 - other processes
+                await trio.sleep(PAUSE)  # until a worker has signed
+        tile, bundle = [(await client.get(f"/v1/log/tile/{kind}/000.p/1")).content for kind in ("0", "entries")]
+    (entry,) = split_entries(bundle)
+    assert tile == entry.leaf()
+    standby = f"host=127.0.0.1 port={system.cluster.other(primary).port} user=varde dbname=varde"
+    asked = "SELECT query FROM pg_stat_activity WHERE application_name = 'varde' AND pid <> pg_backend_pid()"
+    done = await trio.run_process((program("psql"), "-X", "-At", "-c", asked, standby), capture_stdout=True)
+    assert b"log_tile" in done.stdout or b"log_entry" in done.stdout
 
 
 async def test_nobody_listens_at_a_standby(system: System) -> None:

@@ -42,6 +42,16 @@ def test_a_url_that_is_none_of_postgres_is_refused(url: str) -> None:
     assert "tops3cret" not in str(caught.value)
 
 
+def test_a_replica_is_read_and_not_shown() -> None:
+    """VARDE_REPLICA_URL names a standby; there is none without it, and no wrong one is taken."""
+    config = StorageSettings.from_environ({"VARDE_REPLICA_URL": SECRET_URL})
+    assert config.replica == DatabaseUrl(SECRET_URL)
+    assert "tops3cret" not in repr(config)
+    assert StorageSettings.from_environ({}).replica is None
+    with pytest.raises(ConfigError, match="VARDE_REPLICA_URL"):
+        StorageSettings.from_environ({"VARDE_REPLICA_URL": ""})
+
+
 def test_pool_sizes_are_read() -> None:
     """VARDE_POOL_MIN and VARDE_POOL_MAX set the number of connections."""
     config = StorageSettings.from_environ({"VARDE_POOL_MIN": "5", "VARDE_POOL_MAX": "100"})

@@ -1,11 +1,12 @@
 """The contract of the log: entries come once and stay, in one order, however many append; everything else is proven."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import pytest
 import trio
 
-from domain.ports import Stores
+from domain.ports import Stores, StoreUnavailable
 from domain.transparency.log import LOOKUP_MOST, Log
 from domain.transparency.model import Backlog, SignedHead
 from domain.transparency.ports import LogStore
@@ -81,6 +82,70 @@ async def test_tiles_and_bundles_are_those_of_the_checkpoint(stores: Stores) -> 
     assert await log.bundle(2, 89) is None
     for old, size in ((0, 600), (1, 601), (7, 6)):
         assert await log.consistency(old, size) is None
+
+
+class Replica:
+    """A copy of the log as it was at a moment; without one, a server that does not answer."""
+
+    def __init__(self, log: LogStore) -> None:
+        self._log = log
+        self._size: int | None = None
+        self._tiles: dict[Tile, bytes] = {}
+
+    async def copy(self, size: int, tiles: Iterable[Tile]) -> None:
+        """Keep these tiles as they are now, and the first entries."""
+        self._size, self._tiles = size, await self._log.tiles(tiles)
+
+    async def tiles(self, tiles: Iterable[Tile]) -> dict[Tile, bytes]:
+        """Return those that were there."""
+        self._answer()
+        return {tile: self._tiles[tile] for tile in tiles if tile in self._tiles}
+
+    async def entries(self, first: int, count: int) -> Sequence[Entry]:
+        """Return those that were there."""
+        return await self._log.entries(first, max(0, min(count, self._answer() - first)))
+
+    def _answer(self) -> int:
+        if self._size is None:
+            raise StoreUnavailable("a replica that is away")
+        return self._size
+
+
+class Head:
+    """A primary that answers nothing else."""
+
+    def __init__(self, log: LogStore) -> None:
+        self.head = log.head
+
+
+async def test_a_replica_that_is_behind_or_away_changes_no_answer(stores: Stores) -> None:
+    """What it does not have yet comes from the primary; what it has, from it alone."""
+    store = stores.transparency
+    replica = Replica(store)
+    first = await append(store, entries(OTHERS, 1, 300))
+    await replica.copy(300, [Tile(0, 0), Tile(0, 1)])
+    head = await append(store, [*entries(OTHERS, 301, 300), *entries(alice.account, 1)])
+
+    async def read(log: Log) -> list[object]:
+        tiles = [await log.tile(Tile(level, index), width) for level, index, width in ((0, 0, 256), (0, 1, 256))]
+        bundles = [await log.bundle(index, width) for index, width in ((0, 256), (1, 44), (1, 256), (2, 89))]
+        return [*tiles, *bundles, await log.consistency(first.size, head.size), await log.lookup(alice.account, 1)]
+
+    expected = await read(Log(store))
+    assert None not in expected
+    assert await read(Log(store, replica)) == expected
+    assert await read(Log(store, Replica(store))) == expected
+
+
+async def test_a_replica_spares_the_primary(stores: Stores) -> None:
+    """Of what a replica has, the primary is asked for nothing but the newest checkpoint."""
+    await append(stores.transparency, entries(OTHERS, 1, 300))
+    replica = Replica(stores.transparency)
+    await replica.copy(300, [Tile(0, 0), Tile(0, 1), Tile(1, 0)])
+    log = Log(cast("LogStore", Head(stores.transparency)), replica)
+    assert await log.tile(Tile(0, 1), 44)
+    assert await log.bundle(1, 44)
+    assert await log.consistency(256, 300)
 
 
 async def test_a_quiet_log_is_signed_again(stores: Stores) -> None:
