@@ -34,6 +34,7 @@ All settings come from the environment. A wrong one is reported in one line.
   VARDE_RELAY_METRICS_BIND   where Prometheus asks   [nowhere; such as 127.0.0.1:9401]
   VARDE_DATA                 its folder              [.varde]
   VARDE_DATABASE_URL         PostgreSQL 15 or newer  [the embedded one, in the folder]
+  VARDE_REPLICA_URL          a standby              [none; the API alone reads there]
   VARDE_RELAY_CONNECTIONS    at the most             [15000]
   VARDE_RELAY_PROXIES        load balancers in front [0]
   VARDE_RELAY_PROXY_PROTOCOL balancers that send it  [none; 192.0.2.7 10.0.0.0/8 ...]

@@ -29,6 +29,7 @@ It is told everything by the environment, and says in one line what is wrong wit
 \b
   VARDE_DATA                  the servers' folder    [.varde]
   VARDE_DATABASE_URL          PostgreSQL 15 or newer [the embedded one, in the folder]
+  VARDE_REPLICA_URL           a standby              [none; the API alone reads there]
   VARDE_WORKER_LEASE_SECONDS  until another takes up the jobs of one that died [30]
   VARDE_WORKER_METRICS_BIND   where Prometheus may ask [nowhere]
   VARDE_LOG_ORIGIN            the name of a transparency log that is made now [of its key]
