@@ -157,6 +157,7 @@ class Island:
         lost = result is None or (isinstance(result, outcome.Error) and _is_cancelled(result.error))
         if result is not None and not lost:
             return result
+        # asyncio's CancelledError is only its word for our own cancellation: Trio's exception is raised in its place.
         if call.raise_cancel is not None:
             return outcome.capture(call.raise_cancel)
         return outcome.Error(self._gone())
@@ -224,6 +225,8 @@ async def open_island(*, grace: float = 10 * SECONDS) -> AsyncIterator[Island]:
     Raises:
         IslandClosed: at exit, when a call ignored its cancellation for the whole grace.
     """
+    # The loop is made here and not by its thread: a call that is sent before the thread runs already has a place to
+    # wait.
     island = Island(uvloop.new_event_loop(), trio.lowlevel.current_trio_token())
     # daemon: an asyncio side that cannot be stopped must not keep the process from ending.
     threading.Thread(target=island._live, name="varde-island", daemon=True).start()  # noqa: SLF001  its own factory

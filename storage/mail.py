@@ -25,6 +25,7 @@ from settings.mail import MailFolder, MailSettings, Security, Smtp
 SMTP_DEADLINE: Final = 10 * SECONDS
 SMTP_STEP: Final = 5 * SECONDS  # each read and write of the connection, so that an abandoned thread ends too
 SMTP_AT_ONCE: Final = 8
+"""Each is a thread that a silent mail server holds for some steps; the ninth waits for its turn within its deadline."""
 
 _log = logging.getLogger(__name__)
 
@@ -116,6 +117,7 @@ class SmtpMail:
         message = write_message(self._sender, address, code, expires_in_s=expires_in_s)
         deliver = partial(self._deliver, message, address)
         try:
+            # The thread cannot be cancelled: it is left alone, and ends by itself when a step takes too long.
             with trio.fail_after(self._deadline):
                 await trio.to_thread.run_sync(deliver, abandon_on_cancel=True, limiter=self._threads)
         except (OSError, smtplib.SMTPException, UnicodeError, trio.TooSlowError) as error:

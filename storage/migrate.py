@@ -160,6 +160,7 @@ async def _apply(connection: Connection, migration: Migration) -> None:
         await connection.execute(migration.sql, timeout=DEADLINE)
     except asyncpg.PostgresError as error:  # its first argument only: DETAIL may hold the values of rows
         raise SchemaError(f"{migration} failed, and was undone: {error.args[0]}") from error
+    # After a COMMIT of the file the lock would be gone, and the file's first half would stay whatever came after it.
     if await connection.fetchval("SELECT pg_current_xact_id()::text") != transaction:
         raise SchemaError(f"{migration} ends its transaction (BEGIN, COMMIT or ROLLBACK); take that out of the file")
     await connection.execute(_TABLE)

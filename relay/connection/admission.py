@@ -21,9 +21,10 @@ from varde_contract.limits import FRAMES_PER_MESSAGE, NOISE_MESSAGE_BYTES
 from varde_contract.refusals import RefusalCode, Refused
 
 ADDRESSES: Final = 20_000
-"""Addresses remembered; the least recently used is forgotten first."""
+"""Networks remembered, in 4 MB. The least recently used is forgotten first. It then has a full bucket again, so an
+attacker with more networks than these is only held back by the limits on all of them together."""
 ADDRESS_BURST: Final = 10.0
-"""Seconds' worth of connects that may come at once."""
+"""Seconds' worth of connects that may come at once: an office or a train behind one NAT comes back at once."""
 BUSY_RETRY: Final = 2.0
 """Seconds. A client that was turned away is told to come back after once to twice that, at random."""
 MOST_RETRY: Final = 30.0
@@ -110,6 +111,7 @@ class RateLimiter:
 
 
 def _slower(wait: float) -> Refused:
+    # One more than rounded: a client that comes a fraction too early is refused again.
     retry_after_ms = round(wait * 1_000) + 1
     return Refused(RefusalCode.RATE_LIMITED, "Too much at once. Send slower.", retry_after_ms=retry_after_ms)
 
@@ -144,6 +146,7 @@ class ConnectionCount:
     def _discount(self, network: str) -> None:
         self._total -= 1
         self._by_network[network] -= 1
+        # A Counter keeps zeros: strangers of ever new networks would fill the memory.
         if not self._by_network[network]:
             del self._by_network[network]
 
@@ -162,6 +165,7 @@ class Admission:
         self._pace = TokenBucket(rate, rate, now)
         self._turned_away = TokenBucket(rate, rate * MOST_RETRY, now)
         """What it lacks are those who were told to come back, less those for whom there was time since."""
+        # Weak, so that nothing has to be swept. Reconnecting for a full bucket costs a handshake: those are limited.
         self._rate_limiters: WeakValueDictionary[AccountId, RateLimiter] = WeakValueDictionary()
         self.closed = False
         """Whether the node is shutting down: no handshake begins any more."""
@@ -214,11 +218,13 @@ class Admission:
             return self._refuse(RefusalCode.RATE_LIMITED, "Too many handshakes from there.", BUSY_RETRY)
         now = trio.current_time()
         bucket = self._bucket(network, now)
+        # Before the pace: who comes too often from one network must not stand in the queue of the crowd as well.
         wait = bucket.wait_for(1, now)
         if wait:
             return self._refuse(RefusalCode.RATE_LIMITED, "Too many connects from there.", max(wait, 1.0))
         if self._pace.wait_for(1, now):
             return self._refuse(RefusalCode.OVERLOADED, "Too many come at once.", self._queue(now))
+        # Only taken now: who is turned away because the node is busy does not pay for it with its network's tokens.
         bucket.tokens -= 1
         self._pace.tokens -= 1
         self._handshakes.count(network, stay)

@@ -246,6 +246,7 @@ class EstablishedConnection:
 
     def _decrypt(self, messages: Sequence[bytes]) -> Iterator[tuple[ReceivedFrame, Refused | None]]:
         """Yield the frames of messages, each with the refusal if it exceeds the limits."""
+        # A generator: what stands behind a deferred frame is opened and counted against the limits when its turn comes.
         for message in messages:
             frames = self._session.receive(message)
             if not self._proven:
@@ -285,6 +286,8 @@ class EstablishedConnection:
                 self._refuse(frame, refused)
             self._deferred = None
             try:
+                # This may defer again. `_wake` does nothing then, as the task is not parked, and the loop takes the
+                # frame up. Any other exception is raised here, in the connection's own task, where it belongs.
                 self._handle(rest)
             except PeerFault as fault:
                 self._end_for(fault)
@@ -311,6 +314,8 @@ class EstablishedConnection:
     def _enter_hub(self) -> None:
         self._proven = True
         if self._proof is not None:
+            # Not cancelled: within the scope the task may be waiting for a store on behalf of the frame that is the
+            # proof.
             self._proof.deadline = float("inf")
             self._wake()
         self._services.device_connections.enter(self._peer)
@@ -320,9 +325,12 @@ class EstablishedConnection:
             self.cut(CloseCode.DRAINING)
 
     def _leave_hub(self) -> None:
+        # First: from here on the reactor wakes this task and no longer reads for the connection.
         self._transport.take_back()
         self._services.hub.remove(self._peer)
         go_offline(self._services, self._peer)
+        # For a cancellation from outside. Whoever ended the connection before has chosen the code, and the first
+        # counts.
         self._end(*(DRAINED if self._services.draining.is_set() else SURPRISED))
 
     def _flush(self) -> None:
@@ -346,6 +354,8 @@ class EstablishedConnection:
         self._transport.watch(reading=self._deferred is None)
 
     async def _park(self) -> None:
+        # The reactor does not run between the `_watch` that lets it read again and here: there is no checkpoint. A
+        # frame that was deferred in between would wake nobody, and never be looked at.
         self._task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)  # without a deadline: this is the connection's life
 
@@ -373,6 +383,7 @@ class EstablishedConnection:
         if not self._ended:
             self._ended = True
             self._closing = code, reason
+            # Frees the memory of a peer that read nothing, and keeps frames from following the close frame.
             self._outbox.end()
             if self._nursery is not None:
                 self._nursery.cancel_scope.cancel()

@@ -96,6 +96,7 @@ async def _upgrade(
 async def _run_noise(services: Services, transport: Transport) -> ServerSession:
     session = ServerSession(services.static, services.kem)
     while session.state is State.HANDSHAKE:
+        # The first message may have come in the same read as the upgrade request.
         for message in transport.websocket.take_messages() or await _read_open(transport):
             session.receive(message)
             reply = session.take_reply()
@@ -133,6 +134,7 @@ def _check_ticket(services: Services, session: ServerSession) -> Ticket:
 
 async def _welcome(services: Services, ticket: Ticket) -> Welcome:
     try:
+        # One more than is told, to know whether there are more.
         heads = await services.conversation_heads.list_for(ticket.device, None, HEADS_PER_WELCOME + 1)
     except StoreUnavailable:
         raise _database_away(services) from None

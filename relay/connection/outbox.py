@@ -121,6 +121,7 @@ class Outbox:
 
     async def wait_room(self) -> None:
         """Return when at most half of the capacity is used. A checkpoint only if that is not so already."""
+        # Half, and not a byte: a mailbox that woke for each frame sent would ask the store for pages of a few messages.
         while self.size > self._capacity // 2:
             if self._room is None:
                 self._room = trio.lowlevel.ParkingLot()

@@ -27,7 +27,7 @@ async def serve_connection(services: Services, sock: socket.socket, address: str
     ::
 
         serve_connection            catches a surprise, so that it ends this connection only
-    ├─ PROXY header             from trusted load balancers alone
+        ├─ PROXY header             from trusted load balancers alone
         ├─ authenticate             within the handshake deadline: TLS, HTTP, Noise, ticket
         ├─ nursery                  cancelled by `cut`, by the peer's end, or by a surprise
         │  ├─ mailbox               reads the log while a listener is behind
@@ -82,6 +82,7 @@ async def _admit(services: Services, transport: Transport, address: str) -> Auth
         else:
             if authenticated is not None:
                 return authenticated
+        # Still counted as unauthenticated: whoever lingers after a refusal holds a socket like any stranger.
         await _turn_away(services, transport, code, reason)
     return None
 

@@ -218,10 +218,12 @@ class Journal:
             self._metrics.journal_refusals[JournalRefusal.OUTAGE] += 1
             return UNAVAILABLE
         # Never waits: this runs within the reactor's pass, on behalf of everybody.
+        # The last 62 bits of a UUIDv7 are random (RFC 9562 section 5.7), so conversations spread evenly.
         shard = self._shards[submission.draft.conversation.int % len(self._shards)]
         if not shard.has_room(submission, self._limits):
             self._metrics.journal_refusals[JournalRefusal.QUEUE_FULL] += 1
             return _FULL
+        # After the queue's limits: what is refused because the node is busy costs the account nothing.
         over = self._budgets.spend_send(submission.peer.sender.account, submission.size, len(submission.roster.devices))
         if over is not None:
             return over

@@ -84,5 +84,4 @@ def _subject(event: Event) -> Hashable:
         getattr(event, "conversation", None),
         getattr(event, "profile", None),
         getattr(event, "device", None),
-        getattr(event, "quiet", None),
     )

@@ -42,7 +42,8 @@ class FlushScheduler:
         try:
             yield
         finally:
-            # Before the flushes: what they make others send would be gathered for a block that is over.
+            # After an exception too: frames of other connections must not stay behind because of it. The flag goes
+            # before the flushes: what they make others send would be gathered for a block that is over.
             self.gathering = False
             gathered, self._gathered = self._gathered, {}
             for connection in gathered:

@@ -104,4 +104,5 @@ def binary_frame(message: bytes) -> bytes:
     size = len(message)
     if size <= _SHORT:
         return bytes((_FINAL_BINARY, size)) + message
+    # Two bytes of length are always enough: a Noise message has at most 65,535 bytes (Noise, section 3).
     return _pack_header(_FINAL_BINARY, _SIXTEEN_BITS, size) + message

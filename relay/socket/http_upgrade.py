@@ -125,6 +125,8 @@ class HttpUpgrade:
 
     def _upgrade(self, request: Request | Upgrade, refused: Refused | None) -> HandshakeOutcome | None:
         if refused is not None:
+            # Whole seconds (RFC 9110 section 10.2.3), rounded up: a client that came earlier would be turned away
+            # again.
             seconds = -(-(refused.retry_after_ms or 1_000) // 1_000)
             headers = {"Retry-After": str(seconds)}
             self.respond(_plain(HTTPStatus.SERVICE_UNAVAILABLE, f"{refused.detail}\n", headers))
@@ -160,7 +162,7 @@ class HttpUpgrade:
     def _collect(self) -> None:
         parser = self._library()
         for written in parser.data_to_send():
-            if written is SEND_EOF or not written:
+            if written == SEND_EOF:
                 self.wants_eof = True
             else:
                 self._pending.append(written)

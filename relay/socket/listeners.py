@@ -21,6 +21,8 @@ THEIRS: Final = frozenset(
 )
 """Errors of the new connection that `accept` reports (accept(2), error handling)."""
 BACKLOG: Final = 4_096
+"""What Linux allows by default (net.core.somaxconn) and cuts longer queues to. When a node dies, its clients connect to
+the others within seconds and wait here; a SYN that finds the queue full is only repeated after a second."""
 AT_ONCE: Final = 32
 """Connections accepted between two checkpoints: each begins a handshake that costs a third of a millisecond."""
 
@@ -79,10 +81,12 @@ def address_of(listener: socket.socket) -> str:
 
 def _listen(listener: socket.socket, address: Any, *, reuse_port: bool) -> socket.socket:
     try:
+        # A node that starts again must have its address while connections of the one before are in TIME_WAIT.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if listener.family == socket.AF_INET6:
+            # Otherwise `::` takes the port of IPv4 too, and the listener for `0.0.0.0` cannot have it.
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.setblocking(False)
         listener.bind(address)
@@ -104,9 +108,11 @@ def _prepare(sock: socket.socket) -> socket.socket:
 async def _get_over(failure: OSError) -> None:
     """Wait until `accept` may work again, or raise the error if it will not."""
     if failure.errno in THEIRS:
+        # Such errors may come one after the other, and then the loop has no other checkpoint.
         await trio.lowlevel.checkpoint()
     elif failure.errno in EXHAUSTED:
         _log.warning("no more connections can be accepted: %s", errno.errorcode[failure.errno])
+        # The connection stays in the queue and keeps the listener readable: without a pause the loop would only spin.
         await trio.sleep(BREATHER)
     else:
         raise failure

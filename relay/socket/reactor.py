@@ -56,6 +56,7 @@ class Waiter:
             # When a whole node is cancelled, connections still close after the reactor has stopped.
             await trio.lowlevel.wait_readable(self._descriptor)
             return
+        # There is no checkpoint until the task is parked: what the reactor finds readable meanwhile cannot be missed.
         self._reactor.watch(self._descriptor, reading=True, writing=False)
         self._task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)
@@ -168,7 +169,9 @@ class Reactor:
         for descriptor, events in ready:
             source = self._sources.get(descriptor)
             if source is None:
-                continue  # another socket's event in this pass ended it
+                # Another socket's event ended it. Nobody accepts within a pass, so its number is not another's yet.
+                continue
+            # Writing first: frames that the reading causes can then go straight to the socket.
             if events & _WRITE:
                 source.on_writable()
             if events & ~_WRITE:

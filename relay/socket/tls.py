@@ -122,6 +122,7 @@ class Tls:
         sealed = self._outgoing.read()
         if written == len(plaintext) and not self._waiting:
             return sealed
+        # What TLS wrote by itself goes first: it was encrypted first, and records are numbered (RFC 8446 section 5.3).
         return self.take_bytes() + sealed + self._seal_rest(memoryview(plaintext)[written:])
 
     def take_bytes(self) -> bytes:
@@ -185,6 +186,7 @@ class Tls:
     def _seal_rest(self, plaintext: memoryview) -> bytes:
         pieces = []
         while plaintext:
+            # CPython sets SSL_MODE_ENABLE_PARTIAL_WRITE: each call makes one record, however much it is given.
             plaintext = plaintext[self._write(plaintext) :]
             pieces.append(self._outgoing.read())
         return b"".join(pieces)

@@ -37,6 +37,7 @@ class TlsCertificate:
         self._clock = clock
         self._buffers = open_buffers()
         self._stamp = _stamp(files)
+        # Replaced by one assignment, in a thread: the main thread sees the old one or the new one, and needs no lock.
         self._shown = _load(files, clock())
         self.reads = {TAKEN: 0, REFUSED: 0}
         """How often the files were read again, by outcome."""
@@ -113,6 +114,7 @@ def _load(files: TlsFiles, now_ms: int) -> _Shown:
 
 def _read_certificate(files: TlsFiles) -> x509.Certificate:
     try:
+        # The server's own certificate comes first, then its chain (RFC 8446 section 4.4.2).
         return x509.load_pem_x509_certificates(files.certificate.read_bytes())[0]
     except OSError as error:
         raise CertificateError(f"{TLS_CERTIFICATE}: {_words(error)}") from None
@@ -126,6 +128,7 @@ def _check_key(files: TlsFiles) -> None:
             text, mode = key.read(), stat.S_IMODE(files.key.stat().st_mode)
     except OSError as error:
         raise CertificateError(f"{TLS_KEY}: {_words(error)}") from None
+    # OpenSSL would say no more than `PEM lib`, and not which of the files it means.
     if b"PRIVATE KEY-----" not in text:
         raise CertificateError(f"{TLS_KEY}: there is no private key (PEM) in the file")
     if mode & stat.S_IROTH:

@@ -151,6 +151,7 @@ class Transport:
         protocol = self._protocol
         if protocol.pending:
             written = protocol.take_bytes()
+            # After the end of our stream a pong or an answer would be an error of the socket (EPIPE).
             if not self._eof_sent:
                 self._write(written)
             if len(self.unsent) > UNREAD_BYTES:

@@ -17,6 +17,8 @@ SLOW_FRAMES: Final = 2_048
 """Control frames and fragments in one read, in a whole handshake, or after a close: some 20 ms of work at the most."""
 
 _PIECE: Final = 4_096
+"""Bytes that the library parses at a time after a close. Between two pieces the limit of frames is looked at, so a peer
+cannot have a whole read of 64 KiB parsed beyond it."""
 
 _SILENT: Final = logging.getLogger("varde.relay.websocket")
 _SILENT.setLevel(logging.ERROR)  # below, the library would log what peers sent
@@ -139,6 +141,8 @@ class WebSocket:
             size = frame_size(received)
             if size is None or size > len(received):
                 break
+            # A frame that is wrong already is given to the library with all that follows: it fails the connection at
+            # once.
             received = self._feed_slowly(received, size or len(received))
         if received:
             # Not copied when it only became longer: a peer may send a large frame a byte at a time.
@@ -158,6 +162,7 @@ class WebSocket:
             if self.slow_frames <= SLOW_FRAMES:
                 return rest
             self._fail(protocol, CloseCode.POLICY_VIOLATION, "too many control frames and fragments", Hostility.FLOOD)
+        # The library answers the peer's close frame with the same object. Another one is its verdict on a broken frame.
         elif protocol.close_sent is not None and protocol.close_sent is not protocol.close_rcvd:
             self.broken = self.broken or hostility_of_frame(protocol.close_sent.code, first)
         self._feed_closing(protocol, rest)
@@ -219,7 +224,7 @@ class WebSocket:
 
     def _collect(self, protocol: ServerProtocol) -> None:
         for written in protocol.data_to_send():
-            if written is SEND_EOF or not written:
+            if written == SEND_EOF:
                 self.wants_eof = True
             else:
                 self._pending.append(written)

@@ -108,6 +108,7 @@ class EventBus:
         """On the asyncio side: close all connections."""
         self._inbox.close()
         if self._confession is not None:
+            # Before the wire closes, or it would try to publish on a closed one for ever.
             self._confession.cancel()
             await asyncio.wait((self._confession,))
         await self._wire.aclose()
@@ -154,6 +155,7 @@ class EventBus:
 
     def _pass_changes(self) -> None:
         self._changes_rung = False
+        # Of several changes of one topic the last one counts: the wire must not unsubscribe what is wanted again.
         changes: dict[str, bool] = {}
         while self._changes:
             topic, wanted = self._changes.popleft()

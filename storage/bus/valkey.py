@@ -185,6 +185,7 @@ class ValkeyWire:
             except LOST as error:
                 failure = error
             finally:
+                # Without waiting for the peer to hang up as well: it may be the one that is silent.
                 await connection.disconnect(nowait=True)
         raise failure
 

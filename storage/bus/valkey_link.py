@@ -133,6 +133,8 @@ class ValkeyLink:
                 except LOST as error:
                     self.failure = error
                 if self.up:
+                    # Only after it was up does the pause begin small again: a server that refuses us is asked less and
+                    # less often.
                     self.up = False
                     pauses = retry_pauses(self._timeouts)
                 self.tried.set()

@@ -68,6 +68,8 @@ async def _list(connection: Connection) -> Sequence[Node]:
     return [_node(row) for row in await connection.fetch(f"SELECT {_ROW} FROM relay_node ORDER BY name")]  # noqa: S608 - as above
 
 
+# A drain is never replaced: the node may have begun it, and cannot go back. The answer is then the number of that
+# order.
 _ORDER: Final = """
     UPDATE relay_node SET order_number = order_number + 1, action = $2, percent = $3
     WHERE name = $1 AND action <> 'drain'

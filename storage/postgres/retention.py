@@ -7,6 +7,7 @@ from storage.database import Connection
 from storage.postgres.transactions import Transactions
 
 TICKET_LIFE_MS: Final = 24 * 60 * 60 * 1000
+"""A revocation is of use until the last ticket of before has expired. One that is final, of a revoked device, stays."""
 STEP: Final = 10_000
 """Messages looked at by one statement, so that each stays well within its deadline."""
 STEPS: Final = 100
@@ -39,6 +40,8 @@ async def _sweep(connection: Connection, now_ms: int, retention_ms: int, limit: 
     )
     await _count(connection, _CODE_WINDOWS, now_ms, limit)
     await _count(connection, _CLAIM_WINDOWS, now_ms, limit)
+    # Keys that were handed out stay as long as ciphertext: an upload that is repeated until then must not offer them
+    # again.
     await _count(connection, _ONE_TIME_KEYS, now_ms - retention_ms, limit)
     return swept
 

@@ -56,6 +56,7 @@ class Transactions:
             try:
                 return await self._try(work)
             except RETRYABLE:
+                # At random from nothing on: two that met once would otherwise meet again after the same pause.
                 await asyncio.sleep(_DICE.uniform(0, PAUSE * 2**attempt))
         return await self._try(work)
 

@@ -160,6 +160,7 @@ async def _append(
         return False
     if pending:
         entered = await connection.execute(_ENTER, [each.place for each in pending], head.size - len(pending))
+        # Another worker took some of them: its tree has them, so this checkpoint is of a tree that nobody will see.
         if entered != f"INSERT 0 {len(pending)}":
             raise Undo(False)
         tiles = [each.tile for each in growth]
@@ -173,6 +174,7 @@ _KEEP: Final = """
     ON CONFLICT (cosigned) DO UPDATE
     SET size = excluded.size, root = excluded.root, note = excluded.note, vkeys = excluded.vkeys,
         signed_ms = excluded.signed_ms
+    # Cosignatures come late: an older checkpoint must not replace a newer one.
     WHERE kept.size <= excluded.size
 """
 
@@ -214,6 +216,7 @@ async def _find(connection: Connection, account: AccountId, first: int, limit: i
     return [Logged(Entry(account, number, digest), index) for number, digest, index in rows]
 
 
+# The condition holds for every row. It is there for the index: no statement may read a table from end to end.
 _BACKLOG: Final = """
     SELECT (SELECT count(*) FROM log_pending WHERE place >= 0),
            (SELECT signed_ms FROM log_checkpoint WHERE NOT cosigned)

@@ -62,6 +62,7 @@ _FREE_PAIR: Final = """
 async def extend(connection: Connection, change: ChainChange) -> talk.Extended | None:
     """Do what `domain.talk.ports.ConversationStore.extend` promises."""
     conversation = change.conversation
+    # In the order of `storage.postgres.locks`: accounts before conversations.
     await hold_accounts(connection, change.joining)
     await lock_conversations(connection, [conversation])
     # The lock makes one of two equal numbers the first; the other sees it here, and nothing of it is stored.
@@ -198,6 +199,8 @@ async def read_statements(
     return [talk.StoredStatement(*row) for row in await connection.fetch(_STATEMENTS, conversation, first, limit)]
 
 
+# Invitations of co-members are all shown, those of strangers up to a number. Strangers take turns: who invites a
+# hundred times pushes nobody out. Whose inviter is blocked is not even counted.
 _INVITATIONS: Final = """
     WITH asked AS (
         SELECT conversation_id, profile_id, account_id, inviter_id, asked_ms

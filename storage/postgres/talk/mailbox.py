@@ -158,6 +158,8 @@ _MARK_READ: Final = """
 async def _mark_read(connection: Connection, marks: Sequence[tuple[ConversationId, ProfileId, int]]) -> list[int]:
     rows = await connection.fetch(_MARK_READ, *(list(column) for column in zip(*marks, strict=True)))
     members = {(conversation, profile): (before, head) for conversation, profile, before, head in rows}
+    # Several devices of a profile may mark in one batch, and others are told of each step. The statement returns only
+    # where the position was before, so the steps are worked out here by its rule.
     moved = []
     for index, (conversation, profile, upto) in enumerate(marks):
         before, head = members.get((conversation, profile), (upto, upto))

@@ -68,6 +68,8 @@ async def forget(connection: Connection, passed: Sequence[Any]) -> None:
         await connection.execute(_FORGET, *(list(column) for column in zip(*passed, strict=True)))
 
 
+# What is encrypted for a version that was just superseded is taken for a moment: the times say which versions those
+# are. A removal clears them, since nothing may reach who is gone. 64 bound the row while a roster changes without end.
 _MOVE_ROSTERS: Final = """
     UPDATE conversation SET
         roster_version = roster_version + 1,
