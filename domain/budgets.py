@@ -137,6 +137,8 @@ class TokenBuckets(Generic[K]):
 
         Those who had a chunk, and from then on everybody who is not full again: others may give to them, too.
         """
+        if not self._due:
+            return []  # asked once a second of each budget, and nearly always so
         now = self._clock()
         for key in [key for key in self._due if self._full_at.get(key, 0.0) <= now]:
             del self._due[key]

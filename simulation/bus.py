@@ -11,7 +11,7 @@ import trio
 from domain.events import Event, topic_of
 from domain.ports import Resync
 from simulation.database import Process
-from simulation.network import Network
+from simulation.determinism import call_at
 from varde_contract.ids import ConversationId
 
 QUICK: Final = 0.01
@@ -32,14 +32,13 @@ class Listening:
 class SimulatedBus:
     """What all processes hang on. `lose` and `repeat` are shares of events, `delay` is the most seconds of one."""
 
-    def __init__(self, network: Network, random: Random) -> None:
+    def __init__(self, random: Random) -> None:
         self.lose = 0.0
         self.repeat = 0.0
         self.delay = QUICK
         self.away = False
         self.down_seconds = 0.0
         self._away_since = 0.0
-        self._network = network
         self._random = random
         self._listening: dict[Listening, None] = {}
 
@@ -82,7 +81,7 @@ class SimulatedBus:
                 listening.heard.add(conversation)
                 listening.resync(frozenset({conversation}))
 
-        self._network.call_at(trio.current_time() + self._random.uniform(0.001, self.delay), take_in)
+        call_at(trio.current_time() + self._random.uniform(0.001, self.delay), take_in)
 
     def _send(self, listening: Listening, events: Sequence[Event]) -> None:
         def deliver() -> None:
@@ -93,7 +92,7 @@ class SimulatedBus:
                 if topic is None or topic in listening.heard:
                     listening.receive(event)
 
-        self._network.call_at(trio.current_time() + self._random.uniform(0.001, self.delay), deliver)
+        call_at(trio.current_time() + self._random.uniform(0.001, self.delay), deliver)
 
     @contextmanager
     def listen(self, listening: Listening) -> Iterator["ProcessListener"]:

@@ -6,17 +6,16 @@ overtake each other: that is TCP's promise, so breaking it would find bugs that 
 """
 
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from heapq import heappop, heappush
 from random import Random
 from typing import Any, Final
 
 import trio
 
 import relay.node
-from simulation.determinism import replaced
+from simulation.determinism import call_at, replaced
 from simulation.epoll import Epoll, Pollable
 
 RECORDED: Final = 2
@@ -54,14 +53,14 @@ class Link:
         """Send bytes, or the end of the stream when there are none."""
         pipe.size += len(data)
         pipe.under_way.append(data)
-        self.network.call_at(trio.current_time() + self.latency, lambda: self.deliver(pipe))
+        call_at(trio.current_time() + self.latency, lambda: self.deliver(pipe))
 
     def deliver(self, pipe: Pipe) -> None:
         """Let the oldest on its way arrive, unless the link is stalled. Called once for each `put`, in their order."""
         if self.silent:
             return
         if trio.current_time() < self.stalled_until:
-            self.network.call_at(self.stalled_until, lambda: self.deliver(pipe))
+            call_at(self.stalled_until, lambda: self.deliver(pipe))
             return
         if pipe.under_way:
             data = pipe.under_way.pop(0)
@@ -245,23 +244,6 @@ class Network:
         self.listeners: dict[str, Listener] = {}
         self.links: dict[Link, None] = {}
         self._random = random
-        self._calls: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = 0
-        self._earlier = trio.lowlevel.ParkingLot()
-
-    def call_at(self, when: float, call: Callable[[], None]) -> None:
-        """Call a plain function at a virtual time."""
-        self._count += 1
-        heappush(self._calls, (when, self._count, call))
-        self._earlier.unpark_all()
-
-    async def run(self) -> None:
-        """Make the calls, until cancelled."""
-        while True:
-            while self._calls and self._calls[0][0] <= trio.current_time():
-                heappop(self._calls)[2]()
-            with trio.move_on_at(self._calls[0][0] if self._calls else float("inf")):
-                await self._earlier.park()
 
     def connect(self, owner: str, node: str) -> ClientStream:
         """Connect somebody to a node. Raises ConnectionRefusedError."""
@@ -270,14 +252,14 @@ class Network:
             raise ConnectionRefusedError
         link = Link(self, owner, node, self._random.uniform(0.005, 0.08))
         self.links[link] = None
-        self.call_at(trio.current_time() + link.latency, lambda: listener.put(link.server))
+        call_at(trio.current_time() + link.latency, lambda: listener.put(link.server))
         return link.client
 
     def wake(self, link: Link) -> None:
         """Deliver now what a stall held back, and let a slow peer read."""
         for pipe in (link.up, link.down):
             for _ in pipe.under_way:
-                self.call_at(trio.current_time(), partial(link.deliver, pipe))
+                call_at(trio.current_time(), partial(link.deliver, pipe))
         link.changed()
 
     def links_of(self, *, owner: str = "", node: str = "") -> list[Link]:

@@ -321,26 +321,32 @@ class Observers:
 
     def missing(self) -> list[str]:
         """Return what a working system would have done by now, and has not."""
-        found = [f"{each.text} of {each.sender.name} is not acked" for each in self._unacked()]
-        seqs = {(text.conversation, text.text) for text in self.texts.values()}
-        for conversation, text in sorted(seqs, key=lambda each: each[1]):
-            found += self._not_shown(conversation, self.texts[text])
+        own = self._own_messages()
+        found = [
+            f"{text.text} of {text.sender.name} is not acked"
+            for text in self.texts.values()
+            if text.text not in own and not text.excused and self._stays(text)
+        ]
+        for text in sorted(own):
+            if text in self.texts:
+                found += self._not_shown(self.texts[text], own[text])
         return found
 
-    def _unacked(self) -> list[Text]:
-        return [each for each in self.texts.values() if not each.excused and self._stays(each) and not self._own(each)]
+    def _own_messages(self) -> dict[str, e.Message]:
+        """Return what each device has in its store as stored by the server, by its text."""
+        places = {(each.sender.name, each.conversation): each.sender for each in self.texts.values()}
+        return {
+            message.text: message
+            for (_, conversation), sender in places.items()
+            for message in sender.store.log.history(conversation, 10_000, None)
+            if message.mine
+        }
 
     def _stays(self, text: Text) -> bool:
         return text.sender.id in self.talks[text.conversation].since and not text.sender.revoked
 
-    def _own(self, text: Text) -> e.Message | None:
-        history = text.sender.store.log.history(text.conversation, 10_000, None)
-        return next((each for each in history if each.mine and each.text == text.text), None)
-
-    def _not_shown(self, conversation: ConversationId, text: Text) -> list[str]:
-        own, talk = self._own(text), self.talks[conversation]
-        if own is None:
-            return []
+    def _not_shown(self, text: Text, own: e.Message) -> list[str]:
+        talk = self.talks[text.conversation]
         # By its client id: after a restore it has another number.
         entry = next((each for each in talk.log if (each.device, each.client_id) == (own.device, own.client_id)), None)
         if entry is None:

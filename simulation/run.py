@@ -72,7 +72,7 @@ class World:
         self.network = Network(random)
         self.database = Database(memory, random, random.randbytes)
         self.database.observe = self.observers.stored
-        self.bus = SimulatedBus(self.network, random)
+        self.bus = SimulatedBus(random)
         settings = RelaySettings(strict=True)
         if options.small_outbox:
             settings = replace(settings, outbox_bytes=4_096)
@@ -140,7 +140,6 @@ async def _run(
         async with trio.open_nursery() as nursery:
             if eager:
                 world.observers.at_first_fault = nursery.cancel_scope.cancel
-            nursery.start_soon(world.network.run)
             await nursery.start(world.fleet.run)
             for number in range(options.nodes):
                 world.fleet.start(f"n{number}")
@@ -212,7 +211,6 @@ async def _set_up(found: Callable[[Start], None]) -> None:
         stack.enter_context(world.network.installed())
         stack.enter_context(world.fleet.installed())
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(world.network.run)
             await nursery.start(world.fleet.run)
             world.fleet.start("n0")
             await _enrol(world, nursery)

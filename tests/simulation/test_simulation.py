@@ -13,8 +13,8 @@ from simulation.options import Step, expand, schedule
 from simulation.run import simulate, start_of_all
 from simulation.shrink import shrink
 
-HOURS: Final = 0.3
-"""Virtual hours of a seed here: five minutes of them without faults. `make simulate` runs whole ones."""
+HOURS: Final = 1.0
+"""Virtual hours of a seed: five minutes of them without faults."""
 QUICK: Final = ("ack-before-commit", "confirmed-before-stored", "stored-twice", "order-swapped", "backlog-skipped")
 """The mutants that the first seed finds at once; `python -m simulation --mutants` hunts all."""
 
