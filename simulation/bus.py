@@ -40,6 +40,7 @@ class SimulatedBus:
         self.down_seconds = 0.0
         self._away_since = 0.0
         self._random = random
+        # A dict and no set, for the same order in each process.
         self._listening: dict[Listening, None] = {}
 
     def open(self, process: Process) -> "ProcessBus":
@@ -69,6 +70,7 @@ class SimulatedBus:
             self.away = False
             self.down_seconds += trio.current_time() - self._away_since
         for listening in tuple(self._listening):
+            # As a wire does it: it subscribes to everything again before it says what may be lost.
             listening.heard = set(listening.wanted)
             listening.resync(None)
 

@@ -18,7 +18,8 @@ from simulation.stores import open_memory_stores
 from simulation.stores.memory import Memory, StoredConversation
 from varde_contract.ids import ConversationId, EpochId, uuid7
 
-STORES: Final = tuple(name for name in Stores.__struct_fields__ if name != "bus")
+STORES: Final = tuple(name for name in Stores.__struct_fields__ if name not in {"bus", "stale_log"})
+"""There is no standby here: nothing is read that may be stale."""
 AT_ONCE: Final = frozenset({"look", "recent_heads", "beat", "fits"})
 """Asked again and again by each node, and answered without latency: it would be half of what a simulation costs."""
 PATIENCE: Final = 5.0
@@ -82,6 +83,7 @@ class Database:
         if name == "commit" and process.crash_in_commit:
             process.crash_in_commit = False
             process.die()
+        # No exception: what a dead process would do with one (try again, tell its clients) must not happen either.
         if process.dead:
             await trio.sleep_forever()
         if self.lose_answers and self._random.random() < self.lose_answers:

@@ -35,6 +35,7 @@ from varde_contract.people import ProfileType
 
 MakeConnector: TypeAlias = Callable[[ConnectionListener], Reconnector]
 STORE_KEY: Final = bytes(32)
+"""A key and no passphrase: Argon2id is slow on purpose, and each device opens its store once a life."""
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ class Epoll(Pollable):
 
     def poll(self, _: float, most: int) -> list[tuple[int, int]]:
         """Return what is ready now, in the order of registration."""
+        # The kernel promises no order. This one is the same in each process, which a seed needs.
         ready = [(each, found) for each in self._masks if (found := self._ready(each))]
         return ready[:most]
 

@@ -56,6 +56,7 @@ async def heal(world: "World", nursery: trio.Nursery) -> None:
         if device.client is None:
             nursery.start_soon(device.run)
     await trio.sleep(RESTART)
+    # Once more: a node that was about to end at the first look is gone by now.
     for host in _hosts(world):
         fleet.start(host)
     await trio.sleep(RESTART)
@@ -251,6 +252,7 @@ async def _restore(world: "World", step: Step, _: trio.Nursery) -> None:
     backup = world.database.back_up()
     await trio.sleep(step.amount)
     world.database.away = True
+    # Until all that is under way has failed: a commit of before must not land in the restored database.
     await trio.sleep(RESTART)
     world.observers.restore({each.id: each.head for each in backup.talks.values()})
     world.database.restore(backup)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from random import Random
 from typing import Any, Final
@@ -74,6 +74,7 @@ class Fleet:
     ) -> None:
         self.network, self.database, self.bus = network, database, bus
         self.nodes: dict[str, Node] = {}
+        # Of nodes that have died as well: what they counted is part of the report.
         self.all_services: list[Services] = []
         self.mail = RecordingMail()
         self.api_away = False
@@ -153,7 +154,7 @@ class Fleet:
             random=Random(self._random.random()),
         )
         stores = self.database.open_stores(node.process, self.bus.open(node.process))
-        settings = RelaySettings(**{**_fields(self._settings), "host": node.host})
+        settings = replace(self._settings, host=node.host)
         with node.scope:
             try:
                 await run_node(settings, stores, dependencies, node.stop)
@@ -229,10 +230,6 @@ def _routes() -> Any:
     app = create_routes()
     app.config["BODY_TIMEOUT"] = app.config["RESPONSE_TIMEOUT"] = None
     return app
-
-
-def _fields(settings: RelaySettings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in settings.__dataclass_fields__}
 
 
 async def _nothing(_: object) -> None:

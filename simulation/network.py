@@ -62,6 +62,7 @@ class Link:
         if trio.current_time() < self.stalled_until:
             call_at(self.stalled_until, lambda: self.deliver(pipe))
             return
+        # Nothing is under way when `wake` was faster: its call delivered what this one was made for.
         if pipe.under_way:
             data = pipe.under_way.pop(0)
             pipe.delivered += data
@@ -242,6 +243,7 @@ class Network:
     def __init__(self, random: Random) -> None:
         self.pollables: dict[int, Pollable] = {}
         self.listeners: dict[str, Listener] = {}
+        # A dict: a set of objects is ordered by their addresses, which are others in each process.
         self.links: dict[Link, None] = {}
         self._random = random
 

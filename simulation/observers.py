@@ -144,6 +144,7 @@ class Observers:
         """Go on from where the model of an earlier simulation was."""
         self._receives = dict(before._receives)  # noqa: SLF001 - its own kind
         for conversation, talk in before.talks.items():
+            # Everybody is there since long ago: nobody counts as a newcomer, to whom a message may be closed.
             self.talks[conversation] = Talk(
                 talk.name, dict(talk.members), list(talk.log), dict.fromkeys(talk.since, -2 * GRACE), set(talk.known)
             )
@@ -155,6 +156,7 @@ class Observers:
             talk = self.talks[conversation]
             del talk.log[head:]
             talk.known = {(each.device, each.client_id) for each in talk.log if each.client_id is not None}
+        # Numbers behind the backup's heads are given out once more, so each device may see them again.
         for reader in self._readers.values():
             reader.last.clear()
 
@@ -220,6 +222,7 @@ class Observers:
         self.counts["acked"] += 1
         self.note(f"{device.name} acked {text} as {talk.name} {sent.seq}")
         entry = talk.log[sent.seq - 1] if sent.seq <= len(talk.log) else None
+        # After a restore the number may be another message's, and this one be sent again under a new number.
         if not self.restored and (entry is None or (entry.device, entry.client_id) != (device.id, sent.client_id)):
             self.fault(f"{device.name}: {text} was acked as {talk.name} {sent.seq} and is not stored there")
 

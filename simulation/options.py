@@ -93,7 +93,10 @@ FAULTS: Final = {
 LENGTHS: Final = {"database_silent": 20.0, "database_away": 30.0, "restore": 60.0, "replay": 1.0}
 """Seconds that a fault lasts at most; a minute and a half for others."""
 SMALL_OUTBOX: Final = 0.3
+"""Share of the seeds."""
 OFTEN_OFF: Final = frozenset({"restore", "revoke", "database_silent"})
+"""Seven of ten seeds go without each. After a restore the observers can demand much less, and a device that is revoked
+early takes no part in the rest."""
 
 MID_SEND: Final = frozenset({"remove_member", "revoke", "node_drain"})
 """While these happen many write: the roster is to change, or the node to go, under messages that are on their way."""

@@ -24,6 +24,7 @@ from simulation.stores.memory import Memory
 from varde_contract.ids import ConversationId
 
 NO_FAULTS: Final = Options(nodes=1, roam=0.0, sends=0, small_outbox=False, **dict.fromkeys(faults.KINDS, 0))
+"""For setting up, which is the same for all seeds."""
 CONVERGENCE: Final = 120.0
 """Virtual seconds without faults until everybody has everything. The slow rounds take 45 and 60, and a client that was
 told to wait pauses for at most 30 more."""
@@ -66,6 +67,8 @@ class World:
 
     def __init__(self, seed: int, options: Options, memory: Memory) -> None:
         self.options = options
+        # Options, steps and what happens draw from sources of their own (seed, seed + 1, seed + 2): a schedule that is
+        # shrunk leaves the options as they are.
         random = Random(seed + 2)
         self.random = random
         self.observers = Observers(options)
@@ -73,6 +76,7 @@ class World:
         self.database = Database(memory, random, random.randbytes)
         self.database.observe = self.observers.stored
         self.bus = SimulatedBus(random)
+        # Strict: a surprise in one connection is a finding and not a line in a log.
         settings = RelaySettings(strict=True)
         if options.small_outbox:
             settings = replace(settings, outbox_bytes=4_096)
@@ -140,6 +144,7 @@ async def _run(
         async with trio.open_nursery() as nursery:
             if eager:
                 world.observers.at_first_fault = nursery.cancel_scope.cancel
+            # `start` and not `start_soon`: nodes live in the nursery that it opens.
             await nursery.start(world.fleet.run)
             for number in range(options.nodes):
                 world.fleet.start(f"n{number}")
@@ -154,6 +159,7 @@ async def _run(
                     await trio.sleep_until(step.at)
                     failing.start_soon(faults.perform, world, step, nursery)
                 await trio.sleep_until(hours * 3_600 - HEALING)
+                # Faults that last longer are cancelled where they are; `heal` undoes them.
                 failing.cancel_scope.cancel()
             converged = await _converge(world, nursery)
             faults.check_ends(world)

@@ -33,6 +33,7 @@ async def open_lock(folder: Path, report: Report) -> AsyncIterator[int]:
     descriptor = _open(folder)
     try:
         await _acquire(descriptor, folder, report)
+        # Empty until the number stands there: whoever reads in between finds nobody alive, waits, and looks again.
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield descriptor

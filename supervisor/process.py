@@ -63,6 +63,7 @@ class Launcher:
                 yield process
             finally:
                 await self._stop(program, process)
+                # Only now: if this process is killed while it waits, the reaper has to finish the stop.
                 self._reaper.unregister(process.pid)
                 reading.deadline = trio.current_time() + _DRAIN_TIMEOUT
 
@@ -76,6 +77,7 @@ class Launcher:
             if process.poll() is None:
                 self._report(Killed(program.name, process.pid))
                 with suppress(ProcessLookupError):
+                    # The group: what the program has started ends with it.
                     os.killpg(process.pid, signal.SIGKILL)
             await process.wait()  # no deadline: nothing survives SIGKILL
 

@@ -77,6 +77,7 @@ class Programs:
         self.relay_url = settings.relay_url or f"{'wss' if settings.tls else 'ws'}://{relay.reachable}{RELAY_PATH}"
         self._environ = {
             **settings.environ,
+            # Python buffers in blocks what goes into a pipe: a program that is killed would take its last lines along.
             "PYTHONUNBUFFERED": "1",
             "VARDE_DATA": str(settings.data),
             "VARDE_API_BIND": str(api),

@@ -59,6 +59,8 @@ def _prepare() -> tuple[str, Serve]:
     ) -> None:
         jobs = (*JOBS, Job("checkpoints", checkpoints.run))
         async with trio.open_nursery() as nursery:
+            # A new id with each start: two processes with one id, an old one that stands still among them, would both
+            # hold a lease.
             metrics, worker = WorkerMetrics(), WorkerId(uuid4())
             await start_worker_metrics(settings.metrics_bind, metrics, stores, read_clock, nursery)
             await run_worker(settings, stores, read_clock, worker, stop, jobs, metrics, task_status=task_status)

@@ -64,6 +64,7 @@ class Lease:
             note_surprise(_log, f"the job {self._job} ended with a surprise", surprise)
         finally:
             self._metrics.held[self._job] = 0
+            # Also when the lease was lost: only a row that has this worker's id is deleted.
             await self._release()
         if scope.cancelled_caught:
             self._metrics.lost_leases[self._job] += 1

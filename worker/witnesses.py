@@ -26,6 +26,8 @@ from varde_contract.transparency.proof import AddCheckpoint
 PATIENCE: Final = 20.0
 """Seconds, for one witness."""
 CONFLICT: Final = 409
+"""The witness has cosigned another size than we said. With the content type `text/x.tlog.size` its answer is that
+size."""
 
 _log: Final = logging.getLogger("varde.worker")
 
@@ -78,6 +80,8 @@ class Witnesses:
         lines += self._verified(note, found, witness.url)
 
     async def _post(self, url: str, head: SignedHead, note: Note) -> httpx.Response:
+        # 0 after a start, with an empty proof: a witness that knows the log answers with its size, and is asked once
+        # more.
         old = self._cosigned.get(url, 0)
         proof = await Log(self._store).consistency(old, head.size) if old else ()
         if proof is None:
