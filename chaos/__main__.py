@@ -8,6 +8,7 @@ import click
 import trio
 
 from chaos.faults import FAULTS
+from chaos.machines import enter_own_machines
 from chaos.run import FULL_SECONDS, QUICK_SECONDS, run_chaos
 
 
@@ -46,9 +47,11 @@ def main(
     chosen = faults or tuple(name for name, fault in FAULTS.items() if fault.quick or not quick)
     if seed is None:
         seed = random.SystemRandom().randrange(10**6)
+    machines = enter_own_machines()
     clean = trio.run(
         lambda: run_chaos(
             chosen,
+            machines,
             seed=seed,
             seconds=seconds if seconds is not None else QUICK_SECONDS if quick else FULL_SECONDS,
             nodes=nodes or (2 if quick else 3),

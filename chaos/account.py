@@ -42,6 +42,8 @@ class FaultResult(Struct):
     repeated: int = 0
     misdelivered: int = 0
     disordered: int = 0
+    cut: int = 0
+    """Connections that ended under a fault that may end none."""
     longest_outage_s: float = 0.0
     budget_percent: float = 0.0
     """Of the month's budget for outages that a service level of 99.9 % leaves."""
@@ -50,7 +52,10 @@ class FaultResult(Struct):
     @property
     def clean(self) -> bool:
         """Whether nothing went wrong."""
-        return not (self.lost or self.repeated or self.misdelivered or self.disordered) and self.acked == self.shown
+        return (
+            not (self.lost or self.repeated or self.misdelivered or self.disordered or self.cut)
+            and self.acked == self.shown
+        )
 
 
 @dataclass(slots=True)
@@ -65,6 +70,8 @@ class Account:
     shown: dict[str, list[tuple[float, ConversationId, ProfileId, Said]]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    disconnected: list[float] = field(default_factory=list)
+    """When somebody's connection ended."""
 
     def missing(self, fault: str) -> int:
         """How many acked messages of a fault somebody was not shown yet."""
@@ -76,10 +83,11 @@ class Account:
             for name in self.members[conversation] - {said.sender}
         )
 
-    def close(self, fault: str, began: float, seed: int) -> FaultResult:
-        """Return the result of a fault. `began` is when it did, by the clock of the books."""
+    def close(self, fault: str, began: float, seed: int, *, cuts: bool = True) -> FaultResult:
+        """Return the result of a fault. `began` is when it did, by the clock of the books; `cuts`: it may."""
         acked = [key for key in self.acked if key[1].fault == fault]
         result = FaultResult(acked=len(acked), seed=seed)
+        result.cut = 0 if cuts else sum(at >= began for at in self.disconnected)
         counts = {name: Counter((c, said) for _, c, _, said in rows) for name, rows in self.shown.items()}
         for conversation, said in acked:
             readers = self.members[conversation] - {said.sender}
@@ -110,7 +118,7 @@ def add_up(results: dict[str, FaultResult], seed: int) -> FaultResult:
     """Return the result of all faults together."""
     total = FaultResult(seed=seed)
     for result in results.values():
-        for name in ("acked", "shown", "lost", "repeated", "misdelivered", "disordered"):
+        for name in ("acked", "shown", "lost", "repeated", "misdelivered", "disordered", "cut"):
             setattr(total, name, getattr(total, name) + getattr(result, name))
         total.longest_outage_s = max(total.longest_outage_s, result.longest_outage_s)
         total.budget_percent = round(total.budget_percent + result.budget_percent, 3)

@@ -2,152 +2,175 @@
 
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NamedTuple, TypeAlias
 
 import trio
 
+from chaos.balancer import PATIENCE, POLL
 from chaos.proxy import Link, Weather
 from chaos.system import ChaosSystem, send_signal
 
 Apply: TypeAlias = Callable[[ChaosSystem, random.Random, float], Awaitable[None]]
 """Do it, for so many seconds, and undo it."""
+Pick: TypeAlias = Callable[[ChaosSystem, random.Random], Iterable[str]]
+"""Which programs it happens to, by name."""
+Links: TypeAlias = Callable[[ChaosSystem], Iterable[Link]]
+"""Which links it happens to."""
 
 
 class Fault(NamedTuple):
-    """One fault. `quick`: it is part of the short run."""
+    """One fault. `quick`: it is part of the short run. `cuts`: people may lose their connections."""
 
     apply: Apply
-    quick: bool = True
+    quick: bool = False
+    cuts: bool = True
 
 
 async def _calm(_: ChaosSystem, __: random.Random, seconds: float) -> None:
     await trio.sleep(seconds)  # nothing happens: what everything else is compared with
 
 
-async def _kill_node(chaos: ChaosSystem, dice: random.Random, seconds: float) -> None:
-    send_signal([dice.choice(chaos.nodes)], signal.SIGKILL)
-    await trio.sleep(seconds)  # for its clients to find another
+# Programs.
 
 
-async def _kill_all_nodes(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
-    send_signal(chaos.nodes, signal.SIGKILL)
-    await trio.sleep(seconds)  # for all to come back at once
+def _only(*names: str) -> Pick:
+    return lambda _chaos, _dice: names
+
+
+def _some_node(chaos: ChaosSystem, dice: random.Random) -> list[str]:
+    # Of those that have clients: of another one's death nobody would notice.
+    return [dice.choice([name for name, count in chaos.control.sessions().items() if count] or chaos.nodes)]
+
+
+def _all_nodes(chaos: ChaosSystem, _: random.Random) -> list[str]:
+    return chaos.nodes
+
+
+def _kill(pick: Pick) -> Apply:
+    async def apply(chaos: ChaosSystem, dice: random.Random, seconds: float) -> None:
+        chaos.kill(*pick(chaos, dice))
+        await trio.sleep(seconds)  # for them to come back, and for clients to find others
+
+    return apply
+
+
+def _stop(pick: Pick) -> Apply:
+    async def apply(chaos: ChaosSystem, dice: random.Random, seconds: float) -> None:
+        pids = [pid for name in pick(chaos, dice) for pid in chaos.pids(name)]
+        send_signal(pids, signal.SIGSTOP)
+        try:
+            await trio.sleep(seconds)  # the fault itself
+        finally:
+            send_signal(pids, signal.SIGCONT)
+
+    return apply
 
 
 async def _drain_node(chaos: ChaosSystem, dice: random.Random, seconds: float) -> None:
-    send_signal([dice.choice(chaos.nodes)], signal.SIGTERM)
+    for name in _some_node(chaos, dice):
+        chaos.programs[name].send_signal(signal.SIGTERM)
     await trio.sleep(seconds)  # for its clients to leave
 
 
-async def _kill_database(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
-    # The postmaster alone: its backends see that and end. All at once, and Postgres would take the lock for alive.
-    send_signal([chaos.postgres.pid], signal.SIGKILL)
-    await trio.sleep(seconds)  # for it to replay its log
+async def _reload_balancer(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
+    await chaos.control.reload(lambda: chaos.programs["balancer"].send_signal(signal.SIGUSR2))
+    await trio.sleep(seconds)  # with the old worker and the new one
 
 
-async def _kill_api(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
-    send_signal([chaos.system.api.pid], signal.SIGKILL)
-    await trio.sleep(seconds)  # for it to come back
+async def _renew_certificate(chaos: ChaosSystem, dice: random.Random, seconds: float) -> None:
+    chaos.certificate.renew()
+    await _reload_balancer(chaos, dice, seconds)
+    with trio.fail_after(PATIENCE):
+        while not await trio.to_thread.run_sync(chaos.certificate.is_shown, chaos.requests.port):  # noqa: ASYNC110
+            await trio.sleep(POLL)
 
 
-async def _kill_bus(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
-    send_signal([chaos.valkey.pid], signal.SIGKILL)
-    await trio.sleep(seconds)  # for it to come back
+# The network.
 
 
-async def _stop_bus(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
-    await _stop([chaos.valkey.pid], seconds)
+async def _partition_node(chaos: ChaosSystem, dice: random.Random, seconds: float) -> None:
+    (name,) = _some_node(chaos, dice)
+    machine = chaos.machines[name]
+    if not machine.namespace:
+        await _stall(lambda _: (chaos.inside[name], chaos.database[name], chaos.bus[name]))(chaos, dice, seconds)
+        return
+    machine.unplug()
+    await trio.sleep(seconds)  # the fault itself
+    machine.plug()
 
 
-async def _kill_worker(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
-    send_signal([chaos.system.worker.pid], signal.SIGKILL)
-    await trio.sleep(seconds)  # for it to come back
-
-
-async def _stop(pids: list[int], seconds: float) -> None:
-    send_signal(pids, signal.SIGSTOP)
-    try:
-        await trio.sleep(seconds)  # the fault itself
-    finally:
-        send_signal(pids, signal.SIGCONT)
-
-
-async def _stop_node(chaos: ChaosSystem, dice: random.Random, seconds: float) -> None:
-    await _stop([dice.choice(chaos.nodes)], seconds)
-
-
-async def _stop_database(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
-    await _stop(chaos.family(chaos.postgres), seconds)
-
-
-async def _stop_api(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
-    await _stop([chaos.system.api.pid], seconds)
-
-
-async def _stop_worker(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
-    await _stop([chaos.system.worker.pid], seconds)
-
-
-def _weather(link: Callable[[ChaosSystem], Link], weather: Weather) -> Apply:
+def _weather(links: Links, weather: Weather) -> Apply:
     async def apply(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
-        link(chaos).weather = weather
+        for link in links(chaos):
+            link.weather = weather
         await trio.sleep(seconds)  # the fault itself
-        link(chaos).weather = Weather()
+        for link in links(chaos):
+            link.weather = Weather()
 
     return apply
 
 
-def _stall(link: Callable[[ChaosSystem], Link]) -> Apply:
+def _stall(links: Links) -> Apply:
     async def apply(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
-        link(chaos).stall()
+        for link in links(chaos):
+            link.stall()
         await trio.sleep(seconds)  # the fault itself
-        link(chaos).flow()
+        for link in links(chaos):
+            link.flow()
 
     return apply
 
 
-def _reset(link: Callable[[ChaosSystem], Link], times: int = 3) -> Apply:
+def _reset(links: Links, times: int = 3) -> Apply:
     async def apply(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
         for _turn in range(times):
-            link(chaos).reset()
+            for link in links(chaos):
+                link.reset()
             await trio.sleep(seconds / times)  # between two resets
 
     return apply
 
 
-def _refuse(link: Callable[[ChaosSystem], Link]) -> Apply:
+def _refuse(links: Links) -> Apply:
     async def apply(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
-        link(chaos).refuses = True
-        link(chaos).reset()
+        for link in links(chaos):
+            link.refuses = True
+            link.reset()
         await trio.sleep(seconds)  # the fault itself
-        link(chaos).refuses = False
+        for link in links(chaos):
+            link.refuses = False
 
     return apply
 
 
-def _half_close(link: Callable[[ChaosSystem], Link]) -> Apply:
+def _half_close(links: Links) -> Apply:
     async def apply(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
-        await link(chaos).half_close()
+        for link in links(chaos):
+            await link.half_close()
         await trio.sleep(seconds)  # for both sides to notice
 
     return apply
 
 
-def _clients(chaos: ChaosSystem) -> Link:
-    return chaos.clients
+def _clients(chaos: ChaosSystem) -> Iterable[Link]:
+    return (chaos.clients,)
 
 
-def _database(chaos: ChaosSystem) -> Link:
-    return chaos.database
+def _requests(chaos: ChaosSystem) -> Iterable[Link]:
+    return (chaos.requests,)
 
 
-def _bus(chaos: ChaosSystem) -> Link:
-    return chaos.bus
+def _inside(chaos: ChaosSystem) -> Iterable[Link]:
+    return chaos.inside.values()
 
 
-def _requests(chaos: ChaosSystem) -> Link:
-    return chaos.requests
+def _database(chaos: ChaosSystem) -> Iterable[Link]:
+    return chaos.database.values()
+
+
+def _bus(chaos: ChaosSystem) -> Iterable[Link]:
+    return chaos.bus.values()
 
 
 _SLOW: Final = Weather(latency=0.06, jitter=0.04)
@@ -155,34 +178,42 @@ _SLICED: Final = Weather(slice_bytes=7)
 _NARROW: Final = Weather(bytes_per_second=20_000)
 
 FAULTS: Final[dict[str, Fault]] = {
-    "calm": Fault(_calm),
-    "node-killed": Fault(_kill_node),
-    "node-stopped": Fault(_stop_node),
-    "node-drained": Fault(_drain_node),
-    "all-nodes-killed": Fault(_kill_all_nodes, quick=False),
-    "database-killed": Fault(_kill_database),
-    "database-stopped": Fault(_stop_database, quick=False),
-    "bus-killed": Fault(_kill_bus),
-    "bus-stopped": Fault(_stop_bus, quick=False),
-    "bus-slow": Fault(_weather(_bus, _SLOW), quick=False),
-    "bus-silent": Fault(_stall(_bus), quick=False),
-    "bus-reset": Fault(_reset(_bus), quick=False),
-    "bus-refused": Fault(_refuse(_bus), quick=False),
-    "api-killed": Fault(_kill_api),
-    "api-stopped": Fault(_stop_api, quick=False),
-    "worker-killed": Fault(_kill_worker, quick=False),
-    "worker-stopped": Fault(_stop_worker, quick=False),
+    "calm": Fault(_calm, quick=True),
+    # The two that may cut nobody come first: after a drain, clients leave one by one for some time.
+    "balancer-reloaded": Fault(_reload_balancer, quick=True, cuts=False),
+    "certificate-renewed": Fault(_renew_certificate, quick=True, cuts=False),
+    "balancer-killed": Fault(_kill(_only("balancer")), quick=True),
+    "balancer-stopped": Fault(_stop(_only("balancer"))),
+    "node-killed": Fault(_kill(_some_node), quick=True),
+    "node-stopped": Fault(_stop(_some_node), quick=True),
+    "node-drained": Fault(_drain_node, quick=True),
+    "node-partitioned": Fault(_partition_node, quick=True),
+    "nodes-slow": Fault(_weather(_inside, _SLOW)),
+    "nodes-reset": Fault(_reset(_inside)),
+    "all-nodes-killed": Fault(_kill(_all_nodes)),
+    "database-killed": Fault(_kill(_only("postgres")), quick=True),
+    "database-stopped": Fault(_stop(_only("postgres"))),
+    "bus-killed": Fault(_kill(_only("valkey")), quick=True),
+    "bus-stopped": Fault(_stop(_only("valkey"))),
+    "bus-slow": Fault(_weather(_bus, _SLOW)),
+    "bus-silent": Fault(_stall(_bus)),
+    "bus-reset": Fault(_reset(_bus)),
+    "bus-refused": Fault(_refuse(_bus)),
+    "api-killed": Fault(_kill(_only("api")), quick=True),
+    "api-stopped": Fault(_stop(_only("api"))),
+    "worker-killed": Fault(_kill(_only("worker"))),
+    "worker-stopped": Fault(_stop(_only("worker"))),
     "clients-slow": Fault(_weather(_clients, _SLOW)),
-    "clients-sliced": Fault(_weather(_clients, _SLICED), quick=False),
-    "clients-narrow": Fault(_weather(_clients, _NARROW), quick=False),
+    "clients-sliced": Fault(_weather(_clients, _SLICED)),
+    "clients-narrow": Fault(_weather(_clients, _NARROW)),
     "clients-silent": Fault(_stall(_clients)),
-    "clients-reset": Fault(_reset(_clients)),
-    "clients-half-closed": Fault(_half_close(_clients), quick=False),
-    "clients-refused": Fault(_refuse(_clients), quick=False),
-    "requests-reset": Fault(_reset(_requests), quick=False),
-    "database-slow": Fault(_weather(_database, _SLOW), quick=False),
-    "database-sliced": Fault(_weather(_database, _SLICED), quick=False),
-    "database-silent": Fault(_stall(_database), quick=False),
-    "database-reset": Fault(_reset(_database)),
-    "database-refused": Fault(_refuse(_database), quick=False),
+    "clients-reset": Fault(_reset(_clients), quick=True),
+    "clients-half-closed": Fault(_half_close(_clients)),
+    "clients-refused": Fault(_refuse(_clients)),
+    "requests-reset": Fault(_reset(_requests)),
+    "database-slow": Fault(_weather(_database, _SLOW)),
+    "database-sliced": Fault(_weather(_database, _SLICED)),
+    "database-silent": Fault(_stall(_database)),
+    "database-reset": Fault(_reset(_database), quick=True),
+    "database-refused": Fault(_refuse(_database)),
 }

@@ -80,7 +80,7 @@ class Link:
             return
         try:
             server = await self.connect()
-        except OSError:
+        except (OSError, trio.TooSlowError):
             return
         pair = (client, server)
         self._open.add(pair)
@@ -117,10 +117,10 @@ class Link:
 
 
 @asynccontextmanager
-async def open_link(connect: Connect, dice: random.Random) -> AsyncIterator[Link]:
-    """Listen on a free port of the loopback, and carry what comes there to the part behind."""
+async def open_link(connect: Connect, dice: random.Random, host: str = "127.0.0.1") -> AsyncIterator[Link]:
+    """Listen on a free port of `host`, and carry what comes there to the part behind."""
     link = Link(connect, dice)
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    (listener,) = await trio.open_tcp_listeners(0, host=host)
     link.port = listener.socket.getsockname()[1]
     # Small pieces leave at once: the weather decides when, and not Nagle's algorithm (RFC 896).
     listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,5 +1,6 @@
 """The run: people sign up and talk, one fault after the other comes and goes, and after each the books are closed."""
 
+import os
 import random
 import sys
 import tempfile
@@ -14,11 +15,12 @@ import trio
 import varde
 from chaos.account import Account, FaultResult, Said, add_up, to_json
 from chaos.faults import FAULTS
+from chaos.machines import HERE, Machines
 from chaos.system import ChaosSystem, open_chaos_system
 from demo.people import SignUps, make_person
 from supervisor.events import LogLine, ProcessEvent
 from varde.errors import VardeError
-from varde.events import Message
+from varde.events import Disconnected, Message
 from varde_contract.ids import ConversationId
 
 PEOPLE: Final = ("alice", "bob", "carol", "dave")
@@ -62,7 +64,14 @@ class People:
 
 
 async def run_chaos(
-    names: Sequence[str], *, seed: int, seconds: float, nodes: int, output: Path, say: Callable[[str], None]
+    names: Sequence[str],
+    machines: Machines,
+    *,
+    seed: int,
+    seconds: float,
+    nodes: int,
+    output: Path,
+    say: Callable[[str], None],
 ) -> bool:
     """Run the faults, write `output`, and return whether every book was clean. Raises what starting a system raises."""
     dice = random.Random(seed)  # noqa: S311 - a seed is to repeat it
@@ -74,9 +83,11 @@ async def run_chaos(
         output.with_suffix(".log").open("w", encoding="utf-8") as log,
     ):
         async with (
-            open_chaos_system(Path(folder), dice, _reporter(log.write), nodes=nodes) as chaos,
+            open_chaos_system(Path(folder), dice, _reporter(log.write), machines, nodes=nodes) as chaos,
             _open_people(chaos, Path(folder)) as people,
         ):
+            if machines.refusal:
+                say(f"chaos: partitions are made by the chaos proxy: {machines.refusal}")
             say(f"chaos: seed {seed}, {nodes} nodes, {len(people.clients)} people, {seconds:g} s of each fault")
             for turn, name in enumerate(names):
                 # Of the same fault twice, each has its own books.
@@ -106,14 +117,15 @@ async def _run_fault(
             stop.set()
         while people.account.missing(label):  # noqa: ASYNC110 - four people, and a look is cheap
             await trio.sleep(0.05)
-    return people.account.close(label, began, seed)
+    return people.account.close(label, began, seed, cuts=FAULTS[name].cuts)
 
 
 def _describe(name: str, result: FaultResult) -> str:
     what = f"{name}: " if name else ""
+    cut = f", {result.cut} cut" if result.cut else ""
     return (
         f"chaos: {what}{result.acked} acked, {result.shown} shown, {result.lost} lost, {result.repeated} repeated, "
-        f"{result.misdelivered} misdelivered, {result.disordered} disordered; "
+        f"{result.misdelivered} misdelivered, {result.disordered} disordered{cut}; "
         f"longest outage {result.longest_outage_s:.1f} s, {result.budget_percent:.2f} % of a month's budget"
     )
 
@@ -127,8 +139,9 @@ def _reporter(write: Callable[[str], object]) -> Callable[[ProcessEvent], None]:
 
 @asynccontextmanager
 async def _open_people(chaos: ChaosSystem, folder: Path) -> AsyncIterator[People]:
-    api_url = f"http://127.0.0.1:{chaos.requests.port}"
-    sign_ups = SignUps(api_url, chaos.system.data / "outbox")
+    os.environ["SSL_CERT_FILE"] = str(chaos.certificate.authority_file)  # of all clients in this process
+    api_url = f"https://{HERE}:{chaos.requests.port}"
+    sign_ups = SignUps(api_url, chaos.data / "outbox")
     people = {name: make_person(folder / "homes", name, ("phone",)) for name in PEOPLE}
     async with trio.open_nursery() as nursery:
         for person in people.values():
@@ -167,5 +180,7 @@ async def _read(client: varde.Client, name: str, account: Account) -> None:
             if isinstance(event, Message) and not event.mine:
                 row = (trio.current_time(), event.conversation, event.profile, Said.parse(event.text))
                 account.shown[name].append(row)
+            elif isinstance(event, Disconnected):
+                account.disconnected.append(trio.current_time())
     except VardeError as error:
         sys.stderr.write(f"chaos: {name}'s client ended: {error}\n")

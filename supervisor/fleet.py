@@ -1,6 +1,5 @@
 """A fleet: several relay nodes on one machine that listen on one address, each a process of its own."""
 
-import random
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -14,10 +13,10 @@ from supervisor.embedded_postgres import open_embedded
 from supervisor.events import Report
 from supervisor.ports import reserve_shared
 from supervisor.process import Launcher, Start
-from supervisor.programs import Program, Programs
+from supervisor.programs import Programs
 from supervisor.reaper import open_reaper
 from supervisor.settings import SystemSettings
-from supervisor.supervised import Backoff, StartFailed, SupervisedProcess, open_supervised
+from supervisor.supervised import StartFailed, SupervisedProcess, run_supervised
 from varde_contract.exception_groups import first_cause, single_cause
 
 
@@ -90,7 +89,7 @@ async def _start_workers(
     workers: dict[int, SupervisedProcess] = {}
 
     async def start_worker(index: int) -> None:
-        workers[index] = await nursery.start(partial(_run_worker, programs.relay_node(index), start, report))
+        workers[index] = await nursery.start(partial(run_supervised, programs.relay_node(index), start, report))
 
     # What is wrong for all of them is said once, and the first makes what they share.
     await start_worker(0)
@@ -98,15 +97,6 @@ async def _start_workers(
         for index in range(1, count):
             starting.start_soon(start_worker, index)
     return tuple(workers[index] for index in range(count))
-
-
-# A task for each and no exit stack, which would stop one after the other: N times the time that a drain takes.
-async def _run_worker(
-    program: Program, start: Start, report: Report, task_status: trio.TaskStatus[SupervisedProcess]
-) -> None:
-    async with open_supervised(program, start, report, Backoff(random.random)) as worker:
-        task_status.started(worker)
-        await trio.sleep_forever()  # the fleet's end is this task's
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """One program under supervision: started, awaited until it is ready, started again whenever it ends; or run once."""
 
+import random
 import re
 import signal
 from collections import deque
@@ -132,6 +133,16 @@ async def open_supervised(
             yield supervisor.process
         finally:
             scope.cancel()
+
+
+# A task for each and no exit stack, which would stop one after the other: N times the time that a drain takes.
+async def run_supervised(
+    program: Program, start: Start, report: Report, task_status: trio.TaskStatus[SupervisedProcess]
+) -> None:
+    """Keep one of several programs running that are stopped all at once: by cancelling the nursery they run in."""
+    async with open_supervised(program, start, report, Backoff(random.random)) as process:
+        task_status.started(process)
+        await trio.sleep_forever()  # its end is the nursery's
 
 
 class _Supervisor:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 import trio
 
+from chaos.certificates import Authority, issue
 from relay.socket.tls_certificate import TlsCertificate
 from settings.relay import TlsFiles
 from simulation.stores import open_memory_stores
@@ -18,7 +19,6 @@ from simulation.stores.interference import Interference
 from simulation.stores.memory import Memory
 from storage.program import read_clock
 from tests.cast import CastDevice, alice, enrol, open_conversation, settle
-from tests.certificates import Authority, issue
 from tests.conformance.raw_client import RawClient
 from tests.conformance.runner import PATIENCE, ConnectClient
 from tests.relay.tcp_node import TcpNode, open_tcp_node

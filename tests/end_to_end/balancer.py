@@ -1,23 +1,20 @@
-"""HAProxy with the configuration of deploy/haproxy in front of relay nodes and API, and its runtime API."""
+"""HAProxy with the configuration of deploy/haproxy in front of relay nodes and API."""
 
 import os
 import re
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import trio
-
-from tests.certificates import Authority, ecdsa_key, pem_of
-from tests.end_to_end.stack import ROOT, SECONDS, Program, Stack
+from chaos.balancer import SHIPPED, RuntimeApi
+from chaos.certificates import Authority, ecdsa_key, pem_of
+from tests.end_to_end.stack import SECONDS, Program, Stack
 from tests.system import require
 
-CONFIG = ROOT / "deploy/haproxy/haproxy.cfg"
-PASSTHROUGH = ROOT / "deploy/haproxy/passthrough.cfg"
+CONFIG = SHIPPED / "haproxy.cfg"
+PASSTHROUGH = SHIPPED / "passthrough.cfg"
 
 
 def free_port() -> int:
@@ -26,53 +23,17 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-@dataclass
-class Balancer:
+class Balancer(RuntimeApi):
     """A running HAProxy. `nodes` are the relays behind it, by the names of its servers."""
 
-    process: "subprocess.Popen[bytes]"
-    control: Path
-    port: int
-    stack: Stack
-    nodes: dict[str, Program]
-
-    def say(self, command: str) -> str:
-        """Give a command to the runtime API, and return the answer."""
-        with socket.socket(socket.AF_UNIX) as control:
-            control.connect(str(self.control))
-            control.sendall(f"{command}\n".encode())
-            answer = b""
-            while received := control.recv(65_536):
-                answer += received
-        return answer.decode().strip()
-
-    def sessions(self) -> dict[str, int]:
-        """How many connections each relay has through the balancer."""
-        rows = (line.split(",") for line in self.say("show stat").splitlines())
-        return {row[1]: int(row[4]) for row in rows if row[0] == "relay" and row[1].startswith("relay-")}
-
-    def ready(self) -> set[str]:
-        """The servers that get clients, of relay and API."""
-        rows = (line.split(",") for line in self.say("show stat").splitlines())
-        return {row[1] for row in rows if len(row) > 17 and row[17] == "UP" and row[1] not in {"FRONTEND", "BACKEND"}}
-
-    async def wait_ready(self, *servers: str) -> None:
-        """Return when just these get clients."""
-        with trio.fail_after(SECONDS):
-            while not self.control.exists() or self.ready() != set(servers):  # noqa: ASYNC110 - another process's checks
-                await trio.sleep(0.05)  # between two looks at another process
-
-    async def reload(self) -> None:
-        """Start a new worker, as `systemctl reload` does, and return when it serves."""
-        before = self.say("show info").split("Pid: ")[1].split()[0]
-        self.process.send_signal(signal.SIGUSR2)
-        while True:
-            await trio.sleep(0.05)  # between two looks at another process
-            try:
-                if self.say("show info").split("Pid: ")[1].split()[0] != before:
-                    return
-            except OSError:
-                continue
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", control: Path, port: int, stack: Stack, nodes: dict[str, Program]
+    ) -> None:
+        super().__init__(control)
+        self.process = process
+        self.port = port
+        self.stack = stack
+        self.nodes = nodes
 
 
 def addresses(nodes: Sequence[Program]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -179,7 +180,7 @@ async def test_a_reload_cuts_nobody(balancer: Balancer, tmp_path: Path) -> None:
             nursery.start_soon(note_ends, hers, ended)
             nursery.start_soon(note_ends, his, ended)
             with trio.fail_after(SECONDS):
-                await balancer.reload()
+                await balancer.reload(lambda: balancer.process.send_signal(signal.SIGUSR2))
                 await balancer.wait_ready(*BOTH, "api-1")
             await talk.go_on()
             nursery.cancel_scope.cancel()
@@ -220,7 +221,7 @@ async def test_correctness_needs_no_stickiness(balancer: Balancer, tmp_path: Pat
     start, end = shipped.index("    balance url_param route"), shipped.index("    option httpchk")
     config.write_text(f"{shipped[:start]}    balance random(1)\n{shipped[end:]}")
     try:
-        await balancer.reload()
+        await balancer.reload(lambda: balancer.process.send_signal(signal.SIGUSR2))
         await balancer.wait_ready(*BOTH, "api-1")
         alice, bob = await people(balancer.stack, tmp_path, "alice", "bob")
         async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):

@@ -9,7 +9,7 @@ import pytest
 import trio
 from websockets.exceptions import InvalidStatus
 
-from tests.certificates import Authority, issue
+from chaos.certificates import Authority, issue
 from varde.errors import Unreachable
 from varde.http import Http
 from varde.reconnector import dial

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from chaos.certificates import Authority, issue
 from loadtest.client.epoll import Connection, Engine
-from tests.certificates import Authority, issue
 
 
 class Recorder:

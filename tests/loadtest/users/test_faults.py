@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from websockets.frames import Opcode
 
+from chaos.certificates import Authority, issue
 from loadtest.client.protocol import Ending
 from loadtest.scenarios.plan import Behaviour, Sizes
 from loadtest.users import relay_user
 from tests.cast import alice_phone, bob_phone
-from tests.certificates import Authority, issue
 from tests.loadtest.users.recording import wait_until
 from tests.loadtest.users.running_users import RunningUsers, open_users
 from tests.loadtest.users.scripted import CONVERSATION, Peer, Script, open_scripted

@@ -9,13 +9,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from chaos.certificates import Authority, issue
 from domain.people.events import TicketsRevoked
 from relay.socket.tls_certificate import TlsCertificate
 from relay.socket.websocket import SLOW_FRAMES
 from settings.relay import TlsFiles
 from storage.program import read_clock
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
-from tests.certificates import Authority, issue
 from tests.ids import id_of
 from tests.relay.client import UPGRADE, StreamClient
 from tests.relay.memory_node import Backend, MemoryNode, open_node, open_room

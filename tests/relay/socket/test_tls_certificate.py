@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
+from chaos.certificates import Authority, ecdsa_key, issue, pem_of, write_pair
 from relay.socket.tls_certificate import CertificateError, TlsCertificate
 from settings.environment import ConfigError
 from settings.relay import RelaySettings, TlsFiles
 from storage.program import read_clock
-from tests.certificates import Authority, ecdsa_key, issue, pem_of, write_pair
 from tests.relay.socket.tls_client import TlsClient, handshake
 
 

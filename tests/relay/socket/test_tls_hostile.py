@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaos.certificates import Authority, issue
 from relay.socket.tls import SILENT_BYTES, WHOLE_BYTES, Tls, TlsFault, make_context, open_buffers
-from tests.certificates import Authority, issue
 from tests.relay.socket.tls_client import (
     ALERT,
     APPLICATION,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from chaos.certificates import Authority, issue
 from domain.ports import Stores
 from domain.talk import model as talk
 from relay.socket.tls_certificate import TlsCertificate
@@ -20,7 +21,6 @@ from simulation.stores.memory import Memory
 from storage.embedded.os_user import choose_os_user
 from storage.program import read_clock
 from tests.cast import alice, alice_laptop, bob, bob_phone, open_conversation, settle
-from tests.certificates import Authority, issue
 from tests.relay.library_clients import LIBRARIES, OpenClient, open_with_trio_websocket, open_with_websockets
 from tests.relay.memory_node import Sends
 from tests.relay.program import Program, open_roster, open_stores

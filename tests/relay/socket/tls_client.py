@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from chaos.certificates import NAME
 from relay.socket.tls import Tls
-from tests.certificates import NAME
 
 ALERT: Final = 21
 HANDSHAKE: Final = 22

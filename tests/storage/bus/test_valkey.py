@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 
+from chaos.certificates import Authority, ecdsa_key, pem_of
 from domain.ports import Bus
 from settings.bus import ValkeyServers as ValkeySettings
 from settings.bus import read_bus
@@ -24,7 +25,6 @@ from storage.bus.valkey_link import PLAIN, ValkeyLink, make_connection, open_con
 from storage.bus.valkey_link import send as send_commands
 from storage.bus.wire import FLEET, BusDown
 from storage.island import Island
-from tests.certificates import Authority, ecdsa_key, pem_of
 from tests.ids import id_of
 from tests.store_contracts.bus.buses import PATIENCE, SOON, RecordingListener, ValkeyFleet, wait_state
 from tests.store_contracts.bus.test_bus import OTHER, SENTINEL, head, note

@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority that nobody else trusts. None of them lasts long."""
+"""Certificates of an authority that nobody else trusts. None of them lasts long."""
 
 import ipaddress
 import ssl
