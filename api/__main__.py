@@ -102,6 +102,7 @@ def _own(keys: ApiKeys) -> Keys:
         relay_kem_public=keys.relay_kem_public,
         ticket_private=keys.ticket_private,
         pepper=keys.pepper,
+        other_peppers=keys.other_peppers,
     )
 
 

@@ -1,6 +1,6 @@
 """The services of the domain that requests reach, in one frozen bag, made of stores, keys and a clock."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -44,6 +44,7 @@ class Keys:
     relay_kem_public: bytes
     ticket_private: bytes = field(repr=False)
     pepper: bytes = field(repr=False)
+    other_peppers: Sequence[bytes] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,13 @@ def make_services(
         clock=clock,
         sign_in_limit=TokenBuckets(Allowance(config.sign_in_burst, 1, TOO_MANY_SIGN_INS), clock=clock),
         budgets=budgets,
-        sign_in=SignIn(s.sign_in, counted_mail, sessions, pepper=keys.pepper, clock=clock, entropy=entropy),
+        sign_in=SignIn(
+            *(s.sign_in, counted_mail, sessions),
+            pepper=keys.pepper,
+            other_peppers=keys.other_peppers,
+            clock=clock,
+            entropy=entropy,
+        ),
         sessions=sessions,
         accounts=Accounts(s.accounts),
         profiles=Profiles(s.profiles, bus, clock=clock, entropy=entropy),

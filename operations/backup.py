@@ -24,7 +24,7 @@ from settings.storage import EmbeddedDatabase, StorageSettings
 from storage.database import open_database
 from storage.embedded.cluster import program
 from storage.island import Island, open_island
-from storage.keys import NAMES, KeyFileError, check_folder, read_text, write_text
+from storage.keys import NAMES, STAGES, KeyFileError, check_folder, read_text, write_text
 from storage.log_key import KEY as LOG_KEY
 
 Say = Callable[[str], None]
@@ -39,7 +39,11 @@ PROGRAM_KEYS: Final = {
     "worker": (LOG_KEY,),
 }
 """What each program reads: the table at the top of storage/keys.py."""
+PROGRAM_STAGES: Final = {"relay": ("relay.key", "relay.kem", "ticket.pub"), "api": ("pepper",), "worker": ()}
+"""Of which of them it also reads the next and the old one, while they change."""
 MEMBERS: Final = {f"keys/{name}" for name in NAMES} | {f"log/{LOG_KEY}"}
+STAGED_MEMBERS: Final = {f"keys/{name}{stage}" for name in NAMES for stage in STAGES}
+"""In a backup only when it was made while they changed."""
 _TABLES: Final = """
 SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
 WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
@@ -174,7 +178,8 @@ def _collect_keys(data: Path) -> dict[str, bytes]:
         if not (data / folder).is_dir():
             raise BackupError(f"{data / folder} is missing: name the servers' folder with VARDE_DATA")
         check_folder(data / folder)
-        found |= {f"{folder}/{name}": read_text(data / folder, name).encode() + b"\n" for name in names}
+        staged = [each for name in NAMES for stage in STAGES if (data / folder / (each := name + stage)).exists()]
+        found |= {f"{folder}/{name}": read_text(data / folder, name).encode() + b"\n" for name in (*names, *staged)}
     return found
 
 
@@ -217,7 +222,8 @@ def _member(archive: tarfile.TarFile, name: str) -> Iterator[IO[bytes]]:
 
 
 def _read_keys(archive: tarfile.TarFile) -> dict[str, str]:
-    return {name: _read(archive, name).decode().removesuffix("\n") for name in sorted(MEMBERS)}
+    names = MEMBERS | STAGED_MEMBERS & set(archive.getnames())
+    return {name: _read(archive, name).decode().removesuffix("\n") for name in sorted(names)}
 
 
 def _unpack(archive: tarfile.TarFile, work: Path) -> Path:
@@ -247,17 +253,39 @@ def _write_keys(data: Path, keys: Mapping[str, str]) -> None:
 
 
 def hand_out_keys(data: Path, program_name: str, folder: Path) -> Sequence[str]:
-    """Copy the keys that one program needs into a new folder, for a machine or a container of its own.
+    """Copy the keys that one program needs into a folder, for a machine or a container of its own.
 
-    Returns the names of the files. Raises KeyFileError.
+    A folder that is there gets what has changed, and stays its owner's. Returns the names of the files.
+    Raises KeyFileError, also for a folder with keys of another server.
     """
-    needed = PROGRAM_KEYS[program_name]
     source = data / ("log" if program_name == "worker" else "keys")
     check_folder(source)
+    staged = [name + stage for name in PROGRAM_STAGES[program_name] for stage in STAGES]
+    needed = [*PROGRAM_KEYS[program_name], *(name for name in staged if (source / name).exists())]
     try:
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _refuse_other_server(source, folder, PROGRAM_KEYS[program_name])
         for name in needed:
-            write_text(folder / name, read_text(source, name))
+            _put(folder, name, read_text(source, name))
+        for name in set(staged) - set(needed):
+            (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise KeyFileError(f"{folder} cannot be made: {error.strerror}") from None
     return needed
+
+
+def _refuse_other_server(source: Path, folder: Path, names: Sequence[str]) -> None:
+    # A wrong VARDE_DATA must not put a new pepper over the only one that people can sign in with.
+    for name in names:
+        known = [read_text(source, name + stage) for stage in ("", *STAGES) if (source / (name + stage)).exists()]
+        if (folder / name).exists() and read_text(folder, name) not in known:
+            raise KeyFileError(f"{folder / name} is no key of this server, and no recent one: move it away first")
+
+
+def _put(folder: Path, name: str, text: str) -> None:
+    draft, owner = folder / f".{name}.draft", folder.stat()
+    draft.unlink(missing_ok=True)
+    write_text(draft, text)
+    if os.geteuid() == 0:
+        os.chown(draft, owner.st_uid, owner.st_gid)
+    draft.replace(folder / name)

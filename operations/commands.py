@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +19,31 @@ from settings.storage import StorageSettings
 from settings.worker import WorkerSettings
 from storage.embedded.cluster import ClusterError
 from storage.embedded.server import EmbeddedPostgresError
+from storage.key_rotation import KEY_SETS, Stage, rotate, stage_of
 from storage.keys import KeyFileError, make_keys
 from storage.log_key import LogKey
 from varde_contract.exception_groups import ungrouped
+
+_RELAYS: Final = "hand out the relays' keys and restart the relays, one after the other"
+_APIS: Final = "hand out the APIs' keys and restart the APIs, one after the other"
+AFTER: Final = {
+    "relay": {
+        Stage.ANNOUNCED: f"the new keys are made. Now {_RELAYS}; they accept both. Then run this again",
+        Stage.SWITCHED: f"the new keys are in use. Now {_APIS}. Run this again after 24 hours",
+        Stage.SETTLED: f"the old keys are gone. Now {_RELAYS}",
+    },
+    "ticket": {
+        Stage.ANNOUNCED: f"the new key is made. Now {_RELAYS}; they accept both. Then run this again",
+        Stage.SWITCHED: f"the new key is in use. Now {_APIS}. Run this again after 25 hours",
+        Stage.SETTLED: f"the old key is gone. Now {_RELAYS}",
+    },
+    "pepper": {
+        Stage.ANNOUNCED: f"the new pepper is made. Now {_APIS}; they look under both. Then run this again",
+        Stage.SWITCHED: f"the new pepper is in use. Now {_APIS}. The old one stays for who has not signed in yet",
+        Stage.SETTLED: f"the old pepper is gone. Now {_APIS}",
+    },
+}
+"""What to do after each step, before the next one."""
 
 _folder: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -106,7 +129,7 @@ def server() -> None:
 
     Examples:
       varde server backup varde.tar
-      varde server keys relay relay-keys
+      varde server keys hand-out relay relay-keys
     """
 
 
@@ -149,16 +172,26 @@ def _move(
     click.echo(f"{done}: {len(rows)} tables, {sum(rows.values())} rows, and the keys")
 
 
-@server.command()
-@click.argument("program", type=click.Choice(sorted(PROGRAM_KEYS)))
-@click.argument("folder", type=click.Path(path_type=Path))
-def keys(program: str, folder: Path) -> None:
-    """Copy the keys that PROGRAM needs into the new FOLDER, for a machine or container of its own.
-
-    The keys of the server are made when there are none yet.
+@server.group()
+def keys() -> None:
+    """Hand out the server's keys, and change them.
 
     Examples:
-      varde server keys relay relay-keys
+      varde server keys hand-out relay relay-keys
+      varde server keys rotate ticket
+    """
+
+
+@keys.command("hand-out")
+@click.argument("program", type=click.Choice(sorted(PROGRAM_KEYS)))
+@click.argument("folder", type=click.Path(path_type=Path))
+def hand_out(program: str, folder: Path) -> None:
+    """Copy the keys that PROGRAM needs into FOLDER, for a machine or container of its own.
+
+    The keys of the server are made when there are none yet. A FOLDER that is there gets those that have changed.
+
+    Examples:
+      varde server keys hand-out relay relay-keys
     """
     data = read_data(os.environ)
     try:
@@ -169,6 +202,38 @@ def keys(program: str, folder: Path) -> None:
     except (ConfigError, KeyFileError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"{folder}: {', '.join(names)}")
+
+
+@keys.command("rotate")
+@click.argument("name", type=click.Choice(sorted(KEY_SETS)))
+@click.option("--insist", is_flag=True, help="Remove the old key although somebody may still need it.")
+def rotate_key(name: str, *, insist: bool) -> None:
+    """Make the next of three steps in which the key NAME changes, and say what to do before the one after it.
+
+    First the new key is accepted, then used, then the old one is removed. Nobody is locked out, and nothing is down.
+
+    Examples:
+      varde server keys rotate ticket
+    """
+    try:
+        stage = rotate(read_data(os.environ) / "keys", name, time.time(), insist=insist)
+    except (ConfigError, KeyFileError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{name}: {AFTER[name][stage]}")
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """Show where the change of each key stands.
+
+    Examples:
+      varde server keys list
+    """
+    try:
+        for name in KEY_SETS:
+            click.echo(f"{name:<8} {stage_of(read_data(os.environ) / 'keys', name)}")
+    except (ConfigError, KeyFileError) as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _say(word: str, what: str, text: str, colour: str) -> None:

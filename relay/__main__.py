@@ -75,7 +75,8 @@ def _dependencies(keys: RelayKeys, certificate: TlsCertificate | None) -> Depend
     return Dependencies(
         static=KeyPair.from_private(keys.relay_private),
         kem=MlKemKeyPair(keys.relay_kem_private),
-        ticket_public=keys.ticket_public,
+        ticket_publics=keys.ticket_publics,
+        other_keys=[(KeyPair.from_private(static), MlKemKeyPair(kem)) for static, kem in keys.other_privates],
         clock=read_clock,
         entropy=os.urandom,
         random=SystemRandom(),

@@ -1,6 +1,6 @@
 """The parts of a node: one frozen object that everything in the node is handed, made in one place."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -46,16 +46,19 @@ from varde_contract.noise import KeyPair
 class Dependencies:
     """What a node is given besides settings and stores: keys, time and randomness. `static` is its Noise key pair.
 
+    `other_keys` and all `ticket_publics` are accepted as well, while keys change.
+
     Without `kem`, post-quantum handshakes are refused. Without a `certificate`, TLS ends in front of the node, or there
     is none.
     """
 
     static: KeyPair
-    ticket_public: bytes
+    ticket_publics: Sequence[bytes]
     clock: Clock
     entropy: Entropy
     random: Random
     kem: MlKemKeyPair | None = None
+    other_keys: Sequence[tuple[KeyPair, MlKemKeyPair]] = ()
     certificate: TlsCertificate | None = None
     version: str = "0"
     allowances: Mapping[Budget, Allowance] = field(default_factory=lambda: ALLOWANCES)
@@ -70,6 +73,7 @@ class Services:
     metrics: Metrics
     static: KeyPair
     kem: MlKemKeyPair | None
+    other_keys: Sequence[tuple[KeyPair, MlKemKeyPair]]
     certificate: TlsCertificate | None
     clock: Clock
     entropy: Entropy
@@ -164,7 +168,7 @@ def make_services(
 
     peer_nodes = PeerNodes(stores.nodes, publisher, stale_heads, presence_notifier, report=report, obey=orders.obey)
     table = Revocations()
-    checker = TicketChecker(dependencies.ticket_public, table, clock=dependencies.clock)
+    checker = TicketChecker(dependencies.ticket_publics, table, clock=dependencies.clock)
     revocations = RevocationFeed(
         stores.devices, table, checker=checker, hub=hub, outage=outage, clock=dependencies.clock, metrics=metrics
     )
@@ -174,6 +178,7 @@ def make_services(
         metrics=metrics,
         static=dependencies.static,
         kem=dependencies.kem,
+        other_keys=dependencies.other_keys,
         certificate=dependencies.certificate,
         clock=dependencies.clock,
         entropy=dependencies.entropy,

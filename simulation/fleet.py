@@ -148,7 +148,7 @@ class Fleet:
         dependencies = Dependencies(
             static=RELAY_KEY,
             kem=RELAY_KEM,
-            ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
+            ticket_publics=[TICKET_KEY.public_key().public_bytes_raw()],
             clock=now_ms,
             entropy=self._random.randbytes,
             random=Random(self._random.random()),

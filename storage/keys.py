@@ -12,12 +12,15 @@ repaired: a new pepper would lock everybody out, and a key that others could rea
 | `ticket.key` | Ed25519 private key that signs relay tickets  | api        |
 | `ticket.pub` | its public key                                | relay, api |
 | `pepper`     | HMAC key under which e-mail addresses are kept | api        |
+
+While a key changes there are also `<file>.next` and `<file>.old` (storage/key_rotation.py).
 """
 
 import base64
 import binascii
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -31,6 +34,10 @@ from varde_contract.kem import MLKEM_KEY_BYTES, MLKEM_SEED_BYTES, MlKemKeyPair
 KEY_BYTES: Final = 32
 FILE_LIMIT: Final = 4_096  # bytes; a key takes 45, the longest 1,581
 NAMES: Final = ("relay.key", "relay.pub", "relay.kem", "relay.kem.pub", "ticket.key", "ticket.pub", "pepper")
+
+HALF_WAY: Final = ": if a change of keys was interrupted, run it again (varde server keys rotate)"
+STAGES: Final = (".next", ".old")
+"""Behind a name: a key that is accepted and not used, because it will be, or was."""
 
 
 class KeyFileError(Exception):
@@ -46,6 +53,14 @@ class RelayKeys:
     relay_kem_private: bytes = field(repr=False)
     relay_kem_public: bytes
     ticket_public: bytes
+    other_privates: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    """X25519 key and ML-KEM-768 seed of key pairs that are accepted as well, while they change."""
+    other_ticket_publics: tuple[bytes, ...] = ()
+
+    @property
+    def ticket_publics(self) -> tuple[bytes, ...]:
+        """All that tickets may be signed with, the one in use first."""
+        return (self.ticket_public, *self.other_ticket_publics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +72,8 @@ class ApiKeys:
     ticket_private: bytes = field(repr=False)
     ticket_public: bytes
     pepper: bytes = field(repr=False)
+    other_peppers: tuple[bytes, ...] = field(default=(), repr=False)
+    """Addresses are looked up under these as well, while the pepper changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +129,7 @@ def read_relay_keys(folder: Path) -> RelayKeys:
     check_folder(folder)
     private, public = _read(folder, "relay.key"), _read(folder, "relay.pub")
     if X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw() != public:
-        raise KeyFileError(f"{folder / 'relay.pub'} does not belong to relay.key beside it")
+        raise KeyFileError(f"{folder / 'relay.pub'} does not belong to relay.key beside it{HALF_WAY}")
     kem, kem_public = _read(folder, "relay.kem", MLKEM_SEED_BYTES), _read(folder, "relay.kem.pub", MLKEM_KEY_BYTES)
     if MlKemKeyPair(kem).public != kem_public:
         raise KeyFileError(f"{folder / 'relay.kem.pub'} does not belong to relay.kem beside it")
@@ -122,6 +139,11 @@ def read_relay_keys(folder: Path) -> RelayKeys:
         relay_kem_private=kem,
         relay_kem_public=kem_public,
         ticket_public=_read(folder, "ticket.pub"),
+        other_privates=tuple(
+            (_read(folder, "relay.key" + stage), _read(folder, "relay.kem" + stage, MLKEM_SEED_BYTES))
+            for stage in _stages(folder, "relay.key", "relay.kem")
+        ),
+        other_ticket_publics=tuple(_read(folder, "ticket.pub" + stage) for stage in _stages(folder, "ticket.pub")),
     )
 
 
@@ -134,17 +156,19 @@ def read_api_keys(folder: Path) -> ApiKeys:
     check_folder(folder)
     private, public = _read(folder, "ticket.key"), _read(folder, "ticket.pub")
     if Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw() != public:
-        raise KeyFileError(f"{folder / 'ticket.pub'} does not belong to ticket.key beside it")
+        raise KeyFileError(f"{folder / 'ticket.pub'} does not belong to ticket.key beside it{HALF_WAY}")
     return ApiKeys(
         relay_public=_read(folder, "relay.pub"),
         relay_kem_public=_read(folder, "relay.kem.pub", MLKEM_KEY_BYTES),
         ticket_private=private,
         ticket_public=public,
         pepper=_read(folder, "pepper"),
+        other_peppers=tuple(_read(folder, "pepper" + stage) for stage in _stages(folder, "pepper")),
     )
 
 
-def _fill(folder: Path) -> None:
+def make_key_set(names: Sequence[str]) -> dict[str, str]:
+    """Make fresh keys for these files. Pairs belong together when both halves are named at once."""
     relay, ticket = X25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     # Not made out of relay.key: whoever could compute that one from its public half would have this one, too.
     kem = os.urandom(MLKEM_SEED_BYTES)
@@ -157,8 +181,12 @@ def _fill(folder: Path) -> None:
         ticket.public_key().public_bytes_raw(),
         os.urandom(KEY_BYTES),
     )
-    for name, key in zip(NAMES, keys, strict=True):
-        write_text(folder / name, base64.b64encode(key).decode())
+    return {name: base64.b64encode(key).decode() for name, key in zip(NAMES, keys, strict=True) if name in names}
+
+
+def _fill(folder: Path) -> None:
+    for name, text in make_key_set(NAMES).items():
+        write_text(folder / name, text)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -196,6 +224,11 @@ def read_text(folder: Path, name: str) -> str:
             raise KeyFileError(f"{path} is not a file")
         _refuse_open(path, found, "0600")
         return file.read(FILE_LIMIT).decode(errors="replace").removesuffix("\n")
+
+
+def _stages(folder: Path, *names: str) -> list[str]:
+    """Return which of the next and the old ones are there; none when the key is not being changed."""
+    return [stage for stage in STAGES if all((folder / (name + stage)).exists() for name in names)]
 
 
 def _refuse_open(path: Path, found: os.stat_result, wanted: str) -> None:

@@ -6,6 +6,7 @@ The life of a session is two tables, one for each direction of frames; a pair th
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
@@ -235,54 +236,64 @@ class ServerSession(_Session[f.ReceivedFrame]):
     When `state` turns to GREETING, `hello` and `remote_static` are there to be judged; answer with `Welcome`.
     """
 
-    __slots__ = ("_kem", "_static", "handshake_hash", "hello", "pattern", "remote_static")
+    __slots__ = ("_kem", "_others", "_static", "handshake_hash", "hello", "pattern", "remote_static")
 
-    def __init__(self, static: KeyPair, kem: MlKemKeyPair | None = None) -> None:
-        """Without `kem` the patterns that need one are refused."""
+    def __init__(
+        self,
+        static: KeyPair,
+        kem: MlKemKeyPair | None = None,
+        *,
+        others: Sequence[tuple[KeyPair, MlKemKeyPair]] = (),
+    ) -> None:
+        """Without `kem` the patterns that need one are refused. `others` are accepted as well, while keys change."""
         super().__init__(sends=_SERVER_FRAMES, receives=_RECEIVED_FRAMES, decode=codec.decode_client_frames)
         self._static = static
         self._kem = kem
+        self._others = others
         self.pattern: Pattern | None = None
         self.hello: f.Hello | None = None
         self.remote_static = b""
         self.handshake_hash = b""
 
     def _receive_handshake(self, message: bytes) -> None:
-        first = self._handshake is None
-        if first:
-            message = self._choose(message)
-        assert self._handshake is not None
-        payload = self._handshake.read_message(message)
-        if first:
+        if self._handshake is None:
+            self._handshake, payload = self._begin(message)
             self._reply = self._handshake.write_message()
+        else:
+            payload = self._handshake.read_message(message)
         if self._handshake.finished:
             self._greet(payload)
         else:
             _require_empty(payload)
 
-    def _choose(self, message: bytes) -> bytes:
+    def _begin(self, message: bytes) -> tuple[Handshake, bytes]:
+        """Read a first message with the keys that it was made for: all patterns but XX are bound to them."""
+        try:
+            return self._read_first(message, self._static, self._kem)
+        except PeerFault:
+            for static, kem in self._others:
+                with suppress(PeerFault):
+                    return self._read_first(message, static, kem)
+            raise
+
+    def _read_first(self, message: bytes, static: KeyPair, kem: MlKemKeyPair | None) -> tuple[Handshake, bytes]:
+        handshake, rest = self._choose(message, static, kem)
+        return handshake, handshake.read_message(rest)
+
+    def _choose(self, message: bytes, static: KeyPair, kem: MlKemKeyPair | None) -> tuple[Handshake, bytes]:
         try:
             self.pattern = Pattern(message[0])
         except (IndexError, ValueError):
             raise PeerFault("the first byte names no known pattern", CloseCode.UNSUPPORTED_HANDSHAKE) from None
-        psks, bound, message = self._take_secret(message[1:]) if self.pattern.post_quantum else ((), (), message[1:])
-        self._handshake = Handshake(
+        psks, bound, message = _take_secret(message[1:], kem) if self.pattern.post_quantum else ((), (), message[1:])
+        handshake = Handshake(
             noise_name(self.pattern),
             initiator=False,
             prologue=prologue(self.pattern, *bound),
-            s=self._static,
+            s=static,
             psks=psks,
         )
-        return message
-
-    def _take_secret(self, message: bytes) -> tuple[tuple[bytes], tuple[bytes, bytes], bytes]:
-        """Return the psk, what the prologue binds, and the Noise message behind the ciphertext."""
-        if self._kem is None:
-            raise PeerFault("this node has no key for a post-quantum pattern", CloseCode.UNSUPPORTED_HANDSHAKE)
-        ciphertext, message = message[:MLKEM_CIPHERTEXT_BYTES], message[MLKEM_CIPHERTEXT_BYTES:]
-        if len(ciphertext) < MLKEM_CIPHERTEXT_BYTES:
-            raise PeerFault("the first message is too short for its KEM ciphertext", CloseCode.HANDSHAKE_FAILED)
-        return (self._kem.decapsulate(ciphertext),), (self._kem.public, ciphertext), message
+        return handshake, message
 
     def _greet(self, payload: bytes) -> None:
         assert self._handshake is not None
@@ -293,6 +304,16 @@ class ServerSession(_Session[f.ReceivedFrame]):
         assert remote is not None
         self.hello, self.remote_static, self.handshake_hash = hello, remote, self._handshake.handshake_hash
         self._finish_handshake()
+
+
+def _take_secret(message: bytes, kem: MlKemKeyPair | None) -> tuple[tuple[bytes], tuple[bytes, bytes], bytes]:
+    """Return the psk, what the prologue binds, and the Noise message behind the ciphertext."""
+    if kem is None:
+        raise PeerFault("this node has no key for a post-quantum pattern", CloseCode.UNSUPPORTED_HANDSHAKE)
+    ciphertext, message = message[:MLKEM_CIPHERTEXT_BYTES], message[MLKEM_CIPHERTEXT_BYTES:]
+    if len(ciphertext) < MLKEM_CIPHERTEXT_BYTES:
+        raise PeerFault("the first message is too short for its KEM ciphertext", CloseCode.HANDSHAKE_FAILED)
+    return (kem.decapsulate(ciphertext),), (kem.public, ciphertext), message
 
 
 class ClientSession(_Session[f.ServerFrame]):

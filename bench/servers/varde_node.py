@@ -131,7 +131,7 @@ async def _run(plan: Plan, folder: Path, files: TlsFiles | None) -> None:
     )
     dependencies = Dependencies(
         static=KeyPair.from_private(private),
-        ticket_public=ticket_public,
+        ticket_publics=[ticket_public],
         clock=_now_ms,
         entropy=os.urandom,
         random=SystemRandom(),

@@ -50,8 +50,13 @@ class SignInStore(Protocol):
     async def consume_code(self, address: bytes, code_digest: bytes) -> bool:
         """Delete this code. True for exactly one of several callers."""
 
-    async def account_of(self, address: bytes, fresh: AccountId, now_ms: int) -> tuple[Account, bool]:
-        """Return the address's account, made as `fresh` when there is none; True when it was made now."""
+    async def account_of(
+        self, address: bytes, fresh: AccountId, now_ms: int, *, known_as: Sequence[bytes] = ()
+    ) -> tuple[Account, bool]:
+        """Return the address's account, made as `fresh` when there is none; True when it was made now.
+
+        `known_as` are other digests of the same address: an account that has one of them gets this one instead.
+        """
 
 
 class SessionStore(Protocol):

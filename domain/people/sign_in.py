@@ -1,6 +1,7 @@
 """Sign-in: a one-time code goes to an e-mail address, and whoever has it gets a session of the address's account."""
 
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,12 +49,22 @@ class SignIn:
     """Codes out, sessions back. One code guessed blindly succeeds with a chance of 5 in 10^8."""
 
     def __init__(
-        self, store: SignInStore, mail: Mail, sessions: Sessions, *, pepper: bytes, clock: Clock, entropy: Entropy
+        self,
+        store: SignInStore,
+        mail: Mail,
+        sessions: Sessions,
+        *,
+        pepper: bytes,
+        other_peppers: Sequence[bytes] = (),
+        clock: Clock,
+        entropy: Entropy,
     ) -> None:
+        """`other_peppers` are looked under as well, while the pepper changes: whoever signs in comes under `pepper`."""
         self._store = store
         self._mail = mail
         self._sessions = sessions
         self._pepper = pepper
+        self._peppers = (pepper, *other_peppers)
         self._clock = clock
         self._entropy = entropy
 
@@ -79,20 +90,26 @@ class SignIn:
     async def redeem(self, typed_address: str, code: str) -> SignedIn | Refused:
         """Trade a code for a session. Refuses `code-expired`, `code-exhausted` and `code-wrong`."""
         address = normal_address(typed_address)
-        digest = address_digest(self._pepper, address)
+        digest, *known_as = [address_digest(pepper, address) for pepper in self._peppers]
+        # The code may have been asked for at an API that is a step further in a change of the pepper, or behind.
+        tried = [
+            await self._try(each, code_digest(pepper, address, code))
+            for pepper, each in zip(self._peppers, (digest, *known_as), strict=True)
+        ]
+        if None not in tried:
+            return next((refused for refused in tried if refused and refused is not _EXPIRED), _EXPIRED)
+        now = self._clock()
+        fresh = AccountId(uuid7(now, self._entropy(ENTROPY_BYTES)))
+        account, new_account = await self._store.account_of(digest, fresh, now, known_as=known_as)
+        return SignedIn(await self._sessions.open(account.id), new_account)
+
+    async def _try(self, digest: bytes, offered: bytes) -> Refused | None:
         # The attempt is used up before the code is looked at, so that no number of attempts at once can exceed five.
-        refused = self._judge(
-            await self._store.take_attempt(digest), offered := code_digest(self._pepper, address, code)
-        )
+        refused = self._judge(await self._store.take_attempt(digest), offered)
         if refused is not None:
             return refused
         # Of two who redeem it at once, one gets the session.
-        if not await self._store.consume_code(digest, offered):
-            return _EXPIRED
-        now = self._clock()
-        fresh = AccountId(uuid7(now, self._entropy(ENTROPY_BYTES)))
-        account, new_account = await self._store.account_of(digest, fresh, now)
-        return SignedIn(await self._sessions.open(account.id), new_account)
+        return None if await self._store.consume_code(digest, offered) else _EXPIRED
 
     def _judge(self, mailed: OneTimeCode | None, offered: bytes) -> Refused | None:
         if mailed is None or mailed.expires_ms <= self._clock():

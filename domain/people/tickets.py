@@ -2,6 +2,8 @@
 
 import base64
 import hmac
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -113,11 +115,14 @@ class TicketIssuer:
 class TicketChecker:
     """Judges tickets: in every relay node."""
 
-    def __init__(self, public_key: bytes, revocations: Revocations, *, clock: Clock) -> None:
-        """`public_key` is 32 bytes of Ed25519. Raises ValueError for a key that anybody could forge signatures for."""
-        if not is_good_signing_key(public_key):
+    def __init__(self, public_keys: Sequence[bytes], revocations: Revocations, *, clock: Clock) -> None:
+        """`public_keys` are 32 bytes of Ed25519 each: more than one while the key changes, the one in use first.
+
+        Raises ValueError for a key that anybody could forge signatures for.
+        """
+        if not all(map(is_good_signing_key, public_keys)):
             raise ValueError("the tickets' public key is no Ed25519 key")
-        self._key = public_key
+        self._keys = public_keys
         self._revocations = revocations
         self._clock = clock
 
@@ -151,7 +156,7 @@ class TicketChecker:
         if header != HEADER:
             return None
         try:
-            _require_signed(signed.encode("ascii"), _from_base64url(signature), self._key)
+            _require_signed(signed.encode("ascii"), _from_base64url(signature), self._keys)
             ticket = _ticket_of(_claims.decode(_from_base64url(payload)))
         # Which of these it was is nobody's business but the forger's.
         except (BadSignatureError, msgspec.MsgspecError, ValueError, OverflowError):
@@ -160,11 +165,16 @@ class TicketChecker:
         return ticket if ticket.expires_ms - ticket.issued_ms <= LIFETIME else None
 
 
-def _require_signed(signed: bytes, signature: bytes, key: bytes) -> None:
-    """Raise ValueError or BadSignatureError unless it is. The key is known to be good: that is not asked each time."""
+def _require_signed(signed: bytes, signature: bytes, keys: Sequence[bytes]) -> None:
+    """Raise ValueError or BadSignatureError unless it is, by one key. They are known to be good: nobody asks again."""
     if len(signature) != SIGNATURE_BYTES:
         raise ValueError("an Ed25519 signature has another length")  # the split of what follows would be the forger's
-    crypto_sign_open(signature + signed, key)
+    *others, last = keys
+    for key in others:
+        with suppress(BadSignatureError):
+            crypto_sign_open(signature + signed, key)
+            return
+    crypto_sign_open(signature + signed, last)
 
 
 def _from_base64url(text: str) -> bytes:

@@ -94,7 +94,7 @@ async def _upgrade(
 
 
 async def _run_noise(services: Services, transport: Transport) -> ServerSession:
-    session = ServerSession(services.static, services.kem)
+    session = ServerSession(services.static, services.kem, others=services.other_keys)
     while session.state is State.HANDSHAKE:
         # The first message may have come in the same read as the upgrade request.
         for message in transport.websocket.take_messages() or await _read_open(transport):

@@ -67,9 +67,14 @@ class MemorySignIn:
         del self._memory.codes[address]
         return True
 
-    async def account_of(self, address: bytes, fresh: AccountId, now_ms: int) -> tuple[people.Account, bool]:
+    async def account_of(
+        self, address: bytes, fresh: AccountId, now_ms: int, *, known_as: Sequence[bytes] = ()
+    ) -> tuple[people.Account, bool]:
         """As promised."""
         await self._interference.let_through()
+        for other in known_as:
+            if other in self._memory.addresses and address not in self._memory.addresses:
+                self._memory.addresses[address] = self._memory.addresses.pop(other)
         known = self._memory.addresses.get(address)
         if known is not None:
             return self._memory.accounts[known], False

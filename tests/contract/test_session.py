@@ -116,6 +116,19 @@ def test_a_relay_with_another_key_never_sees_the_ticket(pattern: Pattern) -> Non
     assert client.take_reply() is None
 
 
+@pytest.mark.parametrize("pattern", [Pattern.IK, Pattern.XXpsk3, Pattern.IKpsk1])
+def test_while_its_keys_change_a_relay_is_met_under_both(pattern: Pattern) -> None:
+    """It answers with the keys that the client expects, whether those are the first or others."""
+    own = KeyPair.generate(), MlKemKeyPair.generate()
+    pair = open_pair(pattern)._replace(server=ServerSession(*own, others=[own, (RELAY_KEYS, RELAY_KEM)]))
+    pair.reach(State.LIVE)
+    assert pair.client.remote_static == RELAY_KEYS.public
+    assert pair.server.handshake_hash == pair.client.handshake_hash
+    with pytest.raises(PeerFault) as refused:
+        ServerSession(*own, others=[own]).receive(open_pair(pattern).client.open())
+    assert refused.value.close_code is CloseCode.HANDSHAKE_FAILED
+
+
 def test_xx_without_a_key_shows_whom_it_met() -> None:
     """The first connection of all learns the relay's key, for the caller to compare."""
     pair = open_pair(Pattern.XX, relay_key=None).reach(State.LIVE)

@@ -12,8 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+from click.testing import CliRunner
 
 import varde
+from operations.commands import server
+from storage.keys import read_api_keys, read_relay_keys
 from storage.migrate import read_migrations
 from tests.end_to_end.balancer import CONFIG, PASSTHROUGH, Balancer, addresses, open_balancer
 from tests.end_to_end.stack import ROOT, SECONDS, Person, Stack, connected, open_dm, people
@@ -32,10 +35,10 @@ def balancer(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @asynccontextmanager
-async def talking(balancer: Balancer, folder: Path) -> AsyncIterator["Talk"]:
+async def talking(balancer: Balancer, folder: Path, seconds: float = SECONDS) -> AsyncIterator["Talk"]:
     """Alice and Bob, connected through the balancer."""
     alice, bob = await people(balancer.stack, folder, "alice", "bob")
-    async with connected((alice, "laptop"), (bob, "laptop")) as (hers, his):
+    async with connected((alice, "laptop"), (bob, "laptop"), seconds=seconds) as (hers, his):
         yield Talk(hers, his, await open_dm(hers, his))
 
 
@@ -131,6 +134,70 @@ async def test_a_node_is_added_while_all_runs(balancer: Balancer, tmp_path: Path
     finally:
         third.stop()
         balancer.say("del server relay/relay-3")
+
+
+async def test_each_key_changes_while_people_talk(balancer: Balancer, tmp_path: Path) -> None:
+    """In three steps each, one node after the other: nobody is locked out, and no message is lost or repeated.
+
+    Those who come back late hold a ticket and a relay's key of before: at each step they are let in.
+    """
+    await balancer.wait_ready(*BOTH, "api-1")
+    stack, keys = balancer.stack, balancer.stack.data / "keys"
+    before = read_relay_keys(keys), read_api_keys(keys)
+    late = await people(stack, tmp_path, "dave", "erin")
+    for person in late:
+        async with connected((person, "laptop")):
+            pass
+    try:
+        # Four drains and three starts of the API, which take ten seconds on a machine that does nothing else.
+        async with talking(balancer, tmp_path, seconds=100) as talk:
+            _rotate_all(stack)
+            await _replace(balancer, talk)
+            _rotate_all(stack)
+            await _restart_api(balancer)
+            assert read_api_keys(keys).ticket_public != before[1].ticket_public
+            assert read_api_keys(keys).relay_public != before[1].relay_public
+            async with connected((late[0], "laptop")):
+                await talk.go_on()
+            (carol,) = await people(stack, tmp_path, "carol")
+            async with connected((carol, "laptop")):
+                await talk.go_on()
+            assert (await late[1].log_in("phone")).account == (await late[1].log_in("tablet")).account
+            _rotate_all(stack, "--insist")
+            await _replace(balancer, talk)
+            for person in (*late, carol):
+                async with connected((person, "laptop")):
+                    await talk.go_on()
+            await late[1].log_in("watch")
+    finally:  # for the other tests: with whatever the keys are now
+        stack.relay.stop()
+        stack.relay.start()
+    after = read_relay_keys(keys), read_api_keys(keys)
+    assert not after[0].other_privates + after[0].other_ticket_publics + after[1].other_peppers
+    assert after[1].pepper != before[1].pepper
+
+
+def _rotate_all(stack: Stack, *options: str) -> None:
+    for name in ("relay", "ticket", "pepper"):
+        command = ["keys", "rotate", name, *options]
+        CliRunner().invoke(server, command, env={"VARDE_DATA": str(stack.data)}, catch_exceptions=False)
+
+
+async def _replace(balancer: Balancer, talk: Talk) -> None:
+    """Restart the nodes, one after the other, and the API, while people talk."""
+    for node in balancer.nodes.values():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk.go_on)
+            await trio.to_thread.run_sync(node.stop)
+        node.start()
+        await balancer.wait_ready(*BOTH, "api-1")
+    await _restart_api(balancer)
+
+
+async def _restart_api(balancer: Balancer) -> None:
+    balancer.stack.api.stop()
+    balancer.stack.api.start()
+    await balancer.wait_ready(*BOTH, "api-1")
 
 
 def older_version(folder: Path) -> Path:

@@ -13,6 +13,7 @@ from operations import backup
 from operations.backup import BackupError, back_up, hand_out_keys, restore
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.embedded.cluster import program
+from storage.key_rotation import rotate
 from storage.keys import KeyFileError, make_keys, read_api_keys, read_relay_keys
 from storage.log_key import LogKey
 
@@ -103,7 +104,19 @@ def test_a_program_gets_its_own_keys_alone(server: StorageSettings, tmp_path: Pa
     with pytest.raises(KeyFileError):
         read_relay_keys(tmp_path / "api")
     with pytest.raises(KeyFileError, match="cannot be made"):
-        hand_out_keys(server.data, "relay", tmp_path / "relay")
+        hand_out_keys(server.data, "relay", tmp_path / "missing" / "relay")
+
+
+async def test_a_backup_in_the_middle_of_a_change_of_keys_holds_both(
+    server: StorageSettings, tmp_path: Path, bare_database_url: str
+) -> None:
+    """Whoever holds something of the old key is not locked out by a restore."""
+    rotate(server.data / "keys", "ticket", 0)
+    await back_up(server, tmp_path / "backup.tar", quiet)
+    elsewhere = StorageSettings(database=DatabaseUrl(bare_database_url), data=tmp_path / "elsewhere")
+    await restore(elsewhere, tmp_path / "backup.tar", quiet)
+    assert read_relay_keys(elsewhere.data / "keys").other_ticket_publics
+    assert read_relay_keys(elsewhere.data / "keys") == read_relay_keys(server.data / "keys")
 
 
 async def test_nobody_else_can_read_while_it_is_made(

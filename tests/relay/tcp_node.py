@@ -61,7 +61,7 @@ async def open_tcp_node(
     dependencies = Dependencies(
         static=RELAY_KEY,
         kem=RELAY_KEM,
-        ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
+        ticket_publics=[TICKET_KEY.public_key().public_bytes_raw()],
         clock=clock,
         entropy=os.urandom,  # two nodes must not have one name
         random=Random(1),  # noqa: S311 - it spreads load

@@ -1,5 +1,6 @@
 """One-time codes and the accounts of addresses in Postgres, both by keyed digest."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from domain.people import model as people
@@ -28,9 +29,11 @@ class PostgresSignIn:
         """Delete this code."""
         return await self._transactions.ask(_consume_code, address, code_digest)
 
-    async def account_of(self, address: bytes, fresh: AccountId, now_ms: int) -> tuple[people.Account, bool]:
+    async def account_of(
+        self, address: bytes, fresh: AccountId, now_ms: int, *, known_as: Sequence[bytes] = ()
+    ) -> tuple[people.Account, bool]:
         """Return the address's account, made now when there is none."""
-        return await self._transactions.run(_account_of, address, fresh, now_ms)
+        return await self._transactions.run(_account_of, address, fresh, now_ms, known_as)
 
 
 _COUNT_CODE: Final = """
@@ -81,6 +84,12 @@ async def _consume_code(connection: Connection, address: bytes, code_digest: byt
     return bool(await connection.fetchval(_CONSUME_CODE, address, code_digest))
 
 
+# Of two at once, the second one waits for the row's lock, and then no longer finds it under the other name.
+_RENAME_ADDRESS: Final = """
+    UPDATE address_account SET address = $1
+    WHERE address = (SELECT address FROM address_account WHERE address = ANY($2::bytea[]) LIMIT 1)
+        AND NOT EXISTS (SELECT FROM address_account WHERE address = $1)
+"""
 _CLAIM_ADDRESS: Final = """
     INSERT INTO address_account (address, account_id) VALUES ($1, $2)
     ON CONFLICT (address) DO NOTHING
@@ -96,8 +105,10 @@ _FIND_ACCOUNT: Final = """
 
 
 async def _account_of(
-    connection: Connection, address: bytes, fresh: AccountId, now_ms: int
+    connection: Connection, address: bytes, fresh: AccountId, now_ms: int, known_as: Sequence[bytes]
 ) -> tuple[people.Account, bool]:
+    if known_as:
+        await connection.execute(_RENAME_ADDRESS, address, list(known_as))
     # Whoever comes second waits here for the first one's end, and then sees its account in the next statement.
     made = await connection.fetchval(_CLAIM_ADDRESS, address, fresh) is not None
     row = (

@@ -138,7 +138,7 @@ async def test_prekeys_are_uploaded_counted_and_claimed(api: MemoryApi) -> None:
 async def test_a_ticket_is_good_for_the_device_it_was_made_for(api: MemoryApi) -> None:
     """What the API signs, a relay accepts with the device's Noise key, for a day."""
     given = await DeviceClient(api, alice_phone).post(RelayTicket, "/v1/relay/tickets")
-    checker = TicketChecker(TICKET_KEY.public_key().public_bytes_raw(), Revocations(), clock=api.clock)
+    checker = TicketChecker([TICKET_KEY.public_key().public_bytes_raw()], Revocations(), clock=api.clock)
     checked = checker.check(given.ticket, device=alice_phone.id, noise_key=alice_phone.model.noise_key)
     assert isinstance(checked, Ticket)
     assert checked.profiles == {alice.profile, alice.jobb.id}

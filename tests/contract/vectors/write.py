@@ -82,11 +82,10 @@ class FixedServer(ServerSession):
     def __init__(self) -> None:
         super().__init__(KeyPair.from_private(RELAY_STATIC), RELAY_KEM)
 
-    def _choose(self, message: bytes) -> bytes:
-        rest = super()._choose(message)
+    def _choose(self, message: bytes, static: KeyPair, kem: MlKemKeyPair | None) -> tuple[Handshake, bytes]:
+        _, rest = super()._choose(message, static, kem)
         assert self.pattern is not None
-        self._handshake = _fixed(self.pattern, self._static, RELAY_EPHEMERAL, initiator=False)
-        return rest
+        return _fixed(self.pattern, static, RELAY_EPHEMERAL, initiator=False), rest
 
 
 def _fixed(

@@ -2,7 +2,16 @@
 
 import trio
 
-from domain.people.sign_in import ATTEMPTS, CODE_DIGITS, CODE_TIME, CODE_WINDOW, CODES_PER_WINDOW, SECOND, SignedIn
+from domain.people.sign_in import (
+    ATTEMPTS,
+    CODE_DIGITS,
+    CODE_TIME,
+    CODE_WINDOW,
+    CODES_PER_WINDOW,
+    SECOND,
+    SignedIn,
+    SignIn,
+)
 from simulation.stores.clock import MINUTE
 from tests.domain.registry import Registry, code_of
 from varde_contract.refusals import RefusalCode, Refused
@@ -226,3 +235,39 @@ async def test_no_refusal_repeats_what_was_sent() -> None:
     assert ADDRESS not in said
     assert code not in said
     assert NO_CODE not in said
+
+
+def with_peppers(registry: Registry, pepper: bytes, *others: bytes) -> Registry:
+    """The same server with other peppers: another API, or the same one restarted."""
+    registry.sign_in = SignIn(
+        *(registry.stores.sign_in, registry.mail, registry.sessions),
+        pepper=pepper,
+        other_peppers=others,
+        clock=registry.clock,
+        entropy=registry.entropy,
+    )
+    return registry
+
+
+async def test_an_account_is_found_while_the_pepper_changes() -> None:
+    """At each step, also at an API that is a step behind; and then under the new pepper alone."""
+    registry, old, new = Registry(), b"o" * 32, b"n" * 32
+    account = (await signed_in(with_peppers(registry, old))).granted.session.account
+    for peppers in ((old, new), (new, old), (old, new), (new, old), (new,)):
+        found = await signed_in(with_peppers(registry, *peppers))
+        assert (found.new_account, found.granted.session.account) == (False, account)
+        registry.clock.advance(CODE_WINDOW)
+    assert len(registry.memory.addresses) == 1
+
+
+async def test_a_code_holds_at_an_api_that_is_a_step_further() -> None:
+    """Also when an earlier code waits there, and either way."""
+    registry, old, new = Registry(), b"o" * 32, b"n" * 32
+    for here, there in (((old, new), (new, old)), ((new, old), (old, new))):
+        await mailed(with_peppers(registry, *there))
+        code = await mailed(with_peppers(registry, *here))
+        with_peppers(registry, *there)
+        assert code_of(await registry.sign_in.redeem(ADDRESS, NO_CODE)) is RefusalCode.CODE_WRONG
+        assert isinstance(await registry.sign_in.redeem(ADDRESS, code), SignedIn)
+        assert code_of(await registry.sign_in.redeem(ADDRESS, code)) is RefusalCode.CODE_WRONG
+        registry.clock.advance(CODE_WINDOW)

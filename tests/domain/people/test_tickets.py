@@ -36,7 +36,7 @@ class Door:
         self.clock = ManualClock()
         self.revocations = Revocations()
         self.issuer = TicketIssuer(KEY.private_bytes_raw(), entropy=DeterministicEntropy())
-        self.checker = TicketChecker(PUBLIC, self.revocations, clock=self.clock)
+        self.checker = TicketChecker([PUBLIC], self.revocations, clock=self.clock)
 
     def issue(self) -> IssuedTicket:
         """A ticket for Alice's laptop, now."""
@@ -243,7 +243,7 @@ def test_revocations_are_forgotten_when_no_ticket_can_need_them() -> None:
 def test_a_checker_takes_no_key_that_anybody_could_sign_for(key: bytes) -> None:
     """A point of small order, or what is no key at all: the node does not start, rather than let everybody in."""
     with pytest.raises(ValueError, match="no Ed25519 key"):
-        TicketChecker(key, Revocations(), clock=ManualClock())
+        TicketChecker([key], Revocations(), clock=ManualClock())
 
 
 @pytest.mark.parametrize("cut", [0, 1, 63])
@@ -255,3 +255,15 @@ def test_a_signature_has_one_length(cut: int) -> None:
     for changed in (raw[:cut], raw + raw[:1]):
         text = f"{signed}.{base64.urlsafe_b64encode(changed).rstrip(b'=').decode()}"
         assert door.knock(text) is RefusalCode.TICKET_INVALID
+
+
+def test_while_the_key_changes_tickets_of_both_hold() -> None:
+    """Whichever of the two the API signed with, and none of a third one."""
+    door = Door()
+    others = [OTHER_KEY.public_key().public_bytes_raw(), PUBLIC]
+    door.checker = TicketChecker(others, door.revocations, clock=door.clock)
+    claims = door.claims()
+    assert isinstance(door.knock(forge(claims)), Ticket)
+    assert isinstance(door.knock(forge(claims, OTHER_KEY)), Ticket)
+    third = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
+    assert door.knock(forge(claims, third)) is RefusalCode.TICKET_INVALID

@@ -128,7 +128,7 @@ def _make_services(backend: Backend, settings: dict[str, Any]) -> Services:
     CountingKeys.used = 0
     dependencies = Dependencies(
         static=CountingKeys.from_private(RELAY_KEY.private_bytes()),
-        ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
+        ticket_publics=[TICKET_KEY.public_key().public_bytes_raw()],
         clock=ManualClock(),
         entropy=os.urandom,
         random=Random(1),  # noqa: S311 - it spreads load

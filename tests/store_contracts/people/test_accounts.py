@@ -34,6 +34,31 @@ async def test_an_address_has_one_account(stores: Stores) -> None:
     assert await stores.accounts.find(bob.account) is None
 
 
+async def test_an_account_keeps_up_with_its_addresses_digest(stores: Stores) -> None:
+    """Found under another digest of the same address, it is under the one that was asked for from then on."""
+    other, third, next_one = b"o" * 32, b"t" * 32, AccountId(id_of(9))
+    await stores.sign_in.account_of(other, alice.account, BIRTH_MS)
+    for known_as in ([third, other], [], [third, other]):
+        found, was_made = await stores.sign_in.account_of(ADDRESS, bob.account, BIRTH_MS, known_as=known_as)
+        assert (found.id, was_made) == (alice.account, False)
+    assert (await stores.sign_in.account_of(other, next_one, BIRTH_MS))[1]
+
+
+async def test_an_account_moves_once_for_many_at_once(nodes: tuple[Stores, Stores]) -> None:
+    """Two who sign in at once under the next digest find the one account."""
+    other, found = b"o" * 32, []
+    await nodes[0].sign_in.account_of(other, alice.account, BIRTH_MS)
+
+    async def sign_in(stores: Stores) -> None:
+        fresh = AccountId(id_of(secrets.randbits(60)))
+        found.append(await stores.sign_in.account_of(ADDRESS, fresh, BIRTH_MS, known_as=[other]))
+
+    async with trio.open_nursery() as nursery:
+        for stores in nodes * 4:
+            nursery.start_soon(sign_in, stores)
+    assert {(account.id, made) for account, made in found} == {(alice.account, False)}
+
+
 async def test_an_address_has_one_account_even_for_two_at_once(nodes: tuple[Stores, Stores]) -> None:
     """Two first sign-ins at once make one account, and one of them says so."""
     answers = []
