@@ -107,6 +107,7 @@ class Connection:
         assert self._goaway is not None
         await trio.sleep(spread(self._goaway))
         await self._idle.wait()
+        # Before the close, or the reader would take its end for one that the relay chose.
         self._left = True
         await self._websocket.aclose()
 
@@ -135,6 +136,7 @@ class Connection:
         size = 0
         while self._queue:
             encoded = codec.encode_frame(self._queue[0])
+            # One frame always goes: what does not fit one Noise message was sent by the API instead.
             if message and not codec.fits(size + len(encoded), len(message) + 1):
                 self._work.set()
                 break

@@ -143,6 +143,8 @@ class Outbox:
     async def request(self, frame: Send) -> Ack | RefusedFrame | None:
         """Send over the relay as soon as it is connected, and return its reply; None when the connection was lost."""
         connection = await self.wait_connected()
+        # There is no checkpoint since the connection was looked at: `drop_connection` finds this reply, or was there
+        # before.
         self._replies[frame.client_id] = reply = Future[RefusedFrame | Ack | None]()
         connection.send(frame)
         return await reply.wait()

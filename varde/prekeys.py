@@ -19,6 +19,7 @@ from varde_contract.signed_statements import fallback_key_statement, one_time_ke
 ONE_TIME_KEYS = 50
 REFILL_BELOW = 25
 FALLBACK_AGE_MS = 7 * 24 * 60 * 60 * 1_000
+"""The one before still opens sessions, so a fallback key that is stolen opens first messages of two weeks at most."""
 CHECK_SECONDS = 24 * 60 * 60.0
 """How often the server is asked without a hint from the relay: the fallback key grows old in silence."""
 

@@ -77,6 +77,7 @@ class Receiver:
                     self._receive(frame)
             self._after_commit()
         finally:
+            # Also after an exception: what was not committed must not be confirmed after the next message.
             self._advanced.clear()
             self._on_commit.clear()
 

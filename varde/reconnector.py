@@ -34,6 +34,7 @@ EARLY = timedelta(minutes=5)
 STABLE_SECONDS = 5.0
 """After a connection that lived this long the next attempt starts from a short pause again."""
 CLOSE_SECONDS = 2.0
+"""For the relay to answer a close frame. One that is gone does not, and whoever ends the program waits for this."""
 BAD_TICKETS = 3
 """Fresh tickets refused in a row before the client gives up: a clock that is days off would otherwise ask for ever."""
 
@@ -129,6 +130,7 @@ class Reconnector:
         except Unreachable as fault:
             return ConnectionEnd(fault.code)
         except Refusal as fault:
+            # The session is over or the device is gone: another attempt would get no ticket either.
             return fault
         try:
             return await self._serve(route)
@@ -160,6 +162,7 @@ class Reconnector:
             self._pattern, self._bad_tickets, self._connection = Pattern.IKpsk1, 0, connection
             try:
                 self._listener.on_connected(connection)
+                # More frames may have come in the Noise message of Welcome.
                 self._listener.on_frames(rest)
                 return await connection.run(self._listener.on_frames)
             finally:

@@ -58,6 +58,7 @@ class Rosters:
         self._fetching_lists: defaultdict[AccountId, trio.Lock] = defaultdict(trio.Lock)
         self._fetching: defaultdict[ConversationId, trio.Lock] = defaultdict(trio.Lock)
         self._wanted: dict[ConversationId, int] = {}
+        # Without a bound: whoever sends is in the middle of a transaction and cannot wait.
         self._send_stale, self._receive_stale = trio.open_memory_channel[ConversationId](float("inf"))
 
     def known(self, conversation: ConversationId) -> ConversationView | None:
@@ -321,6 +322,7 @@ class Rosters:
         """Fetch stale rosters, so that devices are known before their first message comes."""
         backoff = Backoff()
         async for conversation in self._receive_stale:
+            # Fetched since, for a message or for an earlier word of the relay.
             if conversation not in self._wanted:
                 continue
             try:

@@ -200,6 +200,7 @@ class ClientTasks:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
             await self._connector.aclose()
         self._nursery.cancel_scope.cancel()
+        # Last: an ack that comes while the connection closes still reaches whoever waits for it.
         self._end(Ended("the client was closed"))
 
     def _end(self, error: VardeError) -> None:

@@ -69,7 +69,9 @@ class Database:
             finally:
                 self._depth -= 1
             return
+        # Before BEGIN: SQLite does not let it change within a transaction.
         self._be_durable(durable)
+        # The write lock at once: taken after a read it may be refused, and then nothing is left but to begin anew.
         self._connection.execute("BEGIN IMMEDIATE")
         self._depth = 1
         try:

@@ -84,6 +84,8 @@ class KeyFile:
             file.flush()
             os.fsync(file.fileno())
         try:
+            # A link and no rename, which would replace the key that somebody else has just made and wrapped a store
+            # with.
             os.link(half, self.path)
         except FileExistsError:
             pass  # somebody made it at the same time: theirs is as good
