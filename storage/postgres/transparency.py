@@ -174,7 +174,7 @@ _KEEP: Final = """
     ON CONFLICT (cosigned) DO UPDATE
     SET size = excluded.size, root = excluded.root, note = excluded.note, vkeys = excluded.vkeys,
         signed_ms = excluded.signed_ms
-    # Cosignatures come late: an older checkpoint must not replace a newer one.
+    -- Cosignatures come late: an older checkpoint must not replace a newer one.
     WHERE kept.size <= excluded.size
 """
 
