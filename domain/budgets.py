@@ -24,6 +24,7 @@ MIB: Final = 1_024 * KIB
 CAPACITY: Final = 50_000
 """Keys remembered. A key whose bucket is full again is forgotten, because nothing is lost with it."""
 SWEEP: Final = 1 * SECOND
+"""Between two looks at all keys: of a crowd of newcomers, not each one pays for a look."""
 CHUNK: Final = 1 / 16
 """Of a burst: what a process gives somebody before it tells the others. Hardly anybody ever comes that far, so the
 store hears of a few accounts a second and not of all."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MOST_WAITING: Final = 2_048
 """Spans. Further ones are dropped and counted: a dead collector costs two megabytes, and no time."""
 BATCH: Final = 512
+"""This and the queue are as large as in OpenTelemetry's own batch processor."""
 PAUSE: Final = 1.0
 """Seconds between two exports."""
 DEADLINE: Final = 5.0

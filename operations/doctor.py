@@ -30,7 +30,9 @@ PATIENCE: Final = 10.0
 SKEW_MOST: Final = 2.0
 """Seconds between this clock and the database's. Tickets and leases allow for some."""
 FILES_BESIDE: Final = 3_000
+"""Beside the established connections: 2,048 strangers, and what database, bus and logs take."""
 CERTIFICATE_DAYS: Final = 14
+"""Programs that renew begin a month before the end: with two weeks left, one has failed for a while."""
 
 
 class Health(enum.StrEnum):
@@ -89,6 +91,7 @@ async def _look_at_database(environ: Mapping[str, str]) -> str:
             await island.run(require_current, connection)
             before = time.time()
             theirs = await island.run(connection.fetchval, "SELECT extract(epoch FROM clock_timestamp())::float8")
+            # Half-way between question and answer: the way there and back must not look like a difference of clocks.
             skew = abs(theirs - (before + time.time()) / 2)
             in_recovery = await island.run(connection.fetchval, "SELECT pg_is_in_recovery()")
             version = ".".join(map(str, connection.get_server_version()[:2]))

@@ -204,6 +204,7 @@ class Island:
     async def _aclose(self, grace: float) -> None:
         self._close("the asyncio island was closed while the call ran, or before it")
         self.call_soon(self._leave.set)
+        # Shielded: a program that is cancelled still waits for statements to end, or it would leave them running.
         with trio.move_on_after(grace, shield=True):
             await self._ended.wait()
             return

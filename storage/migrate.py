@@ -21,7 +21,7 @@ import asyncpg
 from storage.database import Connection, PoolOrConnection
 
 FOLDER: Final = Path(__file__).parent / "migrations"
-OLDEST_SERVER: Final = 15
+OLDEST_SERVER: Final = 15  # migration 0010 needs UNIQUE NULLS NOT DISTINCT; Debian 12 has it
 LOCK: Final = 0x56617264_65  # "Varde"; any number will do that nobody else takes in the same database
 DEADLINE: Final = 3600.0  # seconds for one file, or for another migrator's; rewriting a large table takes its time
 

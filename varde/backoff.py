@@ -4,6 +4,7 @@ import random
 
 FIRST_SECONDS = 0.5
 MOST_SECONDS = 30.0
+"""A relay that is not authenticated yet may not send a client away for longer either: see `varde.reconnector`."""
 
 
 class Backoff:

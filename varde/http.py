@@ -34,6 +34,7 @@ for _name in ("httpx", "httpcore"):
     # They log every URL at INFO, and URLs hold ids.
     logging.getLogger(_name).setLevel(logging.WARNING)
 _TIMEOUT = httpx.Timeout(10.0)
+"""For each step: to connect, a write, a read. `CALL_SECONDS` bounds all of them together."""
 
 
 @cache
@@ -164,6 +165,7 @@ def _refusal(response: httpx.Response, content: bytes) -> VardeError:
     if response.headers.get("content-type", "").partition(";")[0].strip() == PROBLEM_MEDIA_TYPE:
         try:
             problem = msgspec.json.decode(content, type=Problem, dec_hook=decode_text_id)
+        # What says that it is a problem document and is none came from something in between.
         except (msgspec.MsgspecError, UnicodeDecodeError):
             pass
         else:

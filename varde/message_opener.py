@@ -164,6 +164,7 @@ class MessageOpener:
                 pass
             if reason is Reason.FORGED_STATEMENT and self._may_catch_up(new, signed):
                 return False
+        # No statement at all: it is stored below as one that nothing proves.
         except PeerFault:
             pass
         self._store.log.add(Undecryptable(new.conversation, new.seq, reason))

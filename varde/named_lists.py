@@ -32,6 +32,8 @@ SWAPPED = 6
 WAITING = 8
 """Messages of one conversation that wait at once, each with other lists: one honest member has one at a time."""
 KEPT = 1_000
+"""Breaks and digests that are remembered. Beyond it a break may be told again, and a digest be searched for once
+more."""
 
 
 class Unjudged(NamedTuple):

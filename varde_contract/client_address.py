@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 IPV6_HOST_BITS: Final = 64
+"""A customer is given a /64 at least (RFC 6177), and may come from each of its addresses."""
 # Balancers append an address as they know it: some with the port, IPv6 then in brackets (RFC 7239 section 6).
 _WITH_PORT: Final = re.compile(r"\[(?P<v6>[^\]]*)\](?::\d+)?|(?P<v4>[\d.]+):\d+")
 

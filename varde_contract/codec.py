@@ -31,6 +31,7 @@ ONE_FRAME = b"\x91"
 """What stands before a single frame: the header of a msgpack array of one."""
 
 _FIXARRAY_MAX = 15
+"""MessagePack: an array of so many elements has a head of one byte."""
 
 # Deeply nested arrays in a field that is not known are skipped by recursion, which the interpreter bounds.
 NOT_WELL_FORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

@@ -44,6 +44,7 @@ ID_PATTERN: Final = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9
 
 ID_BYTES = 16
 ENTROPY_BYTES = 10
+"""All that is not the time. Six of their bits become version and variant."""
 
 _TIME_END = 1 << 48
 _VERSION = 0x7 << 76 | 0b10 << 62

@@ -28,8 +28,10 @@ from varde_contract.signed_statements import KEM_KEY_BYTES
 
 MLKEM_KEY_BYTES: Final = 1_184
 MLKEM_CIPHERTEXT_BYTES: Final = 1_088
+"""Both are of ML-KEM-768 (FIPS 203, table 3)."""
 SECRET_BYTES: Final = 32
 ENCAPSULATED_BYTES: Final = MLKEM_CIPHERTEXT_BYTES + 32 + SECRET_BYTES + 16
+"""HPKE: the ciphertext of ML-KEM-768 and an X25519 key, then the secret with the tag that seals it."""
 MLKEM_SEED_BYTES: Final = 64
 
 _SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)

@@ -26,6 +26,7 @@ def is_good_exchange_key(key: bytes) -> bool:
         return False
     try:
         bindings.crypto_scalarmult(_PROBE, key)
+    # libsodium says so of an all-zero secret: the point is of small order.
     except exceptions.RuntimeError:
         return False
     return True

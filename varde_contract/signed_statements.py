@@ -8,6 +8,7 @@ from varde_contract.ids import DeviceId, SessionId
 
 KEY_BYTES = 32
 KEM_KEY_BYTES = 1_216
+"""ML-KEM-768 has 1,184 of them, X25519 the rest."""
 SIGNATURE_BYTES = 64
 
 _ONE_TIME = b"varde.v2 one-time key\x00"

@@ -36,6 +36,7 @@ class Lease:
         """Work whenever the lease is ours, and only as long as it is."""
         while True:
             until = None
+            # Nobody can say whose the job is, so it is not ours.
             with suppress(StoreUnavailable):
                 until = await self._take()
             if until is not None:
@@ -82,5 +83,6 @@ class Lease:
                     scope.deadline = until
 
     async def _release(self) -> None:
+        # A lease that cannot be given back ends by itself. Others only have the job that much later.
         with trio.move_on_after(self._settings.release, shield=True), suppress(StoreUnavailable):
             await self._store.release(self._job, self._worker)

@@ -27,6 +27,7 @@ from varde_contract.refusals import RefusalCode
 
 CHUNK: Final = 64 * 1024
 LINGER_BYTES: Final = 4 * 1024 * 1024
+"""As much as a body may have: a client that is refused at its head may be sending one."""
 _TARGETS: Final = (b"/", b"http://", b"https://")
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _UNFINISHED: Final = (h11.SEND_BODY, h11.ERROR)

@@ -22,8 +22,11 @@ blueprint = Blueprint("log", __name__, url_prefix="/v1/log")
 TEXT: Final = "text/plain; charset=utf-8"
 OCTETS: Final = "application/octet-stream"
 NEWEST: Final = "public, max-age=1"
+"""A checkpoint may be signed each second."""
 FOR_EVER: Final = "public, max-age=31536000, immutable"
+"""A tile of one width never changes, and a wider one has another path."""
 LEVELS: Final = 64
+"""tlog-tiles: levels go from 0 to 63."""
 _NOTHING: Final = Refused(RefusalCode.NOT_FOUND, "The log has nothing like that in its newest checkpoint.")
 _NOT_SIGNED: Final = Refused(RefusalCode.NOT_FOUND, "No checkpoint has been signed yet. Is a worker running?")
 

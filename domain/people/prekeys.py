@@ -23,6 +23,7 @@ HOUR: Final = 3_600_000
 CLAIMS_PER_ACCOUNT: Final = 20
 CLAIM_WINDOW: Final = 1 * HOUR
 KEYS_LOW: Final = 20
+"""Below the 25 at which the SDK fills up: whoever is told has something to upload."""
 
 _NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. Register one first.")
 _TOO_MANY: Final = Refused(RefusalCode.TOO_MANY, f"A device has at most {ONE_TIME_KEYS_PER_DEVICE} one-time keys.")

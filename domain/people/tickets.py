@@ -29,6 +29,8 @@ TYPE: Final = "varde-ticket+jwt"
 HEADER: Final = base64.urlsafe_b64encode(f'{{"alg":"{ALGORITHM}","typ":"{TYPE}"}}'.encode()).rstrip(b"=").decode()
 """How every ticket begins."""
 LIFETIME: Final = 24 * 60 * 60 * SECOND_MS
+"""A node that starts reads the revocations of this time: a ticket that lived longer would outlive the one that voids
+it."""
 SKEW: Final = 60 * SECOND_MS
 """How far the clocks of the API and a relay may be apart."""
 

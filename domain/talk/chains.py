@@ -144,6 +144,7 @@ class Chains:
     def _comes_by_link(self, state: chain.Membership, signed: Sequence[bytes]) -> bool:
         try:
             statement, _ = s.parse_statement(signed[0])
+        # What is no statement lets nobody in, and to who is not in the conversation it is not there.
         except s.ChainFault:
             return False
         via = statement.via if isinstance(statement, s.Accept) else None

@@ -71,6 +71,7 @@ class Log:
         if head is None or width > width_of(Tile(0, index), head.size):
             return None
         if self._stale is not None:
+            # A replica that is away costs a question to the primary, and no answer.
             with suppress(StoreUnavailable):
                 entries = await self._stale.entries(index * WIDTH, width)
                 if len(entries) == width:

@@ -18,6 +18,8 @@ from varde_contract.ids import ConversationId, DeviceId
 LISTS_PER_QUERY: Final = 64
 """A query takes milliseconds with a few conversations each, and a tenth of a second with a Welcome's thousand each."""
 LIST_QUERIES_AT_ONCE: Final = 2
+"""With pages, keys and rosters these are nine queries at the most, of a pool of ten connections: positions, leases and
+budgets must still find one."""
 PAGES_PER_QUERY: Final = 256
 PAGE_QUERIES_AT_ONCE: Final = 4
 KEYS_PER_QUERY: Final = 256

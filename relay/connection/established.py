@@ -142,6 +142,7 @@ class EstablishedConnection:
         # Shielded: when the whole node is cancelled, clients still hear which code it is.
         grace = self._services.settings.close_grace
         patience = trio.CancelScope(shield=True, deadline=trio.current_time() + grace)
+        # It has gone, or does not read its close frame: then there is nobody to wait for.
         with patience, suppress(*CONNECTION_LOST, PeerFault):
             self._transport.close_protocol(*self._closing)
             await self._transport.flush()

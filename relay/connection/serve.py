@@ -46,6 +46,7 @@ async def serve_connection(services: Services, sock: socket.socket, address: str
                     nursery.cancel_scope.cancel()
             finally:
                 await connection.end()
+    # Counted where it was noticed, and there is nobody left to tell.
     except CONNECTION_LOST:
         return
     except Exception as surprise:

@@ -264,6 +264,7 @@ class Journal:
         with (
             span("commit", messages=len(drafts)),
             trio.move_on_after(self._limits.deadline),
+            # Then there are no outcomes, and all senders are told below.
             suppress(StoreUnavailable),
         ):
             outcomes = await self._store.commit(drafts)

@@ -28,7 +28,9 @@ from varde_contract.talk import GapReason
 CONVERSATIONS_AT_ONCE: Final = 16
 PAGE_MESSAGES: Final = 256
 PAGE_BYTES: Final = 128 * 1024
+"""An eighth of an outbox. Conversations that are read together share what room there is."""
 PAGE_BYTES_LEAST: Final = 4 * 1024
+"""A page has at least one message however large it is, so reading goes on in the fullest outbox."""
 
 _BEYOND: Final = Refused(RefusalCode.OUT_OF_RANGE, "The conversation has no such number yet.")
 

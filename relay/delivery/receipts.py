@@ -19,6 +19,7 @@ from relay.socket.flush_scheduler import FlushScheduler
 from varde_contract.refusals import Refused
 
 BATCH: Final = 500
+"""As many as the store takes in one transaction: each conversation takes a place in Postgres' table of locks."""
 MOST_WAITING: Final = 100_000
 """Positions kept in memory while the database is away; about 30 MB."""
 SENT_AT_ONCE: Final = 16

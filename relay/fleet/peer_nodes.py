@@ -92,6 +92,8 @@ class PeerNodes:
 
     async def leave(self) -> None:
         """End the lease: the node has ended in good order."""
+        # Shielded: a node that is cancelled leaves in good order too. Others would show its people for the rest of its
+        # lease.
         with trio.move_on_after(ANSWER, shield=True):
             try:
                 await self._store.leave(self._report().name)

@@ -10,6 +10,7 @@ from varde_contract.errors import PeerFault
 RECORD_BYTES: Final = 16_384
 """The most plaintext that one record carries (RFC 8446 section 5.1)."""
 HEAD_BYTES: Final = 5
+"""Of a record: type, version, length (section 5.1)."""
 WHOLE_BYTES: Final = HEAD_BYTES + RECORD_BYTES + 256
 """The largest record (section 5.2)."""
 KINDS: Final = range(20, 24)

@@ -106,6 +106,7 @@ class Transport:
         """Read once; False when there was nothing to read. To be followed by `answer`. Raises CONNECTION_LOST."""
         try:
             received = self._socket.recv(READ_BYTES)
+        # Linux may call a socket readable that is not (select(2), BUGS), and a task that waited looks again on its own.
         except BlockingIOError:
             return False
         if self._tls is None:

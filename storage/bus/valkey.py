@@ -126,6 +126,8 @@ class ValkeyWire:
         while True:
             await self._doubt.wait()
             self._doubt.clear()
+            # Nobody answers, or slots have no primary: what lost a server sets the doubt again, and the next look may
+            # tell.
             with contextlib.suppress(*LOST):
                 slots = await self._read_slots()
                 if slots != self._slots:

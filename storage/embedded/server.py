@@ -112,6 +112,7 @@ async def _stop(server: trio.Process | None) -> None:
     """Ask for a fast shutdown, then for an immediate one, which only makes the next start replay the log of changes."""
     if server is None:
         return
+    # Whatever ends us, Postgres must not be left without anybody who stops it.
     with trio.CancelScope(shield=True):
         for number, patience in (
             (signal.SIGINT, 30 * SECONDS),

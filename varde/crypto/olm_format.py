@@ -13,6 +13,7 @@ from varde_contract.envelope import Cipher
 from varde_contract.public_keys import is_good_exchange_key
 
 MAC_BYTES: Final = 8
+"""Olm cuts its HMAC-SHA-256 to these. The outer layer has a tag of sixteen."""
 _VARINT: Final = rb"((?:[\x80-\xff]{0,4}[\x01-\x7f])|\x00)"  # the shortest encoding of a number, and no other
 # One-time key, base key, identity key and message; ratchet key, index and ciphertext. The version byte is 3.
 _PREKEY: Final = re.compile(rb"\x03\n\x20(.{32})\x12\x20(.{32})\x1a\x20(.{32})\x22" + _VARINT + rb"(.*)", re.DOTALL)

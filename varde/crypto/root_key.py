@@ -12,12 +12,15 @@ from varde.errors import WrongPhrase
 from varde_contract.ids import AccountId
 
 STRENGTH_BITS = 256
+"""24 words of BIP 39: eleven bits each, eight of the 264 are the checksum."""
 SEED_BYTES = 32
 
 ROUNDS = 5_200
 """Hashes per digit group: what one attempt to find a root key with similar digits costs."""
 GROUPS_EACH = 6
 GROUP_BYTES = 5
+"""2^40 is so much more than 100,000 that no group of digits is likelier than another by more than one in ten
+million."""
 GROUP_DIGITS = 5
 
 _LABEL = b"varde.v1 safety number\x00"

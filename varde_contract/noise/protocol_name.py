@@ -12,6 +12,7 @@ from varde_contract.noise.primitives import CIPHERS, HASHES, Cipher, Hash
 
 CURVES: Final = {"25519": KeyPair}
 NAME_BYTES: Final = 255
+"""Noise, section 8."""
 
 _PATTERN: Final = re.compile(r"([A-Z0-9]+)([a-z][a-z0-9+]*)?", re.ASCII)
 _PSK: Final = re.compile(r"psk([0-9])", re.ASCII)

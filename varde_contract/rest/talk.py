@@ -13,6 +13,7 @@ from varde_contract.rest.fields import Instant, Key, Salt, Signature, base64_sch
 from varde_contract.talk import ConversationKind, Role
 
 STATEMENTS_PER_PAGE = 256
+"""A quarter of a MiB at the most: a statement has at most 1 KiB."""
 SignedStatement = Annotated[
     bytes,
     Meta(

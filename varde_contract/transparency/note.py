@@ -15,6 +15,7 @@ NOTE_BYTES: Final = 64 * 1024
 _SIGNATURES_MOST: Final = 64
 _DASH: Final = "\u2014"
 _ID_BYTES: Final = 4
+"""Of a key. Two keys may share one: it says which lines are worth verifying, and proves nothing."""
 
 
 class SignatureType(enum.IntEnum):

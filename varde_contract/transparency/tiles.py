@@ -9,6 +9,7 @@ from varde_contract.errors import PeerFault
 from varde_contract.transparency.merkle import EMPTY_ROOT, HASH_BYTES, node_hash, root_of, split
 
 HEIGHT: Final = 8
+"""tlog-tiles allows no other: a full tile has 256 hashes."""
 WIDTH: Final = 1 << HEIGHT
 TILE_BYTES: Final = WIDTH * HASH_BYTES
 ENTRIES: Final = "entries"
