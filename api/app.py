@@ -48,6 +48,7 @@ BLUEPRINTS: Final[tuple[Blueprint, ...]] = (
     service.health,
     service.documentation,
 )
+# For browsers that are led here: nothing of an answer may be run as a script, framed, read by other sites, or kept.
 HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -86,6 +87,7 @@ def create_routes() -> QuartTrio:
     """Return the application without services: enough to describe it."""
     app = QuartTrio("api", static_folder=None)
     app.request_class = BoundedRequest
+    # In tests Quart would raise past the error handlers, and a test would not see what a client sees.
     app.config.update(MAX_CONTENT_LENGTH=REST_BODY_BYTES, PROPAGATE_EXCEPTIONS=False)
     app.url_map.converters["uuid"] = _IdConverter
     app.url_map.merge_slashes = False  # a path with two slashes is another path, not a redirect
@@ -141,5 +143,6 @@ async def _note_answer(response: Any) -> Any:
 
 async def _add_headers(response: Any) -> Any:
     for name, value in HEADERS.items():
+        # Not over what a view has set: tiles of the log may be kept for ever.
         response.headers.setdefault(name, value)
     return response

@@ -57,6 +57,7 @@ async def open_reaper(*inherited: int) -> AsyncIterator[Reaper]:
     """Run a reaper while the block runs. It inherits these descriptors, so a lock is held until its work is done."""
     reaper = Reaper()
     async with trio.open_nursery() as nursery:
+        # Shielded: what cancels us begins the stop of the programs, and the reaper watches until that is over.
         scope = trio.CancelScope(shield=True)
         process = await _start(reaper, inherited)
         nursery.start_soon(_keep_running, reaper, process, inherited, scope)
@@ -95,6 +96,8 @@ async def _keep_running(
 
 
 async def _start(reaper: Reaper, inherited: tuple[int, ...]) -> _ReaperProcess:
+    # Neither end is inherited by other children (PEP 446): open in one of them, the end of this process would go
+    # unseen.
     reading, writing = os.pipe()
     try:
         process = await trio.lowlevel.open_process(
@@ -108,6 +111,7 @@ async def _start(reaper: Reaper, inherited: tuple[int, ...]) -> _ReaperProcess:
         os.close(writing)
         raise
     finally:
+        # Ours as well: a write to a reaper that has died must fail, and not fill the pipe.
         os.close(reading)
     reaper.use_pipe(process.pid, writing)
     return _ReaperProcess(process, writing)

@@ -293,6 +293,7 @@ class Enrolment:
             trust = Trust(self._store, identity.account)
             for profile in profiles:
                 trust.pin_profile(profile.profile, PinnedProfile(identity.account, profile.salt))
+            # Only here, with the rest: without an identity, a further run goes on where this one was.
             self._store.settings.put(IDENTITY, identity)
             self._store.settings.remove(ENROLLING)
             self._store.settings.remove(REQUEST)

@@ -71,6 +71,7 @@ class FirstContact:
         if sealed:
             words = FirstWords(draft.client_id, draft.profile, sealed)
             await self._rest.put_words(draft.conversation, profile, words)
+            # Afterwards: after a crash in between it is said once more, which replaces what was said.
             with self._store.transaction():
                 self._store.first_words.put(draft.conversation, draft.text)
 

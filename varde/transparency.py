@@ -87,6 +87,7 @@ class Transparency:
         self._good_until_ms: dict[tuple[AccountId, int], int] = {}
         self._policy = LogPolicy(store)
         self._heard: dict[SeenCheckpoint, None] = {}
+        # Bounded: a member who makes up a checkpoint in every message must not fill anybody's memory.
         self._send_heard, self._receive_heard = trio.open_memory_channel[tuple[SeenCheckpoint, DeviceId]](64)
 
     def refuse_fork(self) -> None:

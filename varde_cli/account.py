@@ -25,6 +25,7 @@ SERVER_DATA: Final = ".varde"
 """Where `varde up` keeps its data by default; the mail that it does not send is there."""
 _TRIES: Final = 3
 _ADDED_MEANWHILE: Final = 2.0
+"""Seconds to see whether a manager has added this device since an earlier run."""
 
 _email = click.option("--email", prompt="E-mail address", prompt_required=True, help="Where the one-time code goes.")
 _api = click.option(
@@ -218,6 +219,7 @@ async def _with_code(
     if request_only:
         return None
     for last in (*[False] * (_TRIES - 1), True):
+        # Nothing can interrupt a prompt: Ctrl-C leaves its thread behind, and it dies with the process.
         given = await trio.to_thread.run_sync(_ask_code, abandon_on_cancel=True)
         try:
             return await use(given)

@@ -50,6 +50,7 @@ async def run_worker(
         for job in jobs:
             lease = Lease(stores.leases, job.name, worker, settings, metrics)
             nursery.start_soon(lease.run, partial(job.run, settings, stores, clock))
+        # Ready with or without a lease: of several workers most have none.
         task_status.started(str(worker))
         await stop.wait()
         nursery.cancel_scope.cancel()

@@ -39,6 +39,7 @@ def status_of(code: RefusalCode) -> HTTPStatus:  # noqa: C901, PLR0912 - one row
         case RefusalCode.UNAUTHENTICATED | RefusalCode.TOKEN_EXPIRED:
             return HTTPStatus.UNAUTHORIZED
         case (
+            # Not 401, which has to name a way to authenticate (RFC 9110 section 15.5.2).
             RefusalCode.CODE_WRONG
             | RefusalCode.CODE_EXPIRED
             | RefusalCode.CODE_EXHAUSTED

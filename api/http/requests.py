@@ -66,6 +66,7 @@ class BodyReader(Generic[T]):
             return self._decoder.decode(body)
         except msgspec.ValidationError as error:
             return _malformed("body", self._kind, self._fields, error)
+        # RecursionError: a body may be nested deeper than the decoder goes.
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return _NO_JSON
 

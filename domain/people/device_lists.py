@@ -79,6 +79,7 @@ class DeviceLists:
 
         Refuses `bad-device-list`, `stale-device-list`, `profile-not-allowed` and `device-exists`.
         """
+        # Judged without a lock: `apply` only takes what follows the newest list of then, and calls anything else stale.
         newest = await self._store.newest_list(actor.account)
         if newest is not None and newest.signed == encoded:
             return Accepted(newest, made=False)

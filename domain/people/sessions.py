@@ -127,6 +127,7 @@ class Sessions:
     async def _void_tickets(self, session: Session) -> None:
         if session.device is not None:
             now = self._clock()
+            # Stored before it is told: a node that starts in between reads it with its snapshot.
             await self._devices.void_tickets(session.account, session.device, now)
             await self._bus.publish([TicketsRevoked(session.device, now, final=False)])
 

@@ -55,6 +55,7 @@ class Consent:
             return NO_PROFILE
         if any(reach.waiting >= REQUESTS_PER_ACCOUNT for reach in reaches.values()):
             return _WAITS
+        # Last: what is refused for another reason costs no budget.
         strangers = sum(not reach.shares and reach.owner != account for reach in reaches.values())
         refused = self._budgets.spend(account, Budget.STRANGERS, strangers) if strangers else None
         return refused or [profile for profile, reach in reaches.items() if not reach.blocked]

@@ -78,6 +78,7 @@ class BatchedLoader(Generic[K, V]):
         except StoreUnavailable as failure:
             batch.failure = failure
         finally:
+            # Also where the task was cancelled before its turn: keys must not gather in a batch that nobody loads.
             self._close(batch)
             batch.done.set()
 

@@ -79,6 +79,7 @@ class RevocationFeed:
         while True:
             with trio.move_on_after(REFRESH):
                 await self._asked.wait()
+            # Before the snapshot: whoever asks while it is read needs another one.
             self._asked = trio.Event()
             try:
                 await self.load()

@@ -202,6 +202,8 @@ class Mailbox:
                 except StoreUnavailable:
                     await trio.sleep(RETRY)
         finally:
+            # No checkpoint since the last look at the replays: whoever adds one finds this task at work, or starts
+            # another.
             self._running = False
             for replay in self._replays.values():  # there are some only when the connection ends
                 self._count(replay, JoinOutcome.ABANDONED)

@@ -58,6 +58,8 @@ class PresenceNotifier:
         while True:
             while not self._waiting:
                 await self._work.park()  # without a deadline: nobody may ever show anything
+            # Taken out before the first checkpoint: a state that comes meanwhile is newer, and belongs to the next
+            # round.
             round_, self._waiting = self._waiting, {}
             self._busy = True
             for moved in round_.values():

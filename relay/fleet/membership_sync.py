@@ -33,6 +33,7 @@ async def run_membership_sync(services: Services) -> NoReturn:
                 await _remove_former_members(services)
                 await _join_again(services)
         except StoreUnavailable:
+            # Also those that were looked at already: a second `changed` does no harm, and one that is left out would.
             for conversation, kind in changed.items():
                 services.roster_changes.note(conversation, kind)
             if any_others:

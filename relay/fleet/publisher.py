@@ -66,6 +66,7 @@ class Publisher:
         while True:
             while not self._waiting:
                 await self._work.park()  # without a deadline: nothing may ever happen
+            # Taken out before the bus is waited for: what comes meanwhile gathers for the next time.
             events, self._waiting = list(self._waiting.values()), {}
             self._busy = True
             await self._bus.publish(events)

@@ -43,6 +43,7 @@ def presence(services: Services, peer: Peer, frame: Presence) -> Outcome:
 
 
 async def _show_peer(services: Services, peer: Peer, frame: Presence) -> None:
+    # In the connection's own task, which is cancelled with it: who has gone is not shown after `go_offline`.
     await services.rosters.remember(peer.listeners)
     if frame.state is PresenceState.OFFLINE:
         services.hub.hide_profile(peer, frame.profile)

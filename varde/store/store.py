@@ -129,6 +129,7 @@ def _find_file(home: Path, *, make: bool) -> Path:
     path = home / STORE_NAME
     if make:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A folder that was there keeps the mode it had: mkdir's is for a new one.
         home.chmod(0o700)
     elif not path.exists():
         raise NotEnrolled("there is no store in this home folder")

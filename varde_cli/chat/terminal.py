@@ -96,6 +96,7 @@ def open_input() -> Iterator[LineInput]:
 @asynccontextmanager
 async def open_lines(line_input: LineInput) -> AsyncIterator[trio.MemoryReceiveChannel[str]]:
     """Lines as they come, read in a thread; the channel ends with the input."""
+    # Without a buffer: the next prompt comes only when the line before it was taken, and what it caused is shown above.
     sending, receiving = trio.open_memory_channel[str](0)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_read, line_input, sending)
