@@ -85,6 +85,7 @@ class Conversation:
         view = await self._services.rosters.current(self.id)
         with self._services.store.transaction():
             moved = self._services.store.conversations.mark_read(self.id, upto)
+        # Without a connection it is sent after the next join.
         if moved:
             self._services.outbox.send_nowait(Read(self.id, own_profile(view, self._services.identity), upto))
 
@@ -157,6 +158,7 @@ class Conversation:
 
     async def revoke_link(self, key: bytes) -> None:
         """Let nobody in any more by the link of this public key (`InvitationLink.key`). Raises Refusal."""
+        # The same key again, with no time and no uses left: that replaces the link.
         await self._services.memberships.say(self.id, lambda head: InviteLink(*head, key, 0, 0, Role.MEMBER))
 
     async def set_role(self, profile: ProfileId, role: Role | str) -> None:

@@ -73,6 +73,7 @@ class Witness:
             refusal = self._refuse(asked, checkpoint)
             if refusal is not None:
                 return refusal
+            # Before it is signed: a crash in between costs a signature. The other order could sign two histories.
             self._store(checkpoint)
         return Answer(HTTPStatus.OK, "".join(signer.sign(checkpoint, time).line() for signer in self.signers))
 

@@ -178,6 +178,7 @@ def _check_content(devices: DeviceList) -> None:
 
 
 def _check_ascending(what: str, items: Sequence[bytes]) -> None:
+    # In one order only: the same devices have one encoding, and one hash.
     if list(items) != sorted(set(items)):
         raise PeerFault(f"the {what} of a device list are not in ascending order")
 
@@ -191,6 +192,7 @@ def _check_succession(previous: DeviceList | None, devices: DeviceList) -> None:
         raise PeerFault("a device list is of another account than the one before")
     if devices.number != previous.number + 1 or devices.previous != list_hash(previous):
         raise PeerFault("a device list does not follow the one before")
+    # Times only move on, or a manager whose time is over would sign with a date of before.
     if devices.issued_ms < previous.issued_ms:
         raise PeerFault("a device list was issued before the one before")
     for each in devices.devices:
@@ -244,6 +246,7 @@ def _check_signatures(
     elif previous is None or devices.root_key != previous.root_key:
         if not roots or signing:
             raise PeerFault("root keys alone sign a device list that brings a root key")
+    # Exactly one: with more than are needed, somebody who drops one makes other bytes of the same list.
     elif bool(roots) + len(signing) != 1:
         raise PeerFault("a device list is signed by the root key or by one manager")
 

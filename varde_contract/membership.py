@@ -195,6 +195,7 @@ def _check_place(state: Membership | None, statement: Statement) -> None:
         raise ChainFault(RefusalCode.STALE_CHAIN, "the statement is of another conversation")
     if statement.number != state.number + 1 or statement.previous != state.head:
         raise ChainFault(RefusalCode.STALE_CHAIN, "the statement does not follow the last one")
+    # Otherwise the key of a device that was revoked since would go on signing, by naming the list of before.
     if statement.list_number < state.lists.get(statement.account, 0):
         raise ChainFault(RefusalCode.STALE_CHAIN, "the account has signed with a later device list before")
     if snapshot_is_due(state) != isinstance(statement, Snapshot):
@@ -212,6 +213,7 @@ def _judge(state: Membership | None, statement: Statement, head: bytes) -> Membe
         after,
         number=statement.number,
         head=head,
+        # In the order of keys: a snapshot signs the hash of the encoding, and everybody must come to the same bytes.
         members=dict(sorted(after.members.items())),
         lists=dict(sorted(lists.items())),
         links=dict(sorted(after.links.items())),
@@ -313,6 +315,7 @@ def _accept_link(state: Membership, statement: Accept) -> Membership:
     link = state.links.get(key)
     if link is None or statement.issued_ms > link.expires_ms:
         raise ChainFault(RefusalCode.NOT_FOUND, "there is no such link any more")
+    # For this profile and conversation: what one person has shown lets nobody else in.
     _check_signature(key, link_statement(state.conversation, statement.profile), statement.via.signature)
     before = state.members.get(statement.profile)
     if before is not None and (before.accepted or before.account != statement.account):

@@ -182,6 +182,7 @@ class Contacts(Table):
         contact = Contact(name, profile)
         with self._database.transaction():
             self.remove(name)
+            # The number is part of the associated data, and must never be given twice: see `varde.store.log`.
             (last,) = self._database.row("SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'contact'") or (
                 0,
             )

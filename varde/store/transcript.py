@@ -67,6 +67,8 @@ class TranscriptTable(Table):
 
     def newest(self, conversation: ConversationId, without: DeviceId, limit: int) -> Sequence[SeenMessage]:
         """Return the newest message of each device but one, newest first."""
+        # SQLite takes the other columns from the row that has the maximum (lang_select, "Bare columns in an aggregate
+        # query").
         rows = self._database.rows(
             "SELECT device, incarnation, counter, digest, max(seq) FROM transcript"
             " WHERE conversation = ? AND device <> ? GROUP BY device ORDER BY max(seq) DESC LIMIT ?",

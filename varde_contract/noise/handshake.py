@@ -72,6 +72,7 @@ class Handshake:
         """
         try:
             return self._write(payload)
+        # An interrupt, too: keys that were mixed in by half must not be used for anything.
         except BaseException:
             self._poison()
             raise
