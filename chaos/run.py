@@ -55,6 +55,7 @@ class People:
         open_conversation = self.clients[name].conversation(conversation)
         for number in count(1):
             said = Said(fault, name, number)
+            # Before it is sent: others may be shown it before its ack comes.
             self.account.sent[conversation, said] = trio.current_time()
             await open_conversation.send(said.text)  # without a deadline: the client waits through every fault
             self.account.acked[conversation, said] = trio.current_time()

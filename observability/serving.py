@@ -35,7 +35,7 @@ class Render(Protocol):
     """Makes the page, as it is now. A checkpoint."""
 
     async def __call__(self, *, openmetrics: bool) -> Page:
-        """Render."""
+        """Return the page as it is now."""
 
 
 Ready: TypeAlias = Callable[[], Awaitable[Sequence[str]]]

@@ -63,7 +63,7 @@ class Epoll(Pollable):
         self._masks: dict[int, int] = {}
 
     def register(self, descriptor: int, mask: int) -> None:
-        """Watch one."""
+        """Watch one, or watch it for something else."""
         self._masks[descriptor] = mask
         self._network.pollables[descriptor].epoll = self
         self.waiting.unpark_all()

@@ -97,7 +97,7 @@ class ServerSocket(Pollable):
         return self._link.down.size < CAPACITY or self._link.reset
 
     def recv(self, most: int) -> bytes:
-        """Read."""
+        """Read what has arrived. Raises BlockingIOError."""
         if self._link.reset:
             raise ConnectionResetError
         pipe = self._link.up

@@ -47,7 +47,7 @@ class Serve(Protocol):
     async def __call__(
         self, stores: Stores, stop: trio.Event, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Serve."""
+        """Serve until `stop` is set."""
 
 
 def run_program(name: str, prepare: Callable[[], tuple[str, Serve]]) -> None:

@@ -27,7 +27,7 @@ class Process(Protocol):
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Its process number."""
 
     async def wait(self) -> int:
         """Wait for its end and return its exit code, negative for a signal."""

@@ -68,7 +68,7 @@ class Outbox:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Bytes that wait or are on their way to the kernel."""
         return self._waiting + self._under_way
 
     @property

@@ -51,6 +51,7 @@ class Interference:
 
     async def let_through(self) -> None:
         """Every store's first step. A checkpoint. Raises StoreUnavailable."""
+        # The only checkpoint of a call: what a store does after it is one transaction, without a lock.
         await trio.lowlevel.checkpoint()
         if self.silent:
             await trio.sleep_forever()

@@ -17,19 +17,19 @@ class PostgresNodes:
         self._transactions = transactions
 
     async def beat(self, report: NodeReport) -> Sequence[Node]:
-        """Renew."""
+        """Renew a node's lease; return every node of the last minutes."""
         return await self._transactions.ask(_beat, report)
 
     async def leave(self, name: str) -> None:
-        """Forget."""
+        """Forget a node that has ended in good order."""
         await self._transactions.ask(_leave, name)
 
     async def list_nodes(self) -> Sequence[Node]:
-        """List."""
+        """Return every node of the last minutes."""
         return await self._transactions.ask(_list)
 
     async def order(self, name: str, action: Action, percent: int = 0) -> int | None:
-        """Tell."""
+        """Tell a node what is wanted of it; return the number of its order."""
         return await self._transactions.ask(_order, name, action, percent)
 
 

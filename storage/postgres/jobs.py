@@ -14,11 +14,11 @@ class PostgresLeases:
         self._transactions = transactions
 
     async def take(self, job: str, holder: WorkerId, lease_ms: int) -> bool:
-        """Take or renew."""
+        """Take or renew the lease of a job; False while another worker has it."""
         return await self._transactions.ask(_take, job, holder, lease_ms)
 
     async def release(self, job: str, holder: WorkerId) -> None:
-        """Give back."""
+        """End the lease, if it is still this holder's."""
         await self._transactions.ask(_release, job, holder)
 
 

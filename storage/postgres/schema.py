@@ -15,7 +15,7 @@ class PostgresSchema:
         self._migrations = read_migrations()
 
     async def fits(self) -> bool:
-        """Look."""
+        """Whether this program still works on the database's schema."""
         return await self._transactions.ask(_fits, self._migrations)
 
 

@@ -39,7 +39,7 @@ class PostgresLog:
     async def append(
         self, before: SignedHead | None, pending: Sequence[Pending], growth: Sequence[Growth], head: SignedHead
     ) -> bool:
-        """Append."""
+        """Move entries from the queue into the log, with tiles and checkpoint; False when another worker has."""
         return await self._transactions.run(_append, before, pending, growth, head)
 
     async def keep_cosigned(self, head: SignedHead) -> None:

@@ -42,6 +42,7 @@ class SymmetricState:
 
     def __init__(self, named: ProtocolName) -> None:
         self._cipher, self._hash = named.cipher, named.hash
+        # As InitializeSymmetric says (section 5.2): a short name is padded, a long one hashed.
         fits = len(named.name) <= named.hash.size
         self.handshake_hash = named.name.ljust(named.hash.size, b"\0") if fits else named.hash.digest(named.name)
         self._chaining_key = self.handshake_hash

@@ -23,6 +23,7 @@ def leaf_hash(entry: bytes) -> bytes:
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Return the hash of two subtrees."""
+    # A leaf has a zero in front, a node a one: neither can pass for the other (RFC 9162 section 2.1.1).
     return hashlib.sha256(b"\1" + left + right).digest()
 
 

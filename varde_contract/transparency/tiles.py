@@ -133,6 +133,7 @@ def read_index_path(path: str) -> tuple[int, int]:
     found = _PATH.fullmatch(path)
     if found is not None:
         index, width = int(found[1].replace("/", "").replace("x", "")), int(found[2] or WIDTH)
+        # One path for each tile: a cache in front must not keep it under several.
         if index_path(index, width) == path and 1 <= width <= WIDTH:
             return index, width
     raise PeerFault("that is no path of a tile")
