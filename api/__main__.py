@@ -23,6 +23,7 @@ from settings.storage import StorageSettings
 from storage.keys import ApiKeys, make_keys, read_api_keys
 from storage.mail import open_mail
 from storage.program import Serve, read_clock, run_program, user_of
+from tls.certificate import TlsCertificate, watch_certificates
 
 HELP: Final = """Run the REST API until SIGTERM or SIGINT, then finish what is under way.
 
@@ -39,6 +40,8 @@ It is told everything by the environment, and says in one line what is wrong wit
   VARDE_API_ORIGINS    web pages that may call it    [none; https://chat.example.org ...]
   VARDE_API_PROXIES    load balancers in front      [0]
   VARDE_API_METRICS_BIND  where Prometheus may ask   [nowhere; such as 127.0.0.1:9400]
+  VARDE_METRICS_TLS_CERTIFICATE, VARDE_METRICS_TLS_KEY, VARDE_METRICS_TLS_CLIENT_CA
+                       with TLS of both sides       [none: in plain text]
   VARDE_SIGN_IN_BURST  sign-ins one address may try [120, then one a second]
   VARDE_LOG_FORMAT, VARDE_OTLP_URL, VARDE_OTLP_ONE_IN, VARDE_SENTRY_DSN
                              logs, traces, reports [text on stderr; none]
@@ -61,6 +64,7 @@ def _prepare() -> tuple[str, Serve]:
     folder = config.data / "keys"
     make_keys(folder)
     keys = _own(read_api_keys(folder))
+    certificate = None if config.metrics_tls is None else TlsCertificate(config.metrics_tls, read_clock)
 
     async def serve(
         stores: Stores, stop: trio.Event, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
@@ -70,7 +74,8 @@ def _prepare() -> tuple[str, Serve]:
         )
         app = create_app(services)
         async with trio.open_nursery() as nursery:
-            await start_api_metrics(services, nursery)
+            nursery.start_soon(watch_certificates, [] if certificate is None else [certificate])
+            await start_api_metrics(services, nursery, None if certificate is None else certificate.make_context)
             nursery.start_soon(_run_shared_budgets, services, stores, keys.pepper)
             await serve_api(config, app, services.metrics, stopping=stop, task_status=task_status)
             nursery.cancel_scope.cancel()

@@ -47,10 +47,15 @@ class Authority:
         """Its own certificate: what a client trusts."""
         return self._certificate.public_bytes(Encoding.PEM)
 
-    def certify(self, key: PrivateKey, *, age: timedelta = timedelta(0), life: timedelta = DAY) -> bytes:
-        """A certificate for this machine and `relay.test`, that began `age` ago (and a minute: clocks differ)."""
+    def certify(
+        self, key: PrivateKey, *, name: str = NAME, age: timedelta = timedelta(0), life: timedelta = DAY
+    ) -> bytes:
+        """A certificate for this machine and `relay.test`, that began `age` ago (and a minute: clocks differ).
+
+        `name` is the subject's, which servers go by for their clients.
+        """
         here = x509.SubjectAlternativeName([x509.DNSName(NAME), x509.IPAddress(HERE)])
-        builder = _builder(_name(NAME), self._name, key, datetime.now(UTC) - age, life)
+        builder = _builder(_name(name), self._name, key, datetime.now(UTC) - age, life)
         ours = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = builder.add_extension(here, critical=False).add_extension(ours, critical=False)
         return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
@@ -73,10 +78,13 @@ def write_pair(folder: Path, certificate: bytes, key: bytes, *, mode: int = 0o60
     return folder / "chain.pem", folder / "key.pem"
 
 
-def issue(authority: Authority, folder: Path, make_key: Callable[[], PrivateKey] = ecdsa_key) -> tuple[Path, Path]:
-    """Make a key, have it certified, and put both into a folder."""
+def issue(
+    authority: Authority, folder: Path, make_key: Callable[[], PrivateKey] = ecdsa_key, *, name: str = NAME
+) -> tuple[Path, Path]:
+    """Make a key, have it certified, and put both into a folder, which is made if need be."""
     key = make_key()
-    return write_pair(folder, authority.certify(key), pem_of(key))
+    folder.mkdir(exist_ok=True)
+    return write_pair(folder, authority.certify(key, name=name), pem_of(key))
 
 
 def _name(text: str) -> x509.Name:

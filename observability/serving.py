@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
@@ -42,6 +43,11 @@ Ready: TypeAlias = Callable[[], Awaitable[Sequence[str]]]
 """Says in single words why the program cannot serve now; nothing when it can."""
 
 
+MakeContext: TypeAlias = Callable[[], ssl.SSLContext]
+"""Returns what the TLS of the next connection is made from."""
+Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+
 class Refusal(NamedTuple):
     """A short answer in place of the page."""
 
@@ -57,10 +63,17 @@ def readiness_answer(reasons: Sequence[str]) -> Refusal:
 
 
 async def start_metrics(
-    bind: tuple[str, int], render: Render, ready: Ready, nursery: trio.Nursery, *, strict: bool = False
+    bind: tuple[str, int],
+    render: Render,
+    ready: Ready,
+    nursery: trio.Nursery,
+    *,
+    tls: MakeContext | None = None,
+    strict: bool = False,
 ) -> str:
     """Serve page, life and readiness at `bind`, in this nursery, and return the address. Port 0 means any free one.
 
+    With `tls`, a scrape begins with TLS, and the context decides who may come.
     `strict` lets a surprise in a scrape end the program, for tests; otherwise it ends that scrape alone.
     Raises OSError when the address cannot be had.
     """
@@ -74,10 +87,10 @@ async def start_metrics(
     for listener in listeners:
         turn = trio.Lock()
         for _ in range(SCRAPERS):
-            nursery.start_soon(_run_scraper, render, ready, listener, turn, strict)
+            nursery.start_soon(_run_scraper, render, ready, listener, turn, tls, strict)
     name = listeners[0].socket.getsockname()
     listening = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-    _log.info("metrics are at http://%s%s", listening, PATH.decode())
+    _log.info("metrics are at %s://%s%s", "http" if tls is None else "https", listening, PATH.decode())
     return listening
 
 
@@ -86,6 +99,7 @@ async def _run_scraper(
     ready: Ready,
     listener: trio.SocketListener,
     turn: trio.Lock,
+    tls: MakeContext | None,
     strict: bool,  # noqa: FBT001 - start_soon passes no names
 ) -> NoReturn:
     async with listener:
@@ -93,9 +107,13 @@ async def _run_scraper(
             async with turn:  # Trio lets one task at a time wait for a socket
                 stream = await _accept(listener)
             try:
-                async with stream:
-                    with trio.move_on_after(DEADLINE), suppress(trio.BrokenResourceError):
-                        await _serve(render, ready, stream)
+                # Trio's own stream: a few scrapes a minute are no hot path.
+                wrapped = (
+                    stream if tls is None else trio.SSLStream(stream, tls(), server_side=True, https_compatible=True)
+                )
+                with trio.move_on_after(DEADLINE), suppress(trio.BrokenResourceError):
+                    async with wrapped:
+                        await _serve(render, ready, wrapped)
             except Exception as surprise:
                 _log.error("a scrape ended with a surprise: %s", type(surprise).__name__)
                 if strict:
@@ -112,7 +130,7 @@ async def _accept(listener: trio.SocketListener) -> trio.SocketStream:
             await trio.sleep(BREATHER)
 
 
-async def _serve(render: Render, ready: Ready, stream: trio.SocketStream) -> None:
+async def _serve(render: Render, ready: Ready, stream: Stream) -> None:
     head = await _read_head(stream)
     path, refusal = _judge(head)
     if path == HEALTH:
@@ -125,10 +143,11 @@ async def _serve(render: Render, ready: Ready, stream: trio.SocketStream) -> Non
     elif head:
         text = f"{refusal.text}\n".encode()
         await stream.send_all(_head(refusal.status, _TEXT, len(text)) + text)
-    await _linger(stream)
+    if isinstance(stream, trio.SocketStream):  # with TLS, whoever is here has shown a certificate, and reads
+        await _linger(stream)
 
 
-async def _read_head(stream: trio.SocketStream) -> bytes:
+async def _read_head(stream: Stream) -> bytes:
     head = b""
     while _END not in head and len(head) <= REQUEST_BYTES:
         received = await stream.receive_some(REQUEST_BYTES)

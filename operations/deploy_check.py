@@ -64,7 +64,8 @@ VALIDATORS: Final = (
         "nginx", "apt: nginx", ("nginx", "-t", "-q", "-e", "stderr", "-g", "pid /dev/null;", "-c"), "nginx/*", each=True
     ),
     Validator("Caddy", "caddy", ("caddy", "validate", "--adapter", "caddyfile", "--config"), "caddy/Caddyfile"),
-    Validator("Prometheus", "apt: prometheus", ("promtool", "check", "config"), "prometheus/prometheus.yml"),
+    Validator("Prometheus", "apt: prometheus", ("promtool", "check", "config"), "prometheus/prometheus*.yml"),
+    Validator("certificates", "apt: dash", ("sh", "-n"), "tls/*.sh", each=True),
     Validator("alerts", "apt: prometheus", ("promtool", "test", "rules"), "prometheus/*_test.yml"),
     Validator(
         "Alertmanager", "apt: prometheus-alertmanager", ("amtool", "check-config"), "alertmanager/alertmanager.yml"
@@ -105,8 +106,11 @@ VALIDATORS: Final = (
 )
 
 
-CERTIFICATES: Final = ("/etc/haproxy/varde.pem", "/etc/nginx/varde.pem", "/etc/nginx/varde.key")
-"""What the files of balancers name and only a live machine has: a throw-away one stands in its place."""
+CERTIFICATES: Final = (
+    *("/etc/haproxy/varde.pem", "/etc/nginx/varde.pem", "/etc/nginx/varde.key"),
+    *(f"/etc/prometheus/tls/{name}" for name in ("ca.pem", "prometheus.pem", "prometheus.key")),
+)
+"""What files name and only a live machine has: a throw-away one stands in its place."""
 NGINX: Final = "events {{ }} http {{ {} }}"
 """The file is one of nginx's conf.d, which stands inside of this."""
 
@@ -126,7 +130,7 @@ def _stand_in(folder: Path, work: Path) -> None:
     """Make the copies of files that name certificates such that they can be judged here."""
     pem = work / "certificate.pem"
     pem.write_bytes(_throw_away_certificate())
-    for path in (*folder.glob("haproxy/*.cfg"), *folder.glob("nginx/*.conf")):
+    for path in (*folder.glob("haproxy/*.cfg"), *folder.glob("nginx/*.conf"), *folder.glob("prometheus/*-tls.yml")):
         text = path.read_text(encoding="utf-8")
         for name in CERTIFICATES:
             text = text.replace(name, str(pem))

@@ -14,12 +14,12 @@ import trio
 from domain.ports import Stores
 from relay.node import run_node
 from relay.services import Dependencies
-from relay.socket.tls_certificate import TlsCertificate
 from relay.socket.upgrade_request import RELAY
 from settings.environment import command_from_environ
 from settings.relay import RelaySettings
 from storage.keys import RelayKeys, make_keys, read_relay_keys
 from storage.program import Serve, read_clock, run_program
+from tls.certificate import TlsCertificate
 from varde_contract.kem import MlKemKeyPair
 from varde_contract.noise import KeyPair
 
@@ -32,6 +32,8 @@ All settings come from the environment. A wrong one is reported in one line.
   VARDE_RELAY_NAME           what operators call it  [relay; each start adds something]
   VARDE_RELAY_REUSE_PORT     1: others may listen there too [0]
   VARDE_RELAY_METRICS_BIND   where Prometheus asks   [nowhere; such as 127.0.0.1:9401]
+  VARDE_METRICS_TLS_CERTIFICATE, VARDE_METRICS_TLS_KEY, VARDE_METRICS_TLS_CLIENT_CA
+                             with TLS of both sides  [none: in plain text]
   VARDE_DATA                 its folder              [.varde]
   VARDE_DATABASE_URL         PostgreSQL 15 or newer  [the embedded one, in the folder]
   VARDE_REPLICA_URL          a standby              [none; the API alone reads there]
@@ -61,7 +63,8 @@ def _prepare() -> tuple[str, Serve]:
     folder = settings.data / "keys"
     make_keys(folder)
     certificate = None if settings.tls is None else TlsCertificate(settings.tls, read_clock)
-    dependencies = _dependencies(read_relay_keys(folder), certificate)
+    metrics_certificate = None if settings.metrics_tls is None else TlsCertificate(settings.metrics_tls, read_clock)
+    dependencies = _dependencies(read_relay_keys(folder), certificate, metrics_certificate)
 
     async def serve(
         stores: Stores, stop: trio.Event, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
@@ -71,7 +74,9 @@ def _prepare() -> tuple[str, Serve]:
     return f"{'ws' if certificate is None else 'wss'}://{{}}{RELAY}", serve
 
 
-def _dependencies(keys: RelayKeys, certificate: TlsCertificate | None) -> Dependencies:
+def _dependencies(
+    keys: RelayKeys, certificate: TlsCertificate | None, metrics_certificate: TlsCertificate | None
+) -> Dependencies:
     return Dependencies(
         static=KeyPair.from_private(keys.relay_private),
         kem=MlKemKeyPair(keys.relay_kem_private),
@@ -81,6 +86,7 @@ def _dependencies(keys: RelayKeys, certificate: TlsCertificate | None) -> Depend
         entropy=os.urandom,
         random=SystemRandom(),
         certificate=certificate,
+        metrics_certificate=metrics_certificate,
         version=version("varde-server"),
     )
 

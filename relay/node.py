@@ -20,6 +20,7 @@ from relay.metrics.exposition import start_node_metrics
 from relay.services import Dependencies, Services, make_services
 from relay.socket.listeners import address_of, open_listeners, run_listener
 from settings.relay import RelaySettings
+from tls.certificate import watch_certificates
 from varde_contract.close_codes import CloseCode
 
 FLUSH: Final = 5.0
@@ -90,8 +91,8 @@ def start_services(services: Services, nursery: trio.Nursery) -> None:
     nursery.start_soon(services.revocations.run)
     nursery.start_soon(services.epochs.run)
     nursery.start_soon(_run_shared_budgets, services)
-    if services.certificate is not None:
-        nursery.start_soon(services.certificate.run)
+    certificates = services.certificate, services.metrics_certificate
+    nursery.start_soon(watch_certificates, [each for each in certificates if each is not None])
     nursery.start_soon(run_membership_sync, services)
     nursery.start_soon(run_journal_tail, services)
     nursery.start_soon(run_resync, services)

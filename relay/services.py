@@ -33,9 +33,9 @@ from relay.metrics.counters import Metrics
 from relay.readiness import Readiness
 from relay.socket.flush_scheduler import FlushScheduler
 from relay.socket.reactor import Reactor
-from relay.socket.tls import Tls
-from relay.socket.tls_certificate import TlsCertificate
 from settings.relay import RelaySettings
+from tls.certificate import TlsCertificate
+from tls.connection import Tls
 from varde_contract.frames import ServerLimits
 from varde_contract.kem import MlKemKeyPair
 from varde_contract.limits import CIPHERTEXT_BYTES
@@ -60,6 +60,7 @@ class Dependencies:
     kem: MlKemKeyPair | None = None
     other_keys: Sequence[tuple[KeyPair, MlKemKeyPair]] = ()
     certificate: TlsCertificate | None = None
+    metrics_certificate: TlsCertificate | None = None
     version: str = "0"
     allowances: Mapping[Budget, Allowance] = field(default_factory=lambda: ALLOWANCES)
 
@@ -75,6 +76,7 @@ class Services:
     kem: MlKemKeyPair | None
     other_keys: Sequence[tuple[KeyPair, MlKemKeyPair]]
     certificate: TlsCertificate | None
+    metrics_certificate: TlsCertificate | None
     clock: Clock
     entropy: Entropy
     random: Random
@@ -180,6 +182,7 @@ def make_services(
         kem=dependencies.kem,
         other_keys=dependencies.other_keys,
         certificate=dependencies.certificate,
+        metrics_certificate=dependencies.metrics_certificate,
         clock=dependencies.clock,
         entropy=dependencies.entropy,
         random=dependencies.random,

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from settings.environment import DATA, SECONDS, Address, ConfigError, read_address, read_bind, read_data, read_number
+from settings.tls import TlsFiles, read_metrics_tls
 
 _ORIGIN: Final = re.compile(
     r"(?!https://[^/]*:443$|http://[^/]*:80$)[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?"
@@ -42,6 +43,7 @@ class ApiSettings:
     origins: frozenset[str] = frozenset()  # of web pages that may call the API, as browsers spell them
     sign_in_burst: int = 120  # sign-ins from one network at once; then one a second
     metrics_bind: tuple[str, int] | None = None  # where Prometheus may ask; whoever can connect there can read it
+    metrics_tls: TlsFiles | None = None  # for Prometheus, which then needs a certificate too
     timeouts: Timeouts = Timeouts()
 
     @classmethod
@@ -60,6 +62,7 @@ class ApiSettings:
             proxies=read_number(environ, "VARDE_API_PROXIES", cls.proxies),
             origins=_origins(environ.get("VARDE_API_ORIGINS", "")),
             metrics_bind=read_bind(environ, "VARDE_API_METRICS_BIND"),
+            metrics_tls=read_metrics_tls(environ),
             sign_in_burst=read_number(environ, "VARDE_SIGN_IN_BURST", cls.sign_in_burst),
         )
 

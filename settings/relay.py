@@ -19,18 +19,9 @@ from settings.environment import (
     read_flag,
     read_number,
 )
+from settings.tls import TlsFiles, read_metrics_tls, read_relay_tls
 
-TLS_CERTIFICATE: Final = "VARDE_RELAY_TLS_CERTIFICATE"
-TLS_KEY: Final = "VARDE_RELAY_TLS_KEY"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """Where a certificate with its chain, and its private key, lie as PEM."""
-
-    certificate: Path
-    key: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +36,8 @@ class RelaySettings:
     """Listen with SO_REUSEPORT, so that other nodes may listen there as well; `varde relay --workers` asks for it."""
     metrics_bind: tuple[str, int] | None = None
     """Where Prometheus may ask; None for nowhere. Whoever can connect there can read it."""
+    metrics_tls: TlsFiles | None = None
+    """For Prometheus alone, which then needs a certificate too; None: in plain text."""
     tls: TlsFiles | None = None
     """None: TLS ends in front of the node, or nowhere."""
     data: Path = Path(DATA)
@@ -138,7 +131,8 @@ class RelaySettings:
             port=port,
             reuse_port=read_flag(environ, "VARDE_RELAY_REUSE_PORT"),
             metrics_bind=read_bind(environ, "VARDE_RELAY_METRICS_BIND"),
-            tls=_tls(environ),
+            metrics_tls=read_metrics_tls(environ),
+            tls=read_relay_tls(environ),
             data=read_data(environ),
             proxies=read_number(environ, "VARDE_RELAY_PROXIES", default.proxies),
             proxy_protocol=_networks(environ),
@@ -160,13 +154,3 @@ def _name(environ: Mapping[str, str], default: str) -> str:
     if not _NAME.fullmatch(name):
         raise ConfigError("VARDE_RELAY_NAME must be 1 to 32 lower-case letters, digits and hyphens")
     return name
-
-
-def _tls(environ: Mapping[str, str]) -> TlsFiles | None:
-    certificate, key = environ.get(TLS_CERTIFICATE), environ.get(TLS_KEY)
-    if certificate and key:
-        return TlsFiles(Path(certificate), Path(key))
-    if certificate or key:
-        here, missing = (TLS_CERTIFICATE, TLS_KEY) if certificate else (TLS_KEY, TLS_CERTIFICATE)
-        raise ConfigError(f"{here} needs {missing} beside it")
-    return None

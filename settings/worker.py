@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from settings.environment import DATA, SECONDS, ConfigError, read_bind, read_data, read_number
+from settings.tls import TlsFiles, read_metrics_tls
 from varde_contract.transparency.checkpoint import ORIGIN_BYTES
 from varde_contract.transparency.note import is_key_name
 
@@ -22,6 +23,8 @@ class WorkerSettings:
     """Between two sweeps. What is kept for thirty days may stay for another minute."""
     metrics_bind: tuple[str, int] | None = None
     """Where Prometheus may ask; None for nowhere. Whoever can connect there can read it."""
+    metrics_tls: TlsFiles | None = None
+    """For Prometheus alone, which then needs a certificate too; None: in plain text."""
 
     # The transparency log.
     data: Path = Path(DATA)
@@ -46,6 +49,7 @@ class WorkerSettings:
         return cls(
             lease=float(read_number(environ, "VARDE_WORKER_LEASE_SECONDS", int(default.lease), least=1)),
             metrics_bind=read_bind(environ, "VARDE_WORKER_METRICS_BIND"),
+            metrics_tls=read_metrics_tls(environ),
             data=read_data(environ),
             log_origin=_origin(environ.get("VARDE_LOG_ORIGIN")),
             log_policy=Path(policy) if policy else None,

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.system import SCRATCH
 
-pytest_plugins = ["tests.postgres", "tests.supervisor.real_system", "tests.valkey"]
+pytest_plugins = ["tests.postgres", "tests.debian_postgres", "tests.supervisor.real_system", "tests.valkey"]
 
 # For the folders of pytest. Stores and databases of tests sync to what is no disk, and what passes leaves nothing.
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", SCRATCH)

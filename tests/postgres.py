@@ -32,14 +32,14 @@ def postgres_url() -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix="varde-", dir=SCRATCH) as folder, _server(Path(folder)) as url:
         # Nothing here outlives the process, so nothing has to survive a power cut either.
-        _sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        run_sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
         yield url
 
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres_url: str) -> Iterator[str]:
     """The name of a database with the whole schema and no rows, of which copies are cheap."""
-    with _database(postgres_url, "template0") as url:
+    with database(postgres_url, "template0") as url:
         environ = os.environ | {"VARDE_DATABASE_URL": url}
         subprocess.run((sys.executable, "-m", "storage", "migrate"), env=environ, check=True, stdout=subprocess.DEVNULL)
         yield urlsplit(url).path[1:]
@@ -48,28 +48,34 @@ def migrated_template(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres_url: str, migrated_template: str) -> Iterator[str]:
     """The URL of a fresh database: migrated, without rows, dropped after the test."""
-    with _database(postgres_url, migrated_template) as url:
+    with database(postgres_url, migrated_template) as url:
         yield url
 
 
 @pytest.fixture
 def bare_database_url(postgres_url: str) -> Iterator[str]:
     """The URL of a fresh database with nothing in it, dropped after the test."""
-    with _database(postgres_url, "template0") as url:
+    with database(postgres_url, "template0") as url:
         yield url
 
 
 @contextmanager
-def _database(server: str, template: str) -> Iterator[str]:
+def database(server: str, template: str, *, maintenance: str | None = None) -> Iterator[str]:
+    """Make a database of a template, and drop it at the end. `maintenance` is another one to do it from.
+
+    Nobody may be connected to a template while it is copied.
+    """
     name = f"varde_test_{secrets.token_hex(8)}"
-    _sql(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    beside = server if maintenance is None else urlsplit(server)._replace(path=f"/{maintenance}").geturl()
+    run_sql(beside, f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield urlsplit(server)._replace(path=f"/{name}").geturl()
     finally:
-        _sql(server, f"DROP DATABASE {name} WITH (FORCE)")
+        run_sql(beside, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _sql(url: str, *statements: str) -> None:
+def run_sql(url: str, *statements: str) -> None:
+    """Run statements, each in a transaction of its own."""
     commands = (part for statement in statements for part in ("-c", statement))
     psql = (program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url)
     subprocess.run((*psql, *commands), check=True, stdout=subprocess.DEVNULL)

@@ -14,6 +14,7 @@ from settings.environment import ConfigError, command_from_environ
 from settings.worker import WorkerSettings
 from storage.log_key import LogKey
 from storage.program import Serve, read_clock, run_program
+from tls.certificate import TlsCertificate, watch_certificates
 from varde_contract.errors import PeerFault
 from varde_contract.transparency.policy import Policy, parse_policy
 from worker.checkpoints import Checkpoints
@@ -32,6 +33,8 @@ It is told everything by the environment, and says in one line what is wrong wit
   VARDE_REPLICA_URL           a standby              [none; the API alone reads there]
   VARDE_WORKER_LEASE_SECONDS  until another takes up the jobs of one that died [30]
   VARDE_WORKER_METRICS_BIND   where Prometheus may ask [nowhere]
+  VARDE_METRICS_TLS_CERTIFICATE, VARDE_METRICS_TLS_KEY, VARDE_METRICS_TLS_CLIENT_CA
+                              with TLS of both sides [none: in plain text]
   VARDE_LOG_ORIGIN            the name of a transparency log that is made now [of its key]
   VARDE_LOG_POLICY            a tlog-policy file with witnesses to ask [none]
   VARDE_LOG_FORMAT, VARDE_OTLP_URL, VARDE_OTLP_ONE_IN, VARDE_SENTRY_DSN
@@ -53,6 +56,7 @@ def _prepare() -> tuple[str, Serve]:
     settings = WorkerSettings.from_environ(os.environ)
     key, policy = LogKey(settings.data / "log", settings.log_origin), _read_policy(settings.log_policy)
     checkpoints = Checkpoints(key, policy)
+    certificate = None if settings.metrics_tls is None else TlsCertificate(settings.metrics_tls, read_clock)
 
     async def serve(
         stores: Stores, stop: trio.Event, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
@@ -62,7 +66,9 @@ def _prepare() -> tuple[str, Serve]:
             # A new id with each start: two processes with one id, an old one that stands still among them, would both
             # hold a lease.
             metrics, worker = WorkerMetrics(), WorkerId(uuid4())
-            await start_worker_metrics(settings.metrics_bind, metrics, stores, read_clock, nursery)
+            tls = None if certificate is None else certificate.make_context
+            nursery.start_soon(watch_certificates, [] if certificate is None else [certificate])
+            await start_worker_metrics(settings.metrics_bind, metrics, stores, read_clock, nursery, tls)
             await run_worker(settings, stores, read_clock, worker, stop, jobs, metrics, task_status=task_status)
             nursery.cancel_scope.cancel()
 

@@ -13,7 +13,7 @@ from observability.definition import Kind, Page, Value, make_page, render_metric
 from observability.histogram import SECONDS, Histogram
 from observability.loop_lateness import run_loop_lateness
 from observability.process import PROCESS, VERSION
-from observability.serving import start_metrics
+from observability.serving import MakeContext, start_metrics
 from varde_contract.limits import SECOND_MS
 
 
@@ -143,7 +143,12 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (*JOBS, *LOG, *PROCESS)
 
 
 async def start_worker_metrics(
-    bind: tuple[str, int] | None, metrics: WorkerMetrics, stores: Stores, clock: Clock, nursery: trio.Nursery
+    bind: tuple[str, int] | None,
+    metrics: WorkerMetrics,
+    stores: Stores,
+    clock: Clock,
+    nursery: trio.Nursery,
+    tls: MakeContext | None = None,
 ) -> str | None:
     """Serve the page if `bind` says where, and return the address. Raises OSError when it cannot be had."""
     nursery.start_soon(run_loop_lateness, metrics.lateness.observe)
@@ -156,7 +161,8 @@ async def start_worker_metrics(
         except StoreUnavailable:
             return ("database",)
 
-    return await start_metrics(bind, partial(render_page, metrics, stores.transparency, clock), ready, nursery)
+    page = partial(render_page, metrics, stores.transparency, clock)
+    return await start_metrics(bind, page, ready, nursery, tls=tls)
 
 
 async def render_page(metrics: WorkerMetrics, store: LogStore, clock: Clock, *, openmetrics: bool) -> Page:

@@ -10,7 +10,7 @@ from observability import definition
 from observability.definition import Kind, Page, by_label, make_page, render_metric
 from observability.loop_lateness import run_loop_lateness
 from observability.process import PROCESS, VERSION
-from observability.serving import start_metrics
+from observability.serving import MakeContext, start_metrics
 
 Definition: TypeAlias = definition.Definition[[Services, bool]]
 """Read from the services, and from whether the database answered just now."""
@@ -111,7 +111,7 @@ PARTS: Final = (
 DEFINITIONS: Final[tuple[Definition, ...]] = (*REQUESTS, *PARTS, *PROCESS)
 
 
-async def start_api_metrics(services: Services, nursery: trio.Nursery) -> str | None:
+async def start_api_metrics(services: Services, nursery: trio.Nursery, tls: MakeContext | None = None) -> str | None:
     """Serve the page if the settings say where, and return the address. Raises OSError when it cannot be had."""
     nursery.start_soon(run_loop_lateness, services.metrics.lateness.observe)
     bind = services.config.metrics_bind
@@ -121,7 +121,8 @@ async def start_api_metrics(services: Services, nursery: trio.Nursery) -> str | 
         # Not the bus: without it events are late, and requests are not.
         return tuple(word for word in ("database", "schema") if not getattr(readiness, word))
 
-    return None if bind is None else await start_metrics(bind, partial(render_page, services), ready, nursery)
+    page = partial(render_page, services)
+    return None if bind is None else await start_metrics(bind, page, ready, nursery, tls=tls)
 
 
 async def render_page(services: Services, *, openmetrics: bool) -> Page:

@@ -25,8 +25,9 @@ from domain.ports import Stores
 from domain.talk import model as talk
 from relay.node import run_node
 from relay.services import Dependencies
-from relay.socket.tls_certificate import TlsCertificate
-from settings.relay import RelaySettings, TlsFiles
+from settings.relay import RelaySettings
+from settings.tls import TlsFiles
+from tls.certificate import TlsCertificate
 from varde_contract.ids import ENTROPY_BYTES, ConversationId, EpochId, uuid7
 from varde_contract.noise import KeyPair
 from varde_contract.talk import ConversationKind, Role

@@ -28,8 +28,9 @@ async def start_node_metrics(services: Services, nursery: trio.Nursery) -> str |
     async def ready() -> tuple[str, ...]:
         return services.readiness.reasons
 
-    page = partial(render_page, services)
-    return await start_metrics(settings.metrics_bind, page, ready, nursery, strict=settings.strict)
+    page, certificate = partial(render_page, services), services.metrics_certificate
+    tls = None if certificate is None else certificate.make_context
+    return await start_metrics(settings.metrics_bind, page, ready, nursery, tls=tls, strict=settings.strict)
 
 
 async def render_page(services: Services, *, openmetrics: bool) -> Page:

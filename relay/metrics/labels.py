@@ -4,7 +4,7 @@ import enum
 from typing import Final
 
 from relay.socket.framing import RESERVED_BITS
-from relay.socket.tls import TlsFault
+from tls.connection import TlsFault
 from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 

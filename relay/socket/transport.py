@@ -11,8 +11,8 @@ import trio
 from relay.socket.framing import PING, binary_frame
 from relay.socket.http_upgrade import HttpUpgrade
 from relay.socket.reactor import Reactor, Source, Waiter
-from relay.socket.tls import Tls
 from relay.socket.websocket import WebSocket
+from tls.connection import Tls
 from varde_contract.close_codes import CloseCode
 from varde_contract.errors import PeerFault
 

@@ -1,6 +1,7 @@
 """The database's errors in the domain's words. asyncpg's exceptions end here, and nowhere else."""
 
 import logging
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -44,7 +45,9 @@ def domain_errors() -> Iterator[None]:
     except asyncpg.DataError as error:  # an argument of the wrong type, and the text would show it
         raise _fault(type(error).__name__) from None
     except _UNAVAILABLE as error:
-        told = f"the database does not answer ({type(error).__name__})"
+        # What is wrong with a certificate names the server at most; other texts of asyncpg may hold more.
+        why = f": {_reason(error)}" if isinstance(error, ssl.SSLError) else ""
+        told = f"the database does not answer ({type(error).__name__}{why})"
         raise StoreUnavailable(told) from (None if isinstance(error, asyncpg.PostgresError) else error)
     except asyncpg.PostgresError as error:
         raise _fault(f"{type(error).__name__} {error.constraint_name or ''}".rstrip()) from None
@@ -64,6 +67,10 @@ def store_errors() -> Iterator[None]:
         raise
     except Exception as surprise:
         raise _fault(locate(surprise)) from surprise
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return str(getattr(error, "verify_message", None) or error.reason)
 
 
 def _fault(what: str) -> StoreFault:

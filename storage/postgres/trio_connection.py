@@ -1,13 +1,14 @@
 """Connections to Postgres that Trio itself reads and writes, for the one statement that everybody waits for: commits.
 
 The way over the island wakes two threads for each answer, which then wait for each other's interpreter lock. At a
-thousand commits a second that cost the relay as much as everything else it did. With TLS to the database there are no
-such connections, and commits take the way over the island, as all other statements do.
+thousand commits a second that cost the relay as much as everything else it did. asyncpg connects and authenticates on
+the island; then the socket, and its TLS (`storage/postgres/island_tls.py`), go over to Trio.
 """
 
 import asyncio
 import os
 import socket
+from contextlib import suppress
 from typing import Any, Final
 
 import asyncpg
@@ -15,7 +16,9 @@ import trio
 
 from storage.island import Island
 from storage.postgres import protocol
+from storage.postgres.island_tls import TlsLoop, TlsTransport
 from storage.postgres.pool import SETTINGS, Check, Timeouts
+from tls.connection import Tls, TlsFault
 
 CONNECTIONS_MAX: Final = 4
 """Of one process. Who finds all of them busy goes over the island."""
@@ -27,9 +30,10 @@ _READ_BYTES: Final = 65_536
 class TrioConnection:
     """One socket, on which one statement is prepared. Whoever uses it has it alone."""
 
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        """`deadline` is the seconds for one answer."""
+    def __init__(self, sock: socket.socket, tls: Tls | None, deadline: float) -> None:
+        """`tls` is that of the socket, past its handshake; `deadline` is the seconds for one answer."""
         self._sock = sock
+        self._tls = tls
         self._deadline = deadline
         self.closed = False
 
@@ -47,6 +51,9 @@ class TrioConnection:
     def close(self) -> None:
         """Hang up. What was asked may still happen over there."""
         self.closed = True
+        if self._tls is not None:
+            with suppress(OSError):  # close_notify: without it, Postgres writes of an error into its log
+                self._sock.send(self._tls.close())
         self._sock.close()
 
     async def ask(self, query: bytes) -> list[protocol.Row]:
@@ -69,7 +76,7 @@ class TrioConnection:
         return answer.rows()
 
     async def _send(self, query: bytes) -> None:
-        left = memoryview(query)
+        left = memoryview(query if self._tls is None else self._tls.seal(query))
         while left:
             try:
                 left = left[self._sock.send(left) :]
@@ -83,9 +90,18 @@ class TrioConnection:
                 received = self._sock.recv(_READ_BYTES)
             except BlockingIOError:
                 continue
-            if not received:
+            answer.feed(received if self._tls is None else self._open(self._tls, received))
+            if not received or (self._tls is not None and self._tls.ended):
                 raise ConnectionResetError("the database hung up")
-            answer.feed(received)
+
+    def _open(self, tls: Tls, received: bytes) -> bytes:
+        try:
+            plaintext = tls.receive(received)
+        except TlsFault as fault:
+            raise ConnectionResetError(f"TLS to the database broke: {fault}") from None
+        if reply := tls.take_bytes():  # new keys, when the server wants some: rare, and small enough for any buffer
+            self._sock.send(reply)
+        return plaintext
 
 
 class TrioConnections:
@@ -100,7 +116,6 @@ class TrioConnections:
         self._query = query
         self._free: list[TrioConnection] = []
         self._count = 0
-        self._possible = True
 
     async def take(self) -> TrioConnection | None:
         """Return a connection, to be given back, or None when all are taken. Raises as `asyncpg.connect` does."""
@@ -110,18 +125,14 @@ class TrioConnections:
                 return connection
             connection.close()
             self.give(connection)
-        if not self._possible or self._count == CONNECTIONS_MAX:
+        if self._count == CONNECTIONS_MAX:
             return None
         self._count += 1  # before the first checkpoint, at which others may come and count
         try:
-            opened = await self._open()
+            return await self._open()
         except BaseException:
             self._count -= 1
             raise
-        if opened is None:
-            self._count -= 1
-            self._possible = False
-        return opened
 
     def give(self, connection: TrioConnection) -> None:
         """Take a connection back, or note that it has been closed."""
@@ -135,19 +146,21 @@ class TrioConnections:
         while self._free:
             self._free.pop().close()
 
-    async def _open(self) -> TrioConnection | None:
-        sock = await self._island.run(_connect, self._url, self._timeouts, self._check)
-        if sock is None:
-            return None
-        connection = TrioConnection(sock, self._timeouts.statement)
+    async def _open(self) -> TrioConnection:
+        sock, tls = await self._island.run(_connect, self._url, self._timeouts, self._check)
+        connection = TrioConnection(sock, tls, self._timeouts.statement)
         await connection.ask(self._query)
         return connection
 
 
-async def _connect(url: str, timeouts: Timeouts, check: Check | None) -> socket.socket | None:
+async def _connect(url: str, timeouts: Timeouts, check: Check | None) -> tuple[socket.socket, Tls | None]:
     # We hang up without a cancel request: the server ends by itself what nobody waits for any more.
     settings = {**SETTINGS, "statement_timeout": str(round(1_000 * timeouts.statement))}
-    connection = await asyncpg.connect(url, timeout=timeouts.statement, server_settings=settings)
+    loop: Any = TlsLoop(asyncio.get_running_loop())
+    try:
+        connection = await asyncpg.connect(url, loop=loop, timeout=timeouts.statement, server_settings=settings)
+    except asyncpg.ConnectionDoesNotExistError as error:
+        raise error.__cause__ or error from None  # itself, it only says that the connection was closed
     try:
         async with asyncio.timeout(timeouts.statement):
             if check is not None:
@@ -158,12 +171,9 @@ async def _connect(url: str, timeouts: Timeouts, check: Check | None) -> socket.
         raise
 
 
-async def _detach(connection: Any) -> socket.socket | None:
+async def _detach(connection: Any) -> tuple[socket.socket, Tls | None]:
     """Take over the socket of a connection, which is closed here but not over there."""
     transport = connection._transport  # noqa: SLF001  asyncpg has no other way; nothing is under way on it
-    if transport.get_extra_info("sslcontext") is not None:
-        await connection.close()
-        return None
     # A second descriptor of the same connection. asyncpg closes the first, which Postgres does not notice.
     sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
     sock.setblocking(False)
@@ -172,4 +182,4 @@ async def _detach(connection: Any) -> socket.socket | None:
     connection.add_termination_listener(lambda _: ended.set())
     transport.abort()  # not connection.close(), which would end the session with a Terminate message
     await ended.wait()
-    return sock
+    return sock, transport.tls if isinstance(transport, TlsTransport) else None

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from api.openapi import openapi_document
 from tests.api.program import Program, SignedUpDevice, run_program, sign_up
 from tests.cast import CastDevice, Person, alice
-from tests.postgres import _database
+from tests.postgres import database
 
 pytestmark = pytest.mark.xdist_group("schema-fuzz")  # they share one program
 
@@ -38,7 +38,7 @@ _numbers = count()
 def program(postgres_url: str, migrated_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """The API over a real Postgres, for all of these tests."""
     with (
-        _database(postgres_url, migrated_template) as url,
+        database(postgres_url, migrated_template) as url,
         run_program(tmp_path_factory.mktemp("api"), url) as program,
     ):
         yield program

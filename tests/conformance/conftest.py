@@ -11,8 +11,7 @@ import pytest
 import trio
 
 from chaos.certificates import Authority, issue
-from relay.socket.tls_certificate import TlsCertificate
-from settings.relay import TlsFiles
+from settings.tls import TlsFiles
 from simulation.stores import open_memory_stores
 from simulation.stores.bus import RecordingBus
 from simulation.stores.interference import Interference
@@ -22,6 +21,7 @@ from tests.cast import CastDevice, alice, enrol, open_conversation, settle
 from tests.conformance.raw_client import RawClient
 from tests.conformance.runner import PATIENCE, ConnectClient
 from tests.relay.tcp_node import TcpNode, open_tcp_node
+from tls.certificate import TlsCertificate
 from varde_contract.ids import ConversationId
 
 DEVICES: Final = tuple(alice.further_device(f"tablet-{number}") for number in range(6))

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 import varde
-from tests.postgres import _database
+from tests.postgres import database
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 20
@@ -264,7 +264,7 @@ def running_stack(data: Path, database_url: str) -> Iterator[Stack]:
 def stack(postgres_url: str, migrated_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The system that all tests share: each test has people of its own."""
     with (
-        _database(postgres_url, migrated_template) as database_url,
+        database(postgres_url, migrated_template) as database_url,
         running_stack(tmp_path_factory.mktemp("stack"), database_url) as stack,
     ):
         yield stack

@@ -11,7 +11,7 @@ import trio
 import varde
 from storage.embedded.cluster import program
 from tests.end_to_end.stack import Person, Stack, connected, invite, open_dm, open_group, people, running_stack
-from tests.postgres import _database, _sql
+from tests.postgres import database, run_sql
 from varde_contract.talk import Role
 
 pytestmark = [pytest.mark.xdist_group("end-to-end"), pytest.mark.timeout(300)]
@@ -26,7 +26,7 @@ def dump(url: str, file: Path) -> None:
 def restore(url: str, file: Path) -> None:
     """Put a dump back into the same Postgres, in place of the database of that name."""
     name, server = urlsplit(url).path[1:], urlsplit(url)._replace(path="/postgres").geturl()
-    _sql(server, f"DROP DATABASE {name} WITH (FORCE)", f"CREATE DATABASE {name}")
+    run_sql(server, f"DROP DATABASE {name} WITH (FORCE)", f"CREATE DATABASE {name}")
     subprocess.run((program("pg_restore"), "-d", url, "--no-owner", str(file)), check=True)
 
 
@@ -46,7 +46,7 @@ def restorable(postgres_url: str, migrated_template: str, tmp_path: Path) -> Ite
     """A system of one's own."""
     (tmp_path / "server").mkdir()
     with (
-        _database(postgres_url, migrated_template) as url,
+        database(postgres_url, migrated_template) as url,
         running_stack(tmp_path / "server", url) as stack,
     ):
         yield stack

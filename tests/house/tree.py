@@ -9,10 +9,10 @@ from typing import Final, NamedTuple, TypeAlias
 
 ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = (
-    *("varde_contract", "settings", "observability", "domain", "storage", "relay", "api", "worker"),
+    *("varde_contract", "settings", "observability", "tls", "domain", "storage", "relay", "api", "worker"),
     *("varde", "varde_cli", "supervisor", "operations", "demo", "loadtest", "bench", "chaos", "simulation"),
 )
-SERVER_ROOMS: Final = ("varde_contract", "settings", "observability", "domain", "storage", "relay", "api", "worker")
+SERVER_ROOMS: Final = ROOMS[: ROOMS.index("varde")]
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -21,6 +21,7 @@ FAULTS = {
     "settings of prod": ("env/prod.toml", 'VARDE_RELAY_CONNECTIONS = "12000"', 'VARDE_RELAY_CONNECTIONS = "many"'),
     "dashboards": ("dashboards/relay.json", "varde-relay", "varde-fleet"),
     "Prometheus": ("prometheus/prometheus.yml", "scrape_interval: 15s", "scrape_interval: often"),
+    "certificates": ("tls/certificates.sh", 'mkdir -p "$folder"', 'mkdir -p "$folder'),
     "alerts": ("prometheus/alerts.yml", "> 20000", "> 90000"),
     "Alertmanager": ("alertmanager/alertmanager.yml", "receiver: page", "receiver: nobody"),
     "Patroni": ("patroni/patroni.yml", "connect_address: 10.0.0.11:5432", "connect_address: localhost:5432"),

@@ -23,6 +23,7 @@ SERVER_ONLY: Final = (
         "uvloop",
         "settings",
         "observability",
+        "tls",
         "domain",
         "storage",
         "relay",
@@ -53,7 +54,7 @@ def example() -> str:
     ("distribution", "packages"),
     [
         ("client", "varde,varde_contract,varde_cli"),
-        ("server", "settings,observability,domain,storage,relay,api,worker,supervisor,operations,demo"),
+        ("server", "settings,observability,tls,domain,storage,relay,api,worker,supervisor,operations,demo"),
     ],
 )
 def test_every_module_can_be_imported(

@@ -14,12 +14,12 @@ from domain.people.tickets import TicketIssuer
 from domain.ports import Stores
 from relay.node import run_node
 from relay.services import Dependencies
-from relay.socket.tls_certificate import TlsCertificate
 from settings.relay import RelaySettings
 from simulation.stores.clock import DeterministicEntropy, ManualClock
 from tests.cast import CastDevice
 from tests.relay.library_clients import Credentials
 from tests.relay.memory_node import RELAY_KEM, RELAY_KEY, TICKET_KEY
+from tls.certificate import TlsCertificate
 from varde_contract import frames as f
 from varde_contract.session import PROTOCOL_VERSION, Pattern
 

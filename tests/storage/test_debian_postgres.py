@@ -1,16 +1,4 @@
-"""A PostgreSQL that is not ours: Debian's own 15, as an operator would have it, by URL.
-
-It is the oldest version that is promised, built by somebody else, so what runs here runs on what people have.
-"""
-
-import os
-import pwd
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Final
+"""Storage on a PostgreSQL that is not ours, by URL."""
 
 import pytest
 import trio
@@ -19,51 +7,10 @@ from domain.talk import model as talk
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.stores import open_storage
 from tests import cast
-from tests.system import SCRATCH, require
+from tests.debian_postgres import GROUP
 from varde_contract.ids import ClientId, MessageId, uuid7
 
-pytestmark = pytest.mark.xdist_group("debian-postgres")  # one server is enough
-
-PROGRAMS: Final = Path("/usr/lib/postgresql/15/bin")
-DEADLINE: Final = "60"  # seconds, for pg_ctl: a server that is not there by then has written why
-ON: Final = "-c listen_addresses='' -c fsync=off -k "
-
-
-@pytest.fixture(scope="module")
-def debian_url() -> Iterator[str]:
-    """The URL of Debian's server on a folder of its own, behind a Unix socket, migrated by our own command."""
-    require(str(PROGRAMS / "postgres"), "postgresql-15")
-    with tempfile.TemporaryDirectory(prefix="varde-", dir=SCRATCH) as made:
-        folder, user = Path(made), unprivileged(Path(made))
-        cluster = folder / "cluster"
-        run("initdb", "-D", cluster, "-U", "varde", "-A", "trust", "-E", "UTF8", "--no-sync", **user)
-        run("pg_ctl", "-D", cluster, "-l", folder / "log", "-o", f"{ON}{folder}", "-w", "-t", DEADLINE, "start", **user)
-        try:
-            yield migrated(f"postgresql://varde@/postgres?host={folder}")
-        finally:
-            run("pg_ctl", "-D", cluster, "-m", "immediate", "-w", "-t", DEADLINE, "stop", **user)
-
-
-def unprivileged(folder: Path) -> dict[str, Any]:
-    """Whom to run as: this user, or for root, as whom PostgreSQL refuses to run, the one of the Debian package."""
-    if os.geteuid() != 0:
-        return {}
-    entry = pwd.getpwnam("postgres")
-    os.chown(folder, entry.pw_uid, entry.pw_gid)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-
-
-def run(program: str, *arguments: str | Path, **user: Any) -> None:
-    """Run one of Debian's programs to its end. It may leave a server behind, so nobody waits for its pipes."""
-    command = (PROGRAMS / program, *arguments)
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd="/", **user)
-
-
-def migrated(url: str) -> str:
-    """Bring the schema up with the command that operators use."""
-    command = (sys.executable, "-m", "storage", "migrate")
-    subprocess.run(command, check=True, env=os.environ | {"VARDE_DATABASE_URL": url}, stdout=subprocess.DEVNULL)
-    return url
+pytestmark = pytest.mark.xdist_group(GROUP)
 
 
 def draft(roster: talk.Roster, writer: cast.CastDevice, number: int) -> talk.Draft:

@@ -11,15 +11,15 @@ from trio.testing import wait_all_tasks_blocked
 
 from chaos.certificates import Authority, issue
 from domain.people.events import TicketsRevoked
-from relay.socket.tls_certificate import TlsCertificate
 from relay.socket.websocket import SLOW_FRAMES
-from settings.relay import TlsFiles
+from settings.tls import TlsFiles
 from storage.program import read_clock
 from tests.cast import alice, alice_laptop, alice_phone, bob, bob_phone
 from tests.ids import id_of
 from tests.relay.client import UPGRADE, StreamClient
 from tests.relay.memory_node import Backend, MemoryNode, open_node, open_room
 from tests.relay.metrics_reader import watch
+from tls.certificate import TlsCertificate
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId
 from varde_contract.session import PROTOCOL_VERSION, Pattern

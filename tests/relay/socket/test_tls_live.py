@@ -12,8 +12,7 @@ import trio
 from chaos.certificates import Authority, issue
 from domain.ports import Stores
 from domain.talk import model as talk
-from relay.socket.tls_certificate import TlsCertificate
-from settings.relay import TlsFiles
+from settings.tls import TlsFiles
 from simulation.stores import open_memory_stores
 from simulation.stores.bus import RecordingBus
 from simulation.stores.interference import Interference
@@ -25,6 +24,7 @@ from tests.relay.library_clients import LIBRARIES, OpenClient, open_with_trio_we
 from tests.relay.memory_node import Sends
 from tests.relay.program import Program, open_roster, open_stores
 from tests.relay.tcp_node import TcpNode, open_tcp_node
+from tls.certificate import TlsCertificate
 from varde_contract import frames as f
 
 HEALTH = b"GET /v1/health HTTP/1.1\r\nHost: relay.test\r\n\r\n"

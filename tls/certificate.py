@@ -1,27 +1,30 @@
-"""The node's TLS certificate, read again when its files change or at SIGHUP, while connections go on."""
+"""A server's TLS certificate, read again when its files change or at SIGHUP, while connections go on."""
 
 import logging
 import signal
 import ssl
 import stat
-from collections.abc import Callable
-from typing import Final, NamedTuple, NoReturn
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Final, NamedTuple
 
 import trio
 from cryptography import x509
 
-from relay.socket.tls import Tls, make_context, open_buffers
 from settings.environment import ConfigError
-from settings.relay import TLS_CERTIFICATE, TLS_KEY, TlsFiles
+from settings.tls import TlsFiles
+from tls.connection import ClientAuthorityError, Tls, make_context, open_buffers
 
 LOOK_SECONDS: Final = 60.0
 """Seconds between two looks at the files. The old certificate is usually good for weeks; SIGHUP is immediate."""
+CERTIFICATE, KEY, CLIENT_CA = range(3)
+"""The places in `TlsFiles.variables`."""
 SECONDS_PER_DAY: Final = 86_400
 TAKEN: Final = "taken"
 REFUSED: Final = "refused"
 MISMATCH: Final = "KEY_VALUES_MISMATCH"
 
-_log: Final = logging.getLogger("varde.relay.tls")
+_log: Final = logging.getLogger("varde.tls")
 
 
 class CertificateError(ConfigError):
@@ -49,6 +52,10 @@ class TlsCertificate:
         """Seconds until the current certificate expires; negative after that."""
         return (self._shown.until_ms - self._clock()) / 1_000
 
+    def make_context(self) -> ssl.SSLContext:
+        """Return what a new connection is made from."""
+        return self._shown.context
+
     def make_tls(self) -> Tls:
         """Return the TLS of a new connection."""
         return Tls(self._shown.context, self._buffers)
@@ -68,15 +75,6 @@ class TlsCertificate:
             self.reads[TAKEN] += 1
             _log.info("new connections get the certificate read now, good for %d days", self._days())
 
-    async def run(self, every: float = LOOK_SECONDS) -> NoReturn:
-        """Look at the files every so many seconds, and read them at SIGHUP. In the main thread: signals come there."""
-        with trio.open_signal_receiver(signal.SIGHUP) as signals:
-            while True:
-                with trio.move_on_after(every) as pause:
-                    await anext(signals)
-                # In a thread: the files may be on a network disk.
-                await trio.to_thread.run_sync(lambda asked: self.reload(asked=asked), not pause.cancelled_caught)
-
     def _refuse(self, why: str) -> None:
         self.reads[REFUSED] += 1
         if why != self.failure:
@@ -85,6 +83,22 @@ class TlsCertificate:
 
     def _days(self) -> int:
         return int(self.expires_in_s // SECONDS_PER_DAY)
+
+
+async def watch_certificates(certificates: Collection[TlsCertificate], every: float = LOOK_SECONDS) -> None:
+    """Look at the files every so many seconds, and read them at SIGHUP. In the main thread: signals come there.
+
+    One task for all of them: of two that wait for the same signal, Trio would tell the later one alone.
+    """
+    if not certificates:
+        return
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        while True:
+            with trio.move_on_after(every) as pause:
+                await anext(signals)
+            for each in certificates:
+                # In a thread: the files may be on a network disk.
+                await trio.to_thread.run_sync(partial(each.reload, asked=not pause.cancelled_caught))
 
 
 class _Shown(NamedTuple):
@@ -98,18 +112,20 @@ def _load(files: TlsFiles, now_ms: int) -> _Shown:
         int(time.timestamp() * 1_000) for time in (first.not_valid_before_utc, first.not_valid_after_utc)
     )
     if until_ms <= now_ms:
-        raise CertificateError(f"{TLS_CERTIFICATE}: the certificate has expired")
+        raise CertificateError(f"{files.variables[CERTIFICATE]}: the certificate has expired")
     if since_ms > now_ms:
-        raise CertificateError(f"{TLS_CERTIFICATE}: the certificate is not valid yet")
+        raise CertificateError(f"{files.variables[CERTIFICATE]}: the certificate is not valid yet")
     _check_key(files)
     try:
-        return _Shown(make_context(files.certificate, files.key), until_ms)
+        return _Shown(make_context(files.certificate, files.key, files.client_ca), until_ms)
+    except ClientAuthorityError as error:
+        raise CertificateError(f"{files.variables[CLIENT_CA]}: {_words(error)}") from None
     except ssl.SSLError as error:
         if error.reason == MISMATCH:
-            raise CertificateError(f"{TLS_KEY}: the key is not the certificate's") from None
-        raise CertificateError(f"{TLS_KEY}: OpenSSL does not take these files: {error.reason}") from None
+            raise CertificateError(f"{files.variables[KEY]}: the key is not the certificate's") from None
+        raise CertificateError(f"{files.variables[KEY]}: OpenSSL does not take these files: {error.reason}") from None
     except (OSError, ValueError) as error:
-        raise CertificateError(f"{TLS_KEY}: {_words(error)}") from None
+        raise CertificateError(f"{files.variables[KEY]}: {_words(error)}") from None
 
 
 def _read_certificate(files: TlsFiles) -> x509.Certificate:
@@ -117,9 +133,9 @@ def _read_certificate(files: TlsFiles) -> x509.Certificate:
         # The server's own certificate comes first, then its chain (RFC 8446 section 4.4.2).
         return x509.load_pem_x509_certificates(files.certificate.read_bytes())[0]
     except OSError as error:
-        raise CertificateError(f"{TLS_CERTIFICATE}: {_words(error)}") from None
+        raise CertificateError(f"{files.variables[CERTIFICATE]}: {_words(error)}") from None
     except ValueError:
-        raise CertificateError(f"{TLS_CERTIFICATE}: there is no certificate (PEM) in the file") from None
+        raise CertificateError(f"{files.variables[CERTIFICATE]}: there is no certificate (PEM) in the file") from None
 
 
 def _check_key(files: TlsFiles) -> None:
@@ -127,12 +143,12 @@ def _check_key(files: TlsFiles) -> None:
         with files.key.open("rb") as key:
             text, mode = key.read(), stat.S_IMODE(files.key.stat().st_mode)
     except OSError as error:
-        raise CertificateError(f"{TLS_KEY}: {_words(error)}") from None
+        raise CertificateError(f"{files.variables[KEY]}: {_words(error)}") from None
     # OpenSSL would say no more than `PEM lib`, and not which of the files it means.
     if b"PRIVATE KEY-----" not in text:
-        raise CertificateError(f"{TLS_KEY}: there is no private key (PEM) in the file")
+        raise CertificateError(f"{files.variables[KEY]}: there is no private key (PEM) in the file")
     if mode & stat.S_IROTH:
-        raise CertificateError(f"{TLS_KEY}: everybody on this machine can read the file")
+        raise CertificateError(f"{files.variables[KEY]}: everybody on this machine can read the file")
 
 
 def _words(error: OSError | ValueError) -> str:
@@ -142,7 +158,7 @@ def _words(error: OSError | ValueError) -> str:
 def _stamp(files: TlsFiles) -> tuple[tuple[int, ...], ...]:
     """Return what changes when a file is written, or replaced by another one as renewals do."""
     found: list[tuple[int, ...]] = []
-    for path in (files.certificate, files.key):
+    for path in filter(None, (files.certificate, files.key, files.client_ca)):
         try:
             there = path.stat()
         except OSError:

@@ -15,11 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from chaos.certificates import Authority, ecdsa_key, issue, pem_of, write_pair
-from relay.socket.tls_certificate import CertificateError, TlsCertificate
 from settings.environment import ConfigError
-from settings.relay import RelaySettings, TlsFiles
+from settings.relay import RelaySettings
+from settings.tls import TlsFiles
 from storage.program import read_clock
-from tests.relay.socket.tls_client import TlsClient, handshake
+from tests.tls.client import TlsClient, handshake
+from tls.certificate import CertificateError, TlsCertificate, watch_certificates
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ async def test_a_signal_has_the_files_read(
     caplog.set_level(logging.INFO)
     before, key = shown(certificate, authority), ecdsa_key()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(certificate.run)
+        nursery.start_soon(watch_certificates, [certificate])
         await trio.testing.wait_all_tasks_blocked()
         write_pair(tmp_path, authority.certify(key), pem_of(key))
         os.kill(os.getpid(), signal.SIGHUP)
@@ -195,7 +196,7 @@ async def test_a_signal_has_the_files_read(
 async def test_renewed_files_are_noticed(certificate: TlsCertificate, authority: Authority, tmp_path: Path) -> None:
     """Nobody has to send a signal."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(certificate.run, 0.01)
+        nursery.start_soon(watch_certificates, [certificate], 0.01)
         issue(authority, tmp_path)
         while not certificate.reads["taken"]:  # noqa: ASYNC110 - as above
             await trio.sleep(0.01)  # as above: the test's timeout is its deadline

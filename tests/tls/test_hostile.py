@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.certificates import Authority, issue
-from relay.socket.tls import SILENT_BYTES, WHOLE_BYTES, Tls, TlsFault, make_context, open_buffers
-from tests.relay.socket.tls_client import (
+from tests.tls.client import (
     ALERT,
     APPLICATION,
     HANDSHAKE,
@@ -20,6 +19,7 @@ from tests.relay.socket.tls_client import (
     TlsClient,
     handshake,
 )
+from tls.connection import SILENT_BYTES, WHOLE_BYTES, Tls, TlsFault, make_context, open_buffers
 from varde_contract.errors import PeerFault
 
 

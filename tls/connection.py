@@ -1,4 +1,4 @@
-"""The server's side of TLS 1.3 as a sans-I/O core: ciphertext in, plaintext out, and back (RFC 8446)."""
+"""TLS 1.3 as a sans-I/O core: ciphertext in, plaintext out, and back (RFC 8446). A server's side, or a client's."""
 
 import ssl
 from contextlib import suppress
@@ -46,8 +46,14 @@ def open_buffers() -> Buffers:
     return Buffers(ssl.MemoryBIO(), ssl.MemoryBIO())
 
 
-def make_context(chain: Path, key: Path) -> ssl.SSLContext:
-    """Return what connections are made from, with a certificate chain and its private key (PEM).
+class ClientAuthorityError(ValueError):
+    """The file with the authority of clients cannot be used."""
+
+
+def make_context(chain: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
+    """Return what a server's connections are made from, with a certificate chain and its private key (PEM).
+
+    With `client_ca` (PEM), a client without a certificate of that authority is refused.
 
     Raises OSError when a file cannot be read, ssl.SSLError (one, too) when they do not hold what they should, and
     ValueError when the key is encrypted: a server has nobody to ask for a passphrase.
@@ -62,6 +68,14 @@ def make_context(chain: Path, key: Path) -> ssl.SSLContext:
     # needs. And ticket keys would have to be stored and rotated.
     context.num_tickets = 0
     context.load_cert_chain(chain, key, password=_no_password)
+    if client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(client_ca)
+        except ssl.SSLError:
+            raise ClientAuthorityError("there is no certificate (PEM) in the file") from None
+        except OSError as error:
+            raise ClientAuthorityError(error.strerror) from None
     return context
 
 
@@ -81,9 +95,12 @@ class Tls:
         *("ended", "established"),
     )
 
-    def __init__(self, context: ssl.SSLContext, buffers: Buffers) -> None:
+    def __init__(self, context: ssl.SSLContext, buffers: Buffers, *, server: str | None = None) -> None:
+        """With `server`, the name of one, this is a client's side, and `begin` is to be called first."""
         self._incoming, self._outgoing = buffers
-        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._object = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server is None, server_hostname=server
+        )
         self._read, self._write = self._object.read, self._object.write
         self._partial = self._waiting = b""
         self._silent = 0
@@ -98,6 +115,13 @@ class Tls:
         """Whether anything has come."""
         return bool(self._partial) or self._silent > 0
 
+    def begin(self) -> bytes:
+        """Return what a client says first."""
+        with suppress(ssl.SSLWantReadError):
+            self._object.do_handshake()
+        self._settle()
+        return self.take_bytes()
+
     def receive(self, received: bytes) -> bytes:
         """Take in what came from the socket, b"" for the end of its stream, and return the plaintext in it.
 
@@ -111,7 +135,7 @@ class Tls:
         try:
             return self._take_records(received)
         except OSError as fault:  # mostly ssl.SSLError
-            raise self._fail(getattr(fault, "reason", None) or type(fault).__name__) from None
+            raise self._fail(_reason(fault)) from None
         finally:
             self._settle()
 
@@ -202,3 +226,9 @@ class Tls:
     def _fail(self, reason: str) -> TlsFault:
         self.ended = self._closed = True
         return TlsFault(f"the peer broke TLS: {reason}")
+
+
+def _reason(fault: OSError) -> str:
+    # That of a certificate says which of the many things is wrong with it, and names nobody but the server.
+    why = getattr(fault, "verify_message", None) or getattr(fault, "reason", None)
+    return why or type(fault).__name__

@@ -1,4 +1,4 @@
-"""Clients of `relay.socket.tls` in memory: OpenSSL's own, and one that seals records by hand to say what OpenSSL never
+"""Clients of `tls.connection` in memory: OpenSSL's own, and one that seals records by hand to say what OpenSSL never
 would.
 """
 
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from chaos.certificates import NAME
-from relay.socket.tls import Tls
+from tls.connection import Tls
 
 ALERT: Final = 21
 HANDSHAKE: Final = 22
@@ -26,9 +26,9 @@ KEY_UPDATE_FOR_BOTH: Final = b"\x18\x00\x00\x01\x01"
 class TlsClient:
     """A client's end, not connected to anything."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, name: str = NAME) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=NAME)
+        self.object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
 
     def handshake(self) -> bytes:
         """Go on with the handshake as far as possible; return what to send."""

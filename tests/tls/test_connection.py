@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.certificates import Authority, issue
-from relay.socket.tls import RECORD_BYTES, Tls, TlsFault, make_context, open_buffers
-from tests.relay.socket.tls_client import TlsClient, handshake
+from tests.tls.client import TlsClient, handshake
+from tls.connection import RECORD_BYTES, Tls, TlsFault, make_context, open_buffers
 
 LARGE = bytes(range(256)) * 300
 """More than four records carry."""
