@@ -207,4 +207,4 @@ def pairs(clients: int) -> list[Room]:
 def survival_of(ledger: Ledger, clients: int) -> dict[str, int]:
     """Return how many messages were `sent`, how many `acked`, and how many of those were not delivered."""
     account = reconcile([ledger.report()], pairs(clients))
-    return {"sent": account.messages.sent, "acked": account.messages.acked, "lost_after_ack": account.lost_acked}
+    return {"sent": account.messages.sent, "acked": account.messages.acked, "lost_after_ack": account.messages.lost}

@@ -145,7 +145,6 @@ class Account(Totals, kw_only=True):
     """Everything that all workers recorded, and what became of each message."""
 
     messages: Messages
-    lost_acked: int  # of the deliveries that are missing, those of messages that the server had acked
 
 
 def reconcile(written: Sequence[bytes], rooms: Sequence[Room]) -> Account:
@@ -157,13 +156,16 @@ def reconcile(written: Sequence[bytes], rooms: Sequence[Room]) -> Account:
     counts = _Deliveries(reports, rooms).counts
     counts["astray"] += totals.astray
     counts["acked"] = counts["sent"] - counts["refused"] - counts["unacked"]
-    lost_acked = counts.pop("lost_acked", 0)
     messages = Messages(undecryptable=totals.undecryptable, resent=totals.resent, **counts)
-    return Account(messages=messages, lost_acked=lost_acked, **asdict(totals))
+    return Account(messages=messages, **asdict(totals))
 
 
 class _Deliveries:
-    """What became of every delivery that was due: `due == received + after_gap + unfetched + lost`, always."""
+    """What became of every delivery that was due: `due == received + after_gap + unfetched + lost`, always.
+
+    A message that was never acked and did not come is due to nobody: the server has promised nothing, and its sender
+    still has it. It is `unacked`.
+    """
 
     def __init__(self, reports: Sequence[Report], rooms: Sequence[Room]) -> None:
         self.counts = Counter[str]()
@@ -214,12 +216,13 @@ class _Deliveries:
         received, astray = _count_received(stream, came)
         self.counts.update(received=received, astray=astray, duplicated=came.duplicated, disordered=came.disordered)
         missing, holes = due - received, set(came.holes)
-        unacked = sum(seq > came.highest or seq in holes for seq in stream.unacked)
-        self.counts["lost_acked"] += missing - unacked
+        unacked = {seq for seq in stream.unacked if seq > came.highest or seq in holes}
+        self.counts["due"] -= len(unacked)
+        missing -= len(unacked)
         if not self._all_attend and came.receiver not in self._attending:
             # What is behind the last one that came may wait at the server; what is before it was left out.
-            refused = set(stream.refused)
-            left_out = sum(seq not in refused and seq <= stream.sent for seq in came.holes)
+            excused = unacked.union(stream.refused)
+            left_out = sum(seq not in excused and seq <= stream.sent for seq in came.holes)
             self.counts["unfetched"] += missing - left_out
             missing = left_out
         self._missing[came.receiver, stream.room] += missing

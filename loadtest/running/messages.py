@@ -44,3 +44,5 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     uncertainty_ns: int = 0  # of its clock, at worst so far
     waiting: int = 0
     """Sends for which no user was ready; they go out as soon as one is, and count from when they were due."""
+    away: int = 0
+    """At the end of a run: users who want to be there, and are cut off or in a pause before they try again."""

@@ -1,7 +1,7 @@
 """One run: the plan followed stage by stage by the master, what is noted of it, and the line it shows each second."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from secrets import randbits
 from typing import Final
 
@@ -23,10 +23,28 @@ from loadtest.scenarios.plan import SYSTEM_ACTIONS, Kind, Options, Plan, Stage
 _AFTER_THE_SECOND: Final = 0.25  # workers speak at whole seconds of run time; a moment later everybody has been heard
 _PREPARE_SECONDS: Final = 120.0
 _REPORT_SECONDS: Final = 60.0
-_QUIET_SECONDS: Final = 4  # nothing came for so long: nothing more is under way
-SETTLE_SECONDS: Final = 90
+QUIET_SECONDS: Final = 4  # nothing came for so long: nothing more is under way
+SETTLE_SECONDS: Final = 120
+"""The longest pause between two tries, thirty seconds, twice; and the time that such a try may take, twice."""
 _HURRIED_SECONDS: Final = 10  # for a run that was ended early
 _RUN_BITS: Final = 63
+
+
+class Settling:
+    """Says when what is under way at the end of a run has come."""
+
+    def __init__(self) -> None:
+        self._quiet = 0
+
+    def is_over(self, second: StageSums, whole: StageSums, heartbeats: Sequence[m.Heartbeat], pending: int) -> bool:
+        """Whether everything came, or nothing more will. To be asked once a second, with what came in it."""
+        came = second.received or second.acked_within or second.requests_within or second.connect.count
+        # Who was cut off may wait half a minute before it tries again. What is due to it comes then, and is not lost;
+        # a drain on a busy machine was once said to have lost a message after four seconds of such silence.
+        away = sum(each.away for each in heartbeats)
+        self._quiet = 0 if came or away else self._quiet + 1
+        waiting = pending or any(each.waiting for each in heartbeats)
+        return (not waiting and whole.received >= whole.due) or self._quiet >= QUIET_SECONDS
 
 
 class Console:
@@ -196,17 +214,15 @@ class Run:
     def _settle(self) -> None:
         """Wait until what is under way has come, or nothing comes any more."""
         self._workers.runner.send_message(m.STAGE, (len(self.plan.stages), self.record.stages[-1].ended_ns))
-        quiet = 0
+        settling = Settling()
         self._wait_heartbeat()  # only what is said from now on knows of everything that was sent
         for passed in range(SETTLE_SECONDS):
             if self._stopped.is_set() and passed >= _HURRIED_SECONDS:
                 break
             self._wait_heartbeat()
             now, whole = self._look("settle")[0].sum_of(), self._workers.totals.sum_of()
-            quiet = 0 if now.received or now.acked_within or now.requests_within or now.connect.count else quiet + 1
-            waiting = self._workers.totals.pending or any(each.waiting for each in self._workers.heartbeats)
-            settled = not waiting and whole.received >= whole.due
-            if settled or quiet >= _QUIET_SECONDS or self._workers.missing():
+            over = settling.is_over(now, whole, self._workers.heartbeats, self._workers.totals.pending)
+            if over or self._workers.missing():
                 break
         self.record.ended_ns = self._clock.now_ns()
 

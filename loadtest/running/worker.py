@@ -99,6 +99,12 @@ class Load:
                 if isinstance(user, RelayUser) and place_of(seat) < self.plan.away_share:
                     user.go_offline() if stage.action is Action.GO_OFFLINE else user.come_back()
 
+    @property
+    def away(self) -> int:
+        """Users who want to be there and are not. Only counted at the end: until then nobody asks."""
+        users = self.seated.values() if self.population.settling else ()
+        return sum(isinstance(user, RelayUser) and user.away_against_its_will for user in users)
+
     def close(self) -> None:
         """Stop everybody."""
         self._pacing.kill()
@@ -212,6 +218,7 @@ class Worker:
             uncertainty_ns=self._clock.uncertainty_ns,
             late_max_ms=load.pacer.late_max_ns / _NS_MS,
             waiting=len(load.waiting),
+            away=load.away,
         )
         self._runner.send_message(m.HEARTBEAT, msgspec.msgpack.encode(heartbeat))
 

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, NamedTuple
 
+import gevent
+
 from loadtest.client.epoll import READ, Connection
 from loadtest.client.protocol import Ending, Phase, RelayClient
 from loadtest.crowd.crowd import Seat
@@ -40,7 +42,8 @@ class Device:
     """The protocol's side of a user. `number` is its seat. What a connection left behind stands until the next one."""
 
     __slots__ = (
-        *("_again", "_began", "_client", "_confirms_later", "_population", "_positions", "_seat", "_sends", "_wake"),
+        *("_again", "_began", "_client", "_confirms_later", "_doubtful", "_population", "_positions", "_seat"),
+        *("_sends", "_wake"),
         *("connection", "deaf", "ending", "goaway_at", "joined", "leaving", "listens", "number", "place"),
         *("unanswered", "welcomed"),
     )
@@ -56,6 +59,7 @@ class Device:
         self._positions: dict[int, Position] = {}
         self._again = False  # whether it was connected before
         self.unanswered: dict[int, Unanswered] = {}  # by client id
+        self._doubtful = set[int]()  # of those, the ones that may have been stored
         self.connection: Connection | None = None
         self._begin()
 
@@ -205,13 +209,23 @@ class Device:
         if self.joined < len(self._seat.rooms):
             return
         # Say again what nobody answered for, in order; then be there for more.
-        for each in self.unanswered.values():
-            self._population.ledger.resend(self.number, each.conversation.number, each.seq)
-            self._send(self._client.send_encoded(f.Send, each.frame))
+        for client_id in self.unanswered:
+            self._send_again(client_id)
         self.listens = True
         self._wake()
         for position in self._positions.values():
             position.conversation.enter(self.number, self._try_ready)
+
+    def _send_again(self, client_id: int) -> None:
+        self._doubtful.add(client_id)
+        each = self.unanswered[client_id]
+        self._population.ledger.resend(self.number, each.conversation.number, each.seq)
+        self._send(self._client.send_encoded(f.Send, each.frame))
+
+    def _try_again(self, client_id: int) -> None:
+        """Say again what was not answered for, if this connection can: otherwise the next one does."""
+        if client_id in self.unanswered and self.connection is not None and self.listens and self._client.live:
+            self._send_again(client_id)
 
     def _try_ready(self) -> None:
         """Be asked to send from now on, if there is a conversation to write to."""
@@ -242,6 +256,9 @@ class Device:
             self.end(Ending("join-refused"))  # try again on another connection
         elif frame.subject is None:
             return
+        elif frame.about == _SEND and self._may_be_stored(frame):
+            pause_ms = min(frame.retry_after_ms or _MS, _MOST_PAUSE_MS)
+            gevent.spawn_later(pause_ms / _MS, self._try_again, frame.subject.int)
         elif frame.about == _SEND and (refused := self._answer(frame.subject.int)) is not None:
             room = refused.conversation
             self._population.ledger.refuse(self.number, room.number, refused.seq, frame.code.value)
@@ -250,9 +267,20 @@ class Device:
         elif frame.about == _CONFIRM and frame.code in _NOT_NOW and frame.subject.int in self._positions:
             self._confirm_later(self._positions[frame.subject.int])
 
+    def _may_be_stored(self, frame: f.RefusedFrame) -> bool:
+        """Whether a message was refused for now, and may have been stored: only saying it again tells.
+
+        `unavailable` is said of a commit whose end nobody knows. Others are no answer to whether an earlier
+        connection had its message stored.
+        """
+        assert frame.subject is not None
+        known = frame.subject.int in self.unanswered and frame.code in _NOT_NOW
+        return known and (frame.code is RefusalCode.UNAVAILABLE or frame.subject.int in self._doubtful)
+
     def _answer(self, client_id: int) -> Unanswered | None:
         """Return the message that was answered for; None when there is none, or it had been already."""
         answered = self.unanswered.pop(client_id, None)
+        self._doubtful.discard(client_id)
         if answered is not None and not self.unanswered and self.leaving:
             self._wake()
         return answered

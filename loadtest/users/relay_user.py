@@ -59,6 +59,11 @@ class RelayUser:
         self._over = True
         self._go()
 
+    @property
+    def away_against_its_will(self) -> bool:
+        """Whether it wants to be there and is not: what is due to it is still to come."""
+        return self._wanted and not (self.device.listens and self.device.ending is None)
+
     def go_offline(self) -> None:
         """Leave, and wait for `come_back`."""
         self._away = True

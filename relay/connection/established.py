@@ -87,6 +87,7 @@ class EstablishedConnection:
             self,
             partial(Mailbox, hub=services.hub, log_reader=services.log_reader),
             now=trio.current_time(),
+            number=authenticated.number,
         )
         self._nursery: trio.Nursery | None = None
         self._task: trio.lowlevel.Task | None = None

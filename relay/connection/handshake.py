@@ -26,11 +26,13 @@ _MS: Final = 1_000
 
 
 class AuthenticatedSession(Struct, frozen=True):
-    """A finished handshake: the session, the ticket it was proven with, and the first frame to send."""
+    """A finished handshake: the session, the ticket it was proven with, the first frame to send, and its number."""
 
     session: ServerSession
     ticket: Ticket
     welcome: Welcome
+    number: int
+    """Of this connection among all that the device had, on any node."""
 
 
 async def authenticate(
@@ -49,11 +51,11 @@ async def authenticate(
         )
         if outcome is not None:
             return outcome
-        noise = await _run_noise(services, transport)
+        noise, number = await _run_noise(services, transport)
         if not scope.cancel_called:  # the deadline may have passed since the last checkpoint
             ticket = _check_ticket(services, noise)
             session, scope.deadline = noise, trio.current_time() + patience
-            return AuthenticatedSession(session, ticket, await _welcome(services, ticket))
+            return AuthenticatedSession(session, ticket, await _welcome(services, ticket), number)
     raise _too_slow(services, transport) if session is None else _database_away(services)
 
 
@@ -93,18 +95,19 @@ async def _upgrade(
     return HandshakeOutcome.NO_REQUEST
 
 
-async def _run_noise(services: Services, transport: Transport) -> ServerSession:
-    session = ServerSession(services.static, services.kem, others=services.other_keys)
+async def _run_noise(services: Services, transport: Transport) -> tuple[ServerSession, int]:
+    session, number = ServerSession(services.static, services.kem, others=services.other_keys), 0
     while session.state is State.HANDSHAKE:
         # The first message may have come in the same read as the upgrade request.
         for message in transport.websocket.take_messages() or await _read_open(transport):
             session.receive(message)
             reply = session.take_reply()
             if reply is not None:
+                number = number or services.device_connections.draw_number()
                 # The handshake's last message waits in the kernel for `Welcome`, so that one packet holds both.
                 transport.send(reply, more=session.state is not State.HANDSHAKE)
         await transport.flush()
-    return session
+    return session, number
 
 
 async def _read_open(transport: Transport) -> list[bytes]:

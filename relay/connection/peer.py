@@ -67,9 +67,11 @@ class Peer:
         outbox: Outbox,
         connection: Connection,
         open_mailbox: Callable[["Peer"], MailboxPort],
+        *,
         now: float,
+        number: int,
     ) -> None:
-        """`now` is Trio's time."""
+        """`now` is Trio's time, `number` is from `DeviceConnections.draw_number`."""
         self.ticket = ticket
         self.device = ticket.device
         self.sender = Sender(ticket.account, ticket.device)
@@ -77,8 +79,8 @@ class Peer:
         self.outbox = outbox
         self.connection = connection
         self.mailbox = open_mailbox(self)
-        self.number = 0
-        """Of this connection among all that the device had, on any node; 0 until it is in the hub."""
+        self.number = number
+        """Of this connection among all that the device had, on any node."""
         self.heard_at = now
         self.ping_at = 0.0
         """When the heartbeat pings it next; 0 until that is planned."""

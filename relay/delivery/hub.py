@@ -54,14 +54,21 @@ class Hub:
         """Return the device's peer."""
         return self._peers.get(device)
 
-    def add(self, peer: Peer) -> None:
-        """Add a peer that has proven to be alive; it replaces an older connection of the same device."""
-        older = self._peers.get(peer.device)
-        if older is not None:
+    def add(self, peer: Peer) -> bool:
+        """Add a peer that has proven to be alive; it replaces an older connection of the same device.
+
+        False when there is a newer one: then this peer is cut instead.
+        """
+        other = self._peers.get(peer.device)
+        if other is not None and other.number > peer.number:
+            peer.connection.cut(CloseCode.REPLACED)
+            return False
+        if other is not None:
             # Now, not when its task has ended: until then messages would go to a connection that sends nothing more.
-            self.remove(older)
-            older.connection.cut(CloseCode.REPLACED)
+            self.remove(other)
+            other.connection.cut(CloseCode.REPLACED)
         self._peers[peer.device] = peer
+        return True
 
     def remove(self, peer: Peer) -> None:
         """Remove a peer and its listeners. Does nothing the second time."""

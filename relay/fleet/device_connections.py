@@ -28,24 +28,36 @@ class DeviceConnections:
         self._latest = 0
         self._down_ms = 0.0
 
+    def draw_number(self) -> int:
+        """Return the number of a connection. To be called when its handshake is answered for the first time."""
+        # Not when the peer proves to be alive, which is when it enters the hub. A node that is seconds late reads that
+        # proof long after the client gave up and connected elsewhere. It would then replace the living connection, and
+        # the client would be told not to come back: it never did, and missed its messages. Who sends a proof has
+        # read our answer, so the answer is older than whatever the client did after it gave up.
+        # The time alone would let a node whose clock is ahead win against a newer connection. So a number is also above
+        # all that were heard of (Lamport's clock): the device was connected there before it came here, and the event of
+        # that has long arrived. A number from the database would be a write for each handshake.
+        self._latest = max(self._clock(), self._latest + 1)
+        return self._latest
+
     def enter(self, peer: Peer) -> None:
         """Add a peer that has proven to be alive to the hub; it replaces older connections of its device anywhere."""
-        # The time alone would let a node whose clock is ahead win against a newer connection, which would then be told
-        # not to come back. So a number is also above all that were heard of (Lamport's clock): the device was connected
-        # there before it came here, and the event of that has long arrived. A number from the database would be a write
-        # for each handshake.
-        self._latest = peer.number = max(self._clock(), self._latest + 1)
-        self._hub.add(peer)
-        self._tell(peer)
+        if self._hub.add(peer):
+            self._tell(peer)
 
     def note_event(self, event: DeviceConnected) -> None:
-        """Cut the device's connection here, unless it is the newer one."""
+        """Cut the device's connection here, unless it is the newer one: then the other node has to cut its own."""
         self._latest = max(self._latest, event.number)
         peer = self._hub.find(event.device)
+        if peer is None or event.node == self._node:
+            return
         # The names decide between equal numbers, so that exactly one of the two stays.
-        if peer is not None and (peer.number, self._node) < (event.number, event.node):
+        if (peer.number, self._node) < (event.number, event.node):
             self._hub.remove(peer)
             peer.connection.cut(CloseCode.REPLACED)
+        else:
+            # The older one entered its hub after it had heard of this one, and found nobody to cut then.
+            self._tell(peer)
 
     def tell_again(self) -> None:
         """Tell once more of those who connected while the bus may have lost it."""

@@ -123,7 +123,8 @@ class PeerNodes:
         patient = trio.current_time() < (self._answering_since or 0.0) + LEASE
         before = self._others
         self._others = {name: node for name, node in found.items() if node.alive or (patient and name in before)}
-        for name in before.keys() - self._others.keys():
+        gone = before.keys() - self._others.keys()
+        for name in gone:
             if name in found:
                 _log.warning("the node %s has died", name)
             self._presence_notifier.forget_node(name)
@@ -131,8 +132,10 @@ class PeerNodes:
             node.report.resumed != (before[name].report.resumed if name in before else 0)
             for name, node in self._others.items()
         )
+        # A node that ended may have had no time left to publish what it had committed and acked, and who is alone now
+        # reads no tail of the journal: without this look it would take the slow round of `relay.fleet.resync`.
         # Whatever the first beat shows was committed before anybody listened here.
-        if self._beats and self._others and (moved or was_away):
+        if gone or (self._beats and self._others and (moved or was_away)):
             self._stale_heads.note(None)
 
     def _resume(self) -> None:

@@ -25,6 +25,7 @@ class FakePeer:
     def __init__(self, hub: Hub, number: int, *, polite: bool) -> None:
         self.device = DeviceId(id_of(number))
         self.connection = self
+        self.number = number
         self.listeners: dict[object, object] = {}
         self.asked_at = self.cut_at = -1.0
         self._hub = hub

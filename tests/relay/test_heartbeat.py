@@ -42,6 +42,7 @@ class FakeConnection:
             self,
             partial(Mailbox, hub=self._hub, log_reader=node.services.log_reader),
             now=trio.current_time(),
+            number=number,
         )
         self._hub.add(self._peer)
 

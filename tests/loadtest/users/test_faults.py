@@ -21,6 +21,7 @@ from tests.loadtest.users.recording import wait_until
 from tests.loadtest.users.running_users import RunningUsers, open_users
 from tests.loadtest.users.scripted import CONVERSATION, Peer, Script, open_scripted
 from varde_contract import frames as f
+from varde_contract.ids import ClientId
 from varde_contract.refusals import RefusalCode
 
 RST = struct.pack("ii", 1, 0)
@@ -177,6 +178,29 @@ def test_a_send_without_an_answer_is_said_again() -> None:
         assert running.ledger.told("resend") == [(0, 0, 1), (0, 0, 2)]
         assert running.ledger.told("ack") == [(0, 0, 1), (0, 0, 2)]
         assert running.ledger.told("closed")[0] == ("reset",)
+
+
+def test_a_send_that_may_be_stored_is_said_again() -> None:
+    """`unavailable` is no answer: the commit may have been done. Neither is another refusal, when it was said again."""
+    said: list[ClientId] = []
+
+    def script(peer: Peer) -> None:
+        peer.join()
+        for code in (RefusalCode.UNAVAILABLE, RefusalCode.OVERLOADED):
+            said.append(peer.hear(f.Send).client_id)
+            peer.say(f.RefusedFrame("msg:send", said[-1], code, "later", 5))
+        again = peer.hear(f.Send)
+        said.append(again.client_id)
+        peer.ack(again, 1)
+        peer.hear_end()
+
+    with open_scripted(script) as server, open_users(server.crowd(alice_phone)) as running:
+        running.enter()
+        send(running)
+        wait_until(lambda: running.ledger.told("ack"))
+        assert running.ledger.told("refuse") == []
+        assert running.ledger.told("resend") == [(0, 0, 1)] * 2
+        assert said == [said[0]] * 3
 
 
 def test_a_refused_send_is_booked_and_not_said_again() -> None:

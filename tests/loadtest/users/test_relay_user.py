@@ -110,6 +110,7 @@ def test_a_lost_connection_loses_no_message() -> None:
     """Who was cut comes back by itself, has what came meanwhile once, and has not left of its own will."""
     with open_pair() as (_, running):
         running.enter_all()
+        assert not any(user.away_against_its_will for user in running.users)
         for user in running.users:
             assert user.device.send(running.population.clock.now_ns())
             user.device.end(Ending("reset"))
@@ -128,6 +129,7 @@ def test_a_drained_node_is_left_in_good_order() -> None:
         wait_until(lambda: {why for (why,) in running.ledger.told("connect_failed")} & {"refused", "reset", "503"})
         assert set(running.ledger.told("closed")) == {("1000",)}
         assert running.ledger.told("leave") == []
+        wait_until(lambda: all(user.away_against_its_will for user in running.users))
 
 
 def test_who_was_replaced_does_not_come_back() -> None:

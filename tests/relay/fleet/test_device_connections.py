@@ -1,12 +1,16 @@
 """One connection of a device in the whole fleet, whatever the clocks say and the bus loses."""
 
+import pytest
 import trio
 
 from domain.people.events import DeviceConnected
 from relay.fleet.peer_nodes import BEAT
 from tests.cast import CastDevice, alice, alice_laptop, alice_phone, bob, bob_phone
+from tests.relay.client import StreamClient
 from tests.relay.memory_node import Backend, MemoryNode, open_node, open_room
+from varde_contract import frames as f
 from varde_contract.close_codes import CloseCode
+from varde_contract.session import Pattern, State
 
 
 def number_of(node: MemoryNode, device: CastDevice) -> int:
@@ -14,6 +18,21 @@ def number_of(node: MemoryNode, device: CastDevice) -> int:
     peer = node.services.hub.find(device.id)
     assert peer is not None
     return peer.number
+
+
+class LateClient(StreamClient):
+    """A client whose first message that only the owner of its key can write stays under way: `proof`."""
+
+    def __init__(self, node: MemoryNode, device: CastDevice, pattern: Pattern) -> None:
+        opened = node.open_client(device, pattern)
+        super().__init__(opened.stream, opened.session)
+        self.proof: bytes | None = None
+
+    def take_message(self, message: bytes) -> None:
+        """Answer nothing."""
+        self.proof = super().take_message(message)
+        if self.session.state is State.LIVE:
+            self.proof = self.session.send(f.Join())
 
 
 async def test_a_device_that_connects_elsewhere_replaces_its_older_connection(backend: Backend) -> None:
@@ -57,6 +76,27 @@ async def test_of_two_at_the_same_moment_one_stays(node: MemoryNode, backend: Ba
     )
     assert (await phone.wait_closed()).code == CloseCode.REPLACED
     assert await laptop.receive_pending() == []
+
+
+@pytest.mark.parametrize("pattern", [Pattern.XX, Pattern.IK])
+@pytest.mark.parametrize("nodes", [1, 2])
+async def test_a_proof_that_is_read_late_replaces_nothing(backend: Backend, nodes: int, pattern: Pattern) -> None:
+    """A client gives a slow node up and connects anew; what that node then reads of it ends the old connection."""
+    await open_room(backend, alice, bob)
+    async with open_node(backend) as one, open_node(backend) as other:
+        late = LateClient(one, bob_phone, pattern)
+        await late.upgrade()
+        await late.send_message(late.session.open())
+        while late.proof is None:
+            await late.read()
+        backend.clock.advance(1_000)
+        living = await (one, other)[nodes - 1].connect_client(bob_phone)
+        backend.clock.advance(1_000)
+        await late.send_message(late.proof)
+        assert (await late.wait_closed()).code == CloseCode.REPLACED
+        assert await living.receive_pending() == []
+        hubs = [node.services.hub.find(bob_phone.id) for node in (one, other)]
+        assert [peer is not None for peer in hubs] == [nodes == 1, nodes == 2]
 
 
 async def test_who_connected_while_the_bus_was_away_is_told_again(backend: Backend) -> None:

@@ -60,6 +60,22 @@ async def test_silence_that_ends_between_two_beats_is_noticed(node: MemoryNode, 
         assert (await phone.receive(f.New)).seq == 1
 
 
+async def test_what_a_node_could_not_tell_before_it_left_is_looked_up(backend: Backend, sends: Sends) -> None:
+    """Its last message comes as soon as it is seen to have gone, though the one that stays is alone from then on."""
+    roster = await open_room(backend, alice, bob)
+    async with open_node(backend) as one:
+        phone = await one.listen(bob_phone, roster.conversation)
+        async with open_node(backend) as other:
+            laptop = await other.listen(alice_laptop, roster.conversation)
+            await trio.sleep(2 * BEAT)  # in time that jumps
+            backend.bus.losing = True
+            await laptop.send(sends.group(roster, alice))
+            await laptop.receive(f.Ack)
+        await backend.stores.nodes.leave(other.services.node)
+        with trio.fail_after(2 * BEAT):  # in time that jumps
+            assert (await phone.receive(f.New)).seq == 1
+
+
 async def test_two_nodes_never_believe_to_be_alone(backend: Backend, sends: Sends) -> None:
     """However long they are there together, each rings for what it commits; and no more when the other has gone."""
     roster = await open_room(backend, alice, bob)
