@@ -56,6 +56,11 @@ class RelaySettings:
     """Of those, for one address: a silent peer holds its place until the deadline, so one address must not have all."""
     handshakes_per_second: float = 700.0
     """Half a core's worth, so that a herd leaves the other half to those who are there: ten thousand come in 15 s."""
+    newcomers: int = 256
+    """Let in, and not served yet. At the full pace each would have to wait a third of a second; it is a tenth of that
+    on an idle machine. A node that serves a hundred a second lets the last of them wait 2.6 s of a client's fifteen."""
+    newcomer_patience: float = 2 * SECONDS
+    """For a newcomer to join. Clients do so within a round trip."""
     strangers: int = 2_048
     """Accepted and not authenticated yet. With the established ones below the files a process may open."""
     strangers_per_address: int = 256

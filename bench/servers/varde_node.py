@@ -127,6 +127,7 @@ async def _run(plan: Plan, folder: Path, files: TlsFiles | None) -> None:
         strangers_per_address=default.strangers,
         connects_per_second=LIFTED,
         handshakes_per_second=LIFTED,
+        newcomers=LIFTED,
         frames_per_second=LIFTED,
         bytes_per_second=LIFTED,
     )

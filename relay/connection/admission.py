@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 import trio
 
 from observability.loop_lateness import TICK
+from relay.connection.newcomers import Newcomers
 from relay.metrics.counters import Metrics
 from relay.metrics.labels import HandshakeOutcome, Hostility
 from settings.relay import RelaySettings
@@ -156,6 +157,7 @@ class Admission:
 
     def __init__(self, settings: RelaySettings, random: Random, metrics: Metrics) -> None:
         self._settings = settings
+        self.newcomers = Newcomers(settings.newcomers, settings.newcomer_patience)
         self._random = random
         self._metrics = metrics
         self._addresses: OrderedDict[str, TokenBucket] = OrderedDict()
@@ -222,7 +224,8 @@ class Admission:
         wait = bucket.wait_for(1, now)
         if wait:
             return self._refuse(RefusalCode.RATE_LIMITED, "Too many connects from there.", max(wait, 1.0))
-        if self._pace.wait_for(1, now):
+        # The pace is the most that a node takes, and the newcomers are what it gets done.
+        if self._pace.wait_for(1, now) or self.newcomers.full:
             return self._refuse(RefusalCode.OVERLOADED, "Too many come at once.", self._queue(now))
         # Only taken now: who is turned away because the node is busy does not pay for it with its network's tokens.
         bucket.tokens -= 1

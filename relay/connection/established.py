@@ -85,7 +85,9 @@ class EstablishedConnection:
             authenticated.ticket,
             self._outbox,
             self,
-            partial(Mailbox, hub=services.hub, log_reader=services.log_reader),
+            partial(
+                Mailbox, hub=services.hub, log_reader=services.log_reader, served=services.admission.newcomers.leave
+            ),
             now=trio.current_time(),
             number=authenticated.number,
         )
@@ -98,6 +100,7 @@ class EstablishedConnection:
         self._ended = False
         self._lost = False
         self._surprise: Exception | None = None
+        services.admission.newcomers.enter(self._peer)
         self._outbox.push_frame(authenticated.welcome)
 
     async def run(self, nursery: trio.Nursery) -> None:
@@ -118,6 +121,7 @@ class EstablishedConnection:
         finally:
             # Before the nursery closes: whoever finds this peer in the hub may start a task in it.
             self._leave_hub()
+            self._services.admission.newcomers.leave(self._peer)
 
     async def end(self) -> None:
         """Send the close frame, and wait for its answer within the close grace. Raises what was a surprise."""

@@ -119,10 +119,15 @@ class Outbox:
         self._frames = []
         self._waiting = self._ephemeral = self._dropped = 0
 
-    async def wait_room(self) -> None:
-        """Return when at most half of the capacity is used. A checkpoint only if that is not so already."""
+    @property
+    def has_room(self) -> bool:
+        """Whether at most half of the capacity is used."""
         # Half, and not a byte: a mailbox that woke for each frame sent would ask the store for pages of a few messages.
-        while self.size > self._capacity // 2:
+        return self.size <= self._capacity // 2
+
+    async def wait_room(self) -> None:
+        """Return when there is room. A checkpoint only if that is not so already."""
+        while not self.has_room:
             if self._room is None:
                 self._room = trio.lowlevel.ParkingLot()
             await self._room.park()  # without a deadline: the heartbeat cuts a peer that does not read
@@ -186,6 +191,6 @@ class Outbox:
         self._waiting += len(encoded)
 
     def _wake_waiting(self, room: trio.lowlevel.ParkingLot) -> None:
-        if self.size <= self._capacity // 2:
+        if self.has_room:
             room.unpark_all()
             self._room = None

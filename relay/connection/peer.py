@@ -32,6 +32,10 @@ class MailboxPort(Protocol):
     """How a peer reads the log; `relay.delivery.mailbox.Mailbox` is the one that does it."""
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is being read."""
+
+    @property
     def answering(self) -> int:
         """How many `sync` are being answered."""
 

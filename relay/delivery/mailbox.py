@@ -1,6 +1,7 @@
 """One peer's reading of the log: its listeners that are behind, and the answers to its `sync`."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import trio
@@ -148,8 +149,10 @@ class SyncReplay:
 class Mailbox:
     """Runs all replays of one peer, a few at a time in turn. Its task exists only while there are some."""
 
-    def __init__(self, peer: Peer, *, hub: Hub, log_reader: LogReader) -> None:
+    def __init__(self, peer: Peer, *, hub: Hub, log_reader: LogReader, served: Callable[[Peer], None]) -> None:
+        """`served` is called when the peer has all there was, or does not read as fast as it could be had."""
         self._peer = peer
+        self._served = served
         self._hub = hub
         self._log_reader = log_reader
         self._metrics = log_reader.metrics
@@ -157,6 +160,11 @@ class Mailbox:
         """By conversation for listeners, by a number of its own for each `sync`."""
         self._running = False
         self._syncs = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being read."""
+        return not self._running
 
     @property
     def answering(self) -> int:
@@ -196,7 +204,9 @@ class Mailbox:
         try:
             while self._replays:
                 # Before the log is read: a peer that does not read holds one outbox in memory, and no page besides.
-                await self._peer.outbox.wait_room()
+                if not self._peer.outbox.has_room:
+                    self._served(self._peer)
+                    await self._peer.outbox.wait_room()
                 try:
                     await self._run_turn()
                 except StoreUnavailable:
@@ -205,6 +215,7 @@ class Mailbox:
             # No checkpoint since the last look at the replays: whoever adds one finds this task at work, or starts
             # another.
             self._running = False
+            self._served(self._peer)
             for replay in self._replays.values():  # there are some only when the connection ends
                 self._count(replay, JoinOutcome.ABANDONED)
             self._replays.clear()

@@ -37,21 +37,25 @@ def join(services: Services, peer: Peer, frame: Join) -> Outcome:
     Waits for a database that is away for a short time.
     """
     if frame.conversation is not None:
-        return partial(_run_join, services, partial(join_one, services, peer, frame.conversation, frame.from_seq))
+        return partial(_run_join, services, peer, partial(join_one, services, peer, frame.conversation, frame.from_seq))
     if frame.from_seq is not None:
         return _ALL_OR_ONE
     peer.wants_all = True
-    return partial(_run_join, services, partial(join_all, services, peer))
+    return partial(_run_join, services, peer, partial(join_all, services, peer))
 
 
-async def _run_join(services: Services, join: Deferred) -> Refused | None:
+async def _run_join(services: Services, peer: Peer, join: Deferred) -> Refused | None:
     """Run a join, and count it if it fails. The mailbox counts those that succeed, once the log is read."""
     joins = services.metrics.joins
+    services.admission.newcomers.note_join(peer)
     try:
         refused = await join()
     except StoreUnavailable:
         joins[JoinOutcome.UNAVAILABLE] += 1
         raise
+    finally:
+        if peer.mailbox.idle:  # there is nothing to read; otherwise the mailbox says when it has been read
+            services.admission.newcomers.leave(peer)
     joins[JoinOutcome.REFUSED] += refused is not None
     return refused
 

@@ -40,7 +40,12 @@ class FakeConnection:
             ticket,
             Outbox(1_024, overflow=self._ignore, direct=lambda *_: False, request_flush=self._ignore, drops={}),
             self,
-            partial(Mailbox, hub=self._hub, log_reader=node.services.log_reader),
+            partial(
+                Mailbox,
+                hub=self._hub,
+                log_reader=node.services.log_reader,
+                served=node.services.admission.newcomers.leave,
+            ),
             now=trio.current_time(),
             number=number,
         )
