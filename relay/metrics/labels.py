@@ -82,7 +82,7 @@ HANDSHAKE_OUTCOME: Final[dict[HandshakeOutcome, str]] = {
     HandshakeOutcome.PLAIN_HTTP: "The request was not for the WebSocket (health, a wrong path, an upgrade without our "
     "subprotocol) and was answered.",
     HandshakeOutcome.CROWDED_OUT: "Closed when it was accepted: too many connections were not authenticated yet.",
-    HandshakeOutcome.OVERLOADED: "503 with Retry-After: too many handshakes, or newcomers not served; or the loop is late.",
+    HandshakeOutcome.OVERLOADED: "503 with Retry-After: many handshakes, or newcomers not served; or a late loop.",
     HandshakeOutcome.RATE_LIMITED: "503 with Retry-After: too many handshakes or connects from its address.",
     HandshakeOutcome.NO_REQUEST: "No HTTP request was sent, or one that is too large: 400, 414 or 431.",
     HandshakeOutcome.TIMED_OUT: "Not done within the deadline: 408, or close code 4004.",
