@@ -87,8 +87,7 @@ def create_routes() -> QuartTrio:
     """Return the application without services: enough to describe it."""
     app = QuartTrio("api", static_folder=None)
     app.request_class = BoundedRequest
-    # In tests Quart would raise past the error handlers, and a test would not see what a client sees.
-    app.config.update(MAX_CONTENT_LENGTH=REST_BODY_BYTES, PROPAGATE_EXCEPTIONS=False)
+    app.config.update(MAX_CONTENT_LENGTH=REST_BODY_BYTES)
     app.url_map.converters["uuid"] = _IdConverter
     app.url_map.merge_slashes = False  # a path with two slashes is another path, not a redirect
     open_schema().init_app(app)

@@ -122,6 +122,7 @@ async def _start_listeners(services: Services, listening: trio.Nursery, connecti
 async def _drain(services: Services) -> None:
     """Ask all clients to go, one after the other, then cut them. The caller cancels handshakes that take longer."""
     _log.info("draining %d connections", len(services.hub))
+    # Whoever finishes a handshake meanwhile is cut as it enters the hub.
     await ask_to_go(services.hub, tuple(services.hub.peers), services.settings.drain_deadline)
     with trio.move_on_after(TURN_AWAY):
         await trio.sleep(POLL)  # for connections that were accepted a moment ago

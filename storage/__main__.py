@@ -91,6 +91,7 @@ def new_log() -> None:
     beside the new one, renamed: it can still show what was signed. Then tell people why.
     """
     settings, data = StorageSettings.from_environ(os.environ), WorkerSettings.from_environ(os.environ).data
+    # The database first. After a crash in between, the old key remembers more than the log has, and signs nothing.
     queued = trio.run(_begin_log, settings.database)
     if queued is None:
         raise click.ClickException("a worker may still be signing: stop all of them, and try again in a minute")

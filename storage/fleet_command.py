@@ -116,6 +116,7 @@ async def _rebalance(store: NodeStore) -> dict[str, int]:
 
 async def _order(store: NodeStore, name: str, action: Action, percent: int = 0) -> Node:
     alive = [each for each in await store.list_nodes() if each.alive]
+    # The whole name first: it may be the beginning of another one's.
     found = [each for each in alive if each.report.name == name] or [
         each for each in alive if each.report.name.startswith(name)
     ]

@@ -220,6 +220,7 @@ class ClientTasks:
             learned = await self._services.own_list.refresh()
         except (RootKeyChanged, ListRollback, UntrustedDevice) as fault:
             # Whoever shows another list of one's own devices has others encrypt for devices that are not one's own.
+            # Before the connection closes: meanwhile nothing may be encrypted for what that list names.
             self._end(fault)
             await self._connector.aclose()
             return

@@ -290,6 +290,7 @@ class Journal:
         return True
 
     def _acknowledge(self, peer: Peer, frame: Send, outcome: Committed) -> None:
+        # A peer that went during the commit takes nothing any more. It asks again under the same client id.
         peer.outbox.put_frame(Ack(frame.client_id, frame.conversation, outcome.message, outcome.seq, outcome.sent_ms))
         if outcome.duplicate:
             self._metrics.duplicates += 1

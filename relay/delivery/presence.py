@@ -100,6 +100,7 @@ class PresenceNotifier:
             if count % SLICE == 0:
                 await trio.lowlevel.checkpoint()
             roster = self._rosters.get_nowait(conversation)
+            # It may have been dropped from the cache between two slices.
             if roster is not None:
                 audience |= self._hub.listening(conversation, presence_audience(roster, profile))
         return audience

@@ -154,6 +154,7 @@ class EventBus:
                 self._island.call_soon(self._pass_changes)
 
     def _pass_changes(self) -> None:
+        # Lowered before the queue is read, as in the island: what comes meanwhile rings again.
         self._changes_rung = False
         # Of several changes of one topic the last one counts: the wire must not unsubscribe what is wanted again.
         changes: dict[str, bool] = {}
