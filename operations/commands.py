@@ -4,10 +4,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, TypeVarTuple
 
+import asyncpg
 import click
+import msgspec
 import trio
 
 from operations.backup import PROGRAM_KEYS, BackupError, Say, back_up, hand_out_keys
@@ -17,6 +20,7 @@ from operations.doctor import Finding, Health, examine
 from settings.environment import ConfigError, read_data
 from settings.storage import StorageSettings
 from settings.worker import WorkerSettings
+from storage import audit
 from storage.embedded.cluster import ClusterError
 from storage.embedded.server import EmbeddedPostgresError
 from storage.key_rotation import KEY_SETS, Stage, rotate, stage_of
@@ -24,6 +28,8 @@ from storage.keys import KeyFileError, make_keys
 from storage.log_key import LogKey
 from varde_contract.exception_groups import ungrouped
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 _RELAYS: Final = "hand out the relays' keys and restart the relays, one after the other"
 _APIS: Final = "hand out the APIs' keys and restart the APIs, one after the other"
 AFTER: Final = {
@@ -123,7 +129,7 @@ def doctor(mail_to: str | None) -> None:
 
 @click.group()
 def server() -> None:
-    """Back a server up, restore it, and hand out keys.
+    """Back a server up, restore it, hand out and change its keys, and show what operators had done.
 
     VARDE_DATABASE_URL and VARDE_DATA name the server, as for the programs themselves.
 
@@ -143,6 +149,7 @@ def backup(file: Path) -> None:
     Examples:
       varde server backup varde-2026-11-30.tar
     """
+    _record(audit.Action.BACKUP)
     _move(back_up, file, "backed up and restored once")
 
 
@@ -157,6 +164,7 @@ def restore(file: Path) -> None:
       VARDE_DATABASE_URL=postgresql:///varde_new varde server restore varde-2026-11-30.tar
     """
     _move(restore_backup, file, "restored")
+    _record(audit.Action.RESTORE)  # afterwards: before, there is no table
 
 
 def _move(
@@ -216,7 +224,10 @@ def rotate_key(name: str, *, insist: bool) -> None:
       varde server keys rotate ticket
     """
     try:
-        stage = rotate(read_data(os.environ) / "keys", name, time.time(), insist=insist)
+        folder = read_data(os.environ) / "keys"
+        before = stage_of(folder, name)
+        _record(audit.Action.ROTATE_KEY, name, f"{before}{'-insist' if insist else ''}")
+        stage = rotate(folder, name, time.time(), insist=insist)
     except (ConfigError, KeyFileError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"{name}: {AFTER[name][stage]}")
@@ -234,6 +245,38 @@ def list_keys() -> None:
             click.echo(f"{name:<8} {stage_of(read_data(os.environ) / 'keys', name)}")
     except (ConfigError, KeyFileError) as error:
         raise click.ClickException(str(error)) from None
+
+
+@server.command("audit")
+@click.option("--last", type=click.IntRange(1), default=1_000, show_default=True, help="So many entries.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each, with its hash.")
+def show_audit(last: int, *, as_json: bool) -> None:
+    """Show what operators had done, and whether somebody changed that since. Exits with 1 if so.
+
+    Examples:
+      varde server audit --last 20
+    """
+    entries = _with_database(audit.read_entries, last)
+    for each in entries:
+        when = f"{datetime.fromtimestamp(each.done_ms / 1_000, UTC):%Y-%m-%d %H:%M:%S}"
+        shown = f"{each.number:>6}  {when}  {each.actor:<16}  {each.action:<11}  {each.target} {each.detail}"
+        click.echo(msgspec.json.encode(each) if as_json else shown.rstrip())
+    broken = audit.first_broken(entries)
+    if broken is not None:
+        raise click.ClickException(f"entry {broken} was changed or is missing: ask who can write to the database")
+    click.echo(f"{len(entries)} entries, each continues the one before", err=True)
+
+
+def _record(action: audit.Action, target: str = "", detail: str = "") -> None:
+    _with_database(audit.record, action, target, detail)
+
+
+def _with_database(work: "Callable[[StorageSettings, *Ts], Coroutine[Any, Any, T]]", *arguments: *Ts) -> T:
+    try:
+        with ungrouped():
+            return trio.run(work, StorageSettings.from_environ(os.environ), *arguments)
+    except (ConfigError, ClusterError, EmbeddedPostgresError, OSError, asyncpg.PostgresError) as error:
+        raise click.ClickException(f"the audit log cannot be used: {error}") from None
 
 
 def _say(word: str, what: str, text: str, colour: str) -> None:

@@ -12,6 +12,7 @@ from domain.ports import StoreUnavailable
 from settings.environment import ConfigError, command_from_environ
 from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings
 from settings.worker import WorkerSettings
+from storage.audit import Action, record
 from storage.database import open_database
 from storage.embedded.cluster import ClusterError, embedded_url, prepare_cluster
 from storage.embedded.os_user import OsUserError
@@ -79,7 +80,7 @@ def migrate_command() -> None:
     Plain SQL files are applied in order, each in a transaction of its own. Two of these at once wait for each other,
     and a second run changes nothing. Stop the servers first only if a release says so.
     """
-    trio.run(_migrate, StorageSettings.from_environ(os.environ).database)
+    trio.run(_migrate, StorageSettings.from_environ(os.environ))
 
 
 @main.command("new-log")
@@ -91,6 +92,7 @@ def new_log() -> None:
     beside the new one, renamed: it can still show what was signed. Then tell people why.
     """
     settings, data = StorageSettings.from_environ(os.environ), WorkerSettings.from_environ(os.environ).data
+    trio.run(record, settings, Action.NEW_LOG)
     # The database first. After a crash in between, the old key remembers more than the log has, and signs nothing.
     queued = trio.run(_begin_log, settings.database)
     if queued is None:
@@ -112,9 +114,11 @@ async def _begin_log(database: EmbeddedDatabase | DatabaseUrl) -> int | None:
             await island.run(connection.close)
 
 
-async def _migrate(database: EmbeddedDatabase | DatabaseUrl) -> None:
-    async with open_database(database) as url, open_island() as island:
+async def _migrate(settings: StorageSettings) -> None:
+    async with open_database(settings.database) as url, open_island() as island:
         applied = await island.run(_connect_and_migrate, url)
+        if applied:  # afterwards: the table comes with a migration
+            await record(settings, Action.MIGRATE, f"{len(read_migrations()):04}")
     for migration in applied:
         click.echo(f"applied {migration}")
     click.echo(f"the database is at {len(read_migrations()):04}" + ("" if applied else "; there was nothing to do"))

@@ -18,6 +18,7 @@ import trio
 from domain.fleet.model import PERCENT, Action, Node, excess_percents
 from domain.fleet.ports import NodeStore
 from settings.storage import StorageSettings
+from storage import audit
 from storage.stores import open_storage
 from varde_contract.exception_groups import ungrouped
 from varde_contract.limits import SECOND_MS
@@ -110,6 +111,7 @@ async def _watch(store: NodeStore) -> NoReturn:
 async def _rebalance(store: NodeStore) -> dict[str, int]:
     shares = excess_percents(list(await store.list_nodes()))
     for name, percent in shares.items():
+        await _record(name, Action.SHED, percent)
         await store.order(name, Action.SHED, percent)
     return shares
 
@@ -125,8 +127,14 @@ async def _order(store: NodeStore, name: str, action: Action, percent: int = 0) 
         raise click.ClickException(
             f"{'several nodes are' if found else 'no node is'} called {name}; there are: {known}"
         )
+    await _record(found[0].report.name, action, percent)
     await store.order(found[0].report.name, action, percent)
     return found[0]
+
+
+async def _record(name: str, action: Action, percent: int) -> None:
+    what = {Action.DRAIN: audit.Action.NODE_DRAIN, Action.SHED: audit.Action.NODE_SHED}[action]
+    await audit.record(StorageSettings.from_environ(os.environ), what, name, str(percent) if percent else "")
 
 
 async def _wait_gone(store: NodeStore, name: str) -> None:

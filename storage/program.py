@@ -22,6 +22,7 @@ from observability.tracing import Tracing
 from settings.environment import ConfigError
 from settings.observability import ObservabilitySettings
 from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings
+from storage.audit import record_configuration
 from storage.embedded.cluster import ClusterError
 from storage.embedded.os_user import OsUser, OsUserError, choose_os_user, owner_of
 from storage.embedded.server import EmbeddedPostgresError
@@ -66,7 +67,7 @@ def run_program(name: str, prepare: Callable[[], tuple[str, Serve]]) -> None:
             _leave_root(name, storage)
             _say_ready(name, url.format(address))
 
-        trio.run(_run, serve, storage, _mark_of(name, storage.data), started, tracing)
+        trio.run(_run, name, serve, storage, _mark_of(name, storage.data), started, tracing)
     except* EXPECTED as failures:
         failed.append(_first_words(failures))
     if failed:
@@ -125,6 +126,7 @@ def _leave_root(name: str, storage: StorageSettings) -> None:
 
 
 async def _run(
+    name: str,
     serve: Serve,
     storage: StorageSettings,
     mark: Path | None,
@@ -140,6 +142,8 @@ async def _run(
                 nursery.start_soon(tracing.run)
             async with trio.open_nursery() as server:
                 started(await server.start(serve, stores, stop))
+                # In the background: nobody waits for it, and a program serves without it.
+                nursery.start_soon(record_configuration, storage, name, os.environ)
             nursery.cancel_scope.cancel()
 
 

@@ -25,7 +25,7 @@ BY_CONVERSATION: Final = (
     *("delivery", "attachment", "epoch_head"),
 )
 ON_COORDINATOR: Final = (
-    *("sweeper", "job_lease", "store_epoch", "relay_node", "spending"),
+    *("sweeper", "job_lease", "store_epoch", "relay_node", "spending", "audit_entry"),
     *("log_pending", "log_entry", "log_tile", "log_checkpoint"),
 )
 TABLES: Final[Mapping[str, str]] = {

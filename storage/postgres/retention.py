@@ -8,6 +8,8 @@ from storage.postgres.transactions import Transactions
 
 TICKET_LIFE_MS: Final = 24 * 60 * 60 * 1000
 """A revocation is of use until the last ticket of before has expired. One that is final, of a revoked device, stays."""
+AUDIT_LIFE_MS: Final = 401 * 24 * 60 * 60 * 1000
+"""The table lets nobody delete what is younger than 400 days by the database's clock, which may differ from ours."""
 STEP: Final = 10_000
 """Messages looked at by one statement, so that each stays well within its deadline."""
 STEPS: Final = 100
@@ -40,6 +42,7 @@ async def _sweep(connection: Connection, now_ms: int, retention_ms: int, limit: 
     )
     await _count(connection, _CODE_WINDOWS, now_ms, limit)
     await _count(connection, _CLAIM_WINDOWS, now_ms, limit)
+    await _count(connection, _AUDIT, now_ms - AUDIT_LIFE_MS, limit)
     # Keys that were handed out stay as long as ciphertext: an upload that is repeated until then must not offer them
     # again.
     await _count(connection, _ONE_TIME_KEYS, now_ms - retention_ms, limit)
@@ -131,6 +134,11 @@ _CODE_WINDOWS: Final = """
     DELETE FROM code_window WHERE address IN (
         SELECT address FROM code_window WHERE until_ms <= $1
         ORDER BY until_ms LIMIT $2 FOR UPDATE SKIP LOCKED
+    )
+"""
+_AUDIT: Final = """
+    DELETE FROM audit_entry WHERE number IN (
+        SELECT number FROM audit_entry WHERE done_ms <= $1 ORDER BY number LIMIT $2 FOR UPDATE SKIP LOCKED
     )
 """
 _CLAIM_WINDOWS: Final = """

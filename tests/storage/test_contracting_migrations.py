@@ -9,7 +9,7 @@ from storage.migrate import Migration, read_migrations
 
 BREAKS: Final = re.compile(
     r"\b(DROP\s+(TABLE|COLUMN|FUNCTION|TYPE|VIEW)|RENAME\s|ALTER\s+(COLUMN\s+)?\w+\s+(SET\s+DATA\s+)?TYPE|"
-    r"SET\s+NOT\s+NULL|TRUNCATE|ADD\s+CONSTRAINT|ADD\s+COLUMN\s+\w+\s+\w+\s+NOT\s+NULL(?!\s+DEFAULT))",
+    r"SET\s+NOT\s+NULL|(?<!BEFORE\s)TRUNCATE|ADD\s+CONSTRAINT|ADD\s+COLUMN\s+\w+\s+\w+\s+NOT\s+NULL(?!\s+DEFAULT))",
     re.IGNORECASE,
 )
 FIRST: Final = 18
@@ -33,11 +33,13 @@ def test_the_rule_sees_what_narrows() -> None:
         "ALTER TABLE a ALTER COLUMN b TYPE bigint",
         "ALTER TABLE a ALTER b SET NOT NULL",
         "ALTER TABLE a ADD COLUMN b integer NOT NULL",
+        "TRUNCATE a",
     ):
         assert BREAKS.search(sql)
     for sql in (
         "CREATE TABLE a (b integer NOT NULL)",
         "ALTER TABLE a ADD COLUMN b integer NOT NULL DEFAULT 0",
         "CREATE INDEX ON a (b)",
+        "CREATE TRIGGER b BEFORE TRUNCATE ON a EXECUTE FUNCTION c()",
     ):
         assert not BREAKS.search(sql)
