@@ -39,27 +39,41 @@ class Options:
     small_outbox: bool
     """Whether a node holds so little for a slow peer that it cuts it."""
     client_crash: int
+    """Only what its store has committed is left."""
     client_stop: int
     link_cut: int
     link_stall: int
+    """What is sent waits, as where TCP has to repeat it."""
     slow_reader: int
     node_kill: int
+    """The process dies: the kernel resets its connections."""
     node_vanish: int
+    """The machine dies: nobody is told, and clients have to notice the silence."""
     node_drain: int
     node_isolate: int
+    """It reaches no database, while clients and the bus still reach it."""
     crash_in_commit: int
+    """Between a commit and its answer: neither the sender nor the bus hears of what is stored."""
     database_away: int
+    """Every call is refused at once."""
     database_silent: int
+    """No call is answered, until each gives up."""
     database_forgets_answers: int
+    """Calls are slow, and of some the answer is lost after they were carried out."""
     bus_away: int
     bus_loses: int
     bus_delays: int
+    """Events are late, overtake each other, and come twice."""
     api_away: int
     api_loses: int
+    """Requests are carried out, and their answers are lost."""
     remove_member: int
+    """And invited again after a while."""
     revoke: int
     replay: int
+    """Somebody on the way sends the beginning of connections once more."""
     restore: int
+    """A backup takes the database's place, and an epoch begins."""
 
     def __str__(self) -> str:
         return " ".join(f"{name}={value:g}" for name, value in asdict(self).items() if value)
