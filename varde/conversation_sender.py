@@ -108,7 +108,9 @@ class ConversationSender:
             self._clear_resets()
             return None, None
         for_each = due is not DraftKind.TEXT or view.kind is not ConversationKind.GROUP
-        claimed = await self._claim(view) if for_each else _NOTHING_CLAIMED
+        reset = due is DraftKind.SESSION_RESET
+        part = self._keychain.part(view, now, reset=reset) if for_each else None
+        claimed = await self._claim(view, part) if for_each else _NOTHING_CLAIMED
         if claimed is None:
             return draft, None
         if not self._rosters.is_current(view):
@@ -116,11 +118,13 @@ class ConversationSender:
         with self._store.transaction():
             if not self._joins.may_encrypt(self._conversation):
                 return draft, None
+            if for_each and self._keychain.part(view, now, reset=reset) != part:
+                return draft, None  # somebody asked for the key anew while prekeys were claimed
             self._keychain.start_sessions(view, claimed)
             if draft is None or draft.kind is not due:
                 draft = self._draft(view, due)
                 self._store.outbox.add(draft)
-            ready = self._encrypt_draft(view, draft, now)
+            ready = self._encrypt_draft(view, draft, now, part)
             self._store.outbox.put_encrypted(draft.client_id, ready)
         return draft, ready
 
@@ -145,26 +149,29 @@ class ConversationSender:
         group = view.kind is ConversationKind.GROUP
         return DraftKind.SHARE if group and peers and self._keychain.must_share(view, now) else DraftKind.TEXT
 
-    def _encrypt_draft(self, view: ConversationView, draft: Draft, now: int) -> EncryptedDraft:
+    def _encrypt_draft(
+        self, view: ConversationView, draft: Draft, now: int, part: frozenset[DeviceId] | None
+    ) -> EncryptedDraft:
         if draft.kind is DraftKind.SESSION_RESET:
             self._clear_resets()
-            return self._keychain.encrypt_for_each(view, draft, Empty())
+            return self._keychain.encrypt_for_each(view, draft, Empty(), part)
         if draft.kind is DraftKind.SHARE:
-            return self._keychain.encrypt_for_each(view, draft, self._keychain.share(view, now))
+            return self._keychain.encrypt_for_each(view, draft, self._keychain.share(view, now, part), part)
         if view.kind is not ConversationKind.GROUP:
             return self._keychain.encrypt_for_each(view, draft, Text(draft.text))
         if not self._keychain.peers(view) and self._keychain.must_share(view, now):
             self._keychain.share(view, now)  # alone in the group: a key that nobody has to be given
         return self._keychain.encrypt_for_group(view, draft, Text(draft.text))
 
-    async def _claim(self, view: ConversationView) -> ClaimedKeys | None:
+    async def _claim(self, view: ConversationView, part: frozenset[DeviceId] | None) -> ClaimedKeys | None:
         """Claim prekeys where a session is missing; None when the roster turned out to be stale."""
+        missing = self._keychain.without_session(view)
         try:
-            first = await self._claim_once(view)
+            first = await self._claim_once(tuple(each for each in missing if part is None or each in part))
             again = ClaimedKeys((), first.without)
             if any(device not in self._without_prekeys for device in first.without):
                 await trio.sleep(GRACE_SECONDS)
-                again = await self._claim_once(view, first.without)
+                again = await self._claim_once(first.without)
         except Refusal as refusal:
             if refusal.refusal is not RefusalCode.STALE_DEVICES:
                 raise
@@ -175,9 +182,8 @@ class ConversationSender:
         self._without_prekeys.update(dict.fromkeys(again.without, trio.current_time() + NO_PREKEYS_SECONDS))
         return ClaimedKeys(first.keys + again.keys, again.without)
 
-    async def _claim_once(self, view: ConversationView, only: tuple[DeviceId, ...] | None = None) -> ClaimedKeys:
+    async def _claim_once(self, missing: tuple[DeviceId, ...]) -> ClaimedKeys:
         now = trio.current_time()
-        missing = self._keychain.without_session(view) if only is None else only
         wanted = tuple(device for device in missing if self._without_prekeys.get(device, now) <= now)
         if not wanted:
             return _NOTHING_CLAIMED
@@ -189,9 +195,9 @@ class ConversationSender:
             draft.client_id, draft.conversation, draft.profile, ready.roster_version, ready.group, ready.devices
         )
         try:
-            if codec.fits(len(codec.encode_frame(frame)), 1):
+            if not ready.part and codec.fits(len(codec.encode_frame(frame)), 1):
                 return await self._deliver_by_relay(frame)
-            return await self._deliver_by_rest(frame)
+            return await self._deliver_by_rest(frame, part=ready.part)
         except Refusal as refusal:
             if refusal.stale is None:
                 raise
@@ -204,13 +210,10 @@ class ConversationSender:
             raise Refusal.of(outcome.code, outcome.detail, retry_after_ms=outcome.retry_after_ms, stale=outcome.stale)
         return outcome is not None
 
-    async def _deliver_by_rest(self, frame: Send) -> bool:
+    async def _deliver_by_rest(self, frame: Send, *, part: bool) -> bool:
         """Send by the API what does not fit one Noise message."""
-        stored = await self._rest.send(
-            NewMessage(
-                frame.client_id, frame.conversation, frame.profile, frame.roster_version, frame.group, frame.devices
-            )
-        )
+        place = frame.client_id, frame.conversation, frame.profile, frame.roster_version
+        stored = await self._rest.send(NewMessage(*place, frame.group, frame.devices, part=part))
         sent_ms = round(stored.sent_at.timestamp() * 1_000)
         with self._store.transaction():
             report = self._outbox.acked(Ack(frame.client_id, frame.conversation, stored.message, stored.seq, sent_ms))
@@ -222,7 +225,7 @@ class ConversationSender:
         if stale.roster_version >= ready.roster_version:
             await self._rosters.refresh(self._conversation, newer_than=stale.roster_version - 1)
             with self._store.transaction():
-                if draft.kind is DraftKind.SHARE:
+                if draft.kind is DraftKind.SHARE or ready.part:
                     self._drop_share(draft)
                 else:
                     self._store.outbox.drop_encrypted(draft.client_id)

@@ -163,7 +163,7 @@ class Outbox:
         sealed = self._store.outbox.encrypted(ack.client_id)
         if sealed is not None:
             life = Life(ack.conversation, self._identity.device, sealed.incarnation)
-            self._store.transcript.add(life, sealed.counter, sealed.digest, ack.seq)
+            self._store.transcript.add(life, sealed.counter, sealed.digest, ack.seq, part=sealed.part)
         self._store.outbox.remove(ack.client_id)
         self._store.own_numbers.acked(ack.conversation, ack.seq)
         self.settle_own_numbers(ack.conversation)

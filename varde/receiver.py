@@ -163,6 +163,9 @@ class Receiver:
         if gap.why is f.GapReason.OWN:
             self._store.own_numbers.add_claim(gap.conversation, start, gap.to_seq)
             self._outbox.settle_own_numbers(gap.conversation)
+        elif gap.why is f.GapReason.NOT_FOR_YOU:
+            # Not shown, and not believed: the sender's next message says which of its messages were for others.
+            self._store.transcript.add_not_for_you(gap.conversation, gap.to_seq - start + 1)
         else:
             self._store.log.add(Gap(gap.conversation, start, gap.to_seq, gap.why))
         return True

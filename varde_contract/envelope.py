@@ -12,6 +12,7 @@ from typing import Annotated, NamedTuple, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import astuple
 
 from varde_contract import codec, padding
 from varde_contract.errors import PeerFault
@@ -99,6 +100,16 @@ class SeenCheckpoint(Struct, frozen=True, array_like=True):
     root: Digest
 
 
+class Parts(Struct, frozen=True, array_like=True):
+    """The sender's messages with these counters were parts: for some devices of the group, by the sender's own word.
+
+    A part names the ones up to itself, and the first message after parts all that were before it.
+    """
+
+    first: Counter
+    last: Counter
+
+
 class _Header(SecretStruct, frozen=True, array_like=True):
     version: Annotated[int, Meta(ge=1, le=255)]
     conversation: ConversationId
@@ -127,12 +138,14 @@ class Envelope(_Header, frozen=True, array_like=True):
     """
 
     body: Body
+    parts: Parts | None = None
 
 
 class UnknownEnvelope(_Header, frozen=True, array_like=True):
     """An envelope around a body that this client does not know: one of a later client, which is no attack."""
 
     body: msgspec.Raw
+    parts: Parts | None = None
 
 
 class Misattributed(PeerFault):
@@ -187,7 +200,9 @@ def message_digest(plaintext: bytes) -> bytes:
 
 def encode_envelope(envelope: Envelope) -> bytes:
     """Encode and pad: the plaintext for Olm or Megolm. Raises LocalMisuse when it is too large."""
-    return padding.pad(_encoder.encode(envelope))
+    # `parts` is left out where there are none, which is nearly always: the bytes are those of before there were any.
+    fields = astuple(envelope)
+    return padding.pad(_encoder.encode(fields if envelope.parts is not None else fields[:-1]))
 
 
 def open_envelope(plaintext: bytes, said: Said) -> Envelope | UnknownEnvelope:
@@ -198,11 +213,24 @@ def open_envelope(plaintext: bytes, said: Said) -> Envelope | UnknownEnvelope:
     for name, outside in zip(Said._fields, said, strict=True):
         if getattr(envelope, name) != outside:
             raise Misattributed(f"the envelope was written for another {name}")
+    _check_parts(envelope)
     # A sender key is for each device of the roster by itself. In a group ciphertext it would also reach whoever still
     # holds an older session of the group.
     if isinstance(envelope.body, GroupKey) and envelope.recipient is None:
         raise Misattributed("a group key came outside Olm")
     return envelope
+
+
+def _check_parts(envelope: Envelope | UnknownEnvelope) -> None:
+    parts = envelope.parts
+    if parts is None:
+        return
+    # Of itself in Olm alone: a group ciphertext is for everybody who has the key.
+    itself = parts.last == envelope.counter and envelope.recipient is not None
+    if not (itself or parts.last == envelope.counter - 1) or parts.first > parts.last:
+        raise PeerFault("the parts are not those before the message")
+    if envelope.kind is not ConversationKind.GROUP:
+        raise PeerFault("there are no parts outside groups")
 
 
 def _decode(content: bytes) -> Envelope | UnknownEnvelope:

@@ -34,3 +34,4 @@ class GapReason(enum.StrEnum):
     BEFORE_YOU = "before-you"  # they are older than the membership or the device
     DELIVERED = "delivered"  # this device confirmed them, so the ciphertext was deleted
     EXPIRED = "expired"  # the retention time passed before this device fetched them
+    NOT_FOR_YOU = "not-for-you"  # they were parts, for other devices than this one; believe only what the sender says

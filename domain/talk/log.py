@@ -63,6 +63,8 @@ def _why_missing(page: LogPage, seq: int, entry: LogEntry | None, device: Device
         return GapReason.BEFORE_YOU
     if entry is not None and entry.device == device:
         return GapReason.OWN
-    if entry is not None and entry.ciphertext is not None:
+    if entry is not None and entry.ciphertext:
         return None
-    return GapReason.DELIVERED if seq <= page.upto else GapReason.EXPIRED
+    if seq <= page.upto:
+        return GapReason.DELIVERED
+    return GapReason.EXPIRED if entry is None or entry.ciphertext is None else GapReason.NOT_FOR_YOU

@@ -195,7 +195,10 @@ class EpochHead(Struct, frozen=True):
 
 
 class Draft(Struct, frozen=True):
-    """A message that was allowed at `roster_version`, not stored yet. One of `group` and `devices` is set."""
+    """A message that was allowed at `roster_version`, not stored yet. One of `group` and `devices` is set.
+
+    With `part` the others of the roster are told that it is not for them.
+    """
 
     message: MessageId
     conversation: ConversationId
@@ -206,6 +209,7 @@ class Draft(Struct, frozen=True):
     sent_ms: int
     group: bytes | None
     devices: Mapping[DeviceId, bytes] | None
+    part: bool = False
 
 
 class Committed(Struct, frozen=True):
@@ -247,7 +251,10 @@ class LogRequest(Struct, frozen=True):
 
 
 class LogEntry(Struct, frozen=True):
-    """One number of the log as one device sees it. Without `ciphertext` the device cannot have it."""
+    """One number of the log as one device sees it. Without `ciphertext` the device cannot have it.
+
+    An empty one says that the message was a part for others.
+    """
 
     seq: int
     message: MessageId

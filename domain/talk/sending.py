@@ -14,6 +14,7 @@ from varde_contract.envelope import ENVELOPE_VERSION, Cipher
 from varde_contract.ids import ENTROPY_BYTES, AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, uuid7
 from varde_contract.limits import DEVICES_PER_SEND, ROSTER_GRACE_MS, SECOND_MS
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
+from varde_contract.talk import ConversationKind
 
 _MEMBERSHIP: Final = bytes((ENVELOPE_VERSION, Cipher.MEMBERSHIP))
 
@@ -30,6 +31,10 @@ _ONE_OF_TWO: Final = Refused(
 )
 _STATEMENT: Final = Refused(
     RefusalCode.MALFORMED, "A membership statement is no message. Give it to the API, which judges it."
+)
+_NO_PART: Final = Refused(RefusalCode.MALFORMED, "A part names `devices`, one or more.")
+_PARTS_ARE_FOR_GROUPS: Final = Refused(
+    RefusalCode.WRONG_KIND, "Only a group can have more devices than one send names: send to all of them."
 )
 _NOT_AS_THAT: Final = Refused(
     RefusalCode.PROFILE_NOT_ALLOWED, "This device does not hold that profile. Send as one it holds."
@@ -86,15 +91,17 @@ def key_of(device: DeviceId, request: SendRequest) -> SendKey:
 
 
 def decide(
-    roster: Roster | None, sender: Sender, request: SendRequest, *, message: MessageId, now_ms: int
+    roster: Roster | None, sender: Sender, request: SendRequest, *, message: MessageId, now_ms: int, part: bool = False
 ) -> Draft | Refused:
     """Judge a send against a roster. A draft holds only while the roster is at its version.
 
-    Refuses `not-found`, `profile-not-allowed`, `malformed` and `stale-devices`.
+    Refuses `not-found`, `profile-not-allowed`, `malformed` and `stale-devices`, and a `part` outside groups with
+    `wrong-kind`.
     """
     if roster is None:
         return NO_CONVERSATION
-    refused = _judge_sender(roster, sender, request.profile) or _judge_ciphertexts(roster, sender, request, now_ms)
+    judge = _judge_part if part else _judge_ciphertexts
+    refused = _judge_sender(roster, sender, request.profile) or judge(roster, sender, request, now_ms)
     if refused is not None:
         return refused
     return Draft(
@@ -107,6 +114,7 @@ def decide(
         sent_ms=now_ms,
         group=request.group,
         devices=request.devices,
+        part=part,
     )
 
 
@@ -136,6 +144,23 @@ def _judge_ciphertexts(roster: Roster, sender: Sender, request: SendRequest, now
             still_there = request.devices.keys() <= roster.devices.keys() - {sender.device}
             return None if still_there and _in_grace(roster, request.roster_version, now_ms) else refused
     # With the right devices too: what a client says it encrypted for is not just ignored where it is wrong.
+    if request.roster_version == roster.version or _in_grace(roster, request.roster_version, now_ms):
+        return None
+    return stale_devices(roster.version)
+
+
+def _judge_part(roster: Roster, sender: Sender, request: SendRequest, now_ms: int) -> Refused | None:
+    """Judge ciphertexts for some devices of a group that has more than one send can name."""
+    if roster.kind is not ConversationKind.GROUP:
+        return _PARTS_ARE_FOR_GROUPS
+    if request.group is not None or not request.devices:
+        return _NO_PART
+    if any(ciphertext.startswith(_MEMBERSHIP) for ciphertext in request.devices.values()):
+        return _STATEMENT
+    # Who is missing cannot be judged: another part may name them. Their own client tells when none did.
+    gone = request.devices.keys() - (roster.devices.keys() - {sender.device})
+    if gone:
+        return stale_devices(roster.version, gone=gone)
     if request.roster_version == roster.version or _in_grace(roster, request.roster_version, now_ms):
         return None
     return stale_devices(roster.version)
@@ -212,7 +237,7 @@ class Messages:
         self._clock = clock
         self._entropy = entropy
 
-    async def send(self, sender: Sender, request: SendRequest) -> Committed | Refused:
+    async def send(self, sender: Sender, request: SendRequest, *, part: bool = False) -> Committed | Refused:
         """Store a message; durable when this returns. Refuses what `decide` does, `overloaded` and `rate-limited`.
 
         What was stored before is acknowledged again, whatever became of the roster and of the sender's place since.
@@ -221,7 +246,7 @@ class Messages:
         over = budgets.spend(account, Budget.SENDS) or budgets.spend(account, Budget.BYTES, size_of(request))
         if over is not None:
             return over  # without a look into the log, which is what a flood would cost
-        outcome = await self._store(sender, request)
+        outcome = await self._store(sender, request, part=part)
         if isinstance(outcome, Refused):
             refusals = [(key_of(sender.device, request), outcome)]
             (outcome,) = await settle_refusals(self._journal.find_committed, refusals)
@@ -231,11 +256,11 @@ class Messages:
         await self._bus.publish([MessagesCommitted(self._node, request.conversation, outcome.seq)])
         return outcome
 
-    async def _store(self, sender: Sender, request: SendRequest) -> Committed | Refused:
+    async def _store(self, sender: Sender, request: SendRequest, *, part: bool) -> Committed | Refused:
         # The roster is read and judged without a lock. The commit stores only what was judged on the version that still
         # holds, so a removed member cannot win the race.
         for _ in range(TRIES):
-            draft = await self._decide(sender, request)
+            draft = await self._decide(sender, request, part=part)
             if isinstance(draft, Refused):
                 return draft
             (outcome,) = await self._journal.commit([draft])
@@ -243,12 +268,12 @@ class Messages:
                 return outcome
         return _MOVING
 
-    async def _decide(self, sender: Sender, request: SendRequest) -> Draft | Refused:
+    async def _decide(self, sender: Sender, request: SendRequest, *, part: bool) -> Draft | Refused:
         rosters = await self._conversations.rosters([request.conversation])
         now_ms = self._clock()
         message = MessageId(uuid7(now_ms, self._entropy(ENTROPY_BYTES)))
         roster = rosters.get(request.conversation)
-        draft = decide(roster, sender, request, message=message, now_ms=now_ms)
+        draft = decide(roster, sender, request, message=message, now_ms=now_ms, part=part)
         if roster is None or isinstance(draft, Refused):
             return draft
         return self._budgets.spend_send(sender.account, size_of(request), len(roster.devices)) or draft

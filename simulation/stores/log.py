@@ -45,6 +45,8 @@ class MemoryJournal:
         talk.log[talk.head] = draft
         if draft.group is not None:
             talk.ciphers[talk.head, None] = draft.group
+        if draft.part:
+            talk.ciphers[talk.head, None] = b""  # for all others: it is not for them
         for device, sealed in (draft.devices or {}).items():
             talk.ciphers[talk.head, device] = sealed
         return True

@@ -53,7 +53,7 @@ class Position:
 
 @dataclass
 class StoredConversation:
-    """A conversation with its log. `ciphers` has None for the device of a group ciphertext."""
+    """A conversation with its log. For all, `ciphers` has None for the device, and b"" of a part."""
 
     id: ConversationId
     kind: ConversationKind

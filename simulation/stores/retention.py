@@ -41,7 +41,8 @@ class MemoryRetention:
             for key in talk.ciphers
             if talk.log[key[0]].sent_ms <= before_ms
         ]
-        past.sort(key=lambda each: each[0].log[each[1][0]].sent_ms)
+        # Of a part the mark of the others goes first: without the rest it would call what expired `not-for-you`.
+        past.sort(key=lambda each: (each[0].log[each[1][0]].sent_ms, each[1][1] is not None))
         for talk, key in past[:limit]:
             del talk.ciphers[key]
         return len(past[:limit])

@@ -63,6 +63,7 @@ _STEP: Final = """
     SELECT max(sent_ms)
     FROM (SELECT sent_ms FROM message WHERE sent_ms > $1 AND sent_ms <= $2 ORDER BY sent_ms LIMIT $3) AS step
 """
+# Of a part the mark of the others goes first: without the rest it would call what expired `not-for-you`.
 # SKIP LOCKED: somebody who holds a row is deleting it. Should that fail, it goes with its message at the latest.
 _CIPHERTEXTS: Final = """
     WITH passed AS (
@@ -71,7 +72,7 @@ _CIPHERTEXTS: Final = """
             SELECT conversation_id, seq, sent_ms FROM message WHERE sent_ms > $1 AND sent_ms <= $2 OFFSET 0
         ) AS message
         JOIN cipher USING (conversation_id, seq)
-        ORDER BY sent_ms
+        ORDER BY sent_ms, for_all DESC
         LIMIT $3
         FOR UPDATE OF cipher SKIP LOCKED
     )

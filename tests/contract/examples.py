@@ -65,7 +65,7 @@ SERVER: Final[tuple[f.ServerFrame, ...]] = (
     f.New(CONVERSATION, 13, MESSAGE, CLIENT_ID, ALICE_PRIVAT, ALICE_PHONE, NOW_MS, SEALED),
     f.DeliveredBy(CONVERSATION, BOB_PRIVAT, 13),
     f.ReadBy(CONVERSATION, BOB_PRIVAT, 13),
-    *(f.Gap(CONVERSATION, 1, 7, why) for why in f.GapReason),
+    *(f.Gap(CONVERSATION, 1, 7, why) for why in f.GapReason if why is not f.GapReason.NOT_FOR_YOU),
     f.TypingBy(CONVERSATION, BOB_PRIVAT, active=False),
     *(f.PresenceOf(BOB_PRIVAT, state) for state in f.PresenceState),
     f.RefusedFrame("msg:send", CLIENT_ID, RefusalCode.RATE_LIMITED, "wait a little", retry_after_ms=1_500),
@@ -76,6 +76,7 @@ SERVER: Final[tuple[f.ServerFrame, ...]] = (
     f.Changed(f.ChangeKind.DEVICES, CONVERSATION, 5),
     f.Changed(f.ChangeKind.KEYS_LOW, None, 9),
     f.ProbeEcho(bytes(range(PROBE_BYTES))),
+    f.Gap(CONVERSATION, 1, 7, f.GapReason.NOT_FOR_YOU),  # here: the handshakes' golden bytes hold those above
     f.Goaway(CloseCode.DRAINING, 2_000, 10_000),
 )
 WELCOME: Final = SERVER[0]
@@ -118,6 +119,22 @@ ENVELOPES: Final = (
     ),
     replace(_FIRST, body=e.GroupKey(session=bytes(range(32)), key="a Megolm session key, exported at index 0")),
     replace(_FIRST, kind=ConversationKind.DM, chain=e.ChainHead(0, bytes(32)), body=e.Text("to one person")),
+    replace(_FIRST, body=e.Invite(3, bytes(range(64, 96)), "the first words")),
+    replace(
+        _FIRST,
+        counter=3,
+        previous=bytes(range(128, 160)),
+        body=e.GroupKey(session=bytes(range(32)), key="a Megolm session key, shared in parts"),
+        parts=e.Parts(2, 3),
+    ),
+    replace(
+        _FIRST,
+        recipient=None,
+        counter=5,
+        previous=bytes(range(128, 160)),
+        body=e.Text("to the whole group, after three parts"),
+        parts=e.Parts(2, 4),
+    ),
 )
 
 CLIENT_KINDS: Final[tuple[type[Struct], ...]] = get_args(f.ClientFrame)

@@ -30,6 +30,11 @@ def digest_of(envelope: e.Envelope) -> bytes:
     return e.message_digest(e.encode_envelope(envelope))
 
 
+def content_of(envelope: e.Envelope) -> bytes:
+    """The bytes of an envelope without parts, before they are padded."""
+    return encoder.encode(msgspec.structs.astuple(envelope)[:-1])
+
+
 def with_more_fields(content: bytes, count: int) -> bytes:
     """The same array with a header that counts more items; the caller appends them."""
     assert content[:2] == b"\xdc\x00"
@@ -41,7 +46,7 @@ def with_body(body: e.Body) -> e.Envelope:
     return msgspec.structs.replace(ENVELOPE, body=body)
 
 
-known = structs(e.Envelope).map(lambda made: msgspec.structs.replace(made, version=e.ENVELOPE_VERSION))
+known = structs(e.Envelope).map(lambda made: msgspec.structs.replace(made, version=e.ENVELOPE_VERSION, parts=None))
 
 
 @given(known.filter(lambda made: made.recipient is not None))
@@ -89,7 +94,7 @@ def test_limits_of_bodies(edge: Edge) -> None:
     """The longest text that its type allows is taken, a longer one is the sender's fault; the same for keys."""
     assert isinstance(edge.struct, e.Text | e.GroupKey | e.Invite)
     envelope = with_body(edge.struct)
-    content = encoder.encode(envelope)
+    content = content_of(envelope)
     if len(content) > CONTENT_BYTES:
         with pytest.raises(LocalMisuse):
             e.encode_envelope(envelope)
@@ -113,7 +118,7 @@ def test_a_body_of_a_later_client_is_no_fault(body: list[object]) -> None:
     """A body that begins with an unknown word is handed out as unknown; who wrote it, and where, is checked all the
     same.
     """
-    content = encoder.encode(ENVELOPE)[: -len(encoder.encode(ENVELOPE.body))] + encoder.encode(body)
+    content = content_of(ENVELOPE)[: -len(encoder.encode(ENVELOPE.body))] + encoder.encode(body)
     envelope = e.open_envelope(pad(content), said_of(ENVELOPE))
     assert isinstance(envelope, e.UnknownEnvelope)
     assert envelope.client_id == ENVELOPE.client_id
@@ -124,7 +129,7 @@ def test_a_body_of_a_later_client_is_no_fault(body: list[object]) -> None:
 @pytest.mark.parametrize("body", [["text"], ["text", 7], [], [7], {"text": "x"}, "text", None])
 def test_a_known_body_with_wrong_fields_is_malformed(body: object) -> None:
     """A word that is known promises its fields. What has no word is no body."""
-    content = encoder.encode(ENVELOPE)[: -len(encoder.encode(ENVELOPE.body))] + encoder.encode(body)
+    content = content_of(ENVELOPE)[: -len(encoder.encode(ENVELOPE.body))] + encoder.encode(body)
     with pytest.raises(PeerFault, match="not well-formed") as caught:
         e.open_envelope(pad(content), said_of(ENVELOPE))
     assert not isinstance(caught.value, e.Misattributed)
@@ -132,8 +137,8 @@ def test_a_known_body_with_wrong_fields_is_malformed(body: object) -> None:
 
 def test_a_later_field_at_the_end_is_let_pass() -> None:
     """A newer client may say more in an envelope of this version."""
-    content = encoder.encode(ENVELOPE)
-    longer = pad(with_more_fields(content, 1) + b"\xc0")
+    content = content_of(ENVELOPE)
+    longer = pad(with_more_fields(content, 2) + b"\xc0\x07")
     assert e.open_envelope(longer, said_of(ENVELOPE)) == ENVELOPE
     assert e.message_digest(longer) != e.message_digest(e.encode_envelope(ENVELOPE))
 
@@ -141,9 +146,28 @@ def test_a_later_field_at_the_end_is_let_pass() -> None:
 @pytest.mark.parametrize("nested", [b"\x91" * 40_000 + b"\xc0", b"\xdd\xff\xff\xff\xff"], ids=["deep", "endless"])
 def test_an_envelope_that_cannot_be_read_is_refused(nested: bytes) -> None:
     """A member of the conversation cannot crash the others with what only they can decrypt."""
-    content = encoder.encode(ENVELOPE)
+    content = content_of(ENVELOPE)
     with pytest.raises(PeerFault, match="not well-formed"):
         e.open_envelope(pad(with_more_fields(content, 1) + nested), said_of(ENVELOPE))
+
+
+PART = x.ENVELOPES[-2]
+WRONG_PARTS = {
+    "later ones": {"parts": e.Parts(2, 4)},
+    "not up to the message": {"parts": e.Parts(1, 1)},
+    "backwards": {"parts": e.Parts(4, 3)},
+    "itself, for everybody": {"recipient": None, "body": e.Text("x")},
+    "in a dm": {"kind": ConversationKind.DM},
+}
+
+
+@pytest.mark.parametrize("change", WRONG_PARTS.values(), ids=WRONG_PARTS)
+def test_only_the_parts_before_a_message_are_named(change: dict[str, object]) -> None:
+    """Parts are those up to the message, or to the one before it, and there are none outside groups."""
+    wrong = msgspec.structs.replace(PART, **change)
+    with pytest.raises(PeerFault, match="parts"):
+        e.open_envelope(e.encode_envelope(wrong), said_of(wrong))
+    assert e.open_envelope(e.encode_envelope(PART), said_of(PART)) == PART
 
 
 @given(st.binary(max_size=255), st.booleans())

@@ -133,7 +133,10 @@ def independent_relay(transcript: Any) -> Any:
     return peer
 
 
-@pytest.mark.parametrize("vector", vectors("envelope.json"), ids=lambda vector: vector["json"][-1][0])
+BODY = e.Envelope.__struct_fields__.index("body")
+
+
+@pytest.mark.parametrize("vector", vectors("envelope.json"), ids=lambda vector: vector["json"][BODY][0])
 def test_golden_envelopes_are_read(vector: Any) -> None:
     """Each plaintext is padded to its bucket and holds what stands beside it in JSON."""
     plaintext = bytes.fromhex(vector["plaintext"])
@@ -145,7 +148,8 @@ def test_golden_envelopes_are_read(vector: Any) -> None:
 
 def test_every_body_of_an_envelope_has_golden_bytes() -> None:
     """No body can be added without bytes that freeze it."""
-    assert {vector["json"][-1][0] for vector in vectors("envelope.json")} == {"text", "group-key", "empty"}
+    tags = {kind.__struct_config__.tag for kind in get_args(e.Body)}
+    assert {vector["json"][BODY][0] for vector in vectors("envelope.json")} == tags
 
 
 @pytest.mark.parametrize("name", ["one_time_key", "fallback_key", "device_session"])

@@ -46,6 +46,8 @@ LIES: Final[dict[str, Lie]] = {
     "fork, two orders": lie(GROUP, delivery.two_orders, Break.DROPPED, Break.REORDERED),
     "reorder": lie(DM, delivery.reordered, Break.DROPPED, Break.REORDERED),
     "drop": lie(DM, delivery.dropped, Break.DROPPED),
+    "not for you": lie(GROUP, delivery.not_for_you, Break.DROPPED),
+    "not for you, ever": lie(GROUP, delivery.not_for_you_by_all, Break.DROPPED),
     "tail withheld": lie(DM, delivery.withheld_tail),
     "replay": lie(DM, delivery.replayed),
     "replay under another number": lie(DM, delivery.replayed_as_another_number, Reason.TAMPERED),

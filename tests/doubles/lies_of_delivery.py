@@ -55,6 +55,32 @@ async def dropped(server: DishonestServer) -> None:
     await server.say(server.alice, "after it")
 
 
+async def not_for_you(server: DishonestServer) -> None:
+    """In the place of a message Bob is told that it was for others."""
+    await server.say(server.alice, "hello")
+    server.hold(server.bob)
+    await server.say(server.alice, "hidden")
+    (hidden,) = server.held.pop(server.bob.id)
+    gap = f.Gap(server.talk.conversation, hidden.seq, hidden.seq, GapReason.NOT_FOR_YOU)
+    server.relay.deliver(server.bob.id, gap)
+    await server.say(server.alice, "after it")
+
+
+async def not_for_you_by_all(server: DishonestServer) -> None:
+    """Bob is told so of everything that Alice says; Carol, who has read it, writes."""
+    await server.say(server.alice, "hello")
+    honest = server.relay.alter
+    server.relay.alter = lambda device, frame: [
+        f.Gap(each.conversation, each.seq, each.seq, GapReason.NOT_FOR_YOU)
+        if isinstance(each, f.New) and device == server.bob.id and each.sender_device == server.alice.id
+        else each
+        for each in honest(device, frame)
+    ]
+    await server.say(server.alice, "hidden")
+    await server.say(server.alice, "hidden too")
+    await server.say(server.carol, "I agree")
+
+
 async def withheld_tail(server: DishonestServer) -> None:
     """The newest message is acked and given to nobody."""
     await server.say(server.alice, "hello")

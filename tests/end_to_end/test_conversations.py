@@ -7,8 +7,24 @@ import trio
 
 import varde
 from tests.end_to_end.stack import SECONDS, Stack, connected, invite, open_dm, open_group, people, texts
+from varde.rest import Rest
+from varde_contract.rest.talk import MessageStored, NewMessage
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
+
+
+@pytest.fixture
+def sent_by_rest(monkeypatch: pytest.MonkeyPatch) -> list[NewMessage]:
+    """What clients send over REST from now on."""
+    sent: list[NewMessage] = []
+    send = Rest.send
+
+    async def send_and_note(self: Rest, new: NewMessage) -> MessageStored:
+        sent.append(new)
+        return await send(self, new)
+
+    monkeypatch.setattr(Rest, "send", send_and_note)
+    return sent
 
 
 async def test_two_people_talk(stack: Stack, tmp_path: Path) -> None:
@@ -39,6 +55,28 @@ async def test_a_group_with_several_devices(stack: Stack, tmp_path: Path) -> Non
         read = [await anext(messages) for _ in range(4)]
         assert [message.text for message in read] == ["en", "to", "tre", "fire"]
         assert [message.mine for message in read] == [False, True, False, False]
+        assert not phone.conversation(group.id).losses()
+
+
+async def test_a_group_key_in_three_parts(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent_by_rest: list[NewMessage]
+) -> None:
+    """A group with more devices than one send may name: everybody reads everything, one who was off too."""
+    monkeypatch.setattr("varde.crypto.keychain.DEVICES_PER_PART", 1)
+    alice, bob, carol = await people(stack, tmp_path, "alice", "bob", "carol")
+    await bob.log_in("phone")
+    async with connected((alice, "laptop"), (bob, "laptop"), (carol, "laptop")) as (hers, his, carols):
+        group = await open_group(hers, his, carols)
+        first, second = await group.send("en"), await group.send("to")
+        assert second.seq == first.seq + 1
+        assert [(each.part, len(each.devices or ())) for each in sent_by_rest] == [(True, 1)] * 3
+        assert len({device for each in sent_by_rest for device in each.devices or ()}) == 3
+        assert await texts(his, group, 2) == await texts(carols, group, 2) == ["en", "to"]
+        await carols.conversation(group.id).send("tre")
+        assert await texts(hers, group, 1) == ["tre"]
+        assert not any(client.conversation(group.id).losses() for client in (hers, his, carols))
+    async with connected((bob, "phone")) as (phone,):
+        assert await texts(phone, group, 3) == ["en", "to", "tre"]
         assert not phone.conversation(group.id).losses()
 
 

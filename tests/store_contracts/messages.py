@@ -25,6 +25,7 @@ def draft(
     version: int = 1,
     sealed: bytes = b"sealed",
     sent_ms: int = BIRTH_MS,
+    part: bool = False,
 ) -> talk.Draft:
     """A message of the first profile of `device`: a ciphertext for each device of `to`, or for the group with none."""
     fresh = next(_ids)
@@ -38,6 +39,7 @@ def draft(
         sent_ms=sent_ms,
         group=None if to else sealed,
         devices={each.id: sealed for each in to} or None,
+        part=part,
     )
 
 

@@ -53,6 +53,19 @@ async def test_ciphertext_goes_when_its_retention_has_passed(stores: Stores) -> 
     assert page.entries[0].client_id == old.client_id
 
 
+async def test_of_a_part_the_mark_of_the_others_goes_first(stores: Stores) -> None:
+    """However short a sweep is cut, nobody whose ciphertext expired is told that it was not for them."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await send(stores, draft(alice_phone, talk, bob_phone, part=True))
+    seen = []
+    for _ in range(2):
+        assert await sweep(stores, BIRTH_MS + RETENTION_MS, limit=1) == replace(NOTHING, ciphertexts=1)
+        pages = [await page_of(stores, device, talk) for device in (bob_phone, bob_laptop)]
+        seen.append([page.entries[0].ciphertext for page in pages])
+    assert seen == [[b"sealed", None], [None, None]]
+
+
 async def test_a_message_goes_after_twice_the_retention(stores: Stores) -> None:
     """Then its number has no entry any more, the next page starts where the log does, and the head stays."""
     await settle(stores, alice, bob)

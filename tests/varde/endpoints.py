@@ -337,10 +337,10 @@ class SimulatedConversation:
         if acked:
             life = Life(self.conversation, sender.id, ready.incarnation)
             with sender.store.transaction():
-                sender.store.transcript.add(life, ready.counter, ready.digest, self.seq)
+                sender.store.transcript.add(life, ready.counter, ready.digest, self.seq, part=ready.part)
         everyone = [endpoint.id for endpoint in self.endpoints if endpoint is not sender]
         sealed = ready.devices if ready.devices is not None else dict.fromkeys(everyone, ready.group or b"")
-        return {device: self.new(sender, draft, sealed[device]) for device in everyone}
+        return {device: self.new(sender, draft, sealed[device]) for device in everyone if device in sealed}
 
     def new(self, sender: Endpoint, draft: Draft, sealed: bytes) -> New:
         """What the relay says of a message."""

@@ -44,6 +44,7 @@ class Stored(NamedTuple):
     seq: int
     sender: DeviceId
     frame: f.Send
+    part: bool = False
 
 
 class MemoryRelay:
@@ -133,14 +134,15 @@ class MemoryRelay:
         """The frames of one kind that clients sent."""
         return [frame for _, frame in self.received if isinstance(frame, kind)]
 
-    def _handle(self, device: DeviceId, frame: Struct) -> None:
+    def _handle(self, device: DeviceId, frame: Struct) -> None:  # noqa: C901 - one row for each frame
         match frame:
             case f.Join():
                 for talk in self.talks.values():
                     if device in {endpoint.id for endpoint in talk.endpoints}:
                         self._join(device, talk)
             case f.Send():
-                self.store(device, frame)
+                if (refused := self.store(device, frame)) is not None:
+                    self.deliver(device, refused)
             case f.Sync():
                 self._deliver_log(device, self.talks[frame.conversation], frame.from_seq, frame.limit)
             case f.Delivered():
@@ -173,27 +175,28 @@ class MemoryRelay:
         self.deliver(device, joined)
         self._deliver_log(device, talk, upto + 1, head)
 
-    def store(self, device: DeviceId, frame: f.Send) -> None:
-        """Store a send, and give it to the members."""
-        refused = self.refuse(frame) or self._check(device, frame)
+    def store(self, device: DeviceId, frame: f.Send, *, part: bool = False) -> f.RefusedFrame | None:
+        """Store a send, and give it to the members; what is refused, over which face ever, is returned."""
+        refused = self.refuse(frame) or self._check(device, frame, part=part)
         if refused is not None:
-            self.deliver(device, refused)
-            return
+            return refused
         log = self.log[frame.conversation]
         known = [each for each in log if (each.sender, each.frame.client_id) == (device, frame.client_id)]
         if not known:
-            log.append(Stored(len(log) + 1, device, frame))
+            log.append(Stored(len(log) + 1, device, frame, part))
         stored = (known or log[-1:])[0]
         self.deliver(device, self._ack(stored))
         if not known:
             for endpoint in self.talks[frame.conversation].endpoints:
                 self.deliver(endpoint.id, self._as_seen_by(endpoint.id, stored))
+        return None
 
-    def _check(self, device: DeviceId, frame: f.Send) -> f.RefusedFrame | None:
+    def _check(self, device: DeviceId, frame: f.Send, *, part: bool) -> f.RefusedFrame | None:
         talk = self.talks[frame.conversation]
         current = {endpoint.id for endpoint in talk.endpoints} - {device}
         given = current if frame.devices is None else set(frame.devices)
-        if self.takes_all or (given == current and frame.roster_version == talk.version):
+        fits = given <= current if part else given == current
+        if self.takes_all or (fits and frame.roster_version == talk.version):
             return None
         stale = StaleDevices(talk.version, tuple(sorted(current - given)), tuple(sorted(given - current)))
         return refused(frame, RefusalCode.STALE_DEVICES, stale=stale)
@@ -208,7 +211,8 @@ class MemoryRelay:
             return f.Gap(frame.conversation, stored.seq, stored.seq, f.GapReason.OWN)
         sealed = frame.group if frame.devices is None else frame.devices.get(device)
         if sealed is None:
-            return f.Gap(frame.conversation, stored.seq, stored.seq, f.GapReason.BEFORE_YOU)
+            why = f.GapReason.NOT_FOR_YOU if stored.part else f.GapReason.BEFORE_YOU
+            return f.Gap(frame.conversation, stored.seq, stored.seq, why)
         return f.New(
             conversation=frame.conversation,
             seq=stored.seq,

@@ -6,6 +6,7 @@ at all.
 
 import os
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -47,13 +48,16 @@ from varde_contract.envelope import (
 from varde_contract.errors import PeerFault
 from varde_contract.frames import New
 from varde_contract.ids import AccountId, ConversationId, DeviceId
-from varde_contract.limits import FIRST_WORDS_CHARACTERS
+from varde_contract.limits import DEVICES_PER_SEND, FIRST_WORDS_CHARACTERS
 from varde_contract.membership import Membership
 from varde_contract.rest.people import ClaimedKeys
 from varde_contract.rest.talk import ConversationView, ListHead, WordsView
 from varde_contract.talk import ConversationKind
 
 NO_SESSION = join_sealed(SealedParts(Cipher.OLM, b"", NOTHING))
+
+DEVICES_PER_PART = DEVICES_PER_SEND
+"""A group with more devices is sent what is for each of them in parts."""
 
 RESETTABLE = frozenset({Reason.NO_SESSION, Reason.TAMPERED})
 
@@ -105,21 +109,36 @@ class Keychain:
                 raise UntrustedDevice("a prekey was given for a device that is not in the roster")
             self._pairwise.start(Pair(view.conversation, key.device), peers[key.device], key)
 
-    def encrypt_for_each(self, view: ConversationView, draft: Draft, body: Body) -> EncryptedDraft:
-        """Encrypt for every device of the roster, each on its own session."""
-        envelope = self._envelope(view, draft, body)
+    def part(self, view: ConversationView, now_ms: int, *, reset: bool) -> frozenset[DeviceId] | None:
+        """Return the devices that the next send is for, where one cannot name all of a group; else None.
+
+        They are some of those that lack the sender key, or whose sessions are to be reset.
+        """
+        if view.kind is not ConversationKind.GROUP or len(view.devices) - 1 <= DEVICES_PER_PART:
+            return None
+        peers = self.peers(view).keys()
+        lacking = self._sender_keys.without(view.conversation, peers, now_ms)
+        wanted = self._store.ratchets.pending_resets(view.conversation) & peers if reset else lacking
+        return frozenset(sorted(wanted)[:DEVICES_PER_PART])
+
+    def encrypt_for_each(
+        self, view: ConversationView, draft: Draft, body: Body, part: AbstractSet[DeviceId] | None = None
+    ) -> EncryptedDraft:
+        """Encrypt for every device of the roster, or of a part of it, each on its own session."""
+        envelope = self._envelope(view, draft, body, part=part is not None)
         # One without a prekey gets NO_SESSION: the relay wants a ciphertext for every device, and to leave one out
         # would let whoever empties a device's prekeys stop all others from talking.
-        sealed = {device: self._encrypt_for(peer, envelope) for device, peer in self.peers(view).items()}
-        return _encrypted(view, envelope, devices=sealed)
+        peers = {device: peer for device, peer in self.peers(view).items() if part is None or device in part}
+        sealed = {device: self._encrypt_for(peer, envelope) for device, peer in peers.items()}
+        return replace(_encrypted(view, envelope, devices=sealed), part=part is not None)
 
     def must_share(self, view: ConversationView, now_ms: int) -> bool:
         """Whether the group must be given a sender key before its next message."""
         return self._sender_keys.must_share(view.conversation, self.peers(view).keys(), now_ms)
 
-    def share(self, view: ConversationView, now_ms: int) -> GroupKey:
-        """Return the sender key to send to each device of the group."""
-        return self._sender_keys.share(view.conversation, self.peers(view).keys(), now_ms)
+    def share(self, view: ConversationView, now_ms: int, part: AbstractSet[DeviceId] | None = None) -> GroupKey:
+        """Return the sender key to send to each device of the group, or of a part of it."""
+        return self._sender_keys.share(view.conversation, self.peers(view).keys(), now_ms, part)
 
     def withdraw_share(self, conversation: ConversationId) -> None:
         """Forget this device's sender key: sharing it was refused, so nobody knows who has it."""
@@ -237,9 +256,9 @@ class Keychain:
         parts = self._pairwise.encrypt(Pair(envelope.conversation, peer.device), peer, plaintext)
         return NO_SESSION if parts is None else join_sealed(parts)
 
-    def _envelope(self, view: ConversationView, draft: Draft, body: Body) -> Envelope:
+    def _envelope(self, view: ConversationView, draft: Draft, body: Body, *, part: bool = False) -> Envelope:
         """Return the envelope for everybody: only the recipient differs, which the digest leaves out."""
-        binding, place = binding_of(self._store, view), self.transcript.next(draft.conversation)
+        binding, place = binding_of(self._store, view), self.transcript.next(draft.conversation, part=part)
         return Envelope(
             version=ENVELOPE_VERSION,
             conversation=draft.conversation,
@@ -258,6 +277,7 @@ class Keychain:
             seen=place.seen,
             checkpoint=binding.checkpoint,
             body=body,
+            parts=place.parts,
         )
 
     def _decrypt(self, pair: Pair, peer: KnownDevice, parts: SealedParts, new: New) -> tuple[bytes, bool]:

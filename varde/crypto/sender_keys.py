@@ -27,17 +27,32 @@ class SenderKeys:
         own = self._store.sender_keys.own(conversation)
         return own is None or _worn(own, devices, now_ms) or own.shared != devices
 
-    def share(self, conversation: ConversationId, devices: AbstractSet[DeviceId], now_ms: int) -> GroupKey:
+    def without(
+        self, conversation: ConversationId, devices: AbstractSet[DeviceId], now_ms: int
+    ) -> AbstractSet[DeviceId]:
+        """Return those of the devices that lack the key which the next message is sealed with."""
+        own = self._store.sender_keys.own(conversation)
+        return devices if own is None or _worn(own, devices, now_ms) else devices - own.shared
+
+    def share(
+        self,
+        conversation: ConversationId,
+        devices: AbstractSet[DeviceId],
+        now_ms: int,
+        part: AbstractSet[DeviceId] | None = None,
+    ) -> GroupKey:
         """Return the key to give to all of these devices, a fresh one where the old must not be used any more.
 
-        It opens messages from its current step on: who is new cannot read what was said before.
+        Only those of `part` are given it now, if there is one. It opens messages from its current step on: who is new
+        cannot read what was said before.
         """
         own = self._store.sender_keys.own(conversation)
         # The same key goes on where a device only came: it starts for the newcomer at the current step.
         if own is None or _worn(own, devices, now_ms):
             own = OwnSenderKey(OwnMegolm.generate().pickle(), now_ms, 0, frozenset())
         megolm = OwnMegolm.restore(own.pickle)
-        event = OwnSenderKey(own.pickle, own.made_ms, own.sealed, frozenset(devices))
+        given = frozenset(devices) if part is None else own.shared | part
+        event = OwnSenderKey(own.pickle, own.made_ms, own.sealed, given)
         self._store.sender_keys.put_own(conversation, event)
         return GroupKey(megolm.id, megolm.key)
 

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from varde.events import Break
 from varde.store.store import Store
-from varde.store.transcript import Life
+from varde.store.transcript import Life, Missing
 from varde_contract.envelope import (
     INCARNATION_BYTES,
     SEEN_MESSAGES,
     Envelope,
+    Parts,
     SeenMessage,
     UnknownEnvelope,
 )
@@ -30,6 +31,7 @@ class Place(NamedTuple):
     counter: int
     previous: bytes | None
     seen: tuple[SeenMessage, ...]
+    parts: Parts | None
 
 
 class Transcript:
@@ -39,15 +41,19 @@ class Transcript:
         self._store = store
         self._own = own
 
-    def next(self, conversation: ConversationId) -> Place:
+    def next(self, conversation: ConversationId, *, part: bool = False) -> Place:
         """Return the place of the next message. It is taken by the ack: what is sealed again has the same place."""
         life = Life(conversation, self._own, self._incarnation())
         head = self._store.transcript.head(life)
         seen = self._store.transcript.newest(conversation, self._own, SEEN_MESSAGES)
         if head is None:
-            return Place(life.incarnation, 1, None, tuple(seen))
-        previous = self._store.transcript.digest(life, head.counter)
-        return Place(life.incarnation, head.counter + 1, previous, tuple(seen))
+            return Place(life.incarnation, 1, None, tuple(seen), Parts(1, 1) if part else None)
+        counter, previous = head.counter + 1, self._store.transcript.digest(life, head.counter)
+        parts = None
+        if part or head.part:
+            first = self._store.transcript.last_for_all(life, head.counter) + 1
+            parts = Parts(first, counter if part else head.counter)
+        return Place(life.incarnation, counter, previous, tuple(seen), parts)
 
     def start_incarnation(self) -> None:
         """Begin a new life: the store may have forgotten what was sent already."""
@@ -56,11 +62,12 @@ class Transcript:
     def receive(self, seq: int, envelope: Envelope | UnknownEnvelope, digest: bytes) -> tuple[Break, ...]:
         """Compare a message with the ones before it, and note it. Returns each kind of break once."""
         life = Life(envelope.conversation, envelope.device, envelope.incarnation)
-        breaks = [self._check_life(life), *self._check_counter(life, envelope.counter)]
+        breaks = [self._check_life(life), *self._check_counter(life, envelope.counter, envelope.parts)]
         if self._is_forked(life, envelope, digest):
             breaks.append(Break.FORKED)
         breaks += [self._check_seen(life.conversation, seen) for seen in envelope.seen]
-        self._store.transcript.add(life, envelope.counter, digest, seq)
+        part = envelope.parts is not None and envelope.parts.last == envelope.counter
+        self._store.transcript.add(life, envelope.counter, digest, seq, part=part)
         return tuple(dict.fromkeys(each for each in breaks if each is not None))
 
     def _check_life(self, life: Life) -> Break | None:
@@ -70,16 +77,20 @@ class Transcript:
             return None
         return Break.RESTORED if self._store.transcript.head(life) is None else Break.REORDERED
 
-    def _check_counter(self, life: Life, counter: int) -> list[Break | None]:
+    def _check_counter(self, life: Life, counter: int, parts: Parts | None) -> list[Break | None]:
         head = self._store.transcript.head(life)
         if head is not None and counter <= head.counter:
             return [Break.REORDERED]
-        return [self._check_missing(life, counter - 1)]
+        return [self._check_missing(life, counter - 1, parts)]
 
     def _is_forked(self, life: Life, envelope: Envelope | UnknownEnvelope, digest: bytes) -> bool:
         same = self._store.transcript.digest(life, envelope.counter)
         before = self._store.transcript.digest(life, envelope.counter - 1)
         first = (envelope.counter == 1) is not (envelope.previous is None)
+        parts = envelope.parts
+        # Told by who was given it: a sender may say that a message was a part, to whom the server withheld it.
+        if parts is not None and self._store.transcript.last_for_all(life, parts.last) >= parts.first:
+            return True
         return first or same not in (None, digest) or before not in (None, envelope.previous)
 
     def _check_seen(self, conversation: ConversationId, seen: SeenMessage) -> Break | None:
@@ -90,18 +101,23 @@ class Transcript:
         # The ack of an own message may still be on its way when somebody has seen it.
         return None if seen.device == self._own else self._check_missing(life, seen.counter)
 
-    def _check_missing(self, life: Life, upto: int) -> Break | None:
+    def _check_missing(self, life: Life, upto: int, parts: Parts | None = None) -> Break | None:
         """Compare the counters that are missing up to `upto` with the numbers that are known to be lost."""
         head = self._store.transcript.head(life)
-        lost = self._store.transcript.lost(life.conversation)
-        if head is None:
-            # Another life of the device says since when it is heard.
-            latest = self._store.transcript.latest_life(life.conversation, life.device)
-            before = None if latest is None else self._store.transcript.head(latest)
-            missing, known = upto, lost - (0 if before is None else before.lost)
-        else:
-            missing, known = upto - head.counter, lost - head.lost
+        now = self._store.transcript.missing(life.conversation)
+        heard, before = (0, Missing(0, 0)) if head is None else (head.counter, head.missing)
+        latest = self._store.transcript.latest_life(life.conversation, life.device) if head is None else None
+        if latest is not None and (last := self._store.transcript.head(latest)) is not None:
+            before = last.missing  # another life of the device says since when it is heard
+        missing = upto - heard
+        if parts is not None:
+            missing -= max(0, min(parts.last, upto) - max(parts.first - 1, heard))
         # Nobody can say whose the lost numbers were, so each sender may claim all of them.
+        known = now.lost - before.lost
+        # That a number was for others is only the server's word, until the sender names it. Where something was lost,
+        # and told, that may be the very message that named it.
+        if known and (head is not None or latest is not None):
+            known += now.not_for_you - before.not_for_you
         if missing <= known:
             return None
         # It is told now: the next message that shows the same hole is no news.

@@ -33,7 +33,8 @@ class Draft(SecretStruct, frozen=True):
 class EncryptedDraft(Struct, frozen=True):
     """The very bytes to send, at first and at every retry. One of `group` and `devices` is set.
 
-    Incarnation, counter and digest are its place in the transcript, taken by the ack.
+    With `part`, `devices` are some of the roster. Incarnation, counter and digest are its place in the transcript,
+    taken by the ack.
     """
 
     roster_version: int
@@ -42,6 +43,7 @@ class EncryptedDraft(Struct, frozen=True):
     digest: bytes
     group: bytes | None = None
     devices: dict[DeviceId, bytes] | None = None
+    part: bool = False
 
 
 class OutboxTable(Table):

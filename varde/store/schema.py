@@ -168,8 +168,15 @@ _PAST_LOGS = """
 CREATE TABLE past_log (position INTEGER PRIMARY KEY AUTOINCREMENT, sealed BLOB NOT NULL) STRICT;
 """
 
+_PARTS = """
+-- Numbers that the server called parts for others: what they were says their sender alone. `part`: it was one itself.
+ALTER TABLE conversation ADD COLUMN not_for_you INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE transcript ADD COLUMN not_for_you INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE transcript ADD COLUMN part INTEGER NOT NULL DEFAULT 0;
+"""
+
 VERSIONS: tuple[str, ...] = (
     *(_FIRST, _OWN_NUMBERS, _TRANSCRIPT, _TRANSPARENCY, _OUTER, _DEVICE_LISTS, _EPOCHS, _CHAINS, _WORDS),
-    *(_ACCOUNTS, _STATEMENTS, _PAST_LOGS),
+    *(_ACCOUNTS, _STATEMENTS, _PAST_LOGS, _PARTS),
 )
 """Each script takes the store from the version of its index to the next."""

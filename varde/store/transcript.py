@@ -17,11 +17,19 @@ class Life(NamedTuple):
     incarnation: bytes
 
 
+class Missing(NamedTuple):
+    """How many numbers of a conversation were not had: known to be lost; and parts for others, as the server says."""
+
+    lost: int
+    not_for_you: int
+
+
 class TranscriptHead(NamedTuple):
-    """The highest counter known of a life, and how many numbers of the conversation were known to be lost by then."""
+    """The highest counter known of a life, what was not had by then, and whether that message was a part."""
 
     counter: int
-    lost: int
+    missing: Missing
+    part: bool
 
 
 class TranscriptTable(Table):
@@ -39,11 +47,21 @@ class TranscriptTable(Table):
     def head(self, life: Life) -> TranscriptHead | None:
         """Return the head of a life, None before its first message."""
         row = self._database.row(
-            "SELECT counter, lost FROM transcript WHERE conversation = ? AND device = ? AND incarnation = ?"
-            " ORDER BY counter DESC LIMIT 1",
+            "SELECT counter, lost, not_for_you, part FROM transcript"
+            " WHERE conversation = ? AND device = ? AND incarnation = ? ORDER BY counter DESC LIMIT 1",
             *_key(life),
         )
-        return None if row is None else TranscriptHead(*row)
+        return None if row is None else TranscriptHead(row[0], Missing(row[1], row[2]), bool(row[3]))
+
+    def last_for_all(self, life: Life, upto: int) -> int:
+        """Return the highest counter, not above `upto`, of a message that was no part; 0 for none."""
+        row = self._database.row(
+            "SELECT max(counter) FROM transcript"
+            " WHERE conversation = ? AND device = ? AND incarnation = ? AND counter <= ? AND part = 0",
+            *_key(life),
+            upto,
+        )
+        return 0 if row is None or row[0] is None else int(row[0])
 
     def latest_life(self, conversation: ConversationId, device: DeviceId) -> Life | None:
         """Return the incarnation in which the device was heard last, None for a device never heard."""
@@ -54,34 +72,40 @@ class TranscriptTable(Table):
         )
         return None if row is None else Life(conversation, device, row[0])
 
-    def add(self, life: Life, counter: int, digest: bytes, seq: int) -> None:
+    def add(self, life: Life, counter: int, digest: bytes, seq: int, *, part: bool = False) -> None:
         """Note the message with this number, unless one with its counter is known."""
         self._database.run(
-            "INSERT OR IGNORE INTO transcript VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO transcript VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *_key(life),
             counter,
             self._encrypt(_digest_cell(life, counter), digest),
             seq,
-            self.lost(life.conversation),
+            *self.missing(life.conversation),
+            int(part),
         )
 
     def newest(self, conversation: ConversationId, without: DeviceId, limit: int) -> Sequence[SeenMessage]:
-        """Return the newest message of each device but one, newest first."""
+        """Return the newest message of each device but one, newest first.
+
+        No parts: a reader whose own part is still to come could not tell them from messages it was not given.
+        """
         # SQLite takes the other columns from the row that has the maximum (lang_select, "Bare columns in an aggregate
         # query").
         rows = self._database.rows(
             "SELECT device, incarnation, counter, digest, max(seq) FROM transcript"
-            " WHERE conversation = ? AND device <> ? GROUP BY device ORDER BY max(seq) DESC LIMIT ?",
+            " WHERE conversation = ? AND device <> ? AND part = 0 GROUP BY device ORDER BY max(seq) DESC LIMIT ?",
             conversation.bytes,
             without.bytes,
             limit,
         )
         return [self._seen(Life(conversation, DeviceId(UUID(bytes=row[0])), row[1]), row[2], row[3]) for row in rows]
 
-    def lost(self, conversation: ConversationId) -> int:
-        """Return how many numbers of the conversation are known to be lost to this device."""
-        row = self._database.row("SELECT lost FROM conversation WHERE conversation = ?", conversation.bytes)
-        return 0 if row is None else int(row[0])
+    def missing(self, conversation: ConversationId) -> Missing:
+        """Return how many numbers of the conversation this device did not have."""
+        row = self._database.row(
+            "SELECT lost, not_for_you FROM conversation WHERE conversation = ?", conversation.bytes
+        )
+        return Missing(0, 0) if row is None else Missing(*row)
 
     def add_lost(self, conversation: ConversationId, count: int) -> None:
         """So many more numbers are lost: the person was told, or they were before this device came."""
@@ -90,6 +114,12 @@ class TranscriptTable(Table):
             " ON CONFLICT (conversation) DO UPDATE SET lost = lost + excluded.lost",
             conversation.bytes,
             count,
+        )
+
+    def add_not_for_you(self, conversation: ConversationId, count: int) -> None:
+        """So many more numbers were parts for others, as the server says."""
+        self._database.run(
+            "UPDATE conversation SET not_for_you = not_for_you + ? WHERE conversation = ?", count, conversation.bytes
         )
 
     def _seen(self, life: Life, counter: int, sealed: bytes) -> SeenMessage:

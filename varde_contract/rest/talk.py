@@ -192,7 +192,10 @@ class Conversations(Struct, frozen=True):
 
 
 class NewMessage(Struct, frozen=True, forbid_unknown_fields=True):
-    """The same send as `msg:send`, for clients without a socket and for what does not fit a Noise message."""
+    """The same send as `msg:send`, for clients without a socket and for what does not fit a Noise message.
+
+    With `part`, `devices` are some of a group that has more than one send can name: the others are told `not-for-you`.
+    """
 
     client_id: ClientId
     conversation: ConversationId
@@ -206,6 +209,7 @@ class NewMessage(Struct, frozen=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    part: bool = False
 
 
 class MessageStored(Struct, frozen=True):

@@ -25,6 +25,7 @@ _NO_DEVICE: Final = Refused(RefusalCode.NO_DEVICE, "This session has no device. 
         RefusalCode.NO_DEVICE,
         RefusalCode.NOT_FOUND,
         RefusalCode.PROFILE_NOT_ALLOWED,
+        RefusalCode.WRONG_KIND,
         RefusalCode.STALE_DEVICES,
         RefusalCode.OVERLOADED,
     ),
@@ -37,7 +38,7 @@ async def send_message(services: Services, actor: Actor, new: NewMessage) -> Ans
     """
     if actor.device is None:
         return _NO_DEVICE
-    stored = await services.messages.send(Sender(actor.account, actor.device), new)
+    stored = await services.messages.send(Sender(actor.account, actor.device), new, part=new.part)
     if isinstance(stored, Refused):
         return stored
     body = MessageStored(

@@ -140,12 +140,20 @@ def _outcome(draft: talk.Draft, row: protocol.Row) -> talk.Committed | talk.Rost
 
 def _ciphers(drafts: Sequence[talk.Draft]) -> tuple[list[int], list[DeviceId | None], list[bytes]]:
     """The ciphertexts of all drafts as columns: the place of its draft, from 1, and its device, or None for all."""
-    parts: list[Mapping[DeviceId, bytes] | Mapping[None, bytes]] = [
-        (draft.devices or {}) if draft.group is None else {None: draft.group} for draft in drafts
+    parts: list[Mapping[DeviceId, bytes] | Mapping[None, bytes] | Mapping[DeviceId | None, bytes]] = [
+        {None: draft.group} if draft.group is not None else _of_part(draft) if draft.part else draft.devices or {}
+        for draft in drafts
     ]
     places = chain.from_iterable(repeat(place, len(part)) for place, part in enumerate(parts, start=1))
     devices = chain.from_iterable(parts)
     return list(places), list(devices), list(chain.from_iterable(part.values() for part in parts))
+
+
+def _of_part(draft: talk.Draft) -> Mapping[DeviceId | None, bytes]:
+    # Something empty for all: who finds nothing else is told that it is not for them.
+    parts: dict[DeviceId | None, bytes] = {None: b""}
+    parts.update((draft.devices or {}).items())
+    return parts
 
 
 # Without the locks of a commit: what is being stored in this moment may be missed, and its sender will ask again.

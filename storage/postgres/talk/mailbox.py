@@ -64,11 +64,15 @@ _READ: Final = """
         LEFT JOIN LATERAL (
             SELECT sealed FROM cipher
             WHERE cipher.conversation_id = request.conversation_id AND cipher.seq = message.seq AND for_all
-              AND message.seq >= start_seq AND sender_id <> request.device_id
+              AND sealed <> '' AND message.seq >= start_seq AND sender_id <> request.device_id
             UNION ALL
             SELECT sealed FROM cipher
             WHERE cipher.conversation_id = request.conversation_id AND cipher.seq = message.seq
               AND NOT for_all AND cipher.device_id = request.device_id
+              AND message.seq >= start_seq AND sender_id <> request.device_id
+            UNION ALL  -- empty: a part for others
+            SELECT sealed FROM cipher
+            WHERE cipher.conversation_id = request.conversation_id AND cipher.seq = message.seq AND for_all
               AND message.seq >= start_seq AND sender_id <> request.device_id
             LIMIT 1
         ) AS cipher ON true

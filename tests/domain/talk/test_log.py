@@ -23,14 +23,15 @@ def entry(seq: int, device: DeviceId, sealed: bytes | None) -> LogEntry:
 
 @dataclass(frozen=True)
 class Row:
-    """What a store may say of one number: nothing, or an entry of mine or another's, with or without ciphertext."""
+    """What a store may say of one number: nothing, or an entry of mine or of another one, with what as ciphertext."""
 
     there: bool
     mine: bool
-    sealed: bool
+    sealed: bytes | None
 
 
-rows = st.lists(st.builds(Row, st.booleans(), st.booleans(), st.booleans()), max_size=30)
+sealed = st.sampled_from([b"sealed", b"", None])
+rows = st.lists(st.builds(Row, st.booleans(), st.booleans(), sealed), max_size=30)
 
 
 @st.composite
@@ -39,9 +40,7 @@ def pages(draw: st.DrawFn) -> LogPage:
     from_seq = draw(st.integers(1, 50))
     drawn = draw(rows)
     entries = tuple(
-        entry(from_seq + place, ME if row.mine else OTHER, b"sealed" if row.sealed else None)
-        for place, row in enumerate(drawn)
-        if row.there
+        entry(from_seq + place, ME if row.mine else OTHER, row.sealed) for place, row in enumerate(drawn) if row.there
     )
     next_seq = from_seq + len(drawn)
     return LogPage(HERE, from_seq, next_seq, next_seq - 1, draw(st.integers(1, 90)), draw(st.integers(0, 90)), entries)
@@ -83,16 +82,21 @@ def test_neighbours_missing_for_one_reason_are_one_gap(page: LogPage) -> None:
 
 
 def test_each_reason_has_its_place() -> None:
-    """Before the membership; own; confirmed and gone; never fetched and gone."""
-    known = (entry(2, OTHER, b"not yours"), entry(3, ME, b"own"), entry(4, OTHER, None), entry(7, OTHER, b"yours"))
-    page = LogPage(HERE, 1, 9, 8, start=3, upto=5, entries=known)
+    """Before the membership; own; confirmed and gone; never fetched and gone; for others."""
+    known = (
+        *(entry(2, OTHER, b"not yours"), entry(3, ME, b"own"), entry(4, OTHER, None), entry(5, OTHER, b"")),
+        *(entry(7, OTHER, b"yours"), entry(9, OTHER, b""), entry(10, OTHER, b""), entry(11, OTHER, None)),
+    )
+    page = LogPage(HERE, 1, 12, 11, start=3, upto=5, entries=known)
     assert list(read_items(page, ME)) == [
         LogGap(1, 2, GapReason.BEFORE_YOU),
         LogGap(3, 3, GapReason.OWN),
         LogGap(4, 5, GapReason.DELIVERED),
         LogGap(6, 6, GapReason.EXPIRED),
-        known[3],
+        known[4],
         LogGap(8, 8, GapReason.EXPIRED),
+        LogGap(9, 10, GapReason.NOT_FOR_YOU),
+        LogGap(11, 11, GapReason.EXPIRED),
     ]
 
 

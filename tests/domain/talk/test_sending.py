@@ -33,6 +33,7 @@ from tests.cast import (
     roster_of,
     settle,
 )
+from varde_contract.envelope import ENVELOPE_VERSION, Cipher
 from varde_contract.frames import Send
 from varde_contract.ids import ClientId, DeviceId, MessageId, ProfileId, uuid7
 from varde_contract.limits import ROSTER_GRACE_MS
@@ -106,6 +107,50 @@ def test_a_group_message_for_another_version_is_stale(version: int) -> None:
     judged = judge(group(roster_version=version))
     assert isinstance(judged, Refused)
     assert (judged.code, judged.stale) == (RefusalCode.STALE_DEVICES, StaleDevices(7))
+
+
+def judge_part(
+    devices: dict[DeviceId, bytes] | None, roster: talk.Roster = ROSTER, **changes: object
+) -> talk.Draft | Refused:
+    """Decide about a part."""
+    request = group(**{"group": None, "devices": devices} | changes)
+    return decide(roster, SENDER, request, message=MESSAGE, now_ms=NOW_MS, part=True)
+
+
+@given(st.sets(st.sampled_from((*OTHERS, alice_laptop.id, carol_phone.id)), min_size=1))
+def test_a_part_names_some_of_the_others(named: set[DeviceId]) -> None:
+    """Any of the other current devices: who is missing may be in another part. Who is gone is said."""
+    judged = judge_part(dict.fromkeys(named, b"sealed"))
+    if named <= set(OTHERS):
+        assert isinstance(judged, talk.Draft)
+        assert judged.part
+    else:
+        assert isinstance(judged, Refused)
+        assert judged.stale == StaleDevices(7, (), tuple(sorted(named - set(OTHERS))))
+
+
+def test_a_part_is_for_devices_of_a_group_as_it_is() -> None:
+    """Not for all, for nobody, for another roster, with a statement in it, or in a dm, where everybody is named."""
+    one = {bob_phone.id: b"sealed"}
+    dm = replace(ROSTER, kind=ConversationKind.DM)
+    refusals = [
+        code(judge_part(None, group=b"sealed")),
+        code(judge_part({})),
+        code(judge_part(one, roster_version=6)),
+        code(judge_part({bob_phone.id: bytes((ENVELOPE_VERSION, Cipher.MEMBERSHIP)) + b"x"})),
+        code(judge_part(one, dm)),
+        code(judge_part(one, profile=bob.profile)),
+    ]
+    assert refusals == [
+        RefusalCode.MALFORMED,
+        RefusalCode.MALFORMED,
+        RefusalCode.STALE_DEVICES,
+        RefusalCode.MALFORMED,
+        RefusalCode.WRONG_KIND,
+        RefusalCode.PROFILE_NOT_ALLOWED,
+    ]
+    moved = replace(ROSTER, version=8, superseded_ms=(NOW_MS,))
+    assert isinstance(judge_part(one, moved, roster_version=7), talk.Draft)
 
 
 def test_an_outsider_learns_nothing() -> None:

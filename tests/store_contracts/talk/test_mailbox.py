@@ -6,6 +6,7 @@ from domain.ports import Stores
 from domain.talk import model as talk_model
 from tests.cast import (
     BIRTH_MS,
+    CastDevice,
     alice,
     alice_laptop,
     alice_phone,
@@ -63,6 +64,35 @@ async def test_a_device_does_not_have_its_own_messages(stores: Stores) -> None:
         (alice_phone.id, None),
         (bob_phone.id, b"sealed"),
     ]
+
+
+async def test_a_part_says_of_itself_that_it_is_for_others(stores: Stores) -> None:
+    """Who is not named finds something empty, until everybody has confirmed the number; who is named their own."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await send(stores, draft(alice_phone, talk, bob_phone, part=True), draft(alice_phone, talk, bob_laptop, part=True))
+
+    async def seen(device: CastDevice) -> list[bytes | None]:
+        return [entry.ciphertext for entry in (await page_of(stores, device, talk)).entries]
+
+    assert await seen(bob_phone) == [b"sealed", b""]
+    assert await seen(bob_laptop) == [b"", b"sealed"]
+    assert await seen(alice_laptop) == [b"", b""]
+    assert await seen(alice_phone) == [None, None]
+    await confirm(stores, talk, 2, bob_phone, alice_laptop)
+    assert await seen(bob_phone) == [b"", b""]  # its own is gone; the position says that it had it
+    assert await seen(bob_laptop) == [b"", b"sealed"]
+    await confirm(stores, talk, 2, bob_laptop)
+    assert await seen(bob_laptop) == await seen(bob_phone) == [None, None]
+
+
+async def test_a_part_counts_only_what_the_device_has(stores: Stores) -> None:
+    """What is empty weighs nothing in a page."""
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await send(stores, *(draft(alice_phone, talk, bob_phone, part=True) for _ in range(3)))
+    assert len((await page_of(stores, bob_phone, talk, max_bytes=12)).entries) == 2
+    assert len((await page_of(stores, bob_laptop, talk, max_bytes=0)).entries) == 3
 
 
 async def test_a_page_ends_with_its_limit(stores: Stores) -> None:
