@@ -225,8 +225,11 @@ class ConversationSender:
         if stale.roster_version >= ready.roster_version:
             await self._rosters.refresh(self._conversation, newer_than=stale.roster_version - 1)
             with self._store.transaction():
-                if draft.kind is DraftKind.SHARE or ready.part:
+                if draft.kind is DraftKind.SHARE:
                     self._drop_share(draft)
+                elif ready.part:  # a session reset: whom it is for, only its ciphertexts knew
+                    self._store.ratchets.reopen_resets(self._conversation, ready.devices or ())
+                    self._store.outbox.remove(draft.client_id)
                 else:
                     self._store.outbox.drop_encrypted(draft.client_id)
         # Otherwise the relay has not yet heard of the roster that the API gave: send the same bytes a little later.

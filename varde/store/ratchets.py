@@ -1,6 +1,6 @@
 """Ratchets: Olm sessions for each conversation and peer device, and Megolm sender keys, own and received."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, NamedTuple
 from uuid import UUID
 
@@ -118,6 +118,14 @@ class Ratchets(Table):
     def clear_resets(self, conversation: ConversationId) -> None:
         """Every device of the conversation was sent an empty message on a fresh session, or is gone."""
         self._database.run("UPDATE mending SET pending = 0 WHERE conversation = ?", conversation.bytes)
+
+    def reopen_resets(self, conversation: ConversationId, devices: Iterable[DeviceId]) -> None:
+        """The empty message did not reach these devices."""
+        for device in devices:
+            self._database.run(
+                "UPDATE mending SET pending = 1 WHERE conversation = ? AND device = ?",
+                *_key(Pair(conversation, device)),
+            )
 
     def _turn(self, pair: Pair, session: str, *, best: bool) -> int:
         highest, own = self._database.row(
