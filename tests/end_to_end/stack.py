@@ -49,7 +49,7 @@ class Program:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, f"{self._module} said nothing: {self._log.read_text()}"
-        self.address = json.loads(line)["address"]
+        self.address = json.loads(line).get("address", "")  # a worker has none
         return self.address
 
     @property
@@ -128,6 +128,10 @@ class Stack:
         """A further relay node on a port of its own, not started yet."""
         told = self._environ | {"VARDE_RELAY_BIND": "127.0.0.1:0", "VARDE_RELAY_NAME": name, **environ}
         return Program("relay", told, self.data / f"{name}.log")
+
+    def worker(self, **environ: str) -> Program:
+        """A worker, not started yet. The shared system has none: a log whose worker ended would stop everybody."""
+        return Program("worker", dict(self._environ) | environ, self.data / "worker.log")
 
     def restart_api(self, relay_url: str, *, proxies: int) -> None:
         """Have the API name another relay. Other tests share the stack: give it back as it was."""
