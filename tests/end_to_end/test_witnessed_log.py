@@ -13,7 +13,7 @@ import trio
 import varde
 from tests.doubles.witness import STRANGER
 from tests.end_to_end.stack import ROOT, TIMEOUT_SECONDS, Stack, connected, open_dm, people, running_stack
-from tests.postgres import _database
+from tests.postgres import database
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
 
@@ -39,7 +39,7 @@ def running_witness(home: Path, policy: Path) -> Iterator[tuple[str, list[str]]]
 def own_stack(postgres_url: str, migrated_template: str, tmp_path: Path) -> Iterator[Stack]:
     """A system of one's own: everybody else's has no log."""
     (tmp_path / "server").mkdir()
-    with _database(postgres_url, migrated_template) as url, running_stack(tmp_path / "server", url) as stack:
+    with database(postgres_url, migrated_template) as url, running_stack(tmp_path / "server", url) as stack:
         yield stack
 
 
