@@ -1,5 +1,6 @@
 """The commands that `varde-server` adds to `varde`: `up`, which runs everything, and each program by itself."""
 
+import gc
 import json
 import os
 import sys
@@ -106,6 +107,7 @@ def up(
             environ, data=data, api_bind=api_bind, relay_bind=relay_bind, relay_workers=relay_workers
         )
         trio.run(lambda: run_up(settings, log, welcome=_welcome, ready_file=ready_file))
+        gc.freeze()  # as in `storage.program`: somebody waits for the prompt
 
 
 def _welcome(system: System) -> str:
