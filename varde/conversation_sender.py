@@ -68,6 +68,7 @@ class ConversationSender:
         try:
             if draft is not None and self._must_wait():
                 await self._wait_caught_up()
+                # Their acceptance is a statement in the log, and taking it in wakes this sender.
                 await self._first_contact.send(draft, lambda: self._joins.may_encrypt(self._conversation))
                 return False
             draft, ready = await self._prepare(draft)
@@ -116,6 +117,8 @@ class ConversationSender:
         if not self._rosters.is_current(view):
             return draft, None  # a statement came in while keys were claimed: somebody may be gone
         with self._store.transaction():
+            # After the last await before a ratchet turns: a connection that came meanwhile may have shown that this
+            # store is old.
             if not self._joins.may_encrypt(self._conversation):
                 return draft, None
             if for_each and self._keychain.part(view, now, reset=reset) != part:
@@ -239,6 +242,7 @@ class ConversationSender:
         """Drop what is refused for good; with a sender key the text that needed it, or it would ask for another."""
         with self._store.transaction():
             self._clear_resets()
+            # A reset that stayed pending would be refused again at once, in a loop without a pause.
             if draft is not None and draft.kind is not DraftKind.TEXT:
                 self._drop_share(draft)
                 draft = self._store.outbox.first(self._conversation) if draft.kind is DraftKind.SHARE else None

@@ -45,6 +45,7 @@ class DeviceCode(Struct, frozen=True, array_like=True, tag="device"):
 
     def next_list(self, before: DeviceList) -> DeviceList:
         """Return the list that it asks for. Raises UnusableCode where it was made after another one than `before`."""
+        # Nobody reads a code before it is pasted: one that was slipped in would otherwise make a manager.
         if self.device.manager or self.device.valid_until_ms is not None:
             raise UnusableCode("this code asks for more than a device that receives")
         # An id that is in the list already would make a list that the rules refuse, by whoever judges it.

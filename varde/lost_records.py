@@ -38,8 +38,10 @@ class LostRecords:
         False where this device holds none that follow, or the server does not take them.
         """
         chain = self._store.chains.find(conversation)
+        # The server takes them only from who is in the conversation before or after them.
         if chain is None or not any(member.account == self._account for member in chain.state.members.values()):
             return False
+        # A fork: what follows here does not follow there.
         if head is not None and self._store.chains.hash_of(conversation, head.number) != head.hash:
             return False
         signed = self._store.chains.signed_from(conversation, 0 if head is None else head.number + 1)

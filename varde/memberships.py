@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from varde.chains import Chains, Numbered
 from varde.clock import fresh_id, now_ms
-from varde.errors import NotFound, Refusal, RootKeyChanged, UntrustedDevice
+from varde.errors import Busy, NotFound, Refusal, RootKeyChanged, UntrustedDevice
 from varde.events import Request
 from varde.first_words import FirstContact
 from varde.identity import Identity
@@ -86,6 +86,10 @@ class Memberships:
             self._store.chains.set_pending(conversation, pending=True)
         try:
             view = await self._rest.open_conversation(NewStatements(tuple(signed)))
+        except Busy:
+            # It may be the answer to a repetition whose first try was stored. As with Unreachable, it stays pending
+            # until the next process looks, and no number of it is called lost.
+            raise
         except Refusal:
             with self._store.transaction():
                 self._settle(conversation)
@@ -145,11 +149,15 @@ class Memberships:
             signer = self._chains.signer(profile)
             place = m.Head(conversation, head.number + 1, head.hash, *signer, now_ms())
             with self._store.transaction():
+                # The server chose the head that is signed here. The chain must hold what the link names when it is read
+                # later.
                 self._chains.expect(conversation, link.head)
                 self._store.chains.set_pending(conversation, pending=True)
             try:
                 new = NewStatements((self._chains.sign(s.Accept(*place, via)),))
                 stored = await self._rest.append_statements(conversation, new)
+            except Busy:
+                raise  # as in `_create`; and what the link names must still be in the chain, should it come
             except Refusal as refusal:
                 with self._store.transaction():
                     self._chains.expect(conversation, None)
@@ -177,6 +185,7 @@ class Memberships:
         """Return what this account is invited to, as far as it is proven."""
         found: list[Request] = []
         for each in (await self._rest.requests()).invitations:
+            # One that cannot be proven is not shown, and must not hide the others: anybody can send it.
             with suppress(NotFound, RootKeyChanged, UntrustedDevice):
                 await self._rosters.catch_up(each.conversation)
                 chain = self._store.chains.find(each.conversation)
@@ -219,6 +228,8 @@ class Memberships:
             self._store.chains.set_pending(conversation, pending=True)
         try:
             stored = await self._rest.append_statements(conversation, NewStatements(tuple(signed)))
+        except Busy:
+            raise  # as in `_create`
         except Refusal:
             with self._store.transaction():
                 self._settle(conversation)

@@ -83,7 +83,8 @@ class OwnList:
             # The page begins with the newest list that is known: a server that forgot it is not asked for the next.
             if known is not None and not page:
                 head = await self._head()
-                # All who hold it put it back in the same moment: by now it may be there.
+                # All who hold it put it back in the same moment: by now it may be there. Once only, or a server that
+                # takes it and goes on showing nothing would be asked for ever.
                 if may_put_back and (head.number >= known.number or await self._lost.put_back_lists(head)):
                     may_put_back = False
                     continue
@@ -96,6 +97,8 @@ class OwnList:
 
     async def _head(self) -> ListHead:
         """Return the newest of this account's lists that the server has; number 0 for none."""
+        # No signature is checked here: the head only says from where to put back, and is compared with the list held
+        # here before.
         head = ListHead(self._account, 0, b"")
         while page := (await self._rest.own_lists(head.number + 1)).lists:
             try:

@@ -9,7 +9,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.cast import alice_laptop, bob_phone
 from tests.ids import id_of
 from tests.varde.endpoints import NOW, endpoint
+from tests.varde.fake_rest import FakeRest
 from tests.varde.memory_relay import first, open_client, open_clients, texts
+from varde.errors import Busy, Refusal
 from varde.events import Gap
 from varde.store.conversations import OwnNumbers
 from varde.store.database import Database, connect_file
@@ -17,7 +19,8 @@ from varde.store.schema import VERSIONS
 from varde.store.table import KEY_BYTES, StoreCipher
 from varde_contract import frames as f
 from varde_contract.ids import ConversationId
-from varde_contract.talk import ConversationKind, GapReason
+from varde_contract.refusals import RefusalCode
+from varde_contract.talk import ConversationKind, GapReason, Role
 
 
 async def test_an_ack_again_hides_nothing(autojump_clock: MockClock) -> None:
@@ -76,6 +79,25 @@ async def test_an_own_gap_before_its_ack(autojump_clock: MockClock, *, hidden: b
             assert not client.conversation(conversation).outgoing()
             lost = [Gap(conversation, 2, 2, GapReason.OWN)] * hidden
             assert list(client.conversation(conversation).losses()) == lost
+
+
+async def test_a_statement_may_be_stored_although_the_server_is_busy(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first try was stored and not answered, the next one refused: the number that it has is not called lost."""
+    alice, bob = endpoint(alice_laptop), endpoint(bob_phone)
+
+    async def refuse(*_: object) -> None:
+        raise Refusal.of(RefusalCode.OVERLOADED, "later")
+
+    monkeypatch.setattr(FakeRest, "append_statements", refuse)
+    async with open_clients(ConversationKind.GROUP, alice, bob) as room:
+        with pytest.raises(Busy):
+            await room[alice].set_role(bob.person.profile, Role.OWNER)
+        room.relay.deliver(alice.id, f.Gap(room.talk.conversation, 1, 1, GapReason.OWN))
+        await wait_all_tasks_blocked()
+        assert room[alice].upto == 1
+        assert not room[alice].losses()
 
 
 def test_an_old_store_knows_its_own_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

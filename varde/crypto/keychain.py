@@ -60,6 +60,8 @@ DEVICES_PER_PART = DEVICES_PER_SEND
 """A group with more devices is sent what is for each of them in parts."""
 
 RESETTABLE = frozenset({Reason.NO_SESSION, Reason.TAMPERED})
+"""A store that was restored or lost looks to the other side like one of these. No fresh ratchet helps against the
+others: what is malformed or somebody else's stays so."""
 
 
 class OwnDevice(NamedTuple):
@@ -212,6 +214,7 @@ class Keychain:
             body=Invite(state.number, state.head, draft.text[:FIRST_WORDS_CHARACTERS]),
         )
         sealed = {device: self._encrypt_for(peer, envelope) for device, peer in peers.items()}
+        # Unlike a message, words need not go to every device: one without a prekey reads the text after the acceptance.
         return {device: each for device, each in sealed.items() if each != NO_SESSION}
 
     def open_words(self, conversation: ConversationId, words: WordsView) -> str:

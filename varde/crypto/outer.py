@@ -32,6 +32,7 @@ KEYS: Final = 4
 ID_BYTES: Final = 8
 KEM_ID_BYTES: Final = 16
 NONCE_BYTES: Final = bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+"""Of XChaCha20, whose nonce is long enough to be random: no counter has to survive a restored store."""
 TAG_BYTES: Final = 16
 NOTHING: Final = b"\x00"
 """For a device that has no prekey left. It cannot be opened, which shows the device that it missed something."""
@@ -145,6 +146,8 @@ def key_id_of(key: bytes) -> bytes:
 
 def _renewed(state: OuterState, now_ms: int) -> OuterState:
     """Make an offer when the key is worn. One side only: two offers that cross would make two keys out of one."""
+    # A clock that was set back counts as worn: a key would otherwise serve for as long as the clock was wrong, and
+    # more.
     worn = state.messages > RENEW_AFTER_MESSAGES or not 0 <= now_ms - state.since_ms < RENEW_AFTER_MS
     if not (state.began and worn) or state.offered or state.answer:
         return state
@@ -183,6 +186,7 @@ def _decapsulate(kem: KemKeyPair, message: OuterMessage, ends: Ends, before: byt
     except PeerFault:
         raise CannotDecrypt(Reason.TAMPERED) from None
     key = _derive(secret, before, ends.conversation, ends.peer, ends.own, public)
+    # HPKE's tag shows a secret that was changed. This shows two that were mixed into different keys of before.
     if key_id_of(key) != message.key_id:
         raise CannotDecrypt(Reason.TAMPERED)
     return key

@@ -41,6 +41,8 @@ def hold_lock(home: Path) -> Iterator[None]:
     descriptor = os.open(home / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         try:
+            # `flock`, not `lockf`: two stores opened in one process exclude each other, too, and no other descriptor of
+            # the file lets the lock go when it is closed.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StoreInUse("another program uses this home folder") from None
@@ -149,6 +151,7 @@ async def _unlock_cipher(database: Database, unlock: Unlock, *, make: bool) -> S
     wrapping = await trio.to_thread.run_sync(unlock.wrapping_key, salt, Argon2Cost(passes, memory))
     try:
         return StoreCipher(StoreCipher(wrapping).decrypt(_WRAPPED, wrapped))
+    # A wrong key and a changed row cannot be told apart; a person who mistyped is by far the likelier of the two.
     except StoreDamaged:
         raise WrongKey("this passphrase or key file does not open the store") from None
 
