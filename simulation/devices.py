@@ -153,6 +153,7 @@ class Device:
         """Connect to a node that the balancer chooses: its own one, and another at random when that one is away."""
         nodes = sorted(self.fleet.network.listeners)
         if not nodes:
+            # As at the balancer's address when nobody is behind it: the client tries again.
             raise ConnectionRefusedError
         stray = self.home not in nodes or self.random.random() < self.observers.options.roam
         self.node = self.random.choice(nodes) if stray else self.home

@@ -77,6 +77,7 @@ def _ack_before_commit() -> Iterator[None]:
 @contextmanager
 def _gaps_not_filled() -> Iterator[None]:
     with (
+        # All three: what one of them would miss, the others look up.
         replaced(Bridge, "resync", _nothing),
         replaced(relay.fleet.resync, "_compare", _nothing),
         replaced(relay.fleet.journal_tail, "read_journal_tail", _at_once),
@@ -114,6 +115,7 @@ def _stored_twice() -> Iterator[None]:
 
 @contextmanager
 def _roster_unchecked() -> Iterator[None]:
+    # The grace as well, or a roster that is too old would still be refused by its version alone.
     with replaced(sending, "_judge_devices", _nothing), replaced(sending, "_in_grace", _yes):
         yield
 

@@ -77,6 +77,7 @@ async def _open_launcher(
     async with AsyncExitStack() as stack:
         lock: tuple[int, ...] = ()
         if settings.database_url is None:
+            # Whoever holds it runs the Postgres as well, or will in a moment: it is joined.
             with suppress(FolderInUse):
                 lock = (await stack.enter_async_context(open_lock(settings.data, report)),)
         reaper = await stack.enter_async_context(open_reaper(*lock))

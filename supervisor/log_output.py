@@ -70,7 +70,7 @@ class LogOutput:
         try:
             self._out.write(line)
             self._out.flush()
-        except (BrokenPipeError, OSError):
+        except OSError:
             # The terminal is gone, or `varde up | head` has read enough. The programs must go on regardless.
             self._broken = True
 

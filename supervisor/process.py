@@ -15,6 +15,7 @@ from supervisor.reaper import Reaper
 
 _LINE_BYTES: Final = 16 * 1024
 _CHUNK_BYTES: Final = 64 * 1024
+"""As much as a pipe holds (pipe(7))."""
 _DRAIN_TIMEOUT: Final = 1.0  # seconds; children that a dead program leaves behind may hold its output open
 
 # The child waits here until the reaper knows of it. At the end of its input instead of a line it ends: a supervisor

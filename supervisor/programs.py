@@ -13,6 +13,7 @@ from supervisor.settings import RELAY_PATH, SystemSettings
 SECONDS: Final = 1.0
 
 _ACCEPTS: Final = "database system is ready to accept connections"
+"""In English for everybody: `storage.embedded` runs it with LC_ALL=C."""
 _SECRETS: Final[Mapping[str, frozenset[str]]] = {
     "VARDE_PASSPHRASE": frozenset(),  # a client's
     "VARDE_SMTP_URL": frozenset({"api"}),

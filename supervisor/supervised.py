@@ -21,6 +21,7 @@ SECONDS: Final = 1.0
 FIRST_STARTS: Final = 3
 """How often a program may fail before it was ever ready. After that a restart does not help."""
 _TAIL_LINES: Final = 12
+"""More than are shown: blank ones are left out there."""
 _SHOWN_LINES: Final = 8
 
 _ADVICE: Final = {
@@ -83,6 +84,7 @@ class SupervisedProcess:
         self.starts = 0
         self._changed = trio.Event()
         self._ready: Process | None = None
+        # A set: the same signal twice before it is ready is one, as with the kernel's own pending signals (signal(7)).
         self._pending_signals: set[signal.Signals] = set()
 
     async def wait_start(self, number: int) -> None:

@@ -28,6 +28,7 @@ from varde_contract.transparency.entry import Entry
 from varde_contract.transparency.tiles import Tile
 
 FIRST_EPOCH: Final = EpochId(uuid7(0, bytes(ENTROPY_BYTES)))
+"""Of time 0, so that every later one is younger, as ids are compared."""
 
 
 @dataclass
@@ -76,6 +77,7 @@ class StoredConversation:
     def move_version(self, now_ms: int, *, removal: bool = False) -> people.RosterChange:
         """Move the roster version."""
         self.version += 1
+        # As `storage.postgres.talk.positions` does it, with its 64: a test of either must hold for both.
         recent = [at_ms for at_ms in self.superseded_ms if at_ms > now_ms - ROSTER_GRACE_MS]
         self.superseded_ms = [] if removal else [*recent, now_ms][-64:]
         return people.RosterChange(self.id, self.version)
