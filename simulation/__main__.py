@@ -14,6 +14,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any, Final, Self
 
+from simulation.coverage import rows
 from simulation.determinism import Stopwatch
 from simulation.mutants import MUTANTS, Mutant
 from simulation.options import expand, schedule
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result = _result(reports, options, failures=failures, different=different, mutants=mutants)
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    _print_coverage(result["coverage"])
+    for line in rows(*coverage_of(reports)):
+        _say(line)
     found = sum(each["found"] for each in mutants)
     hours = result["virtual_hours"]
     _say(
@@ -153,6 +155,12 @@ def _hunt(mutant: Mutant, options: argparse.Namespace) -> dict[str, Any]:
     return {"name": mutant.name, "found": False, "seconds": round(stopwatch.seconds, 1)}
 
 
+def coverage_of(reports: Sequence[Report]) -> tuple[Counter[str], Counter[str]]:
+    """Return what all of these seeds reached together: refusals, and close codes."""
+    refusals: Counter[str] = sum((report.refusals for report in reports), Counter())
+    return refusals, sum((report.closes for report in reports), Counter())
+
+
 def _result(
     reports: Sequence[Report],
     options: argparse.Namespace,
@@ -164,9 +172,7 @@ def _result(
     counts: Counter[str] = sum((report.counts for report in reports), Counter())
     cpu = sum(report.cpu for report in reports)
     hours = sum(report.hours for report in reports)
-    refusals: Counter[str] = sum((report.refusals for report in reports), Counter())
-    closes: Counter[str] = sum((report.closes for report in reports), Counter())
-    labels = {str(code.value): code.label for code in CloseCode}
+    refusals, closes = coverage_of(reports)
     return {
         "seeds": len(reports),
         "from": options.first,
@@ -182,16 +188,9 @@ def _result(
         "mutants": {"planted": len(mutants), "found": sum(each["found"] for each in mutants), "each": mutants},
         "coverage": {
             "refusals": {code.value: refusals[code.value] for code in RefusalCode},
-            "close_codes": {label: closes[code] for code, label in labels.items()},
+            "close_codes": {code.label: closes[code.label] for code in CloseCode},
         },
     }
-
-
-def _print_coverage(coverage: dict[str, dict[str, int]]) -> None:
-    for name, counts in coverage.items():
-        seen = {each: count for each, count in counts.items() if count}
-        said = ", ".join(f"{each} {count}" for each, count in sorted(seen.items(), key=lambda item: -item[1]))
-        _say(f"{name.replace('_', ' ')}: {len(seen)} of {len(counts)}: {said}")
 
 
 def _commit() -> str:

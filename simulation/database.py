@@ -68,8 +68,8 @@ class Database:
     def open_stores(self, process: Process, bus: Bus) -> Stores:
         """Return the stores of one process."""
         inner = open_memory_stores(memory=self.memory)
-        there = {name: store for name in STORES if (store := getattr(inner, name)) is not None}
-        return Stores(**{name: FaultyStore(store, self, process) for name, store in there.items()}, bus=bus)
+        stores = {name: FaultyStore(getattr(inner, name), self, process) for name in STORES}
+        return Stores(**stores, bus=bus)
 
     async def call(self, process: Process, method: Callable[..., Any], arguments: tuple[Any, ...], more: Any) -> Any:
         """Carry a call out, or fail as the network does. Raises StoreUnavailable."""

@@ -25,8 +25,8 @@ import varde.clock
 
 START_MS: Final = 1_767_312_000_000
 """2026-01-02T00:00:00Z: what every wall clock shows at virtual second 0 of a simulation."""
-SETTING_UP_MS: Final = 600_000
-"""How much earlier the people of all simulations enrolled."""
+SETTING_UP_MS: Final = 2_400_000
+"""How much earlier the people of all simulations enrolled: after twenty minutes their access tokens end."""
 
 PATIENCE: Final = 10
 """Real seconds in which nothing at all was to be done until that is taken for a deadlock."""

@@ -11,6 +11,7 @@ import trio
 
 from simulation.bus import QUICK
 from simulation.devices import Device
+from simulation.mallory import perform_trick
 from simulation.options import FAULTS, Step
 from varde.client import Client
 from varde_contract.exception_groups import locate
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 KINDS: Final = tuple(FAULTS)
 RESTART: Final = 3.0
 """Seconds until a supervisor starts what has ended."""
+
+LATE: Final = 3.0
+"""Seconds: beyond what a node lets newcomers in with."""
 
 Perform = Callable[["World", Step, trio.Nursery], Awaitable[None]]
 
@@ -59,6 +63,7 @@ async def heal(world: "World", nursery: trio.Nursery) -> None:
     # Once more: a node that was about to end at the first look is gone by now.
     for host in _hosts(world):
         fleet.start(host)
+        _set_lateness(world, host, 0.0)
     await trio.sleep(RESTART)
     # Rebalanced: after a node has died everybody is at those that are left, and no message crosses the bus.
     for link in tuple(world.network.links):
@@ -165,6 +170,13 @@ async def _node_isolate(world: "World", step: Step, _: trio.Nursery) -> None:
         node.process.away = False
 
 
+async def _node_late(world: "World", step: Step, _: trio.Nursery) -> None:
+    """The loop of a node is late, and it lets nobody in. Nothing measures it here, so it stays so until the end."""
+    _set_lateness(world, step.who, LATE)
+    await trio.sleep(step.amount)
+    _set_lateness(world, step.who, 0.0)
+
+
 async def _crash_in_commit(world: "World", step: Step, _: trio.Nursery) -> None:
     node = world.fleet.nodes.get(step.who)
     if node is not None:
@@ -247,6 +259,10 @@ async def _replay(world: "World", step: Step, _: trio.Nursery) -> None:
     await trio.sleep(step.amount)
 
 
+async def _mallory(world: "World", step: Step, _: trio.Nursery) -> None:
+    await perform_trick(world, step.who, step.amount)
+
+
 async def _restore(world: "World", step: Step, _: trio.Nursery) -> None:
     """The database is lost, and a backup of a minute ago at most takes its place."""
     backup = world.database.back_up()
@@ -274,6 +290,7 @@ _STEPS: Final[dict[str, Perform]] = {
     "node_vanish": _node_kill,
     "node_drain": _node_drain,
     "node_isolate": _node_isolate,
+    "node_late": _node_late,
     "crash_in_commit": _crash_in_commit,
     "database_away": _database,
     "database_silent": _database,
@@ -286,8 +303,15 @@ _STEPS: Final[dict[str, Perform]] = {
     "remove_member": _remove_member,
     "revoke": _revoke,
     "replay": _replay,
+    "mallory": _mallory,
     "restore": _restore,
 }
+
+
+def _set_lateness(world: "World", host: str, seconds: float) -> None:
+    node = world.fleet.nodes.get(host)
+    if node is not None and node.services is not None:
+        node.services.admission.lateness = seconds
 
 
 def _start(device: Device, nursery: trio.Nursery) -> None:

@@ -97,7 +97,6 @@ class Observers:
         self.talks: dict[ConversationId, Talk] = {}
         self.devices: dict[DeviceId, Device] = {}
         self.texts: dict[str, Text] = {}
-        self.refusals: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.restored = False
         self.at_first_fault: Callable[[], None] = lambda: None
@@ -307,8 +306,6 @@ class Observers:
                     if first > before + 1:
                         self.fault(f"{device.name}: {self.talks[frame.conversation].name} {first} came after {before}")
                     wire[frame.conversation] = max(before, last)
-                case f.RefusedFrame():
-                    self.refusals[frame.code.value] += 1
 
     def disconnected(self, device: "Device", why: str) -> None:
         """A connection, or an attempt at one, is over."""

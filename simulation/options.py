@@ -38,6 +38,10 @@ class Options:
     sends: int
     small_outbox: bool
     """Whether a node holds so little for a slow peer that it cuts it."""
+    short_queue: bool
+    """Whether the journal of a node takes so little at once that it refuses the rest."""
+    few_places: bool
+    """Whether a node has places for three connections: when another one is away, some find none."""
     client_crash: int
     """Only what its store has committed is left."""
     client_stop: int
@@ -52,6 +56,8 @@ class Options:
     node_drain: int
     node_isolate: int
     """It reaches no database, while clients and the bus still reach it."""
+    node_late: int
+    """Its loop is late, and it lets nobody in."""
     crash_in_commit: int
     """Between a commit and its answer: neither the sender nor the bus hears of what is stored."""
     database_away: int
@@ -72,6 +78,8 @@ class Options:
     revoke: int
     replay: int
     """Somebody on the way sends the beginning of connections once more."""
+    mallory: int
+    """One of `TRICKS` each time."""
     restore: int
     """A backup takes the database's place, and an epoch begins."""
 
@@ -89,6 +97,7 @@ FAULTS: Final = {
     "node_vanish": 2,
     "node_drain": 3,
     "node_isolate": 2,
+    "node_late": 2,
     "crash_in_commit": 3,
     "database_away": 2,
     "database_silent": 2,
@@ -101,13 +110,16 @@ FAULTS: Final = {
     "remove_member": 2,
     "revoke": 1,
     "replay": 3,
+    "mallory": 8,
     "restore": 1,
 }
 """How often each fault that is on happens in an hour, at most."""
 LENGTHS: Final = {"database_silent": 20.0, "database_away": 30.0, "restore": 60.0, "replay": 1.0}
 """Seconds that a fault lasts at most; a minute and a half for others."""
-SMALL_OUTBOX: Final = 0.3
-"""Share of the seeds."""
+TIGHT: Final = 0.3
+"""How often a limit of the nodes is a small one."""
+TRICKS: Final = ("handshakes", "garbage", "flood", "deaf", "lurks", "silent", "frames", "requests", "moves")
+"""What Mallory does: see `simulation.mallory`."""
 OFTEN_OFF: Final = frozenset({"restore", "revoke", "database_silent"})
 """Seven of ten seeds go without each. After a restore the observers can demand much less, and a device that is revoked
 early takes no part in the rest."""
@@ -126,11 +138,14 @@ def expand(seed: int) -> Options:
     if faults["restore"]:
         # What a restore loses besides messages, no client can send again: faults are bounded by what can be recovered.
         faults["remove_member"] = faults["revoke"] = 0
+    nodes = random.choice((1, 2, 2, 3))
     return Options(
-        nodes=random.choice((1, 2, 2, 3)),
+        nodes=nodes,
         roam=random.choice((0.0, 0.3, 1.0)),
         sends=random.choice((10, 20, 40)),
-        small_outbox=random.random() < SMALL_OUTBOX,
+        small_outbox=random.random() < TIGHT,
+        short_queue=random.random() < TIGHT,
+        few_places=random.random() < TIGHT and nodes > 1,
         **faults,
     )
 
@@ -143,12 +158,16 @@ def schedule(seed: int, options: Options, hours: float) -> list[Step]:
     for field in fields(Options):
         if field.name in FAULTS:
             count = getattr(options, field.name)
+            tricks = random.sample(TRICKS, len(TRICKS))
             for _ in range(round(count * hours) or (count > 0 and random.random() < hours)):
                 length = random.uniform(1.0, LENGTHS.get(field.name, 90.0))
                 moment = random.uniform(10, max(end - length - 10, 20))
-                steps.append(Step(moment, field.name, _target(random, field.name, options), length))
+                who = tricks.pop() if field.name == "mallory" else _target(random, field.name, options)
+                steps.append(Step(moment, field.name, who, length))
                 # Somebody is writing when it happens: otherwise most faults meet an idle system.
                 steps += _writing(random, moment - 0.5)
+                if field.name == "node_drain" and options.mallory:
+                    steps.append(Step(moment - 1, "mallory", "lurks", length))  # somebody who does not go when asked
                 if field.name in MID_SEND:
                     steps += [each for _ in range(8) for each in _writing(random, moment + random.uniform(-1, 2))]
     for _ in range(round(options.sends * hours)):

@@ -14,16 +14,26 @@ import trio
 from settings.relay import RelaySettings
 from simulation import determinism, faults
 from simulation.bus import SimulatedBus
+from simulation.coverage import reached
 from simulation.database import Database
 from simulation.devices import Device, Saved, load
 from simulation.fleet import Fleet
+from simulation.mallory import Mallory, SavedMallory
 from simulation.network import Network
 from simulation.observers import Observers
 from simulation.options import HEALING, PEOPLE, Options, Step, expand, schedule
 from simulation.stores.memory import Memory
 from varde_contract.ids import ConversationId
 
-NO_FAULTS: Final = Options(nodes=1, roam=0.0, sends=0, small_outbox=False, **dict.fromkeys(faults.KINDS, 0))
+NO_FAULTS: Final = Options(
+    nodes=1,
+    roam=0.0,
+    sends=0,
+    small_outbox=False,
+    short_queue=False,
+    few_places=False,
+    **dict.fromkeys(faults.KINDS, 0),
+)
 """For setting up, which is the same for all seeds."""
 CONVERGENCE: Final = 120.0
 """Virtual seconds without faults until everybody has everything. The slow rounds take 45 and 60, and a client that was
@@ -60,6 +70,7 @@ class Start:
     observers: Observers
     group: ConversationId
     dm: ConversationId
+    mallory: SavedMallory
 
 
 class World:
@@ -80,6 +91,10 @@ class World:
         settings = RelaySettings(strict=True)
         if options.small_outbox:
             settings = replace(settings, outbox_bytes=4_096)
+        if options.short_queue:
+            settings = replace(settings, queue_drafts=2)  # of which a conversation may have one
+        if options.few_places:
+            settings = replace(settings, connections=3)
         self.fleet = Fleet(
             self.network,
             self.database,
@@ -92,6 +107,13 @@ class World:
         self.devices: dict[str, Device] = {}
         self.talks: dict[str, ConversationId] = {}
         self.texts = 0
+        self.guest: Mallory | None = None
+
+    @property
+    def mallory(self) -> Mallory:
+        """Who breaks the rules."""
+        assert self.guest is not None
+        return self.guest
 
     def put(self, device: Device) -> None:
         """Let an enrolled device be known to the observers."""
@@ -104,22 +126,27 @@ class World:
         return f"t{self.texts}"
 
 
-def simulate(seed: int, hours: float = 1.0, *, steps: Sequence[Step] | None = None, eager: bool = False) -> Report:
-    """Run one seed; with `steps`, those instead of its own. With `eager`, the first violation ends it."""
-    start, stopwatch, options = start_of_all(), determinism.Stopwatch(), expand(seed)
+def simulate(
+    seed: int,
+    hours: float = 1.0,
+    *,
+    options: Options | None = None,
+    steps: Sequence[Step] | None = None,
+    eager: bool = False,
+) -> Report:
+    """Run one seed, with `options` and `steps` instead of its own. With `eager`, the first violation ends it."""
+    start, stopwatch, options = start_of_all(), determinism.Stopwatch(), options or expand(seed)
     chosen = schedule(seed, options, hours) if steps is None else list(steps)
     world: list[World] = []
     converged = determinism.run(seed, lambda: _run(seed, options, chosen, hours, start, world.append, eager=eager))
     (made,) = world
     observers = made.observers
-    closes: Counter[str] = Counter()
     for services in made.fleet.all_services:
-        closes.update({str(code): count for code, count in services.metrics.disconnects.items() if count})
         observers.counts["gaps"] += sum(services.metrics.gaps.values())
-    observers.refusals.update(made.fleet.refusals)
+    refusals, closes = reached(made.fleet)
     return Report(
         *(seed, options, chosen, observers.violations, observers.lines, observers.digest, hours),
-        *(stopwatch.seconds, converged, observers.refusals, closes, observers.counts),
+        *(stopwatch.seconds, converged, refusals, closes, observers.counts),
     )
 
 
@@ -152,6 +179,7 @@ async def _run(
                 device = load(saved, world.fleet, world.observers, world.random)
                 device.home = f"n{number % options.nodes}"
                 world.put(device)
+            world.guest = Mallory.load(start.mallory, world)
             for device in world.devices.values():
                 nursery.start_soon(device.run)
             async with trio.open_nursery() as failing:
@@ -221,13 +249,14 @@ async def _set_up(found: Callable[[Start], None]) -> None:
             world.fleet.start("n0")
             await _enrol(world, nursery)
             group, dm = await _open_talks(world)
+            mallory = await Mallory.enrol(world, nursery)
             await trio.sleep(5.0)
             for device in world.devices.values():
                 device.stop()
             await trio.sleep(5.0)
             assert not world.observers.violations, world.observers.violations
             saved = [device.save() for device in world.devices.values()]
-            found(Start(memory, saved, world.observers, group, dm))
+            found(Start(memory, saved, world.observers, group, dm, mallory.save()))
             nursery.cancel_scope.cancel()
 
 

@@ -4,14 +4,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import pytest
 
+from simulation.coverage import UNREACHABLE
 from simulation.mutants import MUTANTS, Mutant
-from simulation.options import Step, expand, schedule
-from simulation.run import simulate, start_of_all
+from simulation.options import DEVICES, TRICKS, Step, expand, schedule
+from simulation.run import NO_FAULTS, simulate, start_of_all
 from simulation.shrink import shrink
+from varde_contract.close_codes import CloseCode
+from varde_contract.refusals import RefusalCode
 
 HOURS: Final = 1.0
 """Virtual hours of a seed: five minutes of them without faults."""
@@ -43,6 +47,29 @@ def test_a_planted_bug_is_found(mutant: Mutant) -> None:
     start_of_all()
     with mutant.planted():
         assert simulate(1, 1.0, eager=True).violations
+
+
+def test_every_refusal_and_close_code_is_reached() -> None:
+    """With all of Mallory's tricks and a few faults a run meets all there are, but for those it says it cannot."""
+    options = replace(NO_FAULTS, nodes=3, few_places=True, short_queue=True)
+    # That far apart, her requests come when the token with which she began has ended.
+    tricks = [Step(165.0 * number, "mallory", trick, 30.0) for number, trick in enumerate(TRICKS, 1)]
+    faults = [
+        Step(1_500.0, "replay", "bob_phone"),
+        Step(1_600.0, "mallory", "lurks", 60.0),
+        *(Step(1_610.0, "node_drain", f"n{number}", 60.0) for number in range(3)),
+        *(Step(1_900.0, "node_kill", node, 90.0) for node in ("n1", "n2")),  # of five devices three find a place
+        *(Step(2_500.0 + number, "send_group", device) for number in range(9) for device in DEVICES),
+        Step(2_500.0, "remove_member", "carol", 9.0),
+        Step(2_600.0, "database_silent", "", 15.0),
+        Step(2_601.0, "link_cut", "bob_phone"),
+        *(Step(2_602.0, "send_group", device) for device in DEVICES),
+        Step(2_800.0, "revoke", "bob_tablet", 9.0),
+    ]
+    report = simulate(1, options=options, steps=[*tricks, *faults])
+    assert not report.violations
+    assert sorted(set(RefusalCode) - report.refusals.keys()) == sorted(UNREACHABLE)
+    assert not {code.label for code in CloseCode} - report.closes.keys()
 
 
 def test_a_failing_schedule_shrinks() -> None:
