@@ -271,6 +271,8 @@ class ServerSession(_Session[f.ReceivedFrame]):
         try:
             return self._read_first(message, self._static, self._kem)
         except PeerFault:
+            # Where none of them fits, the fault with the key in use is raised: it is the one that clients are told to
+            # have.
             for static, kem in self._others:
                 with suppress(PeerFault):
                     return self._read_first(message, static, kem)

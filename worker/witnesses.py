@@ -54,6 +54,7 @@ class Witnesses:
         if head is None:
             return False
         note, lines = parse_note(head.note), list[NoteSignature]()
+        # A witness with several keys has one entry for each, and answers with all its signatures at once.
         by_url = {each.url: each for each in self._policy.witnesses.values() if each.url}
         async with trio.open_nursery() as nursery:
             for witness in by_url.values():
@@ -67,6 +68,8 @@ class Witnesses:
     async def _ask(self, witness: Witness, head: SignedHead, note: Note, lines: list[NoteSignature]) -> None:
         who = witness.key.name
         try:
+            # httpx's timeout is for each read: a witness that sends a byte now and then would hold up all the others
+            # for ever.
             with trio.fail_after(PATIENCE):
                 answer = await self._post(witness.url, head, note)
                 if answer.status_code == CONFLICT and answer.headers.get("content-type") == "text/x.tlog.size":

@@ -144,7 +144,10 @@ class DeviceLists:
                 devices = judge(before, decode_signed_list(each))
             except PeerFault as fault:
                 return Refused(RefusalCode.BAD_DEVICE_LIST, f"This device list was never one: {fault}.")
+            # Only now: nobody makes an account known with a list that was never one.
             await self._accounts.put_back(account, fresh)
+            # Of an account that was lost, the profiles whose salts nobody brings stay unknown, and their commitments
+            # unopened.
             taken = await self._store_next(before, devices, each, self._clock(), all_opened=known)
             if isinstance(taken, Refused):
                 return taken

@@ -67,6 +67,7 @@ class Sessions:
         session = await self._session_of(token)
         if token is None or session is None or not token.matches(session.access_digest):
             return _UNKNOWN
+        # After the match: whoever makes a token up out of ids learns nothing of the session's time.
         if session.access_expires_ms <= self._clock():
             return _ACCESS_EXPIRED
         return Actor(session.account, session.id, session.device)
@@ -116,7 +117,8 @@ class Sessions:
         granted = self._grant(old.account, old.id, now, carried_on=old, parent=parent, spent=spent)
         if await self._store.rotate(granted.session, old_refresh_digest=old.refresh_digest):
             return granted
-        # Two at once showed the same token, and the other one was faster.
+        # Two at once showed the same token, and the other one was faster. A client asks one at a time (`varde.rest`),
+        # so one of the two has a copy.
         return await self._end_stolen(old)
 
     async def _end_stolen(self, session: Session) -> Refused:

@@ -72,6 +72,8 @@ class SignIn:
         """Mail a code that replaces the one before. Refuses `rate-limited` and `unavailable`."""
         address = normal_address(typed_address)
         now, code = self._clock(), self._make_code()
+        # Stored before it is mailed: a mail that fails costs one of the five, and a code that comes can always be
+        # redeemed.
         stored = await self._store.put_code(
             address_digest(self._pepper, address),
             OneTimeCode(code_digest(self._pepper, address, code), now + CODE_TIME, ATTEMPTS),

@@ -112,6 +112,8 @@ class Chains:
             return _UNKNOWN
         judged = judge(before, signed, _keys_of(device, await self._list_number(actor)), self._new_statement)
         if isinstance(judged, Refused):
+            # The same again is refused, because its number is taken. Looked up only then: a statement that is new costs
+            # no read more.
             stored = await self._stored_before(conversation, signed)
             return Extended(tuple(each.seq for each in stored), 0, moved=False) if stored else judged
         after, statements = judged

@@ -69,6 +69,7 @@ class Consent:
         """
         if actor.device is None:
             return _NO_DEVICE
+        # Before the store is asked: what is refused there would otherwise cost nothing, however often.
         refused = self._budgets.spend_send(actor.account, sum(map(len, sent.devices.values())), len(sent.devices))
         if refused is not None:
             return refused

@@ -115,6 +115,7 @@ class LostStatements:
         missing = signed[len(stored) :]
         if not missing:
             return Extended(stored, 0, moved=False) if before is not None and is_in(device, before) else _UNKNOWN
+        # What was stated since the loss follows the shorter chain: both cannot be the conversation's.
         if await self._store.has_gone_on(conversation):
             return _FORKED
         keys = await self._keys(missing, since_ms)
@@ -150,7 +151,8 @@ class LostStatements:
         if before is not None:
             extended = await self._store.extend(chain_change(before, after, statements))
         else:
-            # Its roster had versions before, up to some time before the loss.
+            # Its roster had versions before, and clients take none twice. A time in milliseconds is higher than any
+            # count of changes.
             new = replace(new_roster(after, statements, self._clock()), version=since_ms)
             _, made = await self._store.open(new)
             seqs = tuple(range(1, len(statements) + 1))

@@ -142,6 +142,7 @@ class Listener:
         if self.live and seq == self.cursor + 1:
             self.cursor = self.head = seq
             self.outbox.push(kind, encoded)
+        # Not above the cursor: the mailbox has read it in the log meanwhile, and sent it.
         elif seq > self.cursor:
             self.fall_behind(seq)
 

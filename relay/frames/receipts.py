@@ -58,6 +58,7 @@ def with_roster(
     roster = services.rosters.get_nowait(conversation)
     if roster is not None and peer.device in roster.devices:
         return do(roster)
+    # A cached roster without the device may be an old one: nobody is refused before the store was asked.
     return partial(_with_roster_later, services, peer, conversation, do)
 
 

@@ -199,6 +199,7 @@ class Handshake:
         self._step += 1
         if self._step == len(self._named.pattern.messages):
             self._stage = _Stage.FINISHED
+            # With the ephemeral private key, a recording of this connection could be decrypted later.
             self._own.clear()
             self._peer.pop("e", None)
 
