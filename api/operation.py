@@ -193,6 +193,7 @@ async def _authenticate(operation: Operation, services: Services) -> Actor | Ref
     actor = await services.sessions.authenticate(token)
     if isinstance(actor, Refused):
         return actor
+    # Once it is known who asks: a token that was made up out of ids spends nobody's budget.
     for budget in (Budget.REQUESTS, *operation.spends):
         if refused := services.budgets.spend(actor.account, budget):
             return refused

@@ -94,6 +94,7 @@ class Account:
             unseen = sum(not counts.get(name, Counter())[conversation, said] for name in readers)
             result.lost += bool(unseen)
             result.shown += not unseen
+        # Until the first message is shown is an outage as well.
         times = [began]
         for name, rows in self.shown.items():
             last: dict[tuple[ConversationId, str], int] = {}

@@ -21,6 +21,8 @@ _PREPARE: Final = (
     f"ip addr add {_HUB}/24 dev {_SWITCH}",
     f"ip link set {_SWITCH} up",
 )
+"""The mounts are made private first: that of a namespace's file would otherwise show in the machine's own
+(mount_namespaces(7))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ def enter_own_machines() -> Machines:
     """Go on with a network and mounts that end with this process and its programs. Call it before any thread starts."""
     if os.geteuid() != 0:
         return Machines("only root may make network namespaces")
+    # In a child first: a process that has left its network cannot go back when the rest fails.
     tried = subprocess.run(
         ("unshare", "--mount", "--net", "sh", "-ec", "\n".join(_PREPARE)), check=False, capture_output=True, text=True
     )

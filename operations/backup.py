@@ -166,6 +166,7 @@ def _pack(file: Path, dump: Path, keys: Mapping[str, bytes], rows: Mapping[str, 
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    # Where it is restored, the same numbers and names may be of other users.
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     member.mode = 0o600

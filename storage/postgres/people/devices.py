@@ -94,6 +94,7 @@ async def _apply(connection: Connection, change: people.ListChange) -> list[peop
     if not await connection.fetchval(_NEXT, account, stored.number):
         return ListFault.STALE
     await connection.execute(_STORE, account, stored.number, stored.signed, stored.hash, change.now_ms)
+    # In this transaction: a list that is stored and never comes to the log would be taken for one that is hidden.
     await connection.execute(_LOG, account, stored.number, stored.digest)
     moved: set[ProfileId] = set()
     for row in await connection.fetch(_REVOKE, account, change.revoked):

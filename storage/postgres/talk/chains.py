@@ -77,6 +77,8 @@ async def extend(connection: Connection, change: ChainChange) -> talk.Extended |
     gone = [profile for profile in before if profile not in after]
     await connection.execute(_REMOVE, conversation, gone)
     await _put_members(connection, conversation, changed, change.statements)
+    # Positions before the statements get their numbers: who comes in has them as well, and who is gone has none of
+    # them.
     await begin_positions(connection, [conversation], [member.account for _, member in changed if member.accepted])
     roles, roles_after = _accepted_roles(before), _accepted_roles(after)
     ended = [before[profile].account for profile in roles if profile not in roles_after]

@@ -99,6 +99,7 @@ def _view(rows: Sequence[Any]) -> talk.RosterView:
     first = rows[0]
     return talk.RosterView(
         roster=_roster(rows),
+        # None is the one row of a conversation without members.
         invited={row["profile_id"]: row["account_id"] for row in rows if row["accepted"] is False},
         chain=None if first["chain_hash"] is None else talk.ChainHead(first["chain_number"], first["chain_hash"]),
         created_ms=first["created_ms"],
