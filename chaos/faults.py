@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, TypeAlias
 import trio
 
 from chaos.balancer import PATIENCE, POLL
-from chaos.proxy import Link, Weather
+from chaos.proxy import Conditions, Link
 from chaos.system import ChaosSystem, send_signal
 
 Apply: TypeAlias = Callable[[ChaosSystem, random.Random, float], Awaitable[None]]
@@ -100,13 +100,13 @@ async def _partition_node(chaos: ChaosSystem, dice: random.Random, seconds: floa
     machine.plug()
 
 
-def _weather(links: Links, weather: Weather) -> Apply:
+def _conditions(links: Links, conditions: Conditions) -> Apply:
     async def apply(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
         for link in links(chaos):
-            link.weather = weather
+            link.conditions = conditions
         await trio.sleep(seconds)  # the fault itself
         for link in links(chaos):
-            link.weather = Weather()
+            link.conditions = Conditions()
 
     return apply
 
@@ -173,9 +173,9 @@ def _bus(chaos: ChaosSystem) -> Iterable[Link]:
     return chaos.bus.values()
 
 
-_SLOW: Final = Weather(latency=0.06, jitter=0.04)
-_SLICED: Final = Weather(slice_bytes=7)
-_NARROW: Final = Weather(bytes_per_second=20_000)
+_SLOW: Final = Conditions(latency=0.06, jitter=0.04)
+_SLICED: Final = Conditions(slice_bytes=7)
+_NARROW: Final = Conditions(bytes_per_second=20_000)
 
 FAULTS: Final[dict[str, Fault]] = {
     "calm": Fault(_calm, quick=True),
@@ -188,14 +188,14 @@ FAULTS: Final[dict[str, Fault]] = {
     "node-stopped": Fault(_stop(_some_node), quick=True),
     "node-drained": Fault(_drain_node, quick=True),
     "node-partitioned": Fault(_partition_node, quick=True),
-    "nodes-slow": Fault(_weather(_inside, _SLOW)),
+    "nodes-slow": Fault(_conditions(_inside, _SLOW)),
     "nodes-reset": Fault(_reset(_inside)),
     "all-nodes-killed": Fault(_kill(_all_nodes)),
     "database-killed": Fault(_kill(_only("postgres")), quick=True),
     "database-stopped": Fault(_stop(_only("postgres"))),
     "bus-killed": Fault(_kill(_only("valkey")), quick=True),
     "bus-stopped": Fault(_stop(_only("valkey"))),
-    "bus-slow": Fault(_weather(_bus, _SLOW)),
+    "bus-slow": Fault(_conditions(_bus, _SLOW)),
     "bus-silent": Fault(_stall(_bus)),
     "bus-reset": Fault(_reset(_bus)),
     "bus-refused": Fault(_refuse(_bus)),
@@ -203,16 +203,16 @@ FAULTS: Final[dict[str, Fault]] = {
     "api-stopped": Fault(_stop(_only("api"))),
     "worker-killed": Fault(_kill(_only("worker"))),
     "worker-stopped": Fault(_stop(_only("worker"))),
-    "clients-slow": Fault(_weather(_clients, _SLOW)),
-    "clients-sliced": Fault(_weather(_clients, _SLICED)),
-    "clients-narrow": Fault(_weather(_clients, _NARROW)),
+    "clients-slow": Fault(_conditions(_clients, _SLOW)),
+    "clients-sliced": Fault(_conditions(_clients, _SLICED)),
+    "clients-narrow": Fault(_conditions(_clients, _NARROW)),
     "clients-silent": Fault(_stall(_clients)),
     "clients-reset": Fault(_reset(_clients), quick=True),
     "clients-half-closed": Fault(_half_close(_clients)),
     "clients-refused": Fault(_refuse(_clients)),
     "requests-reset": Fault(_reset(_requests)),
-    "database-slow": Fault(_weather(_database, _SLOW)),
-    "database-sliced": Fault(_weather(_database, _SLICED)),
+    "database-slow": Fault(_conditions(_database, _SLOW)),
+    "database-sliced": Fault(_conditions(_database, _SLICED)),
     "database-silent": Fault(_stall(_database)),
     "database-reset": Fault(_reset(_database), quick=True),
     "database-refused": Fault(_refuse(_database)),

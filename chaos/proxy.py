@@ -22,7 +22,7 @@ Connect: TypeAlias = Callable[[], Awaitable[trio.SocketStream]]
 
 
 @dataclass(slots=True)
-class Weather:
+class Conditions:
     """How bad the network is. Seconds and bytes; the default is a good one."""
 
     latency: float = 0.0
@@ -36,11 +36,11 @@ class Weather:
 
 @dataclass(slots=True)
 class Link:
-    """One proxy. Faults change `weather`, stall it, or act on the connections that are open now."""
+    """One proxy. Faults change `conditions`, stall it, or act on the connections that are open now."""
 
     connect: Connect
     dice: random.Random
-    weather: Weather = field(default_factory=Weather)
+    conditions: Conditions = field(default_factory=Conditions)
     port: int = 0
     refuses: bool = False
     """Whether new connections are reset at once."""
@@ -98,7 +98,7 @@ class Link:
             async with sender:
                 with suppress(*GONE):
                     while chunk := await source.receive_some(CHUNK):
-                        delay = self.weather.latency + self.dice.uniform(0, self.weather.jitter)
+                        delay = self.conditions.latency + self.dice.uniform(0, self.conditions.jitter)
                         await sender.send((trio.current_time() + delay, bytes(chunk)))
 
     async def _deliver(
@@ -108,10 +108,10 @@ class Link:
             async with receiver:
                 async for due, chunk in receiver:
                     await trio.sleep_until(due)
-                    for start in range(0, len(chunk), self.weather.slice_bytes):
-                        piece = chunk[start : start + self.weather.slice_bytes]
+                    for start in range(0, len(chunk), self.conditions.slice_bytes):
+                        piece = chunk[start : start + self.conditions.slice_bytes]
                         await self._flowing.wait()  # without a deadline: whoever stalled it lets it flow again
-                        await trio.sleep(len(piece) / self.weather.bytes_per_second)
+                        await trio.sleep(len(piece) / self.conditions.bytes_per_second)
                         await sink.send_all(piece)
                 await sink.send_eof()
 
@@ -122,7 +122,7 @@ async def open_link(connect: Connect, dice: random.Random, host: str = "127.0.0.
     link = Link(connect, dice)
     (listener,) = await trio.open_tcp_listeners(0, host=host)
     link.port = listener.socket.getsockname()[1]
-    # Small pieces leave at once: the weather decides when, and not Nagle's algorithm (RFC 896).
+    # Small pieces leave at once: the conditions decide when, and not Nagle's algorithm (RFC 896).
     listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, link.serve, [listener])

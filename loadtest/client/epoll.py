@@ -22,6 +22,7 @@ FAULT: Final = "fault"
 READ_BYTES: Final = 262_144
 _WRITE_BYTES: Final = 262_144
 _SLOW_BUFFER: Final = 4_096
+"""The kernel doubles it (socket(7))."""
 _WIDE_BUFFER: Final = 1 << 20
 _TLS_BYTES: Final = 65_536
 # IP_BIND_ADDRESS_NO_PORT of Linux, for which Python has no name: the port is chosen when the peer is known, so that
@@ -301,6 +302,7 @@ class _Tls:
                 self.shaken = True
             while piece := self._tls.read(_TLS_BYTES):
                 plain.append(piece)
+        # Of a record, or of the handshake, a part is still missing.
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as failure:

@@ -20,8 +20,10 @@ EOF: Final = "eof"  # the server hung up without a close frame
 NORMAL: Final = 1_000
 _NO_CODE: Final = "1005"
 _KNOWN_CODES: Final = (range(1_000, 1_016), range(4_000, 4_200))
+"""Of RFC 6455 (section 7.4.1) and of this protocol: any other one is a fault of the server."""
 _CONTROL: Final = frozenset({websocket.PING, websocket.PONG, websocket.CLOSE})
 _CONTROL_BYTES: Final = 125
+"""RFC 6455, section 5.5."""
 
 
 class Ending(NamedTuple):

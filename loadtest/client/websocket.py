@@ -26,6 +26,7 @@ _FIN: Final = 0x80
 _MASKED: Final = 0x80
 OPCODE: Final = 0x0F
 _RESERVED: Final = 0x70
+"""The bits of a frame's first two bytes (RFC 6455, section 5.2)."""
 
 
 class ServerFault(Exception):

@@ -16,6 +16,7 @@ MOST_US: Final = 3_600_000_000  # an hour. What took longer counts as that
 DIGITS: Final = 3
 _HALF_BITS: Final = 10
 _BITS: Final = _HALF_BITS + 1
+"""Of HdrHistogram for three digits: 2,048 exact values, and then 1,024 buckets for each doubling."""
 _EXACT_US: Final = 1 << _BITS  # below this each microsecond has its own bucket; above, buckets grow with the value
 _CURVE: Final = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.999, 100.0)
 

@@ -29,7 +29,7 @@ ADDRESS_BURST: Final = 10.0
 BUSY_RETRY: Final = 2.0
 """Seconds. A client that was turned away is told to come back after once to twice that, at random."""
 MOST_RETRY: Final = 30.0
-"""Seconds, before the dice: no client is sent away for longer than its own backoff grows to."""
+"""Seconds, before the random part: no client is sent away for longer than its own backoff grows to."""
 
 LATENESS_FADING: Final = 0.5
 """How much of the loop's lateness still counts a second later."""

@@ -13,7 +13,7 @@ FLEET: Final = "fleet"
 RESYNC: Final = b""
 """Published under `FLEET`: its publisher could not publish something, so whoever hears it reads the truth again."""
 
-_DICE: Final = random.SystemRandom()
+_RANDOM: Final = random.SystemRandom()
 
 
 class BusDown(Exception):
@@ -39,7 +39,7 @@ def retry_pauses(timeouts: Timeouts) -> Iterator[float]:
     """Full jitter: each time a random part of a growing pause, because a herd must not come back as one."""
     pause = timeouts.first_retry
     while True:
-        yield _DICE.uniform(0, pause)
+        yield _RANDOM.uniform(0, pause)
         pause = min(2 * pause, timeouts.last_retry)
 
 

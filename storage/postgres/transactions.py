@@ -21,7 +21,7 @@ SECONDS: Final = 1.0
 TRIES: Final = 6
 PAUSE: Final = 0.02 * SECONDS  # at most, before the second try; doubled with every further one
 
-_DICE: Final = random.SystemRandom()
+_RANDOM: Final = random.SystemRandom()
 
 
 # An exception, because asyncpg commits whatever block is left in another way.
@@ -57,7 +57,7 @@ class Transactions:
                 return await self._try(work)
             except RETRYABLE:
                 # At random from nothing on: two that met once would otherwise meet again after the same pause.
-                await asyncio.sleep(_DICE.uniform(0, PAUSE * 2**attempt))
+                await asyncio.sleep(_RANDOM.uniform(0, PAUSE * 2**attempt))
         return await self._try(work)
 
     async def _try(self, work: Callable[[Connection], Answer[T]]) -> T:

@@ -1,4 +1,4 @@
-"""The bad network, in time that jumps: every byte comes, in order, as late as the weather says; or is cut as told."""
+"""The bad network, in time that jumps: every byte comes, in order, as late as the conditions say; or is cut as told."""
 
 import random
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chaos.proxy import Link, Weather, open_link
+from chaos.proxy import Conditions, Link, open_link
 
 DICE = random.Random(1)  # noqa: S311 - to repeat it
 
@@ -45,19 +45,19 @@ async def exchange(stream: trio.SocketStream, sent: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("weather", "least"),
+    ("conditions", "least"),
     [
-        pytest.param(Weather(), 0.0, id="good"),
-        pytest.param(Weather(latency=0.5, jitter=0.2), 1.0, id="slow"),
-        pytest.param(Weather(slice_bytes=7), 0.0, id="sliced"),
-        pytest.param(Weather(bytes_per_second=1_000), 10.0, id="narrow"),
+        pytest.param(Conditions(), 0.0, id="good"),
+        pytest.param(Conditions(latency=0.5, jitter=0.2), 1.0, id="slow"),
+        pytest.param(Conditions(slice_bytes=7), 0.0, id="sliced"),
+        pytest.param(Conditions(bytes_per_second=1_000), 10.0, id="narrow"),
     ],
 )
-async def test_every_byte_comes(autojump_clock: MockClock, weather: Weather, least: float) -> None:
-    """In order, and not sooner than the weather lets it."""
+async def test_every_byte_comes(autojump_clock: MockClock, conditions: Conditions, least: float) -> None:
+    """In order, and not sooner than the conditions let it."""
     sent = DICE.randbytes(5_000)
     async with open_echo() as link:
-        link.weather = weather
+        link.conditions = conditions
         async with await trio.open_tcp_stream("127.0.0.1", link.port) as stream:
             began = trio.current_time()
             assert await exchange(stream, sent) == sent
