@@ -108,7 +108,9 @@ def make_services(
             *(s.conversations, s.profiles, s.devices, s.epochs, bus), node=NODE, clock=clock, entropy=entropy
         ),
         consent=consent,
-        messages=Messages(s.conversations, s.journal, bus, budgets, node=NODE, clock=clock, entropy=entropy),
+        messages=Messages(
+            *(s.conversations, s.journal, s.epochs, bus, budgets), node=NODE, clock=clock, entropy=entropy
+        ),
         tickets=TicketIssuer(keys.ticket_private, entropy=entropy),
         relay=RelayAddress(config.relay_url, keys.relay_public, keys.relay_kem_public),
         log=Log(s.transparency, s.stale_log),

@@ -217,6 +217,11 @@ class ConversationSender:
         """Send by the API what does not fit one Noise message."""
         place = frame.client_id, frame.conversation, frame.profile, frame.roster_version
         stored = await self._rest.send(NewMessage(*place, frame.group, frame.devices, part=part))
+        epoch = self._store.conversations.epoch(self._conversation)
+        if epoch is not None and epoch[0] != stored.epoch:
+            # A number of another history than this device has. The relay is about to say so; sent again then, the same
+            # bytes are acked with the number they have in that one.
+            raise Unreachable("the server has begun a new epoch")
         sent_ms = round(stored.sent_at.timestamp() * 1_000)
         with self._store.transaction():
             report = self._outbox.acked(Ack(frame.client_id, frame.conversation, stored.message, stored.seq, sent_ms))

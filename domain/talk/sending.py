@@ -9,9 +9,19 @@ from domain.budgets import Budget, Budgets
 from domain.ports import Bus, Clock, Entropy
 from domain.talk.events import MessagesCommitted
 from domain.talk.model import Committed, Draft, Roster, RosterOutdated, SendKey
-from domain.talk.ports import ConversationStore, JournalStore
+from domain.talk.ports import ConversationStore, EpochStore, JournalStore
 from varde_contract.envelope import ENVELOPE_VERSION, Cipher
-from varde_contract.ids import ENTROPY_BYTES, AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, uuid7
+from varde_contract.ids import (
+    ENTROPY_BYTES,
+    AccountId,
+    ClientId,
+    ConversationId,
+    DeviceId,
+    EpochId,
+    MessageId,
+    ProfileId,
+    uuid7,
+)
 from varde_contract.limits import DEVICES_PER_SEND, ROSTER_GRACE_MS, SECOND_MS
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
 from varde_contract.talk import ConversationKind
@@ -40,6 +50,9 @@ _NOT_AS_THAT: Final = Refused(
     RefusalCode.PROFILE_NOT_ALLOWED, "This device does not hold that profile. Send as one it holds."
 )
 _STALE: Final = "The members' devices have changed. Fetch the roster, encrypt again, and send the same client id."
+_NEW_EPOCH: Final = Refused(
+    RefusalCode.UNAVAILABLE, "The database is another one now. Send again.", retry_after_ms=MOVING_RETRY
+)
 _MOVING: Final = Refused(
     RefusalCode.OVERLOADED, "The conversation is changing too fast. Send again.", retry_after_ms=MOVING_RETRY
 )
@@ -221,6 +234,7 @@ class Messages:
         self,
         conversations: ConversationStore,
         journal: JournalStore,
+        epochs: EpochStore,
         bus: Bus,
         budgets: Budgets,
         *,
@@ -231,18 +245,26 @@ class Messages:
         """`node` is a name no relay has: every relay must take the messages to its listeners."""
         self._conversations = conversations
         self._journal = journal
+        self._epochs = epochs
         self._bus = bus
         self._budgets = budgets
         self._node = node
         self._clock = clock
         self._entropy = entropy
 
+    @property
+    def epoch(self) -> EpochId:
+        """The epoch of the store. Until the next checkpoint, what `send` has just returned is a number of it."""
+        return self._epochs.known[0]
+
     async def send(self, sender: Sender, request: SendRequest, *, part: bool = False) -> Committed | Refused:
-        """Store a message; durable when this returns. Refuses what `decide` does, `overloaded` and `rate-limited`.
+        """Store a message; durable when this returns. Refuses what `decide` does, `overloaded` and `rate-limited`,
+        and `unavailable` where the store has lost something meanwhile.
 
         What was stored before is acknowledged again, whatever became of the roster and of the sender's place since.
         """
         budgets, account = self._budgets, sender.account
+        epoch = self.epoch
         over = budgets.spend(account, Budget.SENDS) or budgets.spend(account, Budget.BYTES, size_of(request))
         if over is not None:
             return over  # without a look into the log, which is what a flood would cost
@@ -254,7 +276,9 @@ class Messages:
                 return outcome
         # Told for a duplicate too: who sends again may do so because the first doorbell was never rung.
         await self._bus.publish([MessagesCommitted(self._node, request.conversation, outcome.seq)])
-        return outcome
+        # Stored before or after the loss, in which the number may be gone, or be somebody else's: whoever asks again is
+        # told which it has now.
+        return outcome if self.epoch == epoch else _NEW_EPOCH
 
     async def _store(self, sender: Sender, request: SendRequest, *, part: bool) -> Committed | Refused:
         # The roster is read and judged without a lock. The commit stores only what was judged on the version that still

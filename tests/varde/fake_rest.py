@@ -146,12 +146,13 @@ class FakeRest:
         await self._answer()
         self._relay.by_rest.append(new)
         frame = f.Send(new.client_id, new.conversation, new.profile, new.roster_version, new.group, new.devices)
-        refused = self._relay.store(self._device, frame, part=new.part)
+        refused = self._relay.store(self._device, frame, part=new.part, by_rest=True)
         if refused is not None:
             raise Refusal.of(refused.code, refused.detail, stale=refused.stale)
         stored = next(each for each in self._relay.log[new.conversation] if each.frame.client_id == new.client_id)
         sent_at = datetime.fromtimestamp(NOW / 1_000, UTC)
-        return MessageStored(new.client_id, new.conversation, MessageId(id_of(stored.seq)), stored.seq, sent_at)
+        place = MessageId(id_of(stored.seq)), stored.seq, sent_at
+        return MessageStored(new.client_id, new.conversation, *place, self._relay.epochs[0][0])
 
     async def prekeys(self) -> PrekeyCount:
         """Enough."""

@@ -175,8 +175,10 @@ class MemoryRelay:
         self.deliver(device, joined)
         self._deliver_log(device, talk, upto + 1, head)
 
-    def store(self, device: DeviceId, frame: f.Send, *, part: bool = False) -> f.RefusedFrame | None:
-        """Store a send, and give it to the members; what is refused, over which face ever, is returned."""
+    def store(
+        self, device: DeviceId, frame: f.Send, *, part: bool = False, by_rest: bool = False
+    ) -> f.RefusedFrame | None:
+        """Store a send, ack it unless that is for the API to do, and give it to the members; or return why not."""
         refused = self.refuse(frame) or self._check(device, frame, part=part)
         if refused is not None:
             return refused
@@ -185,7 +187,8 @@ class MemoryRelay:
         if not known:
             log.append(Stored(len(log) + 1, device, frame, part))
         stored = (known or log[-1:])[0]
-        self.deliver(device, self._ack(stored))
+        if not by_rest:
+            self.deliver(device, self._ack(stored))
         if not known:
             for endpoint in self.talks[frame.conversation].endpoints:
                 self.deliver(endpoint.id, self._as_seen_by(endpoint.id, stored))

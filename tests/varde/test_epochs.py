@@ -4,11 +4,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.cast import alice_laptop, bob_phone
+from tests.cast import alice_laptop, bob_phone, carol_phone
+from tests.ids import id_of
 from tests.varde.endpoints import endpoint
 from tests.varde.memory_relay import ConversationClients, open_clients, texts
 from varde.events import HistoryLost, Message, StoredEvent
-from varde_contract.ids import ClientId
+from varde_contract.ids import ClientId, EpochId
 from varde_contract.talk import ConversationKind
 
 KINDS = pytest.mark.parametrize("kind", [ConversationKind.DM, ConversationKind.GROUP])
@@ -73,6 +74,26 @@ async def test_new_messages_under_old_numbers_are_read(kind: ConversationKind, a
         await wait_all_tasks_blocked()
         assert not room[bob].losses()
         assert sorted(each.text for each in room[alice].history()) == ["kept", "mine, lost", "new"]
+
+
+async def test_an_ack_of_another_epoch_is_none(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API has heard of a loss and the relay has not: the number it gives is asked for again once the relay has."""
+    monkeypatch.setattr("varde.crypto.keychain.DEVICES_PER_PART", 1)  # so that a key goes by the API
+    alice, bob, carol = (endpoint(each) for each in (alice_laptop, bob_phone, carol_phone))
+    async with open_clients(ConversationKind.GROUP, alice, bob, carol) as room, trio.open_nursery() as nursery:
+        conversation = room.talk.conversation
+        epoch = room.relay.epochs[0]
+        room.relay.epochs.insert(0, (EpochId(id_of(100)), {conversation: 0}))
+        nursery.start_soon(room[alice].send, "hei")
+        await trio.sleep(60)  # of the mocked clock: it is sent again and again
+        assert room.relay.by_rest[1:] == room.relay.by_rest[:-1]
+        assert len(room.relay.by_rest) > 1
+        assert not alice.store.own_numbers.has(conversation, 1)
+        room.relay.epochs[1:] = [epoch]
+        for each in (alice, bob, carol):
+            room.relay.cut(each.id)
+        assert await texts(room.messages(bob), 1) == ["hei"]
+        assert alice.store.own_numbers.has(conversation, 1)
 
 
 async def test_an_epoch_without_a_loss_is_no_event(autojump_clock: MockClock) -> None:

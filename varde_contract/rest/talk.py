@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from varde_contract.device_list import HASH_BYTES
 from varde_contract.frames import Ciphertext, Seq, Version
-from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, MessageId, ProfileId, id_schema
+from varde_contract.ids import AccountId, ClientId, ConversationId, DeviceId, EpochId, MessageId, ProfileId, id_schema
 from varde_contract.limits import DEVICES_PER_ACCOUNT, DEVICES_PER_SEND, FIRST_WORDS_BYTES, MEMBERS_PER_CONVERSATION
 from varde_contract.membership_statements import DIGEST_BYTES, STATEMENT_BYTES
 from varde_contract.rest.fields import Instant, Key, Salt, Signature, base64_schema
@@ -213,10 +213,11 @@ class NewMessage(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MessageStored(Struct, frozen=True):
-    """The same ack as on the relay: the message is committed."""
+    """The same ack as on the relay: the message is committed, under a number of this epoch of the store."""
 
     client_id: ClientId
     conversation: ConversationId
     message: MessageId
     seq: Seq
     sent_at: Instant
+    epoch: EpochId

@@ -47,5 +47,6 @@ async def send_message(services: Services, actor: Actor, new: NewMessage) -> Ans
         message=stored.message,
         seq=stored.seq,
         sent_at=instant(stored.sent_ms),
+        epoch=services.messages.epoch,
     )
     return created(body, fresh=not stored.duplicate)

@@ -35,7 +35,7 @@ from tests.cast import (
 )
 from varde_contract.envelope import ENVELOPE_VERSION, Cipher
 from varde_contract.frames import Send
-from varde_contract.ids import ClientId, DeviceId, MessageId, ProfileId, uuid7
+from varde_contract.ids import ClientId, DeviceId, EpochId, MessageId, ProfileId, uuid7
 from varde_contract.limits import ROSTER_GRACE_MS
 from varde_contract.refusals import RefusalCode, Refused, StaleDevices
 from varde_contract.rest.talk import NewMessage
@@ -235,6 +235,7 @@ class Post:
         self.sender = Messages(
             self.stores.conversations,
             self.stores.journal,
+            self.stores.epochs,
             self.bus,
             Budgets(clock=ManualClock()),
             node="api",
@@ -304,6 +305,30 @@ async def test_what_was_stored_is_acked_again_to_who_has_left() -> None:
         refused = await post.sender.send(stranger, letter(roster))
         assert isinstance(refused, Refused)
         assert refused.code is RefusalCode.NOT_FOUND
+
+
+async def test_what_was_stored_when_an_epoch_began_is_asked_for_again(nursery: trio.Nursery) -> None:
+    """Its number is of a history that clients will not have: it is no ack. The next answer says which it is now."""
+    post = Post()
+    roster = await post.open()
+    outcomes: list[talk.Committed | Refused] = []
+
+    async def send() -> None:
+        outcomes.append(await post.sender.send(SENDER, letter(roster)))
+
+    post.interference.hold_commits()
+    nursery.start_soon(send)
+    await post.interference.wait_commit_held()
+    post.memory.epochs.insert(0, (EpochId(uuid7(5, bytes(10))), {}))
+    post.interference.release_commits()
+    await wait_all_tasks_blocked()
+    await send()
+    refused, again = outcomes
+    assert isinstance(refused, Refused)
+    assert refused.code is RefusalCode.UNAVAILABLE
+    assert refused.retry_after_ms is not None
+    assert isinstance(again, talk.Committed)
+    assert post.sender.epoch == post.memory.epochs[0][0]
 
 
 async def test_a_refused_send_stores_and_rings_nothing() -> None:
