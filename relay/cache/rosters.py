@@ -102,6 +102,7 @@ class Rosters:
         return rosters
 
     def _keep(self, roster: Roster) -> None:
+        # The one before may have had other members, and stood elsewhere in the order of use.
         self._drop(roster.conversation)
         self._kept[roster.conversation] = roster
         for profile in roster.members:

@@ -243,9 +243,8 @@ class EstablishedConnection:
             websocket.slow_frames = 0
         self._handle(self._decrypt(websocket.take_messages()))
         if not websocket.open:
-            self._end(
-                *SURPRISED
-            )  # the WebSocket has written its own close frame (RFC 6455 section 5.5.1), not this code
+            # The code is not sent: the WebSocket has written a close frame of its own (RFC 6455 section 5.5.1).
+            self._end(*SURPRISED)
         self._transport.answer()
         if self._deferred is not None or self._transport.unsent:
             self._watch()

@@ -79,9 +79,8 @@ class Outbox:
     def push(self, kind: type[Struct], encoded: bytes) -> None:
         """Send or queue a live frame. Full: ephemeral frames go first; if that is not enough, the peer is cut."""
         if self._frames or self._dropped:
-            self.put(
-                kind, encoded
-            )  # for the frames before it a flush was requested, or waits until the kernel takes more
+            # For the frames before it a flush was requested, or waits until the kernel takes more.
+            self.put(kind, encoded)
         elif not self._direct(kind, encoded) and self.put(kind, encoded):
             self._request_flush()
 

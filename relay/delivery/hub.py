@@ -122,6 +122,7 @@ class Hub:
             self._shown[profile] -= 1
         if self._shown[profile] > 0:
             return False
+        # A counter keeps its zeros: one for each profile that was ever shown here.
         del self._shown[profile]
         return True
 

@@ -247,9 +247,12 @@ class Mailbox:
         if page is None:
             replay.refuse()
             return False
+        # It would be asked for again and again, with no pause.
         if page.next_seq <= page.from_seq <= page.head:
             raise LocalMisuse("a page of the log makes no progress")
         for item in read_items(page, self._peer.device, replay.last):
+            # The rest of the page is dropped and read again: pages that wait for slow peers would be memory without a
+            # bound.
             if not self._peer.outbox.offer(*_encode(replay.conversation, item)):
                 return True
             if isinstance(item, LogGap):

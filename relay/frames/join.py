@@ -99,6 +99,7 @@ def join_these(
 ) -> Refused | None:
     """Let a peer listen to the given conversations, if it does not already. Refuses `too-many`."""
     for head in heads:
+        # To join again would move it back to what is confirmed, and send twice what is on its way.
         if head.conversation in peer.listeners:
             continue
         if len(peer.listeners) >= services.settings.joined:

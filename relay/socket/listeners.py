@@ -99,9 +99,8 @@ def _listen(listener: socket.socket, address: Any, *, reuse_port: bool) -> socke
 
 def _prepare(sock: socket.socket) -> socket.socket:
     sock.setblocking(False)
-    sock.setsockopt(
-        socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-    )  # we always send whole frames: nothing is gained by waiting for more
+    # Whole frames are written: nothing is gained by waiting for more.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
