@@ -81,6 +81,10 @@ ALLOWANCES: Final[Mapping[Budget, Allowance]] = {
 class TokenBuckets(Generic[K]):
     """A token bucket for each of many keys. `spend` is a plain function: nothing happens between looking and taking."""
 
+    # `relay.connection.admission.TokenBucket` is another class on purpose. There the owner holds its one bucket, may
+    # look into two before it takes from either, and does so for every message that comes in: no look-up by key, no
+    # `Refused` that is made, no capacity, and nothing that other processes have to hear of.
+
     def __init__(self, allowance: Allowance, *, clock: Clock, capacity: int = CAPACITY) -> None:
         self._allowance = allowance
         self._refill_ms = SECOND / allowance.per_second

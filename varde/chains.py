@@ -108,15 +108,18 @@ class Chains:
         else:
             self._store.settings.put(_anchor_of(conversation), head)
 
+    def expected(self, conversation: ConversationId) -> ChainHead | None:
+        """Return the statement that `expect` named."""
+        return self._store.settings.find(_anchor_of(conversation), ChainHead)
+
     def _anchor(self, conversation: ConversationId, statements: Sequence[Numbered]) -> int:
-        expected = self._store.settings.find(_anchor_of(conversation), ChainHead)
+        expected = self.expected(conversation)
         if expected is None:
             return max((place for place, each in enumerate(statements) if self._is_own(each.signed)), default=0)
         for place, each in enumerate(statements):
             number = s.parse_statement(each.signed)[0].number
             if ChainHead(number, s.digest_of(each.signed)) == expected:
                 return place
-        # Also where a snapshot came since: what it says of the members is the server's word, with nothing to compare.
         raise s.ChainFault(RefusalCode.STALE_CHAIN, "the chain does not hold the statement that the link names")
 
     def make(self, membership: m.Membership | None, signed: bytes) -> m.Membership:

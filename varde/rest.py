@@ -233,10 +233,11 @@ class Rest:
         """Put back device lists that the server has lost; return the newest that it has then."""
         return await self._call("PUT", f"/v1/accounts/{account}/device-lists", DeviceListView, body=lost)
 
-    async def statements(self, conversation: ConversationId, first: int) -> Statements:
-        """Return a page of a chain."""
+    async def statements(self, conversation: ConversationId, first: int, holds: int | None = None) -> Statements:
+        """Return a page of a chain. From 0 on it begins with the last snapshot, or the last not behind `holds`."""
         path = f"/v1/conversations/{conversation}/statements"
-        return await self._call("GET", path, Statements, query={"from": str(first)})
+        query = {"from": str(first)} | ({} if holds is None else {"holds": str(holds)})
+        return await self._call("GET", path, Statements, query=query)
 
     async def requests(self) -> Requests:
         """Return what this device's profiles are invited to."""

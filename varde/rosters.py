@@ -151,10 +151,13 @@ class Rosters:
 
     async def _fetch_chain(self, conversation: ConversationId) -> None:
         known = self._chains.number(conversation)
+        expected = self._chains.expected(conversation) if known < 0 else None
+        # The statement that a link names may be older than the last snapshot, which it does not vouch for.
+        holds = None if expected is None else expected.number
         statements: list[StatementView] = []
         while not statements or len(statements) % STATEMENTS_PER_PAGE == 0:
             first = statements[-1].number + 1 if statements else known + 1
-            page = (await self._rest.statements(conversation, first)).statements
+            page = (await self._rest.statements(conversation, first, holds)).statements
             statements += page
             if not page:
                 break

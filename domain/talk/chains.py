@@ -159,11 +159,13 @@ class Chains:
             return False
         return is_signed(s.link_statement(state.conversation, profile), via.signature, via.key)
 
-    async def page(self, actor: Actor, conversation: ConversationId, first: int) -> Sequence[StoredStatement] | Refused:
+    async def page(
+        self, actor: Actor, conversation: ConversationId, first: int, holds: int | None = None
+    ) -> Sequence[StoredStatement] | Refused:
         """Return the statements from number `first` on, to members and to who is invited.
 
-        From 0 on they begin with the last snapshot, if there is one: with its state nothing before it is needed.
-        Refuses `no-device` and `not-found`.
+        From 0 on they begin with the last snapshot, or the last not behind statement `holds`, if there is one: with its
+        state nothing before it is needed. Refuses `no-device` and `not-found`.
         """
         device = await self._device(actor)
         if device is None:
@@ -171,7 +173,8 @@ class Chains:
         state = await self._state(device, conversation)
         if state is None:
             return _UNKNOWN
-        start = first or state.number - state.number % chain.SNAPSHOT_EVERY
+        last = state.number if holds is None else min(holds, state.number)
+        start = first or last - last % chain.SNAPSHOT_EVERY
         return await self._store.statements(conversation, start, STATEMENTS_PER_PAGE)
 
     async def invitations(self, actor: Actor) -> Sequence[Invitation] | Refused:

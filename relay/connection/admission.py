@@ -42,6 +42,10 @@ _LOOKED_AT: Final = _EPHEMERAL | {MalformedFrame}
 class TokenBucket:
     """A token bucket: `rate` tokens a second, never more than `size`; it starts full."""
 
+    # Not `domain.budgets.TokenBuckets`, which has a bucket for each of many keys, takes at once and counts for other
+    # processes: on a busy machine 1.9 microseconds a call instead of 0.9 to 1.1, twice for each message, and frames and
+    # bytes could not be asked for together.
+
     __slots__ = ("_at", "_rate", "_size", "tokens")
 
     def __init__(self, rate: float, size: float, now: float) -> None:

@@ -12,6 +12,7 @@ from varde.errors import Refusal
 from varde_contract import frames as f
 from varde_contract.device_list import decode_list, decode_signed_list
 from varde_contract.ids import AccountId, ConversationId, MessageId, ProfileId
+from varde_contract.membership import SNAPSHOT_EVERY, Membership, encode_state, replay
 from varde_contract.membership_statements import ChainFault, parse_statement
 from varde_contract.refusals import RefusalCode
 from varde_contract.rest.people import (
@@ -25,7 +26,10 @@ from varde_contract.rest.people import (
     ProfileOpening,
 )
 from varde_contract.rest.talk import (
+    STATEMENTS_PER_PAGE,
+    ChainHead,
     ConversationView,
+    LinkProof,
     MessageStored,
     NewMessage,
     NewStatements,
@@ -127,13 +131,28 @@ class FakeRest:
         everybody = [endpoint for talk in self._relay.talks.values() for endpoint in talk.everybody]
         return [endpoint.account for endpoint in (*everybody, *self._relay.strangers)]
 
-    async def statements(self, conversation: ConversationId, first: int) -> Statements:
+    async def statements(self, conversation: ConversationId, first: int, holds: int | None = None) -> Statements:
         """The chain. Its statements are no messages of these tables, so their numbers are beyond those of messages."""
         await self._answer()
         signed = self._relay.talks[conversation].chain.signed
+        last = len(signed) - 1 if holds is None else holds
+        first = first or last - last % SNAPSHOT_EVERY
+        states: list[bytes | None] = [None] * len(signed)
+        state: Membership | None = None
+        for number, each in enumerate(signed):
+            if number % SNAPSHOT_EVERY == 0 and state is not None:
+                states[number] = encode_state(state)
+            state = replay(state, each)
+        page = range(first, min(len(signed), first + STATEMENTS_PER_PAGE))
         return Statements(
-            tuple(StatementView(number, _BEYOND + number, signed[number], None) for number in range(first, len(signed)))
+            tuple(StatementView(number, _BEYOND + number, signed[number], states[number]) for number in page)
         )
+
+    async def link_head(self, conversation: ConversationId, _: LinkProof) -> ChainHead:
+        """Where the chain is."""
+        await self._answer()
+        now = self._relay.talks[conversation].chain.now
+        return ChainHead(now.number, now.head)
 
     async def claim_prekeys(self, claim: PrekeyClaim) -> ClaimedKeys:
         """Prekeys of the table's parties."""

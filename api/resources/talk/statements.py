@@ -27,6 +27,15 @@ class From(Struct, frozen=True, forbid_unknown_fields=True):
     first: Annotated[
         int, Meta(ge=0, le=SEQ_MAX, description="The first number. With 0 the page begins with the last snapshot.")
     ] = field(name="from", default=0)
+    holds: (
+        Annotated[
+            int,
+            Meta(
+                ge=0, le=SEQ_MAX, description="With `from` 0: begin with the last snapshot not behind this statement."
+            ),
+        ]
+        | None
+    ) = None
 
 
 @blueprint.post("")
@@ -93,7 +102,7 @@ async def list_statements(services: Services, actor: Actor, query: From, convers
 
     Members and those that are invited may. Verify each: the server is believed in nothing.
     """
-    page = await services.chains.page(actor, ConversationId(conversation), query.first)
+    page = await services.chains.page(actor, ConversationId(conversation), query.first, query.holds)
     if isinstance(page, Refused):
         return page
     return Statements(tuple(StatementView(each.number, each.seq, each.signed, each.state) for each in page))

@@ -69,6 +69,7 @@ async def test_who_is_asked_reads_why_and_answers(api: MemoryApi) -> None:
     ]
     rest = (await client.get(Statements, path, **{"from": 1})).statements
     assert rest == page[1:]
+    assert (await client.get(Statements, path, holds=1)).statements == page
     chain.say(BOB, s.Accept, None)
     assert (await client.post(StatementsStored, path, statements(chain.signed[-1]))).seqs == (3,)
     assert (await client.get(Requests, "/v1/requests")).invitations == ()

@@ -266,3 +266,7 @@ async def test_a_newcomer_begins_with_the_last_snapshot(registry: Registry) -> N
     assert not isinstance(rest, Refused)
     assert [(each.number, each.state) for each in rest] == [(257, None), (258, None)]
     assert replace(page[1], seq=0) == replace(rest[0], seq=0)
+    for holds, first in ((255, 0), (256, 256), (9_999, 256)):
+        found = await registry.chains.page(bob_phone.actor, CONVERSATION, 0, holds)
+        assert not isinstance(found, Refused)
+        assert found[0].number == first
