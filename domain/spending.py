@@ -42,6 +42,7 @@ async def share_spending(store: SpendingStore, shared: Sequence[SharedBuckets]) 
         return
     try:
         full_in = await store.add([Spent(each.key(key), spent) for each, key, spent in taken])
+    # What was taken out is not told any more: the others allow that much more, once.
     except StoreUnavailable:
         return
     for (each, key, _), full_in_ms in zip(taken, full_in, strict=True):

@@ -51,8 +51,10 @@ ADDRESS: Final = "mallory@example.org"
 CUT: Final = (WebSocketException, PeerFault, OSError, trio.BrokenResourceError, trio.TooSlowError, VardeError)
 """How it ends for her: always in good order."""
 STRIKES: Final = 150
+"""More than the hundred after which a relay cuts (`settings.relay`)."""
 NO_FRAME: Final = msgspec.msgpack.encode(["join:conversation", 5])
 LONG: Final = 100.0
+"""Seconds: longer than the silence after which a relay cuts (`relay.heartbeat`)."""
 CODE_ENDS: Final = 650.0
 """Seconds until a mailed code has ended."""
 

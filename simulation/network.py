@@ -19,6 +19,7 @@ from simulation.determinism import call_at, replaced
 from simulation.epoll import Epoll, Pollable
 
 RECORDED: Final = 2
+"""Writes of a client, for whoever replays them: the request of the upgrade, and the first message of the handshake."""
 CAPACITY: Final = 65_536
 """Bytes on their way in one direction: what the kernels of both ends hold."""
 

@@ -176,6 +176,7 @@ async def render_page(metrics: WorkerMetrics, store: LogStore, clock: Clock, *, 
 async def _look(store: LogStore, clock: Clock) -> LogState | None:
     try:
         backlog, head, cosigned = await store.backlog(), await store.head(), await store.head(cosigned=True)
+    # The page comes without these: one that failed would look as if the worker were gone.
     except StoreUnavailable:
         return None
     ages = [None if each is None else (clock() - each.signed_ms) / SECOND_MS for each in (head, cosigned)]

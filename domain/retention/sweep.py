@@ -6,6 +6,8 @@ from domain.retention.ports import RetentionStore
 from varde_contract.limits import SECOND_MS
 
 RETENTION_MS: Final = 30 * 24 * 60 * 60 * SECOND_MS
+"""Of ciphertext, as clients are told (docs/protocol.md). What a message is known by is kept twice as long, for those
+that are sent again."""
 SWEEP_ROWS: Final = 5_000
 """Rows of each kind in one transaction: small enough to be no burden to those who write meanwhile."""
 

@@ -14,6 +14,7 @@ DAY_MS = 24 * 60 * 60 * 1_000
 # What a leaked sender key opens is bounded by time and by messages: Megolm does not heal by itself as Olm does.
 ROTATE_AFTER_MS = 7 * DAY_MS
 ROTATE_AFTER_MESSAGES = 100
+"""Both as Matrix recommends for Megolm (m.room.encryption)."""
 
 
 class SenderKeys:
