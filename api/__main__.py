@@ -97,6 +97,7 @@ def _mail_settings(config: ApiSettings) -> MailSettings:
         return settings
     folder, user = settings.route.folder, user_of("api", StorageSettings.from_environ(os.environ).database)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Made by root where the program begins as root, and written by the user that it becomes.
     user.give(folder)
     return replace(settings, route=MailFolder(folder, show_codes=config.host in LOOPBACK))
 

@@ -34,8 +34,10 @@ ACK_TAG: Final = b"\x96\xa3ack"
 _REFUSED_TAG: Final = b"\xa7refused"
 _JOINED_TAG: Final = b"\xa6joined"
 _CLIENT_ID_MS: Final = 1_767_225_600_000
+"""January 2026: ids begin with a time, and any one does."""
 _KEY_BYTES: Final = 32
 _TWO_BYTE_LENGTH: Final = 126
+"""RFC 6455, section 5.2."""
 
 
 class Member(Client):

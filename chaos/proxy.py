@@ -80,6 +80,7 @@ class Link:
             return
         try:
             server = await self.connect()
+        # The part behind is away: the client is hung up on, as by a network that has lost it.
         except (OSError, trio.TooSlowError):
             return
         pair = (client, server)

@@ -40,6 +40,7 @@ _TYPE: Final = 0xF0
 _QOS: Final = 0x06
 _MORE: Final = 0x80  # the bit of a digit of a length, which counts to 128, that says that another one follows
 _IDS: Final = 0xFFFF
+"""Packet identifiers have 16 bits (MQTT 3.1.1, section 2.3.1)."""
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from varde_contract.transparency.note import (
 )
 
 ORIGIN_BYTES: Final = 255
+"""It is signed with one byte before it that says its length."""
 _TIME_BYTES: Final = 8
 _ML_DSA_LABEL: Final = b"subtree/v1\n\0"
 

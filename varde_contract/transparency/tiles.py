@@ -140,3 +140,4 @@ def read_index_path(path: str) -> tuple[int, int]:
 
 
 _PATH: Final = re.compile(r"((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([0-9]{1,3}))?", re.ASCII)
+"""Of 18 digits at most: the database's bigint holds all of them."""
