@@ -1,6 +1,7 @@
 """Keeps the table of revocations up to date, and cuts the connections that a revocation concerns."""
 
 import logging
+from contextlib import suppress
 from typing import Final, NoReturn
 
 import trio
@@ -49,10 +50,14 @@ class RevocationFeed:
 
     def note_event(self, event: TicketsRevoked) -> None:
         """Note a revocation from the bus, and cut its device."""
-        self._table.note(Revocation(event.device, event.not_before_ms, event.final))
-        peer = self._hub.find(event.device)
-        if peer is not None:
-            self.judge(peer)
+        self._note(Revocation(event.device, event.not_before_ms, event.final))
+
+    async def look(self, since_ms: int) -> None:
+        """Note what was written since then, whatever the bus said of it. During an outage, do nothing."""
+        # Not reported as an outage, for the reason that `relay.fleet.journal_tail` gives.
+        with suppress(StoreUnavailable):
+            for revocation in await self._store.revocations(since_ms):
+                self._note(revocation)
 
     async def load(self) -> None:
         """Read a snapshot, and cut the devices in it. Raises StoreUnavailable."""
@@ -90,6 +95,12 @@ class RevocationFeed:
                 _log.warning("revocations were not refreshed: the database is away")
                 self._asked.set()
                 await trio.sleep(RETRY)
+
+    def _note(self, revocation: Revocation) -> None:
+        self._table.note(revocation)
+        peer = self._hub.find(revocation.device)
+        if peer is not None:
+            self.judge(peer)
 
     def judge(self, peer: Peer) -> bool:
         """Cut a peer whose ticket has expired or was revoked. Whether it may stay."""

@@ -1,7 +1,8 @@
 """The tail of the journal: what was stored a moment ago is looked up each second, whatever the bus said of it.
 
-A process that dies between its commit and its event cannot say so, and a bus may lose an event without a word. Then the
-tail is the doorbell. So it is while the bus is away: connections stay, and messages from other nodes come that late.
+So are revocations. A process that dies between its commit and its event cannot say so, and a bus may lose an event
+without a word. Then the tail is the doorbell. So it is while the bus is away: connections stay, and messages from other
+nodes come that late.
 """
 
 from typing import Final, NoReturn
@@ -27,6 +28,8 @@ async def run_journal_tail(services: Services) -> NoReturn:
     """Read the tail again and again while there are other nodes, for as long as this one lives."""
     while True:
         await trio.sleep(PERIOD)
+        # Also alone: it is the API that revokes, and it may die between its commit and its event.
+        await services.revocations.look(services.clock() - WINDOW_MS)
         # Alone, every message was published here, or by the API, whose events come by the bus.
         if not (services.publisher.alone and services.bus.connected):
             await read_journal_tail(services)

@@ -64,6 +64,16 @@ def test_files_that_are_named_exist(page: Path) -> None:
     tree.expect_none(gone, f"files that {name_of(page)} names and that are not there")
 
 
+def test_tests_that_are_named_exist() -> None:
+    """Where a page names the test that keeps a promise, there is one of that name. Decisions name what was, then."""
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in tree.tracked() if path.name.startswith("test_"))
+    there = set(re.findall(r"def (test_\w+)\(", tests))
+    pages = [page for page in PAGES if page.parent.name != "decisions"]
+    named = {test for page in pages for test in re.findall(r"`(test_\w+)`", prose(page))}
+    assert named
+    tree.expect_none(sorted(named - there), "tests that are named and that are not there")
+
+
 def test_every_page_can_be_reached() -> None:
     """From the README, link by link, one comes to every page of the docs."""
     reached, waiting = set(), [tree.ROOT / "README.md"]

@@ -7,12 +7,22 @@ from trio.testing import wait_all_tasks_blocked
 
 from domain.talk import model as talk_model
 from domain.talk.ports import JournalStore
-from relay.cache.batched_reads import LISTS_PER_QUERY, CommittedMessages, ConversationHeads
+from relay.cache.batched_reads import (
+    LISTS_PER_QUERY,
+    PAGE_QUERIES_AT_ONCE,
+    PAGES_PER_QUERY,
+    CommittedMessages,
+    ConversationHeads,
+    LogReader,
+)
+from relay.cache.epochs import Epochs
+from relay.cache.outage import Outage
+from relay.metrics.counters import Metrics
 from simulation.stores import open_memory_stores
 from simulation.stores.conversations import MemoryConversations
 from simulation.stores.interference import Interference
 from simulation.stores.memory import Memory
-from tests.cast import alice, alice_phone, bob, carol, mallory_phone, open_conversation, settle
+from tests.cast import alice, alice_phone, bob, bob_phone, carol, mallory_phone, open_conversation, settle
 from tests.store_contracts.messages import client_id, draft, send
 
 
@@ -75,6 +85,27 @@ async def test_a_storm_of_lists_is_a_few_queries(nursery: trio.Nursery) -> None:
     assert sum(store.queries) == 4 * LISTS_PER_QUERY
     assert max(store.queries) == LISTS_PER_QUERY
     assert len(store.queries) <= 6
+
+
+async def test_what_many_have_missed_is_read_in_a_few_queries(nursery: trio.Nursery) -> None:
+    """A crowd of listeners whose number is missing reads the log together, each its own page of it."""
+    stores = open_memory_stores()
+    await settle(stores, alice, bob)
+    talk = await open_conversation(stores, alice, bob)
+    await send(stores, draft(alice_phone, talk))
+    metrics, pages = Metrics(), list[talk_model.LogPage]()
+    reader = LogReader(stores.mailbox, Epochs(stores.epochs, lambda: None), Outage(1.0), metrics)
+
+    async def catch_up(number: int) -> None:
+        request = talk_model.LogRequest(bob_phone.id, talk, 1, 1 + number, 1_000)
+        pages.append((await reader.read([request]))[request])
+
+    for number in range(4 * PAGES_PER_QUERY):
+        nursery.start_soon(catch_up, number)
+    await wait_all_tasks_blocked()
+    assert [page.head for page in pages] == [1] * 4 * PAGES_PER_QUERY
+    assert metrics.read_requests.total == 4 * PAGES_PER_QUERY
+    assert sum(metrics.read_requests.counts) <= PAGE_QUERIES_AT_ONCE + 4
 
 
 async def test_stored_messages_are_looked_up_together(nursery: trio.Nursery) -> None:

@@ -4,8 +4,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from domain.budgets import ALLOWANCES, Budget
 from domain.people.events import DeviceConnected, TicketsRevoked
 from domain.people.model import Revocation
+from domain.spending import PERIOD
 from domain.talk.events import MembershipChanged, MessagesCommitted, PresenceMoved, TypingMoved
 from relay.fleet import publisher
 from relay.fleet.journal_tail import UNDER_WAY_MS
@@ -43,6 +45,30 @@ async def test_a_node_hears_conversations_with_listeners_on_it(node: MemoryNode,
     await phone.close()
     await wait_all_tasks_blocked()
     assert subscribed == set()
+
+
+async def test_a_message_crosses_once_to_each_node_that_is_interested(backend: Backend, sends: Sends) -> None:
+    """Whoever has listeners on other conversations only hears nothing of it, however many listen where it goes."""
+    roster = await open_room(backend, alice, bob, carol)
+    async with open_node(backend) as one, open_node(backend) as other, open_node(backend) as idle:
+        laptop = await one.listen(alice_laptop, roster.conversation)
+        listening = [await other.listen(device, roster.conversation) for device in (bob_phone, carol_phone)]
+        await laptop.send(sends.group(roster, alice))
+        for phone in listening:
+            assert (await phone.receive(f.New)).seq == 1
+        await wait_all_tasks_blocked()
+        assert [node.services.metrics.events_received[MessagesCommitted] for node in (other, idle)] == [1, 0]
+
+
+async def test_two_nodes_give_an_account_one_budget(backend: Backend) -> None:
+    """What one node gave all at once the other does not give again, as soon as it has heard."""
+    async with open_node(backend) as one, open_node(backend) as other:
+        await wait_all_tasks_blocked()
+        burst = ALLOWANCES[Budget.DELIVERIES].burst
+        assert one.services.budgets.spend(alice.account, Budget.DELIVERIES, burst) is None
+        assert other.services.budgets.spend(alice.account, Budget.DELIVERIES, burst / 8) is None
+        await trio.sleep(2 * PERIOD + 0.5)  # in time that jumps: each has told, and heard
+        assert other.services.budgets.spend(alice.account, Budget.DELIVERIES) is not None
 
 
 async def test_what_was_committed_before_the_bus_heard_is_found(node: MemoryNode, backend: Backend) -> None:

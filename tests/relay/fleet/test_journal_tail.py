@@ -7,16 +7,18 @@ from pathlib import Path
 import asyncpg
 import trio
 
+from domain.people.model import Revocation
 from relay.fleet.journal_tail import PERIOD, UNDER_WAY_MS, WINDOW_MS, read_journal_tail
 from relay.fleet.peer_nodes import BEAT
 from storage.database import Connection
 from storage.island import open_island
-from tests.cast import alice, alice_laptop, bob, bob_phone, open_conversation
+from tests.cast import alice, alice_laptop, bob, bob_phone, carol, carol_phone, open_conversation, remove_member
 from tests.relay.library_clients import open_with_websockets
 from tests.relay.memory_node import Backend, MemoryNode, Sends, open_node, open_room
 from tests.relay.program import Program, open_roster, open_stores
 from tests.store_contracts.messages import draft, send
 from varde_contract import frames as f
+from varde_contract.close_codes import CloseCode
 
 PROMISE = 2.0
 """Virtual seconds."""
@@ -41,6 +43,31 @@ async def test_a_message_without_an_event_comes_within_two_seconds(backend: Back
         backend.clock.advance(UNDER_WAY_MS)
         with trio.fail_after(PROMISE):
             assert (await phone.receive(f.New)).seq == 1
+
+
+async def test_a_revocation_without_an_event_cuts_within_two_seconds(node: MemoryNode, backend: Backend) -> None:
+    """An API that dies between its commit and its event leaves no revoked device connected, even to a lone node."""
+    roster = await open_room(backend, alice, bob)
+    phone = await node.listen(bob_phone, roster.conversation)
+    await trio.sleep(2 * BEAT)  # in time that jumps: it is alone by now
+    backend.clock.advance(1_000)
+    revocation = Revocation(bob_phone.id, backend.clock(), final=True)
+    backend.memory.revocations[bob_phone.id] = backend.clock(), revocation
+    with trio.fail_after(PROMISE):
+        assert (await phone.wait_closed()).code == CloseCode.REVOKED
+
+
+async def test_a_removal_without_an_event_takes_effect_within_two_seconds(backend: Backend) -> None:
+    """A statement is a number of the log: who may not have it any more is found out as they are to read it."""
+    roster = await open_room(backend, alice, bob, carol)
+    async with open_node(backend) as node, open_node(backend):
+        removed = await node.listen(carol_phone, roster.conversation)
+        moved = await remove_member(backend.stores, roster.conversation, carol)
+        stated = draft(alice_laptop, roster.conversation, sent_ms=backend.clock(), version=moved.version)
+        await send(backend.stores, stated)
+        backend.clock.advance(UNDER_WAY_MS)
+        with trio.fail_after(PROMISE):
+            assert (await removed.receive(f.Changed)).kind == f.ChangeKind.MEMBERSHIP
 
 
 async def test_what_is_under_way_is_left_to_its_event(node: MemoryNode, backend: Backend) -> None:
