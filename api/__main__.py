@@ -22,7 +22,7 @@ from settings.mail import LOOPBACK, MailFolder, MailSettings
 from settings.storage import StorageSettings
 from storage.keys import ApiKeys, make_keys, read_api_keys
 from storage.mail import open_mail
-from storage.program import Serve, read_clock, run_program, user_of
+from storage.program import Serve, read_clock, read_monotonic_clock, run_program, user_of
 from tls.certificate import TlsCertificate, watch_certificates
 
 HELP: Final = """Run the REST API until SIGTERM or SIGINT, then finish what is under way.
@@ -70,7 +70,7 @@ def _prepare() -> tuple[str, Serve]:
         stores: Stores, stop: trio.Event, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
     ) -> None:
         services = make_services(
-            config, stores, mail, keys, Budgets(clock=read_clock), clock=read_clock, entropy=os.urandom
+            config, stores, mail, keys, Budgets(clock=read_monotonic_clock), clock=read_clock, entropy=os.urandom
         )
         app = create_app(services)
         async with trio.open_nursery() as nursery:

@@ -87,7 +87,7 @@ def make_services(
         config=config,
         metrics=metrics,
         clock=clock,
-        sign_in_limit=TokenBuckets(Allowance(config.sign_in_burst, 1, TOO_MANY_SIGN_INS), clock=clock),
+        sign_in_limit=TokenBuckets(Allowance(config.sign_in_burst, 1, TOO_MANY_SIGN_INS), clock=budgets.clock),
         budgets=budgets,
         sign_in=SignIn(
             *(s.sign_in, counted_mail, sessions),

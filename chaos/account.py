@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -12,6 +12,10 @@ from varde_contract.ids import ConversationId, ProfileId
 
 MONTH_BUDGET_SECONDS: Final = 30 * 86_400 * 0.001
 """What a service level of 99.9 % leaves a month for outages."""
+
+
+Log: TypeAlias = set[tuple[ConversationId, int]]
+"""The numbers that a database has in its conversations."""
 
 
 class Said(NamedTuple):
@@ -64,7 +68,8 @@ class Account:
 
     members: dict[ConversationId, frozenset[str]]
     names: dict[ProfileId, str]
-    acked: dict[tuple[ConversationId, Said], float] = field(default_factory=dict)
+    acked: dict[tuple[ConversationId, Said], int] = field(default_factory=dict)
+    """The number that each was given in its conversation."""
     sent: dict[tuple[ConversationId, Said], float] = field(default_factory=dict)
     """What was handed to the client, acked or not."""
     shown: dict[str, list[tuple[float, ConversationId, ProfileId, Said]]] = field(
@@ -83,19 +88,25 @@ class Account:
             for name in self.members[conversation] - {said.sender}
         )
 
-    def close(self, fault: str, began: float, seed: int, *, cuts: bool = True) -> FaultResult:
-        """Return the result of a fault. `began` is when it did, by the clock of the books; `cuts`: it may."""
+    def close(
+        self, fault: str, during: tuple[float, float], seed: int, *, cuts: bool = True, log: Log | None = None
+    ) -> FaultResult:
+        """Return the result of a fault. `during` is when people talked, by the clock of the books; `cuts`: it may.
+
+        With the `log` that the database has now, an acked message that is not in it is lost, whoever was shown it.
+        """
         acked = [key for key in self.acked if key[1].fault == fault]
         result = FaultResult(acked=len(acked), seed=seed)
-        result.cut = 0 if cuts else sum(at >= began for at in self.disconnected)
+        result.cut = 0 if cuts else sum(at >= during[0] for at in self.disconnected)
         counts = {name: Counter((c, said) for _, c, _, said in rows) for name, rows in self.shown.items()}
         for conversation, said in acked:
             readers = self.members[conversation] - {said.sender}
-            unseen = sum(not counts.get(name, Counter())[conversation, said] for name in readers)
-            result.lost += bool(unseen)
+            unseen = any(not counts.get(name, Counter())[conversation, said] for name in readers)
+            gone = log is not None and (conversation, self.acked[conversation, said]) not in log
+            result.lost += unseen or gone
             result.shown += not unseen
-        # Until the first message is shown is an outage as well.
-        times = [began]
+        # Until the first message is shown is an outage as well, and so is what comes after the last one.
+        times = [*during]
         for name, rows in self.shown.items():
             last: dict[tuple[ConversationId, str], int] = {}
             for at, conversation, profile, said in rows:

@@ -1,15 +1,27 @@
 """The faults: what each does to the system for a few seconds. Whoever runs them lets people talk meanwhile."""
 
+import os
 import random
+import shutil
 import signal
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from itertools import chain
+from operator import attrgetter
 from typing import Final, NamedTuple, TypeAlias
+from urllib.parse import urlsplit
 
 import trio
 
 from chaos.balancer import PATIENCE, POLL
+from chaos.clock import HOUR
+from chaos.machines import Machines
+from chaos.patroni import Member, PatroniCluster, wait
 from chaos.proxy import Conditions, Link
 from chaos.system import ChaosSystem, send_signal
+from operations.backup import back_up, restore
+from settings.storage import DatabaseUrl, StorageSettings
+from storage.embedded.cluster import NAME, program
 
 Apply: TypeAlias = Callable[[ChaosSystem, random.Random, float], Awaitable[None]]
 """Do it, for so many seconds, and undo it."""
@@ -20,11 +32,17 @@ Links: TypeAlias = Callable[[ChaosSystem], Iterable[Link]]
 
 
 class Fault(NamedTuple):
-    """One fault. `quick`: it is part of the short run. `cuts`: people may lose their connections."""
+    """One fault."""
 
     apply: Apply
     quick: bool = False
+    """It is part of the short run."""
     cuts: bool = True
+    """People may lose their connections."""
+    refuse: Callable[[Machines], str] = lambda _: ""
+    """Why it cannot be had here."""
+    cluster: bool = False
+    """It is one of a cluster of Postgres, after which the log of the new primary is looked at."""
 
 
 async def _calm(_: ChaosSystem, __: random.Random, seconds: float) -> None:
@@ -45,6 +63,10 @@ def _some_node(chaos: ChaosSystem, dice: random.Random) -> list[str]:
 
 def _all_nodes(chaos: ChaosSystem, _: random.Random) -> list[str]:
     return chaos.nodes
+
+
+def _all_servers(chaos: ChaosSystem, _: random.Random) -> list[str]:
+    return [*chaos.nodes, "api", "worker"]
 
 
 def _kill(pick: Pick) -> Apply:
@@ -86,6 +108,92 @@ async def _renew_certificate(chaos: ChaosSystem, dice: random.Random, seconds: f
             await trio.sleep(POLL)
 
 
+# Disk, clocks and backups.
+
+
+async def _fill_disk(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
+    ballast = chaos.disk / "ballast"
+    with ballast.open("wb") as file, trio.move_on_after(seconds):
+        while True:
+            # Again and again: Postgres gives back what it no longer needs, and must not have it again.
+            with suppress(OSError):  # nothing is free, or not any more
+                os.posix_fallocate(file.fileno(), ballast.stat().st_size, shutil.disk_usage(chaos.disk).free)
+            await trio.sleep(POLL)
+    ballast.unlink()
+
+
+def _step_clocks(pick: Pick, step: int) -> Apply:
+    async def apply(chaos: ChaosSystem, dice: random.Random, seconds: float) -> None:
+        names = list(pick(chaos, dice))
+        for name in names:
+            chaos.clocks[name].step(step)
+        chaos.clients.reset()  # people come back by tickets, made by one clock and judged by another
+        await trio.sleep(seconds)  # the fault itself
+        for name in names:
+            chaos.clocks[name].step(0)
+        await trio.sleep(seconds)  # for what was made at the wrong time to be replaced
+
+    return apply
+
+
+def _silently(_: str) -> None:
+    """What is going on is nobody's business here."""
+
+
+async def _restore_backup(chaos: ChaosSystem, dice: random.Random, seconds: float) -> None:
+    file = chaos.data.with_name("backup.tar")
+    settings = StorageSettings(database=DatabaseUrl(chaos.database_url), data=chaos.data)
+    await back_up(settings, file, _silently)
+    await trio.sleep(seconds)  # all that is said now will be lost on the server
+    for link in _database(chaos):
+        link.refuses = True
+        link.reset()
+    server = urlsplit(chaos.database_url)._replace(path="/postgres").geturl()
+    for statement in (f"DROP DATABASE {NAME} WITH (FORCE)", f"CREATE DATABASE {NAME}"):
+        await trio.run_process((program("psql"), "-X", "-q", "-c", statement, server))
+    await restore(settings, file, _silently)
+    file.unlink()
+    for link in _database(chaos):
+        link.refuses = False
+    await _kill(_all_servers)(chaos, dice, seconds)
+
+
+# The cluster of Postgres.
+
+
+def _change_primary(lose: Callable[[PatroniCluster, Member], None], mend: Callable[[Member], None] | None) -> Apply:
+    """Have the primary lose its place by `lose`, and let it come back by `mend`, at least as standby."""
+
+    async def apply(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
+        cluster = chaos.cluster
+        assert cluster is not None
+        old = await trio.to_thread.run_sync(cluster.wait_healthy)
+        await trio.to_thread.run_sync(lose, cluster, old)
+        other = cluster.other(old)
+        await trio.to_thread.run_sync(wait, lambda: other.state.get("role") == "primary")
+        await trio.sleep(seconds)  # with one server
+        if mend is not None:
+            await trio.to_thread.run_sync(mend, old)
+        await trio.to_thread.run_sync(cluster.wait_healthy)
+
+    return apply
+
+
+def _cut_off_primary(_: PatroniCluster, primary: Member) -> None:
+    primary.machine.unplug()
+
+
+async def _kill_etcd(chaos: ChaosSystem, _: random.Random, seconds: float) -> None:
+    cluster = chaos.cluster
+    assert cluster is not None
+    primary = await trio.to_thread.run_sync(cluster.wait_healthy)
+    cluster.etcd.kill()
+    await trio.to_thread.run_sync(wait, lambda: bool(primary.state.get("failsafe_mode_is_active")))
+    await trio.sleep(seconds)  # without anybody who knows who leads
+    await trio.to_thread.run_sync(cluster.etcd.start)
+    await trio.to_thread.run_sync(wait, lambda: not primary.state.get("failsafe_mode_is_active"))
+
+
 # The network.
 
 
@@ -93,7 +201,7 @@ async def _partition_node(chaos: ChaosSystem, dice: random.Random, seconds: floa
     (name,) = _some_node(chaos, dice)
     machine = chaos.machines[name]
     if not machine.namespace:
-        await _stall(lambda _: (chaos.inside[name], chaos.database[name], chaos.bus[name]))(chaos, dice, seconds)
+        await _stall(lambda _: (chaos.inside[name], *chaos.database[name], chaos.bus[name]))(chaos, dice, seconds)
         return
     machine.unplug()
     await trio.sleep(seconds)  # the fault itself
@@ -166,7 +274,7 @@ def _inside(chaos: ChaosSystem) -> Iterable[Link]:
 
 
 def _database(chaos: ChaosSystem) -> Iterable[Link]:
-    return chaos.database.values()
+    return chain(*chaos.database.values())
 
 
 def _bus(chaos: ChaosSystem) -> Iterable[Link]:
@@ -216,4 +324,21 @@ FAULTS: Final[dict[str, Fault]] = {
     "database-silent": Fault(_stall(_database)),
     "database-reset": Fault(_reset(_database), quick=True),
     "database-refused": Fault(_refuse(_database)),
+    "disk-full": Fault(_fill_disk, quick=True, refuse=attrgetter("refusal")),
+    "node-clock-forward": Fault(_step_clocks(_some_node, HOUR)),
+    "node-clock-back": Fault(_step_clocks(_some_node, -HOUR)),
+    "api-clock-forward": Fault(_step_clocks(_only("api"), HOUR)),
+    "api-clock-back": Fault(_step_clocks(_only("api"), -HOUR)),
+    "all-clocks-forward": Fault(_step_clocks(_all_servers, HOUR)),
+    "backup-restored": Fault(_restore_backup),
+    # In a cluster. The last two wait for the lease of the primary to end, after 20 s.
+    "primary-switched-over": Fault(
+        _change_primary(lambda cluster, old: old.switch_over(cluster.other(old).name), None), cluster=True
+    ),
+    "primary-killed": Fault(_change_primary(lambda _, old: old.kill_postgres(), None), cluster=True),
+    "etcd-killed": Fault(_kill_etcd, cluster=True),
+    "primary-server-killed": Fault(_change_primary(lambda _, old: old.kill(), Member.start), cluster=True),
+    "primary-partitioned": Fault(
+        _change_primary(_cut_off_primary, lambda old: old.machine.plug()), cluster=True, refuse=attrgetter("refusal")
+    ),
 }

@@ -1,7 +1,11 @@
-"""Machines of the run: network namespaces of Linux with a cable each, in a network and with mounts of the run's own."""
+"""Machines of the run: network namespaces of Linux with a cable each, and disks that may become full.
+
+Network and mounts are the run's own and vanish with its last process, however it ends.
+"""
 
 import ctypes
 import os
+import socket
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +14,16 @@ from typing import Final
 from supervisor.programs import Program
 
 HERE: Final = "127.0.0.1"
+DISK_MIB: Final = 512
+"""A database and its log of changes, of a few minutes, take less than half."""
 _SWITCH: Final = "varde0"
 _HUB: Final = "10.99.0.1"
 _OWN: Final = 0x00020000 | 0x40000000
 """CLONE_NEWNS and CLONE_NEWNET of unshare(2), which Python has from 3.12 on."""
 _PREPARE: Final = (
     "mount --make-rprivate /",
+    # Postgres leaves its shared memory there when it is killed.
+    "mount -t tmpfs tmpfs /dev/shm",
     "ip link set lo up",
     f"ip link add {_SWITCH} type bridge",
     f"ip addr add {_HUB}/24 dev {_SWITCH}",
@@ -54,11 +62,19 @@ class Machine:
 
 
 class Machines:
-    """The machines of one run. `refusal` says why there is only this one; it is empty where there can be more."""
+    """The machines of one run.
+
+    `refusal` says why there is only this one, with its own disk, and is empty where there can be more.
+    """
 
     def __init__(self, refusal: str) -> None:
         self.refusal = refusal
         self._count = 0
+
+    def open_disk(self, folder: Path) -> None:
+        """Put a small disk into an empty folder, in memory; the folder stays as it is where that is not possible."""
+        if not self.refusal:
+            _run(f"mount -t tmpfs -o size={DISK_MIB}m,mode=0711 tmpfs {folder}")
 
     def open_machine(self, folder: Path) -> Machine:
         """One more, or this one where there can be no other. It is gone when nothing runs there and the run ends."""
@@ -96,6 +112,12 @@ def enter_own_machines() -> Machines:
     for command in _PREPARE:
         _run(command)
     return Machines("")
+
+
+def free_port(host: str = HERE) -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.create_server((host, 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def _run(command: str) -> None:

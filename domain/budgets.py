@@ -170,6 +170,8 @@ class Budgets:
     """Every budget of every account, at one face."""
 
     def __init__(self, *, clock: Clock, allowances: Mapping[Budget, Allowance] = ALLOWANCES) -> None:
+        """`clock` must be one that cannot be set back."""
+        self.clock = clock
         # By the number of the account's id: to hash a UUID takes Python. So does a member of an enumeration, and each
         # message spends two of these budgets: they are looked up once.
         self._buckets: dict[Budget, TokenBuckets[int]] = {

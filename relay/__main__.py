@@ -18,7 +18,7 @@ from relay.socket.upgrade_request import RELAY
 from settings.environment import command_from_environ
 from settings.relay import RelaySettings
 from storage.keys import RelayKeys, make_keys, read_relay_keys
-from storage.program import Serve, read_clock, run_program
+from storage.program import Serve, read_clock, read_monotonic_clock, run_program
 from tls.certificate import TlsCertificate
 from varde_contract.kem import MlKemKeyPair
 from varde_contract.noise import KeyPair
@@ -83,6 +83,7 @@ def _dependencies(
         ticket_publics=keys.ticket_publics,
         other_keys=[(KeyPair.from_private(static), MlKemKeyPair(kem)) for static, kem in keys.other_privates],
         clock=read_clock,
+        monotonic_clock=read_monotonic_clock,
         entropy=os.urandom,
         random=SystemRandom(),
         certificate=certificate,

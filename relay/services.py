@@ -55,6 +55,8 @@ class Dependencies:
     static: KeyPair
     ticket_publics: Sequence[bytes]
     clock: Clock
+    monotonic_clock: Clock
+    """For budgets: with one that can be set back, everybody would be refused for as long as it was set back."""
     entropy: Entropy
     random: Random
     kem: MlKemKeyPair | None = None
@@ -142,7 +144,7 @@ def make_services(
     stop, draining = trio.Event() if stop is None else stop, trio.Event()
     outage, hub, roster_changes = Outage(settings.outage_patience), Hub(), RosterChanges(settings.changes_pause)
     flush_scheduler = FlushScheduler()
-    budgets = Budgets(clock=dependencies.clock, allowances=dependencies.allowances)
+    budgets = Budgets(clock=dependencies.monotonic_clock, allowances=dependencies.allowances)
     epochs = Epochs(stores.epochs, hub.cut_all)
     rosters, publisher = Rosters(stores.conversations), Publisher(stores.bus, metrics, pause=settings.announce_pause)
     stale_heads = StaleHeads(hub)

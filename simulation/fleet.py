@@ -150,6 +150,7 @@ class Fleet:
             kem=RELAY_KEM,
             ticket_publics=[TICKET_KEY.public_key().public_bytes_raw()],
             clock=now_ms,
+            monotonic_clock=now_ms,
             entropy=self._random.randbytes,
             random=Random(self._random.random()),
         )

@@ -156,6 +156,11 @@ def read_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
+def read_monotonic_clock() -> int:
+    """Milliseconds that nobody can set back: for what is measured within one process, such as budgets."""
+    return time.monotonic_ns() // 1_000_000
+
+
 def _say_ready(name: str, address: str) -> None:
     sys.stdout.write(json.dumps({"ready": name, "address": address}) + "\n")
     sys.stdout.flush()

@@ -135,6 +135,7 @@ async def _run(plan: Plan, folder: Path, files: TlsFiles | None) -> None:
         static=KeyPair.from_private(private),
         ticket_publics=[ticket_public],
         clock=_now_ms,
+        monotonic_clock=_now_ms,
         entropy=os.urandom,
         random=SystemRandom(),
         allowances={},

@@ -81,6 +81,7 @@ async def open_memory_api(
     allowances: Mapping[Budget, Allowance] = ALLOWANCES,
     timeouts: Timeouts | None = None,
     known: bool = True,
+    budget_clock: ManualClock | None = None,
 ) -> AsyncIterator[MemoryApi]:
     """Serve the API; with `known`, the whole cast is registered."""
     memory, bus, mail, clock, interference = Memory(), RecordingBus(), RecordingMail(), ManualClock(), Interference()
@@ -94,7 +95,7 @@ async def open_memory_api(
         stores,
         mail,
         KEYS,
-        Budgets(clock=clock, allowances=allowances),
+        Budgets(clock=clock if budget_clock is None else budget_clock, allowances=allowances),
         clock=clock,
         entropy=DeterministicEntropy(),
     )

@@ -25,7 +25,8 @@ class Story:
     def __post_init__(self) -> None:
         for number in (1, 2):
             said = Said("x", "alice", number)
-            self.account.sent[GROUP, said] = self.account.acked[GROUP, said] = float(number)
+            self.account.sent[GROUP, said] = float(number)
+            self.account.acked[GROUP, said] = number
             for name in ("bob", "carol"):
                 self.show(name, said, at=number + 0.5)
 
@@ -35,7 +36,7 @@ class Story:
 
     def close(self) -> FaultResult:
         """The result."""
-        return self.account.close("x", began=0.0, seed=7)
+        return self.account.close("x", (0.0, 2.5), seed=7)
 
 
 @pytest.fixture
@@ -53,10 +54,32 @@ def test_what_went_well_is_clean(story: Story) -> None:
     assert story.account.missing("x") == 0
 
 
+def test_a_silence_to_the_end_is_an_outage(story: Story) -> None:
+    """Also when nothing was shown at all."""
+    assert story.account.close("x", (0.0, 9.5), 7).longest_outage_s == 7.0
+    assert story.account.close("y", (1.0, 9.0), 7).longest_outage_s == 8.0
+
+
+def test_what_the_log_does_not_have_is_lost(story: Story) -> None:
+    """Everybody was shown it, and whoever comes later will not be."""
+    log = {(GROUP, 1), (GROUP, 2)}
+    assert story.account.close("x", (0.0, 2.5), 7, log=log).clean
+    result = story.account.close("x", (0.0, 2.5), 7, log=log - {(GROUP, 2)})
+    assert (result.acked, result.shown, result.lost, result.clean) == (2, 2, 1, False)
+
+
+def test_a_cut_is_found_where_there_may_be_none(story: Story) -> None:
+    """And what ended before the fault is not counted."""
+    story.account.disconnected += [0.5, 2.0]
+    assert story.account.close("x", (1.0, 2.5), 7).clean
+    result = story.account.close("x", (1.0, 2.5), 7, cuts=False)
+    assert (result.cut, result.clean) == (1, False)
+
+
 def test_a_loss_is_found(story: Story) -> None:
     """One of two readers is enough."""
     said = Said("x", "alice", 3)
-    story.account.sent[GROUP, said] = story.account.acked[GROUP, said] = 3.0
+    story.account.sent[GROUP, said], story.account.acked[GROUP, said] = 3.0, 3
     story.show("bob", said, at=3.5)
     assert story.account.missing("x") == 1
     result = story.close()
@@ -94,7 +117,7 @@ def test_a_misdelivery_is_found(story: Story, name: str, where: ConversationId, 
 
 def test_other_faults_are_other_books(story: Story) -> None:
     """What was said under one is not counted under another; the total has all of it."""
-    assert story.account.close("y", 0.0, 7).acked == 0
+    assert story.account.close("y", (0.0, 9.0), 7).acked == 0
     results = {"x": story.close(), "y": FaultResult(acked=3, shown=2, lost=1, longest_outage_s=9.0, seed=7)}
     total = add_up(results, 7)
     assert (total.acked, total.shown, total.lost, total.longest_outage_s, total.seed) == (5, 4, 1, 9.0, 7)

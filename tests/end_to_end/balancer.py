@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,17 +9,12 @@ from pathlib import Path
 
 from chaos.balancer import SHIPPED, RuntimeApi
 from chaos.certificates import Authority, ecdsa_key, pem_of
+from chaos.machines import free_port
 from tests.end_to_end.stack import SECONDS, Program, Stack
 from tests.system import require
 
 CONFIG = SHIPPED / "haproxy.cfg"
 PASSTHROUGH = SHIPPED / "passthrough.cfg"
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Balancer(RuntimeApi):

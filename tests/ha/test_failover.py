@@ -20,10 +20,10 @@ import trio
 
 import varde
 from chaos.account import Account, Said
+from chaos.patroni import PatroniCluster, open_patroni_cluster, wait
 from storage.embedded.cluster import program
 from tests.end_to_end.stack import ROOT, Stack, connected, open_dm, people, running_stack
-from tests.ha.patroni import PatroniCluster, open_patroni_cluster, wait
-from tests.system import SCRATCH
+from tests.system import SCRATCH, require
 from varde.events import Message
 from varde_contract.transparency.entry import split_entries
 
@@ -45,6 +45,7 @@ class System(NamedTuple):
 @pytest.fixture(scope="module")
 def system() -> Iterator[System]:
     """Everything a production system has, with one relay node."""
+    require("etcd", "etcd-server")
     with (
         tempfile.TemporaryDirectory(prefix="varde-", dir=SCRATCH, ignore_cleanup_errors=True) as name,
         open_patroni_cluster(Path(name)) as cluster,
@@ -92,8 +93,7 @@ async def _write(talk: Talk) -> None:
         key = (talk.conversation.id, said)
         talk.account.sent[key] = trio.current_time()
         sent = await talk.conversation.send(said.text)  # without a deadline: the client waits through every fault
-        talk.account.acked[key] = trio.current_time()
-        talk.numbers[said] = sent.seq
+        talk.account.acked[key] = talk.numbers[said] = sent.seq
         await trio.sleep(PAUSE)  # people pause between two messages
 
 
@@ -125,15 +125,12 @@ async def _talk(system: System, folder: Path) -> AsyncIterator[Talk]:
             while account.missing("failover"):  # noqa: ASYNC110
                 await trio.sleep(PAUSE)
             nursery.cancel_scope.cancel()
-    result = account.close("failover", began, 0)
+    result = account.close("failover", (began, trio.current_time()), 0)
     sys.stdout.write(f"{folder.name}: {result}\n")  # pytest -rP shows the measured outage
     assert result.clean, result
     assert len(set(talk.numbers.values())) == talk.acked
     asked = f"SELECT seq FROM message WHERE conversation_id = '{conversation.id}'"  # noqa: S608 - an id of ours
-    log = subprocess.run(
-        (program("psql"), "-X", "-At", "-c", asked, system.cluster.url), check=True, capture_output=True, text=True
-    )
-    assert set(talk.numbers.values()) <= {int(line) for line in log.stdout.split()}
+    assert set(talk.numbers.values()) <= {int(line) for line in system.cluster.ask(asked)}
     assert system.worker.poll() is None
 
 

@@ -144,6 +144,7 @@ async def open_node(backend: Backend, **changes: Any) -> AsyncIterator[MemoryNod
         kem=RELAY_KEM,
         ticket_publics=[TICKET_KEY.public_key().public_bytes_raw()],
         clock=backend.clock,
+        monotonic_clock=backend.clock,
         entropy=backend.entropy,
         random=Random(1),  # noqa: S311 - it spreads load, and is to do so the same way each time
     )

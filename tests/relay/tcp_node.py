@@ -63,6 +63,7 @@ async def open_tcp_node(
         kem=RELAY_KEM,
         ticket_publics=[TICKET_KEY.public_key().public_bytes_raw()],
         clock=clock,
+        monotonic_clock=clock,
         entropy=os.urandom,  # two nodes must not have one name
         random=Random(1),  # noqa: S311 - it spreads load
         certificate=certificate,

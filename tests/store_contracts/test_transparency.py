@@ -162,6 +162,15 @@ async def test_a_quiet_log_is_signed_again(stores: Stores) -> None:
     assert REFRESH_MS < 60_000
 
 
+async def test_a_log_of_the_future_is_signed_again(stores: Stores) -> None:
+    """A clock was an hour ahead and is set right: clients refuse what it signed, so nobody waits for that hour."""
+    log = stores.transparency
+    assert await sequence(log, SIGNERS, BIRTH_MS + 3_600_000) is not None
+    again = await sequence(log, SIGNERS, BIRTH_MS)
+    assert again is not None
+    assert open_checkpoint(again.note, KEYS).time == BIRTH_MS // 1_000
+
+
 async def test_two_that_append_at_once_make_one_log(nodes: tuple[Stores, Stores]) -> None:
     """Each entry is in it once, and a checkpoint that came second was never stored."""
     for number in range(1, 6):

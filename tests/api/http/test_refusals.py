@@ -7,6 +7,7 @@ from domain.people.sessions import ACCESS_TIME
 from domain.people.sign_in import CODES_PER_WINDOW
 from domain.ports import StoreFault
 from settings.api import ApiSettings, Timeouts
+from simulation.stores.clock import HOUR, SECOND, ManualClock
 from tests.api.bodies import statements
 from tests.api.memory_api import MemoryApi, open_memory_api, refusal_of
 from tests.cast import (
@@ -137,6 +138,16 @@ async def test_refusal_rate_limited_for_one_network_address() -> None:
         response = await api.ask("POST", "/v1/auth/session", json={"email": EMAIL, "code": "12345678"})
         assert refusal_of(response, 429) is RefusalCode.RATE_LIMITED
         assert (await api.ask("GET", "/v1/account", by=alice_phone)).status_code == 200
+
+
+async def test_a_clock_that_is_set_back_refuses_nobody() -> None:
+    """It refused everybody for as long as it was set back."""
+    steady = ManualClock()
+    async with open_memory_api(ApiSettings(port=0, sign_in_burst=1), budget_clock=steady) as api:
+        await api.ask("POST", "/v1/auth/codes", json={"email": EMAIL})
+        api.clock.advance(-HOUR)
+        steady.advance(SECOND)
+        assert (await api.ask("POST", "/v1/auth/codes", json={"email": "b@example.org"})).status_code == 202
 
 
 async def test_refusal_rate_limited_for_one_account() -> None:

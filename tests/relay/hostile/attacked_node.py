@@ -130,6 +130,7 @@ def _make_services(backend: Backend, settings: dict[str, Any]) -> Services:
         static=CountingKeys.from_private(RELAY_KEY.private_bytes()),
         ticket_publics=[TICKET_KEY.public_key().public_bytes_raw()],
         clock=ManualClock(),
+        monotonic_clock=ManualClock(),
         entropy=os.urandom,
         random=Random(1),  # noqa: S311 - it spreads load
     )
