@@ -15,7 +15,7 @@ async def test_a_clock_that_is_set_back_refuses_nobody() -> None:
     backend, steady = make_backend(), ManualClock()
     dependencies = Dependencies(
         static=RELAY_KEY,
-        ticket_public=TICKET_KEY.public_key().public_bytes_raw(),
+        ticket_publics=[TICKET_KEY.public_key().public_bytes_raw()],
         clock=backend.clock,
         monotonic_clock=steady,
         entropy=backend.entropy,
