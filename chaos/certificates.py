@@ -79,12 +79,17 @@ def write_pair(folder: Path, certificate: bytes, key: bytes, *, mode: int = 0o60
 
 
 def issue(
-    authority: Authority, folder: Path, make_key: Callable[[], PrivateKey] = ecdsa_key, *, name: str = NAME
+    authority: Authority,
+    folder: Path,
+    make_key: Callable[[], PrivateKey] = ecdsa_key,
+    *,
+    name: str = NAME,
+    life: timedelta = DAY,
 ) -> tuple[Path, Path]:
     """Make a key, have it certified, and put both into a folder, which is made if need be."""
     key = make_key()
     folder.mkdir(exist_ok=True)
-    return write_pair(folder, authority.certify(key, name=name), pem_of(key))
+    return write_pair(folder, authority.certify(key, name=name, life=life), pem_of(key))
 
 
 def _name(text: str) -> x509.Name:

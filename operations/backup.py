@@ -23,6 +23,7 @@ import trio
 from settings.storage import EmbeddedDatabase, StorageSettings
 from storage.database import open_database
 from storage.embedded.cluster import program
+from storage.grants import grant_rights
 from storage.island import Island, open_island
 from storage.keys import NAMES, STAGES, KeyFileError, check_folder, read_text, write_text
 from storage.log_key import KEY as LOG_KEY
@@ -41,6 +42,8 @@ PROGRAM_KEYS: Final = {
 """What each program reads: the table at the top of storage/keys.py."""
 PROGRAM_STAGES: Final = {"relay": ("relay.key", "relay.kem", "ticket.pub"), "api": ("pepper",), "worker": ()}
 """Of which of them it also reads the next and the old one, while they change."""
+RESTORE: Final = "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"
+"""Who owns what, and what the users of programs may do, is for the server that it comes to, where others may exist."""
 MEMBERS: Final = {f"keys/{name}" for name in NAMES} | {f"log/{LOG_KEY}"}
 STAGED_MEMBERS: Final = {f"keys/{name}{stage}" for name in NAMES for stage in STAGES}
 """In a backup only when it was made while they changed."""
@@ -93,7 +96,8 @@ async def restore(settings: StorageSettings, file: Path, say: Say) -> Mapping[st
             if await island.run(connection.fetchval, f"SELECT count(*) FROM ({_TABLES}) AS it"):  # noqa: S608
                 raise BackupError("the database is not empty; make a new one, and name it in VARDE_DATABASE_URL")
             say("restoring the database")
-            await _run("pg_restore", url, "--no-owner", "--exit-on-error", "--single-transaction", str(dump))
+            await _run("pg_restore", url, *RESTORE, str(dump))
+            await island.run(grant_rights, connection)
             rows = await _count(island, connection)
         if rows != _about(archive)["rows"]:
             raise BackupError("the restored database has other rows than the backup says; do not use it")
@@ -131,7 +135,7 @@ async def _restore_aside(file: Path, work: Path) -> Mapping[str, int]:
         aside = StorageSettings(database=EmbeddedDatabase(Path(server)), data=work / "data")
         dump = _unpack(archive, work)
         async with _connected(aside) as (island, url, connection):
-            await _run("pg_restore", url, "--no-owner", "--exit-on-error", "--single-transaction", str(dump))
+            await _run("pg_restore", url, *RESTORE, str(dump))
             found = await _count(island, connection)
         _write_keys(aside.data, _read_keys(archive))
     return found

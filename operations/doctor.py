@@ -5,25 +5,31 @@ import resource
 import smtplib
 import socket
 import ssl
+import stat
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import trio
+from cryptography import x509
 
 from domain.people.ports import MailUnavailable
 from settings.api import ApiSettings
+from settings.bus import BUS_URL, ValkeyServers
 from settings.environment import Address, ConfigError
 from settings.mail import MailFolder, MailSettings, Security, Smtp
 from settings.relay import RelaySettings
 from settings.storage import DatabaseUrl, StorageSettings
+from settings.tls import read_metrics_tls, read_relay_tls
 from storage.island import open_island
 from storage.keys import KeyFileError, read_api_keys, read_relay_keys
 from storage.mail import open_mail
 from storage.migrate import SchemaError, require_current
+from tls.certificate import TlsCertificate
 
 PATIENCE: Final = 10.0
 """Seconds for one look."""
@@ -77,7 +83,9 @@ async def examine(environ: Mapping[str, str], mail_to: str | None, report: Calla
 
 
 _LINE: Final = """
-    SELECT ssl, client_addr FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE pid = pg_backend_pid()
+    SELECT ssl, client_addr, pg_has_role(relowner, 'USAGE') AS owner
+    FROM pg_stat_ssl JOIN pg_stat_activity USING (pid), pg_class
+    WHERE pid = pg_backend_pid() AND pg_class.oid = 'schema_migration'::regclass
 """
 
 
@@ -105,7 +113,56 @@ async def _look_at_database(environ: Mapping[str, str]) -> str:
     # By what the server sees: the URL may name several servers, and in more than one way. A socket has no address.
     if line is not None and not line["ssl"] and line["client_addr"] is not None and not line["client_addr"].is_loopback:
         raise Warning(f"PostgreSQL {version}, reached without TLS: add sslmode=verify-full to the URL")
+    if line is not None and line["owner"]:
+        raise Warning(f"PostgreSQL {version}, as the owner of its tables: a program should have a user of its own")
     return f"PostgreSQL {version}, schema up to date, clocks {skew * 1_000:.0f} ms apart"
+
+
+async def _look_at_certificates(environ: Mapping[str, str]) -> str:
+    """Look at what this program shows to others, and by whom it knows them."""
+    return await trio.to_thread.run_sync(_judge_certificates, environ)
+
+
+def _judge_certificates(environ: Mapping[str, str]) -> str:
+    pairs: dict[str, tuple[str, str | None]] = {}
+    settings = StorageSettings.from_environ(environ)
+    if isinstance(settings.database, DatabaseUrl):
+        told = parse_qs(urlsplit(settings.database.url).query)
+        for name in {"sslrootcert", "sslcert"} & told.keys():
+            key = told["sslkey"][-1] if name == "sslcert" and "sslkey" in told else None
+            pairs[f"VARDE_DATABASE_URL: {name}"] = told[name][-1], key
+    tls = settings.bus.tls if isinstance(settings.bus, ValkeyServers) else None
+    if tls is not None and tls.ca is not None:
+        pairs[f"{BUS_URL}: ca"] = str(tls.ca), None
+    if tls is not None and tls.certificate is not None:
+        pairs[f"{BUS_URL}: certificate"] = str(tls.certificate), str(tls.key)
+    for files in filter(None, (read_relay_tls(environ), read_metrics_tls(environ))):
+        TlsCertificate(files, lambda: time.time_ns() // 1_000_000)
+        pairs[files.variables[0]] = str(files.certificate), None
+    days = {what: _days_of(what, *pair) for what, pair in pairs.items()}
+    if not days:
+        return "none, and none is asked for"
+    soonest = min(days, key=days.__getitem__)
+    if days[soonest] < CERTIFICATE_DAYS:
+        raise Warning(f"{soonest}: ends in {days[soonest]} days: is it renewed?")
+    return f"{len(days)}, the first ends in {days[soonest]} days"
+
+
+def _days_of(what: str, certificate: str, key: str | None) -> int:
+    """How long a certificate lasts. Raises ConfigError when it cannot be used, or its key by more than its owner."""
+    try:
+        loaded = x509.load_pem_x509_certificates(Path(certificate).read_bytes())[0]
+        if key is not None:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=lambda: "")
+            if Path(key).stat().st_mode & stat.S_IRWXO:
+                raise ConfigError(f"{what}: everybody on this machine can use the key beside it")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "there is no certificate (PEM) in the file"
+        raise ConfigError(f"{what}: {why}") from None
+    left = (loaded.not_valid_after_utc - datetime.now(UTC)).days
+    if left < 0:
+        raise ConfigError(f"{what}: it has ended")
+    return left
 
 
 async def _look_at_keys(environ: Mapping[str, str]) -> str:
@@ -192,6 +249,7 @@ async def _send_test(environ: Mapping[str, str], address: str) -> str:
 
 LOOKS: Final[Mapping[str, Look]] = {
     "database": _look_at_database,
+    "certificates": _look_at_certificates,
     "keys": _look_at_keys,
     "ports": _look_at_ports,
     "open files": _look_at_files,

@@ -18,6 +18,7 @@ from storage.embedded.cluster import ClusterError, embedded_url, prepare_cluster
 from storage.embedded.os_user import OsUserError
 from storage.embedded.server import EmbeddedPostgresError
 from storage.fleet_command import fleet, node
+from storage.grants import grant_rights
 from storage.island import open_island
 from storage.migrate import Migration, SchemaError, migrate, read_migrations
 from storage.postgres.transparency import begin_log_anew
@@ -79,6 +80,9 @@ def migrate_command() -> None:
 
     Plain SQL files are applied in order, each in a transaction of its own. Two of these at once wait for each other,
     and a second run changes nothing. Stop the servers first only if a release says so.
+
+    Of the database users varde_relay, varde_api and varde_worker, each that exists is then given what its program
+    needs. Run it as the owner of the database, and again when you have made one of them.
     """
     trio.run(_migrate, StorageSettings.from_environ(os.environ))
 
@@ -116,21 +120,23 @@ async def _begin_log(database: EmbeddedDatabase | DatabaseUrl) -> int | None:
 
 async def _migrate(settings: StorageSettings) -> None:
     async with open_database(settings.database) as url, open_island() as island:
-        applied = await island.run(_connect_and_migrate, url)
+        applied, users = await island.run(_connect_and_migrate, url)
         if applied:  # afterwards: the table comes with a migration
             await record(settings, Action.MIGRATE, f"{len(read_migrations()):04}")
     for migration in applied:
         click.echo(f"applied {migration}")
+    if users:
+        click.echo(f"granted to {', '.join(users)} what each needs")
     click.echo(f"the database is at {len(read_migrations()):04}" + ("" if applied else "; there was nothing to do"))
 
 
-async def _connect_and_migrate(url: str) -> tuple[Migration, ...]:
+async def _connect_and_migrate(url: str) -> tuple[tuple[Migration, ...], tuple[str, ...]]:
     try:
         connection = await asyncpg.connect(url, timeout=CONNECTING_DEADLINE)
     except OSError as error:  # a TimeoutError, too; neither text holds the URL
         raise click.ClickException(f"the database cannot be reached: {str(error) or 'no answer'}") from error
     try:
-        return await migrate(connection)
+        return await migrate(connection), await grant_rights(connection)
     finally:
         await connection.close()
 

@@ -31,6 +31,7 @@ local     all  all            trust
 hostssl   all  by_certificate 127.0.0.1/32 cert
 hostssl   all  by_password    127.0.0.1/32 scram-sha-256
 hostnossl all  without_tls    127.0.0.1/32 scram-sha-256
+hostssl   all  varde_relay,varde_api,varde_worker 127.0.0.1/32 scram-sha-256
 """
 PEOPLE: Final = "by_certificate", "by_password", "without_tls"
 

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,7 +21,19 @@ import trio
 
 from storage.embedded.cluster import program
 from storage.embedded.server import open_embedded_postgres
+from storage.grants import RIGHTS
 from tests.system import SCRATCH
+
+MAKE_USERS: Final = tuple(
+    f"DO $$ BEGIN CREATE ROLE {user} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$" for user in RIGHTS
+)
+"""One for each program. What each may do is granted with the schema, and copied with its database."""
+
+
+def url_of(user: str, url: str) -> str:
+    """The URL of the same database for another user."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +41,12 @@ def postgres_url() -> Iterator[str]:
     """The URL of a server on which databases can be made: VARDE_TEST_DATABASE_URL, or one of our own."""
     given = os.environ.get("VARDE_TEST_DATABASE_URL")
     if given is not None:
+        run_sql(given, *MAKE_USERS)
         yield given
         return
     with tempfile.TemporaryDirectory(prefix="varde-", dir=SCRATCH) as folder, _server(Path(folder)) as url:
         # Nothing here outlives the process, so nothing has to survive a power cut either.
-        run_sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        run_sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", *MAKE_USERS)
         yield url
 
 

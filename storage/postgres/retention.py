@@ -137,9 +137,13 @@ _CODE_WINDOWS: Final = """
         ORDER BY until_ms LIMIT $2 FOR UPDATE SKIP LOCKED
     )
 """
+# By the database's clock as well: by that one a trigger refuses to delete too soon, and a worker whose own clock is
+# days ahead would never end a sweep.
 _AUDIT: Final = """
     DELETE FROM audit_entry WHERE number IN (
-        SELECT number FROM audit_entry WHERE done_ms <= $1 ORDER BY number LIMIT $2 FOR UPDATE SKIP LOCKED
+        SELECT number FROM audit_entry
+        WHERE done_ms <= least($1, (extract(epoch FROM now()) * 1000)::bigint - 34560000000)
+        ORDER BY number LIMIT $2 FOR UPDATE SKIP LOCKED
     )
 """
 _CLAIM_WINDOWS: Final = """

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 import varde
-from tests.postgres import database
+from tests.postgres import database, url_of
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 20
@@ -108,9 +108,11 @@ class Stack:
         }
         self.data = data
         self.database_url = database_url
-        self._environ = environ
-        self.relay = Program("relay", dict(environ), data / "relay.log")
-        self.api = Program("api", dict(environ), data / "api.log")
+        # Each program as the user of the database that it is to have: it works with the rights of that one.
+        self._environ = environ | {"VARDE_DATABASE_URL": url_of("varde_relay", database_url)}
+        self.relay = Program("relay", dict(self._environ), data / "relay.log")
+        api = environ | {"VARDE_DATABASE_URL": url_of("varde_api", database_url)}
+        self.api = Program("api", api, data / "api.log")
 
     @property
     def api_url(self) -> str:

@@ -25,6 +25,7 @@ import trio
 from storage.embedded.cluster import program
 from tests import system
 from tests.end_to_end.stack import Program, Stack, connected, open_dm, open_group, people, texts
+from tests.postgres import url_of
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
 CANARY = "canary-7f3ac1"
@@ -197,7 +198,8 @@ async def test_nothing_that_operators_see_names_anybody(tmp_path: Path, database
     data = tmp_path / "data"
     data.mkdir()
     stack = Stack(data, database_url)
-    worker = Program("worker", stack.api.environ, data / "worker.log")
+    told = stack.api.environ | {"VARDE_DATABASE_URL": url_of("varde_worker", database_url)}
+    worker = Program("worker", told, data / "worker.log")
     servers = {"api": stack.api, "relay": stack.relay, "worker": worker}
     with open_sink() as sink:
         for name, server in servers.items():

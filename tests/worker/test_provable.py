@@ -12,6 +12,7 @@ from domain.transparency.log import Log
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.log_key import LogKey
 from storage.stores import open_storage
+from tests.postgres import url_of
 from varde_contract.ids import AccountId
 from varde_contract.transparency.checkpoint import open_checkpoint
 from varde_contract.transparency.entry import Entry
@@ -23,7 +24,7 @@ ACCOUNT = AccountId(UUID(int=7))
 
 async def test_a_changed_list_is_provable_within_five_seconds(tmp_path: Path, database_url: str) -> None:
     """From the commit to the proof, five times; each checkpoint has the one before as its beginning."""
-    environ = os.environ | {"VARDE_DATA": str(tmp_path), "VARDE_DATABASE_URL": database_url}
+    environ = os.environ | {"VARDE_DATA": str(tmp_path), "VARDE_DATABASE_URL": url_of("varde_worker", database_url)}
     config = StorageSettings(database=DatabaseUrl(database_url))
     command = (sys.executable, "-m", "worker")
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as worker:  # noqa: ASYNC220 - once, for the test

@@ -18,6 +18,7 @@ import trio.lowlevel
 
 from storage.database import Connection
 from storage.island import Island, open_island
+from tests.postgres import url_of
 
 PATIENCE = 60.0
 EXPIRED_CODE = """
@@ -32,7 +33,7 @@ def worker(folder: Path, database_url: str) -> Iterator[tuple["subprocess.Popen[
     """A worker with a short lease, and its id."""
     environ = os.environ | {
         "VARDE_DATA": str(folder),
-        "VARDE_DATABASE_URL": database_url,
+        "VARDE_DATABASE_URL": url_of("varde_worker", database_url),
         "VARDE_WORKER_LEASE_SECONDS": "2",
     }
     command = (sys.executable, "-m", "worker")
