@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import httpx
 import trio
 
 if TYPE_CHECKING:
+    import httpx
     from opentelemetry.sdk.trace import ReadableSpan
 
 MOST_WAITING: Final = 2_048
@@ -78,6 +78,8 @@ class Tracing:
 
     async def run(self) -> NoReturn:
         """Send what has ended, for as long as the program lives. What waits when it is cancelled is lost."""
+        import httpx  # noqa: PLC0415 - a tenth of the time that a server takes to start, for which who does not trace waits
+
         global _tracing  # noqa: PLW0603 - a process has one destination, as it has one log
         _tracing = self
         try:
@@ -90,7 +92,9 @@ class Tracing:
         finally:
             _tracing = None
 
-    async def _export(self, client: httpx.AsyncClient, batch: Sequence["ReadableSpan"]) -> None:
+    async def _export(self, client: "httpx.AsyncClient", batch: Sequence["ReadableSpan"]) -> None:
+        import httpx  # noqa: PLC0415 - as above
+
         body = self._encode(batch).SerializeToString()
         try:
             answer = await client.post(self._url, content=body, headers={"Content-Type": "application/x-protobuf"})

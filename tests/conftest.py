@@ -2,6 +2,7 @@
 
 import gc
 import os
+import tempfile
 
 import pytest
 from _pytest.nodeid import coerce_node_id
@@ -13,6 +14,9 @@ pytest_plugins = ["tests.postgres", "tests.debian_postgres", "tests.supervisor.r
 
 # For the folders of pytest. Stores and databases of tests sync to what is no disk, and what passes leaves nothing.
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", SCRATCH)
+# And for those of programs: to make a cluster syncs a thousand files, and each fsync of a shared disk takes 5 ms.
+os.environ.setdefault("TMPDIR", SCRATCH)
+tempfile.tempdir = None  # asked before this line was reached, it would remember its answer
 
 # Two cores are shared with a database and a browser: a slow example is no finding, and a deadline would time a test.
 _shared = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])

@@ -9,6 +9,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,13 +122,19 @@ def _check(bound: Bound, kind: type[Struct]) -> None:
     if floor > bound.goal if bound.at_most is None else floor < bound.goal:
         raise SloError("the floor must be easier to reach than the goal")
     for key in (bound.key, *([bound.of] if bound.of else [])):
-        here: inspect.Type | None = inspect.type_info(kind)
+        here: inspect.Type | None = _type_of(kind)
         for part in key.split("."):
             here = _step(here, part)
             if here is None:
                 raise SloError(f"there is no `{part}` in `{key}`")
         if not isinstance(here, inspect.IntType | inspect.FloatType):
             raise SloError(f"`{key}` is not a number")
+
+
+@cache
+def _type_of(kind: type[Struct]) -> inspect.Type:
+    # It walks the whole result, and the file has two hundred keys: unkept, half a second of each start of a run.
+    return inspect.type_info(kind)
 
 
 def _step(here: inspect.Type | None, part: str) -> inspect.Type | None:

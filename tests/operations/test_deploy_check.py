@@ -99,11 +99,9 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_fault_is_found(faulty: Path) -> None:
     """Each by the validator that is for it; the command says which, and fails."""
-    complaints = {verdict.what: verdict.complaint for verdict in check_deployment(faulty)}
-    assert {what for what in FAULTS if not complaints[what]} == set()
     done = CliRunner().invoke(deploy, ["check", str(faulty)])
     assert done.exit_code == 1
-    assert "FAILED" in done.output
+    assert {what for what in FAULTS if not re.search(rf"FAILED +{re.escape(what)}\b", done.output)} == set()
     assert "VARDE_RELAY_CONNECTIONS must be a whole number" in done.output
 
 
