@@ -29,6 +29,7 @@ RST = struct.pack("ii", 1, 0)
 
 def reset(peer: Peer) -> None:
     """Break the connection off as the kernel of a dead machine does."""
+    peer.read_request()  # or it is the sending of it that is told of the reset, and what reads afterwards sees an end
     peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
 
 
