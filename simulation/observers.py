@@ -46,6 +46,8 @@ class Entry:
     at: float
     newcomers: frozenset[DeviceId] = frozenset()
     """Those of the audience who came so shortly before that it may be closed to them."""
+    part: bool = False
+    """Whether the audience is only some of who was there."""
 
 
 @dataclass
@@ -194,12 +196,17 @@ class Observers:
         if (draft.device, draft.client_id) in talk.known:
             self.fault(f"{talk.name} {outcome.seq}: stored the same message of {sender} twice")
         others = audience - {draft.device}
-        if draft.devices is not None and set(draft.devices) != others:
+        if draft.part:
+            # Whom it does not name is in no audience of it, and everybody who is shown the message has had the key.
+            strangers, others = set(draft.devices or ()) - others, others & frozenset(draft.devices or ())
+            if strangers or not self.options.parts:
+                self.fault(f"{talk.name} {outcome.seq}: a part for {self._names(strangers)}")
+        elif draft.devices is not None and set(draft.devices) != others:
             self.fault(f"{talk.name} {outcome.seq}: encrypted for {self._names(set(draft.devices) ^ others)}")
         recent = trio.current_time() - GRACE
         newcomers = frozenset(each for each in others if talk.since[each] > recent)
         talk.known.add((draft.device, draft.client_id))
-        talk.log.append(Entry(draft.device, draft.client_id, others, trio.current_time(), newcomers))
+        talk.log.append(Entry(draft.device, draft.client_id, others, trio.current_time(), newcomers, draft.part))
 
     def _confirmed(self, conversation: ConversationId, device: DeviceId, upto: int) -> None:
         found = self.devices.get(device)
@@ -306,6 +313,15 @@ class Observers:
                     if first > before + 1:
                         self.fault(f"{device.name}: {self.talks[frame.conversation].name} {first} came after {before}")
                     wire[frame.conversation] = max(before, last)
+                    if isinstance(frame, f.Gap) and frame.why is f.GapReason.NOT_FOR_YOU:
+                        self._not_for_you(device, frame)
+
+    def _not_for_you(self, device: "Device", gap: f.Gap) -> None:
+        talk = self.talks[gap.conversation]
+        self.counts["not for you"] += gap.to_seq - gap.from_seq + 1
+        for seq, entry in enumerate(talk.log[gap.from_seq - 1 : gap.to_seq], gap.from_seq):
+            if (not entry.part or device.id in entry.audience) and not self.restored:
+                self.fault(f"{device.name} was told that {talk.name} {seq} is for others")
 
     def disconnected(self, device: "Device", why: str) -> None:
         """A connection, or an attempt at one, is over."""

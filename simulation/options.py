@@ -42,6 +42,8 @@ class Options:
     """Whether the journal of a node takes so little at once that it refuses the rest."""
     few_places: bool
     """Whether a node has places for three connections: when another one is away, some find none."""
+    parts: int
+    """How many devices a send names at most in a group, which has five; 0: all of them."""
     client_crash: int
     """Only what its store has committed is left."""
     client_stop: int
@@ -146,6 +148,7 @@ def expand(seed: int) -> Options:
         small_outbox=random.random() < TIGHT,
         short_queue=random.random() < TIGHT,
         few_places=random.random() < TIGHT and nodes > 1,
+        parts=random.choice((0, 0, 1, 2)),
         **faults,
     )
 

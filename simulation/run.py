@@ -23,6 +23,7 @@ from simulation.network import Network
 from simulation.observers import Observers
 from simulation.options import HEALING, PEOPLE, Options, Step, expand, schedule
 from simulation.stores.memory import Memory
+from varde.crypto import keychain
 from varde_contract.ids import ConversationId
 
 NO_FAULTS: Final = Options(
@@ -32,6 +33,7 @@ NO_FAULTS: Final = Options(
     small_outbox=False,
     short_queue=False,
     few_places=False,
+    parts=0,
     **dict.fromkeys(faults.KINDS, 0),
 )
 """For setting up, which is the same for all seeds."""
@@ -168,6 +170,8 @@ async def _run(
     with ExitStack() as stack:
         stack.enter_context(world.network.installed())
         stack.enter_context(world.fleet.installed())
+        if options.parts:
+            stack.enter_context(determinism.replaced(keychain, "DEVICES_PER_PART", options.parts))
         async with trio.open_nursery() as nursery:
             if eager:
                 world.observers.at_first_fault = nursery.cancel_scope.cancel

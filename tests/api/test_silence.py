@@ -3,6 +3,7 @@
 Refusals as such are in `test_refusals.py`.
 """
 
+import httpx
 import trio
 
 from tests.api.bodies import claim, new_message, statements
@@ -51,6 +52,19 @@ async def test_no_answer_repeats_an_address_or_a_code(api: MemoryApi) -> None:
     assert EMAIL not in said
     assert "no code" not in said
     assert api.mail.code_for(EMAIL) not in said
+
+
+async def test_asking_for_a_code_does_not_say_whether_there_is_an_account(api: MemoryApi) -> None:
+    """An address that has one, and one that nobody has heard of: the same answer, and a letter each."""
+    await api.ask("POST", "/v1/auth/codes", json={"email": EMAIL})
+    signed_up = {"email": EMAIL, "code": api.mail.code_for(EMAIL)}
+    assert (await api.ask("POST", "/v1/auth/session", json=signed_up)).status_code == httpx.codes.CREATED
+    answers = [
+        await api.ask("POST", "/v1/auth/codes", json={"email": address}) for address in (EMAIL, "nobody@example.org")
+    ]
+    assert answers[0].content == answers[1].content
+    assert answers[0].status_code == answers[1].status_code == httpx.codes.ACCEPTED
+    assert api.mail.code_for(EMAIL) != api.mail.code_for("nobody@example.org")
 
 
 async def test_requests_at_once_do_not_mix(api: MemoryApi) -> None:

@@ -18,6 +18,7 @@ from varde_contract.refusals import RefusalCode
 from varde_contract.session import CLIENT_FRAMES, SERVER_FRAMES, State
 
 PAGES: Final = tuple(path for path in tree.tracked() if path.suffix == ".md")
+THREAT_MODEL: Final = tree.ROOT / "docs" / "threat-model.md"
 LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -47,6 +48,16 @@ def broken(page: Path) -> Iterator[str]:
         there = (page.parent / target).resolve() if target else page
         if not there.exists() or (anchor and there.suffix == ".md" and anchor not in anchors(there)):
             yield link
+
+
+def test_every_cannot_of_the_threat_model_names_a_test() -> None:
+    """A row of what somebody cannot do is a claim: it names a file of tests that tries it."""
+    tables = re.findall(r"^\| cannot \|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", prose(THREAT_MODEL), re.MULTILINE)
+    rows = [row for table in tables for row in table.splitlines()]
+    assert len(rows) > 40
+    tree.expect_none(
+        (row.split(" | ")[0] for row in rows if not re.search(r"`tests/[\w/]+\.py`", row)), "claims without a test"
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
