@@ -1,6 +1,7 @@
 """Refusals that any request may meet: of HTTP, of the token, of rates, and of a server that is in trouble."""
 
 import pytest
+from httpx import Response
 
 from domain.budgets import Allowance, Budget
 from domain.people.sessions import ACCESS_TIME
@@ -8,7 +9,7 @@ from domain.people.sign_in import CODES_PER_WINDOW
 from domain.ports import StoreFault
 from settings.api import ApiSettings, Timeouts
 from simulation.stores.clock import HOUR, SECOND, ManualClock
-from tests.api.bodies import statements
+from tests.api.bodies import claim, device_list, new_message, prekeys, statements
 from tests.api.memory_api import MemoryApi, open_memory_api, refusal_of
 from tests.cast import (
     CastDevice,
@@ -161,6 +162,39 @@ async def test_refusal_rate_limited_for_one_account() -> None:
         other = opening(CastSigner(bob_phone), ConversationKind.SELF, conversation=ConversationId(fresh_id()))
         body = statements(*other.signed)
         assert (await api.ask("POST", "/v1/conversations", by=bob_phone, json=body)).status_code == 201
+
+
+async def ask_what_costs(api: MemoryApi, budget: Budget) -> Response:
+    """Ask for something that is paid from this budget."""
+    match budget:
+        case Budget.REQUESTS:
+            return await api.ask("GET", "/v1/account", by=alice_phone)
+        case Budget.PREKEYS:
+            return await api.ask("POST", "/v1/prekeys", by=alice_phone, json=prekeys(alice_phone))
+        case Budget.CLAIMS:
+            body = claim(await group_of(api), bob_phone)
+            return await api.ask("POST", "/v1/prekeys/claim", by=alice_phone, json=body)
+        case Budget.SENDS | Budget.BYTES | Budget.STORED_BYTES | Budget.DELIVERIES:
+            body = new_message(await group_of(api))
+            return await api.ask("POST", "/v1/messages", by=alice_phone, json=body)
+        case Budget.ROSTER_MOVES:
+            body = await device_list(api.stores, api.clock())
+            return await api.ask("PUT", "/v1/device-list", by=alice_phone, json=body)
+        case Budget.INVITATIONS | Budget.STRANGERS:
+            body = statements(*opening(CastSigner(alice_phone), ConversationKind.DM, bob).signed)
+            return await api.ask("POST", "/v1/conversations", by=alice_phone, json=body)
+
+
+@pytest.mark.parametrize("budget", Budget)
+async def test_refusal_rate_limited_by_each_budget(budget: Budget) -> None:
+    """Finding 11: whatever others must work for is paid for over REST, too; and it is this budget that refuses it."""
+    told = f"The {budget} are used up."
+    async with open_memory_api(allowances={budget: Allowance(1 / 2, 1, told)}) as api:
+        response = await ask_what_costs(api, budget)
+        assert refusal_of(response, 429) is RefusalCode.RATE_LIMITED
+        assert response.json()["detail"] == told
+    async with open_memory_api() as api:
+        assert (await ask_what_costs(api, budget)).is_success
 
 
 async def test_refusal_unavailable(api: MemoryApi) -> None:
