@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import trio
@@ -149,10 +149,25 @@ async def _run(name: str, url: str, *arguments: str) -> None:
         environ["PGPASSWORD"] = parts.password
         url = parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", "@", 1)).geturl()
     done = await trio.run_process(
-        [program(name), f"--dbname={url}", *arguments], env=environ, umask=0o077, capture_stderr=True, check=False
+        [_find_program(name, url), f"--dbname={url}", *arguments],
+        env=environ,
+        umask=0o077,
+        capture_stderr=True,
+        check=False,
     )
     if done.returncode != 0:
         raise BackupError(f"{name} failed: {done.stderr.decode(errors='replace').strip()}")
+
+
+def _find_program(name: str, url: str) -> str:
+    if "sslmode" not in parse_qs(urlsplit(url).query):
+        return program(name)
+    # The embedded Postgres was built without TLS. Debian has a wrapper on the path, which wants a cluster of its own.
+    newest = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
+    found = str(newest[-1]) if newest else shutil.which(name)
+    if found is None:
+        raise BackupError(f"over TLS it takes PostgreSQL's own {name}: apt-get install postgresql-client")
+    return found
 
 
 def _pack(file: Path, dump: Path, keys: Mapping[str, bytes], rows: Mapping[str, int]) -> None:

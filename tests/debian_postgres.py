@@ -31,9 +31,10 @@ local     all  all            trust
 hostssl   all  by_certificate 127.0.0.1/32 cert
 hostssl   all  by_password    127.0.0.1/32 scram-sha-256
 hostnossl all  without_tls    127.0.0.1/32 scram-sha-256
+host      all  either_way     127.0.0.1/32 scram-sha-256
 hostssl   all  varde_relay,varde_api,varde_worker 127.0.0.1/32 scram-sha-256
 """
-PEOPLE: Final = "by_certificate", "by_password", "without_tls"
+PEOPLE: Final = "by_certificate", "by_password", "without_tls", "either_way"
 
 
 class DebianPostgres(NamedTuple):

@@ -16,6 +16,8 @@ from storage.embedded.cluster import program
 from storage.key_rotation import rotate
 from storage.keys import KeyFileError, make_keys, read_api_keys, read_relay_keys
 from storage.log_key import LogKey
+from tests.debian_postgres import GROUP, DebianPostgres
+from tests.postgres import database
 
 ACCOUNT = "INSERT INTO account (account_id, created_ms) VALUES ('018f0000-0000-7000-8000-00000000000{}', 1)"
 
@@ -57,6 +59,26 @@ async def test_what_was_backed_up_comes_back(server: StorageSettings, tmp_path: 
     assert read_api_keys(elsewhere.data / "keys") == read_api_keys(server.data / "keys")
     with pytest.raises(BackupError, match="not empty"):
         await restore(elsewhere, file, quiet)
+
+
+@pytest.mark.xdist_group(GROUP)
+async def test_a_backup_may_go_over_tls(debian_postgres: DebianPostgres, debian_url: str, tmp_path: Path) -> None:
+    """With a certificate and in full, for which the programs of the embedded Postgres are not enough."""
+    make_keys(tmp_path / "data" / "keys")
+    LogKey(tmp_path / "data" / "log")
+    sql(debian_url, ACCOUNT.format(1))
+    options = debian_postgres.trusted | debian_postgres.files("by_certificate")
+
+    def over_tls(url: str) -> DatabaseUrl:
+        name = url.partition("?")[0].rpartition("/")[2]
+        return DatabaseUrl(debian_postgres.url("by_certificate", name, **options))
+
+    here = StorageSettings(database=over_tls(debian_url), data=tmp_path / "data")
+    rows = await back_up(here, tmp_path / "backup.tar", quiet)
+    assert rows["public.account"] == 1
+    with database(debian_postgres.local, "template0", maintenance="postgres") as url:
+        elsewhere = StorageSettings(database=over_tls(url), data=tmp_path / "elsewhere")
+        assert await restore(elsewhere, tmp_path / "backup.tar", quiet) == rows
 
 
 async def test_nothing_is_overwritten(server: StorageSettings, tmp_path: Path, bare_database_url: str) -> None:
