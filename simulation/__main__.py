@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = sum(each["found"] for each in mutants)
     hours = result["virtual_hours"]
     _say(
-        f"simulation: {len(reports)} seeds, {hours:g} virtual hours in {result['cpu_seconds']:.0f} s of CPU,"
+        f"simulation: {len(reports)} seeds, {hours:g} virtual hours in {result['cpu_seconds']:.0f} s of CPU"
+        f" ({result['cpu_seconds_most']:.1f} s at most),"
         f" {result['violations']} violations, {len(different)} not repeatable, {found} of {len(mutants)} mutants found"
     )
     return 1 if failures or different or found < len(mutants) else 0
@@ -182,6 +183,7 @@ def _result(
         "not_repeatable": different,
         "cpu_seconds": round(cpu, 1),
         "cpu_seconds_per_hour": round(cpu / hours, 2) if hours else 0.0,
+        "cpu_seconds_most": round(max((report.cpu for report in reports), default=0.0), 2),
         "longest_convergence_s": max((report.converged for report in reports), default=0.0),
         "counts": dict(counts),
         "failures": failures,

@@ -20,7 +20,7 @@ from varde_contract.ids import ConversationId, EpochId, uuid7
 
 STORES: Final = tuple(name for name in Stores.__struct_fields__ if name not in {"bus", "stale_log"})
 """There is no standby here: nothing is read that may be stale."""
-AT_ONCE: Final = frozenset({"look", "recent_heads", "beat", "fits"})
+AT_ONCE: Final = frozenset({"look", "recent_heads", "revocations", "beat", "fits"})
 """Asked again and again by each node, and answered without latency: it would be half of what a simulation costs."""
 PATIENCE: Final = 5.0
 """Seconds until a call to a database that answers nobody is given up, as the real pool does."""

@@ -63,6 +63,8 @@ class VirtualClock(trio.abc.Clock):
         self._calls: list[tuple[float, int, list[Callable[[], object]]]] = []
         self._count = 0
         self._still = 0
+        self.jumps = 0
+        """How often time went on: what an hour costs besides what happens in it."""
 
     def start_clock(self) -> None:
         """Nothing: time begins at zero."""
@@ -84,6 +86,7 @@ class VirtualClock(trio.abc.Clock):
                 raise Deadlock
             return 1.0
         self._now = max(self._now, moment)
+        self.jumps += 1
         while calls and calls[0][0] <= self._now:
             for call in heappop(calls)[2]:
                 call()
@@ -101,11 +104,16 @@ class Deadlock(Exception):
     """Every task waits for another one."""
 
 
-def call_at(when: float, call: Callable[[], object]) -> Callable[[], None]:
-    """Call a plain function at a virtual time. Returns what takes that back."""
+def current_clock() -> VirtualClock:
+    """Return the clock of this run."""
     clock = trio.lowlevel.current_clock()
     assert isinstance(clock, VirtualClock)
-    return clock.call_at(when, call)
+    return clock
+
+
+def call_at(when: float, call: Callable[[], object]) -> Callable[[], None]:
+    """Call a plain function at a virtual time. Returns what takes that back."""
+    return current_clock().call_at(when, call)
 
 
 async def _sleep_until(deadline: float) -> None:

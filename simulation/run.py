@@ -195,6 +195,7 @@ async def _run(
                 failing.cancel_scope.cancel()
             converged = await _converge(world, nursery)
             faults.check_ends(world)
+            world.observers.counts["jumps"] = determinism.current_clock().jumps
             nursery.cancel_scope.cancel()
     return converged
 

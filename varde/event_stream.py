@@ -5,7 +5,7 @@ Transient events are bounded: when an application is slow, the oldest are droppe
 
 from collections import deque
 from typing import Generic, TypeVar, cast
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import trio
 
@@ -26,19 +26,19 @@ class EventStream:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        # Weak: an application that breaks out of its loop unsubscribes from nothing.
-        self._iterators: WeakSet[EventIterator[Event]] = WeakSet()
+        # Weak: an application that breaks out of its loop unsubscribes from nothing. In order, which a set has not.
+        self._iterators: WeakKeyDictionary[EventIterator[Event], None] = WeakKeyDictionary()
         self._handed_out: set[int] = set()
         self.end: VardeError | None = None
 
     def publish(self, event: TransientEvent) -> None:
         """Give a transient event to every iterator over all events."""
-        for iterator in self._iterators:
+        for iterator in tuple(self._iterators):
             iterator.put(event)
 
     def notify(self) -> None:
         """Wake the iterators: there may be something new in the store, or the end has come."""
-        for iterator in self._iterators:
+        for iterator in tuple(self._iterators):
             iterator.wake()
 
     def close(self, error: VardeError) -> None:
@@ -64,13 +64,13 @@ class EventStream:
 
     def subscribe(self, iterator: "EventIterator[Event]") -> list[int]:
         """Add an iterator; return the stored events that no iterator was handed before it came."""
-        self._iterators.add(iterator)
+        self._iterators[iterator] = None
         waiting = self._store.log.not_taken(iterator.conversation)
         return [position for position in waiting if position not in self._handed_out]
 
     def unsubscribe(self, iterator: "EventIterator[Event]") -> None:
         """The iterator is done."""
-        self._iterators.discard(iterator)
+        self._iterators.pop(iterator, None)
 
     def mark_handed_out(self, position: int) -> None:
         """An entry goes to the application; other iterators that were there before still get it."""

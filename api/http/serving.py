@@ -69,7 +69,7 @@ class _Server:
         self._metrics = metrics
         self._hypercorn = _hypercorn_config()
         self._context = WorkerContext(None)
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}
         self._networks: Counter[str] = Counter()
 
     async def serve_connection(self, stream: trio.SocketStream) -> None:
@@ -88,13 +88,13 @@ class _Server:
 
     @contextmanager
     def _counted(self, connection: Connection, network: str) -> Iterator[None]:
-        self._connections.add(connection)
+        self._connections[connection] = None
         self._metrics.connections += 1
         self._networks[network] += 1
         try:
             yield
         finally:
-            self._connections.discard(connection)
+            del self._connections[connection]
             self._metrics.connections -= 1
             self._networks[network] -= 1
             if not self._networks[network]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.house import tree
 
-ROOMS: Final = ("relay", "domain")
+ROOMS: Final = ("relay", "domain", "varde", "varde_contract", "api", "worker", "simulation")
 SETS: Final = {"set", "frozenset", "Set", "AbstractSet", "WeakSet"}
 SAME_EVERYWHERE: Final = {"int", "UUID"}
 ORDER_DOES_NOT_MATTER: Final = {"sorted", "set", "frozenset", "len", "any", "all", "sum", "min", "max", "Counter"}
@@ -77,6 +77,6 @@ def unordered(source: tree.Source) -> Iterator[str]:
 
 
 def test_no_set_without_an_order_is_gone_over() -> None:
-    """In relay and domain, where the order of what happens comes from, nothing iterates over such a set."""
+    """In all that a simulation runs, and in itself, nothing iterates over such a set."""
     found = [place for source in tree.sources(*ROOMS) for place in unordered(source)]
     tree.expect_none(found, "go over sorted(...) or a dict instead of")

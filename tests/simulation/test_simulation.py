@@ -73,6 +73,12 @@ def test_every_refusal_and_close_code_is_reached() -> None:
     assert not {code.label for code in CloseCode} - report.closes.keys()
 
 
+def test_a_quiet_hour_wakes_seldom() -> None:
+    """An hour in which nothing happens is nodes and clients that look again: five times a second, all in all."""
+    report = simulate(1, options=replace(NO_FAULTS, nodes=2), steps=[])
+    assert report.counts["jumps"] < 5 * 3_600
+
+
 def test_a_failing_schedule_shrinks() -> None:
     """Of many steps only those stay without which it does not fail."""
     steps = [Step(float(number), "send") for number in range(50)]
