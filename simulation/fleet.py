@@ -33,6 +33,7 @@ from simulation.network import Network
 from simulation.stores.mail import RecordingMail
 from varde_contract.kem import MlKemKeyPair
 from varde_contract.noise import KeyPair
+from varde_contract.refusals import RefusalCode
 from varde_contract.transparency.checkpoint import log_signers
 
 RELAY_KEY: Final = KeyPair.from_private(b"the key of every simulated relay")
@@ -205,6 +206,8 @@ class Fleet:
         if response.is_error:
             code = response.json().get("code", str(response.status_code))
             self.refusals[code] = self.refusals.get(code, 0) + 1
+            if code == RefusalCode.INTERNAL:
+                self._fault(f"{request.method} {request.url.path} was answered with {code}")
         send.send_nowait(response)
 
     async def _travel(self, request: httpx.Request) -> None:
