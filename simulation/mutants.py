@@ -24,9 +24,11 @@ from relay.fleet.bridge import Bridge
 from simulation.determinism import replaced
 from simulation.options import Options
 from simulation.stores.log import MemoryJournal
+from varde.crypto.transcript import Place, Transcript
 from varde.outbox import Outbox as ClientOutbox
 from varde.receiver import Receiver
 from varde_contract.frames import New, ServerFrame
+from varde_contract.ids import ConversationId
 
 LATER_MS: Final = 500
 MANY_NODES: Final = "nodes"
@@ -164,6 +166,18 @@ def _backlog_skipped() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _parts_unnamed() -> Iterator[None]:
+    real = Transcript.next
+
+    def unnamed(self: Transcript, conversation: ConversationId, *, part: bool = False) -> Place:
+        place = real(self, conversation, part=part)
+        return place if part else place._replace(parts=None)
+
+    with replaced(Transcript, "next", unnamed):
+        yield
+
+
 def _nothing(*_: object) -> None:
     return None
 
@@ -191,4 +205,5 @@ MUTANTS: Final = (
     Mutant("drain-drops", "a draining node leaves without finishing", _drain_drops, frozenset({"node_drain"})),
     Mutant("sender-left-waiting", "a send on a lost connection is not repeated", _sender_left_waiting),
     Mutant("backlog-skipped", "a device that joins hears only what comes from then on", _backlog_skipped),
+    Mutant("parts-unnamed", "a message does not say what was sent in parts", _parts_unnamed, frozenset({"parts"})),
 )
