@@ -11,7 +11,7 @@ import logging
 import os
 import pwd
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -19,12 +19,11 @@ import asyncpg
 import trio
 from msgspec import Struct
 
+from settings.audit import AuditSettings
 from settings.storage import StorageSettings
 from storage.database import Connection, open_database
 from storage.island import Island, open_island
 
-NO_SECRETS: Final = re.compile(r"VARDE_(?!\w*(URL|DSN|CALLED_AS|DEBUG))\w+")
-"""Variables of whose values a digest may be kept. URLs hold passwords, and a digest can be tried against a list."""
 _ODD: Final = re.compile(r"[^A-Za-z0-9_.-]")
 _log = logging.getLogger(__name__)
 
@@ -60,17 +59,15 @@ async def record(settings: StorageSettings, action: Action, target: str = "", de
         await island.run(connection.execute, _APPEND, _actor(), action.value, target, detail)
 
 
-async def record_configuration(settings: StorageSettings, program: str, environ: Mapping[str, str]) -> None:
+async def record_configuration(settings: StorageSettings, program: str, told: AuditSettings) -> None:
     """Append an entry when a program starts with other settings than the last time.
 
-    It holds a digest: enough to see when they changed, and to compare two. A program serves also when that fails.
+    It holds their digest. A program serves also when that fails.
     """
-    told = sorted(f"{name}={value}" for name, value in environ.items() if NO_SECRETS.fullmatch(name))
-    digest = hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
-    target = f"{program}.{environ.get('VARDE_RELAY_NAME', 'relay')}" if program == "relay" else program
+    target = f"{program}.{told.relay_name}" if program == "relay" else program
     try:
         async with _connected(settings) as (island, connection):
-            await island.run(connection.execute, _APPEND_CHANGE, _actor(), Action.CONFIGURE.value, target, digest)
+            await island.run(connection.execute, _APPEND_CHANGE, _actor(), Action.CONFIGURE.value, target, told.digest)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         _log.warning("the settings are not in the audit log: %s", type(error).__name__)
 
@@ -99,7 +96,7 @@ def first_broken(entries: Sequence[Entry]) -> int | None:
 def _actor() -> str:
     # Who became root to do it, and not root.
     try:
-        name = os.environ.get("SUDO_USER") or pwd.getpwuid(os.geteuid()).pw_name
+        name = AuditSettings.from_environ(os.environ).sudo_user or pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:  # a container's user needs no name
         name = f"uid-{os.geteuid()}"
     return _ODD.sub("_", name)[:32]

@@ -20,6 +20,7 @@ from observability.logs import set_up_logs
 from observability.process import VERSION
 from observability.surprises import set_up_reports
 from observability.tracing import Tracing
+from settings.audit import AuditSettings
 from settings.environment import ConfigError
 from settings.observability import ObservabilitySettings
 from settings.storage import DatabaseUrl, EmbeddedDatabase, StorageSettings
@@ -147,7 +148,7 @@ async def _run(
             async with trio.open_nursery() as server:
                 started(await server.start(serve, stores, stop))
                 # In the background: nobody waits for it, and a program serves without it.
-                nursery.start_soon(record_configuration, storage, name, os.environ)
+                nursery.start_soon(record_configuration, storage, name, AuditSettings.from_environ(os.environ))
             nursery.cancel_scope.cancel()
 
 

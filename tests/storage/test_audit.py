@@ -11,6 +11,7 @@ import trio
 from click.testing import CliRunner, Result
 
 from operations.commands import server
+from settings.audit import AuditSettings
 from settings.storage import DatabaseUrl, StorageSettings
 from storage.audit import Action, Entry, first_broken, read_entries, record, record_configuration
 from storage.embedded.cluster import program
@@ -102,8 +103,8 @@ async def test_settings_are_told_when_they_change(settings: StorageSettings) -> 
         {"VARDE_DATABASE_URL": "postgresql://varde:secret@db/varde", "VARDE_SMTP_URL": "smtp://x:secret@mail"},
         {"VARDE_RELAY_CONNECTIONS": "11"},
     ):
-        await record_configuration(settings, "relay", told_it | change)
-        await record_configuration(settings, "worker", {})
+        await record_configuration(settings, "relay", AuditSettings.from_environ(told_it | change))
+        await record_configuration(settings, "worker", AuditSettings.from_environ({}))
     entries = await told(settings)
     assert [each[:2] for each in entries] == [
         ("configure", "relay.oslo-1"),
@@ -116,7 +117,7 @@ async def test_settings_are_told_when_they_change(settings: StorageSettings) -> 
 async def test_a_program_serves_without_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A database that went away right after the start ends no program."""
     nowhere = StorageSettings(database=DatabaseUrl(f"postgresql:///x?host={tmp_path}"))
-    await record_configuration(nowhere, "api", {})
+    await record_configuration(nowhere, "api", AuditSettings())
     assert "not in the audit log" in caplog.text
 
 
