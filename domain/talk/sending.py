@@ -104,17 +104,15 @@ def key_of(device: DeviceId, request: SendRequest) -> SendKey:
 
 
 def decide(
-    roster: Roster | None, sender: Sender, request: SendRequest, *, message: MessageId, now_ms: int, part: bool = False
+    roster: Roster | None, sender: Sender, request: SendRequest, *, message: MessageId, now_ms: int
 ) -> Draft | Refused:
     """Judge a send against a roster. A draft holds only while the roster is at its version.
 
-    Refuses `not-found`, `profile-not-allowed`, `malformed` and `stale-devices`, and a `part` outside groups with
-    `wrong-kind`.
+    Refuses `not-found`, `profile-not-allowed`, `malformed` and `stale-devices`.
     """
     if roster is None:
         return NO_CONVERSATION
-    judge = _judge_part if part else _judge_ciphertexts
-    refused = _judge_sender(roster, sender, request.profile) or judge(roster, sender, request, now_ms)
+    refused = _judge_sender(roster, sender, request.profile) or _judge_ciphertexts(roster, sender, request, now_ms)
     if refused is not None:
         return refused
     return Draft(
@@ -127,8 +125,23 @@ def decide(
         sent_ms=now_ms,
         group=request.group,
         devices=request.devices,
-        part=part,
     )
+
+
+def decide_part(
+    roster: Roster | None, sender: Sender, request: SendRequest, *, message: MessageId, now_ms: int
+) -> Draft | Refused:
+    """Judge a send that names some devices of a group, because it has more than one send can name.
+
+    Refuses what `decide` does, and `wrong-kind` outside groups. A function of its own: the relay takes no parts.
+    """
+    if roster is None:
+        return NO_CONVERSATION
+    refused = _judge_sender(roster, sender, request.profile) or _judge_part(roster, sender, request, now_ms)
+    if refused is not None:
+        return refused
+    place = message, roster.conversation, roster.version, request.client_id, request.profile, sender.device, now_ms
+    return Draft(*place, group=None, devices=request.devices, part=True)
 
 
 def _judge_sender(roster: Roster, sender: Sender, profile: ProfileId) -> Refused | None:
@@ -163,7 +176,6 @@ def _judge_ciphertexts(roster: Roster, sender: Sender, request: SendRequest, now
 
 
 def _judge_part(roster: Roster, sender: Sender, request: SendRequest, now_ms: int) -> Refused | None:
-    """Judge ciphertexts for some devices of a group that has more than one send can name."""
     if roster.kind is not ConversationKind.GROUP:
         return _PARTS_ARE_FOR_GROUPS
     if request.group is not None or not request.devices:
@@ -297,7 +309,8 @@ class Messages:
         now_ms = self._clock()
         message = MessageId(uuid7(now_ms, self._entropy(ENTROPY_BYTES)))
         roster = rosters.get(request.conversation)
-        draft = decide(roster, sender, request, message=message, now_ms=now_ms, part=part)
+        judge = decide_part if part else decide
+        draft = judge(roster, sender, request, message=message, now_ms=now_ms)
         if roster is None or isinstance(draft, Refused):
             return draft
         return self._budgets.spend_send(sender.account, size_of(request), len(roster.devices)) or draft

@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from domain.budgets import Budgets
 from domain.talk import model as talk
 from domain.talk.events import MessagesCommitted
-from domain.talk.sending import TRIES, Messages, Sender, decide
+from domain.talk.sending import TRIES, Messages, Sender, decide, decide_part
 from simulation.stores import open_memory_stores
 from simulation.stores.bus import RecordingBus
 from simulation.stores.clock import DeterministicEntropy, ManualClock
@@ -114,7 +114,7 @@ def judge_part(
 ) -> talk.Draft | Refused:
     """Decide about a part."""
     request = group(**{"group": None, "devices": devices} | changes)
-    return decide(roster, SENDER, request, message=MESSAGE, now_ms=NOW_MS, part=True)
+    return decide_part(roster, SENDER, request, message=MESSAGE, now_ms=NOW_MS)
 
 
 @given(st.sets(st.sampled_from((*OTHERS, alice_laptop.id, carol_phone.id)), min_size=1))
