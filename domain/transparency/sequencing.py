@@ -50,6 +50,7 @@ async def sequence(
     `last` is what was signed before, by the signer's own memory. Raises LogFault, StoreUnavailable.
     """
     head, pending = await store.head(), await store.pending(BATCH)
+    # `abs`: one that was signed with a clock that was ahead would otherwise be fresh until its time has come.
     if head is not None and not pending and abs(now_ms - head.signed_ms) < REFRESH_MS:
         return None
     vkeys = "\n".join(str(signer.key) for signer in signers)
