@@ -1,11 +1,14 @@
 """A TCP proxy between two parts that makes the network bad: slow, shaky, silent, cut, half closed, sliced, narrow."""
 
+import os
 import random
 import socket
 import struct
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeAlias
 
 import trio
@@ -129,3 +132,28 @@ async def open_link(connect: Connect, dice: random.Random, host: str = "127.0.0.
         nursery.start_soon(trio.serve_listeners, link.serve, [listener])
         yield link
         nursery.cancel_scope.cancel()
+
+
+async def run_delay(port: int, one_way: float) -> None:
+    """Carry connections to a port of this machine, so many seconds late each way, until standard input ends.
+
+    Each goes on from the address it came from: a relay limits what one address may do. The port is printed.
+    """
+    dice, weather = random.Random(1), Weather(latency=one_way)  # noqa: S311 - it is not used without jitter
+
+    async def carry(client: trio.SocketStream) -> None:
+        source = client.socket.getpeername()[0]
+        await Link(partial(trio.open_tcp_stream, "127.0.0.1", port, local_address=source), dice, weather).serve(client)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, carry, 0, host="127.0.0.1"))
+        sys.stdout.write(f"{listener.socket.getsockname()[1]}\n")
+        sys.stdout.flush()
+        async with trio.lowlevel.FdStream(os.dup(0)) as ending:
+            while await ending.receive_some(1):
+                pass
+        nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    trio.run(run_delay, int(sys.argv[1]), float(sys.argv[2]))

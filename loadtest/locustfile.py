@@ -20,7 +20,7 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--rate": {"type": float, "default": None, "help": "Messages (or requests) a second"},
     "--small": {"action": "store_true", "help": "The scenario's small form: under a minute"},
     "--out": {"default": "", "help": "Where to write; else build/load/..."},
-    "--hook": {"default": "", "help": "With --crowd: called with kill-node or drain-nodes"},
+    "--hook": {"default": "", "help": "With --crowd: called with the action, such as kill-node"},
 }
 
 

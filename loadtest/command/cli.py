@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from loadtest.command.load import master, run, seed, ui, worker
-from loadtest.command.runs import calibrate, catalogue, compare, index, preflight, publish
+from loadtest.command.runs import calibrate, catalogue, compare, index, preflight, publish, slopes
 from loadtest.exits import CouldNotRun
 
 STOPPED = 130
@@ -35,7 +35,7 @@ def loadtest() -> None:
     """
 
 
-for _each in (run, catalogue, ui, master, worker, seed, compare, index, publish, preflight, calibrate):
+for _each in (run, catalogue, ui, master, worker, seed, compare, slopes, index, publish, preflight, calibrate):
     loadtest.add_command(_each)
 for _each in (loadtest, *loadtest.commands.values()):
     _parts = inspect.cleandoc(_each.help or "").split("\n\n")

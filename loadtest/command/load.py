@@ -29,7 +29,9 @@ _OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
     click.option("--seed", default=1, help="What rooms and times are drawn with."),
     click.option("--even", is_flag=True, help="Sends at even distances, instead of at random ones as people send."),
     click.option("--keep-stack", is_flag=True, help="Leave the fresh stack running after the run, until Ctrl-C."),
-    click.option("--hook", metavar="COMMAND", help="With --crowd: called with kill-node or drain-nodes as argument."),
+    click.option(
+        "--hook", metavar="COMMAND", help="With --crowd: called with the action as argument, such as kill-node."
+    ),
     click.option(
         "--clock-budget",
         "clock_budget_ms",

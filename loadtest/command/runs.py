@@ -1,4 +1,4 @@
-"""Before a run: `list`, `preflight`, `calibrate`. And with runs that have been made: `compare`, `index`, `publish`."""
+"""Before a run: `list`, `preflight`, `calibrate`. With runs that were made: `compare`, `slopes`, `index`, `publish`."""
 
 import textwrap
 from pathlib import Path
@@ -135,6 +135,20 @@ def compare(before: Path, after: Path, tolerance: float, *, changed: bool) -> in
     names = [(path.parent if path.suffix == ".json" else path).resolve().name for path in (before, after)]
     click.echo(table_of(comparison, (names[0], names[1]), everything=not changed))
     return 2 if comparison.obstacles else int(bool(comparison.keys(Change.WORSE)))
+
+
+@click.command(short_help="What a node, a connection and a message cost, from several runs.")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_PATH)
+@click.option("--connections", default=1_000_000, type=click.IntRange(min=1), help="To reckon with.")
+@click.option("--rate", default=10_000.0, type=click.FloatRange(min=0), help="Messages a second, with those.")
+def slopes(runs: tuple[Path, ...], connections: int, rate: float) -> None:
+    """Lay straight lines through runs of fresh stacks, and say what many connections would take.
+
+    The runs have to differ in nodes, connections and messages: three at least. docs/operations/capacity.md has them.
+    """
+    from loadtest.report.slopes import slopes_of, words_of  # noqa: PLC0415 - others do without numpy
+
+    click.echo(words_of(slopes_of([read_result(run) for run in runs]), connections, rate))
 
 
 @click.command(short_help="Write the index of all runs, with verdicts and trends.")

@@ -11,13 +11,12 @@ from loadtest.exits import Verdict
 from loadtest.gate.slo import Slo
 from loadtest.report.formatting import figure
 from loadtest.report.result import CPU_LIMIT, Finding, Result, StageFigures
-from loadtest.scenarios.plan import Action
+from loadtest.scenarios.plan import SYSTEM_ACTIONS, Action
 
 BREAKING_POINT: Final = "breaking-point"
 WHOLE: Final = 0.999
 """Of the users, those who must be there for everybody to be back; churn takes a few away at any time."""
 FLUSHED: Final = 0.01  # of the most that was outstanding, what may be under way when a backlog counts as fetched
-_RESTARTS: Final = {Action.KILL_NODE, Action.DRAIN_NODES}
 _LEAST_SAMPLES: Final = 5
 _SLOPE_SECONDS: Final = 600  # shorter, and an hour's slope would be made of noise
 _DEVIATIONS: Final = 3
@@ -60,11 +59,11 @@ def findings_of(result: Result, slo: Slo) -> list[Finding]:
     actions = {stage["name"]: Action(stage["action"]) for stage in planned if stage.get("action")}
     reached = [(stage, actions[stage.name]) for stage in result.stages if stage.name in actions]
     for stage, action in reached:
-        if action in {*_RESTARTS, Action.COME_BACK}:
+        if action in {*SYSTEM_ACTIONS, Action.COME_BACK}:
             found.setdefault("recovery", _recovery(result, stage))
         if action is Action.COME_BACK:
             found.setdefault("flush", _flush(result, stage))
-    if not any(action in _RESTARTS for _, action in reached):
+    if not any(action in SYSTEM_ACTIONS for _, action in reached):
         for finding in _memory(result):
             found.setdefault(finding.name, finding)
     return list(found.values())

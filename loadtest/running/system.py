@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from loadtest.crowd.crowd import Crowd, read_crowd, run_seeding
 from loadtest.exits import CouldNotRun
 from loadtest.report.formatting import duration
 from loadtest.scenarios.plan import SYSTEM_ACTIONS, Action, Options, Plan
+from loadtest.stack.network import open_round_trip
 from loadtest.stack.stack import Stack, open_stack
 from loadtest.users.target import find_target
 from loadtest.watch.preflight import Grade, Machine, check_machine
@@ -53,10 +54,8 @@ class System:
             if self._hook is not None:
                 command = (*shlex.split(self._hook), str(action))
                 subprocess.run(command, check=True, timeout=_HOOK_SECONDS, stdin=subprocess.DEVNULL)  # noqa: S603 - the caller's own words
-            elif self.stack is not None and action is Action.KILL_NODE:
-                done = f"{self.stack.kill_node()} was killed and is back"
             elif self.stack is not None:
-                done = f"{', '.join(self.stack.drain_nodes())} drained and back"
+                done = _act(self.stack, action)
             self._say(f"{action}: {done}")
         except (CouldNotRun, OSError, subprocess.SubprocessError) as error:
             self.failed.append(f"{action} failed: {str(error).splitlines()[0]}")
@@ -74,6 +73,21 @@ class System:
             gevent.sleep(1.0)
 
 
+def _act(stack: Stack, action: Action) -> str:
+    """Do it to a stack of ours, and return what was done, in words. Raises CouldNotRun."""
+    match action:
+        case Action.KILL_NODE:
+            return f"{stack.kill_node()} was killed and is back"
+        case Action.DRAIN_NODES:
+            return f"{', '.join(stack.drain_nodes())} drained and back"
+        case Action.REBALANCE:
+            return f"{stack.rebalance()} came back empty, and the others shed"
+        case Action.LOSE_BUS:
+            return f"Valkey was away for {stack.lose_bus():g} s"
+        case _:
+            return f"{stack.fail_over()} was killed and is back"
+
+
 @contextmanager
 def open_system(options: Options, plan: Plan, say: Say) -> Iterator[System]:
     """Have a system for as long as a block lasts. Raises CouldNotRun."""
@@ -85,7 +99,10 @@ def open_system(options: Options, plan: Plan, say: Say) -> Iterator[System]:
         folder.chmod(_PASSABLE)
         nodes = options.nodes or plan.nodes
         say(f"a fresh stack: Postgres, API and {nodes} relay node{'s' * (nodes != 1)}")
-        with open_stack(folder, nodes=nodes, tls=options.tls) as stack:
+        with ExitStack() as opened:
+            stack = opened.enter_context(open_stack(folder, nodes=nodes, tls=options.tls, valkey=plan.valkey))
+            if plan.round_trip_ms:
+                stack.relay_url = opened.enter_context(open_round_trip(stack.relay_url, plan.round_trip_ms))
             order = stack.order(plan.seats, file, rooms=plan.rooms, seed=options.seed)
             crowd = run_seeding(order, say)
             check_crowd(crowd, plan, file)

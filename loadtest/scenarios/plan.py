@@ -38,6 +38,9 @@ class Action(enum.StrEnum):
 
     KILL_NODE = "kill-node"  # SIGKILL to one relay node, which is started again
     DRAIN_NODES = "drain-nodes"  # SIGTERM to one node after the other, each started again
+    REBALANCE = "rebalance"  # one node is drained and comes back empty; the others shed what they have too much
+    LOSE_BUS = "lose-bus"  # SIGKILL to Valkey, which is away for a while
+    FAIL_OVER = "fail-over"  # SIGKILL to Postgres; of ours, which has no standby, it is started again
     GO_OFFLINE = "go-offline"  # the plan's share of users closes its connections
     COME_BACK = "come-back"  # they connect again and fetch what gathered
 
@@ -45,7 +48,7 @@ class Action(enum.StrEnum):
 WORKERS: Final = 2
 SPAWN_PER_SECOND: Final = 250.0  # how fast users connect where connecting is not what is measured
 _CALM_SECONDS: Final = 3.0
-SYSTEM_ACTIONS: Final = frozenset({Action.KILL_NODE, Action.DRAIN_NODES})  # the other actions are the users' own
+SYSTEM_ACTIONS: Final = frozenset(Action) - {Action.GO_OFFLINE, Action.COME_BACK}  # these two are the users' own
 
 
 class Sizes(Struct, frozen=True):
@@ -93,6 +96,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     away_share: float = 0.0  # of users, those who go offline and come back
     stay_seconds: float = 30.0  # of a fleeting user, on average, before it leaves
     nodes: int = 1  # relay nodes of a fresh stack
+    valkey: bool = False  # whether their bus is Valkey, instead of LISTEN/NOTIFY
+    round_trip_ms: float = 0.0  # between users and a fresh stack's nodes
     ramp: bool = False  # whether the run ends at the first stage that breaks, which it names
 
     @property
@@ -212,6 +217,8 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     payloads: Sizes = TEXTS
     away_share: float = 0.0
     nodes: int = 1
+    valkey: bool = False
+    round_trip_ms: float = 0.0
 
     def plan(self, ask: Options) -> Plan:
         """Return the plan with what was asked for filled in. Raises CouldNotRun."""
@@ -238,6 +245,8 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             away_share=self.away_share,
             stay_seconds=much.stay,
             nodes=self.nodes,
+            valkey=self.valkey,
+            round_trip_ms=self.round_trip_ms,
             ramp=self.shape == "ramp",
         )
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,6 +16,7 @@ import psutil
 from loadtest.crowd.crowd import Order
 from loadtest.exits import CouldNotRun
 from loadtest.stack.certificate import make_certificate
+from loadtest.stack.network import Valkey
 from loadtest.stack.process import HOST, ROOT, hold_ports, open_program, runs, tail_of, wait_for
 
 START_SECONDS: Final = 180.0
@@ -23,6 +25,8 @@ RESTART_SECONDS: Final = 90.0
 DRAIN_SECONDS: Final = 40.0
 """Twenty for clients to go (VARDE_RELAY_DRAIN_SECONDS), then what was accepted is still committed."""
 STOP_SECONDS: Final = 20.0
+BUS_AWAY_SECONDS: Final = 8.0
+"""Longer than a node takes to notice that its bus is gone."""
 # Ends the system when its input ends, however whoever started it has ended: by itself, or by SIGKILL. In the second
 # case it removes the folder too, which holds a database and the keys of people who exist for one run only.
 _RUNNER: Final = """
@@ -47,8 +51,11 @@ if not orderly:
 class Stack:
     """A system that runs. Processes may be killed and come back while it does, so ask anew for `pids`."""
 
-    def __init__(self, folder: Path, metrics_port: int, nodes: int, authority: Path | None) -> None:
+    def __init__(
+        self, folder: Path, metrics_port: int, nodes: int, authority: Path | None, valkey: Valkey | None
+    ) -> None:
         self._folder = folder
+        self._valkey = valkey
         self.log = folder / "logs" / "up.log"
         self.authority = authority  # PEM; whom a client of `wss` has to trust
         self.keys = folder / "keys"
@@ -103,6 +110,33 @@ class Stack:
             self._restart(name, psutil.Process.terminate)
         return list(self.metrics_urls)
 
+    def rebalance(self) -> str:
+        """Drain the first node, which comes back empty; have the others shed. Return its name. Raises CouldNotRun."""
+        name = next(iter(self.metrics_urls))
+        self._restart(name, psutil.Process.terminate)
+        # As an operator does it. A node is in the table from before it listens.
+        environ = os.environ | {"VARDE_DATABASE_URL": self.database_url}
+        shed = (sys.executable, "-m", "varde_cli", "node", "rebalance")
+        done = subprocess.run(shed, cwd=ROOT, env=environ, check=False, capture_output=True, text=True)  # noqa: S603 - our own words
+        if done.returncode:
+            raise CouldNotRun(f"the nodes could not be told to shed: {done.stderr}")
+        return name
+
+    def lose_bus(self) -> float:
+        """Kill Valkey and start it again after some seconds, which are returned. Raises CouldNotRun."""
+        if self._valkey is None:
+            raise CouldNotRun("this stack has no Valkey")
+        self._valkey.kill()
+        time.sleep(BUS_AWAY_SECONDS)
+        self._valkey.start()
+        return BUS_AWAY_SECONDS
+
+    def fail_over(self) -> str:
+        """Kill the database, and return its name when it is back. Raises CouldNotRun."""
+        name = "postgres"
+        self._restart(name, psutil.Process.kill)
+        return name
+
     def _restart(self, name: str, end: Callable[[psutil.Process], None]) -> None:
         old = self._known.pop(name)
         end(old)
@@ -113,6 +147,8 @@ class Stack:
         self._known[name] = psutil.Process(self.pids[name])
 
     def _answers(self, name: str) -> bool:
+        if name not in self.metrics_urls:
+            return True  # it is in the ready file once it is ready
         try:
             with urllib.request.urlopen(self.metrics_urls[name], timeout=1):  # noqa: S310 - our own URL
                 return True
@@ -135,7 +171,7 @@ class Stack:
 
 
 @contextmanager
-def open_stack(folder: Path, *, nodes: int = 1, tls: bool = False) -> Iterator[Stack]:
+def open_stack(folder: Path, *, nodes: int = 1, tls: bool = False, valkey: bool = False) -> Iterator[Stack]:
     """Run a system in `folder`, which Postgres's own user must be able to pass through. Raises CouldNotRun."""
     folder = folder.resolve()
     (folder / "logs").mkdir(parents=True, exist_ok=True)
@@ -150,7 +186,12 @@ def open_stack(folder: Path, *, nodes: int = 1, tls: bool = False) -> Iterator[S
         if certificate is not None:
             environ["VARDE_RELAY_TLS_CERTIFICATE"] = str(certificate.certificate)
             environ["VARDE_RELAY_TLS_KEY"] = str(certificate.key)
-        stack = Stack(folder, metrics, nodes, None if certificate is None else certificate.certificate)
+        bus = Valkey(folder) if valkey else None
+        if bus is not None:
+            held.callback(bus.close)
+            bus.start()
+            environ["VARDE_BUS_URL"] = bus.url
+        stack = Stack(folder, metrics, nodes, None if certificate is None else certificate.certificate, bus)
         up = ("-m", "varde_cli", "up", "--data", str(folder), "--ready-file", str(folder / "ready.json"))
         where = ("--api-bind", f"{HOST}:0", "--relay-bind", f"{HOST}:0", "--relay-workers", str(nodes))
         # `-I -S`: of the environment it needs the standard library alone.

@@ -43,7 +43,7 @@ class Device:
 
     __slots__ = (
         *("_again", "_began", "_client", "_confirms_later", "_doubtful", "_population", "_positions", "_seat"),
-        *("_sends", "_wake"),
+        *("_sends", "_tries_later", "_wake"),
         *("connection", "deaf", "ending", "goaway_at", "joined", "leaving", "listens", "number", "place"),
         *("unanswered", "welcomed"),
     )
@@ -60,6 +60,7 @@ class Device:
         self._again = False  # whether it was connected before
         self.unanswered: dict[int, Unanswered] = {}  # by client id
         self._doubtful = set[int]()  # of those, the ones that may have been stored
+        self._tries_later = False
         self.connection: Connection | None = None
         self._begin()
 
@@ -209,27 +210,36 @@ class Device:
         if self.joined < len(self._seat.rooms):
             return
         # Say again what nobody answered for, in order; then be there for more.
-        for client_id in self.unanswered:
-            self._send_again(client_id)
+        self._send_again()
         self.listens = True
         self._wake()
         for position in self._positions.values():
             position.conversation.enter(self.number, self._try_ready)
 
-    def _send_again(self, client_id: int) -> None:
-        self._doubtful.add(client_id)
-        each = self.unanswered[client_id]
-        self._population.ledger.resend(self.number, each.conversation.number, each.seq)
-        self._send(self._client.send_encoded(f.Send, each.frame))
+    def _send_again(self) -> None:
+        self._doubtful.update(self.unanswered)
+        for each in self.unanswered.values():
+            self._population.ledger.resend(self.number, each.conversation.number, each.seq)
+            self._send(self._client.send_encoded(f.Send, each.frame))
 
-    def _try_again(self, client_id: int) -> None:
-        """Say again what was not answered for, if this connection can: otherwise the next one does."""
-        if client_id in self.unanswered and self.connection is not None and self.listens and self._client.live:
-            self._send_again(client_id)
+    def _try_again_later(self, pause_ms: float) -> None:
+        """Say again in a while what was not answered for, and nothing new before that: messages keep their order."""
+        self._population.ready.remove(self)
+        if not self._tries_later:
+            self._tries_later = True
+            gevent.spawn_later(pause_ms / _MS, self._try_again)
+
+    def _try_again(self) -> None:
+        self._tries_later = False
+        if self.connection is not None and self.listens and self._client.live:  # otherwise the next connection does it
+            self._send_again()
+            if not self.unanswered:
+                self._try_ready()
 
     def _try_ready(self) -> None:
         """Be asked to send from now on, if there is a conversation to write to."""
-        if self._sends and self.connection is not None and self.listens and not self.leaving and self._writable:
+        here = self.connection is not None and self.listens and not self.leaving
+        if self._sends and here and not self._tries_later and self._writable:
             self._population.ready.add(self)
 
     def _on_new(self, frame: f.New) -> None:
@@ -257,8 +267,7 @@ class Device:
         elif frame.subject is None:
             return
         elif frame.about == _SEND and self._may_be_stored(frame):
-            pause_ms = min(frame.retry_after_ms or _MS, _MOST_PAUSE_MS)
-            gevent.spawn_later(pause_ms / _MS, self._try_again, frame.subject.int)
+            self._try_again_later(min(frame.retry_after_ms or _MS, _MOST_PAUSE_MS))
         elif frame.about == _SEND and (refused := self._answer(frame.subject.int)) is not None:
             room = refused.conversation
             self._population.ledger.refuse(self.number, room.number, refused.seq, frame.code.value)
@@ -281,8 +290,11 @@ class Device:
         """Return the message that was answered for; None when there is none, or it had been already."""
         answered = self.unanswered.pop(client_id, None)
         self._doubtful.discard(client_id)
-        if answered is not None and not self.unanswered and self.leaving:
-            self._wake()
+        if answered is not None and not self.unanswered:
+            if self.leaving:
+                self._wake()
+            elif self.place < 0:
+                self._try_ready()
         return answered
 
     def _on_changed(self, frame: f.Changed) -> None:

@@ -10,6 +10,7 @@ from loadtest.scenarios.plan import SCENARIOS, Action, Behaviour, Kind, Options,
 
 WANTED = {
     *("smoke", "idle", "steady", "groups", "flood", "connect-storm", "reconnect-storm", "drain", "slow-readers"),
+    *("round-trip", "fleet-storm", "upgrade", "rebalance", "bus-loss", "failover"),
     *("half-open", "backlog", "churn", "rest", "soak", "ramp"),
 }
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)

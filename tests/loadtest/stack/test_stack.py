@@ -18,7 +18,7 @@ from loadtest.crowd.crowd import run_seeding
 from loadtest.exits import CouldNotRun
 from loadtest.stack.certificate import make_certificate
 from loadtest.stack.process import ROOT, runs, wait_for
-from loadtest.stack.stack import Stack, open_stack
+from loadtest.stack.stack import BUS_AWAY_SECONDS, Stack, open_stack
 from tests.loadtest.crowd.member import open_member
 from tests.system import SCRATCH
 
@@ -80,6 +80,27 @@ def test_nodes_that_were_killed_or_drained_come_back_on_their_port(folder: Path)
             pass
         with pytest.raises(ssl.SSLCertVerificationError), open_member(replace(crowd, authority=stranger(folder)), 0):
             pass
+
+
+def test_a_fleet_survives_what_befalls_it(folder: Path) -> None:
+    """A node that came back empty, Valkey and the database that were away: all are there again, and people connect."""
+    with open_stack(folder, nodes=2, valkey=True) as stack:
+        crowd = run_seeding(stack.order(2, folder / "crowd"))
+        before = stack.pids
+        assert stack.rebalance() == "relay-1"
+        assert stack.lose_bus() == BUS_AWAY_SECONDS
+        assert stack.fail_over() == "postgres"
+        after = stack.pids
+        assert [name for name, pid in before.items() if after[name] != pid] == ["postgres", "relay-1"]
+        assert stack.dead() == []
+        with open_member(crowd, 0):
+            pass
+
+
+def test_only_a_stack_with_valkey_can_lose_it(folder: Path) -> None:
+    """Whoever asks for it is told in words."""
+    with pytest.raises(CouldNotRun, match="has no Valkey"):
+        Stack(folder, 0, 1, None, None).lose_bus()
 
 
 def test_nothing_is_left_of_a_stack_that_broke(folder: Path) -> None:
