@@ -134,25 +134,33 @@ async def open_link(connect: Connect, dice: random.Random, host: str = "127.0.0.
         nursery.cancel_scope.cancel()
 
 
-async def run_delay(port: int, one_way: float) -> None:
-    """Carry connections to a port of this machine, so many seconds late each way, until standard input ends.
+@asynccontextmanager
+async def open_delay(port: int, one_way: float) -> AsyncIterator[int]:
+    """Carry connections to a port of this machine, so many seconds late each way. Gives the port to connect to.
 
-    Each goes on from the address it came from: a relay limits what one address may do. The port is printed.
+    Each goes on from the address it came from: a relay limits what one address may do.
     """
-    dice, weather = random.Random(1), Weather(latency=one_way)  # noqa: S311 - it is not used without jitter
+    dice, conditions = random.Random(1), Conditions(latency=one_way)  # noqa: S311 - it is not used without jitter
 
     async def carry(client: trio.SocketStream) -> None:
         source = client.socket.getpeername()[0]
-        await Link(partial(trio.open_tcp_stream, "127.0.0.1", port, local_address=source), dice, weather).serve(client)
+        connect = partial(trio.open_tcp_stream, "127.0.0.1", port, local_address=source)
+        await Link(connect, dice, conditions).serve(client)
 
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, carry, 0, host="127.0.0.1"))
-        sys.stdout.write(f"{listener.socket.getsockname()[1]}\n")
+        yield listener.socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+async def run_delay(port: int, one_way: float) -> None:
+    """Print the port of such a delay, and keep it until standard input ends."""
+    async with open_delay(port, one_way) as delayed:
+        sys.stdout.write(f"{delayed}\n")
         sys.stdout.flush()
         async with trio.lowlevel.FdStream(os.dup(0)) as ending:
             while await ending.receive_some(1):
                 pass
-        nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":

@@ -108,6 +108,7 @@ async def measure(folder: Path) -> dict[str, float]:
                 static=KeyPair.generate(),
                 ticket_publics=(Ed25519PrivateKey.generate().public_key().public_bytes_raw(),),
                 clock=lambda: _TIME_MS,
+                monotonic_clock=lambda: _TIME_MS,
                 entropy=os.urandom,
                 random=Random(1),  # noqa: S311 - it spreads load
             )

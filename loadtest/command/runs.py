@@ -144,7 +144,7 @@ def compare(before: Path, after: Path, tolerance: float, *, changed: bool) -> in
 def slopes(runs: tuple[Path, ...], connections: int, rate: float) -> None:
     """Lay straight lines through runs of fresh stacks, and say what many connections would take.
 
-    The runs have to differ in nodes, connections and messages: three at least. docs/operations/capacity.md has them.
+    The runs have to differ in nodes, connections and messages: four at least. docs/operations/capacity.md has them.
     """
     from loadtest.report.slopes import slopes_of, words_of  # noqa: PLC0415 - others do without numpy
 

@@ -1,6 +1,8 @@
 """The bad network, in time that jumps: every byte comes, in order, as late as the conditions say; or is cut as told."""
 
 import random
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -9,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chaos.proxy import Conditions, Link, open_link
+from chaos.proxy import Conditions, Link, open_delay, open_link
 
 DICE = random.Random(1)  # noqa: S311 - to repeat it
 
@@ -96,3 +98,31 @@ async def test_half_an_end(autojump_clock: MockClock) -> None:
         await exchange(stream, b"before")
         await link.half_close()
         assert await stream.receive_some() == b""
+
+
+async def test_a_delay_is_paid_both_ways_and_hides_nobody(autojump_clock: MockClock) -> None:
+    """A byte comes back no sooner than after both ways, and the part behind sees the address that it came from."""
+    sources: list[str] = []
+
+    async def echo(stream: trio.SocketStream) -> None:
+        sources.append(stream.socket.getpeername()[0])
+        async with stream:
+            while received := await stream.receive_some():
+                await stream.send_all(received)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, echo, 0, host="127.0.0.1"))
+        async with open_delay(listener.socket.getsockname()[1], 0.03) as port:
+            begun = trio.current_time()
+            async with await trio.open_tcp_stream("127.0.0.1", port, local_address="127.1.0.9") as stream:
+                assert await exchange(stream, b"there and back") == b"there and back"
+            assert trio.current_time() >= begun + 0.06
+        nursery.cancel_scope.cancel()
+    assert sources == ["127.1.0.9"]
+
+
+def test_a_delay_ends_with_the_input_of_its_program() -> None:
+    """Whoever started it may be killed: then its pipe closes."""
+    command = (sys.executable, "-m", "chaos.proxy", "1", "0.03")
+    ended = subprocess.run(command, input=b"", check=True, capture_output=True, timeout=60)
+    assert int(ended.stdout) > 0

@@ -8,8 +8,8 @@ from loadtest.report.result import Result
 from loadtest.report.slopes import Slope, slopes_of, words_of
 from tests.loadtest.report.sample_runs import sample_run
 
-CPU = Slope(node=2.0, connection=0.002, message=0.1)
-MEMORY = Slope(node=60.0, connection=0.03, message=0.0)
+CPU = Slope(node=2.0, connection=0.002, message=0.1, crossing=0.0)
+MEMORY = Slope(node=60.0, connection=0.03, message=0.0, crossing=0.0)
 
 
 def run_of(nodes: int, connections: int, messages: int) -> Result:
@@ -23,15 +23,15 @@ def run_of(nodes: int, connections: int, messages: int) -> Result:
     return replace(run, series=series)
 
 
-RUNS = [run_of(1, 500, 0), run_of(1, 2_000, 0), run_of(1, 2_000, 200), run_of(3, 2_000, 200)]
+RUNS = [run_of(*each) for each in ((1, 500, 0), (1, 2_000, 0), (3, 2_000, 0), (1, 2_000, 200), (3, 2_000, 200))]
 
 
 def test_the_slopes_are_those_of_the_runs() -> None:
     """Runs of which one thing differs each time give back what each thing costs."""
     found = slopes_of(RUNS)
     for slope, wanted in ((found.cpu["relay"], CPU), (found.memory["relay"], MEMORY)):
-        assert (slope.node, slope.connection, slope.message) == pytest.approx(
-            (wanted.node, wanted.connection, wanted.message), abs=1e-6
+        assert (slope.node, slope.connection, slope.message, slope.crossing) == pytest.approx(
+            (wanted.node, wanted.connection, wanted.message, wanted.crossing), abs=1e-6
         )
     assert found.cpu["postgres"].message == pytest.approx(0.2)
     assert max(found.misfit.values()) < 0.1
