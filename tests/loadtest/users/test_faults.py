@@ -29,7 +29,6 @@ RST = struct.pack("ii", 1, 0)
 
 def reset(peer: Peer) -> None:
     """Break the connection off as the kernel of a dead machine does."""
-    peer.read_request()  # or it is the sending of it that is told of the reset, and what reads afterwards sees an end
     peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
 
 
@@ -91,7 +90,12 @@ def test_a_connection_that_does_not_come_about_is_booked(script: Script, word: s
 
 def test_nobody_listens() -> None:
     """A refused connection is booked as that."""
-    with open_scripted(reset) as server:
+
+    def script(peer: Peer) -> None:
+        peer.read_request()  # or it is the sending of it that is told of the reset, and what reads then sees an end
+        reset(peer)
+
+    with open_scripted(script) as server:
         crowd = server.crowd(alice_phone)
     with open_users(crowd) as running:
         running.enter()
