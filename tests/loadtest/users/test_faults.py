@@ -32,6 +32,12 @@ def reset(peer: Peer) -> None:
     peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
 
 
+def asked_and_reset(peer: Peer) -> None:
+    """The same once the request has come: or it is its sending that is told of the reset, and what reads sees an end."""
+    peer.read_request()
+    reset(peer)
+
+
 def send(running: RunningUsers, count: int = 1) -> None:
     """Have the only user say so many messages."""
     wait_until(lambda: len(running.population.ready) == 1)
@@ -70,7 +76,7 @@ def upgraded(octets: bytes) -> Script:
 @pytest.mark.parametrize(
     ("script", "word"),
     [
-        (reset, "reset"),
+        (asked_and_reset, "reset"),
         (Peer.read_request, "eof"),
         (answers(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\n\r\n"), "503"),
         (answers(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "fault"),
@@ -91,11 +97,7 @@ def test_a_connection_that_does_not_come_about_is_booked(script: Script, word: s
 def test_nobody_listens() -> None:
     """A refused connection is booked as that."""
 
-    def script(peer: Peer) -> None:
-        peer.read_request()  # or it is the sending of it that is told of the reset, and what reads then sees an end
-        reset(peer)
-
-    with open_scripted(script) as server:
+    with open_scripted(reset) as server:
         crowd = server.crowd(alice_phone)
     with open_users(crowd) as running:
         running.enter()
