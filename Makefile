@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check bench load simulate chaos schema lock clean
+.PHONY: help up demo test check bench load simulate chaos schema lock release clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ lock: .venv/.dev ## resolve the requirements again (needs a package index)
 	$(LOCK) pyproject.toml packages/server/pyproject.toml --group build -o requirements/runtime.txt $(ARGS)
 	$(LOCK) pyproject.toml -c requirements/runtime.txt -o requirements/client.txt $(ARGS)
 	$(LOCK) $(PROJECTS) --group build --group dev -c requirements/runtime.txt -o requirements/dev.txt $(ARGS)
+
+release: .venv/.dev ## wheels, SBOM, checksums and a signature, into build/release (KEY=~/.ssh/id_ed25519)
+	@$(BIN)/python packages/release.py build/release $(if $(KEY),--key $(KEY))
 
 clean: ## remove what the other verbs made (never the data of `make up`)
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,13 +9,14 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 import trio
@@ -32,6 +33,9 @@ Say = Callable[[str], None]
 
 FORMAT: Final = 1
 ABOUT, DUMP = "about.json", "database.dump"
+TOO_NEW: Final = (b"SET transaction_timeout", b"\\restrict ", b"\\unrestrict ")
+"""Lines of pg_restore 18 at which a server before 17, or an older psql, would stop. No column of ours can hold a text
+that is written like one: a backslash in data is written twice."""
 MEMBER_BYTES: Final = 8_192
 """The longest member that is read whole: everything but the dump."""
 PROGRAM_KEYS: Final = {
@@ -42,7 +46,7 @@ PROGRAM_KEYS: Final = {
 """What each program reads: the table at the top of storage/keys.py."""
 PROGRAM_STAGES: Final = {"relay": ("relay.key", "relay.kem", "ticket.pub"), "api": ("pepper",), "worker": ()}
 """Of which of them it also reads the next and the old one, while they change."""
-RESTORE: Final = "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"
+RESTORE: Final = "--no-owner", "--no-privileges"
 """Who owns what, and what the users of programs may do, is for the server that it comes to, where others may exist."""
 MEMBERS: Final = {f"keys/{name}" for name in NAMES} | {f"log/{LOG_KEY}"}
 STAGED_MEMBERS: Final = {f"keys/{name}{stage}" for name in NAMES for stage in STAGES}
@@ -96,7 +100,7 @@ async def restore(settings: StorageSettings, file: Path, say: Say) -> Mapping[st
             if await island.run(connection.fetchval, f"SELECT count(*) FROM ({_TABLES}) AS it"):  # noqa: S608
                 raise BackupError("the database is not empty; make a new one, and name it in VARDE_DATABASE_URL")
             say("restoring the database")
-            await _run("pg_restore", url, *RESTORE, str(dump))
+            await _restore_dump(url, dump)
             await island.run(grant_rights, connection)
             rows = await _count(island, connection)
         if rows != _about(archive)["rows"]:
@@ -135,28 +139,30 @@ async def _restore_aside(file: Path, work: Path) -> Mapping[str, int]:
         aside = StorageSettings(database=EmbeddedDatabase(Path(server)), data=work / "data")
         dump = _unpack(archive, work)
         async with _connected(aside) as (island, url, connection):
-            await _run("pg_restore", url, *RESTORE, str(dump))
+            await _restore_dump(url, dump)
             found = await _count(island, connection)
         _write_keys(aside.data, _read_keys(archive))
     return found
 
 
 async def _run(name: str, url: str, *arguments: str) -> None:
-    """Run one of Postgres's programs on a database. The password goes by the environment, which others cannot see."""
-    parts = urlsplit(url)
-    environ = {"PATH": os.defpath, "LC_ALL": "C"}
-    if parts.password is not None:
-        environ["PGPASSWORD"] = parts.password
-        url = parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", "@", 1)).geturl()
+    """Run one of Postgres's programs on a database."""
+    target, environ = _target(url)
     done = await trio.run_process(
-        [_find_program(name, url), f"--dbname={url}", *arguments],
-        env=environ,
-        umask=0o077,
-        capture_stderr=True,
-        check=False,
+        [_find_program(name, url), target, *arguments], env=environ, umask=0o077, capture_stderr=True, check=False
     )
     if done.returncode != 0:
         raise BackupError(f"{name} failed: {done.stderr.decode(errors='replace').strip()}")
+
+
+def _target(url: str) -> tuple[str, dict[str, str]]:
+    """Return the option that names a database, and an environment with the password, which others cannot see there."""
+    parts = urlsplit(url)
+    environ = {"PATH": os.defpath, "LC_ALL": "C"}
+    if parts.password is not None:
+        environ["PGPASSWORD"] = unquote(parts.password)
+        url = parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", "@", 1)).geturl()
+    return f"--dbname={url}", environ
 
 
 def _find_program(name: str, url: str) -> str:
@@ -168,6 +174,33 @@ def _find_program(name: str, url: str) -> str:
     if found is None:
         raise BackupError(f"over TLS it takes PostgreSQL's own {name}: apt-get install postgresql-client")
     return found
+
+
+async def _restore_dump(url: str, dump: Path) -> None:
+    await trio.to_thread.run_sync(_pipe_dump, url, dump)
+
+
+def _pipe_dump(url: str, dump: Path) -> None:
+    target, environ = _target(url)
+    psql = _find_program("psql", url), target, "-Xqo", os.devnull, "--single-transaction", "-v", "ON_ERROR_STOP=1"
+    with tempfile.TemporaryFile() as said:
+        source = subprocess.Popen(  # noqa: S603 - Postgres's own
+            (program("pg_restore"), *RESTORE, "--file=-", str(dump)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=environ,
+        )
+        sink = subprocess.Popen(psql, stdin=subprocess.PIPE, stderr=said, env=environ)  # noqa: S603 - the same
+        assert source.stdout is not None
+        assert sink.stdin is not None
+        with source, sink, suppress(BrokenPipeError), sink.stdin as statements:  # it says why, below
+            for line in source.stdout:
+                if not line.startswith(TOO_NEW):
+                    statements.write(line)
+        if source.returncode or sink.returncode:
+            said.seek(0)
+            raise BackupError(f"restoring failed: {said.read().decode(errors='replace').strip()}")
 
 
 def _pack(file: Path, dump: Path, keys: Mapping[str, bytes], rows: Mapping[str, int]) -> None:
@@ -284,7 +317,7 @@ def hand_out_keys(data: Path, program_name: str, folder: Path) -> Sequence[str]:
     needed = [*PROGRAM_KEYS[program_name], *(name for name in staged if (source / name).exists())]
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        _refuse_other_server(source, folder, PROGRAM_KEYS[program_name])
+        _refuse_other_server(source, folder, PROGRAM_STAGES[program_name] or PROGRAM_KEYS[program_name])
         for name in needed:
             _put(folder, name, read_text(source, name))
         for name in set(staged) - set(needed):
@@ -295,11 +328,17 @@ def hand_out_keys(data: Path, program_name: str, folder: Path) -> Sequence[str]:
 
 
 def _refuse_other_server(source: Path, folder: Path, names: Sequence[str]) -> None:
-    # A wrong VARDE_DATA must not put a new pepper over the only one that people can sign in with.
+    # A wrong VARDE_DATA must not put a new pepper over the only one that people can sign in with. A folder that missed
+    # a step has at least one of the keys of before or after.
     for name in names:
-        known = [read_text(source, name + stage) for stage in ("", *STAGES) if (source / (name + stage)).exists()]
-        if (folder / name).exists() and read_text(folder, name) not in known:
+        ours, theirs = ({*_read_stages(place, name)} for place in (source, folder))
+        if theirs and not ours & theirs:
             raise KeyFileError(f"{folder / name} is no key of this server, and no recent one: move it away first")
+
+
+def _read_stages(folder: Path, name: str) -> list[str]:
+    stages = (name + stage for stage in ("", *STAGES))
+    return [read_text(folder, each) for each in stages if (folder / each).exists()]
 
 
 def _put(folder: Path, name: str, text: str) -> None:

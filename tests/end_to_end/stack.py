@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 import trio
@@ -148,22 +149,36 @@ class Stack:
 
     def code_for(self, address: str) -> str:
         """The newest code mailed to an address."""
-        for path in sorted(
-            (self.data / "outbox").glob("*.eml"), key=lambda path: path.stat().st_mtime_ns, reverse=True
-        ):
-            letter = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
-            if address in str(letter["To"]):
-                body = letter.get_body()
-                assert body is not None
-                (code,) = re.findall(r"^\s+(\d{6,10})\s*$", body.get_content(), re.MULTILINE)
-                return str(code)
-        raise AssertionError("no letter came")
+        return newest_code(self.data / "outbox", address)
+
+
+def newest_code(outbox: Path, address: str) -> str:
+    """The newest code mailed to an address."""
+    for path in sorted(outbox.glob("*.eml"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        letter = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+        if address in str(letter["To"]):
+            body = letter.get_body()
+            assert body is not None
+            (code,) = re.findall(r"^\s+(\d{6,10})\s*$", body.get_content(), re.MULTILINE)
+            return str(code)
+    raise AssertionError("no letter came")
+
+
+class System(Protocol):
+    """Where people sign up: a stack, or a whole machine."""
+
+    @property
+    def api_url(self) -> str:
+        """Where clients find the API."""
+
+    def code_for(self, address: str) -> str:
+        """The newest code mailed to an address."""
 
 
 class Person:
     """Somebody with an account, and a home folder for each of their devices."""
 
-    def __init__(self, stack: Stack, name: str, folder: Path) -> None:
+    def __init__(self, stack: System, name: str, folder: Path) -> None:
         self.name = name
         self.email = f"{name}-{folder.name}@example.org"
         self.phrase = ""
@@ -217,7 +232,7 @@ async def connected(*devices: tuple[Person, str], seconds: float = SECONDS) -> A
             yield clients
 
 
-async def people(stack: Stack, folder: Path, *names: str) -> list[Person]:
+async def people(stack: System, folder: Path, *names: str) -> list[Person]:
     """People with an account and a laptop each."""
     persons = [Person(stack, name, folder) for name in names]
     for person in persons:

@@ -145,6 +145,19 @@ def test_a_folder_that_was_handed_out_gets_what_changes(folder: Path, tmp_path: 
     assert (relay / "relay.mark").read_text() == "how far it was"
 
 
+def test_a_folder_may_miss_the_step_that_does_not_concern_it(folder: Path, tmp_path: Path) -> None:
+    """Relays get their keys after the first and the third step: nothing changes for them at the second."""
+    relay = tmp_path / "relay"
+    hand_out_keys(folder.parent, "relay", relay)
+    for name in ("relay", "ticket"):
+        rotate(folder, name, LATER)
+        hand_out_keys(folder.parent, "relay", relay)
+        rotate(folder, name, LATER)
+        rotate(folder, name, LATER)
+        hand_out_keys(folder.parent, "relay", relay)
+    assert read_relay_keys(relay) == read_relay_keys(folder)
+
+
 def test_another_servers_folder_is_left_alone(folder: Path, tmp_path: Path) -> None:
     """A wrong VARDE_DATA would otherwise put a new pepper over the only one that people can sign in with."""
     other = tmp_path / "other" / "keys"
