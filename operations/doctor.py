@@ -29,6 +29,7 @@ from storage.island import open_island
 from storage.keys import KeyFileError, read_api_keys, read_relay_keys
 from storage.mail import open_mail
 from storage.migrate import SchemaError, require_current
+from storage.postgres.pooler import refuse_shared_sessions
 from tls.certificate import TlsCertificate
 
 PATIENCE: Final = 10.0
@@ -96,6 +97,7 @@ async def _look_at_database(environ: Mapping[str, str]) -> str:
     async with open_island() as island:
         connection = await island.run(asyncpg.connect, settings.database.url)
         try:
+            await island.run(refuse_shared_sessions, connection, settings.database.url)
             await island.run(require_current, connection)
             before = time.time()
             theirs = await island.run(connection.fetchval, "SELECT extract(epoch FROM clock_timestamp())::float8")

@@ -13,7 +13,7 @@ from settings.storage import DatabaseUrl, StorageSettings
 from storage.bus.event_bus import open_event_bus
 from storage.bus.postgres import PostgresWire
 from storage.bus.wire import BusDown, Wire
-from storage.database import open_database
+from storage.database import Pool, open_database
 from storage.island import Island, open_island
 from storage.migrate import require_current
 from storage.postgres.epochs import PostgresEpochs
@@ -27,6 +27,7 @@ from storage.postgres.people.profiles import PostgresProfiles
 from storage.postgres.people.sessions import PostgresSessions
 from storage.postgres.people.sign_in import PostgresSignIn
 from storage.postgres.pool import Timeouts, open_pool
+from storage.postgres.pooler import refuse_shared_sessions
 from storage.postgres.retention import PostgresRetention
 from storage.postgres.schema import PostgresSchema
 from storage.postgres.spending import PostgresSpending
@@ -74,6 +75,7 @@ async def _open_stores(
         ) as pool,
     ):
         with domain_errors():
+            await island.run(_look_at_session, pool, url)
             await island.run(require_current, pool)
         transactions = Transactions(island, pool, timeouts)
         epochs.open(transactions, url)
@@ -85,6 +87,11 @@ async def _open_stores(
                 yield replace(_stores(transactions, connections, epochs, bus), stale_log=replica)
             finally:
                 connections.close()
+
+
+async def _look_at_session(pool: Pool, url: str) -> None:
+    async with pool.acquire() as connection:
+        await refuse_shared_sessions(connection, url)
 
 
 @asynccontextmanager

@@ -27,8 +27,8 @@ PORTS: Final = "8401", "8402", "8403", "8400", "9400", "9402"
 NAME: Final = "chat.example.org"
 PASSWORD: Final = "..."
 """As the pages write it."""
-PATIENCE: Final = 100
-"""Seconds for one page; each takes less than ten on a machine with nothing else to do."""
+PATIENCE: Final = 300
+"""Seconds for one page; each takes about ten on a machine with nothing else to do."""
 
 
 class Machine:
@@ -102,7 +102,7 @@ class Machine:
             ("bash", str(script)),
             cwd=self.folder / "release",
             env=environ,
-            input=f"{PASSWORD}\n{PASSWORD}\n",  # createuser asks twice
+            input=f"{PASSWORD}\n" * 3,  # of the users of programs, whom the page asks for
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
