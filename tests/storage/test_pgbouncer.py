@@ -12,8 +12,9 @@ from urllib.parse import quote
 import pytest
 import trio
 
-from domain.events import Event, MembershipChanged
+from domain.events import Event
 from domain.ports import Stores
+from domain.talk.events import MembershipChanged
 from operations.doctor import Finding, Health, examine
 from settings.environment import ConfigError
 from settings.storage import DatabaseUrl, StorageSettings
