@@ -22,8 +22,6 @@ _OWN: Final = 0x00020000 | 0x40000000
 """CLONE_NEWNS and CLONE_NEWNET of unshare(2), which Python has from 3.12 on."""
 _PREPARE: Final = (
     "mount --make-rprivate /",
-    # Postgres leaves its shared memory there when it is killed.
-    "mount -t tmpfs tmpfs /dev/shm",
     "ip link set lo up",
     f"ip link add {_SWITCH} type bridge",
     f"ip addr add {_HUB}/24 dev {_SWITCH}",

@@ -34,8 +34,8 @@ AFTERWARDS: Final = 1.0
 """Seconds of talk after a fault has passed."""
 PATIENCE: Final = 60.0
 """Seconds until everything acked must have been shown."""
-QUICK_SECONDS: Final = 2.0
-FULL_SECONDS: Final = 6.0
+QUICK_SECONDS: Final = 1.5
+FULL_SECONDS: Final = 5.0
 MEMORY_MIB: Final = 1_024
 """No program may take more, whatever happened; a hundred connections take less than a tenth of that."""
 
@@ -79,12 +79,17 @@ async def run_chaos(
     seconds: float,
     nodes: int,
     output: Path,
+    repeat: str,
     say: Callable[[str], None],
 ) -> bool:
-    """Run the faults, write `output`, and return whether every book was clean. Raises what starting a system raises."""
+    """Run the faults, write `output`, and return whether every book was clean. Raises what starting a system raises.
+
+    `repeat` is the command that does the same again.
+    """
     dice = random.Random(seed)  # noqa: S311 - a seed is to repeat it
     run = _Run(machines, dice, seed, seconds, nodes, say)
     await trio.Path(output.parent).mkdir(parents=True, exist_ok=True)
+    say(f"chaos: repeat it with {repeat}")
     say(f"chaos: seed {seed}, {nodes} nodes, {len(PEOPLE)} people, {seconds:g} s of each fault")
     if machines.refusal:
         say(f"chaos: partitions are made by the chaos proxy: {machines.refusal}")
@@ -95,8 +100,12 @@ async def run_chaos(
                 await run.run_faults(chosen, _reporter(log.write), cluster=cluster)
     results, memory = run.results, run.memory
     total = add_up(results, seed)
+    too_large = [part for part, mib in memory.items() if mib > MEMORY_MIB]
+    if too_large:
+        say(f"chaos: more than {MEMORY_MIB} MiB: {', '.join(too_large)}")
     facts: dict[str, object] = {
         "seed": seed,
+        "repeat": repeat,
         "nodes": nodes,
         "seconds": seconds,
         "memory_mib": memory,
@@ -104,9 +113,6 @@ async def run_chaos(
     }
     await trio.Path(output).write_bytes(to_json(results, total, facts))
     say(_describe("", total))
-    too_large = [part for part, mib in memory.items() if mib > MEMORY_MIB]
-    if too_large:
-        say(f"chaos: more than {MEMORY_MIB} MiB: {', '.join(too_large)}")
     return total.clean and not too_large and all(result.acked for result in results.values())
 
 
